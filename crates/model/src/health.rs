@@ -1,0 +1,39 @@
+//! Health: the second axis of an instance, never mixed with its stage.
+
+use alloc::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::InstanceId;
+
+/// What the probes say of an instance.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Health {
+    /// Not yet known: booting, or just adopted.
+    #[default]
+    Unknown,
+    /// `rise` good probes in a row.
+    Up,
+    /// `fall` bad probes in a row, or the process has ended.
+    Down,
+}
+
+/// The health of all instances. Handed to proxies beside the snapshot, unacknowledged: flapping
+/// makes no snapshots. A table with a lower version is older and refused.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct HealthTable {
+    /// Counts up with every change.
+    pub version: u64,
+    /// What is not in here is Unknown.
+    pub health: BTreeMap<InstanceId, Health>,
+}
+
+impl HealthTable {
+    /// The health of one instance.
+    pub fn get(&self, id: &InstanceId) -> Health {
+        self.health.get(id).copied().unwrap_or_default()
+    }
+}

@@ -1,0 +1,158 @@
+//! What control and a host's agent say to each other. Commands may be repeated: each says what is
+//! to be so, and doing it twice is the same as doing it once.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Address, AppName, Digest, Drain, Health, HealthCheck, InstanceId, Label, Millis, ReleaseNo, Run,
+};
+
+/// Everything an agent needs to run one instance and to probe it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Launch {
+    /// The instance.
+    pub id: InstanceId,
+    /// Its release.
+    pub release: ReleaseNo,
+    /// The release's label.
+    pub label: Label,
+    /// The release's files.
+    pub content: Option<Digest>,
+    /// Where it has to listen: the app gets it as `HOST` and `PORT`.
+    pub address: Address,
+    /// What to run.
+    pub run: Run,
+    /// How to probe it, from its start to its end.
+    pub health: HealthCheck,
+    /// How to let it go.
+    pub drain: Drain,
+}
+
+/// What the agent should find when it is told to run an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Expect {
+    /// It may have to be started; if it was started before, it is adopted.
+    Fresh,
+    /// It was seen running: it is adopted or reported as exited, and never started again.
+    Running,
+}
+
+/// What control asks of an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostCommand {
+    /// This instance is to run, and to be probed.
+    Run {
+        /// The instance.
+        launch: alloc::boxed::Box<Launch>,
+        /// Whether it may be started.
+        expect: Expect,
+    },
+    /// This instance is to end, with its whole process tree: SIGTERM, after `grace` SIGKILL.
+    /// Answered by [`HostReport::Exited`], also if it was never started.
+    Stop {
+        /// The instance.
+        id: InstanceId,
+        /// Time between SIGTERM and SIGKILL.
+        grace: Millis,
+    },
+    /// Name ports that are free now. Answered by [`HostReport::Ports`].
+    OfferPorts {
+        /// Ports that are in use or resting, whatever the machine says.
+        except: Vec<u16>,
+    },
+    /// Only these releases' files, and these instances' run folders, are still needed for this app;
+    /// with none the app is removed and all it left behind is deleted.
+    Keep {
+        /// The app.
+        app: AppName,
+        /// The releases, with the digest of their list of files.
+        releases: Vec<(ReleaseNo, Option<Digest>)>,
+        /// Instances that are not Gone.
+        instances: Vec<InstanceId>,
+    },
+}
+
+/// What an agent tells control.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostReport {
+    /// The instance's process runs.
+    Running {
+        /// The instance.
+        id: InstanceId,
+        /// Its process.
+        pid: u32,
+    },
+    /// The health changed, or what the last probe said did.
+    Health {
+        /// The instance.
+        id: InstanceId,
+        /// As `rise` and `fall` make it.
+        health: Health,
+        /// Probes in a row that said the same.
+        streak: u32,
+        /// What the last bad probe saw: `GET /up answered 500`, `connection refused`.
+        note: Option<String>,
+    },
+    /// The instance could not be started.
+    NotStarted {
+        /// The instance.
+        id: InstanceId,
+        /// Why.
+        why: NotStarted,
+    },
+    /// The instance and its whole process tree have ended. The last report of an instance.
+    Exited {
+        /// The instance.
+        id: InstanceId,
+        /// How.
+        exit: Exit,
+        /// Its port is held by somebody else: not the release's fault.
+        address_in_use: bool,
+        /// The last lines of its output.
+        tail: Vec<String>,
+    },
+    /// These ports were free a moment ago.
+    Ports {
+        /// The ports.
+        free: Vec<u16>,
+    },
+}
+
+/// Why an instance could not be started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NotStarted {
+    /// Its port is held by somebody else.
+    AddressInUse,
+    /// The machine or the release does not allow it: names act, object and cause.
+    Refused(String),
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exit {
+    /// With this exit code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+    /// Nobody saw it: the machine went down, or the shim was killed.
+    Unknown,
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exited with code {code}"),
+            Self::Signal(signal) => write!(f, "was ended by signal {signal}"),
+            Self::Unknown => f.write_str("ended, nobody saw how"),
+        }
+    }
+}

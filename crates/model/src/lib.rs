@@ -1,0 +1,38 @@
+//! The words of segue, one meaning each: ids, units, app specs, snapshots, messages, reasons.
+//!
+//! There is no IO here, no clock, no randomness and no async: the crate is `no_std`, so it cannot
+//! name them, and `cargo xtask deps` checks that nothing it depends on brings them in.
+
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod health;
+mod host;
+mod id;
+mod nearest;
+mod reason;
+mod receipt;
+mod release;
+mod snapshot;
+mod spec;
+mod traffic;
+mod units;
+mod view;
+
+pub use health::{Health, HealthTable};
+pub use host::{Exit, Expect, HostCommand, HostReport, Launch, NotStarted};
+pub use id::{Address, AppName, Digest, InstanceId, Invalid, Label, ProxyId, ReleaseNo, RolloutId};
+pub use nearest::nearest;
+pub use reason::{NotReady, Reason, Waiting};
+pub use receipt::{Outcome, Receipt};
+pub use release::{Release, Stage};
+pub use snapshot::{AppSection, Arm, Snapshot, Target};
+pub use spec::{
+    Affinity, AppSpec, Drain, HealthCheck, Route, Run, Standby, Strategy, StrategyKind, Switch,
+};
+pub use traffic::{AppCounters, TrafficReport};
+pub use units::{Generation, Millis, Share, Timestamp};
+pub use view::{AppView, ArmView, Event, InstanceView, Readiness, ReleaseView, RolloutView};

@@ -1,0 +1,187 @@
+//! "Not yet" and "no" are values: what is waited for, since when, until when, what happens then.
+//! The command line, the API and the dashboard print the same sentences.
+
+use alloc::string::String;
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Exit, Generation, InstanceId, Label, ReleaseNo, Timestamp};
+
+/// Why something has not happened yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// What it waits for.
+    pub waiting: Waiting,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when at the most; `None` waits for good.
+    pub until: Option<Timestamp>,
+}
+
+/// What can be waited for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Waiting {
+    /// The candidate's instances to become healthy.
+    Instances {
+        /// The release.
+        release: Label,
+        /// Serving and Up.
+        ready: u16,
+        /// As many as there have to be.
+        wanted: u16,
+        /// What the last bad probe saw.
+        note: Option<String>,
+    },
+    /// The host to name free ports.
+    Ports,
+    /// Somebody to say `segue promote`.
+    Promote,
+    /// Every worker of every proxy to acknowledge a snapshot.
+    Acknowledgement {
+        /// The snapshot.
+        generation: Generation,
+    },
+    /// The watch after the switch to end.
+    Watch,
+    /// Requests in flight to finish.
+    Drain {
+        /// Instances that still drain.
+        instances: u16,
+        /// Requests in flight on them.
+        in_flight: u32,
+    },
+    /// Processes to end.
+    Stop {
+        /// Instances that were told to stop.
+        instances: u16,
+    },
+    /// The time between two starts of a release that keeps dying.
+    BackOff {
+        /// The release.
+        release: Label,
+        /// Deaths in a row.
+        crashes: u32,
+    },
+    /// An instance that is Down to recover.
+    Recovery {
+        /// The instance.
+        instance: InstanceId,
+        /// What the last bad probe saw.
+        note: Option<String>,
+    },
+}
+
+impl Reason {
+    /// The sentence people read, as of `now`.
+    pub fn sentence(&self, now: Timestamp) -> String {
+        use fmt::Write as _;
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = write!(text, "waiting for {}", self.waiting);
+        let _ = write!(text, ", since {}", now.since(self.since));
+        if let Some(until) = self.until {
+            let _ = write!(text, ", for {} more at most", until.since(now));
+            let _ = write!(text, ", then {}", self.waiting.afterwards());
+        }
+        text
+    }
+}
+
+impl Waiting {
+    /// What happens when the time is up.
+    fn afterwards(&self) -> &'static str {
+        match self {
+            Self::Instances { .. } => "the release is refused and the live one stays",
+            Self::Ports | Self::Promote | Self::Acknowledgement { .. } => "it is asked again",
+            Self::Watch => "the release is settled",
+            Self::Drain { .. } => "what is still in flight is cut off",
+            Self::Stop { .. } => "the processes are killed",
+            Self::BackOff { .. } => "it is started again",
+            Self::Recovery { .. } => "it is replaced",
+        }
+    }
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Instances { release, ready, wanted, note } => {
+                write!(f, "{release} to become healthy ({ready} of {wanted} ready")?;
+                match note {
+                    Some(note) => write!(f, "; last probe: {note})"),
+                    None => f.write_str(")"),
+                }
+            }
+            Self::Ports => f.write_str("free ports on the host"),
+            Self::Promote => f.write_str("somebody to say `segue promote`"),
+            Self::Acknowledgement { generation } => {
+                write!(f, "every proxy worker to acknowledge snapshot {generation}")
+            }
+            Self::Watch => f.write_str("the watch after the switch to end"),
+            Self::Drain { instances, in_flight } => {
+                write!(f, "{in_flight} requests in flight on {instances} draining instances")
+            }
+            Self::Stop { instances } => write!(f, "{instances} instances to end"),
+            Self::BackOff { release, crashes } => {
+                write!(f, "the next start of {release}, which died {crashes} times in a row")
+            }
+            Self::Recovery { instance, note } => {
+                write!(f, "{instance} to recover")?;
+                note.as_ref().map_or(Ok(()), |note| write!(f, " (last probe: {note})"))
+            }
+        }
+    }
+}
+
+/// Why there is no warm way back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NotReady {
+    /// There has never been another release.
+    NoPrevious,
+    /// The policy `standby = "none"`, or its time, has ended it.
+    NotKept {
+        /// The release that was there.
+        release: Option<ReleaseNo>,
+    },
+    /// It was rolled back from, or taken back by segue.
+    MarkedBad {
+        /// The release.
+        release: ReleaseNo,
+        /// Why it is bad.
+        why: String,
+    },
+    /// Not all of its instances are healthy.
+    NotWhole {
+        /// The release.
+        release: ReleaseNo,
+        /// Serving and Up.
+        ready: u16,
+        /// As many as there have to be.
+        wanted: u16,
+        /// How the last one that died did.
+        died: Option<Exit>,
+    },
+    /// A rollout is under way and the standby is not its way back.
+    NothingServed,
+}
+
+impl fmt::Display for NotReady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoPrevious => f.write_str("there is no release before the live one"),
+            Self::NotKept { release: Some(release) } => {
+                write!(f, "release {release} was stopped by the standby policy")
+            }
+            Self::NotKept { release: None } => f.write_str("no standby is kept"),
+            Self::MarkedBad { release, why } => write!(f, "release {release} is marked bad: {why}"),
+            Self::NotWhole { release, ready, wanted, died } => {
+                write!(f, "only {ready} of {wanted} instances of release {release} are healthy")?;
+                died.map_or(Ok(()), |exit| write!(f, "; the last one that died {exit}"))
+            }
+            Self::NothingServed => f.write_str("no release is live yet"),
+        }
+    }
+}

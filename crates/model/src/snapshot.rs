@@ -1,0 +1,51 @@
+//! The routing table: whole, numbered, and the only thing a proxy decides by.
+
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Address, AppName, Generation, InstanceId, Label, Millis, ReleaseNo, Route, Share};
+
+/// One whole routing table of all apps. A receiver refuses one with a lower generation.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Its number.
+    pub generation: Generation,
+    /// One section per app, in order of their names.
+    pub apps: Vec<AppSection>,
+}
+
+/// One app's part of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppSection {
+    /// The app.
+    pub app: AppName,
+    /// The live release's route.
+    pub route: Route,
+    /// How long tunnels and requests in flight may go on once their instance has left.
+    pub drain_deadline: Millis,
+    /// The releases on offer. The shares add up to [`Share::ALL`], unless no release is live yet.
+    pub arms: Vec<Arm>,
+}
+
+/// A release with its share and its instances.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Arm {
+    /// The release.
+    pub release: ReleaseNo,
+    /// Its label, for logs and headers.
+    pub label: Label,
+    /// The part of the app's traffic that it gets.
+    pub share: Share,
+    /// Its Serving instances, and no others: standing here is what Serving means to a proxy (I1).
+    pub instances: Vec<Target>,
+}
+
+/// Where one instance listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// The instance.
+    pub id: InstanceId,
+    /// Its address.
+    pub address: Address,
+}

@@ -1,0 +1,43 @@
+//! What a proxy tells control.
+
+use alloc::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{AppName, Generation, InstanceId, ProxyId, ReleaseNo};
+
+/// The state of one proxy. Sent when the last worker acknowledged a snapshot, when an instance that
+/// left the snapshot has no request in flight any more, and about once a second besides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrafficReport {
+    /// Which proxy.
+    pub proxy: ProxyId,
+    /// Every worker has swapped to this snapshot or a later one (I5).
+    pub acknowledged: Generation,
+    /// Requests and tunnels in flight, seen at that generation or later; what is missing has none.
+    pub in_flight: BTreeMap<InstanceId, u32>,
+    /// Counted since the proxy started.
+    pub counters: BTreeMap<AppName, AppCounters>,
+}
+
+/// What the proxy counted for one app. Every number only grows while the proxy runs.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AppCounters {
+    /// Requests answered or broken off, over all releases.
+    pub requests: u64,
+    /// Answers the proxy had to make itself (502, 503, 504) and answers broken off.
+    pub failed: u64,
+    /// 5xx answers that came from instances, by release.
+    pub app_5xx: BTreeMap<ReleaseNo, u64>,
+    /// Requests whose client went away first; never counted as failed.
+    pub client_aborted: u64,
+    /// Attempts that were made again on another connection or instance.
+    pub retried: u64,
+    /// Requests that had to wait for an instance.
+    pub held: u64,
+    /// Requests sent to live because their own arm had no healthy instance.
+    pub diverted: u64,
+    /// The longest time with a request waiting and none succeeding, in milliseconds, since
+    /// the app's release on offer last changed; `None` without traffic.
+    pub max_gap_ms: Option<u64>,
+}

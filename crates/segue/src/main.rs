@@ -1,0 +1,2 @@
+//! The program: puts the parts together and does nothing itself.
+fn main() {}

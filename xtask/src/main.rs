@@ -1,0 +1,2 @@
+//! The project's own tasks: test, sim, bench, tidy, deps.
+fn main() {}
