@@ -1,5 +1,7 @@
 //! What a journal gives back, what it refuses, and what it costs on the disk.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail by panicking")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! SIGKILL in the middle of appends: what was acknowledged is there, and nothing else is.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail by panicking")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
