@@ -140,7 +140,8 @@ impl Engine {
             let Record { app, facts } = parse(seq, version, body)?;
             let app = apps.entry(app.clone()).or_insert_with(|| App::new(app));
             for fact in &facts {
-                rollout::apply(app, fact).map_err(|source| RecoverError::Illegal { seq, source })?;
+                rollout::apply(app, fact)
+                    .map_err(|source| RecoverError::Illegal { seq, source })?;
             }
         }
         Ok(Self {
@@ -215,17 +216,17 @@ impl Engine {
             | HostReport::Exited { id, .. } => id.clone(),
         };
         let managed = self.apps.get_mut(&id.app);
-        match managed.filter(|managed| managed.app.instances.contains_key(&id.number)) {
-            Some(managed) => {
-                if managed.report(id.number, report, now) {
-                    self.publish_health(commands);
-                }
-            }
-            // Something runs that no fact knows: it is not ours to keep.
-            None if matches!(report, HostReport::Running { .. }) => {
+        let managed = managed.filter(|managed| managed.app.instances.contains_key(&id.number));
+        let runs = matches!(report, HostReport::Running { .. });
+        let Some(managed) = managed else {
+            if runs {
+                // Something runs that no fact knows: it is not ours to keep.
                 commands.push(Command::Host(HostCommand::Stop { id, grace: Millis(0) }));
             }
-            None => {}
+            return;
+        };
+        if managed.report(id.number, report, now) {
+            self.publish_health(commands);
         }
     }
 
@@ -285,12 +286,14 @@ impl Engine {
         }
         self.appended += u32::try_from(records.len()).unwrap_or(u32::MAX);
         self.make_so(&changed, commands);
-        let answered = answers.into_iter().map(|(ticket, answer)| Command::Answer(ticket, Ok(answer)));
+        let answered =
+            answers.into_iter().map(|(ticket, answer)| Command::Answer(ticket, Ok(answer)));
         commands.extend(answered);
         commands.extend(events.into_iter().map(Command::Announce));
         if self.appended >= Self::CHECKPOINT {
             self.appended = 0;
-            commands.push(Command::Checkpoint(CheckpointBody { apps: self.apps().cloned().collect() }));
+            commands
+                .push(Command::Checkpoint(CheckpointBody { apps: self.apps().cloned().collect() }));
         }
     }
 
@@ -299,13 +302,13 @@ impl Engine {
         let managed =
             self.apps.entry(name.clone()).or_insert_with(|| Managed::new(App::new(name.clone())));
         for fact in facts {
-            let gone = match fact {
-                Fact::Gone { instance, .. } => managed.app.instances.get(instance).cloned(),
-                Fact::Minted { instances, .. } => {
-                    instances.iter().for_each(|minted| self.ports.used(&minted.address));
-                    None
-                }
-                _ => None,
+            if let Fact::Minted { instances, .. } = fact {
+                instances.iter().for_each(|minted| self.ports.used(&minted.address));
+            }
+            let gone = if let Fact::Gone { instance, .. } = fact {
+                managed.app.instances.get(instance).cloned()
+            } else {
+                None
             };
             let applied = managed.apply(std::slice::from_ref(fact), &self.routing);
             // Decided facts were applied to a draft before: they cannot be illegal now.

@@ -6,7 +6,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use model::{
     AppCounters, AppView, Generation, Health, HostCommand, HostReport, NotStarted, Stage, Timestamp,
 };
-use rollout::{Accepted, App, Ask, Decision, Fact, InstanceSeen, Observed, Process, Reasons, Refusal};
+use rollout::{
+    Accepted, App, Ask, Decision, Fact, InstanceSeen, Observed, Process, Reasons, Refusal,
+};
 
 use crate::routing::{Routing, between};
 
@@ -145,10 +147,12 @@ impl Managed {
 
     /// The health proxies go by: an ended process is Down before any probe says so.
     pub fn health(&self) -> impl Iterator<Item = (model::InstanceId, Health)> {
-        self.seen.iter().filter(|(n, _)| self.app.instances.contains_key(n)).map(|(number, seen)| {
-            let health = if seen.process.has_ended() { Health::Down } else { seen.health };
-            (self.app.id(*number), health)
-        })
+        self.seen.iter().filter(|(n, _)| self.app.instances.contains_key(n)).map(
+            |(number, seen)| {
+                let health = if seen.process.has_ended() { Health::Down } else { seen.health };
+                (self.app.id(*number), health)
+            },
+        )
     }
 
     /// What the plan wants and the host was not told yet.
@@ -181,7 +185,11 @@ impl Managed {
         self.baseline.as_ref().map(|baseline| between(baseline, &now))
     }
 
-    fn observed<'a>(&'a self, shared: Shared<'a>, counted: Option<&'a AppCounters>) -> Observed<'a> {
+    fn observed<'a>(
+        &'a self,
+        shared: Shared<'a>,
+        counted: Option<&'a AppCounters>,
+    ) -> Observed<'a> {
         let Shared { routing, free_ports, recovered } = shared;
         let generation: Generation = routing.generation();
         Observed {

@@ -27,7 +27,8 @@ impl Ports {
     /// The host named ports; those that are used or resting are left out.
     pub fn offer(&mut self, free: &[u16], used: &BTreeSet<u16>) {
         self.asked = false;
-        let taken = |port: &u16| used.contains(port) || self.resting.iter().any(|r| r.port == *port);
+        let taken =
+            |port: &u16| used.contains(port) || self.resting.iter().any(|r| r.port == *port);
         self.offered = free.iter().filter(|port| !taken(port)).copied().collect();
     }
 

@@ -30,7 +30,9 @@ pub struct CheckpointBody {
 #[derive(Debug, Error)]
 pub enum RecoverError {
     /// Written by a newer segue.
-    #[error("cannot read record {seq} of the journal: its version is {version}, this segue reads up to {VERSION}")]
+    #[error(
+        "cannot read record {seq} of the journal: its version is {version}, this segue reads up to {VERSION}"
+    )]
     Newer {
         /// Which record.
         seq: u64,

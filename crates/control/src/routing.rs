@@ -66,7 +66,9 @@ impl Routing {
                 && let Some((_, dropped)) = self.pending.pop_back()
             {
                 // A later snapshot stands for what came before it.
-                dropped.into_iter().for_each(|(app, v)| drop(versions.entry(app).or_insert(v)));
+                for (app, version) in dropped {
+                    versions.entry(app).or_insert(version);
+                }
             }
             self.pending.push_back((self.generation, versions));
             let apps = self.sections.values().cloned().collect();
