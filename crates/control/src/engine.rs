@@ -103,8 +103,10 @@ pub struct Engine {
     health: HealthTable,
     questions: VecDeque<Question>,
     append: Option<Append>,
-    /// Why nothing can be journaled, and when to try again.
-    journal_fault: Option<(String, Timestamp)>,
+    /// Why the last append failed, until one succeeds.
+    journal_fault: Option<String>,
+    /// After a failed append, when to try again.
+    retry_at: Option<Timestamp>,
     recovered: Timestamp,
     remind_at: Timestamp,
     appended: u32,
@@ -152,6 +154,7 @@ impl Engine {
             questions: VecDeque::new(),
             append: None,
             journal_fault: None,
+            retry_at: None,
             recovered: now,
             remind_at: now.after(Self::REMIND),
             appended: 0,
@@ -186,10 +189,13 @@ impl Engine {
 
     /// When to call [`Engine::step`] with [`Event::Tick`] at the latest.
     pub fn wake_at(&self) -> Timestamp {
-        let retry = self.journal_fault.as_ref().map(|(_, retry)| *retry);
         let apps = self.apps.values().filter_map(|managed| managed.wake_at);
         let apps = if self.append.is_some() { None } else { apps.min() };
-        [Some(self.remind_at), retry, apps].into_iter().flatten().min().unwrap_or(self.remind_at)
+        [Some(self.remind_at), self.retry_at, apps]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(self.remind_at)
     }
 
     /// The apps as they are; for invariants and checkpoints.
@@ -199,7 +205,7 @@ impl Engine {
 
     /// Why nothing can be journaled at the moment, if so.
     pub fn journal_fault(&self) -> Option<&str> {
-        self.journal_fault.as_ref().map(|(why, _)| why.as_str())
+        self.journal_fault.as_deref()
     }
 
     fn host(&mut self, report: HostReport, now: Timestamp, commands: &mut Vec<Command>) {
@@ -274,7 +280,8 @@ impl Engine {
                     managed.dirty = true;
                 }
             }
-            self.journal_fault = Some((why, now.after(Self::RETRY)));
+            self.journal_fault = Some(why);
+            self.retry_at = Some(now.after(Self::RETRY));
             return;
         }
         self.journal_fault = None;
@@ -351,8 +358,8 @@ impl Engine {
         if self.append.is_none() {
             let mut append = Append::default();
             self.answer_questions(now, &mut append, commands);
-            let may_write = self.journal_fault.as_ref().is_none_or(|(_, retry)| now >= *retry);
-            if may_write {
+            if self.retry_at.is_none_or(|retry| now >= retry) {
+                self.retry_at = None;
                 self.decide(now, &mut append);
             }
             if !append.records.is_empty() {

@@ -18,7 +18,8 @@ use crate::record::VERSION;
 
 /// The port to the hosts' agents.
 pub trait Hosts: Send {
-    /// Has this done, concurrently with everything else; never blocks.
+    /// Has this done; never blocks. Commands about one instance are taken in order, everything else
+    /// may run concurrently.
     fn send(&mut self, command: HostCommand);
 }
 

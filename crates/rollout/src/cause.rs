@@ -41,6 +41,11 @@ pub enum Cause {
         /// How often.
         times: u32,
     },
+    /// The host named no free port in time.
+    NoPorts {
+        /// How long it was given.
+        waited: Millis,
+    },
     /// Instances kept dying while the rollout waited for a person.
     KeptDying {
         /// How often.
@@ -81,6 +86,7 @@ impl Cause {
             | Self::NeverHealthy { .. }
             | Self::NotStarted { .. }
             | Self::PortsTaken { .. }
+            | Self::NoPorts { .. }
             | Self::KeptDying { .. }
             | Self::BelowFloor { .. } => false,
         }
@@ -103,6 +109,9 @@ impl fmt::Display for Cause {
             }
             Self::PortsTaken { times } => {
                 write!(f, "other programs took the instances' ports {times} times")
+            }
+            Self::NoPorts { waited } => {
+                write!(f, "the host named no free port within {waited}")
             }
             Self::KeptDying { times, exit } => {
                 write!(f, "instances died {times} times while the rollout waited")?;

@@ -1,6 +1,6 @@
 //! Whether there is a warm way back, as a fact with a reason.
 
-use model::{Health, NotReady, Readiness, ReleaseNo, Stage};
+use model::{Health, NotReady, Outcome, Readiness, ReleaseNo, Stage};
 
 use crate::{App, Observed, Phase, RolloutKind};
 
@@ -8,8 +8,7 @@ use crate::{App, Observed, Phase, RolloutKind};
 pub fn readiness(app: &App, seen: &Observed) -> Readiness {
     let Some(live) = app.live else { return Readiness::NotReady(NotReady::NothingServed) };
     let Some(back) = way_back(app) else {
-        let previous = app.releases.keys().rev().find(|no| **no != live).copied();
-        let why = match previous {
+        let why = match previous(app, live) {
             Some(release) => NotReady::NotKept { release: Some(release) },
             None => NotReady::NoPrevious,
         };
@@ -26,6 +25,13 @@ pub fn readiness(app: &App, seen: &Observed) -> Readiness {
         Ok(()) => Readiness::Ready { to: back, label: release.label.clone() },
         Err(why) => Readiness::NotReady(why),
     }
+}
+
+/// The release that was live before, if it is still stored.
+fn previous(app: &App, live: ReleaseNo) -> Option<ReleaseNo> {
+    let completed = app.receipts.iter().rev().filter(|r| r.outcome == Outcome::Completed);
+    let before = completed.filter_map(|receipt| app.labelled(receipt.from.as_ref()?));
+    before.map(|release| release.no).find(|no| *no != live)
 }
 
 /// The release that a rollback would go to.

@@ -42,6 +42,15 @@ fn before_the_switch(
             return cause;
         }
     }
+    if rollout.phase == Phase::Starting
+        && app.instances_of(rollout.to).all(|(_, i)| i.stage == Stage::Draining)
+        && let Some(release) = app.releases.get(&rollout.to)
+    {
+        let waited = release.spec.health.start_deadline;
+        if timer.due(rollout.since.max(seen.recovered).after(waited)) {
+            return Some(Cause::NoPorts { waited });
+        }
+    }
     let deaths = app.deaths.get(&rollout.to);
     let times = rollout.crashes.max(deaths.map_or(0, |deaths| deaths.in_a_row));
     let exit = deaths.and_then(|deaths| deaths.exit);

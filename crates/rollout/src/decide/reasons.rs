@@ -52,7 +52,9 @@ fn of_rollout(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> 
             if until > now {
                 Reason { waiting: Waiting::Watch, since, until: Some(until) }
             } else {
-                Reason { waiting: instances(app, seen, rollout.to), since, until: None }
+                let patience = spec.map(|spec| spec.health.start_deadline).unwrap_or_default();
+                let until = Some(until.after(patience));
+                Reason { waiting: instances(app, seen, rollout.to), since, until }
             }
         }
         Phase::Settling => drain_or_stop(app, seen, since),
@@ -65,7 +67,11 @@ fn starting(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Re
         let pause = app.deaths.get(&rollout.to).map(|deaths| deaths.next_start());
         return match pause.filter(|until| *until > now) {
             Some(until) => back_off(app, rollout.to, since, until),
-            None => Reason { waiting: Waiting::Ports, since, until: None },
+            None => {
+                let deadline = app.releases.get(&rollout.to).map(|r| r.spec.health.start_deadline);
+                let until = deadline.map(|deadline| since.max(seen.recovered).after(deadline));
+                Reason { waiting: Waiting::Ports, since, until }
+            }
         };
     }
     let deadline = app.releases.get(&rollout.to).map(|r| r.spec.health.start_deadline);

@@ -60,14 +60,17 @@ fn acknowledged(rollout: &Rollout, seen: &Observed) -> Option<Fact> {
     Some(Fact::Acknowledged { rollout: rollout.id, generation: seen.generation, took, at })
 }
 
-/// The watch is over, and the release is whole. A rollback needs none.
+/// The watch is over, and the release is whole; a rollback needs none. What is not whole and has no
+/// better place to go back to stays when its instances have had the time of a start once more.
 fn watched(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) -> bool {
-    let watch = app.releases.get(&rollout.to).map(|release| release.spec.strategy.watch);
-    match (rollout.kind, watch) {
+    let spec = app.releases.get(&rollout.to).map(|release| &release.spec);
+    match (rollout.kind, spec) {
         (RolloutKind::Rollback, _) | (RolloutKind::Deploy, None) => true,
-        (RolloutKind::Deploy, Some(watch)) => {
-            timer.due(rollout.since.max(seen.recovered).after(watch))
-                && whole(app, seen, rollout.to).is_ok()
+        (RolloutKind::Deploy, Some(spec)) => {
+            let end = rollout.since.max(seen.recovered).after(spec.strategy.watch);
+            timer.due(end)
+                && (whole(app, seen, rollout.to).is_ok()
+                    || timer.due(end.after(spec.health.start_deadline)))
         }
     }
 }
