@@ -1,2 +1,52 @@
-//! The project's own tasks: test, sim, bench, tidy, deps.
-fn main() {}
+//! The project's own tasks: test, sim, tidy, deps. Nothing here is part of the product.
+
+#![expect(clippy::print_stdout, reason = "what a task says belongs on the terminal")]
+
+mod deps;
+mod purity;
+mod run;
+mod suite;
+mod tidy;
+mod tools;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask TASK
+
+  test             everything continuous integration runs; installs what it needs
+  sim [ARGS]       the simulation: --seeds N --from K, or --seed K to replay one
+  tidy             files too long, without a first line, with words that must not stay
+  deps             which crate may use which, and that the pure ones touch no system";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let task = args.next().unwrap_or_default();
+    let rest: Vec<String> = args.collect();
+    let done = match task.as_str() {
+        "test" => suite::test(),
+        "sim" => run::run(
+            "cargo",
+            ["run", "--release", "-q", "-p", "testkit", "--bin", "sim", "--"]
+                .into_iter()
+                .chain(rest.iter().map(String::as_str)),
+        ),
+        "tidy" => tidy::check(&run::root()),
+        "deps" => deps::check(&run::root()).and_then(|()| purity::check(&run::root())),
+        "help" | "--help" | "-h" => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        other => {
+            println!("no task {other:?}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            println!("xtask {task}: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! How answers and refusals become HTTP. Nothing is refused without saying what and why.
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, Request};
+use axum::http::{Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use model::AppName;
+use serde::de::DeserializeOwned;
+use wire::{Code, ErrorBody, Problem};
+
+use crate::{Refusal, Refused, StoreError};
+
+/// A refusal on its way out.
+#[derive(Debug)]
+pub(crate) struct No(pub(crate) Problem);
+
+pub(crate) type Answer<T> = Result<T, No>;
+
+impl IntoResponse for No {
+    fn into_response(self) -> Response {
+        let status =
+            StatusCode::from_u16(self.0.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(ErrorBody { error: self.0 })).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            let scheme = header::HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        response
+    }
+}
+
+impl From<Problem> for No {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl From<Refusal> for No {
+    fn from(refusal: Refusal) -> Self {
+        let Refusal { kind, message, hint } = refusal;
+        let code = match kind {
+            Refused::No => Code::Refused,
+            Refused::Conflict => Code::Conflict,
+            Refused::NotFound => Code::NotFound,
+            Refused::Unavailable => Code::Unavailable,
+            Refused::ReadOnly => Code::ReadOnly,
+        };
+        Self(Problem { code, message, hint })
+    }
+}
+
+impl From<StoreError> for No {
+    fn from(error: StoreError) -> Self {
+        Self(match error {
+            StoreError::Invalid(message) => Problem::new(Code::Invalid, message),
+            StoreError::Unavailable(message) => Problem::new(Code::Unavailable, message),
+        })
+    }
+}
+
+/// A JSON body that reads as a `T`; an empty body reads as `{}`.
+pub(crate) struct Sent<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Sent<T> {
+    type Rejection = No;
+
+    async fn from_request(request: Request, state: &S) -> Answer<Self> {
+        let bytes = Bytes::from_request(request, state).await.map_err(broken_body)?;
+        let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+        serde_json::from_slice(text).map(Self).map_err(|error| {
+            No(Problem::new(Code::Invalid, format!("the body is not what is asked for: {error}")))
+        })
+    }
+}
+
+fn broken_body(rejection: BytesRejection) -> No {
+    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        return No(Problem::new(Code::TooLarge, "the body is larger than this path takes"));
+    }
+    No(Problem::new(Code::Invalid, "the body broke off"))
+}
+
+/// An app's name out of the path.
+pub(crate) fn app_name(text: &str) -> Answer<AppName> {
+    text.parse().map_err(|error: model::Invalid| No(Problem::new(Code::Invalid, error.to_string())))
+}
+
+/// "There is no such app", with the nearest there is.
+pub(crate) fn no_such_app<'a>(app: &AppName, apps: impl IntoIterator<Item = &'a str>) -> No {
+    let problem = Problem::new(Code::NotFound, format!("there is no app `{app}`"));
+    No(match model::nearest(app.as_str(), apps) {
+        Some(near) => problem.hint(format!("did you mean `{near}`?")),
+        None => problem.hint("`segue status` lists the apps"),
+    })
+}
+
+/// A long answer of JSON lines.
+pub(crate) fn lines(body: Body) -> Response {
+    let headers =
+        [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];
+    (headers, body).into_response()
+}
+
+pub(crate) async fn no_such_path(uri: Uri) -> No {
+    No(Problem::new(Code::NotFound, format!("there is nothing at {}", uri.path())))
+}
+
+pub(crate) async fn no_such_method(method: Method, uri: Uri) -> Response {
+    let message = format!("{} does not take {method}", uri.path());
+    let error = ErrorBody { error: Problem::new(Code::Invalid, message) };
+    (StatusCode::METHOD_NOT_ALLOWED, Json(error)).into_response()
+}
+
+/// Runs what may block where it may.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Answer<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done?),
+        Err(_) => Err(No(Problem::new(Code::Internal, "a defect of segue ended the request"))),
+    }
+}

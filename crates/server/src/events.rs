@@ -1,0 +1,92 @@
+//! The stream of what happens in an app, as JSON lines. It ends with the server, and says how
+//! things stand every second, so that silence means a broken connection.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use futures_util::stream;
+use model::AppName;
+use serde::Deserialize;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use wire::{Code, Event, Line, Now, Problem};
+
+use crate::answer::{Answer, No, app_name, lines};
+use crate::{News, Parts, Subscription, apps};
+
+/// A line at least this often.
+const EVERY: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Ask {
+    after: u64,
+    rollout: Option<u32>,
+}
+
+pub(crate) async fn stream(
+    State(parts): State<Parts>,
+    Path(app): Path<String>,
+    query: Result<Query<Ask>, QueryRejection>,
+) -> Answer<Response> {
+    let Query(Ask { after, rollout }) = query.map_err(wrong_query)?;
+    let app = app_name(&app)?;
+    apps::find(&parts, &app)?;
+    let news = parts.engine.events(&app, after);
+    let mut tick = interval(EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let reader = Reader { parts, app, rollout, news, tick };
+    let body = stream::unfold(reader, |mut reader| async move {
+        let line = reader.next().await?;
+        Some((Ok::<_, Infallible>(encode(&line)), reader))
+    });
+    Ok(lines(Body::from_stream(body)))
+}
+
+pub(crate) fn wrong_query(rejection: QueryRejection) -> No {
+    No(Problem::new(Code::Invalid, rejection.body_text()))
+}
+
+/// One follower.
+struct Reader {
+    parts: Parts,
+    app: AppName,
+    rollout: Option<u32>,
+    news: Subscription,
+    tick: Interval,
+}
+
+impl Reader {
+    /// The next line; `None` when the server ends.
+    async fn next(&mut self) -> Option<Line> {
+        loop {
+            tokio::select! {
+                biased;
+                news = self.news.next() => match news? {
+                    News::Event(seq, event) => {
+                        if self.rollout.is_none_or(|id| event.rollout.is_some_and(|r| r.0 == id)) {
+                            return Some(Line::Event(Event::new(seq, &event)));
+                        }
+                    }
+                    News::Lost(count) => return Some(Line::Lost(count)),
+                },
+                _ = self.parts.stop.wait_for(|stop| *stop) => return None,
+                _ = self.tick.tick() => {
+                    let view = self.parts.engine.view(&self.app);
+                    return Some(Line::Now(Now::new(view.as_deref(), self.parts.engine.now())));
+                }
+            }
+        }
+    }
+}
+
+/// One JSON object and a line end.
+pub(crate) fn encode(line: &impl serde::Serialize) -> Bytes {
+    // Our shapes have only texts as keys, so this cannot fail; an empty line would be harmless.
+    let mut bytes = serde_json::to_vec(line).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes.into()
+}

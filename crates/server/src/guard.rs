@@ -1,0 +1,142 @@
+//! Who may ask. Closed by default: every path but `/healthz` needs the token, and every request a
+//! `Host` this API answers for, so that a web page cannot reach it by a name of its own (DNS
+//! rebinding).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use subtle::ConstantTimeEq as _;
+use wire::{Code, Problem, Secret};
+
+use crate::Parts;
+use crate::answer::No;
+
+/// An ordinary request is answered within this time.
+const IN_TIME: Duration = Duration::from_secs(30);
+
+/// The token, and the host names this API answers for besides the loopback ones.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    token: Secret,
+    hosts: Vec<String>,
+}
+
+impl Guard {
+    /// A guard that wants this token. `hosts` are names without port.
+    pub fn new(token: Secret, hosts: Vec<String>) -> Self {
+        let hosts = hosts.into_iter().map(|host| host.to_ascii_lowercase()).collect();
+        Self { token, hosts }
+    }
+
+    fn knows_host(&self, headers: &HeaderMap) -> bool {
+        let mut all = headers.get_all(header::HOST).iter();
+        let (Some(host), None) = (all.next(), all.next()) else { return false };
+        let Ok(host) = host.to_str() else { return false };
+        let name = without_port(host).to_ascii_lowercase();
+        matches!(name.as_str(), "localhost" | "127.0.0.1" | "[::1]") || self.hosts.contains(&name)
+    }
+
+    /// Takes the same time whatever the token sent, but for its length.
+    fn knows_token(&self, headers: &HeaderMap) -> bool {
+        let mut all = headers.get_all(header::AUTHORIZATION).iter();
+        let (Some(value), None) = (all.next(), all.next()) else { return false };
+        let Some((scheme, token)) = value.to_str().ok().and_then(|text| text.split_once(' '))
+        else {
+            return false;
+        };
+        scheme.eq_ignore_ascii_case("bearer")
+            && token.as_bytes().ct_eq(self.token.expose().as_bytes()).into()
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    if host.starts_with('[') {
+        return host.find(']').map_or(host, |end| &host[..=end]);
+    }
+    host.split_once(':').map_or(host, |(name, _)| name)
+}
+
+pub(crate) async fn admit(
+    State(guard): State<Arc<Guard>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if !guard.knows_host(request.headers()) {
+        let message = "this API does not answer under the host name that was asked";
+        let problem = Problem::new(Code::ForbiddenHost, message);
+        return No(problem.hint("ask http://127.0.0.1:PORT or http://localhost:PORT"))
+            .into_response();
+    }
+    if request.uri().path() != "/healthz" && !guard.knows_token(request.headers()) {
+        let problem = Problem::new(Code::Unauthorized, "no token was sent, or not the right one");
+        let hint = "pass --token or set SEGUE_TOKEN; the token stands in the file `token` of the \
+                    server's data folder";
+        return No(problem.hint(hint)).into_response();
+    }
+    next.run(request).await
+}
+
+/// While nothing can be changed, everything can be read; `down` decides for itself.
+pub(crate) async fn not_read_only(
+    State(parts): State<Parts>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
+    if changes
+        && request.uri().path() != "/v1/down"
+        && let Some(why) = parts.engine.read_only()
+    {
+        let message = format!("nothing can be changed now: {why}");
+        let problem = Problem::new(Code::ReadOnly, message);
+        return No(problem.hint("traffic goes on; the server's log says more")).into_response();
+    }
+    next.run(request).await
+}
+
+/// Ends what takes too long. A command that was taken before goes on.
+pub(crate) async fn in_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(IN_TIME, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let message = format!("no answer within {} s", IN_TIME.as_secs());
+            No(Problem::new(Code::Timeout, message)).into_response()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(list: &[(header::HeaderName, &str)]) -> HeaderMap {
+        list.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn only_loopback_and_configured_names_are_answered() {
+        let guard = Guard::new(Secret::new("t"), vec!["Box.Example".into()]);
+        let hosts = ["localhost", "127.0.0.1:7070", "[::1]:7070", "LOCALHOST:1", "box.example:7"];
+        for host in hosts {
+            assert!(guard.knows_host(&headers(&[(header::HOST, host)])), "{host}");
+        }
+        for host in ["evil.example", "127.0.0.1.evil.example", "localhost.evil", "", "0.0.0.0"] {
+            assert!(!guard.knows_host(&headers(&[(header::HOST, host)])), "{host}");
+        }
+        assert!(!guard.knows_host(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn only_the_whole_token_opens() {
+        let guard = Guard::new(Secret::new("abc"), vec![]);
+        let sent = |value| guard.knows_token(&headers(&[(header::AUTHORIZATION, value)]));
+        assert!(sent("Bearer abc") && sent("bearer abc"));
+        for value in ["Bearer ab", "Bearer abcd", "Bearer", "abc", "Basic abc", "Bearer  abc"] {
+            assert!(!sent(value), "{value}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The HTTP API: who may ask, what is asked, and the stream of events.
+//!
+//! It translates and decides nothing: commands go to an [`Engine`], files to a [`Store`], and the
+//! answers come from there. It never touches a journal, a process or a routing table.
+
+mod answer;
+mod apps;
+mod blobs;
+mod engine;
+mod events;
+mod feed;
+mod guard;
+mod listen;
+mod logs;
+mod ops;
+mod store;
+mod token;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use axum::routing::{get, post, put};
+use tokio::sync::watch;
+
+pub use engine::{
+    Accepted, Act, Command, Deploy, Engine, Pending, Refusal, Refused, Replace, Shutdown, Stopping,
+};
+pub use feed::{Feed, News, Subscription};
+pub use guard::Guard;
+pub use listen::{ListenError, bind, serve};
+pub use logs::MAX_LINES;
+pub use store::{LogCursor, LogPage, LogStart, Store, StoreError};
+pub use token::load_or_create_token;
+
+/// Text for `/metrics`.
+pub type Metrics = dyn Fn() -> String + Send + Sync;
+/// Whether the server is ready, and why not, for `/readyz`.
+pub type Ready = dyn Fn() -> Result<(), String> + Send + Sync;
+
+/// Everything the API asks.
+#[derive(Clone)]
+pub struct Parts {
+    /// Decides.
+    pub engine: Arc<dyn Engine>,
+    /// Keeps files and secrets, and has the instances' output.
+    pub store: Arc<dyn Store>,
+    /// Ends everything.
+    pub shutdown: Arc<dyn Shutdown>,
+    /// Text for `/metrics`.
+    pub metrics: Arc<Metrics>,
+    /// Answers `/readyz`.
+    pub ready: Arc<Ready>,
+    /// Becomes true when the server ends: streams end with it.
+    pub stop: watch::Receiver<bool>,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").finish_non_exhaustive()
+    }
+}
+
+/// A list of files is the largest body there is, besides blobs.
+const BODY_LIMIT: usize = 32 * 1024 * 1024;
+
+/// All routes, behind the guard.
+pub fn router(parts: Parts, guard: Guard) -> Router {
+    let brief = Router::new()
+        .route("/metrics", get(ops::metrics))
+        .route("/readyz", get(ops::ready))
+        .route("/v1/apps", get(apps::list))
+        .route("/v1/apps/{app}", get(apps::show).delete(apps::remove))
+        .route("/v1/apps/{app}/releases", get(apps::releases))
+        .route("/v1/apps/{app}/receipts", get(apps::receipts))
+        .route("/v1/apps/{app}/receipts/{rollout}", get(apps::receipt))
+        .route("/v1/apps/{app}/deploys", post(apps::deploy))
+        .route("/v1/apps/{app}/rollback", post(apps::rollback))
+        .route("/v1/apps/{app}/promote", post(apps::promote))
+        .route("/v1/apps/{app}/abort", post(apps::abort))
+        .route("/v1/blobs/missing", post(blobs::missing))
+        .route("/v1/down", post(ops::down))
+        .layer(middleware::from_fn(guard::in_time));
+    let long = Router::new()
+        .route("/v1/blobs/{digest}", put(blobs::put))
+        .route("/v1/apps/{app}/events", get(events::stream))
+        .route("/v1/apps/{app}/logs", get(logs::stream));
+    Router::new()
+        .route("/healthz", get(ops::healthy))
+        .merge(brief)
+        .merge(long)
+        .fallback(answer::no_such_path)
+        .method_not_allowed_fallback(answer::no_such_method)
+        .layer(middleware::from_fn_with_state(parts.clone(), guard::not_read_only))
+        .layer(middleware::from_fn_with_state(Arc::new(guard), guard::admit))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .with_state(parts)
+}

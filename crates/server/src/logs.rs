@@ -1,0 +1,109 @@
+//! The output of instances, as JSON lines; with `follow` it goes on with what comes.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use futures_util::stream;
+use model::{AppName, InstanceId};
+use serde::Deserialize;
+use wire::{Code, Problem};
+
+use crate::answer::{Answer, No, app_name, blocking, lines};
+use crate::events::{encode, wrong_query};
+use crate::{LogCursor, LogPage, LogStart, Parts, apps};
+
+/// One page of output has at most so many lines.
+pub const MAX_LINES: u32 = 10_000;
+/// How often a follower looks for more.
+const LOOK: Duration = Duration::from_millis(200);
+/// So many looks in vain, and an empty line says that the connection is alive.
+const QUIET: u32 = 5;
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Ask {
+    instance: Option<InstanceId>,
+    lines: u32,
+    follow: bool,
+}
+
+impl Default for Ask {
+    fn default() -> Self {
+        Self { instance: None, lines: 100, follow: false }
+    }
+}
+
+pub(crate) async fn stream(
+    State(parts): State<Parts>,
+    Path(app): Path<String>,
+    query: Result<Query<Ask>, QueryRejection>,
+) -> Answer<Response> {
+    let Query(Ask { instance, lines: count, follow }) = query.map_err(wrong_query)?;
+    let app = app_name(&app)?;
+    apps::find(&parts, &app)?;
+    if let Some(other) = instance.as_ref().filter(|instance| instance.app != app) {
+        let message = format!("{other} is no instance of `{app}`");
+        return Err(No(Problem::new(Code::Invalid, message)));
+    }
+    let reader = Reader { parts, app, instance, quiet: 0 };
+    let first = reader.page(LogStart::Last(count.min(MAX_LINES))).await?;
+    let body = text(&first);
+    if !follow {
+        return Ok(lines(Body::from(body)));
+    }
+    let start = (Some(body), first.next, reader);
+    let rest = stream::unfold(start, |(first, cursor, mut reader)| async move {
+        if let Some(body) = first {
+            return Some((Ok::<_, Infallible>(body), (None, cursor, reader)));
+        }
+        let (body, cursor) = reader.more(cursor).await?;
+        Some((Ok(body), (None, cursor, reader)))
+    });
+    Ok(lines(Body::from_stream(rest)))
+}
+
+/// One follower.
+struct Reader {
+    parts: Parts,
+    app: AppName,
+    instance: Option<InstanceId>,
+    quiet: u32,
+}
+
+impl Reader {
+    async fn page(&self, start: LogStart) -> Answer<LogPage> {
+        let (store, app) = (self.parts.store.clone(), self.app.clone());
+        let instance = self.instance.clone();
+        blocking(move || store.logs(&app, instance.as_ref(), &start)).await
+    }
+
+    /// What comes after `cursor`; an empty line when nothing came for a while. `None` when the
+    /// server ends or the output cannot be read any more.
+    async fn more(&mut self, mut cursor: LogCursor) -> Option<(Bytes, LogCursor)> {
+        loop {
+            tokio::select! {
+                biased;
+                _ = self.parts.stop.wait_for(|stop| *stop) => return None,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            let page = self.page(LogStart::After(cursor)).await.ok()?;
+            self.quiet = if page.lines.is_empty() { self.quiet + 1 } else { 0 };
+            if !page.lines.is_empty() {
+                return Some((text(&page), page.next));
+            }
+            if self.quiet >= QUIET {
+                self.quiet = 0;
+                return Some((Bytes::from_static(b"\n"), page.next));
+            }
+            cursor = page.next;
+        }
+    }
+}
+
+fn text(page: &LogPage) -> Bytes {
+    page.lines.iter().flat_map(|line| encode(line).to_vec()).collect::<Vec<u8>>().into()
+}

@@ -1,0 +1,85 @@
+//! What the API asks of the host: files, secrets, output. Every call may block; the API makes them
+//! on threads that may.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use model::{AppName, Digest, InstanceId};
+use wire::{Blob, LogLine, Manifest, Secret};
+
+/// The host's keeping, seen from the API.
+pub trait Store: Send + Sync + 'static {
+    /// Which of these blobs are not there.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn missing(&self, blobs: &[Blob]) -> Result<Vec<Digest>, StoreError>;
+
+    /// Keeps a blob. Reads `content` to its end; an error of `content` means that the upload broke
+    /// off, and nothing of it may stay.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] when the content is not what the digest names.
+    fn put_blob(&self, digest: Digest, content: &mut dyn Read) -> Result<(), StoreError>;
+
+    /// Keeps a release's list of files; the digest names it from then on.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] when it is not sound, or a blob is missing.
+    fn put_manifest(&self, manifest: &Manifest) -> Result<Digest, StoreError>;
+
+    /// Keeps the values of an app's environment where nobody else reads them, and gives their
+    /// keyed digests.
+    ///
+    /// # Errors
+    /// When they cannot be kept.
+    fn put_env(
+        &self,
+        app: &AppName,
+        values: BTreeMap<String, Secret>,
+    ) -> Result<BTreeMap<String, Digest>, StoreError>;
+
+    /// Lines of output, of one instance or of all of the app, at most [`crate::MAX_LINES`].
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn logs(
+        &self,
+        app: &AppName,
+        instance: Option<&InstanceId>,
+        start: &LogStart,
+    ) -> Result<LogPage, StoreError>;
+}
+
+/// Where to read output from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogStart {
+    /// So many lines before the end.
+    Last(u32),
+    /// Where the page before ended.
+    After(LogCursor),
+}
+
+/// A place in the output of several instances: bytes already read, for each.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct LogCursor(pub BTreeMap<InstanceId, u64>);
+
+/// Some lines of output.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct LogPage {
+    /// The lines, an instance's own in their order.
+    pub lines: Vec<LogLine>,
+    /// Where they end.
+    pub next: LogCursor,
+}
+
+/// Why the host did not keep or give something. The texts name act, object and cause.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// What was sent is not sound.
+    #[error("{0}")]
+    Invalid(String),
+    /// The host cannot, now.
+    #[error("{0}")]
+    Unavailable(String),
+}

@@ -1,0 +1,151 @@
+//! The client and the server, over a real socket.
+
+use std::io;
+use std::net::SocketAddr;
+
+use model::{Digest, ReleaseNo};
+use server::{Act, Replace, bind, serve};
+use tokio::task::JoinHandle;
+use wire::{
+    AppFile, Blob, Client, ClientError, Code, DeployRequest, Entry, Follow, Kind, Line, Manifest,
+    RollbackRequest, Secret,
+};
+
+use crate::world::{TOKEN, World, world};
+
+async fn start(world: &World) -> (Client, JoinHandle<io::Result<()>>) {
+    let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address: SocketAddr = listener.local_addr().unwrap();
+    let server = tokio::spawn(serve(listener, world.router(), world.stop.subscribe()));
+    let client = Client::new(&format!("http://{address}"), Some(Secret::new(TOKEN)));
+    (client.unwrap(), server)
+}
+
+/// The client blocks, so it gets a thread that may.
+async fn with<T: Send + 'static>(
+    client: &Client,
+    work: impl FnOnce(Client) -> T + Send + 'static,
+) -> T {
+    let client = client.clone();
+    tokio::task::spawn_blocking(move || work(client)).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_release_is_uploaded_deployed_and_followed_to_its_end() {
+    let world = world();
+    let (client, _server) = start(&world).await;
+    let outcome = with(&client, |client| {
+        let app = "web".parse().unwrap();
+        let digest = Digest::from_bytes([b'a'; 32]);
+        let blob = Blob { digest, size: 3 };
+        assert_eq!(client.missing(vec![blob]).unwrap(), [digest]);
+        client.put_blob(blob, &b"abc"[..]).unwrap();
+        assert_eq!(client.missing(vec![blob]).unwrap(), []);
+        let file = AppFile::from_toml("app = \"web\"\n[run]\ncommand = [\"./x\"]").unwrap();
+        let kind = Kind::File { digest, size: 3, executable: true };
+        let request = DeployRequest {
+            spec: file.settings().clone(),
+            label: Some("v2".parse().unwrap()),
+            manifest: Some(Manifest { entries: vec![Entry { path: "x".into(), kind }] }),
+            env: [("A".to_owned(), Secret::new("hunter2"))].into(),
+            replace: true,
+            version: Some(7),
+        };
+        let accepted = client.deploy(&app, &request).unwrap();
+        assert_eq!((accepted.rollout, accepted.already), (Some(3), false));
+        client.events(&app, 0, accepted.rollout).unwrap().find_map(|line| match line.unwrap() {
+            Line::Event(event) => event.outcome,
+            Line::Now(_) | Line::Lost(_) => None,
+        })
+    })
+    .await;
+    assert_eq!(outcome, Some(model::Outcome::Completed));
+    let commands = world.engine.commands.lock().unwrap();
+    let Act::Deploy(deploy) = &commands[0].act else { panic!("{commands:?}") };
+    assert_eq!(deploy.replace, Replace::Yes);
+    assert_eq!(deploy.content, Some(Digest::from_bytes([1; 32])));
+    assert_eq!(deploy.spec.run.env["A"], Digest::from_bytes([1; 32]));
+    assert_eq!(commands[0].seen, Some(7));
+}
+
+#[tokio::test]
+async fn an_upload_that_is_not_what_its_digest_names_is_refused() {
+    let world = world();
+    let (client, _server) = start(&world).await;
+    let error = with(&client, |client| {
+        let blob = Blob { digest: Digest::from_bytes([1; 32]), size: 3 };
+        client.put_blob(blob, &b"abc"[..]).unwrap_err()
+    })
+    .await;
+    let ClientError::Refused(problem) = error else { panic!("{error}") };
+    assert_eq!(problem.code, Code::Invalid);
+    assert!(world.shelf.blobs.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_upload_that_breaks_off_leaves_nothing() {
+    let world = world();
+    let (client, server) = start(&world).await;
+    let left = with(&client, |client| {
+        let address = client.url().strip_prefix("http://").unwrap().to_owned();
+        let mut socket = std::net::TcpStream::connect(&address).unwrap();
+        let digest = Digest::from_bytes([b'a'; 32]);
+        let head = format!(
+            "PUT /v1/blobs/{digest} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer \
+             {TOKEN}\r\ncontent-length: 10\r\n\r\nabc"
+        );
+        io::Write::write_all(&mut socket, head.as_bytes()).unwrap();
+        drop(socket);
+        client.missing(vec![Blob { digest, size: 10 }]).unwrap()
+    })
+    .await;
+    assert_eq!(left.len(), 1);
+    world.stop.send_replace(true);
+    server.await.unwrap().unwrap();
+    assert!(world.shelf.blobs.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_rollback_goes_by_label_or_number() {
+    let world = world();
+    let (client, _server) = start(&world).await;
+    with(&client, |client| {
+        for to in ["v1", "1", "#1"] {
+            let request = RollbackRequest { to: Some(to.into()), version: None };
+            client.rollback(&"web".parse().unwrap(), &request).unwrap();
+        }
+    })
+    .await;
+    for command in world.engine.commands.lock().unwrap().iter() {
+        assert_eq!(command.act, Act::Rollback { to: Some(ReleaseNo(1)) });
+    }
+}
+
+#[tokio::test]
+async fn output_is_followed_and_the_servers_end_ends_it() {
+    let world = world();
+    let (client, server) = start(&world).await;
+    let stop = world.stop.clone();
+    let lines = with(&client, move |client| {
+        let stream = client.logs(&"web".parse().unwrap(), None, 10, Follow::Yes).unwrap();
+        let mut seen = Vec::new();
+        for line in stream {
+            seen.push(line.unwrap().text);
+            if seen.len() == 3 {
+                stop.send_replace(true);
+            }
+        }
+        seen
+    })
+    .await;
+    assert_eq!(lines, ["one", "two", "three"]);
+    server.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_api_is_not_opened_to_others_without_tls() {
+    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
+        let error = bind(address.parse().unwrap()).await.unwrap_err().to_string();
+        assert!(error.contains("only loopback addresses"), "{error}");
+    }
+}

@@ -1,0 +1,174 @@
+//! A server with a scripted engine and a store in memory, for the API's tests.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::sync::{Arc, Mutex};
+
+use model::{
+    AppName, AppView, Digest, Event, InstanceId, NotReady, Outcome, Readiness, ReleaseNo,
+    ReleaseView, RolloutId, Timestamp,
+};
+use server::{
+    Accepted, Act, Command, Engine, Feed, Guard, LogCursor, LogPage, LogStart, Parts, Pending,
+    Refusal, Refused, Shutdown, Stopping, Store, StoreError, Subscription, router,
+};
+use tokio::sync::watch;
+use wire::{Blob, LogLine, Manifest, Secret};
+
+pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+/// Takes every command, but a deploy of what is under way by somebody else.
+#[derive(Default)]
+pub struct Scripted {
+    pub feed: Feed,
+    pub commands: Mutex<Vec<Command>>,
+    pub read_only: Mutex<Option<String>>,
+}
+
+fn app_view() -> AppView {
+    AppView {
+        app: "web".parse().unwrap(),
+        version: 7,
+        live: None,
+        standby: None,
+        candidate: None,
+        rollout: None,
+        rollback: Readiness::NotReady(NotReady::NoPrevious),
+        waiting: vec![],
+        releases: vec![ReleaseView {
+            no: ReleaseNo(1),
+            label: "v1".parse().unwrap(),
+            digest: Digest::from_bytes([7; 32]),
+            created: Timestamp(5),
+            bad: None,
+        }],
+        receipts: vec![],
+        removing: false,
+    }
+}
+
+impl Engine for Scripted {
+    fn now(&self) -> Timestamp {
+        Timestamp(1_000)
+    }
+
+    fn view(&self, app: &AppName) -> Option<Arc<AppView>> {
+        (app.as_str() == "web").then(|| Arc::new(app_view()))
+    }
+
+    fn apps(&self) -> Vec<Arc<AppView>> {
+        vec![Arc::new(app_view())]
+    }
+
+    fn command(&self, command: Command) -> Pending<'_, Result<Accepted, Refusal>> {
+        Box::pin(async move {
+            if command.seen.is_some_and(|seen| seen < 7) {
+                let message = "`web` has changed since".into();
+                return Err(Refusal { kind: Refused::Conflict, message, hint: None });
+            }
+            if let Act::Deploy(_) = command.act {
+                self.feed.publish(Event {
+                    at: Timestamp(1_000),
+                    app: command.app.clone(),
+                    rollout: Some(RolloutId(3)),
+                    text: "v2 is live".into(),
+                    outcome: Some(Outcome::Completed),
+                });
+            }
+            self.commands.lock().unwrap().push(command);
+            let release = Some((ReleaseNo(2), "v2".parse().unwrap()));
+            Ok(Accepted { rollout: Some(RolloutId(3)), already: false, release })
+        })
+    }
+
+    fn events(&self, app: &AppName, after: u64) -> Subscription {
+        self.feed.follow(app, after)
+    }
+
+    fn read_only(&self) -> Option<String> {
+        self.read_only.lock().unwrap().clone()
+    }
+}
+
+impl Shutdown for Scripted {
+    fn down(&self) -> Pending<'_, Result<Stopping, Refusal>> {
+        Box::pin(async { Ok(Stopping { instances: 2 }) })
+    }
+}
+
+/// Keeps blobs in memory; a digest is good if its first byte is the content's first byte.
+#[derive(Default)]
+pub struct Shelf {
+    pub blobs: Mutex<BTreeMap<Digest, usize>>,
+}
+
+impl Store for Shelf {
+    fn missing(&self, blobs: &[Blob]) -> Result<Vec<Digest>, StoreError> {
+        let kept = self.blobs.lock().unwrap();
+        Ok(blobs.iter().map(|b| b.digest).filter(|d| !kept.contains_key(d)).collect())
+    }
+
+    fn put_blob(&self, digest: Digest, content: &mut dyn Read) -> Result<(), StoreError> {
+        let mut bytes = Vec::new();
+        let read = content.read_to_end(&mut bytes);
+        read.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        if bytes.first() != digest.as_bytes().first() {
+            return Err(StoreError::Invalid("the content is not what the digest names".into()));
+        }
+        self.blobs.lock().unwrap().insert(digest, bytes.len());
+        Ok(())
+    }
+
+    fn put_manifest(&self, manifest: &Manifest) -> Result<Digest, StoreError> {
+        Ok(Digest::from_bytes([u8::try_from(manifest.entries.len()).unwrap(); 32]))
+    }
+
+    fn put_env(
+        &self,
+        _app: &AppName,
+        values: BTreeMap<String, Secret>,
+    ) -> Result<BTreeMap<String, Digest>, StoreError> {
+        Ok(values.into_keys().map(|name| (name, Digest::from_bytes([1; 32]))).collect())
+    }
+
+    fn logs(
+        &self,
+        _app: &AppName,
+        _instance: Option<&InstanceId>,
+        start: &LogStart,
+    ) -> Result<LogPage, StoreError> {
+        let instance: InstanceId = "web-1".parse().unwrap();
+        let line = |text: &str| LogLine { instance: instance.clone(), text: text.into() };
+        let (lines, at) = match start {
+            LogStart::Last(_) => (vec![line("one"), line("two")], 2),
+            LogStart::After(LogCursor(at)) if at[&instance] == 2 => (vec![line("three")], 3),
+            LogStart::After(LogCursor(at)) => (vec![], at[&instance]),
+        };
+        Ok(LogPage { lines, next: LogCursor([(instance, at)].into()) })
+    }
+}
+
+/// The scripted server's parts.
+pub struct World {
+    pub engine: Arc<Scripted>,
+    pub shelf: Arc<Shelf>,
+    pub stop: watch::Sender<bool>,
+}
+
+pub fn world() -> World {
+    World { engine: Arc::default(), shelf: Arc::default(), stop: watch::Sender::new(false) }
+}
+
+impl World {
+    pub fn router(&self) -> axum::Router {
+        let parts = Parts {
+            engine: self.engine.clone(),
+            store: self.shelf.clone(),
+            shutdown: self.engine.clone(),
+            metrics: Arc::new(|| "segue_up 1\n".into()),
+            ready: Arc::new(|| Err("no snapshot yet".into())),
+            stop: self.stop.subscribe(),
+        };
+        router(parts, Guard::new(Secret::new(TOKEN), vec![]))
+    }
+}

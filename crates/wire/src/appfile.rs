@@ -1,0 +1,318 @@
+//! The app file `segue.toml`, and the same settings as JSON on the API: read once, checked whole,
+//! with every default in one place. Reads no file and no environment.
+
+use std::collections::BTreeMap;
+
+use model::{
+    Affinity, AppName, AppSpec, Drain, HealthCheck, Millis, Route, Run, Standby, Strategy,
+    StrategyKind, Switch,
+};
+use serde_json::Value as Json;
+
+pub use crate::section::AppFileError;
+use crate::section::Section;
+use crate::tree::{Node, Value};
+use crate::{Secret, check_env_name, parse_duration};
+
+const HOUR: Millis = Millis::from_secs(3_600);
+const DAY: Millis = Millis::from_secs(86_400);
+
+/// An app file that has been read and checked.
+#[derive(Clone, Debug)]
+pub struct AppFile {
+    /// The settings. `run.env` is empty: digests of values are the server's to make.
+    pub spec: AppSpec,
+    /// The environment the file sets.
+    pub env: BTreeMap<String, Secret>,
+    /// The folder to ship, relative to the file's own.
+    pub dir: String,
+    settings: Json,
+}
+
+impl AppFile {
+    /// Reads a `segue.toml`.
+    ///
+    /// # Errors
+    /// Names the line, the key, what is wrong, and what to write instead.
+    pub fn from_toml(text: &str) -> Result<Self, AppFileError> {
+        let tree = Node::from_toml(text)
+            .map_err(|broken| AppFileError::new(broken.line, broken.message))?;
+        read(&tree)
+    }
+
+    /// Reads the settings as the API gets them. There a path of the client's has no meaning, so
+    /// `run.dir` is refused.
+    ///
+    /// # Errors
+    /// As [`AppFile::from_toml`], without the line.
+    pub fn from_json(settings: &Json) -> Result<Self, AppFileError> {
+        if settings.pointer("/run/dir").is_some() {
+            let message = "`run.dir`: the API takes files by upload, never a path";
+            return Err(AppFileError::new(None, message).hint("leave `dir` out, send a manifest"));
+        }
+        read(&Node::from_json(settings))
+    }
+
+    /// The same app under another strategy.
+    ///
+    /// # Errors
+    /// When there is no such strategy, or not yet.
+    pub fn with_strategy(self, kind: &str) -> Result<Self, AppFileError> {
+        let mut settings = self.settings;
+        if let Some(map) = settings.as_object_mut() {
+            let strategy =
+                map.entry("strategy").or_insert_with(|| Json::Object(Default::default()));
+            if let Some(strategy) = strategy.as_object_mut() {
+                strategy.insert("kind".into(), kind.into());
+            }
+        }
+        let read = read(&Node::from_json(&settings))?;
+        Ok(Self { env: self.env, dir: self.dir, ..read })
+    }
+
+    /// The settings as the API takes them: without `run.dir`, and without the environment, whose
+    /// values travel on their own.
+    pub fn settings(&self) -> &Json {
+        &self.settings
+    }
+}
+
+fn read(tree: &Node) -> Result<AppFile, AppFileError> {
+    let top =
+        Section::open("", Some(tree), &["app", "run", "health", "route", "drain", "strategy"])?;
+    let app: AppName = top.parsed("app")?.ok_or_else(|| {
+        AppFileError::new(None, "`app` is missing").hint("write app = \"NAME\" at the top")
+    })?;
+    let (run, env, dir) = read_run(&top)?;
+    let spec = AppSpec {
+        app,
+        run,
+        health: read_health(&top)?,
+        route: read_route(&top)?,
+        drain: read_drain(&top)?,
+        strategy: read_strategy(&top)?,
+    };
+    let mut settings = tree.to_json();
+    if let Some(run) = settings.get_mut("run").and_then(Json::as_object_mut) {
+        run.remove("dir");
+        run.remove("env");
+    }
+    Ok(AppFile { spec, env, dir, settings })
+}
+
+type RunAndRest = (Run, BTreeMap<String, Secret>, String);
+
+fn read_run(top: &Section<'_>) -> Result<RunAndRest, AppFileError> {
+    let keys = ["command", "dir", "replicas", "env", "user", "group", "image"];
+    let run = Section::open("run", top.get("run"), &keys)?;
+    if run.get("image").is_some() {
+        let why = "containers are not supported yet";
+        return Err(run.wrong("image", why).hint("write command = [\"PROGRAM\", \"ARGUMENT\"]"));
+    }
+    let command: Vec<String> = run.texts("command")?.into_iter().map(String::from).collect();
+    let example = "write command = [\"./server\"] under [run]";
+    if command.first().is_none_or(String::is_empty) {
+        return Err(run.wrong("command", "a program is needed").hint(example));
+    }
+    if command.iter().any(|part| part.contains('\0'))
+        || command.iter().map(String::len).sum::<usize>() > 64 * 1024
+    {
+        let why = "64 KiB at most, and no zero bytes, can be given to a program";
+        return Err(run.wrong("command", why));
+    }
+    let dir = run.text("dir")?.unwrap_or(".");
+    if dir.is_empty() || dir.contains('\0') {
+        return Err(run.wrong("dir", "a folder is needed").hint("write dir = \".\""));
+    }
+    let name = |key| -> Result<Option<String>, AppFileError> {
+        let Some(text) = run.text(key)? else { return Ok(None) };
+        let good = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if text.is_empty() || text.len() > 32 || text.starts_with('-') || !text.chars().all(good) {
+            return Err(run.wrong(key, format!("{text:?} is no name of a {key}")));
+        }
+        Ok(Some(text.to_owned()))
+    };
+    let settings = Run {
+        command,
+        replicas: run.count("replicas", 1, 1..=1_000)?,
+        env: BTreeMap::new(),
+        user: name("user")?,
+        group: name("group")?,
+    };
+    Ok((settings, read_env(&run)?, dir.to_owned()))
+}
+
+fn read_env(run: &Section<'_>) -> Result<BTreeMap<String, Secret>, AppFileError> {
+    let Some(node) = run.get("env") else { return Ok(BTreeMap::new()) };
+    let Value::Table(entries) = &node.value else {
+        let why = format!("a table is needed, not {}", node.kind());
+        return Err(run.wrong("env", why).hint("write env = { NAME = \"value\" }"));
+    };
+    let mut env = BTreeMap::new();
+    for entry in entries {
+        let wrong =
+            |why: String| AppFileError::new(entry.line, format!("`run.env.{}`: {why}", entry.key));
+        check_env_name(&entry.key).map_err(wrong)?;
+        let Value::Text(text) = &entry.node.value else {
+            let error = wrong(format!("a text is needed, not {}", entry.node.kind()));
+            return Err(error.hint(format!("write {} = \"…\"", entry.key)));
+        };
+        if text.contains('\0') {
+            return Err(wrong("a zero byte cannot stand in a value".into()));
+        }
+        env.insert(entry.key.clone(), Secret::new(text));
+    }
+    Ok(env)
+}
+
+fn read_health(top: &Section<'_>) -> Result<HealthCheck, AppFileError> {
+    let keys = ["path", "interval", "timeout", "rise", "fall", "start_deadline"];
+    let health = Section::open("health", top.get("health"), &keys)?;
+    let path = health.text("path")?.unwrap_or("/up");
+    check_path(path).map_err(|why| health.wrong("path", why))?;
+    let brief = Millis(10)..=HOUR;
+    Ok(HealthCheck {
+        path: path.to_owned(),
+        interval: health.duration("interval", Millis::from_secs(1), brief.clone())?,
+        timeout: health.duration("timeout", Millis::from_secs(2), brief)?,
+        rise: health.count("rise", 2, 1..=100)?,
+        fall: health.count("fall", 3, 1..=100)?,
+        start_deadline: health.duration(
+            "start_deadline",
+            Millis::from_secs(30),
+            Millis(100)..=DAY,
+        )?,
+    })
+}
+
+fn read_route(top: &Section<'_>) -> Result<Route, AppFileError> {
+    let route = Section::open("route", top.get("route"), &["hosts", "path", "affinity", "hold"])?;
+    let mut hosts = Vec::new();
+    for host in route.texts("hosts")? {
+        let host = host.to_ascii_lowercase();
+        check_host(&host).map_err(|why| route.wrong("hosts", format!("{host:?}: {why}")))?;
+        if !hosts.contains(&host) {
+            hosts.push(host);
+        }
+    }
+    let path = route.text("path")?.unwrap_or("/");
+    check_path(path).map_err(|why| route.wrong("path", why))?;
+    if path.contains('?') {
+        return Err(route.wrong("path", "a route goes by the path alone, without `?`"));
+    }
+    Ok(Route {
+        hosts,
+        path: path.to_owned(),
+        affinity: read_affinity(&route)?,
+        hold: route.duration("hold", Millis::from_secs(5), Millis(0)..=Millis::from_secs(300))?,
+    })
+}
+
+fn read_affinity(route: &Section<'_>) -> Result<Affinity, AppFileError> {
+    match route.text("affinity")? {
+        None | Some("cookie") => Ok(Affinity::Cookie),
+        Some("client-ip") => Ok(Affinity::ClientIp),
+        Some("none") => Ok(Affinity::None),
+        Some(text) => {
+            let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+            match text.strip_prefix("header:") {
+                Some(name) if !name.is_empty() && name.chars().all(token) => {
+                    Ok(Affinity::Header(name.to_owned()))
+                }
+                Some(_) | None => Err(route.wrong(
+                    "affinity",
+                    format!("{text:?} is not one of \"cookie\", \"client-ip\", \"header:NAME\", \"none\""),
+                )),
+            }
+        }
+    }
+}
+
+fn read_drain(top: &Section<'_>) -> Result<Drain, AppFileError> {
+    let drain = Section::open("drain", top.get("drain"), &["deadline"])?;
+    Ok(Drain { deadline: drain.duration("deadline", Millis::from_secs(30), Millis(0)..=DAY)? })
+}
+
+fn read_strategy(top: &Section<'_>) -> Result<Strategy, AppFileError> {
+    if let Some(Node { line, value: Value::Table(entries) }) = top.get("strategy")
+        && let Some(kind) = entries.iter().find(|entry| entry.key == "kind")
+        && let Value::Text(text) = &kind.node.value
+        && matches!(text.as_str(), "rolling" | "canary" | "recreate")
+    {
+        let message = format!("`strategy.kind`: \"{text}\" is not supported yet");
+        let error = AppFileError::new(kind.line.or(*line), message);
+        return Err(error.hint("the strategy there is today is \"blue-green\""));
+    }
+    let keys = ["kind", "switch", "standby", "watch"];
+    let strategy = Section::open("strategy", top.get("strategy"), &keys)?;
+    strategy.word("kind", (), &[("blue-green", ())])?;
+    let switch = strategy.word(
+        "switch",
+        Switch::Auto,
+        &[("auto", Switch::Auto), ("manual", Switch::Manual)],
+    )?;
+    let standby = match strategy.text("standby")? {
+        None | Some("keep") => Standby::Keep,
+        Some("none") => Standby::None,
+        Some(text) => match parse_duration(text) {
+            Ok(time) if time >= Millis::from_secs(1) && time.0 <= 366 * DAY.0 => Standby::For(time),
+            Ok(_) | Err(_) => {
+                let why = format!("{text:?} is neither \"keep\", \"none\" nor a time like \"1h\"");
+                return Err(strategy.wrong("standby", why));
+            }
+        },
+    };
+    let watch = strategy.duration("watch", Millis::from_secs(10), Millis(0)..=DAY)?;
+    Ok(Strategy { kind: StrategyKind::BlueGreen { switch }, standby, watch })
+}
+
+/// A path a request line can carry; the error completes "because …".
+fn check_path(path: &str) -> Result<(), String> {
+    if !path.starts_with('/') {
+        return Err(format!("{path:?} has to start with `/`"));
+    }
+    if path.len() > 1_024 || !path.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
+        return Err(format!(
+            "{path:?} may only hold visible ASCII without `#`, 1024 bytes at most"
+        ));
+    }
+    Ok(())
+}
+
+/// A host name or address without port; the error completes "because …".
+fn check_host(host: &str) -> Result<(), &'static str> {
+    if host.starts_with('*') {
+        return Err("patterns are not supported; name each host, or none for every host");
+    }
+    if host.contains("://") || host.contains('/') {
+        return Err("only the host name belongs here, without scheme and path");
+    }
+    if host.parse::<std::net::Ipv6Addr>().is_ok() {
+        return Err("an IPv6 address is written in brackets");
+    }
+    if let Some(inner) = host.strip_prefix('[') {
+        let address = inner.strip_suffix(']').map(str::parse::<std::net::Ipv6Addr>);
+        return match address {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(_)) | None => Err("it is no IPv6 address in brackets"),
+        };
+    }
+    if host.contains(':') {
+        return Err("the port does not belong here");
+    }
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    if host.len() > 253 || !host.split('.').all(label) {
+        return Err("it is no host name");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "appfile_tests.rs"]
+mod tests;

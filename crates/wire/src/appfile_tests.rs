@@ -1,0 +1,119 @@
+//! App files, good and bad.
+
+use super::*;
+
+const WHOLE: &str = r#"
+app = "web"
+
+[run]
+command = ["./server", "--fast"]
+dir = "build"
+replicas = 2
+env = { LOG = "info" }
+user = "web"
+
+[health]
+path = "/up?full=1"
+interval = "500ms"
+timeout = "2s"
+rise = 2
+fall = 3
+start_deadline = "1m30s"
+
+[route]
+hosts = ["Example.com", "[::1]"]
+path = "/api"
+affinity = "header:X-User"
+hold = "5s"
+
+[drain]
+deadline = "30s"
+
+[strategy]
+kind = "blue-green"
+switch = "manual"
+standby = "1h"
+watch = "0s"
+"#;
+
+fn error(text: &str) -> String {
+    let error = AppFile::from_toml(text).expect_err("it should be refused");
+    match &error.hint {
+        Some(hint) => format!("{error}\nhint: {hint}"),
+        None => error.to_string(),
+    }
+}
+
+fn with(lines: &str) -> String {
+    format!("app = \"web\"\n[run]\ncommand = [\"./x\"]\n{lines}")
+}
+
+#[test]
+fn a_whole_file_is_read() {
+    insta::assert_debug_snapshot!(AppFile::from_toml(WHOLE).unwrap());
+}
+
+#[test]
+fn three_lines_are_enough_and_the_rest_is_sensible() {
+    insta::assert_debug_snapshot!(AppFile::from_toml(&with("")).unwrap().spec);
+}
+
+#[test]
+fn what_the_api_gets_reads_the_same() {
+    let file = AppFile::from_toml(WHOLE).unwrap();
+    let again = AppFile::from_json(file.settings()).unwrap();
+    assert_eq!(again.spec, file.spec);
+    assert!(again.env.is_empty(), "values travel on their own");
+}
+
+#[test]
+fn the_api_takes_no_path() {
+    let settings = serde_json::json!({"app": "web", "run": {"command": ["x"], "dir": "/etc"}});
+    let error = AppFile::from_json(&settings).expect_err("a path");
+    assert_eq!(error.message, "`run.dir`: the API takes files by upload, never a path");
+}
+
+#[test]
+fn a_mistake_is_named_with_its_line_and_the_way_out() {
+    let cases = [
+        "app = 3",
+        "[run]\ncommand = [\"x\"]",
+        "app = \"web\"",
+        "app = \"web\"\n[run]\ncomand = [\"x\"]",
+        "app = \"web\"\n[run]\ncommand = \"x\"",
+        "app = \"web\"\n[run]\ncommand = [\n  \"x\",\n  3,\n]",
+        "app = \"web\"\n[run\n",
+        "ap = \"web\"",
+        &with("replicas = 0"),
+        &with("replicas = \"2\""),
+        &with("image = \"web:1\""),
+        &with("env = { PORT = \"1\" }"),
+        &with("env = { A = 1 }"),
+        &with("user = \"a b\""),
+        &with("[health]\ninterval = 5"),
+        &with("[health]\ninterval = \"5\""),
+        &with("[health]\ninterval = \"2d\""),
+        &with("[health]\npath = \"up\""),
+        &with("[route]\nhosts = [\"example.com:80\"]"),
+        &with("[route]\nhosts = [\"*.example.com\"]"),
+        &with("[route]\naffinity = \"sticky\""),
+        &with("[route]\npath = \"/a?b\""),
+        &with("[strategy]\nkind = \"rolling\"\nbatch = 2"),
+        &with("[strategy]\nkind = \"purple\""),
+        &with("[strategy]\nswich = \"auto\""),
+        &with("[strategy]\nstandby = \"forever\""),
+    ];
+    let mut transcript = String::new();
+    for case in cases {
+        let last = case.lines().last().unwrap_or_default();
+        transcript += &format!("… {last}\n{}\n\n", error(case));
+    }
+    insta::assert_snapshot!(transcript);
+}
+
+#[test]
+fn another_strategy_can_be_asked_for() {
+    let file = AppFile::from_toml(WHOLE).unwrap();
+    assert_eq!(file.clone().with_strategy("blue-green").unwrap().spec, file.spec);
+    assert!(file.with_strategy("rolling").is_err());
+}

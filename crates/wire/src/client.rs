@@ -1,0 +1,356 @@
+//! The client of the API: blocking, one method per endpoint. Decides nothing and prints nothing;
+//! whether a call may be repeated is the caller's business.
+
+use std::io::Read;
+use std::time::Duration;
+
+use model::{AppName, Digest, InstanceId};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use ureq::http::Response;
+use ureq::{Agent, Body, SendBody};
+
+use crate::{
+    Accepted, Account, App, Blob, Code, DeployRequest, Down, ErrorBody, Line, LogLine, Missing,
+    Problem, PromoteRequest, Release, RollbackRequest, Secret, Stream, Wanted,
+};
+
+/// Why a call did not give an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The address cannot be one of a server.
+    #[error("{url:?} is not the address of a server: {why}")]
+    Url {
+        /// The address.
+        url: String,
+        /// Why not.
+        why: &'static str,
+    },
+    /// Nobody answered.
+    #[error("no answer from {url}")]
+    Unreachable {
+        /// The address.
+        url: String,
+        /// What went wrong.
+        source: ureq::Error,
+    },
+    /// The connection broke in the middle of an answer.
+    #[error("the connection to {url} broke")]
+    Lost {
+        /// The address.
+        url: String,
+        /// What went wrong.
+        source: std::io::Error,
+    },
+    /// The server said no.
+    #[error(transparent)]
+    Refused(#[from] Problem),
+    /// An answer that is none of the API's.
+    #[error("{url} did not answer as a segue server does")]
+    Answer {
+        /// The address.
+        url: String,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+type Result<T> = std::result::Result<T, ClientError>;
+
+/// A segue server, seen from outside.
+#[derive(Clone, Debug)]
+pub struct Client {
+    agent: Agent,
+    base: String,
+    token: Option<Secret>,
+}
+
+/// A server that says nothing for so long is given up. Streams send a line a second.
+const SILENCE: Duration = Duration::from_secs(10);
+
+impl Client {
+    /// A client of the server at `url`, `http://HOST:PORT`.
+    ///
+    /// # Errors
+    /// When `url` cannot be one.
+    pub fn new(url: &str, token: Option<Secret>) -> Result<Self> {
+        let wrong = |why| ClientError::Url { url: url.to_owned(), why };
+        if url.starts_with("https://") {
+            return Err(wrong("TLS on the API is not supported yet; use an SSH tunnel"));
+        }
+        let rest =
+            url.strip_prefix("http://").ok_or_else(|| wrong("it has to start with http://"))?;
+        let authority = rest.trim_end_matches('/');
+        if authority.is_empty() || authority.contains(['/', '?', '#', '@']) {
+            return Err(wrong("write it like http://127.0.0.1:7070"));
+        }
+        if authority.parse::<ureq::http::uri::Authority>().is_err() {
+            return Err(wrong("write it like http://127.0.0.1:7070"));
+        }
+        if let Some(token) = &token
+            && !token.expose().bytes().all(|b| b.is_ascii_graphic())
+        {
+            return Err(wrong("its token may only hold visible ASCII"));
+        }
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .proxy(None)
+            .user_agent(concat!("segue/", env!("CARGO_PKG_VERSION")))
+            .timeout_connect(Some(Duration::from_secs(5)))
+            .timeout_per_read(Some(SILENCE))
+            .timeout_per_write(Some(SILENCE))
+            .build();
+        Ok(Self { agent: config.new_agent(), base: format!("http://{authority}"), token })
+    }
+
+    /// The server's address.
+    pub fn url(&self) -> &str {
+        &self.base
+    }
+
+    /// Whether somebody answers there as a segue server does. Needs no token.
+    ///
+    /// # Errors
+    /// When nobody does.
+    pub fn alive(&self) -> Result<()> {
+        let url = format!("{}/healthz", self.base);
+        let answer = self.agent.get(&url).call();
+        self.checked(answer).map(|_| ())
+    }
+
+    /// All apps.
+    ///
+    /// # Errors
+    /// As every call: nobody answered, or the answer was no.
+    pub fn apps(&self) -> Result<Vec<App>> {
+        self.get("/v1/apps")
+    }
+
+    /// One app.
+    ///
+    /// # Errors
+    /// As every call.
+    pub fn app(&self, app: &AppName) -> Result<App> {
+        self.get(&format!("/v1/apps/{app}"))
+    }
+
+    /// An app's releases, oldest first.
+    ///
+    /// # Errors
+    /// As every call.
+    pub fn releases(&self, app: &AppName) -> Result<Vec<Release>> {
+        self.get(&format!("/v1/apps/{app}/releases"))
+    }
+
+    /// The receipts of an app's last rollouts, oldest first.
+    ///
+    /// # Errors
+    /// As every call.
+    pub fn receipts(&self, app: &AppName) -> Result<Vec<Account>> {
+        self.get(&format!("/v1/apps/{app}/receipts"))
+    }
+
+    /// The receipt of one rollout.
+    ///
+    /// # Errors
+    /// As every call; not found while the rollout is under way.
+    pub fn receipt(&self, app: &AppName, rollout: u32) -> Result<Account> {
+        self.get(&format!("/v1/apps/{app}/receipts/{rollout}"))
+    }
+
+    /// Deploys a release whose blobs the server has.
+    ///
+    /// # Errors
+    /// As every call.
+    pub fn deploy(&self, app: &AppName, request: &DeployRequest) -> Result<Accepted> {
+        self.post(&format!("/v1/apps/{app}/deploys"), request)
+    }
+
+    /// Goes back to another release.
+    ///
+    /// # Errors
+    /// As every call.
+    pub fn rollback(&self, app: &AppName, request: &RollbackRequest) -> Result<Accepted> {
+        self.post(&format!("/v1/apps/{app}/rollback"), request)
+    }
+
+    /// Lets a rollout that waits for somebody go on.
+    ///
+    /// # Errors
+    /// As every call.
+    pub fn promote(&self, app: &AppName, request: &PromoteRequest) -> Result<Accepted> {
+        self.post(&format!("/v1/apps/{app}/promote"), request)
+    }
+
+    /// Stops a rollout.
+    ///
+    /// # Errors
+    /// As every call.
+    pub fn abort(&self, app: &AppName, request: &PromoteRequest) -> Result<Accepted> {
+        self.post(&format!("/v1/apps/{app}/abort"), request)
+    }
+
+    /// Removes an app with everything it left behind.
+    ///
+    /// # Errors
+    /// As every call.
+    pub fn remove(&self, app: &AppName) -> Result<Accepted> {
+        let url = self.at(&format!("/v1/apps/{app}"));
+        let answer = self.authorized(self.agent.delete(&url)).call();
+        self.json(answer)
+    }
+
+    /// Stops every instance and then the server.
+    ///
+    /// # Errors
+    /// As every call.
+    pub fn down(&self) -> Result<Down> {
+        self.post("/v1/down", &serde_json::json!({}))
+    }
+
+    /// Which of these blobs the server does not have.
+    ///
+    /// # Errors
+    /// As every call.
+    pub fn missing(&self, blobs: Vec<Blob>) -> Result<Vec<Digest>> {
+        let Missing { missing } = self.post("/v1/blobs/missing", &Wanted { blobs })?;
+        Ok(missing)
+    }
+
+    /// Uploads one blob.
+    ///
+    /// # Errors
+    /// As every call; invalid when the content is not what the digest names.
+    pub fn put_blob(&self, blob: Blob, mut content: impl Read) -> Result<()> {
+        let url = self.at(&format!("/v1/blobs/{}", blob.digest));
+        let request = self
+            .authorized(self.agent.put(&url))
+            .header("content-type", "application/octet-stream")
+            .header("content-length", blob.size.to_string());
+        let answer = request.send(SendBody::from_reader(&mut content));
+        self.checked(answer).map(|_| ())
+    }
+
+    /// What happens in an app after the event numbered `after`, and in that rollout only if one is
+    /// named. Goes on until the server ends it.
+    ///
+    /// # Errors
+    /// As every call.
+    pub fn events(&self, app: &AppName, after: u64, rollout: Option<u32>) -> Result<Stream<Line>> {
+        let mut path = format!("/v1/apps/{app}/events?after={after}");
+        if let Some(rollout) = rollout {
+            path += &format!("&rollout={rollout}");
+        }
+        self.stream(&path)
+    }
+
+    /// The last `lines` lines of an app's output, or of one instance's, and with `follow` what
+    /// comes after them. A line that is empty JSON-wise keeps the connection alive and is skipped.
+    ///
+    /// # Errors
+    /// As every call.
+    pub fn logs(
+        &self,
+        app: &AppName,
+        instance: Option<&InstanceId>,
+        lines: u32,
+        follow: Follow,
+    ) -> Result<Stream<LogLine>> {
+        let mut path =
+            format!("/v1/apps/{app}/logs?lines={lines}&follow={}", follow == Follow::Yes);
+        if let Some(instance) = instance {
+            path += &format!("&instance={instance}");
+        }
+        self.stream(&path)
+    }
+
+    fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    fn authorized<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        match &self.token {
+            Some(token) => request.header("authorization", format!("Bearer {}", token.expose())),
+            None => request,
+        }
+    }
+
+    fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        self.json(self.authorized(self.agent.get(self.at(path))).call())
+    }
+
+    fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
+        self.json(self.authorized(self.agent.post(self.at(path))).send_json(body))
+    }
+
+    fn stream<T: DeserializeOwned>(&self, path: &str) -> Result<Stream<T>> {
+        let url = self.at(path);
+        let answer = self.checked(self.authorized(self.agent.get(&url)).call())?;
+        Ok(Stream::new(self.base.clone(), answer.into_body()))
+    }
+
+    fn json<T: DeserializeOwned>(&self, answer: Answered) -> Result<T> {
+        let mut answer = self.checked(answer)?;
+        answer.body_mut().with_config().limit(64 * 1024 * 1024).read_json().map_err(|source| {
+            ClientError::Answer { url: self.base.clone(), source: Box::new(source) }
+        })
+    }
+
+    /// Sorts out what is no answer, and what is a no.
+    fn checked(&self, answer: Answered) -> Result<Response<Body>> {
+        let url = self.base.clone();
+        let mut answer = answer.map_err(|source| ClientError::Unreachable { url, source })?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let body = answer.body_mut().with_config().limit(64 * 1024).read_to_string();
+        let body = body.unwrap_or_default();
+        match serde_json::from_str::<ErrorBody>(&body) {
+            Ok(ErrorBody { error }) => Err(error.into()),
+            Err(_) if status.as_u16() == 401 => {
+                Err(Problem::new(Code::Unauthorized, "the server wants a token").into())
+            }
+            Err(_) => Err(ClientError::Answer {
+                url: self.base.clone(),
+                source: format!("it answered {status} without saying why").into(),
+            }),
+        }
+    }
+}
+
+type Answered = std::result::Result<Response<Body>, ureq::Error>;
+
+/// Whether a stream of output goes on with what is still to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follow {
+    /// It does.
+    Yes,
+    /// It ends with what is there.
+    No,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_address_of_a_server_is_taken() {
+        for good in ["http://127.0.0.1:7070", "http://localhost:1/", "http://[::1]:7070"] {
+            assert!(Client::new(good, None).is_ok(), "{good}");
+        }
+        for bad in
+            ["127.0.0.1:7070", "https://a", "http://", "http://a/b", "http://u@h", "http://a b"]
+        {
+            assert!(Client::new(bad, None).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn nobody_there_is_unreachable() {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let client = Client::new(&format!("http://127.0.0.1:{port}"), None).unwrap();
+        assert!(matches!(client.apps(), Err(ClientError::Unreachable { .. })));
+    }
+}

@@ -1,0 +1,66 @@
+//! The stream of what happens in an app: one JSON object per line.
+
+use model::{AppName, AppView, Outcome, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Counts up while the server runs; anew after its restart.
+    pub seq: u64,
+    /// When, in milliseconds since 1970 (UTC).
+    pub at_ms: u64,
+    /// In which app.
+    pub app: AppName,
+    /// In which rollout, if in one.
+    pub rollout: Option<u32>,
+    /// One sentence for people; more lines are an instance's own words.
+    pub text: String,
+    /// Set on the last event of a rollout.
+    pub outcome: Option<Outcome>,
+}
+
+impl Event {
+    /// The event under its number in the stream.
+    pub fn new(seq: u64, event: &model::Event) -> Self {
+        let model::Event { at, app, rollout, text, outcome } = event.clone();
+        Self { seq, at_ms: at.0, app, rollout: rollout.map(|r| r.0), text, outcome }
+    }
+}
+
+/// Where the rollout is now. Sent once a second, so that a silent stream is a broken one.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Now {
+    /// The rollout under way.
+    pub rollout: Option<u32>,
+    /// Its phase.
+    pub phase: Option<String>,
+    /// The sentence that says what it waits for.
+    pub waiting_for: Option<String>,
+}
+
+impl Now {
+    /// The state of the app's rollout; all `None` when there is none.
+    pub fn new(view: Option<&AppView>, now: Timestamp) -> Self {
+        let Some(rollout) = view.and_then(|view| view.rollout.as_ref()) else {
+            return Self::default();
+        };
+        Self {
+            rollout: Some(rollout.id.0),
+            phase: Some(rollout.phase.to_owned()),
+            waiting_for: rollout.waiting.as_ref().map(|reason| reason.sentence(now)),
+        }
+    }
+}
+
+/// One line of the stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Line {
+    /// Something happened.
+    Event(Event),
+    /// Nothing did; this is how things stand.
+    Now(Now),
+    /// The reader was too slow, or came too late: this many events are lost.
+    Lost(u64),
+}

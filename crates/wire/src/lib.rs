@@ -1,0 +1,35 @@
+//! What travels between the command line and the server: JSON shapes, the app file, the list of a
+//! release's files, and the client.
+//!
+//! Shapes live here and nowhere else; they are made from [`model`] by destructuring without `..`,
+//! so a new field has to be given a place. Nothing here knows the engine or the store.
+
+mod appfile;
+mod client;
+mod duration;
+mod event;
+mod log;
+mod manifest;
+mod problem;
+mod receipt;
+mod request;
+mod secret;
+mod section;
+mod status;
+mod stream;
+mod tree;
+
+pub use appfile::{AppFile, AppFileError};
+pub use client::{Client, ClientError, Follow};
+pub use duration::parse_duration;
+pub use event::{Event, Line, Now};
+pub use log::LogLine;
+pub use manifest::{Entry, Kind, Manifest, ScanError, scan};
+pub use problem::{Code, ErrorBody, Problem};
+pub use receipt::{Account, Receipt};
+pub use request::{
+    Accepted, Blob, DeployRequest, Down, Missing, PromoteRequest, RollbackRequest, Wanted,
+};
+pub use secret::{Secret, check_env_name};
+pub use status::{App, Arm, Instance, Progress, Release, Rollback, Rollout, Status};
+pub use stream::Stream;

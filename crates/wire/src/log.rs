@@ -1,0 +1,13 @@
+//! One line of an instance's output, as it travels.
+
+use model::InstanceId;
+use serde::{Deserialize, Serialize};
+
+/// One line of output, without its line end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// Whose.
+    pub instance: InstanceId,
+    /// The line; bytes that are no UTF-8 are replaced.
+    pub text: String,
+}

@@ -1,0 +1,192 @@
+//! Reads one table of an app file: every key is known, every value is what it should be, and an
+//! error names the line, the key and what to write instead.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use model::{Millis, nearest};
+
+use crate::duration::parse_duration;
+use crate::tree::{Entry, Node, Value};
+
+/// What is wrong with an app file, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppFileError {
+    /// The line, when it was read from a file.
+    pub line: Option<u32>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl Display for AppFileError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "line {line}: {}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+impl std::error::Error for AppFileError {}
+
+impl AppFileError {
+    pub(crate) fn new(line: Option<u32>, message: impl Into<String>) -> Self {
+        Self { line, message: message.into(), hint: None }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+type Result<T> = std::result::Result<T, AppFileError>;
+
+/// One table, whose keys have been checked.
+pub(crate) struct Section<'a> {
+    name: &'static str,
+    line: Option<u32>,
+    entries: &'a [Entry],
+}
+
+impl<'a> Section<'a> {
+    /// Opens the table `name` (empty for the whole file), in which only `keys` may stand. A table
+    /// that is not there is an empty one.
+    pub(crate) fn open(name: &'static str, node: Option<&'a Node>, keys: &[&str]) -> Result<Self> {
+        let Some(node) = node else {
+            return Ok(Self { name, line: None, entries: &[] });
+        };
+        let Value::Table(entries) = &node.value else {
+            let message = format!("`{name}` has to be a table, not {}", node.kind());
+            return Err(AppFileError::new(node.line, message));
+        };
+        let place = if name.is_empty() { "at the top".into() } else { format!("in [{name}]") };
+        for entry in entries {
+            if !keys.contains(&entry.key.as_str()) {
+                let message = format!("unknown key `{}` {place}", entry.key);
+                let hint = match nearest(&entry.key, keys.iter().copied()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("the keys {place} are {}", keys.join(", ")),
+                };
+                return Err(AppFileError::new(entry.line, message).hint(hint));
+            }
+        }
+        Ok(Self { name, line: node.line, entries })
+    }
+
+    /// The value of a key, if it is there.
+    pub(crate) fn get(&self, key: &str) -> Option<&'a Node> {
+        self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
+    }
+
+    /// An error about a key's value.
+    pub(crate) fn wrong(&self, key: &str, why: impl Display) -> AppFileError {
+        let line = self.get(key).map_or(self.line, |node| node.line);
+        let path = if self.name.is_empty() { key.into() } else { format!("{}.{key}", self.name) };
+        AppFileError::new(line, format!("`{path}`: {why}"))
+    }
+
+    /// A text, if the key is there.
+    pub(crate) fn text(&self, key: &str) -> Result<Option<&'a str>> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(Node { value: Value::Text(text), .. }) => Ok(Some(text)),
+            Some(node) => Err(self.wrong(key, format!("a text is needed, not {}", node.kind()))),
+        }
+    }
+
+    /// A text that reads as a `T`, if the key is there.
+    pub(crate) fn parsed<T: FromStr<Err: Display>>(&self, key: &str) -> Result<Option<T>> {
+        self.text(key)?.map(|text| text.parse().map_err(|e| self.wrong(key, e))).transpose()
+    }
+
+    /// A list of texts; empty if the key is not there.
+    pub(crate) fn texts(&self, key: &str) -> Result<Vec<&'a str>> {
+        let list = match self.get(key) {
+            None => return Ok(Vec::new()),
+            Some(Node { value: Value::List(items), .. }) => items,
+            Some(node) => {
+                let why = format!("a list of texts is needed, not {}", node.kind());
+                return Err(self.wrong(key, why).hint(format!("write {key} = [\"…\"]")));
+            }
+        };
+        list.iter()
+            .map(|item| match &item.value {
+                Value::Text(text) => Ok(text.as_str()),
+                Value::Number(_)
+                | Value::Flag(_)
+                | Value::List(_)
+                | Value::Table(_)
+                | Value::Other(_) => {
+                    let mut error =
+                        self.wrong(key, format!("only texts may stand here, not {}", item.kind()));
+                    error.line = item.line.or(error.line);
+                    Err(error)
+                }
+            })
+            .collect()
+    }
+
+    /// A whole number within bounds, or the default.
+    pub(crate) fn count<T: TryFrom<i64>>(
+        &self,
+        key: &str,
+        default: T,
+        bounds: RangeInclusive<i64>,
+    ) -> Result<T> {
+        let node = match self.get(key) {
+            None => return Ok(default),
+            Some(node) => node,
+        };
+        let (low, high) = (bounds.start(), bounds.end());
+        if let Value::Number(number) = node.value
+            && bounds.contains(&number)
+            && let Ok(number) = T::try_from(number)
+        {
+            return Ok(number);
+        }
+        let found = match node.value {
+            Value::Number(number) => number.to_string(),
+            Value::Text(_)
+            | Value::Flag(_)
+            | Value::List(_)
+            | Value::Table(_)
+            | Value::Other(_) => node.kind().into(),
+        };
+        let why = format!("a whole number from {low} to {high} is needed, not {found}");
+        Err(self.wrong(key, why))
+    }
+
+    /// A length of time within bounds, or the default.
+    pub(crate) fn duration(
+        &self,
+        key: &str,
+        default: Millis,
+        bounds: RangeInclusive<Millis>,
+    ) -> Result<Millis> {
+        if let Some(Node { value: Value::Number(number), .. }) = self.get(key) {
+            let why = format!("a length of time with its unit is needed, not the number {number}");
+            return Err(self.wrong(key, why).hint(format!("write {key} = \"{number}s\"")));
+        }
+        let Some(text) = self.text(key)? else { return Ok(default) };
+        let length = parse_duration(text).map_err(|e| self.wrong(key, e))?;
+        if !bounds.contains(&length) {
+            let (low, high) = (bounds.start(), bounds.end());
+            return Err(self.wrong(key, format!("{length} is not within {low} and {high}")));
+        }
+        Ok(length)
+    }
+
+    /// One of some words, or the default.
+    pub(crate) fn word<T: Copy>(&self, key: &str, default: T, words: &[(&str, T)]) -> Result<T> {
+        let Some(text) = self.text(key)? else { return Ok(default) };
+        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
+            return Ok(*value);
+        }
+        let names: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+        Err(self.wrong(key, format!("{text:?} is not one of {}", names.join(", "))))
+    }
+}

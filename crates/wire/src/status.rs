@@ -1,0 +1,277 @@
+//! The JSON of an app's state.
+
+use model::{
+    Address, AppName, AppView, ArmView, Digest, Health, InstanceId, InstanceView, Label, Readiness,
+    ReleaseView, RolloutView, Stage, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+/// An app's state, exactly as `status APP --json` prints it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The app.
+    pub app: AppName,
+    /// The release that gets production traffic.
+    pub live: Option<Arm>,
+    /// The previous one, kept warm.
+    pub standby: Option<Arm>,
+    /// The one a rollout is bringing in.
+    pub candidate: Option<Arm>,
+    /// The rollout under way.
+    pub rollout: Option<Rollout>,
+    /// Requests get the maintenance page.
+    pub maintenance: bool,
+    /// Whether a rollback would work at once.
+    pub rollback: Rollback,
+}
+
+/// A release on offer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Arm {
+    /// Its number.
+    pub release: u32,
+    /// Its label.
+    pub label: Label,
+    /// Its part of the traffic, from 0 to 1.
+    pub share: f64,
+    /// Its instances that are not Gone.
+    pub instances: Vec<Instance>,
+}
+
+/// An instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instance {
+    /// Which.
+    pub id: InstanceId,
+    /// Its process, once it runs.
+    pub pid: Option<u32>,
+    /// Where it listens.
+    pub address: Address,
+    /// Its stage.
+    pub stage: Stage,
+    /// Its health.
+    pub health: Health,
+    /// Requests and tunnels in flight on it.
+    pub in_flight: u32,
+}
+
+/// A rollout under way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rollout {
+    /// Its number.
+    pub id: u32,
+    /// The strategy's name, or `rollback`.
+    pub strategy: String,
+    /// The phase's name.
+    pub phase: String,
+    /// The candidate's share, from 0 to 1.
+    pub share: f64,
+    /// The sentence that says what it waits for.
+    pub waiting_for: Option<String>,
+}
+
+/// The way back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rollback {
+    /// It is one switch away.
+    pub ready: bool,
+    /// The label of the release it goes to.
+    pub to: Option<Label>,
+    /// Why it is not ready.
+    pub reason: Option<String>,
+}
+
+/// What the API tells of an app: its status, and what is only for people's eyes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct App {
+    /// Counts the app's facts; a command that carries it loses to whoever came first.
+    pub version: u64,
+    /// The state.
+    pub status: Status,
+    /// More about the rollout under way.
+    pub progress: Option<Progress>,
+    /// What the app waits for besides the rollout, as sentences.
+    pub waiting: Vec<String>,
+    /// It is being removed.
+    pub removing: bool,
+    /// How many rollouts have ended.
+    pub rollouts_ended: u32,
+}
+
+/// When a rollout began, and why it is going back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// How long the phase has lasted.
+    pub phase_ms: u64,
+    /// How long the rollout has lasted.
+    pub rollout_ms: u64,
+    /// Why it is being taken back, if it is.
+    pub cause: Option<String>,
+}
+
+/// A stored release, as `releases --json` prints it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// Its number.
+    pub release: u32,
+    /// Its label.
+    pub label: Label,
+    /// Names everything that makes the release.
+    pub digest: Digest,
+    /// When it was first deployed, in milliseconds since 1970 (UTC).
+    pub created_ms: u64,
+    /// Why it is marked bad, if it is.
+    pub bad: Option<String>,
+}
+
+impl App {
+    /// The view as of `now`, which the sentences count from.
+    pub fn new(view: &AppView, now: Timestamp) -> Self {
+        let AppView {
+            app,
+            version,
+            live,
+            standby,
+            candidate,
+            rollout,
+            rollback,
+            waiting,
+            releases: _, // asked for on their own
+            receipts,
+            removing,
+        } = view;
+        let status = Status {
+            app: app.clone(),
+            live: live.as_ref().map(Arm::from),
+            standby: standby.as_ref().map(Arm::from),
+            candidate: candidate.as_ref().map(Arm::from),
+            rollout: rollout.as_ref().map(|rollout| Rollout::new(rollout, now)),
+            maintenance: false, // there is no maintenance page yet
+            rollback: rollback.into(),
+        };
+        Self {
+            version: *version,
+            status,
+            progress: rollout.as_ref().map(|rollout| Progress::new(rollout, now)),
+            waiting: waiting.iter().map(|reason| reason.sentence(now)).collect(),
+            removing: *removing,
+            rollouts_ended: u32::try_from(receipts.len()).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+impl From<&ArmView> for Arm {
+    fn from(arm: &ArmView) -> Self {
+        let ArmView { release, label, share, instances } = arm;
+        let instances = instances.iter().map(Instance::from).collect();
+        Self { release: release.0, label: label.clone(), share: share.fraction(), instances }
+    }
+}
+
+impl From<&InstanceView> for Instance {
+    fn from(instance: &InstanceView) -> Self {
+        let InstanceView { id, pid, address, stage, health, in_flight } = instance.clone();
+        Self { id, pid, address, stage, health, in_flight }
+    }
+}
+
+impl Rollout {
+    fn new(rollout: &RolloutView, now: Timestamp) -> Self {
+        let RolloutView { id, strategy, phase, since: _, started: _, share, waiting, cause: _ } =
+            rollout; // the times and the cause are in `Progress`
+        Self {
+            id: id.0,
+            strategy: strategy.clone(),
+            phase: (*phase).to_owned(),
+            share: share.fraction(),
+            waiting_for: waiting.as_ref().map(|reason| reason.sentence(now)),
+        }
+    }
+}
+
+impl Progress {
+    fn new(rollout: &RolloutView, now: Timestamp) -> Self {
+        Self {
+            phase_ms: now.since(rollout.since).0,
+            rollout_ms: now.since(rollout.started).0,
+            cause: rollout.cause.clone(),
+        }
+    }
+}
+
+impl From<&Readiness> for Rollback {
+    fn from(readiness: &Readiness) -> Self {
+        match readiness {
+            Readiness::Ready { to: _, label } => {
+                Self { ready: true, to: Some(label.clone()), reason: None }
+            }
+            Readiness::NotReady(why) => {
+                Self { ready: false, to: None, reason: Some(why.to_string()) }
+            }
+        }
+    }
+}
+
+impl From<&ReleaseView> for Release {
+    fn from(release: &ReleaseView) -> Self {
+        let ReleaseView { no, label, digest, created, bad } = release.clone();
+        Self { release: no.0, label, digest, created_ms: created.0, bad }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{Millis, Reason, ReleaseNo, RolloutId, Share, Waiting};
+
+    #[test]
+    fn the_status_has_the_shape_other_programs_rely_on() {
+        let now = Timestamp(1_000_000);
+        let instance = InstanceView {
+            id: "web-3".parse().unwrap(),
+            pid: Some(4711),
+            address: "127.0.0.1:20003".parse().unwrap(),
+            stage: Stage::Serving,
+            health: Health::Up,
+            in_flight: 2,
+        };
+        let arm = |no, label: &str, share, instances| ArmView {
+            release: ReleaseNo(no),
+            label: label.parse().unwrap(),
+            share,
+            instances,
+        };
+        let view = AppView {
+            app: "web".parse().unwrap(),
+            version: 17,
+            live: Some(arm(1, "v1", Share::ALL, vec![instance])),
+            standby: None,
+            candidate: Some(arm(2, "v2", Share::NONE, vec![])),
+            rollout: Some(RolloutView {
+                id: RolloutId(2),
+                strategy: "blue-green".into(),
+                phase: "starting",
+                since: Timestamp(998_000),
+                started: Timestamp(997_000),
+                share: Share::NONE,
+                waiting: Some(Reason {
+                    waiting: Waiting::Instances {
+                        release: "v2".parse().unwrap(),
+                        ready: 0,
+                        wanted: 1,
+                        note: Some("GET /up answered 500".into()),
+                    },
+                    since: Timestamp(998_000),
+                    until: Some(now.after(Millis::from_secs(28))),
+                }),
+                cause: None,
+            }),
+            rollback: Readiness::NotReady(model::NotReady::NoPrevious),
+            waiting: vec![],
+            releases: vec![],
+            receipts: vec![],
+            removing: false,
+        };
+        insta::assert_json_snapshot!(App::new(&view, now));
+    }
+}

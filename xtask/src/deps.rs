@@ -1,0 +1,107 @@
+//! Which crate may use which. A crate exists to forbid something; here the machine does.
+
+use std::path::Path;
+
+use cargo_metadata::{DependencyKind, MetadataCommand};
+
+use crate::run::Done;
+
+/// Every edge between our own crates that there may be. What is not here fails.
+const ALLOWED: [(&str, &[&str]); 14] = [
+    ("model", &[]),
+    ("rollout", &["model"]),
+    ("balance", &["model"]),
+    ("http1", &[]),
+    ("journal", &["model"]),
+    ("wire", &["model"]),
+    ("proxy", &["model", "balance", "http1"]),
+    ("agent", &["model", "wire"]),
+    ("control", &["model", "rollout", "journal"]),
+    ("server", &["model", "wire", "control"]),
+    ("cli", &["wire", "model"]),
+    ("testkit", ANY),
+    ("segue", ANY),
+    ("xtask", &[]),
+];
+
+const ANY: &[&str] = &[
+    "model", "rollout", "balance", "http1", "journal", "wire", "proxy", "agent", "control",
+    "server", "cli",
+];
+
+/// Libraries that would take a crate over the border it exists for.
+const FORBIDDEN: [(&str, &[&str]); 6] = [
+    ("journal", &["axum", "hyper", "reqwest", "socket2", "tokio", "ureq"]),
+    ("control", &["axum", "hyper", "reqwest", "rusqlite", "rustix", "socket2", "ureq"]),
+    ("wire", &["axum", "hyper", "rusqlite", "tokio"]),
+    ("cli", &["axum", "hyper", "rusqlite", "tokio"]),
+    ("server", &["rusqlite"]),
+    ("proxy", &["axum", "rusqlite"]),
+];
+
+/// Fails on every edge that is not allowed.
+pub(crate) fn check(root: &Path) -> Done {
+    let metadata = MetadataCommand::new().current_dir(root).no_deps().exec();
+    let metadata = metadata.map_err(|error| format!("cannot read the workspace: {error}"))?;
+    let packages = metadata.workspace_packages();
+    let ours: Vec<&str> = packages.iter().map(|package| package.name.as_str()).collect();
+    let mut wrong = Vec::new();
+    for package in &packages {
+        for dependency in &package.dependencies {
+            let (from, to) = (package.name.as_str(), dependency.name.as_str());
+            let use_ = match dependency.kind {
+                DependencyKind::Development => Use::Tests,
+                DependencyKind::Normal | DependencyKind::Build | DependencyKind::Unknown => {
+                    Use::Product
+                }
+            };
+            let why = if ours.contains(&to) { edge(from, to, use_) } else { library(from, to) };
+            wrong.extend(why);
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+}
+
+/// What a dependency is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Product,
+    Tests,
+}
+
+/// Why one of our crates may not use another.
+fn edge(from: &str, to: &str, use_: Use) -> Option<String> {
+    let Some((_, allowed)) = ALLOWED.iter().find(|(name, _)| *name == from) else {
+        return Some(format!("crate `{from}` is not in the table of allowed edges"));
+    };
+    let fine = allowed.contains(&to) || (to == "testkit" && use_ == Use::Tests);
+    (!fine).then(|| format!("`{from}` may not depend on `{to}`"))
+}
+
+/// Why one of our crates may not use a library.
+fn library(from: &str, to: &str) -> Option<String> {
+    let (_, forbidden) = FORBIDDEN.iter().find(|(name, _)| *name == from)?;
+    forbidden.contains(&to).then(|| format!("`{from}` may not use the library `{to}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_crate_uses_what_it_may_not() {
+        if let Err(why) = check(&crate::run::root()) {
+            panic!("{why}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_edge_is_seen() {
+        assert!(edge("cli", "server", Use::Product).is_some());
+        assert!(edge("model", "wire", Use::Tests).is_some());
+        assert!(edge("rollout", "testkit", Use::Product).is_some());
+        assert!(edge("rollout", "testkit", Use::Tests).is_none());
+        assert!(edge("new", "model", Use::Product).is_some());
+        assert!(library("journal", "axum").is_some());
+    }
+}
