@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use model::{
-    Address, AppName, AppView, HealthTable, HostCommand, HostReport, InstanceId, Millis, ProxyId,
-    RolloutId, Snapshot, Timestamp, TrafficReport,
+    Address, AppName, AppView, HealthTable, HostCommand, HostReport, InstanceId, Label, Millis,
+    ProxyId, ReleaseNo, RolloutId, Snapshot, Timestamp, TrafficReport,
 };
 use rollout::{App, Ask, Fact, Refusal, RefusalCode};
 
@@ -73,6 +73,8 @@ pub enum Command {
 pub struct Answer {
     /// The rollout to follow.
     pub rollout: Option<RolloutId>,
+    /// The release it is about, if about one.
+    pub release: Option<(ReleaseNo, Label)>,
     /// One sentence for people.
     pub note: String,
     /// There was nothing to do.
@@ -269,7 +271,7 @@ impl Engine {
             for (ticket, _) in answers {
                 let cause = format!("the journal cannot be written: {why}");
                 let refusal = Refusal {
-                    code: RefusalCode::Refused,
+                    code: RefusalCode::Unavailable,
                     message: format!("cannot record the command: {cause}"),
                     hint: Some("nothing was changed and traffic goes on; free disk space".into()),
                 };
@@ -404,8 +406,8 @@ impl Engine {
                 break;
             };
             match self.answer(&app, &ask, version, now) {
-                Ok(rollout::Accepted { facts, rollout, note }) => {
-                    let answer = Answer { rollout, note, already: facts.is_empty() };
+                Ok(rollout::Accepted { facts, rollout, release, note }) => {
+                    let answer = Answer { rollout, release, note, already: facts.is_empty() };
                     if facts.is_empty() {
                         commands.push(Command::Answer(ticket, Ok(answer)));
                     } else {
@@ -493,7 +495,7 @@ impl Engine {
 
 fn refuse(app: &AppName, why: &str) -> Refusal {
     let message = format!("cannot change {app}: {why}");
-    Refusal { code: RefusalCode::Refused, message, hint: Some("try again later".into()) }
+    Refusal { code: RefusalCode::Unavailable, message, hint: Some("try again later".into()) }
 }
 
 fn used_ports(apps: &BTreeMap<AppName, Managed>) -> BTreeSet<u16> {

@@ -16,4 +16,6 @@ mod runner;
 pub use clock::Clock;
 pub use engine::{Answer, Command, Engine, Event, Ticket};
 pub use record::{CheckpointBody, Record, RecoverError, VERSION};
+/// The words of a command and its answer, for whoever passes them on.
+pub use rollout::{Ask, NewRelease, Refusal, RefusalCode};
 pub use runner::{CrashPoint, Hosts, Inbox, Outbox, Runner, RunnerConfig, Traffic};

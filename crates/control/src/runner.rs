@@ -127,7 +127,7 @@ impl Inbox {
             | std::sync::mpsc::TrySendError::Disconnected(message)) = error;
             if let Message::Ask { app, reply, .. } = message {
                 reply(Err(Refusal {
-                    code: RefusalCode::Refused,
+                    code: RefusalCode::Unavailable,
                     message: format!("cannot change {app}: control does not answer"),
                     hint: Some("traffic goes on; look at the server's log".into()),
                 }));

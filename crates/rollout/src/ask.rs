@@ -7,7 +7,6 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
-use alloc::vec;
 use alloc::vec::Vec;
 
 use model::{
@@ -28,10 +27,10 @@ pub enum Ask {
         /// Take another rollout's place.
         replace: bool,
     },
-    /// Go back: to the standby, or to the release with this label or number.
+    /// Go back: to the standby, or to this release.
     Rollback {
         /// `None` is the standby.
-        to: Option<String>,
+        to: Option<ReleaseNo>,
     },
     /// Open the gate.
     Promote,
@@ -73,6 +72,8 @@ pub struct Accepted {
     pub facts: Vec<Fact>,
     /// The rollout to follow, if there is one.
     pub rollout: Option<RolloutId>,
+    /// The release it is about, if about one.
+    pub release: Option<(ReleaseNo, Label)>,
     /// One sentence for people.
     pub note: String,
 }
@@ -97,6 +98,8 @@ pub enum RefusalCode {
     Conflict,
     /// There is no such thing.
     NotFound,
+    /// Not now: it cannot be recorded.
+    Unavailable,
 }
 
 type Answer = Result<Accepted, Refusal>;
@@ -112,7 +115,7 @@ pub fn ask(app: &App, ask: &Ask, version: Option<u64>, seen: &Observed, now: Tim
     let desk = Desk { app, seen, now, verb: ask.verb() };
     match ask {
         Ask::Deploy { release, replace } => desk.deploy(release, *replace),
-        Ask::Rollback { to } => desk.rollback(to.as_deref()),
+        Ask::Rollback { to } => desk.rollback(*to),
         Ask::Promote => desk.promote(),
         Ask::Abort => desk.abort(),
         Ask::Remove => desk.remove(),
@@ -143,16 +146,16 @@ impl Desk<'_> {
         }
         let stored = stored.map(|release| release.no);
         if app.rollout.is_none() && stored.is_some() && stored == app.live {
-            return Ok(nothing(format!("{label} is already live")));
+            return Ok(self.nothing(stored, format!("{label} is already live")));
         }
         let mut batch = self.make_way(&label, stored, replace)?;
         if let Some(rollout) = batch.attached {
             let note = format!("{label} is being rolled out already");
-            return Ok(Accepted { facts: Vec::new(), rollout: Some(rollout), note });
+            return Ok(self.attached(rollout, note));
         }
         if batch.app.live.is_some() && stored == batch.app.live {
             let note = format!("{label} is live again");
-            return Ok(Accepted { facts: batch.facts, rollout: None, note });
+            return Ok(batch.accepted(None, stored, note));
         }
         // A removed app's labels are free again: its releases are forgotten when it starts anew.
         let to = stored.unwrap_or(ReleaseNo(app.last_release + 1));
@@ -167,7 +170,7 @@ impl Desk<'_> {
         });
         let rollout = batch.start(RolloutKind::Deploy, to, release, self.now)?;
         let note = format!("{label} is release {to}");
-        Ok(Accepted { facts: batch.facts, rollout: Some(rollout), note })
+        Ok(batch.accepted(Some(rollout), Some(to), note))
     }
 
     /// Ends or attaches to the rollout under way, or refuses to.
@@ -216,7 +219,7 @@ impl Desk<'_> {
         }
     }
 
-    fn rollback(&self, to: Option<&str>) -> Answer {
+    fn rollback(&self, to: Option<ReleaseNo>) -> Answer {
         let app = self.app;
         if let Some(wanted) = to {
             return self.rollback_to(wanted);
@@ -233,7 +236,7 @@ impl Desk<'_> {
             }
             Some((rollout, Phase::Switching | Phase::Watching | Phase::Reverting { .. })) => {
                 let note = "it is on its way back already".into();
-                Ok(Accepted { facts: Vec::new(), rollout: Some(rollout.id), note })
+                Ok(self.attached(rollout.id, note))
             }
             Some((_, Phase::Settling)) | None => self.switch_back(self.check_way_back()?),
         }
@@ -276,24 +279,21 @@ impl Desk<'_> {
         let ready = ready(self.app, self.seen, to);
         batch.push(Fact::Shifted { rollout, share: Share::ALL, ready, at: self.now })?;
         let note = format!("switching back to {}", self.app.label(to));
-        Ok(Accepted { facts: batch.facts, rollout: Some(rollout), note })
+        Ok(batch.accepted(Some(rollout), Some(to), note))
     }
 
     /// To a named release: one switch if it is the warm standby, else a rollout like a deploy.
-    fn rollback_to(&self, wanted: &str) -> Answer {
+    fn rollback_to(&self, to: ReleaseNo) -> Answer {
         let app = self.app;
-        let is_it = |r: &&Release| {
-            r.label.as_str() == wanted || r.no.to_string() == wanted || r.no.0.to_string() == wanted
-        };
-        let Some(release) = app.releases.values().find(is_it) else {
-            let message = format!("cannot roll back {}: no release {wanted:?} is stored", app.name);
+        let Some(release) = app.releases.get(&to) else {
+            let message = format!("cannot roll back {}: release {to} is not stored", app.name);
             let hint = Some(format!("`segue releases {}` lists them", app.name));
             return Err(Refusal { code: RefusalCode::NotFound, message, hint });
         };
-        let (to, label) = (release.no, release.label.clone());
+        let label = release.label.clone();
         let idle = app.rollout.as_ref().is_none_or(|r| r.phase == Phase::Settling);
         if app.live == Some(to) && idle {
-            return Ok(nothing(format!("{label} is already live")));
+            return Ok(self.nothing(Some(to), format!("{label} is already live")));
         }
         if !idle {
             let way_back = app.rollout.as_ref().and_then(|r| r.from);
@@ -313,7 +313,7 @@ impl Desk<'_> {
         }
         let rollout = batch.start(RolloutKind::Deploy, to, None, self.now)?;
         let note = format!("{label} is not warm: it is started anew, then switched to");
-        Ok(Accepted { facts: batch.facts, rollout: Some(rollout), note })
+        Ok(batch.accepted(Some(rollout), Some(to), note))
     }
 
     fn promote(&self) -> Answer {
@@ -330,7 +330,7 @@ impl Desk<'_> {
             }
             Phase::Switching | Phase::Watching | Phase::Settling => {
                 let note = format!("{to} has been promoted already");
-                return Ok(Accepted { facts: Vec::new(), rollout: Some(rollout.id), note });
+                return Ok(self.attached(rollout.id, note));
             }
             Phase::Reverting { cause } => {
                 let why = format!("{to} is being taken back: {cause}");
@@ -343,10 +343,10 @@ impl Desk<'_> {
         }
         let mut batch = Batch::new(self.app);
         let ready = ready(self.app, self.seen, rollout.to);
-        let rollout = rollout.id;
+        let (rollout, release) = (rollout.id, rollout.to);
         batch.push(Fact::Shifted { rollout, share: Share::ALL, ready, at: self.now })?;
         let note = format!("switching to {to}");
-        Ok(Accepted { facts: batch.facts, rollout: Some(rollout), note })
+        Ok(batch.accepted(Some(rollout), Some(release), note))
     }
 
     fn abort(&self) -> Answer {
@@ -366,26 +366,39 @@ impl Desk<'_> {
             }
             Phase::Reverting { .. } => {
                 let note = "it is on its way back already".into();
-                Ok(Accepted { facts: Vec::new(), rollout: Some(rollout.id), note })
+                Ok(self.attached(rollout.id, note))
             }
         }
     }
 
     fn remove(&self) -> Answer {
         if self.app.removing.is_some() {
-            return Ok(nothing(format!("{} is being removed", self.app.name)));
+            return Ok(self.nothing(None, format!("{} is being removed", self.app.name)));
         }
         let mut batch = Batch::new(self.app);
         batch.end_rollout(Cause::Removed, self.seen, self.now)?;
         batch.push(Fact::Removing { at: self.now })?;
         let note = format!("{} is being removed", self.app.name);
-        Ok(Accepted { facts: batch.facts, rollout: None, note })
+        Ok(batch.accepted(None, None, note))
     }
 
     fn revert(&self, rollout: RolloutId, cause: Cause) -> Answer {
         let note = format!("taking {} back", self.app.label_of_candidate());
-        let facts = vec![Fact::Reverting { rollout, cause, at: self.now }];
-        Ok(Accepted { facts, rollout: Some(rollout), note })
+        let release = self.app.rollout.as_ref().and_then(|rollout| rollout.from);
+        let mut batch = Batch::new(self.app);
+        batch.push(Fact::Reverting { rollout, cause, at: self.now })?;
+        Ok(batch.accepted(Some(rollout), release, note))
+    }
+
+    /// There is nothing to do.
+    fn nothing(&self, release: Option<ReleaseNo>, note: String) -> Accepted {
+        Batch::new(self.app).accepted(None, release, note)
+    }
+
+    /// There is nothing to do but to follow the rollout under way.
+    fn attached(&self, rollout: RolloutId, note: String) -> Accepted {
+        let to = self.app.rollout.as_ref().map(|rollout| rollout.to);
+        Batch::new(self.app).accepted(Some(rollout), to, note)
     }
 
     fn refused(&self, why: &str, hint: &str) -> Refusal {
@@ -425,6 +438,17 @@ impl Batch {
         Ok(rollout)
     }
 
+    fn accepted(
+        self,
+        rollout: Option<RolloutId>,
+        release: Option<ReleaseNo>,
+        note: String,
+    ) -> Accepted {
+        let stored = release.and_then(|no| self.app.releases.get(&no));
+        let release = stored.map(|release| (release.no, release.label.clone()));
+        Accepted { facts: self.facts, rollout, release, note }
+    }
+
     /// Ends the rollout under way at once, going back to where it came from unless it is decided.
     fn end_rollout(
         &mut self,
@@ -460,8 +484,4 @@ impl App {
 
 fn default_label(digest: &Digest) -> Label {
     digest.short().parse().expect("hexadecimal digits make a label")
-}
-
-fn nothing(note: String) -> Accepted {
-    Accepted { facts: Vec::new(), rollout: None, note }
 }

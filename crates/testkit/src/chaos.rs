@@ -137,7 +137,7 @@ impl Chaos {
     fn rollback_to(&mut self, app: &AppName) -> Ask {
         let stored =
             self.world.views.get(app).map(|view| view.releases.clone()).unwrap_or_default();
-        let to = self.world.rng.pick(&stored).map(|release| release.label.to_string());
+        let to = self.world.rng.pick(&stored).map(|release| release.no);
         Ask::Rollback { to }
     }
 

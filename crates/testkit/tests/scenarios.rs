@@ -23,7 +23,7 @@ fn a_rollback_is_one_switch_and_a_second_one_is_refused() {
     let mut script = Script::new();
     script.deploy("v1", GOOD).wait(15).deploy("v2", GOOD).wait(15);
     script.ask(rollback()).wait(1).look().ask(rollback());
-    script.ask(Ask::Rollback { to: Some("v2".into()) }).wait(1).look();
+    script.ask(Ask::Rollback { to: Some(model::ReleaseNo(2)) }).wait(1).look();
     insta::assert_snapshot!(script.transcript());
 }
 
@@ -95,7 +95,12 @@ fn a_standby_is_kept_for_a_time_or_not_at_all() {
 fn a_rollback_to_a_dead_standby_is_refused_and_can_be_started_anew() {
     let mut script = Script::new();
     script.deploy("v1", Behaviour::DiesLater(20_000)).wait(12).deploy("v2", GOOD).wait(30);
-    script.look().ask(rollback()).ask(Ask::Rollback { to: Some("v1".into()) }).wait(5).look();
+    script
+        .look()
+        .ask(rollback())
+        .ask(Ask::Rollback { to: Some(model::ReleaseNo(1)) })
+        .wait(5)
+        .look();
     insta::assert_snapshot!(script.transcript());
 }
 
