@@ -53,6 +53,7 @@ pub struct ResponseHead {
     content_length: Option<u64>,
     chunked: bool,
     idle_s: Option<u64>,
+    event_stream: bool,
 }
 
 impl ResponseHead {
@@ -67,6 +68,7 @@ impl ResponseHead {
             content_length: None,
             chunked: false,
             idle_s: None,
+            event_stream: false,
         }
     }
 
@@ -126,6 +128,11 @@ impl ResponseHead {
     /// How many seconds the upstream says it keeps an idle connection.
     pub fn keep_alive_timeout(&self) -> Option<u64> {
         self.idle_s
+    }
+
+    /// Whether silence within the body is normal, for as long as it may last.
+    pub fn is_event_stream(&self) -> bool {
+        self.event_stream
     }
 
     /// Writes the head for the client, the empty line included. `input` is what was parsed.
@@ -335,6 +342,10 @@ impl ResponseParser {
             10 if name.eq_ignore_ascii_case(b"keep-alive") => {
                 self.head.idle_s = list(value).find_map(timeout_of);
                 keep = false;
+            }
+            12 if name.eq_ignore_ascii_case(b"content-type") => {
+                let kind = value.get(..17).unwrap_or_default();
+                self.head.event_stream = kind.eq_ignore_ascii_case(b"text/event-stream");
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 self.content_length(value)?;
