@@ -122,7 +122,7 @@ impl Content {
             blobs_in_use: RwLock::default(),
             turns: Mutex::default(),
         };
-        content.clear_half_done()?;
+        content.clear_unfinished()?;
         content.delete_unneeded_blobs()?;
         Ok(content)
     }
@@ -145,12 +145,7 @@ impl Content {
     /// # Errors
     /// If there is no room.
     pub fn begin_blob(&self, expected: Digest, most: u64) -> Result<BlobWriter<'_>, ContentError> {
-        let mut number = [0; 8];
-        let folder = self.layout.blobs();
-        getrandom::fill(&mut number)
-            .map_err(io::Error::other)
-            .map_err(io_error("name a file in", &folder))?;
-        let temporary = folder.join(format!(".new-{:016x}", u64::from_ne_bytes(number)));
+        let temporary = durable::temporary(&self.layout.blobs().join("blob"));
         let file = durable::private(&temporary).map_err(io_error("create", &temporary))?;
         let hasher = Box::new(blake3::Hasher::new());
         Ok(BlobWriter { content: self, expected, most, bytes: 0, hasher, file, temporary })
@@ -289,26 +284,15 @@ impl Content {
         recent
     }
 
-    /// Names that begin with a dot are half done: being written, or being deleted.
-    fn clear_half_done(&self) -> io::Result<()> {
-        let mut folders = vec![self.layout.blobs()];
+    /// Clears away what was being written or deleted when a process ended early.
+    fn clear_unfinished(&self) -> io::Result<()> {
+        durable::clear_unfinished(&self.layout.blobs())?;
         for app in fs::read_dir(self.layout.apps())? {
-            if let Some(app) = app?.file_name().to_str().and_then(|name| name.parse().ok()) {
-                folders.push(self.layout.releases(&app));
-            }
-        }
-        for folder in folders.iter().filter(|folder| folder.exists()) {
-            for entry in fs::read_dir(folder)? {
-                let entry = entry?;
-                if !entry.file_name().as_encoded_bytes().starts_with(b".") {
-                    continue;
-                }
-                if entry.file_type()?.is_dir() {
-                    fs::remove_dir_all(entry.path())?;
-                } else {
-                    fs::remove_file(entry.path())?;
-                }
-            }
+            let name = app?.file_name();
+            let Some(app) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+            let folders =
+                [self.layout.app(&app), self.layout.releases(&app), self.layout.manifests(&app)];
+            folders.iter().try_for_each(|folder| durable::clear_unfinished(folder))?;
         }
         Ok(())
     }

@@ -27,9 +27,8 @@ impl Content {
         let turn = self.turn(app, release);
         let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = self.layout.release(app, release);
-        let label = label_of(&folder);
         let wanted = content.map_or_else(|| "none".to_owned(), |digest| digest.to_string());
-        if folder.exists() && fs::read_to_string(&label).is_ok_and(|found| found == wanted) {
+        if is_laid_out(&folder, &wanted) {
             return Ok(folder);
         }
         let manifest =
@@ -40,17 +39,14 @@ impl Content {
                 })?,
             };
         let _shared = self.blobs_in_use.read().unwrap_or_else(PoisonError::into_inner);
-        let building = self.layout.releases(app).join(format!(".building-{}", release.0));
-        let built = self.build(&building, &manifest);
+        let building = durable::temporary(&folder);
+        let built = self.build(&building, &manifest).and_then(|()| {
+            put_in_place(&building, &folder, &wanted).map_err(io_error("name", &folder))
+        });
         if built.is_err() {
             let _ = fs::remove_dir_all(&building);
         }
         built?;
-        // A folder without its label, or with another, is a release of an app of the same name
-        // that was removed; nothing runs from it.
-        remove(&folder).map_err(io_error("replace", &folder))?;
-        fs::rename(&building, &folder).map_err(io_error("name", &folder))?;
-        durable::write(&label, wanted.as_bytes()).map_err(io_error("write", &label))?;
         if let Some(digest) = content {
             self.is_released(app, digest, &manifest);
         }
@@ -92,6 +88,26 @@ impl Content {
             let why = format!("its stored content {digest} is damaged");
             Err(io::Error::new(io::ErrorKind::InvalidData, why))
         }
+    }
+}
+
+fn is_laid_out(folder: &Path, wanted: &str) -> bool {
+    folder.exists() && fs::read_to_string(label_of(folder)).is_ok_and(|found| found == wanted)
+}
+
+/// The label goes first: a folder under its final name always has one.
+fn put_in_place(building: &Path, folder: &Path, wanted: &str) -> io::Result<()> {
+    let label = label_of(folder);
+    if fs::read_to_string(&label).is_ok_and(|found| found != wanted) {
+        // Left by a removed app of the same name; nothing runs from it.
+        remove(folder)?;
+    }
+    durable::write(&label, wanted.as_bytes())?;
+    match fs::rename(building, folder) {
+        // Somebody else has laid out the same in the meantime.
+        Err(_) if is_laid_out(folder, wanted) => fs::remove_dir_all(building),
+        Err(e) => Err(e),
+        Ok(()) => durable::sync_parent(folder),
     }
 }
 

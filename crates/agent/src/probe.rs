@@ -87,12 +87,15 @@ async fn once(address: &Address, check: &HealthCheck) -> Seen {
     match tokio::time::timeout(check.timeout.to_duration(), probe).await {
         Ok(Ok(200..=299)) => Seen::Good,
         Ok(Ok(status)) => Seen::Bad(format!("GET {} answered {status}", check.path)),
-        Ok(Err(e)) => match e.kind() {
-            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Seen::Refused,
-            _ => Seen::Bad(format!("GET {}: {e}", check.path)),
-        },
+        Ok(Err(e)) if nobody_listens(&e) => Seen::Refused,
+        Ok(Err(e)) => Seen::Bad(format!("GET {}: {e}", check.path)),
         Err(_) => Seen::Bad(format!("GET {} got no answer within {}", check.path, check.timeout)),
     }
+}
+
+/// Not found: the unix socket has not been made yet.
+fn nobody_listens(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
 }
 
 fn get(address: &Address, path: &str) -> String {

@@ -72,6 +72,9 @@ impl Secrets {
     pub fn open(data: &Path) -> io::Result<Self> {
         let layout = Layout::new(data);
         durable::private_folder(&layout.secrets())?;
+        for app in fs::read_dir(layout.secrets())? {
+            durable::clear_unfinished(&app?.path())?;
+        }
         let path = layout.secrets_key();
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,

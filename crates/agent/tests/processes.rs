@@ -1,21 +1,24 @@
 //! Real processes: started once, adopted, stopped whole, and never lost.
 
-#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test may fail by panicking, and waits for one of many reports"
+)]
 
 mod common;
 
 use std::fs;
 
+use agent::manifest::{Entry, Kind, Manifest};
 use common::{Host, kill, launch, line_in, lives, shim_of, until};
-use model::{Exit, Expect, HostCommand, HostReport, NotStarted};
+use model::{Digest, Exit, Expect, HostCommand, HostReport, NotStarted};
 
 #[test]
 fn an_instance_starts_and_stops_and_says_how_it_ended() {
     let host = Host::new();
-    let launch = host.shell(
-        "web-1",
-        "echo hello; echo oops >&2; trap 'exit 7' TERM; while :; do sleep 0.01; done",
-    );
+    let launch =
+        host.shell("web-1", "echo hello; echo oops >&2; trap 'exit 7' TERM; sleep 1000 & wait");
     host.run(&launch, Expect::Fresh);
     let pid = host.running(&launch.id);
     assert!(lives(pid));
@@ -336,4 +339,35 @@ fn what_is_not_kept_is_ended_and_deleted() {
     host.exited(&keeps.id);
     until("the app to go", || !host.data().join("apps/web").exists());
     assert!(!host.run_folder(&keeps.id).exists() && !lives(pids[0]) && lives(pids[2]));
+}
+
+#[test]
+fn files_live_as_long_as_a_release_needs_them() {
+    let host = Host::new();
+    let app: model::AppName = "web".parse().unwrap();
+    let content = host.agent().content();
+    let upload = |text: &str| {
+        let digest = Digest::from_bytes(*blake3::hash(text.as_bytes()).as_bytes());
+        let size = text.len() as u64;
+        let kind = Kind::File { digest, size, executable: false };
+        let manifest = Manifest { entries: vec![Entry { path: "file".to_owned(), kind }] };
+        content.put_blob(text.as_bytes(), digest, size).unwrap();
+        content.put_manifest(&app, &manifest).unwrap()
+    };
+    let (one, two) = (upload("one"), upload("two"));
+    for (number, manifest) in [(1, one), (2, two)] {
+        let mut launch = host.shell(&format!("web-{number}"), "cat file; echo");
+        (launch.release, launch.content) = (model::ReleaseNo(number), Some(manifest));
+        host.run(&launch, Expect::Fresh);
+        assert_eq!(host.exited(&launch.id).2, [["one", "two"][number as usize - 1]]);
+    }
+    // Sent, but not deployed yet: nobody may take it away.
+    let new = upload("new");
+    let releases = vec![(model::ReleaseNo(2), Some(two))];
+    host.agent().handle(HostCommand::Keep { app: app.clone(), releases, instances: vec![] });
+    let releases = host.data().join("apps/web/releases");
+    until("the first release to go", || !releases.join("1").exists());
+    until("its list of files to go", || !content.has_manifest(&app, one));
+    assert!(releases.join("2/file").exists());
+    assert!(content.has_manifest(&app, two) && content.has_manifest(&app, new));
 }

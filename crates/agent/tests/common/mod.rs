@@ -3,6 +3,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
     dead_code,
     reason = "a test may fail by panicking, and not every test needs every helper"
 )]
