@@ -1,1 +1,78 @@
-//! x
+//! The command line: one file per verb; progress, tables, JSON.
+//!
+//! stdout is data, stderr is talk. It knows the API through `wire` and nothing behind it: what has
+//! to run on the spot (server, proxy, shim) is the program's, handed in as [`Local`].
+
+mod args;
+mod connect;
+mod demo;
+mod failure;
+mod follow;
+mod interrupt;
+mod io;
+mod local;
+mod progress;
+mod sample;
+mod text;
+mod verbs;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+pub use args::{AccessLog, Cli, ProxyOptions, ServerOptions, Tickets};
+pub use failure::{Exit, Failure};
+pub use io::Io;
+pub use local::Local;
+
+use args::Verb;
+
+/// The whole program: reads the command line, does what it says.
+pub fn main(local: &dyn Local) -> ExitCode {
+    run(std::env::args_os(), &mut Io::terminal(), local)
+}
+
+/// As [`main`], with everything it touches handed in.
+pub fn run(
+    args: impl IntoIterator<Item = OsString>,
+    io: &mut Io<'_>,
+    local: &dyn Local,
+) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => return io.usage(&error),
+    };
+    match dispatch(cli, io, local) {
+        Ok(code) => code,
+        Err(failure) => {
+            io.fail(&failure);
+            failure.exit.into()
+        }
+    }
+}
+
+fn dispatch(cli: Cli, io: &mut Io<'_>, local: &dyn Local) -> Result<ExitCode, Failure> {
+    let Cli { connection, verb } = cli;
+    let exit = match verb {
+        Verb::Server(options) => return local.server(options).map(|()| Exit::Done.into()),
+        Verb::Proxy(options) => return local.proxy(options).map(|()| Exit::Done.into()),
+        Verb::Shim { args } => return Ok(local.shim(args)),
+        Verb::Exec { args } => return Ok(local.exec(args)),
+        Verb::Sample(options) => return Ok(sample::run(&options)),
+        Verb::Deploy(options) => verbs::deploy::run(&connection, &options, io)?,
+        Verb::Status(options) => verbs::status::run(&connection, &options, io)?,
+        Verb::Releases(options) => verbs::releases::run(&connection, &options, io)?,
+        Verb::Rollback(options) => verbs::rollback::run(&connection, &options, io)?,
+        Verb::Promote(options) => verbs::promote::run(&connection, &options, io)?,
+        Verb::Abort(options) => verbs::abort::run(&connection, &options, io)?,
+        Verb::Logs(options) => verbs::logs::run(&connection, &options, io)?,
+        Verb::Receipt(options) => verbs::receipt::run(&connection, &options, io)?,
+        Verb::Remove(options) => verbs::remove::run(&connection, &options, io)?,
+        Verb::Down(options) => verbs::down::run(&connection, &options, io, local)?,
+        Verb::Check(options) => verbs::check::run(&options, io)?,
+        Verb::Demo(options) => demo::run(&options, io)?,
+        Verb::Completions(options) => verbs::completions::run(&options, io)?,
+    };
+    Ok(exit.into())
+}

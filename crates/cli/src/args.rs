@@ -1,0 +1,326 @@
+//! Every word of the command line, with its help: the one place help, docs and completions come
+//! from. Does nothing.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use model::{Address, AppName, InstanceId, Label};
+
+/// Deploys new versions of a web service without dropping a request, and takes a bad one back.
+#[derive(Debug, Parser)]
+#[command(
+    name = "segue",
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 done, 1 refused or failed, 2 usage, 3 rolled back, 4 unreachable."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// Which server is asked.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Connection {
+    /// The server's API.
+    #[arg(
+        long,
+        global = true,
+        env = "SEGUE_SERVER",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:7070"
+    )]
+    pub(crate) server: String,
+    /// The API's token [default: the one in the data folder `.segue` here or above].
+    #[arg(long, global = true, env = "SEGUE_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<wire::Secret>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run the server: load balancer, rollouts, instances and API.
+    Server(ServerOptions),
+    /// Bring in a release of the app that segue.toml describes.
+    Deploy(DeployOptions),
+    /// Show apps: what is live, what is on its way, and whether there is a way back.
+    Status(StatusOptions),
+    /// List the releases of an app.
+    Releases(ListOptions),
+    /// Go back to the release before, in one switch.
+    Rollback(RollbackOptions),
+    /// Switch to a release that waits for a person.
+    Promote(FollowOptions),
+    /// Stop a rollout; what is live stays.
+    Abort(FollowOptions),
+    /// Print the output of an app's instances.
+    Logs(LogsOptions),
+    /// Show what a rollout cost: requests, failures, the time of the switch.
+    Receipt(ReceiptOptions),
+    /// Remove an app with everything it left behind.
+    Remove(RemoveOptions),
+    /// Stop all instances and the server.
+    Down(DownOptions),
+    /// Read an app file and say what is wrong with it.
+    Check(CheckOptions),
+    /// Show everything on this machine, with an app and load of its own.
+    Demo(DemoOptions),
+    /// Run the load balancer alone, in front of fixed upstreams.
+    Proxy(ProxyOptions),
+    /// Print completions for a shell.
+    Completions(CompletionsOptions),
+    #[command(name = "__shim", hide = true, disable_help_flag = true)]
+    Shim {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    #[command(name = "__exec", hide = true, disable_help_flag = true)]
+    Exec {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    #[command(name = "__sample", hide = true)]
+    Sample(SampleOptions),
+}
+
+/// `segue server`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct ServerOptions {
+    /// Where everything is kept; one server at a time.
+    #[arg(long, value_name = "DIR", default_value = "./.segue")]
+    pub data: PathBuf,
+    /// Where the apps are served.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080")]
+    pub http: SocketAddr,
+    /// Where the API listens; loopback only, since it speaks no TLS.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7070")]
+    pub api: SocketAddr,
+    /// Host names the API answers for, besides the loopback ones.
+    #[arg(long = "api-host", value_name = "NAME")]
+    pub api_hosts: Vec<String>,
+    /// Threads that serve traffic [default: one per core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: Option<u16>,
+}
+
+/// `segue proxy`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct ProxyOptions {
+    /// Where to listen for HTTP.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: SocketAddr,
+    /// An upstream: 127.0.0.1:9000, [::1]:9000 or unix:/path; more than one may be named.
+    #[arg(long = "upstream", value_name = "ADDR", required = true, num_args = 1..)]
+    pub upstreams: Vec<Address>,
+    /// Threads that serve traffic [default: one per core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: Option<u16>,
+    /// Where /metrics, /healthz and /readyz listen.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub admin: Option<SocketAddr>,
+    /// Probe upstreams at this path, and leave out what does not answer with 2xx.
+    #[arg(long, value_name = "PATH")]
+    pub health_path: Option<String>,
+    /// Where requests are logged: a file, or `off`.
+    #[arg(long, value_name = "off|FILE", default_value = "off")]
+    pub access_log: AccessLog,
+    /// Where to listen for HTTPS.
+    #[arg(long, value_name = "ADDR:PORT", requires_all = ["cert", "key"])]
+    pub tls: Option<SocketAddr>,
+    /// The certificate chain, PEM.
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    pub cert: Option<PathBuf>,
+    /// The certificate's key, PEM.
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    pub key: Option<PathBuf>,
+    /// TLS session tickets.
+    #[arg(long, value_enum, default_value_t = Tickets::On)]
+    pub tickets: Tickets,
+}
+
+/// Where requests are logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLog {
+    /// Nowhere.
+    Off,
+    /// In this file.
+    File(PathBuf),
+}
+
+impl From<OsString> for AccessLog {
+    fn from(text: OsString) -> Self {
+        if text == "off" { Self::Off } else { Self::File(text.into()) }
+    }
+}
+
+impl From<&str> for AccessLog {
+    fn from(text: &str) -> Self {
+        OsString::from(text).into()
+    }
+}
+
+/// Whether TLS sessions can be resumed by ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Tickets {
+    /// They can.
+    On,
+    /// They cannot.
+    Off,
+}
+
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct DeployOptions {
+    /// The app file [default: segue.toml here or above].
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// What to call the release [default: the first digits of its digest].
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) release: Option<Label>,
+    /// Set an environment variable; without `=V` to the value it has here.
+    #[arg(long, value_name = "K[=V]")]
+    pub(crate) env: Vec<String>,
+    /// Set the environment variables of a file with lines K=V.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) env_file: Option<PathBuf>,
+    /// Another strategy than the app file's.
+    #[arg(long, value_name = "KIND")]
+    pub(crate) strategy: Option<String>,
+    /// Abort a rollout that is under way and start this one.
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// Do not wait for the outcome.
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// Print the receipt as the last line of stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StatusOptions {
+    /// The app [default: all].
+    pub(crate) app: Option<AppName>,
+    /// Show it anew every second.
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ListOptions {
+    /// The app.
+    pub(crate) app: AppName,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RollbackOptions {
+    /// The app.
+    pub(crate) app: AppName,
+    /// A release by label or number [default: the standby].
+    #[arg(long, value_name = "RELEASE")]
+    pub(crate) to: Option<String>,
+    /// Do not wait for the outcome.
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// Print the receipt as the last line of stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct FollowOptions {
+    /// The app.
+    pub(crate) app: AppName,
+    /// Do not wait for the outcome.
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// Print the receipt as the last line of stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LogsOptions {
+    /// The app.
+    pub(crate) app: AppName,
+    /// Go on with what comes.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// How many lines before the end to start with.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
+    pub(crate) lines: u32,
+    /// Of this instance only.
+    #[arg(long, value_name = "ID")]
+    pub(crate) instance: Option<InstanceId>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ReceiptOptions {
+    /// The app.
+    pub(crate) app: AppName,
+    /// The rollout's number [default: the last that ended].
+    pub(crate) rollout: Option<u32>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RemoveOptions {
+    /// The app.
+    pub(crate) app: AppName,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DownOptions {
+    /// The data folder whose instances to stop when no server runs.
+    #[arg(long, value_name = "DIR", default_value = "./.segue")]
+    pub(crate) data: PathBuf,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CheckOptions {
+    /// The app file.
+    #[arg(default_value = "segue.toml")]
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DemoOptions {
+    /// Leave everything running at the end.
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CompletionsOptions {
+    /// The shell.
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SampleOptions {
+    /// What it calls itself.
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) version: String,
+    /// How it is broken, if it is.
+    #[arg(long, value_enum)]
+    pub(crate) broken: Option<Broken>,
+}
+
+/// How a sample app can be broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Broken {
+    /// It ends as soon as it starts.
+    Exit,
+    /// It never says that it is well.
+    Unhealthy,
+}

@@ -1,0 +1,182 @@
+//! The demo's play: what is deployed when, and what has to come out of it.
+
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use model::{AppName, Outcome};
+use wire::{Account, RollbackRequest};
+
+use super::apps::{self, Release};
+use super::load::{CONNECTIONS, Load};
+use super::report::{self, Act};
+use super::server::{Server, free_addresses};
+use super::timeline::Timeline;
+use crate::args::{Broken, DemoOptions, DeployOptions};
+use crate::follow::{Followed, follow};
+use crate::interrupt::Interrupt;
+use crate::text::grouped;
+use crate::verbs::{deploy, outcome};
+use crate::{Exit, Failure, Io};
+
+const ACT: &str = "play the demo";
+/// Load between two acts, so that each release is seen.
+const BREATH: Duration = Duration::from_secs(1);
+
+pub(crate) fn run(options: &DemoOptions, io: &mut Io<'_>) -> Result<Exit, Failure> {
+    let program = std::env::current_exe().map_err(|error| Failure::new(ACT, &error))?;
+    let (http, api) = free_addresses().map_err(|error| Failure::new(ACT, &error))?;
+    let interrupt = Interrupt::listen();
+    let mut timeline = Timeline::new(io);
+    timeline.act("a server of its own");
+    for (what, usual, address) in [("apps", 8080, http), ("API", 7070, api)] {
+        if address.port() != usual {
+            let port = address.port();
+            timeline.say(&format!("port {usual} is taken, the {what} get {port} instead"));
+        }
+    }
+    let server = Server::start(&program, http, api)?;
+    timeline.say(&format!("apps on http://{http}, API on http://{api}"));
+    let mut play = Play { server, program, interrupt, acts: Vec::new(), switched: Vec::new() };
+    let load = play.all(&mut timeline)?;
+    let counts = load.stop();
+    let good = report::print(&play.acts, &counts, &play.switched, timeline.io());
+    play.leave(options, timeline.io())?;
+    if good {
+        return Ok(Exit::Done);
+    }
+    let cause = "it did not come out as it has to; the counts above say where";
+    Err(Failure::because(ACT, cause))
+}
+
+/// The play and what it needs.
+struct Play {
+    server: Server,
+    program: PathBuf,
+    interrupt: Interrupt,
+    acts: Vec<Act>,
+    /// The releases in the order they went live.
+    switched: Vec<String>,
+}
+
+impl Play {
+    fn all(&mut self, timeline: &mut Timeline<'_, '_>) -> Result<Load, Failure> {
+        let app = app()?;
+        timeline.act("deploy v1: two instances, checked before they get a request");
+        self.deploy(timeline, "v1", None, Outcome::Completed)?;
+        let load = Load::start(self.server.http);
+        timeline.act(&format!("load: {CONNECTIONS} connections, until the end"));
+        self.breathe(timeline, &load)?;
+        timeline.act("deploy v2: blue/green, both run, then one switch");
+        self.deploy(timeline, "v2", None, Outcome::Completed)?;
+        self.breathe(timeline, &load)?;
+        timeline.act("deploy v3-broken: it dies at its start");
+        self.deploy(timeline, "v3-broken", Some(Broken::Exit), Outcome::Failed)?;
+        timeline.act("deploy v3: the repaired one");
+        self.deploy(timeline, "v3", None, Outcome::Completed)?;
+        self.breathe(timeline, &load)?;
+        timeline.act("rollback: v2 still runs, so it is one switch");
+        let asked = Instant::now();
+        let request = RollbackRequest::default();
+        let accepted = self.server.client.rollback(&app, &request);
+        let accepted = accepted.map_err(|error| Failure::client("roll back demo", &error))?;
+        let account = self.follow(timeline, accepted.rollout, "roll back demo")?;
+        timeline.say(&format!("the whole command took {} ms", asked.elapsed().as_millis()));
+        self.note(timeline, "rollback to v2", account, Outcome::Completed);
+        self.switched.push("v2".into());
+        self.breathe(timeline, &load)?;
+        Ok(load)
+    }
+
+    fn deploy(
+        &mut self,
+        timeline: &mut Timeline<'_, '_>,
+        label: &'static str,
+        broken: Option<Broken>,
+        wanted: Outcome,
+    ) -> Result<(), Failure> {
+        let act = format!("deploy {label}");
+        let release = Release { label, broken };
+        let path = apps::write(&self.server.folder, &self.program, &release)
+            .map_err(|error| Failure::new(&*act, &error))?;
+        let file = deploy::read(&path)?;
+        let label = label.parse().map_err(|error: model::Invalid| Failure::new(&*act, &error))?;
+        let options = DeployOptions { release: Some(label), ..DeployOptions::default() };
+        let accepted = deploy::send(&self.server.client, &path, file, &options, timeline.io())?;
+        let account = self.follow(timeline, accepted.rollout, &act)?;
+        if account.receipt.outcome == Outcome::Completed {
+            self.switched.push(account.receipt.to.to_string());
+        }
+        self.note(timeline, &act, account, wanted);
+        Ok(())
+    }
+
+    fn follow(
+        &self,
+        timeline: &mut Timeline<'_, '_>,
+        rollout: Option<u32>,
+        act: &str,
+    ) -> Result<Account, Failure> {
+        let rollout = rollout.ok_or_else(|| Failure::because(act, "nothing was started"))?;
+        let app = app()?;
+        let followed = follow(&self.server.client, &app, rollout, act, &self.interrupt, timeline)?;
+        match followed {
+            Followed::Ended(account) => Ok(*account),
+            Followed::Detached => Err(Failure::because(ACT, "it was interrupted")),
+        }
+    }
+
+    fn note(
+        &mut self,
+        timeline: &mut Timeline<'_, '_>,
+        name: &str,
+        account: Account,
+        wanted: Outcome,
+    ) {
+        if account.receipt.outcome == Outcome::Completed {
+            timeline.say(&outcome::summary(&account.receipt));
+        } else {
+            let cause = account.cause.as_deref().unwrap_or("no cause is known");
+            timeline.say(&format!("refused, as it should be: {cause}"));
+        }
+        self.acts.push(Act { name: name.to_owned(), receipt: account.receipt, wanted });
+    }
+
+    fn breathe(&self, timeline: &mut Timeline<'_, '_>, load: &Load) -> Result<(), Failure> {
+        let started = Instant::now();
+        while started.elapsed() < BREATH {
+            if self.interrupt.asked() {
+                return Err(Failure::because(ACT, "it was interrupted"));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        let counts = load.so_far();
+        let (all, failed) = (grouped(counts.ok + counts.failed), grouped(counts.failed));
+        timeline.say(&format!("so far {all} requests, {failed} failed"));
+        Ok(())
+    }
+
+    /// Ends everything, or says how to look at it and how to end it.
+    fn leave(mut self, options: &DemoOptions, io: &mut Io<'_>) -> Result<(), Failure> {
+        if !options.keep {
+            self.server.end()?;
+            io.say("everything the demo started is stopped, and its folder deleted");
+            return Ok(());
+        }
+        let (api, http) = (self.server.api, self.server.http);
+        let token = self.server.folder.join("data/token");
+        let with = format!("SEGUE_SERVER=http://{api} SEGUE_TOKEN=$(cat {})", token.display());
+        let program = self.program.display();
+        io.say(format!("left running: process {}", self.server.pid().unwrap_or_default()));
+        io.say(format!("  look:  curl http://{http}"));
+        io.say(format!("         {with} {program} status demo"));
+        io.say(format!("  stop:  {with} {program} down"));
+        io.say(format!("         rm -r {}", self.server.folder.display()));
+        self.server.keep();
+        Ok(())
+    }
+}
+
+fn app() -> Result<AppName, Failure> {
+    "demo".parse().map_err(|error: model::Invalid| Failure::new(ACT, &error))
+}

@@ -1,0 +1,135 @@
+//! The demo's server: a process of its own, with free ports and a data folder of its own. Ended
+//! when it goes out of sight, unless it is kept.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use wire::{Client, Secret};
+
+use crate::Failure;
+
+/// A server that is not up after this time does not come up.
+const START: Duration = Duration::from_secs(15);
+/// A server that has not ended after this time is killed.
+const END: Duration = Duration::from_secs(30);
+/// Time between two looks.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A running server and the folder of the demo.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) folder: PathBuf,
+    pub(super) http: SocketAddr,
+    pub(super) api: SocketAddr,
+    pub(super) client: Client,
+    child: Option<Child>,
+}
+
+/// Two addresses for the server: the usual ports, or free ones.
+pub(super) fn free_addresses() -> io::Result<(SocketAddr, SocketAddr)> {
+    // Both stay bound until both are found, so that they differ.
+    let (http, api) = (free(8080)?, free(7070)?);
+    Ok((http.local_addr()?, api.local_addr()?))
+}
+
+fn free(usual: u16) -> io::Result<TcpListener> {
+    let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+    bind(usual).or_else(|_| bind(0))
+}
+
+impl Server {
+    /// Starts `program server` and waits until it answers.
+    pub(super) fn start(
+        program: &Path,
+        http: SocketAddr,
+        api: SocketAddr,
+    ) -> Result<Self, Failure> {
+        let act = "start the server";
+        let folder = std::env::temp_dir().join(format!("segue-demo-{}", std::process::id()));
+        let fail = |error: io::Error| Failure::new(act, &error);
+        fs::DirBuilder::new().mode(0o700).create(&folder).map_err(fail)?;
+        let log = File::create(folder.join("server.log")).map_err(fail)?;
+        let mut command = Command::new(program);
+        command
+            .arg("server")
+            .arg("--data")
+            .arg(folder.join("data"))
+            .args(["--http", &http.to_string(), "--api", &api.to_string()])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().map_err(fail)?)
+            .stderr(log)
+            // Ctrl-C is for the demo, which then ends the server in order.
+            .process_group(0);
+        let child = command.spawn().map_err(fail)?;
+        let url = format!("http://{api}");
+        let client = Client::new(&url, None).map_err(|error| Failure::client(act, &error))?;
+        let mut server = Self { folder, http, api, client, child: Some(child) };
+        server.wait_until_up(act)?;
+        let token = fs::read_to_string(server.folder.join("data/token")).map_err(fail)?;
+        let client = Client::new(&url, Some(Secret::new(token.trim())));
+        server.client = client.map_err(|error| Failure::client(act, &error))?;
+        Ok(server)
+    }
+
+    fn wait_until_up(&mut self, act: &str) -> Result<(), Failure> {
+        let started = Instant::now();
+        while self.client.alive().is_err() {
+            let ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
+            if ended.is_some() || started.elapsed() > START {
+                let said = fs::read_to_string(self.folder.join("server.log")).unwrap_or_default();
+                let why = match ended {
+                    Some(status) => format!("it ended: {status}"),
+                    None => format!("it does not answer after {} s", START.as_secs()),
+                };
+                return Err(Failure::because(act, format!("{why}\n{said}")));
+            }
+            thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Leaves the server and its folder as they are.
+    pub(super) fn keep(mut self) {
+        self.child = None;
+    }
+
+    /// Ends the instances and the server, and deletes the folder.
+    pub(super) fn end(&mut self) -> Result<(), Failure> {
+        let Some(mut child) = self.child.take() else { return Ok(()) };
+        let act = "stop the demo";
+        let asked = self.client.down();
+        let started = Instant::now();
+        while child.try_wait().map_err(|error| Failure::new(act, &error))?.is_none() {
+            if asked.is_err() || started.elapsed() > END {
+                // Only this one process, which the demo started itself.
+                let _ = child.kill();
+                let _ = child.wait();
+                let cause = "the server had to be killed; its instances may still run";
+                let data = self.folder.join("data");
+                let hint = format!("`segue down --data {}` stops them", data.display());
+                return Err(Failure::because(act, cause).hint(hint));
+            }
+            thread::sleep(LOOK);
+        }
+        asked.map_err(|error| Failure::client(act, &error))?;
+        fs::remove_dir_all(&self.folder).map_err(|error| Failure::new(act, &error))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The way out after a failure, which is what the user is told of.
+        let _ = self.end();
+    }
+}

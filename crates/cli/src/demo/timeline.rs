@@ -1,0 +1,58 @@
+//! What the demo says while it goes: the time since its start, and what happens.
+
+use std::time::Instant;
+
+use wire::{Event, Now};
+
+use crate::Io;
+use crate::follow::Watcher;
+use crate::io::{BOLD, DIM};
+
+/// The demo's talk.
+pub(super) struct Timeline<'a, 'b> {
+    io: &'a mut Io<'b>,
+    started: Instant,
+}
+
+impl<'a, 'b> Timeline<'a, 'b> {
+    pub(super) fn new(io: &'a mut Io<'b>) -> Self {
+        Self { io, started: Instant::now() }
+    }
+
+    pub(super) fn io(&mut self) -> &mut Io<'b> {
+        self.io
+    }
+
+    /// A new act of the demo.
+    pub(super) fn act(&mut self, text: &str) {
+        let time = self.time();
+        self.io.say("");
+        self.io.say(format!("{DIM}{time}{DIM:#}  {BOLD}{text}{BOLD:#}"));
+    }
+
+    /// Something in it.
+    pub(super) fn say(&mut self, text: &str) {
+        let time = self.time();
+        let mut lines = text.lines();
+        self.io.say(format!("{DIM}{time}{DIM:#}    {}", lines.next().unwrap_or_default()));
+        for line in lines {
+            self.io.say(format!("{:12}{DIM}|{DIM:#} {line}", ""));
+        }
+    }
+
+    fn time(&self) -> String {
+        format!("{:6.1} s", self.started.elapsed().as_secs_f64())
+    }
+}
+
+impl Watcher for Timeline<'_, '_> {
+    fn event(&mut self, event: &Event) {
+        self.say(&event.text);
+    }
+
+    fn now(&mut self, _: &Now) {}
+
+    fn note(&mut self, text: &str) {
+        self.say(text);
+    }
+}

@@ -1,0 +1,115 @@
+//! How a command fails: what it was doing, to what, why, and what to do now. And the exit codes.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use wire::{ClientError, Code};
+
+/// What the caller's script learns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Done,
+    /// Refused or failed. Also a command that was left before its outcome was known: whoever asked
+    /// whether it is done is told that it is not.
+    Failed,
+    /// The command line is wrong.
+    Usage,
+    /// The release had been live and was taken back.
+    RolledBack,
+    /// No answer from the server.
+    Unreachable,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::RolledBack => 3,
+            Exit::Unreachable => 4,
+        })
+    }
+}
+
+/// Why a command failed. Printed as `error: ACT: CAUSE`, an instance's own words, `hint: HINT`.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub exit: Exit,
+    /// What was done to what: `deploy web`.
+    pub act: String,
+    /// Why it failed, the chain of causes in one line; further lines are an instance's own words.
+    pub cause: String,
+    /// What to do now.
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure with the whole chain of causes of `error`.
+    pub fn new(act: impl Into<String>, error: &dyn Error) -> Self {
+        Self::because(act, chain(error))
+    }
+
+    /// A failure in our own words.
+    pub fn because(act: impl Into<String>, cause: impl Into<String>) -> Self {
+        Self { exit: Exit::Failed, act: act.into(), cause: cause.into(), hint: None }
+    }
+
+    /// The same with a hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same with another exit code.
+    #[must_use]
+    pub fn exit(mut self, exit: Exit) -> Self {
+        self.exit = exit;
+        self
+    }
+
+    /// What a call of the API said.
+    pub(crate) fn client(act: impl Into<String>, error: &ClientError) -> Self {
+        let failure = Self::new(act, error);
+        match error {
+            ClientError::Unreachable { .. } | ClientError::Lost { .. } => failure
+                .exit(Exit::Unreachable)
+                .hint("is it running? `segue server` starts one, --server names another"),
+            ClientError::Answer { .. } => failure
+                .exit(Exit::Unreachable)
+                .hint("--server has to name the API's address, not that of the apps"),
+            ClientError::Url { .. } => failure.exit(Exit::Usage),
+            ClientError::Refused(problem) => {
+                let exit = match problem.code {
+                    Code::Unavailable | Code::ReadOnly | Code::Timeout => Exit::Unreachable,
+                    Code::Refused
+                    | Code::Conflict
+                    | Code::NotFound
+                    | Code::Invalid
+                    | Code::Unauthorized
+                    | Code::ForbiddenHost
+                    | Code::TooLarge
+                    | Code::Internal => Exit::Failed,
+                };
+                Self { exit, hint: problem.hint.clone(), ..failure }
+            }
+        }
+    }
+}
+
+/// An error and its causes, each said once: an outer text that ends in its cause's is not repeated.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        next = cause.source();
+    }
+    text
+}

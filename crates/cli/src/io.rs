@@ -1,0 +1,151 @@
+//! Where a command's words go: data to stdout, talk to stderr, colour only where it is read.
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal as _, Write};
+use std::process::ExitCode;
+
+use anstyle::{AnsiColor, Style};
+use jiff::tz::TimeZone;
+
+use crate::{Exit, Failure};
+
+pub(crate) const BOLD: Style = Style::new().bold();
+pub(crate) const DIM: Style = Style::new().dimmed();
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+pub(crate) const BAD: Style = AnsiColor::Red.on_default();
+pub(crate) const WARN: Style = AnsiColor::Yellow.on_default();
+
+/// What a command reads from and writes to.
+pub struct Io<'a> {
+    out: Box<dyn Write + 'a>,
+    err: Box<dyn Write + 'a>,
+    colour: Colour,
+    screen: Screen,
+    zone: TimeZone,
+}
+
+/// Who takes colours out where they are not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Colour {
+    /// The writers, which know their terminal.
+    Decided,
+    /// We do.
+    Stripped,
+}
+
+/// Whether somebody looks at a screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Screen {
+    /// Lines may be drawn over.
+    Live,
+    /// One line after the other.
+    Plain,
+}
+
+impl std::fmt::Debug for Io<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Io").field("screen", &self.screen).finish_non_exhaustive()
+    }
+}
+
+impl Io<'static> {
+    /// The real ones. Colours go where a terminal is, `NO_COLOR` is heeded.
+    pub fn terminal() -> Self {
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let live = io::stderr().is_terminal() && !dumb;
+        Self {
+            out: Box::new(anstream::stdout()),
+            err: Box::new(anstream::stderr()),
+            colour: Colour::Decided,
+            screen: if live { Screen::Live } else { Screen::Plain },
+            zone: TimeZone::system(),
+        }
+    }
+}
+
+impl<'a> Io<'a> {
+    /// Writers without colour, and times in UTC.
+    pub fn plain(out: impl Write + 'a, err: impl Write + 'a) -> Self {
+        Self {
+            out: Box::new(out),
+            err: Box::new(err),
+            colour: Colour::Stripped,
+            screen: Screen::Plain,
+            zone: TimeZone::UTC,
+        }
+    }
+
+    pub(crate) fn screen(&self) -> Screen {
+        self.screen
+    }
+
+    /// One line of data. A reader that has gone away ends the program quietly, as it does others.
+    pub(crate) fn data(&mut self, line: impl Display) {
+        let line = self.colour.fit(line);
+        if writeln!(self.out, "{line}").and_then(|()| self.out.flush()).is_err() {
+            std::process::exit(141);
+        }
+    }
+
+    /// One line of talk. Talk that nobody can hear is no reason to fail.
+    pub(crate) fn say(&mut self, line: impl Display) {
+        let line = self.colour.fit(line);
+        let _ = writeln!(self.err, "{line}").and_then(|()| self.err.flush());
+    }
+
+    /// The time of day people read beside an event.
+    pub(crate) fn clock(&self, ms: u64) -> String {
+        self.time(ms, "%H:%M:%S")
+    }
+
+    /// The day and time people read in a list.
+    pub(crate) fn date(&self, ms: u64) -> String {
+        self.time(ms, "%Y-%m-%d %H:%M")
+    }
+
+    fn time(&self, ms: u64, format: &str) -> String {
+        let moment =
+            i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+        match moment {
+            Some(moment) => {
+                moment.to_zoned_datetime(self.zone.clone()).strftime(format).to_string()
+            }
+            None => "-".into(),
+        }
+    }
+
+    pub(crate) fn fail(&mut self, failure: &Failure) {
+        let Failure { exit: _, act, cause, hint } = failure;
+        let mut lines = cause.lines();
+        let first = lines.next().unwrap_or("no cause is known");
+        self.say(format!("{BAD}error:{BAD:#} {act}: {first}"));
+        for line in lines {
+            self.say(format!("  {DIM}|{DIM:#} {line}"));
+        }
+        if let Some(hint) = hint {
+            self.say(format!("{GOOD}hint:{GOOD:#} {hint}"));
+        }
+    }
+
+    /// Help, version, or what is wrong with the command line.
+    pub(crate) fn usage(&mut self, error: &clap::Error) -> ExitCode {
+        let text = error.render().ansi().to_string();
+        let text = text.trim_end();
+        if error.use_stderr() {
+            self.say(text);
+            return Exit::Usage.into();
+        }
+        self.data(text);
+        Exit::Done.into()
+    }
+}
+
+impl Colour {
+    fn fit(self, line: impl Display) -> String {
+        let line = line.to_string();
+        match self {
+            Self::Decided => line,
+            Self::Stripped => anstream::adapter::strip_str(&line).to_string(),
+        }
+    }
+}

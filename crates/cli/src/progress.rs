@@ -1,0 +1,81 @@
+//! What is seen while a command waits: one line that moves in a terminal, plain lines with the
+//! time elsewhere.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use wire::{Event, Now};
+
+use crate::Io;
+use crate::io::{DIM, Screen};
+
+/// The progress of one command.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    bar: Option<ProgressBar>,
+    phase: Option<String>,
+}
+
+impl Progress {
+    /// Starts with what the command is about to do.
+    pub(crate) fn new(io: &Io<'_>, text: impl Into<String>) -> Self {
+        let bar = match io.screen() {
+            Screen::Plain => None,
+            Screen::Live => {
+                // The template is ours, so it cannot fail; without it the default would do.
+                let style = ProgressStyle::with_template("{spinner} {wide_msg}");
+                let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
+                let bar = ProgressBar::new_spinner().with_style(style).with_message(text.into());
+                bar.enable_steady_tick(Duration::from_millis(100));
+                Some(bar)
+            }
+        };
+        Self { bar, phase: None }
+    }
+
+    /// What the command does now.
+    pub(crate) fn doing(&mut self, io: &mut Io<'_>, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.set_message(text.to_owned()),
+            None => io.say(text),
+        }
+    }
+
+    /// Something happened.
+    pub(crate) fn event(&mut self, io: &mut Io<'_>, event: &Event) {
+        let clock = io.clock(event.at_ms);
+        let mut lines = event.text.lines();
+        let first = lines.next().unwrap_or_default();
+        let mut text = format!("{DIM}{clock}{DIM:#}  {first}");
+        for line in lines {
+            text += &format!("\n{:10}{DIM}|{DIM:#} {line}", "");
+        }
+        self.line(io, &text);
+    }
+
+    /// How things stand. Outside a terminal a phase is told once, not every second.
+    pub(crate) fn now(&mut self, io: &mut Io<'_>, now: &Now) {
+        let (Some(phase), Some(waiting)) = (&now.phase, &now.waiting_for) else { return };
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("{phase}: {waiting}"));
+        } else if self.phase.as_ref() != Some(phase) {
+            io.say(format!("{:10}{phase}: {waiting}", ""));
+        }
+        self.phase = Some(phase.clone());
+    }
+
+    /// A line that stays.
+    pub(crate) fn line(&mut self, io: &mut Io<'_>, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| io.say(text)),
+            None => io.say(text),
+        }
+    }
+
+    /// Takes the moving line away.
+    pub(crate) fn end(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

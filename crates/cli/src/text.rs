@@ -1,0 +1,180 @@
+//! Words for people: tables, wrapped sentences, numbers with units.
+
+use anstyle::Style;
+use model::Millis;
+
+/// No line is longer where it can be helped.
+pub(crate) const WIDTH: usize = 80;
+
+/// One cell of a table: what it says, and how it looks.
+#[derive(Clone, Debug)]
+pub(crate) struct Cell {
+    text: String,
+    style: Style,
+    side: Side,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Left,
+    Right,
+}
+
+impl Cell {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), style: Style::new(), side: Side::Left }
+    }
+
+    pub(crate) fn style(mut self, style: Style) -> Self {
+        self.style = style;
+        self
+    }
+
+    /// A number: stands at the right.
+    pub(crate) fn right(mut self) -> Self {
+        self.side = Side::Right;
+        self
+    }
+}
+
+impl<T: Into<String>> From<T> for Cell {
+    fn from(text: T) -> Self {
+        Self::new(text)
+    }
+}
+
+/// Columns as wide as their widest cell, two spaces between them; no space at the end of a line.
+pub(crate) fn table(indent: usize, rows: &[Vec<Cell>]) -> Vec<String> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(length).max();
+    let widths: Vec<usize> = (0..columns).map(|at| width(at).unwrap_or(0)).collect();
+    rows.iter()
+        .map(|row| {
+            let mut line = " ".repeat(indent);
+            for (at, (cell, width)) in row.iter().zip(&widths).enumerate() {
+                let gap = " ".repeat(width - length(cell));
+                let Cell { text, style, side } = cell;
+                let text =
+                    if text.is_empty() { String::new() } else { format!("{style}{text}{style:#}") };
+                line += if at == 0 { "" } else { "  " };
+                line += &match side {
+                    Side::Left => format!("{text}{gap}"),
+                    Side::Right => format!("{gap}{text}"),
+                };
+            }
+            line.trim_end().to_owned()
+        })
+        .collect()
+}
+
+fn length(cell: &Cell) -> usize {
+    cell.text.chars().count()
+}
+
+/// A sentence in lines of at most [`WIDTH`], each after `indent` spaces.
+pub(crate) fn wrap(indent: usize, sentence: &str) -> Vec<String> {
+    let pad = " ".repeat(indent);
+    let mut lines = Vec::new();
+    for paragraph in sentence.lines() {
+        let mut line = pad.clone();
+        for word in paragraph.split_whitespace() {
+            let long = line.chars().count() + 1 + word.chars().count() > WIDTH;
+            if long && line.len() > indent {
+                lines.push(std::mem::replace(&mut line, pad.clone()));
+            }
+            if line.len() > indent {
+                line.push(' ');
+            }
+            line += word;
+        }
+        lines.push(line);
+    }
+    lines
+}
+
+/// A share as people read it: `100 %`, `2.5 %`.
+pub(crate) fn percent(share: f64) -> String {
+    let text = format!("{:.2}", share * 100.0);
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    format!("{text} %")
+}
+
+/// A large number in groups of three.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A size as people read it.
+pub(crate) fn size(bytes: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let power = (0..units.len() - 1).take_while(|p| bytes >> (10 * (p + 1)) > 0).count();
+    let tenths = (u128::from(bytes) * 10) >> (10 * power);
+    if power == 0 {
+        format!("{bytes} B")
+    } else {
+        format!("{}.{} {}", tenths / 10, tenths % 10, units[power])
+    }
+}
+
+/// A number that may not have been measured.
+pub(crate) fn known(number: Option<u64>) -> String {
+    number.map_or_else(|| "?".into(), grouped)
+}
+
+/// A length of time that may not have been measured.
+pub(crate) fn known_ms(ms: Option<u64>) -> String {
+    ms.map_or_else(|| "?".into(), |ms| Millis(ms).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_for_people() {
+        assert_eq!(percent(1.0), "100 %");
+        assert_eq!(percent(0.025), "2.5 %");
+        assert_eq!(percent(0.0), "0 %");
+        assert_eq!(grouped(1_234_567), "1 234 567");
+        assert_eq!(grouped(12), "12");
+        assert_eq!(size(1_023), "1023 B");
+        assert_eq!(size(1_536), "1.5 KiB");
+        assert_eq!(size(3 << 30), "3.0 GiB");
+        assert_eq!(known(None), "?");
+    }
+
+    #[test]
+    fn a_table_lines_up_and_ends_no_line_in_spaces() {
+        let rows = [
+            vec!["A".into(), Cell::new("N").right(), "X".into()],
+            vec!["bcd".into(), Cell::new("12").right(), "".into()],
+        ];
+        assert_eq!(table(2, &rows).map_plain(), ["  A     N  X", "  bcd  12"]);
+    }
+
+    #[test]
+    fn a_long_sentence_is_wrapped() {
+        let lines = wrap(4, &"word ".repeat(40));
+        assert!(
+            lines.len() > 2 && lines.iter().all(|l| l.len() <= WIDTH && l.starts_with("    w"))
+        );
+    }
+
+    trait Strip {
+        fn map_plain(self) -> Vec<String>;
+    }
+
+    impl Strip for Vec<String> {
+        fn map_plain(self) -> Vec<String> {
+            self.iter().map(|line| anstream::adapter::strip_str(line).to_string()).collect()
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! `segue completions`: made from the same words as the help.
+
+use clap::CommandFactory as _;
+
+use crate::args::{Cli, CompletionsOptions};
+use crate::{Exit, Failure, Io};
+
+pub(crate) fn run(options: &CompletionsOptions, io: &mut Io<'_>) -> Result<Exit, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(options.shell, &mut Cli::command(), "segue", &mut script);
+    io.data(String::from_utf8_lossy(&script).trim_end());
+    Ok(Exit::Done)
+}

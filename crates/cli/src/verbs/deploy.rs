@@ -1,0 +1,90 @@
+//! `segue deploy`: reads the app file, sends the files, asks for the rollout, follows it.
+//!
+//! Ctrl-C leaves the rollout alone and exits with 1: whoever asks whether the release is live is
+//! not told that it is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use wire::{Accepted, AppFile, Client, DeployRequest, scan};
+
+use super::outcome::{Ending, Wish, finish};
+use super::{env, upload};
+use crate::args::{Connection, DeployOptions};
+use crate::connect::above;
+use crate::{Exit, Failure, Io};
+
+const FILE: &str = "segue.toml";
+
+pub(crate) fn run(
+    connection: &Connection,
+    options: &DeployOptions,
+    io: &mut Io<'_>,
+) -> Result<Exit, Failure> {
+    let path = find(options.file.as_deref())?;
+    let file = read(&path)?;
+    let act = format!("deploy {}", file.spec.app);
+    let client = connection.client(&act)?;
+    let accepted = send(&client, &path, file, options, io)?;
+    let ending = Ending { wish: Wish::Forward, detach: options.detach, json: options.json };
+    finish(&client, &accepted, &act, ending, io)
+}
+
+/// Everything up to the server's answer.
+pub(crate) fn send(
+    client: &Client,
+    path: &Path,
+    file: AppFile,
+    options: &DeployOptions,
+    io: &mut Io<'_>,
+) -> Result<Accepted, Failure> {
+    let file = match &options.strategy {
+        None => file,
+        Some(kind) => file.with_strategy(kind).map_err(|error| {
+            let failure = Failure::new("deploy with --strategy", &error);
+            Failure { hint: error.hint, ..failure }
+        })?,
+    };
+    let app = file.spec.app.clone();
+    let act = format!("deploy {app}");
+    let settings = file.settings().clone();
+    let env = env::gather(file.env, options.env_file.as_deref(), &options.env)?;
+    let dir = path.parent().unwrap_or(Path::new("")).join(&file.dir);
+    let manifest = scan(&dir).map_err(|error| {
+        let hint = format!("`dir` of [run] in {} names the folder to ship", path.display());
+        Failure::new(format!("read {}", dir.display()), &error).hint(hint)
+    })?;
+    upload::upload(client, &dir, &manifest, io)?;
+    let request = DeployRequest {
+        spec: settings,
+        label: options.release.clone(),
+        manifest: Some(manifest),
+        env,
+        replace: options.replace,
+        version: None, // a deploy is of the file, whatever was live before
+    };
+    client.deploy(&app, &request).map_err(|error| Failure::client(act, &error))
+}
+
+/// The app file: the one named, or the nearest here or above.
+fn find(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    if let Some(path) = named {
+        return Ok(path.to_owned());
+    }
+    let act = format!("find {FILE}");
+    let here = std::env::current_dir().map_err(|error| Failure::new(&*act, &error))?;
+    above(&here, Path::new(FILE)).ok_or_else(|| {
+        let cause = format!("there is none in {} or above", here.display());
+        Failure::because(act, cause).hint("name one with -f FILE")
+    })
+}
+
+/// Reads and checks an app file.
+pub(crate) fn read(path: &Path) -> Result<AppFile, Failure> {
+    let act = format!("read {}", path.display());
+    let text = fs::read_to_string(path).map_err(|error| Failure::new(&*act, &error))?;
+    AppFile::from_toml(&text).map_err(|error| {
+        let failure = Failure::new(act, &error);
+        Failure { hint: error.hint, ..failure }
+    })
+}

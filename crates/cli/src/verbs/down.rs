@@ -1,0 +1,47 @@
+//! `segue down`: stops all instances and the server, or what a server left running.
+
+use std::time::{Duration, Instant};
+
+use wire::ClientError;
+
+use crate::args::{Connection, DownOptions};
+use crate::progress::Progress;
+use crate::{Exit, Failure, Io, Local};
+
+/// Drains have an end; something is wrong when it takes longer.
+const LONGEST: Duration = Duration::from_secs(600);
+/// Time between two looks.
+const LOOK: Duration = Duration::from_millis(50);
+
+pub(crate) fn run(
+    connection: &Connection,
+    options: &DownOptions,
+    io: &mut Io<'_>,
+    local: &dyn Local,
+) -> Result<Exit, Failure> {
+    let act = "stop everything";
+    let client = connection.client(act)?;
+    let down = match client.down() {
+        Ok(down) => down,
+        Err(ClientError::Unreachable { .. }) if options.data.is_dir() => {
+            let stopped = local.down(&options.data)?;
+            io.say(format!("no server was running; {stopped} instances are stopped"));
+            return Ok(Exit::Done);
+        }
+        Err(error) => return Err(Failure::client(act, &error)),
+    };
+    let text = format!("stopping {} instances and the server", down.instances);
+    let progress = Progress::new(io, text);
+    let started = Instant::now();
+    while client.alive().is_ok() {
+        if started.elapsed() > LONGEST {
+            progress.end();
+            let cause = format!("the server, process {}, still runs", down.pid);
+            return Err(Failure::because(act, cause));
+        }
+        std::thread::sleep(LOOK);
+    }
+    progress.end();
+    io.say(format!("{} instances and the server are stopped", down.instances));
+    Ok(Exit::Done)
+}

@@ -1,0 +1,90 @@
+//! The environment a deploy brings: the app file's, a file's, the command line's, later ones win.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use wire::{Secret, check_env_name};
+
+use crate::Failure;
+
+const ACT: &str = "read the environment";
+
+/// Adds the lines of `--env-file` and the words of `--env` to what the app file sets.
+pub(super) fn gather(
+    mut env: BTreeMap<String, Secret>,
+    file: Option<&Path>,
+    words: &[String],
+) -> Result<BTreeMap<String, Secret>, Failure> {
+    if let Some(path) = file {
+        let act = format!("{ACT} from {}", path.display());
+        let text = fs::read_to_string(path).map_err(|error| Failure::new(&*act, &error))?;
+        for (at, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let act = format!("{act}, line {}", at + 1);
+            let Some((name, value)) = line.split_once('=') else {
+                return Err(Failure::because(act, "it does not read K=V"));
+            };
+            insert(&mut env, name.trim_end(), unquoted(value.trim_start()), &act)?;
+        }
+    }
+    for word in words {
+        match word.split_once('=') {
+            Some((name, value)) => insert(&mut env, name, value, ACT)?,
+            None => {
+                let value = std::env::var(word).map_err(|error| {
+                    let hint = format!("set it, or write --env {word}=VALUE");
+                    Failure::because(ACT, format!("`{word}`: {error}")).hint(hint)
+                })?;
+                insert(&mut env, word, &value, ACT)?;
+            }
+        }
+    }
+    Ok(env)
+}
+
+fn insert(
+    env: &mut BTreeMap<String, Secret>,
+    name: &str,
+    value: &str,
+    act: &str,
+) -> Result<(), Failure> {
+    check_env_name(name).map_err(|why| Failure::because(act, format!("`{name}`: {why}")))?;
+    env.insert(name.to_owned(), Secret::new(value));
+    Ok(())
+}
+
+/// Quotes around a whole value are taken off; nothing else is interpreted.
+fn unquoted(value: &str) -> &str {
+    let inside = |quote| value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
+    inside('"').or_else(|| inside('\'')).unwrap_or(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_ones_win_and_quotes_come_off() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("env");
+        fs::write(&path, "# comment\n\nA=file\nB = \"two words\"\nC=a=b\n").unwrap();
+        let start = [("A".to_owned(), Secret::new("app")), ("D".to_owned(), Secret::new("app"))];
+        let env = gather(start.into(), Some(&path), &["C=line".into()]).unwrap();
+        let values: Vec<String> = env.iter().map(|(k, v)| format!("{k}={}", v.expose())).collect();
+        assert_eq!(values, ["A=file", "B=two words", "C=line", "D=app"]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let error = |words: &[String]| gather(BTreeMap::new(), None, words).unwrap_err().cause;
+        assert_eq!(error(&["PORT=1".into()]), "`PORT`: segue sets it itself");
+        assert_eq!(
+            error(&["NOBODY_SETS_THIS".into()]),
+            "`NOBODY_SETS_THIS`: environment variable not found"
+        );
+    }
+}

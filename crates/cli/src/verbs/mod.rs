@@ -1,0 +1,23 @@
+//! One file per verb.
+
+pub(crate) mod abort;
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod deploy;
+pub(crate) mod down;
+pub(crate) mod logs;
+pub(crate) mod outcome;
+pub(crate) mod promote;
+pub(crate) mod receipt;
+pub(crate) mod releases;
+pub(crate) mod remove;
+pub(crate) mod rollback;
+pub(crate) mod status;
+
+mod env;
+mod upload;
+
+/// One line of JSON. Our shapes have only texts as keys, so this cannot fail.
+pub(crate) fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}

@@ -1,0 +1,157 @@
+//! From a command that was taken to its end: follow, say how it ended, give the exit code.
+
+use model::{Millis, Outcome};
+use wire::{Accepted, Account, Client, Event, Now, Receipt};
+
+use super::json;
+use crate::follow::{Followed, Watcher, follow};
+use crate::interrupt::Interrupt;
+use crate::io::{BOLD, GOOD};
+use crate::progress::Progress;
+use crate::text::{grouped, known_ms};
+use crate::{Exit, Failure, Io};
+
+/// What the user wants to come out of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// The new release is to be live.
+    Forward,
+    /// What was live before is to be live.
+    Back,
+}
+
+/// How a command ends on the terminal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ending {
+    pub(crate) wish: Wish,
+    pub(crate) detach: bool,
+    pub(crate) json: bool,
+}
+
+/// Follows an accepted command, unless there is nothing to follow.
+pub(crate) fn finish(
+    client: &Client,
+    accepted: &Accepted,
+    act: &str,
+    ending: Ending,
+    io: &mut Io<'_>,
+) -> Result<Exit, Failure> {
+    let app = &accepted.app;
+    let Some(rollout) = accepted.rollout else {
+        let what = accepted.label.as_ref().map_or_else(|| "that".into(), ToString::to_string);
+        io.say(format!("{app}: {what} is live already, nothing to do"));
+        if ending.json {
+            already(client, accepted, io);
+        }
+        return Ok(Exit::Done);
+    };
+    if ending.detach {
+        io.say(format!("{app}: rollout {rollout} is under way"));
+        io.say(format!("{GOOD}hint:{GOOD:#} `segue status {app} --watch` shows it"));
+        if ending.json {
+            io.data(json(accepted));
+        }
+        return Ok(Exit::Done);
+    }
+    let interrupt = Interrupt::listen();
+    let mut progress = Progress::new(io, format!("{act}: rollout {rollout}"));
+    if accepted.already {
+        progress.line(io, &format!("{app}: rollout {rollout} was under way, following it"));
+    }
+    let mut shown = Shown { io, progress };
+    let followed = follow(client, app, rollout, act, &interrupt, &mut shown);
+    let Shown { io, progress } = shown;
+    progress.end();
+    match followed? {
+        Followed::Detached => {
+            let cause = format!("left before the end; rollout {rollout} goes on");
+            let hint = format!(
+                "`segue status {app} --watch` shows it, `segue abort {app}` stops it, the same \
+                 command follows it again"
+            );
+            Err(Failure::because(act, cause).hint(hint))
+        }
+        Followed::Ended(account) => end(&account, act, ending, io),
+    }
+}
+
+/// A repeated deploy still gets the receipt of the rollout that brought the release in.
+fn already(client: &Client, accepted: &Accepted, io: &mut Io<'_>) {
+    let accounts = client.receipts(&accepted.app).unwrap_or_default();
+    let brought_in = accounts.iter().rev().find(|account| {
+        Some(&account.receipt.to) == accepted.label.as_ref()
+            && account.receipt.outcome == Outcome::Completed
+    });
+    match brought_in {
+        Some(account) => io.data(json(&account.receipt)),
+        None => io.data(json(accepted)),
+    }
+}
+
+fn end(account: &Account, act: &str, ending: Ending, io: &mut Io<'_>) -> Result<Exit, Failure> {
+    let Account { receipt, cause } = account;
+    if ending.json {
+        io.data(json(receipt));
+    }
+    let back = matches!(receipt.outcome, Outcome::Reverted | Outcome::Aborted);
+    let wished = match ending.wish {
+        Wish::Forward => receipt.outcome == Outcome::Completed,
+        Wish::Back => back || receipt.outcome == Outcome::Completed,
+    };
+    if wished {
+        io.say(summary(receipt));
+        return Ok(Exit::Done);
+    }
+    let exit = match receipt.outcome {
+        Outcome::Reverted => Exit::RolledBack,
+        Outcome::Completed | Outcome::Aborted | Outcome::Failed => Exit::Failed,
+    };
+    let cause =
+        cause.clone().unwrap_or_else(|| format!("rollout {} {}", receipt.rollout, receipt.outcome));
+    let failure = Failure::because(act, cause).exit(exit);
+    let app = &receipt.app;
+    let live = match (&receipt.from, receipt.outcome) {
+        (Some(from), Outcome::Reverted) => format!("{from} is live again"),
+        (Some(from), Outcome::Completed | Outcome::Aborted | Outcome::Failed) => {
+            format!("{from} is live and was not touched")
+        }
+        (None, _) => "nothing is live".into(),
+    };
+    Err(failure.hint(format!("{live}; `segue logs {app}` shows what {} said", receipt.to)))
+}
+
+/// One line that says how a rollout ended well.
+pub(crate) fn summary(receipt: &Receipt) -> String {
+    let live = match (receipt.outcome, &receipt.from) {
+        (Outcome::Completed, _) | (_, None) => &receipt.to,
+        (Outcome::Reverted | Outcome::Aborted | Outcome::Failed, Some(from)) => from,
+    };
+    let mut text = format!("{GOOD}{}: {BOLD}{live}{BOLD:#}{GOOD} is live{GOOD:#}", receipt.app);
+    if let (Some(requests), Some(failed)) = (receipt.requests, receipt.failed) {
+        text += &format!(", {} requests, {} failed", grouped(requests), grouped(failed));
+    }
+    if receipt.switch_ms.is_some() {
+        text += &format!(", switched in {}", known_ms(receipt.switch_ms));
+    }
+    text + &format!(", {} in all", Millis(receipt.duration_ms))
+}
+
+/// Shows what happens as it happens.
+struct Shown<'a, 'b> {
+    io: &'a mut Io<'b>,
+    progress: Progress,
+}
+
+impl Watcher for Shown<'_, '_> {
+    fn event(&mut self, event: &Event) {
+        self.progress.event(self.io, event);
+    }
+
+    fn now(&mut self, now: &Now) {
+        self.progress.now(self.io, now);
+    }
+
+    fn note(&mut self, text: &str) {
+        self.progress.line(self.io, text);
+    }
+}

@@ -1,0 +1,90 @@
+//! `segue receipt`: what a rollout cost, measured.
+
+use model::Millis;
+use wire::{Account, Receipt};
+
+use super::json;
+use crate::args::{Connection, ReceiptOptions};
+use crate::io::{BOLD, DIM};
+use crate::text::{Cell, known, known_ms, table, wrap};
+use crate::{Exit, Failure, Io};
+
+pub(crate) fn run(
+    connection: &Connection,
+    options: &ReceiptOptions,
+    io: &mut Io<'_>,
+) -> Result<Exit, Failure> {
+    let ReceiptOptions { app, rollout, json: as_json } = options;
+    let act = format!("show the receipt of {app}");
+    let client = connection.client(&act)?;
+    let fail = |error| Failure::client(&*act, &error);
+    let account = match rollout {
+        Some(rollout) => client.receipt(app, *rollout).map_err(fail)?,
+        None => client.receipts(app).map_err(fail)?.pop().ok_or_else(|| {
+            Failure::because(&*act, "no rollout has ended yet")
+                .hint(format!("`segue status {app}` shows the one under way"))
+        })?,
+    };
+    if *as_json {
+        io.data(json(&account.receipt));
+        return Ok(Exit::Done);
+    }
+    for line in lines(&account) {
+        io.data(line);
+    }
+    Ok(Exit::Done)
+}
+
+fn lines(account: &Account) -> Vec<String> {
+    let Account { receipt, cause } = account;
+    let Receipt {
+        rollout,
+        app,
+        from,
+        to,
+        strategy,
+        outcome,
+        complete,
+        requests,
+        failed,
+        app_5xx,
+        client_aborted,
+        retried,
+        held,
+        diverted,
+        max_gap_ms,
+        switch_ms,
+        duration_ms,
+    } = receipt;
+    let way = from.as_ref().map_or_else(|| to.to_string(), |from| format!("{from} → {to}"));
+    let mut lines = vec![format!(
+        "{BOLD}{app}{BOLD:#}  rollout {rollout}  {way}  {strategy}  {BOLD}{outcome}{BOLD:#}"
+    )];
+    if let Some(cause) = cause {
+        lines.extend(wrap(2, cause));
+    }
+    let errors: Vec<String> =
+        app_5xx.iter().map(|(label, count)| format!("{label} {count}")).collect();
+    let errors = if errors.is_empty() { "none".into() } else { errors.join(", ") };
+    let rows = [
+        ("requests", known(*requests)),
+        ("failed", known(*failed)),
+        ("5xx of the app", errors),
+        ("client left", known(*client_aborted)),
+        ("retried", known(*retried)),
+        ("held", known(*held)),
+        ("diverted", known(*diverted)),
+        ("longest gap", known_ms(*max_gap_ms)),
+        ("switch", known_ms(*switch_ms)),
+        ("duration", Millis(*duration_ms).to_string()),
+    ];
+    let rows: Vec<Vec<Cell>> = rows
+        .into_iter()
+        .map(|(name, value)| vec![Cell::new(name).style(DIM), Cell::new(value).right()])
+        .collect();
+    lines.extend(table(2, &rows));
+    if !complete {
+        lines.push("  Some counts were lost in a crash; the true ones are higher.".into());
+    }
+    lines
+}

@@ -1,0 +1,25 @@
+//! `segue rollback`: back to the release before, or to one that is named.
+
+use wire::RollbackRequest;
+
+use super::outcome::{Ending, Wish, finish};
+use crate::args::{Connection, RollbackOptions};
+use crate::{Exit, Failure, Io};
+
+pub(crate) fn run(
+    connection: &Connection,
+    options: &RollbackOptions,
+    io: &mut Io<'_>,
+) -> Result<Exit, Failure> {
+    let RollbackOptions { app, to, detach, json } = options;
+    let act = match to {
+        Some(to) => format!("roll back {app} to {to}"),
+        None => format!("roll back {app}"),
+    };
+    let client = connection.client(&act)?;
+    // No version is sent: whoever rolls back means what is live now, and is in a hurry.
+    let request = RollbackRequest { to: to.clone(), version: None };
+    let accepted = client.rollback(app, &request).map_err(|e| Failure::client(&*act, &e))?;
+    let ending = Ending { wish: Wish::Back, detach: *detach, json: *json };
+    finish(&client, &accepted, &act, ending, io)
+}

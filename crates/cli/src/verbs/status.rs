@@ -1,0 +1,219 @@
+//! `segue status`: what is live, what is on its way, and whether there is a way back.
+
+use std::time::Duration;
+
+use model::{AppName, Health, Millis, Stage};
+use wire::{App, Arm, Client, Instance, Progress, Rollback, Rollout, Status};
+
+use super::json;
+use crate::args::{Connection, StatusOptions};
+use crate::interrupt::Interrupt;
+use crate::io::{BAD, BOLD, DIM, GOOD, Screen, WARN};
+use crate::text::{Cell, percent, table, wrap};
+use crate::{Exit, Failure, Io};
+
+/// Time between two looks of `--watch`.
+const EVERY: Duration = Duration::from_secs(1);
+/// How often Ctrl-C is looked for.
+const LOOK: Duration = Duration::from_millis(50);
+/// The cursor goes home and the rest of the screen is cleared.
+const ANEW: &str = "\x1b[H\x1b[J";
+
+pub(crate) fn run(
+    connection: &Connection,
+    options: &StatusOptions,
+    io: &mut Io<'_>,
+) -> Result<Exit, Failure> {
+    let StatusOptions { app, watch, json } = options;
+    let act = match app {
+        Some(app) => format!("show {app}"),
+        None => "show the apps".into(),
+    };
+    let client = connection.client(&act)?;
+    let interrupt = if *watch { Interrupt::listen() } else { Interrupt::default() };
+    loop {
+        let text = text(&client, app.as_ref(), *json).map_err(|e| Failure::client(&*act, &e))?;
+        let anew = if *watch && !*json && io.screen() == Screen::Live { ANEW } else { "" };
+        io.data(format!("{anew}{text}"));
+        for _ in 0..EVERY.as_millis() / LOOK.as_millis() {
+            if !*watch || interrupt.asked() {
+                return Ok(Exit::Done);
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
+fn text(
+    client: &Client,
+    app: Option<&AppName>,
+    as_json: bool,
+) -> Result<String, wire::ClientError> {
+    let Some(app) = app else {
+        let apps = client.apps()?;
+        if as_json {
+            return Ok(json(&apps.iter().map(|app| &app.status).collect::<Vec<_>>()));
+        }
+        return Ok(list(&apps));
+    };
+    let app = client.app(app)?;
+    Ok(if as_json { json(&app.status) } else { one(&app).join("\n") })
+}
+
+/// All apps, one line each.
+fn list(apps: &[App]) -> String {
+    if apps.is_empty() {
+        return "no apps yet; `segue deploy` brings in the first".into();
+    }
+    let head = ["APP", "LIVE", "STANDBY", "UP", "ROLLOUT", "ROLLBACK"];
+    let mut rows: Vec<Vec<Cell>> = vec![head.map(|text| Cell::new(text).style(DIM)).into()];
+    for app in apps {
+        let status = &app.status;
+        let label =
+            |arm: &Option<Arm>| arm.as_ref().map_or_else(|| "-".into(), |a| a.label.to_string());
+        let rollout = match &status.rollout {
+            Some(rollout) => format!("{} {}", rollout.id, rollout.phase),
+            None if app.removing => "being removed".into(),
+            None => "-".into(),
+        };
+        rows.push(vec![
+            Cell::new(status.app.to_string()).style(BOLD),
+            label(&status.live).into(),
+            label(&status.standby).into(),
+            up(status.live.as_ref()),
+            rollout.into(),
+            if status.rollback.ready {
+                Cell::new("ready").style(GOOD)
+            } else {
+                Cell::new("not ready").style(WARN)
+            },
+        ]);
+    }
+    table(0, &rows).join("\n")
+}
+
+/// How many of an arm's instances are well.
+fn up(arm: Option<&Arm>) -> Cell {
+    let Some(arm) = arm else { return "-".into() };
+    let well = arm.instances.iter().filter(|i| i.health == Health::Up).count();
+    let style = if well == arm.instances.len() { GOOD } else { BAD };
+    Cell::new(format!("{well}/{}", arm.instances.len())).style(style)
+}
+
+/// One app in full.
+fn one(app: &App) -> Vec<String> {
+    let App { version: _, status, progress, waiting, removing, rollouts_ended: _ } = app;
+    let Status { app: name, live, standby, candidate, rollout, maintenance, rollback } = status;
+    let mut lines = vec![headline(name, *removing, *maintenance)];
+    for (role, arm) in [("live", live), ("standby", standby), ("candidate", candidate)] {
+        match arm {
+            Some(arm) => lines.extend(block(role, arm)),
+            None if role == "live" => lines.extend(["".into(), field(role, "nothing yet")]),
+            None => {}
+        }
+    }
+    lines.push(String::new());
+    if let Some(rollout) = rollout {
+        lines.extend(progress_lines(rollout, progress.as_ref()));
+    }
+    lines.extend(way_back(rollback));
+    for sentence in waiting {
+        lines.extend(hang("note", sentence));
+    }
+    lines
+}
+
+fn headline(name: &AppName, removing: bool, maintenance: bool) -> String {
+    let mut line = format!("{BOLD}{name}{BOLD:#}");
+    if removing {
+        line += &format!("  {WARN}is being removed{WARN:#}");
+    }
+    if maintenance {
+        line += &format!("  {WARN}in maintenance{WARN:#}");
+    }
+    line
+}
+
+/// A release and its instances.
+fn block(role: &str, arm: &Arm) -> Vec<String> {
+    let Arm { release, label, share, instances } = arm;
+    let share = percent(*share);
+    let title = format!("{BOLD}{label}{BOLD:#} (#{release}), {share} of the traffic");
+    let mut lines = vec![String::new(), field(role, &title)];
+    if instances.is_empty() {
+        lines.push(format!("{:11}{DIM}no instances{DIM:#}", ""));
+        return lines;
+    }
+    let head = ["INSTANCE", "PID", "ADDRESS", "STAGE", "HEALTH"];
+    let mut head: Vec<Cell> = head.map(|text| Cell::new(text).style(DIM)).into();
+    head.push(Cell::new("IN FLIGHT").style(DIM).right());
+    let rows: Vec<Vec<Cell>> = std::iter::once(head).chain(instances.iter().map(row)).collect();
+    lines.extend(table(11, &rows));
+    lines
+}
+
+fn row(instance: &Instance) -> Vec<Cell> {
+    let Instance { id, pid, address, stage, health, in_flight } = instance;
+    let (stage, stage_style) = match stage {
+        Stage::Joining => ("joining", WARN),
+        Stage::Serving => ("serving", GOOD),
+        Stage::Draining => ("draining", WARN),
+        Stage::Gone => ("gone", DIM),
+    };
+    let (health, health_style) = match health {
+        Health::Unknown => ("unknown", WARN),
+        Health::Up => ("up", GOOD),
+        Health::Down => ("down", BAD),
+    };
+    vec![
+        id.to_string().into(),
+        pid.map_or_else(|| "-".into(), |pid| pid.to_string()).into(),
+        address.to_string().into(),
+        Cell::new(stage).style(stage_style),
+        Cell::new(health).style(health_style),
+        Cell::new(in_flight.to_string()).right(),
+    ]
+}
+
+fn progress_lines(rollout: &Rollout, progress: Option<&Progress>) -> Vec<String> {
+    let Rollout { id, strategy, phase, share, waiting_for } = rollout;
+    let mut text = format!("{id}, {strategy}, {BOLD}{phase}{BOLD:#}");
+    if *share > 0.0 && *share < 1.0 {
+        text += &format!(" at {}", percent(*share));
+    }
+    if let Some(Progress { phase_ms, rollout_ms, cause: _ }) = progress {
+        text += &format!(" for {}, {} in all", Millis(*phase_ms), Millis(*rollout_ms));
+    }
+    let mut lines = vec![field("rollout", &text)];
+    if let Some(sentence) = waiting_for {
+        lines.extend(wrap(11, sentence));
+    }
+    if let Some(cause) = progress.and_then(|progress| progress.cause.as_ref()) {
+        lines.extend(hang("going back", cause));
+    }
+    lines
+}
+
+fn way_back(rollback: &Rollback) -> Vec<String> {
+    let Rollback { ready, to, reason } = rollback;
+    let to = to.as_ref().map_or_else(|| "the release before".into(), ToString::to_string);
+    if *ready {
+        return vec![field("rollback", &format!("{GOOD}ready{GOOD:#}, one switch to {to}"))];
+    }
+    let reason = reason.as_deref().unwrap_or("the reason is not known");
+    hang("rollback", &format!("not ready: {reason}"))
+}
+
+/// A name and what it is.
+fn field(name: &str, text: &str) -> String {
+    format!("{DIM}{name:<10}{DIM:#} {text}")
+}
+
+/// A name and a sentence that may need more lines.
+fn hang(name: &str, sentence: &str) -> Vec<String> {
+    let mut lines = wrap(11, sentence);
+    if let Some(first) = lines.first_mut() {
+        *first = field(name, first.trim_start());
+    }
+    lines
+}

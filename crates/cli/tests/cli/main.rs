@@ -1,0 +1,10 @@
+//! Whole commands against a scripted server: what is printed where, and the exit code.
+
+#[cfg(test)]
+mod deploys;
+#[cfg(test)]
+mod errors;
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod shows;

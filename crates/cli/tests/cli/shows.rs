@@ -1,0 +1,125 @@
+//! What is shown of apps, releases and receipts.
+
+use insta::assert_snapshot;
+use serde_json::json;
+
+use crate::fake::{Fake, Reply, account, app, arm, segue};
+
+fn status(parts: serde_json::Value) -> String {
+    let fake = Fake::new(move |_, _| Reply::Json(200, app(parts.clone())));
+    segue(Some(&fake), &["status", "web"])
+}
+
+#[test]
+fn an_app_with_one_release() {
+    assert_snapshot!(status(json!({})));
+}
+
+#[test]
+fn an_app_with_a_warm_way_back() {
+    assert_snapshot!(status(json!({
+        "live": arm("v2", 2, 1.0, &[("web-3", "up"), ("web-4", "up")]),
+        "standby": arm("v1", 1, 0.0, &[("web-1", "up"), ("web-2", "down")]),
+        "rollback": {"ready": true, "to": "v1", "reason": null},
+        "waiting": ["waiting for web-2 to recover (last probe: GET /up answered 500), since 3s, \
+                     for 27s more at most, then it is replaced"],
+    })));
+}
+
+#[test]
+fn an_app_in_the_middle_of_a_rollout() {
+    assert_snapshot!(status(json!({
+        "candidate": arm("2026-11-23_rc1", 2, 0.0, &[("web-3", "unknown"), ("web-4", "down")]),
+        "rollout": {
+            "id": 2, "strategy": "blue-green", "phase": "starting", "share": 0.0,
+            "waiting_for": "waiting for 2026-11-23_rc1 to become healthy (0 of 2 ready; last probe: \
+                            connection refused), since 2s, for 28s more at most, then the release \
+                            is refused and the live one stays",
+        },
+        "progress": {"phase_ms": 2_000, "rollout_ms": 3_500, "cause": null},
+    })));
+}
+
+#[test]
+fn an_app_that_goes_back() {
+    assert_snapshot!(status(json!({
+        "live": null,
+        "candidate": arm("v2", 2, 0.25, &[]),
+        "rollout": {
+            "id": 2, "strategy": "blue-green", "phase": "reverting", "share": 0.25,
+            "waiting_for": null,
+        },
+        "progress": {"phase_ms": 20, "rollout_ms": 63_500, "cause": "web-3 exited with code 1"},
+        "removing": true,
+    })));
+}
+
+#[test]
+fn all_apps() {
+    let fake = Fake::new(|_, _| {
+        let busy = json!({"id": 4, "strategy": "blue-green", "phase": "watching", "share": 1.0,
+            "waiting_for": null});
+        let other = app(json!({
+            "app": "a-longer-name", "rollout": busy,
+            "live": arm("v2", 2, 1.0, &[("a-longer-name-3", "up"), ("a-longer-name-4", "down")]),
+            "rollback": {"ready": true, "to": "v1", "reason": null},
+        }));
+        Reply::Json(200, json!([other, app(json!({}))]))
+    });
+    assert_snapshot!(segue(Some(&fake), &["status"]));
+}
+
+#[test]
+fn no_apps() {
+    let fake = Fake::new(|_, _| Reply::Json(200, json!([])));
+    assert_snapshot!(segue(Some(&fake), &["status"]));
+}
+
+#[test]
+fn the_status_as_json_is_the_contract() {
+    let fake = Fake::new(|_, _| Reply::Json(200, app(json!({}))));
+    assert_snapshot!(segue(Some(&fake), &["status", "web", "--json"]));
+}
+
+#[test]
+fn releases() {
+    let fake = Fake::new(|request, _| {
+        if !request.ends_with("releases") {
+            return Reply::Json(200, app(json!({})));
+        }
+        let release = |no: u32, label: &str, bad: Option<&str>| {
+            json!({"release": no, "label": label, "digest": no.to_string().repeat(64),
+                "created_ms": 1_700_000_000_000_u64, "bad": bad})
+        };
+        let list = [release(1, "v1", None), release(2, "v2", Some("web-3 exited with code 1"))];
+        Reply::Json(200, json!(list))
+    });
+    assert_snapshot!(segue(Some(&fake), &["releases", "web"]));
+}
+
+#[test]
+fn a_receipt() {
+    let fake = Fake::new(|_, _| Reply::Json(200, json!([account("completed", None)])));
+    assert_snapshot!(segue(Some(&fake), &["receipt", "web"]));
+}
+
+#[test]
+fn output() {
+    let fake = Fake::new(|_, _| {
+        let line = |id: &str, text: &str| json!({"instance": id, "text": text});
+        Reply::Lines(vec![line("web-1", "ready"), line("web-2", "\u{1b}[2Jcleared?\ttab")])
+    });
+    assert_snapshot!(segue(Some(&fake), &["logs", "web"]));
+}
+
+#[test]
+fn help() {
+    assert_snapshot!(segue(None, &["--help"]));
+    assert_snapshot!(segue(None, &["deploy", "--help"]));
+}
+
+#[test]
+fn completions_know_the_verbs() {
+    let script = segue(None, &["completions", "bash"]);
+    assert!(script.contains("rollback") && script.ends_with("--- exit 0"), "{script}");
+}
