@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::durable;
 use crate::layout::Layout;
-use crate::manifest::{Manifest, Refused};
+use wire::{Manifest, Refused};
 
 /// What was uploaded and is not part of a release yet is kept for so long.
 const UPLOAD_PATIENCE: Duration = Duration::from_secs(15 * 60);
@@ -127,9 +127,8 @@ impl Content {
         Ok(content)
     }
 
-    /// The contents a list of files needs and that are not here yet.
-    pub fn missing(&self, manifest: &Manifest) -> Vec<Digest> {
-        let blobs = manifest.blobs();
+    /// Which of these contents, with their sizes, are not here yet.
+    pub fn missing(&self, blobs: &BTreeMap<Digest, u64>) -> Vec<Digest> {
         // From now on those that are here stay, until the upload is done or given up.
         let now = Instant::now();
         self.recent().blobs.extend(blobs.keys().map(|digest| (*digest, now)));
@@ -137,7 +136,7 @@ impl Content {
         let is_here = |digest: &Digest, size: u64| {
             fs::metadata(self.blob(*digest)).is_ok_and(|file| file.len() == size)
         };
-        blobs.into_iter().filter(|(d, size)| !is_here(d, *size)).map(|(digest, _)| digest).collect()
+        blobs.iter().filter(|(d, size)| !is_here(d, **size)).map(|(digest, _)| *digest).collect()
     }
 
     /// Begins to store a content of at most `most` bytes.
@@ -175,7 +174,7 @@ impl Content {
 
     /// Whether the app has this list of files, with all contents.
     pub fn has_manifest(&self, app: &AppName, digest: Digest) -> bool {
-        let here = self.manifest(app, digest).is_some_and(|m| self.missing(&m).is_empty());
+        let here = self.manifest(app, digest).is_some_and(|m| self.missing(&m.blobs()).is_empty());
         if here {
             self.recent().manifests.insert((app.clone(), digest), Instant::now());
         }
@@ -190,7 +189,7 @@ impl Content {
     pub fn put_manifest(&self, app: &AppName, manifest: &Manifest) -> Result<Digest, ContentError> {
         manifest.validate()?;
         let digest = manifest.digest();
-        let missing = self.missing(manifest).len();
+        let missing = self.missing(&manifest.blobs()).len();
         if missing > 0 {
             return Err(ContentError::Incomplete { manifest: digest, count: missing });
         }

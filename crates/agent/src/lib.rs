@@ -15,7 +15,6 @@ mod keep;
 mod layout;
 mod life;
 pub mod logs;
-pub mod manifest;
 mod materialise;
 mod ports;
 mod probe;

@@ -11,7 +11,7 @@ use model::{AppName, Digest, ReleaseNo};
 
 use crate::content::{Content, ContentError, flush, io_error};
 use crate::durable;
-use crate::manifest::{Kind, Manifest};
+use wire::{Kind, Manifest};
 
 impl Content {
     /// The folder of a release, laid out if it is not yet. Without content the folder is empty.

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use agent::content::{Content, ContentError};
-use agent::manifest::{Entry, Kind, Manifest, scan};
 use model::{AppName, Digest, ReleaseNo};
+use wire::{Entry, Kind, Manifest, scan};
 
 fn digest(bytes: &[u8]) -> Digest {
     Digest::from_bytes(*blake3::hash(bytes).as_bytes())
@@ -34,7 +34,7 @@ fn upload(content: &Content, files: &[(&str, &str)]) -> Digest {
     let manifest = Manifest { entries };
     let texts: BTreeMap<Digest, &str> =
         files.iter().map(|(_, text)| (digest(text.as_bytes()), *text)).collect();
-    for blob in content.missing(&manifest) {
+    for blob in content.missing(&manifest.blobs()) {
         content.put_blob(texts[&blob].as_bytes(), blob, 1 << 20).unwrap();
     }
     content.put_manifest(&web(), &manifest).unwrap()
@@ -65,7 +65,7 @@ fn a_folder_arrives_as_it_was() {
     std::os::unix::fs::symlink("lib/data", at("link")).unwrap();
     let scanned = scan(source.path()).unwrap();
     let content = Content::open(data.path()).unwrap();
-    let missing = content.missing(&scanned.manifest);
+    let missing = content.missing(&scanned.manifest.blobs());
     assert_eq!(missing.len(), 2, "the same content is sent once");
     for blob in missing {
         let size = content.put_blob(fs::File::open(&scanned.files[&blob]).unwrap(), blob, 1 << 20);

@@ -10,9 +10,9 @@ mod common;
 
 use std::fs;
 
-use agent::manifest::{Entry, Kind, Manifest};
 use common::{Host, kill, launch, line_in, lives, shim_of, until};
 use model::{Digest, Exit, Expect, HostCommand, HostReport, NotStarted};
+use wire::{Entry, Kind, Manifest};
 
 #[test]
 fn an_instance_starts_and_stops_and_says_how_it_ended() {

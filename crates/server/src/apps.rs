@@ -82,7 +82,7 @@ pub(crate) async fn deploy(
     let store = parts.store.clone();
     let owner = app.clone();
     let (digests, content) = blocking(move || {
-        let content = manifest.map(|manifest| store.put_manifest(&manifest)).transpose()?;
+        let content = manifest.map(|manifest| store.put_manifest(&owner, &manifest)).transpose()?;
         Ok((store.put_env(&owner, values)?, content))
     })
     .await?;
