@@ -1,6 +1,7 @@
 //! A small world for the stories: upstreams that do as they are told, clients on real sockets, and
 //! snapshots. Waits only for conditions, never for time to pass.
 #![allow(dead_code, reason = "each story uses its part")]
+#![allow(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -37,8 +38,11 @@ pub fn instance(number: u64) -> InstanceId {
     InstanceId { app: app_name(), number }
 }
 
-/// A snapshot of one app with one arm per release: `(release, ten-thousandths, instances)`.
-pub fn snapshot(counter: u64, arms: &[(u32, u16, &[(u64, SocketAddr)])]) -> Snapshot {
+/// Release, ten-thousandths, instances.
+pub type ArmOf<'a> = (u32, u16, &'a [(u64, SocketAddr)]);
+
+/// A snapshot of one app with one arm per release.
+pub fn snapshot(counter: u64, arms: &[ArmOf<'_>]) -> Snapshot {
     let arms = arms.iter().map(|(release, share, instances)| Arm {
         release: ReleaseNo(*release),
         label: format!("v{release}").parse().unwrap(),
@@ -111,6 +115,13 @@ impl World {
 
     pub fn counters(&self) -> model::AppCounters {
         self.proxy.report().counters.remove(&app_name()).unwrap_or_default()
+    }
+
+    /// The counters once so many requests are counted, which is just after their last byte.
+    pub fn counted(&self, requests: u64) -> model::AppCounters {
+        eventually("the requests are counted", || {
+            Some(self.counters()).filter(|counters| counters.requests >= requests)
+        })
     }
 
     pub fn client(&self) -> Client {
