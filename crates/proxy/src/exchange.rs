@@ -257,7 +257,11 @@ impl Exchange {
             Poll::Ready(Err(_)) => Err(Left),
             Poll::Ready(Ok(0)) => {
                 client.ended = true;
-                // It will never send the rest of its body.
+                // It will never send the rest of its body, or it has had enough of waiting: one that
+                // only half-closes and then waits without an answer in sight is not told apart.
+                if self.hold.is_some() {
+                    return Err(Left);
+                }
                 let lost = !self.body_done && matches!(self.answer, Answer::Awaited(_));
                 if lost && client.input.is_empty() { Err(Left) } else { Ok(1) }
             }

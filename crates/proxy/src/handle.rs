@@ -58,7 +58,7 @@ impl Proxy {
     }
 
     /// Takes over what the probes say. A table with a lower version than the last is ignored.
-    pub fn set_health(&self, table: &HealthTable) {
+    pub fn set_health(&self, table: Arc<HealthTable>) {
         self.shared.set_health(table);
     }
 

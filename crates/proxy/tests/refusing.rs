@@ -3,6 +3,7 @@
 mod common;
 
 use std::io::Read;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::*;
@@ -180,7 +181,7 @@ fn an_instance_that_is_down_gets_nothing_while_another_is_up() {
     let mut table = model::HealthTable { version: 1, ..Default::default() };
     table.health.insert(instance(1), model::Health::Down);
     table.health.insert(instance(2), model::Health::Up);
-    world.proxy.set_health(&table);
+    world.proxy.set_health(Arc::new(table.clone()));
     let mut client = world.client();
     for _ in 0..20 {
         assert_eq!(client.get("/").text(), "b");
@@ -188,11 +189,17 @@ fn an_instance_that_is_down_gets_nothing_while_another_is_up() {
     // All down: the one that was up once is better than an answer of ours.
     table.version = 2;
     table.health.insert(instance(2), model::Health::Down);
-    world.proxy.set_health(&table);
+    world.proxy.set_health(Arc::new(table.clone()));
     assert_eq!(client.get("/").text(), "b");
+    // The health of an instance may be known before a snapshot brings it.
+    table.version = 3;
+    table.health.insert(instance(3), model::Health::Up);
+    world.proxy.set_health(Arc::new(table.clone()));
+    world.publish(&snapshot(2, &[(1, 10_000, &[(2, saying("b")), (3, saying("c"))])]));
+    assert_eq!(client.get("/").text(), "c");
     // An older table changes nothing.
     table.version = 1;
-    table.health.insert(instance(1), model::Health::Up);
-    world.proxy.set_health(&table);
-    assert_eq!(client.get("/").text(), "b");
+    table.health.insert(instance(3), model::Health::Down);
+    world.proxy.set_health(Arc::new(table.clone()));
+    assert_eq!(client.get("/").text(), "c");
 }
