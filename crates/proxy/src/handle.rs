@@ -91,7 +91,8 @@ impl Proxy {
         self.shared.wake_workers();
     }
 
-    /// Waits until every worker has ended after [`Proxy::drain`]. Blocks.
+    /// Waits until every worker has ended after [`Proxy::drain`] and the access log is written.
+    /// Blocks.
     pub fn join(&self) {
         let threads =
             std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
@@ -99,6 +100,9 @@ impl Proxy {
             if thread.join().is_err() {
                 tracing::error!("a worker ended in a panic");
             }
+        }
+        if let Some(log) = &self.shared.access_log {
+            log.flush();
         }
     }
 }
