@@ -412,6 +412,14 @@ impl Exchange {
         }
     }
 
+    /// The connection ends under it: the proxy is being shut down and its time is over.
+    pub(crate) fn broken_off(&mut self, worker: &Worker) {
+        if self.outcome == Outcome::Open && self.app.is_some() {
+            self.outcome = Outcome::Failed;
+        }
+        self.settle(worker);
+    }
+
     /// Notes for the access log who answers.
     pub(crate) fn note_instance(&mut self, instance: &crate::instance::Instance) {
         if let Some(entry) = &mut self.entry {

@@ -242,6 +242,25 @@ fn draining_finishes_what_is_in_flight_and_says_close() {
 }
 
 #[test]
+fn what_outlasts_the_end_of_a_drain_is_cut_and_counted() {
+    let (arrived, arrivals) = channel();
+    let never = upstream(move |_, mut stream| {
+        read_head(&mut stream).expect("a head");
+        arrived.send(()).expect("the test waits");
+        let _ = stream.read(&mut [0]);
+    });
+    let world = World::new(&one(1, 1, never));
+    let mut client = world.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    arrivals.recv().expect("the request");
+    world.proxy.drain(Duration::from_millis(50));
+    world.proxy.join();
+    let counters = world.counters();
+    assert_eq!((counters.requests, counters.failed), (1, 1));
+    assert_eq!(in_flight(&world.proxy.report()), [].into());
+}
+
+#[test]
 fn a_second_proxy_cannot_share_the_port_unnoticed() {
     let world = World::new(&one(1, 1, saying("a")));
     let config = proxy::Config::new(vec![world.at]);
