@@ -131,3 +131,22 @@ fn a_kill_at_any_moment_of_a_start_makes_neither_an_orphan_nor_a_second_start() 
     }
     assert!(started > 0 && found > 0, "started {started}, found {found}: not spread at all");
 }
+
+/// As when the server is killed while it hands the order over.
+#[test]
+fn an_order_that_is_cut_off_starts_nothing_and_spoils_nothing() {
+    let host = Host::new();
+    let id: InstanceId = "web-1".parse().unwrap();
+    let (run, order) = (host.run_folder(&id), order(&host, &id));
+    fs::create_dir_all(&run).unwrap();
+    for length in [0, 1, order.len() / 2, order.len() - 1] {
+        let mut cut = shim(&run, &order[..length]);
+        assert!(answer(&mut cut).contains("cannot read the order"));
+        cut.wait().unwrap();
+    }
+    assert!(processes_of(&host, &id).is_empty());
+    let mut whole = shim(&run, &order);
+    assert!(answer(&mut whole).contains("started"));
+    agent::stop_all(&host.data(), Millis(0)).unwrap();
+    whole.wait().unwrap();
+}
