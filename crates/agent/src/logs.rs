@@ -30,39 +30,49 @@ pub fn tail(data: &Path, instance: &InstanceId, lines: usize) -> io::Result<Vec<
 
 /// The same, by the run folder.
 pub(crate) fn tail_of(folder: &Path, lines: usize) -> io::Result<Vec<String>> {
-    let lines = lines.min(MOST_LINES);
-    let (mut bytes, whole) = end_of(&folder.join(OUTPUT), lines)?;
-    if whole && count_lines(&bytes) < lines {
-        let (mut older, _) = end_of(&folder.join(OLDER_OUTPUT), lines)?;
+    let file = open(&folder.join(OUTPUT))?;
+    let bytes = end_of(folder, file.as_ref(), lines)?;
+    Ok(last_lines(bytes.strip_suffix(b"\n").unwrap_or(&bytes), lines))
+}
+
+fn last_lines(text: &[u8], lines: usize) -> Vec<String> {
+    if text.is_empty() {
+        return Vec::new();
+    }
+    let all: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
+    all[all.len().saturating_sub(lines.min(MOST_LINES))..].iter().map(|l| readable(l)).collect()
+}
+
+fn open(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Enough of the end of the output to hold so many lines, if they are not much longer than shown:
+/// of this file, and if that is too short of the one before it too. The file is left at its end.
+fn end_of(folder: &Path, file: Option<&File>, lines: usize) -> io::Result<Vec<u8>> {
+    let wanted = (lines.min(MOST_LINES) as u64 + 1) * LINE_BYTES as u64;
+    let read = |mut file: &File| -> io::Result<(Vec<u8>, bool)> {
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(wanted)))?;
+        let mut bytes = Vec::new();
+        file.take(wanted).read_to_end(&mut bytes)?;
+        Ok((bytes, length <= wanted))
+    };
+    let (mut bytes, whole) = file.map_or(Ok((Vec::new(), true)), read)?;
+    let found = bytes.iter().filter(|byte| **byte == b'\n').count();
+    if whole
+        && found < lines
+        && let Some(older) = open(&folder.join(OLDER_OUTPUT))?
+    {
+        let (mut older, _) = read(&older)?;
         older.append(&mut bytes);
         bytes = older;
     }
-    let text = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-    if text.is_empty() {
-        return Ok(Vec::new());
-    }
-    let all: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
-    Ok(all[all.len().saturating_sub(lines)..].iter().map(|line| readable(line)).collect())
-}
-
-fn count_lines(bytes: &[u8]) -> usize {
-    bytes.iter().filter(|byte| **byte == b'\n').count()
-}
-
-/// Enough of the end of a file to hold so many lines, if they are not much longer than shown; and
-/// whether it is all of the file.
-fn end_of(path: &Path, lines: usize) -> io::Result<(Vec<u8>, bool)> {
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), true)),
-        Err(e) => return Err(e),
-    };
-    let wanted = (lines as u64 + 1) * LINE_BYTES as u64;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(wanted)))?;
-    let mut bytes = Vec::new();
-    file.take(wanted).read_to_end(&mut bytes)?;
-    Ok((bytes, length <= wanted))
+    Ok(bytes)
 }
 
 /// A line as it can be shown on a terminal: nothing in it moves a cursor or sets a title.
@@ -94,19 +104,24 @@ pub struct Follow {
 }
 
 impl Follow {
-    /// What an instance writes from now on. For what it wrote before, ask [`tail`] first: a line
-    /// written in between may be missed, none comes twice.
-    pub fn from_now(data: &Path, instance: &InstanceId) -> io::Result<Self> {
+    /// The last lines so far, as from [`tail`], and what follows them: no line is missed and none
+    /// comes twice.
+    ///
+    /// # Errors
+    /// If the files cannot be read.
+    pub fn open(
+        data: &Path,
+        instance: &InstanceId,
+        lines: usize,
+    ) -> io::Result<(Vec<String>, Self)> {
         let folder = Layout::new(data).run(instance);
-        let file = match File::open(folder.join(OUTPUT)) {
-            Ok(mut file) => {
-                file.seek(SeekFrom::End(0))?;
-                Some(file)
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-            Err(e) => return Err(e),
-        };
-        Ok(Self { folder, file, rest: Vec::new() })
+        let file = open(&folder.join(OUTPUT))?;
+        let mut bytes = end_of(&folder, file.as_ref(), lines)?;
+        // A line whose end has not come yet comes as a whole later.
+        let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let rest = bytes.split_off(complete);
+        let before = last_lines(bytes.strip_suffix(b"\n").unwrap_or(&bytes), lines);
+        Ok((before, Self { folder, file, rest }))
     }
 
     /// The next lines, as soon as there are some; `None` once the instance has ended and all of its
@@ -203,8 +218,9 @@ mod tests {
         let id: InstanceId = "web-1".parse().unwrap();
         let folder = Layout::new(data.path()).run(&id);
         RunFolder::at(&folder).create().unwrap();
-        fs::write(folder.join(OUTPUT), "before\n").unwrap();
-        let mut follow = Follow::from_now(data.path(), &id).unwrap();
+        fs::write(folder.join(OUTPUT), "before\n[").unwrap();
+        let (before, mut follow) = Follow::open(data.path(), &id, 5).unwrap();
+        assert_eq!(before, ["before"]);
         let write = |text: &str| {
             use std::io::Write;
             let mut options = fs::OpenOptions::new();
@@ -212,7 +228,7 @@ mod tests {
             file.write_all(text.as_bytes()).unwrap();
         };
         write("a\nb");
-        assert_eq!(follow.next().await.unwrap().unwrap(), ["a"]);
+        assert_eq!(follow.next().await.unwrap().unwrap(), ["[a"]);
         write("c\n");
         assert_eq!(follow.next().await.unwrap().unwrap(), ["bc"]);
         write("old\n");
