@@ -10,7 +10,9 @@ use model::AppName;
 use serde::de::DeserializeOwned;
 use wire::{Code, ErrorBody, Problem};
 
-use crate::{Refusal, Refused, StoreError};
+use control::{Refusal, RefusalCode};
+
+use crate::StoreError;
 
 /// A refusal on its way out.
 #[derive(Debug)]
@@ -39,13 +41,12 @@ impl From<Problem> for No {
 
 impl From<Refusal> for No {
     fn from(refusal: Refusal) -> Self {
-        let Refusal { kind, message, hint } = refusal;
-        let code = match kind {
-            Refused::No => Code::Refused,
-            Refused::Conflict => Code::Conflict,
-            Refused::NotFound => Code::NotFound,
-            Refused::Unavailable => Code::Unavailable,
-            Refused::ReadOnly => Code::ReadOnly,
+        let Refusal { code, message, hint } = refusal;
+        let code = match code {
+            RefusalCode::Refused => Code::Refused,
+            RefusalCode::Conflict => Code::Conflict,
+            RefusalCode::NotFound => Code::NotFound,
+            RefusalCode::Unavailable => Code::Unavailable,
         };
         Self(Problem { code, message, hint })
     }

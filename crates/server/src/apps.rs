@@ -5,19 +5,20 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use model::{AppName, AppView, ReleaseNo};
+use control::{Answer as Taken, Ask, NewRelease};
+use model::{AppName, AppSpec, AppView, Digest, ReleaseNo};
 use wire::{
     Account, App, AppFile, Code, DeployRequest, Problem, PromoteRequest, Release, RollbackRequest,
     Secret, check_env_name,
 };
 
 use crate::answer::{Answer, No, Sent, app_name, blocking, no_such_app};
-use crate::{Act, Command, Deploy, Parts, Replace};
+use crate::{Command, Parts};
 
 /// All values of an environment together have at most so many bytes.
 const ENV_LIMIT: usize = 256 * 1024;
 
-type Taken = (StatusCode, Json<wire::Accepted>);
+type Accepted = (StatusCode, Json<wire::Accepted>);
 
 pub(crate) async fn list(State(parts): State<Parts>) -> Json<Vec<App>> {
     let now = parts.engine.now();
@@ -65,7 +66,7 @@ pub(crate) async fn deploy(
     State(parts): State<Parts>,
     Path(app): Path<String>,
     Sent(request): Sent<DeployRequest>,
-) -> Answer<Taken> {
+) -> Answer<Accepted> {
     let app = app_name(&app)?;
     let DeployRequest { spec, label, manifest, env, replace, version } = request;
     let AppFile { mut spec, env: mut values, .. } = AppFile::from_json(&spec).map_err(|error| {
@@ -81,14 +82,23 @@ pub(crate) async fn deploy(
     let store = parts.store.clone();
     let owner = app.clone();
     let (digests, content) = blocking(move || {
-        let content = manifest.map(|manifest| store.put_manifest(&manifest)).transpose()?;
+        let content = manifest.map(|manifest| store.put_manifest(&owner, &manifest)).transpose()?;
         Ok((store.put_env(&owner, values)?, content))
     })
     .await?;
     spec.run.env = digests;
-    let replace = if replace { Replace::Yes } else { Replace::No };
-    let act = Act::Deploy(Box::new(Deploy { spec, label, content, replace }));
-    ask(&parts, Command { app, seen: version, act }).await
+    let digest = digest(&spec, content);
+    let release = Box::new(NewRelease { label, digest, content, spec: Arc::new(spec) });
+    ask(&parts, Command { app, seen: version, ask: Ask::Deploy { release, replace } }).await
+}
+
+/// Names everything that makes a release: its files and its settings, but not the strategy, which
+/// belongs to the rollout. Blake3 over their JSON; values of the environment count by their digests.
+fn digest(spec: &AppSpec, content: Option<Digest>) -> Digest {
+    let AppSpec { app, run, health, route, drain, strategy: _ } = spec;
+    // These shapes have only texts as keys, so this cannot fail.
+    let text = serde_json::to_vec(&(app, run, health, route, drain, content)).unwrap_or_default();
+    Digest::from_bytes(*blake3::hash(&text).as_bytes())
 }
 
 fn check_env(values: &std::collections::BTreeMap<String, Secret>) -> Answer<()> {
@@ -111,46 +121,49 @@ pub(crate) async fn rollback(
     State(parts): State<Parts>,
     Path(app): Path<String>,
     Sent(request): Sent<RollbackRequest>,
-) -> Answer<Taken> {
+) -> Answer<Accepted> {
     let app = app_name(&app)?;
     let RollbackRequest { to, version } = request;
     let view = find(&parts, &app)?;
     let to = to.map(|text| find_release(&view, &text)).transpose()?;
-    ask(&parts, Command { app, seen: version, act: Act::Rollback { to } }).await
+    ask(&parts, Command { app, seen: version, ask: Ask::Rollback { to } }).await
 }
 
 pub(crate) async fn promote(
     State(parts): State<Parts>,
     Path(app): Path<String>,
     Sent(PromoteRequest { version }): Sent<PromoteRequest>,
-) -> Answer<Taken> {
+) -> Answer<Accepted> {
     let app = app_name(&app)?;
     find(&parts, &app)?;
-    ask(&parts, Command { app, seen: version, act: Act::Promote }).await
+    ask(&parts, Command { app, seen: version, ask: Ask::Promote }).await
 }
 
 pub(crate) async fn abort(
     State(parts): State<Parts>,
     Path(app): Path<String>,
     Sent(PromoteRequest { version }): Sent<PromoteRequest>,
-) -> Answer<Taken> {
+) -> Answer<Accepted> {
     let app = app_name(&app)?;
     find(&parts, &app)?;
-    ask(&parts, Command { app, seen: version, act: Act::Abort }).await
+    ask(&parts, Command { app, seen: version, ask: Ask::Abort }).await
 }
 
-pub(crate) async fn remove(State(parts): State<Parts>, Path(app): Path<String>) -> Answer<Taken> {
+pub(crate) async fn remove(
+    State(parts): State<Parts>,
+    Path(app): Path<String>,
+) -> Answer<Accepted> {
     let app = app_name(&app)?;
     find(&parts, &app)?;
-    ask(&parts, Command { app, seen: None, act: Act::Remove }).await
+    ask(&parts, Command { app, seen: None, ask: Ask::Remove }).await
 }
 
 /// Asks the engine. On a task of its own: a client that hangs up does not take the command back.
-async fn ask(parts: &Parts, command: Command) -> Answer<Taken> {
+async fn ask(parts: &Parts, command: Command) -> Answer<Accepted> {
     let engine = parts.engine.clone();
     let app = command.app.clone();
     let asked = tokio::spawn(async move { engine.command(command).await }).await;
-    let crate::Accepted { rollout, already, release } = match asked {
+    let Taken { rollout, release, note: _, already } = match asked {
         Ok(answer) => answer?,
         Err(_) => {
             let message = "a defect of segue ended the command";

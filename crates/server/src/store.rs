@@ -22,11 +22,11 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Invalid`] when the content is not what the digest names.
     fn put_blob(&self, digest: Digest, content: &mut dyn Read) -> Result<(), StoreError>;
 
-    /// Keeps a release's list of files; the digest names it from then on.
+    /// Keeps the list of files of a release of `app`; the digest names it from then on.
     ///
     /// # Errors
     /// [`StoreError::Invalid`] when it is not sound, or a blob is missing.
-    fn put_manifest(&self, manifest: &Manifest) -> Result<Digest, StoreError>;
+    fn put_manifest(&self, app: &AppName, manifest: &Manifest) -> Result<Digest, StoreError>;
 
     /// Keeps the values of an app's environment where nobody else reads them, and gives their
     /// keyed digests.

@@ -24,7 +24,7 @@ pub use client::{Client, ClientError, Follow};
 pub use duration::parse_duration;
 pub use event::{Event, Line, Now};
 pub use log::LogLine;
-pub use manifest::{Entry, Kind, Manifest, ScanError, scan};
+pub use manifest::{Entry, Kind, MOST_BYTES, Manifest, Refused, Scan, ScanError, scan};
 pub use problem::{Code, ErrorBody, Problem};
 pub use receipt::{Account, Receipt};
 pub use request::{

@@ -1,18 +1,34 @@
-//! The list of a release's files, and the scan of a folder that makes it. Writes nothing and
-//! follows no link.
+//! The list of a release's files: what may stand in it, how it is named, and how a client makes one
+//! from a folder. Needs nothing from the rest of this crate, and writes nothing.
 
-use std::fs;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use model::Digest;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
-/// Files, links and folders of one release, sorted by path.
+/// Entries a release may have.
+pub const MOST_ENTRIES: usize = 100_000;
+/// Bytes all its files may have together.
+pub const MOST_BYTES: u64 = 4 << 30;
+/// Bytes a path, or what a symbolic link says, may have.
+pub const PATH_BYTES: usize = 1024;
+/// Folders that may lie in each other.
+pub const DEPTH: usize = 64;
+/// Bytes a name in a path may have.
+const NAME_BYTES: usize = 255;
+/// Symbolic links that may lead to each other.
+const LINKS: usize = 40;
+
+/// All files of a release, by path in ascending order.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// What there is.
+    /// The entries, strictly ascending by path.
     pub entries: Vec<Entry>,
 }
 
@@ -20,217 +36,278 @@ pub struct Manifest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    /// Relative to the release's folder, with `/` between the parts.
+    /// Relative to the release's folder, parts separated by `/`.
     pub path: String,
     /// What it is.
     pub kind: Kind,
 }
 
-/// What an entry is.
+/// What an entry is. There is no form for a device, a socket, or a set-uid bit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Kind {
-    /// A file.
+    /// A regular file.
     File {
-        /// Blake3 of its content.
+        /// Of its content, by BLAKE3.
         digest: Digest,
-        /// Its length in bytes.
+        /// In bytes.
         size: u64,
-        /// Somebody may execute it; the rest of its mode is not kept.
+        /// Whether it may be executed.
         executable: bool,
     },
-    /// A symbolic link that stays inside the folder.
+    /// A symbolic link that points inside.
     Symlink {
-        /// As it is written.
+        /// What it says.
         target: String,
     },
-    /// A folder.
+    /// A folder; needed only for empty ones.
     Dir,
 }
 
-/// Why a folder cannot be shipped. Names the path.
-#[derive(Debug, thiserror::Error)]
+/// Why a list of files is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{path:?} cannot be in a release: {why}")]
+pub struct Refused {
+    /// The entry.
+    pub path: String,
+    /// Completes "because …".
+    pub why: String,
+}
+
+fn refused(path: &str, why: impl Into<String>) -> Refused {
+    Refused { path: path.chars().take(200).collect(), why: why.into() }
+}
+
+impl Manifest {
+    /// Names the content: the same files have the same digest, everywhere.
+    pub fn digest(&self) -> Digest {
+        Digest::from_bytes(*blake3::hash(&self.canonical_bytes()).as_bytes())
+    }
+
+    /// The one form that is hashed and kept.
+    pub fn canonical_bytes(&self) -> Vec<u8> {
+        // Structs and enums with named fields: JSON has a form for all of it.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// The contents it needs, with their sizes.
+    pub fn blobs(&self) -> BTreeMap<Digest, u64> {
+        let blob = |entry: &Entry| match entry.kind {
+            Kind::File { digest, size, .. } => Some((digest, size)),
+            Kind::Symlink { .. } | Kind::Dir => None,
+        };
+        self.entries.iter().filter_map(blob).collect()
+    }
+
+    /// Whether it can be laid out inside one folder and nowhere else.
+    ///
+    /// # Errors
+    /// Names the first entry that cannot.
+    pub fn validate(&self) -> Result<(), Refused> {
+        if self.entries.len() > MOST_ENTRIES {
+            return Err(refused("", format!("there are more than {MOST_ENTRIES} entries")));
+        }
+        let mut bytes = 0_u64;
+        let mut before: Option<&str> = None;
+        for Entry { path, kind } in &self.entries {
+            validate_path(path)?;
+            if before.is_some_and(|before| before >= path.as_str()) {
+                return Err(refused(path, "it comes twice, or not in order"));
+            }
+            before = Some(path);
+            if let Kind::File { size, .. } = kind {
+                bytes = bytes.saturating_add(*size);
+            }
+            if bytes > MOST_BYTES {
+                return Err(refused(path, "with it the files have more than 4 GiB"));
+            }
+        }
+        let kinds: BTreeMap<&str, &Kind> =
+            self.entries.iter().map(|entry| (entry.path.as_str(), &entry.kind)).collect();
+        self.entries.iter().try_for_each(|entry| {
+            validate_parents(&entry.path, &kinds)?;
+            match &entry.kind {
+                Kind::Symlink { target } => validate_link(&entry.path, target, &kinds),
+                Kind::File { .. } | Kind::Dir => Ok(()),
+            }
+        })
+    }
+}
+
+fn validate_path(path: &str) -> Result<(), Refused> {
+    if path.len() > PATH_BYTES {
+        return Err(refused(path, format!("its path has more than {PATH_BYTES} bytes")));
+    }
+    if path.split('/').count() > DEPTH {
+        return Err(refused(path, format!("it lies more than {DEPTH} folders deep")));
+    }
+    for name in path.split('/') {
+        let why = match name {
+            "" => "its path is absolute, or has an empty part",
+            "." | ".." => "its path has a part `.` or `..`",
+            _ if name.len() > NAME_BYTES => "a part of its path has more than 255 bytes",
+            _ if name.contains('\0') => "its path has a zero byte",
+            _ => continue,
+        };
+        return Err(refused(path, why));
+    }
+    Ok(())
+}
+
+/// What lies in something has to lie in a folder.
+fn validate_parents(path: &str, kinds: &BTreeMap<&str, &Kind>) -> Result<(), Refused> {
+    for (end, _) in path.match_indices('/') {
+        match kinds.get(&path[..end]) {
+            None | Some(Kind::Dir) => {}
+            Some(Kind::File { .. } | Kind::Symlink { .. }) => {
+                return Err(refused(path, format!("{:?} is not a folder", &path[..end])));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Walks as the kernel would, through other links too, and never above the release's folder.
+fn validate_link(path: &str, target: &str, kinds: &BTreeMap<&str, &Kind>) -> Result<(), Refused> {
+    let outside = || refused(path, format!("the link to {target:?} leads outside"));
+    let mut here: Vec<&str> = path.split('/').collect();
+    here.pop();
+    // What is still to be walked, the next part last.
+    let mut ahead: Vec<&str> = Vec::new();
+    let mut links = 0;
+    let mut follow = Some(target);
+    loop {
+        if let Some(target) = follow.take() {
+            links += 1;
+            if links > LINKS {
+                return Err(refused(path, "it leads round in a circle of links"));
+            }
+            if target.is_empty() || target.len() > PATH_BYTES || target.contains('\0') {
+                return Err(refused(path, "the link is empty, too long, or has a zero byte"));
+            }
+            if target.starts_with('/') {
+                return Err(outside());
+            }
+            ahead.extend(target.split('/').rev());
+        }
+        match ahead.pop() {
+            None => return Ok(()),
+            Some("" | ".") => {}
+            Some("..") => {
+                here.pop().ok_or_else(outside)?;
+            }
+            Some(name) => {
+                here.push(name);
+                if let Some(Kind::Symlink { target }) = kinds.get(here.join("/").as_str()) {
+                    here.pop();
+                    follow = Some(target);
+                }
+            }
+        }
+    }
+}
+
+/// Why a folder cannot be made into a release.
+#[derive(Debug, Error)]
 pub enum ScanError {
-    /// It could not be read.
+    /// Something in it cannot be in a release.
+    #[error("cannot ship {}: {why}", path.display())]
+    Refused {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// It cannot be read.
     #[error("cannot read {}", path.display())]
-    Read {
+    Io {
         /// What.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
-    /// The folder could not be walked.
-    #[error("cannot walk the folder")]
-    Walk(#[from] ignore::Error),
-    /// It points outside, where it would point somewhere else on the host.
-    #[error("the link {} points outside of the folder, to {}", path.display(), target.display())]
-    Outside {
-        /// The link.
-        path: PathBuf,
-        /// Where it points.
-        target: PathBuf,
-    },
-    /// A device, socket or pipe.
-    #[error("{} is neither a file nor a folder nor a link", path.display())]
-    Special {
-        /// What.
-        path: PathBuf,
-    },
-    /// Its name is no UTF-8.
-    #[error("the name of {} is not UTF-8", path.display())]
-    Name {
-        /// What.
-        path: PathBuf,
-    },
-    /// More than a release may hold.
-    #[error("{} holds more than {limit} files", path.display())]
-    TooMany {
+    /// The folder cannot be walked.
+    #[error("cannot walk {}", dir.display())]
+    Walk {
         /// The folder.
-        path: PathBuf,
-        /// The bound.
-        limit: usize,
+        dir: PathBuf,
+        /// Why.
+        source: ignore::Error,
     },
 }
 
-/// The most entries a release may have.
-const LIMIT: usize = 100_000;
+/// A folder as a release.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Scan {
+    /// Its files.
+    pub manifest: Manifest,
+    /// Where the content with this digest can be read.
+    pub files: BTreeMap<Digest, PathBuf>,
+}
 
-/// Reads the folder `dir`: everything but `.git`, a data folder `.segue` of segue's own, and what
-/// `.segueignore` files name. No other ignore file counts, since build outputs are needed to run.
+/// Reads a folder: everything but `.git`, a data folder `.segue` of segue's own, and what
+/// `.segueignore` files name. No other ignore file counts: build outputs are needed to run.
 ///
 /// # Errors
-/// When something cannot be read, or cannot be part of a release.
-pub fn scan(dir: &Path) -> Result<Manifest, ScanError> {
-    let read = |source| ScanError::Read { path: dir.to_owned(), source };
-    if !fs::metadata(dir).map_err(read)?.is_dir() {
-        return Err(read(io::ErrorKind::NotADirectory.into()));
-    }
-    let mut walk = ignore::WalkBuilder::new(dir);
-    walk.standard_filters(false)
+/// Names the path that cannot be read or shipped.
+pub fn scan(dir: &Path) -> Result<Scan, ScanError> {
+    let mut scan = Scan::default();
+    let walk = ignore::WalkBuilder::new(dir)
+        .standard_filters(false)
         .follow_links(false)
         .add_custom_ignore_filename(".segueignore")
-        .filter_entry(|entry| entry.file_name() != ".git" && entry.file_name() != ".segue");
-    let mut entries = Vec::new();
-    for found in walk.build() {
-        let found = found?;
-        let Ok(relative) = found.path().strip_prefix(dir) else { continue };
-        if relative.as_os_str().is_empty() {
+        .filter_entry(|entry| entry.file_name() != ".git" && entry.file_name() != ".segue")
+        .build();
+    for entry in walk {
+        let entry = entry.map_err(|source| ScanError::Walk { dir: dir.into(), source })?;
+        if entry.depth() == 0 {
             continue;
         }
-        if entries.len() == LIMIT {
-            return Err(ScanError::TooMany { path: dir.to_owned(), limit: LIMIT });
+        let (path, inside) = (entry.path(), entry.path().strip_prefix(dir).unwrap_or(entry.path()));
+        let why = |why: &str| ScanError::Refused { path: path.into(), why: why.to_owned() };
+        let name = inside.to_str().ok_or_else(|| why("its name is not UTF-8"))?;
+        let kind = read_kind(path, &mut scan.files)?
+            .ok_or_else(|| why("it is neither a file, nor a folder, nor a symbolic link"))?;
+        scan.manifest.entries.push(Entry { path: name.to_owned(), kind });
+        if scan.manifest.entries.len() > MOST_ENTRIES {
+            return Err(why(&format!("the folder has more than {MOST_ENTRIES} entries")));
         }
-        let path =
-            relative.to_str().ok_or_else(|| ScanError::Name { path: relative.to_owned() })?;
-        entries.push(Entry { path: path.to_owned(), kind: kind(found.path(), relative)? });
     }
-    entries.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(Manifest { entries })
+    scan.manifest.entries.sort_by(|a, b| a.path.cmp(&b.path));
+    scan.manifest.validate().map_err(|Refused { path, why }| {
+        let hint = "\nhint: name it in `.segueignore` if the app does not need it";
+        ScanError::Refused { path: dir.join(path), why: format!("{why}{hint}") }
+    })?;
+    Ok(scan)
 }
 
-fn kind(path: &Path, relative: &Path) -> Result<Kind, ScanError> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let read = |source| ScanError::Read { path: path.to_owned(), source };
-    let meta = fs::symlink_metadata(path).map_err(read)?;
-    if meta.is_dir() {
-        return Ok(Kind::Dir);
+/// `None` for a device, a socket, a pipe.
+fn read_kind(
+    path: &Path,
+    files: &mut BTreeMap<Digest, PathBuf>,
+) -> Result<Option<Kind>, ScanError> {
+    let io = |source| ScanError::Io { path: path.into(), source };
+    let metadata = fs::symlink_metadata(path).map_err(io)?;
+    let kind = metadata.file_type();
+    if kind.is_dir() {
+        return Ok(Some(Kind::Dir));
     }
-    if meta.is_symlink() {
-        let target = fs::read_link(path).map_err(read)?;
-        if !stays_inside(relative, &target) {
-            return Err(ScanError::Outside { path: relative.to_owned(), target });
-        }
-        let name = || ScanError::Name { path: target.clone() };
-        return Ok(Kind::Symlink { target: target.to_str().ok_or_else(name)?.to_owned() });
+    if kind.is_symlink() {
+        let target = fs::read_link(path).map_err(io)?.into_os_string().into_string();
+        let not_text = |_| ScanError::Refused { path: path.into(), why: "it is not UTF-8".into() };
+        return Ok(Some(Kind::Symlink { target: target.map_err(not_text)? }));
     }
-    if !meta.is_file() {
-        return Err(ScanError::Special { path: relative.to_owned() });
+    if !kind.is_file() {
+        return Ok(None);
     }
-    let file = fs::File::open(path).map_err(read)?;
-    let mut hash = blake3::Hasher::new();
-    hash.update_reader(file).map_err(read)?;
-    Ok(Kind::File {
-        digest: Digest::from_bytes(*hash.finalize().as_bytes()),
-        size: hash.count(),
-        executable: meta.permissions().mode() & 0o111 != 0,
-    })
-}
-
-/// Whether a link at `link` that reads `target` leads to somewhere in the folder, whatever else
-/// the folder holds.
-fn stays_inside(link: &Path, target: &Path) -> bool {
-    let mut depth = link.components().count().saturating_sub(1);
-    for part in target.components() {
-        match part {
-            Component::Normal(_) => depth += 1,
-            Component::CurDir => {}
-            Component::ParentDir if depth > 0 => depth -= 1,
-            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return false,
-        }
-    }
-    true
+    let mut hasher = blake3::Hasher::new();
+    // The size is that of what was hashed: the file may be growing.
+    let size = io::copy(&mut File::open(path).map_err(io)?, &mut hasher).map_err(io)?;
+    let digest = Digest::from_bytes(*hasher.finalize().as_bytes());
+    files.entry(digest).or_insert_with(|| path.to_path_buf());
+    let executable = metadata.permissions().mode() & 0o111 != 0;
+    Ok(Some(Kind::File { digest, size, executable }))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::symlink;
-
-    fn folder(files: &[&str]) -> tempfile::TempDir {
-        let dir = tempfile::tempdir().unwrap();
-        for file in files {
-            let path = dir.path().join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, *file).unwrap();
-        }
-        dir
-    }
-
-    fn paths(manifest: &Manifest) -> Vec<&str> {
-        manifest.entries.iter().map(|entry| entry.path.as_str()).collect()
-    }
-
-    #[test]
-    fn everything_is_shipped_but_git_the_data_folder_and_what_segueignore_names() {
-        let dir = folder(&["a", "target/out", ".env", ".git/HEAD", ".segue/token", "log/x.log"]);
-        fs::write(dir.path().join(".gitignore"), "target\n").unwrap();
-        fs::write(dir.path().join(".segueignore"), "*.log\n").unwrap();
-        let manifest = scan(dir.path()).unwrap();
-        let wanted = [".env", ".gitignore", ".segueignore", "a", "log", "target", "target/out"];
-        assert_eq!(paths(&manifest), wanted);
-    }
-
-    #[test]
-    fn the_same_content_has_the_same_digest_and_modes_count() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let dir = folder(&["a"]);
-        fs::write(dir.path().join("b"), "a").unwrap();
-        let mode = fs::Permissions::from_mode(0o4755);
-        fs::set_permissions(dir.path().join("b"), mode).unwrap();
-        let manifest = scan(dir.path()).unwrap();
-        let [a, b] = manifest.entries.as_slice() else { panic!("two files") };
-        let Kind::File { digest, size: 1, executable: false } = &a.kind else { panic!("{a:?}") };
-        assert_eq!(*digest.as_bytes(), *blake3::hash(b"a").as_bytes());
-        assert_eq!(b.kind, Kind::File { digest: *digest, size: 1, executable: true });
-    }
-
-    #[test]
-    fn a_link_that_leaves_the_folder_is_refused_by_name() {
-        for target in ["/etc/passwd", "../x", "sub/../../x"] {
-            let dir = folder(&["a"]);
-            symlink(target, dir.path().join("link")).unwrap();
-            let error = scan(dir.path()).unwrap_err().to_string();
-            assert!(error.starts_with("the link link points outside"), "{error}");
-        }
-        let dir = folder(&["sub/a"]);
-        symlink("../sub/a", dir.path().join("sub/link")).unwrap();
-        assert_eq!(paths(&scan(dir.path()).unwrap()), ["sub", "sub/a", "sub/link"]);
-    }
-
-    #[test]
-    fn a_socket_is_refused() {
-        let dir = folder(&[]);
-        let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("s")).unwrap();
-        assert!(matches!(scan(dir.path()), Err(ScanError::Special { .. })));
-    }
-}
+mod tests;

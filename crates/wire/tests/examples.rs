@@ -14,7 +14,7 @@ fn every_example_can_be_deployed() {
         let Ok(text) = fs::read_to_string(folder.join("segue.toml")) else { continue };
         let file =
             AppFile::from_toml(&text).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-        let manifest = scan(&folder.join(&file.dir)).unwrap();
+        let manifest = scan(&folder.join(&file.dir)).unwrap().manifest;
         assert!(manifest.entries.iter().any(|entry| entry.path == "segue.toml"));
         count += 1;
     }

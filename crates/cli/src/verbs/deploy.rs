@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use wire::{Accepted, AppFile, Client, DeployRequest, scan};
+use wire::{Accepted, AppFile, Client, DeployRequest, Scan, scan};
 
 use super::outcome::{Ending, Wish, finish};
 use super::{env, upload};
@@ -55,7 +55,7 @@ pub(crate) fn send(
     let settings = file.settings().clone();
     let env = env::gather(file.env, options.env_file.as_deref(), &options.env)?;
     let dir = path.parent().unwrap_or(Path::new("")).join(&file.dir);
-    let manifest = scan(&dir).map_err(|error| {
+    let Scan { manifest, .. } = scan(&dir).map_err(|error| {
         let hint = format!("`dir` of [run] in {} names the folder to ship", path.display());
         Failure::new(format!("read {}", dir.display()), &error).hint(hint)
     })?;

@@ -3,8 +3,9 @@
 use std::io;
 use std::net::SocketAddr;
 
+use control::Ask;
 use model::{Digest, ReleaseNo};
-use server::{Act, Replace, bind, serve};
+use server::{bind, serve};
 use tokio::task::JoinHandle;
 use wire::{
     AppFile, Blob, Client, ClientError, Code, DeployRequest, Entry, Follow, Kind, Line, Manifest,
@@ -61,8 +62,8 @@ async fn a_release_is_uploaded_deployed_and_followed_to_its_end() {
     .await;
     assert_eq!(outcome, Some(model::Outcome::Completed));
     let commands = world.engine.commands.lock().unwrap();
-    let Act::Deploy(deploy) = &commands[0].act else { panic!("{commands:?}") };
-    assert_eq!(deploy.replace, Replace::Yes);
+    let Ask::Deploy { release: deploy, replace } = &commands[0].ask else { panic!("{commands:?}") };
+    assert!(replace);
     assert_eq!(deploy.content, Some(Digest::from_bytes([1; 32])));
     assert_eq!(deploy.spec.run.env["A"], Digest::from_bytes([1; 32]));
     assert_eq!(commands[0].seen, Some(7));
@@ -117,7 +118,7 @@ async fn a_rollback_goes_by_label_or_number() {
     })
     .await;
     for command in world.engine.commands.lock().unwrap().iter() {
-        assert_eq!(command.act, Act::Rollback { to: Some(ReleaseNo(1)) });
+        assert_eq!(command.ask, Ask::Rollback { to: Some(ReleaseNo(1)) });
     }
 }
 

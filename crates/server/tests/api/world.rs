@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::{Arc, Mutex};
 
+use control::{Answer, Ask, Refusal, RefusalCode};
 use model::{
     AppName, AppView, Digest, Event, InstanceId, NotReady, Outcome, Readiness, ReleaseNo,
     ReleaseView, RolloutId, Timestamp,
 };
 use server::{
-    Accepted, Act, Command, Engine, Feed, Guard, LogCursor, LogPage, LogStart, Parts, Pending,
-    Refusal, Refused, Shutdown, Stopping, Store, StoreError, Subscription, router,
+    Command, Engine, Feed, Guard, LogCursor, LogPage, LogStart, Parts, Pending, Shutdown, Stopping,
+    Store, StoreError, Subscription, router,
 };
 use tokio::sync::watch;
 use wire::{Blob, LogLine, Manifest, Secret};
@@ -60,13 +61,13 @@ impl Engine for Scripted {
         vec![Arc::new(app_view())]
     }
 
-    fn command(&self, command: Command) -> Pending<'_, Result<Accepted, Refusal>> {
+    fn command(&self, command: Command) -> Pending<'_, Result<Answer, Refusal>> {
         Box::pin(async move {
             if command.seen.is_some_and(|seen| seen < 7) {
                 let message = "`web` has changed since".into();
-                return Err(Refusal { kind: Refused::Conflict, message, hint: None });
+                return Err(Refusal { code: RefusalCode::Conflict, message, hint: None });
             }
-            if let Act::Deploy(_) = command.act {
+            if let Ask::Deploy { .. } = command.ask {
                 self.feed.publish(Event {
                     at: Timestamp(1_000),
                     app: command.app.clone(),
@@ -77,7 +78,8 @@ impl Engine for Scripted {
             }
             self.commands.lock().unwrap().push(command);
             let release = Some((ReleaseNo(2), "v2".parse().unwrap()));
-            Ok(Accepted { rollout: Some(RolloutId(3)), already: false, release })
+            let note = "v2 is release #2".into();
+            Ok(Answer { rollout: Some(RolloutId(3)), already: false, release, note })
         })
     }
 
@@ -119,7 +121,7 @@ impl Store for Shelf {
         Ok(())
     }
 
-    fn put_manifest(&self, manifest: &Manifest) -> Result<Digest, StoreError> {
+    fn put_manifest(&self, _app: &AppName, manifest: &Manifest) -> Result<Digest, StoreError> {
         Ok(Digest::from_bytes([u8::try_from(manifest.entries.len()).unwrap(); 32]))
     }
 

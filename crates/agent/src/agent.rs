@@ -1,0 +1,212 @@
+//! The agent: takes commands, keeps one task per instance, and passes their reports on. Its own
+//! thread; never blocks whoever commands it, and never lets one instance wait for another.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use model::{HostCommand, HostReport, InstanceId};
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::content::Content;
+use crate::keep;
+use crate::layout::Layout;
+use crate::life::{Ask, live};
+use crate::ports;
+use crate::protocol::OpenFiles;
+use crate::secrets::Secrets;
+
+/// Commands that may wait. More are dropped: every command is repeated until it is answered.
+const COMMANDS: usize = 4096;
+/// What may wait for one instance's task.
+const ASKS: usize = 16;
+
+/// What an agent has to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The data folder.
+    pub data: PathBuf,
+    /// The binary that knows the hidden verbs `__shim` and `__exec`.
+    pub program: PathBuf,
+    /// This boot of the machine, from [`crate::boot_id`].
+    pub boot_id: String,
+    /// The limit of open files that instances get; `None` leaves it as it is here.
+    pub open_files: Option<OpenFiles>,
+}
+
+/// Why an agent could not be started.
+#[derive(Debug, Error)]
+#[error("cannot {act} {}", path.display())]
+pub struct StartError {
+    act: &'static str,
+    path: PathBuf,
+    source: std::io::Error,
+}
+
+/// What all tasks share.
+pub(crate) struct World {
+    pub config: Config,
+    pub layout: Layout,
+    pub content: Arc<Content>,
+    pub secrets: Arc<Secrets>,
+    pub report: Box<dyn Fn(HostReport) + Send + Sync>,
+}
+
+/// A running agent. Dropping it ends the agent and leaves the instances running.
+pub struct Agent {
+    commands: Option<mpsc::Sender<HostCommand>>,
+    content: Arc<Content>,
+    secrets: Arc<Secrets>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Agent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Agent").finish_non_exhaustive()
+    }
+}
+
+impl Agent {
+    /// Starts the agent's thread. `reports` is called on it, and has to be quick.
+    ///
+    /// # Errors
+    /// If the data folder cannot be prepared or the thread cannot be started.
+    pub fn start(
+        config: Config,
+        reports: impl Fn(HostReport) + Send + Sync + 'static,
+    ) -> Result<Self, StartError> {
+        let data = config.data.clone();
+        let failed = |act| {
+            let path = data.clone();
+            move |source| StartError { act, path, source }
+        };
+        // Relative paths would mean something else to the shims, which work elsewhere.
+        let absolute = std::path::absolute(&config.data).map_err(failed("find"))?;
+        let config = Config { data: absolute, ..config };
+        let layout = Layout::new(&config.data);
+        crate::durable::private_folder(&layout.runs()).map_err(failed("create run folders in"))?;
+        let content = Arc::new(Content::open(&config.data).map_err(failed("keep files in"))?);
+        let secrets = Arc::new(Secrets::open(&config.data).map_err(failed("keep secrets in"))?);
+        let (commands, inbox) = mpsc::channel(COMMANDS);
+        let world = Arc::new(World {
+            config,
+            layout,
+            content: Arc::clone(&content),
+            secrets: Arc::clone(&secrets),
+            report: Box::new(reports),
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .thread_name("agent-disk")
+            .build()
+            .map_err(failed("start the runtime for"))?;
+        let thread = std::thread::Builder::new()
+            .name("agent".to_owned())
+            .spawn(move || {
+                runtime.block_on(Actor::new(world).run(inbox));
+                // Work on the disk may be under way; nobody waits for its outcome any more.
+                runtime.shutdown_background();
+            })
+            .map_err(failed("start the thread for"))?;
+        Ok(Self { commands: Some(commands), content, secrets, thread: Some(thread) })
+    }
+
+    /// Takes a command. Never blocks; the answer comes as a report.
+    pub fn handle(&self, command: HostCommand) {
+        let Some(commands) = &self.commands else { return };
+        if let Err(e) = commands.try_send(command) {
+            tracing::warn!("a command to the agent was dropped, it will be repeated: {e}");
+        }
+    }
+
+    /// The store of releases' files.
+    pub fn content(&self) -> Arc<Content> {
+        Arc::clone(&self.content)
+    }
+
+    /// The store of environment variables' values.
+    pub fn secrets(&self) -> Arc<Secrets> {
+        Arc::clone(&self.secrets)
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.commands = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic on that thread was printed there; here it changes nothing.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Hands each command to the task it belongs to.
+struct Actor {
+    world: Arc<World>,
+    instances: BTreeMap<InstanceId, mpsc::Sender<Ask>>,
+    tasks: JoinSet<()>,
+}
+
+impl Actor {
+    fn new(world: Arc<World>) -> Self {
+        Self { world, instances: BTreeMap::new(), tasks: JoinSet::new() }
+    }
+
+    async fn run(mut self, mut inbox: mpsc::Receiver<HostCommand>) {
+        loop {
+            tokio::select! {
+                command = inbox.recv() => match command {
+                    Some(command) => self.handle(command),
+                    None => return,
+                },
+                Some(ended) = self.tasks.join_next() => if let Err(e) = ended {
+                    tracing::error!("a task of the agent broke off: {e}");
+                },
+            }
+        }
+    }
+
+    fn handle(&mut self, command: HostCommand) {
+        match command {
+            HostCommand::Run { launch, expect } => {
+                self.ask(launch.id.clone(), Ask::Run(launch, expect));
+            }
+            HostCommand::Stop { id, grace } => self.ask(id, Ask::Stop(grace)),
+            HostCommand::OfferPorts { except } => {
+                (self.world.report)(HostReport::Ports { free: ports::offer(&except) });
+            }
+            HostCommand::Keep { app, releases, instances } => {
+                // What is to go is found now, so that nothing a later command brings is in it.
+                let doomed =
+                    keep::doomed(&self.world, app, releases, &instances, self.instances.keys());
+                let lives = doomed
+                    .instances
+                    .iter()
+                    .map(|id| (id.clone(), self.instances.remove(id)))
+                    .collect();
+                self.tasks.spawn(keep::clear(Arc::clone(&self.world), doomed, lives));
+            }
+        }
+    }
+
+    fn ask(&mut self, id: InstanceId, ask: Ask) {
+        let ask = match self.instances.get(&id) {
+            None => ask,
+            Some(task) => match task.try_send(ask) {
+                // A task that does not keep up drops the rest: it will be repeated.
+                Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => return,
+                // Its task broke off: a new one finds what is there.
+                Err(mpsc::error::TrySendError::Closed(ask)) => ask,
+            },
+        };
+        let (task, asks) = mpsc::channel(ASKS);
+        // There is room: the channel is new.
+        let _ = task.try_send(ask);
+        self.tasks.spawn(live(Arc::clone(&self.world), id.clone(), asks));
+        self.instances.insert(id, task);
+    }
+}

@@ -1,0 +1,34 @@
+//! Instances on this host: started, stopped, adopted and probed; their files, output and secrets.
+//!
+//! Does what [`model::HostCommand`] says and answers with [`model::HostReport`]. It decides nothing
+//! about rollouts or traffic, keeps no state of its own beyond what lies in the data folder, and
+//! ends no instance unless told to: those outlive it, each in the care of its [`shim`].
+
+mod agent;
+mod attach;
+mod cgroup;
+pub mod content;
+mod down;
+mod durable;
+mod environment;
+mod keep;
+mod layout;
+mod life;
+pub mod logs;
+mod materialise;
+mod ports;
+mod probe;
+mod procfs;
+mod protocol;
+mod runfolder;
+pub mod secrets;
+pub mod shim;
+mod start;
+mod survivors;
+mod sys;
+mod tally;
+
+pub use agent::{Agent, Config, StartError};
+pub use down::{Ended, stop_all};
+pub use procfs::boot_id;
+pub use protocol::OpenFiles;

@@ -1,0 +1,154 @@
+//! The life of one instance, from the first command to its last report. Whatever it is asked after
+//! that, it answers with the same report again.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use model::{Address, Expect, HostReport, InstanceId, Launch, Millis};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::agent::World;
+use crate::attach::{Door, Link, knock};
+use crate::protocol::{Event, Request};
+use crate::runfolder::RunFolder;
+use crate::start::{Begun, begin};
+use crate::survivors::{End, settle};
+use crate::{ports, probe};
+
+/// What a task is asked.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    Run(Box<Launch>, Expect),
+    Stop(Millis),
+    /// Its folder is to be deleted: tell when the instance has ended.
+    Leave(oneshot::Sender<()>),
+}
+
+/// What the last probe said, for whoever asks again.
+pub(crate) type LastHealth = Arc<Mutex<Option<HostReport>>>;
+
+/// One instance, for as long as somebody may ask for it.
+pub(crate) async fn live(world: Arc<World>, id: InstanceId, mut asks: mpsc::Receiver<Ask>) {
+    let mut leave = None;
+    let last = loop {
+        match asks.recv().await {
+            None => return,
+            Some(Ask::Leave(tell)) => leave = Some(tell),
+            Some(Ask::Run(launch, expect)) => match begin(&world, &launch, expect).await {
+                Begun::Running(link) => {
+                    match attend(&world, &launch, link, &mut asks, &mut leave).await {
+                        Some(last) => break last,
+                        None => return,
+                    }
+                }
+                Begun::Over(last) => break last,
+            },
+            Some(Ask::Stop(grace)) => break stop(&world, &id, grace).await,
+        }
+    };
+    (world.report)(last.clone());
+    loop {
+        if let Some(tell) = leave.take() {
+            // Whoever waited may be gone.
+            let _ = tell.send(());
+            return;
+        }
+        match asks.recv().await {
+            None => return,
+            Some(Ask::Leave(tell)) => leave = Some(tell),
+            Some(Ask::Run(..) | Ask::Stop(_)) => (world.report)(last.clone()),
+        }
+    }
+}
+
+/// A running instance: probes it, and waits for its end. `None` if the agent itself ends.
+async fn attend(
+    world: &Arc<World>,
+    launch: &Launch,
+    mut link: Link,
+    asks: &mut mpsc::Receiver<Ask>,
+    leave: &mut Option<oneshot::Sender<()>>,
+) -> Option<HostReport> {
+    let running = HostReport::Running { id: launch.id.clone(), pid: link.pid() };
+    (world.report)(running.clone());
+    let health = LastHealth::default();
+    let prober = probe::start(Arc::clone(world), launch.clone(), Arc::clone(&health));
+    loop {
+        tokio::select! {
+            event = link.next() => match event {
+                Some(Event::Hello { .. } | Event::Status { .. } | Event::Unknown) => {}
+                // Said, or cut off: what is true stands in the folder.
+                Some(Event::Exited { .. }) | None => break,
+            },
+            ask = asks.recv() => match ask {
+                None => return None,
+                Some(Ask::Leave(tell)) => *leave = Some(tell),
+                Some(Ask::Run(..)) => {
+                    (world.report)(running.clone());
+                    let last = health.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                    last.into_iter().for_each(&*world.report);
+                }
+                Some(Ask::Stop(grace)) => {
+                    // A server that goes away refuses probes: that says nothing of its health.
+                    prober.abort();
+                    tell_to_stop(world, &launch.id, &mut link, grace).await;
+                }
+            },
+        }
+    }
+    prober.end().await;
+    Some(finish(world, &launch.id, Some(&launch.address)).await)
+}
+
+/// An instance nobody attends: it may run, have run, or never have been started.
+async fn stop(world: &Arc<World>, id: &InstanceId, grace: Millis) -> HostReport {
+    let folder = RunFolder::at(&world.layout.run(id));
+    loop {
+        leave_tombstone(world, id).await;
+        match knock(&folder).await {
+            Door::Open(mut link) => {
+                tell_to_stop(world, id, &mut link, grace).await;
+                while !matches!(link.next().await, Some(Event::Exited { .. }) | None) {}
+                return finish(world, id, None).await;
+            }
+            // A shim that is just starting will find the tombstone, or open its door.
+            Door::Locked => tokio::time::sleep(crate::attach::KNOCK_AGAIN).await,
+            Door::Deserted => return finish(world, id, None).await,
+        }
+    }
+}
+
+async fn tell_to_stop(world: &Arc<World>, id: &InstanceId, link: &mut Link, grace: Millis) {
+    leave_tombstone(world, id).await;
+    // If the shim is gone, the end of the connection follows.
+    let _ = link.send(&Request::Stop { grace_ms: grace.0 }).await;
+}
+
+/// From now on a late start is refused. On a disk that is too full even for an empty file the stop
+/// goes on without it.
+async fn leave_tombstone(world: &Arc<World>, id: &InstanceId) {
+    let folder = RunFolder::at(&world.layout.run(id));
+    let left = on_disk(move || folder.create().and_then(|()| folder.tombstone())).await;
+    if let Some(Err(e)) = left {
+        tracing::warn!(instance = %id, "cannot leave a tombstone: {e}");
+    }
+}
+
+/// The instance's last report: waits until its shim is gone, ends what that may have left behind.
+pub(crate) async fn finish(
+    world: &Arc<World>,
+    id: &InstanceId,
+    address: Option<&Address>,
+) -> HostReport {
+    let (shared, owned) = (Arc::clone(world), id.clone());
+    let end = on_disk(move || settle(&shared.layout, &shared.config.boot_id, &owned)).await;
+    let End { exit, tail } = end.unwrap_or_else(End::unknown);
+    let address_in_use = address.is_some_and(|address| !ports::is_free(address));
+    HostReport::Exited { id: id.clone(), exit, address_in_use, tail }
+}
+
+/// Work that waits for the disk, on a thread of its own; `None` if it panicked, which was logged.
+pub(crate) async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok()
+}

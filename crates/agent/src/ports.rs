@@ -1,0 +1,60 @@
+//! Free ports for instances. Binds them for a moment to see, holds none.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::RangeInclusive;
+
+use model::Address;
+
+/// Below what systems give out to connections on their own.
+const RANGE: RangeInclusive<u16> = 20_000..=29_999;
+/// As many as are named at once.
+const OFFER: usize = 64;
+
+/// Ports that are free now, without those in `except`; from a random place on, so that two servers
+/// on one machine seldom offer the same.
+pub(crate) fn offer(except: &[u16]) -> Vec<u16> {
+    let mut bytes = [0; 2];
+    // Without randomness the search begins at the first.
+    let _ = getrandom::fill(&mut bytes);
+    let count = usize::from(RANGE.end() - RANGE.start()) + 1;
+    let start = usize::from(u16::from_ne_bytes(bytes)) % count;
+    RANGE
+        .cycle()
+        .skip(start)
+        .take(count)
+        .filter(|port| !except.contains(port))
+        .filter(|port| is_free(&Address::Tcp(SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port)))))
+        .take(OFFER)
+        .collect()
+}
+
+/// Whether nobody listens there. What cannot be found out counts as free: then the instance itself
+/// finds out, and says so.
+pub(crate) fn is_free(address: &Address) -> bool {
+    match address {
+        Address::Tcp(address) => match TcpListener::bind(address) {
+            Ok(_) => true,
+            Err(e) => e.kind() != io::ErrorKind::AddrInUse,
+        },
+        Address::Unix(path) => std::os::unix::net::UnixStream::connect(path).is_err(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offered_ports_are_free_and_not_excepted() {
+        let first = offer(&[]);
+        assert_eq!(first.len(), OFFER);
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, first[0])).unwrap();
+        let address = Address::Tcp(taken.local_addr().unwrap());
+        assert!(!is_free(&address));
+        let all: Vec<u16> = RANGE.filter(|port| !first[..9].contains(port)).collect();
+        let second = offer(&all);
+        assert!(!second.contains(&first[0]), "somebody listens there");
+        assert!(second.iter().all(|port| first[..9].contains(port)));
+    }
+}

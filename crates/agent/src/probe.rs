@@ -1,0 +1,182 @@
+//! Probes of one instance: an HTTP GET on a connection of its own, again and again. Reads no more of
+//! an answer than its head and a little of its body, and judges nothing but the status.
+
+use std::io;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use model::{Address, HealthCheck, HostReport, Launch};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::task::JoinHandle;
+
+use crate::agent::World;
+use crate::life::LastHealth;
+use crate::tally::{Seen, Tally};
+
+/// The longest head of an answer.
+const HEAD_BYTES: usize = 16 * 1024;
+/// The body is read so far, so that a server that writes it sees no error.
+const BODY_BYTES: usize = 64 * 1024;
+/// And for so long at the most.
+const BODY_PATIENCE: Duration = Duration::from_millis(100);
+
+/// The task that probes an instance.
+pub(crate) struct Prober {
+    task: JoinHandle<()>,
+}
+
+impl Prober {
+    /// No further probe; what is already reported stands.
+    pub fn abort(&self) {
+        self.task.abort();
+    }
+
+    /// After this nothing is reported any more.
+    pub async fn end(mut self) {
+        self.task.abort();
+        // Cancelled, or broken off by a panic that was logged: over in any case.
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for Prober {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Probes until it is told to end; reports every change of the health or of the note.
+pub(crate) fn start(world: Arc<World>, launch: Launch, last: LastHealth) -> Prober {
+    let task = tokio::spawn(async move {
+        let mut tally = Tally::new(&launch.health);
+        loop {
+            if tally.count(once(&launch.address, &launch.health).await) {
+                let report = HostReport::Health {
+                    id: launch.id.clone(),
+                    health: tally.health(),
+                    streak: tally.streak(),
+                    note: tally.note(),
+                };
+                *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(report.clone());
+                (world.report)(report);
+            }
+            tokio::time::sleep(with_jitter(tally.gap())).await;
+        }
+    });
+    Prober { task }
+}
+
+/// Up to a tenth more or less, so that instances are not probed in step.
+fn with_jitter(gap: Duration) -> Duration {
+    let mut byte = [128];
+    // Without randomness there is no jitter, which does no harm.
+    let _ = getrandom::fill(&mut byte);
+    gap.mul_f64(0.9 + 0.2 * f64::from(byte[0]) / 255.0)
+}
+
+/// One probe.
+async fn once(address: &Address, check: &HealthCheck) -> Seen {
+    let request = get(address, &check.path);
+    let probe = async {
+        match address {
+            Address::Tcp(address) => ask(TcpStream::connect(address).await?, &request).await,
+            Address::Unix(path) => ask(UnixStream::connect(path).await?, &request).await,
+        }
+    };
+    match tokio::time::timeout(check.timeout.to_duration(), probe).await {
+        Ok(Ok(200..=299)) => Seen::Good,
+        Ok(Ok(status)) => Seen::Bad(format!("GET {} answered {status}", check.path)),
+        Ok(Err(e)) if nobody_listens(&e) => Seen::Refused,
+        Ok(Err(e)) => Seen::Bad(format!("GET {}: {e}", check.path)),
+        Err(_) => Seen::Bad(format!("GET {} got no answer within {}", check.path, check.timeout)),
+    }
+}
+
+/// Not found: the unix socket has not been made yet.
+fn nobody_listens(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
+}
+
+fn get(address: &Address, path: &str) -> String {
+    let host = match address {
+        Address::Tcp(address) => address.to_string(),
+        Address::Unix(_) => "localhost".to_owned(),
+    };
+    // The path was checked when it was read; what could end the line must not come through anyway.
+    let path: String = path.chars().filter(|c| !c.is_control() && *c != ' ').collect();
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: segue-probe\r\nAccept: */*\r\n\
+         Connection: close\r\n\r\n"
+    )
+}
+
+/// Sends the request and reads the status of the answer; interim answers (1xx) are passed over.
+async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> io::Result<u16> {
+    stream.write_all(request.as_bytes()).await?;
+    let mut head = Vec::with_capacity(1024);
+    let status = loop {
+        if let Some(end) = head.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            match status_of(&head)? {
+                100..=199 => drop(head.drain(..end + 4)),
+                status => break status,
+            }
+            continue;
+        }
+        if head.len() >= HEAD_BYTES {
+            return Err(io::Error::other(format!("the head is longer than {HEAD_BYTES} bytes")));
+        }
+        if stream.read_buf(&mut head).await? == 0 {
+            return Err(io::Error::other("the connection was closed without an answer"));
+        }
+    };
+    let rest = async {
+        let mut limited = stream.take(BODY_BYTES as u64);
+        tokio::io::copy(&mut limited, &mut tokio::io::sink()).await
+    };
+    let _ = tokio::time::timeout(BODY_PATIENCE, rest).await;
+    Ok(status)
+}
+
+/// `HTTP/1.1 200 OK` → 200.
+fn status_of(head: &[u8]) -> io::Result<u16> {
+    let wrong = || io::Error::other("the answer is not HTTP/1");
+    let rest = head.strip_prefix(b"HTTP/1.").and_then(|rest| rest.get(1..)).ok_or_else(wrong)?;
+    let digits = rest.strip_prefix(b" ").and_then(|rest| rest.get(..3)).ok_or_else(wrong)?;
+    std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok()).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn answered(answer: &'static [u8]) -> Result<u16, String> {
+        let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
+        let server = async move {
+            let mut request = [0; 1024];
+            let length = theirs.read(&mut request).await.unwrap();
+            theirs.write_all(answer).await.unwrap();
+            String::from_utf8(request[..length].to_vec()).unwrap()
+        };
+        let request = get(&"127.0.0.1:20001".parse().unwrap(), "/up");
+        let (outcome, sent) = tokio::join!(ask(ours, &request), server);
+        assert!(sent.starts_with("GET /up HTTP/1.1\r\nHost: 127.0.0.1:20001\r\n"), "{sent}");
+        outcome.map_err(|e| e.to_string())
+    }
+
+    #[tokio::test]
+    async fn the_status_is_read_whatever_follows() {
+        assert_eq!(answered(b"HTTP/1.1 200 OK\r\n\r\nhello").await, Ok(200));
+        assert_eq!(answered(b"HTTP/1.0 503\r\nA: b\r\n\r\n").await, Ok(503));
+        assert_eq!(answered(b"HTTP/1.1 103 Hints\r\n\r\nHTTP/1.1 204 X\r\n\r\n").await, Ok(204));
+        assert!(answered(b"220 smtp ready\r\n\r\n").await.unwrap_err().contains("not HTTP"));
+        assert!(answered(b"").await.unwrap_err().contains("closed without"));
+        assert!(answered(b"HTTP/1.1 2").await.unwrap_err().contains("closed without"));
+    }
+
+    #[test]
+    fn a_path_cannot_smuggle_a_header() {
+        let request = get(&"127.0.0.1:1".parse().unwrap(), "/a\r\nX: y");
+        assert!(request.starts_with("GET /aX:y HTTP/1.1\r\n"));
+    }
+}

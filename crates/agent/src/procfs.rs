@@ -1,0 +1,97 @@
+//! What the kernel tells about processes. Reads `/proc`, changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use rustix::process::{Pid, Signal};
+
+/// Names this boot of the machine; empty if the kernel does not say.
+pub fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+/// A process, as far as it matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Process {
+    pub parent: u32,
+    /// Ticks from boot to its start: with the pid and the boot it names a process for good.
+    pub start: u64,
+    /// Ended, but not yet buried by its parent.
+    pub zombie: bool,
+}
+
+/// One process; `None` if there is none with this number.
+pub(crate) fn process(pid: u32) -> Option<Process> {
+    parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// All processes there are now.
+pub(crate) fn processes() -> BTreeMap<u32, Process> {
+    let Ok(entries) = fs::read_dir("/proc") else { return BTreeMap::new() };
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
+        .filter_map(|pid| Some((pid, process(pid)?)))
+        .collect()
+}
+
+/// The roots that are there, and all processes that descend from any of them.
+pub(crate) fn with_descendants(
+    roots: BTreeSet<u32>,
+    all: &BTreeMap<u32, Process>,
+) -> BTreeSet<u32> {
+    let mut found = roots;
+    // A child may have a smaller number than its parent, so this goes round until nothing is added.
+    loop {
+        let more: Vec<u32> = all
+            .iter()
+            .filter(|(pid, process)| !found.contains(pid) && found.contains(&process.parent))
+            .map(|(pid, _)| *pid)
+            .collect();
+        if more.is_empty() {
+            found.retain(|pid| all.contains_key(pid));
+            return found;
+        }
+        found.extend(more);
+    }
+}
+
+/// Sends a signal to a process that may be gone already.
+pub(crate) fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        // It may have ended since it was found: then there is nothing to do.
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
+
+/// `PID (NAME) STATE PARENT …`; the name may contain anything, so it is cut at the last bracket.
+fn parse(stat: &str) -> Option<Process> {
+    let (_, rest) = stat.rsplit_once(") ")?;
+    let fields: Vec<&str> = rest.split(' ').collect();
+    Some(Process {
+        parent: fields.get(1)?.parse().ok()?,
+        start: fields.get(19)?.parse().ok()?,
+        zombie: matches!(*fields.first()?, "Z" | "X"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_whose_name_looks_like_more_fields_is_read_right() {
+        let stat = "17 (a) Z 9 (b) S 5 17 17 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 9876 1 2 3";
+        assert_eq!(parse(stat), Some(Process { parent: 5, start: 9876, zombie: false }));
+    }
+
+    #[test]
+    fn descendants_are_found_whatever_their_numbers() {
+        let all = [(9, 1), (4, 9), (12, 4), (3, 12), (8, 1)];
+        let all = all
+            .map(|(pid, parent)| (pid, Process { parent, start: 0, zombie: false }))
+            .into_iter()
+            .collect();
+        assert_eq!(with_descendants([9].into(), &all), [3, 4, 9, 12].into());
+        assert_eq!(with_descendants([77].into(), &all), [].into());
+    }
+}

@@ -1,0 +1,106 @@
+//! What agent and shim say to each other: one JSON object per line. The two may be of different
+//! versions of segue, because a shim lives as long as its instance: a field or a kind may be added,
+//! none may change its meaning.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use model::{Exit, InstanceId};
+use serde::{Deserialize, Serialize};
+
+/// Counts the versions of this protocol.
+pub(crate) const VERSION: u32 = 1;
+
+/// What the shim is to run. Goes through a pipe, never through a file: it holds secrets.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Order {
+    pub version: u32,
+    pub id: InstanceId,
+    pub command: Vec<String>,
+    /// The working folder; a command with a `/` is looked up here.
+    pub folder: PathBuf,
+    /// The whole environment.
+    pub env: BTreeMap<String, String>,
+    pub user: Option<String>,
+    pub group: Option<String>,
+    pub open_files: Option<OpenFiles>,
+}
+
+impl fmt::Debug for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.env.keys().collect();
+        f.debug_struct("Order")
+            .field("id", &self.id)
+            .field("command", &self.command)
+            .field("env", &names)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The limit of open files, as `ulimit -n` has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenFiles {
+    /// The limit; `None` is no limit.
+    pub soft: Option<u64>,
+    /// What the process may raise it to.
+    pub hard: Option<u64>,
+}
+
+impl OpenFiles {
+    /// The limit of this process now. Ask before raising it.
+    pub fn current() -> Self {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        Self { soft: limit.current, hard: limit.maximum }
+    }
+}
+
+/// The shim's first line, on its standard output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Answer {
+    /// The command runs.
+    Started { pid: u32 },
+    /// Another shim has this instance, or it was begun or stopped before.
+    Taken,
+    /// It cannot be run: act, object and cause.
+    Refused(String),
+}
+
+/// A line to the shim's socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case")]
+pub(crate) enum Request {
+    /// Answered by [`Event::Hello`].
+    Hello { version: u32 },
+    /// Answered by [`Event::Status`].
+    Status,
+    /// SIGTERM to the whole tree, after the grace SIGKILL. A shorter grace may follow.
+    Stop { grace_ms: u64 },
+    /// From a later agent: something this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A line from the shim's socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case")]
+pub(crate) enum Event {
+    /// The first line on every connection.
+    Hello { version: u32, pid: u32 },
+    /// Whether it has been told to stop, and output lost because the disk was full.
+    Status { pid: u32, stopping: bool, dropped_bytes: u64 },
+    /// The tree has ended. The last line.
+    Exited { exit: Exit },
+    /// From a later shim: something this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// One line.
+pub(crate) fn line<T: Serialize>(message: &T) -> Vec<u8> {
+    // Numbers and texts with string keys: JSON has a form for all of it.
+    let mut line = serde_json::to_vec(message).unwrap_or_default();
+    line.push(b'\n');
+    line
+}

@@ -1,0 +1,147 @@
+//! The folder of one instance: who owns it (a lock), what was begun, what was stopped, how it ended.
+//! Shared by the shim, which writes most of it, and the agent, which reads it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use model::Exit;
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+
+use crate::durable;
+
+const EXIT_BYTES: usize = 256;
+
+/// The socket's name in the folder.
+pub(crate) const SOCKET: &str = "shim.sock";
+/// The name of the output file in the folder.
+pub(crate) const OUTPUT: &str = "output.log";
+/// The output before that.
+pub(crate) const OLDER_OUTPUT: &str = "output.log.1";
+
+/// Written before the command runs: from then on this instance is never started again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProcessRecord {
+    pub pid: u32,
+    /// Ticks from boot to its start.
+    pub start: u64,
+    pub boot_id: String,
+    /// The control group its tree is in.
+    pub cgroup: Option<PathBuf>,
+}
+
+/// Written after the last process of the tree has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct ExitRecord {
+    exit: Exit,
+}
+
+/// One instance's folder.
+#[derive(Clone, Debug)]
+pub(crate) struct RunFolder {
+    path: PathBuf,
+}
+
+/// Whoever has this owns the folder: a living shim, or the agent while it clears up after one.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+impl RunFolder {
+    pub fn at(path: &Path) -> Self {
+        Self { path: path.to_path_buf() }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes the folder, private.
+    pub fn create(&self) -> io::Result<()> {
+        durable::private_folder(&self.path)
+    }
+
+    /// Takes the lock if it is free.
+    pub fn try_lock(&self) -> io::Result<Option<Lock>> {
+        let file = self.lock_file()?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Lock { _file: file })),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Waits for the lock.
+    pub fn lock(&self) -> io::Result<Lock> {
+        let file = self.lock_file()?;
+        rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
+        Ok(Lock { _file: file })
+    }
+
+    fn lock_file(&self) -> io::Result<File> {
+        OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(self.path.join("lock"))
+    }
+
+    /// The process that was begun here, if one was.
+    pub fn process(&self) -> io::Result<Option<ProcessRecord>> {
+        read(&self.path.join("process.json"))
+    }
+
+    pub fn record_process(&self, record: &ProcessRecord) -> io::Result<()> {
+        durable::write(&self.path.join("process.json"), &serde_json::to_vec(record)?)
+    }
+
+    /// Whether a start is refused: it was begun already, or told to stop before.
+    pub fn is_used(&self) -> bool {
+        self.path.join("process.json").exists() || self.is_stopped()
+    }
+
+    /// Whether somebody said stop.
+    pub fn is_stopped(&self) -> bool {
+        self.path.join("stopped").exists()
+    }
+
+    /// Leaves the tombstone: whatever comes later, this instance is not started any more.
+    pub fn tombstone(&self) -> io::Result<()> {
+        if self.is_stopped() { Ok(()) } else { durable::write(&self.path.join("stopped"), b"") }
+    }
+
+    /// Takes the room for the exit record now, so that a full disk cannot swallow it later.
+    pub fn reserve_exit(&self) -> io::Result<()> {
+        let file = durable::private(&self.path.join("exit.reserve"))?;
+        file.write_all_at(&[b' '; EXIT_BYTES], 0)?;
+        file.sync_all()
+    }
+
+    pub fn record_exit(&self, exit: Exit) -> io::Result<()> {
+        let mut bytes = serde_json::to_vec(&ExitRecord { exit })?;
+        bytes.resize(bytes.len().max(EXIT_BYTES), b' ');
+        let reserve = self.path.join("exit.reserve");
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&reserve)?;
+        file.write_all_at(&bytes, 0)?;
+        file.sync_all()?;
+        fs::rename(&reserve, self.path.join("exit.json"))?;
+        durable::sync_parent(&reserve)
+    }
+
+    /// How it ended, if that was seen.
+    pub fn exit(&self) -> io::Result<Option<Exit>> {
+        Ok(read::<ExitRecord>(&self.path.join("exit.json"))?.map(|record| record.exit))
+    }
+}
+
+fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> io::Result<Option<T>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}

@@ -1,0 +1,192 @@
+//! The shim: a small process beside each instance, of the same binary, that outlives the server.
+//!
+//! It owns the instance's lock and output, buries its orphans, ends its whole tree and writes down
+//! how it ended. It knows nothing of apps, releases, probes or traffic, it never starts anything a
+//! second time, and no file it writes holds a secret.
+
+mod door;
+mod exec;
+mod output;
+mod tree;
+mod watch;
+
+use std::io::{self, Write};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::cgroup::Cgroup;
+use crate::procfs;
+use crate::protocol::{Answer, Order, line};
+use crate::runfolder::{Lock, ProcessRecord, RunFolder, SOCKET};
+use crate::sys;
+
+pub use exec::exec;
+
+use output::Output;
+use tree::Tree;
+
+/// A shim that finds the lock taken waits so long to see whether it is given up again.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The hidden verb `__shim`: runs one instance from the order on standard input, to its end.
+pub fn main(run_dir: &Path) -> ExitCode {
+    sys::close_inherited();
+    match begin(run_dir) {
+        Ok(Begun::Running(started)) => {
+            answer(&Answer::Started { pid: started.tree.main() });
+            let_go_of_stdio();
+            started.watch();
+            ExitCode::SUCCESS
+        }
+        Ok(Begun::Taken) => {
+            answer(&Answer::Taken);
+            ExitCode::SUCCESS
+        }
+        Err(Refused { act, source }) => {
+            answer(&Answer::Refused(format!("cannot {act}: {source}")));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What came of a start.
+enum Begun {
+    Running(Box<Started>),
+    Taken,
+}
+
+/// A running instance and all that belongs to it.
+struct Started {
+    folder: RunFolder,
+    tree: Tree,
+    listener: UnixListener,
+    output: Output,
+    _lock: Lock,
+}
+
+struct Refused {
+    act: &'static str,
+    source: io::Error,
+}
+
+/// For `map_err`: what we were doing.
+fn doing(act: &'static str) -> impl FnOnce(io::Error) -> Refused {
+    move |source| Refused { act, source }
+}
+
+fn begin(run_dir: &Path) -> Result<Begun, Refused> {
+    let order: Order = serde_json::from_reader(io::stdin().lock())
+        .map_err(|e| doing("read the order")(e.into()))?;
+    // From here on all paths are relative: the folder's own path may be too long for a socket.
+    std::env::set_current_dir(run_dir).map_err(doing("enter the run folder"))?;
+    let folder = RunFolder::at(Path::new("."));
+    // Fails only for the leader of a process group, which is as good.
+    let _ = rustix::process::setsid();
+    let me = rustix::process::getpid();
+    rustix::process::set_child_subreaper(Some(me))
+        .map_err(|e| doing("become the reaper of orphans")(e.into()))?;
+
+    let Some(lock) = take_lock(&folder).map_err(doing("lock the run folder"))? else {
+        return Ok(Begun::Taken);
+    };
+    if folder.is_used() {
+        return Ok(Begun::Taken);
+    }
+    let listener = listen().map_err(doing("listen in the run folder"))?;
+    folder.reserve_exit().map_err(doing("reserve room for the exit record"))?;
+    let (output, ours) = Output::open().map_err(doing("open the output file"))?;
+    let (tree, child) = spawn(&folder, run_dir, &order, ours)?;
+    let_run(child, &order).map_err(|source| {
+        tree.kill();
+        Refused { act: "hand over the order", source }
+    })?;
+    Ok(Begun::Running(Box::new(Started { folder, tree, listener, output, _lock: lock })))
+}
+
+/// Somebody who only clears up gives the lock back soon; a running shim does not.
+fn take_lock(folder: &RunFolder) -> io::Result<Option<Lock>> {
+    let give_up = Instant::now() + LOCK_PATIENCE;
+    loop {
+        let lock = folder.try_lock()?;
+        if lock.is_some() || folder.is_used() || Instant::now() >= give_up {
+            return Ok(lock);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn listen() -> io::Result<UnixListener> {
+    match std::fs::remove_file(SOCKET) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        Ok(()) | Err(_) => {}
+    }
+    let listener = UnixListener::bind(SOCKET)?;
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(SOCKET, private)?;
+    Ok(listener)
+}
+
+/// Starts the second stage, which waits for its order, and writes down which process it is. So the
+/// record is durable before the command runs; and if this process dies in between, the second stage
+/// finds the end of the pipe instead of an order, and ends.
+fn spawn(
+    folder: &RunFolder,
+    run_dir: &Path,
+    order: &Order,
+    output: std::io::PipeWriter,
+) -> Result<(Tree, Child), Refused> {
+    let errors = output.try_clone().map_err(doing("share the output pipe"))?;
+    // Our own binary, even if the file has been replaced since.
+    let child = Command::new("/proc/self/exe")
+        .arg("__exec")
+        .arg(run_dir)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(output)
+        .stderr(errors)
+        .spawn()
+        .map_err(doing("start a process"))?;
+    let pid = child.id();
+    let name = blake3::hash(run_dir.as_os_str().as_encoded_bytes()).to_hex();
+    let cgroup = Cgroup::create(&format!("segue-{}-{}", order.id, &name[..8]))
+        .filter(|group| group.add(pid).is_ok());
+    let tree = Tree::new(pid, cgroup);
+    let start = procfs::process(pid).map_or(0, |process| process.start);
+    let record = ProcessRecord {
+        pid,
+        start,
+        boot_id: procfs::boot_id(),
+        cgroup: tree.cgroup().map(|group| group.path().to_path_buf()),
+    };
+    match folder.record_process(&record) {
+        Ok(()) => Ok((tree, child)),
+        Err(source) => {
+            tree.kill();
+            Err(Refused { act: "write down the process", source })
+        }
+    }
+}
+
+/// Gives the second stage its order.
+fn let_run(mut child: Child, order: &Order) -> io::Result<()> {
+    let mut pipe = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    serde_json::to_writer(&mut pipe, order)?;
+    pipe.flush()
+}
+
+/// Tells the agent, which may be gone: then the next one connects to the socket.
+fn answer(answer: &Answer) {
+    let _ = io::stdout().lock().write_all(&line(answer)).and_then(|()| io::stdout().flush());
+}
+
+/// Standard input, output and error become `/dev/null`: the agent's pipes end here.
+fn let_go_of_stdio() {
+    let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null");
+    if let Ok(null) = null {
+        let _ = rustix::stdio::dup2_stdin(&null);
+        let _ = rustix::stdio::dup2_stdout(&null);
+        let _ = rustix::stdio::dup2_stderr(&null);
+    }
+}

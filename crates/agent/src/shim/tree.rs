@@ -1,0 +1,62 @@
+//! The processes of one instance: the command and all that descends from it. Signals nothing that is
+//! not a descendant of this process or in the instance's control group.
+
+use std::collections::BTreeSet;
+
+use rustix::process::Signal;
+
+use crate::cgroup::Cgroup;
+use crate::procfs;
+
+/// The process tree of the instance whose reaper this process is.
+#[derive(Debug)]
+pub(super) struct Tree {
+    main: u32,
+    cgroup: Option<Cgroup>,
+}
+
+impl Tree {
+    pub fn new(main: u32, cgroup: Option<Cgroup>) -> Self {
+        Self { main, cgroup }
+    }
+
+    /// The command's own process.
+    pub fn main(&self) -> u32 {
+        self.main
+    }
+
+    pub fn cgroup(&self) -> Option<&Cgroup> {
+        self.cgroup.as_ref()
+    }
+
+    /// Asks all of them to end.
+    pub fn ask_to_end(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Ends all that are found now. To be repeated until none is left: one may be just starting
+    /// another.
+    pub fn kill(&self) {
+        if let Some(group) = &self.cgroup {
+            group.kill();
+        }
+        self.signal(Signal::KILL);
+    }
+
+    /// All of them have ended: removes the group.
+    pub fn clear(&self) {
+        if let Some(group) = &self.cgroup {
+            group.remove();
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let me = std::process::id();
+        let all = procfs::processes();
+        // Orphans of the tree come to this process, their reaper: so all are below it.
+        let mut members = procfs::with_descendants(BTreeSet::from([me]), &all);
+        members.remove(&me);
+        members.extend(self.cgroup.iter().flat_map(Cgroup::members));
+        members.into_iter().for_each(|pid| procfs::signal(pid, signal));
+    }
+}

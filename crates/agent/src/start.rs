@@ -1,0 +1,152 @@
+//! Bringing an instance to life: adopts it if it runs, starts it if it may be started, and says what
+//! became of it otherwise. Never starts one a second time.
+
+use std::process::Stdio;
+use std::sync::Arc;
+
+use model::{Exit, Expect, HostReport, Launch, NotStarted};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::Command;
+
+use crate::agent::World;
+use crate::attach::{Door, KNOCK_AGAIN, Link, knock};
+use crate::environment;
+use crate::life::{finish, on_disk};
+use crate::ports;
+use crate::protocol::{Answer, Order, VERSION};
+use crate::runfolder::RunFolder;
+
+/// What came of it.
+pub(crate) enum Begun {
+    Running(Link),
+    /// The instance's last report.
+    Over(HostReport),
+}
+
+/// What a folder without a shim says.
+enum Found {
+    /// It was begun or stopped before.
+    Used,
+    /// Nothing has happened here yet.
+    Blank,
+}
+
+/// See the module.
+pub(crate) async fn begin(world: &Arc<World>, launch: &Launch, expect: Expect) -> Begun {
+    let folder = RunFolder::at(&world.layout.run(&launch.id));
+    loop {
+        match knock(&folder).await {
+            Door::Open(link) => return Begun::Running(link),
+            Door::Locked => {
+                tokio::time::sleep(KNOCK_AGAIN).await;
+                continue;
+            }
+            Door::Deserted => {}
+        }
+        let found = match (look(&folder).await, expect) {
+            (Found::Used, _) => return Begun::Over(finish(world, &launch.id, None).await),
+            (Found::Blank, Expect::Running) => {
+                let (id, tail) = (launch.id.clone(), Vec::new());
+                let exit = Exit::Unknown;
+                return Begun::Over(HostReport::Exited { id, exit, address_in_use: false, tail });
+            }
+            (Found::Blank, Expect::Fresh) => start(world, launch, &folder).await,
+        };
+        // Started, or taken by somebody else: either way somebody answers now, or has left word.
+        if let Err(why) = found {
+            refuse(&folder).await;
+            return Begun::Over(HostReport::NotStarted { id: launch.id.clone(), why });
+        }
+    }
+}
+
+async fn look(folder: &RunFolder) -> Found {
+    let folder = folder.clone();
+    let used = on_disk(move || folder.is_used()).await;
+    // If looking failed, nothing is started: better none than two.
+    if used == Some(false) { Found::Blank } else { Found::Used }
+}
+
+/// What could not be started once is not started later: control has moved on by then.
+async fn refuse(folder: &RunFolder) {
+    let folder = folder.clone();
+    let _ = on_disk(move || folder.create().and_then(|()| folder.tombstone())).await;
+}
+
+async fn start(world: &Arc<World>, launch: &Launch, folder: &RunFolder) -> Result<(), NotStarted> {
+    let refused = |act: &str, why: &dyn std::fmt::Display| {
+        NotStarted::Refused(format!("cannot {act} {}: {why}", launch.id))
+    };
+    let (shared, owned, run) = (Arc::clone(world), launch.clone(), folder.clone());
+    let prepared = on_disk(move || prepare(&shared, &owned, &run)).await;
+    let order = prepared
+        .ok_or_else(|| refused("prepare", &"see the server's log"))?
+        .map_err(|why| refused("prepare", &why))?;
+    if !ports::is_free(&launch.address) {
+        return Err(NotStarted::AddressInUse);
+    }
+    match run_shim(world, folder, &order).await {
+        Ok(Answer::Started { .. } | Answer::Taken) => Ok(()),
+        Ok(Answer::Refused(why)) => Err(refused("start", &why)),
+        Err(e) => Err(refused("start", &format!("{}: {e}", world.config.program.display()))),
+    }
+}
+
+/// Everything the shim needs: the files, the folders, the environment.
+fn prepare(world: &World, launch: &Launch, run: &RunFolder) -> Result<Order, String> {
+    let app = &launch.id.app;
+    let folder =
+        world.content.materialise(app, launch.release, launch.content).map_err(|e| in_full(&e))?;
+    let state = world.layout.state(app);
+    environment::make_state_folder(&state, &launch.run).map_err(|e| e.to_string())?;
+    let own =
+        world.secrets.values(app, launch.release, &launch.run.env).map_err(|e| in_full(&e))?;
+    let env = environment::of(launch, &state, own);
+    run.create().map_err(|e| format!("{}: {e}", run.path().display()))?;
+    Ok(Order {
+        version: VERSION,
+        id: launch.id.clone(),
+        command: launch.run.command.clone(),
+        folder,
+        env,
+        user: launch.run.user.clone(),
+        group: launch.run.group.clone(),
+        open_files: world.config.open_files,
+    })
+}
+
+/// An error and its causes in one line.
+fn in_full(e: &dyn std::error::Error) -> String {
+    let mut text = e.to_string();
+    let mut cause = e.source();
+    while let Some(e) = cause {
+        text = format!("{text}: {e}");
+        cause = e.source();
+    }
+    text
+}
+
+async fn run_shim(world: &World, folder: &RunFolder, order: &Order) -> std::io::Result<Answer> {
+    let mut shim = Command::new(&world.config.program)
+        .arg("__shim")
+        .arg(folder.path())
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(false)
+        .spawn()?;
+    let closed = || std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+    let mut stdin = shim.stdin.take().ok_or_else(closed)?;
+    let stdout = shim.stdout.take().ok_or_else(closed)?;
+    // The shim is buried when it ends, however much later that is; it does not end with us.
+    tokio::spawn(async move { shim.wait().await });
+    stdin.write_all(&serde_json::to_vec(order)?).await?;
+    drop(stdin);
+    let mut text = String::new();
+    BufReader::new(stdout).read_line(&mut text).await?;
+    if text.is_empty() {
+        return Err(std::io::Error::other("it ended without a word"));
+    }
+    Ok(serde_json::from_str(&text)?)
+}

@@ -1,0 +1,171 @@
+//! From single probes to health: `rise` and `fall`, and when to probe next. Does no IO and knows no
+//! clock.
+
+use std::time::Duration;
+
+use model::{Health, HealthCheck};
+
+/// Between probes of an instance that is not up yet.
+const BOOTING_GAP: Duration = Duration::from_millis(100);
+/// Between good probes that are still to make an instance Up.
+const RISING_GAP: Duration = Duration::from_millis(10);
+
+/// What one probe saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// An answer with 2xx in time.
+    Good,
+    /// Nobody listens.
+    Refused,
+    /// Anything else: says what.
+    Bad(String),
+}
+
+/// The probes of one instance so far.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    rise: u32,
+    fall: u32,
+    interval: Duration,
+    health: Health,
+    /// It has not answered well yet: that nobody listens says nothing.
+    booting: bool,
+    good: u32,
+    bad: u32,
+    note: Option<String>,
+}
+
+impl Tally {
+    pub fn new(check: &HealthCheck) -> Self {
+        Self {
+            rise: check.rise.max(1),
+            fall: check.fall.max(1),
+            interval: check.interval.to_duration().max(RISING_GAP),
+            health: Health::Unknown,
+            booting: true,
+            good: 0,
+            bad: 0,
+            note: None,
+        }
+    }
+
+    /// Counts one probe; whether the health or the note is another now.
+    pub fn count(&mut self, seen: Seen) -> bool {
+        let before = (self.health, self.note.take());
+        match seen {
+            Seen::Good => {
+                (self.good, self.bad, self.booting) = (self.good.saturating_add(1), 0, false);
+                if self.good >= self.rise {
+                    self.health = Health::Up;
+                }
+            }
+            Seen::Refused if self.booting => {
+                (self.good, self.bad) = (0, 0);
+                self.note = Some("connection refused".to_owned());
+            }
+            Seen::Refused => self.count_bad("connection refused".to_owned()),
+            Seen::Bad(why) => self.count_bad(why),
+        }
+        (self.health, &self.note) != (before.0, &before.1)
+    }
+
+    fn count_bad(&mut self, why: String) {
+        (self.good, self.bad) = (0, self.bad.saturating_add(1));
+        self.note = Some(why);
+        if self.bad >= self.fall {
+            self.health = Health::Down;
+        }
+    }
+
+    pub fn health(&self) -> Health {
+        self.health
+    }
+
+    /// Probes in a row that said the same.
+    pub fn streak(&self) -> u32 {
+        self.good.max(self.bad)
+    }
+
+    /// What the last probe saw, if it was bad.
+    pub fn note(&self) -> Option<String> {
+        self.note.clone()
+    }
+
+    /// The time to the next probe, before jitter: a deploy does not wait for what could be known.
+    pub fn gap(&self) -> Duration {
+        if self.good > 0 && self.health != Health::Up {
+            RISING_GAP
+        } else if self.booting {
+            self.interval.min(BOOTING_GAP)
+        } else {
+            self.interval
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::Millis;
+
+    fn tally() -> Tally {
+        Tally::new(&HealthCheck {
+            path: "/up".to_owned(),
+            interval: Millis::from_secs(1),
+            timeout: Millis::from_secs(1),
+            rise: 2,
+            fall: 3,
+            start_deadline: Millis::from_secs(30),
+        })
+    }
+
+    /// `g` good, `r` refused, `b` bad; what is told, as `U`p, `D`own, `?` and `.` for nothing new.
+    fn check(probes: &str, wanted: &str) {
+        let mut tally = tally();
+        let told: String = probes
+            .chars()
+            .map(|probe| {
+                let seen = match probe {
+                    'g' => Seen::Good,
+                    'r' => Seen::Refused,
+                    _ => Seen::Bad("bad".to_owned()),
+                };
+                match (tally.count(seen), tally.health()) {
+                    (false, _) => '.',
+                    (true, Health::Unknown) => '?',
+                    (true, Health::Up) => 'U',
+                    (true, Health::Down) => 'D',
+                }
+            })
+            .collect();
+        assert_eq!(told, wanted, "{probes}");
+    }
+
+    #[test]
+    fn only_rise_good_probes_in_a_row_make_it_up_and_only_fall_bad_ones_down() {
+        check("gg", ".U");
+        check("gbgg", ".??U");
+        check("ggbbb", ".UU.D");
+        check("ggbbgbb", ".UU.UU.");
+        check("ggbbbgg", ".UU.DDU");
+    }
+
+    #[test]
+    fn a_refused_connection_says_nothing_until_it_has_answered_once() {
+        check("rrrrrrgg", "?.....?U");
+        check("ggrrr", ".UU.D");
+    }
+
+    #[test]
+    fn it_is_probed_fast_until_it_is_up() {
+        let mut tally = tally();
+        assert_eq!(tally.gap(), BOOTING_GAP);
+        tally.count(Seen::Refused);
+        assert_eq!(tally.gap(), BOOTING_GAP);
+        tally.count(Seen::Good);
+        assert_eq!(tally.gap(), RISING_GAP);
+        tally.count(Seen::Good);
+        assert_eq!(tally.gap(), Duration::from_secs(1));
+        assert_eq!((tally.health(), tally.streak()), (Health::Up, 2));
+    }
+}

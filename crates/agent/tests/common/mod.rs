@@ -1,0 +1,213 @@
+//! A host to try the agent on: a data folder, an agent, and the reports it gave. Every process that
+//! is still there at the end is ended.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    dead_code,
+    reason = "a test may fail by panicking, and not every test needs every helper"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use agent::{Agent, Config, OpenFiles};
+use model::{
+    Address, Digest, Drain, Exit, Expect, Health, HealthCheck, HostCommand, HostReport, InstanceId,
+    Launch, Millis, Run,
+};
+
+/// Longer than anything here takes on the slowest machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+pub struct Host {
+    pub agent: Option<Agent>,
+    tell: Sender<HostReport>,
+    reports: Receiver<HostReport>,
+    folder: tempfile::TempDir,
+    pub boot_id: String,
+}
+
+impl Host {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // Longer than a socket's path may be.
+        fs::create_dir_all(folder.path().join("long".repeat(30))).unwrap();
+        let (tell, reports) = channel();
+        let mut host = Self { agent: None, tell, reports, folder, boot_id: agent::boot_id() };
+        host.restart();
+        host
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("long".repeat(30))
+    }
+
+    /// Another agent on the same data, as after a kill of the server.
+    pub fn restart(&mut self) {
+        self.agent = None;
+        self.agent = Some(self.another());
+    }
+
+    pub fn another(&self) -> Agent {
+        let config = Config {
+            data: self.data(),
+            program: env!("CARGO_BIN_EXE_agent-shim-for-tests").into(),
+            boot_id: self.boot_id.clone(),
+            open_files: Some(OpenFiles { soft: Some(777), hard: Some(1000) }),
+        };
+        let tell = self.tell.clone();
+        Agent::start(config, move |report| drop(tell.send(report))).unwrap()
+    }
+
+    pub fn agent(&self) -> &Agent {
+        self.agent.as_ref().unwrap()
+    }
+
+    pub fn run_folder(&self, id: &InstanceId) -> PathBuf {
+        self.data().join("run").join(id.to_string())
+    }
+
+    pub fn run(&self, launch: &Launch, expect: Expect) {
+        let launch = Box::new(launch.clone());
+        self.agent().handle(HostCommand::Run { launch, expect });
+    }
+
+    pub fn stop(&self, id: &InstanceId, grace_ms: u64) {
+        self.agent().handle(HostCommand::Stop { id: id.clone(), grace: Millis(grace_ms) });
+    }
+
+    /// The next report that this picks.
+    pub fn wait<T>(&self, what: &str, pick: impl Fn(&HostReport) -> Option<T>) -> T {
+        let until = Instant::now() + PATIENCE;
+        let mut seen = Vec::new();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let Ok(report) = self.reports.recv_timeout(left) else {
+                panic!("waited for {what}, saw {seen:?}");
+            };
+            if let Some(found) = pick(&report) {
+                return found;
+            }
+            seen.push(report);
+        }
+    }
+
+    pub fn running(&self, wanted: &InstanceId) -> u32 {
+        self.wait("running", |report| match report {
+            HostReport::Running { id, pid } if id == wanted => Some(*pid),
+            _ => None,
+        })
+    }
+
+    pub fn health(&self, wanted: &InstanceId, health: Health) -> Option<String> {
+        self.wait(&format!("{health:?}"), |report| match report {
+            HostReport::Health { id, health: found, note, .. } if id == wanted => {
+                (*found == health).then(|| note.clone())
+            }
+            _ => None,
+        })
+    }
+
+    pub fn exited(&self, wanted: &InstanceId) -> (Exit, bool, Vec<String>) {
+        self.wait("exited", |report| match report {
+            HostReport::Exited { id, exit, address_in_use, tail } if id == wanted => {
+                Some((*exit, *address_in_use, tail.clone()))
+            }
+            _ => None,
+        })
+    }
+
+    /// What is told until nothing more is under way.
+    pub fn told_by_now(&self) -> Vec<HostReport> {
+        self.agent().handle(HostCommand::OfferPorts { except: Vec::new() });
+        let mut told = Vec::new();
+        self.wait("ports", |_| Some(()));
+        while let Ok(report) = self.reports.try_recv() {
+            told.push(report);
+        }
+        told
+    }
+
+    pub fn free_port(&self) -> u16 {
+        self.agent().handle(HostCommand::OfferPorts { except: Vec::new() });
+        self.wait("ports", |report| match report {
+            HostReport::Ports { free } => free.first().copied(),
+            _ => None,
+        })
+    }
+
+    /// An instance that runs a shell script.
+    pub fn shell(&self, id: &str, script: &str) -> Launch {
+        launch(id, self.free_port(), &["sh", "-c", script])
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.agent = None;
+        let _ = agent::stop_all(&self.data(), Millis(0));
+    }
+}
+
+pub fn launch(id: &str, port: u16, command: &[&str]) -> Launch {
+    Launch {
+        id: id.parse().unwrap(),
+        release: model::ReleaseNo(1),
+        label: "v1".parse().unwrap(),
+        content: None,
+        address: Address::Tcp(([127, 0, 0, 1], port).into()),
+        run: Run {
+            command: command.iter().map(|&part| part.to_owned()).collect(),
+            replicas: 1,
+            env: BTreeMap::<String, Digest>::new(),
+            user: None,
+            group: None,
+        },
+        health: HealthCheck {
+            path: "/up".to_owned(),
+            interval: Millis(50),
+            timeout: Millis(2_000),
+            rise: 2,
+            fall: 3,
+            start_deadline: Millis(30_000),
+        },
+        drain: Drain { deadline: Millis(1_000) },
+    }
+}
+
+/// Waits until this holds.
+pub fn until(what: &str, holds: impl Fn() -> bool) {
+    let give_up = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < give_up, "waited for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The content of a file, once it ends in a newline.
+pub fn line_in(path: &Path) -> String {
+    let read = || fs::read_to_string(path).unwrap_or_default();
+    until(&path.display().to_string(), || read().ends_with('\n'));
+    read().trim().to_owned()
+}
+
+/// Whether a process runs; a zombie does not.
+pub fn lives(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z') && !rest.starts_with('X'))
+}
+
+/// The shim of a running instance: its parent.
+pub fn shim_of(pid: u32) -> u32 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+pub fn kill(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}

@@ -1,0 +1,75 @@
+//! Which arm a request belongs to. Raising a share moves nobody back (I8); never looks at load.
+
+use model::Share;
+
+/// A user's or request's place in the traffic: 0 to 9 999.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bucket(u16);
+
+impl Bucket {
+    /// The bucket of a keyed hash, or of a random number for those without a key.
+    pub const fn of(hash: u64) -> Self {
+        // The upper half scaled, not a remainder: no bucket is likelier than another.
+        Self((((hash >> 32) * 10_000) >> 32) as u16)
+    }
+}
+
+/// The arm whose share holds `bucket`; `None` if no arm has any share.
+///
+/// Shares are laid out from the *last* arm on, and a snapshot's arms stand live first: so a
+/// candidate holds the buckets from 0 up to its share, and raising it only ever takes from live.
+pub fn choose_arm(
+    shares: impl DoubleEndedIterator<Item = Share> + ExactSizeIterator,
+    bucket: Bucket,
+) -> Option<usize> {
+    let mut below = 0;
+    let mut last = None;
+    for (at, share) in shares.enumerate().rev() {
+        if share == Share::NONE {
+            continue;
+        }
+        below += u32::from(share.ten_thousandths());
+        last = Some(at);
+        if u32::from(bucket.0) < below {
+            break;
+        }
+    }
+    last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn share(n: u16) -> Share {
+        Share::from_ten_thousandths(n).expect("at most 10 000")
+    }
+
+    #[test]
+    fn an_arm_without_share_gets_nothing() {
+        for hash in [0, u64::MAX / 2, u64::MAX] {
+            let shares = [Share::ALL, Share::NONE];
+            assert_eq!(choose_arm(shares.into_iter(), Bucket::of(hash)), Some(0));
+        }
+        assert_eq!(choose_arm([Share::NONE].into_iter(), Bucket::of(0)), None);
+        assert_eq!(choose_arm([].into_iter(), Bucket::of(0)), None);
+    }
+
+    proptest! {
+        #[test]
+        fn raising_a_share_moves_nobody_back(hash: u64, low in 0_u16..=10_000, more in 0_u16..=10_000) {
+            let high = (low + more).min(10_000);
+            let arm = |n| choose_arm([share(10_000 - n), share(n)].into_iter(), Bucket::of(hash));
+            prop_assert!(arm(low) <= arm(high));
+        }
+
+        #[test]
+        fn a_share_holds_its_part_of_the_buckets(n in 0_u16..=10_000) {
+            let mine = (0..10_000).filter(|&b| {
+                choose_arm([share(10_000 - n), share(n)].into_iter(), Bucket(b)) == Some(1)
+            });
+            prop_assert_eq!(mine.count(), usize::from(n));
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Passive ejection: an instance that fails again and again rests for a while. Never ejects the
+//! last, and never judges by what clients did or what went wrong on our side.
+
+/// The part of an arm's instances that may rest at the same time.
+pub const MAX_EJECTED_PERCENT: usize = 34;
+const FAILURES: u32 = 5;
+const BASE_MS: u64 = 2_000;
+const LONGEST_MS: u64 = 60_000;
+
+/// Failures in a row after which an instance rests.
+pub const fn failures_to_eject() -> u32 {
+    FAILURES
+}
+
+/// An instance's history of ejections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ejection {
+    /// It rests until then.
+    pub until_ms: u64,
+    /// How often in a row it was ejected.
+    pub times: u32,
+}
+
+/// Whether one more of `pool` instances may rest while `resting` do.
+pub const fn may_eject(pool: usize, resting: usize) -> bool {
+    let most = pool * MAX_EJECTED_PERCENT / 100;
+    // One of two may go, the last may not.
+    let most = if most == 0 && pool > 1 { 1 } else { most };
+    resting < most
+}
+
+/// The next ejection, twice as long as the one before. It begins anew after as long a time well.
+pub const fn time_out(before: Ejection, now_ms: u64) -> Ejection {
+    let again = now_ms.saturating_sub(before.until_ms) < LONGEST_MS && before.times > 0;
+    let times = if again { before.times.saturating_add(1) } else { 1 };
+    let doublings = if times > 6 { 5 } else { times - 1 };
+    let rest = BASE_MS << doublings;
+    let rest = if rest > LONGEST_MS { LONGEST_MS } else { rest };
+    Ejection { until_ms: now_ms + rest, times }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_is_never_ejected() {
+        assert!(!may_eject(1, 0));
+        assert!(may_eject(2, 0) && !may_eject(2, 1));
+        assert!(may_eject(9, 2) && !may_eject(9, 3));
+    }
+
+    #[test]
+    fn rests_grow_and_are_bounded() {
+        let first = time_out(Ejection::default(), 10_000);
+        assert_eq!(first.until_ms, 12_000);
+        let second = time_out(first, 12_500);
+        assert_eq!(second.until_ms, 16_500);
+        let mut last = second;
+        for _ in 0..20 {
+            last = time_out(last, last.until_ms);
+        }
+        assert_eq!(time_out(last, last.until_ms).until_ms - last.until_ms, 60_000);
+        assert_eq!(time_out(last, last.until_ms + 60_000).times, 1);
+    }
+}

@@ -1,0 +1,19 @@
+//! Who gets a request: arms by share, instances by load and health, ejection, the retry budget.
+//!
+//! Every decision is a pure function of its arguments: time and random numbers are passed in, load
+//! and health are asked for through closures. Nothing here holds a lock, an address or a clock.
+
+#![no_std]
+
+#[cfg(test)]
+extern crate std;
+
+mod arm;
+mod budget;
+mod eject;
+mod pick;
+
+pub use arm::{Bucket, choose_arm};
+pub use budget::RetryBudget;
+pub use eject::{Ejection, MAX_EJECTED_PERCENT, failures_to_eject, may_eject, time_out};
+pub use pick::{Candidate, Choice, Standing, pick};

@@ -1,0 +1,187 @@
+//! Which instance of an arm gets an attempt: power of two choices on requests in flight, among
+//! those that health and ejection allow. Never allocates, whatever the number of instances.
+
+use model::Health;
+
+/// What is known of an instance at the moment of picking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// What the probes say.
+    pub health: Health,
+    /// It has been Up at some time.
+    pub once_up: bool,
+    /// Passive ejection keeps it out for now.
+    pub ejected: bool,
+    /// This request has already failed on it.
+    pub tried: bool,
+    /// Requests in flight on it, over the whole process.
+    pub in_flight: u32,
+}
+
+/// How good a candidate is, best last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Down and never seen Up, or already tried: never picked.
+    Out,
+    /// Down, but it was Up once: better than an answer of our own.
+    FailOpen,
+    /// Ejected or not probed yet: may well be fine.
+    Doubtful,
+    /// Up.
+    Well,
+}
+
+impl Candidate {
+    /// How good it is.
+    pub const fn standing(&self) -> Standing {
+        match self.health {
+            _ if self.tried => Standing::Out,
+            Health::Up if !self.ejected => Standing::Well,
+            Health::Up => Standing::Doubtful,
+            Health::Unknown if self.ejected => Standing::FailOpen,
+            Health::Unknown => Standing::Doubtful,
+            Health::Down if self.once_up => Standing::FailOpen,
+            Health::Down => Standing::Out,
+        }
+    }
+}
+
+/// What was picked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Its place among the candidates.
+    pub at: usize,
+    /// How good it is: [`Standing::FailOpen`] is worth counting.
+    pub standing: Standing,
+}
+
+/// Random draws before all candidates are looked at.
+const DRAWS: u64 = 4;
+
+/// Picks one of `count` candidates with the given random number.
+///
+/// Two random ones that are well, then the one with less in flight. Only when that fails are all
+/// of them looked at: so a pick costs the same among ten and among a thousand.
+pub fn pick(count: usize, random: u64, look: impl Fn(usize) -> Candidate) -> Option<Choice> {
+    let mut first: Option<(usize, u32)> = None;
+    let mut random = random;
+    for _ in 0..DRAWS {
+        if count < 3 {
+            break;
+        }
+        let at = below(random, count);
+        random = stir(random);
+        let candidate = look(at);
+        if candidate.standing() != Standing::Well || first.is_some_and(|(seen, _)| seen == at) {
+            continue;
+        }
+        match first {
+            None => first = Some((at, candidate.in_flight)),
+            Some((_, load)) if candidate.in_flight < load => {
+                return Some(Choice { at, standing: Standing::Well });
+            }
+            Some((at, _)) => return Some(Choice { at, standing: Standing::Well }),
+        }
+    }
+    least(count, random, look)
+}
+
+/// The best standing, then the least in flight; ties by a random starting place.
+fn least(count: usize, random: u64, look: impl Fn(usize) -> Candidate) -> Option<Choice> {
+    let start = below(random, count.max(1));
+    let mut best: Option<(Choice, u32)> = None;
+    for at in (start..count).chain(0..start.min(count)) {
+        let candidate = look(at);
+        let standing = candidate.standing();
+        let better = best.is_none_or(|(choice, load)| {
+            standing > choice.standing
+                || (standing == choice.standing && candidate.in_flight < load)
+        });
+        if standing > Standing::Out && better {
+            best = Some((Choice { at, standing }, candidate.in_flight));
+        }
+    }
+    best.map(|(choice, _)| choice)
+}
+
+fn below(random: u64, count: usize) -> usize {
+    ((u128::from(random) * count as u128) >> 64) as usize
+}
+
+/// A step of splitmix64, for the draws after the first.
+const fn stir(random: u64) -> u64 {
+    let mut x = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    const WELL: Candidate =
+        Candidate { health: Health::Up, once_up: true, ejected: false, tried: false, in_flight: 0 };
+
+    fn at(candidates: &[Candidate], random: u64) -> Option<usize> {
+        pick(candidates.len(), random, |at| candidates[at]).map(|choice| choice.at)
+    }
+
+    #[test]
+    fn of_two_the_less_loaded_is_picked() {
+        let busy = Candidate { in_flight: 5, ..WELL };
+        for random in [0, 1 << 63, u64::MAX] {
+            assert_eq!(at(&[busy, WELL], random), Some(1));
+            assert_eq!(at(&[WELL, busy], random), Some(0));
+        }
+    }
+
+    #[test]
+    fn the_unprobed_come_before_the_down_and_the_never_well_never() {
+        let down = Candidate { health: Health::Down, ..WELL };
+        let unknown = Candidate { health: Health::Unknown, once_up: false, ..WELL };
+        let never = Candidate { health: Health::Down, once_up: false, ..WELL };
+        assert_eq!(at(&[down, unknown, never], 7), Some(1));
+        assert_eq!(at(&[never, down, never], 7), Some(1));
+        assert_eq!(at(&[never, never], 7), None);
+        assert_eq!(at(&[Candidate { tried: true, ..WELL }], 7), None);
+        assert_eq!(at(&[], 7), None);
+    }
+
+    #[test]
+    fn equal_ones_share_the_work() {
+        let mut counts = [0_u32; 10];
+        let mut random = 1;
+        for _ in 0..10_000 {
+            random = stir(random);
+            counts[at(&[WELL; 10], random).expect("all are well")] += 1;
+        }
+        assert!(counts.iter().all(|&n| (700..1300).contains(&n)), "{counts:?}");
+    }
+
+    fn any_candidate() -> impl Strategy<Value = Candidate> {
+        let health = prop::sample::select(&[Health::Up, Health::Down, Health::Unknown][..]);
+        (health, any::<[bool; 3]>(), 0_u32..4).prop_map(|(health, flags, in_flight)| Candidate {
+            health,
+            once_up: flags[0],
+            ejected: flags[1],
+            tried: flags[2],
+            in_flight,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_is_picked_while_a_better_one_stands_there(
+            candidates in prop::collection::vec(any_candidate(), 0..12),
+            random: u64,
+        ) {
+            let standings: Vec<_> = candidates.iter().map(Candidate::standing).collect();
+            let best = standings.iter().max().copied().filter(|&best| best > Standing::Out);
+            let picked = at(&candidates, random).map(|at| standings[at]);
+            prop_assert_eq!(picked, best);
+        }
+    }
+}

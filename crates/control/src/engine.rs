@@ -1,0 +1,519 @@
+//! The step function: observe, decide, journal, apply, plan, act. No IO, no clock, no randomness.
+//!
+//! At most one append is under way. Until it is answered, what is seen is collected and nothing is
+//! decided; when it is answered, its facts are applied and everything that follows is published.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use model::{
+    Address, AppName, AppView, HealthTable, HostCommand, HostReport, InstanceId, Label, Millis,
+    ProxyId, ReleaseNo, RolloutId, Snapshot, Timestamp, TrafficReport,
+};
+use rollout::{App, Ask, Fact, Refusal, RefusalCode};
+
+use crate::managed::{Managed, Shared};
+use crate::ports::Ports;
+use crate::record::{CheckpointBody, Record, RecoverError, VERSION};
+use crate::routing::Routing;
+
+/// Names one question, so that its answer finds the way back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// Something that reaches control.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A host's agent reports.
+    Host(HostReport),
+    /// A proxy reports.
+    Traffic(TrafficReport),
+    /// Somebody asks for something.
+    Ask {
+        /// For the answer.
+        ticket: Ticket,
+        /// Of this app.
+        app: AppName,
+        /// What.
+        ask: Ask,
+        /// The state its sender saw.
+        version: Option<u64>,
+    },
+    /// The append under way is durable, or is not and left no trace.
+    Appended(Result<(), String>),
+    /// Time has passed.
+    Tick,
+}
+
+/// Something control wants done. Every one may be carried out concurrently, in this order per kind.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Make these records durable together; answered by [`Event::Appended`].
+    Append(Vec<Record>),
+    /// All records so far amount to this.
+    Checkpoint(CheckpointBody),
+    /// For the host's agent.
+    Host(HostCommand),
+    /// For every proxy.
+    Publish(Arc<Snapshot>),
+    /// For every proxy, unacknowledged.
+    Health(Arc<HealthTable>),
+    /// For whoever asked.
+    Answer(Ticket, Result<Answer, Refusal>),
+    /// For whoever follows.
+    Announce(model::Event),
+    /// How an app looks now.
+    Show(Arc<AppView>),
+    /// The app is gone; it looks like nothing.
+    Hide(AppName),
+}
+
+/// The answer to an accepted command, given once it is durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The rollout to follow.
+    pub rollout: Option<RolloutId>,
+    /// The release it is about, if about one.
+    pub release: Option<(ReleaseNo, Label)>,
+    /// One sentence for people.
+    pub note: String,
+    /// There was nothing to do.
+    pub already: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Question {
+    ticket: Ticket,
+    app: AppName,
+    ask: Ask,
+    version: Option<u64>,
+}
+
+/// The append under way.
+#[derive(Clone, Debug, Default)]
+struct Append {
+    records: Vec<Record>,
+    answers: Vec<(Ticket, Answer)>,
+}
+
+/// All apps of one control plane.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    apps: BTreeMap<AppName, Managed>,
+    routing: Routing,
+    ports: Ports,
+    health: HealthTable,
+    questions: VecDeque<Question>,
+    append: Option<Append>,
+    /// Why the last append failed, until one succeeds.
+    journal_fault: Option<String>,
+    /// After a failed append, when to try again.
+    retry_at: Option<Timestamp>,
+    recovered: Timestamp,
+    remind_at: Timestamp,
+    appended: u32,
+    shown: BTreeMap<AppName, Arc<AppView>>,
+}
+
+impl Engine {
+    /// Apps at the most.
+    pub const APPS: usize = 1_000;
+    /// Questions that may wait for the journal.
+    pub const QUESTIONS: usize = 256;
+    /// Records between two checkpoints.
+    pub const CHECKPOINT: u32 = 1_000;
+    /// What a host was told and has not made so is told again after this time.
+    const REMIND: Millis = Millis::from_secs(5);
+    /// After the journal refused a record, the next attempt.
+    const RETRY: Millis = Millis::from_secs(1);
+
+    /// The state after a checkpoint and the records since, in a new term.
+    pub fn recover<'a>(
+        term: u64,
+        proxies: &[ProxyId],
+        checkpoint: Option<(u64, u16, &'a [u8])>,
+        records: impl IntoIterator<Item = (u64, u16, &'a [u8])>,
+        now: Timestamp,
+    ) -> Result<Self, RecoverError> {
+        let mut apps = BTreeMap::new();
+        if let Some((seq, version, body)) = checkpoint {
+            let CheckpointBody { apps: stored } = parse(seq, version, body)?;
+            apps.extend(stored.into_iter().map(|app| (app.name.clone(), app)));
+        }
+        for (seq, version, body) in records {
+            let Record { app, facts } = parse(seq, version, body)?;
+            let app = apps.entry(app.clone()).or_insert_with(|| App::new(app));
+            for fact in &facts {
+                rollout::apply(app, fact)
+                    .map_err(|source| RecoverError::Illegal { seq, source })?;
+            }
+        }
+        Ok(Self {
+            apps: apps.into_iter().map(|(name, app)| (name, Managed::new(app))).collect(),
+            routing: Routing::new(term, proxies),
+            ports: Ports::default(),
+            health: HealthTable::default(),
+            questions: VecDeque::new(),
+            append: None,
+            journal_fault: None,
+            retry_at: None,
+            recovered: now,
+            remind_at: now.after(Self::REMIND),
+            appended: 0,
+            shown: BTreeMap::new(),
+        })
+    }
+
+    /// The first commands after [`Engine::recover`]: everything that should be so is said again.
+    pub fn begin(&mut self, now: Timestamp) -> Vec<Command> {
+        let mut commands = Vec::new();
+        let all = self.apps.keys().cloned().collect();
+        self.make_so(&all, &mut commands);
+        self.go_on(now, &mut commands);
+        commands
+    }
+
+    /// Takes one event, says what is to be done.
+    pub fn step(&mut self, event: Event, now: Timestamp) -> Vec<Command> {
+        let mut commands = Vec::new();
+        match event {
+            Event::Host(report) => self.host(report, now, &mut commands),
+            Event::Traffic(report) => self.traffic(report, now),
+            Event::Ask { ticket, app, ask, version } => {
+                self.question(Question { ticket, app, ask, version }, &mut commands);
+            }
+            Event::Appended(result) => self.appended(result, now, &mut commands),
+            Event::Tick => {}
+        }
+        self.go_on(now, &mut commands);
+        commands
+    }
+
+    /// When to call [`Engine::step`] with [`Event::Tick`] at the latest.
+    pub fn wake_at(&self) -> Timestamp {
+        let apps = self.apps.values().filter_map(|managed| managed.wake_at);
+        let apps = if self.append.is_some() { None } else { apps.min() };
+        [Some(self.remind_at), self.retry_at, apps]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(self.remind_at)
+    }
+
+    /// The apps as they are; for invariants and checkpoints.
+    pub fn apps(&self) -> impl Iterator<Item = &App> {
+        self.apps.values().map(|managed| &managed.app)
+    }
+
+    /// Why nothing can be journaled at the moment, if so.
+    pub fn journal_fault(&self) -> Option<&str> {
+        self.journal_fault.as_deref()
+    }
+
+    fn host(&mut self, report: HostReport, now: Timestamp, commands: &mut Vec<Command>) {
+        let id: InstanceId = match &report {
+            HostReport::Ports { free } => {
+                let used = used_ports(&self.apps);
+                self.ports.offer(free, &used);
+                self.apps.values_mut().for_each(|managed| managed.dirty = true);
+                return;
+            }
+            HostReport::Running { id, .. }
+            | HostReport::Health { id, .. }
+            | HostReport::NotStarted { id, .. }
+            | HostReport::Exited { id, .. } => id.clone(),
+        };
+        let managed = self.apps.get_mut(&id.app);
+        let managed = managed.filter(|managed| managed.app.instances.contains_key(&id.number));
+        let runs = matches!(report, HostReport::Running { .. });
+        let Some(managed) = managed else {
+            if runs {
+                // Something runs that no fact knows: it is not ours to keep.
+                commands.push(Command::Host(HostCommand::Stop { id, grace: Millis(0) }));
+            }
+            return;
+        };
+        if managed.report(id.number, report, now) {
+            self.publish_health(commands);
+        }
+    }
+
+    fn traffic(&mut self, report: TrafficReport, now: Timestamp) {
+        self.routing.report(report);
+        for (app, version) in self.routing.newly_acknowledged() {
+            self.ports.acknowledged(&app, version);
+            if let Some(managed) = self.apps.get_mut(&app) {
+                managed.acknowledge(version, now);
+            }
+        }
+        let routing = &self.routing;
+        self.apps.values_mut().for_each(|managed| managed.count_in_flight(routing));
+    }
+
+    fn question(&mut self, question: Question, commands: &mut Vec<Command>) {
+        if self.questions.len() >= Self::QUESTIONS {
+            let why = format!("{} commands are waiting for the journal", Self::QUESTIONS);
+            commands.push(Command::Answer(question.ticket, Err(refuse(&question.app, &why))));
+            return;
+        }
+        self.questions.push_back(question);
+    }
+
+    /// The append was answered: its facts are history, or nothing has happened.
+    fn appended(
+        &mut self,
+        result: Result<(), String>,
+        now: Timestamp,
+        commands: &mut Vec<Command>,
+    ) {
+        let Some(Append { records, answers }) = self.append.take() else { return };
+        if let Err(why) = result {
+            for (ticket, _) in answers {
+                let cause = format!("the journal cannot be written: {why}");
+                let refusal = Refusal {
+                    code: RefusalCode::Unavailable,
+                    message: format!("cannot record the command: {cause}"),
+                    hint: Some("nothing was changed and traffic goes on; free disk space".into()),
+                };
+                commands.push(Command::Answer(ticket, Err(refusal)));
+            }
+            for record in records {
+                if let Some(managed) = self.apps.get_mut(&record.app) {
+                    managed.dirty = true;
+                }
+            }
+            self.journal_fault = Some(why);
+            self.retry_at = Some(now.after(Self::RETRY));
+            return;
+        }
+        self.journal_fault = None;
+        let mut changed = BTreeSet::new();
+        let mut events = Vec::new();
+        for Record { app, facts } in &records {
+            changed.insert(app.clone());
+            self.fold(app, facts, &mut events);
+        }
+        self.appended += u32::try_from(records.len()).unwrap_or(u32::MAX);
+        self.make_so(&changed, commands);
+        let answered =
+            answers.into_iter().map(|(ticket, answer)| Command::Answer(ticket, Ok(answer)));
+        commands.extend(answered);
+        commands.extend(events.into_iter().map(Command::Announce));
+        if self.appended >= Self::CHECKPOINT {
+            self.appended = 0;
+            commands
+                .push(Command::Checkpoint(CheckpointBody { apps: self.apps().cloned().collect() }));
+        }
+    }
+
+    /// Applies one record's facts, one by one so that each event sees the state it led to.
+    fn fold(&mut self, name: &AppName, facts: &[Fact], events: &mut Vec<model::Event>) {
+        let managed =
+            self.apps.entry(name.clone()).or_insert_with(|| Managed::new(App::new(name.clone())));
+        for fact in facts {
+            if let Fact::Minted { instances, .. } = fact {
+                instances.iter().for_each(|minted| self.ports.used(&minted.address));
+            }
+            let gone = if let Fact::Gone { instance, .. } = fact {
+                managed.app.instances.get(instance).cloned()
+            } else {
+                None
+            };
+            let applied = managed.apply(std::slice::from_ref(fact), &self.routing);
+            // Decided facts were applied to a draft before: they cannot be illegal now.
+            debug_assert!(applied.is_ok(), "{applied:?}");
+            if let Some(instance) = gone {
+                self.ports.rest(&instance.address, name, managed.app.version);
+            }
+            events.push(rollout::event(&managed.app, fact));
+        }
+    }
+
+    /// Publishes what the changed apps' plans say and tells the host what is new to it.
+    fn make_so(&mut self, changed: &BTreeSet<AppName>, commands: &mut Vec<Command>) {
+        let mut sections = Vec::new();
+        let mut effects = Vec::new();
+        for name in changed {
+            let Some(managed) = self.apps.get_mut(name) else { continue };
+            let plan = rollout::plan(&managed.app);
+            sections.push((name.clone(), plan.section, managed.app.version));
+            effects.extend(managed.news_for_host(plan.effects));
+        }
+        if let Some(snapshot) = self.routing.update(sections) {
+            commands.push(Command::Publish(snapshot));
+        }
+        commands.extend(effects.into_iter().map(Command::Host));
+        self.publish_health(commands);
+    }
+
+    fn publish_health(&mut self, commands: &mut Vec<Command>) {
+        let health: BTreeMap<_, _> = self.apps.values().flat_map(Managed::health).collect();
+        if health != self.health.health {
+            self.health = HealthTable { version: self.health.version + 1, health };
+            commands.push(Command::Health(Arc::new(self.health.clone())));
+        }
+    }
+
+    /// Answers and decides what can be, unless an append is under way; then shows what changed.
+    fn go_on(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
+        self.acknowledge_what_changed_nothing(now);
+        if self.append.is_none() {
+            let mut append = Append::default();
+            self.answer_questions(now, &mut append, commands);
+            if self.retry_at.is_none_or(|retry| now >= retry) {
+                self.retry_at = None;
+                self.decide(now, &mut append);
+            }
+            if !append.records.is_empty() {
+                commands.push(Command::Append(append.records.clone()));
+                self.append = Some(append);
+            }
+        }
+        if let Some(except) = self.ports.want_more(|| used_ports(&self.apps)) {
+            commands.push(Command::Host(HostCommand::OfferPorts { except }));
+        }
+        if now >= self.remind_at {
+            self.remind_at = now.after(Self::REMIND);
+            self.ports.forget_question();
+            let unheard = self.apps.values().flat_map(Managed::unheard);
+            commands.extend(unheard.map(Command::Host));
+        }
+        self.show(commands);
+    }
+
+    /// Versions that needed no new snapshot stand in one that may be acknowledged already.
+    fn acknowledge_what_changed_nothing(&mut self, now: Timestamp) {
+        for (app, version) in self.routing.newly_acknowledged() {
+            self.ports.acknowledged(&app, version);
+            if let Some(managed) = self.apps.get_mut(&app) {
+                managed.acknowledge(version, now);
+            }
+        }
+    }
+
+    fn answer_questions(
+        &mut self,
+        now: Timestamp,
+        append: &mut Append,
+        commands: &mut Vec<Command>,
+    ) {
+        while let Some(question) = self.questions.front() {
+            // A second command for an app waits until the first is history.
+            if append.records.iter().any(|record| record.app == question.app) {
+                break;
+            }
+            let Some(Question { ticket, app, ask, version }) = self.questions.pop_front() else {
+                break;
+            };
+            match self.answer(&app, &ask, version, now) {
+                Ok(rollout::Accepted { facts, rollout, release, note }) => {
+                    let answer = Answer { rollout, release, note, already: facts.is_empty() };
+                    if facts.is_empty() {
+                        commands.push(Command::Answer(ticket, Ok(answer)));
+                    } else {
+                        append.records.push(Record { app, facts });
+                        append.answers.push((ticket, answer));
+                    }
+                }
+                Err(refusal) => commands.push(Command::Answer(ticket, Err(refusal))),
+            }
+        }
+    }
+
+    fn answer(
+        &mut self,
+        name: &AppName,
+        ask: &Ask,
+        version: Option<u64>,
+        now: Timestamp,
+    ) -> Result<rollout::Accepted, Refusal> {
+        let (known, full) = (self.apps.get(name), self.apps.len() >= Self::APPS);
+        let newcomer;
+        let managed = match (known, ask) {
+            (Some(managed), Ask::Deploy { .. }) => managed,
+            (Some(managed), _) if !managed.app.is_removed() => managed,
+            (None, Ask::Deploy { .. }) if full => {
+                return Err(refuse(name, &format!("there are {} apps already", Self::APPS)));
+            }
+            (None, Ask::Deploy { .. }) => {
+                newcomer = Managed::new(App::new(name.clone()));
+                &newcomer
+            }
+            (Some(_) | None, _) => {
+                let message = format!("there is no app {name}");
+                let hint = Some("`segue status` lists the apps".into());
+                return Err(Refusal { code: RefusalCode::NotFound, message, hint });
+            }
+        };
+        let shared = Shared {
+            routing: &self.routing,
+            free_ports: self.ports.free(),
+            recovered: self.recovered,
+        };
+        managed.ask(ask, version, shared, now)
+    }
+
+    fn decide(&mut self, now: Timestamp, append: &mut Append) {
+        for (name, managed) in &mut self.apps {
+            let due = managed.dirty || managed.wake_at.is_some_and(|wake| now >= wake);
+            if !due || append.records.iter().any(|record| record.app == *name) {
+                continue;
+            }
+            let free_ports = self.ports.free();
+            let shared = Shared { routing: &self.routing, free_ports, recovered: self.recovered };
+            let facts = managed.decide(shared, now);
+            for fact in &facts {
+                if let Fact::Minted { instances, .. } = fact {
+                    instances.iter().for_each(|minted| self.ports.used(&minted.address));
+                }
+            }
+            if !facts.is_empty() {
+                append.records.push(Record { app: name.clone(), facts });
+            }
+        }
+    }
+
+    /// Shows every app whose look has changed.
+    fn show(&mut self, commands: &mut Vec<Command>) {
+        for (name, managed) in &self.apps {
+            if managed.app.is_removed() {
+                if self.shown.remove(name).is_some() {
+                    commands.push(Command::Hide(name.clone()));
+                }
+                continue;
+            }
+            let (routing, recovered) = (&self.routing, self.recovered);
+            let view = managed.view(Shared { routing, free_ports: &[], recovered });
+            if self.shown.get(name).is_none_or(|shown| **shown != view) {
+                let view = Arc::new(view);
+                self.shown.insert(name.clone(), view.clone());
+                commands.push(Command::Show(view));
+            }
+        }
+    }
+}
+
+fn refuse(app: &AppName, why: &str) -> Refusal {
+    let message = format!("cannot change {app}: {why}");
+    Refusal { code: RefusalCode::Unavailable, message, hint: Some("try again later".into()) }
+}
+
+fn used_ports(apps: &BTreeMap<AppName, Managed>) -> BTreeSet<u16> {
+    let instances = apps.values().flat_map(|managed| managed.app.instances.values());
+    let port = |address: &Address| match address {
+        Address::Tcp(address) => Some(address.port()),
+        Address::Unix(_) => None,
+    };
+    instances.filter_map(|instance| port(&instance.address)).collect()
+}
+
+fn parse<T: serde::de::DeserializeOwned>(
+    seq: u64,
+    version: u16,
+    body: &[u8],
+) -> Result<T, RecoverError> {
+    if version > VERSION {
+        return Err(RecoverError::Newer { seq, version });
+    }
+    serde_json::from_slice(body).map_err(|source| RecoverError::Shape { seq, source })
+}

@@ -1,0 +1,21 @@
+//! Control: the one place where facts become so.
+//!
+//! [`Engine::step`] is synchronous and does no IO: an event goes in, commands come out. Only
+//! append, apply and plan are serial; effects run concurrently wherever they are carried out.
+//! [`Runner`] feeds it with real time, a journal, and the two ports [`Hosts`] and [`Traffic`].
+//! Nothing here opens a socket.
+
+mod clock;
+mod engine;
+mod managed;
+mod ports;
+mod record;
+mod routing;
+mod runner;
+
+pub use clock::Clock;
+pub use engine::{Answer, Command, Engine, Event, Ticket};
+pub use record::{CheckpointBody, Record, RecoverError, VERSION};
+/// The words of a command and its answer, for whoever passes them on.
+pub use rollout::{Ask, NewRelease, Refusal, RefusalCode};
+pub use runner::{CrashPoint, Hosts, Inbox, Outbox, Runner, RunnerConfig, Traffic};

@@ -1,0 +1,215 @@
+//! One app under control: its state, what is seen of it, and what its host was told.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use model::{
+    AppCounters, AppView, Generation, Health, HostCommand, HostReport, NotStarted, Stage, Timestamp,
+};
+use rollout::{
+    Accepted, App, Ask, Decision, Fact, InstanceSeen, Observed, Process, Reasons, Refusal,
+};
+
+use crate::routing::{Routing, between};
+
+/// One app under control.
+#[derive(Clone, Debug)]
+pub(crate) struct Managed {
+    /// Its state: the fold of its facts.
+    pub app: App,
+    /// When to decide again at the latest.
+    pub wake_at: Option<Timestamp>,
+    /// Something was seen or has happened since the last decision.
+    pub dirty: bool,
+    seen: BTreeMap<u64, InstanceSeen>,
+    acknowledged: u64,
+    acknowledged_at: Timestamp,
+    /// The counters when the rollout under way began; lost in a crash.
+    baseline: Option<AppCounters>,
+    /// What the host was told about instances, and about what to keep (`None`).
+    told: BTreeMap<Option<u64>, HostCommand>,
+    reasons: Reasons,
+}
+
+/// What all apps share.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shared<'a> {
+    pub routing: &'a Routing,
+    pub free_ports: &'a [u16],
+    pub recovered: Timestamp,
+}
+
+impl Managed {
+    pub fn new(app: App) -> Self {
+        Self {
+            app,
+            wake_at: None,
+            dirty: true,
+            seen: BTreeMap::new(),
+            acknowledged: 0,
+            acknowledged_at: Timestamp(0),
+            baseline: None,
+            told: BTreeMap::new(),
+            reasons: Reasons::default(),
+        }
+    }
+
+    /// What must now be recorded.
+    pub fn decide(&mut self, shared: Shared, now: Timestamp) -> Vec<Fact> {
+        self.dirty = false;
+        let counted = self.counted(shared.routing);
+        let seen = self.observed(shared, counted.as_ref());
+        let Decision { facts, wake_at, reasons } = rollout::decide(&self.app, &seen, now);
+        (self.wake_at, self.reasons) = (wake_at, reasons);
+        facts
+    }
+
+    /// Answers a command.
+    pub fn ask(
+        &self,
+        ask: &Ask,
+        version: Option<u64>,
+        shared: Shared,
+        now: Timestamp,
+    ) -> Result<Accepted, Refusal> {
+        let counted = self.counted(shared.routing);
+        rollout::ask(&self.app, ask, version, &self.observed(shared, counted.as_ref()), now)
+    }
+
+    /// What people are shown.
+    pub fn view(&self, shared: Shared) -> AppView {
+        rollout::view(&self.app, &self.observed(shared, None), self.reasons.clone())
+    }
+
+    /// Folds committed facts, and forgets what was seen of what is Gone.
+    pub fn apply(&mut self, facts: &[Fact], routing: &Routing) -> Result<(), rollout::Illegal> {
+        for fact in facts {
+            rollout::apply(&mut self.app, fact)?;
+            if matches!(fact, Fact::Started(_)) {
+                self.baseline = Some(routing.counters(&self.app.name).unwrap_or_default());
+            }
+        }
+        let instances = &self.app.instances;
+        self.seen.retain(|number, _| instances.contains_key(number));
+        self.told.retain(|number, _| number.is_none_or(|n| instances.contains_key(&n)));
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Every worker holds the app's state of `version`.
+    pub fn acknowledge(&mut self, version: u64, at: Timestamp) {
+        if version > self.acknowledged {
+            (self.acknowledged, self.acknowledged_at, self.dirty) = (version, at, true);
+        }
+    }
+
+    /// Takes the requests in flight from the proxies' reports.
+    pub fn count_in_flight(&mut self, routing: &Routing) {
+        for (number, instance) in &self.app.instances {
+            let in_flight = routing.in_flight(&self.app.id(*number));
+            let seen = self.seen.entry(*number).or_default();
+            if seen.in_flight != in_flight {
+                seen.in_flight = in_flight;
+                self.dirty |= instance.stage == Stage::Draining;
+            }
+        }
+    }
+
+    /// Takes a host's report on the instance with that number. Whether anything changed.
+    pub fn report(&mut self, number: u64, report: HostReport, now: Timestamp) -> bool {
+        let seen = self.seen.entry(number).or_default();
+        let before = seen.clone();
+        match report {
+            HostReport::Running { pid, .. } if !seen.process.has_ended() => {
+                seen.process = Process::Running { pid };
+            }
+            HostReport::Health { health, streak, note, .. } if !seen.process.has_ended() => {
+                if seen.health != health {
+                    seen.health_since = now;
+                }
+                (seen.health, seen.streak, seen.note) = (health, streak, note);
+            }
+            HostReport::NotStarted { why, .. } => {
+                seen.process = match why {
+                    NotStarted::AddressInUse => Process::AddressInUse,
+                    NotStarted::Refused(why) => Process::Refused(why),
+                };
+            }
+            HostReport::Exited { exit, address_in_use, tail, .. } => {
+                seen.process = Process::Exited { exit, address_in_use, tail };
+            }
+            HostReport::Running { .. } | HostReport::Health { .. } | HostReport::Ports { .. } => {}
+        }
+        let changed = *seen != before;
+        self.dirty |= changed;
+        changed
+    }
+
+    /// The health proxies go by: an ended process is Down before any probe says so.
+    pub fn health(&self) -> impl Iterator<Item = (model::InstanceId, Health)> {
+        self.seen.iter().filter(|(n, _)| self.app.instances.contains_key(n)).map(
+            |(number, seen)| {
+                let health = if seen.process.has_ended() { Health::Down } else { seen.health };
+                (self.app.id(*number), health)
+            },
+        )
+    }
+
+    /// What the plan wants and the host was not told yet.
+    pub fn news_for_host(&mut self, effects: Vec<HostCommand>) -> Vec<HostCommand> {
+        let mut news = Vec::new();
+        for effect in effects {
+            let key = about(&effect);
+            if self.told.get(&key) != Some(&effect) {
+                self.told.insert(key, effect.clone());
+                news.push(effect);
+            }
+        }
+        news
+    }
+
+    /// What the host was told and has not made so, as far as is seen: it is told again.
+    pub fn unheard(&self) -> Vec<HostCommand> {
+        let is_unheard = |number: &u64| {
+            let instance = self.app.instances.get(number);
+            let seen = self.seen.get(number).map(|seen| &seen.process);
+            let running = matches!(seen, Some(Process::Running { .. }));
+            instance.is_some_and(|i| !running || i.released)
+        };
+        let told = self.told.iter().filter_map(|(key, command)| Some((key.as_ref()?, command)));
+        told.filter(|(number, _)| is_unheard(number)).map(|(_, command)| command.clone()).collect()
+    }
+
+    fn counted(&self, routing: &Routing) -> Option<AppCounters> {
+        let now = routing.counters(&self.app.name).unwrap_or_default();
+        self.baseline.as_ref().map(|baseline| between(baseline, &now))
+    }
+
+    fn observed<'a>(
+        &'a self,
+        shared: Shared<'a>,
+        counted: Option<&'a AppCounters>,
+    ) -> Observed<'a> {
+        let Shared { routing, free_ports, recovered } = shared;
+        let generation: Generation = routing.generation();
+        Observed {
+            instances: &self.seen,
+            acknowledged: self.acknowledged,
+            generation,
+            acknowledged_at: self.acknowledged_at,
+            free_ports,
+            host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            recovered,
+            counted,
+        }
+    }
+}
+
+/// Which instance a command is about; `None` is about the app.
+fn about(command: &HostCommand) -> Option<u64> {
+    match command {
+        HostCommand::Run { launch, .. } => Some(launch.id.number),
+        HostCommand::Stop { id, .. } => Some(id.number),
+        HostCommand::Keep { .. } | HostCommand::OfferPorts { .. } => None,
+    }
+}

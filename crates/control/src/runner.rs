@@ -1,0 +1,300 @@
+//! Feeds the engine: one thread, real time, a real journal, and whatever stands behind the ports.
+//! It decides nothing.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::time::{Duration, Instant};
+
+use journal::{Journal, NewRecord, Seq};
+use model::{
+    AppName, AppView, HealthTable, HostCommand, HostReport, Millis, Snapshot, Timestamp,
+    TrafficReport,
+};
+use rollout::{Ask, Refusal, RefusalCode};
+
+use crate::clock::Clock;
+use crate::engine::{Answer, Command, Engine, Event, Ticket};
+use crate::record::VERSION;
+
+/// The port to the hosts' agents.
+pub trait Hosts: Send {
+    /// Has this done; never blocks. Commands about one instance are taken in order, everything else
+    /// may run concurrently.
+    fn send(&mut self, command: HostCommand);
+}
+
+/// The port to the proxies.
+pub trait Traffic: Send {
+    /// Gives every proxy this snapshot; acknowledged by a [`TrafficReport`].
+    fn publish(&mut self, snapshot: Arc<Snapshot>);
+    /// Gives every proxy this health table.
+    fn health(&mut self, table: Arc<HealthTable>);
+    /// The freshest counts, where they can be had at once.
+    fn report(&mut self) -> Option<TrafficReport>;
+}
+
+/// For whoever watches: the API and the dashboard.
+pub trait Outbox: Send {
+    /// Something has happened.
+    fn announce(&mut self, event: model::Event);
+    /// An app looks like this now.
+    fn show(&mut self, view: Arc<AppView>);
+    /// An app is gone.
+    fn hide(&mut self, app: &AppName);
+}
+
+/// Crossing points at which a test may have the process die: before and after every append and
+/// every effect.
+pub trait CrashPoint: Send {
+    /// Called at every point, with what is crossed.
+    fn cross(&mut self, what: &'static str);
+}
+
+/// The engine's surroundings.
+pub struct RunnerConfig {
+    /// Facts go here.
+    pub journal: Journal,
+    /// The number of the last record in it.
+    pub last: Seq,
+    /// Effects on hosts go here.
+    pub hosts: Box<dyn Hosts>,
+    /// Snapshots go here.
+    pub traffic: Box<dyn Traffic>,
+    /// What people see goes here.
+    pub outbox: Box<dyn Outbox>,
+    /// For tests; production passes `None`.
+    pub crash: Option<Box<dyn CrashPoint>>,
+    /// The engine's time.
+    pub clock: Clock,
+    /// Milliseconds since the machine was booted.
+    pub boot_time: fn() -> Millis,
+}
+
+impl std::fmt::Debug for RunnerConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RunnerConfig").field("last", &self.last).finish_non_exhaustive()
+    }
+}
+
+type Reply = Box<dyn FnOnce(Result<Answer, Refusal>) + Send>;
+
+enum Message {
+    Host(HostReport),
+    Traffic(TrafficReport),
+    Ask { app: AppName, ask: Ask, version: Option<u64>, reply: Reply },
+    Appended(Result<Seq, String>),
+    Stop,
+}
+
+/// Where agents, proxies and the API reach control. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Inbox {
+    sender: SyncSender<Message>,
+}
+
+/// Messages that may wait for control; agents and proxies wait beyond, commands are refused.
+const QUEUE: usize = 4_096;
+
+impl Inbox {
+    /// An inbox and the end that a [`Runner`] reads.
+    pub fn new() -> (Self, Mail) {
+        let (sender, receiver) = sync_channel(QUEUE);
+        (Self { sender }, Mail { receiver })
+    }
+
+    /// An agent reports.
+    pub fn host(&self, report: HostReport) {
+        // Control has ended: there is nobody left to tell.
+        let _ = self.sender.send(Message::Host(report));
+    }
+
+    /// A proxy reports; dropped when control is behind, since a newer one follows.
+    pub fn traffic(&self, report: TrafficReport) {
+        let _ = self.sender.send(Message::Traffic(report));
+    }
+
+    /// Somebody asks; `reply` is called once, from control's thread or right here.
+    pub fn ask(
+        &self,
+        app: AppName,
+        ask: Ask,
+        version: Option<u64>,
+        reply: impl FnOnce(Result<Answer, Refusal>) + Send + 'static,
+    ) {
+        let message = Message::Ask { app, ask, version, reply: Box::new(reply) };
+        if let Err(error) = self.sender.try_send(message) {
+            let (std::sync::mpsc::TrySendError::Full(message)
+            | std::sync::mpsc::TrySendError::Disconnected(message)) = error;
+            if let Message::Ask { app, reply, .. } = message {
+                reply(Err(Refusal {
+                    code: RefusalCode::Unavailable,
+                    message: format!("cannot change {app}: control does not answer"),
+                    hint: Some("traffic goes on; look at the server's log".into()),
+                }));
+            }
+        }
+    }
+
+    /// Ends the runner after what it is doing.
+    pub fn stop(&self) {
+        let _ = self.sender.send(Message::Stop);
+    }
+}
+
+/// The receiving end of an [`Inbox`].
+#[derive(Debug)]
+pub struct Mail {
+    receiver: Receiver<Message>,
+}
+
+/// Runs an engine.
+pub struct Runner {
+    engine: Engine,
+    config: RunnerConfig,
+    inbox: Inbox,
+    replies: std::collections::BTreeMap<Ticket, Reply>,
+    next_ticket: u64,
+}
+
+impl std::fmt::Debug for Runner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runner").field("engine", &self.engine).finish_non_exhaustive()
+    }
+}
+
+impl Runner {
+    /// An engine that has been recovered, and its surroundings.
+    pub fn new(engine: Engine, config: RunnerConfig, inbox: Inbox) -> Self {
+        Self { engine, config, inbox, replies: Default::default(), next_ticket: 0 }
+    }
+
+    /// Runs until [`Inbox::stop`]. Returns once the journal is closed.
+    pub fn run(mut self, mail: Mail) {
+        let now = self.now();
+        let commands = self.engine.begin(now);
+        self.carry_out(commands);
+        loop {
+            let message = match self.next(&mail) {
+                Ok(Message::Stop) => return,
+                Ok(message) => Some(message),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let now = self.now();
+            // What is decided now rests on counts of now.
+            if matches!(message, None | Some(Message::Ask { .. } | Message::Appended(_)))
+                && let Some(report) = self.config.traffic.report()
+            {
+                let commands = self.engine.step(Event::Traffic(report), now);
+                self.carry_out(commands);
+            }
+            let event = self.event(message);
+            let commands = self.engine.step(event, now);
+            self.carry_out(commands);
+        }
+    }
+
+    fn now(&mut self) -> Timestamp {
+        let boot = (self.config.boot_time)();
+        self.config.clock.now(boot)
+    }
+
+    /// Waits for a message, or until the engine wants to be asked again.
+    fn next(&mut self, mail: &Mail) -> Result<Message, RecvTimeoutError> {
+        match mail.receiver.try_recv() {
+            Ok(message) => return Ok(message),
+            Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+            Err(TryRecvError::Empty) => {}
+        }
+        let wait = self.engine.wake_at().since(self.now()).to_duration();
+        mail.receiver.recv_timeout(wait.max(Duration::from_millis(1)))
+    }
+
+    fn event(&mut self, message: Option<Message>) -> Event {
+        match message {
+            Some(Message::Host(report)) => Event::Host(report),
+            Some(Message::Traffic(report)) => Event::Traffic(report),
+            Some(Message::Ask { app, ask, version, reply }) => {
+                self.next_ticket += 1;
+                let ticket = Ticket(self.next_ticket);
+                self.replies.insert(ticket, reply);
+                Event::Ask { ticket, app, ask, version }
+            }
+            Some(Message::Appended(result)) => {
+                self.cross("appended");
+                Event::Appended(result.map(|seq| self.config.last = seq))
+            }
+            Some(Message::Stop) | None => Event::Tick,
+        }
+    }
+
+    fn carry_out(&mut self, commands: Vec<Command>) {
+        for command in commands {
+            match command {
+                Command::Append(records) => self.append(&records),
+                Command::Checkpoint(body) => self.checkpoint(&body),
+                Command::Host(command) => {
+                    self.cross("effect");
+                    self.config.hosts.send(command);
+                    self.cross("effect sent");
+                }
+                Command::Publish(snapshot) => {
+                    self.cross("publish");
+                    self.config.traffic.publish(snapshot);
+                    self.cross("published");
+                }
+                Command::Health(table) => self.config.traffic.health(table),
+                Command::Answer(ticket, answer) => {
+                    if let Some(reply) = self.replies.remove(&ticket) {
+                        reply(answer);
+                    }
+                }
+                Command::Announce(event) => self.config.outbox.announce(event),
+                Command::Show(view) => self.config.outbox.show(view),
+                Command::Hide(app) => self.config.outbox.hide(&app),
+            }
+        }
+    }
+
+    fn append(&mut self, records: &[crate::Record]) {
+        self.cross("append");
+        let (inbox, started) = (self.inbox.clone(), Instant::now());
+        let bodies: Result<Vec<NewRecord>, _> = records
+            .iter()
+            .map(|record| {
+                tracing::debug!(app = %record.app, facts = ?record.facts.iter().map(rollout::Fact::name).collect::<Vec<_>>(), "append");
+                Ok(NewRecord { version: VERSION, body: serde_json::to_vec(record)? })
+            })
+            .collect();
+        let done = move |result: Result<Seq, String>| {
+            tracing::debug!(took = ?started.elapsed(), "appended");
+            let _ = inbox.sender.send(Message::Appended(result));
+        };
+        match bodies {
+            Ok(batch) => self.config.journal.append(batch, move |result| {
+                done(result.map_err(|error| error.to_string()));
+            }),
+            Err(error) => {
+                let error: serde_json::Error = error;
+                done(Err(error.to_string()));
+            }
+        }
+    }
+
+    fn checkpoint(&mut self, body: &crate::CheckpointBody) {
+        match serde_json::to_vec(body) {
+            Ok(bytes) => self.config.journal.checkpoint(self.config.last, VERSION, bytes, |result| {
+                if let Err(error) = result {
+                    tracing::warn!(%error, "cannot compact the journal; it is tried again later");
+                }
+            }),
+            Err(error) => tracing::error!(%error, "cannot write a checkpoint"),
+        }
+    }
+
+    fn cross(&mut self, what: &'static str) {
+        if let Some(crash) = self.config.crash.as_mut() {
+            crash.cross(what);
+        }
+    }
+}

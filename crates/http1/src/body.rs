@@ -1,0 +1,127 @@
+//! Where a body ends, for reading, and how it is framed anew, for writing. Never holds body bytes.
+
+use alloc::vec::Vec;
+
+use crate::chunked::ChunkDecoder;
+use crate::fault::Fault;
+
+/// What a body's framing makes of the input: skip, then data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Bytes of framing at the start of the input.
+    pub skip: usize,
+    /// Bytes of data behind them.
+    pub data: usize,
+    /// The body has ended; what follows in the input is not its own.
+    pub done: bool,
+}
+
+/// The state of a body being read.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// So many bytes are still to come.
+    Length(u64),
+    /// Chunks.
+    Chunked(ChunkDecoder),
+    /// Until the connection closes; only in answers.
+    UntilClose,
+}
+
+impl Body {
+    /// A body of `length` bytes; none if 0.
+    pub fn length(length: u64) -> Self {
+        Self::Length(length)
+    }
+
+    /// A body in chunks.
+    pub fn chunked() -> Self {
+        Self::Chunked(ChunkDecoder::new())
+    }
+
+    /// Whether it comes in chunks.
+    pub fn is_chunked(&self) -> bool {
+        matches!(self, Self::Chunked(_))
+    }
+
+    /// Whether nothing more belongs to it.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Length(0))
+    }
+
+    /// Reads on in `input`. Until `done`, call again with what follows the step; a step of nothing
+    /// asks for more input.
+    ///
+    /// # Errors
+    /// When the chunks are malformed: nothing behind that point can be trusted.
+    pub fn read(&mut self, input: &[u8]) -> Result<Step, Fault> {
+        match self {
+            Self::Length(left) => {
+                let data = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+                *left -= data as u64;
+                Ok(Step { skip: 0, data, done: *left == 0 })
+            }
+            Self::Chunked(decoder) => {
+                let chunk = decoder.decode(input)?;
+                Ok(Step { skip: chunk.skip, data: chunk.data, done: chunk.done })
+            }
+            Self::UntilClose => Ok(Step { skip: 0, data: input.len(), done: false }),
+        }
+    }
+
+    /// Whether the sender may close now and the body is whole.
+    pub fn whole_at_close(&self) -> bool {
+        matches!(self, Self::UntilClose | Self::Length(0))
+    }
+
+    /// Trailer lines to pass on, each with its line end. Known when the body is done.
+    pub fn trailers(&self) -> &[u8] {
+        match self {
+            Self::Chunked(decoder) => decoder.trailers(),
+            Self::Length(_) | Self::UntilClose => &[],
+        }
+    }
+}
+
+/// How a body is framed when written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoder {
+    /// As it is: its length was declared, or the end of the connection ends it.
+    Plain,
+    /// In chunks.
+    Chunked,
+}
+
+impl Encoder {
+    /// Writes `data`; nothing for no data, since an empty chunk would end the body.
+    pub fn data(self, data: &[u8], out: &mut Vec<u8>) {
+        match self {
+            Self::Plain => out.extend_from_slice(data),
+            Self::Chunked if data.is_empty() => {}
+            Self::Chunked => {
+                chunk_size(data.len(), out);
+                out.extend_from_slice(data);
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+    }
+
+    /// Writes the end, with `trailers` where there is a place for them.
+    pub fn end(self, trailers: &[u8], out: &mut Vec<u8>) {
+        match self {
+            Self::Plain => {}
+            Self::Chunked => {
+                out.extend_from_slice(b"0\r\n");
+                out.extend_from_slice(trailers);
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+    }
+}
+
+fn chunk_size(size: usize, out: &mut Vec<u8>) {
+    let digits = (usize::BITS - size.leading_zeros()).div_ceil(4).max(1);
+    for digit in (0..digits).rev() {
+        out.push(b"0123456789abcdef"[size >> (digit * 4) & 15]);
+    }
+    out.extend_from_slice(b"\r\n");
+}

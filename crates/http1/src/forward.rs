@@ -1,0 +1,142 @@
+//! Writing a request head anew for the upstream: hop-by-hop fields and whatever a client could
+//! deceive the app with are left out, ours are added. Never allocates beside the output.
+
+use alloc::vec::Vec;
+
+use crate::fields::FieldSpan;
+use crate::request::{Expectation, RequestHead};
+
+/// One field of a request and whether it is passed on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RequestField {
+    pub span: FieldSpan,
+    pub keep: bool,
+}
+
+/// What the proxy tells the upstream about the client. All values are written as they are.
+#[derive(Clone, Copy, Debug)]
+pub struct Forwarding<'a> {
+    /// The client's address, without port.
+    pub client: &'a [u8],
+    /// `http` or `https`.
+    pub proto: &'a [u8],
+    /// The port the client connected to.
+    pub port: &'a [u8],
+}
+
+impl RequestHead {
+    /// Writes the head for the upstream, the empty line included. `input` is what was parsed.
+    pub fn forward(&self, input: &[u8], with: &Forwarding<'_>, out: &mut Vec<u8>) {
+        let authority = self.authority(input);
+        out.extend_from_slice(self.method(input));
+        out.push(b' ');
+        // `?query` alone is what an absolute target without a path leaves.
+        if self.target(input).first() == Some(&b'?') {
+            out.push(b'/');
+        }
+        out.extend_from_slice(self.target(input));
+        out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
+        out.extend_from_slice(authority);
+        out.extend_from_slice(b"\r\n");
+        self.kept_fields(input, out);
+        if self.body().is_chunked() {
+            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+        }
+        if let Some(protocol) = self.upgrade {
+            out.extend_from_slice(b"Connection: upgrade\r\n");
+            field(out, b"Upgrade", protocol.of(input));
+        }
+        field(out, b"X-Forwarded-For", with.client);
+        field(out, b"X-Real-IP", with.client);
+        field(out, b"X-Forwarded-Proto", with.proto);
+        field(out, b"X-Forwarded-Port", with.port);
+        if !authority.is_empty() {
+            field(out, b"X-Forwarded-Host", authority);
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Copies runs of kept fields at once: most heads are one or two runs.
+    fn kept_fields(&self, input: &[u8], out: &mut Vec<u8>) {
+        let mut run = 0..0;
+        for field in self.fields.iter().filter(|field| field.keep) {
+            let line = field.span.line;
+            if line.start as usize != run.end {
+                out.extend_from_slice(input.get(run.clone()).unwrap_or_default());
+                run.start = line.start as usize;
+            }
+            run.end = line.end as usize;
+        }
+        out.extend_from_slice(input.get(run).unwrap_or_default());
+    }
+
+    /// Whether the client waits for a 100 before it sends its body.
+    pub fn awaits_continue(&self) -> bool {
+        self.expectation() == Expectation::Continue
+    }
+}
+
+fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Equal once letters are lower case and `_` reads `-`, which is how CGI and WSGI apps see names.
+fn same(name: &[u8], canonical: &[u8]) -> bool {
+    name.len() == canonical.len() && starts(name, canonical)
+}
+
+fn starts(name: &[u8], canonical: &[u8]) -> bool {
+    let like = |(a, b): (&u8, &u8)| a.to_ascii_lowercase() == *b || (*a == b'_' && *b == b'-');
+    name.len() >= canonical.len() && name.iter().zip(canonical).all(like)
+}
+
+/// Fields of a client that are never passed on: hop-by-hop ones, names we set ourselves, and names
+/// that apps trust a proxy to have set.
+pub(crate) fn is_dropped(name: &[u8]) -> bool {
+    let first = name.first().map_or(0, u8::to_ascii_lowercase);
+    match first {
+        b'x' => {
+            starts(name, b"x-segue-")
+                || starts(name, b"x-ssl-client")
+                || starts(name, b"x-client-cert")
+                || SET_BY_US.iter().any(|canonical| same(name, canonical))
+                || [&b"x-original-url"[..], b"x-rewrite-url", b"x-forwarded-client-cert"]
+                    .iter()
+                    .any(|canonical| same(name, canonical))
+        }
+        b's' => starts(name, b"ssl-client"),
+        b'p' => same(name, b"proxy") || same(name, b"proxy-connection"),
+        b'c' => {
+            starts(name, b"client-cert")
+                || same(name, b"content-length")
+                || same(name, b"connection")
+        }
+        b'f' => same(name, b"forwarded"),
+        b'h' => same(name, b"http2-settings") || same(name, b"host"),
+        b'k' => same(name, b"keep-alive"),
+        b't' => same(name, b"te") || same(name, b"transfer-encoding"),
+        b'u' => same(name, b"upgrade"),
+        b'e' => same(name, b"expect"),
+        _ => false,
+    }
+}
+
+const SET_BY_US: [&[u8]; 6] = [
+    b"x-forwarded-for",
+    b"x-forwarded-proto",
+    b"x-forwarded-host",
+    b"x-forwarded-port",
+    b"x-forwarded-server",
+    b"x-real-ip",
+];
+
+/// Names that `Connection` may not list: removing them would change whose request it is or where
+/// it ends.
+pub(crate) fn is_essential(name: &[u8]) -> bool {
+    const ESSENTIAL: [&[u8]; 5] =
+        [b"host", b"content-length", b"transfer-encoding", b"forwarded", b"expect"];
+    ESSENTIAL.iter().chain(&SET_BY_US).any(|canonical| same(name, canonical))
+}

@@ -1,0 +1,495 @@
+//! Request heads, read strictly and in place. Never forgives what two readers could read in two
+//! ways, and says so on an unfinished head already.
+
+use alloc::vec::Vec;
+
+use crate::body::Body;
+use crate::chars::{is_target, is_token, list};
+use crate::fault::{Fault, Refused};
+use crate::fields::{FieldScanner, FieldSpan, Found, Manner, Span};
+use crate::forward::{self, RequestField};
+use crate::host::{host_of, is_authority};
+use crate::semantics::{Options, Persistence, Version, is_idempotent, plain_number};
+use crate::target::{self, Target};
+
+/// Bounds on a request head, in bytes and fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestLimits {
+    /// The whole head; at most 64 MiB.
+    pub head: usize,
+    /// The target.
+    pub target: usize,
+    /// The method.
+    pub method: usize,
+    /// One field name.
+    pub name: usize,
+    /// Fields other than `Cookie`.
+    pub fields: usize,
+    /// `Cookie` fields, which browsers may split into crumbs.
+    pub crumbs: usize,
+}
+
+impl Default for RequestLimits {
+    fn default() -> Self {
+        Self { head: 32 << 10, target: 8 << 10, method: 32, name: 256, fields: 128, crumbs: 256 }
+    }
+}
+
+/// Names that one head's `Connection` fields may list.
+const MAX_NAMED: usize = 32;
+
+/// How far a parser has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The head is not finished: show more.
+    Unfinished,
+    /// The head is finished and has this many bytes.
+    Finished(usize),
+}
+
+/// What a request expects before it sends its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expectation {
+    /// Nothing.
+    None,
+    /// `100-continue`: a word from the server.
+    Continue,
+}
+
+/// A valid request head: offsets into the input that the parser was shown.
+#[derive(Clone, Debug)]
+pub struct RequestHead {
+    pub(crate) method: Span,
+    pub(crate) target: Target,
+    pub(crate) fields: Vec<RequestField>,
+    pub(crate) host: Option<Span>,
+    pub(crate) upgrade: Option<Span>,
+    version: Version,
+    options: Options,
+    content_length: Option<u64>,
+    chunked: bool,
+    accepts_json: bool,
+    expect: Option<Span>,
+}
+
+impl RequestHead {
+    fn new() -> Self {
+        Self {
+            method: Span::default(),
+            target: Target::default(),
+            fields: Vec::new(),
+            host: None,
+            upgrade: None,
+            version: Version::Http11,
+            options: Options::default(),
+            content_length: None,
+            chunked: false,
+            accepts_json: false,
+            expect: None,
+        }
+    }
+
+    /// The method.
+    pub fn method<'a>(&self, input: &'a [u8]) -> &'a [u8] {
+        self.method.of(input)
+    }
+
+    /// The path and the query as they will be forwarded.
+    pub fn target<'a>(&self, input: &'a [u8]) -> &'a [u8] {
+        match self.target.path.of(input) {
+            b"" if self.target.asterisk => b"*",
+            b"" => b"/",
+            path => path,
+        }
+    }
+
+    /// The path without the query.
+    pub fn path<'a>(&self, input: &'a [u8]) -> &'a [u8] {
+        let target = self.target(input);
+        match target.iter().position(|&b| b == b'?') {
+            Some(0) => b"/",
+            Some(end) => &target[..end],
+            None => target,
+        }
+    }
+
+    /// Host and port that the client asked for: an absolute target's authority, else `Host`.
+    /// Empty only in HTTP/1.0.
+    pub fn authority<'a>(&self, input: &'a [u8]) -> &'a [u8] {
+        self.target.authority.or(self.host).map_or(&[], |span| span.of(input))
+    }
+
+    /// The authority without its port. As the client wrote it: letters of both cases.
+    pub fn host<'a>(&self, input: &'a [u8]) -> &'a [u8] {
+        host_of(self.authority(input))
+    }
+
+    /// The version the client speaks.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Whether the client would use the connection again.
+    pub fn persistence(&self) -> Persistence {
+        self.options.persistence(self.version)
+    }
+
+    /// How the body is framed.
+    pub fn body(&self) -> Body {
+        match (self.chunked, self.content_length) {
+            (true, _) => Body::chunked(),
+            (false, Some(length)) => Body::length(length),
+            (false, None) => Body::length(0),
+        }
+    }
+
+    /// The declared length of the body, if it is declared.
+    pub fn content_length(&self) -> Option<u64> {
+        self.content_length
+    }
+
+    /// What the client waits for before it sends the body. HTTP/1.0 has no such thing.
+    pub fn expectation(&self) -> Expectation {
+        match (self.expect, self.version) {
+            (Some(_), Version::Http11) => Expectation::Continue,
+            (Some(_), Version::Http10) | (None, _) => Expectation::None,
+        }
+    }
+
+    /// Whether the client asks for another protocol on this connection.
+    pub fn asks_upgrade(&self) -> bool {
+        self.upgrade.is_some()
+    }
+
+    /// Whether the client likes JSON, for answers of our own.
+    pub fn accepts_json(&self) -> bool {
+        self.accepts_json
+    }
+
+    /// Whether the request may be sent twice, as far as its method says.
+    pub fn is_idempotent(&self, input: &[u8]) -> bool {
+        is_idempotent(self.method(input))
+    }
+
+    /// Whether the answer has no body, whatever its head says.
+    pub fn is_head(&self, input: &[u8]) -> bool {
+        self.method(input) == b"HEAD"
+    }
+
+    /// The values of all fields with this lower-case name.
+    pub fn values<'a>(&'a self, input: &'a [u8], name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        let same =
+            move |field: &&RequestField| field.span.name.of(input).eq_ignore_ascii_case(name);
+        self.fields.iter().filter(same).map(move |field| field.span.value.of(input))
+    }
+
+    fn clear(&mut self) {
+        let mut fields = core::mem::take(&mut self.fields);
+        fields.clear();
+        *self = Self { fields, ..Self::new() };
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    Before,
+    Method,
+    Target,
+    Version,
+    Fields,
+    Done,
+}
+
+/// The parser of request heads. One per connection: [`RequestParser::restart`] keeps its memory.
+#[derive(Clone, Debug)]
+pub struct RequestParser {
+    limits: RequestLimits,
+    at: At,
+    pos: usize,
+    start: usize,
+    scanner: FieldScanner,
+    head: RequestHead,
+    named: Vec<Span>,
+    others: usize,
+    crumbs: usize,
+}
+
+impl RequestParser {
+    /// A parser at the start of a request.
+    pub fn new(limits: RequestLimits) -> Self {
+        let limits = RequestLimits { head: limits.head.min(64 << 20), ..limits };
+        Self {
+            limits,
+            at: At::Before,
+            pos: 0,
+            start: 0,
+            scanner: FieldScanner::new(Manner::Strict, 0, limits.name),
+            head: RequestHead::new(),
+            named: Vec::new(),
+            others: 0,
+            crumbs: 0,
+        }
+    }
+
+    /// Makes ready for the next request, whose head begins at the start of the input.
+    pub fn restart(&mut self) {
+        self.at = At::Before;
+        (self.pos, self.start, self.others, self.crumbs) = (0, 0, 0, 0);
+        self.head.clear();
+        self.named.clear();
+    }
+
+    /// The head. Meaningful only after [`Progress::Finished`].
+    pub fn head(&self) -> &RequestHead {
+        &self.head
+    }
+
+    /// Goes on in `input`: all bytes since the start of the head.
+    ///
+    /// # Errors
+    /// Says why the request cannot be served; the connection has to be closed then.
+    pub fn parse(&mut self, input: &[u8]) -> Result<Progress, Refused> {
+        // Bytes beyond the limit are never looked at, so a split cannot change the verdict.
+        let seen = input.get(..self.limits.head).unwrap_or(input);
+        match self.advance(seen)? {
+            Progress::Unfinished if seen.len() == self.limits.head => Err(Refused::HeadTooLarge),
+            progress @ (Progress::Unfinished | Progress::Finished(_)) => Ok(progress),
+        }
+    }
+
+    fn advance(&mut self, input: &[u8]) -> Result<Progress, Refused> {
+        while self.pos < input.len() && self.at != At::Fields {
+            match self.at {
+                At::Before => {
+                    if !self.skip_empty_line(input)? {
+                        return Ok(Progress::Unfinished);
+                    }
+                }
+                At::Method => self.method(input)?,
+                At::Target => self.target(input)?,
+                At::Version => {
+                    if !self.version(input)? {
+                        return Ok(Progress::Unfinished);
+                    }
+                }
+                At::Fields | At::Done => break,
+            }
+        }
+        if self.at == At::Done {
+            return Ok(Progress::Finished(self.pos));
+        }
+        if self.at != At::Fields {
+            return Ok(Progress::Unfinished);
+        }
+        loop {
+            match self.scanner.next(input)? {
+                Found::More => return Ok(Progress::Unfinished),
+                Found::NameTooLong => return Err(Refused::HeadTooLarge),
+                Found::Field(field) => self.field(input, field)?,
+                Found::End(end) => {
+                    self.finish(input)?;
+                    self.pos = end;
+                    self.at = At::Done;
+                    return Ok(Progress::Finished(end));
+                }
+            }
+        }
+    }
+
+    /// RFC 9112, 2.2: one empty line before a request is ignored. False if more is needed.
+    fn skip_empty_line(&mut self, input: &[u8]) -> Result<bool, Refused> {
+        match (self.start, input.first(), input.get(1)) {
+            (0, Some(b'\r'), None) => return Ok(false),
+            (0, Some(b'\r'), Some(b'\n')) => self.start = 2,
+            (0, Some(b'\r'), Some(_)) => return Err(Fault::BareCr.into()),
+            (0, Some(b'\n'), _) => return Err(Fault::BareLf.into()),
+            (_, _, _) => {}
+        }
+        self.pos = self.start;
+        self.at = At::Method;
+        Ok(true)
+    }
+
+    fn method(&mut self, input: &[u8]) -> Result<(), Refused> {
+        while let Some(&byte) = input.get(self.pos) {
+            if byte == b' ' && self.pos > self.start {
+                self.head.method = Span::new(self.start, self.pos);
+                self.pos += 1;
+                self.start = self.pos;
+                self.at = At::Target;
+                return Ok(());
+            }
+            if !is_token(byte) {
+                return Err(Fault::NotAToken.into());
+            }
+            self.pos += 1;
+            if self.pos - self.start > self.limits.method {
+                return Err(Fault::NotAToken.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn target(&mut self, input: &[u8]) -> Result<(), Refused> {
+        while let Some(&byte) = input.get(self.pos) {
+            if byte == b' ' && self.pos > self.start {
+                let span = Span::new(self.start, self.pos);
+                self.head.target = target::parse(input, self.head.method.of(input), span)?;
+                self.pos += 1;
+                self.start = self.pos;
+                self.at = At::Version;
+                return Ok(());
+            }
+            if !is_target(byte) {
+                return Err(Fault::Target.into());
+            }
+            self.pos += 1;
+            if self.pos - self.start > self.limits.target {
+                return Err(Refused::TargetTooLong);
+            }
+        }
+        Ok(())
+    }
+
+    /// False if more is needed.
+    fn version(&mut self, input: &[u8]) -> Result<bool, Refused> {
+        const LINE: &[u8; 10] = b"HTTP/1.1\r\n";
+        let seen = &input[self.start..input.len().min(self.start + LINE.len())];
+        for (at, (&byte, &expected)) in seen.iter().zip(LINE).enumerate() {
+            let fine = match at {
+                5 | 7 => byte.is_ascii_digit(),
+                _ => byte == expected,
+            };
+            if !fine {
+                return Err(match (at, byte) {
+                    (8, b'\n') => Fault::BareLf,
+                    (9, _) => Fault::BareCr,
+                    (_, _) => Fault::StartLine,
+                }
+                .into());
+            }
+        }
+        self.pos = self.start + seen.len();
+        if seen.len() < LINE.len() {
+            return Ok(false);
+        }
+        self.head.version = match (seen[5], seen[7]) {
+            (b'1', b'1') => Version::Http11,
+            (b'1', b'0') => Version::Http10,
+            (_, _) => return Err(Refused::Version),
+        };
+        self.at = At::Fields;
+        self.scanner = FieldScanner::new(Manner::Strict, self.pos, self.limits.name);
+        Ok(true)
+    }
+
+    /// Takes in one field and refuses it as early as it can be.
+    fn field(&mut self, input: &[u8], span: FieldSpan) -> Result<(), Refused> {
+        let name = span.name.of(input);
+        let value = span.value.of(input);
+        let mut keep = true;
+        let mut crumb = false;
+        // By length first: most fields are told apart from ours by it alone.
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => {
+                if self.head.host.replace(span.value).is_some() || !is_authority(value) {
+                    return Err(Fault::Host.into());
+                }
+                keep = false;
+            }
+            6 if name.eq_ignore_ascii_case(b"cookie") => crumb = true,
+            6 if name.eq_ignore_ascii_case(b"accept") => {
+                self.head.accepts_json |= list(value).any(is_json);
+            }
+            6 if name.eq_ignore_ascii_case(b"expect") => keep = self.expect(value, span)?,
+            7 if name.eq_ignore_ascii_case(b"upgrade") => {
+                // h2c is not offered: a tunnel for it would hide requests from us.
+                let h2c = list(value).any(|protocol| protocol.eq_ignore_ascii_case(b"h2c"));
+                self.head.upgrade = (!h2c && self.head.upgrade.is_none()).then_some(span.value);
+                keep = false;
+            }
+            10 if name.eq_ignore_ascii_case(b"connection") => {
+                self.connection(input, span)?;
+                keep = false;
+            }
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
+                let number = plain_number(value).ok_or(Fault::ContentLength)?;
+                if self.head.content_length.replace(number).is_some() {
+                    return Err(Fault::ContentLength.into());
+                }
+            }
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                let known = value.eq_ignore_ascii_case(b"chunked");
+                if self.head.chunked || !known || self.head.version == Version::Http10 {
+                    return Err(Fault::TransferEncoding.into());
+                }
+                self.head.chunked = true;
+                keep = false;
+            }
+            _ => keep = !forward::is_dropped(name),
+        }
+        if self.head.chunked && self.head.content_length.is_some() {
+            return Err(Fault::BothLengths.into());
+        }
+        let (count, limit) = match crumb {
+            true => (&mut self.crumbs, self.limits.crumbs),
+            false => (&mut self.others, self.limits.fields),
+        };
+        *count += 1;
+        if *count > limit {
+            return Err(Refused::HeadTooLarge);
+        }
+        self.head.fields.push(RequestField { span, keep });
+        Ok(())
+    }
+
+    /// Whether the field is forwarded.
+    fn expect(&mut self, value: &[u8], span: FieldSpan) -> Result<bool, Refused> {
+        if self.head.version == Version::Http10 {
+            return Ok(false);
+        }
+        if !value.eq_ignore_ascii_case(b"100-continue") {
+            return Err(Refused::Expectation);
+        }
+        // Said twice it means the same; forwarded once.
+        Ok(self.head.expect.replace(span.value).is_none())
+    }
+
+    fn connection(&mut self, input: &[u8], span: FieldSpan) -> Result<(), Refused> {
+        let mut fault = None;
+        let named = &mut self.named;
+        let base = input.as_ptr() as usize;
+        self.head.options.add(span.value.of(input), |name| {
+            if forward::is_essential(name) || named.len() == MAX_NAMED {
+                fault = Some(Fault::Connection);
+                return;
+            }
+            let start = name.as_ptr() as usize - base;
+            named.push(Span::new(start, start + name.len()));
+        });
+        fault.map_or(Ok(()), |fault| Err(fault.into()))
+    }
+
+    /// What can be judged only when all fields are known.
+    fn finish(&mut self, input: &[u8]) -> Result<(), Refused> {
+        let head = &mut self.head;
+        if head.host.is_none() && head.version == Version::Http11 {
+            return Err(Fault::Host.into());
+        }
+        if !head.options.upgrade || head.version == Version::Http10 {
+            head.upgrade = None;
+        }
+        for name in &self.named {
+            for field in &mut head.fields {
+                let same = field.span.name.of(input).eq_ignore_ascii_case(name.of(input));
+                field.keep &= !same;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_json(media: &[u8]) -> bool {
+    let media = media.split(|&b| b == b';').next().unwrap_or_default();
+    media.eq_ignore_ascii_case(b"application/json")
+}

@@ -1,0 +1,48 @@
+//! The forms of a request target (RFC 9112, 3.2). Never decodes or normalises a path.
+
+use crate::fault::{Fault, Refused};
+use crate::fields::Span;
+use crate::host::is_authority;
+
+/// A target taken apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// Path and query as forwarded; empty stands for `/` (or `*`, see `asterisk`).
+    pub path: Span,
+    /// The authority of an absolute target.
+    pub authority: Option<Span>,
+    /// The whole server is meant, not a resource.
+    pub asterisk: bool,
+}
+
+/// Takes the target at `span` apart.
+pub(crate) fn parse(input: &[u8], method: &[u8], span: Span) -> Result<Target, Refused> {
+    let text = span.of(input);
+    if method == b"CONNECT" {
+        return Err(Refused::Connect);
+    }
+    let plain = Target { path: span, authority: None, asterisk: false };
+    match text {
+        [b'/', ..] => Ok(plain),
+        b"*" if method == b"OPTIONS" => Ok(Target { asterisk: true, ..plain }),
+        _ => absolute(method, text, span),
+    }
+}
+
+fn absolute(method: &[u8], text: &[u8], span: Span) -> Result<Target, Refused> {
+    let scheme = [&b"http://"[..], b"https://"].into_iter().find(|scheme| {
+        text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    });
+    let scheme = scheme.ok_or(Fault::Target)?;
+    let rest = &text[scheme.len()..];
+    let end = rest.iter().position(|b| matches!(b, b'/' | b'?')).unwrap_or(rest.len());
+    if !is_authority(&rest[..end]) {
+        return Err(Fault::Target.into());
+    }
+    let start = span.start as usize + scheme.len();
+    Ok(Target {
+        path: Span::new(start + end, span.end as usize),
+        authority: Some(Span::new(start, start + end)),
+        asterisk: end == rest.len() && method == b"OPTIONS",
+    })
+}

@@ -1,0 +1,95 @@
+//! How far the journal had been acknowledged, in a small file of its own.
+//!
+//! SQLite takes a damaged tail of its write-ahead log for a write that a crash cut short, and drops
+//! it without a word. This mark tells the two apart: it is written after the fsync of a commit and
+//! before its acknowledgement, so it is never ahead of the disk; a journal that is behind its mark
+//! has lost acknowledged records. The mark itself is not fsynced: after a power failure it may be
+//! older, which is harmless.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::record::{Chain, Seq, sum};
+
+const LENGTH: usize = 8 + 8 + 32 + 32;
+
+/// What had been acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub term: u64,
+    pub head: Seq,
+    pub chain: Chain,
+}
+
+/// The file that holds the mark.
+#[derive(Debug)]
+pub(crate) struct Acked {
+    file: File,
+}
+
+/// Where the mark of the journal at `journal` is.
+pub(crate) fn path_of(journal: &Path) -> PathBuf {
+    let mut name = journal.as_os_str().to_owned();
+    name.push("-acked");
+    name.into()
+}
+
+/// Reads the mark; `Ok(None)` if there is none, `InvalidData` if it is damaged.
+pub(crate) fn read(journal: &Path) -> io::Result<Option<Mark>> {
+    let mut bytes = Vec::with_capacity(LENGTH + 1);
+    match File::open(path_of(journal)) {
+        Ok(file) => file.take(LENGTH as u64 + 1).read_to_end(&mut bytes)?,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    decode(&bytes).map(Some).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+}
+
+impl Acked {
+    /// Opens the file for writing and writes the first mark. A new file is made durable here, so
+    /// that every later mark is one overwrite in place.
+    pub fn open(journal: &Path, mark: Mark) -> io::Result<Self> {
+        let path = path_of(journal);
+        let new = !path.exists();
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(if new { path.with_extension("db-acked.new") } else { path.clone() })?;
+        let acked = Self { file };
+        acked.write(mark)?;
+        if new {
+            acked.file.sync_all()?;
+            std::fs::rename(path.with_extension("db-acked.new"), &path)?;
+        }
+        Ok(acked)
+    }
+
+    /// Moves the mark.
+    pub fn write(&self, mark: Mark) -> io::Result<()> {
+        self.file.write_all_at(&encode(mark), 0)
+    }
+}
+
+fn encode(mark: Mark) -> [u8; LENGTH] {
+    let mut bytes = [0; LENGTH];
+    bytes[..8].copy_from_slice(&mark.term.to_le_bytes());
+    bytes[8..16].copy_from_slice(&mark.head.0.to_le_bytes());
+    bytes[16..48].copy_from_slice(&mark.chain.0);
+    let check = sum(b"acked", &[&bytes[..48]]);
+    bytes[48..].copy_from_slice(&check);
+    bytes
+}
+
+fn decode(bytes: &[u8]) -> Option<Mark> {
+    let bytes: &[u8; LENGTH] = bytes.try_into().ok()?;
+    let mark = Mark {
+        term: u64::from_le_bytes(bytes[..8].try_into().ok()?),
+        head: Seq(u64::from_le_bytes(bytes[8..16].try_into().ok()?)),
+        chain: Chain(bytes[16..48].try_into().ok()?),
+    };
+    (encode(mark) == *bytes).then_some(mark)
+}

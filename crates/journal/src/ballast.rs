@@ -1,0 +1,80 @@
+//! A file of no use but its size: deleted when the disk is full, so that a rollback, an abort or a
+//! restart can still be journaled. Never deleted for anything else.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Not tried more often than this: every try costs a look at the file system.
+const BETWEEN_TRIES: Duration = Duration::from_secs(1);
+
+/// The file beside the journal.
+#[derive(Debug)]
+pub(crate) struct Ballast {
+    path: PathBuf,
+    bytes: u64,
+    there: bool,
+    tried: Option<Instant>,
+}
+
+impl Ballast {
+    /// The ballast beside the journal at `journal`, as it is found.
+    pub fn beside(journal: &Path, bytes: u64) -> Self {
+        let path = journal.with_file_name("ballast");
+        let there = fs::metadata(&path).is_ok_and(|file| file.len() == bytes);
+        Self { path, bytes, there, tried: None }
+    }
+
+    /// Whether the way back is still paid for.
+    pub fn is_there(&self) -> bool {
+        self.there || self.bytes == 0
+    }
+
+    /// Gives the room back to the disk; `false` if there was none to give.
+    pub fn free(&mut self) -> bool {
+        let freed = self.there && fs::remove_file(&self.path).is_ok();
+        self.there = false;
+        self.tried = Some(Instant::now());
+        freed
+    }
+
+    /// Makes the file again once the disk has room for twice as much.
+    pub fn restore(&mut self) {
+        let rested = self.tried.is_none_or(|at| at.elapsed() >= BETWEEN_TRIES);
+        if self.there || !rested || self.bytes == 0 {
+            return;
+        }
+        self.tried = Some(Instant::now());
+        // A ballast that cannot be made is not an error: `is_there` says so.
+        self.there = self.make().unwrap_or(false);
+    }
+
+    fn make(&self) -> io::Result<bool> {
+        let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty());
+        let disk = rustix::fs::statvfs(folder.unwrap_or(Path::new(".")))?;
+        if disk.f_bavail.saturating_mul(disk.f_frsize) < self.bytes * 2 {
+            return Ok(false);
+        }
+        // Written out, not only reserved: some file systems keep no reserve for holes.
+        let temporary = self.path.with_extension("new");
+        let outcome = self.fill(&temporary);
+        if outcome.is_err() {
+            let _ = fs::remove_file(&temporary);
+        }
+        outcome.map(|()| true)
+    }
+
+    fn fill(&self, temporary: &Path) -> io::Result<()> {
+        let mut file = File::create(temporary)?;
+        let block = [0xB5; 16 * 1024];
+        let mut left = self.bytes;
+        while left > 0 {
+            let part = left.min(block.len() as u64);
+            file.write_all(&block[..usize::try_from(part).unwrap_or(block.len())])?;
+            left -= part;
+        }
+        file.sync_all()?;
+        fs::rename(temporary, &self.path)
+    }
+}

@@ -1,0 +1,305 @@
+//! The tables, and the transactions on them. Synchronous: whoever calls waits for the disk.
+//! Never opens a file that was not checked first.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
+
+use crate::acked::{self, Acked, Mark};
+use crate::check::{check, unreadable};
+use crate::error::OpenError;
+use crate::record::{Chain, Checkpoint, NewRecord, Recovered, Seq, sum};
+use crate::worker::Options;
+
+/// `sgue`: tells a journal from other SQLite files.
+pub(crate) const APPLICATION_ID: i32 = 0x7367_7565;
+/// Counts the formats of the file; a higher one is refused.
+pub(crate) const FORMAT: i32 = 1;
+
+const PAGE_BYTES: u64 = 4096;
+
+const SCHEMA: &str = "
+    CREATE TABLE record (
+        seq INTEGER PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL, chain BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE checkpoint (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        seq INTEGER NOT NULL, version INTEGER NOT NULL, body BLOB NOT NULL,
+        chain BLOB NOT NULL, sum BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE meta (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        term INTEGER NOT NULL, head INTEGER NOT NULL, chain BLOB NOT NULL, sum BLOB NOT NULL
+    ) STRICT;
+";
+
+/// The term, and where the records end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Meta {
+    pub term: u64,
+    pub head: Seq,
+    pub chain: Chain,
+}
+
+impl Meta {
+    /// `None` if the checksum is wrong.
+    pub fn read(db: &Connection) -> rusqlite::Result<Option<Self>> {
+        db.query_row("SELECT term, head, chain, sum FROM meta", [], |row| {
+            let meta =
+                Self { term: row.get(0)?, head: Seq(row.get(1)?), chain: Chain(row.get(2)?) };
+            Ok((row.get::<_, [u8; 32]>(3)? == meta.sum()).then_some(meta))
+        })
+    }
+
+    fn write(&self, db: &Connection) -> rusqlite::Result<()> {
+        db.prepare_cached("INSERT OR REPLACE INTO meta VALUES (1, ?, ?, ?, ?)")?
+            .execute(params![self.term, self.head.0, self.chain.0, self.sum()])
+            .map(drop)
+    }
+
+    fn sum(&self) -> [u8; 32] {
+        sum(b"meta", &[&self.term.to_le_bytes(), &self.head.0.to_le_bytes(), &self.chain.0])
+    }
+
+    fn mark(&self) -> Mark {
+        Mark { term: self.term, head: self.head, chain: self.chain }
+    }
+}
+
+/// The checksum of a checkpoint and of what the records after it are chained to.
+pub(crate) fn checkpoint_sum(checkpoint: &Checkpoint, chain: Chain) -> [u8; 32] {
+    let (seq, version) = (checkpoint.seq.0.to_le_bytes(), checkpoint.version.to_le_bytes());
+    sum(b"checkpoint", &[&seq, &version, &checkpoint.body, &chain.0])
+}
+
+/// What went wrong in a transaction.
+#[derive(Debug)]
+pub(crate) enum WriteError {
+    Full,
+    NoSuchRecord { first: Seq, last: Seq },
+    Broken(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for WriteError {
+    fn from(e: rusqlite::Error) -> Self {
+        match e.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Self::Full,
+            Some(_) | None => Self::Broken(e),
+        }
+    }
+}
+
+/// An open journal.
+#[derive(Debug)]
+pub(crate) struct Store {
+    db: Connection,
+    acked: Acked,
+    meta: Meta,
+    fsync_delay: Duration,
+}
+
+impl Store {
+    /// Checks, opens, and begins a new term. `make_room` is called when the disk is full, and says
+    /// whether trying again makes sense.
+    pub fn open(
+        path: &Path,
+        options: &Options,
+        make_room: &mut dyn FnMut() -> bool,
+    ) -> Result<(Self, Recovered), OpenError> {
+        let io = |act| move |source| OpenError::Io { act, path: path.into(), source };
+        if !path.try_exists().map_err(io("look for"))? {
+            refuse_remains(path)?;
+            create(path)?;
+        }
+        let checked = check(path)?;
+        let sqlite = |act| move |source| OpenError::Sqlite { act, path: path.into(), source };
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut db = Connection::open_with_flags(path, flags).map_err(sqlite("open"))?;
+        configure(&db, options).map_err(|e| unreadable(path, e))?;
+
+        let meta = Meta { term: checked.meta.term + 1, ..checked.meta };
+        while let Err(e) = begin_term(&mut db, meta, options.fsync_delay) {
+            let full = e.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull);
+            if !(full && make_room()) {
+                return Err(unreadable(path, e));
+            }
+        }
+        let acked = Acked::open(path, meta.mark()).map_err(io("write the mark of"))?;
+        let recovered =
+            Recovered { checkpoint: checked.checkpoint, records: checked.records, term: meta.term };
+        Ok((Self { db, acked, meta, fsync_delay: options.fsync_delay }, recovered))
+    }
+
+    /// Writes all batches in one transaction; the number of the last record of each.
+    pub fn append(&mut self, batches: &[&[NewRecord]]) -> Result<Vec<Seq>, WriteError> {
+        let mut meta = self.meta;
+        let mut ends = Vec::with_capacity(batches.len());
+        let transaction = begin(&mut self.db)?;
+        {
+            let mut insert =
+                transaction.prepare_cached("INSERT INTO record VALUES (?, ?, ?, ?)")?;
+            for batch in batches {
+                for record in *batch {
+                    meta.head = Seq(meta.head.0 + 1);
+                    meta.chain = meta.chain.next(meta.head, record.version, &record.body);
+                    insert.execute(params![
+                        meta.head.0,
+                        record.version,
+                        record.body,
+                        meta.chain.0
+                    ])?;
+                }
+                ends.push(meta.head);
+            }
+        }
+        meta.write(&transaction)?;
+        commit(transaction, self.fsync_delay)?;
+        self.meta = meta;
+        self.mark()?;
+        Ok(ends)
+    }
+
+    /// Lets `body` stand for all records up to `upto`, and deletes them.
+    pub fn checkpoint(&mut self, upto: Seq, version: u16, body: &[u8]) -> Result<(), WriteError> {
+        let (first, before) = self.last_checkpoint()?;
+        if upto < first || upto > self.meta.head {
+            return Err(WriteError::NoSuchRecord { first, last: self.meta.head });
+        }
+        let chain = match before {
+            Some(chain) if upto == first => chain,
+            Some(_) | None if upto.0 == 0 => Chain::START,
+            Some(_) | None => {
+                self.db.query_row("SELECT chain FROM record WHERE seq = ?", [upto.0], |row| {
+                    row.get(0).map(Chain)
+                })?
+            }
+        };
+        let checkpoint = Checkpoint { seq: upto, version, body: body.to_vec() };
+        let sum = checkpoint_sum(&checkpoint, chain);
+        let transaction = begin(&mut self.db)?;
+        transaction.execute(
+            "INSERT OR REPLACE INTO checkpoint VALUES (1, ?, ?, ?, ?, ?)",
+            params![upto.0, version, body, chain.0, sum],
+        )?;
+        transaction.execute("DELETE FROM record WHERE seq <= ?", [upto.0])?;
+        commit(transaction, self.fsync_delay)?;
+        // Tidying is not part of the promise: if it fails, the next checkpoint does it.
+        let _ = self.shrink();
+        Ok(())
+    }
+
+    fn last_checkpoint(&self) -> rusqlite::Result<(Seq, Option<Chain>)> {
+        let row = self.db.query_row("SELECT seq, chain FROM checkpoint", [], |row| {
+            Ok((Seq(row.get(0)?), Some(Chain(row.get(1)?))))
+        });
+        match row {
+            Err(rusqlite::Error::QueryReturnedNoRows) => Ok((Seq(0), None)),
+            other => other,
+        }
+    }
+
+    /// Gives free pages back to the disk and empties the write-ahead log.
+    fn shrink(&self) -> rusqlite::Result<()> {
+        // It frees one page per step, and has to be stepped to its end.
+        let mut vacuum = self.db.prepare("PRAGMA incremental_vacuum")?;
+        let mut steps = vacuum.query([])?;
+        while steps.next()?.is_some() {}
+        drop(steps);
+        self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    }
+
+    fn mark(&self) -> Result<(), WriteError> {
+        // The commit is on the disk, the mark is not: what is on the disk is more than what was
+        // acknowledged, which is allowed; but without marks a loss could go unnoticed.
+        let broken = |e| WriteError::Broken(rusqlite::Error::ToSqlConversionFailure(Box::new(e)));
+        self.acked.write(self.meta.mark()).map_err(broken)
+    }
+}
+
+/// What lies beside a journal that is gone belonged to it: a new one must not take it for its own.
+fn refuse_remains(path: &Path) -> Result<(), OpenError> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let beside = [log.into(), acked::path_of(path)];
+    match beside.into_iter().find(|remains| remains.exists()) {
+        None => Ok(()),
+        Some(remains) => {
+            let what = format!("it is missing, but {} is there", remains.display());
+            Err(OpenError::Damaged { path: path.into(), what, source: None })
+        }
+    }
+}
+
+/// Makes an empty journal under another name first: a crash leaves no half-made one behind.
+fn create(path: &Path) -> Result<(), OpenError> {
+    let io = |act| move |source| OpenError::Io { act, path: path.into(), source };
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let temporary = Path::new(&name);
+    for suffix in ["", "-journal", "-wal"] {
+        let mut rest = name.clone();
+        rest.push(suffix);
+        match std::fs::remove_file(&rest) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(io("clear the way for")(e));
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    fill(temporary).map_err(|source| {
+        let path = path.to_path_buf();
+        match source.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => OpenError::Full { path },
+            Some(_) | None => OpenError::Sqlite { act: "create", path, source },
+        }
+    })?;
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(temporary, private).map_err(io("protect"))?;
+    std::fs::rename(temporary, path).map_err(io("name"))?;
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::File::open(folder).and_then(|dir| dir.sync_all()).map_err(io("make durable"))
+}
+
+fn fill(path: &Path) -> rusqlite::Result<()> {
+    let mut db = Connection::open(path)?;
+    db.pragma_update(None, "page_size", PAGE_BYTES)?;
+    db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    let transaction = db.transaction()?;
+    transaction.execute_batch(SCHEMA)?;
+    Meta { term: 0, head: Seq(0), chain: Chain::START }.write(&transaction)?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", FORMAT)?;
+    transaction.commit()?;
+    db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    db.close().map_err(|(_, e)| e)
+}
+
+fn configure(db: &Connection, options: &Options) -> rusqlite::Result<()> {
+    // Exclusive: a second process is refused, and SQLite needs no shared memory file.
+    db.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(()))?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    db.pragma_update(None, "cache_size", -512)?;
+    db.pragma_update(None, "wal_autocheckpoint", 256)?;
+    let pages = options.max_bytes / PAGE_BYTES;
+    db.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
+}
+
+fn begin_term(db: &mut Connection, meta: Meta, fsync_delay: Duration) -> rusqlite::Result<()> {
+    let transaction = begin(db)?;
+    meta.write(&transaction)?;
+    commit(transaction, fsync_delay)
+}
+
+fn begin(db: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
+    db.transaction_with_behavior(TransactionBehavior::Immediate)
+}
+
+/// The one place that waits for the disk.
+fn commit(transaction: Transaction<'_>, fsync_delay: Duration) -> rusqlite::Result<()> {
+    if !fsync_delay.is_zero() {
+        std::thread::sleep(fsync_delay);
+    }
+    transaction.commit()
+}

@@ -1,0 +1,233 @@
+//! The journal's thread: one at a time, in order, several waiting batches in one transaction.
+//! Never blocks a caller, never writes half a batch.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::ballast::Ballast;
+use crate::error::{AppendError, OpenError};
+use crate::record::{NewRecord, Recovered, Seq};
+use crate::store::{Store, WriteError};
+
+/// Batches and checkpoints that may wait.
+const QUEUE: usize = 1024;
+/// Batches that share one transaction.
+const GROUP: usize = 128;
+
+/// How a journal is kept.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Waited before every commit, as if the disk were that slow. For tests and measurements.
+    pub fsync_delay: Duration,
+    /// The file does not grow beyond this; what does not fit is refused as if the disk were full.
+    pub max_bytes: u64,
+    /// Room that is kept for the way back.
+    pub ballast_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { fsync_delay: Duration::ZERO, max_bytes: 1 << 30, ballast_bytes: 1 << 20 }
+    }
+}
+
+/// Whether there is room on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// The ballast is in place.
+    Plenty,
+    /// The disk was full and the ballast is spent: what is left is for the way back.
+    Spent,
+}
+
+type Done<T> = Box<dyn FnOnce(Result<T, AppendError>) + Send>;
+
+enum Job {
+    Append { batch: Vec<NewRecord>, done: Done<Seq> },
+    Checkpoint { upto: Seq, version: u16, body: Vec<u8>, done: Done<()> },
+}
+
+/// An open journal. Dropping it writes what waits and closes the file.
+pub struct Journal {
+    jobs: Option<SyncSender<Job>>,
+    spent: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Journal").field("room", &self.room()).finish_non_exhaustive()
+    }
+}
+
+impl Journal {
+    /// Checks the journal at `path`, or makes an empty one, and begins a new term.
+    ///
+    /// # Errors
+    /// A damaged, foreign or newer file is refused and left as it is; so is one in use.
+    pub fn open(path: &Path, options: Options) -> Result<(Self, Recovered), OpenError> {
+        let mut ballast = Ballast::beside(path, options.ballast_bytes);
+        let (store, recovered) = Store::open(path, &options, &mut || ballast.free())?;
+        ballast.restore();
+        let spent = Arc::new(AtomicBool::new(!ballast.is_there()));
+        let (jobs, queue) = sync_channel(QUEUE);
+        let worker = Worker { store, ballast, spent: Arc::clone(&spent), broken: None };
+        let thread = std::thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || worker.run(&queue))
+            .map_err(|source| OpenError::Io {
+                act: "start the thread of",
+                path: path.into(),
+                source,
+            })?;
+        Ok((Self { jobs: Some(jobs), spent, thread: Some(thread) }, recovered))
+    }
+
+    /// Writes a batch: all of it or nothing. `done` gets the number of its last record once it is
+    /// on the disk, or why it is not there; it is called on the journal's thread, in the order of
+    /// the appends, or right here if the queue is full.
+    pub fn append(
+        &self,
+        batch: Vec<NewRecord>,
+        done: impl FnOnce(Result<Seq, AppendError>) + Send + 'static,
+    ) {
+        self.send(Job::Append { batch, done: Box::new(done) });
+    }
+
+    /// Lets `body` stand for all records up to `upto`, which are deleted.
+    pub fn checkpoint(
+        &self,
+        upto: Seq,
+        version: u16,
+        body: Vec<u8>,
+        done: impl FnOnce(Result<(), AppendError>) + Send + 'static,
+    ) {
+        self.send(Job::Checkpoint { upto, version, body, done: Box::new(done) });
+    }
+
+    /// Whether there is room on the disk. While it is `Spent`, take nothing new on.
+    pub fn room(&self) -> Room {
+        if self.spent.load(Ordering::Relaxed) { Room::Spent } else { Room::Plenty }
+    }
+
+    fn send(&self, job: Job) {
+        let Some(jobs) = &self.jobs else { return job.refuse(AppendError::Closed) };
+        match jobs.try_send(job) {
+            Ok(()) => {}
+            Err(TrySendError::Full(job)) => job.refuse(AppendError::Overloaded { waiting: QUEUE }),
+            Err(TrySendError::Disconnected(job)) => job.refuse(AppendError::Closed),
+        }
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic on that thread was printed there; here it changes nothing.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Job {
+    fn refuse(self, why: AppendError) {
+        match self {
+            Self::Append { done, .. } => done(Err(why)),
+            Self::Checkpoint { done, .. } => done(Err(why)),
+        }
+    }
+}
+
+struct Worker {
+    store: Store,
+    ballast: Ballast,
+    spent: Arc<AtomicBool>,
+    broken: Option<Arc<rusqlite::Error>>,
+}
+
+impl Worker {
+    fn run(mut self, queue: &Receiver<Job>) {
+        let mut next = None;
+        while let Some(job) = next.take().or_else(|| queue.recv().ok()) {
+            match job {
+                Job::Append { batch, done } => {
+                    let mut group = vec![(batch, done)];
+                    while group.len() < GROUP && next.is_none() {
+                        match queue.try_recv() {
+                            Ok(Job::Append { batch, done }) => group.push((batch, done)),
+                            Ok(other) => next = Some(other),
+                            Err(_) => break,
+                        }
+                    }
+                    self.append(group);
+                }
+                Job::Checkpoint { upto, version, body, done } => {
+                    let outcome = self.write(|store| store.checkpoint(upto, version, &body));
+                    done(outcome.map_err(|e| e.name(upto)));
+                }
+            }
+            self.ballast.restore();
+            self.spent.store(!self.ballast.is_there(), Ordering::Relaxed);
+        }
+    }
+
+    fn append(&mut self, group: Vec<(Vec<NewRecord>, Done<Seq>)>) {
+        let batches: Vec<&[NewRecord]> = group.iter().map(|(batch, _)| batch.as_slice()).collect();
+        match self.write(|store| store.append(&batches)) {
+            Ok(ends) => group.into_iter().zip(ends).for_each(|((_, done), seq)| done(Ok(seq))),
+            // Together they do not fit, one by one the first may.
+            Err(Failed::Full) if group.len() > 1 => {
+                group.into_iter().for_each(|one| self.append(vec![one]));
+            }
+            Err(e) => group.into_iter().for_each(|(_, done)| done(Err(e.clone().name(Seq(0))))),
+        }
+    }
+
+    /// One transaction; once more without the ballast if the disk is full.
+    fn write<T>(
+        &mut self,
+        transaction: impl Fn(&mut Store) -> Result<T, WriteError>,
+    ) -> Result<T, Failed> {
+        if let Some(source) = &self.broken {
+            return Err(Failed::Broken(Arc::clone(source)));
+        }
+        let mut outcome = transaction(&mut self.store);
+        if matches!(outcome, Err(WriteError::Full)) && self.ballast.free() {
+            outcome = transaction(&mut self.store);
+        }
+        outcome.map_err(|e| match e {
+            WriteError::Full => Failed::Full,
+            WriteError::NoSuchRecord { first, last } => Failed::NoSuchRecord { first, last },
+            WriteError::Broken(source) => {
+                let source = Arc::new(source);
+                self.broken = Some(Arc::clone(&source));
+                Failed::Broken(source)
+            }
+        })
+    }
+}
+
+#[derive(Clone)]
+enum Failed {
+    Full,
+    NoSuchRecord { first: Seq, last: Seq },
+    Broken(Arc<rusqlite::Error>),
+}
+
+impl Failed {
+    fn name(self, upto: Seq) -> AppendError {
+        match self {
+            Self::Full => AppendError::Full,
+            Self::NoSuchRecord { first, last } => {
+                AppendError::NoSuchRecord { upto: upto.0, first: first.0, last: last.0 }
+            }
+            Self::Broken(source) => AppendError::Broken { source },
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The access log: one JSON line per request through a bounded ring to a thread that writes. A slow
+//! disk costs lines, which are counted, and never a request's time. No query strings.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::error::Error;
+
+/// Lines that may wait to be written.
+const RING: usize = 8192;
+
+/// The log.
+#[derive(Debug)]
+pub(crate) struct AccessLog {
+    lines: SyncSender<String>,
+    dropped: AtomicU64,
+}
+
+/// What is written of one request.
+#[derive(Debug, Default)]
+pub(crate) struct Entry {
+    pub(crate) client: String,
+    pub(crate) method: Vec<u8>,
+    pub(crate) host: Vec<u8>,
+    pub(crate) path: Vec<u8>,
+    pub(crate) app: String,
+    pub(crate) release: Option<u32>,
+    pub(crate) instance: String,
+    pub(crate) status: u16,
+    pub(crate) attempts: u32,
+    pub(crate) held_ms: u64,
+    pub(crate) duration_ms: u64,
+    /// How it ended: `done`, `client`, `upstream`, `timeout`.
+    pub(crate) end: &'static str,
+}
+
+impl AccessLog {
+    /// Opens the file and starts the thread.
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        let wrong = |source| Error::AccessLog { path: path.to_owned(), source };
+        let file = OpenOptions::new().create(true).append(true).open(path).map_err(wrong)?;
+        let (lines, receiver) = sync_channel(RING);
+        let writer = thread::Builder::new().name("proxy-log".to_owned());
+        writer.spawn(move || write(file, &receiver)).map_err(wrong)?;
+        Ok(Self { lines, dropped: AtomicU64::new(0) })
+    }
+
+    /// Lines that were not written because the disk was too slow.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(&self, entry: &Entry) {
+        if self.lines.try_send(line(entry)).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Writes what has come and flushes when nothing waits.
+fn write(file: File, lines: &Receiver<String>) {
+    let mut file = BufWriter::new(file);
+    while let Ok(line) = lines.recv() {
+        let mut written = file.write_all(line.as_bytes());
+        for line in lines.try_iter() {
+            written = written.and_then(|()| file.write_all(line.as_bytes()));
+        }
+        if let Err(error) = written.and_then(|()| file.flush()) {
+            tracing::warn!(%error, "cannot write to the access log");
+        }
+    }
+}
+
+fn line(entry: &Entry) -> String {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis());
+    let mut line = format!("{{\"time_ms\":{time},\"client\":\"{}\"", entry.client);
+    for (name, value) in [("method", &entry.method), ("host", &entry.host), ("path", &entry.path)] {
+        line.push_str(&format!(",\"{name}\":\""));
+        escape(value, &mut line);
+        line.push('"');
+    }
+    line.push_str(&format!(",\"app\":\"{}\"", entry.app));
+    if let Some(release) = entry.release {
+        line.push_str(&format!(",\"release\":{release},\"instance\":\"{}\"", entry.instance));
+    }
+    line.push_str(&format!(
+        ",\"status\":{},\"attempts\":{},\"held_ms\":{},\"duration_ms\":{},\"end\":\"{}\"}}\n",
+        entry.status, entry.attempts, entry.held_ms, entry.duration_ms, entry.end
+    ));
+    line
+}
+
+/// JSON without control bytes and obs-text: a byte that is not visible ASCII is written as its code.
+fn escape(bytes: &[u8], out: &mut String) {
+    for &byte in bytes {
+        match byte {
+            b'"' | b'\\' => {
+                out.push('\\');
+                out.push(char::from(byte));
+            }
+            0x20..=0x7e => out.push(char::from(byte)),
+            _ => out.push_str(&format!("\\u{byte:04x}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_holds_no_control_bytes_whatever_the_client_sends() {
+        let entry = Entry { path: b"/a\"\\\n\x1b\xff".to_vec(), ..Entry::default() };
+        let line = line(&entry);
+        assert!(line.contains(r#""path":"/a\"\\\u000a\u001b\u00ff""#), "{line}");
+        assert!(line.trim_end().bytes().all(|b| (0x20..0x7f).contains(&b)));
+    }
+}

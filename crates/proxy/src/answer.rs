@@ -1,0 +1,216 @@
+//! The answer on its way to the client: head judged and written anew, body framed anew. Never makes
+//! a broken answer look whole.
+
+use std::task::Poll;
+
+use http1::{After, Body, Persistence, Progress};
+
+use crate::attempt::{Failure, Link, Upstream, give_back};
+use crate::buffer::LARGE;
+use crate::connection::Turn;
+use crate::exchange::{Answer, Continue, Exchange};
+use crate::tunnel::Tunnel;
+
+/// Interim answers before the final one.
+const MOST_INTERIMS: u32 = 8;
+
+impl Exchange {
+    /// Reads once from the upstream, if the client keeps up.
+    pub(crate) fn receive(&mut self, turn: &mut Turn<'_, '_>) -> usize {
+        let Link::Open(upstream) = &mut self.link else { return 0 };
+        let room = turn.client.output.len() < LARGE && self.from_upstream.len() < 2 * LARGE;
+        if upstream.ended || !room {
+            return 0;
+        }
+        if self.from_upstream.tail().capacity() == 0 {
+            self.from_upstream = turn.worker.stock.take();
+        }
+        match self.from_upstream.fill(turn.cx, &mut upstream.stream) {
+            Poll::Pending => {
+                if self.from_upstream.is_empty() {
+                    turn.worker.stock.put(std::mem::take(&mut self.from_upstream));
+                }
+                0
+            }
+            Poll::Ready(Ok(0)) => {
+                upstream.ended = true;
+                1
+            }
+            Poll::Ready(Ok(count)) => count,
+            Poll::Ready(Err(_)) => {
+                // What came before is worth reading, unless only a clean end would make it whole.
+                upstream.ended = true;
+                if matches!(self.answer, Answer::Body { body: Body::UntilClose, .. }) {
+                    self.attempt_failed(Failure::Broken, turn);
+                }
+                1
+            }
+        }
+    }
+
+    /// Turns what the upstream sent into what the client gets. Tells whether anything moved.
+    pub(crate) fn translate(&mut self, turn: &mut Turn<'_, '_>) -> usize {
+        let mut moved = 0;
+        while let Link::Open(upstream) = &self.link {
+            let ended = upstream.ended;
+            let step = match &self.answer {
+                Answer::Awaited(_) => self.translate_head(turn),
+                Answer::Body { .. } => self.translate_body(ended, turn),
+                Answer::Done | Answer::Cut | Answer::Switched => 0,
+            };
+            moved += step;
+            if step == 0 {
+                if ended && matches!(self.answer, Answer::Awaited(_)) {
+                    self.attempt_failed(Failure::Broken, turn);
+                    moved += 1;
+                }
+                break;
+            }
+        }
+        moved
+    }
+
+    fn translate_head(&mut self, turn: &mut Turn<'_, '_>) -> usize {
+        let Answer::Awaited(parser) = &mut self.answer else { return 0 };
+        if self.from_upstream.is_empty() {
+            return 0;
+        }
+        let len = match parser.parse(self.from_upstream.unread(), self.to) {
+            Ok(Progress::Unfinished) => return 0,
+            Ok(Progress::Finished(len)) => len,
+            Err(error) => {
+                tracing::debug!(%error, "an instance's answer cannot be passed on");
+                self.attempt_failed(Failure::BadAnswer, turn);
+                return 1;
+            }
+        };
+        if parser.head().is_interim() {
+            self.interim(len, turn)
+        } else {
+            self.accept(len, turn)
+        }
+        len
+    }
+
+    fn interim(&mut self, len: usize, turn: &mut Turn<'_, '_>) {
+        let Answer::Awaited(parser) = &mut self.answer else { return };
+        let proceed = parser.head().status() == 100;
+        self.interims += 1;
+        if self.interims > MOST_INTERIMS {
+            return self.attempt_failed(Failure::BadAnswer, turn);
+        }
+        // A 100 that nobody waits for any more would be taken for another one's.
+        let wanted = !proceed || self.proceed != Continue::Settled;
+        if self.to.version == http1::Version::Http11 && wanted {
+            let out = turn.client.out(turn.worker);
+            parser.head().forward(self.from_upstream.unread(), self.to, After::KeepAlive, out);
+        }
+        if proceed {
+            self.proceed = Continue::Settled;
+        }
+        parser.restart();
+        self.from_upstream.consume(len);
+    }
+
+    /// The final head.
+    fn accept(&mut self, len: usize, turn: &mut Turn<'_, '_>) {
+        let Answer::Awaited(parser) = &mut self.answer else { return };
+        let head = parser.head();
+        let (encoder, persistence) = head.encoding(self.to);
+        // A body that is not read to its end makes the rest of the connection unreadable.
+        if persistence == Persistence::Close || !self.body_done || turn.worker.is_draining() {
+            self.form.after = After::Close;
+        }
+        let out = turn.client.out(turn.worker);
+        head.forward(self.from_upstream.unread(), self.to, self.form.after, out);
+        self.status = head.status();
+        let next = match head.is_switch() {
+            true => Answer::Switched,
+            false => {
+                Answer::Body { body: head.body(self.to), encoder, endless: head.is_event_stream() }
+            }
+        };
+        self.reuse = (head.persistence(self.to) == Persistence::KeepAlive)
+            .then(|| head.keep_alive_timeout());
+        if let Answer::Awaited(parser) = std::mem::replace(&mut self.answer, next) {
+            turn.worker.return_response_parser(parser);
+        }
+        self.from_upstream.consume(len);
+        self.proceed = Continue::Settled;
+        if let Some(release) = &self.release
+            && let Some(cell) =
+                turn.worker.cells(release).by_class.get(usize::from(self.status / 100))
+        {
+            cell.add_one();
+        }
+        if let Some(waiting) = self.waiting.take() {
+            waiting.succeeded(turn.now_ms);
+        }
+        if let Link::Open(upstream) = &self.link {
+            upstream.flight.instance().answered();
+        }
+    }
+
+    fn translate_body(&mut self, ended: bool, turn: &mut Turn<'_, '_>) -> usize {
+        let Answer::Body { body, encoder, .. } = &mut self.answer else { return 0 };
+        let mut moved = 0;
+        let mut done = body.is_empty();
+        while !done && !self.from_upstream.is_empty() && turn.client.output.len() < 2 * LARGE {
+            let input = self.from_upstream.unread();
+            let Ok(step) = body.read(input) else {
+                self.attempt_failed(Failure::BadAnswer, turn);
+                return 1;
+            };
+            let taken = step.skip + step.data;
+            let plain = *encoder == http1::Encoder::Plain && taken == input.len();
+            if plain && step.skip == 0 && turn.client.output.is_empty() {
+                // Nothing to write anew: the buffer itself goes out.
+                std::mem::swap(&mut self.from_upstream, &mut turn.client.output);
+            } else {
+                encoder.data(&input[step.skip..taken], turn.client.out(turn.worker));
+                self.from_upstream.consume(taken);
+            }
+            done = step.done;
+            moved += taken;
+            if taken == 0 {
+                break;
+            }
+        }
+        if ended && !done && self.from_upstream.is_empty() {
+            if !body.whole_at_close() {
+                self.attempt_failed(Failure::Broken, turn);
+                return moved + 1;
+            }
+            done = true;
+        }
+        if done {
+            encoder.end(body.trailers(), turn.client.out(turn.worker));
+            self.finish(turn);
+            moved += 1;
+        }
+        moved
+    }
+
+    /// The answer is whole: the instance is free, whatever the client still has to read.
+    fn finish(&mut self, turn: &mut Turn<'_, '_>) {
+        self.answer = Answer::Done;
+        self.cut_at_ms = u64::MAX;
+        let Link::Open(upstream) = std::mem::replace(&mut self.link, Link::None) else { return };
+        let sent = self.body_done && self.request.is_empty() && !upstream.deaf;
+        let clean = self.from_upstream.is_empty() && !upstream.ended;
+        if let (Some(idle_s), true) = (self.reuse, sent && clean) {
+            give_back(upstream, idle_s, turn.worker, turn.now_ms);
+        }
+    }
+
+    /// The tunnel that a 101 opens.
+    pub(crate) fn tunnel(&mut self, turn: &mut Turn<'_, '_>) -> Option<Tunnel> {
+        match std::mem::replace(&mut self.link, Link::None) {
+            Link::Open(Upstream { stream, flight, .. }) => {
+                let rest = std::mem::take(&mut self.from_upstream);
+                Some(Tunnel::new(stream, flight, rest, self.drain_ms, turn))
+            }
+            Link::None | Link::Unchosen | Link::Connecting(_) => None,
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! Getting a request to an instance: choose, connect, and again if that is allowed (I10). Choosing
+//! and counting happen in the same poll (I5), by the worker's newest snapshot.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+
+use balance::{Bucket, Choice, Standing, choose_arm, pick};
+use model::Share;
+
+use crate::connection::Turn;
+use crate::exchange::{Answer, Exchange};
+use crate::instance::{InFlight, Instance};
+use crate::pages::Page;
+use crate::pool::Demand;
+use crate::stats::{AppStats, ReleaseStats};
+use crate::stream::{Stream, is_local};
+use crate::table::{AppEntry, ArmEntry};
+use crate::worker::Worker;
+
+/// Attempts at one request, whatever the reason for the next.
+const MOST_ATTEMPTS: u32 = 8;
+/// While held, instances that refused are tried again this often.
+const LOOK_EVERY_MS: u64 = 100;
+
+/// A request's way to an instance.
+#[derive(Debug)]
+pub(crate) enum Link {
+    /// No instance is needed: the answer is ours, or it is whole.
+    None,
+    /// No instance is chosen; if none can be, the request is held.
+    Unchosen,
+    Connecting(Upstream),
+    Open(Upstream),
+}
+
+/// A connection to an instance, with the request counted on it.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    pub(crate) stream: Stream,
+    pub(crate) flight: InFlight,
+    pub(crate) since_ms: u64,
+    /// Bytes of the request went out on it.
+    pub(crate) sent: bool,
+    /// Writing failed: an answer may have come before that.
+    pub(crate) deaf: bool,
+    /// The upstream sends nothing more.
+    pub(crate) ended: bool,
+    reused: bool,
+}
+
+/// A held request's place. Falls with it.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    app: Arc<AppStats>,
+    bytes: usize,
+    pub(crate) since_ms: u64,
+    until_ms: u64,
+    look_ms: u64,
+}
+
+impl Hold {
+    pub(crate) fn look_ms(&self) -> u64 {
+        self.look_ms.min(self.until_ms)
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.app.held_now.fetch_sub(1, Ordering::Relaxed);
+        self.app.held_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Why an attempt came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// No connection. `Ours` if the instance has no part in it.
+    Connect,
+    ConnectOurs,
+    /// The connection broke before an answer.
+    Broken,
+    /// No answer in time.
+    Timeout,
+    /// An answer that cannot be passed on.
+    BadAnswer,
+}
+
+struct Chosen {
+    instance: Arc<Instance>,
+    release: Arc<ReleaseStats>,
+    standing: Standing,
+    diverted: bool,
+    drain_ms: u64,
+}
+
+impl Exchange {
+    /// Moves towards an open connection. Tells how many steps that took.
+    pub(crate) fn attempt(&mut self, turn: &mut Turn<'_, '_>) -> usize {
+        let mut steps = 0;
+        loop {
+            match &self.link {
+                Link::None | Link::Open(_) => return steps,
+                Link::Unchosen => {
+                    if !self.choose(turn) {
+                        return steps;
+                    }
+                }
+                Link::Connecting(upstream) => match upstream.stream.poll_connected(turn.cx) {
+                    Poll::Pending => return steps,
+                    Poll::Ready(Ok(())) => {
+                        if let Link::Connecting(up) = std::mem::replace(&mut self.link, Link::None)
+                        {
+                            self.link = Link::Open(up);
+                        }
+                    }
+                    Poll::Ready(Err(error)) if is_local(&error) => {
+                        self.attempt_failed(Failure::ConnectOurs, turn);
+                    }
+                    Poll::Ready(Err(_)) => self.attempt_failed(Failure::Connect, turn),
+                },
+            }
+            steps += 1;
+        }
+    }
+
+    /// The snapshot has changed while the request waited or was in flight.
+    pub(crate) fn look_again(&mut self, turn: &mut Turn<'_, '_>) {
+        let table = turn.worker.table.borrow();
+        match &self.link {
+            Link::None | Link::Unchosen => {}
+            // Nothing was sent: it goes to an instance that is still there.
+            Link::Connecting(upstream) if !table.serves(upstream.flight.instance().key) => {
+                self.link = Link::Unchosen;
+            }
+            Link::Connecting(_) => {}
+            Link::Open(upstream) => {
+                let stays = table.serves(upstream.flight.instance().key);
+                match (stays, self.cut_at_ms) {
+                    (true, _) => self.cut_at_ms = u64::MAX,
+                    (false, u64::MAX) => self.cut_at_ms = turn.now_ms + self.drain_ms,
+                    (false, _) => {}
+                }
+            }
+        }
+    }
+
+    /// False if the request has to wait.
+    fn choose(&mut self, turn: &mut Turn<'_, '_>) -> bool {
+        let Some(app) = self.app.clone() else { return false };
+        let (chosen, hold_ms) = {
+            let table = turn.worker.table.borrow();
+            match table.app(app.key) {
+                Some(entry) => (self.pick(entry, turn), entry.hold_ms),
+                None => {
+                    drop(table);
+                    self.answer_ourselves(Page::NO_APP, turn);
+                    return false;
+                }
+            }
+        };
+        let Some(chosen) = chosen else { return self.wait(&app, hold_ms, turn) };
+        if let Some(hold) = self.hold.take() {
+            self.note_held(turn.now_ms.saturating_sub(hold.since_ms));
+        }
+        if chosen.diverted {
+            turn.worker.count(&app, |cells| &cells.diverted);
+        }
+        if chosen.standing == Standing::FailOpen {
+            turn.worker.count(&app, |cells| &cells.failed_open);
+        }
+        self.arm = Some(chosen.release.release);
+        self.release = Some(chosen.release);
+        self.drain_ms = chosen.drain_ms;
+        self.attempts += 1;
+        self.moved_at_ms = turn.now_ms;
+        self.connect(chosen.instance, turn);
+        true
+    }
+
+    /// Picks by the snapshot: the arm kept while it exists, else by share; within it by load and
+    /// health; if nobody there is well, an arm with a share whose instances are.
+    fn pick(&self, entry: &AppEntry, turn: &Turn<'_, '_>) -> Option<Chosen> {
+        let kept = self.arm.and_then(|release| {
+            entry
+                .arms
+                .iter()
+                .position(|arm| arm.stats.release == release && !arm.instances.is_empty())
+        });
+        let by_share = || {
+            let shares = entry.arms.iter().map(|arm| arm.share);
+            choose_arm(shares, Bucket::of(turn.worker.random()))
+        };
+        let own = kept.or_else(by_share)?;
+        let look = |arm: &ArmEntry| {
+            pick(arm.instances.len(), turn.worker.random(), |at| {
+                arm.instances[at].candidate(turn.now_ms, &self.tried)
+            })
+        };
+        let chosen = |arm: &ArmEntry, choice: Choice, diverted: bool| Chosen {
+            instance: Arc::clone(&arm.instances[choice.at]),
+            release: Arc::clone(&arm.stats),
+            standing: choice.standing,
+            diverted,
+            drain_ms: entry.drain_ms,
+        };
+        let first = look(&entry.arms[own]);
+        if let Some(choice) = first.filter(|choice| choice.standing >= Standing::Doubtful) {
+            return Some(chosen(&entry.arms[own], choice, false));
+        }
+        let others = entry.arms.iter().enumerate();
+        let others = others.filter(|(at, arm)| *at != own && arm.share > Share::NONE);
+        for (_, arm) in others {
+            if let Some(choice) = look(arm).filter(|c| c.standing >= Standing::Doubtful) {
+                return Some(chosen(arm, choice, true));
+            }
+        }
+        first.map(|choice| chosen(&entry.arms[own], choice, false))
+    }
+
+    /// Holds the request, if there is room and time; else answers 503. Always false: it waits.
+    fn wait(&mut self, app: &Arc<AppStats>, hold_ms: u64, turn: &mut Turn<'_, '_>) -> bool {
+        let limits = &turn.worker.shared.config.limits;
+        match &mut self.hold {
+            Some(hold) if turn.now_ms >= hold.until_ms => {
+                self.answer_ourselves(Page::UNAVAILABLE, turn);
+            }
+            Some(hold) => {
+                if turn.now_ms >= hold.look_ms {
+                    self.tried.clear();
+                    self.attempts = 0;
+                    hold.look_ms = turn.now_ms + LOOK_EVERY_MS;
+                }
+            }
+            None => {
+                let bytes = self.request.len() + turn.client.input.len();
+                let requests = app.held_now.fetch_add(1, Ordering::Relaxed);
+                let held = app.held_bytes.fetch_add(bytes, Ordering::Relaxed);
+                let hold = Hold {
+                    app: Arc::clone(app),
+                    bytes,
+                    since_ms: turn.now_ms,
+                    until_ms: turn.now_ms + hold_ms,
+                    look_ms: turn.now_ms + LOOK_EVERY_MS,
+                };
+                let full = requests >= limits.hold_requests || held + bytes > limits.hold_bytes;
+                if full || hold_ms == 0 || turn.worker.is_draining() {
+                    drop(hold);
+                    self.answer_ourselves(Page::UNAVAILABLE, turn);
+                } else {
+                    turn.worker.count(app, |cells| &cells.held);
+                    self.hold = Some(hold);
+                }
+            }
+        }
+        false
+    }
+
+    /// Takes an idle connection or begins a new one; from here on the request counts as in flight.
+    fn connect(&mut self, instance: Arc<Instance>, turn: &mut Turn<'_, '_>) {
+        let flight = InFlight::new(Arc::clone(&instance));
+        let demand = if self.resendable { Demand::Any } else { Demand::Certain };
+        let idle = match self.fresh_only {
+            true => None,
+            false => turn.worker.pool.take(instance.key, demand, turn.now_ms),
+        };
+        self.note_instance(&instance);
+        let reused = idle.is_some();
+        let upstream = |stream| Upstream {
+            stream,
+            flight,
+            since_ms: turn.now_ms,
+            sent: false,
+            deaf: false,
+            ended: false,
+            reused,
+        };
+        match idle.map_or_else(|| Stream::connect(&instance.address), Ok) {
+            Ok(stream) if reused => self.link = Link::Open(upstream(stream)),
+            Ok(stream) => self.link = Link::Connecting(upstream(stream)),
+            Err(error) => {
+                self.tried.push(instance.key);
+                self.link = Link::Unchosen;
+                if is_local(&error) {
+                    tracing::warn!(%error, "cannot open a connection to an instance");
+                } else {
+                    blame(&instance, self.app.as_deref(), turn);
+                }
+                if self.attempts >= MOST_ATTEMPTS {
+                    self.answer_ourselves(Page::BAD_GATEWAY, turn);
+                }
+            }
+        }
+    }
+
+    /// A deadline of the attempt has passed, or its instance has to go.
+    pub(crate) fn attempt_timed_out(&mut self, turn: &mut Turn<'_, '_>) {
+        let failure = match self.link {
+            Link::Connecting(_) => Failure::Connect,
+            Link::None | Link::Unchosen | Link::Open(_) => Failure::Timeout,
+        };
+        self.attempt_failed(failure, turn);
+    }
+
+    /// Another attempt if I10 allows one, else an answer of ours, else the answer breaks off.
+    pub(crate) fn attempt_failed(&mut self, failure: Failure, turn: &mut Turn<'_, '_>) {
+        let upstream = match std::mem::replace(&mut self.link, Link::None) {
+            Link::Connecting(upstream) | Link::Open(upstream) => upstream,
+            Link::None | Link::Unchosen => return,
+        };
+        let instance = Arc::clone(upstream.flight.instance());
+        let (sent, reused) = (upstream.sent, upstream.reused);
+        drop(upstream);
+        self.cut_at_ms = u64::MAX;
+        // An idle connection that its owner closed is nobody's fault.
+        if !(failure == Failure::ConnectOurs || (reused && failure == Failure::Broken)) {
+            blame(&instance, self.app.as_deref(), turn);
+        }
+        if !matches!(self.answer, Answer::Awaited(_)) {
+            return self.cut();
+        }
+        let unanswered = self.from_upstream.is_empty();
+        self.from_upstream.clear();
+        let page = match failure {
+            Failure::Timeout => Page::GATEWAY_TIMEOUT,
+            Failure::Connect | Failure::ConnectOurs | Failure::Broken | Failure::BadAnswer => {
+                Page::BAD_GATEWAY
+            }
+        };
+        let may = match failure {
+            _ if self.attempts >= MOST_ATTEMPTS || self.app.is_none() => false,
+            Failure::Connect | Failure::ConnectOurs => true,
+            Failure::Broken if !sent => true,
+            Failure::Broken => self.may_send_again(unanswered, turn),
+            Failure::Timeout | Failure::BadAnswer => false,
+        };
+        if !may {
+            return self.answer_ourselves(page, turn);
+        }
+        if reused {
+            self.fresh_only = true;
+        } else {
+            self.tried.push(instance.key);
+        }
+        if let Some(app) = &self.app
+            && failure == Failure::Broken
+        {
+            turn.worker.count(app, |cells| &cells.retried);
+        }
+        if let Answer::Awaited(parser) = &mut self.answer {
+            parser.restart();
+        }
+        self.request.rewind();
+        self.link = Link::Unchosen;
+    }
+
+    fn may_send_again(&self, unanswered: bool, turn: &Turn<'_, '_>) -> bool {
+        self.resendable
+            && self.intact
+            && unanswered
+            && self.interims == 0
+            && self.app.as_ref().is_some_and(|app| app.may_retry(turn.now_ms))
+    }
+}
+
+/// Counts a failure against an instance; it rests if it failed too often and others can stand in.
+fn blame(instance: &Arc<Instance>, app: Option<&AppStats>, turn: &Turn<'_, '_>) {
+    if !instance.failed() {
+        return;
+    }
+    let table = turn.worker.table.borrow();
+    let Some(entry) = app.and_then(|app| table.app(app.key)) else { return };
+    let arm = entry.arms.iter().find(|arm| arm.instances.iter().any(|i| i.key == instance.key));
+    if let Some(arm) = arm {
+        let resting = arm.instances.iter().filter(|i| i.is_ejected(turn.now_ms)).count();
+        if balance::may_eject(arm.instances.len(), resting) {
+            instance.eject(turn.now_ms);
+        }
+    }
+}
+
+/// Gives a connection back, if it may be used again.
+pub(crate) fn give_back(upstream: Upstream, idle_s: Option<u64>, worker: &Worker, now_ms: u64) {
+    let limits = &worker.shared.config.limits;
+    // A second less than the upstream says: it may count from a different moment.
+    let idle_ms = idle_s.map_or(limits.upstream_idle.0, |s| s.saturating_sub(1) * 1000);
+    if idle_ms == 0 || worker.is_draining() {
+        return;
+    }
+    let Upstream { stream, flight, .. } = upstream;
+    let until_ms = now_ms.saturating_add(idle_ms);
+    worker.pool.put(stream, flight.instance(), limits.upstream_idle_max, now_ms, until_ms);
+}

@@ -1,0 +1,80 @@
+//! Listening sockets: reserved before anything is started, and never shared with another program.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::error::Error;
+
+const BACKLOG: i32 = 4096;
+
+/// For each worker its sockets, one per address.
+pub(crate) type Sockets = Vec<Vec<TcpListener>>;
+
+/// Opens `workers` sockets on every address and tells the addresses with their real ports.
+pub(crate) fn listen(
+    addresses: &[SocketAddr],
+    workers: usize,
+) -> Result<(Sockets, Vec<SocketAddr>), Error> {
+    let mut sockets: Sockets = (0..workers).map(|_| Vec::new()).collect();
+    let mut bound = Vec::new();
+    for &address in addresses {
+        let wrong = |source| Error::Listen { address, source };
+        let first = exclusive(address).map_err(wrong)?;
+        let actual = first.local_addr().map_err(wrong)?;
+        bound.push(actual);
+        let mut first = Some(first);
+        for worker in &mut sockets {
+            let socket = match first.take() {
+                Some(first) => first,
+                None => shared(actual).map_err(wrong)?,
+            };
+            worker.push(socket);
+        }
+    }
+    Ok((sockets, bound))
+}
+
+/// The first socket listens without SO_REUSEPORT, which fails if anybody else listens there; only
+/// then are the other workers' sockets let in. So there is no moment in which a second server, not
+/// even one of ours, could take a part of the connections unnoticed.
+fn exclusive(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = open(address)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_reuse_port(true)?;
+    Ok(socket.into())
+}
+
+fn shared(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = open(address)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn open(address: SocketAddr) -> io::Result<Socket> {
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
+    // Connections of a predecessor that are still closing do not keep the port.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    Ok(socket)
+}
+
+/// Raises the limit of open files as far as the system allows. Each request may need two.
+pub(crate) fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}

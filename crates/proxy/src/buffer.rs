@@ -1,0 +1,143 @@
+//! Bytes on their way, and a worker's stock of them. A connection that is idle holds none.
+
+use std::cell::RefCell;
+use std::pin::pin;
+use std::task::{Context, Poll, ready};
+use std::{future::Future, io};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+
+/// The size of a fresh buffer.
+pub(crate) const SMALL: usize = 16 << 10;
+/// The size a buffer grows to while it is filled to the brim.
+pub(crate) const LARGE: usize = 64 << 10;
+/// Buffers a worker keeps in stock.
+const STOCK: usize = 256;
+
+/// Bytes read or written at the front and added at the back.
+#[derive(Debug, Default)]
+pub(crate) struct Buffer {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Buffer {
+    pub(crate) fn unread(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes `count` bytes from the front.
+    pub(crate) fn consume(&mut self, count: usize) {
+        self.start = (self.start + count).min(self.bytes.len());
+        if self.start == self.bytes.len() {
+            self.clear();
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.start = 0;
+    }
+
+    /// The place where more is added.
+    pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Goes back to the very first byte. Only meaningful if nothing was dropped since it was added.
+    pub(crate) fn rewind(&mut self) {
+        self.start = 0;
+    }
+
+    /// How many bytes were taken from the front since the start.
+    pub(crate) fn taken(&self) -> usize {
+        self.start
+    }
+
+    /// Like `consume`, but keeps the bytes for [`Buffer::rewind`].
+    pub(crate) fn pass(&mut self, count: usize) {
+        self.start = (self.start + count).min(self.bytes.len());
+    }
+
+    /// Reads once. `Ok(0)` is the end of the stream.
+    pub(crate) fn fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut (impl AsyncRead + Unpin),
+    ) -> Poll<io::Result<usize>> {
+        let room = self.bytes.capacity() - self.bytes.len();
+        if room < SMALL / 2 && self.start > 0 {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
+        if self.bytes.capacity() - self.bytes.len() < SMALL / 4 {
+            let larger = (self.bytes.capacity() * 2).clamp(SMALL, 4 * LARGE);
+            self.bytes.reserve_exact(larger.saturating_sub(self.bytes.len()).max(SMALL / 4));
+        }
+        // The future has no state beside its borrows: dropping it after one poll loses nothing.
+        pin!(from.read_buf(&mut self.bytes)).poll(cx)
+    }
+
+    /// Writes until nothing is left or the stream takes no more. Tells how much it took.
+    pub(crate) fn drain_to(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut (impl AsyncWrite + Unpin),
+        keep: Keep,
+    ) -> Poll<io::Result<usize>> {
+        let mut written = 0;
+        while !self.is_empty() {
+            match std::pin::Pin::new(&mut *to).poll_write(cx, self.unread()) {
+                Poll::Pending if written > 0 => return Poll::Ready(Ok(written)),
+                poll @ (Poll::Ready(_) | Poll::Pending) => match ready!(poll)? {
+                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    count => {
+                        written += count;
+                        match keep {
+                            Keep::Nothing => self.consume(count),
+                            Keep::All => self.pass(count),
+                        }
+                    }
+                },
+            }
+        }
+        Poll::Ready(Ok(written))
+    }
+}
+
+/// What becomes of bytes that were written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// They are dropped.
+    Nothing,
+    /// They stay, in case the request has to be sent again.
+    All,
+}
+
+/// A worker's stock of buffers.
+#[derive(Debug, Default)]
+pub(crate) struct Stock(RefCell<Vec<Vec<u8>>>);
+
+impl Stock {
+    pub(crate) fn take(&self) -> Buffer {
+        let bytes = self.0.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(SMALL));
+        Buffer { bytes, start: 0 }
+    }
+
+    pub(crate) fn put(&self, mut buffer: Buffer) {
+        buffer.clear();
+        let mut stock = self.0.borrow_mut();
+        let fits = (SMALL..=LARGE).contains(&buffer.bytes.capacity());
+        if fits && stock.len() < STOCK {
+            stock.push(buffer.bytes);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What a proxy is started with. Inert: nothing is opened or read here.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use model::{Millis, ProxyId};
+
+/// What a proxy is started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Its name in reports.
+    pub id: ProxyId,
+    /// Where it listens; port 0 takes a free one.
+    pub listen: Vec<SocketAddr>,
+    /// Threads, each with its own listening sockets and upstream connections; at least 1.
+    pub workers: usize,
+    /// Bounds and time limits.
+    pub limits: Limits,
+    /// The file that gets one line per request, if any.
+    pub access_log: Option<PathBuf>,
+}
+
+impl Config {
+    /// The defaults, with as many workers as this process may use processors.
+    pub fn new(listen: Vec<SocketAddr>) -> Self {
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { id: ProxyId(0), listen, workers, limits: Limits::default(), access_log: None }
+    }
+}
+
+/// Bounds and time limits of a proxy.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// From the first byte of a request to the end of its head, in all.
+    pub head: Millis,
+    /// A kept-alive connection without a request.
+    pub idle: Millis,
+    /// Between two reads of a request's body.
+    pub body_read: Millis,
+    /// Without a byte taken by the receiver.
+    pub write_stall: Millis,
+    /// Connecting to an instance.
+    pub connect: Millis,
+    /// From a request sent to the first byte of its answer.
+    pub first_byte: Millis,
+    /// Between two reads of an answer's body. Event streams have no such limit.
+    pub between_bytes: Millis,
+    /// A tunnel without a byte in either direction.
+    pub tunnel_idle: Millis,
+    /// How long bytes are discarded after an early answer, so that the client sees it.
+    pub linger: Millis,
+    /// How long we wait for a `100 Continue` from upstream before we send one.
+    pub continue_wait: Millis,
+    /// An idle upstream connection, unless the upstream said otherwise.
+    pub upstream_idle: Millis,
+    /// Idle upstream connections per instance, over all workers.
+    pub upstream_idle_max: u32,
+    /// Requests held per app.
+    pub hold_requests: u32,
+    /// Bytes of held requests per app.
+    pub hold_bytes: usize,
+    /// Connections of clients.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head: Millis::from_secs(10),
+            idle: Millis::from_secs(75),
+            body_read: Millis::from_secs(60),
+            write_stall: Millis::from_secs(60),
+            connect: Millis::from_secs(2),
+            first_byte: Millis::from_secs(60),
+            between_bytes: Millis::from_secs(300),
+            tunnel_idle: Millis::from_secs(3600),
+            linger: Millis::from_secs(2),
+            continue_wait: Millis::from_secs(1),
+            upstream_idle: Millis(1_500),
+            upstream_idle_max: 32,
+            hold_requests: 1024,
+            hold_bytes: 4 << 20,
+            connections: 20_000,
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! One client's connection: a state machine that is polled, from accept to close. Never spawns, and
+//! never waits for two things in a way that could lose half a write.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use http1::{Progress, RequestParser};
+use tokio::net::TcpStream;
+
+use crate::buffer::{Buffer, Keep};
+use crate::exchange::{End, Exchange};
+use crate::farewell::Farewell;
+use crate::pages::{Form, Page};
+use crate::slots::{SlotId, Watch};
+use crate::tunnel::Tunnel;
+use crate::worker::Worker;
+
+/// Requests of one connection served in one poll before others get their turn.
+const PIPELINED: usize = 32;
+
+/// The client's side of a connection.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
+    pub(crate) input: Buffer,
+    pub(crate) output: Buffer,
+    /// It sends nothing more; it may still read.
+    pub(crate) ended: bool,
+    /// Its address without port, as text.
+    pub(crate) address: String,
+    /// The port it connected to, as text.
+    pub(crate) port: Rc<str>,
+}
+
+/// What every step of a connection may use.
+pub(crate) struct Turn<'a, 'b> {
+    pub(crate) cx: &'a mut Context<'b>,
+    pub(crate) worker: &'a Worker,
+    pub(crate) client: &'a mut Client,
+    pub(crate) now_ms: u64,
+    /// The snapshot has changed since the last turn.
+    pub(crate) news: bool,
+}
+
+/// When to wake the connection even if nothing happens, and which changes concern it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wakeup {
+    pub(crate) at_ms: u64,
+    pub(crate) watch: Watch,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Between requests, or within a head.
+    Head(Head),
+    Exchange(Box<Exchange>),
+    Tunnel(Box<Tunnel>),
+    Farewell(Farewell),
+}
+
+#[derive(Debug)]
+struct Head {
+    /// Since when it is idle or, once a byte has come, since when the head is coming.
+    since_ms: u64,
+    parser: Option<Box<RequestParser>>,
+}
+
+/// A client's connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    worker: Rc<Worker>,
+    slot: SlotId,
+    watch: Watch,
+    client: Client,
+    stage: Stage,
+}
+
+/// Whether a step changed the stage.
+enum Step {
+    Changed,
+    Waits(Wakeup),
+    Closed,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        port: Rc<str>,
+    ) -> Self {
+        let slot = worker.slots.open(worker.sequence());
+        let since_ms = worker.shared.now_ms();
+        let client = Client {
+            stream,
+            input: Buffer::default(),
+            output: Buffer::default(),
+            ended: false,
+            address: peer.ip().to_canonical().to_string(),
+            port,
+        };
+        let stage = Stage::Head(Head { since_ms, parser: None });
+        Self { worker, slot, watch: Watch::Nothing, client, stage }
+    }
+
+    fn advance(&mut self, cx: &mut Context<'_>, now_ms: u64, news: bool) -> Step {
+        for _ in 0..PIPELINED {
+            let worker = Rc::clone(&self.worker);
+            let client = &mut self.client;
+            let mut turn = Turn { cx, worker: &worker, client, now_ms, news };
+            let step = match &mut self.stage {
+                Stage::Head(head) => match head.poll(&mut turn) {
+                    Ok(step) => step,
+                    Err(next) => {
+                        self.stage = next;
+                        Step::Changed
+                    }
+                },
+                Stage::Exchange(exchange) => match exchange.poll(&mut turn) {
+                    Poll::Pending => Step::Waits(exchange.wakeup(&turn)),
+                    Poll::Ready(end) => match after(end, &turn) {
+                        Some(next) => {
+                            self.stage = next;
+                            Step::Changed
+                        }
+                        None => Step::Closed,
+                    },
+                },
+                Stage::Tunnel(tunnel) => match tunnel.poll(&mut turn) {
+                    Poll::Pending => Step::Waits(tunnel.wakeup()),
+                    Poll::Ready(()) => {
+                        self.stage = Stage::Farewell(Farewell::new(&turn));
+                        Step::Changed
+                    }
+                },
+                Stage::Farewell(farewell) => match farewell.poll(&mut turn) {
+                    Poll::Pending => Step::Waits(farewell.wakeup()),
+                    Poll::Ready(()) => Step::Closed,
+                },
+            };
+            match step {
+                Step::Changed => {}
+                Step::Waits(_) | Step::Closed => return step,
+            }
+        }
+        cx.waker().wake_by_ref();
+        Step::Waits(Wakeup { at_ms: u64::MAX, watch: self.watch })
+    }
+}
+
+/// The stage after an exchange; none if the connection is simply closed.
+fn after(end: End, turn: &Turn<'_, '_>) -> Option<Stage> {
+    match end {
+        End::Next => Some(Stage::Head(Head { since_ms: turn.now_ms, parser: None })),
+        End::Close => Some(Stage::Farewell(Farewell::new(turn))),
+        End::Gone => None,
+        End::Reset => {
+            // What was sent must not look whole: the client sees a reset, not an end.
+            let _ = socket2::SockRef::from(&turn.client.stream)
+                .set_linger(Some(std::time::Duration::ZERO));
+            None
+        }
+        End::Tunnel(tunnel) => Some(Stage::Tunnel(tunnel)),
+    }
+}
+
+impl Head {
+    /// Reads until a head is whole. `Err` is the next stage.
+    fn poll(&mut self, turn: &mut Turn<'_, '_>) -> Result<Step, Stage> {
+        loop {
+            if !turn.client.input.is_empty() {
+                let parser = self.parser.get_or_insert_with(|| turn.worker.request_parser());
+                match parser.parse(turn.client.input.unread()) {
+                    Ok(Progress::Finished(len)) => {
+                        let exchange = Exchange::begin(parser.head(), len, turn);
+                        if let Some(parser) = self.parser.take() {
+                            turn.worker.return_request_parser(parser);
+                        }
+                        return Err(Stage::Exchange(Box::new(exchange)));
+                    }
+                    Ok(Progress::Unfinished) => {}
+                    Err(refused) => return Err(refuse(Page::refused(refused), turn)),
+                }
+            }
+            let begun = !turn.client.input.is_empty();
+            let wakeup = self.wakeup(turn, begun);
+            if turn.client.ended {
+                return Ok(Step::Closed);
+            }
+            if turn.now_ms >= wakeup.at_ms {
+                return if begun { Err(refuse(Page::TIMEOUT, turn)) } else { Ok(Step::Closed) };
+            }
+            match turn.client.read(turn.cx, turn.worker) {
+                Poll::Pending => return Ok(Step::Waits(wakeup)),
+                Poll::Ready(Ok(0)) => turn.client.ended = true,
+                Poll::Ready(Ok(_)) if !begun => self.since_ms = turn.now_ms,
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(_)) => return Ok(Step::Closed),
+            }
+        }
+    }
+
+    fn wakeup(&self, turn: &Turn<'_, '_>, begun: bool) -> Wakeup {
+        let limits = &turn.worker.shared.config.limits;
+        let at_ms = match begun {
+            true => self.since_ms + limits.head.0,
+            false => (self.since_ms + limits.idle.0).min(turn.worker.farewell_ms()),
+        };
+        Wakeup { at_ms, watch: Watch::Nothing }
+    }
+}
+
+/// Answers a request that cannot be read, and closes so that the client sees it.
+fn refuse(page: Page, turn: &mut Turn<'_, '_>) -> Stage {
+    turn.client.page(page, Form::UNREAD, turn.worker);
+    Stage::Farewell(Farewell::new(turn))
+}
+
+impl Client {
+    /// Reads once into the input, with a buffer from the stock that goes back if nothing came.
+    pub(crate) fn read(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &Worker,
+    ) -> Poll<std::io::Result<usize>> {
+        if self.input.tail().capacity() == 0 {
+            self.input = worker.stock.take();
+        }
+        let read = self.input.fill(cx, &mut self.stream);
+        if self.input.is_empty() {
+            worker.stock.put(std::mem::take(&mut self.input));
+        }
+        read
+    }
+
+    /// Where output is written; from the stock.
+    pub(crate) fn out(&mut self, worker: &Worker) -> &mut Vec<u8> {
+        if self.output.tail().capacity() == 0 {
+            self.output = worker.stock.take();
+        }
+        self.output.tail()
+    }
+
+    /// Writes what is to be written. Tells how much the client took.
+    pub(crate) fn flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &Worker,
+    ) -> Poll<std::io::Result<usize>> {
+        let written = self.output.drain_to(cx, &mut self.stream, Keep::Nothing);
+        if self.output.is_empty() && self.output.tail().capacity() > 0 {
+            worker.stock.put(std::mem::take(&mut self.output));
+        }
+        written
+    }
+
+    /// Writes an answer of our own.
+    pub(crate) fn page(&mut self, page: Page, form: Form, worker: &Worker) {
+        page.write(form, self.out(worker));
+    }
+}
+
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        let now_ms = this.worker.shared.now_ms();
+        let news = this.worker.slots.notice(this.slot, this.worker.sequence());
+        let step = this.advance(cx, now_ms, news);
+        let waited = this.watch == Watch::Waiting;
+        let poll = match step {
+            Step::Waits(wakeup) => {
+                this.watch = wakeup.watch;
+                this.worker.slots.set(this.slot, wakeup.watch, wakeup.at_ms, cx);
+                Poll::Pending
+            }
+            Step::Changed | Step::Closed => {
+                this.watch = Watch::Nothing;
+                Poll::Ready(())
+            }
+        };
+        if waited && news {
+            this.worker.resolved_one();
+        }
+        poll
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let unresolved = self.watch == Watch::Waiting
+            && self.worker.slots.notice(self.slot, self.worker.sequence());
+        self.worker.slots.close(self.slot);
+        self.worker.connection_ended();
+        if unresolved {
+            self.worker.resolved_one();
+        }
+        let Client { input, output, .. } = &mut self.client;
+        self.worker.stock.put(std::mem::take(input));
+        self.worker.stock.put(std::mem::take(output));
+    }
+}

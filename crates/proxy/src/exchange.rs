@@ -1,0 +1,440 @@
+//! One request, from its head to the end of its answer. Reads the steps in order: choose and
+//! connect (`attempt`), send (`sending`), answer (`answer`); never holds a snapshot across a wait.
+
+use std::sync::Arc;
+use std::task::Poll;
+
+use http1::{After, AnswerTo, Body, Encoder, Forwarding, Persistence, RequestHead, ResponseParser};
+use model::ReleaseNo;
+
+use crate::access_log::Entry;
+use crate::attempt::{Hold, Link};
+use crate::buffer::{Buffer, LARGE};
+use crate::connection::{Turn, Wakeup};
+use crate::gap::Waiting;
+use crate::pages::{Form, Page};
+use crate::slots::Watch;
+use crate::stats::{AppStats, ReleaseStats};
+use crate::tunnel::Tunnel;
+use crate::worker::Worker;
+
+/// Bytes moved in one poll before others get their turn.
+const TURN_BYTES: usize = 256 << 10;
+/// A longer body is not kept for a second attempt.
+pub(crate) const REPLAY: usize = 64 << 10;
+
+/// How an exchange has ended, for the connection.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The connection waits for the next request.
+    Next,
+    /// The answer is whole and the connection is to close.
+    Close,
+    /// The client has gone.
+    Gone,
+    /// The answer broke off: the client must see that.
+    Reset,
+    /// The protocol was switched.
+    Tunnel(Box<Tunnel>),
+}
+
+/// How far the answer has come.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Awaited(Box<ResponseParser>),
+    Body {
+        body: Body,
+        encoder: Encoder,
+        endless: bool,
+    },
+    /// All of it is in the output.
+    Done,
+    /// It broke off.
+    Cut,
+    /// It is a 101: a tunnel follows.
+    Switched,
+}
+
+/// Who tells the client to go on with its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Continue {
+    /// It does not ask, or it has been told.
+    Settled,
+    /// The upstream may, until then; then we do.
+    Upstream { until_ms: u64 },
+}
+
+/// One request and its answer.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) app: Option<Arc<AppStats>>,
+    pub(crate) to: AnswerTo,
+    pub(crate) form: Form,
+    /// The method allows a second attempt, and the body is short enough to be kept for it.
+    pub(crate) resendable: bool,
+    /// The request as the upstream gets it; kept from its first byte on while `intact`.
+    pub(crate) request: Buffer,
+    pub(crate) intact: bool,
+    pub(crate) body: Body,
+    pub(crate) encoder: Encoder,
+    pub(crate) body_done: bool,
+    pub(crate) proceed: Continue,
+    pub(crate) link: Link,
+    pub(crate) hold: Option<Hold>,
+    pub(crate) arm: Option<ReleaseNo>,
+    pub(crate) release: Option<Arc<ReleaseStats>>,
+    pub(crate) tried: Vec<u64>,
+    pub(crate) attempts: u32,
+    pub(crate) fresh_only: bool,
+    pub(crate) answer: Answer,
+    pub(crate) from_upstream: Buffer,
+    pub(crate) interims: u32,
+    /// The upstream's connection may be used again, for so many seconds if it said so.
+    pub(crate) reuse: Option<Option<u64>>,
+    pub(crate) status: u16,
+    pub(crate) drain_ms: u64,
+    pub(crate) cut_at_ms: u64,
+    pub(crate) moved_at_ms: u64,
+    pub(crate) waiting: Option<Waiting>,
+    outcome: Outcome,
+    started_ms: u64,
+    entry: Option<Box<Entry>>,
+}
+
+/// How a request is counted. Decided once, by whoever ends it first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Open,
+    Fine,
+    Failed,
+    Aborted,
+}
+
+impl Exchange {
+    /// Takes a request's head, of `len` bytes, off the client's input.
+    pub(crate) fn begin(head: &RequestHead, len: usize, turn: &mut Turn<'_, '_>) -> Self {
+        let input = turn.client.input.unread();
+        let to = AnswerTo {
+            head: head.is_head(input),
+            upgrade: head.asks_upgrade(),
+            version: head.version(),
+        };
+        let body = head.body();
+        let body_done = body.is_empty();
+        let draining = turn.worker.is_draining();
+        let keep = head.persistence() == Persistence::KeepAlive && !draining;
+        let after = if keep { After::KeepAlive } else { After::Close };
+        let short = head.content_length().is_none_or(|length| length <= REPLAY as u64);
+        let mut request = turn.worker.stock.take();
+        let with = Forwarding {
+            client: turn.client.address.as_bytes(),
+            proto: b"http",
+            port: turn.client.port.as_bytes(),
+        };
+        head.forward(input, &with, request.tail());
+        let until_ms = turn.now_ms + turn.worker.shared.config.limits.continue_wait.0;
+        let mut exchange = Self {
+            app: None,
+            to,
+            form: Form { head: to.head, json: head.accepts_json(), version: to.version, after },
+            resendable: head.is_idempotent(input) && short && !body.is_chunked() && !to.upgrade,
+            request,
+            intact: true,
+            encoder: if body.is_chunked() { Encoder::Chunked } else { Encoder::Plain },
+            body,
+            body_done,
+            proceed: match head.awaits_continue() && !body_done {
+                true => Continue::Upstream { until_ms },
+                false => Continue::Settled,
+            },
+            link: Link::None,
+            hold: None,
+            arm: None,
+            release: None,
+            tried: Vec::new(),
+            attempts: 0,
+            fresh_only: false,
+            answer: Answer::Awaited(turn.worker.response_parser()),
+            from_upstream: Buffer::default(),
+            interims: 0,
+            reuse: None,
+            status: 0,
+            drain_ms: 0,
+            cut_at_ms: u64::MAX,
+            moved_at_ms: turn.now_ms,
+            waiting: None,
+            outcome: Outcome::Open,
+            started_ms: turn.now_ms,
+            entry: log_entry(head, turn),
+        };
+        exchange.route(head, turn);
+        turn.client.input.consume(len);
+        exchange
+    }
+
+    fn route(&mut self, head: &RequestHead, turn: &mut Turn<'_, '_>) {
+        let input = turn.client.input.unread();
+        let found = {
+            let table = turn.worker.table.borrow();
+            let at = table.router.find(head.host(input), head.path(input));
+            let app = at.and_then(|at| table.apps.get(at)).map(|app| Arc::clone(&app.stats));
+            app.ok_or(if table.apps.is_empty() { Page::UNAVAILABLE } else { Page::NO_APP })
+        };
+        match found {
+            Ok(app) => {
+                self.waiting = Some(app.gap.begin(turn.now_ms));
+                if let Some(entry) = &mut self.entry {
+                    app.app.as_str().clone_into(&mut entry.app);
+                }
+                self.app = Some(app);
+                self.link = Link::Unchosen;
+            }
+            Err(page) => self.answer_ourselves(page, turn),
+        }
+    }
+
+    /// Goes on as far as possible without waiting.
+    pub(crate) fn poll(&mut self, turn: &mut Turn<'_, '_>) -> Poll<End> {
+        if turn.news {
+            self.look_again(turn);
+        }
+        if turn.now_ms >= self.wakeup(turn).at_ms
+            && let Some(end) = self.overdue(turn)
+        {
+            return Poll::Ready(self.ended(end, turn));
+        }
+        let mut moved = 0;
+        loop {
+            let mut now = self.attempt(turn);
+            match self.exchange_bytes(turn) {
+                Ok(count) => now += count,
+                Err(Left) => {
+                    self.abort();
+                    return Poll::Ready(self.ended(End::Gone, turn));
+                }
+            }
+            if let Some(end) = self.end(turn) {
+                return Poll::Ready(self.ended(end, turn));
+            }
+            if now == 0 {
+                return Poll::Pending;
+            }
+            self.moved_at_ms = turn.now_ms;
+            moved += now;
+            if moved >= TURN_BYTES {
+                turn.cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Reads and writes once in every direction. Tells how much moved.
+    fn exchange_bytes(&mut self, turn: &mut Turn<'_, '_>) -> Result<usize, Left> {
+        let mut moved = self.send_body(turn)?;
+        moved += self.send(turn);
+        moved += self.receive(turn);
+        moved += self.translate(turn);
+        match turn.client.flush(turn.cx, turn.worker) {
+            Poll::Ready(Ok(count)) => moved += count,
+            Poll::Ready(Err(_)) => return Err(Left),
+            Poll::Pending => {}
+        }
+        Ok(moved + self.read_client(turn)?)
+    }
+
+    /// Reads the body, or what else the client sends: its leaving is noticed here.
+    fn read_client(&mut self, turn: &mut Turn<'_, '_>) -> Result<usize, Left> {
+        let client = &mut *turn.client;
+        let wanted = match (self.body_done, &self.link) {
+            (false, Link::Open(_)) => self.request.len() < LARGE && client.input.len() < LARGE,
+            (_, _) => client.input.is_empty(),
+        };
+        if client.ended || !wanted {
+            return Ok(0);
+        }
+        match client.read(turn.cx, turn.worker) {
+            Poll::Pending => Ok(0),
+            Poll::Ready(Err(_)) => Err(Left),
+            Poll::Ready(Ok(0)) => {
+                client.ended = true;
+                // It will never send the rest of its body.
+                let lost = !self.body_done && matches!(self.answer, Answer::Awaited(_));
+                if lost && client.input.is_empty() { Err(Left) } else { Ok(1) }
+            }
+            Poll::Ready(Ok(count)) => Ok(count),
+        }
+    }
+
+    fn end(&mut self, turn: &mut Turn<'_, '_>) -> Option<End> {
+        match &self.answer {
+            Answer::Awaited(_) | Answer::Body { .. } => None,
+            // What came before the break goes out first, as far as the client takes it.
+            Answer::Cut if turn.client.output.is_empty() => Some(End::Reset),
+            Answer::Switched => self.tunnel(turn).map(|tunnel| End::Tunnel(Box::new(tunnel))),
+            Answer::Done if turn.client.output.is_empty() => Some(match self.form.after {
+                After::KeepAlive if self.body_done => End::Next,
+                After::KeepAlive | After::Close => End::Close,
+            }),
+            Answer::Cut | Answer::Done => None,
+        }
+    }
+
+    /// When to wake up though nothing happens.
+    pub(crate) fn wakeup(&self, turn: &Turn<'_, '_>) -> Wakeup {
+        let limits = &turn.worker.shared.config.limits;
+        let since = |limit: model::Millis| self.moved_at_ms + limit.0;
+        let watch = match self.link {
+            Link::Unchosen | Link::Connecting(_) => Watch::Waiting,
+            Link::Open(_) => Watch::Engaged,
+            Link::None => Watch::Nothing,
+        };
+        let at_ms = match (&self.answer, &self.link) {
+            (_, Link::Unchosen) => self.hold.as_ref().map_or(u64::MAX, |hold| hold.look_ms()),
+            (_, Link::Connecting(upstream)) => upstream.since_ms + limits.connect.0,
+            _ if !turn.client.output.is_empty() => since(limits.write_stall),
+            (Answer::Awaited(_), _) if self.waits_for_body() => match self.proceed {
+                Continue::Upstream { until_ms } => until_ms,
+                Continue::Settled => since(limits.body_read),
+            },
+            (Answer::Awaited(_), _) => since(limits.first_byte),
+            (Answer::Body { endless: true, .. }, _) => u64::MAX,
+            (Answer::Body { .. }, _) => since(limits.between_bytes),
+            (Answer::Done | Answer::Cut | Answer::Switched, _) => since(limits.write_stall),
+        };
+        Wakeup { at_ms: at_ms.min(self.cut_at_ms), watch }
+    }
+
+    fn waits_for_body(&self) -> bool {
+        !self.body_done && self.request.is_empty()
+    }
+
+    /// A deadline has passed.
+    fn overdue(&mut self, turn: &mut Turn<'_, '_>) -> Option<End> {
+        if turn.now_ms >= self.cut_at_ms {
+            self.cut_at_ms = u64::MAX;
+            self.attempt_timed_out(turn);
+            return None;
+        }
+        match (&self.answer, &self.link) {
+            (_, Link::Unchosen) => {}
+            (_, Link::Connecting(_)) => self.attempt_timed_out(turn),
+            _ if !turn.client.output.is_empty() => {
+                self.abort();
+                return Some(End::Reset);
+            }
+            (Answer::Awaited(_), _) if self.waits_for_body() => match self.proceed {
+                Continue::Upstream { .. } => {
+                    self.proceed = Continue::Settled;
+                    self.moved_at_ms = turn.now_ms;
+                    turn.client
+                        .out(turn.worker)
+                        .extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+                }
+                Continue::Settled => {
+                    self.abort();
+                    self.answer_ourselves(Page::TIMEOUT, turn);
+                }
+            },
+            (Answer::Awaited(_) | Answer::Body { .. }, _) => self.attempt_timed_out(turn),
+            (Answer::Done | Answer::Cut | Answer::Switched, _) => return Some(End::Reset),
+        }
+        None
+    }
+
+    /// Answers with a page of our own; there will be no attempt any more.
+    pub(crate) fn answer_ourselves(&mut self, page: Page, turn: &mut Turn<'_, '_>) {
+        self.link = Link::None;
+        self.hold = None;
+        self.waiting = None;
+        self.status = page.status;
+        if matches!(page.status, 502..=504) && self.outcome == Outcome::Open {
+            self.outcome = Outcome::Failed;
+        }
+        if !self.body_done {
+            self.form.after = After::Close;
+        }
+        turn.client.page(page, self.form, turn.worker);
+        self.answer = Answer::Done;
+    }
+
+    /// The answer broke off after its head had gone out.
+    pub(crate) fn cut(&mut self) {
+        self.link = Link::None;
+        if self.outcome == Outcome::Open {
+            self.outcome = Outcome::Failed;
+        }
+        self.answer = Answer::Cut;
+    }
+
+    fn abort(&mut self) {
+        // Whoever has not got the whole answer went away first, whatever we were about to say.
+        if self.outcome == Outcome::Open {
+            self.outcome = Outcome::Aborted;
+        }
+        self.link = Link::None;
+    }
+
+    /// Counts the request and gives back what it used.
+    fn ended(&mut self, end: End, turn: &mut Turn<'_, '_>) -> End {
+        self.settle(turn.worker);
+        turn.worker.stock.put(std::mem::take(&mut self.request));
+        turn.worker.stock.put(std::mem::take(&mut self.from_upstream));
+        end
+    }
+
+    fn settle(&mut self, worker: &Worker) {
+        self.waiting = None;
+        if self.outcome == Outcome::Open {
+            self.outcome = Outcome::Fine;
+        }
+        if let Some(app) = self.app.take() {
+            worker.count(&app, |cells| &cells.requests);
+            match self.outcome {
+                Outcome::Failed => worker.count(&app, |cells| &cells.failed),
+                Outcome::Aborted => worker.count(&app, |cells| &cells.client_aborted),
+                Outcome::Open | Outcome::Fine => {}
+            }
+        }
+        if let (Some(log), Some(mut entry)) = (&worker.shared.access_log, self.entry.take()) {
+            entry.status = self.status;
+            entry.attempts = self.attempts;
+            entry.duration_ms = worker.shared.now_ms().saturating_sub(self.started_ms);
+            entry.end = match self.outcome {
+                Outcome::Open | Outcome::Fine => "done",
+                Outcome::Failed => "failed",
+                Outcome::Aborted => "client",
+            };
+            log.add(&entry);
+        }
+    }
+
+    /// Notes for the access log who answers.
+    pub(crate) fn note_instance(&mut self, instance: &crate::instance::Instance) {
+        if let Some(entry) = &mut self.entry {
+            entry.instance = instance.id.to_string();
+            entry.release = self.release.as_ref().map(|release| release.release.0);
+        }
+    }
+
+    pub(crate) fn note_held(&mut self, held_ms: u64) {
+        if let Some(entry) = &mut self.entry {
+            entry.held_ms = held_ms;
+        }
+    }
+}
+
+/// The client's connection is gone.
+#[derive(Debug)]
+pub(crate) struct Left;
+
+fn log_entry(head: &RequestHead, turn: &Turn<'_, '_>) -> Option<Box<Entry>> {
+    turn.worker.shared.access_log.as_ref()?;
+    let input = turn.client.input.unread();
+    Some(Box::new(Entry {
+        client: turn.client.address.clone(),
+        method: head.method(input).to_vec(),
+        host: head.host(input).to_vec(),
+        path: head.path(input).to_vec(),
+        ..Entry::default()
+    }))
+}

@@ -1,0 +1,157 @@
+//! The proxy from outside: bound, started, fed with snapshots, drained. Never on the path of a
+//! request.
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use model::{HealthTable, Snapshot, TrafficReport};
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+
+use crate::access_log::AccessLog;
+use crate::bind::{self, Sockets};
+use crate::config::Config;
+use crate::error::{Error, Stale};
+use crate::reporter::{self, OnReport};
+use crate::shared::Shared;
+use crate::{metrics, worker};
+
+/// A proxy whose ports are reserved and that accepts nothing yet. Connections wait in the kernel.
+#[derive(Debug)]
+pub struct Bound {
+    config: Config,
+    sockets: Sockets,
+    addresses: Vec<SocketAddr>,
+    access_log: Option<AccessLog>,
+}
+
+/// A running proxy. Clones are the same proxy; dropping them all leaves it running.
+#[derive(Clone, Debug)]
+pub struct Proxy {
+    shared: Arc<Shared>,
+    addresses: Arc<[SocketAddr]>,
+    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+}
+
+impl Proxy {
+    /// Reserves the ports and opens the access log; starts no thread that serves.
+    ///
+    /// # Errors
+    /// If somebody listens there already, or the log cannot be opened.
+    pub fn bind(mut config: Config) -> Result<Bound, Error> {
+        config.workers = config.workers.max(1);
+        bind::raise_file_limit();
+        let (sockets, addresses) = bind::listen(&config.listen, config.workers)?;
+        let access_log = config.access_log.as_deref().map(AccessLog::open).transpose()?;
+        Ok(Bound { config, sockets, addresses, access_log })
+    }
+
+    /// Makes `snapshot` the one in use. Returns at once; the workers swap in the next moments, and
+    /// the report that says so follows. The same generation again changes nothing.
+    ///
+    /// # Errors
+    /// If the snapshot is older than the one in use: it is not taken over.
+    pub fn publish(&self, snapshot: &Snapshot) -> Result<(), Stale> {
+        self.shared.publish(snapshot)
+    }
+
+    /// Takes over what the probes say. A table with a lower version than the last is ignored.
+    pub fn set_health(&self, table: &HealthTable) {
+        self.shared.set_health(table);
+    }
+
+    /// What is seen and counted now.
+    pub fn report(&self) -> TrafficReport {
+        self.shared.report()
+    }
+
+    /// The counters as Prometheus text.
+    pub fn metrics(&self) -> String {
+        metrics::render(&self.shared)
+    }
+
+    /// Where it listens, in the order of the configuration, with real ports.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Whether it still accepts connections.
+    pub fn is_accepting(&self) -> bool {
+        !self.shared.is_draining()
+    }
+
+    /// Stops accepting, says `Connection: close` on answers, lets requests in flight finish until
+    /// the deadline and cuts off what is left then. Returns at once; see [`Proxy::join`].
+    pub fn drain(&self, deadline: Duration) {
+        let deadline = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX / 2);
+        let until_ms = self.shared.now_ms().saturating_add(deadline).min(u64::MAX - 1);
+        self.shared.drain_until_ms.store(until_ms, Ordering::Release);
+        self.shared.wake_workers();
+    }
+
+    /// Waits until every worker has ended after [`Proxy::drain`]. Blocks.
+    pub fn join(&self) {
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a worker ended in a panic");
+            }
+        }
+    }
+}
+
+impl Bound {
+    /// Where it will listen, with real ports.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Starts the workers with `initial`. `on_report` is called on a thread of its own: at once when
+    /// the last worker acknowledged a snapshot or an instance that left has none in flight any more,
+    /// and about once a second.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn start(
+        self,
+        initial: &Snapshot,
+        on_report: impl Fn(TrafficReport) + Send + 'static,
+    ) -> Result<Proxy, Error> {
+        let Self { config, sockets, addresses, access_log } = self;
+        let shared = Arc::new(Shared::new(config, access_log, initial));
+        let mut threads = Vec::new();
+        for (index, listeners) in sockets.into_iter().enumerate() {
+            let shared = Arc::clone(&shared);
+            let run = move || serve(index, shared, listeners);
+            let thread = thread::Builder::new().name(format!("proxy-{index}")).spawn(run);
+            threads.push(thread.map_err(|source| Error::Worker { worker: index, source })?);
+        }
+        reporter::start(Arc::clone(&shared), Box::new(on_report) as OnReport)?;
+        let threads = Arc::new(Mutex::new(threads));
+        Ok(Proxy { shared, addresses: addresses.into(), threads })
+    }
+}
+
+fn serve(index: usize, shared: Arc<Shared>, listeners: Vec<std::net::TcpListener>) {
+    /// Says that the worker sends nothing any more, however it ended.
+    struct Ended(Arc<Shared>, usize);
+    impl Drop for Ended {
+        fn drop(&mut self) {
+            self.0.desks[self.1].ended.store(true, Ordering::Release);
+            self.0.signal.ring();
+        }
+    }
+    let _ended = Ended(Arc::clone(&shared), index);
+    match runtime() {
+        Ok(runtime) => worker::run(runtime, index, shared, listeners),
+        Err(error) => tracing::error!(%error, index, "cannot start a worker"),
+    }
+}
+
+/// One thread, nothing stolen: futures need not be `Send`.
+fn runtime() -> std::io::Result<LocalRuntime> {
+    Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default())
+}

@@ -1,0 +1,148 @@
+//! What all workers know together of one instance: requests in flight, health, ejection. Relaxed
+//! atomics on a line of its own; never a lock.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use balance::{Candidate, Ejection};
+use model::{Address, Health, InstanceId};
+
+use crate::signal::Signal;
+
+/// One instance. Lives as long as somebody may still send to it or count it.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct Instance {
+    in_flight: AtomicU32,
+    health: AtomicU8,
+    once_up: AtomicBool,
+    /// It is in no arm of the newest snapshot.
+    left: AtomicBool,
+    failures: AtomicU32,
+    ejected_until_ms: AtomicU64,
+    ejections: AtomicU32,
+    pub(crate) idle: AtomicU32,
+    /// Never used twice in this process.
+    pub(crate) key: u64,
+    pub(crate) id: InstanceId,
+    pub(crate) address: Address,
+    drained: Arc<Signal>,
+}
+
+impl Instance {
+    pub(crate) fn new(key: u64, id: InstanceId, address: Address, drained: Arc<Signal>) -> Self {
+        Self {
+            in_flight: AtomicU32::new(0),
+            health: AtomicU8::new(code(Health::Unknown)),
+            once_up: AtomicBool::new(false),
+            left: AtomicBool::new(false),
+            failures: AtomicU32::new(0),
+            ejected_until_ms: AtomicU64::new(0),
+            ejections: AtomicU32::new(0),
+            idle: AtomicU32::new(0),
+            key,
+            id,
+            address,
+            drained,
+        }
+    }
+
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        match self.health.load(Ordering::Relaxed) {
+            1 => Health::Up,
+            2 => Health::Down,
+            _ => Health::Unknown,
+        }
+    }
+
+    /// A good probe ends an ejection.
+    pub(crate) fn set_health(&self, health: Health) {
+        self.health.store(code(health), Ordering::Relaxed);
+        if health == Health::Up {
+            self.once_up.store(true, Ordering::Relaxed);
+            self.failures.store(0, Ordering::Relaxed);
+            self.ejected_until_ms.store(0, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn set_left(&self, left: bool) {
+        self.left.store(left, Ordering::SeqCst);
+    }
+
+    pub(crate) fn has_left(&self) -> bool {
+        self.left.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn candidate(&self, now_ms: u64, tried: &[u64]) -> Candidate {
+        Candidate {
+            health: self.health(),
+            once_up: self.once_up.load(Ordering::Relaxed),
+            ejected: self.is_ejected(now_ms),
+            tried: tried.contains(&self.key),
+            in_flight: self.in_flight.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn is_ejected(&self, now_ms: u64) -> bool {
+        self.ejected_until_ms.load(Ordering::Relaxed) > now_ms
+    }
+
+    /// An attempt on it was answered.
+    pub(crate) fn answered(&self) {
+        if self.failures.load(Ordering::Relaxed) != 0 {
+            self.failures.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// An attempt on it failed by its own fault; says whether it has now failed too often.
+    pub(crate) fn failed(&self) -> bool {
+        self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= balance::failures_to_eject()
+    }
+
+    pub(crate) fn eject(&self, now_ms: u64) {
+        let before = Ejection {
+            until_ms: self.ejected_until_ms.load(Ordering::Relaxed),
+            times: self.ejections.load(Ordering::Relaxed),
+        };
+        let next = balance::time_out(before, now_ms);
+        self.ejected_until_ms.store(next.until_ms, Ordering::Relaxed);
+        self.ejections.store(next.times, Ordering::Relaxed);
+        self.failures.store(0, Ordering::Relaxed);
+    }
+}
+
+fn code(health: Health) -> u8 {
+    match health {
+        Health::Unknown => 0,
+        Health::Up => 1,
+        Health::Down => 2,
+    }
+}
+
+/// One request or tunnel in flight on an instance; counted from the pick on, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct InFlight(Arc<Instance>);
+
+impl InFlight {
+    pub(crate) fn new(instance: Arc<Instance>) -> Self {
+        instance.in_flight.fetch_add(1, Ordering::SeqCst);
+        Self(instance)
+    }
+
+    pub(crate) fn instance(&self) -> &Arc<Instance> {
+        &self.0
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let before = self.0.in_flight.fetch_sub(1, Ordering::SeqCst);
+        if before == 1 && self.0.has_left() {
+            self.0.drained.ring();
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The data plane: takes requests, finds an instance by one whole snapshot, and passes bytes on.
+//!
+//! ```text
+//!   handle ── publish ──► shared ◄── report ── reporter
+//!                           │ wakes
+//!             worker 0 … worker N-1      each: one thread, own sockets, own upstream pool
+//!                │
+//!            connection ─► exchange (attempt → sending → answer) ─► farewell | tunnel
+//! ```
+//!
+//! It knows nothing of rollouts, journals or processes, decides by nothing but the snapshot and the
+//! health it was handed, and holds no lock and spawns nothing on the path of a request.
+
+mod access_log;
+mod admin;
+mod answer;
+mod attempt;
+mod bind;
+mod buffer;
+mod config;
+mod connection;
+mod error;
+mod exchange;
+mod farewell;
+mod gap;
+mod handle;
+mod instance;
+mod metrics;
+mod pages;
+mod pool;
+mod probe;
+mod reporter;
+mod router;
+mod sending;
+mod shared;
+mod signal;
+mod slots;
+pub mod standalone;
+mod stats;
+mod stream;
+mod table;
+mod tunnel;
+mod worker;
+
+pub use config::{Config, Limits};
+pub use error::{Error, Stale};
+pub use handle::{Bound, Proxy};

@@ -1,0 +1,110 @@
+//! Answers of our own: small, plain, and without a word about what is inside.
+
+use http1::{After, Version};
+
+/// One of our own answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Page {
+    pub(crate) status: u16,
+    /// One sentence for whoever reads it.
+    pub(crate) text: &'static str,
+    /// After how many seconds to try again.
+    pub(crate) retry_after_s: Option<u32>,
+}
+
+impl Page {
+    pub(crate) const fn new(status: u16, text: &'static str) -> Self {
+        Self { status, text, retry_after_s: None }
+    }
+
+    pub(crate) const NO_APP: Self = Self::new(404, "Nothing is served under this address.");
+    pub(crate) const TIMEOUT: Self = Self::new(408, "The request took too long to arrive.");
+    pub(crate) const BAD_GATEWAY: Self = Self::new(502, "The application gave no valid answer.");
+    pub(crate) const GATEWAY_TIMEOUT: Self = Self::new(504, "The application took too long.");
+    pub(crate) const UNAVAILABLE: Self = Self {
+        status: 503,
+        text: "The application cannot answer at the moment.",
+        retry_after_s: Some(1),
+    };
+
+    /// The page for a request that is refused.
+    pub(crate) const fn refused(refused: http1::Refused) -> Self {
+        let text = match refused {
+            http1::Refused::Malformed(_) => "The request is malformed.",
+            http1::Refused::Connect => "CONNECT is not offered here.",
+            http1::Refused::TargetTooLong => "The address is too long.",
+            http1::Refused::Expectation => "The expectation is not known here.",
+            http1::Refused::HeadTooLarge => "The request's head is too large.",
+            http1::Refused::Version => "Only HTTP/1.0 and HTTP/1.1 are spoken here.",
+        };
+        Self::new(refused.status(), text)
+    }
+
+    /// Writes the answer.
+    pub(crate) fn write(self, form: Form, out: &mut Vec<u8>) {
+        let reason = reason(self.status);
+        let (kind, body) = match form.json {
+            true => (
+                "application/json",
+                format!("{{\"status\":{},\"error\":\"{}\"}}\n", self.status, self.text),
+            ),
+            false => ("text/plain", format!("{} {reason}\n{}\n", self.status, self.text)),
+        };
+        let mut head = format!(
+            "HTTP/1.1 {} {reason}\r\nContent-Type: {kind}; charset=utf-8\r\n\
+             Content-Length: {}\r\nCache-Control: no-store\r\n",
+            self.status,
+            body.len()
+        );
+        if let Some(seconds) = self.retry_after_s {
+            head.push_str(&format!("Retry-After: {seconds}\r\n"));
+        }
+        if self.status == 405 {
+            head.push_str("Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
+        }
+        match (form.after, form.version) {
+            (After::Close, _) => head.push_str("Connection: close\r\n"),
+            (After::KeepAlive, Version::Http10) => head.push_str("Connection: keep-alive\r\n"),
+            (After::KeepAlive, Version::Http11) => {}
+        }
+        head.push_str("\r\n");
+        out.extend_from_slice(head.as_bytes());
+        if !form.head {
+            out.extend_from_slice(body.as_bytes());
+        }
+    }
+}
+
+/// For whom an answer is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Form {
+    /// The request was HEAD: no body.
+    pub(crate) head: bool,
+    /// The client likes JSON.
+    pub(crate) json: bool,
+    pub(crate) version: Version,
+    pub(crate) after: After,
+}
+
+impl Form {
+    /// For a request that could not be read.
+    pub(crate) const UNREAD: Self =
+        Self { head: false, json: false, version: Version::Http11, after: After::Close };
+}
+
+fn reason(status: u16) -> &'static str {
+    match status {
+        400 => "Bad Request",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        414 => "URI Too Long",
+        417 => "Expectation Failed",
+        431 => "Request Header Fields Too Large",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "Error",
+    }
+}

@@ -1,0 +1,89 @@
+//! Probes of fixed upstreams, for a proxy that runs alone: once per process, not per worker.
+//! Managed instances are probed by their agent and never from here.
+
+use std::time::Duration;
+
+use http1::{AnswerTo, Progress, ResponseParser, Version};
+use model::{Address, Health};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::stream::Stream;
+
+/// Between two probes.
+pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(2);
+const RISE: u32 = 2;
+const FALL: u32 = 3;
+
+/// What the probes of one upstream have said so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Record {
+    health: Health,
+    last_good: bool,
+    streak: u32,
+}
+
+impl Record {
+    /// Takes in one probe. Tells the health that follows.
+    pub(crate) fn add(&mut self, good: bool) -> Health {
+        self.streak = if good == self.last_good { self.streak.saturating_add(1) } else { 1 };
+        self.last_good = good;
+        self.health = match (good, self.health) {
+            (true, Health::Unknown) => Health::Up,
+            (true, Health::Up | Health::Down) if self.streak >= RISE => Health::Up,
+            (false, Health::Unknown | Health::Up | Health::Down) if self.streak >= FALL => {
+                Health::Down
+            }
+            (true | false, health) => health,
+        };
+        self.health
+    }
+}
+
+/// Whether a GET of `path` is answered with 2xx in time.
+pub(crate) async fn probe(address: &Address, path: &str) -> bool {
+    tokio::time::timeout(TIMEOUT, ask(address, path)).await.is_ok_and(|status| status.is_some())
+}
+
+async fn ask(address: &Address, path: &str) -> Option<u16> {
+    let mut stream = Stream::connect(address).ok()?;
+    std::future::poll_fn(|cx| stream.poll_connected(cx)).await.ok()?;
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: segue-probe\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let to = AnswerTo { head: false, upgrade: false, version: Version::Http11 };
+    let mut parser = ResponseParser::new();
+    let mut input = Vec::new();
+    loop {
+        if stream.read_buf(&mut input).await.ok()? == 0 {
+            return None;
+        }
+        match parser.parse(&input, to).ok()? {
+            Progress::Finished(len) if parser.head().is_interim() => {
+                input.drain(..len);
+                parser.restart();
+            }
+            Progress::Finished(_) => break,
+            Progress::Unfinished => {}
+        }
+    }
+    let status = parser.head().status();
+    (200..300).contains(&status).then_some(status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_takes_three_bad_probes_to_fall_and_two_good_ones_to_rise() {
+        let mut record = Record::default();
+        let said: Vec<_> = [true, false, false, true, false, false, false, true, true]
+            .map(|good| record.add(good))
+            .into();
+        let expected =
+            [1, 1, 1, 1, 1, 1, 0, 0, 1].map(|up| if up == 1 { Health::Up } else { Health::Down });
+        assert_eq!(said, expected);
+    }
+}

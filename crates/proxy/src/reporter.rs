@@ -1,0 +1,41 @@
+//! The thread that tells control: at once when something it waits for has happened, and once a
+//! second besides. Never decides anything.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use model::TrafficReport;
+
+use crate::error::Error;
+use crate::shared::Shared;
+
+/// Between two reports when nothing happens.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// What receives the reports. Called on a thread of its own; it may block, later reports are newer.
+pub type OnReport = Box<dyn Fn(TrafficReport) + Send>;
+
+/// Starts the thread. It ends when all workers have ended.
+pub(crate) fn start(shared: Arc<Shared>, on_report: OnReport) -> Result<(), Error> {
+    let run = move || {
+        shared.signal.listen(thread::current());
+        let mut due = Instant::now();
+        loop {
+            if shared.signal.take() || Instant::now() >= due {
+                due = Instant::now() + INTERVAL;
+                on_report(shared.report());
+            }
+            if shared.desks.iter().all(|desk| desk.ended.load(Ordering::Acquire)) {
+                on_report(shared.report());
+                break;
+            }
+            thread::park_timeout(due.saturating_duration_since(Instant::now()));
+        }
+    };
+    let spawned = thread::Builder::new().name("proxy-report".to_owned()).spawn(run);
+    spawned
+        .map(|_| ())
+        .map_err(|source| Error::System { act: "start the reporting thread", source })
+}

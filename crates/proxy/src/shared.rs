@@ -1,0 +1,186 @@
+//! What the handle, the reporter and the workers share. Locked only when a snapshot comes or a
+//! report is made, never by a request.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use model::{AppCounters, Generation, HealthTable, Snapshot, TrafficReport};
+use tokio::sync::Notify;
+
+use crate::access_log::AccessLog;
+use crate::config::Config;
+use crate::error::Stale;
+use crate::signal::Signal;
+use crate::table::{Directory, Table};
+
+/// One worker, as the others see it.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Desk {
+    /// Wakes its clerk.
+    pub(crate) mail: Notify,
+    /// The sequence of the newest snapshot it has acknowledged.
+    pub(crate) acknowledged: AtomicU64,
+    /// Its thread has ended: it sends nothing any more.
+    pub(crate) ended: AtomicBool,
+}
+
+/// The newest snapshot and everything that outlives one.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    pub(crate) current: Arc<Table>,
+    /// Tables that some worker may still hold: they are dropped here, not on a worker.
+    old: Vec<Arc<Table>>,
+    pub(crate) directory: Directory,
+    health_version: u64,
+    /// The newest generation that every worker has acknowledged.
+    acknowledged: Generation,
+}
+
+/// What all threads of one proxy share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) started: Instant,
+    pub(crate) desks: Box<[Desk]>,
+    pub(crate) signal: Arc<Signal>,
+    pub(crate) connections: AtomicUsize,
+    /// Counts health tables, so that workers know when to look again.
+    pub(crate) health_epoch: AtomicU64,
+    /// Milliseconds since the start; `u64::MAX` while running.
+    pub(crate) drain_until_ms: AtomicU64,
+    pub(crate) access_log: Option<AccessLog>,
+    ledger: Mutex<Ledger>,
+}
+
+impl Shared {
+    pub(crate) fn new(config: Config, access_log: Option<AccessLog>, initial: &Snapshot) -> Self {
+        let workers = config.workers.max(1);
+        let signal = Arc::<Signal>::default();
+        let mut directory = Directory::new(workers, Arc::clone(&signal));
+        let current = Arc::new(directory.build(initial, 1, 0));
+        let ledger = Ledger {
+            current,
+            old: Vec::new(),
+            directory,
+            health_version: 0,
+            acknowledged: Generation::default(),
+        };
+        Self {
+            config,
+            started: Instant::now(),
+            desks: (0..workers).map(|_| Desk::default()).collect(),
+            signal,
+            connections: AtomicUsize::new(0),
+            health_epoch: AtomicU64::new(0),
+            drain_until_ms: AtomicU64::new(u64::MAX),
+            access_log,
+            ledger: Mutex::new(ledger),
+        }
+    }
+
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.drain_until_ms.load(Ordering::Acquire) != u64::MAX
+    }
+
+    pub(crate) fn wake_workers(&self) {
+        self.desks.iter().for_each(|desk| desk.mail.notify_one());
+    }
+
+    /// Makes `snapshot` the one in use; the workers acknowledge it as they swap.
+    pub(crate) fn publish(&self, snapshot: &Snapshot) -> Result<(), Stale> {
+        let now_ms = self.now_ms();
+        let mut ledger = self.ledger();
+        let current = ledger.current.generation;
+        if snapshot.generation < current {
+            return Err(Stale { offered: snapshot.generation, current });
+        }
+        if snapshot.generation == current {
+            return Ok(());
+        }
+        let sequence = ledger.current.sequence + 1;
+        let table = Arc::new(ledger.directory.build(snapshot, sequence, now_ms));
+        let before = std::mem::replace(&mut ledger.current, table);
+        ledger.old.push(before);
+        drop(ledger);
+        self.wake_workers();
+        Ok(())
+    }
+
+    /// Takes in a newer health table; an older one is ignored.
+    pub(crate) fn set_health(&self, table: &HealthTable) {
+        let mut ledger = self.ledger();
+        if table.version < ledger.health_version {
+            return;
+        }
+        ledger.health_version = table.version;
+        for (id, instance) in &ledger.directory.instances {
+            let health = table.get(id);
+            if health != instance.health() {
+                instance.set_health(health);
+            }
+        }
+        drop(ledger);
+        self.health_epoch.fetch_add(1, Ordering::AcqRel);
+        self.wake_workers();
+    }
+
+    /// The sequence that every worker has acknowledged.
+    fn acknowledged_sequence(&self) -> u64 {
+        let running = self.desks.iter().filter(|desk| !desk.ended.load(Ordering::Acquire));
+        let acknowledged = running.map(|desk| desk.acknowledged.load(Ordering::Acquire));
+        acknowledged.min().unwrap_or(u64::MAX)
+    }
+
+    /// Counts what is seen now. Acknowledgements are read before the requests in flight (I2).
+    pub(crate) fn report(&self) -> TrafficReport {
+        let now_ms = self.now_ms();
+        let mut ledger = self.ledger();
+        let sequence = self.acknowledged_sequence();
+        let tables = ledger.old.iter().chain([&ledger.current]);
+        let newest = tables.filter(|table| table.sequence <= sequence).map(|t| t.generation).max();
+        ledger.acknowledged = newest.unwrap_or(ledger.acknowledged).max(ledger.acknowledged);
+        ledger.old.retain(|table| table.sequence >= sequence);
+        ledger.directory.forget_gone();
+        let directory = &ledger.directory;
+        let in_flight = directory.instances.iter();
+        let in_flight = in_flight.map(|(id, instance)| (id.clone(), instance.in_flight()));
+        let mut counters: std::collections::BTreeMap<_, _> = directory
+            .apps
+            .iter()
+            .map(|(app, stats)| {
+                let counted = AppCounters {
+                    requests: stats.sum(|cells| &cells.requests),
+                    failed: stats.sum(|cells| &cells.failed),
+                    app_5xx: std::collections::BTreeMap::new(),
+                    client_aborted: stats.sum(|cells| &cells.client_aborted),
+                    retried: stats.sum(|cells| &cells.retried),
+                    held: stats.sum(|cells| &cells.held),
+                    diverted: stats.sum(|cells| &cells.diverted),
+                    max_gap_ms: stats.gap.longest_ms(now_ms),
+                };
+                (app.clone(), counted)
+            })
+            .collect();
+        for ((app, release), stats) in &directory.releases {
+            if let Some(counters) = counters.get_mut(app) {
+                counters.app_5xx.insert(*release, stats.sum(5));
+            }
+        }
+        TrafficReport {
+            proxy: self.config.id,
+            acknowledged: ledger.acknowledged,
+            in_flight: in_flight.filter(|(_, count)| *count > 0).collect(),
+            counters,
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! One slot per connection: when it wants to be woken, and what for. Instead of a timer per
+//! connection, one sweep per worker looks at all of them.
+
+use std::cell::RefCell;
+use std::task::{Context, Waker};
+
+/// Which changes wake a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Watch {
+    /// None: it is idle, or its answer does not depend on any instance.
+    Nothing,
+    /// It waits for an instance: it must choose anew before a snapshot is acknowledged (I5).
+    Waiting,
+    /// It uses an instance: it must know when that instance has left.
+    Engaged,
+}
+
+#[derive(Debug)]
+struct Slot {
+    used: bool,
+    watch: Watch,
+    deadline_ms: u64,
+    /// The snapshot it has last taken notice of.
+    seen: u64,
+    /// Its place in the line of those that wait.
+    ticket: u64,
+    waker: Option<Waker>,
+}
+
+/// The slots of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Slots {
+    inner: RefCell<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    slots: Vec<Slot>,
+    free: Vec<usize>,
+    tickets: u64,
+}
+
+/// Names a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SlotId(usize);
+
+impl Slots {
+    pub(crate) fn open(&self, seen: u64) -> SlotId {
+        let mut inner = self.inner.borrow_mut();
+        let slot = Slot {
+            used: true,
+            watch: Watch::Nothing,
+            deadline_ms: u64::MAX,
+            seen,
+            ticket: 0,
+            waker: None,
+        };
+        if let Some(at) = inner.free.pop() {
+            inner.slots[at] = slot;
+            return SlotId(at);
+        }
+        inner.slots.push(slot);
+        SlotId(inner.slots.len() - 1)
+    }
+
+    pub(crate) fn close(&self, id: SlotId) {
+        let mut inner = self.inner.borrow_mut();
+        let slot = &mut inner.slots[id.0];
+        slot.used = false;
+        slot.watch = Watch::Nothing;
+        slot.waker = None;
+        inner.free.push(id.0);
+    }
+
+    /// How many connections there are.
+    pub(crate) fn len(&self) -> usize {
+        let inner = self.inner.borrow();
+        inner.slots.len() - inner.free.len()
+    }
+
+    /// Writes down what the connection waits for, at the end of its poll.
+    pub(crate) fn set(&self, id: SlotId, watch: Watch, deadline_ms: u64, cx: &Context<'_>) {
+        let mut inner = self.inner.borrow_mut();
+        let Inner { slots, tickets, .. } = &mut *inner;
+        let slot = &mut slots[id.0];
+        if watch == Watch::Waiting && slot.watch != Watch::Waiting {
+            *tickets += 1;
+            slot.ticket = *tickets;
+        }
+        slot.watch = watch;
+        slot.deadline_ms = deadline_ms;
+        match &mut slot.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+    }
+
+    /// Takes notice of snapshot `sequence`; tells whether it is news to this connection.
+    pub(crate) fn notice(&self, id: SlotId, sequence: u64) -> bool {
+        let slot = &mut self.inner.borrow_mut().slots[id.0];
+        let news = slot.seen != sequence;
+        slot.seen = sequence;
+        news
+    }
+
+    /// How many wait for an instance and have not noticed snapshot `sequence` yet.
+    pub(crate) fn unresolved(&self, sequence: u64) -> usize {
+        let inner = self.inner.borrow();
+        let waits = |slot: &&Slot| slot.watch == Watch::Waiting && slot.seen != sequence;
+        inner.slots.iter().filter(waits).count()
+    }
+
+    /// Wakes those that wait, first come first, then those that use an instance.
+    pub(crate) fn wake_engaged(&self) {
+        let inner = self.inner.borrow();
+        let mut wakers: Vec<_> = inner.slots.iter().filter(|s| s.watch != Watch::Nothing).collect();
+        wakers.sort_by_key(|slot| (slot.watch == Watch::Engaged, slot.ticket));
+        wakers.into_iter().filter_map(|slot| slot.waker.as_ref()).for_each(Waker::wake_by_ref);
+    }
+
+    /// Wakes those that wait, first come first.
+    pub(crate) fn wake_waiting(&self) {
+        let inner = self.inner.borrow();
+        let mut waiting: Vec<_> =
+            inner.slots.iter().filter(|slot| slot.watch == Watch::Waiting).collect();
+        waiting.sort_by_key(|slot| slot.ticket);
+        waiting.into_iter().filter_map(|slot| slot.waker.as_ref()).for_each(Waker::wake_by_ref);
+    }
+
+    /// Wakes everybody.
+    pub(crate) fn wake_all(&self) {
+        let inner = self.inner.borrow();
+        inner.slots.iter().filter_map(|slot| slot.waker.as_ref()).for_each(Waker::wake_by_ref);
+    }
+
+    /// Wakes those whose time has come.
+    pub(crate) fn sweep(&self, now_ms: u64) {
+        let inner = self.inner.borrow();
+        let due = |slot: &&Slot| slot.used && slot.deadline_ms <= now_ms;
+        let due = inner.slots.iter().filter(due).filter_map(|slot| slot.waker.as_ref());
+        due.for_each(Waker::wake_by_ref);
+    }
+}

@@ -1,0 +1,131 @@
+//! Connections to instances, TCP or unix. Never resolves names, never blocks.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use model::Address;
+use rustix::net::RecvFlags;
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+/// A connection to an instance.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    /// Over IP.
+    Tcp(TcpStream),
+    /// Over a unix socket.
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// Begins to connect; [`Stream::poll_connected`] tells when it is done.
+    pub(crate) fn connect(address: &Address) -> io::Result<Self> {
+        let (domain, protocol, address) = match address {
+            Address::Tcp(address) => {
+                (Domain::for_address(*address), Some(Protocol::TCP), SockAddr::from(*address))
+            }
+            Address::Unix(path) => (Domain::UNIX, None, SockAddr::unix(path)?),
+        };
+        let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), protocol)?;
+        if protocol.is_some() {
+            socket.set_tcp_nodelay(true)?;
+            let every = Duration::from_secs(60);
+            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(every).with_interval(every))?;
+        }
+        match socket.connect(&address) {
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(IN_PROGRESS) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(match protocol {
+            Some(_) => Self::Tcp(TcpStream::from_std(socket.into())?),
+            None => Self::Unix(UnixStream::from_std(socket.into())?),
+        })
+    }
+
+    pub(crate) fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let error = match self {
+            Self::Tcp(stream) => {
+                ready!(stream.poll_write_ready(cx))?;
+                stream.take_error()?
+            }
+            Self::Unix(stream) => {
+                ready!(stream.poll_write_ready(cx))?;
+                stream.take_error()?
+            }
+        };
+        Poll::Ready(error.map_or(Ok(()), Err))
+    }
+
+    /// Whether nothing has come on this idle connection, as far as the last events tell: what has
+    /// come can only be its end, or an answer nobody asked for.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let readable = match self {
+            Self::Tcp(stream) => stream.poll_read_ready(&mut cx),
+            Self::Unix(stream) => stream.poll_read_ready(&mut cx),
+        };
+        readable.is_pending()
+    }
+
+    /// Asks the kernel the same: it may know of an end that no event has told us yet.
+    pub(crate) fn is_quiet_now(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let mut byte = [0_u8; 1];
+        let peeked = match self {
+            Self::Tcp(stream) => rustix::net::recv(stream, &mut byte[..], flags),
+            Self::Unix(stream) => rustix::net::recv(stream, &mut byte[..], flags),
+        };
+        peeked.err() == Some(rustix::io::Errno::AGAIN)
+    }
+}
+
+const IN_PROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
+
+/// Whether an error is ours and says nothing about the instance: no port, no descriptor, no memory.
+pub(crate) fn is_local(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let local = [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOBUFS, Errno::NOMEM];
+    let code = error.raw_os_error();
+    local.iter().any(|errno| Some(errno.raw_os_error()) == code)
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! A snapshot made ready for the workers: routes indexed, instances joined with their counts. Built
+//! off the workers, never changed afterwards.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use model::{AppName, AppSection, Generation, InstanceId, ReleaseNo, Share, Snapshot};
+
+use crate::instance::Instance;
+use crate::router::Router;
+use crate::signal::Signal;
+use crate::stats::{AppStats, ReleaseStats};
+
+/// One snapshot, ready.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) generation: Generation,
+    /// Counts the snapshots of this process.
+    pub(crate) sequence: u64,
+    pub(crate) apps: Vec<AppEntry>,
+    pub(crate) router: Router,
+    /// Keys of all instances, sorted.
+    keys: Vec<u64>,
+}
+
+/// One app in a table.
+#[derive(Debug)]
+pub(crate) struct AppEntry {
+    pub(crate) stats: Arc<AppStats>,
+    pub(crate) hold_ms: u64,
+    pub(crate) drain_ms: u64,
+    pub(crate) arms: Vec<ArmEntry>,
+}
+
+/// One release on offer.
+#[derive(Debug)]
+pub(crate) struct ArmEntry {
+    pub(crate) share: Share,
+    pub(crate) stats: Arc<ReleaseStats>,
+    pub(crate) instances: Vec<Arc<Instance>>,
+}
+
+impl Table {
+    /// Whether the instance is Serving in this snapshot (I1).
+    pub(crate) fn serves(&self, key: u64) -> bool {
+        self.keys.binary_search(&key).is_ok()
+    }
+
+    /// An app by its key.
+    pub(crate) fn app(&self, key: u32) -> Option<&AppEntry> {
+        self.apps.iter().find(|app| app.stats.key == key)
+    }
+}
+
+/// All that outlives a snapshot: instances that may still have requests, counters.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    workers: usize,
+    next_instance: u64,
+    next_app: u32,
+    drained: Arc<Signal>,
+    pub(crate) instances: BTreeMap<InstanceId, Arc<Instance>>,
+    pub(crate) apps: BTreeMap<AppName, Arc<AppStats>>,
+    pub(crate) releases: BTreeMap<(AppName, ReleaseNo), Arc<ReleaseStats>>,
+    offers: BTreeMap<AppName, Vec<(ReleaseNo, Share)>>,
+}
+
+impl Directory {
+    pub(crate) fn new(workers: usize, drained: Arc<Signal>) -> Self {
+        Self {
+            workers,
+            next_instance: 1,
+            next_app: 1,
+            drained,
+            instances: BTreeMap::new(),
+            apps: BTreeMap::new(),
+            releases: BTreeMap::new(),
+            offers: BTreeMap::new(),
+        }
+    }
+
+    /// Makes a table of `snapshot` and marks the instances that are no longer in it.
+    pub(crate) fn build(&mut self, snapshot: &Snapshot, sequence: u64, now_ms: u64) -> Table {
+        let apps: Vec<_> = snapshot.apps.iter().map(|app| self.app(app, now_ms)).collect();
+        let instances = apps.iter().flat_map(|app| &app.arms).flat_map(|arm| &arm.instances);
+        let mut keys: Vec<u64> = instances.map(|instance| instance.key).collect();
+        keys.sort_unstable();
+        for instance in self.instances.values() {
+            instance.set_left(keys.binary_search(&instance.key).is_err());
+        }
+        let router = Router::new(snapshot.apps.iter().map(|app| &app.route));
+        Table { generation: snapshot.generation, sequence, apps, router, keys }
+    }
+
+    fn app(&mut self, section: &AppSection, now_ms: u64) -> AppEntry {
+        let stats = match self.apps.get(&section.app) {
+            Some(stats) => Arc::clone(stats),
+            None => {
+                let key = self.next_app;
+                self.next_app += 1;
+                let stats = AppStats::new(key, section.app.clone(), self.workers, now_ms);
+                let stats = Arc::new(stats);
+                self.apps.insert(section.app.clone(), Arc::clone(&stats));
+                stats
+            }
+        };
+        let on_offer = section.arms.iter().filter(|arm| arm.share != Share::NONE);
+        let offer: Vec<_> = on_offer.map(|arm| (arm.release, arm.share)).collect();
+        let before = self.offers.insert(section.app.clone(), offer.clone());
+        if before.is_some_and(|before| before != offer) {
+            stats.gap.reset(now_ms);
+        }
+        let arms = section.arms.iter().map(|arm| ArmEntry {
+            share: arm.share,
+            stats: self.release(&section.app, arm.release),
+            instances: arm.instances.iter().map(|target| self.instance(target)).collect(),
+        });
+        AppEntry {
+            arms: arms.collect(),
+            stats,
+            hold_ms: section.route.hold.0,
+            drain_ms: section.drain_deadline.0,
+        }
+    }
+
+    fn release(&mut self, app: &AppName, release: ReleaseNo) -> Arc<ReleaseStats> {
+        let workers = self.workers;
+        let new = || Arc::new(ReleaseStats::new(release, workers));
+        Arc::clone(self.releases.entry((app.clone(), release)).or_insert_with(new))
+    }
+
+    fn instance(&mut self, target: &model::Target) -> Arc<Instance> {
+        if let Some(instance) = self.instances.get(&target.id) {
+            return Arc::clone(instance);
+        }
+        let key = self.next_instance;
+        self.next_instance += 1;
+        let (id, address) = (target.id.clone(), target.address.clone());
+        let instance = Arc::new(Instance::new(key, id, address, Arc::clone(&self.drained)));
+        self.instances.insert(target.id.clone(), Arc::clone(&instance));
+        instance
+    }
+
+    /// Forgets instances that have left and that nobody can send to or count any more.
+    pub(crate) fn forget_gone(&mut self) {
+        self.instances.retain(|_, instance| {
+            !instance.has_left() || instance.in_flight() > 0 || Arc::strong_count(instance) > 1
+        });
+    }
+}

@@ -1,0 +1,160 @@
+//! Bytes passed on both ways after a switch of protocols. An end on one side is passed on to the
+//! other; the whole ends when both have, when nothing moves, or when its instance has to go.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::buffer::{Buffer, Keep, LARGE};
+use crate::connection::{Turn, Wakeup};
+use crate::instance::InFlight;
+use crate::slots::Watch;
+use crate::stream::Stream;
+use crate::worker::Worker;
+
+/// Bytes moved before others get their turn.
+const TURN_BYTES: usize = 256 << 10;
+/// Tunnels of an instance that goes are closed within this time after the deadline, so that their
+/// clients do not all come back in the same moment.
+const JITTER_MS: u64 = 250;
+
+/// A connection that has become a tunnel.
+#[derive(Debug)]
+pub(crate) struct Tunnel {
+    upstream: Stream,
+    flight: InFlight,
+    to_client: Way,
+    to_upstream: Way,
+    from_upstream: Buffer,
+    drain_ms: u64,
+    leaves_at_ms: Option<u64>,
+    moved_at_ms: u64,
+    idle_ms: u64,
+}
+
+/// One direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Open,
+    /// The source has ended; what is in the buffer still goes out.
+    Ending,
+    Shut,
+}
+
+impl Tunnel {
+    /// `from_upstream` holds what came behind the upstream's 101.
+    pub(crate) fn new(
+        upstream: Stream,
+        flight: InFlight,
+        from_upstream: Buffer,
+        drain_ms: u64,
+        turn: &Turn<'_, '_>,
+    ) -> Self {
+        Self {
+            upstream,
+            flight,
+            to_client: Way::Open,
+            to_upstream: if turn.client.ended { Way::Ending } else { Way::Open },
+            from_upstream,
+            drain_ms,
+            leaves_at_ms: None,
+            moved_at_ms: turn.now_ms,
+            idle_ms: turn.worker.shared.config.limits.tunnel_idle.0,
+        }
+    }
+
+    pub(crate) fn wakeup(&self) -> Wakeup {
+        let idle = self.moved_at_ms + self.idle_ms;
+        Wakeup { at_ms: idle.min(self.leaves_at_ms.unwrap_or(u64::MAX)), watch: Watch::Engaged }
+    }
+
+    pub(crate) fn poll(&mut self, turn: &mut Turn<'_, '_>) -> Poll<()> {
+        let serves = turn.worker.table.borrow().serves(self.flight.instance().key);
+        if serves && !turn.worker.is_draining() {
+            self.leaves_at_ms = None;
+        } else if self.leaves_at_ms.is_none() {
+            let jitter = turn.worker.random() % JITTER_MS;
+            self.leaves_at_ms = Some(turn.now_ms + self.drain_ms + jitter);
+        }
+        if turn.now_ms >= self.wakeup().at_ms {
+            return Poll::Ready(());
+        }
+        let mut moved = 0;
+        loop {
+            let Ok(down) = self.down(turn) else { return Poll::Ready(()) };
+            let Ok(up) = self.up(turn) else { return Poll::Ready(()) };
+            if self.to_client == Way::Shut && self.to_upstream == Way::Shut {
+                return Poll::Ready(());
+            }
+            if down + up == 0 {
+                return Poll::Pending;
+            }
+            self.moved_at_ms = turn.now_ms;
+            moved += down + up;
+            if moved >= TURN_BYTES {
+                turn.cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn down(&mut self, turn: &mut Turn<'_, '_>) -> Result<usize, std::io::Error> {
+        // What was written for the client before, the 101 itself, goes first.
+        let mut moved = progress(turn.client.flush(turn.cx, turn.worker))?;
+        if turn.client.output.is_empty() {
+            let client = &mut turn.client.stream;
+            let (way, buffer) = (&mut self.to_client, &mut self.from_upstream);
+            moved += carry(turn.cx, turn.worker, way, buffer, &mut self.upstream, client)?;
+        }
+        Ok(moved)
+    }
+
+    fn up(&mut self, turn: &mut Turn<'_, '_>) -> Result<usize, std::io::Error> {
+        let client = &mut *turn.client;
+        let (from, buffer) = (&mut client.stream, &mut client.input);
+        carry(turn.cx, turn.worker, &mut self.to_upstream, buffer, from, &mut self.upstream)
+    }
+}
+
+fn progress(poll: Poll<std::io::Result<usize>>) -> std::io::Result<usize> {
+    match poll {
+        Poll::Ready(result) => result,
+        Poll::Pending => Ok(0),
+    }
+}
+
+/// Moves what can be moved in one direction. Tells how many bytes or ends did.
+fn carry(
+    cx: &mut Context<'_>,
+    worker: &Worker,
+    way: &mut Way,
+    buffer: &mut Buffer,
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+) -> std::io::Result<usize> {
+    let mut moved = 0;
+    if *way == Way::Open && buffer.len() < LARGE {
+        if buffer.tail().capacity() == 0 {
+            *buffer = worker.stock.take();
+        }
+        match buffer.fill(cx, from) {
+            Poll::Ready(Ok(0)) => {
+                *way = Way::Ending;
+                moved += 1;
+            }
+            poll @ (Poll::Ready(_) | Poll::Pending) => moved += progress(poll)?,
+        }
+    }
+    if !buffer.is_empty() {
+        moved += progress(buffer.drain_to(cx, to, Keep::Nothing))?;
+    }
+    if buffer.is_empty() {
+        worker.stock.put(std::mem::take(buffer));
+        if *way == Way::Ending && Pin::new(to).poll_shutdown(cx).is_ready() {
+            *way = Way::Shut;
+            moved += 1;
+        }
+    }
+    Ok(moved)
+}

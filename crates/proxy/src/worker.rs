@@ -1,0 +1,314 @@
+//! One worker: a thread with its own listening sockets, upstream connections and snapshot. A
+//! request lives on one worker from accept to end; nothing here waits for another thread.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use http1::{RequestLimits, RequestParser, ResponseParser};
+use tokio::net::TcpListener;
+use tokio::runtime::LocalRuntime;
+
+use crate::buffer::Stock;
+use crate::connection::Connection;
+use crate::pool::Pool;
+use crate::shared::{Desk, Shared};
+use crate::slots::Slots;
+use crate::stats::{AppCells, AppStats, Cell as Counter, ReleaseCells, ReleaseStats};
+use crate::table::Table;
+
+/// How often deadlines are looked at, and with them everything else that is not urgent.
+const SWEEP: Duration = Duration::from_millis(50);
+/// Connections accepted before others get their turn.
+const ACCEPTS: usize = 16;
+/// Parsers kept in stock.
+const PARSERS: usize = 64;
+/// How long idle connections stay open when the proxy is being shut down: a request that is on its
+/// way meets an open door and an answer that says `Connection: close`.
+const FAREWELL_MS: u64 = 1_000;
+
+/// What a worker's connections share. Only its own thread ever sees it.
+#[derive(Debug)]
+#[expect(clippy::vec_box, reason = "a parser's box moves into a connection and back")]
+pub(crate) struct Worker {
+    pub(crate) index: usize,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) table: RefCell<Arc<Table>>,
+    pub(crate) pool: Pool,
+    pub(crate) stock: Stock,
+    pub(crate) slots: Slots,
+    unresolved: Cell<usize>,
+    random: Cell<u64>,
+    health_epoch: Cell<u64>,
+    acceptors: RefCell<Vec<Option<Waker>>>,
+    is_full: Cell<bool>,
+    farewell_ms: Cell<u64>,
+    request_parsers: RefCell<Vec<Box<RequestParser>>>,
+    response_parsers: RefCell<Vec<Box<ResponseParser>>>,
+}
+
+impl Worker {
+    fn new(index: usize, shared: Arc<Shared>, seed: u64) -> Self {
+        let table = Arc::clone(&shared.ledger().current);
+        Self {
+            index,
+            shared,
+            table: RefCell::new(table),
+            pool: Pool::default(),
+            stock: Stock::default(),
+            slots: Slots::default(),
+            unresolved: Cell::new(0),
+            random: Cell::new(seed | 1),
+            health_epoch: Cell::new(0),
+            acceptors: RefCell::default(),
+            is_full: Cell::new(false),
+            farewell_ms: Cell::new(u64::MAX),
+            request_parsers: RefCell::default(),
+            response_parsers: RefCell::default(),
+        }
+    }
+
+    fn desk(&self) -> &Desk {
+        &self.shared.desks[self.index]
+    }
+
+    /// The number of the snapshot in use.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.table.borrow().sequence
+    }
+
+    /// A random number; not for secrets.
+    pub(crate) fn random(&self) -> u64 {
+        let mut x = self.random.get();
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        self.random.set(x);
+        x.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    pub(crate) fn count(&self, app: &AppStats, of: impl Fn(&AppCells) -> &Counter) {
+        of(&app.workers[self.index]).add_one();
+    }
+
+    pub(crate) fn cells<'a>(&self, release: &'a ReleaseStats) -> &'a ReleaseCells {
+        &release.workers[self.index]
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.farewell_ms.get() != u64::MAX
+    }
+
+    /// When idle connections are closed because the proxy is being shut down.
+    pub(crate) fn farewell_ms(&self) -> u64 {
+        self.farewell_ms.get()
+    }
+
+    pub(crate) fn request_parser(&self) -> Box<RequestParser> {
+        let stocked = self.request_parsers.borrow_mut().pop();
+        stocked.unwrap_or_else(|| Box::new(RequestParser::new(RequestLimits::default())))
+    }
+
+    pub(crate) fn return_request_parser(&self, mut parser: Box<RequestParser>) {
+        parser.restart();
+        let mut stock = self.request_parsers.borrow_mut();
+        if stock.len() < PARSERS {
+            stock.push(parser);
+        }
+    }
+
+    pub(crate) fn response_parser(&self) -> Box<ResponseParser> {
+        self.response_parsers.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn return_response_parser(&self, mut parser: Box<ResponseParser>) {
+        parser.restart();
+        let mut stock = self.response_parsers.borrow_mut();
+        if stock.len() < PARSERS {
+            stock.push(parser);
+        }
+    }
+
+    /// One that waited has chosen anew. The last one makes the worker acknowledge.
+    pub(crate) fn resolved_one(&self) {
+        let left = self.unresolved.get().saturating_sub(1);
+        self.unresolved.set(left);
+        if left == 0 {
+            self.acknowledge();
+        }
+    }
+
+    /// Everything I5 asks for is done: this worker sends nothing to what is gone.
+    fn acknowledge(&self) {
+        self.desk().acknowledged.store(self.sequence(), Ordering::Release);
+        self.shared.signal.ring();
+    }
+
+    /// Swaps to the newest snapshot; closes idle connections of what left; makes those that wait
+    /// choose anew; then acknowledges, at once or when the last of them has.
+    fn catch_up(&self) {
+        let newest = Arc::clone(&self.shared.ledger().current);
+        if newest.sequence != self.sequence() {
+            // The old table is dropped by the ledger, not here: it may be large.
+            drop(self.table.replace(newest));
+            let table = self.table.borrow();
+            self.pool.retain(self.shared.now_ms(), |key| table.serves(key));
+            self.unresolved.set(self.slots.unresolved(table.sequence));
+            self.slots.wake_engaged();
+            if self.unresolved.get() == 0 {
+                self.acknowledge();
+            }
+        }
+        let epoch = self.shared.health_epoch.load(Ordering::Acquire);
+        if self.health_epoch.replace(epoch) != epoch {
+            self.slots.wake_waiting();
+        }
+        if self.shared.is_draining() && !self.is_draining() {
+            let now_ms = self.shared.now_ms();
+            let end = self.shared.drain_until_ms.load(Ordering::Acquire);
+            self.farewell_ms.set(end.min(now_ms + FAREWELL_MS));
+            self.wake_acceptors();
+            self.slots.wake_all();
+        }
+    }
+
+    fn park_acceptor(&self, at: usize, waker: &Waker) {
+        self.acceptors.borrow_mut()[at] = Some(waker.clone());
+    }
+
+    fn wake_acceptors(&self) {
+        self.acceptors.borrow_mut().iter_mut().filter_map(Option::take).for_each(Waker::wake);
+    }
+
+    /// A connection has ended: there is room for another.
+    pub(crate) fn connection_ended(&self) {
+        self.shared.connections.fetch_sub(1, Ordering::AcqRel);
+        if self.is_full.replace(false) {
+            self.wake_acceptors();
+        }
+        if self.is_draining() {
+            self.desk().mail.notify_one();
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        let end = self.shared.drain_until_ms.load(Ordering::Acquire);
+        self.is_draining() && (self.slots.len() == 0 || self.shared.now_ms() >= end)
+    }
+}
+
+/// Runs a worker on this thread until the proxy has been drained.
+pub(crate) fn run(
+    runtime: LocalRuntime,
+    index: usize,
+    shared: Arc<Shared>,
+    listeners: Vec<std::net::TcpListener>,
+) {
+    let mut seed = [0; 8];
+    // Without entropy the picks are less well spread, and still right.
+    let _ = getrandom::fill(&mut seed);
+    let worker = Rc::new(Worker::new(index, Arc::clone(&shared), u64::from_ne_bytes(seed)));
+    runtime.block_on(async {
+        *worker.acceptors.borrow_mut() = listeners.iter().map(|_| None).collect();
+        for (at, listener) in listeners.into_iter().enumerate() {
+            match TcpListener::from_std(listener) {
+                Ok(listener) => {
+                    tokio::task::spawn_local(accept(Rc::clone(&worker), listener, at));
+                }
+                Err(error) => tracing::error!(%error, "cannot watch a listening socket"),
+            }
+        }
+        tokio::task::spawn_local(sweep(Rc::clone(&worker)));
+        worker.acknowledge();
+        loop {
+            worker.catch_up();
+            if worker.is_done() {
+                break;
+            }
+            worker.desk().mail.notified().await;
+        }
+    });
+    drop(runtime);
+    drop(worker);
+    shared.desks[index].ended.store(true, Ordering::Release);
+    shared.signal.ring();
+}
+
+/// Looks at all deadlines in turn.
+async fn sweep(worker: Rc<Worker>) {
+    let mut rounds = 0_u32;
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        rounds = rounds.wrapping_add(1);
+        let now_ms = worker.shared.now_ms();
+        worker.slots.sweep(now_ms);
+        if rounds.is_multiple_of(4) {
+            let table = Arc::clone(&worker.table.borrow());
+            worker.pool.retain(now_ms, |key| table.serves(key));
+            worker.wake_acceptors();
+        }
+        if worker.is_done() {
+            worker.desk().mail.notify_one();
+        }
+    }
+}
+
+/// Accepts until the proxy is drained. At the limit, or without descriptors, it waits for the next
+/// sweep or the end of a connection; what waits in the kernel's queue is not lost.
+async fn accept(worker: Rc<Worker>, listener: TcpListener, at: usize) {
+    let port: Rc<str> = local_port(&listener).to_string().into();
+    std::future::poll_fn(move |cx| {
+        for _ in 0..ACCEPTS {
+            let full = worker.shared.connections.load(Ordering::Acquire)
+                >= worker.shared.config.limits.connections;
+            if full && !worker.is_draining() {
+                worker.is_full.set(true);
+                worker.park_acceptor(at, cx.waker());
+                return Poll::Pending;
+            }
+            match listener.poll_accept(cx) {
+                Poll::Ready(Ok((client, peer))) => {
+                    worker.shared.connections.fetch_add(1, Ordering::AcqRel);
+                    // Without it answers may wait for the client's acknowledgement: slow, not wrong.
+                    let _ = client.set_nodelay(true);
+                    let connection =
+                        Connection::new(Rc::clone(&worker), client, peer, Rc::clone(&port));
+                    tokio::task::spawn_local(connection);
+                }
+                Poll::Ready(Err(error)) if is_of_the_client(&error) => {}
+                Poll::Ready(Err(error)) => {
+                    tracing::warn!(%error, "cannot accept connections for the moment");
+                    worker.park_acceptor(at, cx.waker());
+                    return Poll::Pending;
+                }
+                // The queue is empty: a listener that is to go may go now.
+                Poll::Pending if worker.is_draining() => return Poll::Ready(()),
+                Poll::Pending => {
+                    worker.park_acceptor(at, cx.waker());
+                    return Poll::Pending;
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+fn local_port(listener: &TcpListener) -> u16 {
+    listener.local_addr().as_ref().map_or(0, SocketAddr::port)
+}
+
+/// The client went away before it was accepted.
+fn is_of_the_client(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        std::io::ErrorKind::ConnectionAborted
+            | std::io::ErrorKind::ConnectionReset
+            | std::io::ErrorKind::Interrupted
+    )
+}

@@ -1,0 +1,273 @@
+//! The state of one app: a fold over its facts, and nothing else. It never holds observations.
+
+use alloc::collections::{BTreeMap, VecDeque};
+
+use model::{
+    Address, AppName, Exit, InstanceId, Label, Millis, Receipt, Release, ReleaseNo, RolloutId,
+    Share, Stage, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::Cause;
+
+/// One app.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct App {
+    /// Its name.
+    pub name: AppName,
+    /// How many facts made this state.
+    pub version: u64,
+    /// Stored releases.
+    pub releases: BTreeMap<ReleaseNo, Release>,
+    /// Instances that are not Gone, by number.
+    pub instances: BTreeMap<u64, Instance>,
+    /// The release that gets production traffic.
+    pub live: Option<ReleaseNo>,
+    /// The previous one, kept warm.
+    pub standby: Option<StandbyState>,
+    /// The rollout under way.
+    pub rollout: Option<Rollout>,
+    /// How releases have been dying, for back-off and for messages.
+    pub deaths: BTreeMap<ReleaseNo, Deaths>,
+    /// The last rollouts' receipts, at most [`App::RECEIPTS`].
+    pub receipts: VecDeque<Receipt>,
+    /// The last number given to a release, a rollout, an instance: none is used twice.
+    pub last_release: u32,
+    /// See `last_release`.
+    pub last_rollout: u32,
+    /// See `last_release`.
+    pub last_instance: u64,
+    /// Since when the app is being removed.
+    pub removing: Option<Timestamp>,
+}
+
+impl App {
+    /// Receipts kept.
+    pub const RECEIPTS: usize = 20;
+    /// Releases kept besides those on offer.
+    pub const RELEASES: usize = 10;
+    /// Instances of one release at the most.
+    pub const REPLICAS: u16 = 1_000;
+
+    /// An app nothing has happened to yet.
+    pub fn new(name: AppName) -> Self {
+        Self {
+            name,
+            version: 0,
+            releases: BTreeMap::new(),
+            instances: BTreeMap::new(),
+            live: None,
+            standby: None,
+            rollout: None,
+            deaths: BTreeMap::new(),
+            receipts: VecDeque::new(),
+            last_release: 0,
+            last_rollout: 0,
+            last_instance: 0,
+            removing: None,
+        }
+    }
+
+    /// The full id of the instance with that number.
+    pub fn id(&self, number: u64) -> InstanceId {
+        InstanceId { app: self.name.clone(), number }
+    }
+
+    /// The releases on offer: every other one's instances are drained. Live first.
+    pub fn on_offer(&self) -> impl Iterator<Item = ReleaseNo> + Clone {
+        let rollout = self.rollout.as_ref();
+        let to = rollout.filter(|r| !matches!(r.phase, Phase::Reverting { .. })).map(|r| r.to);
+        let from = rollout.filter(|r| r.phase != Phase::Settling).and_then(|r| r.from);
+        let all = [self.live, self.standby.map(|s| s.release), to, from];
+        let offered = if self.removing.is_some() { [None; 4] } else { all };
+        (0..4).filter_map(move |i| offered[i].filter(|r| !offered[..i].contains(&Some(*r))))
+    }
+
+    /// How many instances this release should have now.
+    pub fn wanted(&self, release: ReleaseNo) -> u16 {
+        match self.releases.get(&release) {
+            Some(stored) if self.on_offer().any(|r| r == release) => stored.spec.run.replicas,
+            _ => 0,
+        }
+    }
+
+    /// The part of the traffic this release gets.
+    pub fn share(&self, release: ReleaseNo) -> Share {
+        if self.live == Some(release) { Share::ALL } else { Share::NONE }
+    }
+
+    /// The instances of one release that are not Gone.
+    pub fn instances_of(
+        &self,
+        release: ReleaseNo,
+    ) -> impl Iterator<Item = (u64, &Instance)> + Clone {
+        self.instances.iter().filter(move |(_, i)| i.release == release).map(|(n, i)| (*n, i))
+    }
+
+    /// The release people call that.
+    pub fn labelled(&self, label: &Label) -> Option<&Release> {
+        self.releases.values().find(|release| release.label == *label)
+    }
+
+    /// A release's label for messages, also when it is not stored any more.
+    pub fn label(&self, release: ReleaseNo) -> alloc::string::String {
+        use alloc::string::ToString;
+        self.releases.get(&release).map_or_else(|| release.to_string(), |r| r.label.to_string())
+    }
+
+    /// Nothing is left of it but its numbers.
+    pub fn is_removed(&self) -> bool {
+        self.removing.is_some() && self.instances.is_empty()
+    }
+}
+
+/// A running copy of a release.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Instance {
+    /// Of which release.
+    pub release: ReleaseNo,
+    /// Where it listens.
+    pub address: Address,
+    /// How far its life is.
+    pub stage: Stage,
+    /// When it was minted.
+    pub minted: Timestamp,
+    /// When it reached this stage.
+    pub since: Timestamp,
+    /// It has been Down too long: it is drained as soon as another has taken its place.
+    pub doomed: bool,
+    /// The state version in which it left the snapshot, once Draining.
+    pub left: Option<u64>,
+    /// No request is in flight on it, or its time was up: it may be stopped.
+    pub released: bool,
+}
+
+/// The previous release, kept warm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandbyState {
+    /// Which.
+    pub release: ReleaseNo,
+    /// Until when; `None` keeps it until the next switch.
+    pub until: Option<Timestamp>,
+}
+
+/// How a release has been dying.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deaths {
+    /// Deaths in a row, none of them after [`Deaths::STABLE`] of service.
+    pub in_a_row: u32,
+    /// The last one.
+    pub last: Timestamp,
+    /// How it ended; `None` if it was given up alive.
+    pub exit: Option<Exit>,
+}
+
+impl Deaths {
+    /// An instance that served so long has not died of its start: counting begins anew.
+    pub const STABLE: Millis = Millis::from_secs(60);
+    /// The longest pause between two starts.
+    pub const LONGEST: Millis = Millis::from_secs(60);
+
+    /// The pause before the next start: none after the first death, then 1 s doubling up to 60 s.
+    pub fn pause(&self) -> Millis {
+        match self.in_a_row {
+            0 | 1 => Millis(0),
+            n => Millis(1_000 << (n - 2).min(6)).min(Self::LONGEST),
+        }
+    }
+
+    /// When the next start is due.
+    pub fn next_start(&self) -> Timestamp {
+        self.last.after(self.pause())
+    }
+}
+
+/// Moving the app from one release to another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rollout {
+    /// Which.
+    pub id: RolloutId,
+    /// What it is for.
+    pub kind: RolloutKind,
+    /// The release that was live before.
+    pub from: Option<ReleaseNo>,
+    /// The release that comes in.
+    pub to: ReleaseNo,
+    /// When it started.
+    pub started: Timestamp,
+    /// Where it is.
+    pub phase: Phase,
+    /// When this phase began.
+    pub since: Timestamp,
+    /// Deaths of the candidate's instances so far.
+    pub crashes: u32,
+    /// How often a port turned out to be taken.
+    pub ports_taken: u32,
+    /// The last switch, forward or back.
+    pub switched: Option<Switched>,
+    /// The forward switch was journaled: from then on a way back is a revert.
+    pub went_live: bool,
+}
+
+impl Rollout {
+    /// So often an instance's port may be taken by somebody else.
+    pub const PORT_ATTEMPTS: u32 = 3;
+    /// So often an instance may die while the rollout waits for a person.
+    pub const CRASHES_WHILE_WAITING: u32 = 3;
+}
+
+/// What a rollout is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RolloutKind {
+    /// Bring a release in by its strategy.
+    Deploy,
+    /// Go back to the warm standby: one switch, nothing else.
+    Rollback,
+}
+
+/// Where a rollout is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// The candidate's instances start and become healthy.
+    Starting,
+    /// They are; a gate keeps the switch waiting.
+    Ready,
+    /// The switch is journaled; workers acknowledge it.
+    Switching,
+    /// The candidate is live; the old release stays whole beside it.
+    Watching,
+    /// What is no longer needed drains and stops.
+    Settling,
+    /// The old release has the traffic (again); the candidate drains and stops.
+    Reverting {
+        /// Why.
+        cause: Cause,
+    },
+}
+
+impl Phase {
+    /// Its name for people.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Switching => "switching",
+            Self::Watching => "watching",
+            Self::Settling => "settling",
+            Self::Reverting { .. } => "reverting",
+        }
+    }
+}
+
+/// A switch of the traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Switched {
+    /// When it was decided.
+    pub at: Timestamp,
+    /// The state version that has it.
+    pub version: u64,
+    /// How long it took until the last worker acknowledged it.
+    pub took: Option<Millis>,
+}

@@ -1,0 +1,364 @@
+//! Folds one fact into the state of its app. Live running and recovery come through here alike.
+
+use core::fmt;
+
+use model::{Release, ReleaseNo, RolloutId, Share, Stage, Standby, Timestamp};
+
+use crate::{
+    App, Deaths, DrainCause, Fact, Instance, Minted, Phase, Rollout, RolloutKind, StandbyState,
+    Started, Switched,
+};
+
+/// A fact that cannot follow what happened before: a defect or a damaged journal, never user input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Illegal {
+    /// The fact's name.
+    pub fact: &'static str,
+    /// Why it cannot be.
+    pub why: &'static str,
+}
+
+impl fmt::Display for Illegal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the fact {:?} cannot follow what happened before: {}", self.fact, self.why)
+    }
+}
+
+impl core::error::Error for Illegal {}
+
+/// Folds `fact` into `app`. On an error `app` is as it was.
+pub fn apply(app: &mut App, fact: &Fact) -> Result<(), Illegal> {
+    let version = app.version + 1;
+    fold(app, fact, version).map_err(|why| Illegal { fact: fact.name(), why })?;
+    app.version = version;
+    Ok(())
+}
+
+type Folded = Result<(), &'static str>;
+
+fn fold(app: &mut App, fact: &Fact, version: u64) -> Folded {
+    match fact {
+        Fact::Started(started) => start(app, started),
+        Fact::Minted { release, instances, at } => mint(app, *release, instances, *at),
+        Fact::Serving { instance, at, .. } => {
+            let instance = stage(app, *instance, Stage::Joining)?;
+            instance.stage = Stage::Serving;
+            instance.since = *at;
+            Ok(())
+        }
+        Fact::Doomed { instance, .. } => {
+            stage(app, *instance, Stage::Serving)?.doomed = true;
+            Ok(())
+        }
+        Fact::Draining { instances, cause, at } => drain(app, instances, *cause, *at, version),
+        Fact::Released { instance, .. } => {
+            stage(app, *instance, Stage::Draining)?.released = true;
+            Ok(())
+        }
+        Fact::Gone { .. } => gone(app, fact),
+        Fact::Ready { rollout, at, .. } => {
+            let rollout = in_phase(app, *rollout, |phase| *phase == Phase::Starting)?;
+            enter(rollout, Phase::Ready, *at);
+            Ok(())
+        }
+        Fact::Shifted { rollout, share, at, .. } => shift(app, *rollout, *share, *at, version),
+        Fact::Acknowledged { rollout, took, at, .. } => {
+            let rollout = in_phase(app, *rollout, is_switching)?;
+            let switched = rollout.switched.as_mut().ok_or("nothing was switched")?;
+            switched.took = Some(*took);
+            if rollout.phase == Phase::Switching {
+                enter(rollout, Phase::Watching, *at);
+            }
+            Ok(())
+        }
+        Fact::Settled { rollout, at } => settle(app, *rollout, *at),
+        Fact::Reverting { rollout, cause, at } => {
+            let running = in_phase(app, *rollout, |p| {
+                !matches!(p, Phase::Reverting { .. } | Phase::Settling)
+            })?;
+            enter(running, Phase::Reverting { cause: cause.clone() }, *at);
+            if running.went_live {
+                running.switched = Some(Switched { at: *at, version, took: None });
+            }
+            let (from, to) = (running.from, running.to);
+            app.live = from;
+            if !cause.is_asked_for() || matches!(cause, crate::Cause::RolledBack) {
+                mark_bad(app, to, cause);
+            }
+            Ok(())
+        }
+        Fact::Ended { receipt, .. } => end(app, receipt),
+        Fact::StandbyRetired { release, .. } => match app.standby {
+            Some(standby) if standby.release == *release => {
+                app.standby = None;
+                Ok(())
+            }
+            Some(_) | None => Err("it is not the standby"),
+        },
+        Fact::Removing { at } => {
+            if app.removing.is_some() || app.rollout.is_some() {
+                return Err("it is being removed already, or a rollout is under way");
+            }
+            (app.removing, app.live, app.standby) = (Some(*at), None, None);
+            forget_if_removed(app);
+            Ok(())
+        }
+    }
+}
+
+/// A rollout begins; its release is stored if it is new. An app that was removed comes back here.
+fn start(app: &mut App, started: &Started) -> Folded {
+    if app.rollout.is_some() {
+        return Err("another rollout is under way");
+    }
+    if started.rollout.0 != app.last_rollout + 1 {
+        return Err("its number does not follow the last one");
+    }
+    if started.from != app.live {
+        return Err("the release it starts from is not live");
+    }
+    if app.removing.is_some() && !app.is_removed() {
+        return Err("the app is still being removed");
+    }
+    match &started.release {
+        Some(release) if release.no != started.to || release.no.0 != app.last_release + 1 => {
+            return Err("the release's number does not follow the last one");
+        }
+        None if !app.releases.contains_key(&started.to) => return Err("the release is not stored"),
+        Some(_) | None => {}
+    }
+    app.removing = None;
+    app.last_rollout = started.rollout.0;
+    if let Some(release) = &started.release {
+        app.last_release = release.no.0;
+        app.releases.insert(release.no, release.clone());
+    }
+    app.deaths.remove(&started.to);
+    if started.kind == RolloutKind::Rollback
+        && let Some(bad) = started.from.and_then(|from| app.releases.get_mut(&from))
+    {
+        bad.bad = Some("it was rolled back from".into());
+    }
+    app.rollout = Some(Rollout {
+        id: started.rollout,
+        kind: started.kind,
+        from: started.from,
+        to: started.to,
+        started: started.at,
+        phase: Phase::Starting,
+        since: started.at,
+        crashes: 0,
+        ports_taken: 0,
+        switched: None,
+        went_live: false,
+    });
+    Ok(())
+}
+
+fn mint(app: &mut App, release: ReleaseNo, minted: &[Minted], at: Timestamp) -> Folded {
+    if !app.releases.contains_key(&release) {
+        return Err("the release is not stored");
+    }
+    let mut expected = app.last_instance;
+    for Minted { number, .. } in minted {
+        expected += 1;
+        if *number != expected {
+            return Err("an instance's number does not follow the last one");
+        }
+    }
+    app.last_instance = expected;
+    for Minted { number, address } in minted {
+        let instance = Instance {
+            release,
+            address: address.clone(),
+            stage: Stage::Joining,
+            minted: at,
+            since: at,
+            doomed: false,
+            left: None,
+            released: false,
+        };
+        app.instances.insert(*number, instance);
+    }
+    Ok(())
+}
+
+fn drain(app: &mut App, numbers: &[u64], cause: DrainCause, at: Timestamp, version: u64) -> Folded {
+    let movable = |n: &u64| app.instances.get(n).is_some_and(|i| i.stage < Stage::Draining);
+    if !numbers.iter().all(movable) {
+        return Err("an instance is draining already, or gone");
+    }
+    for number in numbers {
+        let Some(instance) = app.instances.get_mut(number) else { continue };
+        instance.stage = Stage::Draining;
+        instance.since = at;
+        instance.left = Some(version);
+        let (release, served) = (instance.release, Timestamp(0));
+        if cause == DrainCause::NeverHealthy {
+            died(app, release, served, None, at);
+        }
+    }
+    Ok(())
+}
+
+fn gone(app: &mut App, fact: &Fact) -> Folded {
+    let Fact::Gone { instance: number, exit, address_in_use, at, .. } = fact else {
+        return Err("it is another fact");
+    };
+    let instance = app.instances.remove(number).ok_or("there is no such instance")?;
+    forget_if_removed(app);
+    if instance.stage == Stage::Draining {
+        return Ok(());
+    }
+    if *address_in_use {
+        if let Some(rollout) = candidate_of(app, instance.release) {
+            rollout.ports_taken += 1;
+        }
+        return Ok(());
+    }
+    let served = match instance.stage {
+        Stage::Serving => instance.since,
+        Stage::Joining | Stage::Draining | Stage::Gone => *at,
+    };
+    died(app, instance.release, served, *exit, *at);
+    Ok(())
+}
+
+/// Counts a death that nobody asked for.
+fn died(
+    app: &mut App,
+    release: ReleaseNo,
+    served: Timestamp,
+    exit: Option<model::Exit>,
+    at: Timestamp,
+) {
+    let stable = served != Timestamp(0) && at.since(served) >= Deaths::STABLE;
+    let before = app.deaths.get(&release).map_or(0, |deaths| deaths.in_a_row);
+    let in_a_row = if stable { 1 } else { before.saturating_add(1) };
+    app.deaths.insert(release, Deaths { in_a_row, last: at, exit });
+    // A death that nobody saw (the machine went down) is not held against the rollout.
+    if exit != Some(model::Exit::Unknown)
+        && let Some(rollout) = candidate_of(app, release)
+    {
+        rollout.crashes += 1;
+    }
+}
+
+fn shift(app: &mut App, id: RolloutId, share: Share, at: Timestamp, version: u64) -> Folded {
+    if share != Share::ALL {
+        return Err("this strategy knows no part of the traffic");
+    }
+    let rollout = in_phase(app, id, |phase| matches!(phase, Phase::Starting | Phase::Ready))?;
+    rollout.switched = Some(Switched { at, version, took: None });
+    rollout.went_live = true;
+    rollout.crashes = 0;
+    enter(rollout, Phase::Switching, at);
+    app.live = Some(rollout.to);
+    Ok(())
+}
+
+/// The release stays: what was live before becomes the standby, as the policy says.
+fn settle(app: &mut App, id: RolloutId, at: Timestamp) -> Folded {
+    let rollout = in_phase(app, id, |phase| *phase == Phase::Watching)?;
+    enter(rollout, Phase::Settling, at);
+    let (kind, from, to) = (rollout.kind, rollout.from, rollout.to);
+    // After a rollback the release that left is kept as the policy it came in with says.
+    let policy_of = match kind {
+        RolloutKind::Deploy => Some(to),
+        RolloutKind::Rollback => from,
+    };
+    let policy = policy_of
+        .and_then(|release| app.releases.get(&release))
+        .map_or(Standby::None, |release| release.spec.strategy.standby);
+    app.standby = match (from, policy) {
+        (None, _) | (_, Standby::None) => None,
+        (Some(release), Standby::Keep) => Some(StandbyState { release, until: None }),
+        (Some(release), Standby::For(time)) => {
+            Some(StandbyState { release, until: Some(at.after(time)) })
+        }
+    };
+    if let Some(release) = app.releases.get_mut(&to) {
+        release.bad = None;
+    }
+    Ok(())
+}
+
+fn end(app: &mut App, receipt: &model::Receipt) -> Folded {
+    in_phase(app, receipt.rollout, |p| matches!(p, Phase::Settling | Phase::Reverting { .. }))?;
+    app.rollout = None;
+    app.receipts.push_back(receipt.clone());
+    while app.receipts.len() > App::RECEIPTS {
+        app.receipts.pop_front();
+    }
+    prune(app);
+    Ok(())
+}
+
+/// Of a removed app only its numbers stay, so that none is ever used twice.
+fn forget_if_removed(app: &mut App) {
+    if app.is_removed() {
+        app.releases.clear();
+        app.deaths.clear();
+        app.receipts.clear();
+    }
+}
+
+/// Forgets the oldest releases that nothing refers to.
+fn prune(app: &mut App) {
+    let needed: alloc::collections::BTreeSet<ReleaseNo> =
+        app.on_offer().chain(app.instances.values().map(|i| i.release)).collect();
+    let spare: alloc::vec::Vec<ReleaseNo> =
+        app.releases.keys().filter(|no| !needed.contains(no)).copied().collect();
+    let surplus = spare.len().saturating_sub(App::RELEASES);
+    for no in &spare[..surplus] {
+        app.releases.remove(no);
+    }
+    let stored = &app.releases;
+    app.deaths.retain(|no, _| stored.contains_key(no));
+}
+
+fn mark_bad(app: &mut App, release: ReleaseNo, cause: &crate::Cause) {
+    use alloc::string::ToString;
+    let text = cause.to_string();
+    let first = text.split(['\n', ';']).next().unwrap_or_default();
+    if let Some(Release { bad, .. }) = app.releases.get_mut(&release) {
+        *bad = Some(first.into());
+    }
+}
+
+fn enter(rollout: &mut Rollout, phase: Phase, at: Timestamp) {
+    rollout.phase = phase;
+    rollout.since = at;
+}
+
+fn is_switching(phase: &Phase) -> bool {
+    matches!(phase, Phase::Switching | Phase::Reverting { .. })
+}
+
+/// The rollout with that id, if it is in such a phase.
+fn in_phase(
+    app: &mut App,
+    id: RolloutId,
+    fits: impl Fn(&Phase) -> bool,
+) -> Result<&mut Rollout, &'static str> {
+    match app.rollout.as_mut() {
+        Some(rollout) if rollout.id != id => Err("another rollout is under way"),
+        Some(rollout) if fits(&rollout.phase) => Ok(rollout),
+        Some(_) => Err("the rollout is in another phase"),
+        None => Err("no rollout is under way"),
+    }
+}
+
+/// The rollout that brings this release in, if one does.
+fn candidate_of(app: &mut App, release: ReleaseNo) -> Option<&mut Rollout> {
+    app.rollout.as_mut().filter(|rollout| rollout.to == release)
+}
+
+/// The instance with that number, if it is at that stage.
+fn stage(app: &mut App, number: u64, stage: Stage) -> Result<&mut Instance, &'static str> {
+    match app.instances.get_mut(&number) {
+        Some(instance) if instance.stage == stage => Ok(instance),
+        Some(_) => Err("the instance is at another stage"),
+        None => Err("there is no such instance"),
+    }
+}

@@ -1,0 +1,139 @@
+//! Why a rollout is taken back.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use model::{Exit, InstanceId, Label, Millis};
+use serde::{Deserialize, Serialize};
+
+/// Why a rollout is taken back. Its text is what people read in the error of `deploy`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// An instance ended before it was healthy.
+    DiedAtStart {
+        /// Which.
+        instance: InstanceId,
+        /// How.
+        exit: Exit,
+        /// Its own last words.
+        tail: Vec<String>,
+    },
+    /// An instance was not healthy in time.
+    NeverHealthy {
+        /// Which.
+        instance: InstanceId,
+        /// How long it was given.
+        waited: Millis,
+        /// What the last bad probe saw.
+        note: Option<String>,
+    },
+    /// An instance could not be started.
+    NotStarted {
+        /// Which.
+        instance: InstanceId,
+        /// Why.
+        why: String,
+    },
+    /// Other programs took the instance's port, again and again.
+    PortsTaken {
+        /// How often.
+        times: u32,
+    },
+    /// The host named no free port in time.
+    NoPorts {
+        /// How long it was given.
+        waited: Millis,
+    },
+    /// Instances kept dying while the rollout waited for a person.
+    KeptDying {
+        /// How often.
+        times: u32,
+        /// How the last one ended.
+        exit: Option<Exit>,
+    },
+    /// After the switch, fewer instances were healthy than there have to be.
+    BelowFloor {
+        /// Serving and Up.
+        ready: u16,
+        /// As many as there have to be.
+        floor: u16,
+        /// How the last one that died ended.
+        exit: Option<Exit>,
+        /// Its own last words.
+        tail: Vec<String>,
+    },
+    /// Somebody said `segue abort`.
+    Aborted,
+    /// Somebody said `segue rollback`.
+    RolledBack,
+    /// Somebody deployed another release with `--replace`.
+    Replaced {
+        /// That release.
+        by: Label,
+    },
+    /// The app is being removed.
+    Removed,
+}
+
+impl Cause {
+    /// A person wanted it, as opposed to the release's own fault.
+    pub fn is_asked_for(&self) -> bool {
+        match self {
+            Self::Aborted | Self::RolledBack | Self::Replaced { .. } | Self::Removed => true,
+            Self::DiedAtStart { .. }
+            | Self::NeverHealthy { .. }
+            | Self::NotStarted { .. }
+            | Self::PortsTaken { .. }
+            | Self::NoPorts { .. }
+            | Self::KeptDying { .. }
+            | Self::BelowFloor { .. } => false,
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DiedAtStart { instance, exit, tail } => {
+                write!(f, "instance {instance} {exit} before it was healthy")?;
+                last_words(f, tail)
+            }
+            Self::NeverHealthy { instance, waited, note } => {
+                write!(f, "instance {instance} was not healthy within {waited}")?;
+                note.as_ref().map_or(Ok(()), |note| write!(f, "; last probe: {note}"))
+            }
+            Self::NotStarted { instance, why } => {
+                write!(f, "instance {instance} could not be started: {why}")
+            }
+            Self::PortsTaken { times } => {
+                write!(f, "other programs took the instances' ports {times} times")
+            }
+            Self::NoPorts { waited } => {
+                write!(f, "the host named no free port within {waited}")
+            }
+            Self::KeptDying { times, exit } => {
+                write!(f, "instances died {times} times while the rollout waited")?;
+                exit.map_or(Ok(()), |exit| write!(f, "; the last one {exit}"))
+            }
+            Self::BelowFloor { ready, floor, exit, tail } => {
+                write!(f, "after the switch only {ready} of {floor} instances were healthy")?;
+                exit.map_or(Ok(()), |exit| write!(f, "; the last one that died {exit}"))?;
+                last_words(f, tail)
+            }
+            Self::Aborted => f.write_str("somebody said `segue abort`"),
+            Self::RolledBack => f.write_str("somebody said `segue rollback`"),
+            Self::Replaced { by } => write!(f, "{by} was deployed in its place with --replace"),
+            Self::Removed => f.write_str("the app is being removed"),
+        }
+    }
+}
+
+/// An instance's last lines, indented below the sentence that names it.
+fn last_words(f: &mut fmt::Formatter<'_>, tail: &[String]) -> fmt::Result {
+    if !tail.is_empty() {
+        f.write_str("; its last words:")?;
+    }
+    tail.iter().try_for_each(|line| write!(f, "\n  | {line}"))
+}

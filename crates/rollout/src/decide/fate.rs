@@ -1,0 +1,142 @@
+//! Whether the candidate has to be taken back: before the switch for what its instances do, after it
+//! for falling below the floor. A rollback is never taken back: where it came from is known to be bad.
+
+use alloc::vec::Vec;
+
+use model::{Exit, Health, ReleaseNo, Stage};
+
+use super::{Timer, instances};
+use crate::readiness::ready;
+use crate::{
+    App, Cause, Fact, Instance, InstanceSeen, Observed, Phase, Process, Rollout, RolloutKind,
+};
+
+/// The facts that take the rollout back, together with the deaths that led to it.
+pub(super) fn revert(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
+    let Some(rollout) = app.rollout.as_ref().filter(|r| r.kind == RolloutKind::Deploy) else {
+        return Vec::new();
+    };
+    let cause = match rollout.phase {
+        Phase::Starting | Phase::Ready => before_the_switch(app, rollout, seen, timer),
+        Phase::Switching | Phase::Watching => after_the_switch(app, rollout, seen),
+        Phase::Settling | Phase::Reverting { .. } => None,
+    };
+    let Some(cause) = cause else { return Vec::new() };
+    let mut facts = instances::ended(app, seen, timer.now);
+    facts.push(Fact::Reverting { rollout: rollout.id, cause, at: timer.now });
+    facts
+}
+
+fn before_the_switch(
+    app: &App,
+    rollout: &Rollout,
+    seen: &Observed,
+    timer: &mut Timer,
+) -> Option<Cause> {
+    let candidates = app.instances_of(rollout.to).filter(|(_, i)| i.stage < Stage::Draining);
+    for (number, instance) in candidates {
+        let seen_of_it = seen.instance(number);
+        let cause = of_instance(app, rollout, (number, instance), seen_of_it)
+            .or_else(|| never_healthy(app, rollout, (number, instance), seen, timer));
+        if cause.is_some() {
+            return cause;
+        }
+    }
+    if rollout.phase == Phase::Starting
+        && app.instances_of(rollout.to).all(|(_, i)| i.stage == Stage::Draining)
+        && let Some(release) = app.releases.get(&rollout.to)
+    {
+        let waited = release.spec.health.start_deadline;
+        if timer.due(rollout.since.max(seen.recovered).after(waited)) {
+            return Some(Cause::NoPorts { waited });
+        }
+    }
+    let deaths = app.deaths.get(&rollout.to);
+    let times = rollout.crashes.max(deaths.map_or(0, |deaths| deaths.in_a_row));
+    let exit = deaths.and_then(|deaths| deaths.exit);
+    (times >= Rollout::CRASHES_WHILE_WAITING).then_some(Cause::KeptDying { times, exit })
+}
+
+/// What one candidate's process says.
+fn of_instance(
+    app: &App,
+    rollout: &Rollout,
+    (number, instance): (u64, &Instance),
+    seen: &InstanceSeen,
+) -> Option<Cause> {
+    match &seen.process {
+        Process::Unseen | Process::Running { .. } => None,
+        Process::Refused(why) => {
+            Some(Cause::NotStarted { instance: app.id(number), why: why.clone() })
+        }
+        Process::AddressInUse | Process::Exited { address_in_use: true, .. } => {
+            let times = rollout.ports_taken + 1;
+            (times >= Rollout::PORT_ATTEMPTS).then_some(Cause::PortsTaken { times })
+        }
+        // Nobody saw it end: the machine went down, which is not the release's fault.
+        Process::Exited { exit: Exit::Unknown, .. } => None,
+        Process::Exited { exit, tail, .. } => {
+            let exit = *exit;
+            let at_start = rollout.phase == Phase::Starting && instance.stage == Stage::Joining;
+            if at_start {
+                let (instance, tail) = (app.id(number), tail.clone());
+                return Some(Cause::DiedAtStart { instance, exit, tail });
+            }
+            let times = rollout.crashes + 1;
+            let exit = Some(exit);
+            (times >= Rollout::CRASHES_WHILE_WAITING).then_some(Cause::KeptDying { times, exit })
+        }
+    }
+}
+
+fn never_healthy(
+    app: &App,
+    rollout: &Rollout,
+    (number, instance): (u64, &Instance),
+    seen: &Observed,
+    timer: &mut Timer,
+) -> Option<Cause> {
+    let first_start = rollout.phase == Phase::Starting && instance.stage == Stage::Joining;
+    let waited = app.releases.get(&instance.release)?.spec.health.start_deadline;
+    let is_up = seen.instance(number).health == Health::Up;
+    let overdue =
+        first_start && !is_up && timer.due(instance.minted.max(seen.recovered).after(waited));
+    let note = seen.instance(number).note.clone();
+    overdue.then(|| Cause::NeverHealthy { instance: app.id(number), waited, note })
+}
+
+/// Below the floor, by a death or by probes, with a better place to go back to.
+fn after_the_switch(app: &App, rollout: &Rollout, seen: &Observed) -> Option<Cause> {
+    let (to_ready, floor) = (ready(app, seen, rollout.to), app.wanted(rollout.to));
+    if to_ready >= floor {
+        return None;
+    }
+    let dead = app.instances_of(rollout.to).find_map(|(number, _)| death(seen.instance(number)));
+    let is_down = |(number, i): (u64, &Instance)| {
+        i.stage == Stage::Serving && seen.instance(number).health == Health::Down
+    };
+    let at_fault =
+        rollout.crashes > 0 || dead.is_some() || app.instances_of(rollout.to).any(is_down);
+    if !at_fault || !is_better(app, seen, rollout.from, to_ready) {
+        return None;
+    }
+    let (exit, tail) = dead.map_or((None, Vec::new()), |(exit, tail)| (Some(exit), tail));
+    let exit = exit.or_else(|| app.deaths.get(&rollout.to).and_then(|deaths| deaths.exit));
+    Some(Cause::BelowFloor { ready: to_ready, floor, exit, tail })
+}
+
+/// How an instance died, if somebody saw it.
+fn death(seen: &InstanceSeen) -> Option<(Exit, Vec<alloc::string::String>)> {
+    match &seen.process {
+        Process::Exited { exit: Exit::Unknown, .. } => None,
+        Process::Exited { exit, tail, .. } => Some((*exit, tail.clone())),
+        Process::Unseen | Process::Running { .. } | Process::AddressInUse | Process::Refused(_) => {
+            None
+        }
+    }
+}
+
+/// Going back is worth it: to a release with more to serve with, or to none if it was the first.
+fn is_better(app: &App, seen: &Observed, from: Option<ReleaseNo>, to_ready: u16) -> bool {
+    from.is_none_or(|from| ready(app, seen, from) > to_ready)
+}

@@ -1,0 +1,36 @@
+//! What instances have done: ended, or become healthy.
+
+use alloc::vec::Vec;
+
+use model::{Health, Stage, Timestamp};
+
+use crate::{App, Fact, Observed, Process};
+
+/// Every instance whose process has ended is Gone.
+pub(super) fn ended(app: &App, seen: &Observed, now: Timestamp) -> Vec<Fact> {
+    let gone = |number: &u64| {
+        let (exit, address_in_use, tail) = match &seen.instance(*number).process {
+            Process::Unseen | Process::Running { .. } => return None,
+            Process::AddressInUse => (None, true, Vec::new()),
+            Process::Refused(why) => (None, false, alloc::vec![why.clone()]),
+            Process::Exited { exit, address_in_use, tail } => {
+                (Some(*exit), *address_in_use, tail.clone())
+            }
+        };
+        Some(Fact::Gone { instance: *number, exit, address_in_use, tail, at: now })
+    };
+    app.instances.keys().filter_map(gone).collect()
+}
+
+/// Every joining instance that its probes call Up may serve.
+pub(super) fn serving(app: &App, seen: &Observed, now: Timestamp) -> Vec<Fact> {
+    let joining = app.instances.iter().filter(|(_, i)| i.stage == Stage::Joining);
+    joining
+        .filter(|(number, _)| seen.instance(**number).health == Health::Up)
+        .map(|(number, _)| Fact::Serving {
+            instance: *number,
+            probes: seen.instance(*number).streak,
+            at: now,
+        })
+        .collect()
+}

@@ -1,0 +1,96 @@
+//! What must now be recorded, given what is seen, and when to ask again.
+
+mod fate;
+mod instances;
+mod reasons;
+mod steps;
+mod upkeep;
+
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+
+use model::Timestamp;
+
+use crate::{App, Fact, Observed, apply};
+
+pub use reasons::Reasons;
+pub(crate) use steps::ended;
+
+/// What [`decide`] says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// To be journaled together, then applied in this order.
+    pub facts: Vec<Fact>,
+    /// When to ask again even if nothing new is seen.
+    pub wake_at: Option<Timestamp>,
+    /// What is waited for, once the facts are applied.
+    pub reasons: Reasons,
+}
+
+/// Rounds of one decision at the most; each follows from the one before.
+const ROUNDS: usize = 16;
+
+/// What must now be recorded, given what is seen: readiness, drained, deadline passed, gate.
+///
+/// Facts that follow from one another come in one batch, so a switch costs one commit. A batch that
+/// is not finished after [`ROUNDS`] is asked for again at once.
+pub fn decide(app: &App, seen: &Observed, now: Timestamp) -> Decision {
+    let mut draft = Cow::Borrowed(app);
+    let mut facts = Vec::new();
+    let mut timer = Timer { now, wake: None };
+    for round in 0..=ROUNDS {
+        if round == ROUNDS {
+            timer.wake = Some(now);
+            break;
+        }
+        timer.wake = None;
+        let next = next(&draft, seen, &mut timer);
+        if next.is_empty() {
+            break;
+        }
+        for fact in next {
+            let applied = apply(draft.to_mut(), &fact);
+            debug_assert!(applied.is_ok(), "decided what cannot be: {applied:?} {fact:?}");
+            if applied.is_ok() {
+                facts.push(fact);
+            }
+        }
+    }
+    let reasons = reasons::reasons(&draft, seen, now);
+    Decision { facts, wake_at: timer.wake, reasons }
+}
+
+/// The next facts, the most urgent first; a later kind is looked at when the earlier have none.
+fn next(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
+    let mut facts = fate::revert(app, seen, timer);
+    if facts.is_empty() {
+        facts = instances::ended(app, seen, timer.now);
+    }
+    if facts.is_empty() {
+        facts = instances::serving(app, seen, timer.now);
+    }
+    if facts.is_empty() {
+        facts = steps::step(app, seen, timer);
+    }
+    if facts.is_empty() {
+        facts = upkeep::upkeep(app, seen, timer);
+    }
+    facts
+}
+
+/// Asks whether moments have come, and remembers the nearest that has not.
+pub(crate) struct Timer {
+    pub now: Timestamp,
+    wake: Option<Timestamp>,
+}
+
+impl Timer {
+    /// Whether `at` has come.
+    pub fn due(&mut self, at: Timestamp) -> bool {
+        if self.now >= at {
+            return true;
+        }
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+        false
+    }
+}

@@ -1,0 +1,148 @@
+//! What is waited for: the answer to "why is nothing happening?".
+
+use alloc::vec::Vec;
+
+use model::{Health, Label, Reason, ReleaseNo, Stage, Timestamp, Waiting};
+
+use super::upkeep::lacking;
+use crate::readiness::ready;
+use crate::{App, Observed, Phase, Rollout};
+
+/// What one app waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Reasons {
+    /// What the rollout waits for.
+    pub rollout: Option<Reason>,
+    /// What else is not as it should be.
+    pub app: Vec<Reason>,
+}
+
+pub(super) fn reasons(app: &App, seen: &Observed, now: Timestamp) -> Reasons {
+    let rollout = app.rollout.as_ref().map(|rollout| of_rollout(app, rollout, seen, now));
+    let mut reasons = Reasons { rollout, app: Vec::new() };
+    for no in app.on_offer() {
+        reasons.app.extend(of_release(app, seen, now, no));
+    }
+    if app.rollout.is_none() && app.instances.values().any(|i| i.stage == Stage::Draining) {
+        let since = app.removing.unwrap_or(now);
+        reasons.app.push(drain_or_stop(app, seen, since));
+    }
+    reasons
+}
+
+fn of_rollout(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Reason {
+    let since = rollout.since;
+    let spec = app.releases.get(&rollout.to).map(|release| &release.spec);
+    let acknowledgement = |switched: crate::Switched| {
+        let waiting = Waiting::Acknowledgement { generation: seen.generation };
+        Reason { waiting, since: switched.at, until: None }
+    };
+    match rollout.phase {
+        Phase::Starting => starting(app, rollout, seen, now),
+        Phase::Ready => Reason { waiting: Waiting::Promote, since, until: None },
+        Phase::Switching | Phase::Reverting { .. } => {
+            match rollout.switched.filter(|s| s.took.is_none()) {
+                Some(switched) => acknowledgement(switched),
+                None => drain_or_stop(app, seen, since),
+            }
+        }
+        Phase::Watching => {
+            let watch = spec.map(|spec| spec.strategy.watch).unwrap_or_default();
+            let until = since.max(seen.recovered).after(watch);
+            if until > now {
+                Reason { waiting: Waiting::Watch, since, until: Some(until) }
+            } else {
+                let patience = spec.map(|spec| spec.health.start_deadline).unwrap_or_default();
+                let until = Some(until.after(patience));
+                Reason { waiting: instances(app, seen, rollout.to), since, until }
+            }
+        }
+        Phase::Settling => drain_or_stop(app, seen, since),
+    }
+}
+
+fn starting(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Reason {
+    let since = rollout.since;
+    if lacking(app, rollout.to) > 0 {
+        let pause = app.deaths.get(&rollout.to).map(|deaths| deaths.next_start());
+        return match pause.filter(|until| *until > now) {
+            Some(until) => back_off(app, rollout.to, since, until),
+            None => {
+                let deadline = app.releases.get(&rollout.to).map(|r| r.spec.health.start_deadline);
+                let until = deadline.map(|deadline| since.max(seen.recovered).after(deadline));
+                Reason { waiting: Waiting::Ports, since, until }
+            }
+        };
+    }
+    let deadline = app.releases.get(&rollout.to).map(|r| r.spec.health.start_deadline);
+    let minted = app.instances_of(rollout.to).map(|(_, i)| i.minted).min().unwrap_or(since);
+    let until = deadline.map(|deadline| minted.max(seen.recovered).after(deadline));
+    Reason { waiting: instances(app, seen, rollout.to), since, until }
+}
+
+/// What keeps a release on offer from being whole.
+fn of_release(app: &App, seen: &Observed, now: Timestamp, no: ReleaseNo) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    let bringing_in = app.rollout.as_ref().is_some_and(|rollout| rollout.to == no);
+    let pause = app.deaths.get(&no).map(|deaths| deaths.next_start());
+    if let Some(until) = pause.filter(|until| *until > now && lacking(app, no) > 0) {
+        reasons.push(back_off(app, no, now, until));
+    } else if !bringing_in && app.instances_of(no).any(|(_, i)| i.stage == Stage::Joining) {
+        let since = app.instances_of(no).map(|(_, i)| i.minted).max().unwrap_or(now);
+        reasons.push(Reason { waiting: instances(app, seen, no), since, until: None });
+    }
+    for (number, instance) in app.instances_of(no) {
+        let seen = seen.instance(number);
+        if instance.stage == Stage::Serving && seen.health == Health::Down {
+            let patience = app.releases.get(&no).map(|r| r.spec.health.start_deadline);
+            let waiting = Waiting::Recovery { instance: app.id(number), note: seen.note.clone() };
+            let since = seen.health_since;
+            let until = patience.map(|patience| since.after(patience));
+            reasons.push(Reason { waiting, since, until });
+        }
+    }
+    reasons
+}
+
+fn instances(app: &App, seen: &Observed, no: ReleaseNo) -> Waiting {
+    let note = app.instances_of(no).find_map(|(number, _)| seen.instance(number).note.clone());
+    let release = label(app, no);
+    Waiting::Instances { release, ready: ready(app, seen, no), wanted: app.wanted(no), note }
+}
+
+fn back_off(app: &App, no: ReleaseNo, since: Timestamp, until: Timestamp) -> Reason {
+    let deaths = app.deaths.get(&no);
+    let crashes = deaths.map_or(0, |deaths| deaths.in_a_row);
+    let since = deaths.map_or(since, |deaths| deaths.last);
+    Reason {
+        waiting: Waiting::BackOff { release: label(app, no), crashes },
+        since,
+        until: Some(until),
+    }
+}
+
+/// Draining while requests are in flight, else the end of processes.
+fn drain_or_stop(app: &App, seen: &Observed, since: Timestamp) -> Reason {
+    let draining = app.instances.iter().filter(|(_, i)| i.stage == Stage::Draining);
+    let (stopping, waiting): (Vec<_>, Vec<_>) = draining.partition(|(_, i)| i.released);
+    let count = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
+    if waiting.is_empty() {
+        let waiting = Waiting::Stop { instances: count(stopping.len()) };
+        return Reason { waiting, since, until: None };
+    }
+    let in_flight = waiting.iter().map(|(number, _)| seen.instance(**number).in_flight).sum();
+    let deadline = |(_, i): &(&u64, &crate::Instance)| {
+        let drain = app.releases.get(&i.release).map(|r| r.spec.drain.deadline)?;
+        Some(i.since.max(seen.recovered).after(drain))
+    };
+    let until = waiting.iter().filter_map(deadline).max();
+    Reason { waiting: Waiting::Drain { instances: count(waiting.len()), in_flight }, since, until }
+}
+
+fn label(app: &App, no: ReleaseNo) -> Label {
+    let stored = app.releases.get(&no).map(|release| release.label.clone());
+    stored.unwrap_or_else(|| {
+        let text = alloc::format!("release-{}", no.0);
+        text.parse().expect("letters, a dash and digits make a label")
+    })
+}

@@ -1,0 +1,149 @@
+//! Keeps every release on offer whole and lets go of everything else, rollout or not.
+
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use model::{Address, Health, ReleaseNo, Stage};
+
+use super::Timer;
+use crate::readiness::ready;
+use crate::{App, DrainCause, Fact, Instance, Minted, Observed, ReleasedBy};
+
+pub(super) fn upkeep(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    facts.extend(retire_standby(app, timer));
+    facts.extend(let_go(app, timer));
+    facts.extend(release(app, seen, timer));
+    if !facts.is_empty() {
+        return facts;
+    }
+    for no in app.on_offer() {
+        facts.extend(give_up(app, seen, timer, no));
+        facts.extend(doom(app, seen, timer, no));
+        facts.extend(replace(app, seen, timer, no));
+    }
+    if facts.is_empty() {
+        facts.extend(mint(app, seen, timer));
+    }
+    facts
+}
+
+/// The standby's time is up; during a rollout it is part of the way back and stays.
+fn retire_standby(app: &App, timer: &mut Timer) -> Option<Fact> {
+    let standby = app.standby.filter(|_| app.rollout.is_none())?;
+    let due = timer.due(standby.until?);
+    due.then_some(Fact::StandbyRetired { release: standby.release, at: timer.now })
+}
+
+/// Instances whose release is not on offer drain.
+fn let_go(app: &App, timer: &Timer) -> Option<Fact> {
+    let surplus = |(_, i): &(&u64, &Instance)| {
+        i.stage < Stage::Draining && app.on_offer().all(|release| release != i.release)
+    };
+    draining(app.instances.iter().filter(surplus).map(|(n, _)| *n), DrainCause::NotOnOffer, timer)
+}
+
+/// Draining instances that are idle everywhere, or whose time is up, may be stopped (I2).
+fn release(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    for (number, instance) in &app.instances {
+        if instance.stage != Stage::Draining || instance.released {
+            continue;
+        }
+        let in_flight = seen.instance(*number).in_flight;
+        let absent = instance.left.is_some_and(|left| seen.acknowledged >= left);
+        let drain = app.releases.get(&instance.release).map(|r| r.spec.drain.deadline);
+        let until = instance.since.max(seen.recovered).after(drain.unwrap_or_default());
+        let by = if absent && in_flight == 0 {
+            ReleasedBy::Idle
+        } else if timer.due(until) {
+            ReleasedBy::Deadline { in_flight }
+        } else {
+            continue;
+        };
+        facts.push(Fact::Released { instance: *number, by, at: timer.now });
+    }
+    facts
+}
+
+/// A joining instance that is not healthy in time is given up; its successor is minted after a pause.
+fn give_up(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Option<Fact> {
+    let deadline = app.releases.get(&no)?.spec.health.start_deadline;
+    let overdue: Vec<u64> = app
+        .instances_of(no)
+        .filter(|(_, i)| i.stage == Stage::Joining)
+        .filter(|(_, i)| timer.due(i.minted.max(seen.recovered).after(deadline)))
+        .map(|(number, _)| number)
+        .collect();
+    draining(overdue, DrainCause::NeverHealthy, timer)
+}
+
+/// An instance that stays Down is doomed, one at a time: it goes on serving until another has taken
+/// its place, so that a fault they all share does not end them all.
+fn doom(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Option<Fact> {
+    let busy = |(_, i): (u64, &Instance)| i.stage == Stage::Joining || i.doomed;
+    let patience = app.releases.get(&no)?.spec.health.start_deadline;
+    if app.instances_of(no).filter(|(_, i)| i.stage < Stage::Draining).any(busy) {
+        return None;
+    }
+    let (instance, _) = app.instances_of(no).find(|(number, i)| {
+        let seen_of_it = seen.instance(*number);
+        let since = seen_of_it.health_since.max(seen.recovered);
+        let down = i.stage == Stage::Serving && seen_of_it.health == Health::Down;
+        down && timer.due(since.after(patience))
+    })?;
+    let down = timer.now.since(seen.instance(instance).health_since);
+    Some(Fact::Doomed { instance, down, at: timer.now })
+}
+
+/// A doomed instance leaves once there are enough others.
+fn replace(app: &App, seen: &Observed, timer: &Timer, no: ReleaseNo) -> Option<Fact> {
+    let doomed =
+        app.instances_of(no).filter(|(_, i)| i.stage == Stage::Serving && i.doomed).map(|(n, _)| n);
+    let recovered = doomed.clone().filter(|n| seen.instance(*n).health == Health::Up).count();
+    let others = usize::from(ready(app, seen, no)).saturating_sub(recovered);
+    let enough = others >= usize::from(app.wanted(no));
+    draining(doomed.filter(|_| enough), DrainCause::Replaced, timer)
+}
+
+/// Every release on offer gets the instances it lacks, after the pause its deaths ask for.
+fn mint(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
+    let mut ports = seen.free_ports.iter();
+    let mut number = app.last_instance;
+    let mut facts = Vec::new();
+    for release in app.on_offer() {
+        let lacking = lacking(app, release);
+        let pause = app.deaths.get(&release).map(|deaths| deaths.next_start());
+        if lacking == 0 || !pause.is_none_or(|until| timer.due(until)) {
+            continue;
+        }
+        let instances: Vec<Minted> = ports
+            .by_ref()
+            .take(lacking)
+            .map(|port| {
+                number += 1;
+                Minted { number, address: Address::Tcp(SocketAddr::new(seen.host, *port)) }
+            })
+            .collect();
+        if !instances.is_empty() {
+            facts.push(Fact::Minted { release, instances, at: timer.now });
+        }
+    }
+    facts
+}
+
+/// How many instances the release lacks; those that drain or are doomed do not count.
+pub(super) fn lacking(app: &App, release: ReleaseNo) -> usize {
+    let counts = |(_, i): &(u64, &Instance)| i.stage < Stage::Draining && !i.doomed;
+    let have = app.instances_of(release).filter(counts).count();
+    usize::from(app.wanted(release)).saturating_sub(have)
+}
+
+fn draining(
+    numbers: impl IntoIterator<Item = u64>,
+    cause: DrainCause,
+    timer: &Timer,
+) -> Option<Fact> {
+    let instances: Vec<u64> = numbers.into_iter().collect();
+    (!instances.is_empty()).then_some(Fact::Draining { instances, cause, at: timer.now })
+}

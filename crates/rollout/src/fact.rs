@@ -1,0 +1,246 @@
+//! Facts: what has happened, with the numbers the decision rested on and its time.
+//! Their shape is a file format: change it only together with the record version in `control`.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use model::{
+    Address, Exit, Generation, Millis, Outcome, Receipt, Release, ReleaseNo, RolloutId, Share,
+    Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{Cause, RolloutKind};
+
+/// Something that has happened to an app.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fact {
+    /// A rollout began.
+    Started(Box<Started>),
+    /// Instances were given numbers and addresses; they are to be started.
+    Minted {
+        /// Of this release.
+        release: ReleaseNo,
+        /// The new instances.
+        instances: Vec<Minted>,
+        /// When.
+        at: Timestamp,
+    },
+    /// An instance was healthy for the first time and may get requests.
+    Serving {
+        /// The instance's number.
+        instance: u64,
+        /// Good probes in a row that say so.
+        probes: u32,
+        /// When.
+        at: Timestamp,
+    },
+    /// An instance has been Down for too long; another is to take its place.
+    Doomed {
+        /// The instance's number.
+        instance: u64,
+        /// How long it has been Down.
+        down: Millis,
+        /// When.
+        at: Timestamp,
+    },
+    /// Instances get no new requests from now on and will be stopped.
+    Draining {
+        /// Their numbers.
+        instances: Vec<u64>,
+        /// Why.
+        cause: DrainCause,
+        /// When.
+        at: Timestamp,
+    },
+    /// An instance may be stopped (I2).
+    Released {
+        /// The instance's number.
+        instance: u64,
+        /// What released it.
+        by: ReleasedBy,
+        /// When.
+        at: Timestamp,
+    },
+    /// An instance has ended, with its whole process tree.
+    Gone {
+        /// The instance's number.
+        instance: u64,
+        /// How; `None` if it never started.
+        exit: Option<Exit>,
+        /// Its port is held by somebody else.
+        address_in_use: bool,
+        /// Its last lines.
+        tail: Vec<String>,
+        /// When.
+        at: Timestamp,
+    },
+    /// The candidate is whole; a gate keeps the switch waiting.
+    Ready {
+        /// The rollout.
+        rollout: RolloutId,
+        /// Instances Serving and Up.
+        ready: u16,
+        /// When.
+        at: Timestamp,
+    },
+    /// The candidate's share was set.
+    Shifted {
+        /// The rollout.
+        rollout: RolloutId,
+        /// The share.
+        share: Share,
+        /// Instances of the candidate Serving and Up.
+        ready: u16,
+        /// When it was decided, or the command accepted.
+        at: Timestamp,
+    },
+    /// Every worker of every proxy acknowledged the switch.
+    Acknowledged {
+        /// The rollout.
+        rollout: RolloutId,
+        /// The snapshot.
+        generation: Generation,
+        /// From the decision to the last acknowledgement.
+        took: Millis,
+        /// When.
+        at: Timestamp,
+    },
+    /// The watch is over: the release stays.
+    Settled {
+        /// The rollout.
+        rollout: RolloutId,
+        /// When.
+        at: Timestamp,
+    },
+    /// The rollout is taken back: the old release has the traffic from now on.
+    Reverting {
+        /// The rollout.
+        rollout: RolloutId,
+        /// Why.
+        cause: Cause,
+        /// When.
+        at: Timestamp,
+    },
+    /// The rollout is over.
+    Ended {
+        /// How, and what it cost.
+        receipt: Box<Receipt>,
+        /// When.
+        at: Timestamp,
+    },
+    /// The standby's time is up.
+    StandbyRetired {
+        /// The release.
+        release: ReleaseNo,
+        /// When.
+        at: Timestamp,
+    },
+    /// The app is being removed: no requests, all instances drain.
+    Removing {
+        /// When.
+        at: Timestamp,
+    },
+}
+
+impl Fact {
+    /// When it happened.
+    pub fn at(&self) -> Timestamp {
+        match self {
+            Self::Started(started) => started.at,
+            Self::Minted { at, .. }
+            | Self::Serving { at, .. }
+            | Self::Doomed { at, .. }
+            | Self::Draining { at, .. }
+            | Self::Released { at, .. }
+            | Self::Gone { at, .. }
+            | Self::Ready { at, .. }
+            | Self::Shifted { at, .. }
+            | Self::Acknowledged { at, .. }
+            | Self::Settled { at, .. }
+            | Self::Reverting { at, .. }
+            | Self::Ended { at, .. }
+            | Self::StandbyRetired { at, .. }
+            | Self::Removing { at } => *at,
+        }
+    }
+
+    /// Its name in journals and transcripts.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Started(_) => "started",
+            Self::Minted { .. } => "minted",
+            Self::Serving { .. } => "serving",
+            Self::Doomed { .. } => "doomed",
+            Self::Draining { .. } => "draining",
+            Self::Released { .. } => "released",
+            Self::Gone { .. } => "gone",
+            Self::Ready { .. } => "ready",
+            Self::Shifted { .. } => "shifted",
+            Self::Acknowledged { .. } => "acknowledged",
+            Self::Settled { .. } => "settled",
+            Self::Reverting { .. } => "reverting",
+            Self::Ended { receipt, .. } => match receipt.outcome {
+                Outcome::Completed => "completed",
+                Outcome::Reverted => "reverted",
+                Outcome::Aborted => "aborted",
+                Outcome::Failed => "failed",
+            },
+            Self::StandbyRetired { .. } => "standby-retired",
+            Self::Removing { .. } => "removing",
+        }
+    }
+}
+
+/// A rollout began.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Started {
+    /// The rollout.
+    pub rollout: RolloutId,
+    /// What it is for.
+    pub kind: RolloutKind,
+    /// The release that is live.
+    pub from: Option<ReleaseNo>,
+    /// The release that comes in.
+    pub to: ReleaseNo,
+    /// The same, whole, when it was not stored before.
+    pub release: Option<Release>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A new instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Minted {
+    /// Its number.
+    pub number: u64,
+    /// Where it has to listen.
+    pub address: Address,
+}
+
+/// Why instances drain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DrainCause {
+    /// Their release is not on offer any more.
+    NotOnOffer,
+    /// It was not healthy in time.
+    NeverHealthy,
+    /// It was Down for too long and another has taken its place.
+    Replaced,
+}
+
+/// What released an instance for its stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReleasedBy {
+    /// Every worker acknowledged its absence and reports nothing in flight.
+    Idle,
+    /// Its drain deadline passed with so many requests in flight.
+    Deadline {
+        /// Requests cut off.
+        in_flight: u32,
+    },
+}

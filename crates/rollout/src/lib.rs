@@ -1,0 +1,37 @@
+//! The rollout core: facts in, plan out.
+//!
+//! [`decide`] says what must now be recorded, [`apply`] folds one fact into an app's state, [`plan`]
+//! says what should be so, and [`ask`] answers what people ask for. Nothing here acts: no IO, no
+//! clock, no randomness, no async; time is an argument. Recovery replays facts through the same
+//! [`apply`] that runs live.
+
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod app;
+mod apply;
+mod ask;
+mod cause;
+mod decide;
+mod fact;
+mod plan;
+mod readiness;
+mod receipt;
+mod seen;
+mod sentence;
+mod view;
+
+pub use app::{App, Deaths, Instance, Phase, Rollout, RolloutKind, StandbyState, Switched};
+pub use apply::{Illegal, apply};
+pub use ask::{Accepted, Ask, NewRelease, Refusal, RefusalCode, ask};
+pub use cause::Cause;
+pub use decide::{Decision, Reasons, decide};
+pub use fact::{DrainCause, Fact, Minted, ReleasedBy, Started};
+pub use plan::{Plan, plan};
+pub use readiness::readiness;
+pub use seen::{InstanceSeen, Observed, Process};
+pub use sentence::event;
+pub use view::view;

@@ -1,0 +1,84 @@
+//! What should be so: effects and the app's section of the snapshot. It looks at no clock and at no
+//! observation, so it says the same after any restart.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use model::{AppSection, Arm, Expect, HostCommand, Launch, ReleaseNo, Stage, Target};
+
+use crate::{App, Instance};
+
+/// Everything wanted now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The app's part of the snapshot; `None` while no release is live.
+    pub section: Option<AppSection>,
+    /// Idempotent, and repeated until the fact they lead to has arrived.
+    pub effects: Vec<HostCommand>,
+}
+
+/// What should be so for `app`.
+pub fn plan(app: &App) -> Plan {
+    let mut effects: Vec<HostCommand> = app
+        .instances
+        .iter()
+        .filter_map(|(number, instance)| effect(app, *number, instance))
+        .collect();
+    effects.push(keep(app));
+    Plan { section: section(app), effects }
+}
+
+fn effect(app: &App, number: u64, instance: &Instance) -> Option<HostCommand> {
+    let release = app.releases.get(&instance.release)?;
+    let expect = match instance.stage {
+        Stage::Joining => Expect::Fresh,
+        Stage::Serving => Expect::Running,
+        // A draining instance is kept running, and probed, until it may be stopped.
+        Stage::Draining if !instance.released => Expect::Running,
+        Stage::Draining => {
+            let grace = release.spec.drain.deadline;
+            return Some(HostCommand::Stop { id: app.id(number), grace });
+        }
+        Stage::Gone => return None,
+    };
+    let launch = Launch {
+        id: app.id(number),
+        release: release.no,
+        label: release.label.clone(),
+        content: release.content,
+        address: instance.address.clone(),
+        run: release.spec.run.clone(),
+        health: release.spec.health.clone(),
+        drain: release.spec.drain.clone(),
+    };
+    Some(HostCommand::Run { launch: Box::new(launch), expect })
+}
+
+/// What the host has to keep for this app; nothing once it is removed.
+fn keep(app: &App) -> HostCommand {
+    HostCommand::Keep {
+        app: app.name.clone(),
+        releases: app.releases.values().map(|r| (r.no, r.content)).collect(),
+        instances: app.instances.keys().map(|number| app.id(*number)).collect(),
+    }
+}
+
+fn section(app: &App) -> Option<AppSection> {
+    let live = app.releases.get(&app.live?)?;
+    Some(AppSection {
+        app: app.name.clone(),
+        route: live.spec.route.clone(),
+        drain_deadline: live.spec.drain.deadline,
+        arms: app.on_offer().filter_map(|release| arm(app, release)).collect(),
+    })
+}
+
+fn arm(app: &App, no: ReleaseNo) -> Option<Arm> {
+    let release = app.releases.get(&no)?;
+    let instances = app
+        .instances_of(no)
+        .filter(|(_, instance)| instance.stage == Stage::Serving)
+        .map(|(number, i)| Target { id: app.id(number), address: i.address.clone() })
+        .collect();
+    Some(Arm { release: no, label: release.label.clone(), share: app.share(no), instances })
+}

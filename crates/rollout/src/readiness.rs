@@ -1,0 +1,67 @@
+//! Whether there is a warm way back, as a fact with a reason.
+
+use model::{Health, NotReady, Outcome, Readiness, ReleaseNo, Stage};
+
+use crate::{App, Observed, Phase, RolloutKind};
+
+/// Whether `rollback` would work at once.
+pub fn readiness(app: &App, seen: &Observed) -> Readiness {
+    let Some(live) = app.live else { return Readiness::NotReady(NotReady::NothingServed) };
+    let Some(back) = way_back(app) else {
+        let why = match previous(app, live) {
+            Some(release) => NotReady::NotKept { release: Some(release) },
+            None => NotReady::NoPrevious,
+        };
+        return Readiness::NotReady(why);
+    };
+    let Some(release) = app.releases.get(&back) else {
+        return Readiness::NotReady(NotReady::NotKept { release: Some(back) });
+    };
+    if let Some(why) = &release.bad {
+        let why = why.clone();
+        return Readiness::NotReady(NotReady::MarkedBad { release: back, why });
+    }
+    match whole(app, seen, back) {
+        Ok(()) => Readiness::Ready { to: back, label: release.label.clone() },
+        Err(why) => Readiness::NotReady(why),
+    }
+}
+
+/// The release that was live before, if it is still stored.
+fn previous(app: &App, live: ReleaseNo) -> Option<ReleaseNo> {
+    let completed = app.receipts.iter().rev().filter(|r| r.outcome == Outcome::Completed);
+    let before = completed.filter_map(|receipt| app.labelled(receipt.from.as_ref()?));
+    before.map(|release| release.no).find(|no| *no != live)
+}
+
+/// The release that a rollback would go to.
+pub(crate) fn way_back(app: &App) -> Option<ReleaseNo> {
+    let standby = app.standby.map(|standby| standby.release);
+    match &app.rollout {
+        Some(r) if r.kind == RolloutKind::Deploy => match r.phase {
+            Phase::Switching | Phase::Watching => r.from,
+            Phase::Starting | Phase::Ready | Phase::Settling | Phase::Reverting { .. } => standby,
+        },
+        Some(_) | None => standby,
+    }
+}
+
+/// All instances that the release should have are Serving and Up.
+pub(crate) fn whole(app: &App, seen: &Observed, release: ReleaseNo) -> Result<(), NotReady> {
+    let (ready, wanted) = (ready(app, seen, release), app.wanted(release));
+    if ready >= wanted.max(1) {
+        return Ok(());
+    }
+    let died = app.deaths.get(&release).and_then(|deaths| deaths.exit);
+    Err(NotReady::NotWhole { release, ready, wanted, died })
+}
+
+/// Instances of the release that are Serving, Up, and have a process.
+pub(crate) fn ready(app: &App, seen: &Observed, release: ReleaseNo) -> u16 {
+    let is_ready = |(number, instance): &(u64, &crate::Instance)| {
+        let seen = seen.instance(*number);
+        let well = seen.health == Health::Up && !seen.process.has_ended();
+        instance.stage == Stage::Serving && well
+    };
+    u16::try_from(app.instances_of(release).filter(is_ready).count()).unwrap_or(u16::MAX)
+}

@@ -1,0 +1,68 @@
+//! Writes the measured account of a rollout that ends.
+
+use alloc::string::ToString;
+
+use model::{Outcome, Receipt, ReleaseNo, Timestamp};
+
+use crate::{App, Cause, Observed, Phase, Rollout, RolloutKind};
+
+/// How a rollout in this state ends, if it ends now.
+pub(crate) fn outcome(rollout: &Rollout) -> Outcome {
+    match &rollout.phase {
+        Phase::Reverting { .. } if rollout.went_live => Outcome::Reverted,
+        Phase::Reverting { cause } if cause.is_asked_for() => Outcome::Aborted,
+        Phase::Reverting { .. } => Outcome::Failed,
+        Phase::Starting | Phase::Ready | Phase::Switching | Phase::Watching | Phase::Settling => {
+            Outcome::Completed
+        }
+    }
+}
+
+/// The receipt of `rollout`, ending `now`.
+pub(crate) fn receipt(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Receipt {
+    let label = |no: ReleaseNo| app.releases.get(&no).map(|release| release.label.clone());
+    let counted = seen.counted;
+    let app_5xx = counted.into_iter().flat_map(|c| &c.app_5xx);
+    let cause = match &rollout.phase {
+        Phase::Reverting { cause } => Some(Cause::to_string(cause)),
+        Phase::Starting | Phase::Ready | Phase::Switching | Phase::Watching | Phase::Settling => {
+            None
+        }
+    };
+    Receipt {
+        rollout: rollout.id,
+        app: app.name.clone(),
+        from: rollout.from.and_then(label),
+        // A release on its way in is never pruned.
+        to: label(rollout.to).unwrap_or_else(|| unreachable_label(rollout.to)),
+        strategy: strategy(app, rollout),
+        outcome: outcome(rollout),
+        cause,
+        complete: counted.is_some(),
+        requests: counted.map(|c| c.requests),
+        failed: counted.map(|c| c.failed),
+        app_5xx: app_5xx.filter_map(|(no, n)| Some((label(*no)?, *n))).collect(),
+        client_aborted: counted.map(|c| c.client_aborted),
+        retried: counted.map(|c| c.retried),
+        held: counted.map(|c| c.held),
+        diverted: counted.map(|c| c.diverted),
+        max_gap_ms: counted.and_then(|c| c.max_gap_ms),
+        switch_ms: rollout.switched.and_then(|s| s.took).map(|took| took.0),
+        duration_ms: now.since(rollout.started).0,
+    }
+}
+
+/// The strategy's name, or `rollback`.
+pub(crate) fn strategy(app: &App, rollout: &Rollout) -> alloc::string::String {
+    match (rollout.kind, app.releases.get(&rollout.to)) {
+        (RolloutKind::Rollback, _) => "rollback".into(),
+        (RolloutKind::Deploy, Some(release)) => release.spec.strategy.kind.name().into(),
+        (RolloutKind::Deploy, None) => "unknown".into(),
+    }
+}
+
+/// A label made of the number, so that a receipt can be written whatever was lost.
+fn unreachable_label(no: ReleaseNo) -> model::Label {
+    let text = alloc::format!("release-{}", no.0);
+    text.parse().expect("letters, a dash and digits make a label")
+}

@@ -1,0 +1,97 @@
+//! Observations: what is seen now and may be forgotten.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use model::{AppCounters, Exit, Generation, Health, Timestamp};
+
+/// What is seen of one app.
+#[derive(Clone, Debug)]
+pub struct Observed<'a> {
+    /// By instance number; what is missing has not been seen.
+    pub instances: &'a BTreeMap<u64, InstanceSeen>,
+    /// The app's state up to this version is in a snapshot that every worker acknowledged.
+    pub acknowledged: u64,
+    /// That snapshot.
+    pub generation: Generation,
+    /// When the last acknowledgement came.
+    pub acknowledged_at: Timestamp,
+    /// Ports that may be given to new instances, best first.
+    pub free_ports: &'a [u16],
+    /// The address new instances listen on.
+    pub host: IpAddr,
+    /// When this control started: guards begin anew from here.
+    pub recovered: Timestamp,
+    /// What the proxies counted since the rollout began; `None` if a crash lost it.
+    pub counted: Option<&'a AppCounters>,
+}
+
+/// What is seen of one instance.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct InstanceSeen {
+    /// Its process.
+    pub process: Process,
+    /// What the probes say.
+    pub health: Health,
+    /// Probes in a row that said so.
+    pub streak: u32,
+    /// What the last bad probe saw.
+    pub note: Option<String>,
+    /// Since when it has this health.
+    pub health_since: Timestamp,
+    /// Requests and tunnels in flight, over all proxies.
+    pub in_flight: u32,
+}
+
+/// What is seen of an instance's process.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum Process {
+    /// Nothing yet.
+    #[default]
+    Unseen,
+    /// It runs.
+    Running {
+        /// Its process id.
+        pid: u32,
+    },
+    /// Its port is held by somebody else.
+    AddressInUse,
+    /// It cannot be started.
+    Refused(String),
+    /// It has ended, with its whole tree.
+    Exited {
+        /// How.
+        exit: Exit,
+        /// Its port is held by somebody else.
+        address_in_use: bool,
+        /// Its last lines.
+        tail: Vec<String>,
+    },
+}
+
+impl Process {
+    /// There is nothing left of it.
+    pub fn has_ended(&self) -> bool {
+        match self {
+            Self::Unseen | Self::Running { .. } => false,
+            Self::AddressInUse | Self::Refused(_) | Self::Exited { .. } => true,
+        }
+    }
+}
+
+impl Observed<'_> {
+    /// What is seen of the instance with that number.
+    pub fn instance(&self, number: u64) -> &InstanceSeen {
+        static NOTHING: InstanceSeen = InstanceSeen {
+            process: Process::Unseen,
+            health: Health::Unknown,
+            streak: 0,
+            note: None,
+            health_since: Timestamp(0),
+            in_flight: 0,
+        };
+        self.instances.get(&number).unwrap_or(&NOTHING)
+    }
+}

@@ -1,0 +1,122 @@
+//! What a fact means to somebody who follows a rollout.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+
+use model::{Event, Outcome};
+
+use crate::{App, DrainCause, Fact, ReleasedBy, RolloutKind};
+
+/// The event that tells of `fact`, once it is applied to `app`.
+pub fn event(app: &App, fact: &Fact) -> Event {
+    let ended = if let Fact::Ended { receipt, .. } = fact {
+        Some((receipt.rollout, receipt.outcome))
+    } else {
+        None
+    };
+    let rollout = ended.map(|(id, _)| id).or(app.rollout.as_ref().map(|rollout| rollout.id));
+    Event {
+        at: fact.at(),
+        app: app.name.clone(),
+        rollout,
+        text: sentence(app, fact),
+        outcome: ended.map(|(_, outcome)| outcome),
+    }
+}
+
+fn sentence(app: &App, fact: &Fact) -> String {
+    match fact {
+        Fact::Started(started) => {
+            let to = app.label(started.to);
+            let from = started.from.map(|from| app.label(from));
+            match (started.kind, from) {
+                (RolloutKind::Deploy, None) => format!("deploying {to}, the first release"),
+                (RolloutKind::Deploy, Some(from)) => format!("deploying {to} beside {from}"),
+                (RolloutKind::Rollback, from) => {
+                    format!("rolling back to {to} from {}", from.unwrap_or_default())
+                }
+            }
+        }
+        Fact::Minted { release, instances, .. } => {
+            let count = instances.len();
+            let first = instances.first().map(|m| m.address.to_string()).unwrap_or_default();
+            let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+            format!(
+                "starting {} of {} on {first}{more}",
+                counted(count, "instance"),
+                app.label(*release)
+            )
+        }
+        Fact::Serving { instance, probes, .. } => {
+            format!(
+                "{} is healthy ({} in a row)",
+                app.id(*instance),
+                counted(*probes as usize, "good probe")
+            )
+        }
+        Fact::Doomed { instance, down, .. } => {
+            format!("{} has been down for {down}: another takes its place", app.id(*instance))
+        }
+        Fact::Draining { instances, cause, .. } => {
+            let why = match cause {
+                DrainCause::NotOnOffer => "their release is not needed any more",
+                DrainCause::NeverHealthy => "they were not healthy in time",
+                DrainCause::Replaced => "others have taken their place",
+            };
+            format!("draining {}: {why}", counted(instances.len(), "instance"))
+        }
+        Fact::Released { instance, by: ReleasedBy::Idle, .. } => {
+            format!("{} is idle, stopping it", app.id(*instance))
+        }
+        Fact::Released { instance, by: ReleasedBy::Deadline { in_flight }, .. } => {
+            let id = app.id(*instance);
+            format!("{id} has had its time, stopping it with {in_flight} requests in flight")
+        }
+        Fact::Gone { instance, exit, address_in_use, .. } => {
+            let id = app.id(*instance);
+            match (exit, address_in_use) {
+                (_, true) => format!("{id} found its port taken by another program"),
+                (Some(exit), false) => format!("{id} {exit}"),
+                (None, false) => format!("{id} could not be started"),
+            }
+        }
+        Fact::Ready { ready, .. } => {
+            format!(
+                "ready: {} healthy; `segue promote` switches",
+                counted(usize::from(*ready), "instance")
+            )
+        }
+        Fact::Shifted { share, .. } => {
+            let to = app.rollout.as_ref().map_or_else(String::new, |r| app.label(r.to));
+            format!("switching {share} of the traffic to {to}")
+        }
+        Fact::Acknowledged { took, .. } => format!("switched in {took}, on every worker"),
+        Fact::Settled { .. } => {
+            let live = app.live.map(|live| app.label(live)).unwrap_or_default();
+            match app.standby {
+                Some(standby) => {
+                    format!("{live} stays; {} is kept warm as standby", app.label(standby.release))
+                }
+                None => format!("{live} stays; no standby is kept"),
+            }
+        }
+        Fact::Reverting { cause, .. } => format!("taking it back: {cause}"),
+        Fact::Ended { receipt, .. } => {
+            let (to, outcome) = (&receipt.to, receipt.outcome);
+            match (&receipt.cause, outcome) {
+                (_, Outcome::Completed) => format!("{to} is live"),
+                (Some(cause), _) => format!("{outcome}: {cause}"),
+                (None, _) => outcome.to_string(),
+            }
+        }
+        Fact::StandbyRetired { release, .. } => {
+            format!("the time of the standby {} is up", app.label(*release))
+        }
+        Fact::Removing { .. } => format!("removing {}", app.name),
+    }
+}
+
+fn counted(n: usize, noun: &str) -> String {
+    let s = if n == 1 { "" } else { "s" };
+    format!("{n} {noun}{s}")
+}

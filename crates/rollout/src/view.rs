@@ -1,0 +1,85 @@
+//! What people are shown of an app: derived from state and observations, stored nowhere.
+
+use model::{AppView, ArmView, Health, InstanceView, ReleaseNo, ReleaseView, RolloutView};
+
+use crate::readiness::way_back;
+use crate::{App, Cause, Observed, Phase, Process, Reasons, Rollout, readiness};
+
+/// The app as it is now.
+pub fn view(app: &App, seen: &Observed, reasons: Reasons) -> AppView {
+    let candidate = app.rollout.as_ref().map(|r| r.to).filter(|to| app.live != Some(*to));
+    let standby = way_back(app).filter(|no| app.live != Some(*no) && candidate != Some(*no));
+    let Reasons { rollout: waiting, app: others } = reasons;
+    AppView {
+        app: app.name.clone(),
+        version: app.version,
+        live: app.live.and_then(|no| arm(app, seen, no)),
+        standby: standby.and_then(|no| arm(app, seen, no)),
+        candidate: candidate.and_then(|no| arm(app, seen, no)),
+        rollout: app.rollout.as_ref().map(|r| RolloutView { waiting, ..rollout(app, r) }),
+        rollback: readiness(app, seen),
+        waiting: others,
+        releases: app.releases.values().map(release).collect(),
+        receipts: app.receipts.iter().cloned().collect(),
+        removing: app.removing.is_some(),
+    }
+}
+
+fn arm(app: &App, seen: &Observed, no: ReleaseNo) -> Option<ArmView> {
+    let release = app.releases.get(&no)?;
+    let instance = |(number, i): (u64, &crate::Instance)| {
+        let seen = seen.instance(number);
+        let pid = match seen.process {
+            Process::Running { pid } => Some(pid),
+            Process::Unseen
+            | Process::AddressInUse
+            | Process::Refused(_)
+            | Process::Exited { .. } => None,
+        };
+        let health = if seen.process.has_ended() { Health::Down } else { seen.health };
+        InstanceView {
+            id: app.id(number),
+            pid,
+            address: i.address.clone(),
+            stage: i.stage,
+            health,
+            in_flight: seen.in_flight,
+        }
+    };
+    Some(ArmView {
+        release: no,
+        label: release.label.clone(),
+        share: app.share(no),
+        instances: app.instances_of(no).map(instance).collect(),
+    })
+}
+
+fn rollout(app: &App, rollout: &Rollout) -> RolloutView {
+    use alloc::string::ToString;
+    let cause = match &rollout.phase {
+        Phase::Reverting { cause } => Some(Cause::to_string(cause)),
+        Phase::Starting | Phase::Ready | Phase::Switching | Phase::Watching | Phase::Settling => {
+            None
+        }
+    };
+    RolloutView {
+        id: rollout.id,
+        strategy: crate::receipt::strategy(app, rollout),
+        phase: rollout.phase.name(),
+        since: rollout.since,
+        started: rollout.started,
+        share: app.share(rollout.to),
+        waiting: None,
+        cause,
+    }
+}
+
+fn release(release: &model::Release) -> ReleaseView {
+    ReleaseView {
+        no: release.no,
+        label: release.label.clone(),
+        digest: release.digest,
+        created: release.created,
+        bad: release.bad.clone(),
+    }
+}

@@ -1,0 +1,93 @@
+//! Apps as the simulation deploys them, and how their instances behave.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use model::{
+    Affinity, AppName, AppSpec, Digest, Drain, HealthCheck, Millis, Route, Run, Standby, Strategy,
+    StrategyKind, Switch,
+};
+use rollout::NewRelease;
+
+/// How the instances of a release behave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behaviour {
+    /// Healthy after so many milliseconds, for good.
+    Good(u64),
+    /// Exits after so many milliseconds.
+    Exits(u64),
+    /// Runs and never answers a probe.
+    NeverHealthy,
+    /// Healthy after 200 ms, exits after so many.
+    DiesLater(u64),
+    /// Healthy after 200 ms, then fails probes for five seconds out of every fifteen.
+    Flaps,
+}
+
+impl Behaviour {
+    /// Whether a probe succeeds at that age of the process, in milliseconds.
+    pub fn is_healthy(self, age: u64) -> bool {
+        match self {
+            Self::Good(after) => age >= after,
+            Self::Exits(_) | Self::NeverHealthy => false,
+            Self::DiesLater(_) => age >= 200,
+            Self::Flaps => age >= 200 && age % 15_000 < 10_000,
+        }
+    }
+
+    /// When the process ends by itself.
+    pub fn lifetime(self) -> Option<u64> {
+        match self {
+            Self::Exits(after) | Self::DiesLater(after) => Some(after),
+            Self::Good(_) | Self::NeverHealthy | Self::Flaps => None,
+        }
+    }
+
+    /// A rollout to it can succeed and stay.
+    pub fn is_good(self) -> bool {
+        matches!(self, Self::Good(_))
+    }
+}
+
+/// An app as most scenarios want it: two instances, short deadlines.
+pub fn spec(app: &AppName) -> AppSpec {
+    AppSpec {
+        app: app.clone(),
+        run: Run {
+            command: vec!["./server".into()],
+            replicas: 2,
+            env: BTreeMap::new(),
+            user: None,
+            group: None,
+        },
+        health: HealthCheck {
+            path: "/up".into(),
+            interval: Millis(1_000),
+            timeout: Millis(500),
+            rise: 2,
+            fall: 3,
+            start_deadline: Millis::from_secs(10),
+        },
+        route: Route {
+            hosts: Vec::new(),
+            path: "/".into(),
+            affinity: Affinity::None,
+            hold: Millis::from_secs(5),
+        },
+        drain: Drain { deadline: Millis::from_secs(8) },
+        strategy: Strategy {
+            kind: StrategyKind::BlueGreen { switch: Switch::Auto },
+            standby: Standby::Keep,
+            watch: Millis::from_secs(10),
+        },
+    }
+}
+
+/// A release of `spec` whose digest tells the world how it behaves.
+pub fn release(spec: AppSpec, label: &str, serial: u64) -> NewRelease {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&serial.to_be_bytes());
+    let digest = Digest::from_bytes(bytes);
+    let label = Some(label.parse().expect("scenarios use valid labels"));
+    NewRelease { label, digest, content: Some(digest), spec: Arc::new(spec) }
+}

@@ -1,0 +1,203 @@
+//! Chaos from one seed: impatient users and every fault, then quiet, then the question whether
+//! everything has come to rest.
+
+use model::{AppName, Millis, Standby, StrategyKind, Switch};
+use rollout::Ask;
+
+use crate::apps::{Behaviour, release, spec};
+use crate::coverage::Coverage;
+use crate::invariants::{Sabotage, Violation};
+use crate::world::{Faults, World};
+
+/// What became of one seed.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Steps the engine made.
+    pub steps: u64,
+    /// What was reached.
+    pub coverage: Coverage,
+    /// The first invariant that did not hold.
+    pub violation: Option<Violation>,
+    /// What was announced.
+    pub transcript: Vec<String>,
+    /// What was journaled since the last checkpoint.
+    pub records: Vec<control::Record>,
+}
+
+/// One world under chaos.
+#[derive(Debug)]
+pub struct Chaos {
+    world: World,
+    apps: Vec<AppName>,
+    deployed: u64,
+}
+
+/// Runs one seed for at least so many steps of the engine, then until it has come to rest.
+pub fn run_seed(seed: u64, steps: u64, sabotage: Option<Sabotage>) -> Outcome {
+    let mut chaos = Chaos::new(seed, sabotage);
+    chaos.run(steps);
+    chaos.calm();
+    let World { steps, coverage, transcript, .. } = &chaos.world;
+    Outcome {
+        steps: *steps,
+        coverage: coverage.clone(),
+        violation: chaos.world.violation().cloned(),
+        transcript: transcript.clone(),
+        records: chaos.world.disk.records(),
+    }
+}
+
+impl Chaos {
+    /// Time given for everything to come to rest, in virtual milliseconds.
+    const REST: u64 = 15 * 60 * 1_000;
+
+    fn new(seed: u64, sabotage: Option<Sabotage>) -> Self {
+        let mut world = World::new(seed, sabotage);
+        let odds = [0, 50, 200];
+        let mut draw = || world.rng.pick(&odds).copied().unwrap_or(0);
+        world.faults = Faults { lose: draw(), repeat: draw(), slow_swap: draw() };
+        let names: &[&str] = if world.rng.once_in(3) { &["web", "api"] } else { &["web"] };
+        let apps = names.iter().map(|name| name.parse().expect("these are valid")).collect();
+        Self { world, apps, deployed: 0 }
+    }
+
+    fn run(&mut self, steps: u64) {
+        while self.world.steps < steps && self.world.violation().is_none() {
+            let app = self.world.rng.pick(&self.apps).cloned();
+            let Some(app) = app else { return };
+            match self.world.rng.between(0, 99) {
+                0..=14 => self.user(&app),
+                15..=19 => self.fault(),
+                _ => self.traffic(&app),
+            }
+            let pause = match self.world.rng.between(0, 9) {
+                0 => self.world.rng.between(1_000, 12_000),
+                1..=4 => self.world.rng.between(20, 500),
+                _ => self.world.rng.between(0, 20),
+            };
+            self.world.run_for(pause);
+        }
+    }
+
+    fn traffic(&mut self, app: &AppName) {
+        for _ in 0..self.world.rng.between(1, 4) {
+            let lasts = match self.world.rng.between(0, 49) {
+                0 => self.world.rng.between(2_000, 20_000),
+                _ => self.world.rng.between(2, 300),
+            };
+            self.world.request(app, lasts);
+        }
+    }
+
+    fn user(&mut self, app: &AppName) {
+        let version = if self.world.rng.once_in(4) {
+            self.world.views.get(app).map(|view| view.version)
+        } else {
+            None
+        };
+        let ask = match self.world.rng.between(0, 19) {
+            0..=8 => self.deploy(app),
+            9..=11 => Ask::Rollback { to: None },
+            12 => self.rollback_to(app),
+            13..=16 => Ask::Promote,
+            17..=18 => Ask::Abort,
+            _ => Ask::Remove,
+        };
+        self.world.ask(app, ask, version);
+    }
+
+    fn deploy(&mut self, app: &AppName) -> Ask {
+        let rng = &mut self.world.rng;
+        let behaviour = match rng.between(0, 11) {
+            0 => Behaviour::Exits(rng.between(5, 3_000)),
+            1 => Behaviour::NeverHealthy,
+            2 => Behaviour::DiesLater(rng.between(300, 30_000)),
+            3 => Behaviour::Flaps,
+            _ => Behaviour::Good(rng.between(0, 5_000)),
+        };
+        let mut spec = spec(app);
+        spec.run.replicas = u16::try_from(rng.between(1, 3)).unwrap_or(1);
+        let switch = if rng.once_in(3) { Switch::Manual } else { Switch::Auto };
+        spec.strategy.kind = StrategyKind::BlueGreen { switch };
+        spec.strategy.standby = match rng.between(0, 3) {
+            0 => Standby::None,
+            1 => Standby::For(Millis(rng.between(1_000, 60_000))),
+            _ => Standby::Keep,
+        };
+        let again = rng.once_in(5) && self.deployed > 0;
+        let replace = rng.once_in(3);
+        self.deployed += u64::from(!again);
+        let release = release(spec, &format!("v{}", self.deployed), self.deployed);
+        if let Some(content) = release.content.filter(|_| !again) {
+            self.world.host.behaviours.insert(content, behaviour);
+        }
+        Ask::Deploy { release: Box::new(release), replace }
+    }
+
+    fn rollback_to(&mut self, app: &AppName) -> Ask {
+        let stored =
+            self.world.views.get(app).map(|view| view.releases.clone()).unwrap_or_default();
+        let to = self.world.rng.pick(&stored).map(|release| release.no);
+        Ask::Rollback { to }
+    }
+
+    fn fault(&mut self) {
+        match self.world.rng.between(0, 11) {
+            0..=3 => {
+                let durable = self.world.rng.once_in(2);
+                if self.world.rng.once_in(4) {
+                    // The wall clock jumps while control is down: an hour back or ahead.
+                    let ahead = self.world.rng.between(0, 2) * 3_600_000;
+                    self.world.set_wall_clock(1_700_000_000_000 + ahead);
+                }
+                let down = self.world.rng.between(1, 5_000);
+                self.world.crash(durable, down);
+            }
+            4 => self.world.reboot(),
+            5..=8 => {
+                let alive: Vec<_> = self.world.host.alive().cloned().collect();
+                if let Some(id) = self.world.rng.pick(&alive).cloned() {
+                    self.world.kill(&id);
+                }
+            }
+            9 => {
+                let sick = self.world.now + self.world.rng.between(500, 20_000);
+                let alive: Vec<_> = self.world.host.alive().cloned().collect();
+                if let Some(id) = self.world.rng.pick(&alive).cloned()
+                    && let Some(process) = self.world.host.processes.get_mut(&id)
+                {
+                    process.sick_until = sick;
+                }
+            }
+            10 => self.world.disk.full = !self.world.disk.full,
+            _ => {
+                let taken = 20_000 + u16::try_from(self.world.rng.between(0, 60)).unwrap_or(0);
+                if !self.world.host.foreign.insert(taken) {
+                    self.world.host.foreign.clear();
+                }
+            }
+        }
+    }
+
+    /// Faults stop, gates are answered, and everything has to come to rest.
+    fn calm(&mut self) {
+        self.world.faults = Faults::default();
+        self.world.disk.full = false;
+        self.world.host.foreign.clear();
+        for process in self.world.host.processes.values_mut() {
+            process.sick_until = 0;
+        }
+        let until = self.world.now + Self::REST;
+        let before = self.world.steps;
+        while self.world.now < until && self.world.violation().is_none() {
+            for app in self.apps.clone() {
+                let view = self.world.views.get(&app);
+                if view.and_then(|v| v.rollout.as_ref()).is_some_and(|r| r.phase == "ready") {
+                    self.world.ask(&app, Ask::Promote, None);
+                }
+            }
+            self.world.run_for(20_000);
+        }
+        self.world.check_quiet(self.world.steps - before);
+    }
+}

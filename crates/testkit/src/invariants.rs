@@ -1,0 +1,408 @@
+//! The invariants, checked from outside after every step, and the bugs planted to show that they are.
+
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "each check looks at the few commands and facts that it is about"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use control::{Command, Engine, Record};
+use model::{
+    AppName, AppSection, Generation, HostCommand, InstanceId, ReleaseNo, Share, Snapshot, Stage,
+    Timestamp,
+};
+use rollout::{App, Fact, RolloutKind};
+
+use crate::disk::Disk;
+use crate::host::Host;
+use crate::proxy::Proxy;
+
+/// A bug planted between the engine and the world, one for each invariant that a simulation sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sabotage {
+    /// I1: a snapshot keeps an instance that is not Serving any more.
+    RouteToDraining,
+    /// I2: an instance is told to stop as soon as it drains.
+    StopEarly,
+    /// I3: the switch takes an arm that lacks an instance.
+    SwitchShort,
+    /// I4: the last commit is lost in a crash.
+    LoseCommit,
+    /// I5: after a crash the term is not counted up.
+    ReuseTerm,
+    /// I7: a rollback starts an instance.
+    RollbackStarts,
+    /// I9: a removed app's instances are left running.
+    LeaveOrphans,
+}
+
+impl Sabotage {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::RouteToDraining,
+        Self::StopEarly,
+        Self::SwitchShort,
+        Self::LoseCommit,
+        Self::ReuseTerm,
+        Self::RollbackStarts,
+        Self::LeaveOrphans,
+    ];
+}
+
+/// An invariant that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which.
+    pub invariant: &'static str,
+    /// When, in milliseconds since the world began.
+    pub at: u64,
+    /// What was seen.
+    pub what: String,
+}
+
+/// Watches commands go by.
+#[derive(Clone, Debug)]
+pub struct Checker {
+    /// The first violation.
+    pub violation: Option<Violation>,
+    sabotage: Option<Sabotage>,
+    generation: Generation,
+    sections: BTreeMap<AppName, AppSection>,
+    /// The apps as the journal has them: the fold of every record that was acknowledged.
+    history: BTreeMap<AppName, App>,
+    pending: Vec<Record>,
+    last_fact: Timestamp,
+}
+
+impl Checker {
+    /// Of a world with that bug in it.
+    pub fn new(sabotage: Option<Sabotage>) -> Self {
+        Self {
+            violation: None,
+            sabotage,
+            generation: Generation::default(),
+            sections: BTreeMap::new(),
+            history: BTreeMap::new(),
+            pending: Vec::new(),
+            last_fact: Timestamp(0),
+        }
+    }
+
+    /// The latest moment a record names.
+    pub fn last_fact(&self) -> Timestamp {
+        self.last_fact
+    }
+
+    /// The term control is given.
+    pub fn term(&self, term: u64) -> u64 {
+        if self.sabotage == Some(Sabotage::ReuseTerm) { 1 } else { term }
+    }
+
+    /// Control is about to read the journal.
+    pub fn restarting(&mut self, disk: &mut Disk) {
+        if self.sabotage == Some(Sabotage::LoseCommit) {
+            disk.lose_last();
+        }
+    }
+
+    /// I4: what was acknowledged is there again; what was on its way is there whole or not at all.
+    pub fn recovered(&mut self, engine: &Engine, at: u64) {
+        let apps: BTreeMap<AppName, App> =
+            engine.apps().map(|app| (app.name.clone(), app.clone())).collect();
+        let pending = std::mem::take(&mut self.pending);
+        let mut with_pending = self.history.clone();
+        for record in &pending {
+            fold(&mut with_pending, record);
+        }
+        if apps != self.history && apps != with_pending {
+            self.fail("I4", at, "after a crash the state is not what was journaled".into());
+        }
+        self.history = apps;
+    }
+
+    /// The journal could not be read.
+    pub fn unreadable(&mut self, error: &control::RecoverError, at: u64) {
+        self.fail("I4", at, format!("the journal cannot be read: {error}"));
+    }
+
+    /// I4: no instance is started twice.
+    pub fn started_twice(&mut self, host: &Host, at: u64) {
+        if let Some(id) = host.started_twice.first() {
+            self.fail("I4", at, format!("{id} was started twice"));
+        }
+    }
+
+    /// I1: a pick is an instance of the snapshot that the worker holds.
+    pub fn picked(&mut self, snapshot: &Snapshot, id: &InstanceId, at: u64) {
+        let mut targets = snapshot.apps.iter().flat_map(|s| &s.arms).flat_map(|arm| &arm.instances);
+        if !targets.any(|target| target.id == *id) {
+            self.fail("I1", at, format!("{id} got a request and is not in the snapshot"));
+        }
+    }
+
+    /// Checks what the engine wants done.
+    pub fn check(
+        &mut self,
+        commands: &[Command],
+        engine: Option<&Engine>,
+        proxy: &Proxy,
+        now: Timestamp,
+        at: u64,
+    ) {
+        let Some(engine) = engine else { return };
+        if self.acknowledged(engine) {
+            let records = std::mem::take(&mut self.pending);
+            records.iter().for_each(|record| fold(&mut self.history, record));
+        }
+        let apps: BTreeMap<&AppName, &App> = engine.apps().map(|app| (&app.name, app)).collect();
+        let mut rolled_back = BTreeSet::new();
+        for command in commands {
+            match command {
+                Command::Append(records) => self.appending(records, at),
+                Command::Publish(snapshot) => self.published(snapshot, &apps, at),
+                Command::Host(HostCommand::Stop { id, .. }) => {
+                    self.stopping(id, apps.get(&id.app).copied(), proxy, now, at);
+                }
+                Command::Announce(event) if event.text.starts_with("rolling back") => {
+                    rolled_back.insert(event.app.clone());
+                }
+                _ => {}
+            }
+        }
+        let starts = |command: &&Command| match command {
+            Command::Host(HostCommand::Run { launch, expect }) => {
+                *expect == model::Expect::Fresh && rolled_back.contains(&launch.id.app)
+            }
+            _ => false,
+        };
+        if commands.iter().any(|command| starts(&command)) {
+            self.fail("I7", at, "a rollback to a warm standby started an instance".into());
+        }
+        self.bounds(&apps, at);
+    }
+
+    /// The engine has applied the append under way.
+    fn acknowledged(&self, engine: &Engine) -> bool {
+        let version = |name: &AppName| {
+            engine.apps().find(|app| app.name == *name).map_or(0, |app| app.version)
+        };
+        let before = |name: &AppName| self.history.get(name).map_or(0, |app| app.version);
+        !self.pending.is_empty() && self.pending.iter().all(|r| version(&r.app) > before(&r.app))
+    }
+
+    /// I7: a rollback is one record that switches.
+    fn appending(&mut self, records: &[Record], at: u64) {
+        self.pending = records.to_vec();
+        for Record { app, facts } in records {
+            self.last_fact = facts.iter().map(Fact::at).fold(self.last_fact, Timestamp::max);
+            let mut rollback = false;
+            for fact in facts {
+                match fact {
+                    Fact::Started(started) => rollback = started.kind == RolloutKind::Rollback,
+                    Fact::Shifted { .. } => rollback = false,
+                    _ => {}
+                }
+            }
+            if rollback {
+                self.fail("I7", at, format!("the rollback of {app} needs a second commit"));
+            }
+        }
+    }
+
+    /// I5: numbers grow. I1: only Serving instances are in it. I3: the arm with the traffic is whole.
+    fn published(&mut self, snapshot: &Arc<Snapshot>, apps: &BTreeMap<&AppName, &App>, at: u64) {
+        if snapshot.generation <= self.generation {
+            let (new, old) = (snapshot.generation, self.generation);
+            self.fail("I5", at, format!("snapshot {new} was published after {old}"));
+        }
+        self.generation = snapshot.generation;
+        for section in &snapshot.apps {
+            let Some(app) = apps.get(&section.app) else { continue };
+            for target in section.arms.iter().flat_map(|arm| &arm.instances) {
+                let stage = app.instances.get(&target.id.number).map(|i| i.stage);
+                if stage != Some(Stage::Serving) {
+                    let id = &target.id;
+                    self.fail("I1", at, format!("{id} is in the snapshot and is {stage:?}"));
+                }
+            }
+            self.switched(section, app, at);
+        }
+        self.sections = snapshot.apps.iter().map(|s| (s.app.clone(), s.clone())).collect();
+    }
+
+    /// I3: at a switch forward the arm that gets the traffic has all its instances.
+    fn switched(&mut self, section: &AppSection, app: &App, at: u64) {
+        let live = |section: &AppSection| -> Option<ReleaseNo> {
+            section.arms.iter().find(|arm| arm.share == Share::ALL).map(|arm| arm.release)
+        };
+        let (before, after) = (self.sections.get(&section.app).and_then(live), live(section));
+        let forward = app.rollout.as_ref().is_some_and(|r| Some(r.to) == after);
+        if before == after || before.is_none() || !forward {
+            return;
+        }
+        let Some(arm) = section.arms.iter().find(|arm| Some(arm.release) == after) else { return };
+        let wanted = app.releases.get(&arm.release).map_or(0, |r| usize::from(r.spec.run.replicas));
+        if arm.instances.len() < wanted {
+            let (name, have) = (&section.app, arm.instances.len());
+            self.fail("I3", at, format!("{name} was switched to {have} of {wanted} instances"));
+        }
+    }
+
+    /// I2: an instance is told to stop only when it is idle everywhere, or its time is up.
+    fn stopping(
+        &mut self,
+        id: &InstanceId,
+        app: Option<&App>,
+        proxy: &Proxy,
+        now: Timestamp,
+        at: u64,
+    ) {
+        let Some((app, instance)) = app.and_then(|app| Some((app, app.instances.get(&id.number)?)))
+        else {
+            return;
+        };
+        let holds = |snapshot: &Snapshot| {
+            let arms = snapshot.apps.iter().flat_map(|section| &section.arms);
+            arms.flat_map(|arm| &arm.instances).any(|target| target.id == *id)
+        };
+        let absent = !proxy.workers.iter().any(|worker| holds(&worker.snapshot));
+        let drain = app.releases.get(&instance.release).map(|r| r.spec.drain.deadline);
+        let deadline = instance.since.after(drain.unwrap_or_default());
+        let in_flight = proxy.in_flight(id);
+        if !(absent && in_flight == 0) && now < deadline {
+            let what = format!("{id} was told to stop: absent {absent}, {in_flight} in flight");
+            self.fail("I2", at, what);
+        }
+    }
+
+    /// I9: what an app keeps is bounded.
+    fn bounds(&mut self, apps: &BTreeMap<&AppName, &App>, at: u64) {
+        for app in apps.values() {
+            let surplus = app.releases.len().saturating_sub(App::RELEASES + 5);
+            if surplus > 0 || app.receipts.len() > App::RECEIPTS || app.instances.len() > 100 {
+                let name = &app.name;
+                self.fail("I9", at, format!("{name} keeps more than it may"));
+            }
+        }
+    }
+
+    /// I9: a quarter of an hour without faults takes few steps: nothing asks itself again and again.
+    pub fn spinning(&mut self, steps: u64, at: u64) {
+        if steps > 10_000 {
+            self.fail("I9", at, format!("{steps} steps in a quiet quarter of an hour"));
+        }
+    }
+
+    /// Once everything is quiet: what runs is what the facts say, and rollouts have ended.
+    pub fn quiet(&mut self, engine: &Engine, host: &Host, at: u64) {
+        let known: BTreeSet<InstanceId> = engine
+            .apps()
+            .flat_map(|app| app.instances.keys().map(|number| app.id(*number)))
+            .collect();
+        for id in host.alive().filter(|id| !known.contains(*id)) {
+            self.fail("I9", at, format!("{id} runs and no fact knows it"));
+        }
+        for app in engine.apps() {
+            if let Some(rollout) = &app.rollout {
+                let (name, phase) = (&app.name, rollout.phase.name());
+                self.fail("end", at, format!("the rollout of {name} is still {phase}"));
+            }
+            let wanted = |no| app.wanted(no);
+            for no in app.on_offer() {
+                let content = app.releases.get(&no).and_then(|release| release.content);
+                let behaviour = content.and_then(|content| host.behaviours.get(&content));
+                let serving = app.instances_of(no).filter(|(_, i)| i.stage == Stage::Serving);
+                if behaviour.is_some_and(|b| b.is_good())
+                    && serving.count() < usize::from(wanted(no))
+                {
+                    let name = &app.name;
+                    self.fail("end", at, format!("{name} {no} is good and not whole"));
+                }
+            }
+        }
+    }
+
+    /// Changes what the engine wants, as its planted bug would.
+    pub fn sabotaged(&self, mut commands: Vec<Command>, engine: Option<&Engine>) -> Vec<Command> {
+        let Some(sabotage) = self.sabotage else { return commands };
+        match sabotage {
+            Sabotage::RouteToDraining => {
+                for command in &mut commands {
+                    if let Command::Publish(snapshot) = command {
+                        *snapshot = Arc::new(with_what_left(snapshot, &self.sections));
+                    }
+                }
+            }
+            Sabotage::StopEarly => {
+                let apps = engine.into_iter().flat_map(Engine::apps);
+                let draining = apps.flat_map(|app| {
+                    let of_app = app.instances.iter().filter(|(_, i)| i.stage == Stage::Draining);
+                    of_app.map(|(number, _)| app.id(*number))
+                });
+                let stop = |id| HostCommand::Stop { id, grace: model::Millis(1) };
+                commands.extend(draining.map(|id| Command::Host(stop(id))));
+            }
+            Sabotage::SwitchShort => {
+                for command in &mut commands {
+                    if let Command::Publish(snapshot) = command {
+                        let mut short = (**snapshot).clone();
+                        for arm in short.apps.iter_mut().flat_map(|section| &mut section.arms) {
+                            if arm.share == Share::ALL {
+                                arm.instances.truncate(1);
+                            }
+                        }
+                        *snapshot = Arc::new(short);
+                    }
+                }
+            }
+            Sabotage::RollbackStarts => {
+                let back = |c: &Command| matches!(c, Command::Announce(e) if e.text.starts_with("rolling back"));
+                let again = |app: &App| rollout::plan(app).effects;
+                if commands.iter().any(back) {
+                    let effects = engine.into_iter().flat_map(Engine::apps).flat_map(again);
+                    let fresh = effects.filter_map(|effect| match effect {
+                        HostCommand::Run { launch, .. } => {
+                            Some(HostCommand::Run { launch, expect: model::Expect::Fresh })
+                        }
+                        _ => None,
+                    });
+                    commands.extend(fresh.take(1).map(Command::Host).collect::<Vec<_>>());
+                }
+            }
+            Sabotage::LeaveOrphans => {
+                commands.retain(|c| !matches!(c, Command::Host(HostCommand::Stop { .. })));
+            }
+            Sabotage::LoseCommit | Sabotage::ReuseTerm => {}
+        }
+        commands
+    }
+
+    fn fail(&mut self, invariant: &'static str, at: u64, what: String) {
+        self.violation.get_or_insert(Violation { invariant, at, what });
+    }
+}
+
+fn fold(apps: &mut BTreeMap<AppName, App>, record: &Record) {
+    let app = apps.entry(record.app.clone()).or_insert_with(|| App::new(record.app.clone()));
+    for fact in &record.facts {
+        // An illegal fact shows as a difference to what the engine has.
+        let _ = rollout::apply(app, fact);
+    }
+}
+
+/// The snapshot, with every target of the one before still in it.
+fn with_what_left(snapshot: &Snapshot, before: &BTreeMap<AppName, AppSection>) -> Snapshot {
+    let mut snapshot = snapshot.clone();
+    for section in &mut snapshot.apps {
+        let Some(before) = before.get(&section.app) else { continue };
+        for arm in &before.arms {
+            let Some(into) = section.arms.first_mut() else { continue };
+            let missing = arm.instances.iter().filter(|t| !into.instances.contains(t));
+            let missing: Vec<_> = missing.cloned().collect();
+            into.instances.extend(missing);
+        }
+    }
+    snapshot
+}

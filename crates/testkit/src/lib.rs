@@ -1,0 +1,24 @@
+//! The simulated world: the real control with simulated hosts, proxies, journal, users and clock,
+//! all from one seed. For tests only; nothing in the product depends on it.
+//!
+//! A [`World`] runs events in virtual time and checks the invariants after every step. [`Chaos`]
+//! drives it with impatient users and every fault; [`Script`] drives it by hand and keeps a
+//! transcript. [`Sabotage`] plants one bug per invariant, to show that it would be caught.
+
+mod apps;
+mod chaos;
+mod coverage;
+mod disk;
+mod host;
+mod invariants;
+mod proxy;
+mod rng;
+mod script;
+mod world;
+
+pub use apps::{Behaviour, spec};
+pub use chaos::{Chaos, Outcome, run_seed};
+pub use coverage::Coverage;
+pub use invariants::{Sabotage, Violation};
+pub use script::Script;
+pub use world::World;

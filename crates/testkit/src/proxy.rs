@@ -1,0 +1,115 @@
+//! The simulated proxy: workers that swap at different moments, requests that take their time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use model::{
+    AppCounters, AppName, Generation, Health, HealthTable, InstanceId, ProxyId, Share, Snapshot,
+    TrafficReport,
+};
+
+use crate::rng::Rng;
+
+/// One proxy.
+#[derive(Clone, Debug)]
+pub struct Proxy {
+    /// Its workers.
+    pub workers: Vec<Worker>,
+    /// Its health table.
+    pub health: Arc<HealthTable>,
+    /// What it has counted.
+    pub counters: BTreeMap<AppName, AppCounters>,
+    /// What `DIR/snapshot` holds: where the next process begins.
+    pub saved: Arc<Snapshot>,
+}
+
+/// One worker.
+#[derive(Clone, Debug, Default)]
+pub struct Worker {
+    /// The snapshot it routes by.
+    pub snapshot: Arc<Snapshot>,
+    /// Requests in flight.
+    pub in_flight: BTreeMap<InstanceId, u32>,
+}
+
+impl Proxy {
+    /// With so many workers.
+    pub fn new(workers: usize) -> Self {
+        Self {
+            workers: vec![Worker::default(); workers],
+            health: Arc::default(),
+            counters: BTreeMap::new(),
+            saved: Arc::default(),
+        }
+    }
+
+    /// A worker swaps; an older snapshot than it holds is refused.
+    pub fn swap(&mut self, worker: usize, snapshot: Arc<Snapshot>) {
+        if let Some(worker) = self.workers.get_mut(worker)
+            && worker.snapshot.generation < snapshot.generation
+        {
+            worker.snapshot = snapshot;
+        }
+    }
+
+    /// A request for `app` reaches a worker: the instance it goes to, if there is one. The pick and
+    /// the count are one act (I5).
+    pub fn request(&mut self, app: &AppName, worker: usize, rng: &mut Rng) -> Option<InstanceId> {
+        let health = self.health.clone();
+        let worker = self.workers.get_mut(worker)?;
+        let section = worker.snapshot.apps.iter().find(|section| section.app == *app)?;
+        let arm = section.arms.iter().find(|arm| arm.share == Share::ALL)?;
+        let up: Vec<_> =
+            arm.instances.iter().filter(|t| health.get(&t.id) != Health::Down).collect();
+        let all: Vec<_> = arm.instances.iter().collect();
+        let target = rng.pick(if up.is_empty() { &all } else { &up })?;
+        *worker.in_flight.entry(target.id.clone()).or_default() += 1;
+        self.counters.entry(app.clone()).or_default().requests += 1;
+        Some(target.id.clone())
+    }
+
+    /// A request ends.
+    pub fn done(&mut self, worker: usize, id: &InstanceId) {
+        if let Some(worker) = self.workers.get_mut(worker)
+            && let Some(n) = worker.in_flight.get_mut(id)
+        {
+            *n -= 1;
+            if *n == 0 {
+                worker.in_flight.remove(id);
+            }
+        }
+    }
+
+    /// Requests in flight on one instance.
+    pub fn in_flight(&self, id: &InstanceId) -> u32 {
+        self.workers.iter().filter_map(|worker| worker.in_flight.get(id)).sum()
+    }
+
+    /// The process dies and a new one begins from the saved snapshot.
+    pub fn crash(&mut self) {
+        let fresh = Worker { snapshot: self.saved.clone(), in_flight: BTreeMap::new() };
+        self.workers = vec![fresh; self.workers.len()];
+        self.health = Arc::default();
+        self.counters.clear();
+    }
+
+    /// The snapshot that every worker holds, or a later one.
+    pub fn acknowledged(&self) -> Generation {
+        let held = self.workers.iter().map(|worker| worker.snapshot.generation);
+        held.min().unwrap_or_default()
+    }
+
+    /// What it tells control.
+    pub fn report(&self) -> TrafficReport {
+        let mut in_flight = BTreeMap::new();
+        for (id, n) in self.workers.iter().flat_map(|worker| &worker.in_flight) {
+            *in_flight.entry(id.clone()).or_default() += n;
+        }
+        TrafficReport {
+            proxy: ProxyId(0),
+            acknowledged: self.acknowledged(),
+            in_flight,
+            counters: self.counters.clone(),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Scenarios by hand: the same world without chance, and a transcript of what was announced.
+
+use model::{AppName, AppSpec};
+use rollout::Ask;
+
+use crate::apps::{Behaviour, release, spec};
+use crate::world::World;
+
+/// A scenario of one app, `web`.
+#[derive(Debug)]
+pub struct Script {
+    /// The world it plays in.
+    pub world: World,
+    app: AppName,
+    deployed: u64,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Script {
+    /// A world in which nothing is deployed yet.
+    pub fn new() -> Self {
+        let app: AppName = "web".parse().expect("it is valid");
+        Self { world: World::new(1, None), app, deployed: 0 }
+    }
+
+    /// Somebody deploys a release that behaves so.
+    pub fn deploy(&mut self, label: &str, behaviour: Behaviour) -> &mut Self {
+        self.deploy_with(label, behaviour, false, |_| {})
+    }
+
+    /// The same, with changed settings.
+    pub fn deploy_with(
+        &mut self,
+        label: &str,
+        behaviour: Behaviour,
+        replace: bool,
+        change: impl FnOnce(&mut AppSpec),
+    ) -> &mut Self {
+        let mut spec = spec(&self.app);
+        change(&mut spec);
+        self.deployed += 1;
+        let release = release(spec, label, self.deployed);
+        self.world.host.behaviours.extend(release.content.map(|content| (content, behaviour)));
+        self.ask(Ask::Deploy { release: Box::new(release), replace })
+    }
+
+    /// Somebody asks; the answer stands in the transcript.
+    pub fn ask(&mut self, ask: Ask) -> &mut Self {
+        let ticket = self.world.ask(&self.app.clone(), ask, None);
+        for _ in 0..1_000 {
+            self.world.run_for(1);
+            if let Some(answer) = self.world.answers.remove(&ticket) {
+                match answer {
+                    Ok(answer) => self.say(&format!("> {}", answer.note)),
+                    Err(refusal) => {
+                        self.say(&format!("> {}", refusal.message));
+                        self.say(&format!("> hint: {}", refusal.hint.unwrap_or_default()));
+                    }
+                }
+                break;
+            }
+        }
+        self
+    }
+
+    /// Time passes.
+    pub fn wait(&mut self, seconds: u64) -> &mut Self {
+        self.world.run_for(seconds * 1_000);
+        self
+    }
+
+    /// How the app looks, as a line in the transcript.
+    pub fn look(&mut self) -> &mut Self {
+        let Some(view) = self.world.views.get(&self.app).cloned() else {
+            self.say("= there is no such app");
+            return self;
+        };
+        let arm = |arm: &Option<model::ArmView>| {
+            arm.as_ref().map_or("none".into(), |arm| format!("{} {}", arm.label, arm.share))
+        };
+        let rollback = match &view.rollback {
+            model::Readiness::Ready { label, .. } => format!("ready, to {label}"),
+            model::Readiness::NotReady(why) => format!("no, {why}"),
+        };
+        let (live, standby, candidate) =
+            (arm(&view.live), arm(&view.standby), arm(&view.candidate));
+        self.say(&format!("= live {live}, standby {standby}, candidate {candidate}"));
+        self.say(&format!("= rollback: {rollback}"));
+        let reasons = view.rollout.iter().filter_map(|rollout| rollout.waiting.clone());
+        for reason in reasons.chain(view.waiting.clone()) {
+            self.say(&format!("= waiting for {}", reason.waiting));
+        }
+        self
+    }
+
+    /// Kills one instance of the live release.
+    pub fn kill_live(&mut self) -> &mut Self {
+        let live = self.world.views.get(&self.app).and_then(|view| view.live.clone());
+        if let Some(instance) = live.and_then(|live| live.instances.first().cloned()) {
+            self.say(&format!("! {} is killed", instance.id));
+            self.world.kill(&instance.id);
+        }
+        self
+    }
+
+    /// The server dies and comes back two seconds later.
+    pub fn crash(&mut self) -> &mut Self {
+        self.say("! the server is killed");
+        self.world.crash(true, 2_000);
+        self
+    }
+
+    /// The machine goes down and comes back.
+    pub fn reboot(&mut self) -> &mut Self {
+        self.say("! the machine is rebooted");
+        self.world.reboot();
+        self
+    }
+
+    /// The transcript so far. Fails if an invariant did not hold.
+    pub fn transcript(&self) -> String {
+        assert_eq!(self.world.violation(), None);
+        self.world.transcript.join("\n")
+    }
+
+    fn say(&mut self, line: &str) {
+        let now = self.world.now;
+        let line = format!("{:>4}.{:03} {line}", now / 1_000, now % 1_000);
+        self.world.transcript.push(line);
+    }
+}

@@ -1,0 +1,397 @@
+//! The world: one queue of happenings in virtual time, the real engine in the middle.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use control::{Answer, Clock, Command, Engine, Event, Ticket};
+use model::{AppName, AppView, Exit, Millis, ProxyId, Snapshot, Timestamp};
+use rollout::{Ask, Refusal};
+
+use crate::coverage::Coverage;
+use crate::disk::Disk;
+use crate::host::{Host, Next};
+use crate::invariants::{Checker, Sabotage, Violation};
+use crate::proxy::Proxy;
+use crate::rng::Rng;
+
+/// Something that will happen.
+#[derive(Clone, Debug)]
+enum Happening {
+    /// Reaches the engine of that epoch, if it still lives.
+    Deliver(Event),
+    /// Reaches the agent.
+    Host(model::HostCommand),
+    /// Follows from what the host did.
+    Next(Next),
+    /// The append under way reaches the disk.
+    Append,
+    /// A worker swaps.
+    Swap(usize, Arc<Snapshot>),
+    /// A request ends.
+    Done(usize, model::InstanceId),
+    /// The proxy reports, as it does every second.
+    Heartbeat,
+    /// The engine wanted to be asked again.
+    Wake,
+    /// Control starts again.
+    Restart,
+}
+
+impl Happening {
+    /// What dies with the server process.
+    fn is_mortal(&self) -> bool {
+        match self {
+            Self::Deliver(_)
+            | Self::Host(_)
+            | Self::Append
+            | Self::Swap(..)
+            | Self::Done(..)
+            | Self::Heartbeat
+            | Self::Wake => true,
+            Self::Next(next) => matches!(next, Next::Report(_) | Next::Probe(_)),
+            Self::Restart => false,
+        }
+    }
+}
+
+/// How unkind the world is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Faults {
+    /// One message in so many is lost; 0 loses none.
+    pub lose: u64,
+    /// One message in so many comes twice; 0 repeats none.
+    pub repeat: u64,
+    /// One swap in so many takes seconds; 0 is never slow.
+    pub slow_swap: u64,
+}
+
+/// The simulated world.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// Milliseconds since the world began; also the machine's boot time.
+    pub now: u64,
+    /// The one source of chance.
+    pub rng: Rng,
+    /// The journal.
+    pub disk: Disk,
+    /// The machine.
+    pub host: Host,
+    /// The proxy.
+    pub proxy: Proxy,
+    /// How unkind it is.
+    pub faults: Faults,
+    /// Answers to commands.
+    pub answers: BTreeMap<Ticket, Result<Answer, Refusal>>,
+    /// How apps look.
+    pub views: BTreeMap<AppName, Arc<AppView>>,
+    /// What was announced, as transcript lines.
+    pub transcript: Vec<String>,
+    /// What has been reached.
+    pub coverage: Coverage,
+    /// Steps the engine has made.
+    pub steps: u64,
+    checker: Checker,
+    engine: Option<Engine>,
+    clock: Clock,
+    /// The wall clock's distance from `now`.
+    wall: u64,
+    epoch: u64,
+    queue: BTreeMap<(u64, u64), (u64, Happening)>,
+    order: u64,
+    tickets: u64,
+    /// When the last command reached the host.
+    arrived: u64,
+}
+
+impl World {
+    /// A new world, with control running and nothing deployed.
+    pub fn new(seed: u64, sabotage: Option<Sabotage>) -> Self {
+        let wall = 1_700_000_000_000;
+        let mut world = Self {
+            now: 0,
+            rng: Rng::new(seed),
+            disk: Disk::default(),
+            host: Host::default(),
+            proxy: Proxy::new(3),
+            faults: Faults::default(),
+            answers: BTreeMap::new(),
+            views: BTreeMap::new(),
+            transcript: Vec::new(),
+            coverage: Coverage::default(),
+            steps: 0,
+            checker: Checker::new(sabotage),
+            engine: None,
+            clock: Clock::new(Timestamp(wall), Timestamp(0), Millis(0)),
+            wall,
+            epoch: 0,
+            queue: BTreeMap::new(),
+            order: 0,
+            tickets: 0,
+            arrived: 0,
+        };
+        world.restart();
+        world
+    }
+
+    /// The first violation, if one was seen.
+    pub fn violation(&self) -> Option<&Violation> {
+        self.checker.violation.as_ref()
+    }
+
+    /// The engine, while control lives.
+    pub fn engine(&self) -> Option<&Engine> {
+        self.engine.as_ref()
+    }
+
+    /// Somebody asks; the answer is found under the ticket once it is there.
+    pub fn ask(&mut self, app: &AppName, ask: Ask, version: Option<u64>) -> Ticket {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        self.coverage.asked(&ask, self.views.get(app).map(|view| &**view));
+        self.deliver(0, Event::Ask { ticket, app: app.clone(), ask, version });
+        ticket
+    }
+
+    /// A request for `app` that lasts so long.
+    pub fn request(&mut self, app: &AppName, lasts: u64) {
+        let worker = self.rng.between(0, 2) as usize;
+        if let Some(id) = self.proxy.request(app, worker, &mut self.rng) {
+            self.checker.picked(&self.proxy.workers[worker].snapshot, &id, self.now);
+            self.at(lasts, Happening::Done(worker, id));
+        }
+    }
+
+    /// The whole server dies at this very moment: control, agent and proxy; processes live on.
+    pub fn crash(&mut self, append_is_durable: bool, restart_in: u64) {
+        if self.engine.take().is_none() {
+            return;
+        }
+        self.coverage.fault("crash", self.views.values().map(|view| &**view));
+        self.disk.crash(append_is_durable);
+        self.proxy.crash();
+        self.views.clear();
+        self.queue.retain(|_, (_, happening)| !happening.is_mortal());
+        self.at(restart_in, Happening::Restart);
+    }
+
+    /// The machine dies and comes up again.
+    pub fn reboot(&mut self) {
+        self.coverage.fault("reboot", self.views.values().map(|view| &**view));
+        self.crash(false, 2_000);
+        self.host.reboot();
+        self.queue.retain(|_, (_, happening)| matches!(happening, Happening::Restart));
+    }
+
+    /// A process dies of somebody else's hand.
+    pub fn kill(&mut self, id: &model::InstanceId) {
+        self.coverage.fault("kill", self.views.values().map(|view| &**view));
+        let nexts = self.host.end(id, Exit::Signal(9));
+        self.follow(nexts);
+    }
+
+    /// The wall clock is set; what counts is what control reads at its next start.
+    pub fn set_wall_clock(&mut self, ahead: u64) {
+        self.wall = ahead;
+    }
+
+    /// Runs what happens within so many milliseconds.
+    pub fn run_for(&mut self, milliseconds: u64) {
+        let until = self.now + milliseconds;
+        while self.checker.violation.is_none() {
+            let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= until)
+            else {
+                break;
+            };
+            let ((at, _), (epoch, happening)) = entry.remove_entry();
+            self.now = self.now.max(at);
+            if epoch == self.epoch || !happening.is_mortal() {
+                self.happen(happening);
+            }
+        }
+        self.now = self.now.max(until);
+    }
+
+    /// Checks that everything has come to rest, and that it took no more than so many steps.
+    pub fn check_quiet(&mut self, steps: u64) {
+        self.checker.spinning(steps, self.now);
+        if let Some(engine) = &self.engine {
+            self.checker.quiet(engine, &self.host, self.now);
+        }
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Deliver(event) => self.step(event),
+            Happening::Host(command) => {
+                let nexts = self.host.command(command, self.now, self.epoch, &mut self.rng);
+                self.follow(nexts);
+                self.checker.started_twice(&self.host, self.now);
+            }
+            Happening::Next(Next::Report(report)) => {
+                if self.faults.repeat > 0 && self.rng.once_in(self.faults.repeat) {
+                    self.deliver(3, Event::Host(report.clone()));
+                }
+                self.step(Event::Host(report));
+            }
+            Happening::Next(Next::Probe(id)) => {
+                let nexts = self.host.probe(&id, self.now, self.epoch);
+                self.follow(nexts);
+            }
+            Happening::Next(Next::Die(id)) => {
+                let nexts = self.host.end(&id, Exit::Code(1));
+                self.follow(nexts);
+            }
+            Happening::Next(Next::Stopped(id)) => {
+                let nexts = self.host.end(&id, Exit::Code(0));
+                self.follow(nexts);
+            }
+            Happening::Append => {
+                let result = self.disk.finish();
+                if result.is_err() {
+                    self.coverage.fault("disk-full", self.views.values().map(|view| &**view));
+                }
+                self.step(Event::Appended(result));
+            }
+            Happening::Swap(worker, snapshot) => {
+                let before = self.proxy.acknowledged();
+                self.proxy.swap(worker, snapshot);
+                if self.proxy.acknowledged() > before {
+                    self.report_traffic();
+                }
+            }
+            Happening::Done(worker, id) => {
+                self.proxy.done(worker, &id);
+                if self.proxy.in_flight(&id) == 0 {
+                    self.report_traffic();
+                }
+            }
+            Happening::Heartbeat => {
+                self.report_traffic();
+                self.at(1_000, Happening::Heartbeat);
+            }
+            Happening::Wake => self.step(Event::Tick),
+            Happening::Restart => self.restart(),
+        }
+    }
+
+    fn report_traffic(&mut self) {
+        if self.faults.lose == 0 || !self.rng.once_in(self.faults.lose) {
+            self.step(Event::Traffic(self.proxy.report()));
+        }
+    }
+
+    /// One step of the engine, its consequences, and the invariants.
+    fn step(&mut self, event: Event) {
+        let now = self.clock.now(Millis(self.now));
+        let Some(mut engine) = self.engine.take() else { return };
+        self.steps += 1;
+        let commands = engine.step(event, now);
+        let wake = engine.wake_at();
+        self.engine = Some(engine);
+        self.carry_out(commands, now);
+        self.schedule_wake(wake, now);
+    }
+
+    /// Control starts, as after a crash: reads the journal, says everything again.
+    fn restart(&mut self) {
+        self.epoch += 1;
+        self.checker.restarting(&mut self.disk);
+        self.disk.term += 1;
+        let wall = Timestamp(self.now + self.wall);
+        let last = self.checker.last_fact();
+        self.clock = Clock::new(wall, last, Millis(self.now));
+        let now = self.clock.now(Millis(self.now));
+        let (checkpoint, records) = self.disk.read();
+        let term = self.checker.term(self.disk.term);
+        match Engine::recover(term, &[ProxyId(0)], checkpoint, records, now) {
+            Ok(mut engine) => {
+                let commands = engine.begin(now);
+                self.checker.recovered(&engine, self.now);
+                let wake = engine.wake_at();
+                self.engine = Some(engine);
+                self.carry_out(commands, now);
+                self.schedule_wake(wake, now);
+                self.at(1_000, Happening::Heartbeat);
+            }
+            Err(error) => self.checker.unreadable(&error, self.now),
+        }
+    }
+
+    fn carry_out(&mut self, commands: Vec<Command>, now: Timestamp) {
+        let commands = self.checker.sabotaged(commands, self.engine.as_ref());
+        let (engine, proxy) = (self.engine.as_ref(), &self.proxy);
+        self.checker.check(&commands, engine, proxy, now, self.now);
+        for command in commands {
+            match command {
+                Command::Append(records) => {
+                    self.disk.begin(&records);
+                    let takes = self.rng.between(1, 15);
+                    self.at(takes, Happening::Append);
+                }
+                Command::Checkpoint(body) => self.disk.checkpoint(&body),
+                Command::Host(command) => {
+                    if self.faults.lose == 0 || !self.rng.once_in(self.faults.lose) {
+                        // The port to a host keeps the order.
+                        let arrives = (self.now + self.rng.between(0, 3)).max(self.arrived);
+                        self.arrived = arrives;
+                        self.at(arrives - self.now, Happening::Host(command));
+                    }
+                }
+                Command::Publish(snapshot) => self.publish(&snapshot),
+                Command::Health(table) => self.proxy.health = table,
+                Command::Answer(ticket, answer) => {
+                    self.answers.insert(ticket, answer);
+                }
+                Command::Announce(event) => self.announce(&event),
+                Command::Show(view) => {
+                    self.coverage.seen(&view);
+                    self.views.insert(view.app.clone(), view);
+                }
+                Command::Hide(app) => {
+                    self.views.remove(&app);
+                }
+            }
+        }
+    }
+
+    /// Saved first, so that a new process never begins behind what a worker held.
+    fn publish(&mut self, snapshot: &Arc<Snapshot>) {
+        self.proxy.saved = snapshot.clone();
+        for worker in 0..self.proxy.workers.len() {
+            let slow = self.faults.slow_swap > 0 && self.rng.once_in(self.faults.slow_swap);
+            let takes = if slow { self.rng.between(500, 4_000) } else { self.rng.between(0, 3) };
+            self.at(takes, Happening::Swap(worker, snapshot.clone()));
+        }
+    }
+
+    fn announce(&mut self, event: &model::Event) {
+        let (seconds, millis) = (self.now / 1_000, self.now % 1_000);
+        self.transcript.push(format!("{seconds:>4}.{millis:03} {} {}", event.app, event.text));
+    }
+
+    fn schedule_wake(&mut self, wake: Timestamp, now: Timestamp) {
+        let key = self.now + wake.since(now).0.max(1);
+        // One wake-up at a time is enough: each step schedules the next.
+        let later = |(at, h): (&(u64, u64), &(u64, Happening))| {
+            matches!(h.1, Happening::Wake) && at.0 <= key
+        };
+        if !self.queue.iter().take_while(|(at, _)| at.0 <= key).any(later) {
+            self.at(key - self.now, Happening::Wake);
+        }
+    }
+
+    fn follow(&mut self, nexts: Vec<(u64, Next)>) {
+        for (after, next) in nexts {
+            self.at(after, Happening::Next(next));
+        }
+    }
+
+    fn deliver(&mut self, after: u64, event: Event) {
+        self.at(after, Happening::Deliver(event));
+    }
+
+    fn at(&mut self, after: u64, happening: Happening) {
+        self.order += 1;
+        self.queue.insert((self.now + after, self.order), (self.epoch, happening));
+    }
+}

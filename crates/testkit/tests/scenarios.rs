@@ -1,0 +1,143 @@
+//! Rollouts as stories: what is announced, in virtual time, to be read from top to bottom.
+
+use model::{Millis, Standby, StrategyKind, Switch};
+use rollout::Ask;
+use testkit::{Behaviour, Script};
+
+const GOOD: Behaviour = Behaviour::Good(300);
+
+fn rollback() -> Ask {
+    Ask::Rollback { to: None }
+}
+
+#[test]
+fn a_second_release_takes_over_and_the_first_is_kept_warm() {
+    let mut script = Script::new();
+    script.deploy("v1", GOOD).wait(15).look();
+    script.deploy("v2", GOOD).wait(15).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn a_rollback_is_one_switch_and_a_second_one_is_refused() {
+    let mut script = Script::new();
+    script.deploy("v1", GOOD).wait(15).deploy("v2", GOOD).wait(15);
+    script.ask(rollback()).wait(1).look().ask(rollback());
+    script.ask(Ask::Rollback { to: Some(model::ReleaseNo(2)) }).wait(1).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn a_release_that_exits_at_start_is_refused_with_its_last_words() {
+    let mut script = Script::new();
+    script.deploy("v1", GOOD).wait(15);
+    script.deploy("v2", Behaviour::Exits(50)).wait(5).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn a_release_that_is_never_healthy_is_refused_at_its_deadline() {
+    let mut script = Script::new();
+    script.deploy("v1", GOOD).wait(15);
+    script.deploy("v2", Behaviour::NeverHealthy).wait(5).look().wait(10).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn a_release_that_dies_right_after_the_switch_is_taken_back() {
+    let mut script = Script::new();
+    script.deploy("v1", GOOD).wait(15);
+    script.deploy("v2", Behaviour::DiesLater(3_000)).wait(10).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn a_manual_switch_waits_for_promote() {
+    let mut script = Script::new();
+    script.deploy("v1", GOOD).wait(15).ask(Ask::Promote);
+    let manual = |spec: &mut model::AppSpec| {
+        spec.strategy.kind = StrategyKind::BlueGreen { switch: Switch::Manual };
+    };
+    script.deploy_with("v2", GOOD, false, manual).ask(Ask::Promote).wait(60).look();
+    script.ask(Ask::Promote).wait(15).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn another_deploy_is_refused_until_it_says_replace() {
+    let mut script = Script::new();
+    script.deploy("v1", GOOD).wait(15).deploy("v2", Behaviour::Good(8_000)).wait(2);
+    script.deploy("v3", GOOD).deploy_with("v3", GOOD, true, |_| {}).wait(20).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn an_abort_touches_nothing_that_is_live() {
+    let mut script = Script::new();
+    script.deploy("v1", GOOD).wait(15).deploy("v2", GOOD).wait(15).ask(Ask::Abort);
+    script.deploy("v3", Behaviour::Good(8_000)).wait(1).ask(Ask::Abort).wait(5).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn a_standby_is_kept_for_a_time_or_not_at_all() {
+    let mut script = Script::new();
+    let keep_for =
+        |standby: Standby| move |spec: &mut model::AppSpec| spec.strategy.standby = standby;
+    script.deploy("v1", GOOD).wait(15);
+    script.deploy_with("v2", GOOD, false, keep_for(Standby::For(Millis::from_secs(30)))).wait(15);
+    script.look().wait(35).look().ask(rollback());
+    script.deploy_with("v3", GOOD, false, keep_for(Standby::None)).wait(15).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn a_rollback_to_a_dead_standby_is_refused_and_can_be_started_anew() {
+    let mut script = Script::new();
+    script.deploy("v1", Behaviour::DiesLater(20_000)).wait(12).deploy("v2", GOOD).wait(30);
+    script
+        .look()
+        .ask(rollback())
+        .ask(Ask::Rollback { to: Some(model::ReleaseNo(1)) })
+        .wait(5)
+        .look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn an_instance_that_dies_is_replaced() {
+    let mut script = Script::new();
+    script.deploy("v1", GOOD).wait(15).kill_live().wait(5).kill_live().wait(5).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn a_crash_of_the_server_in_the_middle_changes_nothing_but_the_time() {
+    let mut script = Script::new();
+    script.deploy("v1", GOOD).wait(15).deploy("v2", Behaviour::Good(4_000)).wait(2);
+    script.crash().wait(5).crash().wait(20).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn after_a_reboot_live_and_standby_are_back() {
+    let mut script = Script::new();
+    script.deploy("v1", GOOD).wait(15).deploy("v2", GOOD).wait(15).reboot().wait(20).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn a_removed_app_leaves_nothing_and_may_come_back() {
+    let mut script = Script::new();
+    script.deploy("v1", GOOD).wait(15).deploy("v2", GOOD).wait(15).ask(Ask::Remove).wait(10).look();
+    assert_eq!(script.world.host.alive().count(), 0);
+    script.deploy("v1", GOOD).wait(15).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn a_label_is_immutable() {
+    let mut script = Script::new();
+    script.deploy("v1", GOOD).wait(15).deploy("v1", GOOD);
+    insta::assert_snapshot!(script.transcript());
+}

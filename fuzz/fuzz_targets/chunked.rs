@@ -1,0 +1,7 @@
+//! Fuzzes `checks::chunked`.
+#![no_main]
+#![allow(dead_code)]
+
+mod checks;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| checks::chunked(input));
