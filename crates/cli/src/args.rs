@@ -31,6 +31,7 @@ pub(crate) struct Connection {
         long,
         global = true,
         env = "SEGUE_SERVER",
+        hide_env_values = true,
         value_name = "URL",
         default_value = "http://127.0.0.1:7070"
     )]

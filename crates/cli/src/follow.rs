@@ -17,6 +17,10 @@ const AWAY: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_millis(250);
 /// How often Ctrl-C is looked for.
 const LOOK: Duration = Duration::from_millis(50);
+/// Time between an outcome and the next look for its receipt.
+const SOON: Duration = Duration::from_millis(10);
+/// A rollout the server knows nothing of for so long is given up.
+const UNKNOWN: Duration = Duration::from_secs(10);
 /// Lines read ahead of what is shown.
 const AHEAD: usize = 64;
 
@@ -52,45 +56,68 @@ pub(crate) fn follow(
     watcher: &mut dyn Watcher,
 ) -> Result<Followed, Failure> {
     let mut after = 0;
-    let mut away: Option<Instant> = None;
+    let mut patience = Patience::default();
     loop {
         let lines = read(client, app, rollout, after);
-        let broke = match watch(&lines, rollout, interrupt, watcher, &mut after, &mut away) {
-            Watched::Outcome => None,
+        match watch(&lines, rollout, interrupt, watcher, &mut after, &mut patience) {
             Watched::Interrupted => return Ok(Followed::Detached),
-            Watched::Broke(error) => error,
-        };
+            Watched::Outcome | Watched::Broke => {}
+        }
+        // A stream that ended may mean anything; the receipt tells whether the rollout has.
         match client.receipt(app, rollout) {
             Ok(account) => return Ok(Followed::Ended(Box::new(account))),
             Err(ClientError::Refused(problem)) if problem.code == Code::NotFound => {
-                // Still under way: the outcome was told a moment before its receipt can be read,
-                // or the stream was cut while the server goes on.
-                if client.app(app).is_err_and(|error| is_final(&error)) {
-                    let cause = "the app was removed meanwhile";
-                    return Err(Failure::because(act, cause));
-                }
+                under_way(client, app, rollout, &mut patience)
+                    .map_err(|cause| Failure::because(act, cause))?;
             }
             Err(error) if is_final(&error) => return Err(Failure::client(act, &error)),
             Err(error) => {
-                let since = *away.get_or_insert_with(|| {
+                if patience.away.is_none() {
                     watcher.note("the server is away; the rollout goes on when it is back");
-                    Instant::now()
-                });
-                if since.elapsed() > AWAY {
-                    let failure = Failure::client(act, broke.as_ref().unwrap_or(&error));
-                    let hint = format!(
-                        "the rollout goes on when the server is back; look with `segue status {app}`"
-                    );
-                    return Err(failure.hint(hint));
+                }
+                if patience.away.get_or_insert_with(Instant::now).elapsed() > AWAY {
+                    let hint = format!("look with `segue status {app}` when the server is back");
+                    return Err(Failure::client(act, &error).hint(hint));
                 }
             }
         }
-        let pause = if away.is_some() { AGAIN } else { LOOK / 5 };
-        thread::sleep(pause);
+        thread::sleep(if patience.away.is_some() { AGAIN } else { SOON });
         if interrupt.asked() {
             return Ok(Followed::Detached);
         }
     }
+}
+
+/// How long it has gone on that nothing can be learned.
+#[derive(Default)]
+struct Patience {
+    /// The server does not answer.
+    away: Option<Instant>,
+    /// The server answers and knows nothing of the rollout.
+    unknown: Option<Instant>,
+}
+
+/// There is no receipt yet: fine while the rollout is under way, and for a moment after its end,
+/// which is told before the receipt can be read. Otherwise says why there will be none.
+fn under_way(
+    client: &Client,
+    app: &AppName,
+    rollout: u32,
+    patience: &mut Patience,
+) -> Result<(), String> {
+    let ours = match client.app(app) {
+        Ok(app) => app.status.rollout.is_some_and(|r| r.id == rollout),
+        Err(ClientError::Refused(problem)) if problem.code == Code::NotFound => {
+            return Err("the app was removed meanwhile".into());
+        }
+        Err(_) => true, // away again; the next round sees to it
+    };
+    if ours {
+        patience.unknown = None;
+    } else if patience.unknown.get_or_insert_with(Instant::now).elapsed() > UNKNOWN {
+        return Err(format!("the server knows nothing of rollout {rollout} any more"));
+    }
+    Ok(())
 }
 
 /// Whether asking again cannot help.
@@ -147,7 +174,7 @@ fn hand_on(
 enum Watched {
     Outcome,
     Interrupted,
-    Broke(Option<ClientError>),
+    Broke,
 }
 
 fn watch(
@@ -156,7 +183,7 @@ fn watch(
     interrupt: &Interrupt,
     watcher: &mut dyn Watcher,
     after: &mut u64,
-    away: &mut Option<Instant>,
+    patience: &mut Patience,
 ) -> Watched {
     loop {
         if interrupt.asked() {
@@ -164,11 +191,10 @@ fn watch(
         }
         let line = match lines.recv_timeout(LOOK) {
             Ok(Ok(line)) => line,
-            Ok(Err(error)) => return Watched::Broke(Some(error)),
+            Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => return Watched::Broke,
             Err(RecvTimeoutError::Timeout) => continue,
-            Err(RecvTimeoutError::Disconnected) => return Watched::Broke(None),
         };
-        if away.take().is_some() {
+        if patience.away.take().is_some() {
             watcher.note("the server is back");
         }
         match line {

@@ -75,6 +75,14 @@ impl<'a> Io<'a> {
         }
     }
 
+    /// How wide help may be, where the terminal does not say it.
+    pub(crate) fn width(&self) -> Option<usize> {
+        match self.colour {
+            Colour::Decided => None,
+            Colour::Stripped => Some(80),
+        }
+    }
+
     pub(crate) fn screen(&self) -> Screen {
         self.screen
     }

@@ -19,7 +19,7 @@ mod verbs;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 pub use args::{AccessLog, Cli, ProxyOptions, ServerOptions, Tickets};
 pub use failure::{Exit, Failure};
@@ -39,7 +39,12 @@ pub fn run(
     io: &mut Io<'_>,
     local: &dyn Local,
 ) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
+    let mut words = Cli::command();
+    if let Some(width) = io.width() {
+        words = words.term_width(width);
+    }
+    let read = words.try_get_matches_from(args).and_then(|found| Cli::from_arg_matches(&found));
+    let cli = match read {
         Ok(cli) => cli,
         Err(error) => return io.usage(&error),
     };

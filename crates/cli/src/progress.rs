@@ -13,10 +13,23 @@ use crate::io::{DIM, Screen};
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
+    talk: Talk,
     phase: Option<String>,
 }
 
+/// Whether steps on the way are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Talk {
+    Steps,
+    None,
+}
+
 impl Progress {
+    /// Says nothing: somebody else tells the story.
+    pub(crate) fn silent() -> Self {
+        Self { bar: None, talk: Talk::None, phase: None }
+    }
+
     /// Starts with what the command is about to do.
     pub(crate) fn new(io: &Io<'_>, text: impl Into<String>) -> Self {
         let bar = match io.screen() {
@@ -30,14 +43,15 @@ impl Progress {
                 Some(bar)
             }
         };
-        Self { bar, phase: None }
+        Self { bar, talk: Talk::Steps, phase: None }
     }
 
     /// What the command does now.
     pub(crate) fn doing(&mut self, io: &mut Io<'_>, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.set_message(text.to_owned()),
-            None => io.say(text),
+        match (&self.bar, self.talk) {
+            (Some(bar), _) => bar.set_message(text.to_owned()),
+            (None, Talk::Steps) => io.say(text),
+            (None, Talk::None) => {}
         }
     }
 

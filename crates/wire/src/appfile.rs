@@ -11,11 +11,19 @@ use serde_json::Value as Json;
 
 pub use crate::section::AppFileError;
 use crate::section::Section;
-use crate::tree::{Node, Value};
+use crate::tree::{Entry, Node, Value};
 use crate::{Secret, check_env_name, parse_duration};
 
 const HOUR: Millis = Millis::from_secs(3_600);
 const DAY: Millis = Millis::from_secs(86_400);
+
+/// The keys of each table; the empty name is the whole file. docs/segue.schema.json has the same.
+const TOP: &[&str] = &["app", "run", "health", "route", "drain", "strategy"];
+const RUN: &[&str] = &["command", "dir", "replicas", "env", "user", "group"];
+const HEALTH: &[&str] = &["path", "interval", "timeout", "rise", "fall", "start_deadline"];
+const ROUTE: &[&str] = &["hosts", "path", "affinity", "hold"];
+const DRAIN: &[&str] = &["deadline"];
+const STRATEGY: &[&str] = &["kind", "switch", "standby", "watch"];
 
 /// An app file that has been read and checked.
 #[derive(Clone, Debug)]
@@ -78,8 +86,7 @@ impl AppFile {
 }
 
 fn read(tree: &Node) -> Result<AppFile, AppFileError> {
-    let top =
-        Section::open("", Some(tree), &["app", "run", "health", "route", "drain", "strategy"])?;
+    let top = Section::open("", Some(tree), TOP)?;
     let app: AppName = top.parsed("app")?.ok_or_else(|| {
         AppFileError::new(None, "`app` is missing").hint("write app = \"NAME\" at the top")
     })?;
@@ -103,12 +110,12 @@ fn read(tree: &Node) -> Result<AppFile, AppFileError> {
 type RunAndRest = (Run, BTreeMap<String, Secret>, String);
 
 fn read_run(top: &Section<'_>) -> Result<RunAndRest, AppFileError> {
-    let keys = ["command", "dir", "replicas", "env", "user", "group", "image"];
-    let run = Section::open("run", top.get("run"), &keys)?;
-    if run.get("image").is_some() {
-        let why = "containers are not supported yet";
-        return Err(run.wrong("image", why).hint("write command = [\"PROGRAM\", \"ARGUMENT\"]"));
+    if let Some(image) = entry(top, "run", "image") {
+        let message = "`run.image`: containers are not supported yet";
+        let error = AppFileError::new(image.line, message);
+        return Err(error.hint("write command = [\"PROGRAM\", \"ARGUMENT\"]"));
     }
+    let run = Section::open("run", top.get("run"), RUN)?;
     let command: Vec<String> = run.texts("command")?.into_iter().map(String::from).collect();
     let example = "write command = [\"./server\"] under [run]";
     if command.first().is_none_or(String::is_empty) {
@@ -166,8 +173,7 @@ fn read_env(run: &Section<'_>) -> Result<BTreeMap<String, Secret>, AppFileError>
 }
 
 fn read_health(top: &Section<'_>) -> Result<HealthCheck, AppFileError> {
-    let keys = ["path", "interval", "timeout", "rise", "fall", "start_deadline"];
-    let health = Section::open("health", top.get("health"), &keys)?;
+    let health = Section::open("health", top.get("health"), HEALTH)?;
     let path = health.text("path")?.unwrap_or("/up");
     check_path(path).map_err(|why| health.wrong("path", why))?;
     let brief = Millis(10)..=HOUR;
@@ -186,7 +192,7 @@ fn read_health(top: &Section<'_>) -> Result<HealthCheck, AppFileError> {
 }
 
 fn read_route(top: &Section<'_>) -> Result<Route, AppFileError> {
-    let route = Section::open("route", top.get("route"), &["hosts", "path", "affinity", "hold"])?;
+    let route = Section::open("route", top.get("route"), ROUTE)?;
     let mut hosts = Vec::new();
     for host in route.texts("hosts")? {
         let host = host.to_ascii_lowercase();
@@ -229,22 +235,20 @@ fn read_affinity(route: &Section<'_>) -> Result<Affinity, AppFileError> {
 }
 
 fn read_drain(top: &Section<'_>) -> Result<Drain, AppFileError> {
-    let drain = Section::open("drain", top.get("drain"), &["deadline"])?;
+    let drain = Section::open("drain", top.get("drain"), DRAIN)?;
     Ok(Drain { deadline: drain.duration("deadline", Millis::from_secs(30), Millis(0)..=DAY)? })
 }
 
 fn read_strategy(top: &Section<'_>) -> Result<Strategy, AppFileError> {
-    if let Some(Node { line, value: Value::Table(entries) }) = top.get("strategy")
-        && let Some(kind) = entries.iter().find(|entry| entry.key == "kind")
+    if let Some(kind) = entry(top, "strategy", "kind")
         && let Value::Text(text) = &kind.node.value
         && matches!(text.as_str(), "rolling" | "canary" | "recreate")
     {
         let message = format!("`strategy.kind`: \"{text}\" is not supported yet");
-        let error = AppFileError::new(kind.line.or(*line), message);
+        let error = AppFileError::new(kind.line, message);
         return Err(error.hint("the strategy there is today is \"blue-green\""));
     }
-    let keys = ["kind", "switch", "standby", "watch"];
-    let strategy = Section::open("strategy", top.get("strategy"), &keys)?;
+    let strategy = Section::open("strategy", top.get("strategy"), STRATEGY)?;
     strategy.word("kind", (), &[("blue-green", ())])?;
     let switch = strategy.word(
         "switch",
@@ -264,6 +268,17 @@ fn read_strategy(top: &Section<'_>) -> Result<Strategy, AppFileError> {
     };
     let watch = strategy.duration("watch", Millis::from_secs(10), Millis(0)..=DAY)?;
     Ok(Strategy { kind: StrategyKind::BlueGreen { switch }, standby, watch })
+}
+
+/// A key of a table that has not been checked yet: what we know to come deserves a better answer
+/// than "unknown key".
+fn entry<'a>(top: &Section<'a>, table: &str, key: &str) -> Option<&'a Entry> {
+    match &top.get(table)?.value {
+        Value::Table(entries) => entries.iter().find(|entry| entry.key == key),
+        Value::Text(_) | Value::Number(_) | Value::Flag(_) | Value::List(_) | Value::Other(_) => {
+            None
+        }
+    }
 }
 
 /// A path a request line can carry; the error completes "because …".

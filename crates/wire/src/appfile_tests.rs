@@ -117,3 +117,42 @@ fn another_strategy_can_be_asked_for() {
     assert_eq!(file.clone().with_strategy("blue-green").unwrap().spec, file.spec);
     assert!(file.with_strategy("rolling").is_err());
 }
+
+/// Editors complete and check `segue.toml` by this schema, so it has to be the same as the reader.
+#[test]
+fn the_schema_has_the_keys_and_the_defaults_of_the_reader() {
+    let schema: Json =
+        serde_json::from_str(include_str!("../../../docs/segue.schema.json")).unwrap();
+    let names = |at: &str| -> Vec<String> {
+        let mut names: Vec<String> =
+            schema.pointer(at).unwrap().as_object().unwrap().keys().cloned().collect();
+        names.sort();
+        names
+    };
+    let sorted = |keys: &[&str]| {
+        let mut keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+        keys.sort();
+        keys
+    };
+    assert_eq!(names("/properties"), sorted(TOP));
+    let mut settings = serde_json::json!({"app": "web"});
+    let tables = [
+        ("run", RUN),
+        ("health", HEALTH),
+        ("route", ROUTE),
+        ("drain", DRAIN),
+        ("strategy", STRATEGY),
+    ];
+    for (table, keys) in tables {
+        assert_eq!(names(&format!("/properties/{table}/properties")), sorted(keys), "{table}");
+        for key in keys.iter().filter(|key| **key != "dir") {
+            let at = format!("/properties/{table}/properties/{key}/default");
+            if let Some(default) = schema.pointer(&at) {
+                settings[table][key] = default.clone();
+            }
+        }
+    }
+    settings["run"]["command"] = serde_json::json!(["./x"]);
+    let told = AppFile::from_json(&settings).unwrap();
+    assert_eq!(told.spec, AppFile::from_toml(&with("")).unwrap().spec);
+}

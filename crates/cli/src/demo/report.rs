@@ -47,7 +47,12 @@ pub(super) fn print(acts: &[Act], counts: &Counts, switched: &[String], io: &mut
 /// What the clients saw.
 fn clients(counts: &Counts, switched: &[String], io: &mut Io<'_>) -> bool {
     let out_of_order = counts.out_of_order(switched);
-    let good = counts.failed == 0 && counts.ok > 0 && out_of_order == 0;
+    let unseen: Vec<&str> = switched
+        .iter()
+        .filter(|release| !counts.by_release.contains_key(*release))
+        .map(String::as_str)
+        .collect();
+    let good = counts.failed == 0 && counts.ok > 0 && out_of_order == 0 && unseen.is_empty();
     let releases: Vec<String> = counts
         .by_release
         .iter()
@@ -63,7 +68,10 @@ fn clients(counts: &Counts, switched: &[String], io: &mut Io<'_>) -> bool {
     ));
     io.data(format!("answers   {}", releases.join(", ")));
     let order = match out_of_order {
-        0 => format!("every connection saw {} in this order", switched.join(" → ")),
+        0 if unseen.is_empty() => {
+            format!("no connection saw another order than {}", switched.join(" → "))
+        }
+        0 => format!("nobody was answered by {}, which was live", unseen.join(", ")),
         count => format!("{count} connections saw releases out of order"),
     };
     io.data(format!("order     {order}"));

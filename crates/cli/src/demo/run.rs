@@ -15,6 +15,7 @@ use super::timeline::Timeline;
 use crate::args::{Broken, DemoOptions, DeployOptions};
 use crate::follow::{Followed, follow};
 use crate::interrupt::Interrupt;
+use crate::progress::Progress;
 use crate::text::grouped;
 use crate::verbs::{deploy, outcome};
 use crate::{Exit, Failure, Io};
@@ -102,7 +103,9 @@ impl Play {
         let file = deploy::read(&path)?;
         let label = label.parse().map_err(|error: model::Invalid| Failure::new(&*act, &error))?;
         let options = DeployOptions { release: Some(label), ..DeployOptions::default() };
-        let accepted = deploy::send(&self.server.client, &path, file, &options, timeline.io())?;
+        let client = &self.server.client;
+        let mut silent = Progress::silent();
+        let accepted = deploy::send(client, &path, file, &options, timeline.io(), &mut silent)?;
         let account = self.follow(timeline, accepted.rollout, &act)?;
         if account.receipt.outcome == Outcome::Completed {
             self.switched.push(account.receipt.to.to_string());

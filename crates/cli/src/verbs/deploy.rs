@@ -12,6 +12,7 @@ use super::outcome::{Ending, Wish, finish};
 use super::{env, upload};
 use crate::args::{Connection, DeployOptions};
 use crate::connect::above;
+use crate::progress::Progress;
 use crate::{Exit, Failure, Io};
 
 const FILE: &str = "segue.toml";
@@ -25,7 +26,10 @@ pub(crate) fn run(
     let file = read(&path)?;
     let act = format!("deploy {}", file.spec.app);
     let client = connection.client(&act)?;
-    let accepted = send(&client, &path, file, options, io)?;
+    let mut progress = Progress::new(io, "reading the release's files");
+    let accepted = send(&client, &path, file, options, io, &mut progress);
+    progress.end();
+    let accepted = accepted?;
     let ending = Ending { wish: Wish::Forward, detach: options.detach, json: options.json };
     finish(&client, &accepted, &act, ending, io)
 }
@@ -37,6 +41,7 @@ pub(crate) fn send(
     file: AppFile,
     options: &DeployOptions,
     io: &mut Io<'_>,
+    progress: &mut Progress,
 ) -> Result<Accepted, Failure> {
     let file = match &options.strategy {
         None => file,
@@ -54,7 +59,7 @@ pub(crate) fn send(
         let hint = format!("`dir` of [run] in {} names the folder to ship", path.display());
         Failure::new(format!("read {}", dir.display()), &error).hint(hint)
     })?;
-    upload::upload(client, &dir, &manifest, io)?;
+    upload::upload(client, &dir, &manifest, io, progress)?;
     let request = DeployRequest {
         spec: settings,
         label: options.release.clone(),

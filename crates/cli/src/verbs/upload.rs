@@ -17,6 +17,7 @@ pub(super) fn upload(
     dir: &Path,
     manifest: &Manifest,
     io: &mut Io<'_>,
+    progress: &mut Progress,
 ) -> Result<(), Failure> {
     let files: BTreeMap<Digest, (u64, &str)> = manifest.entries.iter().filter_map(file).collect();
     let act = "upload the release";
@@ -28,7 +29,6 @@ pub(super) fn upload(
     let sizes = missing.iter().filter_map(|digest| files.get(digest)).map(|(size, _)| size);
     let all = size(sizes.sum());
     let text = format!("uploading {} of {} files, {all}", missing.len(), files.len());
-    let mut progress = Progress::new(io, text.clone());
     progress.doing(io, &text);
     for digest in missing {
         let Some((size, path)) = files.get(&digest) else { continue };
@@ -37,7 +37,6 @@ pub(super) fn upload(
         let sent = client.put_blob(Blob { digest, size: *size }, content);
         sent.map_err(|error| Failure::client(&*act, &error))?;
     }
-    progress.end();
     Ok(())
 }
 

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod deploys;
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod errors;
 #[cfg(test)]
 mod fake;
