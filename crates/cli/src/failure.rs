@@ -84,8 +84,10 @@ impl Failure {
             ClientError::Url { .. } => failure.exit(Exit::Usage),
             ClientError::Refused(problem) => {
                 let exit = match problem.code {
-                    Code::Unavailable | Code::ReadOnly | Code::Timeout => Exit::Unreachable,
-                    Code::Refused
+                    Code::Timeout => Exit::Unreachable,
+                    Code::Unavailable
+                    | Code::ReadOnly
+                    | Code::Refused
                     | Code::Conflict
                     | Code::NotFound
                     | Code::Invalid

@@ -35,7 +35,7 @@ impl Traffic for LocalTraffic {
     }
 
     fn health(&mut self, table: Arc<HealthTable>) {
-        self.proxy.set_health(&table);
+        self.proxy.set_health(table);
     }
 
     fn report(&mut self) -> Option<TrafficReport> {

@@ -64,13 +64,13 @@ pub fn run(options: &ServerOptions) -> Result<(), Failure> {
     let desk =
         Arc::new(Desk { board: board.clone(), inbox: inbox.clone(), clock: wall_clock, end });
     let shelf = Arc::new(Shelf { agent: agent.clone(), data: data.clone() });
-    let ended = runtime.block_on(api(options, &data, desk, shelf, &proxy));
-    if let Ok(inbox) = &inbox {
-        inbox.stop();
-    }
-    if let Ok(thread) = control {
-        let _ = thread.join();
-    }
+    let stop_control = move || {
+        if let (Ok(inbox), Ok(thread)) = (inbox, control) {
+            inbox.stop();
+            let _ = thread.join();
+        }
+    };
+    let ended = runtime.block_on(api(options, &data, desk, shelf, &proxy, stop_control));
     runtime.shutdown_timeout(Duration::from_secs(1));
     if ended? == End::Server && board.instances() > 0 {
         let (count, data) = (board.instances(), data.display());
@@ -86,6 +86,7 @@ async fn api(
     desk: Arc<Desk>,
     shelf: Arc<Shelf>,
     proxy: &proxy::Proxy,
+    stop_control: impl FnOnce() + Send + 'static,
 ) -> Result<End, Failure> {
     let failed = |error: &dyn std::error::Error| Failure::new(ACT, error);
     let token = server::load_or_create_token(data).map_err(|e| failed(&e))?;
@@ -117,12 +118,18 @@ async fn api(
     let end = wait_for_end(&desk).await.map_err(|e| failed(&e))?;
     tracing::info!("ending: requests in flight get {} s", DRAIN.as_secs());
     proxy.drain(DRAIN);
-    let draining = proxy.clone();
-    let _ = tokio::task::spawn_blocking(move || draining.join()).await;
-    if end == End::Everything {
-        let data = shelf.data.clone();
-        let _ = tokio::task::spawn_blocking(move || agent::stop_all(&data, GRACE)).await;
-    }
+    let (draining, data) = (proxy.clone(), shelf.data.clone());
+    let finish = move || {
+        draining.join();
+        // Before instances are stopped: control would start others in their place.
+        stop_control();
+        if end == End::Everything
+            && let Err(error) = agent::stop_all(&data, GRACE)
+        {
+            tracing::error!(%error, "cannot stop the instances");
+        }
+    };
+    let _ = tokio::task::spawn_blocking(finish).await;
     stop.send_replace(true);
     let _ = serving.await;
     Ok(end)

@@ -129,7 +129,7 @@ fn a_removed_app_leaves_no_process_and_no_file() {
     assert_eq!(world.deploy("v1", "good").code, Some(0));
     assert_eq!(world.deploy("v2", "good").code, Some(0));
     assert_eq!(world.processes().len(), 8, "four instances, each with its shim");
-    let said = world.segue(&["remove", "web", "--yes"]);
+    let said = world.segue(&["remove", "web"]);
     assert_eq!(said.code, Some(0), "{said:?}");
     assert_eq!(world.processes(), Vec::<u32>::new());
     let until = Instant::now() + Duration::from_secs(10);

@@ -65,6 +65,11 @@ impl World {
 
     /// Starts the server (again), on the same ports as before.
     pub fn serve(&mut self, env: &[(&str, String)]) {
+        assert!(self.try_serve(env), "the server died at its start");
+    }
+
+    /// The same; false if it died before it was ready.
+    pub fn try_serve(&mut self, env: &[(&str, String)]) -> bool {
         let mut child = Command::new(SEGUE)
             .args(["server", "--workers", "2", "--http", &self.http.to_string()])
             .args(["--api", &self.api.to_string(), "--data"])
@@ -89,12 +94,20 @@ impl World {
         let (mut http, mut api) = (None, None);
         let mut heard = Vec::new();
         while http.is_none() || api.is_none() {
-            let Ok(line) = hears.recv_timeout(PATIENCE) else { panic!("no server: {heard:?}") };
+            let line = match hears.recv_timeout(PATIENCE) {
+                Ok(line) => line,
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    self.kill_server();
+                    return false;
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => panic!("the server hangs: {heard:?}"),
+            };
             http = http.or(address(&line, "apps are served on http://"));
             api = api.or(address(&line, "the API listens on http://"));
             heard.push(line);
         }
         (self.http, self.api) = (http.unwrap(), api.unwrap());
+        true
     }
 
     /// `kill -9`, if it still lives.
