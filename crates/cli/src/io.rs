@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
 
+use crate::text::own_words;
 use crate::{Exit, Failure};
 
 pub(crate) const BOLD: Style = Style::new().bold();
@@ -127,7 +128,7 @@ impl<'a> Io<'a> {
         let mut lines = cause.lines();
         let first = lines.next().unwrap_or("no cause is known");
         self.say(format!("{BAD}error:{BAD:#} {act}: {first}"));
-        for line in lines {
+        for line in lines.map(own_words) {
             self.say(format!("  {DIM}|{DIM:#} {line}"));
         }
         if let Some(hint) = hint {
