@@ -54,6 +54,8 @@ pub(crate) struct World {
     pub content: Arc<Content>,
     pub secrets: Arc<Secrets>,
     pub report: Box<dyn Fn(HostReport) + Send + Sync>,
+    /// Deleting is done by one at a time.
+    pub clearing: tokio::sync::Mutex<()>,
 }
 
 /// A running agent. Dropping it ends the agent and leaves the instances running.
@@ -98,6 +100,7 @@ impl Agent {
             content: Arc::clone(&content),
             secrets: Arc::clone(&secrets),
             report: Box::new(reports),
+            clearing: tokio::sync::Mutex::default(),
         });
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -48,6 +48,17 @@ pub(crate) async fn knock(folder: &RunFolder) -> Door {
     if locked.await == Some(true) { Door::Locked } else { Door::Deserted }
 }
 
+/// A new connection after one that was cut off; `None` once nobody is there any more.
+pub(crate) async fn knock_again(folder: &RunFolder) -> Option<Link> {
+    loop {
+        match knock(folder).await {
+            Door::Open(link) => return Some(link),
+            Door::Locked => tokio::time::sleep(KNOCK_AGAIN).await,
+            Door::Deserted => return None,
+        }
+    }
+}
+
 async fn connect(folder: &Path) -> io::Result<Option<Link>> {
     let (path, _folder) = socket_path(folder)?;
     let (reader, writer) = UnixStream::connect(path).await?.into_split();

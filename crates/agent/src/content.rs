@@ -112,10 +112,7 @@ impl Content {
     pub fn open(data: &Path) -> io::Result<Self> {
         let layout = Layout::new(data);
         durable::private_folder(&layout.blobs())?;
-        // Not private: an app that runs as its own user has to get through to its files.
-        let passable = std::os::unix::fs::PermissionsExt::from_mode(0o711);
-        fs::create_dir_all(layout.apps())?;
-        fs::set_permissions(layout.apps(), passable)?;
+        durable::passable_folder(&layout.apps())?;
         let content = Self {
             layout,
             recent: Mutex::default(),
@@ -199,7 +196,8 @@ impl Content {
         let folder = self.layout.blobs();
         flush(&folder, &blobs).map_err(io_error("make durable", &folder))?;
         let path = self.layout.manifests(app).join(format!("{digest}.json"));
-        durable::private_folder(&self.layout.manifests(app))
+        durable::passable_folder(&self.layout.app(app))
+            .and_then(|()| durable::private_folder(&self.layout.manifests(app)))
             .and_then(|()| durable::write(&path, &manifest.canonical_bytes()))
             .map_err(io_error("write", &path))?;
         Ok(digest)

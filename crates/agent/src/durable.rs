@@ -60,6 +60,15 @@ pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
+/// Creates a folder (0711) through which an app that runs as its own user gets to its files, though
+/// it cannot list it. What leads to it exists.
+pub(crate) fn passable_folder(path: &Path) -> io::Result<()> {
+    match fs::DirBuilder::new().mode(0o711).create(path) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// Makes the name of a file durable.
 pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -26,6 +26,10 @@ pub(crate) fn of(
         let name = name.into_string().ok().filter(|name| is_handed_down(name))?;
         Some((name, value.into_string().ok()?))
     }));
+    if let Some(user) = other_user(&launch.run) {
+        env.insert("HOME".to_owned(), user.dir.display().to_string());
+        env.insert("USER".to_owned(), user.name);
+    }
     env.extend(own);
     let mut set = |name: &str, value: String| env.insert(name.to_owned(), value);
     match &launch.address {
@@ -48,6 +52,16 @@ fn is_handed_down(name: &str) -> bool {
     HANDED_DOWN.contains(&name) || name.starts_with("LC_")
 }
 
+/// The user to run as, if it is one this machine knows; if it does not, the start will say so.
+fn other_user(run: &Run) -> Option<User> {
+    let name = run.user.as_deref()?;
+    let found = match name.parse() {
+        Ok(number) => User::from_uid(Uid::from_raw(number)),
+        Err(_) => User::from_name(name),
+    };
+    found.ok().flatten()
+}
+
 /// Makes the folder that outlives releases, and gives it to the user the app runs as.
 pub(crate) fn make_state_folder(path: &Path, run: &Run) -> io::Result<()> {
     let new = !path.exists();
@@ -55,7 +69,7 @@ pub(crate) fn make_state_folder(path: &Path, run: &Run) -> io::Result<()> {
     if !new || !Uid::effective().is_root() {
         return Ok(());
     }
-    let user = run.user.as_deref().and_then(|name| User::from_name(name).ok().flatten());
+    let user = other_user(run);
     let group = run.group.as_deref().and_then(|name| Group::from_name(name).ok().flatten());
     let gid = group.map(|group| group.gid).or(user.as_ref().map(|user| user.gid));
     chown(path, user.map(|user| user.uid.as_raw()), gid.map(|gid| gid.as_raw()))

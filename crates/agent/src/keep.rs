@@ -62,12 +62,18 @@ pub(crate) async fn clear(
     doomed: Doomed,
     lives: BTreeMap<InstanceId, Option<mpsc::Sender<Ask>>>,
 ) {
+    let _turn = world.clearing.lock().await;
     for (id, task) in lives {
-        end(&world, &id, task).await;
         let folder = world.layout.run(&id);
+        if task.is_none() && !folder.exists() {
+            // An earlier command has deleted it in the meantime.
+            continue;
+        }
+        end(&world, &id, task).await;
         delete("a run folder", move || remove(&folder)).await;
     }
-    delete("files", move || delete_files(&world, &doomed)).await;
+    let shared = Arc::clone(&world);
+    delete("files", move || delete_files(&shared, &doomed)).await;
 }
 
 /// Waits until the instance has ended; most have long since.

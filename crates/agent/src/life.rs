@@ -7,7 +7,7 @@ use model::{Address, Expect, HostReport, InstanceId, Launch, Millis};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::agent::World;
-use crate::attach::{Door, Link, knock};
+use crate::attach::{Link, knock_again};
 use crate::protocol::{Event, Request};
 use crate::runfolder::RunFolder;
 use crate::start::{Begun, begin};
@@ -68,6 +68,7 @@ async fn attend(
     asks: &mut mpsc::Receiver<Ask>,
     leave: &mut Option<oneshot::Sender<()>>,
 ) -> Option<HostReport> {
+    let folder = RunFolder::at(&world.layout.run(&launch.id));
     let running = HostReport::Running { id: launch.id.clone(), pid: link.pid() };
     (world.report)(running.clone());
     let health = LastHealth::default();
@@ -76,8 +77,12 @@ async fn attend(
         tokio::select! {
             event = link.next() => match event {
                 Some(Event::Hello { .. } | Event::Status { .. } | Event::Unknown) => {}
-                // Said, or cut off: what is true stands in the folder.
-                Some(Event::Exited { .. }) | None => break,
+                Some(Event::Exited { .. }) => break,
+                // Cut off: the shim is gone, or only the connection.
+                None => match knock_again(&folder).await {
+                    Some(again) => link = again,
+                    None => break,
+                },
             },
             ask = asks.recv() => match ask {
                 None => return None,
@@ -102,19 +107,13 @@ async fn attend(
 /// An instance nobody attends: it may run, have run, or never have been started.
 async fn stop(world: &Arc<World>, id: &InstanceId, grace: Millis) -> HostReport {
     let folder = RunFolder::at(&world.layout.run(id));
-    loop {
-        leave_tombstone(world, id).await;
-        match knock(&folder).await {
-            Door::Open(mut link) => {
-                tell_to_stop(world, id, &mut link, grace).await;
-                while !matches!(link.next().await, Some(Event::Exited { .. }) | None) {}
-                return finish(world, id, None).await;
-            }
-            // A shim that is just starting will find the tombstone, or open its door.
-            Door::Locked => tokio::time::sleep(crate::attach::KNOCK_AGAIN).await,
-            Door::Deserted => return finish(world, id, None).await,
-        }
+    leave_tombstone(world, id).await;
+    // A shim that is just starting finds the tombstone, or opens its door.
+    while let Some(mut link) = knock_again(&folder).await {
+        tell_to_stop(world, id, &mut link, grace).await;
+        while !matches!(link.next().await, Some(Event::Exited { .. }) | None) {}
     }
+    finish(world, id, None).await
 }
 
 async fn tell_to_stop(world: &Arc<World>, id: &InstanceId, link: &mut Link, grace: Millis) {

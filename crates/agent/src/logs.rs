@@ -4,20 +4,19 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
-use model::InstanceId;
+use model::{AppName, InstanceId};
 
 use crate::layout::Layout;
-use crate::runfolder::{OLDER_OUTPUT, OUTPUT, RunFolder};
+use crate::runfolder::{OLDER_OUTPUT, OUTPUT};
 
 /// A longer line is cut.
 const LINE_BYTES: usize = 500;
 /// Lines that can be asked for at once.
 const MOST_LINES: usize = 10_000;
-/// Between looks at a file that does not grow.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// A page has at most so many bytes.
+const PAGE_BYTES: u64 = 64 * 1024;
 
 /// The last lines of an instance's output, oldest first. Each is cut at 500 bytes, and control
 /// characters are written as `\u{1b}`.
@@ -84,103 +83,101 @@ fn readable(line: &[u8]) -> String {
     shown
 }
 
-/// Follows an instance's output, across rotation, until the instance has ended.
-#[derive(Debug)]
-pub struct Follow {
-    folder: PathBuf,
-    file: Option<File>,
-    /// The beginning of a line whose end has not come yet.
-    rest: Vec<u8>,
+/// A place in an instance's output: which file, as the last 40 bits of its inode number, and how far
+/// in it, in 24 bits: a file is rotated long before it is so long. 0 is the beginning.
+pub type Place = u64;
+
+const OFFSET_BITS: u32 = 24;
+
+/// The lines that an instance has written since `from`, and the place where they end. A line whose
+/// end has not come yet waits for the next call. After a rotation the rest of the older file comes
+/// first; what was rotated away twice is lost.
+///
+/// # Errors
+/// If the files cannot be read; an instance without output has no lines.
+pub fn page(data: &Path, instance: &InstanceId, from: Place) -> io::Result<(Vec<String>, Place)> {
+    let folder = Layout::new(data).run(instance);
+    let (output, older) = (folder.join(OUTPUT), folder.join(OLDER_OUTPUT));
+    let (Some((file, _)), before) = (look(&output)?, look(&older)?) else {
+        return Ok((Vec::new(), from));
+    };
+    let offset = from & ((1 << OFFSET_BITS) - 1);
+    let start = if from >> OFFSET_BITS == file { offset } else { 0 };
+    let rotated = before.is_some_and(|(inode, _)| inode == from >> OFFSET_BITS && inode != file);
+    let mut bytes = if rotated { read_from(&older, offset)? } else { Vec::new() };
+    if bytes.len() as u64 == PAGE_BYTES {
+        let (lines, used) = complete_lines(&bytes);
+        return Ok((lines, from + used));
+    }
+    // The line at the end of the older file may go on in the new one.
+    let rest = bytes.len() as u64;
+    bytes.append(&mut read_from(&output, start)?);
+    let (lines, used) = complete_lines(&bytes);
+    if used < rest {
+        return Ok((lines, from + used));
+    }
+    Ok((lines, file << OFFSET_BITS | (start + used - rest)))
 }
 
-impl Follow {
-    /// What an instance writes from now on. For what it wrote before, ask [`tail`] first: a line
-    /// written in between may be missed, none comes twice.
-    pub fn from_now(data: &Path, instance: &InstanceId) -> io::Result<Self> {
-        let folder = Layout::new(data).run(instance);
-        let file = match File::open(folder.join(OUTPUT)) {
-            Ok(mut file) => {
-                file.seek(SeekFrom::End(0))?;
-                Some(file)
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-            Err(e) => return Err(e),
-        };
-        Ok(Self { folder, file, rest: Vec::new() })
-    }
+/// The place after all that an instance has written so far.
+///
+/// # Errors
+/// If its output cannot be looked at.
+pub fn end(data: &Path, instance: &InstanceId) -> io::Result<Place> {
+    let output = Layout::new(data).run(instance).join(OUTPUT);
+    Ok(look(&output)?.map_or(0, |(file, length)| file << OFFSET_BITS | length))
+}
 
-    /// The next lines, as soon as there are some; `None` once the instance has ended and all of its
-    /// output was given. May be dropped while it waits.
-    ///
-    /// # Errors
-    /// If the file cannot be read.
-    pub async fn next(&mut self) -> io::Result<Option<Vec<String>>> {
-        loop {
-            // Asked before reading: what was written before the end is read below.
-            let ended = self.has_ended();
-            let lines = self.read()?;
-            if !lines.is_empty() {
-                return Ok(Some(lines));
-            }
-            if ended {
-                let rest = std::mem::take(&mut self.rest);
-                return Ok((!rest.is_empty()).then(|| vec![readable(&rest)]));
-            }
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-    }
+/// The instances of an app that have left output, oldest first.
+///
+/// # Errors
+/// If the run folders cannot be listed.
+pub fn instances(data: &Path, app: &AppName) -> io::Result<Vec<InstanceId>> {
+    let entries = std::fs::read_dir(Layout::new(data).runs())?;
+    let ids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let mut ids: Vec<InstanceId> = ids.filter(|id: &InstanceId| id.app == *app).collect();
+    ids.sort_by_key(|id| id.number);
+    Ok(ids)
+}
 
-    fn has_ended(&self) -> bool {
-        let folder = RunFolder::at(&self.folder);
-        !self.folder.exists() || folder.exit().is_ok_and(|exit| exit.is_some())
-    }
-
-    /// The lines that are complete by now.
-    fn read(&mut self) -> io::Result<Vec<String>> {
-        let mut buffer = [0; 64 * 1024];
-        if self.file.is_none() {
-            self.file = File::open(self.folder.join(OUTPUT)).ok();
-        }
-        let Some(file) = &mut self.file else { return Ok(Vec::new()) };
-        let length = file.read(&mut buffer)?;
-        if length == 0 && was_rotated(file, &self.folder.join(OUTPUT)) {
-            // One more read after the look: the last words before the rotation.
-            let last = file.read(&mut buffer)?;
-            if last == 0 {
-                self.file = None;
-            }
-            return Ok(self.split(&buffer[..last]));
-        }
-        Ok(self.split(&buffer[..length]))
-    }
-
-    fn split(&mut self, bytes: &[u8]) -> Vec<String> {
-        self.rest.extend_from_slice(bytes);
-        let mut lines = Vec::new();
-        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
-            lines.push(readable(&self.rest[..end]));
-            self.rest.drain(..=end);
-        }
-        // A line without an end is not collected for ever.
-        if self.rest.len() > 4 * LINE_BYTES {
-            lines.push(readable(&self.rest));
-            self.rest.clear();
-        }
-        lines
+/// The last 40 bits of a file's inode number, and its length; `None` if there is no such file.
+fn look(path: &Path) -> io::Result<Option<(u64, u64)>> {
+    match std::fs::metadata(path) {
+        Ok(file) => Ok(Some((file.ino() & ((1 << 40) - 1), file.len()))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
     }
 }
 
-/// Whether the path leads to another file by now.
-fn was_rotated(file: &File, path: &Path) -> bool {
-    match (file.metadata(), std::fs::metadata(path)) {
-        (Ok(ours), Ok(current)) => ours.ino() != current.ino(),
-        (_, Err(_)) | (Err(_), _) => false,
+fn read_from(path: &Path, from: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    match File::open(path) {
+        Ok(mut file) => {
+            file.seek(SeekFrom::Start(from))?;
+            file.take(PAGE_BYTES).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(bytes),
+        Err(e) => Err(e),
     }
+}
+
+/// The lines in `bytes` that have an end, and how many bytes they are. What fills a whole page
+/// without an end counts as a line.
+fn complete_lines(bytes: &[u8]) -> (Vec<String>, u64) {
+    let end = match bytes.iter().rposition(|byte| *byte == b'\n') {
+        Some(end) => end + 1,
+        None if bytes.len() as u64 >= PAGE_BYTES => bytes.len(),
+        None => return (Vec::new(), 0),
+    };
+    let text = bytes[..end].strip_suffix(b"\n").unwrap_or(&bytes[..end]);
+    (text.split(|byte| *byte == b'\n').map(readable).collect(), end as u64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runfolder::RunFolder;
     use std::fs;
 
     #[test]
@@ -197,31 +194,32 @@ mod tests {
         assert_eq!(long[0].chars().filter(|c| *c == 'x').count(), 500);
     }
 
-    #[tokio::test]
-    async fn following_goes_on_across_a_rotation_until_the_end() {
+    #[test]
+    fn pages_go_on_across_a_rotation_and_wait_for_the_end_of_a_line() {
         let data = tempfile::tempdir().unwrap();
         let id: InstanceId = "web-1".parse().unwrap();
         let folder = Layout::new(data.path()).run(&id);
         RunFolder::at(&folder).create().unwrap();
-        fs::write(folder.join(OUTPUT), "before\n").unwrap();
-        let mut follow = Follow::from_now(data.path(), &id).unwrap();
         let write = |text: &str| {
             use std::io::Write;
             let mut options = fs::OpenOptions::new();
             let mut file = options.create(true).append(true).open(folder.join(OUTPUT)).unwrap();
             file.write_all(text.as_bytes()).unwrap();
         };
+        write("before\n");
+        let at = end(data.path(), &id).unwrap();
         write("a\nb");
-        assert_eq!(follow.next().await.unwrap().unwrap(), ["a"]);
-        write("c\n");
-        assert_eq!(follow.next().await.unwrap().unwrap(), ["bc"]);
-        write("old\n");
+        let (lines, at) = page(data.path(), &id, at).unwrap();
+        assert_eq!(lines, ["a"]);
+        write("c\nold");
+        let (lines, at) = page(data.path(), &id, at).unwrap();
+        assert_eq!(lines, ["bc"]);
         fs::rename(folder.join(OUTPUT), folder.join(OLDER_OUTPUT)).unwrap();
-        write("new\nno end");
-        assert_eq!(follow.next().await.unwrap().unwrap(), ["old"]);
-        assert_eq!(follow.next().await.unwrap().unwrap(), ["new"]);
-        RunFolder::at(&folder).record_exit(model::Exit::Code(0)).unwrap();
-        assert_eq!(follow.next().await.unwrap().unwrap(), ["no end"]);
-        assert_eq!(follow.next().await.unwrap(), None);
+        write(" and\nnew\nno end");
+        let (lines, at) = page(data.path(), &id, at).unwrap();
+        assert_eq!(lines, ["old and", "new"]);
+        write("\n");
+        assert_eq!(page(data.path(), &id, at).unwrap().0, ["no end"]);
+        assert_eq!(instances(data.path(), &id.app).unwrap(), [id]);
     }
 }

@@ -38,6 +38,9 @@ impl Content {
                     ContentError::NoManifest { app: app.clone(), release, manifest: digest }
                 })?,
             };
+        durable::passable_folder(&self.layout.app(app))
+            .and_then(|()| durable::passable_folder(&self.layout.releases(app)))
+            .map_err(io_error("create the folders above", &folder))?;
         let _shared = self.blobs_in_use.read().unwrap_or_else(PoisonError::into_inner);
         let building = durable::temporary(&folder);
         let built = self.build(&building, &manifest).and_then(|()| {

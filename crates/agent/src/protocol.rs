@@ -104,3 +104,47 @@ pub(crate) fn line<T: Serialize>(message: &T) -> Vec<u8> {
     line.push(b'\n');
     line
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_later_version_says_is_passed_over() {
+        let later = r#"{"is":"measured","cpu":{"ms":7}}"#;
+        assert_eq!(serde_json::from_str::<Event>(later).unwrap(), Event::Unknown);
+        assert_eq!(serde_json::from_str::<Request>(later).unwrap(), Request::Unknown);
+        let more = r#"{"is":"stop","grace_ms":5,"why":"deploy"}"#;
+        assert_eq!(serde_json::from_str::<Request>(more).unwrap(), Request::Stop { grace_ms: 5 });
+    }
+
+    #[test]
+    fn these_lines_are_the_protocol() {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        assert_eq!(
+            text(line(&Request::Stop { grace_ms: 5 })),
+            "{\"is\":\"stop\",\"grace_ms\":5}\n"
+        );
+        assert_eq!(text(line(&Request::Status)), "{\"is\":\"status\"}\n");
+        let hello = Event::Hello { version: 1, pid: 7 };
+        assert_eq!(text(line(&hello)), "{\"is\":\"hello\",\"version\":1,\"pid\":7}\n");
+        let exited = Event::Exited { exit: Exit::Code(3) };
+        assert_eq!(text(line(&exited)), "{\"is\":\"exited\",\"exit\":{\"code\":3}}\n");
+    }
+
+    #[test]
+    fn an_order_shows_no_values() {
+        let order = Order {
+            version: VERSION,
+            id: "web-1".parse().unwrap(),
+            command: vec!["run".to_owned()],
+            folder: "/".into(),
+            env: [("KEY".to_owned(), "hunter2".to_owned())].into(),
+            user: None,
+            group: None,
+            open_files: None,
+        };
+        let shown = format!("{order:?}");
+        assert!(shown.contains("KEY") && !shown.contains("hunter2"), "{shown}");
+    }
+}

@@ -49,6 +49,10 @@ pub(crate) fn settle(layout: &Layout, boot_id: &str, id: &InstanceId) -> End {
     {
         end(&record, id, &layout.state(&id.app));
     }
+    if exit.is_none() && lock.is_ok() {
+        // From now on this is what is known: whoever follows the output sees that it has ended.
+        let _ = folder.record_exit(Exit::Unknown);
+    }
     let tail = logs::tail_of(folder.path(), TAIL_LINES).unwrap_or_default();
     End { exit: exit.unwrap_or(Exit::Unknown), tail }
 }

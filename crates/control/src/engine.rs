@@ -109,6 +109,7 @@ pub struct Engine {
     journal_fault: Option<String>,
     /// After a failed append, when to try again.
     retry_at: Option<Timestamp>,
+    last_fact: Timestamp,
     recovered: Timestamp,
     remind_at: Timestamp,
     appended: u32,
@@ -133,17 +134,19 @@ impl Engine {
         proxies: &[ProxyId],
         checkpoint: Option<(u64, u16, &'a [u8])>,
         records: impl IntoIterator<Item = (u64, u16, &'a [u8])>,
-        now: Timestamp,
     ) -> Result<Self, RecoverError> {
         let mut apps = BTreeMap::new();
+        let mut last_fact = Timestamp(0);
         if let Some((seq, version, body)) = checkpoint {
-            let CheckpointBody { apps: stored } = parse(seq, version, body)?;
+            let CheckpointBody { apps: stored, at } = parse(seq, version, body)?;
+            last_fact = at;
             apps.extend(stored.into_iter().map(|app| (app.name.clone(), app)));
         }
         for (seq, version, body) in records {
             let Record { app, facts } = parse(seq, version, body)?;
             let app = apps.entry(app.clone()).or_insert_with(|| App::new(app));
             for fact in &facts {
+                last_fact = last_fact.max(fact.at());
                 rollout::apply(app, fact)
                     .map_err(|source| RecoverError::Illegal { seq, source })?;
             }
@@ -157,8 +160,9 @@ impl Engine {
             append: None,
             journal_fault: None,
             retry_at: None,
-            recovered: now,
-            remind_at: now.after(Self::REMIND),
+            last_fact,
+            recovered: last_fact,
+            remind_at: last_fact,
             appended: 0,
             shown: BTreeMap::new(),
         })
@@ -166,6 +170,7 @@ impl Engine {
 
     /// The first commands after [`Engine::recover`]: everything that should be so is said again.
     pub fn begin(&mut self, now: Timestamp) -> Vec<Command> {
+        (self.recovered, self.remind_at) = (now, now.after(Self::REMIND));
         let mut commands = Vec::new();
         let all = self.apps.keys().cloned().collect();
         self.make_so(&all, &mut commands);
@@ -203,6 +208,11 @@ impl Engine {
     /// The apps as they are; for invariants and checkpoints.
     pub fn apps(&self) -> impl Iterator<Item = &App> {
         self.apps.values().map(|managed| &managed.app)
+    }
+
+    /// The latest moment that a fact names; the clock starts no earlier.
+    pub fn last_fact(&self) -> Timestamp {
+        self.last_fact
     }
 
     /// Why nothing can be journaled at the moment, if so.
@@ -301,8 +311,8 @@ impl Engine {
         commands.extend(events.into_iter().map(Command::Announce));
         if self.appended >= Self::CHECKPOINT {
             self.appended = 0;
-            commands
-                .push(Command::Checkpoint(CheckpointBody { apps: self.apps().cloned().collect() }));
+            let apps = self.apps().cloned().collect();
+            commands.push(Command::Checkpoint(CheckpointBody { apps, at: self.last_fact }));
         }
     }
 
@@ -311,6 +321,7 @@ impl Engine {
         let managed =
             self.apps.entry(name.clone()).or_insert_with(|| Managed::new(App::new(name.clone())));
         for fact in facts {
+            self.last_fact = self.last_fact.max(fact.at());
             if let Fact::Minted { instances, .. } = fact {
                 instances.iter().for_each(|minted| self.ports.used(&minted.address));
             }

@@ -1,6 +1,6 @@
 //! The shape of facts on disk: what the journal keeps as opaque bodies.
 
-use model::AppName;
+use model::{AppName, Timestamp};
 use rollout::{App, Fact};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -24,6 +24,8 @@ pub struct Record {
 pub struct CheckpointBody {
     /// In order of their names.
     pub apps: Vec<App>,
+    /// The latest moment that a fact names.
+    pub at: Timestamp,
 }
 
 /// What the journal holds cannot be understood: traffic goes on, control does not start.

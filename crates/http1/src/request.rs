@@ -476,7 +476,9 @@ impl RequestParser {
         if head.host.is_none() && head.version == Version::Http11 {
             return Err(Fault::Host.into());
         }
-        if !head.options.upgrade || head.version == Version::Http10 {
+        // With a body nobody could say where the request ends and the tunnel begins.
+        let has_body = head.chunked || head.content_length.is_some_and(|length| length > 0);
+        if !head.options.upgrade || head.version == Version::Http10 || has_body {
             head.upgrade = None;
         }
         for name in &self.named {

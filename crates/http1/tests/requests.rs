@@ -244,6 +244,7 @@ fn an_upgrade_needs_both_fields_and_is_never_h2c() {
     assert!(good(&both).asks_upgrade());
     assert!(forwarded(&both).contains("Connection: upgrade\r\nUpgrade: websocket\r\n"));
     for fields in [
+        "Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 1\r\n",
         "Upgrade: websocket\r\n",
         "Connection: upgrade\r\n",
         "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n",

@@ -18,6 +18,9 @@ pub(crate) const APPLICATION_ID: i32 = 0x7367_7565;
 pub(crate) const FORMAT: i32 = 1;
 
 const PAGE_BYTES: u64 = 4096;
+/// Free pages that the file keeps, and pages after which the write-ahead log is folded in and begun
+/// anew: 1 MiB each.
+const RESERVE_PAGES: u64 = 256;
 
 const SCHEMA: &str = "
     CREATE TABLE record (
@@ -199,14 +202,18 @@ impl Store {
         }
     }
 
-    /// Gives free pages back to the disk and empties the write-ahead log.
+    /// Gives free pages back to the disk, but for a reserve. What the journal owns nobody else can
+    /// take: on a full disk, records go into that reserve and over the old write-ahead log.
     fn shrink(&self) -> rusqlite::Result<()> {
-        // It frees one page per step, and has to be stepped to its end.
-        let mut vacuum = self.db.prepare("PRAGMA incremental_vacuum")?;
-        let mut steps = vacuum.query([])?;
-        while steps.next()?.is_some() {}
-        drop(steps);
-        self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        let free: u64 = self.db.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
+        let surplus = free.saturating_sub(RESERVE_PAGES);
+        if surplus > 0 {
+            // It frees one page per step, and has to be stepped to its end.
+            let mut vacuum = self.db.prepare(&format!("PRAGMA incremental_vacuum({surplus})"))?;
+            let mut steps = vacuum.query([])?;
+            while steps.next()?.is_some() {}
+        }
+        self.db.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))
     }
 
     fn mark(&self) -> Result<(), WriteError> {
@@ -281,7 +288,8 @@ fn configure(db: &Connection, options: &Options) -> rusqlite::Result<()> {
     db.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(()))?;
     db.pragma_update(None, "synchronous", "FULL")?;
     db.pragma_update(None, "cache_size", -512)?;
-    db.pragma_update(None, "wal_autocheckpoint", 256)?;
+    db.pragma_update(None, "wal_autocheckpoint", RESERVE_PAGES)?;
+    db.pragma_update(None, "journal_size_limit", RESERVE_PAGES * PAGE_BYTES)?;
     let pages = options.max_bytes / PAGE_BYTES;
     db.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
 }

@@ -7,18 +7,27 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::error::Error;
 
 /// Lines that may wait to be written.
 const RING: usize = 8192;
+/// How long the end of the process waits for the last lines.
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// The log.
 #[derive(Debug)]
 pub(crate) struct AccessLog {
-    lines: SyncSender<String>,
+    lines: SyncSender<Message>,
     dropped: AtomicU64,
+}
+
+#[derive(Debug)]
+enum Message {
+    Line(String),
+    /// Everything before this has been written once the other end hears of it.
+    Flush(SyncSender<()>),
 }
 
 /// What is written of one request.
@@ -55,23 +64,41 @@ impl AccessLog {
         self.dropped.load(Ordering::Relaxed)
     }
 
+    /// Waits until what was added before is written, but not for long: the disk may hang.
+    pub(crate) fn flush(&self) {
+        let (done, written) = sync_channel(1);
+        if self.lines.try_send(Message::Flush(done)).is_ok() {
+            let _ = written.recv_timeout(FLUSH);
+        }
+    }
+
     pub(crate) fn add(&self, entry: &Entry) {
-        if self.lines.try_send(line(entry)).is_err() {
+        if self.lines.try_send(Message::Line(line(entry))).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
 /// Writes what has come and flushes when nothing waits.
-fn write(file: File, lines: &Receiver<String>) {
+fn write(file: File, messages: &Receiver<Message>) {
     let mut file = BufWriter::new(file);
-    while let Ok(line) = lines.recv() {
-        let mut written = file.write_all(line.as_bytes());
-        for line in lines.try_iter() {
-            written = written.and_then(|()| file.write_all(line.as_bytes()));
+    while let Ok(first) = messages.recv() {
+        let mut written = Ok(());
+        let mut waiting = Vec::new();
+        for message in std::iter::once(first).chain(messages.try_iter()) {
+            match message {
+                Message::Line(line) => {
+                    written = written.and_then(|()| file.write_all(line.as_bytes()));
+                }
+                Message::Flush(done) => waiting.push(done),
+            }
         }
         if let Err(error) = written.and_then(|()| file.flush()) {
             tracing::warn!(%error, "cannot write to the access log");
+        }
+        // Whoever waits may have given up: then nobody has to be told.
+        for done in waiting {
+            let _ = done.try_send(());
         }
     }
 }

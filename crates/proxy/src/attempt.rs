@@ -1,12 +1,15 @@
 //! Getting a request to an instance: choose, connect, and again if that is allowed (I10). Choosing
 //! and counting happen in the same poll (I5), by the worker's newest snapshot.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
+use std::time::Duration;
 
 use balance::{Bucket, Choice, Standing, choose_arm, pick};
-use model::Share;
+use model::{Address, Share};
+use tokio::time::{Sleep, sleep};
 
 use crate::connection::Turn;
 use crate::exchange::{Answer, Exchange};
@@ -22,6 +25,9 @@ use crate::worker::Worker;
 const MOST_ATTEMPTS: u32 = 8;
 /// While held, instances that refused are tried again this often.
 const LOOK_EVERY_MS: u64 = 100;
+
+/// How long one dial to an address of this machine waits: so long and up to twice as long.
+const REDIAL_MS: u64 = 10;
 
 /// A request's way to an instance.
 #[derive(Debug)]
@@ -40,6 +46,8 @@ pub(crate) struct Upstream {
     pub(crate) stream: Stream,
     pub(crate) flight: InFlight,
     pub(crate) since_ms: u64,
+    /// Dials again though the time to connect is not over; see [`Upstream::redial`].
+    redial: Option<Pin<Box<Sleep>>>,
     /// Bytes of the request went out on it.
     pub(crate) sent: bool,
     /// Writing failed: an answer may have come before that.
@@ -47,6 +55,29 @@ pub(crate) struct Upstream {
     /// The upstream sends nothing more.
     pub(crate) ended: bool,
     reused: bool,
+}
+
+impl Upstream {
+    /// On this very machine a connection that is not there at once waits for room in the instance's
+    /// accept queue, and the kernel asks again only after one second, then three: small queues
+    /// (Python's has five places) would cost seconds. So we dial again ourselves, and not all at
+    /// the same moment. Elsewhere the network decides.
+    fn poll_connected(&mut self, turn: &mut Turn<'_, '_>) -> Poll<std::io::Result<()>> {
+        loop {
+            if let Poll::Ready(connected) = self.stream.poll_connected(turn.cx) {
+                return Poll::Ready(connected);
+            }
+            match &self.flight.instance().address {
+                Address::Tcp(address) if address.ip().is_loopback() => {}
+                Address::Tcp(_) | Address::Unix(_) => return Poll::Pending,
+            }
+            let after = Duration::from_millis(REDIAL_MS + turn.worker.random() % REDIAL_MS);
+            let redial = self.redial.get_or_insert_with(|| Box::pin(sleep(after)));
+            std::task::ready!(redial.as_mut().poll(turn.cx));
+            self.redial = None;
+            self.stream = Stream::connect(&self.flight.instance().address)?;
+        }
+    }
 }
 
 /// A held request's place. Falls with it.
@@ -99,14 +130,14 @@ impl Exchange {
     pub(crate) fn attempt(&mut self, turn: &mut Turn<'_, '_>) -> usize {
         let mut steps = 0;
         loop {
-            match &self.link {
+            match &mut self.link {
                 Link::None | Link::Open(_) => return steps,
                 Link::Unchosen => {
                     if !self.choose(turn) {
                         return steps;
                     }
                 }
-                Link::Connecting(upstream) => match upstream.stream.poll_connected(turn.cx) {
+                Link::Connecting(upstream) => match upstream.poll_connected(turn) {
                     Poll::Pending => return steps,
                     Poll::Ready(Ok(())) => {
                         if let Link::Connecting(up) = std::mem::replace(&mut self.link, Link::None)
@@ -270,6 +301,7 @@ impl Exchange {
             stream,
             flight,
             since_ms: turn.now_ms,
+            redial: None,
             sent: false,
             deaf: false,
             ended: false,

@@ -294,6 +294,9 @@ impl Drop for Connection {
     fn drop(&mut self) {
         let unresolved = self.watch == Watch::Waiting
             && self.worker.slots.notice(self.slot, self.worker.sequence());
+        if let Stage::Exchange(exchange) = &mut self.stage {
+            exchange.broken_off(&self.worker);
+        }
         self.worker.slots.close(self.slot);
         self.worker.connection_ended();
         if unresolved {

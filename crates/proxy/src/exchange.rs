@@ -257,7 +257,11 @@ impl Exchange {
             Poll::Ready(Err(_)) => Err(Left),
             Poll::Ready(Ok(0)) => {
                 client.ended = true;
-                // It will never send the rest of its body.
+                // It will never send the rest of its body, or it has had enough of waiting: one that
+                // only half-closes and then waits without an answer in sight is not told apart.
+                if self.hold.is_some() {
+                    return Err(Left);
+                }
                 let lost = !self.body_done && matches!(self.answer, Answer::Awaited(_));
                 if lost && client.input.is_empty() { Err(Left) } else { Ok(1) }
             }
@@ -406,6 +410,14 @@ impl Exchange {
             };
             log.add(&entry);
         }
+    }
+
+    /// The connection ends under it: the proxy is being shut down and its time is over.
+    pub(crate) fn broken_off(&mut self, worker: &Worker) {
+        if self.outcome == Outcome::Open && self.app.is_some() {
+            self.outcome = Outcome::Failed;
+        }
+        self.settle(worker);
     }
 
     /// Notes for the access log who answers.

@@ -58,7 +58,7 @@ impl Proxy {
     }
 
     /// Takes over what the probes say. A table with a lower version than the last is ignored.
-    pub fn set_health(&self, table: &HealthTable) {
+    pub fn set_health(&self, table: Arc<HealthTable>) {
         self.shared.set_health(table);
     }
 
@@ -91,7 +91,8 @@ impl Proxy {
         self.shared.wake_workers();
     }
 
-    /// Waits until every worker has ended after [`Proxy::drain`]. Blocks.
+    /// Waits until every worker has ended after [`Proxy::drain`] and the access log is written.
+    /// Blocks.
     pub fn join(&self) {
         let threads =
             std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
@@ -99,6 +100,9 @@ impl Proxy {
             if thread.join().is_err() {
                 tracing::error!("a worker ended in a panic");
             }
+        }
+        if let Some(log) = &self.shared.access_log {
+            log.flush();
         }
     }
 }

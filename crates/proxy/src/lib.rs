@@ -31,6 +31,7 @@ mod pool;
 mod probe;
 mod reporter;
 mod router;
+pub mod saved;
 mod sending;
 mod shared;
 mod signal;

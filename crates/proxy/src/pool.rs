@@ -20,8 +20,6 @@ pub(crate) enum Demand {
 
 /// Idle for longer, the kernel is asked whether a connection still stands.
 const TRUSTED_MS: u64 = 1_000;
-/// The same for requests that cannot be sent again.
-const TRUSTED_CERTAIN_MS: u64 = 20;
 
 #[derive(Debug)]
 struct Idle {
@@ -75,7 +73,7 @@ impl Pool {
                     idle.clear();
                     return None;
                 }
-                Demand::Certain => age >= TRUSTED_CERTAIN_MS,
+                Demand::Certain => true,
             };
             if candidate.stands(now_ms, asked) {
                 return Some(candidate.stream);

@@ -33,9 +33,20 @@ pub(crate) struct Ledger {
     /// Tables that some worker may still hold: they are dropped here, not on a worker.
     old: Vec<Arc<Table>>,
     pub(crate) directory: Directory,
-    health_version: u64,
+    health: Arc<HealthTable>,
     /// The newest generation that every worker has acknowledged.
     acknowledged: Generation,
+}
+
+impl Ledger {
+    fn apply_health(&self) {
+        for (id, instance) in &self.directory.instances {
+            let health = self.health.get(id);
+            if health != instance.health() {
+                instance.set_health(health);
+            }
+        }
+    }
 }
 
 /// What all threads of one proxy share.
@@ -64,7 +75,7 @@ impl Shared {
             current,
             old: Vec::new(),
             directory,
-            health_version: 0,
+            health: Arc::default(),
             acknowledged: Generation::default(),
         };
         Self {
@@ -109,6 +120,7 @@ impl Shared {
         }
         let sequence = ledger.current.sequence + 1;
         let table = Arc::new(ledger.directory.build(snapshot, sequence, now_ms));
+        ledger.apply_health();
         let before = std::mem::replace(&mut ledger.current, table);
         ledger.old.push(before);
         drop(ledger);
@@ -116,19 +128,15 @@ impl Shared {
         Ok(())
     }
 
-    /// Takes in a newer health table; an older one is ignored.
-    pub(crate) fn set_health(&self, table: &HealthTable) {
+    /// Takes in a newer health table; an older one is ignored. It is kept, because the instances it
+    /// speaks of may come with a later snapshot.
+    pub(crate) fn set_health(&self, table: Arc<HealthTable>) {
         let mut ledger = self.ledger();
-        if table.version < ledger.health_version {
+        if table.version < ledger.health.version {
             return;
         }
-        ledger.health_version = table.version;
-        for (id, instance) in &ledger.directory.instances {
-            let health = table.get(id);
-            if health != instance.health() {
-                instance.set_health(health);
-            }
-        }
+        ledger.health = table;
+        ledger.apply_health();
         drop(ledger);
         self.health_epoch.fetch_add(1, Ordering::AcqRel);
         self.wake_workers();

@@ -121,7 +121,7 @@ async fn watch(options: &Options, snapshot: &Snapshot, proxy: &Proxy, ready: &At
         }
         if table.health != before {
             table.version += 1;
-            proxy.set_health(&table);
+            proxy.set_health(Arc::new(table.clone()));
         }
         let up = table.health.values().any(|health| *health == model::Health::Up);
         ready.store(up, Ordering::Relaxed);

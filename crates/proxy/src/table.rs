@@ -21,6 +21,8 @@ pub(crate) struct Table {
     pub(crate) router: Router,
     /// Keys of all instances, sorted.
     keys: Vec<u64>,
+    /// Keys of all apps with their places, sorted.
+    places: Vec<(u32, usize)>,
 }
 
 /// One app in a table.
@@ -48,7 +50,8 @@ impl Table {
 
     /// An app by its key.
     pub(crate) fn app(&self, key: u32) -> Option<&AppEntry> {
-        self.apps.iter().find(|app| app.stats.key == key)
+        let at = self.places.binary_search_by_key(&key, |(key, _)| *key).ok()?;
+        self.apps.get(self.places[at].1)
     }
 }
 
@@ -89,7 +92,9 @@ impl Directory {
             instance.set_left(keys.binary_search(&instance.key).is_err());
         }
         let router = Router::new(snapshot.apps.iter().map(|app| &app.route));
-        Table { generation: snapshot.generation, sequence, apps, router, keys }
+        let mut places: Vec<_> = apps.iter().map(|app| app.stats.key).zip(0..).collect();
+        places.sort_unstable();
+        Table { generation: snapshot.generation, sequence, apps, router, keys, places }
     }
 
     fn app(&mut self, section: &AppSection, now_ms: u64) -> AppEntry {

@@ -1,2 +1,87 @@
 //! The program: puts the parts together and does nothing itself.
-fn main() {}
+
+mod desk;
+mod ports;
+mod serve;
+mod shelf;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use cli::{AccessLog, Failure, Local, ProxyOptions, ServerOptions};
+use model::Millis;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What runs on the spot and not through the API.
+struct Program;
+
+impl Local for Program {
+    fn server(&self, options: ServerOptions) -> Result<(), Failure> {
+        log_to_stderr();
+        serve::run(&options)
+    }
+
+    fn proxy(&self, options: ProxyOptions) -> Result<(), Failure> {
+        log_to_stderr();
+        let ProxyOptions {
+            listen, upstreams, workers, admin, health_path, access_log, tls, ..
+        } = options;
+        let act = "run the proxy";
+        if tls.is_some() {
+            let failure = Failure::because(act, "it does not speak TLS yet");
+            return Err(failure.hint("leave out --tls, or terminate TLS in front of it"));
+        }
+        let options = proxy::standalone::Options {
+            workers: workers.map(usize::from),
+            admin,
+            health_path,
+            access_log: match access_log {
+                AccessLog::Off => None,
+                AccessLog::File(path) => Some(path),
+            },
+            ..proxy::standalone::Options::new(vec![listen], upstreams)
+        };
+        proxy::standalone::run(options).map_err(|error| Failure::new(act, &error))
+    }
+
+    fn down(&self, data: &Path) -> Result<u32, Failure> {
+        let act = format!("stop the instances of {}", data.display());
+        let _lock = serve::lock(data)?;
+        let ended = agent::stop_all(data, serve::GRACE).map_err(|e| Failure::new(act, &e))?;
+        Ok(u32::try_from(ended.len()).unwrap_or(u32::MAX))
+    }
+
+    fn shim(&self, args: Vec<OsString>) -> ExitCode {
+        run_folder(&args).map_or(ExitCode::from(2), agent::shim::main)
+    }
+
+    fn exec(&self, args: Vec<OsString>) -> ExitCode {
+        run_folder(&args).map_or(ExitCode::from(2), agent::shim::exec)
+    }
+}
+
+fn main() -> ExitCode {
+    cli::main(&Program)
+}
+
+/// The one argument of the hidden verbs.
+fn run_folder(args: &[OsString]) -> Option<&Path> {
+    args.first().map(Path::new)
+}
+
+/// `SEGUE_LOG` chooses what is logged, in the syntax of `tracing`'s filters.
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SEGUE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+/// Milliseconds since the machine was booted, suspended time included.
+fn boot_time() -> Millis {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let (seconds, nanos) = (u64::try_from(time.tv_sec), u64::try_from(time.tv_nsec));
+    Millis(seconds.unwrap_or(0) * 1_000 + nanos.unwrap_or(0) / 1_000_000)
+}

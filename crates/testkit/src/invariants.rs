@@ -73,7 +73,6 @@ pub struct Checker {
     /// The apps as the journal has them: the fold of every record that was acknowledged.
     history: BTreeMap<AppName, App>,
     pending: Vec<Record>,
-    last_fact: Timestamp,
 }
 
 impl Checker {
@@ -86,13 +85,7 @@ impl Checker {
             sections: BTreeMap::new(),
             history: BTreeMap::new(),
             pending: Vec::new(),
-            last_fact: Timestamp(0),
         }
-    }
-
-    /// The latest moment a record names.
-    pub fn last_fact(&self) -> Timestamp {
-        self.last_fact
     }
 
     /// The term control is given.
@@ -196,7 +189,6 @@ impl Checker {
     fn appending(&mut self, records: &[Record], at: u64) {
         self.pending = records.to_vec();
         for Record { app, facts } in records {
-            self.last_fact = facts.iter().map(Fact::at).fold(self.last_fact, Timestamp::max);
             let mut rollback = false;
             for fact in facts {
                 match fact {

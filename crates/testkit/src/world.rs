@@ -297,14 +297,13 @@ impl World {
         self.epoch += 1;
         self.checker.restarting(&mut self.disk);
         self.disk.term += 1;
-        let wall = Timestamp(self.now + self.wall);
-        let last = self.checker.last_fact();
-        self.clock = Clock::new(wall, last, Millis(self.now));
-        let now = self.clock.now(Millis(self.now));
         let (checkpoint, records) = self.disk.read();
         let term = self.checker.term(self.disk.term);
-        match Engine::recover(term, &[ProxyId(0)], checkpoint, records, now) {
+        match Engine::recover(term, &[ProxyId(0)], checkpoint, records) {
             Ok(mut engine) => {
+                let wall = Timestamp(self.now + self.wall);
+                self.clock = Clock::new(wall, engine.last_fact(), Millis(self.now));
+                let now = self.clock.now(Millis(self.now));
                 let commands = engine.begin(now);
                 self.checker.recovered(&engine, self.now);
                 let wake = engine.wake_at();

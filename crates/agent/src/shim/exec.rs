@@ -18,7 +18,8 @@ use crate::sys;
 const CANNOT_RUN: u8 = 127;
 
 /// The hidden verb `__exec`: turns into the command of the order on standard input. Returns only if
-/// that fails; what went wrong then stands in the instance's output.
+/// that fails; what went wrong then stands in the instance's output. To be called before anything
+/// else in `main`. The run folder is there for whoever reads a list of processes.
 pub fn exec(_run_dir: &Path) -> ExitCode {
     // An order that is cut off means that the shim died before it was ready: nothing may run.
     let Ok(order) = serde_json::from_reader::<_, Order>(io::stdin().lock()) else {

@@ -31,6 +31,9 @@ use tree::Tree;
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The hidden verb `__shim`: runs one instance from the order on standard input, to its end.
+///
+/// To be called before anything else in `main`: it closes every descriptor above standard error, and
+/// relies on being the only thread.
 pub fn main(run_dir: &Path) -> ExitCode {
     sys::close_inherited();
     match begin(run_dir) {

@@ -36,6 +36,9 @@ impl Host {
         let folder = tempfile::tempdir().unwrap();
         // Longer than a socket's path may be.
         fs::create_dir_all(folder.path().join("long".repeat(30))).unwrap();
+        // An app that runs as its own user has to get through.
+        let passable = std::os::unix::fs::PermissionsExt::from_mode(0o711);
+        fs::set_permissions(folder.path(), passable).unwrap();
         let (tell, reports) = channel();
         let mut host = Self { agent: None, tell, reports, folder, boot_id: agent::boot_id() };
         host.restart();
@@ -205,6 +208,26 @@ pub fn lives(pid: u32) -> bool {
 pub fn shim_of(pid: u32) -> u32 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+/// From now on this process buries orphans, or rather: leaves them as zombies.
+pub fn keep_orphans_as_zombies() {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
+}
+
+/// Living processes that carry the name of this instance of this host.
+pub fn processes_of(host: &Host, id: &InstanceId) -> Vec<u32> {
+    let state = host.data().join("apps").join(id.app.as_str()).join("state");
+    let marks = [format!("SEGUE_INSTANCE={id}"), format!("SEGUE_STATE_DIR={}", state.display())];
+    let carries = |pid: &u32| {
+        let env = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        marks.iter().all(|mark| env.split(|b| *b == 0).any(|one| one == mark.as_bytes()))
+    };
+    fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|pid| carries(pid) && lives(*pid))
+        .collect()
 }
 
 pub fn kill(pid: u32) {

@@ -1,0 +1,80 @@
+//! `DIR/snapshot`: the last routing table, for a start without control. Checksummed, replaced by
+//! rename. It is not synced: what a crash of the machine takes, took the instances too.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use model::Snapshot;
+
+/// The first word of the file, with the version of its format.
+const FORMAT: &str = "segue-snapshot-1";
+
+/// Why there is no saved snapshot to start with.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// It cannot be read.
+    #[error("the saved snapshot cannot be read: {0}")]
+    Io(#[from] io::Error),
+    /// It is not what was saved, or another version of segue saved it.
+    #[error("the saved snapshot is damaged, or of another version")]
+    Damaged,
+}
+
+/// Replaces the saved snapshot.
+///
+/// # Errors
+/// If it cannot be written; the one before is still there then.
+pub fn save(path: &Path, snapshot: &Snapshot) -> io::Result<()> {
+    let body = serde_json::to_vec(snapshot).map_err(io::Error::other)?;
+    let half = path.with_extension("half");
+    let mut options = fs::OpenOptions::new();
+    let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(&half)?;
+    let mut text = format!("{FORMAT} {}\n", blake3::hash(&body).to_hex()).into_bytes();
+    text.extend(body);
+    file.write_all(&text)?;
+    fs::rename(half, path)
+}
+
+/// The saved snapshot; `None` if none was ever saved.
+///
+/// # Errors
+/// If it is damaged or cannot be read. It stays as it is.
+pub fn load(path: &Path) -> Result<Option<Snapshot>, Unusable> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let end = bytes.iter().position(|byte| *byte == b'\n').ok_or(Unusable::Damaged)?;
+    let (head, body) = (&bytes[..end], &bytes[end + 1..]);
+    let expected = format!("{FORMAT} {}", blake3::hash(body).to_hex());
+    if head != expected.as_bytes() {
+        return Err(Unusable::Damaged);
+    }
+    serde_json::from_slice(body).map(Some).map_err(|_| Unusable::Damaged)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_saved_snapshot_is_read_back_and_a_damaged_one_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("snapshot");
+        assert!(load(&path).unwrap().is_none());
+        let generation = model::Generation { term: 3, counter: 9 };
+        let snapshot = Snapshot { generation, apps: Vec::new() };
+        save(&path, &snapshot).unwrap();
+        assert_eq!(load(&path).unwrap(), Some(snapshot));
+        let mut bytes = fs::read(&path).unwrap();
+        for at in 0..bytes.len() {
+            bytes[at] ^= 1;
+            fs::write(&path, &bytes).unwrap();
+            assert!(matches!(load(&path), Err(Unusable::Damaged)), "byte {at}");
+            bytes[at] ^= 1;
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The proxy alone, as a process: probes, admin address, access log, SIGTERM.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command};
+
+use common::*;
+
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address")
+}
+
+struct Alone {
+    process: Child,
+    at: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Alone {
+    fn start(upstream: SocketAddr, more: &[&str]) -> Self {
+        let (at, admin) = (free(), free());
+        let example = std::env::current_exe().expect("this test");
+        let example = example.ancestors().nth(2).expect("target/debug").join("examples/standalone");
+        let process = Command::new(example)
+            .args([at.to_string(), upstream.to_string()])
+            .args(["--admin", &admin.to_string(), "--workers", "2"])
+            .args(more)
+            .spawn()
+            .expect("the example is built with the tests");
+        let alone = Self { process, at, admin };
+        eventually("it is ready", || {
+            TcpStream::connect(admin).ok()?;
+            alone.ask("/readyz").starts_with("HTTP/1.1 200").then_some(())
+        });
+        alone
+    }
+
+    fn ask(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.admin).expect("the admin address");
+        stream
+            .write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
+            .expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    }
+
+    fn terminate(&mut self) -> Option<i32> {
+        let pid = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("signalled");
+        self.process.wait().expect("it ends").code()
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn it_probes_serves_tells_and_drains() {
+    let log = std::env::temp_dir().join(format!("segue-access-{}.log", std::process::id()));
+    let _ = std::fs::remove_file(&log);
+    let upstream = answering(|seen| {
+        let text = if seen.head.starts_with("GET /up ") { "well" } else { "page" };
+        format!("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n{text}")
+    });
+    let file = log.to_str().expect("text");
+    let mut alone = Alone::start(upstream, &["--health-path", "/up", "--access-log", file]);
+    let mut client = Client::connect(alone.at);
+    for _ in 0..3 {
+        assert_eq!(client.get("/a?secret=1").text(), "page");
+    }
+    assert!(alone.ask("/healthz").ends_with("alive\n"));
+    let metrics = alone.ask("/metrics");
+    assert!(metrics.contains("segue_requests_total{app=\"default\"} 3"), "{metrics}");
+    assert!(metrics.contains("segue_instance_up{instance=\"default-1\"} 1"), "{metrics}");
+    drop(client);
+    assert_eq!(alone.terminate(), Some(0));
+    let lines = std::fs::read_to_string(&log).expect("a log");
+    assert_eq!(lines.lines().count(), 3);
+    assert!(lines.contains("\"path\":\"/a\"") && !lines.contains("secret"), "{lines}");
+    std::fs::remove_file(&log).expect("removed");
+}

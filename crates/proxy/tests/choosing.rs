@@ -1,0 +1,147 @@
+//! Arms, shares and instances that fail: who gets a request.
+
+mod common;
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+
+use common::*;
+use model::{Address, Health, HealthTable};
+
+#[test]
+fn a_share_of_the_requests_goes_to_each_arm_and_none_to_a_standby() {
+    let (a, b, c) = (saying("a"), saying("b"), saying("c"));
+    let arms: &[ArmOf<'_>] = &[(1, 7_500, &[(1, a)]), (2, 0, &[(2, b)]), (3, 2_500, &[(3, c)])];
+    let world = World::new(&snapshot(1, arms));
+    let mut client = world.client();
+    let mut counts = [0; 3];
+    for _ in 0..1_000 {
+        match client.get("/").text() {
+            "a" => counts[0] += 1,
+            "b" => counts[1] += 1,
+            _ => counts[2] += 1,
+        }
+    }
+    assert_eq!(counts[1], 0);
+    // Six standard deviations to each side.
+    assert!((168..=332).contains(&counts[2]), "{counts:?}");
+    assert_eq!(world.counted(1_000).diverted, 0);
+}
+
+#[test]
+fn an_arm_whose_instances_are_down_gives_its_share_to_the_other() {
+    let arms: &[ArmOf<'_>] = &[(1, 5_000, &[(1, saying("a"))]), (2, 5_000, &[(2, saying("b"))])];
+    let world = World::new(&snapshot(1, arms));
+    let mut table = HealthTable { version: 1, ..HealthTable::default() };
+    table.health.insert(instance(1), Health::Up);
+    table.health.insert(instance(2), Health::Down);
+    world.proxy.set_health(Arc::new(table));
+    let mut client = world.client();
+    for _ in 0..50 {
+        assert_eq!(client.get("/").text(), "a");
+    }
+    let counters = world.counted(50);
+    assert!(counters.diverted > 0 && counters.failed == 0, "{counters:?}");
+}
+
+#[test]
+fn an_instance_that_fails_again_and_again_rests_but_never_the_last() {
+    let broken = upstream(|_, mut stream| {
+        let _ = read_head(&mut stream);
+        let _ = stream.get_mut().write_all(b"nonsense\r\n\r\n");
+    });
+    let arms: &[ArmOf<'_>] = &[(1, 10_000, &[(1, broken), (2, saying("ok"))])];
+    let world = World::new(&snapshot(1, arms));
+    let mut client = world.client();
+    let mut failed = 0;
+    for _ in 0..200 {
+        failed += usize::from(client.get("/").status == 502);
+    }
+    assert!((1..=20).contains(&failed), "{failed} requests met the broken one");
+    let alone = World::new(&one(1, 1, broken));
+    for _ in 0..20 {
+        assert_eq!(alone.client().get("/").status, 502);
+    }
+}
+
+#[test]
+fn instances_may_listen_on_unix_sockets() {
+    let path = std::env::temp_dir().join(format!("segue-proxy-{}.sock", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).expect("a socket");
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut stream = std::io::BufReader::new(stream);
+            while read_head(&mut stream).is_some() {
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nunix";
+                stream.get_mut().write_all(answer).expect("written");
+            }
+        }
+    });
+    let mut snapshot = one(1, 1, "127.0.0.1:1".parse().expect("an address"));
+    snapshot.apps[0].arms[0].instances[0].address =
+        Address::Unix(path.to_str().expect("text").to_owned());
+    let world = World::new(&snapshot);
+    let mut client = world.client();
+    for _ in 0..5 {
+        assert_eq!(client.get("/").text(), "unix");
+    }
+    std::fs::remove_file(&path).expect("removed");
+}
+
+#[test]
+fn refused_by_all_a_request_is_held_until_one_listens() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let at = listener.local_addr().expect("an address");
+    drop(listener);
+    let world = World::new(&one(1, 1, at));
+    let mut client = world.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx");
+    eventually("it is held", || (world.counters().held == 1).then_some(()));
+    let listener = TcpListener::bind(at).expect("the same port");
+    let (stream, _) = listener.accept().expect("the proxy tries again");
+    let mut stream = std::io::BufReader::new(stream);
+    let head = read_head(&mut stream).expect("a head");
+    assert_eq!(read_body(&head, &mut stream).expect("a body").0, b"x");
+    stream
+        .get_mut()
+        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nback")
+        .expect("written");
+    assert_eq!(client.receive().text(), "back");
+    let counters = world.counted(1);
+    assert_eq!((counters.held, counters.failed, counters.retried), (1, 0, 0));
+}
+
+#[test]
+fn a_held_request_is_dropped_when_its_client_leaves() {
+    let world = World::new(&snapshot(1, &[(1, 10_000, &[])]));
+    let mut client = world.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    eventually("it is held", || (world.counters().held == 1).then_some(()));
+    drop(client);
+    let counters = world.counted(1);
+    assert_eq!((counters.client_aborted, counters.failed), (1, 0));
+    assert!(world.proxy.metrics().contains("segue_holding{app=\"web\"} 0"));
+}
+
+#[test]
+fn retries_are_bounded_by_a_budget() {
+    // Every connection answers once and then breaks under the next request.
+    let at = upstream(|_, mut stream| {
+        if read_head(&mut stream).is_some() {
+            let _ = stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+        let _ = read_head(&mut stream);
+    });
+    let world = World::new(&one(1, 1, at));
+    let mut client = world.client();
+    let start = std::time::Instant::now();
+    let failed = (0..100).filter(|_| client.get("/").status == 502).count() as u64;
+    let counters = world.counted(100);
+    assert_eq!(counters.failed, failed);
+    // Ten to begin with, a fifth of the requests, ten per second.
+    let most = 10 + 20 + 10 * (start.elapsed().as_secs() + 1);
+    assert!((10..=most).contains(&counters.retried), "{counters:?}");
+}

@@ -1,0 +1,306 @@
+//! A small world for the stories: upstreams that do as they are told, clients on real sockets, and
+//! snapshots. Waits only for conditions, never for time to pass.
+#![allow(dead_code, reason = "each story uses its part")]
+#![allow(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use model::{
+    Address, Affinity, AppSection, Arm, Generation, InstanceId, Millis, ReleaseNo, Route, Share,
+    Snapshot, Target, TrafficReport,
+};
+use proxy::{Config, Limits, Proxy};
+
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until `condition` gives something.
+pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(start.elapsed() < PATIENCE, "never happened: {what}");
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
+pub fn app_name() -> model::AppName {
+    "web".parse().unwrap()
+}
+
+pub fn instance(number: u64) -> InstanceId {
+    InstanceId { app: app_name(), number }
+}
+
+/// Release, ten-thousandths, instances.
+pub type ArmOf<'a> = (u32, u16, &'a [(u64, SocketAddr)]);
+
+/// A snapshot of one app with one arm per release.
+pub fn snapshot(counter: u64, arms: &[ArmOf<'_>]) -> Snapshot {
+    let arms = arms.iter().map(|(release, share, instances)| Arm {
+        release: ReleaseNo(*release),
+        label: format!("v{release}").parse().unwrap(),
+        share: Share::from_ten_thousandths(*share).unwrap(),
+        instances: instances
+            .iter()
+            .map(|(number, at)| Target { id: instance(*number), address: Address::Tcp(*at) })
+            .collect(),
+    });
+    let route = Route {
+        hosts: Vec::new(),
+        path: "/".into(),
+        affinity: Affinity::None,
+        hold: Millis(5_000),
+    };
+    let section =
+        AppSection { app: app_name(), route, drain_deadline: Millis(10_000), arms: arms.collect() };
+    Snapshot { generation: Generation { term: 1, counter }, apps: vec![section] }
+}
+
+/// One live release with one instance.
+pub fn one(counter: u64, number: u64, at: SocketAddr) -> Snapshot {
+    snapshot(counter, &[(1, 10_000, &[(number, at)])])
+}
+
+/// A running proxy and what it reported.
+pub struct World {
+    pub proxy: Proxy,
+    pub reports: Receiver<TrafficReport>,
+    pub at: SocketAddr,
+}
+
+impl World {
+    pub fn new(initial: &Snapshot) -> Self {
+        Self::with(initial, Limits::default())
+    }
+
+    pub fn with(initial: &Snapshot, limits: Limits) -> Self {
+        let mut config = Config::new(vec!["127.0.0.1:0".parse().unwrap()]);
+        config.workers = 2;
+        config.limits = limits;
+        let bound = Proxy::bind(config).expect("a free port");
+        let at = bound.local_addrs()[0];
+        let (sender, reports) = channel();
+        let proxy = bound
+            .start(initial, move |report| {
+                let _ = sender.send(report);
+            })
+            .expect("a proxy");
+        Self { proxy, reports, at }
+    }
+
+    /// Publishes and waits for the report that every worker has acknowledged.
+    pub fn publish(&self, snapshot: &Snapshot) -> TrafficReport {
+        self.proxy.publish(snapshot).expect("newer");
+        self.report(|report| report.acknowledged >= snapshot.generation)
+    }
+
+    /// Waits for a report, as control does.
+    pub fn report(&self, wanted: impl Fn(&TrafficReport) -> bool) -> TrafficReport {
+        let start = Instant::now();
+        loop {
+            let left = PATIENCE.saturating_sub(start.elapsed());
+            let report = self.reports.recv_timeout(left).expect("the report in time");
+            if wanted(&report) {
+                return report;
+            }
+        }
+    }
+
+    pub fn counters(&self) -> model::AppCounters {
+        self.proxy.report().counters.remove(&app_name()).unwrap_or_default()
+    }
+
+    /// The counters once so many requests are counted, which is just after their last byte.
+    pub fn counted(&self, requests: u64) -> model::AppCounters {
+        eventually("the requests are counted", || {
+            Some(self.counters()).filter(|counters| counters.requests >= requests)
+        })
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(self.at)
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.proxy.drain(Duration::ZERO);
+        self.proxy.join();
+    }
+}
+
+/// One request as an upstream saw it.
+#[derive(Debug, Default)]
+pub struct Seen {
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+/// Reads a head; `None` at the end of the connection.
+pub fn read_head(from: &mut impl BufRead) -> Option<String> {
+    let mut head = String::new();
+    loop {
+        let before = head.len();
+        if from.read_line(&mut head).ok()? == 0 {
+            return None;
+        }
+        if head.len() - before == 2 {
+            return Some(head);
+        }
+    }
+}
+
+/// The value of a field, by lower-case name.
+pub fn field(head: &str, name: &str) -> Option<String> {
+    head.lines().skip(1).find_map(|line| {
+        let (this, value) = line.split_once(':')?;
+        this.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
+    })
+}
+
+/// Reads a body by its framing. Also the trailers, for those who want them.
+pub fn read_body(head: &str, from: &mut impl BufRead) -> std::io::Result<(Vec<u8>, String)> {
+    let mut body = Vec::new();
+    if field(head, "transfer-encoding").is_some() {
+        loop {
+            let mut line = String::new();
+            from.read_line(&mut line)?;
+            let size = usize::from_str_radix(line.trim(), 16)
+                .map_err(|_| std::io::Error::other(format!("chunk line {line:?}")))?;
+            if size == 0 {
+                let mut trailers = String::new();
+                while from.read_line(&mut trailers)? > 2 {}
+                return Ok((body, trailers));
+            }
+            let mut chunk = vec![0; size + 2];
+            from.read_exact(&mut chunk)?;
+            body.extend_from_slice(&chunk[..size]);
+        }
+    }
+    if let Some(length) = field(head, "content-length") {
+        body.resize(length.parse().unwrap(), 0);
+        from.read_exact(&mut body)?;
+    }
+    Ok((body, String::new()))
+}
+
+/// Runs `serve` on a thread for each connection.
+pub fn upstream(serve: impl Fn(usize, BufReader<TcpStream>) + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let at = listener.local_addr().expect("an address");
+    let serve = Arc::new(serve);
+    std::thread::spawn(move || {
+        for (number, stream) in listener.incoming().flatten().enumerate() {
+            let serve = Arc::clone(&serve);
+            let _ = stream.set_nodelay(true);
+            std::thread::spawn(move || serve(number, BufReader::new(stream)));
+        }
+    });
+    at
+}
+
+/// An upstream that answers every request with the same text, kept alive.
+pub fn saying(text: &'static str) -> SocketAddr {
+    answering(move |_| format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len()))
+}
+
+/// An upstream that answers every request with what `answer` makes of it.
+pub fn answering(answer: impl Fn(&Seen) -> String + Send + Sync + 'static) -> SocketAddr {
+    upstream(move |_, mut stream| {
+        while let Some(head) = read_head(&mut stream) {
+            let Ok((body, _)) = read_body(&head, &mut stream) else { return };
+            let answer = answer(&Seen { head, body });
+            if stream.get_mut().write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+/// An answer as a client saw it.
+#[derive(Debug)]
+pub struct Got {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+    pub trailers: String,
+}
+
+impl Got {
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("text")
+    }
+
+    pub fn field(&self, name: &str) -> Option<String> {
+        field(&self.head, name)
+    }
+}
+
+/// A client on one connection.
+pub struct Client {
+    pub stream: BufReader<TcpStream>,
+}
+
+impl Client {
+    pub fn connect(at: SocketAddr) -> Self {
+        let stream = TcpStream::connect(at).expect("a connection");
+        stream.set_nodelay(true).expect("nodelay");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+        Self { stream: BufReader::new(stream) }
+    }
+
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.get_mut().write_all(bytes.as_ref()).expect("sent");
+    }
+
+    pub fn receive(&mut self) -> Got {
+        self.try_receive(true).expect("an answer")
+    }
+
+    pub fn try_receive(&mut self, with_body: bool) -> std::io::Result<Got> {
+        let ended = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        let head = read_head(&mut self.stream).ok_or_else(ended)?;
+        let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or_else(ended)?;
+        let none = !with_body || status < 200 || status == 204 || status == 304;
+        let (body, trailers) =
+            if none { Default::default() } else { read_body(&head, &mut self.stream)? };
+        Ok(Got { status, head, body, trailers })
+    }
+
+    pub fn get(&mut self, path: &str) -> Got {
+        self.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        self.receive()
+    }
+
+    pub fn post(&mut self, body: &str) -> Got {
+        self.send(format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        self.receive()
+    }
+
+    /// Whether the proxy closes the connection, in good order.
+    pub fn is_closed(&mut self) -> bool {
+        matches!(self.stream.read(&mut [0]), Ok(0))
+    }
+
+    /// Closes with a reset, as a browser does whose tab is closed.
+    pub fn reset(self) {
+        let stream = self.stream.into_inner();
+        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("linger");
+    }
+}
+
+/// The in-flight counts, by number.
+pub fn in_flight(report: &TrafficReport) -> BTreeMap<u64, u32> {
+    report.in_flight.iter().map(|(id, count)| (id.number, *count)).collect()
+}

@@ -1,0 +1,205 @@
+//! What is refused, and that the worker serves the next connection afterwards.
+
+mod common;
+
+use std::io::Read;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::*;
+use model::Millis;
+use proxy::Limits;
+
+#[test]
+fn smuggling_is_refused_and_the_next_connection_is_served() {
+    let world = World::new(&one(1, 1, saying("ok")));
+    for request in [
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        "GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        "GET / HTTP/1.1\r\n\r\n",
+        "\0\0\0\0",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+    ] {
+        let mut client = world.client();
+        client.send(request);
+        let got = client.receive();
+        assert_eq!(got.status, 400, "{request:?}");
+        assert_eq!(got.field("connection").as_deref(), Some("close"));
+        assert!(client.is_closed(), "{request:?}");
+        assert_eq!(world.client().get("/").text(), "ok");
+    }
+}
+
+#[test]
+fn a_malformed_chunk_never_reaches_the_app_as_an_end() {
+    let whole = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let seen = std::sync::Arc::clone(&whole);
+    let at = upstream(move |_, mut stream| {
+        let head = read_head(&mut stream).expect("a head");
+        seen.fetch_or(read_body(&head, &mut stream).is_ok(), std::sync::atomic::Ordering::SeqCst);
+    });
+    let world = World::new(&one(1, 1, at));
+    let mut client = world.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    client.send("0\r\nBad Trailer\r\n\r\n");
+    assert_eq!(client.receive().status, 400);
+    assert!(!whole.load(std::sync::atomic::Ordering::SeqCst));
+}
+
+#[test]
+fn ambiguous_answers_are_502_and_their_connection_is_not_used_again() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        "HTTP/1.1 200 OK\nContent-Length: 2\r\n\r\nab",
+        "HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+        "not http at all\r\n\r\n",
+    ] {
+        let world = World::new(&one(1, 1, answering(move |_| answer.into())));
+        let mut client = world.client();
+        assert_eq!(client.get("/").status, 502, "{answer:?}");
+        assert_eq!(client.get("/").status, 502, "{answer:?}");
+        assert_eq!(world.counted(2).failed, 2);
+    }
+}
+
+#[test]
+fn more_than_eight_interim_answers_are_502() {
+    let hints = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(9);
+    let world = World::new(&one(1, 1, answering(move |_| hints.clone())));
+    let mut client = world.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let last = std::iter::repeat_with(|| client.receive().status).find(|status| *status != 103);
+    assert_eq!(last, Some(502));
+}
+
+#[test]
+fn a_head_that_trickles_is_closed_in_all_after_its_time() {
+    let limits = Limits { head: Millis(200), ..Limits::default() };
+    let world = World::with(&one(1, 1, saying("ok")), limits);
+    let mut client = world.client();
+    let start = Instant::now();
+    let mut trickle = client.stream.get_ref().try_clone().expect("a clone");
+    let writer = std::thread::spawn(move || {
+        use std::io::Write;
+        let _ = trickle.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n");
+        while start.elapsed() < PATIENCE && trickle.write_all(b"X: y\r\n").is_ok() {
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    });
+    assert_eq!(client.receive().status, 408);
+    assert!(start.elapsed() >= Duration::from_millis(200));
+    drop(client);
+    writer.join().expect("the writer");
+}
+
+#[test]
+fn an_upstream_that_never_answers_is_504() {
+    let limits = Limits { first_byte: Millis(100), ..Limits::default() };
+    let at = upstream(|_, mut stream| {
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let world = World::with(&one(1, 1, at), limits);
+    let mut client = world.client();
+    assert_eq!(client.get("/").status, 504);
+    let counters = world.counted(1);
+    assert_eq!((counters.failed, counters.retried), (1, 0));
+}
+
+#[test]
+fn a_body_that_never_comes_is_408_and_the_client_s_own_doing() {
+    let limits = Limits { body_read: Millis(100), ..Limits::default() };
+    let world = World::with(&one(1, 1, saying("ok")), limits);
+    let mut client = world.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf");
+    assert_eq!(client.receive().status, 408);
+    eventually("it is counted", || (world.counters().client_aborted == 1).then_some(()));
+    assert_eq!(world.counters().failed, 0);
+}
+
+#[test]
+fn an_idle_connection_is_closed_after_its_time() {
+    let limits = Limits { idle: Millis(100), ..Limits::default() };
+    let world = World::with(&one(1, 1, saying("ok")), limits);
+    let mut client = world.client();
+    assert_eq!(client.get("/").status, 200);
+    assert!(client.is_closed());
+}
+
+#[test]
+fn an_unknown_host_is_404_and_an_empty_table_503() {
+    let mut snapshot = one(1, 1, saying("ok"));
+    snapshot.apps[0].route.hosts = vec!["b.example".into(), "*.c.example".into()];
+    let world = World::new(&snapshot);
+    let mut client = world.client();
+    assert_eq!(client.get("/").status, 404);
+    for host in ["b.example", "B.EXAMPLE:80", "x.c.example"] {
+        client.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        assert_eq!(client.receive().status, 200, "{host}");
+    }
+    let empty = World::new(&model::Snapshot::default());
+    assert_eq!(empty.client().get("/").status, 503);
+}
+
+#[test]
+fn held_requests_are_bounded() {
+    let limits = Limits { hold_requests: 2, ..Limits::default() };
+    let world = World::with(&snapshot(1, &[(1, 10_000, &[])]), limits);
+    let mut held: Vec<_> = (0..2).map(|_| world.client()).collect();
+    for client in &mut held {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    eventually("two are held", || (world.counters().held == 2).then_some(()));
+    assert_eq!(world.client().get("/").status, 503);
+    world.publish(&one(2, 1, saying("ok")));
+    for client in &mut held {
+        assert_eq!(client.receive().text(), "ok");
+    }
+}
+
+#[test]
+fn at_the_limit_of_connections_accepting_stops_and_goes_on() {
+    let limits = Limits { connections: 2, ..Limits::default() };
+    let world = World::with(&one(1, 1, saying("ok")), limits);
+    let mut inside: Vec<_> = (0..2).map(|_| world.client()).collect();
+    for client in &mut inside {
+        assert_eq!(client.get("/").text(), "ok");
+    }
+    let mut outside = world.client();
+    outside.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    drop(inside);
+    assert_eq!(outside.receive().text(), "ok");
+}
+
+#[test]
+fn an_instance_that_is_down_gets_nothing_while_another_is_up() {
+    let world = World::new(&snapshot(1, &[(1, 10_000, &[(1, saying("a")), (2, saying("b"))])]));
+    let mut table = model::HealthTable { version: 1, ..Default::default() };
+    table.health.insert(instance(1), model::Health::Down);
+    table.health.insert(instance(2), model::Health::Up);
+    world.proxy.set_health(Arc::new(table.clone()));
+    let mut client = world.client();
+    for _ in 0..20 {
+        assert_eq!(client.get("/").text(), "b");
+    }
+    // All down: the one that was up once is better than an answer of ours.
+    table.version = 2;
+    table.health.insert(instance(2), model::Health::Down);
+    world.proxy.set_health(Arc::new(table.clone()));
+    assert_eq!(client.get("/").text(), "b");
+    // The health of an instance may be known before a snapshot brings it.
+    table.version = 3;
+    table.health.insert(instance(3), model::Health::Up);
+    world.proxy.set_health(Arc::new(table.clone()));
+    world.publish(&snapshot(2, &[(1, 10_000, &[(2, saying("b")), (3, saying("c"))])]));
+    assert_eq!(client.get("/").text(), "c");
+    // An older table changes nothing.
+    table.version = 1;
+    table.health.insert(instance(3), model::Health::Down);
+    world.proxy.set_health(Arc::new(table.clone()));
+    assert_eq!(client.get("/").text(), "c");
+}

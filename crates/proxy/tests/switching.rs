@@ -1,0 +1,273 @@
+//! Swapping snapshots: nothing is lost, nothing goes back, and an acknowledgement means what it says.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use common::*;
+use model::{Generation, Millis};
+
+/// One upstream per version, each saying its number.
+fn versions(count: u64) -> Vec<SocketAddr> {
+    let answer = |n: u64| format!("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n{n:04}");
+    (0..count).map(|n| answering(move |_| answer(n))).collect()
+}
+
+#[test]
+fn hundreds_of_swaps_under_load_lose_nothing_and_never_go_back() {
+    let versions = versions(200);
+    let world = World::new(&one(1, 0, versions[0]));
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let answered = Arc::new(AtomicU64::new(0));
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let (acknowledged, stop) = (Arc::clone(&acknowledged), Arc::clone(&stop));
+            let answered = Arc::clone(&answered);
+            let mut client = world.client();
+            std::thread::spawn(move || {
+                let mut last = 0;
+                while !stop.load(Ordering::Acquire) {
+                    let least = acknowledged.load(Ordering::Acquire);
+                    let got = client.get("/");
+                    let version: u64 = got.text().parse().expect("a version");
+                    assert_eq!(got.status, 200);
+                    assert!(version >= last, "went back from {last} to {version}");
+                    assert!(version >= least, "{version} answered after {least} was acknowledged");
+                    last = version;
+                    answered.fetch_add(1, Ordering::AcqRel);
+                }
+            })
+        })
+        .collect();
+    for (version, at) in versions.iter().enumerate().skip(1) {
+        let version = version as u64;
+        world.publish(&one(version + 1, version, *at));
+        acknowledged.store(version, Ordering::Release);
+        let least = answered.load(Ordering::Acquire) + 8;
+        eventually("requests between swaps", || {
+            (answered.load(Ordering::Acquire) >= least).then_some(())
+        });
+    }
+    stop.store(true, Ordering::Release);
+    clients.into_iter().for_each(|client| client.join().expect("no client failed"));
+    let requests = answered.load(Ordering::Acquire);
+    let counters = world.counted(requests);
+    assert_eq!((counters.requests, counters.failed, counters.held), (requests, 0, 0));
+    assert_eq!((counters.retried, counters.client_aborted), (0, 0));
+}
+
+#[test]
+fn in_flight_is_exact_and_its_end_is_reported_at_once() {
+    let (arrived, arrivals) = channel();
+    let (release, gate) = channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    let slow = answering(move |_| {
+        arrived.send(()).expect("the test waits");
+        gate.lock().expect("no panic").recv().expect("released");
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nold".into()
+    });
+    let world = World::new(&one(1, 1, slow));
+    let mut client = world.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    arrivals.recv().expect("the request");
+    let report = world.publish(&one(2, 2, saying("new")));
+    assert_eq!(in_flight(&report), [(1, 1)].into());
+    assert_eq!(world.client().get("/").text(), "new");
+    release.send(()).expect("the upstream waits");
+    assert_eq!(client.receive().text(), "old");
+    let asked = Instant::now();
+    world.report(|report| in_flight(report).is_empty());
+    assert!(asked.elapsed() < Duration::from_millis(500), "only the periodic report told");
+    assert_eq!(client.get("/").text(), "new");
+}
+
+#[test]
+fn an_older_snapshot_is_refused_and_the_same_one_changes_nothing() {
+    let world = World::new(&one(5, 1, saying("a")));
+    let stale = world.proxy.publish(&one(4, 2, saying("b"))).expect_err("older");
+    assert_eq!(stale.current, Generation { term: 1, counter: 5 });
+    world.proxy.publish(&one(5, 2, saying("b"))).expect("the same");
+    assert_eq!(world.client().get("/").text(), "a");
+}
+
+#[test]
+fn a_held_request_goes_to_the_instance_that_the_next_snapshot_brings() {
+    let world = World::new(&snapshot(1, &[(1, 0, &[])]));
+    let mut client = world.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
+    eventually("the request is held", || (world.counters().held == 1).then_some(()));
+    world.publish(&one(
+        2,
+        1,
+        answering(|seen| {
+            format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+                String::from_utf8_lossy(&seen.body)
+            )
+        }),
+    ));
+    assert_eq!(client.receive().text(), "hi");
+    assert_eq!(world.counters().failed, 0);
+}
+
+#[test]
+fn a_request_that_is_connecting_goes_elsewhere_when_its_instance_leaves() {
+    // A listener whose queue is full lets nobody in and refuses nobody.
+    let listener =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    listener.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+    listener.listen(0).unwrap();
+    let full = TcpListener::from(listener);
+    let at = full.local_addr().unwrap();
+    let _first = std::net::TcpStream::connect(at).unwrap();
+    let world = World::new(&one(1, 1, at));
+    let mut client = world.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    eventually("it connects", || {
+        (in_flight(&world.proxy.report()) == [(1, 1)].into()).then_some(())
+    });
+    let report = world.publish(&one(2, 2, saying("new")));
+    assert_eq!(in_flight(&report).get(&1), None, "it still counts on the one that left");
+    assert_eq!(client.receive().text(), "new");
+}
+
+#[test]
+fn a_tunnel_lives_on_after_a_swap_until_the_drain_deadline() {
+    let echo = upstream(|_, mut stream| {
+        let head = read_head(&mut stream).expect("a head");
+        assert!(head.contains("Upgrade: echo"), "{head}");
+        let switch =
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: upgrade\r\n\r\n";
+        stream.get_mut().write_all(switch.as_bytes()).expect("written");
+        let mut byte = [0];
+        while stream.read(&mut byte).is_ok_and(|n| n > 0) {
+            stream.get_mut().write_all(&byte).expect("echoed");
+        }
+    });
+    let deadline = |mut snapshot: model::Snapshot| {
+        snapshot.apps[0].drain_deadline = Millis(400);
+        snapshot
+    };
+    let world = World::new(&deadline(one(1, 1, echo)));
+    let mut client = world.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
+    assert_eq!(client.try_receive(false).expect("an answer").status, 101);
+    let echoes = |client: &mut Client| {
+        client.send("x");
+        let mut byte = [0];
+        client.stream.read(&mut byte).is_ok_and(|n| n == 1)
+    };
+    assert!(echoes(&mut client));
+    let left = Instant::now();
+    let report = world.publish(&deadline(one(2, 2, saying("new"))));
+    assert_eq!(in_flight(&report), [(1, 1)].into());
+    assert!(echoes(&mut client));
+    assert!(client.is_closed());
+    assert!(left.elapsed() >= Duration::from_millis(400), "closed after {:?}", left.elapsed());
+    world.report(|report| in_flight(report).is_empty());
+}
+
+#[test]
+fn an_end_on_one_side_of_a_tunnel_is_passed_on_and_the_other_side_goes_on() {
+    let upstream = upstream(|_, mut stream| {
+        read_head(&mut stream).expect("a head");
+        stream
+            .get_mut()
+            .write_all(b"HTTP/1.1 101 X\r\nUpgrade: e\r\nConnection: upgrade\r\n\r\n")
+            .expect("written");
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).expect("until the client's end");
+        stream.get_mut().write_all(&all).expect("after the client's end");
+    });
+    let world = World::new(&one(1, 1, upstream));
+    let mut client = world.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: e\r\n\r\nearly");
+    assert_eq!(client.try_receive(false).expect("an answer").status, 101);
+    client.send(" and late");
+    client.stream.get_ref().shutdown(std::net::Shutdown::Write).expect("half-closed");
+    let mut all = String::new();
+    client.stream.read_to_string(&mut all).expect("until the upstream's end");
+    assert_eq!(all, "early and late");
+}
+
+#[test]
+fn a_request_that_outlasts_the_drain_deadline_is_cut_and_counted() {
+    let stuck = upstream(|_, mut stream| {
+        read_head(&mut stream).expect("a head");
+        let _ = stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf");
+        let _ = stream.read(&mut [0]);
+    });
+    let mut first = one(1, 1, stuck);
+    first.apps[0].drain_deadline = Millis(100);
+    let world = World::new(&first);
+    let mut client = world.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut half = [0; 4];
+    let head = read_head(&mut client.stream).expect("a head");
+    client.stream.read_exact(&mut half).expect("half of it");
+    assert!(head.starts_with("HTTP/1.1 200") && &half == b"half");
+    world.publish(&one(2, 2, saying("new")));
+    assert!(client.stream.read(&mut [0]).is_err(), "the client must see a reset");
+    eventually("it is counted", || (world.counters().failed == 1).then_some(()));
+}
+
+#[test]
+fn draining_finishes_what_is_in_flight_and_says_close() {
+    let (arrived, arrivals) = channel();
+    let (release, gate) = channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    let slow = answering(move |_| {
+        arrived.send(()).expect("the test waits");
+        gate.lock().expect("no panic").recv().expect("released");
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".into()
+    });
+    let world = World::new(&one(1, 1, slow));
+    let mut client = world.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    arrivals.recv().expect("the request");
+    world.proxy.drain(Duration::from_secs(10));
+    release.send(()).expect("the upstream waits");
+    let got = client.receive();
+    assert_eq!((got.text(), got.field("connection").as_deref()), ("ok", Some("close")));
+    assert!(client.is_closed());
+    drop(client);
+    world.proxy.join();
+    assert!(std::net::TcpStream::connect(world.at).is_err(), "it still listens");
+}
+
+#[test]
+fn what_outlasts_the_end_of_a_drain_is_cut_and_counted() {
+    let (arrived, arrivals) = channel();
+    let never = upstream(move |_, mut stream| {
+        read_head(&mut stream).expect("a head");
+        arrived.send(()).expect("the test waits");
+        let _ = stream.read(&mut [0]);
+    });
+    let world = World::new(&one(1, 1, never));
+    let mut client = world.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    arrivals.recv().expect("the request");
+    world.proxy.drain(Duration::from_millis(50));
+    world.proxy.join();
+    let counters = world.counters();
+    assert_eq!((counters.requests, counters.failed), (1, 1));
+    assert_eq!(in_flight(&world.proxy.report()), [].into());
+}
+
+#[test]
+fn a_second_proxy_cannot_share_the_port_unnoticed() {
+    let world = World::new(&one(1, 1, saying("a")));
+    let config = proxy::Config::new(vec![world.at]);
+    let error = proxy::Proxy::bind(config).expect_err("taken");
+    assert!(error.to_string().contains(&world.at.to_string()), "{error}");
+    // And every worker gets its part of the connections.
+    for _ in 0..32 {
+        assert_eq!(world.client().get("/").text(), "a");
+    }
+}

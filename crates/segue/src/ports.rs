@@ -1,0 +1,89 @@
+//! Control's ports, fitted to the parts behind them. Translates and keeps nothing.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use control::{CrashPoint, Hosts, Outbox, Traffic};
+use model::{AppName, AppView, Event, HealthTable, HostCommand, Snapshot, TrafficReport};
+
+use crate::desk::Board;
+
+/// The host this server runs on.
+pub struct LocalHost(pub Arc<agent::Agent>);
+
+impl Hosts for LocalHost {
+    fn send(&mut self, command: HostCommand) {
+        self.0.handle(command);
+    }
+}
+
+/// The proxy in this server, and the file it begins from after a crash.
+pub struct LocalTraffic {
+    pub proxy: proxy::Proxy,
+    pub saved: PathBuf,
+}
+
+impl Traffic for LocalTraffic {
+    /// Saved first: a new process must not begin behind what a worker held.
+    fn publish(&mut self, snapshot: Arc<Snapshot>) {
+        if let Err(error) = proxy::saved::save(&self.saved, &snapshot) {
+            tracing::warn!(%error, "the snapshot is not saved; traffic is not affected");
+        }
+        if let Err(error) = self.proxy.publish(&snapshot) {
+            tracing::error!(%error, "the proxy refuses a snapshot");
+        }
+    }
+
+    fn health(&mut self, table: Arc<HealthTable>) {
+        self.proxy.set_health(&table);
+    }
+
+    fn report(&mut self) -> Option<TrafficReport> {
+        Some(self.proxy.report())
+    }
+}
+
+/// Where people look.
+pub struct Notices(pub Arc<Board>);
+
+impl Outbox for Notices {
+    fn announce(&mut self, event: Event) {
+        tracing::info!(app = %event.app, "{}", event.text);
+        self.0.feed.publish(event);
+    }
+
+    fn show(&mut self, view: Arc<AppView>) {
+        self.0.show(view);
+    }
+
+    fn hide(&mut self, app: &AppName) {
+        self.0.hide(app);
+    }
+}
+
+/// Kills the process at the n-th crossing of an append or an effect, for tests of recovery:
+/// `SEGUE_TEST_CRASH_AT=n`. Nothing is flushed, nobody is told, as in a real `kill -9`.
+pub struct CrashAt {
+    left: u64,
+}
+
+impl CrashAt {
+    /// What the environment asks for, if it does.
+    pub fn from_env() -> Option<Box<dyn CrashPoint>> {
+        let left = std::env::var("SEGUE_TEST_CRASH_AT").ok()?.parse().ok()?;
+        Some(Box::new(Self { left }))
+    }
+}
+
+impl CrashPoint for CrashAt {
+    fn cross(&mut self, what: &'static str) {
+        self.left = self.left.saturating_sub(1);
+        if self.left == 0 {
+            tracing::warn!(what, "SEGUE_TEST_CRASH_AT is reached");
+            let _ = rustix::process::kill_process(
+                rustix::process::getpid(),
+                rustix::process::Signal::KILL,
+            );
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! `segue server`: the order in which the parts start and end. Traffic first, since it depends on
+//! nothing else; then the journal, control, and the API.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use cli::{Failure, ServerOptions};
+use control::{Clock, Inbox, Mail, Runner, RunnerConfig};
+use journal::{Journal, Seq};
+use model::{Millis, ProxyId, Timestamp};
+use server::{Guard, Parts};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::desk::{Board, Desk, End};
+use crate::ports::{CrashAt, LocalHost, LocalTraffic, Notices};
+use crate::shelf::Shelf;
+
+/// What instances get between SIGTERM and SIGKILL when everything is stopped.
+pub const GRACE: Millis = Millis::from_secs(30);
+/// What requests in flight get when the server ends.
+const DRAIN: Duration = Duration::from_secs(30);
+
+const ACT: &str = "start the server";
+
+/// Serves until a signal or `segue down`.
+pub fn run(options: &ServerOptions) -> Result<(), Failure> {
+    let open_files = agent::OpenFiles::current();
+    let data = folder(&options.data)?;
+    let _lock = lock(&data)?;
+    let mut config = proxy::Config::new(vec![options.http]);
+    config.workers = options.workers.map_or(config.workers, usize::from);
+    let bound = proxy::Proxy::bind(config).map_err(|error| {
+        Failure::new(ACT, &error).hint("another program listens there; choose another with --http")
+    })?;
+    let (inbox, mail) = Inbox::new();
+    let saved = data.join("snapshot");
+    let initial = proxy::saved::load(&saved).unwrap_or_else(|error| {
+        tracing::warn!(%error, "traffic starts with an empty table");
+        None
+    });
+    let reports = inbox.clone();
+    let proxy = bound
+        .start(&initial.unwrap_or_default(), move |report| reports.traffic(report))
+        .map_err(|error| Failure::new(ACT, &error))?;
+    let agent = start_agent(&data, open_files, &inbox)?;
+    let board = Arc::new(Board::default());
+    let traffic = LocalTraffic { proxy: proxy.clone(), saved };
+    let control = start_control(&data, mail, &inbox, traffic, agent.clone(), board.clone());
+    if let Err(why) = &control {
+        tracing::error!("nothing can be changed, traffic goes on: {why}");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(ACT, &error))?;
+    let end = watch::Sender::new(End::NotYet);
+    let inbox = control.as_ref().map(|_| inbox.clone()).map_err(Clone::clone);
+    let desk =
+        Arc::new(Desk { board: board.clone(), inbox: inbox.clone(), clock: wall_clock, end });
+    let shelf = Arc::new(Shelf { agent: agent.clone(), data: data.clone() });
+    let ended = runtime.block_on(api(options, &data, desk, shelf, &proxy));
+    if let Ok(inbox) = &inbox {
+        inbox.stop();
+    }
+    if let Ok(thread) = control {
+        let _ = thread.join();
+    }
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    if ended? == End::Server && board.instances() > 0 {
+        let (count, data) = (board.instances(), data.display());
+        tracing::info!("{count} instances keep running; `segue down --data {data}` stops them");
+    }
+    Ok(())
+}
+
+/// The API, until the end; and the end of traffic, so that the API can tell of it.
+async fn api(
+    options: &ServerOptions,
+    data: &Path,
+    desk: Arc<Desk>,
+    shelf: Arc<Shelf>,
+    proxy: &proxy::Proxy,
+) -> Result<End, Failure> {
+    let failed = |error: &dyn std::error::Error| Failure::new(ACT, error);
+    let token = server::load_or_create_token(data).map_err(|e| failed(&e))?;
+    let listener = server::bind(options.api).await.map_err(|error| {
+        failed(&error).hint("another program listens there; choose another with --api")
+    })?;
+    let address = listener.local_addr().map_err(|e| failed(&e))?;
+    let (stop, stopped) = watch::channel(false);
+    let (metrics, ready) = (proxy.clone(), proxy.clone());
+    let parts = Parts {
+        engine: desk.clone(),
+        store: shelf.clone(),
+        shutdown: desk.clone(),
+        metrics: Arc::new(move || metrics.metrics()),
+        ready: Arc::new(move || {
+            ready.is_accepting().then_some(()).ok_or_else(|| "it is ending".to_owned())
+        }),
+        stop: stopped.clone(),
+    };
+    let guard = Guard::new(token, options.api_hosts.clone());
+    let serving = tokio::spawn(server::serve(listener, server::router(parts, guard), stopped));
+    replace(&data.join("server.pid"), &format!("{}\n", std::process::id()))?;
+    for http in proxy.local_addrs() {
+        tracing::info!("apps are served on http://{http}");
+    }
+    tracing::info!("the API listens on http://{address}, its token is in {}/token", data.display());
+    // Without systemd there is nobody to notify.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    let end = wait_for_end(&desk).await.map_err(|e| failed(&e))?;
+    tracing::info!("ending: requests in flight get {} s", DRAIN.as_secs());
+    proxy.drain(DRAIN);
+    let draining = proxy.clone();
+    let _ = tokio::task::spawn_blocking(move || draining.join()).await;
+    if end == End::Everything {
+        let data = shelf.data.clone();
+        let _ = tokio::task::spawn_blocking(move || agent::stop_all(&data, GRACE)).await;
+    }
+    stop.send_replace(true);
+    let _ = serving.await;
+    Ok(end)
+}
+
+async fn wait_for_end(desk: &Desk) -> std::io::Result<End> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut asked = desk.end.subscribe();
+    Ok(tokio::select! {
+        _ = terminate.recv() => End::Server,
+        _ = interrupt.recv() => End::Server,
+        end = asked.wait_for(|end| *end != End::NotYet) => end.map_or(End::Server, |end| *end),
+    })
+}
+
+fn start_agent(
+    data: &Path,
+    open_files: agent::OpenFiles,
+    inbox: &Inbox,
+) -> Result<Arc<agent::Agent>, Failure> {
+    let config = agent::Config {
+        data: data.to_owned(),
+        program: std::env::current_exe().map_err(|error| Failure::new(ACT, &error))?,
+        boot_id: agent::boot_id(),
+        open_files: Some(open_files),
+    };
+    let reports = inbox.clone();
+    let agent = agent::Agent::start(config, move |report| reports.host(report));
+    agent.map(Arc::new).map_err(|error| Failure::new(ACT, &error))
+}
+
+/// Control, from what the journal holds; or why it cannot start.
+fn start_control(
+    data: &Path,
+    mail: Mail,
+    inbox: &Inbox,
+    traffic: LocalTraffic,
+    agent: Arc<agent::Agent>,
+    board: Arc<Board>,
+) -> Result<JoinHandle<()>, String> {
+    let told = |error: &dyn std::error::Error| {
+        let causes = std::iter::successors(error.source(), |cause| cause.source());
+        causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    };
+    let delay = std::env::var("SEGUE_TEST_FSYNC_DELAY_MS").ok().and_then(|ms| ms.parse().ok());
+    let options = journal::Options {
+        fsync_delay: Duration::from_millis(delay.unwrap_or(0)),
+        ..journal::Options::default()
+    };
+    let (journal, recovered) =
+        Journal::open(&data.join("journal.db"), options).map_err(|error| told(&error))?;
+    let records = recovered.records.iter().map(|r| (r.seq.0, r.version, r.body.as_slice()));
+    let checkpoint = recovered.checkpoint.as_ref().map(|c| (c.seq.0, c.version, c.body.as_slice()));
+    let engine = control::Engine::recover(recovered.term, &[ProxyId(0)], checkpoint, records)
+        .map_err(|error| told(&error))?;
+    let last = recovered.records.last().map(|r| r.seq);
+    let config = RunnerConfig {
+        journal,
+        last: last.or(recovered.checkpoint.map(|c| c.seq)).unwrap_or(Seq(0)),
+        hosts: Box::new(LocalHost(agent)),
+        traffic: Box::new(traffic),
+        outbox: Box::new(Notices(board)),
+        crash: CrashAt::from_env(),
+        clock: Clock::new(wall_clock(), engine.last_fact(), crate::boot_time()),
+        boot_time: crate::boot_time,
+    };
+    let runner = Runner::new(engine, config, inbox.clone());
+    let run = move || runner.run(mail);
+    std::thread::Builder::new().name("control".into()).spawn(run).map_err(|error| told(&error))
+}
+
+fn folder(data: &Path) -> Result<std::path::PathBuf, Failure> {
+    let act = format!("use the data folder {}", data.display());
+    let data = std::path::absolute(data).map_err(|error| Failure::new(&*act, &error))?;
+    let made = fs::DirBuilder::new().recursive(true).mode(0o711).create(&data);
+    made.map_err(|error| Failure::new(act, &error))?;
+    Ok(data)
+}
+
+/// Only one server at a time uses a data folder.
+pub fn lock(data: &Path) -> Result<File, Failure> {
+    let act = format!("use the data folder {}", data.display());
+    let mut options = OpenOptions::new();
+    let file = options.create(true).truncate(false).write(true).mode(0o600).open(data.join("lock"));
+    let file = file.map_err(|error| Failure::new(&*act, &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let failure = Failure::because(act, "another server uses it");
+            Err(failure.hint("choose another with --data, or stop that server first"))
+        }
+        Err(TryLockError::Error(error)) => Err(Failure::new(act, &error)),
+    }
+}
+
+fn replace(path: &Path, text: &str) -> Result<(), Failure> {
+    let half = path.with_extension("half");
+    let write = || {
+        let mut file = File::create(&half)?;
+        file.write_all(text.as_bytes())?;
+        fs::rename(&half, path)
+    };
+    write().map_err(|error| Failure::new(format!("write {}", path.display()), &error))
+}
+
+fn wall_clock() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

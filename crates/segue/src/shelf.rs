@@ -1,0 +1,91 @@
+//! What the API sees of the host's files, secrets and output.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use agent::content::ContentError;
+use agent::logs;
+use model::{AppName, Digest, InstanceId};
+use server::{LogCursor, LogPage, LogStart, Store, StoreError};
+use wire::{Blob, LogLine, MOST_BYTES, Manifest, Secret};
+
+/// The data folder of this host.
+pub struct Shelf {
+    pub agent: Arc<agent::Agent>,
+    pub data: PathBuf,
+}
+
+impl Store for Shelf {
+    fn missing(&self, blobs: &[Blob]) -> Result<Vec<Digest>, StoreError> {
+        let blobs = blobs.iter().map(|blob| (blob.digest, blob.size)).collect();
+        Ok(self.agent.content().missing(&blobs))
+    }
+
+    fn put_blob(&self, digest: Digest, content: &mut dyn Read) -> Result<(), StoreError> {
+        let kept = self.agent.content().put_blob(content, digest, MOST_BYTES);
+        kept.map(drop).map_err(refused)
+    }
+
+    fn put_manifest(&self, app: &AppName, manifest: &Manifest) -> Result<Digest, StoreError> {
+        self.agent.content().put_manifest(app, manifest).map_err(refused)
+    }
+
+    fn put_env(
+        &self,
+        app: &AppName,
+        values: BTreeMap<String, Secret>,
+    ) -> Result<BTreeMap<String, Digest>, StoreError> {
+        let exposed =
+            values.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
+        let kept = self.agent.secrets().put(app, &exposed);
+        kept.map_err(|error| StoreError::Unavailable(told(&error)))
+    }
+
+    fn logs(
+        &self,
+        app: &AppName,
+        instance: Option<&InstanceId>,
+        start: &LogStart,
+    ) -> Result<LogPage, StoreError> {
+        let unreadable = |error: std::io::Error| {
+            StoreError::Unavailable(format!("cannot read the output of {app}: {error}"))
+        };
+        let of = match instance {
+            Some(instance) => vec![instance.clone()],
+            None => logs::instances(&self.data, app).map_err(unreadable)?,
+        };
+        let mut page = LogPage::default();
+        for id in of {
+            let (lines, next) = match start {
+                LogStart::Last(count) => {
+                    let place = logs::end(&self.data, &id).map_err(unreadable)?;
+                    let count = usize::try_from(*count).unwrap_or(usize::MAX);
+                    (logs::tail(&self.data, &id, count).map_err(unreadable)?, place)
+                }
+                LogStart::After(LogCursor(places)) => {
+                    let place = places.get(&id).copied().unwrap_or(0);
+                    logs::page(&self.data, &id, place).map_err(unreadable)?
+                }
+            };
+            let line = |text| LogLine { instance: id.clone(), text };
+            page.lines.extend(lines.into_iter().map(line));
+            page.next.0.insert(id, next);
+        }
+        Ok(page)
+    }
+}
+
+fn refused(error: ContentError) -> StoreError {
+    match error {
+        ContentError::Io { .. } => StoreError::Unavailable(told(&error)),
+        _ => StoreError::Invalid(told(&error)),
+    }
+}
+
+/// The chain of causes in one line.
+fn told(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -1,0 +1,68 @@
+//! A real app for the stories: Python's standard library, threads, HTTP/1.1. It behaves as its
+//! release's environment says.
+
+use std::fs;
+use std::path::Path;
+
+/// Answers `/` with its version, `/slow` after a second, `/up` when it is well.
+const CODE: &str = r#"
+import os, signal, sys, threading, time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+version, mode = os.environ["VERSION"], os.environ.get("MODE", "good")
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def do_GET(self):
+        if self.path == "/slow":
+            time.sleep(1)
+        well = mode != "sick" or self.path != "/up"
+        body = (version + "\n").encode()
+        self.send_response(200 if well else 500)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+if mode == "crash":
+    print("reading the configuration")
+    sys.exit("no such table: orders")
+if mode == "dies":
+    threading.Timer(2, lambda: (print("out of luck", flush=True), os._exit(7))).start()
+
+class Server(ThreadingHTTPServer):
+    request_queue_size = 1024
+    daemon_threads = False
+    block_on_close = True
+
+port = int(os.environ["PORT"]) + (5000 if mode == "lost" else 0)
+server = Server((os.environ["HOST"], port), Handler)
+
+def stop(*_):
+    threading.Thread(target=server.shutdown).start()
+
+signal.signal(signal.SIGTERM, stop)
+print("listening", flush=True)
+server.serve_forever()
+"#;
+
+/// Writes the app and its `segue.toml` into `dir`. `more` is appended to the file.
+pub fn write(dir: &Path, more: &str) {
+    fs::create_dir_all(dir).unwrap();
+    fs::write(dir.join("app.py"), CODE).unwrap();
+    let text = format!(
+        "app = \"web\"\n\n[run]\ncommand = [\"python3\", \"app.py\"]\nreplicas = 2\n\n\
+         [health]\npath = \"/up\"\ninterval = \"500ms\"\nstart_deadline = \"4s\"\n\n\
+         [drain]\ndeadline = \"5s\"\n\n{more}"
+    );
+    fs::write(dir.join("segue.toml"), text).unwrap();
+}
+
+/// A strategy that watches only so long.
+pub fn watch(time: &str) -> String {
+    format!("[strategy]\nkind = \"blue-green\"\nwatch = \"{time}\"\n")
+}

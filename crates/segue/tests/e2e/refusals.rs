@@ -1,0 +1,110 @@
+//! Releases that are no good, and servers that cannot do what they are asked: said clearly, with
+//! what is live untouched.
+
+use crate::load::{Load, ask};
+use crate::world::World;
+
+/// A world with a good release live, and load on it.
+fn with_v1() -> (World, Load) {
+    let world = World::start("4s");
+    assert_eq!(world.deploy("v1", "good").code, Some(0));
+    let load = Load::start(world.http, 4);
+    (world, load)
+}
+
+fn nobody_noticed(load: Load) {
+    for seen in load.stop() {
+        assert_eq!(seen.failures, Vec::<String>::new());
+        assert!(!seen.answers.is_empty());
+    }
+}
+
+#[test]
+fn a_release_that_crashes_at_start_is_refused_in_its_own_words() {
+    let (world, load) = with_v1();
+    let said = world.deploy("v2", "crash");
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.stderr.contains("no such table: orders"), "{}", said.stderr);
+    assert_eq!(said.receipt()["outcome"], "failed");
+    let status = world.at_rest();
+    assert_eq!(status["live"]["label"], "v1");
+    assert!(load.stop().iter().all(|seen| seen.answers.iter().all(|(_, version)| version == "v1")));
+}
+
+#[test]
+fn a_release_that_is_never_healthy_says_what_its_probe_saw() {
+    let (world, load) = with_v1();
+    let said = world.deploy("v2", "sick");
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.stderr.contains("was not healthy within 4s"), "{}", said.stderr);
+    assert!(said.stderr.contains("GET /up answered 500"), "{}", said.stderr);
+    nobody_noticed(load);
+}
+
+#[test]
+fn a_release_that_listens_elsewhere_says_that_nobody_answered() {
+    let (world, load) = with_v1();
+    let said = world.deploy("v2", "lost");
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.stderr.contains("refused"), "{}", said.stderr);
+    assert_eq!(world.status()["live"]["label"], "v1");
+    nobody_noticed(load);
+}
+
+#[test]
+fn a_release_that_dies_after_the_switch_is_taken_back() {
+    let (world, load) = with_v1();
+    let said = world.deploy("v2", "dies");
+    assert_eq!(said.code, Some(3), "{said:?}");
+    assert!(said.stderr.contains("out of luck"), "{}", said.stderr);
+    assert_eq!(said.receipt()["outcome"], "reverted");
+    let status = world.at_rest();
+    assert_eq!(status["live"]["label"], "v1");
+    load.stop();
+    assert_eq!(ask(&mut None, world.http, "/"), Ok("v1".into()));
+}
+
+#[test]
+fn without_a_standby_a_rollback_is_refused_with_the_way_out() {
+    let (world, load) = with_v1();
+    let said = world.segue(&["rollback", "web"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.stderr.contains("there is no release before"), "{}", said.stderr);
+    assert!(said.stderr.contains("hint:"), "{}", said.stderr);
+    nobody_noticed(load);
+}
+
+#[test]
+fn a_damaged_journal_leaves_traffic_running_and_is_not_touched() {
+    let mut world = World::start("0s");
+    assert_eq!(world.deploy("v1", "good").code, Some(0));
+    world.kill_server();
+    let journal = world.data().join("journal.db");
+    let mut bytes = std::fs::read(&journal).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[100..middle].fill(0xA5);
+    std::fs::write(&journal, &bytes).unwrap();
+    world.serve(&[]);
+    assert_eq!(ask(&mut None, world.http, "/"), Ok("v1".into()));
+    let said = world.deploy("v2", "good");
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.stderr.contains("journal"), "{}", said.stderr);
+    assert_eq!(std::fs::read(&journal).unwrap(), bytes);
+}
+
+#[test]
+fn a_second_server_on_the_same_folder_is_refused() {
+    let world = World::start("0s");
+    let data = world.data();
+    let said = world.segue(&[
+        "server",
+        "--http",
+        "127.0.0.1:0",
+        "--api",
+        "127.0.0.1:0",
+        "--data",
+        data.to_str().unwrap(),
+    ]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.stderr.contains("another server uses it"), "{}", said.stderr);
+}
