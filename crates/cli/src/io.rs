@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
 
+use crate::text::own_words;
 use crate::{Exit, Failure};
 
 pub(crate) const BOLD: Style = Style::new().bold();
@@ -126,8 +127,11 @@ impl<'a> Io<'a> {
         let Failure { exit: _, act, cause, hint } = failure;
         let mut lines = cause.lines();
         let first = lines.next().unwrap_or("no cause is known");
-        self.say(format!("{BAD}error:{BAD:#} {act}: {first}"));
-        for line in lines {
+        // A refusal of the engine's names act and object itself.
+        let told = first.starts_with("cannot ");
+        let first = if told { first.to_owned() } else { format!("{act}: {first}") };
+        self.say(format!("{BAD}error:{BAD:#} {first}"));
+        for line in lines.map(own_words) {
             self.say(format!("  {DIM}|{DIM:#} {line}"));
         }
         if let Some(hint) = hint {

@@ -8,6 +8,7 @@ use wire::{Event, Now};
 
 use crate::Io;
 use crate::io::{DIM, Screen};
+use crate::text::own_words;
 
 /// The progress of one command.
 #[derive(Debug)]
@@ -61,7 +62,8 @@ impl Progress {
         let mut lines = event.text.lines();
         let first = lines.next().unwrap_or_default();
         let mut text = format!("{DIM}{clock}{DIM:#}  {first}");
-        for line in lines {
+        // The command's own last words repeat the cause with all an instance said.
+        for line in lines.filter(|_| event.outcome.is_none()).map(own_words) {
             text += &format!("\n{:10}{DIM}|{DIM:#} {line}", "");
         }
         self.line(io, &text);

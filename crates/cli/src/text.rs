@@ -92,6 +92,12 @@ pub(crate) fn wrap(indent: usize, sentence: &str) -> Vec<String> {
     lines
 }
 
+/// One line of an instance's own words, without the mark an API may have put before it: whoever
+/// shows it puts one of its own.
+pub(crate) fn own_words(line: &str) -> &str {
+    line.trim_start().strip_prefix("| ").unwrap_or(line)
+}
+
 /// A share as people read it: `100 %`, `2.5 %`.
 pub(crate) fn percent(share: f64) -> String {
     let text = format!("{:.2}", share * 100.0);
@@ -149,6 +155,12 @@ mod tests {
         assert_eq!(size(1_536), "1.5 KiB");
         assert_eq!(size(3 << 30), "3.0 GiB");
         assert_eq!(known(None), "?");
+    }
+
+    #[test]
+    fn words_are_marked_once() {
+        assert_eq!(own_words("  | Traceback"), "Traceback");
+        assert_eq!(own_words("    indented by itself"), "    indented by itself");
     }
 
     #[test]

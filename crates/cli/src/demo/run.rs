@@ -139,8 +139,9 @@ impl Play {
         if account.receipt.outcome == Outcome::Completed {
             timeline.say(&outcome::summary(&account.receipt));
         } else {
-            let cause = account.cause.as_deref().unwrap_or("no cause is known");
-            timeline.say(&format!("refused, as it should be: {cause}"));
+            let live =
+                account.receipt.from.as_ref().map_or_else(|| "nothing".into(), ToString::to_string);
+            timeline.say(&format!("{} as it should be, {live} is live", account.receipt.outcome));
         }
         self.acts.push(Act { name: name.to_owned(), receipt: account.receipt, wanted });
     }

@@ -29,6 +29,7 @@ pub(super) struct Server {
     pub(super) http: SocketAddr,
     pub(super) api: SocketAddr,
     pub(super) client: Client,
+    program: PathBuf,
     child: Option<Child>,
 }
 
@@ -70,7 +71,8 @@ impl Server {
         let child = command.spawn().map_err(fail)?;
         let url = format!("http://{api}");
         let client = Client::new(&url, None).map_err(|error| Failure::client(act, &error))?;
-        let mut server = Self { folder, http, api, client, child: Some(child) };
+        let program = program.to_owned();
+        let mut server = Self { folder, http, api, client, program, child: Some(child) };
         server.wait_until_up(act)?;
         let token = fs::read_to_string(server.folder.join("data/token")).map_err(fail)?;
         let client = Client::new(&url, Some(Secret::new(token.trim())));
@@ -104,6 +106,14 @@ impl Server {
         self.child = None;
     }
 
+    /// Stops what a killed server left running; whether that went well.
+    fn stop_instances(&self, data: &Path) -> bool {
+        let mut down = Command::new(&self.program);
+        down.args(["down", "--server", self.client.url(), "--data"]).arg(data);
+        down.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        down.status().is_ok_and(|status| status.success())
+    }
+
     /// Ends the instances and the server, and deletes the folder.
     pub(super) fn end(&mut self) -> Result<(), Failure> {
         let Some(mut child) = self.child.take() else { return Ok(()) };
@@ -115,10 +125,13 @@ impl Server {
                 // Only this one process, which the demo started itself.
                 let _ = child.kill();
                 let _ = child.wait();
-                let cause = "the server had to be killed; its instances may still run";
                 let data = self.folder.join("data");
-                let hint = format!("`segue down --data {}` stops them", data.display());
-                return Err(Failure::because(act, cause).hint(hint));
+                let failure = Failure::because(act, "the server had to be killed");
+                if self.stop_instances(&data) {
+                    return Err(failure);
+                }
+                let hint = format!("`segue down --data {}` stops its instances", data.display());
+                return Err(failure.hint(hint));
             }
             thread::sleep(LOOK);
         }

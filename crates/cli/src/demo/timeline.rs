@@ -7,6 +7,7 @@ use wire::{Event, Now};
 use crate::Io;
 use crate::follow::Watcher;
 use crate::io::{BOLD, DIM};
+use crate::text::own_words;
 
 /// The demo's talk.
 pub(super) struct Timeline<'a, 'b> {
@@ -35,7 +36,7 @@ impl<'a, 'b> Timeline<'a, 'b> {
         let time = self.time();
         let mut lines = text.lines();
         self.io.say(format!("{DIM}{time}{DIM:#}    {}", lines.next().unwrap_or_default()));
-        for line in lines {
+        for line in lines.map(own_words) {
             self.io.say(format!("{:12}{DIM}|{DIM:#} {line}", ""));
         }
     }
@@ -47,7 +48,9 @@ impl<'a, 'b> Timeline<'a, 'b> {
 
 impl Watcher for Timeline<'_, '_> {
     fn event(&mut self, event: &Event) {
-        self.say(&event.text);
+        // The outcome's cause was told when it happened.
+        let whole = event.outcome.is_none();
+        self.say(if whole { &event.text } else { event.text.lines().next().unwrap_or_default() });
     }
 
     fn now(&mut self, _: &Now) {}

@@ -127,7 +127,7 @@ fn another_rollout_under_way_is_named() {
         _ => refusal(
             422,
             "refused",
-            "rollout 1 of v1 is under way since 12s",
+            "cannot deploy web: rollout 1 of v1 is under way since 12s",
             "wait for it, or --replace aborts it",
         ),
     });
