@@ -85,7 +85,6 @@ impl Upstream {
 pub(crate) struct Hold {
     app: Arc<AppStats>,
     bytes: usize,
-    pub(crate) since_ms: u64,
     until_ms: u64,
     look_ms: u64,
 }
@@ -159,9 +158,15 @@ impl Exchange {
     pub(crate) fn look_again(&mut self, turn: &mut Turn<'_, '_>) {
         let table = turn.worker.table.borrow();
         match &self.link {
-            Link::None | Link::Unchosen => {}
-            // Nothing was sent: it goes to an instance that is still there.
+            Link::None => {}
+            // What refused before may be gone, and others may have come.
+            Link::Unchosen => {
+                self.tried.clear();
+                self.attempts = 0;
+            }
+            // Nothing was sent: it goes to an instance that is still there. That is not a retry.
             Link::Connecting(upstream) if !table.serves(upstream.flight.instance().key) => {
+                self.attempts = 0;
                 self.link = Link::Unchosen;
             }
             Link::Connecting(_) => {}
@@ -179,9 +184,18 @@ impl Exchange {
     /// False if the request has to wait.
     fn choose(&mut self, turn: &mut Turn<'_, '_>) -> bool {
         let Some(app) = self.app.clone() else { return false };
+        if let Some(hold) = &mut self.hold
+            && turn.now_ms >= hold.look_ms
+        {
+            hold.look_ms = turn.now_ms + LOOK_EVERY_MS;
+            self.tried.clear();
+            self.attempts = 0;
+        }
         let (chosen, hold_ms) = {
             let table = turn.worker.table.borrow();
             match table.app(app.key) {
+                // Enough refused for one look: the rest of the pool has to wait for the next.
+                Some(entry) if self.attempts >= MOST_ATTEMPTS => (None, entry.hold_ms),
                 Some(entry) => (self.pick(entry, turn), entry.hold_ms),
                 None => {
                     drop(table);
@@ -191,8 +205,12 @@ impl Exchange {
             }
         };
         let Some(chosen) = chosen else { return self.wait(&app, hold_ms, turn) };
-        if let Some(hold) = self.hold.take() {
-            self.note_held(turn.now_ms.saturating_sub(hold.since_ms));
+        if self.attempts > 0 && self.hold.is_none() {
+            turn.worker.count(&app, |cells| &cells.retried);
+        }
+        self.hold = None;
+        if let Some(since_ms) = self.held_since_ms {
+            self.note_held(turn.now_ms.saturating_sub(since_ms));
         }
         if chosen.diverted {
             turn.worker.count(&app, |cells| &cells.diverted);
@@ -252,34 +270,33 @@ impl Exchange {
     /// Holds the request, if there is room and time; else answers 503. Always false: it waits.
     fn wait(&mut self, app: &Arc<AppStats>, hold_ms: u64, turn: &mut Turn<'_, '_>) -> bool {
         let limits = &turn.worker.shared.config.limits;
-        match &mut self.hold {
+        match &self.hold {
             Some(hold) if turn.now_ms >= hold.until_ms => {
                 self.answer_ourselves(Page::UNAVAILABLE, turn);
             }
-            Some(hold) => {
-                if turn.now_ms >= hold.look_ms {
-                    self.tried.clear();
-                    self.attempts = 0;
-                    hold.look_ms = turn.now_ms + LOOK_EVERY_MS;
-                }
-            }
+            Some(_) => {}
             None => {
                 let bytes = self.request.len() + turn.client.input.len();
                 let requests = app.held_now.fetch_add(1, Ordering::Relaxed);
                 let held = app.held_bytes.fetch_add(bytes, Ordering::Relaxed);
+                // An attempt in between does not make the patience begin anew.
+                let again = self.held_since_ms.is_some();
+                let since_ms = *self.held_since_ms.get_or_insert(turn.now_ms);
                 let hold = Hold {
                     app: Arc::clone(app),
                     bytes,
-                    since_ms: turn.now_ms,
-                    until_ms: turn.now_ms + hold_ms,
+                    until_ms: since_ms + hold_ms,
                     look_ms: turn.now_ms + LOOK_EVERY_MS,
                 };
                 let full = requests >= limits.hold_requests || held + bytes > limits.hold_bytes;
-                if full || hold_ms == 0 || turn.worker.is_draining() {
+                let over = turn.now_ms >= hold.until_ms;
+                if full || over || turn.worker.is_draining() {
                     drop(hold);
                     self.answer_ourselves(Page::UNAVAILABLE, turn);
                 } else {
-                    turn.worker.count(app, |cells| &cells.held);
+                    if !again {
+                        turn.worker.count(app, |cells| &cells.held);
+                    }
                     self.hold = Some(hold);
                 }
             }
@@ -317,9 +334,6 @@ impl Exchange {
                     tracing::warn!(%error, "cannot open a connection to an instance");
                 } else {
                     blame(&instance, self.app.as_deref(), turn);
-                }
-                if self.attempts >= MOST_ATTEMPTS {
-                    self.answer_ourselves(Page::BAD_GATEWAY, turn);
                 }
             }
         }
@@ -360,8 +374,9 @@ impl Exchange {
             }
         };
         let may = match failure {
-            _ if self.attempts >= MOST_ATTEMPTS || self.app.is_none() => false,
+            _ if self.app.is_none() => false,
             Failure::Connect | Failure::ConnectOurs => true,
+            _ if self.attempts >= MOST_ATTEMPTS => false,
             Failure::Broken if !sent => true,
             Failure::Broken => self.may_send_again(unanswered, turn),
             Failure::Timeout | Failure::BadAnswer => false,
@@ -373,11 +388,6 @@ impl Exchange {
             self.fresh_only = true;
         } else {
             self.tried.push(instance.key);
-        }
-        if let Some(app) = &self.app
-            && failure == Failure::Broken
-        {
-            turn.worker.count(app, |cells| &cells.retried);
         }
         if let Answer::Awaited(parser) = &mut self.answer {
             parser.restart();

@@ -9,6 +9,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::error::Error;
 
 const BACKLOG: i32 = 4096;
+/// Files that the rest of the process may need.
+const RESERVED_FILES: usize = 128;
 
 /// For each worker its sockets, one per address.
 pub(crate) type Sockets = Vec<Vec<TcpListener>>;
@@ -67,14 +69,17 @@ fn open(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Raises the limit of open files as far as the system allows. Each request may need two.
-pub(crate) fn raise_file_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current == limit.maximum {
-        return;
+/// Raises the limit of open files as far as the system allows, and tells how many connections of
+/// clients that is enough for: each may need a second one to its instance.
+pub(crate) fn raise_file_limit() -> usize {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+        match setrlimit(Resource::Nofile, raised) {
+            Ok(()) => limit = raised,
+            Err(error) => tracing::warn!(%error, "cannot raise the limit of open files"),
+        }
     }
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!(%error, "cannot raise the limit of open files");
-    }
+    let files = limit.current.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
+    (files.saturating_sub(RESERVED_FILES) / 2).max(16)
 }

@@ -53,7 +53,7 @@ pub struct Limits {
     pub continue_wait: Millis,
     /// An idle upstream connection, unless the upstream said otherwise.
     pub upstream_idle: Millis,
-    /// Idle upstream connections per instance, over all workers.
+    /// Idle upstream connections per instance, over all workers; for a moment there may be more.
     pub upstream_idle_max: u32,
     /// Requests held per app.
     pub hold_requests: u32,

@@ -81,6 +81,8 @@ pub(crate) struct Exchange {
     pub(crate) proceed: Continue,
     pub(crate) link: Link,
     pub(crate) hold: Option<Hold>,
+    /// When it was held for the first time.
+    pub(crate) held_since_ms: Option<u64>,
     pub(crate) arm: Option<ReleaseNo>,
     pub(crate) release: Option<Arc<ReleaseStats>>,
     pub(crate) tried: Vec<u64>,
@@ -149,6 +151,7 @@ impl Exchange {
             },
             link: Link::None,
             hold: None,
+            held_since_ms: None,
             arm: None,
             release: None,
             tried: Vec::new(),

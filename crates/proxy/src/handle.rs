@@ -36,13 +36,16 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Reserves the ports and opens the access log; starts no thread that serves.
+    /// Reserves the ports and opens the access log; starts no thread that serves. Raises this
+    /// process's limit of open files to what the system allows, and keeps the number of connections
+    /// below that.
     ///
     /// # Errors
     /// If somebody listens there already, or the log cannot be opened.
     pub fn bind(mut config: Config) -> Result<Bound, Error> {
         config.workers = config.workers.max(1);
-        bind::raise_file_limit();
+        let enough = bind::raise_file_limit();
+        config.limits.connections = config.limits.connections.min(enough);
         let (sockets, addresses) = bind::listen(&config.listen, config.workers)?;
         let access_log = config.access_log.as_deref().map(AccessLog::open).transpose()?;
         Ok(Bound { config, sockets, addresses, access_log })

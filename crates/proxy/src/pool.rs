@@ -18,6 +18,11 @@ pub(crate) enum Demand {
     Certain,
 }
 
+/// Between two bursts of requests more may be idle than the limit: closing them only to open them
+/// again would cost more than it saves. So many times the limit, and for so long.
+const BURST: u32 = 16;
+const BRIEF_MS: u64 = 100;
+
 /// Idle for longer, the kernel is asked whether a connection still stands.
 const TRUSTED_MS: u64 = 1_000;
 
@@ -26,7 +31,7 @@ struct Idle {
     stream: Stream,
     since_ms: u64,
     until_ms: u64,
-    _place: Place,
+    place: Place,
 }
 
 /// One of the places that an instance's idle connections may take, over all workers.
@@ -90,19 +95,24 @@ impl Pool {
         since_ms: u64,
         until_ms: u64,
     ) {
-        let Some(place) = Place::take(instance, most) else { return };
+        let Some(place) = Place::take(instance, most.saturating_mul(BURST)) else { return };
         if instance.has_left() {
             return;
         }
-        let idle = Idle { stream, since_ms, until_ms, _place: place };
+        let idle = Idle { stream, since_ms, until_ms, place };
         self.0.borrow_mut().entry(instance.key).or_default().push(idle);
     }
 
-    /// Closes what is not to be kept: of instances that have left, too old, or closed by the peer.
-    pub(crate) fn retain(&self, now_ms: u64, serves: impl Fn(u64) -> bool) {
+    /// Closes what is not to be kept: of instances that have left, too old, closed by the peer, or
+    /// idle for more than a moment and beyond `most` per instance, oldest first.
+    pub(crate) fn retain(&self, now_ms: u64, most: u32, serves: impl Fn(u64) -> bool) {
         self.0.borrow_mut().retain(|&key, idle| {
             if serves(key) {
-                idle.retain(|idle| idle.stands(now_ms, false));
+                idle.retain(|idle| {
+                    let beyond = idle.place.0.idle.load(Ordering::Relaxed) > most
+                        && now_ms.saturating_sub(idle.since_ms) >= BRIEF_MS;
+                    !beyond && idle.stands(now_ms, false)
+                });
             } else {
                 idle.clear();
             }

@@ -8,23 +8,41 @@ use model::Route;
 /// One app's place in a snapshot.
 pub(crate) type AppIndex = usize;
 
+/// The paths under one host: a look-up per segment, however many routes there are.
 #[derive(Debug, Default)]
-struct Paths(Vec<(Box<[u8]>, AppIndex)>);
+struct Paths {
+    /// By prefix, without the `/` at its end.
+    prefixes: HashMap<Box<[u8]>, AppIndex>,
+    /// What `/` leads to.
+    root: Option<AppIndex>,
+    longest: usize,
+}
 
 impl Paths {
+    /// Of two equal ones the app that comes first in the snapshot stays.
     fn insert(&mut self, path: &str, app: AppIndex) {
         let prefix = path.trim_end_matches('/').as_bytes();
-        self.0.push((prefix.into(), app));
-        // Longest first; of equals the app that comes first in the snapshot.
-        self.0.sort_by_key(|(prefix, app)| (std::cmp::Reverse(prefix.len()), *app));
+        if prefix.is_empty() {
+            self.root.get_or_insert(app);
+            return;
+        }
+        self.longest = self.longest.max(prefix.len());
+        self.prefixes.entry(prefix.into()).or_insert(app);
     }
 
+    /// Cuts the path at one border after the other, from the last that a route could reach.
     fn find(&self, path: &[u8]) -> Option<AppIndex> {
-        let covers = |prefix: &[u8]| {
-            path.strip_prefix(prefix).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
-                || prefix.is_empty()
-        };
-        self.0.iter().find(|(prefix, _)| covers(prefix)).map(|(_, app)| *app)
+        let mut end = path.len();
+        while end > 0 && self.longest > 0 {
+            if end <= self.longest
+                && let Some(app) = self.prefixes.get(&path[..end])
+            {
+                return Some(*app);
+            }
+            let reach = end.min(self.longest + 1);
+            end = path[..reach].iter().rposition(|&b| b == b'/').unwrap_or(0);
+        }
+        self.root
     }
 }
 
@@ -118,6 +136,8 @@ mod tests {
             ("a.example", "/api", 2),
             ("a.example", "/api/x", 2),
             ("a.example", "/apix", 1),
+            ("a.example", "/api/a/very/long/path//", 2),
+            ("a.example", "/ap", 1),
             ("c.example", "/", 3),
             ("x.b.example", "/only/x", 4),
             ("x.b.example", "/x", 3),
@@ -129,5 +149,11 @@ mod tests {
         }
         assert_eq!(Router::new([route(&["a"], "/")].iter()).find(b"b", b"/"), None);
         assert_eq!(Router::new([route(&[], "/a/")].iter()).find(b"b", b"/a"), Some(0));
+        assert_eq!(Router::new([route(&[], "/a")].iter()).find(b"b", b"/b"), None);
+        let nested = [route(&[], "/a"), route(&[], "/a/b/c")];
+        let router = Router::new(nested.iter());
+        for (path, app) in [("/a/b", 0), ("/a/b/c", 1), ("/a/b/c/d", 1), ("/a/b/cd", 0)] {
+            assert_eq!(router.find(b"", path.as_bytes()), Some(app), "{path}");
+        }
     }
 }

@@ -156,7 +156,7 @@ impl Worker {
             // The old table is dropped by the ledger, not here: it may be large.
             drop(self.table.replace(newest));
             let table = self.table.borrow();
-            self.pool.retain(self.shared.now_ms(), |key| table.serves(key));
+            self.close_idle(&table, self.shared.now_ms());
             self.unresolved.set(self.slots.unresolved(table.sequence));
             self.slots.wake_engaged();
             if self.unresolved.get() == 0 {
@@ -174,6 +174,11 @@ impl Worker {
             self.wake_acceptors();
             self.slots.wake_all();
         }
+    }
+
+    fn close_idle(&self, table: &Table, now_ms: u64) {
+        let most = self.shared.config.limits.upstream_idle_max;
+        self.pool.retain(now_ms, most, |key| table.serves(key));
     }
 
     fn park_acceptor(&self, at: usize, waker: &Waker) {
@@ -248,7 +253,7 @@ async fn sweep(worker: Rc<Worker>) {
         worker.slots.sweep(now_ms);
         if rounds.is_multiple_of(4) {
             let table = Arc::clone(&worker.table.borrow());
-            worker.pool.retain(now_ms, |key| table.serves(key));
+            worker.close_idle(&table, now_ms);
             worker.wake_acceptors();
         }
         if worker.is_done() {

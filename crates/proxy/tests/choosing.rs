@@ -115,6 +115,19 @@ fn refused_by_all_a_request_is_held_until_one_listens() {
 }
 
 #[test]
+fn however_many_refuse_the_request_is_held_and_then_503() {
+    let gone =
+        || TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let many: Vec<_> = (1..=12).map(|number| (number, gone())).collect();
+    let mut table = snapshot(1, &[(1, 10_000, &many)]);
+    table.apps[0].route.hold = model::Millis(250);
+    let world = World::new(&table);
+    assert_eq!(world.client().get("/").status, 503);
+    let counters = world.counted(1);
+    assert_eq!((counters.held, counters.failed), (1, 1));
+}
+
+#[test]
 fn a_held_request_is_dropped_when_its_client_leaves() {
     let world = World::new(&snapshot(1, &[(1, 10_000, &[])]));
     let mut client = world.client();
