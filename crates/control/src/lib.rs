@@ -17,5 +17,5 @@ pub use clock::Clock;
 pub use engine::{Answer, Command, Engine, Event, Ticket};
 pub use record::{CheckpointBody, Record, RecoverError, VERSION};
 /// The words of a command and its answer, for whoever passes them on.
-pub use rollout::{Ask, NewRelease, Refusal, RefusalCode};
+pub use rollout::{Ask, NewRelease, Promote, Refusal, RefusalCode};
 pub use runner::{CrashPoint, Hosts, Inbox, Mail, Outbox, Runner, RunnerConfig, Traffic};

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use model::{
-    AppCounters, AppName, AppSection, Generation, InstanceId, ProxyId, Snapshot, TrafficReport,
+    AppCounters, AppName, AppSection, Generation, InstanceId, ProxyId, ReleaseNo, Snapshot,
+    TrafficReport,
 };
 
 /// The routing table, and who holds which of its snapshots.
@@ -126,14 +127,18 @@ impl Routing {
 }
 
 fn plus(a: AppCounters, b: AppCounters) -> AppCounters {
-    let mut app_5xx = a.app_5xx;
-    for (release, n) in b.app_5xx {
-        *app_5xx.entry(release).or_default() += n;
-    }
+    let both = |mut a: BTreeMap<ReleaseNo, u64>, b: BTreeMap<ReleaseNo, u64>| {
+        for (release, n) in b {
+            *a.entry(release).or_default() += n;
+        }
+        a
+    };
     AppCounters {
         requests: a.requests + b.requests,
         failed: a.failed + b.failed,
-        app_5xx,
+        answers: both(a.answers, b.answers),
+        faults: both(a.faults, b.faults),
+        app_5xx: both(a.app_5xx, b.app_5xx),
         client_aborted: a.client_aborted + b.client_aborted,
         retried: a.retried + b.retried,
         held: a.held + b.held,
@@ -144,13 +149,18 @@ fn plus(a: AppCounters, b: AppCounters) -> AppCounters {
 
 /// What was counted from `start` to `end`.
 pub(crate) fn between(start: &AppCounters, end: &AppCounters) -> AppCounters {
-    let app_5xx = end.app_5xx.iter().map(|(release, n)| {
-        (*release, n.saturating_sub(start.app_5xx.get(release).copied().unwrap_or(0)))
-    });
+    let grown = |start: &BTreeMap<ReleaseNo, u64>, end: &BTreeMap<ReleaseNo, u64>| {
+        let since = |(release, n): (&ReleaseNo, &u64)| {
+            (*release, n.saturating_sub(start.get(release).copied().unwrap_or(0)))
+        };
+        end.iter().map(since).filter(|(_, n)| *n > 0).collect()
+    };
     AppCounters {
         requests: end.requests.saturating_sub(start.requests),
         failed: end.failed.saturating_sub(start.failed),
-        app_5xx: app_5xx.filter(|(_, n)| *n > 0).collect(),
+        answers: grown(&start.answers, &end.answers),
+        faults: grown(&start.faults, &end.faults),
+        app_5xx: grown(&start.app_5xx, &end.app_5xx),
         client_aborted: end.client_aborted.saturating_sub(start.client_aborted),
         retried: end.retried.saturating_sub(start.retried),
         held: end.held.saturating_sub(start.held),

@@ -6,7 +6,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Exit, Generation, InstanceId, Label, ReleaseNo, Timestamp};
+use crate::{Exit, Generation, InstanceId, Label, ReleaseNo, Share, Timestamp};
 
 /// Why something has not happened yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +42,16 @@ pub enum Waiting {
     Acknowledgement {
         /// The snapshot.
         generation: Generation,
+    },
+    /// The time of a step, or the pause between two batches, to pass.
+    Step {
+        /// The candidate's share meanwhile.
+        share: Share,
+    },
+    /// Somebody to say `segue resume`.
+    Resume {
+        /// Why the rollout holds, if it was not asked to.
+        because: Option<String>,
     },
     /// The watch after the switch to end.
     Watch,
@@ -94,7 +104,10 @@ impl Waiting {
     fn afterwards(&self) -> &'static str {
         match self {
             Self::Instances { .. } => "the release is refused and the live one stays",
-            Self::Ports | Self::Promote | Self::Acknowledgement { .. } => "it is asked again",
+            Self::Ports | Self::Promote | Self::Resume { .. } | Self::Acknowledgement { .. } => {
+                "it is asked again"
+            }
+            Self::Step { .. } => "the next step begins",
             Self::Watch => "the release is settled",
             Self::Drain { .. } => "what is still in flight is cut off",
             Self::Stop { .. } => "the processes are killed",
@@ -118,6 +131,11 @@ impl fmt::Display for Waiting {
             Self::Promote => f.write_str("somebody to say `segue promote`"),
             Self::Acknowledgement { generation } => {
                 write!(f, "every proxy worker to acknowledge snapshot {generation}")
+            }
+            Self::Step { share } => write!(f, "the next step, with {share} of the users moved"),
+            Self::Resume { because: None } => f.write_str("somebody to say `segue resume`"),
+            Self::Resume { because: Some(why) } => {
+                write!(f, "somebody to say `segue resume` or `segue abort`: {why}")
             }
             Self::Watch => f.write_str("the watch after the switch to end"),
             Self::Drain { instances, in_flight } => {

@@ -4,7 +4,10 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Address, AppName, Generation, InstanceId, Label, Millis, ReleaseNo, Route, Share};
+use crate::{
+    Address, AppName, Cohort, Generation, InstanceId, Label, Maintenance, Millis, ReleaseNo,
+    RolloutId, Route, Share,
+};
 
 /// One whole routing table of all apps. A receiver refuses one with a lower generation.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -24,8 +27,26 @@ pub struct AppSection {
     pub route: Route,
     /// How long tunnels and requests in flight may go on once their instance has left.
     pub drain_deadline: Millis,
+    /// Set while a candidate has a part of the traffic, or may get users by its cohort: who gets
+    /// it, and by what.
+    pub split: Option<Split>,
+    /// Set while the app is closed for its users.
+    pub maintenance: Option<Maintenance>,
     /// The releases on offer. The shares add up to [`Share::ALL`], unless no release is live yet.
     pub arms: Vec<Arm>,
+}
+
+/// How users are divided between the live release and the candidate. A user's bucket is a keyed hash
+/// of the user key and the rollout, from 0 to 9 999; the candidate gets those below its share. So
+/// raising the share moves nobody back (I8), and the next rollout divides anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Split {
+    /// Divides the users.
+    pub rollout: RolloutId,
+    /// The release whose share counts.
+    pub candidate: ReleaseNo,
+    /// Users that get the candidate whatever the share.
+    pub cohort: Option<Cohort>,
 }
 
 /// A release with its share and its instances.

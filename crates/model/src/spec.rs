@@ -2,11 +2,14 @@
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::net::IpAddr;
+use core::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AppName, Digest, Millis};
+use crate::{AppName, Digest, Invalid, Millis, Share};
 
 /// One app, as asked for by one deploy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,6 +115,31 @@ pub enum StrategyKind {
         /// When to switch.
         switch: Switch,
     },
+    /// Instance after instance, or some at a time.
+    Rolling {
+        /// So many at a time.
+        batch: Batch,
+        /// Whether new instances start before old ones leave.
+        order: Order,
+        /// Time between two batches.
+        pause: Millis,
+        /// What happens when an instance of the new release fails.
+        on_failure: OnFailure,
+    },
+    /// A share of the users first, then more, then all.
+    Canary {
+        /// The shares on the way to all; at least one, strictly growing, below all.
+        steps: Vec<Step>,
+        /// Users that get the new release from the first step on, whatever the share.
+        cohort: Option<Cohort>,
+        /// How many instances the new release has on the way.
+        capacity: Capacity,
+    },
+    /// The old release stops before the new one starts; requests are held, then get a page.
+    Recreate {
+        /// What users see meanwhile.
+        page: Page,
+    },
 }
 
 impl StrategyKind {
@@ -119,6 +147,9 @@ impl StrategyKind {
     pub fn name(&self) -> &'static str {
         match self {
             Self::BlueGreen { .. } => "blue-green",
+            Self::Rolling { .. } => "rolling",
+            Self::Canary { .. } => "canary",
+            Self::Recreate { .. } => "recreate",
         }
     }
 }
@@ -133,6 +164,182 @@ pub enum Switch {
     Manual,
 }
 
+/// How many instances a rolling rollout moves at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Batch {
+    /// This many.
+    Count(u16),
+    /// This part of the replicas in percent, 1 to 100; at least one instance.
+    Percent(u8),
+}
+
+impl Batch {
+    /// How many instances that is; at least 1 and at most all.
+    pub fn of(self, replicas: u16) -> u16 {
+        let count = match self {
+            Self::Count(count) => count,
+            Self::Percent(percent) => {
+                let part = u32::from(replicas) * u32::from(percent) / 100;
+                u16::try_from(part).unwrap_or(replicas)
+            }
+        };
+        count.clamp(1, replicas.max(1))
+    }
+}
+
+/// Whether a rolling rollout starts new instances before old ones leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// Old ones leave first: no more instances than replicas at any time.
+    InPlace,
+    /// New ones start first: up to a batch more than replicas.
+    Surge,
+}
+
+/// What a rolling rollout does when an instance of the new release fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// It goes back, batch after batch.
+    Revert,
+    /// It stays as it is until somebody says `segue resume` or `segue abort`.
+    Hold,
+}
+
+/// One share of a canary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// The new release's share.
+    pub share: Share,
+    /// What it waits for before the next step.
+    pub gate: Gate,
+}
+
+/// What a step waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Gate {
+    /// This time.
+    After(Millis),
+    /// Somebody to say `segue promote`.
+    Manual,
+}
+
+/// How many instances a canary's new release has on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Capacity {
+    /// The same part of the replicas as its share of the traffic, rounded up.
+    Share,
+    /// This many, until it gets all traffic.
+    Fixed(u16),
+}
+
+/// Users picked whatever the share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cohort {
+    /// Requests with this header; names in lower case.
+    Header {
+        /// Its name.
+        name: String,
+        /// Its whole value.
+        value: String,
+    },
+    /// Requests with this cookie.
+    Cookie {
+        /// Its name.
+        name: String,
+        /// Its whole value.
+        value: String,
+    },
+    /// Requests with this query parameter; a cookie keeps the user in the cohort.
+    Query {
+        /// Its name.
+        name: String,
+        /// Its whole value.
+        value: String,
+    },
+    /// Clients in this network.
+    Network(Network),
+}
+
+/// A network of addresses: `10.0.0.0/8`, `2001:db8::/32`, or one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// Its first address.
+    pub address: IpAddr,
+    /// How many leading bits count.
+    pub bits: u8,
+}
+
+impl Network {
+    /// Whether the address is in the network. An IPv4 address written as IPv6 counts as IPv4.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let (left, right) = (self.address.to_canonical(), address.to_canonical());
+        match (left, right) {
+            (IpAddr::V4(net), IpAddr::V4(one)) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.bits.min(32))).unwrap_or(0);
+                u32::from(net) & mask == u32::from(one) & mask
+            }
+            (IpAddr::V6(net), IpAddr::V6(one)) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.bits.min(128))).unwrap_or(0);
+                u128::from(net) & mask == u128::from(one) & mask
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+}
+
+impl FromStr for Network {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let why = "write an address, or an address and its bits as in 10.0.0.0/8";
+        let wrong = || Invalid::new("network", text, why);
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let bits = match bits {
+            Some(bits) => bits.parse().ok().filter(|bits| *bits <= most).ok_or_else(wrong)?,
+            None => most,
+        };
+        Ok(Self { address, bits })
+    }
+}
+
+/// What users see while an app is closed.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Page {
+    /// A whole HTML page; a plain one of our own if there is none. At most [`Page::MOST_BYTES`].
+    pub html: Option<Arc<str>>,
+    /// One sentence for users, on our own page and in JSON.
+    pub message: Option<String>,
+    /// What `Retry-After` says, in whole seconds.
+    pub retry_after: Millis,
+}
+
+impl Page {
+    /// A page is at most so long.
+    pub const MOST_BYTES: usize = 64 * 1024;
+}
+
+/// An app that is closed for its users.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Maintenance {
+    /// What users see.
+    pub page: Page,
+    /// Requests wait so long before they get the page.
+    pub hold: Millis,
+    /// Clients that are let through.
+    pub allow: Vec<Network>,
+}
+
 /// What becomes of the release that was live before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -143,4 +350,30 @@ pub enum Standby {
     For(Millis),
     /// It is stopped once the new release has been watched: no warm rollback after that.
     None,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_at_least_one_and_at_most_all() {
+        assert_eq!(Batch::Percent(25).of(10), 2);
+        assert_eq!(Batch::Percent(1).of(10), 1);
+        assert_eq!(Batch::Percent(100).of(7), 7);
+        assert_eq!(Batch::Count(9).of(4), 4);
+    }
+
+    #[test]
+    fn a_network_contains_its_addresses() {
+        let net: Network = "10.1.0.0/16".parse().unwrap();
+        assert!(net.contains("10.1.2.3".parse().unwrap()));
+        assert!(net.contains("::ffff:10.1.2.3".parse().unwrap()));
+        assert!(!net.contains("10.2.0.1".parse().unwrap()));
+        assert!("0.0.0.0/0".parse::<Network>().unwrap().contains("8.8.8.8".parse().unwrap()));
+        assert!("::/0".parse::<Network>().unwrap().contains("2001:db8::1".parse().unwrap()));
+        for bad in ["", "10.0.0.0/33", "10.0.0/8", "::/129", "a/8", "10.0.0.0/-1"] {
+            assert!(bad.parse::<Network>().is_err(), "{bad:?}");
+        }
+    }
 }

@@ -27,6 +27,11 @@ pub struct AppCounters {
     pub requests: u64,
     /// Answers the proxy had to make itself (502, 503, 504) and answers broken off.
     pub failed: u64,
+    /// Answers that came from instances, by release; whatever their status.
+    pub answers: BTreeMap<ReleaseNo, u64>,
+    /// Requests of which an instance was to blame that they failed (no connection, no answer,
+    /// answer broken off), by release. Client aborts and local errors never count.
+    pub faults: BTreeMap<ReleaseNo, u64>,
     /// 5xx answers that came from instances, by release.
     pub app_5xx: BTreeMap<ReleaseNo, u64>,
     /// Requests whose client went away first; never counted as failed.

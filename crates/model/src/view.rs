@@ -4,8 +4,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::{
-    Address, AppName, Digest, Health, InstanceId, Label, NotReady, Outcome, Reason, Receipt,
-    ReleaseNo, RolloutId, Share, Stage, Timestamp,
+    Address, AppName, Digest, Health, InstanceId, Label, Millis, NotReady, Outcome, Reason,
+    Receipt, ReleaseNo, RolloutId, Share, Stage, Timestamp,
 };
 
 /// One app as it is now.
@@ -31,6 +31,10 @@ pub struct AppView {
     pub releases: Vec<ReleaseView>,
     /// The receipts of the last rollouts, oldest first.
     pub receipts: Vec<Receipt>,
+    /// It is closed for its users, by hand or by its rollout.
+    pub maintenance: bool,
+    /// As many instances as `segue scale` asked for, if it did.
+    pub scale: Option<u16>,
     /// It is being removed.
     pub removing: bool,
 }
@@ -80,6 +84,13 @@ pub struct RolloutView {
     pub started: Timestamp,
     /// The candidate's share.
     pub share: Share,
+    /// Which step or batch it is at, and how many there are; from 1 on.
+    pub step: (u16, u16),
+    /// Somebody, or a failure, holds it where it is.
+    pub paused: bool,
+    /// The least time the whole rollout can take with the drains and starts of its instances as
+    /// measured so far; `None` while nothing was measured.
+    pub at_least: Option<Millis>,
     /// What it waits for.
     pub waiting: Option<Reason>,
     /// Why it is being taken back, if it is.

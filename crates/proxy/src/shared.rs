@@ -167,9 +167,11 @@ impl Shared {
             .iter()
             .map(|(app, stats)| {
                 let counted = AppCounters {
+                    answers: Default::default(),
+                    faults: Default::default(),
                     requests: stats.sum(|cells| &cells.requests),
                     failed: stats.sum(|cells| &cells.failed),
-                    app_5xx: std::collections::BTreeMap::new(),
+                    app_5xx: std::collections::Default::default(),
                     client_aborted: stats.sum(|cells| &cells.client_aborted),
                     retried: stats.sum(|cells| &cells.retried),
                     held: stats.sum(|cells| &cells.held),

@@ -151,6 +151,7 @@ fn snapshot(options: &Options) -> Result<Snapshot, Error> {
         hold: millis(options.hold),
     };
     let drain_deadline = millis(options.drain);
-    let section = AppSection { app, route, drain_deadline, arms: vec![arm] };
+    let section =
+        AppSection { app, route, drain_deadline, split: None, maintenance: None, arms: vec![arm] };
     Ok(Snapshot { generation: Generation { term: 1, counter: 1 }, apps: vec![section] })
 }

@@ -10,7 +10,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use model::{
-    AppSpec, Digest, Label, NotReady, Readiness, Release, ReleaseNo, RolloutId, Share, Timestamp,
+    AppSpec, Digest, Label, Maintenance, NotReady, Readiness, Release, ReleaseNo, RolloutId, Share,
+    Timestamp,
 };
 
 use crate::decide::ended;
@@ -32,12 +33,35 @@ pub enum Ask {
         /// `None` is the standby.
         to: Option<ReleaseNo>,
     },
-    /// Open the gate.
-    Promote,
+    /// Open the gate: go on to the next step.
+    Promote(Promote),
+    /// Hold the rollout where it is.
+    Pause,
+    /// Let a rollout that is held go on.
+    Resume,
+    /// Have so many instances from now on, until the file's `replicas` changes.
+    Scale {
+        /// So many.
+        replicas: u16,
+    },
+    /// Close the app for its users, or open it again.
+    Maintenance {
+        /// What users see; `None` opens it.
+        on: Option<Maintenance>,
+    },
     /// Stop the rollout.
     Abort,
     /// Remove the app.
     Remove,
+}
+
+/// How far `promote` goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Promote {
+    /// To the next step.
+    Step,
+    /// To all of the traffic.
+    Full,
 }
 
 impl Ask {
@@ -45,7 +69,11 @@ impl Ask {
         match self {
             Self::Deploy { .. } => "deploy",
             Self::Rollback { .. } => "roll back",
-            Self::Promote => "promote",
+            Self::Promote(_) => "promote",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Scale { .. } => "scale",
+            Self::Maintenance { .. } => "change the maintenance of",
             Self::Abort => "abort",
             Self::Remove => "remove",
         }
@@ -116,7 +144,10 @@ pub fn ask(app: &App, ask: &Ask, version: Option<u64>, seen: &Observed, now: Tim
     match ask {
         Ask::Deploy { release, replace } => desk.deploy(release, *replace),
         Ask::Rollback { to } => desk.rollback(*to),
-        Ask::Promote => desk.promote(),
+        Ask::Promote(_) => desk.promote(),
+        Ask::Pause | Ask::Resume | Ask::Scale { .. } | Ask::Maintenance { .. } => {
+            Err(desk.refused("it is being built", "wait"))
+        }
         Ask::Abort => desk.abort(),
         Ask::Remove => desk.remove(),
     }

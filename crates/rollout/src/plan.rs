@@ -69,6 +69,8 @@ fn section(app: &App) -> Option<AppSection> {
         app: app.name.clone(),
         route: live.spec.route.clone(),
         drain_deadline: live.spec.drain.deadline,
+        split: None,
+        maintenance: None,
         arms: app.on_offer().filter_map(|release| arm(app, release)).collect(),
     })
 }

@@ -21,6 +21,8 @@ pub fn view(app: &App, seen: &Observed, reasons: Reasons) -> AppView {
         waiting: others,
         releases: app.releases.values().map(release).collect(),
         receipts: app.receipts.iter().cloned().collect(),
+        maintenance: false,
+        scale: None,
         removing: app.removing.is_some(),
     }
 }
@@ -69,6 +71,9 @@ fn rollout(app: &App, rollout: &Rollout) -> RolloutView {
         since: rollout.since,
         started: rollout.started,
         share: app.share(rollout.to),
+        step: (1, 1),
+        paused: false,
+        at_least: None,
         waiting: None,
         cause,
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use control::{Answer as Taken, Ask, NewRelease};
+use control::{Answer as Taken, Ask, NewRelease, Promote};
 use model::{AppName, AppSpec, AppView, Digest, ReleaseNo};
 use wire::{
     Account, App, AppFile, Code, DeployRequest, Problem, PromoteRequest, Release, RollbackRequest,
@@ -136,7 +136,7 @@ pub(crate) async fn promote(
 ) -> Answer<Accepted> {
     let app = app_name(&app)?;
     find(&parts, &app)?;
-    ask(&parts, Command { app, seen: version, ask: Ask::Promote }).await
+    ask(&parts, Command { app, seen: version, ask: Ask::Promote(Promote::Step) }).await
 }
 
 pub(crate) async fn abort(

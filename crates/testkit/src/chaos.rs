@@ -99,7 +99,7 @@ impl Chaos {
             0..=8 => self.deploy(app),
             9..=11 => Ask::Rollback { to: None },
             12 => self.rollback_to(app),
-            13..=16 => Ask::Promote,
+            13..=16 => Ask::Promote(rollout::Promote::Step),
             17..=18 => Ask::Abort,
             _ => Ask::Remove,
         };
@@ -193,7 +193,7 @@ impl Chaos {
             for app in self.apps.clone() {
                 let view = self.world.views.get(&app);
                 if view.and_then(|v| v.rollout.as_ref()).is_some_and(|r| r.phase == "ready") {
-                    self.world.ask(&app, Ask::Promote, None);
+                    self.world.ask(&app, Ask::Promote(rollout::Promote::Step), None);
                 }
             }
             self.world.run_for(20_000);

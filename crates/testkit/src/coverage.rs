@@ -71,7 +71,11 @@ impl Coverage {
         let name = match ask {
             Ask::Deploy { .. } => "deploy",
             Ask::Rollback { .. } => "rollback",
-            Ask::Promote => "promote",
+            Ask::Promote(_) => "promote",
+            Ask::Pause => "pause",
+            Ask::Resume => "resume",
+            Ask::Scale { .. } => "scale",
+            Ask::Maintenance { .. } => "maintenance",
             Ask::Abort => "abort",
             Ask::Remove => "remove",
         };
@@ -117,6 +121,8 @@ fn name_of(waiting: &Waiting) -> &'static str {
         Waiting::Ports => "ports",
         Waiting::Promote => "promote",
         Waiting::Acknowledgement { .. } => "acknowledgement",
+        Waiting::Step { .. } => "step",
+        Waiting::Resume { .. } => "resume",
         Waiting::Watch => "watch",
         Waiting::Drain { .. } => "drain",
         Waiting::Stop { .. } => "stop",

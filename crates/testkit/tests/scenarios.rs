@@ -54,12 +54,16 @@ fn a_release_that_dies_right_after_the_switch_is_taken_back() {
 #[test]
 fn a_manual_switch_waits_for_promote() {
     let mut script = Script::new();
-    script.deploy("v1", GOOD).wait(15).ask(Ask::Promote);
+    script.deploy("v1", GOOD).wait(15).ask(Ask::Promote(rollout::Promote::Step));
     let manual = |spec: &mut model::AppSpec| {
         spec.strategy.kind = StrategyKind::BlueGreen { switch: Switch::Manual };
     };
-    script.deploy_with("v2", GOOD, false, manual).ask(Ask::Promote).wait(60).look();
-    script.ask(Ask::Promote).wait(15).look();
+    script
+        .deploy_with("v2", GOOD, false, manual)
+        .ask(Ask::Promote(rollout::Promote::Step))
+        .wait(60)
+        .look();
+    script.ask(Ask::Promote(rollout::Promote::Step)).wait(15).look();
     insta::assert_snapshot!(script.transcript());
 }
 

@@ -138,6 +138,8 @@ impl App {
             waiting,
             releases: _, // asked for on their own
             receipts,
+            maintenance,
+            scale: _,
             removing,
         } = view;
         let status = Status {
@@ -146,7 +148,7 @@ impl App {
             standby: standby.as_ref().map(Arm::from),
             candidate: candidate.as_ref().map(Arm::from),
             rollout: rollout.as_ref().map(|rollout| Rollout::new(rollout, now)),
-            maintenance: false, // there is no maintenance page yet
+            maintenance: *maintenance,
             rollback: rollback.into(),
         };
         Self {
@@ -177,8 +179,20 @@ impl From<&InstanceView> for Instance {
 
 impl Rollout {
     fn new(rollout: &RolloutView, now: Timestamp) -> Self {
-        let RolloutView { id, strategy, phase, since: _, started: _, share, waiting, cause: _ } =
-            rollout; // the times and the cause are in `Progress`
+        // The times, the step and the cause are in `Progress`.
+        let RolloutView {
+            id,
+            strategy,
+            phase,
+            since: _,
+            started: _,
+            share,
+            step: _,
+            paused: _,
+            at_least: _,
+            waiting,
+            cause: _,
+        } = rollout;
         Self {
             id: id.0,
             strategy: strategy.clone(),

@@ -58,8 +58,14 @@ pub fn snapshot(counter: u64, arms: &[ArmOf<'_>]) -> Snapshot {
         affinity: Affinity::None,
         hold: Millis(5_000),
     };
-    let section =
-        AppSection { app: app_name(), route, drain_deadline: Millis(10_000), arms: arms.collect() };
+    let section = AppSection {
+        app: app_name(),
+        route,
+        drain_deadline: Millis(10_000),
+        split: None,
+        maintenance: None,
+        arms: arms.collect(),
+    };
     Snapshot { generation: Generation { term: 1, counter }, apps: vec![section] }
 }
 

@@ -47,6 +47,7 @@ fn gate(app: &App, rollout: &Rollout) -> Switch {
         (RolloutKind::Rollback, _) | (RolloutKind::Deploy, None) => Switch::Auto,
         (RolloutKind::Deploy, Some(release)) => match release.spec.strategy.kind {
             StrategyKind::BlueGreen { switch } => switch,
+            _ => Switch::Auto,
         },
     }
 }
