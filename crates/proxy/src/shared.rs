@@ -171,7 +171,7 @@ impl Shared {
                     faults: Default::default(),
                     requests: stats.sum(|cells| &cells.requests),
                     failed: stats.sum(|cells| &cells.failed),
-                    app_5xx: std::collections::Default::default(),
+                    app_5xx: std::collections::BTreeMap::new(),
                     client_aborted: stats.sum(|cells| &cells.client_aborted),
                     retried: stats.sum(|cells| &cells.retried),
                     held: stats.sum(|cells| &cells.held),
