@@ -187,6 +187,7 @@ pub fn until(what: &str, holds: impl Fn() -> bool) {
     let give_up = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < give_up, "waited for {what}");
+        // it waits: for real processes and their files
         std::thread::sleep(Duration::from_millis(5));
     }
 }
