@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Arg, Args, Parser, Subcommand, ValueEnum};
-use model::{Address, AppName, InstanceId, Label};
+use model::{Address, AppName, InstanceId, Invalid, Label, Network};
 
 /// Deploys new versions of a web service without dropping a request, and takes a bad one back.
 #[derive(Debug, Parser)]
@@ -57,16 +57,26 @@ pub(crate) enum Verb {
     Server(ServerOptions),
     /// Bring in a release of the app that segue.toml describes.
     Deploy(DeployOptions),
+    /// Say what a deploy would do, and change nothing.
+    Plan(PlanOptions),
     /// Show apps: what is live, what is on its way, and whether there is a way back.
     Status(StatusOptions),
     /// List the releases of an app.
     Releases(ListOptions),
     /// Go back to the release before, in one switch.
     Rollback(RollbackOptions),
-    /// Switch to a release that waits for a person.
-    Promote(FollowOptions),
+    /// Let a release that waits for a person go on: to its next step, or to all of the traffic.
+    Promote(PromoteOptions),
+    /// Hold a rollout where it is.
+    Pause(AppOptions),
+    /// Let a rollout that is held go on.
+    Resume(FollowOptions),
     /// Stop a rollout; what is live stays.
     Abort(FollowOptions),
+    /// Change how many instances an app has, until its file says another number.
+    Scale(ScaleOptions),
+    /// Close an app for its users, or open it again.
+    Maintenance(MaintenanceOptions),
     /// Print the output of an app's instances.
     Logs(LogsOptions),
     /// Show what a rollout cost: requests, failures, the time of the switch.
@@ -186,8 +196,9 @@ pub enum Tickets {
     Off,
 }
 
+/// The release a deploy brings in, and how.
 #[derive(Clone, Debug, Default, Args)]
-pub(crate) struct DeployOptions {
+pub(crate) struct ReleaseOptions {
     /// The app file [default: segue.toml here or above].
     #[arg(short, long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
@@ -200,9 +211,16 @@ pub(crate) struct DeployOptions {
     /// Set the environment variables of a file with lines K=V.
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Option<PathBuf>,
-    /// Another strategy than the app file's.
+    /// Another strategy than the app file's, with its defaults: blue-green, rolling, canary,
+    /// recreate.
     #[arg(long, value_name = "KIND")]
     pub(crate) strategy: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct DeployOptions {
+    #[command(flatten)]
+    pub(crate) what: ReleaseOptions,
     /// Abort a rollout that is under way and start this one.
     #[arg(long)]
     pub(crate) replace: bool,
@@ -210,6 +228,15 @@ pub(crate) struct DeployOptions {
     #[arg(long)]
     pub(crate) detach: bool,
     /// Print the receipt as the last line of stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PlanOptions {
+    #[command(flatten)]
+    pub(crate) what: ReleaseOptions,
+    /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -260,6 +287,79 @@ pub(crate) struct FollowOptions {
     /// Print the receipt as the last line of stdout.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PromoteOptions {
+    /// The app.
+    pub(crate) app: AppName,
+    /// To all of the traffic, past the steps that are left.
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Do not wait for the outcome.
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// Print the receipt as the last line of stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct AppOptions {
+    /// The app.
+    pub(crate) app: AppName,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ScaleOptions {
+    /// The app.
+    pub(crate) app: AppName,
+    /// How many instances.
+    #[arg(value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub(crate) replicas: u16,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct MaintenanceOptions {
+    /// Close the app, or open it again.
+    #[arg(value_enum, value_name = "on|off", hide_possible_values = true)]
+    pub(crate) state: OnOff,
+    /// The app.
+    pub(crate) app: AppName,
+    /// An HTML page for users, 64 KiB at most [default: a plain one].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) page: Option<PathBuf>,
+    /// One sentence for users.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) message: Option<String>,
+    /// When users are told to come back [default: 30s].
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) retry_after: Option<String>,
+    /// Let requests wait so long before they get the page [default: not at all].
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) hold: Option<String>,
+    /// Let clients of this network through: 10.0.0.0/8, or one address.
+    #[arg(long, value_name = "NET", value_parser = network)]
+    pub(crate) allow: Vec<String>,
+}
+
+/// Whether an app is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnOff {
+    /// It is.
+    On,
+    /// It is not.
+    Off,
+}
+
+/// A length of time, checked here and sent as it is written.
+fn time(text: &str) -> Result<String, Invalid> {
+    wire::parse_duration(text).map(|_| text.to_owned())
+}
+
+/// A network, checked here and sent as it is written.
+fn network(text: &str) -> Result<String, Invalid> {
+    text.parse::<Network>().map(|_| text.to_owned())
 }
 
 #[derive(Clone, Debug, Args)]

@@ -8,14 +8,15 @@ use wire::{Event, Now};
 
 use crate::Io;
 use crate::io::{DIM, Screen};
-use crate::text::headline;
+use crate::text::{headline, percent, step_of};
 
 /// The progress of one command.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     talk: Talk,
-    phase: Option<String>,
+    /// Where the rollout was when that was told last.
+    place: Option<String>,
 }
 
 /// Whether steps on the way are told.
@@ -28,7 +29,7 @@ enum Talk {
 impl Progress {
     /// Says nothing: somebody else tells the story.
     pub(crate) fn silent() -> Self {
-        Self { bar: None, talk: Talk::None, phase: None }
+        Self { bar: None, talk: Talk::None, place: None }
     }
 
     /// Starts with what the command is about to do.
@@ -44,7 +45,7 @@ impl Progress {
                 Some(bar)
             }
         };
-        Self { bar, talk: Talk::Steps, phase: None }
+        Self { bar, talk: Talk::Steps, place: None }
     }
 
     /// What the command does now.
@@ -63,15 +64,15 @@ impl Progress {
         self.line(io, &format!("{DIM}{clock}{DIM:#}  {}", headline(event)));
     }
 
-    /// How things stand. Outside a terminal a phase is told once, not every second.
+    /// How things stand. Outside a terminal a phase or step is told once, not every second.
     pub(crate) fn now(&mut self, io: &mut Io<'_>, now: &Now) {
-        let (Some(phase), Some(waiting)) = (&now.phase, &now.waiting_for) else { return };
+        let (Some(place), Some(waiting)) = (place(now), &now.waiting_for) else { return };
         if let Some(bar) = &self.bar {
-            bar.set_message(format!("{phase}: {waiting}"));
-        } else if self.phase.as_ref() != Some(phase) {
-            io.say(format!("{:10}{phase}: {waiting}", ""));
+            bar.set_message(format!("{place}: {waiting}"));
+        } else if self.place.as_ref() != Some(&place) {
+            io.say(format!("{:10}{place}: {waiting}", ""));
         }
-        self.phase = Some(phase.clone());
+        self.place = Some(place);
     }
 
     /// A line that stays.
@@ -88,4 +89,20 @@ impl Progress {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Where a rollout is: `switching at 25 %, step 2 of 3, paused`.
+fn place(now: &Now) -> Option<String> {
+    let Now { rollout: _, phase, strategy, share, step, paused, waiting_for: _ } = now;
+    let mut text = phase.clone()?;
+    if let Some(share) = share.filter(|share| *share > 0.0 && *share < 1.0) {
+        text += &format!(" at {}", percent(share));
+    }
+    if let Some(step) = step.filter(|(_, steps)| *steps > 1) {
+        text += &format!(", {}", step_of(strategy.as_deref().unwrap_or_default(), step));
+    }
+    if *paused {
+        text += ", paused";
+    }
+    Some(text)
 }

@@ -4,6 +4,8 @@ use anstyle::Style;
 use model::Millis;
 use wire::Event;
 
+use crate::io::DIM;
+
 /// No line is longer where it can be helped.
 pub(crate) const WIDTH: usize = 80;
 
@@ -101,6 +103,26 @@ pub(crate) fn headline(event: &Event) -> &str {
         (Some(outcome), Some((said, _))) if said == outcome.to_string() => said,
         (Some(_) | None, _) => first.strip_suffix("; its last words:").unwrap_or(first),
     }
+}
+
+/// A name and what it is.
+pub(crate) fn field(name: &str, text: &str) -> String {
+    format!("{DIM}{name:<10}{DIM:#} {text}")
+}
+
+/// A name and a sentence that may need more lines.
+pub(crate) fn hang(name: &str, sentence: &str) -> Vec<String> {
+    let mut lines = wrap(11, sentence);
+    if let Some(first) = lines.first_mut() {
+        *first = field(name, first.trim_start());
+    }
+    lines
+}
+
+/// Which step of a rollout, in the strategy's own word: `step 2 of 3`, `batch 1 of 4`.
+pub(crate) fn step_of(strategy: &str, (step, steps): (u16, u16)) -> String {
+    let word = if strategy == "rolling" { "batch" } else { "step" };
+    format!("{word} {step} of {steps}")
 }
 
 /// One line of an instance's own words, without the mark an API may have put before it: whoever

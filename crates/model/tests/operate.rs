@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use model::{Exit, Generation, NotReady, ReleaseNo, Waiting};
+use model::{Exit, Generation, NotReady, ReleaseNo, Share, Waiting};
 
 /// One of each. A new one does not compile until it is named in [`page_of_waiting`]; its page is not
 /// allowed until it is named here.
@@ -20,6 +20,8 @@ fn waitings() -> Vec<Waiting> {
         Waiting::Ports,
         Waiting::Promote,
         Waiting::Acknowledgement { generation: Generation { term: 7, counter: 12 } },
+        Waiting::Step { share: Share::from_ten_thousandths(500).expect("it is a share") },
+        Waiting::Resume { because: None },
         Waiting::Watch,
         Waiting::Drain { instances: 2, in_flight: 3 },
         Waiting::Stop { instances: 2 },
@@ -37,6 +39,8 @@ fn page_of_waiting(waiting: &Waiting) -> &'static str {
         Waiting::Ports => "waiting-ports",
         Waiting::Promote => "waiting-promote",
         Waiting::Acknowledgement { .. } => "waiting-acknowledgement",
+        Waiting::Step { .. } => "waiting-step",
+        Waiting::Resume { .. } => "waiting-resume",
         Waiting::Watch => "waiting-watch",
         Waiting::Drain { .. } => "waiting-drain",
         Waiting::Stop { .. } => "waiting-stop",

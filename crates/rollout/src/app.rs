@@ -30,6 +30,8 @@ pub struct App {
     pub rollout: Option<Rollout>,
     /// How releases have been dying, for back-off and for messages.
     pub deaths: BTreeMap<ReleaseNo, Deaths>,
+    /// The last instances that are Gone, at most [`App::REMEMBERED`]: their output is kept.
+    pub remembered: VecDeque<u64>,
     /// The last rollouts' receipts, at most [`App::RECEIPTS`].
     pub receipts: VecDeque<Receipt>,
     /// The last number given to a release, a rollout, an instance: none is used twice.
@@ -49,6 +51,8 @@ pub struct App {
 }
 
 impl App {
+    /// Instances that are Gone whose output is kept.
+    pub const REMEMBERED: usize = 6;
     /// Receipts kept.
     pub const RECEIPTS: usize = 20;
     /// Releases kept besides those on offer.
@@ -67,6 +71,7 @@ impl App {
             standby: None,
             rollout: None,
             deaths: BTreeMap::new(),
+            remembered: VecDeque::new(),
             receipts: VecDeque::new(),
             last_release: 0,
             last_rollout: 0,

@@ -250,6 +250,10 @@ fn gone(app: &mut App, fact: &Fact) -> Folded {
         return Err("it is another fact");
     };
     let instance = app.instances.remove(number).ok_or("there is no such instance")?;
+    app.remembered.push_back(*number);
+    while app.remembered.len() > App::REMEMBERED {
+        app.remembered.pop_front();
+    }
     forget_if_removed(app);
     if instance.stage == Stage::Draining {
         app.pace.drain = Some(at.since(instance.since));
@@ -396,6 +400,7 @@ fn forget_if_removed(app: &mut App) {
         app.releases.clear();
         app.deaths.clear();
         app.receipts.clear();
+        app.remembered.clear();
     }
 }
 

@@ -62,7 +62,7 @@ fn keep(app: &App) -> HostCommand {
     HostCommand::Keep {
         app: app.name.clone(),
         releases: app.releases.values().map(|r| (r.no, r.content)).collect(),
-        instances: app.instances.keys().map(|number| app.id(*number)).collect(),
+        instances: app.instances.keys().chain(&app.remembered).map(|n| app.id(*n)).collect(),
     }
 }
 

@@ -86,9 +86,11 @@ pub(crate) async fn not_read_only(
     request: Request,
     next: Next,
 ) -> Response {
-    let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
-    if changes
-        && request.uri().path() != "/v1/down"
+    let path = request.uri().path();
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD)
+        || path.starts_with("/v1/apps/") && path.ends_with("/plan");
+    if !reads
+        && path != "/v1/down"
         && let Some(why) = parts.engine.read_only()
     {
         let message = format!("nothing can be changed now: {why}");

@@ -6,6 +6,9 @@
 mod answer;
 mod apps;
 mod blobs;
+mod changes;
+mod commands;
+mod deploys;
 mod engine;
 mod events;
 mod feed;
@@ -24,7 +27,7 @@ use axum::middleware;
 use axum::routing::{get, post, put};
 use tokio::sync::watch;
 
-pub use engine::{Command, Engine, Pending, Shutdown, Stopping};
+pub use engine::{Command, Engine, Pending, Shutdown, Stopping, Stored};
 pub use feed::{Feed, News, Subscription};
 pub use guard::Guard;
 pub use listen::{ListenError, bind, serve};
@@ -69,14 +72,19 @@ pub fn router(parts: Parts, guard: Guard) -> Router {
         .route("/metrics", get(ops::metrics))
         .route("/readyz", get(ops::ready))
         .route("/v1/apps", get(apps::list))
-        .route("/v1/apps/{app}", get(apps::show).delete(apps::remove))
+        .route("/v1/apps/{app}", get(apps::show).delete(commands::remove))
         .route("/v1/apps/{app}/releases", get(apps::releases))
         .route("/v1/apps/{app}/receipts", get(apps::receipts))
         .route("/v1/apps/{app}/receipts/{rollout}", get(apps::receipt))
-        .route("/v1/apps/{app}/deploys", post(apps::deploy))
-        .route("/v1/apps/{app}/rollback", post(apps::rollback))
-        .route("/v1/apps/{app}/promote", post(apps::promote))
-        .route("/v1/apps/{app}/abort", post(apps::abort))
+        .route("/v1/apps/{app}/deploys", post(deploys::deploy))
+        .route("/v1/apps/{app}/plan", post(deploys::plan))
+        .route("/v1/apps/{app}/rollback", post(commands::rollback))
+        .route("/v1/apps/{app}/promote", post(commands::promote))
+        .route("/v1/apps/{app}/pause", post(commands::pause))
+        .route("/v1/apps/{app}/resume", post(commands::resume))
+        .route("/v1/apps/{app}/scale", post(commands::scale))
+        .route("/v1/apps/{app}/maintenance", post(commands::maintenance))
+        .route("/v1/apps/{app}/abort", post(commands::abort))
         .route("/v1/blobs/missing", post(blobs::missing))
         .route("/v1/down", post(ops::down))
         .layer(middleware::from_fn(guard::in_time));

@@ -159,7 +159,7 @@ fn rolling(order: Order, batch: Batch) -> impl FnOnce(&mut model::AppSpec) {
 }
 
 fn canary(steps: &[(u16, Gate)]) -> impl FnOnce(&mut model::AppSpec) {
-    let share = |n| model::Share::from_ten_thousandths(n).unwrap();
+    let share = |n| model::Share::from_ten_thousandths(n).expect("it is a share");
     let steps = steps.iter().map(|(n, gate)| Step { share: share(*n), gate: *gate }).collect();
     move |spec| {
         spec.run.replicas = 4;

@@ -3,16 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use model::{
-    Affinity, AppName, AppSpec, Drain, HealthCheck, Millis, Route, Run, Standby, Strategy,
-    StrategyKind, Switch,
-};
+use model::{Affinity, AppName, AppSpec, Drain, HealthCheck, Millis, Route, Run};
 use serde_json::Value as Json;
 
 pub use crate::section::AppFileError;
 use crate::section::Section;
+use crate::strategy::{self, Page};
 use crate::tree::{Entry, Node, Value};
-use crate::{Secret, check_env_name, parse_duration};
+use crate::{Secret, check_env_name};
 
 const HOUR: Millis = Millis::from_secs(3_600);
 const DAY: Millis = Millis::from_secs(86_400);
@@ -23,7 +21,6 @@ const RUN: &[&str] = &["command", "dir", "replicas", "env", "user", "group"];
 const HEALTH: &[&str] = &["path", "interval", "timeout", "rise", "fall", "start_deadline"];
 const ROUTE: &[&str] = &["hosts", "path", "affinity", "hold"];
 const DRAIN: &[&str] = &["deadline"];
-const STRATEGY: &[&str] = &["kind", "switch", "standby", "watch"];
 
 /// An app file that has been read and checked.
 #[derive(Clone, Debug)]
@@ -34,6 +31,8 @@ pub struct AppFile {
     pub env: BTreeMap<String, Secret>,
     /// The folder to ship, relative to the file's own.
     pub dir: String,
+    /// The maintenance page the file names, relative to it; [`AppFile::with_page`] takes its text.
+    pub page: Option<String>,
     settings: Json,
 }
 
@@ -45,11 +44,11 @@ impl AppFile {
     pub fn from_toml(text: &str) -> Result<Self, AppFileError> {
         let tree = Node::from_toml(text)
             .map_err(|broken| AppFileError::new(broken.line, broken.message))?;
-        read(&tree)
+        read(&tree, Page::Path)
     }
 
-    /// Reads the settings as the API gets them. There a path of the client's has no meaning, so
-    /// `run.dir` is refused.
+    /// Reads the settings as the API gets them. There a path of the client's has no meaning: so
+    /// `run.dir` is refused, and `strategy.page` is the page itself.
     ///
     /// # Errors
     /// As [`AppFile::from_toml`], without the line.
@@ -58,53 +57,75 @@ impl AppFile {
             let message = "`run.dir`: the API takes files by upload, never a path";
             return Err(AppFileError::new(None, message).hint("leave `dir` out, send a manifest"));
         }
-        read(&Node::from_json(settings))
+        read(&Node::from_json(settings), Page::Text)
     }
 
-    /// The same app under another strategy.
+    /// The same app under another strategy: what the file sets for its own kind is left out, and
+    /// the other kind has its defaults.
     ///
     /// # Errors
-    /// When there is no such strategy, or not yet.
+    /// When there is no such strategy.
     pub fn with_strategy(self, kind: &str) -> Result<Self, AppFileError> {
+        if kind == self.spec.strategy.kind.name() {
+            return Ok(self);
+        }
         let mut settings = self.settings;
-        if let Some(map) = settings.as_object_mut() {
-            let strategy =
-                map.entry("strategy").or_insert_with(|| Json::Object(Default::default()));
-            if let Some(strategy) = strategy.as_object_mut() {
-                strategy.insert("kind".into(), kind.into());
+        let mut strategy = serde_json::Map::new();
+        for key in strategy::COMMON {
+            if let Some(value) = settings.pointer(&format!("/strategy/{key}")) {
+                strategy.insert((*key).to_owned(), value.clone());
             }
         }
-        let read = read(&Node::from_json(&settings))?;
+        strategy.insert("kind".into(), kind.into());
+        settings["strategy"] = Json::Object(strategy);
+        let read = read(&Node::from_json(&settings), Page::Text)?;
         Ok(Self { env: self.env, dir: self.dir, ..read })
     }
 
-    /// The settings as the API takes them: without `run.dir`, and without the environment, whose
-    /// values travel on their own.
+    /// The same with the text of the page it names.
+    ///
+    /// # Errors
+    /// When the text is too long.
+    pub fn with_page(self, html: &str) -> Result<Self, AppFileError> {
+        let mut settings = self.settings;
+        settings["strategy"]["page"] = html.into();
+        let read = read(&Node::from_json(&settings), Page::Text)?;
+        Ok(Self { env: self.env, dir: self.dir, ..read })
+    }
+
+    /// The settings as the API takes them: without `run.dir`, without the environment, whose values
+    /// travel on their own, and with the text of the page instead of its path.
     pub fn settings(&self) -> &Json {
         &self.settings
     }
 }
 
-fn read(tree: &Node) -> Result<AppFile, AppFileError> {
+fn read(tree: &Node, page: Page) -> Result<AppFile, AppFileError> {
     let top = Section::open("", Some(tree), TOP)?;
     let app: AppName = top.parsed("app")?.ok_or_else(|| {
         AppFileError::new(None, "`app` is missing").hint("write app = \"NAME\" at the top")
     })?;
     let (run, env, dir) = read_run(&top)?;
+    let (strategy, path) = strategy::read(top.get("strategy"), page, run.replicas)?;
     let spec = AppSpec {
         app,
         run,
         health: read_health(&top)?,
         route: read_route(&top)?,
         drain: read_drain(&top)?,
-        strategy: read_strategy(&top)?,
+        strategy,
     };
     let mut settings = tree.to_json();
     if let Some(run) = settings.get_mut("run").and_then(Json::as_object_mut) {
         run.remove("dir");
         run.remove("env");
     }
-    Ok(AppFile { spec, env, dir, settings })
+    if path.is_some()
+        && let Some(strategy) = settings.get_mut("strategy").and_then(Json::as_object_mut)
+    {
+        strategy.remove("page");
+    }
+    Ok(AppFile { spec, env, dir, page: path, settings })
 }
 
 type RunAndRest = (Run, BTreeMap<String, Secret>, String);
@@ -237,37 +258,6 @@ fn read_affinity(route: &Section<'_>) -> Result<Affinity, AppFileError> {
 fn read_drain(top: &Section<'_>) -> Result<Drain, AppFileError> {
     let drain = Section::open("drain", top.get("drain"), DRAIN)?;
     Ok(Drain { deadline: drain.duration("deadline", Millis::from_secs(30), Millis(0)..=DAY)? })
-}
-
-fn read_strategy(top: &Section<'_>) -> Result<Strategy, AppFileError> {
-    if let Some(kind) = entry(top, "strategy", "kind")
-        && let Value::Text(text) = &kind.node.value
-        && matches!(text.as_str(), "rolling" | "canary" | "recreate")
-    {
-        let message = format!("`strategy.kind`: \"{text}\" is not supported yet");
-        let error = AppFileError::new(kind.line, message);
-        return Err(error.hint("the strategy there is today is \"blue-green\""));
-    }
-    let strategy = Section::open("strategy", top.get("strategy"), STRATEGY)?;
-    strategy.word("kind", (), &[("blue-green", ())])?;
-    let switch = strategy.word(
-        "switch",
-        Switch::Auto,
-        &[("auto", Switch::Auto), ("manual", Switch::Manual)],
-    )?;
-    let standby = match strategy.text("standby")? {
-        None | Some("keep") => Standby::Keep,
-        Some("none") => Standby::None,
-        Some(text) => match parse_duration(text) {
-            Ok(time) if time >= Millis::from_secs(1) && time.0 <= 366 * DAY.0 => Standby::For(time),
-            Ok(_) | Err(_) => {
-                let why = format!("{text:?} is neither \"keep\", \"none\" nor a time like \"1h\"");
-                return Err(strategy.wrong("standby", why));
-            }
-        },
-    };
-    let watch = strategy.duration("watch", Millis::from_secs(10), Millis(0)..=DAY)?;
-    Ok(Strategy { kind: StrategyKind::BlueGreen { switch }, standby, watch })
 }
 
 /// A key of a table that has not been checked yet: what we know to come deserves a better answer

@@ -98,10 +98,6 @@ fn a_mistake_is_named_with_its_line_and_the_way_out() {
         &with("[route]\nhosts = [\"*.example.com\"]"),
         &with("[route]\naffinity = \"sticky\""),
         &with("[route]\npath = \"/a?b\""),
-        &with("[strategy]\nkind = \"rolling\"\nbatch = 2"),
-        &with("[strategy]\nkind = \"purple\""),
-        &with("[strategy]\nswich = \"auto\""),
-        &with("[strategy]\nstandby = \"forever\""),
     ];
     let mut transcript = String::new();
     for case in cases {
@@ -115,7 +111,13 @@ fn a_mistake_is_named_with_its_line_and_the_way_out() {
 fn another_strategy_can_be_asked_for() {
     let file = AppFile::from_toml(WHOLE).unwrap();
     assert_eq!(file.clone().with_strategy("blue-green").unwrap().spec, file.spec);
-    assert!(file.with_strategy("rolling").is_err());
+    for (kind, _) in strategy::KINDS {
+        let other = file.clone().with_strategy(kind).unwrap();
+        assert_eq!(other.spec.strategy.kind.name(), *kind);
+        assert_eq!(other.spec.strategy.watch, file.spec.strategy.watch, "it is for every kind");
+        assert_eq!((other.dir, other.env.len()), (file.dir.clone(), 1));
+    }
+    assert!(file.with_strategy("roling").is_err());
 }
 
 /// Editors complete and check `segue.toml` by this schema, so it has to be the same as the reader.
@@ -135,24 +137,32 @@ fn the_schema_has_the_keys_and_the_defaults_of_the_reader() {
         keys
     };
     assert_eq!(names("/properties"), sorted(TOP));
-    let mut settings = serde_json::json!({"app": "web"});
-    let tables = [
-        ("run", RUN),
-        ("health", HEALTH),
-        ("route", ROUTE),
-        ("drain", DRAIN),
-        ("strategy", STRATEGY),
-    ];
+    let tables = [("run", RUN), ("health", HEALTH), ("route", ROUTE), ("drain", DRAIN)];
     for (table, keys) in tables {
         assert_eq!(names(&format!("/properties/{table}/properties")), sorted(keys), "{table}");
-        for key in keys.iter().filter(|key| **key != "dir") {
-            let at = format!("/properties/{table}/properties/{key}/default");
-            if let Some(default) = schema.pointer(&at) {
-                settings[table][key] = default.clone();
+    }
+    let own = strategy::KINDS.iter().flat_map(|(_, keys)| *keys);
+    let all: Vec<&str> = strategy::COMMON.iter().chain(own).copied().collect();
+    assert_eq!(names("/properties/strategy/properties"), sorted(&all));
+    for (kind, own) in strategy::KINDS {
+        let mut settings = serde_json::json!({"app": "web"});
+        let strategy: Vec<&str> = ["standby", "watch"].iter().chain(*own).copied().collect();
+        for (table, keys) in tables.into_iter().chain([("strategy", &*strategy)]) {
+            for key in keys.iter().filter(|key| **key != "dir") {
+                let at = format!("/properties/{table}/properties/{key}/default");
+                if let Some(default) = schema.pointer(&at) {
+                    settings[table][key] = default.clone();
+                }
             }
         }
+        settings["run"]["command"] = serde_json::json!(["./x"]);
+        settings["strategy"]["kind"] = (*kind).into();
+        let told = AppFile::from_json(&settings).unwrap();
+        let bare = with(&format!("[strategy]\nkind = \"{kind}\""));
+        assert_eq!(told.spec, AppFile::from_toml(&bare).unwrap().spec);
+        for key in *own {
+            let at = format!("/properties/strategy/dependentSchemas/{key}/properties/kind/const");
+            assert_eq!(schema.pointer(&at).unwrap(), kind, "{key}");
+        }
     }
-    settings["run"]["command"] = serde_json::json!(["./x"]);
-    let told = AppFile::from_json(&settings).unwrap();
-    assert_eq!(told.spec, AppFile::from_toml(&with("")).unwrap().spec);
 }

@@ -11,8 +11,9 @@ use ureq::http::Response;
 use ureq::{Agent, Body, SendBody};
 
 use crate::{
-    Accepted, Account, App, Blob, Code, DeployRequest, Down, ErrorBody, Line, LogLine, Missing,
-    Problem, PromoteRequest, Release, RollbackRequest, Secret, Stream, Wanted,
+    Accepted, Account, App, BareRequest, Blob, Code, DeployRequest, Down, ErrorBody, Line, LogLine,
+    MaintenanceRequest, Missing, Plan, Problem, PromoteRequest, Release, RollbackRequest,
+    ScaleRequest, Secret, Stream, Wanted,
 };
 
 /// Why a call did not give an answer.
@@ -183,11 +184,51 @@ impl Client {
         self.post(&format!("/v1/apps/{app}/promote"), request)
     }
 
+    /// What a deploy would do. Changes nothing.
+    ///
+    /// # Errors
+    /// As every call.
+    pub fn plan(&self, app: &AppName, request: &DeployRequest) -> Result<Plan> {
+        self.post(&format!("/v1/apps/{app}/plan"), request)
+    }
+
+    /// Holds a rollout where it is.
+    ///
+    /// # Errors
+    /// As every call.
+    pub fn pause(&self, app: &AppName, request: &BareRequest) -> Result<Accepted> {
+        self.post(&format!("/v1/apps/{app}/pause"), request)
+    }
+
+    /// Lets a rollout that is held go on.
+    ///
+    /// # Errors
+    /// As every call.
+    pub fn resume(&self, app: &AppName, request: &BareRequest) -> Result<Accepted> {
+        self.post(&format!("/v1/apps/{app}/resume"), request)
+    }
+
+    /// Changes how many instances an app has.
+    ///
+    /// # Errors
+    /// As every call.
+    pub fn scale(&self, app: &AppName, request: &ScaleRequest) -> Result<Accepted> {
+        self.post(&format!("/v1/apps/{app}/scale"), request)
+    }
+
+    /// Closes an app for its users, or opens it again.
+    ///
+    /// # Errors
+    /// As every call.
+    pub fn maintenance(&self, app: &AppName, request: &MaintenanceRequest) -> Result<Accepted> {
+        self.post(&format!("/v1/apps/{app}/maintenance"), request)
+    }
+
     /// Stops a rollout.
     ///
     /// # Errors
     /// As every call.
-    pub fn abort(&self, app: &AppName, request: &PromoteRequest) -> Result<Accepted> {
+    pub fn abort(&self, app: &AppName, request: &BareRequest) -> Result<Accepted> {
         self.post(&format!("/v1/apps/{app}/abort"), request)
     }
 

@@ -29,12 +29,24 @@ impl Event {
 }
 
 /// Where the rollout is now. Sent once a second, so that a silent stream is a broken one.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 pub struct Now {
     /// The rollout under way.
     pub rollout: Option<u32>,
     /// Its phase.
     pub phase: Option<String>,
+    /// The strategy's name, or `rollback`.
+    #[serde(default)]
+    pub strategy: Option<String>,
+    /// The candidate's share, from 0 to 1.
+    #[serde(default)]
+    pub share: Option<f64>,
+    /// Which step or batch it is at, from 1 on, and how many there are.
+    #[serde(default)]
+    pub step: Option<(u16, u16)>,
+    /// Somebody, or a failure, holds it where it is.
+    #[serde(default)]
+    pub paused: bool,
     /// The sentence that says what it waits for.
     pub waiting_for: Option<String>,
 }
@@ -48,13 +60,17 @@ impl Now {
         Self {
             rollout: Some(rollout.id.0),
             phase: Some(rollout.phase.to_owned()),
+            strategy: Some(rollout.strategy.clone()),
+            share: Some(rollout.share.fraction()),
+            step: Some(rollout.step),
+            paused: rollout.paused,
             waiting_for: rollout.waiting.as_ref().map(|reason| reason.sentence(now)),
         }
     }
 }
 
 /// One line of the stream.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Line {
     /// Something happened.

@@ -6,16 +6,21 @@
 
 mod appfile;
 mod client;
+mod cohort;
 mod duration;
 mod event;
 mod log;
+mod maintenance;
 mod manifest;
+mod plan;
 mod problem;
 mod receipt;
 mod request;
 mod secret;
 mod section;
+mod share;
 mod status;
+mod strategy;
 mod stream;
 mod tree;
 
@@ -24,11 +29,14 @@ pub use client::{Client, ClientError, Follow};
 pub use duration::parse_duration;
 pub use event::{Event, Line, Now};
 pub use log::LogLine;
+pub use maintenance::MaintenanceRequest;
 pub use manifest::{Entry, Kind, MOST_BYTES, Manifest, Refused, Scan, ScanError, scan};
+pub use plan::{Plan, Planned, PlannedRelease, steps};
 pub use problem::{Code, ErrorBody, Problem};
 pub use receipt::{Account, Receipt};
 pub use request::{
-    Accepted, Blob, DeployRequest, Down, Missing, PromoteRequest, RollbackRequest, Wanted,
+    Accepted, BareRequest, Blob, DeployRequest, Down, Missing, PromoteRequest, RollbackRequest,
+    ScaleRequest, Wanted,
 };
 pub use secret::{Secret, check_env_name};
 pub use status::{App, Arm, Instance, Progress, Release, Rollback, Rollout, Status};

@@ -42,10 +42,33 @@ pub struct RollbackRequest {
     pub version: Option<u64>,
 }
 
-/// `POST /v1/apps/{app}/promote`, `…/abort`, and `DELETE /v1/apps/{app}` (there as a query).
+/// `POST /v1/apps/{app}/promote`.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PromoteRequest {
+    /// To all of the traffic, past the steps that are left.
+    #[serde(default)]
+    pub full: bool,
+    /// The state the asker has seen.
+    #[serde(default)]
+    pub version: Option<u64>,
+}
+
+/// `POST /v1/apps/{app}/abort`, `…/pause` and `…/resume`: the verb says it all.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BareRequest {
+    /// The state the asker has seen.
+    #[serde(default)]
+    pub version: Option<u64>,
+}
+
+/// `POST /v1/apps/{app}/scale`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScaleRequest {
+    /// So many instances, 1 to 1000.
+    pub replicas: u16,
     /// The state the asker has seen.
     #[serde(default)]
     pub version: Option<u64>,
@@ -64,6 +87,9 @@ pub struct Accepted {
     pub release: Option<u32>,
     /// Its label.
     pub label: Option<Label>,
+    /// One sentence for people; empty when there is nothing to say.
+    #[serde(default)]
+    pub note: String,
 }
 
 /// `POST /v1/blobs/missing`: what a release needs.

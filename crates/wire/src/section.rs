@@ -47,15 +47,20 @@ type Result<T> = std::result::Result<T, AppFileError>;
 
 /// One table, whose keys have been checked.
 pub(crate) struct Section<'a> {
-    name: &'static str,
+    name: String,
     line: Option<u32>,
     entries: &'a [Entry],
 }
 
 impl<'a> Section<'a> {
     /// Opens the table `name` (empty for the whole file), in which only `keys` may stand. A table
-    /// that is not there is an empty one.
-    pub(crate) fn open(name: &'static str, node: Option<&'a Node>, keys: &[&str]) -> Result<Self> {
+    /// that is not there is an empty one. A table within a table is named by its whole path.
+    pub(crate) fn open(
+        name: impl Into<String>,
+        node: Option<&'a Node>,
+        keys: &[&str],
+    ) -> Result<Self> {
+        let name = name.into();
         let Some(node) = node else {
             return Ok(Self { name, line: None, entries: &[] });
         };
@@ -63,7 +68,11 @@ impl<'a> Section<'a> {
             let message = format!("`{name}` has to be a table, not {}", node.kind());
             return Err(AppFileError::new(node.line, message));
         };
-        let place = if name.is_empty() { "at the top".into() } else { format!("in [{name}]") };
+        let place = match name.as_str() {
+            "" => "at the top".into(),
+            within if within.contains('.') => format!("in `{within}`"),
+            table => format!("in [{table}]"),
+        };
         for entry in entries {
             if !keys.contains(&entry.key.as_str()) {
                 let message = format!("unknown key `{}` {place}", entry.key);
@@ -130,6 +139,27 @@ impl<'a> Section<'a> {
             .collect()
     }
 
+    /// True or false, or the default.
+    pub(crate) fn flag(&self, key: &str, default: bool) -> Result<bool> {
+        match self.get(key) {
+            None => Ok(default),
+            Some(Node { value: Value::Flag(flag), .. }) => Ok(*flag),
+            Some(node) => {
+                let error =
+                    self.wrong(key, format!("true or false is needed, not {}", node.kind()));
+                Err(error.hint(format!("write {key} = {default}, without quotes")))
+            }
+        }
+    }
+
+    /// The only key of a table that takes one of several, with its text.
+    pub(crate) fn only(&self) -> Option<(&'a str, &'a Node)> {
+        match self.entries {
+            [entry] => Some((&entry.key, &entry.node)),
+            [] | [_, _, ..] => None,
+        }
+    }
+
     /// A whole number within bounds, or the default.
     pub(crate) fn count<T: TryFrom<i64>>(
         &self,
@@ -187,6 +217,10 @@ impl<'a> Section<'a> {
             return Ok(*value);
         }
         let names: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
-        Err(self.wrong(key, format!("{text:?} is not one of {}", names.join(", "))))
+        let error = self.wrong(key, format!("{text:?} is not one of {}", names.join(", ")));
+        Err(match nearest(text, words.iter().map(|(word, _)| *word)) {
+            Some(near) => error.hint(format!("did you mean \"{near}\"?")),
+            None => error,
+        })
     }
 }

@@ -92,21 +92,41 @@ pub struct App {
     pub progress: Option<Progress>,
     /// What the app waits for besides the rollout, as sentences.
     pub waiting: Vec<String>,
+    /// As many instances as `segue scale` asked for, if it did.
+    #[serde(default)]
+    pub scale: Option<u16>,
     /// It is being removed.
     pub removing: bool,
     /// How many rollouts have ended.
     pub rollouts_ended: u32,
 }
 
-/// When a rollout began, and why it is going back.
+/// How far a rollout is, and why it is going back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// How long the phase has lasted.
     pub phase_ms: u64,
     /// How long the rollout has lasted.
     pub rollout_ms: u64,
+    /// The least time it can take as a whole, as far as anything was measured.
+    #[serde(default)]
+    pub at_least_ms: Option<u64>,
+    /// Which step or batch it is at, from 1 on.
+    #[serde(default = "first")]
+    pub step: u16,
+    /// How many there are.
+    #[serde(default = "first")]
+    pub steps: u16,
+    /// Somebody, or a failure, holds it where it is.
+    #[serde(default)]
+    pub paused: bool,
     /// Why it is being taken back, if it is.
     pub cause: Option<String>,
+}
+
+/// An older server's rollouts have one step.
+fn first() -> u16 {
+    1
 }
 
 /// A stored release, as `releases --json` prints it.
@@ -139,7 +159,7 @@ impl App {
             releases: _, // asked for on their own
             receipts,
             maintenance,
-            scale: _,
+            scale,
             removing,
         } = view;
         let status = Status {
@@ -156,6 +176,7 @@ impl App {
             status,
             progress: rollout.as_ref().map(|rollout| Progress::new(rollout, now)),
             waiting: waiting.iter().map(|reason| reason.sentence(now)).collect(),
+            scale: *scale,
             removing: *removing,
             rollouts_ended: u32::try_from(receipts.len()).unwrap_or(u32::MAX),
         }
@@ -205,9 +226,14 @@ impl Rollout {
 
 impl Progress {
     fn new(rollout: &RolloutView, now: Timestamp) -> Self {
+        let (step, steps) = rollout.step;
         Self {
             phase_ms: now.since(rollout.since).0,
             rollout_ms: now.since(rollout.started).0,
+            at_least_ms: rollout.at_least.map(|time| time.0),
+            step,
+            steps,
+            paused: rollout.paused,
             cause: rollout.cause.clone(),
         }
     }
@@ -268,6 +294,9 @@ mod tests {
                 since: Timestamp(998_000),
                 started: Timestamp(997_000),
                 share: Share::NONE,
+                step: (1, 1),
+                paused: false,
+                at_least: Some(Millis::from_secs(12)),
                 waiting: Some(Reason {
                     waiting: Waiting::Instances {
                         release: "v2".parse().unwrap(),
@@ -284,6 +313,8 @@ mod tests {
             waiting: vec![],
             releases: vec![],
             receipts: vec![],
+            maintenance: false,
+            scale: None,
             removing: false,
         };
         insta::assert_json_snapshot!(App::new(&view, now));

@@ -12,7 +12,7 @@ use super::load::{CONNECTIONS, Load};
 use super::report::{self, Act};
 use super::server::{Server, free_addresses};
 use super::timeline::Timeline;
-use crate::args::{Broken, DemoOptions, DeployOptions};
+use crate::args::{Broken, DemoOptions, DeployOptions, ReleaseOptions};
 use crate::follow::{Followed, follow};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
@@ -102,7 +102,8 @@ impl Play {
             .map_err(|error| Failure::new(&*act, &error))?;
         let file = deploy::read(&path)?;
         let label = label.parse().map_err(|error: model::Invalid| Failure::new(&*act, &error))?;
-        let options = DeployOptions { release: Some(label), ..DeployOptions::default() };
+        let what = ReleaseOptions { release: Some(label), ..ReleaseOptions::default() };
+        let options = DeployOptions { what, ..DeployOptions::default() };
         let client = &self.server.client;
         let mut silent = Progress::silent();
         let accepted = deploy::send(client, &path, file, &options, timeline.io(), &mut silent)?;

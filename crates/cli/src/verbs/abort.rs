@@ -1,6 +1,6 @@
 //! `segue abort`: the rollout ends, and what was live before it stays or comes back.
 
-use wire::PromoteRequest;
+use wire::BareRequest;
 
 use super::outcome::{Ending, Wish, finish};
 use crate::args::{Connection, FollowOptions};
@@ -14,7 +14,7 @@ pub(crate) fn run(
     let FollowOptions { app, detach, json } = options;
     let act = format!("abort the rollout of {app}");
     let client = connection.client(&act)?;
-    let request = PromoteRequest::default();
+    let request = BareRequest::default();
     let accepted = client.abort(app, &request).map_err(|e| Failure::client(&*act, &e))?;
     let ending = Ending { wish: Wish::Back, detach: *detach, json: *json };
     finish(&client, &accepted, &act, ending, io)

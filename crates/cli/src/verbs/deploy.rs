@@ -6,11 +6,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use wire::{Accepted, AppFile, Client, DeployRequest, Scan, scan};
+use wire::{Accepted, AppFile, AppFileError, Client, DeployRequest, Scan, scan};
 
 use super::outcome::{Ending, Wish, finish};
-use super::{env, upload};
-use crate::args::{Connection, DeployOptions};
+use super::{env, page, upload};
+use crate::args::{Connection, DeployOptions, ReleaseOptions};
 use crate::connect::above;
 use crate::progress::Progress;
 use crate::{Exit, Failure, Io};
@@ -22,7 +22,7 @@ pub(crate) fn run(
     options: &DeployOptions,
     io: &mut Io<'_>,
 ) -> Result<Exit, Failure> {
-    let path = find(options.file.as_deref())?;
+    let path = find(options.what.file.as_deref())?;
     let file = read(&path)?;
     let act = format!("deploy {}", file.spec.app);
     let client = connection.client(&act)?;
@@ -43,36 +43,51 @@ pub(crate) fn send(
     io: &mut Io<'_>,
     progress: &mut Progress,
 ) -> Result<Accepted, Failure> {
-    let file = match &options.strategy {
+    let app = file.spec.app.clone();
+    let Packed { request, dir } = pack(path, file, &options.what)?;
+    if let Some(manifest) = &request.manifest {
+        upload::upload(client, &dir, manifest, io, progress)?;
+    }
+    let request = DeployRequest { replace: options.replace, ..request };
+    client.deploy(&app, &request).map_err(|e| Failure::client(format!("deploy {app}"), &e))
+}
+
+/// A release as it is sent, and the folder its files lie in.
+pub(super) struct Packed {
+    pub(super) request: DeployRequest,
+    pub(super) dir: PathBuf,
+}
+
+/// Reads everything a deploy sends, the files' contents apart.
+pub(super) fn pack(path: &Path, file: AppFile, what: &ReleaseOptions) -> Result<Packed, Failure> {
+    let ReleaseOptions { file: _, release, env, env_file, strategy } = what;
+    let file = match strategy {
         None => file,
         Some(kind) => file.with_strategy(kind).map_err(|error| {
-            let failure = Failure::new("deploy with --strategy", &error);
+            let failure = Failure::new(format!("use --strategy {kind}"), &error);
             Failure { hint: error.hint, ..failure }
         })?,
     };
-    let app = file.spec.app.clone();
-    let act = format!("deploy {app}");
     let settings = file.settings().clone();
-    let env = env::gather(file.env, options.env_file.as_deref(), &options.env)?;
+    let env = env::gather(file.env, env_file.as_deref(), env)?;
     let dir = path.parent().unwrap_or(Path::new("")).join(&file.dir);
     let Scan { manifest, .. } = scan(&dir).map_err(|error| {
         let hint = format!("`dir` of [run] in {} names the folder to ship", path.display());
         Failure::new(format!("read {}", dir.display()), &error).hint(hint)
     })?;
-    upload::upload(client, &dir, &manifest, io, progress)?;
     let request = DeployRequest {
         spec: settings,
-        label: options.release.clone(),
+        label: release.clone(),
         manifest: Some(manifest),
         env,
-        replace: options.replace,
+        replace: false,
         version: None, // a deploy is of the file, whatever was live before
     };
-    client.deploy(&app, &request).map_err(|error| Failure::client(act, &error))
+    Ok(Packed { request, dir })
 }
 
 /// The app file: the one named, or the nearest here or above.
-fn find(named: Option<&Path>) -> Result<PathBuf, Failure> {
+pub(super) fn find(named: Option<&Path>) -> Result<PathBuf, Failure> {
     if let Some(path) = named {
         return Ok(path.to_owned());
     }
@@ -84,12 +99,20 @@ fn find(named: Option<&Path>) -> Result<PathBuf, Failure> {
     })
 }
 
-/// Reads and checks an app file.
+/// Reads and checks an app file, with the page it names.
 pub(crate) fn read(path: &Path) -> Result<AppFile, Failure> {
     let act = format!("read {}", path.display());
     let text = fs::read_to_string(path).map_err(|error| Failure::new(&*act, &error))?;
-    AppFile::from_toml(&text).map_err(|error| {
-        let failure = Failure::new(act, &error);
+    let wrong = |error: AppFileError| {
+        let failure = Failure::new(&*act, &error);
         Failure { hint: error.hint, ..failure }
-    })
+    };
+    let file = AppFile::from_toml(&text).map_err(wrong)?;
+    match file.page.clone() {
+        None => Ok(file),
+        Some(named) => {
+            let html = page::read(&path.parent().unwrap_or(Path::new("")).join(named))?;
+            file.with_page(&html).map_err(wrong)
+        }
+    }
 }

@@ -6,15 +6,21 @@ pub(crate) mod completions;
 pub(crate) mod deploy;
 pub(crate) mod down;
 pub(crate) mod logs;
+pub(crate) mod maintenance;
 pub(crate) mod outcome;
+pub(crate) mod pause;
+pub(crate) mod plan;
 pub(crate) mod promote;
 pub(crate) mod receipt;
 pub(crate) mod releases;
 pub(crate) mod remove;
+pub(crate) mod resume;
 pub(crate) mod rollback;
+pub(crate) mod scale;
 pub(crate) mod status;
 
 mod env;
+mod page;
 mod upload;
 
 /// One line of JSON. Our shapes have only texts as keys, so this cannot fail.

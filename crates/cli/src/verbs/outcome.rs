@@ -46,6 +46,9 @@ pub(crate) fn finish(
         return Ok(Exit::Done);
     };
     if ending.detach {
+        if !accepted.note.is_empty() {
+            io.say(format!("{app}: {}", accepted.note));
+        }
         io.say(format!("{app}: rollout {rollout} is under way"));
         io.say(format!("{GOOD}hint:{GOOD:#} `segue status {app} --watch` shows it"));
         if ending.json {
@@ -57,6 +60,8 @@ pub(crate) fn finish(
     let mut progress = Progress::new(io, format!("{act}: rollout {rollout}"));
     if accepted.already {
         progress.line(io, &format!("{app}: rollout {rollout} was under way, following it"));
+    } else if !accepted.note.is_empty() {
+        progress.line(io, &format!("{app}: {}", accepted.note));
     }
     let mut shown = Shown { io, progress };
     let followed = follow(client, app, rollout, act, &interrupt, &mut shown);
@@ -73,6 +78,14 @@ pub(crate) fn finish(
         }
         Followed::Ended(account) => end(&account, act, ending, io),
     }
+}
+
+/// Says what came of a command that is done at once, in the server's words or in these.
+pub(super) fn told(accepted: &Accepted, otherwise: &str, io: &mut Io<'_>) {
+    let Accepted { app, note, .. } = accepted;
+    let note = if note.is_empty() { otherwise } else { note };
+    let note = note.strip_prefix(app.as_str()).map_or(note, str::trim_start);
+    io.say(format!("{GOOD}{app}:{GOOD:#} {note}"));
 }
 
 /// A repeated deploy still gets the receipt of the rollout that brought the release in.

@@ -1,20 +1,20 @@
-//! `segue promote`: the release that waits for a person is switched to.
+//! `segue promote`: the release that waits for a person goes on, by a step or all the way.
 
 use wire::PromoteRequest;
 
 use super::outcome::{Ending, Wish, finish};
-use crate::args::{Connection, FollowOptions};
+use crate::args::{Connection, PromoteOptions};
 use crate::{Exit, Failure, Io};
 
 pub(crate) fn run(
     connection: &Connection,
-    options: &FollowOptions,
+    options: &PromoteOptions,
     io: &mut Io<'_>,
 ) -> Result<Exit, Failure> {
-    let FollowOptions { app, detach, json } = options;
+    let PromoteOptions { app, full, detach, json } = options;
     let act = format!("promote {app}");
     let client = connection.client(&act)?;
-    let request = PromoteRequest::default();
+    let request = PromoteRequest { full: *full, version: None };
     let accepted = client.promote(app, &request).map_err(|e| Failure::client(&*act, &e))?;
     let ending = Ending { wish: Wish::Forward, detach: *detach, json: *json };
     finish(&client, &accepted, &act, ending, io)

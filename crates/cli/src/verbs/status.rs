@@ -9,7 +9,7 @@ use super::json;
 use crate::args::{Connection, StatusOptions};
 use crate::interrupt::Interrupt;
 use crate::io::{BAD, BOLD, DIM, GOOD, Screen, WARN};
-use crate::text::{Cell, percent, table, wrap};
+use crate::text::{Cell, field, hang, percent, step_of, table, wrap};
 use crate::{Exit, Failure, Io};
 
 /// Time between two looks of `--watch`.
@@ -71,7 +71,9 @@ fn list(apps: &[App]) -> String {
         let status = &app.status;
         let label =
             |arm: &Option<Arm>| arm.as_ref().map_or_else(|| "-".into(), |a| a.label.to_string());
+        let paused = app.progress.as_ref().is_some_and(|progress| progress.paused);
         let rollout = match &status.rollout {
+            Some(rollout) if paused => format!("{} {}, paused", rollout.id, rollout.phase),
             Some(rollout) => format!("{} {}", rollout.id, rollout.phase),
             None if app.removing => "being removed".into(),
             None => "-".into(),
@@ -102,9 +104,9 @@ fn up(arm: Option<&Arm>) -> Cell {
 
 /// One app in full.
 fn one(app: &App) -> Vec<String> {
-    let App { version: _, status, progress, waiting, removing, rollouts_ended: _ } = app;
+    let App { version: _, status, progress, waiting, scale, removing, rollouts_ended: _ } = app;
     let Status { app: name, live, standby, candidate, rollout, maintenance, rollback } = status;
-    let mut lines = vec![headline(name, *removing, *maintenance)];
+    let mut lines = vec![headline(name, *scale, *removing, *maintenance)];
     for (role, arm) in [("live", live), ("standby", standby), ("candidate", candidate)] {
         match arm {
             Some(arm) => lines.extend(block(role, arm)),
@@ -123,8 +125,11 @@ fn one(app: &App) -> Vec<String> {
     lines
 }
 
-fn headline(name: &AppName, removing: bool, maintenance: bool) -> String {
+fn headline(name: &AppName, scale: Option<u16>, removing: bool, maintenance: bool) -> String {
     let mut line = format!("{BOLD}{name}{BOLD:#}");
+    if let Some(count) = scale {
+        line += &format!("  scaled to {count}");
+    }
     if removing {
         line += &format!("  {WARN}is being removed{WARN:#}");
     }
@@ -181,10 +186,16 @@ fn progress_lines(rollout: &Rollout, progress: Option<&Progress>) -> Vec<String>
     if *share > 0.0 && *share < 1.0 {
         text += &format!(" at {}", percent(*share));
     }
-    if let Some(Progress { phase_ms, rollout_ms, cause: _ }) = progress {
+    if let Some(Progress { phase_ms, rollout_ms, at_least_ms, .. }) = progress {
         text += &format!(" for {}, {} in all", Millis(*phase_ms), Millis(*rollout_ms));
+        if let Some(ms) = at_least_ms {
+            text += &format!(" ({} at least)", Millis(*ms));
+        }
     }
     let mut lines = vec![field("rollout", &text)];
+    if let Some(text) = progress.and_then(|progress| how_far(strategy, progress)) {
+        lines.push(format!("{:11}{text}", ""));
+    }
     if let Some(sentence) = waiting_for {
         lines.extend(wrap(11, sentence));
     }
@@ -192,6 +203,14 @@ fn progress_lines(rollout: &Rollout, progress: Option<&Progress>) -> Vec<String>
         lines.extend(hang("going back", cause));
     }
     lines
+}
+
+/// The step or batch of a rollout that has several, and whether it is held.
+fn how_far(strategy: &str, progress: &Progress) -> Option<String> {
+    let step = (progress.steps > 1).then(|| step_of(strategy, (progress.step, progress.steps)));
+    let paused = progress.paused.then(|| format!("{WARN}paused{WARN:#}"));
+    let parts: Vec<String> = step.into_iter().chain(paused).collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 fn way_back(rollback: &Rollback) -> Vec<String> {
@@ -202,18 +221,4 @@ fn way_back(rollback: &Rollback) -> Vec<String> {
     }
     let reason = reason.as_deref().unwrap_or("the reason is not known");
     hang("rollback", &format!("not ready: {reason}"))
-}
-
-/// A name and what it is.
-fn field(name: &str, text: &str) -> String {
-    format!("{DIM}{name:<10}{DIM:#} {text}")
-}
-
-/// A name and a sentence that may need more lines.
-fn hang(name: &str, sentence: &str) -> Vec<String> {
-    let mut lines = wrap(11, sentence);
-    if let Some(first) = lines.first_mut() {
-        *first = field(name, first.trim_start());
-    }
-    lines
 }

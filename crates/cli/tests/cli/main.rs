@@ -10,3 +10,7 @@ mod errors;
 mod fake;
 #[cfg(test)]
 mod shows;
+#[cfg(test)]
+mod steering;
+#[cfg(test)]
+mod strategies;

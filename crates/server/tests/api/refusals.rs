@@ -9,7 +9,7 @@ use tower::ServiceExt as _;
 use crate::world::{TOKEN, World, world};
 
 /// One request; the answer as `STATUS CODE MESSAGE`.
-async fn ask(world: &World, method: &str, path: &str, body: impl Into<Body>) -> String {
+pub async fn ask(world: &World, method: &str, path: &str, body: impl Into<Body>) -> String {
     let request = Request::builder()
         .method(method)
         .uri(path)
@@ -61,7 +61,7 @@ async fn another_host_name_is_not_answered_even_with_the_token() {
 async fn what_is_wrong_with_a_request_is_said() {
     let world = world();
     let spec = r#"{"app":"web","run":{"command":["x"]}}"#;
-    let cases: [(&str, &str, String, &str); 12] = [
+    let cases: [(&str, &str, String, &str); 17] = [
         ("GET", "/v1/apps/webb", String::new(), "404 not-found there is no app `webb`"),
         ("GET", "/v1/apps/W%20b", String::new(), "400 invalid \"W b\" is not a valid app name"),
         ("POST", "/v1/apps", String::new(), "405 invalid /v1/apps does not take POST"),
@@ -80,6 +80,21 @@ async fn what_is_wrong_with_a_request_is_said() {
         (
             "POST",
             "/v1/apps/web/deploys",
+            format!("{{\"spec\":{spec},\"env\":{{\"PORT\":\"hunter2\"}}}}"),
+            "400 invalid variable `PORT`: segue sets it itself",
+        ),
+        ("POST", "/v1/apps/db/pause", String::new(), "404 not-found there is no app `db`"),
+        ("POST", "/v1/apps/web/promote", "{\"ful\":true}".into(), "400 invalid the body is not"),
+        ("POST", "/v1/apps/web/scale", "{\"replicas\":0}".into(), "400 invalid `replicas`: 1 to"),
+        (
+            "POST",
+            "/v1/apps/web/maintenance",
+            "{\"on\":true,\"allow\":[\"10.0.0.0/33\"]}".into(),
+            "400 invalid `allow`: \"10.0.0.0/33\" is not a valid network",
+        ),
+        (
+            "POST",
+            "/v1/apps/web/plan",
             format!("{{\"spec\":{spec},\"env\":{{\"PORT\":\"hunter2\"}}}}"),
             "400 invalid variable `PORT`: segue sets it itself",
         ),
@@ -112,6 +127,8 @@ async fn while_nothing_can_be_changed_everything_can_be_read() {
     let answer = ask(&world, "POST", "/v1/apps/web/abort", "").await;
     assert_eq!(answer, "503 read-only nothing can be changed now: the journal is damaged");
     assert!(ask(&world, "GET", "/v1/apps/web", "").await.starts_with("200 {"));
+    let plan = "{\"spec\":{\"app\":\"web\",\"run\":{\"command\":[\"x\"]}}}";
+    assert!(ask(&world, "POST", "/v1/apps/web/plan", plan).await.starts_with("200 {"));
     assert!(ask(&world, "POST", "/v1/down", "").await.starts_with("200 {"));
 }
 

@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex};
 
 use control::{Answer, Ask, Refusal, RefusalCode};
 use model::{
-    AppName, AppView, Digest, Event, InstanceId, NotReady, Outcome, Readiness, ReleaseNo,
-    ReleaseView, RolloutId, Timestamp,
+    AppName, AppView, ArmView, Digest, Event, InstanceId, NotReady, Outcome, Readiness, ReleaseNo,
+    ReleaseView, RolloutId, Share, Timestamp,
 };
 use server::{
     Command, Engine, Feed, Guard, LogCursor, LogPage, LogStart, Parts, Pending, Shutdown, Stopping,
-    Store, StoreError, Subscription, router,
+    Store, StoreError, Stored, Subscription, router,
 };
 use tokio::sync::watch;
-use wire::{Blob, LogLine, Manifest, Secret};
+use wire::{AppFile, Blob, LogLine, Manifest, Secret};
 
 pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
@@ -30,7 +30,12 @@ fn app_view() -> AppView {
     AppView {
         app: "web".parse().unwrap(),
         version: 7,
-        live: None,
+        live: Some(ArmView {
+            release: ReleaseNo(1),
+            label: "v1".parse().unwrap(),
+            share: Share::ALL,
+            instances: vec![],
+        }),
         standby: None,
         candidate: None,
         rollout: None,
@@ -44,6 +49,8 @@ fn app_view() -> AppView {
             bad: None,
         }],
         receipts: vec![],
+        maintenance: false,
+        scale: None,
         removing: false,
     }
 }
@@ -59,6 +66,14 @@ impl Engine for Scripted {
 
     fn apps(&self) -> Vec<Arc<AppView>> {
         vec![Arc::new(app_view())]
+    }
+
+    fn stored(&self, _app: &AppName, release: ReleaseNo) -> Option<Stored> {
+        let text = "app = \"web\"\n[run]\ncommand = [\"./x\"]\nreplicas = 2\n";
+        let mut spec = AppFile::from_toml(text).unwrap().spec;
+        spec.run.env.insert("OLD".into(), Digest::from_bytes([1; 32]));
+        let content = Some(Digest::from_bytes([9; 32]));
+        (release == ReleaseNo(1)).then(|| Stored { spec: Arc::new(spec), content })
     }
 
     fn command(&self, command: Command) -> Pending<'_, Result<Answer, Refusal>> {
@@ -131,6 +146,14 @@ impl Store for Shelf {
         values: BTreeMap<String, Secret>,
     ) -> Result<BTreeMap<String, Digest>, StoreError> {
         Ok(values.into_keys().map(|name| (name, Digest::from_bytes([1; 32]))).collect())
+    }
+
+    fn env_digests(
+        &self,
+        _app: &AppName,
+        values: &BTreeMap<String, Secret>,
+    ) -> Option<BTreeMap<String, Digest>> {
+        Some(values.keys().map(|name| (name.clone(), Digest::from_bytes([1; 32]))).collect())
     }
 
     fn logs(

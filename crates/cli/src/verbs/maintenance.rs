@@ -1,0 +1,45 @@
+//! `segue maintenance`: an app is closed for its users, or opened again.
+
+use wire::MaintenanceRequest;
+
+use super::outcome::told;
+use super::page;
+use crate::args::{Connection, MaintenanceOptions, OnOff};
+use crate::io::GOOD;
+use crate::{Exit, Failure, Io};
+
+pub(crate) fn run(
+    connection: &Connection,
+    options: &MaintenanceOptions,
+    io: &mut Io<'_>,
+) -> Result<Exit, Failure> {
+    let MaintenanceOptions { state, app, page, message, retry_after, hold, allow } = options;
+    let (act, fallback) = match state {
+        OnOff::On => (format!("close {app}"), "it is closed for its users"),
+        OnOff::Off => (format!("open {app}"), "it is open again"),
+    };
+    let request = MaintenanceRequest {
+        on: *state == OnOff::On,
+        page: page.as_deref().map(page::read).transpose()?,
+        message: message.clone(),
+        retry_after: retry_after.clone(),
+        allow: allow.clone(),
+        hold: hold.clone(),
+        version: None, // whoever closes an app means it as it is now
+    };
+    // What the server would refuse needs no server to be refused.
+    if let Err(problem) = request.clone().read() {
+        let failure = Failure::because(act, problem.message).exit(Exit::Usage);
+        return Err(match state {
+            OnOff::On => failure,
+            OnOff::Off => failure.hint(format!("write `segue maintenance off {app}` alone")),
+        });
+    }
+    let client = connection.client(&act)?;
+    let accepted = client.maintenance(app, &request).map_err(|e| Failure::client(&*act, &e))?;
+    told(&accepted, fallback, io);
+    if *state == OnOff::On {
+        io.say(format!("{GOOD}hint:{GOOD:#} `segue maintenance off {app}` opens it again"));
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,21 @@
+//! `segue scale`: another number of instances, until the app file says another one itself.
+
+use wire::ScaleRequest;
+
+use super::outcome::told;
+use crate::args::{Connection, ScaleOptions};
+use crate::{Exit, Failure, Io};
+
+pub(crate) fn run(
+    connection: &Connection,
+    options: &ScaleOptions,
+    io: &mut Io<'_>,
+) -> Result<Exit, Failure> {
+    let ScaleOptions { app, replicas } = options;
+    let act = format!("scale {app} to {replicas}");
+    let client = connection.client(&act)?;
+    let request = ScaleRequest { replicas: *replicas, version: None };
+    let accepted = client.scale(app, &request).map_err(|e| Failure::client(&*act, &e))?;
+    told(&accepted, &format!("{replicas} instances are wanted from now on"), io);
+    Ok(Exit::Done)
+}

@@ -1,0 +1,118 @@
+//! The commands about an app that is there: each becomes one question to the engine.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use control::{Answer as Taken, Ask, Promote};
+use wire::{
+    BareRequest, Code, MaintenanceRequest, Problem, PromoteRequest, RollbackRequest, ScaleRequest,
+};
+
+use crate::answer::{Answer, No, Sent, app_name};
+use crate::apps::{find, find_release};
+use crate::{Command, Parts};
+
+/// As many instances as an app file may ask for.
+const MOST_REPLICAS: u16 = 1_000;
+
+pub(crate) type Accepted = (StatusCode, Json<wire::Accepted>);
+
+pub(crate) async fn rollback(
+    State(parts): State<Parts>,
+    Path(app): Path<String>,
+    Sent(request): Sent<RollbackRequest>,
+) -> Answer<Accepted> {
+    let app = app_name(&app)?;
+    let RollbackRequest { to, version } = request;
+    let view = find(&parts, &app)?;
+    let to = to.map(|text| find_release(&view, &text)).transpose()?;
+    ask(&parts, Command { app, seen: version, ask: Ask::Rollback { to } }).await
+}
+
+pub(crate) async fn promote(
+    State(parts): State<Parts>,
+    Path(app): Path<String>,
+    Sent(PromoteRequest { full, version }): Sent<PromoteRequest>,
+) -> Answer<Accepted> {
+    let how_far = if full { Promote::Full } else { Promote::Step };
+    ask_known(&parts, &app, version, Ask::Promote(how_far)).await
+}
+
+pub(crate) async fn pause(
+    State(parts): State<Parts>,
+    Path(app): Path<String>,
+    Sent(BareRequest { version }): Sent<BareRequest>,
+) -> Answer<Accepted> {
+    ask_known(&parts, &app, version, Ask::Pause).await
+}
+
+pub(crate) async fn resume(
+    State(parts): State<Parts>,
+    Path(app): Path<String>,
+    Sent(BareRequest { version }): Sent<BareRequest>,
+) -> Answer<Accepted> {
+    ask_known(&parts, &app, version, Ask::Resume).await
+}
+
+pub(crate) async fn scale(
+    State(parts): State<Parts>,
+    Path(app): Path<String>,
+    Sent(ScaleRequest { replicas, version }): Sent<ScaleRequest>,
+) -> Answer<Accepted> {
+    if replicas == 0 || replicas > MOST_REPLICAS {
+        let message = format!("`replicas`: 1 to {MOST_REPLICAS} are possible, not {replicas}");
+        let problem = Problem::new(Code::Invalid, message);
+        return Err(No(problem.hint("to have no instance at all, remove the app")));
+    }
+    ask_known(&parts, &app, version, Ask::Scale { replicas }).await
+}
+
+pub(crate) async fn maintenance(
+    State(parts): State<Parts>,
+    Path(app): Path<String>,
+    Sent(request): Sent<MaintenanceRequest>,
+) -> Answer<Accepted> {
+    let version = request.version;
+    let on = request.read()?;
+    ask_known(&parts, &app, version, Ask::Maintenance { on }).await
+}
+
+pub(crate) async fn abort(
+    State(parts): State<Parts>,
+    Path(app): Path<String>,
+    Sent(BareRequest { version }): Sent<BareRequest>,
+) -> Answer<Accepted> {
+    ask_known(&parts, &app, version, Ask::Abort).await
+}
+
+pub(crate) async fn remove(
+    State(parts): State<Parts>,
+    Path(app): Path<String>,
+) -> Answer<Accepted> {
+    ask_known(&parts, &app, None, Ask::Remove).await
+}
+
+/// Asks about an app that has to be there.
+async fn ask_known(parts: &Parts, app: &str, seen: Option<u64>, wanted: Ask) -> Answer<Accepted> {
+    let app = app_name(app)?;
+    find(parts, &app)?;
+    ask(parts, Command { app, seen, ask: wanted }).await
+}
+
+/// Asks the engine. On a task of its own: a client that hangs up does not take the command back.
+pub(crate) async fn ask(parts: &Parts, command: Command) -> Answer<Accepted> {
+    let engine = parts.engine.clone();
+    let app = command.app.clone();
+    let asked = tokio::spawn(async move { engine.command(command).await }).await;
+    let Taken { rollout, release, note, already } = match asked {
+        Ok(answer) => answer?,
+        Err(_) => {
+            let message = "a defect of segue ended the command";
+            return Err(No(Problem::new(Code::Internal, message)));
+        }
+    };
+    let status = if already { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let (release, label) = release.map_or((None, None), |(no, label)| (Some(no.0), Some(label)));
+    let rollout = rollout.map(|id| id.0);
+    Ok((status, Json(wire::Accepted { app, rollout, already, release, label, note })))
+}

@@ -1,0 +1,153 @@
+//! A deploy, and what it would do: the same body is read the same way; only one of the two keeps
+//! anything.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use control::{Ask, NewRelease};
+use model::{AppName, AppSpec, AppView, Digest, Label};
+use wire::{
+    AppFile, Blob, Code, DeployRequest, Plan, Planned, PlannedRelease, Problem, Secret,
+    check_env_name,
+};
+
+use crate::answer::{Answer, No, Sent, app_name, blocking};
+use crate::changes::changes;
+use crate::commands::{Accepted, ask};
+use crate::{Command, Parts};
+
+/// All values of an environment together have at most so many bytes.
+const ENV_LIMIT: usize = 256 * 1024;
+
+pub(crate) async fn deploy(
+    State(parts): State<Parts>,
+    Path(app): Path<String>,
+    Sent(request): Sent<DeployRequest>,
+) -> Answer<Accepted> {
+    let app = app_name(&app)?;
+    let DeployRequest { spec, label, manifest, env, replace, version } = request;
+    let (mut spec, values) = read(&app, &spec, env)?;
+    let store = parts.store.clone();
+    let owner = app.clone();
+    let (digests, content) = blocking(move || {
+        let content = manifest.map(|manifest| store.put_manifest(&owner, &manifest)).transpose()?;
+        Ok((store.put_env(&owner, values)?, content))
+    })
+    .await?;
+    spec.run.env = digests;
+    let digest = digest(&spec, content);
+    let release = Box::new(NewRelease { label, digest, content, spec: Arc::new(spec) });
+    ask(&parts, Command { app, seen: version, ask: Ask::Deploy { release, replace } }).await
+}
+
+/// What a deploy of the same body would do. Neither files nor values are kept, nobody is asked.
+pub(crate) async fn plan(
+    State(parts): State<Parts>,
+    Path(app): Path<String>,
+    Sent(request): Sent<DeployRequest>,
+) -> Answer<Json<Plan>> {
+    let app = app_name(&app)?;
+    let DeployRequest { spec, label, manifest, env, replace: _, version: _ } = request;
+    let (mut spec, values) = read(&app, &spec, env)?;
+    if let Some(refused) = manifest.as_ref().and_then(|manifest| manifest.validate().err()) {
+        return Err(No(Problem::new(Code::Invalid, refused.to_string())));
+    }
+    let blobs: BTreeMap<Digest, u64> = manifest.as_ref().map_or_else(BTreeMap::new, |m| m.blobs());
+    let content = manifest.as_ref().map(|manifest| manifest.digest());
+    let (store, owner, sizes) = (parts.store.clone(), app.clone(), blobs.clone());
+    let names: Vec<String> = values.keys().cloned().collect();
+    let (digests, missing) = blocking(move || {
+        let blobs: Vec<Blob> =
+            sizes.into_iter().map(|(digest, size)| Blob { digest, size }).collect();
+        Ok((store.env_digests(&owner, &values), store.missing(&blobs)?))
+    })
+    .await?;
+    // Where the store cannot tell what stands for the values, their names are compared alone.
+    let told = digests.is_some();
+    let nameless = || names.into_iter().map(|name| (name, Digest::from_bytes([0; 32]))).collect();
+    spec.run.env = digests.unwrap_or_else(nameless);
+    let view = parts.engine.view(&app);
+    let live = view.as_ref().and_then(|view| view.live.as_ref());
+    let stored = live.and_then(|live| parts.engine.stored(&app, live.release));
+    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let release = if told {
+        planned(view.as_deref(), label, digest(&spec, content))
+    } else {
+        PlannedRelease { label, kind: Planned::Unknown }
+    };
+    Ok(Json(Plan {
+        app,
+        release,
+        live: live.map(|live| live.label.clone()),
+        files: count(blobs.len()),
+        uploads: count(missing.len()),
+        upload_bytes: missing.iter().filter_map(|digest| blobs.get(digest)).sum(),
+        strategy: spec.strategy.kind.name().to_owned(),
+        steps: wire::steps(&spec.strategy.kind, spec.run.replicas, spec.strategy.standby),
+        changes: stored.map(|stored| changes(&stored, &spec, content, told)),
+        rollout: view.and_then(|view| view.rollout.as_ref().map(|rollout| rollout.id.0)),
+    }))
+}
+
+/// The release by its name, which the engine makes of the digest when nobody gave it one, and
+/// whether it is there already.
+fn planned(view: Option<&AppView>, label: Option<Label>, digest: Digest) -> PlannedRelease {
+    let label = label.or_else(|| digest.short().parse().ok());
+    let stored = view.and_then(|view| {
+        view.releases.iter().find(|release| Some(&release.label) == label.as_ref())
+    });
+    let live = view.and_then(|view| view.live.as_ref()).map(|live| live.release);
+    let kind = match stored {
+        None => Planned::New,
+        Some(release) if release.digest != digest => Planned::Taken,
+        Some(release) if live == Some(release.no) => Planned::Live,
+        Some(_) => Planned::Stored,
+    };
+    PlannedRelease { label, kind }
+}
+
+/// The settings and all values of the environment, checked.
+fn read(
+    app: &AppName,
+    spec: &serde_json::Value,
+    env: BTreeMap<String, Secret>,
+) -> Answer<(AppSpec, BTreeMap<String, Secret>)> {
+    let AppFile { spec, env: mut values, .. } = AppFile::from_json(spec).map_err(|error| {
+        let problem = Problem::new(Code::Invalid, format!("spec: {error}"));
+        No(Problem { hint: error.hint, ..problem })
+    })?;
+    if spec.app != *app {
+        let message = format!("the spec is of app `{}`, the path of `{app}`", spec.app);
+        return Err(No(Problem::new(Code::Invalid, message)));
+    }
+    values.extend(env);
+    check_env(&values)?;
+    Ok((spec, values))
+}
+
+/// Names everything that makes a release: its files and its settings, but not the strategy, which
+/// belongs to the rollout. Blake3 over their JSON; values of the environment count by their digests.
+fn digest(spec: &AppSpec, content: Option<Digest>) -> Digest {
+    let AppSpec { app, run, health, route, drain, strategy: _ } = spec;
+    // These shapes have only texts as keys, so this cannot fail.
+    let text = serde_json::to_vec(&(app, run, health, route, drain, content)).unwrap_or_default();
+    Digest::from_bytes(*blake3::hash(&text).as_bytes())
+}
+
+fn check_env(values: &BTreeMap<String, Secret>) -> Answer<()> {
+    for (name, value) in values {
+        let wrong = |why| No(Problem::new(Code::Invalid, format!("variable `{name}`: {why}")));
+        check_env_name(name).map_err(wrong)?;
+        if value.expose().contains('\0') {
+            return Err(wrong("a zero byte cannot stand in a value".into()));
+        }
+    }
+    let size: usize = values.iter().map(|(name, value)| name.len() + value.expose().len()).sum();
+    if size > ENV_LIMIT {
+        let message = format!("the environment has {size} bytes, {ENV_LIMIT} at most are taken");
+        return Err(No(Problem::new(Code::TooLarge, message)));
+    }
+    Ok(())
+}

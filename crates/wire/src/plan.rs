@@ -1,0 +1,102 @@
+//! What a deploy would do: the answer to `POST /v1/apps/{app}/plan`, which takes the body of a deploy
+//! and changes nothing.
+
+use model::{AppName, Gate, Label, Standby, StrategyKind, Switch};
+use serde::{Deserialize, Serialize};
+
+/// What a deploy would do. Names settings, and never the value of a variable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The app.
+    pub app: AppName,
+    /// The release it would bring in.
+    pub release: PlannedRelease,
+    /// The label of the release that is live.
+    pub live: Option<Label>,
+    /// Files of the release.
+    pub files: u32,
+    /// Contents the server does not have.
+    pub uploads: u32,
+    /// Their bytes.
+    pub upload_bytes: u64,
+    /// The strategy's name.
+    pub strategy: String,
+    /// What it would do, one sentence each, in order.
+    pub steps: Vec<String>,
+    /// Settings that differ from the live release's, by name; `None` when that cannot be told.
+    pub changes: Option<Vec<String>>,
+    /// The rollout under way, in whose way it would be.
+    pub rollout: Option<u32>,
+}
+
+/// The release a deploy would bring in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedRelease {
+    /// What it would be called; `None` when a name would be made of its digest.
+    pub label: Option<Label>,
+    /// Whether there is such a release already.
+    pub kind: Planned,
+}
+
+/// Whether a release is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Planned {
+    /// It would be a new one.
+    New,
+    /// It is stored, and would be started anew.
+    Stored,
+    /// It is live: there would be nothing to do.
+    Live,
+    /// Its label belongs to a release with other content: it would be refused.
+    Taken,
+    /// It cannot be told.
+    Unknown,
+}
+
+/// What a rollout of so many instances would do, one sentence each.
+pub fn steps(kind: &StrategyKind, replicas: u16, standby: Standby) -> Vec<String> {
+    let mut steps = match kind {
+        StrategyKind::BlueGreen { switch: Switch::Auto } => {
+            vec![format!("start {replicas} beside the live ones, then one switch")]
+        }
+        StrategyKind::BlueGreen { switch: Switch::Manual } => {
+            vec![format!(
+                "start {replicas} beside the live ones, then one switch on `segue promote`"
+            )]
+        }
+        StrategyKind::Rolling { batch, order, pause, on_failure: _ } => {
+            let at_a_time = batch.of(replicas);
+            let count = replicas.div_ceil(at_a_time);
+            let order = match order {
+                model::Order::Surge => "new ones start before old ones leave",
+                model::Order::InPlace => "old ones leave before new ones start",
+            };
+            let batches = if count == 1 { "1 batch".into() } else { format!("{count} batches") };
+            let mut text = format!("{batches} of {at_a_time}: {order}");
+            if pause.0 > 0 && count > 1 {
+                text += &format!(", {pause} between two");
+            }
+            vec![text]
+        }
+        StrategyKind::Canary { steps, cohort: _, capacity: _ } => {
+            let step = |step: &model::Step| match step.gate {
+                Gate::After(time) => format!("{} of the users for {time}", step.share),
+                Gate::Manual => format!("{} of the users until `segue promote`", step.share),
+            };
+            let mut texts: Vec<String> = steps.iter().map(step).collect();
+            texts.push("everybody".into());
+            texts
+        }
+        StrategyKind::Recreate { page: _ } => vec![
+            "close the app: requests wait, then get the page".into(),
+            format!("stop the old ones, start {replicas}, open it again"),
+        ],
+    };
+    steps.push(match standby {
+        Standby::Keep => "keep the release before it warm".into(),
+        Standby::For(time) => format!("keep the release before it warm for {time}"),
+        Standby::None => "stop the release before it".into(),
+    });
+    steps
+}
