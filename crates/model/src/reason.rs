@@ -103,7 +103,7 @@ impl Waiting {
     /// What happens when the time is up.
     fn afterwards(&self) -> &'static str {
         match self {
-            Self::Instances { .. } | Self::Ports => "the rollout goes on or back without them",
+            Self::Instances { .. } | Self::Ports => "the release is refused and the live one stays",
             Self::Promote | Self::Resume { .. } | Self::Acknowledgement { .. } => {
                 "it is asked again"
             }

@@ -80,7 +80,11 @@ impl Store for Shelf {
 fn refused(error: ContentError) -> StoreError {
     match error {
         ContentError::Io { .. } => StoreError::Unavailable(told(&error)),
-        _ => StoreError::Invalid(told(&error)),
+        ContentError::Mismatch { .. }
+        | ContentError::TooLong { .. }
+        | ContentError::Refused(_)
+        | ContentError::Incomplete { .. }
+        | ContentError::NoManifest { .. } => StoreError::Invalid(told(&error)),
     }
 }
 

@@ -60,9 +60,7 @@ fn of_rollout(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> 
             if until > now {
                 Reason { waiting: Waiting::Watch, since, until: Some(until) }
             } else {
-                let patience = spec.map(|spec| spec.health.start_deadline).unwrap_or_default();
-                let until = Some(until.after(patience));
-                Reason { waiting: instances(app, seen, rollout.to), since, until }
+                Reason { waiting: instances(app, seen, rollout.to), since, until: None }
             }
         }
         Phase::Settling => drain_or_stop(app, seen, since),

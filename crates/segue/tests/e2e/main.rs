@@ -1,5 +1,7 @@
 //! The whole program as its users have it: real processes, real sockets, real signals.
 
+#![allow(clippy::unwrap_used, reason = "a story that cannot go on has failed")]
+
 mod app;
 mod crashes;
 mod deploys;
