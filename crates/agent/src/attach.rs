@@ -5,12 +5,13 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
+use crate::hung::{PATIENCE, end_shim};
 use crate::life::on_disk;
 use crate::protocol::{Event, Request, line};
 use crate::runfolder::{RunFolder, SOCKET};
@@ -21,7 +22,7 @@ pub(crate) const KNOCK_AGAIN: Duration = Duration::from_millis(10);
 const GREETING: Duration = Duration::from_secs(5);
 
 /// What a knock at a run folder found.
-pub(crate) enum Door {
+enum Door {
     /// The shim answers.
     Open(Link),
     /// Somebody holds the lock, but does not answer: just starting, or just ending.
@@ -38,7 +39,7 @@ pub(crate) struct Link {
 }
 
 /// Looks whether a shim lives in this folder.
-pub(crate) async fn knock(folder: &RunFolder) -> Door {
+async fn knock(folder: &RunFolder) -> Door {
     if let Ok(Some(link)) = connect(folder.path()).await {
         return Door::Open(link);
     }
@@ -48,15 +49,28 @@ pub(crate) async fn knock(folder: &RunFolder) -> Door {
     if locked.await == Some(true) { Door::Locked } else { Door::Deserted }
 }
 
-/// A new connection after one that was cut off; `None` once nobody is there any more.
-pub(crate) async fn knock_again(folder: &RunFolder) -> Option<Link> {
+/// A connection to the shim in this folder; `None` once nobody is there. A shim that has the lock and
+/// does not answer is ended.
+pub(crate) async fn reach(folder: &RunFolder) -> Option<Link> {
+    let mut since = Instant::now();
     loop {
         match knock(folder).await {
             Door::Open(link) => return Some(link),
-            Door::Locked => tokio::time::sleep(KNOCK_AGAIN).await,
             Door::Deserted => return None,
+            Door::Locked => {}
         }
+        if since.elapsed() >= PATIENCE {
+            end_hung(folder).await;
+            since = Instant::now();
+        }
+        tokio::time::sleep(KNOCK_AGAIN).await;
     }
+}
+
+/// Ends a shim that does not answer.
+pub(crate) async fn end_hung(folder: &RunFolder) {
+    let folder = folder.clone();
+    let _ = on_disk(move || end_shim(&folder)).await;
 }
 
 async fn connect(folder: &Path) -> io::Result<Option<Link>> {

@@ -3,19 +3,17 @@
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::Instant;
 
 use model::{Exit, InstanceId, Millis};
 
 use crate::attach::{KNOCK_AGAIN, socket_path};
+use crate::hung::{LAST, PATIENCE, end_shim};
 use crate::layout::Layout;
 use crate::procfs;
 use crate::protocol::{Request, line};
 use crate::runfolder::RunFolder;
 use crate::survivors::settle;
-
-/// A shim greets and answers at once; this long after the grace it counts as hung.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An instance that was running and has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,13 +56,20 @@ fn stop(layout: &Layout, boot_id: &str, id: InstanceId, grace: Millis) -> Option
     let folder = RunFolder::at(&layout.run(&id));
     // A shim that is just starting finds the tombstone; one that runs is told below.
     let _ = folder.tombstone();
+    let mut since = Instant::now();
     loop {
         if tell(folder.path(), grace).is_ok() {
             break;
         }
         match folder.try_lock() {
             // Somebody is there, but does not answer yet, or not any more.
-            Ok(None) => std::thread::sleep(KNOCK_AGAIN),
+            Ok(None) => {
+                if since.elapsed() >= PATIENCE {
+                    end_shim(&folder);
+                    since = Instant::now();
+                }
+                std::thread::sleep(KNOCK_AGAIN);
+            }
             Ok(Some(_)) | Err(_) => {
                 let over = folder.exit().is_ok_and(|exit| exit.is_some());
                 let begun = folder.process().is_ok_and(|process| process.is_some());
@@ -79,14 +84,19 @@ fn stop(layout: &Layout, boot_id: &str, id: InstanceId, grace: Millis) -> Option
     Some(Ended { id, exit })
 }
 
-/// Tells the shim, and waits until it hangs up.
+/// Tells the shim, and waits until it hangs up. An error if it does not answer in time.
 fn tell(folder: &Path, grace: Millis) -> io::Result<()> {
     let (path, _folder) = socket_path(folder)?;
     let mut stream = UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(grace.to_duration().saturating_add(PATIENCE)))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(&line(&Request::Stop { grace_ms: grace.0 }))?;
     let mut lines = BufReader::new(stream);
     let mut text = String::new();
+    // Its greeting, and that it has heard.
+    for _ in 0..2 {
+        lines.read_line(&mut text)?;
+    }
+    lines.get_ref().set_read_timeout(Some(grace.to_duration().saturating_add(LAST)))?;
     while lines.read_line(&mut text)? > 0 {
         text.clear();
     }

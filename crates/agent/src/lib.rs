@@ -11,6 +11,7 @@ pub mod content;
 mod down;
 mod durable;
 mod environment;
+mod hung;
 mod keep;
 mod layout;
 mod life;

@@ -2,12 +2,15 @@
 //! that, it answers with the same report again.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use model::{Address, Expect, HostReport, InstanceId, Launch, Millis};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::agent::World;
-use crate::attach::{Link, knock_again};
+use crate::attach::{Link, end_hung, reach};
+use crate::hung::{LAST, PATIENCE};
 use crate::protocol::{Event, Request};
 use crate::runfolder::RunFolder;
 use crate::start::{Begun, begin};
@@ -73,17 +76,21 @@ async fn attend(
     (world.report)(running.clone());
     let health = LastHealth::default();
     let prober = probe::start(Arc::clone(world), launch.clone(), Arc::clone(&health));
+    let mut stopping = None::<Stopping>;
     loop {
         tokio::select! {
             event = link.next() => match event {
-                Some(Event::Hello { .. } | Event::Status { .. } | Event::Unknown) => {}
+                Some(Event::Hello { .. } | Event::Status { .. } | Event::Unknown) => {
+                    stopping.iter_mut().for_each(Stopping::answered);
+                }
                 Some(Event::Exited { .. }) => break,
                 // Cut off: the shim is gone, or only the connection.
-                None => match knock_again(&folder).await {
+                None => match reach(&folder).await {
                     Some(again) => link = again,
                     None => break,
                 },
             },
+            () = Stopping::overdue(&mut stopping) => end_hung(&folder).await,
             ask = asks.recv() => match ask {
                 None => return None,
                 Some(Ask::Leave(tell)) => *leave = Some(tell),
@@ -95,6 +102,7 @@ async fn attend(
                 Some(Ask::Stop(grace)) => {
                     // A server that goes away refuses probes: that says nothing of its health.
                     prober.abort();
+                    stopping = Some(Stopping::told(stopping, grace));
                     tell_to_stop(world, &launch.id, &mut link, grace).await;
                 }
             },
@@ -109,11 +117,58 @@ async fn stop(world: &Arc<World>, id: &InstanceId, grace: Millis) -> HostReport 
     let folder = RunFolder::at(&world.layout.run(id));
     leave_tombstone(world, id).await;
     // A shim that is just starting finds the tombstone, or opens its door.
-    while let Some(mut link) = knock_again(&folder).await {
+    while let Some(mut link) = reach(&folder).await {
+        let mut stopping = Some(Stopping::told(None, grace));
         tell_to_stop(world, id, &mut link, grace).await;
-        while !matches!(link.next().await, Some(Event::Exited { .. }) | None) {}
+        loop {
+            tokio::select! {
+                event = link.next() => match event {
+                    Some(Event::Exited { .. }) | None => break,
+                    Some(Event::Hello { .. } | Event::Status { .. } | Event::Unknown) => {
+                        stopping.iter_mut().for_each(Stopping::answered);
+                    }
+                },
+                () = Stopping::overdue(&mut stopping) => end_hung(&folder).await,
+            }
+        }
     }
     finish(world, id, None).await
+}
+
+/// How long the shim of an instance that was told to stop is waited for.
+#[derive(Clone, Copy)]
+struct Stopping {
+    /// It has to say that it has heard.
+    answer_by: Option<Instant>,
+    /// Its tree has to have ended.
+    end_by: Instant,
+}
+
+impl Stopping {
+    /// Told to stop, for the first time or again: what is said again prolongs nothing.
+    fn told(before: Option<Self>, grace: Millis) -> Self {
+        let now = Instant::now();
+        // A grace without end is cut by the shim; here it need only not overflow.
+        let grace = grace.to_duration().min(Duration::from_secs(24 * 60 * 60));
+        let end_by = now + grace + LAST;
+        match before {
+            Some(before) => Self { end_by: before.end_by.min(end_by), ..before },
+            None => Self { answer_by: Some(now + PATIENCE), end_by },
+        }
+    }
+
+    fn answered(&mut self) {
+        self.answer_by = None;
+    }
+
+    /// When the shim has not done in time what it has to. Never, if it was told nothing.
+    async fn overdue(stopping: &mut Option<Self>) {
+        let Some(stopping) = stopping else { return std::future::pending().await };
+        let by = stopping.answer_by.unwrap_or(stopping.end_by).min(stopping.end_by);
+        tokio::time::sleep_until(by).await;
+        // Ending it takes a moment; if it did not help, it is tried again.
+        *stopping = Self { answer_by: None, end_by: Instant::now() + PATIENCE };
+    }
 }
 
 async fn tell_to_stop(world: &Arc<World>, id: &InstanceId, link: &mut Link, grace: Millis) {

@@ -1,20 +1,26 @@
 //! Bringing an instance to life: adopts it if it runs, starts it if it may be started, and says what
 //! became of it otherwise. Never starts one a second time.
 
+use std::io;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::{Exit, Expect, HostReport, Launch, NotStarted};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::Command;
+use tokio::process::{ChildStdin, ChildStdout, Command};
+use tokio::sync::oneshot;
 
 use crate::agent::World;
-use crate::attach::{Door, KNOCK_AGAIN, Link, knock};
+use crate::attach::{Link, reach};
 use crate::environment;
 use crate::life::{finish, on_disk};
 use crate::ports;
 use crate::protocol::{Answer, Order, VERSION};
 use crate::runfolder::RunFolder;
+
+/// A shim takes its order and says what came of it within this time; the disk may be slow.
+const HANDSHAKE: Duration = Duration::from_secs(20);
 
 /// What came of it.
 pub(crate) enum Begun {
@@ -24,6 +30,7 @@ pub(crate) enum Begun {
 }
 
 /// What a folder without a shim says.
+#[derive(PartialEq, Eq)]
 enum Found {
     /// It was begun or stopped before.
     Used,
@@ -35,13 +42,8 @@ enum Found {
 pub(crate) async fn begin(world: &Arc<World>, launch: &Launch, expect: Expect) -> Begun {
     let folder = RunFolder::at(&world.layout.run(&launch.id));
     loop {
-        match knock(&folder).await {
-            Door::Open(link) => return Begun::Running(link),
-            Door::Locked => {
-                tokio::time::sleep(KNOCK_AGAIN).await;
-                continue;
-            }
-            Door::Deserted => {}
+        if let Some(link) = reach(&folder).await {
+            return Begun::Running(link);
         }
         let found = match (look(&folder).await, expect) {
             (Found::Used, _) => return Begun::Over(finish(world, &launch.id, None).await),
@@ -126,7 +128,7 @@ fn in_full(e: &dyn std::error::Error) -> String {
     text
 }
 
-async fn run_shim(world: &World, folder: &RunFolder, order: &Order) -> std::io::Result<Answer> {
+async fn run_shim(world: &World, folder: &RunFolder, order: &Order) -> io::Result<Answer> {
     let mut shim = Command::new(&world.config.program)
         .arg("__shim")
         .arg(folder.path())
@@ -136,17 +138,44 @@ async fn run_shim(world: &World, folder: &RunFolder, order: &Order) -> std::io::
         .stderr(Stdio::null())
         .kill_on_drop(false)
         .spawn()?;
-    let closed = || std::io::Error::from(std::io::ErrorKind::BrokenPipe);
-    let mut stdin = shim.stdin.take().ok_or_else(closed)?;
+    let closed = || io::Error::from(io::ErrorKind::BrokenPipe);
+    let stdin = shim.stdin.take().ok_or_else(closed)?;
     let stdout = shim.stdout.take().ok_or_else(closed)?;
+    let (give_up, given_up) = oneshot::channel();
     // The shim is buried when it ends, however much later that is; it does not end with us.
-    tokio::spawn(async move { shim.wait().await });
+    let buried = tokio::spawn(async move {
+        tokio::select! {
+            _ = shim.wait() => {}
+            Ok(()) = given_up => drop(shim.kill().await),
+        }
+    });
+    match tokio::time::timeout(HANDSHAKE, shake_hands(stdin, stdout, order)).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            let _ = give_up.send(());
+            let _ = buried.await;
+            // It may have come so far that something runs: then that is found, and ended.
+            if look(folder).await == Found::Used {
+                return Ok(Answer::Taken);
+            }
+            let why = format!("it did not answer within {} s", HANDSHAKE.as_secs());
+            Err(io::Error::other(why))
+        }
+    }
+}
+
+/// Gives the order, and hears the answer.
+async fn shake_hands(
+    mut stdin: ChildStdin,
+    stdout: ChildStdout,
+    order: &Order,
+) -> io::Result<Answer> {
     stdin.write_all(&serde_json::to_vec(order)?).await?;
     drop(stdin);
     let mut text = String::new();
     BufReader::new(stdout).read_line(&mut text).await?;
     if text.is_empty() {
-        return Err(std::io::Error::other("it ended without a word"));
+        return Err(io::Error::other("it ended without a word"));
     }
     Ok(serde_json::from_str(&text)?)
 }

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Arg, Args, Parser, Subcommand, ValueEnum};
 use model::{Address, AppName, InstanceId, Invalid, Label, Network};
 
 /// Deploys new versions of a web service without dropping a request, and takes a bad one back.
@@ -41,9 +41,19 @@ pub(crate) struct Connection {
     pub(crate) token: Option<wire::Secret>,
 }
 
+impl Connection {
+    /// Its options for the help of a verb that asks no server: taken, so that scripts may set them
+    /// everywhere, but not shown.
+    fn unseen() -> Vec<Arg> {
+        let all = Self::augment_args(clap::Command::new("unseen"));
+        all.get_arguments().map(|arg| arg.clone().hide(true)).collect()
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Run the server: load balancer, rollouts, instances and API.
+    #[command(args(Connection::unseen()))]
     Server(ServerOptions),
     /// Bring in a release of the app that segue.toml describes.
     Deploy(DeployOptions),
@@ -76,12 +86,16 @@ pub(crate) enum Verb {
     /// Stop all instances and the server.
     Down(DownOptions),
     /// Read an app file and say what is wrong with it.
+    #[command(args(Connection::unseen()))]
     Check(CheckOptions),
     /// Show everything on this machine, with an app and load of its own.
+    #[command(args(Connection::unseen()))]
     Demo(DemoOptions),
     /// Run the load balancer alone, in front of fixed upstreams.
+    #[command(args(Connection::unseen()))]
     Proxy(ProxyOptions),
     /// Print completions for a shell.
+    #[command(args(Connection::unseen()))]
     Completions(CompletionsOptions),
     #[command(name = "__shim", hide = true, disable_help_flag = true)]
     Shim {

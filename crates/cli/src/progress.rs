@@ -8,7 +8,7 @@ use wire::{Event, Now};
 
 use crate::Io;
 use crate::io::{DIM, Screen};
-use crate::text::{own_words, percent, step_of};
+use crate::text::{headline, percent, step_of};
 
 /// The progress of one command.
 #[derive(Debug)]
@@ -60,14 +60,8 @@ impl Progress {
     /// Something happened.
     pub(crate) fn event(&mut self, io: &mut Io<'_>, event: &Event) {
         let clock = io.clock(event.at_ms);
-        let mut lines = event.text.lines();
-        let first = lines.next().unwrap_or_default();
-        let mut text = format!("{DIM}{clock}{DIM:#}  {first}");
-        // The command's own last words repeat the cause with all an instance said.
-        for line in lines.filter(|_| event.outcome.is_none()).map(own_words) {
-            text += &format!("\n{:10}{DIM}|{DIM:#} {line}", "");
-        }
-        self.line(io, &text);
+        // What an instance said is told once, in the error that ends the command.
+        self.line(io, &format!("{DIM}{clock}{DIM:#}  {}", headline(event)));
     }
 
     /// How things stand. Outside a terminal a phase or step is told once, not every second.

@@ -2,6 +2,7 @@
 
 use anstyle::Style;
 use model::Millis;
+use wire::Event;
 
 use crate::io::DIM;
 
@@ -94,6 +95,16 @@ pub(crate) fn wrap(indent: usize, sentence: &str) -> Vec<String> {
     lines
 }
 
+/// An event in one line: without an instance's own words, and an outcome without its cause, which
+/// was told when it happened.
+pub(crate) fn headline(event: &Event) -> &str {
+    let first = event.text.lines().next().unwrap_or_default();
+    match (event.outcome, first.split_once(": ")) {
+        (Some(outcome), Some((said, _))) if said == outcome.to_string() => said,
+        (Some(_) | None, _) => first.strip_suffix("; its last words:").unwrap_or(first),
+    }
+}
+
 /// A name and what it is.
 pub(crate) fn field(name: &str, text: &str) -> String {
     format!("{DIM}{name:<10}{DIM:#} {text}")
@@ -164,6 +175,8 @@ pub(crate) fn known_ms(ms: Option<u64>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use model::Outcome;
+
     use super::*;
 
     #[test]
@@ -177,6 +190,21 @@ mod tests {
         assert_eq!(size(1_536), "1.5 KiB");
         assert_eq!(size(3 << 30), "3.0 GiB");
         assert_eq!(known(None), "?");
+    }
+
+    #[test]
+    fn an_event_is_one_line_and_no_cause_is_told_twice() {
+        let event = |text: &str, outcome| {
+            let (app, text) = ("web".parse().unwrap(), text.to_owned());
+            headline(&Event { seq: 1, at_ms: 0, app, rollout: None, text, outcome }).to_owned()
+        };
+        let cause = "web-3 exited with code 1; its last words:\n  | no such table";
+        assert_eq!(
+            event(&format!("taking it back: {cause}"), None),
+            "taking it back: web-3 exited with code 1"
+        );
+        assert_eq!(event(&format!("failed: {cause}"), Some(Outcome::Failed)), "failed");
+        assert_eq!(event("v2 is live", Some(Outcome::Completed)), "v2 is live");
     }
 
     #[test]

@@ -7,79 +7,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use model::{
-    Address, AppName, AppView, HealthTable, HostCommand, HostReport, InstanceId, Label, Millis,
-    ProxyId, ReleaseNo, RolloutId, Snapshot, Timestamp, TrafficReport,
+    Address, AppName, AppView, HealthTable, HostCommand, HostReport, InstanceId, Millis, ProxyId,
+    Timestamp, TrafficReport,
 };
 use rollout::{App, Ask, Fact, Refusal, RefusalCode};
 
 use crate::managed::{Managed, Shared};
+use crate::message::{Answer, Command, Event, Ticket};
 use crate::ports::Ports;
 use crate::record::{CheckpointBody, Record, RecoverError, VERSION};
 use crate::routing::Routing;
-
-/// Names one question, so that its answer finds the way back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ticket(pub u64);
-
-/// Something that reaches control.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// A host's agent reports.
-    Host(HostReport),
-    /// A proxy reports.
-    Traffic(TrafficReport),
-    /// Somebody asks for something.
-    Ask {
-        /// For the answer.
-        ticket: Ticket,
-        /// Of this app.
-        app: AppName,
-        /// What.
-        ask: Ask,
-        /// The state its sender saw.
-        version: Option<u64>,
-    },
-    /// The append under way is durable, or is not and left no trace.
-    Appended(Result<(), String>),
-    /// Time has passed.
-    Tick,
-}
-
-/// Something control wants done. Every one may be carried out concurrently, in this order per kind.
-#[derive(Clone, Debug)]
-pub enum Command {
-    /// Make these records durable together; answered by [`Event::Appended`].
-    Append(Vec<Record>),
-    /// All records so far amount to this.
-    Checkpoint(CheckpointBody),
-    /// For the host's agent.
-    Host(HostCommand),
-    /// For every proxy.
-    Publish(Arc<Snapshot>),
-    /// For every proxy, unacknowledged.
-    Health(Arc<HealthTable>),
-    /// For whoever asked.
-    Answer(Ticket, Result<Answer, Refusal>),
-    /// For whoever follows.
-    Announce(model::Event),
-    /// How an app looks now.
-    Show(Arc<AppView>),
-    /// The app is gone; it looks like nothing.
-    Hide(AppName),
-}
-
-/// The answer to an accepted command, given once it is durable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// The rollout to follow.
-    pub rollout: Option<RolloutId>,
-    /// The release it is about, if about one.
-    pub release: Option<(ReleaseNo, Label)>,
-    /// One sentence for people.
-    pub note: String,
-    /// There was nothing to do.
-    pub already: bool,
-}
 
 #[derive(Clone, Debug)]
 struct Question {

@@ -8,13 +8,15 @@
 mod clock;
 mod engine;
 mod managed;
+mod message;
 mod ports;
 mod record;
 mod routing;
 mod runner;
 
 pub use clock::Clock;
-pub use engine::{Answer, Command, Engine, Event, Ticket};
+pub use engine::Engine;
+pub use message::{Answer, Command, Event, Ticket};
 pub use record::{CheckpointBody, Record, RecoverError, VERSION};
 /// The words of a command and its answer, for whoever passes them on.
 pub use rollout::{Ask, NewRelease, Promote, Refusal, RefusalCode};

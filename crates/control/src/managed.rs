@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use model::{
-    AppCounters, AppView, Generation, Health, HostCommand, HostReport, NotStarted, Stage, Timestamp,
+    AppCounters, AppView, Generation, Health, HostCommand, HostReport, NotStarted, Share, Stage,
+    Timestamp,
 };
 use rollout::{
     Accepted, App, Ask, Decision, Fact, InstanceSeen, Observed, Process, Reasons, Refusal,
@@ -103,8 +104,10 @@ impl Managed {
         }
     }
 
-    /// Takes the requests in flight from the proxies' reports.
+    /// Takes the requests in flight from the proxies' reports. A rollout is also judged by what they
+    /// counted.
     pub fn count_in_flight(&mut self, routing: &Routing) {
+        self.dirty |= self.app.rollout.as_ref().is_some_and(|r| r.share > Share::NONE);
         for (number, instance) in &self.app.instances {
             let in_flight = routing.in_flight(&self.app.id(*number));
             let seen = self.seen.entry(*number).or_default();

@@ -2,10 +2,11 @@
 //! It decides nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
 
-use journal::{Journal, NewRecord, Seq};
+use journal::{Journal, NewRecord, Room, Seq};
 use model::{
     AppName, AppView, HealthTable, HostCommand, HostReport, Millis, Snapshot, Timestamp,
     TrafficReport,
@@ -13,7 +14,8 @@ use model::{
 use rollout::{Ask, Refusal, RefusalCode};
 
 use crate::clock::Clock;
-use crate::engine::{Answer, Command, Engine, Event, Ticket};
+use crate::engine::Engine;
+use crate::message::{Answer, Command, Event, Ticket};
 use crate::record::VERSION;
 
 /// The port to the hosts' agents.
@@ -90,6 +92,7 @@ enum Message {
 #[derive(Clone, Debug)]
 pub struct Inbox {
     sender: SyncSender<Message>,
+    alive: Arc<AtomicBool>,
 }
 
 /// Messages that may wait for control; agents and proxies wait beyond, commands are refused.
@@ -99,7 +102,13 @@ impl Inbox {
     /// An inbox and the end that a [`Runner`] reads.
     pub fn new() -> (Self, Mail) {
         let (sender, receiver) = sync_channel(QUEUE);
-        (Self { sender }, Mail { receiver })
+        let alive = Arc::new(AtomicBool::new(true));
+        (Self { sender, alive: alive.clone() }, Mail { receiver, alive })
+    }
+
+    /// Control has not ended, whether in order or in a panic.
+    pub fn is_alive(&self) -> bool {
+        self.alive.load(Ordering::Relaxed)
     }
 
     /// An agent reports.
@@ -110,7 +119,7 @@ impl Inbox {
 
     /// A proxy reports; dropped when control is behind, since a newer one follows.
     pub fn traffic(&self, report: TrafficReport) {
-        let _ = self.sender.send(Message::Traffic(report));
+        let _ = self.sender.try_send(Message::Traffic(report));
     }
 
     /// Somebody asks; `reply` is called once, from control's thread or right here.
@@ -145,6 +154,13 @@ impl Inbox {
 #[derive(Debug)]
 pub struct Mail {
     receiver: Receiver<Message>,
+    alive: Arc<AtomicBool>,
+}
+
+impl Drop for Mail {
+    fn drop(&mut self) {
+        self.alive.store(false, Ordering::Relaxed);
+    }
 }
 
 /// Runs an engine.
@@ -212,6 +228,15 @@ impl Runner {
 
     fn event(&mut self, message: Option<Message>) -> Event {
         match message {
+            Some(Message::Ask { app, ask: Ask::Deploy { .. }, reply, .. })
+                if self.config.journal.room() == Room::Spent =>
+            {
+                // What room is left is for the way back.
+                let message = format!("cannot deploy {app}: the disk is full");
+                let hint = Some("free disk space; rollback, abort and restarts still work".into());
+                reply(Err(Refusal { code: RefusalCode::Unavailable, message, hint }));
+                Event::Tick
+            }
             Some(Message::Host(report)) => Event::Host(report),
             Some(Message::Traffic(report)) => Event::Traffic(report),
             Some(Message::Ask { app, ask, version, reply }) => {

@@ -73,7 +73,7 @@ pub enum HostCommand {
         app: AppName,
         /// The releases, with the digest of their list of files.
         releases: Vec<(ReleaseNo, Option<Digest>)>,
-        /// Instances that are not Gone.
+        /// Instances that are not Gone, and the last that are: their output is kept.
         instances: Vec<InstanceId>,
     },
 }

@@ -103,8 +103,8 @@ impl Waiting {
     /// What happens when the time is up.
     fn afterwards(&self) -> &'static str {
         match self {
-            Self::Instances { .. } => "the release is refused and the live one stays",
-            Self::Ports | Self::Promote | Self::Resume { .. } | Self::Acknowledgement { .. } => {
+            Self::Instances { .. } | Self::Ports => "the rollout goes on or back without them",
+            Self::Promote | Self::Resume { .. } | Self::Acknowledgement { .. } => {
                 "it is asked again"
             }
             Self::Step { .. } => "the next step begins",
@@ -182,7 +182,7 @@ pub enum NotReady {
         /// How the last one that died did.
         died: Option<Exit>,
     },
-    /// A rollout is under way and the standby is not its way back.
+    /// No release is live yet.
     NothingServed,
 }
 

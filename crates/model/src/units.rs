@@ -25,6 +25,11 @@ impl Share {
         self.0
     }
 
+    /// What is left of all of the traffic.
+    pub const fn rest(self) -> Self {
+        Self(10_000 - self.0)
+    }
+
     /// The share as a fraction from 0 to 1.
     pub fn fraction(self) -> f64 {
         f64::from(self.0) / 10_000.0

@@ -1,10 +1,11 @@
 //! The state of one app: a fold over its facts, and nothing else. It never holds observations.
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
 
 use model::{
-    Address, AppName, Exit, InstanceId, Label, Millis, Receipt, Release, ReleaseNo, RolloutId,
-    Share, Stage, Timestamp,
+    Address, AppName, Exit, InstanceId, Label, Maintenance, Millis, Receipt, Release, ReleaseNo,
+    RolloutId, Share, Stage, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,8 @@ pub struct App {
     pub rollout: Option<Rollout>,
     /// How releases have been dying, for back-off and for messages.
     pub deaths: BTreeMap<ReleaseNo, Deaths>,
+    /// The last instances that are Gone, at most [`App::REMEMBERED`]: their output is kept.
+    pub remembered: VecDeque<u64>,
     /// The last rollouts' receipts, at most [`App::RECEIPTS`].
     pub receipts: VecDeque<Receipt>,
     /// The last number given to a release, a rollout, an instance: none is used twice.
@@ -39,9 +42,17 @@ pub struct App {
     pub last_instance: u64,
     /// Since when the app is being removed.
     pub removing: Option<Timestamp>,
+    /// So many instances of every release, instead of what their files say.
+    pub scale: Option<u16>,
+    /// Set while somebody has closed the app for its users.
+    pub maintenance: Option<Maintenance>,
+    /// How long starts and drains have taken.
+    pub pace: Pace,
 }
 
 impl App {
+    /// Instances that are Gone whose output is kept.
+    pub const REMEMBERED: usize = 6;
     /// Receipts kept.
     pub const RECEIPTS: usize = 20;
     /// Releases kept besides those on offer.
@@ -60,11 +71,15 @@ impl App {
             standby: None,
             rollout: None,
             deaths: BTreeMap::new(),
+            remembered: VecDeque::new(),
             receipts: VecDeque::new(),
             last_release: 0,
             last_rollout: 0,
             last_instance: 0,
             removing: None,
+            scale: None,
+            maintenance: None,
+            pace: Pace::default(),
         }
     }
 
@@ -76,24 +91,47 @@ impl App {
     /// The releases on offer: every other one's instances are drained. Live first.
     pub fn on_offer(&self) -> impl Iterator<Item = ReleaseNo> + Clone {
         let rollout = self.rollout.as_ref();
-        let to = rollout.filter(|r| !matches!(r.phase, Phase::Reverting { .. })).map(|r| r.to);
+        let to = rollout.filter(|r| r.may_have_traffic()).map(|r| r.to);
         let from = rollout.filter(|r| r.phase != Phase::Settling).and_then(|r| r.from);
-        let all = [self.live, self.standby.map(|s| s.release), to, from];
+        let all = [self.live, from, self.standby.map(|s| s.release), to];
         let offered = if self.removing.is_some() { [None; 4] } else { all };
         (0..4).filter_map(move |i| offered[i].filter(|r| !offered[..i].contains(&Some(*r))))
     }
 
+    /// How many instances this release has when it is whole.
+    pub fn replicas(&self, release: ReleaseNo) -> u16 {
+        let stored = self.releases.get(&release);
+        stored.map_or(0, |stored| self.scale.unwrap_or(stored.spec.run.replicas))
+    }
+
     /// How many instances this release should have now.
     pub fn wanted(&self, release: ReleaseNo) -> u16 {
-        match self.releases.get(&release) {
-            Some(stored) if self.on_offer().any(|r| r == release) => stored.spec.run.replicas,
-            _ => 0,
+        if !self.on_offer().any(|offered| offered == release) {
+            return 0;
+        }
+        let moving = self.rollout.as_ref().filter(|r| r.kind == RolloutKind::Deploy);
+        let standby = self.standby.is_some_and(|standby| standby.release == release);
+        match moving {
+            Some(rollout) if rollout.to == release && !standby => {
+                crate::ladder::wanted_to(self, rollout)
+            }
+            Some(rollout) if rollout.from == Some(release) && !standby => {
+                crate::ladder::wanted_from(self, rollout)
+            }
+            Some(_) | None => self.replicas(release),
         }
     }
 
     /// The part of the traffic this release gets.
     pub fn share(&self, release: ReleaseNo) -> Share {
-        if self.live == Some(release) { Share::ALL } else { Share::NONE }
+        let rollout = self.rollout.as_ref().filter(|r| r.kind == RolloutKind::Deploy);
+        match rollout {
+            Some(rollout) if rollout.to == release => rollout.share,
+            Some(rollout) if rollout.from == Some(release) => rollout.share.rest(),
+            Some(_) => Share::NONE,
+            None if self.live == Some(release) => Share::ALL,
+            None => Share::NONE,
+        }
     }
 
     /// The instances of one release that are not Gone.
@@ -203,13 +241,49 @@ pub struct Rollout {
     pub crashes: u32,
     /// How often a port turned out to be taken.
     pub ports_taken: u32,
-    /// The last switch, forward or back.
+    /// The last change of the share, forward or back.
     pub switched: Option<Switched>,
-    /// The forward switch was journaled: from then on a way back is a revert.
+    /// The candidate's part of the traffic.
+    pub share: Share,
+    /// The rung it stands on, or climbs to, from 1 on.
+    pub rung: u16,
+    /// The candidate has had a part of the traffic: from then on a way back is a revert.
     pub went_live: bool,
+    /// It is held where it is.
+    pub paused: Option<Pause>,
+    /// The app is closed for its users until the candidate, or the old release again, is whole.
+    pub closed: bool,
+}
+
+/// Why a rollout is held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// A failure that held it; `None` if somebody said `segue pause`.
+    pub because: Option<String>,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// How long starts and drains have taken, the last time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Pace {
+    /// From minted to Serving.
+    pub start: Option<Millis>,
+    /// From Draining to Gone.
+    pub drain: Option<Millis>,
 }
 
 impl Rollout {
+    /// Why it is taken back, if it is.
+    pub fn cause(&self) -> Option<&Cause> {
+        if let Phase::Reverting { cause } = &self.phase { Some(cause) } else { None }
+    }
+
+    /// The candidate has a part of the traffic, or may get one.
+    pub fn may_have_traffic(&self) -> bool {
+        !matches!(self.phase, Phase::Reverting { .. }) || self.share != Share::NONE
+    }
+
     /// So often an instance's port may be taken by somebody else.
     pub const PORT_ATTEMPTS: u32 = 3;
     /// So often an instance may die while the rollout waits for a person.
@@ -234,8 +308,10 @@ pub enum Phase {
     Starting,
     /// They are; a gate keeps the switch waiting.
     Ready,
-    /// The switch is journaled; workers acknowledge it.
+    /// The candidate's new share is journaled; workers acknowledge it.
     Switching,
+    /// The candidate has a part of the traffic; a gate keeps the next step waiting.
+    Holding,
     /// The candidate is live; the old release stays whole beside it.
     Watching,
     /// What is no longer needed drains and stops.
@@ -248,12 +324,21 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// A rollout can be held here.
+    pub fn can_pause(&self) -> bool {
+        match self {
+            Self::Starting | Self::Ready | Self::Holding => true,
+            Self::Switching | Self::Watching | Self::Settling | Self::Reverting { .. } => false,
+        }
+    }
+
     /// Its name for people.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Starting => "starting",
             Self::Ready => "ready",
             Self::Switching => "switching",
+            Self::Holding => "holding",
             Self::Watching => "watching",
             Self::Settling => "settling",
             Self::Reverting { .. } => "reverting",

@@ -2,11 +2,11 @@
 
 use core::fmt;
 
-use model::{Release, ReleaseNo, RolloutId, Share, Stage, Standby, Timestamp};
+use model::{Release, ReleaseNo, RolloutId, Share, Stage, Standby, StrategyKind, Timestamp};
 
 use crate::{
-    App, Deaths, DrainCause, Fact, Instance, Minted, Phase, Rollout, RolloutKind, StandbyState,
-    Started, Switched,
+    App, Deaths, DrainCause, Fact, Instance, Minted, Pause, Phase, Rollout, RolloutKind,
+    StandbyState, Started, Switched,
 };
 
 /// A fact that cannot follow what happened before: a defect or a damaged journal, never user input.
@@ -44,6 +44,8 @@ fn fold(app: &mut App, fact: &Fact, version: u64) -> Folded {
             let instance = stage(app, *instance, Stage::Joining)?;
             instance.stage = Stage::Serving;
             instance.since = *at;
+            let took = at.since(instance.minted);
+            app.pace.start = Some(took);
             Ok(())
         }
         Fact::Doomed { instance, .. } => {
@@ -67,26 +69,49 @@ fn fold(app: &mut App, fact: &Fact, version: u64) -> Folded {
             let switched = rollout.switched.as_mut().ok_or("nothing was switched")?;
             switched.took = Some(*took);
             if rollout.phase == Phase::Switching {
-                enter(rollout, Phase::Watching, *at);
+                let all = rollout.share == Share::ALL;
+                enter(rollout, if all { Phase::Watching } else { Phase::Holding }, *at);
             }
             Ok(())
         }
         Fact::Settled { rollout, at } => settle(app, *rollout, *at),
-        Fact::Reverting { rollout, cause, at } => {
-            let running = in_phase(app, *rollout, |p| {
-                !matches!(p, Phase::Reverting { .. } | Phase::Settling)
-            })?;
-            enter(running, Phase::Reverting { cause: cause.clone() }, *at);
-            if running.went_live {
-                running.switched = Some(Switched { at: *at, version, took: None });
+        Fact::Stepped { rollout, rung, at } => {
+            let rollout = in_phase(app, *rollout, |phase| *phase == Phase::Holding)?;
+            if *rung <= rollout.rung {
+                return Err("the rung does not follow the last one");
             }
-            let (from, to) = (running.from, running.to);
-            app.live = from;
-            if !cause.is_asked_for() || matches!(cause, crate::Cause::RolledBack) {
-                mark_bad(app, to, cause);
-            }
+            rollout.rung = *rung;
+            enter(rollout, Phase::Starting, *at);
             Ok(())
         }
+        Fact::Paused { rollout, because, at } => {
+            let rollout = in_phase(app, *rollout, Phase::can_pause)?;
+            if rollout.paused.is_some() {
+                return Err("it is held already");
+            }
+            rollout.paused = Some(Pause { because: because.clone(), since: *at });
+            Ok(())
+        }
+        Fact::Resumed { rollout, .. } => {
+            let rollout = in_phase(app, *rollout, Phase::can_pause)?;
+            rollout.paused.take().ok_or("it is not held")?;
+            (rollout.crashes, rollout.ports_taken) = (0, 0);
+            let to = rollout.to;
+            app.deaths.remove(&to);
+            Ok(())
+        }
+        Fact::Scaled { replicas, .. } => {
+            if app.rollout.is_some() {
+                return Err("a rollout is under way");
+            }
+            app.scale = *replicas;
+            Ok(())
+        }
+        Fact::Maintained { on, .. } => {
+            app.maintenance.clone_from(on);
+            Ok(())
+        }
+        Fact::Reverting { rollout, cause, at } => revert(app, *rollout, cause, *at, version),
         Fact::Ended { receipt, .. } => end(app, receipt),
         Fact::StandbyRetired { release, .. } => match app.standby {
             Some(standby) if standby.release == *release => {
@@ -100,6 +125,7 @@ fn fold(app: &mut App, fact: &Fact, version: u64) -> Folded {
                 return Err("it is being removed already, or a rollout is under way");
             }
             (app.removing, app.live, app.standby) = (Some(*at), None, None);
+            (app.scale, app.maintenance) = (None, None);
             forget_if_removed(app);
             Ok(())
         }
@@ -139,6 +165,20 @@ fn start(app: &mut App, started: &Started) -> Folded {
     {
         bad.bad = Some("it was rolled back from".into());
     }
+    // A scale holds until the file asks for another number of instances.
+    let replicas = |no: ReleaseNo| app.releases.get(&no).map(|r| r.spec.run.replicas);
+    let new = started.release.is_some();
+    if new && started.from.and_then(replicas) != replicas(started.to) {
+        app.scale = None;
+    }
+    let kind = app.releases.get(&started.to).map(|release| &release.spec.strategy.kind);
+    let deploys = started.kind == RolloutKind::Deploy;
+    let recreates = deploys && matches!(kind, Some(StrategyKind::Recreate { .. }));
+    if recreates {
+        // It cannot run twice: nothing else of it is kept.
+        app.standby = None;
+    }
+    let closed = recreates && started.from.is_some();
     app.rollout = Some(Rollout {
         id: started.rollout,
         kind: started.kind,
@@ -150,7 +190,11 @@ fn start(app: &mut App, started: &Started) -> Folded {
         crashes: 0,
         ports_taken: 0,
         switched: None,
+        share: Share::NONE,
+        rung: 1,
         went_live: false,
+        paused: None,
+        closed,
     });
     Ok(())
 }
@@ -206,8 +250,13 @@ fn gone(app: &mut App, fact: &Fact) -> Folded {
         return Err("it is another fact");
     };
     let instance = app.instances.remove(number).ok_or("there is no such instance")?;
+    app.remembered.push_back(*number);
+    while app.remembered.len() > App::REMEMBERED {
+        app.remembered.pop_front();
+    }
     forget_if_removed(app);
     if instance.stage == Stage::Draining {
+        app.pace.drain = Some(at.since(instance.since));
         return Ok(());
     }
     if *address_in_use {
@@ -244,17 +293,66 @@ fn died(
     }
 }
 
+/// The candidate's share is set: forward to what its rung says, or back to none.
 fn shift(app: &mut App, id: RolloutId, share: Share, at: Timestamp, version: u64) -> Folded {
-    if share != Share::ALL {
-        return Err("this strategy knows no part of the traffic");
+    let rollout = in_phase(app, id, |phase| {
+        matches!(phase, Phase::Starting | Phase::Ready | Phase::Reverting { .. })
+    })?;
+    let back = matches!(rollout.phase, Phase::Reverting { .. });
+    let fits = if back {
+        share == Share::NONE && (rollout.share > share || rollout.closed)
+    } else {
+        share > rollout.share
+    };
+    if !fits {
+        return Err("the share does not follow the last one");
     }
-    let rollout = in_phase(app, id, |phase| matches!(phase, Phase::Starting | Phase::Ready))?;
+    if back {
+        take_back(app, at, version);
+        return Ok(());
+    }
     rollout.switched = Some(Switched { at, version, took: None });
-    rollout.went_live = true;
-    rollout.crashes = 0;
+    rollout.share = share;
+    (rollout.went_live, rollout.closed, rollout.crashes) = (true, false, 0);
     enter(rollout, Phase::Switching, at);
-    app.live = Some(rollout.to);
+    let to = rollout.to;
+    if share == Share::ALL {
+        app.live = Some(to);
+    }
     Ok(())
+}
+
+/// The rollout turns back. The old release gets the traffic at once if it is whole; otherwise the
+/// candidate carries its share until the old release is.
+fn revert(
+    app: &mut App,
+    id: RolloutId,
+    cause: &crate::Cause,
+    at: Timestamp,
+    version: u64,
+) -> Folded {
+    let running = in_phase(app, id, |p| !matches!(p, Phase::Reverting { .. } | Phase::Settling))?;
+    enter(running, Phase::Reverting { cause: cause.clone() }, at);
+    running.paused = None;
+    let (from, to, share, closed) = (running.from, running.to, running.share, running.closed);
+    if !cause.is_asked_for() || matches!(cause, crate::Cause::RolledBack) {
+        mark_bad(app, to, cause);
+    }
+    let serving =
+        |no: ReleaseNo| app.instances_of(no).filter(|(_, i)| i.stage == Stage::Serving).count();
+    let whole = from.is_none_or(|from| serving(from) >= usize::from(app.replicas(from)));
+    if whole && (share > Share::NONE || closed) {
+        take_back(app, at, version);
+    }
+    Ok(())
+}
+
+/// The old release has all of the traffic again.
+fn take_back(app: &mut App, at: Timestamp, version: u64) {
+    let Some(rollout) = app.rollout.as_mut() else { return };
+    rollout.switched = Some(Switched { at, version, took: None });
+    (rollout.share, rollout.closed) = (Share::NONE, false);
+    app.live = rollout.from;
 }
 
 /// The release stays: what was live before becomes the standby, as the policy says.
@@ -270,7 +368,9 @@ fn settle(app: &mut App, id: RolloutId, at: Timestamp) -> Folded {
     let policy = policy_of
         .and_then(|release| app.releases.get(&release))
         .map_or(Standby::None, |release| release.spec.strategy.standby);
-    app.standby = match (from, policy) {
+    let kind = app.releases.get(&to).map(|release| &release.spec.strategy.kind);
+    let twice = !matches!(kind, Some(StrategyKind::Recreate { .. }));
+    app.standby = match (from.filter(|_| twice), policy) {
         (None, _) | (_, Standby::None) => None,
         (Some(release), Standby::Keep) => Some(StandbyState { release, until: None }),
         (Some(release), Standby::For(time)) => {
@@ -300,6 +400,7 @@ fn forget_if_removed(app: &mut App) {
         app.releases.clear();
         app.deaths.clear();
         app.receipts.clear();
+        app.remembered.clear();
     }
 }
 

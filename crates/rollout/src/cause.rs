@@ -64,6 +64,13 @@ pub enum Cause {
         /// Its own last words.
         tail: Vec<String>,
     },
+    /// Most of the candidate's answers were errors.
+    MostlyErrors {
+        /// Answers and failures so far.
+        answers: u64,
+        /// Errors among them.
+        errors: u64,
+    },
     /// Somebody said `segue abort`.
     Aborted,
     /// Somebody said `segue rollback`.
@@ -88,7 +95,8 @@ impl Cause {
             | Self::PortsTaken { .. }
             | Self::NoPorts { .. }
             | Self::KeptDying { .. }
-            | Self::BelowFloor { .. } => false,
+            | Self::BelowFloor { .. }
+            | Self::MostlyErrors { .. } => false,
         }
     }
 }
@@ -121,6 +129,9 @@ impl fmt::Display for Cause {
                 write!(f, "after the switch only {ready} of {floor} instances were healthy")?;
                 exit.map_or(Ok(()), |exit| write!(f, "; the last one that died {exit}"))?;
                 last_words(f, tail)
+            }
+            Self::MostlyErrors { answers, errors } => {
+                write!(f, "{errors} of its first {answers} answers were errors")
             }
             Self::Aborted => f.write_str("somebody said `segue abort`"),
             Self::RolledBack => f.write_str("somebody said `segue rollback`"),

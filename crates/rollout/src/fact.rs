@@ -6,8 +6,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use model::{
-    Address, Exit, Generation, Millis, Outcome, Receipt, Release, ReleaseNo, RolloutId, Share,
-    Timestamp,
+    Address, Exit, Generation, Maintenance, Millis, Outcome, Receipt, Release, ReleaseNo,
+    RolloutId, Share, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -97,6 +97,45 @@ pub enum Fact {
         /// When it was decided, or the command accepted.
         at: Timestamp,
     },
+    /// The gate of a step is passed: the rollout climbs to this rung.
+    Stepped {
+        /// The rollout.
+        rollout: RolloutId,
+        /// The rung, from 1 on.
+        rung: u16,
+        /// When.
+        at: Timestamp,
+    },
+    /// The rollout is held where it is.
+    Paused {
+        /// The rollout.
+        rollout: RolloutId,
+        /// The failure that holds it; `None` if somebody asked for it.
+        because: Option<String>,
+        /// When.
+        at: Timestamp,
+    },
+    /// The rollout goes on.
+    Resumed {
+        /// The rollout.
+        rollout: RolloutId,
+        /// When.
+        at: Timestamp,
+    },
+    /// Every release is to have so many instances.
+    Scaled {
+        /// So many; `None` leaves it to the files.
+        replicas: Option<u16>,
+        /// When.
+        at: Timestamp,
+    },
+    /// Somebody closed the app for its users, or opened it again.
+    Maintained {
+        /// What users see; `None` opens it.
+        on: Option<Maintenance>,
+        /// When.
+        at: Timestamp,
+    },
     /// Every worker of every proxy acknowledged the switch.
     Acknowledged {
         /// The rollout.
@@ -158,6 +197,11 @@ impl Fact {
             | Self::Gone { at, .. }
             | Self::Ready { at, .. }
             | Self::Shifted { at, .. }
+            | Self::Stepped { at, .. }
+            | Self::Paused { at, .. }
+            | Self::Resumed { at, .. }
+            | Self::Scaled { at, .. }
+            | Self::Maintained { at, .. }
             | Self::Acknowledged { at, .. }
             | Self::Settled { at, .. }
             | Self::Reverting { at, .. }
@@ -179,6 +223,11 @@ impl Fact {
             Self::Gone { .. } => "gone",
             Self::Ready { .. } => "ready",
             Self::Shifted { .. } => "shifted",
+            Self::Stepped { .. } => "stepped",
+            Self::Paused { .. } => "paused",
+            Self::Resumed { .. } => "resumed",
+            Self::Scaled { .. } => "scaled",
+            Self::Maintained { .. } => "maintained",
             Self::Acknowledged { .. } => "acknowledged",
             Self::Settled { .. } => "settled",
             Self::Reverting { .. } => "reverting",
@@ -224,8 +273,8 @@ pub struct Minted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DrainCause {
-    /// Their release is not on offer any more.
-    NotOnOffer,
+    /// Their release needs fewer instances, or none.
+    NotNeeded,
     /// It was not healthy in time.
     NeverHealthy,
     /// It was Down for too long and another has taken its place.

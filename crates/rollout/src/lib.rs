@@ -17,6 +17,7 @@ mod ask;
 mod cause;
 mod decide;
 mod fact;
+mod ladder;
 mod plan;
 mod readiness;
 mod receipt;
@@ -24,12 +25,15 @@ mod seen;
 mod sentence;
 mod view;
 
-pub use app::{App, Deaths, Instance, Phase, Rollout, RolloutKind, StandbyState, Switched};
+pub use app::{
+    App, Deaths, Instance, Pace, Pause, Phase, Rollout, RolloutKind, StandbyState, Switched,
+};
 pub use apply::{Illegal, apply};
 pub use ask::{Accepted, Ask, NewRelease, Promote, Refusal, RefusalCode, ask};
 pub use cause::Cause;
 pub use decide::{Decision, Reasons, decide};
 pub use fact::{DrainCause, Fact, Minted, ReleasedBy, Started};
+pub use ladder::{Rung, rung, rungs};
 pub use plan::{Plan, plan};
 pub use readiness::readiness;
 pub use seen::{InstanceSeen, Observed, Process};

@@ -4,7 +4,10 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use model::{AppSection, Arm, Expect, HostCommand, Launch, ReleaseNo, Stage, Target};
+use model::{
+    AppSection, Arm, Expect, HostCommand, Launch, Maintenance, Release, ReleaseNo, Share, Split,
+    Stage, StrategyKind, Target,
+};
 
 use crate::{App, Instance};
 
@@ -59,7 +62,7 @@ fn keep(app: &App) -> HostCommand {
     HostCommand::Keep {
         app: app.name.clone(),
         releases: app.releases.values().map(|r| (r.no, r.content)).collect(),
-        instances: app.instances.keys().map(|number| app.id(*number)).collect(),
+        instances: app.instances.keys().chain(&app.remembered).map(|n| app.id(*n)).collect(),
     }
 }
 
@@ -69,10 +72,40 @@ fn section(app: &App) -> Option<AppSection> {
         app: app.name.clone(),
         route: live.spec.route.clone(),
         drain_deadline: live.spec.drain.deadline,
-        split: None,
-        maintenance: None,
+        split: split(app),
+        maintenance: maintenance(app, live),
         arms: app.on_offer().filter_map(|release| arm(app, release)).collect(),
     })
+}
+
+/// Who gets the candidate, while it has a part of the traffic.
+fn split(app: &App) -> Option<Split> {
+    let rollout = app.rollout.as_ref()?;
+    let partly = rollout.share > Share::NONE && rollout.share < Share::ALL;
+    let kind = &app.releases.get(&rollout.to)?.spec.strategy.kind;
+    let cohort = match kind {
+        StrategyKind::Canary { cohort, .. } => cohort.clone(),
+        StrategyKind::BlueGreen { .. }
+        | StrategyKind::Rolling { .. }
+        | StrategyKind::Recreate { .. } => None,
+    };
+    partly.then_some(Split { rollout: rollout.id, candidate: rollout.to, cohort })
+}
+
+/// What users see while the app is closed: by hand, or by a rollout that runs nothing meanwhile.
+fn maintenance(app: &App, live: &Release) -> Option<Maintenance> {
+    if app.maintenance.is_some() {
+        return app.maintenance.clone();
+    }
+    let rollout = app.rollout.as_ref().filter(|rollout| rollout.closed)?;
+    match &app.releases.get(&rollout.to)?.spec.strategy.kind {
+        StrategyKind::Recreate { page } => {
+            Some(Maintenance { page: page.clone(), hold: live.spec.route.hold, allow: Vec::new() })
+        }
+        StrategyKind::BlueGreen { .. }
+        | StrategyKind::Rolling { .. }
+        | StrategyKind::Canary { .. } => None,
+    }
 }
 
 fn arm(app: &App, no: ReleaseNo) -> Option<Arm> {

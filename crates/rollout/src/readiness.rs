@@ -1,6 +1,6 @@
 //! Whether there is a warm way back, as a fact with a reason.
 
-use model::{Health, NotReady, Outcome, Readiness, ReleaseNo, Stage};
+use model::{Health, NotReady, Outcome, Readiness, ReleaseNo, Share, Stage};
 
 use crate::{App, Observed, Phase, RolloutKind};
 
@@ -38,9 +38,13 @@ fn previous(app: &App, live: ReleaseNo) -> Option<ReleaseNo> {
 pub(crate) fn way_back(app: &App) -> Option<ReleaseNo> {
     let standby = app.standby.map(|standby| standby.release);
     match &app.rollout {
-        Some(r) if r.kind == RolloutKind::Deploy => match r.phase {
-            Phase::Switching | Phase::Watching => r.from,
-            Phase::Starting | Phase::Ready | Phase::Settling | Phase::Reverting { .. } => standby,
+        Some(r) if r.kind == RolloutKind::Deploy && r.share > Share::NONE => match r.phase {
+            Phase::Settling | Phase::Reverting { .. } => standby,
+            Phase::Starting
+            | Phase::Ready
+            | Phase::Switching
+            | Phase::Holding
+            | Phase::Watching => r.from,
         },
         Some(_) | None => standby,
     }
@@ -48,7 +52,7 @@ pub(crate) fn way_back(app: &App) -> Option<ReleaseNo> {
 
 /// All instances that the release should have are Serving and Up.
 pub(crate) fn whole(app: &App, seen: &Observed, release: ReleaseNo) -> Result<(), NotReady> {
-    let (ready, wanted) = (ready(app, seen, release), app.wanted(release));
+    let (ready, wanted) = (ready(app, seen, release), app.replicas(release));
     if ready >= wanted.max(1) {
         return Ok(());
     }

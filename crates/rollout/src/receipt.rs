@@ -12,9 +12,12 @@ pub(crate) fn outcome(rollout: &Rollout) -> Outcome {
         Phase::Reverting { .. } if rollout.went_live => Outcome::Reverted,
         Phase::Reverting { cause } if cause.is_asked_for() => Outcome::Aborted,
         Phase::Reverting { .. } => Outcome::Failed,
-        Phase::Starting | Phase::Ready | Phase::Switching | Phase::Watching | Phase::Settling => {
-            Outcome::Completed
-        }
+        Phase::Starting
+        | Phase::Ready
+        | Phase::Switching
+        | Phase::Holding
+        | Phase::Watching
+        | Phase::Settling => Outcome::Completed,
     }
 }
 
@@ -23,12 +26,7 @@ pub(crate) fn receipt(app: &App, rollout: &Rollout, seen: &Observed, now: Timest
     let label = |no: ReleaseNo| app.releases.get(&no).map(|release| release.label.clone());
     let counted = seen.counted;
     let app_5xx = counted.into_iter().flat_map(|c| &c.app_5xx);
-    let cause = match &rollout.phase {
-        Phase::Reverting { cause } => Some(Cause::to_string(cause)),
-        Phase::Starting | Phase::Ready | Phase::Switching | Phase::Watching | Phase::Settling => {
-            None
-        }
-    };
+    let cause = rollout.cause().map(Cause::to_string);
     Receipt {
         rollout: rollout.id,
         app: app.name.clone(),

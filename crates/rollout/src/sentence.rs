@@ -3,8 +3,9 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 
-use model::{Event, Outcome};
+use model::{Event, Outcome, Share};
 
+use crate::ladder::{rung, rungs};
 use crate::{App, DrainCause, Fact, ReleasedBy, RolloutKind};
 
 /// The event that tells of `fact`, once it is applied to `app`.
@@ -59,7 +60,7 @@ fn sentence(app: &App, fact: &Fact) -> String {
         }
         Fact::Draining { instances, cause, .. } => {
             let why = match cause {
-                DrainCause::NotOnOffer => "their release is not needed any more",
+                DrainCause::NotNeeded => "they are not needed any more",
                 DrainCause::NeverHealthy => "they were not healthy in time",
                 DrainCause::Replaced => "others have taken their place",
             };
@@ -86,11 +87,33 @@ fn sentence(app: &App, fact: &Fact) -> String {
                 counted(usize::from(*ready), "instance")
             )
         }
+        Fact::Shifted { share: Share::NONE, .. } => {
+            let back = app.live.map(|live| app.label(live)).unwrap_or_default();
+            format!("switching all of the traffic back to {back}")
+        }
         Fact::Shifted { share, .. } => {
             let to = app.rollout.as_ref().map_or_else(String::new, |r| app.label(r.to));
             format!("switching {share} of the traffic to {to}")
         }
         Fact::Acknowledged { took, .. } => format!("switched in {took}, on every worker"),
+        Fact::Stepped { rung: number, .. } => match &app.rollout {
+            Some(rollout) => {
+                let (next, all) = (rung(app, rollout, *number).share, rungs(app, rollout));
+                format!("step {number} of {all}: on to {next}")
+            }
+            None => format!("step {number}"),
+        },
+        Fact::Paused { because: None, .. } => "held: `segue resume` goes on".into(),
+        Fact::Paused { because: Some(why), .. } => {
+            format!("held: {why}\n`segue resume` goes on, `segue abort` goes back")
+        }
+        Fact::Resumed { .. } => "going on".into(),
+        Fact::Scaled { replicas: Some(count), .. } => {
+            format!("scaled to {}", counted(usize::from(*count), "instance"))
+        }
+        Fact::Scaled { replicas: None, .. } => "as many instances as its file says".into(),
+        Fact::Maintained { on: Some(_), .. } => format!("{} is closed for its users", app.name),
+        Fact::Maintained { on: None, .. } => format!("{} is open again", app.name),
         Fact::Settled { .. } => {
             let live = app.live.map(|live| app.label(live)).unwrap_or_default();
             match app.standby {

@@ -1,9 +1,12 @@
 //! What people are shown of an app: derived from state and observations, stored nowhere.
 
-use model::{AppView, ArmView, Health, InstanceView, ReleaseNo, ReleaseView, RolloutView};
+use model::{
+    AppView, ArmView, Gate, Health, InstanceView, Millis, ReleaseNo, ReleaseView, RolloutView,
+};
 
+use crate::ladder::{rung, rungs};
 use crate::readiness::way_back;
-use crate::{App, Cause, Observed, Phase, Process, Reasons, Rollout, readiness};
+use crate::{App, Cause, Observed, Process, Reasons, Rollout, readiness};
 
 /// The app as it is now.
 pub fn view(app: &App, seen: &Observed, reasons: Reasons) -> AppView {
@@ -21,8 +24,8 @@ pub fn view(app: &App, seen: &Observed, reasons: Reasons) -> AppView {
         waiting: others,
         releases: app.releases.values().map(release).collect(),
         receipts: app.receipts.iter().cloned().collect(),
-        maintenance: false,
-        scale: None,
+        maintenance: app.maintenance.is_some() || app.rollout.as_ref().is_some_and(|r| r.closed),
+        scale: app.scale,
         removing: app.removing.is_some(),
     }
 }
@@ -58,12 +61,7 @@ fn arm(app: &App, seen: &Observed, no: ReleaseNo) -> Option<ArmView> {
 
 fn rollout(app: &App, rollout: &Rollout) -> RolloutView {
     use alloc::string::ToString;
-    let cause = match &rollout.phase {
-        Phase::Reverting { cause } => Some(Cause::to_string(cause)),
-        Phase::Starting | Phase::Ready | Phase::Switching | Phase::Watching | Phase::Settling => {
-            None
-        }
-    };
+    let cause = rollout.cause().map(Cause::to_string);
     RolloutView {
         id: rollout.id,
         strategy: crate::receipt::strategy(app, rollout),
@@ -71,9 +69,9 @@ fn rollout(app: &App, rollout: &Rollout) -> RolloutView {
         since: rollout.since,
         started: rollout.started,
         share: app.share(rollout.to),
-        step: (1, 1),
-        paused: false,
-        at_least: None,
+        step: (rollout.rung, rungs(app, rollout)),
+        paused: rollout.paused.is_some(),
+        at_least: at_least(app, rollout),
         waiting: None,
         cause,
     }
@@ -87,4 +85,20 @@ fn release(release: &model::Release) -> ReleaseView {
         created: release.created,
         bad: release.bad.clone(),
     }
+}
+
+/// The least time of the whole rollout: every rung takes a start, an in-place one a drain before it,
+/// and gates take their time. Persons take none. The watch comes on top.
+fn at_least(app: &App, rollout: &Rollout) -> Option<Millis> {
+    let (start, drain) = (app.pace.start?.0, app.pace.drain.map_or(0, |drain| drain.0));
+    let count = rungs(app, rollout);
+    let first = rung(app, rollout, 1);
+    let each = if first.makes_room { start + drain } else { start };
+    let gates: u64 = (1..=count)
+        .filter_map(|number| match rung(app, rollout, number).gate {
+            Some(Gate::After(time)) => Some(time.0),
+            Some(Gate::Manual) | None => None,
+        })
+        .sum();
+    Some(Millis(each * u64::from(count) + gates))
 }

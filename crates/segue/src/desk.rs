@@ -96,7 +96,11 @@ impl Engine for Desk {
     }
 
     fn read_only(&self) -> Option<String> {
-        self.inbox.as_ref().err().cloned()
+        match &self.inbox {
+            Ok(inbox) if inbox.is_alive() => None,
+            Ok(_) => Some("control has ended; look at the server's log, then restart it".into()),
+            Err(why) => Some(why.clone()),
+        }
     }
 }
 

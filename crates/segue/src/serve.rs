@@ -44,21 +44,27 @@ pub fn run(options: &ServerOptions) -> Result<(), Failure> {
         tracing::warn!(%error, "traffic starts with an empty table");
         None
     });
+    let initial = initial.unwrap_or_default();
+    // A journal from a backup may be older than the snapshot: its terms must not be.
+    let above = initial.generation.term;
     let reports = inbox.clone();
     let proxy = bound
-        .start(&initial.unwrap_or_default(), move |report| reports.traffic(report))
+        .start(&initial, move |report| reports.traffic(report))
         .map_err(|error| Failure::new(ACT, &error))?;
-    let agent = start_agent(&data, open_files, &inbox)?;
-    let board = Arc::new(Board::default());
-    let traffic = LocalTraffic { proxy: proxy.clone(), saved };
-    let control = start_control(&data, mail, &inbox, traffic, agent.clone(), board.clone());
-    if let Err(why) = &control {
-        tracing::error!("nothing can be changed, traffic goes on: {why}");
-    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(ACT, &error))?;
+    let listener = runtime.block_on(server::bind(options.api)).map_err(|error| {
+        Failure::new(ACT, &error).hint("another program listens there; choose another with --api")
+    })?;
+    let agent = start_agent(&data, open_files, &inbox)?;
+    let board = Arc::new(Board::default());
+    let traffic = LocalTraffic { proxy: proxy.clone(), saved };
+    let control = start_control(&data, above, mail, &inbox, traffic, agent.clone(), board.clone());
+    if let Err(why) = &control {
+        tracing::error!("nothing can be changed, traffic goes on: {why}");
+    }
     let end = watch::Sender::new(End::NotYet);
     let inbox = control.as_ref().map(|_| inbox.clone()).map_err(Clone::clone);
     let desk =
@@ -70,7 +76,7 @@ pub fn run(options: &ServerOptions) -> Result<(), Failure> {
             let _ = thread.join();
         }
     };
-    let ended = runtime.block_on(api(options, &data, desk, shelf, &proxy, stop_control));
+    let ended = runtime.block_on(api(options, listener, desk, shelf, &proxy, stop_control));
     runtime.shutdown_timeout(Duration::from_secs(1));
     if ended? == End::Server && board.instances() > 0 {
         let (count, data) = (board.instances(), data.display());
@@ -82,17 +88,15 @@ pub fn run(options: &ServerOptions) -> Result<(), Failure> {
 /// The API, until the end; and the end of traffic, so that the API can tell of it.
 async fn api(
     options: &ServerOptions,
-    data: &Path,
+    listener: tokio::net::TcpListener,
     desk: Arc<Desk>,
     shelf: Arc<Shelf>,
     proxy: &proxy::Proxy,
     stop_control: impl FnOnce() + Send + 'static,
 ) -> Result<End, Failure> {
     let failed = |error: &dyn std::error::Error| Failure::new(ACT, error);
+    let data = &shelf.data;
     let token = server::load_or_create_token(data).map_err(|e| failed(&e))?;
-    let listener = server::bind(options.api).await.map_err(|error| {
-        failed(&error).hint("another program listens there; choose another with --api")
-    })?;
     let address = listener.local_addr().map_err(|e| failed(&e))?;
     let (stop, stopped) = watch::channel(false);
     let (metrics, ready) = (proxy.clone(), proxy.clone());
@@ -108,7 +112,9 @@ async fn api(
     };
     let guard = Guard::new(token, options.api_hosts.clone());
     let serving = tokio::spawn(server::serve(listener, server::router(parts, guard), stopped));
-    replace(&data.join("server.pid"), &format!("{}\n", std::process::id()))?;
+    if let Err(error) = replace(&data.join("server.pid"), &format!("{}\n", std::process::id())) {
+        tracing::warn!(%error, "server.pid is not written");
+    }
     for http in proxy.local_addrs() {
         tracing::info!("apps are served on http://{http}");
     }
@@ -165,6 +171,7 @@ fn start_agent(
 /// Control, from what the journal holds; or why it cannot start.
 fn start_control(
     data: &Path,
+    above: u64,
     mail: Mail,
     inbox: &Inbox,
     traffic: LocalTraffic,
@@ -184,8 +191,9 @@ fn start_control(
         Journal::open(&data.join("journal.db"), options).map_err(|error| told(&error))?;
     let records = recovered.records.iter().map(|r| (r.seq.0, r.version, r.body.as_slice()));
     let checkpoint = recovered.checkpoint.as_ref().map(|c| (c.seq.0, c.version, c.body.as_slice()));
-    let engine = control::Engine::recover(recovered.term, &[ProxyId(0)], checkpoint, records)
-        .map_err(|error| told(&error))?;
+    let engine =
+        control::Engine::recover(recovered.term.max(above + 1), &[ProxyId(0)], checkpoint, records)
+            .map_err(|error| told(&error))?;
     let last = recovered.records.last().map(|r| r.seq);
     let config = RunnerConfig {
         journal,
@@ -226,14 +234,11 @@ pub fn lock(data: &Path) -> Result<File, Failure> {
     }
 }
 
-fn replace(path: &Path, text: &str) -> Result<(), Failure> {
+fn replace(path: &Path, text: &str) -> std::io::Result<()> {
     let half = path.with_extension("half");
-    let write = || {
-        let mut file = File::create(&half)?;
-        file.write_all(text.as_bytes())?;
-        fs::rename(&half, path)
-    };
-    write().map_err(|error| Failure::new(format!("write {}", path.display()), &error))
+    let mut file = File::create(&half)?;
+    file.write_all(text.as_bytes())?;
+    fs::rename(&half, path)
 }
 
 fn wall_clock() -> Timestamp {

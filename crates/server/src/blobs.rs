@@ -1,6 +1,7 @@
 //! Uploads: what is missing, and one blob at a time, streamed in bounded memory.
 
 use std::io::{self, Read};
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::{Body, Bytes};
@@ -9,6 +10,7 @@ use axum::http::StatusCode;
 use futures_util::StreamExt as _;
 use model::Digest;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use wire::{Code, Missing, Problem, Wanted};
 
 use crate::Parts;
@@ -19,7 +21,9 @@ const BLOB_LIMIT: u64 = 64 * 1024 * 1024 * 1024;
 /// Pieces of a body that wait for the disk.
 const IN_HAND: usize = 4;
 /// An upload that stalls for so long is given up.
-const STALL: std::time::Duration = std::time::Duration::from_secs(60);
+const STALL: Duration = Duration::from_secs(60);
+/// So is one that, besides, is slower than this in all.
+const BYTES_PER_SECOND: u64 = 16 * 1024;
 
 pub(crate) async fn missing(
     State(parts): State<Parts>,
@@ -51,15 +55,17 @@ pub(crate) async fn put(
 /// for a short one.
 async fn send(body: Body, pieces: mpsc::Sender<Option<Bytes>>) -> Answer<()> {
     let mut body = body.into_data_stream();
-    let mut size = 0;
+    let (mut size, started) = (0, Instant::now());
     loop {
-        let piece = match tokio::time::timeout(STALL, body.next()).await {
+        let pace = Duration::from_secs(size / BYTES_PER_SECOND);
+        let by = (started + STALL + pace).min(Instant::now() + STALL);
+        let piece = match tokio::time::timeout_at(by, body.next()).await {
             Ok(Some(Ok(piece))) => piece,
             Ok(Some(Err(_))) => {
                 return Err(No(Problem::new(Code::Invalid, "the upload broke off")));
             }
             Ok(None) => break,
-            Err(_) => return Err(No(Problem::new(Code::Timeout, "the upload stalled"))),
+            Err(_) => return Err(No(Problem::new(Code::Timeout, "the upload is too slow"))),
         };
         size += piece.len() as u64;
         if size > BLOB_LIMIT {
@@ -93,5 +99,35 @@ impl Read for Content {
         let count = out.len().min(self.current.len());
         out[..count].copy_from_slice(&self.current.split_to(count));
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    /// How long an upload is taken from a client that sends so much every `gap`.
+    async fn patience(bytes: usize, gap: Duration) -> Duration {
+        let pieces = stream::repeat(()).then(move |()| async move {
+            tokio::time::sleep_until(Instant::now() + gap).await;
+            Ok::<_, io::Error>(Bytes::from(vec![0; bytes]))
+        });
+        let (pieces_to, mut taken) = mpsc::channel(IN_HAND);
+        let started = Instant::now();
+        let reader = tokio::spawn(async move { while taken.recv().await.is_some() {} });
+        let sent = send(Body::from_stream(pieces), pieces_to).await;
+        assert!(sent.is_err_and(|No(problem)| problem.code == Code::Timeout));
+        reader.await.unwrap();
+        started.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_that_stalls_or_trickles_is_given_up() {
+        assert_eq!(patience(1, Duration::from_secs(3_600)).await.as_secs(), 60);
+        assert_eq!(patience(1_024, Duration::from_secs(10)).await.as_secs(), 60);
+        // A minute more than the pace would take: 64 KiB pay for four seconds of the ten.
+        assert_eq!(patience(64 * 1_024, Duration::from_secs(10)).await.as_secs(), 96);
     }
 }

@@ -1,17 +1,26 @@
-//! The API's socket: bound where nobody outside can reach it, with a bound on connections.
+//! The API's socket: bound where nobody outside can reach it, with a bound on connections and on the
+//! time that a client takes to say what it wants.
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::serve::Listener;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 
 /// More connections wait to be accepted.
 const CONNECTIONS: usize = 256;
+/// A connection without a whole head of a request for so long is closed.
+const HEAD: Duration = Duration::from_secs(30);
+/// After an accept that failed, the next.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
 /// Why the API cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -49,89 +58,52 @@ pub async fn serve(
     router: Router,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let bounded = Bounded { listener, free: Arc::new(Semaphore::new(CONNECTIONS)) };
-    let stopped = async move {
-        // A sender that is gone means the same.
-        let _ = stop.wait_for(|stop| *stop).await;
-    };
-    axum::serve(bounded, router).with_graceful_shutdown(stopped).await
-}
-
-/// A listener that holds only so many connections at a time.
-struct Bounded {
-    listener: TcpListener,
-    free: Arc<Semaphore>,
-}
-
-impl Listener for Bounded {
-    type Io = Held;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Held, SocketAddr) {
-        let permit = self.free.clone().acquire_owned().await.ok();
-        // axum's own accept waits out errors such as too many open files.
-        let (stream, address) = Listener::accept(&mut self.listener).await;
-        // The API's messages are small and waited for.
-        let _ = stream.set_nodelay(true);
-        (Held { stream, _permit: permit }, address)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-/// A connection and its place among the bounded.
-struct Held {
-    stream: TcpStream,
-    _permit: Option<OwnedSemaphorePermit>,
-}
-
-mod io_of_held {
-    //! Reading and writing, handed through.
-
-    use std::pin::Pin;
-    use std::task::{Context, Poll};
-
-    use super::{AsyncRead, AsyncWrite, Held, ReadBuf, io};
-
-    impl AsyncRead for Held {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            buffer: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.stream).poll_read(cx, buffer)
+    let free = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        // It is never closed, so there is always a permit to come.
+        let Ok(permit) = free.clone().acquire_owned().await else { break };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+            () = stopped(&mut stop) => break,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let (router, stop) = (router.clone(), stop.clone());
+                connections.spawn(async move {
+                    answer(stream, router, stop).await;
+                    drop(permit);
+                });
+            }
+            // The client went away, or descriptors have run out: that passes.
+            Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
         }
     }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+    Ok(())
+}
 
-    impl AsyncWrite for Held {
-        fn poll_write(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            bytes: &[u8],
-        ) -> Poll<io::Result<usize>> {
-            Pin::new(&mut self.stream).poll_write(cx, bytes)
-        }
-
-        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.stream).poll_flush(cx)
-        }
-
-        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.stream).poll_shutdown(cx)
-        }
-
-        fn poll_write_vectored(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            slices: &[io::IoSlice<'_>],
-        ) -> Poll<io::Result<usize>> {
-            Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-        }
-
-        fn is_write_vectored(&self) -> bool {
-            self.stream.is_write_vectored()
+/// One connection, to its end.
+async fn answer(stream: TcpStream, router: Router, mut stop: watch::Receiver<bool>) {
+    // The API's messages are small and waited for.
+    let _ = stream.set_nodelay(true);
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD);
+    let service = TowerToHyperService::new(router);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    // How a connection broke is its client's to know.
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = stopped(&mut stop) => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
         }
     }
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // A sender that is gone means the same.
+    let _ = stop.wait_for(|stop| *stop).await;
 }

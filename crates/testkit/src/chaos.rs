@@ -1,12 +1,16 @@
 //! Chaos from one seed: impatient users and every fault, then quiet, then the question whether
 //! everything has come to rest.
 
-use model::{AppName, Millis, Standby, StrategyKind, Switch};
-use rollout::Ask;
+use model::{
+    AppName, Batch, Capacity, Gate, Maintenance, Millis, OnFailure, Order, Page, Share, Standby,
+    Step, StrategyKind, Switch, Waiting,
+};
+use rollout::{Ask, Promote};
 
 use crate::apps::{Behaviour, release, spec};
 use crate::coverage::Coverage;
 use crate::invariants::{Sabotage, Violation};
+use crate::rng::Rng;
 use crate::world::{Faults, World};
 
 /// What became of one seed.
@@ -97,10 +101,19 @@ impl Chaos {
         };
         let ask = match self.world.rng.between(0, 19) {
             0..=8 => self.deploy(app),
-            9..=11 => Ask::Rollback { to: None },
-            12 => self.rollback_to(app),
-            13..=16 => Ask::Promote(rollout::Promote::Step),
-            17..=18 => Ask::Abort,
+            9..=10 => Ask::Rollback { to: None },
+            11 => self.rollback_to(app),
+            12..=14 => Ask::Promote(Promote::Step),
+            15 => Ask::Promote(Promote::Full),
+            16 => Ask::Abort,
+            17 => {
+                if self.world.rng.once_in(2) {
+                    Ask::Pause
+                } else {
+                    Ask::Resume
+                }
+            }
+            18 => self.close_or_scale(),
             _ => Ask::Remove,
         };
         self.world.ask(app, ask, version);
@@ -116,22 +129,36 @@ impl Chaos {
             _ => Behaviour::Good(rng.between(0, 5_000)),
         };
         let mut spec = spec(app);
-        spec.run.replicas = u16::try_from(rng.between(1, 3)).unwrap_or(1);
-        let switch = if rng.once_in(3) { Switch::Manual } else { Switch::Auto };
-        spec.strategy.kind = StrategyKind::BlueGreen { switch };
+        spec.run.replicas = u16::try_from(rng.between(1, 4)).unwrap_or(1);
+        spec.strategy.kind = strategy(rng);
         spec.strategy.standby = match rng.between(0, 3) {
             0 => Standby::None,
             1 => Standby::For(Millis(rng.between(1_000, 60_000))),
             _ => Standby::Keep,
         };
+        let errs = rng.once_in(8);
         let again = rng.once_in(5) && self.deployed > 0;
         let replace = rng.once_in(3);
         self.deployed += u64::from(!again);
         let release = release(spec, &format!("v{}", self.deployed), self.deployed);
+        if errs && let Some(view) = self.world.views.get(app) {
+            // The next new release of this app answers with errors, mostly.
+            let last = view.releases.last().map_or(0, |release| release.no.0);
+            self.world.proxy.errors.insert(model::ReleaseNo(last + 1), 1);
+        }
         if let Some(content) = release.content.filter(|_| !again) {
             self.world.host.behaviours.insert(content, behaviour);
         }
         Ask::Deploy { release: Box::new(release), replace }
+    }
+
+    fn close_or_scale(&mut self) -> Ask {
+        let rng = &mut self.world.rng;
+        if rng.once_in(2) {
+            return Ask::Scale { replicas: u16::try_from(rng.between(0, 4)).unwrap_or(1) };
+        }
+        let (page, hold, allow) = (Page::default(), Millis(0), Vec::new());
+        Ask::Maintenance { on: rng.once_in(2).then_some(Maintenance { page, hold, allow }) }
     }
 
     fn rollback_to(&mut self, app: &AppName) -> Ask {
@@ -184,6 +211,12 @@ impl Chaos {
         self.world.faults = Faults::default();
         self.world.disk.full = false;
         self.world.host.foreign.clear();
+        // Probes that flap are a fault too.
+        for behaviour in self.world.host.behaviours.values_mut() {
+            if *behaviour == Behaviour::Flaps {
+                *behaviour = Behaviour::Good(200);
+            }
+        }
         for process in self.world.host.processes.values_mut() {
             process.sick_until = 0;
         }
@@ -192,12 +225,44 @@ impl Chaos {
         while self.world.now < until && self.world.violation().is_none() {
             for app in self.apps.clone() {
                 let view = self.world.views.get(&app);
-                if view.and_then(|v| v.rollout.as_ref()).is_some_and(|r| r.phase == "ready") {
-                    self.world.ask(&app, Ask::Promote(rollout::Promote::Step), None);
+                let Some(rollout) = view.and_then(|v| v.rollout.clone()) else { continue };
+                let gate = rollout.waiting.map(|reason| reason.waiting);
+                if let Some(Waiting::Resume { because }) = &gate {
+                    let answer = if because.is_some() { Ask::Abort } else { Ask::Resume };
+                    self.world.ask(&app, answer, None);
+                } else if gate == Some(Waiting::Promote) {
+                    self.world.ask(&app, Ask::Promote(Promote::Step), None);
                 }
             }
             self.world.run_for(20_000);
         }
         self.world.check_quiet(self.world.steps - before);
+    }
+}
+
+/// One of all strategies there are, with settings of its own.
+fn strategy(rng: &mut Rng) -> StrategyKind {
+    let some = |rng: &mut Rng, most| Millis(rng.between(0, most));
+    match rng.between(0, 5) {
+        0..=1 => {
+            let switch = if rng.once_in(3) { Switch::Manual } else { Switch::Auto };
+            StrategyKind::BlueGreen { switch }
+        }
+        2..=3 => StrategyKind::Rolling {
+            batch: if rng.once_in(3) { Batch::Percent(50) } else { Batch::Count(1) },
+            order: if rng.once_in(2) { Order::InPlace } else { Order::Surge },
+            pause: some(rng, 3_000),
+            on_failure: if rng.once_in(3) { OnFailure::Hold } else { OnFailure::Revert },
+        },
+        4 => {
+            let share = |n| Share::from_ten_thousandths(n).unwrap_or(Share::NONE);
+            let gate = |rng: &mut Rng| {
+                if rng.once_in(3) { Gate::Manual } else { Gate::After(some(rng, 8_000)) }
+            };
+            let steps = [500, 2_500, 5_000].map(|n| Step { share: share(n), gate: gate(rng) });
+            let capacity = if rng.once_in(3) { Capacity::Fixed(1) } else { Capacity::Share };
+            StrategyKind::Canary { steps: steps.to_vec(), cohort: None, capacity }
+        }
+        _ => StrategyKind::Recreate { page: Page::default() },
     }
 }

@@ -16,7 +16,9 @@ pub struct Coverage {
 
 impl Coverage {
     /// Every reason that there is to reach.
-    pub const REASONS: [&str; 14] = [
+    pub const REASONS: [&str; 16] = [
+        "step",
+        "resume",
         "instances",
         "ports",
         "promote",
@@ -33,8 +35,8 @@ impl Coverage {
         "nothing-served",
     ];
     /// Every phase there is.
-    pub const PHASES: [&str; 7] =
-        ["idle", "starting", "ready", "switching", "watching", "settling", "reverting"];
+    pub const PHASES: [&str; 8] =
+        ["holding", "idle", "starting", "ready", "switching", "watching", "settling", "reverting"];
     /// Every fault and command that is to meet every phase.
     pub const FAULTS: [&str; 9] = [
         "crash",

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use control::{Command, Engine, Record};
 use model::{
-    AppName, AppSection, Generation, HostCommand, InstanceId, ReleaseNo, Share, Snapshot, Stage,
-    Timestamp,
+    AppName, AppSection, Generation, Health, HostCommand, InstanceId, Order, ReleaseNo, RolloutId,
+    Share, Snapshot, Stage, StrategyKind, Timestamp,
 };
 use rollout::{App, Fact, RolloutKind};
 
@@ -34,19 +34,22 @@ pub enum Sabotage {
     ReuseTerm,
     /// I7: a rollback starts an instance.
     RollbackStarts,
+    /// I8: a snapshot gives the candidate less than the one before.
+    ShareFalls,
     /// I9: a removed app's instances are left running.
     LeaveOrphans,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::RouteToDraining,
         Self::StopEarly,
         Self::SwitchShort,
         Self::LoseCommit,
         Self::ReuseTerm,
         Self::RollbackStarts,
+        Self::ShareFalls,
         Self::LeaveOrphans,
     ];
 }
@@ -70,6 +73,7 @@ pub struct Checker {
     sabotage: Option<Sabotage>,
     generation: Generation,
     sections: BTreeMap<AppName, AppSection>,
+    rollouts: BTreeMap<AppName, RolloutId>,
     /// The apps as the journal has them: the fold of every record that was acknowledged.
     history: BTreeMap<AppName, App>,
     pending: Vec<Record>,
@@ -83,6 +87,7 @@ impl Checker {
             sabotage,
             generation: Generation::default(),
             sections: BTreeMap::new(),
+            rollouts: BTreeMap::new(),
             history: BTreeMap::new(),
             pending: Vec::new(),
         }
@@ -150,10 +155,23 @@ impl Checker {
             records.iter().for_each(|record| fold(&mut self.history, record));
         }
         let apps: BTreeMap<&AppName, &App> = engine.apps().map(|app| (&app.name, app)).collect();
+        let mut health = proxy.health.clone();
+        for command in commands {
+            if let Command::Health(table) = command {
+                health.clone_from(table);
+            }
+        }
         let mut rolled_back = BTreeSet::new();
         for command in commands {
             match command {
-                Command::Append(records) => self.appending(records, at),
+                Command::Append(records) => {
+                    self.appending(records, at);
+                    for record in records {
+                        if let Some(app) = apps.get(&record.app) {
+                            self.draining(app, &record.facts, &health, at);
+                        }
+                    }
+                }
                 Command::Publish(snapshot) => self.published(snapshot, &apps, at),
                 Command::Host(HostCommand::Stop { id, .. }) => {
                     self.stopping(id, apps.get(&id.app).copied(), proxy, now, at);
@@ -224,21 +242,73 @@ impl Checker {
         self.sections = snapshot.apps.iter().map(|s| (s.app.clone(), s.clone())).collect();
     }
 
-    /// I3: at a switch forward the arm that gets the traffic has all its instances.
+    /// I3: an arm whose share grows has the instances to carry it. I8: a candidate's share never
+    /// falls but on the way back.
     fn switched(&mut self, section: &AppSection, app: &App, at: u64) {
-        let live = |section: &AppSection| -> Option<ReleaseNo> {
-            section.arms.iter().find(|arm| arm.share == Share::ALL).map(|arm| arm.release)
+        let share_of = |section: Option<&AppSection>, release: ReleaseNo| {
+            let arm = section.and_then(|s| s.arms.iter().find(|arm| arm.release == release));
+            arm.map_or(Share::NONE, |arm| arm.share)
         };
-        let (before, after) = (self.sections.get(&section.app).and_then(live), live(section));
-        let forward = app.rollout.as_ref().is_some_and(|r| Some(r.to) == after);
-        if before == after || before.is_none() || !forward {
+        let Some(rollout) = &app.rollout else { return };
+        let before = share_of(self.sections.get(&section.app), rollout.to);
+        let after = share_of(Some(section), rollout.to);
+        let back = matches!(rollout.phase, rollout::Phase::Reverting { .. });
+        let same = self.rollouts.insert(section.app.clone(), rollout.id) == Some(rollout.id);
+        let name = &section.app;
+        if same && after < before && !back && rollout.kind == RolloutKind::Deploy {
+            self.fail("I8", at, format!("{name} was moved back from {before} to {after}"));
             return;
         }
-        let Some(arm) = section.arms.iter().find(|arm| Some(arm.release) == after) else { return };
-        let wanted = app.releases.get(&arm.release).map_or(0, |r| usize::from(r.spec.run.replicas));
+        if after <= before || back || rollout.from.is_none() {
+            return;
+        }
+        let Some(arm) = section.arms.iter().find(|arm| arm.release == rollout.to) else { return };
+        let wanted = usize::from(rollout::rung(app, rollout, rollout.rung).to);
         if arm.instances.len() < wanted {
-            let (name, have) = (&section.app, arm.instances.len());
+            let have = arm.instances.len();
             self.fail("I3", at, format!("{name} was switched to {have} of {wanted} instances"));
+        }
+    }
+
+    /// I3: no healthy instance is let go while that leaves fewer than the floor.
+    fn draining(&mut self, app: &App, facts: &[Fact], health: &model::HealthTable, at: u64) {
+        let Some(rollout) = app.rollout.as_ref().filter(|r| r.from.is_some()) else { return };
+        let kind = app.releases.get(&rollout.to).map(|r| &r.spec.strategy.kind);
+        let floor = match kind {
+            Some(StrategyKind::Recreate { .. }) | None => return,
+            Some(StrategyKind::Rolling { batch, order: Order::InPlace, .. }) => {
+                let replicas = app.replicas(rollout.to);
+                replicas
+                    .min(rollout.from.map_or(replicas, |from| app.replicas(from)))
+                    .saturating_sub(batch.of(replicas))
+            }
+            Some(_) => {
+                let replicas = app.replicas(rollout.to);
+                replicas.min(rollout.from.map_or(replicas, |from| app.replicas(from)))
+            }
+        };
+        let carries = |app: &App| {
+            let well = |(number, i): &(&u64, &rollout::Instance)| {
+                i.stage == Stage::Serving
+                    && app.share(i.release) > Share::NONE
+                    && health.get(&app.id(**number)) == Health::Up
+            };
+            app.instances.iter().filter(well).count()
+        };
+        let before = carries(app);
+        let mut after = app.clone();
+        for fact in facts {
+            let drains = matches!(fact, Fact::Draining { .. });
+            let (had, _) = (carries(&after), rollout::apply(&mut after, fact));
+            let left = carries(&after);
+            let during = after.rollout.as_ref().is_some_and(|r| {
+                !matches!(r.phase, rollout::Phase::Reverting { .. } | rollout::Phase::Settling)
+            });
+            if drains && during && left < had && left < usize::from(floor) {
+                let name = &app.name;
+                let what = format!("{name} was left with {left} of {before}, its floor is {floor}");
+                self.fail("I3", at, what);
+            }
         }
     }
 
@@ -341,11 +411,29 @@ impl Checker {
                     if let Command::Publish(snapshot) = command {
                         let mut short = (**snapshot).clone();
                         for arm in short.apps.iter_mut().flat_map(|section| &mut section.arms) {
-                            if arm.share == Share::ALL {
+                            if arm.share > Share::NONE {
                                 arm.instances.truncate(1);
                             }
                         }
                         *snapshot = Arc::new(short);
+                    }
+                }
+            }
+            Sabotage::ShareFalls => {
+                for command in &mut commands {
+                    if let Command::Publish(snapshot) = command {
+                        let mut less = (**snapshot).clone();
+                        for section in less.apps.iter_mut().filter(|s| s.split.is_some()) {
+                            let old =
+                                self.sections.get(&section.app).is_some_and(|s| s.split.is_some());
+                            for arm in section.arms.iter_mut().filter(|_| old) {
+                                let candidate = section.split.as_ref().map(|s| s.candidate);
+                                if candidate == Some(arm.release) {
+                                    arm.share = Share::from_ten_thousandths(1).unwrap_or(arm.share);
+                                }
+                            }
+                        }
+                        *snapshot = Arc::new(less);
                     }
                 }
             }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::{
-    AppCounters, AppName, Generation, Health, HealthTable, InstanceId, ProxyId, Share, Snapshot,
-    TrafficReport,
+    AppCounters, AppName, AppSection, Arm, Generation, Health, HealthTable, InstanceId, ProxyId,
+    ReleaseNo, Snapshot, TrafficReport,
 };
 
 use crate::rng::Rng;
@@ -19,6 +19,8 @@ pub struct Proxy {
     pub health: Arc<HealthTable>,
     /// What it has counted.
     pub counters: BTreeMap<AppName, AppCounters>,
+    /// Releases that answer with an error once in so many times.
+    pub errors: BTreeMap<ReleaseNo, u64>,
     /// What `DIR/snapshot` holds: where the next process begins.
     pub saved: Arc<Snapshot>,
 }
@@ -39,6 +41,7 @@ impl Proxy {
             workers: vec![Worker::default(); workers],
             health: Arc::default(),
             counters: BTreeMap::new(),
+            errors: BTreeMap::new(),
             saved: Arc::default(),
         }
     }
@@ -58,13 +61,22 @@ impl Proxy {
         let health = self.health.clone();
         let worker = self.workers.get_mut(worker)?;
         let section = worker.snapshot.apps.iter().find(|section| section.app == *app)?;
-        let arm = section.arms.iter().find(|arm| arm.share == Share::ALL)?;
+        let counters = self.counters.entry(app.clone()).or_default();
+        if section.maintenance.is_some() {
+            counters.requests += 1;
+            return None;
+        }
+        let arm = pick_arm(section, rng)?;
+        counters.requests += 1;
+        *counters.answers.entry(arm.release).or_default() += 1;
+        if rng.once_in(self.errors.get(&arm.release).copied().unwrap_or(u64::MAX)) {
+            *counters.app_5xx.entry(arm.release).or_default() += 1;
+        }
         let up: Vec<_> =
             arm.instances.iter().filter(|t| health.get(&t.id) != Health::Down).collect();
         let all: Vec<_> = arm.instances.iter().collect();
         let target = rng.pick(if up.is_empty() { &all } else { &up })?;
         *worker.in_flight.entry(target.id.clone()).or_default() += 1;
-        self.counters.entry(app.clone()).or_default().requests += 1;
         Some(target.id.clone())
     }
 
@@ -112,4 +124,15 @@ impl Proxy {
             counters: self.counters.clone(),
         }
     }
+}
+
+/// An arm by its share, as for a user without a key.
+fn pick_arm<'a>(section: &'a AppSection, rng: &mut Rng) -> Option<&'a Arm> {
+    let mut ticket = rng.between(0, 9_999);
+    section.arms.iter().find(|arm| {
+        let share = u64::from(arm.share.ten_thousandths());
+        let hit = ticket < share;
+        ticket = ticket.saturating_sub(share);
+        hit
+    })
 }

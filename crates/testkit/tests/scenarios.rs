@@ -1,6 +1,9 @@
 //! Rollouts as stories: what is announced, in virtual time, to be read from top to bottom.
 
-use model::{Millis, Standby, StrategyKind, Switch};
+use model::{
+    Batch, Capacity, Gate, Maintenance, Millis, OnFailure, Order, Page, Standby, Step,
+    StrategyKind, Switch,
+};
 use rollout::Ask;
 use testkit::{Behaviour, Script};
 
@@ -143,5 +146,142 @@ fn a_removed_app_leaves_nothing_and_may_come_back() {
 fn a_label_is_immutable() {
     let mut script = Script::new();
     script.deploy("v1", GOOD).wait(15).deploy("v1", GOOD);
+    insta::assert_snapshot!(script.transcript());
+}
+
+fn rolling(order: Order, batch: Batch) -> impl FnOnce(&mut model::AppSpec) {
+    move |spec| {
+        spec.run.replicas = 4;
+        let (pause, on_failure) = (Millis(0), OnFailure::Revert);
+        spec.strategy.kind = StrategyKind::Rolling { batch, order, pause, on_failure };
+        spec.strategy.standby = Standby::None;
+    }
+}
+
+fn canary(steps: &[(u16, Gate)]) -> impl FnOnce(&mut model::AppSpec) {
+    let share = |n| model::Share::from_ten_thousandths(n).expect("it is a share");
+    let steps = steps.iter().map(|(n, gate)| Step { share: share(*n), gate: *gate }).collect();
+    move |spec| {
+        spec.run.replicas = 4;
+        let capacity = Capacity::Share;
+        spec.strategy.kind = StrategyKind::Canary { steps, cohort: None, capacity };
+    }
+}
+
+fn four(spec: &mut model::AppSpec) {
+    spec.run.replicas = 4;
+}
+
+#[test]
+fn rolling_in_place_takes_out_stops_starts_and_puts_back_batch_after_batch() {
+    let mut script = Script::new();
+    script.deploy_with("v1", GOOD, false, four).wait(15);
+    script.deploy_with("v2", GOOD, false, rolling(Order::InPlace, Batch::Percent(50)));
+    script.wait(2).look().wait(30).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn rolling_with_surge_starts_before_it_stops() {
+    let mut script = Script::new();
+    script.deploy_with("v1", GOOD, false, four).wait(15);
+    script.deploy_with("v2", GOOD, false, rolling(Order::Surge, Batch::Count(2))).wait(30).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn rolling_that_fails_halfway_goes_back_with_fresh_instances() {
+    let mut script = Script::new();
+    script.deploy_with("v1", GOOD, false, four).wait(15);
+    let dies = Behaviour::DiesLater(2_500);
+    script.deploy_with("v2", dies, false, rolling(Order::InPlace, Batch::Count(1)));
+    script.wait(40).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn rolling_that_is_to_hold_waits_for_a_person() {
+    let mut script = Script::new();
+    script.deploy_with("v1", GOOD, false, four).wait(15);
+    let hold = |spec: &mut model::AppSpec| {
+        rolling(Order::Surge, Batch::Count(2))(spec);
+        if let StrategyKind::Rolling { on_failure, .. } = &mut spec.strategy.kind {
+            *on_failure = OnFailure::Hold;
+        }
+    };
+    script.deploy_with("v2", Behaviour::Exits(100), false, hold).wait(2).look();
+    script.ask(Ask::Abort).wait(20).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn one_replica_in_place_is_refused_with_the_way_out() {
+    let mut script = Script::new();
+    script.deploy("v1", GOOD).wait(15);
+    let one = |spec: &mut model::AppSpec| {
+        rolling(Order::InPlace, Batch::Count(1))(spec);
+        spec.run.replicas = 1;
+    };
+    script.deploy_with("v2", GOOD, false, one);
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn a_canary_climbs_its_steps_and_live_stays_whole_until_the_end() {
+    let mut script = Script::new();
+    script.deploy_with("v1", GOOD, false, four).wait(15);
+    let steps = [(500, Gate::After(Millis::from_secs(5))), (5_000, Gate::Manual)];
+    script.deploy_with("v2", GOOD, false, canary(&steps)).wait(3).look().wait(10).look();
+    script.ask(Ask::Promote(rollout::Promote::Step)).wait(15).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn a_canary_is_held_and_aborted_with_one_snapshot() {
+    let mut script = Script::new();
+    script.deploy_with("v1", GOOD, false, four).wait(15);
+    let steps = [(5_000, Gate::After(Millis::from_secs(5)))];
+    script.deploy_with("v2", GOOD, false, canary(&steps)).wait(2).ask(Ask::Pause).wait(20).look();
+    script.ask(Ask::Resume).ask(Ask::Pause).ask(Ask::Abort).wait(15).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn a_canary_that_answers_with_errors_is_taken_back() {
+    let mut script = Script::new();
+    script.deploy_with("v1", GOOD, false, four).wait(15);
+    script.world.proxy.errors.insert(model::ReleaseNo(2), 1);
+    let steps = [(5_000, Gate::After(Millis::from_secs(30)))];
+    script.deploy_with("v2", GOOD, false, canary(&steps)).wait(2);
+    let app = "web".parse().unwrap();
+    for _ in 0..60 {
+        script.world.request(&app, 20);
+    }
+    script.wait(15).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn recreate_closes_the_app_and_opens_it_again() {
+    let mut script = Script::new();
+    let recreate = |spec: &mut model::AppSpec| {
+        spec.strategy.kind = StrategyKind::Recreate { page: Page::default() };
+    };
+    script.deploy("v1", GOOD).wait(15);
+    script.deploy_with("v2", GOOD, false, recreate).wait(15).look();
+    script.deploy_with("v3", Behaviour::Exits(100), false, recreate).wait(15).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn scale_and_maintenance_hold_across_a_crash() {
+    let mut script = Script::new();
+    script.deploy("v1", GOOD).wait(15).deploy("v2", GOOD).wait(15);
+    script.ask(Ask::Scale { replicas: 3 }).wait(5);
+    let (page, hold, allow) = (Page::default(), Millis(0), Vec::new());
+    script.ask(Ask::Maintenance { on: Some(Maintenance { page, hold, allow }) });
+    script.crash().wait(10).look();
+    assert!(script.world.proxy.workers[0].snapshot.apps[0].maintenance.is_some());
+    script.ask(Ask::Maintenance { on: None }).ask(Ask::Scale { replicas: 1 }).wait(10).look();
     insta::assert_snapshot!(script.transcript());
 }

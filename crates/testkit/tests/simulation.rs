@@ -36,6 +36,7 @@ fn a_planted_bug_is_caught_for_every_invariant() {
             Sabotage::LoseCommit => "I4",
             Sabotage::ReuseTerm => "I5",
             Sabotage::RollbackStarts => "I7",
+            Sabotage::ShareFalls => "I8",
             Sabotage::LeaveOrphans => "end",
         };
         assert_eq!(invariant, Some(expected), "{sabotage:?}");

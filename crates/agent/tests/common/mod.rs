@@ -29,6 +29,8 @@ pub struct Host {
     reports: Receiver<HostReport>,
     folder: tempfile::TempDir,
     pub boot_id: String,
+    /// What runs as the shim.
+    pub program: PathBuf,
 }
 
 impl Host {
@@ -40,7 +42,9 @@ impl Host {
         let passable = std::os::unix::fs::PermissionsExt::from_mode(0o711);
         fs::set_permissions(folder.path(), passable).unwrap();
         let (tell, reports) = channel();
-        let mut host = Self { agent: None, tell, reports, folder, boot_id: agent::boot_id() };
+        let boot_id = agent::boot_id();
+        let program = env!("CARGO_BIN_EXE_agent-shim-for-tests").into();
+        let mut host = Self { agent: None, tell, reports, folder, boot_id, program };
         host.restart();
         host
     }
@@ -58,7 +62,7 @@ impl Host {
     pub fn another(&self) -> Agent {
         let config = Config {
             data: self.data(),
-            program: env!("CARGO_BIN_EXE_agent-shim-for-tests").into(),
+            program: self.program.clone(),
             boot_id: self.boot_id.clone(),
             open_files: Some(OpenFiles { soft: Some(777), hard: Some(1000) }),
         };
@@ -187,6 +191,7 @@ pub fn until(what: &str, holds: impl Fn() -> bool) {
     let give_up = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < give_up, "waited for {what}");
+        // it waits: for real processes and their files
         std::thread::sleep(Duration::from_millis(5));
     }
 }

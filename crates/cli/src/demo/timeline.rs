@@ -7,7 +7,7 @@ use wire::{Event, Now};
 use crate::Io;
 use crate::follow::Watcher;
 use crate::io::{BOLD, DIM};
-use crate::text::own_words;
+use crate::text::{headline, own_words};
 
 /// The demo's talk.
 pub(super) struct Timeline<'a, 'b> {
@@ -49,8 +49,7 @@ impl<'a, 'b> Timeline<'a, 'b> {
 impl Watcher for Timeline<'_, '_> {
     fn event(&mut self, event: &Event) {
         // The outcome's cause was told when it happened.
-        let whole = event.outcome.is_none();
-        self.say(if whole { &event.text } else { event.text.lines().next().unwrap_or_default() });
+        self.say(if event.outcome.is_none() { &event.text } else { headline(event) });
     }
 
     fn now(&mut self, _: &Now) {}

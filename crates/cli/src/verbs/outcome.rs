@@ -131,7 +131,8 @@ fn end(account: &Account, act: &str, ending: Ending, io: &mut Io<'_>) -> Result<
         }
         (None, _) => "nothing is live".into(),
     };
-    Err(failure.hint(format!("{live}; `segue logs {app}` shows what {} said", receipt.to)))
+    let rollout = receipt.rollout;
+    Err(failure.hint(format!("{live}; `segue receipt {app} {rollout}` shows this again")))
 }
 
 /// One line that says how a rollout ended well.

@@ -1,30 +1,52 @@
 //! Whether the candidate has to be taken back: before the switch for what its instances do, after it
 //! for falling below the floor. A rollback is never taken back: where it came from is known to be bad.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use model::{Exit, Health, ReleaseNo, Stage};
+use model::{Exit, Health, OnFailure, ReleaseNo, Share, Stage, StrategyKind};
 
+use super::upkeep::lacking;
 use super::{Timer, instances};
+use crate::ladder::floor;
 use crate::readiness::ready;
 use crate::{
     App, Cause, Fact, Instance, InstanceSeen, Observed, Phase, Process, Rollout, RolloutKind,
 };
 
-/// The facts that take the rollout back, together with the deaths that led to it.
+/// The facts that take the rollout back, or hold it, together with the deaths that led to it.
 pub(super) fn revert(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
-    let Some(rollout) = app.rollout.as_ref().filter(|r| r.kind == RolloutKind::Deploy) else {
-        return Vec::new();
-    };
+    let deploy = app.rollout.as_ref().filter(|r| r.kind == RolloutKind::Deploy);
+    // What a failure holds is a person's to decide.
+    let held = |r: &&Rollout| r.paused.as_ref().is_some_and(|pause| pause.because.is_some());
+    let Some(rollout) = deploy.filter(|r| !held(r)) else { return Vec::new() };
     let cause = match rollout.phase {
-        Phase::Starting | Phase::Ready => before_the_switch(app, rollout, seen, timer),
-        Phase::Switching | Phase::Watching => after_the_switch(app, rollout, seen),
+        Phase::Starting | Phase::Ready => before_the_switch(app, rollout, seen, timer)
+            .or_else(|| with_traffic(app, rollout, seen)),
+        Phase::Switching | Phase::Holding | Phase::Watching => with_traffic(app, rollout, seen),
         Phase::Settling | Phase::Reverting { .. } => None,
     };
     let Some(cause) = cause else { return Vec::new() };
     let mut facts = instances::ended(app, seen, timer.now);
-    facts.push(Fact::Reverting { rollout: rollout.id, cause, at: timer.now });
+    let (id, at) = (rollout.id, timer.now);
+    if holds_on_failure(app, rollout) && rollout.phase.can_pause() {
+        use alloc::string::ToString;
+        if rollout.paused.is_some() {
+            facts.push(Fact::Resumed { rollout: id, at });
+        }
+        facts.push(Fact::Paused { rollout: id, because: Some(cause.to_string()), at });
+    } else {
+        facts.push(Fact::Reverting { rollout: id, cause, at });
+    }
     facts
+}
+
+/// The strategy asks to be held, instead of taken back, when an instance fails.
+fn holds_on_failure(app: &App, rollout: &Rollout) -> bool {
+    let kind = app.releases.get(&rollout.to).map(|release| &release.spec.strategy.kind);
+    let hold = OnFailure::Hold;
+    rollout.from.is_some()
+        && matches!(kind, Some(StrategyKind::Rolling { on_failure, .. }) if *on_failure == hold)
 }
 
 fn before_the_switch(
@@ -43,7 +65,8 @@ fn before_the_switch(
         }
     }
     if rollout.phase == Phase::Starting
-        && app.instances_of(rollout.to).all(|(_, i)| i.stage == Stage::Draining)
+        && seen.free_ports.is_empty()
+        && lacking(app, rollout.to) > 0
         && let Some(release) = app.releases.get(&rollout.to)
     {
         let waited = release.spec.health.start_deadline;
@@ -105,9 +128,16 @@ fn never_healthy(
     overdue.then(|| Cause::NeverHealthy { instance: app.id(number), waited, note })
 }
 
-/// Below the floor, by a death or by probes, with a better place to go back to.
-fn after_the_switch(app: &App, rollout: &Rollout, seen: &Observed) -> Option<Cause> {
-    let (to_ready, floor) = (ready(app, seen, rollout.to), app.wanted(rollout.to));
+/// The candidate has a part of the traffic: mostly errors, or below the floor by a death or by
+/// probes, with a better place to go back to.
+fn with_traffic(app: &App, rollout: &Rollout, seen: &Observed) -> Option<Cause> {
+    if rollout.share == Share::NONE {
+        return None;
+    }
+    if let Some(cause) = mostly_errors(app, rollout, seen) {
+        return Some(cause);
+    }
+    let (to_ready, floor) = (ready(app, seen, rollout.to), floor(app, rollout));
     if to_ready >= floor {
         return None;
     }
@@ -117,12 +147,30 @@ fn after_the_switch(app: &App, rollout: &Rollout, seen: &Observed) -> Option<Cau
     };
     let at_fault =
         rollout.crashes > 0 || dead.is_some() || app.instances_of(rollout.to).any(is_down);
-    if !at_fault || !is_better(app, seen, rollout.from, to_ready) {
+    if !at_fault || !is_worth_it(app, rollout, seen, to_ready) {
         return None;
     }
     let (exit, tail) = dead.map_or((None, Vec::new()), |(exit, tail)| (Some(exit), tail));
     let exit = exit.or_else(|| app.deaths.get(&rollout.to).and_then(|deaths| deaths.exit));
     Some(Cause::BelowFloor { ready: to_ready, floor, exit, tail })
+}
+
+/// Answers of a canary that are judged at the least.
+const FIRST_ANSWERS: u64 = 20;
+
+/// A canary whose first answers were mostly errors. Client aborts and local errors are not among
+/// what is counted.
+fn mostly_errors(app: &App, rollout: &Rollout, seen: &Observed) -> Option<Cause> {
+    let kind = &app.releases.get(&rollout.to)?.spec.strategy.kind;
+    if !matches!(kind, StrategyKind::Canary { .. }) || rollout.from.is_none() {
+        return None;
+    }
+    let counted = seen.counted?;
+    let of = |counts: &BTreeMap<ReleaseNo, u64>| counts.get(&rollout.to).copied().unwrap_or(0);
+    let faults = of(&counted.faults);
+    let (answers, errors) = (of(&counted.answers) + faults, of(&counted.app_5xx) + faults);
+    (answers >= FIRST_ANSWERS && errors * 2 > answers)
+        .then_some(Cause::MostlyErrors { answers, errors })
 }
 
 /// How an instance died, if somebody saw it.
@@ -136,7 +184,13 @@ fn death(seen: &InstanceSeen) -> Option<(Exit, Vec<alloc::string::String>)> {
     }
 }
 
-/// Going back is worth it: to a release with more to serve with, or to none if it was the first.
-fn is_better(app: &App, seen: &Observed, from: Option<ReleaseNo>, to_ready: u16) -> bool {
-    from.is_none_or(|from| ready(app, seen, from) > to_ready)
+/// Going back is worth it: to a release with more to serve with, or to none if it was the first; or
+/// away from one that dies again and again; or while a rolling rollout still has both.
+fn is_worth_it(app: &App, rollout: &Rollout, seen: &Observed, to_ready: u16) -> bool {
+    let Some(from) = rollout.from else { return true };
+    let kind = app.releases.get(&rollout.to).map(|release| &release.spec.strategy.kind);
+    let rolling = matches!(kind, Some(StrategyKind::Rolling { .. }));
+    ready(app, seen, from) > to_ready
+        || rollout.crashes >= Rollout::CRASHES_WHILE_WAITING
+        || (rolling && rollout.phase != Phase::Watching)
 }

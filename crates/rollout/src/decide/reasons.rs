@@ -1,10 +1,12 @@
 //! What is waited for: the answer to "why is nothing happening?".
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
-use model::{Health, Label, Reason, ReleaseNo, Stage, Timestamp, Waiting};
+use model::{Gate, Health, Label, Reason, ReleaseNo, Stage, Timestamp, Waiting};
 
 use super::upkeep::lacking;
+use crate::ladder::rung;
 use crate::readiness::ready;
 use crate::{App, Observed, Phase, Rollout};
 
@@ -37,8 +39,14 @@ fn of_rollout(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> 
         let waiting = Waiting::Acknowledgement { generation: seen.generation };
         Reason { waiting, since: switched.at, until: None }
     };
+    if let Some(pause) = &rollout.paused {
+        let first = |why: &String| why.lines().next().unwrap_or_default().into();
+        let waiting = Waiting::Resume { because: pause.because.as_ref().map(first) };
+        return Reason { waiting, since: pause.since, until: None };
+    }
     match rollout.phase {
         Phase::Starting => starting(app, rollout, seen, now),
+        Phase::Holding => holding(app, rollout, seen, now),
         Phase::Ready => Reason { waiting: Waiting::Promote, since, until: None },
         Phase::Switching | Phase::Reverting { .. } => {
             match rollout.switched.filter(|s| s.took.is_none()) {
@@ -61,8 +69,31 @@ fn of_rollout(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> 
     }
 }
 
+fn holding(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Reason {
+    let since = rollout.since;
+    match rung(app, rollout, rollout.rung).gate {
+        Some(Gate::Manual) => Reason { waiting: Waiting::Promote, since, until: None },
+        Some(Gate::After(time)) => {
+            let until = since.max(seen.recovered).after(time);
+            if until > now {
+                let waiting = Waiting::Step { share: rollout.share };
+                return Reason { waiting, since, until: Some(until) };
+            }
+            let short = [rollout.from, Some(rollout.to)].into_iter().flatten();
+            let mut short = short.filter(|no| ready(app, seen, *no) < app.wanted(*no));
+            let waiting = instances(app, seen, short.next().unwrap_or(rollout.to));
+            Reason { waiting, since, until: None }
+        }
+        None => Reason { waiting: Waiting::Watch, since, until: None },
+    }
+}
+
 fn starting(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Reason {
     let since = rollout.since;
+    let short = ready(app, seen, rollout.to) < rung(app, rollout, rollout.rung).to;
+    if short && lacking(app, rollout.to) == 0 && !joins(app, rollout.to) {
+        return drain_or_stop(app, seen, since);
+    }
     if lacking(app, rollout.to) > 0 {
         let pause = app.deaths.get(&rollout.to).map(|deaths| deaths.next_start());
         return match pause.filter(|until| *until > now) {
@@ -102,6 +133,10 @@ fn of_release(app: &App, seen: &Observed, now: Timestamp, no: ReleaseNo) -> Vec<
         }
     }
     reasons
+}
+
+fn joins(app: &App, no: ReleaseNo) -> bool {
+    app.instances_of(no).any(|(_, i)| i.stage == Stage::Joining)
 }
 
 fn instances(app: &App, seen: &Observed, no: ReleaseNo) -> Waiting {

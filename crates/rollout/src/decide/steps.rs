@@ -1,55 +1,73 @@
 //! The next step of a rollout that goes well, or of one that is on its way back.
 
 use alloc::boxed::Box;
-use alloc::vec;
 use alloc::vec::Vec;
 
-use model::{Share, StrategyKind, Switch, Timestamp};
+use model::{Gate, Share, Switch, Timestamp};
 
 use super::Timer;
+use crate::ladder::rung;
 use crate::readiness::{ready, whole};
 use crate::receipt::receipt;
 use crate::{App, Fact, Observed, Phase, Rollout, RolloutKind};
 
 pub(super) fn step(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
     let Some(rollout) = &app.rollout else { return Vec::new() };
-    let id = rollout.id;
-    let now = timer.now;
-    match &rollout.phase {
-        Phase::Starting if whole(app, seen, rollout.to).is_ok() => {
-            let ready = ready(app, seen, rollout.to);
-            match gate(app, rollout) {
-                Switch::Auto => {
-                    vec![Fact::Shifted { rollout: id, share: Share::ALL, ready, at: now }]
-                }
-                Switch::Manual => vec![Fact::Ready { rollout: id, ready, at: now }],
-            }
+    let (id, now) = (rollout.id, timer.now);
+    let fact = match &rollout.phase {
+        Phase::Starting | Phase::Ready | Phase::Holding if rollout.paused.is_some() => None,
+        Phase::Starting => climb(app, rollout, seen, now),
+        Phase::Ready => None,
+        Phase::Switching => acknowledged(rollout, seen),
+        Phase::Holding => next_rung(app, rollout, seen, timer),
+        Phase::Watching => {
+            watched(app, rollout, seen, timer).then_some(Fact::Settled { rollout: id, at: now })
         }
-        Phase::Starting | Phase::Ready => Vec::new(),
-        Phase::Switching => acknowledged(rollout, seen).into_iter().collect(),
-        Phase::Watching if watched(app, rollout, seen, timer) => {
-            vec![Fact::Settled { rollout: id, at: now }]
-        }
-        Phase::Watching => Vec::new(),
-        Phase::Settling if is_tidy(app) => vec![ended(app, rollout, seen, now)],
-        Phase::Settling => Vec::new(),
-        Phase::Reverting { .. } => match acknowledged(rollout, seen) {
-            Some(fact) => vec![fact],
-            None if is_back(app, rollout) => vec![ended(app, rollout, seen, now)],
-            None => Vec::new(),
-        },
-    }
+        Phase::Settling => is_tidy(app).then(|| ended(app, rollout, seen, now)),
+        Phase::Reverting { .. } => acknowledged(rollout, seen)
+            .or_else(|| give_back(app, rollout, seen, now))
+            .or_else(|| is_back(app, rollout).then(|| ended(app, rollout, seen, now))),
+    };
+    fact.into_iter().collect()
 }
 
-/// What the switch waits for once the candidate is whole.
-fn gate(app: &App, rollout: &Rollout) -> Switch {
-    match (rollout.kind, app.releases.get(&rollout.to)) {
-        (RolloutKind::Rollback, _) | (RolloutKind::Deploy, None) => Switch::Auto,
-        (RolloutKind::Deploy, Some(release)) => match release.spec.strategy.kind {
-            StrategyKind::BlueGreen { switch } => switch,
-            _ => Switch::Auto,
-        },
+/// The candidate is whole for its rung: it gets the share, unless a person has to say so.
+fn climb(app: &App, rollout: &Rollout, seen: &Observed, at: Timestamp) -> Option<Fact> {
+    let rung = rung(app, rollout, rollout.rung);
+    let ready = ready(app, seen, rollout.to);
+    if ready < rung.to {
+        return None;
     }
+    let rollout = rollout.id;
+    Some(match rung.switch {
+        Switch::Auto => Fact::Shifted { rollout, share: rung.share, ready, at },
+        Switch::Manual => Fact::Ready { rollout, ready, at },
+    })
+}
+
+/// The gate's time is over and the candidate is whole. Whether the old release is does not matter:
+/// what is moved away from it only helps.
+fn next_rung(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) -> Option<Fact> {
+    let here = rung(app, rollout, rollout.rung);
+    let Gate::After(time) = here.gate? else { return None };
+    let over = timer.due(rollout.since.max(seen.recovered).after(time));
+    let whole = ready(app, seen, rollout.to) >= here.to;
+    let next = rollout.rung + 1;
+    (over && whole).then_some(Fact::Stepped { rollout: rollout.id, rung: next, at: timer.now })
+}
+
+/// On the way back the old release gets the traffic once it is whole, or the candidate is dead.
+fn give_back(app: &App, rollout: &Rollout, seen: &Observed, at: Timestamp) -> Option<Fact> {
+    let open = rollout.share > Share::NONE || rollout.closed;
+    let from = rollout.from?;
+    let ready_from = ready(app, seen, from);
+    let dead = rollout.share > Share::NONE && ready(app, seen, rollout.to) == 0 && ready_from > 0;
+    (open && (ready_from >= app.replicas(from) || dead)).then_some(Fact::Shifted {
+        rollout: rollout.id,
+        share: Share::NONE,
+        ready: ready_from,
+        at,
+    })
 }
 
 /// The last switch has been acknowledged by every worker, and that is not recorded yet.
@@ -83,7 +101,9 @@ fn is_tidy(app: &App) -> bool {
 
 /// The way back is acknowledged, and nothing is left of the candidate unless it is needed.
 fn is_back(app: &App, rollout: &Rollout) -> bool {
-    let settled = rollout.switched.is_none_or(|switched| switched.took.is_some());
+    let settled = rollout.share == Share::NONE
+        && !rollout.closed
+        && rollout.switched.is_none_or(|switched| switched.took.is_some());
     let needed = app.on_offer().any(|release| release == rollout.to);
     settled && (needed || app.instances_of(rollout.to).next().is_none())
 }

@@ -1,5 +1,6 @@
 //! Keeps every release on offer whole and lets go of everything else, rollout or not.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
@@ -12,7 +13,7 @@ use crate::{App, DrainCause, Fact, Instance, Minted, Observed, ReleasedBy};
 pub(super) fn upkeep(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
     let mut facts = Vec::new();
     facts.extend(retire_standby(app, timer));
-    facts.extend(let_go(app, timer));
+    facts.extend(let_go(app, seen, timer));
     facts.extend(release(app, seen, timer));
     if !facts.is_empty() {
         return facts;
@@ -35,12 +36,32 @@ fn retire_standby(app: &App, timer: &mut Timer) -> Option<Fact> {
     due.then_some(Fact::StandbyRetired { release: standby.release, at: timer.now })
 }
 
-/// Instances whose release is not on offer drain.
-fn let_go(app: &App, timer: &Timer) -> Option<Fact> {
-    let surplus = |(_, i): &(&u64, &Instance)| {
-        i.stage < Stage::Draining && app.on_offer().all(|release| release != i.release)
-    };
-    draining(app.instances.iter().filter(surplus).map(|(n, _)| *n), DrainCause::NotOnOffer, timer)
+/// Instances that their release does not need drain: all of one that is not on offer, and of others
+/// what is too many, the unhealthy first, then the oldest. What is doomed waits for its successor.
+fn let_go(app: &App, seen: &Observed, timer: &Timer) -> Option<Fact> {
+    let mut surplus: Vec<u64> = Vec::new();
+    let mut seen_of: BTreeMap<ReleaseNo, Vec<(bool, u64)>> = BTreeMap::new();
+    for (number, instance) in app.instances.iter().filter(|(_, i)| i.stage < Stage::Draining) {
+        let well = instance.stage == Stage::Serving && is_up(seen, *number);
+        let offered = app.on_offer().any(|release| release == instance.release);
+        if !offered || app.wanted(instance.release) == 0 {
+            surplus.push(*number);
+        } else if !instance.doomed {
+            seen_of.entry(instance.release).or_default().push((well, *number));
+        }
+    }
+    for (release, mut instances) in seen_of {
+        let extra = instances.len().saturating_sub(usize::from(app.wanted(release)));
+        instances.sort_unstable();
+        surplus.extend(instances.iter().take(extra).map(|(_, number)| *number));
+    }
+    surplus.sort_unstable();
+    draining(surplus, DrainCause::NotNeeded, timer)
+}
+
+fn is_up(seen: &Observed, number: u64) -> bool {
+    let seen = seen.instance(number);
+    seen.health == Health::Up && !seen.process.has_ended()
 }
 
 /// Draining instances that are idle everywhere, or whose time is up, may be stopped (I2).

@@ -17,6 +17,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         if self.path == "/slow":
+            # it waits: an answer that takes its time is what is asked for
             time.sleep(1)
         well = mode != "sick" or self.path != "/up"
         body = (version + "\n").encode()

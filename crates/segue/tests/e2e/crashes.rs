@@ -64,7 +64,7 @@ fn twenty_kills_at_random_moments_of_a_rollout_are_survived() {
     let before = pids(&world.at_rest(), "live");
     for kill in 0..20_u64 {
         let mut command = deploy_in_background(&world);
-        // Spread over the second that a rollout takes here, in no order.
+        // it waits: the kill is to come anywhere in the second that a rollout takes here
         std::thread::sleep(Duration::from_millis(kill * 7_919 % 20 * 50));
         world.kill_server();
         world.serve(&[]);

@@ -135,6 +135,7 @@ fn a_removed_app_leaves_no_process_and_no_file() {
     let until = Instant::now() + Duration::from_secs(10);
     while world.data().join("apps/web").exists() {
         assert!(Instant::now() < until, "its files are still there");
+        // it waits: for the agent to delete the files
         std::thread::sleep(Duration::from_millis(20));
     }
 }

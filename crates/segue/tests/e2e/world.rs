@@ -134,6 +134,7 @@ impl World {
                 self.server = None;
                 return true;
             }
+            // it waits: for a process to die
             std::thread::sleep(Duration::from_millis(5));
         }
         false
@@ -183,6 +184,7 @@ impl World {
                 return status;
             }
             assert!(Instant::now() < until, "never {what}: {status:#}");
+            // it waits: for a real server to come that far
             std::thread::sleep(Duration::from_millis(20));
         }
     }

@@ -2,10 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use control::Ask;
 use model::{Digest, ReleaseNo};
 use server::{bind, serve};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
 use wire::{
     AppFile, Blob, Client, ClientError, Code, DeployRequest, Entry, Follow, Kind, Line, Manifest,
@@ -149,4 +151,37 @@ async fn the_api_is_not_opened_to_others_without_tls() {
         let error = bind(address.parse().unwrap()).await.unwrap_err().to_string();
         assert!(error.contains("only loopback addresses"), "{error}");
     }
+}
+
+/// What the server says, and after how long, to a client that sends this and then nothing.
+async fn says_to(request: &str) -> (String, Duration) {
+    let world = world();
+    let (client, _server) = start(&world).await;
+    let address = client.url().strip_prefix("http://").unwrap();
+    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let started = tokio::time::Instant::now();
+    let mut said = String::new();
+    socket.read_to_string(&mut said).await.unwrap();
+    (said.lines().next().unwrap_or_default().to_owned(), started.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_say_what_it_wants_is_let_go() {
+    for request in ["", "GET /v1/apps HTTP/1.1\r\nhost: loc"] {
+        let (said, after) = says_to(request).await;
+        assert_eq!(said, "");
+        assert_eq!(after.as_secs(), 30);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let request = format!(
+        "POST /v1/apps/web/deploys HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\n\
+         content-type: application/json\r\ncontent-length: 10\r\n\r\n{{"
+    );
+    let (said, after) = says_to(&request).await;
+    assert!(said.starts_with("HTTP/1.1 504") || said.starts_with("HTTP/1.1 408"), "{said}");
+    assert_eq!(after.as_secs(), 30);
 }

@@ -1,0 +1,84 @@
+//! Facts under way: each is applied to a draft as it is added, so that the next can rest on it.
+
+use alloc::boxed::Box;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use model::{Release, ReleaseNo, RolloutId, Timestamp};
+
+use super::{Accepted, Refusal, RefusalCode};
+use crate::decide::ended;
+use crate::{App, Cause, Fact, Illegal, Observed, Phase, RolloutKind, Started, apply};
+
+/// Facts under way, with the state they lead to.
+pub(super) struct Batch {
+    pub app: App,
+    pub facts: Vec<Fact>,
+    pub attached: Option<RolloutId>,
+}
+
+impl Batch {
+    pub fn new(app: &App) -> Self {
+        Self { app: app.clone(), facts: Vec::new(), attached: None }
+    }
+
+    pub fn push(&mut self, fact: Fact) -> Result<(), Refusal> {
+        apply(&mut self.app, &fact)?;
+        self.facts.push(fact);
+        Ok(())
+    }
+
+    pub fn start(
+        &mut self,
+        kind: RolloutKind,
+        to: ReleaseNo,
+        release: Option<Release>,
+        at: Timestamp,
+    ) -> Result<RolloutId, Refusal> {
+        let rollout = RolloutId(self.app.last_rollout + 1);
+        let from = self.app.live;
+        self.push(Fact::Started(Box::new(Started { rollout, kind, from, to, release, at })))?;
+        Ok(rollout)
+    }
+
+    pub fn accepted(
+        self,
+        rollout: Option<RolloutId>,
+        release: Option<ReleaseNo>,
+        note: String,
+    ) -> Accepted {
+        let stored = release.and_then(|no| self.app.releases.get(&no));
+        let release = stored.map(|release| (release.no, release.label.clone()));
+        Accepted { facts: self.facts, rollout, release, note }
+    }
+
+    /// Ends the rollout under way at once, going back to where it came from unless it is decided.
+    pub fn end_rollout(
+        &mut self,
+        cause: Cause,
+        seen: &Observed,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let Some(rollout) = self.app.rollout.clone() else { return Ok(()) };
+        match rollout.phase {
+            Phase::Settling | Phase::Reverting { .. } => {}
+            Phase::Starting
+            | Phase::Ready
+            | Phase::Switching
+            | Phase::Holding
+            | Phase::Watching => {
+                self.push(Fact::Reverting { rollout: rollout.id, cause, at: now })?;
+            }
+        }
+        let Some(rollout) = self.app.rollout.clone() else { return Ok(()) };
+        self.push(ended(&self.app, &rollout, seen, now))
+    }
+}
+
+impl From<Illegal> for Refusal {
+    /// A defect of ours, told as what it is instead of a panic in front of production traffic.
+    fn from(illegal: Illegal) -> Self {
+        let hint = Some("this is a defect in segue; nothing was changed".into());
+        Self { code: RefusalCode::Refused, message: illegal.to_string(), hint }
+    }
+}

@@ -1,0 +1,141 @@
+//! `deploy`: a new rollout, or the one under way, or a reason why not.
+
+use alloc::format;
+
+use model::{Digest, Label, Order, Release, ReleaseNo, Share, StrategyKind};
+
+use super::batch::Batch;
+use super::{Answer, Desk, NewRelease, Refusal};
+use crate::decide::ended;
+use crate::{Cause, Phase, RolloutKind};
+
+impl Desk<'_> {
+    pub(super) fn deploy(&self, new: &NewRelease, replace: bool) -> Answer {
+        let app = self.app;
+        if app.removing.is_some() && !app.is_removed() {
+            return Err(self.refused("it is being removed", "deploy again once it is gone"));
+        }
+        let label = new.label.clone().unwrap_or_else(|| default_label(&new.digest));
+        let stored = app.labelled(&label);
+        if let Some(other) = stored.filter(|stored| stored.digest != new.digest) {
+            let why =
+                format!("the label {label} belongs to release {}, with other content", other.no);
+            let hint = "labels are immutable: choose another with `--release`";
+            return Err(self.refused(&why, hint));
+        }
+        let stored = stored.map(|release| release.no);
+        if app.rollout.is_none() && stored.is_some() && stored == app.live {
+            return Ok(self.nothing(stored, format!("{label} is already live")));
+        }
+        self.check_strategy(new)?;
+        let mut batch = self.make_way(&label, stored, replace)?;
+        if let Some(rollout) = batch.attached {
+            let note = format!("{label} is being rolled out already");
+            return Ok(self.attached(rollout, note));
+        }
+        if batch.app.live.is_some() && stored == batch.app.live {
+            let note = format!("{label} is live again");
+            return Ok(batch.accepted(None, stored, note));
+        }
+        // A removed app's labels are free again: its releases are forgotten when it starts anew.
+        let to = stored.unwrap_or(ReleaseNo(app.last_release + 1));
+        let release = stored.is_none().then(|| Release {
+            no: to,
+            label: label.clone(),
+            digest: new.digest,
+            content: new.content,
+            spec: new.spec.clone(),
+            created: self.now,
+            bad: None,
+        });
+        let rollout = batch.start(RolloutKind::Deploy, to, release, self.now)?;
+        let note = format!("{label} is release {to}");
+        Ok(batch.accepted(Some(rollout), Some(to), note))
+    }
+
+    /// Ends or attaches to the rollout under way, or refuses to.
+    fn make_way(
+        &self,
+        label: &Label,
+        stored: Option<ReleaseNo>,
+        replace: bool,
+    ) -> Result<Batch, Refusal> {
+        let mut batch = Batch::new(self.app);
+        let Some(rollout) = &self.app.rollout else { return Ok(batch) };
+        let is_same = stored == Some(rollout.to);
+        match rollout.phase {
+            Phase::Starting
+            | Phase::Ready
+            | Phase::Switching
+            | Phase::Holding
+            | Phase::Watching
+            | Phase::Settling
+                if is_same =>
+            {
+                batch.attached = Some(rollout.id);
+                Ok(batch)
+            }
+            // What settles is decided; what still drains goes on draining beside the new rollout.
+            Phase::Settling => {
+                batch.push(ended(&batch.app, rollout, self.seen, self.now))?;
+                Ok(batch)
+            }
+            Phase::Starting
+            | Phase::Ready
+            | Phase::Switching
+            | Phase::Holding
+            | Phase::Watching
+            | Phase::Reverting { .. } => {
+                if replace {
+                    let cause = Cause::Replaced { by: label.clone() };
+                    batch.end_rollout(cause, self.seen, self.now)?;
+                    self.check_whole(&batch)?;
+                    return Ok(batch);
+                }
+                let (to, since) = (self.app.label(rollout.to), self.now.since(rollout.started));
+                let (id, phase) = (rollout.id, rollout.phase.name());
+                let why =
+                    format!("rollout {id} of {to} is under way ({phase}, started {since} ago)");
+                let hint = "wait for it, or take its place with `segue deploy --replace`";
+                Err(self.refused(&why, hint))
+            }
+        }
+    }
+
+    /// Replacing a rollout must not leave the old release with less than it needs.
+    fn check_whole(&self, batch: &Batch) -> Result<(), Refusal> {
+        let before = self.app.rollout.as_ref();
+        let Some(from) = before.filter(|r| r.share > Share::NONE || r.closed).and_then(|r| r.from)
+        else {
+            return Ok(());
+        };
+        let ready = crate::readiness::ready(&batch.app, self.seen, from);
+        if ready >= batch.app.replicas(from) {
+            return Ok(());
+        }
+        let label = self.app.label(from);
+        let why = format!("only {ready} instances of {label} are left to go back to");
+        Err(self.refused(&why, "`segue abort` goes back in order; deploy again after it"))
+    }
+
+    /// What cannot keep the floor is refused before it starts (I3).
+    fn check_strategy(&self, new: &NewRelease) -> Result<(), Refusal> {
+        let StrategyKind::Rolling { batch, order: Order::InPlace, .. } = &new.spec.strategy.kind
+        else {
+            return Ok(());
+        };
+        let replicas = new.spec.run.replicas;
+        let batch = batch.of(replicas);
+        if self.app.live.is_none() || batch < replicas {
+            return Ok(());
+        }
+        let why = format!(
+            "a batch of {batch} in place of {replicas} would leave no instance to serve with"
+        );
+        Err(self.refused(&why, "`surge = true` starts new instances first; or use more replicas"))
+    }
+}
+
+fn default_label(digest: &Digest) -> Label {
+    digest.short().parse().expect("hexadecimal digits make a label")
+}

@@ -1,0 +1,202 @@
+//! What people ask for, and whether it can be: the verb × phase table.
+//!
+//! An accepted command is facts to be journaled as one record; a refused one says why, and what to do
+//! instead. Nothing is ever half accepted.
+
+mod back;
+mod batch;
+mod deploy;
+mod steer;
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use model::{AppSpec, Digest, Label, Maintenance, ReleaseNo, RolloutId, Timestamp};
+
+use crate::{App, Cause, Fact, Observed};
+use batch::Batch;
+
+/// A command.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ask {
+    /// Bring this release in.
+    Deploy {
+        /// The release.
+        release: Box<NewRelease>,
+        /// Take another rollout's place.
+        replace: bool,
+    },
+    /// Go back: to the standby, or to this release.
+    Rollback {
+        /// `None` is the standby.
+        to: Option<ReleaseNo>,
+    },
+    /// Open the gate: go on to the next step.
+    Promote(Promote),
+    /// Hold the rollout where it is.
+    Pause,
+    /// Let a rollout that is held go on.
+    Resume,
+    /// Have so many instances from now on, until the file's `replicas` changes.
+    Scale {
+        /// So many.
+        replicas: u16,
+    },
+    /// Close the app for its users, or open it again.
+    Maintenance {
+        /// What users see; `None` opens it.
+        on: Option<Maintenance>,
+    },
+    /// Stop the rollout.
+    Abort,
+    /// Remove the app.
+    Remove,
+}
+
+/// How far `promote` goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Promote {
+    /// To the next step.
+    Step,
+    /// To all of the traffic.
+    Full,
+}
+
+impl Ask {
+    fn verb(&self) -> &'static str {
+        match self {
+            Self::Deploy { .. } => "deploy",
+            Self::Rollback { .. } => "roll back",
+            Self::Promote(_) => "promote",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Scale { .. } => "scale",
+            Self::Maintenance { .. } => "change the maintenance of",
+            Self::Abort => "abort",
+            Self::Remove => "remove",
+        }
+    }
+}
+
+/// A release as it is deployed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewRelease {
+    /// What people call it; the digest's first digits if nobody said.
+    pub label: Option<Label>,
+    /// Names everything that makes it.
+    pub digest: Digest,
+    /// Names the list of its files.
+    pub content: Option<Digest>,
+    /// Its settings.
+    pub spec: Arc<AppSpec>,
+}
+
+/// An accepted command.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Accepted {
+    /// To be journaled as one record; none when there is nothing to do.
+    pub facts: Vec<Fact>,
+    /// The rollout to follow, if there is one.
+    pub rollout: Option<RolloutId>,
+    /// The release it is about, if about one.
+    pub release: Option<(ReleaseNo, Label)>,
+    /// One sentence for people.
+    pub note: String,
+}
+
+/// A refused command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What kind of refusal.
+    pub code: RefusalCode,
+    /// Act, object and cause.
+    pub message: String,
+    /// What to do instead.
+    pub hint: Option<String>,
+}
+
+/// Kinds of refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalCode {
+    /// It cannot be, now or at all.
+    Refused,
+    /// Somebody else was first.
+    Conflict,
+    /// There is no such thing.
+    NotFound,
+    /// Not now: it cannot be recorded.
+    Unavailable,
+}
+
+type Answer = Result<Accepted, Refusal>;
+
+/// Answers a command. `version` is the state its sender saw, if it matters to them.
+pub fn ask(app: &App, ask: &Ask, version: Option<u64>, seen: &Observed, now: Timestamp) -> Answer {
+    if version.is_some_and(|version| version != app.version) {
+        let (verb, name) = (ask.verb(), &app.name);
+        let message = format!("cannot {verb} {name}: it has changed since you looked");
+        let hint = Some("look again with `segue status`, then repeat the command".into());
+        return Err(Refusal { code: RefusalCode::Conflict, message, hint });
+    }
+    let desk = Desk { app, seen, now, verb: ask.verb() };
+    match ask {
+        Ask::Deploy { release, replace } => desk.deploy(release, *replace),
+        Ask::Rollback { to } => desk.rollback(*to),
+        Ask::Promote(promote) => desk.promote(*promote),
+        Ask::Pause => desk.pause(),
+        Ask::Resume => desk.resume(),
+        Ask::Scale { replicas } => desk.scale(*replicas),
+        Ask::Maintenance { on } => desk.maintain(on.clone()),
+        Ask::Abort => desk.abort(),
+        Ask::Remove => desk.remove(),
+    }
+}
+
+/// Everything an answer rests on.
+struct Desk<'a> {
+    app: &'a App,
+    seen: &'a Observed<'a>,
+    now: Timestamp,
+    verb: &'static str,
+}
+
+impl Desk<'_> {
+    fn remove(&self) -> Answer {
+        if self.app.removing.is_some() {
+            return Ok(self.nothing(None, format!("{} is being removed", self.app.name)));
+        }
+        let mut batch = Batch::new(self.app);
+        batch.end_rollout(Cause::Removed, self.seen, self.now)?;
+        batch.push(Fact::Removing { at: self.now })?;
+        let note = format!("{} is being removed", self.app.name);
+        Ok(batch.accepted(None, None, note))
+    }
+
+    fn revert(&self, rollout: RolloutId, cause: Cause) -> Answer {
+        let candidate = self.app.rollout.as_ref().map(|rollout| rollout.to);
+        let note = format!("taking {} back", self.app.label(candidate.unwrap_or(ReleaseNo(0))));
+        let release = self.app.rollout.as_ref().and_then(|rollout| rollout.from);
+        let mut batch = Batch::new(self.app);
+        batch.push(Fact::Reverting { rollout, cause, at: self.now })?;
+        Ok(batch.accepted(Some(rollout), release, note))
+    }
+
+    /// There is nothing to do.
+    fn nothing(&self, release: Option<ReleaseNo>, note: String) -> Accepted {
+        Batch::new(self.app).accepted(None, release, note)
+    }
+
+    /// There is nothing to do but to follow the rollout under way.
+    fn attached(&self, rollout: RolloutId, note: String) -> Accepted {
+        let to = self.app.rollout.as_ref().map(|rollout| rollout.to);
+        Batch::new(self.app).accepted(Some(rollout), to, note)
+    }
+
+    fn refused(&self, why: &str, hint: &str) -> Refusal {
+        let message = format!("cannot {} {}: {why}", self.verb, self.app.name);
+        Refusal { code: RefusalCode::Refused, message, hint: Some(hint.into()) }
+    }
+}

@@ -1,0 +1,159 @@
+//! `promote`, `pause`, `resume`, `scale`, `maintenance`: steering what is there.
+
+use alloc::format;
+use alloc::string::ToString;
+
+use model::{Maintenance, Page};
+
+use super::batch::Batch;
+use super::{Answer, Desk, Promote};
+use crate::ladder::{rung, rungs};
+use crate::readiness::{ready, whole};
+use crate::{App, Fact, Phase, Rollout};
+
+impl Desk<'_> {
+    /// Opens the gate the rollout waits at.
+    pub(super) fn promote(&self, promote: Promote) -> Answer {
+        let Some(rollout) = &self.app.rollout else {
+            let hint = "start one with `segue deploy`";
+            return Err(self.refused("no rollout is under way", hint));
+        };
+        let to = self.app.label(rollout.to);
+        if rollout.paused.is_some() {
+            return Err(self.refused("the rollout is held", "`segue resume` goes on"));
+        }
+        match &rollout.phase {
+            Phase::Ready => self.open(rollout),
+            Phase::Holding => self.next(rollout, promote),
+            Phase::Starting => {
+                let hint = "`segue status` shows what it waits for";
+                Err(self.refused(&format!("{to} is not ready yet"), hint))
+            }
+            Phase::Switching | Phase::Watching | Phase::Settling => {
+                let note = format!("{to} has been promoted already");
+                Ok(self.attached(rollout.id, note))
+            }
+            Phase::Reverting { cause } => {
+                let why = format!("{to} is being taken back: {cause}");
+                Err(self.refused(&why, "deploy it again once that is done"))
+            }
+        }
+    }
+
+    /// The candidate waits whole: it gets its share.
+    fn open(&self, rollout: &Rollout) -> Answer {
+        if let Err(why) = whole(self.app, self.seen, rollout.to) {
+            let hint = "`segue status` shows what it waits for; promote again when it is whole";
+            return Err(self.refused(&why.to_string(), hint));
+        }
+        let (id, to, at) = (rollout.id, rollout.to, self.now);
+        let share = rung(self.app, rollout, rollout.rung).share;
+        let ready = ready(self.app, self.seen, to);
+        let mut batch = Batch::new(self.app);
+        batch.push(Fact::Shifted { rollout: id, share, ready, at })?;
+        let note = format!("switching {share} of the traffic to {}", self.app.label(to));
+        Ok(batch.accepted(Some(id), Some(to), note))
+    }
+
+    /// On to the next rung, or to the last.
+    fn next(&self, rollout: &Rollout, promote: Promote) -> Answer {
+        let here = rung(self.app, rollout, rollout.rung);
+        let number = match promote {
+            Promote::Step => rollout.rung + 1,
+            // All at once would leave too few to serve with.
+            Promote::Full if rung(self.app, rollout, u16::MAX).after == 0 => {
+                let hint = "without --full it goes on to the next batch at once";
+                return Err(self.refused("it moves batch by batch", hint));
+            }
+            Promote::Full => rungs(self.app, rollout),
+        };
+        let (id, to) = (rollout.id, rollout.to);
+        let ready = ready(self.app, self.seen, to);
+        if ready < here.to {
+            let label = self.app.label(to);
+            let why = format!("only {ready} of {} instances of {label} are healthy", here.to);
+            return Err(self.refused(&why, "`segue status` shows what it waits for"));
+        }
+        let share = rung(self.app, rollout, number).share;
+        let mut batch = Batch::new(self.app);
+        batch.push(Fact::Stepped { rollout: id, rung: number, at: self.now })?;
+        let note = format!("on to {share} of the traffic for {}", self.app.label(to));
+        Ok(batch.accepted(Some(id), Some(to), note))
+    }
+
+    /// Holds the rollout where it is.
+    pub(super) fn pause(&self) -> Answer {
+        let Some(rollout) = &self.app.rollout else {
+            return Err(self.refused("no rollout is under way", "there is nothing to hold"));
+        };
+        let id = rollout.id;
+        if rollout.paused.is_some() {
+            return Ok(self.attached(id, "it is held already".into()));
+        }
+        if !rollout.phase.can_pause() {
+            let why = format!("it is {}", rollout.phase.name());
+            return Err(self.refused(&why, "to go back, use `segue rollback`"));
+        }
+        let mut batch = Batch::new(self.app);
+        batch.push(Fact::Paused { rollout: id, because: None, at: self.now })?;
+        Ok(batch.accepted(Some(id), Some(rollout.to), "held: `segue resume` goes on".into()))
+    }
+
+    /// Lets a rollout that is held go on.
+    pub(super) fn resume(&self) -> Answer {
+        let Some(rollout) = self.app.rollout.as_ref().filter(|rollout| rollout.paused.is_some())
+        else {
+            let hint = "`segue status` shows what it waits for";
+            return Err(self.refused("no rollout is held", hint));
+        };
+        let mut batch = Batch::new(self.app);
+        batch.push(Fact::Resumed { rollout: rollout.id, at: self.now })?;
+        Ok(batch.accepted(Some(rollout.id), Some(rollout.to), "going on".into()))
+    }
+
+    /// Live and standby have so many instances from now on.
+    pub(super) fn scale(&self, replicas: u16) -> Answer {
+        if replicas == 0 || replicas > App::REPLICAS {
+            let why = format!("{replicas} is not between 1 and {}", App::REPLICAS);
+            return Err(self.refused(&why, "to serve nobody, use `segue maintenance on`"));
+        }
+        let Some(live) = self.app.live else {
+            return Err(self.refused("no release is live", "deploy one first"));
+        };
+        if self.app.rollout.is_some() {
+            let hint = "wait for its end, or abort it";
+            return Err(self.refused("a rollout is under way", hint));
+        }
+        if self.app.replicas(live) == replicas {
+            let note = format!("it has {replicas} instances already");
+            return Ok(self.nothing(Some(live), note));
+        }
+        let mut batch = Batch::new(self.app);
+        batch.push(Fact::Scaled { replicas: Some(replicas), at: self.now })?;
+        let s = if replicas == 1 { "" } else { "s" };
+        let note = format!("scaling to {replicas} instance{s}");
+        Ok(batch.accepted(None, Some(live), note))
+    }
+
+    /// Closes the app for its users, or opens it again.
+    pub(super) fn maintain(&self, on: Option<Maintenance>) -> Answer {
+        let long = |on: &Maintenance| on.page.html.as_ref().map_or(0, |html| html.len());
+        if on.as_ref().is_some_and(|on| long(on) > Page::MOST_BYTES) {
+            let why = format!("its page is longer than {} bytes", Page::MOST_BYTES);
+            return Err(self.refused(&why, "link to pictures instead of embedding them"));
+        }
+        let live = self.app.live;
+        if self.app.maintenance == on {
+            let note = if on.is_some() { "it is closed already" } else { "it is open already" };
+            return Ok(self.nothing(live, note.into()));
+        }
+        let name = &self.app.name;
+        let note = match on {
+            Some(_) => format!("{name} is closed for its users"),
+            None => format!("{name} is open again"),
+        };
+        let mut batch = Batch::new(self.app);
+        batch.push(Fact::Maintained { on, at: self.now })?;
+        Ok(batch.accepted(None, live, note))
+    }
+}

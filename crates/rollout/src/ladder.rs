@@ -1,0 +1,167 @@
+//! The rungs of a rollout: how many instances each side has, and how much of the traffic, step by
+//! step. One shape for every strategy; which rung a rollout stands on is a fact.
+
+use model::{Capacity, Gate, Order, Share, Stage, StrategyKind, Switch};
+
+use crate::{App, Phase, Rollout, RolloutKind};
+
+/// One rung.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rung {
+    /// The candidate's part of the traffic once this rung is reached.
+    pub share: Share,
+    /// Instances the candidate needs before it gets that share.
+    pub to: u16,
+    /// Instances of the old release until the candidate has that share.
+    pub before: u16,
+    /// Instances of the old release from then on.
+    pub after: u16,
+    /// Whether the share is given as soon as the candidate is whole.
+    pub switch: Switch,
+    /// What is waited for before the next rung; nothing after the last.
+    pub gate: Option<Gate>,
+    /// The old instances have to be gone before new ones start.
+    pub makes_room: bool,
+}
+
+/// How many rungs this rollout has; at least one.
+pub fn rungs(app: &App, rollout: &Rollout) -> u16 {
+    let replicas = app.replicas(rollout.to);
+    match kind(app, rollout) {
+        None => 1,
+        Some(StrategyKind::BlueGreen { .. } | StrategyKind::Recreate { .. }) => 1,
+        Some(StrategyKind::Rolling { batch, .. }) => replicas.div_ceil(batch.of(replicas)),
+        Some(StrategyKind::Canary { steps, .. }) => {
+            u16::try_from(steps.len()).unwrap_or(u16::MAX - 1) + 1
+        }
+    }
+}
+
+/// The rung with that number, from 1 on; a number beyond the last is the last.
+pub fn rung(app: &App, rollout: &Rollout, number: u16) -> Rung {
+    let last = rungs(app, rollout);
+    let number = number.clamp(1, last);
+    let to = app.replicas(rollout.to);
+    let from = rollout.from.map_or(0, |from| app.replicas(from));
+    let whole = Rung {
+        share: Share::ALL,
+        to,
+        before: from,
+        after: from,
+        switch: Switch::Auto,
+        gate: None,
+        makes_room: false,
+    };
+    match kind(app, rollout) {
+        None => whole,
+        Some(StrategyKind::BlueGreen { switch }) => Rung { switch: *switch, ..whole },
+        Some(StrategyKind::Recreate { .. }) => {
+            Rung { before: 0, after: 0, makes_room: true, ..whole }
+        }
+        Some(StrategyKind::Rolling { batch, order, pause, .. }) => {
+            let moved = |number: u16| (batch.of(to).saturating_mul(number)).min(to);
+            let left = |number: u16| part_of(from, to - moved(number), to);
+            let (after, in_place) = (left(number), *order == Order::InPlace);
+            Rung {
+                share: share(moved(number), to),
+                to: moved(number),
+                before: if in_place { after } else { left(number - 1) },
+                after,
+                gate: (number < last).then_some(Gate::After(*pause)),
+                makes_room: in_place,
+                ..whole
+            }
+        }
+        Some(StrategyKind::Canary { steps, capacity, .. }) => {
+            let Some(step) = steps.get(usize::from(number) - 1) else { return whole };
+            let instances = match capacity {
+                Capacity::Fixed(count) => *count,
+                Capacity::Share => part_of(to, step.share.ten_thousandths(), 10_000),
+            };
+            let to = instances.clamp(1, to.max(1));
+            Rung { share: step.share, to, gate: Some(step.gate), ..whole }
+        }
+    }
+}
+
+/// The strategy by which the release comes in; none for a first release or a rollback, which are
+/// one switch.
+fn kind<'a>(app: &'a App, rollout: &Rollout) -> Option<&'a StrategyKind> {
+    if rollout.kind == RolloutKind::Rollback {
+        return None;
+    }
+    let kind = &app.releases.get(&rollout.to)?.spec.strategy.kind;
+    // With nothing to compare with, a first release waits at most for a person.
+    let first = rollout.from.is_none() && !matches!(kind, StrategyKind::BlueGreen { .. });
+    (!first).then_some(kind)
+}
+
+/// How many instances the old release should have now.
+pub(crate) fn wanted_from(app: &App, rollout: &Rollout) -> u16 {
+    let rung = rung(app, rollout, rollout.rung);
+    let all = rollout.from.map_or(0, |from| app.replicas(from));
+    match rollout.phase {
+        Phase::Starting | Phase::Ready => rung.before,
+        Phase::Switching | Phase::Holding | Phase::Watching => rung.after,
+        Phase::Settling => 0,
+        Phase::Reverting { .. } if needs_room(app, rollout) && alive(app, rollout.to) > 0 => 0,
+        Phase::Reverting { .. } => all,
+    }
+}
+
+/// How many instances the candidate should have now.
+pub(crate) fn wanted_to(app: &App, rollout: &Rollout) -> u16 {
+    let here = rung(app, rollout, rollout.rung);
+    let reached = if rollout.rung > 1 { rung(app, rollout, rollout.rung - 1).to } else { 0 };
+    match rollout.phase {
+        Phase::Starting | Phase::Ready => {
+            let old = rollout.from.map_or(0, |from| alive(app, from));
+            if here.makes_room && old > usize::from(here.before) { reached } else { here.to }
+        }
+        Phase::Switching | Phase::Holding => here.to,
+        Phase::Watching | Phase::Settling => app.replicas(rollout.to),
+        Phase::Reverting { .. } if rollout.share == Share::NONE => 0,
+        Phase::Reverting { .. } if needs_room(app, rollout) => 0,
+        // What is there carries its share a little longer; nothing of it is started any more.
+        Phase::Reverting { .. } => {
+            let there = app.instances_of(rollout.to).filter(|(_, i)| i.stage < Stage::Draining);
+            u16::try_from(there.count()).unwrap_or(here.to).min(here.to)
+        }
+    }
+}
+
+/// Both releases must not run at the same time.
+pub(crate) fn needs_room(app: &App, rollout: &Rollout) -> bool {
+    matches!(kind(app, rollout), Some(StrategyKind::Recreate { .. }))
+}
+
+/// The instances that carry the share the candidate has: fewer are too few.
+pub(crate) fn floor(app: &App, rollout: &Rollout) -> u16 {
+    match rollout.phase {
+        Phase::Starting | Phase::Ready if rollout.rung > 1 => {
+            rung(app, rollout, rollout.rung - 1).to
+        }
+        Phase::Starting | Phase::Ready => 0,
+        Phase::Switching
+        | Phase::Holding
+        | Phase::Watching
+        | Phase::Settling
+        | Phase::Reverting { .. } => rung(app, rollout, rollout.rung).to,
+    }
+}
+
+fn alive(app: &App, release: model::ReleaseNo) -> usize {
+    app.instances_of(release).count()
+}
+
+/// `of` × `part` / `whole`, rounded up.
+fn part_of(of: u16, part: u16, whole: u16) -> u16 {
+    let product = u32::from(of) * u32::from(part);
+    u16::try_from(product.div_ceil(u32::from(whole.max(1)))).unwrap_or(of)
+}
+
+fn share(moved: u16, all: u16) -> Share {
+    let part = u32::from(moved) * 10_000 / u32::from(all.max(1));
+    let part = u16::try_from(part).ok().and_then(Share::from_ten_thousandths);
+    part.unwrap_or(Share::ALL)
+}
