@@ -192,6 +192,22 @@ mod tests {
     }
 
     #[test]
+    fn to_be_told_to_wait_is_a_failure_unless_the_app_is_closed_on_purpose() {
+        let number = 0;
+        let counts = Arc::new(Mutex::new(Counts::default()));
+        let closed = Arc::new(AtomicBool::new(false));
+        let address = "127.0.0.1:1".parse().unwrap();
+        let stop = Arc::default();
+        let user = One { number, address, stop, closed: closed.clone(), counts: counts.clone() };
+        user.count(Ok(Told::Wait(PACE)), PACE);
+        closed.store(true, Ordering::Relaxed);
+        user.count(Ok(Told::Wait(PACE)), PACE);
+        let counts = counts.lock().unwrap();
+        assert_eq!((counts.failed, counts.told_to_wait), (1, 1));
+        assert_eq!(counts.failures, ["told to wait by an app that is open"]);
+    }
+
+    #[test]
     fn a_connection_that_goes_back_to_an_old_release_is_seen() {
         let text = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
         let counts = Counts {

@@ -116,3 +116,52 @@ fn users(counts: &Counts, switched: &[String], io: &mut Io<'_>) -> bool {
     }
     good
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::strangers::Split;
+
+    fn receipt(label: &str, strategy: &str, failed: u64) -> Receipt {
+        let receipt = serde_json::json!({
+            "rollout": 2, "app": "demo", "from": "v1", "to": label, "strategy": strategy,
+            "outcome": "completed", "complete": true, "requests": 1_200, "failed": failed,
+            "app_5xx": {}, "client_aborted": 0, "retried": 0, "held": 16, "diverted": 0,
+            "max_gap_ms": 3, "switch_ms": 2, "duration_ms": 1_300,
+        });
+        serde_json::from_value(receipt).unwrap()
+    }
+
+    fn report(new: u64) -> (bool, String) {
+        let act = |label: &str, strategy: &str, failed| Act {
+            name: format!("{label}, {strategy}"),
+            receipt: receipt(label, strategy, failed),
+            wanted: Outcome::Completed,
+        };
+        let acts = [act("v5", "canary", 0), act("v6", "recreate", 7)];
+        let switched = ["v5".to_owned(), "v6".to_owned()];
+        let counts = Counts {
+            ok: 2_400,
+            told_to_wait: 7,
+            by_release: switched.iter().map(|label| (label.clone(), 1_200)).collect(),
+            seen: vec![switched.to_vec()],
+            ..Counts::default()
+        };
+        let share = |parts| Share::from_ten_thousandths(parts).unwrap();
+        let shares = Tally::from([
+            (share(1_000), Split { new: 204, all: 2_000 }),
+            (share(5_000), Split { new, all: 2_000 }),
+        ]);
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let good = print(&acts, &counts, &switched, &shares, &mut Io::plain(&mut out, &mut err));
+        (good, String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn the_counts_are_told_and_judged() {
+        let (good, text) = report(1_012);
+        assert!(good, "{text}");
+        insta::assert_snapshot!(text);
+        assert!(!report(1_300).0, "a share that is far off is not as it has to be");
+    }
+}
