@@ -72,11 +72,8 @@ pub(crate) async fn plan(
     let live = view.as_ref().and_then(|view| view.live.as_ref());
     let stored = live.and_then(|live| parts.engine.stored(&app, live.release));
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    let release = if told {
-        planned(view.as_deref(), label, digest(&spec, content))
-    } else {
-        PlannedRelease { label, kind: Planned::Unknown }
-    };
+    let digest = told.then(|| digest(&spec, content));
+    let release = planned(view.as_deref(), label, digest);
     Ok(Json(Plan {
         app,
         release,
@@ -93,17 +90,19 @@ pub(crate) async fn plan(
 
 /// The release by its name, which the engine makes of the digest when nobody gave it one, and
 /// whether it is there already.
-fn planned(view: Option<&AppView>, label: Option<Label>, digest: Digest) -> PlannedRelease {
-    let label = label.or_else(|| digest.short().parse().ok());
-    let stored = view.and_then(|view| {
-        view.releases.iter().find(|release| Some(&release.label) == label.as_ref())
-    });
+fn planned(view: Option<&AppView>, label: Option<Label>, digest: Option<Digest>) -> PlannedRelease {
+    let label = label.or_else(|| digest?.short().parse().ok());
+    let stored = view.map_or(&[][..], |view| &view.releases);
     let live = view.and_then(|view| view.live.as_ref()).map(|live| live.release);
-    let kind = match stored {
-        None => Planned::New,
-        Some(release) if release.digest != digest => Planned::Taken,
-        Some(release) if live == Some(release.no) => Planned::Live,
-        Some(_) => Planned::Stored,
+    let same_name = stored.iter().find(|release| Some(&release.label) == label.as_ref());
+    let kind = match (same_name, digest) {
+        // Without a name and without a digest it may be any of those that are stored.
+        (None, None) if label.is_none() && !stored.is_empty() => Planned::Unknown,
+        (None, _) => Planned::New,
+        (Some(_), None) => Planned::Unknown,
+        (Some(release), Some(digest)) if release.digest != digest => Planned::Taken,
+        (Some(release), Some(_)) if live == Some(release.no) => Planned::Live,
+        (Some(_), Some(_)) => Planned::Stored,
     };
     PlannedRelease { label, kind }
 }

@@ -13,6 +13,35 @@ pub(super) struct Release {
     pub(super) label: &'static str,
     /// How it is broken, if it is.
     pub(super) broken: Option<Broken>,
+    /// How it comes in.
+    pub(super) comes: Comes,
+}
+
+/// How a release of the demo comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Comes {
+    BlueGreen,
+    Rolling,
+    Canary,
+    Recreate,
+}
+
+impl Comes {
+    /// The table `[strategy]`, short enough for a demo.
+    fn table(self) -> &'static str {
+        match self {
+            Self::BlueGreen => "kind = \"blue-green\"\nstandby = \"keep\"\nwatch = \"2s\"\n",
+            Self::Rolling => "kind = \"rolling\"\nbatch = 1\nsurge = false\nwatch = \"1s\"\n",
+            Self::Canary => {
+                "kind = \"canary\"\nsteps = [\n  { share = \"10%\", hold = \"2s\" },\n  { share = \
+                 \"50%\", hold = \"2s\" },\n]\nwatch = \"1s\"\n"
+            }
+            Self::Recreate => {
+                "kind = \"recreate\"\nmessage = \"Back in a moment.\"\nretry_after = \"1s\"\n\
+                 watch = \"1s\"\n"
+            }
+        }
+    }
 }
 
 /// Writes the release's folder and returns its app file.
@@ -31,9 +60,9 @@ pub(super) fn write(root: &Path, program: &Path, release: &Release) -> io::Resul
     let file = folder.join("segue.toml");
     let text = format!(
         "app = \"demo\"\n\n[run]\ncommand = [{}]\nreplicas = 2\n\n[health]\ninterval = \"200ms\"\n\
-         timeout = \"1s\"\nstart_deadline = \"10s\"\n\n[drain]\ndeadline = \"5s\"\n\n[strategy]\n\
-         kind = \"blue-green\"\nstandby = \"keep\"\nwatch = \"2s\"\n",
-        command.join(", ")
+         timeout = \"1s\"\nstart_deadline = \"10s\"\n\n[drain]\ndeadline = \"5s\"\n\n[strategy]\n{}",
+        command.join(", "),
+        release.comes.table()
     );
     fs::write(&file, text)?;
     Ok(file)
@@ -59,11 +88,13 @@ mod tests {
     #[test]
     fn the_demos_app_files_are_good_ones() {
         let dir = tempfile::tempdir().unwrap();
-        let release = Release { label: "v3-broken", broken: Some(Broken::Exit) };
-        let file = write(dir.path(), Path::new("/a \"b\"\\c/segue"), &release).unwrap();
-        let file = wire::AppFile::from_toml(&fs::read_to_string(file).unwrap()).unwrap();
-        let wanted =
-            ["/a \"b\"\\c/segue", "__sample", "--version", "v3-broken", "--broken", "exit"];
-        assert_eq!(file.spec.run.command, wanted);
+        for comes in [Comes::BlueGreen, Comes::Rolling, Comes::Canary, Comes::Recreate] {
+            let release = Release { label: "v3-broken", broken: Some(Broken::Exit), comes };
+            let file = write(dir.path(), Path::new("/a \"b\"\\c/segue"), &release).unwrap();
+            let file = wire::AppFile::from_toml(&fs::read_to_string(file).unwrap()).unwrap();
+            let wanted =
+                ["/a \"b\"\\c/segue", "__sample", "--version", "v3-broken", "--broken", "exit"];
+            assert_eq!(file.spec.run.command, wanted);
+        }
     }
 }

@@ -1,13 +1,15 @@
-//! The demo's load: some connections, each one request after the other, everything counted.
-//! Bounded in connections, pace and time.
+//! The demo's load: some users, each one request after the other, everything counted. Bounded in
+//! users, pace and time.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use super::browser::{Browser, Told};
 
 /// Connections at a time.
 pub(super) const CONNECTIONS: usize = 16;
@@ -15,8 +17,8 @@ pub(super) const CONNECTIONS: usize = 16;
 const PACE: Duration = Duration::from_millis(10);
 /// It ends by itself after this time.
 const LONGEST: Duration = Duration::from_secs(180);
-/// An answer that takes longer has failed.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// A user who is told to wait waits no longer than this.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// The first failures are kept for the report.
 const KEPT: usize = 5;
 
@@ -25,6 +27,8 @@ const KEPT: usize = 5;
 pub(super) struct Counts {
     pub(super) ok: u64,
     pub(super) failed: u64,
+    /// Users who were told to wait while the app was closed.
+    pub(super) told_to_wait: u64,
     /// Answers by release.
     pub(super) by_release: BTreeMap<String, u64>,
     /// The releases each connection saw, one after the other.
@@ -35,10 +39,19 @@ pub(super) struct Counts {
     pub(super) slowest: Duration,
 }
 
+/// Whether the app is closed on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    Open,
+    Closed,
+}
+
 /// Load that runs until it is stopped.
 #[derive(Debug)]
 pub(super) struct Load {
     stop: Arc<AtomicBool>,
+    /// The app is closed on purpose: to be told to wait is no failure.
+    closed: Arc<AtomicBool>,
     counts: Arc<Mutex<Counts>>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -47,17 +60,29 @@ impl Load {
     /// Starts asking `address`.
     pub(super) fn start(address: SocketAddr) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
+        let closed = Arc::new(AtomicBool::new(false));
         let counts = Arc::new(Mutex::new(Counts {
             seen: vec![Vec::new(); CONNECTIONS],
             ..Counts::default()
         }));
         let threads = (0..CONNECTIONS)
             .map(|number| {
-                let client = One { number, address, stop: stop.clone(), counts: counts.clone() };
+                let client = One {
+                    number,
+                    address,
+                    stop: stop.clone(),
+                    closed: closed.clone(),
+                    counts: counts.clone(),
+                };
                 thread::spawn(move || client.run())
             })
             .collect();
-        Self { stop, counts, threads }
+        Self { stop, closed, counts, threads }
+    }
+
+    /// From now on the app is closed on purpose for a while, or is not any more.
+    pub(super) fn closed(&self, door: Door) {
+        self.closed.store(door == Door::Closed, Ordering::Relaxed);
     }
 
     /// What was counted so far.
@@ -87,105 +112,50 @@ struct One {
     number: usize,
     address: SocketAddr,
     stop: Arc<AtomicBool>,
+    closed: Arc<AtomicBool>,
     counts: Arc<Mutex<Counts>>,
 }
 
 impl One {
     fn run(&self) {
         let started = Instant::now();
-        let mut connection = None;
+        let mut browser = Browser::new(self.address);
         while !self.stop.load(Ordering::Relaxed) && started.elapsed() < LONGEST {
             let asked = Instant::now();
-            let answer = self.ask(&mut connection);
-            self.count(answer, asked.elapsed());
-            thread::sleep(PACE);
+            let told = browser.ask();
+            let pace = match &told {
+                Ok(Told::Wait(time)) => (*time).clamp(PACE, LONGEST_WAIT),
+                Ok(Told::Release(_)) | Err(_) => PACE,
+            };
+            self.count(told, asked.elapsed());
+            thread::sleep(pace);
         }
     }
 
-    fn ask(&self, connection: &mut Option<BufReader<TcpStream>>) -> io::Result<String> {
-        let mut reader = match connection.take() {
-            Some(reader) => reader,
-            None => {
-                let stream = TcpStream::connect_timeout(&self.address, PATIENCE)?;
-                stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(PATIENCE))?;
-                stream.set_write_timeout(Some(PATIENCE))?;
-                BufReader::new(stream)
-            }
-        };
-        let request = format!("GET / HTTP/1.1\r\nhost: {}\r\n\r\n", self.address);
-        reader.get_mut().write_all(request.as_bytes())?;
-        let answer = read_answer(&mut reader)?;
-        if !answer.close {
-            *connection = Some(reader);
-        }
-        if answer.status != 200 {
-            return Err(io::Error::other(format!("answered {}", answer.status)));
-        }
-        Ok(answer.release)
-    }
-
-    fn count(&self, answer: io::Result<String>, took: Duration) {
+    fn count(&self, told: io::Result<Told>, took: Duration) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.slowest = counts.slowest.max(took);
-        match answer {
-            Ok(release) => {
+        let failure = match told {
+            Ok(Told::Release(release)) => {
                 counts.ok += 1;
                 *counts.by_release.entry(release.clone()).or_default() += 1;
                 if counts.seen[self.number].last() != Some(&release) {
                     counts.seen[self.number].push(release);
                 }
+                return;
             }
-            Err(error) => {
-                counts.failed += 1;
-                if counts.failures.len() < KEPT {
-                    counts.failures.push(error.to_string());
-                }
+            Ok(Told::Wait(_)) if self.closed.load(Ordering::Relaxed) => {
+                counts.told_to_wait += 1;
+                return;
             }
+            Ok(Told::Wait(_)) => "told to wait by an app that is open".into(),
+            Err(error) => error.to_string(),
+        };
+        counts.failed += 1;
+        if counts.failures.len() < KEPT {
+            counts.failures.push(failure);
         }
     }
-}
-
-struct Answer {
-    status: u16,
-    release: String,
-    close: bool,
-}
-
-/// Reads one whole answer; anything cut short is an error.
-fn read_answer(reader: &mut BufReader<TcpStream>) -> io::Result<Answer> {
-    let line = read_line(reader)?;
-    let status = line.split_whitespace().nth(1).and_then(|word| word.parse().ok());
-    let status = status.ok_or_else(|| io::Error::other("no HTTP answer"))?;
-    let (mut length, mut close) = (None, false);
-    loop {
-        let line = read_line(reader)?;
-        if line.is_empty() {
-            break;
-        }
-        let Some((name, value)) = line.split_once(':') else { continue };
-        match name.to_ascii_lowercase().as_str() {
-            "content-length" => length = value.trim().parse::<u64>().ok(),
-            "connection" => close = value.trim().eq_ignore_ascii_case("close"),
-            _ => {}
-        }
-    }
-    let length = length.ok_or_else(|| io::Error::other("an answer without a length"))?;
-    let mut body = String::new();
-    let read = reader.take(length).read_to_string(&mut body)?;
-    if read as u64 != length {
-        return Err(io::Error::other("an answer was cut short"));
-    }
-    let release = body.split_whitespace().next().unwrap_or_default().to_owned();
-    Ok(Answer { status, release, close })
-}
-
-fn read_line(reader: &mut BufReader<TcpStream>) -> io::Result<String> {
-    let mut line = String::new();
-    if reader.take(8 * 1024).read_line(&mut line)? == 0 {
-        return Err(io::Error::other("the connection was closed without an answer"));
-    }
-    Ok(line.trim_end().to_owned())
 }
 
 impl Counts {
@@ -219,6 +189,22 @@ mod tests {
         assert_eq!((counts.failed, &counts.failures), (0, &vec![]));
         assert_eq!(counts.by_release["v7"], counts.ok);
         assert_eq!(counts.out_of_order(&["v7".into()]), 0);
+    }
+
+    #[test]
+    fn to_be_told_to_wait_is_a_failure_unless_the_app_is_closed_on_purpose() {
+        let number = 0;
+        let counts = Arc::new(Mutex::new(Counts::default()));
+        let closed = Arc::new(AtomicBool::new(false));
+        let address = "127.0.0.1:1".parse().unwrap();
+        let stop = Arc::default();
+        let user = One { number, address, stop, closed: closed.clone(), counts: counts.clone() };
+        user.count(Ok(Told::Wait(PACE)), PACE);
+        closed.store(true, Ordering::Relaxed);
+        user.count(Ok(Told::Wait(PACE)), PACE);
+        let counts = counts.lock().unwrap();
+        assert_eq!((counts.failed, counts.told_to_wait), (1, 1));
+        assert_eq!(counts.failures, ["told to wait by an app that is open"]);
     }
 
     #[test]

@@ -1,12 +1,20 @@
 //! The demo's counts at its end, and whether they are as they have to be.
 
-use model::{Millis, Outcome};
+use model::{Millis, Outcome, Share};
 use wire::Receipt;
 
 use super::load::Counts;
+use super::strangers::Tally;
 use crate::Io;
 use crate::io::{BAD, BOLD, DIM, GOOD};
 use crate::text::{Cell, grouped, known, known_ms, table};
+
+/// The canary's shares, in ten-thousandths.
+const STEPS: [u16; 2] = [1_000, 5_000];
+/// Strangers that make a share worth comparing.
+const ENOUGH: u64 = 300;
+/// How far a share of so few may be off by chance.
+const NEAR: f64 = 0.1;
 
 /// One rollout of the demo.
 #[derive(Debug)]
@@ -18,13 +26,21 @@ pub(super) struct Act {
 }
 
 /// Prints the counts; `true` if all is well.
-pub(super) fn print(acts: &[Act], counts: &Counts, switched: &[String], io: &mut Io<'_>) -> bool {
-    let head = ["", "OUTCOME", "REQUESTS", "FAILED", "SWITCH", "LONGEST GAP", "DURATION"];
+pub(super) fn print(
+    acts: &[Act],
+    counts: &Counts,
+    switched: &[String],
+    shares: &Tally,
+    io: &mut Io<'_>,
+) -> bool {
+    let head = ["", "OUTCOME", "REQUESTS", "FAILED", "HELD", "SWITCH", "LONGEST GAP", "DURATION"];
     let mut rows: Vec<Vec<Cell>> = vec![head.map(|text| Cell::new(text).style(DIM).right()).into()];
     let mut good = true;
     for Act { name, receipt, wanted } in acts {
         let as_wanted = receipt.outcome == *wanted;
-        let lossless = receipt.failed.is_none_or(|failed| failed == 0);
+        // To answer with the page for a while is what recreate is; the users count those apart.
+        let lossless =
+            receipt.failed.is_none_or(|failed| failed == 0) || receipt.strategy == "recreate";
         good &= as_wanted && lossless;
         let colour = |well: bool| if well { GOOD } else { BAD };
         rows.push(vec![
@@ -32,6 +48,7 @@ pub(super) fn print(acts: &[Act], counts: &Counts, switched: &[String], io: &mut
             Cell::new(receipt.outcome.to_string()).style(colour(as_wanted)).right(),
             Cell::new(known(receipt.requests)).right(),
             Cell::new(known(receipt.failed)).style(colour(lossless)).right(),
+            Cell::new(known(receipt.held)).right(),
             Cell::new(known_ms(receipt.switch_ms)).right(),
             Cell::new(known_ms(receipt.max_gap_ms)).right(),
             Cell::new(Millis(receipt.duration_ms).to_string()).right(),
@@ -41,11 +58,28 @@ pub(super) fn print(acts: &[Act], counts: &Counts, switched: &[String], io: &mut
     for line in table(0, &rows) {
         io.data(line);
     }
-    good & clients(counts, switched, io)
+    good & users(counts, switched, io) & strangers(shares, io)
 }
 
-/// What the clients saw.
-fn clients(counts: &Counts, switched: &[String], io: &mut Io<'_>) -> bool {
+/// What the strangers of the canary saw.
+fn strangers(shares: &Tally, io: &mut Io<'_>) -> bool {
+    let mut good = true;
+    for share in STEPS.into_iter().filter_map(Share::from_ten_thousandths) {
+        let split = shares.get(&share).copied().unwrap_or_default();
+        let fine = split.all >= ENOUGH && (split.fraction() - share.fraction()).abs() < NEAR;
+        good &= fine;
+        let style = if fine { GOOD } else { BAD };
+        io.data(format!(
+            "share     {share} wanted, {style}{:.1} %{style:#} of {} strangers got it",
+            split.fraction() * 100.0,
+            grouped(split.all)
+        ));
+    }
+    good
+}
+
+/// What the users saw.
+fn users(counts: &Counts, switched: &[String], io: &mut Io<'_>) -> bool {
     let out_of_order = counts.out_of_order(switched);
     let unseen: Vec<&str> = switched
         .iter()
@@ -61,22 +95,73 @@ fn clients(counts: &Counts, switched: &[String], io: &mut Io<'_>) -> bool {
     let style = if counts.failed == 0 { GOOD } else { BAD };
     io.data("");
     io.data(format!(
-        "clients   {BOLD}{}{BOLD:#} requests, {style}{} failed{style:#}; slowest {} ms",
-        grouped(counts.ok + counts.failed),
+        "users     {BOLD}{}{BOLD:#} requests, {style}{} failed{style:#}, {} told to wait; slowest {} \
+         ms",
+        grouped(counts.ok + counts.failed + counts.told_to_wait),
         grouped(counts.failed),
+        grouped(counts.told_to_wait),
         counts.slowest.as_millis()
     ));
     io.data(format!("answers   {}", releases.join(", ")));
     let order = match out_of_order {
         0 if unseen.is_empty() => {
-            format!("no connection saw another order than {}", switched.join(" → "))
+            format!("nobody saw another order than {}", switched.join(" → "))
         }
         0 => format!("nobody was answered by {}, which was live", unseen.join(", ")),
-        count => format!("{count} connections saw releases out of order"),
+        count => format!("{count} users saw releases out of order"),
     };
     io.data(format!("order     {order}"));
     for failure in &counts.failures {
         io.data(format!("failure   {failure}"));
     }
     good
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::strangers::Split;
+
+    fn receipt(label: &str, strategy: &str, failed: u64) -> Receipt {
+        let receipt = serde_json::json!({
+            "rollout": 2, "app": "demo", "from": "v1", "to": label, "strategy": strategy,
+            "outcome": "completed", "complete": true, "requests": 1_200, "failed": failed,
+            "app_5xx": {}, "client_aborted": 0, "retried": 0, "held": 16, "diverted": 0,
+            "max_gap_ms": 3, "switch_ms": 2, "duration_ms": 1_300,
+        });
+        serde_json::from_value(receipt).unwrap()
+    }
+
+    fn report(new: u64) -> (bool, String) {
+        let act = |label: &str, strategy: &str, failed| Act {
+            name: format!("{label}, {strategy}"),
+            receipt: receipt(label, strategy, failed),
+            wanted: Outcome::Completed,
+        };
+        let acts = [act("v5", "canary", 0), act("v6", "recreate", 7)];
+        let switched = ["v5".to_owned(), "v6".to_owned()];
+        let counts = Counts {
+            ok: 2_400,
+            told_to_wait: 7,
+            by_release: switched.iter().map(|label| (label.clone(), 1_200)).collect(),
+            seen: vec![switched.to_vec()],
+            ..Counts::default()
+        };
+        let share = |parts| Share::from_ten_thousandths(parts).unwrap();
+        let shares = Tally::from([
+            (share(1_000), Split { new: 204, all: 2_000 }),
+            (share(5_000), Split { new, all: 2_000 }),
+        ]);
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let good = print(&acts, &counts, &switched, &shares, &mut Io::plain(&mut out, &mut err));
+        (good, String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn the_counts_are_told_and_judged() {
+        let (good, text) = report(1_012);
+        assert!(good, "{text}");
+        insta::assert_snapshot!(text);
+        assert!(!report(1_300).0, "a share that is far off is not as it has to be");
+    }
 }

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use model::{AppName, Outcome};
 use wire::{Account, RollbackRequest};
 
-use super::apps::{self, Release};
-use super::load::{CONNECTIONS, Load};
+use super::apps::{self, Comes, Release};
+use super::load::{CONNECTIONS, Door, Load};
 use super::report::{self, Act};
 use super::server::{Server, free_addresses};
+use super::strangers::{Strangers, Tally};
 use super::timeline::Timeline;
 use crate::args::{Broken, DemoOptions, DeployOptions, ReleaseOptions};
 use crate::follow::{Followed, follow};
@@ -38,10 +39,18 @@ pub(crate) fn run(options: &DemoOptions, io: &mut Io<'_>) -> Result<Exit, Failur
     }
     let server = Server::start(&program, http, api)?;
     timeline.say(&format!("apps on http://{http}, API on http://{api}"));
-    let mut play = Play { server, program, interrupt, acts: Vec::new(), switched: Vec::new() };
+    let mut play = Play {
+        server,
+        program,
+        interrupt,
+        acts: Vec::new(),
+        switched: Vec::new(),
+        shares: Tally::new(),
+    };
     let load = play.all(&mut timeline)?;
     let counts = load.stop();
-    let good = report::print(&play.acts, &counts, &play.switched, timeline.io());
+    let Play { acts, switched, shares, .. } = &play;
+    let good = report::print(acts, &counts, switched, shares, timeline.io());
     play.leave(options, timeline.io())?;
     if good {
         return Ok(Exit::Done);
@@ -58,50 +67,80 @@ struct Play {
     acts: Vec<Act>,
     /// The releases in the order they went live.
     switched: Vec<String>,
+    /// What the canary's strangers saw.
+    shares: Tally,
 }
 
 impl Play {
     fn all(&mut self, timeline: &mut Timeline<'_, '_>) -> Result<Load, Failure> {
-        let app = app()?;
         timeline.act("deploy v1: two instances, checked before they get a request");
-        self.deploy(timeline, "v1", None, Outcome::Completed)?;
+        self.deploy(timeline, &good("v1", Comes::BlueGreen))?;
         let load = Load::start(self.server.http);
-        timeline.act(&format!("load: {CONNECTIONS} connections, until the end"));
+        timeline.act(&format!("load: {CONNECTIONS} users, until the end"));
         self.breathe(timeline, &load)?;
         timeline.act("deploy v2: blue/green, both run, then one switch");
-        self.deploy(timeline, "v2", None, Outcome::Completed)?;
+        self.deploy(timeline, &good("v2", Comes::BlueGreen))?;
         self.breathe(timeline, &load)?;
         timeline.act("deploy v3-broken: it dies at its start");
-        self.deploy(timeline, "v3-broken", Some(Broken::Exit), Outcome::Failed)?;
+        let broken = Release { broken: Some(Broken::Exit), ..good("v3-broken", Comes::BlueGreen) };
+        self.deploy(timeline, &broken)?;
         timeline.act("deploy v3: the repaired one");
-        self.deploy(timeline, "v3", None, Outcome::Completed)?;
+        self.deploy(timeline, &good("v3", Comes::BlueGreen))?;
         self.breathe(timeline, &load)?;
+        self.rollback(timeline)?;
+        self.breathe(timeline, &load)?;
+        self.other_strategies(timeline, &load)?;
+        Ok(load)
+    }
+
+    fn rollback(&mut self, timeline: &mut Timeline<'_, '_>) -> Result<(), Failure> {
         timeline.act("rollback: v2 still runs, so it is one switch");
         let asked = Instant::now();
         let request = RollbackRequest::default();
-        let accepted = self.server.client.rollback(&app, &request);
+        let accepted = self.server.client.rollback(&app()?, &request);
         let accepted = accepted.map_err(|error| Failure::client("roll back demo", &error))?;
         let account = self.follow(timeline, accepted.rollout, "roll back demo")?;
         timeline.say(&format!("the whole command took {} ms", asked.elapsed().as_millis()));
         self.note(timeline, "rollback to v2", account, Outcome::Completed);
         self.switched.push("v2".into());
-        self.breathe(timeline, &load)?;
-        Ok(load)
+        Ok(())
+    }
+
+    fn other_strategies(
+        &mut self,
+        timeline: &mut Timeline<'_, '_>,
+        load: &Load,
+    ) -> Result<(), Failure> {
+        timeline.act("deploy v4: rolling, in place, one instance after the other");
+        self.deploy(timeline, &good("v4", Comes::Rolling))?;
+        self.breathe(timeline, load)?;
+        timeline.act("deploy v5: canary, 10 % of the users, then 50 %, then all");
+        let (http, client) = (self.server.http, self.server.client.clone());
+        let strangers = Strangers::start(http, client, app()?, "v5".into());
+        let deployed = self.deploy(timeline, &good("v5", Comes::Canary));
+        self.shares = strangers.stop();
+        deployed?;
+        self.breathe(timeline, load)?;
+        timeline.act("deploy v6: recreate, the old one stops before the new one starts");
+        load.closed(Door::Closed);
+        let deployed = self.deploy(timeline, &good("v6", Comes::Recreate));
+        load.closed(Door::Open);
+        deployed?;
+        self.breathe(timeline, load)
     }
 
     fn deploy(
         &mut self,
         timeline: &mut Timeline<'_, '_>,
-        label: &'static str,
-        broken: Option<Broken>,
-        wanted: Outcome,
+        release: &Release,
     ) -> Result<(), Failure> {
-        let act = format!("deploy {label}");
-        let release = Release { label, broken };
-        let path = apps::write(&self.server.folder, &self.program, &release)
+        let act = format!("deploy {}", release.label);
+        let path = apps::write(&self.server.folder, &self.program, release)
             .map_err(|error| Failure::new(&*act, &error))?;
         let file = deploy::read(&path)?;
-        let label = label.parse().map_err(|error: model::Invalid| Failure::new(&*act, &error))?;
+        let kind = file.spec.strategy.kind.name();
+        let label = release.label.parse();
+        let label = label.map_err(|error: model::Invalid| Failure::new(&*act, &error))?;
         let what = ReleaseOptions { release: Some(label), ..ReleaseOptions::default() };
         let options = DeployOptions { what, ..DeployOptions::default() };
         let client = &self.server.client;
@@ -111,7 +150,8 @@ impl Play {
         if account.receipt.outcome == Outcome::Completed {
             self.switched.push(account.receipt.to.to_string());
         }
-        self.note(timeline, &act, account, wanted);
+        let wanted = if release.broken.is_some() { Outcome::Failed } else { Outcome::Completed };
+        self.note(timeline, &format!("{}, {kind}", release.label), account, wanted);
         Ok(())
     }
 
@@ -180,6 +220,10 @@ impl Play {
         self.server.keep();
         Ok(())
     }
+}
+
+fn good(label: &'static str, comes: Comes) -> Release {
+    Release { label, broken: None, comes }
 }
 
 fn app() -> Result<AppName, Failure> {

@@ -84,7 +84,8 @@ pub(crate) fn finish(
 pub(super) fn told(accepted: &Accepted, otherwise: &str, io: &mut Io<'_>) {
     let Accepted { app, note, .. } = accepted;
     let note = if note.is_empty() { otherwise } else { note };
-    let note = note.strip_prefix(app.as_str()).map_or(note, str::trim_start);
+    let bare = note.strip_prefix(app.as_str()).and_then(|rest| rest.strip_prefix(' '));
+    let note = bare.unwrap_or(note);
     io.say(format!("{GOOD}{app}:{GOOD:#} {note}"));
 }
 

@@ -4,7 +4,6 @@ use wire::BareRequest;
 
 use super::outcome::told;
 use crate::args::{AppOptions, Connection};
-use crate::io::GOOD;
 use crate::{Exit, Failure, Io};
 
 pub(crate) fn run(
@@ -17,9 +16,6 @@ pub(crate) fn run(
     let client = connection.client(&act)?;
     let request = BareRequest::default();
     let accepted = client.pause(app, &request).map_err(|e| Failure::client(&*act, &e))?;
-    told(&accepted, "the rollout is held where it is", io);
-    io.say(format!(
-        "{GOOD}hint:{GOOD:#} `segue resume {app}` lets it go on, `segue abort {app}` ends it"
-    ));
+    told(&accepted, "held where it is; `segue resume` lets it go on", io);
     Ok(Exit::Done)
 }

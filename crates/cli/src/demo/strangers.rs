@@ -1,0 +1,108 @@
+//! Users nobody has seen before, one request each: which part of them gets the new release at each
+//! step of a canary. Bounded in time.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use model::{AppName, Share};
+use wire::Client;
+
+use super::browser::{Browser, Told};
+
+/// Requests between two looks at the share.
+const BATCH: usize = 100;
+/// It ends by itself after this time.
+const LONGEST: Duration = Duration::from_secs(60);
+/// Between two looks while there is nothing to count, and between two batches.
+const PACE: Duration = Duration::from_millis(20);
+
+/// Strangers by the release that answered them, for each share.
+pub(super) type Tally = BTreeMap<Share, Split>;
+
+/// How some strangers were spread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Split {
+    pub(super) new: u64,
+    pub(super) all: u64,
+}
+
+impl Split {
+    /// The new release's part.
+    pub(super) fn fraction(self) -> f64 {
+        // Counts of one demo are far below 2^52.
+        if self.all == 0 { 0.0 } else { self.new as f64 / self.all as f64 }
+    }
+}
+
+/// Strangers who come until they are stopped.
+#[derive(Debug)]
+pub(super) struct Strangers {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Tally>,
+}
+
+impl Strangers {
+    /// They come to `address`; `client` tells the share, and `new` is the release it is of.
+    pub(super) fn start(address: SocketAddr, client: Client, app: AppName, new: String) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let over = stop.clone();
+        let thread = thread::spawn(move || count(address, &client, &app, &new, &over));
+        Self { stop, thread }
+    }
+
+    /// Ends it and gives the counts.
+    pub(super) fn stop(self) -> Tally {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap_or_default()
+    }
+}
+
+fn count(
+    address: SocketAddr,
+    client: &Client,
+    app: &AppName,
+    new: &str,
+    stop: &AtomicBool,
+) -> Tally {
+    let started = Instant::now();
+    let mut browser = Browser::new(address);
+    let mut tally = Tally::new();
+    while !stop.load(Ordering::Relaxed) && started.elapsed() < LONGEST {
+        if let Some(share) = share(client, app) {
+            let split = ask(&mut browser, new);
+            // A batch counts only if it was asked at one share.
+            if self::share(client, app) == Some(share) {
+                let sum = tally.entry(share).or_default();
+                sum.new += split.new;
+                sum.all += split.all;
+            }
+        }
+        thread::sleep(PACE);
+    }
+    tally
+}
+
+/// The share on offer now, if it is a part.
+fn share(client: &Client, app: &AppName) -> Option<Share> {
+    let rollout = client.app(app).ok()?.status.rollout?;
+    let part = rollout.share > 0.0 && rollout.share < 1.0;
+    // Between 0 and 10 000, so nothing is cut off.
+    let parts = (rollout.share * 10_000.0).round() as u16;
+    part.then(|| Share::from_ten_thousandths(parts)).flatten()
+}
+
+fn ask(browser: &mut Browser, new: &str) -> Split {
+    let mut split = Split::default();
+    for _ in 0..BATCH {
+        browser.forget();
+        // Failures are the load's business, which asks at the same time.
+        let Ok(Told::Release(release)) = browser.ask() else { continue };
+        split.all += 1;
+        split.new += u64::from(release == new);
+    }
+    split
+}
