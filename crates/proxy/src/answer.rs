@@ -137,11 +137,12 @@ impl Exchange {
         }
         self.from_upstream.consume(len);
         self.proceed = Continue::Settled;
-        if let Some(release) = &self.release
-            && let Some(cell) =
-                turn.worker.cells(release).by_class.get(usize::from(self.status / 100))
-        {
-            cell.add_one();
+        if let Some(release) = &self.release {
+            let cells = turn.worker.cells(release);
+            cells.answers.add_one();
+            if let Some(class) = cells.by_class.get(usize::from(self.status / 100)) {
+                class.add_one();
+            }
         }
         if let Some(waiting) = self.waiting.take() {
             waiting.succeeded(turn.now_ms);

@@ -114,6 +114,18 @@ pub(crate) enum Failure {
     Timeout,
     /// An answer that cannot be passed on.
     BadAnswer,
+    /// We cut it: its instance has left and the drain deadline is over.
+    Drained,
+}
+
+impl Failure {
+    /// Whether the instance has no part in it.
+    const fn is_ours(self) -> bool {
+        match self {
+            Self::ConnectOurs | Self::Drained => true,
+            Self::Connect | Self::Broken | Self::Timeout | Self::BadAnswer => false,
+        }
+    }
 }
 
 struct Chosen {
@@ -333,7 +345,7 @@ impl Exchange {
                 if is_local(&error) {
                     tracing::warn!(%error, "cannot open a connection to an instance");
                 } else {
-                    blame(&instance, self.app.as_deref(), turn);
+                    self.blame(&instance, turn);
                 }
             }
         }
@@ -358,17 +370,19 @@ impl Exchange {
         let (sent, reused) = (upstream.sent, upstream.reused);
         drop(upstream);
         self.cut_at_ms = u64::MAX;
-        // An idle connection that its owner closed is nobody's fault.
-        if !(failure == Failure::ConnectOurs || (reused && failure == Failure::Broken)) {
-            blame(&instance, self.app.as_deref(), turn);
+        let broke_off = !matches!(self.answer, Answer::Awaited(_));
+        // An idle connection that its owner closed is nobody's fault, unless it costs the request.
+        let closed_idle = reused && failure == Failure::Broken && !broke_off;
+        if !failure.is_ours() && !closed_idle {
+            self.blame(&instance, turn);
         }
-        if !matches!(self.answer, Answer::Awaited(_)) {
+        if broke_off {
             return self.cut();
         }
         let unanswered = self.from_upstream.is_empty();
         self.from_upstream.clear();
         let page = match failure {
-            Failure::Timeout => Page::GATEWAY_TIMEOUT,
+            Failure::Timeout | Failure::Drained => Page::GATEWAY_TIMEOUT,
             Failure::Connect | Failure::ConnectOurs | Failure::Broken | Failure::BadAnswer => {
                 Page::BAD_GATEWAY
             }
@@ -379,9 +393,12 @@ impl Exchange {
             _ if self.attempts >= MOST_ATTEMPTS => false,
             Failure::Broken if !sent => true,
             Failure::Broken => self.may_send_again(unanswered, turn),
-            Failure::Timeout | Failure::BadAnswer => false,
+            Failure::Timeout | Failure::BadAnswer | Failure::Drained => false,
         };
         if !may {
+            if closed_idle {
+                self.count_fault(turn);
+            }
             return self.answer_ourselves(page, turn);
         }
         if reused {
@@ -396,6 +413,23 @@ impl Exchange {
         self.link = Link::Unchosen;
     }
 
+    /// Counts a failure against an instance and its release; the instance rests if it failed too
+    /// often and others can stand in.
+    fn blame(&mut self, instance: &Arc<Instance>, turn: &Turn<'_, '_>) {
+        self.count_fault(turn);
+        if instance.failed() {
+            eject(instance, self.app.as_deref(), turn);
+        }
+    }
+
+    /// Counts the request against the release that had it: once, however often it is tried.
+    fn count_fault(&mut self, turn: &Turn<'_, '_>) {
+        let Some(release) = &self.release else { return };
+        if self.faulted.replace(release.release) != Some(release.release) {
+            turn.worker.cells(release).faults.add_one();
+        }
+    }
+
     fn may_send_again(&self, unanswered: bool, turn: &Turn<'_, '_>) -> bool {
         self.resendable
             && self.intact
@@ -405,11 +439,8 @@ impl Exchange {
     }
 }
 
-/// Counts a failure against an instance; it rests if it failed too often and others can stand in.
-fn blame(instance: &Arc<Instance>, app: Option<&AppStats>, turn: &Turn<'_, '_>) {
-    if !instance.failed() {
-        return;
-    }
+/// Lets an instance rest, if others can stand in.
+fn eject(instance: &Arc<Instance>, app: Option<&AppStats>, turn: &Turn<'_, '_>) {
     let table = turn.worker.table.borrow();
     let Some(entry) = app.and_then(|app| table.app(app.key)) else { return };
     let arm = entry.arms.iter().find(|arm| arm.instances.iter().any(|i| i.key == instance.key));

@@ -8,7 +8,7 @@ use http1::{After, AnswerTo, Body, Encoder, Forwarding, Persistence, RequestHead
 use model::ReleaseNo;
 
 use crate::access_log::Entry;
-use crate::attempt::{Hold, Link};
+use crate::attempt::{Failure, Hold, Link};
 use crate::buffer::{Buffer, LARGE};
 use crate::connection::{Turn, Wakeup};
 use crate::gap::Waiting;
@@ -85,6 +85,8 @@ pub(crate) struct Exchange {
     pub(crate) held_since_ms: Option<u64>,
     pub(crate) arm: Option<ReleaseNo>,
     pub(crate) release: Option<Arc<ReleaseStats>>,
+    /// The release that this request was last counted against: once, however often it is tried.
+    pub(crate) faulted: Option<ReleaseNo>,
     pub(crate) tried: Vec<u64>,
     pub(crate) attempts: u32,
     pub(crate) fresh_only: bool,
@@ -154,6 +156,7 @@ impl Exchange {
             held_since_ms: None,
             arm: None,
             release: None,
+            faulted: None,
             tried: Vec::new(),
             attempts: 0,
             fresh_only: false,
@@ -319,7 +322,7 @@ impl Exchange {
     fn overdue(&mut self, turn: &mut Turn<'_, '_>) -> Option<End> {
         if turn.now_ms >= self.cut_at_ms {
             self.cut_at_ms = u64::MAX;
-            self.attempt_timed_out(turn);
+            self.attempt_failed(Failure::Drained, turn);
             return None;
         }
         match (&self.answer, &self.link) {

@@ -167,8 +167,8 @@ impl Shared {
             .iter()
             .map(|(app, stats)| {
                 let counted = AppCounters {
-                    answers: Default::default(),
-                    faults: Default::default(),
+                    answers: std::collections::BTreeMap::new(),
+                    faults: std::collections::BTreeMap::new(),
                     requests: stats.sum(|cells| &cells.requests),
                     failed: stats.sum(|cells| &cells.failed),
                     app_5xx: std::collections::BTreeMap::new(),
@@ -183,7 +183,9 @@ impl Shared {
             .collect();
         for ((app, release), stats) in &directory.releases {
             if let Some(counters) = counters.get_mut(app) {
-                counters.app_5xx.insert(*release, stats.sum(5));
+                counters.answers.insert(*release, stats.sum(|cells| &cells.answers));
+                counters.faults.insert(*release, stats.sum(|cells| &cells.faults));
+                counters.app_5xx.insert(*release, stats.sum_class(5));
             }
         }
         TrafficReport {
