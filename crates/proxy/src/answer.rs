@@ -103,7 +103,7 @@ impl Exchange {
         let wanted = !proceed || self.proceed != Continue::Settled;
         if self.to.version == http1::Version::Http11 && wanted {
             let out = turn.client.out(turn.worker);
-            parser.head().forward(self.from_upstream.unread(), self.to, After::KeepAlive, out);
+            parser.head().forward(self.from_upstream.unread(), self.to, After::KeepAlive, b"", out);
         }
         if proceed {
             self.proceed = Continue::Settled;
@@ -122,7 +122,7 @@ impl Exchange {
             self.form.after = After::Close;
         }
         let out = turn.client.out(turn.worker);
-        head.forward(self.from_upstream.unread(), self.to, self.form.after, out);
+        head.forward(self.from_upstream.unread(), self.to, self.form.after, b"", out);
         self.status = head.status();
         let next = match head.is_switch() {
             true => Answer::Switched,

@@ -140,7 +140,7 @@ impl Exchange {
         let mut exchange = Self {
             app: None,
             to,
-            form: Form { head: to.head, json: head.accepts_json(), version: to.version, after },
+            form: Form { head: to.head, json: head.prefers_json(), version: to.version, after },
             resendable: head.is_idempotent(input) && short && !body.is_chunked() && !to.upgrade,
             request,
             intact: true,
