@@ -1,14 +1,12 @@
-//! Getting a request to an instance: choose, connect, and again if that is allowed (I10). Choosing
-//! and counting happen in the same poll (I5), by the worker's newest snapshot.
+//! Getting a request to the instance that was chosen: connect, and again if that is allowed (I10).
+//! Never chooses itself.
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
-use balance::{Bucket, Choice, Standing, choose_arm, pick};
-use model::{Address, Share};
+use model::Address;
 use tokio::time::{Sleep, sleep};
 
 use crate::connection::Turn;
@@ -16,15 +14,12 @@ use crate::exchange::{Answer, Exchange};
 use crate::instance::{InFlight, Instance};
 use crate::pages::Page;
 use crate::pool::Demand;
-use crate::stats::{AppStats, ReleaseStats};
+use crate::stats::AppStats;
 use crate::stream::{Stream, is_local};
-use crate::table::{AppEntry, ArmEntry};
 use crate::worker::Worker;
 
 /// Attempts at one request, whatever the reason for the next.
-const MOST_ATTEMPTS: u32 = 8;
-/// While held, instances that refused are tried again this often.
-const LOOK_EVERY_MS: u64 = 100;
+pub(crate) const MOST_ATTEMPTS: u32 = 8;
 
 /// How long one dial to an address of this machine waits: so long and up to twice as long.
 const REDIAL_MS: u64 = 10;
@@ -80,28 +75,6 @@ impl Upstream {
     }
 }
 
-/// A held request's place. Falls with it.
-#[derive(Debug)]
-pub(crate) struct Hold {
-    app: Arc<AppStats>,
-    bytes: usize,
-    until_ms: u64,
-    look_ms: u64,
-}
-
-impl Hold {
-    pub(crate) fn look_ms(&self) -> u64 {
-        self.look_ms.min(self.until_ms)
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        self.app.held_now.fetch_sub(1, Ordering::Relaxed);
-        self.app.held_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
 /// Why an attempt came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
@@ -126,14 +99,6 @@ impl Failure {
             Self::Connect | Self::Broken | Self::Timeout | Self::BadAnswer => false,
         }
     }
-}
-
-struct Chosen {
-    instance: Arc<Instance>,
-    release: Arc<ReleaseStats>,
-    standing: Standing,
-    diverted: bool,
-    drain_ms: u64,
 }
 
 impl Exchange {
@@ -193,131 +158,8 @@ impl Exchange {
         }
     }
 
-    /// False if the request has to wait.
-    fn choose(&mut self, turn: &mut Turn<'_, '_>) -> bool {
-        let Some(app) = self.app.clone() else { return false };
-        if let Some(hold) = &mut self.hold
-            && turn.now_ms >= hold.look_ms
-        {
-            hold.look_ms = turn.now_ms + LOOK_EVERY_MS;
-            self.tried.clear();
-            self.attempts = 0;
-        }
-        let (chosen, hold_ms) = {
-            let table = turn.worker.table.borrow();
-            match table.app(app.key) {
-                // Enough refused for one look: the rest of the pool has to wait for the next.
-                Some(entry) if self.attempts >= MOST_ATTEMPTS => (None, entry.hold_ms),
-                Some(entry) => (self.pick(entry, turn), entry.hold_ms),
-                None => {
-                    drop(table);
-                    self.answer_ourselves(Page::NO_APP, turn);
-                    return false;
-                }
-            }
-        };
-        let Some(chosen) = chosen else { return self.wait(&app, hold_ms, turn) };
-        if self.attempts > 0 && self.hold.is_none() {
-            turn.worker.count(&app, |cells| &cells.retried);
-        }
-        self.hold = None;
-        if let Some(since_ms) = self.held_since_ms {
-            self.note_held(turn.now_ms.saturating_sub(since_ms));
-        }
-        if chosen.diverted {
-            turn.worker.count(&app, |cells| &cells.diverted);
-        }
-        if chosen.standing == Standing::FailOpen {
-            turn.worker.count(&app, |cells| &cells.failed_open);
-        }
-        self.arm = Some(chosen.release.release);
-        self.release = Some(chosen.release);
-        self.drain_ms = chosen.drain_ms;
-        self.attempts += 1;
-        self.moved_at_ms = turn.now_ms;
-        self.connect(chosen.instance, turn);
-        true
-    }
-
-    /// Picks by the snapshot: the arm kept while it exists, else by share; within it by load and
-    /// health; if nobody there is well, an arm with a share whose instances are.
-    fn pick(&self, entry: &AppEntry, turn: &Turn<'_, '_>) -> Option<Chosen> {
-        let kept = self.arm.and_then(|release| {
-            entry
-                .arms
-                .iter()
-                .position(|arm| arm.stats.release == release && !arm.instances.is_empty())
-        });
-        let by_share = || {
-            let shares = entry.arms.iter().map(|arm| arm.share);
-            choose_arm(shares, Bucket::of(turn.worker.random()))
-        };
-        let own = kept.or_else(by_share)?;
-        let look = |arm: &ArmEntry| {
-            pick(arm.instances.len(), turn.worker.random(), |at| {
-                arm.instances[at].candidate(turn.now_ms, &self.tried)
-            })
-        };
-        let chosen = |arm: &ArmEntry, choice: Choice, diverted: bool| Chosen {
-            instance: Arc::clone(&arm.instances[choice.at]),
-            release: Arc::clone(&arm.stats),
-            standing: choice.standing,
-            diverted,
-            drain_ms: entry.drain_ms,
-        };
-        let first = look(&entry.arms[own]);
-        if let Some(choice) = first.filter(|choice| choice.standing >= Standing::Doubtful) {
-            return Some(chosen(&entry.arms[own], choice, false));
-        }
-        let others = entry.arms.iter().enumerate();
-        let others = others.filter(|(at, arm)| *at != own && arm.share > Share::NONE);
-        for (_, arm) in others {
-            if let Some(choice) = look(arm).filter(|c| c.standing >= Standing::Doubtful) {
-                return Some(chosen(arm, choice, true));
-            }
-        }
-        first.map(|choice| chosen(&entry.arms[own], choice, false))
-    }
-
-    /// Holds the request, if there is room and time; else answers 503. Always false: it waits.
-    fn wait(&mut self, app: &Arc<AppStats>, hold_ms: u64, turn: &mut Turn<'_, '_>) -> bool {
-        let limits = &turn.worker.shared.config.limits;
-        match &self.hold {
-            Some(hold) if turn.now_ms >= hold.until_ms => {
-                self.answer_ourselves(Page::UNAVAILABLE, turn);
-            }
-            Some(_) => {}
-            None => {
-                let bytes = self.request.len() + turn.client.input.len();
-                let requests = app.held_now.fetch_add(1, Ordering::Relaxed);
-                let held = app.held_bytes.fetch_add(bytes, Ordering::Relaxed);
-                // An attempt in between does not make the patience begin anew.
-                let again = self.held_since_ms.is_some();
-                let since_ms = *self.held_since_ms.get_or_insert(turn.now_ms);
-                let hold = Hold {
-                    app: Arc::clone(app),
-                    bytes,
-                    until_ms: since_ms + hold_ms,
-                    look_ms: turn.now_ms + LOOK_EVERY_MS,
-                };
-                let full = requests >= limits.hold_requests || held + bytes > limits.hold_bytes;
-                let over = turn.now_ms >= hold.until_ms;
-                if full || over || turn.worker.is_draining() {
-                    drop(hold);
-                    self.answer_ourselves(Page::UNAVAILABLE, turn);
-                } else {
-                    if !again {
-                        turn.worker.count(app, |cells| &cells.held);
-                    }
-                    self.hold = Some(hold);
-                }
-            }
-        }
-        false
-    }
-
     /// Takes an idle connection or begins a new one; from here on the request counts as in flight.
-    fn connect(&mut self, instance: Arc<Instance>, turn: &mut Turn<'_, '_>) {
+    pub(crate) fn connect(&mut self, instance: Arc<Instance>, turn: &mut Turn<'_, '_>) {
         let flight = InFlight::new(Arc::clone(&instance));
         let demand = if self.resendable { Demand::Any } else { Demand::Certain };
         let idle = match self.fresh_only {
