@@ -48,7 +48,7 @@ impl Proxy {
         if config.affinity_keys.is_empty() {
             let drawn = AffinityKey::random().map_err(|source| Error::System {
                 act: "draw a key for users' cookies",
-                source: source.into(),
+                source: std::io::Error::other(source.to_string()),
             })?;
             config.affinity_keys.push(drawn);
         }
