@@ -14,6 +14,11 @@ impl Bucket {
     }
 }
 
+/// Whether the bucket is one of the first `share`.
+pub(crate) fn below(bucket: Bucket, share: Share) -> bool {
+    bucket.0 < share.ten_thousandths()
+}
+
 /// The arm whose share holds `bucket`; `None` if no arm has any share.
 ///
 /// Shares are laid out from the *last* arm on, and a snapshot's arms stand live first: so a

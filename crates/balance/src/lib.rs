@@ -12,8 +12,10 @@ mod arm;
 mod budget;
 mod eject;
 mod pick;
+mod split;
 
 pub use arm::{Bucket, choose_arm};
 pub use budget::RetryBudget;
 pub use eject::{Ejection, MAX_EJECTED_PERCENT, failures_to_eject, may_eject, time_out};
 pub use pick::{Candidate, Choice, Standing, pick};
+pub use split::choose_split;

@@ -3,14 +3,26 @@
 
 use alloc::vec::Vec;
 
+use crate::cookies;
 use crate::fields::FieldSpan;
 use crate::request::{Expectation, RequestHead};
 
-/// One field of a request and whether it is passed on.
+/// One field of a request and what of it is passed on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RequestField {
     pub span: FieldSpan,
-    pub keep: bool,
+    pub passed: Passed,
+}
+
+/// What of a field is passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Passed {
+    /// The line as it came.
+    Whole,
+    /// The cookies that are not ours.
+    WithoutOurs,
+    /// Nothing.
+    Not,
 }
 
 /// What the proxy tells the upstream about the client. All values are written as they are.
@@ -59,7 +71,17 @@ impl RequestHead {
     /// Copies runs of kept fields at once: most heads are one or two runs.
     fn kept_fields(&self, input: &[u8], out: &mut Vec<u8>) {
         let mut run = 0..0;
-        for field in self.fields.iter().filter(|field| field.keep) {
+        for field in &self.fields {
+            match field.passed {
+                Passed::Whole => {}
+                Passed::WithoutOurs => {
+                    out.extend_from_slice(input.get(run.clone()).unwrap_or_default());
+                    run = 0..0;
+                    cookies::write_others(field.span.value.of(input), out);
+                    continue;
+                }
+                Passed::Not => continue,
+            }
             let line = field.span.line;
             if line.start as usize != run.end {
                 out.extend_from_slice(input.get(run.clone()).unwrap_or_default());

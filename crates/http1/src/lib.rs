@@ -15,13 +15,17 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod accept;
 mod body;
+mod caching;
 mod chars;
 mod chunked;
+mod cookies;
 mod fault;
 mod fields;
 mod forward;
 mod host;
+mod limits;
 mod request;
 mod response;
 mod semantics;
@@ -32,6 +36,7 @@ pub use body::{Body, Encoder, Step};
 pub use chunked::ChunkDecoder;
 pub use fault::{BadAnswer, Fault, Refused};
 pub use forward::Forwarding;
-pub use request::{Expectation, Progress, RequestHead, RequestLimits, RequestParser};
+pub use limits::RequestLimits;
+pub use request::{Expectation, Progress, RequestHead, RequestParser};
 pub use response::{After, AnswerTo, ResponseHead, ResponseParser};
 pub use semantics::{Persistence, Version, is_idempotent};

@@ -3,37 +3,17 @@
 
 use alloc::vec::Vec;
 
+use crate::accept::Preference;
 use crate::body::Body;
 use crate::chars::{is_target, is_token, list};
+use crate::cookies;
 use crate::fault::{Fault, Refused};
 use crate::fields::{FieldScanner, FieldSpan, Found, Manner, Span};
-use crate::forward::{self, RequestField};
+use crate::forward::{self, Passed, RequestField};
 use crate::host::{host_of, is_authority};
+use crate::limits::RequestLimits;
 use crate::semantics::{Options, Persistence, Version, is_idempotent, plain_number};
 use crate::target::{self, Target};
-
-/// Bounds on a request head, in bytes and fields.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RequestLimits {
-    /// The whole head; at most 64 MiB.
-    pub head: usize,
-    /// The target.
-    pub target: usize,
-    /// The method.
-    pub method: usize,
-    /// One field name.
-    pub name: usize,
-    /// Fields other than `Cookie`.
-    pub fields: usize,
-    /// `Cookie` fields, which browsers may split into crumbs.
-    pub crumbs: usize,
-}
-
-impl Default for RequestLimits {
-    fn default() -> Self {
-        Self { head: 32 << 10, target: 8 << 10, method: 32, name: 256, fields: 128, crumbs: 256 }
-    }
-}
 
 /// Names that one head's `Connection` fields may list.
 const MAX_NAMED: usize = 32;
@@ -68,7 +48,8 @@ pub struct RequestHead {
     options: Options,
     content_length: Option<u64>,
     chunked: bool,
-    accepts_json: bool,
+    accept: Preference,
+    pub(crate) own_cookies: bool,
     expect: Option<Span>,
 }
 
@@ -84,7 +65,8 @@ impl RequestHead {
             options: Options::default(),
             content_length: None,
             chunked: false,
-            accepts_json: false,
+            accept: Preference::default(),
+            own_cookies: false,
             expect: None,
         }
     }
@@ -161,9 +143,9 @@ impl RequestHead {
         self.upgrade.is_some()
     }
 
-    /// Whether the client likes JSON, for answers of our own.
-    pub fn accepts_json(&self) -> bool {
-        self.accepts_json
+    /// Whether the client would rather read JSON than HTML, for answers of our own.
+    pub fn prefers_json(&self) -> bool {
+        self.accept.is_json()
     }
 
     /// Whether the request may be sent twice, as far as its method says.
@@ -388,7 +370,7 @@ impl RequestParser {
         let name = span.name.of(input);
         let value = span.value.of(input);
         let mut keep = true;
-        let mut crumb = false;
+        let (mut crumb, mut ours) = (false, false);
         // By length first: most fields are told apart from ours by it alone.
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => {
@@ -397,10 +379,12 @@ impl RequestParser {
                 }
                 keep = false;
             }
-            6 if name.eq_ignore_ascii_case(b"cookie") => crumb = true,
-            6 if name.eq_ignore_ascii_case(b"accept") => {
-                self.head.accepts_json |= list(value).any(is_json);
+            6 if name.eq_ignore_ascii_case(b"cookie") => {
+                crumb = true;
+                ours = cookies::holds_ours(value);
+                self.head.own_cookies |= ours;
             }
+            6 if name.eq_ignore_ascii_case(b"accept") => self.head.accept.add(value),
             6 if name.eq_ignore_ascii_case(b"expect") => keep = self.expect(value, span)?,
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
                 // h2c is not offered: a tunnel for it would hide requests from us.
@@ -439,7 +423,12 @@ impl RequestParser {
         if *count > limit {
             return Err(Refused::HeadTooLarge);
         }
-        self.head.fields.push(RequestField { span, keep });
+        let passed = match (keep, ours) {
+            (false, _) => Passed::Not,
+            (true, false) => Passed::Whole,
+            (true, true) => Passed::WithoutOurs,
+        };
+        self.head.fields.push(RequestField { span, passed });
         Ok(())
     }
 
@@ -483,15 +472,11 @@ impl RequestParser {
         }
         for name in &self.named {
             for field in &mut head.fields {
-                let same = field.span.name.of(input).eq_ignore_ascii_case(name.of(input));
-                field.keep &= !same;
+                if field.span.name.of(input).eq_ignore_ascii_case(name.of(input)) {
+                    field.passed = Passed::Not;
+                }
             }
         }
         Ok(())
     }
-}
-
-fn is_json(media: &[u8]) -> bool {
-    let media = media.split(|&b| b == b';').next().unwrap_or_default();
-    media.eq_ignore_ascii_case(b"application/json")
 }

@@ -4,6 +4,7 @@
 use alloc::vec::Vec;
 
 use crate::body::{Body, Encoder};
+use crate::caching::Caching;
 use crate::chars::{list, token_len, trim, value_len};
 use crate::fault::{BadAnswer, Fault};
 use crate::fields::{FieldScanner, FieldSpan, Found, Manner, Span};
@@ -54,6 +55,7 @@ pub struct ResponseHead {
     chunked: bool,
     idle_s: Option<u64>,
     event_stream: bool,
+    caching: Caching,
 }
 
 impl ResponseHead {
@@ -69,6 +71,7 @@ impl ResponseHead {
             chunked: false,
             idle_s: None,
             event_stream: false,
+            caching: Caching::default(),
         }
     }
 
@@ -135,8 +138,22 @@ impl ResponseHead {
         self.event_stream
     }
 
-    /// Writes the head for the client, the empty line included. `input` is what was parsed.
-    pub fn forward(&self, input: &[u8], to: AnswerTo, after: After, out: &mut Vec<u8>) {
+    /// Whether the answer is offered to caches that many users share: nothing that is one user's
+    /// own may be added to it.
+    pub fn is_shared(&self) -> bool {
+        self.caching.is_shared()
+    }
+
+    /// Writes the head for the client, the empty line included. `input` is what was parsed; `added`
+    /// are whole field lines of our own, or nothing.
+    pub fn forward(
+        &self,
+        input: &[u8],
+        to: AnswerTo,
+        after: After,
+        added: &[u8],
+        out: &mut Vec<u8>,
+    ) {
         out.extend_from_slice(b"HTTP/1.1 ");
         let digit = |n: u16| b'0' + (n % 10) as u8;
         let status = self.status;
@@ -144,6 +161,7 @@ impl ResponseHead {
         out.extend_from_slice(self.reason.of(input));
         out.extend_from_slice(b"\r\n");
         self.kept_fields(input, out);
+        out.extend_from_slice(added);
         if let Some(length) = self.written_length() {
             out.extend_from_slice(b"Content-Length: ");
             decimal(length, out);
@@ -331,6 +349,7 @@ impl ResponseParser {
         let mut keep = true;
         match name.len() {
             2 if name.eq_ignore_ascii_case(b"te") => keep = false,
+            7 if name.eq_ignore_ascii_case(b"expires") => self.head.caching.expires(value),
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
                 self.head.upgrade = Some(span.value).filter(|_| !span.quirky);
                 keep = false;
@@ -347,6 +366,7 @@ impl ResponseParser {
                 let kind = value.get(..17).unwrap_or_default();
                 self.head.event_stream = kind.eq_ignore_ascii_case(b"text/event-stream");
             }
+            13 if name.eq_ignore_ascii_case(b"cache-control") => self.head.caching.control(value),
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 self.content_length(value)?;
                 keep = false;

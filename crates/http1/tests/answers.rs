@@ -32,7 +32,7 @@ fn answer(fields: &str) -> String {
 
 fn forwarded(input: &str, to: AnswerTo) -> String {
     let mut out = Vec::new();
-    parse(input, to).expect(input).forward(input.as_bytes(), to, After::KeepAlive, &mut out);
+    parse(input, to).expect(input).forward(input.as_bytes(), to, After::KeepAlive, b"", &mut out);
     String::from_utf8(out).expect("text")
 }
 
@@ -151,4 +151,23 @@ fn connection_options_and_what_they_name_stay_here() {
     assert_eq!(head.keep_alive_timeout(), Some(5));
     assert_eq!(forwarded(&input, GET), answer("Content-Length: 0\r\n"));
     assert_eq!(forwarded(&input, OLD), answer("Content-Length: 0\r\nConnection: keep-alive\r\n"));
+}
+
+#[test]
+fn answers_for_shared_caches_are_known() {
+    for (fields, shared) in [
+        ("", false),
+        ("Cache-Control: public\r\n", true),
+        ("Cache-Control: no-cache, S-MaxAge=10\r\n", true),
+        ("Cache-Control: max-age=10\r\n", true),
+        ("Cache-Control: private, max-age=10\r\n", false),
+        ("Cache-Control: no-store\r\nExpires: Thu, 19 Nov 1981 08:52:00 GMT\r\n", false),
+        ("Expires: Thu, 19 Nov 2081 08:52:00 GMT\r\n", true),
+        ("Expires: 0\r\n", false),
+        ("Cache-Control: no-cache\r\n", false),
+    ] {
+        let input = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 0\r\n\r\n");
+        let to = AnswerTo { head: false, upgrade: false, version: Version::Http11 };
+        assert_eq!(parse(&input, to).expect("good").is_shared(), shared, "{fields}");
+    }
 }

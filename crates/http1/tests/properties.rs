@@ -121,7 +121,7 @@ proptest! {
         prop_assert_eq!(verdict, last);
         if let Ok(Progress::Finished(_)) = verdict {
             let mut out = Vec::new();
-            parser.head().forward(&input, to, After::KeepAlive, &mut out);
+            parser.head().forward(&input, to, After::KeepAlive, b"", &mut out);
             let mut again = ResponseParser::new();
             prop_assert_eq!(again.parse(&out, to), Ok(Progress::Finished(out.len())));
             let (before, after) = (parser.head().body(to), again.head().body(to));

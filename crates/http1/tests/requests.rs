@@ -297,3 +297,29 @@ fn a_parser_is_used_again() {
     assert!(head.body().is_empty() && head.persistence() == http1::Persistence::KeepAlive);
     assert_eq!(head.values(second, b"x").collect::<Vec<_>>(), [b"y"]);
 }
+
+#[test]
+fn our_own_cookies_are_read_and_never_passed_on_and_others_are() {
+    for (cookies, passed) in [
+        ("Cookie: a=1; __segue_web=x; b=2", Some("Cookie: a=1; b=2")),
+        ("Cookie: __segue_web=x", None),
+        ("Cookie:  __segue_web=x ;__segue_other=y", None),
+        ("cookie: a=\"__segue_web\"; b__segue_=1", Some("cookie: a=\"__segue_web\"; b__segue_=1")),
+        ("Cookie: __segue_web", None),
+        ("Cookie: a=1;b=2;__segue_web=x", Some("Cookie: a=1; b=2")),
+    ] {
+        let input = format!("GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n{cookies}\r\nY: 2\r\n\r\n");
+        let out = forwarded(&input);
+        assert!(!out.contains("__segue_web=") && !out.contains("__segue_other"), "{out}");
+        let middle = passed.map_or(String::new(), |line| format!("{line}\r\n"));
+        assert!(out.contains(&format!("X: 1\r\n{middle}Y: 2\r\n")), "{out}");
+    }
+    let input = "GET / HTTP/1.1\r\nHost: a\r\nCookie: a=1; __segue_web=x; a=2\r\n\
+                 Cookie: __segue_web=y; __segue_web2=z\r\n\r\n";
+    let head = good(input);
+    let values = |name| -> Vec<_> { head.cookies(input.as_bytes(), name).collect() };
+    assert_eq!(values(b"a"), [b"1", b"2"]);
+    let ours: Vec<_> = head.own_cookies(input.as_bytes(), b"__segue_web").collect();
+    assert_eq!(ours, [b"x", b"y"]);
+    assert_eq!(values(b"seg"), [b""; 0]);
+}

@@ -3,13 +3,16 @@
 
 use std::task::Poll;
 
-use http1::{After, Body, Persistence, Progress};
+use http1::{After, Body, Persistence, Progress, ResponseHead};
 
 use crate::attempt::{Failure, Link, Upstream, give_back};
 use crate::buffer::LARGE;
 use crate::connection::Turn;
 use crate::exchange::{Answer, Continue, Exchange};
+use crate::split::User;
+use crate::stats::AppStats;
 use crate::tunnel::Tunnel;
+use crate::worker::Worker;
 
 /// Interim answers before the final one.
 const MOST_INTERIMS: u32 = 8;
@@ -103,7 +106,7 @@ impl Exchange {
         let wanted = !proceed || self.proceed != Continue::Settled;
         if self.to.version == http1::Version::Http11 && wanted {
             let out = turn.client.out(turn.worker);
-            parser.head().forward(self.from_upstream.unread(), self.to, After::KeepAlive, out);
+            parser.head().forward(self.from_upstream.unread(), self.to, After::KeepAlive, b"", out);
         }
         if proceed {
             self.proceed = Continue::Settled;
@@ -121,8 +124,14 @@ impl Exchange {
         if persistence == Persistence::Close || !self.body_done || turn.worker.is_draining() {
             self.form.after = After::Close;
         }
+        let added = match self.user {
+            Some(user) if user.has_news() && may_add_cookies(head) => {
+                cookies(&user, self.app.as_deref(), turn.worker)
+            }
+            Some(_) | None => Vec::new(),
+        };
         let out = turn.client.out(turn.worker);
-        head.forward(self.from_upstream.unread(), self.to, self.form.after, out);
+        head.forward(self.from_upstream.unread(), self.to, self.form.after, &added, out);
         self.status = head.status();
         let next = match head.is_switch() {
             true => Answer::Switched,
@@ -137,11 +146,12 @@ impl Exchange {
         }
         self.from_upstream.consume(len);
         self.proceed = Continue::Settled;
-        if let Some(release) = &self.release
-            && let Some(cell) =
-                turn.worker.cells(release).by_class.get(usize::from(self.status / 100))
-        {
-            cell.add_one();
+        if let Some(release) = &self.release {
+            let cells = turn.worker.cells(release);
+            cells.answers.add_one();
+            if let Some(class) = cells.by_class.get(usize::from(self.status / 100)) {
+                class.add_one();
+            }
         }
         if let Some(waiting) = self.waiting.take() {
             waiting.succeeded(turn.now_ms);
@@ -213,4 +223,18 @@ impl Exchange {
             Link::None | Link::Unchosen | Link::Connecting(_) => None,
         }
     }
+}
+
+/// A cookie is one user's own: never on an answer that is offered to caches of many. Nor on one that
+/// only renews what a cache has, nor on a switch, whose clients rarely keep cookies.
+fn may_add_cookies(head: &ResponseHead) -> bool {
+    !(head.is_shared() || head.is_switch() || head.status() == 304)
+}
+
+/// The user's `Set-Cookie` lines, as the newest snapshot has it.
+fn cookies(user: &User, app: Option<&AppStats>, worker: &Worker) -> Vec<u8> {
+    let table = worker.table.borrow();
+    let split = app.and_then(|app| table.app(app.key)).and_then(|entry| entry.split.as_ref());
+    let shared = &worker.shared;
+    split.map_or_else(Vec::new, |split| split.cookies(user, &shared.keyring, shared.epoch_s()))
 }

@@ -1,14 +1,12 @@
-//! Getting a request to an instance: choose, connect, and again if that is allowed (I10). Choosing
-//! and counting happen in the same poll (I5), by the worker's newest snapshot.
+//! Getting a request to the instance that was chosen: connect, and again if that is allowed (I10).
+//! Never chooses itself.
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
-use balance::{Bucket, Choice, Standing, choose_arm, pick};
-use model::{Address, Share};
+use model::Address;
 use tokio::time::{Sleep, sleep};
 
 use crate::connection::Turn;
@@ -16,15 +14,12 @@ use crate::exchange::{Answer, Exchange};
 use crate::instance::{InFlight, Instance};
 use crate::pages::Page;
 use crate::pool::Demand;
-use crate::stats::{AppStats, ReleaseStats};
+use crate::stats::AppStats;
 use crate::stream::{Stream, is_local};
-use crate::table::{AppEntry, ArmEntry};
 use crate::worker::Worker;
 
 /// Attempts at one request, whatever the reason for the next.
-const MOST_ATTEMPTS: u32 = 8;
-/// While held, instances that refused are tried again this often.
-const LOOK_EVERY_MS: u64 = 100;
+pub(crate) const MOST_ATTEMPTS: u32 = 8;
 
 /// How long one dial to an address of this machine waits: so long and up to twice as long.
 const REDIAL_MS: u64 = 10;
@@ -80,28 +75,6 @@ impl Upstream {
     }
 }
 
-/// A held request's place. Falls with it.
-#[derive(Debug)]
-pub(crate) struct Hold {
-    app: Arc<AppStats>,
-    bytes: usize,
-    until_ms: u64,
-    look_ms: u64,
-}
-
-impl Hold {
-    pub(crate) fn look_ms(&self) -> u64 {
-        self.look_ms.min(self.until_ms)
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        self.app.held_now.fetch_sub(1, Ordering::Relaxed);
-        self.app.held_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
 /// Why an attempt came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
@@ -114,14 +87,18 @@ pub(crate) enum Failure {
     Timeout,
     /// An answer that cannot be passed on.
     BadAnswer,
+    /// We cut it: its instance has left and the drain deadline is over.
+    Drained,
 }
 
-struct Chosen {
-    instance: Arc<Instance>,
-    release: Arc<ReleaseStats>,
-    standing: Standing,
-    diverted: bool,
-    drain_ms: u64,
+impl Failure {
+    /// Whether the instance has no part in it.
+    const fn is_ours(self) -> bool {
+        match self {
+            Self::ConnectOurs | Self::Drained => true,
+            Self::Connect | Self::Broken | Self::Timeout | Self::BadAnswer => false,
+        }
+    }
 }
 
 impl Exchange {
@@ -181,131 +158,8 @@ impl Exchange {
         }
     }
 
-    /// False if the request has to wait.
-    fn choose(&mut self, turn: &mut Turn<'_, '_>) -> bool {
-        let Some(app) = self.app.clone() else { return false };
-        if let Some(hold) = &mut self.hold
-            && turn.now_ms >= hold.look_ms
-        {
-            hold.look_ms = turn.now_ms + LOOK_EVERY_MS;
-            self.tried.clear();
-            self.attempts = 0;
-        }
-        let (chosen, hold_ms) = {
-            let table = turn.worker.table.borrow();
-            match table.app(app.key) {
-                // Enough refused for one look: the rest of the pool has to wait for the next.
-                Some(entry) if self.attempts >= MOST_ATTEMPTS => (None, entry.hold_ms),
-                Some(entry) => (self.pick(entry, turn), entry.hold_ms),
-                None => {
-                    drop(table);
-                    self.answer_ourselves(Page::NO_APP, turn);
-                    return false;
-                }
-            }
-        };
-        let Some(chosen) = chosen else { return self.wait(&app, hold_ms, turn) };
-        if self.attempts > 0 && self.hold.is_none() {
-            turn.worker.count(&app, |cells| &cells.retried);
-        }
-        self.hold = None;
-        if let Some(since_ms) = self.held_since_ms {
-            self.note_held(turn.now_ms.saturating_sub(since_ms));
-        }
-        if chosen.diverted {
-            turn.worker.count(&app, |cells| &cells.diverted);
-        }
-        if chosen.standing == Standing::FailOpen {
-            turn.worker.count(&app, |cells| &cells.failed_open);
-        }
-        self.arm = Some(chosen.release.release);
-        self.release = Some(chosen.release);
-        self.drain_ms = chosen.drain_ms;
-        self.attempts += 1;
-        self.moved_at_ms = turn.now_ms;
-        self.connect(chosen.instance, turn);
-        true
-    }
-
-    /// Picks by the snapshot: the arm kept while it exists, else by share; within it by load and
-    /// health; if nobody there is well, an arm with a share whose instances are.
-    fn pick(&self, entry: &AppEntry, turn: &Turn<'_, '_>) -> Option<Chosen> {
-        let kept = self.arm.and_then(|release| {
-            entry
-                .arms
-                .iter()
-                .position(|arm| arm.stats.release == release && !arm.instances.is_empty())
-        });
-        let by_share = || {
-            let shares = entry.arms.iter().map(|arm| arm.share);
-            choose_arm(shares, Bucket::of(turn.worker.random()))
-        };
-        let own = kept.or_else(by_share)?;
-        let look = |arm: &ArmEntry| {
-            pick(arm.instances.len(), turn.worker.random(), |at| {
-                arm.instances[at].candidate(turn.now_ms, &self.tried)
-            })
-        };
-        let chosen = |arm: &ArmEntry, choice: Choice, diverted: bool| Chosen {
-            instance: Arc::clone(&arm.instances[choice.at]),
-            release: Arc::clone(&arm.stats),
-            standing: choice.standing,
-            diverted,
-            drain_ms: entry.drain_ms,
-        };
-        let first = look(&entry.arms[own]);
-        if let Some(choice) = first.filter(|choice| choice.standing >= Standing::Doubtful) {
-            return Some(chosen(&entry.arms[own], choice, false));
-        }
-        let others = entry.arms.iter().enumerate();
-        let others = others.filter(|(at, arm)| *at != own && arm.share > Share::NONE);
-        for (_, arm) in others {
-            if let Some(choice) = look(arm).filter(|c| c.standing >= Standing::Doubtful) {
-                return Some(chosen(arm, choice, true));
-            }
-        }
-        first.map(|choice| chosen(&entry.arms[own], choice, false))
-    }
-
-    /// Holds the request, if there is room and time; else answers 503. Always false: it waits.
-    fn wait(&mut self, app: &Arc<AppStats>, hold_ms: u64, turn: &mut Turn<'_, '_>) -> bool {
-        let limits = &turn.worker.shared.config.limits;
-        match &self.hold {
-            Some(hold) if turn.now_ms >= hold.until_ms => {
-                self.answer_ourselves(Page::UNAVAILABLE, turn);
-            }
-            Some(_) => {}
-            None => {
-                let bytes = self.request.len() + turn.client.input.len();
-                let requests = app.held_now.fetch_add(1, Ordering::Relaxed);
-                let held = app.held_bytes.fetch_add(bytes, Ordering::Relaxed);
-                // An attempt in between does not make the patience begin anew.
-                let again = self.held_since_ms.is_some();
-                let since_ms = *self.held_since_ms.get_or_insert(turn.now_ms);
-                let hold = Hold {
-                    app: Arc::clone(app),
-                    bytes,
-                    until_ms: since_ms + hold_ms,
-                    look_ms: turn.now_ms + LOOK_EVERY_MS,
-                };
-                let full = requests >= limits.hold_requests || held + bytes > limits.hold_bytes;
-                let over = turn.now_ms >= hold.until_ms;
-                if full || over || turn.worker.is_draining() {
-                    drop(hold);
-                    self.answer_ourselves(Page::UNAVAILABLE, turn);
-                } else {
-                    if !again {
-                        turn.worker.count(app, |cells| &cells.held);
-                    }
-                    self.hold = Some(hold);
-                }
-            }
-        }
-        false
-    }
-
     /// Takes an idle connection or begins a new one; from here on the request counts as in flight.
-    fn connect(&mut self, instance: Arc<Instance>, turn: &mut Turn<'_, '_>) {
+    pub(crate) fn connect(&mut self, instance: Arc<Instance>, turn: &mut Turn<'_, '_>) {
         let flight = InFlight::new(Arc::clone(&instance));
         let demand = if self.resendable { Demand::Any } else { Demand::Certain };
         let idle = match self.fresh_only {
@@ -333,7 +187,7 @@ impl Exchange {
                 if is_local(&error) {
                     tracing::warn!(%error, "cannot open a connection to an instance");
                 } else {
-                    blame(&instance, self.app.as_deref(), turn);
+                    self.blame(&instance, turn);
                 }
             }
         }
@@ -358,17 +212,19 @@ impl Exchange {
         let (sent, reused) = (upstream.sent, upstream.reused);
         drop(upstream);
         self.cut_at_ms = u64::MAX;
-        // An idle connection that its owner closed is nobody's fault.
-        if !(failure == Failure::ConnectOurs || (reused && failure == Failure::Broken)) {
-            blame(&instance, self.app.as_deref(), turn);
+        let broke_off = !matches!(self.answer, Answer::Awaited(_));
+        // An idle connection that its owner closed is nobody's fault, unless it costs the request.
+        let closed_idle = reused && failure == Failure::Broken && !broke_off;
+        if !failure.is_ours() && !closed_idle {
+            self.blame(&instance, turn);
         }
-        if !matches!(self.answer, Answer::Awaited(_)) {
+        if broke_off {
             return self.cut();
         }
         let unanswered = self.from_upstream.is_empty();
         self.from_upstream.clear();
         let page = match failure {
-            Failure::Timeout => Page::GATEWAY_TIMEOUT,
+            Failure::Timeout | Failure::Drained => Page::GATEWAY_TIMEOUT,
             Failure::Connect | Failure::ConnectOurs | Failure::Broken | Failure::BadAnswer => {
                 Page::BAD_GATEWAY
             }
@@ -379,9 +235,12 @@ impl Exchange {
             _ if self.attempts >= MOST_ATTEMPTS => false,
             Failure::Broken if !sent => true,
             Failure::Broken => self.may_send_again(unanswered, turn),
-            Failure::Timeout | Failure::BadAnswer => false,
+            Failure::Timeout | Failure::BadAnswer | Failure::Drained => false,
         };
         if !may {
+            if closed_idle {
+                self.count_fault(turn);
+            }
             return self.answer_ourselves(page, turn);
         }
         if reused {
@@ -396,6 +255,23 @@ impl Exchange {
         self.link = Link::Unchosen;
     }
 
+    /// Counts a failure against an instance and its release; the instance rests if it failed too
+    /// often and others can stand in.
+    fn blame(&mut self, instance: &Arc<Instance>, turn: &Turn<'_, '_>) {
+        self.count_fault(turn);
+        if instance.failed() {
+            eject(instance, self.app.as_deref(), turn);
+        }
+    }
+
+    /// Counts the request against the release that had it: once, however often it is tried.
+    fn count_fault(&mut self, turn: &Turn<'_, '_>) {
+        let Some(release) = &self.release else { return };
+        if self.faulted.replace(release.release) != Some(release.release) {
+            turn.worker.cells(release).faults.add_one();
+        }
+    }
+
     fn may_send_again(&self, unanswered: bool, turn: &Turn<'_, '_>) -> bool {
         self.resendable
             && self.intact
@@ -405,11 +281,8 @@ impl Exchange {
     }
 }
 
-/// Counts a failure against an instance; it rests if it failed too often and others can stand in.
-fn blame(instance: &Arc<Instance>, app: Option<&AppStats>, turn: &Turn<'_, '_>) {
-    if !instance.failed() {
-        return;
-    }
+/// Lets an instance rest, if others can stand in.
+fn eject(instance: &Arc<Instance>, app: Option<&AppStats>, turn: &Turn<'_, '_>) {
     let table = turn.worker.table.borrow();
     let Some(entry) = app.and_then(|app| table.app(app.key)) else { return };
     let arm = entry.arms.iter().find(|arm| arm.instances.iter().any(|i| i.key == instance.key));

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use model::{Millis, ProxyId};
 
+use crate::signing::AffinityKey;
+
 /// What a proxy is started with.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -18,13 +20,24 @@ pub struct Config {
     pub limits: Limits,
     /// The file that gets one line per request, if any.
     pub access_log: Option<PathBuf>,
+    /// The keys that seal users' cookies: the first seals, all open, so that a key can be renewed
+    /// while cookies of the one before are about. With none, a key is drawn that no other proxy and
+    /// no later start knows.
+    pub affinity_keys: Vec<AffinityKey>,
 }
 
 impl Config {
     /// The defaults, with as many workers as this process may use processors.
     pub fn new(listen: Vec<SocketAddr>) -> Self {
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { id: ProxyId(0), listen, workers, limits: Limits::default(), access_log: None }
+        Self {
+            id: ProxyId(0),
+            listen,
+            workers,
+            limits: Limits::default(),
+            access_log: None,
+            affinity_keys: Vec::new(),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! never waits for two things in a way that could lose half a write.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -29,6 +29,7 @@ pub(crate) struct Client {
     pub(crate) output: Buffer,
     /// It sends nothing more; it may still read.
     pub(crate) ended: bool,
+    pub(crate) ip: IpAddr,
     /// Its address without port, as text.
     pub(crate) address: String,
     /// The port it connected to, as text.
@@ -99,6 +100,7 @@ impl Connection {
             input: Buffer::default(),
             output: Buffer::default(),
             ended: false,
+            ip: peer.ip().to_canonical(),
             address: peer.ip().to_canonical().to_string(),
             port,
         };

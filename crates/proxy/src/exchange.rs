@@ -8,12 +8,14 @@ use http1::{After, AnswerTo, Body, Encoder, Forwarding, Persistence, RequestHead
 use model::ReleaseNo;
 
 use crate::access_log::Entry;
-use crate::attempt::{Hold, Link};
+use crate::attempt::{Failure, Link};
 use crate::buffer::{Buffer, LARGE};
 use crate::connection::{Turn, Wakeup};
 use crate::gap::Waiting;
+use crate::hold::Hold;
 use crate::pages::{Form, Page};
 use crate::slots::Watch;
+use crate::split::{Asked, User};
 use crate::stats::{AppStats, ReleaseStats};
 use crate::tunnel::Tunnel;
 use crate::worker::Worker;
@@ -83,8 +85,12 @@ pub(crate) struct Exchange {
     pub(crate) hold: Option<Hold>,
     /// When it was held for the first time.
     pub(crate) held_since_ms: Option<u64>,
+    /// Who asks, while the app is split among its users.
+    pub(crate) user: Option<User>,
     pub(crate) arm: Option<ReleaseNo>,
     pub(crate) release: Option<Arc<ReleaseStats>>,
+    /// The release that this request was last counted against: once, however often it is tried.
+    pub(crate) faulted: Option<ReleaseNo>,
     pub(crate) tried: Vec<u64>,
     pub(crate) attempts: u32,
     pub(crate) fresh_only: bool,
@@ -98,14 +104,14 @@ pub(crate) struct Exchange {
     pub(crate) cut_at_ms: u64,
     pub(crate) moved_at_ms: u64,
     pub(crate) waiting: Option<Waiting>,
-    outcome: Outcome,
+    pub(crate) outcome: Outcome,
     started_ms: u64,
     entry: Option<Box<Entry>>,
 }
 
 /// How a request is counted. Decided once, by whoever ends it first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+pub(crate) enum Outcome {
     Open,
     Fine,
     Failed,
@@ -138,7 +144,7 @@ impl Exchange {
         let mut exchange = Self {
             app: None,
             to,
-            form: Form { head: to.head, json: head.accepts_json(), version: to.version, after },
+            form: Form { head: to.head, json: head.prefers_json(), version: to.version, after },
             resendable: head.is_idempotent(input) && short && !body.is_chunked() && !to.upgrade,
             request,
             intact: true,
@@ -152,8 +158,10 @@ impl Exchange {
             link: Link::None,
             hold: None,
             held_since_ms: None,
+            user: None,
             arm: None,
             release: None,
+            faulted: None,
             tried: Vec::new(),
             attempts: 0,
             fresh_only: false,
@@ -180,11 +188,24 @@ impl Exchange {
         let found = {
             let table = turn.worker.table.borrow();
             let at = table.router.find(head.host(input), head.path(input));
-            let app = at.and_then(|at| table.apps.get(at)).map(|app| Arc::clone(&app.stats));
-            app.ok_or(if table.apps.is_empty() { Page::UNAVAILABLE } else { Page::NO_APP })
+            let none = if table.apps.is_empty() { Page::UNAVAILABLE } else { Page::NO_APP };
+            at.and_then(|at| table.apps.get(at)).ok_or(none).map(|entry| {
+                let user = entry.split.as_ref().map(|split| {
+                    split.recognise(&Asked {
+                        head,
+                        input,
+                        client: turn.client.ip,
+                        keyring: &turn.worker.shared.keyring,
+                        random: &|| turn.worker.random(),
+                        now_s: turn.worker.shared.epoch_s(),
+                    })
+                });
+                (Arc::clone(&entry.stats), user)
+            })
         };
         match found {
-            Ok(app) => {
+            Ok((app, user)) => {
+                self.user = user;
                 self.waiting = Some(app.gap.begin(turn.now_ms));
                 if let Some(entry) = &mut self.entry {
                     app.app.as_str().clone_into(&mut entry.app);
@@ -319,7 +340,7 @@ impl Exchange {
     fn overdue(&mut self, turn: &mut Turn<'_, '_>) -> Option<End> {
         if turn.now_ms >= self.cut_at_ms {
             self.cut_at_ms = u64::MAX;
-            self.attempt_timed_out(turn);
+            self.attempt_failed(Failure::Drained, turn);
             return None;
         }
         match (&self.answer, &self.link) {
@@ -346,22 +367,6 @@ impl Exchange {
             (Answer::Done | Answer::Cut | Answer::Switched, _) => return Some(End::Reset),
         }
         None
-    }
-
-    /// Answers with a page of our own; there will be no attempt any more.
-    pub(crate) fn answer_ourselves(&mut self, page: Page, turn: &mut Turn<'_, '_>) {
-        self.link = Link::None;
-        self.hold = None;
-        self.waiting = None;
-        self.status = page.status;
-        if matches!(page.status, 502..=504) && self.outcome == Outcome::Open {
-            self.outcome = Outcome::Failed;
-        }
-        if !self.body_done {
-            self.form.after = After::Close;
-        }
-        turn.client.page(page, self.form, turn.worker);
-        self.answer = Answer::Done;
     }
 
     /// The answer broke off after its head had gone out.

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::error::{Error, Stale};
 use crate::reporter::{self, OnReport};
 use crate::shared::Shared;
+use crate::signing::AffinityKey;
 use crate::{metrics, worker};
 
 /// A proxy whose ports are reserved and that accepts nothing yet. Connections wait in the kernel.
@@ -44,6 +45,13 @@ impl Proxy {
     /// If somebody listens there already, or the log cannot be opened.
     pub fn bind(mut config: Config) -> Result<Bound, Error> {
         config.workers = config.workers.max(1);
+        if config.affinity_keys.is_empty() {
+            let drawn = AffinityKey::random().map_err(|source| Error::System {
+                act: "draw a key for users' cookies",
+                source: std::io::Error::other(source.to_string()),
+            })?;
+            config.affinity_keys.push(drawn);
+        }
         let enough = bind::raise_file_limit();
         config.limits.connections = config.limits.connections.min(enough);
         let (sockets, addresses) = bind::listen(&config.listen, config.workers)?;

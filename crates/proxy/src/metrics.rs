@@ -45,10 +45,20 @@ fn write(shared: &Shared, out: &mut String) -> std::fmt::Result {
     family(out, "segue_responses_total", "counter", "Answers of instances, by release.")?;
     for ((app, release), stats) in &directory.releases {
         for class in 1..=5 {
-            let (count, release) = (stats.sum(class), release.0);
+            let (count, release) = (stats.sum_class(class), release.0);
             let labels = format!("app=\"{app}\",release=\"{release}\",code_class=\"{class}xx\"");
             writeln!(out, "segue_responses_total{{{labels}}} {count}")?;
         }
+    }
+    family(
+        out,
+        "segue_faults_total",
+        "counter",
+        "Requests that failed on an instance, by release.",
+    )?;
+    for ((app, release), stats) in &directory.releases {
+        let (faults, release) = (stats.sum(|cells| &cells.faults), release.0);
+        writeln!(out, "segue_faults_total{{app=\"{app}\",release=\"{release}\"}} {faults}")?;
     }
     for (name, help, counter) in APP_COUNTERS {
         family(out, name, "counter", help)?;

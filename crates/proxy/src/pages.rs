@@ -42,19 +42,40 @@ impl Page {
 
     /// Writes the answer.
     pub(crate) fn write(self, form: Form, out: &mut Vec<u8>) {
-        let reason = reason(self.status);
         let (kind, body) = match form.json {
             true => (
                 "application/json",
                 format!("{{\"status\":{},\"error\":\"{}\"}}\n", self.status, self.text),
             ),
-            false => ("text/plain", format!("{} {reason}\n{}\n", self.status, self.text)),
+            false => {
+                ("text/plain", format!("{} {}\n{}\n", self.status, reason(self.status), self.text))
+            }
         };
+        let retry_after_s = self.retry_after_s.map(u64::from);
+        Reply { status: self.status, kind, body: body.as_bytes(), retry_after_s }.write(form, out);
+    }
+}
+
+/// A whole answer of ours, ready to be written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reply<'a> {
+    pub(crate) status: u16,
+    /// The media type of `body`, which is in UTF-8.
+    pub(crate) kind: &'a str,
+    pub(crate) body: &'a [u8],
+    pub(crate) retry_after_s: Option<u64>,
+}
+
+impl Reply<'_> {
+    /// Writes it. Nobody may keep it.
+    pub(crate) fn write(&self, form: Form, out: &mut Vec<u8>) {
         let mut head = format!(
-            "HTTP/1.1 {} {reason}\r\nContent-Type: {kind}; charset=utf-8\r\n\
+            "HTTP/1.1 {} {}\r\nContent-Type: {}; charset=utf-8\r\n\
              Content-Length: {}\r\nCache-Control: no-store\r\n",
             self.status,
-            body.len()
+            reason(self.status),
+            self.kind,
+            self.body.len()
         );
         if let Some(seconds) = self.retry_after_s {
             head.push_str(&format!("Retry-After: {seconds}\r\n"));
@@ -70,7 +91,7 @@ impl Page {
         head.push_str("\r\n");
         out.extend_from_slice(head.as_bytes());
         if !form.head {
-            out.extend_from_slice(body.as_bytes());
+            out.extend_from_slice(self.body);
         }
     }
 }

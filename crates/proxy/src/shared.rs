@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use model::{AppCounters, Generation, HealthTable, Snapshot, TrafficReport};
 use tokio::sync::Notify;
@@ -12,6 +12,7 @@ use crate::access_log::AccessLog;
 use crate::config::Config;
 use crate::error::Stale;
 use crate::signal::Signal;
+use crate::signing::Keyring;
 use crate::table::{Directory, Table};
 
 /// One worker, as the others see it.
@@ -62,6 +63,7 @@ pub(crate) struct Shared {
     /// Milliseconds since the start; `u64::MAX` while running.
     pub(crate) drain_until_ms: AtomicU64,
     pub(crate) access_log: Option<AccessLog>,
+    pub(crate) keyring: Keyring,
     ledger: Mutex<Ledger>,
 }
 
@@ -79,6 +81,7 @@ impl Shared {
             acknowledged: Generation::default(),
         };
         Self {
+            keyring: Keyring::new(&config.affinity_keys),
             config,
             started: Instant::now(),
             desks: (0..workers).map(|_| Desk::default()).collect(),
@@ -97,6 +100,11 @@ impl Shared {
 
     pub(crate) fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Seconds since 1970, for what outlives this process: the lives of cookies.
+    pub(crate) fn epoch_s(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -167,8 +175,8 @@ impl Shared {
             .iter()
             .map(|(app, stats)| {
                 let counted = AppCounters {
-                    answers: Default::default(),
-                    faults: Default::default(),
+                    answers: std::collections::BTreeMap::new(),
+                    faults: std::collections::BTreeMap::new(),
                     requests: stats.sum(|cells| &cells.requests),
                     failed: stats.sum(|cells| &cells.failed),
                     app_5xx: std::collections::BTreeMap::new(),
@@ -183,7 +191,9 @@ impl Shared {
             .collect();
         for ((app, release), stats) in &directory.releases {
             if let Some(counters) = counters.get_mut(app) {
-                counters.app_5xx.insert(*release, stats.sum(5));
+                counters.answers.insert(*release, stats.sum(|cells| &cells.answers));
+                counters.faults.insert(*release, stats.sum(|cells| &cells.faults));
+                counters.app_5xx.insert(*release, stats.sum_class(5));
             }
         }
         TrafficReport {

@@ -41,6 +41,11 @@ pub(crate) struct AppCells {
 #[repr(align(128))]
 pub(crate) struct ReleaseCells {
     pub(crate) by_class: [Cell; 6],
+    /// All answers, also those whose status belongs to no class.
+    pub(crate) answers: Cell,
+    /// Requests of which an instance of it was to blame that they failed, or would have failed
+    /// without another attempt.
+    pub(crate) faults: Cell,
 }
 
 /// One app over all workers.
@@ -96,8 +101,13 @@ impl ReleaseStats {
     }
 
     /// Answers with a status of these hundreds.
-    pub(crate) fn sum(&self, class: usize) -> u64 {
+    pub(crate) fn sum_class(&self, class: usize) -> u64 {
         let cell = |cells: &ReleaseCells| cells.by_class.get(class).map_or(0, Cell::get);
         self.workers.iter().map(cell).sum()
+    }
+
+    /// The sum of one counter over all workers.
+    pub(crate) fn sum(&self, of: impl Fn(&ReleaseCells) -> &Cell) -> u64 {
+        self.workers.iter().map(|cells| of(cells).get()).sum()
     }
 }

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use model::{AppName, AppSection, Generation, InstanceId, ReleaseNo, Share, Snapshot};
 
+use crate::closed::Closed;
 use crate::instance::Instance;
 use crate::router::Router;
 use crate::signal::Signal;
+use crate::split::SplitEntry;
 use crate::stats::{AppStats, ReleaseStats};
 
 /// One snapshot, ready.
@@ -31,6 +33,10 @@ pub(crate) struct AppEntry {
     pub(crate) stats: Arc<AppStats>,
     pub(crate) hold_ms: u64,
     pub(crate) drain_ms: u64,
+    /// Set while a candidate has a part of the traffic, or may get users by its cohort.
+    pub(crate) split: Option<SplitEntry>,
+    /// Set while the app is closed for its users.
+    pub(crate) closed: Option<Arc<Closed>>,
     pub(crate) arms: Vec<ArmEntry>,
 }
 
@@ -125,6 +131,8 @@ impl Directory {
             stats,
             hold_ms: section.route.hold.0,
             drain_ms: section.drain_deadline.0,
+            split: SplitEntry::new(section),
+            closed: section.maintenance.as_ref().map(|it| Arc::new(Closed::new(it))),
         }
     }
 

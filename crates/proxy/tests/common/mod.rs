@@ -74,6 +74,13 @@ pub fn one(counter: u64, number: u64, at: SocketAddr) -> Snapshot {
     snapshot(counter, &[(1, 10_000, &[(number, at)])])
 }
 
+/// Two workers on a free port.
+pub fn config() -> Config {
+    let mut config = Config::new(vec!["127.0.0.1:0".parse().unwrap()]);
+    config.workers = 2;
+    config
+}
+
 /// A running proxy and what it reported.
 pub struct World {
     pub proxy: Proxy,
@@ -87,9 +94,12 @@ impl World {
     }
 
     pub fn with(initial: &Snapshot, limits: Limits) -> Self {
-        let mut config = Config::new(vec!["127.0.0.1:0".parse().unwrap()]);
-        config.workers = 2;
+        let mut config = config();
         config.limits = limits;
+        Self::of(initial, config)
+    }
+
+    pub fn of(initial: &Snapshot, config: Config) -> Self {
         let bound = Proxy::bind(config).expect("a free port");
         let at = bound.local_addrs()[0];
         let (sender, reports) = channel();
@@ -291,6 +301,12 @@ impl Client {
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         ));
+        self.receive()
+    }
+
+    /// GET with more field lines, each with its end.
+    pub fn get_with(&mut self, path: &str, fields: &str) -> Got {
+        self.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
         self.receive()
     }
 

@@ -1,0 +1,67 @@
+//! Cookies in request heads. Those named `__segue_*` are the proxy's own: they are read here and
+//! never passed on. Never decodes a value.
+
+use alloc::vec::Vec;
+
+use crate::chars::trim;
+use crate::request::RequestHead;
+
+/// How the names of the proxy's own cookies start.
+const OURS: &[u8] = b"__segue_";
+
+impl RequestHead {
+    /// The values of the proxy's own cookies with this name. Costs nothing if there are none.
+    pub fn own_cookies<'a>(
+        &'a self,
+        input: &'a [u8],
+        name: &'a [u8],
+    ) -> impl Iterator<Item = &'a [u8]> {
+        self.own_cookies.then(|| self.cookies(input, name)).into_iter().flatten()
+    }
+
+    /// The values of all cookies with this name.
+    pub fn cookies<'a>(
+        &'a self,
+        input: &'a [u8],
+        name: &'a [u8],
+    ) -> impl Iterator<Item = &'a [u8]> {
+        self.values(input, b"cookie").flat_map(move |value| named(value, name))
+    }
+}
+
+/// Whether a `Cookie` value holds one of ours.
+pub(crate) fn holds_ours(value: &[u8]) -> bool {
+    // Most hold none. This pass has no way out before its end, so it is done many bytes at a time.
+    let pairs = value.iter().zip(value.get(1..).unwrap_or_default());
+    let suspect = pairs.fold(0_u8, |seen, (a, b)| seen | u8::from((*a == b'_') & (*b == b'_')));
+    suspect != 0 && cookies(value).any(is_ours)
+}
+
+/// The value of each cookie with this name.
+fn named<'a>(value: &'a [u8], name: &[u8]) -> impl Iterator<Item = &'a [u8]> {
+    cookies(value).filter_map(move |cookie| {
+        let rest = cookie.strip_prefix(name)?.trim_ascii_start();
+        rest.strip_prefix(b"=").map(trim)
+    })
+}
+
+/// Writes a `Cookie` field with all cookies but ours; nothing if there are no others.
+pub(crate) fn write_others(value: &[u8], out: &mut Vec<u8>) {
+    let mut start: &[u8] = b"Cookie: ";
+    for cookie in cookies(value).filter(|cookie| !is_ours(cookie)) {
+        out.extend_from_slice(start);
+        out.extend_from_slice(cookie);
+        start = b"; ";
+    }
+    if start == b"; " {
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn cookies(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&b| b == b';').map(trim)
+}
+
+fn is_ours(cookie: &[u8]) -> bool {
+    cookie.starts_with(OURS)
+}

@@ -1,0 +1,138 @@
+//! Which arm and which instance gets a request, by the worker's newest snapshot. Choosing and
+//! counting happen in the same poll (I5).
+
+use std::sync::Arc;
+
+use balance::{Bucket, Choice, Standing, choose_arm, pick};
+use model::Share;
+
+use crate::attempt::MOST_ATTEMPTS;
+use crate::connection::Turn;
+use crate::exchange::Exchange;
+use crate::hold::{Instead, Patience};
+use crate::instance::Instance;
+use crate::pages::Page;
+use crate::stats::{AppStats, ReleaseStats};
+use crate::table::{AppEntry, ArmEntry};
+
+/// What was chosen.
+struct Chosen {
+    instance: Arc<Instance>,
+    release: Arc<ReleaseStats>,
+    standing: Standing,
+    diverted: bool,
+    drain_ms: u64,
+}
+
+/// What the snapshot says of a request.
+enum Verdict {
+    Goes(Chosen),
+    /// No instance can have it, or none may.
+    Waits(Patience),
+    /// Its app is gone.
+    Lost,
+}
+
+impl Exchange {
+    /// False if the request has to wait.
+    pub(crate) fn choose(&mut self, turn: &mut Turn<'_, '_>) -> bool {
+        let Some(app) = self.app.clone() else { return false };
+        if self.hold.as_mut().is_some_and(|hold| hold.looks_again(turn.now_ms)) {
+            self.tried.clear();
+            self.attempts = 0;
+        }
+        match self.judge(&app, turn) {
+            Verdict::Goes(chosen) => {
+                self.go(chosen, &app, turn);
+                true
+            }
+            Verdict::Waits(patience) => {
+                self.wait(&app, patience, turn);
+                false
+            }
+            Verdict::Lost => {
+                self.answer_ourselves(Page::NO_APP, turn);
+                false
+            }
+        }
+    }
+
+    fn judge(&self, app: &AppStats, turn: &Turn<'_, '_>) -> Verdict {
+        let table = turn.worker.table.borrow();
+        let Some(entry) = table.app(app.key) else { return Verdict::Lost };
+        if let Some(closed) = entry.closed.as_ref().filter(|it| !it.lets_in(turn.client.ip)) {
+            let instead = Instead::Closed(Arc::clone(closed));
+            return Verdict::Waits(Patience { hold_ms: closed.hold_ms, instead });
+        }
+        // Enough refused for one look: the rest of the pool has to wait for the next.
+        let chosen = (self.attempts < MOST_ATTEMPTS).then(|| self.pick(entry, turn)).flatten();
+        let patience = || Patience { hold_ms: entry.hold_ms, instead: Instead::Unavailable };
+        chosen.map_or_else(|| Verdict::Waits(patience()), Verdict::Goes)
+    }
+
+    fn go(&mut self, chosen: Chosen, app: &Arc<AppStats>, turn: &mut Turn<'_, '_>) {
+        if self.attempts > 0 && self.hold.is_none() {
+            turn.worker.count(app, |cells| &cells.retried);
+        }
+        self.hold = None;
+        if let Some(since_ms) = self.held_since_ms {
+            self.note_held(turn.now_ms.saturating_sub(since_ms));
+        }
+        if chosen.diverted {
+            turn.worker.count(app, |cells| &cells.diverted);
+        }
+        if chosen.standing == Standing::FailOpen {
+            turn.worker.count(app, |cells| &cells.failed_open);
+        }
+        self.arm = Some(chosen.release.release);
+        self.release = Some(chosen.release);
+        self.drain_ms = chosen.drain_ms;
+        self.attempts += 1;
+        self.moved_at_ms = turn.now_ms;
+        self.connect(chosen.instance, turn);
+    }
+
+    /// The arm kept while it exists (I5), else the user's; within it by load and health. If nobody
+    /// there is well, an arm with a share whose instances are.
+    fn pick(&self, entry: &AppEntry, turn: &Turn<'_, '_>) -> Option<Chosen> {
+        let own = self.kept_arm(entry).or_else(|| self.own_arm(entry, turn))?;
+        let look = |arm: &ArmEntry| {
+            pick(arm.instances.len(), turn.worker.random(), |at| {
+                arm.instances[at].candidate(turn.now_ms, &self.tried)
+            })
+        };
+        let chosen = |arm: &ArmEntry, choice: Choice, diverted: bool| Chosen {
+            instance: Arc::clone(&arm.instances[choice.at]),
+            release: Arc::clone(&arm.stats),
+            standing: choice.standing,
+            diverted,
+            drain_ms: entry.drain_ms,
+        };
+        let first = look(&entry.arms[own]);
+        if let Some(choice) = first.filter(|choice| choice.standing >= Standing::Doubtful) {
+            return Some(chosen(&entry.arms[own], choice, false));
+        }
+        let others = entry.arms.iter().enumerate();
+        let others = others.filter(|(at, arm)| *at != own && arm.share > Share::NONE);
+        for (_, arm) in others {
+            if let Some(choice) = look(arm).filter(|c| c.standing >= Standing::Doubtful) {
+                return Some(chosen(arm, choice, true));
+            }
+        }
+        first.map(|choice| chosen(&entry.arms[own], choice, false))
+    }
+
+    fn kept_arm(&self, entry: &AppEntry) -> Option<usize> {
+        let release = self.arm?;
+        entry.arms.iter().position(|arm| arm.stats.release == release && !arm.instances.is_empty())
+    }
+
+    fn own_arm(&self, entry: &AppEntry, turn: &Turn<'_, '_>) -> Option<usize> {
+        let shares = entry.arms.iter().map(|arm| arm.share);
+        let random = turn.worker.random();
+        match &entry.split {
+            Some(split) => split.choose(self.user.as_ref(), turn.client.ip, shares, random),
+            None => choose_arm(shares, Bucket::of(random)),
+        }
+    }
+}

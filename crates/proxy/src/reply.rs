@@ -1,0 +1,53 @@
+//! Ending a request with an answer of our own, once none of an instance can come. Never after a part
+//! of one has gone out.
+
+use http1::After;
+
+use crate::attempt::Link;
+use crate::closed::Closed;
+use crate::connection::Turn;
+use crate::exchange::{Answer, Exchange, Outcome};
+use crate::pages::Page;
+
+impl Exchange {
+    /// Answers with a page of our own; there will be no attempt any more.
+    pub(crate) fn answer_ourselves(&mut self, page: Page, turn: &mut Turn<'_, '_>) {
+        if matches!(page.status, 502..=504) && self.outcome == Outcome::Open {
+            self.outcome = Outcome::Failed;
+        }
+        self.reply(page.status, turn);
+        page.write(self.form, turn.client.out(turn.worker));
+    }
+
+    /// Answers that the app is closed. That is what it was told to do, so nothing has failed: the
+    /// request is counted as one that was held, if it was.
+    pub(crate) fn answer_closed(&mut self, closed: &Closed, turn: &mut Turn<'_, '_>) {
+        self.reply(503, turn);
+        closed.write(self.form, turn.client.out(turn.worker));
+    }
+
+    /// Makes ready for a whole answer of our own.
+    fn reply(&mut self, status: u16, turn: &mut Turn<'_, '_>) {
+        self.link = Link::None;
+        self.hold = None;
+        self.waiting = None;
+        self.status = status;
+        self.discard_body(turn);
+        if !self.body_done {
+            self.form.after = After::Close;
+        }
+        self.answer = Answer::Done;
+    }
+
+    /// What has come of a body that nobody wants: if it is all, the connection stays usable.
+    fn discard_body(&mut self, turn: &mut Turn<'_, '_>) {
+        while !self.body_done && !turn.client.input.is_empty() {
+            let Ok(step) = self.body.read(turn.client.input.unread()) else { return };
+            turn.client.input.consume(step.skip + step.data);
+            self.body_done = step.done;
+            if step.skip + step.data == 0 {
+                return;
+            }
+        }
+    }
+}

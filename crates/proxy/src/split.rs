@@ -1,0 +1,288 @@
+//! Which users get the candidate: cohort first, then the user key, then chance. Decides by what a
+//! request says of its user; never by load, and never twice differently for the same user.
+
+use std::net::IpAddr;
+
+use balance::{Bucket, choose_split};
+use http1::RequestHead;
+use model::{Affinity, AppName, AppSection, Cohort, RolloutId, Share};
+
+use crate::signing::{Keyring, Subject};
+
+/// One app's split, ready.
+#[derive(Debug)]
+pub(crate) struct SplitEntry {
+    app: AppName,
+    rollout: RolloutId,
+    /// The candidate's place among the arms.
+    candidate: usize,
+    share: Share,
+    affinity: Affinity,
+    cohort: Option<Cohort>,
+    /// Divides the users of this rollout in its own way. It hangs on nothing that could change
+    /// meanwhile: not on the keys, so that renewing them moves nobody, nor on a process.
+    salt: [u8; 32],
+    user_cookie: Box<[u8]>,
+    cohort_cookie: Box<[u8]>,
+}
+
+/// What a user is recognised by: the cookie's random number, or 128 bits made of what they showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UserKey([u8; 16]);
+
+/// What a request's head said of its user. Kept with the request: it may have to wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct User {
+    rollout: RolloutId,
+    key: Option<UserKey>,
+    in_cohort: bool,
+    /// The cookie that says the key has to be set.
+    sets_key: bool,
+    /// The cookie that keeps them in the cohort has to be set.
+    sets_cohort: bool,
+}
+
+/// A request whose user is to be recognised, and what that takes.
+pub(crate) struct Asked<'a> {
+    pub(crate) head: &'a RequestHead,
+    pub(crate) input: &'a [u8],
+    pub(crate) client: IpAddr,
+    pub(crate) keyring: &'a Keyring,
+    pub(crate) random: &'a dyn Fn() -> u64,
+    pub(crate) now_s: u64,
+}
+
+impl SplitEntry {
+    /// `None` if the section has no split, or its candidate is not on offer.
+    pub(crate) fn new(section: &AppSection) -> Option<Self> {
+        let split = section.split.as_ref()?;
+        let candidate = section.arms.iter().position(|arm| arm.release == split.candidate)?;
+        let app = section.app.clone();
+        let mut material = app.as_str().as_bytes().to_vec();
+        material.push(0);
+        material.extend(split.rollout.0.to_le_bytes());
+        Some(Self {
+            rollout: split.rollout,
+            candidate,
+            share: section.arms[candidate].share,
+            affinity: section.route.affinity.clone(),
+            cohort: split.cohort.clone(),
+            salt: blake3::derive_key("segue 2026 buckets of a rollout v1", &material),
+            user_cookie: format!("__segue_{app}").into_bytes().into(),
+            // No app's name has a dot in it.
+            cohort_cookie: format!("__segue_{app}.cohort").into_bytes().into(),
+            app,
+        })
+    }
+
+    /// Reads what the head says of its user. Allocates nothing.
+    pub(crate) fn recognise(&self, asked: &Asked<'_>) -> User {
+        let mut user = User {
+            rollout: self.rollout,
+            key: None,
+            in_cohort: false,
+            sets_key: false,
+            sets_cohort: false,
+        };
+        self.find_key(asked, &mut user);
+        self.find_cohort(asked, &mut user);
+        user
+    }
+
+    fn find_key(&self, asked: &Asked<'_>, user: &mut User) {
+        match &self.affinity {
+            Affinity::Cookie => {
+                let mut ours = asked.head.own_cookies(asked.input, &self.user_cookie);
+                let open = |text| asked.keyring.open(Subject::User(&self.app), text, asked.now_s);
+                let opened = ours.find_map(open);
+                // Not a secret, only unlike all others: what counts is the seal.
+                let draw = || (u128::from((asked.random)()) << 64) | u128::from((asked.random)());
+                let payload = opened.map_or_else(|| draw().to_be_bytes(), |o| o.payload);
+                user.sets_key = opened.is_none_or(|opened| opened.aged);
+                user.key = Some(UserKey(payload));
+            }
+            Affinity::ClientIp => user.key = Some(UserKey::of_address(asked.client)),
+            Affinity::Header(name) => {
+                let mut values = asked.head.values(asked.input, name.as_bytes());
+                user.key = values.find(|value| !value.is_empty()).map(UserKey::of_value);
+            }
+            Affinity::None => {}
+        }
+    }
+
+    fn find_cohort(&self, asked: &Asked<'_>, user: &mut User) {
+        let input = asked.input;
+        user.in_cohort = match &self.cohort {
+            None => false,
+            Some(Cohort::Header { name, value }) => {
+                asked.head.values(input, name.as_bytes()).any(|found| found == value.as_bytes())
+            }
+            Some(Cohort::Cookie { name, value }) => {
+                asked.head.cookies(input, name.as_bytes()).any(|found| found == value.as_bytes())
+            }
+            Some(Cohort::Query { name, value }) => {
+                let subject = Subject::Cohort(&self.app, self.rollout);
+                let mut ours = asked.head.own_cookies(input, &self.cohort_cookie);
+                let kept =
+                    ours.find_map(|text| asked.keyring.open::<0>(subject, text, asked.now_s));
+                let asks = has_parameter(asked.head.target(input), name, value);
+                user.sets_cohort = match kept {
+                    Some(kept) => kept.aged,
+                    None => asks,
+                };
+                asks || kept.is_some()
+            }
+            Some(Cohort::Network(network)) => network.contains(asked.client),
+        };
+    }
+
+    /// The arm of a user. One who came before there was a split is known by the address, or not.
+    pub(crate) fn choose(
+        &self,
+        user: Option<&User>,
+        client: IpAddr,
+        shares: impl DoubleEndedIterator<Item = Share> + ExactSizeIterator,
+        random: u64,
+    ) -> Option<usize> {
+        let in_cohort = match (user, &self.cohort) {
+            (Some(user), _) if user.rollout == self.rollout => user.in_cohort,
+            (_, Some(Cohort::Network(network))) => network.contains(client),
+            (Some(_) | None, _) => false,
+        };
+        if in_cohort {
+            return Some(self.candidate);
+        }
+        let key = user.and_then(|user| user.key).or_else(|| match self.affinity {
+            Affinity::ClientIp => Some(UserKey::of_address(client)),
+            Affinity::Cookie | Affinity::Header(_) | Affinity::None => None,
+        });
+        let bucket = Bucket::of(key.map_or(random, |key| self.hash(key)));
+        choose_split(shares, self.candidate, self.share, bucket)
+    }
+
+    fn hash(&self, key: UserKey) -> u64 {
+        let hash = blake3::keyed_hash(&self.salt, &key.0);
+        let first = hash.as_bytes().first_chunk().copied().unwrap_or_default();
+        u64::from_le_bytes(first)
+    }
+
+    /// The `Set-Cookie` lines for an answer that is the user's own; mostly none. The key is told
+    /// only while it makes a difference.
+    pub(crate) fn cookies(&self, user: &User, keyring: &Keyring, now_s: u64) -> Vec<u8> {
+        let mut lines = Vec::new();
+        let divided = self.share > Share::NONE && self.share < Share::ALL;
+        if let (true, true, Some(key)) = (user.sets_key, divided, user.key) {
+            let subject = Subject::User(&self.app);
+            line(&mut lines, &self.user_cookie, subject, &key.0, keyring, now_s);
+        }
+        if user.sets_cohort && user.rollout == self.rollout {
+            let subject = Subject::Cohort(&self.app, self.rollout);
+            line(&mut lines, &self.cohort_cookie, subject, &[], keyring, now_s);
+        }
+        lines
+    }
+}
+
+impl User {
+    /// Whether there is something to tell their browser.
+    pub(crate) fn has_news(&self) -> bool {
+        self.sets_key || self.sets_cohort
+    }
+}
+
+impl UserKey {
+    /// Of IPv6 the network of 64 bits: browsers change the rest all the time.
+    fn of_address(address: IpAddr) -> Self {
+        let mut bytes = match address.to_canonical() {
+            IpAddr::V4(four) => return Self(four.to_ipv6_mapped().octets()),
+            IpAddr::V6(six) => six.octets(),
+        };
+        bytes[8..].fill(0);
+        Self(bytes)
+    }
+
+    fn of_value(value: &[u8]) -> Self {
+        let hash = blake3::hash(value);
+        Self(hash.as_bytes().first_chunk().copied().unwrap_or_default())
+    }
+}
+
+fn line(
+    lines: &mut Vec<u8>,
+    name: &[u8],
+    subject: Subject<'_>,
+    payload: &[u8],
+    keyring: &Keyring,
+    now_s: u64,
+) {
+    lines.extend_from_slice(b"Set-Cookie: ");
+    lines.extend_from_slice(name);
+    lines.push(b'=');
+    keyring.write(subject, payload, now_s, lines);
+    let rest = format!("; Path=/; Max-Age={}; HttpOnly; SameSite=Lax\r\n", subject.life_s());
+    lines.extend_from_slice(rest.as_bytes());
+}
+
+/// Whether the query has this parameter with this value, as forms write them.
+fn has_parameter(target: &[u8], name: &str, value: &str) -> bool {
+    let Some(start) = target.iter().position(|&b| b == b'?') else { return false };
+    target[start + 1..].split(|&b| b == b'&').any(|pair| {
+        let end = pair.iter().position(|&b| b == b'=').unwrap_or(pair.len());
+        let given = pair.get(end + 1..).unwrap_or_default();
+        reads(&pair[..end], name.as_bytes()) && reads(given, value.as_bytes())
+    })
+}
+
+/// Whether `encoded` stands for `text`, without writing it out.
+fn reads(mut encoded: &[u8], text: &[u8]) -> bool {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    for &expected in text {
+        let (byte, rest) = match encoded {
+            [b'%', high, low, rest @ ..] => match (digit(*high), digit(*low)) {
+                (Some(high), Some(low)) => ((high * 16 + low) as u8, rest),
+                (_, _) => (b'%', &encoded[1..]),
+            },
+            [b'+', rest @ ..] => (b' ', rest),
+            [byte, rest @ ..] => (*byte, rest),
+            [] => return false,
+        };
+        if byte != expected {
+            return false;
+        }
+        encoded = rest;
+    }
+    encoded.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_found_however_they_are_written() {
+        for (target, found) in [
+            ("/?team=q+a", true),
+            ("/?a=b&team=q%20a", true),
+            ("/?t%65am=q%20a&", true),
+            ("/?team=q%20", false),
+            ("/?team=q%20ab", false),
+            ("/?xteam=q+a", false),
+            ("/team=q+a", false),
+            ("/?team", false),
+            ("/?team=%", false),
+        ] {
+            assert_eq!(has_parameter(target.as_bytes(), "team", "q a"), found, "{target}");
+        }
+        assert!(has_parameter(b"/?new", "new", ""));
+        assert!(has_parameter(b"/?n=100%", "n", "100%"));
+    }
+
+    #[test]
+    fn an_address_is_one_user_however_it_is_written_and_a_v6_network_is_one() {
+        let key = |text: &str| UserKey::of_address(text.parse().unwrap());
+        assert_eq!(key("192.0.2.1"), key("::ffff:192.0.2.1"));
+        assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
+        assert_eq!(key("2001:db8:1:2::5"), key("2001:db8:1:2:ffff::1"));
+        assert_ne!(key("2001:db8:1:2::5"), key("2001:db8:1:3::5"));
+    }
+}
