@@ -176,7 +176,8 @@ impl Secrets {
         self.folder(app).join(format!("{digest}.json"))
     }
 
-    fn digest(&self, app: &AppName, name: &str, value: &str) -> Digest {
+    /// What stands for a value of a variable of an app: a keyed digest.
+    pub fn digest(&self, app: &AppName, name: &str, value: &str) -> Digest {
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
         for part in [app.as_str(), name, value] {
             hasher.update(&(part.len() as u64).to_le_bytes());

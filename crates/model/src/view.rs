@@ -1,11 +1,12 @@
 //! What people are shown: derived from state and observations, never stored.
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::{
-    Address, AppName, Digest, Health, InstanceId, Label, Millis, NotReady, Outcome, Reason,
-    Receipt, ReleaseNo, RolloutId, Share, Stage, Timestamp,
+    Address, AppName, AppSpec, Digest, Health, InstanceId, Label, Millis, NotReady, Outcome,
+    Reason, Receipt, ReleaseNo, RolloutId, Share, Stage, Timestamp,
 };
 
 /// One app as it is now.
@@ -120,6 +121,10 @@ pub struct ReleaseView {
     pub label: Label,
     /// Its digest.
     pub digest: Digest,
+    /// Its settings.
+    pub spec: Arc<AppSpec>,
+    /// Names the list of its files.
+    pub content: Option<Digest>,
     /// When it was first deployed.
     pub created: Timestamp,
     /// Why it is marked bad, if it is.

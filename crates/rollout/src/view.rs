@@ -82,6 +82,8 @@ fn release(release: &model::Release) -> ReleaseView {
         no: release.no,
         label: release.label.clone(),
         digest: release.digest,
+        spec: release.spec.clone(),
+        content: release.content,
         created: release.created,
         bad: release.bad.clone(),
     }

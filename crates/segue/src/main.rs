@@ -1,6 +1,7 @@
 //! The program: puts the parts together and does nothing itself.
 
 mod desk;
+mod keys;
 mod ports;
 mod serve;
 mod shelf;

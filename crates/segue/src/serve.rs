@@ -35,6 +35,9 @@ pub fn run(options: &ServerOptions) -> Result<(), Failure> {
     let _lock = lock(&data)?;
     let mut config = proxy::Config::new(vec![options.http]);
     config.workers = options.workers.map_or(config.workers, usize::from);
+    let keys = data.join("affinity.keys");
+    config.affinity_keys = crate::keys::load_or_create(&keys)
+        .map_err(|error| Failure::new(format!("read {}", keys.display()), &error))?;
     let bound = proxy::Proxy::bind(config).map_err(|error| {
         Failure::new(ACT, &error).hint("another program listens there; choose another with --http")
     })?;

@@ -43,6 +43,18 @@ impl Store for Shelf {
         kept.map_err(|error| StoreError::Unavailable(told(&error)))
     }
 
+    fn env_digests(
+        &self,
+        app: &AppName,
+        values: &BTreeMap<String, Secret>,
+    ) -> BTreeMap<String, Digest> {
+        let secrets = self.agent.secrets();
+        let digest = |(name, value): (&String, &Secret)| {
+            (name.clone(), secrets.digest(app, name, value.expose()))
+        };
+        values.iter().map(digest).collect()
+    }
+
     fn logs(
         &self,
         app: &AppName,

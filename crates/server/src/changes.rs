@@ -2,22 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use model::{AppSpec, Digest};
+use model::{AppSpec, Digest, ReleaseView};
 use serde_json::Value;
 
-use crate::Stored;
-
-/// The names of the settings that differ, as an app file writes them, and `files`. Values of the
-/// environment are compared only where what stands for them is `told`; their names always are.
+/// The names of the settings that differ, as an app file writes them, and `files`.
 pub(crate) fn changes(
-    stored: &Stored,
+    stored: &ReleaseView,
     wanted: &AppSpec,
     content: Option<Digest>,
-    told: bool,
 ) -> Vec<String> {
-    let Stored { spec: before, content: files } = stored;
+    let before = &stored.spec;
     let mut names = BTreeSet::new();
-    if *files != content {
+    if stored.content != content {
         names.insert("files".to_owned());
     }
     let pairs = [
@@ -27,7 +23,7 @@ pub(crate) fn changes(
         ("drain", json(&before.drain), json(&wanted.drain)),
     ];
     for (name, before, wanted) in &pairs {
-        differ(name, before, wanted, told, &mut names);
+        differ(name, before, wanted, &mut names);
     }
     if before.strategy != wanted.strategy {
         names.insert("strategy".to_owned());
@@ -41,21 +37,13 @@ fn json(value: &impl serde::Serialize) -> Value {
 }
 
 /// Goes into tables; everything else differs as a whole.
-fn differ(path: &str, before: &Value, wanted: &Value, told: bool, names: &mut BTreeSet<String>) {
+fn differ(path: &str, before: &Value, wanted: &Value, names: &mut BTreeSet<String>) {
     if let (Value::Object(left), Value::Object(right)) = (before, wanted) {
         let keys: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
         for key in keys {
             let side = |map: &serde_json::Map<String, Value>| map.get(key).cloned();
-            match (side(left), side(right)) {
-                (Some(_), Some(_)) if path == "run.env" && !told => {}
-                (left, right) => differ(
-                    &format!("{path}.{key}"),
-                    &left.unwrap_or_default(),
-                    &right.unwrap_or_default(),
-                    told,
-                    names,
-                ),
-            }
+            let (left, right) = (side(left).unwrap_or_default(), side(right).unwrap_or_default());
+            differ(&format!("{path}.{key}"), &left, &right, names);
         }
     } else if before != wanted {
         names.insert(path.to_owned());

@@ -57,23 +57,19 @@ pub(crate) async fn plan(
     let blobs: BTreeMap<Digest, u64> = manifest.as_ref().map_or_else(BTreeMap::new, |m| m.blobs());
     let content = manifest.as_ref().map(|manifest| manifest.digest());
     let (store, owner, sizes) = (parts.store.clone(), app.clone(), blobs.clone());
-    let names: Vec<String> = values.keys().cloned().collect();
     let (digests, missing) = blocking(move || {
         let blobs: Vec<Blob> =
             sizes.into_iter().map(|(digest, size)| Blob { digest, size }).collect();
         Ok((store.env_digests(&owner, &values), store.missing(&blobs)?))
     })
     .await?;
-    // Where the store cannot tell what stands for the values, their names are compared alone.
-    let told = digests.is_some();
-    let nameless = || names.into_iter().map(|name| (name, Digest::from_bytes([0; 32]))).collect();
-    spec.run.env = digests.unwrap_or_else(nameless);
+    spec.run.env = digests;
     let view = parts.engine.view(&app);
     let live = view.as_ref().and_then(|view| view.live.as_ref());
-    let stored = live.and_then(|live| parts.engine.stored(&app, live.release));
+    let releases = view.as_ref().map_or(&[][..], |view| &view.releases);
+    let stored = live.and_then(|live| releases.iter().find(|r| r.no == live.release));
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    let digest = told.then(|| digest(&spec, content));
-    let release = planned(view.as_deref(), label, digest);
+    let release = planned(view.as_deref(), label, digest(&spec, content));
     Ok(Json(Plan {
         app,
         release,
@@ -83,26 +79,23 @@ pub(crate) async fn plan(
         upload_bytes: missing.iter().filter_map(|digest| blobs.get(digest)).sum(),
         strategy: spec.strategy.kind.name().to_owned(),
         steps: wire::steps(&spec.strategy.kind, spec.run.replicas, spec.strategy.standby),
-        changes: stored.map(|stored| changes(&stored, &spec, content, told)),
+        changes: stored.map(|stored| changes(stored, &spec, content)),
         rollout: view.and_then(|view| view.rollout.as_ref().map(|rollout| rollout.id.0)),
     }))
 }
 
 /// The release by its name, which the engine makes of the digest when nobody gave it one, and
 /// whether it is there already.
-fn planned(view: Option<&AppView>, label: Option<Label>, digest: Option<Digest>) -> PlannedRelease {
-    let label = label.or_else(|| digest?.short().parse().ok());
+fn planned(view: Option<&AppView>, label: Option<Label>, digest: Digest) -> PlannedRelease {
+    let label = label.or_else(|| digest.short().parse().ok());
     let stored = view.map_or(&[][..], |view| &view.releases);
     let live = view.and_then(|view| view.live.as_ref()).map(|live| live.release);
     let same_name = stored.iter().find(|release| Some(&release.label) == label.as_ref());
-    let kind = match (same_name, digest) {
-        // Without a name and without a digest it may be any of those that are stored.
-        (None, None) if label.is_none() && !stored.is_empty() => Planned::Unknown,
-        (None, _) => Planned::New,
-        (Some(_), None) => Planned::Unknown,
-        (Some(release), Some(digest)) if release.digest != digest => Planned::Taken,
-        (Some(release), Some(_)) if live == Some(release.no) => Planned::Live,
-        (Some(_), Some(_)) => Planned::Stored,
+    let kind = match same_name {
+        None => Planned::New,
+        Some(release) if release.digest != digest => Planned::Taken,
+        Some(release) if live == Some(release.no) => Planned::Live,
+        Some(_) => Planned::Stored,
     };
     PlannedRelease { label, kind }
 }

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use control::{Answer, Ask, Refusal};
-use model::{AppName, AppSpec, AppView, Digest, ReleaseNo, Timestamp};
+use model::{AppName, AppView, Timestamp};
 
 use crate::Subscription;
 
@@ -22,11 +22,6 @@ pub trait Engine: Send + Sync + 'static {
     /// All apps, in order of their names.
     fn apps(&self) -> Vec<Arc<AppView>>;
 
-    /// What a stored release is made of; `None` when there is none, or it cannot be told.
-    fn stored(&self, _app: &AppName, _release: ReleaseNo) -> Option<Stored> {
-        None
-    }
-
     /// Asks for something. Answers when it is journaled or refused, not when it is done; whoever
     /// stops waiting for the answer does not take the command back.
     fn command(&self, command: Command) -> Pending<'_, Result<Answer, Refusal>>;
@@ -36,15 +31,6 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Why nothing can be changed, if nothing can: traffic goes on.
     fn read_only(&self) -> Option<String>;
-}
-
-/// What a stored release is made of.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Stored {
-    /// Its settings.
-    pub spec: Arc<AppSpec>,
-    /// Names the list of its files.
-    pub content: Option<Digest>,
 }
 
 /// Ends everything.

@@ -27,7 +27,7 @@ use axum::middleware;
 use axum::routing::{get, post, put};
 use tokio::sync::watch;
 
-pub use engine::{Command, Engine, Pending, Shutdown, Stopping, Stored};
+pub use engine::{Command, Engine, Pending, Shutdown, Stopping};
 pub use feed::{Feed, News, Subscription};
 pub use guard::Guard;
 pub use listen::{ListenError, bind, serve};

@@ -39,15 +39,12 @@ pub trait Store: Send + Sync + 'static {
         values: BTreeMap<String, Secret>,
     ) -> Result<BTreeMap<String, Digest>, StoreError>;
 
-    /// The digests [`Store::put_env`] would give for these values, without keeping them; `None` when
-    /// it cannot be told.
+    /// The digests [`Store::put_env`] would give for these values, without keeping them.
     fn env_digests(
         &self,
-        _app: &AppName,
-        _values: &BTreeMap<String, Secret>,
-    ) -> Option<BTreeMap<String, Digest>> {
-        None
-    }
+        app: &AppName,
+        values: &BTreeMap<String, Secret>,
+    ) -> BTreeMap<String, Digest>;
 
     /// Lines of output, of one instance or of all of the app, at most [`crate::MAX_LINES`].
     ///

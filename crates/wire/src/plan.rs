@@ -50,8 +50,6 @@ pub enum Planned {
     Live,
     /// Its label belongs to a release with other content: it would be refused.
     Taken,
-    /// It cannot be told.
-    Unknown,
 }
 
 /// What a rollout of so many instances would do, one sentence each.

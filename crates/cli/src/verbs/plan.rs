@@ -80,7 +80,6 @@ fn release_words(release: &PlannedRelease) -> String {
         Planned::Taken => {
             format!("{BAD}refused{BAD:#}: the label belongs to a release with other content")
         }
-        Planned::Unknown => "whether it is new cannot be told".into(),
     };
     format!("{BOLD}{label}{BOLD:#}, {words}")
 }

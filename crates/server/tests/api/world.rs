@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 
 use control::{Answer, Ask, Refusal, RefusalCode};
 use model::{
-    AppName, AppView, ArmView, Digest, Event, InstanceId, NotReady, Outcome, Readiness, ReleaseNo,
-    ReleaseView, RolloutId, Share, Timestamp,
+    AppName, AppSpec, AppView, ArmView, Digest, Event, InstanceId, NotReady, Outcome, Readiness,
+    ReleaseNo, ReleaseView, RolloutId, Share, Timestamp,
 };
 use server::{
     Command, Engine, Feed, Guard, LogCursor, LogPage, LogStart, Parts, Pending, Shutdown, Stopping,
-    Store, StoreError, Stored, Subscription, router,
+    Store, StoreError, Subscription, router,
 };
 use tokio::sync::watch;
 use wire::{AppFile, Blob, LogLine, Manifest, Secret};
@@ -45,6 +45,8 @@ fn app_view() -> AppView {
             no: ReleaseNo(1),
             label: "v1".parse().unwrap(),
             digest: Digest::from_bytes([7; 32]),
+            spec: Arc::new(stored_spec()),
+            content: Some(Digest::from_bytes([9; 32])),
             created: Timestamp(5),
             bad: None,
         }],
@@ -53,6 +55,13 @@ fn app_view() -> AppView {
         scale: None,
         removing: false,
     }
+}
+
+fn stored_spec() -> AppSpec {
+    let text = "app = \"web\"\n[run]\ncommand = [\"./x\"]\nreplicas = 2\n";
+    let mut spec = AppFile::from_toml(text).unwrap().spec;
+    spec.run.env.insert("OLD".into(), Digest::from_bytes([1; 32]));
+    spec
 }
 
 impl Engine for Scripted {
@@ -66,14 +75,6 @@ impl Engine for Scripted {
 
     fn apps(&self) -> Vec<Arc<AppView>> {
         vec![Arc::new(app_view())]
-    }
-
-    fn stored(&self, _app: &AppName, release: ReleaseNo) -> Option<Stored> {
-        let text = "app = \"web\"\n[run]\ncommand = [\"./x\"]\nreplicas = 2\n";
-        let mut spec = AppFile::from_toml(text).unwrap().spec;
-        spec.run.env.insert("OLD".into(), Digest::from_bytes([1; 32]));
-        let content = Some(Digest::from_bytes([9; 32]));
-        (release == ReleaseNo(1)).then(|| Stored { spec: Arc::new(spec), content })
     }
 
     fn command(&self, command: Command) -> Pending<'_, Result<Answer, Refusal>> {
@@ -152,8 +153,8 @@ impl Store for Shelf {
         &self,
         _app: &AppName,
         values: &BTreeMap<String, Secret>,
-    ) -> Option<BTreeMap<String, Digest>> {
-        Some(values.keys().map(|name| (name.clone(), Digest::from_bytes([1; 32]))).collect())
+    ) -> BTreeMap<String, Digest> {
+        values.keys().map(|name| (name.clone(), Digest::from_bytes([1; 32]))).collect()
     }
 
     fn logs(
