@@ -7,4 +7,5 @@ mod crashes;
 mod deploys;
 mod load;
 mod refusals;
+mod strategies;
 mod world;

@@ -1,0 +1,223 @@
+//! Every strategy under load, and with the server killed in the middle of it.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::load::{Load, ask};
+use crate::world::World;
+
+const ROLLING: &str =
+    "[strategy]\nkind = \"rolling\"\nbatch = 1\nsurge = false\nwatch = \"300ms\"\n";
+const SURGE: &str =
+    "[strategy]\nkind = \"rolling\"\nbatch = \"50%\"\nsurge = true\nwatch = \"300ms\"\n";
+const CANARY: &str = "[strategy]\nkind = \"canary\"\nsteps = [{ share = \"10%\", hold = \"300ms\" }, \
+                      { share = \"50%\", gate = \"manual\" }]\nwatch = \"300ms\"\n";
+const RECREATE: &str = "[strategy]\nkind = \"recreate\"\nretry_after = \"7s\"\nmessage = \"back soon\"\n\
+                        watch = \"300ms\"\n";
+
+/// A world with v1 live that has come in by this strategy.
+fn with_v1(strategy: &str) -> World {
+    let world = World::with(strategy, &[]);
+    let said = world.deploy("v1", "good");
+    assert_eq!(said.code, Some(0), "{said:?}");
+    world
+}
+
+fn no_failures(load: Load) {
+    let failures: Vec<String> = load.stop().into_iter().flat_map(|seen| seen.failures).collect();
+    assert_eq!(failures, Vec::<String>::new());
+}
+
+#[test]
+fn rolling_in_place_and_with_surge_lose_no_request() {
+    for strategy in [ROLLING, SURGE] {
+        let world = with_v1(strategy);
+        let load = Load::start(world.http, 8);
+        let said = world.deploy("v2", "good");
+        assert_eq!(said.code, Some(0), "{said:?}");
+        let receipt = said.receipt();
+        assert_eq!((&receipt["failed"], &receipt["held"]), (&0.into(), &0.into()), "{receipt:#}");
+        no_failures(load);
+        assert_eq!(world.at_rest()["live"]["label"], "v2");
+    }
+}
+
+#[test]
+fn rolling_that_meets_a_bad_release_goes_back_and_loses_no_request() {
+    let world = with_v1(ROLLING);
+    let load = Load::start(world.http, 8);
+    let said = world.deploy("v2", "crash");
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.stderr.contains("no such table: orders"), "{}", said.stderr);
+    no_failures(load);
+    assert_eq!(world.at_rest()["live"]["label"], "v1");
+}
+
+/// A browser: a connection of its own, and the cookie it was given.
+struct Browser {
+    cookie: Option<String>,
+}
+
+impl Browser {
+    fn ask(&mut self, address: SocketAddr) -> String {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let cookie =
+            self.cookie.iter().map(|c| format!("Cookie: theme=dark; {c}\r\n")).collect::<String>();
+        let request =
+            format!("GET / HTTP/1.1\r\nHost: web.test\r\nConnection: close\r\n{cookie}\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
+        let set = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(": ")?;
+            name.eq_ignore_ascii_case("set-cookie").then(|| value.to_owned())
+        });
+        if let Some(set) = set {
+            assert!(set.contains("HttpOnly") && set.contains("SameSite=Lax"), "{set}");
+            self.cookie = set.split(';').next().map(str::to_owned);
+        }
+        body.trim().to_owned()
+    }
+}
+
+#[test]
+fn a_canary_keeps_every_user_on_the_release_they_got_and_an_abort_takes_all_back() {
+    let mut world = with_v1(CANARY);
+    let args = ["deploy", "--detach", "--release", "v2", "--env", "VERSION=v2"];
+    assert_eq!(world.segue(&args).code, Some(0));
+    let holds = |status: &Value, share: f64| {
+        status["rollout"]["phase"] == "holding" && status["candidate"]["share"] == share
+    };
+    world.until("at 50 %", |status| holds(status, 0.5));
+    let mut users: Vec<Browser> = (0..400).map(|_| Browser { cookie: None }).collect();
+    let first: Vec<String> = users.iter_mut().map(|user| user.ask(world.http)).collect();
+    let got_it = first.iter().filter(|version| *version == "v2").count();
+    assert!((140..=260).contains(&got_it), "{got_it} of 400 at 50 %");
+    // Killed and started again: the same users get the same release.
+    world.kill_server();
+    world.serve(&[]);
+    world.until("at 50 % again", |status| holds(status, 0.5));
+    let second: Vec<String> = users.iter_mut().map(|user| user.ask(world.http)).collect();
+    assert_eq!(first, second);
+    let said = world.segue(&["abort", "web"]);
+    assert!(said.code == Some(0) || said.code == Some(3), "{said:?}");
+    assert!(users.iter_mut().all(|user| user.ask(world.http) == "v1"));
+    assert_eq!(world.at_rest()["live"]["label"], "v1");
+}
+
+#[test]
+fn a_canary_goes_on_at_promote_and_ends_with_all_users() {
+    let world = with_v1(CANARY);
+    let load = Load::start(world.http, 4);
+    let args = ["deploy", "--release", "v2", "--env", "VERSION=v2"];
+    let mut deploy =
+        world.command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    world.until("at 50 %", |status| {
+        status["candidate"]["share"] == 0.5 && status["rollout"]["phase"] == "holding"
+    });
+    assert_eq!(world.segue(&["promote", "web"]).code, Some(0));
+    assert!(deploy.wait().unwrap().success());
+    no_failures(load);
+    let status = world.at_rest();
+    assert_eq!(
+        (&status["live"]["label"], &status["standby"]["label"]),
+        (&"v2".into(), &"v1".into())
+    );
+}
+
+#[test]
+fn recreate_holds_requests_and_breaks_no_connection() {
+    let world = with_v1(RECREATE);
+    let load = Load::start(world.http, 8);
+    let said = world.deploy("v2", "good");
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let receipt = said.receipt();
+    assert!(receipt["held"].as_u64().is_some_and(|held| held > 0), "{receipt:#}");
+    for failure in load.stop().iter().flat_map(|seen| &seen.failures) {
+        assert!(failure.starts_with("HTTP/1.1 503"), "{failure}");
+    }
+    let bad = world.deploy("v3", "crash");
+    assert_eq!(bad.code, Some(1), "{bad:?}");
+    assert_eq!(world.at_rest()["live"]["label"], "v2");
+    assert_eq!(ask(&mut None, world.http, "/"), Ok("v2".into()));
+}
+
+#[test]
+fn maintenance_survives_a_restart_and_says_when_to_come_back() {
+    let mut world = with_v1(RECREATE);
+    let said = world.segue(&[
+        "maintenance",
+        "on",
+        "web",
+        "--message",
+        "moving <house>",
+        "--retry-after",
+        "90s",
+    ]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    world.kill_server();
+    world.serve(&[]);
+    let mut stream = TcpStream::connect(world.http).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    let lower = page.to_ascii_lowercase();
+    assert!(page.starts_with("HTTP/1.1 503"), "{page}");
+    assert!(
+        lower.contains("retry-after: 90") && lower.contains("cache-control: no-store"),
+        "{page}"
+    );
+    assert!(page.contains("moving &lt;house&gt;"), "{page}");
+    assert_eq!(world.status()["maintenance"], true);
+    assert_eq!(world.segue(&["maintenance", "off", "web"]).code, Some(0));
+    let until = Instant::now() + Duration::from_secs(10);
+    while ask(&mut None, world.http, "/") != Ok("v1".into()) {
+        assert!(Instant::now() < until, "it is not open again");
+    }
+}
+
+#[test]
+fn scale_holds_and_counts_for_the_standby_too() {
+    let world = World::start("0s");
+    assert_eq!(world.deploy("v1", "good").code, Some(0));
+    assert_eq!(world.deploy("v2", "good").code, Some(0));
+    assert_eq!(world.segue(&["scale", "web", "3"]).code, Some(0));
+    world.until("three of each", |status| {
+        let up = |arm: &str| {
+            let all = status[arm]["instances"].as_array().cloned().unwrap_or_default();
+            all.iter().filter(|i| i["health"] == "up" && i["stage"] == "serving").count()
+        };
+        up("live") == 3 && up("standby") == 3
+    });
+}
+
+#[test]
+fn a_kill_in_the_middle_of_every_strategy_is_survived() {
+    for strategy in [ROLLING, SURGE, RECREATE] {
+        let mut world = with_v1(strategy);
+        for (number, wait) in (2..).zip([150_u64, 450, 800]) {
+            let version = format!("VERSION=v{number}");
+            let label = format!("v{number}");
+            let args = ["deploy", "--release", &label, "--env", &version];
+            let quiet = |command: &mut std::process::Command| {
+                command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+            };
+            let mut deploy = quiet(&mut world.command(&args));
+            // it waits: the kill comes in the middle of what the rollout does.
+            std::thread::sleep(Duration::from_millis(wait));
+            world.kill_server();
+            world.serve(&[]);
+            let _ = deploy.wait();
+            let status = world.at_rest();
+            let live = status["live"]["label"].as_str().unwrap().to_owned();
+            assert_eq!(ask(&mut None, world.http, "/"), Ok(live));
+            assert_eq!(world.processes().len(), 4, "two instances, each with its shim");
+        }
+    }
+}
