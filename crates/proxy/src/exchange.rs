@@ -13,6 +13,7 @@ use crate::buffer::{Buffer, LARGE};
 use crate::connection::{Turn, Wakeup};
 use crate::gap::Waiting;
 use crate::hold::Hold;
+use crate::line::{LetGo, Ticket};
 use crate::pages::{Form, Page};
 use crate::slots::Watch;
 use crate::split::{Asked, User};
@@ -83,6 +84,10 @@ pub(crate) struct Exchange {
     pub(crate) proceed: Continue,
     pub(crate) link: Link,
     pub(crate) hold: Option<Hold>,
+    /// Its place in the line, should it have to wait again.
+    pub(crate) ticket: Option<Ticket>,
+    /// It had to wait, was let go, and has no answer yet.
+    pub(crate) let_go: Option<LetGo>,
     /// When it was held for the first time.
     pub(crate) held_since_ms: Option<u64>,
     /// Who asks, while the app is split among its users.
@@ -157,6 +162,8 @@ impl Exchange {
             },
             link: Link::None,
             hold: None,
+            ticket: None,
+            let_go: None,
             held_since_ms: None,
             user: None,
             arm: None,
@@ -396,6 +403,7 @@ impl Exchange {
 
     fn settle(&mut self, worker: &Worker) {
         self.waiting = None;
+        self.let_go = None;
         if self.outcome == Outcome::Open {
             self.outcome = Outcome::Fine;
         }

@@ -28,6 +28,7 @@ mod gap;
 mod handle;
 mod hold;
 mod instance;
+mod line;
 mod metrics;
 mod pages;
 mod pool;

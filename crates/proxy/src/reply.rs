@@ -30,6 +30,7 @@ impl Exchange {
     fn reply(&mut self, status: u16, turn: &mut Turn<'_, '_>) {
         self.link = Link::None;
         self.hold = None;
+        self.let_go = None;
         self.waiting = None;
         self.status = status;
         self.discard_body(turn);

@@ -15,6 +15,7 @@ use tokio::runtime::LocalRuntime;
 
 use crate::buffer::Stock;
 use crate::connection::Connection;
+use crate::line::Lines;
 use crate::pool::Pool;
 use crate::shared::{Desk, Shared};
 use crate::slots::Slots;
@@ -41,6 +42,7 @@ pub(crate) struct Worker {
     pub(crate) pool: Pool,
     pub(crate) stock: Stock,
     pub(crate) slots: Slots,
+    pub(crate) lines: Rc<Lines>,
     unresolved: Cell<usize>,
     random: Cell<u64>,
     health_epoch: Cell<u64>,
@@ -61,6 +63,7 @@ impl Worker {
             pool: Pool::default(),
             stock: Stock::default(),
             slots: Slots::default(),
+            lines: Rc::default(),
             unresolved: Cell::new(0),
             random: Cell::new(seed | 1),
             health_epoch: Cell::new(0),
