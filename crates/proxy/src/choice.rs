@@ -22,7 +22,8 @@ struct Chosen {
     standing: Standing,
     diverted: bool,
     drain_ms: u64,
-    pool: Pool,
+    /// Those it has to let go first have to go there too; `None` if it is let in where they are not.
+    pool: Option<Pool>,
 }
 
 /// What the snapshot says of a request.
@@ -44,7 +45,8 @@ impl Exchange {
         }
         match self.judge(&app, turn) {
             Verdict::Goes(chosen) => {
-                let goes = !self.lets_others_go(&app, &chosen.pool, turn);
+                let pool = chosen.pool.as_ref();
+                let goes = pool.is_none_or(|pool| !self.lets_others_go(&app, pool, turn));
                 if goes {
                     self.go(chosen, &app, turn);
                 }
@@ -113,7 +115,10 @@ impl Exchange {
             standing: choice.standing,
             diverted,
             drain_ms: entry.drain_ms,
-            pool: Pool { instances: arm.instances.len(), hold_ms: entry.hold_ms },
+            pool: entry
+                .closed
+                .is_none()
+                .then_some(Pool { instances: arm.instances.len(), hold_ms: entry.hold_ms }),
         };
         let first = look(&entry.arms[own]);
         if let Some(choice) = first.filter(|choice| choice.standing >= Standing::Doubtful) {
