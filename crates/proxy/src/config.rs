@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use model::{Millis, ProxyId};
+use model::{Millis, Network, ProxyId};
 
 use crate::signing::AffinityKey;
 
@@ -20,6 +20,9 @@ pub struct Config {
     pub limits: Limits,
     /// The file that gets one line per request, if any.
     pub access_log: Option<PathBuf>,
+    /// Proxies before this one whose `X-Forwarded-For`, `-Proto` and `-Port` are believed. The client
+    /// is the first address from the right that is none of them. By default nobody is.
+    pub trusted: Vec<Network>,
     /// The keys that seal users' cookies: the first seals, all open, so that a key can be renewed
     /// while cookies of the one before are about. With none, a key is drawn that no other proxy and
     /// no later start knows.
@@ -36,6 +39,7 @@ impl Config {
             workers,
             limits: Limits::default(),
             access_log: None,
+            trusted: Vec::new(),
             affinity_keys: Vec::new(),
         }
     }

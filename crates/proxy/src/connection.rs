@@ -29,8 +29,11 @@ pub(crate) struct Client {
     pub(crate) output: Buffer,
     /// It sends nothing more; it may still read.
     pub(crate) ended: bool,
+    /// Who is connected: the client itself, or a proxy before us.
+    pub(crate) peer: IpAddr,
+    /// The client's address, by what trusted proxies say.
     pub(crate) ip: IpAddr,
-    /// Its address without port, as text.
+    /// The same as text, without port.
     pub(crate) address: String,
     /// The port it connected to, as text.
     pub(crate) port: Rc<str>,
@@ -95,13 +98,15 @@ impl Connection {
     ) -> Self {
         let slot = worker.slots.open(worker.sequence());
         let since_ms = worker.shared.now_ms();
+        let peer = peer.ip().to_canonical();
         let client = Client {
             stream,
             input: Buffer::default(),
             output: Buffer::default(),
             ended: false,
-            ip: peer.ip().to_canonical(),
-            address: peer.ip().to_canonical().to_string(),
+            peer,
+            ip: peer,
+            address: peer.to_string(),
             port,
         };
         let stage = Stage::Head(Head { since_ms, parser: None });

@@ -10,7 +10,8 @@ use model::ReleaseNo;
 use crate::access_log::Entry;
 use crate::attempt::{Failure, Link};
 use crate::buffer::{Buffer, LARGE};
-use crate::connection::{Turn, Wakeup};
+use crate::connection::{Client, Turn, Wakeup};
+use crate::forwarded::forwarded;
 use crate::gap::Waiting;
 use crate::hold::Hold;
 use crate::line::{LetGo, Ticket};
@@ -126,6 +127,7 @@ pub(crate) enum Outcome {
 impl Exchange {
     /// Takes a request's head, of `len` bytes, off the client's input.
     pub(crate) fn begin(head: &RequestHead, len: usize, turn: &mut Turn<'_, '_>) -> Self {
+        let request = rewritten(head, turn);
         let input = turn.client.input.unread();
         let to = AnswerTo {
             head: head.is_head(input),
@@ -138,13 +140,6 @@ impl Exchange {
         let keep = head.persistence() == Persistence::KeepAlive && !draining;
         let after = if keep { After::KeepAlive } else { After::Close };
         let short = head.content_length().is_none_or(|length| length <= REPLAY as u64);
-        let mut request = turn.worker.stock.take();
-        let with = Forwarding {
-            client: turn.client.address.as_bytes(),
-            proto: b"http",
-            port: turn.client.port.as_bytes(),
-        };
-        head.forward(input, &with, request.tail());
         let until_ms = turn.now_ms + turn.worker.shared.config.limits.continue_wait.0;
         let mut exchange = Self {
             app: None,
@@ -449,6 +444,32 @@ impl Exchange {
             entry.held_ms = held_ms;
         }
     }
+}
+
+/// The head as the upstream gets it. Says to the client's side whose request it is.
+fn rewritten(head: &RequestHead, turn: &mut Turn<'_, '_>) -> Buffer {
+    let trusted = &turn.worker.shared.config.trusted;
+    let Client { input, peer, ip, address, port, .. } = &mut *turn.client;
+    let input = input.unread();
+    let said = match trusted.is_empty() {
+        true => None,
+        false => forwarded(head, input, *peer, trusted),
+    };
+    let client = said.map_or(*peer, |said| said.client);
+    if *ip != client {
+        *ip = client;
+        *address = client.to_string();
+    }
+    let proto: &[u8] = said.and_then(|said| said.proto).unwrap_or(b"http");
+    let port = match said.and_then(|said| said.port) {
+        Some(port) => port,
+        None if proto == b"https" => b"443",
+        None => port.as_bytes(),
+    };
+    let mut request = turn.worker.stock.take();
+    let with = Forwarding { client: address.as_bytes(), proto, port };
+    head.forward(input, &with, request.tail());
+    request
 }
 
 /// The client's connection is gone.

@@ -24,6 +24,7 @@ mod connection;
 mod error;
 mod exchange;
 mod farewell;
+mod forwarded;
 mod gap;
 mod handle;
 mod hold;
