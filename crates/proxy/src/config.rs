@@ -54,6 +54,13 @@ pub struct Limits {
     pub idle: Millis,
     /// Between two reads of a request's body.
     pub body_read: Millis,
+    /// The largest body of a request, in bytes; none by default.
+    pub body_bytes: Option<u64>,
+    /// The least bytes per second of a body whose length was declared, over all the time that we
+    /// wait for it; 0 for none.
+    pub body_rate: u64,
+    /// So long a wait for one body is forgiven at any rate.
+    pub body_grace: Millis,
     /// Without a byte taken by the receiver.
     pub write_stall: Millis,
     /// Connecting to an instance.
@@ -86,6 +93,9 @@ impl Default for Limits {
             head: Millis::from_secs(10),
             idle: Millis::from_secs(75),
             body_read: Millis::from_secs(60),
+            body_bytes: None,
+            body_rate: 256,
+            body_grace: Millis::from_secs(30),
             write_stall: Millis::from_secs(60),
             connect: Millis::from_secs(2),
             first_byte: Millis::from_secs(60),

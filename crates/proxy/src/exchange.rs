@@ -4,16 +4,17 @@
 use std::sync::Arc;
 use std::task::Poll;
 
-use http1::{After, AnswerTo, Body, Encoder, Forwarding, Persistence, RequestHead, ResponseParser};
+use http1::{After, AnswerTo, Body, Encoder, Persistence, RequestHead, ResponseParser};
 use model::ReleaseNo;
 
 use crate::access_log::Entry;
 use crate::attempt::{Failure, Link};
 use crate::buffer::{Buffer, LARGE};
-use crate::connection::{Client, Turn, Wakeup};
-use crate::forwarded::forwarded;
+use crate::connection::{Turn, Wakeup};
+use crate::forwarded::rewritten;
 use crate::gap::Waiting;
 use crate::hold::Hold;
+use crate::intake::Intake;
 use crate::line::{LetGo, Ticket};
 use crate::pages::{Form, Page};
 use crate::slots::Watch;
@@ -82,6 +83,7 @@ pub(crate) struct Exchange {
     pub(crate) body: Body,
     pub(crate) encoder: Encoder,
     pub(crate) body_done: bool,
+    pub(crate) intake: Intake,
     pub(crate) proceed: Continue,
     pub(crate) link: Link,
     pub(crate) hold: Option<Hold>,
@@ -151,6 +153,7 @@ impl Exchange {
             encoder: if body.is_chunked() { Encoder::Chunked } else { Encoder::Plain },
             body,
             body_done,
+            intake: Intake::new(head, &turn.worker.shared.config.limits),
             proceed: match head.awaits_continue() && !body_done {
                 true => Continue::Upstream { until_ms },
                 false => Continue::Settled,
@@ -180,12 +183,16 @@ impl Exchange {
             started_ms: turn.now_ms,
             entry: log_entry(head, turn),
         };
-        exchange.route(head, turn);
+        let refused = exchange.route(head, turn);
         turn.client.input.consume(len);
+        if let Some(page) = refused {
+            exchange.answer_ourselves(page, turn);
+        }
         exchange
     }
 
-    fn route(&mut self, head: &RequestHead, turn: &mut Turn<'_, '_>) {
+    /// Finds the app. The page it gets if it goes no further.
+    fn route(&mut self, head: &RequestHead, turn: &mut Turn<'_, '_>) -> Option<Page> {
         let input = turn.client.input.unread();
         let found = {
             let table = turn.worker.table.borrow();
@@ -214,8 +221,9 @@ impl Exchange {
                 }
                 self.app = Some(app);
                 self.link = Link::Unchosen;
+                self.intake.refuses(head).then_some(Page::TOO_LARGE)
             }
-            Err(page) => self.answer_ourselves(page, turn),
+            Err(page) => Some(page),
         }
     }
 
@@ -291,7 +299,12 @@ impl Exchange {
                 let lost = !self.body_done && matches!(self.answer, Answer::Awaited(_));
                 if lost && client.input.is_empty() { Err(Left) } else { Ok(1) }
             }
-            Poll::Ready(Ok(count)) => Ok(count),
+            Poll::Ready(Ok(count)) => {
+                if self.waits_for_body() {
+                    self.intake.receive(count, turn.now_ms.saturating_sub(self.moved_at_ms));
+                }
+                Ok(count)
+            }
         }
     }
 
@@ -324,7 +337,9 @@ impl Exchange {
             _ if !turn.client.output.is_empty() => since(limits.write_stall),
             (Answer::Awaited(_), _) if self.waits_for_body() => match self.proceed {
                 Continue::Upstream { until_ms } => until_ms,
-                Continue::Settled => since(limits.body_read),
+                Continue::Settled => {
+                    since(limits.body_read).min(self.intake.due_ms(self.moved_at_ms, limits))
+                }
             },
             (Answer::Awaited(_), _) => since(limits.first_byte),
             (Answer::Body { endless: true, .. }, _) => u64::MAX,
@@ -444,32 +459,6 @@ impl Exchange {
             entry.held_ms = held_ms;
         }
     }
-}
-
-/// The head as the upstream gets it. Says to the client's side whose request it is.
-fn rewritten(head: &RequestHead, turn: &mut Turn<'_, '_>) -> Buffer {
-    let trusted = &turn.worker.shared.config.trusted;
-    let Client { input, peer, ip, address, port, .. } = &mut *turn.client;
-    let input = input.unread();
-    let said = match trusted.is_empty() {
-        true => None,
-        false => forwarded(head, input, *peer, trusted),
-    };
-    let client = said.map_or(*peer, |said| said.client);
-    if *ip != client {
-        *ip = client;
-        *address = client.to_string();
-    }
-    let proto: &[u8] = said.and_then(|said| said.proto).unwrap_or(b"http");
-    let port = match said.and_then(|said| said.port) {
-        Some(port) => port,
-        None if proto == b"https" => b"443",
-        None => port.as_bytes(),
-    };
-    let mut request = turn.worker.stock.take();
-    let with = Forwarding { client: address.as_bytes(), proto, port };
-    head.forward(input, &with, request.tail());
-    request
 }
 
 /// The client's connection is gone.

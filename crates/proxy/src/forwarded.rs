@@ -3,20 +3,49 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http1::RequestHead;
+use http1::{Forwarding, RequestHead};
 use model::Network;
+
+use crate::buffer::Buffer;
+use crate::connection::{Client, Turn};
+
+/// The head as the upstream gets it. Says to the client's side whose request it is.
+pub(crate) fn rewritten(head: &RequestHead, turn: &mut Turn<'_, '_>) -> Buffer {
+    let trusted = &turn.worker.shared.config.trusted;
+    let Client { input, peer, ip, address, port, .. } = &mut *turn.client;
+    let input = input.unread();
+    let said = match trusted.is_empty() {
+        true => None,
+        false => forwarded(head, input, *peer, trusted),
+    };
+    let client = said.map_or(*peer, |said| said.client);
+    if *ip != client {
+        *ip = client;
+        *address = client.to_string();
+    }
+    let proto: &[u8] = said.and_then(|said| said.proto).unwrap_or(b"http");
+    let port = match said.and_then(|said| said.port) {
+        Some(port) => port,
+        None if proto == b"https" => b"443",
+        None => port.as_bytes(),
+    };
+    let mut request = turn.worker.stock.take();
+    let with = Forwarding { client: address.as_bytes(), proto, port };
+    head.forward(input, &with, request.tail());
+    request
+}
 
 /// What the proxies before us say of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Forwarded<'a> {
-    pub(crate) client: IpAddr,
-    pub(crate) proto: Option<&'a [u8]>,
-    pub(crate) port: Option<&'a [u8]>,
+struct Forwarded<'a> {
+    client: IpAddr,
+    proto: Option<&'a [u8]>,
+    port: Option<&'a [u8]>,
 }
 
 /// Walks `X-Forwarded-For` from the right to the first address that is not trusted. `None` if the
 /// peer itself is not.
-pub(crate) fn forwarded<'a>(
+fn forwarded<'a>(
     head: &'a RequestHead,
     input: &'a [u8],
     peer: IpAddr,

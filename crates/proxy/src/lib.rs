@@ -29,6 +29,7 @@ mod gap;
 mod handle;
 mod hold;
 mod instance;
+mod intake;
 mod line;
 mod metrics;
 mod pages;
