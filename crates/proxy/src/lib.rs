@@ -21,6 +21,7 @@ mod choice;
 mod closed;
 mod config;
 mod connection;
+mod crowd;
 mod error;
 mod exchange;
 mod farewell;

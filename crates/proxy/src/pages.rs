@@ -22,6 +22,11 @@ impl Page {
     pub(crate) const TIMEOUT: Self = Self::new(408, "The request took too long to arrive.");
     pub(crate) const BAD_GATEWAY: Self = Self::new(502, "The application gave no valid answer.");
     pub(crate) const GATEWAY_TIMEOUT: Self = Self::new(504, "The application took too long.");
+    pub(crate) const CROWDED: Self = Self {
+        status: 503,
+        text: "There are too many connections at the moment.",
+        retry_after_s: Some(1),
+    };
     pub(crate) const UNAVAILABLE: Self = Self {
         status: 503,
         text: "The application cannot answer at the moment.",
