@@ -11,11 +11,13 @@ extern crate std;
 mod arm;
 mod budget;
 mod eject;
+mod pace;
 mod pick;
 mod split;
 
 pub use arm::{Bucket, choose_arm};
 pub use budget::RetryBudget;
 pub use eject::{Ejection, MAX_EJECTED_PERCENT, failures_to_eject, may_eject, time_out};
+pub use pace::Pace;
 pub use pick::{Candidate, Choice, Standing, pick};
 pub use split::choose_split;

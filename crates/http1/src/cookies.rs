@@ -48,7 +48,7 @@ fn named<'a>(value: &'a [u8], name: &[u8]) -> impl Iterator<Item = &'a [u8]> {
 /// Writes a `Cookie` field with all cookies but ours; nothing if there are no others.
 pub(crate) fn write_others(value: &[u8], out: &mut Vec<u8>) {
     let mut start: &[u8] = b"Cookie: ";
-    for cookie in cookies(value).filter(|cookie| !is_ours(cookie)) {
+    for cookie in cookies(value).filter(|cookie| !cookie.is_empty() && !is_ours(cookie)) {
         out.extend_from_slice(start);
         out.extend_from_slice(cookie);
         start = b"; ";

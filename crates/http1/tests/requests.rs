@@ -306,6 +306,7 @@ fn our_own_cookies_are_read_and_never_passed_on_and_others_are() {
         ("Cookie:  __segue_web=x ;__segue_other=y", None),
         ("cookie: a=\"__segue_web\"; b__segue_=1", Some("cookie: a=\"__segue_web\"; b__segue_=1")),
         ("Cookie: __segue_web", None),
+        ("Cookie: __segue_web=x;", None),
         ("Cookie: a=1;b=2;__segue_web=x", Some("Cookie: a=1; b=2")),
     ] {
         let input = format!("GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n{cookies}\r\nY: 2\r\n\r\n");

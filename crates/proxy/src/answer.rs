@@ -156,6 +156,9 @@ impl Exchange {
         if let Some(waiting) = self.waiting.take() {
             waiting.succeeded(turn.now_ms);
         }
+        if let Some(let_go) = self.let_go.take() {
+            let_go.answered();
+        }
         if let Link::Open(upstream) = &self.link {
             upstream.flight.instance().answered();
         }

@@ -9,7 +9,7 @@ use model::Share;
 use crate::attempt::MOST_ATTEMPTS;
 use crate::connection::Turn;
 use crate::exchange::Exchange;
-use crate::hold::{Instead, Patience};
+use crate::hold::{Instead, Patience, Pool};
 use crate::instance::Instance;
 use crate::pages::Page;
 use crate::stats::{AppStats, ReleaseStats};
@@ -22,6 +22,8 @@ struct Chosen {
     standing: Standing,
     diverted: bool,
     drain_ms: u64,
+    /// Those it has to let go first have to go there too; `None` if it is let in where they are not.
+    pool: Option<Pool>,
 }
 
 /// What the snapshot says of a request.
@@ -43,8 +45,12 @@ impl Exchange {
         }
         match self.judge(&app, turn) {
             Verdict::Goes(chosen) => {
-                self.go(chosen, &app, turn);
-                true
+                let pool = chosen.pool.as_ref();
+                let goes = pool.is_none_or(|pool| !self.lets_others_go(&app, pool, turn));
+                if goes {
+                    self.go(chosen, &app, turn);
+                }
+                goes
             }
             Verdict::Waits(patience) => {
                 self.wait(&app, patience, turn);
@@ -74,7 +80,9 @@ impl Exchange {
         if self.attempts > 0 && self.hold.is_none() {
             turn.worker.count(app, |cells| &cells.retried);
         }
-        self.hold = None;
+        if let Some(hold) = self.hold.take() {
+            self.let_go = Some(hold.go());
+        }
         if let Some(since_ms) = self.held_since_ms {
             self.note_held(turn.now_ms.saturating_sub(since_ms));
         }
@@ -107,6 +115,10 @@ impl Exchange {
             standing: choice.standing,
             diverted,
             drain_ms: entry.drain_ms,
+            pool: entry
+                .closed
+                .is_none()
+                .then_some(Pool { instances: arm.instances.len(), hold_ms: entry.hold_ms }),
         };
         let first = look(&entry.arms[own]);
         if let Some(choice) = first.filter(|choice| choice.standing >= Standing::Doubtful) {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use model::{Millis, ProxyId};
+use model::{Millis, Network, ProxyId};
 
 use crate::signing::AffinityKey;
 
@@ -20,6 +20,9 @@ pub struct Config {
     pub limits: Limits,
     /// The file that gets one line per request, if any.
     pub access_log: Option<PathBuf>,
+    /// Proxies before this one whose `X-Forwarded-For`, `-Proto` and `-Port` are believed. The client
+    /// is the first address from the right that is none of them. By default nobody is.
+    pub trusted: Vec<Network>,
     /// The keys that seal users' cookies: the first seals, all open, so that a key can be renewed
     /// while cookies of the one before are about. With none, a key is drawn that no other proxy and
     /// no later start knows.
@@ -36,6 +39,7 @@ impl Config {
             workers,
             limits: Limits::default(),
             access_log: None,
+            trusted: Vec::new(),
             affinity_keys: Vec::new(),
         }
     }
@@ -50,6 +54,13 @@ pub struct Limits {
     pub idle: Millis,
     /// Between two reads of a request's body.
     pub body_read: Millis,
+    /// The largest body of a request, in bytes; none by default.
+    pub body_bytes: Option<u64>,
+    /// The least bytes per second of a body whose length was declared, over all the time that we
+    /// wait for it; 0 for none.
+    pub body_rate: u64,
+    /// So long a wait for one body is forgiven at any rate.
+    pub body_grace: Millis,
     /// Without a byte taken by the receiver.
     pub write_stall: Millis,
     /// Connecting to an instance.
@@ -82,6 +93,9 @@ impl Default for Limits {
             head: Millis::from_secs(10),
             idle: Millis::from_secs(75),
             body_read: Millis::from_secs(60),
+            body_bytes: None,
+            body_rate: 256,
+            body_grace: Millis::from_secs(30),
             write_stall: Millis::from_secs(60),
             connect: Millis::from_secs(2),
             first_byte: Millis::from_secs(60),

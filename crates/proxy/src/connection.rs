@@ -11,6 +11,7 @@ use http1::{Progress, RequestParser};
 use tokio::net::TcpStream;
 
 use crate::buffer::{Buffer, Keep};
+use crate::crowd::{self, Doing};
 use crate::exchange::{End, Exchange};
 use crate::farewell::Farewell;
 use crate::pages::{Form, Page};
@@ -29,8 +30,11 @@ pub(crate) struct Client {
     pub(crate) output: Buffer,
     /// It sends nothing more; it may still read.
     pub(crate) ended: bool,
+    /// Who is connected: the client itself, or a proxy before us.
+    pub(crate) peer: IpAddr,
+    /// The client's address, by what trusted proxies say.
     pub(crate) ip: IpAddr,
-    /// Its address without port, as text.
+    /// The same as text, without port.
     pub(crate) address: String,
     /// The port it connected to, as text.
     pub(crate) port: Rc<str>,
@@ -93,19 +97,48 @@ impl Connection {
         peer: SocketAddr,
         port: Rc<str>,
     ) -> Self {
-        let slot = worker.slots.open(worker.sequence());
         let since_ms = worker.shared.now_ms();
+        let peer = peer.ip().to_canonical();
+        let trusted = &worker.shared.config.trusted;
+        let is_trusted = trusted.iter().any(|network| network.contains(peer));
+        let origin = (!is_trusted).then(|| crowd::origin(peer));
+        let slot = worker.slots.open(worker.sequence(), origin);
         let client = Client {
             stream,
             input: Buffer::default(),
             output: Buffer::default(),
             ended: false,
-            ip: peer.ip().to_canonical(),
-            address: peer.ip().to_canonical().to_string(),
+            peer,
+            ip: peer,
+            address: peer.to_string(),
             port,
         };
         let stage = Stage::Head(Head { since_ms, parser: None });
         Self { worker, slot, watch: Watch::Nothing, client, stage }
+    }
+
+    fn doing(&self) -> Doing {
+        match &self.stage {
+            Stage::Head(head) if self.client.input.is_empty() => Doing::Idle(head.since_ms),
+            Stage::Head(head) => Doing::Head(head.since_ms),
+            Stage::Exchange(_) | Stage::Tunnel(_) | Stage::Farewell(_) => Doing::Busy,
+        }
+    }
+
+    /// There are too many: it makes room, unless a request of it is being served by now. True if it
+    /// simply closes; half a head gets an answer first.
+    fn leave(&mut self, cx: &mut Context<'_>, now_ms: u64, news: bool) -> bool {
+        let worker = Rc::clone(&self.worker);
+        match self.doing() {
+            Doing::Idle(_) => return true,
+            Doing::Head(_) => {
+                let client = &mut self.client;
+                let mut turn = Turn { cx, worker: &worker, client, now_ms, news };
+                self.stage = refuse(Page::CROWDED, &mut turn);
+            }
+            Doing::Fresh | Doing::Busy => self.worker.slots.stays(self.slot),
+        }
+        false
     }
 
     fn advance(&mut self, cx: &mut Context<'_>, now_ms: u64, news: bool) -> Step {
@@ -272,12 +305,14 @@ impl Future for Connection {
         let this = self.get_mut();
         let now_ms = this.worker.shared.now_ms();
         let news = this.worker.slots.notice(this.slot, this.worker.sequence());
-        let step = this.advance(cx, now_ms, news);
+        let leaves = this.worker.slots.is_evicted(this.slot) && this.leave(cx, now_ms, news);
+        let step = if leaves { Step::Closed } else { this.advance(cx, now_ms, news) };
         let waited = this.watch == Watch::Waiting;
         let poll = match step {
             Step::Waits(wakeup) => {
                 this.watch = wakeup.watch;
                 this.worker.slots.set(this.slot, wakeup.watch, wakeup.at_ms, cx);
+                this.worker.slots.set_doing(this.slot, this.doing());
                 Poll::Pending
             }
             Step::Changed | Step::Closed => {

@@ -4,15 +4,18 @@
 use std::sync::Arc;
 use std::task::Poll;
 
-use http1::{After, AnswerTo, Body, Encoder, Forwarding, Persistence, RequestHead, ResponseParser};
+use http1::{After, AnswerTo, Body, Encoder, Persistence, RequestHead, ResponseParser};
 use model::ReleaseNo;
 
 use crate::access_log::Entry;
 use crate::attempt::{Failure, Link};
 use crate::buffer::{Buffer, LARGE};
 use crate::connection::{Turn, Wakeup};
+use crate::forwarded::rewritten;
 use crate::gap::Waiting;
 use crate::hold::Hold;
+use crate::intake::Intake;
+use crate::line::{LetGo, Ticket};
 use crate::pages::{Form, Page};
 use crate::slots::Watch;
 use crate::split::{Asked, User};
@@ -80,9 +83,14 @@ pub(crate) struct Exchange {
     pub(crate) body: Body,
     pub(crate) encoder: Encoder,
     pub(crate) body_done: bool,
+    pub(crate) intake: Intake,
     pub(crate) proceed: Continue,
     pub(crate) link: Link,
     pub(crate) hold: Option<Hold>,
+    /// Its place in the line, should it have to wait again.
+    pub(crate) ticket: Option<Ticket>,
+    /// It had to wait, was let go, and has no answer yet.
+    pub(crate) let_go: Option<LetGo>,
     /// When it was held for the first time.
     pub(crate) held_since_ms: Option<u64>,
     /// Who asks, while the app is split among its users.
@@ -121,6 +129,7 @@ pub(crate) enum Outcome {
 impl Exchange {
     /// Takes a request's head, of `len` bytes, off the client's input.
     pub(crate) fn begin(head: &RequestHead, len: usize, turn: &mut Turn<'_, '_>) -> Self {
+        let request = rewritten(head, turn);
         let input = turn.client.input.unread();
         let to = AnswerTo {
             head: head.is_head(input),
@@ -133,13 +142,6 @@ impl Exchange {
         let keep = head.persistence() == Persistence::KeepAlive && !draining;
         let after = if keep { After::KeepAlive } else { After::Close };
         let short = head.content_length().is_none_or(|length| length <= REPLAY as u64);
-        let mut request = turn.worker.stock.take();
-        let with = Forwarding {
-            client: turn.client.address.as_bytes(),
-            proto: b"http",
-            port: turn.client.port.as_bytes(),
-        };
-        head.forward(input, &with, request.tail());
         let until_ms = turn.now_ms + turn.worker.shared.config.limits.continue_wait.0;
         let mut exchange = Self {
             app: None,
@@ -151,12 +153,15 @@ impl Exchange {
             encoder: if body.is_chunked() { Encoder::Chunked } else { Encoder::Plain },
             body,
             body_done,
+            intake: Intake::new(head, &turn.worker.shared.config.limits),
             proceed: match head.awaits_continue() && !body_done {
                 true => Continue::Upstream { until_ms },
                 false => Continue::Settled,
             },
             link: Link::None,
             hold: None,
+            ticket: None,
+            let_go: None,
             held_since_ms: None,
             user: None,
             arm: None,
@@ -178,12 +183,16 @@ impl Exchange {
             started_ms: turn.now_ms,
             entry: log_entry(head, turn),
         };
-        exchange.route(head, turn);
+        let refused = exchange.route(head, turn);
         turn.client.input.consume(len);
+        if let Some(page) = refused {
+            exchange.answer_ourselves(page, turn);
+        }
         exchange
     }
 
-    fn route(&mut self, head: &RequestHead, turn: &mut Turn<'_, '_>) {
+    /// Finds the app. The page it gets if it goes no further.
+    fn route(&mut self, head: &RequestHead, turn: &mut Turn<'_, '_>) -> Option<Page> {
         let input = turn.client.input.unread();
         let found = {
             let table = turn.worker.table.borrow();
@@ -212,8 +221,9 @@ impl Exchange {
                 }
                 self.app = Some(app);
                 self.link = Link::Unchosen;
+                self.intake.refuses(head).then_some(Page::TOO_LARGE)
             }
-            Err(page) => self.answer_ourselves(page, turn),
+            Err(page) => Some(page),
         }
     }
 
@@ -289,7 +299,12 @@ impl Exchange {
                 let lost = !self.body_done && matches!(self.answer, Answer::Awaited(_));
                 if lost && client.input.is_empty() { Err(Left) } else { Ok(1) }
             }
-            Poll::Ready(Ok(count)) => Ok(count),
+            Poll::Ready(Ok(count)) => {
+                if self.waits_for_body() {
+                    self.intake.receive(count, turn.now_ms.saturating_sub(self.moved_at_ms));
+                }
+                Ok(count)
+            }
         }
     }
 
@@ -322,7 +337,9 @@ impl Exchange {
             _ if !turn.client.output.is_empty() => since(limits.write_stall),
             (Answer::Awaited(_), _) if self.waits_for_body() => match self.proceed {
                 Continue::Upstream { until_ms } => until_ms,
-                Continue::Settled => since(limits.body_read),
+                Continue::Settled => {
+                    since(limits.body_read).min(self.intake.due_ms(self.moved_at_ms, limits))
+                }
             },
             (Answer::Awaited(_), _) => since(limits.first_byte),
             (Answer::Body { endless: true, .. }, _) => u64::MAX,
@@ -396,6 +413,7 @@ impl Exchange {
 
     fn settle(&mut self, worker: &Worker) {
         self.waiting = None;
+        self.let_go = None;
         if self.outcome == Outcome::Open {
             self.outcome = Outcome::Fine;
         }

@@ -81,6 +81,8 @@ fn write(shared: &Shared, out: &mut String) -> std::fmt::Result {
     }
     family(out, "segue_connections", "gauge", "Connections of clients.")?;
     writeln!(out, "segue_connections {}", shared.connections.load(Ordering::Relaxed))?;
+    family(out, "segue_evicted_total", "counter", "Connections that had to make room.")?;
+    writeln!(out, "segue_evicted_total {}", shared.evicted.load(Ordering::Relaxed))?;
     family(out, "segue_snapshot_generation", "gauge", "The snapshot every worker acknowledged.")?;
     writeln!(out, "segue_snapshot_generation {}", report.acknowledged.counter)?;
     if let Some(log) = &shared.access_log {

@@ -18,9 +18,15 @@ impl Page {
     }
 
     pub(crate) const NO_APP: Self = Self::new(404, "Nothing is served under this address.");
+    pub(crate) const TOO_LARGE: Self = Self::new(413, "The request's body is too large.");
     pub(crate) const TIMEOUT: Self = Self::new(408, "The request took too long to arrive.");
     pub(crate) const BAD_GATEWAY: Self = Self::new(502, "The application gave no valid answer.");
     pub(crate) const GATEWAY_TIMEOUT: Self = Self::new(504, "The application took too long.");
+    pub(crate) const CROWDED: Self = Self {
+        status: 503,
+        text: "There are too many connections at the moment.",
+        retry_after_s: Some(1),
+    };
     pub(crate) const UNAVAILABLE: Self = Self {
         status: 503,
         text: "The application cannot answer at the moment.",
@@ -119,6 +125,7 @@ fn reason(status: u16) -> &'static str {
         404 => "Not Found",
         405 => "Method Not Allowed",
         408 => "Request Timeout",
+        413 => "Content Too Large",
         414 => "URI Too Long",
         417 => "Expectation Failed",
         431 => "Request Header Fields Too Large",

@@ -30,6 +30,7 @@ impl Exchange {
     fn reply(&mut self, status: u16, turn: &mut Turn<'_, '_>) {
         self.link = Link::None;
         self.hold = None;
+        self.let_go = None;
         self.waiting = None;
         self.status = status;
         self.discard_body(turn);
@@ -41,6 +42,9 @@ impl Exchange {
 
     /// What has come of a body that nobody wants: if it is all, the connection stays usable.
     fn discard_body(&mut self, turn: &mut Turn<'_, '_>) {
+        if self.form.after == After::Close {
+            return;
+        }
         while !self.body_done && !turn.client.input.is_empty() {
             let Ok(step) = self.body.read(turn.client.input.unread()) else { return };
             turn.client.input.consume(step.skip + step.data);

@@ -21,8 +21,12 @@ impl Exchange {
             let input = turn.client.input.unread();
             let room = (LARGE - self.request.len()).min(input.len());
             let Ok(step) = self.body.read(&input[..room]) else {
-                return self.body_malformed(turn).map(|()| moved + 1);
+                let page = Page::new(400, "The request's body is malformed.");
+                return self.refuse_body(page, turn).map(|()| moved + 1);
             };
+            if self.intake.take(step.data).is_err() {
+                return self.refuse_body(Page::TOO_LARGE, turn).map(|()| moved + 1);
+            }
             if !deaf {
                 let data = &input[step.skip..step.skip + step.data];
                 self.encoder.data(data, self.request.tail());
@@ -47,11 +51,11 @@ impl Exchange {
     }
 
     /// The upstream must not take a broken body for a whole one: its connection is cut.
-    fn body_malformed(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), Left> {
+    fn refuse_body(&mut self, page: Page, turn: &mut Turn<'_, '_>) -> Result<(), Left> {
         match self.answer {
             Answer::Awaited(_) => {
                 self.form.after = After::Close;
-                self.answer_ourselves(Page::new(400, "The request's body is malformed."), turn);
+                self.answer_ourselves(page, turn);
                 Ok(())
             }
             Answer::Body { .. } | Answer::Done | Answer::Cut | Answer::Switched => Err(Left),

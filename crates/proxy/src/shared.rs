@@ -58,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) desks: Box<[Desk]>,
     pub(crate) signal: Arc<Signal>,
     pub(crate) connections: AtomicUsize,
+    /// Connections that had to make room for others.
+    pub(crate) evicted: AtomicU64,
     /// Counts health tables, so that workers know when to look again.
     pub(crate) health_epoch: AtomicU64,
     /// Milliseconds since the start; `u64::MAX` while running.
@@ -87,6 +89,7 @@ impl Shared {
             desks: (0..workers).map(|_| Desk::default()).collect(),
             signal,
             connections: AtomicUsize::new(0),
+            evicted: AtomicU64::new(0),
             health_epoch: AtomicU64::new(0),
             drain_until_ms: AtomicU64::new(u64::MAX),
             access_log,

@@ -2,7 +2,10 @@
 //! connection, one sweep per worker looks at all of them.
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::task::{Context, Waker};
+
+use crate::crowd::{self, Doing};
 
 /// Which changes wake a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +18,16 @@ pub(crate) enum Watch {
     Engaged,
 }
 
+/// Whether a connection has to make room for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    Stays,
+    /// It is to leave, and has not heard of it.
+    Asked,
+    /// It is on its way out.
+    Leaves,
+}
+
 #[derive(Debug)]
 struct Slot {
     used: bool,
@@ -25,6 +38,10 @@ struct Slot {
     /// Its place in the line of those that wait.
     ticket: u64,
     waker: Option<Waker>,
+    /// Whose connection it is; `None` if it may always stay.
+    origin: Option<IpAddr>,
+    doing: Doing,
+    leaving: Leaving,
 }
 
 /// The slots of one worker.
@@ -45,7 +62,7 @@ struct Inner {
 pub(crate) struct SlotId(usize);
 
 impl Slots {
-    pub(crate) fn open(&self, seen: u64) -> SlotId {
+    pub(crate) fn open(&self, seen: u64, origin: Option<IpAddr>) -> SlotId {
         let mut inner = self.inner.borrow_mut();
         let slot = Slot {
             used: true,
@@ -54,6 +71,9 @@ impl Slots {
             seen,
             ticket: 0,
             waker: None,
+            origin,
+            doing: Doing::Busy,
+            leaving: Leaving::Stays,
         };
         if let Some(at) = inner.free.pop() {
             inner.slots[at] = slot;
@@ -93,6 +113,51 @@ impl Slots {
             Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
         }
+    }
+
+    /// Writes down what the connection is doing.
+    pub(crate) fn set_doing(&self, id: SlotId, doing: Doing) {
+        self.inner.borrow_mut().slots[id.0].doing = doing;
+    }
+
+    /// Whether the connection has to leave; said once.
+    pub(crate) fn is_evicted(&self, id: SlotId) -> bool {
+        let slot = &mut self.inner.borrow_mut().slots[id.0];
+        let asked = slot.leaving == Leaving::Asked;
+        if asked {
+            slot.leaving = Leaving::Leaves;
+        }
+        asked
+    }
+
+    /// The connection was asked to leave and has a request by now: it stays.
+    pub(crate) fn stays(&self, id: SlotId) {
+        self.inner.borrow_mut().slots[id.0].leaving = Leaving::Stays;
+    }
+
+    /// Makes connections leave that have done nothing of use since `before_ms`, so that `count` are
+    /// on their way out. Tells how many that are anew.
+    pub(crate) fn evict(&self, count: usize, before_ms: u64) -> usize {
+        let mut inner = self.inner.borrow_mut();
+        let used = || inner.slots.iter().enumerate().filter(|(_, slot)| slot.used);
+        let already = used().filter(|(_, slot)| slot.leaving != Leaving::Stays).count();
+        let staying = used().filter(|(_, slot)| slot.leaving == Leaving::Stays);
+        let staying = staying.filter_map(|(id, slot)| {
+            let doing = match slot.doing {
+                Doing::Idle(since_ms) | Doing::Head(since_ms) if since_ms > before_ms => {
+                    Doing::Fresh
+                }
+                doing @ (Doing::Idle(_) | Doing::Head(_) | Doing::Fresh | Doing::Busy) => doing,
+            };
+            Some((id, slot.origin?, doing))
+        });
+        let leaving = crowd::leave(staying, count.saturating_sub(already));
+        for id in &leaving {
+            let slot = &mut inner.slots[*id];
+            slot.leaving = Leaving::Asked;
+            slot.waker.iter().for_each(Waker::wake_by_ref);
+        }
+        leaving.len()
     }
 
     /// Takes notice of snapshot `sequence`; tells whether it is news to this connection.

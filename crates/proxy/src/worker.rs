@@ -15,6 +15,7 @@ use tokio::runtime::LocalRuntime;
 
 use crate::buffer::Stock;
 use crate::connection::Connection;
+use crate::line::Lines;
 use crate::pool::Pool;
 use crate::shared::{Desk, Shared};
 use crate::slots::Slots;
@@ -25,6 +26,8 @@ use crate::table::Table;
 const SWEEP: Duration = Duration::from_millis(50);
 /// Connections accepted before others get their turn.
 const ACCEPTS: usize = 16;
+/// What came so lately does not have to make room: its request may be on its way.
+const GRACE_MS: u64 = 250;
 /// Parsers kept in stock.
 const PARSERS: usize = 64;
 /// How long idle connections stay open when the proxy is being shut down: a request that is on its
@@ -41,6 +44,7 @@ pub(crate) struct Worker {
     pub(crate) pool: Pool,
     pub(crate) stock: Stock,
     pub(crate) slots: Slots,
+    pub(crate) lines: Rc<Lines>,
     unresolved: Cell<usize>,
     random: Cell<u64>,
     health_epoch: Cell<u64>,
@@ -61,6 +65,7 @@ impl Worker {
             pool: Pool::default(),
             stock: Stock::default(),
             slots: Slots::default(),
+            lines: Rc::default(),
             unresolved: Cell::new(0),
             random: Cell::new(seed | 1),
             health_epoch: Cell::new(0),
@@ -200,6 +205,21 @@ impl Worker {
         }
     }
 
+    /// With more than nine tenths of the connections there may be, some have to make room: each
+    /// worker sends away its part.
+    fn make_room(&self) {
+        let limit = self.shared.config.limits.connections;
+        let wanted = limit - limit / 10;
+        let surplus = self.shared.connections.load(Ordering::Acquire).saturating_sub(wanted);
+        if surplus > 0 {
+            let evicted = self.slots.evict(
+                surplus.div_ceil(self.shared.config.workers),
+                self.shared.now_ms().saturating_sub(GRACE_MS),
+            );
+            self.shared.evicted.fetch_add(evicted as u64, Ordering::Relaxed);
+        }
+    }
+
     fn is_done(&self) -> bool {
         let end = self.shared.drain_until_ms.load(Ordering::Acquire);
         self.is_draining() && (self.slots.len() == 0 || self.shared.now_ms() >= end)
@@ -251,6 +271,7 @@ async fn sweep(worker: Rc<Worker>) {
         rounds = rounds.wrapping_add(1);
         let now_ms = worker.shared.now_ms();
         worker.slots.sweep(now_ms);
+        worker.make_room();
         if rounds.is_multiple_of(4) {
             let table = Arc::clone(&worker.table.borrow());
             worker.close_idle(&table, now_ms);

@@ -114,8 +114,26 @@ fn allowed_networks_are_let_in() {
     assert_eq!(client.get("/").text(), "open");
     table.generation.counter = 2;
     maintenance(&mut table, &["10.0.0.0/8"]);
+    table.apps[0].maintenance.as_mut().expect("closed").hold = Millis(60_000);
     world.publish(&table);
-    assert_eq!(client.get("/").status, 503);
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    eventually("it is held", || (world.counters().held == 1).then_some(()));
+    // Who is let in does not stand behind those that are not, on whichever worker.
+    table.generation.counter = 3;
+    maintenance(&mut table, &["127.0.0.2"]);
+    world.publish(&table);
+    let allowed: std::net::SocketAddr = "127.0.0.2:0".parse().expect("an address");
+    for _ in 0..16 {
+        let domain = socket2::Domain::IPV4;
+        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None).expect("a socket");
+        socket.bind(&allowed.into()).expect("bound");
+        socket.connect(&world.at.into()).expect("connected");
+        let stream: std::net::TcpStream = socket.into();
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(5))).expect("a timeout");
+        let mut friend = Client { stream: std::io::BufReader::new(stream) };
+        assert_eq!(friend.get("/").text(), "open");
+    }
+    assert_eq!(world.counters().held, 1);
 }
 
 #[test]

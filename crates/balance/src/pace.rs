@@ -1,0 +1,76 @@
+//! How fast requests that had to wait are let go: a few per instance at first, and more for every
+//! answer that comes back. Never holds a request itself.
+
+/// Let go at once for each instance: what even small accept queues have room for.
+const AT_ONCE: u64 = 8;
+
+/// How many are out, and how many more than at first may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pace {
+    grown: u32,
+    out: u32,
+}
+
+impl Pace {
+    /// How many one of `workers` may let go at first; at least one.
+    pub fn at_first(instances: usize, workers: usize) -> u32 {
+        let all = (instances as u64).saturating_mul(AT_ONCE);
+        let mine = all.div_ceil(workers.max(1) as u64).max(1);
+        u32::try_from(mine).unwrap_or(u32::MAX)
+    }
+
+    /// How many more may go now.
+    pub const fn room(self, at_first: u32) -> u32 {
+        at_first.saturating_add(self.grown).saturating_sub(self.out)
+    }
+
+    /// Whether none is out.
+    pub const fn is_idle(self) -> bool {
+        self.out == 0
+    }
+
+    /// One was let go.
+    pub const fn sent(&mut self) {
+        self.out += 1;
+    }
+
+    /// One was answered: there is room for it and one more, so the pace doubles with each round.
+    pub const fn answered(&mut self) {
+        self.grown = self.grown.saturating_add(1);
+        self.lost();
+    }
+
+    /// One came to nothing: there is room for another in its place.
+    pub const fn lost(&mut self) {
+        self.out = self.out.saturating_sub(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pace_doubles_with_each_round_of_answers_and_not_without() {
+        let first = Pace::at_first(2, 4);
+        assert_eq!(first, 4);
+        let mut pace = Pace::default();
+        for round in [4, 8, 16, 32] {
+            assert_eq!(pace.room(first), round);
+            (0..round).for_each(|_| pace.sent());
+            assert_eq!(pace.room(first), 0);
+            (0..round).for_each(|_| pace.answered());
+            assert!(pace.is_idle());
+        }
+        pace.sent();
+        pace.lost();
+        assert_eq!(pace.room(first), 64);
+    }
+
+    #[test]
+    fn there_is_always_room_for_one() {
+        assert_eq!(Pace::at_first(0, 8), 1);
+        assert_eq!(Pace::at_first(1, 64), 1);
+        assert_eq!(Pace::at_first(usize::MAX, 1), u32::MAX);
+    }
+}

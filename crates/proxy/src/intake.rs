@@ -1,0 +1,59 @@
+//! How a client delivers its body: not more than it may, and not slower. Measures only the time in
+//! which it is the client that is waited for.
+
+use http1::RequestHead;
+
+use crate::config::Limits;
+
+/// One request's body on its way in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Intake {
+    most: u64,
+    taken: u64,
+    /// Its length was declared: whoever sends it has it. What is open-ended may take its time.
+    declared: bool,
+    received: u64,
+    waited_ms: u64,
+}
+
+/// The body is larger than allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooLarge;
+
+impl Intake {
+    pub(crate) fn new(head: &RequestHead, limits: &Limits) -> Self {
+        let most = limits.body_bytes.unwrap_or(u64::MAX);
+        let declared = head.content_length().is_some();
+        Self { most, taken: 0, declared, received: 0, waited_ms: 0 }
+    }
+
+    /// Whether the head already says too much.
+    pub(crate) fn refuses(&self, head: &RequestHead) -> bool {
+        head.content_length().is_some_and(|length| length > self.most)
+    }
+
+    /// So many bytes of the body have been passed on.
+    ///
+    /// # Errors
+    /// If these are more than allowed.
+    pub(crate) fn take(&mut self, bytes: usize) -> Result<(), TooLarge> {
+        self.taken = self.taken.saturating_add(bytes as u64);
+        if self.taken > self.most { Err(TooLarge) } else { Ok(()) }
+    }
+
+    /// So many bytes came after so long a wait.
+    pub(crate) fn receive(&mut self, bytes: usize, waited_ms: u64) {
+        self.received = self.received.saturating_add(bytes as u64);
+        self.waited_ms = self.waited_ms.saturating_add(waited_ms);
+    }
+
+    /// Until when more has to come, if it has been waited for since then.
+    pub(crate) fn due_ms(&self, since_ms: u64, limits: &Limits) -> u64 {
+        let most_ms = match (self.declared, limits.body_rate) {
+            (false, _) | (_, 0) => return u64::MAX,
+            (true, rate) => self.received.saturating_mul(1000) / rate,
+        };
+        let left_ms = most_ms.max(limits.body_grace.0).saturating_sub(self.waited_ms);
+        since_ms.saturating_add(left_ms)
+    }
+}
