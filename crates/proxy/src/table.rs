@@ -23,6 +23,8 @@ pub(crate) struct Table {
     pub(crate) router: Router,
     /// Keys of all instances, sorted.
     keys: Vec<u64>,
+    /// The keys of instances whose arm has a share, sorted.
+    carrying: Vec<u64>,
     /// Keys of all apps with their places, sorted.
     places: Vec<(u32, usize)>,
 }
@@ -52,6 +54,12 @@ impl Table {
     /// Whether the instance is Serving in this snapshot (I1).
     pub(crate) fn serves(&self, key: u64) -> bool {
         self.keys.binary_search(&key).is_ok()
+    }
+
+    /// Whether the instance's arm has a part of the traffic: a tunnel on one that has none any more,
+    /// a kept standby, lives until the drain deadline as if the instance had left.
+    pub(crate) fn carries(&self, key: u64) -> bool {
+        self.carrying.binary_search(&key).is_ok()
     }
 
     /// An app by its key.
@@ -94,13 +102,17 @@ impl Directory {
         let instances = apps.iter().flat_map(|app| &app.arms).flat_map(|arm| &arm.instances);
         let mut keys: Vec<u64> = instances.map(|instance| instance.key).collect();
         keys.sort_unstable();
+        let with_share = apps.iter().flat_map(|app| &app.arms).filter(|a| a.share != Share::NONE);
+        let mut carrying: Vec<u64> =
+            with_share.flat_map(|arm| &arm.instances).map(|instance| instance.key).collect();
+        carrying.sort_unstable();
         for instance in self.instances.values() {
             instance.set_left(keys.binary_search(&instance.key).is_err());
         }
         let router = Router::new(snapshot.apps.iter().map(|app| &app.route));
         let mut places: Vec<_> = apps.iter().map(|app| app.stats.key).zip(0..).collect();
         places.sort_unstable();
-        Table { generation: snapshot.generation, sequence, apps, router, keys, places }
+        Table { generation: snapshot.generation, sequence, apps, router, keys, carrying, places }
     }
 
     fn app(&mut self, section: &AppSection, now_ms: u64) -> AppEntry {

@@ -70,8 +70,8 @@ impl Tunnel {
     }
 
     pub(crate) fn poll(&mut self, turn: &mut Turn<'_, '_>) -> Poll<()> {
-        let serves = turn.worker.table.borrow().serves(self.flight.instance().key);
-        if serves && !turn.worker.is_draining() {
+        let carries = turn.worker.table.borrow().carries(self.flight.instance().key);
+        if carries && !turn.worker.is_draining() {
             self.leaves_at_ms = None;
         } else if self.leaves_at_ms.is_none() {
             let jitter = turn.worker.random() % JITTER_MS;

@@ -137,9 +137,9 @@ fn a_request_that_is_connecting_goes_elsewhere_when_its_instance_leaves() {
     assert_eq!(client.receive().text(), "new");
 }
 
-#[test]
-fn a_tunnel_lives_on_after_a_swap_until_the_drain_deadline() {
-    let echo = upstream(|_, mut stream| {
+/// An instance that switches protocols and sends back every byte.
+fn echoing() -> std::net::SocketAddr {
+    upstream(|_, mut stream| {
         let head = read_head(&mut stream).expect("a head");
         assert!(head.contains("Upgrade: echo"), "{head}");
         let switch =
@@ -149,12 +149,17 @@ fn a_tunnel_lives_on_after_a_swap_until_the_drain_deadline() {
         while stream.read(&mut byte).is_ok_and(|n| n > 0) {
             stream.get_mut().write_all(&byte).expect("echoed");
         }
-    });
-    let deadline = |mut snapshot: model::Snapshot| {
-        snapshot.apps[0].drain_deadline = Millis(400);
-        snapshot
-    };
-    let world = World::new(&deadline(one(1, 1, echo)));
+    })
+}
+
+fn with_deadline(mut snapshot: model::Snapshot) -> model::Snapshot {
+    snapshot.apps[0].drain_deadline = Millis(400);
+    snapshot
+}
+
+/// A tunnel to the first release, that the second snapshot takes from it.
+fn tunnel_ends_after(first: &model::Snapshot, second: &model::Snapshot) {
+    let world = World::new(first);
     let mut client = world.client();
     client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
     assert_eq!(client.try_receive(false).expect("an answer").status, 101);
@@ -165,12 +170,26 @@ fn a_tunnel_lives_on_after_a_swap_until_the_drain_deadline() {
     };
     assert!(echoes(&mut client));
     let left = Instant::now();
-    let report = world.publish(&deadline(one(2, 2, saying("new"))));
+    let report = world.publish(second);
     assert_eq!(in_flight(&report), [(1, 1)].into());
     assert!(echoes(&mut client));
     assert!(client.is_closed());
     assert!(left.elapsed() >= Duration::from_millis(400), "closed after {:?}", left.elapsed());
     world.report(|report| in_flight(report).is_empty());
+}
+
+#[test]
+fn a_tunnel_lives_on_after_a_swap_until_the_drain_deadline() {
+    let echo = echoing();
+    let second = with_deadline(one(2, 2, saying("new")));
+    tunnel_ends_after(&with_deadline(one(1, 1, echo)), &second);
+}
+
+#[test]
+fn a_tunnel_on_a_kept_standby_ends_at_the_deadline_too() {
+    let (echo, new) = (echoing(), saying("new"));
+    let standby = snapshot(2, &[(2, 10_000, &[(2, new)]), (1, 0, &[(1, echo)])]);
+    tunnel_ends_after(&with_deadline(one(1, 1, echo)), &with_deadline(standby));
 }
 
 #[test]
