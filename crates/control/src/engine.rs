@@ -259,6 +259,9 @@ impl Engine {
             self.apps.entry(name.clone()).or_insert_with(|| Managed::new(App::new(name.clone())));
         for fact in facts {
             self.last_fact = self.last_fact.max(fact.at());
+            if matches!(fact, Fact::Started(_)) {
+                self.routing.forget_gap(name);
+            }
             if let Fact::Minted { instances, .. } = fact {
                 instances.iter().for_each(|minted| self.ports.used(&minted.address));
             }

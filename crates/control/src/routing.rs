@@ -17,6 +17,8 @@ pub(crate) struct Routing {
     pending: VecDeque<(Generation, BTreeMap<AppName, u64>)>,
     proxies: BTreeMap<ProxyId, TrafficReport>,
     published: bool,
+    /// The longest gap of each app since its last rollout began.
+    gaps: BTreeMap<AppName, u64>,
 }
 
 impl Routing {
@@ -41,6 +43,7 @@ impl Routing {
             pending: VecDeque::new(),
             proxies: proxies.iter().map(silent).collect(),
             published: false,
+            gaps: BTreeMap::new(),
         }
     }
 
@@ -84,6 +87,12 @@ impl Routing {
 
     /// Takes a proxy's report; an older one than it sent before is dropped.
     pub fn report(&mut self, report: TrafficReport) {
+        for (app, counters) in &report.counters {
+            if let Some(gap) = counters.max_gap_ms {
+                let longest = self.gaps.entry(app.clone()).or_default();
+                *longest = gap.max(*longest);
+            }
+        }
         let known = self.proxies.get(&report.proxy);
         if known.is_none_or(|known| known.acknowledged <= report.acknowledged) {
             self.proxies.insert(report.proxy, report);
@@ -122,7 +131,13 @@ impl Routing {
     /// What the proxies have counted for one app.
     pub fn counters(&self, app: &AppName) -> Option<AppCounters> {
         let of_app = self.proxies.values().filter_map(|report| report.counters.get(app));
-        of_app.cloned().reduce(plus)
+        let max_gap_ms = self.gaps.get(app).copied();
+        of_app.cloned().reduce(plus).map(|counters| AppCounters { max_gap_ms, ..counters })
+    }
+
+    /// The longest gap is that since now.
+    pub fn forget_gap(&mut self, app: &AppName) {
+        self.gaps.remove(app);
     }
 }
 

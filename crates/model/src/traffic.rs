@@ -20,7 +20,7 @@ pub struct TrafficReport {
     pub counters: BTreeMap<AppName, AppCounters>,
 }
 
-/// What the proxy counted for one app. Every number only grows while the proxy runs.
+/// What the proxy counted for one app. Every number only grows while the proxy runs, but the gap.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct AppCounters {
     /// Requests answered or broken off, over all releases.
@@ -42,7 +42,7 @@ pub struct AppCounters {
     pub held: u64,
     /// Requests sent to live because their own arm had no healthy instance.
     pub diverted: u64,
-    /// The longest time with a request waiting and none succeeding, in milliseconds, since
-    /// the app's release on offer last changed; `None` without traffic.
+    /// The longest time with a request waiting and none succeeding, in milliseconds, since the
+    /// report before; `None` without traffic.
     pub max_gap_ms: Option<u64>,
 }

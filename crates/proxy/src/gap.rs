@@ -11,7 +11,7 @@ pub(crate) struct Gap {
     waiting: AtomicU32,
     /// The last success, or when the first of those waiting came.
     since_ms: AtomicU64,
-    /// The longest so far, plus one; 0 without traffic.
+    /// The longest since it was last asked for, plus one; 0 without traffic.
     longest: AtomicU64,
 }
 
@@ -24,20 +24,15 @@ impl Gap {
         Waiting { gap: Arc::clone(self) }
     }
 
-    /// The longest gap, the one that lasts included; `None` without traffic.
-    pub(crate) fn longest_ms(&self, now_ms: u64) -> Option<u64> {
-        let ended = self.longest.load(Ordering::Acquire);
+    /// The longest gap that ended since this was last asked, or the one that lasts; `None` without
+    /// traffic. One that lasts is told again the next time, longer.
+    pub(crate) fn take_ms(&self, now_ms: u64) -> Option<u64> {
+        let ended = self.longest.swap(0, Ordering::AcqRel);
         let lasting = match self.waiting.load(Ordering::Acquire) {
             0 => 0,
             _ => now_ms.saturating_sub(self.since_ms.load(Ordering::Acquire)) + 1,
         };
         ended.max(lasting).checked_sub(1)
-    }
-
-    /// Begins anew.
-    pub(crate) fn reset(&self, now_ms: u64) {
-        self.longest.store(0, Ordering::Release);
-        self.since_ms.fetch_max(now_ms, Ordering::AcqRel);
     }
 
     fn close(&self, now_ms: u64) {
@@ -75,18 +70,18 @@ mod tests {
     #[test]
     fn a_gap_lasts_from_the_first_waiting_to_the_next_success_of_anyone() {
         let gap = Arc::new(Gap::default());
-        assert_eq!(gap.longest_ms(50), None);
+        assert_eq!(gap.take_ms(50), None);
         let slow = gap.begin(100);
         let quick = gap.begin(110);
         quick.succeeded(130);
-        assert_eq!(gap.longest_ms(131), Some(30));
-        assert_eq!(gap.longest_ms(500), Some(370));
-        slow.succeeded(200);
-        assert_eq!(gap.longest_ms(9_000), Some(70));
+        assert_eq!(gap.take_ms(131), Some(30));
+        assert_eq!(gap.take_ms(150), Some(20), "the one that lasts");
+        assert_eq!(gap.take_ms(500), Some(370), "and lasts");
+        slow.succeeded(600);
+        assert_eq!(gap.take_ms(9_000), Some(470));
+        assert_eq!(gap.take_ms(9_000), None);
         gap.begin(9_000).succeeded(9_001);
-        assert_eq!(gap.longest_ms(9_001), Some(70));
-        gap.reset(9_002);
-        assert_eq!(gap.longest_ms(9_002), None);
+        assert_eq!(gap.take_ms(9_001), Some(1));
     }
 
     #[test]
@@ -95,6 +90,6 @@ mod tests {
         let other = gap.begin(0);
         drop(gap.begin(0));
         other.succeeded(40);
-        assert_eq!(gap.longest_ms(40), Some(40));
+        assert_eq!(gap.take_ms(40), Some(40));
     }
 }

@@ -73,7 +73,8 @@ impl Proxy {
         self.shared.set_health(table);
     }
 
-    /// What is seen and counted now.
+    /// What is seen and counted now. The longest gap is that since the report before, whoever asked
+    /// for it.
     pub fn report(&self) -> TrafficReport {
         self.shared.report()
     }

@@ -187,7 +187,7 @@ impl Shared {
                     retried: stats.sum(|cells| &cells.retried),
                     held: stats.sum(|cells| &cells.held),
                     diverted: stats.sum(|cells| &cells.diverted),
-                    max_gap_ms: stats.gap.longest_ms(now_ms),
+                    max_gap_ms: stats.gap.take_ms(now_ms),
                 };
                 (app.clone(), counted)
             })

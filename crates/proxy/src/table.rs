@@ -79,7 +79,6 @@ pub(crate) struct Directory {
     pub(crate) instances: BTreeMap<InstanceId, Arc<Instance>>,
     pub(crate) apps: BTreeMap<AppName, Arc<AppStats>>,
     pub(crate) releases: BTreeMap<(AppName, ReleaseNo), Arc<ReleaseStats>>,
-    offers: BTreeMap<AppName, Vec<(ReleaseNo, Share)>>,
 }
 
 impl Directory {
@@ -92,7 +91,6 @@ impl Directory {
             instances: BTreeMap::new(),
             apps: BTreeMap::new(),
             releases: BTreeMap::new(),
-            offers: BTreeMap::new(),
         }
     }
 
@@ -127,12 +125,6 @@ impl Directory {
                 stats
             }
         };
-        let on_offer = section.arms.iter().filter(|arm| arm.share != Share::NONE);
-        let offer: Vec<_> = on_offer.map(|arm| (arm.release, arm.share)).collect();
-        let before = self.offers.insert(section.app.clone(), offer.clone());
-        if before.is_some_and(|before| before != offer) {
-            stats.gap.reset(now_ms);
-        }
         let arms = section.arms.iter().map(|arm| ArmEntry {
             share: arm.share,
             stats: self.release(&section.app, arm.release),

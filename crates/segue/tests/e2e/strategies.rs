@@ -139,6 +139,9 @@ fn recreate_holds_requests_and_breaks_no_connection() {
     assert_eq!(said.code, Some(0), "{said:?}");
     let receipt = said.receipt();
     assert!(receipt["held"].as_u64().is_some_and(|held| held > 0), "{receipt:#}");
+    // Nobody was answered while nothing ran: longer than a start takes, shorter than the rollout.
+    let [gap, all] = ["max_gap_ms", "duration_ms"].map(|key| receipt[key].as_u64().unwrap());
+    assert!(gap >= 50 && gap < all, "{receipt:#}");
     for failure in load.stop().iter().flat_map(|seen| &seen.failures) {
         assert!(failure.starts_with("HTTP/1.1 503"), "{failure}");
     }
