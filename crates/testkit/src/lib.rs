@@ -16,7 +16,7 @@ mod rng;
 mod script;
 mod world;
 
-pub use apps::{Behaviour, spec};
+pub use apps::{Behaviour, release, spec};
 pub use chaos::{Chaos, Outcome, run_seed};
 pub use coverage::Coverage;
 pub use invariants::{Sabotage, Violation};

@@ -39,19 +39,21 @@ fn retire_standby(app: &App, timer: &mut Timer) -> Option<Fact> {
 /// Instances that their release does not need drain: all of one that is not on offer, and of others
 /// what is too many, the unhealthy first, then the oldest. What is doomed waits for its successor.
 fn let_go(app: &App, seen: &Observed, timer: &Timer) -> Option<Fact> {
+    let wanted: BTreeMap<ReleaseNo, u16> =
+        app.on_offer().map(|release| (release, app.wanted(release))).collect();
+    let needs = |release: ReleaseNo| wanted.get(&release).copied().unwrap_or(0);
     let mut surplus: Vec<u64> = Vec::new();
     let mut seen_of: BTreeMap<ReleaseNo, Vec<(bool, u64)>> = BTreeMap::new();
     for (number, instance) in app.instances.iter().filter(|(_, i)| i.stage < Stage::Draining) {
         let well = instance.stage == Stage::Serving && is_up(seen, *number);
-        let offered = app.on_offer().any(|release| release == instance.release);
-        if !offered || app.wanted(instance.release) == 0 {
+        if needs(instance.release) == 0 {
             surplus.push(*number);
         } else if !instance.doomed {
             seen_of.entry(instance.release).or_default().push((well, *number));
         }
     }
     for (release, mut instances) in seen_of {
-        let extra = instances.len().saturating_sub(usize::from(app.wanted(release)));
+        let extra = instances.len().saturating_sub(usize::from(needs(release)));
         instances.sort_unstable();
         surplus.extend(instances.iter().take(extra).map(|(_, number)| *number));
     }

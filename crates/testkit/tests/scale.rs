@@ -1,0 +1,121 @@
+//! The core at a thousand instances: a decision and a plan stay linear, a rollback stays one snapshot,
+//! and a long journal is replayed quickly.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use model::{Address, Generation, Health, Timestamp};
+use rollout::{
+    Accepted, App, Ask, Fact, InstanceSeen, Minted, Observed, Process, apply, ask, decide, plan,
+};
+use testkit::{release, spec};
+
+const NOW: Timestamp = Timestamp(1_000_000_000);
+
+fn observed(instances: &BTreeMap<u64, InstanceSeen>, acknowledged: u64) -> Observed<'_> {
+    Observed {
+        instances,
+        acknowledged,
+        generation: Generation { term: 1, counter: acknowledged },
+        acknowledged_at: NOW,
+        free_ports: &[],
+        host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        recovered: Timestamp(0),
+        counted: None,
+    }
+}
+
+/// An app with two releases of so many healthy instances each: live and a warm standby.
+fn fleet(replicas: u16) -> (App, BTreeMap<u64, InstanceSeen>) {
+    let name: model::AppName = "web".parse().expect("it is valid");
+    let mut app = App::new(name.clone());
+    let mut seen: BTreeMap<u64, InstanceSeen> = BTreeMap::new();
+    for (serial, label) in [(1, "v1"), (2, "v2")] {
+        let mut settings = spec(&name);
+        settings.run.replicas = replicas;
+        settings.strategy.watch = model::Millis(0);
+        let release = Box::new(release(settings, label, serial));
+        let deploy = Ask::Deploy { release, replace: false };
+        let Accepted { facts, .. } =
+            ask(&app, &deploy, None, &observed(&seen, app.version), NOW).expect("it is accepted");
+        facts.iter().for_each(|fact| apply(&mut app, fact).expect("it follows"));
+        let to = app.rollout.as_ref().expect("one is under way").to;
+        let minted = (1..=u64::from(replicas)).map(|n| {
+            let number = app.last_instance + n;
+            let port = u16::try_from(10_000 + number).expect("there are enough");
+            Minted { number, address: Address::Tcp((Ipv4Addr::LOCALHOST, port).into()) }
+        });
+        let instances: Vec<Minted> = minted.collect();
+        for Minted { number, .. } in &instances {
+            let well = InstanceSeen {
+                process: Process::Running { pid: 1 },
+                health: Health::Up,
+                streak: 2,
+                ..InstanceSeen::default()
+            };
+            seen.insert(*number, well);
+        }
+        apply(&mut app, &Fact::Minted { release: to, instances, at: NOW }).expect("it follows");
+        while app.rollout.is_some() {
+            let decision = decide(&app, &observed(&seen, app.version), NOW);
+            assert!(!decision.facts.is_empty(), "{:?}", decision.reasons);
+            decision.facts.iter().for_each(|fact| apply(&mut app, fact).expect("it follows"));
+        }
+    }
+    (app, seen)
+}
+
+/// The best of several runs: what the code needs, not what else the machine does.
+fn fastest(mut run: impl FnMut()) -> Duration {
+    let times = (0..30).map(|_| {
+        let started = Instant::now();
+        run();
+        started.elapsed()
+    });
+    times.min().unwrap_or_default()
+}
+
+#[test]
+fn a_decision_and_a_plan_for_a_thousand_instances_take_under_a_millisecond_and_stay_linear() {
+    let time = |replicas| {
+        let (app, seen) = fleet(replicas);
+        fastest(|| {
+            let seen = observed(&seen, app.version);
+            assert!(decide(&app, &seen, NOW).facts.is_empty());
+            assert!(plan(&app).section.is_some());
+        })
+    };
+    let (tenth, whole) = (time(50), time(500));
+    assert!(whole < Duration::from_millis(1), "a thousand instances take {whole:?}");
+    assert!(whole < tenth * 40, "{tenth:?} for a hundred, {whole:?} for a thousand");
+}
+
+#[test]
+fn a_rollback_of_a_thousand_instances_is_one_record_and_starts_nothing() {
+    let (app, seen) = fleet(500);
+    let seen = observed(&seen, app.version);
+    let rollback = Ask::Rollback { to: None };
+    let Accepted { facts, .. } = ask(&app, &rollback, None, &seen, NOW).expect("it is accepted");
+    let names: Vec<&str> = facts.iter().map(Fact::name).collect();
+    assert_eq!(names, ["started", "shifted"]);
+}
+
+#[test]
+fn a_hundred_thousand_facts_are_replayed_in_under_a_second() {
+    let (mut app, _) = fleet(500);
+    let started = Instant::now();
+    for fact in 0..50_000_u64 {
+        let at = Timestamp(NOW.0 + fact);
+        let number = app.last_instance + 1;
+        let release = app.live.expect("one is live");
+        let address = Address::Tcp((Ipv4Addr::LOCALHOST, 9_999).into());
+        let instances = vec![Minted { number, address }];
+        let facts = [
+            Fact::Minted { release, instances, at },
+            Fact::Gone { instance: number, exit: None, address_in_use: true, tail: vec![], at },
+        ];
+        facts.iter().for_each(|fact| apply(&mut app, fact).expect("it follows"));
+    }
+    assert!(started.elapsed() < Duration::from_secs(1), "it took {:?}", started.elapsed());
+}
