@@ -69,6 +69,8 @@ pub(crate) enum Verb {
     Promote(PromoteOptions),
     /// Hold a rollout where it is.
     Pause(AppOptions),
+    /// Bring the standby to the live version, as a second set of its own.
+    Sync(AppOptions),
     /// Let a rollout that is held go on.
     Resume(FollowOptions),
     /// Stop a rollout; what is live stays.

@@ -72,6 +72,7 @@ fn dispatch(cli: Cli, io: &mut Io<'_>, local: &dyn Local) -> Result<ExitCode, Fa
         Verb::Rollback(options) => verbs::rollback::run(&connection, &options, io)?,
         Verb::Promote(options) => verbs::promote::run(&connection, &options, io)?,
         Verb::Pause(options) => verbs::pause::run(&connection, &options, io)?,
+        Verb::Sync(options) => verbs::sync::run(&connection, &options, io)?,
         Verb::Resume(options) => verbs::resume::run(&connection, &options, io)?,
         Verb::Abort(options) => verbs::abort::run(&connection, &options, io)?,
         Verb::Scale(options) => verbs::scale::run(&connection, &options, io)?,

@@ -107,6 +107,7 @@ fn fold(app: &mut App, fact: &Fact, version: u64) -> Folded {
             app.scale = *replicas;
             Ok(())
         }
+        Fact::Synced { to, release, .. } => sync(app, *to, release.as_deref()),
         Fact::Maintained { on, .. } => {
             app.maintenance.clone_from(on);
             Ok(())
@@ -402,6 +403,27 @@ fn forget_if_removed(app: &mut App) {
         app.receipts.clear();
         app.remembered.clear();
     }
+}
+
+/// Another release becomes the standby; the one before is not on offer any more.
+fn sync(app: &mut App, to: ReleaseNo, release: Option<&Release>) -> Folded {
+    if app.rollout.is_some() || app.live.is_none_or(|live| live == to) {
+        return Err("a rollout is under way, or it is live itself");
+    }
+    match release {
+        Some(release) if release.no != to || to.0 != app.last_release + 1 => {
+            return Err("the release's number does not follow the last one");
+        }
+        None if !app.releases.contains_key(&to) => return Err("the release is not stored"),
+        Some(_) | None => {}
+    }
+    if let Some(release) = release {
+        app.last_release = to.0;
+        app.releases.insert(to, release.clone());
+    }
+    app.standby = Some(StandbyState { release: to, until: None });
+    prune(app);
+    Ok(())
 }
 
 /// Forgets the oldest releases that nothing refers to.

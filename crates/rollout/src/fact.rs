@@ -129,6 +129,15 @@ pub enum Fact {
         /// When.
         at: Timestamp,
     },
+    /// The standby was brought to the live version: a second set of the same content.
+    Synced {
+        /// The release that is the standby from now on.
+        to: ReleaseNo,
+        /// The same, whole, when it was not stored before.
+        release: Option<Box<Release>>,
+        /// When.
+        at: Timestamp,
+    },
     /// Somebody closed the app for its users, or opened it again.
     Maintained {
         /// What users see; `None` opens it.
@@ -201,6 +210,7 @@ impl Fact {
             | Self::Paused { at, .. }
             | Self::Resumed { at, .. }
             | Self::Scaled { at, .. }
+            | Self::Synced { at, .. }
             | Self::Maintained { at, .. }
             | Self::Acknowledged { at, .. }
             | Self::Settled { at, .. }
@@ -227,6 +237,7 @@ impl Fact {
             Self::Paused { .. } => "paused",
             Self::Resumed { .. } => "resumed",
             Self::Scaled { .. } => "scaled",
+            Self::Synced { .. } => "synced",
             Self::Maintained { .. } => "maintained",
             Self::Acknowledged { .. } => "acknowledged",
             Self::Settled { .. } => "settled",

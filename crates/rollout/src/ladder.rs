@@ -118,6 +118,8 @@ pub(crate) fn wanted_to(app: &App, rollout: &Rollout) -> u16 {
             let old = rollout.from.map_or(0, |from| alive(app, from));
             if here.makes_room && old > usize::from(here.before) { reached } else { here.to }
         }
+        // While a pause lasts, the next batch of a surge starts already: there is room for it.
+        Phase::Holding if here.after < here.before => rung(app, rollout, rollout.rung + 1).to,
         Phase::Switching | Phase::Holding => here.to,
         Phase::Watching | Phase::Settling => app.replicas(rollout.to),
         Phase::Reverting { .. } if rollout.share == Share::NONE => 0,

@@ -112,6 +112,10 @@ fn sentence(app: &App, fact: &Fact) -> String {
             format!("scaled to {}", counted(usize::from(*count), "instance"))
         }
         Fact::Scaled { replicas: None, .. } => "as many instances as its file says".into(),
+        Fact::Synced { .. } => {
+            let live = app.live.map(|live| app.label(live)).unwrap_or_default();
+            format!("bringing the standby to {live}")
+        }
         Fact::Maintained { on: Some(_), .. } => format!("{} is closed for its users", app.name),
         Fact::Maintained { on: None, .. } => format!("{} is open again", app.name),
         Fact::Settled { .. } => {

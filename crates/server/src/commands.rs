@@ -46,6 +46,14 @@ pub(crate) async fn pause(
     ask_known(&parts, &app, version, Ask::Pause).await
 }
 
+pub(crate) async fn sync(
+    State(parts): State<Parts>,
+    Path(app): Path<String>,
+    Sent(BareRequest { version }): Sent<BareRequest>,
+) -> Answer<Accepted> {
+    ask_known(&parts, &app, version, Ask::Sync).await
+}
+
 pub(crate) async fn resume(
     State(parts): State<Parts>,
     Path(app): Path<String>,

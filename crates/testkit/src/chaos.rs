@@ -154,6 +154,9 @@ impl Chaos {
 
     fn close_or_scale(&mut self) -> Ask {
         let rng = &mut self.world.rng;
+        if rng.once_in(3) {
+            return Ask::Sync;
+        }
         if rng.once_in(2) {
             return Ask::Scale { replicas: u16::try_from(rng.between(0, 4)).unwrap_or(1) };
         }

@@ -77,6 +77,7 @@ impl Coverage {
             Ask::Pause => "pause",
             Ask::Resume => "resume",
             Ask::Scale { .. } => "scale",
+            Ask::Sync => "sync",
             Ask::Maintenance { .. } => "maintenance",
             Ask::Abort => "abort",
             Ask::Remove => "remove",

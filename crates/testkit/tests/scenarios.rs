@@ -274,6 +274,28 @@ fn recreate_closes_the_app_and_opens_it_again() {
 }
 
 #[test]
+fn sync_makes_the_standby_a_second_set_of_what_is_live() {
+    let mut script = Script::new();
+    script.deploy("v1", GOOD).wait(15).deploy("v2", GOOD).wait(15);
+    script.ask(Ask::Sync).wait(5).look().ask(Ask::Sync).ask(rollback()).wait(1).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn a_surge_starts_the_next_batch_while_the_pause_lasts() {
+    let mut script = Script::new();
+    script.deploy_with("v1", GOOD, false, four).wait(15);
+    let paused = |spec: &mut model::AppSpec| {
+        rolling(Order::Surge, Batch::Count(2))(spec);
+        if let StrategyKind::Rolling { pause, .. } = &mut spec.strategy.kind {
+            *pause = Millis::from_secs(3);
+        }
+    };
+    script.deploy_with("v2", GOOD, false, paused).wait(15).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
 fn scale_and_maintenance_hold_across_a_crash() {
     let mut script = Script::new();
     script.deploy("v1", GOOD).wait(15).deploy("v2", GOOD).wait(15);

@@ -200,6 +200,14 @@ impl Client {
         self.post(&format!("/v1/apps/{app}/pause"), request)
     }
 
+    /// Brings the standby to the live version.
+    ///
+    /// # Errors
+    /// When the server says no, or does not answer.
+    pub fn sync(&self, app: &AppName, request: &BareRequest) -> Result<Accepted> {
+        self.post(&format!("/v1/apps/{app}/sync"), request)
+    }
+
     /// Lets a rollout that is held go on.
     ///
     /// # Errors

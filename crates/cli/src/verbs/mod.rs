@@ -18,6 +18,7 @@ pub(crate) mod resume;
 pub(crate) mod rollback;
 pub(crate) mod scale;
 pub(crate) mod status;
+pub(crate) mod sync;
 
 mod env;
 mod page;

@@ -45,6 +45,8 @@ pub enum Ask {
         /// So many.
         replicas: u16,
     },
+    /// Bring the standby to the live version.
+    Sync,
     /// Close the app for its users, or open it again.
     Maintenance {
         /// What users see; `None` opens it.
@@ -74,6 +76,7 @@ impl Ask {
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::Scale { .. } => "scale",
+            Self::Sync => "sync",
             Self::Maintenance { .. } => "change the maintenance of",
             Self::Abort => "abort",
             Self::Remove => "remove",
@@ -149,6 +152,7 @@ pub fn ask(app: &App, ask: &Ask, version: Option<u64>, seen: &Observed, now: Tim
         Ask::Pause => desk.pause(),
         Ask::Resume => desk.resume(),
         Ask::Scale { replicas } => desk.scale(*replicas),
+        Ask::Sync => desk.sync(),
         Ask::Maintenance { on } => desk.maintain(on.clone()),
         Ask::Abort => desk.abort(),
         Ask::Remove => desk.remove(),

@@ -1,9 +1,10 @@
 //! `promote`, `pause`, `resume`, `scale`, `maintenance`: steering what is there.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString;
 
-use model::{Maintenance, Page};
+use model::{Maintenance, Page, Release, ReleaseNo, StrategyKind};
 
 use super::batch::Batch;
 use super::{Answer, Desk, Promote};
@@ -133,6 +134,39 @@ impl Desk<'_> {
         let s = if replicas == 1 { "" } else { "s" };
         let note = format!("scaling to {replicas} instance{s}");
         Ok(batch.accepted(None, Some(live), note))
+    }
+
+    /// The standby runs what is live, as a second set of its own: after that a rollback changes the
+    /// set and not the version.
+    pub(super) fn sync(&self) -> Answer {
+        let live = self.app.live.and_then(|live| self.app.releases.get(&live));
+        let Some(live) = live else {
+            return Err(self.refused("no release is live", "deploy one first"));
+        };
+        if self.app.rollout.is_some() {
+            return Err(self.refused("a rollout is under way", "wait for its end, or abort it"));
+        }
+        if matches!(live.spec.strategy.kind, StrategyKind::Recreate { .. }) {
+            let hint = "its strategy is recreate; another strategy may run two sets";
+            return Err(self.refused("it cannot run twice", hint));
+        }
+        let standby = self.app.standby.and_then(|s| self.app.releases.get(&s.release));
+        if let Some(same) = standby.filter(|standby| standby.digest == live.digest) {
+            let note = format!("{} runs what is live already", same.label);
+            return Ok(self.nothing(Some(same.no), note));
+        }
+        let twin = |r: &&Release| r.digest == live.digest && r.no != live.no && r.bad.is_none();
+        let stored = self.app.releases.values().find(twin);
+        let to = stored.map_or(ReleaseNo(self.app.last_release + 1), |twin| twin.no);
+        let label = format!("sync-{}-{}", to.0, live.digest.short());
+        let release = stored.is_none().then(|| {
+            let label = label.parse().unwrap_or_else(|_| live.label.clone());
+            Box::new(Release { no: to, label, created: self.now, bad: None, ..live.clone() })
+        });
+        let mut batch = Batch::new(self.app);
+        batch.push(Fact::Synced { to, release, at: self.now })?;
+        let note = format!("the standby becomes a second set of {}", live.label);
+        Ok(batch.accepted(None, Some(to), note))
     }
 
     /// Closes the app for its users, or opens it again.
