@@ -1,7 +1,8 @@
-//! The project's own tasks: test, sim, tidy, deps. Nothing here is part of the product.
+//! The project's own tasks: test, sim, tidy, deps, bench. Nothing here is part of the product.
 
 #![expect(clippy::print_stdout, reason = "what a task says belongs on the terminal")]
 
+mod bench;
 mod deps;
 mod purity;
 mod run;
@@ -17,7 +18,9 @@ usage: cargo xtask TASK
   test             everything continuous integration runs; installs what it needs
   sim [ARGS]       the simulation: --seeds N --from K, or --seed K to replay one
   tidy             files too long, without a first line, with words that must not stay
-  deps             which crate may use which, and that the pure ones touch no system";
+  deps             which crate may use which, and that the pure ones touch no system
+  bench [ARGS]     CPU time per request beside nginx and HAProxy: --rounds N, --seconds S,
+                   --case NAME (more than one may be named); a full run writes docs/benchmarks.md";
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
         ),
         "tidy" => tidy::check(&run::root()),
         "deps" => deps::check(&run::root()).and_then(|()| purity::check(&run::root())),
+        "bench" => bench::bench(&rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;

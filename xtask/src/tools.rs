@@ -1,12 +1,17 @@
-//! What the tests need on the machine, and how it gets there. Installs only what is missing.
+//! What the tests and the bench need on the machine, and how it gets there. Installs only what is missing.
 
 use crate::run::{Done, run, there};
 
 /// Programs the tests run, and the Debian packages they come in.
-const PROGRAMS: [(&str, &[&str], &str); 3] = [
-    ("wrk", &["--help"], "wrk"),
-    ("python3", &["--version"], "python3"),
-    ("node", &["--version"], "nodejs"),
+const PROGRAMS: [(&str, &str); 3] = [("wrk", "wrk"), ("python3", "python3"), ("node", "nodejs")];
+
+/// Programs the bench runs, and their packages. strace is not among them: it is used if there.
+const BENCH: [(&str, &str); 5] = [
+    ("wrk", "wrk"),
+    ("nginx", "nginx-light"),
+    ("haproxy", "haproxy"),
+    ("taskset", "util-linux"),
+    ("setpriv", "util-linux"),
 ];
 
 /// Cargo's subcommands the tests run.
@@ -14,15 +19,7 @@ const SUBCOMMANDS: [&str; 2] = ["nextest", "deny"];
 
 /// Installs what is missing.
 pub(crate) fn install() -> Done {
-    // wrk prints its help with exit code 1, so being found is enough.
-    let missing: Vec<&str> = PROGRAMS
-        .iter()
-        .filter(|(program, _, _)| !there("sh", &["-c", &format!("command -v {program}")]))
-        .map(|(_, _, package)| *package)
-        .collect();
-    if !missing.is_empty() {
-        apt(&missing)?;
-    }
+    add_missing(PROGRAMS)?;
     for name in SUBCOMMANDS {
         if !there("cargo", &[name, "--version"]) {
             // A debug build of the tool: it is built once and waits for the disk most of the time.
@@ -32,12 +29,28 @@ pub(crate) fn install() -> Done {
     Ok(())
 }
 
+/// Installs what the bench needs and is missing.
+pub(crate) fn install_for_bench() -> Done {
+    add_missing(BENCH)
+}
+
+/// Installs the packages of those programs that are not there.
+fn add_missing(programs: impl IntoIterator<Item = (&'static str, &'static str)>) -> Done {
+    // Being found is enough: wrk prints its help with exit code 1.
+    let missing: Vec<&str> = programs
+        .into_iter()
+        .filter(|(program, _)| !there("sh", &["-c", &format!("command -v {program}")]))
+        .map(|(_, package)| package)
+        .collect();
+    if missing.is_empty() { Ok(()) } else { apt(&missing) }
+}
+
 fn apt(packages: &[&str]) -> Done {
     let list = packages.join(" ");
     let root = there("sh", &["-c", "test \"$(id -u)\" = 0"]);
     let sudo: &[&str] = if root { &[] } else { &["sudo", "-n"] };
     if !there("apt-get", &["--version"]) || (!root && !there("sudo", &["-n", "true"])) {
-        return Err(format!("the tests need these Debian packages, please install them: {list}"));
+        return Err(format!("these Debian packages are missing, please install them: {list}"));
     }
     let env = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"];
     let ask = |args: &[&str]| {

@@ -1,0 +1,257 @@
+//! `cargo xtask bench`: what a request costs in our proxy, in nginx and in HAProxy, one core each.
+//! Measures only; never changes anything but `docs/benchmarks.md`, and that only after a run of all
+//! cases that is long enough.
+
+mod calls;
+mod case;
+mod child;
+mod contender;
+mod load;
+mod proof;
+mod report;
+mod statistics;
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use self::case::{CASES, Case};
+use self::contender::{Contender, EVERYONE, Who};
+use self::report::{Measured, Report, Sample};
+use crate::run::{Done, output, root, run};
+use crate::tools;
+
+/// Fewer rounds are a try: they are printed, and do not go into the docs.
+const ROUNDS_FOR_THE_DOCS: usize = 5;
+const MOST_ROUNDS: usize = 99;
+const MOST_SECONDS: u32 = 60;
+
+/// What a run is told.
+#[derive(Clone, Debug)]
+struct Options {
+    rounds: usize,
+    seconds: u32,
+    cases: Vec<Case>,
+}
+
+/// The cores a run uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cores {
+    contender: usize,
+    origin: usize,
+    load: usize,
+}
+
+/// Runs the bench.
+pub(crate) fn bench(words: &[String]) -> Done {
+    let options = Options::parse(words)?;
+    let cores = Cores::of(&allowed()?)?;
+    tools::install_for_bench()?;
+    run("cargo", ["build", "--release", "--locked", "-p", "segue"])?;
+    let segue = built()?;
+    let machine = report::machine()?;
+    let folder = tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?;
+    let folder = folder.path();
+    // Declared after the folder, so that they end before it goes.
+    let (_origin, origin) = contender::origin(cores.origin, folder)?;
+    let start = |who| contender::start(who, &segue, origin, (cores.contender, folder));
+    let contenders: Vec<Contender> = EVERYONE.into_iter().map(start).collect::<Result<_, _>>()?;
+    let mut measured = Vec::new();
+    for case in &options.cases {
+        measured.push(measure(case, &contenders, &options, (cores.load, folder))?);
+    }
+    let report = Report { machine, command: options.command(), measured };
+    println!("\n{}", report.tables());
+    if options.cases.len() < CASES.len() || options.rounds < ROUNDS_FOR_THE_DOCS {
+        println!("a try: docs/benchmarks.md stays as it is");
+        return Ok(());
+    }
+    let file = root().join("docs/benchmarks.md");
+    fs::write(&file, report.page()).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+/// All rounds of one case.
+fn measure(
+    case: &Case,
+    contenders: &[Contender],
+    options: &Options,
+    load: (usize, &Path),
+) -> Result<Measured, String> {
+    let in_case = |why: String| format!("{}: {why}", case.what);
+    let mut measured = Measured::new(case.what);
+    for contender in contenders {
+        proof::answers(contender, case).map_err(in_case)?;
+        proof::forwards(contender).map_err(in_case)?;
+    }
+    for round in 0..options.rounds {
+        let mut line = format!("{}, round {}:", case.name, round + 1);
+        let mut samples = Vec::new();
+        for at in 0..contenders.len() {
+            let contender = &contenders[(at + round) % contenders.len()];
+            let sample = sample(contender, case, options.seconds, load)
+                .map_err(|why| in_case(format!("{}: {why}", contender.who.name())))?;
+            samples.push((contender.who, sample));
+        }
+        samples.sort_by_key(|(who, _)| EVERYONE.iter().position(|one| one == who));
+        for (who, sample) in samples {
+            line += &format!(" {} {:.1} µs", who.name(), sample.cpu_micros);
+            measured.add(who, sample);
+        }
+        println!("{line}");
+    }
+    if calls::countable() {
+        for contender in contenders {
+            let calls = calls::per_request(contender, case, load)
+                .map_err(|why| in_case(format!("{}: {why}", contender.who.name())))?;
+            measured.calls.push((contender.who, calls));
+        }
+    }
+    Ok(measured)
+}
+
+/// One contender under load for some seconds.
+fn sample(
+    contender: &Contender,
+    case: &Case,
+    seconds: u32,
+    load: (usize, &Path),
+) -> Result<Sample, String> {
+    settle(contender)?;
+    let counted = proof::counted(contender)?;
+    let (ticks, start) = (contender.child.ticks(), Instant::now());
+    let sent = load::send(case, contender.address, seconds, load)?;
+    let (ticks, wall) = (contender.child.ticks() - ticks, start.elapsed());
+    proof::counts(contender, counted, (sent.requests, case.connections))?;
+    #[expect(clippy::cast_precision_loss, reason = "a minute of ticks")]
+    let cpu = ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
+    Ok(Sample {
+        cpu_micros: cpu * 1e6 / sent.requests,
+        per_second: sent.per_second(),
+        busy: cpu / wall.as_secs_f64(),
+    })
+}
+
+/// Waits until nothing of an earlier run is still counted.
+fn settle(contender: &Contender) -> Done {
+    if contender.who != Who::Segue {
+        return Ok(());
+    }
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let mut before = proof::counted(contender)?;
+    loop {
+        thread::sleep(Duration::from_millis(50));
+        let now = proof::counted(contender)?;
+        if now == before {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err("it still counts requests five seconds after the load ended".to_owned());
+        }
+        before = now;
+    }
+}
+
+impl Options {
+    fn parse(words: &[String]) -> Result<Self, String> {
+        let mut options = Self { rounds: 9, seconds: 5, cases: Vec::new() };
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
+            let wrong = || format!("{word} {value}: out of range, or not a number");
+            match word.as_str() {
+                "--rounds" => {
+                    let rounds = value.parse().ok().filter(|n| (1..=MOST_ROUNDS).contains(n));
+                    options.rounds = rounds.ok_or_else(wrong)?;
+                }
+                "--seconds" => {
+                    let seconds = value.parse().ok().filter(|n| (1..=MOST_SECONDS).contains(n));
+                    options.seconds = seconds.ok_or_else(wrong)?;
+                }
+                "--case" => options.cases.push(Case::named(value).ok_or_else(|| {
+                    let names = CASES.map(|case| case.name).join(", ");
+                    format!("no case {value:?}; there are {names}")
+                })?),
+                other => return Err(format!("unknown option {other:?}")),
+            }
+        }
+        if options.cases.is_empty() {
+            options.cases = CASES.to_vec();
+        }
+        Ok(options)
+    }
+
+    /// The command that does the same again.
+    fn command(&self) -> String {
+        format!("cargo xtask bench --rounds {} --seconds {}", self.rounds, self.seconds)
+    }
+}
+
+impl Cores {
+    /// The measured one alone on the first; the origin beside the load client only if it must.
+    fn of(allowed: &[usize]) -> Result<Self, String> {
+        match *allowed {
+            [contender, load] => Ok(Self { contender, origin: load, load }),
+            [contender, origin, .., load] => Ok(Self { contender, origin, load }),
+            [] | [_] => Err("the bench needs two cores at least".to_owned()),
+        }
+    }
+}
+
+/// The cores this process may use.
+fn allowed() -> Result<Vec<usize>, String> {
+    let status = fs::read_to_string("/proc/self/status").map_err(|error| error.to_string())?;
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    list.and_then(ranges).ok_or_else(|| "cannot tell which cores there are".to_owned())
+}
+
+/// Reads `0-2,5`.
+fn ranges(list: &str) -> Option<Vec<usize>> {
+    let mut cores = Vec::new();
+    for part in list.trim().split(',') {
+        let (from, to) = part.split_once('-').unwrap_or((part, part));
+        let core = |number: &str| number.parse::<usize>().ok();
+        cores.extend(core(from)?..=core(to)?);
+    }
+    Some(cores)
+}
+
+/// Where cargo put our binary.
+fn built() -> Result<String, String> {
+    let metadata = cargo_metadata::MetadataCommand::new().current_dir(root()).no_deps().exec();
+    let metadata = metadata.map_err(|error| format!("cannot read the workspace: {error}"))?;
+    let segue = metadata.target_directory.join("release/segue").to_string();
+    output(&segue, &["--version"]).map(|_| segue)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Options, String> {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        Options::parse(&words)
+    }
+
+    #[test]
+    fn options_are_read_and_bounded() {
+        let names = |options: Options| options.cases.iter().map(|case| case.name).collect();
+        let default = parse("").unwrap();
+        assert_eq!(default.command(), "cargo xtask bench --rounds 9 --seconds 5");
+        let some: Vec<&str> = names(parse("--case post --rounds 2 --case new").unwrap());
+        assert_eq!(some, ["post", "new"]);
+        for wrong in ["--rounds", "--rounds 0", "--seconds 61", "--case other", "--fast yes"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_measured_core_is_nobody_elses() {
+        assert_eq!(ranges(" 0-2,5\n"), Some(vec![0, 1, 2, 5]));
+        assert_eq!(ranges("x"), None);
+        let cores = |contender, origin, load| Ok(Cores { contender, origin, load });
+        assert_eq!(Cores::of(&[0, 1]), cores(0, 1, 1));
+        assert_eq!(Cores::of(&[2, 3, 4, 5]), cores(2, 3, 5));
+        assert!(Cores::of(&[0]).is_err());
+    }
+}

@@ -1,0 +1,134 @@
+//! The origin and those that stand in front of it, each one worker on one core, on loopback.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+
+use super::case::{KIB, SMALL};
+use super::child::Child;
+use crate::run::Done;
+
+/// Who is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Who {
+    Segue,
+    Nginx,
+    Haproxy,
+    HaproxyTcp,
+}
+
+/// All that are compared, ours first.
+pub(super) const EVERYONE: [Who; 4] = [Who::Segue, Who::Nginx, Who::Haproxy, Who::HaproxyTcp];
+
+impl Who {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Segue => "segue",
+            Self::Nginx => "nginx",
+            Self::Haproxy => "HAProxy",
+            Self::HaproxyTcp => "HAProxy tcp",
+        }
+    }
+
+    /// Whether it reads what passes through it.
+    pub(super) fn speaks_http(self) -> bool {
+        self != Self::HaproxyTcp
+    }
+}
+
+/// One that takes requests, running.
+#[derive(Debug)]
+pub(super) struct Contender {
+    pub(super) who: Who,
+    pub(super) address: SocketAddr,
+    /// Where ours serves its metrics.
+    pub(super) admin: Option<SocketAddr>,
+    pub(super) child: Child,
+}
+
+/// Starts the origin.
+pub(super) fn origin(core: usize, folder: &Path) -> Result<(Child, SocketAddr), String> {
+    let address = free()?;
+    let files = folder.join("files");
+    let wrong = |error| format!("cannot write what the origin serves: {error}");
+    fs::create_dir(&files).map_err(wrong)?;
+    fs::write(files.join("post"), "").map_err(wrong)?;
+    fs::write(files.join("10k"), "x".repeat(10 * KIB)).map_err(wrong)?;
+    fs::write(files.join("1m"), "x".repeat(KIB * KIB)).map_err(wrong)?;
+    let http = include_str!("origin.conf")
+        .replace("{address}", &address.to_string())
+        .replace("{small}", &"x".repeat(SMALL))
+        .replace("{files}", &files.display().to_string());
+    let mut child = nginx(("origin", core), &http, folder)?;
+    child.listens(address)?;
+    Ok((child, address))
+}
+
+/// Starts one contender in front of `origin`.
+pub(super) fn start(
+    who: Who,
+    segue: &str,
+    origin: SocketAddr,
+    (core, folder): (usize, &Path),
+) -> Result<Contender, String> {
+    let address = free()?;
+    let fill = |template: &str| {
+        template.replace("{address}", &address.to_string()).replace("{origin}", &origin.to_string())
+    };
+    let mut admin = None;
+    let mut child = match who {
+        Who::Segue => {
+            let metrics = free()?;
+            admin = Some(metrics);
+            let words = format!(
+                "proxy --workers 1 --listen {address} --upstream {origin} --admin {metrics} \
+                 --health-path /small"
+            );
+            Child::start(("segue", core), segue, words.split_whitespace(), folder)?
+        }
+        Who::Nginx => nginx(("nginx", core), &fill(include_str!("nginx.conf")), folder)?,
+        Who::Haproxy => haproxy(("haproxy", core), &fill(include_str!("haproxy.cfg")), folder)?,
+        Who::HaproxyTcp => {
+            haproxy(("haproxy-tcp", core), &fill(include_str!("haproxy-tcp.cfg")), folder)?
+        }
+    };
+    child.listens(address)?;
+    Ok(Contender { who, address, admin, child })
+}
+
+/// An nginx with one worker that writes into `folder` only.
+fn nginx((name, core): (&str, usize), http: &str, folder: &Path) -> Result<Child, String> {
+    let own = folder.join(name);
+    fs::create_dir(&own).map_err(|error| format!("{}: {error}", own.display()))?;
+    let own = own.display();
+    // The worker must be able to read the folder, which belongs to us.
+    let user = if rustix::process::geteuid().is_root() { "user root;\n" } else { "" };
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .iter()
+        .map(|what| format!("  {what}_temp_path {own}/{what};\n"))
+        .collect();
+    let whole = format!(
+        "{user}daemon off;\nworker_processes 1;\npid {own}/pid;\nerror_log stderr;\n\
+         events {{ worker_connections 4096; }}\nhttp {{\n{temporary}{http}}}\n"
+    );
+    let file = format!("{own}/nginx.conf");
+    write(&file, &whole)?;
+    Child::start((name, core), "nginx", ["-e", "stderr", "-c", file.as_str()], folder)
+}
+
+fn haproxy((name, core): (&str, usize), whole: &str, folder: &Path) -> Result<Child, String> {
+    let file = folder.join(format!("{name}.cfg")).display().to_string();
+    write(&file, whole)?;
+    Child::start((name, core), "haproxy", ["-db", "-f", file.as_str()], folder)
+}
+
+fn write(file: &str, text: &str) -> Done {
+    fs::write(file, text).map_err(|error| format!("{file}: {error}"))
+}
+
+/// A port nobody listens on.
+fn free() -> Result<SocketAddr, String> {
+    let wrong = |error| format!("cannot find a free port: {error}");
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(wrong)?;
+    listener.local_addr().map_err(wrong)
+}
