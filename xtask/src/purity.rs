@@ -9,7 +9,7 @@ use crate::run::{Done, output};
 const PURE: [&str; 4] = ["model", "rollout", "balance", "http1"];
 
 /// All they may be built from, besides each other, and never with the feature `std`.
-const BUILT_FROM: [&str; 3] = ["serde", "serde_core", "httparse"];
+const BUILT_FROM: [&str; 2] = ["serde", "serde_core"];
 
 /// Fails when a pure crate could touch the system.
 pub(crate) fn check(root: &Path) -> Done {

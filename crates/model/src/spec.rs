@@ -202,7 +202,7 @@ pub enum Order {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnFailure {
-    /// It goes back, batch after batch.
+    /// It goes back: the old release is made whole again, then gets all of the traffic.
     Revert,
     /// It stays as it is until somebody says `segue resume` or `segue abort`.
     Hold,

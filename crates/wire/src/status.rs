@@ -6,6 +6,8 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::Account;
+
 /// An app's state, exactly as `status APP --json` prints it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -97,8 +99,9 @@ pub struct App {
     pub scale: Option<u16>,
     /// It is being removed.
     pub removing: bool,
-    /// How many rollouts have ended.
-    pub rollouts_ended: u32,
+    /// The account of the last rollout that has ended.
+    #[serde(default)]
+    pub last: Option<Account>,
 }
 
 /// How far a rollout is, and why it is going back.
@@ -178,7 +181,7 @@ impl App {
             waiting: waiting.iter().map(|reason| reason.sentence(now)).collect(),
             scale: *scale,
             removing: *removing,
-            rollouts_ended: u32::try_from(receipts.len()).unwrap_or(u32::MAX),
+            last: receipts.last().map(Account::from),
         }
     }
 }

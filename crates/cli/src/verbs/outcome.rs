@@ -126,6 +126,7 @@ fn end(account: &Account, act: &str, ending: Ending, io: &mut Io<'_>) -> Result<
     let app = &receipt.app;
     let live = match (&receipt.from, receipt.outcome) {
         (Some(from), Outcome::Reverted) => format!("{from} is live again"),
+        (Some(from), _) if receipt.strategy == "recreate" => format!("{from} is live again"),
         (Some(from), Outcome::Completed | Outcome::Aborted | Outcome::Failed) => {
             format!("{from} is live and was not touched")
         }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use model::{AppName, Health, Millis, Stage};
-use wire::{App, Arm, Client, Instance, Progress, Rollback, Rollout, Status};
+use model::{AppName, Health, Millis, Outcome, Stage};
+use wire::{Account, App, Arm, Client, Instance, Progress, Rollback, Rollout, Status};
 
 use super::json;
 use crate::args::{Connection, StatusOptions};
 use crate::interrupt::Interrupt;
 use crate::io::{BAD, BOLD, DIM, GOOD, Screen, WARN};
-use crate::text::{Cell, field, hang, percent, step_of, table, wrap};
+use crate::text::{Cell, field, hang, own_words, percent, step_of, table, wrap};
 use crate::{Exit, Failure, Io};
 
 /// Time between two looks of `--watch`.
@@ -104,7 +104,7 @@ fn up(arm: Option<&Arm>) -> Cell {
 
 /// One app in full.
 fn one(app: &App) -> Vec<String> {
-    let App { version: _, status, progress, waiting, scale, removing, rollouts_ended: _ } = app;
+    let App { version: _, status, progress, waiting, scale, removing, last } = app;
     let Status { app: name, live, standby, candidate, rollout, maintenance, rollback } = status;
     let mut lines = vec![headline(name, *scale, *removing, *maintenance)];
     for (role, arm) in [("live", live), ("standby", standby), ("candidate", candidate)] {
@@ -119,6 +119,7 @@ fn one(app: &App) -> Vec<String> {
         lines.extend(progress_lines(rollout, progress.as_ref()));
     }
     lines.extend(way_back(rollback));
+    lines.extend(last.iter().flat_map(last_failure));
     for sentence in waiting {
         lines.extend(hang("note", sentence));
     }
@@ -211,6 +212,20 @@ fn how_far(strategy: &str, progress: &Progress) -> Option<String> {
     let paused = progress.paused.then(|| format!("{WARN}paused{WARN:#}"));
     let parts: Vec<String> = step.into_iter().chain(paused).collect();
     (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// Why the last rollout did not complete, if it did not.
+fn last_failure(last: &Account) -> Vec<String> {
+    let Account { receipt, cause } = last;
+    if receipt.outcome == Outcome::Completed {
+        return Vec::new();
+    }
+    let (to, outcome) = (&receipt.to, receipt.outcome);
+    let mut words = cause.as_deref().unwrap_or_default().lines();
+    let first = words.next().unwrap_or_default();
+    let mut lines = hang("last", &format!("{to} {outcome}: {first}"));
+    lines.extend(words.map(|line| format!("{:11}| {}", "", own_words(line))));
+    lines
 }
 
 fn way_back(rollback: &Rollback) -> Vec<String> {

@@ -156,7 +156,7 @@ pub fn account(outcome: &str, cause: Option<&str>) -> Value {
 /// The state of the app `web`, with the given parts.
 pub fn app(parts: Value) -> Value {
     let mut app = json!({
-        "version": 7, "progress": null, "waiting": [], "scale": null, "removing": false, "rollouts_ended": 1,
+        "version": 7, "progress": null, "waiting": [], "scale": null, "removing": false, "last": null,
         "status": {
             "app": "web", "live": arm("v1", 1, 1.0, &[("web-1", "up"), ("web-2", "up")]),
             "standby": null, "candidate": null, "rollout": null, "maintenance": false,

@@ -28,6 +28,10 @@ fn a_release_that_crashes_at_start_is_refused_in_its_own_words() {
     assert_eq!(said.receipt()["outcome"], "failed");
     let status = world.at_rest();
     assert_eq!(status["live"]["label"], "v1");
+    let told = world.segue(&["status", "web"]).stdout;
+    assert!(told.contains("v2 failed") && told.contains("no such table: orders"), "{told}");
+    let words = world.segue(&["logs", "web"]).stdout;
+    assert!(words.contains("no such table: orders"), "{words}");
     assert!(load.stop().iter().all(|seen| seen.answers.iter().all(|(_, version)| version == "v1")));
 }
 
