@@ -94,7 +94,11 @@ fn a_kill_at_any_moment_of_a_start_makes_neither_an_orphan_nor_a_second_start() 
     child.wait().unwrap();
 
     let (mut started, mut found) = (0, 0);
-    for round in 0..30 {
+    // On a busy machine a start takes longer than the first one did: then the kills go on, later.
+    for round in 0..300 {
+        if round >= 30 && started > 0 && found > 0 {
+            break;
+        }
         let mut launch = host.shell(
             &format!("web-{round}"),
             "echo start >> $SEGUE_STATE_DIR/again; exec sleep 1000",

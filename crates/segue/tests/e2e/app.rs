@@ -19,6 +19,9 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/slow":
             # it waits: an answer that takes its time is what is asked for
             time.sleep(1)
+        if mode == "dies" and self.path == "/":
+            # The first user is its undoing, a moment later.
+            threading.Timer(0.5, lambda: (print("out of luck", flush=True), os._exit(7))).start()
         well = mode != "sick" or self.path != "/up"
         body = (version + "\n").encode()
         self.send_response(200 if well else 500)
@@ -32,8 +35,6 @@ class Handler(BaseHTTPRequestHandler):
 if mode == "crash":
     print("reading the configuration")
     sys.exit("no such table: orders")
-if mode == "dies":
-    threading.Timer(2, lambda: (print("out of luck", flush=True), os._exit(7))).start()
 
 class Server(ThreadingHTTPServer):
     request_queue_size = 1024
@@ -57,10 +58,17 @@ pub fn write(dir: &Path, more: &str) {
     fs::write(dir.join("app.py"), CODE).unwrap();
     let text = format!(
         "app = \"web\"\n\n[run]\ncommand = [\"python3\", \"app.py\"]\nreplicas = 2\n\n\
-         [health]\npath = \"/up\"\ninterval = \"500ms\"\nstart_deadline = \"4s\"\n\n\
+         [health]\npath = \"/up\"\ninterval = \"500ms\"\nstart_deadline = \"25s\"\n\n\
          [drain]\ndeadline = \"5s\"\n\n{more}"
     );
     fs::write(dir.join("segue.toml"), text).unwrap();
+}
+
+/// Lets the next releases have only four seconds to become healthy.
+pub fn hurry(dir: &Path) {
+    let path = dir.join("segue.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(path, text.replace("start_deadline = \"25s\"", "start_deadline = \"4s\"")).unwrap();
 }
 
 /// A strategy that watches only so long.

@@ -1,12 +1,13 @@
 //! Releases that are no good, and servers that cannot do what they are asked: said clearly, with
 //! what is live untouched.
 
+use crate::app;
 use crate::load::{Load, ask};
 use crate::world::World;
 
 /// A world with a good release live, and load on it.
 fn with_v1() -> (World, Load) {
-    let world = World::start("4s");
+    let world = World::start("8s");
     assert_eq!(world.deploy("v1", "good").code, Some(0));
     let load = Load::start(world.http, 4);
     (world, load)
@@ -38,6 +39,7 @@ fn a_release_that_crashes_at_start_is_refused_in_its_own_words() {
 #[test]
 fn a_release_that_is_never_healthy_says_what_its_probe_saw() {
     let (world, load) = with_v1();
+    app::hurry(&world.app_dir());
     let said = world.deploy("v2", "sick");
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(said.stderr.contains("was not healthy within 4s"), "{}", said.stderr);
@@ -48,6 +50,7 @@ fn a_release_that_is_never_healthy_says_what_its_probe_saw() {
 #[test]
 fn a_release_that_listens_elsewhere_says_that_nobody_answered() {
     let (world, load) = with_v1();
+    app::hurry(&world.app_dir());
     let said = world.deploy("v2", "lost");
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(said.stderr.contains("refused"), "{}", said.stderr);
