@@ -64,11 +64,11 @@ pub fn write(dir: &Path, more: &str) {
     fs::write(dir.join("segue.toml"), text).unwrap();
 }
 
-/// Lets the next releases have only four seconds to become healthy.
+/// Lets the next releases have only twelve seconds to become healthy.
 pub fn hurry(dir: &Path) {
     let path = dir.join("segue.toml");
     let text = fs::read_to_string(&path).unwrap();
-    fs::write(path, text.replace("start_deadline = \"25s\"", "start_deadline = \"4s\"")).unwrap();
+    fs::write(path, text.replace("start_deadline = \"25s\"", "start_deadline = \"12s\"")).unwrap();
 }
 
 /// A strategy that watches only so long.

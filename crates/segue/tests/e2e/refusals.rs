@@ -9,7 +9,7 @@ use crate::world::World;
 fn with_v1() -> (World, Load) {
     let world = World::start("8s");
     assert_eq!(world.deploy("v1", "good").code, Some(0));
-    let load = Load::start(world.http, 4);
+    let load = Load::start(world.http, 2);
     (world, load)
 }
 
@@ -42,7 +42,7 @@ fn a_release_that_is_never_healthy_says_what_its_probe_saw() {
     app::hurry(&world.app_dir());
     let said = world.deploy("v2", "sick");
     assert_eq!(said.code, Some(1), "{said:?}");
-    assert!(said.stderr.contains("was not healthy within 4s"), "{}", said.stderr);
+    assert!(said.stderr.contains("was not healthy within 12s"), "{}", said.stderr);
     assert!(said.stderr.contains("GET /up answered 500"), "{}", said.stderr);
     nobody_noticed(load);
 }
