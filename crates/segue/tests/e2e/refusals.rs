@@ -38,13 +38,14 @@ fn a_release_that_crashes_at_start_is_refused_in_its_own_words() {
 
 #[test]
 fn a_release_that_is_never_healthy_says_what_its_probe_saw() {
-    let (world, load) = with_v1();
+    let world = World::start("0s");
+    assert_eq!(world.deploy("v1", "good").code, Some(0));
     app::hurry(&world.app_dir());
     let said = world.deploy("v2", "sick");
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(said.stderr.contains("was not healthy within 12s"), "{}", said.stderr);
     assert!(said.stderr.contains("GET /up answered 500"), "{}", said.stderr);
-    nobody_noticed(load);
+    assert_eq!(ask(&mut None, world.http, "/"), Ok("v1".into()));
 }
 
 #[test]
