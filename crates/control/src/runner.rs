@@ -184,11 +184,13 @@ impl Runner {
         Self { engine, config, inbox, replies: Default::default(), next_ticket: 0 }
     }
 
-    /// Runs until [`Inbox::stop`]. Returns once the journal is closed.
-    pub fn run(mut self, mail: Mail) {
+    /// Runs until [`Inbox::stop`]. Returns once the journal is closed. Calls `begun` when everything that
+    /// the journal knows of has been shown.
+    pub fn run(mut self, mail: Mail, begun: impl FnOnce()) {
         let now = self.now();
         let commands = self.engine.begin(now);
         self.carry_out(commands);
+        begun();
         loop {
             let message = match self.next(&mail) {
                 Ok(Message::Stop) => return,

@@ -171,7 +171,8 @@ fn start_agent(
     agent.map(Arc::new).map_err(|error| Failure::new(ACT, &error))
 }
 
-/// Control, from what the journal holds; or why it cannot start.
+/// Control, from what the journal holds; or why it cannot start. Returns once the board shows every
+/// app: nobody is told that an app is not there because it is not there yet.
 fn start_control(
     data: &Path,
     above: u64,
@@ -209,8 +210,17 @@ fn start_control(
         boot_time: crate::boot_time,
     };
     let runner = Runner::new(engine, config, inbox.clone());
-    let run = move || runner.run(mail);
-    std::thread::Builder::new().name("control".into()).spawn(run).map_err(|error| told(&error))
+    let (begun, wait) = std::sync::mpsc::sync_channel(1);
+    let run = move || {
+        runner.run(mail, move || {
+            let _ = begun.send(());
+        });
+    };
+    let thread = std::thread::Builder::new().name("control".into()).spawn(run);
+    let thread = thread.map_err(|error| told(&error))?;
+    // An error means that it has ended already, which the API tells.
+    let _ = wait.recv();
+    Ok(thread)
 }
 
 fn folder(data: &Path) -> Result<std::path::PathBuf, Failure> {

@@ -1,7 +1,10 @@
 //! `kill -9` at every point: instances go on and are adopted, and the rollout ends as it would have.
 
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::app;
 use crate::load::ask;
@@ -76,6 +79,36 @@ fn twenty_kills_at_random_moments_of_a_rollout_are_survived() {
     }
     let status = world.at_rest();
     assert_eq!(pids(&status, "live"), before);
+}
+
+/// The status line of the first answer that the API at `address` gives; asks until somebody listens.
+fn first_answer(address: SocketAddr, token: &str) -> String {
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Ok(mut stream) = TcpStream::connect(address) {
+            let head = format!("GET /v1/apps/web HTTP/1.1\r\nHost: {address}\r\n");
+            let head = format!("{head}Authorization: Bearer {token}\r\nConnection: close\r\n\r\n");
+            stream.write_all(head.as_bytes()).unwrap();
+            let mut line = String::new();
+            BufReader::new(stream).read_line(&mut line).unwrap();
+            return line.trim().to_owned();
+        }
+        assert!(Instant::now() < until, "nobody listens on {address}");
+    }
+}
+
+#[test]
+fn a_server_that_starts_again_knows_its_apps_from_its_first_answer_on() {
+    let mut world = World::start("0s");
+    assert_eq!(world.deploy("v1", "good").code, Some(0));
+    let token = fs::read_to_string(world.data().join("token")).unwrap();
+    for _ in 0..10 {
+        world.kill_server();
+        let (api, token) = (world.api, token.trim().to_owned());
+        let asks = std::thread::spawn(move || first_answer(api, &token));
+        world.serve(&[]);
+        assert_eq!(asks.join().unwrap(), "HTTP/1.1 200 OK");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Clients that ask without pause on kept-alive connections, and remember every answer.
+//! Clients that ask at a steady pace on kept-alive connections, and remember every answer.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,6 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+/// What a client lets pass between two requests. Without it the load takes all of a small machine, and
+/// a story tells of apps that were starved instead of what it is about.
+const PAUSE: Duration = Duration::from_millis(4);
 
 /// Clients at work.
 pub struct Load {
@@ -57,6 +61,8 @@ fn client(address: SocketAddr, stop: &AtomicBool) -> Seen {
                 }
             }
         }
+        // it waits: the pace of the load
+        std::thread::sleep(PAUSE);
     }
     seen
 }

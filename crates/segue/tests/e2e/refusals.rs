@@ -17,6 +17,7 @@ fn nobody_noticed(load: Load) {
     for seen in load.stop() {
         assert_eq!(seen.failures, Vec::<String>::new());
         assert!(!seen.answers.is_empty());
+        assert!(seen.answers.iter().all(|(_, version)| version == "v1"));
     }
 }
 
@@ -33,19 +34,19 @@ fn a_release_that_crashes_at_start_is_refused_in_its_own_words() {
     assert!(told.contains("v2 failed") && told.contains("no such table: orders"), "{told}");
     let words = world.segue(&["logs", "web"]).stdout;
     assert!(words.contains("no such table: orders"), "{words}");
-    assert!(load.stop().iter().all(|seen| seen.answers.iter().all(|(_, version)| version == "v1")));
+    nobody_noticed(load);
 }
 
 #[test]
 fn a_release_that_is_never_healthy_says_what_its_probe_saw() {
-    let world = World::start("0s");
-    assert_eq!(world.deploy("v1", "good").code, Some(0));
+    let (world, load) = with_v1();
     app::hurry(&world.app_dir());
     let said = world.deploy("v2", "sick");
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(said.stderr.contains("was not healthy within 12s"), "{}", said.stderr);
     assert!(said.stderr.contains("GET /up answered 500"), "{}", said.stderr);
-    assert_eq!(ask(&mut None, world.http, "/"), Ok("v1".into()));
+    assert_eq!(world.status()["live"]["label"], "v1");
+    nobody_noticed(load);
 }
 
 #[test]

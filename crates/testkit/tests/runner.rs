@@ -1,0 +1,87 @@
+//! The runner on a real journal: what is known from the first moment after a restart.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, mpsc};
+
+use control::{Ask, Clock, Engine, Hosts, Inbox, Outbox, Runner, RunnerConfig, Traffic};
+use journal::{Journal, Options, Seq};
+use model::{AppName, AppView, HealthTable, HostCommand, Millis, ProxyId, Snapshot, Timestamp};
+use testkit::{release, spec};
+
+/// A machine on which nothing ever happens.
+struct Nothing;
+
+impl Hosts for Nothing {
+    fn send(&mut self, _: HostCommand) {}
+}
+
+impl Traffic for Nothing {
+    fn publish(&mut self, _: Arc<Snapshot>) {}
+    fn health(&mut self, _: Arc<HealthTable>) {}
+    fn report(&mut self) -> Option<model::TrafficReport> {
+        None
+    }
+}
+
+/// The names of the apps that were shown.
+#[derive(Clone, Default)]
+struct Shown(Arc<Mutex<Vec<AppName>>>);
+
+impl Shown {
+    fn names(&self) -> Vec<AppName> {
+        self.0.lock().expect("nobody panics").clone()
+    }
+}
+
+impl Outbox for Shown {
+    fn announce(&mut self, _: model::Event) {}
+    fn show(&mut self, view: Arc<AppView>) {
+        self.0.lock().expect("nobody panics").push(view.app.clone());
+    }
+    fn hide(&mut self, _: &AppName) {}
+}
+
+/// A runner on the journal at `path`, with all that it had recorded.
+fn runner(path: &Path, shown: &Shown, inbox: &Inbox) -> Runner {
+    let (journal, recovered) = Journal::open(path, Options::default()).expect("it opens");
+    let records = recovered.records.iter().map(|r| (r.seq.0, r.version, r.body.as_slice()));
+    let engine =
+        Engine::recover(recovered.term, &[ProxyId(0)], None, records).expect("it is whole");
+    let config = RunnerConfig {
+        journal,
+        last: recovered.records.last().map_or(Seq(0), |record| record.seq),
+        hosts: Box::new(Nothing),
+        traffic: Box::new(Nothing),
+        outbox: Box::new(shown.clone()),
+        crash: None,
+        clock: Clock::new(Timestamp(1), engine.last_fact(), Millis(0)),
+        boot_time: || Millis(0),
+    };
+    Runner::new(engine, config, inbox.clone())
+}
+
+#[test]
+fn whoever_is_told_that_it_has_begun_can_see_every_app() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let path = folder.path().join("journal.db");
+    let web: AppName = "web".parse().expect("it is valid");
+    {
+        let (inbox, mail) = Inbox::new();
+        let first = runner(&path, &Shown::default(), &inbox);
+        let deploy =
+            Ask::Deploy { release: Box::new(release(spec(&web), "v1", 1)), replace: false };
+        let (reply, answer) = mpsc::channel();
+        inbox.ask(web.clone(), deploy, None, move |said| reply.send(said).expect("it is awaited"));
+        let thread = std::thread::spawn(move || first.run(mail, || ()));
+        answer.recv().expect("it answers").expect("it is accepted");
+        inbox.stop();
+        thread.join().expect("it ends in order");
+    }
+    let (inbox, mail) = Inbox::new();
+    let shown = Shown::default();
+    let again = runner(&path, &shown, &inbox);
+    inbox.stop();
+    let mut at_begin = None;
+    again.run(mail, || at_begin = Some(shown.names()));
+    assert_eq!(at_begin, Some(vec![web]));
+}
