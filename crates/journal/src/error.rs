@@ -11,8 +11,7 @@ pub enum OpenError {
     /// The content is not what was written.
     #[error(
         "cannot open the journal {}: it is damaged: {what}\n\
-         hint: nothing was changed; restore it from a backup, or move it and what is \
-         named like it away to start empty",
+         hint: nothing was changed; restore it from a backup, or begin anew in another data folder",
         path.display()
     )]
     Damaged {

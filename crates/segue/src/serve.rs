@@ -191,8 +191,9 @@ fn start_control(
         fsync_delay: Duration::from_millis(delay.unwrap_or(0)),
         ..journal::Options::default()
     };
-    let (journal, recovered) =
-        Journal::open(&data.join("journal.db"), options).map_err(|error| told(&error))?;
+    let path = data.join("journal.db");
+    not_lost(data, &path)?;
+    let (journal, recovered) = Journal::open(&path, options).map_err(|error| told(&error))?;
     let records = recovered.records.iter().map(|r| (r.seq.0, r.version, r.body.as_slice()));
     let checkpoint = recovered.checkpoint.as_ref().map(|c| (c.seq.0, c.version, c.body.as_slice()));
     let engine =
@@ -221,6 +222,21 @@ fn start_control(
     // An error means that it has ended already, which the API tells.
     let _ = wait.recv();
     Ok(thread)
+}
+
+/// A new journal would give out numbers that instances of the lost one may still have, and would know
+/// nothing of what answers users at this moment.
+fn not_lost(data: &Path, journal: &Path) -> Result<(), String> {
+    let has_run = fs::read_dir(data.join("run")).is_ok_and(|mut runs| runs.next().is_some());
+    if !has_run || journal.exists() {
+        return Ok(());
+    }
+    let (journal, data) = (journal.display(), data.display());
+    Err(format!(
+        "cannot open the journal {journal}: it is missing, though instances have run from {data}\n\
+         hint: restore it from a backup; or stop them with `segue down --data {data}` and begin anew in \
+         another data folder"
+    ))
 }
 
 fn folder(data: &Path) -> Result<std::path::PathBuf, Failure> {

@@ -1,6 +1,8 @@
 //! Releases that are no good, and servers that cannot do what they are asked: said clearly, with
 //! what is live untouched.
 
+use std::fs;
+
 use crate::app;
 use crate::load::{Load, ask};
 use crate::world::World;
@@ -89,16 +91,41 @@ fn a_damaged_journal_leaves_traffic_running_and_is_not_touched() {
     assert_eq!(world.deploy("v1", "good").code, Some(0));
     world.kill_server();
     let journal = world.data().join("journal.db");
-    let mut bytes = std::fs::read(&journal).unwrap();
+    let mut bytes = fs::read(&journal).unwrap();
     let middle = bytes.len() / 2;
     bytes[100..middle].fill(0xA5);
-    std::fs::write(&journal, &bytes).unwrap();
+    fs::write(&journal, &bytes).unwrap();
     world.serve(&[]);
     assert_eq!(ask(&mut None, world.http, "/"), Ok("v1".into()));
     let said = world.deploy("v2", "good");
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(said.stderr.contains("journal"), "{}", said.stderr);
-    assert_eq!(std::fs::read(&journal).unwrap(), bytes);
+    assert_eq!(fs::read(&journal).unwrap(), bytes);
+}
+
+#[test]
+fn a_missing_journal_leaves_traffic_running_and_is_not_begun_anew() {
+    let mut world = World::start("0s");
+    assert_eq!(world.deploy("v1", "good").code, Some(0));
+    world.kill_server();
+    let away = world.app_dir().join("backup");
+    fs::create_dir(&away).unwrap();
+    for name in ["journal.db", "journal.db-wal", "journal.db-shm", "journal.db-acked"] {
+        let _ = fs::rename(world.data().join(name), away.join(name));
+    }
+    world.serve(&[]);
+    assert_eq!(ask(&mut None, world.http, "/"), Ok("v1".into()));
+    let said = world.deploy("v2", "good");
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.stderr.contains("it is missing"), "{}", said.stderr);
+    assert!(!world.data().join("journal.db").exists());
+    world.kill_server();
+    for entry in fs::read_dir(&away).unwrap() {
+        let name = entry.unwrap().file_name();
+        fs::rename(away.join(&name), world.data().join(&name)).unwrap();
+    }
+    world.serve(&[]);
+    assert_eq!(world.at_rest()["live"]["label"], "v1");
 }
 
 #[test]
