@@ -31,14 +31,7 @@ pub struct Ended {
 /// If the run folders cannot be listed.
 pub fn stop_all(data: &Path, grace: Millis) -> io::Result<Vec<Ended>> {
     let layout = Layout::new(&std::path::absolute(data)?);
-    let entries = match std::fs::read_dir(layout.runs()) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(e),
-    };
-    let mut ids: Vec<InstanceId> =
-        entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
-    ids.sort();
+    let ids = all(&layout)?;
     let boot_id = procfs::boot_id();
     let ended = std::thread::scope(|scope| {
         let stop = |id: InstanceId| {
@@ -49,6 +42,30 @@ pub fn stop_all(data: &Path, grace: Millis) -> io::Result<Vec<Ended>> {
         threads.into_iter().filter_map(|thread| thread.join().ok().flatten()).collect()
     });
     Ok(ended)
+}
+
+/// How many instances of a data folder run, by their shims: each holds the lock of its run folder.
+///
+/// # Errors
+/// If the run folders cannot be listed.
+pub fn running(data: &Path) -> io::Result<u32> {
+    let layout = Layout::new(&std::path::absolute(data)?);
+    let held = |id: &InstanceId| matches!(RunFolder::at(&layout.run(id)).try_lock(), Ok(None));
+    let count = all(&layout)?.iter().filter(|id| held(id)).count();
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// The instances that have a run folder, in order.
+fn all(layout: &Layout) -> io::Result<Vec<InstanceId>> {
+    let entries = match std::fs::read_dir(layout.runs()) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(e),
+    };
+    let mut ids: Vec<InstanceId> =
+        entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    ids.sort();
+    Ok(ids)
 }
 
 /// `None` if it had ended before.

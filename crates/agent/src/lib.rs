@@ -30,6 +30,6 @@ mod sys;
 mod tally;
 
 pub use agent::{Agent, Config, StartError};
-pub use down::{Ended, stop_all};
+pub use down::{Ended, running, stop_all};
 pub use procfs::boot_id;
 pub use protocol::OpenFiles;

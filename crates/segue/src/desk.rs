@@ -1,6 +1,7 @@
 //! What the API sees of control: how apps look, what happened, and where to put commands.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use control::{Answer, Inbox, Refusal, RefusalCode};
@@ -29,15 +30,6 @@ impl Board {
         let views = self.views.read().unwrap_or_else(PoisonError::into_inner);
         views.values().cloned().collect()
     }
-
-    /// Instances that are not Gone, over all apps.
-    pub fn instances(&self) -> u32 {
-        let arms = |view: &AppView| {
-            let arms = [&view.live, &view.standby, &view.candidate].into_iter().flatten();
-            arms.map(|arm| arm.instances.len()).sum::<usize>()
-        };
-        u32::try_from(self.all().iter().map(|view| arms(view)).sum::<usize>()).unwrap_or(u32::MAX)
-    }
 }
 
 /// How the server is to end.
@@ -57,6 +49,8 @@ pub struct Desk {
     /// `Err` while nothing can be changed: traffic goes on.
     pub inbox: Result<Inbox, String>,
     pub clock: fn() -> Timestamp,
+    /// The data folder.
+    pub data: PathBuf,
     pub end: watch::Sender<End>,
 }
 
@@ -107,8 +101,14 @@ impl Engine for Desk {
 impl Shutdown for Desk {
     fn down(&self) -> Pending<'_, Result<Stopping, Refusal>> {
         Box::pin(async move {
+            // Counted on the disk: it is true whatever control knows.
+            let instances = agent::running(&self.data).map_err(|error| Refusal {
+                code: RefusalCode::Unavailable,
+                message: format!("cannot find the instances in {}: {error}", self.data.display()),
+                hint: Some("nothing was stopped; look at the data folder's run/".into()),
+            })?;
             self.end.send_replace(End::Everything);
-            Ok(Stopping { instances: self.board.instances() })
+            Ok(Stopping { instances })
         })
     }
 }

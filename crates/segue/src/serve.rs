@@ -71,7 +71,7 @@ pub fn run(options: &ServerOptions) -> Result<(), Failure> {
     let end = watch::Sender::new(End::NotYet);
     let inbox = control.as_ref().map(|_| inbox.clone()).map_err(Clone::clone);
     let desk =
-        Arc::new(Desk { board: board.clone(), inbox: inbox.clone(), clock: wall_clock, end });
+        Arc::new(Desk { board, inbox: inbox.clone(), clock: wall_clock, data: data.clone(), end });
     let shelf = Arc::new(Shelf { agent: agent.clone(), data: data.clone() });
     let stop_control = move || {
         if let (Ok(inbox), Ok(thread)) = (inbox, control) {
@@ -81,8 +81,10 @@ pub fn run(options: &ServerOptions) -> Result<(), Failure> {
     };
     let ended = runtime.block_on(api(options, listener, desk, shelf, &proxy, stop_control));
     runtime.shutdown_timeout(Duration::from_secs(1));
-    if ended? == End::Server && board.instances() > 0 {
-        let (count, data) = (board.instances(), data.display());
+    if ended? == End::Server
+        && let Ok(count @ 1..) = agent::running(&data)
+    {
+        let data = data.display();
         tracing::info!("{count} instances keep running; `segue down --data {data}` stops them");
     }
     Ok(())

@@ -10,14 +10,13 @@ use wire::{Account, App, Code, Problem, Release};
 use crate::Parts;
 use crate::answer::{Answer, No, app_name, no_such_app};
 
-pub(crate) async fn list(State(parts): State<Parts>) -> Json<Vec<App>> {
-    let now = parts.engine.now();
-    Json(parts.engine.apps().iter().map(|view| App::new(view, now)).collect())
+pub(crate) async fn list(State(parts): State<Parts>) -> Answer<Json<Vec<App>>> {
+    Ok(Json(known(&parts)?.iter().map(|view| shown(&parts, view)).collect()))
 }
 
 pub(crate) async fn show(State(parts): State<Parts>, Path(app): Path<String>) -> Answer<Json<App>> {
     let view = find(&parts, &app_name(&app)?)?;
-    Ok(Json(App::new(&view, parts.engine.now())))
+    Ok(Json(shown(&parts, &view)))
 }
 
 pub(crate) async fn releases(
@@ -52,11 +51,28 @@ pub(crate) async fn receipt(
     Err(No(problem.hint(format!("`segue receipt {app}` shows the last one"))))
 }
 
+fn shown(parts: &Parts, view: &AppView) -> App {
+    App { read_only: parts.engine.read_only(), ..App::new(view, parts.engine.now()) }
+}
+
+/// All apps. That there are none is not said while the journal could not be read.
+fn known(parts: &Parts) -> Answer<Vec<Arc<AppView>>> {
+    let apps = parts.engine.apps();
+    match parts.engine.read_only() {
+        Some(why) if apps.is_empty() => {
+            let problem = Problem::new(Code::ReadOnly, format!("no app is known now: {why}"));
+            Err(No(problem.hint("traffic goes on; the server's log says more")))
+        }
+        _ => Ok(apps),
+    }
+}
+
 pub(crate) fn find(parts: &Parts, app: &AppName) -> Answer<Arc<AppView>> {
-    parts.engine.view(app).ok_or_else(|| {
-        let apps = parts.engine.apps();
-        no_such_app(app, apps.iter().map(|view| view.app.as_str()))
-    })
+    if let Some(view) = parts.engine.view(app) {
+        return Ok(view);
+    }
+    let apps = known(parts)?;
+    Err(no_such_app(app, apps.iter().map(|view| view.app.as_str())))
 }
 
 /// A release by its label, else by its number: `12` or `#12`.

@@ -102,6 +102,9 @@ pub struct App {
     /// The account of the last rollout that has ended.
     #[serde(default)]
     pub last: Option<Account>,
+    /// Why nothing can be changed, if nothing can: this is what was last known then.
+    #[serde(default)]
+    pub read_only: Option<String>,
 }
 
 /// How far a rollout is, and why it is going back.
@@ -182,6 +185,7 @@ impl App {
             scale: *scale,
             removing: *removing,
             last: receipts.last().map(Account::from),
+            read_only: None,
         }
     }
 }

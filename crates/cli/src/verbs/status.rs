@@ -91,7 +91,16 @@ fn list(apps: &[App]) -> String {
             },
         ]);
     }
-    table(0, &rows).join("\n")
+    let mut lines = table(0, &rows);
+    lines.extend(apps.iter().find_map(|app| app.read_only.as_deref()).into_iter().flat_map(frozen));
+    lines.join("\n")
+}
+
+/// That what is shown may be old.
+fn frozen(why: &str) -> Vec<String> {
+    let text =
+        format!("{WARN}nothing can be changed, and this is what was last known{WARN:#}: {why}");
+    hang("note", &text)
 }
 
 /// How many of an arm's instances are well.
@@ -104,7 +113,7 @@ fn up(arm: Option<&Arm>) -> Cell {
 
 /// One app in full.
 fn one(app: &App) -> Vec<String> {
-    let App { version: _, status, progress, waiting, scale, removing, last } = app;
+    let App { version: _, status, progress, waiting, scale, removing, last, read_only } = app;
     let Status { app: name, live, standby, candidate, rollout, maintenance, rollback } = status;
     let mut lines = vec![headline(name, *scale, *removing, *maintenance)];
     for (role, arm) in [("live", live), ("standby", standby), ("candidate", candidate)] {
@@ -123,6 +132,7 @@ fn one(app: &App) -> Vec<String> {
     for sentence in waiting {
         lines.extend(hang("note", sentence));
     }
+    lines.extend(read_only.as_deref().into_iter().flat_map(frozen));
     lines
 }
 

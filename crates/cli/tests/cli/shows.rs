@@ -70,6 +70,18 @@ fn all_apps() {
 }
 
 #[test]
+fn apps_that_nobody_decides_about_any_more() {
+    let why = "control has ended; look at the server's log, then restart it";
+    let frozen = move || app(json!({"read_only": why}));
+    let fake = Fake::new(move |path, _| match path.ends_with("/apps") {
+        true => Reply::Json(200, json!([frozen(), frozen()])),
+        false => Reply::Json(200, frozen()),
+    });
+    assert_snapshot!(segue(Some(&fake), &["status"]));
+    assert_snapshot!(segue(Some(&fake), &["status", "web"]));
+}
+
+#[test]
 fn no_apps() {
     let fake = Fake::new(|_, _| Reply::Json(200, json!([])));
     assert_snapshot!(segue(Some(&fake), &["status"]));

@@ -118,6 +118,9 @@ fn a_missing_journal_leaves_traffic_running_and_is_not_begun_anew() {
     let said = world.deploy("v2", "good");
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(said.stderr.contains("it is missing"), "{}", said.stderr);
+    let said = world.segue(&["status"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.stderr.contains("no app is known now"), "{}", said.stderr);
     assert!(!world.data().join("journal.db").exists());
     world.kill_server();
     for entry in fs::read_dir(&away).unwrap() {
@@ -126,6 +129,8 @@ fn a_missing_journal_leaves_traffic_running_and_is_not_begun_anew() {
     }
     world.serve(&[]);
     assert_eq!(world.at_rest()["live"]["label"], "v1");
+    let said = world.segue(&["down"]);
+    assert!(said.stderr.contains("2 instances and the server are stopped"), "{said:?}");
 }
 
 #[test]

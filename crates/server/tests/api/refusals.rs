@@ -126,10 +126,25 @@ async fn while_nothing_can_be_changed_everything_can_be_read() {
     *world.engine.read_only.lock().unwrap() = Some("the journal is damaged".into());
     let answer = ask(&world, "POST", "/v1/apps/web/abort", "").await;
     assert_eq!(answer, "503 read-only nothing can be changed now: the journal is damaged");
-    assert!(ask(&world, "GET", "/v1/apps/web", "").await.starts_with("200 {"));
+    let shown = ask(&world, "GET", "/v1/apps/web", "").await;
+    assert!(shown.starts_with("200 {"), "{shown}");
+    assert!(shown.contains("\"read_only\":\"the journal is damaged\""), "{shown}");
     let plan = "{\"spec\":{\"app\":\"web\",\"run\":{\"command\":[\"x\"]}}}";
     assert!(ask(&world, "POST", "/v1/apps/web/plan", plan).await.starts_with("200 {"));
     assert!(ask(&world, "POST", "/v1/down", "").await.starts_with("200 {"));
+}
+
+#[tokio::test]
+async fn that_an_app_is_not_there_is_not_said_while_nothing_could_be_read() {
+    let world = world();
+    *world.engine.blind.lock().unwrap() = true;
+    assert_eq!(ask(&world, "GET", "/v1/apps", "").await, "200 []");
+    assert_eq!(ask(&world, "GET", "/v1/apps/web", "").await, "404 not-found there is no app `web`");
+    *world.engine.read_only.lock().unwrap() = Some("the journal is damaged".into());
+    for path in ["/v1/apps", "/v1/apps/web", "/v1/apps/web/releases"] {
+        let answer = ask(&world, "GET", path, "").await;
+        assert_eq!(answer, "503 read-only no app is known now: the journal is damaged", "{path}");
+    }
 }
 
 #[tokio::test]

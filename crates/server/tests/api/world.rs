@@ -24,6 +24,8 @@ pub struct Scripted {
     pub feed: Feed,
     pub commands: Mutex<Vec<Command>>,
     pub read_only: Mutex<Option<String>>,
+    /// Nothing could be read: no app is known.
+    pub blind: Mutex<bool>,
 }
 
 fn app_view() -> AppView {
@@ -70,11 +72,11 @@ impl Engine for Scripted {
     }
 
     fn view(&self, app: &AppName) -> Option<Arc<AppView>> {
-        (app.as_str() == "web").then(|| Arc::new(app_view()))
+        self.apps().into_iter().find(|view| view.app == *app)
     }
 
     fn apps(&self) -> Vec<Arc<AppView>> {
-        vec![Arc::new(app_view())]
+        if *self.blind.lock().unwrap() { vec![] } else { vec![Arc::new(app_view())] }
     }
 
     fn command(&self, command: Command) -> Pending<'_, Result<Answer, Refusal>> {
