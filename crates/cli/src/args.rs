@@ -131,6 +131,18 @@ pub struct ServerOptions {
     /// Threads that serve traffic [default: one per core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
+    /// A proxy in front, as an address or a network: its X-Forwarded-For, -Proto and -Port are
+    /// believed. May be given more than once.
+    #[arg(long = "trusted-proxy", value_name = "NETWORK")]
+    pub trusted_proxies: Vec<Network>,
+    /// A network from which a header, a cookie or a parameter makes a user one of a cohort. May be
+    /// given more than once.
+    #[arg(
+        long = "trusted-network",
+        value_name = "NETWORK",
+        default_values = ["127.0.0.0/8", "::1/128"]
+    )]
+    pub trusted_networks: Vec<Network>,
 }
 
 /// `segue proxy`.
@@ -154,6 +166,10 @@ pub struct ProxyOptions {
     /// Where requests are logged: a file, or `off`.
     #[arg(long, value_name = "off|FILE", default_value = "off")]
     pub access_log: AccessLog,
+    /// A proxy in front, as an address or a network: its X-Forwarded-For, -Proto and -Port are
+    /// believed. May be given more than once.
+    #[arg(long = "trusted-proxy", value_name = "NETWORK")]
+    pub trusted_proxies: Vec<Network>,
     /// Where to listen for HTTPS.
     #[arg(long, value_name = "ADDR:PORT", requires_all = ["cert", "key"])]
     pub tls: Option<SocketAddr>,

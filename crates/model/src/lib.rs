@@ -31,8 +31,8 @@ pub use receipt::{Outcome, Receipt};
 pub use release::{Release, Stage};
 pub use snapshot::{AppSection, Arm, Snapshot, Split, Target};
 pub use spec::{
-    Affinity, AppSpec, Batch, Capacity, Cohort, Drain, Gate, HealthCheck, Maintenance, Network,
-    OnFailure, Order, Page, Route, Run, Standby, Step, Strategy, StrategyKind, Switch,
+    Affinity, AppSpec, Batch, Capacity, Cohort, Drain, Gate, HealthCheck, Maintenance, Mark,
+    Network, OnFailure, Order, Page, Route, Run, Standby, Step, Strategy, StrategyKind, Switch,
 };
 pub use traffic::{AppCounters, TrafficReport};
 pub use units::{Generation, Millis, Share, Timestamp};

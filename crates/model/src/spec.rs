@@ -239,8 +239,18 @@ pub enum Capacity {
 
 /// Users picked whatever the share.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cohort {
+    /// What picks them.
+    pub mark: Mark,
+    /// It counts whoever shows it. Otherwise a header, a cookie or a parameter, which anybody can send,
+    /// counts only from networks that the server trusts.
+    pub public: bool,
+}
+
+/// What is to be seen of a request whose user is picked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Cohort {
+pub enum Mark {
     /// Requests with this header; names in lower case.
     Header {
         /// Its name.
@@ -276,6 +286,11 @@ pub struct Network {
 }
 
 impl Network {
+    /// Whether the address is in one of these networks.
+    pub fn any_contains(networks: &[Self], address: IpAddr) -> bool {
+        networks.iter().any(|network| network.contains(address))
+    }
+
     /// Whether the address is in the network. An IPv4 address written as IPv6 counts as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         let (left, right) = (self.address.to_canonical(), address.to_canonical());

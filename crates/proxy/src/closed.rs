@@ -40,7 +40,7 @@ impl Closed {
 
     /// Whether the client is let through.
     pub(crate) fn lets_in(&self, client: IpAddr) -> bool {
-        self.allow.iter().any(|network| network.contains(client))
+        Network::any_contains(&self.allow, client)
     }
 
     /// Writes the answer.

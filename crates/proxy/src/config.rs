@@ -22,7 +22,10 @@ pub struct Config {
     pub access_log: Option<PathBuf>,
     /// Proxies before this one whose `X-Forwarded-For`, `-Proto` and `-Port` are believed. The client
     /// is the first address from the right that is none of them. By default nobody is.
-    pub trusted: Vec<Network>,
+    pub trusted_proxies: Vec<Network>,
+    /// Where clients may pick themselves for a cohort by what they send. A request that another proxy
+    /// has passed on comes from here only if that proxy is trusted, too.
+    pub trusted_networks: Vec<Network>,
     /// The keys that seal users' cookies: the first seals, all open, so that a key can be renewed
     /// while cookies of the one before are about. With none, a key is drawn that no other proxy and
     /// no later start knows.
@@ -39,7 +42,8 @@ impl Config {
             workers,
             limits: Limits::default(),
             access_log: None,
-            trusted: Vec::new(),
+            trusted_proxies: Vec::new(),
+            trusted_networks: Vec::new(),
             affinity_keys: Vec::new(),
         }
     }

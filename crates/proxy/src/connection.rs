@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use http1::{Progress, RequestParser};
+use model::Network;
 use tokio::net::TcpStream;
 
 use crate::buffer::{Buffer, Keep};
@@ -99,8 +100,7 @@ impl Connection {
     ) -> Self {
         let since_ms = worker.shared.now_ms();
         let peer = peer.ip().to_canonical();
-        let trusted = &worker.shared.config.trusted;
-        let is_trusted = trusted.iter().any(|network| network.contains(peer));
+        let is_trusted = Network::any_contains(&worker.shared.config.trusted_proxies, peer);
         let origin = (!is_trusted).then(|| crowd::origin(peer));
         let slot = worker.slots.open(worker.sequence(), origin);
         let client = Client {

@@ -11,7 +11,7 @@ use crate::access_log::Entry;
 use crate::attempt::{Failure, Link};
 use crate::buffer::{Buffer, LARGE};
 use crate::connection::{Turn, Wakeup};
-use crate::forwarded::rewritten;
+use crate::forwarded::{is_inside, rewritten};
 use crate::gap::Waiting;
 use crate::hold::Hold;
 use crate::intake::Intake;
@@ -204,6 +204,7 @@ impl Exchange {
                         head,
                         input,
                         client: turn.client.ip,
+                        inside: is_inside(head, turn),
                         keyring: &turn.worker.shared.keyring,
                         random: &|| turn.worker.random(),
                         now_s: turn.worker.shared.epoch_s(),

@@ -7,11 +7,12 @@ use http1::{Forwarding, RequestHead};
 use model::Network;
 
 use crate::buffer::Buffer;
+use crate::config::Config;
 use crate::connection::{Client, Turn};
 
 /// The head as the upstream gets it. Says to the client's side whose request it is.
 pub(crate) fn rewritten(head: &RequestHead, turn: &mut Turn<'_, '_>) -> Buffer {
-    let trusted = &turn.worker.shared.config.trusted;
+    let trusted = &turn.worker.shared.config.trusted_proxies;
     let Client { input, peer, ip, address, port, .. } = &mut *turn.client;
     let input = input.unread();
     let said = match trusted.is_empty() {
@@ -35,6 +36,20 @@ pub(crate) fn rewritten(head: &RequestHead, turn: &mut Turn<'_, '_>) -> Buffer {
     request
 }
 
+/// Whether a request comes from a network that we trust: its client does, as far as trusted proxies
+/// say who that is, and nobody else has passed it on.
+pub(crate) fn is_inside(head: &RequestHead, turn: &Turn<'_, '_>) -> bool {
+    let Config { trusted_proxies, trusted_networks, .. } = &turn.worker.shared.config;
+    let Client { input, peer, ip, .. } = &*turn.client;
+    let input = input.unread();
+    let passed_on = || PASSED_ON.iter().any(|name| head.values(input, name).next().is_some());
+    Network::any_contains(trusted_networks, *ip)
+        && (Network::any_contains(trusted_proxies, *peer) || !passed_on())
+}
+
+/// Fields by which a proxy says that it has passed a request on.
+const PASSED_ON: [&[u8]; 4] = [b"x-forwarded-for", b"forwarded", b"x-real-ip", b"via"];
+
 /// What the proxies before us say of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Forwarded<'a> {
@@ -51,7 +66,7 @@ fn forwarded<'a>(
     peer: IpAddr,
     trusted: &[Network],
 ) -> Option<Forwarded<'a>> {
-    let is_trusted = |address| trusted.iter().any(|network| network.contains(address));
+    let is_trusted = |address| Network::any_contains(trusted, address);
     if !is_trusted(peer) {
         return None;
     }

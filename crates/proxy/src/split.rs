@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use balance::{Bucket, choose_split};
 use http1::RequestHead;
-use model::{Affinity, AppName, AppSection, Cohort, RolloutId, Share};
+use model::{Affinity, AppName, AppSection, Cohort, Mark, RolloutId, Share};
 
 use crate::signing::{Keyring, Subject};
 
@@ -47,6 +47,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) head: &'a RequestHead,
     pub(crate) input: &'a [u8],
     pub(crate) client: IpAddr,
+    /// Whether it comes from a network that we trust.
+    pub(crate) inside: bool,
     pub(crate) keyring: &'a Keyring,
     pub(crate) random: &'a dyn Fn() -> u64,
     pub(crate) now_s: u64,
@@ -112,27 +114,29 @@ impl SplitEntry {
 
     fn find_cohort(&self, asked: &Asked<'_>, user: &mut User) {
         let input = asked.input;
-        user.in_cohort = match &self.cohort {
-            None => false,
-            Some(Cohort::Header { name, value }) => {
+        let Some(Cohort { mark, public }) = &self.cohort else { return };
+        let counts = *public || asked.inside;
+        user.in_cohort = match mark {
+            Mark::Header { name, value } if counts => {
                 asked.head.values(input, name.as_bytes()).any(|found| found == value.as_bytes())
             }
-            Some(Cohort::Cookie { name, value }) => {
+            Mark::Cookie { name, value } if counts => {
                 asked.head.cookies(input, name.as_bytes()).any(|found| found == value.as_bytes())
             }
-            Some(Cohort::Query { name, value }) => {
+            Mark::Header { .. } | Mark::Cookie { .. } => false,
+            Mark::Query { name, value } => {
                 let subject = Subject::Cohort(&self.app, self.rollout);
                 let mut ours = asked.head.own_cookies(input, &self.cohort_cookie);
                 let kept =
                     ours.find_map(|text| asked.keyring.open::<0>(subject, text, asked.now_s));
-                let asks = has_parameter(asked.head.target(input), name, value);
+                let asks = counts && has_parameter(asked.head.target(input), name, value);
                 user.sets_cohort = match kept {
                     Some(kept) => kept.aged,
                     None => asks,
                 };
                 asks || kept.is_some()
             }
-            Some(Cohort::Network(network)) => network.contains(asked.client),
+            Mark::Network(network) => network.contains(asked.client),
         };
     }
 
@@ -144,9 +148,10 @@ impl SplitEntry {
         shares: impl DoubleEndedIterator<Item = Share> + ExactSizeIterator,
         random: u64,
     ) -> Option<usize> {
-        let in_cohort = match (user, &self.cohort) {
+        let mark = self.cohort.as_ref().map(|cohort| &cohort.mark);
+        let in_cohort = match (user, mark) {
             (Some(user), _) if user.rollout == self.rollout => user.in_cohort,
-            (_, Some(Cohort::Network(network))) => network.contains(client),
+            (_, Some(Mark::Network(network))) => network.contains(client),
             (Some(_) | None, _) => false,
         };
         if in_cohort {

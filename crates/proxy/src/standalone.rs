@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use model::{
     Address, Affinity, AppName, AppSection, Arm, Generation, HealthTable, InstanceId, Invalid,
-    Label, Millis, ReleaseNo, Route, Share, Snapshot, Target,
+    Label, Millis, Network, ReleaseNo, Route, Share, Snapshot, Target,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -34,6 +34,8 @@ pub struct Options {
     pub health_path: Option<String>,
     /// The file that gets one line per request.
     pub access_log: Option<PathBuf>,
+    /// Proxies before this one whose `X-Forwarded-For`, `-Proto` and `-Port` are believed.
+    pub trusted_proxies: Vec<Network>,
     /// How long requests in flight may take after SIGTERM.
     pub drain: Duration,
     /// How long a request waits when no upstream can take it.
@@ -50,6 +52,7 @@ impl Options {
             admin: None,
             health_path: None,
             access_log: None,
+            trusted_proxies: Vec::new(),
             drain: Duration::from_secs(30),
             hold: Duration::from_secs(5),
         }
@@ -65,6 +68,7 @@ pub fn run(options: Options) -> Result<(), Error> {
     let mut config = Config::new(options.listen.clone());
     config.workers = options.workers.unwrap_or(config.workers);
     config.access_log.clone_from(&options.access_log);
+    config.trusted_proxies.clone_from(&options.trusted_proxies);
     let bound = Proxy::bind(config)?;
     let admin = options.admin.map(admin::bind).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -5,7 +5,7 @@ mod common;
 use std::net::SocketAddr;
 
 use common::*;
-use model::{Affinity, Cohort, Health, HealthTable, ReleaseNo, RolloutId, Snapshot, Split};
+use model::{Affinity, Cohort, Health, HealthTable, Mark, ReleaseNo, RolloutId, Snapshot, Split};
 use proxy::AffinityKey;
 
 /// Live release 1 and candidate 2 with this share.
@@ -18,9 +18,18 @@ fn split(counter: u64, share: u16, affinity: Affinity, at: [SocketAddr; 2]) -> S
     snapshot
 }
 
-fn cohort(mut snapshot: Snapshot, cohort: Cohort) -> Snapshot {
+fn cohort(mut snapshot: Snapshot, mark: Mark) -> Snapshot {
+    let cohort = Cohort { mark, public: false };
     snapshot.apps[0].split.as_mut().expect("split").cohort = Some(cohort);
     snapshot
+}
+
+/// A proxy that trusts these networks.
+fn trusting(initial: &Snapshot, networks: &[&str]) -> World {
+    let mut config = config();
+    let networks = networks.iter().map(|text| text.parse().expect("a network"));
+    config.trusted_networks = networks.collect();
+    World::of(initial, config)
 }
 
 /// Two releases that say which they are, and what `Cookie` they were shown.
@@ -202,26 +211,27 @@ fn a_cohort_gets_the_candidate_whatever_the_share() {
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let base = |counter| split(counter, 0, Affinity::Cookie, at);
     let (name, value) = pair("x-team", "qa");
-    let world = World::new(&cohort(base(1), Cohort::Header { name, value }));
+    let world = trusting(&cohort(base(1), Mark::Header { name, value }), &["127.0.0.0/8"]);
     let mut client = world.client();
     assert!(is_new(&client.get_with("/", "X-Team: qa\r\n")));
     assert!(!is_new(&client.get_with("/", "X-Team: qa2\r\n")) && !is_new(&client.get("/")));
     let (name, value) = pair("beta", "yes");
-    world.publish(&cohort(base(2), Cohort::Cookie { name, value }));
+    world.publish(&cohort(base(2), Mark::Cookie { name, value }));
     let got = client.get_with("/", "Cookie: a=b; beta=yes\r\n");
     assert_eq!((got.text(), set_cookie(&got)), ("new [a=b; beta=yes]", None));
     assert!(!is_new(&client.get_with("/", "Cookie: beta=no\r\n")));
-    world.publish(&cohort(base(3), Cohort::Network("127.0.0.1".parse().expect("one address"))));
+    world.publish(&cohort(base(3), Mark::Network("127.0.0.1".parse().expect("one address"))));
     assert!(is_new(&client.get("/")));
-    world.publish(&cohort(base(4), Cohort::Network("10.0.0.0/8".parse().expect("a network"))));
+    world.publish(&cohort(base(4), Mark::Network("10.0.0.0/8".parse().expect("a network"))));
     assert!(!is_new(&client.get("/")));
 }
 
 #[test]
 fn a_query_brings_its_user_into_the_cohort_for_good_until_the_next_rollout() {
     let at = releases();
-    let query = || Cohort::Query { name: "try".into(), value: "new one".into() };
-    let world = World::new(&cohort(split(1, 0, Affinity::Cookie, at), query()));
+    let query = || Mark::Query { name: "try".into(), value: "new one".into() };
+    let first = cohort(split(1, 0, Affinity::Cookie, at), query());
+    let world = trusting(&first, &["127.0.0.0/8"]);
     let mut client = world.client();
     let got = client.get("/?a=b&try=new+one");
     assert!(is_new(&got));
@@ -236,6 +246,47 @@ fn a_query_brings_its_user_into_the_cohort_for_good_until_the_next_rollout() {
     next.apps[0].split.as_mut().expect("split").rollout = RolloutId(8);
     world.publish(&next);
     assert!(!is_new(&client.get_with("/", &fields)), "a cookie of the last rollout");
+}
+
+#[test]
+fn what_anybody_can_send_makes_nobody_one_of_the_cohort_but_from_trusted_networks() {
+    let at = releases();
+    let marks = [
+        (Mark::Header { name: "x-team".into(), value: "qa".into() }, "/", "X-Team: qa\r\n"),
+        (Mark::Cookie { name: "team".into(), value: "qa".into() }, "/", "Cookie: team=qa\r\n"),
+        (Mark::Query { name: "team".into(), value: "qa".into() }, "/?team=qa", ""),
+    ];
+    let base = |counter, mark: &Mark| cohort(split(counter, 0, Affinity::Cookie, at), mark.clone());
+    for (mark, target, fields) in marks {
+        let elsewhere = trusting(&base(1, &mark), &["10.0.0.0/8"]);
+        assert!(!is_new(&elsewhere.client().get_with(target, fields)), "{mark:?}");
+        let mut open = base(2, &mark);
+        let split = open.apps[0].split.as_mut().expect("split");
+        split.cohort = Some(Cohort { mark: mark.clone(), public: true });
+        elsewhere.publish(&open);
+        assert!(is_new(&elsewhere.client().get_with(target, fields)), "{mark:?}");
+        // A proxy beside us that nobody has named passes on what anybody sends it.
+        let here = trusting(&base(1, &mark), &["127.0.0.0/8"]);
+        assert!(is_new(&here.client().get_with(target, fields)), "{mark:?}");
+        for by in ["X-Forwarded-For: 127.0.0.1", "Forwarded: for=127.0.0.1", "Via: 1.1 a"] {
+            let fields = format!("{fields}{by}\r\n");
+            assert!(!is_new(&here.client().get_with(target, &fields)), "{mark:?} {by}");
+        }
+    }
+}
+
+#[test]
+fn a_trusted_proxy_says_which_network_a_user_of_the_cohort_comes_from() {
+    let mark = Mark::Header { name: "x-team".into(), value: "qa".into() };
+    let mut config = config();
+    config.trusted_proxies = vec!["127.0.0.1".parse().expect("an address")];
+    config.trusted_networks = vec!["10.0.0.0/8".parse().expect("a network")];
+    let world = World::of(&cohort(split(1, 0, Affinity::Cookie, releases()), mark), config);
+    let mut client = world.client();
+    for (from, new) in [("10.1.2.3", true), ("203.0.113.9", false)] {
+        let fields = format!("X-Team: qa\r\nX-Forwarded-For: {from}\r\n");
+        assert_eq!(is_new(&client.get_with("/", &fields)), new, "{from}");
+    }
 }
 
 #[test]

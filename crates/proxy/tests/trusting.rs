@@ -24,7 +24,7 @@ fn nobody_is_believed_unless_trusted_and_then_to_the_last_trusted_hop() {
     let got = plain.client().get_with("/", fields);
     assert_eq!(got.text(), format!("127.0.0.1 127.0.0.1 http {}", plain.at.port()));
     let mut config = config();
-    config.trusted =
+    config.trusted_proxies =
         ["127.0.0.0/8", "10.0.0.0/8"].map(|text| text.parse().expect("a network")).into();
     let world = World::of(&one(1, 1, told()), config);
     let mut client = world.client();

@@ -28,7 +28,15 @@ impl Local for Program {
     fn proxy(&self, options: ProxyOptions) -> Result<(), Failure> {
         log_to_stderr();
         let ProxyOptions {
-            listen, upstreams, workers, admin, health_path, access_log, tls, ..
+            listen,
+            upstreams,
+            workers,
+            admin,
+            health_path,
+            access_log,
+            trusted_proxies,
+            tls,
+            ..
         } = options;
         let act = "run the proxy";
         if tls.is_some() {
@@ -39,6 +47,7 @@ impl Local for Program {
             workers: workers.map(usize::from),
             admin,
             health_path,
+            trusted_proxies,
             access_log: match access_log {
                 AccessLog::Off => None,
                 AccessLog::File(path) => Some(path),

@@ -35,6 +35,8 @@ pub fn run(options: &ServerOptions) -> Result<(), Failure> {
     let _lock = lock(&data)?;
     let mut config = proxy::Config::new(vec![options.http]);
     config.workers = options.workers.map_or(config.workers, usize::from);
+    config.trusted_proxies.clone_from(&options.trusted_proxies);
+    config.trusted_networks.clone_from(&options.trusted_networks);
     let keys = data.join("affinity.keys");
     config.affinity_keys = crate::keys::load_or_create(&keys)
         .map_err(|error| Failure::new(format!("read {}", keys.display()), &error))?;

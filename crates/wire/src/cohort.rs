@@ -1,11 +1,12 @@
 //! The key `cohort` of a canary: users picked by one thing about their requests.
 
-use model::{Cohort, Network};
+use model::{Cohort, Mark, Network};
 
 use crate::section::{AppFileError, Section};
 use crate::tree::Node;
 
-const COHORT: &[&str] = &["header", "cookie", "query", "network"];
+const MARKS: &[&str] = &["header", "cookie", "query", "network"];
+const COHORT: &[&str] = &["header", "cookie", "query", "network", "public"];
 const NAME: &str = "strategy.cohort";
 
 type Result<T> = std::result::Result<T, AppFileError>;
@@ -13,29 +14,32 @@ type Result<T> = std::result::Result<T, AppFileError>;
 /// Reads `{ header = "X-Team: qa" }` and the like.
 pub(crate) fn read(node: &Node) -> Result<Cohort> {
     let cohort = Section::open(NAME, Some(node), COHORT)?;
-    let Some((key, _)) = cohort.only() else {
-        let message = format!("`{NAME}`: one of {} is needed", COHORT.join(", "));
+    let mut marks = MARKS.iter().filter(|mark| cohort.get(mark).is_some());
+    let (Some(key), None) = (marks.next(), marks.next()) else {
+        let message = format!("`{NAME}`: one of {} is needed", MARKS.join(", "));
         let error = AppFileError::new(node.line, message);
         return Err(error.hint("write cohort = { header = \"X-Team: qa\" }"));
     };
+    Ok(Cohort { mark: mark(&cohort, key)?, public: cohort.flag("public", false)? })
+}
+
+fn mark(cohort: &Section<'_>, key: &str) -> Result<Mark> {
     match key {
         "header" => {
-            let (name, value) = pair(&cohort, "header", ':', "X-Team: qa")?;
-            Ok(Cohort::Header { name: name.to_ascii_lowercase(), value })
+            let (name, value) = pair(cohort, "header", ':', "X-Team: qa")?;
+            Ok(Mark::Header { name: name.to_ascii_lowercase(), value })
         }
         "cookie" => {
-            let (name, value) = pair(&cohort, "cookie", '=', "team=qa")?;
-            Ok(Cohort::Cookie { name, value })
+            let (name, value) = pair(cohort, "cookie", '=', "team=qa")?;
+            Ok(Mark::Cookie { name, value })
         }
         "query" => {
-            let (name, value) = pair(&cohort, "query", '=', "team=qa")?;
-            Ok(Cohort::Query { name, value })
+            let (name, value) = pair(cohort, "query", '=', "team=qa")?;
+            Ok(Mark::Query { name, value })
         }
         _ => {
             let network: Option<Network> = cohort.parsed("network")?;
-            network
-                .ok_or_else(|| cohort.wrong("network", "a network is needed"))
-                .map(Cohort::Network)
+            network.ok_or_else(|| cohort.wrong("network", "a network is needed")).map(Mark::Network)
         }
     }
 }

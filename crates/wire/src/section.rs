@@ -152,14 +152,6 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The only key of a table that takes one of several, with its text.
-    pub(crate) fn only(&self) -> Option<(&'a str, &'a Node)> {
-        match self.entries {
-            [entry] => Some((&entry.key, &entry.node)),
-            [] | [_, _, ..] => None,
-        }
-    }
-
     /// A whole number within bounds, or the default.
     pub(crate) fn count<T: TryFrom<i64>>(
         &self,

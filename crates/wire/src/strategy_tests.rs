@@ -31,7 +31,7 @@ fn every_kind_takes_its_settings() {
         "kind = \"canary\"\ncapacity = 2\ncohort = { header = \"X-Team: qa\" }\nsteps = [\n  \
          { share = \"0.5%\", hold = \"1m\" },\n  { share = \"50%\", gate = \"manual\" },\n]",
         "kind = \"canary\"\nsteps = [{ share = \"1%\", hold = \"0s\" }]\n\
-         cohort = { network = \"10.0.0.0/8\" }\nstandby = \"1h\"",
+         cohort = { query = \"team=qa\", public = true }\nstandby = \"1h\"",
         "kind = \"recreate\"\nmessage = \"Back soon.\"\nretry_after = \"2m\"\nwatch = \"0s\"",
     ];
     let read = cases.map(|case| AppFile::from_toml(&file(4, case)).expect(case).spec.strategy);
@@ -77,6 +77,8 @@ fn a_mistake_is_named_with_the_way_out() {
         (2, canary("cohort = { heder = \"X-Team: qa\" }")),
         (2, canary("cohort = { header = \"X-Team\" }")),
         (2, canary("cohort = { network = \"10.0.0.0/40\" }")),
+        (2, canary("cohort = { public = true }")),
+        (2, canary("cohort = { header = \"X-Team: qa\", public = \"yes\" }")),
         (2, recreate("page = \"\"")),
         (2, recreate("message = \"a\\nb\"")),
         (2, recreate("retry_after = \"1s500ms\"")),
