@@ -144,6 +144,9 @@ impl Exchange {
         if let Answer::Awaited(parser) = std::mem::replace(&mut self.answer, next) {
             turn.worker.return_response_parser(parser);
         }
+        if self.is_endless() {
+            self.set_end(turn);
+        }
         self.from_upstream.consume(len);
         self.proceed = Continue::Settled;
         if let Some(release) = &self.release {
@@ -202,6 +205,20 @@ impl Exchange {
             moved += 1;
         }
         moved
+    }
+
+    /// An answer that has no end of its own: it ends with its instance, and that is no failure.
+    pub(crate) fn is_endless(&self) -> bool {
+        matches!(self.answer, Answer::Body { endless: true, .. })
+    }
+
+    /// An event stream whose instance goes: its client comes back to another. Not to be mistaken for
+    /// one that its app has ended, it lacks the last chunk.
+    pub(crate) fn end_stream(&mut self) {
+        self.link = Link::None;
+        self.cut_at_ms = u64::MAX;
+        self.form.after = After::Close;
+        self.answer = Answer::Done;
     }
 
     /// The answer is whole: the instance is free, whatever the client still has to read.

@@ -16,6 +16,7 @@ use crate::pages::Page;
 use crate::pool::Demand;
 use crate::stats::AppStats;
 use crate::stream::{Stream, is_local};
+use crate::tunnel::JITTER_MS;
 use crate::worker::Worker;
 
 /// Attempts at one request, whatever the reason for the next.
@@ -147,14 +148,26 @@ impl Exchange {
                 self.link = Link::Unchosen;
             }
             Link::Connecting(_) => {}
-            Link::Open(upstream) => {
-                let stays = table.serves(upstream.flight.instance().key);
-                match (stays, self.cut_at_ms) {
-                    (true, _) => self.cut_at_ms = u64::MAX,
-                    (false, u64::MAX) => self.cut_at_ms = turn.now_ms + self.drain_ms,
-                    (false, _) => {}
-                }
+            Link::Open(_) => {
+                drop(table);
+                self.set_end(turn);
             }
+        }
+    }
+
+    /// How long the answer may take, by whether its instance stays. A stream without an end stays
+    /// where traffic goes, as a tunnel does: not on a kept standby, nor in a proxy that ends.
+    pub(crate) fn set_end(&mut self, turn: &Turn<'_, '_>) {
+        let Link::Open(upstream) = &self.link else { return };
+        let key = upstream.flight.instance().key;
+        let (stays, jitter) = match self.is_endless() {
+            true => (turn.worker.carries(key), turn.worker.random() % JITTER_MS),
+            false => (turn.worker.table.borrow().serves(key), 0),
+        };
+        match (stays, self.cut_at_ms) {
+            (true, _) => self.cut_at_ms = u64::MAX,
+            (false, u64::MAX) => self.cut_at_ms = turn.now_ms + self.drain_ms + jitter,
+            (false, _) => {}
         }
     }
 

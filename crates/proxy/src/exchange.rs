@@ -232,6 +232,8 @@ impl Exchange {
     pub(crate) fn poll(&mut self, turn: &mut Turn<'_, '_>) -> Poll<End> {
         if turn.news {
             self.look_again(turn);
+        } else if self.is_endless() {
+            self.set_end(turn);
         }
         if turn.now_ms >= self.wakeup(turn).at_ms
             && let Some(end) = self.overdue(turn)
@@ -356,6 +358,10 @@ impl Exchange {
 
     /// A deadline has passed.
     fn overdue(&mut self, turn: &mut Turn<'_, '_>) -> Option<End> {
+        if turn.now_ms >= self.cut_at_ms && self.is_endless() {
+            self.end_stream();
+            return None;
+        }
         if turn.now_ms >= self.cut_at_ms {
             self.cut_at_ms = u64::MAX;
             self.attempt_failed(Failure::Drained, turn);
@@ -441,7 +447,7 @@ impl Exchange {
 
     /// The connection ends under it: the proxy is being shut down and its time is over.
     pub(crate) fn broken_off(&mut self, worker: &Worker) {
-        if self.outcome == Outcome::Open && self.app.is_some() {
+        if self.outcome == Outcome::Open && self.app.is_some() && !self.is_endless() {
             self.outcome = Outcome::Failed;
         }
         self.settle(worker);

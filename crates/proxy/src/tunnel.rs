@@ -15,9 +15,9 @@ use crate::worker::Worker;
 
 /// Bytes moved before others get their turn.
 const TURN_BYTES: usize = 256 << 10;
-/// Tunnels of an instance that goes are closed within this time after the deadline, so that their
-/// clients do not all come back in the same moment.
-const JITTER_MS: u64 = 250;
+/// Tunnels and event streams of an instance that goes are closed within this time after the deadline,
+/// so that their clients do not all come back in the same moment.
+pub(crate) const JITTER_MS: u64 = 250;
 
 /// A connection that has become a tunnel.
 #[derive(Debug)]
@@ -70,8 +70,7 @@ impl Tunnel {
     }
 
     pub(crate) fn poll(&mut self, turn: &mut Turn<'_, '_>) -> Poll<()> {
-        let carries = turn.worker.table.borrow().carries(self.flight.instance().key);
-        if carries && !turn.worker.is_draining() {
+        if turn.worker.carries(self.flight.instance().key) {
             self.leaves_at_ms = None;
         } else if self.leaves_at_ms.is_none() {
             let jitter = turn.worker.random() % JITTER_MS;

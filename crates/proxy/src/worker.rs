@@ -104,6 +104,11 @@ impl Worker {
         &release.workers[self.index]
     }
 
+    /// Whether traffic goes to the instance: what has no end of its own may stay with it.
+    pub(crate) fn carries(&self, key: u64) -> bool {
+        self.table.borrow().carries(key) && !self.is_draining()
+    }
+
     pub(crate) fn is_draining(&self) -> bool {
         self.farewell_ms.get() != u64::MAX
     }

@@ -192,6 +192,64 @@ fn a_tunnel_on_a_kept_standby_ends_at_the_deadline_too() {
     tunnel_ends_after(&with_deadline(one(1, 1, echo)), &with_deadline(standby));
 }
 
+/// Sends one event and then waits.
+fn streaming() -> SocketAddr {
+    upstream(|_, mut stream| {
+        read_head(&mut stream).expect("a head");
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n";
+        let text = format!("{head}Transfer-Encoding: chunked\r\n\r\n7\r\ndata: 1\r\n");
+        stream.get_mut().write_all(text.as_bytes()).expect("written");
+        let _ = stream.read(&mut [0]);
+    })
+}
+
+/// A client that has got the first event.
+fn listening(world: &World) -> Client {
+    let mut client = world.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(read_head(&mut client.stream).expect("a head").starts_with("HTTP/1.1 200"));
+    let mut event = [0; 12];
+    client.stream.read_exact(&mut event).expect("an event");
+    assert_eq!(&event, b"7\r\ndata: 1\r\n");
+    client
+}
+
+/// Until the connection ends in order.
+fn rest(client: &mut Client) -> String {
+    let mut rest = String::new();
+    client.stream.read_to_string(&mut rest).expect("no reset");
+    rest
+}
+
+#[test]
+fn an_event_stream_lives_until_the_drain_deadline_on_a_kept_standby_too() {
+    let (stream, new) = (streaming(), saying("new"));
+    let gone = one(2, 2, new);
+    let standby = snapshot(2, &[(2, 10_000, &[(2, new)]), (1, 0, &[(1, stream)])]);
+    for second in [gone, standby] {
+        let world = World::new(&with_deadline(one(1, 1, stream)));
+        let mut client = listening(&world);
+        let left = Instant::now();
+        world.publish(&with_deadline(second));
+        // It is not whole, and does not look so.
+        assert_eq!(rest(&mut client), "");
+        assert!(left.elapsed() >= Duration::from_millis(400), "closed after {:?}", left.elapsed());
+        world.report(|report| in_flight(report).is_empty());
+        let counters = world.counters();
+        assert_eq!((counters.requests, counters.failed, counters.client_aborted), (1, 0, 0));
+    }
+}
+
+#[test]
+fn an_event_stream_ends_with_the_proxy_and_counts_as_no_failure() {
+    let world = World::new(&with_deadline(one(1, 1, streaming())));
+    let mut client = listening(&world);
+    world.proxy.drain(Duration::from_secs(10));
+    assert_eq!(rest(&mut client), "");
+    world.proxy.join();
+    assert_eq!(world.counters().failed, 0);
+}
+
 #[test]
 fn an_end_on_one_side_of_a_tunnel_is_passed_on_and_the_other_side_goes_on() {
     let upstream = upstream(|_, mut stream| {
