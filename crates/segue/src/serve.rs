@@ -108,6 +108,7 @@ async fn api(
     let (stop, stopped) = watch::channel(false);
     let (metrics, ready) = (proxy.clone(), proxy.clone());
     let parts = Parts {
+        as_root: rustix::process::geteuid().is_root(),
         engine: desk.clone(),
         store: shelf.clone(),
         shutdown: desk.clone(),

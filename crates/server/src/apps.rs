@@ -52,7 +52,18 @@ pub(crate) async fn receipt(
 }
 
 fn shown(parts: &Parts, view: &AppView) -> App {
-    App { read_only: parts.engine.read_only(), ..App::new(view, parts.engine.now()) }
+    let warnings = as_root(parts, view).into_iter().collect();
+    let read_only = parts.engine.read_only();
+    App { read_only, warnings, ..App::new(view, parts.engine.now()) }
+}
+
+/// That an app could do to the machine whatever it likes.
+fn as_root(parts: &Parts, view: &AppView) -> Option<String> {
+    let live = view.live.as_ref()?.release;
+    let release = view.releases.iter().find(|release| release.no == live)?;
+    (parts.as_root && release.spec.run.user.is_none()).then(|| {
+        format!("{} runs as root; name a user of its own with `user` in [run]", release.label)
+    })
 }
 
 /// All apps. That there are none is not said while the journal could not be read.

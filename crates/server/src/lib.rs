@@ -49,6 +49,8 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// Ends everything.
     pub shutdown: Arc<dyn Shutdown>,
+    /// Instances run as root unless their app names a user.
+    pub as_root: bool,
     /// Text for `/metrics`.
     pub metrics: Arc<Metrics>,
     /// Answers `/readyz`.

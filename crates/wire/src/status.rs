@@ -105,6 +105,9 @@ pub struct App {
     /// Why nothing can be changed, if nothing can: this is what was last known then.
     #[serde(default)]
     pub read_only: Option<String>,
+    /// What works and should not stay so, as sentences.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// How far a rollout is, and why it is going back.
@@ -186,6 +189,7 @@ impl App {
             removing: *removing,
             last: receipts.last().map(Account::from),
             read_only: None,
+            warnings: Vec::new(),
         }
     }
 }

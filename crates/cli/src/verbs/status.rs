@@ -113,7 +113,8 @@ fn up(arm: Option<&Arm>) -> Cell {
 
 /// One app in full.
 fn one(app: &App) -> Vec<String> {
-    let App { version: _, status, progress, waiting, scale, removing, last, read_only } = app;
+    let App { version: _, status, progress, waiting, scale, removing, last, read_only, warnings } =
+        app;
     let Status { app: name, live, standby, candidate, rollout, maintenance, rollback } = status;
     let mut lines = vec![headline(name, *scale, *removing, *maintenance)];
     for (role, arm) in [("live", live), ("standby", standby), ("candidate", candidate)] {
@@ -131,6 +132,9 @@ fn one(app: &App) -> Vec<String> {
     lines.extend(last.iter().flat_map(last_failure));
     for sentence in waiting {
         lines.extend(hang("note", sentence));
+    }
+    for sentence in warnings {
+        lines.extend(hang("warning", sentence));
     }
     lines.extend(read_only.as_deref().into_iter().flat_map(frozen));
     lines

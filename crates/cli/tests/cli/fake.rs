@@ -157,7 +157,7 @@ pub fn account(outcome: &str, cause: Option<&str>) -> Value {
 pub fn app(parts: Value) -> Value {
     let mut app = json!({
         "version": 7, "progress": null, "waiting": [], "scale": null, "removing": false, "last": null,
-        "read_only": null,
+        "read_only": null, "warnings": [],
         "status": {
             "app": "web", "live": arm("v1", 1, 1.0, &[("web-1", "up"), ("web-2", "up")]),
             "standby": null, "candidate": null, "rollout": null, "maintenance": false,

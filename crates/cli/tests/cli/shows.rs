@@ -23,6 +23,7 @@ fn an_app_with_a_warm_way_back() {
         "rollback": {"ready": true, "to": "v1", "reason": null},
         "waiting": ["waiting for web-2 to recover (last probe: GET /up answered 500), since 3s, \
                      for 27s more at most, then it is replaced"],
+        "warnings": ["v2 runs as root; name a user of its own with `user` in [run]"],
     })));
 }
 

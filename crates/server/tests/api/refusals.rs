@@ -148,6 +148,15 @@ async fn that_an_app_is_not_there_is_not_said_while_nothing_could_be_read() {
 }
 
 #[tokio::test]
+async fn an_app_that_runs_as_root_is_warned_of() {
+    let warns = "\"warnings\":[\"v1 runs as root; name a user of its own with `user` in [run]\"]";
+    let shown = ask(&World { as_root: true, ..world() }, "GET", "/v1/apps/web", "").await;
+    assert!(shown.contains(warns), "{shown}");
+    let shown = ask(&world(), "GET", "/v1/apps/web", "").await;
+    assert!(shown.contains("\"warnings\":[]"), "{shown}");
+}
+
+#[tokio::test]
 async fn metrics_and_readiness_are_for_who_has_the_token() {
     let world = world();
     assert_eq!(ask(&world, "GET", "/metrics", "").await, "200 segue_up 1\n");

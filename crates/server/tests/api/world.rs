@@ -178,18 +178,25 @@ impl Store for Shelf {
 
 /// The scripted server's parts.
 pub struct World {
+    pub as_root: bool,
     pub engine: Arc<Scripted>,
     pub shelf: Arc<Shelf>,
     pub stop: watch::Sender<bool>,
 }
 
 pub fn world() -> World {
-    World { engine: Arc::default(), shelf: Arc::default(), stop: watch::Sender::new(false) }
+    World {
+        as_root: false,
+        engine: Arc::default(),
+        shelf: Arc::default(),
+        stop: watch::Sender::new(false),
+    }
 }
 
 impl World {
     pub fn router(&self) -> axum::Router {
         let parts = Parts {
+            as_root: self.as_root,
             engine: self.engine.clone(),
             store: self.shelf.clone(),
             shutdown: self.engine.clone(),
