@@ -131,6 +131,9 @@ pub struct ServerOptions {
     /// Threads that serve traffic [default: one per core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
+    /// Where requests are logged, one JSON line each: a file, or `off`.
+    #[arg(long, value_name = "off|FILE", default_value = "off")]
+    pub access_log: AccessLog,
     /// A proxy in front, as an address or a network: its X-Forwarded-For, -Proto and -Port are
     /// believed. May be given more than once.
     #[arg(long = "trusted-proxy", value_name = "NETWORK")]
@@ -191,6 +194,16 @@ pub enum AccessLog {
     Off,
     /// In this file.
     File(PathBuf),
+}
+
+impl AccessLog {
+    /// The file, if there is one.
+    pub fn file(self) -> Option<PathBuf> {
+        match self {
+            Self::Off => None,
+            Self::File(path) => Some(path),
+        }
+    }
 }
 
 impl From<OsString> for AccessLog {

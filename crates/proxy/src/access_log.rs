@@ -1,4 +1,4 @@
-//! The access log: one JSON line per request through a bounded ring to a thread that writes. A slow
+//! The access log (docs/observability.md): one JSON line per request through a bounded ring to a thread that writes. A slow
 //! disk costs lines, which are counted, and never a request's time. No query strings.
 
 use std::fs::{File, OpenOptions};
@@ -43,9 +43,57 @@ pub(crate) struct Entry {
     pub(crate) status: u16,
     pub(crate) attempts: u32,
     pub(crate) held_ms: u64,
-    pub(crate) duration_ms: u64,
-    /// How it ended: `done`, `client`, `upstream`, `timeout`.
-    pub(crate) end: &'static str,
+    pub(crate) times: Times,
+    /// How far it came.
+    pub(crate) phase: Phase,
+    /// Who is to blame that an attempt came to nothing; the last one's counts.
+    pub(crate) blamed: End,
+    /// Who ended it.
+    pub(crate) end: End,
+}
+
+/// Where a request's time went, in milliseconds, by HAProxy's names for it. What it has not come to
+/// is none.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Times {
+    /// TR: from the first byte of its head to the last.
+    pub(crate) head: u64,
+    /// Tw: until an instance was chosen, with all the waiting and the attempts before the last.
+    pub(crate) waiting: Option<u64>,
+    /// Tc: connecting to it.
+    pub(crate) connecting: Option<u64>,
+    /// Tr: until it had sent the head of its answer.
+    pub(crate) answering: Option<u64>,
+    /// Ta: from the first byte of the request to the last of the answer.
+    pub(crate) all: u64,
+}
+
+/// How far a request has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// No instance has been chosen.
+    #[default]
+    Waiting,
+    Connecting,
+    /// It has been sent, at least in part.
+    Answering,
+    /// The head of an answer has gone out.
+    Answered,
+}
+
+/// Who ended a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The answer is whole.
+    Done,
+    Client,
+    /// The instance refused, broke off or sent what cannot be passed on.
+    Upstream,
+    /// The instance took too long.
+    Timeout,
+    /// The proxy: nobody could take it, it was refused, or the time to drain was over.
+    #[default]
+    Proxy,
 }
 
 impl AccessLog {
@@ -115,10 +163,28 @@ fn line(entry: &Entry) -> String {
     if let Some(release) = entry.release {
         line.push_str(&format!(",\"release\":{release},\"instance\":\"{}\"", entry.instance));
     }
-    line.push_str(&format!(
-        ",\"status\":{},\"attempts\":{},\"held_ms\":{},\"duration_ms\":{},\"end\":\"{}\"}}\n",
-        entry.status, entry.attempts, entry.held_ms, entry.duration_ms, entry.end
-    ));
+    let Entry { status, attempts, held_ms, times, .. } = entry;
+    line.push_str(&format!(",\"status\":{status},\"attempts\":{attempts},\"held_ms\":{held_ms}"));
+    let Times { head, waiting, connecting, answering, all } = *times;
+    let times = [("Tw", waiting), ("Tc", connecting), ("Tr", answering), ("Ta", Some(all))];
+    for (name, time) in [("TR", Some(head))].into_iter().chain(times) {
+        let time = time.map_or_else(|| "null".to_owned(), |ms| ms.to_string());
+        line.push_str(&format!(",\"{name}\":{time}"));
+    }
+    let phase = match entry.phase {
+        Phase::Waiting => "waiting",
+        Phase::Connecting => "connecting",
+        Phase::Answering => "answering",
+        Phase::Answered => "answered",
+    };
+    let end = match entry.end {
+        End::Done => "done",
+        End::Client => "client",
+        End::Upstream => "upstream",
+        End::Timeout => "timeout",
+        End::Proxy => "proxy",
+    };
+    line.push_str(&format!(",\"end\":\"{end}\",\"phase\":\"{phase}\"}}\n"));
     line
 }
 

@@ -149,6 +149,7 @@ impl Exchange {
         }
         self.from_upstream.consume(len);
         self.proceed = Continue::Settled;
+        self.note_answer(turn.now_ms);
         if let Some(release) = &self.release {
             let cells = turn.worker.cells(release);
             cells.answers.add_one();

@@ -119,6 +119,7 @@ impl Exchange {
                     Poll::Ready(Ok(())) => {
                         if let Link::Connecting(up) = std::mem::replace(&mut self.link, Link::None)
                         {
+                            self.note_connected(up.since_ms, turn.now_ms);
                             self.link = Link::Open(up);
                         }
                     }
@@ -179,7 +180,7 @@ impl Exchange {
             true => None,
             false => turn.worker.pool.take(instance.key, demand, turn.now_ms),
         };
-        self.note_instance(&instance);
+        self.note_instance(&instance, turn.now_ms);
         let reused = idle.is_some();
         let upstream = |stream| Upstream {
             stream,
@@ -192,7 +193,10 @@ impl Exchange {
             reused,
         };
         match idle.map_or_else(|| Stream::connect(&instance.address), Ok) {
-            Ok(stream) if reused => self.link = Link::Open(upstream(stream)),
+            Ok(stream) if reused => {
+                self.link = Link::Open(upstream(stream));
+                self.note_connected(turn.now_ms, turn.now_ms);
+            }
             Ok(stream) => self.link = Link::Connecting(upstream(stream)),
             Err(error) => {
                 self.tried.push(instance.key);
@@ -224,6 +228,7 @@ impl Exchange {
         let instance = Arc::clone(upstream.flight.instance());
         let (sent, reused) = (upstream.sent, upstream.reused);
         drop(upstream);
+        self.note_failure(failure);
         self.cut_at_ms = u64::MAX;
         let broke_off = !matches!(self.answer, Answer::Awaited(_));
         // An idle connection that its owner closed is nobody's fault, unless it costs the request.

@@ -210,7 +210,7 @@ impl Head {
                 let parser = self.parser.get_or_insert_with(|| turn.worker.request_parser());
                 match parser.parse(turn.client.input.unread()) {
                     Ok(Progress::Finished(len)) => {
-                        let exchange = Exchange::begin(parser.head(), len, turn);
+                        let exchange = Exchange::begin(parser.head(), len, self.since_ms, turn);
                         if let Some(parser) = self.parser.take() {
                             turn.worker.return_request_parser(parser);
                         }

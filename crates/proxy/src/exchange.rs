@@ -16,6 +16,7 @@ use crate::gap::Waiting;
 use crate::hold::Hold;
 use crate::intake::Intake;
 use crate::line::{LetGo, Ticket};
+use crate::notes::log_entry;
 use crate::pages::{Form, Page};
 use crate::slots::Watch;
 use crate::split::{Asked, User};
@@ -113,8 +114,10 @@ pub(crate) struct Exchange {
     pub(crate) moved_at_ms: u64,
     pub(crate) waiting: Option<Waiting>,
     pub(crate) outcome: Outcome,
-    started_ms: u64,
-    entry: Option<Box<Entry>>,
+    /// When its head was whole.
+    pub(crate) started_ms: u64,
+    /// Notes for the access log, if there is one.
+    pub(crate) entry: Option<Box<Entry>>,
 }
 
 /// How a request is counted. Decided once, by whoever ends it first.
@@ -127,8 +130,13 @@ pub(crate) enum Outcome {
 }
 
 impl Exchange {
-    /// Takes a request's head, of `len` bytes, off the client's input.
-    pub(crate) fn begin(head: &RequestHead, len: usize, turn: &mut Turn<'_, '_>) -> Self {
+    /// Takes a request's head, of `len` bytes, off the client's input. Its first byte came at `since_ms`.
+    pub(crate) fn begin(
+        head: &RequestHead,
+        len: usize,
+        since_ms: u64,
+        turn: &mut Turn<'_, '_>,
+    ) -> Self {
         let request = rewritten(head, turn);
         let input = turn.client.input.unread();
         let to = AnswerTo {
@@ -181,7 +189,7 @@ impl Exchange {
             waiting: None,
             outcome: Outcome::Open,
             started_ms: turn.now_ms,
-            entry: log_entry(head, turn),
+            entry: log_entry(head, since_ms, turn),
         };
         let refused = exchange.route(head, turn);
         turn.client.input.consume(len);
@@ -412,13 +420,13 @@ impl Exchange {
 
     /// Counts the request and gives back what it used.
     fn ended(&mut self, end: End, turn: &mut Turn<'_, '_>) -> End {
-        self.settle(turn.worker);
+        self.settle(turn.worker, turn.now_ms);
         turn.worker.stock.put(std::mem::take(&mut self.request));
         turn.worker.stock.put(std::mem::take(&mut self.from_upstream));
         end
     }
 
-    fn settle(&mut self, worker: &Worker) {
+    fn settle(&mut self, worker: &Worker, now_ms: u64) {
         self.waiting = None;
         self.let_go = None;
         if self.outcome == Outcome::Open {
@@ -426,23 +434,14 @@ impl Exchange {
         }
         if let Some(app) = self.app.take() {
             worker.count(&app, |cells| &cells.requests);
+            worker.app_cells(&app).took(now_ms.saturating_sub(self.started_ms));
             match self.outcome {
                 Outcome::Failed => worker.count(&app, |cells| &cells.failed),
                 Outcome::Aborted => worker.count(&app, |cells| &cells.client_aborted),
                 Outcome::Open | Outcome::Fine => {}
             }
         }
-        if let (Some(log), Some(mut entry)) = (&worker.shared.access_log, self.entry.take()) {
-            entry.status = self.status;
-            entry.attempts = self.attempts;
-            entry.duration_ms = worker.shared.now_ms().saturating_sub(self.started_ms);
-            entry.end = match self.outcome {
-                Outcome::Open | Outcome::Fine => "done",
-                Outcome::Failed => "failed",
-                Outcome::Aborted => "client",
-            };
-            log.add(&entry);
-        }
+        self.note_end(worker, now_ms);
     }
 
     /// The connection ends under it: the proxy is being shut down and its time is over.
@@ -450,36 +449,10 @@ impl Exchange {
         if self.outcome == Outcome::Open && self.app.is_some() && !self.is_endless() {
             self.outcome = Outcome::Failed;
         }
-        self.settle(worker);
-    }
-
-    /// Notes for the access log who answers.
-    pub(crate) fn note_instance(&mut self, instance: &crate::instance::Instance) {
-        if let Some(entry) = &mut self.entry {
-            entry.instance = instance.id.to_string();
-            entry.release = self.release.as_ref().map(|release| release.release.0);
-        }
-    }
-
-    pub(crate) fn note_held(&mut self, held_ms: u64) {
-        if let Some(entry) = &mut self.entry {
-            entry.held_ms = held_ms;
-        }
+        self.settle(worker, worker.shared.now_ms());
     }
 }
 
 /// The client's connection is gone.
 #[derive(Debug)]
 pub(crate) struct Left;
-
-fn log_entry(head: &RequestHead, turn: &Turn<'_, '_>) -> Option<Box<Entry>> {
-    turn.worker.shared.access_log.as_ref()?;
-    let input = turn.client.input.unread();
-    Some(Box::new(Entry {
-        client: turn.client.address.clone(),
-        method: head.method(input).to_vec(),
-        host: head.host(input).to_vec(),
-        path: head.path(input).to_vec(),
-        ..Entry::default()
-    }))
-}

@@ -33,6 +33,7 @@ mod instance;
 mod intake;
 mod line;
 mod metrics;
+mod notes;
 mod pages;
 mod pool;
 mod probe;

@@ -1,13 +1,14 @@
 //! The counters as Prometheus text. Labels are app names, release numbers and instance ids, which
 //! are safe by their types; never anything a client sent.
 
-use std::fmt::Write;
+use std::fmt::{Display, Formatter, Write};
 use std::sync::atomic::Ordering;
 
-use model::Health;
+use model::{AppName, Health};
 
 use crate::shared::Shared;
-use crate::stats::{AppCells, Cell};
+use crate::stats::{AppCells, Cell, DURATIONS_MS};
+use crate::table::Directory;
 
 type AppCounter = (&'static str, &'static str, fn(&AppCells) -> &Cell);
 
@@ -21,6 +22,34 @@ const APP_COUNTERS: [AppCounter; 6] = [
     ("segue_diverted_total", "Requests sent to another release: theirs was down.", |c| &c.diverted),
     ("segue_failed_open_total", "Requests sent to an instance that is down.", |c| &c.failed_open),
 ];
+
+/// How long requests took, from the end of their head to the end of their answer.
+fn durations(directory: &Directory, out: &mut String) -> std::fmt::Result {
+    let name = "segue_request_duration_seconds";
+    family(out, name, "histogram", "From a request's head to the end of its answer.")?;
+    for (app, stats) in &directory.apps {
+        let mut count = 0;
+        for (step, bound) in DURATIONS_MS.iter().enumerate() {
+            count += stats.sum_duration(step);
+            let bound = Seconds(*bound);
+            writeln!(out, "{name}_bucket{{app=\"{app}\",le=\"{bound}\"}} {count}")?;
+        }
+        count += stats.sum_duration(DURATIONS_MS.len());
+        writeln!(out, "{name}_bucket{{app=\"{app}\",le=\"+Inf\"}} {count}")?;
+        writeln!(out, "{name}_sum{{app=\"{app}\"}} {}", Seconds(stats.sum(|c| &c.total_ms)))?;
+        writeln!(out, "{name}_count{{app=\"{app}\"}} {count}")?;
+    }
+    Ok(())
+}
+
+/// Milliseconds, written as seconds.
+struct Seconds(u64);
+
+impl Display for Seconds {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{:03}", self.0 / 1_000, self.0 % 1_000)
+    }
+}
 
 /// Renders all metrics of a proxy.
 pub(crate) fn render(shared: &Shared) -> String {
@@ -38,18 +67,23 @@ fn write(shared: &Shared, out: &mut String) -> std::fmt::Result {
     let report = shared.report();
     let ledger = shared.ledger();
     let directory = &ledger.directory;
-    family(out, "segue_requests_total", "counter", "Requests answered or broken off.")?;
-    for (app, stats) in &directory.apps {
-        writeln!(out, "segue_requests_total{{app=\"{app}\"}} {}", stats.sum(|c| &c.requests))?;
-    }
-    family(out, "segue_responses_total", "counter", "Answers of instances, by release.")?;
+    let help = "Answers, by the release that gave them; `none` are the proxy's own.";
+    family(out, "segue_requests_total", "counter", help)?;
+    let requests = |out: &mut String, app: &AppName, release: &str, class: usize, count: u64| {
+        let labels = format!("app=\"{app}\",release=\"{release}\",code_class=\"{class}xx\"");
+        writeln!(out, "segue_requests_total{{{labels}}} {count}")
+    };
     for ((app, release), stats) in &directory.releases {
         for class in 1..=5 {
-            let (count, release) = (stats.sum_class(class), release.0);
-            let labels = format!("app=\"{app}\",release=\"{release}\",code_class=\"{class}xx\"");
-            writeln!(out, "segue_responses_total{{{labels}}} {count}")?;
+            requests(out, app, &release.0.to_string(), class, stats.sum_class(class))?;
         }
     }
+    for (app, stats) in &directory.apps {
+        for class in 3..=5 {
+            requests(out, app, "none", class, stats.sum_own_class(class))?;
+        }
+    }
+    durations(directory, out)?;
     family(
         out,
         "segue_faults_total",

@@ -28,6 +28,9 @@ impl Exchange {
 
     /// Makes ready for a whole answer of our own.
     fn reply(&mut self, status: u16, turn: &mut Turn<'_, '_>) {
+        if let Some(app) = &self.app {
+            turn.worker.app_cells(app).answered_ourselves(status);
+        }
         self.link = Link::None;
         self.hold = None;
         self.let_go = None;

@@ -169,7 +169,7 @@ impl Shared {
         let newest = tables.filter(|table| table.sequence <= sequence).map(|t| t.generation).max();
         ledger.acknowledged = newest.unwrap_or(ledger.acknowledged).max(ledger.acknowledged);
         ledger.old.retain(|table| table.sequence >= sequence);
-        ledger.directory.forget_gone();
+        ledger.directory.forget_gone(now_ms);
         let directory = &ledger.directory;
         let in_flight = directory.instances.iter();
         let in_flight = in_flight.map(|(id, instance)| (id.clone(), instance.in_flight()));

@@ -15,13 +15,22 @@ pub(crate) struct Cell(AtomicU64);
 
 impl Cell {
     pub(crate) fn add_one(&self) {
-        self.0.store(self.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.add(1);
+    }
+
+    pub(crate) fn add(&self, count: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed) + count, Ordering::Relaxed);
     }
 
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
+
+/// Upper bounds of the steps in which requests' durations are counted, in milliseconds; what takes
+/// longer is counted in one more.
+pub(crate) const DURATIONS_MS: [u64; 15] =
+    [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000];
 
 /// What one worker counts for one app.
 #[derive(Debug, Default)]
@@ -34,6 +43,44 @@ pub(crate) struct AppCells {
     pub(crate) held: Cell,
     pub(crate) diverted: Cell,
     pub(crate) failed_open: Cell,
+    /// Answers of our own, by the hundreds of their status.
+    own_by_class: [Cell; 6],
+    durations: [Cell; DURATIONS_MS.len() + 1],
+    /// All durations together.
+    pub(crate) total_ms: Cell,
+}
+
+impl AppCells {
+    pub(crate) fn answered_ourselves(&self, status: u16) {
+        if let Some(cell) = self.own_by_class.get(usize::from(status / 100)) {
+            cell.add_one();
+        }
+    }
+
+    pub(crate) fn took(&self, duration_ms: u64) {
+        let step = DURATIONS_MS.partition_point(|&bound| bound < duration_ms);
+        if let Some(cell) = self.durations.get(step) {
+            cell.add_one();
+        }
+        self.total_ms.add(duration_ms);
+    }
+}
+
+/// When something was last in a table or held by a request.
+#[derive(Debug, Default)]
+pub(crate) struct LastUsed(AtomicU64);
+
+impl LastUsed {
+    /// Counts stay so long after what they count has gone: whoever collects them has seen the last ones.
+    const KEPT_MS: u64 = 60 * 60 * 1_000;
+
+    /// Whether the counts are to stay; `in_use` if somebody may still add to them.
+    pub(crate) fn stays(&self, in_use: bool, now_ms: u64) -> bool {
+        if in_use {
+            self.0.store(now_ms, Ordering::Relaxed);
+        }
+        now_ms.saturating_sub(self.0.load(Ordering::Relaxed)) < Self::KEPT_MS
+    }
 }
 
 /// What one worker counts for one release: answers by the hundreds of their status.
@@ -59,6 +106,7 @@ pub(crate) struct AppStats {
     pub(crate) held_now: AtomicU32,
     pub(crate) held_bytes: AtomicUsize,
     budget: Mutex<RetryBudget>,
+    pub(crate) used: LastUsed,
 }
 
 impl AppStats {
@@ -71,12 +119,27 @@ impl AppStats {
             held_now: AtomicU32::new(0),
             held_bytes: AtomicUsize::new(0),
             budget: Mutex::new(RetryBudget::new(now_ms)),
+            used: LastUsed::default(),
         }
     }
 
     /// The sum of one counter over all workers.
     pub(crate) fn sum(&self, of: impl Fn(&AppCells) -> &Cell) -> u64 {
         self.workers.iter().map(|cells| of(cells).get()).sum()
+    }
+
+    /// Answers of our own with a status of these hundreds.
+    pub(crate) fn sum_own_class(&self, class: usize) -> u64 {
+        self.sum_at(|cells| cells.own_by_class.get(class))
+    }
+
+    /// Requests whose duration fell into this step of [`DURATIONS_MS`].
+    pub(crate) fn sum_duration(&self, step: usize) -> u64 {
+        self.sum_at(|cells| cells.durations.get(step))
+    }
+
+    fn sum_at(&self, of: impl Fn(&AppCells) -> Option<&Cell>) -> u64 {
+        self.workers.iter().filter_map(|cells| of(cells).map(Cell::get)).sum()
     }
 
     /// Takes one retry from the app's budget, if there is one. Locks: retries are rare.
@@ -92,12 +155,13 @@ impl AppStats {
 pub(crate) struct ReleaseStats {
     pub(crate) release: ReleaseNo,
     pub(crate) workers: Box<[ReleaseCells]>,
+    pub(crate) used: LastUsed,
 }
 
 impl ReleaseStats {
     pub(crate) fn new(release: ReleaseNo, workers: usize) -> Self {
         let workers = (0..workers).map(|_| ReleaseCells::default()).collect();
-        Self { release, workers }
+        Self { release, workers, used: LastUsed::default() }
     }
 
     /// Answers with a status of these hundreds.
@@ -109,5 +173,29 @@ impl ReleaseStats {
     /// The sum of one counter over all workers.
     pub(crate) fn sum(&self, of: impl Fn(&ReleaseCells) -> &Cell) -> u64 {
         self.workers.iter().map(|cells| of(cells).get()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_counts_in_the_first_step_that_is_not_shorter() {
+        let cells = AppCells::default();
+        for duration_ms in [0, 1, 2, 3, 60_000, 60_001, u64::from(u32::MAX)] {
+            cells.took(duration_ms);
+        }
+        let counted: Vec<u64> = cells.durations.iter().map(Cell::get).collect();
+        assert_eq!(counted, [2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2]);
+    }
+
+    #[test]
+    fn counts_stay_for_an_hour_after_their_last_use() {
+        let used = LastUsed::default();
+        assert!(used.stays(true, 5_000_000));
+        assert!(used.stays(false, 5_000_000 + LastUsed::KEPT_MS - 1));
+        assert!(!used.stays(false, 5_000_000 + LastUsed::KEPT_MS));
+        assert!(used.stays(true, 5_000_000 + LastUsed::KEPT_MS), "it is used again");
     }
 }

@@ -158,8 +158,11 @@ impl Directory {
         instance
     }
 
-    /// Forgets instances that have left and that nobody can send to or count any more.
-    pub(crate) fn forget_gone(&mut self) {
+    /// Forgets instances that have left and that nobody can send to or count any more, and in time the
+    /// counts of apps and releases that have left.
+    pub(crate) fn forget_gone(&mut self, now_ms: u64) {
+        self.apps.retain(|_, stats| stats.used.stays(Arc::strong_count(stats) > 1, now_ms));
+        self.releases.retain(|_, stats| stats.used.stays(Arc::strong_count(stats) > 1, now_ms));
         self.instances.retain(|_, instance| {
             !instance.has_left() || instance.in_flight() > 0 || Arc::strong_count(instance) > 1
         });

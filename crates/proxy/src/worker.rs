@@ -97,7 +97,11 @@ impl Worker {
     }
 
     pub(crate) fn count(&self, app: &AppStats, of: impl Fn(&AppCells) -> &Counter) {
-        of(&app.workers[self.index]).add_one();
+        of(self.app_cells(app)).add_one();
+    }
+
+    pub(crate) fn app_cells<'a>(&self, app: &'a AppStats) -> &'a AppCells {
+        &app.workers[self.index]
     }
 
     pub(crate) fn cells<'a>(&self, release: &'a ReleaseStats) -> &'a ReleaseCells {

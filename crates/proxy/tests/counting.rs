@@ -26,6 +26,8 @@ fn every_answer_of_an_instance_counts_for_its_release_whatever_its_status() {
     assert_eq!((of(&counters.answers, 1), of(&counters.answers, 2)), (1, 1));
     assert_eq!((of(&counters.app_5xx, 1), counters.failed), (1, 0));
     assert_eq!((of(&counters.faults, 1), of(&counters.faults, 2)), (0, 0));
+    let first = "segue_requests_total{app=\"web\",release=\"1\",code_class=\"5xx\"} 1";
+    assert!(world.proxy.metrics().contains(first));
     assert!(world.proxy.metrics().contains("segue_faults_total{app=\"web\",release=\"1\"} 0"));
 }
 
@@ -71,6 +73,8 @@ fn answers_that_break_off_or_never_come_are_faults_and_clients_that_leave_are_no
     assert_eq!(slow.receive().status, 504);
     let counters = world.counted(3);
     assert_eq!((of(&counters.faults, 1), counters.failed), (3, 3));
+    let own = "segue_requests_total{app=\"web\",release=\"none\",code_class=\"5xx\"} 2";
+    assert!(world.proxy.metrics().contains(own), "the half one was the instance's answer");
     let mut leaving = world.client();
     leaving.send("POST /never HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
     eventually("it arrives", || {

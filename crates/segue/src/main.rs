@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use cli::{AccessLog, Failure, Local, ProxyOptions, ServerOptions};
+use cli::{Failure, Local, ProxyOptions, ServerOptions};
 use model::Millis;
 
 #[global_allocator]
@@ -48,10 +48,7 @@ impl Local for Program {
             admin,
             health_path,
             trusted_proxies,
-            access_log: match access_log {
-                AccessLog::Off => None,
-                AccessLog::File(path) => Some(path),
-            },
+            access_log: access_log.file(),
             ..proxy::standalone::Options::new(vec![listen], upstreams)
         };
         proxy::standalone::run(options).map_err(|error| Failure::new(act, &error))

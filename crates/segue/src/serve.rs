@@ -35,6 +35,7 @@ pub fn run(options: &ServerOptions) -> Result<(), Failure> {
     let _lock = lock(&data)?;
     let mut config = proxy::Config::new(vec![options.http]);
     config.workers = options.workers.map_or(config.workers, usize::from);
+    config.access_log = options.access_log.clone().file();
     config.trusted_proxies.clone_from(&options.trusted_proxies);
     config.trusted_networks.clone_from(&options.trusted_networks);
     let keys = data.join("affinity.keys");
