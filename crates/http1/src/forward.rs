@@ -21,6 +21,8 @@ pub(crate) enum Passed {
     Whole,
     /// The cookies that are not ours.
     WithoutOurs,
+    /// The length of the body, in plain spelling.
+    Length,
     /// Nothing.
     Not,
 }
@@ -80,6 +82,12 @@ impl RequestHead {
                     cookies::write_others(field.span.value.of(input), out);
                     continue;
                 }
+                Passed::Length => {
+                    out.extend_from_slice(input.get(run.clone()).unwrap_or_default());
+                    run = 0..0;
+                    self.length_field(out);
+                    continue;
+                }
                 Passed::Not => continue,
             }
             let line = field.span.line;
@@ -90,6 +98,22 @@ impl RequestHead {
             run.end = line.end as usize;
         }
         out.extend_from_slice(input.get(run).unwrap_or_default());
+    }
+
+    /// Servers differ in what they take as a length: some refuse a space behind it.
+    fn length_field(&self, out: &mut Vec<u8>) {
+        let mut digits = [0; 20];
+        let mut at = digits.len();
+        let mut left = self.content_length().unwrap_or_default();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (left % 10) as u8;
+            left /= 10;
+            if left == 0 {
+                break;
+            }
+        }
+        field(out, b"Content-Length", &digits[at..]);
     }
 
     /// Whether the client waits for a 100 before it sends its body.

@@ -213,12 +213,41 @@ fn fields_are_counted_and_cookie_crumbs_apart() {
 
 #[test]
 fn other_expectations_are_refused_and_none_is_known_in_http_1_0() {
-    let head = good(&with_fields("Expect: 100-Continue\r\n"));
+    let head = good(&with_fields("Expect: 100-Continue\r\nContent-Length: 1\r\n"));
     assert!(head.awaits_continue());
-    assert!(forwarded(&with_fields("Expect: 100-continue\r\n")).contains("Expect: 100-continue"));
     refused(&with_fields("Expect: 200-ok\r\n"), Refused::Expectation);
     let old = "POST / HTTP/1.0\r\nExpect: 100-continue\r\n\r\n";
     assert!(!good(old).awaits_continue() && !forwarded(old).contains("Expect"));
+}
+
+/// waitress waits for the body that the field announces, though there is none.
+#[test]
+fn an_expectation_without_a_body_is_not_passed_on() {
+    for fields in ["Expect: 100-continue\r\n", "Content-Length: 0\r\nExpect: 100-continue\r\n"] {
+        let input = with_fields(fields);
+        assert!(!good(&input).awaits_continue());
+        assert!(!forwarded(&input).contains("Expect"), "{input}");
+    }
+    let input = with_fields("Expect: 100-continue\r\nContent-Length: 1\r\n");
+    assert!(good(&input).awaits_continue() && forwarded(&input).contains("Expect: 100-continue"));
+    let input = with_fields("Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n");
+    assert!(good(&input).awaits_continue() && forwarded(&input).contains("Expect: 100-continue"));
+}
+
+/// The parser that Node had before llhttp, and uvicorn still has, refuses a space behind a length.
+#[test]
+fn a_length_is_passed_on_in_one_spelling() {
+    for odd in
+        ["content-length:5", "Content-Length:\t5", "Content-Length: 5 ", "Content-Length: 005"]
+    {
+        let input = with_fields(&format!("A: b\r\n{odd}\r\nC: d\r\n"));
+        let passed = forwarded(&input);
+        assert!(passed.contains("\r\nA: b\r\nContent-Length: 5\r\nC: d\r\n"), "{passed}");
+    }
+    let plain = with_fields("content-LENGTH: 0\r\n");
+    assert!(forwarded(&plain).contains("\r\ncontent-LENGTH: 0\r\n"));
+    let zeros = with_fields("Content-Length: 000\r\n");
+    assert!(forwarded(&zeros).contains("\r\nContent-Length: 0\r\n"));
 }
 
 #[test]
