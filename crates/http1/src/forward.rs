@@ -36,6 +36,9 @@ pub struct Forwarding<'a> {
     pub proto: &'a [u8],
     /// The port the client connected to.
     pub port: &'a [u8],
+    /// So many bytes are cut off the path's start, and told to the app. The caller knows that they
+    /// are there and end at a border between segments.
+    pub strip: usize,
 }
 
 impl RequestHead {
@@ -44,11 +47,13 @@ impl RequestHead {
         let authority = self.authority(input);
         out.extend_from_slice(self.method(input));
         out.push(b' ');
-        // `?query` alone is what an absolute target without a path leaves.
-        if self.target(input).first() == Some(&b'?') {
+        let target = self.target(input);
+        let (prefix, rest) = target.split_at_checked(with.strip).unwrap_or((b"", target));
+        // Of an absolute target without a path `?query` is left, or nothing of what is stripped.
+        if !matches!(rest.first(), Some(b'/' | b'*')) {
             out.push(b'/');
         }
-        out.extend_from_slice(self.target(input));
+        out.extend_from_slice(rest);
         out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
         out.extend_from_slice(authority);
         out.extend_from_slice(b"\r\n");
@@ -66,6 +71,9 @@ impl RequestHead {
         field(out, b"X-Forwarded-Port", with.port);
         if !authority.is_empty() {
             field(out, b"X-Forwarded-Host", authority);
+        }
+        if !prefix.is_empty() {
+            field(out, b"X-Forwarded-Prefix", prefix);
         }
         out.extend_from_slice(b"\r\n");
     }
@@ -170,11 +178,12 @@ pub(crate) fn is_dropped(name: &[u8]) -> bool {
     }
 }
 
-const SET_BY_US: [&[u8]; 6] = [
+const SET_BY_US: [&[u8]; 7] = [
     b"x-forwarded-for",
     b"x-forwarded-proto",
     b"x-forwarded-host",
     b"x-forwarded-port",
+    b"x-forwarded-prefix",
     b"x-forwarded-server",
     b"x-real-ip",
 ];

@@ -43,7 +43,7 @@ fn good(input: &str) -> RequestHead {
 
 fn forwarded(input: &str) -> String {
     let mut out = Vec::new();
-    let with = Forwarding { client: b"192.0.2.7", proto: b"http", port: b"80" };
+    let with = Forwarding { client: b"192.0.2.7", proto: b"http", port: b"80", strip: 0 };
     good(input).forward(input.as_bytes(), &with, &mut out);
     String::from_utf8(out).expect("text")
 }
@@ -352,4 +352,30 @@ fn our_own_cookies_are_read_and_never_passed_on_and_others_are() {
     let ours: Vec<_> = head.own_cookies(input.as_bytes(), b"__segue_web").collect();
     assert_eq!(ours, [b"x", b"y"]);
     assert_eq!(values(b"seg"), [b""; 0]);
+}
+
+#[test]
+fn a_prefix_is_cut_off_and_told_and_a_client_cannot_tell_one() {
+    let stripped = |target: &str, strip: usize| {
+        let input = format!("GET {target} HTTP/1.1\r\nHost: a\r\nX-Forwarded-Prefix: /lie\r\n\r\n");
+        let with = Forwarding { client: b"::1", proto: b"http", port: b"80", strip };
+        let mut out = Vec::new();
+        good(&input).forward(input.as_bytes(), &with, &mut out);
+        let text = String::from_utf8(out).expect("text");
+        let target = text.split(' ').nth(1).expect("a target").to_owned();
+        let told = text.lines().find_map(|line| line.strip_prefix("X-Forwarded-Prefix: "));
+        (target, told.map(ToOwned::to_owned))
+    };
+    for (target, strip, expected) in [
+        ("/api/x?y=/api", 4, "/x?y=/api"),
+        ("/api", 4, "/"),
+        ("/api/", 4, "/"),
+        ("/api?q", 4, "/?q"),
+        ("http://a/api/x", 4, "/x"),
+        ("http://a/api?q", 4, "/?q"),
+    ] {
+        assert_eq!(stripped(target, strip), (expected.to_owned(), Some("/api".to_owned())));
+    }
+    assert_eq!(stripped("/api/x", 0), ("/api/x".to_owned(), None));
+    assert_eq!(stripped("http://a?q", 0), ("/?q".to_owned(), None));
 }

@@ -11,8 +11,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use model::{
-    Address, Affinity, AppSection, Arm, Generation, InstanceId, Millis, ReleaseNo, Route, Share,
-    Snapshot, Target, TrafficReport,
+    Address, AppSection, Arm, Generation, InstanceId, Millis, ReleaseNo, Route, Share, Snapshot,
+    Target, TrafficReport,
 };
 use proxy::{Config, Limits, Proxy};
 
@@ -52,12 +52,7 @@ pub fn snapshot(counter: u64, arms: &[ArmOf<'_>]) -> Snapshot {
             .map(|(number, at)| Target { id: instance(*number), address: Address::Tcp(*at) })
             .collect(),
     });
-    let route = Route {
-        hosts: Vec::new(),
-        path: "/".into(),
-        affinity: Affinity::None,
-        hold: Millis(5_000),
-    };
+    let route = Route::everything(Millis(5_000));
     let section = AppSection {
         app: app_name(),
         route,
