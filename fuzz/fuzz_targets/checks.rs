@@ -17,7 +17,11 @@ pub fn request(input: &[u8]) {
     let Ok(Progress::Finished(_)) = verdict else { return };
     let head = whole.head();
     let mut out = Vec::new();
-    head.forward(input, &Forwarding { client: b"::1", proto: b"http", port: b"80" }, &mut out);
+    head.forward(
+        input,
+        &Forwarding { client: b"::1", proto: b"http", port: b"80", strip: 0 },
+        &mut out,
+    );
     if !head.authority(input).is_empty() {
         let mut again = RequestParser::new(RequestLimits {
             head: 64 << 10,

@@ -2,8 +2,24 @@
 
 use crate::run::{Done, run, there};
 
-/// Programs the tests run, and the Debian packages they come in.
-const PROGRAMS: [(&str, &str); 3] = [("wrk", "wrk"), ("python3", "python3"), ("node", "nodejs")];
+/// Programs the tests run, and the Debian packages they come in: the servers are the origins of the
+/// proxy's differential test.
+const PROGRAMS: [(&str, &str); 11] = [
+    ("wrk", "wrk"),
+    ("python3", "python3"),
+    ("node", "nodejs"),
+    ("nginx", "nginx-light"),
+    ("apache2", "apache2-bin"),
+    ("lighttpd", "lighttpd"),
+    ("haproxy", "haproxy"),
+    ("gunicorn", "gunicorn"),
+    ("waitress-serve", "python3-waitress"),
+    ("uvicorn", "uvicorn"),
+    ("hypercorn", "python3-hypercorn"),
+];
+
+/// A parser that uvicorn uses if it is there.
+const HTTPTOOLS: &str = "python3-httptools";
 
 /// Programs the bench runs, and their packages. strace is not among them: it is used if there.
 const BENCH: [(&str, &str); 5] = [
@@ -19,7 +35,11 @@ const SUBCOMMANDS: [&str; 2] = ["nextest", "deny"];
 
 /// Installs what is missing.
 pub(crate) fn install() -> Done {
-    add_missing(PROGRAMS)?;
+    let mut missing = missing(PROGRAMS);
+    if !there("/usr/bin/python3", &["-c", "import httptools"]) {
+        missing.push(HTTPTOOLS);
+    }
+    apt(&missing)?;
     for name in SUBCOMMANDS {
         if !there("cargo", &[name, "--version"]) {
             // A debug build of the tool: it is built once and waits for the disk most of the time.
@@ -31,28 +51,34 @@ pub(crate) fn install() -> Done {
 
 /// Installs what the bench needs and is missing.
 pub(crate) fn install_for_bench() -> Done {
-    add_missing(BENCH)
+    apt(&missing(BENCH))
 }
 
-/// Installs the packages of those programs that are not there.
-fn add_missing(programs: impl IntoIterator<Item = (&'static str, &'static str)>) -> Done {
-    // Being found is enough: wrk prints its help with exit code 1.
-    let missing: Vec<&str> = programs
+/// The packages of those programs that are not there.
+fn missing(programs: impl IntoIterator<Item = (&'static str, &'static str)>) -> Vec<&'static str> {
+    // Being found is enough: wrk prints its help with exit code 1. Servers are not on everybody's path.
+    let found = |program: &str| format!("PATH=$PATH:/usr/sbin; command -v {program}");
+    programs
         .into_iter()
-        .filter(|(program, _)| !there("sh", &["-c", &format!("command -v {program}")]))
+        .filter(|(program, _)| !there("sh", &["-c", &found(program)]))
         .map(|(_, package)| package)
-        .collect();
-    if missing.is_empty() { Ok(()) } else { apt(&missing) }
+        .collect()
 }
 
 fn apt(packages: &[&str]) -> Done {
+    if packages.is_empty() {
+        return Ok(());
+    }
     let list = packages.join(" ");
     let root = there("sh", &["-c", "test \"$(id -u)\" = 0"]);
     let sudo: &[&str] = if root { &[] } else { &["sudo", "-n"] };
     if !there("apt-get", &["--version"]) || (!root && !there("sudo", &["-n", "true"])) {
         return Err(format!("these Debian packages are missing, please install them: {list}"));
     }
-    let env = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"];
+    // No server is started as a service of the machine because it was installed: for systemd, and for
+    // what was before it.
+    let quietly = ["DEBIAN_FRONTEND=noninteractive", "SYSTEMD_OFFLINE=1", "RUNLEVEL=1"];
+    let env = [&["env"], &quietly[..], &["apt-get"]].concat();
     let ask = |args: &[&str]| {
         let words = [sudo, &env, args].concat();
         run(words[0], &words[1..])

@@ -14,6 +14,7 @@ use rollout::{App, Ask, Fact, Refusal, RefusalCode};
 
 use crate::managed::{Managed, Shared};
 use crate::message::{Answer, Command, Event, Ticket};
+use crate::places;
 use crate::ports::Ports;
 use crate::record::{CheckpointBody, Record, RecoverError, VERSION};
 use crate::routing::Routing;
@@ -356,7 +357,12 @@ impl Engine {
             let Some(Question { ticket, app, ask, version }) = self.questions.pop_front() else {
                 break;
             };
-            match self.answer(&app, &ask, version, now) {
+            let accepted = self.answer(&app, &ask, version, now).and_then(|accepted| {
+                let by = (&app, ask.verb());
+                places::check(by, &accepted.facts, &self.apps, &append.records)?;
+                Ok(accepted)
+            });
+            match accepted {
                 Ok(rollout::Accepted { facts, rollout, release, note }) => {
                     let answer = Answer { rollout, release, note, already: facts.is_empty() };
                     if facts.is_empty() {

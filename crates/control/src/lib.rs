@@ -9,6 +9,7 @@ mod clock;
 mod engine;
 mod managed;
 mod message;
+mod places;
 mod ports;
 mod record;
 mod routing;

@@ -35,6 +35,18 @@ pub(crate) struct FieldSpan {
     pub quirky: bool,
 }
 
+impl FieldSpan {
+    /// Whether a number stands in its line as everybody writes it: one space before it, none behind
+    /// it, no zeros to fill up.
+    pub(crate) fn is_plain_number(self, input: &[u8]) -> bool {
+        let before = Span { start: self.name.end, end: self.value.start };
+        let value = self.value.of(input);
+        before.of(input) == b": "
+            && self.line.end == self.value.end + 2
+            && (value.len() == 1 || value.first() != Some(&b'0'))
+    }
+}
+
 /// How strict the scanner is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Manner {

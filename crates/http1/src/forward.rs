@@ -21,6 +21,8 @@ pub(crate) enum Passed {
     Whole,
     /// The cookies that are not ours.
     WithoutOurs,
+    /// The length of the body, in plain spelling.
+    Length,
     /// Nothing.
     Not,
 }
@@ -34,6 +36,9 @@ pub struct Forwarding<'a> {
     pub proto: &'a [u8],
     /// The port the client connected to.
     pub port: &'a [u8],
+    /// So many bytes are cut off the path's start, and told to the app. The caller knows that they
+    /// are there and end at a border between segments.
+    pub strip: usize,
 }
 
 impl RequestHead {
@@ -42,11 +47,13 @@ impl RequestHead {
         let authority = self.authority(input);
         out.extend_from_slice(self.method(input));
         out.push(b' ');
-        // `?query` alone is what an absolute target without a path leaves.
-        if self.target(input).first() == Some(&b'?') {
+        let target = self.target(input);
+        let (prefix, rest) = target.split_at_checked(with.strip).unwrap_or((b"", target));
+        // Of an absolute target without a path `?query` is left, or nothing of what is stripped.
+        if !matches!(rest.first(), Some(b'/' | b'*')) {
             out.push(b'/');
         }
-        out.extend_from_slice(self.target(input));
+        out.extend_from_slice(rest);
         out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
         out.extend_from_slice(authority);
         out.extend_from_slice(b"\r\n");
@@ -65,6 +72,9 @@ impl RequestHead {
         if !authority.is_empty() {
             field(out, b"X-Forwarded-Host", authority);
         }
+        if !prefix.is_empty() {
+            field(out, b"X-Forwarded-Prefix", prefix);
+        }
         out.extend_from_slice(b"\r\n");
     }
 
@@ -80,6 +90,12 @@ impl RequestHead {
                     cookies::write_others(field.span.value.of(input), out);
                     continue;
                 }
+                Passed::Length => {
+                    out.extend_from_slice(input.get(run.clone()).unwrap_or_default());
+                    run = 0..0;
+                    self.length_field(out);
+                    continue;
+                }
                 Passed::Not => continue,
             }
             let line = field.span.line;
@@ -90,6 +106,22 @@ impl RequestHead {
             run.end = line.end as usize;
         }
         out.extend_from_slice(input.get(run).unwrap_or_default());
+    }
+
+    /// Servers differ in what they take as a length: some refuse a space behind it.
+    fn length_field(&self, out: &mut Vec<u8>) {
+        let mut digits = [0; 20];
+        let mut at = digits.len();
+        let mut left = self.content_length().unwrap_or_default();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (left % 10) as u8;
+            left /= 10;
+            if left == 0 {
+                break;
+            }
+        }
+        field(out, b"Content-Length", &digits[at..]);
     }
 
     /// Whether the client waits for a 100 before it sends its body.
@@ -146,11 +178,12 @@ pub(crate) fn is_dropped(name: &[u8]) -> bool {
     }
 }
 
-const SET_BY_US: [&[u8]; 6] = [
+const SET_BY_US: [&[u8]; 7] = [
     b"x-forwarded-for",
     b"x-forwarded-proto",
     b"x-forwarded-host",
     b"x-forwarded-port",
+    b"x-forwarded-prefix",
     b"x-forwarded-server",
     b"x-real-ip",
 ];

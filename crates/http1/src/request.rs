@@ -370,7 +370,7 @@ impl RequestParser {
         let name = span.name.of(input);
         let value = span.value.of(input);
         let mut keep = true;
-        let (mut crumb, mut ours) = (false, false);
+        let (mut crumb, mut ours, mut odd) = (false, false, false);
         // By length first: most fields are told apart from ours by it alone.
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => {
@@ -401,6 +401,7 @@ impl RequestParser {
                 if self.head.content_length.replace(number).is_some() {
                     return Err(Fault::ContentLength.into());
                 }
+                odd = !span.is_plain_number(input);
             }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 let known = value.eq_ignore_ascii_case(b"chunked");
@@ -423,10 +424,11 @@ impl RequestParser {
         if *count > limit {
             return Err(Refused::HeadTooLarge);
         }
-        let passed = match (keep, ours) {
-            (false, _) => Passed::Not,
-            (true, false) => Passed::Whole,
-            (true, true) => Passed::WithoutOurs,
+        let passed = match (keep, ours, odd) {
+            (false, _, _) => Passed::Not,
+            (true, false, false) => Passed::Whole,
+            (true, true, _) => Passed::WithoutOurs,
+            (true, false, true) => Passed::Length,
         };
         self.head.fields.push(RequestField { span, passed });
         Ok(())
@@ -469,6 +471,15 @@ impl RequestParser {
         let has_body = head.chunked || head.content_length.is_some_and(|length| length > 0);
         if !head.options.upgrade || head.version == Version::Http10 || has_body {
             head.upgrade = None;
+        }
+        // Nothing is waited for that does not come (RFC 9110, 10.1.1); servers have waited for a body
+        // that the field announced.
+        if !has_body && head.expect.take().is_some() {
+            for field in &mut head.fields {
+                if field.span.name.of(input).eq_ignore_ascii_case(b"expect") {
+                    field.passed = Passed::Not;
+                }
+            }
         }
         for name in &self.named {
             for field in &mut head.fields {

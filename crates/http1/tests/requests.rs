@@ -43,7 +43,7 @@ fn good(input: &str) -> RequestHead {
 
 fn forwarded(input: &str) -> String {
     let mut out = Vec::new();
-    let with = Forwarding { client: b"192.0.2.7", proto: b"http", port: b"80" };
+    let with = Forwarding { client: b"192.0.2.7", proto: b"http", port: b"80", strip: 0 };
     good(input).forward(input.as_bytes(), &with, &mut out);
     String::from_utf8(out).expect("text")
 }
@@ -213,12 +213,41 @@ fn fields_are_counted_and_cookie_crumbs_apart() {
 
 #[test]
 fn other_expectations_are_refused_and_none_is_known_in_http_1_0() {
-    let head = good(&with_fields("Expect: 100-Continue\r\n"));
+    let head = good(&with_fields("Expect: 100-Continue\r\nContent-Length: 1\r\n"));
     assert!(head.awaits_continue());
-    assert!(forwarded(&with_fields("Expect: 100-continue\r\n")).contains("Expect: 100-continue"));
     refused(&with_fields("Expect: 200-ok\r\n"), Refused::Expectation);
     let old = "POST / HTTP/1.0\r\nExpect: 100-continue\r\n\r\n";
     assert!(!good(old).awaits_continue() && !forwarded(old).contains("Expect"));
+}
+
+/// waitress waits for the body that the field announces, though there is none.
+#[test]
+fn an_expectation_without_a_body_is_not_passed_on() {
+    for fields in ["Expect: 100-continue\r\n", "Content-Length: 0\r\nExpect: 100-continue\r\n"] {
+        let input = with_fields(fields);
+        assert!(!good(&input).awaits_continue());
+        assert!(!forwarded(&input).contains("Expect"), "{input}");
+    }
+    let input = with_fields("Expect: 100-continue\r\nContent-Length: 1\r\n");
+    assert!(good(&input).awaits_continue() && forwarded(&input).contains("Expect: 100-continue"));
+    let input = with_fields("Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n");
+    assert!(good(&input).awaits_continue() && forwarded(&input).contains("Expect: 100-continue"));
+}
+
+/// The parser that Node had before llhttp, and uvicorn still has, refuses a space behind a length.
+#[test]
+fn a_length_is_passed_on_in_one_spelling() {
+    for odd in
+        ["content-length:5", "Content-Length:\t5", "Content-Length: 5 ", "Content-Length: 005"]
+    {
+        let input = with_fields(&format!("A: b\r\n{odd}\r\nC: d\r\n"));
+        let passed = forwarded(&input);
+        assert!(passed.contains("\r\nA: b\r\nContent-Length: 5\r\nC: d\r\n"), "{passed}");
+    }
+    let plain = with_fields("content-LENGTH: 0\r\n");
+    assert!(forwarded(&plain).contains("\r\ncontent-LENGTH: 0\r\n"));
+    let zeros = with_fields("Content-Length: 000\r\n");
+    assert!(forwarded(&zeros).contains("\r\nContent-Length: 0\r\n"));
 }
 
 #[test]
@@ -323,4 +352,30 @@ fn our_own_cookies_are_read_and_never_passed_on_and_others_are() {
     let ours: Vec<_> = head.own_cookies(input.as_bytes(), b"__segue_web").collect();
     assert_eq!(ours, [b"x", b"y"]);
     assert_eq!(values(b"seg"), [b""; 0]);
+}
+
+#[test]
+fn a_prefix_is_cut_off_and_told_and_a_client_cannot_tell_one() {
+    let stripped = |target: &str, strip: usize| {
+        let input = format!("GET {target} HTTP/1.1\r\nHost: a\r\nX-Forwarded-Prefix: /lie\r\n\r\n");
+        let with = Forwarding { client: b"::1", proto: b"http", port: b"80", strip };
+        let mut out = Vec::new();
+        good(&input).forward(input.as_bytes(), &with, &mut out);
+        let text = String::from_utf8(out).expect("text");
+        let target = text.split(' ').nth(1).expect("a target").to_owned();
+        let told = text.lines().find_map(|line| line.strip_prefix("X-Forwarded-Prefix: "));
+        (target, told.map(ToOwned::to_owned))
+    };
+    for (target, strip, expected) in [
+        ("/api/x?y=/api", 4, "/x?y=/api"),
+        ("/api", 4, "/"),
+        ("/api/", 4, "/"),
+        ("/api?q", 4, "/?q"),
+        ("http://a/api/x", 4, "/x"),
+        ("http://a/api?q", 4, "/?q"),
+    ] {
+        assert_eq!(stripped(target, strip), (expected.to_owned(), Some("/api".to_owned())));
+    }
+    assert_eq!(stripped("/api/x", 0), ("/api/x".to_owned(), None));
+    assert_eq!(stripped("http://a?q", 0), ("/?q".to_owned(), None));
 }

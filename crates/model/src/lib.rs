@@ -16,6 +16,7 @@ mod nearest;
 mod reason;
 mod receipt;
 mod release;
+mod route;
 mod snapshot;
 mod spec;
 mod traffic;
@@ -29,10 +30,11 @@ pub use nearest::nearest;
 pub use reason::{NotReady, Reason, Waiting};
 pub use receipt::{Outcome, Receipt};
 pub use release::{Release, Stage};
+pub use route::{Affinity, Prefix, Redirect, Route};
 pub use snapshot::{AppSection, Arm, Snapshot, Split, Target};
 pub use spec::{
-    Affinity, AppSpec, Batch, Capacity, Cohort, Drain, Gate, HealthCheck, Maintenance, Mark,
-    Network, OnFailure, Order, Page, Route, Run, Standby, Step, Strategy, StrategyKind, Switch,
+    AppSpec, Batch, Capacity, Cohort, Drain, Gate, HealthCheck, Maintenance, Mark, Network,
+    OnFailure, Order, Page, Run, Standby, Step, Strategy, StrategyKind, Switch,
 };
 pub use traffic::{AppCounters, TrafficReport};
 pub use units::{Generation, Millis, Share, Timestamp};

@@ -9,7 +9,7 @@ use core::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AppName, Digest, Invalid, Millis, Share};
+use crate::{AppName, Digest, Invalid, Millis, Route, Share};
 
 /// One app, as asked for by one deploy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,33 +59,6 @@ pub struct HealthCheck {
     pub fall: u32,
     /// An instance that is not Up so long after its start is given up.
     pub start_deadline: Millis,
-}
-
-/// Which requests are the app's, and what the proxy does with them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Route {
-    /// Host names in lower case, without port; none means every host.
-    pub hosts: Vec<String>,
-    /// Requests whose path starts with this, at a border between segments. Starts with `/`.
-    pub path: String,
-    /// By what a user is recognised.
-    pub affinity: Affinity,
-    /// How long a request waits for an instance before it is answered with 503.
-    pub hold: Millis,
-}
-
-/// By what a user is recognised.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Affinity {
-    /// A signed random cookie.
-    Cookie,
-    /// The client's address.
-    ClientIp,
-    /// The value of this request header.
-    Header(String),
-    /// Not at all.
-    None,
 }
 
 /// How an instance is let go.

@@ -54,6 +54,7 @@ impl Closed {
             kind,
             body: body.as_bytes(),
             retry_after_s: Some(self.retry_after_s),
+            location: None,
         };
         reply.write(form, out);
     }

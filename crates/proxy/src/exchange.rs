@@ -11,15 +11,16 @@ use crate::access_log::Entry;
 use crate::attempt::{Failure, Link};
 use crate::buffer::{Buffer, LARGE};
 use crate::connection::{Turn, Wakeup};
-use crate::forwarded::{is_inside, rewritten};
+use crate::forwarded::rewritten;
 use crate::gap::Waiting;
 use crate::hold::Hold;
 use crate::intake::Intake;
 use crate::line::{LetGo, Ticket};
 use crate::notes::log_entry;
 use crate::pages::{Form, Page};
+use crate::place::{Instead, Place};
 use crate::slots::Watch;
-use crate::split::{Asked, User};
+use crate::split::User;
 use crate::stats::{AppStats, ReleaseStats};
 use crate::tunnel::Tunnel;
 use crate::worker::Worker;
@@ -137,7 +138,8 @@ impl Exchange {
         since_ms: u64,
         turn: &mut Turn<'_, '_>,
     ) -> Self {
-        let request = rewritten(head, turn);
+        let place = Place::of(head, turn);
+        let request = rewritten(head, place.strip, turn);
         let input = turn.client.input.unread();
         let to = AnswerTo {
             head: head.is_head(input),
@@ -191,49 +193,14 @@ impl Exchange {
             started_ms: turn.now_ms,
             entry: log_entry(head, since_ms, turn),
         };
-        let refused = exchange.route(head, turn);
+        let instead = exchange.route(head, &place, turn);
         turn.client.input.consume(len);
-        if let Some(page) = refused {
-            exchange.answer_ourselves(page, turn);
+        match instead {
+            None => {}
+            Some(Instead::Page(page)) => exchange.answer_ourselves(page, turn),
+            Some(Instead::Moved(moved)) => exchange.answer_moved(&moved, turn),
         }
         exchange
-    }
-
-    /// Finds the app. The page it gets if it goes no further.
-    fn route(&mut self, head: &RequestHead, turn: &mut Turn<'_, '_>) -> Option<Page> {
-        let input = turn.client.input.unread();
-        let found = {
-            let table = turn.worker.table.borrow();
-            let at = table.router.find(head.host(input), head.path(input));
-            let none = if table.apps.is_empty() { Page::UNAVAILABLE } else { Page::NO_APP };
-            at.and_then(|at| table.apps.get(at)).ok_or(none).map(|entry| {
-                let user = entry.split.as_ref().map(|split| {
-                    split.recognise(&Asked {
-                        head,
-                        input,
-                        client: turn.client.ip,
-                        inside: is_inside(head, turn),
-                        keyring: &turn.worker.shared.keyring,
-                        random: &|| turn.worker.random(),
-                        now_s: turn.worker.shared.epoch_s(),
-                    })
-                });
-                (Arc::clone(&entry.stats), user)
-            })
-        };
-        match found {
-            Ok((app, user)) => {
-                self.user = user;
-                self.waiting = Some(app.gap.begin(turn.now_ms));
-                if let Some(entry) = &mut self.entry {
-                    app.app.as_str().clone_into(&mut entry.app);
-                }
-                self.app = Some(app);
-                self.link = Link::Unchosen;
-                self.intake.refuses(head).then_some(Page::TOO_LARGE)
-            }
-            Err(page) => Some(page),
-        }
     }
 
     /// Goes on as far as possible without waiting.

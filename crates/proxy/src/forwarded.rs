@@ -10,8 +10,9 @@ use crate::buffer::Buffer;
 use crate::config::Config;
 use crate::connection::{Client, Turn};
 
-/// The head as the upstream gets it. Says to the client's side whose request it is.
-pub(crate) fn rewritten(head: &RequestHead, turn: &mut Turn<'_, '_>) -> Buffer {
+/// The head as the upstream gets it, with so many bytes less of its path. Says to the client's side
+/// whose request it is.
+pub(crate) fn rewritten(head: &RequestHead, strip: usize, turn: &mut Turn<'_, '_>) -> Buffer {
     let trusted = &turn.worker.shared.config.trusted_proxies;
     let Client { input, peer, ip, address, port, .. } = &mut *turn.client;
     let input = input.unread();
@@ -31,7 +32,7 @@ pub(crate) fn rewritten(head: &RequestHead, turn: &mut Turn<'_, '_>) -> Buffer {
         None => port.as_bytes(),
     };
     let mut request = turn.worker.stock.take();
-    let with = Forwarding { client: address.as_bytes(), proto, port };
+    let with = Forwarding { client: address.as_bytes(), proto, port, strip };
     head.forward(input, &with, request.tail());
     request
 }

@@ -2,6 +2,8 @@
 
 use http1::{After, Version};
 
+use crate::redirect::Elsewhere;
+
 /// One of our own answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Page {
@@ -48,6 +50,16 @@ impl Page {
 
     /// Writes the answer.
     pub(crate) fn write(self, form: Form, out: &mut Vec<u8>) {
+        self.write_with(None, form, out);
+    }
+
+    /// Writes that something is found elsewhere.
+    pub(crate) fn write_moved(moved: &Elsewhere, form: Form, out: &mut Vec<u8>) {
+        let page = Self::new(moved.status, "This is found at another address.");
+        page.write_with(Some(&moved.location), form, out);
+    }
+
+    fn write_with(self, location: Option<&str>, form: Form, out: &mut Vec<u8>) {
         let (kind, body) = match form.json {
             true => (
                 "application/json",
@@ -58,7 +70,8 @@ impl Page {
             }
         };
         let retry_after_s = self.retry_after_s.map(u64::from);
-        Reply { status: self.status, kind, body: body.as_bytes(), retry_after_s }.write(form, out);
+        let body = body.as_bytes();
+        Reply { status: self.status, kind, body, retry_after_s, location }.write(form, out);
     }
 }
 
@@ -70,6 +83,8 @@ pub(crate) struct Reply<'a> {
     pub(crate) kind: &'a str,
     pub(crate) body: &'a [u8],
     pub(crate) retry_after_s: Option<u64>,
+    /// Where else to look; visible ASCII.
+    pub(crate) location: Option<&'a str>,
 }
 
 impl Reply<'_> {
@@ -85,6 +100,9 @@ impl Reply<'_> {
         );
         if let Some(seconds) = self.retry_after_s {
             head.push_str(&format!("Retry-After: {seconds}\r\n"));
+        }
+        if let Some(location) = self.location {
+            head.push_str(&format!("Location: {location}\r\n"));
         }
         if self.status == 405 {
             head.push_str("Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
@@ -121,6 +139,11 @@ impl Form {
 
 fn reason(status: u16) -> &'static str {
     match status {
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
         400 => "Bad Request",
         404 => "Not Found",
         405 => "Method Not Allowed",

@@ -8,6 +8,7 @@ use crate::closed::Closed;
 use crate::connection::Turn;
 use crate::exchange::{Answer, Exchange, Outcome};
 use crate::pages::Page;
+use crate::redirect::Elsewhere;
 
 impl Exchange {
     /// Answers with a page of our own; there will be no attempt any more.
@@ -24,6 +25,12 @@ impl Exchange {
     pub(crate) fn answer_closed(&mut self, closed: &Closed, turn: &mut Turn<'_, '_>) {
         self.reply(503, turn);
         closed.write(self.form, turn.client.out(turn.worker));
+    }
+
+    /// Sends the client elsewhere. Its request is answered, so nothing has failed.
+    pub(crate) fn answer_moved(&mut self, moved: &Elsewhere, turn: &mut Turn<'_, '_>) {
+        self.reply(moved.status, turn);
+        Page::write_moved(moved, self.form, turn.client.out(turn.worker));
     }
 
     /// Makes ready for a whole answer of our own.

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use model::{
-    Address, Affinity, AppName, AppSection, Arm, Generation, HealthTable, InstanceId, Invalid,
-    Label, Millis, Network, ReleaseNo, Route, Share, Snapshot, Target,
+    Address, AppName, AppSection, Arm, Generation, HealthTable, InstanceId, Invalid, Label, Millis,
+    Network, ReleaseNo, Route, Share, Snapshot, Target,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -148,12 +148,7 @@ fn snapshot(options: &Options) -> Result<Snapshot, Error> {
     let millis = |time: Duration| Millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
     let arm =
         Arm { release: ReleaseNo(1), label, share: Share::ALL, instances: instances.collect() };
-    let route = Route {
-        hosts: Vec::new(),
-        path: "/".to_owned(),
-        affinity: Affinity::None,
-        hold: millis(options.hold),
-    };
+    let route = Route::everything(millis(options.hold));
     let drain_deadline = millis(options.drain);
     let section =
         AppSection { app, route, drain_deadline, split: None, maintenance: None, arms: vec![arm] };

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::{AppName, AppSection, Generation, InstanceId, ReleaseNo, Share, Snapshot};
+use model::{AppName, AppSection, Generation, InstanceId, Prefix, ReleaseNo, Share, Snapshot};
 
 use crate::closed::Closed;
 use crate::instance::Instance;
+use crate::redirect::Redirects;
 use crate::router::Router;
 use crate::signal::Signal;
 use crate::split::SplitEntry;
@@ -35,6 +36,10 @@ pub(crate) struct AppEntry {
     pub(crate) stats: Arc<AppStats>,
     pub(crate) hold_ms: u64,
     pub(crate) drain_ms: u64,
+    /// Bytes of the path that its instances do not see.
+    pub(crate) strip: usize,
+    /// Set if some of its users are sent elsewhere.
+    pub(crate) redirects: Option<Redirects>,
     /// Set while a candidate has a part of the traffic, or may get users by its cohort.
     pub(crate) split: Option<SplitEntry>,
     /// Set while the app is closed for its users.
@@ -135,6 +140,11 @@ impl Directory {
             stats,
             hold_ms: section.route.hold.0,
             drain_ms: section.drain_deadline.0,
+            strip: match section.route.prefix {
+                Prefix::Kept => 0,
+                Prefix::Stripped => section.route.path.trim_end_matches('/').len(),
+            },
+            redirects: Redirects::new(&section.route),
             split: SplitEntry::new(section),
             closed: section.maintenance.as_ref().map(|it| Arc::new(Closed::new(it))),
         }

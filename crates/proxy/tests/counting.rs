@@ -4,6 +4,8 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use common::*;
@@ -87,8 +89,11 @@ fn answers_that_break_off_or_never_come_are_faults_and_clients_that_leave_are_no
 
 #[test]
 fn what_we_cut_at_the_drain_deadline_is_not_the_instances_fault() {
-    let never = upstream(|_, mut stream| {
+    let (arrived, arrivals) = channel();
+    let arrived = Mutex::new(arrived);
+    let never = upstream(move |_, mut stream| {
         let _ = read_head(&mut stream);
+        arrived.lock().expect("no panic").send(()).expect("the test waits");
         let _ = stream.read(&mut [0]);
     });
     let mut first = one(1, 1, never);
@@ -96,9 +101,7 @@ fn what_we_cut_at_the_drain_deadline_is_not_the_instances_fault() {
     let world = World::new(&first);
     let mut client = world.client();
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    eventually("it arrives", || {
-        (in_flight(&world.proxy.report()) == [(1, 1)].into()).then_some(())
-    });
+    arrivals.recv_timeout(PATIENCE).expect("the request");
     world.publish(&one(2, 2, saying("new")));
     assert_eq!(client.receive().status, 504);
     let counters = world.counted(1);

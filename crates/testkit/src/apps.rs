@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::{
-    Affinity, AppName, AppSpec, Digest, Drain, HealthCheck, Millis, Route, Run, Standby, Strategy,
+    AppName, AppSpec, Digest, Drain, HealthCheck, Millis, Route, Run, Standby, Strategy,
     StrategyKind, Switch,
 };
 use rollout::NewRelease;
@@ -68,11 +68,10 @@ pub fn spec(app: &AppName) -> AppSpec {
             fall: 3,
             start_deadline: Millis::from_secs(10),
         },
+        // Each app has its own host, as two may not share a place.
         route: Route {
-            hosts: Vec::new(),
-            path: "/".into(),
-            affinity: Affinity::None,
-            hold: Millis::from_secs(5),
+            hosts: vec![format!("{app}.example")],
+            ..Route::everything(Millis::from_secs(5))
         },
         drain: Drain { deadline: Millis::from_secs(8) },
         strategy: Strategy {

@@ -136,6 +136,10 @@ impl Chaos {
             1 => Standby::For(Millis(rng.between(1_000, 60_000))),
             _ => Standby::Keep,
         };
+        if self.deployed % 3 == 2 {
+            // Whoever comes second is refused.
+            spec.route.hosts = vec!["shared.example".into()];
+        }
         let errs = rng.once_in(8);
         let again = rng.once_in(5) && self.deployed > 0;
         let replace = rng.once_in(3);

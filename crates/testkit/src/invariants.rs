@@ -228,6 +228,12 @@ impl Checker {
             self.fail("I5", at, format!("snapshot {new} was published after {old}"));
         }
         self.generation = snapshot.generation;
+        for (at_place, one) in snapshot.apps.iter().enumerate() {
+            let others = snapshot.apps.iter().skip(at_place + 1);
+            for other in others.filter(|other| one.route.conflict(&other.route).is_some()) {
+                self.fail("places", at, format!("{} and {} have one place", one.app, other.app));
+            }
+        }
         for section in &snapshot.apps {
             let Some(app) = apps.get(&section.app) else { continue };
             for target in section.arms.iter().flat_map(|arm| &arm.instances) {

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use model::{Affinity, AppName, AppSpec, Drain, HealthCheck, Millis, Route, Run};
+use model::{AppName, AppSpec, Drain, HealthCheck, Millis, Run};
 use serde_json::Value as Json;
 
+use crate::route;
 pub use crate::section::AppFileError;
 use crate::section::Section;
 use crate::strategy::{self, Page};
@@ -19,7 +20,6 @@ const DAY: Millis = Millis::from_secs(86_400);
 const TOP: &[&str] = &["app", "run", "health", "route", "drain", "strategy"];
 const RUN: &[&str] = &["command", "dir", "replicas", "env", "user", "group"];
 const HEALTH: &[&str] = &["path", "interval", "timeout", "rise", "fall", "start_deadline"];
-const ROUTE: &[&str] = &["hosts", "path", "affinity", "hold"];
 const DRAIN: &[&str] = &["deadline"];
 
 /// An app file that has been read and checked.
@@ -111,7 +111,7 @@ fn read(tree: &Node, page: Page) -> Result<AppFile, AppFileError> {
         app,
         run,
         health: read_health(&top)?,
-        route: read_route(&top)?,
+        route: route::read(&top)?,
         drain: read_drain(&top)?,
         strategy,
     };
@@ -212,49 +212,6 @@ fn read_health(top: &Section<'_>) -> Result<HealthCheck, AppFileError> {
     })
 }
 
-fn read_route(top: &Section<'_>) -> Result<Route, AppFileError> {
-    let route = Section::open("route", top.get("route"), ROUTE)?;
-    let mut hosts = Vec::new();
-    for host in route.texts("hosts")? {
-        let host = host.to_ascii_lowercase();
-        check_host(&host).map_err(|why| route.wrong("hosts", format!("{host:?}: {why}")))?;
-        if !hosts.contains(&host) {
-            hosts.push(host);
-        }
-    }
-    let path = route.text("path")?.unwrap_or("/");
-    check_path(path).map_err(|why| route.wrong("path", why))?;
-    if path.contains('?') {
-        return Err(route.wrong("path", "a route goes by the path alone, without `?`"));
-    }
-    Ok(Route {
-        hosts,
-        path: path.to_owned(),
-        affinity: read_affinity(&route)?,
-        hold: route.duration("hold", Millis::from_secs(5), Millis(0)..=Millis::from_secs(300))?,
-    })
-}
-
-fn read_affinity(route: &Section<'_>) -> Result<Affinity, AppFileError> {
-    match route.text("affinity")? {
-        None | Some("cookie") => Ok(Affinity::Cookie),
-        Some("client-ip") => Ok(Affinity::ClientIp),
-        Some("none") => Ok(Affinity::None),
-        Some(text) => {
-            let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-            match text.strip_prefix("header:") {
-                Some(name) if !name.is_empty() && name.chars().all(token) => {
-                    Ok(Affinity::Header(name.to_owned()))
-                }
-                Some(_) | None => Err(route.wrong(
-                    "affinity",
-                    format!("{text:?} is not one of \"cookie\", \"client-ip\", \"header:NAME\", \"none\""),
-                )),
-            }
-        }
-    }
-}
-
 fn read_drain(top: &Section<'_>) -> Result<Drain, AppFileError> {
     let drain = Section::open("drain", top.get("drain"), DRAIN)?;
     Ok(Drain { deadline: drain.duration("deadline", Millis::from_secs(30), Millis(0)..=DAY)? })
@@ -272,7 +229,7 @@ fn entry<'a>(top: &Section<'a>, table: &str, key: &str) -> Option<&'a Entry> {
 }
 
 /// A path a request line can carry; the error completes "because …".
-fn check_path(path: &str) -> Result<(), String> {
+pub(crate) fn check_path(path: &str) -> Result<(), String> {
     if !path.starts_with('/') {
         return Err(format!("{path:?} has to start with `/`"));
     }
@@ -280,40 +237,6 @@ fn check_path(path: &str) -> Result<(), String> {
         return Err(format!(
             "{path:?} may only hold visible ASCII without `#`, 1024 bytes at most"
         ));
-    }
-    Ok(())
-}
-
-/// A host name or address without port; the error completes "because …".
-fn check_host(host: &str) -> Result<(), &'static str> {
-    if host.starts_with('*') {
-        return Err("patterns are not supported; name each host, or none for every host");
-    }
-    if host.contains("://") || host.contains('/') {
-        return Err("only the host name belongs here, without scheme and path");
-    }
-    if host.parse::<std::net::Ipv6Addr>().is_ok() {
-        return Err("an IPv6 address is written in brackets");
-    }
-    if let Some(inner) = host.strip_prefix('[') {
-        let address = inner.strip_suffix(']').map(str::parse::<std::net::Ipv6Addr>);
-        return match address {
-            Some(Ok(_)) => Ok(()),
-            Some(Err(_)) | None => Err("it is no IPv6 address in brackets"),
-        };
-    }
-    if host.contains(':') {
-        return Err("the port does not belong here");
-    }
-    let label = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    };
-    if host.len() > 253 || !host.split('.').all(label) {
-        return Err("it is no host name");
     }
     Ok(())
 }

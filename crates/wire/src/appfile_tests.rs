@@ -1,5 +1,7 @@
 //! App files, good and bad.
 
+use model::{Prefix, Redirect};
+
 use super::*;
 
 const WHOLE: &str = r#"
@@ -95,9 +97,19 @@ fn a_mistake_is_named_with_its_line_and_the_way_out() {
         &with("[health]\ninterval = \"2d\""),
         &with("[health]\npath = \"up\""),
         &with("[route]\nhosts = [\"example.com:80\"]"),
-        &with("[route]\nhosts = [\"*.example.com\"]"),
+        &with("[route]\nhosts = [\"www.*.com\"]"),
         &with("[route]\naffinity = \"sticky\""),
         &with("[route]\npath = \"/a?b\""),
+        &with("[route]\nstrip_prefix = true"),
+        &with("[route]\nstrip_prefix = \"yes\""),
+        &with("[route]\nhosts = [\"a.example\"]\ncanonical = \"b.example\""),
+        &with("[route]\nhosts = [\"*.a.example\"]\ncanonical = \"*.a.example\""),
+        &with("[route]\nredirects = \"/old\""),
+        &with("[route]\nredirects = [\n  { from = \"/a\", to = \"/b\" },\n  { form = \"/old\" }]"),
+        &with("[route]\nredirects = [{ from = \"/old\" }]"),
+        &with("[route]\nredirects = [{ from = \"/old\", to = \"new\" }]"),
+        &with("[route]\nredirects = [{ from = \"/old\", to = \"/new\", status = 304 }]"),
+        &with("[route]\npath = \"/shop\"\nredirects = [{ from = \"/old\", to = \"/new\" }]"),
     ];
     let mut transcript = String::new();
     for case in cases {
@@ -105,6 +117,24 @@ fn a_mistake_is_named_with_its_line_and_the_way_out() {
         transcript += &format!("… {last}\n{}\n\n", error(case));
     }
     insta::assert_snapshot!(transcript);
+}
+
+#[test]
+fn a_route_has_patterns_a_canonical_name_and_redirects() {
+    let text = with(
+        "[route]\nhosts = [\"Example.com\", \"*.example.com\"]\npath = \"/shop/\"\n\
+         strip_prefix = true\ncanonical = \"EXAMPLE.com\"\n\
+         [[route.redirects]]\nfrom = \"/shop/old\"\nto = \"/shop/new\"\n\
+         [[route.redirects]]\nfrom = \"/shop\"\nto = \"https://b.example\"\nstatus = 302",
+    );
+    let route = AppFile::from_toml(&text).unwrap().spec.route;
+    assert_eq!(route.hosts, ["example.com", "*.example.com"]);
+    assert_eq!((route.prefix, route.canonical.as_deref()), (Prefix::Stripped, Some("example.com")));
+    let redirect =
+        |from: &str, to: &str, status| Redirect { from: from.into(), to: to.into(), status };
+    let expected =
+        [redirect("/shop/old", "/shop/new", 308), redirect("/shop", "https://b.example", 302)];
+    assert_eq!(route.redirects, expected);
 }
 
 #[test]
@@ -137,7 +167,7 @@ fn the_schema_has_the_keys_and_the_defaults_of_the_reader() {
         keys
     };
     assert_eq!(names("/properties"), sorted(TOP));
-    let tables = [("run", RUN), ("health", HEALTH), ("route", ROUTE), ("drain", DRAIN)];
+    let tables = [("run", RUN), ("health", HEALTH), ("route", route::KEYS), ("drain", DRAIN)];
     for (table, keys) in tables {
         assert_eq!(names(&format!("/properties/{table}/properties")), sorted(keys), "{table}");
     }

@@ -16,6 +16,7 @@ mod plan;
 mod problem;
 mod receipt;
 mod request;
+mod route;
 mod secret;
 mod section;
 mod share;

@@ -68,7 +68,8 @@ pub enum Promote {
 }
 
 impl Ask {
-    fn verb(&self) -> &'static str {
+    /// What it does, for messages: "cannot … the app".
+    pub fn verb(&self) -> &'static str {
         match self {
             Self::Deploy { .. } => "deploy",
             Self::Rollback { .. } => "roll back",

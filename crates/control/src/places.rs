@@ -1,0 +1,75 @@
+//! One place, one app: no rollout starts whose release wants the requests of another app. Decided
+//! where all apps are known, when a command is answered; what is on offer has its place already, so
+//! neither a switch nor a way back can bring a conflict in.
+
+use std::collections::BTreeMap;
+
+use model::{AppName, Label, Route};
+use rollout::{App, Fact, Refusal, RefusalCode};
+
+use crate::managed::Managed;
+use crate::record::Record;
+
+/// A place that an app has, or may have as soon as it switches.
+struct Claim<'a> {
+    app: &'a AppName,
+    label: Label,
+    route: &'a Route,
+    is_live: bool,
+}
+
+/// Refuses facts of `name` that start a rollout into another app's place. Of two that are asked at
+/// once the first gets it: its record is among `pending`.
+pub(crate) fn check(
+    (name, verb): (&AppName, &str),
+    facts: &[Fact],
+    apps: &BTreeMap<AppName, Managed>,
+    pending: &[Record],
+) -> Result<(), Refusal> {
+    let own = apps.get(name).map(|managed| &managed.app);
+    let Some((_, wanted)) = started(own, facts) else { return Ok(()) };
+    let on_offer = apps.values().flat_map(|managed| on_offer(&managed.app));
+    let starting = pending.iter().filter_map(|Record { app, facts }| {
+        let (label, route) = started(apps.get(app).map(|managed| &managed.app), facts)?;
+        Some(Claim { app, label, route, is_live: false })
+    });
+    let mut others = on_offer.chain(starting).filter(|claim| claim.app != name);
+    match others.find_map(|claim| Some((wanted.conflict(claim.route)?, claim))) {
+        Some((place, claim)) => Err(refusal(name, verb, &place, &claim)),
+        None => Ok(()),
+    }
+}
+
+/// The release that a rollout brings in, by its label and its route.
+fn started<'a>(app: Option<&'a App>, facts: &'a [Fact]) -> Option<(Label, &'a Route)> {
+    let to = |fact: &'a Fact| {
+        let Fact::Started(started) = fact else { return None };
+        let stored = || app?.releases.get(&started.to);
+        started.release.as_ref().or_else(stored)
+    };
+    let release = facts.iter().rev().find_map(to)?;
+    Some((release.label.clone(), &release.spec.route))
+}
+
+/// What is live, comes in, or may be gone back to.
+fn on_offer(app: &App) -> impl Iterator<Item = Claim<'_>> {
+    let releases = app.on_offer().filter_map(|no| app.releases.get(&no));
+    releases.map(|release| Claim {
+        app: &app.name,
+        label: release.label.clone(),
+        route: &release.spec.route,
+        is_live: app.live == Some(release.no),
+    })
+}
+
+fn refusal(name: &AppName, verb: &str, place: &str, claim: &Claim<'_>) -> Refusal {
+    let Claim { app, label, .. } = claim;
+    let message = format!("cannot {verb} {name}: {place} belongs to {app} (release {label})");
+    let hint = match claim.is_live {
+        true => format!("choose another host or path, or deploy {app} without it first"),
+        false => {
+            format!("{label} is not live, but may be: it is free once {app} keeps {label} no more")
+        }
+    };
+    Refusal { code: RefusalCode::Refused, message, hint: Some(hint) }
+}

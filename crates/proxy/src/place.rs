@@ -1,0 +1,82 @@
+//! Where a request belongs, by the worker's newest snapshot, and what it gets if it goes no further.
+//! Never chooses an instance.
+
+use std::sync::Arc;
+
+use http1::RequestHead;
+
+use crate::attempt::Link;
+use crate::connection::Turn;
+use crate::exchange::Exchange;
+use crate::forwarded::is_inside;
+use crate::pages::Page;
+use crate::redirect::Elsewhere;
+use crate::router::AppIndex;
+use crate::split::Asked;
+
+/// Where a head belongs, by the worker's table.
+pub(crate) struct Place {
+    app: Option<AppIndex>,
+    /// Bytes of the path that the app does not see.
+    pub(crate) strip: usize,
+}
+
+impl Place {
+    pub(crate) fn of(head: &RequestHead, turn: &Turn<'_, '_>) -> Self {
+        let input = turn.client.input.unread();
+        let table = turn.worker.table.borrow();
+        let app = table.router.find(head.host(input), head.path(input));
+        Self { app, strip: app.and_then(|at| table.apps.get(at)).map_or(0, |entry| entry.strip) }
+    }
+}
+
+/// What a request gets that goes no further.
+pub(crate) enum Instead {
+    Page(Page),
+    Moved(Elsewhere),
+}
+
+impl Exchange {
+    /// Takes the app that the head belongs to. What it gets if it goes no further.
+    pub(crate) fn route(
+        &mut self,
+        head: &RequestHead,
+        place: &Place,
+        turn: &mut Turn<'_, '_>,
+    ) -> Option<Instead> {
+        let input = turn.client.input.unread();
+        let found = {
+            let table = turn.worker.table.borrow();
+            let none = if table.apps.is_empty() { Page::UNAVAILABLE } else { Page::NO_APP };
+            place.app.and_then(|at| table.apps.get(at)).ok_or(none).map(|entry| {
+                let user = entry.split.as_ref().map(|split| {
+                    split.recognise(&Asked {
+                        head,
+                        input,
+                        client: turn.client.ip,
+                        inside: is_inside(head, turn),
+                        keyring: &turn.worker.shared.keyring,
+                        random: &|| turn.worker.random(),
+                        now_s: turn.worker.shared.epoch_s(),
+                    })
+                });
+                let moved = entry.redirects.as_ref().and_then(|it| it.find(head, input));
+                (Arc::clone(&entry.stats), user, moved)
+            })
+        };
+        match found {
+            Ok((app, user, moved)) => {
+                self.user = user;
+                self.waiting = Some(app.gap.begin(turn.now_ms));
+                if let Some(entry) = &mut self.entry {
+                    app.app.as_str().clone_into(&mut entry.app);
+                }
+                self.app = Some(app);
+                self.link = Link::Unchosen;
+                let too_large = || self.intake.refuses(head).then_some(Page::TOO_LARGE);
+                moved.map(Instead::Moved).or_else(|| too_large().map(Instead::Page))
+            }
+            Err(page) => Some(Instead::Page(page)),
+        }
+    }
+}

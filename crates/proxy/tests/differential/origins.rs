@@ -1,0 +1,173 @@
+//! The origins: servers of different makers, as they come with Debian, each on a port and in a folder
+//! of its own. All say in `X-Seen` what they were asked: an app on them does, or one behind them.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::common::{self, eventually};
+
+/// A server of one maker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Maker {
+    Nginx,
+    Apache,
+    Lighttpd,
+    Haproxy,
+    Node,
+    Gunicorn,
+    Waitress,
+    /// Reads with h11, which is written in Python.
+    Uvicorn,
+    /// Reads with httptools, which was Node's parser once.
+    UvicornHttptools,
+    Hypercorn,
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Origin {
+    pub at: SocketAddr,
+    process: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Origin {
+    pub fn start(maker: Maker) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        // Some servers give up their rights before they open their files there.
+        std::fs::set_permissions(
+            folder.path(),
+            std::os::unix::fs::PermissionsExt::from_mode(0o777),
+        )
+        .expect("a folder for all");
+        let at = free();
+        let mut command = command(maker, at, folder.path());
+        let said = std::fs::File::create(folder.path().join("said")).expect("a file");
+        command.stdin(Stdio::null()).stdout(said.try_clone().expect("a descriptor")).stderr(said);
+        let process = command.spawn().expect("env is everywhere");
+        let mut origin = Self { at, process, folder };
+        eventually("the origin answers", || origin.answers().then_some(()));
+        origin
+    }
+
+    fn answers(&mut self) -> bool {
+        let ended = self.process.try_wait().expect("a child");
+        let hint = "hint: `cargo xtask test` installs the servers";
+        assert!(ended.is_none(), "it ended with {ended:?}: {}\n{hint}", self.said());
+        TcpStream::connect(self.at).is_ok() && {
+            let got = common::Client::connect(self.at).try_get("/ready");
+            got.is_ok_and(|got| got.field("x-seen").is_some())
+        }
+    }
+
+    /// What it printed.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("said")).unwrap_or_default()
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.process);
+        // Some have children, which end when they are told to.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let _ = self.process.wait();
+    }
+}
+
+/// A port below those that the system gives to connections: none of these can take it meanwhile.
+fn free() -> SocketAddr {
+    let start = std::process::id() % 9_000;
+    (0..9_000)
+        .map(|more| SocketAddr::from(([127, 0, 0, 1], 10_000 + ((start + more) % 9_000) as u16)))
+        .find(|at| TcpListener::bind(at).is_ok())
+        .expect("a free port")
+}
+
+fn command(maker: Maker, at: SocketAddr, folder: &Path) -> Command {
+    let apps = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/differential/origins");
+    let (address, port) = (at.to_string(), at.port().to_string());
+    let words: Vec<&str> = match maker {
+        Maker::Nginx => {
+            configure(folder, include_str!("origins/nginx.conf"), at);
+            vec!["nginx", "-c", "conf"]
+        }
+        Maker::Apache => {
+            configure(folder, include_str!("origins/apache2.conf"), at);
+            vec!["apache2", "-X", "-f", "conf"]
+        }
+        Maker::Lighttpd => {
+            configure(folder, include_str!("origins/lighttpd.conf"), at);
+            vec!["lighttpd", "-D", "-f", "conf"]
+        }
+        Maker::Haproxy => {
+            configure(folder, include_str!("origins/haproxy.cfg"), at);
+            vec!["haproxy", "-db", "-f", "conf"]
+        }
+        Maker::Node => vec!["node", "seen.js"],
+        Maker::Gunicorn => {
+            vec!["gunicorn", "-b", &address, "-k", "gthread", "--threads", "8", "seen_wsgi:app"]
+        }
+        Maker::Waitress => vec!["waitress-serve", "--listen", &address, "seen_wsgi:app"],
+        Maker::Uvicorn => {
+            vec!["uvicorn", "--port", &port, "--http", "h11", "--no-access-log", "seen_asgi:app"]
+        }
+        Maker::UvicornHttptools => {
+            vec![
+                "uvicorn",
+                "--port",
+                &port,
+                "--http",
+                "httptools",
+                "--no-access-log",
+                "seen_asgi:app",
+            ]
+        }
+        Maker::Hypercorn => vec!["hypercorn", "-b", &address, "seen_asgi:app"],
+    };
+    // It looks the server up on the path that is set here, not on ours.
+    let mut command = Command::new("env");
+    command.arg("--").args(words.iter().map(|word| match *word {
+        "conf" => folder.join("conf").into_os_string(),
+        word => word.into(),
+    }));
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{path}:/usr/sbin")).env("PORT", port);
+    command.current_dir(apps).env("PYTHONPATH", apps).env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+}
+
+/// Writes the configuration of a server that passes requests on to one of ours.
+fn configure(folder: &Path, text: &str, at: SocketAddr) {
+    let behind = behind();
+    let text = text
+        .replace("{folder}", &folder.display().to_string())
+        .replace("{modules}", "/usr/lib/apache2/modules")
+        .replace("{address}", &at.to_string())
+        .replace("{port}", &at.port().to_string())
+        .replace("{behind_port}", &behind.port().to_string())
+        .replace("{behind}", &behind.to_string());
+    std::fs::write(folder.join("conf"), text).expect("a configuration");
+}
+
+/// Stands behind the servers that run no apps: one request per connection.
+fn behind() -> SocketAddr {
+    common::upstream(|_, mut stream| {
+        let Some(head) = common::read_head(&mut stream) else { return };
+        // Apache passes the question on.
+        if common::field(&head, "expect").is_some() {
+            let _ = stream.get_mut().write_all(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        let Ok((body, _)) = common::read_body(&head, &mut stream) else { return };
+        let mut words = head.split(' ');
+        let (method, target) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
+        let hex: String = body.iter().map(|byte| format!("{byte:02x}")).collect();
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nX-Seen: {method} {target} +{hex}\r\nContent-Length: 0\r\n\
+             Connection: close\r\n\r\n"
+        );
+        let _ = stream.get_mut().write_all(answer.as_bytes());
+    })
+}
