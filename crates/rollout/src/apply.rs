@@ -4,6 +4,7 @@ use core::fmt;
 
 use model::{Release, ReleaseNo, RolloutId, Share, Stage, Standby, StrategyKind, Timestamp};
 
+use crate::ladder::needs_room;
 use crate::{
     App, Deaths, DrainCause, Fact, Instance, Minted, Pause, Phase, Rollout, RolloutKind,
     StandbyState, Started, Switched,
@@ -324,7 +325,8 @@ fn shift(app: &mut App, id: RolloutId, share: Share, at: Timestamp, version: u64
 }
 
 /// The rollout turns back. The old release gets the traffic at once if it is whole; otherwise the
-/// candidate carries its share until the old release is.
+/// candidate carries its share until the old release is, or, where both must not run at the same
+/// time, the app is closed until then.
 fn revert(
     app: &mut App,
     id: RolloutId,
@@ -342,8 +344,11 @@ fn revert(
     let serving =
         |no: ReleaseNo| app.instances_of(no).filter(|(_, i)| i.stage == Stage::Serving).count();
     let whole = from.is_none_or(|from| serving(from) >= usize::from(app.replicas(from)));
+    let alone = app.rollout.as_ref().is_some_and(|rollout| needs_room(app, rollout));
     if whole && (share > Share::NONE || closed) {
         take_back(app, at, version);
+    } else if let Some(rollout) = app.rollout.as_mut().filter(|_| alone && !whole) {
+        rollout.closed = true;
     }
     Ok(())
 }

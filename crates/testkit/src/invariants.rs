@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use control::{Command, Engine, Record};
 use model::{
-    AppName, AppSection, Generation, Health, HostCommand, InstanceId, Order, ReleaseNo, RolloutId,
-    Share, Snapshot, Stage, StrategyKind, Timestamp,
+    AppName, AppSection, Expect, Generation, Health, HostCommand, InstanceId, Order, ReleaseNo,
+    RolloutId, Share, Snapshot, Stage, StrategyKind, Timestamp,
 };
 use rollout::{App, Fact, RolloutKind};
 
@@ -173,6 +173,9 @@ impl Checker {
                     }
                 }
                 Command::Publish(snapshot) => self.published(snapshot, &apps, at),
+                Command::Host(HostCommand::Run { launch, expect: Expect::Fresh }) => {
+                    self.starting(&launch.id, apps.get(&launch.id.app).copied(), at);
+                }
                 Command::Host(HostCommand::Stop { id, .. }) => {
                     self.stopping(id, apps.get(&id.app).copied(), proxy, now, at);
                 }
@@ -184,7 +187,7 @@ impl Checker {
         }
         let starts = |command: &&Command| match command {
             Command::Host(HostCommand::Run { launch, expect }) => {
-                *expect == model::Expect::Fresh && rolled_back.contains(&launch.id.app)
+                *expect == Expect::Fresh && rolled_back.contains(&launch.id.app)
             }
             _ => false,
         };
@@ -281,6 +284,7 @@ impl Checker {
                 replicas
                     .min(rollout.from.map_or(replicas, |from| app.replicas(from)))
                     .saturating_sub(batch.of(replicas))
+                    .max(1)
             }
             Some(_) => {
                 let replicas = app.replicas(rollout.to);
@@ -309,6 +313,21 @@ impl Checker {
                 let what = format!("{name} was left with {left} of {before}, its floor is {floor}");
                 self.fail("I3", at, what);
             }
+        }
+    }
+
+    /// Recreate: a release is started only when nothing of another is left.
+    fn starting(&mut self, id: &InstanceId, app: Option<&App>, at: u64) {
+        let Some((app, rollout)) = app.and_then(|app| Some((app, app.rollout.as_ref()?))) else {
+            return;
+        };
+        let kind = app.releases.get(&rollout.to).map(|r| &r.spec.strategy.kind);
+        let recreates = rollout.kind == RolloutKind::Deploy
+            && rollout.from.is_some()
+            && matches!(kind, Some(StrategyKind::Recreate { .. }));
+        let release = app.instances.get(&id.number).map(|i| i.release);
+        if recreates && app.instances.values().any(|i| Some(i.release) != release) {
+            self.fail("recreate", at, format!("{id} is started beside another release"));
         }
     }
 
@@ -444,7 +463,7 @@ impl Checker {
                     let effects = engine.into_iter().flat_map(Engine::apps).flat_map(again);
                     let fresh = effects.filter_map(|effect| match effect {
                         HostCommand::Run { launch, .. } => {
-                            Some(HostCommand::Run { launch, expect: model::Expect::Fresh })
+                            Some(HostCommand::Run { launch, expect: Expect::Fresh })
                         }
                         _ => None,
                     });

@@ -4,9 +4,10 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use model::{Address, Health, ReleaseNo, Stage};
+use model::{Address, Health, ReleaseNo, Share, Stage};
 
 use super::Timer;
+use crate::ladder::least;
 use crate::readiness::ready;
 use crate::{App, DrainCause, Fact, Instance, Minted, Observed, ReleasedBy};
 
@@ -38,7 +39,7 @@ fn retire_standby(app: &App, timer: &mut Timer) -> Option<Fact> {
 
 /// Instances that their release does not need drain: all of one that is not on offer, and of others
 /// what is too many, the unhealthy first, then the oldest. What is doomed waits for its successor.
-fn let_go(app: &App, seen: &Observed, timer: &Timer) -> Option<Fact> {
+fn let_go(app: &App, seen: &Observed, timer: &mut Timer) -> Option<Fact> {
     let wanted: BTreeMap<ReleaseNo, u16> =
         app.on_offer().map(|release| (release, app.wanted(release))).collect();
     let needs = |release: ReleaseNo| wanted.get(&release).copied().unwrap_or(0);
@@ -57,8 +58,36 @@ fn let_go(app: &App, seen: &Observed, timer: &Timer) -> Option<Fact> {
         instances.sort_unstable();
         surplus.extend(instances.iter().take(extra).map(|(_, number)| *number));
     }
+    let mut surplus = spare(app, seen, timer, surplus);
     surplus.sort_unstable();
     draining(surplus, DrainCause::NotNeeded, timer)
+}
+
+/// Those of `leaving` that can be spared: without them enough healthy instances carry the app (I3).
+/// After a restart of control an instance that was not probed yet is taken for a healthy one, until
+/// it has had the time of a start.
+fn spare(app: &App, seen: &Observed, timer: &mut Timer, mut leaving: Vec<u64>) -> Vec<u64> {
+    let least = usize::from(least(app));
+    let carrying = |number: u64| {
+        let instance = app.instances.get(&number)?;
+        let carries = instance.stage == Stage::Serving && app.share(instance.release) > Share::NONE;
+        carries.then_some(instance.release)
+    };
+    let healthy = app.instances.keys().filter(|n| carrying(**n).is_some() && is_up(seen, **n));
+    let mut left = healthy.count();
+    leaving.retain(|number| {
+        let Some(release) = carrying(*number) else { return true };
+        if is_up(seen, *number) {
+            let spared = left > least;
+            left -= usize::from(spared);
+            return spared;
+        }
+        let of_it = seen.instance(*number);
+        let patience = app.releases.get(&release).map(|r| r.spec.health.start_deadline);
+        let known = of_it.health == Health::Down || of_it.process.has_ended();
+        known || left >= least || timer.due(seen.recovered.after(patience.unwrap_or_default()))
+    });
+    leaving
 }
 
 fn is_up(seen: &Observed, number: u64) -> bool {
@@ -120,13 +149,14 @@ fn doom(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Option<
 }
 
 /// A doomed instance leaves once there are enough others.
-fn replace(app: &App, seen: &Observed, timer: &Timer, no: ReleaseNo) -> Option<Fact> {
+fn replace(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Option<Fact> {
     let doomed =
         app.instances_of(no).filter(|(_, i)| i.stage == Stage::Serving && i.doomed).map(|(n, _)| n);
     let recovered = doomed.clone().filter(|n| seen.instance(*n).health == Health::Up).count();
     let others = usize::from(ready(app, seen, no)).saturating_sub(recovered);
     let enough = others >= usize::from(app.wanted(no));
-    draining(doomed.filter(|_| enough), DrainCause::Replaced, timer)
+    let leaving = spare(app, seen, timer, doomed.filter(|_| enough).collect());
+    draining(leaving, DrainCause::Replaced, timer)
 }
 
 /// Every release on offer gets the instances it lacks, after the pause its deaths ask for.
