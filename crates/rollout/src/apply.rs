@@ -284,8 +284,17 @@ fn died(
     at: Timestamp,
 ) {
     let stable = served != Timestamp(0) && at.since(served) >= Deaths::STABLE;
-    let before = app.deaths.get(&release).map_or(0, |deaths| deaths.in_a_row);
-    let in_a_row = if stable { 1 } else { before.saturating_add(1) };
+    let deaths = app.deaths.get(&release);
+    let before = deaths.map_or(0, |deaths| deaths.in_a_row);
+    // A machine that goes down takes many with it, unseen: that is one death.
+    let unseen = Some(model::Exit::Unknown);
+    let together = exit == unseen
+        && deaths.is_some_and(|d| d.exit == unseen && at.since(d.last) < Deaths::TOGETHER);
+    let in_a_row = match (stable, together) {
+        (_, true) => before,
+        (true, false) => 1,
+        (false, false) => before.saturating_add(1),
+    };
     app.deaths.insert(release, Deaths { in_a_row, last: at, exit });
     // A death that nobody saw (the machine went down) is not held against the rollout.
     if exit != Some(model::Exit::Unknown)

@@ -9,6 +9,7 @@ use rollout::{Ask, Promote};
 
 use crate::apps::{Behaviour, release, spec};
 use crate::coverage::Coverage;
+use crate::host::Pace;
 use crate::invariants::{Sabotage, Violation};
 use crate::rng::Rng;
 use crate::world::{Faults, World};
@@ -56,7 +57,7 @@ impl Chaos {
     const REST: u64 = 15 * 60 * 1_000;
 
     fn new(seed: u64, sabotage: Option<Sabotage>) -> Self {
-        let mut world = World::new(seed, sabotage);
+        let mut world = World::with_hosts(seed, &paces(seed), sabotage);
         let odds = [0, 50, 200];
         let mut draw = || world.rng.pick(&odds).copied().unwrap_or(0);
         world.faults = Faults { lose: draw(), repeat: draw(), slow_swap: draw() };
@@ -147,7 +148,7 @@ impl Chaos {
             self.world.proxy.errors.insert(model::ReleaseNo(last + 1), 1);
         }
         if let Some(content) = release.content.filter(|_| !again) {
-            self.world.host.behaviours.insert(content, behaviour);
+            self.world.hosts.behaviours.insert(content, behaviour);
         }
         Ask::Deploy { release: Box::new(release), replace }
     }
@@ -172,7 +173,7 @@ impl Chaos {
     }
 
     fn fault(&mut self) {
-        match self.world.rng.between(0, 11) {
+        match self.world.rng.between(0, 12) {
             0..=3 => {
                 let durable = self.world.rng.once_in(2);
                 if self.world.rng.once_in(4) {
@@ -185,25 +186,33 @@ impl Chaos {
             }
             4 => self.world.reboot(),
             5..=8 => {
-                let alive: Vec<_> = self.world.host.alive().cloned().collect();
+                let alive: Vec<_> = self.world.hosts.alive().cloned().collect();
                 if let Some(id) = self.world.rng.pick(&alive).cloned() {
                     self.world.kill(&id);
                 }
             }
             9 => {
                 let sick = self.world.now + self.world.rng.between(500, 20_000);
-                let alive: Vec<_> = self.world.host.alive().cloned().collect();
+                let alive: Vec<_> = self.world.hosts.alive().cloned().collect();
                 if let Some(id) = self.world.rng.pick(&alive).cloned()
-                    && let Some(process) = self.world.host.processes.get_mut(&id)
+                    && let Some((_, process)) =
+                        self.world.hosts.processes_mut().find(|(other, _)| **other == id)
                 {
                     process.sick_until = sick;
                 }
             }
             10 => self.world.disk.full = !self.world.disk.full,
+            11 => {
+                let all: Vec<_> = self.world.hosts.machines().map(|(no, _)| no).collect();
+                let back_in = self.world.rng.between(500, 30_000);
+                if let Some(host) = self.world.rng.pick(&all).copied() {
+                    self.world.kill_host(host, back_in);
+                }
+            }
             _ => {
                 let taken = 20_000 + u16::try_from(self.world.rng.between(0, 60)).unwrap_or(0);
-                if !self.world.host.foreign.insert(taken) {
-                    self.world.host.foreign.clear();
+                if !self.world.hosts.foreign.insert(taken) {
+                    self.world.hosts.foreign.clear();
                 }
             }
         }
@@ -213,14 +222,14 @@ impl Chaos {
     fn calm(&mut self) {
         self.world.faults = Faults::default();
         self.world.disk.full = false;
-        self.world.host.foreign.clear();
+        self.world.hosts.foreign.clear();
         // Probes that flap are a fault too.
-        for behaviour in self.world.host.behaviours.values_mut() {
+        for behaviour in self.world.hosts.behaviours.values_mut() {
             if *behaviour == Behaviour::Flaps {
                 *behaviour = Behaviour::Good(200);
             }
         }
-        for process in self.world.host.processes.values_mut() {
+        for (_, process) in self.world.hosts.processes_mut() {
             process.sick_until = 0;
         }
         let until = self.world.now + Self::REST;
@@ -241,6 +250,20 @@ impl Chaos {
         }
         self.world.check_quiet(self.world.steps - before);
     }
+}
+
+/// The machines of a world: mostly one that adds nothing, else three of which each has its own pace.
+fn paces(seed: u64) -> Vec<Pace> {
+    let mut rng = Rng::new(!seed);
+    if !rng.once_in(3) {
+        return vec![Pace::default()];
+    }
+    let mut pace = || Pace {
+        work: rng.between(0, 200),
+        start: rng.between(0, 2_000),
+        probe: rng.between(0, 100),
+    };
+    vec![pace(), pace(), pace()]
 }
 
 /// One of all strategies there are, with settings of its own.

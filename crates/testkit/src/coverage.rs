@@ -38,9 +38,10 @@ impl Coverage {
     pub const PHASES: [&str; 8] =
         ["holding", "idle", "starting", "ready", "switching", "watching", "settling", "reverting"];
     /// Every fault and command that is to meet every phase.
-    pub const FAULTS: [&str; 9] = [
+    pub const FAULTS: [&str; 10] = [
         "crash",
         "reboot",
+        "dead-host",
         "kill",
         "disk-full",
         "deploy",

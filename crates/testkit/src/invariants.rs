@@ -16,7 +16,7 @@ use model::{
 use rollout::{App, Fact, RolloutKind};
 
 use crate::disk::Disk;
-use crate::host::Host;
+use crate::hosts::Hosts;
 use crate::proxy::Proxy;
 
 /// A bug planted between the engine and the world, one for each invariant that a simulation sees.
@@ -126,8 +126,8 @@ impl Checker {
     }
 
     /// I4: no instance is started twice.
-    pub fn started_twice(&mut self, host: &Host, at: u64) {
-        if let Some(id) = host.started_twice.first() {
+    pub fn started_twice(&mut self, hosts: &Hosts, at: u64) {
+        if let Some(id) = hosts.started_twice.first() {
             self.fail("I4", at, format!("{id} was started twice"));
         }
     }
@@ -325,8 +325,10 @@ impl Checker {
         let recreates = rollout.kind == RolloutKind::Deploy
             && rollout.from.is_some()
             && matches!(kind, Some(StrategyKind::Recreate { .. }));
-        let release = app.instances.get(&id.number).map(|i| i.release);
-        if recreates && app.instances.values().any(|i| Some(i.release) != release) {
+        // What was minted before it is only told of again.
+        let new = app.instances.get(&id.number).filter(|i| i.minted >= rollout.started);
+        let Some(release) = new.filter(|_| recreates).map(|i| i.release) else { return };
+        if app.instances.values().any(|i| i.release != release) {
             self.fail("recreate", at, format!("{id} is started beside another release"));
         }
     }
@@ -362,7 +364,11 @@ impl Checker {
     fn bounds(&mut self, apps: &BTreeMap<&AppName, &App>, at: u64) {
         for app in apps.values() {
             let surplus = app.releases.len().saturating_sub(App::RELEASES + 5);
-            if surplus > 0 || app.receipts.len() > App::RECEIPTS || app.instances.len() > 100 {
+            let replicas = app.releases.keys().map(|no| usize::from(app.replicas(*no))).max();
+            // Live, candidate, standby, and what still drains: some times a whole release.
+            let instances = 100 + 4 * replicas.unwrap_or(0);
+            if surplus > 0 || app.receipts.len() > App::RECEIPTS || app.instances.len() > instances
+            {
                 let name = &app.name;
                 self.fail("I9", at, format!("{name} keeps more than it may"));
             }
@@ -377,12 +383,12 @@ impl Checker {
     }
 
     /// Once everything is quiet: what runs is what the facts say, and rollouts have ended.
-    pub fn quiet(&mut self, engine: &Engine, host: &Host, at: u64) {
+    pub fn quiet(&mut self, engine: &Engine, hosts: &Hosts, at: u64) {
         let known: BTreeSet<InstanceId> = engine
             .apps()
             .flat_map(|app| app.instances.keys().map(|number| app.id(*number)))
             .collect();
-        for id in host.alive().filter(|id| !known.contains(*id)) {
+        for id in hosts.alive().filter(|id| !known.contains(*id)) {
             self.fail("I9", at, format!("{id} runs and no fact knows it"));
         }
         for app in engine.apps() {
@@ -393,7 +399,7 @@ impl Checker {
             let wanted = |no| app.wanted(no);
             for no in app.on_offer() {
                 let content = app.releases.get(&no).and_then(|release| release.content);
-                let behaviour = content.and_then(|content| host.behaviours.get(&content));
+                let behaviour = content.and_then(|content| hosts.behaviours.get(&content));
                 let serving = app.instances_of(no).filter(|(_, i)| i.stage == Stage::Serving);
                 if behaviour.is_some_and(|b| b.is_good())
                     && serving.count() < usize::from(wanted(no))

@@ -137,7 +137,7 @@ fn after_a_reboot_live_and_standby_are_back() {
 fn a_removed_app_leaves_nothing_and_may_come_back() {
     let mut script = Script::new();
     script.deploy("v1", GOOD).wait(15).deploy("v2", GOOD).wait(15).ask(Ask::Remove).wait(10).look();
-    assert_eq!(script.world.host.alive().count(), 0);
+    assert_eq!(script.world.hosts.alive().count(), 0);
     script.deploy("v1", GOOD).wait(15).look();
     insta::assert_snapshot!(script.transcript());
 }
@@ -251,9 +251,9 @@ fn an_instance_that_recovers_is_not_let_go_while_the_new_release_is_down() {
     };
     script.deploy_with("v2", GOOD, false, held).wait(5);
     // All get sick; the last instance of v1 is well again just before its successor is.
-    script.world.host.behaviours.values_mut().for_each(|b| *b = Behaviour::Good(5_000));
+    script.world.hosts.behaviours.values_mut().for_each(|b| *b = Behaviour::Good(5_000));
     let until = script.world.now + 13_500;
-    for (id, process) in &mut script.world.host.processes {
+    for (id, process) in script.world.hosts.processes_mut() {
         process.sick_until = if id.number == 2 { until } else { u64::MAX };
     }
     script.wait(30).look();
@@ -265,7 +265,7 @@ fn after_a_crash_nothing_is_let_go_before_it_was_probed() {
     let mut script = Script::new();
     script.deploy_with("v1", GOOD, false, four).wait(15);
     // The last one is sick: it is the one to go first, and not the one with the lowest number.
-    for (id, process) in &mut script.world.host.processes {
+    for (id, process) in script.world.hosts.processes_mut() {
         process.sick_until = if id.number == 4 { u64::MAX } else { 0 };
     }
     script.wait(4).deploy_with("v2", GOOD, false, rolling(Order::InPlace, Batch::Count(1)));
@@ -363,11 +363,10 @@ fn a_closed_app_whose_old_release_is_not_whole_again_opens_with_what_there_is() 
     script.deploy_with("v1", GOOD, false, recreate).wait(15);
     script.deploy_with("v2", GOOD, false, recreate).wait(3).ask(Ask::Abort);
     // The next instance of v1 gets sick at its start and stays so.
-    let sick = "web-5".parse().expect("it is an id");
+    let sick: model::InstanceId = "web-5".parse().expect("it is an id");
     for _ in 0..3_000 {
         script.world.run_for(1);
-        let process = script.world.host.processes.get_mut(&sick);
-        if let Some(process) = process {
+        for (_, process) in script.world.hosts.processes_mut().filter(|(id, _)| **id == sick) {
             process.sick_until = u64::MAX;
         }
     }
@@ -383,7 +382,7 @@ fn a_recreate_takes_the_place_of_one_whose_way_back_is_blocked() {
     script.deploy_with("v1", GOOD, false, recreate).wait(15);
     script.deploy_with("v2", Behaviour::Exits(100), false, recreate);
     // v2 has changed what v1 needs: v1 does not come up any more.
-    script.world.host.behaviours.values_mut().for_each(|b| *b = Behaviour::Exits(100));
+    script.world.hosts.behaviours.values_mut().for_each(|b| *b = Behaviour::Exits(100));
     script.wait(10).look();
     assert!(is_closed(&script));
     script.deploy_with("v3", GOOD, true, |_| {});

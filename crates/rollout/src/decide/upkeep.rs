@@ -1,6 +1,6 @@
 //! Keeps every release on offer whole and lets go of everything else, rollout or not.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
@@ -130,21 +130,21 @@ fn give_up(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Opti
     draining(overdue, DrainCause::NeverHealthy, timer)
 }
 
-/// An instance that stays Down is doomed, one at a time: it goes on serving until another has taken
-/// its place, so that a fault they all share does not end them all.
+/// An instance that stays Down, or whose probes say nothing after a restart of control, is doomed, one
+/// at a time: it goes on serving until another has taken its place, so that a fault they all share does
+/// not end them all.
 fn doom(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Option<Fact> {
     let busy = |(_, i): (u64, &Instance)| i.stage == Stage::Joining || i.doomed;
     let patience = app.releases.get(&no)?.spec.health.start_deadline;
     if app.instances_of(no).filter(|(_, i)| i.stage < Stage::Draining).any(busy) {
         return None;
     }
+    let since = |number: u64| seen.instance(number).health_since.max(seen.recovered);
     let (instance, _) = app.instances_of(no).find(|(number, i)| {
-        let seen_of_it = seen.instance(*number);
-        let since = seen_of_it.health_since.max(seen.recovered);
-        let down = i.stage == Stage::Serving && seen_of_it.health == Health::Down;
-        down && timer.due(since.after(patience))
+        let down = i.stage == Stage::Serving && seen.instance(*number).health != Health::Up;
+        down && timer.due(since(*number).after(patience))
     })?;
-    let down = timer.now.since(seen.instance(instance).health_since);
+    let down = timer.now.since(since(instance));
     Some(Fact::Doomed { instance, down, at: timer.now })
 }
 
@@ -161,7 +161,10 @@ fn replace(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Opti
 
 /// Every release on offer gets the instances it lacks, after the pause its deaths ask for.
 fn mint(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
-    let mut ports = seen.free_ports.iter();
+    // What an earlier round of this decision has handed out is not free any more.
+    let held: BTreeSet<&Address> = app.instances.values().map(|i| &i.address).collect();
+    let free = seen.free_ports.iter().map(|port| Address::Tcp(SocketAddr::new(seen.host, *port)));
+    let mut free = free.filter(|address| !held.contains(address));
     let mut number = app.last_instance;
     let mut facts = Vec::new();
     for release in app.on_offer() {
@@ -170,12 +173,12 @@ fn mint(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
         if lacking == 0 || !pause.is_none_or(|until| timer.due(until)) {
             continue;
         }
-        let instances: Vec<Minted> = ports
+        let instances: Vec<Minted> = free
             .by_ref()
             .take(lacking)
-            .map(|port| {
+            .map(|address| {
                 number += 1;
-                Minted { number, address: Address::Tcp(SocketAddr::new(seen.host, *port)) }
+                Minted { number, address }
             })
             .collect();
         if !instances.is_empty() {
