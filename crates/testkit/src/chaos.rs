@@ -7,6 +7,7 @@ use model::{
 };
 use rollout::{Ask, Promote};
 
+use crate::ambush::Ambush;
 use crate::apps::{Behaviour, release, spec};
 use crate::coverage::Coverage;
 use crate::host::Pace;
@@ -58,12 +59,18 @@ impl Chaos {
 
     fn new(seed: u64, sabotage: Option<Sabotage>) -> Self {
         let mut world = World::with_hosts(seed, &paces(seed), sabotage);
+        let app: AppName = "web".parse().expect("it is valid");
+        // Each seed begins at another crossing, and goes on from there by chance.
+        let all = Coverage::crossings();
+        let turn = usize::try_from(seed % all.len() as u64).unwrap_or(0);
+        let (place, what) = all[turn];
+        let deployed = Ambush { place, what }.play(&mut world, &app, 0);
         let odds = [0, 50, 200];
         let mut draw = || world.rng.pick(&odds).copied().unwrap_or(0);
         world.faults = Faults { lose: draw(), repeat: draw(), slow_swap: draw() };
         let names: &[&str] = if world.rng.once_in(3) { &["web", "api"] } else { &["web"] };
         let apps = names.iter().map(|name| name.parse().expect("these are valid")).collect();
-        Self { world, apps, deployed: 0 }
+        Self { world, apps, deployed }
     }
 
     fn run(&mut self, steps: u64) {
@@ -101,20 +108,16 @@ impl Chaos {
             None
         };
         let ask = match self.world.rng.between(0, 19) {
-            0..=8 => self.deploy(app),
-            9..=10 => Ask::Rollback { to: None },
-            11 => self.rollback_to(app),
-            12..=14 => Ask::Promote(Promote::Step),
-            15 => Ask::Promote(Promote::Full),
-            16 => Ask::Abort,
-            17 => {
-                if self.world.rng.once_in(2) {
-                    Ask::Pause
-                } else {
-                    Ask::Resume
-                }
-            }
-            18 => self.close_or_scale(),
+            0..=6 => self.deploy(app),
+            7..=8 => Ask::Rollback { to: None },
+            9 => self.rollback_to(app),
+            10..=12 => Ask::Promote(Promote::Step),
+            13 => Ask::Promote(Promote::Full),
+            14 => Ask::Abort,
+            15 => Ask::Pause,
+            16 => Ask::Resume,
+            17 => self.maintain(),
+            18 => self.scale_or_sync(),
             _ => Ask::Remove,
         };
         self.world.ask(app, ask, version);
@@ -153,16 +156,18 @@ impl Chaos {
         Ask::Deploy { release: Box::new(release), replace }
     }
 
-    fn close_or_scale(&mut self) -> Ask {
+    fn scale_or_sync(&mut self) -> Ask {
         let rng = &mut self.world.rng;
-        if rng.once_in(3) {
+        if rng.once_in(2) {
             return Ask::Sync;
         }
-        if rng.once_in(2) {
-            return Ask::Scale { replicas: u16::try_from(rng.between(0, 4)).unwrap_or(1) };
-        }
+        Ask::Scale { replicas: u16::try_from(rng.between(0, 4)).unwrap_or(1) }
+    }
+
+    fn maintain(&mut self) -> Ask {
         let (page, hold, allow) = (Page::default(), Millis(0), Vec::new());
-        Ask::Maintenance { on: rng.once_in(2).then_some(Maintenance { page, hold, allow }) }
+        let on = Maintenance { page, hold, allow };
+        Ask::Maintenance { on: self.world.rng.once_in(2).then_some(on) }
     }
 
     fn rollback_to(&mut self, app: &AppName) -> Ask {

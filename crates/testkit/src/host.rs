@@ -107,8 +107,11 @@ impl Host {
             return Told::Nobody;
         }
         let is_work = match &command {
-            HostCommand::Run { expect, .. } => *expect == Expect::Fresh,
-            HostCommand::Stop { .. } => true,
+            // What concerns one instance keeps its order.
+            HostCommand::Run { launch, expect: Expect::Running } => {
+                self.queue.iter().any(|queued| is_about(queued, &launch.id))
+            }
+            HostCommand::Run { expect: Expect::Fresh, .. } | HostCommand::Stop { .. } => true,
             HostCommand::Keep { .. } | HostCommand::OfferPorts { .. } => false,
         };
         if !is_work || self.pace.work == 0 {
@@ -274,6 +277,14 @@ pub enum Told {
     Now(HostCommand),
     /// It waits for its turn.
     Later(Nexts),
+}
+
+fn is_about(command: &HostCommand, instance: &InstanceId) -> bool {
+    match command {
+        HostCommand::Run { launch, .. } => launch.id == *instance,
+        HostCommand::Stop { id, .. } => id == instance,
+        HostCommand::Keep { .. } | HostCommand::OfferPorts { .. } => false,
+    }
 }
 
 fn exited(id: &InstanceId, exit: Option<Exit>) -> Next {

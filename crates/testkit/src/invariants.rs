@@ -233,11 +233,17 @@ impl Checker {
         self.generation = snapshot.generation;
         for section in &snapshot.apps {
             let Some(app) = apps.get(&section.app) else { continue };
-            for target in section.arms.iter().flat_map(|arm| &arm.instances) {
-                let stage = app.instances.get(&target.id.number).map(|i| i.stage);
+            let targets = section
+                .arms
+                .iter()
+                .flat_map(|arm| arm.instances.iter().map(|target| (arm.release, &target.id)));
+            for (release, id) in targets {
+                let instance = app.instances.get(&id.number);
+                let stage = instance.map(|i| i.stage);
                 if stage != Some(Stage::Serving) {
-                    let id = &target.id;
                     self.fail("I1", at, format!("{id} is in the snapshot and is {stage:?}"));
+                } else if instance.is_some_and(|i| i.release != release) {
+                    self.fail("I1", at, format!("{id} is in the arm of {release}"));
                 }
             }
             self.switched(section, app, at);

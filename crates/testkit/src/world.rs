@@ -7,7 +7,7 @@ use control::{Answer, Clock, Command, Engine, Event, Ticket};
 use model::{AppName, AppView, Millis, ProxyId, Snapshot, Timestamp};
 use rollout::{Ask, Refusal};
 
-use crate::coverage::Coverage;
+use crate::coverage::{self, Coverage};
 use crate::disk::Disk;
 use crate::host::{Next, Pace};
 use crate::hosts::{Errand, HostNo, Hosts};
@@ -105,6 +105,8 @@ pub struct World {
     queue: BTreeMap<(u64, u64), (u64, Happening)>,
     order: u64,
     tickets: u64,
+    /// What was asked and not answered yet.
+    asked: BTreeMap<Ticket, (AppName, &'static str)>,
     /// When the last command reached the host.
     arrived: u64,
 }
@@ -138,6 +140,7 @@ impl World {
             queue: BTreeMap::new(),
             order: 0,
             tickets: 0,
+            asked: BTreeMap::new(),
             arrived: 0,
         };
         world.restart();
@@ -159,6 +162,7 @@ impl World {
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
         self.coverage.asked(&ask, self.views.get(app).map(|view| &**view));
+        self.asked.insert(ticket, (app.clone(), coverage::command(&ask)));
         self.deliver(0, Event::Ask { ticket, app: app.clone(), ask, version });
         ticket
     }
@@ -182,6 +186,7 @@ impl World {
         self.proxy.crash();
         self.hosts.agents_die();
         self.views.clear();
+        self.asked.clear();
         self.queue.retain(|_, (_, happening)| !happening.is_mortal());
         self.at(restart_in, Happening::Restart);
     }
@@ -357,6 +362,13 @@ impl World {
                 Command::Publish(snapshot) => self.publish(&snapshot),
                 Command::Health(table) => self.proxy.health = table,
                 Command::Answer(ticket, answer) => {
+                    // What is shown is still what it was decided on.
+                    if let Some((app, command)) = self.asked.remove(&ticket)
+                        && matches!(&answer, Ok(answer) if !answer.already)
+                        && let Some(view) = self.views.get(&app)
+                    {
+                        self.coverage.accepted(command, view);
+                    }
                     self.answers.insert(ticket, answer);
                 }
                 Command::Announce(event) => self.announce(&event),
