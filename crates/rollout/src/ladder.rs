@@ -3,7 +3,7 @@
 
 use model::{Capacity, Gate, Order, ReleaseNo, Share, Stage, StrategyKind, Switch};
 
-use crate::{App, Phase, Rollout, RolloutKind};
+use crate::{App, Instance, Phase, Rollout, RolloutKind};
 
 /// One rung.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +106,7 @@ pub(crate) fn wanted_from(app: &App, rollout: &Rollout) -> u16 {
         Phase::Settling => 0,
         // Nothing of it is started while another release, or what it had before, still ends.
         Phase::Reverting { .. } if needs_room(app, rollout) && is_crowded(app, rollout.from) => {
-            rollout.from.map_or(0, |from| there(app, from)).min(all)
+            rollout.from.map_or(0, |from| staying(app, from)).min(all)
         }
         Phase::Reverting { .. } => all,
     }
@@ -120,7 +120,7 @@ pub(crate) fn wanted_to(app: &App, rollout: &Rollout) -> u16 {
         Phase::Starting | Phase::Ready => {
             let old = rollout.from.map_or(0, |from| app.instances_of(from).count());
             if needs_room(app, rollout) && is_crowded(app, Some(rollout.to)) {
-                return there(app, rollout.to).min(here.to);
+                return staying(app, rollout.to).min(here.to);
             }
             if here.makes_room && old > usize::from(here.before) { reached } else { here.to }
         }
@@ -131,7 +131,10 @@ pub(crate) fn wanted_to(app: &App, rollout: &Rollout) -> u16 {
         Phase::Reverting { .. } if rollout.share == Share::NONE => 0,
         Phase::Reverting { .. } if needs_room(app, rollout) => 0,
         // What is there carries its share a little longer; nothing of it is started any more.
-        Phase::Reverting { .. } => there(app, rollout.to).min(here.to),
+        Phase::Reverting { .. } => {
+            let there = app.instances_of(rollout.to).filter(|(_, i)| i.stage < Stage::Draining);
+            u16::try_from(there.count()).unwrap_or(here.to).min(here.to)
+        }
     }
 }
 
@@ -178,10 +181,10 @@ pub(crate) fn floor(app: &App, rollout: &Rollout) -> u16 {
     }
 }
 
-/// Instances of the release that have not been let go.
-fn there(app: &App, release: ReleaseNo) -> u16 {
-    let there = app.instances_of(release).filter(|(_, i)| i.stage < Stage::Draining);
-    u16::try_from(there.count()).unwrap_or(u16::MAX)
+/// Instances of the release that have neither been let go nor are to be replaced.
+fn staying(app: &App, release: ReleaseNo) -> u16 {
+    let stays = |(_, i): &(u64, &Instance)| i.stage < Stage::Draining && !i.doomed;
+    u16::try_from(app.instances_of(release).filter(stays).count()).unwrap_or(u16::MAX)
 }
 
 /// Something runs that has to end before this release starts: another release, or what drains of

@@ -405,6 +405,20 @@ fn a_recreate_waits_for_everything_else_to_be_gone() {
 }
 
 #[test]
+fn a_recreate_to_a_sick_standby_replaces_nothing_while_the_other_release_runs() {
+    let mut script = Script::new();
+    script.deploy_with("v1", GOOD, false, recreate).wait(15).deploy("v2", GOOD).wait(15);
+    for (id, process) in script.world.hosts.processes_mut() {
+        process.sick_until = if id.number == 2 { u64::MAX } else { 0 };
+    }
+    script.wait(8);
+    let app = "web".parse().unwrap();
+    (0..6).for_each(|_| script.world.request(&app, 20_000));
+    script.ask(Ask::Rollback { to: Some(model::ReleaseNo(1)) }).wait(30).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
 fn sync_makes_the_standby_a_second_set_of_what_is_live() {
     let mut script = Script::new();
     script.deploy("v1", GOOD).wait(15).deploy("v2", GOOD).wait(15);
