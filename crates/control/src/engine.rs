@@ -161,7 +161,7 @@ impl Engine {
     fn host(&mut self, report: HostReport, now: Timestamp, commands: &mut Vec<Command>) {
         let id: InstanceId = match &report {
             HostReport::Ports { free } => {
-                let used = used_ports(&self.apps);
+                let used = used_ports(&self.apps, self.append.as_ref());
                 self.ports.offer(free, &used);
                 self.apps.values_mut().for_each(|managed| managed.dirty = true);
                 return;
@@ -321,7 +321,8 @@ impl Engine {
                 self.append = Some(append);
             }
         }
-        if let Some(except) = self.ports.want_more(|| used_ports(&self.apps)) {
+        if let Some(except) = self.ports.want_more(|| used_ports(&self.apps, self.append.as_ref()))
+        {
             commands.push(Command::Host(HostCommand::OfferPorts { except }));
         }
         if now >= self.remind_at {
@@ -455,13 +456,19 @@ fn refuse(app: &AppName, why: &str) -> Refusal {
     Refusal { code: RefusalCode::Unavailable, message, hint: Some("try again later".into()) }
 }
 
-fn used_ports(apps: &BTreeMap<AppName, Managed>) -> BTreeSet<u16> {
+/// Ports of all instances, also of those that are on their way into the journal.
+fn used_ports(apps: &BTreeMap<AppName, Managed>, append: Option<&Append>) -> BTreeSet<u16> {
     let instances = apps.values().flat_map(|managed| managed.app.instances.values());
+    let facts = append.into_iter().flat_map(|append| &append.records).flat_map(|r| &r.facts);
+    let minted = facts.filter_map(|fact| {
+        if let Fact::Minted { instances, .. } = fact { Some(instances) } else { None }
+    });
+    let addresses = instances.map(|instance| &instance.address);
     let port = |address: &Address| match address {
         Address::Tcp(address) => Some(address.port()),
         Address::Unix(_) => None,
     };
-    instances.filter_map(|instance| port(&instance.address)).collect()
+    addresses.chain(minted.flatten().map(|minted| &minted.address)).filter_map(port).collect()
 }
 
 fn parse<T: serde::de::DeserializeOwned>(

@@ -203,6 +203,8 @@ pub struct Deaths {
 impl Deaths {
     /// An instance that served so long has not died of its start: counting begins anew.
     pub const STABLE: Millis = Millis::from_secs(60);
+    /// Deaths that nobody saw, so close to each other, have one cause.
+    pub const TOGETHER: Millis = Millis::from_secs(1);
     /// The longest pause between two starts.
     pub const LONGEST: Millis = Millis::from_secs(60);
 

@@ -4,6 +4,7 @@ use core::fmt;
 
 use model::{Release, ReleaseNo, RolloutId, Share, Stage, Standby, StrategyKind, Timestamp};
 
+use crate::ladder::needs_room;
 use crate::{
     App, Deaths, DrainCause, Fact, Instance, Minted, Pause, Phase, Rollout, RolloutKind,
     StandbyState, Started, Switched,
@@ -283,8 +284,17 @@ fn died(
     at: Timestamp,
 ) {
     let stable = served != Timestamp(0) && at.since(served) >= Deaths::STABLE;
-    let before = app.deaths.get(&release).map_or(0, |deaths| deaths.in_a_row);
-    let in_a_row = if stable { 1 } else { before.saturating_add(1) };
+    let deaths = app.deaths.get(&release);
+    let before = deaths.map_or(0, |deaths| deaths.in_a_row);
+    // A machine that goes down takes many with it, unseen: that is one death.
+    let unseen = Some(model::Exit::Unknown);
+    let together = exit == unseen
+        && deaths.is_some_and(|d| d.exit == unseen && at.since(d.last) < Deaths::TOGETHER);
+    let in_a_row = match (stable, together) {
+        (_, true) => before,
+        (true, false) => 1,
+        (false, false) => before.saturating_add(1),
+    };
     app.deaths.insert(release, Deaths { in_a_row, last: at, exit });
     // A death that nobody saw (the machine went down) is not held against the rollout.
     if exit != Some(model::Exit::Unknown)
@@ -324,7 +334,8 @@ fn shift(app: &mut App, id: RolloutId, share: Share, at: Timestamp, version: u64
 }
 
 /// The rollout turns back. The old release gets the traffic at once if it is whole; otherwise the
-/// candidate carries its share until the old release is.
+/// candidate carries its share until the old release is, or, where both must not run at the same
+/// time, the app is closed until then.
 fn revert(
     app: &mut App,
     id: RolloutId,
@@ -342,8 +353,11 @@ fn revert(
     let serving =
         |no: ReleaseNo| app.instances_of(no).filter(|(_, i)| i.stage == Stage::Serving).count();
     let whole = from.is_none_or(|from| serving(from) >= usize::from(app.replicas(from)));
+    let alone = app.rollout.as_ref().is_some_and(|rollout| needs_room(app, rollout));
     if whole && (share > Share::NONE || closed) {
         take_back(app, at, version);
+    } else if let Some(rollout) = app.rollout.as_mut().filter(|_| alone && !whole) {
+        rollout.closed = true;
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
 //! The rungs of a rollout: how many instances each side has, and how much of the traffic, step by
 //! step. One shape for every strategy; which rung a rollout stands on is a fact.
 
-use model::{Capacity, Gate, Order, Share, Stage, StrategyKind, Switch};
+use model::{Capacity, Gate, Order, ReleaseNo, Share, Stage, StrategyKind, Switch};
 
-use crate::{App, Phase, Rollout, RolloutKind};
+use crate::{App, Instance, Phase, Rollout, RolloutKind};
 
 /// One rung.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +104,10 @@ pub(crate) fn wanted_from(app: &App, rollout: &Rollout) -> u16 {
         Phase::Starting | Phase::Ready => rung.before,
         Phase::Switching | Phase::Holding | Phase::Watching => rung.after,
         Phase::Settling => 0,
-        Phase::Reverting { .. } if needs_room(app, rollout) && alive(app, rollout.to) > 0 => 0,
+        // Nothing of it is started while another release, or what it had before, still ends.
+        Phase::Reverting { .. } if needs_room(app, rollout) && is_crowded(app, rollout.from) => {
+            rollout.from.map_or(0, |from| staying(app, from)).min(all)
+        }
         Phase::Reverting { .. } => all,
     }
 }
@@ -115,7 +118,10 @@ pub(crate) fn wanted_to(app: &App, rollout: &Rollout) -> u16 {
     let reached = if rollout.rung > 1 { rung(app, rollout, rollout.rung - 1).to } else { 0 };
     match rollout.phase {
         Phase::Starting | Phase::Ready => {
-            let old = rollout.from.map_or(0, |from| alive(app, from));
+            let old = rollout.from.map_or(0, |from| app.instances_of(from).count());
+            if needs_room(app, rollout) && is_crowded(app, Some(rollout.to)) {
+                return staying(app, rollout.to).min(here.to);
+            }
             if here.makes_room && old > usize::from(here.before) { reached } else { here.to }
         }
         // While a pause lasts, the next batch of a surge starts already: there is room for it.
@@ -137,6 +143,29 @@ pub(crate) fn needs_room(app: &App, rollout: &Rollout) -> bool {
     matches!(kind(app, rollout), Some(StrategyKind::Recreate { .. }))
 }
 
+/// The instances that have to carry the app while a rollout moves it, over both releases: fewer are
+/// never left by letting healthy ones go (I3). The way back takes what there is.
+pub(crate) fn least(app: &App) -> u16 {
+    let Some(rollout) = app.rollout.as_ref().filter(|r| r.kind == RolloutKind::Deploy) else {
+        return 0;
+    };
+    let moving = !matches!(rollout.phase, Phase::Settling | Phase::Reverting { .. });
+    let (Some(from), Some(kind)) = (rollout.from.filter(|_| moving), kind(app, rollout)) else {
+        return 0;
+    };
+    let to = app.replicas(rollout.to);
+    let all = to.min(app.replicas(from));
+    match kind {
+        StrategyKind::Recreate { .. } => 0,
+        StrategyKind::Rolling { batch, order: Order::InPlace, .. } => {
+            all.saturating_sub(batch.of(to)).max(1)
+        }
+        StrategyKind::BlueGreen { .. }
+        | StrategyKind::Rolling { order: Order::Surge, .. }
+        | StrategyKind::Canary { .. } => all,
+    }
+}
+
 /// The instances that carry the share the candidate has: fewer are too few.
 pub(crate) fn floor(app: &App, rollout: &Rollout) -> u16 {
     match rollout.phase {
@@ -152,8 +181,16 @@ pub(crate) fn floor(app: &App, rollout: &Rollout) -> u16 {
     }
 }
 
-fn alive(app: &App, release: model::ReleaseNo) -> usize {
-    app.instances_of(release).count()
+/// Instances of the release that have neither been let go nor are to be replaced.
+fn staying(app: &App, release: ReleaseNo) -> u16 {
+    let stays = |(_, i): &(u64, &Instance)| i.stage < Stage::Draining && !i.doomed;
+    u16::try_from(app.instances_of(release).filter(stays).count()).unwrap_or(u16::MAX)
+}
+
+/// Something runs that has to end before this release starts: another release, or what drains of
+/// itself.
+fn is_crowded(app: &App, release: Option<ReleaseNo>) -> bool {
+    app.instances.values().any(|i| Some(i.release) != release || i.stage == Stage::Draining)
 }
 
 /// `of` × `part` / `whole`, rounded up.

@@ -7,8 +7,10 @@ use model::{
 };
 use rollout::{Ask, Promote};
 
+use crate::ambush::Ambush;
 use crate::apps::{Behaviour, release, spec};
 use crate::coverage::Coverage;
+use crate::host::Pace;
 use crate::invariants::{Sabotage, Violation};
 use crate::rng::Rng;
 use crate::world::{Faults, World};
@@ -56,13 +58,19 @@ impl Chaos {
     const REST: u64 = 15 * 60 * 1_000;
 
     fn new(seed: u64, sabotage: Option<Sabotage>) -> Self {
-        let mut world = World::new(seed, sabotage);
+        let mut world = World::with_hosts(seed, &paces(seed), sabotage);
+        let app: AppName = "web".parse().expect("it is valid");
+        // Each seed begins at another crossing, and goes on from there by chance.
+        let all = Coverage::crossings();
+        let turn = usize::try_from(seed % all.len() as u64).unwrap_or(0);
+        let (place, what) = all[turn];
+        let deployed = Ambush { place, what }.play(&mut world, &app, 0);
         let odds = [0, 50, 200];
         let mut draw = || world.rng.pick(&odds).copied().unwrap_or(0);
         world.faults = Faults { lose: draw(), repeat: draw(), slow_swap: draw() };
         let names: &[&str] = if world.rng.once_in(3) { &["web", "api"] } else { &["web"] };
         let apps = names.iter().map(|name| name.parse().expect("these are valid")).collect();
-        Self { world, apps, deployed: 0 }
+        Self { world, apps, deployed }
     }
 
     fn run(&mut self, steps: u64) {
@@ -100,20 +108,16 @@ impl Chaos {
             None
         };
         let ask = match self.world.rng.between(0, 19) {
-            0..=8 => self.deploy(app),
-            9..=10 => Ask::Rollback { to: None },
-            11 => self.rollback_to(app),
-            12..=14 => Ask::Promote(Promote::Step),
-            15 => Ask::Promote(Promote::Full),
-            16 => Ask::Abort,
-            17 => {
-                if self.world.rng.once_in(2) {
-                    Ask::Pause
-                } else {
-                    Ask::Resume
-                }
-            }
-            18 => self.close_or_scale(),
+            0..=6 => self.deploy(app),
+            7..=8 => Ask::Rollback { to: None },
+            9 => self.rollback_to(app),
+            10..=12 => Ask::Promote(Promote::Step),
+            13 => Ask::Promote(Promote::Full),
+            14 => Ask::Abort,
+            15 => Ask::Pause,
+            16 => Ask::Resume,
+            17 => self.maintain(),
+            18 => self.scale_or_sync(),
             _ => Ask::Remove,
         };
         self.world.ask(app, ask, version);
@@ -151,21 +155,23 @@ impl Chaos {
             self.world.proxy.errors.insert(model::ReleaseNo(last + 1), 1);
         }
         if let Some(content) = release.content.filter(|_| !again) {
-            self.world.host.behaviours.insert(content, behaviour);
+            self.world.hosts.behaviours.insert(content, behaviour);
         }
         Ask::Deploy { release: Box::new(release), replace }
     }
 
-    fn close_or_scale(&mut self) -> Ask {
+    fn scale_or_sync(&mut self) -> Ask {
         let rng = &mut self.world.rng;
-        if rng.once_in(3) {
+        if rng.once_in(2) {
             return Ask::Sync;
         }
-        if rng.once_in(2) {
-            return Ask::Scale { replicas: u16::try_from(rng.between(0, 4)).unwrap_or(1) };
-        }
+        Ask::Scale { replicas: u16::try_from(rng.between(0, 4)).unwrap_or(1) }
+    }
+
+    fn maintain(&mut self) -> Ask {
         let (page, hold, allow) = (Page::default(), Millis(0), Vec::new());
-        Ask::Maintenance { on: rng.once_in(2).then_some(Maintenance { page, hold, allow }) }
+        let on = Maintenance { page, hold, allow };
+        Ask::Maintenance { on: self.world.rng.once_in(2).then_some(on) }
     }
 
     fn rollback_to(&mut self, app: &AppName) -> Ask {
@@ -176,7 +182,7 @@ impl Chaos {
     }
 
     fn fault(&mut self) {
-        match self.world.rng.between(0, 11) {
+        match self.world.rng.between(0, 12) {
             0..=3 => {
                 let durable = self.world.rng.once_in(2);
                 if self.world.rng.once_in(4) {
@@ -189,25 +195,33 @@ impl Chaos {
             }
             4 => self.world.reboot(),
             5..=8 => {
-                let alive: Vec<_> = self.world.host.alive().cloned().collect();
+                let alive: Vec<_> = self.world.hosts.alive().cloned().collect();
                 if let Some(id) = self.world.rng.pick(&alive).cloned() {
                     self.world.kill(&id);
                 }
             }
             9 => {
                 let sick = self.world.now + self.world.rng.between(500, 20_000);
-                let alive: Vec<_> = self.world.host.alive().cloned().collect();
+                let alive: Vec<_> = self.world.hosts.alive().cloned().collect();
                 if let Some(id) = self.world.rng.pick(&alive).cloned()
-                    && let Some(process) = self.world.host.processes.get_mut(&id)
+                    && let Some((_, process)) =
+                        self.world.hosts.processes_mut().find(|(other, _)| **other == id)
                 {
                     process.sick_until = sick;
                 }
             }
             10 => self.world.disk.full = !self.world.disk.full,
+            11 => {
+                let all: Vec<_> = self.world.hosts.machines().map(|(no, _)| no).collect();
+                let back_in = self.world.rng.between(500, 30_000);
+                if let Some(host) = self.world.rng.pick(&all).copied() {
+                    self.world.kill_host(host, back_in);
+                }
+            }
             _ => {
                 let taken = 20_000 + u16::try_from(self.world.rng.between(0, 60)).unwrap_or(0);
-                if !self.world.host.foreign.insert(taken) {
-                    self.world.host.foreign.clear();
+                if !self.world.hosts.foreign.insert(taken) {
+                    self.world.hosts.foreign.clear();
                 }
             }
         }
@@ -217,14 +231,14 @@ impl Chaos {
     fn calm(&mut self) {
         self.world.faults = Faults::default();
         self.world.disk.full = false;
-        self.world.host.foreign.clear();
+        self.world.hosts.foreign.clear();
         // Probes that flap are a fault too.
-        for behaviour in self.world.host.behaviours.values_mut() {
+        for behaviour in self.world.hosts.behaviours.values_mut() {
             if *behaviour == Behaviour::Flaps {
                 *behaviour = Behaviour::Good(200);
             }
         }
-        for process in self.world.host.processes.values_mut() {
+        for (_, process) in self.world.hosts.processes_mut() {
             process.sick_until = 0;
         }
         let until = self.world.now + Self::REST;
@@ -245,6 +259,20 @@ impl Chaos {
         }
         self.world.check_quiet(self.world.steps - before);
     }
+}
+
+/// The machines of a world: mostly one that adds nothing, else three of which each has its own pace.
+fn paces(seed: u64) -> Vec<Pace> {
+    let mut rng = Rng::new(!seed);
+    if !rng.once_in(3) {
+        return vec![Pace::default()];
+    }
+    let mut pace = || Pace {
+        work: rng.between(0, 200),
+        start: rng.between(0, 2_000),
+        probe: rng.between(0, 100),
+    };
+    vec![pace(), pace(), pace()]
 }
 
 /// One of all strategies there are, with settings of its own.

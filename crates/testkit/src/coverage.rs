@@ -1,17 +1,23 @@
-//! What a set of runs has reached: every reason, and every phase with every fault.
+//! What a set of runs has reached: every reason, every phase of every strategy with every fault and every
+//! command, and every command accepted wherever it can be.
 
 use std::collections::BTreeMap;
 
 use model::{AppView, NotReady, Readiness, Waiting};
-use rollout::Ask;
+use rollout::{Ask, Promote};
+
+/// Where an app is: the strategy of its rollout, and the phase.
+pub type Place = (&'static str, &'static str);
 
 /// Counts of what was reached.
 #[derive(Clone, Debug, Default)]
 pub struct Coverage {
     /// By reason.
     pub reasons: BTreeMap<&'static str, u64>,
-    /// By phase and fault or command.
-    pub crossings: BTreeMap<(&'static str, &'static str), u64>,
+    /// By place, and fault or command.
+    pub crossings: BTreeMap<(Place, &'static str), u64>,
+    /// By place, and command that was accepted there and changed something.
+    pub accepted: BTreeMap<(Place, &'static str), u64>,
 }
 
 impl Coverage {
@@ -34,18 +40,30 @@ impl Coverage {
         "not-whole",
         "nothing-served",
     ];
-    /// Every phase there is.
-    pub const PHASES: [&str; 8] =
-        ["holding", "idle", "starting", "ready", "switching", "watching", "settling", "reverting"];
-    /// Every fault and command that is to meet every phase.
-    pub const FAULTS: [&str; 9] = [
-        "crash",
-        "reboot",
-        "kill",
-        "disk-full",
+    /// Every strategy with every phase that it has.
+    pub const PHASES: [(&str, &[&str]); 6] = [
+        ("none", &["idle"]),
+        ("blue-green", &["starting", "ready", "switching", "watching", "settling", "reverting"]),
+        ("rolling", &["starting", "switching", "holding", "watching", "settling", "reverting"]),
+        ("canary", &["starting", "switching", "holding", "watching", "settling", "reverting"]),
+        // Of a recreate nothing is left to settle.
+        ("recreate", &["starting", "switching", "watching", "reverting"]),
+        ("rollback", &["switching", "settling"]),
+    ];
+    /// Every fault that is to meet every phase.
+    pub const FAULTS: [&str; 5] = ["crash", "reboot", "kill", "dead-host", "disk-full"];
+    /// Every command that is to meet every phase.
+    pub const COMMANDS: [&str; 12] = [
         "deploy",
         "rollback",
+        "rollback-to",
         "promote",
+        "promote-full",
+        "pause",
+        "resume",
+        "scale",
+        "sync",
+        "maintenance",
         "abort",
         "remove",
     ];
@@ -70,26 +88,18 @@ impl Coverage {
 
     /// Somebody asked for something while the app looked like this.
     pub fn asked(&mut self, ask: &Ask, view: Option<&AppView>) {
-        let name = match ask {
-            Ask::Deploy { .. } => "deploy",
-            Ask::Rollback { .. } => "rollback",
-            Ask::Promote(_) => "promote",
-            Ask::Pause => "pause",
-            Ask::Resume => "resume",
-            Ask::Scale { .. } => "scale",
-            Ask::Sync => "sync",
-            Ask::Maintenance { .. } => "maintenance",
-            Ask::Abort => "abort",
-            Ask::Remove => "remove",
-        };
-        self.fault(name, view.into_iter());
+        self.fault(command(ask), view.into_iter());
+    }
+
+    /// What somebody asked for was done; it was decided while the app looked like this.
+    pub fn accepted(&mut self, command: &'static str, view: &AppView) {
+        *self.accepted.entry((place(view), command)).or_default() += 1;
     }
 
     /// A fault met apps that looked like this.
     pub fn fault<'a>(&mut self, fault: &'static str, views: impl Iterator<Item = &'a AppView>) {
         for view in views {
-            let phase = view.rollout.as_ref().map_or("idle", |rollout| rollout.phase);
-            *self.crossings.entry((phase, fault)).or_default() += 1;
+            *self.crossings.entry((place(view), fault)).or_default() += 1;
         }
     }
 
@@ -101,20 +111,85 @@ impl Coverage {
         for (crossing, n) in &other.crossings {
             *self.crossings.entry(*crossing).or_default() += n;
         }
+        for (command, n) in &other.accepted {
+            *self.accepted.entry(*command).or_default() += n;
+        }
     }
 
     /// What was not reached.
     pub fn missing(&self) -> Vec<String> {
         let reasons = Self::REASONS.iter().filter(|reason| !self.reasons.contains_key(*reason));
         let mut missing: Vec<String> = reasons.map(ToString::to_string).collect();
-        for phase in Self::PHASES {
-            for fault in Self::FAULTS {
-                if !self.crossings.contains_key(&(phase, fault)) {
-                    missing.push(format!("{fault} while {phase}"));
-                }
+        for crossing in Self::crossings() {
+            let ((strategy, phase), what) = crossing;
+            if !self.crossings.contains_key(&crossing) {
+                missing.push(format!("{what} while {strategy} is {phase}"));
+            }
+            if can_be(what, strategy, phase) && !self.accepted.contains_key(&crossing) {
+                missing.push(format!("{what} accepted while {strategy} is {phase}"));
             }
         }
         missing
+    }
+
+    /// Every phase of every strategy with everything that is to meet it.
+    pub fn crossings() -> Vec<(Place, &'static str)> {
+        let all = || Self::FAULTS.into_iter().chain(Self::COMMANDS);
+        Self::places().flat_map(|place| all().map(move |what| (place, what))).collect()
+    }
+
+    fn places() -> impl Iterator<Item = Place> {
+        Self::PHASES
+            .into_iter()
+            .flat_map(|(strategy, phases)| phases.iter().map(move |phase| (strategy, *phase)))
+    }
+}
+
+/// Whether that command can be accepted there and change something: the verb × phase table once more,
+/// as people read it.
+fn can_be(command: &str, strategy: &str, phase: &str) -> bool {
+    let under_way = matches!(phase, "starting" | "ready" | "switching" | "holding" | "watching");
+    let deploys = strategy != "rollback";
+    match command {
+        "maintenance" | "remove" | "deploy" => true,
+        "scale" | "sync" => phase == "idle",
+        "pause" | "resume" => matches!(phase, "starting" | "ready" | "holding"),
+        "abort" => deploys && under_way,
+        // A warm standby beside what settles; after a rollback it is known to be bad.
+        "rollback" => {
+            let warm = matches!(strategy, "blue-green" | "canary") && phase == "settling";
+            phase == "idle" || warm || (deploys && under_way)
+        }
+        "rollback-to" => phase == "idle" || phase == "settling" || (deploys && under_way),
+        "promote" => matches!(phase, "ready" | "holding"),
+        "promote-full" => phase == "ready" || (strategy, phase) == ("canary", "holding"),
+        _ => false,
+    }
+}
+
+/// Where the app is.
+pub fn place(view: &AppView) -> Place {
+    let Some(rollout) = &view.rollout else { return ("none", "idle") };
+    let known = Coverage::PHASES.iter().map(|(strategy, _)| *strategy);
+    let strategy = known.into_iter().find(|strategy| *strategy == rollout.strategy);
+    (strategy.unwrap_or("unknown"), rollout.phase)
+}
+
+/// A command's name.
+pub fn command(ask: &Ask) -> &'static str {
+    match ask {
+        Ask::Deploy { .. } => "deploy",
+        Ask::Rollback { to: None } => "rollback",
+        Ask::Rollback { to: Some(_) } => "rollback-to",
+        Ask::Promote(Promote::Step) => "promote",
+        Ask::Promote(Promote::Full) => "promote-full",
+        Ask::Pause => "pause",
+        Ask::Resume => "resume",
+        Ask::Scale { .. } => "scale",
+        Ask::Sync => "sync",
+        Ask::Maintenance { .. } => "maintenance",
+        Ask::Abort => "abort",
+        Ask::Remove => "remove",
     }
 }
 

@@ -1,30 +1,40 @@
-//! The simulated host: processes that survive control, an agent that dies with it, probes, ports.
+//! One simulated machine: processes that survive control, an agent that dies with it, probes, and a
+//! pace of its own. It can die as a whole.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use model::{
-    Address, Digest, Exit, Expect, Health, HostCommand, HostReport, InstanceId, Launch, NotStarted,
-};
+use model::{Exit, Expect, Health, HostCommand, HostReport, InstanceId, Launch, NotStarted};
 
 use crate::apps::Behaviour;
 use crate::rng::Rng;
 
+/// How slow a machine is, in milliseconds; by default it adds nothing to what a release takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// Each start or stop takes so long, one after the other.
+    pub work: u64,
+    /// A process needs so long before its program begins to run.
+    pub start: u64,
+    /// What a probe has found is known so much later.
+    pub probe: u64,
+}
+
 /// A machine with processes on it.
 #[derive(Clone, Debug, Default)]
 pub struct Host {
-    /// Everything that was ever started and not forgotten, with its run folder.
+    /// Everything that was ever started here and not forgotten, with its run folder.
     pub processes: BTreeMap<InstanceId, Process>,
     /// Instances that were told to stop: a late start is refused.
     tombstones: BTreeSet<InstanceId>,
-    /// Ports that other programs hold.
-    pub foreign: BTreeSet<u16>,
-    /// What releases do, by their content.
-    pub behaviours: BTreeMap<Digest, Behaviour>,
+    /// What the agent has yet to do, in order.
+    queue: VecDeque<HostCommand>,
+    /// How slow it is.
+    pub pace: Pace,
+    /// It is dead, and answers nothing.
+    pub is_dead: bool,
+    /// How often it has died: what was to happen in an earlier life does not.
+    pub life: u64,
     next_pid: u32,
-    /// Every instance ever started: none may be started twice.
-    started: BTreeSet<InstanceId>,
-    /// Instances that were started twice.
-    pub started_twice: Vec<InstanceId>,
 }
 
 /// One process, alive or dead.
@@ -34,7 +44,7 @@ pub struct Process {
     pub launch: Launch,
     /// Its id.
     pub pid: u32,
-    /// When it was started, in milliseconds.
+    /// When its program began to run, in milliseconds.
     pub born: u64,
     /// How it ended.
     pub exit: Option<Exit>,
@@ -52,6 +62,8 @@ pub struct Process {
 pub enum Next {
     /// The agent reports.
     Report(HostReport),
+    /// The agent has done the first of what it has yet to do.
+    Work,
     /// The agent probes.
     Probe(InstanceId),
     /// The process ends by itself.
@@ -60,85 +72,112 @@ pub enum Next {
     Stopped(InstanceId),
 }
 
-type Nexts = Vec<(u64, Next)>;
+/// What a host does next, each after so many milliseconds.
+pub type Nexts = Vec<(u64, Next)>;
+
+/// What a host needs to know of the world around it.
+#[derive(Debug)]
+pub struct Moment<'a> {
+    /// Milliseconds since the world began.
+    pub now: u64,
+    /// Which agent it is: one dies with the server.
+    pub epoch: u64,
+    /// The one source of chance.
+    pub rng: &'a mut Rng,
+}
+
+/// What a host has to start, with what only the world knows of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// How it behaves.
+    pub behaviour: Behaviour,
+    /// Another program holds its port.
+    pub is_port_taken: bool,
+}
 
 impl Host {
-    /// The agent of `epoch` is told something.
-    pub fn command(&mut self, command: HostCommand, now: u64, epoch: u64, rng: &mut Rng) -> Nexts {
-        match command {
-            HostCommand::Run { launch, expect } => self.run(*launch, expect, now, epoch, rng),
-            HostCommand::Stop { id, grace } => {
-                self.tombstones.insert(id.clone());
-                match self.processes.get(&id) {
-                    Some(process) if process.exit.is_none() => {
-                        let takes = rng.between(1, grace.0.clamp(1, 2_000));
-                        vec![(takes, Next::Stopped(id))]
-                    }
-                    Some(process) => vec![(1, self.exited(&id, process.exit))],
-                    None => vec![(1, self.exited(&id, None))],
-                }
-            }
-            HostCommand::OfferPorts { except } => {
-                let free = (20_000..30_000).filter(|port| !except.contains(port));
-                let free = free.take(48).collect();
-                vec![(rng.between(1, 20), Next::Report(HostReport::Ports { free }))]
-            }
-            HostCommand::Keep { app, instances, .. } => {
-                self.processes.retain(|id, process| {
-                    id.app != app || process.exit.is_none() || instances.contains(id)
-                });
-                Vec::new()
-            }
-        }
+    /// A machine with nothing on it.
+    pub fn new(pace: Pace) -> Self {
+        Self { pace, ..Self::default() }
     }
 
-    fn run(
+    /// The agent is told something. It starts and stops one after the other; the rest it does at once.
+    pub fn told(&mut self, command: HostCommand) -> Told {
+        if self.is_dead {
+            return Told::Nobody;
+        }
+        let is_work = match &command {
+            // What concerns one instance keeps its order.
+            HostCommand::Run { launch, expect: Expect::Running } => {
+                self.queue.iter().any(|queued| is_about(queued, &launch.id))
+            }
+            HostCommand::Run { expect: Expect::Fresh, .. } | HostCommand::Stop { .. } => true,
+            HostCommand::Keep { .. } | HostCommand::OfferPorts { .. } => false,
+        };
+        if !is_work || self.pace.work == 0 {
+            return Told::Now(command);
+        }
+        // Told again, it is on its way already.
+        if self.queue.contains(&command) {
+            return Told::Later(Vec::new());
+        }
+        self.queue.push_back(command);
+        // What is under way already goes on to the next by itself.
+        let begins = self.queue.len() == 1;
+        Told::Later(begins.then_some((self.pace.work, Next::Work)).into_iter().collect())
+    }
+
+    /// The agent has done its next piece of work, and begins the one after it.
+    pub fn worked(&mut self) -> (Option<HostCommand>, Nexts) {
+        let done = self.queue.pop_front();
+        let next = (!self.queue.is_empty()).then_some((self.pace.work, Next::Work));
+        (done, next.into_iter().collect())
+    }
+
+    /// Runs an instance, or takes it over.
+    pub fn run(
         &mut self,
         launch: Launch,
         expect: Expect,
-        now: u64,
-        epoch: u64,
-        rng: &mut Rng,
+        program: Program,
+        at: &mut Moment,
     ) -> Nexts {
         let id = launch.id.clone();
         if let Some(process) = self.processes.get_mut(&id) {
             if process.exit.is_some() {
                 let exit = process.exit;
-                return vec![(1, self.exited(&id, exit))];
+                return vec![(1, exited(&id, exit))];
             }
             let running = Next::Report(HostReport::Running { id: id.clone(), pid: process.pid });
             let mut next = vec![(1, running)];
-            if process.probed_in != Some(epoch) {
-                process.probed_in = Some(epoch);
+            if process.probed_in != Some(at.epoch) {
+                process.probed_in = Some(at.epoch);
                 (process.health, process.streak) = (Health::Unknown, 0);
-                next.push((rng.between(1, 50), Next::Probe(id)));
+                next.push((at.rng.between(1, 50), Next::Probe(id)));
             }
             return next;
         }
         if expect == Expect::Running || self.tombstones.contains(&id) {
-            return vec![(1, self.exited(&id, None))];
+            return vec![(1, exited(&id, None))];
         }
-        if self.is_taken(&launch.address) {
+        let mut alive = self.processes.values().filter(|process| process.exit.is_none());
+        if program.is_port_taken || alive.any(|p| p.launch.address == launch.address) {
             let why = NotStarted::AddressInUse;
             return vec![(1, Next::Report(HostReport::NotStarted { id, why }))];
         }
-        self.start(launch, now, epoch, rng)
+        self.start(launch, program.behaviour, at)
     }
 
-    fn start(&mut self, launch: Launch, now: u64, epoch: u64, rng: &mut Rng) -> Nexts {
+    fn start(&mut self, launch: Launch, behaviour: Behaviour, at: &mut Moment) -> Nexts {
         let id = launch.id.clone();
-        if !self.started.insert(id.clone()) {
-            self.started_twice.push(id.clone());
-        }
         self.next_pid += 1;
         let pid = 1_000 + self.next_pid;
-        let lifetime = self.behaviour(&launch).lifetime();
         let process = Process {
             launch,
             pid,
-            born: now,
+            born: at.now + self.pace.start,
             exit: None,
-            probed_in: Some(epoch),
+            probed_in: Some(at.epoch),
             health: Health::Unknown,
             streak: 0,
             good: false,
@@ -147,37 +186,35 @@ impl Host {
         self.processes.insert(id.clone(), process);
         let running = HostReport::Running { id: id.clone(), pid };
         let mut next = vec![
-            (rng.between(1, 10), Next::Report(running)),
-            (rng.between(20, 120), Next::Probe(id.clone())),
+            (at.rng.between(1, 10), Next::Report(running)),
+            (at.rng.between(20, 120), Next::Probe(id.clone())),
         ];
-        next.extend(lifetime.map(|after| (after, Next::Die(id))));
+        let lifetime = behaviour.lifetime();
+        next.extend(lifetime.map(|after| (self.pace.start + after, Next::Die(id))));
         next
     }
 
-    fn is_taken(&self, address: &Address) -> bool {
-        let mut alive = self.processes.values().filter(|process| process.exit.is_none());
-        let by_foreign = match address {
-            Address::Tcp(address) => self.foreign.contains(&address.port()),
-            Address::Unix(_) => false,
-        };
-        by_foreign || alive.any(|process| process.launch.address == *address)
-    }
-
-    fn behaviour(&self, launch: &Launch) -> Behaviour {
-        let known = launch.content.and_then(|content| self.behaviours.get(&content));
-        known.copied().unwrap_or(Behaviour::Good(200))
+    /// Stops an instance; one that comes later is not started.
+    pub fn stop(&mut self, id: InstanceId, grace: u64, at: &mut Moment) -> Nexts {
+        self.tombstones.insert(id.clone());
+        match self.processes.get(&id) {
+            Some(process) if process.exit.is_none() => {
+                let takes = at.rng.between(1, grace.clamp(1, 2_000));
+                vec![(takes, Next::Stopped(id))]
+            }
+            Some(process) => vec![(1, exited(&id, process.exit))],
+            None => vec![(1, exited(&id, None))],
+        }
     }
 
     /// One probe by the agent of `epoch`.
-    pub fn probe(&mut self, id: &InstanceId, now: u64, epoch: u64) -> Nexts {
-        let behaviour = self.processes.get(id).map(|process| self.behaviour(&process.launch));
-        let (Some(process), Some(behaviour)) = (self.processes.get_mut(id), behaviour) else {
-            return Vec::new();
-        };
+    pub fn probe(&mut self, id: &InstanceId, behaviour: Behaviour, now: u64, epoch: u64) -> Nexts {
+        let Some(process) = self.processes.get_mut(id) else { return Vec::new() };
         if process.exit.is_some() || process.probed_in != Some(epoch) {
             return Vec::new();
         }
-        let good = behaviour.is_healthy(now - process.born) && now >= process.sick_until;
+        let age = now.checked_sub(process.born);
+        let good = age.is_some_and(|age| behaviour.is_healthy(age)) && now >= process.sick_until;
         process.streak = if good == process.good { process.streak + 1 } else { 1 };
         process.good = good;
         let check = &process.launch.health;
@@ -194,39 +231,67 @@ impl Host {
             let note = (!good).then(|| format!("GET {} was refused", check.path));
             let (health, streak) = (process.health, process.streak);
             let report = HostReport::Health { id: id.clone(), health, streak, note };
-            next.push((0, Next::Report(report)));
+            next.push((self.pace.probe, Next::Report(report)));
         }
         next
     }
 
-    /// The process ends.
+    /// A process ends.
     pub fn end(&mut self, id: &InstanceId, exit: Exit) -> Nexts {
         let Some(process) = self.processes.get_mut(id) else { return Vec::new() };
         if process.exit.is_none() {
             process.exit = Some(exit);
         }
         let exit = process.exit;
-        vec![(1, self.exited(id, exit))]
+        vec![(1, exited(id, exit))]
     }
 
-    /// The machine goes down and comes up: nobody saw how anything ended.
-    pub fn reboot(&mut self) {
+    /// The agent dies with the server: what it had yet to do is forgotten.
+    pub fn agent_dies(&mut self) {
+        self.queue.clear();
+    }
+
+    /// The machine dies: nobody sees how anything on it ends.
+    pub fn die(&mut self) {
+        (self.is_dead, self.life) = (true, self.life + 1);
+        self.queue.clear();
         for process in self.processes.values_mut() {
             process.exit.get_or_insert(Exit::Unknown);
         }
     }
 
-    /// The processes that are alive.
-    pub fn alive(&self) -> impl Iterator<Item = &InstanceId> {
-        self.processes.iter().filter(|(_, process)| process.exit.is_none()).map(|(id, _)| id)
+    /// The machine is there again; its agent finds what has ended.
+    pub fn come_back(&mut self) -> Nexts {
+        self.is_dead = false;
+        let ended = self.processes.iter().filter(|(_, process)| process.exit.is_some());
+        ended.map(|(id, process)| (1, exited(id, process.exit))).collect()
     }
+}
 
-    fn exited(&self, id: &InstanceId, exit: Option<Exit>) -> Next {
-        let exit = exit.unwrap_or(Exit::Unknown);
-        let tail = match exit {
-            Exit::Code(0) | Exit::Signal(_) | Exit::Unknown => Vec::new(),
-            Exit::Code(_) => vec!["panicked: no such table".into()],
-        };
-        Next::Report(HostReport::Exited { id: id.clone(), exit, address_in_use: false, tail })
+/// What becomes of a command.
+#[derive(Debug)]
+pub enum Told {
+    /// The machine is dead: nobody hears it.
+    Nobody,
+    /// It is done at once.
+    Now(HostCommand),
+    /// It waits for its turn.
+    Later(Nexts),
+}
+
+fn is_about(command: &HostCommand, instance: &InstanceId) -> bool {
+    match command {
+        HostCommand::Run { launch, .. } => launch.id == *instance,
+        HostCommand::Stop { id, .. } => id == instance,
+        HostCommand::Keep { .. } | HostCommand::OfferPorts { .. } => false,
     }
+}
+
+fn exited(id: &InstanceId, exit: Option<Exit>) -> Next {
+    let exit = exit.unwrap_or(Exit::Unknown);
+    let tail = match exit {
+        Exit::Code(0) | Exit::Signal(_) | Exit::Unknown => Vec::new(),
+        Exit::Code(_) => vec!["panicked: no such table".into()],
+    };
+    Next::Report(HostReport::Exited { id: id.clone(), exit, address_in_use: false, tail })
 }

@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use control::{Command, Engine, Record};
 use model::{
-    AppName, AppSection, Generation, Health, HostCommand, InstanceId, Order, ReleaseNo, RolloutId,
-    Share, Snapshot, Stage, StrategyKind, Timestamp,
+    AppName, AppSection, Expect, Generation, Health, HostCommand, InstanceId, Order, ReleaseNo,
+    RolloutId, Share, Snapshot, Stage, StrategyKind, Timestamp,
 };
 use rollout::{App, Fact, RolloutKind};
 
 use crate::disk::Disk;
-use crate::host::Host;
+use crate::hosts::Hosts;
 use crate::proxy::Proxy;
 
 /// A bug planted between the engine and the world, one for each invariant that a simulation sees.
@@ -126,8 +126,8 @@ impl Checker {
     }
 
     /// I4: no instance is started twice.
-    pub fn started_twice(&mut self, host: &Host, at: u64) {
-        if let Some(id) = host.started_twice.first() {
+    pub fn started_twice(&mut self, hosts: &Hosts, at: u64) {
+        if let Some(id) = hosts.started_twice.first() {
             self.fail("I4", at, format!("{id} was started twice"));
         }
     }
@@ -173,6 +173,9 @@ impl Checker {
                     }
                 }
                 Command::Publish(snapshot) => self.published(snapshot, &apps, at),
+                Command::Host(HostCommand::Run { launch, expect: Expect::Fresh }) => {
+                    self.starting(&launch.id, apps.get(&launch.id.app).copied(), at);
+                }
                 Command::Host(HostCommand::Stop { id, .. }) => {
                     self.stopping(id, apps.get(&id.app).copied(), proxy, now, at);
                 }
@@ -184,7 +187,7 @@ impl Checker {
         }
         let starts = |command: &&Command| match command {
             Command::Host(HostCommand::Run { launch, expect }) => {
-                *expect == model::Expect::Fresh && rolled_back.contains(&launch.id.app)
+                *expect == Expect::Fresh && rolled_back.contains(&launch.id.app)
             }
             _ => false,
         };
@@ -236,11 +239,17 @@ impl Checker {
         }
         for section in &snapshot.apps {
             let Some(app) = apps.get(&section.app) else { continue };
-            for target in section.arms.iter().flat_map(|arm| &arm.instances) {
-                let stage = app.instances.get(&target.id.number).map(|i| i.stage);
+            let targets = section
+                .arms
+                .iter()
+                .flat_map(|arm| arm.instances.iter().map(|target| (arm.release, &target.id)));
+            for (release, id) in targets {
+                let instance = app.instances.get(&id.number);
+                let stage = instance.map(|i| i.stage);
                 if stage != Some(Stage::Serving) {
-                    let id = &target.id;
                     self.fail("I1", at, format!("{id} is in the snapshot and is {stage:?}"));
+                } else if instance.is_some_and(|i| i.release != release) {
+                    self.fail("I1", at, format!("{id} is in the arm of {release}"));
                 }
             }
             self.switched(section, app, at);
@@ -287,6 +296,7 @@ impl Checker {
                 replicas
                     .min(rollout.from.map_or(replicas, |from| app.replicas(from)))
                     .saturating_sub(batch.of(replicas))
+                    .max(1)
             }
             Some(_) => {
                 let replicas = app.replicas(rollout.to);
@@ -315,6 +325,23 @@ impl Checker {
                 let what = format!("{name} was left with {left} of {before}, its floor is {floor}");
                 self.fail("I3", at, what);
             }
+        }
+    }
+
+    /// Recreate: a release is started only when nothing of another is left.
+    fn starting(&mut self, id: &InstanceId, app: Option<&App>, at: u64) {
+        let Some((app, rollout)) = app.and_then(|app| Some((app, app.rollout.as_ref()?))) else {
+            return;
+        };
+        let kind = app.releases.get(&rollout.to).map(|r| &r.spec.strategy.kind);
+        let recreates = rollout.kind == RolloutKind::Deploy
+            && rollout.from.is_some()
+            && matches!(kind, Some(StrategyKind::Recreate { .. }));
+        // What was minted before it is only told of again.
+        let new = app.instances.get(&id.number).filter(|i| i.minted >= rollout.started);
+        let Some(release) = new.filter(|_| recreates).map(|i| i.release) else { return };
+        if app.instances.values().any(|i| i.release != release) {
+            self.fail("recreate", at, format!("{id} is started beside another release"));
         }
     }
 
@@ -349,7 +376,11 @@ impl Checker {
     fn bounds(&mut self, apps: &BTreeMap<&AppName, &App>, at: u64) {
         for app in apps.values() {
             let surplus = app.releases.len().saturating_sub(App::RELEASES + 5);
-            if surplus > 0 || app.receipts.len() > App::RECEIPTS || app.instances.len() > 100 {
+            let replicas = app.releases.keys().map(|no| usize::from(app.replicas(*no))).max();
+            // Live, candidate, standby, and what still drains: some times a whole release.
+            let instances = 100 + 4 * replicas.unwrap_or(0);
+            if surplus > 0 || app.receipts.len() > App::RECEIPTS || app.instances.len() > instances
+            {
                 let name = &app.name;
                 self.fail("I9", at, format!("{name} keeps more than it may"));
             }
@@ -364,12 +395,12 @@ impl Checker {
     }
 
     /// Once everything is quiet: what runs is what the facts say, and rollouts have ended.
-    pub fn quiet(&mut self, engine: &Engine, host: &Host, at: u64) {
+    pub fn quiet(&mut self, engine: &Engine, hosts: &Hosts, at: u64) {
         let known: BTreeSet<InstanceId> = engine
             .apps()
             .flat_map(|app| app.instances.keys().map(|number| app.id(*number)))
             .collect();
-        for id in host.alive().filter(|id| !known.contains(*id)) {
+        for id in hosts.alive().filter(|id| !known.contains(*id)) {
             self.fail("I9", at, format!("{id} runs and no fact knows it"));
         }
         for app in engine.apps() {
@@ -380,7 +411,7 @@ impl Checker {
             let wanted = |no| app.wanted(no);
             for no in app.on_offer() {
                 let content = app.releases.get(&no).and_then(|release| release.content);
-                let behaviour = content.and_then(|content| host.behaviours.get(&content));
+                let behaviour = content.and_then(|content| hosts.behaviours.get(&content));
                 let serving = app.instances_of(no).filter(|(_, i)| i.stage == Stage::Serving);
                 if behaviour.is_some_and(|b| b.is_good())
                     && serving.count() < usize::from(wanted(no))
@@ -450,7 +481,7 @@ impl Checker {
                     let effects = engine.into_iter().flat_map(Engine::apps).flat_map(again);
                     let fresh = effects.filter_map(|effect| match effect {
                         HostCommand::Run { launch, .. } => {
-                            Some(HostCommand::Run { launch, expect: model::Expect::Fresh })
+                            Some(HostCommand::Run { launch, expect: Expect::Fresh })
                         }
                         _ => None,
                     });

@@ -2,14 +2,17 @@
 //! all from one seed. For tests only; nothing in the product depends on it.
 //!
 //! A [`World`] runs events in virtual time and checks the invariants after every step. [`Chaos`]
-//! drives it with impatient users and every fault; [`Script`] drives it by hand and keeps a
+//! begins at one crossing of a phase with a fault or command, then drives it with impatient users and
+//! every fault; [`Script`] drives it by hand and keeps a
 //! transcript. [`Sabotage`] plants one bug per invariant, to show that it would be caught.
 
+mod ambush;
 mod apps;
 mod chaos;
 mod coverage;
 mod disk;
 mod host;
+mod hosts;
 mod invariants;
 mod proxy;
 mod rng;
@@ -19,6 +22,8 @@ mod world;
 pub use apps::{Behaviour, release, spec};
 pub use chaos::{Chaos, Outcome, run_seed};
 pub use coverage::Coverage;
+pub use host::{Host, Pace};
+pub use hosts::{HostNo, Hosts};
 pub use invariants::{Sabotage, Violation};
 pub use script::Script;
 pub use world::World;

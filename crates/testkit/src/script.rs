@@ -4,6 +4,8 @@ use model::{AppName, AppSpec};
 use rollout::Ask;
 
 use crate::apps::{Behaviour, release, spec};
+use crate::host::Pace;
+use crate::hosts::HostNo;
 use crate::world::World;
 
 /// A scenario of one app, `web`.
@@ -24,8 +26,13 @@ impl Default for Script {
 impl Script {
     /// A world in which nothing is deployed yet.
     pub fn new() -> Self {
+        Self::with_hosts(&[Pace::default()])
+    }
+
+    /// The same, with a machine for each of `paces`.
+    pub fn with_hosts(paces: &[Pace]) -> Self {
         let app: AppName = "web".parse().expect("it is valid");
-        Self { world: World::new(1, None), app, deployed: 0 }
+        Self { world: World::with_hosts(1, paces, None), app, deployed: 0 }
     }
 
     /// Somebody deploys a release that behaves so.
@@ -45,7 +52,7 @@ impl Script {
         change(&mut spec);
         self.deployed += 1;
         let release = release(spec, label, self.deployed);
-        self.world.host.behaviours.extend(release.content.map(|content| (content, behaviour)));
+        self.world.hosts.behaviours.extend(release.content.map(|content| (content, behaviour)));
         self.ask(Ask::Deploy { release: Box::new(release), replace })
     }
 
@@ -105,6 +112,13 @@ impl Script {
             self.say(&format!("! {} is killed", instance.id));
             self.world.kill(&instance.id);
         }
+        self
+    }
+
+    /// A machine dies with all that runs on it, and is back after so many milliseconds.
+    pub fn kill_host(&mut self, host: HostNo, back_in: u64) -> &mut Self {
+        self.say(&format!("! machine {} is dead for {back_in} ms", host.0));
+        self.world.kill_host(host, back_in);
         self
     }
 

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use control::{Answer, Clock, Command, Engine, Event, Ticket};
-use model::{AppName, AppView, Exit, Millis, ProxyId, Snapshot, Timestamp};
+use model::{AppName, AppView, Millis, ProxyId, Snapshot, Timestamp};
 use rollout::{Ask, Refusal};
 
-use crate::coverage::Coverage;
+use crate::coverage::{self, Coverage};
 use crate::disk::Disk;
-use crate::host::{Host, Next};
+use crate::host::{Next, Pace};
+use crate::hosts::{Errand, HostNo, Hosts};
 use crate::invariants::{Checker, Sabotage, Violation};
 use crate::proxy::Proxy;
 use crate::rng::Rng;
@@ -21,8 +22,10 @@ enum Happening {
     Deliver(Event),
     /// Reaches the agent.
     Host(model::HostCommand),
-    /// Follows from what the host did.
-    Next(Next),
+    /// A machine does what it was to do.
+    Errand(Errand),
+    /// A dead machine is there again.
+    ComeBack(HostNo),
     /// The append under way reaches the disk.
     Append,
     /// A worker swaps.
@@ -48,8 +51,11 @@ impl Happening {
             | Self::Done(..)
             | Self::Heartbeat
             | Self::Wake => true,
-            Self::Next(next) => matches!(next, Next::Report(_) | Next::Probe(_)),
-            Self::Restart => false,
+            Self::Errand(errand) => match errand.next {
+                Next::Report(_) | Next::Work | Next::Probe(_) => true,
+                Next::Die(_) | Next::Stopped(_) => false,
+            },
+            Self::ComeBack(_) | Self::Restart => false,
         }
     }
 }
@@ -74,8 +80,8 @@ pub struct World {
     pub rng: Rng,
     /// The journal.
     pub disk: Disk,
-    /// The machine.
-    pub host: Host,
+    /// The machines; the server is on the first.
+    pub hosts: Hosts,
     /// The proxy.
     pub proxy: Proxy,
     /// How unkind it is.
@@ -99,19 +105,26 @@ pub struct World {
     queue: BTreeMap<(u64, u64), (u64, Happening)>,
     order: u64,
     tickets: u64,
+    /// What was asked and not answered yet.
+    asked: BTreeMap<Ticket, (AppName, &'static str)>,
     /// When the last command reached the host.
     arrived: u64,
 }
 
 impl World {
-    /// A new world, with control running and nothing deployed.
+    /// A new world of one machine, with control running and nothing deployed.
     pub fn new(seed: u64, sabotage: Option<Sabotage>) -> Self {
+        Self::with_hosts(seed, &[Pace::default()], sabotage)
+    }
+
+    /// The same, with a machine for each of `paces`.
+    pub fn with_hosts(seed: u64, paces: &[Pace], sabotage: Option<Sabotage>) -> Self {
         let wall = 1_700_000_000_000;
         let mut world = Self {
             now: 0,
             rng: Rng::new(seed),
             disk: Disk::default(),
-            host: Host::default(),
+            hosts: Hosts::new(paces),
             proxy: Proxy::new(3),
             faults: Faults::default(),
             answers: BTreeMap::new(),
@@ -127,6 +140,7 @@ impl World {
             queue: BTreeMap::new(),
             order: 0,
             tickets: 0,
+            asked: BTreeMap::new(),
             arrived: 0,
         };
         world.restart();
@@ -148,6 +162,7 @@ impl World {
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
         self.coverage.asked(&ask, self.views.get(app).map(|view| &**view));
+        self.asked.insert(ticket, (app.clone(), coverage::command(&ask)));
         self.deliver(0, Event::Ask { ticket, app: app.clone(), ask, version });
         ticket
     }
@@ -169,24 +184,37 @@ impl World {
         self.coverage.fault("crash", self.views.values().map(|view| &**view));
         self.disk.crash(append_is_durable);
         self.proxy.crash();
+        self.hosts.agents_die();
         self.views.clear();
+        self.asked.clear();
         self.queue.retain(|_, (_, happening)| !happening.is_mortal());
         self.at(restart_in, Happening::Restart);
     }
 
-    /// The machine dies and comes up again.
+    /// The server's machine dies and comes up again.
     pub fn reboot(&mut self) {
         self.coverage.fault("reboot", self.views.values().map(|view| &**view));
         self.crash(false, 2_000);
-        self.host.reboot();
-        self.queue.retain(|_, (_, happening)| matches!(happening, Happening::Restart));
+        // The server is there again before anybody asks the agent; nothing is reported to it.
+        if self.hosts.die(HostNo(0)) {
+            self.hosts.come_back(HostNo(0));
+        }
+    }
+
+    /// A machine dies, all at once, and answers nothing for so many milliseconds. The server lives on,
+    /// wherever it is.
+    pub fn kill_host(&mut self, host: HostNo, back_in: u64) {
+        if self.hosts.die(host) {
+            self.coverage.fault("dead-host", self.views.values().map(|view| &**view));
+            self.at(back_in, Happening::ComeBack(host));
+        }
     }
 
     /// A process dies of somebody else's hand.
     pub fn kill(&mut self, id: &model::InstanceId) {
         self.coverage.fault("kill", self.views.values().map(|view| &**view));
-        let nexts = self.host.end(id, Exit::Signal(9));
-        self.follow(nexts);
+        let errands = self.hosts.kill(id);
+        self.follow(errands);
     }
 
     /// The wall clock is set; what counts is what control reads at its next start.
@@ -215,7 +243,7 @@ impl World {
     pub fn check_quiet(&mut self, steps: u64) {
         self.checker.spinning(steps, self.now);
         if let Some(engine) = &self.engine {
-            self.checker.quiet(engine, &self.host, self.now);
+            self.checker.quiet(engine, &self.hosts, self.now);
         }
     }
 
@@ -223,27 +251,22 @@ impl World {
         match happening {
             Happening::Deliver(event) => self.step(event),
             Happening::Host(command) => {
-                let nexts = self.host.command(command, self.now, self.epoch, &mut self.rng);
-                self.follow(nexts);
-                self.checker.started_twice(&self.host, self.now);
+                let errands = self.hosts.command(command, self.now, self.epoch, &mut self.rng);
+                self.follow(errands);
             }
-            Happening::Next(Next::Report(report)) => {
-                if self.faults.repeat > 0 && self.rng.once_in(self.faults.repeat) {
-                    self.deliver(3, Event::Host(report.clone()));
+            Happening::Errand(errand) => {
+                let gone_on = self.hosts.go_on(errand, self.now, self.epoch, &mut self.rng);
+                self.follow(gone_on.errands);
+                if let Some(report) = gone_on.report {
+                    if self.faults.repeat > 0 && self.rng.once_in(self.faults.repeat) {
+                        self.deliver(3, Event::Host(report.clone()));
+                    }
+                    self.step(Event::Host(report));
                 }
-                self.step(Event::Host(report));
             }
-            Happening::Next(Next::Probe(id)) => {
-                let nexts = self.host.probe(&id, self.now, self.epoch);
-                self.follow(nexts);
-            }
-            Happening::Next(Next::Die(id)) => {
-                let nexts = self.host.end(&id, Exit::Code(1));
-                self.follow(nexts);
-            }
-            Happening::Next(Next::Stopped(id)) => {
-                let nexts = self.host.end(&id, Exit::Code(0));
-                self.follow(nexts);
+            Happening::ComeBack(host) => {
+                let errands = self.hosts.come_back(host);
+                self.follow(errands);
             }
             Happening::Append => {
                 let result = self.disk.finish();
@@ -339,6 +362,13 @@ impl World {
                 Command::Publish(snapshot) => self.publish(&snapshot),
                 Command::Health(table) => self.proxy.health = table,
                 Command::Answer(ticket, answer) => {
+                    // What is shown is still what it was decided on.
+                    if let Some((app, command)) = self.asked.remove(&ticket)
+                        && matches!(&answer, Ok(answer) if !answer.already)
+                        && let Some(view) = self.views.get(&app)
+                    {
+                        self.coverage.accepted(command, view);
+                    }
                     self.answers.insert(ticket, answer);
                 }
                 Command::Announce(event) => self.announce(&event),
@@ -379,9 +409,10 @@ impl World {
         }
     }
 
-    fn follow(&mut self, nexts: Vec<(u64, Next)>) {
-        for (after, next) in nexts {
-            self.at(after, Happening::Next(next));
+    fn follow(&mut self, errands: Vec<(u64, Errand)>) {
+        self.checker.started_twice(&self.hosts, self.now);
+        for (after, errand) in errands {
+            self.at(after, Happening::Errand(errand));
         }
     }
 

@@ -137,7 +137,7 @@ fn after_a_reboot_live_and_standby_are_back() {
 fn a_removed_app_leaves_nothing_and_may_come_back() {
     let mut script = Script::new();
     script.deploy("v1", GOOD).wait(15).deploy("v2", GOOD).wait(15).ask(Ask::Remove).wait(10).look();
-    assert_eq!(script.world.host.alive().count(), 0);
+    assert_eq!(script.world.hosts.alive().count(), 0);
     script.deploy("v1", GOOD).wait(15).look();
     insta::assert_snapshot!(script.transcript());
 }
@@ -227,6 +227,55 @@ fn one_replica_in_place_is_refused_with_the_way_out() {
 }
 
 #[test]
+fn a_scale_that_leaves_one_replica_in_place_is_refused_by_deploy_and_by_rollback() {
+    let mut script = Script::new();
+    let one_by_one = || rolling(Order::InPlace, Batch::Count(1));
+    script.deploy_with("v1", GOOD, false, one_by_one()).wait(15);
+    script.deploy_with("v2", GOOD, false, one_by_one()).ask(Ask::Scale { replicas: 1 }).wait(60);
+    script.ask(Ask::Scale { replicas: 1 }).wait(15);
+    script.deploy_with("v3", GOOD, false, one_by_one());
+    script.ask(Ask::Rollback { to: Some(model::ReleaseNo(1)) });
+    script.ask(Ask::Scale { replicas: 2 }).wait(5);
+    script.ask(Ask::Rollback { to: Some(model::ReleaseNo(1)) }).wait(60).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn an_instance_that_recovers_is_not_let_go_while_the_new_release_is_down() {
+    let mut script = Script::new();
+    script.deploy("v1", GOOD).wait(15);
+    let held = |spec: &mut model::AppSpec| {
+        let (pause, on_failure) = (Millis::from_secs(120), OnFailure::Hold);
+        let (batch, order) = (Batch::Count(1), Order::Surge);
+        spec.strategy.kind = StrategyKind::Rolling { batch, order, pause, on_failure };
+    };
+    script.deploy_with("v2", GOOD, false, held).wait(5);
+    // All get sick; the last instance of v1 is well again just before its successor is.
+    script.world.hosts.behaviours.values_mut().for_each(|b| *b = Behaviour::Good(5_000));
+    let until = script.world.now + 13_500;
+    for (id, process) in script.world.hosts.processes_mut() {
+        process.sick_until = if id.number == 2 { until } else { u64::MAX };
+    }
+    script.wait(30).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn after_a_crash_nothing_is_let_go_before_it_was_probed() {
+    let mut script = Script::new();
+    script.deploy_with("v1", GOOD, false, four).wait(15);
+    // The last one is sick: it is the one to go first, and not the one with the lowest number.
+    for (id, process) in script.world.hosts.processes_mut() {
+        process.sick_until = if id.number == 4 { u64::MAX } else { 0 };
+    }
+    script.wait(4).deploy_with("v2", GOOD, false, rolling(Order::InPlace, Batch::Count(1)));
+    // The deploy is in the journal; what follows from it is not yet.
+    script.world.crash(false, 2_000);
+    script.wait(20).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
 fn a_canary_climbs_its_steps_and_live_stays_whole_until_the_end() {
     let mut script = Script::new();
     script.deploy_with("v1", GOOD, false, four).wait(15);
@@ -264,12 +313,108 @@ fn a_canary_that_answers_with_errors_is_taken_back() {
 #[test]
 fn recreate_closes_the_app_and_opens_it_again() {
     let mut script = Script::new();
-    let recreate = |spec: &mut model::AppSpec| {
-        spec.strategy.kind = StrategyKind::Recreate { page: Page::default() };
-    };
     script.deploy("v1", GOOD).wait(15);
     script.deploy_with("v2", GOOD, false, recreate).wait(15).look();
     script.deploy_with("v3", Behaviour::Exits(100), false, recreate).wait(15).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+fn recreate(spec: &mut model::AppSpec) {
+    spec.strategy.kind = StrategyKind::Recreate { page: Page::default() };
+}
+
+/// Whether users see the page of a closed app.
+fn is_closed(script: &Script) -> bool {
+    script.world.proxy.workers.iter().all(|worker| worker.snapshot.apps[0].maintenance.is_some())
+}
+
+#[test]
+fn a_recreate_that_is_rolled_back_after_its_switch_closes_the_app_until_the_old_release_is_whole() {
+    let mut script = Script::new();
+    script.deploy("v1", GOOD).wait(15);
+    script.deploy_with("v2", GOOD, false, recreate).wait(5).look();
+    assert!(!is_closed(&script), "v2 serves");
+    script.ask(rollback());
+    for _ in 0..30 {
+        script.world.run_for(100);
+        let view = script.world.views.values().next().expect("it is shown");
+        let is_back = view.live.as_ref().is_some_and(|live| live.label.to_string() == "v1");
+        assert_ne!(is_closed(&script), is_back, "closed until v1 has the traffic, open from then");
+    }
+    script.look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn a_recreate_that_keeps_dying_after_its_switch_closes_the_app_and_survives_a_crash_meanwhile() {
+    let mut script = Script::new();
+    script.deploy_with("v1", GOOD, false, recreate).wait(15);
+    script.deploy_with("v2", Behaviour::DiesLater(1_500), false, recreate).wait(4).look();
+    assert!(is_closed(&script));
+    script.crash().wait(5);
+    assert!(!is_closed(&script), "v1 is whole again");
+    script.wait(5).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn a_closed_app_whose_old_release_is_not_whole_again_opens_with_what_there_is() {
+    let mut script = Script::new();
+    script.deploy_with("v1", GOOD, false, recreate).wait(15);
+    script.deploy_with("v2", GOOD, false, recreate).wait(3).ask(Ask::Abort);
+    // The next instance of v1 gets sick at its start and stays so.
+    let sick: model::InstanceId = "web-5".parse().expect("it is an id");
+    for _ in 0..3_000 {
+        script.world.run_for(1);
+        for (_, process) in script.world.hosts.processes_mut().filter(|(id, _)| **id == sick) {
+            process.sick_until = u64::MAX;
+        }
+    }
+    assert!(is_closed(&script));
+    script.look().wait(20).look();
+    assert!(!is_closed(&script));
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn a_recreate_takes_the_place_of_one_whose_way_back_is_blocked() {
+    let mut script = Script::new();
+    script.deploy_with("v1", GOOD, false, recreate).wait(15);
+    script.deploy_with("v2", Behaviour::Exits(100), false, recreate);
+    // v2 has changed what v1 needs: v1 does not come up any more.
+    script.world.hosts.behaviours.values_mut().for_each(|b| *b = Behaviour::Exits(100));
+    script.wait(10).look();
+    assert!(is_closed(&script));
+    script.deploy_with("v3", GOOD, true, |_| {});
+    script.deploy_with("v3", GOOD, true, recreate).wait(15).look();
+    assert!(!is_closed(&script));
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn a_recreate_waits_for_everything_else_to_be_gone() {
+    let mut script = Script::new();
+    script.deploy("v1", GOOD).wait(15).deploy("v2", GOOD).wait(15);
+    // A request keeps the standby's last instance from stopping for seconds.
+    script.ask(rollback()).wait(1);
+    let app = "web".parse().unwrap();
+    (0..4).for_each(|_| script.world.request(&app, 6_000));
+    script.ask(Ask::Rollback { to: Some(model::ReleaseNo(2)) }).wait(1);
+    script.deploy_with("v3", GOOD, false, recreate).wait(20).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn a_recreate_to_a_sick_standby_replaces_nothing_while_the_other_release_runs() {
+    let mut script = Script::new();
+    script.deploy_with("v1", GOOD, false, recreate).wait(15).deploy("v2", GOOD).wait(15);
+    for (id, process) in script.world.hosts.processes_mut() {
+        process.sick_until = if id.number == 2 { u64::MAX } else { 0 };
+    }
+    script.wait(8);
+    let app = "web".parse().unwrap();
+    (0..6).for_each(|_| script.world.request(&app, 20_000));
+    script.ask(Ask::Rollback { to: Some(model::ReleaseNo(1)) }).wait(30).look();
     insta::assert_snapshot!(script.transcript());
 }
 

@@ -129,6 +129,7 @@ impl Desk<'_> {
             batch.push(ended(&batch.app, rollout, self.seen, self.now))?;
         }
         let rollout = batch.start(RolloutKind::Deploy, to, None, self.now)?;
+        self.check_floor(&batch)?;
         let note = format!("{label} is not warm: it is started anew, then switched to");
         Ok(batch.accepted(Some(rollout), Some(to), note))
     }

@@ -4,10 +4,11 @@ use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use model::{Release, ReleaseNo, RolloutId, Timestamp};
+use model::{Release, ReleaseNo, RolloutId, Share, Timestamp};
 
 use super::{Accepted, Refusal, RefusalCode};
 use crate::decide::ended;
+use crate::readiness::ready;
 use crate::{App, Cause, Fact, Illegal, Observed, Phase, RolloutKind, Started, apply};
 
 /// Facts under way, with the state they lead to.
@@ -69,6 +70,13 @@ impl Batch {
             | Phase::Watching => {
                 self.push(Fact::Reverting { rollout: rollout.id, cause, at: now })?;
             }
+        }
+        let Some(rollout) = self.app.rollout.clone() else { return Ok(()) };
+        let back = matches!(rollout.phase, Phase::Reverting { .. });
+        if back && (rollout.share > Share::NONE || rollout.closed) {
+            let ready = rollout.from.map_or(0, |from| ready(&self.app, seen, from));
+            let (rollout, share) = (rollout.id, Share::NONE);
+            self.push(Fact::Shifted { rollout, share, ready, at: now })?;
         }
         let Some(rollout) = self.app.rollout.clone() else { return Ok(()) };
         self.push(ended(&self.app, &rollout, seen, now))

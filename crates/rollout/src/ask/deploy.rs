@@ -27,8 +27,7 @@ impl Desk<'_> {
         if app.rollout.is_none() && stored.is_some() && stored == app.live {
             return Ok(self.nothing(stored, format!("{label} is already live")));
         }
-        self.check_strategy(new)?;
-        let mut batch = self.make_way(&label, stored, replace)?;
+        let mut batch = self.make_way(&label, new, stored, replace)?;
         if let Some(rollout) = batch.attached {
             let note = format!("{label} is being rolled out already");
             return Ok(self.attached(rollout, note));
@@ -49,6 +48,7 @@ impl Desk<'_> {
             bad: None,
         });
         let rollout = batch.start(RolloutKind::Deploy, to, release, self.now)?;
+        self.check_floor(&batch)?;
         let note = format!("{label} is release {to}");
         Ok(batch.accepted(Some(rollout), Some(to), note))
     }
@@ -57,6 +57,7 @@ impl Desk<'_> {
     fn make_way(
         &self,
         label: &Label,
+        new: &NewRelease,
         stored: Option<ReleaseNo>,
         replace: bool,
     ) -> Result<Batch, Refusal> {
@@ -89,7 +90,12 @@ impl Desk<'_> {
                 if replace {
                     let cause = Cause::Replaced { by: label.clone() };
                     batch.end_rollout(cause, self.seen, self.now)?;
-                    self.check_whole(&batch)?;
+                    // A recreate closes the app again, and stops what is left of the old release.
+                    let kind = &new.spec.strategy.kind;
+                    let recreates = matches!(kind, StrategyKind::Recreate { .. });
+                    if !recreates || stored == rollout.from {
+                        self.check_whole(&batch)?;
+                    }
                     return Ok(batch);
                 }
                 let (to, since) = (self.app.label(rollout.to), self.now.since(rollout.started));
@@ -115,24 +121,43 @@ impl Desk<'_> {
         }
         let label = self.app.label(from);
         let why = format!("only {ready} instances of {label} are left to go back to");
-        Err(self.refused(&why, "`segue abort` goes back in order; deploy again after it"))
+        let hint = if before.is_some_and(|rollout| rollout.closed) {
+            "wait for the way back; or deploy by `recreate`, which needs none of them"
+        } else {
+            "`segue abort` goes back in order; deploy again after it"
+        };
+        Err(self.refused(&why, hint))
     }
 
-    /// What cannot keep the floor is refused before it starts (I3).
-    fn check_strategy(&self, new: &NewRelease) -> Result<(), Refusal> {
-        let StrategyKind::Rolling { batch, order: Order::InPlace, .. } = &new.spec.strategy.kind
-        else {
+    /// What cannot keep the floor is refused before it starts (I3): a rolling rollout in place, with the
+    /// instances that will really be there, whatever the file says.
+    pub(super) fn check_floor(&self, batch: &Batch) -> Result<(), Refusal> {
+        let app = &batch.app;
+        let Some(rollout) = app.rollout.as_ref().filter(|rollout| rollout.from.is_some()) else {
             return Ok(());
         };
-        let replicas = new.spec.run.replicas;
+        let kind = app.releases.get(&rollout.to).map(|release| &release.spec.strategy.kind);
+        let Some(StrategyKind::Rolling { batch, order: Order::InPlace, .. }) = kind else {
+            return Ok(());
+        };
+        let replicas = app.replicas(rollout.to);
         let batch = batch.of(replicas);
-        if self.app.live.is_none() || batch < replicas {
+        if batch < replicas {
             return Ok(());
         }
         let why = format!(
             "a batch of {batch} in place of {replicas} would leave no instance to serve with"
         );
-        Err(self.refused(&why, "`surge = true` starts new instances first; or use more replicas"))
+        let scale = format!("`segue scale {} {}`", app.name, batch.saturating_add(1));
+        // A stored release keeps its settings; a scale that holds hides what the file says.
+        let hint = match (self.app.releases.contains_key(&rollout.to), app.scale) {
+            (true, _) => format!("first {scale}"),
+            (false, Some(_)) => format!("first {scale}; or let new ones start with `surge = true`"),
+            (false, None) => {
+                "`surge = true` starts new instances first; or use more replicas".into()
+            }
+        };
+        Err(self.refused(&why, &hint))
     }
 }
 

@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use model::{Gate, Health, Label, Reason, ReleaseNo, Stage, Timestamp, Waiting};
+use model::{Gate, Health, Label, Reason, ReleaseNo, Share, Stage, Timestamp, Waiting};
 
 use super::upkeep::lacking;
 use crate::ladder::rung;
@@ -25,6 +25,8 @@ pub(super) fn reasons(app: &App, seen: &Observed, now: Timestamp) -> Reasons {
     for no in app.on_offer() {
         reasons.app.extend(of_release(app, seen, now, no));
     }
+    let told = reasons.rollout.as_ref().map(|reason| &reason.waiting);
+    reasons.app.retain(|reason| Some(&reason.waiting) != told);
     if app.rollout.is_none() && app.instances.values().any(|i| i.stage == Stage::Draining) {
         let since = app.removing.unwrap_or(now);
         reasons.app.push(drain_or_stop(app, seen, since));
@@ -51,7 +53,7 @@ fn of_rollout(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> 
         Phase::Switching | Phase::Reverting { .. } => {
             match rollout.switched.filter(|s| s.took.is_none()) {
                 Some(switched) => acknowledgement(switched),
-                None => drain_or_stop(app, seen, since),
+                None => way_back(app, rollout, seen),
             }
         }
         Phase::Watching => {
@@ -83,6 +85,17 @@ fn holding(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Rea
             Reason { waiting, since, until: None }
         }
         None => Reason { waiting: Waiting::Watch, since, until: None },
+    }
+}
+
+/// On the way back: for the old release to be whole again, then for the end of the candidate.
+fn way_back(app: &App, rollout: &Rollout, seen: &Observed) -> Reason {
+    let since = rollout.since;
+    let open = rollout.share > Share::NONE || rollout.closed;
+    let from = rollout.from.filter(|from| open && (lacking(app, *from) > 0 || joins(app, *from)));
+    match from.filter(|from| app.wanted(*from) == app.replicas(*from)) {
+        Some(from) => Reason { waiting: instances(app, seen, from), since, until: None },
+        None => drain_or_stop(app, seen, since),
     }
 }
 

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use model::{Gate, Share, Switch, Timestamp};
+use model::{Gate, Share, Stage, Switch, Timestamp};
 
 use super::Timer;
 use crate::ladder::rung;
@@ -25,7 +25,7 @@ pub(super) fn step(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
         }
         Phase::Settling => is_tidy(app).then(|| ended(app, rollout, seen, now)),
         Phase::Reverting { .. } => acknowledged(rollout, seen)
-            .or_else(|| give_back(app, rollout, seen, now))
+            .or_else(|| give_back(app, rollout, seen, timer))
             .or_else(|| is_back(app, rollout).then(|| ended(app, rollout, seen, now))),
     };
     fact.into_iter().collect()
@@ -56,17 +56,25 @@ fn next_rung(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) -
     (over && whole).then_some(Fact::Stepped { rollout: rollout.id, rung: next, at: timer.now })
 }
 
-/// On the way back the old release gets the traffic once it is whole, or the candidate is dead.
-fn give_back(app: &App, rollout: &Rollout, seen: &Observed, at: Timestamp) -> Option<Fact> {
-    let open = rollout.share > Share::NONE || rollout.closed;
-    let from = rollout.from?;
+/// On the way back the old release gets the traffic once it is whole; with what it has if the
+/// candidate is dead, or if the app is closed and its instances have had the time of a start.
+fn give_back(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) -> Option<Fact> {
+    let from = rollout.from.filter(|_| rollout.share > Share::NONE || rollout.closed)?;
     let ready_from = ready(app, seen, from);
-    let dead = rollout.share > Share::NONE && ready(app, seen, rollout.to) == 0 && ready_from > 0;
-    (open && (ready_from >= app.replicas(from) || dead)).then_some(Fact::Shifted {
+    let in_need = if rollout.closed {
+        let start = app.releases.get(&from)?.spec.health.start_deadline;
+        let there = app.instances_of(from).filter(|(_, i)| i.stage < Stage::Draining);
+        let began = there.map(|(_, i)| i.minted).min()?;
+        timer.due(began.max(rollout.since).max(seen.recovered).after(start))
+    } else {
+        ready(app, seen, rollout.to) == 0
+    };
+    let enough = ready_from >= app.replicas(from) || (in_need && ready_from > 0);
+    enough.then_some(Fact::Shifted {
         rollout: rollout.id,
         share: Share::NONE,
         ready: ready_from,
-        at,
+        at: timer.now,
     })
 }
 

@@ -1,12 +1,13 @@
 //! Keeps every release on offer whole and lets go of everything else, rollout or not.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use model::{Address, Health, ReleaseNo, Stage};
+use model::{Address, Health, ReleaseNo, Share, Stage};
 
 use super::Timer;
+use crate::ladder::least;
 use crate::readiness::ready;
 use crate::{App, DrainCause, Fact, Instance, Minted, Observed, ReleasedBy};
 
@@ -38,7 +39,7 @@ fn retire_standby(app: &App, timer: &mut Timer) -> Option<Fact> {
 
 /// Instances that their release does not need drain: all of one that is not on offer, and of others
 /// what is too many, the unhealthy first, then the oldest. What is doomed waits for its successor.
-fn let_go(app: &App, seen: &Observed, timer: &Timer) -> Option<Fact> {
+fn let_go(app: &App, seen: &Observed, timer: &mut Timer) -> Option<Fact> {
     let wanted: BTreeMap<ReleaseNo, u16> =
         app.on_offer().map(|release| (release, app.wanted(release))).collect();
     let needs = |release: ReleaseNo| wanted.get(&release).copied().unwrap_or(0);
@@ -57,8 +58,36 @@ fn let_go(app: &App, seen: &Observed, timer: &Timer) -> Option<Fact> {
         instances.sort_unstable();
         surplus.extend(instances.iter().take(extra).map(|(_, number)| *number));
     }
+    let mut surplus = spare(app, seen, timer, surplus);
     surplus.sort_unstable();
     draining(surplus, DrainCause::NotNeeded, timer)
+}
+
+/// Those of `leaving` that can be spared: without them enough healthy instances carry the app (I3).
+/// After a restart of control an instance that was not probed yet is taken for a healthy one, until
+/// it has had the time of a start.
+fn spare(app: &App, seen: &Observed, timer: &mut Timer, mut leaving: Vec<u64>) -> Vec<u64> {
+    let least = usize::from(least(app));
+    let carrying = |number: u64| {
+        let instance = app.instances.get(&number)?;
+        let carries = instance.stage == Stage::Serving && app.share(instance.release) > Share::NONE;
+        carries.then_some(instance.release)
+    };
+    let healthy = app.instances.keys().filter(|n| carrying(**n).is_some() && is_up(seen, **n));
+    let mut left = healthy.count();
+    leaving.retain(|number| {
+        let Some(release) = carrying(*number) else { return true };
+        if is_up(seen, *number) {
+            let spared = left > least;
+            left -= usize::from(spared);
+            return spared;
+        }
+        let of_it = seen.instance(*number);
+        let patience = app.releases.get(&release).map(|r| r.spec.health.start_deadline);
+        let known = of_it.health == Health::Down || of_it.process.has_ended();
+        known || left >= least || timer.due(seen.recovered.after(patience.unwrap_or_default()))
+    });
+    leaving
 }
 
 fn is_up(seen: &Observed, number: u64) -> bool {
@@ -101,37 +130,41 @@ fn give_up(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Opti
     draining(overdue, DrainCause::NeverHealthy, timer)
 }
 
-/// An instance that stays Down is doomed, one at a time: it goes on serving until another has taken
-/// its place, so that a fault they all share does not end them all.
+/// An instance that stays Down, or whose probes say nothing after a restart of control, is doomed, one
+/// at a time: it goes on serving until another has taken its place, so that a fault they all share does
+/// not end them all.
 fn doom(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Option<Fact> {
     let busy = |(_, i): (u64, &Instance)| i.stage == Stage::Joining || i.doomed;
     let patience = app.releases.get(&no)?.spec.health.start_deadline;
     if app.instances_of(no).filter(|(_, i)| i.stage < Stage::Draining).any(busy) {
         return None;
     }
+    let since = |number: u64| seen.instance(number).health_since.max(seen.recovered);
     let (instance, _) = app.instances_of(no).find(|(number, i)| {
-        let seen_of_it = seen.instance(*number);
-        let since = seen_of_it.health_since.max(seen.recovered);
-        let down = i.stage == Stage::Serving && seen_of_it.health == Health::Down;
-        down && timer.due(since.after(patience))
+        let down = i.stage == Stage::Serving && seen.instance(*number).health != Health::Up;
+        down && timer.due(since(*number).after(patience))
     })?;
-    let down = timer.now.since(seen.instance(instance).health_since);
+    let down = timer.now.since(since(instance));
     Some(Fact::Doomed { instance, down, at: timer.now })
 }
 
 /// A doomed instance leaves once there are enough others.
-fn replace(app: &App, seen: &Observed, timer: &Timer, no: ReleaseNo) -> Option<Fact> {
+fn replace(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Option<Fact> {
     let doomed =
         app.instances_of(no).filter(|(_, i)| i.stage == Stage::Serving && i.doomed).map(|(n, _)| n);
     let recovered = doomed.clone().filter(|n| seen.instance(*n).health == Health::Up).count();
     let others = usize::from(ready(app, seen, no)).saturating_sub(recovered);
     let enough = others >= usize::from(app.wanted(no));
-    draining(doomed.filter(|_| enough), DrainCause::Replaced, timer)
+    let leaving = spare(app, seen, timer, doomed.filter(|_| enough).collect());
+    draining(leaving, DrainCause::Replaced, timer)
 }
 
 /// Every release on offer gets the instances it lacks, after the pause its deaths ask for.
 fn mint(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
-    let mut ports = seen.free_ports.iter();
+    // What an earlier round of this decision has handed out is not free any more.
+    let held: BTreeSet<&Address> = app.instances.values().map(|i| &i.address).collect();
+    let free = seen.free_ports.iter().map(|port| Address::Tcp(SocketAddr::new(seen.host, *port)));
+    let mut free = free.filter(|address| !held.contains(address));
     let mut number = app.last_instance;
     let mut facts = Vec::new();
     for release in app.on_offer() {
@@ -140,12 +173,12 @@ fn mint(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
         if lacking == 0 || !pause.is_none_or(|until| timer.due(until)) {
             continue;
         }
-        let instances: Vec<Minted> = ports
+        let instances: Vec<Minted> = free
             .by_ref()
             .take(lacking)
-            .map(|port| {
+            .map(|address| {
                 number += 1;
-                Minted { number, address: Address::Tcp(SocketAddr::new(seen.host, *port)) }
+                Minted { number, address }
             })
             .collect();
         if !instances.is_empty() {

@@ -1,0 +1,176 @@
+//! Leads a quiet world to one place, a phase of one strategy, and strikes there with one fault or command:
+//! what chance alone would seldom meet.
+
+use model::{
+    AppName, Capacity, Gate, Maintenance, Millis, OnFailure, Order, Page, ReleaseNo, Share,
+    Standby, Step, StrategyKind, Switch,
+};
+use rollout::{Ask, Promote};
+
+use crate::apps::{Behaviour, release, spec};
+use crate::coverage::{Place, place};
+use crate::hosts::HostNo;
+use crate::world::World;
+
+/// Where to strike, and with what.
+#[derive(Clone, Copy, Debug)]
+pub struct Ambush {
+    /// There.
+    pub place: Place,
+    /// A fault or command, by its name.
+    pub what: &'static str,
+}
+
+/// Time given to get there, in virtual milliseconds.
+const PATIENCE: u64 = 40_000;
+/// How long a watch lasts here.
+const WATCH: Millis = Millis(400);
+
+impl Ambush {
+    /// Plays it, with releases from number `serial` on; the next free one comes back.
+    pub fn play(self, world: &mut World, app: &AppName, mut serial: u64) -> u64 {
+        let (strategy, phase) = self.place;
+        for _ in 0..2 {
+            // A request that outlasts the second rollout keeps the first release from being gone.
+            let calm = StrategyKind::BlueGreen { switch: Switch::Auto };
+            self.deploy(world, app, &mut serial, calm, Behaviour::Good(100));
+            until(world, app, ("none", "idle"));
+            if phase == "settling" && serial == 1 {
+                (0..6).for_each(|_| world.request(app, 12_000));
+            }
+        }
+        if strategy == "rollback" {
+            if phase == "settling" {
+                let calm = StrategyKind::BlueGreen { switch: Switch::Auto };
+                self.deploy(world, app, &mut serial, calm, Behaviour::Good(100));
+                until(world, app, ("blue-green", "settling"));
+            }
+            world.ask(app, Ask::Rollback { to: None }, None);
+        } else if let Some(kind) = self.kind() {
+            let behaviour = match phase {
+                "reverting" => Behaviour::DiesLater(1_500),
+                "starting" => Behaviour::Good(2_000),
+                _ => Behaviour::Good(100),
+            };
+            self.deploy(world, app, &mut serial, kind, behaviour);
+        }
+        if until(world, app, self.place) {
+            self.strike(world, app, &mut serial);
+            world.run_for(300);
+            world.disk.full = false;
+        }
+        serial
+    }
+
+    /// The strategy of the place, with gates that wait for somebody where that is the place.
+    fn kind(self) -> Option<StrategyKind> {
+        let (strategy, phase) = self.place;
+        let gate = if phase == "holding" { Gate::Manual } else { Gate::After(Millis(50)) };
+        Some(match strategy {
+            "blue-green" => {
+                let switch = if phase == "ready" { Switch::Manual } else { Switch::Auto };
+                StrategyKind::BlueGreen { switch }
+            }
+            "rolling" => StrategyKind::Rolling {
+                batch: model::Batch::Count(1),
+                order: Order::InPlace,
+                pause: if phase == "holding" { Millis(5_000) } else { Millis(50) },
+                on_failure: OnFailure::Revert,
+            },
+            "canary" => StrategyKind::Canary {
+                steps: vec![Step { share: Share::from_ten_thousandths(2_500)?, gate }],
+                cohort: None,
+                capacity: Capacity::Share,
+            },
+            "recreate" => StrategyKind::Recreate { page: Page::default() },
+            _ => return None,
+        })
+    }
+
+    fn deploy(
+        self,
+        world: &mut World,
+        app: &AppName,
+        serial: &mut u64,
+        kind: StrategyKind,
+        behaviour: Behaviour,
+    ) {
+        *serial += 1;
+        let mut settings = spec(app);
+        settings.strategy.kind = kind;
+        settings.strategy.standby = Standby::Keep;
+        settings.strategy.watch = WATCH;
+        let release = release(settings, &format!("v{serial}"), *serial);
+        world.hosts.behaviours.extend(release.content.map(|content| (content, behaviour)));
+        world.ask(app, Ask::Deploy { release: Box::new(release), replace: true }, None);
+        world.run_for(30);
+    }
+
+    fn strike(self, world: &mut World, app: &AppName, serial: &mut u64) {
+        let view = world.views.get(app).cloned();
+        let live = view.as_ref().and_then(|view| view.live.as_ref()).map(|arm| arm.release);
+        let ask = match self.what {
+            "crash" => return world.crash(true, 700),
+            "reboot" => return world.reboot(),
+            "dead-host" => return world.kill_host(HostNo(0), 3_000),
+            "kill" => {
+                let first = world.hosts.alive().find(|id| id.app == *app).cloned();
+                return first.iter().for_each(|id| world.kill(id));
+            }
+            "disk-full" => {
+                world.disk.full = true;
+                Ask::Maintenance { on: Some(maintenance()) }
+            }
+            "deploy" => {
+                let same = self.kind().filter(|_| self.place.0 == "recreate");
+                let kind = same.unwrap_or(StrategyKind::BlueGreen { switch: Switch::Auto });
+                return self.deploy(world, app, serial, kind, Behaviour::Good(100));
+            }
+            "rollback" => Ask::Rollback { to: None },
+            "rollback-to" => {
+                // Under way the only one is the release it came from; else any that is not live.
+                let from = view.filter(|view| view.rollout.is_some()).and(live);
+                let under_way = !matches!(self.place.1, "idle" | "settling");
+                let switched = matches!(self.place.1, "watching" | "switching");
+                let to = match (under_way, switched) {
+                    (true, true) => ReleaseNo(2),
+                    (true, false) => from.unwrap_or(ReleaseNo(2)),
+                    (false, _) => ReleaseNo(1),
+                };
+                Ask::Rollback { to: Some(to) }
+            }
+            "promote" => Ask::Promote(Promote::Step),
+            "promote-full" => Ask::Promote(Promote::Full),
+            "pause" => Ask::Pause,
+            "resume" => {
+                if matches!(self.place.1, "starting" | "ready" | "holding") {
+                    world.ask(app, Ask::Pause, None);
+                    world.run_for(40);
+                }
+                Ask::Resume
+            }
+            "scale" => Ask::Scale { replicas: 3 },
+            "sync" => Ask::Sync,
+            "maintenance" => Ask::Maintenance { on: Some(maintenance()) },
+            "abort" => Ask::Abort,
+            _ => Ask::Remove,
+        };
+        world.ask(app, ask, None);
+    }
+}
+
+fn maintenance() -> Maintenance {
+    Maintenance { page: Page::default(), hold: Millis(0), allow: Vec::new() }
+}
+
+/// Runs until the app is there; whether it got there.
+fn until(world: &mut World, app: &AppName, there: Place) -> bool {
+    let until = world.now + PATIENCE;
+    while world.now < until && world.violation().is_none() {
+        if world.views.get(app).is_some_and(|view| place(view) == there) {
+            return true;
+        }
+        world.run_for(1);
+    }
+    false
+}

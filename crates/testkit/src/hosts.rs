@@ -1,0 +1,238 @@
+//! The simulated machines together: which instance is on which, and what each of them does next.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{Address, Digest, Exit, HostCommand, HostReport, InstanceId};
+
+use crate::apps::Behaviour;
+use crate::host::{Host, Moment, Next, Nexts, Pace, Process, Program, Told};
+use crate::rng::Rng;
+
+/// Names a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostNo(pub usize);
+
+/// Something that a machine will do, unless it dies before.
+#[derive(Clone, Debug)]
+pub struct Errand {
+    /// Which machine.
+    pub host: HostNo,
+    /// In which of its lives.
+    life: u64,
+    /// What.
+    pub next: Next,
+}
+
+/// All machines. Control knows of none: an instance is placed on one when it is first told of.
+#[derive(Clone, Debug)]
+pub struct Hosts {
+    machines: Vec<Host>,
+    placed: BTreeMap<InstanceId, HostNo>,
+    /// Ports that other programs hold.
+    pub foreign: BTreeSet<u16>,
+    /// What releases do, by their content.
+    pub behaviours: BTreeMap<Digest, Behaviour>,
+    /// Instances that were started twice, wherever.
+    pub started_twice: Vec<InstanceId>,
+    started: BTreeSet<InstanceId>,
+}
+
+type Errands = Vec<(u64, Errand)>;
+
+impl Hosts {
+    /// One machine for each pace; at least one.
+    pub fn new(paces: &[Pace]) -> Self {
+        let paces = if paces.is_empty() { &[Pace::default()] } else { paces };
+        Self {
+            machines: paces.iter().map(|pace| Host::new(*pace)).collect(),
+            placed: BTreeMap::new(),
+            foreign: BTreeSet::new(),
+            behaviours: BTreeMap::new(),
+            started_twice: Vec::new(),
+            started: BTreeSet::new(),
+        }
+    }
+
+    /// The machines, in order of their numbers.
+    pub fn machines(&self) -> impl Iterator<Item = (HostNo, &Host)> {
+        self.machines.iter().enumerate().map(|(no, host)| (HostNo(no), host))
+    }
+
+    /// Everything that was ever started and not forgotten, alive or dead.
+    pub fn processes(&self) -> impl Iterator<Item = (&InstanceId, &Process)> {
+        self.machines.iter().flat_map(|host| &host.processes)
+    }
+
+    /// The same, to change.
+    pub fn processes_mut(&mut self) -> impl Iterator<Item = (&InstanceId, &mut Process)> {
+        self.machines.iter_mut().flat_map(|host| &mut host.processes)
+    }
+
+    /// The processes that are alive.
+    pub fn alive(&self) -> impl Iterator<Item = &InstanceId> {
+        self.processes().filter(|(_, process)| process.exit.is_none()).map(|(id, _)| id)
+    }
+
+    /// The agents are told something.
+    pub fn command(
+        &mut self,
+        command: HostCommand,
+        now: u64,
+        epoch: u64,
+        rng: &mut Rng,
+    ) -> Errands {
+        let at = &mut Moment { now, epoch, rng };
+        match &command {
+            HostCommand::Run { launch, .. } => match self.place(&launch.id, at.rng) {
+                Some(host) => self.tell(host, command, at),
+                None => Vec::new(),
+            },
+            HostCommand::Stop { id, .. } => match self.place(id, at.rng) {
+                Some(host) => self.tell(host, command, at),
+                None => Vec::new(),
+            },
+            HostCommand::Keep { .. } => {
+                let all = (0..self.machines.len()).map(HostNo);
+                let each = all.map(|host| self.tell(host, command.clone(), at));
+                each.collect::<Vec<_>>().concat()
+            }
+            HostCommand::OfferPorts { except } => {
+                let Some(host) = self.machines().find(|(_, h)| !h.is_dead).map(|(no, _)| no) else {
+                    return Vec::new();
+                };
+                let free = (20_000..30_000).filter(|port| !except.contains(port));
+                let ports = HostReport::Ports { free: free.take(48).collect() };
+                self.errands(host, vec![(at.rng.between(1, 20), Next::Report(ports))])
+            }
+        }
+    }
+
+    /// A machine does something it was to do; what only the world can take comes back.
+    pub fn go_on(&mut self, errand: Errand, now: u64, epoch: u64, rng: &mut Rng) -> GoneOn {
+        let Errand { host, life, next } = errand;
+        if self.machine(host).life != life || self.machine(host).is_dead {
+            return GoneOn { report: None, errands: Vec::new() };
+        }
+        let nexts = match next {
+            Next::Report(report) => {
+                return GoneOn { report: Some(report), errands: Vec::new() };
+            }
+            Next::Work => {
+                let (done, nexts) = self.machine(host).worked();
+                let mut errands = self.errands(host, nexts);
+                let at = &mut Moment { now, epoch, rng };
+                errands.extend(done.into_iter().flat_map(|done| self.perform(host, done, at)));
+                return GoneOn { report: None, errands };
+            }
+            Next::Probe(id) => {
+                let launch = self.machine(host).processes.get(&id).map(|p| p.launch.content);
+                let behaviour = self.behaviour(launch.flatten());
+                self.machine(host).probe(&id, behaviour, now, epoch)
+            }
+            Next::Die(id) => self.machine(host).end(&id, Exit::Code(1)),
+            Next::Stopped(id) => self.machine(host).end(&id, Exit::Code(0)),
+        };
+        GoneOn { report: None, errands: self.errands(host, nexts) }
+    }
+
+    /// A process dies of somebody else's hand.
+    pub fn kill(&mut self, id: &InstanceId) -> Errands {
+        let Some(host) = self.placed.get(id).copied() else { return Vec::new() };
+        let nexts = self.machine(host).end(id, Exit::Signal(9));
+        self.errands(host, nexts)
+    }
+
+    /// The agents die with the server.
+    pub fn agents_die(&mut self) {
+        self.machines.iter_mut().for_each(Host::agent_dies);
+    }
+
+    /// A machine dies, with everything on it. Whether it lived.
+    pub fn die(&mut self, host: HostNo) -> bool {
+        let lived = self.machines.get(host.0).is_some_and(|machine| !machine.is_dead);
+        if lived {
+            self.machine(host).die();
+        }
+        lived
+    }
+
+    /// A dead machine is there again, and reports what it finds.
+    pub fn come_back(&mut self, host: HostNo) -> Errands {
+        let nexts = self.machine(host).come_back();
+        self.errands(host, nexts)
+    }
+
+    /// Where the instance is, or will be: somewhere among the machines that live.
+    fn place(&mut self, id: &InstanceId, rng: &mut Rng) -> Option<HostNo> {
+        if let Some(host) = self.placed.get(id) {
+            return Some(*host);
+        }
+        let living: Vec<HostNo> =
+            self.machines().filter(|(_, host)| !host.is_dead).map(|(no, _)| no).collect();
+        // With one machine there is no choice, and none is drawn.
+        let host = if living.len() > 1 { rng.pick(&living) } else { living.first() }.copied()?;
+        self.placed.insert(id.clone(), host);
+        Some(host)
+    }
+
+    fn tell(&mut self, host: HostNo, command: HostCommand, at: &mut Moment) -> Errands {
+        match self.machine(host).told(command) {
+            Told::Nobody => Vec::new(),
+            Told::Now(command) => self.perform(host, command, at),
+            Told::Later(nexts) => self.errands(host, nexts),
+        }
+    }
+
+    fn perform(&mut self, host: HostNo, command: HostCommand, at: &mut Moment) -> Errands {
+        let nexts = match command {
+            HostCommand::Run { launch, expect } => {
+                let behaviour = self.behaviour(launch.content);
+                let is_port_taken = match &launch.address {
+                    Address::Tcp(address) => self.foreign.contains(&address.port()),
+                    Address::Unix(_) => false,
+                };
+                let id = launch.id.clone();
+                let before = self.machine(host).processes.contains_key(&id);
+                let program = Program { behaviour, is_port_taken };
+                let nexts = self.machine(host).run(*launch, expect, program, at);
+                let after = self.machine(host).processes.contains_key(&id);
+                if after && !before && !self.started.insert(id.clone()) {
+                    self.started_twice.push(id);
+                }
+                nexts
+            }
+            HostCommand::Stop { id, grace } => self.machine(host).stop(id, grace.0, at),
+            HostCommand::Keep { app, instances, .. } => {
+                self.machine(host).processes.retain(|id, process| {
+                    id.app != app || process.exit.is_none() || instances.contains(id)
+                });
+                Vec::new()
+            }
+            HostCommand::OfferPorts { .. } => Vec::new(),
+        };
+        self.errands(host, nexts)
+    }
+
+    fn behaviour(&self, content: Option<Digest>) -> Behaviour {
+        let known = content.and_then(|content| self.behaviours.get(&content));
+        known.copied().unwrap_or(Behaviour::Good(200))
+    }
+
+    fn errands(&self, host: HostNo, nexts: Nexts) -> Errands {
+        let life = self.machines.get(host.0).map_or(0, |machine| machine.life);
+        nexts.into_iter().map(|(after, next)| (after, Errand { host, life, next })).collect()
+    }
+
+    fn machine(&mut self, host: HostNo) -> &mut Host {
+        self.machines.get_mut(host.0).expect("numbers are given to machines that there are")
+    }
+}
+
+/// What came of an errand.
+#[derive(Debug)]
+pub struct GoneOn {
+    /// A report for control.
+    pub report: Option<HostReport>,
+    /// What follows.
+    pub errands: Errands,
+}
