@@ -190,7 +190,9 @@ impl Connection {
 fn after(end: End, turn: &Turn<'_, '_>) -> Option<Stage> {
     match end {
         End::Next => Some(Stage::Head(Head { since_ms: turn.now_ms, parser: None })),
-        End::Close => Some(Stage::Farewell(Farewell::new(turn))),
+        // Nobody sends anything any more: there is nothing to discard, and no reason to stay.
+        End::Last if turn.client.is_quiet() => None,
+        End::Last | End::Close => Some(Stage::Farewell(Farewell::new(turn))),
         End::Gone => None,
         End::Reset => {
             // What was sent must not look whole: the client sees a reset, not an end.
@@ -269,6 +271,13 @@ impl Client {
             worker.stock.put(std::mem::take(&mut self.input));
         }
         read
+    }
+
+    /// Whether nothing of it is unread, as far as the last events tell. Closing on unread bytes would
+    /// reset the connection, and with it what the client has not read of the answer.
+    fn is_quiet(&self) -> bool {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        self.input.is_empty() && (self.ended || self.stream.poll_read_ready(&mut cx).is_pending())
     }
 
     /// Where output is written; from the stock.

@@ -35,6 +35,8 @@ pub(crate) enum End {
     Next,
     /// The answer is whole and the connection is to close.
     Close,
+    /// The same, and the client has said that this was its last request.
+    Last,
     /// The client has gone.
     Gone,
     /// The answer broke off: the client must see that.
@@ -75,6 +77,8 @@ pub(crate) struct Exchange {
     pub(crate) app: Option<Arc<AppStats>>,
     pub(crate) to: AnswerTo,
     pub(crate) form: Form,
+    /// What the client said of its connection.
+    asked: Persistence,
     /// The method allows a second attempt, and the body is short enough to be kept for it.
     pub(crate) resendable: bool,
     /// The request as the upstream gets it; kept from its first byte on while `intact`.
@@ -139,7 +143,8 @@ impl Exchange {
         let body = head.body();
         let body_done = body.is_empty();
         let draining = turn.worker.is_draining();
-        let keep = head.persistence() == Persistence::KeepAlive && !draining;
+        let asked = head.persistence();
+        let keep = asked == Persistence::KeepAlive && !draining;
         let after = if keep { After::KeepAlive } else { After::Close };
         let short = head.content_length().is_none_or(|length| length <= REPLAY as u64);
         let until_ms = turn.now_ms + turn.worker.shared.config.limits.continue_wait.0;
@@ -147,6 +152,7 @@ impl Exchange {
             app: None,
             to,
             form: Form { head: to.head, json: head.prefers_json(), version: to.version, after },
+            asked,
             resendable: head.is_idempotent(input) && short && !body.is_chunked() && !to.upgrade,
             request,
             intact: true,
@@ -316,6 +322,7 @@ impl Exchange {
             Answer::Switched => self.tunnel(turn).map(|tunnel| End::Tunnel(Box::new(tunnel))),
             Answer::Done if turn.client.output.is_empty() => Some(match self.form.after {
                 After::KeepAlive if self.body_done => End::Next,
+                After::Close if self.body_done && self.asked == Persistence::Close => End::Last,
                 After::KeepAlive | After::Close => End::Close,
             }),
             Answer::Cut | Answer::Done => None,

@@ -299,8 +299,6 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, at: usize) {
             match listener.poll_accept(cx) {
                 Poll::Ready(Ok((client, peer))) => {
                     worker.shared.connections.fetch_add(1, Ordering::AcqRel);
-                    // Without it answers may wait for the client's acknowledgement: slow, not wrong.
-                    let _ = client.set_nodelay(true);
                     let connection =
                         Connection::new(Rc::clone(&worker), client, peer, Rc::clone(&port));
                     tokio::task::spawn_local(connection);
