@@ -8,7 +8,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use http1::{Progress, RequestParser};
-use tokio::net::TcpStream;
 
 use crate::buffer::{Buffer, Keep};
 use crate::crowd::{self, Doing};
@@ -16,6 +15,7 @@ use crate::exchange::{End, Exchange};
 use crate::farewell::Farewell;
 use crate::pages::{Form, Page};
 use crate::slots::{SlotId, Watch};
+use crate::socket::Socket;
 use crate::tunnel::Tunnel;
 use crate::worker::Worker;
 
@@ -25,7 +25,7 @@ const PIPELINED: usize = 32;
 /// The client's side of a connection.
 #[derive(Debug)]
 pub(crate) struct Client {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Socket,
     pub(crate) input: Buffer,
     pub(crate) output: Buffer,
     /// It sends nothing more; it may still read.
@@ -91,12 +91,7 @@ enum Step {
 }
 
 impl Connection {
-    pub(crate) fn new(
-        worker: Rc<Worker>,
-        stream: TcpStream,
-        peer: SocketAddr,
-        port: Rc<str>,
-    ) -> Self {
+    pub(crate) fn new(worker: Rc<Worker>, stream: Socket, peer: SocketAddr, port: Rc<str>) -> Self {
         let since_ms = worker.shared.now_ms();
         let peer = peer.ip().to_canonical();
         let trusted = &worker.shared.config.trusted;
@@ -196,8 +191,7 @@ fn after(end: End, turn: &Turn<'_, '_>) -> Option<Stage> {
         End::Gone => None,
         End::Reset => {
             // What was sent must not look whole: the client sees a reset, not an end.
-            let _ = socket2::SockRef::from(&turn.client.stream)
-                .set_linger(Some(std::time::Duration::ZERO));
+            turn.client.stream.resets();
             None
         }
         End::Tunnel(tunnel) => Some(Stage::Tunnel(tunnel)),
@@ -273,11 +267,10 @@ impl Client {
         read
     }
 
-    /// Whether nothing of it is unread, as far as the last events tell. Closing on unread bytes would
-    /// reset the connection, and with it what the client has not read of the answer.
+    /// Whether nothing of it is unread. Closing on unread bytes would reset the connection, and with
+    /// it what the client has not read of the answer.
     fn is_quiet(&self) -> bool {
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        self.input.is_empty() && (self.ended || self.stream.poll_read_ready(&mut cx).is_pending())
+        self.input.is_empty() && (self.ended || self.stream.is_quiet())
     }
 
     /// Where output is written; from the stock.

@@ -10,7 +10,7 @@ use model::ReleaseNo;
 use crate::access_log::Entry;
 use crate::attempt::{Failure, Link};
 use crate::buffer::{Buffer, LARGE};
-use crate::connection::{Turn, Wakeup};
+use crate::connection::{Client, Turn, Wakeup};
 use crate::forwarded::rewritten;
 use crate::gap::Waiting;
 use crate::hold::Hold;
@@ -27,6 +27,10 @@ use crate::worker::Worker;
 const TURN_BYTES: usize = 256 << 10;
 /// A longer body is not kept for a second attempt.
 pub(crate) const REPLAY: usize = 64 << 10;
+
+/// A client's leaving is noticed after so long: most answers have come before, and their clients'
+/// sockets need not be watched.
+const UNWATCHED_MS: u64 = 50;
 
 /// How an exchange has ended, for the connection.
 #[derive(Debug)]
@@ -238,7 +242,7 @@ impl Exchange {
         if turn.news {
             self.look_again(turn);
         }
-        if turn.now_ms >= self.wakeup(turn).at_ms
+        if turn.now_ms >= self.due_ms(turn)
             && let Some(end) = self.overdue(turn)
         {
             return Poll::Ready(self.ended(end, turn));
@@ -289,7 +293,7 @@ impl Exchange {
             (false, Link::Open(_)) => self.request.len() < LARGE && client.input.len() < LARGE,
             (_, _) => client.input.is_empty(),
         };
-        if client.ended || !wanted {
+        if client.ended || !wanted || turn.now_ms < self.watched_from_ms(client) {
             return Ok(0);
         }
         match client.read(turn.cx, turn.worker) {
@@ -329,15 +333,30 @@ impl Exchange {
         }
     }
 
+    /// From when on the client's socket is watched though nothing is expected of it: 0 if it is.
+    fn watched_from_ms(&self, client: &Client) -> u64 {
+        let expected = !self.body_done || client.stream.is_watched();
+        if expected { 0 } else { self.started_ms + UNWATCHED_MS }
+    }
+
     /// When to wake up though nothing happens.
     pub(crate) fn wakeup(&self, turn: &Turn<'_, '_>) -> Wakeup {
-        let limits = &turn.worker.shared.config.limits;
-        let since = |limit: model::Millis| self.moved_at_ms + limit.0;
         let watch = match self.link {
             Link::Unchosen | Link::Connecting(_) => Watch::Waiting,
             Link::Open(_) => Watch::Engaged,
             Link::None => Watch::Nothing,
         };
+        let look_ms = match self.watched_from_ms(turn.client) {
+            from_ms if turn.now_ms < from_ms => from_ms,
+            _ => u64::MAX,
+        };
+        Wakeup { at_ms: self.due_ms(turn).min(look_ms), watch }
+    }
+
+    /// When its patience ends.
+    fn due_ms(&self, turn: &Turn<'_, '_>) -> u64 {
+        let limits = &turn.worker.shared.config.limits;
+        let since = |limit: model::Millis| self.moved_at_ms + limit.0;
         let at_ms = match (&self.answer, &self.link) {
             (_, Link::Unchosen) => self.hold.as_ref().map_or(u64::MAX, |hold| hold.look_ms()),
             (_, Link::Connecting(upstream)) => upstream.since_ms + limits.connect.0,
@@ -353,7 +372,7 @@ impl Exchange {
             (Answer::Body { .. }, _) => since(limits.between_bytes),
             (Answer::Done | Answer::Cut | Answer::Switched, _) => since(limits.write_stall),
         };
-        Wakeup { at_ms: at_ms.min(self.cut_at_ms), watch }
+        at_ms.min(self.cut_at_ms)
     }
 
     fn waits_for_body(&self) -> bool {

@@ -2,7 +2,8 @@
 //! request lives on one worker from accept to end; nothing here waits for another thread.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
+use std::io;
+use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,15 +11,16 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use http1::{RequestLimits, RequestParser, ResponseParser};
-use tokio::net::TcpListener;
 use tokio::runtime::LocalRuntime;
 
 use crate::buffer::Stock;
 use crate::connection::Connection;
+use crate::door::Door;
 use crate::line::Lines;
 use crate::pool::Pool;
 use crate::shared::{Desk, Shared};
 use crate::slots::Slots;
+use crate::socket::Socket;
 use crate::stats::{AppCells, AppStats, Cell as Counter, ReleaseCells, ReleaseStats};
 use crate::table::Table;
 
@@ -231,7 +233,7 @@ pub(crate) fn run(
     runtime: LocalRuntime,
     index: usize,
     shared: Arc<Shared>,
-    listeners: Vec<std::net::TcpListener>,
+    listeners: Vec<TcpListener>,
 ) {
     let mut seed = [0; 8];
     // Without entropy the picks are less well spread, and still right.
@@ -240,9 +242,9 @@ pub(crate) fn run(
     runtime.block_on(async {
         *worker.acceptors.borrow_mut() = listeners.iter().map(|_| None).collect();
         for (at, listener) in listeners.into_iter().enumerate() {
-            match TcpListener::from_std(listener) {
-                Ok(listener) => {
-                    tokio::task::spawn_local(accept(Rc::clone(&worker), listener, at));
+            match Door::new(listener) {
+                Ok(door) => {
+                    tokio::task::spawn_local(accept(Rc::clone(&worker), door, at));
                 }
                 Err(error) => tracing::error!(%error, "cannot watch a listening socket"),
             }
@@ -285,8 +287,8 @@ async fn sweep(worker: Rc<Worker>) {
 
 /// Accepts until the proxy is drained. At the limit, or without descriptors, it waits for the next
 /// sweep or the end of a connection; what waits in the kernel's queue is not lost.
-async fn accept(worker: Rc<Worker>, listener: TcpListener, at: usize) {
-    let port: Rc<str> = local_port(&listener).to_string().into();
+async fn accept(worker: Rc<Worker>, door: Door, at: usize) {
+    let port: Rc<str> = door.port().to_string().into();
     std::future::poll_fn(move |cx| {
         for _ in 0..ACCEPTS {
             let full = worker.shared.connections.load(Ordering::Acquire)
@@ -296,11 +298,15 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, at: usize) {
                 worker.park_acceptor(at, cx.waker());
                 return Poll::Pending;
             }
-            match listener.poll_accept(cx) {
+            match door.poll_accept(cx) {
                 Poll::Ready(Ok((client, peer))) => {
                     worker.shared.connections.fetch_add(1, Ordering::AcqRel);
-                    let connection =
-                        Connection::new(Rc::clone(&worker), client, peer, Rc::clone(&port));
+                    let connection = Connection::new(
+                        Rc::clone(&worker),
+                        Socket::new(client),
+                        peer,
+                        Rc::clone(&port),
+                    );
                     tokio::task::spawn_local(connection);
                 }
                 Poll::Ready(Err(error)) if is_of_the_client(&error) => {}
@@ -323,16 +329,12 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, at: usize) {
     .await;
 }
 
-fn local_port(listener: &TcpListener) -> u16 {
-    listener.local_addr().as_ref().map_or(0, SocketAddr::port)
-}
-
 /// The client went away before it was accepted.
-fn is_of_the_client(error: &std::io::Error) -> bool {
+fn is_of_the_client(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        std::io::ErrorKind::ConnectionAborted
-            | std::io::ErrorKind::ConnectionReset
-            | std::io::ErrorKind::Interrupted
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
     )
 }
