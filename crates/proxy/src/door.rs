@@ -15,20 +15,13 @@ pub(crate) struct Door {
     /// tokio's own listener would watch every connection at once, whether it has to wait or not. To
     /// be told of events any socket will do.
     socket: tokio::net::TcpStream,
-    port: u16,
 }
 
 impl Door {
     /// `listener` must be non-blocking.
     pub(crate) fn new(listener: TcpListener) -> io::Result<Self> {
-        let port = listener.local_addr()?.port();
         let socket = TcpStream::from(OwnedFd::from(listener));
-        Ok(Self { socket: tokio::net::TcpStream::from_std(socket)?, port })
-    }
-
-    /// Where it listens.
-    pub(crate) fn port(&self) -> u16 {
-        self.port
+        Ok(Self { socket: tokio::net::TcpStream::from_std(socket)? })
     }
 
     /// Takes one connection, non-blocking, with its peer's address.

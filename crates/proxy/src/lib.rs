@@ -29,6 +29,7 @@ mod farewell;
 mod forwarded;
 mod gap;
 mod handle;
+mod handover;
 mod hold;
 mod instance;
 mod intake;

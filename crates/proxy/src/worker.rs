@@ -3,7 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,6 +16,7 @@ use tokio::runtime::LocalRuntime;
 use crate::buffer::Stock;
 use crate::connection::Connection;
 use crate::door::Door;
+use crate::handover::{self, Arrival};
 use crate::line::Lines;
 use crate::pool::Pool;
 use crate::shared::{Desk, Shared};
@@ -51,6 +52,8 @@ pub(crate) struct Worker {
     random: Cell<u64>,
     health_epoch: Cell<u64>,
     acceptors: RefCell<Vec<Option<Waker>>>,
+    /// The ports of its listening sockets, as text.
+    ports: Vec<Rc<str>>,
     is_full: Cell<bool>,
     farewell_ms: Cell<u64>,
     request_parsers: RefCell<Vec<Box<RequestParser>>>,
@@ -58,7 +61,7 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    fn new(index: usize, shared: Arc<Shared>, seed: u64) -> Self {
+    fn new(index: usize, shared: Arc<Shared>, ports: Vec<Rc<str>>, seed: u64) -> Self {
         let table = Arc::clone(&shared.ledger().current);
         Self {
             index,
@@ -71,7 +74,8 @@ impl Worker {
             unresolved: Cell::new(0),
             random: Cell::new(seed | 1),
             health_epoch: Cell::new(0),
-            acceptors: RefCell::default(),
+            acceptors: RefCell::new(ports.iter().map(|_| None).collect()),
+            ports,
             is_full: Cell::new(false),
             farewell_ms: Cell::new(u64::MAX),
             request_parsers: RefCell::default(),
@@ -196,9 +200,38 @@ impl Worker {
         self.acceptors.borrow_mut().iter_mut().filter_map(Option::take).for_each(Waker::wake);
     }
 
+    /// Takes in a new connection, or hands it to a worker that has fewer.
+    fn admit(self: &Rc<Self>, arrival: Arrival) {
+        let all = self.shared.connections.fetch_add(1, Ordering::AcqRel) + 1;
+        let arrival = match self.shared.is_draining() {
+            true => Err(arrival),
+            false => {
+                let (desks, random) = (&self.shared.desks, self.random());
+                handover::pass_on(desks, self.index, all, random, arrival)
+            }
+        };
+        match arrival {
+            Ok(()) => {
+                self.shared.handed_over.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(arrival) => {
+                self.desk().inbox.opened();
+                self.serve(arrival);
+            }
+        }
+    }
+
+    fn serve(self: &Rc<Self>, arrival: Arrival) {
+        let Arrival { stream, peer, door } = arrival;
+        let port = Rc::clone(&self.ports[door]);
+        let connection = Connection::new(Rc::clone(self), Socket::new(stream), peer, port);
+        tokio::task::spawn_local(connection);
+    }
+
     /// A connection has ended: there is room for another.
     pub(crate) fn connection_ended(&self) {
         self.shared.connections.fetch_sub(1, Ordering::AcqRel);
+        self.desk().inbox.ended();
         if self.is_full.replace(false) {
             self.wake_acceptors();
         }
@@ -224,7 +257,7 @@ impl Worker {
 
     fn is_done(&self) -> bool {
         let end = self.shared.drain_until_ms.load(Ordering::Acquire);
-        self.is_draining() && (self.slots.len() == 0 || self.shared.now_ms() >= end)
+        self.is_draining() && (self.desk().inbox.open() == 0 || self.shared.now_ms() >= end)
     }
 }
 
@@ -238,9 +271,10 @@ pub(crate) fn run(
     let mut seed = [0; 8];
     // Without entropy the picks are less well spread, and still right.
     let _ = getrandom::fill(&mut seed);
-    let worker = Rc::new(Worker::new(index, Arc::clone(&shared), u64::from_ne_bytes(seed)));
+    let ports = listeners.iter().map(|listener| local_port(listener).to_string().into()).collect();
+    let seed = u64::from_ne_bytes(seed);
+    let worker = Rc::new(Worker::new(index, Arc::clone(&shared), ports, seed));
     runtime.block_on(async {
-        *worker.acceptors.borrow_mut() = listeners.iter().map(|_| None).collect();
         for (at, listener) in listeners.into_iter().enumerate() {
             match Door::new(listener) {
                 Ok(door) => {
@@ -249,11 +283,13 @@ pub(crate) fn run(
                 Err(error) => tracing::error!(%error, "cannot watch a listening socket"),
             }
         }
+        tokio::task::spawn_local(take_in(Rc::clone(&worker)));
         tokio::task::spawn_local(sweep(Rc::clone(&worker)));
         worker.acknowledge();
         loop {
             worker.catch_up();
-            if worker.is_done() {
+            // Nobody hands over while the proxy drains, but one may have begun to before it heard.
+            if worker.is_done() && worker.desk().inbox.close() {
                 break;
             }
             worker.desk().mail.notified().await;
@@ -263,6 +299,16 @@ pub(crate) fn run(
     drop(worker);
     shared.desks[index].ended.store(true, Ordering::Release);
     shared.signal.ring();
+}
+
+/// Takes in what other workers hand over.
+async fn take_in(worker: Rc<Worker>) {
+    loop {
+        while let Some(arrival) = worker.desk().inbox.take() {
+            worker.serve(arrival);
+        }
+        worker.desk().inbox.mail.notified().await;
+    }
 }
 
 /// Looks at all deadlines in turn.
@@ -288,7 +334,6 @@ async fn sweep(worker: Rc<Worker>) {
 /// Accepts until the proxy is drained. At the limit, or without descriptors, it waits for the next
 /// sweep or the end of a connection; what waits in the kernel's queue is not lost.
 async fn accept(worker: Rc<Worker>, door: Door, at: usize) {
-    let port: Rc<str> = door.port().to_string().into();
     std::future::poll_fn(move |cx| {
         for _ in 0..ACCEPTS {
             let full = worker.shared.connections.load(Ordering::Acquire)
@@ -299,15 +344,8 @@ async fn accept(worker: Rc<Worker>, door: Door, at: usize) {
                 return Poll::Pending;
             }
             match door.poll_accept(cx) {
-                Poll::Ready(Ok((client, peer))) => {
-                    worker.shared.connections.fetch_add(1, Ordering::AcqRel);
-                    let connection = Connection::new(
-                        Rc::clone(&worker),
-                        Socket::new(client),
-                        peer,
-                        Rc::clone(&port),
-                    );
-                    tokio::task::spawn_local(connection);
+                Poll::Ready(Ok((stream, peer))) => {
+                    worker.admit(Arrival { stream, peer, door: at });
                 }
                 Poll::Ready(Err(error)) if is_of_the_client(&error) => {}
                 Poll::Ready(Err(error)) => {
@@ -327,6 +365,10 @@ async fn accept(worker: Rc<Worker>, door: Door, at: usize) {
         Poll::Pending
     })
     .await;
+}
+
+fn local_port(listener: &TcpListener) -> u16 {
+    listener.local_addr().as_ref().map_or(0, SocketAddr::port)
 }
 
 /// The client went away before it was accepted.
