@@ -63,6 +63,8 @@ fn open(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
     // Connections of a predecessor that are still closing do not keep the port.
     socket.set_reuse_address(true)?;
+    // What is accepted inherits it: without it answers may wait for the client's acknowledgement.
+    socket.set_tcp_nodelay(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
@@ -82,4 +84,27 @@ pub(crate) fn raise_file_limit() -> usize {
     }
     let files = limit.current.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
     (files.saturating_sub(RESERVED_FILES) / 2).max(16)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn accepted_connections_send_without_delay() {
+        let (sockets, addresses) = listen(&["127.0.0.1:0".parse().unwrap()], 2).unwrap();
+        // Until one of each worker's sockets has got a connection.
+        for socket in sockets.iter().flatten() {
+            let accepted = loop {
+                let _client = TcpStream::connect(addresses[0]).unwrap();
+                match socket.accept() {
+                    Ok((accepted, _)) => break accepted,
+                    Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+                }
+            };
+            assert!(accepted.nodelay().unwrap());
+        }
+    }
 }

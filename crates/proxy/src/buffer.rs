@@ -1,11 +1,10 @@
 //! Bytes on their way, and a worker's stock of them. A connection that is idle holds none.
 
 use std::cell::RefCell;
-use std::pin::pin;
+use std::io;
 use std::task::{Context, Poll, ready};
-use std::{future::Future, io};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::AsyncWrite;
 
 /// The size of a fresh buffer.
 pub(crate) const SMALL: usize = 16 << 10;
@@ -13,6 +12,13 @@ pub(crate) const SMALL: usize = 16 << 10;
 pub(crate) const LARGE: usize = 64 << 10;
 /// Buffers a worker keeps in stock.
 const STOCK: usize = 256;
+
+/// Where bytes come from.
+pub(crate) trait Source {
+    /// Reads once, at the end of `into` and into no more room than it has. `Ok(0)` is the end of the
+    /// stream.
+    fn poll_into(&mut self, cx: &mut Context<'_>, into: &mut Vec<u8>) -> Poll<io::Result<usize>>;
+}
 
 /// Bytes read or written at the front and added at the back.
 #[derive(Debug, Default)]
@@ -71,7 +77,7 @@ impl Buffer {
     pub(crate) fn fill(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut (impl AsyncRead + Unpin),
+        from: &mut impl Source,
     ) -> Poll<io::Result<usize>> {
         let room = self.bytes.capacity() - self.bytes.len();
         if room < SMALL / 2 && self.start > 0 {
@@ -82,8 +88,7 @@ impl Buffer {
             let larger = (self.bytes.capacity() * 2).clamp(SMALL, 4 * LARGE);
             self.bytes.reserve_exact(larger.saturating_sub(self.bytes.len()).max(SMALL / 4));
         }
-        // The future has no state beside its borrows: dropping it after one poll loses nothing.
-        pin!(from.read_buf(&mut self.bytes)).poll(cx)
+        from.poll_into(cx, &mut self.bytes)
     }
 
     /// Writes until nothing is left or the stream takes no more. Tells how much it took.

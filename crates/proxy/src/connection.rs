@@ -9,7 +9,6 @@ use std::task::{Context, Poll};
 
 use http1::{Progress, RequestParser};
 use model::Network;
-use tokio::net::TcpStream;
 
 use crate::buffer::{Buffer, Keep};
 use crate::crowd::{self, Doing};
@@ -17,6 +16,7 @@ use crate::exchange::{End, Exchange};
 use crate::farewell::Farewell;
 use crate::pages::{Form, Page};
 use crate::slots::{SlotId, Watch};
+use crate::socket::Socket;
 use crate::tunnel::Tunnel;
 use crate::worker::Worker;
 
@@ -26,7 +26,7 @@ const PIPELINED: usize = 32;
 /// The client's side of a connection.
 #[derive(Debug)]
 pub(crate) struct Client {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Socket,
     pub(crate) input: Buffer,
     pub(crate) output: Buffer,
     /// It sends nothing more; it may still read.
@@ -92,12 +92,7 @@ enum Step {
 }
 
 impl Connection {
-    pub(crate) fn new(
-        worker: Rc<Worker>,
-        stream: TcpStream,
-        peer: SocketAddr,
-        port: Rc<str>,
-    ) -> Self {
+    pub(crate) fn new(worker: Rc<Worker>, stream: Socket, peer: SocketAddr, port: Rc<str>) -> Self {
         let since_ms = worker.shared.now_ms();
         let peer = peer.ip().to_canonical();
         let is_trusted = Network::any_contains(&worker.shared.config.trusted_proxies, peer);
@@ -190,12 +185,13 @@ impl Connection {
 fn after(end: End, turn: &Turn<'_, '_>) -> Option<Stage> {
     match end {
         End::Next => Some(Stage::Head(Head { since_ms: turn.now_ms, parser: None })),
-        End::Close => Some(Stage::Farewell(Farewell::new(turn))),
+        // Nobody sends anything any more: there is nothing to discard, and no reason to stay.
+        End::Last if turn.client.is_quiet() => None,
+        End::Last | End::Close => Some(Stage::Farewell(Farewell::new(turn))),
         End::Gone => None,
         End::Reset => {
             // What was sent must not look whole: the client sees a reset, not an end.
-            let _ = socket2::SockRef::from(&turn.client.stream)
-                .set_linger(Some(std::time::Duration::ZERO));
+            turn.client.stream.resets();
             None
         }
         End::Tunnel(tunnel) => Some(Stage::Tunnel(tunnel)),
@@ -269,6 +265,12 @@ impl Client {
             worker.stock.put(std::mem::take(&mut self.input));
         }
         read
+    }
+
+    /// Whether nothing of it is unread. Closing on unread bytes would reset the connection, and with
+    /// it what the client has not read of the answer.
+    fn is_quiet(&self) -> bool {
+        self.input.is_empty() && (self.ended || self.stream.is_quiet())
     }
 
     /// Where output is written; from the stock.

@@ -10,7 +10,7 @@ use model::ReleaseNo;
 use crate::access_log::Entry;
 use crate::attempt::{Failure, Link};
 use crate::buffer::{Buffer, LARGE};
-use crate::connection::{Turn, Wakeup};
+use crate::connection::{Client, Turn, Wakeup};
 use crate::forwarded::rewritten;
 use crate::gap::Waiting;
 use crate::hold::Hold;
@@ -30,6 +30,10 @@ const TURN_BYTES: usize = 256 << 10;
 /// A longer body is not kept for a second attempt.
 pub(crate) const REPLAY: usize = 64 << 10;
 
+/// A client's leaving is noticed after so long: most answers have come before, and their clients'
+/// sockets need not be watched.
+const UNWATCHED_MS: u64 = 50;
+
 /// How an exchange has ended, for the connection.
 #[derive(Debug)]
 pub(crate) enum End {
@@ -37,6 +41,8 @@ pub(crate) enum End {
     Next,
     /// The answer is whole and the connection is to close.
     Close,
+    /// The same, and the client has said that this was its last request.
+    Last,
     /// The client has gone.
     Gone,
     /// The answer broke off: the client must see that.
@@ -77,6 +83,8 @@ pub(crate) struct Exchange {
     pub(crate) app: Option<Arc<AppStats>>,
     pub(crate) to: AnswerTo,
     pub(crate) form: Form,
+    /// What the client said of its connection.
+    asked: Persistence,
     /// The method allows a second attempt, and the body is short enough to be kept for it.
     pub(crate) resendable: bool,
     /// The request as the upstream gets it; kept from its first byte on while `intact`.
@@ -149,7 +157,8 @@ impl Exchange {
         let body = head.body();
         let body_done = body.is_empty();
         let draining = turn.worker.is_draining();
-        let keep = head.persistence() == Persistence::KeepAlive && !draining;
+        let asked = head.persistence();
+        let keep = asked == Persistence::KeepAlive && !draining;
         let after = if keep { After::KeepAlive } else { After::Close };
         let short = head.content_length().is_none_or(|length| length <= REPLAY as u64);
         let until_ms = turn.now_ms + turn.worker.shared.config.limits.continue_wait.0;
@@ -157,6 +166,7 @@ impl Exchange {
             app: None,
             to,
             form: Form { head: to.head, json: head.prefers_json(), version: to.version, after },
+            asked,
             resendable: head.is_idempotent(input) && short && !body.is_chunked() && !to.upgrade,
             request,
             intact: true,
@@ -210,7 +220,7 @@ impl Exchange {
         } else if self.is_endless() {
             self.set_end(turn);
         }
-        if turn.now_ms >= self.wakeup(turn).at_ms
+        if turn.now_ms >= self.due_ms(turn)
             && let Some(end) = self.overdue(turn)
         {
             return Poll::Ready(self.ended(end, turn));
@@ -261,7 +271,7 @@ impl Exchange {
             (false, Link::Open(_)) => self.request.len() < LARGE && client.input.len() < LARGE,
             (_, _) => client.input.is_empty(),
         };
-        if client.ended || !wanted {
+        if client.ended || !wanted || turn.now_ms < self.watched_from_ms(client) {
             return Ok(0);
         }
         match client.read(turn.cx, turn.worker) {
@@ -294,21 +304,37 @@ impl Exchange {
             Answer::Switched => self.tunnel(turn).map(|tunnel| End::Tunnel(Box::new(tunnel))),
             Answer::Done if turn.client.output.is_empty() => Some(match self.form.after {
                 After::KeepAlive if self.body_done => End::Next,
+                After::Close if self.body_done && self.asked == Persistence::Close => End::Last,
                 After::KeepAlive | After::Close => End::Close,
             }),
             Answer::Cut | Answer::Done => None,
         }
     }
 
+    /// From when on the client's socket is watched though nothing is expected of it: 0 if it is.
+    fn watched_from_ms(&self, client: &Client) -> u64 {
+        let expected = !self.body_done || client.stream.is_watched();
+        if expected { 0 } else { self.started_ms + UNWATCHED_MS }
+    }
+
     /// When to wake up though nothing happens.
     pub(crate) fn wakeup(&self, turn: &Turn<'_, '_>) -> Wakeup {
-        let limits = &turn.worker.shared.config.limits;
-        let since = |limit: model::Millis| self.moved_at_ms + limit.0;
         let watch = match self.link {
             Link::Unchosen | Link::Connecting(_) => Watch::Waiting,
             Link::Open(_) => Watch::Engaged,
             Link::None => Watch::Nothing,
         };
+        let look_ms = match self.watched_from_ms(turn.client) {
+            from_ms if turn.now_ms < from_ms => from_ms,
+            _ => u64::MAX,
+        };
+        Wakeup { at_ms: self.due_ms(turn).min(look_ms), watch }
+    }
+
+    /// When its patience ends.
+    fn due_ms(&self, turn: &Turn<'_, '_>) -> u64 {
+        let limits = &turn.worker.shared.config.limits;
+        let since = |limit: model::Millis| self.moved_at_ms + limit.0;
         let at_ms = match (&self.answer, &self.link) {
             (_, Link::Unchosen) => self.hold.as_ref().map_or(u64::MAX, |hold| hold.look_ms()),
             (_, Link::Connecting(upstream)) => upstream.since_ms + limits.connect.0,
@@ -324,7 +350,7 @@ impl Exchange {
             (Answer::Body { .. }, _) => since(limits.between_bytes),
             (Answer::Done | Answer::Cut | Answer::Switched, _) => since(limits.write_stall),
         };
-        Wakeup { at_ms: at_ms.min(self.cut_at_ms), watch }
+        at_ms.min(self.cut_at_ms)
     }
 
     fn waits_for_body(&self) -> bool {

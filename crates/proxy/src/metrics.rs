@@ -115,6 +115,12 @@ fn write(shared: &Shared, out: &mut String) -> std::fmt::Result {
     }
     family(out, "segue_connections", "gauge", "Connections of clients.")?;
     writeln!(out, "segue_connections {}", shared.connections.load(Ordering::Relaxed))?;
+    family(out, "segue_worker_connections", "gauge", "Connections of clients, by worker.")?;
+    for (worker, desk) in shared.desks.iter().enumerate() {
+        writeln!(out, "segue_worker_connections{{worker=\"{worker}\"}} {}", desk.inbox.open())?;
+    }
+    family(out, "segue_handed_over_total", "counter", "Connections moved to another worker.")?;
+    writeln!(out, "segue_handed_over_total {}", shared.handed_over.load(Ordering::Relaxed))?;
     family(out, "segue_evicted_total", "counter", "Connections that had to make room.")?;
     writeln!(out, "segue_evicted_total {}", shared.evicted.load(Ordering::Relaxed))?;
     family(out, "segue_snapshot_generation", "gauge", "The snapshot every worker acknowledged.")?;

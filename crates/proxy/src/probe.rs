@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use http1::{AnswerTo, Progress, ResponseParser, Version};
 use model::{Address, Health};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
+use crate::buffer::Source;
 use crate::stream::Stream;
 
 /// Between two probes.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(2);
+/// Room for what is read at once.
+const ROOM: usize = 4 << 10;
 const RISE: u32 = 2;
 const FALL: u32 = 3;
 
@@ -56,7 +59,8 @@ async fn ask(address: &Address, path: &str) -> Option<u16> {
     let mut parser = ResponseParser::new();
     let mut input = Vec::new();
     loop {
-        if stream.read_buf(&mut input).await.ok()? == 0 {
+        input.reserve(ROOM);
+        if std::future::poll_fn(|cx| stream.poll_into(cx, &mut input)).await.ok()? == 0 {
             return None;
         }
         match parser.parse(&input, to).ok()? {

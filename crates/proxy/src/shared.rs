@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use crate::access_log::AccessLog;
 use crate::config::Config;
 use crate::error::Stale;
+use crate::handover::Inbox;
 use crate::signal::Signal;
 use crate::signing::Keyring;
 use crate::table::{Directory, Table};
@@ -21,6 +22,8 @@ use crate::table::{Directory, Table};
 pub(crate) struct Desk {
     /// Wakes its clerk.
     pub(crate) mail: Notify,
+    /// Connections that others hand to it.
+    pub(crate) inbox: Inbox,
     /// The sequence of the newest snapshot it has acknowledged.
     pub(crate) acknowledged: AtomicU64,
     /// Its thread has ended: it sends nothing any more.
@@ -58,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) desks: Box<[Desk]>,
     pub(crate) signal: Arc<Signal>,
     pub(crate) connections: AtomicUsize,
+    /// Connections that went from one worker to another.
+    pub(crate) handed_over: AtomicU64,
     /// Connections that had to make room for others.
     pub(crate) evicted: AtomicU64,
     /// Counts health tables, so that workers know when to look again.
@@ -89,6 +94,7 @@ impl Shared {
             desks: (0..workers).map(|_| Desk::default()).collect(),
             signal,
             connections: AtomicUsize::new(0),
+            handed_over: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
             health_epoch: AtomicU64::new(0),
             drain_until_ms: AtomicU64::new(u64::MAX),

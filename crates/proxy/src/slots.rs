@@ -92,12 +92,6 @@ impl Slots {
         inner.free.push(id.0);
     }
 
-    /// How many connections there are.
-    pub(crate) fn len(&self) -> usize {
-        let inner = self.inner.borrow();
-        inner.slots.len() - inner.free.len()
-    }
-
     /// Writes down what the connection waits for, at the end of its poll.
     pub(crate) fn set(&self, id: SlotId, watch: Watch, deadline_ms: u64, cx: &Context<'_>) {
         let mut inner = self.inner.borrow_mut();

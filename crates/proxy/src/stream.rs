@@ -1,15 +1,18 @@
 //! Connections to instances, TCP or unix. Never resolves names, never blocks.
 
+use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use model::Address;
 use rustix::net::RecvFlags;
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+
+use crate::buffer::Source;
 
 /// A connection to an instance.
 #[derive(Debug)]
@@ -93,15 +96,12 @@ pub(crate) fn is_local(error: &io::Error) -> bool {
     local.iter().any(|errno| Some(errno.raw_os_error()) == code)
 }
 
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+impl Source for Stream {
+    fn poll_into(&mut self, cx: &mut Context<'_>, into: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+        // The futures have no state beside their borrows: dropping them after one poll loses nothing.
+        match self {
+            Self::Tcp(stream) => pin!(stream.read_buf(into)).poll(cx),
+            Self::Unix(stream) => pin!(stream.read_buf(into)).poll(cx),
         }
     }
 }

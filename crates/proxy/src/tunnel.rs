@@ -4,9 +4,9 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::AsyncWrite;
 
-use crate::buffer::{Buffer, Keep, LARGE};
+use crate::buffer::{Buffer, Keep, LARGE, Source};
 use crate::connection::{Turn, Wakeup};
 use crate::instance::InFlight;
 use crate::slots::Watch;
@@ -129,7 +129,7 @@ fn carry(
     worker: &Worker,
     way: &mut Way,
     buffer: &mut Buffer,
-    from: &mut (impl AsyncRead + Unpin),
+    from: &mut impl Source,
     to: &mut (impl AsyncWrite + Unpin),
 ) -> std::io::Result<usize> {
     let mut moved = 0;

@@ -2,7 +2,8 @@
 //! request lives on one worker from accept to end; nothing here waits for another thread.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,15 +11,17 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use http1::{RequestLimits, RequestParser, ResponseParser};
-use tokio::net::TcpListener;
 use tokio::runtime::LocalRuntime;
 
 use crate::buffer::Stock;
 use crate::connection::Connection;
+use crate::door::Door;
+use crate::handover::{self, Arrival};
 use crate::line::Lines;
 use crate::pool::Pool;
 use crate::shared::{Desk, Shared};
 use crate::slots::Slots;
+use crate::socket::Socket;
 use crate::stats::{AppCells, AppStats, Cell as Counter, ReleaseCells, ReleaseStats};
 use crate::table::Table;
 
@@ -49,6 +52,8 @@ pub(crate) struct Worker {
     random: Cell<u64>,
     health_epoch: Cell<u64>,
     acceptors: RefCell<Vec<Option<Waker>>>,
+    /// The ports of its listening sockets, as text.
+    ports: Vec<Rc<str>>,
     is_full: Cell<bool>,
     farewell_ms: Cell<u64>,
     request_parsers: RefCell<Vec<Box<RequestParser>>>,
@@ -56,7 +61,7 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    fn new(index: usize, shared: Arc<Shared>, seed: u64) -> Self {
+    fn new(index: usize, shared: Arc<Shared>, ports: Vec<Rc<str>>, seed: u64) -> Self {
         let table = Arc::clone(&shared.ledger().current);
         Self {
             index,
@@ -69,7 +74,8 @@ impl Worker {
             unresolved: Cell::new(0),
             random: Cell::new(seed | 1),
             health_epoch: Cell::new(0),
-            acceptors: RefCell::default(),
+            acceptors: RefCell::new(ports.iter().map(|_| None).collect()),
+            ports,
             is_full: Cell::new(false),
             farewell_ms: Cell::new(u64::MAX),
             request_parsers: RefCell::default(),
@@ -203,9 +209,38 @@ impl Worker {
         self.acceptors.borrow_mut().iter_mut().filter_map(Option::take).for_each(Waker::wake);
     }
 
+    /// Takes in a new connection, or hands it to a worker that has fewer.
+    fn admit(self: &Rc<Self>, arrival: Arrival) {
+        let all = self.shared.connections.fetch_add(1, Ordering::AcqRel) + 1;
+        let arrival = match self.shared.is_draining() {
+            true => Err(arrival),
+            false => {
+                let (desks, random) = (&self.shared.desks, self.random());
+                handover::pass_on(desks, self.index, all, random, arrival)
+            }
+        };
+        match arrival {
+            Ok(()) => {
+                self.shared.handed_over.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(arrival) => {
+                self.desk().inbox.opened();
+                self.serve(arrival);
+            }
+        }
+    }
+
+    fn serve(self: &Rc<Self>, arrival: Arrival) {
+        let Arrival { stream, peer, door } = arrival;
+        let port = Rc::clone(&self.ports[door]);
+        let connection = Connection::new(Rc::clone(self), Socket::new(stream), peer, port);
+        tokio::task::spawn_local(connection);
+    }
+
     /// A connection has ended: there is room for another.
     pub(crate) fn connection_ended(&self) {
         self.shared.connections.fetch_sub(1, Ordering::AcqRel);
+        self.desk().inbox.ended();
         if self.is_full.replace(false) {
             self.wake_acceptors();
         }
@@ -231,7 +266,7 @@ impl Worker {
 
     fn is_done(&self) -> bool {
         let end = self.shared.drain_until_ms.load(Ordering::Acquire);
-        self.is_draining() && (self.slots.len() == 0 || self.shared.now_ms() >= end)
+        self.is_draining() && (self.desk().inbox.open() == 0 || self.shared.now_ms() >= end)
     }
 }
 
@@ -240,27 +275,30 @@ pub(crate) fn run(
     runtime: LocalRuntime,
     index: usize,
     shared: Arc<Shared>,
-    listeners: Vec<std::net::TcpListener>,
+    listeners: Vec<TcpListener>,
 ) {
     let mut seed = [0; 8];
     // Without entropy the picks are less well spread, and still right.
     let _ = getrandom::fill(&mut seed);
-    let worker = Rc::new(Worker::new(index, Arc::clone(&shared), u64::from_ne_bytes(seed)));
+    let ports = listeners.iter().map(|listener| local_port(listener).to_string().into()).collect();
+    let seed = u64::from_ne_bytes(seed);
+    let worker = Rc::new(Worker::new(index, Arc::clone(&shared), ports, seed));
     runtime.block_on(async {
-        *worker.acceptors.borrow_mut() = listeners.iter().map(|_| None).collect();
         for (at, listener) in listeners.into_iter().enumerate() {
-            match TcpListener::from_std(listener) {
-                Ok(listener) => {
-                    tokio::task::spawn_local(accept(Rc::clone(&worker), listener, at));
+            match Door::new(listener) {
+                Ok(door) => {
+                    tokio::task::spawn_local(accept(Rc::clone(&worker), door, at));
                 }
                 Err(error) => tracing::error!(%error, "cannot watch a listening socket"),
             }
         }
+        tokio::task::spawn_local(take_in(Rc::clone(&worker)));
         tokio::task::spawn_local(sweep(Rc::clone(&worker)));
         worker.acknowledge();
         loop {
             worker.catch_up();
-            if worker.is_done() {
+            // Nobody hands over while the proxy drains, but one may have begun to before it heard.
+            if worker.is_done() && worker.desk().inbox.close() {
                 break;
             }
             worker.desk().mail.notified().await;
@@ -270,6 +308,16 @@ pub(crate) fn run(
     drop(worker);
     shared.desks[index].ended.store(true, Ordering::Release);
     shared.signal.ring();
+}
+
+/// Takes in what other workers hand over.
+async fn take_in(worker: Rc<Worker>) {
+    loop {
+        while let Some(arrival) = worker.desk().inbox.take() {
+            worker.serve(arrival);
+        }
+        worker.desk().inbox.mail.notified().await;
+    }
 }
 
 /// Looks at all deadlines in turn.
@@ -294,8 +342,7 @@ async fn sweep(worker: Rc<Worker>) {
 
 /// Accepts until the proxy is drained. At the limit, or without descriptors, it waits for the next
 /// sweep or the end of a connection; what waits in the kernel's queue is not lost.
-async fn accept(worker: Rc<Worker>, listener: TcpListener, at: usize) {
-    let port: Rc<str> = local_port(&listener).to_string().into();
+async fn accept(worker: Rc<Worker>, door: Door, at: usize) {
     std::future::poll_fn(move |cx| {
         for _ in 0..ACCEPTS {
             let full = worker.shared.connections.load(Ordering::Acquire)
@@ -305,14 +352,9 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, at: usize) {
                 worker.park_acceptor(at, cx.waker());
                 return Poll::Pending;
             }
-            match listener.poll_accept(cx) {
-                Poll::Ready(Ok((client, peer))) => {
-                    worker.shared.connections.fetch_add(1, Ordering::AcqRel);
-                    // Without it answers may wait for the client's acknowledgement: slow, not wrong.
-                    let _ = client.set_nodelay(true);
-                    let connection =
-                        Connection::new(Rc::clone(&worker), client, peer, Rc::clone(&port));
-                    tokio::task::spawn_local(connection);
+            match door.poll_accept(cx) {
+                Poll::Ready(Ok((stream, peer))) => {
+                    worker.admit(Arrival { stream, peer, door: at });
                 }
                 Poll::Ready(Err(error)) if is_of_the_client(&error) => {}
                 Poll::Ready(Err(error)) => {
@@ -339,11 +381,11 @@ fn local_port(listener: &TcpListener) -> u16 {
 }
 
 /// The client went away before it was accepted.
-fn is_of_the_client(error: &std::io::Error) -> bool {
+fn is_of_the_client(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        std::io::ErrorKind::ConnectionAborted
-            | std::io::ErrorKind::ConnectionReset
-            | std::io::ErrorKind::Interrupted
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
     )
 }

@@ -27,7 +27,7 @@ impl Two {
         self.deployed += 1;
         let release = release(spec, &format!("v{}", self.deployed), self.deployed);
         let content = release.content.expect("it has files");
-        self.world.host.behaviours.insert(content, Behaviour::Good(300));
+        self.world.hosts.behaviours.insert(content, Behaviour::Good(300));
         Ask::Deploy { release: Box::new(release), replace: false }
     }
 

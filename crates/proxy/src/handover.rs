@@ -1,0 +1,154 @@
+//! New connections handed from a worker that has too many to one that has fewer: the kernel spreads
+//! them by chance, and long-lived ones would stay where they fell. Only at accept, never later.
+
+use std::collections::VecDeque;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::shared::Desk;
+
+/// Connections that wait for one worker.
+const WAITING: usize = 64;
+
+/// A connection that was accepted and has not been read from.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) stream: TcpStream,
+    pub(crate) peer: SocketAddr,
+    /// Which of the addresses it came to.
+    pub(crate) door: usize,
+}
+
+/// Where a worker gets connections from the others.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    /// The worker's open connections, with those that wait here.
+    open: AtomicUsize,
+    queue: Mutex<Queue>,
+    pub(crate) mail: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<Arrival>,
+    closed: bool,
+}
+
+impl Inbox {
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// The worker has accepted a connection and keeps it.
+    pub(crate) fn opened(&self) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A connection of the worker has ended.
+    pub(crate) fn ended(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Takes a connection for the worker, or gives it back: too many wait, or the worker ends.
+    fn offer(&self, arrival: Arrival) -> Result<(), Arrival> {
+        let mut queue = self.queue();
+        if queue.closed || queue.waiting.len() >= WAITING {
+            return Err(arrival);
+        }
+        queue.waiting.push_back(arrival);
+        self.opened();
+        drop(queue);
+        self.mail.notify_one();
+        Ok(())
+    }
+
+    /// The next one that waits.
+    pub(crate) fn take(&self) -> Option<Arrival> {
+        self.queue().waiting.pop_front()
+    }
+
+    /// Takes nothing more from now on, unless something waits. Tells whether it is closed.
+    pub(crate) fn close(&self) -> bool {
+        let mut queue = self.queue();
+        queue.closed = queue.waiting.is_empty();
+        queue.closed
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Hands `arrival` on if its worker would have more than 1.25 times the mean: to the less loaded of
+/// two others, if that has fewer. Gives back what stays; it is counted where it goes.
+pub(crate) fn pass_on(
+    desks: &[Desk],
+    own: usize,
+    all: usize,
+    random: u64,
+    arrival: Arrival,
+) -> Result<(), Arrival> {
+    let here = desks[own].inbox.open() + 1;
+    if here * desks.len() * 4 <= all * 5 {
+        return Err(arrival);
+    }
+    let others = two_others(desks.len(), own, random);
+    let fewest = others.into_iter().flatten().min_by_key(|at| desks[*at].inbox.open());
+    match fewest.map(|at| &desks[at].inbox) {
+        Some(inbox) if inbox.open() + 1 < here => inbox.offer(arrival),
+        Some(_) | None => Err(arrival),
+    }
+}
+
+/// Two workers beside `own`, different ones if there are.
+fn two_others(workers: usize, own: usize, random: u64) -> [Option<usize>; 2] {
+    let Some(others) = workers.checked_sub(1).filter(|others| *others > 0) else {
+        return [None; 2];
+    };
+    let worker = |place: usize| place + usize::from(place >= own);
+    let draw = |bits: u64, below: usize| bits as usize % below;
+    let first = draw(random >> 32, others);
+    let Some(rest) = others.checked_sub(1).filter(|rest| *rest > 0) else {
+        return [Some(worker(first)), None];
+    };
+    let second = (first + 1 + draw(random & 0xffff_ffff, rest)) % others;
+    [Some(worker(first)), Some(worker(second))]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_two_are_others_and_different() {
+        for random in (0..64).flat_map(|high| (0..64).map(move |low| high << 32 | low)) {
+            assert_eq!(two_others(1, 0, random), [None, None]);
+            assert_eq!(two_others(2, 1, random), [Some(0), None]);
+            for own in 0..4 {
+                let [first, second] = two_others(4, own, random).map(|at| at.expect("there are"));
+                assert!(first != second && first != own && second != own && first.max(second) < 4);
+            }
+        }
+    }
+
+    #[test]
+    fn a_worker_that_ends_and_a_full_queue_give_back() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = listener.local_addr().unwrap();
+        let arrival = || Arrival { stream: TcpStream::connect(peer).unwrap(), peer, door: 0 };
+        let inbox = Inbox::default();
+        for _ in 0..WAITING {
+            inbox.offer(arrival()).unwrap();
+        }
+        assert_eq!(inbox.open(), WAITING);
+        assert!(inbox.offer(arrival()).is_err());
+        assert!(!inbox.close(), "they wait to be served");
+        while inbox.take().is_some() {}
+        inbox.offer(arrival()).unwrap();
+        assert!(inbox.take().is_some() && inbox.close());
+        assert!(inbox.offer(arrival()).is_err());
+    }
+}
