@@ -76,14 +76,15 @@ fn it_probes_serves_tells_and_drains() {
         assert_eq!(client.get("/a?secret=1").text(), "page");
     }
     assert!(alone.ask("/healthz").ends_with("alive\n"));
-    let metrics = alone.ask("/metrics");
     for line in [
         "segue_requests_total{app=\"default\",release=\"1\",code_class=\"2xx\"} 3",
         "segue_request_duration_seconds_bucket{app=\"default\",le=\"+Inf\"} 3",
         "segue_request_duration_seconds_count{app=\"default\"} 3",
     ] {
-        assert!(metrics.lines().any(|l| l == line), "{line} is not in\n{metrics}");
+        // The last one is counted just after its last byte.
+        eventually(line, || alone.ask("/metrics").lines().any(|l| l == line).then_some(()));
     }
+    let metrics = alone.ask("/metrics");
     assert!(metrics.contains("segue_instance_up{instance=\"default-1\"} 1"), "{metrics}");
     drop(client);
     assert_eq!(alone.terminate(), Some(0));
