@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Millis;
+use crate::{AppLimits, Millis};
 
 /// Which requests are the app's, and what the proxy does with them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +30,9 @@ pub struct Route {
     pub affinity: Affinity,
     /// How long a request waits for an instance before it is answered with 503.
     pub hold: Millis,
+    /// How long and how large a request may be.
+    #[serde(default, skip_serializing_if = "AppLimits::is_default")]
+    pub limits: AppLimits,
 }
 
 impl Route {
@@ -48,6 +51,7 @@ impl Route {
             redirects: Vec::new(),
             affinity: Affinity::None,
             hold,
+            limits: AppLimits::default(),
         }
     }
 

@@ -239,7 +239,8 @@ impl Exchange {
         match std::mem::replace(&mut self.link, Link::None) {
             Link::Open(Upstream { stream, flight, .. }) => {
                 let rest = std::mem::take(&mut self.from_upstream);
-                Some(Tunnel::new(stream, flight, rest, self.drain_ms, turn))
+                let idle_ms = self.limits.tunnel_idle.0;
+                Some(Tunnel::new(stream, flight, rest, self.drain_ms, idle_ms, turn))
             }
             Link::None | Link::Unchosen | Link::Connecting(_) => None,
         }

@@ -49,17 +49,13 @@ impl Config {
     }
 }
 
-/// Bounds and time limits of a proxy.
+/// Bounds and time limits of a proxy. Those of an app come with its route ([`model::AppLimits`]).
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// From the first byte of a request to the end of its head, in all.
     pub head: Millis,
     /// A kept-alive connection without a request.
     pub idle: Millis,
-    /// Between two reads of a request's body.
-    pub body_read: Millis,
-    /// The largest body of a request, in bytes; none by default.
-    pub body_bytes: Option<u64>,
     /// The least bytes per second of a body whose length was declared, over all the time that we
     /// wait for it; 0 for none.
     pub body_rate: u64,
@@ -69,12 +65,6 @@ pub struct Limits {
     pub write_stall: Millis,
     /// Connecting to an instance.
     pub connect: Millis,
-    /// From a request sent to the first byte of its answer.
-    pub first_byte: Millis,
-    /// Between two reads of an answer's body. Event streams have no such limit.
-    pub between_bytes: Millis,
-    /// A tunnel without a byte in either direction.
-    pub tunnel_idle: Millis,
     /// How long bytes are discarded after an early answer, so that the client sees it.
     pub linger: Millis,
     /// How long we wait for a `100 Continue` from upstream before we send one.
@@ -96,15 +86,10 @@ impl Default for Limits {
         Self {
             head: Millis::from_secs(10),
             idle: Millis::from_secs(75),
-            body_read: Millis::from_secs(60),
-            body_bytes: None,
             body_rate: 256,
             body_grace: Millis::from_secs(30),
             write_stall: Millis::from_secs(60),
             connect: Millis::from_secs(2),
-            first_byte: Millis::from_secs(60),
-            between_bytes: Millis::from_secs(300),
-            tunnel_idle: Millis::from_secs(3600),
             linger: Millis::from_secs(2),
             continue_wait: Millis::from_secs(1),
             upstream_idle: Millis(1_500),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use http1::{After, AnswerTo, Body, Encoder, Persistence, RequestHead, ResponseParser};
-use model::ReleaseNo;
+use model::{AppLimits, ReleaseNo};
 
 use crate::access_log::Entry;
 use crate::attempt::{Failure, Link};
@@ -93,6 +93,8 @@ pub(crate) struct Exchange {
     pub(crate) body: Body,
     pub(crate) encoder: Encoder,
     pub(crate) body_done: bool,
+    /// Its app's.
+    pub(crate) limits: AppLimits,
     pub(crate) intake: Intake,
     pub(crate) proceed: Continue,
     pub(crate) link: Link,
@@ -173,7 +175,8 @@ impl Exchange {
             encoder: if body.is_chunked() { Encoder::Chunked } else { Encoder::Plain },
             body,
             body_done,
-            intake: Intake::new(head, &turn.worker.shared.config.limits),
+            limits: AppLimits::default(),
+            intake: Intake::new(head),
             proceed: match head.awaits_continue() && !body_done {
                 true => Continue::Upstream { until_ms },
                 false => Continue::Settled,
@@ -342,12 +345,12 @@ impl Exchange {
             (Answer::Awaited(_), _) if self.waits_for_body() => match self.proceed {
                 Continue::Upstream { until_ms } => until_ms,
                 Continue::Settled => {
-                    since(limits.body_read).min(self.intake.due_ms(self.moved_at_ms, limits))
+                    since(self.limits.body_read).min(self.intake.due_ms(self.moved_at_ms, limits))
                 }
             },
-            (Answer::Awaited(_), _) => since(limits.first_byte),
+            (Answer::Awaited(_), _) => since(self.limits.first_byte),
             (Answer::Body { endless: true, .. }, _) => u64::MAX,
-            (Answer::Body { .. }, _) => since(limits.between_bytes),
+            (Answer::Body { .. }, _) => since(self.limits.between_bytes),
             (Answer::Done | Answer::Cut | Answer::Switched, _) => since(limits.write_stall),
         };
         at_ms.min(self.cut_at_ms)

@@ -21,15 +21,17 @@ pub(crate) struct Intake {
 pub(crate) struct TooLarge;
 
 impl Intake {
-    pub(crate) fn new(head: &RequestHead, limits: &Limits) -> Self {
-        let most = limits.body_bytes.unwrap_or(u64::MAX);
+    pub(crate) fn new(head: &RequestHead) -> Self {
         let declared = head.content_length().is_some();
-        Self { most, taken: 0, declared, received: 0, waited_ms: 0 }
+        Self { most: u64::MAX, taken: 0, declared, received: 0, waited_ms: 0 }
     }
 
-    /// Whether the head already says too much.
-    pub(crate) fn refuses(&self, head: &RequestHead) -> bool {
-        head.content_length().is_some_and(|length| length > self.most)
+    /// Not more bytes than these; none for as many as come. Tells whether the head already says too
+    /// much.
+    pub(crate) fn bound(&mut self, most: Option<u64>, head: &RequestHead) -> Result<(), TooLarge> {
+        self.most = most.unwrap_or(u64::MAX);
+        let too_large = head.content_length().is_some_and(|length| length > self.most);
+        if too_large { Err(TooLarge) } else { Ok(()) }
     }
 
     /// So many bytes of the body have been passed on.

@@ -61,20 +61,22 @@ impl Exchange {
                     })
                 });
                 let moved = entry.redirects.as_ref().and_then(|it| it.find(head, input));
-                (Arc::clone(&entry.stats), user, moved)
+                (Arc::clone(&entry.stats), entry.limits, user, moved)
             })
         };
         match found {
-            Ok((app, user, moved)) => {
+            Ok((app, limits, user, moved)) => {
                 self.user = user;
+                self.limits = limits;
                 self.waiting = Some(app.gap.begin(turn.now_ms));
                 if let Some(entry) = &mut self.entry {
                     app.app.as_str().clone_into(&mut entry.app);
                 }
                 self.app = Some(app);
                 self.link = Link::Unchosen;
-                let too_large = || self.intake.refuses(head).then_some(Page::TOO_LARGE);
-                moved.map(Instead::Moved).or_else(|| too_large().map(Instead::Page))
+                let bound = self.intake.bound(limits.body, head);
+                let too_large = || bound.is_err().then_some(Instead::Page(Page::TOO_LARGE));
+                moved.map(Instead::Moved).or_else(too_large)
             }
             Err(page) => Some(Instead::Page(page)),
         }

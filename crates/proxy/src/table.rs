@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::{AppName, AppSection, Generation, InstanceId, Prefix, ReleaseNo, Share, Snapshot};
+use model::{
+    AppLimits, AppName, AppSection, Generation, InstanceId, Prefix, ReleaseNo, Share, Snapshot,
+};
 
 use crate::closed::Closed;
 use crate::instance::Instance;
@@ -35,6 +37,7 @@ pub(crate) struct Table {
 pub(crate) struct AppEntry {
     pub(crate) stats: Arc<AppStats>,
     pub(crate) hold_ms: u64,
+    pub(crate) limits: AppLimits,
     pub(crate) drain_ms: u64,
     /// Bytes of the path that its instances do not see.
     pub(crate) strip: usize,
@@ -139,6 +142,7 @@ impl Directory {
             arms: arms.collect(),
             stats,
             hold_ms: section.route.hold.0,
+            limits: section.route.limits,
             drain_ms: section.drain_deadline.0,
             strip: match section.route.prefix {
                 Prefix::Kept => 0,

@@ -49,6 +49,7 @@ impl Tunnel {
         flight: InFlight,
         from_upstream: Buffer,
         drain_ms: u64,
+        idle_ms: u64,
         turn: &Turn<'_, '_>,
     ) -> Self {
         Self {
@@ -60,7 +61,7 @@ impl Tunnel {
             drain_ms,
             leaves_at_ms: None,
             moved_at_ms: turn.now_ms,
-            idle_ms: turn.worker.shared.config.limits.tunnel_idle.0,
+            idle_ms,
         }
     }
 

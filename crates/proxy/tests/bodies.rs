@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use model::Millis;
+use model::{AppLimits, Millis};
 use proxy::Limits;
 
 fn sized() -> std::net::SocketAddr {
@@ -15,8 +15,8 @@ fn sized() -> std::net::SocketAddr {
 
 #[test]
 fn a_body_over_the_limit_gets_413_however_it_is_framed() {
-    let limits = Limits { body_bytes: Some(10), ..Limits::default() };
-    let world = World::with(&one(1, 1, sized()), limits);
+    let limits = AppLimits { body: Some(10), ..AppLimits::default() };
+    let world = World::new(&limited(one(1, 1, sized()), limits));
     let mut client = world.client();
     assert_eq!(client.post("ten bytes.").text(), "10");
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\nExpect: 100-continue\r\n\r\n");

@@ -9,8 +9,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use common::*;
-use model::{Millis, ReleaseNo};
-use proxy::Limits;
+use model::{AppLimits, Millis, ReleaseNo};
 
 fn of(counts: &std::collections::BTreeMap<ReleaseNo, u64>, release: u32) -> u64 {
     counts.get(&ReleaseNo(release)).copied().unwrap_or_default()
@@ -64,8 +63,8 @@ fn answers_that_break_off_or_never_come_are_faults_and_clients_that_leave_are_no
             let _ = stream.read(&mut [0]);
         }
     });
-    let limits = Limits { first_byte: Millis(150), ..Limits::default() };
-    let world = World::with(&one(1, 1, at), limits);
+    let limits = AppLimits { first_byte: Millis(150), ..AppLimits::default() };
+    let world = World::new(&limited(one(1, 1, at), limits));
     let mut client = world.client();
     client.send("GET /half HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(client.try_receive(true).is_err(), "it must not look whole");

@@ -10,16 +10,14 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use common::*;
-use model::{Millis, Snapshot};
-use proxy::Limits;
+use model::{AppLimits, Millis, Snapshot};
 use serde_json::Value;
 
 /// What is logged until the proxy has drained.
-fn logged(initial: &Snapshot, limits: Limits, story: impl FnOnce(&World)) -> Vec<Value> {
+fn logged(initial: &Snapshot, story: impl FnOnce(&World)) -> Vec<Value> {
     let folder = tempfile::tempdir().expect("a folder");
     let path: PathBuf = folder.path().join("access.log");
     let mut config = config();
-    config.limits = limits;
     config.access_log = Some(path.clone());
     let world = World::of(initial, config);
     story(&world);
@@ -66,7 +64,7 @@ fn told(line: &Value, keys: [&str; 4]) -> String {
 #[test]
 fn a_request_that_was_answered_says_where_its_time_went() {
     let (at, _arrivals) = obliging();
-    let lines = logged(&one(1, 1, at), Limits::default(), |world| {
+    let lines = logged(&one(1, 1, at), |world| {
         let mut client = world.client();
         assert_eq!(client.get("/late?secret=1").text(), "ok");
         assert_eq!(client.get("/again").text(), "ok");
@@ -85,9 +83,9 @@ fn a_request_that_was_answered_says_where_its_time_went() {
 
 #[test]
 fn a_request_that_came_to_nothing_says_who_ended_it_and_how_far_it_came() {
-    let limits = Limits { first_byte: Millis(100), ..Limits::default() };
+    let limits = AppLimits { first_byte: Millis(100), ..AppLimits::default() };
     let (at, arrivals) = obliging();
-    let lines = logged(&one(1, 1, at), limits, |world| {
+    let lines = logged(&limited(one(1, 1, at), limits), |world| {
         let mut client = world.client();
         client.send("GET /half HTTP/1.1\r\nHost: a\r\n\r\n");
         assert!(client.try_receive(true).is_err());
@@ -119,7 +117,7 @@ fn a_request_that_came_to_nothing_says_who_ended_it_and_how_far_it_came() {
 fn a_request_that_nobody_can_take_waits_and_is_ended_by_the_proxy() {
     let mut nobody = snapshot(1, &[(1, 10_000, &[])]);
     nobody.apps[0].route.hold = Millis(50);
-    let lines = logged(&nobody, Limits::default(), |world| {
+    let lines = logged(&nobody, |world| {
         assert_eq!(world.client().get("/").status, 503);
     });
     let line = &lines[0];

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::*;
-use model::Millis;
+use model::{AppLimits, Millis};
 use proxy::Limits;
 
 #[test]
@@ -99,11 +99,11 @@ fn a_head_that_trickles_is_closed_in_all_after_its_time() {
 
 #[test]
 fn an_upstream_that_never_answers_is_504() {
-    let limits = Limits { first_byte: Millis(100), ..Limits::default() };
+    let limits = AppLimits { first_byte: Millis(100), ..AppLimits::default() };
     let at = upstream(|_, mut stream| {
         let _ = stream.read_to_end(&mut Vec::new());
     });
-    let world = World::with(&one(1, 1, at), limits);
+    let world = World::new(&limited(one(1, 1, at), limits));
     let mut client = world.client();
     assert_eq!(client.get("/").status, 504);
     let counters = world.counted(1);
@@ -112,8 +112,8 @@ fn an_upstream_that_never_answers_is_504() {
 
 #[test]
 fn a_body_that_never_comes_is_408_and_the_client_s_own_doing() {
-    let limits = Limits { body_read: Millis(100), ..Limits::default() };
-    let world = World::with(&one(1, 1, saying("ok")), limits);
+    let limits = AppLimits { body_read: Millis(100), ..AppLimits::default() };
+    let world = World::new(&limited(one(1, 1, saying("ok")), limits));
     let mut client = world.client();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf");
     assert_eq!(client.receive().status, 408);

@@ -17,7 +17,7 @@ const HOUR: Millis = Millis::from_secs(3_600);
 const DAY: Millis = Millis::from_secs(86_400);
 
 /// The keys of each table; the empty name is the whole file. docs/segue.schema.json has the same.
-const TOP: &[&str] = &["app", "run", "health", "route", "drain", "strategy"];
+const TOP: &[&str] = &["app", "run", "health", "route", "limits", "drain", "strategy"];
 const RUN: &[&str] = &["command", "dir", "replicas", "env", "user", "group"];
 const HEALTH: &[&str] = &["path", "interval", "timeout", "rise", "fall", "start_deadline"];
 const DRAIN: &[&str] = &["deadline"];

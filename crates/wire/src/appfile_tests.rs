@@ -1,6 +1,6 @@
 //! App files, good and bad.
 
-use model::{Prefix, Redirect};
+use model::{AppLimits, Prefix, Redirect};
 
 use super::*;
 
@@ -138,6 +138,27 @@ fn a_route_has_patterns_a_canonical_name_and_redirects() {
 }
 
 #[test]
+fn an_app_has_limits_of_its_own() {
+    let text = with("[limits]\nbody = \"10MiB\"\nfirst_byte = \"3m\"");
+    let limits = AppFile::from_toml(&text).unwrap().spec.route.limits;
+    let expected = AppLimits {
+        body: Some(10 << 20),
+        first_byte: Millis::from_secs(180),
+        ..AppLimits::default()
+    };
+    assert_eq!(limits, expected);
+    for (wrong, why) in [
+        ("body = 10", "`limits.body`: a text is needed, not a number"),
+        ("body = \"much\"", "`limits.body`: a size with its unit is needed, not \"much\""),
+        ("body = \"0MiB\"", "`limits.body`: a size with its unit is needed, not \"0MiB\""),
+        ("first_byte = \"0s\"", "`limits.first_byte`: 0ms is not within 1s and 168h"),
+    ] {
+        let error = AppFile::from_toml(&with(&format!("[limits]\n{wrong}"))).unwrap_err();
+        assert!(error.to_string().contains(why), "{error}");
+    }
+}
+
+#[test]
 fn another_strategy_can_be_asked_for() {
     let file = AppFile::from_toml(WHOLE).unwrap();
     assert_eq!(file.clone().with_strategy("blue-green").unwrap().spec, file.spec);
@@ -167,7 +188,13 @@ fn the_schema_has_the_keys_and_the_defaults_of_the_reader() {
         keys
     };
     assert_eq!(names("/properties"), sorted(TOP));
-    let tables = [("run", RUN), ("health", HEALTH), ("route", route::KEYS), ("drain", DRAIN)];
+    let tables = [
+        ("run", RUN),
+        ("health", HEALTH),
+        ("route", route::KEYS),
+        ("limits", crate::limits::KEYS),
+        ("drain", DRAIN),
+    ];
     for (table, keys) in tables {
         assert_eq!(names(&format!("/properties/{table}/properties")), sorted(keys), "{table}");
     }

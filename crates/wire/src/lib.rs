@@ -9,6 +9,7 @@ mod client;
 mod cohort;
 mod duration;
 mod event;
+mod limits;
 mod log;
 mod maintenance;
 mod manifest;

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use model::{Affinity, Millis, Prefix, Redirect, Route};
 
 use crate::appfile::check_path;
+use crate::limits;
 use crate::section::{AppFileError, Section};
 use crate::tree::{Node, Value};
 
@@ -16,7 +17,7 @@ const STATUSES: [u16; 5] = [301, 302, 303, 307, 308];
 
 type Result<T> = std::result::Result<T, AppFileError>;
 
-/// Reads the table.
+/// Reads the table, and that of the limits: they go with it.
 pub(crate) fn read(top: &Section<'_>) -> Result<Route> {
     let route = Section::open("route", top.get("route"), KEYS)?;
     let hosts = hosts(&route)?;
@@ -41,6 +42,7 @@ pub(crate) fn read(top: &Section<'_>) -> Result<Route> {
         redirects: redirects(&route, path)?,
         affinity: affinity(&route)?,
         hold: route.duration("hold", Millis::from_secs(5), Millis(0)..=Millis::from_secs(300))?,
+        limits: limits::read(top)?,
     })
 }
 

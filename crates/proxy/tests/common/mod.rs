@@ -11,8 +11,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use model::{
-    Address, AppSection, Arm, Generation, InstanceId, Millis, ReleaseNo, Route, Share, Snapshot,
-    Target, TrafficReport,
+    Address, AppLimits, AppSection, Arm, Generation, InstanceId, Millis, ReleaseNo, Route, Share,
+    Snapshot, Target, TrafficReport,
 };
 use proxy::{Config, Limits, Proxy};
 
@@ -67,6 +67,12 @@ pub fn snapshot(counter: u64, arms: &[ArmOf<'_>]) -> Snapshot {
 /// One live release with one instance.
 pub fn one(counter: u64, number: u64, at: SocketAddr) -> Snapshot {
     snapshot(counter, &[(1, 10_000, &[(number, at)])])
+}
+
+/// The same with these limits of the app's.
+pub fn limited(mut snapshot: Snapshot, limits: AppLimits) -> Snapshot {
+    snapshot.apps[0].route.limits = limits;
+    snapshot
 }
 
 /// Two workers on a free port.

@@ -17,11 +17,11 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
-use common::{PATIENCE, World, one};
+use common::{PATIENCE, World, limited, one};
 use family::{Case, family, number_in};
 use judge::{Finding, judge};
+use model::AppLimits;
 use origins::{Maker, Origin};
-use proxy::Limits;
 use tap::Tap;
 use wire::{Answer, Reading, answers};
 
@@ -95,8 +95,9 @@ fn complaints(cases: &[Case], heard: &[Vec<Answer>], findings: &[Finding]) -> Ve
 fn agree(maker: Maker) {
     let origin = Origin::start(maker);
     let tap = Tap::before(origin.at);
-    let limits = Limits { first_byte: model::Millis::from_secs(15), ..Limits::default() };
-    let world = World::with(&one(1, 1, tap.at), limits);
+    let first_byte = model::Millis::from_secs(15);
+    let limits = AppLimits { first_byte, ..AppLimits::default() };
+    let world = World::new(&limited(one(1, 1, tap.at), limits));
     let cases = family();
     let heard = send_all(&cases, world.at);
     drop(world);

@@ -1,0 +1,42 @@
+//! The table `[limits]` of an app file: how long and how large a request may be.
+
+use bytesize::ByteSize;
+use model::{AppLimits, Millis};
+
+use crate::section::{AppFileError, Section};
+
+/// docs/segue.schema.json has the same.
+pub(crate) const KEYS: &[&str] =
+    &["body", "body_read", "first_byte", "between_bytes", "tunnel_idle"];
+/// From one second to a week: what is shorter breaks, what is longer never ends.
+const TIMES: std::ops::RangeInclusive<Millis> =
+    Millis::from_secs(1)..=Millis::from_secs(7 * 86_400);
+
+/// Reads the table.
+pub(crate) fn read(top: &Section<'_>) -> Result<AppLimits, AppFileError> {
+    let limits = Section::open("limits", top.get("limits"), KEYS)?;
+    let AppLimits { body: _, body_read, first_byte, between_bytes, tunnel_idle } =
+        AppLimits::default();
+    Ok(AppLimits {
+        body: body(&limits)?,
+        body_read: limits.duration("body_read", body_read, TIMES)?,
+        first_byte: limits.duration("first_byte", first_byte, TIMES)?,
+        between_bytes: limits.duration("between_bytes", between_bytes, TIMES)?,
+        tunnel_idle: limits.duration("tunnel_idle", tunnel_idle, TIMES)?,
+    })
+}
+
+/// A size with its unit; none without the key.
+fn body(limits: &Section<'_>) -> Result<Option<u64>, AppFileError> {
+    let hint = "write body = \"10MiB\", or leave it out for no limit";
+    let Some(text) = limits.text("body").map_err(|error| error.hint(hint))? else {
+        return Ok(None);
+    };
+    match text.parse::<ByteSize>() {
+        Ok(ByteSize(bytes @ 1..)) => Ok(Some(bytes)),
+        Ok(ByteSize(0)) | Err(_) => {
+            let why = format!("a size with its unit is needed, not {text:?}");
+            Err(limits.wrong("body", why).hint(hint))
+        }
+    }
+}
