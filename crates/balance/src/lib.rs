@@ -14,6 +14,7 @@ mod eject;
 mod pace;
 mod pick;
 mod split;
+mod warmth;
 
 pub use arm::{Bucket, choose_arm};
 pub use budget::RetryBudget;
@@ -21,3 +22,4 @@ pub use eject::{Ejection, MAX_EJECTED_PERCENT, failures_to_eject, may_eject, tim
 pub use pace::Pace;
 pub use pick::{Candidate, Choice, Standing, pick};
 pub use split::choose_split;
+pub use warmth::warmth;

@@ -30,6 +30,13 @@ pub struct Route {
     pub affinity: Affinity,
     /// How long a request waits for an instance before it is answered with 503.
     pub hold: Millis,
+    /// So long after its start an instance gets only a part of the requests, which grows; 0 for none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub slow_start: Millis,
+}
+
+fn is_zero(time: &Millis) -> bool {
+    time.0 == 0
 }
 
 impl Route {
@@ -48,6 +55,7 @@ impl Route {
             redirects: Vec::new(),
             affinity: Affinity::None,
             hold,
+            slow_start: Millis(0),
         }
     }
 

@@ -106,7 +106,7 @@ impl Exchange {
         let own = self.kept_arm(entry).or_else(|| self.own_arm(entry, turn))?;
         let look = |arm: &ArmEntry| {
             pick(arm.instances.len(), turn.worker.random(), |at| {
-                arm.instances[at].candidate(turn.now_ms, &self.tried)
+                arm.instances[at].candidate(turn.now_ms, entry.slow_start, &self.tried)
             })
         };
         let chosen = |arm: &ArmEntry, choice: Choice, diverted: bool| Chosen {

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::{AppName, AppSection, Generation, InstanceId, Prefix, ReleaseNo, Share, Snapshot};
+use model::{
+    AppName, AppSection, Generation, InstanceId, Millis, Prefix, ReleaseNo, Share, Snapshot,
+};
 
 use crate::closed::Closed;
 use crate::instance::Instance;
@@ -36,6 +38,8 @@ pub(crate) struct AppEntry {
     pub(crate) stats: Arc<AppStats>,
     pub(crate) hold_ms: u64,
     pub(crate) drain_ms: u64,
+    /// So long its instances start slowly.
+    pub(crate) slow_start: Millis,
     /// Bytes of the path that its instances do not see.
     pub(crate) strip: usize,
     /// Set if some of its users are sent elsewhere.
@@ -133,13 +137,14 @@ impl Directory {
         let arms = section.arms.iter().map(|arm| ArmEntry {
             share: arm.share,
             stats: self.release(&section.app, arm.release),
-            instances: arm.instances.iter().map(|target| self.instance(target)).collect(),
+            instances: arm.instances.iter().map(|target| self.instance(target, now_ms)).collect(),
         });
         AppEntry {
             arms: arms.collect(),
             stats,
             hold_ms: section.route.hold.0,
             drain_ms: section.drain_deadline.0,
+            slow_start: section.route.slow_start,
             strip: match section.route.prefix {
                 Prefix::Kept => 0,
                 Prefix::Stripped => section.route.path.trim_end_matches('/').len(),
@@ -156,14 +161,14 @@ impl Directory {
         Arc::clone(self.releases.entry((app.clone(), release)).or_insert_with(new))
     }
 
-    fn instance(&mut self, target: &model::Target) -> Arc<Instance> {
+    fn instance(&mut self, target: &model::Target, now_ms: u64) -> Arc<Instance> {
         if let Some(instance) = self.instances.get(&target.id) {
             return Arc::clone(instance);
         }
         let key = self.next_instance;
         self.next_instance += 1;
-        let (id, address) = (target.id.clone(), target.address.clone());
-        let instance = Arc::new(Instance::new(key, id, address, Arc::clone(&self.drained)));
+        let whose = (target.id.clone(), target.address.clone());
+        let instance = Arc::new(Instance::new(key, whose, Arc::clone(&self.drained), now_ms));
         self.instances.insert(target.id.clone(), Arc::clone(&instance));
         instance
     }
@@ -173,5 +178,54 @@ impl Directory {
         self.instances.retain(|_, instance| {
             !instance.has_left() || instance.in_flight() > 0 || Arc::strong_count(instance) > 1
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{Address, Arm, Route, Target};
+
+    /// One app with these instances, on ports that nobody dials.
+    fn snapshot(counter: u64, numbers: &[u64]) -> Snapshot {
+        let app: AppName = "web".parse().expect("a name");
+        let target = |number: &u64| Target {
+            id: InstanceId { app: app.clone(), number: *number },
+            address: Address::Tcp(([127, 0, 0, 1], 9).into()),
+        };
+        let arm = Arm {
+            release: ReleaseNo(1),
+            label: "v1".parse().expect("a label"),
+            share: Share::ALL,
+            instances: numbers.iter().map(target).collect(),
+        };
+        let section = AppSection {
+            app: app.clone(),
+            route: Route { slow_start: Millis(10_000), ..Route::everything(Millis(0)) },
+            drain_deadline: Millis(0),
+            split: None,
+            maintenance: None,
+            arms: vec![arm],
+        };
+        Snapshot { generation: Generation { term: 1, counter }, apps: vec![section] }
+    }
+
+    #[test]
+    fn an_instance_is_young_from_its_first_snapshot_on_and_no_later_one_makes_it_younger() {
+        let mut directory = Directory::new(1, Arc::new(Signal::default()));
+        let warmth = |table: &Table, now_ms| -> Vec<u16> {
+            let app = &table.apps[0];
+            let look = |instance: &Arc<Instance>| {
+                instance.candidate(now_ms, app.slow_start, &[]).warmth.ten_thousandths()
+            };
+            app.arms[0].instances.iter().map(look).collect()
+        };
+        directory.build(&snapshot(1, &[1]), 1, 1_000);
+        let table = directory.build(&snapshot(2, &[1, 2]), 2, 50_000);
+        assert_eq!(warmth(&table, 50_000), [10_000, 0]);
+        assert_eq!(warmth(&table, 52_500), [10_000, 2_500]);
+        let table = directory.build(&snapshot(3, &[2, 1, 3]), 3, 55_000);
+        assert_eq!(warmth(&table, 57_500), [7_500, 10_000, 2_500]);
+        assert_eq!(warmth(&table, 65_000), [10_000; 3]);
     }
 }

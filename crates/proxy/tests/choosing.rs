@@ -158,3 +158,18 @@ fn retries_are_bounded_by_a_budget() {
     let most = 10 + 20 + 10 * (start.elapsed().as_secs() + 1);
     assert!((10..=most).contains(&counters.retried), "{counters:?}");
 }
+
+/// Right after a start all are young: they share the work, and nobody waits for one to grow old.
+#[test]
+fn instances_that_all_start_slowly_share_the_requests() {
+    let mut first = snapshot(1, &[(1, 10_000, &[(1, saying("a")), (2, saying("b"))])]);
+    first.apps[0].route.slow_start = model::Millis::from_secs(300);
+    let world = World::new(&first);
+    let up = |number| (instance(number), Health::Up);
+    world.proxy.set_health(Arc::new(HealthTable { version: 1, health: [up(1), up(2)].into() }));
+    let mut client = world.client();
+    let of_a = (0..1_000).filter(|_| client.get("/").text() == "a").count();
+    // Six standard deviations to each side.
+    assert!((405..=595).contains(&of_a), "{of_a}");
+    assert_eq!(world.counted(1_000).failed, 0);
+}

@@ -10,7 +10,7 @@ use crate::tree::{Node, Value};
 
 /// docs/segue.schema.json has the same.
 pub(crate) const KEYS: &[&str] =
-    &["hosts", "path", "strip_prefix", "canonical", "redirects", "affinity", "hold"];
+    &["hosts", "path", "strip_prefix", "canonical", "redirects", "affinity", "hold", "slow_start"];
 const REDIRECT: &[&str] = &["from", "to", "status"];
 const STATUSES: [u16; 5] = [301, 302, 303, 307, 308];
 
@@ -33,6 +33,7 @@ pub(crate) fn read(top: &Section<'_>) -> Result<Route> {
         }
         true => Prefix::Stripped,
     };
+    let minutes = Millis(0)..=Millis::from_secs(300);
     Ok(Route {
         canonical: canonical(&route, &hosts)?,
         hosts,
@@ -40,7 +41,8 @@ pub(crate) fn read(top: &Section<'_>) -> Result<Route> {
         prefix,
         redirects: redirects(&route, path)?,
         affinity: affinity(&route)?,
-        hold: route.duration("hold", Millis::from_secs(5), Millis(0)..=Millis::from_secs(300))?,
+        hold: route.duration("hold", Millis::from_secs(5), minutes.clone())?,
+        slow_start: route.duration("slow_start", Millis(0), minutes)?,
     })
 }
 
