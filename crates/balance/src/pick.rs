@@ -104,6 +104,50 @@ pub fn pick(count: usize, random: u64, look: impl Fn(usize) -> Candidate) -> Opt
     least(count, random, seed, look)
 }
 
+/// Picks the one of `count` candidates with the least in flight. All of them are looked at.
+pub fn pick_least(count: usize, random: u64, look: impl Fn(usize) -> Candidate) -> Option<Choice> {
+    least(count, stir(random), random, look)
+}
+
+/// Picks one after the other: the first that is well from place `turn` on, counted round the
+/// `count` candidates. Whoever follows has to pass the next number.
+pub fn pick_in_turn(
+    count: usize,
+    turn: usize,
+    random: u64,
+    look: impl Fn(usize) -> Candidate,
+) -> Option<Choice> {
+    let start = turn.checked_rem(count).unwrap_or(0);
+    let mut best: Option<Choice> = None;
+    for at in (start..count).chain(0..start) {
+        let standing = look(at).standing_for(random, at);
+        if standing > best.map_or(Standing::Out, |choice| choice.standing) {
+            best = Some(Choice { at, standing });
+        }
+        if standing == Standing::Well {
+            break;
+        }
+    }
+    best
+}
+
+/// Picks the same candidate for the same user as long as it is well: rendezvous hashing. Whoever
+/// leaves gives up its own users only, and nobody else's move. `name` is what a candidate is known by,
+/// whatever its place. All of them are looked at.
+pub fn pick_for_user(
+    count: usize,
+    user: u64,
+    name: impl Fn(usize) -> u64,
+    look: impl Fn(usize) -> Candidate,
+) -> Option<Choice> {
+    let judged = (0..count).map(|at| {
+        let score = stir(user ^ stir(name(at)));
+        (look(at).standing_for(score, 0), score, at)
+    });
+    let (standing, _, at) = judged.max()?;
+    (standing > Standing::Out).then_some(Choice { at, standing })
+}
+
 /// The best standing, then the least in flight; ties by a random starting place.
 fn least(
     count: usize,
@@ -223,6 +267,44 @@ mod tests {
         assert_eq!(at(&[doubtful, young, Candidate { tried: true, ..WELL }], 7), Some(1));
     }
 
+    #[test]
+    fn in_turn_everybody_gets_the_same_and_who_is_down_is_left_out() {
+        let down = Candidate { health: Health::Down, ..WELL };
+        let candidates = [WELL, down, WELL, WELL];
+        let picked = |turn| pick_in_turn(4, turn, 7, |at| candidates[at]).map(|it| it.at);
+        let round: Vec<_> = (0..4).map(picked).collect();
+        assert_eq!(round, [Some(0), Some(2), Some(2), Some(3)]);
+        assert_eq!(pick_in_turn(0, 3, 7, |_| WELL), None);
+    }
+
+    #[test]
+    fn of_all_the_least_loaded_is_picked_and_ties_are_drawn() {
+        let mut candidates = [Candidate { in_flight: 3, ..WELL }; 20];
+        candidates[7].in_flight = 2;
+        let picked = |random| pick_least(20, random, |at| candidates[at]).map(|it| it.at);
+        assert!((0..100).map(stir).all(|random| picked(random) == Some(7)));
+        let mut seen = std::collections::BTreeSet::new();
+        let ties = |random| pick_least(4, random, |_| WELL).map(|choice| choice.at);
+        seen.extend((0..500).map(stir).map(ties));
+        assert_eq!(seen.len(), 4);
+    }
+
+    #[test]
+    fn users_are_spread_and_only_those_of_one_that_left_move() {
+        let of = |user: u64, names: &[u64]| {
+            let choice = pick_for_user(names.len(), stir(user), |at| names[at], |_| WELL);
+            choice.map(|choice| names[choice.at])
+        };
+        let mut counts = std::collections::BTreeMap::new();
+        for user in 0..10_000 {
+            let all = of(user, &[1, 2, 3, 4]);
+            *counts.entry(all).or_insert(0) += 1;
+            let without = of(user, &[4, 3, 1]);
+            assert!(all == without || all == Some(2), "{user}");
+        }
+        assert!(counts.values().all(|n| (2_300..2_700).contains(n)), "{counts:?}");
+    }
+
     fn any_candidate() -> impl Strategy<Value = Candidate> {
         let health = prop::sample::select(&[Health::Up, Health::Down, Health::Unknown][..]);
         (health, any::<[bool; 3]>(), 0_u32..4).prop_map(|(health, flags, in_flight)| Candidate {
@@ -243,8 +325,17 @@ mod tests {
         ) {
             let standings: Vec<_> = candidates.iter().map(Candidate::standing).collect();
             let best = standings.iter().max().copied().filter(|&best| best > Standing::Out);
-            let picked = at(&candidates, random).map(|at| standings[at]);
-            prop_assert_eq!(picked, best);
+            let look = |at: usize| candidates[at];
+            let count = candidates.len();
+            for choice in [
+                pick(count, random, look),
+                pick_least(count, random, look),
+                pick_in_turn(count, random as usize, random, look),
+                pick_for_user(count, random, |at| at as u64, look),
+            ] {
+                prop_assert_eq!(choice.map(|choice| standings[choice.at]), best);
+                prop_assert_eq!(choice.map(|choice| choice.standing), best);
+            }
         }
     }
 }

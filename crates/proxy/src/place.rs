@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use http1::RequestHead;
+use model::Balance;
 
 use crate::attempt::Link;
 use crate::connection::Turn;
@@ -11,7 +12,7 @@ use crate::exchange::Exchange;
 use crate::pages::Page;
 use crate::redirect::Elsewhere;
 use crate::router::AppIndex;
-use crate::split::Asked;
+use crate::split::{Asked, known_by};
 
 /// Where a head belongs, by the worker's table.
 pub(crate) struct Place {
@@ -58,6 +59,10 @@ impl Exchange {
                         now_s: turn.worker.shared.epoch_s(),
                     })
                 });
+                self.known_by = match entry.balance {
+                    Balance::Hash => known_by(&entry.affinity, head, input, turn.client.ip),
+                    Balance::TwoChoices | Balance::LeastConnections | Balance::RoundRobin => None,
+                };
                 let moved = entry.redirects.as_ref().and_then(|it| it.find(head, input));
                 (Arc::clone(&entry.stats), user, moved)
             })

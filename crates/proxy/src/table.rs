@@ -1,11 +1,13 @@
 //! A snapshot made ready for the workers: routes indexed, instances joined with their counts. Built
-//! off the workers, never changed afterwards.
+//! off the workers; afterwards nothing in it changes but whose turn it is.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use model::{
-    AppName, AppSection, Generation, InstanceId, Millis, Prefix, ReleaseNo, Share, Snapshot,
+    Affinity, AppName, AppSection, Balance, Generation, InstanceId, Millis, Prefix, ReleaseNo,
+    Share, Snapshot,
 };
 
 use crate::closed::Closed;
@@ -38,6 +40,9 @@ pub(crate) struct AppEntry {
     pub(crate) stats: Arc<AppStats>,
     pub(crate) hold_ms: u64,
     pub(crate) drain_ms: u64,
+    pub(crate) balance: Balance,
+    /// By what a user is known, where the pick hangs on it.
+    pub(crate) affinity: Affinity,
     /// So long its instances start slowly.
     pub(crate) slow_start: Millis,
     /// Bytes of the path that its instances do not see.
@@ -57,6 +62,8 @@ pub(crate) struct ArmEntry {
     pub(crate) share: Share,
     pub(crate) stats: Arc<ReleaseStats>,
     pub(crate) instances: Vec<Arc<Instance>>,
+    /// Whose turn it is, where they take turns.
+    pub(crate) turn: AtomicUsize,
 }
 
 impl Table {
@@ -76,6 +83,15 @@ impl Table {
         let at = self.places.binary_search_by_key(&key, |(key, _)| *key).ok()?;
         self.apps.get(self.places[at].1)
     }
+}
+
+/// A random place to begin at: with every snapshot and in every process another, or the first
+/// instance would get more than the rest.
+fn anywhere() -> usize {
+    let mut place = [0; size_of::<usize>()];
+    // Without random numbers the first begins: that is no reason to serve nobody.
+    let _ = getrandom::fill(&mut place);
+    usize::from_le_bytes(place)
 }
 
 /// All that outlives a snapshot: instances that may still have requests, counters.
@@ -138,12 +154,15 @@ impl Directory {
             share: arm.share,
             stats: self.release(&section.app, arm.release),
             instances: arm.instances.iter().map(|target| self.instance(target, now_ms)).collect(),
+            turn: AtomicUsize::new(anywhere()),
         });
         AppEntry {
             arms: arms.collect(),
             stats,
             hold_ms: section.route.hold.0,
             drain_ms: section.drain_deadline.0,
+            balance: section.route.balance,
+            affinity: section.route.affinity.clone(),
             slow_start: section.route.slow_start,
             strip: match section.route.prefix {
                 Prefix::Kept => 0,

@@ -2,15 +2,30 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use model::{Affinity, Millis, Prefix, Redirect, Route};
+use model::{Affinity, Balance, Millis, Prefix, Redirect, Route};
 
 use crate::appfile::check_path;
 use crate::section::{AppFileError, Section};
 use crate::tree::{Node, Value};
 
 /// docs/segue.schema.json has the same.
-pub(crate) const KEYS: &[&str] =
-    &["hosts", "path", "strip_prefix", "canonical", "redirects", "affinity", "hold", "slow_start"];
+pub(crate) const KEYS: &[&str] = &[
+    "hosts",
+    "path",
+    "strip_prefix",
+    "canonical",
+    "redirects",
+    "affinity",
+    "hold",
+    "balance",
+    "slow_start",
+];
+const BALANCE: &[(&str, Balance)] = &[
+    ("two-choices", Balance::TwoChoices),
+    ("least-connections", Balance::LeastConnections),
+    ("round-robin", Balance::RoundRobin),
+    ("hash", Balance::Hash),
+];
 const REDIRECT: &[&str] = &["from", "to", "status"];
 const STATUSES: [u16; 5] = [301, 302, 303, 307, 308];
 
@@ -33,6 +48,12 @@ pub(crate) fn read(top: &Section<'_>) -> Result<Route> {
         }
         true => Prefix::Stripped,
     };
+    let affinity = affinity(&route)?;
+    let balance = route.word("balance", Balance::TwoChoices, BALANCE)?;
+    if balance == Balance::Hash && matches!(affinity, Affinity::Cookie | Affinity::None) {
+        let error = route.wrong("balance", "\"hash\" needs something to know a user by");
+        return Err(error.hint("set affinity = \"client-ip\" or affinity = \"header:NAME\""));
+    }
     let minutes = Millis(0)..=Millis::from_secs(300);
     Ok(Route {
         canonical: canonical(&route, &hosts)?,
@@ -40,7 +61,8 @@ pub(crate) fn read(top: &Section<'_>) -> Result<Route> {
         path: path.to_owned(),
         prefix,
         redirects: redirects(&route, path)?,
-        affinity: affinity(&route)?,
+        affinity,
+        balance,
         hold: route.duration("hold", Millis::from_secs(5), minutes.clone())?,
         slow_start: route.duration("slow_start", Millis(0), minutes)?,
     })
