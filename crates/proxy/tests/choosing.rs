@@ -205,12 +205,14 @@ fn least_connections_fills_all_alike() {
             let _ = stream.read(&mut [0]);
         })
     };
-    let instances = [(1, holding()), (2, holding()), (3, holding()), (4, holding())];
+    let instances: Vec<_> = (1..=8).map(|number| (number, holding())).collect();
     let mut first = snapshot(1, &[(1, 10_000, &instances)]);
     first.apps[0].route.balance = model::Balance::LeastConnections;
     let world = World::new(&first);
+    let up = (1..=8).map(|number| (instance(number), Health::Up)).collect();
+    world.proxy.set_health(Arc::new(HealthTable { version: 1, health: up }));
     let mut waiting = Vec::new();
-    for sent in 1..=12 {
+    for sent in 1..=32 {
         let mut client = world.client();
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
         waiting.push(client);
@@ -218,7 +220,7 @@ fn least_connections_fills_all_alike() {
             (in_flight(&world.proxy.report()).values().sum::<u32>() == sent).then_some(())
         });
     }
-    assert_eq!(in_flight(&world.proxy.report()).into_values().collect::<Vec<_>>(), [3; 4]);
+    assert_eq!(in_flight(&world.proxy.report()).into_values().collect::<Vec<_>>(), [4; 8]);
 }
 
 #[test]
