@@ -1,7 +1,9 @@
 //! Which instance of an arm gets an attempt: power of two choices on requests in flight, among
 //! those that health and ejection allow. Never allocates, whatever the number of instances.
 
-use model::Health;
+use model::{Health, Share};
+
+use crate::arm::{Bucket, below as below_share};
 
 /// What is known of an instance at the moment of picking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +18,8 @@ pub struct Candidate {
     pub tried: bool,
     /// Requests in flight on it, over the whole process.
     pub in_flight: u32,
+    /// The part of its picks that it gets: less than all while it starts slowly.
+    pub warmth: Share,
 }
 
 /// How good a candidate is, best last.
@@ -27,12 +31,23 @@ pub enum Standing {
     FailOpen,
     /// Ejected or not probed yet: may well be fine.
     Doubtful,
+    /// Up, and spared this time because it has just begun.
+    Warming,
     /// Up.
     Well,
 }
 
 impl Candidate {
-    /// How good it is.
+    /// How good it is for one pick, at its place: the same all through the pick of that seed.
+    fn standing_for(&self, seed: u64, at: usize) -> Standing {
+        let standing = self.standing();
+        let spared = standing == Standing::Well
+            && self.warmth != Share::ALL
+            && !below_share(Bucket::of(chance(seed, at)), self.warmth);
+        if spared { Standing::Warming } else { standing }
+    }
+
+    /// How good it is once it is warm.
     pub const fn standing(&self) -> Standing {
         match self.health {
             _ if self.tried => Standing::Out,
@@ -64,6 +79,7 @@ const DRAWS: u64 = 4;
 /// of them looked at: so a pick costs the same among ten and among a thousand.
 pub fn pick(count: usize, random: u64, look: impl Fn(usize) -> Candidate) -> Option<Choice> {
     let mut first: Option<(usize, u32)> = None;
+    let seed = random;
     let mut random = random;
     for _ in 0..DRAWS {
         if count < 3 {
@@ -72,7 +88,9 @@ pub fn pick(count: usize, random: u64, look: impl Fn(usize) -> Candidate) -> Opt
         let at = below(random, count);
         random = stir(random);
         let candidate = look(at);
-        if candidate.standing() != Standing::Well || first.is_some_and(|(seen, _)| seen == at) {
+        if candidate.standing_for(seed, at) != Standing::Well
+            || first.is_some_and(|(seen, _)| seen == at)
+        {
             continue;
         }
         match first {
@@ -83,16 +101,65 @@ pub fn pick(count: usize, random: u64, look: impl Fn(usize) -> Candidate) -> Opt
             Some((at, _)) => return Some(Choice { at, standing: Standing::Well }),
         }
     }
-    least(count, random, look)
+    least(count, random, seed, look)
+}
+
+/// Picks the one of `count` candidates with the least in flight. All of them are looked at.
+pub fn pick_least(count: usize, random: u64, look: impl Fn(usize) -> Candidate) -> Option<Choice> {
+    least(count, stir(random), random, look)
+}
+
+/// Picks one after the other: the first that is well from place `turn` on, counted round the
+/// `count` candidates. Whoever follows has to pass the next number.
+pub fn pick_in_turn(
+    count: usize,
+    turn: usize,
+    random: u64,
+    look: impl Fn(usize) -> Candidate,
+) -> Option<Choice> {
+    let start = turn.checked_rem(count).unwrap_or(0);
+    let mut best: Option<Choice> = None;
+    for at in (start..count).chain(0..start) {
+        let standing = look(at).standing_for(random, at);
+        if standing > best.map_or(Standing::Out, |choice| choice.standing) {
+            best = Some(Choice { at, standing });
+        }
+        if standing == Standing::Well {
+            break;
+        }
+    }
+    best
+}
+
+/// Picks the same candidate for the same user as long as it is well: rendezvous hashing. Whoever
+/// leaves gives up its own users only, and nobody else's move. `name` is what a candidate is known by,
+/// whatever its place. All of them are looked at.
+pub fn pick_for_user(
+    count: usize,
+    user: u64,
+    name: impl Fn(usize) -> u64,
+    look: impl Fn(usize) -> Candidate,
+) -> Option<Choice> {
+    let judged = (0..count).map(|at| {
+        let score = stir(user ^ stir(name(at)));
+        (look(at).standing_for(score, 0), score, at)
+    });
+    let (standing, _, at) = judged.max()?;
+    (standing > Standing::Out).then_some(Choice { at, standing })
 }
 
 /// The best standing, then the least in flight; ties by a random starting place.
-fn least(count: usize, random: u64, look: impl Fn(usize) -> Candidate) -> Option<Choice> {
+fn least(
+    count: usize,
+    random: u64,
+    seed: u64,
+    look: impl Fn(usize) -> Candidate,
+) -> Option<Choice> {
     let start = below(random, count.max(1));
     let mut best: Option<(Choice, u32)> = None;
     for at in (start..count).chain(0..start.min(count)) {
         let candidate = look(at);
-        let standing = candidate.standing();
+        let standing = candidate.standing_for(seed, at);
         let better = best.is_none_or(|(choice, load)| {
             standing > choice.standing
                 || (standing == choice.standing && candidate.in_flight < load)
@@ -106,6 +173,12 @@ fn least(count: usize, random: u64, look: impl Fn(usize) -> Candidate) -> Option
 
 fn below(random: u64, count: usize) -> usize {
     ((u128::from(random) * count as u128) >> 64) as usize
+}
+
+/// What decides whether a young candidate is spared: the same all through one pick, and unlike the
+/// draws.
+const fn chance(seed: u64, at: usize) -> u64 {
+    stir(!seed ^ (at as u64).wrapping_mul(0xd6e8_feb8_6659_fd93))
 }
 
 /// A step of splitmix64, for the draws after the first.
@@ -122,8 +195,14 @@ mod tests {
     use proptest::prelude::*;
     use std::vec::Vec;
 
-    const WELL: Candidate =
-        Candidate { health: Health::Up, once_up: true, ejected: false, tried: false, in_flight: 0 };
+    const WELL: Candidate = Candidate {
+        health: Health::Up,
+        once_up: true,
+        ejected: false,
+        tried: false,
+        in_flight: 0,
+        warmth: Share::ALL,
+    };
 
     fn at(candidates: &[Candidate], random: u64) -> Option<usize> {
         pick(candidates.len(), random, |at| candidates[at]).map(|choice| choice.at)
@@ -161,6 +240,71 @@ mod tests {
         assert!(counts.iter().all(|&n| (700..1300).contains(&n)), "{counts:?}");
     }
 
+    #[test]
+    fn a_young_one_gets_its_part_of_the_picks_and_alone_it_gets_all() {
+        let warmth =
+            |percent: u16| Share::from_ten_thousandths(percent * 100).expect("at most all");
+        for count in [2, 3, 10] {
+            for percent in [0, 10, 50, 90, 100] {
+                let mut candidates = std::vec![WELL; count];
+                candidates[1].warmth = warmth(percent);
+                let picks = 40_000;
+                let mut random = 1;
+                let mut young = 0;
+                for _ in 0..picks {
+                    random = stir(random);
+                    young += usize::from(at(&candidates, random) == Some(1));
+                }
+                let fair = picks / count;
+                let expected = fair * usize::from(percent) / 100;
+                let error = young.abs_diff(expected);
+                assert!(error * 12 <= fair, "{young} of {fair} at {percent} %, {count} in all");
+            }
+        }
+        let young = Candidate { warmth: Share::NONE, ..WELL };
+        let doubtful = Candidate { health: Health::Unknown, ..WELL };
+        assert_eq!(at(&[young], 7), Some(0));
+        assert_eq!(at(&[doubtful, young, Candidate { tried: true, ..WELL }], 7), Some(1));
+    }
+
+    #[test]
+    fn in_turn_everybody_gets_the_same_and_who_is_down_is_left_out() {
+        let down = Candidate { health: Health::Down, ..WELL };
+        let candidates = [WELL, down, WELL, WELL];
+        let picked = |turn| pick_in_turn(4, turn, 7, |at| candidates[at]).map(|it| it.at);
+        let round: Vec<_> = (0..4).map(picked).collect();
+        assert_eq!(round, [Some(0), Some(2), Some(2), Some(3)]);
+        assert_eq!(pick_in_turn(0, 3, 7, |_| WELL), None);
+    }
+
+    #[test]
+    fn of_all_the_least_loaded_is_picked_and_ties_are_drawn() {
+        let mut candidates = [Candidate { in_flight: 3, ..WELL }; 20];
+        candidates[7].in_flight = 2;
+        let picked = |random| pick_least(20, random, |at| candidates[at]).map(|it| it.at);
+        assert!((0..100).map(stir).all(|random| picked(random) == Some(7)));
+        let mut seen = std::collections::BTreeSet::new();
+        let ties = |random| pick_least(4, random, |_| WELL).map(|choice| choice.at);
+        seen.extend((0..500).map(stir).map(ties));
+        assert_eq!(seen.len(), 4);
+    }
+
+    #[test]
+    fn users_are_spread_and_only_those_of_one_that_left_move() {
+        let of = |user: u64, names: &[u64]| {
+            let choice = pick_for_user(names.len(), stir(user), |at| names[at], |_| WELL);
+            choice.map(|choice| names[choice.at])
+        };
+        let mut counts = std::collections::BTreeMap::new();
+        for user in 0..10_000 {
+            let all = of(user, &[1, 2, 3, 4]);
+            *counts.entry(all).or_insert(0) += 1;
+            let without = of(user, &[4, 3, 1]);
+            assert!(all == without || all == Some(2), "{user}");
+        }
+        assert!(counts.values().all(|n| (2_300..2_700).contains(n)), "{counts:?}");
+    }
+
     fn any_candidate() -> impl Strategy<Value = Candidate> {
         let health = prop::sample::select(&[Health::Up, Health::Down, Health::Unknown][..]);
         (health, any::<[bool; 3]>(), 0_u32..4).prop_map(|(health, flags, in_flight)| Candidate {
@@ -169,6 +313,7 @@ mod tests {
             ejected: flags[1],
             tried: flags[2],
             in_flight,
+            warmth: Share::ALL,
         })
     }
 
@@ -180,8 +325,17 @@ mod tests {
         ) {
             let standings: Vec<_> = candidates.iter().map(Candidate::standing).collect();
             let best = standings.iter().max().copied().filter(|&best| best > Standing::Out);
-            let picked = at(&candidates, random).map(|at| standings[at]);
-            prop_assert_eq!(picked, best);
+            let look = |at: usize| candidates[at];
+            let count = candidates.len();
+            for choice in [
+                pick(count, random, look),
+                pick_least(count, random, look),
+                pick_in_turn(count, random as usize, random, look),
+                pick_for_user(count, random, |at| at as u64, look),
+            ] {
+                prop_assert_eq!(choice.map(|choice| standings[choice.at]), best);
+                prop_assert_eq!(choice.map(|choice| choice.standing), best);
+            }
         }
     }
 }

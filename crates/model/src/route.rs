@@ -33,6 +33,16 @@ pub struct Route {
     /// How long and how large a request may be.
     #[serde(default, skip_serializing_if = "AppLimits::is_default")]
     pub limits: AppLimits,
+    /// How one of a release's instances is picked.
+    #[serde(default, skip_serializing_if = "Balance::is_default")]
+    pub balance: Balance,
+    /// So long after its start an instance gets only a part of the requests, which grows; 0 for none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub slow_start: Millis,
+}
+
+fn is_zero(time: &Millis) -> bool {
+    time.0 == 0
 }
 
 impl Route {
@@ -52,6 +62,8 @@ impl Route {
             affinity: Affinity::None,
             hold,
             limits: AppLimits::default(),
+            balance: Balance::TwoChoices,
+            slow_start: Millis(0),
         }
     }
 
@@ -84,6 +96,28 @@ pub enum Prefix {
 impl Prefix {
     fn is_kept(&self) -> bool {
         *self == Self::Kept
+    }
+}
+
+/// How one of a release's instances is picked, among those that are well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Balance {
+    /// Of two random ones that with fewer requests in flight.
+    #[default]
+    TwoChoices,
+    /// Of all that with the fewest requests in flight.
+    LeastConnections,
+    /// One after the other.
+    RoundRobin,
+    /// The same one for the same user, by the user key of [`Affinity`]: not for cookies, which are set
+    /// only while a release comes in.
+    Hash,
+}
+
+impl Balance {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 

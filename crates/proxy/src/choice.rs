@@ -2,9 +2,12 @@
 //! counting happen in the same poll (I5).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use balance::{Bucket, Choice, Standing, choose_arm, pick};
-use model::Share;
+use balance::{
+    Bucket, Choice, Standing, choose_arm, pick, pick_for_user, pick_in_turn, pick_least,
+};
+use model::{Balance, Share};
 
 use crate::attempt::MOST_ATTEMPTS;
 use crate::connection::Turn;
@@ -104,11 +107,7 @@ impl Exchange {
     /// there is well, an arm with a share whose instances are.
     fn pick(&self, entry: &AppEntry, turn: &Turn<'_, '_>) -> Option<Chosen> {
         let own = self.kept_arm(entry).or_else(|| self.own_arm(entry, turn))?;
-        let look = |arm: &ArmEntry| {
-            pick(arm.instances.len(), turn.worker.random(), |at| {
-                arm.instances[at].candidate(turn.now_ms, &self.tried)
-            })
-        };
+        let look = |arm: &ArmEntry| self.pick_in(arm, entry, turn);
         let chosen = |arm: &ArmEntry, choice: Choice, diverted: bool| Chosen {
             instance: Arc::clone(&arm.instances[choice.at]),
             release: Arc::clone(&arm.stats),
@@ -132,6 +131,25 @@ impl Exchange {
             }
         }
         first.map(|choice| chosen(&entry.arms[own], choice, false))
+    }
+
+    /// Within an arm, as the app's file says.
+    fn pick_in(&self, arm: &ArmEntry, entry: &AppEntry, turn: &Turn<'_, '_>) -> Option<Choice> {
+        let (count, random) = (arm.instances.len(), turn.worker.random());
+        let look =
+            |at: usize| arm.instances[at].candidate(turn.now_ms, entry.slow_start, &self.tried);
+        match (entry.balance, self.known_by) {
+            (Balance::LeastConnections, _) => pick_least(count, random, look),
+            (Balance::RoundRobin, _) => {
+                let turn = arm.turn.fetch_add(1, Ordering::Relaxed);
+                pick_in_turn(count, turn, random, look)
+            }
+            (Balance::Hash, Some(user)) => {
+                pick_for_user(count, user, |at| arm.instances[at].id.number, look)
+            }
+            // Somebody unknown goes anywhere.
+            (Balance::TwoChoices, _) | (Balance::Hash, None) => pick(count, random, look),
+        }
     }
 
     fn kept_arm(&self, entry: &AppEntry) -> Option<usize> {

@@ -107,6 +107,8 @@ pub(crate) struct Exchange {
     pub(crate) held_since_ms: Option<u64>,
     /// Who asks, while the app is split among its users.
     pub(crate) user: Option<User>,
+    /// The same, where the pick of an instance hangs on it.
+    pub(crate) known_by: Option<u64>,
     pub(crate) arm: Option<ReleaseNo>,
     pub(crate) release: Option<Arc<ReleaseStats>>,
     /// The release that this request was last counted against: once, however often it is tried.
@@ -187,6 +189,7 @@ impl Exchange {
             let_go: None,
             held_since_ms: None,
             user: None,
+            known_by: None,
             arm: None,
             release: None,
             faulted: None,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use balance::{Candidate, Ejection};
-use model::{Address, Health, InstanceId};
+use model::{Address, Health, InstanceId, Millis};
 
 use crate::signal::Signal;
 
@@ -22,6 +22,8 @@ pub(crate) struct Instance {
     ejected_until_ms: AtomicU64,
     ejections: AtomicU32,
     pub(crate) idle: AtomicU32,
+    /// When this process saw it in a snapshot for the first time.
+    since_ms: u64,
     /// Never used twice in this process.
     pub(crate) key: u64,
     pub(crate) id: InstanceId,
@@ -30,7 +32,12 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
-    pub(crate) fn new(key: u64, id: InstanceId, address: Address, drained: Arc<Signal>) -> Self {
+    pub(crate) fn new(
+        key: u64,
+        (id, address): (InstanceId, Address),
+        drained: Arc<Signal>,
+        since_ms: u64,
+    ) -> Self {
         Self {
             in_flight: AtomicU32::new(0),
             health: AtomicU8::new(code(Health::Unknown)),
@@ -40,6 +47,7 @@ impl Instance {
             ejected_until_ms: AtomicU64::new(0),
             ejections: AtomicU32::new(0),
             idle: AtomicU32::new(0),
+            since_ms,
             key,
             id,
             address,
@@ -77,13 +85,15 @@ impl Instance {
         self.left.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn candidate(&self, now_ms: u64, tried: &[u64]) -> Candidate {
+    pub(crate) fn candidate(&self, now_ms: u64, slow_start: Millis, tried: &[u64]) -> Candidate {
+        let age = Millis(now_ms.saturating_sub(self.since_ms));
         Candidate {
             health: self.health(),
             once_up: self.once_up.load(Ordering::Relaxed),
             ejected: self.is_ejected(now_ms),
             tried: tried.contains(&self.key),
             in_flight: self.in_flight.load(Ordering::Relaxed),
+            warmth: balance::warmth(age, slow_start),
         }
     }
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use http1::RequestHead;
+use model::Balance;
 
 use crate::attempt::Link;
 use crate::connection::Turn;
@@ -12,7 +13,7 @@ use crate::forwarded::is_inside;
 use crate::pages::Page;
 use crate::redirect::Elsewhere;
 use crate::router::AppIndex;
-use crate::split::Asked;
+use crate::split::{Asked, known_by};
 
 /// Where a head belongs, by the worker's table.
 pub(crate) struct Place {
@@ -60,6 +61,10 @@ impl Exchange {
                         now_s: turn.worker.shared.epoch_s(),
                     })
                 });
+                self.known_by = match entry.balance {
+                    Balance::Hash => known_by(&entry.affinity, head, input, turn.client.ip),
+                    Balance::TwoChoices | Balance::LeastConnections | Balance::RoundRobin => None,
+                };
                 let moved = entry.redirects.as_ref().and_then(|it| it.find(head, input));
                 (Arc::clone(&entry.stats), entry.limits, user, moved)
             })

@@ -195,6 +195,26 @@ impl User {
     }
 }
 
+/// By what a user is known whatever is coming in: the address, or a header. Nothing for cookies.
+pub(crate) fn known_by(
+    affinity: &Affinity,
+    head: &RequestHead,
+    input: &[u8],
+    client: IpAddr,
+) -> Option<u64> {
+    let key = match affinity {
+        Affinity::ClientIp => UserKey::of_address(client),
+        Affinity::Header(name) => {
+            let mut values = head.values(input, name.as_bytes());
+            UserKey::of_value(values.find(|value| !value.is_empty())?)
+        }
+        Affinity::Cookie | Affinity::None => return None,
+    };
+    let (one, other) = key.0.split_at(8);
+    let half = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+    Some(half(one) ^ half(other))
+}
+
 impl UserKey {
     /// Of IPv6 the network of 64 bits: browsers change the rest all the time.
     fn of_address(address: IpAddr) -> Self {

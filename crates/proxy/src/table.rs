@@ -1,11 +1,13 @@
 //! A snapshot made ready for the workers: routes indexed, instances joined with their counts. Built
-//! off the workers, never changed afterwards.
+//! off the workers; afterwards nothing in it changes but whose turn it is.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use model::{
-    AppLimits, AppName, AppSection, Generation, InstanceId, Prefix, ReleaseNo, Share, Snapshot,
+    Affinity, AppLimits, AppName, AppSection, Balance, Generation, InstanceId, Millis, Prefix,
+    ReleaseNo, Share, Snapshot,
 };
 
 use crate::closed::Closed;
@@ -39,6 +41,11 @@ pub(crate) struct AppEntry {
     pub(crate) hold_ms: u64,
     pub(crate) limits: AppLimits,
     pub(crate) drain_ms: u64,
+    pub(crate) balance: Balance,
+    /// By what a user is known, where the pick hangs on it.
+    pub(crate) affinity: Affinity,
+    /// So long its instances start slowly.
+    pub(crate) slow_start: Millis,
     /// Bytes of the path that its instances do not see.
     pub(crate) strip: usize,
     /// Set if some of its users are sent elsewhere.
@@ -56,6 +63,8 @@ pub(crate) struct ArmEntry {
     pub(crate) share: Share,
     pub(crate) stats: Arc<ReleaseStats>,
     pub(crate) instances: Vec<Arc<Instance>>,
+    /// Whose turn it is, where they take turns.
+    pub(crate) turn: AtomicUsize,
 }
 
 impl Table {
@@ -75,6 +84,15 @@ impl Table {
         let at = self.places.binary_search_by_key(&key, |(key, _)| *key).ok()?;
         self.apps.get(self.places[at].1)
     }
+}
+
+/// A random place to begin at: with every snapshot and in every process another, or the first
+/// instance would get more than the rest.
+fn anywhere() -> usize {
+    let mut place = [0; size_of::<usize>()];
+    // Without random numbers the first begins: that is no reason to serve nobody.
+    let _ = getrandom::fill(&mut place);
+    usize::from_le_bytes(place)
 }
 
 /// All that outlives a snapshot: instances that may still have requests, counters.
@@ -136,7 +154,8 @@ impl Directory {
         let arms = section.arms.iter().map(|arm| ArmEntry {
             share: arm.share,
             stats: self.release(&section.app, arm.release),
-            instances: arm.instances.iter().map(|target| self.instance(target)).collect(),
+            instances: arm.instances.iter().map(|target| self.instance(target, now_ms)).collect(),
+            turn: AtomicUsize::new(anywhere()),
         });
         AppEntry {
             arms: arms.collect(),
@@ -144,6 +163,9 @@ impl Directory {
             hold_ms: section.route.hold.0,
             limits: section.route.limits,
             drain_ms: section.drain_deadline.0,
+            balance: section.route.balance,
+            affinity: section.route.affinity.clone(),
+            slow_start: section.route.slow_start,
             strip: match section.route.prefix {
                 Prefix::Kept => 0,
                 Prefix::Stripped => section.route.path.trim_end_matches('/').len(),
@@ -160,14 +182,14 @@ impl Directory {
         Arc::clone(self.releases.entry((app.clone(), release)).or_insert_with(new))
     }
 
-    fn instance(&mut self, target: &model::Target) -> Arc<Instance> {
+    fn instance(&mut self, target: &model::Target, now_ms: u64) -> Arc<Instance> {
         if let Some(instance) = self.instances.get(&target.id) {
             return Arc::clone(instance);
         }
         let key = self.next_instance;
         self.next_instance += 1;
-        let (id, address) = (target.id.clone(), target.address.clone());
-        let instance = Arc::new(Instance::new(key, id, address, Arc::clone(&self.drained)));
+        let whose = (target.id.clone(), target.address.clone());
+        let instance = Arc::new(Instance::new(key, whose, Arc::clone(&self.drained), now_ms));
         self.instances.insert(target.id.clone(), Arc::clone(&instance));
         instance
     }
@@ -180,5 +202,54 @@ impl Directory {
         self.instances.retain(|_, instance| {
             !instance.has_left() || instance.in_flight() > 0 || Arc::strong_count(instance) > 1
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{Address, Arm, Route, Target};
+
+    /// One app with these instances, on ports that nobody dials.
+    fn snapshot(counter: u64, numbers: &[u64]) -> Snapshot {
+        let app: AppName = "web".parse().expect("a name");
+        let target = |number: &u64| Target {
+            id: InstanceId { app: app.clone(), number: *number },
+            address: Address::Tcp(([127, 0, 0, 1], 9).into()),
+        };
+        let arm = Arm {
+            release: ReleaseNo(1),
+            label: "v1".parse().expect("a label"),
+            share: Share::ALL,
+            instances: numbers.iter().map(target).collect(),
+        };
+        let section = AppSection {
+            app: app.clone(),
+            route: Route { slow_start: Millis(10_000), ..Route::everything(Millis(0)) },
+            drain_deadline: Millis(0),
+            split: None,
+            maintenance: None,
+            arms: vec![arm],
+        };
+        Snapshot { generation: Generation { term: 1, counter }, apps: vec![section] }
+    }
+
+    #[test]
+    fn an_instance_is_young_from_its_first_snapshot_on_and_no_later_one_makes_it_younger() {
+        let mut directory = Directory::new(1, Arc::new(Signal::default()));
+        let warmth = |table: &Table, now_ms| -> Vec<u16> {
+            let app = &table.apps[0];
+            let look = |instance: &Arc<Instance>| {
+                instance.candidate(now_ms, app.slow_start, &[]).warmth.ten_thousandths()
+            };
+            app.arms[0].instances.iter().map(look).collect()
+        };
+        directory.build(&snapshot(1, &[1]), 1, 1_000);
+        let table = directory.build(&snapshot(2, &[1, 2]), 2, 50_000);
+        assert_eq!(warmth(&table, 50_000), [10_000, 0]);
+        assert_eq!(warmth(&table, 52_500), [10_000, 2_500]);
+        let table = directory.build(&snapshot(3, &[2, 1, 3]), 3, 55_000);
+        assert_eq!(warmth(&table, 57_500), [7_500, 10_000, 2_500]);
+        assert_eq!(warmth(&table, 65_000), [10_000; 3]);
     }
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
@@ -157,4 +157,85 @@ fn retries_are_bounded_by_a_budget() {
     // Ten to begin with, a fifth of the requests, ten per second.
     let most = 10 + 20 + 10 * (start.elapsed().as_secs() + 1);
     assert!((10..=most).contains(&counters.retried), "{counters:?}");
+}
+
+/// Right after a start all are young: they share the work, and nobody waits for one to grow old.
+#[test]
+fn instances_that_all_start_slowly_share_the_requests() {
+    let mut first = snapshot(1, &[(1, 10_000, &[(1, saying("a")), (2, saying("b"))])]);
+    first.apps[0].route.slow_start = model::Millis::from_secs(300);
+    let world = World::new(&first);
+    let up = |number| (instance(number), Health::Up);
+    world.proxy.set_health(Arc::new(HealthTable { version: 1, health: [up(1), up(2)].into() }));
+    let mut client = world.client();
+    let of_a = (0..1_000).filter(|_| client.get("/").text() == "a").count();
+    // Six standard deviations to each side.
+    assert!((405..=595).contains(&of_a), "{of_a}");
+    assert_eq!(world.counted(1_000).failed, 0);
+}
+
+/// Three instances that are Up, picked as the app's file says.
+fn balanced(balance: model::Balance, affinity: model::Affinity) -> World {
+    let instances = [(1, saying("a")), (2, saying("b")), (3, saying("c"))];
+    let mut first = snapshot(1, &[(1, 10_000, &instances)]);
+    (first.apps[0].route.balance, first.apps[0].route.affinity) = (balance, affinity);
+    let world = World::new(&first);
+    let up = (1..=3).map(|number| (instance(number), Health::Up)).collect();
+    world.proxy.set_health(Arc::new(HealthTable { version: 1, health: up }));
+    world
+}
+
+#[test]
+fn round_robin_goes_round_over_all_workers() {
+    let world = balanced(model::Balance::RoundRobin, model::Affinity::None);
+    let mut clients = [world.client(), world.client(), world.client(), world.client()];
+    let mut counts = std::collections::BTreeMap::new();
+    for turn in 0..300 {
+        let got = clients[turn % 4].get("/").text().to_owned();
+        *counts.entry(got).or_insert(0) += 1;
+    }
+    assert_eq!(counts.into_values().collect::<Vec<_>>(), [100, 100, 100]);
+}
+
+#[test]
+fn least_connections_fills_all_alike() {
+    let holding = || {
+        upstream(|_, mut stream| {
+            let _ = read_head(&mut stream);
+            let _ = stream.read(&mut [0]);
+        })
+    };
+    let instances: Vec<_> = (1..=8).map(|number| (number, holding())).collect();
+    let mut first = snapshot(1, &[(1, 10_000, &instances)]);
+    first.apps[0].route.balance = model::Balance::LeastConnections;
+    let world = World::new(&first);
+    let up = (1..=8).map(|number| (instance(number), Health::Up)).collect();
+    world.proxy.set_health(Arc::new(HealthTable { version: 1, health: up }));
+    let mut waiting = Vec::new();
+    for sent in 1..=32 {
+        let mut client = world.client();
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        waiting.push(client);
+        eventually("it is in flight", || {
+            (in_flight(&world.proxy.report()).values().sum::<u32>() == sent).then_some(())
+        });
+    }
+    assert_eq!(in_flight(&world.proxy.report()).into_values().collect::<Vec<_>>(), [4; 8]);
+}
+
+#[test]
+fn hashed_users_stay_on_one_instance_and_the_unknown_go_anywhere() {
+    let world = balanced(model::Balance::Hash, model::Affinity::Header("x-user".into()));
+    let mut client = world.client();
+    let mut seen = std::collections::BTreeSet::new();
+    for user in 0..30 {
+        let field = format!("X-User: {user}\r\n");
+        let first = client.get_with("/", &field).text().to_owned();
+        assert!((0..5).all(|_| world.client().get_with("/", &field).text() == first), "{user}");
+        seen.insert(first);
+    }
+    assert_eq!(seen.len(), 3, "users are spread");
+    let unknown: std::collections::BTreeSet<String> =
+        (0..100).map(|_| client.get("/").text().to_owned()).collect();
+    assert_eq!(unknown.len(), 3);
 }

@@ -70,6 +70,7 @@ pub(crate) async fn plan(
     let stored = live.and_then(|live| releases.iter().find(|r| r.no == live.release));
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let release = planned(view.as_deref(), label, digest(&spec, content));
+    let conflict = conflict(&app, &spec, &parts.engine.apps());
     Ok(Json(Plan {
         app,
         release,
@@ -81,7 +82,20 @@ pub(crate) async fn plan(
         steps: wire::steps(&spec.strategy.kind, spec.run.replicas, spec.strategy.standby),
         changes: stored.map(|stored| changes(stored, &spec, content)),
         rollout: view.and_then(|view| view.rollout.as_ref().map(|rollout| rollout.id.0)),
+        conflict,
     }))
+}
+
+/// Which other app has the same host and path, on any release on offer.
+fn conflict(app: &AppName, spec: &AppSpec, apps: &[Arc<AppView>]) -> Option<String> {
+    apps.iter().filter(|view| view.app != *app && !view.removing).find_map(|view| {
+        let arms = [&view.live, &view.candidate, &view.standby];
+        arms.into_iter().flatten().find_map(|arm| {
+            let stored = view.releases.iter().find(|release| release.no == arm.release)?;
+            let place = spec.route.conflict(&stored.spec.route)?;
+            Some(format!("{place} belongs to {} (release {})", view.app, arm.label))
+        })
+    })
 }
 
 /// The release by its name, which the engine makes of the digest when nobody gave it one, and

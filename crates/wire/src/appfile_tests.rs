@@ -100,6 +100,8 @@ fn a_mistake_is_named_with_its_line_and_the_way_out() {
         &with("[route]\nhosts = [\"www.*.com\"]"),
         &with("[route]\naffinity = \"sticky\""),
         &with("[route]\npath = \"/a?b\""),
+        &with("[route]\nbalance = \"round robin\""),
+        &with("[route]\nbalance = \"hash\""),
         &with("[route]\nstrip_prefix = true"),
         &with("[route]\nstrip_prefix = \"yes\""),
         &with("[route]\nhosts = [\"a.example\"]\ncanonical = \"b.example\""),

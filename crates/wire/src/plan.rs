@@ -27,6 +27,8 @@ pub struct Plan {
     pub changes: Option<Vec<String>>,
     /// The rollout under way, in whose way it would be.
     pub rollout: Option<u32>,
+    /// Which app has its host and path already; it would be refused.
+    pub conflict: Option<String>,
 }
 
 /// The release a deploy would bring in.

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use model::{Affinity, Millis, Prefix, Redirect, Route};
+use model::{Affinity, Balance, Millis, Prefix, Redirect, Route};
 
 use crate::appfile::check_path;
 use crate::limits;
@@ -10,8 +10,23 @@ use crate::section::{AppFileError, Section};
 use crate::tree::{Node, Value};
 
 /// docs/segue.schema.json has the same.
-pub(crate) const KEYS: &[&str] =
-    &["hosts", "path", "strip_prefix", "canonical", "redirects", "affinity", "hold"];
+pub(crate) const KEYS: &[&str] = &[
+    "hosts",
+    "path",
+    "strip_prefix",
+    "canonical",
+    "redirects",
+    "affinity",
+    "hold",
+    "balance",
+    "slow_start",
+];
+const BALANCE: &[(&str, Balance)] = &[
+    ("two-choices", Balance::TwoChoices),
+    ("least-connections", Balance::LeastConnections),
+    ("round-robin", Balance::RoundRobin),
+    ("hash", Balance::Hash),
+];
 const REDIRECT: &[&str] = &["from", "to", "status"];
 const STATUSES: [u16; 5] = [301, 302, 303, 307, 308];
 
@@ -34,14 +49,23 @@ pub(crate) fn read(top: &Section<'_>) -> Result<Route> {
         }
         true => Prefix::Stripped,
     };
+    let affinity = affinity(&route)?;
+    let balance = route.word("balance", Balance::TwoChoices, BALANCE)?;
+    if balance == Balance::Hash && matches!(affinity, Affinity::Cookie | Affinity::None) {
+        let error = route.wrong("balance", "\"hash\" needs something to know a user by");
+        return Err(error.hint("set affinity = \"client-ip\" or affinity = \"header:NAME\""));
+    }
+    let minutes = Millis(0)..=Millis::from_secs(300);
     Ok(Route {
         canonical: canonical(&route, &hosts)?,
         hosts,
         path: path.to_owned(),
         prefix,
         redirects: redirects(&route, path)?,
-        affinity: affinity(&route)?,
-        hold: route.duration("hold", Millis::from_secs(5), Millis(0)..=Millis::from_secs(300))?,
+        affinity,
+        balance,
+        hold: route.duration("hold", Millis::from_secs(5), minutes.clone())?,
+        slow_start: route.duration("slow_start", Millis(0), minutes)?,
         limits: limits::read(top)?,
     })
 }

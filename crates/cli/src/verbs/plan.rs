@@ -44,6 +44,7 @@ fn lines(plan: &Plan) -> Vec<String> {
         steps,
         changes,
         rollout,
+        conflict,
     } = plan;
     let mut lines = vec![format!("{BOLD}{app}{BOLD:#}"), String::new()];
     lines.extend(hang("release", &release_words(release)));
@@ -66,6 +67,9 @@ fn lines(plan: &Plan) -> Vec<String> {
     if let Some(rollout) = rollout {
         let why = format!("rollout {rollout} is under way; a deploy would need --replace");
         lines.extend(hang("note", &format!("{WARN}{why}{WARN:#}")));
+    }
+    if let Some(conflict) = conflict {
+        lines.extend(hang("note", &format!("{BAD}refused{BAD:#}: {conflict}")));
     }
     lines
 }

@@ -91,6 +91,7 @@ fn planned(parts: &[(&str, Value)]) -> Value {
         "steps": ["5 % of the users for 1m", "50 % of the users until `segue promote`", "everybody",
                   "keep the release before it warm"],
         "changes": ["files", "run.command", "run.env.LOG"], "rollout": null,
+        "conflict": null,
     });
     for (key, value) in parts {
         plan[key] = value.clone();
@@ -117,6 +118,7 @@ fn a_plan_says_what_a_deploy_would_do() {
         ("uploads", json!(0)),
         ("changes", Value::Null),
         ("rollout", json!(7)),
+        ("conflict", json!("/api of example.com belongs to shop (release v3)")),
     ];
     assert_snapshot!(plan(planned(&again), &[]));
     assert_snapshot!(plan(planned(&[]), &["--json"]));

@@ -7,5 +7,6 @@ mod crashes;
 mod deploys;
 mod load;
 mod refusals;
+mod routes;
 mod strategies;
 mod world;

@@ -78,6 +78,7 @@ async fn a_plan_names_what_differs_and_asks_nobody() {
             "files", "run.command", "run.env.OLD", "run.env.SECRET", "run.replicas", "strategy",
         ],
         "rollout": null,
+        "conflict": null,
     });
     assert_eq!(plan, wanted);
     assert!(world.engine.commands.lock().unwrap().is_empty(), "nothing reached the engine");
@@ -89,4 +90,16 @@ async fn a_plan_tells_a_label_that_is_taken() {
     let body = json!({"spec": {"app": "web", "run": {"command": ["./y"]}}, "label": "v1"});
     let answer = ask(&world(), "POST", "/v1/apps/web/plan", body.to_string()).await;
     assert!(answer.contains("{\"label\":\"v1\",\"kind\":\"taken\"}"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_plan_tells_whose_place_it_would_take() {
+    let plan = |route: Value| {
+        json!({"spec": {"app": "api", "run": {"command": ["./y"]}, "route": route}}).to_string()
+    };
+    let world = world();
+    let answer = ask(&world, "POST", "/v1/apps/api/plan", plan(json!({}))).await;
+    assert!(answer.contains("\"conflict\":\"every host belongs to web (release v1)\""), "{answer}");
+    let answer = ask(&world, "POST", "/v1/apps/api/plan", plan(json!({"path": "/api"}))).await;
+    assert!(answer.contains("\"conflict\":null"), "{answer}");
 }
