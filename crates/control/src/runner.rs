@@ -184,11 +184,15 @@ impl Runner {
         Self { engine, config, inbox, replies: Default::default(), next_ticket: 0 }
     }
 
-    /// Runs until [`Inbox::stop`]. Returns once the journal is closed.
-    pub fn run(mut self, mail: Mail) {
+    /// Says everything again that should be so. From then on every app has been shown.
+    pub fn begin(&mut self) {
         let now = self.now();
         let commands = self.engine.begin(now);
         self.carry_out(commands);
+    }
+
+    /// Runs, once begun, until [`Inbox::stop`]. Returns once the journal is closed.
+    pub fn run(mut self, mail: Mail) {
         loop {
             let message = match self.next(&mail) {
                 Ok(Message::Stop) => return,

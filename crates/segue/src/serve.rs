@@ -208,9 +208,19 @@ fn start_control(
         clock: Clock::new(wall_clock(), engine.last_fact(), crate::boot_time()),
         boot_time: crate::boot_time,
     };
-    let runner = Runner::new(engine, config, inbox.clone());
-    let run = move || runner.run(mail);
-    std::thread::Builder::new().name("control".into()).spawn(run).map_err(|error| told(&error))
+    let mut runner = Runner::new(engine, config, inbox.clone());
+    let (begun, wait) = std::sync::mpsc::sync_channel(1);
+    let run = move || {
+        runner.begin();
+        let _ = begun.send(());
+        runner.run(mail);
+    };
+    let thread = std::thread::Builder::new().name("control".into());
+    let thread = thread.spawn(run).map_err(|error| told(&error))?;
+    // Nobody is to hear that there is no such app, just because it has not been shown yet. A panic of
+    // control ends the wait, too.
+    let _ = wait.recv();
+    Ok(thread)
 }
 
 fn folder(data: &Path) -> Result<std::path::PathBuf, Failure> {
