@@ -171,13 +171,14 @@ impl Managed {
         news
     }
 
-    /// What the host was told and has not made so, as far as is seen: it is told again.
+    /// What the host was told and has not made so, as far as is seen: it is told again. What has ended
+    /// is never started once more, however long its end takes to be journaled.
     pub fn unheard(&self) -> Vec<HostCommand> {
         let is_unheard = |number: &u64| {
             let instance = self.app.instances.get(number);
             let seen = self.seen.get(number).map(|seen| &seen.process);
-            let running = matches!(seen, Some(Process::Running { .. }));
-            instance.is_some_and(|i| !running || i.released)
+            let is_seen = !matches!(seen, None | Some(Process::Unseen));
+            instance.is_some_and(|i| !is_seen || i.released)
         };
         let told = self.told.iter().filter_map(|(key, command)| Some((key.as_ref()?, command)));
         told.filter(|(number, _)| is_unheard(number)).map(|(_, command)| command.clone()).collect()

@@ -116,12 +116,13 @@ pub(crate) fn wanted_from(app: &App, rollout: &Rollout) -> u16 {
 pub(crate) fn wanted_to(app: &App, rollout: &Rollout) -> u16 {
     let here = rung(app, rollout, rollout.rung);
     let reached = if rollout.rung > 1 { rung(app, rollout, rollout.rung - 1).to } else { 0 };
+    let forward = !matches!(rollout.phase, Phase::Reverting { .. });
+    if forward && needs_room(app, rollout) && is_crowded(app, Some(rollout.to)) {
+        return staying(app, rollout.to).min(here.to);
+    }
     match rollout.phase {
         Phase::Starting | Phase::Ready => {
             let old = rollout.from.map_or(0, |from| app.instances_of(from).count());
-            if needs_room(app, rollout) && is_crowded(app, Some(rollout.to)) {
-                return staying(app, rollout.to).min(here.to);
-            }
             if here.makes_room && old > usize::from(here.before) { reached } else { here.to }
         }
         // While a pause lasts, the next batch of a surge starts already: there is room for it.

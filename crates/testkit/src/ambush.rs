@@ -97,6 +97,10 @@ impl Ambush {
     ) {
         *serial += 1;
         let mut settings = spec(app);
+        if self.what == "deploy" && matches!(kind, StrategyKind::Rolling { .. }) {
+            // Of four the first batch leaves the old release whole, so that another may come in.
+            settings.run.replicas = 4;
+        }
         settings.strategy.kind = kind;
         settings.strategy.standby = Standby::Keep;
         settings.strategy.watch = WATCH;

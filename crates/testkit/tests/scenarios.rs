@@ -419,6 +419,22 @@ fn a_recreate_to_a_sick_standby_replaces_nothing_while_the_other_release_runs() 
 }
 
 #[test]
+fn a_recreate_to_a_standby_that_recovers_starts_nothing_before_the_other_release_is_gone() {
+    let mut script = Script::new();
+    script.deploy_with("v1", GOOD, false, recreate).wait(15).deploy("v2", GOOD).wait(15);
+    let until = script.world.now + 9_000;
+    for (id, process) in script.world.hosts.processes_mut() {
+        process.sick_until = if id.number == 2 { until } else { 0 };
+    }
+    script.wait(8);
+    let app = "web".parse().unwrap();
+    (0..6).for_each(|_| script.world.request(&app, 20_000));
+    script.ask(Ask::Rollback { to: Some(model::ReleaseNo(1)) }).wait(4).look().kill_live();
+    script.wait(30).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
 fn sync_makes_the_standby_a_second_set_of_what_is_live() {
     let mut script = Script::new();
     script.deploy("v1", GOOD).wait(15).deploy("v2", GOOD).wait(15);

@@ -32,6 +32,10 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
+if mode == "slow":
+    # it waits: long enough for the server to be killed meanwhile
+    time.sleep(3)
+
 if mode == "crash":
     print("reading the configuration")
     sys.exit("no such table: orders")

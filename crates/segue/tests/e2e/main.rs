@@ -5,6 +5,7 @@
 mod app;
 mod crashes;
 mod deploys;
+mod kills;
 mod load;
 mod refusals;
 mod routes;

@@ -199,28 +199,3 @@ fn scale_holds_and_counts_for_the_standby_too() {
         up("live") == 3 && up("standby") == 3
     });
 }
-
-#[test]
-fn a_kill_in_the_middle_of_every_strategy_is_survived() {
-    for strategy in [ROLLING, SURGE, RECREATE] {
-        let mut world = with_v1(strategy);
-        for (number, wait) in (2..).zip([150_u64, 450, 800]) {
-            let version = format!("VERSION=v{number}");
-            let label = format!("v{number}");
-            let args = ["deploy", "--release", &label, "--env", &version];
-            let quiet = |command: &mut std::process::Command| {
-                command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
-            };
-            let mut deploy = quiet(&mut world.command(&args));
-            // it waits: the kill comes in the middle of what the rollout does.
-            std::thread::sleep(Duration::from_millis(wait));
-            world.kill_server();
-            world.serve(&[]);
-            let _ = deploy.wait();
-            let status = world.at_rest();
-            let live = status["live"]["label"].as_str().unwrap().to_owned();
-            assert_eq!(ask(&mut None, world.http, "/"), Ok(live));
-            assert_eq!(world.processes().len(), 4, "two instances, each with its shim");
-        }
-    }
-}
