@@ -45,8 +45,7 @@ fn fold(app: &mut App, fact: &Fact, version: u64) -> Folded {
             let instance = stage(app, *instance, Stage::Joining)?;
             instance.stage = Stage::Serving;
             instance.since = *at;
-            let took = at.since(instance.minted);
-            app.pace.start = Some(took);
+            app.pace.start = Some(at.since(instance.minted));
             Ok(())
         }
         Fact::Doomed { instance, .. } => {
