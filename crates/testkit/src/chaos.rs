@@ -11,8 +11,9 @@ use crate::ambush::Ambush;
 use crate::apps::{Behaviour, release, spec};
 use crate::coverage::Coverage;
 use crate::host::Pace;
-use crate::invariants::{Sabotage, Violation};
+use crate::invariants::Violation;
 use crate::rng::Rng;
+use crate::sabotage::Sabotage;
 use crate::world::{Faults, World};
 
 /// What became of one seed.

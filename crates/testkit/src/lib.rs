@@ -16,6 +16,7 @@ mod hosts;
 mod invariants;
 mod proxy;
 mod rng;
+mod sabotage;
 mod script;
 mod world;
 
@@ -24,6 +25,7 @@ pub use chaos::{Chaos, Outcome, run_seed};
 pub use coverage::Coverage;
 pub use host::{Host, Pace};
 pub use hosts::{HostNo, Hosts};
-pub use invariants::{Sabotage, Violation};
+pub use invariants::Violation;
+pub use sabotage::Sabotage;
 pub use script::Script;
 pub use world::World;

@@ -11,9 +11,10 @@ use crate::coverage::{self, Coverage};
 use crate::disk::Disk;
 use crate::host::{Next, Pace};
 use crate::hosts::{Errand, HostNo, Hosts};
-use crate::invariants::{Checker, Sabotage, Violation};
+use crate::invariants::{Checker, Violation};
 use crate::proxy::Proxy;
 use crate::rng::Rng;
+use crate::sabotage::Sabotage;
 
 /// Something that will happen.
 #[derive(Clone, Debug)]
