@@ -289,11 +289,8 @@ fn died(
     let unseen = Some(model::Exit::Unknown);
     let together = exit == unseen
         && deaths.is_some_and(|d| d.exit == unseen && at.since(d.last) < Deaths::TOGETHER);
-    let in_a_row = match (stable, together) {
-        (_, true) => before,
-        (true, false) => 1,
-        (false, false) => before.saturating_add(1),
-    };
+    let so_far = if stable { 0 } else { before };
+    let in_a_row = if together { before } else { so_far.saturating_add(1) };
     app.deaths.insert(release, Deaths { in_a_row, last: at, exit });
     // A death that nobody saw (the machine went down) is not held against the rollout.
     if exit != Some(model::Exit::Unknown)
