@@ -435,6 +435,24 @@ fn a_recreate_to_a_standby_that_recovers_starts_nothing_before_the_other_release
 }
 
 #[test]
+fn what_could_not_start_is_not_started_again_while_its_end_cannot_be_journaled() {
+    let mut script = Script::new();
+    // Control asks for ports while they are free, and another program takes one meanwhile.
+    script.deploy("v1", GOOD);
+    script.world.hosts.foreign.insert(20_000);
+    script.world.run_for(10);
+    script.world.disk.full = true;
+    script.wait(1);
+    script.world.hosts.foreign.clear();
+    script.wait(6);
+    assert_eq!(script.world.hosts.alive().count(), 1, "web-1 was not told to start again");
+    script.world.disk.full = false;
+    script.wait(20).look();
+    assert_eq!(script.world.hosts.alive().count(), 2);
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
 fn sync_makes_the_standby_a_second_set_of_what_is_live() {
     let mut script = Script::new();
     script.deploy("v1", GOOD).wait(15).deploy("v2", GOOD).wait(15);

@@ -126,8 +126,10 @@ fn an_instance_that_is_killed_is_replaced_and_nobody_notices() {
 #[test]
 fn a_removed_app_leaves_no_process_and_no_file() {
     let world = World::start("0s");
-    assert_eq!(world.deploy("v1", "good").code, Some(0));
-    assert_eq!(world.deploy("v2", "good").code, Some(0));
+    for version in ["v1", "v2"] {
+        let said = world.deploy(version, "good");
+        assert_eq!(said.code, Some(0), "{said:?}");
+    }
     assert_eq!(world.processes().len(), 8, "four instances, each with its shim");
     let said = world.segue(&["remove", "web"]);
     assert_eq!(said.code, Some(0), "{said:?}");
