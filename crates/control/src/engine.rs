@@ -129,6 +129,8 @@ impl Engine {
             Event::Tick => {}
         }
         self.go_on(now, &mut commands);
+        // Whoever is answered can see what was done.
+        commands.sort_by_key(|command| matches!(command, Command::Answer(..)));
         commands
     }
 

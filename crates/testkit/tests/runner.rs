@@ -60,20 +60,46 @@ fn runner(path: &Path, shown: &Shown, inbox: &Inbox) -> Runner {
     Runner::new(engine, config, inbox.clone())
 }
 
+/// Asks for a first release of the app. What comes of it, and which apps were shown by then.
+fn deploy(
+    inbox: &Inbox,
+    app: &AppName,
+    shown: &Shown,
+) -> mpsc::Receiver<(Result<control::Answer, control::Refusal>, Vec<AppName>)> {
+    let release = Box::new(release(spec(app), "v1", 1));
+    let (reply, answer) = mpsc::channel();
+    let shown = shown.clone();
+    inbox.ask(app.clone(), Ask::Deploy { release, replace: false }, None, move |said| {
+        reply.send((said, shown.names())).expect("it is awaited");
+    });
+    answer
+}
+
+#[test]
+fn whoever_is_answered_can_see_what_was_done() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let web: AppName = "web".parse().expect("it is valid");
+    let ((inbox, mail), shown) = (Inbox::new(), Shown::default());
+    let runner = runner(&folder.path().join("journal.db"), &shown, &inbox);
+    let answer = deploy(&inbox, &web, &shown);
+    let thread = std::thread::spawn(move || runner.run(mail, || ()));
+    let (said, seen) = answer.recv().expect("it answers");
+    assert_eq!((said.is_ok(), seen), (true, vec![web]));
+    inbox.stop();
+    thread.join().expect("it ends in order");
+}
+
 #[test]
 fn whoever_is_told_that_it_has_begun_can_see_every_app() {
     let folder = tempfile::tempdir().expect("there is room");
     let path = folder.path().join("journal.db");
     let web: AppName = "web".parse().expect("it is valid");
     {
-        let (inbox, mail) = Inbox::new();
-        let first = runner(&path, &Shown::default(), &inbox);
-        let deploy =
-            Ask::Deploy { release: Box::new(release(spec(&web), "v1", 1)), replace: false };
-        let (reply, answer) = mpsc::channel();
-        inbox.ask(web.clone(), deploy, None, move |said| reply.send(said).expect("it is awaited"));
+        let ((inbox, mail), shown) = (Inbox::new(), Shown::default());
+        let first = runner(&path, &shown, &inbox);
+        let answer = deploy(&inbox, &web, &shown);
         let thread = std::thread::spawn(move || first.run(mail, || ()));
-        answer.recv().expect("it answers").expect("it is accepted");
+        answer.recv().expect("it answers").0.expect("it is accepted");
         inbox.stop();
         thread.join().expect("it ends in order");
     }
