@@ -344,6 +344,7 @@ impl World {
         let commands = self.checker.sabotaged(commands, self.engine.as_ref());
         let (engine, proxy) = (self.engine.as_ref(), &self.proxy);
         self.checker.check(&commands, engine, proxy, now, self.now);
+        self.count_accepted(&commands);
         for command in commands {
             match command {
                 Command::Append(records) => {
@@ -363,13 +364,6 @@ impl World {
                 Command::Publish(snapshot) => self.publish(&snapshot),
                 Command::Health(table) => self.proxy.health = table,
                 Command::Answer(ticket, answer) => {
-                    // What is shown is still what it was decided on.
-                    if let Some((app, command)) = self.asked.remove(&ticket)
-                        && matches!(&answer, Ok(answer) if !answer.already)
-                        && let Some(view) = self.views.get(&app)
-                    {
-                        self.coverage.accepted(command, view);
-                    }
                     self.answers.insert(ticket, answer);
                 }
                 Command::Announce(event) => self.announce(&event),
@@ -380,6 +374,19 @@ impl World {
                 Command::Hide(app) => {
                     self.views.remove(&app);
                 }
+            }
+        }
+    }
+
+    /// Before anything new is shown: what is shown is still what was decided on.
+    fn count_accepted(&mut self, commands: &[Command]) {
+        for command in commands {
+            if let Command::Answer(ticket, answer) = command
+                && let Some((app, asked)) = self.asked.remove(ticket)
+                && matches!(answer, Ok(answer) if !answer.already)
+                && let Some(view) = self.views.get(&app)
+            {
+                self.coverage.accepted(asked, view);
             }
         }
     }
