@@ -6,10 +6,11 @@ use crate::run::{Done, run, there};
 const PROGRAMS: [(&str, &str); 3] = [("wrk", "wrk"), ("python3", "python3"), ("node", "nodejs")];
 
 /// Programs the bench runs, and their packages. strace is not among them: it is used if there.
-const BENCH: [(&str, &str); 5] = [
+const BENCH: [(&str, &str); 6] = [
     ("wrk", "wrk"),
     ("nginx", "nginx-light"),
     ("haproxy", "haproxy"),
+    ("slowhttptest", "slowhttptest"),
     ("taskset", "util-linux"),
     ("setpriv", "util-linux"),
 ];
