@@ -6,9 +6,11 @@ mod calls;
 mod case;
 mod child;
 mod contender;
+mod idle;
 mod load;
 mod proof;
 mod report;
+mod slow;
 mod statistics;
 
 use std::fs;
@@ -25,6 +27,8 @@ use crate::tools;
 /// Fewer rounds are a try: they are printed, and do not go into the docs.
 const ROUNDS_FOR_THE_DOCS: usize = 5;
 const MOST_ROUNDS: usize = 99;
+/// Memory hardly differs from round to round.
+const MOST_IDLE_ROUNDS: usize = 3;
 const MOST_SECONDS: u32 = 60;
 
 /// What a run is told.
@@ -33,7 +37,19 @@ struct Options {
     rounds: usize,
     seconds: u32,
     cases: Vec<Case>,
+    more: Vec<More>,
 }
+
+/// What is measured in a way of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum More {
+    /// Memory of idle connections.
+    Idle,
+    /// What slow clients cost the others.
+    Slow,
+}
+
+const MORE: [(&str, More); 2] = [("idle", More::Idle), ("slow", More::Slow)];
 
 /// The cores a run uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,9 +77,20 @@ pub(crate) fn bench(words: &[String]) -> Done {
     for case in &options.cases {
         measured.push(measure(case, &contenders, &options, (cores.load, folder))?);
     }
-    let report = Report { machine, command: options.command(), measured };
+    let mut more = Vec::new();
+    for one in &options.more {
+        more.push(match one {
+            More::Idle => {
+                let rounds = options.rounds.min(MOST_IDLE_ROUNDS);
+                idle::table(&segue, origin, rounds, (cores.contender, folder))?
+            }
+            More::Slow => slow::table(&contenders[0], (cores.load, folder))?,
+        });
+    }
+    let report = Report { machine, command: options.command(), measured, more };
     println!("\n{}", report.tables());
-    if options.cases.len() < CASES.len() || options.rounds < ROUNDS_FOR_THE_DOCS {
+    let all = options.cases.len() == CASES.len() && options.more.len() == MORE.len();
+    if !all || options.rounds < ROUNDS_FOR_THE_DOCS {
         println!("a try: docs/benchmarks.md stays as it is");
         return Ok(());
     }
@@ -154,7 +181,7 @@ fn settle(contender: &Contender) -> Done {
 
 impl Options {
     fn parse(words: &[String]) -> Result<Self, String> {
-        let mut options = Self { rounds: 9, seconds: 5, cases: Vec::new() };
+        let mut options = Self { rounds: 9, seconds: 5, cases: Vec::new(), more: Vec::new() };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
@@ -168,17 +195,28 @@ impl Options {
                     let seconds = value.parse().ok().filter(|n| (1..=MOST_SECONDS).contains(n));
                     options.seconds = seconds.ok_or_else(wrong)?;
                 }
-                "--case" => options.cases.push(Case::named(value).ok_or_else(|| {
-                    let names = CASES.map(|case| case.name).join(", ");
-                    format!("no case {value:?}; there are {names}")
-                })?),
+                "--case" => options.add(value)?,
                 other => return Err(format!("unknown option {other:?}")),
             }
         }
-        if options.cases.is_empty() {
+        if options.cases.is_empty() && options.more.is_empty() {
             options.cases = CASES.to_vec();
+            options.more = MORE.map(|(_, more)| more).to_vec();
         }
         Ok(options)
+    }
+
+    fn add(&mut self, name: &str) -> Done {
+        if let Some(case) = Case::named(name) {
+            self.cases.push(case);
+        } else if let Some((_, more)) = MORE.into_iter().find(|(other, _)| *other == name) {
+            self.more.push(more);
+        } else {
+            let names = CASES.map(|case| case.name).into_iter().chain(MORE.map(|(name, _)| name));
+            let names = names.collect::<Vec<_>>().join(", ");
+            return Err(format!("no case {name:?}; there are {names}"));
+        }
+        Ok(())
     }
 
     /// The command that does the same again.
@@ -240,6 +278,8 @@ mod tests {
         assert_eq!(default.command(), "cargo xtask bench --rounds 9 --seconds 5");
         let some: Vec<&str> = names(parse("--case post --rounds 2 --case new").unwrap());
         assert_eq!(some, ["post", "new"]);
+        let options = parse("--case slow --case new").unwrap();
+        assert_eq!((options.cases.len(), options.more), (1, vec![More::Slow]));
         for wrong in ["--rounds", "--rounds 0", "--seconds 61", "--case other", "--fast yes"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

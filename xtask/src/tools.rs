@@ -22,10 +22,11 @@ const PROGRAMS: [(&str, &str); 11] = [
 const HTTPTOOLS: &str = "python3-httptools";
 
 /// Programs the bench runs, and their packages. strace is not among them: it is used if there.
-const BENCH: [(&str, &str); 5] = [
+const BENCH: [(&str, &str); 6] = [
     ("wrk", "wrk"),
     ("nginx", "nginx-light"),
     ("haproxy", "haproxy"),
+    ("slowhttptest", "slowhttptest"),
     ("taskset", "util-linux"),
     ("setpriv", "util-linux"),
 ];

@@ -9,6 +9,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::error::Error;
 
 const BACKLOG: i32 = 4096;
+/// Bytes that the kernel takes for a client before it has sent those before.
+const UNSENT: u32 = 256 << 10;
 /// Files that the rest of the process may need.
 const RESERVED_FILES: usize = 128;
 
@@ -65,6 +67,9 @@ fn open(address: SocketAddr) -> io::Result<Socket> {
     socket.set_reuse_address(true)?;
     // What is accepted inherits it: without it answers may wait for the client's acknowledgement.
     socket.set_tcp_nodelay(true)?;
+    // Inherited, too: a client that reads slowly or not at all does not fill the kernel's memory with
+    // an answer of megabytes.
+    socket.set_tcp_notsent_lowat(UNSENT)?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
@@ -93,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn accepted_connections_send_without_delay() {
+    fn accepted_connections_send_without_delay_and_with_a_bound() {
         let (sockets, addresses) = listen(&["127.0.0.1:0".parse().unwrap()], 2).unwrap();
         // Until one of each worker's sockets has got a connection.
         for socket in sockets.iter().flatten() {
@@ -105,6 +110,8 @@ mod tests {
                 }
             };
             assert!(accepted.nodelay().unwrap());
+            let unsent = socket2::SockRef::from(&accepted).tcp_notsent_lowat().unwrap();
+            assert_eq!(unsent, UNSENT);
         }
     }
 }

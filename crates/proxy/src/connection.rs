@@ -23,6 +23,10 @@ use crate::worker::Worker;
 /// Requests of one connection served in one poll before others get their turn.
 const PIPELINED: usize = 32;
 
+/// A client's leaving is noticed after so long: most answers have come before, and their clients'
+/// sockets need not be watched.
+const UNWATCHED_MS: u64 = 50;
+
 /// The client's side of a connection.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -265,6 +269,11 @@ impl Client {
             worker.stock.put(std::mem::take(&mut self.input));
         }
         read
+    }
+
+    /// From when on it is watched for its leaving, if it asked then: 0 if it is watched.
+    pub(crate) fn watched_from_ms(&self, asked_ms: u64) -> u64 {
+        if self.stream.is_watched() { 0 } else { asked_ms + UNWATCHED_MS }
     }
 
     /// Whether nothing of it is unread. Closing on unread bytes would reset the connection, and with

@@ -30,10 +30,6 @@ const TURN_BYTES: usize = 256 << 10;
 /// A longer body is not kept for a second attempt.
 pub(crate) const REPLAY: usize = 64 << 10;
 
-/// A client's leaving is noticed after so long: most answers have come before, and their clients'
-/// sockets need not be watched.
-const UNWATCHED_MS: u64 = 50;
-
 /// How an exchange has ended, for the connection.
 #[derive(Debug)]
 pub(crate) enum End {
@@ -319,8 +315,7 @@ impl Exchange {
 
     /// From when on the client's socket is watched though nothing is expected of it: 0 if it is.
     fn watched_from_ms(&self, client: &Client) -> u64 {
-        let expected = !self.body_done || client.stream.is_watched();
-        if expected { 0 } else { self.started_ms + UNWATCHED_MS }
+        if self.body_done { client.watched_from_ms(self.started_ms) } else { 0 }
     }
 
     /// When to wake up though nothing happens.

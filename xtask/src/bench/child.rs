@@ -96,6 +96,19 @@ impl Child {
         self.family().iter().map(|process| process.ticks).sum()
     }
 
+    /// The memory of the program and its children, shared pages by their part, in bytes.
+    pub(super) fn pss(&self) -> Result<u64, String> {
+        let mut sum = 0;
+        for id in self.ids() {
+            let file = format!("/proc/{id}/smaps_rollup");
+            let text = fs::read_to_string(&file).map_err(|error| format!("{file}: {error}"))?;
+            let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+            let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+            sum += kib.ok_or_else(|| format!("{file} does not tell the memory"))? * 1024;
+        }
+        Ok(sum)
+    }
+
     /// The ids of the program and its children.
     pub(super) fn ids(&self) -> Vec<i32> {
         self.family().iter().map(|process| process.id).collect()

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::case::{KIB, SMALL};
 use super::child::Child;
+use super::idle;
 use crate::run::Done;
 
 /// Who is compared.
@@ -73,7 +74,10 @@ pub(super) fn start(
 ) -> Result<Contender, String> {
     let address = free()?;
     let fill = |template: &str| {
-        template.replace("{address}", &address.to_string()).replace("{origin}", &origin.to_string())
+        template
+            .replace("{address}", &address.to_string())
+            .replace("{origin}", &origin.to_string())
+            .replace("{connections}", &slots().to_string())
     };
     let mut admin = None;
     let mut child = match who {
@@ -109,7 +113,8 @@ fn nginx((name, core): (&str, usize), http: &str, folder: &Path) -> Result<Child
         .collect();
     let whole = format!(
         "{user}daemon off;\nworker_processes 1;\npid {own}/pid;\nerror_log stderr;\n\
-         events {{ worker_connections 4096; }}\nhttp {{\n{temporary}{http}}}\n"
+         events {{ worker_connections {}; }}\nhttp {{\n{temporary}{http}}}\n",
+        slots()
     );
     let file = format!("{own}/nginx.conf");
     write(&file, &whole)?;
@@ -120,6 +125,12 @@ fn haproxy((name, core): (&str, usize), whole: &str, folder: &Path) -> Result<Ch
     let file = folder.join(format!("{name}.cfg")).display().to_string();
     write(&file, whole)?;
     Child::start((name, core), "haproxy", ["-db", "-f", file.as_str()], folder)
+}
+
+/// Connections that nginx and HAProxy are set up for: nginx begins to close idle ones when less than
+/// a sixteenth is free.
+fn slots() -> usize {
+    idle::connections() / 8 * 9
 }
 
 fn write(file: &str, text: &str) -> Done {

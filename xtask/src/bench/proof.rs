@@ -57,6 +57,14 @@ pub(super) fn counted(contender: &Contender) -> Result<Option<u64>, String> {
     count.map(Some).ok_or_else(|| format!("the metrics do not count requests: {page}"))
 }
 
+/// How many connections of clients ours has.
+pub(super) fn connections(contender: &Contender) -> Result<u64, String> {
+    let admin = contender.admin.ok_or("only ours tells its connections")?;
+    let (_, page) = ask(admin, &format!("GET /metrics HTTP/1.1\r\nHost: {admin}\r\n"), "")?;
+    let page = String::from_utf8_lossy(&page);
+    total(&page, "segue_connections").ok_or_else(|| format!("no connections are told: {page}"))
+}
+
 /// Ours has counted, since it said `before`, what the load client got answers to: not less, and
 /// more only by those in flight at the end.
 pub(super) fn counts(

@@ -31,6 +31,8 @@ pub(super) struct Report {
     pub(super) machine: String,
     pub(super) command: String,
     pub(super) measured: Vec<Measured>,
+    /// What is measured in ways of its own, as tables.
+    pub(super) more: Vec<String>,
 }
 
 impl Measured {
@@ -76,6 +78,18 @@ impl Report {
 
     /// All tables, as Markdown.
     pub(super) fn tables(&self) -> String {
+        let mut out = String::new();
+        if !self.measured.is_empty() {
+            out += &self.cases();
+        }
+        for table in &self.more {
+            out += if out.is_empty() { "" } else { "\n" };
+            out += table;
+        }
+        out
+    }
+
+    fn cases(&self) -> String {
         let mut out = String::from("### CPU time per request, ours ÷ theirs\n\n");
         out += &self.ratios(|sample| sample.cpu_micros, Some("the better of nginx and HAProxy"));
         out += "\n### Requests per second, ours ÷ theirs\n\n";
@@ -99,7 +113,7 @@ impl Report {
         let others = || EVERYONE.into_iter().filter(|who| *who != Who::Segue);
         let mut names: Vec<&str> = others().map(Who::name).collect();
         names.extend(better);
-        let mut out = heading(&names);
+        let mut out = heading("case", &names);
         for measured in &self.measured {
             let mut cells: Vec<String> =
                 others().map(|who| cell(measured.ratio(who, value))).collect();
@@ -115,7 +129,7 @@ impl Report {
     }
 
     fn each(&self, value: impl Fn(&Measured, Who) -> Option<String>) -> String {
-        let mut out = heading(&EVERYONE.map(Who::name));
+        let mut out = heading("case", &EVERYONE.map(Who::name));
         for measured in &self.measured {
             let value = |who| value(measured, who).unwrap_or_else(|| "–".to_owned());
             out += &row(measured.what, &EVERYONE.map(value));
@@ -124,15 +138,15 @@ impl Report {
     }
 }
 
-fn heading(names: &[&str]) -> String {
-    format!("| case | {} |\n|---|{}\n", names.join(" | "), "---|".repeat(names.len()))
+pub(super) fn heading(first: &str, names: &[&str]) -> String {
+    format!("| {first} | {} |\n|---|{}\n", names.join(" | "), "---|".repeat(names.len()))
 }
 
-fn row(what: &str, cells: &[String]) -> String {
+pub(super) fn row(what: &str, cells: &[String]) -> String {
     format!("| {what} | {} |\n", cells.join(" | "))
 }
 
-fn cell(ratio: Option<Spread>) -> String {
+pub(super) fn cell(ratio: Option<Spread>) -> String {
     let Some(ratio) = ratio else { return "–".to_owned() };
     let Spread { lower, median, upper } = ratio;
     let mut cell = format!("{median:.2} [{lower:.2}–{upper:.2}]");
@@ -182,13 +196,19 @@ mod tests {
     #[test]
     fn the_tables_name_the_better_and_what_is_not_shown() {
         let (machine, command) = ("2 cores".to_owned(), "cargo xtask bench".to_owned());
-        let report = Report { machine, command, measured: vec![measured()] };
+        let report = Report {
+            machine,
+            command,
+            measured: vec![measured()],
+            more: vec!["More\n".to_owned()],
+        };
         let tables = report.tables();
         let cpu = "| small GET | 0.50 [0.50–0.50] | 0.90 [0.90–0.90] | \
                    1.00 [1.00–1.00], no difference shown | 0.90 (HAProxy) |\n";
         assert!(tables.contains(cpu), "{tables}");
         assert!(tables.contains("| small GET | 97 % | 97 % | 97 % | 97 % |\n"), "{tables}");
         assert!(tables.contains("| small GET | 4.2 | 4.2 | 4.2 | 4.2 |\n"), "{tables}");
+        assert!(tables.ends_with(" |\n\nMore\n"), "{tables}");
         let page = report.page();
         assert!(page.contains(cpu) && !page.contains("{t") && !page.contains("µs"), "{page}");
     }

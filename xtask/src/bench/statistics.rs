@@ -49,6 +49,13 @@ impl Spread {
     }
 }
 
+/// The value below which `part` of the values lie; none of no values.
+pub(super) fn quantile_of(values: &[f64], part: f64) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    quantile(&sorted, part)
+}
+
 /// The value below which `part` of the sorted values lie.
 fn quantile(sorted: &[f64], part: f64) -> Option<f64> {
     let last = sorted.len().checked_sub(1)?;

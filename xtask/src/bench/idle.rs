@@ -1,0 +1,109 @@
+//! Memory of connections that are idle after one request each: how much a fresh process grows.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::case::SMALL;
+use super::contender::{self, Contender, Who};
+use super::report::{cell, heading, row};
+use super::statistics::Spread;
+
+/// Idle connections, if there are files for so many.
+const CONNECTIONS: usize = 10_000;
+/// Files that are no client's connection.
+const OTHER_FILES: usize = 200;
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between the last answer and the look at the memory.
+const REST: Duration = Duration::from_millis(500);
+const COMPARED: [Who; 3] = [Who::Segue, Who::Nginx, Who::Haproxy];
+
+/// How many connections a contender is set up for and how many of them will idle: proxies want two
+/// files for each, and ours begins to close idle ones at nine tenths of what it can have.
+pub(super) fn connections() -> usize {
+    let files = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    let files = usize::try_from(files).unwrap_or(usize::MAX);
+    CONNECTIONS.min(files.saturating_sub(OTHER_FILES) / 2 / 5 * 4)
+}
+
+/// Measures `rounds` times, and writes the table.
+pub(super) fn table(
+    segue: &str,
+    origin: SocketAddr,
+    rounds: usize,
+    (core, folder): (usize, &Path),
+) -> Result<String, String> {
+    raise_file_limit();
+    let count = connections();
+    let mut grown: [Vec<f64>; 3] = Default::default();
+    for round in 0..rounds {
+        for at in (0..COMPARED.len()).map(|at| (at + round) % COMPARED.len()) {
+            let own = folder.join(format!("idle-{round}-{at}"));
+            fs::create_dir(&own).map_err(|error| format!("{}: {error}", own.display()))?;
+            let contender = contender::start(COMPARED[at], segue, origin, (core, &own))?;
+            let bytes = growth(&contender, count)
+                .map_err(|why| format!("idle connections of {}: {why}", COMPARED[at].name()))?;
+            println!("idle, round {}: {} {bytes:.0} bytes", round + 1, COMPARED[at].name());
+            grown[at].push(bytes);
+        }
+    }
+    let mut out = format!(
+        "### Growth of memory per idle connection, ours ÷ theirs\n\nPSS of a fresh process, with \
+         {count} connections that idle after one request each.\n\n"
+    );
+    out += &heading("what", &COMPARED[1..].iter().map(|who| who.name()).collect::<Vec<_>>());
+    let ratios = grown[1..].iter().map(|theirs| cell(Spread::of_ratios(&grown[0], theirs)));
+    out += &row("an idle connection", &ratios.collect::<Vec<_>>());
+    Ok(out)
+}
+
+/// Bytes per connection by which a contender grows.
+fn growth(contender: &Contender, count: usize) -> Result<f64, String> {
+    // What is needed for the first connection is not the connection's.
+    drop(served(contender.address)?);
+    let before = contender.child.pss()?;
+    let idle: Vec<TcpStream> =
+        (0..count).map(|_| served(contender.address)).collect::<Result<_, _>>()?;
+    thread::sleep(REST);
+    let after = contender.child.pss()?;
+    let open = |mut stream: &TcpStream| {
+        let quiet = stream.set_nonblocking(true).and_then(|()| stream.read(&mut [0]));
+        quiet.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    };
+    if let Some(closed) = idle.iter().position(|stream| !open(stream)) {
+        return Err(format!("connection {closed} of {count} did not stay open"));
+    }
+    #[expect(clippy::cast_precision_loss, reason = "megabytes")]
+    Ok(after.saturating_sub(before) as f64 / count as f64)
+}
+
+/// A connection that has got one answer.
+fn served(address: SocketAddr) -> Result<TcpStream, String> {
+    let exchange = || {
+        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(format!("GET /small HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes())?;
+        let (mut answer, wanted) = (Vec::new(), [b'x'; SMALL]);
+        while !answer.ends_with(&wanted) {
+            let mut part = [0; 1024];
+            match stream.read(&mut part)? {
+                0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+                read => answer.extend_from_slice(&part[..read]),
+            }
+        }
+        Ok(stream)
+    };
+    exchange().map_err(|error: std::io::Error| format!("cannot ask {address}: {error}"))
+}
+
+/// The other ends of all those connections are ours.
+fn raise_file_limit() {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    // Without it a connection fails, which is told.
+    let _kept = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}
