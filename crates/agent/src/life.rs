@@ -38,7 +38,7 @@ pub(crate) async fn live(world: Arc<World>, id: InstanceId, mut asks: mpsc::Rece
             Some(Ask::Leave(tell)) => leave = Some(tell),
             Some(Ask::Run(launch, expect)) => match begin(&world, &launch, expect).await {
                 Begun::Running(link) => {
-                    match attend(&world, &launch, link, &mut asks, &mut leave).await {
+                    match attend(&world, &launch, expect, link, &mut asks, &mut leave).await {
                         Some(last) => break last,
                         None => return,
                     }
@@ -67,6 +67,7 @@ pub(crate) async fn live(world: Arc<World>, id: InstanceId, mut asks: mpsc::Rece
 async fn attend(
     world: &Arc<World>,
     launch: &Launch,
+    expect: Expect,
     mut link: Link,
     asks: &mut mpsc::Receiver<Ask>,
     leave: &mut Option<oneshot::Sender<()>>,
@@ -75,7 +76,7 @@ async fn attend(
     let running = HostReport::Running { id: launch.id.clone(), pid: link.pid() };
     (world.report)(running.clone());
     let health = LastHealth::default();
-    let prober = probe::start(Arc::clone(world), launch.clone(), Arc::clone(&health));
+    let prober = probe::start(Arc::clone(world), launch.clone(), expect, Arc::clone(&health));
     let mut stopping = None::<Stopping>;
     loop {
         tokio::select! {

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use model::{Address, HealthCheck, HostReport, Launch};
+use model::{Address, Expect, HealthCheck, HostReport, Launch};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;
@@ -47,9 +47,9 @@ impl Drop for Prober {
 }
 
 /// Probes until it is told to end; reports every change of the health or of the note.
-pub(crate) fn start(world: Arc<World>, launch: Launch, last: LastHealth) -> Prober {
+pub(crate) fn start(world: Arc<World>, launch: Launch, expect: Expect, last: LastHealth) -> Prober {
     let task = tokio::spawn(async move {
-        let mut tally = Tally::new(&launch.health);
+        let mut tally = Tally::new(&launch.health, expect);
         loop {
             if tally.count(once(&launch.address, &launch.health).await) {
                 let report = HostReport::Health {

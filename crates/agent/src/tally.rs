@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use model::{Health, HealthCheck};
+use model::{Expect, Health, HealthCheck};
 
 /// Between probes of an instance that is not up yet.
 const BOOTING_GAP: Duration = Duration::from_millis(100);
@@ -36,13 +36,14 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub fn new(check: &HealthCheck) -> Self {
+    /// Of an instance that is new, or that had served before (`expect`): then nobody listening is bad.
+    pub fn new(check: &HealthCheck, expect: Expect) -> Self {
         Self {
             rise: check.rise.max(1),
             fall: check.fall.max(1),
             interval: check.interval.to_duration().max(RISING_GAP),
             health: Health::Unknown,
-            booting: true,
+            booting: expect == Expect::Fresh,
             good: 0,
             bad: 0,
             note: None,
@@ -108,20 +109,25 @@ mod tests {
     use super::*;
     use model::Millis;
 
-    fn tally() -> Tally {
-        Tally::new(&HealthCheck {
+    fn tally(expect: Expect) -> Tally {
+        let check = HealthCheck {
             path: "/up".to_owned(),
             interval: Millis::from_secs(1),
             timeout: Millis::from_secs(1),
             rise: 2,
             fall: 3,
             start_deadline: Millis::from_secs(30),
-        })
+        };
+        Tally::new(&check, expect)
     }
 
     /// `g` good, `r` refused, `b` bad; what is told, as `U`p, `D`own, `?` and `.` for nothing new.
     fn check(probes: &str, wanted: &str) {
-        let mut tally = tally();
+        check_of(Expect::Fresh, probes, wanted);
+    }
+
+    fn check_of(expect: Expect, probes: &str, wanted: &str) {
+        let mut tally = tally(expect);
         let told: String = probes
             .chars()
             .map(|probe| {
@@ -157,8 +163,14 @@ mod tests {
     }
 
     #[test]
+    fn an_instance_that_had_served_and_refuses_is_down() {
+        check_of(Expect::Running, "rrr", "?.D");
+        check_of(Expect::Running, "gg", ".U");
+    }
+
+    #[test]
     fn it_is_probed_fast_until_it_is_up() {
-        let mut tally = tally();
+        let mut tally = tally(Expect::Fresh);
         assert_eq!(tally.gap(), BOOTING_GAP);
         tally.count(Seen::Refused);
         assert_eq!(tally.gap(), BOOTING_GAP);
