@@ -56,7 +56,10 @@ impl Local for Program {
 
     fn down(&self, data: &Path) -> Result<u32, Failure> {
         let act = format!("stop the instances of {}", data.display());
-        let _lock = serve::lock(data)?;
+        let Some(_lock) = serve::try_lock(data)? else {
+            let failure = Failure::because(act, "its server is running, with its API elsewhere");
+            return Err(failure.hint("name the API with --server http://ADDR:PORT"));
+        };
         let ended = agent::stop_all(data, serve::GRACE).map_err(|e| Failure::new(act, &e))?;
         Ok(u32::try_from(ended.len()).unwrap_or(u32::MAX))
     }

@@ -254,18 +254,26 @@ fn folder(data: &Path) -> Result<std::path::PathBuf, Failure> {
 }
 
 /// Only one server at a time uses a data folder.
-pub fn lock(data: &Path) -> Result<File, Failure> {
-    let act = format!("use the data folder {}", data.display());
+fn lock(data: &Path) -> Result<File, Failure> {
+    try_lock(data)?.ok_or_else(|| {
+        let act = format!("use the data folder {}", data.display());
+        let failure = Failure::because(act, "another server uses it");
+        failure.hint("choose another with --data, or stop that server first")
+    })
+}
+
+/// The lock of a data folder, unless a server has it.
+pub fn try_lock(data: &Path) -> Result<Option<File>, Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::new(format!("use the data folder {}", data.display()), &error)
+    };
     let mut options = OpenOptions::new();
     let file = options.create(true).truncate(false).write(true).mode(0o600).open(data.join("lock"));
-    let file = file.map_err(|error| Failure::new(&*act, &error))?;
+    let file = file.map_err(failed)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            let failure = Failure::because(act, "another server uses it");
-            Err(failure.hint("choose another with --data, or stop that server first"))
-        }
-        Err(TryLockError::Error(error)) => Err(Failure::new(act, &error)),
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
     }
 }
 

@@ -2,6 +2,7 @@
 //! what is live untouched.
 
 use std::fs;
+use std::process::Command;
 
 use crate::app;
 use crate::load::{Load, ask};
@@ -148,4 +149,11 @@ fn a_second_server_on_the_same_folder_is_refused() {
     ]);
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(said.stderr.contains("another server uses it"), "{}", said.stderr);
+    let said = Command::new(env!("CARGO_BIN_EXE_segue"))
+        .args(["down", "--data", data.to_str().unwrap(), "--server", "http://127.0.0.1:1"])
+        .env("SEGUE_TOKEN", "x")
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&said.stderr);
+    assert!(told.contains("its server is running") && told.contains("--server"), "{told}");
 }
