@@ -253,7 +253,8 @@ impl Exchange {
             _ if self.attempts >= MOST_ATTEMPTS => false,
             Failure::Broken if !sent => true,
             Failure::Broken => self.may_send_again(unanswered, turn),
-            Failure::Timeout | Failure::BadAnswer | Failure::Drained => false,
+            Failure::Timeout => self.may_ask_another(&instance, unanswered, turn),
+            Failure::BadAnswer | Failure::Drained => false,
         };
         if !may {
             if closed_idle {
@@ -261,7 +262,9 @@ impl Exchange {
             }
             return self.answer_ourselves(page, turn);
         }
-        if reused {
+        if failure == Failure::Timeout {
+            self.kept_waiting = true;
+        } else if reused {
             self.fresh_only = true;
         } else {
             self.tried.push(instance.key);
@@ -297,6 +300,13 @@ impl Exchange {
             && self.interims == 0
             && self.app.as_ref().is_some_and(|app| app.may_retry(turn.now_ms))
     }
+
+    /// One that hangs is tried once only, and the request goes to another: so nobody waits for more
+    /// than two of them, and an app that is slow is not asked for the same again and again.
+    fn may_ask_another(&mut self, hung: &Instance, unanswered: bool, turn: &Turn<'_, '_>) -> bool {
+        self.tried.push(hung.key);
+        !self.kept_waiting && self.has_another(turn) && self.may_send_again(unanswered, turn)
+    }
 }
 
 /// Lets an instance rest, if others can stand in.
@@ -304,7 +314,8 @@ fn eject(instance: &Arc<Instance>, app: Option<&AppStats>, turn: &Turn<'_, '_>) 
     let table = turn.worker.table.borrow();
     let Some(entry) = app.and_then(|app| table.app(app.key)) else { return };
     let arm = entry.arms.iter().find(|arm| arm.instances.iter().any(|i| i.key == instance.key));
-    if let Some(arm) = arm {
+    // Those that were on their way when it began to rest say nothing new.
+    if let Some(arm) = arm.filter(|_| !instance.is_ejected(turn.now_ms)) {
         let resting = arm.instances.iter().filter(|i| i.is_ejected(turn.now_ms)).count();
         if balance::may_eject(arm.instances.len(), resting) {
             instance.eject(turn.now_ms);

@@ -66,6 +66,12 @@ impl Exchange {
         }
     }
 
+    /// Whether another instance can have it: not one that is down.
+    pub(crate) fn has_another(&self, turn: &Turn<'_, '_>) -> bool {
+        let verdict = self.app.as_ref().map(|app| self.judge(app, turn));
+        matches!(verdict, Some(Verdict::Goes(it)) if it.standing >= Standing::Doubtful)
+    }
+
     fn judge(&self, app: &AppStats, turn: &Turn<'_, '_>) -> Verdict {
         let table = turn.worker.table.borrow();
         let Some(entry) = table.app(app.key) else { return Verdict::Lost };

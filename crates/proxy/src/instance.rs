@@ -101,7 +101,7 @@ impl Instance {
         self.ejected_until_ms.load(Ordering::Relaxed) > now_ms
     }
 
-    /// An attempt on it was answered.
+    /// An attempt on it was answered, to the end if the answer has one.
     pub(crate) fn answered(&self) {
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
@@ -121,7 +121,7 @@ impl Instance {
         let next = balance::time_out(before, now_ms);
         self.ejected_until_ms.store(next.until_ms, Ordering::Relaxed);
         self.ejections.store(next.times, Ordering::Relaxed);
-        self.failures.store(0, Ordering::Relaxed);
+        self.failures.store(balance::failures_after_rest(), Ordering::Relaxed);
     }
 }
 
@@ -154,5 +154,24 @@ impl Drop for InFlight {
         if before == 1 && self.0.has_left() {
             self.0.drained.ring();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_rest_one_failure_is_enough_until_it_has_answered() {
+        let id = InstanceId { app: "web".parse().expect("a name"), number: 1 };
+        let address = Address::Tcp(([127, 0, 0, 1], 9).into());
+        let instance = Instance::new(1, (id, address), Arc::new(Signal::default()), 0);
+        let fails = || (1..10).find(|_| instance.failed());
+        assert_eq!(fails(), Some(5));
+        instance.eject(1_000);
+        assert_eq!(fails(), Some(1));
+        instance.eject(3_100);
+        instance.answered();
+        assert_eq!(fails(), Some(5));
     }
 }

@@ -6,9 +6,10 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use common::*;
-use model::{Address, Health, HealthTable};
+use model::{Address, AppLimits, Health, HealthTable, Millis};
 
 #[test]
 fn a_share_of_the_requests_goes_to_each_arm_and_none_to_a_standby() {
@@ -64,6 +65,58 @@ fn an_instance_that_fails_again_and_again_rests_but_never_the_last() {
     for _ in 0..20 {
         assert_eq!(alone.client().get("/").status, 502);
     }
+}
+
+#[test]
+fn an_instance_that_breaks_off_each_answer_in_the_middle_rests() {
+    let broken = upstream(|_, mut stream| {
+        let _ = read_head(&mut stream);
+        let _ = stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf");
+    });
+    let world = World::new(&snapshot(1, &[(1, 10_000, &[(1, broken), (2, saying("ok"))])]));
+    let mut client = world.client();
+    let mut cut = 0;
+    for _ in 0..200 {
+        if client.try_get("/").is_err() {
+            cut += 1;
+            client = world.client();
+        }
+    }
+    assert!((1..=20).contains(&cut), "{cut} answers were broken off");
+}
+
+/// What was on its way when an instance began to rest says nothing new when it fails: one bad moment
+/// is one rest of two seconds, however many requests it costs.
+#[test]
+fn requests_that_fail_together_make_an_instance_rest_once() {
+    let (well, arrived) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+    let hanging = {
+        let (well, arrived) = (Arc::clone(&well), Arc::clone(&arrived));
+        upstream(move |_, mut stream| {
+            while read_head(&mut stream).is_some() {
+                arrived.fetch_add(1, Ordering::AcqRel);
+                if well.load(Ordering::Acquire) {
+                    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nagain";
+                    stream.get_mut().write_all(answer).expect("written");
+                }
+            }
+        })
+    };
+    let mut instances: Vec<_> = (2..=6).map(|number| (number, saying("ok"))).collect();
+    instances.push((1, hanging));
+    let limits = AppLimits { first_byte: Millis(500), ..AppLimits::default() };
+    let mut first = limited(snapshot(1, &[(1, 10_000, &instances)]), limits);
+    first.apps[0].route.balance = model::Balance::RoundRobin;
+    let world = World::new(&first);
+    let mut clients: Vec<_> = (0..72).map(|_| world.client()).collect();
+    for client in &mut clients {
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    }
+    let failed = clients.iter_mut().map(Client::receive).filter(|got| got.status == 504).count();
+    assert_eq!((failed, arrived.load(Ordering::Acquire)), (12, 12));
+    well.store(true, Ordering::Release);
+    let mut client = world.client();
+    eventually("it is asked again", || (client.get("/").text() == "again").then_some(()));
 }
 
 #[test]
