@@ -153,6 +153,9 @@ impl Exchange {
         self.from_upstream.consume(len);
         self.proceed = Continue::Settled;
         self.note_answer(turn.now_ms);
+        if let Link::Open(upstream) = &self.link {
+            upstream.note_time(turn.now_ms);
+        }
         if let Some(release) = &self.release {
             let cells = turn.worker.cells(release);
             cells.answers.add_one();

@@ -15,6 +15,7 @@ use crate::instance::{InFlight, Instance};
 use crate::pages::Page;
 use crate::pool::Demand;
 use crate::stats::AppStats;
+use crate::stopwatch::Stopwatch;
 use crate::stream::{Stream, is_local};
 use crate::tunnel::JITTER_MS;
 use crate::worker::Worker;
@@ -51,6 +52,8 @@ pub(crate) struct Upstream {
     /// The upstream sends nothing more.
     pub(crate) ended: bool,
     reused: bool,
+    /// Since the last byte was sent, if instances are picked by the time they take.
+    pub(crate) stopwatch: Option<Stopwatch>,
 }
 
 impl Upstream {
@@ -72,6 +75,13 @@ impl Upstream {
             std::task::ready!(redial.as_mut().poll(turn.cx));
             self.redial = None;
             self.stream = Stream::connect(&self.flight.instance().address)?;
+        }
+    }
+
+    /// It has taken so long as the stopwatch says, if there is one.
+    pub(crate) fn note_time(&self, now_ms: u64) {
+        if let Some(stopwatch) = self.stopwatch {
+            self.flight.instance().took(stopwatch.took_us(), now_ms);
         }
     }
 }
@@ -173,7 +183,12 @@ impl Exchange {
     }
 
     /// Takes an idle connection or begins a new one; from here on the request counts as in flight.
-    pub(crate) fn connect(&mut self, instance: Arc<Instance>, turn: &mut Turn<'_, '_>) {
+    pub(crate) fn connect(
+        &mut self,
+        instance: Arc<Instance>,
+        stopwatch: Option<Stopwatch>,
+        turn: &mut Turn<'_, '_>,
+    ) {
         let flight = InFlight::new(Arc::clone(&instance));
         let demand = if self.resendable { Demand::Any } else { Demand::Certain };
         let idle = match self.fresh_only {
@@ -191,6 +206,7 @@ impl Exchange {
             deaf: false,
             ended: false,
             reused,
+            stopwatch,
         };
         match idle.map_or_else(|| Stream::connect(&instance.address), Ok) {
             Ok(stream) if reused => {
@@ -227,6 +243,9 @@ impl Exchange {
         };
         let instance = Arc::clone(upstream.flight.instance());
         let (sent, reused) = (upstream.sent, upstream.reused);
+        if failure == Failure::Timeout && sent {
+            upstream.note_time(turn.now_ms);
+        }
         drop(upstream);
         self.note_failure(failure);
         self.cut_at_ms = u64::MAX;
