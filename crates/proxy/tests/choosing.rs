@@ -255,6 +255,7 @@ fn round_robin_goes_round_over_all_workers() {
 #[test]
 fn by_peak_ewma_a_slow_instance_gets_clearly_fewer() {
     let slow = answering(|_| {
+        // it waits: this app is slow
         std::thread::sleep(Duration::from_millis(200));
         "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow".into()
     });

@@ -38,6 +38,7 @@ fn sends(to: SocketAddr, host: &str, method: &str, age_ms: u64, rounds: usize) -
     };
     let mut all = vec![answered()];
     for _ in 0..rounds {
+        // it waits: the age of the connection is what is tried
         std::thread::sleep(Duration::from_millis(age_ms));
         all.push(answered());
     }

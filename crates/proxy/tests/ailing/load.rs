@@ -54,6 +54,7 @@ impl Load {
                     }
                     all.push(sent);
                     ended.fetch_add(1, Ordering::AcqRel);
+                    // it waits: that is the pace of the load
                     std::thread::sleep(PACE);
                 }
                 all
