@@ -12,6 +12,11 @@ pub const fn failures_to_eject() -> u32 {
     FAILURES
 }
 
+/// What counts of these when the rest is over: until it has answered, one more failure is enough.
+pub const fn failures_after_rest() -> u32 {
+    FAILURES - 1
+}
+
 /// An instance's history of ejections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ejection {

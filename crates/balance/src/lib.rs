@@ -11,6 +11,7 @@ extern crate std;
 mod arm;
 mod budget;
 mod eject;
+mod latency;
 mod pace;
 mod pick;
 mod split;
@@ -18,7 +19,10 @@ mod warmth;
 
 pub use arm::{Bucket, choose_arm};
 pub use budget::RetryBudget;
-pub use eject::{Ejection, MAX_EJECTED_PERCENT, failures_to_eject, may_eject, time_out};
+pub use eject::{
+    Ejection, MAX_EJECTED_PERCENT, failures_after_rest, failures_to_eject, may_eject, time_out,
+};
+pub use latency::Latency;
 pub use pace::Pace;
 pub use pick::{Candidate, Choice, Standing, pick, pick_for_user, pick_in_turn, pick_least};
 pub use split::choose_split;

@@ -1,4 +1,4 @@
-//! Which instance of an arm gets an attempt: power of two choices on requests in flight, among
+//! Which instance of an arm gets an attempt: power of two choices by load, among
 //! those that health and ejection allow. Never allocates, whatever the number of instances.
 
 use model::{Health, Share};
@@ -16,8 +16,9 @@ pub struct Candidate {
     pub ejected: bool,
     /// This request has already failed on it.
     pub tried: bool,
-    /// Requests in flight on it, over the whole process.
-    pub in_flight: u32,
+    /// What it bears, over the whole process: requests in flight, or what one more costs
+    /// ([`crate::Latency::cost`]). The less the better.
+    pub load: u64,
     /// The part of its picks that it gets: less than all while it starts slowly.
     pub warmth: Share,
 }
@@ -75,10 +76,10 @@ const DRAWS: u64 = 4;
 
 /// Picks one of `count` candidates with the given random number.
 ///
-/// Two random ones that are well, then the one with less in flight. Only when that fails are all
+/// Two random ones that are well, then the one with less load. Only when that fails are all
 /// of them looked at: so a pick costs the same among ten and among a thousand.
 pub fn pick(count: usize, random: u64, look: impl Fn(usize) -> Candidate) -> Option<Choice> {
-    let mut first: Option<(usize, u32)> = None;
+    let mut first: Option<(usize, u64)> = None;
     let seed = random;
     let mut random = random;
     for _ in 0..DRAWS {
@@ -94,8 +95,8 @@ pub fn pick(count: usize, random: u64, look: impl Fn(usize) -> Candidate) -> Opt
             continue;
         }
         match first {
-            None => first = Some((at, candidate.in_flight)),
-            Some((_, load)) if candidate.in_flight < load => {
+            None => first = Some((at, candidate.load)),
+            Some((_, load)) if candidate.load < load => {
                 return Some(Choice { at, standing: Standing::Well });
             }
             Some((at, _)) => return Some(Choice { at, standing: Standing::Well }),
@@ -104,7 +105,7 @@ pub fn pick(count: usize, random: u64, look: impl Fn(usize) -> Candidate) -> Opt
     least(count, random, seed, look)
 }
 
-/// Picks the one of `count` candidates with the least in flight. All of them are looked at.
+/// Picks the one of `count` candidates with the least load. All of them are looked at.
 pub fn pick_least(count: usize, random: u64, look: impl Fn(usize) -> Candidate) -> Option<Choice> {
     least(count, stir(random), random, look)
 }
@@ -148,7 +149,7 @@ pub fn pick_for_user(
     (standing > Standing::Out).then_some(Choice { at, standing })
 }
 
-/// The best standing, then the least in flight; ties by a random starting place.
+/// The best standing, then the least load; ties by a random starting place.
 fn least(
     count: usize,
     random: u64,
@@ -156,16 +157,15 @@ fn least(
     look: impl Fn(usize) -> Candidate,
 ) -> Option<Choice> {
     let start = below(random, count.max(1));
-    let mut best: Option<(Choice, u32)> = None;
+    let mut best: Option<(Choice, u64)> = None;
     for at in (start..count).chain(0..start.min(count)) {
         let candidate = look(at);
         let standing = candidate.standing_for(seed, at);
         let better = best.is_none_or(|(choice, load)| {
-            standing > choice.standing
-                || (standing == choice.standing && candidate.in_flight < load)
+            standing > choice.standing || (standing == choice.standing && candidate.load < load)
         });
         if standing > Standing::Out && better {
-            best = Some((Choice { at, standing }, candidate.in_flight));
+            best = Some((Choice { at, standing }, candidate.load));
         }
     }
     best.map(|(choice, _)| choice)
@@ -200,7 +200,7 @@ mod tests {
         once_up: true,
         ejected: false,
         tried: false,
-        in_flight: 0,
+        load: 0,
         warmth: Share::ALL,
     };
 
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn of_two_the_less_loaded_is_picked() {
-        let busy = Candidate { in_flight: 5, ..WELL };
+        let busy = Candidate { load: 5, ..WELL };
         for random in [0, 1 << 63, u64::MAX] {
             assert_eq!(at(&[busy, WELL], random), Some(1));
             assert_eq!(at(&[WELL, busy], random), Some(0));
@@ -279,8 +279,8 @@ mod tests {
 
     #[test]
     fn of_all_the_least_loaded_is_picked_and_ties_are_drawn() {
-        let mut candidates = [Candidate { in_flight: 3, ..WELL }; 20];
-        candidates[7].in_flight = 2;
+        let mut candidates = [Candidate { load: 3, ..WELL }; 20];
+        candidates[7].load = 2;
         let picked = |random| pick_least(20, random, |at| candidates[at]).map(|it| it.at);
         assert!((0..100).map(stir).all(|random| picked(random) == Some(7)));
         let mut seen = std::collections::BTreeSet::new();
@@ -307,12 +307,12 @@ mod tests {
 
     fn any_candidate() -> impl Strategy<Value = Candidate> {
         let health = prop::sample::select(&[Health::Up, Health::Down, Health::Unknown][..]);
-        (health, any::<[bool; 3]>(), 0_u32..4).prop_map(|(health, flags, in_flight)| Candidate {
+        (health, any::<[bool; 3]>(), 0_u64..4).prop_map(|(health, flags, load)| Candidate {
             health,
             once_up: flags[0],
             ejected: flags[1],
             tried: flags[2],
-            in_flight,
+            load,
             warmth: Share::ALL,
         })
     }

@@ -108,6 +108,9 @@ pub enum Balance {
     TwoChoices,
     /// Of all that with the fewest requests in flight.
     LeastConnections,
+    /// Of two random ones that with the smaller product of the time it takes to answer, a mean that
+    /// believes bad news at once, and of the requests in flight.
+    PeakEwma,
     /// One after the other.
     RoundRobin,
     /// The same one for the same user, by the user key of [`Affinity`]: not for cookies, which are set

@@ -147,9 +147,15 @@ impl Exchange {
         if self.is_endless() {
             self.set_end(turn);
         }
+        if self.is_endless() || matches!(self.answer, Answer::Switched) {
+            self.clear_instance();
+        }
         self.from_upstream.consume(len);
         self.proceed = Continue::Settled;
         self.note_answer(turn.now_ms);
+        if let Link::Open(upstream) = &self.link {
+            upstream.note_time(turn.now_ms);
+        }
         if let Some(release) = &self.release {
             let cells = turn.worker.cells(release);
             cells.answers.add_one();
@@ -163,6 +169,11 @@ impl Exchange {
         if let Some(let_go) = self.let_go.take() {
             let_go.answered();
         }
+    }
+
+    /// Its instance can answer. One that breaks off each answer in the middle cannot: what has an end
+    /// must have come to it.
+    fn clear_instance(&self) {
         if let Link::Open(upstream) = &self.link {
             upstream.flight.instance().answered();
         }
@@ -224,6 +235,7 @@ impl Exchange {
 
     /// The answer is whole: the instance is free, whatever the client still has to read.
     fn finish(&mut self, turn: &mut Turn<'_, '_>) {
+        self.clear_instance();
         self.answer = Answer::Done;
         self.cut_at_ms = u64::MAX;
         let Link::Open(upstream) = std::mem::replace(&mut self.link, Link::None) else { return };

@@ -15,6 +15,7 @@ use crate::instance::{InFlight, Instance};
 use crate::pages::Page;
 use crate::pool::Demand;
 use crate::stats::AppStats;
+use crate::stopwatch::Stopwatch;
 use crate::stream::{Stream, is_local};
 use crate::tunnel::JITTER_MS;
 use crate::worker::Worker;
@@ -51,6 +52,8 @@ pub(crate) struct Upstream {
     /// The upstream sends nothing more.
     pub(crate) ended: bool,
     reused: bool,
+    /// Since the last byte was sent, if instances are picked by the time they take.
+    pub(crate) stopwatch: Option<Stopwatch>,
 }
 
 impl Upstream {
@@ -72,6 +75,13 @@ impl Upstream {
             std::task::ready!(redial.as_mut().poll(turn.cx));
             self.redial = None;
             self.stream = Stream::connect(&self.flight.instance().address)?;
+        }
+    }
+
+    /// It has taken so long as the stopwatch says, if there is one.
+    pub(crate) fn note_time(&self, now_ms: u64) {
+        if let Some(stopwatch) = self.stopwatch {
+            self.flight.instance().took(stopwatch.took_us(), now_ms);
         }
     }
 }
@@ -173,7 +183,12 @@ impl Exchange {
     }
 
     /// Takes an idle connection or begins a new one; from here on the request counts as in flight.
-    pub(crate) fn connect(&mut self, instance: Arc<Instance>, turn: &mut Turn<'_, '_>) {
+    pub(crate) fn connect(
+        &mut self,
+        instance: Arc<Instance>,
+        stopwatch: Option<Stopwatch>,
+        turn: &mut Turn<'_, '_>,
+    ) {
         let flight = InFlight::new(Arc::clone(&instance));
         let demand = if self.resendable { Demand::Any } else { Demand::Certain };
         let idle = match self.fresh_only {
@@ -191,6 +206,7 @@ impl Exchange {
             deaf: false,
             ended: false,
             reused,
+            stopwatch,
         };
         match idle.map_or_else(|| Stream::connect(&instance.address), Ok) {
             Ok(stream) if reused => {
@@ -227,6 +243,9 @@ impl Exchange {
         };
         let instance = Arc::clone(upstream.flight.instance());
         let (sent, reused) = (upstream.sent, upstream.reused);
+        if failure == Failure::Timeout && sent {
+            upstream.note_time(turn.now_ms);
+        }
         drop(upstream);
         self.note_failure(failure);
         self.cut_at_ms = u64::MAX;
@@ -253,7 +272,8 @@ impl Exchange {
             _ if self.attempts >= MOST_ATTEMPTS => false,
             Failure::Broken if !sent => true,
             Failure::Broken => self.may_send_again(unanswered, turn),
-            Failure::Timeout | Failure::BadAnswer | Failure::Drained => false,
+            Failure::Timeout => self.may_ask_another(&instance, unanswered, turn),
+            Failure::BadAnswer | Failure::Drained => false,
         };
         if !may {
             if closed_idle {
@@ -261,7 +281,9 @@ impl Exchange {
             }
             return self.answer_ourselves(page, turn);
         }
-        if reused {
+        if failure == Failure::Timeout {
+            self.kept_waiting = true;
+        } else if reused {
             self.fresh_only = true;
         } else {
             self.tried.push(instance.key);
@@ -297,6 +319,13 @@ impl Exchange {
             && self.interims == 0
             && self.app.as_ref().is_some_and(|app| app.may_retry(turn.now_ms))
     }
+
+    /// One that hangs is tried once only, and the request goes to another: so nobody waits for more
+    /// than two of them, and an app that is slow is not asked for the same again and again.
+    fn may_ask_another(&mut self, hung: &Instance, unanswered: bool, turn: &Turn<'_, '_>) -> bool {
+        self.tried.push(hung.key);
+        !self.kept_waiting && self.has_another(turn) && self.may_send_again(unanswered, turn)
+    }
 }
 
 /// Lets an instance rest, if others can stand in.
@@ -304,7 +333,8 @@ fn eject(instance: &Arc<Instance>, app: Option<&AppStats>, turn: &Turn<'_, '_>) 
     let table = turn.worker.table.borrow();
     let Some(entry) = app.and_then(|app| table.app(app.key)) else { return };
     let arm = entry.arms.iter().find(|arm| arm.instances.iter().any(|i| i.key == instance.key));
-    if let Some(arm) = arm {
+    // Those that were on their way when it began to rest say nothing new.
+    if let Some(arm) = arm.filter(|_| !instance.is_ejected(turn.now_ms)) {
         let resting = arm.instances.iter().filter(|i| i.is_ejected(turn.now_ms)).count();
         if balance::may_eject(arm.instances.len(), resting) {
             instance.eject(turn.now_ms);

@@ -16,6 +16,7 @@ use crate::hold::{Instead, Patience, Pool};
 use crate::instance::Instance;
 use crate::pages::Page;
 use crate::stats::{AppStats, ReleaseStats};
+use crate::stopwatch::Stopwatch;
 use crate::table::{AppEntry, ArmEntry};
 
 /// What was chosen.
@@ -25,6 +26,8 @@ struct Chosen {
     standing: Standing,
     diverted: bool,
     drain_ms: u64,
+    /// Set if instances are picked by the time they take.
+    stopwatch: Option<Stopwatch>,
     /// Those it has to let go first have to go there too; `None` if it is let in where they are not.
     pool: Option<Pool>,
 }
@@ -66,6 +69,12 @@ impl Exchange {
         }
     }
 
+    /// Whether another instance can have it: not one that is down.
+    pub(crate) fn has_another(&self, turn: &Turn<'_, '_>) -> bool {
+        let verdict = self.app.as_ref().map(|app| self.judge(app, turn));
+        matches!(verdict, Some(Verdict::Goes(it)) if it.standing >= Standing::Doubtful)
+    }
+
     fn judge(&self, app: &AppStats, turn: &Turn<'_, '_>) -> Verdict {
         let table = turn.worker.table.borrow();
         let Some(entry) = table.app(app.key) else { return Verdict::Lost };
@@ -100,7 +109,7 @@ impl Exchange {
         self.drain_ms = chosen.drain_ms;
         self.attempts += 1;
         self.moved_at_ms = turn.now_ms;
-        self.connect(chosen.instance, turn);
+        self.connect(chosen.instance, chosen.stopwatch, turn);
     }
 
     /// The arm kept while it exists (I5), else the user's; within it by load and health. If nobody
@@ -114,6 +123,7 @@ impl Exchange {
             standing: choice.standing,
             diverted,
             drain_ms: entry.drain_ms,
+            stopwatch: (entry.balance == Balance::PeakEwma).then(Stopwatch::start),
             pool: entry
                 .closed
                 .is_none()
@@ -140,6 +150,9 @@ impl Exchange {
             |at: usize| arm.instances[at].candidate(turn.now_ms, entry.slow_start, &self.tried);
         match (entry.balance, self.known_by) {
             (Balance::LeastConnections, _) => pick_least(count, random, look),
+            (Balance::PeakEwma, _) => pick(count, random, |at| {
+                arm.instances[at].candidate_by_cost(turn.now_ms, entry.slow_start, &self.tried)
+            }),
             (Balance::RoundRobin, _) => {
                 let turn = arm.turn.fetch_add(1, Ordering::Relaxed);
                 pick_in_turn(count, turn, random, look)

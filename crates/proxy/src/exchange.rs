@@ -112,6 +112,8 @@ pub(crate) struct Exchange {
     pub(crate) tried: Vec<u64>,
     pub(crate) attempts: u32,
     pub(crate) fresh_only: bool,
+    /// One instance has let it wait for an answer in vain.
+    pub(crate) kept_waiting: bool,
     pub(crate) answer: Answer,
     pub(crate) from_upstream: Buffer,
     pub(crate) interims: u32,
@@ -192,6 +194,7 @@ impl Exchange {
             tried: Vec::new(),
             attempts: 0,
             fresh_only: false,
+            kept_waiting: false,
             answer: Answer::Awaited(turn.worker.response_parser()),
             from_upstream: Buffer::default(),
             interims: 0,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-use balance::{Candidate, Ejection};
+use balance::{Candidate, Ejection, Latency};
 use model::{Address, Health, InstanceId, Millis};
 
 use crate::signal::Signal;
@@ -21,6 +21,8 @@ pub(crate) struct Instance {
     failures: AtomicU32,
     ejected_until_ms: AtomicU64,
     ejections: AtomicU32,
+    /// [`Latency::bits`]; kept only where instances are picked by it.
+    latency: AtomicU64,
     pub(crate) idle: AtomicU32,
     /// When this process saw it in a snapshot for the first time.
     since_ms: u64,
@@ -46,6 +48,7 @@ impl Instance {
             failures: AtomicU32::new(0),
             ejected_until_ms: AtomicU64::new(0),
             ejections: AtomicU32::new(0),
+            latency: AtomicU64::new(Latency::default().bits()),
             idle: AtomicU32::new(0),
             since_ms,
             key,
@@ -92,16 +95,34 @@ impl Instance {
             once_up: self.once_up.load(Ordering::Relaxed),
             ejected: self.is_ejected(now_ms),
             tried: tried.contains(&self.key),
-            in_flight: self.in_flight.load(Ordering::Relaxed),
+            load: u64::from(self.in_flight.load(Ordering::Relaxed)),
             warmth: balance::warmth(age, slow_start),
         }
+    }
+
+    /// The same, by what one more request costs.
+    pub(crate) fn candidate_by_cost(
+        &self,
+        now_ms: u64,
+        slow_start: Millis,
+        tried: &[u64],
+    ) -> Candidate {
+        let latency = Latency::from_bits(self.latency.load(Ordering::Relaxed));
+        let load = latency.cost(self.in_flight.load(Ordering::Relaxed), now_ms);
+        Candidate { load, ..self.candidate(now_ms, slow_start, tried) }
+    }
+
+    /// It took so long to answer, or to be given up.
+    pub(crate) fn took(&self, took_us: u64, now_ms: u64) {
+        let seen = |bits| Some(Latency::from_bits(bits).seen(took_us, now_ms).bits());
+        let _ = self.latency.fetch_update(Ordering::Relaxed, Ordering::Relaxed, seen);
     }
 
     pub(crate) fn is_ejected(&self, now_ms: u64) -> bool {
         self.ejected_until_ms.load(Ordering::Relaxed) > now_ms
     }
 
-    /// An attempt on it was answered.
+    /// An attempt on it was answered, to the end if the answer has one.
     pub(crate) fn answered(&self) {
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
@@ -121,7 +142,7 @@ impl Instance {
         let next = balance::time_out(before, now_ms);
         self.ejected_until_ms.store(next.until_ms, Ordering::Relaxed);
         self.ejections.store(next.times, Ordering::Relaxed);
-        self.failures.store(0, Ordering::Relaxed);
+        self.failures.store(balance::failures_after_rest(), Ordering::Relaxed);
     }
 }
 
@@ -154,5 +175,24 @@ impl Drop for InFlight {
         if before == 1 && self.0.has_left() {
             self.0.drained.ring();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_rest_one_failure_is_enough_until_it_has_answered() {
+        let id = InstanceId { app: "web".parse().expect("a name"), number: 1 };
+        let address = Address::Tcp(([127, 0, 0, 1], 9).into());
+        let instance = Instance::new(1, (id, address), Arc::new(Signal::default()), 0);
+        let fails = || (1..10).find(|_| instance.failed());
+        assert_eq!(fails(), Some(5));
+        instance.eject(1_000);
+        assert_eq!(fails(), Some(1));
+        instance.eject(3_100);
+        instance.answered();
+        assert_eq!(fails(), Some(5));
     }
 }

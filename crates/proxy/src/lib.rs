@@ -54,6 +54,7 @@ mod socket;
 mod split;
 pub mod standalone;
 mod stats;
+mod stopwatch;
 mod stream;
 mod table;
 mod tunnel;

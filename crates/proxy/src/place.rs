@@ -63,7 +63,10 @@ impl Exchange {
                 });
                 self.known_by = match entry.balance {
                     Balance::Hash => known_by(&entry.affinity, head, input, turn.client.ip),
-                    Balance::TwoChoices | Balance::LeastConnections | Balance::RoundRobin => None,
+                    Balance::TwoChoices
+                    | Balance::LeastConnections
+                    | Balance::PeakEwma
+                    | Balance::RoundRobin => None,
                 };
                 let moved = entry.redirects.as_ref().and_then(|it| it.find(head, input));
                 (Arc::clone(&entry.stats), entry.limits, user, moved)

@@ -10,6 +10,7 @@ use crate::buffer::{Keep, LARGE};
 use crate::connection::Turn;
 use crate::exchange::{Answer, Exchange, Left, REPLAY};
 use crate::pages::Page;
+use crate::stopwatch::Stopwatch;
 
 impl Exchange {
     /// Moves body bytes from the client's input into the request.
@@ -75,6 +76,9 @@ impl Exchange {
             Poll::Pending => 0,
             Poll::Ready(Ok(count)) => {
                 upstream.sent = true;
+                if let Some(stopwatch) = &mut upstream.stopwatch {
+                    *stopwatch = Stopwatch::start();
+                }
                 count
             }
             Poll::Ready(Err(_)) if !upstream.sent => {

@@ -6,9 +6,11 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use common::*;
-use model::{Address, Health, HealthTable};
+use model::{Address, AppLimits, Balance, Health, HealthTable, Millis};
 
 #[test]
 fn a_share_of_the_requests_goes_to_each_arm_and_none_to_a_standby() {
@@ -64,6 +66,58 @@ fn an_instance_that_fails_again_and_again_rests_but_never_the_last() {
     for _ in 0..20 {
         assert_eq!(alone.client().get("/").status, 502);
     }
+}
+
+#[test]
+fn an_instance_that_breaks_off_each_answer_in_the_middle_rests() {
+    let broken = upstream(|_, mut stream| {
+        let _ = read_head(&mut stream);
+        let _ = stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf");
+    });
+    let world = World::new(&snapshot(1, &[(1, 10_000, &[(1, broken), (2, saying("ok"))])]));
+    let mut client = world.client();
+    let mut cut = 0;
+    for _ in 0..200 {
+        if client.try_get("/").is_err() {
+            cut += 1;
+            client = world.client();
+        }
+    }
+    assert!((1..=20).contains(&cut), "{cut} answers were broken off");
+}
+
+/// What was on its way when an instance began to rest says nothing new when it fails: one bad moment
+/// is one rest of two seconds, however many requests it costs.
+#[test]
+fn requests_that_fail_together_make_an_instance_rest_once() {
+    let (well, arrived) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+    let hanging = {
+        let (well, arrived) = (Arc::clone(&well), Arc::clone(&arrived));
+        upstream(move |_, mut stream| {
+            while read_head(&mut stream).is_some() {
+                arrived.fetch_add(1, Ordering::AcqRel);
+                if well.load(Ordering::Acquire) {
+                    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nagain";
+                    stream.get_mut().write_all(answer).expect("written");
+                }
+            }
+        })
+    };
+    let mut instances: Vec<_> = (2..=6).map(|number| (number, saying("ok"))).collect();
+    instances.push((1, hanging));
+    let limits = AppLimits { first_byte: Millis(500), ..AppLimits::default() };
+    let mut first = limited(snapshot(1, &[(1, 10_000, &instances)]), limits);
+    first.apps[0].route.balance = Balance::RoundRobin;
+    let world = World::new(&first);
+    let mut clients: Vec<_> = (0..72).map(|_| world.client()).collect();
+    for client in &mut clients {
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    }
+    let failed = clients.iter_mut().map(Client::receive).filter(|got| got.status == 504).count();
+    assert_eq!((failed, arrived.load(Ordering::Acquire)), (12, 12));
+    well.store(true, Ordering::Release);
+    let mut client = world.client();
+    eventually("it is asked again", || (client.get("/").text() == "again").then_some(()));
 }
 
 #[test]
@@ -175,7 +229,7 @@ fn instances_that_all_start_slowly_share_the_requests() {
 }
 
 /// Three instances that are Up, picked as the app's file says.
-fn balanced(balance: model::Balance, affinity: model::Affinity) -> World {
+fn balanced(balance: Balance, affinity: model::Affinity) -> World {
     let instances = [(1, saying("a")), (2, saying("b")), (3, saying("c"))];
     let mut first = snapshot(1, &[(1, 10_000, &instances)]);
     (first.apps[0].route.balance, first.apps[0].route.affinity) = (balance, affinity);
@@ -187,7 +241,7 @@ fn balanced(balance: model::Balance, affinity: model::Affinity) -> World {
 
 #[test]
 fn round_robin_goes_round_over_all_workers() {
-    let world = balanced(model::Balance::RoundRobin, model::Affinity::None);
+    let world = balanced(Balance::RoundRobin, model::Affinity::None);
     let mut clients = [world.client(), world.client(), world.client(), world.client()];
     let mut counts = std::collections::BTreeMap::new();
     for turn in 0..300 {
@@ -195,6 +249,25 @@ fn round_robin_goes_round_over_all_workers() {
         *counts.entry(got).or_insert(0) += 1;
     }
     assert_eq!(counts.into_values().collect::<Vec<_>>(), [100, 100, 100]);
+}
+
+/// One client at a time has nobody in flight: only the time that answers take tells the two apart.
+#[test]
+fn by_peak_ewma_a_slow_instance_gets_clearly_fewer() {
+    let slow = answering(|_| {
+        // it waits: this app is slow
+        std::thread::sleep(Duration::from_millis(200));
+        "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow".into()
+    });
+    let of_slow = |balance| {
+        let mut first = snapshot(1, &[(1, 10_000, &[(1, slow), (2, saying("quick"))])]);
+        first.apps[0].route.balance = balance;
+        let world = World::new(&first);
+        let mut client = world.client();
+        (0..40).filter(|_| client.get("/").text() == "slow").count()
+    };
+    let (by_time, by_turn) = (of_slow(Balance::PeakEwma), of_slow(Balance::RoundRobin));
+    assert!(by_turn == 20 && (1..=8).contains(&by_time), "{by_time} of 40, {by_turn} in turn");
 }
 
 #[test]
@@ -207,7 +280,7 @@ fn least_connections_fills_all_alike() {
     };
     let instances: Vec<_> = (1..=8).map(|number| (number, holding())).collect();
     let mut first = snapshot(1, &[(1, 10_000, &instances)]);
-    first.apps[0].route.balance = model::Balance::LeastConnections;
+    first.apps[0].route.balance = Balance::LeastConnections;
     let world = World::new(&first);
     let up = (1..=8).map(|number| (instance(number), Health::Up)).collect();
     world.proxy.set_health(Arc::new(HealthTable { version: 1, health: up }));
@@ -225,7 +298,7 @@ fn least_connections_fills_all_alike() {
 
 #[test]
 fn hashed_users_stay_on_one_instance_and_the_unknown_go_anywhere() {
-    let world = balanced(model::Balance::Hash, model::Affinity::Header("x-user".into()));
+    let world = balanced(Balance::Hash, model::Affinity::Header("x-user".into()));
     let mut client = world.client();
     let mut seen = std::collections::BTreeSet::new();
     for user in 0..30 {

@@ -83,7 +83,7 @@ fn a_request_that_was_answered_says_where_its_time_went() {
 
 #[test]
 fn a_request_that_came_to_nothing_says_who_ended_it_and_how_far_it_came() {
-    let limits = AppLimits { first_byte: Millis(100), ..AppLimits::default() };
+    let limits = AppLimits { first_byte: Millis(1_000), ..AppLimits::default() };
     let (at, arrivals) = obliging();
     let lines = logged(&limited(one(1, 1, at), limits), |world| {
         let mut client = world.client();

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use common::*;
@@ -62,16 +62,22 @@ fn hundreds_of_swaps_under_load_lose_nothing_and_never_go_back() {
     assert_eq!((counters.retried, counters.client_aborted), (0, 0));
 }
 
-#[test]
-fn in_flight_is_exact_and_its_end_is_reported_at_once() {
+/// An upstream that tells of each request and answers it with `text` when it is let.
+fn held_back(text: &'static str) -> (SocketAddr, Receiver<()>, Sender<()>) {
     let (arrived, arrivals) = channel();
     let (release, gate) = channel::<()>();
     let gate = std::sync::Mutex::new(gate);
-    let slow = answering(move |_| {
+    let at = answering(move |_| {
         arrived.send(()).expect("the test waits");
         gate.lock().expect("no panic").recv().expect("released");
-        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nold".into()
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len())
     });
+    (at, arrivals, release)
+}
+
+#[test]
+fn in_flight_is_exact_and_its_end_is_reported_at_once() {
+    let (slow, arrivals, release) = held_back("old");
     let world = World::new(&one(1, 1, slow));
     let mut client = world.client();
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -296,14 +302,7 @@ fn a_request_that_outlasts_the_drain_deadline_is_cut_and_counted() {
 
 #[test]
 fn draining_finishes_what_is_in_flight_and_says_close() {
-    let (arrived, arrivals) = channel();
-    let (release, gate) = channel::<()>();
-    let gate = std::sync::Mutex::new(gate);
-    let slow = answering(move |_| {
-        arrived.send(()).expect("the test waits");
-        gate.lock().expect("no panic").recv().expect("released");
-        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".into()
-    });
+    let (slow, arrivals, release) = held_back("ok");
     let world = World::new(&one(1, 1, slow));
     let mut client = world.client();
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");

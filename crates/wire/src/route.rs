@@ -24,6 +24,7 @@ pub(crate) const KEYS: &[&str] = &[
 const BALANCE: &[(&str, Balance)] = &[
     ("two-choices", Balance::TwoChoices),
     ("least-connections", Balance::LeastConnections),
+    ("peak-ewma", Balance::PeakEwma),
     ("round-robin", Balance::RoundRobin),
     ("hash", Balance::Hash),
 ];

@@ -1,10 +1,13 @@
 //! The origins: servers of different makers, as they come with Debian, each on a port and in a folder
 //! of its own. All say in `X-Seen` what they were asked: an app on them does, or one behind them.
+#![allow(dead_code, reason = "each test uses its part")]
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::common::{self, eventually};
 
@@ -29,12 +32,21 @@ pub enum Maker {
 #[derive(Debug)]
 pub struct Origin {
     pub at: SocketAddr,
+    maker: Maker,
+    settings: Settings,
     process: Child,
     folder: tempfile::TempDir,
 }
 
+/// What its environment says, by name.
+pub type Settings = &'static [(&'static str, &'static str)];
+
 impl Origin {
     pub fn start(maker: Maker) -> Self {
+        Self::set(maker, &[])
+    }
+
+    pub fn set(maker: Maker, settings: Settings) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         // Some servers give up their rights before they open their files there.
         std::fs::set_permissions(
@@ -43,13 +55,39 @@ impl Origin {
         )
         .expect("a folder for all");
         let at = free();
-        let mut command = command(maker, at, folder.path());
-        let said = std::fs::File::create(folder.path().join("said")).expect("a file");
-        command.stdin(Stdio::null()).stdout(said.try_clone().expect("a descriptor")).stderr(said);
-        let process = command.spawn().expect("env is everywhere");
-        let mut origin = Self { at, process, folder };
-        eventually("the origin answers", || origin.answers().then_some(()));
+        let process = spawn(maker, settings, at, folder.path());
+        let mut origin = Self { at, maker, settings, process, folder };
+        origin.is_ready();
         origin
+    }
+
+    fn is_ready(&mut self) {
+        eventually("the origin answers", || self.answers().then_some(()));
+    }
+
+    /// Kills it; it is gone when this returns, and with it all its connections.
+    pub fn kill(&mut self) {
+        self.process.kill().expect("it runs");
+        self.process.wait().expect("a child");
+    }
+
+    /// Starts it anew, on the same port.
+    pub fn restart(&mut self) {
+        self.process = spawn(self.maker, self.settings, self.at, self.folder.path());
+        self.is_ready();
+    }
+
+    /// Stops it where it is: its connections stand, and nobody reads.
+    pub fn hang(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process), signal).expect("it runs");
     }
 
     fn answers(&mut self) -> bool {
@@ -70,16 +108,31 @@ impl Origin {
 
 impl Drop for Origin {
     fn drop(&mut self) {
-        let pid = rustix::process::Pid::from_child(&self.process);
-        // Some have children, which end when they are told to.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        if !matches!(self.process.try_wait(), Ok(None)) {
+            return;
+        }
+        let pid = Pid::from_child(&self.process);
+        // Some have children, which end when they are told to. One that hangs hears it later.
+        let _ = kill_process(pid, Signal::TERM);
+        let _ = kill_process(pid, Signal::CONT);
         let _ = self.process.wait();
     }
 }
 
-/// A port below those that the system gives to connections: none of these can take it meanwhile.
+fn spawn(maker: Maker, settings: Settings, at: SocketAddr, folder: &Path) -> Child {
+    let said = std::fs::File::options().create(true).append(true).open(folder.join("said"));
+    let said = said.expect("a file");
+    let mut command = command(maker, at, folder);
+    command.envs(settings.iter().copied()).stdin(Stdio::null());
+    command.stdout(said.try_clone().expect("a descriptor")).stderr(said);
+    command.spawn().expect("env is everywhere")
+}
+
+/// A port below those that the system gives to connections: none of these can take it meanwhile. Tests
+/// that start together, as processes of following numbers, look far from each other: between a look and
+/// the start of a server nobody else may take the port.
 fn free() -> SocketAddr {
-    let start = std::process::id() % 9_000;
+    let start = std::process::id() % 9_000 * 89 % 9_000;
     (0..9_000)
         .map(|more| SocketAddr::from(([127, 0, 0, 1], 10_000 + ((start + more) % 9_000) as u16)))
         .find(|at| TcpListener::bind(at).is_ok())
