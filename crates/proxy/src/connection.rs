@@ -14,6 +14,7 @@ use crate::buffer::{Buffer, Keep};
 use crate::crowd::{self, Doing};
 use crate::exchange::{End, Exchange};
 use crate::farewell::Farewell;
+use crate::lounge::Guest;
 use crate::pages::{Form, Page};
 use crate::slots::{SlotId, Watch};
 use crate::socket::Socket;
@@ -26,6 +27,10 @@ const PIPELINED: usize = 32;
 /// A client's leaving is noticed after so long: most answers have come before, and their clients'
 /// sockets need not be watched.
 const UNWATCHED_MS: u64 = 50;
+
+/// A connection that has been idle for so long rests: giving up its task and getting one again costs
+/// a few system calls, which those that are used all the time never pay.
+const REST_MS: u64 = 250;
 
 /// The client's side of a connection.
 #[derive(Debug)]
@@ -69,12 +74,16 @@ enum Stage {
     Exchange(Box<Exchange>),
     Tunnel(Box<Tunnel>),
     Farewell(Farewell),
+    /// The worker has it as a [`Guest`]; what is left here is empty.
+    AtRest,
 }
 
 #[derive(Debug)]
 struct Head {
     /// Since when it is idle or, once a byte has come, since when the head is coming.
     since_ms: u64,
+    /// When it rests, unless something comes.
+    rest_ms: u64,
     parser: Option<Box<RequestParser>>,
 }
 
@@ -92,16 +101,37 @@ pub(crate) struct Connection {
 enum Step {
     Changed,
     Waits(Wakeup),
+    /// It has been idle for a while, and may stay so until then.
+    Rests {
+        until_ms: u64,
+    },
     Closed,
 }
 
 impl Connection {
     pub(crate) fn new(worker: Rc<Worker>, stream: Socket, peer: SocketAddr, port: Rc<str>) -> Self {
-        let since_ms = worker.shared.now_ms();
         let peer = peer.ip().to_canonical();
         let is_trusted = Network::any_contains(&worker.shared.config.trusted_proxies, peer);
         let origin = (!is_trusted).then(|| crowd::origin(peer));
         let slot = worker.slots.open(worker.sequence(), origin);
+        let head = Head::idle_since(worker.shared.now_ms());
+        Self::at(worker, slot, (stream, peer, port), head)
+    }
+
+    /// Goes on where it was when it went to rest.
+    pub(crate) fn resume(worker: Rc<Worker>, slot: SlotId, guest: Guest) -> Self {
+        let Guest { stream, peer, port, since_ms } = guest;
+        let rest_ms = worker.shared.now_ms() + REST_MS;
+        let head = Head { rest_ms, ..Head::idle_since(since_ms) };
+        Self::at(worker, slot, (Socket::new(stream), peer, port), head)
+    }
+
+    fn at(
+        worker: Rc<Worker>,
+        slot: SlotId,
+        (stream, peer, port): (Socket, IpAddr, Rc<str>),
+        head: Head,
+    ) -> Self {
         let client = Client {
             stream,
             input: Buffer::default(),
@@ -112,15 +142,37 @@ impl Connection {
             address: peer.to_string(),
             port,
         };
-        let stage = Stage::Head(Head { since_ms, parser: None });
-        Self { worker, slot, watch: Watch::Nothing, client, stage }
+        Self { worker, slot, watch: Watch::Nothing, client, stage: Stage::Head(head) }
+    }
+
+    /// Gives up its task until something happens, at the latest until then.
+    fn rest(&mut self, now_ms: u64, until_ms: u64) -> Step {
+        let Stage::Head(head) = &mut self.stage else { return Step::Closed };
+        let Ok(stream) = std::mem::replace(&mut self.client.stream, Socket::Lost).free() else {
+            return Step::Closed;
+        };
+        let (port, since_ms) = (Rc::clone(&self.client.port), head.since_ms);
+        let guest = Guest { stream, peer: self.client.peer, port, since_ms };
+        match self.worker.rest(self.slot, until_ms, guest) {
+            Ok(()) => {
+                self.stage = Stage::AtRest;
+                Step::Closed
+            }
+            Err(stream) => {
+                self.client.stream = Socket::new(stream);
+                head.rest_ms = now_ms + REST_MS;
+                Step::Changed
+            }
+        }
     }
 
     fn doing(&self) -> Doing {
         match &self.stage {
             Stage::Head(head) if self.client.input.is_empty() => Doing::Idle(head.since_ms),
             Stage::Head(head) => Doing::Head(head.since_ms),
-            Stage::Exchange(_) | Stage::Tunnel(_) | Stage::Farewell(_) => Doing::Busy,
+            Stage::Exchange(_) | Stage::Tunnel(_) | Stage::Farewell(_) | Stage::AtRest => {
+                Doing::Busy
+            }
         }
     }
 
@@ -147,6 +199,7 @@ impl Connection {
             let mut turn = Turn { cx, worker: &worker, client, now_ms, news };
             let step = match &mut self.stage {
                 Stage::Head(head) => match head.poll(&mut turn) {
+                    Ok(Step::Rests { until_ms }) => self.rest(now_ms, until_ms),
                     Ok(step) => step,
                     Err(next) => {
                         self.stage = next;
@@ -174,10 +227,11 @@ impl Connection {
                     Poll::Pending => Step::Waits(farewell.wakeup()),
                     Poll::Ready(()) => Step::Closed,
                 },
+                Stage::AtRest => Step::Closed,
             };
             match step {
                 Step::Changed => {}
-                Step::Waits(_) | Step::Closed => return step,
+                Step::Waits(_) | Step::Rests { .. } | Step::Closed => return step,
             }
         }
         cx.waker().wake_by_ref();
@@ -188,7 +242,7 @@ impl Connection {
 /// The stage after an exchange; none if the connection is simply closed.
 fn after(end: End, turn: &Turn<'_, '_>) -> Option<Stage> {
     match end {
-        End::Next => Some(Stage::Head(Head { since_ms: turn.now_ms, parser: None })),
+        End::Next => Some(Stage::Head(Head::idle_since(turn.now_ms))),
         // Nobody sends anything any more: there is nothing to discard, and no reason to stay.
         End::Last if turn.client.is_quiet() => None,
         End::Last | End::Close => Some(Stage::Farewell(Farewell::new(turn))),
@@ -203,6 +257,10 @@ fn after(end: End, turn: &Turn<'_, '_>) -> Option<Stage> {
 }
 
 impl Head {
+    fn idle_since(since_ms: u64) -> Self {
+        Self { since_ms, rest_ms: since_ms + REST_MS, parser: None }
+    }
+
     /// Reads until a head is whole. `Err` is the next stage.
     fn poll(&mut self, turn: &mut Turn<'_, '_>) -> Result<Step, Stage> {
         loop {
@@ -229,12 +287,24 @@ impl Head {
                 return if begun { Err(refuse(Page::TIMEOUT, turn)) } else { Ok(Step::Closed) };
             }
             match turn.client.read(turn.cx, turn.worker) {
-                Poll::Pending => return Ok(Step::Waits(wakeup)),
+                Poll::Pending => return Ok(self.waits(turn, wakeup, begun)),
                 Poll::Ready(Ok(0)) => turn.client.ended = true,
                 Poll::Ready(Ok(_)) if !begun => self.since_ms = turn.now_ms,
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(_)) => return Ok(Step::Closed),
             }
+        }
+    }
+
+    /// Nothing has come: while idle it rests once it is time. Not in a proxy that is being shut down,
+    /// where it would be called again at once.
+    fn waits(&self, turn: &Turn<'_, '_>, wakeup: Wakeup, begun: bool) -> Step {
+        if begun || turn.worker.is_draining() {
+            Step::Waits(wakeup)
+        } else if turn.now_ms < self.rest_ms {
+            Step::Waits(Wakeup { at_ms: wakeup.at_ms.min(self.rest_ms), ..wakeup })
+        } else {
+            Step::Rests { until_ms: wakeup.at_ms }
         }
     }
 
@@ -326,7 +396,7 @@ impl Future for Connection {
                 this.worker.slots.set_doing(this.slot, this.doing());
                 Poll::Pending
             }
-            Step::Changed | Step::Closed => {
+            Step::Changed | Step::Rests { .. } | Step::Closed => {
                 this.watch = Watch::Nothing;
                 Poll::Ready(())
             }
@@ -340,6 +410,9 @@ impl Future for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        if matches!(self.stage, Stage::AtRest) {
+            return;
+        }
         let unresolved = self.watch == Watch::Waiting
             && self.worker.slots.notice(self.slot, self.worker.sequence());
         if let Stage::Exchange(exchange) = &mut self.stage {

@@ -161,9 +161,9 @@ fn serve(index: usize, shared: Arc<Shared>, listeners: Vec<std::net::TcpListener
         }
     }
     let _ended = Ended(Arc::clone(&shared), index);
-    match runtime() {
-        Ok(runtime) => worker::run(runtime, index, shared, listeners),
-        Err(error) => tracing::error!(%error, index, "cannot start a worker"),
+    let run = runtime().and_then(|runtime| worker::run(runtime, index, shared, listeners));
+    if let Err(error) = run {
+        tracing::error!(%error, index, "cannot start a worker");
     }
 }
 

@@ -34,6 +34,7 @@ mod hold;
 mod instance;
 mod intake;
 mod line;
+mod lounge;
 mod metrics;
 mod notes;
 mod pages;

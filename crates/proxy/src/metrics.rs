@@ -115,6 +115,8 @@ fn write(shared: &Shared, out: &mut String) -> std::fmt::Result {
     }
     family(out, "segue_connections", "gauge", "Connections of clients.")?;
     writeln!(out, "segue_connections {}", shared.connections.load(Ordering::Relaxed))?;
+    family(out, "segue_resting_connections", "gauge", "Those of them that are idle.")?;
+    writeln!(out, "segue_resting_connections {}", shared.resting.load(Ordering::Relaxed))?;
     family(out, "segue_worker_connections", "gauge", "Connections of clients, by worker.")?;
     for (worker, desk) in shared.desks.iter().enumerate() {
         writeln!(out, "segue_worker_connections{{worker=\"{worker}\"}} {}", desk.inbox.open())?;

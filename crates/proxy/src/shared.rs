@@ -61,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) desks: Box<[Desk]>,
     pub(crate) signal: Arc<Signal>,
     pub(crate) connections: AtomicUsize,
+    /// Those of them that are at rest.
+    pub(crate) resting: AtomicUsize,
     /// Connections that went from one worker to another.
     pub(crate) handed_over: AtomicU64,
     /// Connections that had to make room for others.
@@ -94,6 +96,7 @@ impl Shared {
             desks: (0..workers).map(|_| Desk::default()).collect(),
             signal,
             connections: AtomicUsize::new(0),
+            resting: AtomicUsize::new(0),
             handed_over: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
             health_epoch: AtomicU64::new(0),

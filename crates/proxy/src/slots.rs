@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::task::{Context, Waker};
 
 use crate::crowd::{self, Doing};
+use crate::lounge::Guest;
 
 /// Which changes wake a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +17,16 @@ pub(crate) enum Watch {
     Waiting,
     /// It uses an instance: it must know when that instance has left.
     Engaged,
+}
+
+/// Who acts for a connection when it is woken.
+#[derive(Debug)]
+enum Keeper {
+    /// Nobody: it has not been polled yet, or it has just been called.
+    Nobody,
+    Task(Waker),
+    /// It is at rest, and has to be given a task first.
+    Lounge(Box<Guest>),
 }
 
 /// Whether a connection has to make room for others.
@@ -37,7 +48,7 @@ struct Slot {
     seen: u64,
     /// Its place in the line of those that wait.
     ticket: u64,
-    waker: Option<Waker>,
+    keeper: Keeper,
     /// Whose connection it is; `None` if it may always stay.
     origin: Option<IpAddr>,
     doing: Doing,
@@ -55,6 +66,8 @@ struct Inner {
     slots: Vec<Slot>,
     free: Vec<usize>,
     tickets: u64,
+    /// Those that were at rest when they were woken: they need a task.
+    called: Vec<(SlotId, Box<Guest>)>,
 }
 
 /// Names a slot.
@@ -70,7 +83,7 @@ impl Slots {
             deadline_ms: u64::MAX,
             seen,
             ticket: 0,
-            waker: None,
+            keeper: Keeper::Nobody,
             origin,
             doing: Doing::Busy,
             leaving: Leaving::Stays,
@@ -88,7 +101,7 @@ impl Slots {
         let slot = &mut inner.slots[id.0];
         slot.used = false;
         slot.watch = Watch::Nothing;
-        slot.waker = None;
+        slot.keeper = Keeper::Nobody;
         inner.free.push(id.0);
     }
 
@@ -103,10 +116,30 @@ impl Slots {
         }
         slot.watch = watch;
         slot.deadline_ms = deadline_ms;
-        match &mut slot.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
+        match &mut slot.keeper {
+            Keeper::Task(waker) => waker.clone_from(cx.waker()),
+            keeper @ (Keeper::Nobody | Keeper::Lounge(_)) => {
+                *keeper = Keeper::Task(cx.waker().clone())
+            }
         }
+    }
+
+    /// The connection gives up its task and rests until it is woken, at the latest at `deadline_ms`.
+    pub(crate) fn rest(&self, id: SlotId, deadline_ms: u64, guest: Guest) {
+        let slot = &mut self.inner.borrow_mut().slots[id.0];
+        slot.watch = Watch::Nothing;
+        slot.deadline_ms = deadline_ms;
+        slot.keeper = Keeper::Lounge(Box::new(guest));
+    }
+
+    /// Wakes one that may be at rest.
+    pub(crate) fn call(&self, id: SlotId) {
+        self.inner.borrow_mut().wake(id.0);
+    }
+
+    /// The next one that was at rest when it was woken.
+    pub(crate) fn called(&self) -> Option<(SlotId, Box<Guest>)> {
+        self.inner.borrow_mut().called.pop()
     }
 
     /// Writes down what the connection is doing.
@@ -147,9 +180,8 @@ impl Slots {
         });
         let leaving = crowd::leave(staying, count.saturating_sub(already));
         for id in &leaving {
-            let slot = &mut inner.slots[*id];
-            slot.leaving = Leaving::Asked;
-            slot.waker.iter().for_each(Waker::wake_by_ref);
+            inner.slots[*id].leaving = Leaving::Asked;
+            inner.wake(*id);
         }
         leaving.len()
     }
@@ -174,7 +206,7 @@ impl Slots {
         let inner = self.inner.borrow();
         let mut wakers: Vec<_> = inner.slots.iter().filter(|s| s.watch != Watch::Nothing).collect();
         wakers.sort_by_key(|slot| (slot.watch == Watch::Engaged, slot.ticket));
-        wakers.into_iter().filter_map(|slot| slot.waker.as_ref()).for_each(Waker::wake_by_ref);
+        wakers.into_iter().filter_map(Slot::waker).for_each(Waker::wake_by_ref);
     }
 
     /// Wakes those that wait, first come first.
@@ -183,20 +215,59 @@ impl Slots {
         let mut waiting: Vec<_> =
             inner.slots.iter().filter(|slot| slot.watch == Watch::Waiting).collect();
         waiting.sort_by_key(|slot| slot.ticket);
-        waiting.into_iter().filter_map(|slot| slot.waker.as_ref()).for_each(Waker::wake_by_ref);
+        waiting.into_iter().filter_map(Slot::waker).for_each(Waker::wake_by_ref);
     }
 
     /// Wakes everybody.
     pub(crate) fn wake_all(&self) {
-        let inner = self.inner.borrow();
-        inner.slots.iter().filter_map(|slot| slot.waker.as_ref()).for_each(Waker::wake_by_ref);
+        let mut inner = self.inner.borrow_mut();
+        (0..inner.slots.len()).for_each(|at| inner.wake(at));
     }
 
     /// Wakes those whose time has come.
     pub(crate) fn sweep(&self, now_ms: u64) {
-        let inner = self.inner.borrow();
-        let due = |slot: &&Slot| slot.used && slot.deadline_ms <= now_ms;
-        let due = inner.slots.iter().filter(due).filter_map(|slot| slot.waker.as_ref());
-        due.for_each(Waker::wake_by_ref);
+        let mut inner = self.inner.borrow_mut();
+        for at in 0..inner.slots.len() {
+            let slot = &inner.slots[at];
+            if slot.used && slot.deadline_ms <= now_ms {
+                inner.wake(at);
+            }
+        }
+    }
+}
+
+impl Slot {
+    fn waker(&self) -> Option<&Waker> {
+        match &self.keeper {
+            Keeper::Task(waker) => Some(waker),
+            Keeper::Nobody | Keeper::Lounge(_) => None,
+        }
+    }
+}
+
+impl Inner {
+    /// Wakes the connection, or calls it from its rest.
+    fn wake(&mut self, at: usize) {
+        let keeper = &mut self.slots[at].keeper;
+        match std::mem::replace(keeper, Keeper::Nobody) {
+            Keeper::Nobody => {}
+            Keeper::Task(waker) => {
+                waker.wake_by_ref();
+                *keeper = Keeper::Task(waker);
+            }
+            Keeper::Lounge(guest) => self.called.push((SlotId(at), guest)),
+        }
+    }
+}
+
+impl SlotId {
+    /// As a number to write down elsewhere.
+    pub(crate) fn number(self) -> u64 {
+        self.0 as u64
+    }
+
+    /// Of what [`SlotId::number`] gave.
+    pub(crate) fn of_number(number: u64) -> Self {
+        Self(number as usize)
     }
 }

@@ -70,6 +70,15 @@ impl Socket {
         };
     }
 
+    /// Takes it from the event loop, as it came.
+    pub(crate) fn free(self) -> io::Result<TcpStream> {
+        match self {
+            Self::Free { stream, .. } => Ok(stream),
+            Self::Watched(stream) => stream.into_std(),
+            Self::Lost => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
     /// Has the event loop tell of it from now on; what is the case already it tells, too.
     fn watch(&mut self) -> io::Result<()> {
         if let Self::Free { stream, .. } = std::mem::replace(self, Self::Lost) {

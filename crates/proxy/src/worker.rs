@@ -3,7 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,9 +18,10 @@ use crate::connection::Connection;
 use crate::door::Door;
 use crate::handover::{self, Arrival};
 use crate::line::Lines;
+use crate::lounge::{Guest, Lounge};
 use crate::pool::Pool;
 use crate::shared::{Desk, Shared};
-use crate::slots::Slots;
+use crate::slots::{SlotId, Slots};
 use crate::socket::Socket;
 use crate::stats::{AppCells, AppStats, Cell as Counter, ReleaseCells, ReleaseStats};
 use crate::table::Table;
@@ -47,6 +48,7 @@ pub(crate) struct Worker {
     pub(crate) pool: Pool,
     pub(crate) stock: Stock,
     pub(crate) slots: Slots,
+    lounge: Lounge,
     pub(crate) lines: Rc<Lines>,
     unresolved: Cell<usize>,
     random: Cell<u64>,
@@ -61,7 +63,13 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    fn new(index: usize, shared: Arc<Shared>, ports: Vec<Rc<str>>, seed: u64) -> Self {
+    fn new(
+        index: usize,
+        shared: Arc<Shared>,
+        lounge: Lounge,
+        ports: Vec<Rc<str>>,
+        seed: u64,
+    ) -> Self {
         let table = Arc::clone(&shared.ledger().current);
         Self {
             index,
@@ -70,6 +78,7 @@ impl Worker {
             pool: Pool::default(),
             stock: Stock::default(),
             slots: Slots::default(),
+            lounge,
             lines: Rc::default(),
             unresolved: Cell::new(0),
             random: Cell::new(seed | 1),
@@ -170,7 +179,7 @@ impl Worker {
 
     /// Swaps to the newest snapshot; closes idle connections of what left; makes those that wait
     /// choose anew; then acknowledges, at once or when the last of them has.
-    fn catch_up(&self) {
+    fn catch_up(self: &Rc<Self>) {
         let newest = Arc::clone(&self.shared.ledger().current);
         if newest.sequence != self.sequence() {
             // The old table is dropped by the ledger, not here: it may be large.
@@ -193,6 +202,7 @@ impl Worker {
             self.farewell_ms.set(end.min(now_ms + FAREWELL_MS));
             self.wake_acceptors();
             self.slots.wake_all();
+            self.resume_called();
         }
     }
 
@@ -237,6 +247,31 @@ impl Worker {
         tokio::task::spawn_local(connection);
     }
 
+    /// Lets a connection rest without a task until it is woken. Gives it back if it cannot be watched.
+    pub(crate) fn rest(
+        &self,
+        slot: SlotId,
+        deadline_ms: u64,
+        guest: Guest,
+    ) -> Result<(), TcpStream> {
+        if let Err(error) = self.lounge.enter(&guest.stream, slot) {
+            tracing::debug!(%error, "cannot let an idle connection rest");
+            return Err(guest.stream);
+        }
+        self.shared.resting.fetch_add(1, Ordering::Relaxed);
+        self.slots.rest(slot, deadline_ms, guest);
+        Ok(())
+    }
+
+    /// Gives those a task that were at rest when they were woken.
+    fn resume_called(self: &Rc<Self>) {
+        while let Some((slot, guest)) = self.slots.called() {
+            self.lounge.leave(&guest.stream);
+            self.shared.resting.fetch_sub(1, Ordering::Relaxed);
+            tokio::task::spawn_local(Connection::resume(Rc::clone(self), slot, *guest));
+        }
+    }
+
     /// A connection has ended: there is room for another.
     pub(crate) fn connection_ended(&self) {
         self.shared.connections.fetch_sub(1, Ordering::AcqRel);
@@ -271,18 +306,22 @@ impl Worker {
 }
 
 /// Runs a worker on this thread until the proxy has been drained.
+///
+/// # Errors
+/// If the system gives no descriptor for the connections at rest.
 pub(crate) fn run(
     runtime: LocalRuntime,
     index: usize,
     shared: Arc<Shared>,
     listeners: Vec<TcpListener>,
-) {
+) -> io::Result<()> {
+    let lounge = runtime.block_on(async { Lounge::open() })?;
     let mut seed = [0; 8];
     // Without entropy the picks are less well spread, and still right.
     let _ = getrandom::fill(&mut seed);
     let ports = listeners.iter().map(|listener| local_port(listener).to_string().into()).collect();
     let seed = u64::from_ne_bytes(seed);
-    let worker = Rc::new(Worker::new(index, Arc::clone(&shared), ports, seed));
+    let worker = Rc::new(Worker::new(index, Arc::clone(&shared), lounge, ports, seed));
     runtime.block_on(async {
         for (at, listener) in listeners.into_iter().enumerate() {
             match Door::new(listener) {
@@ -293,6 +332,7 @@ pub(crate) fn run(
             }
         }
         tokio::task::spawn_local(take_in(Rc::clone(&worker)));
+        tokio::task::spawn_local(attend(Rc::clone(&worker)));
         tokio::task::spawn_local(sweep(Rc::clone(&worker)));
         worker.acknowledge();
         loop {
@@ -308,6 +348,7 @@ pub(crate) fn run(
     drop(worker);
     shared.desks[index].ended.store(true, Ordering::Release);
     shared.signal.ring();
+    Ok(())
 }
 
 /// Takes in what other workers hand over.
@@ -320,6 +361,21 @@ async fn take_in(worker: Rc<Worker>) {
     }
 }
 
+/// Calls those from their rest that have something to say, or have gone.
+async fn attend(worker: Rc<Worker>) {
+    loop {
+        match std::future::poll_fn(|cx| worker.lounge.poll_stirring(cx)).await {
+            Ok(stirring) => stirring.into_iter().for_each(|slot| worker.slots.call(slot)),
+            Err(error) => {
+                tracing::error!(%error, "cannot watch the connections at rest");
+                tokio::time::sleep(SWEEP).await;
+            }
+        }
+        worker.resume_called();
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Looks at all deadlines in turn.
 async fn sweep(worker: Rc<Worker>) {
     let mut rounds = 0_u32;
@@ -329,6 +385,7 @@ async fn sweep(worker: Rc<Worker>) {
         let now_ms = worker.shared.now_ms();
         worker.slots.sweep(now_ms);
         worker.make_room();
+        worker.resume_called();
         if rounds.is_multiple_of(4) {
             let table = Arc::clone(&worker.table.borrow());
             worker.close_idle(&table, now_ms);
