@@ -11,6 +11,7 @@ mod idle;
 mod load;
 mod pace;
 mod proof;
+mod rate;
 mod report;
 mod slow;
 mod statistics;
@@ -51,12 +52,14 @@ enum More {
     Idle,
     /// What slow clients cost the others.
     Slow,
+    /// Latency at a fixed rate.
+    Rate,
     /// What a large routing table costs.
     Table,
 }
 
-const MORE: [(&str, More); 3] =
-    [("idle", More::Idle), ("slow", More::Slow), ("table", More::Table)];
+const MORE: [(&str, More); 4] =
+    [("idle", More::Idle), ("slow", More::Slow), ("rate", More::Rate), ("table", More::Table)];
 
 /// The cores a run uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +97,10 @@ pub(crate) fn bench(words: &[String]) -> Done {
                 idle::table(&behind, rounds, (cores.contender, folder))?
             }
             More::Slow => slow::table(&contenders[0], (cores.load, folder))?,
+            More::Rate => {
+                let often = (options.rounds, options.seconds);
+                rate::table(&contenders, often, (cores.load, folder))?
+            }
             More::Table => table::table(&example, &options, (cores, folder))?,
         });
     }
