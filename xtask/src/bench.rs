@@ -2,22 +2,27 @@
 //! Measures only; never changes anything but `docs/benchmarks.md`, and that only after a run of all
 //! cases that is long enough.
 
+mod behind;
 mod calls;
 mod case;
 mod child;
 mod contender;
 mod idle;
 mod load;
+mod pace;
 mod proof;
+mod rate;
 mod report;
 mod slow;
 mod statistics;
+mod table;
 
 use std::fs;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use self::behind::Behind;
 use self::case::{CASES, Case};
 use self::contender::{Contender, EVERYONE, Who};
 use self::report::{Measured, Report, Sample};
@@ -47,9 +52,14 @@ enum More {
     Idle,
     /// What slow clients cost the others.
     Slow,
+    /// Latency at a fixed rate.
+    Rate,
+    /// What a large routing table costs.
+    Table,
 }
 
-const MORE: [(&str, More); 2] = [("idle", More::Idle), ("slow", More::Slow)];
+const MORE: [(&str, More); 4] =
+    [("idle", More::Idle), ("slow", More::Slow), ("rate", More::Rate), ("table", More::Table)];
 
 /// The cores a run uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,14 +74,16 @@ pub(crate) fn bench(words: &[String]) -> Done {
     let options = Options::parse(words)?;
     let cores = Cores::of(&allowed()?)?;
     tools::install_for_bench()?;
-    run("cargo", ["build", "--release", "--locked", "-p", "segue"])?;
-    let segue = built()?;
+    let words = ["--release", "--locked", "-p", "segue", "--bin", "segue", "--example", "table"];
+    run("cargo", [&["build"], &words[..]].concat())?;
+    let (segue, example) = built()?;
     let machine = report::machine()?;
     let folder = tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?;
     let folder = folder.path();
     // Declared after the folder, so that they end before it goes.
     let (_origin, origin) = contender::origin(cores.origin, folder)?;
-    let start = |who| contender::start(who, &segue, origin, (cores.contender, folder));
+    let behind = Behind::one(&segue, origin);
+    let start = |who| contender::start(who, &behind, (cores.contender, folder));
     let contenders: Vec<Contender> = EVERYONE.into_iter().map(start).collect::<Result<_, _>>()?;
     let mut measured = Vec::new();
     for case in &options.cases {
@@ -82,9 +94,14 @@ pub(crate) fn bench(words: &[String]) -> Done {
         more.push(match one {
             More::Idle => {
                 let rounds = options.rounds.min(MOST_IDLE_ROUNDS);
-                idle::table(&segue, origin, rounds, (cores.contender, folder))?
+                idle::table(&behind, rounds, (cores.contender, folder))?
             }
             More::Slow => slow::table(&contenders[0], (cores.load, folder))?,
+            More::Rate => {
+                let often = (options.rounds, options.seconds);
+                rate::table(&contenders, often, (cores.load, folder))?
+            }
+            More::Table => table::table(&example, &options, (cores, folder))?,
         });
     }
     let report = Report { machine, command: options.command(), measured, more };
@@ -254,12 +271,14 @@ fn ranges(list: &str) -> Option<Vec<usize>> {
     Some(cores)
 }
 
-/// Where cargo put our binary.
-fn built() -> Result<String, String> {
+/// Where cargo put our binary and the example with a large table.
+fn built() -> Result<(String, String), String> {
     let metadata = cargo_metadata::MetadataCommand::new().current_dir(root()).no_deps().exec();
     let metadata = metadata.map_err(|error| format!("cannot read the workspace: {error}"))?;
-    let segue = metadata.target_directory.join("release/segue").to_string();
-    output(&segue, &["--version"]).map(|_| segue)
+    let release = metadata.target_directory.join("release");
+    let segue = release.join("segue").to_string();
+    output(&segue, &["--version"])?;
+    Ok((segue, release.join("examples/table").to_string()))
 }
 
 #[cfg(test)]

@@ -20,8 +20,9 @@ usage: cargo xtask TASK
   tidy             files too long, without a first line, with words that must not stay
   deps             which crate may use which, and that the pure ones touch no system
   bench [ARGS]     CPU time per request beside nginx and HAProxy: --rounds N, --seconds S,
-                   --case NAME (more than one may be named; idle and slow measure memory and
-                   slow clients); a full run writes docs/benchmarks.md";
+                   --case NAME (more than one may be named; idle, slow, rate and table measure
+                   memory, slow clients, latency at a fixed rate and a large routing table);
+                   a full run writes docs/benchmarks.md";
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);

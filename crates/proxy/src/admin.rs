@@ -14,12 +14,18 @@ use crate::handle::Proxy;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Reserves the admin address.
-pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
+///
+/// # Errors
+/// If somebody listens there already.
+pub fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
     TcpListener::bind(address).map_err(|source| Error::Listen { address, source })
 }
 
 /// Serves on `listener` as long as the process lives. `ready` tells whether traffic is served well.
-pub(crate) fn start(
+///
+/// # Errors
+/// If the system gives no thread.
+pub fn start(
     listener: TcpListener,
     proxy: Proxy,
     ready: impl Fn() -> bool + Send + 'static,

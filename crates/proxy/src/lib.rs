@@ -12,7 +12,7 @@
 //! health it was handed, and holds no lock and spawns nothing on the path of a request.
 
 mod access_log;
-mod admin;
+pub mod admin;
 mod answer;
 mod attempt;
 mod bind;

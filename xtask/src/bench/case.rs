@@ -19,6 +19,8 @@ pub(super) struct Case {
     pub(super) answered: usize,
     pub(super) connections: usize,
     pub(super) reuse: Reuse,
+    /// Hosts of a table that are asked in turn; without them it is the contender's address.
+    pub(super) hosts: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +36,7 @@ pub(super) enum Reuse {
     OneRequest,
 }
 
-const SMALL_GET: Case = Case {
+pub(super) const SMALL_GET: Case = Case {
     name: "bare",
     what: "small GET, bare head",
     path: "/small",
@@ -43,6 +45,7 @@ const SMALL_GET: Case = Case {
     answered: SMALL,
     connections: 32,
     reuse: Reuse::KeptAlive,
+    hosts: 0,
 };
 
 /// All cases.
@@ -104,6 +107,21 @@ const BROWSER: [(&str, &str); 14] = [
     ("Upgrade-Insecure-Requests", "1"),
 ];
 
+/// Asks one host after the other. The requests are made before the run.
+const IN_TURN: &str = r#"
+local requests, at = {}, 0
+init = function(args)
+  for app = 0, hosts - 1 do
+    wrk.headers["Host"] = "app-" .. app .. ".test"
+    requests[app] = wrk.format()
+  end
+end
+request = function()
+  at = (at + 1) % hosts
+  return requests[at]
+end
+"#;
+
 /// At the end of a run wrk's script writes one line for us; `load` reads it.
 const REPORT: &str = r#"
 done = function(summary)
@@ -135,7 +153,7 @@ impl Case {
         fields
     }
 
-    /// wrk's script. It asks the same each time, so nothing of it runs per request.
+    /// wrk's script. Where it asks the same each time, nothing of it runs per request.
     pub(super) fn script(&self) -> String {
         let mut script = format!("wrk.method = \"{}\"\n", self.method());
         for (name, value) in self.fields() {
@@ -144,6 +162,9 @@ impl Case {
         }
         if let Some(sent) = self.sent {
             let _ = writeln!(script, "wrk.body = string.rep(\"x\", {sent})");
+        }
+        if self.hosts > 0 {
+            let _ = write!(script, "local hosts = {}\n{IN_TURN}", self.hosts);
         }
         script + REPORT
     }
@@ -174,5 +195,7 @@ mod tests {
         assert!(script("bare").starts_with("wrk.method = \"GET\"\n\ndone ="));
         assert!(script("post").contains("wrk.body = string.rep(\"x\", 16384)\n"));
         assert!(script("new").contains("wrk.headers[\"Connection\"] = [==[close]==]\n"));
+        let many = Case { hosts: 7, ..SMALL_GET }.script();
+        assert!(many.contains("\nlocal hosts = 7\n\nlocal requests,"), "{many}");
     }
 }

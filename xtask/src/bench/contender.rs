@@ -4,6 +4,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 
+use super::behind::{Behind, Size};
 use super::case::{KIB, SMALL};
 use super::child::Child;
 use super::idle;
@@ -50,51 +51,55 @@ pub(super) struct Contender {
 /// Starts the origin.
 pub(super) fn origin(core: usize, folder: &Path) -> Result<(Child, SocketAddr), String> {
     let address = free()?;
+    Ok((origin_at(&[address], (core, folder))?, address))
+}
+
+/// Starts an origin at the addresses of a table of this size.
+pub(super) fn origin_of_many(
+    size: Size,
+    (core, folder): (usize, &Path),
+) -> Result<(Child, u16), String> {
+    let port = free()?.port();
+    Ok((origin_at(&size.all(port), (core, folder))?, port))
+}
+
+fn origin_at(addresses: &[SocketAddr], (core, folder): (usize, &Path)) -> Result<Child, String> {
     let files = folder.join("files");
     let wrong = |error| format!("cannot write what the origin serves: {error}");
     fs::create_dir(&files).map_err(wrong)?;
     fs::write(files.join("post"), "").map_err(wrong)?;
     fs::write(files.join("10k"), "x".repeat(10 * KIB)).map_err(wrong)?;
     fs::write(files.join("1m"), "x".repeat(KIB * KIB)).map_err(wrong)?;
+    let listen: String =
+        addresses.iter().map(|at| format!("    listen {at} backlog=4096;\n")).collect();
     let http = include_str!("origin.conf")
-        .replace("{address}", &address.to_string())
+        .replace("{listen}", listen.trim_end())
         .replace("{small}", &"x".repeat(SMALL))
         .replace("{files}", &files.display().to_string());
     let mut child = nginx(("origin", core), &http, folder)?;
-    child.listens(address)?;
-    Ok((child, address))
+    // It binds all of them before it takes the first connection.
+    child.listens(addresses[0])?;
+    Ok(child)
 }
 
-/// Starts one contender in front of `origin`.
+/// Starts one contender in front of what is `behind`.
 pub(super) fn start(
     who: Who,
-    segue: &str,
-    origin: SocketAddr,
+    behind: &Behind,
     (core, folder): (usize, &Path),
 ) -> Result<Contender, String> {
     let address = free()?;
-    let fill = |template: &str| {
-        template
-            .replace("{address}", &address.to_string())
-            .replace("{origin}", &origin.to_string())
-            .replace("{connections}", &slots().to_string())
-    };
     let mut admin = None;
     let mut child = match who {
         Who::Segue => {
             let metrics = free()?;
             admin = Some(metrics);
-            let words = format!(
-                "proxy --workers 1 --listen {address} --upstream {origin} --admin {metrics} \
-                 --health-path /small"
-            );
-            Child::start(("segue", core), segue, words.split_whitespace(), folder)?
+            let words = format!("{} --listen {address} --admin {metrics}", behind.words);
+            Child::start(("segue", core), &behind.segue, words.split_whitespace(), folder)?
         }
-        Who::Nginx => nginx(("nginx", core), &fill(include_str!("nginx.conf")), folder)?,
-        Who::Haproxy => haproxy(("haproxy", core), &fill(include_str!("haproxy.cfg")), folder)?,
-        Who::HaproxyTcp => {
-            haproxy(("haproxy-tcp", core), &fill(include_str!("haproxy-tcp.cfg")), folder)?
-        }
+        Who::Nginx => nginx(("nginx", core), &behind.nginx(address), folder)?,
+        Who::Haproxy => haproxy(("haproxy", core), &behind.haproxy(address, folder)?, folder)?,
+        Who::HaproxyTcp => haproxy(("haproxy-tcp", core), &behind.haproxy_tcp(address), folder)?,
     };
     child.listens(address)?;
     Ok(Contender { who, address, admin, child })
@@ -129,7 +134,7 @@ fn haproxy((name, core): (&str, usize), whole: &str, folder: &Path) -> Result<Ch
 
 /// Connections that nginx and HAProxy are set up for: nginx begins to close idle ones when less than
 /// a sixteenth is free.
-fn slots() -> usize {
+pub(super) fn slots() -> usize {
     idle::connections() / 8 * 9
 }
 

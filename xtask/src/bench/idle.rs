@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::behind::Behind;
 use super::case::SMALL;
 use super::contender::{self, Contender, Who};
 use super::report::{cell, heading, row};
@@ -33,8 +34,7 @@ pub(super) fn connections() -> usize {
 
 /// Measures `rounds` times, and writes the table.
 pub(super) fn table(
-    segue: &str,
-    origin: SocketAddr,
+    behind: &Behind,
     rounds: usize,
     (core, folder): (usize, &Path),
 ) -> Result<String, String> {
@@ -45,7 +45,7 @@ pub(super) fn table(
         for at in (0..COMPARED.len()).map(|at| (at + round) % COMPARED.len()) {
             let own = folder.join(format!("idle-{round}-{at}"));
             fs::create_dir(&own).map_err(|error| format!("{}: {error}", own.display()))?;
-            let contender = contender::start(COMPARED[at], segue, origin, (core, &own))?;
+            let contender = contender::start(COMPARED[at], behind, (core, &own))?;
             let bytes = growth(&contender, count)
                 .map_err(|why| format!("idle connections of {}: {why}", COMPARED[at].name()))?;
             println!("idle, round {}: {} {bytes:.0} bytes", round + 1, COMPARED[at].name());

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::behind::{Size, host};
 use super::case::Case;
 use super::contender::Contender;
 use crate::run::Done;
@@ -45,6 +46,22 @@ pub(super) fn forwards(contender: &Contender) -> Done {
     }
     let who = contender.who.name();
     Err(format!("behind {who} the origin saw X-Forwarded-For {seen:?}, not {wanted:?} ({status})"))
+}
+
+/// Every app's host leads to an instance of that app.
+pub(super) fn leads(contender: &Contender, size: Size) -> Done {
+    for app in 0..size.apps {
+        let host = host(app);
+        let request = format!("GET /where HTTP/1.1\r\nHost: {host}\r\n");
+        let (status, address) = ask(contender.address, &request, "")?;
+        let address = String::from_utf8_lossy(&address);
+        let right = size.addresses(app, 0).any(|at| at.ip().to_string() == address);
+        if status != 200 || !right {
+            let who = contender.who.name();
+            return Err(format!("{who} leads {host} to {address:?} ({status})"));
+        }
+    }
+    Ok(())
 }
 
 /// How many requests ours says it has answered; none for the others.

@@ -1,0 +1,184 @@
+//! What stands behind a contender: one app with one origin, or a table of many with many instances;
+//! and the configurations that tell nginx and HAProxy so. The origin is one program all the same, at
+//! as many addresses as there are instances.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use super::contender::slots;
+
+/// What is behind a contender.
+#[derive(Clone, Debug)]
+pub(super) struct Behind {
+    /// Our program.
+    pub(super) segue: String,
+    /// What ours is told besides its own addresses.
+    pub(super) words: String,
+    apps: Vec<App>,
+    /// Whether the contenders that can do so probe the instances.
+    probed: bool,
+}
+
+/// One app, as nginx and HAProxy are told of it.
+#[derive(Clone, Debug)]
+struct App {
+    name: String,
+    /// Without one it has all hosts.
+    host: Option<String>,
+    instances: Vec<SocketAddr>,
+}
+
+/// How large a table is; `u8` because each has its byte in an instance's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Size {
+    pub(super) apps: u8,
+    pub(super) instances: u8,
+}
+
+impl Size {
+    /// Where the instances of an app listen, as the example `table` has it.
+    pub(super) fn addresses(self, app: u8, port: u16) -> impl Iterator<Item = SocketAddr> {
+        (1..=self.instances).map(move |one| (Ipv4Addr::new(127, 0, app + 1, one), port).into())
+    }
+
+    /// Where all of them listen.
+    pub(super) fn all(self, port: u16) -> Vec<SocketAddr> {
+        (0..self.apps).flat_map(|app| self.addresses(app, port)).collect()
+    }
+}
+
+/// The host that an app of a table has.
+pub(super) fn host(app: u8) -> String {
+    format!("app-{app}.test")
+}
+
+impl Behind {
+    /// One app, by `segue proxy`.
+    pub(super) fn one(segue: &str, origin: SocketAddr) -> Self {
+        Self {
+            segue: segue.to_owned(),
+            words: format!("proxy --workers 1 --upstream {origin} --health-path /small"),
+            apps: vec![App { name: "origin".to_owned(), host: None, instances: vec![origin] }],
+            probed: true,
+        }
+    }
+
+    /// A table of this size, by the example `table`. Nobody probes: a thousand probes are no part of
+    /// a request.
+    pub(super) fn table(example: &str, size: Size, port: u16) -> Self {
+        let app = |app| App {
+            name: format!("app-{app}"),
+            host: (size.apps > 1).then(|| host(app)),
+            instances: size.addresses(app, port).collect(),
+        };
+        let Size { apps, instances } = size;
+        Self {
+            segue: example.to_owned(),
+            words: format!("--port {port} --apps {apps} --instances {instances}"),
+            apps: (0..apps).map(app).collect(),
+            probed: false,
+        }
+    }
+
+    pub(super) fn nginx(&self, address: SocketAddr) -> String {
+        let mut all = String::new();
+        for (at, app) in self.apps.iter().enumerate() {
+            // It wants an address' options once.
+            let options = if at == 0 { " backlog=4096" } else { "" };
+            all += &include_str!("nginx-app.conf")
+                .replace("{listen}", &format!("{address}{options}"))
+                .replace("{app}", &app.name)
+                .replace("{host}", app.host.as_deref().unwrap_or("_"))
+                .replace("{servers}", &app.lines(|_, at| format!("    server {at};")));
+        }
+        include_str!("nginx.conf").replace("{apps}", &all)
+    }
+
+    /// HAProxy finds the app of many in a map, which is written into `folder`.
+    pub(super) fn haproxy(&self, address: SocketAddr, folder: &Path) -> Result<String, String> {
+        let mut all = String::new();
+        let check = if self.probed { "  option httpchk GET /small\n" } else { "" };
+        for app in &self.apps {
+            let option = if self.probed { " check" } else { "" };
+            let server = |number, at| format!("  server i{number} {at}{option}");
+            all += &include_str!("haproxy-app.cfg")
+                .replace("{app}", &app.name)
+                .replace("{check}", check)
+                .replace("{servers}", &app.lines(server));
+        }
+        let mut map = String::new();
+        for app in &self.apps {
+            if let Some(host) = &app.host {
+                // Writing to a string cannot fail.
+                let _ = writeln!(map, "{host} {}", app.name);
+            }
+        }
+        let choice = if map.is_empty() {
+            format!("default_backend {}", self.apps[0].name)
+        } else {
+            let file = folder.join("haproxy.map");
+            fs::write(&file, map).map_err(|error| format!("{}: {error}", file.display()))?;
+            format!("use_backend %[req.hdr(host),lower,map({})]", file.display())
+        };
+        Ok(include_str!("haproxy.cfg")
+            .replace("{address}", &address.to_string())
+            .replace("{connections}", &slots().to_string())
+            .replace("{choice}", &choice)
+            .replace("{apps}", &all))
+    }
+
+    /// `mode tcp` reads no host: it knows one instance.
+    pub(super) fn haproxy_tcp(&self, address: SocketAddr) -> String {
+        include_str!("haproxy-tcp.cfg")
+            .replace("{address}", &address.to_string())
+            .replace("{connections}", &slots().to_string())
+            .replace("{origin}", &self.apps[0].instances[0].to_string())
+    }
+}
+
+impl App {
+    /// One line per instance, numbered.
+    fn lines(&self, line: impl Fn(usize, SocketAddr) -> String) -> String {
+        let lines = self.instances.iter().enumerate();
+        lines.map(|(number, at)| line(number, *at) + "\n").collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_instance_of_a_table_stands_in_every_configuration() {
+        let size = Size { apps: 3, instances: 2 };
+        let behind = Behind::table("table", size, 81);
+        let address = ([127, 0, 0, 1], 80).into();
+        let folder = tempfile::tempdir().unwrap();
+        let nginx = behind.nginx(address);
+        let haproxy = behind.haproxy(address, folder.path()).unwrap();
+        let count = |text: &str, word: &str| text.matches(word).count();
+        assert_eq!(size.all(81).len(), 6);
+        for at in size.all(81) {
+            assert_eq!(count(&nginx, &format!(" {at};")), 1, "{nginx}");
+            assert_eq!(count(&haproxy, &format!(" {at}\n")), 1, "{haproxy}");
+        }
+        assert_eq!((count(&nginx, "listen "), count(&nginx, "backlog")), (3, 1));
+        let map = fs::read_to_string(folder.path().join("haproxy.map")).unwrap();
+        assert_eq!(map, "app-0.test app-0\napp-1.test app-1\napp-2.test app-2\n");
+        assert!(![&nginx, &haproxy].iter().any(|text| text.contains("{a")));
+    }
+
+    #[test]
+    fn one_app_has_every_host_and_is_probed() {
+        let origin = ([127, 0, 0, 1], 81).into();
+        let behind = Behind::one("segue", origin);
+        let address = ([127, 0, 0, 1], 80).into();
+        let haproxy = behind.haproxy(address, Path::new("/nowhere")).unwrap();
+        assert!(haproxy.contains("  default_backend origin\n"), "{haproxy}");
+        assert!(haproxy.contains("  option httpchk GET /small\n"), "{haproxy}");
+        assert!(haproxy.contains("  server i0 127.0.0.1:81 check\n"), "{haproxy}");
+        assert!(behind.nginx(address).contains("server_name _;"));
+    }
+}
