@@ -30,7 +30,7 @@ const UNWATCHED_MS: u64 = 50;
 
 /// A connection that has been idle for so long rests: giving up its task and getting one again costs
 /// a few system calls, which those that are used all the time never pay.
-const REST_MS: u64 = 250;
+const REST_MS: u64 = 100;
 
 /// The client's side of a connection.
 #[derive(Debug)]
