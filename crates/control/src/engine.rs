@@ -63,6 +63,8 @@ impl Engine {
     pub const CHECKPOINT: u32 = 1_000;
     /// What a host was told and has not made so is told again after this time.
     const REMIND: Millis = Millis::from_secs(5);
+    /// After a restart a command that hangs on how instances are waits so long for their first probes.
+    const FIRST_LOOK: Millis = Millis::from_secs(3);
     /// After the journal refused a record, the next attempt.
     const RETRY: Millis = Millis::from_secs(1);
 
@@ -138,7 +140,10 @@ impl Engine {
     pub fn wake_at(&self) -> Timestamp {
         let apps = self.apps.values().filter_map(|managed| managed.wake_at);
         let apps = if self.append.is_some() { None } else { apps.min() };
-        [Some(self.remind_at), self.retry_at, apps]
+        // Without an append under way they can only wait for the first look.
+        let asked = !self.questions.is_empty() && self.append.is_none();
+        let look = asked.then(|| self.recovered.after(Self::FIRST_LOOK));
+        [Some(self.remind_at), self.retry_at, apps, look]
             .into_iter()
             .flatten()
             .min()
@@ -355,6 +360,12 @@ impl Engine {
         while let Some(question) = self.questions.front() {
             // A second command for an app waits until the first is history.
             if append.records.iter().any(|record| record.app == question.app) {
+                break;
+            }
+            if question.ask.looks_at_health()
+                && now < self.recovered.after(Self::FIRST_LOOK)
+                && self.apps.get(&question.app).is_some_and(Managed::has_unseen)
+            {
                 break;
             }
             let Some(Question { ticket, app, ask, version }) = self.questions.pop_front() else {

@@ -148,6 +148,15 @@ impl Managed {
         changed
     }
 
+    /// After a restart: there are instances that served before, and nothing is known of them yet.
+    pub fn has_unseen(&self) -> bool {
+        let mut serving = self.app.instances.iter().filter(|(_, i)| i.stage == Stage::Serving);
+        serving.any(|(number, _)| {
+            let seen = self.seen.get(number);
+            seen.is_none_or(|seen| seen.health == Health::Unknown && !seen.process.has_ended())
+        })
+    }
+
     /// The health proxies go by: an ended process is Down before any probe says so.
     pub fn health(&self) -> impl Iterator<Item = (model::InstanceId, Health)> {
         self.seen.iter().filter(|(n, _)| self.app.instances.contains_key(n)).map(

@@ -486,3 +486,11 @@ fn scale_and_maintenance_hold_across_a_crash() {
     script.ask(Ask::Maintenance { on: None }).ask(Ask::Scale { replicas: 1 }).wait(10).look();
     insta::assert_snapshot!(script.transcript());
 }
+
+#[test]
+fn right_after_a_crash_the_way_back_waits_for_the_first_probes() {
+    let mut script = Script::new();
+    script.deploy("v1", GOOD).wait(15).deploy("v2", GOOD).wait(15);
+    script.crash().wait(2).ask(Ask::Rollback { to: None }).wait(15).look();
+    insta::assert_snapshot!(script.transcript());
+}

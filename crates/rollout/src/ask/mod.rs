@@ -68,6 +68,20 @@ pub enum Promote {
 }
 
 impl Ask {
+    /// Whether the answer hangs on how instances are.
+    pub fn looks_at_health(&self) -> bool {
+        match self {
+            Self::Deploy { replace, .. } => *replace,
+            Self::Rollback { .. } | Self::Promote(_) | Self::Abort => true,
+            Self::Pause
+            | Self::Resume
+            | Self::Scale { .. }
+            | Self::Sync
+            | Self::Maintenance { .. }
+            | Self::Remove => false,
+        }
+    }
+
     /// What it does, for messages: "cannot … the app".
     pub fn verb(&self) -> &'static str {
         match self {
