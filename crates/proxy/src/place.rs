@@ -55,7 +55,7 @@ impl Exchange {
                         head,
                         input,
                         client: turn.client.ip,
-                        inside: is_inside(head, turn),
+                        inside: &|| is_inside(head, turn),
                         keyring: &turn.worker.shared.keyring,
                         random: &|| turn.worker.random(),
                         now_s: turn.worker.shared.epoch_s(),

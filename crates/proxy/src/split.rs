@@ -47,8 +47,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) head: &'a RequestHead,
     pub(crate) input: &'a [u8],
     pub(crate) client: IpAddr,
-    /// Whether it comes from a network that we trust.
-    pub(crate) inside: bool,
+    /// Whether it comes from a network that we trust; looked at only where a cohort hangs on it.
+    pub(crate) inside: &'a dyn Fn() -> bool,
     pub(crate) keyring: &'a Keyring,
     pub(crate) random: &'a dyn Fn() -> u64,
     pub(crate) now_s: u64,
@@ -115,12 +115,12 @@ impl SplitEntry {
     fn find_cohort(&self, asked: &Asked<'_>, user: &mut User) {
         let input = asked.input;
         let Some(Cohort { mark, public }) = &self.cohort else { return };
-        let counts = *public || asked.inside;
+        let counts = || *public || (asked.inside)();
         user.in_cohort = match mark {
-            Mark::Header { name, value } if counts => {
+            Mark::Header { name, value } if counts() => {
                 asked.head.values(input, name.as_bytes()).any(|found| found == value.as_bytes())
             }
-            Mark::Cookie { name, value } if counts => {
+            Mark::Cookie { name, value } if counts() => {
                 asked.head.cookies(input, name.as_bytes()).any(|found| found == value.as_bytes())
             }
             Mark::Header { .. } | Mark::Cookie { .. } => false,
@@ -129,7 +129,7 @@ impl SplitEntry {
                 let mut ours = asked.head.own_cookies(input, &self.cohort_cookie);
                 let kept =
                     ours.find_map(|text| asked.keyring.open::<0>(subject, text, asked.now_s));
-                let asks = counts && has_parameter(asked.head.target(input), name, value);
+                let asks = counts() && has_parameter(asked.head.target(input), name, value);
                 user.sets_cohort = match kept {
                     Some(kept) => kept.aged,
                     None => asks,

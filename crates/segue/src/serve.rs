@@ -188,10 +188,6 @@ fn start_control(
     agent: Arc<agent::Agent>,
     board: Arc<Board>,
 ) -> Result<JoinHandle<()>, String> {
-    let told = |error: &dyn std::error::Error| {
-        let causes = std::iter::successors(error.source(), |cause| cause.source());
-        causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-    };
     let delay = std::env::var("SEGUE_TEST_FSYNC_DELAY_MS").ok().and_then(|ms| ms.parse().ok());
     let options = journal::Options {
         fsync_delay: Duration::from_millis(delay.unwrap_or(0)),
@@ -199,12 +195,13 @@ fn start_control(
     };
     let path = data.join("journal.db");
     not_lost(data, &path)?;
-    let (journal, recovered) = Journal::open(&path, options).map_err(|error| told(&error))?;
+    let (journal, recovered) =
+        Journal::open(&path, options).map_err(|error| crate::told(&error))?;
     let records = recovered.records.iter().map(|r| (r.seq.0, r.version, r.body.as_slice()));
     let checkpoint = recovered.checkpoint.as_ref().map(|c| (c.seq.0, c.version, c.body.as_slice()));
     let engine =
         control::Engine::recover(recovered.term.max(above + 1), &[ProxyId(0)], checkpoint, records)
-            .map_err(|error| told(&error))?;
+            .map_err(|error| crate::told(&error))?;
     let last = recovered.records.last().map(|r| r.seq);
     let config = RunnerConfig {
         journal,
@@ -224,7 +221,7 @@ fn start_control(
         });
     };
     let thread = std::thread::Builder::new().name("control".into()).spawn(run);
-    let thread = thread.map_err(|error| told(&error))?;
+    let thread = thread.map_err(|error| crate::told(&error))?;
     // An error means that it has ended already, which the API tells.
     let _ = wait.recv();
     Ok(thread)

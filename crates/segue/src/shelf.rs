@@ -40,7 +40,7 @@ impl Store for Shelf {
         let exposed =
             values.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
         let kept = self.agent.secrets().put(app, &exposed);
-        kept.map_err(|error| StoreError::Unavailable(told(&error)))
+        kept.map_err(|error| StoreError::Unavailable(crate::told(&error)))
     }
 
     fn env_digests(
@@ -91,17 +91,11 @@ impl Store for Shelf {
 
 fn refused(error: ContentError) -> StoreError {
     match error {
-        ContentError::Io { .. } => StoreError::Unavailable(told(&error)),
+        ContentError::Io { .. } => StoreError::Unavailable(crate::told(&error)),
         ContentError::Mismatch { .. }
         | ContentError::TooLong { .. }
         | ContentError::Refused(_)
         | ContentError::Incomplete { .. }
-        | ContentError::NoManifest { .. } => StoreError::Invalid(told(&error)),
+        | ContentError::NoManifest { .. } => StoreError::Invalid(crate::told(&error)),
     }
-}
-
-/// The chain of causes in one line.
-fn told(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
