@@ -148,7 +148,7 @@ impl Connection {
     /// Gives up its task until something happens, at the latest until then.
     fn rest(&mut self, now_ms: u64, until_ms: u64) -> Step {
         let Stage::Head(head) = &mut self.stage else { return Step::Closed };
-        let Ok(stream) = std::mem::replace(&mut self.client.stream, Socket::Lost).free() else {
+        let Ok(stream) = self.client.stream.take().free() else {
             return Step::Closed;
         };
         let (port, since_ms) = (Rc::clone(&self.client.port), head.since_ms);

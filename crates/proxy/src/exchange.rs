@@ -261,6 +261,9 @@ impl Exchange {
         moved += self.send(turn);
         moved += self.receive(turn);
         moved += self.translate(turn);
+        if matches!(self.answer, Answer::Done) && self.form.after == After::Close {
+            turn.client.stream.ends();
+        }
         match turn.client.flush(turn.cx, turn.worker) {
             Poll::Ready(Ok(count)) => moved += count,
             Poll::Ready(Err(_)) => return Err(Left),

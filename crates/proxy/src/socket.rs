@@ -1,22 +1,30 @@
 //! A client's socket. It asks the kernel first, and only when it has to wait the event loop: for many
-//! a connection that carries one request, never. Holds no bytes.
+//! a connection that carries one request, never. Holds no bytes of its own.
 
 use std::future::Future;
 use std::io;
 use std::net::TcpStream;
+use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use rustix::buffer::spare_capacity;
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
-use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncReadExt, AsyncWrite, Interest};
 
 use crate::buffer::Source;
 
 /// A connected stream socket that never blocks.
 #[derive(Debug)]
-pub(crate) enum Socket {
+pub(crate) struct Socket {
+    state: State,
+    /// Nothing follows what is written now but the end.
+    ends: bool,
+}
+
+#[derive(Debug)]
+enum State {
     /// Nobody notices what comes, or that it ends.
     Free {
         stream: TcpStream,
@@ -32,30 +40,41 @@ pub(crate) enum Socket {
 impl Socket {
     /// `stream` must be non-blocking.
     pub(crate) fn new(stream: TcpStream) -> Self {
-        Self::Free { stream, drained: false }
+        Self { state: State::Free { stream, drained: false }, ends: false }
+    }
+
+    /// Leaves nothing behind.
+    pub(crate) fn take(&mut self) -> Self {
+        std::mem::replace(self, Self { state: State::Lost, ends: false })
     }
 
     /// Whether the event loop knows of it.
     pub(crate) fn is_watched(&self) -> bool {
-        !matches!(self, Self::Free { .. })
+        !matches!(self.state, State::Free { .. })
+    }
+
+    /// What is written from now on is the last, and the end follows at once. So the kernel may wait
+    /// for it, and send both in one packet.
+    pub(crate) fn ends(&mut self) {
+        self.ends = true;
     }
 
     /// Whether nothing has come that was not read: as far as the last events tell, or, without any,
     /// as the kernel says. An end is nothing.
     pub(crate) fn is_quiet(&self) -> bool {
-        match self {
-            Self::Free { stream, .. } => {
+        match &self.state {
+            State::Free { stream, .. } => {
                 let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
                 match rustix::net::recv(stream, &mut [0_u8; 1][..], flags) {
                     Ok((_, count)) => count == 0,
                     Err(error) => error == Errno::AGAIN,
                 }
             }
-            Self::Watched(stream) => {
+            State::Watched(stream) => {
                 let mut cx = Context::from_waker(std::task::Waker::noop());
                 stream.poll_read_ready(&mut cx).is_pending()
             }
-            Self::Lost => true,
+            State::Lost => true,
         }
     }
 
@@ -63,26 +82,26 @@ impl Socket {
     pub(crate) fn resets(&self) {
         let at_once = Some(std::time::Duration::ZERO);
         // If that fails, the client sees an end in the midst of an answer.
-        let _ = match self {
-            Self::Free { stream, .. } => socket2::SockRef::from(stream).set_linger(at_once),
-            Self::Watched(stream) => socket2::SockRef::from(stream).set_linger(at_once),
-            Self::Lost => Ok(()),
+        let _ = match &self.state {
+            State::Free { stream, .. } => socket2::SockRef::from(stream).set_linger(at_once),
+            State::Watched(stream) => socket2::SockRef::from(stream).set_linger(at_once),
+            State::Lost => Ok(()),
         };
     }
 
     /// Takes it from the event loop, as it came.
     pub(crate) fn free(self) -> io::Result<TcpStream> {
-        match self {
-            Self::Free { stream, .. } => Ok(stream),
-            Self::Watched(stream) => stream.into_std(),
-            Self::Lost => Err(io::ErrorKind::NotConnected.into()),
+        match self.state {
+            State::Free { stream, .. } => Ok(stream),
+            State::Watched(stream) => stream.into_std(),
+            State::Lost => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 
     /// Has the event loop tell of it from now on; what is the case already it tells, too.
     fn watch(&mut self) -> io::Result<()> {
-        if let Self::Free { stream, .. } = std::mem::replace(self, Self::Lost) {
-            *self = Self::Watched(tokio::net::TcpStream::from_std(stream)?);
+        if let State::Free { stream, .. } = std::mem::replace(&mut self.state, State::Lost) {
+            self.state = State::Watched(tokio::net::TcpStream::from_std(stream)?);
         }
         Ok(())
     }
@@ -91,9 +110,9 @@ impl Socket {
 impl Source for Socket {
     fn poll_into(&mut self, cx: &mut Context<'_>, into: &mut Vec<u8>) -> Poll<io::Result<usize>> {
         loop {
-            match self {
-                Self::Free { drained: true, .. } => self.watch()?,
-                Self::Free { stream, drained } => {
+            match &mut self.state {
+                State::Free { drained: true, .. } => self.watch()?,
+                State::Free { stream, drained } => {
                     let room = into.capacity() - into.len();
                     match rustix::net::recv(stream, spare_capacity(into), RecvFlags::empty()) {
                         Err(Errno::AGAIN) => *drained = true,
@@ -107,8 +126,8 @@ impl Source for Socket {
                 }
                 // The future has no state beside its borrows: dropping it after one poll loses
                 // nothing.
-                Self::Watched(stream) => return pin!(stream.read_buf(into)).poll(cx),
-                Self::Lost => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+                State::Watched(stream) => return pin!(stream.read_buf(into)).poll(cx),
+                State::Lost => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
             }
         }
     }
@@ -121,17 +140,24 @@ impl AsyncWrite for Socket {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        let flags = if this.ends { SendFlags::MORE } else { SendFlags::empty() };
         loop {
-            match this {
-                Self::Free { stream, .. } => {
-                    match rustix::net::send(stream, bytes, SendFlags::NOSIGNAL) {
-                        Err(Errno::AGAIN) => this.watch()?,
-                        Err(Errno::INTR) => {}
-                        sent => return Poll::Ready(sent.map_err(Into::into)),
+            match &mut this.state {
+                State::Free { stream, .. } => match send(stream, bytes, flags) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => this.watch()?,
+                    sent => return Poll::Ready(sent),
+                },
+                State::Watched(stream) if !this.ends => {
+                    return Pin::new(stream).poll_write(cx, bytes);
+                }
+                State::Watched(stream) => {
+                    ready!(stream.poll_write_ready(cx))?;
+                    match stream.try_io(Interest::WRITABLE, || send(&*stream, bytes, flags)) {
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                        sent => return Poll::Ready(sent),
                     }
                 }
-                Self::Watched(stream) => return Pin::new(stream).poll_write(cx, bytes),
-                Self::Lost => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+                State::Lost => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
             }
         }
     }
@@ -141,12 +167,16 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Free { stream, .. } => {
+        match &mut self.get_mut().state {
+            State::Free { stream, .. } => {
                 Poll::Ready(rustix::net::shutdown(stream, Shutdown::Write).map_err(Into::into))
             }
-            Self::Watched(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Lost => Poll::Ready(Ok(())),
+            State::Watched(stream) => Pin::new(stream).poll_shutdown(cx),
+            State::Lost => Poll::Ready(Ok(())),
         }
     }
+}
+
+fn send(to: impl AsFd, bytes: &[u8], flags: SendFlags) -> io::Result<usize> {
+    Ok(retry_on_intr(|| rustix::net::send(&to, bytes, flags | SendFlags::NOSIGNAL))?)
 }
