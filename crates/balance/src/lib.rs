@@ -5,6 +5,7 @@
 
 #![no_std]
 
+extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
@@ -16,6 +17,7 @@ mod pace;
 mod pick;
 mod split;
 mod warmth;
+mod weight;
 
 pub use arm::{Bucket, choose_arm};
 pub use budget::RetryBudget;
@@ -27,3 +29,4 @@ pub use pace::Pace;
 pub use pick::{Candidate, Choice, Standing, pick, pick_for_user, pick_in_turn, pick_least};
 pub use split::choose_split;
 pub use warmth::warmth;
+pub use weight::{Turn, round, weighted};

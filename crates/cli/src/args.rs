@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Arg, Args, Parser, Subcommand, ValueEnum};
-use model::{Address, AppName, InstanceId, Invalid, Label, Network};
+use model::{AppName, InstanceId, Invalid, Label, Network, Upstream};
+
+use crate::limit::Limit;
 
 /// Deploys new versions of a web service without dropping a request, and takes a bad one back.
 #[derive(Debug, Parser)]
@@ -146,6 +148,10 @@ pub struct ServerOptions {
         default_values = ["127.0.0.0/8", "::1/128"]
     )]
     pub trusted_networks: Vec<Network>,
+    /// Another bound than the default, such as idle=2m; docs/limits.md has them all. May be given more
+    /// than once.
+    #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = Limit::of_server)]
+    pub limits: Vec<Limit>,
 }
 
 /// `segue proxy`.
@@ -154,9 +160,13 @@ pub struct ProxyOptions {
     /// Where to listen for HTTP.
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: SocketAddr,
-    /// An upstream: 127.0.0.1:9000, [::1]:9000 or unix:/path; more than one may be named.
+    /// An upstream: 127.0.0.1:9000, [::1]:9000, unix:/path or app.internal:9000; more than one may be
+    /// named. With ,weight=3 behind it, it gets three times as much as one without.
     #[arg(long = "upstream", value_name = "ADDR", required = true, num_args = 1..)]
-    pub upstreams: Vec<Address>,
+    pub upstreams: Vec<Upstream>,
+    /// How an upstream is picked.
+    #[arg(long, value_enum, default_value_t = Balance::TwoChoices)]
+    pub balance: Balance,
     /// Threads that serve traffic [default: one per core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
@@ -173,6 +183,10 @@ pub struct ProxyOptions {
     /// believed. May be given more than once.
     #[arg(long = "trusted-proxy", value_name = "NETWORK")]
     pub trusted_proxies: Vec<Network>,
+    /// Another bound than the default, such as idle=2m; docs/limits.md has them all. May be given more
+    /// than once.
+    #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = Limit::of_proxy)]
+    pub limits: Vec<Limit>,
     /// Where to listen for HTTPS.
     #[arg(long, value_name = "ADDR:PORT", requires_all = ["cert", "key"])]
     pub tls: Option<SocketAddr>,
@@ -216,6 +230,19 @@ impl From<&str> for AccessLog {
     fn from(text: &str) -> Self {
         OsString::from(text).into()
     }
+}
+
+/// How an upstream is picked among those that are well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Balance {
+    /// Of two random ones that with fewer requests in flight.
+    TwoChoices,
+    /// Of all that with the fewest requests in flight.
+    LeastConnections,
+    /// Of two random ones that which should answer sooner.
+    PeakEwma,
+    /// One after the other.
+    RoundRobin,
 }
 
 /// Whether TLS sessions can be resumed by ticket.

@@ -10,6 +10,7 @@ mod failure;
 mod follow;
 mod interrupt;
 mod io;
+mod limit;
 mod local;
 mod progress;
 mod sample;
@@ -21,9 +22,10 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 
-pub use args::{AccessLog, Cli, ProxyOptions, ServerOptions, Tickets};
+pub use args::{AccessLog, Balance, Cli, ProxyOptions, ServerOptions, Tickets};
 pub use failure::{Exit, Failure};
 pub use io::Io;
+pub use limit::{AppLimit, Limit};
 pub use local::Local;
 
 use args::Verb;

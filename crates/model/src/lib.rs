@@ -22,6 +22,7 @@ mod snapshot;
 mod spec;
 mod traffic;
 mod units;
+mod upstream;
 mod view;
 
 pub use health::{Health, HealthTable};
@@ -40,4 +41,5 @@ pub use spec::{
 };
 pub use traffic::{AppCounters, TrafficReport};
 pub use units::{Generation, Millis, Share, Timestamp};
+pub use upstream::{Place, Upstream, Weight};
 pub use view::{AppView, ArmView, Event, InstanceView, Readiness, ReleaseView, RolloutView};

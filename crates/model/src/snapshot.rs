@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Address, AppName, Cohort, Generation, InstanceId, Label, Maintenance, Millis, ReleaseNo,
-    RolloutId, Route, Share,
+    RolloutId, Route, Share, Weight,
 };
 
 /// One whole routing table of all apps. A receiver refuses one with a lower generation.
@@ -69,4 +69,14 @@ pub struct Target {
     pub id: InstanceId,
     /// Its address.
     pub address: Address,
+    /// How much it gets, compared with the others of its arm.
+    #[serde(default, skip_serializing_if = "Weight::is_one")]
+    pub weight: Weight,
+}
+
+impl Target {
+    /// One that weighs as much as any other.
+    pub const fn new(id: InstanceId, address: Address) -> Self {
+        Self { id, address, weight: Weight::ONE }
+    }
 }

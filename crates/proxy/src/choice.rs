@@ -145,24 +145,29 @@ impl Exchange {
 
     /// Within an arm, as the app's file says.
     fn pick_in(&self, arm: &ArmEntry, entry: &AppEntry, turn: &Turn<'_, '_>) -> Option<Choice> {
-        let (count, random) = (arm.instances.len(), turn.worker.random());
+        let (count, random) = (arm.turns(), turn.worker.random());
+        let instance = |place: usize| &arm.instances[arm.turn_at(place).at];
         let look =
-            |at: usize| arm.instances[at].candidate(turn.now_ms, entry.slow_start, &self.tried);
-        match (entry.balance, self.known_by) {
+            |place: usize| instance(place).candidate(turn.now_ms, entry.slow_start, &self.tried);
+        let choice = match (entry.balance, self.known_by) {
             (Balance::LeastConnections, _) => pick_least(count, random, look),
-            (Balance::PeakEwma, _) => pick(count, random, |at| {
-                arm.instances[at].candidate_by_cost(turn.now_ms, entry.slow_start, &self.tried)
+            (Balance::PeakEwma, _) => pick(count, random, |place| {
+                instance(place).candidate_by_cost(turn.now_ms, entry.slow_start, &self.tried)
             }),
             (Balance::RoundRobin, _) => {
                 let turn = arm.turn.fetch_add(1, Ordering::Relaxed);
                 pick_in_turn(count, turn, random, look)
             }
             (Balance::Hash, Some(user)) => {
-                pick_for_user(count, user, |at| arm.instances[at].id.number, look)
+                // A heavy one has as many names as it has turns: so many users are its own.
+                let name =
+                    |place| u64::from(arm.turn_at(place).nth) << 48 ^ instance(place).id.number;
+                pick_for_user(count, user, name, look)
             }
             // Somebody unknown goes anywhere.
             (Balance::TwoChoices, _) | (Balance::Hash, None) => pick(count, random, look),
-        }
+        };
+        choice.map(|choice| Choice { at: arm.turn_at(choice.at).at, ..choice })
     }
 
     fn kept_arm(&self, entry: &AppEntry) -> Option<usize> {

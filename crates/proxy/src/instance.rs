@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use balance::{Candidate, Ejection, Latency};
-use model::{Address, Health, InstanceId, Millis};
+use model::{Address, Health, InstanceId, Millis, Target, Weight};
 
 use crate::signal::Signal;
 
@@ -30,16 +30,12 @@ pub(crate) struct Instance {
     pub(crate) key: u64,
     pub(crate) id: InstanceId,
     pub(crate) address: Address,
+    pub(crate) weight: Weight,
     drained: Arc<Signal>,
 }
 
 impl Instance {
-    pub(crate) fn new(
-        key: u64,
-        (id, address): (InstanceId, Address),
-        drained: Arc<Signal>,
-        since_ms: u64,
-    ) -> Self {
+    pub(crate) fn new(key: u64, target: &Target, drained: Arc<Signal>, since_ms: u64) -> Self {
         Self {
             in_flight: AtomicU32::new(0),
             health: AtomicU8::new(code(Health::Unknown)),
@@ -52,8 +48,9 @@ impl Instance {
             idle: AtomicU32::new(0),
             since_ms,
             key,
-            id,
-            address,
+            id: target.id.clone(),
+            address: target.address.clone(),
+            weight: target.weight,
             drained,
         }
     }
@@ -95,7 +92,7 @@ impl Instance {
             once_up: self.once_up.load(Ordering::Relaxed),
             ejected: self.is_ejected(now_ms),
             tried: tried.contains(&self.key),
-            load: u64::from(self.in_flight.load(Ordering::Relaxed)),
+            load: balance::weighted(self.in_flight.load(Ordering::Relaxed).into(), self.weight),
             warmth: balance::warmth(age, slow_start),
         }
     }
@@ -186,7 +183,7 @@ mod tests {
     fn after_a_rest_one_failure_is_enough_until_it_has_answered() {
         let id = InstanceId { app: "web".parse().expect("a name"), number: 1 };
         let address = Address::Tcp(([127, 0, 0, 1], 9).into());
-        let instance = Instance::new(1, (id, address), Arc::new(Signal::default()), 0);
+        let instance = Instance::new(1, &Target::new(id, address), Arc::new(Signal::default()), 0);
         let fails = || (1..10).find(|_| instance.failed());
         assert_eq!(fails(), Some(5));
         instance.eject(1_000);

@@ -44,6 +44,7 @@ mod probe;
 mod redirect;
 mod reply;
 mod reporter;
+mod roster;
 mod router;
 pub mod saved;
 mod sending;

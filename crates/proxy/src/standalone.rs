@@ -1,23 +1,24 @@
 //! `segue proxy`: fixed upstreams, no control plane. For measuring, testing, and as a plain load
-//! balancer. Never changes its snapshot.
+//! balancer. Its snapshot changes only when the name of an upstream leads elsewhere.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
 use model::{
-    Address, AppName, AppSection, Arm, Generation, HealthTable, InstanceId, Invalid, Label, Millis,
-    Network, ReleaseNo, Route, Share, Snapshot, Target,
+    AppLimits, AppName, Balance, HealthTable, InstanceId, Invalid, Label, Millis, Network, Place,
+    Route, Upstream,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin;
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::error::Error;
 use crate::handle::Proxy;
 use crate::probe::{self, Record};
+use crate::roster::{Roster, follow, known};
 
 /// What `segue proxy` is told.
 #[derive(Clone, Debug)]
@@ -25,7 +26,7 @@ pub struct Options {
     /// Where to listen.
     pub listen: Vec<SocketAddr>,
     /// The upstreams; at least one.
-    pub upstreams: Vec<Address>,
+    pub upstreams: Vec<Upstream>,
     /// Threads; by default as many as there are processors.
     pub workers: Option<usize>,
     /// Where metrics and health are served.
@@ -36,15 +37,21 @@ pub struct Options {
     pub access_log: Option<PathBuf>,
     /// Proxies before this one whose `X-Forwarded-For`, `-Proto` and `-Port` are believed.
     pub trusted_proxies: Vec<Network>,
-    /// How long requests in flight may take after SIGTERM.
-    pub drain: Duration,
+    /// How an upstream is picked.
+    pub balance: Balance,
+    /// Bounds and time limits of the proxy.
+    pub limits: Limits,
+    /// Those of a request.
+    pub request: AppLimits,
+    /// How long requests in flight may take after SIGTERM, and on an address that a name has left.
+    pub drain: Millis,
     /// How long a request waits when no upstream can take it.
-    pub hold: Duration,
+    pub hold: Millis,
 }
 
 impl Options {
     /// The defaults for these addresses.
-    pub fn new(listen: Vec<SocketAddr>, upstreams: Vec<Address>) -> Self {
+    pub fn new(listen: Vec<SocketAddr>, upstreams: Vec<Upstream>) -> Self {
         Self {
             listen,
             upstreams,
@@ -53,8 +60,11 @@ impl Options {
             health_path: None,
             access_log: None,
             trusted_proxies: Vec::new(),
-            drain: Duration::from_secs(30),
-            hold: Duration::from_secs(5),
+            balance: Balance::default(),
+            limits: Limits::default(),
+            request: AppLimits::default(),
+            drain: Millis::from_secs(30),
+            hold: Millis::from_secs(5),
         }
     }
 }
@@ -64,11 +74,12 @@ impl Options {
 /// # Errors
 /// If the options contradict each other, or an address or file cannot be opened.
 pub fn run(options: Options) -> Result<(), Error> {
-    let snapshot = snapshot(&options)?;
+    let roster = Arc::new(Mutex::new(roster(&options)?));
     let mut config = Config::new(options.listen.clone());
     config.workers = options.workers.unwrap_or(config.workers);
     config.access_log.clone_from(&options.access_log);
     config.trusted_proxies.clone_from(&options.trusted_proxies);
+    config.limits = options.limits;
     let bound = Proxy::bind(config)?;
     let admin = options.admin.map(admin::bind).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -79,78 +90,76 @@ pub fn run(options: Options) -> Result<(), Error> {
         let wrong = |source| Error::System { act: "listen for signals", source };
         let mut terminate = signal(SignalKind::terminate()).map_err(wrong)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(wrong)?;
-        let proxy = bound.start(&snapshot, |_| {})?;
-        let ready = Arc::new(AtomicBool::new(options.health_path.is_none()));
+        let proxy = bound.start(&known(&roster).snapshot(), |_| {})?;
+        let ready = Arc::new(AtomicBool::new(false));
         if let Some(listener) = admin {
             let ready = Arc::clone(&ready);
             admin::start(listener, proxy.clone(), move || ready.load(Ordering::Relaxed))?;
+        }
+        let mut follows = tokio::task::JoinSet::new();
+        for (at, upstream) in options.upstreams.iter().enumerate() {
+            if let Place::Named { host, port } = &upstream.place {
+                let name = (host.clone(), *port);
+                follows.spawn(follow(at, name, Arc::clone(&roster), proxy.clone()));
+            }
         }
         tracing::info!(listen = ?proxy.local_addrs(), "the proxy serves");
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
-            () = watch(&options, &snapshot, &proxy, &ready) => {}
+            () = watch(&options, &roster, &proxy, &ready) => {}
         }
-        proxy.drain(options.drain);
+        proxy.drain(options.drain.to_duration());
         proxy.join();
         Ok(())
     })
 }
 
-/// Probes all upstreams in turn, for ever.
-async fn watch(options: &Options, snapshot: &Snapshot, proxy: &Proxy, ready: &AtomicBool) {
-    let Some(path) = &options.health_path else { return std::future::pending().await };
-    let targets: Vec<Target> = snapshot
-        .apps
-        .iter()
-        .flat_map(|app| &app.arms)
-        .flat_map(|arm| arm.instances.iter().cloned())
-        .collect();
-    let mut records = vec![Record::default(); targets.len()];
+/// Probes all upstreams in turn, for ever, and tells whether traffic is served well.
+async fn watch(options: &Options, roster: &Mutex<Roster>, proxy: &Proxy, ready: &AtomicBool) {
+    let mut records = BTreeMap::<InstanceId, Record>::new();
     let mut table = HealthTable::default();
     let mut tick = tokio::time::interval(probe::INTERVAL);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
+        let targets = known(roster).targets();
+        let Some(path) = &options.health_path else {
+            ready.store(!targets.is_empty(), Ordering::Relaxed);
+            continue;
+        };
         let mut probes = tokio::task::JoinSet::new();
-        for (at, target) in targets.iter().enumerate() {
-            let (address, path) = (target.address.clone(), path.clone());
-            probes.spawn(async move { (at, probe::probe(&address, &path).await) });
+        for target in targets {
+            let path = path.clone();
+            probes.spawn(async move { (target.id, probe::probe(&target.address, &path).await) });
         }
-        let before = table.health.clone();
+        let mut seen = BTreeMap::new();
+        let mut health = BTreeMap::new();
         while let Some(probed) = probes.join_next().await {
-            if let Ok((at, good)) = probed {
-                table.health.insert(targets[at].id.clone(), records[at].add(good));
+            if let Ok((id, good)) = probed {
+                let mut record = records.remove(&id).unwrap_or_default();
+                health.insert(id.clone(), record.add(good));
+                seen.insert(id, record);
             }
         }
-        if table.health != before {
-            table.version += 1;
+        records = seen;
+        let up = health.values().any(|health| *health == model::Health::Up);
+        ready.store(up, Ordering::Relaxed);
+        if table.health != health {
+            table = HealthTable { version: table.version + 1, health };
             proxy.set_health(Arc::new(table.clone()));
         }
-        let up = table.health.values().any(|health| *health == model::Health::Up);
-        ready.store(up, Ordering::Relaxed);
     }
 }
 
-/// One app, one release, all upstreams.
-fn snapshot(options: &Options) -> Result<Snapshot, Error> {
+fn roster(options: &Options) -> Result<Roster, Error> {
     if options.upstreams.is_empty() {
         return Err(Error::Options("at least one upstream is needed".to_owned()));
     }
     let wrong = |invalid: Invalid| Error::Options(invalid.to_string());
     let app: AppName = "default".parse().map_err(wrong)?;
     let label: Label = "fixed".parse().map_err(wrong)?;
-    let numbered = options.upstreams.iter().zip(1..);
-    let instances = numbered.map(|(address, number)| Target {
-        id: InstanceId { app: app.clone(), number },
-        address: address.clone(),
-    });
-    let millis = |time: Duration| Millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-    let arm =
-        Arm { release: ReleaseNo(1), label, share: Share::ALL, instances: instances.collect() };
-    let route = Route::everything(millis(options.hold));
-    let drain_deadline = millis(options.drain);
-    let section =
-        AppSection { app, route, drain_deadline, split: None, maintenance: None, arms: vec![arm] };
-    Ok(Snapshot { generation: Generation { term: 1, counter: 1 }, apps: vec![section] })
+    let (balance, limits) = (options.balance, options.request);
+    let route = Route { balance, limits, ..Route::everything(options.hold) };
+    Ok(Roster::new((app, label), &options.upstreams, route, options.drain))
 }

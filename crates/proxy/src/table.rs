@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
+use balance::Turn;
 use model::{
     Affinity, AppLimits, AppName, AppSection, Balance, Generation, InstanceId, Millis, Prefix,
     ReleaseNo, Share, Snapshot,
@@ -63,8 +64,22 @@ pub(crate) struct ArmEntry {
     pub(crate) share: Share,
     pub(crate) stats: Arc<ReleaseStats>,
     pub(crate) instances: Vec<Arc<Instance>>,
+    /// By their weights, if those differ.
+    round: Option<Vec<Turn>>,
     /// Whose turn it is, where they take turns.
     pub(crate) turn: AtomicUsize,
+}
+
+impl ArmEntry {
+    /// How many turns a round of its instances has: one each, unless their weights differ.
+    pub(crate) fn turns(&self) -> usize {
+        self.round.as_ref().map_or(self.instances.len(), Vec::len)
+    }
+
+    /// Whose turn is the one at this place of the round.
+    pub(crate) fn turn_at(&self, place: usize) -> Turn {
+        self.round.as_ref().map_or(Turn { at: place, nth: 0 }, |round| round[place])
+    }
 }
 
 impl Table {
@@ -155,6 +170,10 @@ impl Directory {
             share: arm.share,
             stats: self.release(&section.app, arm.release),
             instances: arm.instances.iter().map(|target| self.instance(target, now_ms)).collect(),
+            round: {
+                let weights: Vec<_> = arm.instances.iter().map(|target| target.weight).collect();
+                balance::round(&weights)
+            },
             turn: AtomicUsize::new(anywhere()),
         });
         AppEntry {
@@ -188,8 +207,7 @@ impl Directory {
         }
         let key = self.next_instance;
         self.next_instance += 1;
-        let whose = (target.id.clone(), target.address.clone());
-        let instance = Arc::new(Instance::new(key, whose, Arc::clone(&self.drained), now_ms));
+        let instance = Arc::new(Instance::new(key, target, Arc::clone(&self.drained), now_ms));
         self.instances.insert(target.id.clone(), Arc::clone(&instance));
         instance
     }
@@ -213,9 +231,9 @@ mod tests {
     /// One app with these instances, on ports that nobody dials.
     fn snapshot(counter: u64, numbers: &[u64]) -> Snapshot {
         let app: AppName = "web".parse().expect("a name");
-        let target = |number: &u64| Target {
-            id: InstanceId { app: app.clone(), number: *number },
-            address: Address::Tcp(([127, 0, 0, 1], 9).into()),
+        let target = |number: &u64| {
+            let id = InstanceId { app: app.clone(), number: *number };
+            Target::new(id, Address::Tcp(([127, 0, 0, 1], 9).into()))
         };
         let arm = Arm {
             release: ReleaseNo(1),

@@ -19,12 +19,12 @@ struct Alone {
 }
 
 impl Alone {
-    fn start(upstream: SocketAddr, more: &[&str]) -> Self {
+    fn start(upstream: &str, more: &[&str]) -> Self {
         let (at, admin) = (free(), free());
         let example = std::env::current_exe().expect("this test");
         let example = example.ancestors().nth(2).expect("target/debug").join("examples/standalone");
         let process = Command::new(example)
-            .args([at.to_string(), upstream.to_string()])
+            .args([&at.to_string(), upstream])
             .args(["--admin", &admin.to_string(), "--workers", "2"])
             .args(more)
             .spawn()
@@ -62,6 +62,14 @@ impl Drop for Alone {
 }
 
 #[test]
+fn an_upstream_may_have_a_name() {
+    let upstream = saying("named");
+    let name = format!("localhost:{}", upstream.port());
+    let alone = Alone::start(&name, &[]);
+    assert_eq!(Client::connect(alone.at).get("/").text(), "named");
+}
+
+#[test]
 fn it_probes_serves_tells_and_drains() {
     let log = std::env::temp_dir().join(format!("segue-access-{}.log", std::process::id()));
     let _ = std::fs::remove_file(&log);
@@ -70,7 +78,7 @@ fn it_probes_serves_tells_and_drains() {
         format!("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n{text}")
     });
     let file = log.to_str().expect("text");
-    let mut alone = Alone::start(upstream, &["--health-path", "/up", "--access-log", file]);
+    let mut alone = Alone::start(&upstream.to_string(), &["--health-path", "/up", "--access-log", file]);
     let mut client = Client::connect(alone.at);
     for _ in 0..3 {
         assert_eq!(client.get("/a?secret=1").text(), "page");

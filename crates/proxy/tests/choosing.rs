@@ -251,6 +251,39 @@ fn round_robin_goes_round_over_all_workers() {
     assert_eq!(counts.into_values().collect::<Vec<_>>(), [100, 100, 100]);
 }
 
+/// Answers of each of three instances to so many requests, by their names; the second weighs three times
+/// as much as the others.
+fn of_weighted(balance: Balance, requests: usize) -> std::collections::BTreeMap<String, usize> {
+    let instances = [(1, saying("a")), (2, saying("b")), (3, saying("c"))];
+    let mut first = snapshot(1, &[(1, 10_000, &instances)]);
+    let route = &mut first.apps[0].route;
+    (route.balance, route.affinity) = (balance, model::Affinity::Header("x-user".into()));
+    first.apps[0].arms[0].instances[1].weight = model::Weight::new(3).expect("a weight");
+    let world = World::new(&first);
+    let up = (1..=3).map(|number| (instance(number), Health::Up)).collect();
+    world.proxy.set_health(Arc::new(HealthTable { version: 1, health: up }));
+    let mut client = world.client();
+    let mut counts = std::collections::BTreeMap::new();
+    for user in 0..requests {
+        let got = client.get_with("/", &format!("X-User: {user}\r\n")).text().to_owned();
+        *counts.entry(got).or_insert(0) += 1;
+    }
+    counts
+}
+
+#[test]
+fn weights_divide_the_requests_however_they_are_picked() {
+    let exactly = of_weighted(Balance::RoundRobin, 500);
+    assert_eq!(exactly.into_values().collect::<Vec<_>>(), [100, 300, 100]);
+    for balance in [Balance::TwoChoices, Balance::LeastConnections, Balance::Hash] {
+        let counts = of_weighted(balance, 1_000);
+        // Six standard deviations to each side of 200 and 600.
+        let near = |name: &str, fair: usize, by| counts[name].abs_diff(fair) <= by;
+        let fair = near("a", 200, 76) && near("b", 600, 93) && near("c", 200, 76);
+        assert!(fair, "{balance:?}: {counts:?}");
+    }
+}
+
 /// One client at a time has nobody in flight: only the time that answers take tells the two apart.
 #[test]
 fn by_peak_ewma_a_slow_instance_gets_clearly_fewer() {

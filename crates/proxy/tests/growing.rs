@@ -22,9 +22,9 @@ const TRIES: u64 = 200;
 fn table(counter: u64, at: impl Fn(usize) -> SocketAddr) -> Snapshot {
     let section = |number: usize| {
         let app: model::AppName = format!("app-{number}").parse().expect("a name");
-        let target = |instance| Target {
-            id: InstanceId { app: app.clone(), number: counter * INSTANCES + instance },
-            address: Address::Tcp(at(number)),
+        let target = |instance| {
+            let nth = counter * INSTANCES + instance;
+            Target::new(InstanceId { app: app.clone(), number: nth }, Address::Tcp(at(number)))
         };
         let arm = Arm {
             release: ReleaseNo(1),

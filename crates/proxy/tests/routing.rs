@@ -17,7 +17,7 @@ fn app(name: &'static str, route: Route) -> AppSection {
     let mut section = one(1, 1, at).apps.remove(0);
     section.app = name.parse().expect("a name");
     let id = model::InstanceId { app: section.app.clone(), number: 1 };
-    section.arms[0].instances = vec![Target { id, address: Address::Tcp(at) }];
+    section.arms[0].instances = vec![Target::new(id, Address::Tcp(at))];
     section.route = route;
     section
 }

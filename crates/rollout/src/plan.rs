@@ -113,7 +113,7 @@ fn arm(app: &App, no: ReleaseNo) -> Option<Arm> {
     let instances = app
         .instances_of(no)
         .filter(|(_, instance)| instance.stage == Stage::Serving)
-        .map(|(number, i)| Target { id: app.id(number), address: i.address.clone() })
+        .map(|(number, i)| Target::new(app.id(number), i.address.clone()))
         .collect();
     Some(Arm { release: no, label: release.label.clone(), share: app.share(no), instances })
 }

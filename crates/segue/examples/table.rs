@@ -95,14 +95,10 @@ fn section(options: &Options, number: u8, swaps: u64) -> Result<AppSection, Box<
     let (apps, place) = (u64::from(options.apps), u64::from(number));
     // Apps take turns: this one has come up so often.
     let renewed = (swaps + apps - 1 - place) / apps;
-    let instances = (0..options.instances).map(|instance| Target {
-        id: InstanceId {
-            app: app.clone(),
-            number: renewed * u64::from(options.instances) + u64::from(instance),
-        },
-        address: Address::Tcp(
-            (Ipv4Addr::new(127, 0, number + 1, instance + 1), options.port).into(),
-        ),
+    let instances = (0..options.instances).map(|instance| {
+        let nth = renewed * u64::from(options.instances) + u64::from(instance);
+        let at = (Ipv4Addr::new(127, 0, number + 1, instance + 1), options.port).into();
+        Target::new(InstanceId { app: app.clone(), number: nth }, Address::Tcp(at))
     });
     let instances = instances.collect();
     let everything = Route::everything(Millis::from_secs(5));

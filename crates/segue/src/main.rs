@@ -2,6 +2,7 @@
 
 mod desk;
 mod keys;
+mod limits;
 mod ports;
 mod serve;
 mod shelf;
@@ -11,7 +12,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use cli::{Failure, Local, ProxyOptions, ServerOptions};
-use model::Millis;
+use model::{Balance, Millis};
+use proxy::standalone::Options;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -27,31 +29,26 @@ impl Local for Program {
 
     fn proxy(&self, options: ProxyOptions) -> Result<(), Failure> {
         log_to_stderr();
-        let ProxyOptions {
-            listen,
-            upstreams,
-            workers,
-            admin,
-            health_path,
-            access_log,
-            trusted_proxies,
-            tls,
-            ..
-        } = options;
         let act = "run the proxy";
-        if tls.is_some() {
+        if options.tls.is_some() {
             let failure = Failure::because(act, "it does not speak TLS yet");
             return Err(failure.hint("leave out --tls, or terminate TLS in front of it"));
         }
-        let options = proxy::standalone::Options {
-            workers: workers.map(usize::from),
-            admin,
-            health_path,
-            trusted_proxies,
-            access_log: access_log.file(),
-            ..proxy::standalone::Options::new(vec![listen], upstreams)
+        let mut alone = Options::new(vec![options.listen], options.upstreams);
+        alone.limits = limits::of_proxy(&options.limits);
+        limits::of_app(&options.limits, &mut alone);
+        alone.balance = match options.balance {
+            cli::Balance::TwoChoices => Balance::TwoChoices,
+            cli::Balance::LeastConnections => Balance::LeastConnections,
+            cli::Balance::PeakEwma => Balance::PeakEwma,
+            cli::Balance::RoundRobin => Balance::RoundRobin,
         };
-        proxy::standalone::run(options).map_err(|error| Failure::new(act, &error))
+        alone.workers = options.workers.map(usize::from);
+        alone.admin = options.admin;
+        alone.health_path = options.health_path;
+        alone.trusted_proxies = options.trusted_proxies;
+        alone.access_log = options.access_log.file();
+        proxy::standalone::run(alone).map_err(|error| Failure::new(act, &error))
     }
 
     fn down(&self, data: &Path) -> Result<u32, Failure> {

@@ -36,6 +36,7 @@ pub fn run(options: &ServerOptions) -> Result<(), Failure> {
     let mut config = proxy::Config::new(vec![options.http]);
     config.workers = options.workers.map_or(config.workers, usize::from);
     config.access_log = options.access_log.clone().file();
+    config.limits = crate::limits::of_proxy(&options.limits);
     config.trusted_proxies.clone_from(&options.trusted_proxies);
     config.trusted_networks.clone_from(&options.trusted_networks);
     let keys = data.join("affinity.keys");

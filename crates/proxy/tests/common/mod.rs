@@ -49,7 +49,7 @@ pub fn snapshot(counter: u64, arms: &[ArmOf<'_>]) -> Snapshot {
         share: Share::from_ten_thousandths(*share).unwrap(),
         instances: instances
             .iter()
-            .map(|(number, at)| Target { id: instance(*number), address: Address::Tcp(*at) })
+            .map(|(number, at)| Target::new(instance(*number), Address::Tcp(*at)))
             .collect(),
     });
     let route = Route::everything(Millis(5_000));

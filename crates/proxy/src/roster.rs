@@ -1,0 +1,179 @@
+//! Which instances fixed upstreams come to: one for each address, and for a name as many as it has.
+//! Names are asked for again and again, off the workers; the last good answer is kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use model::{
+    Address, AppName, AppSection, Arm, Generation, InstanceId, Label, Millis, Place, ReleaseNo,
+    Route, Share, Snapshot, Target, Upstream, Weight,
+};
+
+use crate::handle::Proxy;
+
+/// Between two questions for a name. Nobody tells how long the answer holds.
+const ASKED_EVERY: Duration = Duration::from_secs(5);
+/// The same while nothing is known of it.
+const UNKNOWN_EVERY: Duration = Duration::from_secs(1);
+/// Addresses of one name at the most.
+const ADDRESSES: usize = 64;
+
+/// Fixed upstreams and where they are.
+#[derive(Debug)]
+pub(crate) struct Roster {
+    app: AppName,
+    label: Label,
+    route: Route,
+    drain_deadline: Millis,
+    /// Each upstream's instances, in the order of the upstreams.
+    found: Vec<BTreeMap<Address, u64>>,
+    weights: Vec<Weight>,
+    /// The next instance's number.
+    next: u64,
+    generation: Generation,
+}
+
+impl Roster {
+    /// Knows where all of them are that have an address, and of the others nothing yet.
+    pub(crate) fn new(
+        (app, label): (AppName, Label),
+        upstreams: &[Upstream],
+        route: Route,
+        drain_deadline: Millis,
+    ) -> Self {
+        let mut roster = Self {
+            app,
+            label,
+            route,
+            drain_deadline,
+            found: vec![BTreeMap::new(); upstreams.len()],
+            weights: upstreams.iter().map(|upstream| upstream.weight).collect(),
+            next: 1,
+            generation: Generation { term: 1, counter: 1 },
+        };
+        for (at, upstream) in upstreams.iter().enumerate() {
+            if let Place::Fixed(address) = &upstream.place {
+                roster.set(at, [address.clone()]);
+            }
+        }
+        roster
+    }
+
+    /// This upstream is found at these addresses now. What was there before stays the same instance.
+    fn set(&mut self, at: usize, addresses: impl IntoIterator<Item = Address>) {
+        let before = std::mem::take(&mut self.found[at]);
+        for address in addresses {
+            let number = before.get(&address).copied().unwrap_or_else(|| {
+                self.next += 1;
+                self.next - 1
+            });
+            self.found[at].insert(address, number);
+        }
+    }
+
+    /// All instances.
+    pub(crate) fn targets(&self) -> Vec<Target> {
+        let all = self.found.iter().zip(&self.weights);
+        let targets = all.flat_map(|(found, weight)| {
+            found.iter().map(|(address, number)| {
+                let id = InstanceId { app: self.app.clone(), number: *number };
+                Target { weight: *weight, ..Target::new(id, address.clone()) }
+            })
+        });
+        targets.collect()
+    }
+
+    /// One app, one release, all instances.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let arm = Arm {
+            release: ReleaseNo(1),
+            label: self.label.clone(),
+            share: Share::ALL,
+            instances: self.targets(),
+        };
+        let section = AppSection {
+            app: self.app.clone(),
+            route: self.route.clone(),
+            drain_deadline: self.drain_deadline,
+            split: None,
+            maintenance: None,
+            arms: vec![arm],
+        };
+        Snapshot { generation: self.generation, apps: vec![section] }
+    }
+}
+
+/// What is known by now.
+pub(crate) fn known(roster: &Mutex<Roster>) -> MutexGuard<'_, Roster> {
+    roster.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Asks for one upstream's name, for ever, and tells the proxy where it leads.
+pub(crate) async fn follow(
+    at: usize,
+    (host, port): (String, u16),
+    roster: Arc<Mutex<Roster>>,
+    proxy: Proxy,
+) {
+    loop {
+        match tokio::net::lookup_host((host.as_str(), port)).await {
+            Ok(addresses) => {
+                let addresses = addresses.take(ADDRESSES).map(Address::Tcp).collect();
+                moved(at, &host, addresses, &roster, &proxy);
+            }
+            Err(error) => tracing::warn!(host, %error, "a name leads nowhere for the moment"),
+        }
+        let known = !known(&roster).found[at].is_empty();
+        tokio::time::sleep(if known { ASKED_EVERY } else { UNKNOWN_EVERY }).await;
+    }
+}
+
+/// An answer has come. One without any address is none.
+fn moved(
+    at: usize,
+    host: &str,
+    addresses: BTreeSet<Address>,
+    roster: &Mutex<Roster>,
+    proxy: &Proxy,
+) {
+    let mut roster = known(roster);
+    let same = roster.found[at].len() == addresses.len()
+        && addresses.iter().all(|address| roster.found[at].contains_key(address));
+    if addresses.is_empty() || same {
+        return;
+    }
+    tracing::info!(host, ?addresses, "a name leads elsewhere");
+    roster.set(at, addresses);
+    roster.generation.counter += 1;
+    if let Err(stale) = proxy.publish(&roster.snapshot()) {
+        tracing::error!(%stale, "where a name leads was not taken over");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_stays_is_the_same_instance_and_one_that_returns_is_another() {
+        let upstreams = ["127.0.0.1:9,weight=2", "app.internal:9"].map(|it| it.parse().unwrap());
+        let whose = ("web".parse().unwrap(), "fixed".parse().unwrap());
+        let mut roster = Roster::new(whose, &upstreams, Route::everything(Millis(0)), Millis(0));
+        let seen = |roster: &Roster| -> Vec<(u64, String, u16)> {
+            let all = roster.snapshot().apps.remove(0).arms.remove(0).instances;
+            all.iter().map(|it| (it.id.number, it.address.to_string(), it.weight.get())).collect()
+        };
+        let fixed = (1, "127.0.0.1:9".to_owned(), 2);
+        assert_eq!(seen(&roster), std::slice::from_ref(&fixed));
+        let address = |text: &str| text.parse::<Address>().unwrap();
+        let known = |number, text: &str| (number, text.to_owned(), 1);
+        roster.set(1, [address("10.0.0.1:9"), address("10.0.0.2:9")]);
+        let both = [fixed.clone(), known(2, "10.0.0.1:9"), known(3, "10.0.0.2:9")];
+        assert_eq!(seen(&roster), both);
+        roster.set(1, [address("10.0.0.2:9")]);
+        assert_eq!(seen(&roster), [fixed.clone(), known(3, "10.0.0.2:9")]);
+        roster.set(1, [address("10.0.0.2:9"), address("10.0.0.1:9")]);
+        assert_eq!(seen(&roster), [fixed, known(4, "10.0.0.1:9"), known(3, "10.0.0.2:9")]);
+    }
+}
