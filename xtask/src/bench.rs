@@ -96,7 +96,7 @@ pub(crate) fn bench(words: &[String]) -> Done {
                 let rounds = options.rounds.min(MOST_IDLE_ROUNDS);
                 idle::table(&behind, rounds, (cores.contender, folder))?
             }
-            More::Slow => slow::table(&contenders[0], (cores.load, folder))?,
+            More::Slow => slow::table(&contenders, (cores.load, folder))?,
             More::Rate => {
                 let often = (options.rounds, options.seconds);
                 rate::table(&contenders, often, (cores.load, folder))?

@@ -78,7 +78,8 @@ fn it_probes_serves_tells_and_drains() {
         format!("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n{text}")
     });
     let file = log.to_str().expect("text");
-    let mut alone = Alone::start(&upstream.to_string(), &["--health-path", "/up", "--access-log", file]);
+    let mut alone =
+        Alone::start(&upstream.to_string(), &["--health-path", "/up", "--access-log", file]);
     let mut client = Client::connect(alone.at);
     for _ in 0..3 {
         assert_eq!(client.get("/a?secret=1").text(), "page");

@@ -11,7 +11,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::case::SMALL;
 use super::child::Child;
-use super::contender::Contender;
+use super::contender::{Contender, Who};
 use super::proof;
 use super::report::{cell, heading, row};
 use super::statistics::{Spread, quantile_of};
@@ -19,12 +19,12 @@ use super::statistics::{Spread, quantile_of};
 /// Runs while its core has nothing else to do: slow clients are somebody else's machines, and take no
 /// time from those of the users.
 const SLOW: &str = "slowhttptest";
-const CONNECTIONS: u64 = 1_000;
+const CONNECTIONS: usize = 1_000;
 /// So many are enough to measure: some are refused or done by then.
-const ENOUGH: u64 = 900;
-const ROUNDS: usize = 3;
+const ENOUGH: usize = 900;
+const ROUNDS: usize = 5;
 /// How long the users are timed, without and with the slow ones.
-const TIMED: Duration = Duration::from_secs(3);
+const TIMED: Duration = Duration::from_secs(2);
 const USERS: usize = 4;
 /// Between two requests of a user.
 const PACE: Duration = Duration::from_millis(2);
@@ -33,6 +33,8 @@ const STEP: Duration = Duration::from_millis(50);
 /// Longer than one round takes; it is ended before.
 const LASTS: &str = "20";
 
+const COMPARED: [Who; 3] = [Who::Segue, Who::Nginx, Who::Haproxy];
+
 const WAYS: [(&str, &str); 3] = [
     ("slow heads", "-H -i 3 -x 24 -u http://{address}/small"),
     ("slow bodies", "-B -i 3 -s 8192 -x 10 -u http://{address}/post"),
@@ -40,38 +42,57 @@ const WAYS: [(&str, &str); 3] = [
 ];
 
 /// Measures all ways to be slow, and writes the table.
-pub(super) fn table(segue: &Contender, (core, folder): (usize, &Path)) -> Result<String, String> {
+pub(super) fn table(
+    contenders: &[Contender],
+    (core, folder): (usize, &Path),
+) -> Result<String, String> {
+    let compared: Vec<&Contender> =
+        COMPARED.iter().filter_map(|who| contenders.iter().find(|one| one.who == *who)).collect();
     let mut out = format!(
-        "### p99 of other users with {CONNECTIONS} slow clients ÷ without\n\nUsers of `segue proxy` \
-         at a fixed pace; the clients are slowhttptest's.\n\n"
+        "### p99 of other users with {CONNECTIONS} slow clients ÷ without\n\nEach proxy compared \
+         with itself: users at a fixed pace, while slowhttptest's clients are there and before.\n\n"
     );
-    out += &heading("clients", &["p99"]);
+    out += &heading("clients", &COMPARED.map(Who::name));
     for (what, words) in WAYS {
-        let mut ratios = Vec::new();
+        let mut ratios = COMPARED.map(|_| Vec::new());
         for round in 0..ROUNDS {
-            let before = p99(segue.address, core)?;
-            let words = words.replace("{address}", &segue.address.to_string());
-            let count = CONNECTIONS.to_string();
-            let fixed = ["--idle", "0", SLOW, "-c", &count, "-r", &count, "-l", LASTS];
-            let args = fixed.into_iter().chain(words.split_whitespace());
-            let slow = Child::start((SLOW, core), "chrt", args, folder)?;
-            wait(segue, |open| open >= ENOUGH).map_err(|why| format!("{what}: {why}"))?;
-            let with = p99(segue.address, core)?;
-            drop(slow);
-            wait(segue, |open| open < ENOUGH / 10).map_err(|why| format!("{what}: {why}"))?;
-            println!("{what}, round {}: p99 {before:.0} µs without, {with:.0} µs with", round + 1);
-            ratios.push(with / before);
+            for at in (0..compared.len()).map(|at| (at + round) % compared.len()) {
+                let (contender, who) = (compared[at], compared[at].who.name());
+                let [before, with] = one(contender, words, (core, folder))
+                    .map_err(|why| format!("{what}: {who}: {why}"))?;
+                println!("{what}, round {}: {who} p99 {before:.0} → {with:.0} µs", round + 1);
+                ratios[at].push(with / before);
+            }
         }
-        out += &row(what, &[cell(Spread::of(&ratios))]);
+        out += &row(what, &ratios.map(|ratios| cell(Spread::of(&ratios))));
     }
     Ok(out)
 }
 
-/// Waits until the number of our connections is as wanted.
-fn wait(segue: &Contender, wanted: impl Fn(u64) -> bool) -> Result<(), String> {
+/// The users' p99 without and with those that are slow in this way.
+fn one(
+    contender: &Contender,
+    words: &str,
+    (core, folder): (usize, &Path),
+) -> Result<[f64; 2], String> {
+    let before = p99(contender.address, core)?;
+    let words = words.replace("{address}", &contender.address.to_string());
+    let count = CONNECTIONS.to_string();
+    let fixed = ["--idle", "0", SLOW, "-c", &count, "-r", &count, "-l", LASTS];
+    let args = fixed.into_iter().chain(words.split_whitespace());
+    let slow = Child::start((SLOW, core), "chrt", args, folder)?;
+    wait(contender, |open| open >= ENOUGH)?;
+    let with = p99(contender.address, core)?;
+    drop(slow);
+    wait(contender, |open| open < ENOUGH / 10)?;
+    Ok([before, with])
+}
+
+/// Waits until the number of its connections is as wanted.
+fn wait(contender: &Contender, wanted: impl Fn(usize) -> bool) -> Result<(), String> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let open = proof::connections(segue)?;
+        let open = proof::connections(contender)?;
         if wanted(open) {
             return Ok(());
         }
