@@ -33,6 +33,8 @@ pub enum Fault {
     Connection,
     /// A chunk's size is not hexadecimal or too large, or its line is too long.
     ChunkSize,
+    /// A chunk's extension has not the form that the RFC gives it.
+    ChunkExtension,
     /// A chunk does not end where it must.
     ChunkEnd,
     /// The trailer section is too large.
@@ -56,6 +58,7 @@ impl fmt::Display for Fault {
             Self::BothLengths => "Transfer-Encoding and Content-Length contradict each other",
             Self::Connection => "the Connection field names what it must not",
             Self::ChunkSize => "a chunk's size is malformed",
+            Self::ChunkExtension => "a chunk's extension is malformed",
             Self::ChunkEnd => "a chunk does not end where it must",
             Self::TrailerTooLarge => "the trailer section is too large",
         })

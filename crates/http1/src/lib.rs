@@ -21,6 +21,7 @@ mod caching;
 mod chars;
 mod chunked;
 mod cookies;
+mod extension;
 mod fault;
 mod fields;
 mod forward;
