@@ -47,6 +47,7 @@ pub struct RequestHead {
     version: Version,
     options: Options,
     content_length: Option<u64>,
+    max_forwards: Option<u64>,
     chunked: bool,
     accept: Preference,
     pub(crate) own_cookies: bool,
@@ -64,6 +65,7 @@ impl RequestHead {
             version: Version::Http11,
             options: Options::default(),
             content_length: None,
+            max_forwards: None,
             chunked: false,
             accept: Preference::default(),
             own_cookies: false,
@@ -128,6 +130,12 @@ impl RequestHead {
     /// The declared length of the body, if it is declared.
     pub fn content_length(&self) -> Option<u64> {
         self.content_length
+    }
+
+    /// How many more times an OPTIONS or TRACE request may be forwarded, this time included; at 0 we
+    /// answer it ourselves (RFC 9110, 7.6.2). For other methods the field says nothing.
+    pub fn max_forwards(&self) -> Option<u64> {
+        self.max_forwards
     }
 
     /// What the client waits for before it sends the body. HTTP/1.0 has no such thing.
@@ -369,39 +377,46 @@ impl RequestParser {
     fn field(&mut self, input: &[u8], span: FieldSpan) -> Result<(), Refused> {
         let name = span.name.of(input);
         let value = span.value.of(input);
-        let mut keep = true;
-        let (mut crumb, mut ours, mut odd) = (false, false, false);
+        let mut passed = Passed::Whole;
+        let mut crumb = false;
         // By length first: most fields are told apart from ours by it alone.
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => {
                 if self.head.host.replace(span.value).is_some() || !is_authority(value) {
                     return Err(Fault::Host.into());
                 }
-                keep = false;
+                passed = Passed::Not;
             }
             6 if name.eq_ignore_ascii_case(b"cookie") => {
                 crumb = true;
-                ours = cookies::holds_ours(value);
-                self.head.own_cookies |= ours;
+                if cookies::holds_ours(value) {
+                    self.head.own_cookies = true;
+                    passed = Passed::WithoutOurs;
+                }
             }
             6 if name.eq_ignore_ascii_case(b"accept") => self.head.accept.add(value),
-            6 if name.eq_ignore_ascii_case(b"expect") => keep = self.expect(value, span)?,
+            6 if name.eq_ignore_ascii_case(b"expect") => passed = self.expect(value, span)?,
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
                 // h2c is not offered: a tunnel for it would hide requests from us.
                 let h2c = list(value).any(|protocol| protocol.eq_ignore_ascii_case(b"h2c"));
                 self.head.upgrade = (!h2c && self.head.upgrade.is_none()).then_some(span.value);
-                keep = false;
+                passed = Passed::Not;
             }
             10 if name.eq_ignore_ascii_case(b"connection") => {
                 self.connection(input, span)?;
-                keep = false;
+                passed = Passed::Not;
+            }
+            12 if name.eq_ignore_ascii_case(b"max-forwards") => {
+                passed = self.max_forwards(value, input)?;
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 let number = plain_number(value).ok_or(Fault::ContentLength)?;
                 if self.head.content_length.replace(number).is_some() {
                     return Err(Fault::ContentLength.into());
                 }
-                odd = !span.is_plain_number(input);
+                if !span.is_plain_number(input) {
+                    passed = Passed::Length;
+                }
             }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 let known = value.eq_ignore_ascii_case(b"chunked");
@@ -409,9 +424,10 @@ impl RequestParser {
                     return Err(Fault::TransferEncoding.into());
                 }
                 self.head.chunked = true;
-                keep = false;
+                passed = Passed::Not;
             }
-            _ => keep = !forward::is_dropped(name),
+            _ if forward::is_dropped(name) => passed = Passed::Not,
+            _ => {}
         }
         if self.head.chunked && self.head.content_length.is_some() {
             return Err(Fault::BothLengths.into());
@@ -424,26 +440,34 @@ impl RequestParser {
         if *count > limit {
             return Err(Refused::HeadTooLarge);
         }
-        let passed = match (keep, ours, odd) {
-            (false, _, _) => Passed::Not,
-            (true, false, false) => Passed::Whole,
-            (true, true, _) => Passed::WithoutOurs,
-            (true, false, true) => Passed::Length,
-        };
         self.head.fields.push(RequestField { span, passed });
         Ok(())
     }
 
-    /// Whether the field is forwarded.
-    fn expect(&mut self, value: &[u8], span: FieldSpan) -> Result<bool, Refused> {
+    fn expect(&mut self, value: &[u8], span: FieldSpan) -> Result<Passed, Refused> {
         if self.head.version == Version::Http10 {
-            return Ok(false);
+            return Ok(Passed::Not);
         }
         if !value.eq_ignore_ascii_case(b"100-continue") {
             return Err(Refused::Expectation);
         }
         // Said twice it means the same; forwarded once.
-        Ok(self.head.expect.replace(span.value).is_none())
+        Ok(match self.head.expect.replace(span.value) {
+            None => Passed::Whole,
+            Some(_) => Passed::Not,
+        })
+    }
+
+    /// Counts for two methods only.
+    fn max_forwards(&mut self, value: &[u8], input: &[u8]) -> Result<Passed, Refused> {
+        if !matches!(self.head.method(input), b"OPTIONS" | b"TRACE") {
+            return Ok(Passed::Whole);
+        }
+        let number = plain_number(value).ok_or(Fault::MaxForwards)?;
+        match self.head.max_forwards.replace(number) {
+            None => Ok(Passed::MaxForwards),
+            Some(_) => Err(Fault::MaxForwards.into()),
+        }
     }
 
     fn connection(&mut self, input: &[u8], span: FieldSpan) -> Result<(), Refused> {
@@ -467,10 +491,16 @@ impl RequestParser {
         if head.host.is_none() && head.version == Version::Http11 {
             return Err(Fault::Host.into());
         }
-        // With a body nobody could say where the request ends and the tunnel begins.
+        // With a body nobody could say where the request ends and the tunnel begins. And who expects a
+        // 100 must get it before the switch (RFC 9110, 7.8), so we make none.
         let has_body = head.chunked || head.content_length.is_some_and(|length| length > 0);
-        if !head.options.upgrade || head.version == Version::Http10 || has_body {
+        let alone = !has_body && head.expect.is_none();
+        if !head.options.upgrade || head.version == Version::Http10 || !alone {
             head.upgrade = None;
+        }
+        // RFC 9110, 9.3.8. What comes back of a TRACE is the request itself.
+        if has_body && head.method.of(input) == b"TRACE" {
+            return Err(Fault::TraceBody.into());
         }
         // Nothing is waited for that does not come (RFC 9110, 10.1.1); servers have waited for a body
         // that the field announced.

@@ -8,7 +8,7 @@ use crate::redirect::Elsewhere;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Page {
     pub(crate) status: u16,
-    /// One sentence for whoever reads it.
+    /// One sentence for whoever reads it; none for an answer without a body.
     pub(crate) text: &'static str,
     /// After how many seconds to try again.
     pub(crate) retry_after_s: Option<u32>,
@@ -19,6 +19,9 @@ impl Page {
         Self { status, text, retry_after_s: None }
     }
 
+    /// What the methods are that may be asked for here.
+    pub(crate) const OPTIONS: Self = Self::new(200, "");
+    pub(crate) const NO_TRACE: Self = Self::new(405, "TRACE is not offered here.");
     pub(crate) const NO_APP: Self = Self::new(404, "Nothing is served under this address.");
     pub(crate) const TOO_LARGE: Self = Self::new(413, "The request's body is too large.");
     pub(crate) const TIMEOUT: Self = Self::new(408, "The request took too long to arrive.");
@@ -61,6 +64,7 @@ impl Page {
 
     fn write_with(self, location: Option<&str>, form: Form, out: &mut Vec<u8>) {
         let (kind, body) = match form.json {
+            _ if self.text.is_empty() => ("text/plain", String::new()),
             true => (
                 "application/json",
                 format!("{{\"status\":{},\"error\":\"{}\"}}\n", self.status, self.text),
@@ -104,7 +108,8 @@ impl Reply<'_> {
         if let Some(location) = self.location {
             head.push_str(&format!("Location: {location}\r\n"));
         }
-        if self.status == 405 {
+        // 200 is what we say to OPTIONS, and to nothing else.
+        if matches!(self.status, 200 | 405) {
             head.push_str("Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
         }
         match (form.after, form.version) {
@@ -139,6 +144,7 @@ impl Form {
 
 fn reason(status: u16) -> &'static str {
     match status {
+        200 => "OK",
         301 => "Moved Permanently",
         302 => "Found",
         303 => "See Other",
