@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use crate::cookies;
 use crate::fields::FieldSpan;
-use crate::request::{Expectation, RequestHead};
+use crate::head::{Expectation, RequestHead};
 
 /// One field of a request and what of it is passed on.
 #[derive(Clone, Copy, Debug)]
