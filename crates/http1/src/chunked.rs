@@ -3,6 +3,7 @@
 
 use alloc::boxed::Box;
 
+use crate::extension::Extension;
 use crate::fault::Fault;
 use crate::trailers::Trailers;
 
@@ -18,7 +19,7 @@ enum At {
     },
     /// White space after the size: only an extension may follow.
     Space,
-    Extension,
+    Extension(Extension),
     SizeLineFeed,
     Data,
     DataCr,
@@ -61,7 +62,7 @@ impl ChunkDecoder {
             At::End(None)
             | At::Size { .. }
             | At::Space
-            | At::Extension
+            | At::Extension(_)
             | At::SizeLineFeed
             | At::Data
             | At::DataCr
@@ -96,7 +97,7 @@ impl ChunkDecoder {
                 At::End(_) => break,
                 At::Size { .. }
                 | At::Space
-                | At::Extension
+                | At::Extension(_)
                 | At::SizeLineFeed
                 | At::DataCr
                 | At::DataLineFeed
@@ -126,15 +127,15 @@ impl ChunkDecoder {
                 self.extension_byte()?;
                 At::Space
             }
-            (At::Size { .. } | At::Space, b';') => At::Extension,
-            (At::Size { .. } | At::Extension, b'\r') => At::SizeLineFeed,
-            (At::Size { .. } | At::Extension | At::Space, b'\n') => return Err(Fault::BareLf),
+            (At::Size { .. } | At::Space, b';') => At::Extension(Extension::START),
+            (At::Size { .. }, b'\r') => At::SizeLineFeed,
+            (At::Size { .. } | At::Space, b'\n') => return Err(Fault::BareLf),
             (At::Size { .. } | At::Space, _) => return Err(Fault::ChunkSize),
-            (At::Extension, _) if byte == b'\t' || (byte >= b' ' && byte != 0x7f) => {
+            (At::Extension(extension), b'\r') if extension.may_end() => At::SizeLineFeed,
+            (&At::Extension(extension), _) => {
                 self.extension_byte()?;
-                At::Extension
+                At::Extension(extension.next(byte)?)
             }
-            (At::Extension, _) => return Err(Fault::Control),
             (At::SizeLineFeed, b'\n') => {
                 self.extensions = 0;
                 match self.left {

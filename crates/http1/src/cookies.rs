@@ -4,7 +4,7 @@
 use alloc::vec::Vec;
 
 use crate::chars::trim;
-use crate::request::RequestHead;
+use crate::head::RequestHead;
 
 /// How the names of the proxy's own cookies start.
 const OURS: &[u8] = b"__segue_";

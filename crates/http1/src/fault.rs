@@ -31,8 +31,14 @@ pub enum Fault {
     BothLengths,
     /// `Connection` names a field that must not be removed, or too many.
     Connection,
+    /// `Max-Forwards` of an OPTIONS or TRACE request is doubled or not a plain number.
+    MaxForwards,
+    /// A TRACE request with a body.
+    TraceBody,
     /// A chunk's size is not hexadecimal or too large, or its line is too long.
     ChunkSize,
+    /// A chunk's extension has not the form that the RFC gives it.
+    ChunkExtension,
     /// A chunk does not end where it must.
     ChunkEnd,
     /// The trailer section is too large.
@@ -55,7 +61,10 @@ impl fmt::Display for Fault {
             Self::TransferEncoding => "the Transfer-Encoding is not understood",
             Self::BothLengths => "Transfer-Encoding and Content-Length contradict each other",
             Self::Connection => "the Connection field names what it must not",
+            Self::MaxForwards => "the Max-Forwards is doubled or malformed",
+            Self::TraceBody => "TRACE must not have a body",
             Self::ChunkSize => "a chunk's size is malformed",
+            Self::ChunkExtension => "a chunk's extension is malformed",
             Self::ChunkEnd => "a chunk does not end where it must",
             Self::TrailerTooLarge => "the trailer section is too large",
         })

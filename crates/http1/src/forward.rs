@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use crate::cookies;
 use crate::fields::FieldSpan;
-use crate::request::{Expectation, RequestHead};
+use crate::head::{Expectation, RequestHead};
 
 /// One field of a request and what of it is passed on.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +23,8 @@ pub(crate) enum Passed {
     WithoutOurs,
     /// The length of the body, in plain spelling.
     Length,
+    /// One forwarding less.
+    MaxForwards,
     /// Nothing.
     Not,
 }
@@ -93,7 +95,15 @@ impl RequestHead {
                 Passed::Length => {
                     out.extend_from_slice(input.get(run.clone()).unwrap_or_default());
                     run = 0..0;
-                    self.length_field(out);
+                    let length = self.content_length().unwrap_or_default();
+                    number_field(out, b"Content-Length", length);
+                    continue;
+                }
+                Passed::MaxForwards => {
+                    out.extend_from_slice(input.get(run.clone()).unwrap_or_default());
+                    run = 0..0;
+                    let left = self.max_forwards().unwrap_or_default().saturating_sub(1);
+                    number_field(out, b"Max-Forwards", left);
                     continue;
                 }
                 Passed::Not => continue,
@@ -108,26 +118,26 @@ impl RequestHead {
         out.extend_from_slice(input.get(run).unwrap_or_default());
     }
 
-    /// Servers differ in what they take as a length: some refuse a space behind it.
-    fn length_field(&self, out: &mut Vec<u8>) {
-        let mut digits = [0; 20];
-        let mut at = digits.len();
-        let mut left = self.content_length().unwrap_or_default();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (left % 10) as u8;
-            left /= 10;
-            if left == 0 {
-                break;
-            }
-        }
-        field(out, b"Content-Length", &digits[at..]);
-    }
-
     /// Whether the client waits for a 100 before it sends its body.
     pub fn awaits_continue(&self) -> bool {
         self.expectation() == Expectation::Continue
     }
+}
+
+/// A number in its plainest spelling: servers differ in what they take as a length, and some refuse
+/// a space behind it.
+fn number_field(out: &mut Vec<u8>, name: &[u8], mut number: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    field(out, name, &digits[at..]);
 }
 
 fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {

@@ -3,17 +3,16 @@
 
 use alloc::vec::Vec;
 
-use crate::accept::Preference;
-use crate::body::Body;
 use crate::chars::{is_target, is_token, list};
 use crate::cookies;
 use crate::fault::{Fault, Refused};
 use crate::fields::{FieldScanner, FieldSpan, Found, Manner, Span};
 use crate::forward::{self, Passed, RequestField};
-use crate::host::{host_of, is_authority};
+use crate::head::RequestHead;
+use crate::host::is_authority;
 use crate::limits::RequestLimits;
-use crate::semantics::{Options, Persistence, Version, is_idempotent, plain_number};
-use crate::target::{self, Target};
+use crate::semantics::{Version, plain_number};
+use crate::target;
 
 /// Names that one head's `Connection` fields may list.
 const MAX_NAMED: usize = 32;
@@ -25,151 +24,6 @@ pub enum Progress {
     Unfinished,
     /// The head is finished and has this many bytes.
     Finished(usize),
-}
-
-/// What a request expects before it sends its body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expectation {
-    /// Nothing.
-    None,
-    /// `100-continue`: a word from the server.
-    Continue,
-}
-
-/// A valid request head: offsets into the input that the parser was shown.
-#[derive(Clone, Debug)]
-pub struct RequestHead {
-    pub(crate) method: Span,
-    pub(crate) target: Target,
-    pub(crate) fields: Vec<RequestField>,
-    pub(crate) host: Option<Span>,
-    pub(crate) upgrade: Option<Span>,
-    version: Version,
-    options: Options,
-    content_length: Option<u64>,
-    chunked: bool,
-    accept: Preference,
-    pub(crate) own_cookies: bool,
-    expect: Option<Span>,
-}
-
-impl RequestHead {
-    fn new() -> Self {
-        Self {
-            method: Span::default(),
-            target: Target::default(),
-            fields: Vec::new(),
-            host: None,
-            upgrade: None,
-            version: Version::Http11,
-            options: Options::default(),
-            content_length: None,
-            chunked: false,
-            accept: Preference::default(),
-            own_cookies: false,
-            expect: None,
-        }
-    }
-
-    /// The method.
-    pub fn method<'a>(&self, input: &'a [u8]) -> &'a [u8] {
-        self.method.of(input)
-    }
-
-    /// The path and the query as they will be forwarded.
-    pub fn target<'a>(&self, input: &'a [u8]) -> &'a [u8] {
-        match self.target.path.of(input) {
-            b"" if self.target.asterisk => b"*",
-            b"" => b"/",
-            path => path,
-        }
-    }
-
-    /// The path without the query.
-    pub fn path<'a>(&self, input: &'a [u8]) -> &'a [u8] {
-        let target = self.target(input);
-        match target.iter().position(|&b| b == b'?') {
-            Some(0) => b"/",
-            Some(end) => &target[..end],
-            None => target,
-        }
-    }
-
-    /// Host and port that the client asked for: an absolute target's authority, else `Host`.
-    /// Empty only in HTTP/1.0.
-    pub fn authority<'a>(&self, input: &'a [u8]) -> &'a [u8] {
-        self.target.authority.or(self.host).map_or(&[], |span| span.of(input))
-    }
-
-    /// The authority without its port. As the client wrote it: letters of both cases.
-    pub fn host<'a>(&self, input: &'a [u8]) -> &'a [u8] {
-        host_of(self.authority(input))
-    }
-
-    /// The version the client speaks.
-    pub fn version(&self) -> Version {
-        self.version
-    }
-
-    /// Whether the client would use the connection again.
-    pub fn persistence(&self) -> Persistence {
-        self.options.persistence(self.version)
-    }
-
-    /// How the body is framed.
-    pub fn body(&self) -> Body {
-        match (self.chunked, self.content_length) {
-            (true, _) => Body::chunked(),
-            (false, Some(length)) => Body::length(length),
-            (false, None) => Body::length(0),
-        }
-    }
-
-    /// The declared length of the body, if it is declared.
-    pub fn content_length(&self) -> Option<u64> {
-        self.content_length
-    }
-
-    /// What the client waits for before it sends the body. HTTP/1.0 has no such thing.
-    pub fn expectation(&self) -> Expectation {
-        match (self.expect, self.version) {
-            (Some(_), Version::Http11) => Expectation::Continue,
-            (Some(_), Version::Http10) | (None, _) => Expectation::None,
-        }
-    }
-
-    /// Whether the client asks for another protocol on this connection.
-    pub fn asks_upgrade(&self) -> bool {
-        self.upgrade.is_some()
-    }
-
-    /// Whether the client would rather read JSON than HTML, for answers of our own.
-    pub fn prefers_json(&self) -> bool {
-        self.accept.is_json()
-    }
-
-    /// Whether the request may be sent twice, as far as its method says.
-    pub fn is_idempotent(&self, input: &[u8]) -> bool {
-        is_idempotent(self.method(input))
-    }
-
-    /// Whether the answer has no body, whatever its head says.
-    pub fn is_head(&self, input: &[u8]) -> bool {
-        self.method(input) == b"HEAD"
-    }
-
-    /// The values of all fields with this lower-case name.
-    pub fn values<'a>(&'a self, input: &'a [u8], name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
-        let same =
-            move |field: &&RequestField| field.span.name.of(input).eq_ignore_ascii_case(name);
-        self.fields.iter().filter(same).map(move |field| field.span.value.of(input))
-    }
-
-    fn clear(&mut self) {
-        let mut fields = core::mem::take(&mut self.fields);
-        fields.clear();
-        *self = Self { fields, ..Self::new() };
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -369,39 +223,46 @@ impl RequestParser {
     fn field(&mut self, input: &[u8], span: FieldSpan) -> Result<(), Refused> {
         let name = span.name.of(input);
         let value = span.value.of(input);
-        let mut keep = true;
-        let (mut crumb, mut ours, mut odd) = (false, false, false);
+        let mut passed = Passed::Whole;
+        let mut crumb = false;
         // By length first: most fields are told apart from ours by it alone.
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => {
                 if self.head.host.replace(span.value).is_some() || !is_authority(value) {
                     return Err(Fault::Host.into());
                 }
-                keep = false;
+                passed = Passed::Not;
             }
             6 if name.eq_ignore_ascii_case(b"cookie") => {
                 crumb = true;
-                ours = cookies::holds_ours(value);
-                self.head.own_cookies |= ours;
+                if cookies::holds_ours(value) {
+                    self.head.own_cookies = true;
+                    passed = Passed::WithoutOurs;
+                }
             }
             6 if name.eq_ignore_ascii_case(b"accept") => self.head.accept.add(value),
-            6 if name.eq_ignore_ascii_case(b"expect") => keep = self.expect(value, span)?,
+            6 if name.eq_ignore_ascii_case(b"expect") => passed = self.expect(value, span)?,
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
                 // h2c is not offered: a tunnel for it would hide requests from us.
                 let h2c = list(value).any(|protocol| protocol.eq_ignore_ascii_case(b"h2c"));
                 self.head.upgrade = (!h2c && self.head.upgrade.is_none()).then_some(span.value);
-                keep = false;
+                passed = Passed::Not;
             }
             10 if name.eq_ignore_ascii_case(b"connection") => {
                 self.connection(input, span)?;
-                keep = false;
+                passed = Passed::Not;
+            }
+            12 if name.eq_ignore_ascii_case(b"max-forwards") => {
+                passed = self.max_forwards(value, input)?;
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 let number = plain_number(value).ok_or(Fault::ContentLength)?;
                 if self.head.content_length.replace(number).is_some() {
                     return Err(Fault::ContentLength.into());
                 }
-                odd = !span.is_plain_number(input);
+                if !span.is_plain_number(input) {
+                    passed = Passed::Length;
+                }
             }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 let known = value.eq_ignore_ascii_case(b"chunked");
@@ -409,9 +270,10 @@ impl RequestParser {
                     return Err(Fault::TransferEncoding.into());
                 }
                 self.head.chunked = true;
-                keep = false;
+                passed = Passed::Not;
             }
-            _ => keep = !forward::is_dropped(name),
+            _ if forward::is_dropped(name) => passed = Passed::Not,
+            _ => {}
         }
         if self.head.chunked && self.head.content_length.is_some() {
             return Err(Fault::BothLengths.into());
@@ -424,26 +286,34 @@ impl RequestParser {
         if *count > limit {
             return Err(Refused::HeadTooLarge);
         }
-        let passed = match (keep, ours, odd) {
-            (false, _, _) => Passed::Not,
-            (true, false, false) => Passed::Whole,
-            (true, true, _) => Passed::WithoutOurs,
-            (true, false, true) => Passed::Length,
-        };
         self.head.fields.push(RequestField { span, passed });
         Ok(())
     }
 
-    /// Whether the field is forwarded.
-    fn expect(&mut self, value: &[u8], span: FieldSpan) -> Result<bool, Refused> {
+    fn expect(&mut self, value: &[u8], span: FieldSpan) -> Result<Passed, Refused> {
         if self.head.version == Version::Http10 {
-            return Ok(false);
+            return Ok(Passed::Not);
         }
         if !value.eq_ignore_ascii_case(b"100-continue") {
             return Err(Refused::Expectation);
         }
         // Said twice it means the same; forwarded once.
-        Ok(self.head.expect.replace(span.value).is_none())
+        Ok(match self.head.expect.replace(span.value) {
+            None => Passed::Whole,
+            Some(_) => Passed::Not,
+        })
+    }
+
+    /// Counts for two methods only.
+    fn max_forwards(&mut self, value: &[u8], input: &[u8]) -> Result<Passed, Refused> {
+        if !matches!(self.head.method(input), b"OPTIONS" | b"TRACE") {
+            return Ok(Passed::Whole);
+        }
+        let number = plain_number(value).ok_or(Fault::MaxForwards)?;
+        match self.head.max_forwards.replace(number) {
+            None => Ok(Passed::MaxForwards),
+            Some(_) => Err(Fault::MaxForwards.into()),
+        }
     }
 
     fn connection(&mut self, input: &[u8], span: FieldSpan) -> Result<(), Refused> {
@@ -467,10 +337,16 @@ impl RequestParser {
         if head.host.is_none() && head.version == Version::Http11 {
             return Err(Fault::Host.into());
         }
-        // With a body nobody could say where the request ends and the tunnel begins.
+        // With a body nobody could say where the request ends and the tunnel begins. And who expects a
+        // 100 must get it before the switch (RFC 9110, 7.8), so we make none.
         let has_body = head.chunked || head.content_length.is_some_and(|length| length > 0);
-        if !head.options.upgrade || head.version == Version::Http10 || has_body {
+        let alone = !has_body && head.expect.is_none();
+        if !head.options.upgrade || head.version == Version::Http10 || !alone {
             head.upgrade = None;
+        }
+        // RFC 9110, 9.3.8. What comes back of a TRACE is the request itself.
+        if has_body && head.method.of(input) == b"TRACE" {
+            return Err(Fault::TraceBody.into());
         }
         // Nothing is waited for that does not come (RFC 9110, 10.1.1); servers have waited for a body
         // that the field announced.

@@ -55,6 +55,7 @@ pub struct ResponseHead {
     chunked: bool,
     idle_s: Option<u64>,
     event_stream: bool,
+    dated: bool,
     caching: Caching,
 }
 
@@ -71,6 +72,7 @@ impl ResponseHead {
             chunked: false,
             idle_s: None,
             event_stream: false,
+            dated: false,
             caching: Caching::default(),
         }
     }
@@ -136,6 +138,12 @@ impl ResponseHead {
     /// Whether silence within the body is normal, for as long as it may last.
     pub fn is_event_stream(&self) -> bool {
         self.event_stream
+    }
+
+    /// Whether it says when it was made. Whoever passes on one that does not has to say so in its
+    /// place (RFC 9110, 6.6.1).
+    pub fn is_dated(&self) -> bool {
+        self.dated
     }
 
     /// Whether the answer is offered to caches that many users share: nothing that is one user's
@@ -349,6 +357,7 @@ impl ResponseParser {
         let mut keep = true;
         match name.len() {
             2 if name.eq_ignore_ascii_case(b"te") => keep = false,
+            4 => self.head.dated |= name.eq_ignore_ascii_case(b"date"),
             7 if name.eq_ignore_ascii_case(b"expires") => self.head.caching.expires(value),
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
                 self.head.upgrade = Some(span.value).filter(|_| !span.quirky);

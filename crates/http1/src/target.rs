@@ -19,7 +19,7 @@ pub(crate) struct Target {
 pub(crate) fn parse(input: &[u8], method: &[u8], span: Span) -> Result<Target, Refused> {
     let text = span.of(input);
     if method == b"CONNECT" {
-        return Err(Refused::Connect);
+        return Err(if is_tunnel(text) { Refused::Connect } else { Fault::Target.into() });
     }
     let plain = Target { path: span, authority: None, asterisk: false };
     match text {
@@ -27,6 +27,11 @@ pub(crate) fn parse(input: &[u8], method: &[u8], span: Span) -> Result<Target, R
         b"*" if method == b"OPTIONS" => Ok(Target { asterisk: true, ..plain }),
         _ => absolute(method, text, span),
     }
+}
+
+/// Where a tunnel is to lead: a host and, unlike in an authority, always a port (RFC 9112, 3.2.3).
+fn is_tunnel(text: &[u8]) -> bool {
+    is_authority(text) && text.contains(&b':') && matches!(text.last(), Some(b'0'..=b'9'))
 }
 
 fn absolute(method: &[u8], text: &[u8], span: Span) -> Result<Target, Refused> {

@@ -154,6 +154,13 @@ fn connection_options_and_what_they_name_stay_here() {
 }
 
 #[test]
+fn an_answer_says_whether_it_is_dated() {
+    for (fields, dated) in [("Date: now\r\n", true), ("dATE:\r\n", true), ("Data: a\r\n", false)] {
+        assert_eq!(parse(&answer(fields), GET).expect("good").is_dated(), dated, "{fields}");
+    }
+}
+
+#[test]
 fn answers_for_shared_caches_are_known() {
     for (fields, shared) in [
         ("", false),

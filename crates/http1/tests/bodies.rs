@@ -45,6 +45,51 @@ fn extensions_are_bounded_and_never_forwarded() {
     assert_eq!(chunked(&long), Err(Fault::ChunkSize));
 }
 
+/// RFC 9112, 7.1.1.
+#[test]
+fn extensions_have_the_form_of_the_rfc() {
+    for good in [
+        ";a",
+        ";a;b",
+        ";a=b",
+        ";a=b;c",
+        ";a=\"\"",
+        ";a=\"b;c=d \t\u{e9}\"",
+        ";a=\"\\\"\\\\\";b",
+        " \t; a",
+        "; a = b",
+        ";a ;b",
+        ";a=\"b\" ;c",
+    ] {
+        let body = format!("1{good}\r\nx\r\n0{good}\r\n\r\n");
+        assert_eq!(chunked(&body).map(|read| read.0), Ok("x".to_owned()), "{good:?}");
+    }
+    for (bad, fault) in [
+        (";", Fault::ChunkExtension),
+        (";;a", Fault::ChunkExtension),
+        (";a;", Fault::ChunkExtension),
+        ("; ", Fault::ChunkExtension),
+        (";a ", Fault::ChunkExtension),
+        (";a b", Fault::ChunkExtension),
+        (";=b", Fault::ChunkExtension),
+        (";a=", Fault::ChunkExtension),
+        (";a==b", Fault::ChunkExtension),
+        (";a=b=c", Fault::ChunkExtension),
+        (";a=b c", Fault::ChunkExtension),
+        (";a[=b", Fault::ChunkExtension),
+        (";a=b\"", Fault::ChunkExtension),
+        (";a=\"b\"c", Fault::ChunkExtension),
+        (";a=\"b", Fault::ChunkExtension),
+        (";a=\"b\\", Fault::ChunkExtension),
+        (";\u{e9}", Fault::ChunkExtension),
+        (";a=\"\n\"", Fault::BareLf),
+        (";a=\"\0\"", Fault::Control),
+        (";a=\u{7f}", Fault::Control),
+    ] {
+        assert_eq!(chunked(&format!("1{bad}\r\nx\r\n0\r\n\r\n")), Err(fault), "{bad:?}");
+    }
+}
+
 #[test]
 fn malformed_chunk_lines_are_refused() {
     for (input, fault) in [

@@ -199,7 +199,12 @@ fn an_absolute_target_wins_over_host() {
 fn asterisk_is_for_options_and_connect_is_refused() {
     good("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
     bad("GET * HTTP/1.1\r\nHost: a\r\n\r\n", Fault::Target);
-    refused("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", Refused::Connect);
+    for target in ["a:443", "[::1]:443"] {
+        refused(&format!("CONNECT {target} HTTP/1.1\r\nHost: a\r\n\r\n"), Refused::Connect);
+    }
+    for target in ["/a", "a", "a:", "[::1]", "http://a:443/", "a:443/", "u@a:443", "*"] {
+        bad(&format!("CONNECT {target} HTTP/1.1\r\nHost: a\r\n\r\n"), Fault::Target);
+    }
     assert_eq!(Refused::Connect.status(), 405);
 }
 
@@ -267,6 +272,42 @@ fn what_connection_names_is_removed_but_not_the_essential() {
     }
 }
 
+/// RFC 9110, 7.6.2.
+#[test]
+fn max_forwards_counts_down_for_options_and_trace_alone() {
+    let asked = |method: &str, fields: &str| {
+        format!("{method} / HTTP/1.1\r\nHost: a\r\nA: b\r\n{fields}C: d\r\n\r\n")
+    };
+    for method in ["OPTIONS", "TRACE"] {
+        for (value, left) in
+            [("1", "0"), ("010", "9"), ("999999999999999999", "999999999999999998")]
+        {
+            let input = asked(method, &format!("max-forwards:{value}\r\n"));
+            let passed = forwarded(&input);
+            let expected = format!("\r\nA: b\r\nMax-Forwards: {left}\r\nC: d\r\n");
+            assert!(passed.contains(&expected), "{passed}");
+        }
+        assert_eq!(good(&asked(method, "Max-Forwards: 0\r\n")).max_forwards(), Some(0));
+        assert_eq!(good(&asked(method, "")).max_forwards(), None);
+        for fields in ["Max-Forwards: x\r\n", "Max-Forwards:\r\n", "Max-Forwards: 1, 1\r\n"] {
+            bad(&asked(method, fields), Fault::MaxForwards);
+        }
+        bad(&asked(method, "Max-Forwards: 1\r\nMax-Forwards: 1\r\n"), Fault::MaxForwards);
+    }
+    let other = asked("GET", "Max-Forwards: x\r\n");
+    assert!(forwarded(&other).contains("\r\nMax-Forwards: x\r\n"));
+    assert_eq!(good(&other).max_forwards(), None);
+}
+
+/// RFC 9110, 9.3.8.
+#[test]
+fn a_trace_with_a_body_is_refused() {
+    good("TRACE / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    for fields in ["Content-Length: 1", "Transfer-Encoding: chunked"] {
+        bad(&format!("TRACE / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n"), Fault::TraceBody);
+    }
+}
+
 #[test]
 fn an_upgrade_needs_both_fields_and_is_never_h2c() {
     let both = with_fields("Connection: Upgrade\r\nUpgrade: websocket\r\n");
@@ -274,6 +315,8 @@ fn an_upgrade_needs_both_fields_and_is_never_h2c() {
     assert!(forwarded(&both).contains("Connection: upgrade\r\nUpgrade: websocket\r\n"));
     for fields in [
         "Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 1\r\n",
+        // Whoever expects a 100 must get it before the 101 (RFC 9110, 7.8).
+        "Connection: upgrade\r\nUpgrade: websocket\r\nExpect: 100-continue\r\n",
         "Upgrade: websocket\r\n",
         "Connection: upgrade\r\n",
         "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n",

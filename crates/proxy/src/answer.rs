@@ -124,14 +124,23 @@ impl Exchange {
         if persistence == Persistence::Close || !self.body_done || turn.worker.is_draining() {
             self.form.after = After::Close;
         }
-        let added = match self.user {
+        let mut cookies = match self.user {
             Some(user) if user.has_news() && may_add_cookies(head) => {
                 cookies(&user, self.app.as_deref(), turn.worker)
             }
             Some(_) | None => Vec::new(),
         };
+        let date = (!head.is_dated()).then(|| turn.worker.date(turn.now_ms));
+        let added = match &date {
+            None => &cookies[..],
+            Some(date) if cookies.is_empty() => date,
+            Some(date) => {
+                cookies.extend_from_slice(date);
+                &cookies
+            }
+        };
         let out = turn.client.out(turn.worker);
-        head.forward(self.from_upstream.unread(), self.to, self.form.after, &added, out);
+        head.forward(self.from_upstream.unread(), self.to, self.form.after, added, out);
         self.status = head.status();
         let next = match head.is_switch() {
             true => Answer::Switched,

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use model::{Maintenance, Network};
 use serde_json::json;
 
+use crate::date::DateLine;
 use crate::pages::{Form, Reply};
 
 const MESSAGE: &str = "We are working on it and will be back soon.";
@@ -44,7 +45,7 @@ impl Closed {
     }
 
     /// Writes the answer.
-    pub(crate) fn write(&self, form: Form, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, form: Form, date: &DateLine, out: &mut Vec<u8>) {
         let (kind, body) = match form.json {
             true => ("application/json", &self.json),
             false => ("text/html", &self.html),
@@ -56,7 +57,7 @@ impl Closed {
             retry_after_s: Some(self.retry_after_s),
             location: None,
         };
-        reply.write(form, out);
+        reply.write(form, date, out);
     }
 }
 

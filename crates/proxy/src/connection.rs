@@ -320,7 +320,8 @@ impl Head {
 
 /// Answers a request that cannot be read, and closes so that the client sees it.
 fn refuse(page: Page, turn: &mut Turn<'_, '_>) -> Stage {
-    turn.client.page(page, Form::UNREAD, turn.worker);
+    let date = turn.worker.date(turn.now_ms);
+    page.write(Form::UNREAD, &date, turn.client.out(turn.worker));
     Stage::Farewell(Farewell::new(turn))
 }
 
@@ -371,11 +372,6 @@ impl Client {
             worker.stock.put(std::mem::take(&mut self.output));
         }
         written
-    }
-
-    /// Writes an answer of our own.
-    pub(crate) fn page(&mut self, page: Page, form: Form, worker: &Worker) {
-        page.write(form, self.out(worker));
     }
 }
 

@@ -22,6 +22,7 @@ mod closed;
 mod config;
 mod connection;
 mod crowd;
+mod date;
 mod door;
 mod error;
 mod exchange;

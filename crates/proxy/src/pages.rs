@@ -2,13 +2,14 @@
 
 use http1::{After, Version};
 
+use crate::date::DateLine;
 use crate::redirect::Elsewhere;
 
 /// One of our own answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Page {
     pub(crate) status: u16,
-    /// One sentence for whoever reads it.
+    /// One sentence for whoever reads it; none for an answer without a body.
     pub(crate) text: &'static str,
     /// After how many seconds to try again.
     pub(crate) retry_after_s: Option<u32>,
@@ -19,6 +20,9 @@ impl Page {
         Self { status, text, retry_after_s: None }
     }
 
+    /// What the methods are that may be asked for here.
+    pub(crate) const OPTIONS: Self = Self::new(200, "");
+    pub(crate) const NO_TRACE: Self = Self::new(405, "TRACE is not offered here.");
     pub(crate) const NO_APP: Self = Self::new(404, "Nothing is served under this address.");
     pub(crate) const TOO_LARGE: Self = Self::new(413, "The request's body is too large.");
     pub(crate) const TIMEOUT: Self = Self::new(408, "The request took too long to arrive.");
@@ -49,18 +53,19 @@ impl Page {
     }
 
     /// Writes the answer.
-    pub(crate) fn write(self, form: Form, out: &mut Vec<u8>) {
-        self.write_with(None, form, out);
+    pub(crate) fn write(self, form: Form, date: &DateLine, out: &mut Vec<u8>) {
+        self.write_with(None, form, date, out);
     }
 
     /// Writes that something is found elsewhere.
-    pub(crate) fn write_moved(moved: &Elsewhere, form: Form, out: &mut Vec<u8>) {
+    pub(crate) fn write_moved(moved: &Elsewhere, form: Form, date: &DateLine, out: &mut Vec<u8>) {
         let page = Self::new(moved.status, "This is found at another address.");
-        page.write_with(Some(&moved.location), form, out);
+        page.write_with(Some(&moved.location), form, date, out);
     }
 
-    fn write_with(self, location: Option<&str>, form: Form, out: &mut Vec<u8>) {
+    fn write_with(self, location: Option<&str>, form: Form, date: &DateLine, out: &mut Vec<u8>) {
         let (kind, body) = match form.json {
+            _ if self.text.is_empty() => ("text/plain", String::new()),
             true => (
                 "application/json",
                 format!("{{\"status\":{},\"error\":\"{}\"}}\n", self.status, self.text),
@@ -71,7 +76,7 @@ impl Page {
         };
         let retry_after_s = self.retry_after_s.map(u64::from);
         let body = body.as_bytes();
-        Reply { status: self.status, kind, body, retry_after_s, location }.write(form, out);
+        Reply { status: self.status, kind, body, retry_after_s, location }.write(form, date, out);
     }
 }
 
@@ -89,7 +94,7 @@ pub(crate) struct Reply<'a> {
 
 impl Reply<'_> {
     /// Writes it. Nobody may keep it.
-    pub(crate) fn write(&self, form: Form, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, form: Form, date: &DateLine, out: &mut Vec<u8>) {
         let mut head = format!(
             "HTTP/1.1 {} {}\r\nContent-Type: {}; charset=utf-8\r\n\
              Content-Length: {}\r\nCache-Control: no-store\r\n",
@@ -104,16 +109,17 @@ impl Reply<'_> {
         if let Some(location) = self.location {
             head.push_str(&format!("Location: {location}\r\n"));
         }
-        if self.status == 405 {
+        // 200 is what we say to OPTIONS, and to nothing else.
+        if matches!(self.status, 200 | 405) {
             head.push_str("Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
         }
-        match (form.after, form.version) {
-            (After::Close, _) => head.push_str("Connection: close\r\n"),
-            (After::KeepAlive, Version::Http10) => head.push_str("Connection: keep-alive\r\n"),
-            (After::KeepAlive, Version::Http11) => {}
-        }
-        head.push_str("\r\n");
         out.extend_from_slice(head.as_bytes());
+        out.extend_from_slice(date);
+        out.extend_from_slice(match (form.after, form.version) {
+            (After::Close, _) => b"Connection: close\r\n\r\n",
+            (After::KeepAlive, Version::Http10) => b"Connection: keep-alive\r\n\r\n",
+            (After::KeepAlive, Version::Http11) => b"\r\n",
+        });
         if !form.head {
             out.extend_from_slice(self.body);
         }
@@ -139,6 +145,7 @@ impl Form {
 
 fn reason(status: u16) -> &'static str {
     match status {
+        200 => "OK",
         301 => "Moved Permanently",
         302 => "Found",
         303 => "See Other",

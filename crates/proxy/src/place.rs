@@ -68,12 +68,14 @@ impl Exchange {
                     | Balance::PeakEwma
                     | Balance::RoundRobin => None,
                 };
+                let last = last_hop(head, input);
                 let moved = entry.redirects.as_ref().and_then(|it| it.find(head, input));
-                (Arc::clone(&entry.stats), entry.limits, user, moved)
+                let instead = last.map(Instead::Page).or(moved.map(Instead::Moved));
+                (Arc::clone(&entry.stats), entry.limits, user, instead)
             })
         };
         match found {
-            Ok((app, limits, user, moved)) => {
+            Ok((app, limits, user, instead)) => {
                 self.user = user;
                 self.limits = limits;
                 self.waiting = Some(app.gap.begin(turn.now_ms));
@@ -84,9 +86,18 @@ impl Exchange {
                 self.link = Link::Unchosen;
                 let bound = self.intake.bound(limits.body, head);
                 let too_large = || bound.is_err().then_some(Instead::Page(Page::TOO_LARGE));
-                moved.map(Instead::Moved).or_else(too_large)
+                instead.or_else(too_large)
             }
             Err(page) => Some(Instead::Page(page)),
         }
+    }
+}
+
+/// What we say to a request that may go no further (RFC 9110, 7.6.2).
+fn last_hop(head: &RequestHead, input: &[u8]) -> Option<Page> {
+    match (head.max_forwards(), head.method(input)) {
+        (Some(0), b"TRACE") => Some(Page::NO_TRACE),
+        (Some(0), _) => Some(Page::OPTIONS),
+        (Some(_) | None, _) => None,
     }
 }

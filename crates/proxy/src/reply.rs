@@ -17,20 +17,23 @@ impl Exchange {
             self.outcome = Outcome::Failed;
         }
         self.reply(page.status, turn);
-        page.write(self.form, turn.client.out(turn.worker));
+        let date = turn.worker.date(turn.now_ms);
+        page.write(self.form, &date, turn.client.out(turn.worker));
     }
 
     /// Answers that the app is closed. That is what it was told to do, so nothing has failed: the
     /// request is counted as one that was held, if it was.
     pub(crate) fn answer_closed(&mut self, closed: &Closed, turn: &mut Turn<'_, '_>) {
         self.reply(503, turn);
-        closed.write(self.form, turn.client.out(turn.worker));
+        let date = turn.worker.date(turn.now_ms);
+        closed.write(self.form, &date, turn.client.out(turn.worker));
     }
 
     /// Sends the client elsewhere. Its request is answered, so nothing has failed.
     pub(crate) fn answer_moved(&mut self, moved: &Elsewhere, turn: &mut Turn<'_, '_>) {
         self.reply(moved.status, turn);
-        Page::write_moved(moved, self.form, turn.client.out(turn.worker));
+        let date = turn.worker.date(turn.now_ms);
+        Page::write_moved(moved, self.form, &date, turn.client.out(turn.worker));
     }
 
     /// Makes ready for a whole answer of our own.

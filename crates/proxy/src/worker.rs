@@ -15,6 +15,7 @@ use tokio::runtime::LocalRuntime;
 
 use crate::buffer::Stock;
 use crate::connection::Connection;
+use crate::date::{DateLine, Dates};
 use crate::door::Door;
 use crate::handover::{self, Arrival};
 use crate::line::Lines;
@@ -53,6 +54,7 @@ pub(crate) struct Worker {
     unresolved: Cell<usize>,
     random: Cell<u64>,
     health_epoch: Cell<u64>,
+    dates: Dates,
     acceptors: RefCell<Vec<Option<Waker>>>,
     /// The ports of its listening sockets, as text.
     ports: Vec<Rc<str>>,
@@ -83,6 +85,7 @@ impl Worker {
             unresolved: Cell::new(0),
             random: Cell::new(seed | 1),
             health_epoch: Cell::new(0),
+            dates: Dates::default(),
             acceptors: RefCell::new(ports.iter().map(|_| None).collect()),
             ports,
             is_full: Cell::new(false),
@@ -109,6 +112,11 @@ impl Worker {
         x ^= x << 17;
         self.random.set(x);
         x.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// The line that says when an answer was made that is made now.
+    pub(crate) fn date(&self, now_ms: u64) -> DateLine {
+        self.dates.line(now_ms, || self.shared.epoch_s())
     }
 
     pub(crate) fn count(&self, app: &AppStats, of: impl Fn(&AppCells) -> &Counter) {

@@ -1,0 +1,166 @@
+//! A request's head once it has been read: what it says, by offsets into what was read. Never
+//! judges it; that is the parser's part.
+
+use alloc::vec::Vec;
+
+use crate::accept::Preference;
+use crate::body::Body;
+use crate::fields::Span;
+use crate::forward::RequestField;
+use crate::host::host_of;
+use crate::semantics::{Options, Persistence, Version, is_idempotent};
+use crate::target::Target;
+
+/// What a request expects before it sends its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expectation {
+    /// Nothing.
+    None,
+    /// `100-continue`: a word from the server.
+    Continue,
+}
+
+/// A valid request head: offsets into the input that the parser was shown.
+#[derive(Clone, Debug)]
+pub struct RequestHead {
+    pub(crate) method: Span,
+    pub(crate) target: Target,
+    pub(crate) fields: Vec<RequestField>,
+    pub(crate) host: Option<Span>,
+    pub(crate) upgrade: Option<Span>,
+    pub(crate) version: Version,
+    pub(crate) options: Options,
+    pub(crate) content_length: Option<u64>,
+    pub(crate) max_forwards: Option<u64>,
+    pub(crate) chunked: bool,
+    pub(crate) accept: Preference,
+    pub(crate) own_cookies: bool,
+    pub(crate) expect: Option<Span>,
+}
+
+impl RequestHead {
+    pub(crate) fn new() -> Self {
+        Self {
+            method: Span::default(),
+            target: Target::default(),
+            fields: Vec::new(),
+            host: None,
+            upgrade: None,
+            version: Version::Http11,
+            options: Options::default(),
+            content_length: None,
+            max_forwards: None,
+            chunked: false,
+            accept: Preference::default(),
+            own_cookies: false,
+            expect: None,
+        }
+    }
+
+    /// The method.
+    pub fn method<'a>(&self, input: &'a [u8]) -> &'a [u8] {
+        self.method.of(input)
+    }
+
+    /// The path and the query as they will be forwarded.
+    pub fn target<'a>(&self, input: &'a [u8]) -> &'a [u8] {
+        match self.target.path.of(input) {
+            b"" if self.target.asterisk => b"*",
+            b"" => b"/",
+            path => path,
+        }
+    }
+
+    /// The path without the query.
+    pub fn path<'a>(&self, input: &'a [u8]) -> &'a [u8] {
+        let target = self.target(input);
+        match target.iter().position(|&b| b == b'?') {
+            Some(0) => b"/",
+            Some(end) => &target[..end],
+            None => target,
+        }
+    }
+
+    /// Host and port that the client asked for: an absolute target's authority, else `Host`.
+    /// Empty only in HTTP/1.0.
+    pub fn authority<'a>(&self, input: &'a [u8]) -> &'a [u8] {
+        self.target.authority.or(self.host).map_or(&[], |span| span.of(input))
+    }
+
+    /// The authority without its port. As the client wrote it: letters of both cases.
+    pub fn host<'a>(&self, input: &'a [u8]) -> &'a [u8] {
+        host_of(self.authority(input))
+    }
+
+    /// The version the client speaks.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Whether the client would use the connection again.
+    pub fn persistence(&self) -> Persistence {
+        self.options.persistence(self.version)
+    }
+
+    /// How the body is framed.
+    pub fn body(&self) -> Body {
+        match (self.chunked, self.content_length) {
+            (true, _) => Body::chunked(),
+            (false, Some(length)) => Body::length(length),
+            (false, None) => Body::length(0),
+        }
+    }
+
+    /// The declared length of the body, if it is declared.
+    pub fn content_length(&self) -> Option<u64> {
+        self.content_length
+    }
+
+    /// How many more times an OPTIONS or TRACE request may be forwarded, this time included; at 0 we
+    /// answer it ourselves (RFC 9110, 7.6.2). For other methods the field says nothing.
+    pub fn max_forwards(&self) -> Option<u64> {
+        self.max_forwards
+    }
+
+    /// What the client waits for before it sends the body. HTTP/1.0 has no such thing.
+    pub fn expectation(&self) -> Expectation {
+        match (self.expect, self.version) {
+            (Some(_), Version::Http11) => Expectation::Continue,
+            (Some(_), Version::Http10) | (None, _) => Expectation::None,
+        }
+    }
+
+    /// Whether the client asks for another protocol on this connection.
+    pub fn asks_upgrade(&self) -> bool {
+        self.upgrade.is_some()
+    }
+
+    /// Whether the client would rather read JSON than HTML, for answers of our own.
+    pub fn prefers_json(&self) -> bool {
+        self.accept.is_json()
+    }
+
+    /// Whether the request may be sent twice, as far as its method says.
+    pub fn is_idempotent(&self, input: &[u8]) -> bool {
+        is_idempotent(self.method(input))
+    }
+
+    /// Whether the answer has no body, whatever its head says.
+    pub fn is_head(&self, input: &[u8]) -> bool {
+        self.method(input) == b"HEAD"
+    }
+
+    /// The values of all fields with this lower-case name.
+    pub fn values<'a>(&'a self, input: &'a [u8], name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        let same =
+            move |field: &&RequestField| field.span.name.of(input).eq_ignore_ascii_case(name);
+        self.fields.iter().filter(same).map(move |field| field.span.value.of(input))
+    }
+
+    /// Forgets all, but keeps the memory.
+    pub(crate) fn clear(&mut self) {
+        let mut fields = core::mem::take(&mut self.fields);
+        fields.clear();
+        *self = Self { fields, ..Self::new() };
+    }
+}
