@@ -9,6 +9,7 @@ mod child;
 mod contender;
 mod idle;
 mod load;
+mod log;
 mod pace;
 mod proof;
 mod rate;
@@ -56,10 +57,17 @@ enum More {
     Rate,
     /// What a large routing table costs.
     Table,
+    /// Requests that are logged.
+    Log,
 }
 
-const MORE: [(&str, More); 4] =
-    [("idle", More::Idle), ("slow", More::Slow), ("rate", More::Rate), ("table", More::Table)];
+const MORE: [(&str, More); 5] = [
+    ("idle", More::Idle),
+    ("slow", More::Slow),
+    ("rate", More::Rate),
+    ("table", More::Table),
+    ("log", More::Log),
+];
 
 /// The cores a run uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +110,7 @@ pub(crate) fn bench(words: &[String]) -> Done {
                 rate::table(&contenders, often, (cores.load, folder))?
             }
             More::Table => table::table(&example, &options, (cores, folder))?,
+            More::Log => log::table(&behind, &options, (cores, folder))?,
         });
     }
     let report = Report { machine, command: options.command(), measured, more };

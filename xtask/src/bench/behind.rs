@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::contender::slots;
 
@@ -19,6 +19,8 @@ pub(super) struct Behind {
     apps: Vec<App>,
     /// Whether the contenders that can do so probe the instances.
     probed: bool,
+    /// Where requests are logged, if they are.
+    log: Option<PathBuf>,
 }
 
 /// One app, as nginx and HAProxy are told of it.
@@ -55,6 +57,17 @@ pub(super) fn host(app: u8) -> String {
 }
 
 impl Behind {
+    /// Where ours and nginx log, in the folder for logs.
+    pub(super) const SEGUE_LOG: &str = "segue.log";
+    pub(super) const NGINX_LOG: &str = "nginx.log";
+
+    /// The same, with one line per request in a file of `folder`.
+    pub(super) fn logged(mut self, folder: &Path) -> Self {
+        self.words += &format!(" --access-log {}", folder.join(Self::SEGUE_LOG).display());
+        self.log = Some(folder.to_owned());
+        self
+    }
+
     /// One app, by `segue proxy`.
     pub(super) fn one(segue: &str, origin: SocketAddr) -> Self {
         Self {
@@ -62,6 +75,7 @@ impl Behind {
             words: format!("proxy --workers 1 --upstream {origin} --health-path /small"),
             apps: vec![App { name: "origin".to_owned(), host: None, instances: vec![origin] }],
             probed: true,
+            log: None,
         }
     }
 
@@ -79,6 +93,7 @@ impl Behind {
             words: format!("--port {port} --apps {apps} --instances {instances}"),
             apps: (0..apps).map(app).collect(),
             probed: false,
+            log: None,
         }
     }
 
@@ -93,7 +108,11 @@ impl Behind {
                 .replace("{host}", app.host.as_deref().unwrap_or("_"))
                 .replace("{servers}", &app.lines(|_, at| format!("    server {at};")));
         }
-        include_str!("nginx.conf").replace("{apps}", &all)
+        let log = self.log.as_ref().map_or_else(
+            || "off".to_owned(),
+            |folder| format!("{} combined buffer=64k", folder.join(Self::NGINX_LOG).display()),
+        );
+        include_str!("nginx.conf").replace("{log}", &log).replace("{apps}", &all)
     }
 
     /// HAProxy finds the app of many in a map, which is written into `folder`.
@@ -126,6 +145,10 @@ impl Behind {
             .replace("{address}", &address.to_string())
             .replace("{connections}", &slots().to_string())
             .replace("{choice}", &choice)
+            .replace(
+                "{log}",
+                if self.log.is_some() { "  log global\n  option httplog\n" } else { "" },
+            )
             .replace("{apps}", &all))
     }
 
