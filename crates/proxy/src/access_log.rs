@@ -1,45 +1,56 @@
-//! The access log (docs/observability.md): one JSON line per request through a bounded ring to a thread that writes. A slow
-//! disk costs lines, which are counted, and never a request's time. No query strings.
+//! The access log (docs/observability.md): one JSON line per request. A worker collects its lines and gives
+//! them in blocks, through a bounded ring, to a thread that writes. A slow disk costs lines, which are
+//! counted, and never a request's time. No query strings.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::error::Error;
+use crate::instance::Instance;
+use crate::stats::AppStats;
 
-/// Lines that may wait to be written.
-const RING: usize = 8192;
+/// Blocks that may wait to be written.
+const RING: usize = 64;
+/// A block is given away when it is as long as this, in bytes, or at the worker's next sweep.
+const BLOCK: usize = 32 << 10;
 /// How long the end of the process waits for the last lines.
 const FLUSH: Duration = Duration::from_secs(1);
 
 /// The log.
 #[derive(Debug)]
 pub(crate) struct AccessLog {
-    lines: SyncSender<Message>,
+    blocks: SyncSender<Message>,
     dropped: AtomicU64,
 }
 
 #[derive(Debug)]
 enum Message {
-    Line(String),
+    Block(Vec<u8>),
     /// Everything before this has been written once the other end hears of it.
     Flush(SyncSender<()>),
+}
+
+/// The lines of one worker that are still to be given away.
+#[derive(Debug, Default)]
+pub(crate) struct Block {
+    bytes: Vec<u8>,
+    lines: u64,
 }
 
 /// What is written of one request.
 #[derive(Debug, Default)]
 pub(crate) struct Entry {
-    pub(crate) client: String,
-    pub(crate) method: Vec<u8>,
-    pub(crate) host: Vec<u8>,
-    pub(crate) path: Vec<u8>,
-    pub(crate) app: String,
+    /// What the client sent, as it is written.
+    pub(crate) said: Said,
+    pub(crate) app: Option<Arc<AppStats>>,
     pub(crate) release: Option<u32>,
-    pub(crate) instance: String,
+    pub(crate) instance: Option<Arc<Instance>>,
     pub(crate) status: u16,
     pub(crate) attempts: u32,
     pub(crate) held_ms: u64,
@@ -96,15 +107,31 @@ pub(crate) enum End {
     Proxy,
 }
 
+/// The fields of a line that are the client's.
+#[derive(Debug, Default)]
+pub(crate) struct Said(Vec<u8>);
+
+impl Said {
+    pub(crate) fn new(client: &str, method: &[u8], host: &[u8], path: &[u8]) -> Self {
+        let room = client.len() + method.len() + host.len() + path.len() + 64;
+        let mut out = Vec::with_capacity(room);
+        text("client", client.as_bytes(), &mut out);
+        text("method", method, &mut out);
+        text("host", host, &mut out);
+        text("path", path, &mut out);
+        Self(out)
+    }
+}
+
 impl AccessLog {
     /// Opens the file and starts the thread.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let wrong = |source| Error::AccessLog { path: path.to_owned(), source };
         let file = OpenOptions::new().create(true).append(true).open(path).map_err(wrong)?;
-        let (lines, receiver) = sync_channel(RING);
+        let (blocks, receiver) = sync_channel(RING);
         let writer = thread::Builder::new().name("proxy-log".to_owned());
         writer.spawn(move || write(file, &receiver)).map_err(wrong)?;
-        Ok(Self { lines, dropped: AtomicU64::new(0) })
+        Ok(Self { blocks, dropped: AtomicU64::new(0) })
     }
 
     /// Lines that were not written because the disk was too slow.
@@ -112,71 +139,74 @@ impl AccessLog {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Waits until what was added before is written, but not for long: the disk may hang.
+    /// Waits until what was given away before is written, but not for long: the disk may hang.
     pub(crate) fn flush(&self) {
         let (done, written) = sync_channel(1);
-        if self.lines.try_send(Message::Flush(done)).is_ok() {
+        if self.blocks.try_send(Message::Flush(done)).is_ok() {
             let _ = written.recv_timeout(FLUSH);
         }
     }
 
-    pub(crate) fn add(&self, entry: &Entry) {
-        if self.lines.try_send(Message::Line(line(entry))).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+    /// Adds a line to a worker's block, and gives that away if it is long enough.
+    pub(crate) fn add(&self, entry: &Entry, block: &mut Block) {
+        if block.bytes.capacity() == 0 {
+            block.bytes.reserve(BLOCK + BLOCK / 4);
+        }
+        line(entry, &mut block.bytes);
+        block.lines += 1;
+        if block.bytes.len() >= BLOCK {
+            self.give(block);
+        }
+    }
+
+    /// Gives a block away, if there is anything in it.
+    pub(crate) fn give(&self, block: &mut Block) {
+        let Block { bytes, lines } = std::mem::take(block);
+        if lines > 0 && self.blocks.try_send(Message::Block(bytes)).is_err() {
+            self.dropped.fetch_add(lines, Ordering::Relaxed);
         }
     }
 }
 
-/// Writes what has come and flushes when nothing waits.
-fn write(file: File, messages: &Receiver<Message>) {
-    let mut file = BufWriter::new(file);
-    while let Ok(first) = messages.recv() {
-        let mut written = Ok(());
-        let mut waiting = Vec::new();
-        for message in std::iter::once(first).chain(messages.try_iter()) {
-            match message {
-                Message::Line(line) => {
-                    written = written.and_then(|()| file.write_all(line.as_bytes()));
+fn write(mut file: File, messages: &Receiver<Message>) {
+    while let Ok(message) = messages.recv() {
+        match message {
+            Message::Block(bytes) => {
+                if let Err(error) = file.write_all(&bytes) {
+                    tracing::warn!(%error, "cannot write to the access log");
                 }
-                Message::Flush(done) => waiting.push(done),
             }
-        }
-        if let Err(error) = written.and_then(|()| file.flush()) {
-            tracing::warn!(%error, "cannot write to the access log");
-        }
-        // Whoever waits may have given up: then nobody has to be told.
-        for done in waiting {
-            let _ = done.try_send(());
+            // Whoever waits may have given up: then nobody has to be told.
+            Message::Flush(done) => drop(done.try_send(())),
         }
     }
 }
 
-fn line(entry: &Entry) -> String {
-    let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis());
-    let mut line = format!("{{\"time_ms\":{time},\"client\":\"{}\"", entry.client);
-    for (name, value) in [("method", &entry.method), ("host", &entry.host), ("path", &entry.path)] {
-        line.push_str(&format!(",\"{name}\":\""));
-        escape(value, &mut line);
-        line.push('"');
-    }
-    line.push_str(&format!(",\"app\":\"{}\"", entry.app));
+fn line(entry: &Entry, out: &mut Vec<u8>) {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    out.extend_from_slice(b"{\"time_ms\":");
+    decimal(u64::try_from(time).unwrap_or(u64::MAX), out);
+    out.extend_from_slice(&entry.said.0);
+    text("app", entry.app.as_ref().map_or("", |app| app.app.as_str()).as_bytes(), out);
     if let Some(release) = entry.release {
-        line.push_str(&format!(",\"release\":{release},\"instance\":\"{}\"", entry.instance));
+        number("release", Some(release.into()), out);
     }
-    let Entry { status, attempts, held_ms, times, .. } = entry;
-    line.push_str(&format!(",\"status\":{status},\"attempts\":{attempts},\"held_ms\":{held_ms}"));
-    let Times { head, waiting, connecting, answering, all } = *times;
-    let times = [("Tw", waiting), ("Tc", connecting), ("Tr", answering), ("Ta", Some(all))];
-    for (name, time) in [("TR", Some(head))].into_iter().chain(times) {
-        let time = time.map_or_else(|| "null".to_owned(), |ms| ms.to_string());
-        line.push_str(&format!(",\"{name}\":{time}"));
+    if let Some(instance) = &entry.instance {
+        text("instance", instance.name.as_bytes(), out);
     }
-    let phase = match entry.phase {
-        Phase::Waiting => "waiting",
-        Phase::Connecting => "connecting",
-        Phase::Answering => "answering",
-        Phase::Answered => "answered",
-    };
+    number("status", Some(entry.status.into()), out);
+    number("attempts", Some(entry.attempts.into()), out);
+    number("held_ms", Some(entry.held_ms), out);
+    let Times { head, waiting, connecting, answering, all } = entry.times;
+    for (name, time) in [
+        ("TR", Some(head)),
+        ("Tw", waiting),
+        ("Tc", connecting),
+        ("Tr", answering),
+        ("Ta", Some(all)),
+    ] {
+        number(name, time, out);
+    }
     let end = match entry.end {
         End::Done => "done",
         End::Client => "client",
@@ -184,22 +214,54 @@ fn line(entry: &Entry) -> String {
         End::Timeout => "timeout",
         End::Proxy => "proxy",
     };
-    line.push_str(&format!(",\"end\":\"{end}\",\"phase\":\"{phase}\"}}\n"));
-    line
+    let phase = match entry.phase {
+        Phase::Waiting => "waiting",
+        Phase::Connecting => "connecting",
+        Phase::Answering => "answering",
+        Phase::Answered => "answered",
+    };
+    text("end", end.as_bytes(), out);
+    text("phase", phase.as_bytes(), out);
+    out.extend_from_slice(b"}\n");
 }
 
-/// JSON without control bytes and obs-text: a byte that is not visible ASCII is written as its code.
-fn escape(bytes: &[u8], out: &mut String) {
-    for &byte in bytes {
-        match byte {
-            b'"' | b'\\' => {
-                out.push('\\');
-                out.push(char::from(byte));
+fn name(name: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+}
+
+/// A field, and `null` for none.
+fn number(what: &str, value: Option<u64>, out: &mut Vec<u8>) {
+    name(what, out);
+    match value {
+        Some(value) => decimal(value, out),
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
+/// A field in JSON without control bytes and obs-text: a byte that is not visible ASCII is written as
+/// its code.
+fn text(what: &str, value: &[u8], out: &mut Vec<u8>) {
+    name(what, out);
+    out.push(b'"');
+    let is_plain = |byte: &u8| matches!(byte, 0x20..=0x7e) && !matches!(byte, b'"' | b'\\');
+    if value.iter().all(is_plain) {
+        out.extend_from_slice(value);
+    } else {
+        for byte in value {
+            match byte {
+                byte if is_plain(byte) => out.push(*byte),
+                b'"' | b'\\' => out.extend_from_slice(&[b'\\', *byte]),
+                _ => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
             }
-            0x20..=0x7e => out.push(char::from(byte)),
-            _ => out.push_str(&format!("\\u{byte:04x}")),
         }
     }
+    out.push(b'"');
+}
+
+fn decimal(number: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 #[cfg(test)]
@@ -208,9 +270,36 @@ mod tests {
 
     #[test]
     fn a_line_holds_no_control_bytes_whatever_the_client_sends() {
-        let entry = Entry { path: b"/a\"\\\n\x1b\xff".to_vec(), ..Entry::default() };
-        let line = line(&entry);
+        let said = Said::new("::1", b"GET", b"a", b"/a\"\\\n\x1b\xff");
+        let mut written = Vec::new();
+        line(&Entry { said, ..Entry::default() }, &mut written);
+        let line = String::from_utf8(written).expect("text");
         assert!(line.contains(r#""path":"/a\"\\\u000a\u001b\u00ff""#), "{line}");
         assert!(line.trim_end().bytes().all(|b| (0x20..0x7f).contains(&b)));
+    }
+
+    #[test]
+    fn what_the_disk_is_too_slow_for_is_counted_by_the_line() {
+        let (blocks, stuck) = sync_channel(1);
+        let log = AccessLog { blocks, dropped: AtomicU64::new(0) };
+        let mut block = Block::default();
+        log.give(&mut block);
+        for _ in 0..3 {
+            log.add(&Entry::default(), &mut block);
+        }
+        log.give(&mut block);
+        assert_eq!(log.dropped(), 0);
+        log.add(&Entry::default(), &mut block);
+        log.add(&Entry::default(), &mut block);
+        log.give(&mut block);
+        assert_eq!(log.dropped(), 2);
+        let Ok(Message::Block(bytes)) = stuck.recv() else { panic!("the first three") };
+        assert_eq!(bytes.iter().filter(|byte| **byte == b'\n').count(), 3);
+        let mut lines = 0;
+        while stuck.try_recv().is_err() {
+            log.add(&Entry::default(), &mut block);
+            lines += 1;
+        }
+        assert!(lines > 50, "a long block goes by itself, not each line: {lines}");
     }
 }

@@ -29,6 +29,8 @@ pub(crate) struct Instance {
     /// Never used twice in this process.
     pub(crate) key: u64,
     pub(crate) id: InstanceId,
+    /// The same as text.
+    pub(crate) name: String,
     pub(crate) address: Address,
     pub(crate) weight: Weight,
     drained: Arc<Signal>,
@@ -49,6 +51,7 @@ impl Instance {
             since_ms,
             key,
             id: target.id.clone(),
+            name: target.id.to_string(),
             address: target.address.clone(),
             weight: target.weight,
             drained,

@@ -1,9 +1,11 @@
 //! What is noted of a request for the access log, if there is one: how far it came, who ended it, and
 //! where its time went.
 
+use std::sync::Arc;
+
 use http1::RequestHead;
 
-use crate::access_log::{End, Entry, Phase, Times};
+use crate::access_log::{End, Entry, Phase, Said, Times};
 use crate::attempt::Failure;
 use crate::connection::Turn;
 use crate::exchange::{Exchange, Outcome};
@@ -19,21 +21,16 @@ pub(crate) fn log_entry(
     turn.worker.shared.access_log.as_ref()?;
     let input = turn.client.input.unread();
     let times = Times { head: turn.now_ms.saturating_sub(since_ms), ..Times::default() };
-    Some(Box::new(Entry {
-        client: turn.client.address.clone(),
-        method: head.method(input).to_vec(),
-        host: head.host(input).to_vec(),
-        path: head.path(input).to_vec(),
-        times,
-        ..Entry::default()
-    }))
+    let client = &turn.client.address;
+    let said = Said::new(client, head.method(input), head.host(input), head.path(input));
+    Some(Box::new(Entry { said, times, ..Entry::default() }))
 }
 
 impl Exchange {
     /// An instance has been chosen: what was noted of another one before does not count.
-    pub(crate) fn note_instance(&mut self, instance: &Instance, now_ms: u64) {
+    pub(crate) fn note_instance(&mut self, instance: &Arc<Instance>, now_ms: u64) {
         let Some(entry) = &mut self.entry else { return };
-        entry.instance = instance.id.to_string();
+        entry.instance = Some(Arc::clone(instance));
         entry.release = self.release.as_ref().map(|release| release.release.0);
         entry.phase = Phase::Connecting;
         let waiting = Some(now_ms.saturating_sub(self.started_ms));
@@ -85,6 +82,6 @@ impl Exchange {
             Outcome::Failed => entry.blamed,
             Outcome::Aborted => End::Client,
         };
-        log.add(&entry);
+        log.add(&entry, &mut worker.log.borrow_mut());
     }
 }

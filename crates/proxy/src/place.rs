@@ -80,7 +80,7 @@ impl Exchange {
                 self.limits = limits;
                 self.waiting = Some(app.gap.begin(turn.now_ms));
                 if let Some(entry) = &mut self.entry {
-                    app.app.as_str().clone_into(&mut entry.app);
+                    entry.app = Some(Arc::clone(&app));
                 }
                 self.app = Some(app);
                 self.link = Link::Unchosen;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use http1::{RequestLimits, RequestParser, ResponseParser};
 use tokio::runtime::LocalRuntime;
 
+use crate::access_log::Block;
 use crate::buffer::Stock;
 use crate::connection::Connection;
 use crate::date::{DateLine, Dates};
@@ -55,6 +56,8 @@ pub(crate) struct Worker {
     random: Cell<u64>,
     health_epoch: Cell<u64>,
     dates: Dates,
+    /// Of the access log, if there is one.
+    pub(crate) log: RefCell<Block>,
     acceptors: RefCell<Vec<Option<Waker>>>,
     /// The ports of its listening sockets, as text.
     ports: Vec<Rc<str>>,
@@ -86,6 +89,7 @@ impl Worker {
             random: Cell::new(seed | 1),
             health_epoch: Cell::new(0),
             dates: Dates::default(),
+            log: RefCell::default(),
             acceptors: RefCell::new(ports.iter().map(|_| None).collect()),
             ports,
             is_full: Cell::new(false),
@@ -307,6 +311,13 @@ impl Worker {
         }
     }
 
+    /// Has the lines written that are still here.
+    fn give_log(&self) {
+        if let Some(log) = &self.shared.access_log {
+            log.give(&mut self.log.borrow_mut());
+        }
+    }
+
     fn is_done(&self) -> bool {
         let end = self.shared.drain_until_ms.load(Ordering::Acquire);
         self.is_draining() && (self.desk().inbox.open() == 0 || self.shared.now_ms() >= end)
@@ -353,6 +364,7 @@ pub(crate) fn run(
         }
     });
     drop(runtime);
+    worker.give_log();
     drop(worker);
     shared.desks[index].ended.store(true, Ordering::Release);
     shared.signal.ring();
@@ -394,6 +406,7 @@ async fn sweep(worker: Rc<Worker>) {
         worker.slots.sweep(now_ms);
         worker.make_room();
         worker.resume_called();
+        worker.give_log();
         if rounds.is_multiple_of(4) {
             let table = Arc::clone(&worker.table.borrow());
             worker.close_idle(&table, now_ms);
