@@ -18,6 +18,7 @@ mod attempt;
 mod bind;
 mod buffer;
 mod choice;
+mod clock;
 mod closed;
 mod config;
 mod connection;
@@ -61,6 +62,7 @@ mod table;
 mod tunnel;
 mod worker;
 
+pub use clock::{Clock, HandClock};
 pub use config::{Config, Limits};
 pub use error::{Error, Stale};
 pub use handle::{Bound, Proxy};
