@@ -229,3 +229,19 @@ fn who_asks_whether_to_go_on_is_told_to_after_a_second_of_silence_and_once() {
     instance.send(OK);
     assert_eq!(client.receive().text(), "ok");
 }
+
+#[test]
+fn an_idle_connection_stays_open_for_a_second_after_the_proxy_is_told_to_end() {
+    let world = World::still(&one(1, 1, saying("ok")));
+    let (mut idle, mut asks) = (world.client(), world.client());
+    world.settle();
+    world.proxy.drain(std::time::Duration::from_secs(30));
+    world.advance(Millis(999));
+    assert!(idle.hears_nothing());
+    let got = asks.get("/");
+    assert_eq!((got.text(), got.field("connection").as_deref()), ("ok", Some("close")));
+    world.advance(Millis(1));
+    assert!(idle.is_closed());
+    drop(asks);
+    world.proxy.join();
+}
