@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use model::{Millis, Network, ProxyId};
 
+use crate::clock::Clock;
 use crate::signing::AffinityKey;
 
 /// What a proxy is started with.
@@ -18,6 +19,8 @@ pub struct Config {
     pub workers: usize,
     /// Bounds and time limits.
     pub limits: Limits,
+    /// What they are measured on.
+    pub clock: Clock,
     /// The file that gets one line per request, if any.
     pub access_log: Option<PathBuf>,
     /// Proxies before this one whose `X-Forwarded-For`, `-Proto` and `-Port` are believed. The client
@@ -41,6 +44,7 @@ impl Config {
             listen,
             workers,
             limits: Limits::default(),
+            clock: Clock::system(),
             access_log: None,
             trusted_proxies: Vec::new(),
             trusted_networks: Vec::new(),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// One app's gaps. Times are milliseconds since the proxy started.
+/// One app's gaps. Times are milliseconds by the proxy's clock.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct Gap {

@@ -12,6 +12,7 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
 use crate::access_log::AccessLog;
 use crate::bind::{self, Sockets};
+use crate::clock::Beat;
 use crate::config::Config;
 use crate::error::{Error, Stale};
 use crate::reporter::{self, OnReport};
@@ -141,7 +142,8 @@ impl Bound {
         let mut threads = Vec::new();
         for (index, listeners) in sockets.into_iter().enumerate() {
             let shared = Arc::clone(&shared);
-            let run = move || serve(index, shared, listeners);
+            let beat = shared.config.clock.beat();
+            let run = move || serve(index, shared, listeners, beat);
             let thread = thread::Builder::new().name(format!("proxy-{index}")).spawn(run);
             threads.push(thread.map_err(|source| Error::Worker { worker: index, source })?);
         }
@@ -151,7 +153,7 @@ impl Bound {
     }
 }
 
-fn serve(index: usize, shared: Arc<Shared>, listeners: Vec<std::net::TcpListener>) {
+fn serve(index: usize, shared: Arc<Shared>, listeners: Vec<std::net::TcpListener>, beat: Beat) {
     /// Says that the worker sends nothing any more, however it ended.
     struct Ended(Arc<Shared>, usize);
     impl Drop for Ended {
@@ -161,7 +163,7 @@ fn serve(index: usize, shared: Arc<Shared>, listeners: Vec<std::net::TcpListener
         }
     }
     let _ended = Ended(Arc::clone(&shared), index);
-    let run = runtime().and_then(|runtime| worker::run(runtime, index, shared, listeners));
+    let run = runtime().and_then(|runtime| worker::run(runtime, index, shared, listeners, beat));
     if let Err(error) = run {
         tracing::error!(%error, index, "cannot start a worker");
     }

@@ -18,6 +18,7 @@ mod attempt;
 mod bind;
 mod buffer;
 mod choice;
+mod clock;
 mod closed;
 mod config;
 mod connection;
@@ -63,6 +64,7 @@ mod table;
 mod tunnel;
 mod worker;
 
+pub use clock::{Clock, HandClock};
 pub use config::{Config, Limits};
 pub use error::{Error, Stale};
 pub use handle::{Bound, Proxy};

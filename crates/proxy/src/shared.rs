@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use model::{AppCounters, Generation, HealthTable, Snapshot, TrafficReport};
 use tokio::sync::Notify;
@@ -57,7 +57,6 @@ impl Ledger {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) config: Config,
-    pub(crate) started: Instant,
     pub(crate) desks: Box<[Desk]>,
     pub(crate) signal: Arc<Signal>,
     pub(crate) connections: AtomicUsize,
@@ -69,7 +68,7 @@ pub(crate) struct Shared {
     pub(crate) evicted: AtomicU64,
     /// Counts health tables, so that workers know when to look again.
     pub(crate) health_epoch: AtomicU64,
-    /// Milliseconds since the start; `u64::MAX` while running.
+    /// By the clock; `u64::MAX` while running.
     pub(crate) drain_until_ms: AtomicU64,
     pub(crate) access_log: Option<AccessLog>,
     pub(crate) keyring: Keyring,
@@ -81,7 +80,7 @@ impl Shared {
         let workers = config.workers.max(1);
         let signal = Arc::<Signal>::default();
         let mut directory = Directory::new(workers, Arc::clone(&signal));
-        let current = Arc::new(directory.build(initial, 1, 0));
+        let current = Arc::new(directory.build(initial, 1, config.clock.now_ms()));
         let ledger = Ledger {
             current,
             old: Vec::new(),
@@ -92,7 +91,6 @@ impl Shared {
         Self {
             keyring: Keyring::new(&config.affinity_keys),
             config,
-            started: Instant::now(),
             desks: (0..workers).map(|_| Desk::default()).collect(),
             signal,
             connections: AtomicUsize::new(0),
@@ -111,7 +109,7 @@ impl Shared {
     }
 
     pub(crate) fn now_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        self.config.clock.now_ms()
     }
 
     /// Seconds since 1970, for what outlives this process: the lives of cookies.

@@ -15,6 +15,7 @@ use tokio::runtime::LocalRuntime;
 
 use crate::access_log::Block;
 use crate::buffer::Stock;
+use crate::clock::Beat;
 use crate::connection::Connection;
 use crate::date::{DateLine, Dates};
 use crate::door::Door;
@@ -28,8 +29,10 @@ use crate::socket::Socket;
 use crate::stats::{AppCells, AppStats, Cell as Counter, ReleaseCells, ReleaseStats};
 use crate::table::Table;
 
-/// How often deadlines are looked at, and with them everything else that is not urgent.
+/// How often deadlines are looked at.
 const SWEEP: Duration = Duration::from_millis(50);
+/// How often everything else is looked at that is not urgent.
+const TIDY_MS: u64 = 200;
 /// Connections accepted before others get their turn.
 const ACCEPTS: usize = 16;
 /// What came so lately does not have to make room: its request may be on its way.
@@ -333,6 +336,7 @@ pub(crate) fn run(
     index: usize,
     shared: Arc<Shared>,
     listeners: Vec<TcpListener>,
+    beat: Beat,
 ) -> io::Result<()> {
     let lounge = runtime.block_on(async { Lounge::open() })?;
     let mut seed = [0; 8];
@@ -352,7 +356,7 @@ pub(crate) fn run(
         }
         tokio::task::spawn_local(take_in(Rc::clone(&worker)));
         tokio::task::spawn_local(attend(Rc::clone(&worker)));
-        tokio::task::spawn_local(sweep(Rc::clone(&worker)));
+        tokio::task::spawn_local(sweep(Rc::clone(&worker), beat));
         worker.acknowledge();
         loop {
             worker.catch_up();
@@ -397,17 +401,17 @@ async fn attend(worker: Rc<Worker>) {
 }
 
 /// Looks at all deadlines in turn.
-async fn sweep(worker: Rc<Worker>) {
-    let mut rounds = 0_u32;
+async fn sweep(worker: Rc<Worker>, mut beat: Beat) {
+    let mut tidy_ms = 0;
     loop {
-        tokio::time::sleep(SWEEP).await;
-        rounds = rounds.wrapping_add(1);
+        beat.next(SWEEP).await;
         let now_ms = worker.shared.now_ms();
         worker.slots.sweep(now_ms);
         worker.make_room();
         worker.resume_called();
         worker.give_log();
-        if rounds.is_multiple_of(4) {
+        if now_ms >= tidy_ms {
+            tidy_ms = now_ms + TIDY_MS;
             let table = Arc::clone(&worker.table.borrow());
             worker.close_idle(&table, now_ms);
             worker.wake_acceptors();

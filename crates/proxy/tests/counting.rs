@@ -35,12 +35,11 @@ fn every_answer_of_an_instance_counts_for_its_release_whatever_its_status() {
 #[test]
 fn a_refusing_instance_is_at_fault_once_per_request_though_others_save_it() {
     let gone = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
-    let alone = World::new(&{
-        let mut snapshot = one(1, 1, gone);
-        snapshot.apps[0].route.hold = Millis(350);
-        snapshot
-    });
-    assert_eq!(alone.client().get("/").status, 503);
+    let alone = World::still(&one(1, 1, gone));
+    let mut client = alone.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    (0..5).for_each(|_| alone.advance(Millis::from_secs(1)));
+    assert_eq!(client.receive().status, 503);
     assert_eq!(of(&alone.counted(1).faults, 1), 1);
     let world = World::new(&snapshot(1, &[(1, 10_000, &[(1, gone), (2, saying("ok"))])]));
     let mut client = world.client();
@@ -63,14 +62,14 @@ fn answers_that_break_off_or_never_come_are_faults_and_clients_that_leave_are_no
             let _ = stream.read(&mut [0]);
         }
     });
-    let limits = AppLimits { first_byte: Millis(150), ..AppLimits::default() };
-    let world = World::new(&limited(one(1, 1, at), limits));
+    let world = World::still(&one(1, 1, at));
     let mut client = world.client();
     client.send("GET /half HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(client.try_receive(true).is_err(), "it must not look whole");
     assert_eq!(world.client().post("x").status, 502);
     let mut slow = world.client();
     slow.send("POST /never HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    world.advance(AppLimits::default().first_byte);
     assert_eq!(slow.receive().status, 504);
     let counters = world.counted(3);
     assert_eq!((of(&counters.faults, 1), counters.failed), (3, 3));
@@ -82,6 +81,8 @@ fn answers_that_break_off_or_never_come_are_faults_and_clients_that_leave_are_no
         (in_flight(&world.proxy.report()) == [(1, 1)].into()).then_some(())
     });
     leaving.reset();
+    // Its leaving is looked for after a moment.
+    world.advance(Millis(50));
     let counters = world.counted(4);
     assert_eq!((of(&counters.faults, 1), counters.client_aborted), (3, 1));
 }
@@ -95,13 +96,13 @@ fn what_we_cut_at_the_drain_deadline_is_not_the_instances_fault() {
         arrived.lock().expect("no panic").send(()).expect("the test waits");
         let _ = stream.read(&mut [0]);
     });
-    let mut first = one(1, 1, never);
-    first.apps[0].drain_deadline = Millis(100);
-    let world = World::new(&first);
+    let world = World::still(&one(1, 1, never));
     let mut client = world.client();
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     arrivals.recv_timeout(PATIENCE).expect("the request");
     world.publish(&one(2, 2, saying("new")));
+    // The deadline is that of the first.
+    world.reaches(Millis::from_secs(10), &client);
     assert_eq!(client.receive().status, 504);
     let counters = world.counted(1);
     assert_eq!((of(&counters.faults, 1), counters.failed), (0, 1));

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use common::*;
 use model::Millis;
-use proxy::Limits;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -149,26 +148,6 @@ fn interim_answers_pass_and_the_body_waits_for_the_100() {
 }
 
 #[test]
-fn if_the_upstream_says_nothing_to_an_expectation_we_say_100_once() {
-    let world = World::with(
-        &one(
-            1,
-            1,
-            answering(|seen| {
-                assert_eq!(seen.body, b"body");
-                "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".into()
-            }),
-        ),
-        Limits { continue_wait: Millis(50), ..Limits::default() },
-    );
-    let mut client = world.client();
-    client.send("PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
-    assert_eq!(client.receive().status, 100);
-    client.send("body");
-    assert_eq!(client.receive().status, 200);
-}
-
-#[test]
 fn a_truncated_answer_is_a_reset_and_never_looks_whole() {
     for answer in [
         "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf",
@@ -260,20 +239,6 @@ fn a_refused_connection_costs_nothing_when_another_instance_stands() {
     }
     let counters = world.counted(50);
     assert_eq!((counters.failed, counters.held), (0, 0));
-}
-
-#[test]
-fn a_request_without_any_instance_is_held_and_then_answered_with_503() {
-    let mut nobody = snapshot(1, &[(1, 10_000, &[])]);
-    nobody.apps[0].route.hold = Millis(60);
-    let world = World::new(&nobody);
-    let mut client = world.client();
-    let got = client.get("/");
-    assert_eq!((got.status, got.field("retry-after").as_deref()), (503, Some("1")));
-    let counters = world.counted(1);
-    assert_eq!((counters.held, counters.failed, counters.requests), (1, 1, 1));
-    client.send("GET / HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\n\r\n");
-    assert!(client.receive().text().starts_with("{\"status\":503,"));
 }
 
 #[test]

@@ -2,12 +2,9 @@
 
 mod common;
 
-use std::io::Read;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use common::*;
-use model::{AppLimits, Millis};
 use proxy::Limits;
 
 #[test]
@@ -53,59 +50,6 @@ fn more_than_eight_interim_answers_are_502() {
 }
 
 #[test]
-fn a_head_that_trickles_is_closed_in_all_after_its_time() {
-    let limits = Limits { head: Millis(200), ..Limits::default() };
-    let world = World::with(&one(1, 1, saying("ok")), limits);
-    let mut client = world.client();
-    let start = Instant::now();
-    let mut trickle = client.stream.get_ref().try_clone().expect("a clone");
-    let writer = std::thread::spawn(move || {
-        use std::io::Write;
-        let _ = trickle.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n");
-        while start.elapsed() < PATIENCE && trickle.write_all(b"X: y\r\n").is_ok() {
-            std::thread::park_timeout(Duration::from_millis(20));
-        }
-    });
-    assert_eq!(client.receive().status, 408);
-    assert!(start.elapsed() >= Duration::from_millis(200));
-    drop(client);
-    writer.join().expect("the writer");
-}
-
-#[test]
-fn an_upstream_that_never_answers_is_504() {
-    let limits = AppLimits { first_byte: Millis(100), ..AppLimits::default() };
-    let at = upstream(|_, mut stream| {
-        let _ = stream.read_to_end(&mut Vec::new());
-    });
-    let world = World::new(&limited(one(1, 1, at), limits));
-    let mut client = world.client();
-    assert_eq!(client.get("/").status, 504);
-    let counters = world.counted(1);
-    assert_eq!((counters.failed, counters.retried), (1, 0));
-}
-
-#[test]
-fn a_body_that_never_comes_is_408_and_the_client_s_own_doing() {
-    let limits = AppLimits { body_read: Millis(100), ..AppLimits::default() };
-    let world = World::new(&limited(one(1, 1, saying("ok")), limits));
-    let mut client = world.client();
-    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf");
-    assert_eq!(client.receive().status, 408);
-    eventually("it is counted", || (world.counters().client_aborted == 1).then_some(()));
-    assert_eq!(world.counters().failed, 0);
-}
-
-#[test]
-fn an_idle_connection_is_closed_after_its_time() {
-    let limits = Limits { idle: Millis(100), ..Limits::default() };
-    let world = World::with(&one(1, 1, saying("ok")), limits);
-    let mut client = world.client();
-    assert_eq!(client.get("/").status, 200);
-    assert!(client.is_closed());
-}
-
-#[test]
 fn an_unknown_host_is_404_and_an_empty_table_503() {
     let mut snapshot = one(1, 1, saying("ok"));
     snapshot.apps[0].route.hosts = vec!["b.example".into(), "*.c.example".into()];
@@ -118,22 +62,6 @@ fn an_unknown_host_is_404_and_an_empty_table_503() {
     }
     let empty = World::new(&model::Snapshot::default());
     assert_eq!(empty.client().get("/").status, 503);
-}
-
-#[test]
-fn held_requests_are_bounded() {
-    let limits = Limits { hold_requests: 2, ..Limits::default() };
-    let world = World::with(&snapshot(1, &[(1, 10_000, &[])]), limits);
-    let mut held: Vec<_> = (0..2).map(|_| world.client()).collect();
-    for client in &mut held {
-        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    }
-    eventually("two are held", || (world.counters().held == 2).then_some(()));
-    assert_eq!(world.client().get("/").status, 503);
-    world.publish(&one(2, 1, saying("ok")));
-    for client in &mut held {
-        assert_eq!(client.receive().text(), "ok");
-    }
 }
 
 #[test]

@@ -5,7 +5,6 @@ mod common;
 use std::time::Duration;
 
 use common::*;
-use model::Millis;
 use proxy::Limits;
 
 fn sample(world: &World, name: &str) -> usize {
@@ -72,15 +71,6 @@ fn who_leaves_from_its_rest_is_counted_off() {
     resting(&world).reset();
     eventually("it is gone", || (sample(&world, "segue_connections") == 0).then_some(()));
     assert_eq!(sample(&world, "segue_resting_connections"), 0);
-}
-
-#[test]
-fn a_rest_ends_with_the_time_of_an_idle_connection() {
-    let limits = Limits { idle: Millis(2_000), ..Limits::default() };
-    let world = World::with(&one(1, 1, saying("ok")), limits);
-    let mut client = resting(&world);
-    assert!(client.is_closed());
-    eventually("it is gone", || (sample(&world, "segue_connections") == 0).then_some(()));
 }
 
 #[test]

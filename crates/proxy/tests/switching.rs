@@ -158,14 +158,14 @@ fn echoing() -> std::net::SocketAddr {
     })
 }
 
-fn with_deadline(mut snapshot: model::Snapshot) -> model::Snapshot {
-    snapshot.apps[0].drain_deadline = Millis(400);
-    snapshot
-}
+/// What all snapshots here say.
+const DEADLINE: Millis = Millis(10_000);
+/// What has no end of its own is not all closed in the same moment.
+const JITTER: Millis = Millis(250);
 
 /// A tunnel to the first release, that the second snapshot takes from it.
 fn tunnel_ends_after(first: &model::Snapshot, second: &model::Snapshot) {
-    let world = World::new(first);
+    let world = World::still(first);
     let mut client = world.client();
     client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
     assert_eq!(client.try_receive(false).expect("an answer").status, 101);
@@ -175,27 +175,27 @@ fn tunnel_ends_after(first: &model::Snapshot, second: &model::Snapshot) {
         client.stream.read(&mut byte).is_ok_and(|n| n == 1)
     };
     assert!(echoes(&mut client));
-    let left = Instant::now();
     let report = world.publish(second);
     assert_eq!(in_flight(&report), [(1, 1)].into());
+    world.advance(Millis(DEADLINE.0 - 1));
     assert!(echoes(&mut client));
+    assert!(client.hears_nothing());
+    world.advance(JITTER);
     assert!(client.is_closed());
-    assert!(left.elapsed() >= Duration::from_millis(400), "closed after {:?}", left.elapsed());
     world.report(|report| in_flight(report).is_empty());
 }
 
 #[test]
 fn a_tunnel_lives_on_after_a_swap_until_the_drain_deadline() {
     let echo = echoing();
-    let second = with_deadline(one(2, 2, saying("new")));
-    tunnel_ends_after(&with_deadline(one(1, 1, echo)), &second);
+    tunnel_ends_after(&one(1, 1, echo), &one(2, 2, saying("new")));
 }
 
 #[test]
 fn a_tunnel_on_a_kept_standby_ends_at_the_deadline_too() {
     let (echo, new) = (echoing(), saying("new"));
     let standby = snapshot(2, &[(2, 10_000, &[(2, new)]), (1, 0, &[(1, echo)])]);
-    tunnel_ends_after(&with_deadline(one(1, 1, echo)), &with_deadline(standby));
+    tunnel_ends_after(&one(1, 1, echo), &standby);
 }
 
 /// Sends one event and then waits.
@@ -233,13 +233,14 @@ fn an_event_stream_lives_until_the_drain_deadline_on_a_kept_standby_too() {
     let gone = one(2, 2, new);
     let standby = snapshot(2, &[(2, 10_000, &[(2, new)]), (1, 0, &[(1, stream)])]);
     for second in [gone, standby] {
-        let world = World::new(&with_deadline(one(1, 1, stream)));
+        let world = World::still(&one(1, 1, stream));
         let mut client = listening(&world);
-        let left = Instant::now();
-        world.publish(&with_deadline(second));
+        world.publish(&second);
+        world.advance(Millis(DEADLINE.0 - 1));
+        assert!(client.hears_nothing());
+        world.advance(JITTER);
         // It is not whole, and does not look so.
         assert_eq!(rest(&mut client), "");
-        assert!(left.elapsed() >= Duration::from_millis(400), "closed after {:?}", left.elapsed());
         world.report(|report| in_flight(report).is_empty());
         let counters = world.counters();
         assert_eq!((counters.requests, counters.failed, counters.client_aborted), (1, 0, 0));
@@ -248,7 +249,7 @@ fn an_event_stream_lives_until_the_drain_deadline_on_a_kept_standby_too() {
 
 #[test]
 fn an_event_stream_ends_with_the_proxy_and_counts_as_no_failure() {
-    let world = World::new(&with_deadline(one(1, 1, streaming())));
+    let world = World::new(&one(1, 1, streaming()));
     let mut client = listening(&world);
     world.proxy.drain(Duration::from_secs(10));
     assert_eq!(rest(&mut client), "");
@@ -286,9 +287,7 @@ fn a_request_that_outlasts_the_drain_deadline_is_cut_and_counted() {
         let _ = stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf");
         let _ = stream.read(&mut [0]);
     });
-    let mut first = one(1, 1, stuck);
-    first.apps[0].drain_deadline = Millis(100);
-    let world = World::new(&first);
+    let world = World::still(&one(1, 1, stuck));
     let mut client = world.client();
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     let mut half = [0; 4];
@@ -296,6 +295,9 @@ fn a_request_that_outlasts_the_drain_deadline_is_cut_and_counted() {
     client.stream.read_exact(&mut half).expect("half of it");
     assert!(head.starts_with("HTTP/1.1 200") && &half == b"half");
     world.publish(&one(2, 2, saying("new")));
+    world.advance(Millis(DEADLINE.0 - 1));
+    assert!(client.hears_nothing());
+    world.advance(Millis(1));
     assert!(client.stream.read(&mut [0]).is_err(), "the client must see a reset");
     eventually("it is counted", || (world.counters().failed == 1).then_some(()));
 }
@@ -325,11 +327,14 @@ fn what_outlasts_the_end_of_a_drain_is_cut_and_counted() {
         arrived.send(()).expect("the test waits");
         let _ = stream.read(&mut [0]);
     });
-    let world = World::new(&one(1, 1, never));
+    let world = World::still(&one(1, 1, never));
     let mut client = world.client();
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     arrivals.recv().expect("the request");
-    world.proxy.drain(Duration::from_millis(50));
+    world.proxy.drain(Duration::from_secs(30));
+    world.advance(Millis(29_999));
+    assert!(client.hears_nothing());
+    world.advance(Millis(1));
     world.proxy.join();
     let counters = world.counters();
     assert_eq!((counters.requests, counters.failed), (1, 1));

@@ -27,9 +27,7 @@ fn gated() -> (SocketAddr, Receiver<u32>, Sender<()>) {
 
 /// One worker, and so many requests that wait in their order.
 fn held(initial: &Snapshot, count: usize) -> (World, Vec<Client>) {
-    let mut config = config();
-    config.workers = 1;
-    let world = World::of(initial, config);
+    let world = World::still(initial);
     let clients = (0..count)
         .map(|number| {
             let mut client = world.client();
@@ -77,14 +75,14 @@ fn the_held_go_in_their_order_and_faster_with_every_answer() {
 #[test]
 fn nobody_is_refused_only_because_others_are_slow() {
     let (at, arrivals, open) = gated();
-    let hold = |mut snapshot: Snapshot| {
-        snapshot.apps[0].route.hold = Millis(3_000);
-        snapshot
-    };
-    let (world, clients) = held(&hold(snapshot(1, &[(1, 10_000, &[])])), 20);
-    world.publish(&hold(one(2, 1, at)));
+    let (world, clients) = held(&snapshot(1, &[(1, 10_000, &[])]), 20);
+    world.publish(&one(2, 1, at));
+    assert_eq!(next(&arrivals, 8), (0..8).collect());
+    world.advance(Millis(4_999));
+    assert!(arrivals.try_recv().is_err(), "none was answered");
+    world.advance(Millis(1));
     // None is answered, and still all of them get there before their time is over.
-    assert_eq!(next(&arrivals, 20), (0..20).collect());
+    assert_eq!(next(&arrivals, 12), (8..20).collect());
     drop(open);
     for mut client in clients {
         assert_eq!(client.receive().status, 200);
@@ -99,6 +97,8 @@ fn one_that_leaves_the_line_holds_nobody_up() {
     world.publish(&one(2, 1, at));
     assert_eq!(next(&arrivals, 8), (0..8).collect());
     drop(clients.remove(8));
+    // Their leaving is looked for after a moment.
+    world.advance(Millis(50));
     eventually("it has left", || (world.counters().client_aborted == 1).then_some(()));
     clients.remove(0).reset();
     assert_eq!(next(&arrivals, 1), [9].into());

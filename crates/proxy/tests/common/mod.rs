@@ -14,7 +14,7 @@ use model::{
     Address, AppLimits, AppSection, Arm, Generation, InstanceId, Millis, ReleaseNo, Route, Share,
     Snapshot, Target, TrafficReport,
 };
-use proxy::{Config, Limits, Proxy};
+use proxy::{Config, HandClock, Limits, Proxy};
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -87,6 +87,8 @@ pub struct World {
     pub proxy: Proxy,
     pub reports: Receiver<TrafficReport>,
     pub at: SocketAddr,
+    /// Moves its time, if that stands still.
+    hand: Option<HandClock>,
 }
 
 impl World {
@@ -109,7 +111,43 @@ impl World {
                 let _ = sender.send(report);
             })
             .expect("a proxy");
-        Self { proxy, reports, at }
+        Self { proxy, reports, at, hand: None }
+    }
+
+    /// One whose time stands still until it is advanced. With all defaults, and one worker: who comes
+    /// first and who meets whose connection is certain.
+    pub fn still(initial: &Snapshot) -> Self {
+        Self::still_of(initial, Config { workers: 1, ..config() })
+    }
+
+    pub fn still_of(initial: &Snapshot, config: Config) -> Self {
+        let hand = HandClock::default();
+        let mut world = Self::of(initial, Config { clock: hand.clock(), ..config });
+        world.hand = Some(hand);
+        world
+    }
+
+    fn hand(&self) -> &HandClock {
+        self.hand.as_ref().expect("its time stands still")
+    }
+
+    /// Lets so much time pass for it, after all that has been sent to it is taken in.
+    pub fn advance(&self, by: Millis) {
+        self.hand().advance(by);
+    }
+
+    /// Returns once all that has been sent to it is taken in.
+    pub fn settle(&self) {
+        self.hand().settle();
+    }
+
+    /// Lets the time of a limit pass that began just now: its client gets to know nothing before the
+    /// last millisecond, and something with it.
+    pub fn reaches(&self, limit: Millis, client: &Client) {
+        self.advance(Millis(limit.0 - 1));
+        assert!(client.hears_nothing(), "before its time");
+        self.advance(Millis(1));
+        assert!(!client.hears_nothing(), "nothing happened at its time");
     }
 
     /// Publishes and waits for the report that every worker has acknowledged.
@@ -148,6 +186,13 @@ impl World {
 
     pub fn client(&self) -> Client {
         Client::connect(self.at)
+    }
+
+    /// A number out of its metrics.
+    pub fn sample(&self, name: &str) -> u64 {
+        let metrics = self.proxy.metrics();
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|value| value.parse().ok()).expect("a value")
     }
 }
 
@@ -246,6 +291,35 @@ pub fn answering(answer: impl Fn(&Seen) -> String + Send + Sync + 'static) -> So
     })
 }
 
+/// An instance that the story itself plays.
+pub struct Played {
+    listener: TcpListener,
+    pub at: SocketAddr,
+}
+
+impl Played {
+    pub fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        listener.set_nonblocking(true).expect("non-blocking");
+        let at = listener.local_addr().expect("an address");
+        Self { listener, at }
+    }
+
+    /// The proxy's next connection.
+    pub fn accept(&self) -> Client {
+        let stream = eventually("the proxy connects", || self.listener.accept().ok()).0;
+        stream.set_nonblocking(false).expect("blocking");
+        Client::of(stream)
+    }
+
+    /// The proxy's next connection, with the head of a request.
+    pub fn asked(&self) -> Client {
+        let mut stream = self.accept();
+        stream.head();
+        stream
+    }
+}
+
 /// An answer as a client saw it.
 #[derive(Debug)]
 pub struct Got {
@@ -265,14 +339,17 @@ impl Got {
     }
 }
 
-/// A client on one connection.
+/// A client on one connection, or an instance.
 pub struct Client {
     pub stream: BufReader<TcpStream>,
 }
 
 impl Client {
     pub fn connect(at: SocketAddr) -> Self {
-        let stream = TcpStream::connect(at).expect("a connection");
+        Self::of(TcpStream::connect(at).expect("a connection"))
+    }
+
+    pub fn of(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("nodelay");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
@@ -281,6 +358,11 @@ impl Client {
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.get_mut().write_all(bytes.as_ref()).expect("sent");
+    }
+
+    /// The head of a request, as an instance gets it.
+    pub fn head(&mut self) -> String {
+        read_head(&mut self.stream).expect("a head")
     }
 
     pub fn receive(&mut self) -> Got {
@@ -318,6 +400,16 @@ impl Client {
     pub fn get_with(&mut self, path: &str, fields: &str) -> Got {
         self.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
         self.receive()
+    }
+
+    /// Whether nothing has come for it: no byte, no end, no reset.
+    pub fn hears_nothing(&self) -> bool {
+        let socket = self.stream.get_ref();
+        socket.set_nonblocking(true).expect("non-blocking");
+        let peeked = socket.peek(&mut [0]);
+        socket.set_nonblocking(false).expect("blocking");
+        let nothing = peeked.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+        nothing && self.stream.buffer().is_empty()
     }
 
     /// Whether the proxy closes the connection, in good order.

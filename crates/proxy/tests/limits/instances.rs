@@ -1,0 +1,259 @@
+//! How long an instance may take, and how long we keep what we have of it.
+
+use std::net::TcpListener;
+
+use model::{AppLimits, Balance, Health, HealthTable, Millis};
+
+use crate::common::*;
+use crate::{GET, OK, sending};
+
+const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx";
+
+/// The requests go to two instances in turn.
+fn in_turn(a: std::net::SocketAddr, b: std::net::SocketAddr) -> model::Snapshot {
+    let mut both = snapshot(1, &[(1, 10_000, &[(1, a), (2, b)])]);
+    both.apps[0].route.balance = Balance::RoundRobin;
+    both
+}
+
+/// One of these is answered at once; the others wait.
+fn waiting(world: &World, clients: Vec<Client>) -> Vec<Client> {
+    eventually("one is answered", || clients.iter().any(|it| !it.hears_nothing()).then_some(()));
+    world.settle();
+    clients.into_iter().filter(Client::hears_nothing).collect()
+}
+
+#[test]
+fn after_two_seconds_of_connecting_another_instance_is_tried() {
+    // Its queue is full: to connect takes for ever.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+    let socket = socket.expect("a socket");
+    let any: std::net::SocketAddr = "127.0.0.1:0".parse().expect("an address");
+    socket.bind(&any.into()).expect("bound");
+    socket.listen(0).expect("listening");
+    let full = TcpListener::from(socket);
+    let at = full.local_addr().expect("an address");
+    let _first = std::net::TcpStream::connect(at).expect("its queue has one place");
+    let world = World::still(&in_turn(at, saying("ok")));
+    let clients = vec![sending(&world, POST), sending(&world, POST)];
+    let mut left = waiting(&world, clients);
+    assert_eq!(left.len(), 1);
+    let mut client = left.remove(0);
+    world.advance(Millis(1_999));
+    assert!(client.hears_nothing());
+    assert_eq!(world.counters().retried, 0);
+    world.advance(Millis(1));
+    assert_eq!(client.receive().text(), "ok");
+    let counters = world.counted(2);
+    assert_eq!((counters.retried, counters.failed, counters.held), (1, 0, 0));
+}
+
+#[test]
+fn an_answer_has_to_begin_within_sixty_seconds() {
+    let own = AppLimits { first_byte: Millis::from_secs(8), ..AppLimits::default() };
+    for limits in [AppLimits::default(), own] {
+        let played = Played::new();
+        let world = World::still(&limited(one(1, 1, played.at), limits));
+        let mut client = sending(&world, GET);
+        let instance = played.asked();
+        world.reaches(limits.first_byte, &client);
+        assert_eq!(client.receive().status, 504);
+        assert!(!instance.hears_nothing(), "its connection stays open");
+        let counters = world.counters();
+        assert_eq!((counters.failed, counters.retried), (1, 0));
+    }
+    assert_eq!(AppLimits::default().first_byte, Millis::from_secs(60));
+}
+
+#[test]
+fn a_get_that_waited_sixty_seconds_in_vain_goes_to_another_instance_once() {
+    let (a, b) = (Played::new(), Played::new());
+    let world = World::still(&in_turn(a.at, b.at));
+    let mut client = sending(&world, GET);
+    world.settle();
+    world.advance(Millis::from_secs(60));
+    let (_first, _second) = (a.asked(), b.asked());
+    assert!(client.hears_nothing());
+    world.reaches(Millis::from_secs(60), &client);
+    assert_eq!(client.receive().status, 504);
+    assert_eq!(world.counters().retried, 1);
+}
+
+#[test]
+fn an_answer_has_five_minutes_between_two_reads() {
+    let own = AppLimits { between_bytes: Millis::from_secs(9), ..AppLimits::default() };
+    for limits in [AppLimits::default(), own] {
+        let played = Played::new();
+        let world = World::still(&limited(one(1, 1, played.at), limits));
+        let mut client = sending(&world, GET);
+        let mut instance = played.asked();
+        instance.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhal");
+        assert!(client.head().starts_with("HTTP/1.1 200"));
+        world.advance(Millis(limits.between_bytes.0 - 1));
+        instance.send("f");
+        world.advance(Millis(limits.between_bytes.0 - 1));
+        assert!(instance.hears_nothing());
+        world.advance(Millis(1));
+        let mut half = Vec::new();
+        let end = std::io::Read::read_to_end(&mut client.stream, &mut half);
+        assert!(end.is_err() && (half.is_empty() || half == b"half"), "{end:?} {half:?}");
+        assert_eq!(world.counters().failed, 1);
+    }
+    assert_eq!(AppLimits::default().between_bytes, Millis::from_secs(300));
+}
+
+#[test]
+fn an_event_stream_may_be_silent() {
+    let played = Played::new();
+    let world = World::still(&one(1, 1, played.at));
+    let mut client = sending(&world, GET);
+    let mut instance = played.asked();
+    instance.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n");
+    assert!(client.head().starts_with("HTTP/1.1 200"));
+    world.advance(Millis::from_secs(86_400));
+    assert!(client.hears_nothing() && instance.hears_nothing());
+    instance.send("data: 1\n\n");
+    world.settle();
+    assert!(!client.hears_nothing());
+}
+
+#[test]
+fn a_tunnel_is_closed_after_an_hour_without_a_byte_either_way() {
+    let own = AppLimits { tunnel_idle: Millis::from_secs(11), ..AppLimits::default() };
+    for limits in [AppLimits::default(), own] {
+        let played = Played::new();
+        let world = World::still(&limited(one(1, 1, played.at), limits));
+        let upgrade = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n";
+        let mut client = sending(&world, upgrade);
+        let mut instance = played.asked();
+        instance.send("HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
+        assert!(client.head().starts_with("HTTP/1.1 101"));
+        let mut byte = [0];
+        world.advance(Millis(limits.tunnel_idle.0 - 1));
+        client.send("a");
+        std::io::Read::read_exact(&mut instance.stream, &mut byte).expect("it is passed on");
+        world.advance(Millis(limits.tunnel_idle.0 - 1));
+        instance.send("b");
+        std::io::Read::read_exact(&mut client.stream, &mut byte).expect("it is passed on");
+        world.reaches(limits.tunnel_idle, &client);
+        assert!(client.is_closed() && instance.is_closed());
+    }
+    assert_eq!(AppLimits::default().tunnel_idle, Millis::from_secs(3_600));
+}
+
+/// One request, and the answer with these fields.
+fn served(world: &World, instance: &mut Client, request: &str, fields: &str) {
+    let mut client = sending(world, request);
+    let head = instance.head();
+    read_body(&head, &mut instance.stream).expect("a body");
+    instance.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{fields}\r\nok"));
+    assert_eq!(client.receive().text(), "ok");
+    world.settle();
+}
+
+/// After so long a connection to an instance is used again, and a millisecond later a new one is made.
+fn is_kept_for(most: Millis, request: &str, fields: &str) {
+    let played = Played::new();
+    let world = World::still(&one(1, 1, played.at));
+    let client = sending(&world, GET);
+    let mut first = played.asked();
+    first.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{fields}\r\nok"));
+    eventually("it is answered", || (!client.hears_nothing()).then_some(()));
+    world.settle();
+    world.advance(Millis(most.0 - 1));
+    served(&world, &mut first, request, fields);
+    world.advance(most);
+    let client = sending(&world, request);
+    let mut second = played.asked();
+    second.send(OK);
+    eventually("it is answered", || (!client.hears_nothing()).then_some(()));
+}
+
+#[test]
+fn an_idle_connection_to_an_instance_is_kept_for_one_and_a_half_seconds() {
+    is_kept_for(Millis(1_500), GET, "");
+}
+
+#[test]
+fn or_a_second_less_than_the_instance_says() {
+    is_kept_for(Millis(4_000), GET, "Keep-Alive: timeout=5\r\n");
+    is_kept_for(Millis(1_000), GET, "Keep-Alive: timeout=2\r\n");
+}
+
+#[test]
+fn a_request_that_cannot_be_sent_again_takes_one_that_was_idle_for_less_than_a_second() {
+    is_kept_for(Millis(1_000), POST, "Keep-Alive: timeout=60\r\n");
+}
+
+#[test]
+fn a_connection_whose_time_is_over_is_closed_though_nobody_asks() {
+    let played = Played::new();
+    let world = World::still(&one(1, 1, played.at));
+    let client = sending(&world, GET);
+    let mut instance = played.asked();
+    instance.send(OK);
+    eventually("it is answered", || (!client.hears_nothing()).then_some(()));
+    world.advance(Millis(1_499));
+    assert!(instance.hears_nothing());
+    // Such things are looked at five times a second.
+    world.advance(Millis(200));
+    assert!(instance.is_closed());
+}
+
+#[test]
+fn not_more_than_32_connections_to_an_instance_stay_idle() {
+    let played = Played::new();
+    let world = World::still(&one(1, 1, played.at));
+    let mut clients: Vec<_> = (0..50).map(|_| sending(&world, GET)).collect();
+    let mut instances: Vec<_> = clients.iter().map(|_| played.asked()).collect();
+    instances.iter_mut().for_each(|instance| instance.send(OK));
+    clients.iter_mut().for_each(|client| assert_eq!(client.receive().text(), "ok"));
+    world.settle();
+    assert!(instances.iter().all(Client::hears_nothing), "a burst keeps them for a moment");
+    world.advance(Millis(200));
+    assert_eq!(instances.iter().filter(|it| it.hears_nothing()).count(), 32);
+}
+
+/// The rests of an instance that fails whenever it is asked: two seconds, and twice as long each time.
+#[test]
+fn an_instance_that_fails_five_times_rests_for_two_seconds_and_longer_each_time() {
+    let broken = answering(|_| "nonsense\r\n\r\n".into());
+    let world = World::still(&in_turn(broken, saying("ok")));
+    let up = [1, 2].map(|number| (instance(number), Health::Up));
+    world.proxy.set_health(std::sync::Arc::new(HealthTable { version: 1, health: up.into() }));
+    let failures = || (0..20).filter(|_| world.client().get("/").status == 502).count();
+    assert_eq!(failures(), 5);
+    for rest in [2, 4, 8, 16, 32, 60, 60].map(Millis::from_secs) {
+        world.advance(Millis(rest.0 - 1));
+        assert_eq!(failures(), 0, "{rest:?}");
+        world.advance(Millis(1));
+        assert_eq!(failures(), 1, "{rest:?}");
+    }
+}
+
+#[test]
+fn retries_are_a_fifth_of_the_requests_or_ten_per_second() {
+    // Every connection answers once and then breaks under the next request.
+    let at = upstream(|_, mut stream| {
+        use std::io::Write;
+        if read_head(&mut stream).is_some() {
+            let _ = stream.get_mut().write_all(OK.as_bytes());
+        }
+        let _ = read_head(&mut stream);
+    });
+    let world = World::still(&one(1, 1, at));
+    let mut client = world.client();
+    let mut sent = 0;
+    let mut retries = |requests: u64| {
+        let before = world.counters().retried;
+        (0..requests).for_each(|_| drop(client.get("/")));
+        sent += requests;
+        world.counted(sent).retried - before
+    };
+    let first = retries(100);
+    assert!((10..=40).contains(&first), "{first}");
+    assert_eq!(retries(10), 2, "the time stands still");
+    world.advance(Millis::from_secs(1));
+    let next = retries(30);
+    assert!((10..=17).contains(&next), "{next}");
+}

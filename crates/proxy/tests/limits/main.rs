@@ -1,0 +1,20 @@
+//! Every limit with its real value, to the millisecond: the time stands still until a story moves it.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod clients;
+mod holding;
+mod instances;
+
+use common::Client;
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// A client that has just sent this.
+fn sending(world: &common::World, request: &str) -> Client {
+    let mut client = world.client();
+    client.send(request);
+    client
+}
