@@ -35,31 +35,38 @@ pub(super) fn table(
     println!("rate: {:.0} requests per second", pace.per_second);
     // By quantile, then by contender, then by round.
     let mut all = QUANTILES.map(|_| COMPARED.map(|_| Vec::new()));
+    let mut cost = COMPARED.map(|_| Vec::new());
     for round in 0..rounds {
         for at in (0..compared.len()).map(|at| (at + round) % compared.len()) {
             let who = compared[at].who.name();
+            let before = compared[at].child.ticks();
             let latencies = pace::keep(pace, compared[at].address, core)
                 .map_err(|why| format!("rate: {who}: {why}"))?;
+            let ticks = compared[at].child.ticks() - before;
+            #[expect(clippy::cast_precision_loss, reason = "a minute of ticks")]
+            cost[at].push(ticks as f64);
             let mut line = format!("rate, round {}: {who}", round + 1);
             for ((name, part), kept) in QUANTILES.iter().zip(&mut all) {
                 let micros = latencies.quantile(*part);
                 line += &format!(" {name} {micros:.0} µs");
                 kept[at].push(micros);
             }
-            println!("{line} of {} requests", latencies.count());
+            println!("{line} of {} requests, {ticks} ticks", latencies.count());
         }
     }
-    Ok(written(&all))
+    Ok(written(&all, &cost))
 }
 
-fn written(all: &[[Vec<f64>; 3]; 3]) -> String {
+fn written(all: &[[Vec<f64>; 3]; 3], cost: &[Vec<f64>; 3]) -> String {
     let mut out = format!(
         "### Latency at a fixed rate, ours ÷ theirs\n\nSmall GETs at {:.0} % of the most that the \
-         slowest of the three answered, counted from when each was due.\n\n",
+         slowest of the three answered, counted from when each was due; and what all of them together \
+         took of the processor.\n\n",
         PART * 100.0
     );
-    out += &heading("latency", &["nginx", "HAProxy", "the better of the two"]);
-    for ((name, _), [ours, nginx, haproxy]) in QUANTILES.iter().zip(all) {
+    out += &heading("what", &["nginx", "HAProxy", "the better of the two"]);
+    let quantiles = QUANTILES.iter().map(|(name, _)| *name).zip(all);
+    for (name, [ours, nginx, haproxy]) in quantiles.chain([("CPU time", cost)]) {
         let median = |values| Spread::of(values).map_or(f64::INFINITY, |spread| spread.median);
         let nginx_is_better = median(nginx) <= median(haproxy);
         let (better, who) =
@@ -79,11 +86,14 @@ mod tests {
     #[test]
     fn each_quantile_names_the_better_of_its_own() {
         let quantile = |nginx, haproxy| [vec![10.0, 20.0], vec![nginx; 2], vec![haproxy; 2]];
-        let out = written(&[quantile(10.0, 20.0), quantile(20.0, 10.0), quantile(30.0, 30.0)]);
+        let cost = quantile(12.0, 15.0);
+        let all = [quantile(10.0, 20.0), quantile(20.0, 10.0), quantile(30.0, 30.0)];
+        let out = written(&all, &cost);
         let rows: Vec<&str> = out.lines().filter(|line| line.starts_with("| p")).collect();
         assert!(rows[0].ends_with("| 1.50 (nginx) |"), "{out}");
         assert!(rows[1].starts_with("| p99 | 0.75 [0.62–0.88] | 1.50 [1.25–1.75] |"), "{out}");
         assert!(rows[1].ends_with("| 1.50 (HAProxy) |"), "{out}");
         assert!(rows[2].starts_with("| p99.9 | 0.50 "), "{out}");
+        assert!(out.ends_with("| 1.25 (nginx) |\n"), "{out}");
     }
 }
