@@ -297,7 +297,7 @@ impl Exchange {
             }
             Poll::Ready(Ok(count)) => {
                 if self.waits_for_body() {
-                    self.intake.receive(count, turn.now_ms.saturating_sub(self.moved_at_ms));
+                    self.intake.waited(turn.now_ms.saturating_sub(self.moved_at_ms));
                 }
                 Ok(count)
             }

@@ -1,5 +1,6 @@
 //! How a client delivers its body: not more than it may, and not slower. Measures only the time in
-//! which it is the client that is waited for.
+//! which it is the client that is waited for, and all that has come: who sent most of it at once may
+//! pause for longer.
 
 use http1::RequestHead;
 
@@ -12,7 +13,6 @@ pub(crate) struct Intake {
     taken: u64,
     /// Its length was declared: whoever sends it has it. What is open-ended may take its time.
     declared: bool,
-    received: u64,
     waited_ms: u64,
 }
 
@@ -23,7 +23,7 @@ pub(crate) struct TooLarge;
 impl Intake {
     pub(crate) fn new(head: &RequestHead) -> Self {
         let declared = head.content_length().is_some();
-        Self { most: u64::MAX, taken: 0, declared, received: 0, waited_ms: 0 }
+        Self { most: u64::MAX, taken: 0, declared, waited_ms: 0 }
     }
 
     /// Not more bytes than these; none for as many as come. Tells whether the head already says too
@@ -43,9 +43,8 @@ impl Intake {
         if self.taken > self.most { Err(TooLarge) } else { Ok(()) }
     }
 
-    /// So many bytes came after so long a wait.
-    pub(crate) fn receive(&mut self, bytes: usize, waited_ms: u64) {
-        self.received = self.received.saturating_add(bytes as u64);
+    /// The client was waited for so long.
+    pub(crate) fn waited(&mut self, waited_ms: u64) {
         self.waited_ms = self.waited_ms.saturating_add(waited_ms);
     }
 
@@ -53,7 +52,7 @@ impl Intake {
     pub(crate) fn due_ms(&self, since_ms: u64, limits: &Limits) -> u64 {
         let most_ms = match (self.declared, limits.body_rate) {
             (false, _) | (_, 0) => return u64::MAX,
-            (true, rate) => self.received.saturating_mul(1000) / rate,
+            (true, rate) => self.taken.saturating_mul(1000) / rate,
         };
         let left_ms = most_ms.max(limits.body_grace.0).saturating_sub(self.waited_ms);
         since_ms.saturating_add(left_ms)

@@ -101,14 +101,21 @@ fn a_declared_body_has_thirty_seconds_at_any_pace() {
 fn a_declared_body_has_a_second_for_every_256_bytes_after_that() {
     let world = World::still(&one(1, 1, sized()));
     let mut client = sending(&world, &post("Content-Length: 999999\r\n"));
-    // What comes before it is waited for counts for nothing.
-    world.settle();
     for _ in 0..6 {
         client.send([b'x'; 11 * 256]);
         world.advance(Millis::from_secs(10));
         assert!(client.hears_nothing());
     }
     world.reaches(Millis::from_secs(6), &client);
+    timed_out(client);
+}
+
+#[test]
+fn a_client_that_has_sent_much_at_once_may_pause_for_longer() {
+    let world = World::still(&one(1, 1, sized()));
+    let mut client = sending(&world, &post("Content-Length: 999999\r\n"));
+    client.send([b'x'; 50 * 256]);
+    world.reaches(Millis::from_secs(50), &client);
     timed_out(client);
 }
 
