@@ -54,7 +54,11 @@ impl Proxy {
             config.affinity_keys.push(drawn);
         }
         let enough = bind::raise_file_limit();
-        config.limits.connections = config.limits.connections.min(enough);
+        let wanted = config.limits.connections;
+        if wanted > enough {
+            tracing::warn!(wanted, enough, "the limit of open files allows fewer connections");
+            config.limits.connections = enough;
+        }
         let (sockets, addresses) = bind::listen(&config.listen, config.workers)?;
         let access_log = config.access_log.as_deref().map(AccessLog::open).transpose()?;
         Ok(Bound { config, sockets, addresses, access_log })
