@@ -113,6 +113,7 @@ pub(crate) fn bench(words: &[String]) -> Done {
             More::Log => log::table(&behind, &options, (cores, folder))?,
         });
     }
+    proof::probed(folder)?;
     let report = Report { machine, command: options.command(), measured, more };
     println!("\n{}", report.tables());
     let all = options.cases.len() == CASES.len() && options.more.len() == MORE.len();

@@ -72,7 +72,7 @@ impl Behind {
     pub(super) fn one(segue: &str, origin: SocketAddr) -> Self {
         Self {
             segue: segue.to_owned(),
-            words: format!("proxy --workers 1 --upstream {origin} --health-path /small"),
+            words: format!("proxy --workers 1 --upstream {origin} --health-path /up"),
             apps: vec![App { name: "origin".to_owned(), host: None, instances: vec![origin] }],
             probed: true,
             log: None,
@@ -118,7 +118,7 @@ impl Behind {
     /// HAProxy finds the app of many in a map, which is written into `folder`.
     pub(super) fn haproxy(&self, address: SocketAddr, folder: &Path) -> Result<String, String> {
         let mut all = String::new();
-        let check = if self.probed { "  option httpchk GET /small\n" } else { "" };
+        let check = if self.probed { "  option httpchk GET /up\n" } else { "" };
         for app in &self.apps {
             let option = if self.probed { " check" } else { "" };
             let server = |number, at| format!("  server i{number} {at}{option}");
@@ -200,7 +200,7 @@ mod tests {
         let address = ([127, 0, 0, 1], 80).into();
         let haproxy = behind.haproxy(address, Path::new("/nowhere")).unwrap();
         assert!(haproxy.contains("  default_backend origin\n"), "{haproxy}");
-        assert!(haproxy.contains("  option httpchk GET /small\n"), "{haproxy}");
+        assert!(haproxy.contains("  option httpchk GET /up\n"), "{haproxy}");
         assert!(haproxy.contains("  server i0 127.0.0.1:81 check\n"), "{haproxy}");
         assert!(behind.nginx(address).contains("server_name _;"));
     }

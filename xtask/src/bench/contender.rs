@@ -10,6 +10,9 @@ use super::child::Child;
 use super::idle;
 use crate::run::Done;
 
+/// Where the origin writes down who has probed it.
+pub(super) const PROBES: &str = "probes.log";
+
 /// Who is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Who {
@@ -75,7 +78,8 @@ fn origin_at(addresses: &[SocketAddr], (core, folder): (usize, &Path)) -> Result
     let http = include_str!("origin.conf")
         .replace("{listen}", listen.trim_end())
         .replace("{small}", &"x".repeat(SMALL))
-        .replace("{files}", &files.display().to_string());
+        .replace("{files}", &files.display().to_string())
+        .replace("{probes}", &folder.join(PROBES).display().to_string());
     let mut child = nginx(("origin", core), &http, folder)?;
     // It binds all of them before it takes the first connection.
     child.listens(addresses[0])?;

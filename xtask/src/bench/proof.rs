@@ -1,14 +1,16 @@
 //! Proves that what is measured does its work: answers are right, the origin learns who asked, and
 //! ours counts what the load client sent.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::behind::{Size, host};
 use super::case::Case;
-use super::contender::Contender;
+use super::contender::{Contender, PROBES};
 use crate::run::Done;
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -48,6 +50,20 @@ pub(super) fn forwards(contender: &Contender) -> Done {
     Err(format!("behind {who} the origin saw X-Forwarded-For {seen:?}, not {wanted:?} ({status})"))
 }
 
+/// The origin has been probed by ours, and by somebody else.
+pub(super) fn probed(folder: &Path) -> Done {
+    let file = folder.join(PROBES);
+    let probes = fs::read_to_string(&file).map_err(|why| format!("{}: {why}", file.display()))?;
+    let (ours, theirs): (Vec<&str>, Vec<&str>) =
+        probes.lines().partition(|line| line.contains("\"segue-probe\""));
+    for (who, probes) in [("segue", ours), ("HAProxy", theirs)] {
+        if probes.is_empty() {
+            return Err(format!("{who} has not probed the origin"));
+        }
+    }
+    Ok(())
+}
+
 /// Every app's host leads to an instance of that app.
 pub(super) fn leads(contender: &Contender, size: Size) -> Done {
     for app in 0..size.apps {
@@ -77,7 +93,7 @@ pub(super) fn counted(contender: &Contender) -> Result<Option<u64>, String> {
 /// How many connections of clients somebody has, as the kernel tells it.
 pub(super) fn connections(contender: &Contender) -> Result<usize, String> {
     let file = "/proc/net/tcp";
-    let table = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
+    let table = fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
     // The columns are number, local address, remote address, state: 01 is established.
     let port = format!(":{:04X}", contender.address.port());
     let is_open = |line: &&str| {
