@@ -19,6 +19,8 @@ fn logged(initial: &Snapshot, story: impl FnOnce(&World)) -> Vec<Value> {
     let path: PathBuf = folder.path().join("access.log");
     let mut config = config();
     config.access_log = Some(path.clone());
+    // One worker's lines stand in the order in which the requests ended.
+    config.workers = 1;
     let world = World::of(initial, config);
     story(&world);
     world.proxy.drain(Duration::ZERO);
