@@ -126,7 +126,15 @@ impl RequestHead {
 
 /// A number in its plainest spelling: servers differ in what they take as a length, and some refuse
 /// a space behind it.
-fn number_field(out: &mut Vec<u8>, name: &[u8], mut number: u64) {
+fn number_field(out: &mut Vec<u8>, name: &[u8], number: u64) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    decimal(number, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// A number without sign or zeros before it.
+pub(crate) fn decimal(mut number: u64, out: &mut Vec<u8>) {
     let mut digits = [0; 20];
     let mut at = digits.len();
     loop {
@@ -137,7 +145,7 @@ fn number_field(out: &mut Vec<u8>, name: &[u8], mut number: u64) {
             break;
         }
     }
-    field(out, name, &digits[at..]);
+    out.extend_from_slice(&digits[at..]);
 }
 
 fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {

@@ -8,6 +8,7 @@ use crate::caching::Caching;
 use crate::chars::{list, token_len, trim, value_len};
 use crate::fault::{BadAnswer, Fault};
 use crate::fields::{FieldScanner, FieldSpan, Found, Manner, Span};
+use crate::forward::decimal;
 use crate::request::Progress;
 use crate::semantics::{Options, Persistence, Version, plain_number};
 
@@ -440,13 +441,6 @@ impl ResponseParser {
             }
         }
         Ok(())
-    }
-}
-
-fn decimal(number: u64, out: &mut Vec<u8>) {
-    let digits = number.checked_ilog10().unwrap_or(0) + 1;
-    for digit in (0..digits).rev() {
-        out.push(b'0' + (number / 10_u64.pow(digit) % 10) as u8);
     }
 }
 
