@@ -141,8 +141,8 @@ fn measure(
     for round in 0..options.rounds {
         let mut line = format!("{}, round {}:", case.name, round + 1);
         let mut samples = Vec::new();
-        for at in 0..contenders.len() {
-            let contender = &contenders[(at + round) % contenders.len()];
+        for at in contender::in_turn(contenders.len(), round) {
+            let contender = &contenders[at];
             let sample = sample(contender, case, options.seconds, load)
                 .map_err(|why| in_case(format!("{}: {why}", contender.who.name())))?;
             samples.push((contender.who, sample));

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::behind::{Behind, Size};
 use super::case::{KIB, SMALL};
@@ -24,6 +24,26 @@ pub(super) enum Who {
 
 /// All that are compared, ours first.
 pub(super) const EVERYONE: [Who; 4] = [Who::Segue, Who::Nginx, Who::Haproxy, Who::HaproxyTcp];
+
+/// Those that speak HTTP, ours first.
+pub(super) const COMPARED: [Who; 3] = [Who::Segue, Who::Nginx, Who::Haproxy];
+
+/// Those of them that are running, in that order.
+pub(super) fn compared(contenders: &[Contender]) -> Vec<&Contender> {
+    COMPARED.iter().filter_map(|who| contenders.iter().find(|one| one.who == *who)).collect()
+}
+
+/// The places of so many in the order of this round, which moves by one from round to round.
+pub(super) fn in_turn(count: usize, round: usize) -> impl Iterator<Item = usize> {
+    (0..count).map(move |at| (at + round) % count)
+}
+
+/// A folder of its own for a part of the run.
+pub(super) fn subfolder(folder: &Path, name: &str) -> Result<PathBuf, String> {
+    let own = folder.join(name);
+    fs::create_dir(&own).map_err(|error| format!("{}: {error}", own.display()))?;
+    Ok(own)
+}
 
 impl Who {
     pub(super) fn name(self) -> &'static str {
@@ -111,8 +131,7 @@ pub(super) fn start(
 
 /// An nginx with one worker that writes into `folder` only.
 fn nginx((name, core): (&str, usize), http: &str, folder: &Path) -> Result<Child, String> {
-    let own = folder.join(name);
-    fs::create_dir(&own).map_err(|error| format!("{}: {error}", own.display()))?;
+    let own = subfolder(folder, name)?;
     let own = own.display();
     // The worker must be able to read the folder, which belongs to us.
     let user = if rustix::process::geteuid().is_root() { "user root;\n" } else { "" };

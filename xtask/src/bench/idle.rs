@@ -1,6 +1,5 @@
 //! Memory of connections that are idle after one request each: how much a fresh process grows.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -11,7 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::behind::Behind;
 use super::case::SMALL;
-use super::contender::{self, Contender, Who};
+use super::contender::{self, COMPARED, Contender, in_turn, subfolder};
 use super::report::{cell, heading, row};
 use super::statistics::Spread;
 
@@ -22,7 +21,6 @@ const OTHER_FILES: usize = 200;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Between the last answer and the look at the memory.
 const REST: Duration = Duration::from_millis(500);
-const COMPARED: [Who; 3] = [Who::Segue, Who::Nginx, Who::Haproxy];
 
 /// How many connections a contender is set up for and how many of them will idle: proxies want two
 /// files for each, and ours begins to close idle ones at nine tenths of what it can have.
@@ -42,9 +40,8 @@ pub(super) fn table(
     let count = connections();
     let mut grown: [Vec<f64>; 3] = Default::default();
     for round in 0..rounds {
-        for at in (0..COMPARED.len()).map(|at| (at + round) % COMPARED.len()) {
-            let own = folder.join(format!("idle-{round}-{at}"));
-            fs::create_dir(&own).map_err(|error| format!("{}: {error}", own.display()))?;
+        for at in in_turn(COMPARED.len(), round) {
+            let own = subfolder(folder, &format!("idle-{round}-{at}"))?;
             let contender = contender::start(COMPARED[at], behind, (core, &own))?;
             let bytes = growth(&contender, count)
                 .map_err(|why| format!("idle connections of {}: {why}", COMPARED[at].name()))?;

@@ -5,12 +5,11 @@ use std::path::Path;
 
 use super::behind::Behind;
 use super::case::{Case, SMALL_GET};
-use super::contender::{self, Contender, Who};
+use super::contender::{self, COMPARED, Contender, Who, in_turn, subfolder};
 use super::report::{cell, heading, row};
 use super::statistics::Spread;
 use super::{Cores, Options, sample};
 
-const COMPARED: [Who; 3] = [Who::Segue, Who::Nginx, Who::Haproxy];
 const CASE: Case = Case { name: "log", ..SMALL_GET };
 
 /// Measures all rounds, and writes the table.
@@ -19,14 +18,13 @@ pub(super) fn table(
     options: &Options,
     (cores, folder): (Cores, &Path),
 ) -> Result<String, String> {
-    let own = folder.join("log");
-    fs::create_dir(&own).map_err(|error| format!("{}: {error}", own.display()))?;
+    let own = subfolder(folder, "log")?;
     let behind = behind.clone().logged(&own);
     let start = |who| contender::start(who, &behind, (cores.contender, &own));
     let contenders: Vec<Contender> = COMPARED.into_iter().map(start).collect::<Result<_, _>>()?;
     let mut cost = COMPARED.map(|_| Vec::new());
     for round in 0..options.rounds {
-        for at in (0..COMPARED.len()).map(|at| (at + round) % COMPARED.len()) {
+        for at in in_turn(COMPARED.len(), round) {
             let (contender, who) = (&contenders[at], COMPARED[at].name());
             let before = written(contender, &own)?;
             let sample = sample(contender, &CASE, options.seconds, (cores.load, &own))

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::case::SMALL_GET;
-use super::contender::{Contender, Who};
+use super::contender::{COMPARED, Contender, Who, compared, in_turn};
 use super::load;
 use super::pace::{self, Pace};
 use super::report::{cell, heading, row};
@@ -14,7 +14,6 @@ use super::statistics::Spread;
 const PART: f64 = 0.7;
 /// How long each is asked for its most.
 const PROBE_SECONDS: u32 = 1;
-const COMPARED: [Who; 3] = [Who::Segue, Who::Nginx, Who::Haproxy];
 const QUANTILES: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
 
 /// Measures `rounds` times, and writes the table.
@@ -23,8 +22,7 @@ pub(super) fn table(
     (rounds, seconds): (usize, u32),
     (core, folder): (usize, &Path),
 ) -> Result<String, String> {
-    let compared: Vec<&Contender> =
-        COMPARED.iter().filter_map(|who| contenders.iter().find(|one| one.who == *who)).collect();
+    let compared = compared(contenders);
     let mut least = f64::INFINITY;
     for contender in &compared {
         let sent = load::send(&SMALL_GET, contender.address, PROBE_SECONDS, (core, folder))?;
@@ -37,7 +35,7 @@ pub(super) fn table(
     let mut all = QUANTILES.map(|_| COMPARED.map(|_| Vec::new()));
     let mut cost = COMPARED.map(|_| Vec::new());
     for round in 0..rounds {
-        for at in (0..compared.len()).map(|at| (at + round) % compared.len()) {
+        for at in in_turn(compared.len(), round) {
             let who = compared[at].who.name();
             let before = compared[at].child.ticks();
             let latencies = pace::keep(pace, compared[at].address, core)

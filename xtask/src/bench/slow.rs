@@ -11,7 +11,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::case::SMALL;
 use super::child::Child;
-use super::contender::{Contender, Who};
+use super::contender::{COMPARED, Contender, Who, compared, in_turn};
 use super::proof;
 use super::report::{cell, heading, row};
 use super::statistics::{Spread, quantile_of};
@@ -33,8 +33,6 @@ const STEP: Duration = Duration::from_millis(50);
 /// Longer than one round takes; it is ended before.
 const LASTS: &str = "20";
 
-const COMPARED: [Who; 3] = [Who::Segue, Who::Nginx, Who::Haproxy];
-
 const WAYS: [(&str, &str); 3] = [
     ("slow heads", "-H -i 3 -x 24 -u http://{address}/small"),
     ("slow bodies", "-B -i 3 -s 8192 -x 10 -u http://{address}/post"),
@@ -46,8 +44,7 @@ pub(super) fn table(
     contenders: &[Contender],
     (core, folder): (usize, &Path),
 ) -> Result<String, String> {
-    let compared: Vec<&Contender> =
-        COMPARED.iter().filter_map(|who| contenders.iter().find(|one| one.who == *who)).collect();
+    let compared = compared(contenders);
     let mut out = format!(
         "### p99 of other users with {CONNECTIONS} slow clients ÷ without\n\nEach proxy compared \
          with itself: users at a fixed pace, while slowhttptest's clients are there and before.\n\n"
@@ -56,7 +53,7 @@ pub(super) fn table(
     for (what, words) in WAYS {
         let mut ratios = COMPARED.map(|_| Vec::new());
         for round in 0..ROUNDS {
-            for at in (0..compared.len()).map(|at| (at + round) % compared.len()) {
+            for at in in_turn(compared.len(), round) {
                 let (contender, who) = (compared[at], compared[at].who.name());
                 let [before, with] = one(contender, words, (core, folder))
                     .map_err(|why| format!("{what}: {who}: {why}"))?;

@@ -1,14 +1,13 @@
 //! What a large routing table costs: the same requests with a hundred apps of ten instances each, and
 //! with one; and what it costs users when such a table is replaced again and again.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::behind::{Behind, Size};
 use super::case::{Case, SMALL_GET};
 use super::child::Child;
-use super::contender::{self, Contender, Who};
+use super::contender::{self, COMPARED, Contender, Who, in_turn, subfolder};
 use super::pace::{self, Pace};
 use super::report::{cell, heading, row};
 use super::statistics::Spread;
@@ -16,7 +15,6 @@ use super::{Cores, Options, proof, sample};
 
 const ONE: Size = Size { apps: 1, instances: 1 };
 const MANY: Size = Size { apps: 100, instances: 10 };
-const COMPARED: [Who; 3] = [Who::Segue, Who::Nginx, Who::Haproxy];
 /// Asks the apps in turn, also where there is but one, which has every host: both runs ask the same.
 const CASE: Case = Case { name: "table", hosts: MANY.apps, ..SMALL_GET };
 
@@ -49,7 +47,7 @@ pub(super) fn table(
     }
     let mut ratios = COMPARED.map(|_| Vec::new());
     for round in 0..options.rounds {
-        for at in (0..COMPARED.len()).map(|at| (at + round) % COMPARED.len()) {
+        for at in in_turn(COMPARED.len(), round) {
             let load = (cores.load, own.as_path());
             let cost = |of: &Contender| {
                 let sample = sample(of, &CASE, options.seconds, load);
@@ -148,12 +146,6 @@ fn applied(child: &Child) -> Vec<u64> {
     let said = child.said();
     let lines = said.lines().filter_map(|line| line.strip_prefix("applied by all "));
     lines.filter_map(|line| line.split(' ').nth(3)?.parse().ok()).collect()
-}
-
-fn subfolder(folder: &Path, name: &str) -> Result<PathBuf, String> {
-    let own = folder.join(name);
-    fs::create_dir(&own).map_err(|error| format!("{}: {error}", own.display()))?;
-    Ok(own)
 }
 
 #[cfg(test)]
