@@ -157,3 +157,74 @@ fn check_env(values: &BTreeMap<String, Secret>) -> Answer<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every key that version 0.1.0 knew, away from its default.
+    const ALL_KEYS: &str = r#"
+app = "shop"
+[run]
+command = ["./server", "--port", "$PORT"]
+replicas = 3
+user = "www-data"
+group = "www-data"
+[health]
+path = "/healthz?full=1"
+interval = "750ms"
+timeout = "3s"
+rise = 3
+fall = 5
+start_deadline = "2m"
+[route]
+hosts = ["shop.example", "*.shop.example"]
+path = "/shop"
+strip_prefix = true
+canonical = "shop.example"
+redirects = [{ from = "/shop/old", to = "/shop/new", status = 301 }]
+affinity = "client-ip"
+hold = "9s"
+balance = "hash"
+slow_start = "20s"
+[limits]
+body = "10MiB"
+body_read = "30s"
+first_byte = "90s"
+between_bytes = "2m"
+tunnel_idle = "2h"
+[drain]
+deadline = "45s"
+[strategy]
+kind = "canary"
+steps = [{ share = "10%", hold = "5m" }]
+"#;
+
+    /// A digest is in the journal and in every `already live` that a re-run of a job relies on: a new
+    /// version of segue must give the same one to the same app file. These were made by 0.1.0.
+    #[test]
+    fn digests_stay_those_of_the_first_version() {
+        let content = Digest::from_bytes([0x5e; 32]);
+        let short = "app = \"web\"\n[run]\ncommand = [\"python3\", \"server.py\"]\n";
+        let of = |text: &str, content| digest(&AppFile::from_toml(text).unwrap().spec, content);
+        let made = [of(short, None), of(short, Some(content)), of(ALL_KEYS, Some(content))];
+        let golden = [
+            "e304cb027af949865df5be450605bf6ad7d7bdf088a9576dae9e0e19b90a2825",
+            "cc1065d8623fafe16aa47c9f194d221cdc5fbfdca61454951294ea3daba48c95",
+            "cd597549856aa61ca468517e46ba872a275e038647f183b4c61b8dd1d58fd69f",
+        ];
+        assert_eq!(made.map(|digest| digest.to_string()), golden);
+    }
+
+    #[test]
+    fn the_values_of_variables_count_and_the_strategy_does_not() {
+        let mut spec = AppFile::from_toml(ALL_KEYS).unwrap().with_strategy("rolling").unwrap().spec;
+        let canary = AppFile::from_toml(ALL_KEYS).unwrap().spec;
+        assert_eq!(digest(&spec, None), digest(&canary, None));
+        spec.run.env.insert("KEY".into(), Digest::from_bytes([1; 32]));
+        assert_eq!(
+            digest(&spec, None).to_string(),
+            "778043fe63a31562a6737b0151a3feac4423729c4999ea75e583c9f370a19862"
+        );
+    }
+}
