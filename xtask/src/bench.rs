@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use self::behind::Behind;
 use self::case::{CASES, Case};
-use self::contender::{Contender, EVERYONE, Who};
+use self::contender::{BUILDS, Contender, EVERYONE, Who};
 use self::report::{Measured, Report, Sample};
 use crate::run::{Done, output, root, run};
 use crate::tools;
@@ -44,6 +44,8 @@ struct Options {
     seconds: u32,
     cases: Vec<Case>,
     more: Vec<More>,
+    /// An earlier build of ours, to be compared with instead of the others.
+    against: Option<String>,
 }
 
 /// What is measured in a way of its own.
@@ -91,8 +93,12 @@ pub(crate) fn bench(words: &[String]) -> Done {
     // Declared after the folder, so that they end before it goes.
     let (_origin, origin) = contender::origin(cores.origin, folder)?;
     let behind = Behind::one(&segue, origin);
-    let start = |who| contender::start(who, &behind, (cores.contender, folder));
-    let contenders: Vec<Contender> = EVERYONE.into_iter().map(start).collect::<Result<_, _>>()?;
+    let who: &'static [Who] = if options.against.is_some() { &BUILDS } else { &EVERYONE };
+    let start = |who: &Who| {
+        let program = options.against.as_ref().filter(|_| *who == Who::Before).unwrap_or(&segue);
+        contender::start(*who, &behind.clone().by(program), (cores.contender, folder))
+    };
+    let contenders: Vec<Contender> = who.iter().map(start).collect::<Result<_, _>>()?;
     let mut measured = Vec::new();
     for case in &options.cases {
         measured.push(measure(case, &contenders, &options, (cores.load, folder))?);
@@ -113,8 +119,10 @@ pub(crate) fn bench(words: &[String]) -> Done {
             More::Log => log::table(&behind, &options, (cores, folder))?,
         });
     }
-    proof::probed(folder)?;
-    let report = Report { machine, command: options.command(), measured, more };
+    if options.against.is_none() {
+        proof::probed(folder)?;
+    }
+    let report = Report { contenders: who, machine, command: options.command(), measured, more };
     println!("\n{}", report.tables());
     let all = options.cases.len() == CASES.len() && options.more.len() == MORE.len();
     if !all || options.rounds < ROUNDS_FOR_THE_DOCS {
@@ -133,7 +141,8 @@ fn measure(
     load: (usize, &Path),
 ) -> Result<Measured, String> {
     let in_case = |why: String| format!("{}: {why}", case.what);
-    let mut measured = Measured::new(case.what);
+    let who: Vec<Who> = contenders.iter().map(|contender| contender.who).collect();
+    let mut measured = Measured::new(case.what, &who);
     for contender in contenders {
         proof::answers(contender, case).map_err(in_case)?;
         proof::forwards(contender).map_err(in_case)?;
@@ -147,7 +156,7 @@ fn measure(
                 .map_err(|why| in_case(format!("{}: {why}", contender.who.name())))?;
             samples.push((contender.who, sample));
         }
-        samples.sort_by_key(|(who, _)| EVERYONE.iter().position(|one| one == who));
+        samples.sort_by_key(|(one, _)| who.iter().position(|other| other == one));
         for (who, sample) in samples {
             line += &format!(" {} {:.1} µs", who.name(), sample.cpu_micros);
             measured.add(who, sample);
@@ -188,7 +197,7 @@ fn sample(
 
 /// Waits until nothing of an earlier run is still counted.
 fn settle(contender: &Contender) -> Done {
-    if contender.who != Who::Segue {
+    if contender.admin.is_none() {
         return Ok(());
     }
     let deadline = Instant::now() + Duration::from_secs(5);
@@ -208,7 +217,8 @@ fn settle(contender: &Contender) -> Done {
 
 impl Options {
     fn parse(words: &[String]) -> Result<Self, String> {
-        let mut options = Self { rounds: 9, seconds: 5, cases: Vec::new(), more: Vec::new() };
+        let (cases, more) = (Vec::new(), Vec::new());
+        let mut options = Self { rounds: 9, seconds: 5, cases, more, against: None };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
@@ -223,12 +233,18 @@ impl Options {
                     options.seconds = seconds.ok_or_else(wrong)?;
                 }
                 "--case" => options.add(value)?,
+                "--against" => options.against = Some(value.clone()),
                 other => return Err(format!("unknown option {other:?}")),
             }
         }
+        if options.against.is_some() && !options.more.is_empty() {
+            return Err("--against compares builds in the cases of single requests only".to_owned());
+        }
         if options.cases.is_empty() && options.more.is_empty() {
             options.cases = CASES.to_vec();
-            options.more = MORE.map(|(_, more)| more).to_vec();
+            if options.against.is_none() {
+                options.more = MORE.map(|(_, more)| more).to_vec();
+            }
         }
         Ok(options)
     }
@@ -309,7 +325,17 @@ mod tests {
         assert_eq!(some, ["post", "new"]);
         let options = parse("--case slow --case new").unwrap();
         assert_eq!((options.cases.len(), options.more), (1, vec![More::Slow]));
-        for wrong in ["--rounds", "--rounds 0", "--seconds 61", "--case other", "--fast yes"] {
+        let options = parse("--against target/before").unwrap();
+        assert_eq!((options.cases.len(), options.more.len()), (CASES.len(), 0));
+        for wrong in [
+            "--against",
+            "--against x --case idle",
+            "--rounds",
+            "--rounds 0",
+            "--seconds 61",
+            "--case other",
+            "--fast yes",
+        ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -22,7 +22,8 @@ usage: cargo xtask TASK
   bench [ARGS]     CPU time per request beside nginx and HAProxy: --rounds N, --seconds S,
                    --case NAME (more than one may be named; idle, slow, rate and table measure
                    memory, slow clients, latency at a fixed rate and a large routing table);
-                   a full run writes docs/benchmarks.md";
+                   a full run writes docs/benchmarks.md;
+                   --against BINARY compares with an earlier build of segue instead";
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);

@@ -68,6 +68,12 @@ impl Behind {
         self
     }
 
+    /// Behind another build of ours.
+    pub(super) fn by(mut self, program: &str) -> Self {
+        program.clone_into(&mut self.segue);
+        self
+    }
+
     /// One app, by `segue proxy`.
     pub(super) fn one(segue: &str, origin: SocketAddr) -> Self {
         Self {

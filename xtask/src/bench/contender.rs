@@ -17,6 +17,8 @@ pub(super) const PROBES: &str = "probes.log";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Who {
     Segue,
+    /// An earlier build of ours, named with `--against`.
+    Before,
     Nginx,
     Haproxy,
     HaproxyTcp,
@@ -24,6 +26,9 @@ pub(super) enum Who {
 
 /// All that are compared, ours first.
 pub(super) const EVERYONE: [Who; 4] = [Who::Segue, Who::Nginx, Who::Haproxy, Who::HaproxyTcp];
+
+/// Ours and an earlier build of ours.
+pub(super) const BUILDS: [Who; 2] = [Who::Segue, Who::Before];
 
 /// Those that speak HTTP, ours first.
 pub(super) const COMPARED: [Who; 3] = [Who::Segue, Who::Nginx, Who::Haproxy];
@@ -49,6 +54,7 @@ impl Who {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Segue => "segue",
+            Self::Before => "segue before",
             Self::Nginx => "nginx",
             Self::Haproxy => "HAProxy",
             Self::HaproxyTcp => "HAProxy tcp",
@@ -115,11 +121,12 @@ pub(super) fn start(
     let address = free()?;
     let mut admin = None;
     let mut child = match who {
-        Who::Segue => {
+        Who::Segue | Who::Before => {
             let metrics = free()?;
             admin = Some(metrics);
             let words = format!("{} --listen {address} --admin {metrics}", behind.words);
-            Child::start(("segue", core), &behind.segue, words.split_whitespace(), folder)?
+            let name = if who == Who::Before { "before" } else { "segue" };
+            Child::start((name, core), &behind.segue, words.split_whitespace(), folder)?
         }
         Who::Nginx => nginx(("nginx", core), &behind.nginx(address), folder)?,
         Who::Haproxy => haproxy(("haproxy", core), &behind.haproxy(address, folder)?, folder)?,

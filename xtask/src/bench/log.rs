@@ -48,7 +48,7 @@ pub(super) fn table(
 /// How long its log is.
 fn written(contender: &Contender, folder: &Path) -> Result<u64, String> {
     let file = match contender.who {
-        Who::Segue => folder.join(Behind::SEGUE_LOG),
+        Who::Segue | Who::Before => folder.join(Behind::SEGUE_LOG),
         Who::Nginx => folder.join(Behind::NGINX_LOG),
         // It logs to its standard output.
         Who::Haproxy | Who::HaproxyTcp => folder.join("haproxy.said"),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 
-use super::contender::{EVERYONE, Who};
+use super::contender::Who;
 use super::statistics::{Spread, Verdict};
 
 /// One contender in one round.
@@ -28,6 +28,8 @@ pub(super) struct Measured {
 /// A whole run.
 #[derive(Clone, Debug)]
 pub(super) struct Report {
+    /// Who was measured in the cases, ours first.
+    pub(super) contenders: &'static [Who],
     pub(super) machine: String,
     pub(super) command: String,
     pub(super) measured: Vec<Measured>,
@@ -36,8 +38,8 @@ pub(super) struct Report {
 }
 
 impl Measured {
-    pub(super) fn new(what: &'static str) -> Self {
-        let samples = EVERYONE.into_iter().map(|who| (who, Vec::new())).collect();
+    pub(super) fn new(what: &'static str, contenders: &[Who]) -> Self {
+        let samples = contenders.iter().map(|who| (*who, Vec::new())).collect();
         Self { what, samples, calls: Vec::new() }
     }
 
@@ -91,7 +93,9 @@ impl Report {
 
     fn cases(&self) -> String {
         let mut out = String::from("### CPU time per request, ours ÷ theirs\n\n");
-        out += &self.ratios(|sample| sample.cpu_micros, Some("the better of nginx and HAProxy"));
+        let both = [Who::Nginx, Who::Haproxy].iter().all(|who| self.contenders.contains(who));
+        let better = both.then_some("the better of nginx and HAProxy");
+        out += &self.ratios(|sample| sample.cpu_micros, better);
         out += "\n### Requests per second, ours ÷ theirs\n\n";
         out += &self.ratios(|sample| sample.per_second, None);
         out += "\n### How busy the measured core was\n\n";
@@ -110,7 +114,7 @@ impl Report {
     }
 
     fn ratios(&self, value: fn(&Sample) -> f64, better: Option<&str>) -> String {
-        let others = || EVERYONE.into_iter().filter(|who| *who != Who::Segue);
+        let others = || self.contenders.iter().copied().filter(|who| *who != Who::Segue);
         let mut names: Vec<&str> = others().map(Who::name).collect();
         names.extend(better);
         let mut out = heading("case", &names);
@@ -129,10 +133,12 @@ impl Report {
     }
 
     fn each(&self, value: impl Fn(&Measured, Who) -> Option<String>) -> String {
-        let mut out = heading("case", &EVERYONE.map(Who::name));
+        let names: Vec<&str> = self.contenders.iter().map(|who| who.name()).collect();
+        let mut out = heading("case", &names);
         for measured in &self.measured {
             let value = |who| value(measured, who).unwrap_or_else(|| "–".to_owned());
-            out += &row(measured.what, &EVERYONE.map(value));
+            let cells: Vec<String> = self.contenders.iter().copied().map(value).collect();
+            out += &row(measured.what, &cells);
         }
         out
     }
@@ -181,10 +187,11 @@ fn company(load: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::contender::{BUILDS, EVERYONE};
     use super::*;
 
     fn measured() -> Measured {
-        let mut measured = Measured::new("small GET");
+        let mut measured = Measured::new("small GET", &EVERYONE);
         let micros = [(Who::Segue, 9.0), (Who::Nginx, 18.0), (Who::Haproxy, 10.0)];
         for (who, cpu_micros) in micros.into_iter().chain([(Who::HaproxyTcp, 9.0)]) {
             measured.add(who, Sample { cpu_micros, per_second: 1e6 / cpu_micros, busy: 0.97 });
@@ -197,6 +204,7 @@ mod tests {
     fn the_tables_name_the_better_and_what_is_not_shown() {
         let (machine, command) = ("2 cores".to_owned(), "cargo xtask bench".to_owned());
         let report = Report {
+            contenders: &EVERYONE,
             machine,
             command,
             measured: vec![measured()],
@@ -211,6 +219,21 @@ mod tests {
         assert!(tables.ends_with(" |\n\nMore\n"), "{tables}");
         let page = report.page();
         assert!(page.contains(cpu) && !page.contains("{t") && !page.contains("µs"), "{page}");
+    }
+
+    #[test]
+    fn an_earlier_build_is_compared_alone() {
+        let mut measured = Measured::new("small GET", &BUILDS);
+        for (who, cpu_micros) in [(Who::Segue, 9.0), (Who::Before, 10.0)] {
+            measured.add(who, Sample { cpu_micros, per_second: 1e6 / cpu_micros, busy: 0.97 });
+        }
+        let (machine, command) = (String::new(), String::new());
+        let measured = vec![measured];
+        let report = Report { contenders: &BUILDS, machine, command, measured, more: vec![] };
+        let tables = report.tables();
+        assert!(tables.contains("| case | segue before |\n"), "{tables}");
+        assert!(tables.contains("| small GET | 0.90 [0.90–0.90] |\n"), "{tables}");
+        assert!(!tables.contains("nginx"), "{tables}");
     }
 
     #[test]
