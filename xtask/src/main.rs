@@ -1,11 +1,13 @@
-//! The project's own tasks: test, sim, tidy, deps, bench. Nothing here is part of the product.
+//! The project's own tasks: test, sim, soak, prove, tidy, deps, bench. Nothing here is part of the product.
 
 #![expect(clippy::print_stdout, reason = "what a task says belongs on the terminal")]
 
 mod bench;
 mod deps;
+mod prove;
 mod purity;
 mod run;
+mod soak;
 mod suite;
 mod tidy;
 mod tools;
@@ -17,6 +19,9 @@ usage: cargo xtask TASK
 
   test             everything continuous integration runs; installs what it needs
   sim [ARGS]       the simulation: --seeds N --from K, or --seed K to replay one
+  soak [ARGS]      deployments of mixed strategies in a row, under load: --deployments N
+  prove ISSUE      the long form of what the tests show in short, in parts; what has passed on this
+                   commit is not run again
   tidy             files too long, without a first line, with words that must not stay
   deps             which crate may use which, and that the pure ones touch no system
   bench [ARGS]     CPU time per request beside nginx and HAProxy: --rounds N, --seconds S,
@@ -37,6 +42,8 @@ fn main() -> ExitCode {
                 .into_iter()
                 .chain(rest.iter().map(String::as_str)),
         ),
+        "soak" => soak::soak(&rest),
+        "prove" => prove::prove(&rest),
         "tidy" => tidy::check(&run::root()),
         "deps" => deps::check(&run::root()).and_then(|()| purity::check(&run::root())),
         "bench" => bench::bench(&rest),

@@ -16,10 +16,15 @@ pub(crate) fn root() -> PathBuf {
 /// Runs a program in the workspace; its output goes to the terminal.
 pub(crate) fn run<I: AsRef<OsStr>>(program: &str, args: impl IntoIterator<Item = I>) -> Done {
     let mut command = Command::new(program);
-    command.args(args).current_dir(root());
-    println!("→ {}", line(&command));
+    status(command.args(args).current_dir(root()))
+}
+
+/// Runs a command that is ready; its output goes to the terminal.
+pub(crate) fn status(command: &mut Command) -> Done {
+    println!("→ {}", line(command));
+    let program = command.get_program().to_string_lossy().into_owned();
     let status = command.status().map_err(|error| format!("cannot run {program}: {error}"))?;
-    if status.success() { Ok(()) } else { Err(format!("`{}` {status}", line(&command))) }
+    if status.success() { Ok(()) } else { Err(format!("`{}` {status}", line(command))) }
 }
 
 /// Runs a program and returns what it writes.

@@ -9,5 +9,6 @@ mod kills;
 mod load;
 mod refusals;
 mod routes;
+mod soak;
 mod strategies;
 mod world;

@@ -140,6 +140,21 @@ impl World {
         false
     }
 
+    /// The server's process.
+    pub fn server_pid(&self) -> u32 {
+        self.server.as_ref().expect("the server runs").id()
+    }
+
+    /// Waits until it is so.
+    pub fn eventually(&self, what: &str, so: impl Fn() -> bool) {
+        let until = Instant::now() + PATIENCE;
+        while !so() {
+            assert!(Instant::now() < until, "never: {what}");
+            // it waits: for a real server to come that far
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// A command that talks to this server.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(SEGUE);
