@@ -33,6 +33,7 @@ impl Routing {
                 proxy: *id,
                 acknowledged: Generation::default(),
                 in_flight: BTreeMap::new(),
+                quiet: BTreeMap::new(),
                 counters: BTreeMap::new(),
             };
             (*id, report)

@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AppName, Generation, InstanceId, ProxyId, ReleaseNo};
+use crate::{AppName, Generation, InstanceId, Millis, ProxyId, ReleaseNo};
 
 /// The state of one proxy. Sent when the last worker acknowledged a snapshot, when an instance that
 /// left the snapshot has no request in flight any more, and about once a second besides.
@@ -16,6 +16,12 @@ pub struct TrafficReport {
     pub acknowledged: Generation,
     /// Requests and tunnels in flight, seen at that generation or later; what is missing has none.
     pub in_flight: BTreeMap<InstanceId, u32>,
+    /// For each instance with something in flight: the time since it last made progress there. It
+    /// does when an exchange of ours begins on it while nothing else is in flight, when it sends a
+    /// byte, when it takes more of a body, and when an exchange ends with its answer whole. A request
+    /// that waits for a connection or for an answer is in flight and moves nothing.
+    #[serde(default)]
+    pub quiet: BTreeMap<InstanceId, Millis>,
     /// Counted since the proxy started.
     pub counters: BTreeMap<AppName, AppCounters>,
 }

@@ -39,7 +39,10 @@ impl Exchange {
                 upstream.ended = true;
                 1
             }
-            Poll::Ready(Ok(count)) => count,
+            Poll::Ready(Ok(count)) => {
+                upstream.flight.instance().moved(turn.now_ms);
+                count
+            }
             Poll::Ready(Err(_)) => {
                 // What came before is worth reading, unless only a clean end would make it whole.
                 upstream.ended = true;
@@ -248,6 +251,7 @@ impl Exchange {
         self.answer = Answer::Done;
         self.cut_at_ms = u64::MAX;
         let Link::Open(upstream) = std::mem::replace(&mut self.link, Link::None) else { return };
+        upstream.flight.instance().moved(turn.now_ms);
         let sent = self.body_done && self.request.is_empty() && !upstream.deaf;
         let clean = self.from_upstream.is_empty() && !upstream.ended;
         if let (Some(idle_s), true) = (self.reuse, sent && clean) {

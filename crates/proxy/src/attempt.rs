@@ -189,7 +189,7 @@ impl Exchange {
         stopwatch: Option<Stopwatch>,
         turn: &mut Turn<'_, '_>,
     ) {
-        let flight = InFlight::new(Arc::clone(&instance));
+        let flight = InFlight::new(Arc::clone(&instance), turn.now_ms);
         let demand = if self.resendable { Demand::Any } else { Demand::Certain };
         let idle = match self.fresh_only {
             true => None,

@@ -19,6 +19,8 @@ pub(crate) struct Instance {
     /// It is in no arm of the newest snapshot.
     left: AtomicBool,
     failures: AtomicU32,
+    /// When it last made progress with what is in flight on it.
+    moved_at_ms: AtomicU64,
     ejected_until_ms: AtomicU64,
     ejections: AtomicU32,
     /// [`Latency::bits`]; kept only where instances are picked by it.
@@ -44,6 +46,7 @@ impl Instance {
             once_up: AtomicBool::new(false),
             left: AtomicBool::new(false),
             failures: AtomicU32::new(0),
+            moved_at_ms: AtomicU64::new(since_ms),
             ejected_until_ms: AtomicU64::new(0),
             ejections: AtomicU32::new(0),
             latency: AtomicU64::new(Latency::default().bits()),
@@ -60,6 +63,18 @@ impl Instance {
 
     pub(crate) fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Acquire)
+    }
+
+    /// It has made progress with something in flight: it sent a byte, or took more of a body.
+    pub(crate) fn moved(&self, now_ms: u64) {
+        if self.moved_at_ms.load(Ordering::Relaxed) != now_ms {
+            self.moved_at_ms.store(now_ms, Ordering::Relaxed);
+        }
+    }
+
+    /// How long it has made none.
+    pub(crate) fn quiet(&self, now_ms: u64) -> Millis {
+        Millis(now_ms.saturating_sub(self.moved_at_ms.load(Ordering::Relaxed)))
     }
 
     pub(crate) fn health(&self) -> Health {
@@ -159,8 +174,11 @@ fn code(health: Health) -> u8 {
 pub(crate) struct InFlight(Arc<Instance>);
 
 impl InFlight {
-    pub(crate) fn new(instance: Arc<Instance>) -> Self {
-        instance.in_flight.fetch_add(1, Ordering::SeqCst);
+    pub(crate) fn new(instance: Arc<Instance>, now_ms: u64) -> Self {
+        if instance.in_flight.fetch_add(1, Ordering::SeqCst) == 0 {
+            // It has only just been asked.
+            instance.moved(now_ms);
+        }
         Self(instance)
     }
 

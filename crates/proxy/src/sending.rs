@@ -75,6 +75,10 @@ impl Exchange {
         match self.request.drain_to(turn.cx, &mut upstream.stream, keep) {
             Poll::Pending => 0,
             Poll::Ready(Ok(count)) => {
+                // The kernel takes the first bytes, whatever the instance does.
+                if upstream.sent {
+                    upstream.flight.instance().moved(turn.now_ms);
+                }
                 upstream.sent = true;
                 if let Some(stopwatch) = &mut upstream.stopwatch {
                     *stopwatch = Stopwatch::start();

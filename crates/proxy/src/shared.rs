@@ -1,6 +1,7 @@
 //! What the handle, the reporter and the workers share. Locked only when a snapshot comes or a
 //! report is made, never by a request.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -178,18 +179,24 @@ impl Shared {
         ledger.old.retain(|table| table.sequence >= sequence);
         ledger.directory.forget_gone(now_ms);
         let directory = &ledger.directory;
-        let in_flight = directory.instances.iter();
-        let in_flight = in_flight.map(|(id, instance)| (id.clone(), instance.in_flight()));
-        let mut counters: std::collections::BTreeMap<_, _> = directory
+        let (mut in_flight, mut quiet) = (BTreeMap::new(), BTreeMap::new());
+        for (id, instance) in &directory.instances {
+            let count = instance.in_flight();
+            if count > 0 {
+                in_flight.insert(id.clone(), count);
+                quiet.insert(id.clone(), instance.quiet(now_ms));
+            }
+        }
+        let mut counters: BTreeMap<_, _> = directory
             .apps
             .iter()
             .map(|(app, stats)| {
                 let counted = AppCounters {
-                    answers: std::collections::BTreeMap::new(),
-                    faults: std::collections::BTreeMap::new(),
+                    answers: BTreeMap::new(),
+                    faults: BTreeMap::new(),
                     requests: stats.sum(|cells| &cells.requests),
                     failed: stats.sum(|cells| &cells.failed),
-                    app_5xx: std::collections::BTreeMap::new(),
+                    app_5xx: BTreeMap::new(),
                     client_aborted: stats.sum(|cells| &cells.client_aborted),
                     retried: stats.sum(|cells| &cells.retried),
                     held: stats.sum(|cells| &cells.held),
@@ -209,7 +216,8 @@ impl Shared {
         TrafficReport {
             proxy: self.config.id,
             acknowledged: ledger.acknowledged,
-            in_flight: in_flight.filter(|(_, count)| *count > 0).collect(),
+            in_flight,
+            quiet,
             counters,
         }
     }

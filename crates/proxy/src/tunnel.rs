@@ -91,6 +91,7 @@ impl Tunnel {
                 return Poll::Pending;
             }
             self.moved_at_ms = turn.now_ms;
+            self.flight.instance().moved(turn.now_ms);
             moved += down + up;
             if moved >= TURN_BYTES {
                 turn.cx.waker().wake_by_ref();

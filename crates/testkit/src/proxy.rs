@@ -121,6 +121,7 @@ impl Proxy {
             proxy: ProxyId(0),
             acknowledged: self.acknowledged(),
             in_flight,
+            quiet: BTreeMap::new(),
             counters: self.counters.clone(),
         }
     }

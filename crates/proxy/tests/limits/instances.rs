@@ -257,3 +257,31 @@ fn retries_are_a_fifth_of_the_requests_or_ten_per_second() {
     let next = retries(30);
     assert!((10..=17).contains(&next), "{next}");
 }
+
+/// How quiet the proxy says that the instance has been.
+fn quiet(world: &World) -> Option<u64> {
+    world.settle();
+    world.proxy.report().quiet.get(&instance(1)).map(|quiet| quiet.0)
+}
+
+#[test]
+fn how_long_an_instance_has_made_no_progress_is_reported() {
+    let played = Played::new();
+    let world = World::still(&one(1, 1, played.at));
+    world.advance(Millis::from_secs(30));
+    assert_eq!(quiet(&world), None, "nothing is in flight");
+    let mut client = sending(&world, POST);
+    let mut first = played.asked();
+    world.advance(Millis(700));
+    assert_eq!(quiet(&world), Some(700), "taking a request's first bytes is no progress");
+    let other = sending(&world, GET);
+    let second = played.asked();
+    assert_eq!(quiet(&world), Some(700), "nor is another request");
+    first.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no");
+    assert!(client.head().starts_with("HTTP/1.1 200"));
+    assert_eq!(quiet(&world), Some(0), "a byte of an answer is");
+    world.advance(Millis(300));
+    drop((client, other));
+    assert_eq!(quiet(&world), Some(300), "a client that leaves is none");
+    drop((first, second));
+}
