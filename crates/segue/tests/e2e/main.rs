@@ -11,4 +11,5 @@ mod refusals;
 mod routes;
 mod soak;
 mod strategies;
+mod takes_over;
 mod world;

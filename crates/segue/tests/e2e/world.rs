@@ -47,12 +47,24 @@ impl World {
 
     /// Starts a server with these variables in its environment.
     pub fn with(more: &str, env: &[(&str, String)]) -> Self {
+        let mut world = Self::unserved(more);
+        world.serve(env);
+        world
+    }
+
+    /// Starts a server on a data folder that `write` puts where it is told.
+    pub fn from_data(write: impl FnOnce(&Path)) -> Self {
+        let mut world = Self::unserved("");
+        write(&world.data());
+        world.serve(&[]);
+        world
+    }
+
+    fn unserved(more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         app::write(&dir.path().join("app"), more);
         let nowhere = "127.0.0.1:0".parse().unwrap();
-        let mut world = Self { dir, server: None, http: nowhere, api: nowhere };
-        world.serve(env);
-        world
+        Self { dir, server: None, http: nowhere, api: nowhere }
     }
 
     pub fn data(&self) -> PathBuf {
