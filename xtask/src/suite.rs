@@ -1,23 +1,64 @@
 //! Everything continuous integration runs, quickest first. The test runner comes last, so that its
-//! closing lines are the last ones printed.
+//! closing lines are followed by the time of each part alone.
+
+use std::time::{Duration, Instant};
 
 use crate::run::{Done, root, run, there};
 use crate::{deps, purity, tidy, tools};
 
-/// Runs everything; stops at the first thing that fails.
+/// What everything may take together, on two cores.
+const MOST: Duration = Duration::from_secs(40 * 60);
+
+/// One part: its name, and what it runs.
+type Part = (&'static str, fn() -> Done);
+
+const PARTS: [Part; 7] = [
+    ("tools", tools::install),
+    ("format", || run("cargo", ["fmt", "--all", "--check"])),
+    ("borders", borders),
+    ("libraries", libraries),
+    ("clippy", clippy),
+    ("doc tests", || run("cargo", ["test", "--workspace", "--doc", "--locked", "--quiet"])),
+    ("tests", || run("cargo", ["nextest", "run", "--workspace", "--locked"])),
+];
+
+/// Runs everything; stops at the first thing that fails. Fails, too, when it takes too long: what is
+/// slow is run less often.
 pub(crate) fn test() -> Done {
-    tools::install()?;
-    run("cargo", ["fmt", "--all", "--check"])?;
+    let start = Instant::now();
+    let mut took = Vec::new();
+    for (name, part) in PARTS {
+        let start = Instant::now();
+        part()?;
+        took.push(format!("{name} {}", minutes(start.elapsed())));
+    }
+    let all = start.elapsed();
+    println!("minutes: {}; in all {}", took.join(", "), minutes(all));
+    if all > MOST {
+        return Err(format!("it takes {} minutes, more than {}", minutes(all), minutes(MOST)));
+    }
+    Ok(())
+}
+
+fn minutes(time: Duration) -> String {
+    format!("{:.1}", time.as_secs_f64() / 60.0)
+}
+
+fn borders() -> Done {
     println!("→ tidy, deps");
     tidy::check(&root())?;
     deps::check(&root())?;
-    purity::check(&root())?;
+    purity::check(&root())
+}
+
+fn libraries() -> Done {
     run("cargo", ["deny", "--all-features", "check", "bans", "licenses", "sources"])?;
-    advisories()?;
-    let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
-    run("cargo", clippy)?;
-    run("cargo", ["test", "--workspace", "--doc", "--locked", "--quiet"])?;
-    run("cargo", ["nextest", "run", "--workspace", "--locked"])
+    advisories()
+}
+
+fn clippy() -> Done {
+    let words = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    run("cargo", words)
 }
 
 /// Known holes in libraries, as far as the list of them can be had: some machines reach only the
