@@ -7,6 +7,7 @@ mod crashes;
 mod deploys;
 mod kills;
 mod load;
+mod reaching;
 mod refusals;
 mod routes;
 mod soak;
