@@ -7,17 +7,18 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use crate::run::Done;
 
 /// Every edge between our own crates that there may be. What is not here fails.
-const ALLOWED: [(&str, &[&str]); 14] = [
+const ALLOWED: [(&str, &[&str]); 15] = [
+    ("datadir", &[]),
     ("model", &[]),
     ("rollout", &["model"]),
     ("balance", &["model"]),
     ("http1", &[]),
-    ("journal", &["model"]),
+    ("journal", &["model", "datadir"]),
     ("wire", &["model"]),
-    ("proxy", &["model", "balance", "http1"]),
-    ("agent", &["model", "wire"]),
+    ("proxy", &["model", "balance", "http1", "datadir"]),
+    ("agent", &["model", "wire", "datadir"]),
     ("control", &["model", "rollout", "journal"]),
-    ("server", &["model", "wire", "control"]),
+    ("server", &["model", "wire", "control", "datadir"]),
     ("cli", &["wire", "model"]),
     ("testkit", ANY),
     ("segue", ANY),
@@ -26,7 +27,7 @@ const ALLOWED: [(&str, &[&str]); 14] = [
 
 const ANY: &[&str] = &[
     "model", "rollout", "balance", "http1", "journal", "wire", "proxy", "agent", "control",
-    "server", "cli",
+    "server", "cli", "datadir",
 ];
 
 /// Libraries that would take a crate over the border it exists for.

@@ -90,7 +90,8 @@ impl Agent {
         let absolute = std::path::absolute(&config.data).map_err(failed("find"))?;
         let config = Config { data: absolute, ..config };
         let layout = Layout::new(&config.data);
-        crate::durable::private_folder(&layout.runs()).map_err(failed("create run folders in"))?;
+        layout.check().map_err(|unsafe_| failed("use")(std::io::Error::other(unsafe_)))?;
+        datadir::private_folder(&layout.runs()).map_err(failed("create run folders in"))?;
         let content = Arc::new(Content::open(&config.data).map_err(failed("keep files in"))?);
         let secrets = Arc::new(Secrets::open(&config.data).map_err(failed("keep secrets in"))?);
         let (commands, inbox) = mpsc::channel(COMMANDS);

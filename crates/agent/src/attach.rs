@@ -44,8 +44,9 @@ async fn knock(folder: &RunFolder) -> Door {
         return Door::Open(link);
     }
     let folder = folder.clone();
-    let locked =
-        on_disk(move || folder.path().exists() && !matches!(folder.try_lock(), Ok(Some(_))));
+    let locked = on_disk(move || {
+        datadir::is_there(folder.path()) && !matches!(folder.try_lock(), Ok(Some(_)))
+    });
     if locked.await == Some(true) { Door::Locked } else { Door::Deserted }
 }
 
@@ -90,7 +91,7 @@ async fn connect(folder: &Path) -> io::Result<Option<Link>> {
 /// The socket under a short name, good while the folder is held open: a socket's own path may have
 /// 107 bytes only, a data folder's may be longer.
 pub(crate) fn socket_path(folder: &Path) -> io::Result<(PathBuf, File)> {
-    let folder = File::open(folder)?;
+    let folder = datadir::open(folder)?;
     let path = format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd());
     Ok((path.into(), folder))
 }

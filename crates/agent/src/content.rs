@@ -11,9 +11,8 @@ use std::time::{Duration, Instant};
 use model::{AppName, Digest, ReleaseNo};
 use thiserror::Error;
 
-use crate::durable;
 use crate::layout::Layout;
-use wire::{Manifest, Refused};
+use wire::{Entry, Kind, Manifest, Refused};
 
 /// What was uploaded and is not part of a release yet is kept for so long.
 const UPLOAD_PATIENCE: Duration = Duration::from_secs(15 * 60);
@@ -111,8 +110,8 @@ impl Content {
     /// If the folders cannot be made or read.
     pub fn open(data: &Path) -> io::Result<Self> {
         let layout = Layout::new(data);
-        durable::private_folder(&layout.blobs())?;
-        durable::passable_folder(&layout.apps())?;
+        datadir::private_folder(&layout.blobs())?;
+        datadir::passable_folder(&layout.apps())?;
         let content = Self {
             layout,
             recent: Mutex::default(),
@@ -131,7 +130,7 @@ impl Content {
         self.recent().blobs.extend(blobs.keys().map(|digest| (*digest, now)));
         let _shared = self.blobs_in_use.read().unwrap_or_else(PoisonError::into_inner);
         let is_here = |digest: &Digest, size: u64| {
-            fs::metadata(self.blob(*digest)).is_ok_and(|file| file.len() == size)
+            fs::symlink_metadata(self.blob(*digest)).is_ok_and(|file| file.len() == size)
         };
         blobs.iter().filter(|(d, size)| !is_here(d, **size)).map(|(digest, _)| *digest).collect()
     }
@@ -141,8 +140,8 @@ impl Content {
     /// # Errors
     /// If there is no room.
     pub fn begin_blob(&self, expected: Digest, most: u64) -> Result<BlobWriter<'_>, ContentError> {
-        let temporary = durable::temporary(&self.layout.blobs().join("blob"));
-        let file = durable::private(&temporary).map_err(io_error("create", &temporary))?;
+        let temporary = datadir::temporary(&self.layout.blobs().join("blob"));
+        let file = datadir::create_private(&temporary).map_err(io_error("create", &temporary))?;
         let hasher = Box::new(blake3::Hasher::new());
         Ok(BlobWriter { content: self, expected, most, bytes: 0, hasher, file, temporary })
     }
@@ -178,6 +177,16 @@ impl Content {
         here
     }
 
+    /// Whether `wanted` is the stored list of files without its app file.
+    pub fn is_without_app_file(&self, app: &AppName, stored: Digest, wanted: &Manifest) -> bool {
+        let text = |entry: &Entry| match &entry.kind {
+            Kind::File { digest, .. } => datadir::read_to_string(&self.blob(*digest)).ok(),
+            Kind::Symlink { .. } | Kind::Dir => None,
+        };
+        let stored = self.manifest(app, stored);
+        stored.is_some_and(|stored| wanted.is_without_app_file(&stored, text))
+    }
+
     /// Keeps a list of files all of whose contents are here. When this returns, all of it is on
     /// the disk.
     ///
@@ -196,9 +205,9 @@ impl Content {
         let folder = self.layout.blobs();
         flush(&folder, &blobs).map_err(io_error("make durable", &folder))?;
         let path = self.layout.manifests(app).join(format!("{digest}.json"));
-        durable::passable_folder(&self.layout.app(app))
-            .and_then(|()| durable::private_folder(&self.layout.manifests(app)))
-            .and_then(|()| durable::write(&path, &manifest.canonical_bytes()))
+        datadir::passable_folder(&self.layout.app(app))
+            .and_then(|()| datadir::private_folder(&self.layout.manifests(app)))
+            .and_then(|()| datadir::write(&path, &manifest.canonical_bytes()))
             .map_err(io_error("write", &path))?;
         Ok(digest)
     }
@@ -206,7 +215,7 @@ impl Content {
     /// The list of files, if it is here and whole.
     pub(crate) fn manifest(&self, app: &AppName, digest: Digest) -> Option<Manifest> {
         let path = self.layout.manifests(app).join(format!("{digest}.json"));
-        let manifest: Manifest = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+        let manifest: Manifest = serde_json::from_slice(&datadir::read(&path).ok()?).ok()?;
         (manifest.digest() == digest && manifest.validate().is_ok()).then_some(manifest)
     }
 
@@ -283,13 +292,13 @@ impl Content {
 
     /// Clears away what was being written or deleted when a process ended early.
     fn clear_unfinished(&self) -> io::Result<()> {
-        durable::clear_unfinished(&self.layout.blobs())?;
+        datadir::clear_unfinished(&self.layout.blobs())?;
         for app in fs::read_dir(self.layout.apps())? {
             let name = app?.file_name();
             let Some(app) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
             let folders =
                 [self.layout.app(&app), self.layout.releases(&app), self.layout.manifests(&app)];
-            folders.iter().try_for_each(|folder| durable::clear_unfinished(folder))?;
+            folders.iter().try_for_each(|folder| datadir::clear_unfinished(folder))?;
         }
         Ok(())
     }
@@ -334,7 +343,7 @@ impl BlobWriter<'_> {
         let _shared = self.content.blobs_in_use.read().unwrap_or_else(PoisonError::into_inner);
         self.content.recent().blobs.insert(self.expected, Instant::now());
         path.parent()
-            .map_or(Ok(()), durable::private_folder)
+            .map_or(Ok(()), datadir::private_folder)
             .and_then(|()| fs::rename(&self.temporary, &path))
             .map_err(io_error("store", &path))?;
         Ok(self.bytes)
@@ -351,14 +360,14 @@ impl Drop for BlobWriter<'_> {
 /// Makes files durable, and their names.
 pub(crate) fn flush(folder: &Path, files: &[PathBuf]) -> io::Result<()> {
     if files.len() > FEW {
-        return Ok(rustix::fs::syncfs(File::open(folder)?)?);
+        return Ok(rustix::fs::syncfs(datadir::open(folder)?)?);
     }
     let mut folders = BTreeSet::from([folder]);
     for file in files {
-        File::open(file)?.sync_all()?;
+        datadir::open(file)?.sync_all()?;
         folders.extend(file.parent());
     }
-    folders.into_iter().try_for_each(|folder| File::open(folder)?.sync_all())
+    folders.into_iter().try_for_each(|folder| datadir::open(folder)?.sync_all())
 }
 
 /// The digests of the lists of files in a folder.

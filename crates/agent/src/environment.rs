@@ -2,13 +2,13 @@
 //! server's own environment but a short list of names.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, chown};
+use std::os::unix::fs::lchown;
 use std::path::Path;
 
-use model::{Address, Launch, Run};
-use nix::unistd::{Group, Uid, User};
+use model::{Address, Launch};
+
+use crate::identity::{Access, Identity};
 
 /// Names that are handed down, besides those that start with `LC_`.
 const HANDED_DOWN: [&str; 6] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "USER"];
@@ -26,7 +26,10 @@ pub(crate) fn of(
         let name = name.into_string().ok().filter(|name| is_handed_down(name))?;
         Some((name, value.into_string().ok()?))
     }));
-    if let Some(user) = other_user(&launch.run) {
+    let run = &launch.run;
+    // If the machine does not know the user, the start says so.
+    let identity = Identity::of(run.user.as_deref(), run.group.as_deref());
+    if let Some(user) = identity.ok().and_then(|identity| identity.user) {
         env.insert("HOME".to_owned(), user.dir.display().to_string());
         env.insert("USER".to_owned(), user.name);
     }
@@ -52,25 +55,13 @@ fn is_handed_down(name: &str) -> bool {
     HANDED_DOWN.contains(&name) || name.starts_with("LC_")
 }
 
-/// The user to run as, if it is one this machine knows; if it does not, the start will say so.
-fn other_user(run: &Run) -> Option<User> {
-    let name = run.user.as_deref()?;
-    let found = match name.parse() {
-        Ok(number) => User::from_uid(Uid::from_raw(number)),
-        Err(_) => User::from_name(name),
-    };
-    found.ok().flatten()
-}
-
-/// Makes the folder that outlives releases, and gives it to the user the app runs as.
-pub(crate) fn make_state_folder(path: &Path, run: &Run) -> io::Result<()> {
-    let new = !path.exists();
-    fs::DirBuilder::new().recursive(true).mode(0o750).create(path)?;
-    if !new || !Uid::effective().is_root() {
-        return Ok(());
+/// Makes the folder that outlives releases, closed to everybody but the app's user, and to its group
+/// if one is named. A folder that is there stays as it is.
+pub(crate) fn make_state_folder(path: &Path, access: Access) -> io::Result<()> {
+    if datadir::is_there(path) {
+        return datadir::private_folder(path);
     }
-    let user = other_user(run);
-    let group = run.group.as_deref().and_then(|name| Group::from_name(name).ok().flatten());
-    let gid = group.map(|group| group.gid).or(user.as_ref().map(|user| user.gid));
-    chown(path, user.map(|user| user.uid.as_raw()), gid.map(|gid| gid.as_raw()))
+    datadir::private_folder(path)?;
+    lchown(path, access.uid, access.gid)?;
+    datadir::set_mode(path, access.state())
 }

@@ -1,7 +1,9 @@
-//! Where things lie in the data folder. Makes nothing, reads nothing.
+//! Where things lie in the data folder, and whether it was segue that put them there. Makes nothing,
+//! reads no file.
 
 use std::path::{Path, PathBuf};
 
+use datadir::{Unsafe, check_folder, check_names, check_tree};
 use model::{AppName, InstanceId, ReleaseNo};
 
 /// The paths below one data folder.
@@ -13,6 +15,24 @@ pub(crate) struct Layout {
 impl Layout {
     pub fn new(data: &Path) -> Self {
         Self { data: data.to_path_buf() }
+    }
+
+    /// Looks whether all of it was made by segue, before any of it is read. What belongs to apps, their
+    /// state and the insides of their releases, is theirs and is not looked at.
+    pub fn check(&self) -> Result<(), Unsafe> {
+        for folder in [self.runs(), self.secrets(), self.blobs()] {
+            check_folder(&folder)?;
+            check_tree(&folder, 2)?;
+        }
+        check_names(&self.apps())?;
+        let Ok(apps) = std::fs::read_dir(self.apps()) else { return Ok(()) };
+        for app in apps.filter_map(|app| app.ok()?.file_name().to_str()?.parse().ok()) {
+            check_names(&self.app(&app))?;
+            check_names(&self.releases(&app))?;
+            check_folder(&self.manifests(&app))?;
+            check_tree(&self.manifests(&app), 1)?;
+        }
+        Ok(())
     }
 
     /// The run folders of all instances.

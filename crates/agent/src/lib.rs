@@ -9,9 +9,9 @@ mod attach;
 mod cgroup;
 pub mod content;
 mod down;
-mod durable;
 mod environment;
 mod hung;
+mod identity;
 mod keep;
 mod layout;
 mod life;
@@ -31,5 +31,6 @@ mod tally;
 
 pub use agent::{Agent, Config, StartError};
 pub use down::{Ended, running, stop_all};
+pub use identity::Access;
 pub use procfs::boot_id;
 pub use protocol::OpenFiles;

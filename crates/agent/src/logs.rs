@@ -1,7 +1,6 @@
 //! An instance's output, for people: its last lines, and what comes after. Reads the files that the
 //! shim writes; never writes to them.
 
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -51,7 +50,7 @@ fn count_lines(bytes: &[u8]) -> usize {
 /// Enough of the end of a file to hold so many lines, if they are not much longer than shown; and
 /// whether it is all of the file.
 fn end_of(path: &Path, lines: usize) -> io::Result<(Vec<u8>, bool)> {
-    let mut file = match File::open(path) {
+    let mut file = match datadir::open(path) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), true)),
         Err(e) => return Err(e),
@@ -142,7 +141,7 @@ pub fn instances(data: &Path, app: &AppName) -> io::Result<Vec<InstanceId>> {
 
 /// The last 40 bits of a file's inode number, and its length; `None` if there is no such file.
 fn look(path: &Path) -> io::Result<Option<(u64, u64)>> {
-    match std::fs::metadata(path) {
+    match std::fs::symlink_metadata(path) {
         Ok(file) => Ok(Some((file.ino() & ((1 << 40) - 1), file.len()))),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),
@@ -151,7 +150,7 @@ fn look(path: &Path) -> io::Result<Option<(u64, u64)>> {
 
 fn read_from(path: &Path, from: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    match File::open(path) {
+    match datadir::open(path) {
         Ok(mut file) => {
             file.seek(SeekFrom::Start(from))?;
             file.take(PAGE_BYTES).read_to_end(&mut bytes)?;

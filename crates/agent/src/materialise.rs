@@ -1,20 +1,22 @@
 //! Laying a release's files out in its folder: built under another name, renamed when it is whole.
 //! Copies or reflinks, never hard-links: an app that writes into its folder changes no other's.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
 use model::{AppName, Digest, ReleaseNo};
 
 use crate::content::{Content, ContentError, flush, io_error};
-use crate::durable;
+use crate::identity::Access;
 use wire::{Kind, Manifest};
 
 impl Content {
-    /// The folder of a release, laid out if it is not yet. Without content the folder is empty.
+    /// The folder of a release, laid out if it is not yet, with the owner and modes of `access`. Without
+    /// content the folder is empty.
     ///
     /// # Errors
     /// If the list of files or a content is missing, or the disk is full.
@@ -23,6 +25,7 @@ impl Content {
         app: &AppName,
         release: ReleaseNo,
         content: Option<Digest>,
+        access: Access,
     ) -> Result<PathBuf, ContentError> {
         let turn = self.turn(app, release);
         let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
@@ -38,12 +41,12 @@ impl Content {
                     ContentError::NoManifest { app: app.clone(), release, manifest: digest }
                 })?,
             };
-        durable::passable_folder(&self.layout.app(app))
-            .and_then(|()| durable::passable_folder(&self.layout.releases(app)))
+        datadir::passable_folder(&self.layout.app(app))
+            .and_then(|()| datadir::passable_folder(&self.layout.releases(app)))
             .map_err(io_error("create the folders above", &folder))?;
         let _shared = self.blobs_in_use.read().unwrap_or_else(PoisonError::into_inner);
-        let building = durable::temporary(&folder);
-        let built = self.build(&building, &manifest).and_then(|()| {
+        let building = datadir::temporary(&folder);
+        let built = self.build(&building, &manifest, access).and_then(|()| {
             put_in_place(&building, &folder, &wanted).map_err(io_error("name", &folder))
         });
         if built.is_err() {
@@ -56,28 +59,40 @@ impl Content {
         Ok(folder)
     }
 
-    fn build(&self, folder: &Path, manifest: &Manifest) -> Result<(), ContentError> {
+    fn build(
+        &self,
+        folder: &Path,
+        manifest: &Manifest,
+        access: Access,
+    ) -> Result<(), ContentError> {
         remove(folder).map_err(io_error("clear", folder))?;
-        fs::create_dir_all(folder).map_err(io_error("create", folder))?;
-        set_mode(folder, 0o755).map_err(io_error("open up", folder))?;
+        datadir::private_folder(folder).map_err(io_error("create", folder))?;
         let mut files = Vec::new();
+        let mut folders = BTreeSet::from([folder.to_path_buf()]);
         for entry in &manifest.entries {
             let path = folder.join(&entry.path);
             let parent = path.parent().unwrap_or(folder);
-            fs::create_dir_all(parent).map_err(io_error("create", parent))?;
+            datadir::private_folder(parent).map_err(io_error("create", parent))?;
+            let above = path.ancestors().skip(1).take_while(|above| *above != folder);
+            folders.extend(above.map(Path::to_path_buf));
             match &entry.kind {
-                Kind::Dir => fs::create_dir_all(&path).map_err(io_error("create", &path))?,
+                Kind::Dir => {
+                    datadir::private_folder(&path).map_err(io_error("create", &path))?;
+                    folders.insert(path);
+                }
                 Kind::Symlink { target } => {
                     symlink(target, &path).map_err(io_error("link", &path))?;
                 }
                 Kind::File { digest, size, executable } => {
                     self.lay_out(*digest, *size, &path).map_err(io_error("copy", &path))?;
-                    // Readable for the app's own user; no other bit comes along.
-                    let mode = if *executable { 0o755 } else { 0o644 };
-                    set_mode(&path, mode).map_err(io_error("set the mode of", &path))?;
+                    give(&path, access.file(*executable), access)?;
                     files.push(path);
                 }
             }
+        }
+        // The innermost first: a folder that is given away is closed for whoever is not root.
+        for path in folders.iter().rev() {
+            give(path, access.folder(), access)?;
         }
         flush(folder, &files).map_err(io_error("make durable", folder))
     }
@@ -85,7 +100,7 @@ impl Content {
     fn lay_out(&self, digest: Digest, size: u64, path: &Path) -> io::Result<()> {
         let blob = self.blob(digest);
         reflink_copy::reflink_or_copy(&blob, path)?;
-        if fs::metadata(path)?.len() == size {
+        if fs::symlink_metadata(path)?.len() == size {
             Ok(())
         } else {
             let why = format!("its stored content {digest} is damaged");
@@ -95,22 +110,23 @@ impl Content {
 }
 
 fn is_laid_out(folder: &Path, wanted: &str) -> bool {
-    folder.exists() && fs::read_to_string(label_of(folder)).is_ok_and(|found| found == wanted)
+    datadir::is_there(folder)
+        && datadir::read_to_string(&label_of(folder)).is_ok_and(|found| found == wanted)
 }
 
 /// The label goes first: a folder under its final name always has one.
 fn put_in_place(building: &Path, folder: &Path, wanted: &str) -> io::Result<()> {
     let label = label_of(folder);
-    if fs::read_to_string(&label).is_ok_and(|found| found != wanted) {
+    if datadir::read_to_string(&label).is_ok_and(|found| found != wanted) {
         // Left by a removed app of the same name; nothing runs from it.
         remove(folder)?;
     }
-    durable::write(&label, wanted.as_bytes())?;
+    datadir::write(&label, wanted.as_bytes())?;
     match fs::rename(building, folder) {
         // Somebody else has laid out the same in the meantime.
         Err(_) if is_laid_out(folder, wanted) => fs::remove_dir_all(building),
         Err(e) => Err(e),
-        Ok(()) => durable::sync_parent(folder),
+        Ok(()) => datadir::sync_parent(folder),
     }
 }
 
@@ -126,13 +142,18 @@ pub(crate) fn remove(folder: &Path) -> io::Result<()> {
     }
     let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let doomed = folder.with_file_name(format!(".doomed-{name}"));
-    if doomed.exists() {
+    if datadir::is_there(&doomed) {
         fs::remove_dir_all(&doomed)?;
     }
     fs::rename(folder, &doomed)?;
     fs::remove_dir_all(&doomed)
 }
 
-fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+/// Sets the owner and the mode: whatever the umask, and whatever the file was copied from.
+fn give(path: &Path, mode: u32, access: Access) -> Result<(), ContentError> {
+    let (uid, gid) = access.file_owner();
+    if uid.is_some() || gid.is_some() {
+        lchown(path, uid, gid).map_err(io_error("set the owner of", path))?;
+    }
+    datadir::set_mode(path, mode).map_err(io_error("set the mode of", path))
 }

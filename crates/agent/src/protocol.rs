@@ -48,10 +48,16 @@ pub struct OpenFiles {
 }
 
 impl OpenFiles {
-    /// The limit of this process now. Ask before raising it.
-    pub fn current() -> Self {
+    /// What a web service needs, and what a shell with a low limit must not take away.
+    const LEAST: u64 = 65_536;
+
+    /// What instances get: the limit of this process now, and 65 536 at least where the hard limit
+    /// allows that. Ask before raising it.
+    pub fn for_apps() -> Self {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-        Self { soft: limit.current, hard: limit.maximum }
+        let least = limit.maximum.map_or(Self::LEAST, |hard| hard.min(Self::LEAST));
+        let soft = limit.current.map(|soft| soft.max(least));
+        Self { soft, hard: limit.maximum }
     }
 }
 

@@ -1,16 +1,14 @@
 //! The folder of one instance: who owns it (a lock), what was begun, what was stopped, how it ended.
 //! Shared by the shim, which writes most of it, and the agent, which reads it.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use model::Exit;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
-
-use crate::durable;
 
 const EXIT_BYTES: usize = 256;
 
@@ -61,7 +59,7 @@ impl RunFolder {
 
     /// Makes the folder, private.
     pub fn create(&self) -> io::Result<()> {
-        durable::private_folder(&self.path)
+        datadir::private_folder(&self.path)
     }
 
     /// Takes the lock if it is free.
@@ -82,12 +80,7 @@ impl RunFolder {
     }
 
     fn lock_file(&self) -> io::Result<File> {
-        OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(self.path.join("lock"))
+        datadir::open_or_create(&self.path.join("lock"))
     }
 
     /// The process that was begun here, if one was.
@@ -96,27 +89,27 @@ impl RunFolder {
     }
 
     pub fn record_process(&self, record: &ProcessRecord) -> io::Result<()> {
-        durable::write(&self.path.join("process.json"), &serde_json::to_vec(record)?)
+        datadir::write(&self.path.join("process.json"), &serde_json::to_vec(record)?)
     }
 
     /// Whether a start is refused: it was begun already, or told to stop before.
     pub fn is_used(&self) -> bool {
-        self.path.join("process.json").exists() || self.is_stopped()
+        datadir::is_there(&self.path.join("process.json")) || self.is_stopped()
     }
 
     /// Whether somebody said stop.
     pub fn is_stopped(&self) -> bool {
-        self.path.join("stopped").exists()
+        datadir::is_there(&self.path.join("stopped"))
     }
 
     /// Leaves the tombstone: whatever comes later, this instance is not started any more.
     pub fn tombstone(&self) -> io::Result<()> {
-        if self.is_stopped() { Ok(()) } else { durable::write(&self.path.join("stopped"), b"") }
+        if self.is_stopped() { Ok(()) } else { datadir::write(&self.path.join("stopped"), b"") }
     }
 
     /// Takes the room for the exit record now, so that a full disk cannot swallow it later.
     pub fn reserve_exit(&self) -> io::Result<()> {
-        let file = durable::private(&self.path.join("exit.reserve"))?;
+        let file = datadir::create_private(&self.path.join("exit.reserve"))?;
         file.write_all_at(&[b' '; EXIT_BYTES], 0)?;
         file.sync_all()
     }
@@ -125,11 +118,11 @@ impl RunFolder {
         let mut bytes = serde_json::to_vec(&ExitRecord { exit })?;
         bytes.resize(bytes.len().max(EXIT_BYTES), b' ');
         let reserve = self.path.join("exit.reserve");
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&reserve)?;
+        let file = datadir::open_or_create(&reserve)?;
         file.write_all_at(&bytes, 0)?;
         file.sync_all()?;
         fs::rename(&reserve, self.path.join("exit.json"))?;
-        durable::sync_parent(&reserve)
+        datadir::sync_parent(&reserve)
     }
 
     /// How it ended, if that was seen.
@@ -139,7 +132,7 @@ impl RunFolder {
 }
 
 fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> io::Result<Option<T>> {
-    match fs::read(path) {
+    match datadir::read(path) {
         Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),

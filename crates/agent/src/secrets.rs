@@ -12,7 +12,6 @@ use model::{AppName, Digest, ReleaseNo};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::durable;
 use crate::layout::Layout;
 
 /// Why a value could not be kept or found. Holds names only.
@@ -71,17 +70,17 @@ impl Secrets {
     /// If the key cannot be read or made, or is not 32 bytes long.
     pub fn open(data: &Path) -> io::Result<Self> {
         let layout = Layout::new(data);
-        durable::private_folder(&layout.secrets())?;
+        datadir::private_folder(&layout.secrets())?;
         for app in fs::read_dir(layout.secrets())? {
-            durable::clear_unfinished(&app?.path())?;
+            datadir::clear_unfinished(&app?.path())?;
         }
         let path = layout.secrets_key();
-        let bytes = match fs::read(&path) {
+        let bytes = match datadir::read(&path) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let mut key = vec![0; 32];
                 getrandom::fill(&mut key).map_err(io::Error::other)?;
-                durable::write(&path, &key)?;
+                datadir::write(&path, &key)?;
                 key
             }
             Err(e) => return Err(e),
@@ -107,7 +106,7 @@ impl Secrets {
                 let digest = self.digest(app, name, value);
                 // Put again means: about to be used by a release that has not started yet.
                 let kept = Kept { value: value.clone(), used_by: BTreeSet::new() };
-                let written = durable::private_folder(&self.folder(app))
+                let written = datadir::private_folder(&self.folder(app))
                     .and_then(|()| self.write(app, digest, &kept));
                 written.map_err(failed("keep", name, app))?;
                 Ok((name.clone(), digest))
@@ -187,7 +186,7 @@ impl Secrets {
     }
 
     fn read(&self, path: &Path) -> io::Result<Option<Kept>> {
-        match fs::read(path) {
+        match datadir::read(path) {
             // The parser's own words could quote the value.
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map(Some)
@@ -198,7 +197,7 @@ impl Secrets {
     }
 
     fn write(&self, app: &AppName, digest: Digest, kept: &Kept) -> io::Result<()> {
-        durable::write(&self.path(app, digest), &serde_json::to_vec(kept)?)
+        datadir::write(&self.path(app, digest), &serde_json::to_vec(kept)?)
     }
 }
 

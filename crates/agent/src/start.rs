@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use crate::agent::World;
 use crate::attach::{Link, reach};
 use crate::environment;
+use crate::identity::Access;
 use crate::life::{finish, on_disk};
 use crate::ports;
 use crate::protocol::{Answer, Order, VERSION};
@@ -97,10 +98,14 @@ async fn start(world: &Arc<World>, launch: &Launch, folder: &RunFolder) -> Resul
 /// Everything the shim needs: the files, the folders, the environment.
 fn prepare(world: &World, launch: &Launch, run: &RunFolder) -> Result<Order, String> {
     let app = &launch.id.app;
-    let folder =
-        world.content.materialise(app, launch.release, launch.content).map_err(|e| in_full(&e))?;
+    let access = Access::of(&launch.run)?;
+    let folder = world
+        .content
+        .materialise(app, launch.release, launch.content, access)
+        .map_err(|e| in_full(&e))?;
     let state = world.layout.state(app);
-    environment::make_state_folder(&state, &launch.run).map_err(|e| e.to_string())?;
+    environment::make_state_folder(&state, access)
+        .map_err(|e| format!("{}: {e}", state.display()))?;
     let own =
         world.secrets.values(app, launch.release, &launch.run.env).map_err(|e| in_full(&e))?;
     let env = environment::of(launch, &state, own);

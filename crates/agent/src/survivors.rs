@@ -35,7 +35,7 @@ impl End {
 /// Waits until no shim has the instance, ends what is left of it, and reads how it ended.
 pub(crate) fn settle(layout: &Layout, boot_id: &str, id: &InstanceId) -> End {
     let folder = RunFolder::at(&layout.run(id));
-    if !folder.path().exists() {
+    if !datadir::is_there(folder.path()) {
         return End::unknown();
     }
     let lock = folder.lock();

@@ -1,10 +1,13 @@
-//! The one place with `unsafe`: file descriptors that are known by their number only.
+//! The one place with `unsafe`: file descriptors that are known by their number only, and calls that
+//! reset what a process has inherited.
 //! Nothing else belongs here.
 
 #![allow(unsafe_code)]
 
 use std::fs;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::libc;
 
 /// Closes every descriptor above standard error: whatever the parent forgot to mark.
 ///
@@ -28,6 +31,39 @@ pub(crate) fn close_on_exec() {
         let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
         let _ = rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::CLOEXEC);
     }
+}
+
+/// Every signal has its default action and none is blocked: whoever started the server may have had
+/// some ignored, as `nohup` does.
+pub(crate) fn default_signals() {
+    // The kernel's shape of an action is shorter than this on every architecture; zeros are the default
+    // action without flags. The C library's own call leaves out two signals that it keeps for itself.
+    const DEFAULT: [u64; 16] = [0; 16];
+    const SET_BYTES: usize = 8;
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: the kernel reads the action, which outlives the call, and writes nothing. No code of
+        // ours is named in it. For the two signals that have no other action the call fails.
+        unsafe {
+            let old = std::ptr::null_mut::<u64>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, DEFAULT.as_ptr(), old, SET_BYTES);
+        }
+    }
+    // SAFETY: `sigemptyset` makes the set a valid one before it is read, and fails for no valid pointer.
+    unsafe {
+        let mut none = std::mem::MaybeUninit::uninit();
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
+    }
+}
+
+/// The ordinary scheduler, and no class of disk access of its own. What is not allowed stays.
+pub(crate) fn default_scheduling() {
+    const THIS_PROCESS: libc::c_int = 1;
+    let ordinary = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the parameter outlives the call, which only reads it.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const ordinary) };
+    // SAFETY: three numbers, no memory: `ioprio_set` of this process to "none".
+    unsafe { libc::syscall(libc::SYS_ioprio_set, THIS_PROCESS, 0, 0) };
 }
 
 /// The open descriptors above 2, without the one used to list them.

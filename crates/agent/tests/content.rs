@@ -8,6 +8,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use agent::Access;
 use agent::content::{Content, ContentError};
 use model::{AppName, Digest, ReleaseNo};
 use wire::{Entry, Kind, Manifest, scan};
@@ -73,15 +74,15 @@ fn a_folder_arrives_as_it_was() {
     }
     let manifest = content.put_manifest(&web(), &scanned.manifest).unwrap();
     assert!(content.has_manifest(&web(), manifest));
-    let folder = content.materialise(&web(), ReleaseNo(4), Some(manifest)).unwrap();
+    let folder = content.materialise(&web(), ReleaseNo(4), Some(manifest), Access::OWN).unwrap();
     assert_eq!(folder, data.path().join("apps/web/releases/4"));
     assert_eq!(scan(&folder).unwrap().manifest, scanned.manifest);
     let mode = |name: &str| fs::metadata(folder.join(name)).unwrap().mode() & 0o7777;
-    assert_eq!((mode("run.sh"), mode("lib/data")), (0o755, 0o644));
+    assert_eq!((mode("run.sh"), mode("lib/data")), (0o700, 0o600));
     assert_eq!(fs::metadata(folder.join("lib/data")).unwrap().nlink(), 1, "no hard links");
     // A second time nothing is done: the app may have written there.
     fs::write(folder.join("own"), "").unwrap();
-    content.materialise(&web(), ReleaseNo(4), Some(manifest)).unwrap();
+    content.materialise(&web(), ReleaseNo(4), Some(manifest), Access::OWN).unwrap();
     assert!(folder.join("own").exists());
 }
 
@@ -99,7 +100,8 @@ fn what_is_not_what_was_promised_is_refused_and_leaves_nothing() {
     let entries = vec![file("../a", b"x")];
     let refused = content.put_manifest(&web(), &Manifest { entries }).unwrap_err();
     assert!(matches!(refused, ContentError::Refused(_)), "{refused:?}");
-    let unknown = content.materialise(&web(), ReleaseNo(1), Some(digest(b"?"))).unwrap_err();
+    let unknown =
+        content.materialise(&web(), ReleaseNo(1), Some(digest(b"?")), Access::OWN).unwrap_err();
     assert!(unknown.to_string().contains("hint:"), "{unknown}");
     assert!(blobs(data.path()).is_empty());
     assert!(!data.path().join("apps/web/releases/1").exists());
@@ -111,7 +113,7 @@ fn a_changed_manifest_or_a_cut_content_is_not_laid_out() {
     let content = Content::open(data.path()).unwrap();
     let manifest = upload(&content, &[("a", "one"), ("b", "two")]);
     fs::write(&blobs(data.path())[0], "").unwrap();
-    let cut = content.materialise(&web(), ReleaseNo(1), Some(manifest)).unwrap_err();
+    let cut = content.materialise(&web(), ReleaseNo(1), Some(manifest), Access::OWN).unwrap_err();
     assert!(matches!(cut, ContentError::Io { .. }), "{cut:?}");
     assert!(!content.has_manifest(&web(), manifest), "it has to be sent again");
     let left: Vec<_> = fs::read_dir(data.path().join("apps/web/releases")).unwrap().collect();
@@ -119,7 +121,8 @@ fn a_changed_manifest_or_a_cut_content_is_not_laid_out() {
     let path = data.path().join(format!("apps/web/manifests/{manifest}.json"));
     let text = fs::read_to_string(&path).unwrap().replace("\"a\"", "\"c\"");
     fs::write(&path, text).unwrap();
-    let changed = content.materialise(&web(), ReleaseNo(1), Some(manifest)).unwrap_err();
+    let changed =
+        content.materialise(&web(), ReleaseNo(1), Some(manifest), Access::OWN).unwrap_err();
     assert!(matches!(changed, ContentError::NoManifest { .. }), "{changed:?}");
 }
 
@@ -149,7 +152,7 @@ fn lays_out_until_it_is_killed() {
     let content = Content::open(data.as_ref()).unwrap();
     let manifest = fs::read_to_string(Path::new(&data).join("manifest")).unwrap().parse().unwrap();
     for number in 1.. {
-        content.materialise(&web(), ReleaseNo(number), Some(manifest)).unwrap();
+        content.materialise(&web(), ReleaseNo(number), Some(manifest), Access::OWN).unwrap();
     }
 }
 
@@ -185,6 +188,6 @@ fn a_kill_leaves_no_half_release() {
                 assert_eq!(fs::read_dir(path.join("folder")).unwrap().count(), names.len());
             }
         }
-        content.materialise(&web(), ReleaseNo(1_000 + round), Some(manifest)).unwrap();
+        content.materialise(&web(), ReleaseNo(1_000 + round), Some(manifest), Access::OWN).unwrap();
     }
 }

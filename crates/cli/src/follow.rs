@@ -135,11 +135,9 @@ fn is_final(error: &ClientError) -> bool {
             | Code::TooLarge
             | Code::Internal => true,
         },
-        // A port that somebody else has taken may be the server's again.
-        ClientError::Unreachable { .. }
-        | ClientError::Distrusted(_)
-        | ClientError::Lost { .. }
-        | ClientError::Answer { .. } => false,
+        ClientError::Unreachable { .. } | ClientError::Lost { .. } | ClientError::Answer { .. } => {
+            false
+        }
     }
 }
 

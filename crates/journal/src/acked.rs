@@ -6,9 +6,9 @@
 //! has lost acknowledged records. The mark itself is not fsynced: after a power failure it may be
 //! older, which is harmless.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::record::{Chain, Seq, sum};
@@ -39,7 +39,7 @@ pub(crate) fn path_of(journal: &Path) -> PathBuf {
 /// Reads the mark; `Ok(None)` if there is none, `InvalidData` if it is damaged.
 pub(crate) fn read(journal: &Path) -> io::Result<Option<Mark>> {
     let mut bytes = Vec::with_capacity(LENGTH + 1);
-    match File::open(path_of(journal)) {
+    match datadir::open(&path_of(journal)) {
         Ok(file) => file.take(LENGTH as u64 + 1).read_to_end(&mut bytes)?,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(e),
@@ -52,18 +52,14 @@ impl Acked {
     /// that every later mark is one overwrite in place.
     pub fn open(journal: &Path, mark: Mark) -> io::Result<Self> {
         let path = path_of(journal);
-        let new = !path.exists();
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(if new { path.with_extension("db-acked.new") } else { path.clone() })?;
+        let new = !datadir::is_there(&path);
+        let making = path.with_extension("db-acked.new");
+        let file = datadir::open_or_create(if new { &making } else { &path })?;
         let acked = Self { file };
         acked.write(mark)?;
         if new {
             acked.file.sync_all()?;
-            std::fs::rename(path.with_extension("db-acked.new"), &path)?;
+            std::fs::rename(&making, &path)?;
         }
         Ok(acked)
     }

@@ -1,7 +1,7 @@
 //! A file of no use but its size: deleted when the disk is full, so that a rollback, an abort or a
 //! restart can still be journaled. Never deleted for anything else.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ impl Ballast {
     /// The ballast beside the journal at `journal`, as it is found.
     pub fn beside(journal: &Path, bytes: u64) -> Self {
         let path = journal.with_file_name("ballast");
-        let there = fs::metadata(&path).is_ok_and(|file| file.len() == bytes);
+        let there = fs::symlink_metadata(&path).is_ok_and(|file| file.len() == bytes);
         Self { path, bytes, there, tried: None }
     }
 
@@ -66,7 +66,7 @@ impl Ballast {
     }
 
     fn fill(&self, temporary: &Path) -> io::Result<()> {
-        let mut file = File::create(temporary)?;
+        let mut file = datadir::create_private(temporary)?;
         let block = [0xB5; 16 * 1024];
         let mut left = self.bytes;
         while left > 0 {

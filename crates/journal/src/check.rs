@@ -22,7 +22,9 @@ pub(crate) struct Checked {
 /// Reads and checks everything. The file exists.
 pub(crate) fn check(path: &Path) -> Result<Checked, OpenError> {
     refuse_other_files(path)?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let db = Connection::open_with_flags(path, flags).map_err(|e| unreadable(path, e))?;
     let checked = read(&db, path)?;
     compare_with_mark(path, &checked)?;
@@ -32,7 +34,7 @@ pub(crate) fn check(path: &Path) -> Result<Checked, OpenError> {
 /// SQLite would take an empty or cut file for an empty database.
 fn refuse_other_files(path: &Path) -> Result<(), OpenError> {
     let mut header = [0; 16];
-    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut header));
+    let read = datadir::open(path).and_then(|mut file| file.read_exact(&mut header));
     match read {
         Ok(()) if &header == b"SQLite format 3\0" => Ok(()),
         Ok(()) => Err(damaged(path, "the header is not SQLite's")),

@@ -117,7 +117,9 @@ impl Store {
         }
         let checked = check(path)?;
         let sqlite = |act| move |source| OpenError::Sqlite { act, path: path.into(), source };
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let mut db = Connection::open_with_flags(path, flags).map_err(sqlite("open"))?;
         configure(&db, options).map_err(|e| unreadable(path, e))?;
 
@@ -229,7 +231,7 @@ fn refuse_remains(path: &Path) -> Result<(), OpenError> {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     let beside = [log.into(), acked::path_of(path)];
-    match beside.into_iter().find(|remains| remains.exists()) {
+    match beside.into_iter().find(|remains| datadir::is_there(remains)) {
         None => Ok(()),
         Some(remains) => {
             let what = format!("it is missing, but {} is there", remains.display());
@@ -261,15 +263,14 @@ fn create(path: &Path) -> Result<(), OpenError> {
             Some(_) | None => OpenError::Sqlite { act: "create", path, source },
         }
     })?;
-    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    std::fs::set_permissions(temporary, private).map_err(io("protect"))?;
+    datadir::set_mode(temporary, 0o600).map_err(io("protect"))?;
     std::fs::rename(temporary, path).map_err(io("name"))?;
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::File::open(folder).and_then(|dir| dir.sync_all()).map_err(io("make durable"))
+    datadir::sync_parent(path).map_err(io("make durable"))
 }
 
 fn fill(path: &Path) -> rusqlite::Result<()> {
-    let mut db = Connection::open(path)?;
+    let flags = OpenFlags::default() | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let mut db = Connection::open_with_flags(path, flags)?;
     db.pragma_update(None, "page_size", PAGE_BYTES)?;
     db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     db.pragma_update(None, "synchronous", "FULL")?;

@@ -42,6 +42,41 @@ pub struct Run {
     pub user: Option<String>,
     /// The group to run as, when segue runs as root.
     pub group: Option<String>,
+    /// Who may read the release's files.
+    #[serde(default, skip_serializing_if = "Files::is_private")]
+    pub files: Files,
+}
+
+impl Run {
+    /// One instance of a command, with every other setting at its default.
+    pub fn of_command(command: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            command: command.into_iter().collect(),
+            replicas: 1,
+            env: BTreeMap::new(),
+            user: None,
+            group: None,
+            files: Files::Private,
+        }
+    }
+}
+
+/// Who may read a release's files on the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Files {
+    /// The app's user, and its group if one is named.
+    #[default]
+    Private,
+    /// Every user of the host: for programs whose workers run as yet another user.
+    World,
+}
+
+impl Files {
+    /// The default.
+    pub fn is_private(&self) -> bool {
+        *self == Self::Private
+    }
 }
 
 /// An HTTP GET that an instance has to answer with 2xx.

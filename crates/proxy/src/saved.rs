@@ -1,9 +1,7 @@
 //! `DIR/snapshot`: the last routing table, for a start without control. Checksummed, replaced by
 //! rename. It is not synced: what a crash of the machine takes, took the instances too.
 
-use std::fs;
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::Path;
 
 use model::Snapshot;
@@ -28,13 +26,9 @@ pub enum Unusable {
 /// If it cannot be written; the one before is still there then.
 pub fn save(path: &Path, snapshot: &Snapshot) -> io::Result<()> {
     let body = serde_json::to_vec(snapshot).map_err(io::Error::other)?;
-    let half = path.with_extension("half");
-    let mut options = fs::OpenOptions::new();
-    let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(&half)?;
     let mut text = format!("{FORMAT} {}\n", blake3::hash(&body).to_hex()).into_bytes();
     text.extend(body);
-    file.write_all(&text)?;
-    fs::rename(half, path)
+    datadir::replace(path, &text)
 }
 
 /// The saved snapshot; `None` if none was ever saved.
@@ -42,7 +36,7 @@ pub fn save(path: &Path, snapshot: &Snapshot) -> io::Result<()> {
 /// # Errors
 /// If it is damaged or cannot be read. It stays as it is.
 pub fn load(path: &Path) -> Result<Option<Snapshot>, Unusable> {
-    let bytes = match fs::read(path) {
+    let bytes = match datadir::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
@@ -59,6 +53,7 @@ pub fn load(path: &Path) -> Result<Option<Snapshot>, Unusable> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn a_saved_snapshot_is_read_back_and_a_damaged_one_is_refused() {

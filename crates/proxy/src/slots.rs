@@ -71,7 +71,7 @@ struct Inner {
 }
 
 /// Names a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SlotId(usize);
 
 impl Slots {

@@ -2,8 +2,7 @@
 //! Every start and every proxy on this folder shares them. They are never printed.
 
 use std::fs;
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -16,13 +15,13 @@ const KEPT: usize = 2;
 
 /// The keys, newest first; made on the first start, renewed in time.
 pub fn load_or_create(path: &Path) -> io::Result<Vec<AffinityKey>> {
-    let text = match fs::read_to_string(path) {
+    let text = match datadir::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(error),
     };
     let mut keys = text.lines().map(parse).collect::<io::Result<Vec<[u8; 32]>>>()?;
-    let age = fs::metadata(path)
+    let age = fs::symlink_metadata(path)
         .and_then(|file| file.modified())
         .map(|made| SystemTime::now().duration_since(made).unwrap_or_default());
     if keys.is_empty() || age.is_ok_and(|age| age > RENEW) {
@@ -44,14 +43,8 @@ fn parse(line: &str) -> io::Result<[u8; 32]> {
 }
 
 fn save(path: &Path, keys: &[[u8; 32]]) -> io::Result<()> {
-    let half = path.with_extension("half");
-    let mut options = fs::OpenOptions::new();
-    let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(&half)?;
-    for key in keys {
-        writeln!(file, "{}", model::Digest::from_bytes(*key))?;
-    }
-    file.sync_all()?;
-    fs::rename(half, path)
+    let line = |key: &[u8; 32]| format!("{}\n", model::Digest::from_bytes(*key));
+    datadir::write(path, keys.iter().map(line).collect::<String>().as_bytes())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The program: puts the parts together and does nothing itself.
 
-mod api;
 mod desk;
+mod folder;
 mod keys;
 mod limits;
 mod ports;
@@ -11,7 +11,6 @@ mod shelf;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use cli::{Failure, Local, ProxyOptions, ServerOptions};
 use model::{Balance, Millis};
@@ -19,9 +18,6 @@ use proxy::standalone::Options;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// A server that has closed its API is gone within this time.
-const ENDING: Duration = Duration::from_secs(2);
 
 /// What runs on the spot and not through the API.
 struct Program;
@@ -58,20 +54,13 @@ impl Local for Program {
 
     fn down(&self, data: &Path) -> Result<u32, Failure> {
         let act = format!("stop the instances of {}", data.display());
-        let started = Instant::now();
-        let _lock = loop {
-            if let Some(lock) = serve::try_lock(data)? {
-                break lock;
-            }
-            // A server that ends has closed its API before it lets go of the folder.
-            if started.elapsed() > ENDING {
-                let failure =
-                    Failure::because(act, "its server is running, with its API elsewhere");
-                return Err(failure.hint("leave out --server: it is asked through the folder"));
-            }
-            std::thread::sleep(Duration::from_millis(20));
+        let folder = folder::Folder::open(data)?;
+        let Some(_lock) = folder.try_lock()? else {
+            let failure = Failure::because(act, "its server is running, with its API elsewhere");
+            return Err(failure.hint("name the API with --server http://ADDR:PORT"));
         };
-        let ended = agent::stop_all(data, serve::GRACE).map_err(|e| Failure::new(act, &e))?;
+        let ended =
+            agent::stop_all(folder.path(), serve::GRACE).map_err(|e| Failure::new(act, &e))?;
         Ok(u32::try_from(ended.len()).unwrap_or(u32::MAX))
     }
 

@@ -1,9 +1,7 @@
 //! `segue server`: the order in which the parts start and end. Traffic first, since it depends on
 //! nothing else; then the journal, control, and the API.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -13,13 +11,12 @@ use cli::{Failure, ServerOptions};
 use control::{Clock, Inbox, Mail, Runner, RunnerConfig};
 use journal::{Journal, Seq};
 use model::{Millis, ProxyId, Timestamp};
-use sd_notify::NotifyState;
 use server::{Guard, Parts};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::api::Missing;
 use crate::desk::{Board, Desk, End};
+use crate::folder::Folder;
 use crate::ports::{CrashAt, LocalHost, LocalTraffic, Notices};
 use crate::shelf::Shelf;
 
@@ -32,10 +29,12 @@ const ACT: &str = "start the server";
 
 /// Serves until a signal or `segue down`.
 pub fn run(options: &ServerOptions) -> Result<(), Failure> {
-    let open_files = agent::OpenFiles::current();
-    server::may_bind(options.api).map_err(|error| Failure::new(ACT, &error))?;
-    let data = folder(&options.data)?;
-    let _lock = lock(&data)?;
+    let open_files = agent::OpenFiles::for_apps();
+    // What no line below sets a mode for, a library may make: for segue alone, then.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let folder = Folder::open_or_create(&options.data)?;
+    let _lock = folder.lock()?;
+    let data = folder.path().to_owned();
     let mut config = proxy::Config::new(vec![options.http]);
     config.workers = options.workers.map_or(config.workers, usize::from);
     config.access_log = options.access_log.clone().file();
@@ -61,14 +60,13 @@ pub fn run(options: &ServerOptions) -> Result<(), Failure> {
     let proxy = bound
         .start(&initial, move |report| reports.traffic(report))
         .map_err(|error| Failure::new(ACT, &error))?;
-    for http in proxy.local_addrs() {
-        tracing::info!("apps are served on http://{http}");
-    }
-    crate::api::notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(ACT, &error))?;
+    let listener = runtime.block_on(server::bind(options.api)).map_err(|error| {
+        Failure::new(ACT, &error).hint("another program listens there; choose another with --api")
+    })?;
     let agent = start_agent(&data, open_files, &inbox)?;
     let board = Arc::new(Board::default());
     let traffic = LocalTraffic { proxy: proxy.clone(), saved };
@@ -87,7 +85,7 @@ pub fn run(options: &ServerOptions) -> Result<(), Failure> {
             let _ = thread.join();
         }
     };
-    let ended = runtime.block_on(api(options, desk, shelf, &proxy, stop_control));
+    let ended = runtime.block_on(api(options, listener, desk, shelf, &proxy, stop_control));
     runtime.shutdown_timeout(Duration::from_secs(1));
     if ended? == End::Server
         && let Ok(count @ 1..) = agent::running(&data)
@@ -101,6 +99,7 @@ pub fn run(options: &ServerOptions) -> Result<(), Failure> {
 /// The API, until the end; and the end of traffic, so that the API can tell of it.
 async fn api(
     options: &ServerOptions,
+    listener: tokio::net::TcpListener,
     desk: Arc<Desk>,
     shelf: Arc<Shelf>,
     proxy: &proxy::Proxy,
@@ -109,9 +108,9 @@ async fn api(
     let failed = |error: &dyn std::error::Error| Failure::new(ACT, error);
     let data = &shelf.data;
     let token = server::load_or_create_token(data).map_err(|e| failed(&e))?;
-    let missing = Missing::default();
+    let address = listener.local_addr().map_err(|e| failed(&e))?;
     let (stop, stopped) = watch::channel(false);
-    let (metrics, ready, amiss) = (proxy.clone(), proxy.clone(), missing.clone());
+    let (metrics, ready) = (proxy.clone(), proxy.clone());
     let parts = Parts {
         as_root: rustix::process::geteuid().is_root(),
         engine: desk.clone(),
@@ -119,16 +118,22 @@ async fn api(
         shutdown: desk.clone(),
         metrics: Arc::new(move || metrics.metrics()),
         ready: Arc::new(move || {
-            ready.is_accepting().then(|| amiss.why()).ok_or_else(|| "it is ending".to_owned())
+            ready.is_accepting().then_some(()).ok_or_else(|| "it is ending".to_owned())
         }),
         stop: stopped.clone(),
     };
     let guard = Guard::new(token, options.api_hosts.clone());
-    let router = server::router(parts, guard);
-    let mut serving = crate::api::open(data, options.api, router, &stopped, &missing);
-    if let Err(error) = replace(&data.join("server.pid"), &format!("{}\n", std::process::id())) {
+    let serving = tokio::spawn(server::serve(listener, server::router(parts, guard), stopped));
+    let pid = format!("{}\n", std::process::id());
+    if let Err(error) = datadir::replace(&data.join("server.pid"), pid.as_bytes()) {
         tracing::warn!(%error, "server.pid is not written");
     }
+    for http in proxy.local_addrs() {
+        tracing::info!("apps are served on http://{http}");
+    }
+    tracing::info!("the API listens on http://{address}, its token is in {}/token", data.display());
+    // Without systemd there is nobody to notify.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let end = wait_for_end(&desk).await.map_err(|e| failed(&e))?;
     tracing::info!("ending: requests in flight get {} s", DRAIN.as_secs());
     proxy.drain(DRAIN);
@@ -145,7 +150,7 @@ async fn api(
     };
     let _ = tokio::task::spawn_blocking(finish).await;
     stop.send_replace(true);
-    while serving.join_next().await.is_some() {}
+    let _ = serving.await;
     Ok(end)
 }
 
@@ -239,45 +244,6 @@ fn not_lost(data: &Path, journal: &Path) -> Result<(), String> {
          hint: restore it from a backup; or stop them with `segue down --data {data}` and begin anew in \
          another data folder"
     ))
-}
-
-fn folder(data: &Path) -> Result<std::path::PathBuf, Failure> {
-    let act = format!("use the data folder {}", data.display());
-    let data = std::path::absolute(data).map_err(|error| Failure::new(&*act, &error))?;
-    let made = fs::DirBuilder::new().recursive(true).mode(0o711).create(&data);
-    made.map_err(|error| Failure::new(act, &error))?;
-    Ok(data)
-}
-
-/// Only one server at a time uses a data folder.
-fn lock(data: &Path) -> Result<File, Failure> {
-    try_lock(data)?.ok_or_else(|| {
-        let act = format!("use the data folder {}", data.display());
-        let failure = Failure::because(act, "another server uses it");
-        failure.hint("choose another with --data, or stop that server first")
-    })
-}
-
-/// The lock of a data folder, unless a server has it.
-pub fn try_lock(data: &Path) -> Result<Option<File>, Failure> {
-    let failed = |error: std::io::Error| {
-        Failure::new(format!("use the data folder {}", data.display()), &error)
-    };
-    let mut options = OpenOptions::new();
-    let file = options.create(true).truncate(false).write(true).mode(0o600).open(data.join("lock"));
-    let file = file.map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
-    }
-}
-
-fn replace(path: &Path, text: &str) -> std::io::Result<()> {
-    let half = path.with_extension("half");
-    let mut file = File::create(&half)?;
-    file.write_all(text.as_bytes())?;
-    fs::rename(&half, path)
 }
 
 fn wall_clock() -> Timestamp {

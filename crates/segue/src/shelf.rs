@@ -32,6 +32,10 @@ impl Store for Shelf {
         self.agent.content().put_manifest(app, manifest).map_err(refused)
     }
 
+    fn is_without_app_file(&self, app: &AppName, stored: Digest, wanted: &Manifest) -> bool {
+        self.agent.content().is_without_app_file(app, stored, wanted)
+    }
+
     fn put_env(
         &self,
         app: &AppName,

@@ -9,14 +9,14 @@ use axum::extract::{Path, State};
 use control::{Ask, NewRelease};
 use model::{AppName, AppSpec, AppView, Digest, Label};
 use wire::{
-    AppFile, Blob, Code, DeployRequest, Plan, Planned, PlannedRelease, Problem, Secret,
+    AppFile, Blob, Code, DeployRequest, Manifest, Plan, Planned, PlannedRelease, Problem, Secret,
     check_env_name,
 };
 
 use crate::answer::{Answer, No, Sent, app_name, blocking};
 use crate::changes::changes;
 use crate::commands::{Accepted, ask};
-use crate::{Command, Parts};
+use crate::{Command, Parts, Store};
 
 /// All values of an environment together have at most so many bytes.
 const ENV_LIMIT: usize = 256 * 1024;
@@ -30,13 +30,20 @@ pub(crate) async fn deploy(
     let DeployRequest { spec, label, manifest, env, replace, version } = request;
     let (mut spec, values) = read(&app, &spec, env)?;
     let store = parts.store.clone();
-    let owner = app.clone();
-    let (digests, content) = blocking(move || {
-        let content = manifest.map(|manifest| store.put_manifest(&owner, &manifest)).transpose()?;
-        Ok((store.put_env(&owner, values)?, content))
+    let view = parts.engine.view(&app);
+    let (spec, content) = blocking(move || {
+        spec.run.env = store.env_digests(&spec.app, &values);
+        let content = match &manifest {
+            None => None,
+            Some(manifest) => Some(match stored_alike(&*store, view.as_deref(), &spec, manifest) {
+                Some(content) => content,
+                None => store.put_manifest(&spec.app, manifest)?,
+            }),
+        };
+        store.put_env(&spec.app, values)?;
+        Ok((spec, content))
     })
     .await?;
-    spec.run.env = digests;
     let digest = digest(&spec, content);
     let release = Box::new(NewRelease { label, digest, content, spec: Arc::new(spec) });
     ask(&parts, Command { app, seen: version, ask: Ask::Deploy { release, replace } }).await
@@ -55,16 +62,19 @@ pub(crate) async fn plan(
         return Err(No(Problem::new(Code::Invalid, refused.to_string())));
     }
     let blobs: BTreeMap<Digest, u64> = manifest.as_ref().map_or_else(BTreeMap::new, |m| m.blobs());
-    let content = manifest.as_ref().map(|manifest| manifest.digest());
-    let (store, owner, sizes) = (parts.store.clone(), app.clone(), blobs.clone());
-    let (digests, missing) = blocking(move || {
+    let view = parts.engine.view(&app);
+    let (store, before, sizes) = (parts.store.clone(), view.clone(), blobs.clone());
+    let (spec, content, missing) = blocking(move || {
         let blobs: Vec<Blob> =
             sizes.into_iter().map(|(digest, size)| Blob { digest, size }).collect();
-        Ok((store.env_digests(&owner, &values), store.missing(&blobs)?))
+        spec.run.env = store.env_digests(&spec.app, &values);
+        let content = manifest.as_ref().map(|manifest| {
+            let alike = stored_alike(&*store, before.as_deref(), &spec, manifest);
+            alike.unwrap_or_else(|| manifest.digest())
+        });
+        Ok((spec, content, store.missing(&blobs)?))
     })
     .await?;
-    spec.run.env = digests;
-    let view = parts.engine.view(&app);
     let live = view.as_ref().and_then(|view| view.live.as_ref());
     let releases = view.as_ref().map_or(&[][..], |view| &view.releases);
     let stored = live.and_then(|live| releases.iter().find(|r| r.no == live.release));
@@ -131,6 +141,22 @@ fn read(
     values.extend(env);
     check_env(&values)?;
     Ok((spec, values))
+}
+
+/// The files of a stored release with these settings that has these files and its app file. Earlier
+/// versions shipped that file, and a re-run of a job's deploy is still of the same release.
+fn stored_alike(
+    store: &dyn Store,
+    view: Option<&AppView>,
+    spec: &AppSpec,
+    manifest: &Manifest,
+) -> Option<Digest> {
+    let stored = view.map_or(&[][..], |view| &view.releases);
+    let alike = stored.iter().filter(|release| {
+        release.content.is_some() && digest(spec, release.content) == release.digest
+    });
+    let mut contents = alike.filter_map(|release| release.content);
+    contents.find(|content| store.is_without_app_file(&spec.app, *content, manifest))
 }
 
 /// Names everything that makes a release: its files and its settings, but not the strategy, which

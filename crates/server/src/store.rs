@@ -28,6 +28,10 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Invalid`] when it is not sound, or a blob is missing.
     fn put_manifest(&self, app: &AppName, manifest: &Manifest) -> Result<Digest, StoreError>;
 
+    /// Whether `wanted` is the stored list of files without its app file, which earlier versions
+    /// shipped.
+    fn is_without_app_file(&self, app: &AppName, stored: Digest, wanted: &Manifest) -> bool;
+
     /// Keeps the values of an app's environment where nobody else reads them, and gives their
     /// keyed digests.
     ///

@@ -1,8 +1,6 @@
 //! The token file: made on the first start, readable by its owner alone.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::Path;
 
 use wire::Secret;
@@ -13,7 +11,7 @@ use wire::Secret;
 /// When the file cannot be read or written, or holds no token.
 pub fn load_or_create_token(dir: &Path) -> io::Result<Secret> {
     let path = dir.join("token");
-    match fs::read_to_string(&path) {
+    match datadir::read_to_string(&path) {
         Ok(text) => {
             let token = text.trim();
             if token.len() < 32 || !token.bytes().all(|b| b.is_ascii_graphic()) {
@@ -23,32 +21,23 @@ pub fn load_or_create_token(dir: &Path) -> io::Result<Secret> {
             }
             Ok(Secret::new(token))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => create(dir, &path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => create(&path),
         Err(error) => Err(error),
     }
 }
 
-fn create(dir: &Path, path: &Path) -> io::Result<Secret> {
+fn create(path: &Path) -> io::Result<Secret> {
     let mut bits = [0_u8; 32];
     getrandom::fill(&mut bits).map_err(io::Error::other)?;
     let token: String = bits.iter().map(|byte| format!("{byte:02x}")).collect();
-    let half = dir.join("token.tmp");
-    match fs::remove_file(&half) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&half)?;
-    writeln!(file, "{token}")?;
-    file.sync_all()?;
-    fs::rename(&half, path)?;
-    fs::File::open(dir)?.sync_all()?;
+    datadir::write(path, format!("{token}\n").as_bytes())?;
     Ok(Secret::new(token))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]

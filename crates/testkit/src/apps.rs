@@ -1,6 +1,5 @@
 //! Apps as the simulation deploys them, and how their instances behave.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::{
@@ -53,13 +52,7 @@ impl Behaviour {
 pub fn spec(app: &AppName) -> AppSpec {
     AppSpec {
         app: app.clone(),
-        run: Run {
-            command: vec!["./server".into()],
-            replicas: 2,
-            env: BTreeMap::new(),
-            user: None,
-            group: None,
-        },
+        run: Run { replicas: 2, ..Run::of_command(["./server".into()]) },
         health: HealthCheck {
             path: "/up".into(),
             interval: Millis(1_000),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{AppName, AppSpec, Drain, HealthCheck, Millis, Run};
+use model::{AppName, AppSpec, Drain, Files, HealthCheck, Millis, Run};
 use serde_json::Value as Json;
 
 use crate::route;
@@ -18,7 +18,7 @@ const DAY: Millis = Millis::from_secs(86_400);
 
 /// The keys of each table; the empty name is the whole file. docs/segue.schema.json has the same.
 const TOP: &[&str] = &["app", "run", "health", "route", "limits", "drain", "strategy"];
-const RUN: &[&str] = &["command", "dir", "replicas", "env", "user", "group"];
+const RUN: &[&str] = &["command", "dir", "replicas", "env", "user", "group", "files"];
 const HEALTH: &[&str] = &["path", "interval", "timeout", "rise", "fall", "start_deadline"];
 const DRAIN: &[&str] = &["deadline"];
 
@@ -166,6 +166,11 @@ fn read_run(top: &Section<'_>) -> Result<RunAndRest, AppFileError> {
         env: BTreeMap::new(),
         user: name("user")?,
         group: name("group")?,
+        files: run.word(
+            "files",
+            Files::Private,
+            &[("private", Files::Private), ("world", Files::World)],
+        )?,
     };
     Ok((settings, read_env(&run)?, dir.to_owned()))
 }

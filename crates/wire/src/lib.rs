@@ -7,11 +7,9 @@
 mod appfile;
 mod client;
 mod cohort;
-mod dial;
 mod duration;
 mod event;
 mod limits;
-mod listener;
 mod log;
 mod maintenance;
 mod manifest;
@@ -23,6 +21,7 @@ mod route;
 mod secret;
 mod section;
 mod share;
+mod shipped;
 mod status;
 mod strategy;
 mod stream;
@@ -30,10 +29,8 @@ mod tree;
 
 pub use appfile::{AppFile, AppFileError};
 pub use client::{Client, ClientError, Follow};
-pub use dial::{Distrust, SOCKET, Trusted, Unseen};
 pub use duration::parse_duration;
 pub use event::{Event, Line, Now};
-pub use listener::{Holder, Process, holders, user_id, user_name};
 pub use log::LogLine;
 pub use maintenance::MaintenanceRequest;
 pub use manifest::{Entry, Kind, MOST_BYTES, Manifest, Refused, Scan, ScanError, scan};
@@ -45,5 +42,6 @@ pub use request::{
     ScaleRequest, Wanted,
 };
 pub use secret::{Secret, check_env_name};
+pub use shipped::APP_FILE;
 pub use status::{App, Arm, Instance, Progress, Release, Rollback, Rollout, Status};
 pub use stream::Stream;

@@ -8,10 +8,11 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use nix::unistd::{Gid, Group, Uid, User};
-use rustix::process::{Resource, Rlimit};
+use nix::unistd::Uid;
 
-use crate::protocol::{OpenFiles, Order};
+use super::reset;
+use crate::identity::Identity;
+use crate::protocol::Order;
 use crate::sys;
 
 /// What a shell answers when a command cannot be run.
@@ -39,9 +40,7 @@ fn become_command(order: &Order) -> String {
         rustix::stdio::dup2_stdin(&null).map_err(|e| e.to_string())?;
         // A session of its own: signals to its group reach it alone, and it has no terminal.
         let _ = rustix::process::setsid();
-        if let Some(limit) = order.open_files {
-            set_open_files(limit)?;
-        }
+        reset::inherited(order.open_files)?;
         become_user(order.user.as_deref(), order.group.as_deref())?;
         let folder = |e| format!("cannot enter {}: {e}", order.folder.display());
         std::env::set_current_dir(&order.folder).map_err(folder)
@@ -59,40 +58,16 @@ fn become_command(order: &Order) -> String {
     Command::new(program).args(arguments).env_clear().envs(&order.env).exec().to_string()
 }
 
-/// What the server started with. Where the hard limit has been lowered since, as near as allowed.
-fn set_open_files(wanted: OpenFiles) -> Result<(), String> {
-    let hard_now = rustix::process::getrlimit(Resource::Nofile).maximum;
-    let limit = Rlimit { current: wanted.soft, maximum: wanted.hard };
-    let lowered = Rlimit { current: at_most(wanted.soft, hard_now), maximum: hard_now };
-    rustix::process::setrlimit(Resource::Nofile, limit)
-        .or_else(|_| rustix::process::setrlimit(Resource::Nofile, lowered))
-        .map_err(|e| format!("cannot set the limit of open files: {e}"))
-}
-
-/// The lower of two limits; `None` is no limit.
-fn at_most(wanted: Option<u64>, limit: Option<u64>) -> Option<u64> {
-    match (wanted, limit) {
-        (Some(wanted), Some(limit)) => Some(wanted.min(limit)),
-        (one, other) => one.or(other),
-    }
-}
-
-/// Group first: afterwards there is no right left to change it.
+/// Group first: afterwards there is no right left to change it. The output's pipe goes along: an app
+/// may open `/dev/stdout` and `/dev/stderr` by name, and the name leads to the pipe's own mode.
 fn become_user(user: Option<&str>, group: Option<&str>) -> Result<(), String> {
-    let wanted = user.map(find_user).transpose()?;
-    let group = group.map(find_group).transpose()?;
-    let gid = group.or(wanted.as_ref().map(|user| user.gid));
+    let identity = Identity::of(user, group)?;
     if !Uid::effective().is_root() {
-        let other_user = wanted.is_some_and(|user| user.uid != Uid::effective());
-        let other_group = group.is_some_and(|gid| gid != Gid::effective());
-        return if other_user || other_group {
-            Err("segue has to run as root to run an app as another user or group".to_owned())
-        } else {
-            Ok(())
-        };
+        return Ok(());
     }
+    let gid = identity.gid;
     let step = |what: &'static str| move |e: nix::Error| format!("cannot {what}: {e}");
-    match (&wanted, gid) {
+    match (&identity.user, gid) {
         (Some(user), Some(gid)) => {
             let name = CString::new(user.name.as_str()).map_err(|e| e.to_string())?;
             nix::unistd::initgroups(&name, gid).map_err(step("take the user's groups"))?;
@@ -102,28 +77,16 @@ fn become_user(user: Option<&str>, group: Option<&str>) -> Result<(), String> {
         }
         (_, None) => {}
     }
+    if let Some(user) = identity.other_user() {
+        let (uid, gid) = (Some(user.uid.as_raw()), gid.map(nix::unistd::Gid::as_raw));
+        std::os::unix::fs::fchown(io::stdout(), uid, gid)
+            .map_err(|e| format!("cannot give it its output: {e}"))?;
+    }
     if let Some(gid) = gid {
         nix::unistd::setgid(gid).map_err(step("become the group"))?;
     }
-    if let Some(user) = wanted {
+    if let Some(user) = identity.user {
         nix::unistd::setuid(user.uid).map_err(step("become the user"))?;
     }
     Ok(())
-}
-
-fn find_user(name: &str) -> Result<User, String> {
-    let found = match name.parse() {
-        Ok(number) => User::from_uid(Uid::from_raw(number)),
-        Err(_) => User::from_name(name),
-    };
-    found.map_err(|e| e.to_string())?.ok_or_else(|| format!("there is no user {name:?}"))
-}
-
-fn find_group(name: &str) -> Result<Gid, String> {
-    let found = match name.parse() {
-        Ok(number) => return Ok(Gid::from_raw(number)),
-        Err(_) => Group::from_name(name),
-    };
-    let group = found.map_err(|e| e.to_string())?;
-    group.map(|group| group.gid).ok_or_else(|| format!("there is no group {name:?}"))
 }

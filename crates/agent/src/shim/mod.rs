@@ -7,6 +7,7 @@
 mod door;
 mod exec;
 mod output;
+mod reset;
 mod tree;
 mod watch;
 

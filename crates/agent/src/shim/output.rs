@@ -2,9 +2,9 @@
 //! bounded size. Never makes the instance wait for a full disk: what does not fit is dropped and
 //! counted.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -107,5 +107,5 @@ impl Output {
 }
 
 fn append() -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).mode(0o600).open(OUTPUT)
+    datadir::append(Path::new(OUTPUT))
 }

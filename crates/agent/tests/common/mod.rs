@@ -8,7 +8,6 @@
     reason = "a test may fail by panicking, and not every test needs every helper"
 )]
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -16,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use agent::{Agent, Config, OpenFiles};
 use model::{
-    Address, Digest, Drain, Exit, Expect, Health, HealthCheck, HostCommand, HostReport, InstanceId,
-    Launch, Millis, Run,
+    Address, Drain, Exit, Expect, Health, HealthCheck, HostCommand, HostReport, InstanceId, Launch,
+    Millis, Run,
 };
 
 /// Longer than anything here takes on the slowest machine.
@@ -37,10 +36,13 @@ impl Host {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Longer than a socket's path may be.
-        fs::create_dir_all(folder.path().join("long".repeat(30))).unwrap();
+        let data = folder.path().join("long".repeat(30));
+        fs::create_dir_all(&data).unwrap();
         // An app that runs as its own user has to get through.
-        let passable = std::os::unix::fs::PermissionsExt::from_mode(0o711);
-        fs::set_permissions(folder.path(), passable).unwrap();
+        let passable: fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o711);
+        for path in [folder.path(), &data] {
+            fs::set_permissions(path, passable.clone()).unwrap();
+        }
         let (tell, reports) = channel();
         let boot_id = agent::boot_id();
         let program = env!("CARGO_BIN_EXE_agent-shim-for-tests").into();
@@ -167,13 +169,7 @@ pub fn launch(id: &str, port: u16, command: &[&str]) -> Launch {
         label: "v1".parse().unwrap(),
         content: None,
         address: Address::Tcp(([127, 0, 0, 1], port).into()),
-        run: Run {
-            command: command.iter().map(|&part| part.to_owned()).collect(),
-            replicas: 1,
-            env: BTreeMap::<String, Digest>::new(),
-            user: None,
-            group: None,
-        },
+        run: Run::of_command(command.iter().map(|&part| part.to_owned())),
         health: HealthCheck {
             path: "/up".to_owned(),
             interval: Millis(50),

@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use wire::{Accepted, AppFile, AppFileError, Client, DeployRequest, Scan, scan};
+use wire::{APP_FILE, Accepted, AppFile, AppFileError, Client, DeployRequest, Scan, scan};
 
 use super::outcome::{Ending, Wish, finish};
 use super::{env, page, upload};
@@ -14,8 +14,6 @@ use crate::args::{Connection, DeployOptions, ReleaseOptions};
 use crate::connect::above;
 use crate::progress::Progress;
 use crate::{Exit, Failure, Io};
-
-const FILE: &str = "segue.toml";
 
 pub(crate) fn run(
     connection: &Connection,
@@ -44,7 +42,10 @@ pub(crate) fn send(
     progress: &mut Progress,
 ) -> Result<Accepted, Failure> {
     let app = file.spec.app.clone();
-    let Packed { request, dir } = pack(path, file, &options.what)?;
+    let Packed { request, dir, warnings } = pack(path, file, &options.what)?;
+    for warning in warnings {
+        progress.line(io, &warning);
+    }
     if let Some(manifest) = &request.manifest {
         upload::upload(client, &dir, manifest, io, progress)?;
     }
@@ -56,6 +57,8 @@ pub(crate) fn send(
 pub(super) struct Packed {
     pub(super) request: DeployRequest,
     pub(super) dir: PathBuf,
+    /// What whoever deploys may not want.
+    pub(super) warnings: Vec<String>,
 }
 
 /// Reads everything a deploy sends, the files' contents apart.
@@ -71,10 +74,19 @@ pub(super) fn pack(path: &Path, file: AppFile, what: &ReleaseOptions) -> Result<
     let settings = file.settings().clone();
     let env = env::gather(file.env, env_file.as_deref(), env)?;
     let dir = path.parent().unwrap_or(Path::new("")).join(&file.dir);
-    let Scan { manifest, .. } = scan(&dir).map_err(|error| {
+    let scan = scan(&dir).map_err(|error| {
         let hint = format!("`dir` of [run] in {} names the folder to ship", path.display());
         Failure::new(format!("read {}", dir.display()), &error).hint(hint)
     })?;
+    let shipped = scan.without_app_file(&dir, path);
+    let warnings = shipped.other_app_files(&dir).into_iter().map(|path| {
+        format!(
+            "warning: {path} looks like an app file and is shipped with the release\n\
+             hint: name it in `.segueignore` if the app does not need it"
+        )
+    });
+    let warnings = warnings.collect();
+    let Scan { manifest, .. } = shipped;
     let request = DeployRequest {
         spec: settings,
         label: release.clone(),
@@ -83,7 +95,7 @@ pub(super) fn pack(path: &Path, file: AppFile, what: &ReleaseOptions) -> Result<
         replace: false,
         version: None, // a deploy is of the file, whatever was live before
     };
-    Ok(Packed { request, dir })
+    Ok(Packed { request, dir, warnings })
 }
 
 /// The app file: the one named, or the nearest here or above.
@@ -91,9 +103,9 @@ pub(super) fn find(named: Option<&Path>) -> Result<PathBuf, Failure> {
     if let Some(path) = named {
         return Ok(path.to_owned());
     }
-    let act = format!("find {FILE}");
+    let act = format!("find {APP_FILE}");
     let here = std::env::current_dir().map_err(|error| Failure::new(&*act, &error))?;
-    above(&here, Path::new(FILE)).ok_or_else(|| {
+    above(&here, Path::new(APP_FILE)).ok_or_else(|| {
         let cause = format!("there is none in {} or above", here.display());
         Failure::because(act, cause).hint("name one with -f FILE")
     })

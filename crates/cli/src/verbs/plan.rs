@@ -20,8 +20,11 @@ pub(crate) fn run(
     let app = file.spec.app.clone();
     let act = format!("plan a deploy of {app}");
     let client = connection.client(&act)?;
-    let Packed { request, dir: _ } = pack(&path, file, what)?;
+    let Packed { request, dir: _, warnings } = pack(&path, file, what)?;
     let plan = client.plan(&app, &request).map_err(|error| Failure::client(act, &error))?;
+    for warning in warnings {
+        io.say(warning);
+    }
     if *as_json {
         io.data(json(&plan));
         return Ok(Exit::Done);

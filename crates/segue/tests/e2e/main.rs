@@ -7,7 +7,7 @@ mod crashes;
 mod deploys;
 mod kills;
 mod load;
-mod reaching;
+mod planted;
 mod refusals;
 mod routes;
 mod soak;

@@ -48,6 +48,15 @@ fn a_data_folder_of_an_earlier_version_goes_on_where_it_was() {
         let status = world.at_rest();
         assert_eq!((label(&status, "live"), label(&status, "standby")), ("v3", "v2"), "{fixture}");
         assert_eq!(ask(&mut None, world.http, "/"), Ok("v3".into()), "{fixture}");
+        // A job that is run again is of the release it was of, though its app file is not sent any more.
+        let stored = world.data().join("apps/web/releases/4");
+        for name in ["app.py", "segue.toml"] {
+            std::fs::copy(stored.join(name), world.app_dir().join(name)).unwrap();
+        }
+        let again = ["deploy", "--release", "v3", "--env", "VERSION=v3"];
+        let said = world.segue(&again);
+        assert_eq!(said.code, Some(0), "{fixture}: {said:?}");
+        assert!(said.stderr.contains("v3 is live already"), "{fixture}: {said:?}");
         // The way back is still one switch.
         let said = world.segue(&["rollback", "web"]);
         assert_eq!(said.code, Some(0), "{fixture}: {said:?}");

@@ -1,0 +1,14 @@
+//! The data folder on disk: who made it is checked before anything in it is read, nothing in it is
+//! opened through a symbolic link, and every mode is set instead of inherited. Knows the names of
+//! secrets, but never what any file means.
+
+mod check;
+mod files;
+mod git;
+mod way;
+
+pub use check::{DataDir, Unsafe, check_folder, check_names, check_tree};
+pub use files::{
+    append, clear_unfinished, create_private, is_there, open, open_or_create, passable_folder,
+    private_folder, read, read_to_string, replace, set_mode, sync_parent, temporary, write,
+};

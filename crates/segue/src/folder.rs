@@ -1,0 +1,66 @@
+//! The data folder as the program uses it: checked first, then locked. Reads nothing that lies in it.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+
+use cli::Failure;
+use datadir::DataDir;
+
+/// A data folder that segue made, or is about to.
+pub struct Folder {
+    dir: DataDir,
+    act: String,
+}
+
+impl Folder {
+    /// Checks the folder, and makes it if it is not there.
+    pub fn open_or_create(path: &Path) -> Result<Self, Failure> {
+        Self::checked(path, DataDir::open_or_create)
+    }
+
+    /// Checks a folder that is there.
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        Self::checked(path, DataDir::open)
+    }
+
+    fn checked(
+        path: &Path,
+        open: impl FnOnce(&Path) -> Result<DataDir, datadir::Unsafe>,
+    ) -> Result<Self, Failure> {
+        let act = format!("use the data folder {}", path.display());
+        match open(path) {
+            Ok(dir) => Ok(Self { dir, act }),
+            Err(why) => {
+                let failure = Failure::new(act, &why);
+                Err(match why.hint() {
+                    Some(hint) => failure.hint(hint),
+                    None => failure,
+                })
+            }
+        }
+    }
+
+    /// Its path, absolute and without symbolic links.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Its lock: only one server at a time uses a data folder.
+    pub fn lock(&self) -> Result<File, Failure> {
+        self.try_lock()?.ok_or_else(|| {
+            let failure = Failure::because(self.act.as_str(), "another server uses it");
+            failure.hint("choose another with --data, or stop that server first")
+        })
+    }
+
+    /// Its lock, unless a server has it.
+    pub fn try_lock(&self) -> Result<Option<File>, Failure> {
+        let failed = |error: std::io::Error| Failure::new(self.act.as_str(), &error);
+        let file = datadir::open_or_create(&self.path().join("lock")).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        }
+    }
+}
