@@ -28,19 +28,15 @@ pub struct Cli {
 /// Which server is asked.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Connection {
-    /// The server's API.
-    #[arg(
-        long,
-        global = true,
-        env = "SEGUE_SERVER",
-        hide_env_values = true,
-        value_name = "URL",
-        default_value = "http://127.0.0.1:7070"
-    )]
-    pub(crate) server: String,
-    /// The API's token [default: the one in the data folder `.segue` here or above].
+    /// The server's API [default: the socket in the data folder, else http://127.0.0.1:7070].
+    #[arg(long, global = true, env = "SEGUE_SERVER", hide_env_values = true, value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// The API's token [default: the one in the data folder].
     #[arg(long, global = true, env = "SEGUE_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub(crate) token: Option<wire::Secret>,
+    /// The server's data folder [default: `.segue` here or above].
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
 }
 
 impl Connection {
@@ -48,7 +44,8 @@ impl Connection {
     /// everywhere, but not shown.
     fn unseen() -> Vec<Arg> {
         let all = Self::augment_args(clap::Command::new("unseen"));
-        all.get_arguments().map(|arg| arg.clone().hide(true)).collect()
+        let unseen = all.get_arguments().filter(|arg| arg.get_id() != "data");
+        unseen.map(|arg| arg.clone().hide(true)).collect()
     }
 }
 
@@ -88,7 +85,7 @@ pub(crate) enum Verb {
     /// Remove an app with everything it left behind.
     Remove(RemoveOptions),
     /// Stop all instances and the server.
-    Down(DownOptions),
+    Down,
     /// Read an app file and say what is wrong with it.
     #[command(args(Connection::unseen()))]
     Check(CheckOptions),
@@ -450,13 +447,6 @@ pub(crate) struct ReceiptOptions {
 pub(crate) struct RemoveOptions {
     /// The app.
     pub(crate) app: AppName,
-}
-
-#[derive(Clone, Debug, Args)]
-pub(crate) struct DownOptions {
-    /// The data folder whose instances to stop when no server runs.
-    #[arg(long, value_name = "DIR", default_value = "./.segue")]
-    pub(crate) data: PathBuf,
 }
 
 #[derive(Clone, Debug, Args)]

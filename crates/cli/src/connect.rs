@@ -1,23 +1,140 @@
-//! Finds the server and its token.
+//! Finds the server and its token, and says whom the token may be sent to.
 
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use wire::{Client, Secret};
+use rustix::fs::{Mode, OFlags};
+use wire::{Client, SOCKET, Secret, Trusted, Unseen, user_id, user_name};
 
-use crate::Failure;
 use crate::args::Connection;
+use crate::{Exit, Failure};
 
 /// The name of the data folder that is looked for.
 const DATA: &str = ".segue";
+/// Where a server's API is unless it was told otherwise.
+const API: &str = "http://127.0.0.1:7070";
+/// Names the user that the server runs as, by name or number.
+const SERVER_USER: &str = "SEGUE_SERVER_USER";
+/// A token is shorter.
+const TOKEN_BYTES: u64 = 4096;
 
 impl Connection {
-    /// A client for `act`. Without a token from the command line or environment, a server on this
-    /// machine gets the one of the local data folder; it is sent nowhere else.
+    /// A client for `act`. Without a server from the command line or environment it is the one of the
+    /// local data folder, through the socket in there. Without a token from there it is the folder's,
+    /// which is sent to this machine only.
     pub(crate) fn client(&self, act: &str) -> Result<Client, Failure> {
-        let local = is_local(&self.server);
-        let token = self.token.clone().or_else(|| local.then(local_token).flatten());
-        Client::new(&self.server, token).map_err(|error| Failure::client(act, &error))
+        let server = self.server.as_deref();
+        let here = server.is_none_or(is_local);
+        let asked = self.token.clone().filter(|token| !token.expose().is_empty());
+        let complete = server.is_some() && asked.is_some();
+        let data = if here && !complete { self.data_folder()? } else { None };
+        let failed = |error| Failure::client(act, &error);
+        let mut trusted = Trusted::default();
+        if let Some(user) = std::env::var_os(SERVER_USER).filter(|user| !user.is_empty()) {
+            trusted = trusted.user(server_user(&user.to_string_lossy())?);
+        }
+        let Some(DataFolder { path, owner, token }) = data else {
+            let unseen = if server.is_some() { Unseen::Allow } else { Unseen::Refuse };
+            let client = Client::new(server.unwrap_or(API), asked, trusted.unseen(unseen));
+            return client.map_err(failed);
+        };
+        let trusted = trusted.user(owner);
+        // Whoever may read the token may use the socket.
+        if server.is_none() && token.is_ok() && path.join(SOCKET).exists() {
+            let token = asked.map_or(token, |asked| Ok(Some(asked)))?;
+            return Client::in_folder(&path, token, trusted).map_err(failed);
+        }
+        let token = match asked {
+            Some(token) => Some(token),
+            None => token?,
+        };
+        let unseen = if server.is_some() { Unseen::Allow } else { Unseen::Refuse };
+        Client::new(server.unwrap_or(API), token, trusted.unseen(unseen)).map_err(failed)
     }
+
+    /// The data folder that was named, or the nearest here or above that has a token.
+    fn data_folder(&self) -> Result<Option<DataFolder>, Failure> {
+        if let Some(path) = &self.data {
+            return DataFolder::open(path.clone()).map(Some);
+        }
+        let Ok(here) = std::env::current_dir() else { return Ok(None) };
+        let Some(token) = above(&here, &Path::new(DATA).join("token")) else { return Ok(None) };
+        let Some(path) = token.parent() else { return Ok(None) };
+        let folder = DataFolder::open(path.to_owned())?;
+        if !Trusted::default().has(folder.owner) {
+            let cause = format!("it belongs to {}", user_name(folder.owner));
+            let failure =
+                Failure::because(format!("use the data folder {}", path.display()), cause);
+            return Err(failure.hint("name it with --data if that is whom you trust"));
+        }
+        Ok(Some(folder))
+    }
+
+    /// The data folder that was named, or the usual one here or above, or here.
+    pub(crate) fn data(&self) -> PathBuf {
+        let found = || {
+            let here = std::env::current_dir().ok()?;
+            let token = above(&here, &Path::new(DATA).join("token"))?;
+            token.parent().map(Path::to_owned)
+        };
+        self.data.clone().or_else(found).unwrap_or_else(|| Path::new(".").join(DATA))
+    }
+}
+
+/// A server's folder, seen from a client.
+struct DataFolder {
+    path: PathBuf,
+    owner: u32,
+    /// None where no server has been; an error where it is not for us.
+    token: Result<Option<Secret>, Failure>,
+}
+
+impl DataFolder {
+    fn open(path: PathBuf) -> Result<Self, Failure> {
+        let act = format!("use the data folder {}", path.display());
+        let found = fs::metadata(&path).map_err(|error| {
+            Failure::new(act, &error).hint("`segue server --data DIR` makes one")
+        })?;
+        let token = token(&path);
+        Ok(Self { path, owner: found.uid(), token })
+    }
+}
+
+/// The token of a data folder. A file that others could have put there or changed is not taken for one:
+/// it may be part of what somebody has checked out.
+fn token(folder: &Path) -> Result<Option<Secret>, Failure> {
+    let path = folder.join("token");
+    let act = format!("read {}", path.display());
+    let failed = |error: io::Error| {
+        let hint =
+            "only the user that the server runs as can read it; pass --token or set SEGUE_TOKEN";
+        Failure::new(&*act, &error).hint(hint)
+    };
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let open = rustix::fs::open(&path, flags | OFlags::CLOEXEC, Mode::empty());
+    let file = match open.map_err(io::Error::from) {
+        Ok(open) => File::from(open),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let found = file.metadata().map_err(failed)?;
+    if !found.is_file() || found.mode() & 0o077 != 0 {
+        let failure = Failure::because(&*act, "others may read or change it, so it is not used");
+        return Err(failure.hint(format!("if it is yours: chmod 600 {}", path.display())));
+    }
+    let mut text = String::new();
+    file.take(TOKEN_BYTES).read_to_string(&mut text).map_err(failed)?;
+    Ok(Some(Secret::new(text.trim())))
+}
+
+fn server_user(name: &str) -> Result<u32, Failure> {
+    user_id(name).ok_or_else(|| {
+        let failure =
+            Failure::because(format!("read {SERVER_USER}"), format!("there is no user {name:?}"));
+        failure.exit(Exit::Usage)
+    })
 }
 
 fn is_local(url: &str) -> bool {
@@ -28,13 +145,6 @@ fn is_local(url: &str) -> bool {
     })
 }
 
-fn local_token() -> Option<Secret> {
-    let here = std::env::current_dir().ok()?;
-    let path = above(&here, &Path::new(DATA).join("token"))?;
-    let text = std::fs::read_to_string(path).ok()?;
-    Some(Secret::new(text.trim()))
-}
-
 /// A file in this folder or the nearest above that has it.
 pub(crate) fn above(here: &Path, name: &Path) -> Option<PathBuf> {
     here.ancestors().map(|folder| folder.join(name)).find(|path| path.is_file())
@@ -42,6 +152,8 @@ pub(crate) fn above(here: &Path, name: &Path) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
     use super::*;
 
     #[test]
@@ -54,6 +166,23 @@ mod tests {
         {
             assert!(!is_local(url), "{url}");
         }
+    }
+
+    #[test]
+    fn a_token_that_others_could_have_planted_is_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        let cause = || token(dir.path()).unwrap_err().cause;
+        assert!(matches!(token(dir.path()), Ok(None)));
+        fs::write(&path, "secret\n").unwrap();
+        // As `git clone` leaves it.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(cause(), "others may read or change it, so it is not used");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(token(dir.path()).unwrap().unwrap().expose(), "secret");
+        fs::rename(&path, dir.path().join("elsewhere")).unwrap();
+        symlink("elsewhere", &path).unwrap();
+        assert!(cause().contains("symbolic links"), "{}", cause());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use wire::{ClientError, Code};
+use wire::{ClientError, Code, Distrust, user_name};
 
 /// What the caller's script learns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +81,13 @@ impl Failure {
             ClientError::Answer { .. } => failure
                 .exit(Exit::Unreachable)
                 .hint("--server has to name the API's address, not that of the apps"),
+            ClientError::Distrusted(Distrust::Foreign { address: _, holder }) => {
+                let user = user_name(holder.uid);
+                failure.hint(format!("if your server runs as {user}, set SEGUE_SERVER_USER={user}"))
+            }
+            ClientError::Distrusted(Distrust::Unseen { address }) => failure.hint(format!(
+                "name it with --server http://{address} if you know what it leads to"
+            )),
             ClientError::Url { .. } => failure.exit(Exit::Usage),
             ClientError::Refused(problem) => {
                 let exit = match problem.code {

@@ -135,9 +135,11 @@ fn is_final(error: &ClientError) -> bool {
             | Code::TooLarge
             | Code::Internal => true,
         },
-        ClientError::Unreachable { .. } | ClientError::Lost { .. } | ClientError::Answer { .. } => {
-            false
-        }
+        // A port that somebody else has taken may be the server's again.
+        ClientError::Unreachable { .. }
+        | ClientError::Distrusted(_)
+        | ClientError::Lost { .. }
+        | ClientError::Answer { .. } => false,
     }
 }
 

@@ -82,7 +82,7 @@ fn dispatch(cli: Cli, io: &mut Io<'_>, local: &dyn Local) -> Result<ExitCode, Fa
         Verb::Logs(options) => verbs::logs::run(&connection, &options, io)?,
         Verb::Receipt(options) => verbs::receipt::run(&connection, &options, io)?,
         Verb::Remove(options) => verbs::remove::run(&connection, &options, io)?,
-        Verb::Down(options) => verbs::down::run(&connection, &options, io, local)?,
+        Verb::Down => verbs::down::run(&connection, io, local)?,
         Verb::Check(options) => verbs::check::run(&options, io)?,
         Verb::Demo(options) => demo::run(&options, io)?,
         Verb::Completions(options) => verbs::completions::run(&options, io)?,

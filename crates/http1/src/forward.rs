@@ -196,6 +196,22 @@ pub(crate) fn is_dropped(name: &[u8]) -> bool {
     }
 }
 
+/// Whether proxies add a field of this name when they pass a request on.
+pub(crate) fn tells_of_a_proxy(name: &[u8]) -> bool {
+    const NAMES: [&[u8]; 9] = [
+        b"forwarded",
+        b"via",
+        b"x-real-ip",
+        b"x-client-ip",
+        b"x-cluster-client-ip",
+        b"client-ip",
+        b"true-client-ip",
+        b"cf-connecting-ip",
+        b"fastly-client-ip",
+    ];
+    starts(name, b"x-forwarded-") || NAMES.iter().any(|known| same(name, known))
+}
+
 const SET_BY_US: [&[u8]; 7] = [
     b"x-forwarded-for",
     b"x-forwarded-proto",

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use crate::accept::Preference;
 use crate::body::Body;
 use crate::fields::Span;
-use crate::forward::RequestField;
+use crate::forward::{self, RequestField};
 use crate::host::host_of;
 use crate::semantics::{Options, Persistence, Version, is_idempotent};
 use crate::target::Target;
@@ -155,6 +155,11 @@ impl RequestHead {
         let same =
             move |field: &&RequestField| field.span.name.of(input).eq_ignore_ascii_case(name);
         self.fields.iter().filter(same).map(move |field| field.span.value.of(input))
+    }
+
+    /// Whether a field tells that a proxy has passed the request on.
+    pub fn was_passed_on(&self, input: &[u8]) -> bool {
+        self.fields.iter().any(|field| forward::tells_of_a_proxy(field.span.name.of(input)))
     }
 
     /// Forgets all, but keeps the memory.

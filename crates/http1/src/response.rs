@@ -88,6 +88,12 @@ impl ResponseHead {
         self.status < 200 && self.status != 101
     }
 
+    /// Whether it tells that no request has come on the connection for too long, and that the
+    /// connection ends: servers send such an answer before they close an idle one.
+    pub fn says_idle_for_too_long(&self) -> bool {
+        self.status == 408 && self.options.close
+    }
+
     /// Whether the connection becomes a tunnel.
     pub fn is_switch(&self) -> bool {
         self.status == 101

@@ -33,7 +33,7 @@ pub use nearest::nearest;
 pub use reason::{NotReady, Reason, Waiting};
 pub use receipt::{Outcome, Receipt};
 pub use release::{Release, Stage};
-pub use route::{Affinity, Balance, Prefix, Redirect, Route};
+pub use route::{Affinity, Balance, KeepAlive, Prefix, Redirect, Route};
 pub use snapshot::{AppSection, Arm, Snapshot, Split, Target};
 pub use spec::{
     AppSpec, Batch, Capacity, Cohort, Drain, Files, Gate, HealthCheck, Maintenance, Mark, Network,

@@ -39,6 +39,9 @@ pub struct Route {
     /// So long after its start an instance gets only a part of the requests, which grows; 0 for none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub slow_start: Millis,
+    /// Which connections to an instance carry more than one request.
+    #[serde(default, skip_serializing_if = "KeepAlive::is_default")]
+    pub keep_alive: KeepAlive,
 }
 
 fn is_zero(time: &Millis) -> bool {
@@ -64,6 +67,7 @@ impl Route {
             limits: AppLimits::default(),
             balance: Balance::TwoChoices,
             slow_start: Millis(0),
+            keep_alive: KeepAlive::Careful,
         }
     }
 
@@ -119,6 +123,27 @@ pub enum Balance {
 }
 
 impl Balance {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Which connections to an instance carry more than one request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeepAlive {
+    /// Those on which no client can have left anything for the next: an app that answers a request
+    /// without reading its body leaves the body to be read as the next request.
+    #[default]
+    Careful,
+    /// All on which the answer came to its end, for an app that is known to read every body and to
+    /// send none where none may be.
+    Trusting,
+    /// None: each request gets a connection of its own.
+    Off,
+}
+
+impl KeepAlive {
     fn is_default(&self) -> bool {
         *self == Self::default()
     }

@@ -3,15 +3,17 @@
 
 use std::task::Poll;
 
-use http1::{After, Body, Persistence, Progress, ResponseHead};
+use http1::{After, BadAnswer, Body, Persistence, Progress, ResponseHead};
 
-use crate::attempt::{Failure, Link, Upstream, give_back};
+use crate::attempt::{Failure, Link};
 use crate::buffer::LARGE;
 use crate::connection::Turn;
 use crate::exchange::{Answer, Continue, Exchange};
+use crate::reuse::Next;
 use crate::split::User;
 use crate::stats::AppStats;
 use crate::tunnel::Tunnel;
+use crate::upstream::Upstream;
 use crate::worker::Worker;
 
 /// Interim answers before the final one.
@@ -84,18 +86,34 @@ impl Exchange {
         let len = match parser.parse(self.from_upstream.unread(), self.to) {
             Ok(Progress::Unfinished) => return 0,
             Ok(Progress::Finished(len)) => len,
+            // On a connection that was used before, that is what an earlier answer has left there.
+            Err(BadAnswer::StatusLine) if self.is_on_used() => {
+                self.attempt_failed(Failure::Stale, turn);
+                return 1;
+            }
             Err(error) => {
                 tracing::debug!(%error, "an instance's answer cannot be passed on");
                 self.attempt_failed(Failure::BadAnswer, turn);
                 return 1;
             }
         };
+        // Nor is this an answer to the request, but to the silence before it (RFC 9110, 15.5.9).
+        if parser.head().says_idle_for_too_long() && self.is_on_used() && self.resendable {
+            self.attempt_failed(Failure::Stale, turn);
+            return 1;
+        }
+        let Answer::Awaited(parser) = &mut self.answer else { return 0 };
         if parser.head().is_interim() {
             self.interim(len, turn)
         } else {
             self.accept(len, turn)
         }
         len
+    }
+
+    /// Whether the instance answered on this connection before.
+    fn is_on_used(&self) -> bool {
+        matches!(&self.link, Link::Open(upstream) if upstream.is_used())
     }
 
     fn interim(&mut self, len: usize, turn: &mut Turn<'_, '_>) {
@@ -151,8 +169,7 @@ impl Exchange {
                 Answer::Body { body: head.body(self.to), encoder, endless: head.is_event_stream() }
             }
         };
-        self.reuse = (head.persistence(self.to) == Persistence::KeepAlive)
-            .then(|| head.keep_alive_timeout());
+        self.reuse.answered(head, self.to, !(self.body_done && self.request.is_empty()));
         if let Answer::Awaited(parser) = std::mem::replace(&mut self.answer, next) {
             turn.worker.return_response_parser(parser);
         }
@@ -165,7 +182,8 @@ impl Exchange {
         self.from_upstream.consume(len);
         self.proceed = Continue::Settled;
         self.note_answer(turn.now_ms);
-        if let Link::Open(upstream) = &self.link {
+        if let Link::Open(upstream) = &mut self.link {
+            upstream.answered(turn.now_ms);
             upstream.note_time(turn.now_ms);
         }
         if let Some(release) = &self.release {
@@ -254,8 +272,8 @@ impl Exchange {
         upstream.flight.instance().moved(turn.now_ms);
         let sent = self.body_done && self.request.is_empty() && !upstream.deaf;
         let clean = self.from_upstream.is_empty() && !upstream.ended;
-        if let (Some(idle_s), true) = (self.reuse, sent && clean) {
-            give_back(upstream, idle_s, turn.worker, turn.now_ms);
+        if let (Next::Stays(kept), true) = (self.reuse.next(upstream.is_own()), sent && clean) {
+            upstream.give_back(turn.client.slot, kept, turn.worker, turn.now_ms);
         }
     }
 

@@ -1,13 +1,8 @@
 //! Getting a request to the instance that was chosen: connect, and again if that is allowed (I10).
 //! Never chooses itself.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
-
-use model::Address;
-use tokio::time::{Sleep, sleep};
 
 use crate::connection::Turn;
 use crate::exchange::{Answer, Exchange};
@@ -16,15 +11,12 @@ use crate::pages::Page;
 use crate::pool::Demand;
 use crate::stats::AppStats;
 use crate::stopwatch::Stopwatch;
-use crate::stream::{Stream, is_local};
+use crate::stream::is_local;
 use crate::tunnel::JITTER_MS;
-use crate::worker::Worker;
+use crate::upstream::Upstream;
 
 /// Attempts at one request, whatever the reason for the next.
 pub(crate) const MOST_ATTEMPTS: u32 = 8;
-
-/// How long one dial to an address of this machine waits: so long and up to twice as long.
-const REDIAL_MS: u64 = 10;
 
 /// A request's way to an instance.
 #[derive(Debug)]
@@ -37,55 +29,6 @@ pub(crate) enum Link {
     Open(Upstream),
 }
 
-/// A connection to an instance, with the request counted on it.
-#[derive(Debug)]
-pub(crate) struct Upstream {
-    pub(crate) stream: Stream,
-    pub(crate) flight: InFlight,
-    pub(crate) since_ms: u64,
-    /// Dials again though the time to connect is not over; see [`Upstream::redial`].
-    redial: Option<Pin<Box<Sleep>>>,
-    /// Bytes of the request went out on it.
-    pub(crate) sent: bool,
-    /// Writing failed: an answer may have come before that.
-    pub(crate) deaf: bool,
-    /// The upstream sends nothing more.
-    pub(crate) ended: bool,
-    reused: bool,
-    /// Since the last byte was sent, if instances are picked by the time they take.
-    pub(crate) stopwatch: Option<Stopwatch>,
-}
-
-impl Upstream {
-    /// On this very machine a connection that is not there at once waits for room in the instance's
-    /// accept queue, and the kernel asks again only after one second, then three: small queues
-    /// (Python's has five places) would cost seconds. So we dial again ourselves, and not all at
-    /// the same moment. Elsewhere the network decides.
-    fn poll_connected(&mut self, turn: &mut Turn<'_, '_>) -> Poll<std::io::Result<()>> {
-        loop {
-            if let Poll::Ready(connected) = self.stream.poll_connected(turn.cx) {
-                return Poll::Ready(connected);
-            }
-            match &self.flight.instance().address {
-                Address::Tcp(address) if address.ip().is_loopback() => {}
-                Address::Tcp(_) | Address::Unix(_) => return Poll::Pending,
-            }
-            let after = Duration::from_millis(REDIAL_MS + turn.worker.random() % REDIAL_MS);
-            let redial = self.redial.get_or_insert_with(|| Box::pin(sleep(after)));
-            std::task::ready!(redial.as_mut().poll(turn.cx));
-            self.redial = None;
-            self.stream = Stream::connect(&self.flight.instance().address)?;
-        }
-    }
-
-    /// It has taken so long as the stopwatch says, if there is one.
-    pub(crate) fn note_time(&self, now_ms: u64) {
-        if let Some(stopwatch) = self.stopwatch {
-            self.flight.instance().took(stopwatch.took_us(), now_ms);
-        }
-    }
-}
-
 /// Why an attempt came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
@@ -94,6 +37,8 @@ pub(crate) enum Failure {
     ConnectOurs,
     /// The connection broke before an answer.
     Broken,
+    /// What came on a connection that had been idle is no answer to this request.
+    Stale,
     /// No answer in time.
     Timeout,
     /// An answer that cannot be passed on.
@@ -107,7 +52,7 @@ impl Failure {
     const fn is_ours(self) -> bool {
         match self {
             Self::ConnectOurs | Self::Drained => true,
-            Self::Connect | Self::Broken | Self::Timeout | Self::BadAnswer => false,
+            Self::Connect | Self::Broken | Self::Stale | Self::Timeout | Self::BadAnswer => false,
         }
     }
 }
@@ -118,14 +63,21 @@ impl Exchange {
         let mut steps = 0;
         loop {
             match &mut self.link {
-                Link::None | Link::Open(_) => return steps,
+                Link::None => return steps,
+                Link::Open(upstream) => {
+                    upstream.lines_up(turn.now_ms);
+                    return steps;
+                }
                 Link::Unchosen => {
                     if !self.choose(turn) {
                         return steps;
                     }
                 }
                 Link::Connecting(upstream) => match upstream.poll_connected(turn) {
-                    Poll::Pending => return steps,
+                    Poll::Pending => {
+                        upstream.lines_up(turn.now_ms);
+                        return steps;
+                    }
                     Poll::Ready(Ok(())) => {
                         if let Link::Connecting(up) = std::mem::replace(&mut self.link, Link::None)
                         {
@@ -191,29 +143,20 @@ impl Exchange {
     ) {
         let flight = InFlight::new(Arc::clone(&instance), turn.now_ms);
         let demand = if self.resendable { Demand::Any } else { Demand::Certain };
-        let idle = match self.fresh_only {
+        let used = match self.fresh_only || !self.reuse.takes_used() {
             true => None,
-            false => turn.worker.pool.take(instance.key, demand, turn.now_ms),
+            false => {
+                let client = turn.client.slot;
+                turn.worker.pool.take(client, instance.key, demand, turn.now_ms)
+            }
         };
         self.note_instance(&instance, turn.now_ms);
-        let reused = idle.is_some();
-        let upstream = |stream| Upstream {
-            stream,
-            flight,
-            since_ms: turn.now_ms,
-            redial: None,
-            sent: false,
-            deaf: false,
-            ended: false,
-            reused,
-            stopwatch,
-        };
-        match idle.map_or_else(|| Stream::connect(&instance.address), Ok) {
-            Ok(stream) if reused => {
-                self.link = Link::Open(upstream(stream));
-                self.note_connected(turn.now_ms, turn.now_ms);
-            }
-            Ok(stream) => self.link = Link::Connecting(upstream(stream)),
+        if let Some(used) = used {
+            self.link = Link::Open(Upstream::again(used, flight, stopwatch, turn.now_ms));
+            return self.note_connected(turn.now_ms, turn.now_ms);
+        }
+        match Upstream::dial(flight, stopwatch, turn.now_ms) {
+            Ok(upstream) => self.link = Link::Connecting(upstream),
             Err(error) => {
                 self.tried.push(instance.key);
                 self.link = Link::Unchosen;
@@ -242,7 +185,7 @@ impl Exchange {
             Link::None | Link::Unchosen => return,
         };
         let instance = Arc::clone(upstream.flight.instance());
-        let (sent, reused) = (upstream.sent, upstream.reused);
+        let (sent, used) = (upstream.sent, upstream.is_used());
         if failure == Failure::Timeout && sent {
             upstream.note_time(turn.now_ms);
         }
@@ -250,40 +193,43 @@ impl Exchange {
         self.note_failure(failure);
         self.cut_at_ms = u64::MAX;
         let broke_off = !matches!(self.answer, Answer::Awaited(_));
-        // An idle connection that its owner closed is nobody's fault, unless it costs the request.
-        let closed_idle = reused && failure == Failure::Broken && !broke_off;
-        if !failure.is_ours() && !closed_idle {
+        // An idle connection that its owner closed is nobody's fault, unless it costs the request. Nor
+        // is one that bore what an earlier answer had left on it.
+        let stale = used && matches!(failure, Failure::Broken | Failure::Stale) && !broke_off;
+        if !failure.is_ours() && !stale {
             self.blame(&instance, turn);
         }
         if broke_off {
             return self.cut();
         }
-        let unanswered = self.from_upstream.is_empty();
+        let unanswered = self.from_upstream.is_empty() || failure == Failure::Stale;
         self.from_upstream.clear();
         let page = match failure {
             Failure::Timeout | Failure::Drained => Page::GATEWAY_TIMEOUT,
-            Failure::Connect | Failure::ConnectOurs | Failure::Broken | Failure::BadAnswer => {
-                Page::BAD_GATEWAY
-            }
+            Failure::Connect
+            | Failure::ConnectOurs
+            | Failure::Broken
+            | Failure::Stale
+            | Failure::BadAnswer => Page::BAD_GATEWAY,
         };
         let may = match failure {
             _ if self.app.is_none() => false,
             Failure::Connect | Failure::ConnectOurs => true,
             _ if self.attempts >= MOST_ATTEMPTS => false,
             Failure::Broken if !sent => true,
-            Failure::Broken => self.may_send_again(unanswered, turn),
+            Failure::Broken | Failure::Stale => self.may_send_again(unanswered, turn),
             Failure::Timeout => self.may_ask_another(&instance, unanswered, turn),
             Failure::BadAnswer | Failure::Drained => false,
         };
         if !may {
-            if closed_idle {
+            if stale {
                 self.count_fault(turn);
             }
             return self.answer_ourselves(page, turn);
         }
         if failure == Failure::Timeout {
             self.kept_waiting = true;
-        } else if reused {
+        } else if used {
             self.fresh_only = true;
         } else {
             self.tried.push(instance.key);
@@ -340,17 +286,4 @@ fn eject(instance: &Arc<Instance>, app: Option<&AppStats>, turn: &Turn<'_, '_>) 
             instance.eject(turn.now_ms);
         }
     }
-}
-
-/// Gives a connection back, if it may be used again.
-pub(crate) fn give_back(upstream: Upstream, idle_s: Option<u64>, worker: &Worker, now_ms: u64) {
-    let limits = &worker.shared.config.limits;
-    // A second less than the upstream says: it may count from a different moment.
-    let idle_ms = idle_s.map_or(limits.upstream_idle.0, |s| s.saturating_sub(1) * 1000);
-    if idle_ms == 0 || worker.is_draining() {
-        return;
-    }
-    let Upstream { stream, flight, .. } = upstream;
-    let until_ms = now_ms.saturating_add(idle_ms);
-    worker.pool.put(stream, flight.instance(), limits.upstream_idle_max, now_ms, until_ms);
 }

@@ -38,6 +38,8 @@ pub(crate) struct Client {
     pub(crate) stream: Socket,
     pub(crate) input: Buffer,
     pub(crate) output: Buffer,
+    /// By what the worker knows the connection.
+    pub(crate) slot: SlotId,
     /// It sends nothing more; it may still read.
     pub(crate) ended: bool,
     /// Who is connected: the client itself, or a proxy before us.
@@ -134,6 +136,7 @@ impl Connection {
     ) -> Self {
         let client = Client {
             stream,
+            slot,
             input: Buffer::default(),
             output: Buffer::default(),
             ended: false,
@@ -414,6 +417,7 @@ impl Drop for Connection {
         if let Stage::Exchange(exchange) = &mut self.stage {
             exchange.broken_off(&self.worker);
         }
+        self.worker.pool.forget(self.slot);
         self.worker.slots.close(self.slot);
         self.worker.connection_ended();
         if unresolved {

@@ -11,7 +11,7 @@ use crate::access_log::Entry;
 use crate::attempt::{Failure, Link};
 use crate::buffer::{Buffer, LARGE};
 use crate::connection::{Client, Turn, Wakeup};
-use crate::forwarded::rewritten;
+use crate::forwarded::{rewritten, was_passed_on};
 use crate::gap::Waiting;
 use crate::hold::Hold;
 use crate::intake::Intake;
@@ -19,6 +19,7 @@ use crate::line::{LetGo, Ticket};
 use crate::notes::log_entry;
 use crate::pages::{Form, Page};
 use crate::place::{Instead, Place};
+use crate::reuse::Reuse;
 use crate::slots::Watch;
 use crate::split::User;
 use crate::stats::{AppStats, ReleaseStats};
@@ -117,8 +118,8 @@ pub(crate) struct Exchange {
     pub(crate) answer: Answer,
     pub(crate) from_upstream: Buffer,
     pub(crate) interims: u32,
-    /// The upstream's connection may be used again, for so many seconds if it said so.
-    pub(crate) reuse: Option<Option<u64>>,
+    /// Whether the connection to the instance may be used again.
+    pub(crate) reuse: Reuse,
     pub(crate) status: u16,
     pub(crate) drain_ms: u64,
     pub(crate) cut_at_ms: u64,
@@ -149,6 +150,7 @@ impl Exchange {
         turn: &mut Turn<'_, '_>,
     ) -> Self {
         let place = Place::of(head, turn);
+        let passed_on = !head.body().is_empty() && was_passed_on(head, turn);
         let request = rewritten(head, place.strip, turn);
         let input = turn.client.input.unread();
         let to = AnswerTo {
@@ -198,7 +200,7 @@ impl Exchange {
             answer: Answer::Awaited(turn.worker.response_parser()),
             from_upstream: Buffer::default(),
             interims: 0,
-            reuse: None,
+            reuse: Reuse::of(head, input, || passed_on),
             status: 0,
             drain_ms: 0,
             cut_at_ms: u64::MAX,
@@ -335,7 +337,11 @@ impl Exchange {
             from_ms if turn.now_ms < from_ms => from_ms,
             _ => u64::MAX,
         };
-        Wakeup { at_ms: self.due_ms(turn).min(look_ms), watch }
+        let upstream_ms = match (&self.link, &self.answer) {
+            (Link::Connecting(up) | Link::Open(up), Answer::Awaited(_)) => up.wake_ms(turn.now_ms),
+            (_, _) => u64::MAX,
+        };
+        Wakeup { at_ms: self.due_ms(turn).min(look_ms).min(upstream_ms), watch }
     }
 
     /// When its patience ends.

@@ -43,13 +43,17 @@ pub(crate) fn is_inside(head: &RequestHead, turn: &Turn<'_, '_>) -> bool {
     let Config { trusted_proxies, trusted_networks, .. } = &turn.worker.shared.config;
     let Client { input, peer, ip, .. } = &*turn.client;
     let input = input.unread();
-    let passed_on = || PASSED_ON.iter().any(|name| head.values(input, name).next().is_some());
     Network::any_contains(trusted_networks, *ip)
-        && (Network::any_contains(trusted_proxies, *peer) || !passed_on())
+        && (Network::any_contains(trusted_proxies, *peer) || !head.was_passed_on(input))
 }
 
-/// Fields by which a proxy says that it has passed a request on.
-const PASSED_ON: [&[u8]; 4] = [b"x-forwarded-for", b"forwarded", b"x-real-ip", b"via"];
+/// Whether a proxy has passed the request on: one that we know, or one that says so. Its connection
+/// carries requests of many clients.
+pub(crate) fn was_passed_on(head: &RequestHead, turn: &Turn<'_, '_>) -> bool {
+    let (input, peer) = (turn.client.input.unread(), turn.client.peer);
+    Network::any_contains(&turn.worker.shared.config.trusted_proxies, peer)
+        || head.was_passed_on(input)
+}
 
 /// What the proxies before us say of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use balance::{Candidate, Ejection, Latency};
 use model::{Address, Health, InstanceId, Millis, Target, Weight};
 
+use crate::room::Room;
 use crate::signal::Signal;
 
 /// One instance. Lives as long as somebody may still send to it or count it.
@@ -26,6 +27,7 @@ pub(crate) struct Instance {
     /// [`Latency::bits`]; kept only where instances are picked by it.
     latency: AtomicU64,
     pub(crate) idle: AtomicU32,
+    pub(crate) room: Room,
     /// When this process saw it in a snapshot for the first time.
     since_ms: u64,
     /// Never used twice in this process.
@@ -51,6 +53,7 @@ impl Instance {
             ejections: AtomicU32::new(0),
             latency: AtomicU64::new(Latency::default().bits()),
             idle: AtomicU32::new(0),
+            room: Room::default(),
             since_ms,
             key,
             id: target.id.clone(),

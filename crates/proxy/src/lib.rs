@@ -46,6 +46,8 @@ mod probe;
 mod redirect;
 mod reply;
 mod reporter;
+mod reuse;
+mod room;
 mod roster;
 mod router;
 pub mod saved;
@@ -62,6 +64,7 @@ mod stopwatch;
 mod stream;
 mod table;
 mod tunnel;
+mod upstream;
 mod worker;
 
 pub use clock::{Clock, HandClock};

@@ -62,7 +62,9 @@ impl Exchange {
     pub(crate) fn note_failure(&mut self, failure: Failure) {
         let Some(entry) = &mut self.entry else { return };
         entry.blamed = match failure {
-            Failure::Connect | Failure::Broken | Failure::BadAnswer => End::Upstream,
+            Failure::Connect | Failure::Broken | Failure::Stale | Failure::BadAnswer => {
+                End::Upstream
+            }
             Failure::Timeout => End::Timeout,
             Failure::ConnectOurs | Failure::Drained => End::Proxy,
         };

@@ -71,6 +71,7 @@ impl Exchange {
                 let last = last_hop(head, input);
                 let moved = entry.redirects.as_ref().and_then(|it| it.find(head, input));
                 let instead = last.map(Instead::Page).or(moved.map(Instead::Moved));
+                self.reuse.set_rule(entry.keep_alive);
                 (Arc::clone(&entry.stats), entry.limits, user, instead)
             })
         };

@@ -71,7 +71,7 @@ struct Inner {
 }
 
 /// Names a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SlotId(usize);
 
 impl Slots {

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -47,6 +48,14 @@ impl Stream {
             Some(_) => Self::Tcp(TcpStream::from_std(socket.into())?),
             None => Self::Unix(UnixStream::from_std(socket.into())?),
         })
+    }
+
+    /// Our own address on it, over IP and once one is chosen.
+    pub(crate) fn local_ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().ok().map(|address| address.ip()),
+            Self::Unix(_) => None,
+        }
     }
 
     pub(crate) fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicUsize;
 
 use balance::Turn;
 use model::{
-    Affinity, AppLimits, AppName, AppSection, Balance, Generation, InstanceId, Millis, Prefix,
-    ReleaseNo, Share, Snapshot,
+    Affinity, AppLimits, AppName, AppSection, Balance, Generation, InstanceId, KeepAlive, Millis,
+    Prefix, ReleaseNo, Share, Snapshot,
 };
 
 use crate::closed::Closed;
@@ -47,6 +47,8 @@ pub(crate) struct AppEntry {
     pub(crate) affinity: Affinity,
     /// So long its instances start slowly.
     pub(crate) slow_start: Millis,
+    /// Which connections to its instances are used again.
+    pub(crate) keep_alive: KeepAlive,
     /// Bytes of the path that its instances do not see.
     pub(crate) strip: usize,
     /// Set if some of its users are sent elsewhere.
@@ -185,6 +187,7 @@ impl Directory {
             balance: section.route.balance,
             affinity: section.route.affinity.clone(),
             slow_start: section.route.slow_start,
+            keep_alive: section.route.keep_alive,
             strip: match section.route.prefix {
                 Prefix::Kept => 0,
                 Prefix::Stripped => section.route.path.trim_end_matches('/').len(),

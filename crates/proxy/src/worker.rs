@@ -406,6 +406,7 @@ async fn sweep(worker: Rc<Worker>, mut beat: Beat) {
     loop {
         beat.next(SWEEP).await;
         let now_ms = worker.shared.now_ms();
+        worker.pool.bring_back(now_ms);
         worker.slots.sweep(now_ms);
         worker.make_room();
         worker.resume_called();

@@ -1,5 +1,6 @@
 //! The program: puts the parts together and does nothing itself.
 
+mod api;
 mod desk;
 mod folder;
 mod keys;
@@ -11,6 +12,7 @@ mod shelf;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use cli::{Failure, Local, ProxyOptions, ServerOptions};
 use model::{Balance, Millis};
@@ -18,6 +20,9 @@ use proxy::standalone::Options;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A server that has closed its API is gone within this time.
+const ENDING: Duration = Duration::from_secs(2);
 
 /// What runs on the spot and not through the API.
 struct Program;
@@ -55,9 +60,18 @@ impl Local for Program {
     fn down(&self, data: &Path) -> Result<u32, Failure> {
         let act = format!("stop the instances of {}", data.display());
         let folder = folder::Folder::open(data)?;
-        let Some(_lock) = folder.try_lock()? else {
-            let failure = Failure::because(act, "its server is running, with its API elsewhere");
-            return Err(failure.hint("name the API with --server http://ADDR:PORT"));
+        let started = Instant::now();
+        let _lock = loop {
+            if let Some(lock) = folder.try_lock()? {
+                break lock;
+            }
+            // A server that ends has closed its API before it lets go of the folder.
+            if started.elapsed() > ENDING {
+                let failure =
+                    Failure::because(act, "its server is running, with its API elsewhere");
+                return Err(failure.hint("leave out --server: it is asked through the folder"));
+            }
+            std::thread::sleep(Duration::from_millis(20));
         };
         let ended =
             agent::stop_all(folder.path(), serve::GRACE).map_err(|e| Failure::new(act, &e))?;

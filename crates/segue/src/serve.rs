@@ -11,10 +11,12 @@ use cli::{Failure, ServerOptions};
 use control::{Clock, Inbox, Mail, Runner, RunnerConfig};
 use journal::{Journal, Seq};
 use model::{Millis, ProxyId, Timestamp};
+use sd_notify::NotifyState;
 use server::{Guard, Parts};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::api::Missing;
 use crate::desk::{Board, Desk, End};
 use crate::folder::Folder;
 use crate::ports::{CrashAt, LocalHost, LocalTraffic, Notices};
@@ -30,6 +32,7 @@ const ACT: &str = "start the server";
 /// Serves until a signal or `segue down`.
 pub fn run(options: &ServerOptions) -> Result<(), Failure> {
     let open_files = agent::OpenFiles::for_apps();
+    server::may_bind(options.api).map_err(|error| Failure::new(ACT, &error))?;
     // What no line below sets a mode for, a library may make: for segue alone, then.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let folder = Folder::open_or_create(&options.data)?;
@@ -60,13 +63,14 @@ pub fn run(options: &ServerOptions) -> Result<(), Failure> {
     let proxy = bound
         .start(&initial, move |report| reports.traffic(report))
         .map_err(|error| Failure::new(ACT, &error))?;
+    for http in proxy.local_addrs() {
+        tracing::info!("apps are served on http://{http}");
+    }
+    crate::api::notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(ACT, &error))?;
-    let listener = runtime.block_on(server::bind(options.api)).map_err(|error| {
-        Failure::new(ACT, &error).hint("another program listens there; choose another with --api")
-    })?;
     let agent = start_agent(&data, open_files, &inbox)?;
     let board = Arc::new(Board::default());
     let traffic = LocalTraffic { proxy: proxy.clone(), saved };
@@ -85,7 +89,7 @@ pub fn run(options: &ServerOptions) -> Result<(), Failure> {
             let _ = thread.join();
         }
     };
-    let ended = runtime.block_on(api(options, listener, desk, shelf, &proxy, stop_control));
+    let ended = runtime.block_on(api(options, desk, shelf, &proxy, stop_control));
     runtime.shutdown_timeout(Duration::from_secs(1));
     if ended? == End::Server
         && let Ok(count @ 1..) = agent::running(&data)
@@ -99,7 +103,6 @@ pub fn run(options: &ServerOptions) -> Result<(), Failure> {
 /// The API, until the end; and the end of traffic, so that the API can tell of it.
 async fn api(
     options: &ServerOptions,
-    listener: tokio::net::TcpListener,
     desk: Arc<Desk>,
     shelf: Arc<Shelf>,
     proxy: &proxy::Proxy,
@@ -108,9 +111,9 @@ async fn api(
     let failed = |error: &dyn std::error::Error| Failure::new(ACT, error);
     let data = &shelf.data;
     let token = server::load_or_create_token(data).map_err(|e| failed(&e))?;
-    let address = listener.local_addr().map_err(|e| failed(&e))?;
+    let missing = Missing::default();
     let (stop, stopped) = watch::channel(false);
-    let (metrics, ready) = (proxy.clone(), proxy.clone());
+    let (metrics, ready, amiss) = (proxy.clone(), proxy.clone(), missing.clone());
     let parts = Parts {
         as_root: rustix::process::geteuid().is_root(),
         engine: desk.clone(),
@@ -118,22 +121,17 @@ async fn api(
         shutdown: desk.clone(),
         metrics: Arc::new(move || metrics.metrics()),
         ready: Arc::new(move || {
-            ready.is_accepting().then_some(()).ok_or_else(|| "it is ending".to_owned())
+            ready.is_accepting().then(|| amiss.why()).ok_or_else(|| "it is ending".to_owned())
         }),
         stop: stopped.clone(),
     };
     let guard = Guard::new(token, options.api_hosts.clone());
-    let serving = tokio::spawn(server::serve(listener, server::router(parts, guard), stopped));
+    let router = server::router(parts, guard);
+    let mut serving = crate::api::open(data, options.api, router, &stopped, &missing);
     let pid = format!("{}\n", std::process::id());
     if let Err(error) = datadir::replace(&data.join("server.pid"), pid.as_bytes()) {
         tracing::warn!(%error, "server.pid is not written");
     }
-    for http in proxy.local_addrs() {
-        tracing::info!("apps are served on http://{http}");
-    }
-    tracing::info!("the API listens on http://{address}, its token is in {}/token", data.display());
-    // Without systemd there is nobody to notify.
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let end = wait_for_end(&desk).await.map_err(|e| failed(&e))?;
     tracing::info!("ending: requests in flight get {} s", DRAIN.as_secs());
     proxy.drain(DRAIN);
@@ -150,7 +148,7 @@ async fn api(
     };
     let _ = tokio::task::spawn_blocking(finish).await;
     stop.send_replace(true);
-    let _ = serving.await;
+    while serving.join_next().await.is_some() {}
     Ok(end)
 }
 

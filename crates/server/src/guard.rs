@@ -14,6 +14,7 @@ use wire::{Code, Problem, Secret};
 
 use crate::Parts;
 use crate::answer::No;
+use crate::visitors::{Full, Visitor};
 
 /// An ordinary request is answered within this time.
 const IN_TIME: Duration = Duration::from_secs(30);
@@ -54,10 +55,12 @@ impl Guard {
 }
 
 fn without_port(host: &str) -> &str {
-    if host.starts_with('[') {
-        return host.find(']').map_or(host, |end| &host[..=end]);
+    match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') && port.bytes().all(|b| b.is_ascii_digit()) => {
+            name
+        }
+        Some(_) | None => host,
     }
-    host.split_once(':').map_or(host, |(name, _)| name)
 }
 
 pub(crate) async fn admit(
@@ -71,11 +74,20 @@ pub(crate) async fn admit(
         return No(problem.hint("ask http://127.0.0.1:PORT or http://localhost:PORT"))
             .into_response();
     }
-    if request.uri().path() != "/healthz" && !guard.knows_token(request.headers()) {
+    let has_token = guard.knows_token(request.headers());
+    if request.uri().path() != "/healthz" && !has_token {
         let problem = Problem::new(Code::Unauthorized, "no token was sent, or not the right one");
         let hint = "pass --token or set SEGUE_TOKEN; the token stands in the file `token` of the \
                     server's data folder";
         return No(problem.hint(hint)).into_response();
+    }
+    // Requests of tests have no connection.
+    if let Some(visitor) = request.extensions().get::<Visitor>().filter(|_| has_token)
+        && let Err(Full) = visitor.is_known_now()
+    {
+        let message = "there are too many connections with the token";
+        let problem = Problem::new(Code::Unavailable, message);
+        return No(problem.hint("end some `logs --follow`, or try again")).into_response();
     }
     next.run(request).await
 }
@@ -126,7 +138,20 @@ mod tests {
         for host in hosts {
             assert!(guard.knows_host(&headers(&[(header::HOST, host)])), "{host}");
         }
-        for host in ["evil.example", "127.0.0.1.evil.example", "localhost.evil", "", "0.0.0.0"] {
+        let foreign = [
+            "evil.example",
+            "127.0.0.1.evil.example",
+            "localhost.evil",
+            "",
+            "0.0.0.0",
+            "[::1]evil.test",
+            "[::1]evil.test:7070",
+            "[::1",
+            "127.0.0.1:evil.test",
+            "localhost:80:80",
+            "::1",
+        ];
+        for host in foreign {
             assert!(!guard.knows_host(&headers(&[(header::HOST, host)])), "{host}");
         }
         assert!(!guard.knows_host(&HeaderMap::new()));

@@ -18,27 +18,29 @@ mod logs;
 mod ops;
 mod store;
 mod token;
+mod visitors;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, post, put};
 use tokio::sync::watch;
 
+/// All paths of the API.
+pub use axum::Router;
 pub use engine::{Command, Engine, Pending, Shutdown, Stopping};
 pub use feed::{Feed, News, Subscription};
 pub use guard::Guard;
-pub use listen::{ListenError, bind, serve};
+pub use listen::{ListenError, bind, bind_in_folder, may_bind, serve_port, serve_socket};
 pub use logs::MAX_LINES;
 pub use store::{LogCursor, LogPage, LogStart, Store, StoreError};
 pub use token::load_or_create_token;
 
 /// Text for `/metrics`.
 pub type Metrics = dyn Fn() -> String + Send + Sync;
-/// Whether the server is ready, and why not, for `/readyz`.
-pub type Ready = dyn Fn() -> Result<(), String> + Send + Sync;
+/// Whether traffic is served, for `/readyz`: with what is amiss all the same, if anything is; or why not.
+pub type Ready = dyn Fn() -> Result<Option<String>, String> + Send + Sync;
 
 /// Everything the API asks.
 #[derive(Clone)]

@@ -1,26 +1,32 @@
-//! The API's socket: bound where nobody outside can reach it, with a bound on connections and on the
-//! time that a client takes to say what it wants.
+//! The API's sockets: one in the data folder that its owner alone can open, and a port where nobody
+//! outside can reach it. Bounds how many are connected, and for how long without the token.
 
+use std::fs::{self, File, Permissions};
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::serve::{Listener, ListenerExt as _};
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener, UnixSocket};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+use wire::SOCKET;
 
-/// More connections wait to be accepted.
-const CONNECTIONS: usize = 256;
+use crate::visitors::{Visitor, Visitors};
+
+/// Connections that wait to be accepted.
+const QUEUE: u32 = 1_024;
 /// A connection without a whole head of a request for so long is closed.
 const HEAD: Duration = Duration::from_secs(30);
-/// After an accept that failed, the next.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
 /// Why the API cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -36,59 +42,93 @@ pub enum ListenError {
         /// Why not.
         source: io::Error,
     },
+    /// The socket cannot be made.
+    #[error("the API cannot listen on {}", path.display())]
+    Socket {
+        /// Its path.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
 }
 
-/// Binds the API's socket, loopback only.
+/// Whether the API may listen there: on loopback addresses alone.
+///
+/// # Errors
+/// When it may not.
+pub fn may_bind(address: SocketAddr) -> Result<(), ListenError> {
+    if address.ip().is_loopback() { Ok(()) } else { Err(ListenError::NotLoopback(address)) }
+}
+
+/// Binds the API's port, loopback only.
 ///
 /// # Errors
 /// When the address is not loopback, or cannot be bound.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
-    if !address.ip().is_loopback() {
-        return Err(ListenError::NotLoopback(address));
-    }
+    may_bind(address)?;
     TcpListener::bind(address).await.map_err(|source| ListenError::Bind { address, source })
 }
 
-/// Answers until `stop` becomes true, then lets what is under way finish.
+/// Makes the API's socket in the data folder, for the folder's user alone. The caller holds the lock on
+/// the folder. Has to be called on the runtime.
 ///
 /// # Errors
-/// When the socket fails.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    mut stop: watch::Receiver<bool>,
-) -> io::Result<()> {
-    let free = Arc::new(Semaphore::new(CONNECTIONS));
+/// When it cannot be made there.
+pub fn bind_in_folder(data: &Path) -> Result<UnixListener, ListenError> {
+    let make = || -> io::Result<UnixListener> {
+        // A socket's path has 107 bytes at most; the folder's own may be longer.
+        let folder = File::open(data)?;
+        let path = format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd());
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let socket = UnixSocket::new_stream()?;
+        socket.bind(&path)?;
+        // Nobody can connect before it listens.
+        fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+        socket.listen(QUEUE)
+    };
+    make().map_err(|source| ListenError::Socket { path: data.join(SOCKET), source })
+}
+
+/// Answers on the port until `stop` becomes true, then lets what is under way finish.
+pub async fn serve_port(listener: TcpListener, router: Router, stop: watch::Receiver<bool>) {
+    // The API's messages are small and waited for.
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+    serve(listener, router, stop).await;
+}
+
+/// The same on the socket in the data folder.
+pub async fn serve_socket(listener: UnixListener, router: Router, stop: watch::Receiver<bool>) {
+    serve(listener, router, stop).await;
+}
+
+async fn serve(mut listener: impl Listener, router: Router, mut stop: watch::Receiver<bool>) {
+    let mut visitors = Visitors::new();
     let mut connections = JoinSet::new();
     loop {
-        // It is never closed, so there is always a permit to come.
-        let Ok(permit) = free.clone().acquire_owned().await else { break };
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            (stream, _) = listener.accept() => stream,
             Some(_) = connections.join_next() => continue,
             () = stopped(&mut stop) => break,
         };
-        match accepted {
-            Ok((stream, _)) => {
-                let (router, stop) = (router.clone(), stop.clone());
-                connections.spawn(async move {
-                    answer(stream, router, stop).await;
-                    drop(permit);
-                });
-            }
-            // The client went away, or descriptors have run out: that passes.
-            Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
-        }
+        let visitor = visitors.enter();
+        let router = router.clone().layer(Extension(visitor.clone()));
+        connections.spawn(answer(accepted, visitor, router, stop.clone()));
+        visitors.make_room().await;
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
-    Ok(())
 }
 
 /// One connection, to its end.
-async fn answer(stream: TcpStream, router: Router, mut stop: watch::Receiver<bool>) {
-    // The API's messages are small and waited for.
-    let _ = stream.set_nodelay(true);
+async fn answer(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    visitor: Visitor,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+) {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD);
     let service = TowerToHyperService::new(router);
@@ -96,6 +136,7 @@ async fn answer(stream: TcpStream, router: Router, mut stop: watch::Receiver<boo
     // How a connection broke is its client's to know.
     tokio::select! {
         _ = connection.as_mut() => {}
+        () = visitor.has_to_leave() => {}
         () = stopped(&mut stop) => {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;

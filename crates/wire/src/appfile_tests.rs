@@ -102,6 +102,8 @@ fn a_mistake_is_named_with_its_line_and_the_way_out() {
         &with("[route]\npath = \"/a?b\""),
         &with("[route]\nbalance = \"round robin\""),
         &with("[route]\nbalance = \"hash\""),
+        &with("[route]\nkeep_alive = \"always\""),
+        &with("[route]\nkeep_alive = 75"),
         &with("[route]\nstrip_prefix = true"),
         &with("[route]\nstrip_prefix = \"yes\""),
         &with("[route]\nhosts = [\"a.example\"]\ncanonical = \"b.example\""),
@@ -119,6 +121,22 @@ fn a_mistake_is_named_with_its_line_and_the_way_out() {
         transcript += &format!("… {last}\n{}\n\n", error(case));
     }
     insta::assert_snapshot!(transcript);
+}
+
+#[test]
+fn a_route_says_which_connections_are_used_again() {
+    use model::KeepAlive;
+    for (text, expected) in [
+        ("true", KeepAlive::Careful),
+        ("\"trusting\"", KeepAlive::Trusting),
+        ("false", KeepAlive::Off),
+    ] {
+        let file = with(&format!("[route]\nkeep_alive = {text}"));
+        let route = AppFile::from_toml(&file).unwrap().spec.route;
+        assert_eq!(route.keep_alive, expected);
+        let written = serde_json::to_string(&route).unwrap();
+        assert_eq!(written.contains("keep_alive"), expected != KeepAlive::Careful);
+    }
 }
 
 #[test]

@@ -2,18 +2,21 @@
 //! whether a call may be repeated is the caller's business.
 
 use std::io::Read;
+use std::path::Path;
 use std::time::Duration;
 
 use model::{AppName, Digest, InstanceId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::Response;
+use ureq::unversioned::resolver::DefaultResolver;
 use ureq::{Agent, Body, SendBody};
 
+use crate::dial::{Dialer, Place};
 use crate::{
-    Accepted, Account, App, BareRequest, Blob, Code, DeployRequest, Down, ErrorBody, Line, LogLine,
-    MaintenanceRequest, Missing, Plan, Problem, PromoteRequest, Release, RollbackRequest,
-    ScaleRequest, Secret, Stream, Wanted,
+    Accepted, Account, App, BareRequest, Blob, Code, DeployRequest, Distrust, Down, ErrorBody,
+    Line, LogLine, MaintenanceRequest, Missing, Plan, Problem, PromoteRequest, Release,
+    RollbackRequest, SOCKET, ScaleRequest, Secret, Stream, Trusted, Wanted,
 };
 
 /// Why a call did not give an answer.
@@ -35,6 +38,9 @@ pub enum ClientError {
         /// What went wrong.
         source: ureq::Error,
     },
+    /// What answers is not trusted, and was sent nothing.
+    #[error(transparent)]
+    Distrusted(#[from] Distrust),
     /// The connection broke in the middle of an answer.
     #[error("the connection to {url} broke")]
     Lost {
@@ -62,7 +68,10 @@ type Result<T> = std::result::Result<T, ClientError>;
 #[derive(Clone, Debug)]
 pub struct Client {
     agent: Agent,
+    /// What every URL begins with.
     base: String,
+    /// The address as people read it.
+    name: String,
     token: Option<Secret>,
 }
 
@@ -70,11 +79,12 @@ pub struct Client {
 const SILENCE: Duration = Duration::from_secs(10);
 
 impl Client {
-    /// A client of the server at `url`, `http://HOST:PORT`.
+    /// A client of the server at `url`, `http://HOST:PORT`. On this machine it says nothing to a process
+    /// that is not `trusted`.
     ///
     /// # Errors
     /// When `url` cannot be one.
-    pub fn new(url: &str, token: Option<Secret>) -> Result<Self> {
+    pub fn new(url: &str, token: Option<Secret>, trusted: Trusted) -> Result<Self> {
         let wrong = |why| ClientError::Url { url: url.to_owned(), why };
         if url.starts_with("https://") {
             return Err(wrong("TLS on the API is not supported yet; use an SSH tunnel"));
@@ -85,13 +95,36 @@ impl Client {
         if authority.is_empty() || authority.contains(['/', '?', '#', '@']) {
             return Err(wrong("write it like http://127.0.0.1:7070"));
         }
-        if authority.parse::<ureq::http::uri::Authority>().is_err() {
+        let Ok(parsed) = authority.parse::<ureq::http::uri::Authority>() else {
             return Err(wrong("write it like http://127.0.0.1:7070"));
-        }
+        };
+        let base = format!("http://{authority}");
+        // What the name resolves to is nobody's business but ours: a server binds one of two addresses.
+        let (place, asked) = if parsed.host().eq_ignore_ascii_case("localhost") {
+            let port = parsed.port_u16().unwrap_or(80);
+            (Place::Localhost(port), format!("http://127.0.0.1:{port}"))
+        } else {
+            (Place::Named, base.clone())
+        };
+        Self::dialing(Dialer { place, trusted }, asked, base, token)
+    }
+
+    /// A client of the server that uses the data folder `folder`, through the socket in it.
+    ///
+    /// # Errors
+    /// When the token cannot be one.
+    pub fn in_folder(folder: &Path, token: Option<Secret>, trusted: Trusted) -> Result<Self> {
+        let place = Place::Folder(folder.to_owned());
+        let name = folder.join(SOCKET).display().to_string();
+        Self::dialing(Dialer { place, trusted }, "http://127.0.0.1".to_owned(), name, token)
+    }
+
+    fn dialing(dialer: Dialer, base: String, name: String, token: Option<Secret>) -> Result<Self> {
         if let Some(token) = &token
             && !token.expose().bytes().all(|b| b.is_ascii_graphic())
         {
-            return Err(wrong("its token may only hold visible ASCII"));
+            let why = "its token may only hold visible ASCII";
+            return Err(ClientError::Url { url: name, why });
         }
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -102,12 +135,13 @@ impl Client {
             .timeout_per_read(Some(SILENCE))
             .timeout_per_write(Some(SILENCE))
             .build();
-        Ok(Self { agent: config.new_agent(), base: format!("http://{authority}"), token })
+        let agent = Agent::with_parts(config, dialer, DefaultResolver::default());
+        Ok(Self { agent, base, name, token })
     }
 
-    /// The server's address.
-    pub fn url(&self) -> &str {
-        &self.base
+    /// The server's address, as people read it.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Whether somebody answers there as a segue server does. Needs no token.
@@ -336,20 +370,19 @@ impl Client {
     fn stream<T: DeserializeOwned>(&self, path: &str) -> Result<Stream<T>> {
         let url = self.at(path);
         let answer = self.checked(self.authorized(self.agent.get(&url)).call())?;
-        Ok(Stream::new(self.base.clone(), answer.into_body()))
+        Ok(Stream::new(self.name.clone(), answer.into_body()))
     }
 
     fn json<T: DeserializeOwned>(&self, answer: Answered) -> Result<T> {
         let mut answer = self.checked(answer)?;
         answer.body_mut().with_config().limit(64 * 1024 * 1024).read_json().map_err(|source| {
-            ClientError::Answer { url: self.base.clone(), source: Box::new(source) }
+            ClientError::Answer { url: self.name.clone(), source: Box::new(source) }
         })
     }
 
     /// Sorts out what is no answer, and what is a no.
     fn checked(&self, answer: Answered) -> Result<Response<Body>> {
-        let url = self.base.clone();
-        let mut answer = answer.map_err(|source| ClientError::Unreachable { url, source })?;
+        let mut answer = answer.map_err(|error| self.unanswered(error))?;
         let status = answer.status();
         if status.is_success() {
             return Ok(answer);
@@ -362,10 +395,23 @@ impl Client {
                 Err(Problem::new(Code::Unauthorized, "the server wants a token").into())
             }
             Err(_) => Err(ClientError::Answer {
-                url: self.base.clone(),
+                url: self.name.clone(),
                 source: format!("it answered {status} without saying why").into(),
             }),
         }
+    }
+
+    /// Why there is no answer.
+    fn unanswered(&self, error: ureq::Error) -> ClientError {
+        let ureq::Error::Other(error) = error else { return self.unreachable(error) };
+        match error.downcast::<Distrust>() {
+            Ok(distrust) => ClientError::Distrusted(*distrust),
+            Err(error) => self.unreachable(ureq::Error::Other(error)),
+        }
+    }
+
+    fn unreachable(&self, source: ureq::Error) -> ClientError {
+        ClientError::Unreachable { url: self.name.clone(), source }
     }
 }
 
@@ -387,19 +433,20 @@ mod tests {
     #[test]
     fn only_the_address_of_a_server_is_taken() {
         for good in ["http://127.0.0.1:7070", "http://localhost:1/", "http://[::1]:7070"] {
-            assert!(Client::new(good, None).is_ok(), "{good}");
+            assert!(Client::new(good, None, Trusted::default()).is_ok(), "{good}");
         }
         for bad in
             ["127.0.0.1:7070", "https://a", "http://", "http://a/b", "http://u@h", "http://a b"]
         {
-            assert!(Client::new(bad, None).is_err(), "{bad}");
+            assert!(Client::new(bad, None, Trusted::default()).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn nobody_there_is_unreachable() {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let client = Client::new(&format!("http://127.0.0.1:{port}"), None).unwrap();
+        let client =
+            Client::new(&format!("http://127.0.0.1:{port}"), None, Trusted::default()).unwrap();
         assert!(matches!(client.apps(), Err(ClientError::Unreachable { .. })));
     }
 }

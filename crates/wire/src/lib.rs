@@ -7,9 +7,11 @@
 mod appfile;
 mod client;
 mod cohort;
+mod dial;
 mod duration;
 mod event;
 mod limits;
+mod listener;
 mod log;
 mod maintenance;
 mod manifest;
@@ -29,8 +31,10 @@ mod tree;
 
 pub use appfile::{AppFile, AppFileError};
 pub use client::{Client, ClientError, Follow};
+pub use dial::{Distrust, SOCKET, Trusted, Unseen};
 pub use duration::parse_duration;
 pub use event::{Event, Line, Now};
+pub use listener::{Holder, Process, holders, user_id, user_name};
 pub use log::LogLine;
 pub use maintenance::MaintenanceRequest;
 pub use manifest::{Entry, Kind, MOST_BYTES, Manifest, Refused, Scan, ScanError, scan};

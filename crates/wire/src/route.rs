@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use model::{Affinity, Balance, Millis, Prefix, Redirect, Route};
+use model::{Affinity, Balance, KeepAlive, Millis, Prefix, Redirect, Route};
 
 use crate::appfile::check_path;
 use crate::limits;
@@ -20,6 +20,7 @@ pub(crate) const KEYS: &[&str] = &[
     "hold",
     "balance",
     "slow_start",
+    "keep_alive",
 ];
 const BALANCE: &[(&str, Balance)] = &[
     ("two-choices", Balance::TwoChoices),
@@ -67,8 +68,24 @@ pub(crate) fn read(top: &Section<'_>) -> Result<Route> {
         balance,
         hold: route.duration("hold", Millis::from_secs(5), minutes.clone())?,
         slow_start: route.duration("slow_start", Millis(0), minutes)?,
+        keep_alive: keep_alive(&route)?,
         limits: limits::read(top)?,
     })
+}
+
+fn keep_alive(route: &Section<'_>) -> Result<KeepAlive> {
+    match route.get("keep_alive").map(|node| &node.value) {
+        None | Some(Value::Flag(true)) => Ok(KeepAlive::Careful),
+        Some(Value::Flag(false)) => Ok(KeepAlive::Off),
+        Some(Value::Text(text)) if text == "trusting" => Ok(KeepAlive::Trusting),
+        Some(Value::Text(text)) => {
+            Err(route
+                .wrong("keep_alive", format!("{text:?} is not one of true, false, \"trusting\"")))
+        }
+        Some(Value::Number(_) | Value::List(_) | Value::Table(_) | Value::Other(_)) => {
+            Err(route.wrong("keep_alive", "true, false or \"trusting\" is needed"))
+        }
+    }
 }
 
 fn hosts(route: &Section<'_>) -> Result<Vec<String>> {

@@ -49,7 +49,7 @@ pub(super) const SMALL_GET: Case = Case {
 };
 
 /// All cases.
-pub(super) const CASES: [Case; 6] = [
+pub(super) const CASES: [Case; 7] = [
     SMALL_GET,
     Case {
         name: "browser",
@@ -67,6 +67,9 @@ pub(super) const CASES: [Case; 6] = [
         ..SMALL_GET
     },
     Case { name: "post", what: "POST of 16 KiB", path: "/post", sent: Some(16 * KIB), ..SMALL_GET },
+    // What a form sends. The proxy keeps the connection to the instance for the client that sent a
+    // body: its reuse is as good as that of requests without one, or this case shows it.
+    Case { name: "form", what: "POST of 200 bytes", path: "/post", sent: Some(200), ..SMALL_GET },
     Case {
         name: "new",
         what: "small GET, new connection each",

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wire::{Client, Secret};
+use wire::{Client, Secret, Trusted};
 
 use crate::Failure;
 
@@ -69,14 +69,16 @@ impl Server {
             // Ctrl-C is for the demo, which then ends the server in order.
             .process_group(0);
         let child = command.spawn().map_err(fail)?;
-        let url = format!("http://{api}");
-        let client = Client::new(&url, None).map_err(|error| Failure::client(act, &error))?;
+        let client = |folder: &Path, token| {
+            let client = Client::in_folder(&folder.join("data"), token, Trusted::default());
+            client.map_err(|error| Failure::client(act, &error))
+        };
         let program = program.to_owned();
-        let mut server = Self { folder, http, api, client, program, child: Some(child) };
+        let (child, client_now) = (Some(child), client(&folder, None)?);
+        let mut server = Self { folder, http, api, client: client_now, program, child };
         server.wait_until_up(act)?;
         let token = fs::read_to_string(server.folder.join("data/token")).map_err(fail)?;
-        let client = Client::new(&url, Some(Secret::new(token.trim())));
-        server.client = client.map_err(|error| Failure::client(act, &error))?;
+        server.client = client(&server.folder, Some(Secret::new(token.trim())))?;
         Ok(server)
     }
 
@@ -109,7 +111,7 @@ impl Server {
     /// Stops what a killed server left running; whether that went well.
     fn stop_instances(&self, data: &Path) -> bool {
         let mut down = Command::new(&self.program);
-        down.args(["down", "--server", self.client.url(), "--data"]).arg(data);
+        down.args(["down", "--data"]).arg(data);
         down.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         down.status().is_ok_and(|status| status.success())
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use wire::ClientError;
 
-use crate::args::{Connection, DownOptions};
+use crate::args::Connection;
 use crate::progress::Progress;
 use crate::{Exit, Failure, Io, Local};
 
@@ -15,16 +15,16 @@ const LOOK: Duration = Duration::from_millis(50);
 
 pub(crate) fn run(
     connection: &Connection,
-    options: &DownOptions,
     io: &mut Io<'_>,
     local: &dyn Local,
 ) -> Result<Exit, Failure> {
     let act = "stop everything";
     let client = connection.client(act)?;
+    let data = connection.data();
     let down = match client.down() {
         Ok(down) => down,
-        Err(ClientError::Unreachable { .. }) if options.data.is_dir() => {
-            let stopped = local.down(&options.data)?;
+        Err(ClientError::Unreachable { .. }) if data.is_dir() => {
+            let stopped = local.down(&data)?;
             io.say(format!("no server was running; {stopped} instances are stopped"));
             return Ok(Exit::Done);
         }

@@ -42,7 +42,7 @@ fn server(lines: Vec<Value>, receipt: Value) -> Fake {
                 assert_eq!(body["env"], json!({"A": "line", "B": "here"}));
                 assert_eq!(body["spec"]["run"], json!({"command": ["./server"]}));
                 assert_eq!(body["label"], "v2");
-                assert_eq!(body["manifest"]["entries"].as_array().unwrap().len(), 2);
+                assert_eq!(body["manifest"]["entries"].as_array().unwrap().len(), 1);
                 accepted()
             }
             ("POST", _) => accepted(),

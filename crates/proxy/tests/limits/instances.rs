@@ -141,32 +141,36 @@ fn a_tunnel_is_closed_after_an_hour_without_a_byte_either_way() {
     assert_eq!(AppLimits::default().tunnel_idle, Millis::from_secs(3_600));
 }
 
-/// One request, and the answer with these fields.
-fn served(world: &World, instance: &mut Client, request: &str, fields: &str) {
-    let mut client = sending(world, request);
-    let head = instance.head();
-    read_body(&head, &mut instance.stream).expect("a body");
-    instance.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{fields}\r\nok"));
-    assert_eq!(client.receive().text(), "ok");
+/// A connection to the instance that has been idle from now on, its answer with these fields. The
+/// instance has served two at once: nothing has to make way for anybody.
+fn idle(world: &World, played: &Played, fields: &str) -> Client {
+    let (one, other) = (sending(world, GET), sending(world, GET));
+    let (mut first, mut second) = (played.asked(), played.asked());
+    first.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{fields}\r\nok"));
     world.settle();
+    second.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+    eventually("both are answered", || {
+        (!one.hears_nothing() && !other.hears_nothing()).then_some(())
+    });
+    world.settle();
+    assert!(first.hears_nothing() && second.is_closed());
+    first
 }
 
-/// After so long a connection to an instance is used again, and a millisecond later a new one is made.
+/// Up to this age a connection to an instance is used again, and from then on a new one is made.
 fn is_kept_for(most: Millis, request: &str, fields: &str) {
-    let played = Played::new();
-    let world = World::still(&one(1, 1, played.at));
-    let client = sending(&world, GET);
-    let mut first = played.asked();
-    first.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{fields}\r\nok"));
-    eventually("it is answered", || (!client.hears_nothing()).then_some(()));
-    world.settle();
-    world.advance(Millis(most.0 - 1));
-    served(&world, &mut first, request, fields);
-    world.advance(most);
-    let client = sending(&world, request);
-    let mut second = played.asked();
-    second.send(OK);
-    eventually("it is answered", || (!client.hears_nothing()).then_some(()));
+    for (age, again) in [(Millis(most.0 - 1), true), (most, false)] {
+        let played = Played::new();
+        let world = World::still(&one(1, 1, played.at));
+        let first = idle(&world, &played, fields);
+        world.advance(age);
+        let mut client = sending(&world, request);
+        let mut instance = if again { first } else { played.accept() };
+        let head = instance.head();
+        read_body(&head, &mut instance.stream).expect("a body");
+        instance.send(OK);
+        assert_eq!(client.receive().text(), "ok", "{age:?}");
+    }
 }
 
 #[test]
@@ -189,15 +193,49 @@ fn a_request_that_cannot_be_sent_again_takes_one_that_was_idle_for_less_than_a_s
 fn a_connection_whose_time_is_over_is_closed_though_nobody_asks() {
     let played = Played::new();
     let world = World::still(&one(1, 1, played.at));
-    let client = sending(&world, GET);
-    let mut instance = played.asked();
-    instance.send(OK);
-    eventually("it is answered", || (!client.hears_nothing()).then_some(()));
+    let mut instance = idle(&world, &played, "");
     world.advance(Millis(1_499));
     assert!(instance.hears_nothing());
     // Such things are looked at five times a second.
     world.advance(Millis(200));
     assert!(instance.is_closed());
+}
+
+#[test]
+fn a_program_that_may_serve_one_connection_at_a_time_has_none_for_longer_than_half_a_second() {
+    let played = Played::new();
+    let world = World::still(&one(1, 1, played.at));
+    let client = sending(&world, GET);
+    let mut instance = played.asked();
+    instance.send(OK);
+    eventually("it is answered", || (!client.hears_nothing()).then_some(()));
+    world.settle();
+    world.advance(Millis(499));
+    assert!(instance.hears_nothing());
+    world.advance(Millis(200));
+    assert!(instance.is_closed(), "whoever else waits for it is next");
+}
+
+#[test]
+fn while_a_new_connection_waits_the_idle_ones_make_room() {
+    let played = Played::new();
+    let world = World::still(&one(1, 1, played.at));
+    let mut client = sending(&world, POST);
+    let mut first = played.asked();
+    std::io::Read::read_exact(&mut first.stream, &mut [0]).expect("a body");
+    first.send(OK);
+    assert_eq!(client.receive().text(), "ok");
+    // That connection is the first client's own: this one needs another, which is not answered on.
+    let mut other = sending(&world, GET);
+    let mut second = played.asked();
+    world.advance(Millis(49));
+    assert!(first.hears_nothing());
+    world.advance(Millis(1));
+    world.advance(Millis(200));
+    assert!(first.is_closed(), "perhaps it is in the way");
+    second.send(OK);
+    assert_eq!(other.receive().text(), "ok");
+    assert!(second.is_closed(), "it was: the next one is not to wait for that");
 }
 
 #[test]

@@ -129,7 +129,7 @@ fn after_a_reboot_everything_is_back() {
     assert_eq!(world.deploy("v2", "good").code, Some(0));
     let before = world.at_rest();
     world.kill_server();
-    world.processes().into_iter().for_each(|pid| signal(pid, "KILL"));
+    world.processes().into_iter().for_each(|pid| signal(pid, rustix::process::Signal::KILL));
     world.serve(&[]);
     let after = world.at_rest();
     for (arm, label) in [("live", "v2"), ("standby", "v1")] {

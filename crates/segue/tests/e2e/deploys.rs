@@ -110,7 +110,7 @@ fn an_instance_that_is_killed_is_replaced_and_nobody_notices() {
     let before = world.at_rest();
     let load = Load::start(world.http, 4);
     let victim = pids(&before, "live")[0];
-    crate::world::signal(u32::try_from(victim).unwrap(), "KILL");
+    crate::world::signal(u32::try_from(victim).unwrap(), rustix::process::Signal::KILL);
     let after = world.until("replaced", |status| {
         let now = pids(status, "live");
         let up = |i: &serde_json::Value| i["health"] == "up";

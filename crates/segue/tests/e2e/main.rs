@@ -8,6 +8,7 @@ mod deploys;
 mod kills;
 mod load;
 mod planted;
+mod reaching;
 mod refusals;
 mod routes;
 mod soak;

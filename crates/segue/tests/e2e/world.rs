@@ -7,6 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::app;
@@ -133,7 +134,7 @@ impl World {
     /// SIGTERM, and the exit code.
     pub fn end_server(&mut self) -> Option<i32> {
         let mut child = self.server.take()?;
-        signal(child.id(), "TERM");
+        signal(child.id(), Signal::TERM);
         child.wait().unwrap().code()
     }
 
@@ -257,7 +258,7 @@ impl Drop for World {
             .env("SEGUE_TOKEN", "x")
             .output();
         for pid in self.processes() {
-            signal(pid, "KILL");
+            signal(pid, Signal::KILL);
         }
     }
 }
@@ -268,6 +269,8 @@ pub fn pids(status: &Value, arm: &str) -> Vec<u64> {
     instances.iter().filter_map(|instance| instance["pid"].as_u64()).collect()
 }
 
-pub fn signal(pid: u32, signal: &str) {
-    let _ = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).output();
+pub fn signal(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    // It may have ended already.
+    let _ = kill_process(pid, signal);
 }

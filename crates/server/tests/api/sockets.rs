@@ -1,26 +1,26 @@
 //! The client and the server, over a real socket.
 
-use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use control::Ask;
 use model::{Digest, ReleaseNo};
-use server::{bind, serve};
+use server::{bind, bind_in_folder, serve_port, serve_socket};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
 use wire::{
     AppFile, Blob, Client, ClientError, Code, DeployRequest, Entry, Follow, Kind, Line, Manifest,
-    RollbackRequest, Secret,
+    RollbackRequest, Secret, Trusted,
 };
 
 use crate::world::{TOKEN, World, world};
 
-async fn start(world: &World) -> (Client, JoinHandle<io::Result<()>>) {
+async fn start(world: &World) -> (Client, JoinHandle<()>) {
     let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address: SocketAddr = listener.local_addr().unwrap();
-    let server = tokio::spawn(serve(listener, world.router(), world.stop.subscribe()));
-    let client = Client::new(&format!("http://{address}"), Some(Secret::new(TOKEN)));
+    let server = tokio::spawn(serve_port(listener, world.router(), world.stop.subscribe()));
+    let client =
+        Client::new(&format!("http://{address}"), Some(Secret::new(TOKEN)), Trusted::default());
     (client.unwrap(), server)
 }
 
@@ -90,21 +90,21 @@ async fn an_upload_that_breaks_off_leaves_nothing() {
     let world = world();
     let (client, server) = start(&world).await;
     let left = with(&client, |client| {
-        let address = client.url().strip_prefix("http://").unwrap().to_owned();
+        let address = client.name().strip_prefix("http://").unwrap().to_owned();
         let mut socket = std::net::TcpStream::connect(&address).unwrap();
         let digest = Digest::from_bytes([b'a'; 32]);
         let head = format!(
             "PUT /v1/blobs/{digest} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer \
              {TOKEN}\r\ncontent-length: 10\r\n\r\nabc"
         );
-        io::Write::write_all(&mut socket, head.as_bytes()).unwrap();
+        std::io::Write::write_all(&mut socket, head.as_bytes()).unwrap();
         drop(socket);
         client.missing(vec![Blob { digest, size: 10 }]).unwrap()
     })
     .await;
     assert_eq!(left.len(), 1);
     world.stop.send_replace(true);
-    server.await.unwrap().unwrap();
+    server.await.unwrap();
     assert!(world.shelf.blobs.lock().unwrap().is_empty());
 }
 
@@ -142,7 +142,7 @@ async fn output_is_followed_and_the_servers_end_ends_it() {
     })
     .await;
     assert_eq!(lines, ["one", "two", "three"]);
-    server.await.unwrap().unwrap();
+    server.await.unwrap();
 }
 
 #[tokio::test]
@@ -157,7 +157,7 @@ async fn the_api_is_not_opened_to_others_without_tls() {
 async fn says_to(request: &str) -> (String, Duration) {
     let world = world();
     let (client, _server) = start(&world).await;
-    let address = client.url().strip_prefix("http://").unwrap();
+    let address = client.name().strip_prefix("http://").unwrap();
     let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
     socket.write_all(request.as_bytes()).await.unwrap();
     let started = tokio::time::Instant::now();
@@ -168,11 +168,52 @@ async fn says_to(request: &str) -> (String, Duration) {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_say_what_it_wants_is_let_go() {
-    for request in ["", "GET /v1/apps HTTP/1.1\r\nhost: loc"] {
+    let with_token = format!(
+        "GET /v1/apps HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\n\r\n"
+    );
+    let known = (with_token.as_str(), "HTTP/1.1 200 OK", 30);
+    for (request, answer, seconds) in [
+        ("", "", 5),
+        ("GET /v1/apps HTTP/1.1\r\nhost: loc", "", 5),
+        ("GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n", "HTTP/1.1 200 OK", 5),
+        known,
+    ] {
         let (said, after) = says_to(request).await;
-        assert_eq!(said, "");
-        assert_eq!(after.as_secs(), 30);
+        assert_eq!((said.as_str(), after.as_secs()), (answer, seconds), "{request}");
     }
+}
+
+#[tokio::test]
+async fn silent_clients_do_not_shut_the_api() {
+    let world = world();
+    let (client, _server) = start(&world).await;
+    let address = client.name().strip_prefix("http://").unwrap().to_owned();
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        silent.push(tokio::net::TcpStream::connect(&address).await.unwrap());
+    }
+    with(&client, |client| client.apps().unwrap()).await;
+    // The first made room for the last.
+    let mut said = Vec::new();
+    assert_eq!(silent[0].read_to_end(&mut said).await.unwrap_or(0), 0);
+}
+
+#[tokio::test]
+async fn the_socket_in_the_data_folder_is_its_users_alone_whatever_the_paths_length() {
+    let world = world();
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("d".repeat(120)).join("e".repeat(120));
+    std::fs::create_dir_all(&data).unwrap();
+    // Left by a server that was killed.
+    std::fs::write(data.join(wire::SOCKET), "").unwrap();
+    let listener = bind_in_folder(&data).unwrap();
+    let mode = std::fs::metadata(data.join(wire::SOCKET)).unwrap().permissions();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o600);
+    let _server = tokio::spawn(serve_socket(listener, world.router(), world.stop.subscribe()));
+    let token = Some(Secret::new(TOKEN));
+    let client = Client::in_folder(&data, token, Trusted::default()).unwrap();
+    let apps = with(&client, |client| client.apps().unwrap()).await;
+    assert_eq!(apps.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

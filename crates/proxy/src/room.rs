@@ -1,0 +1,99 @@
+//! How many connections an instance has served at once, and when its idle ones make way for those
+//! that wait for it to accept them. Knows nothing of the kernel's queues: it goes by what was answered.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::instance::Instance;
+
+/// While an instance has as many connections as it has ever served at once, one of them is closed
+/// this often. Requests of other workers, and probes, which no proxy knows of, wait no longer for a
+/// program that serves one connection after the other.
+const MAKE_WAY_MS: u64 = 500;
+/// How long nothing is kept open to an instance that has served a new connection only after we had
+/// closed the others.
+const KEEP_NONE_MS: u64 = 10_000;
+
+/// What all workers know together of an instance's connections.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    /// Connections that have carried an answer and are still open.
+    open: AtomicU32,
+    /// The most there have been at once: so many it can serve.
+    most: AtomicU32,
+    /// Requests on connections that it has not answered on for a while, perhaps since it has not
+    /// accepted them.
+    waiting: AtomicU32,
+    made_way_ms: AtomicU64,
+    keep_none_until_ms: AtomicU64,
+}
+
+impl Room {
+    /// Whether a connection whose answer is whole may stay open, or has to make way.
+    pub(crate) fn keeps(&self, now_ms: u64) -> bool {
+        if self.open.load(Ordering::Relaxed) < self.most.load(Ordering::Relaxed) {
+            return true;
+        }
+        let made_way_ms = self.made_way_ms.load(Ordering::Relaxed);
+        let due = now_ms.saturating_sub(made_way_ms) >= MAKE_WAY_MS;
+        let sole = |before| {
+            let relaxed = Ordering::Relaxed;
+            self.made_way_ms.compare_exchange(before, now_ms, relaxed, relaxed).is_ok()
+        };
+        let waited_for = self.waiting.load(Ordering::Relaxed) > 0;
+        let keeps_none = self.keep_none_until_ms.load(Ordering::Relaxed) > now_ms;
+        !(waited_for || keeps_none || due && sole(made_way_ms))
+    }
+
+    /// Whether a connection that is not served yet may be waiting for another one to be closed.
+    fn is_taken(&self) -> bool {
+        let open = self.open.load(Ordering::Relaxed);
+        open > 0 && open >= self.most.load(Ordering::Relaxed)
+    }
+}
+
+/// A connection that has carried an answer. Counted until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Served(Arc<Instance>);
+
+impl Served {
+    /// The first answer on a connection has begun; `waited` if the request was [`Waits`].
+    pub(crate) fn first(instance: &Arc<Instance>, waited: bool, now_ms: u64) -> Self {
+        let room = &instance.room;
+        let open = room.open.fetch_add(1, Ordering::Relaxed) + 1;
+        if open == 1 {
+            room.made_way_ms.store(now_ms, Ordering::Relaxed);
+            if waited {
+                room.keep_none_until_ms.store(now_ms + KEEP_NONE_MS, Ordering::Relaxed);
+            }
+        }
+        room.most.fetch_max(open, Ordering::Relaxed);
+        Self(Arc::clone(instance))
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.0.room.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A request that may be waiting for another connection to be closed. While there is one, none is
+/// kept open.
+#[derive(Debug)]
+pub(crate) struct Waits(Arc<Instance>);
+
+impl Waits {
+    pub(crate) fn for_room(instance: &Arc<Instance>) -> Option<Self> {
+        instance.room.is_taken().then(|| {
+            instance.room.waiting.fetch_add(1, Ordering::Relaxed);
+            Self(Arc::clone(instance))
+        })
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.room.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,182 @@
+//! A connection to an instance with the request counted on it: how it comes about, what it has
+//! carried before, and what it is waiting for. Never chooses the instance.
+
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use model::Address;
+use tokio::time::{Sleep, sleep};
+
+use crate::connection::Turn;
+use crate::instance::InFlight;
+use crate::pool::Used;
+use crate::reuse::Kept;
+use crate::room::{Served, Waits};
+use crate::slots::SlotId;
+use crate::stopwatch::Stopwatch;
+use crate::stream::Stream;
+use crate::worker::Worker;
+
+/// The first dial to an address of this machine waits so long and up to twice as long; each one after
+/// it twice as long as the one before, up to [`MOST_DOUBLINGS`] times.
+const REDIAL_MS: u64 = 10;
+const MOST_DOUBLINGS: u32 = 4;
+
+/// Without an answer for so long on a new connection, the instance may have no room for it.
+pub(crate) const PATIENT_MS: u64 = 50;
+
+/// A connection to an instance, with the request counted on it.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    pub(crate) stream: Stream,
+    pub(crate) flight: InFlight,
+    pub(crate) since_ms: u64,
+    /// Dials again though the time to connect is not over; see [`Upstream::poll_connected`].
+    redial: Option<Pin<Box<Sleep>>>,
+    dials: u32,
+    /// Bytes of the request went out on it.
+    pub(crate) sent: bool,
+    /// Writing failed: an answer may have come before that.
+    pub(crate) deaf: bool,
+    /// The upstream sends nothing more.
+    pub(crate) ended: bool,
+    /// It has carried an answer.
+    served: Option<Served>,
+    /// It carried a body of this client before.
+    own: bool,
+    /// It may have to wait until another connection is closed.
+    waits: Option<Waits>,
+    /// Since the last byte was sent, if instances are picked by the time they take.
+    pub(crate) stopwatch: Option<Stopwatch>,
+}
+
+impl Upstream {
+    /// Begins to connect.
+    pub(crate) fn dial(
+        flight: InFlight,
+        stopwatch: Option<Stopwatch>,
+        now_ms: u64,
+    ) -> std::io::Result<Self> {
+        let stream = Stream::connect(&flight.instance().address)?;
+        Ok(Self::on(stream, flight, stopwatch, now_ms))
+    }
+
+    /// Goes on with a connection that has been idle.
+    pub(crate) fn again(
+        used: Used,
+        flight: InFlight,
+        stopwatch: Option<Stopwatch>,
+        now_ms: u64,
+    ) -> Self {
+        let Used { stream, served, own } = used;
+        Self { served: Some(served), own, ..Self::on(stream, flight, stopwatch, now_ms) }
+    }
+
+    fn on(stream: Stream, flight: InFlight, stopwatch: Option<Stopwatch>, since_ms: u64) -> Self {
+        Self {
+            stream,
+            flight,
+            since_ms,
+            redial: None,
+            dials: 0,
+            sent: false,
+            deaf: false,
+            ended: false,
+            served: None,
+            own: false,
+            waits: None,
+            stopwatch,
+        }
+    }
+
+    /// Whether the instance has answered on this connection.
+    pub(crate) fn is_used(&self) -> bool {
+        self.served.is_some()
+    }
+
+    /// Whether the instance is on this machine: there a connection that is not made at once waits
+    /// for room in the instance's accept queue. Elsewhere silence says nothing.
+    pub(crate) fn is_here(&self) -> bool {
+        match &self.flight.instance().address {
+            Address::Unix(_) => true,
+            Address::Tcp(address) => {
+                address.ip().is_loopback() || self.stream.local_ip() == Some(address.ip())
+            }
+        }
+    }
+
+    /// For room in an accept queue the kernel asks again only after one second, then three: small
+    /// queues (Python's has five places) would cost seconds. So on this machine we dial again
+    /// ourselves, and not all at the same moment.
+    pub(crate) fn poll_connected(&mut self, turn: &mut Turn<'_, '_>) -> Poll<std::io::Result<()>> {
+        loop {
+            if let Poll::Ready(connected) = self.stream.poll_connected(turn.cx) {
+                return Poll::Ready(connected);
+            }
+            if !self.is_here() {
+                return Poll::Pending;
+            }
+            let after_ms = REDIAL_MS << self.dials.min(MOST_DOUBLINGS);
+            let after = || Duration::from_millis(after_ms + turn.worker.random() % after_ms);
+            let redial = self.redial.get_or_insert_with(|| Box::pin(sleep(after())));
+            std::task::ready!(redial.as_mut().poll(turn.cx));
+            self.redial = None;
+            self.dials += 1;
+            self.stream = Stream::connect(&self.flight.instance().address)?;
+        }
+    }
+
+    /// When it lines up, unless an answer comes first.
+    fn look_ms(&self) -> Option<u64> {
+        (self.served.is_none() && self.waits.is_none()).then_some(self.since_ms + PATIENT_MS)
+    }
+
+    /// The next time to look at it though nothing happens.
+    pub(crate) fn wake_ms(&self, now_ms: u64) -> u64 {
+        self.look_ms().filter(|at_ms| *at_ms > now_ms).unwrap_or(u64::MAX)
+    }
+
+    /// If nothing has come of it for a while, other connections of ours may be in its way: from then
+    /// on they make room.
+    pub(crate) fn lines_up(&mut self, now_ms: u64) {
+        if self.look_ms().is_some_and(|at_ms| now_ms >= at_ms) {
+            self.waits = Waits::for_room(self.flight.instance());
+        }
+    }
+
+    /// The answer on it has begun.
+    pub(crate) fn answered(&mut self, now_ms: u64) {
+        let waited = self.waits.take().is_some();
+        if self.served.is_none() {
+            self.served = Some(Served::first(self.flight.instance(), waited, now_ms));
+        }
+    }
+
+    /// Whether a body that it carried before was this client's.
+    pub(crate) fn is_own(&self) -> bool {
+        self.own
+    }
+
+    /// It has taken so long as the stopwatch says, if there is one.
+    pub(crate) fn note_time(&self, now_ms: u64) {
+        if let Some(stopwatch) = self.stopwatch {
+            self.flight.instance().took(stopwatch.took_us(), now_ms);
+        }
+    }
+
+    /// Keeps the connection for the next request.
+    pub(crate) fn give_back(self, client: SlotId, kept: Kept, worker: &Worker, now_ms: u64) {
+        let limits = &worker.shared.config.limits;
+        // A second less than the upstream says: it may count from a different moment.
+        let idle_ms = kept.idle_s.map_or(limits.upstream_idle.0, |s| s.saturating_sub(1) * 1000);
+        let Self { stream, flight, served: Some(served), .. } = self else { return };
+        if idle_ms == 0 || worker.is_draining() {
+            return;
+        }
+        let until_ms = now_ms.saturating_add(idle_ms);
+        let used = Used { stream, served, own: kept.own };
+        let most = limits.upstream_idle_max;
+        worker.pool.put((client, used), flight.instance(), kept, most, (now_ms, until_ms));
+    }
+}

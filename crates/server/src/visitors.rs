@@ -1,0 +1,150 @@
+//! Who is connected to the API. Those that have shown the token stay as long as they like; strangers
+//! get a short time and a share of the connections, and the one that was there longest makes room for
+//! the next. Says nothing about what either may ask.
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// Connections that have shown the token.
+const KNOWN: usize = 192;
+/// Connections that have not.
+const STRANGERS: usize = 64;
+/// From a connection to the token.
+const TIME: Duration = Duration::from_secs(5);
+/// What a stranger gets for sure. The next one waits to be accepted meanwhile.
+const LEAST: Duration = Duration::from_millis(50);
+
+/// One connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Visitor(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    room: Arc<Semaphore>,
+    known: OnceLock<OwnedSemaphorePermit>,
+    evicted: Notify,
+    came: Instant,
+}
+
+/// There are as many connections with the token as there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Full;
+
+impl Visitor {
+    /// It has shown the token.
+    pub(crate) fn is_known_now(&self) -> Result<(), Full> {
+        if self.is_known() {
+            return Ok(());
+        }
+        let permit = self.0.room.clone().try_acquire_owned().map_err(|_| Full)?;
+        // Requests of one connection come one after the other, so nobody was faster.
+        let _ = self.0.known.set(permit);
+        Ok(())
+    }
+
+    /// Returns when its time is over; never for one that has shown the token.
+    pub(crate) async fn has_to_leave(&self) {
+        tokio::select! {
+            () = sleep_until(self.0.came + TIME) => {}
+            () = self.0.evicted.notified() => {}
+        }
+        if self.is_known() {
+            pending::<()>().await;
+        }
+    }
+
+    fn is_known(&self) -> bool {
+        self.0.known.get().is_some()
+    }
+}
+
+/// The connections of one socket.
+#[derive(Debug)]
+pub(crate) struct Visitors {
+    room: Arc<Semaphore>,
+    /// Oldest first.
+    strangers: VecDeque<Weak<State>>,
+}
+
+impl Visitors {
+    pub(crate) fn new() -> Self {
+        Self { room: Arc::new(Semaphore::new(KNOWN)), strangers: VecDeque::new() }
+    }
+
+    /// Lets one more in.
+    pub(crate) fn enter(&mut self) -> Visitor {
+        let state = Arc::new(State {
+            room: self.room.clone(),
+            known: OnceLock::new(),
+            evicted: Notify::new(),
+            came: Instant::now(),
+        });
+        self.strangers.push_back(Arc::downgrade(&state));
+        Visitor(state)
+    }
+
+    /// Waits until another may come in, and sends the oldest stranger away if there are too many.
+    pub(crate) async fn make_room(&mut self) {
+        self.strangers
+            .retain(|stranger| stranger.upgrade().is_some_and(|state| state.known.get().is_none()));
+        if self.strangers.len() < STRANGERS {
+            return;
+        }
+        let Some(oldest) = self.strangers.pop_front() else { return };
+        let Some(oldest) = oldest.upgrade() else { return };
+        sleep(LEAST.saturating_sub(oldest.came.elapsed())).await;
+        oldest.evicted.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn leaves(visitor: &Visitor, within: Duration) -> bool {
+        tokio::time::timeout(within, visitor.has_to_leave()).await.is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stranger_has_a_short_time_and_makes_room_for_the_next() {
+        let mut visitors = Visitors::new();
+        let mut inside = Vec::new();
+        for _ in 0..STRANGERS {
+            visitors.make_room().await;
+            inside.push(visitors.enter());
+        }
+        inside[0].is_known_now().unwrap();
+        // One has shown the token, so there is room for another stranger.
+        visitors.make_room().await;
+        inside.push(visitors.enter());
+        assert!(!leaves(&inside[1], Duration::ZERO).await);
+        let came = Instant::now();
+        visitors.make_room().await;
+        assert_eq!(came.elapsed(), LEAST, "even in a crowd it has time to say something");
+        inside.push(visitors.enter());
+        assert!(leaves(&inside[1], Duration::ZERO).await);
+        assert!(!leaves(&inside[2], Duration::ZERO).await);
+        assert!(leaves(&inside[2], TIME).await);
+        assert!(!leaves(&inside[0], Duration::from_secs(3_600)).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_with_the_token_are_bounded_too() {
+        let mut visitors = Visitors::new();
+        let mut inside = Vec::new();
+        for _ in 0..KNOWN {
+            visitors.make_room().await;
+            let visitor = visitors.enter();
+            visitor.is_known_now().unwrap();
+            inside.push(visitor);
+        }
+        assert_eq!(visitors.enter().is_known_now(), Err(Full));
+        inside.pop();
+        assert_eq!(visitors.enter().is_known_now(), Ok(()));
+    }
+}

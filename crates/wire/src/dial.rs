@@ -1,0 +1,299 @@
+//! How the client reaches a server: by the socket in its data folder, or over TCP. On this machine it
+//! asks who has the other end before it says a word, since what it says is secret.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
+};
+
+use crate::listener::{Holder, OtherEnd, other_end};
+
+/// The name of the API's socket in a data folder.
+pub const SOCKET: &str = "api.sock";
+
+/// Where a server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Behind [`SOCKET`] in this data folder.
+    Folder(PathBuf),
+    /// At the addresses its name has.
+    Named,
+    /// At this port of this machine, on whichever loopback address a server binds.
+    Localhost(u16),
+}
+
+/// Who may have the other end of a connection to this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trusted {
+    uids: BTreeSet<u32>,
+    unseen: Unseen,
+}
+
+/// What to do where something answers and nobody is seen to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unseen {
+    /// Say nothing to it.
+    Refuse,
+    /// Take it for the server: whoever asks has named the address and knows what forwards it.
+    Allow,
+}
+
+impl Default for Trusted {
+    /// Root and the user that asks.
+    fn default() -> Self {
+        let own = nix::unistd::geteuid().as_raw();
+        Self { uids: BTreeSet::from([0, own]), unseen: Unseen::Refuse }
+    }
+}
+
+impl Trusted {
+    /// This user, too.
+    #[must_use]
+    pub fn user(mut self, uid: u32) -> Self {
+        self.uids.insert(uid);
+        self
+    }
+
+    /// Whether this user is.
+    pub fn has(&self, uid: u32) -> bool {
+        self.uids.contains(&uid)
+    }
+
+    /// What to do where nobody is seen to listen.
+    #[must_use]
+    pub fn unseen(mut self, unseen: Unseen) -> Self {
+        self.unseen = unseen;
+        self
+    }
+
+    fn check(&self, address: &str, end: OtherEnd) -> Result<(), Distrust> {
+        let foreign = |holder: &Holder| !self.has(holder.uid);
+        let holders = match end {
+            OtherEnd::Accepted(holder) => vec![holder],
+            OtherEnd::Queued(holders) => holders,
+            OtherEnd::Unseen if self.unseen == Unseen::Allow => return Ok(()),
+            OtherEnd::Unseen => return Err(Distrust::Unseen { address: address.to_owned() }),
+        };
+        match holders.into_iter().find(foreign) {
+            Some(holder) => Err(Distrust::Foreign { address: address.to_owned(), holder }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why nothing was said to what answers.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Distrust {
+    /// Somebody else's process.
+    #[error("{address} is held by {holder}, so nothing was sent there, the token least of all")]
+    Foreign {
+        /// The address.
+        address: String,
+        /// Whose it is.
+        holder: Holder,
+    },
+    /// Nobody knows whose.
+    #[error(
+        "something answers on {address}, but no process of this machine is seen to listen there"
+    )]
+    Unseen {
+        /// The address.
+        address: String,
+    },
+}
+
+/// Opens connections to one server.
+#[derive(Debug)]
+pub(crate) struct Dialer {
+    pub(crate) place: Place,
+    pub(crate) trusted: Trusted,
+}
+
+impl<In: Transport> Connector<In> for Dialer {
+    type Out = Connection;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        _: Option<In>,
+    ) -> Result<Option<Connection>, ureq::Error> {
+        let within = details.timeout.not_zero().map_or(Duration::from_secs(5), |time| *time);
+        let stream = match &self.place {
+            Place::Folder(folder) => self.folder(folder, within)?,
+            Place::Named => self.first(&details.addrs, within)?,
+            Place::Localhost(port) => {
+                let ips = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()];
+                self.first(&ips.map(|ip| SocketAddr::new(ip, *port)), within)?
+            }
+        };
+        let (input, output) =
+            (details.config.input_buffer_size(), details.config.output_buffer_size());
+        Ok(Some(Connection { stream, buffers: LazyBuffers::new(input, output) }))
+    }
+}
+
+impl Dialer {
+    /// The first address somebody listens on; who does has to be trusted.
+    fn first(&self, addresses: &[SocketAddr], within: Duration) -> Result<Stream, ureq::Error> {
+        let mut refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        for address in addresses {
+            let stream = match TcpStream::connect_timeout(address, within) {
+                Ok(stream) => stream,
+                Err(error) => {
+                    refused = error;
+                    continue;
+                }
+            };
+            stream.set_nodelay(true)?;
+            if address.ip().to_canonical().is_loopback() {
+                let end = other_end(stream.local_addr()?, *address)?;
+                self.trusted.check(&address.to_string(), end).map_err(distrusted)?;
+            }
+            return Ok(Stream::Tcp(stream));
+        }
+        Err(refused.into())
+    }
+
+    /// Through the folder's descriptor: a socket's path has 107 bytes at most, a folder's may be longer.
+    fn folder(&self, folder: &Path, within: Duration) -> Result<Stream, ureq::Error> {
+        let fail = |error: rustix::io::Errno| ureq::Error::Io(error.into());
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = rustix::fs::open(folder, flags, Mode::empty()).map_err(fail)?;
+        let path = format!("/proc/self/fd/{}/{SOCKET}", open.as_raw_fd());
+        let address = SocketAddrUnix::new(path).map_err(fail)?;
+        let flags = SocketFlags::CLOEXEC;
+        let socket: OwnedFd =
+            rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+                .map_err(fail)?;
+        // A queue that is full makes this wait.
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(within)).map_err(fail)?;
+        rustix::net::connect(&socket, &address).map_err(fail)?;
+        let peer = sockopt::socket_peercred(&socket).map_err(fail)?;
+        let holder = Holder { uid: peer.uid.as_raw(), process: None };
+        let name = folder.join(SOCKET).display().to_string();
+        self.trusted.check(&name, OtherEnd::Accepted(holder)).map_err(distrusted)?;
+        Ok(Stream::Unix(socket.into()))
+    }
+}
+
+fn distrusted(distrust: Distrust) -> ureq::Error {
+    ureq::Error::Other(Box::new(distrust))
+}
+
+/// A connection to a server.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: Stream,
+    buffers: LazyBuffers,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    fn set_timeouts(&self, read: Option<Duration>, write: Option<Duration>) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => {
+                stream.set_read_timeout(read)?;
+                stream.set_write_timeout(write)
+            }
+            Self::Unix(stream) => {
+                stream.set_read_timeout(read)?;
+                stream.set_write_timeout(write)
+            }
+        }
+    }
+
+    fn set_nonblocking(&self, on: bool) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.set_nonblocking(on),
+            Self::Unix(stream) => stream.set_nonblocking(on),
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = match self {
+                Self::Tcp(stream) => stream.read(out),
+                Self::Unix(stream) => stream.read(out),
+            };
+            match read {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => return read,
+            }
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(bytes),
+            Self::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Transport for Connection {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        let timeout = timeout.for_write();
+        self.stream.set_timeouts(None, timeout.not_zero().map(|time| *time))?;
+        let output = &self.buffers.output()[..amount];
+        match self.stream.write_all(output) {
+            // A server may answer before it has read all, and close: the answer is there to be read.
+            Err(error) if has_closed(&error) => Ok(()),
+            written => written.map_err(|error| in_time(error, timeout)),
+        }
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        let timeout = timeout.for_read();
+        self.stream.set_timeouts(timeout.not_zero().map(|time| *time), None)?;
+        let input = self.buffers.input_append_buf();
+        let read = self.stream.read(input).map_err(|error| in_time(error, timeout))?;
+        self.buffers.input_appended(read);
+        Ok(read > 0)
+    }
+
+    /// Nothing is to be read on a connection that nobody uses; its end is something to read.
+    fn is_open(&mut self) -> bool {
+        let would_block = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        self.stream.set_nonblocking(true).is_ok()
+            && self.stream.read(&mut [0]).is_err_and(would_block)
+            && self.stream.set_nonblocking(false).is_ok()
+    }
+}
+
+fn has_closed(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
+/// A wait that has ended without anything, as what it was.
+fn in_time(error: io::Error, timeout: NextTimeout) -> ureq::Error {
+    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) {
+        return ureq::Error::Timeout(timeout.reason);
+    }
+    error.into()
+}

@@ -1,0 +1,263 @@
+//! Who holds a TCP address of this machine, as `/proc` tells. Opens no connection and ends nobody.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::MetadataExt as _;
+
+/// The state of a socket that listens, in `/proc/net/tcp`.
+const LISTEN: &str = "0A";
+
+/// Who holds a socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The user that opened it.
+    pub uid: u32,
+    /// A process that has it open, where `/proc` lets us look.
+    pub process: Option<Process>,
+}
+
+/// A process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its number.
+    pub pid: u32,
+    /// What it calls itself.
+    pub name: String,
+}
+
+impl Holder {
+    fn of(socket: &Socket) -> Self {
+        Self { uid: socket.uid, process: process_with(socket.inode) }
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let user = user_name(self.uid);
+        match &self.process {
+            Some(Process { pid, name }) => write!(f, "{name} (process {pid} of {user})"),
+            None => write!(f, "a process of {user}"),
+        }
+    }
+}
+
+/// The name of a user, or its number if it has none.
+pub fn user_name(uid: u32) -> String {
+    let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
+    user.map_or_else(|| format!("user {uid}"), |user| user.name)
+}
+
+/// The number of a user by its name or number.
+pub fn user_id(text: &str) -> Option<u32> {
+    let by_name = nix::unistd::User::from_name(text).ok().flatten().map(|user| user.uid.as_raw());
+    by_name.or_else(|| text.parse().ok())
+}
+
+/// Who takes connections to `address`, each holder once; none where nothing that listens is seen.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn holders(address: SocketAddr) -> io::Result<Vec<Holder>> {
+    let mut found: Vec<Holder> = Vec::new();
+    for socket in listening(address)? {
+        let holder = Holder::of(&socket);
+        if !found.contains(&holder) {
+            found.push(holder);
+        }
+    }
+    Ok(found)
+}
+
+/// What is known of the other end of a connection to an address of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum OtherEnd {
+    /// A process has accepted the connection.
+    Accepted(Holder),
+    /// It waits in the queue of one of these.
+    Queued(Vec<Holder>),
+    /// Nothing that listens is seen: it is forwarded from outside this machine or network namespace.
+    Unseen,
+}
+
+/// Who has the other end of the connection from `local` to `peer`.
+///
+/// Those that listen are read first. A connection waits only in the queue of a socket that still
+/// listens, so one that is not accepted by the time of the second look belongs to one of them.
+pub(crate) fn other_end(local: SocketAddr, peer: SocketAddr) -> io::Result<OtherEnd> {
+    let queues = listening(peer)?;
+    let is_other_end =
+        |s: &Socket| s.local == canonical(peer) && s.remote == canonical(local) && s.inode != 0;
+    if let Some(socket) = sockets(peer.port())?.into_iter().find(is_other_end) {
+        return Ok(OtherEnd::Accepted(Holder::of(&socket)));
+    }
+    if queues.is_empty() {
+        return Ok(OtherEnd::Unseen);
+    }
+    Ok(OtherEnd::Queued(queues.iter().map(Holder::of).collect()))
+}
+
+/// One socket of `/proc/net/tcp` or `tcp6`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Socket {
+    local: SocketAddr,
+    remote: SocketAddr,
+    listens: bool,
+    uid: u32,
+    /// 0 while nobody has accepted the connection.
+    inode: u64,
+    version_6: bool,
+}
+
+/// The sockets that take connections to `address`.
+fn listening(address: SocketAddr) -> io::Result<Vec<Socket>> {
+    let mut all = sockets(address.port())?;
+    all.retain(|socket| socket.listens);
+    Ok(taking(canonical(address).ip(), all))
+}
+
+/// Those of the sockets that take connections to `ip`. One for all of IPv6 takes IPv4, too, unless one
+/// for IPv4 is there: the kernel allows both only if the former is for IPv6 alone.
+fn taking(ip: IpAddr, all: Vec<Socket>) -> Vec<Socket> {
+    let takes = |socket: &Socket| {
+        let own = socket.local.ip();
+        own == ip || own.is_unspecified() && own.is_ipv4() == ip.is_ipv4()
+    };
+    let any_6 =
+        |socket: &Socket| ip.is_ipv4() && socket.version_6 && socket.local.ip().is_unspecified();
+    let (exact, others): (Vec<Socket>, Vec<Socket>) = all.into_iter().partition(takes);
+    if exact.is_empty() { others.into_iter().filter(any_6).collect() } else { exact }
+}
+
+/// All sockets with this local port.
+fn sockets(port: u16) -> io::Result<Vec<Socket>> {
+    let mut all = Vec::new();
+    for (path, needed) in [("/proc/net/tcp", true), ("/proc/net/tcp6", false)] {
+        match fs::read_to_string(path) {
+            Ok(text) => {
+                all.extend(text.lines().filter_map(socket).filter(|s| s.local.port() == port))
+            }
+            // A kernel without IPv6 has no such file.
+            Err(error) if !needed && error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
+}
+
+fn socket(line: &str) -> Option<Socket> {
+    let mut words = line.split_whitespace();
+    let (local, remote) = (words.nth(1)?, words.next()?);
+    let state = words.next()?;
+    let uid = words.nth(3)?.parse().ok()?;
+    let inode = words.nth(1)?.parse().ok()?;
+    let version_6 = local.len() > "00000000:0000".len();
+    let (local, remote) = (address(local)?, address(remote)?);
+    Some(Socket { local, remote, listens: state == LISTEN, uid, inode, version_6 })
+}
+
+/// `0100007F:1B9E`: each word of the address in the machine's order of bytes, the port in hexadecimal.
+fn address(text: &str) -> Option<SocketAddr> {
+    let (ip, port) = text.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let word = |at: usize| -> Option<[u8; 4]> {
+        u32::from_str_radix(ip.get(at * 8..at * 8 + 8)?, 16).ok().map(u32::to_ne_bytes)
+    };
+    let ip: IpAddr = match ip.len() {
+        8 => Ipv4Addr::from(word(0)?).into(),
+        32 => {
+            let words = [word(0)?, word(1)?, word(2)?, word(3)?];
+            let mut bytes = [0; 16];
+            bytes.iter_mut().zip(words.as_flattened()).for_each(|(to, from)| *to = *from);
+            Ipv6Addr::from(bytes).into()
+        }
+        _ => return None,
+    };
+    Some(canonical(SocketAddr::new(ip, port)))
+}
+
+/// IPv4 inside IPv6 as IPv4.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// A process that has this socket open, among those we may look into.
+fn process_with(inode: u64) -> Option<Process> {
+    for entry in fs::read_dir("/proc").ok()?.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let Ok(open) = fs::read_dir(entry.path().join("fd")) else { continue };
+        let has = |file: fs::DirEntry| fs::metadata(file.path()).is_ok_and(|m| m.ino() == inode);
+        let is_socket = |file: &fs::DirEntry| {
+            fs::read_link(file.path())
+                .is_ok_and(|to| to.as_os_str().as_encoded_bytes().starts_with(b"socket:"))
+        };
+        if open.flatten().filter(is_socket).any(has) {
+            let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+            return Some(Process { pid, name: name.trim().to_owned() });
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_kernel_is_read() {
+        let line = "  0: 0100007F:1B9E 00000000:0000 0A 00000000:00000000 00:00000000 00000000  \
+                    1000        0 12345 1 0000000000000000 100 0 0 10 0";
+        let found = socket(line).unwrap();
+        assert_eq!((found.local.to_string().as_str(), found.listens), ("127.0.0.1:7070", true));
+        assert_eq!((found.uid, found.inode), (1000, 12345));
+        let mapped = "0000000000000000FFFF00000100007F:0050";
+        assert_eq!(address(mapped).unwrap().to_string(), "127.0.0.1:80");
+        let six = "00000000000000000000000001000000:0050";
+        assert_eq!(address(six).unwrap().to_string(), "[::1]:80");
+        for broken in ["", "0: x", "0100007F", "01:1"] {
+            assert!(socket(broken).is_none() && address(broken).is_none(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_listener_for_all_addresses_counts_unless_a_nearer_family_has_one() {
+        let listener = |ip: &str, version_6| Socket {
+            local: SocketAddr::new(ip.parse().unwrap(), 1),
+            remote: SocketAddr::new(ip.parse().unwrap(), 0),
+            listens: true,
+            uid: 0,
+            inode: 1,
+            version_6,
+        };
+        let count = |ip: &str, all: &[(&str, bool)]| {
+            let all = all.iter().map(|(ip, six)| listener(ip, *six)).collect();
+            taking(ip.parse().unwrap(), all).len()
+        };
+        assert_eq!(count("127.0.0.1", &[("127.0.0.1", false), ("0.0.0.0", false)]), 2);
+        assert_eq!(count("127.0.0.1", &[("::", true)]), 1);
+        assert_eq!(count("127.0.0.1", &[("::", true), ("127.0.0.1", false)]), 1);
+        assert_eq!(count("127.0.0.1", &[("::1", true), ("127.0.0.2", false)]), 0);
+        assert_eq!(count("::1", &[("0.0.0.0", false), ("::", true)]), 1);
+    }
+
+    #[test]
+    fn the_other_end_is_known_before_and_after_it_is_accepted() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = TcpStream::connect(address).unwrap();
+        let end = || other_end(client.local_addr().unwrap(), address).unwrap();
+        let uid = nix::unistd::getuid().as_raw();
+        let OtherEnd::Queued(queued) = end() else { panic!("{:?}", end()) };
+        assert_eq!(queued.iter().map(|holder| holder.uid).collect::<Vec<_>>(), [uid]);
+        let accepted = listener.accept().unwrap();
+        let OtherEnd::Accepted(holder) = end() else { panic!("{:?}", end()) };
+        assert_eq!(holder.process.map(|process| process.pid), Some(std::process::id()));
+        drop((accepted, listener));
+        assert_eq!(holders(address).unwrap(), []);
+    }
+}
