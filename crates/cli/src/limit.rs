@@ -13,9 +13,16 @@ pub enum Limit {
     Connections(u32),
     /// From the first byte of a request to the end of its head.
     Head(Millis),
+    /// The head of a request, in bytes.
+    HeadSize(u64),
+    /// The fields of a head, without cookies.
+    HeadFields(u32),
+    /// The target of a request, in bytes.
+    TargetSize(u64),
     /// A kept-alive connection without a request.
     Idle(Millis),
-    /// The least bytes per second of a body whose length was declared; 0 for none.
+    /// The least bytes per second of a body whose length was declared, and of every body and answer
+    /// while connections are scarce; 0 for none.
     BodyRate(u64),
     /// So long a wait for one body is forgiven at any rate.
     BodyGrace(Millis),
@@ -63,6 +70,8 @@ pub enum AppLimit {
 enum Kind {
     Time(fn(Millis) -> Limit),
     Size(fn(u64) -> Limit),
+    /// From the first to the second.
+    SizeWithin(fn(u64) -> Limit, u64, u64),
     /// From this number on.
     Count(fn(u32) -> Limit, u32),
 }
@@ -70,10 +79,16 @@ enum Kind {
 /// What is shorter breaks, what is longer never ends.
 const TIMES: RangeInclusive<Millis> = Millis(10)..=Millis::from_secs(7 * 86_400);
 const MOST: u32 = 1_000_000;
+/// Of a head, in bytes: less no browser can do with, and each connection may need as much as there is.
+const LEAST_SIZE: u64 = 1 << 10;
+const MOST_SIZE: u64 = 1 << 20;
 
 const NAMES: &[(&str, Kind)] = &[
     ("connections", Kind::Count(Limit::Connections, 1)),
     ("head", Kind::Time(Limit::Head)),
+    ("head-size", Kind::SizeWithin(Limit::HeadSize, LEAST_SIZE, MOST_SIZE)),
+    ("head-fields", Kind::Count(Limit::HeadFields, 16)),
+    ("target-size", Kind::SizeWithin(Limit::TargetSize, LEAST_SIZE, MOST_SIZE)),
     ("idle", Kind::Time(Limit::Idle)),
     ("body-rate", Kind::Size(Limit::BodyRate)),
     ("body-grace", Kind::Time(Limit::BodyGrace)),
@@ -137,6 +152,13 @@ fn parse(text: &str, names: &[&[(&str, Kind)]]) -> Result<Limit, Invalid> {
             Ok(size) => Ok(limit(size.as_u64())),
             Err(_) => Err(wrong("a size such as 4MiB is needed".to_owned())),
         },
+        Kind::SizeWithin(limit, least, most) => match value.parse::<ByteSize>() {
+            Ok(ByteSize(size)) if (*least..=*most).contains(&size) => Ok(limit(size)),
+            Ok(_) | Err(_) => {
+                let (least, most) = (ByteSize(*least), ByteSize(*most));
+                Err(wrong(format!("a size from {least} to {most} is needed")))
+            }
+        },
         Kind::Count(limit, least) => {
             let count = value.parse().ok().filter(|count| (*least..=MOST).contains(count));
             count.map(limit).ok_or_else(|| wrong(format!("it can be from {least} to {MOST}")))
@@ -159,7 +181,9 @@ mod tests {
         for (name, kind) in NAMES.iter().chain(NAMES_OF_APPS) {
             let value = match kind {
                 Kind::Time(_) => "1m30s",
-                Kind::Size(_) | Kind::Count(..) => "7",
+                Kind::Size(_) => "7",
+                Kind::SizeWithin(..) => "16KiB",
+                Kind::Count(..) => "20",
             };
             // The name in the flag is that of the bound.
             let limit = format!("{:?}", read(&format!("{name}={value}")).expect("a bound"));
@@ -172,11 +196,12 @@ mod tests {
     fn a_mistake_is_named_with_the_way_out() {
         let why = |text: &str| Limit::of_server(text).unwrap_err().to_string();
         assert!(why("idl=5s").ends_with("there is no \"idl\"; did you mean idle?"));
-        assert!(why("speed=5").contains("it is none of connections, head, idle"));
+        assert!(why("speed=5").contains("it is none of connections, head, head-size"));
         assert!(why("head").ends_with("write NAME=VALUE"));
         assert!(why("head=0s").ends_with("it can be from 10ms to 168h"));
         assert!(why("head=5").contains("a unit is missing"));
         assert!(why("connections=0").ends_with("it can be from 1 to 1000000"));
+        assert!(why("head-size=2GiB").ends_with("a size from 1.0 KiB to 1.0 MiB is needed"));
         assert!(why("hold-bytes=much").ends_with("a size such as 4MiB is needed"));
         assert!(why("first-byte=5s").contains("set it in segue.toml"));
     }

@@ -16,8 +16,10 @@ use crate::tunnel::Tunnel;
 use crate::upstream::Upstream;
 use crate::worker::Worker;
 
-/// Interim answers before the final one.
-const MOST_INTERIMS: u32 = 8;
+/// Bytes of interim answers before the final one: so many at once, and so many more with each second.
+/// Their number has no bound (RFC 9110, 15.2).
+const INTERIM_BYTES: u64 = 64 << 10;
+const INTERIM_RATE: u64 = 4 << 10;
 
 impl Exchange {
     /// Reads once from the upstream, if the client keeps up.
@@ -119,8 +121,9 @@ impl Exchange {
     fn interim(&mut self, len: usize, turn: &mut Turn<'_, '_>) {
         let Answer::Awaited(parser) = &mut self.answer else { return };
         let proceed = parser.head().status() == 100;
-        self.interims += 1;
-        if self.interims > MOST_INTERIMS {
+        self.interims += len as u64;
+        let lasts_s = turn.now_ms.saturating_sub(self.started_ms) / 1000;
+        if self.interims > INTERIM_BYTES.saturating_add(lasts_s.saturating_mul(INTERIM_RATE)) {
             return self.attempt_failed(Failure::BadAnswer, turn);
         }
         // A 100 that nobody waits for any more would be taken for another one's.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use http1::RequestLimits;
 use model::{Millis, Network, ProxyId};
 
 use crate::clock::Clock;
@@ -60,8 +61,11 @@ pub struct Limits {
     pub head: Millis,
     /// A kept-alive connection without a request.
     pub idle: Millis,
+    /// How large a request's head may be.
+    pub head_sizes: RequestLimits,
     /// The least bytes per second of a body whose length was declared, over all the time that we
-    /// wait for it; 0 for none.
+    /// wait for it; 0 for none. While more than half of the connections are in use, of every body and
+    /// every answer, over each `body_grace` that we wait for the client.
     pub body_rate: u64,
     /// So long a wait for one body is forgiven at any rate.
     pub body_grace: Millis,
@@ -69,7 +73,8 @@ pub struct Limits {
     pub write_stall: Millis,
     /// Connecting to an instance.
     pub connect: Millis,
-    /// How long bytes are discarded after an early answer, so that the client sees it.
+    /// How long bytes are discarded after an early answer, so that clients see it that write first.
+    /// Not at all while there are nearly too many connections.
     pub linger: Millis,
     /// How long we wait for a `100 Continue` from upstream before we send one.
     pub continue_wait: Millis,
@@ -89,12 +94,13 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             head: Millis::from_secs(10),
+            head_sizes: RequestLimits::default(),
             idle: Millis::from_secs(75),
             body_rate: 256,
             body_grace: Millis::from_secs(30),
             write_stall: Millis::from_secs(60),
             connect: Millis::from_secs(2),
-            linger: Millis::from_secs(2),
+            linger: Millis::from_secs(10),
             continue_wait: Millis::from_secs(1),
             upstream_idle: Millis(1_500),
             upstream_idle_max: 32,

@@ -173,14 +173,15 @@ impl Connection {
         match &self.stage {
             Stage::Head(head) if self.client.input.is_empty() => Doing::Idle(head.since_ms),
             Stage::Head(head) => Doing::Head(head.since_ms),
-            Stage::Exchange(_) | Stage::Tunnel(_) | Stage::Farewell(_) | Stage::AtRest => {
-                Doing::Busy
-            }
+            Stage::Exchange(exchange) => exchange.doing(&self.client),
+            Stage::Tunnel(tunnel) => tunnel.doing(),
+            Stage::Farewell(_) => Doing::Closing,
+            Stage::AtRest => Doing::Busy,
         }
     }
 
-    /// There are too many: it makes room, unless a request of it is being served by now. True if it
-    /// simply closes; half a head gets an answer first.
+    /// There are too many: it makes room, unless a request of it waits for its instance by now. True if
+    /// it simply closes; half a head gets an answer first.
     fn leave(&mut self, cx: &mut Context<'_>, now_ms: u64, news: bool) -> bool {
         let worker = Rc::clone(&self.worker);
         match self.doing() {
@@ -190,7 +191,15 @@ impl Connection {
                 let mut turn = Turn { cx, worker: &worker, client, now_ms, news };
                 self.stage = refuse(Page::CROWDED, &mut turn);
             }
-            Doing::Fresh | Doing::Busy => self.worker.slots.stays(self.slot),
+            Doing::Body(_) | Doing::Answer(_) | Doing::Tunnel(_) => {
+                if let Stage::Exchange(exchange) = &mut self.stage {
+                    exchange.abort();
+                }
+                // What was sent must not look whole.
+                self.client.stream.resets();
+                return true;
+            }
+            Doing::Fresh | Doing::Busy | Doing::Closing => self.worker.slots.stays(self.slot),
         }
         false
     }

@@ -1,11 +1,15 @@
-//! Who has to leave when there are nearly too many connections: the idle, then the slowest heads, of
-//! whichever address has most. Never one whose request is being served.
+//! Who has to leave when there are nearly too many connections: the idle and the slowest heads of
+//! whichever address has most, then exchanges whose clients move least. Never one that waits for its
+//! instance.
 
 use std::collections::{BinaryHeap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 
+/// An exchange that began so lately has had no time to move anything: not yet, in milliseconds.
+const YOUNG_MS: u64 = 1_000;
+
 /// What a connection is doing, as far as it may be asked to leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Doing {
     /// Nothing, since then.
     Idle(u64),
@@ -13,8 +17,44 @@ pub(crate) enum Doing {
     Head(u64),
     /// It came so lately that its request may be on its way: not yet.
     Fresh,
-    /// Its request is being served, or it is being closed anyway.
+    /// Its client is waited for: for more of its body.
+    Body(Moved),
+    /// Its client is waited for: to take more of its answer.
+    Answer(Moved),
+    Tunnel(Moved),
+    /// Its request is being served.
     Busy,
+    /// It is being closed, and what still comes is discarded.
+    Closing,
+}
+
+/// What a client has moved since its exchange began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moved {
+    pub(crate) since_ms: u64,
+    pub(crate) bytes: u64,
+}
+
+/// Who leaves first, within one origin: by kind, then the one with the smallest number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Idle,
+    Head,
+    Fresh,
+    Body,
+    Answer,
+    Tunnel,
+}
+
+/// How many have to leave, and how many connections of one origin are left alone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Surplus {
+    pub(crate) count: usize,
+    /// Above so many an origin is the first to give, and gives anything.
+    pub(crate) share: usize,
+    /// Down to so many an origin keeps what is being served.
+    pub(crate) few: usize,
+    pub(crate) now_ms: u64,
 }
 
 /// Connections of one origin count together: of IPv6 a network of 64 bits is one user's.
@@ -28,44 +68,81 @@ pub(crate) fn origin(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Chooses at most `count` of these connections. Busy ones only make their origin heavier.
+#[derive(Default)]
+struct Origin {
+    weight: usize,
+    /// The first to leave stands last.
+    may_leave: Vec<(Kind, u64, usize)>,
+}
+
+/// Chooses at most so many of these connections.
+///
+/// An origin with more than its share gives first, whatever it has. Then the heaviest give what is idle
+/// or slow with its head, and last the exchanges that have moved least. Busy connections only make their
+/// origin heavier.
 pub(crate) fn leave(
     connections: impl Iterator<Item = (usize, IpAddr, Doing)>,
-    count: usize,
+    surplus: Surplus,
 ) -> Vec<usize> {
-    #[derive(Default)]
-    struct Origin {
-        weight: usize,
-        may_leave: Vec<(Doing, usize)>,
-    }
     let mut origins: HashMap<IpAddr, Origin> = HashMap::new();
     for (id, origin, doing) in connections {
         let origin = origins.entry(origin).or_default();
         origin.weight += 1;
-        match doing {
-            Doing::Idle(_) | Doing::Head(_) | Doing::Fresh => origin.may_leave.push((doing, id)),
-            Doing::Busy => {}
-        }
+        origin.may_leave.extend(rank(doing, surplus.now_ms).map(|(kind, key)| (kind, key, id)));
     }
     let mut origins: Vec<Origin> = origins.into_values().collect();
     for origin in &mut origins {
-        // The first to leave stands last.
         origin.may_leave.sort_unstable_by(|left, right| right.cmp(left));
     }
-    let mut heaviest: BinaryHeap<_> =
-        origins.iter().enumerate().map(|(at, origin)| (origin.weight, at)).collect();
     let mut chosen = Vec::new();
-    while let Some((weight, at)) = heaviest.pop()
-        && chosen.len() < count
+    for (above, last) in
+        [(surplus.share, Kind::Tunnel), (0, Kind::Fresh), (surplus.few, Kind::Tunnel)]
     {
-        if let Some(next) = origins[at].may_leave.pop() {
-            chosen.push(next);
-            heaviest.push((weight - 1, at));
-        }
+        shed(&mut origins, &mut chosen, surplus.count, (above, last));
     }
     // The fresh ones of a heavy origin stay for now, but nobody lighter leaves in their place.
-    chosen.retain(|(doing, _)| *doing != Doing::Fresh);
+    chosen.retain(|(kind, _)| *kind != Kind::Fresh);
     chosen.into_iter().map(|(_, id)| id).collect()
+}
+
+/// Where a connection stands among those of its origin; `None` if it may not be asked to leave.
+fn rank(doing: Doing, now_ms: u64) -> Option<(Kind, u64)> {
+    let by_pace = |kind, Moved { since_ms, bytes }: Moved| {
+        let age_ms = now_ms.saturating_sub(since_ms);
+        (age_ms >= YOUNG_MS).then(|| (kind, bytes.saturating_mul(1000) / age_ms.max(1)))
+    };
+    match doing {
+        Doing::Idle(since_ms) => Some((Kind::Idle, since_ms)),
+        Doing::Head(since_ms) => Some((Kind::Head, since_ms)),
+        Doing::Fresh => Some((Kind::Fresh, 0)),
+        Doing::Body(moved) => by_pace(Kind::Body, moved),
+        Doing::Answer(moved) => by_pace(Kind::Answer, moved),
+        Doing::Tunnel(moved) => by_pace(Kind::Tunnel, moved),
+        Doing::Busy | Doing::Closing => None,
+    }
+}
+
+/// Takes connections up to this kind from the heaviest origins, until enough are chosen or each origin
+/// has no more than it may keep.
+fn shed(
+    origins: &mut [Origin],
+    chosen: &mut Vec<(Kind, usize)>,
+    count: usize,
+    (keeps, up_to): (usize, Kind),
+) {
+    let mut heaviest: BinaryHeap<_> =
+        origins.iter().enumerate().map(|(at, origin)| (origin.weight, at)).collect();
+    while chosen.len() < count
+        && let Some((weight, at)) = heaviest.pop()
+        && weight > keeps
+    {
+        let origin = &mut origins[at];
+        if let Some((kind, _, id)) = origin.may_leave.pop_if(|(kind, ..)| *kind <= up_to) {
+            chosen.push((kind, id));
+            origin.weight -= 1;
+            heaviest.push((origin.weight, at));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -76,7 +153,38 @@ mod tests {
         let connections = connections.iter().enumerate();
         let connections = connections
             .map(|(id, (address, doing))| (id, origin(address.parse().unwrap()), *doing));
-        leave(connections, count)
+        leave(connections, Surplus { count, share: 5, few: 1, now_ms: 10_000 })
+    }
+
+    fn moved(bytes: u64) -> Moved {
+        Moved { since_ms: 0, bytes }
+    }
+
+    #[test]
+    fn exchanges_leave_when_nothing_else_can_bodies_first_and_the_slowest_of_them() {
+        let connections = [
+            ("10.0.0.1", Doing::Tunnel(moved(0))),
+            ("10.0.0.1", Doing::Answer(moved(1))),
+            ("10.0.0.1", Doing::Body(moved(9_000))),
+            ("10.0.0.1", Doing::Body(moved(7))),
+            ("10.0.0.1", Doing::Body(Moved { since_ms: 9_001, bytes: 0 })),
+            ("10.0.0.2", Doing::Body(moved(0))),
+            ("10.0.0.3", Doing::Idle(0)),
+            ("10.0.0.3", Doing::Busy),
+        ];
+        assert_eq!(chosen(&connections, 1), [6], "what is idle leaves first");
+        assert_eq!(chosen(&connections, 3), [6, 3, 2]);
+        let all = chosen(&connections, 9);
+        assert_eq!(all, [6, 3, 2, 1, 0], "not the young one, nor the only one of its origin");
+    }
+
+    #[test]
+    fn an_origin_above_its_share_gives_before_anybody_else() {
+        let mut connections = vec![("10.0.0.1", Doing::Body(moved(5))); 7];
+        connections.push(("10.0.0.2", Doing::Idle(0)));
+        assert_eq!(chosen(&connections, 2).len(), 2);
+        assert!(!chosen(&connections, 2).contains(&7));
+        assert_eq!(chosen(&connections, 3)[2], 7, "down to its share");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::access_log::Entry;
 use crate::attempt::{Failure, Link};
 use crate::buffer::{Buffer, LARGE};
 use crate::connection::{Client, Turn, Wakeup};
+use crate::delivery::Delivery;
 use crate::forwarded::{rewritten, was_passed_on};
 use crate::gap::Waiting;
 use crate::hold::Hold;
@@ -93,6 +94,7 @@ pub(crate) struct Exchange {
     /// Its app's.
     pub(crate) limits: AppLimits,
     pub(crate) intake: Intake,
+    pub(crate) delivery: Delivery,
     pub(crate) proceed: Continue,
     pub(crate) link: Link,
     pub(crate) hold: Option<Hold>,
@@ -117,7 +119,8 @@ pub(crate) struct Exchange {
     pub(crate) kept_waiting: bool,
     pub(crate) answer: Answer,
     pub(crate) from_upstream: Buffer,
-    pub(crate) interims: u32,
+    /// Bytes of interim answers.
+    pub(crate) interims: u64,
     /// Whether the connection to the instance may be used again.
     pub(crate) reuse: Reuse,
     pub(crate) status: u16,
@@ -179,6 +182,7 @@ impl Exchange {
             body_done,
             limits: AppLimits::default(),
             intake: Intake::new(head),
+            delivery: Delivery::default(),
             proceed: match head.awaits_continue() && !body_done {
                 true => Continue::Upstream { until_ms },
                 false => Continue::Settled,
@@ -232,6 +236,7 @@ impl Exchange {
         {
             return Poll::Ready(self.ended(end, turn));
         }
+        let mut unread = !turn.client.output.is_empty();
         let mut moved = 0;
         loop {
             let mut now = self.attempt(turn);
@@ -247,6 +252,9 @@ impl Exchange {
             }
             if now == 0 {
                 return Poll::Pending;
+            }
+            if std::mem::take(&mut unread) {
+                self.waited_for_reader(turn);
             }
             self.moved_at_ms = turn.now_ms;
             moved += now;
@@ -267,7 +275,10 @@ impl Exchange {
             turn.client.stream.ends();
         }
         match turn.client.flush(turn.cx, turn.worker) {
-            Poll::Ready(Ok(count)) => moved += count,
+            Poll::Ready(Ok(count)) => {
+                self.delivery.hand(count);
+                moved += count;
+            }
             Poll::Ready(Err(_)) => return Err(Left),
             Poll::Pending => {}
         }
@@ -299,7 +310,7 @@ impl Exchange {
             }
             Poll::Ready(Ok(count)) => {
                 if self.waits_for_body() {
-                    self.intake.waited(turn.now_ms.saturating_sub(self.moved_at_ms));
+                    self.waited_for_body(turn);
                 }
                 Ok(count)
             }
@@ -312,11 +323,14 @@ impl Exchange {
             // What came before the break goes out first, as far as the client takes it.
             Answer::Cut if turn.client.output.is_empty() => Some(End::Reset),
             Answer::Switched => self.tunnel(turn).map(|tunnel| End::Tunnel(Box::new(tunnel))),
-            Answer::Done if turn.client.output.is_empty() => Some(match self.form.after {
-                After::KeepAlive if self.body_done => End::Next,
-                After::Close if self.body_done && self.asked == Persistence::Close => End::Last,
-                After::KeepAlive | After::Close => End::Close,
-            }),
+            // Who still sends its body may read nothing before that is out.
+            Answer::Done if turn.client.output.is_empty() || !self.body_done => {
+                Some(match self.form.after {
+                    After::KeepAlive if self.body_done => End::Next,
+                    After::Close if self.body_done && self.asked == Persistence::Close => End::Last,
+                    After::KeepAlive | After::Close => End::Close,
+                })
+            }
             Answer::Cut | Answer::Done => None,
         }
     }
@@ -351,12 +365,10 @@ impl Exchange {
         let at_ms = match (&self.answer, &self.link) {
             (_, Link::Unchosen) => self.hold.as_ref().map_or(u64::MAX, |hold| hold.look_ms()),
             (_, Link::Connecting(upstream)) => upstream.since_ms + limits.connect.0,
-            _ if !turn.client.output.is_empty() => since(limits.write_stall),
+            _ if !turn.client.output.is_empty() => self.reader_due_ms(turn),
             (Answer::Awaited(_), _) if self.waits_for_body() => match self.proceed {
                 Continue::Upstream { until_ms } => until_ms,
-                Continue::Settled => {
-                    since(self.limits.body_read).min(self.intake.due_ms(self.moved_at_ms, limits))
-                }
+                Continue::Settled => self.body_due_ms(turn),
             },
             (Answer::Awaited(_), _) => since(self.limits.first_byte),
             (Answer::Body { endless: true, .. }, _) => u64::MAX,
@@ -366,7 +378,7 @@ impl Exchange {
         at_ms.min(self.cut_at_ms)
     }
 
-    fn waits_for_body(&self) -> bool {
+    pub(crate) fn waits_for_body(&self) -> bool {
         !self.body_done && self.request.is_empty()
     }
 
@@ -385,8 +397,10 @@ impl Exchange {
             (_, Link::Unchosen) => {}
             (_, Link::Connecting(_)) => self.attempt_timed_out(turn),
             _ if !turn.client.output.is_empty() => {
-                self.abort();
-                return Some(End::Reset);
+                if self.reads_too_slowly(turn) {
+                    self.abort();
+                    return Some(End::Reset);
+                }
             }
             (Answer::Awaited(_), _) if self.waits_for_body() => match self.proceed {
                 Continue::Upstream { .. } => {
@@ -397,8 +411,10 @@ impl Exchange {
                         .extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
                 }
                 Continue::Settled => {
-                    self.abort();
-                    self.answer_ourselves(Page::TIMEOUT, turn);
+                    if self.sends_too_slowly(turn) {
+                        self.abort();
+                        self.answer_ourselves(Page::TIMEOUT, turn);
+                    }
                 }
             },
             (Answer::Awaited(_) | Answer::Body { .. }, _) => self.attempt_timed_out(turn),
@@ -416,7 +432,8 @@ impl Exchange {
         self.answer = Answer::Cut;
     }
 
-    fn abort(&mut self) {
+    /// Its client is to blame that it ends here.
+    pub(crate) fn abort(&mut self) {
         // Whoever has not got the whole answer went away first, whatever we were about to say.
         if self.outcome == Outcome::Open {
             self.outcome = Outcome::Aborted;

@@ -2,21 +2,20 @@
 //! the client still sends is discarded for a while. Never reads a byte as a request.
 
 use std::pin::Pin;
-use std::task::{Poll, ready};
+use std::task::Poll;
 
 use tokio::io::AsyncWrite;
 
 use crate::connection::{Turn, Wakeup};
 use crate::slots::Watch;
 
-/// Bytes discarded at most: closing on unread bytes would reset the connection and the answer.
-const DISCARDED: usize = 64 << 10;
+/// Bytes discarded in one poll before others get their turn.
+const TURN_BYTES: usize = 256 << 10;
 
 /// A connection that is being closed.
 #[derive(Debug)]
 pub(crate) struct Farewell {
     until_ms: u64,
-    discarded: usize,
     shut: bool,
 }
 
@@ -26,7 +25,7 @@ impl Farewell {
         // An answer that is not written yet gets the time of any other write.
         let wait =
             if turn.client.output.is_empty() { limits.linger.0 } else { limits.write_stall.0 };
-        Self { until_ms: turn.now_ms + wait, discarded: 0, shut: false }
+        Self { until_ms: turn.now_ms + wait, shut: false }
     }
 
     pub(crate) fn wakeup(&self) -> Wakeup {
@@ -38,24 +37,42 @@ impl Farewell {
             return Poll::Ready(());
         }
         if !self.shut {
-            if ready!(turn.client.flush(turn.cx, turn.worker)).is_err() {
-                return Poll::Ready(());
-            }
-            if ready!(Pin::new(&mut turn.client.stream).poll_shutdown(turn.cx)).is_err() {
-                return Poll::Ready(());
-            }
-            self.shut = true;
-            self.until_ms = turn.now_ms + turn.worker.shared.config.limits.linger.0;
-            self.discarded = turn.client.input.len();
-            turn.client.input.clear();
-        }
-        while !turn.client.ended && self.discarded < DISCARDED {
-            turn.client.input.clear();
-            match ready!(turn.client.read(turn.cx, turn.worker)) {
-                Ok(0) | Err(_) => break,
-                Ok(count) => self.discarded += count,
+            match turn.client.flush(turn.cx, turn.worker) {
+                Poll::Ready(Ok(_)) if turn.client.output.is_empty() => {
+                    let shut = Pin::new(&mut turn.client.stream).poll_shutdown(turn.cx);
+                    if !matches!(shut, Poll::Ready(Ok(()))) {
+                        return Poll::Ready(());
+                    }
+                    self.shut = true;
+                    self.until_ms = turn.now_ms + turn.worker.shared.config.limits.linger.0;
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(_)) | Poll::Pending => {}
             }
         }
-        Poll::Ready(())
+        // Every connection counts then: whoever has not read the answer by now may miss it.
+        if turn.worker.is_crowded() {
+            return Poll::Ready(());
+        }
+        self.discard(turn)
+    }
+
+    /// Closing on unread bytes would reset the connection, and with it the answer. A client that
+    /// writes all of its request before it reads takes the answer only after that.
+    fn discard(&self, turn: &mut Turn<'_, '_>) -> Poll<()> {
+        let mut discarded = 0;
+        while !turn.client.ended {
+            turn.client.input.clear();
+            match turn.client.read(turn.cx, turn.worker) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0) | Err(_)) => turn.client.ended = true,
+                Poll::Ready(Ok(count)) => discarded += count,
+            }
+            if discarded >= TURN_BYTES {
+                turn.cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+        if self.shut { Poll::Ready(()) } else { Poll::Pending }
     }
 }

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 use std::task::{Context, Waker};
 
-use crate::crowd::{self, Doing};
+use crate::crowd::{self, Doing, Surplus};
 use crate::lounge::Guest;
 
 /// Which changes wake a connection.
@@ -162,23 +162,36 @@ impl Slots {
         self.inner.borrow_mut().slots[id.0].leaving = Leaving::Stays;
     }
 
-    /// Makes connections leave that have done nothing of use since `before_ms`, so that `count` are
-    /// on their way out. Tells how many that are anew.
-    pub(crate) fn evict(&self, count: usize, before_ms: u64) -> usize {
+    /// Wakes those that do this.
+    pub(crate) fn wake_doing(&self, this: impl Fn(Doing) -> bool) {
+        let mut inner = self.inner.borrow_mut();
+        for at in 0..inner.slots.len() {
+            if inner.slots[at].used && this(inner.slots[at].doing) {
+                inner.wake(at);
+            }
+        }
+    }
+
+    /// Makes connections leave, of those that are idle or send a head only what did so before
+    /// `before_ms`, so that as many are on their way out as have to be. Tells how many that are anew.
+    pub(crate) fn evict(&self, surplus: Surplus, before_ms: u64) -> usize {
         let mut inner = self.inner.borrow_mut();
         let used = || inner.slots.iter().enumerate().filter(|(_, slot)| slot.used);
-        let already = used().filter(|(_, slot)| slot.leaving != Leaving::Stays).count();
+        let is_leaving =
+            |slot: &Slot| slot.leaving != Leaving::Stays || slot.doing == Doing::Closing;
+        let already = used().filter(|(_, slot)| is_leaving(slot)).count();
         let staying = used().filter(|(_, slot)| slot.leaving == Leaving::Stays);
         let staying = staying.filter_map(|(id, slot)| {
             let doing = match slot.doing {
                 Doing::Idle(since_ms) | Doing::Head(since_ms) if since_ms > before_ms => {
                     Doing::Fresh
                 }
-                doing @ (Doing::Idle(_) | Doing::Head(_) | Doing::Fresh | Doing::Busy) => doing,
+                doing => doing,
             };
             Some((id, slot.origin?, doing))
         });
-        let leaving = crowd::leave(staying, count.saturating_sub(already));
+        let count = surplus.count.saturating_sub(already);
+        let leaving = crowd::leave(staying, Surplus { count, ..surplus });
         for id in &leaving {
             inner.slots[*id].leaving = Leaving::Asked;
             inner.wake(*id);

@@ -14,6 +14,7 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use tokio::io::{AsyncReadExt, AsyncWrite, Interest};
 
 use crate::buffer::Source;
+use crate::sys;
 
 /// A connected stream socket that never blocks.
 #[derive(Debug)]
@@ -76,6 +77,16 @@ impl Socket {
             }
             State::Lost => true,
         }
+    }
+
+    /// What was written and the client has not acknowledged; nothing if the kernel does not say.
+    pub(crate) fn unacknowledged(&self) -> u64 {
+        let count = match &self.state {
+            State::Free { stream, .. } => sys::unacknowledged(stream),
+            State::Watched(stream) => sys::unacknowledged(stream),
+            State::Lost => return 0,
+        };
+        count.unwrap_or(0)
     }
 
     /// Makes the end of the connection a reset.

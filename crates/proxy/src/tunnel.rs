@@ -8,6 +8,7 @@ use tokio::io::AsyncWrite;
 
 use crate::buffer::{Buffer, Keep, LARGE, Source};
 use crate::connection::{Turn, Wakeup};
+use crate::crowd::{Doing, Moved};
 use crate::instance::InFlight;
 use crate::slots::Watch;
 use crate::stream::Stream;
@@ -29,6 +30,7 @@ pub(crate) struct Tunnel {
     from_upstream: Buffer,
     drain_ms: u64,
     leaves_at_ms: Option<u64>,
+    moved: Moved,
     moved_at_ms: u64,
     idle_ms: u64,
 }
@@ -60,9 +62,15 @@ impl Tunnel {
             from_upstream,
             drain_ms,
             leaves_at_ms: None,
+            moved: Moved { since_ms: turn.now_ms, bytes: 0 },
             moved_at_ms: turn.now_ms,
             idle_ms,
         }
+    }
+
+    /// What it has moved, should some have to leave.
+    pub(crate) fn doing(&self) -> Doing {
+        Doing::Tunnel(self.moved)
     }
 
     pub(crate) fn wakeup(&self) -> Wakeup {
@@ -93,6 +101,7 @@ impl Tunnel {
             self.moved_at_ms = turn.now_ms;
             self.flight.instance().moved(turn.now_ms);
             moved += down + up;
+            self.moved.bytes += (down + up) as u64;
             if moved >= TURN_BYTES {
                 turn.cx.waker().wake_by_ref();
                 return Poll::Pending;

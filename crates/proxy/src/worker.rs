@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use http1::{RequestLimits, RequestParser, ResponseParser};
+use http1::{RequestParser, ResponseParser};
 use tokio::runtime::LocalRuntime;
 
 use crate::access_log::Block;
@@ -21,6 +21,7 @@ use crate::date::{DateLine, Dates};
 use crate::door::Door;
 use crate::handover::{self, Arrival};
 use crate::line::Lines;
+use crate::load::Load;
 use crate::lounge::{Guest, Lounge};
 use crate::pool::Pool;
 use crate::shared::{Desk, Shared};
@@ -35,8 +36,6 @@ const SWEEP: Duration = Duration::from_millis(50);
 const TIDY_MS: u64 = 200;
 /// Connections accepted before others get their turn.
 const ACCEPTS: usize = 16;
-/// What came so lately does not have to make room: its request may be on its way.
-const GRACE_MS: u64 = 250;
 /// Parsers kept in stock.
 const PARSERS: usize = 64;
 /// How long idle connections stay open when the proxy is being shut down: a request that is on its
@@ -65,6 +64,8 @@ pub(crate) struct Worker {
     /// The ports of its listening sockets, as text.
     ports: Vec<Rc<str>>,
     is_full: Cell<bool>,
+    /// How many connections there are, as of the last sweep.
+    pub(crate) load: Cell<Load>,
     farewell_ms: Cell<u64>,
     request_parsers: RefCell<Vec<Box<RequestParser>>>,
     response_parsers: RefCell<Vec<Box<ResponseParser>>>,
@@ -96,6 +97,7 @@ impl Worker {
             acceptors: RefCell::new(ports.iter().map(|_| None).collect()),
             ports,
             is_full: Cell::new(false),
+            load: Cell::new(Load::Light),
             farewell_ms: Cell::new(u64::MAX),
             request_parsers: RefCell::default(),
             response_parsers: RefCell::default(),
@@ -154,7 +156,8 @@ impl Worker {
 
     pub(crate) fn request_parser(&self) -> Box<RequestParser> {
         let stocked = self.request_parsers.borrow_mut().pop();
-        stocked.unwrap_or_else(|| Box::new(RequestParser::new(RequestLimits::default())))
+        let sizes = self.shared.config.limits.head_sizes;
+        stocked.unwrap_or_else(|| Box::new(RequestParser::new(sizes)))
     }
 
     pub(crate) fn return_request_parser(&self, mut parser: Box<RequestParser>) {
@@ -299,21 +302,6 @@ impl Worker {
         }
     }
 
-    /// With more than nine tenths of the connections there may be, some have to make room: each
-    /// worker sends away its part.
-    fn make_room(&self) {
-        let limit = self.shared.config.limits.connections;
-        let wanted = limit - limit / 10;
-        let surplus = self.shared.connections.load(Ordering::Acquire).saturating_sub(wanted);
-        if surplus > 0 {
-            let evicted = self.slots.evict(
-                surplus.div_ceil(self.shared.config.workers),
-                self.shared.now_ms().saturating_sub(GRACE_MS),
-            );
-            self.shared.evicted.fetch_add(evicted as u64, Ordering::Relaxed);
-        }
-    }
-
     /// Has the lines written that are still here.
     fn give_log(&self) {
         if let Some(log) = &self.shared.access_log {
@@ -407,8 +395,8 @@ async fn sweep(worker: Rc<Worker>, mut beat: Beat) {
         beat.next(SWEEP).await;
         let now_ms = worker.shared.now_ms();
         worker.pool.bring_back(now_ms);
+        worker.make_room(now_ms);
         worker.slots.sweep(now_ms);
-        worker.make_room();
         worker.resume_called();
         worker.give_log();
         if now_ms >= tidy_ms {

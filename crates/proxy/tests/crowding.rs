@@ -2,21 +2,8 @@
 
 mod common;
 
-use std::net::SocketAddr;
-
 use common::*;
 use proxy::Limits;
-
-fn client_from(from: &str, world: &World) -> Client {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
-    let socket = socket.expect("a socket");
-    let from: SocketAddr = format!("{from}:0").parse().expect("an address");
-    socket.bind(&from.into()).expect("bound");
-    socket.connect(&world.at.into()).expect("connected");
-    let stream: std::net::TcpStream = socket.into();
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    Client { stream: std::io::BufReader::new(stream) }
-}
 
 #[test]
 fn the_idle_and_slow_of_the_heaviest_address_make_room_and_others_stay() {
@@ -25,10 +12,10 @@ fn the_idle_and_slow_of_the_heaviest_address_make_room_and_others_stay() {
     config.workers = 1;
     config.limits = limits;
     let world = World::of(&one(1, 1, saying("ok")), config);
-    let mut friend = client_from("127.0.0.2", &world);
+    let mut friend = world.client_from("127.0.0.2");
     assert_eq!(friend.get("/").text(), "ok");
     // A heavy address fills the proxy with connections that say nothing, or half a head.
-    let mut heavy: Vec<_> = (0..39).map(|_| client_from("127.0.0.3", &world)).collect();
+    let mut heavy: Vec<_> = (0..39).map(|_| world.client_from("127.0.0.3")).collect();
     heavy.iter_mut().skip(30).for_each(|slow| slow.send("GET / HT"));
     eventually("some had to leave", || {
         world.proxy.metrics().contains("segue_connections 36\n").then_some(())
@@ -37,7 +24,7 @@ fn the_idle_and_slow_of_the_heaviest_address_make_room_and_others_stay() {
     assert_eq!(friend.get("/").text(), "ok");
     // There is room for more, again and again.
     for _ in 0..30 {
-        assert_eq!(client_from("127.0.0.4", &world).get("/").text(), "ok");
+        assert_eq!(world.client_from("127.0.0.4").get("/").text(), "ok");
     }
     assert_eq!(friend.get("/").text(), "ok");
 }
@@ -53,7 +40,7 @@ fn connections_that_are_being_served_stay() {
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".into()
     });
     let world = World::with(&one(1, 1, slow), Limits { connections: 10, ..Limits::default() });
-    let mut served: Vec<_> = (0..10).map(|_| client_from("127.0.0.3", &world)).collect();
+    let mut served: Vec<_> = (0..10).map(|_| world.client_from("127.0.0.3")).collect();
     for client in &mut served {
         let _ = client.stream.get_mut();
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");

@@ -40,13 +40,31 @@ fn ambiguous_answers_are_502_and_their_connection_is_not_used_again() {
 }
 
 #[test]
-fn more_than_eight_interim_answers_are_502() {
-    let hints = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(9);
-    let world = World::new(&one(1, 1, answering(move |_| hints.clone())));
-    let mut client = world.client();
-    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    let last = std::iter::repeat_with(|| client.receive().status).find(|status| *status != 103);
-    assert_eq!(last, Some(502));
+fn interim_answers_may_be_many_but_not_without_end() {
+    const HINT: &str = "HTTP/1.1 103 Early Hints\r\n\r\n";
+    let played = Played::new();
+    let world = World::still(&one(1, 1, played.at));
+    let ask = || {
+        let mut client = world.client();
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        (client, played.asked())
+    };
+    let last = |client: &mut Client| {
+        std::iter::repeat_with(|| client.receive().status).find(|status| *status != 103)
+    };
+    let at_once = (64 << 10) / HINT.len();
+    let (mut client, mut instance) = ask();
+    instance.send(HINT.repeat(at_once));
+    // Every second brings some more.
+    world.advance(model::Millis::from_secs(10));
+    instance.send(HINT.repeat(10 * (4 << 10) / HINT.len()));
+    world.settle();
+    instance.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(last(&mut client), Some(200));
+    let (mut client, mut instance) = ask();
+    instance.send(HINT.repeat(at_once + 1));
+    world.settle();
+    assert_eq!(last(&mut client), Some(502));
 }
 
 #[test]

@@ -11,6 +11,9 @@ pub(crate) fn of_proxy(limits: &[Limit]) -> Limits {
         match *limit {
             Limit::Connections(count) => all.connections = size(count.into()),
             Limit::Head(time) => all.head = time,
+            Limit::HeadSize(bytes) => all.head_sizes.head = size(bytes),
+            Limit::HeadFields(count) => all.head_sizes.fields = size(count.into()),
+            Limit::TargetSize(bytes) => all.head_sizes.target = size(bytes),
             Limit::Idle(time) => all.idle = time,
             Limit::BodyRate(bytes) => all.body_rate = bytes,
             Limit::BodyGrace(time) => all.body_grace = time,

@@ -159,10 +159,11 @@ fn a_route_has_patterns_a_canonical_name_and_redirects() {
 
 #[test]
 fn an_app_has_limits_of_its_own() {
-    let text = with("[limits]\nbody = \"10MiB\"\nfirst_byte = \"3m\"");
+    let text = with("[limits]\nbody = \"10MiB\"\nbody_rate = \"0\"\nfirst_byte = \"3m\"");
     let limits = AppFile::from_toml(&text).unwrap().spec.route.limits;
     let expected = AppLimits {
         body: Some(10 << 20),
+        body_rate: Some(0),
         first_byte: Millis::from_secs(180),
         ..AppLimits::default()
     };
@@ -171,6 +172,10 @@ fn an_app_has_limits_of_its_own() {
         ("body = 10", "`limits.body`: a text is needed, not a number"),
         ("body = \"much\"", "`limits.body`: a size with its unit is needed, not \"much\""),
         ("body = \"0MiB\"", "`limits.body`: a size with its unit is needed, not \"0MiB\""),
+        (
+            "body_rate = \"2GiB\"",
+            "`limits.body_rate`: a size of at most 1GiB is needed, not \"2GiB\"",
+        ),
         ("first_byte = \"0s\"", "`limits.first_byte`: 0ms is not within 1s and 168h"),
     ] {
         let error = AppFile::from_toml(&with(&format!("[limits]\n{wrong}"))).unwrap_err();

@@ -7,7 +7,7 @@ use crate::section::{AppFileError, Section};
 
 /// docs/segue.schema.json has the same.
 pub(crate) const KEYS: &[&str] =
-    &["body", "body_read", "first_byte", "between_bytes", "tunnel_idle"];
+    &["body", "body_read", "body_rate", "first_byte", "between_bytes", "tunnel_idle"];
 /// From one second to a week: what is shorter breaks, what is longer never ends.
 const TIMES: std::ops::RangeInclusive<Millis> =
     Millis::from_secs(1)..=Millis::from_secs(7 * 86_400);
@@ -15,11 +15,12 @@ const TIMES: std::ops::RangeInclusive<Millis> =
 /// Reads the table.
 pub(crate) fn read(top: &Section<'_>) -> Result<AppLimits, AppFileError> {
     let limits = Section::open("limits", top.get("limits"), KEYS)?;
-    let AppLimits { body: _, body_read, first_byte, between_bytes, tunnel_idle } =
+    let AppLimits { body: _, body_read, body_rate: _, first_byte, between_bytes, tunnel_idle } =
         AppLimits::default();
     Ok(AppLimits {
         body: body(&limits)?,
         body_read: limits.duration("body_read", body_read, TIMES)?,
+        body_rate: body_rate(&limits)?,
         first_byte: limits.duration("first_byte", first_byte, TIMES)?,
         between_bytes: limits.duration("between_bytes", between_bytes, TIMES)?,
         tunnel_idle: limits.duration("tunnel_idle", tunnel_idle, TIMES)?,
@@ -37,6 +38,23 @@ fn body(limits: &Section<'_>) -> Result<Option<u64>, AppFileError> {
         Ok(ByteSize(0)) | Err(_) => {
             let why = format!("a size with its unit is needed, not {text:?}");
             Err(limits.wrong("body", why).hint(hint))
+        }
+    }
+}
+
+/// Bytes per second; none without the key. Faster than this no client could be asked to be.
+const FASTEST: u64 = 1 << 30;
+
+fn body_rate(limits: &Section<'_>) -> Result<Option<u64>, AppFileError> {
+    let hint = "write body_rate = \"1KiB\" for so many bytes per second, or \"0\" for none";
+    let Some(text) = limits.text("body_rate").map_err(|error| error.hint(hint))? else {
+        return Ok(None);
+    };
+    match text.parse::<ByteSize>() {
+        Ok(ByteSize(bytes @ ..=FASTEST)) => Ok(Some(bytes)),
+        Ok(_) | Err(_) => {
+            let why = format!("a size of at most 1GiB is needed, not {text:?}");
+            Err(limits.wrong("body_rate", why).hint(hint))
         }
     }
 }

@@ -188,6 +188,16 @@ impl World {
         Client::connect(self.at)
     }
 
+    /// A client that comes from this address of the machine.
+    pub fn client_from(&self, from: &str) -> Client {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.expect("a socket");
+        let from: SocketAddr = format!("{from}:0").parse().expect("an address");
+        socket.bind(&from.into()).expect("bound");
+        socket.connect(&self.at.into()).expect("connected");
+        Client::of(socket.into())
+    }
+
     /// A number out of its metrics.
     pub fn sample(&self, name: &str) -> u64 {
         let metrics = self.proxy.metrics();

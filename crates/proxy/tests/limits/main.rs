@@ -6,6 +6,7 @@ mod common;
 mod clients;
 mod holding;
 mod instances;
+mod scarce;
 
 use common::Client;
 
