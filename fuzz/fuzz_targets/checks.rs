@@ -19,7 +19,7 @@ pub fn request(input: &[u8]) {
     let mut out = Vec::new();
     head.forward(
         input,
-        &Forwarding { client: b"::1", proto: b"http", port: b"80", strip: 0 },
+        &Forwarding { client: b"::1", proto: b"http", port: b"80", strip: 0, is_trusted: false },
         &mut out,
     );
     if !head.authority(input).is_empty() {

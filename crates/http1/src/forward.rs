@@ -25,6 +25,8 @@ pub(crate) enum Passed {
     Length,
     /// One forwarding less.
     MaxForwards,
+    /// The line as it came, if whoever sent it is trusted: it says what we cannot know.
+    Claim,
     /// Nothing.
     Not,
 }
@@ -41,6 +43,8 @@ pub struct Forwarding<'a> {
     /// So many bytes are cut off the path's start, and told to the app. The caller knows that they
     /// are there and end at a border between segments.
     pub strip: usize,
+    /// Whether the client is a proxy whose word on its own clients is passed on.
+    pub is_trusted: bool,
 }
 
 impl RequestHead {
@@ -59,7 +63,7 @@ impl RequestHead {
         out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
         out.extend_from_slice(authority);
         out.extend_from_slice(b"\r\n");
-        self.kept_fields(input, out);
+        self.kept_fields(input, with.is_trusted, out);
         if self.body().is_chunked() {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
@@ -81,11 +85,12 @@ impl RequestHead {
     }
 
     /// Copies runs of kept fields at once: most heads are one or two runs.
-    fn kept_fields(&self, input: &[u8], out: &mut Vec<u8>) {
+    fn kept_fields(&self, input: &[u8], is_trusted: bool, out: &mut Vec<u8>) {
         let mut run = 0..0;
         for field in &self.fields {
             match field.passed {
                 Passed::Whole => {}
+                Passed::Claim if is_trusted => {}
                 Passed::WithoutOurs => {
                     out.extend_from_slice(input.get(run.clone()).unwrap_or_default());
                     run = 0..0;
@@ -106,7 +111,7 @@ impl RequestHead {
                     number_field(out, b"Max-Forwards", left);
                     continue;
                 }
-                Passed::Not => continue,
+                Passed::Claim | Passed::Not => continue,
             }
             let line = field.span.line;
             if line.start as usize != run.end {
@@ -153,79 +158,4 @@ fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
-}
-
-/// Equal once letters are lower case and `_` reads `-`, which is how CGI and WSGI apps see names.
-fn same(name: &[u8], canonical: &[u8]) -> bool {
-    name.len() == canonical.len() && starts(name, canonical)
-}
-
-fn starts(name: &[u8], canonical: &[u8]) -> bool {
-    let like = |(a, b): (&u8, &u8)| a.to_ascii_lowercase() == *b || (*a == b'_' && *b == b'-');
-    name.len() >= canonical.len() && name.iter().zip(canonical).all(like)
-}
-
-/// Fields of a client that are never passed on: hop-by-hop ones, names we set ourselves, and names
-/// that apps trust a proxy to have set.
-pub(crate) fn is_dropped(name: &[u8]) -> bool {
-    let first = name.first().map_or(0, u8::to_ascii_lowercase);
-    match first {
-        b'x' => {
-            starts(name, b"x-segue-")
-                || starts(name, b"x-ssl-client")
-                || starts(name, b"x-client-cert")
-                || SET_BY_US.iter().any(|canonical| same(name, canonical))
-                || [&b"x-original-url"[..], b"x-rewrite-url", b"x-forwarded-client-cert"]
-                    .iter()
-                    .any(|canonical| same(name, canonical))
-        }
-        b's' => starts(name, b"ssl-client"),
-        b'p' => same(name, b"proxy") || same(name, b"proxy-connection"),
-        b'c' => {
-            starts(name, b"client-cert")
-                || same(name, b"content-length")
-                || same(name, b"connection")
-        }
-        b'f' => same(name, b"forwarded"),
-        b'h' => same(name, b"http2-settings") || same(name, b"host"),
-        b'k' => same(name, b"keep-alive"),
-        b't' => same(name, b"te") || same(name, b"transfer-encoding"),
-        b'u' => same(name, b"upgrade"),
-        b'e' => same(name, b"expect"),
-        _ => false,
-    }
-}
-
-/// Whether proxies add a field of this name when they pass a request on.
-pub(crate) fn tells_of_a_proxy(name: &[u8]) -> bool {
-    const NAMES: [&[u8]; 9] = [
-        b"forwarded",
-        b"via",
-        b"x-real-ip",
-        b"x-client-ip",
-        b"x-cluster-client-ip",
-        b"client-ip",
-        b"true-client-ip",
-        b"cf-connecting-ip",
-        b"fastly-client-ip",
-    ];
-    starts(name, b"x-forwarded-") || NAMES.iter().any(|known| same(name, known))
-}
-
-const SET_BY_US: [&[u8]; 7] = [
-    b"x-forwarded-for",
-    b"x-forwarded-proto",
-    b"x-forwarded-host",
-    b"x-forwarded-port",
-    b"x-forwarded-prefix",
-    b"x-forwarded-server",
-    b"x-real-ip",
-];
-
-/// Names that `Connection` may not list: removing them would change whose request it is or where
-/// it ends.
-pub(crate) fn is_essential(name: &[u8]) -> bool {
-    const ESSENTIAL: [&[u8]; 5] =
-        [b"host", b"content-length", b"transfer-encoding", b"forwarded", b"expect"];
-    ESSENTIAL.iter().chain(&SET_BY_US).any(|canonical| same(name, canonical))
 }

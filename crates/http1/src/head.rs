@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use crate::accept::Preference;
 use crate::body::Body;
 use crate::fields::Span;
-use crate::forward::{self, RequestField};
+use crate::forward::RequestField;
 use crate::host::host_of;
 use crate::semantics::{Options, Persistence, Version, is_idempotent};
 use crate::target::Target;
@@ -36,6 +36,10 @@ pub struct RequestHead {
     pub(crate) accept: Preference,
     pub(crate) own_cookies: bool,
     pub(crate) expect: Option<Span>,
+    /// The first name by which a proxy says something of its client.
+    pub(crate) claim: Option<Span>,
+    /// Another field tells of a proxy.
+    pub(crate) tells_of_a_proxy: bool,
 }
 
 impl RequestHead {
@@ -54,6 +58,8 @@ impl RequestHead {
             accept: Preference::default(),
             own_cookies: false,
             expect: None,
+            claim: None,
+            tells_of_a_proxy: false,
         }
     }
 
@@ -145,6 +151,17 @@ impl RequestHead {
         is_idempotent(self.method(input))
     }
 
+    /// Whether somebody says to have passed the request on for its client.
+    pub fn is_passed_on(&self) -> bool {
+        self.tells_of_a_proxy || self.claim.is_some()
+    }
+
+    /// The first name of a field by which a proxy says something of its client, and which is passed on
+    /// only if that proxy is trusted.
+    pub fn claim<'a>(&self, input: &'a [u8]) -> Option<&'a [u8]> {
+        self.claim.map(|span| span.of(input))
+    }
+
     /// Whether the answer has no body, whatever its head says.
     pub fn is_head(&self, input: &[u8]) -> bool {
         self.method(input) == b"HEAD"
@@ -155,11 +172,6 @@ impl RequestHead {
         let same =
             move |field: &&RequestField| field.span.name.of(input).eq_ignore_ascii_case(name);
         self.fields.iter().filter(same).map(move |field| field.span.value.of(input))
-    }
-
-    /// Whether a field tells that a proxy has passed the request on.
-    pub fn was_passed_on(&self, input: &[u8]) -> bool {
-        self.fields.iter().any(|field| forward::tells_of_a_proxy(field.span.name.of(input)))
     }
 
     /// Forgets all, but keeps the memory.

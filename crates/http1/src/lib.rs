@@ -33,6 +33,7 @@ mod response;
 mod semantics;
 mod target;
 mod trailers;
+mod trust;
 
 pub use body::{Body, Encoder, Step};
 pub use chunked::ChunkDecoder;

@@ -7,12 +7,13 @@ use crate::chars::{is_target, is_token, list};
 use crate::cookies;
 use crate::fault::{Fault, Refused};
 use crate::fields::{FieldScanner, FieldSpan, Found, Manner, Span};
-use crate::forward::{self, Passed, RequestField};
+use crate::forward::{Passed, RequestField};
 use crate::head::RequestHead;
 use crate::host::is_authority;
 use crate::limits::RequestLimits;
 use crate::semantics::{Version, plain_number};
 use crate::target;
+use crate::trust::{self, Standing};
 
 /// Names that one head's `Connection` fields may list.
 const MAX_NAMED: usize = 32;
@@ -272,8 +273,7 @@ impl RequestParser {
                 self.head.chunked = true;
                 passed = Passed::Not;
             }
-            _ if forward::is_dropped(name) => passed = Passed::Not,
-            _ => {}
+            _ => passed = self.judge(name, span),
         }
         if self.head.chunked && self.head.content_length.is_some() {
             return Err(Fault::BothLengths.into());
@@ -288,6 +288,22 @@ impl RequestParser {
         }
         self.head.fields.push(RequestField { span, passed });
         Ok(())
+    }
+
+    /// What becomes of a field that says nothing to us.
+    fn judge(&mut self, name: &[u8], span: FieldSpan) -> Passed {
+        let passed = match trust::standing(name) {
+            Standing::Free => return Passed::Whole,
+            Standing::Proxys => {
+                self.head.tells_of_a_proxy = true;
+                return Passed::Whole;
+            }
+            Standing::Dropped => return Passed::Not,
+            Standing::SaidAnew => Passed::Not,
+            Standing::Claim => Passed::Claim,
+        };
+        self.head.claim.get_or_insert(span.name);
+        passed
     }
 
     fn expect(&mut self, value: &[u8], span: FieldSpan) -> Result<Passed, Refused> {
@@ -321,7 +337,7 @@ impl RequestParser {
         let named = &mut self.named;
         let base = input.as_ptr() as usize;
         self.head.options.add(span.value.of(input), |name| {
-            if forward::is_essential(name) || named.len() == MAX_NAMED {
+            if trust::is_essential(name) || named.len() == MAX_NAMED {
                 fault = Some(Fault::Connection);
                 return;
             }

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use crate::fault::Fault;
 use crate::fields::{FieldScanner, FieldSpan, Found, Manner};
+use crate::trust::{Standing, standing};
 
 /// The largest trailer section read.
 const MAX_BYTES: usize = 8 << 10;
@@ -95,5 +96,5 @@ fn is_forbidden(name: &[u8]) -> bool {
         b"set-cookie",
     ];
     FORBIDDEN.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden))
-        || crate::forward::is_dropped(name)
+        || !matches!(standing(name), Standing::Free | Standing::Proxys)
 }

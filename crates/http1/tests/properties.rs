@@ -82,7 +82,7 @@ proptest! {
         if let Ok(Progress::Finished(_)) = parser.parse(&input) {
             let head = parser.head();
             let mut out = Vec::new();
-            let with = Forwarding { client: b"::1", proto: b"http", port: b"80", strip: 0 };
+            let with = Forwarding { client: b"::1", proto: b"http", port: b"80", strip: 0, is_trusted: false };
             head.forward(&input, &with, &mut out);
             if head.authority(&input).is_empty() {
                 // An HTTP/1.0 request without Host: what goes on says so, and nothing more.

@@ -43,7 +43,13 @@ fn good(input: &str) -> RequestHead {
 
 fn forwarded(input: &str) -> String {
     let mut out = Vec::new();
-    let with = Forwarding { client: b"192.0.2.7", proto: b"http", port: b"80", strip: 0 };
+    let with = Forwarding {
+        client: b"192.0.2.7",
+        proto: b"http",
+        port: b"80",
+        strip: 0,
+        is_trusted: false,
+    };
     good(input).forward(input.as_bytes(), &with, &mut out);
     String::from_utf8(out).expect("text")
 }
@@ -351,6 +357,34 @@ fn a_client_cannot_set_what_the_app_trusts_us_to_set() {
 }
 
 #[test]
+fn what_other_proxies_say_of_their_clients_passes_from_a_trusted_one_alone() {
+    let fields = "X-Forwarded-Ssl: on\r\nX-A: 1\r\nCF.Connecting_IP: 6.6.6.6\r\nRemote-User: root\r\n\
+        X-Forwarded-For: 1.1.1.1\r\nX-Client-IP: 6.6.6.6\r\nX-B: 2\r\nTrue-Client-IP: 6.6.6.6\r\n";
+    let input = with_fields(fields);
+    let head = good(&input);
+    assert!(head.is_passed_on());
+    assert_eq!(head.claim(input.as_bytes()), Some(&b"X-Forwarded-Ssl"[..]));
+    let written = |is_trusted| {
+        let mut out = Vec::new();
+        let with = Forwarding { client: b"::1", proto: b"http", port: b"80", strip: 0, is_trusted };
+        head.forward(input.as_bytes(), &with, &mut out);
+        let text = String::from_utf8(out).expect("text");
+        text[..text.find("X-Forwarded-For: ::1").expect("ours")].to_owned()
+    };
+    let start = "POST / HTTP/1.1\r\nHost: a\r\n";
+    assert_eq!(written(false), format!("{start}X-A: 1\r\nX-B: 2\r\n"));
+    let kept = fields.replace("X-Forwarded-For: 1.1.1.1\r\n", "");
+    assert_eq!(written(true), format!("{start}{kept}"));
+    for (field, passed_on) in [("Via: 1.1 a", true), ("Forwarded: for=a", true), ("X: y", false)] {
+        assert_eq!(
+            good(&with_fields(&format!("{field}\r\n"))).is_passed_on(),
+            passed_on,
+            "{field}"
+        );
+    }
+}
+
+#[test]
 fn what_follows_the_head_is_not_looked_at() {
     let input = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n\0\xff";
     let (_, len) = parse(input).unwrap().unwrap();
@@ -401,7 +435,8 @@ fn our_own_cookies_are_read_and_never_passed_on_and_others_are() {
 fn a_prefix_is_cut_off_and_told_and_a_client_cannot_tell_one() {
     let stripped = |target: &str, strip: usize| {
         let input = format!("GET {target} HTTP/1.1\r\nHost: a\r\nX-Forwarded-Prefix: /lie\r\n\r\n");
-        let with = Forwarding { client: b"::1", proto: b"http", port: b"80", strip };
+        let with =
+            Forwarding { client: b"::1", proto: b"http", port: b"80", strip, is_trusted: false };
         let mut out = Vec::new();
         good(&input).forward(input.as_bytes(), &with, &mut out);
         let text = String::from_utf8(out).expect("text");

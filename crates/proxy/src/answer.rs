@@ -12,7 +12,7 @@ use crate::exchange::{Answer, Continue, Exchange};
 use crate::reuse::Next;
 use crate::split::User;
 use crate::stats::AppStats;
-use crate::tunnel::Tunnel;
+use crate::tunnel::{Terms, Tunnel};
 use crate::upstream::Upstream;
 use crate::worker::Worker;
 
@@ -286,7 +286,12 @@ impl Exchange {
             Link::Open(Upstream { stream, flight, .. }) => {
                 let rest = std::mem::take(&mut self.from_upstream);
                 let idle_ms = self.limits.tunnel_idle.0;
-                Some(Tunnel::new(stream, flight, rest, self.drain_ms, idle_ms, turn))
+                let terms = Terms {
+                    app: self.app.as_ref().map(|app| app.key),
+                    drain_ms: self.drain_ms,
+                    idle_ms,
+                };
+                Some(Tunnel::new(stream, flight, rest, terms, turn))
             }
             Link::None | Link::Unchosen | Link::Connecting(_) => None,
         }

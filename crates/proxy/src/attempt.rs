@@ -119,12 +119,17 @@ impl Exchange {
     }
 
     /// How long the answer may take, by whether its instance stays. A stream without an end stays
-    /// where traffic goes, as a tunnel does: not on a kept standby, nor in a proxy that ends.
+    /// where traffic goes, as a tunnel does: not on a kept standby, nor in a proxy that ends, nor while
+    /// its app is closed for its client.
     pub(crate) fn set_end(&mut self, turn: &Turn<'_, '_>) {
         let Link::Open(upstream) = &self.link else { return };
         let key = upstream.flight.instance().key;
         let (stays, jitter) = match self.is_endless() {
-            true => (turn.worker.carries(key), turn.worker.random() % JITTER_MS),
+            true => {
+                let app = self.app.as_ref().map(|app| app.key);
+                let stays = turn.worker.carries(key) && !turn.is_closed(app);
+                (stays, turn.worker.random() % JITTER_MS)
+            }
             false => (turn.worker.table.borrow().serves(key), 0),
         };
         match (stays, self.cut_at_ms) {

@@ -78,7 +78,7 @@ impl Exchange {
     fn judge(&self, app: &AppStats, turn: &Turn<'_, '_>) -> Verdict {
         let table = turn.worker.table.borrow();
         let Some(entry) = table.app(app.key) else { return Verdict::Lost };
-        if let Some(closed) = entry.closed.as_ref().filter(|it| !it.lets_in(turn.client.ip)) {
+        if let Some(closed) = entry.closed.as_ref().filter(|it| !it.lets_in(turn.client.whence)) {
             let instead = Instead::Closed(Arc::clone(closed));
             return Verdict::Waits(Patience { hold_ms: closed.hold_ms, instead });
         }
@@ -179,7 +179,7 @@ impl Exchange {
         let shares = entry.arms.iter().map(|arm| arm.share);
         let random = turn.worker.random();
         match &entry.split {
-            Some(split) => split.choose(self.user.as_ref(), turn.client.ip, shares, random),
+            Some(split) => split.choose(self.user.as_ref(), turn.client.whence, shares, random),
             None => choose_arm(shares, Bucket::of(random)),
         }
     }

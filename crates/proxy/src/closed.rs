@@ -1,12 +1,11 @@
 //! What users see of an app that is closed for them: a page, or JSON for those who like it better.
 //! Written once per snapshot; never asks the app.
 
-use std::net::IpAddr;
-
 use model::{Maintenance, Network};
 use serde_json::json;
 
 use crate::date::DateLine;
+use crate::forwarded::Whence;
 use crate::pages::{Form, Reply};
 
 const MESSAGE: &str = "We are working on it and will be back soon.";
@@ -40,8 +39,8 @@ impl Closed {
     }
 
     /// Whether the client is let through.
-    pub(crate) fn lets_in(&self, client: IpAddr) -> bool {
-        Network::any_contains(&self.allow, client)
+    pub(crate) fn lets_in(&self, client: Whence) -> bool {
+        client.is_in(&self.allow)
     }
 
     /// Writes the answer.

@@ -14,6 +14,7 @@ use crate::buffer::{Buffer, Keep};
 use crate::crowd::{self, Doing};
 use crate::exchange::{End, Exchange};
 use crate::farewell::Farewell;
+use crate::forwarded::Whence;
 use crate::lounge::Guest;
 use crate::pages::{Form, Page};
 use crate::slots::{SlotId, Watch};
@@ -44,9 +45,9 @@ pub(crate) struct Client {
     pub(crate) ended: bool,
     /// Who is connected: the client itself, or a proxy before us.
     pub(crate) peer: IpAddr,
-    /// The client's address, by what trusted proxies say.
-    pub(crate) ip: IpAddr,
-    /// The same as text, without port.
+    /// Whose request it is.
+    pub(crate) whence: Whence,
+    /// The client's address as text, without port.
     pub(crate) address: String,
     /// The port it connected to, as text.
     pub(crate) port: Rc<str>,
@@ -60,6 +61,15 @@ pub(crate) struct Turn<'a, 'b> {
     pub(crate) now_ms: u64,
     /// The snapshot has changed since the last turn.
     pub(crate) news: bool,
+}
+
+impl Turn<'_, '_> {
+    /// Whether the app is closed for the client.
+    pub(crate) fn is_closed(&self, app: Option<u32>) -> bool {
+        let table = self.worker.table.borrow();
+        let closed = app.and_then(|app| table.app(app)).and_then(|entry| entry.closed.as_ref());
+        closed.is_some_and(|closed| !closed.lets_in(self.client.whence))
+    }
 }
 
 /// When to wake the connection even if nothing happens, and which changes concern it.
@@ -141,7 +151,7 @@ impl Connection {
             output: Buffer::default(),
             ended: false,
             peer,
-            ip: peer,
+            whence: Whence { ip: peer, relayed: false },
             address: peer.to_string(),
             port,
         };

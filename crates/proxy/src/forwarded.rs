@@ -7,24 +7,41 @@ use http1::{Forwarding, RequestHead};
 use model::Network;
 
 use crate::buffer::Buffer;
-use crate::config::Config;
 use crate::connection::{Client, Turn};
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Whence {
+    /// The client's address, by what trusted proxies say.
+    pub(crate) ip: IpAddr,
+    /// Somebody whom we do not trust says to have passed it on: the address is theirs, and the client
+    /// may be anywhere.
+    pub(crate) relayed: bool,
+}
+
+impl Whence {
+    /// Whether its client is inside one of these networks. The one rule for all that is granted by
+    /// network: cohorts, and who is let into a closed app.
+    pub(crate) fn is_in(self, networks: &[Network]) -> bool {
+        !self.relayed && Network::any_contains(networks, self.ip)
+    }
+}
 
 /// The head as the upstream gets it, with so many bytes less of its path. Says to the client's side
 /// whose request it is.
 pub(crate) fn rewritten(head: &RequestHead, strip: usize, turn: &mut Turn<'_, '_>) -> Buffer {
     let trusted = &turn.worker.shared.config.trusted_proxies;
-    let Client { input, peer, ip, address, port, .. } = &mut *turn.client;
+    let Client { input, peer, whence, address, port, .. } = &mut *turn.client;
     let input = input.unread();
     let said = match trusted.is_empty() {
         true => None,
         false => forwarded(head, input, *peer, trusted),
     };
     let client = said.map_or(*peer, |said| said.client);
-    if *ip != client {
-        *ip = client;
+    if whence.ip != client {
         *address = client.to_string();
     }
+    *whence = Whence { ip: client, relayed: said.is_none() && head.is_passed_on() };
     let proto: &[u8] = said.and_then(|said| said.proto).unwrap_or(b"http");
     let port = match said.and_then(|said| said.port) {
         Some(port) => port,
@@ -32,34 +49,24 @@ pub(crate) fn rewritten(head: &RequestHead, strip: usize, turn: &mut Turn<'_, '_
         None => port.as_bytes(),
     };
     let mut request = turn.worker.stock.take();
-    let with = Forwarding { client: address.as_bytes(), proto, port, strip };
+    let is_trusted = said.is_some();
+    let with = Forwarding { client: address.as_bytes(), proto, port, strip, is_trusted };
     head.forward(input, &with, request.tail());
     request
-}
-
-/// Whether a request comes from a network that we trust: its client does, as far as trusted proxies
-/// say who that is, and nobody else has passed it on.
-pub(crate) fn is_inside(head: &RequestHead, turn: &Turn<'_, '_>) -> bool {
-    let Config { trusted_proxies, trusted_networks, .. } = &turn.worker.shared.config;
-    let Client { input, peer, ip, .. } = &*turn.client;
-    let input = input.unread();
-    Network::any_contains(trusted_networks, *ip)
-        && (Network::any_contains(trusted_proxies, *peer) || !head.was_passed_on(input))
 }
 
 /// Whether a proxy has passed the request on: one that we know, or one that says so. Its connection
 /// carries requests of many clients.
 pub(crate) fn was_passed_on(head: &RequestHead, turn: &Turn<'_, '_>) -> bool {
-    let (input, peer) = (turn.client.input.unread(), turn.client.peer);
-    Network::any_contains(&turn.worker.shared.config.trusted_proxies, peer)
-        || head.was_passed_on(input)
+    let peer = turn.client.peer;
+    Network::any_contains(&turn.worker.shared.config.trusted_proxies, peer) || head.is_passed_on()
 }
 
 /// What the proxies before us say of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Forwarded<'a> {
     client: IpAddr,
-    proto: Option<&'a [u8]>,
+    proto: Option<&'static [u8]>,
     port: Option<&'a [u8]>,
 }
 
@@ -76,23 +83,53 @@ fn forwarded<'a>(
         return None;
     }
     let mut client = peer;
-    // Fields may be many, and only their order from the end says who wrote what.
-    let count = head.values(input, b"x-forwarded-for").count();
-    let field = |at: usize| head.values(input, b"x-forwarded-for").nth(at).unwrap_or_default();
-    let hops = (0..count).rev().flat_map(|at| field(at).rsplit(|&b| b == b','));
-    for hop in hops {
+    let mut walked = 0;
+    for hop in hops(head, input, b"x-forwarded-for") {
         // What cannot be read was not written by a proxy that we trust: it ends the walk.
-        let Some(address) = address(hop.trim_ascii()) else { break };
+        let Some(address) = address(hop) else { break };
         client = address;
+        walked += 1;
         if !is_trusted(address) {
             break;
         }
     }
-    let last = |name: &'a [u8]| head.values(input, name).last();
-    let proto = last(b"x-forwarded-proto").filter(|p| matches!(*p, b"http" | b"https"));
+    // Whoever wrote the client's address knew how it came.
+    let beside = |name| {
+        let mut hops = hops(head, input, name);
+        let beside = hops.nth(usize::saturating_sub(walked, 1));
+        // Some proxies write one value for all hops.
+        beside.or_else(|| self::hops(head, input, name).last())
+    };
     let is_port =
         |port: &&[u8]| (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit);
-    Some(Forwarded { client, proto, port: last(b"x-forwarded-port").filter(is_port) })
+    Some(Forwarded {
+        client,
+        proto: beside(b"x-forwarded-proto").and_then(scheme),
+        port: beside(b"x-forwarded-port").filter(is_port),
+    })
+}
+
+/// The members of a list, from the last to the first. It may stand in many fields, and only their order
+/// from the end says who wrote what.
+fn hops<'a>(
+    head: &'a RequestHead,
+    input: &'a [u8],
+    name: &'a [u8],
+) -> impl Iterator<Item = &'a [u8]> {
+    let count = head.values(input, name).count();
+    let field = move |at: usize| head.values(input, name).nth(at).unwrap_or_default();
+    (0..count).rev().flat_map(move |at| field(at).rsplit(|&b| b == b',')).map(<[u8]>::trim_ascii)
+}
+
+/// What a proxy calls the scheme. Its letters have no case (RFC 9110, 4.2.3), and a WebSocket's is that of
+/// the request it begins with.
+fn scheme(text: &[u8]) -> Option<&'static [u8]> {
+    let is = |name: &[u8]| text.eq_ignore_ascii_case(name);
+    match () {
+        () if is(b"https") || is(b"wss") => Some(b"https"),
+        () if is(b"http") || is(b"ws") => Some(b"http"),
+        () => None,
+    }
 }
 
 /// An address as proxies write it: some add a port, some brackets.
@@ -140,6 +177,43 @@ mod tests {
             let said = forwarded(parser.head(), input.as_bytes(), peer.parse().unwrap(), &trusted);
             let expected = client.map(|text| text.parse::<IpAddr>().unwrap());
             assert_eq!(said.map(|said| said.client), expected, "{peer} {fields}");
+        }
+    }
+
+    #[test]
+    fn a_scheme_is_read_in_any_case_from_the_hop_that_names_the_client() {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let port = "X-Forwarded-Port: 8443\r\n";
+        for (fields, proto) in [
+            ("X-Forwarded-Proto: https\r\n", Some("https")),
+            ("X-Forwarded-Proto: HTTPS\r\n", Some("https")),
+            ("X-Forwarded-Proto: wss\r\n", Some("https")),
+            ("X-Forwarded-Proto: Ws\r\n", Some("http")),
+            ("X-Forwarded-Proto: https, https\r\n", Some("https")),
+            ("X-Forwarded-Proto: https\r\nX-Forwarded-Proto: https\r\n", Some("https")),
+            ("X-Forwarded-Proto: ftp\r\n", None),
+            ("X-Forwarded-Proto: \r\n", None),
+            ("", None),
+            // The client came by https to 10.0.0.2, which came by http to 10.0.0.1.
+            (
+                "X-Forwarded-For: 192.0.2.1, 10.0.0.2\r\nX-Forwarded-Proto: https, http\r\n",
+                Some("https"),
+            ),
+            // What stands before that is the client's own invention.
+            (
+                "X-Forwarded-For: 192.0.2.1, 10.0.0.2\r\nX-Forwarded-Proto: https, http, http\r\n",
+                Some("http"),
+            ),
+            ("X-Forwarded-For: 192.0.2.1, 10.0.0.2\r\nX-Forwarded-Proto: https\r\n", Some("https")),
+            ("X-Forwarded-Proto: https, http\r\n", Some("http")),
+        ] {
+            let input = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}{port}\r\n");
+            let mut parser = RequestParser::new(RequestLimits::default());
+            parser.parse(input.as_bytes()).expect("a good head");
+            let peer = "10.0.0.1".parse().unwrap();
+            let said = forwarded(parser.head(), input.as_bytes(), peer, &trusted).expect("trusted");
+            assert_eq!(said.proto, proto.map(str::as_bytes), "{fields}");
+            assert_eq!(said.port, Some(&b"8443"[..]), "{fields}");
         }
     }
 }

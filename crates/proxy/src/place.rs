@@ -9,7 +9,6 @@ use model::Balance;
 use crate::attempt::Link;
 use crate::connection::Turn;
 use crate::exchange::Exchange;
-use crate::forwarded::is_inside;
 use crate::pages::Page;
 use crate::redirect::Elsewhere;
 use crate::router::AppIndex;
@@ -54,15 +53,15 @@ impl Exchange {
                     split.recognise(&Asked {
                         head,
                         input,
-                        client: turn.client.ip,
-                        inside: &|| is_inside(head, turn),
+                        from: turn.client.whence,
+                        trusted: &turn.worker.shared.config.trusted_networks,
                         keyring: &turn.worker.shared.keyring,
                         random: &|| turn.worker.random(),
                         now_s: turn.worker.shared.epoch_s(),
                     })
                 });
                 self.known_by = match entry.balance {
-                    Balance::Hash => known_by(&entry.affinity, head, input, turn.client.ip),
+                    Balance::Hash => known_by(&entry.affinity, head, input, turn.client.whence.ip),
                     Balance::TwoChoices
                     | Balance::LeastConnections
                     | Balance::PeakEwma

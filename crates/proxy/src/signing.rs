@@ -48,7 +48,15 @@ impl Subject<'_> {
     pub(crate) const fn life_s(self) -> u64 {
         match self {
             Self::User(_) => 30 * 24 * 3600,
-            Self::Cohort(..) => 7 * 24 * 3600,
+            Self::Cohort(..) => 24 * 3600,
+        }
+    }
+
+    /// Whether a browser keeps such a cookie when it is closed.
+    pub(crate) const fn outlives_the_session(self) -> bool {
+        match self {
+            Self::User(_) => true,
+            Self::Cohort(..) => false,
         }
     }
 

@@ -2,11 +2,13 @@
 //! request says of its user; never by load, and never twice differently for the same user.
 
 use std::net::IpAddr;
+use std::slice::from_ref;
 
 use balance::{Bucket, choose_split};
 use http1::RequestHead;
-use model::{Affinity, AppName, AppSection, Cohort, Mark, RolloutId, Share};
+use model::{Affinity, AppName, AppSection, Cohort, Mark, Network, RolloutId, Share};
 
+use crate::forwarded::Whence;
 use crate::signing::{Keyring, Subject};
 
 /// One app's split, ready.
@@ -46,9 +48,9 @@ pub(crate) struct User {
 pub(crate) struct Asked<'a> {
     pub(crate) head: &'a RequestHead,
     pub(crate) input: &'a [u8],
-    pub(crate) client: IpAddr,
-    /// Whether it comes from a network that we trust; looked at only where a cohort hangs on it.
-    pub(crate) inside: &'a dyn Fn() -> bool,
+    pub(crate) from: Whence,
+    /// Networks that we trust.
+    pub(crate) trusted: &'a [Network],
     pub(crate) keyring: &'a Keyring,
     pub(crate) random: &'a dyn Fn() -> u64,
     pub(crate) now_s: u64,
@@ -103,7 +105,7 @@ impl SplitEntry {
                 user.sets_key = opened.is_none_or(|opened| opened.aged);
                 user.key = Some(UserKey(payload));
             }
-            Affinity::ClientIp => user.key = Some(UserKey::of_address(asked.client)),
+            Affinity::ClientIp => user.key = Some(UserKey::of_address(asked.from.ip)),
             Affinity::Header(name) => {
                 let mut values = asked.head.values(asked.input, name.as_bytes());
                 user.key = values.find(|value| !value.is_empty()).map(UserKey::of_value);
@@ -115,7 +117,7 @@ impl SplitEntry {
     fn find_cohort(&self, asked: &Asked<'_>, user: &mut User) {
         let input = asked.input;
         let Some(Cohort { mark, public }) = &self.cohort else { return };
-        let counts = || *public || (asked.inside)();
+        let counts = || *public || asked.from.is_in(asked.trusted);
         user.in_cohort = match mark {
             Mark::Header { name, value } if counts() => {
                 asked.head.values(input, name.as_bytes()).any(|found| found == value.as_bytes())
@@ -123,20 +125,20 @@ impl SplitEntry {
             Mark::Cookie { name, value } if counts() => {
                 asked.head.cookies(input, name.as_bytes()).any(|found| found == value.as_bytes())
             }
-            Mark::Header { .. } | Mark::Cookie { .. } => false,
-            Mark::Query { name, value } => {
+            Mark::Query { name, value } if counts() => {
                 let subject = Subject::Cohort(&self.app, self.rollout);
                 let mut ours = asked.head.own_cookies(input, &self.cohort_cookie);
                 let kept =
                     ours.find_map(|text| asked.keyring.open::<0>(subject, text, asked.now_s));
-                let asks = counts() && has_parameter(asked.head.target(input), name, value);
+                let asks = has_parameter(asked.head.target(input), name, value);
                 user.sets_cohort = match kept {
                     Some(kept) => kept.aged,
                     None => asks,
                 };
                 asks || kept.is_some()
             }
-            Mark::Network(network) => network.contains(asked.client),
+            Mark::Header { .. } | Mark::Cookie { .. } | Mark::Query { .. } => false,
+            Mark::Network(network) => asked.from.is_in(from_ref(network)),
         };
     }
 
@@ -144,21 +146,21 @@ impl SplitEntry {
     pub(crate) fn choose(
         &self,
         user: Option<&User>,
-        client: IpAddr,
+        from: Whence,
         shares: impl DoubleEndedIterator<Item = Share> + ExactSizeIterator,
         random: u64,
     ) -> Option<usize> {
         let mark = self.cohort.as_ref().map(|cohort| &cohort.mark);
         let in_cohort = match (user, mark) {
             (Some(user), _) if user.rollout == self.rollout => user.in_cohort,
-            (_, Some(Mark::Network(network))) => network.contains(client),
+            (_, Some(Mark::Network(network))) => from.is_in(from_ref(network)),
             (Some(_) | None, _) => false,
         };
         if in_cohort {
             return Some(self.candidate);
         }
         let key = user.and_then(|user| user.key).or_else(|| match self.affinity {
-            Affinity::ClientIp => Some(UserKey::of_address(client)),
+            Affinity::ClientIp => Some(UserKey::of_address(from.ip)),
             Affinity::Cookie | Affinity::Header(_) | Affinity::None => None,
         });
         let bucket = Bucket::of(key.map_or(random, |key| self.hash(key)));
@@ -244,8 +246,11 @@ fn line(
     lines.extend_from_slice(name);
     lines.push(b'=');
     keyring.write(subject, payload, now_s, lines);
-    let rest = format!("; Path=/; Max-Age={}; HttpOnly; SameSite=Lax\r\n", subject.life_s());
-    lines.extend_from_slice(rest.as_bytes());
+    lines.extend_from_slice(b"; Path=/");
+    if subject.outlives_the_session() {
+        lines.extend_from_slice(format!("; Max-Age={}", subject.life_s()).as_bytes());
+    }
+    lines.extend_from_slice(b"; HttpOnly; SameSite=Lax\r\n");
 }
 
 /// Whether the query has this parameter with this value, as forms write them.

@@ -1,5 +1,6 @@
 //! Bytes passed on both ways after a switch of protocols. An end on one side is passed on to the
-//! other; the whole ends when both have, when nothing moves, or when its instance has to go.
+//! other; the whole ends when both have, when nothing moves, or when its instance has to go or its app
+//! is closed.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -28,11 +29,21 @@ pub(crate) struct Tunnel {
     to_client: Way,
     to_upstream: Way,
     from_upstream: Buffer,
-    drain_ms: u64,
+    terms: Terms,
+    /// Its app is closed for its client.
+    closed: bool,
     leaves_at_ms: Option<u64>,
     moved: Moved,
     moved_at_ms: u64,
-    idle_ms: u64,
+}
+
+/// What its request brought with it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// The key of its app.
+    pub(crate) app: Option<u32>,
+    pub(crate) drain_ms: u64,
+    pub(crate) idle_ms: u64,
 }
 
 /// One direction.
@@ -50,8 +61,7 @@ impl Tunnel {
         upstream: Stream,
         flight: InFlight,
         from_upstream: Buffer,
-        drain_ms: u64,
-        idle_ms: u64,
+        terms: Terms,
         turn: &Turn<'_, '_>,
     ) -> Self {
         Self {
@@ -60,11 +70,11 @@ impl Tunnel {
             to_client: Way::Open,
             to_upstream: if turn.client.ended { Way::Ending } else { Way::Open },
             from_upstream,
-            drain_ms,
+            terms,
+            closed: turn.is_closed(terms.app),
             leaves_at_ms: None,
             moved: Moved { since_ms: turn.now_ms, bytes: 0 },
             moved_at_ms: turn.now_ms,
-            idle_ms,
         }
     }
 
@@ -74,16 +84,19 @@ impl Tunnel {
     }
 
     pub(crate) fn wakeup(&self) -> Wakeup {
-        let idle = self.moved_at_ms + self.idle_ms;
+        let idle = self.moved_at_ms + self.terms.idle_ms;
         Wakeup { at_ms: idle.min(self.leaves_at_ms.unwrap_or(u64::MAX)), watch: Watch::Engaged }
     }
 
     pub(crate) fn poll(&mut self, turn: &mut Turn<'_, '_>) -> Poll<()> {
-        if turn.worker.carries(self.flight.instance().key) {
+        if turn.news {
+            self.closed = turn.is_closed(self.terms.app);
+        }
+        if !self.closed && turn.worker.carries(self.flight.instance().key) {
             self.leaves_at_ms = None;
         } else if self.leaves_at_ms.is_none() {
             let jitter = turn.worker.random() % JITTER_MS;
-            self.leaves_at_ms = Some(turn.now_ms + self.drain_ms + jitter);
+            self.leaves_at_ms = Some(turn.now_ms + self.terms.drain_ms + jitter);
         }
         if turn.now_ms >= self.wakeup().at_ms {
             return Poll::Ready(());

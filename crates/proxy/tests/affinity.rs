@@ -237,6 +237,8 @@ fn a_query_brings_its_user_into_the_cohort_for_good_until_the_next_rollout() {
     assert!(is_new(&got));
     let cookie = set_cookie(&got).expect("a cookie that keeps them there");
     assert!(cookie.starts_with("__segue_web.cohort="), "{cookie}");
+    let line = got.field("set-cookie").expect("a cookie");
+    assert!(line.ends_with("; Path=/; HttpOnly; SameSite=Lax"), "it outlives the session: {line}");
     let fields = format!("Cookie: {cookie}; other=1\r\n");
     let got = client.get_with("/", &fields);
     assert_eq!((got.text(), set_cookie(&got)), ("new [other=1]", None));
@@ -272,6 +274,40 @@ fn what_anybody_can_send_makes_nobody_one_of_the_cohort_but_from_trusted_network
             let fields = format!("{fields}{by}\r\n");
             assert!(!is_new(&here.client().get_with(target, &fields)), "{mark:?} {by}");
         }
+    }
+}
+
+#[test]
+fn a_cookie_that_keeps_a_user_in_the_cohort_counts_where_its_parameter_would() {
+    let mark = || Mark::Query { name: "team".into(), value: "qa".into() };
+    let at = releases();
+    let mut config = config();
+    config.trusted_proxies = vec!["127.0.0.1".parse().expect("an address")];
+    config.trusted_networks = vec!["10.0.0.0/8".parse().expect("a network")];
+    let world = World::of(&cohort(split(1, 0, Affinity::Cookie, at), mark()), config);
+    let mut client = world.client();
+    let got = client.get_with("/?team=qa", "X-Forwarded-For: 10.1.2.3\r\n");
+    let cookie = set_cookie(&got).expect("a cookie");
+    let mut from = |address: &str| {
+        let fields = format!("Cookie: {cookie}\r\nX-Forwarded-For: {address}\r\n");
+        is_new(&client.get_with("/", &fields))
+    };
+    assert_eq!([from("10.9.9.9"), from("203.0.113.9"), from("10.1.2.3")], [true, false, true]);
+    let mut public = cohort(split(2, 0, Affinity::Cookie, at), mark());
+    public.apps[0].split.as_mut().expect("split").cohort =
+        Some(Cohort { mark: mark(), public: true });
+    world.publish(&public);
+    assert!(from("203.0.113.9"));
+}
+
+#[test]
+fn a_network_is_not_that_of_a_proxy_that_nobody_has_named() {
+    let here = Mark::Network("127.0.0.0/8".parse().expect("a network"));
+    let world = World::new(&cohort(split(1, 0, Affinity::Cookie, releases()), here));
+    let mut client = world.client();
+    assert!(is_new(&client.get("/")));
+    for by in ["X-Forwarded-For: 127.0.0.1", "Via: 1.1 a", "X-Client-IP: 127.0.0.1"] {
+        assert!(!is_new(&client.get_with("/", &format!("{by}\r\n"))), "{by}");
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use common::*;
-use model::{Generation, Millis};
+use model::{Generation, Maintenance, Millis, Page};
 
 /// One upstream per version, each saying its number.
 fn versions(count: u64) -> Vec<SocketAddr> {
@@ -196,6 +196,59 @@ fn a_tunnel_on_a_kept_standby_ends_at_the_deadline_too() {
     let (echo, new) = (echoing(), saying("new"));
     let standby = snapshot(2, &[(2, 10_000, &[(2, new)]), (1, 0, &[(1, echo)])]);
     tunnel_ends_after(&one(1, 1, echo), &standby);
+}
+
+/// The app is closed for all but these.
+fn closed(mut snapshot: model::Snapshot, counter: u64, allow: &[&str]) -> model::Snapshot {
+    let allow = allow.iter().map(|text| text.parse().expect("a network")).collect();
+    let page = Page { html: None, message: None, retry_after: Millis(1_000) };
+    snapshot.generation.counter = counter;
+    snapshot.apps[0].maintenance = Some(Maintenance { page, hold: Millis(0), allow });
+    snapshot
+}
+
+#[test]
+fn a_tunnel_ends_at_the_deadline_when_its_app_is_closed() {
+    let first = one(1, 1, echoing());
+    tunnel_ends_after(&first, &closed(first.clone(), 2, &["10.0.0.0/8"]));
+}
+
+#[test]
+fn a_tunnel_stays_through_a_closing_that_its_client_may_pass_or_that_ends_in_time() {
+    let first = one(1, 1, echoing());
+    for (allow, and_then) in [
+        ("127.0.0.0/8", closed(first.clone(), 3, &["127.0.0.1/32"])),
+        (
+            "10.0.0.0/8",
+            model::Snapshot { generation: Generation { term: 1, counter: 3 }, ..first.clone() },
+        ),
+    ] {
+        let world = World::still(&first);
+        let mut client = world.client();
+        client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
+        assert_eq!(client.try_receive(false).expect("an answer").status, 101);
+        world.publish(&closed(first.clone(), 2, &[allow]));
+        world.advance(Millis(DEADLINE.0 - 1));
+        world.publish(&and_then);
+        world.advance(Millis(2 * DEADLINE.0));
+        client.send("x");
+        let mut byte = [0];
+        assert_eq!(client.stream.read(&mut byte).expect("an echo"), 1, "{allow}");
+    }
+}
+
+#[test]
+fn an_event_stream_ends_at_the_deadline_when_its_app_is_closed() {
+    let first = one(1, 1, streaming());
+    let world = World::still(&first);
+    let mut client = listening(&world);
+    world.publish(&closed(first, 2, &[]));
+    world.advance(Millis(DEADLINE.0 - 1));
+    assert!(client.hears_nothing());
+    world.advance(JITTER);
+    assert_eq!(rest(&mut client), "");
+    let counters = world.counters();
+    assert_eq!((counters.requests, counters.failed, counters.client_aborted), (1, 0, 0));
 }
 
 /// Sends one event and then waits.

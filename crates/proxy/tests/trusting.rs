@@ -42,3 +42,39 @@ fn nobody_is_believed_unless_trusted_and_then_to_the_last_trusted_hop() {
     assert_eq!(client.get_with("/", fields).status, 200);
     assert_eq!(client.get("/").status, 503);
 }
+
+#[test]
+fn a_closed_app_lets_nobody_in_for_a_proxy_that_nobody_has_named() {
+    let mut closed = one(1, 1, told());
+    let allow = vec!["127.0.0.0/8".parse().expect("a network")];
+    let page = Page { html: None, message: None, retry_after: Millis(1) };
+    closed.apps[0].maintenance = Some(Maintenance { page, hold: Millis(0), allow });
+    let world = World::new(&closed);
+    let mut client = world.client();
+    assert_eq!(client.get("/").status, 200);
+    for by in ["X-Forwarded-For: 127.0.0.1", "Forwarded: for=a", "Via: 1.1 a", "Client_IP: ::1"] {
+        assert_eq!(client.get_with("/", &format!("{by}\r\n")).status, 503, "{by}");
+    }
+    assert_eq!(client.get("/").status, 200, "each request by itself");
+}
+
+#[test]
+fn what_other_proxies_say_of_their_clients_passes_from_trusted_ones() {
+    let heads = || {
+        answering(|seen| {
+            let names = ["x-forwarded-ssl", "cf-connecting-ip", "front.end.https", "x-request-id"];
+            let has = |name: &&str| field(&seen.head, name).is_some();
+            let body = names.into_iter().filter(has).collect::<Vec<_>>().join(" ");
+            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+        })
+    };
+    let fields = "X-Forwarded-Ssl: on\r\nCF-Connecting-IP: 6.6.6.6\r\nFront.End.Https: on\r\n\
+                  X-Request-ID: 1\r\n";
+    let plain = World::new(&one(1, 1, heads()));
+    assert_eq!(plain.client().get_with("/", fields).text(), "x-request-id");
+    let mut config = config();
+    config.trusted_proxies = vec!["127.0.0.1".parse().expect("an address")];
+    let world = World::of(&one(1, 1, heads()), config);
+    let all = "x-forwarded-ssl cf-connecting-ip front.end.https x-request-id";
+    assert_eq!(world.client().get_with("/", fields).text(), all);
+}
