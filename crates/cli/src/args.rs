@@ -184,18 +184,6 @@ pub struct ProxyOptions {
     /// than once.
     #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = Limit::of_proxy)]
     pub limits: Vec<Limit>,
-    /// Where to listen for HTTPS.
-    #[arg(long, value_name = "ADDR:PORT", requires_all = ["cert", "key"])]
-    pub tls: Option<SocketAddr>,
-    /// The certificate chain, PEM.
-    #[arg(long, value_name = "FILE", requires = "tls")]
-    pub cert: Option<PathBuf>,
-    /// The certificate's key, PEM.
-    #[arg(long, value_name = "FILE", requires = "tls")]
-    pub key: Option<PathBuf>,
-    /// TLS session tickets.
-    #[arg(long, value_enum, default_value_t = Tickets::On)]
-    pub tickets: Tickets,
 }
 
 /// Where requests are logged.
@@ -240,15 +228,6 @@ pub enum Balance {
     PeakEwma,
     /// One after the other.
     RoundRobin,
-}
-
-/// Whether TLS sessions can be resumed by ticket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Tickets {
-    /// They can.
-    On,
-    /// They cannot.
-    Off,
 }
 
 /// The release a deploy brings in, and how.

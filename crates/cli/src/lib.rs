@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 
-pub use args::{AccessLog, Balance, Cli, ProxyOptions, ServerOptions, Tickets};
+pub use args::{AccessLog, Balance, Cli, ProxyOptions, ServerOptions};
 pub use failure::{Exit, Failure};
 pub use io::Io;
 pub use limit::{AppLimit, Limit};

@@ -168,7 +168,6 @@ const X: Names = Names {
         b"x-remote-extra-",
         b"x-webauth-",
     ],
-    ..NONE
 };
 
 /// What becomes of a field with this name.

@@ -2,12 +2,13 @@
 //! them in blocks, through a bounded ring, to a thread that writes. A slow disk costs lines, which are
 //! counted, and never a request's time. No query strings.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::path::Path;
-use std::sync::Arc;
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,6 +20,9 @@ use crate::stats::AppStats;
 const RING: usize = 64;
 /// A block is given away when it is as long as this, in bytes, or at the worker's next sweep.
 const BLOCK: usize = 32 << 10;
+/// Of a log that is made here: clients' addresses and paths are nobody's business but that of the user,
+/// and of a group that collects logs.
+const MODE: u32 = 0o640;
 /// How long the end of the process waits for the last lines.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -27,6 +31,9 @@ const FLUSH: Duration = Duration::from_secs(1);
 pub(crate) struct AccessLog {
     blocks: SyncSender<Message>,
     dropped: AtomicU64,
+    path: PathBuf,
+    /// The file that was opened anew, until the thread takes it.
+    anew: Arc<Mutex<Option<File>>>,
 }
 
 #[derive(Debug)]
@@ -34,6 +41,8 @@ enum Message {
     Block(Vec<u8>),
     /// Everything before this has been written once the other end hears of it.
     Flush(SyncSender<()>),
+    /// There is another file.
+    Anew,
 }
 
 /// The lines of one worker that are still to be given away.
@@ -127,11 +136,24 @@ impl AccessLog {
     /// Opens the file and starts the thread.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let wrong = |source| Error::AccessLog { path: path.to_owned(), source };
-        let file = OpenOptions::new().create(true).append(true).open(path).map_err(wrong)?;
+        let file = open(path).map_err(wrong)?;
         let (blocks, receiver) = sync_channel(RING);
+        let anew = Arc::default();
+        let taken = Arc::clone(&anew);
         let writer = thread::Builder::new().name("proxy-log".to_owned());
-        writer.spawn(move || write(file, &receiver)).map_err(wrong)?;
-        Ok(Self { blocks, dropped: AtomicU64::new(0) })
+        writer.spawn(move || write(file, &taken, &receiver)).map_err(wrong)?;
+        Ok(Self { blocks, dropped: AtomicU64::new(0), path: path.to_owned(), anew })
+    }
+
+    /// Opens the file anew under its name, for a log that was renamed. The file in use is closed with
+    /// the next block.
+    pub(crate) fn reopen(&self) -> Result<(), Error> {
+        let wrong = |source| Error::AccessLog { path: self.path.clone(), source };
+        let file = open(&self.path).map_err(wrong)?;
+        *self.anew.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+        // If there is no room, a block is on its way, which does as well.
+        let _ = self.blocks.try_send(Message::Anew);
+        Ok(())
     }
 
     /// Lines that were not written because the disk was too slow.
@@ -168,9 +190,29 @@ impl AccessLog {
     }
 }
 
-fn write(mut file: File, messages: &Receiver<Message>) {
+/// For adding lines at its end. The mode of a file that is there already is its owner's business.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true).mode(MODE);
+    match options.clone().create_new(true).open(path) {
+        Ok(file) => {
+            file.set_permissions(Permissions::from_mode(MODE))?;
+            Ok(file)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            options.create(true).open(path)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn write(mut file: File, anew: &Mutex<Option<File>>, messages: &Receiver<Message>) {
     while let Ok(message) = messages.recv() {
+        if let Some(other) = anew.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            file = other;
+        }
         match message {
+            Message::Anew => {}
             Message::Block(bytes) => {
                 if let Err(error) = file.write_all(&bytes) {
                     tracing::warn!(%error, "cannot write to the access log");
@@ -281,7 +323,8 @@ mod tests {
     #[test]
     fn what_the_disk_is_too_slow_for_is_counted_by_the_line() {
         let (blocks, stuck) = sync_channel(1);
-        let log = AccessLog { blocks, dropped: AtomicU64::new(0) };
+        let (dropped, path) = (AtomicU64::new(0), PathBuf::new());
+        let log = AccessLog { blocks, dropped, path, anew: Arc::default() };
         let mut block = Block::default();
         log.give(&mut block);
         for _ in 0..3 {

@@ -1,17 +1,27 @@
 //! Metrics and health of a proxy that runs alone: three paths, one request per connection, on a
-//! thread of its own. Never reachable through the apps' ports.
+//! thread of its own. Never reachable through the apps' ports, and never held up by one client.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::collections::VecDeque;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
 use http1::{Progress, RequestLimits, RequestParser};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio::task::JoinHandle;
 
 use crate::error::Error;
 use crate::handle::Proxy;
 
+/// What one client has for its request and for reading the answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Clients at a time; one more ends the one that has been there for longest.
+const CLIENTS: usize = 64;
+/// After an error of the system that says nothing about a client.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Reserves the admin address.
 ///
@@ -30,32 +40,64 @@ pub fn start(
     proxy: Proxy,
     ready: impl Fn() -> bool + Send + 'static,
 ) -> Result<(), Error> {
+    let wrong = |source| Error::System { act: "start the admin thread", source };
+    listener.set_nonblocking(true).map_err(wrong)?;
+    let runtime = |mut builder: Builder| -> std::io::Result<LocalRuntime> {
+        builder.enable_io().enable_time().build_local(LocalOptions::default())
+    };
     let serve = move || {
-        for client in listener.incoming().flatten() {
-            if let Err(error) = answer(client, &proxy, &ready) {
-                tracing::debug!(%error, "an admin request broke off");
-            }
+        let served = runtime(Builder::new_current_thread()).and_then(|runtime| {
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::from_std(listener)?;
+                serve(&listener, Rc::new((proxy, Box::new(ready)))).await;
+                Ok(())
+            })
+        });
+        if let Err(error) = served {
+            tracing::error!(%error, "metrics are not served");
         }
     };
     let spawned = thread::Builder::new().name("proxy-admin".to_owned()).spawn(serve);
-    spawned.map(|_| ()).map_err(|source| Error::System { act: "start the admin thread", source })
+    spawned.map(|_| ()).map_err(wrong)
 }
 
-fn answer(mut client: TcpStream, proxy: &Proxy, ready: &dyn Fn() -> bool) -> std::io::Result<()> {
-    client.set_read_timeout(Some(PATIENCE))?;
-    client.set_write_timeout(Some(PATIENCE))?;
+/// What the pages tell of.
+type Told = (Proxy, Box<dyn Fn() -> bool>);
+
+async fn serve(listener: &tokio::net::TcpListener, told: Rc<Told>) {
+    let mut clients = VecDeque::<JoinHandle<()>>::new();
+    loop {
+        let Ok((client, _)) = listener.accept().await else {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        clients.retain(|client| !client.is_finished());
+        if clients.len() == CLIENTS
+            && let Some(longest) = clients.pop_front()
+        {
+            longest.abort();
+        }
+        let told = Rc::clone(&told);
+        clients.push_back(tokio::task::spawn_local(async move {
+            match tokio::time::timeout(PATIENCE, answer(client, &told)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "an admin request broke off"),
+                Err(_) => tracing::debug!("an admin request took too long"),
+            }
+        }));
+    }
+}
+
+async fn answer(mut client: TcpStream, told: &Told) -> std::io::Result<()> {
     let mut parser = RequestParser::new(RequestLimits::default());
     let mut input = Vec::new();
     let (status, text) = loop {
-        let mut part = [0; 4096];
-        let count = client.read(&mut part)?;
-        if count == 0 {
+        if client.read_buf(&mut input).await? == 0 {
             return Ok(());
         }
-        input.extend_from_slice(&part[..count]);
         match parser.parse(&input) {
             Ok(Progress::Unfinished) => {}
-            Ok(Progress::Finished(_)) => break page(parser.head().path(&input), proxy, ready),
+            Ok(Progress::Finished(_)) => break page(parser.head().path(&input), told),
             Err(_) => break ("400 Bad Request", "malformed\n".to_owned()),
         }
     };
@@ -64,11 +106,11 @@ fn answer(mut client: TcpStream, proxy: &Proxy, ready: &dyn Fn() -> bool) -> std
          Content-Length: {}\r\nConnection: close\r\n\r\n",
         text.len()
     );
-    client.write_all(head.as_bytes())?;
-    client.write_all(text.as_bytes())
+    client.write_all(head.as_bytes()).await?;
+    client.write_all(text.as_bytes()).await
 }
 
-fn page(path: &[u8], proxy: &Proxy, ready: &dyn Fn() -> bool) -> (&'static str, String) {
+fn page(path: &[u8], (proxy, ready): &Told) -> (&'static str, String) {
     match path {
         b"/metrics" => ("200 OK", proxy.metrics()),
         b"/healthz" => ("200 OK", "alive\n".to_owned()),

@@ -89,6 +89,15 @@ impl Proxy {
         metrics::render(&self.shared)
     }
 
+    /// Opens the access log anew under its name, for whoever has renamed it. Without a log nothing is
+    /// done. Blocks for as long as opening the file takes.
+    ///
+    /// # Errors
+    /// If the file cannot be opened: then the one in use stays.
+    pub fn reopen_access_log(&self) -> Result<(), Error> {
+        self.shared.access_log.as_ref().map_or(Ok(()), AccessLog::reopen)
+    }
+
     /// Where it listens, in the order of the configuration, with real ports.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses

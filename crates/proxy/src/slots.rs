@@ -186,7 +186,14 @@ impl Slots {
                 Doing::Idle(since_ms) | Doing::Head(since_ms) if since_ms > before_ms => {
                     Doing::Fresh
                 }
-                doing => doing,
+                doing @ (Doing::Idle(_)
+                | Doing::Head(_)
+                | Doing::Fresh
+                | Doing::Body(_)
+                | Doing::Answer(_)
+                | Doing::Tunnel(_)
+                | Doing::Busy
+                | Doing::Closing) => doing,
             };
             Some((id, slot.origin?, doing))
         });

@@ -11,7 +11,7 @@ use model::{
     AppLimits, AppName, Balance, HealthTable, InstanceId, Invalid, Label, Millis, Network, Place,
     Route, Upstream,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin;
 use crate::config::{Config, Limits};
@@ -69,7 +69,7 @@ impl Options {
     }
 }
 
-/// Serves until SIGTERM or SIGINT, then drains.
+/// Serves until SIGTERM or SIGINT, then drains. SIGHUP opens the access log anew.
 ///
 /// # Errors
 /// If the options contradict each other, or an address or file cannot be opened.
@@ -90,6 +90,7 @@ pub fn run(options: Options) -> Result<(), Error> {
         let wrong = |source| Error::System { act: "listen for signals", source };
         let mut terminate = signal(SignalKind::terminate()).map_err(wrong)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(wrong)?;
+        let mut hangup = signal(SignalKind::hangup()).map_err(wrong)?;
         let proxy = bound.start(&known(&roster).snapshot(), |_| {})?;
         let ready = Arc::new(AtomicBool::new(false));
         if let Some(listener) = admin {
@@ -108,11 +109,23 @@ pub fn run(options: Options) -> Result<(), Error> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
             () = watch(&options, &roster, &proxy, &ready) => {}
+            () = reopen(&mut hangup, &proxy) => {}
         }
         proxy.drain(options.drain.to_duration());
         proxy.join();
         Ok(())
     })
+}
+
+/// Opens the access log anew with each signal, for ever.
+async fn reopen(hangup: &mut Signal, proxy: &Proxy) {
+    while hangup.recv().await.is_some() {
+        match proxy.reopen_access_log() {
+            Ok(()) => tracing::info!("the access log is opened anew"),
+            Err(error) => tracing::error!(%error, "the access log stays where it is"),
+        }
+    }
+    std::future::pending().await
 }
 
 /// Probes all upstreams in turn, for ever, and tells whether traffic is served well.

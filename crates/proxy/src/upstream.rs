@@ -26,6 +26,9 @@ const MOST_DOUBLINGS: u32 = 4;
 /// Without an answer for so long on a new connection, the instance may have no room for it.
 pub(crate) const PATIENT_MS: u64 = 50;
 
+/// An idle connection is kept no longer than this, whatever its instance says.
+const MOST_IDLE_MS: u64 = 60_000;
+
 /// A connection to an instance, with the request counted on it.
 #[derive(Debug)]
 pub(crate) struct Upstream {
@@ -169,7 +172,8 @@ impl Upstream {
     pub(crate) fn give_back(self, client: SlotId, kept: Kept, worker: &Worker, now_ms: u64) {
         let limits = &worker.shared.config.limits;
         // A second less than the upstream says: it may count from a different moment.
-        let idle_ms = kept.idle_s.map_or(limits.upstream_idle.0, |s| s.saturating_sub(1) * 1000);
+        let said = |s: u64| s.saturating_sub(1).saturating_mul(1000).min(MOST_IDLE_MS);
+        let idle_ms = kept.idle_s.map_or(limits.upstream_idle.0, said);
         let Self { stream, flight, served: Some(served), .. } = self else { return };
         if idle_ms == 0 || worker.is_draining() {
             return;

@@ -47,9 +47,13 @@ impl Alone {
         answer
     }
 
-    fn terminate(&mut self) -> Option<i32> {
+    fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.process);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("signalled");
+        rustix::process::kill_process(pid, signal).expect("signalled");
+    }
+
+    fn terminate(&mut self) -> Option<i32> {
+        self.signal(rustix::process::Signal::TERM);
         self.process.wait().expect("it ends").code()
     }
 }
@@ -101,4 +105,45 @@ fn it_probes_serves_tells_and_drains() {
     assert_eq!(lines.lines().count(), 3);
     assert!(lines.contains("\"path\":\"/a\"") && !lines.contains("secret"), "{lines}");
     std::fs::remove_file(&log).expect("removed");
+}
+
+#[test]
+fn a_log_that_is_renamed_is_opened_anew_at_a_hangup_and_for_nobody_else_to_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (log, old) = (folder.path().join("access.log"), folder.path().join("access.log.1"));
+    let upstream = saying("ok").to_string();
+    let mut alone = Alone::start(&upstream, &["--access-log", log.to_str().expect("text")]);
+    let mode = || std::fs::metadata(&log).expect("a log").permissions().mode() & 0o777;
+    assert_eq!(mode(), 0o640);
+    let mut client = Client::connect(alone.at);
+    client.get("/before");
+    let holds = |path: &std::path::Path, what: &str| {
+        std::fs::read_to_string(path).is_ok_and(|text| text.contains(what)).then_some(())
+    };
+    eventually("the first line", || holds(&log, "/before"));
+    std::fs::rename(&log, &old).expect("renamed");
+    client.get("/between");
+    eventually("the second line", || holds(&old, "/between"));
+    alone.signal(rustix::process::Signal::HUP);
+    eventually("a new file", || log.exists().then_some(()));
+    assert_eq!(mode(), 0o640);
+    client.get("/after");
+    eventually("the third line", || holds(&log, "/after"));
+    assert!(holds(&old, "/after").is_none());
+    assert_eq!(alone.terminate(), Some(0));
+}
+
+#[test]
+fn clients_of_the_admin_address_that_say_nothing_hold_up_nobody() {
+    let alone = Alone::start(&saying("ok").to_string(), &[]);
+    let silent: Vec<_> =
+        (0..100).map(|_| TcpStream::connect(alone.admin).expect("connected")).collect();
+    let start = std::time::Instant::now();
+    assert!(alone.ask("/healthz").ends_with("alive\n"));
+    assert!(
+        start.elapsed() < std::time::Duration::from_millis(1_500),
+        "it waited for a silent one"
+    );
+    drop(silent);
 }

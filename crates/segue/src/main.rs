@@ -36,10 +36,6 @@ impl Local for Program {
     fn proxy(&self, options: ProxyOptions) -> Result<(), Failure> {
         log_to_stderr();
         let act = "run the proxy";
-        if options.tls.is_some() {
-            let failure = Failure::because(act, "it does not speak TLS yet");
-            return Err(failure.hint("leave out --tls, or terminate TLS in front of it"));
-        }
         let mut alone = Options::new(vec![options.listen], options.upstreams);
         alone.limits = limits::of_proxy(&options.limits);
         limits::of_app(&options.limits, &mut alone);

@@ -185,6 +185,12 @@ fn or_a_second_less_than_the_instance_says() {
 }
 
 #[test]
+fn but_a_minute_at_most_whatever_it_says() {
+    is_kept_for(Millis(60_000), GET, "Keep-Alive: timeout=3600\r\n");
+    is_kept_for(Millis(60_000), GET, "Keep-Alive: timeout=999999999999999999\r\n");
+}
+
+#[test]
 fn a_request_that_cannot_be_sent_again_takes_one_that_was_idle_for_less_than_a_second() {
     is_kept_for(Millis(1_000), POST, "Keep-Alive: timeout=60\r\n");
 }
