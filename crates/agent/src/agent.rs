@@ -15,7 +15,8 @@ use tokio::task::JoinSet;
 use crate::content::Content;
 use crate::keep;
 use crate::layout::Layout;
-use crate::life::{Ask, live};
+use crate::life::{Ask, live, on_disk};
+use crate::lookout::Lookout;
 use crate::ports;
 use crate::protocol::OpenFiles;
 use crate::secrets::Secrets;
@@ -54,6 +55,7 @@ pub(crate) struct World {
     pub content: Arc<Content>,
     pub secrets: Arc<Secrets>,
     pub report: Box<dyn Fn(HostReport) + Send + Sync>,
+    pub lookout: Lookout,
     /// Deleting is done by one at a time.
     pub clearing: tokio::sync::Mutex<()>,
 }
@@ -101,6 +103,7 @@ impl Agent {
             content: Arc::clone(&content),
             secrets: Arc::clone(&secrets),
             report: Box::new(reports),
+            lookout: Lookout::default(),
             clearing: tokio::sync::Mutex::default(),
         });
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -161,8 +164,12 @@ impl Actor {
     }
 
     async fn run(mut self, mut inbox: mpsc::Receiver<HostCommand>) {
+        let world = Arc::clone(&self.world);
+        let lookout = world.lookout.run();
+        tokio::pin!(lookout);
         loop {
             tokio::select! {
+                () = &mut lookout => {}
                 command = inbox.recv() => match command {
                     Some(command) => self.handle(command),
                     None => return,
@@ -181,7 +188,11 @@ impl Actor {
             }
             HostCommand::Stop { id, grace } => self.ask(id, Ask::Stop(grace)),
             HostCommand::OfferPorts { except } => {
-                (self.world.report)(HostReport::Ports { free: ports::offer(&except) });
+                let world = Arc::clone(&self.world);
+                self.tasks.spawn(async move {
+                    let free = on_disk(move || ports::offer(&except)).await;
+                    (world.report)(HostReport::Ports { free: free.unwrap_or_default() });
+                });
             }
             HostCommand::Keep { app, releases, instances } => {
                 // What is to go is found now, so that nothing a later command brings is in it.

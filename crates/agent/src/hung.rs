@@ -29,16 +29,19 @@ pub(crate) fn end_shim(folder: &RunFolder) -> bool {
 
 /// A shim is known by its verb and by its working folder, which nobody else works in.
 fn shims_in(folder: &RunFolder) -> Vec<u32> {
-    let Ok(here) = fs::metadata(folder.path()) else { return Vec::new() };
-    let works_here = |pid: &u32| {
-        let there = fs::metadata(format!("/proc/{pid}/cwd"));
-        there.is_ok_and(|there| (there.dev(), there.ino()) == (here.dev(), here.ino()))
-    };
     let living = procfs::processes().into_iter().filter(|(_, process)| !process.zombie);
-    living.map(|(pid, _)| pid).filter(|pid| is_shim(*pid) && works_here(pid)).collect()
+    living.map(|(pid, _)| pid).filter(|pid| is_shim_of(*pid, folder)).collect()
 }
 
-fn is_shim(pid: u32) -> bool {
+/// Whether this process is the shim of that folder.
+pub(crate) fn is_shim_of(pid: u32, folder: &RunFolder) -> bool {
     let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    words.split(|byte| *byte == 0).nth(1) == Some(b"__shim")
+    if words.split(|byte| *byte == 0).nth(1) != Some(b"__shim") {
+        return false;
+    }
+    let works_in = fs::metadata(format!("/proc/{pid}/cwd"));
+    match (fs::metadata(folder.path()), works_in) {
+        (Ok(here), Ok(there)) => (there.dev(), there.ino()) == (here.dev(), here.ino()),
+        (Ok(_) | Err(_), _) => false,
+    }
 }

@@ -11,22 +11,29 @@ const RANGE: RangeInclusive<u16> = 20_000..=29_999;
 /// As many as are named at once.
 const OFFER: usize = 64;
 
-/// Ports that are free now, without those in `except`; from a random place on, so that two servers
-/// on one machine seldom offer the same.
+/// Ports that are free now, without those in `except`, in random order: nobody can tell which an
+/// instance will get, and two servers on one machine seldom offer the same. Binds each port of the
+/// range at most once, which takes some milliseconds where few are free.
 pub(crate) fn offer(except: &[u16]) -> Vec<u16> {
-    let mut bytes = [0; 2];
-    // Without randomness the search begins at the first.
-    let _ = getrandom::fill(&mut bytes);
-    let count = usize::from(RANGE.end() - RANGE.start()) + 1;
-    let start = usize::from(u16::from_ne_bytes(bytes)) % count;
-    RANGE
-        .cycle()
-        .skip(start)
-        .take(count)
-        .filter(|port| !except.contains(port))
+    let mut ports: Vec<u16> = RANGE.filter(|port| !except.contains(port)).collect();
+    shuffle(&mut ports);
+    ports
+        .into_iter()
         .filter(|port| is_free(&Address::Tcp(SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port)))))
         .take(OFFER)
         .collect()
+}
+
+/// Fisher and Yates. Without randomness the order stays.
+fn shuffle(ports: &mut [u16]) {
+    let mut random = vec![0; ports.len() * 4];
+    if getrandom::fill(&mut random).is_err() {
+        return;
+    }
+    for (at, bytes) in random.as_chunks::<4>().0.iter().enumerate().skip(1) {
+        let other = u32::from_ne_bytes(*bytes) as usize % (at + 1);
+        ports.swap(at, other);
+    }
 }
 
 /// Whether nobody listens there. What cannot be found out counts as free: then the instance itself
@@ -52,6 +59,7 @@ mod tests {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, first[0])).unwrap();
         let address = Address::Tcp(taken.local_addr().unwrap());
         assert!(!is_free(&address));
+        assert!(!first.is_sorted(), "in an order that nobody can foretell");
         let all: Vec<u16> = RANGE.filter(|port| !first[..9].contains(port)).collect();
         let second = offer(&all);
         assert!(!second.contains(&first[0]), "somebody listens there");

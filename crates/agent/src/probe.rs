@@ -5,13 +5,14 @@ use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use model::{Address, Expect, HealthCheck, HostReport, Launch};
+use model::{Address, Expect, HealthCheck, HostReport, Launch, Listeners};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;
 
 use crate::agent::World;
 use crate::life::LastHealth;
+use crate::lookout::{Freshness, Guard};
 use crate::tally::{Seen, Tally};
 
 /// The longest head of an answer.
@@ -50,21 +51,45 @@ impl Drop for Prober {
 pub(crate) fn start(world: Arc<World>, launch: Launch, expect: Expect, last: LastHealth) -> Prober {
     let task = tokio::spawn(async move {
         let mut tally = Tally::new(&launch.health, expect);
+        let mut guard = Guard::new(&world, &launch);
+        let mut told = Listeners::Unknown;
         loop {
-            if tally.count(once(&launch.address, &launch.health).await) {
+            let changed = look(&launch, &mut tally, &mut guard).await;
+            let listeners = guard.listeners();
+            if changed || listeners != told {
                 let report = HostReport::Health {
                     id: launch.id.clone(),
                     health: tally.health(),
                     streak: tally.streak(),
                     note: tally.note(),
+                    listeners: listeners.clone(),
                 };
+                told = listeners;
                 *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(report.clone());
                 (world.report)(report);
             }
-            tokio::time::sleep(with_jitter(tally.gap())).await;
+            tokio::select! {
+                () = tokio::time::sleep(with_jitter(tally.gap())) => {}
+                () = guard.changed() => {}
+            }
         }
     });
     Prober { task }
+}
+
+/// One probe, unless somebody else would answer it. Whether the health or the note is another now.
+async fn look(launch: &Launch, tally: &mut Tally, guard: &mut Guard) -> bool {
+    if let Some(why) = guard.look(Freshness::Latest).await {
+        return tally.is_not_itself(why);
+    }
+    let seen = once(&launch.address, &launch.health).await;
+    // Nobody is called Up by what listened a moment ago.
+    let rises = seen == Seen::Good && tally.is_about_to_rise();
+    let freshness = if rises { Freshness::Now } else { Freshness::Latest };
+    match guard.look(freshness).await {
+        Some(why) => tally.is_not_itself(why),
+        None => tally.count(seen),
+    }
 }
 
 /// Up to a tenth more or less, so that instances are not probed in step.

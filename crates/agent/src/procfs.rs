@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io;
 
 use rustix::process::{Pid, Signal};
 
@@ -53,6 +54,31 @@ pub(crate) fn with_descendants(
         }
         found.extend(more);
     }
+}
+
+/// The numbers of the sockets that a process has open.
+pub(crate) fn sockets_of(pid: u32) -> io::Result<Vec<u64>> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd"))?;
+    let socket = |entry: io::Result<fs::DirEntry>| {
+        let target = fs::read_link(entry.ok()?.path()).ok()?;
+        target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+    };
+    Ok(entries.filter_map(socket).collect())
+}
+
+/// The user a process runs as: its effective one.
+pub(crate) fn user_of(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    ids.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// What a process calls itself, fit to be printed: it may call itself anything.
+pub(crate) fn name_of(pid: u32) -> String {
+    let name = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let name = String::from_utf8_lossy(&name);
+    let plain = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
+    name.trim_end_matches('\n').chars().map(plain).collect()
 }
 
 /// Sends a signal to a process that may be gone already.

@@ -70,6 +70,20 @@ impl Tally {
         (self.health, &self.note) != (before.0, &before.1)
     }
 
+    /// Whether one more good probe makes it Up.
+    pub fn is_about_to_rise(&self) -> bool {
+        self.health != Health::Up && self.good.saturating_add(1) >= self.rise
+    }
+
+    /// Somebody else answers at its address: Down at once, whatever the probes say. Whether the health
+    /// or the note is another now.
+    pub fn is_not_itself(&mut self, why: String) -> bool {
+        let before = (self.health, self.note.take());
+        (self.good, self.bad, self.health) = (0, self.bad.saturating_add(1), Health::Down);
+        self.note = Some(why);
+        (self.health, &self.note) != (before.0, &before.1)
+    }
+
     fn count_bad(&mut self, why: String) {
         (self.good, self.bad) = (0, self.bad.saturating_add(1));
         self.note = Some(why);

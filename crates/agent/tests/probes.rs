@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use common::{Host, until};
-use model::{Expect, Health, HostReport, Millis};
+use model::{Expect, Health, HostReport, Launch, ListenerRule, Millis};
 
 /// Answers every request with the same status until told otherwise; 0 is silence.
 struct Server {
@@ -56,10 +56,17 @@ impl Server {
     }
 }
 
+/// An instance for which the test itself listens.
+fn listened_for(host: &Host) -> Launch {
+    let mut launch = host.shell("web-1", "exec sleep 1000");
+    launch.run.listener = ListenerRule::Any;
+    launch
+}
+
 #[test]
 fn health_follows_the_answers() {
     let host = Host::new();
-    let mut launch = host.shell("web-1", "exec sleep 1000");
+    let mut launch = listened_for(&host);
     launch.health.timeout = Millis(300);
     // The port is taken once the shim has been started: the server belongs to the test.
     host.run(&launch, Expect::Fresh);
@@ -89,7 +96,7 @@ fn health_follows_the_answers() {
 #[test]
 fn a_deploy_does_not_wait_for_the_interval() {
     let host = Host::new();
-    let mut launch = host.shell("web-1", "exec sleep 1000");
+    let mut launch = listened_for(&host);
     launch.health.interval = Millis(60_000);
     launch.health.rise = 5;
     host.run(&launch, Expect::Fresh);
@@ -105,7 +112,7 @@ fn a_deploy_does_not_wait_for_the_interval() {
 #[test]
 fn nothing_is_said_of_an_instance_after_its_end() {
     let host = Host::new();
-    let mut launch = host.shell("web-1", "exec sleep 1000");
+    let mut launch = listened_for(&host);
     launch.health.interval = Millis(10);
     host.run(&launch, Expect::Fresh);
     host.running(&launch.id);

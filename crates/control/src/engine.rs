@@ -169,8 +169,9 @@ impl Engine {
         let id: InstanceId = match &report {
             HostReport::Ports { free } => {
                 let used = used_ports(&self.apps, self.append.as_ref());
-                self.ports.offer(free, &used);
-                self.apps.values_mut().for_each(|managed| managed.dirty = true);
+                if self.ports.offer(free, &used) {
+                    self.apps.values_mut().for_each(|managed| managed.dirty = true);
+                }
                 return;
             }
             HostReport::Running { id, .. }
@@ -282,7 +283,7 @@ impl Engine {
             // Decided facts were applied to a draft before: they cannot be illegal now.
             debug_assert!(applied.is_ok(), "{applied:?}");
             if let Some(instance) = gone {
-                self.ports.rest(&instance.address, name, managed.app.version);
+                self.ports.rest(&instance.address, name, managed.app.version, fact.at());
             }
             events.push(rollout::event(&managed.app, fact));
         }
@@ -307,8 +308,9 @@ impl Engine {
 
     fn publish_health(&mut self, commands: &mut Vec<Command>) {
         let health: BTreeMap<_, _> = self.apps.values().flat_map(Managed::health).collect();
-        if health != self.health.health {
-            self.health = HealthTable { version: self.health.version + 1, health };
+        let foreign: BTreeSet<_> = self.apps.values().flat_map(Managed::foreign).collect();
+        if health != self.health.health || foreign != self.health.foreign {
+            self.health = HealthTable { version: self.health.version + 1, health, foreign };
             commands.push(Command::Health(Arc::new(self.health.clone())));
         }
     }
@@ -328,8 +330,8 @@ impl Engine {
                 self.append = Some(append);
             }
         }
-        if let Some(except) = self.ports.want_more(|| used_ports(&self.apps, self.append.as_ref()))
-        {
+        let used = || used_ports(&self.apps, self.append.as_ref());
+        if let Some(except) = self.ports.want_more(now, used) {
             commands.push(Command::Host(HostCommand::OfferPorts { except }));
         }
         if now >= self.remind_at {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use model::{
-    AppCounters, AppView, Generation, Health, HostCommand, HostReport, NotStarted, Share, Stage,
-    Timestamp,
+    AppCounters, AppView, Generation, Health, HostCommand, HostReport, Listeners, NotStarted,
+    Share, Stage, Timestamp,
 };
 use rollout::{
     Accepted, App, Ask, Decision, Fact, InstanceSeen, Observed, Process, Reasons, Refusal,
@@ -126,11 +126,14 @@ impl Managed {
             HostReport::Running { pid, .. } if !seen.process.has_ended() => {
                 seen.process = Process::Running { pid };
             }
-            HostReport::Health { health, streak, note, .. } if !seen.process.has_ended() => {
+            HostReport::Health { health, streak, note, listeners, .. }
+                if !seen.process.has_ended() =>
+            {
                 if seen.health != health {
                     seen.health_since = now;
                 }
                 (seen.health, seen.streak, seen.note) = (health, streak, note);
+                seen.listeners = listeners;
             }
             HostReport::NotStarted { why, .. } => {
                 seen.process = match why {
@@ -165,6 +168,14 @@ impl Managed {
                 (self.app.id(*number), health)
             },
         )
+    }
+
+    /// The instances at whose address somebody else listens.
+    pub fn foreign(&self) -> impl Iterator<Item = model::InstanceId> {
+        let foreign = self.seen.iter().filter(|(number, seen)| {
+            seen.listeners == Listeners::Foreign && self.app.instances.contains_key(number)
+        });
+        foreign.map(|(number, _)| self.app.id(*number))
     }
 
     /// What the plan wants and the host was not told yet.

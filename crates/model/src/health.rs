@@ -1,6 +1,6 @@
 //! Health: the second axis of an instance, never mixed with its stage.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,9 @@ pub struct HealthTable {
     pub version: u64,
     /// What is not in here is Unknown.
     pub health: BTreeMap<InstanceId, Health>,
+    /// Instances at whose address somebody else listens: whatever their health, they get nothing.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub foreign: BTreeSet<InstanceId>,
 }
 
 impl HealthTable {

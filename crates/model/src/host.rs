@@ -8,7 +8,8 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Address, AppName, Digest, Drain, Health, HealthCheck, InstanceId, Label, Millis, ReleaseNo, Run,
+    Address, AppName, Conventions, Digest, Drain, Health, HealthCheck, InstanceId, Label,
+    ListenerRule, Listeners, Millis, ReleaseNo, Run,
 };
 
 /// Everything an agent needs to run one instance and to probe it.
@@ -24,12 +25,24 @@ pub struct Launch {
     pub content: Option<Digest>,
     /// Where it has to listen: the app gets it as `HOST` and `PORT`.
     pub address: Address,
+    /// How it is checked and probed where its settings say nothing.
+    pub conventions: Conventions,
     /// What to run.
     pub run: Run,
     /// How to probe it, from its start to its end.
     pub health: HealthCheck,
     /// How to let it go.
     pub drain: Drain,
+}
+
+impl Launch {
+    /// Who may listen at its address.
+    pub fn listener(&self) -> ListenerRule {
+        match self.conventions {
+            Conventions::First => ListenerRule::Any,
+            Conventions::Second => self.run.listener,
+        }
+    }
 }
 
 /// What the agent should find when it is told to run an instance.
@@ -99,6 +112,9 @@ pub enum HostReport {
         streak: u32,
         /// What the last bad probe saw: `GET /up answered 500`, `connection refused`.
         note: Option<String>,
+        /// Who listens at its address.
+        #[serde(default)]
+        listeners: Listeners,
     },
     /// The instance could not be started.
     NotStarted {

@@ -24,6 +24,30 @@ pub struct Release {
     pub created: Timestamp,
     /// Why it must not come back by a bare `rollback`, if it must not.
     pub bad: Option<String>,
+    /// How its instances are checked and probed: as by the segue that first stored it.
+    #[serde(default, skip_serializing_if = "Conventions::is_first")]
+    pub conventions: Conventions,
+}
+
+/// How segue checks and probes a release's instances where its settings say nothing. Fixed when the
+/// release is stored, so that a newer segue does not find an instance unhealthy that was healthy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Conventions {
+    /// Those of 0.1: anybody may listen at an instance's address, and a probe names it as its host.
+    #[default]
+    First,
+    /// An instance has to listen itself, and a probe looks like a request of a user.
+    Second,
+}
+
+impl Conventions {
+    /// Those that a release deployed now gets.
+    pub const NOW: Self = Self::Second;
+
+    pub(crate) fn is_first(&self) -> bool {
+        *self == Self::First
+    }
 }
 
 /// An instance's life. It only moves to the right, and is a question of its own: whether the

@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Address, AppName, Cohort, Generation, InstanceId, Label, Maintenance, Millis, ReleaseNo,
-    RolloutId, Route, Share, Weight,
+    Address, AppName, Cohort, Generation, InstanceId, Label, Listeners, Maintenance, Millis,
+    ReleaseNo, RolloutId, Route, Share, Weight,
 };
 
 /// One whole routing table of all apps. A receiver refuses one with a lower generation.
@@ -72,11 +72,15 @@ pub struct Target {
     /// How much it gets, compared with the others of its arm.
     #[serde(default, skip_serializing_if = "Weight::is_one")]
     pub weight: Weight,
+    /// The sockets at its address when it became Serving: a proxy that starts from a saved snapshot
+    /// compares them with those it finds.
+    #[serde(default, skip_serializing_if = "Listeners::is_unknown")]
+    pub listeners: Listeners,
 }
 
 impl Target {
     /// One that weighs as much as any other.
     pub const fn new(id: InstanceId, address: Address) -> Self {
-        Self { id, address, weight: Weight::ONE }
+        Self { id, address, weight: Weight::ONE, listeners: Listeners::Unknown }
     }
 }

@@ -5,8 +5,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::{
-    Address, AppName, AppSpec, Digest, Health, InstanceId, Label, Millis, NotReady, Outcome,
-    Reason, Receipt, ReleaseNo, RolloutId, Share, Stage, Timestamp,
+    Address, AppName, AppSpec, Conventions, Digest, Health, InstanceId, Label, Millis, NotReady,
+    Outcome, Reason, Receipt, ReleaseNo, RolloutId, Share, Stage, Timestamp,
 };
 
 /// One app as it is now.
@@ -129,6 +129,8 @@ pub struct ReleaseView {
     pub created: Timestamp,
     /// Why it is marked bad, if it is.
     pub bad: Option<String>,
+    /// How its instances are checked and probed.
+    pub conventions: Conventions,
 }
 
 /// Something that happened, for whoever follows a rollout. Derived from a committed fact.

@@ -83,7 +83,7 @@ impl Instance {
     pub(crate) fn health(&self) -> Health {
         match self.health.load(Ordering::Relaxed) {
             1 => Health::Up,
-            2 => Health::Down,
+            2 | FOREIGN => Health::Down,
             _ => Health::Unknown,
         }
     }
@@ -96,6 +96,15 @@ impl Instance {
             self.failures.store(0, Ordering::Relaxed);
             self.ejected_until_ms.store(0, Ordering::Relaxed);
         }
+    }
+
+    /// Somebody else listens at its address: it gets nothing, and no connection to it is kept.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.health.load(Ordering::Relaxed) == FOREIGN
+    }
+
+    pub(crate) fn set_foreign(&self) {
+        self.health.store(FOREIGN, Ordering::Relaxed);
     }
 
     pub(crate) fn set_left(&self, left: bool) {
@@ -112,7 +121,7 @@ impl Instance {
             health: self.health(),
             once_up: self.once_up.load(Ordering::Relaxed),
             ejected: self.is_ejected(now_ms),
-            tried: tried.contains(&self.key),
+            tried: self.is_foreign() || tried.contains(&self.key),
             load: balance::weighted(self.in_flight.load(Ordering::Relaxed).into(), self.weight),
             warmth: balance::warmth(age, slow_start),
         }
@@ -163,6 +172,9 @@ impl Instance {
         self.failures.store(balance::failures_after_rest(), Ordering::Relaxed);
     }
 }
+
+/// Beside the codes of [`code`]: whatever the probes say, somebody else would answer.
+const FOREIGN: u8 = 3;
 
 fn code(health: Health) -> u8 {
     match health {

@@ -97,7 +97,12 @@ impl Idle {
     fn stays(&self, now_ms: u64, most: u32) -> bool {
         let beyond = self.instance().idle.load(Ordering::Relaxed) > most
             && now_ms.saturating_sub(self.since_ms) >= BRIEF_MS;
-        !beyond && self.stands(now_ms, false) && self.instance().room.keeps(now_ms)
+        let instance = self.instance();
+        // What listens at its address now may have accepted this one.
+        !beyond
+            && self.stands(now_ms, false)
+            && instance.room.keeps(now_ms)
+            && !instance.is_foreign()
     }
 }
 
@@ -165,7 +170,7 @@ impl Pool {
         (since_ms, until_ms): (u64, u64),
     ) {
         let Some(place) = Place::take(instance, most.saturating_mul(BURST)) else { return };
-        if instance.has_left() || !instance.room.keeps(since_ms) {
+        if instance.has_left() || instance.is_foreign() || !instance.room.keeps(since_ms) {
             return;
         }
         let from_ms = if kept.aside { since_ms + ASIDE_MS } else { since_ms };
@@ -192,7 +197,8 @@ impl Pool {
         }
     }
 
-    /// Closes what is not to be kept: of instances that have left, too old, closed by the peer or
+    /// Closes what is not to be kept: of instances that have left or at whose
+    /// address somebody else listens, too old, closed by the peer or
     /// with a byte on it, in the way of others, or idle for more than a moment and beyond `most` per
     /// instance, oldest first. What has been quiet for long enough is everybody's from now on.
     pub(crate) fn retain(&self, now_ms: u64, most: u32, serves: impl Fn(u64) -> bool) {

@@ -46,8 +46,12 @@ pub(crate) struct Ledger {
 impl Ledger {
     fn apply_health(&self) {
         for (id, instance) in &self.directory.instances {
+            if self.health.foreign.contains(id) {
+                instance.set_foreign();
+                continue;
+            }
             let health = self.health.get(id);
-            if health != instance.health() {
+            if instance.is_foreign() || health != instance.health() {
                 instance.set_health(health);
             }
         }

@@ -212,6 +212,7 @@ impl Worker {
         }
         let epoch = self.shared.health_epoch.load(Ordering::Acquire);
         if self.health_epoch.replace(epoch) != epoch {
+            self.close_idle(&self.table.borrow(), self.shared.now_ms());
             self.slots.wake_waiting();
         }
         if self.shared.is_draining() && !self.is_draining() {

@@ -215,7 +215,11 @@ fn instances_that_all_start_slowly_share_the_requests() {
     first.apps[0].route.slow_start = model::Millis::from_secs(300);
     let world = World::new(&first);
     let up = |number| (instance(number), Health::Up);
-    world.proxy.set_health(Arc::new(HealthTable { version: 1, health: [up(1), up(2)].into() }));
+    world.proxy.set_health(Arc::new(HealthTable {
+        version: 1,
+        health: [up(1), up(2)].into(),
+        ..HealthTable::default()
+    }));
     let mut client = world.client();
     let of_a = (0..1_000).filter(|_| client.get("/").text() == "a").count();
     // Six standard deviations to each side.
@@ -230,7 +234,11 @@ fn balanced(balance: Balance, affinity: model::Affinity) -> World {
     (first.apps[0].route.balance, first.apps[0].route.affinity) = (balance, affinity);
     let world = World::new(&first);
     let up = (1..=3).map(|number| (instance(number), Health::Up)).collect();
-    world.proxy.set_health(Arc::new(HealthTable { version: 1, health: up }));
+    world.proxy.set_health(Arc::new(HealthTable {
+        version: 1,
+        health: up,
+        ..HealthTable::default()
+    }));
     world
 }
 
@@ -256,7 +264,11 @@ fn of_weighted(balance: Balance, requests: usize) -> std::collections::BTreeMap<
     first.apps[0].arms[0].instances[1].weight = model::Weight::new(3).expect("a weight");
     let world = World::new(&first);
     let up = (1..=3).map(|number| (instance(number), Health::Up)).collect();
-    world.proxy.set_health(Arc::new(HealthTable { version: 1, health: up }));
+    world.proxy.set_health(Arc::new(HealthTable {
+        version: 1,
+        health: up,
+        ..HealthTable::default()
+    }));
     let mut client = world.client();
     let mut counts = std::collections::BTreeMap::new();
     for user in 0..requests {
@@ -311,7 +323,11 @@ fn least_connections_fills_all_alike() {
     first.apps[0].route.balance = Balance::LeastConnections;
     let world = World::new(&first);
     let up = (1..=8).map(|number| (instance(number), Health::Up)).collect();
-    world.proxy.set_health(Arc::new(HealthTable { version: 1, health: up }));
+    world.proxy.set_health(Arc::new(HealthTable {
+        version: 1,
+        health: up,
+        ..HealthTable::default()
+    }));
     let mut waiting = Vec::new();
     for sent in 1..=32 {
         let mut client = world.client();

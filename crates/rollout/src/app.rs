@@ -4,8 +4,8 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 
 use model::{
-    Address, AppName, Exit, InstanceId, Label, Maintenance, Millis, Receipt, Release, ReleaseNo,
-    RolloutId, Share, Stage, Timestamp,
+    Address, AppName, Exit, InstanceId, Label, Listeners, Maintenance, Millis, Receipt, Release,
+    ReleaseNo, RolloutId, Share, Stage, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -168,6 +168,9 @@ pub struct Instance {
     pub address: Address,
     /// How far its life is.
     pub stage: Stage,
+    /// The sockets at its address when it became Serving.
+    #[serde(default)]
+    pub listeners: Listeners,
     /// When it was minted.
     pub minted: Timestamp,
     /// When it reached this stage.

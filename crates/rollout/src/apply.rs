@@ -2,7 +2,9 @@
 
 use core::fmt;
 
-use model::{Release, ReleaseNo, RolloutId, Share, Stage, Standby, StrategyKind, Timestamp};
+use model::{
+    Listeners, Release, ReleaseNo, RolloutId, Share, Stage, Standby, StrategyKind, Timestamp,
+};
 
 use crate::ladder::needs_room;
 use crate::{
@@ -41,10 +43,10 @@ fn fold(app: &mut App, fact: &Fact, version: u64) -> Folded {
     match fact {
         Fact::Started(started) => start(app, started),
         Fact::Minted { release, instances, at } => mint(app, *release, instances, *at),
-        Fact::Serving { instance, at, .. } => {
+        Fact::Serving { instance, listeners, at, .. } => {
             let instance = stage(app, *instance, Stage::Joining)?;
-            instance.stage = Stage::Serving;
-            instance.since = *at;
+            (instance.stage, instance.since) = (Stage::Serving, *at);
+            instance.listeners.clone_from(listeners);
             app.pace.start = Some(at.since(instance.minted));
             Ok(())
         }
@@ -217,6 +219,7 @@ fn mint(app: &mut App, release: ReleaseNo, minted: &[Minted], at: Timestamp) -> 
             release,
             address: address.clone(),
             stage: Stage::Joining,
+            listeners: Listeners::Unknown,
             minted: at,
             since: at,
             doomed: false,

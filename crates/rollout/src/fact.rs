@@ -6,8 +6,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use model::{
-    Address, Exit, Generation, Maintenance, Millis, Outcome, Receipt, Release, ReleaseNo,
-    RolloutId, Share, Timestamp,
+    Address, Exit, Generation, Listeners, Maintenance, Millis, Outcome, Receipt, Release,
+    ReleaseNo, RolloutId, Share, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,9 @@ pub enum Fact {
         instance: u64,
         /// Good probes in a row that say so.
         probes: u32,
+        /// The sockets at its address then.
+        #[serde(default)]
+        listeners: Listeners,
         /// When.
         at: Timestamp,
     },

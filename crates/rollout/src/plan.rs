@@ -50,6 +50,7 @@ fn effect(app: &App, number: u64, instance: &Instance) -> Option<HostCommand> {
         label: release.label.clone(),
         content: release.content,
         address: instance.address.clone(),
+        conventions: release.conventions,
         run: release.spec.run.clone(),
         health: release.spec.health.clone(),
         drain: release.spec.drain.clone(),
@@ -113,7 +114,10 @@ fn arm(app: &App, no: ReleaseNo) -> Option<Arm> {
     let instances = app
         .instances_of(no)
         .filter(|(_, instance)| instance.stage == Stage::Serving)
-        .map(|(number, i)| Target::new(app.id(number), i.address.clone()))
+        .map(|(number, i)| Target {
+            listeners: i.listeners.clone(),
+            ..Target::new(app.id(number), i.address.clone())
+        })
         .collect();
     Some(Arm { release: no, label: release.label.clone(), share: app.share(no), instances })
 }

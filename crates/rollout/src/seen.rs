@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use model::{AppCounters, Exit, Generation, Health, Timestamp};
+use model::{AppCounters, Exit, Generation, Health, Listeners, Timestamp};
 
 /// What is seen of one app.
 #[derive(Clone, Debug)]
@@ -39,6 +39,8 @@ pub struct InstanceSeen {
     pub streak: u32,
     /// What the last bad probe saw.
     pub note: Option<String>,
+    /// Who listens at its address.
+    pub listeners: Listeners,
     /// Since when it has this health.
     pub health_since: Timestamp,
     /// Requests and tunnels in flight, over all proxies.
@@ -89,6 +91,7 @@ impl Observed<'_> {
             health: Health::Unknown,
             streak: 0,
             note: None,
+            listeners: Listeners::Unknown,
             health_since: Timestamp(0),
             in_flight: 0,
         };

@@ -86,6 +86,7 @@ fn release(release: &model::Release) -> ReleaseView {
         content: release.content,
         created: release.created,
         bad: release.bad.clone(),
+        conventions: release.conventions,
     }
 }
 

@@ -8,6 +8,7 @@ mod limits;
 mod ports;
 mod serve;
 mod shelf;
+mod strangers;
 
 use std::ffi::OsString;
 use std::path::Path;

@@ -56,13 +56,15 @@ pub fn run(options: &ServerOptions) -> Result<(), Failure> {
         tracing::warn!(%error, "traffic starts with an empty table");
         None
     });
-    let initial = initial.unwrap_or_default();
+    let mut initial = initial.unwrap_or_default();
+    let strangers = crate::strangers::leave_out(&data, &mut initial);
     // A journal from a backup may be older than the snapshot: its terms must not be.
     let above = initial.generation.term;
     let reports = inbox.clone();
     let proxy = bound
         .start(&initial, move |report| reports.traffic(report))
         .map_err(|error| Failure::new(ACT, &error))?;
+    strangers.tell(&proxy, &inbox);
     for http in proxy.local_addrs() {
         tracing::info!("apps are served on http://{http}");
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use model::{AppName, AppView, ReleaseNo};
+use model::{AppName, AppView, Conventions, ListenerRule, ReleaseNo};
 use wire::{Account, App, Code, Problem, Release};
 
 use crate::Parts;
@@ -52,7 +52,7 @@ pub(crate) async fn receipt(
 }
 
 fn shown(parts: &Parts, view: &AppView) -> App {
-    let warnings = as_root(parts, view).into_iter().collect();
+    let warnings = as_root(parts, view).into_iter().chain(unchecked(view)).collect();
     let read_only = parts.engine.read_only();
     App { read_only, warnings, ..App::new(view, parts.engine.now()) }
 }
@@ -64,6 +64,23 @@ fn as_root(parts: &Parts, view: &AppView) -> Option<String> {
     (parts.as_root && release.spec.run.user.is_none()).then(|| {
         format!("{} runs as root; name a user of its own with `user` in [run]", release.label)
     })
+}
+
+/// That whoever listens at an instance's address gets the app's users.
+fn unchecked(view: &AppView) -> Option<String> {
+    let live = view.live.as_ref()?.release;
+    let release = view.releases.iter().find(|release| release.no == live)?;
+    let label = &release.label;
+    match (release.conventions, release.spec.run.listener) {
+        (Conventions::First, _) => Some(format!(
+            "{label} was deployed by an earlier segue: whether it is {label} that listens at its \
+             ports is checked from the next release on"
+        )),
+        (Conventions::Second, ListenerRule::Any) => Some(format!(
+            "{label} has `listener = \"any\"` in [run]: whatever listens at its ports gets its users"
+        )),
+        (Conventions::Second, ListenerRule::Own) => None,
+    }
 }
 
 /// All apps. That there are none is not said while the journal could not be read.

@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use model::{Exit, Expect, Health, HostCommand, HostReport, InstanceId, Launch, NotStarted};
+use model::{
+    Exit, Expect, Health, HostCommand, HostReport, InstanceId, Launch, Listeners, NotStarted,
+};
 
 use crate::apps::Behaviour;
 use crate::rng::Rng;
@@ -55,6 +57,8 @@ pub struct Process {
     good: bool,
     /// Probes fail until then.
     pub sick_until: u64,
+    /// Somebody else listens at its address until then.
+    pub taken_until: u64,
 }
 
 /// What follows from something a host does: after so many milliseconds.
@@ -182,6 +186,7 @@ impl Host {
             streak: 0,
             good: false,
             sick_until: 0,
+            taken_until: 0,
         };
         self.processes.insert(id.clone(), process);
         let running = HostReport::Running { id: id.clone(), pid };
@@ -214,14 +219,16 @@ impl Host {
             return Vec::new();
         }
         let age = now.checked_sub(process.born);
-        let good = age.is_some_and(|age| behaviour.is_healthy(age)) && now >= process.sick_until;
+        let taken = now < process.taken_until;
+        let well = now >= process.sick_until && !taken;
+        let good = age.is_some_and(|age| behaviour.is_healthy(age)) && well;
         process.streak = if good == process.good { process.streak + 1 } else { 1 };
         process.good = good;
         let check = &process.launch.health;
         let before = process.health;
         if good && process.streak >= check.rise {
             process.health = Health::Up;
-        } else if !good && process.streak >= check.fall && before == Health::Up {
+        } else if taken || (!good && process.streak >= check.fall && before == Health::Up) {
             process.health = Health::Down;
         }
         let booting = process.health == Health::Unknown;
@@ -230,7 +237,16 @@ impl Host {
         if process.health != before || (!good && process.streak == 1) {
             let note = (!good).then(|| format!("GET {} was refused", check.path));
             let (health, streak) = (process.health, process.streak);
-            let report = HostReport::Health { id: id.clone(), health, streak, note };
+            let report = HostReport::Health {
+                id: id.clone(),
+                health,
+                streak,
+                note,
+                listeners: match taken {
+                    true => Listeners::Foreign,
+                    false => Listeners::Own(vec![process.pid.into()]),
+                },
+            };
             next.push((self.pace.probe, Next::Report(report)));
         }
         next

@@ -72,9 +72,10 @@ impl Proxy {
         if rng.once_in(self.errors.get(&arm.release).copied().unwrap_or(u64::MAX)) {
             *counters.app_5xx.entry(arm.release).or_default() += 1;
         }
+        let all: Vec<_> =
+            arm.instances.iter().filter(|t| !health.foreign.contains(&t.id)).collect();
         let up: Vec<_> =
-            arm.instances.iter().filter(|t| health.get(&t.id) != Health::Down).collect();
-        let all: Vec<_> = arm.instances.iter().collect();
+            all.iter().filter(|t| health.get(&t.id) != Health::Down).copied().collect();
         let target = rng.pick(if up.is_empty() { &all } else { &up })?;
         *worker.in_flight.entry(target.id.clone()).or_default() += 1;
         Some(target.id.clone())

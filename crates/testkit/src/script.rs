@@ -115,6 +115,22 @@ impl Script {
         self
     }
 
+    /// Somebody else listens at the addresses of the standby's instances for so many seconds, and answers
+    /// their probes.
+    pub fn take_standby(&mut self, seconds: u64) -> &mut Self {
+        let standby = self.world.views.get(&self.app).and_then(|view| view.standby.clone());
+        let ids: Vec<_> =
+            standby.iter().flat_map(|arm| &arm.instances).map(|it| it.id.clone()).collect();
+        self.say(&format!("! somebody else listens at the addresses of {} instances", ids.len()));
+        let until = self.world.now + seconds * 1_000;
+        for (id, process) in self.world.hosts.processes_mut() {
+            if ids.contains(id) {
+                process.taken_until = until;
+            }
+        }
+        self
+    }
+
     /// A machine dies with all that runs on it, and is back after so many milliseconds.
     pub fn kill_host(&mut self, host: HostNo, back_in: u64) -> &mut Self {
         self.say(&format!("! machine {} is dead for {back_in} ms", host.0));

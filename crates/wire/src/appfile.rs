@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{AppName, AppSpec, Drain, Files, HealthCheck, Millis, Run};
+use model::{AppName, AppSpec, Drain, Files, HealthCheck, ListenerRule, Millis, Run};
 use serde_json::Value as Json;
 
 use crate::route;
@@ -18,7 +18,8 @@ const DAY: Millis = Millis::from_secs(86_400);
 
 /// The keys of each table; the empty name is the whole file. docs/segue.schema.json has the same.
 const TOP: &[&str] = &["app", "run", "health", "route", "limits", "drain", "strategy"];
-const RUN: &[&str] = &["command", "dir", "replicas", "env", "user", "group", "files"];
+const RUN: &[&str] = &["command", "dir", "replicas", "env", "user", "group", "files", "listener"];
+const LISTENER: &[(&str, ListenerRule)] = &[("own", ListenerRule::Own), ("any", ListenerRule::Any)];
 const HEALTH: &[&str] = &["path", "interval", "timeout", "rise", "fall", "start_deadline"];
 const DRAIN: &[&str] = &["deadline"];
 
@@ -171,6 +172,7 @@ fn read_run(top: &Section<'_>) -> Result<RunAndRest, AppFileError> {
             Files::Private,
             &[("private", Files::Private), ("world", Files::World)],
         )?,
+        listener: run.word("listener", ListenerRule::Own, LISTENER)?,
     };
     Ok((settings, read_env(&run)?, dir.to_owned()))
 }

@@ -265,7 +265,8 @@ impl From<&Readiness> for Rollback {
 
 impl From<&ReleaseView> for Release {
     fn from(release: &ReleaseView) -> Self {
-        let ReleaseView { no, label, digest, spec: _, content: _, created, bad } = release.clone();
+        let ReleaseView { no, label, digest, spec: _, content: _, created, bad, conventions: _ } =
+            release.clone();
         Self { release: no.0, label, digest, created_ms: created.0, bad }
     }
 }

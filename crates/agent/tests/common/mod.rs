@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use agent::{Agent, Config, OpenFiles};
 use model::{
-    Address, Drain, Exit, Expect, Health, HealthCheck, HostCommand, HostReport, InstanceId, Launch,
-    Millis, Run,
+    Address, Conventions, Drain, Exit, Expect, Health, HealthCheck, HostCommand, HostReport,
+    InstanceId, Launch, Millis, Run,
 };
 
 /// Longer than anything here takes on the slowest machine.
@@ -169,6 +169,7 @@ pub fn launch(id: &str, port: u16, command: &[&str]) -> Launch {
         label: "v1".parse().unwrap(),
         content: None,
         address: Address::Tcp(([127, 0, 0, 1], port).into()),
+        conventions: Conventions::NOW,
         run: Run::of_command(command.iter().map(|&part| part.to_owned())),
         health: HealthCheck {
             path: "/up".to_owned(),

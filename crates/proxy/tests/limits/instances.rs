@@ -264,7 +264,11 @@ fn an_instance_that_fails_five_times_rests_for_two_seconds_and_longer_each_time(
     let broken = answering(|_| "nonsense\r\n\r\n".into());
     let world = World::still(&in_turn(broken, saying("ok")));
     let up = [1, 2].map(|number| (instance(number), Health::Up));
-    world.proxy.set_health(std::sync::Arc::new(HealthTable { version: 1, health: up.into() }));
+    world.proxy.set_health(std::sync::Arc::new(HealthTable {
+        version: 1,
+        health: up.into(),
+        ..HealthTable::default()
+    }));
     let failures = || (0..20).filter(|_| world.client().get("/").status == 502).count();
     assert_eq!(failures(), 5);
     for rest in [2, 4, 8, 16, 32, 60, 60].map(Millis::from_secs) {

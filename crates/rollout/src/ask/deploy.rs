@@ -2,7 +2,7 @@
 
 use alloc::format;
 
-use model::{Digest, Label, Order, Release, ReleaseNo, Share, StrategyKind};
+use model::{Conventions, Digest, Label, Order, Release, ReleaseNo, Share, StrategyKind};
 
 use super::batch::Batch;
 use super::{Answer, Desk, NewRelease, Refusal};
@@ -46,6 +46,7 @@ impl Desk<'_> {
             spec: new.spec.clone(),
             created: self.now,
             bad: None,
+            conventions: Conventions::NOW,
         });
         let rollout = batch.start(RolloutKind::Deploy, to, release, self.now)?;
         self.check_floor(&batch)?;

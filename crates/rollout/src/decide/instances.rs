@@ -30,6 +30,7 @@ pub(super) fn serving(app: &App, seen: &Observed, now: Timestamp) -> Vec<Fact> {
         .map(|(number, _)| Fact::Serving {
             instance: *number,
             probes: seen.instance(*number).streak,
+            listeners: seen.instance(*number).listeners.clone(),
             at: now,
         })
         .collect()

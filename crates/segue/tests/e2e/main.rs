@@ -6,6 +6,7 @@ mod app;
 mod crashes;
 mod deploys;
 mod kills;
+mod listeners;
 mod load;
 mod planted;
 mod reaching;

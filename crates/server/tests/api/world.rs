@@ -51,6 +51,7 @@ fn app_view() -> AppView {
             content: Some(Digest::from_bytes([9; 32])),
             created: Timestamp(5),
             bad: None,
+            conventions: model::Conventions::NOW,
         }],
         receipts: vec![],
         maintenance: false,

@@ -1,0 +1,204 @@
+//! Whether the sockets at an instance's address belong to its own processes, and whose they are if
+//! not. Reads `/proc`, changes nothing, and is asked only when the sockets have changed.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use model::{Address, InstanceId, Listeners, Target};
+use nix::unistd::{Uid, User};
+
+use crate::cgroup::Cgroup;
+use crate::hung::is_shim_of;
+use crate::layout::Layout;
+use crate::procfs;
+use crate::runfolder::{ProcessRecord, RunFolder};
+use crate::sockets::{Kernel, Listening};
+
+/// A process may hand a socket on while its tree is read: then it is read once more.
+const LOOKS: usize = 2;
+
+/// What was found of the sockets at an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// All of them are the instance's: their inodes, ascending. None listens if it is empty.
+    Own(Vec<u64>),
+    /// Somebody else has one: says who, and what to do.
+    Foreign(String),
+}
+
+impl Verdict {
+    pub fn listeners(&self) -> Listeners {
+        match self {
+            Self::Own(inodes) => Listeners::Own(inodes.clone()),
+            Self::Foreign(_) => Listeners::Foreign,
+        }
+    }
+}
+
+/// The instances of a saved routing table that must get no requests yet, and why: the sockets at
+/// their addresses are neither those of the table nor provably their own. For the start of a server,
+/// before anybody has looked after the instances.
+pub fn strangers<'a>(
+    data: &Path,
+    targets: impl IntoIterator<Item = &'a Target>,
+) -> Vec<(InstanceId, String)> {
+    let noted =
+        targets.into_iter().filter_map(|target| match (&target.listeners, &target.address) {
+            (Listeners::Own(inodes), Address::Tcp(address)) => Some((&target.id, *address, inodes)),
+            (Listeners::Own(_) | Listeners::Unknown | Listeners::Any | Listeners::Foreign, _) => {
+                None
+            }
+        });
+    let mut noted = noted.peekable();
+    if noted.peek().is_none() {
+        return Vec::new();
+    }
+    let Ok(data) = std::path::absolute(data) else { return Vec::new() };
+    let layout = Layout::new(&data);
+    let census = match Kernel::default().census() {
+        Ok(census) => census,
+        Err(e) => {
+            let refuse = |(id, ..): (&InstanceId, _, _)| (id.clone(), unseen(&e));
+            return noted.map(refuse).collect();
+        }
+    };
+    let strange = |(id, address, inodes): (&InstanceId, SocketAddr, &Vec<u64>)| {
+        let sockets = census.at(address);
+        if !sockets.is_empty()
+            && sockets.iter().map(|socket| socket.inode).eq(inodes.iter().copied())
+        {
+            return None;
+        }
+        match judge(&layout, id, &sockets) {
+            Verdict::Own(inodes) if inodes.is_empty() => {
+                Some((id.clone(), format!("nobody listens at {address} any more")))
+            }
+            Verdict::Own(_) => None,
+            Verdict::Foreign(why) => Some((id.clone(), why)),
+        }
+    };
+    noted.filter_map(strange).collect()
+}
+
+/// Why nothing is known of any socket.
+pub(crate) fn unseen(e: &io::Error) -> String {
+    format!(
+        "cannot see who listens on this machine: {e}; `listener = \"any\"` in [run] goes without \
+         that check"
+    )
+}
+
+/// Looks whose these sockets at the instance's address are. Blocks.
+pub(crate) fn judge(layout: &Layout, id: &InstanceId, sockets: &[Listening]) -> Verdict {
+    let folder = RunFolder::at(&layout.run(id));
+    let mut foreign = sockets.to_vec();
+    for _ in 0..LOOKS {
+        if foreign.is_empty() {
+            break;
+        }
+        let Ok(Some(record)) = folder.process() else { break };
+        let mut tree = Tree::default();
+        for pids in [in_group(&record), below_shim(&folder, &record)] {
+            tree.take_in(&pids, &foreign);
+            foreign.retain(|socket| !tree.inodes.contains(&socket.inode));
+        }
+        if tree.is_closed {
+            foreign.retain(|socket| !is_by_user(layout, id, &tree.users, socket.uid));
+        }
+    }
+    match foreign.first() {
+        None => Verdict::Own(sockets.iter().map(|socket| socket.inode).collect()),
+        Some(socket) => Verdict::Foreign(refusal(id, socket)),
+    }
+}
+
+/// What the processes of an instance hold.
+#[derive(Default)]
+struct Tree {
+    inodes: BTreeSet<u64>,
+    users: BTreeSet<u32>,
+    /// The descriptors of at least one of them cannot be read.
+    is_closed: bool,
+}
+
+impl Tree {
+    /// Looks through these processes, until all of the sockets are found.
+    fn take_in(&mut self, pids: &BTreeSet<u32>, wanted: &[Listening]) {
+        for pid in pids {
+            if wanted.iter().all(|socket| self.inodes.contains(&socket.inode)) {
+                return;
+            }
+            match procfs::sockets_of(*pid) {
+                Ok(inodes) => self.inodes.extend(inodes),
+                // It has ended.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(_) => self.is_closed = true,
+            }
+            self.users.extend(procfs::user_of(*pid));
+        }
+    }
+}
+
+fn in_group(record: &ProcessRecord) -> BTreeSet<u32> {
+    let group = record.cgroup.as_deref().map(Cgroup::at);
+    group.iter().flat_map(Cgroup::members).collect()
+}
+
+/// The instance's first process and all that descends from its shim, the reaper of its orphans.
+fn below_shim(folder: &RunFolder, record: &ProcessRecord) -> BTreeSet<u32> {
+    if record.boot_id != procfs::boot_id() {
+        return BTreeSet::new();
+    }
+    let all = procfs::processes();
+    let main = all.get(&record.pid).filter(|process| process.start == record.start);
+    let Some(main) = main else { return BTreeSet::new() };
+    let mut roots = BTreeSet::from([record.pid]);
+    // Where the shim has died, somebody else has become the parent.
+    let shim = Some(main.parent).filter(|shim| is_shim_of(*shim, folder));
+    roots.extend(shim);
+    let mut tree = procfs::with_descendants(roots, &all);
+    tree.retain(|pid| Some(*pid) != shim);
+    tree
+}
+
+/// Where descriptors cannot be read, the user has to do: one that runs this app and no other.
+fn is_by_user(layout: &Layout, id: &InstanceId, users: &BTreeSet<u32>, uid: u32) -> bool {
+    if !users.contains(&uid) {
+        return false;
+    }
+    let Ok(folders) = fs::read_dir(layout.runs()) else { return false };
+    let names = folders.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let others = names.filter_map(|name| name.parse::<InstanceId>().ok());
+    let boot = procfs::boot_id();
+    let runs_as = |other: &InstanceId| {
+        let record = RunFolder::at(&layout.run(other)).process().ok().flatten()?;
+        let lives = procfs::process(record.pid).is_some_and(|it| it.start == record.start);
+        (lives && record.boot_id == boot).then(|| procfs::user_of(record.pid)).flatten()
+    };
+    others.filter(|other| other.app != id.app).all(|other| runs_as(&other) != Some(uid))
+}
+
+/// Who holds the socket, and what to do about it.
+fn refusal(id: &InstanceId, socket: &Listening) -> String {
+    let port = socket.address.port();
+    let user = |uid: u32| match User::from_uid(Uid::from_raw(uid)) {
+        Ok(Some(user)) => format!("user {}", user.name),
+        Ok(None) | Err(_) => format!("user {uid}"),
+    };
+    let holds = |pid: &u32| procfs::sockets_of(*pid).is_ok_and(|held| held.contains(&socket.inode));
+    let holder = procfs::processes().into_keys().find(holds);
+    let holder = match holder {
+        Some(pid) => {
+            let uid = procfs::user_of(pid).unwrap_or(socket.uid);
+            format!("{} (pid {pid}, {})", procfs::name_of(pid), user(uid))
+        }
+        None => format!("a process of {} that segue cannot look into", user(socket.uid)),
+    };
+    format!(
+        "port {port} is held by {holder}, which is no process of {id}; if it listens for {id} \
+         (Docker, socket activation, PM2), set `listener = \"any\"` in [run]"
+    )
+}
