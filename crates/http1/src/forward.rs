@@ -75,6 +75,7 @@ impl RequestHead {
         field(out, b"X-Real-IP", with.client);
         field(out, b"X-Forwarded-Proto", with.proto);
         field(out, b"X-Forwarded-Port", with.port);
+        number_field(out, HOPS, self.hops.saturating_add(1));
         if !authority.is_empty() {
             field(out, b"X-Forwarded-Host", authority);
         }
@@ -128,6 +129,9 @@ impl RequestHead {
         self.expectation() == Expectation::Continue
     }
 }
+
+/// Counts the proxies of this kind that a request has come through: in a circle it only grows.
+pub(crate) const HOPS: &[u8] = b"X-Segue-Hops";
 
 /// A number in its plainest spelling: servers differ in what they take as a length, and some refuse
 /// a space behind it.

@@ -32,6 +32,7 @@ pub struct RequestHead {
     pub(crate) options: Options,
     pub(crate) content_length: Option<u64>,
     pub(crate) max_forwards: Option<u64>,
+    pub(crate) hops: u64,
     pub(crate) chunked: bool,
     pub(crate) accept: Preference,
     pub(crate) own_cookies: bool,
@@ -54,6 +55,7 @@ impl RequestHead {
             options: Options::default(),
             content_length: None,
             max_forwards: None,
+            hops: 0,
             chunked: false,
             accept: Preference::default(),
             own_cookies: false,
@@ -126,6 +128,11 @@ impl RequestHead {
     /// answer it ourselves (RFC 9110, 7.6.2). For other methods the field says nothing.
     pub fn max_forwards(&self) -> Option<u64> {
         self.max_forwards
+    }
+
+    /// How many proxies of this kind have passed the request on, as they say.
+    pub fn hops(&self) -> u64 {
+        self.hops
     }
 
     /// What the client waits for before it sends the body. HTTP/1.0 has no such thing.

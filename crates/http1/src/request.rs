@@ -7,7 +7,7 @@ use crate::chars::{is_target, is_token, list};
 use crate::cookies;
 use crate::fault::{Fault, Refused};
 use crate::fields::{FieldScanner, FieldSpan, Found, Manner, Span};
-use crate::forward::{Passed, RequestField};
+use crate::forward::{HOPS, Passed, RequestField};
 use crate::head::RequestHead;
 use crate::host::is_authority;
 use crate::limits::RequestLimits;
@@ -255,6 +255,11 @@ impl RequestParser {
             }
             12 if name.eq_ignore_ascii_case(b"max-forwards") => {
                 passed = self.max_forwards(value, input)?;
+            }
+            12 if name.eq_ignore_ascii_case(HOPS) => {
+                // What is no number was not written by a proxy of ours.
+                self.head.hops = self.head.hops.max(plain_number(value).unwrap_or(0));
+                passed = Passed::Not;
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 let number = plain_number(value).ok_or(Fault::ContentLength)?;

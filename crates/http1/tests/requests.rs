@@ -352,7 +352,7 @@ fn a_client_cannot_set_what_the_app_trusts_us_to_set() {
     let out = forwarded(&with_fields(fields));
     let expected = "POST / HTTP/1.1\r\nHost: a\r\nX-Ok: 1\r\nX-Forwarded-For: 192.0.2.7\r\n\
         X-Real-IP: 192.0.2.7\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Port: 80\r\n\
-        X-Forwarded-Host: a\r\n\r\n";
+        X-Segue-Hops: 1\r\nX-Forwarded-Host: a\r\n\r\n";
     assert_eq!(out, expected);
 }
 

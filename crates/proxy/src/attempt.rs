@@ -35,6 +35,8 @@ pub(crate) enum Failure {
     /// No connection. `Ours` if the instance has no part in it.
     Connect,
     ConnectOurs,
+    /// It listens, and has had no room for another connection in all the time there was.
+    NoRoom,
     /// The connection broke before an answer.
     Broken,
     /// What came on a connection that had been idle is no answer to this request.
@@ -51,7 +53,7 @@ impl Failure {
     /// Whether the instance has no part in it.
     const fn is_ours(self) -> bool {
         match self {
-            Self::ConnectOurs | Self::Drained => true,
+            Self::ConnectOurs | Self::NoRoom | Self::Drained => true,
             Self::Connect | Self::Broken | Self::Stale | Self::Timeout | Self::BadAnswer => false,
         }
     }
@@ -74,17 +76,9 @@ impl Exchange {
                     }
                 }
                 Link::Connecting(upstream) => match upstream.poll_connected(turn) {
-                    Poll::Pending => {
-                        upstream.lines_up(turn.now_ms);
-                        return steps;
-                    }
-                    Poll::Ready(Ok(())) => {
-                        if let Link::Connecting(up) = std::mem::replace(&mut self.link, Link::None)
-                        {
-                            self.note_connected(up.since_ms, turn.now_ms);
-                            self.link = Link::Open(up);
-                        }
-                    }
+                    Poll::Pending if self.waits_to_connect(turn) => return steps,
+                    Poll::Pending => {}
+                    Poll::Ready(Ok(())) => self.connected(turn),
                     Poll::Ready(Err(error)) if is_local(&error) => {
                         self.attempt_failed(Failure::ConnectOurs, turn);
                     }
@@ -95,26 +89,54 @@ impl Exchange {
         }
     }
 
+    /// There is no connection yet. False if another instance is to be chosen, or none for a client
+    /// that has left.
+    fn waits_to_connect(&mut self, turn: &Turn<'_, '_>) -> bool {
+        if self.waits_in_vain(turn) {
+            self.link = Link::None;
+            return false;
+        }
+        let Link::Connecting(upstream) = &mut self.link else { return true };
+        upstream.lines_up(turn.now_ms);
+        let crowded = upstream.is_here() && upstream.is_late(turn.now_ms);
+        let key = upstream.flight.instance().key;
+        if !crowded || self.tried.contains(&key) {
+            return true;
+        }
+        // It listens and has no room: that is no fault of it. One that has room goes first.
+        self.tried.push(key);
+        let elsewhere = self.has_another_of_its_release(turn);
+        if elsewhere {
+            self.link = Link::Unchosen;
+        }
+        !elsewhere
+    }
+
+    /// The connection stands: the request goes out on it, unless its client has left meanwhile.
+    fn connected(&mut self, turn: &Turn<'_, '_>) {
+        match std::mem::replace(&mut self.link, Link::None) {
+            Link::Connecting(up) if turn.now_ms > up.since_ms && self.left(turn) => {}
+            Link::Connecting(up) => {
+                self.note_connected(up.since_ms, turn.now_ms);
+                self.link = Link::Open(up);
+            }
+            link @ (Link::None | Link::Unchosen | Link::Open(_)) => self.link = link,
+        }
+    }
+
     /// The snapshot has changed while the request waited or was in flight.
     pub(crate) fn look_again(&mut self, turn: &mut Turn<'_, '_>) {
-        let table = turn.worker.table.borrow();
         match &self.link {
             Link::None => {}
-            // What refused before may be gone, and others may have come.
-            Link::Unchosen => {
+            // What refused before may be gone, and others may have come. Nothing was sent, so this is
+            // no retry.
+            Link::Unchosen | Link::Connecting(_) => {
                 self.tried.clear();
                 self.attempts = 0;
-            }
-            // Nothing was sent: it goes to an instance that is still there. That is not a retry.
-            Link::Connecting(upstream) if !table.serves(upstream.flight.instance().key) => {
-                self.attempts = 0;
                 self.link = Link::Unchosen;
+                self.route_again(turn);
             }
-            Link::Connecting(_) => {}
-            Link::Open(_) => {
-                drop(table);
-                self.set_end(turn);
-            }
+            Link::Open(_) => self.set_end(turn),
         }
     }
 
@@ -176,7 +198,8 @@ impl Exchange {
 
     /// A deadline of the attempt has passed, or its instance has to go.
     pub(crate) fn attempt_timed_out(&mut self, turn: &mut Turn<'_, '_>) {
-        let failure = match self.link {
+        let failure = match &self.link {
+            Link::Connecting(upstream) if upstream.is_here() => Failure::NoRoom,
             Link::Connecting(_) => Failure::Connect,
             Link::None | Link::Unchosen | Link::Open(_) => Failure::Timeout,
         };
@@ -210,7 +233,7 @@ impl Exchange {
         let unanswered = self.from_upstream.is_empty() || failure == Failure::Stale;
         self.from_upstream.clear();
         let page = match failure {
-            Failure::Timeout | Failure::Drained => Page::GATEWAY_TIMEOUT,
+            Failure::NoRoom | Failure::Timeout | Failure::Drained => Page::GATEWAY_TIMEOUT,
             Failure::Connect
             | Failure::ConnectOurs
             | Failure::Broken
@@ -224,8 +247,12 @@ impl Exchange {
             Failure::Broken if !sent => true,
             Failure::Broken | Failure::Stale => self.may_send_again(unanswered, turn),
             Failure::Timeout => self.may_ask_another(&instance, unanswered, turn),
-            Failure::BadAnswer | Failure::Drained => false,
+            Failure::NoRoom | Failure::BadAnswer | Failure::Drained => false,
         };
+        let may = may && self.goes_on_for(turn);
+        if self.presence.is_gone() {
+            return;
+        }
         if !may {
             if stale {
                 self.count_fault(turn);

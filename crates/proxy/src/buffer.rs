@@ -101,7 +101,10 @@ impl Buffer {
         let mut written = 0;
         while !self.is_empty() {
             match std::pin::Pin::new(&mut *to).poll_write(cx, self.unread()) {
-                Poll::Pending if written > 0 => return Poll::Ready(Ok(written)),
+                // An error is told the next time: what went out before it is out.
+                Poll::Pending | Poll::Ready(Ok(0) | Err(_)) if written > 0 => {
+                    return Poll::Ready(Ok(written));
+                }
                 poll @ (Poll::Ready(_) | Poll::Pending) => match ready!(poll)? {
                     0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                     count => {
@@ -144,5 +147,51 @@ impl Stock {
         if fits && stock.len() < STOCK {
             stock.push(buffer.bytes);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+
+    use super::*;
+
+    /// Takes some bytes, then fails.
+    struct Breaks(usize);
+
+    impl AsyncWrite for Breaks {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let taken = std::mem::take(&mut self.get_mut().0).min(bytes.len());
+            match taken {
+                0 => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+                taken => Poll::Ready(Ok(taken)),
+            }
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// A request of which a part went out must not pass for one that was never sent (I10).
+    #[test]
+    fn what_went_out_before_a_write_failed_is_told() {
+        let mut buffer = Buffer::default();
+        buffer.tail().extend_from_slice(b"POST /pay");
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut to = Breaks(4);
+        let written = buffer.drain_to(&mut cx, &mut to, Keep::Nothing);
+        assert!(matches!(written, Poll::Ready(Ok(4))), "{written:?}");
+        assert_eq!(buffer.unread(), b" /pay");
+        let failed = buffer.drain_to(&mut cx, &mut to, Keep::Nothing);
+        assert!(matches!(failed, Poll::Ready(Err(_))), "{failed:?}");
     }
 }

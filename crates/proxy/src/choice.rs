@@ -49,6 +49,9 @@ impl Exchange {
             self.tried.clear();
             self.attempts = 0;
         }
+        if self.hold.is_some() && self.left(turn) {
+            return false;
+        }
         match self.judge(&app, turn) {
             Verdict::Goes(chosen) => {
                 let pool = chosen.pool.as_ref();
@@ -73,6 +76,15 @@ impl Exchange {
     pub(crate) fn has_another(&self, turn: &Turn<'_, '_>) -> bool {
         let verdict = self.app.as_ref().map(|app| self.judge(app, turn));
         matches!(verdict, Some(Verdict::Goes(it)) if it.standing >= Standing::Doubtful)
+    }
+
+    /// Whether another instance of its release can have it.
+    pub(crate) fn has_another_of_its_release(&self, turn: &Turn<'_, '_>) -> bool {
+        let verdict = self.app.as_ref().map(|app| self.judge(app, turn));
+        matches!(
+            verdict,
+            Some(Verdict::Goes(it)) if it.standing >= Standing::Doubtful && !it.diverted
+        )
     }
 
     fn judge(&self, app: &AppStats, turn: &Turn<'_, '_>) -> Verdict {

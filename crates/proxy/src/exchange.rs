@@ -9,7 +9,7 @@ use model::{AppLimits, ReleaseNo};
 
 use crate::access_log::Entry;
 use crate::attempt::{Failure, Link};
-use crate::buffer::{Buffer, LARGE};
+use crate::buffer::Buffer;
 use crate::connection::{Client, Turn, Wakeup};
 use crate::delivery::Delivery;
 use crate::forwarded::{rewritten, was_passed_on};
@@ -19,7 +19,8 @@ use crate::intake::Intake;
 use crate::line::{LetGo, Ticket};
 use crate::notes::log_entry;
 use crate::pages::{Form, Page};
-use crate::place::{Instead, Place};
+use crate::place::Place;
+use crate::presence::Presence;
 use crate::reuse::Reuse;
 use crate::slots::Watch;
 use crate::split::User;
@@ -85,6 +86,9 @@ pub(crate) struct Exchange {
     asked: Persistence,
     /// The method allows a second attempt, and the body is short enough to be kept for it.
     pub(crate) resendable: bool,
+    /// Bytes of its head, while that stands at the start of the client's input: until the request
+    /// goes out it may have to be routed anew.
+    pub(crate) head_len: usize,
     /// The request as the upstream gets it; kept from its first byte on while `intact`.
     pub(crate) request: Buffer,
     pub(crate) intact: bool,
@@ -96,6 +100,7 @@ pub(crate) struct Exchange {
     pub(crate) intake: Intake,
     pub(crate) delivery: Delivery,
     pub(crate) proceed: Continue,
+    pub(crate) presence: Presence,
     pub(crate) link: Link,
     pub(crate) hold: Option<Hold>,
     /// Its place in the line, should it have to wait again.
@@ -175,6 +180,7 @@ impl Exchange {
             form: Form { head: to.head, json: head.prefers_json(), version: to.version, after },
             asked,
             resendable: head.is_idempotent(input) && short && !body.is_chunked() && !to.upgrade,
+            head_len: len,
             request,
             intact: true,
             encoder: if body.is_chunked() { Encoder::Chunked } else { Encoder::Plain },
@@ -187,6 +193,7 @@ impl Exchange {
                 true => Continue::Upstream { until_ms },
                 false => Continue::Settled,
             },
+            presence: Presence::since(turn.now_ms),
             link: Link::None,
             hold: None,
             ticket: None,
@@ -215,12 +222,7 @@ impl Exchange {
             entry: log_entry(head, since_ms, turn),
         };
         let instead = exchange.route(head, &place, turn);
-        turn.client.input.consume(len);
-        match instead {
-            None => {}
-            Some(Instead::Page(page)) => exchange.answer_ourselves(page, turn),
-            Some(Instead::Moved(moved)) => exchange.answer_moved(&moved, turn),
-        }
+        exchange.answer_instead(instead, turn);
         exchange
     }
 
@@ -243,9 +245,12 @@ impl Exchange {
             match self.exchange_bytes(turn) {
                 Ok(count) => now += count,
                 Err(Left) => {
-                    self.abort();
-                    return Poll::Ready(self.ended(End::Gone, turn));
+                    self.presence.has_left();
                 }
+            }
+            if self.presence.is_gone() {
+                self.abort();
+                return Poll::Ready(self.ended(End::Gone, turn));
             }
             if let Some(end) = self.end(turn) {
                 return Poll::Ready(self.ended(end, turn));
@@ -287,11 +292,11 @@ impl Exchange {
 
     /// Reads the body, or what else the client sends: its leaving is noticed here.
     fn read_client(&mut self, turn: &mut Turn<'_, '_>) -> Result<usize, Left> {
+        if self.was_reset(turn) {
+            return Err(Left);
+        }
+        let wanted = self.is_read_on(turn);
         let client = &mut *turn.client;
-        let wanted = match (self.body_done, &self.link) {
-            (false, Link::Open(_)) => self.request.len() < LARGE && client.input.len() < LARGE,
-            (_, _) => client.input.is_empty(),
-        };
         if client.ended || !wanted || turn.now_ms < self.watched_from_ms(client) {
             return Ok(0);
         }
@@ -300,11 +305,7 @@ impl Exchange {
             Poll::Ready(Err(_)) => Err(Left),
             Poll::Ready(Ok(0)) => {
                 client.ended = true;
-                // It will never send the rest of its body, or it has had enough of waiting: one that
-                // only half-closes and then waits without an answer in sight is not told apart.
-                if self.hold.is_some() {
-                    return Err(Left);
-                }
+                // It will never send the rest of its body.
                 let lost = !self.body_done && matches!(self.answer, Answer::Awaited(_));
                 if lost && client.input.is_empty() { Err(Left) } else { Ok(1) }
             }
@@ -355,7 +356,10 @@ impl Exchange {
             (Link::Connecting(up) | Link::Open(up), Answer::Awaited(_)) => up.wake_ms(turn.now_ms),
             (_, _) => u64::MAX,
         };
-        Wakeup { at_ms: self.due_ms(turn).min(look_ms).min(upstream_ms), watch }
+        Wakeup {
+            at_ms: self.due_ms(turn).min(look_ms).min(upstream_ms).min(self.client_look_ms(turn)),
+            watch,
+        }
     }
 
     /// When its patience ends.
@@ -364,6 +368,10 @@ impl Exchange {
         let since = |limit: model::Millis| self.moved_at_ms + limit.0;
         let at_ms = match (&self.answer, &self.link) {
             (_, Link::Unchosen) => self.hold.as_ref().map_or(u64::MAX, |hold| hold.look_ms()),
+            // Whoever listens here and has no room is slow, not gone.
+            (_, Link::Connecting(upstream)) if upstream.is_here() => {
+                upstream.since_ms + self.limits.first_byte.0
+            }
             (_, Link::Connecting(upstream)) => upstream.since_ms + limits.connect.0,
             _ if !turn.client.output.is_empty() => self.reader_due_ms(turn),
             (Answer::Awaited(_), _) if self.waits_for_body() => match self.proceed {

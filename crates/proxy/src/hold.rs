@@ -136,6 +136,7 @@ impl Exchange {
         let Some(hold) = &self.hold else { return false };
         self.ticket = Some(hold.place.ticket);
         self.let_go = None;
+        self.left(turn);
         if !again {
             turn.worker.count(app, |cells| &cells.held);
         }
@@ -145,7 +146,8 @@ impl Exchange {
     /// A place among the held of the app, if there is room.
     fn place(&self, app: &Arc<AppStats>, until_ms: u64, turn: &Turn<'_, '_>) -> Option<Hold> {
         let limits = &turn.worker.shared.config.limits;
-        let bytes = self.request.len() + turn.client.input.len();
+        // The head counts once, though it is kept as it came, too.
+        let bytes = self.request.len() + turn.client.input.len() - self.head_len;
         let requests = app.held_now.fetch_add(1, Ordering::Relaxed);
         let held = app.held_bytes.fetch_add(bytes, Ordering::Relaxed);
         // Counted first: two workers never share the last place.

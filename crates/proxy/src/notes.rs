@@ -65,7 +65,7 @@ impl Exchange {
             Failure::Connect | Failure::Broken | Failure::Stale | Failure::BadAnswer => {
                 End::Upstream
             }
-            Failure::Timeout => End::Timeout,
+            Failure::NoRoom | Failure::Timeout => End::Timeout,
             Failure::ConnectOurs | Failure::Drained => End::Proxy,
         };
     }

@@ -27,6 +27,8 @@ impl Page {
     pub(crate) const TOO_LARGE: Self = Self::new(413, "The request's body is too large.");
     pub(crate) const TIMEOUT: Self = Self::new(408, "The request took too long to arrive.");
     pub(crate) const BAD_GATEWAY: Self = Self::new(502, "The application gave no valid answer.");
+    pub(crate) const CIRCLE: Self =
+        Self::new(508, "The request goes round in a circle of proxies.");
     pub(crate) const GATEWAY_TIMEOUT: Self = Self::new(504, "The application took too long.");
     pub(crate) const CROWDED: Self = Self {
         status: 503,
@@ -162,6 +164,7 @@ fn reason(status: u16) -> &'static str {
         502 => "Bad Gateway",
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
+        508 => "Loop Detected",
         505 => "HTTP Version Not Supported",
         _ => "Error",
     }

@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use http1::RequestHead;
+use http1::{Progress, RequestHead};
 use model::Balance;
 
 use crate::attempt::Link;
 use crate::connection::Turn;
 use crate::exchange::Exchange;
+use crate::forwarded::rewritten;
 use crate::pages::Page;
 use crate::redirect::Elsewhere;
 use crate::router::AppIndex;
@@ -37,7 +38,8 @@ pub(crate) enum Instead {
 }
 
 impl Exchange {
-    /// Takes the app that the head belongs to. What it gets if it goes no further.
+    /// Takes the app that the head belongs to, which need not be the one that it had before. What it
+    /// gets if it goes no further.
     pub(crate) fn route(
         &mut self,
         head: &RequestHead,
@@ -78,7 +80,10 @@ impl Exchange {
             Ok((app, limits, user, instead)) => {
                 self.user = user;
                 self.limits = limits;
-                self.waiting = Some(app.gap.begin(turn.now_ms));
+                if self.app.as_ref().is_none_or(|before| before.key != app.key) {
+                    self.waiting = Some(app.gap.begin(turn.now_ms));
+                    (self.hold, self.ticket, self.arm) = (None, None, None);
+                }
                 if let Some(entry) = &mut self.entry {
                     entry.app = Some(Arc::clone(&app));
                 }
@@ -91,10 +96,48 @@ impl Exchange {
             Err(page) => Some(Instead::Page(page)),
         }
     }
+
+    /// Ends a request that goes no further, if there is a reason for that.
+    pub(crate) fn answer_instead(&mut self, instead: Option<Instead>, turn: &mut Turn<'_, '_>) {
+        match instead {
+            None => {}
+            Some(Instead::Page(page)) => self.answer_ourselves(page, turn),
+            Some(Instead::Moved(moved)) => self.answer_moved(&moved, turn),
+        }
+    }
+
+    /// Takes the head off the client's input: what follows is the body.
+    pub(crate) fn take_head(&mut self, turn: &mut Turn<'_, '_>) {
+        turn.client.input.consume(std::mem::take(&mut self.head_len));
+    }
+
+    /// Routes a request that has not gone out yet by the newest snapshot: its app may be reached in
+    /// another way now, with other limits, or another app is.
+    pub(crate) fn route_again(&mut self, turn: &mut Turn<'_, '_>) {
+        if self.head_len == 0 {
+            return;
+        }
+        let mut parser = turn.worker.request_parser();
+        // It could be read before.
+        if let Ok(Progress::Finished(_)) = parser.parse(turn.client.input.unread()) {
+            let place = Place::of(parser.head(), turn);
+            let request = rewritten(parser.head(), place.strip, turn);
+            turn.worker.stock.put(std::mem::replace(&mut self.request, request));
+            let instead = self.route(parser.head(), &place, turn);
+            self.answer_instead(instead, turn);
+        }
+        turn.worker.return_request_parser(parser);
+    }
 }
 
-/// What we say to a request that may go no further (RFC 9110, 7.6.2).
+/// Proxies of this kind that a request may come through: more are a circle.
+const MOST_HOPS: u64 = 10;
+
+/// What we say to a request that may go no further (RFC 9110, 7.6.2), or that goes round.
 fn last_hop(head: &RequestHead, input: &[u8]) -> Option<Page> {
+    if head.hops() >= MOST_HOPS {
+        return Some(Page::CIRCLE);
+    }
     match (head.max_forwards(), head.method(input)) {
         (Some(0), b"TRACE") => Some(Page::NO_TRACE),
         (Some(0), _) => Some(Page::OPTIONS),

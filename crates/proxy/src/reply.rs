@@ -46,6 +46,7 @@ impl Exchange {
         self.let_go = None;
         self.waiting = None;
         self.status = status;
+        self.take_head(turn);
         self.discard_body(turn);
         if !self.body_done {
             self.form.after = After::Close;

@@ -10,6 +10,7 @@ use model::{
     Route, Share, Snapshot, Target, Upstream, Weight,
 };
 
+use crate::circle::Own;
 use crate::handle::Proxy;
 
 /// Between two questions for a name. Nobody tells how long the answer holds.
@@ -113,13 +114,18 @@ pub(crate) fn known(roster: &Mutex<Roster>) -> MutexGuard<'_, Roster> {
 pub(crate) async fn follow(
     at: usize,
     (host, port): (String, u16),
+    own: Own,
     roster: Arc<Mutex<Roster>>,
     proxy: Proxy,
 ) {
     loop {
         match tokio::net::lookup_host((host.as_str(), port)).await {
             Ok(addresses) => {
-                let addresses = addresses.take(ADDRESSES).map(Address::Tcp).collect();
+                let addresses = addresses.take(ADDRESSES).map(Address::Tcp);
+                let (circle, addresses): (BTreeSet<_>, _) = addresses.partition(|it| own.is(it));
+                if !circle.is_empty() {
+                    tracing::error!(host, ?circle, "a name leads to the proxy itself");
+                }
                 moved(at, &host, addresses, &roster, &proxy);
             }
             Err(error) => tracing::warn!(host, %error, "a name leads nowhere for the moment"),

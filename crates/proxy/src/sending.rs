@@ -17,6 +17,7 @@ impl Exchange {
     pub(crate) fn send_body(&mut self, turn: &mut Turn<'_, '_>) -> Result<usize, Left> {
         let Link::Open(upstream) = &self.link else { return Ok(0) };
         let deaf = upstream.deaf;
+        self.take_head(turn);
         let mut moved = 0;
         while !self.body_done && !turn.client.input.is_empty() && self.request.len() < LARGE {
             let input = turn.client.input.unread();
@@ -80,6 +81,7 @@ impl Exchange {
                     upstream.flight.instance().moved(turn.now_ms);
                 }
                 upstream.sent = true;
+                self.presence.begins();
                 if let Some(stopwatch) = &mut upstream.stopwatch {
                     *stopwatch = Stopwatch::start();
                 }

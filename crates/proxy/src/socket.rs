@@ -9,12 +9,24 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use rustix::buffer::spare_capacity;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use tokio::io::{AsyncReadExt, AsyncWrite, Interest};
 
 use crate::buffer::Source;
 use crate::sys;
+
+/// What the other side of a connection has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// It may send more.
+    Open,
+    /// It sends nothing more, but may read.
+    Ended,
+    /// It takes nothing any more.
+    Reset,
+}
 
 /// A connected stream socket that never blocks.
 #[derive(Debug)]
@@ -87,6 +99,29 @@ impl Socket {
             State::Lost => return 0,
         };
         count.unwrap_or(0)
+    }
+
+    /// Asks the kernel what the other side has done, whatever of it has been read.
+    pub(crate) fn peer(&self) -> Peer {
+        let fd = match &self.state {
+            State::Free { stream, .. } => stream.as_fd(),
+            State::Watched(stream) => stream.as_fd(),
+            State::Lost => return Peer::Reset,
+        };
+        let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::RDHUP)];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        // Without an answer it counts as open: its end is noticed when it is read or written.
+        if retry_on_intr(|| poll(&mut fds, Some(&at_once))).is_err() {
+            return Peer::Open;
+        }
+        let seen = fds[0].revents();
+        if seen.intersects(PollFlags::ERR | PollFlags::HUP) {
+            Peer::Reset
+        } else if seen.contains(PollFlags::RDHUP) {
+            Peer::Ended
+        } else {
+            Peer::Open
+        }
     }
 
     /// Makes the end of the connection a reset.

@@ -14,6 +14,7 @@ use model::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin;
+use crate::circle;
 use crate::config::{Config, Limits};
 use crate::error::Error;
 use crate::handle::Proxy;
@@ -81,6 +82,8 @@ pub fn run(options: Options) -> Result<(), Error> {
     config.trusted_proxies.clone_from(&options.trusted_proxies);
     config.limits = options.limits;
     let bound = Proxy::bind(config)?;
+    let own = circle::Own::new(bound.local_addrs());
+    refuse_circle(&options.upstreams, &own)?;
     let admin = options.admin.map(admin::bind).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -101,7 +104,8 @@ pub fn run(options: Options) -> Result<(), Error> {
         for (at, upstream) in options.upstreams.iter().enumerate() {
             if let Place::Named { host, port } = &upstream.place {
                 let name = (host.clone(), *port);
-                follows.spawn(follow(at, name, Arc::clone(&roster), proxy.clone()));
+                let roster = Arc::clone(&roster);
+                follows.spawn(follow(at, name, own.clone(), roster, proxy.clone()));
             }
         }
         tracing::info!(listen = ?proxy.local_addrs(), "the proxy serves");
@@ -126,6 +130,21 @@ async fn reopen(hangup: &mut Signal, proxy: &Proxy) {
         }
     }
     std::future::pending().await
+}
+
+/// The proxy's own address as an upstream would send each request round for ever.
+fn refuse_circle(upstreams: &[Upstream], own: &circle::Own) -> Result<(), Error> {
+    for upstream in upstreams {
+        if let Place::Fixed(address) = &upstream.place
+            && own.is(address)
+        {
+            return Err(Error::Options(format!(
+                "the upstream {address} is the proxy itself: requests would go round in a circle; \
+                 name the address of the app"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Probes all upstreams in turn, for ever, and tells whether traffic is served well.

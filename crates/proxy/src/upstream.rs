@@ -24,7 +24,7 @@ const REDIAL_MS: u64 = 10;
 const MOST_DOUBLINGS: u32 = 4;
 
 /// Without an answer for so long on a new connection, the instance may have no room for it.
-pub(crate) const PATIENT_MS: u64 = 50;
+const PATIENT_MS: u64 = 50;
 
 /// An idle connection is kept no longer than this, whatever its instance says.
 const MOST_IDLE_MS: u64 = 60_000;
@@ -128,6 +128,11 @@ impl Upstream {
             self.dials += 1;
             self.stream = Stream::connect(&self.flight.instance().address)?;
         }
+    }
+
+    /// Whether nothing has come of it for a while.
+    pub(crate) fn is_late(&self, now_ms: u64) -> bool {
+        now_ms >= self.since_ms + PATIENT_MS
     }
 
     /// When it lines up, unless an answer comes first.

@@ -61,7 +61,8 @@ fn the_app_sees_the_client_and_none_of_its_lies() {
     let port = world.at.port();
     let expected = format!(
         "GET /x HTTP/1.1\r\nHost: a:81\r\nX-Forwarded-For: 127.0.0.1\r\nX-Real-IP: 127.0.0.1\r\n\
-         X-Forwarded-Proto: http\r\nX-Forwarded-Port: {port}\r\nX-Forwarded-Host: a:81\r\n\r\n"
+         X-Forwarded-Proto: http\r\nX-Forwarded-Port: {port}\r\nX-Segue-Hops: 1\r\n\
+         X-Forwarded-Host: a:81\r\n\r\n"
     );
     assert_eq!(client.receive().text(), expected);
 }

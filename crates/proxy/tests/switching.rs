@@ -93,6 +93,53 @@ fn in_flight_is_exact_and_its_end_is_reported_at_once() {
     assert_eq!(client.get("/").text(), "new");
 }
 
+/// An app whose instance tells what it was asked for.
+fn telling() -> SocketAddr {
+    answering(|seen| {
+        let first = seen.head.lines().next().unwrap_or_default();
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{first}", first.len())
+    })
+}
+
+#[test]
+fn a_held_request_is_routed_by_the_snapshot_that_lets_it_go() {
+    let waits = |request: &str| {
+        let world = World::new(&snapshot(1, &[(1, 0, &[])]));
+        let mut client = world.client();
+        client.send(request);
+        eventually("the request is held", || (world.counters().held == 1).then_some(()));
+        (world, client)
+    };
+    // Another rule for its path.
+    let (world, mut client) = waits("GET /shop/x?y HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut stripped = one(2, 1, telling());
+    stripped.apps[0].route.path = "/shop".into();
+    stripped.apps[0].route.prefix = model::Prefix::Stripped;
+    world.publish(&stripped);
+    assert_eq!(client.receive().text(), "GET /x?y HTTP/1.1");
+    // Another limit for its body.
+    let (world, mut client) = waits("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
+    let limits = model::AppLimits { body: Some(1), ..model::AppLimits::default() };
+    world.publish(&limited(one(2, 1, telling()), limits));
+    assert_eq!(client.receive().status, 413);
+    assert_eq!(client.get("/").text(), "GET / HTTP/1.1", "the connection goes on");
+    // Another app under its host.
+    let (world, mut client) = waits("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut two = snapshot(2, &[(1, 0, &[])]);
+    let mut other = one(2, 1, telling()).apps.remove(0);
+    other.app = "other".parse().expect("a name");
+    other.route.hosts = vec!["a".into()];
+    two.apps.push(other);
+    world.publish(&two);
+    assert_eq!(client.receive().text(), "GET / HTTP/1.1");
+    // None at all.
+    let (world, mut client) = waits("GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut elsewhere = one(2, 1, telling());
+    elsewhere.apps[0].route.path = "/shop".into();
+    world.publish(&elsewhere);
+    assert_eq!(client.receive().status, 404);
+}
+
 #[test]
 fn an_older_snapshot_is_refused_and_the_same_one_changes_nothing() {
     let world = World::new(&one(5, 1, saying("a")));

@@ -322,11 +322,43 @@ impl Played {
         Client::of(stream)
     }
 
+    /// Whether the proxy has made no further connection.
+    pub fn is_left_alone(&self) -> bool {
+        self.listener.accept().is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+
     /// The proxy's next connection, with the head of a request.
     pub fn asked(&self) -> Client {
         let mut stream = self.accept();
         stream.head();
         stream
+    }
+}
+
+/// An instance that listens and has no room for another connection.
+pub struct Full {
+    listener: TcpListener,
+    _first: TcpStream,
+    pub at: SocketAddr,
+}
+
+impl Full {
+    pub fn new() -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.expect("a socket");
+        let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+        socket.bind(&any.into()).expect("bound");
+        socket.listen(0).expect("listening");
+        let listener = TcpListener::from(socket);
+        let at = listener.local_addr().expect("an address");
+        let first = TcpStream::connect(at).expect("its queue has one place");
+        Self { listener, _first: first, at }
+    }
+
+    /// It comes to the next in its queue, and so has room for the proxy.
+    pub fn accept(&self) -> Client {
+        let _queued = self.listener.accept().expect("the first in its queue");
+        Client::of(self.listener.accept().expect("the proxy's").0)
     }
 }
 

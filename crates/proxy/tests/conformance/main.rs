@@ -49,7 +49,9 @@ fn seen(head: &str, body: &[u8], trailers: &str) -> String {
             _ if line == "\n" => parts.push(String::from_utf8_lossy(body).into_owned()),
             Some((name, value)) => {
                 let name = name.to_ascii_lowercase();
-                if !told.contains(&name.as_str()) && name != "x-real-ip" {
+                if !told.contains(&name.as_str())
+                    && !matches!(name.as_str(), "x-real-ip" | "x-segue-hops")
+                {
                     parts.push(format!("{name}: {value}"));
                 }
             }

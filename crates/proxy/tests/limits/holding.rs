@@ -56,7 +56,7 @@ fn not_more_than_1024_requests_of_an_app_wait() {
     assert_eq!(world.client().get("/").status, 503);
     // Whoever leaves makes room.
     drop(held.pop());
-    world.advance(Millis(50));
+    world.advance(Millis(100));
     let mut late = sending(&world, GET);
     world.settle();
     assert!(late.hears_nothing());

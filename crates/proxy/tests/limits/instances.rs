@@ -1,7 +1,5 @@
 //! How long an instance may take, and how long we keep what we have of it.
 
-use std::net::TcpListener;
-
 use model::{AppLimits, Balance, Health, HealthTable, Millis};
 
 use crate::common::*;
@@ -23,29 +21,54 @@ fn waiting(world: &World, clients: Vec<Client>) -> Vec<Client> {
     clients.into_iter().filter(Client::hears_nothing).collect()
 }
 
+fn faults(world: &World) -> u64 {
+    world.counters().faults.values().sum()
+}
+
 #[test]
-fn after_two_seconds_of_connecting_another_instance_is_tried() {
-    // Its queue is full: to connect takes for ever.
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
-    let socket = socket.expect("a socket");
-    let any: std::net::SocketAddr = "127.0.0.1:0".parse().expect("an address");
-    socket.bind(&any.into()).expect("bound");
-    socket.listen(0).expect("listening");
-    let full = TcpListener::from(socket);
-    let at = full.local_addr().expect("an address");
-    let _first = std::net::TcpStream::connect(at).expect("its queue has one place");
-    let world = World::still(&in_turn(at, saying("ok")));
+fn an_instance_of_this_machine_without_room_is_waited_for_as_an_answer_is() {
+    for limits in [8, 60]
+        .map(|seconds| AppLimits { first_byte: Millis::from_secs(seconds), ..AppLimits::default() })
+    {
+        let full = Full::new();
+        let world = World::still(&limited(one(1, 1, full.at), limits));
+        let mut client = sending(&world, POST);
+        world.settle();
+        world.reaches(limits.first_byte, &client);
+        assert_eq!(client.receive().status, 504);
+        assert_eq!((world.counted(1).retried, faults(&world)), (0, 0), "it listens");
+    }
+}
+
+#[test]
+fn once_there_is_room_the_request_goes_out() {
+    let full = Full::new();
+    let world = World::still(&one(1, 1, full.at));
+    let mut client = sending(&world, POST);
+    world.settle();
+    world.advance(Millis::from_secs(30));
+    let mut instance = full.accept();
+    assert!(instance.head().starts_with("POST / "));
+    instance.send(OK);
+    assert_eq!(client.receive().text(), "ok");
+    let counters = world.counted(1);
+    assert_eq!((counters.failed, counters.held, counters.retried, faults(&world)), (0, 0, 0, 0));
+}
+
+#[test]
+fn another_instance_that_has_room_goes_first() {
+    let full = Full::new();
+    let world = World::still(&in_turn(full.at, saying("ok")));
     let clients = vec![sending(&world, POST), sending(&world, POST)];
     let mut left = waiting(&world, clients);
     assert_eq!(left.len(), 1);
     let mut client = left.remove(0);
-    world.advance(Millis(1_999));
+    world.advance(Millis(49));
     assert!(client.hears_nothing());
-    assert_eq!(world.counters().retried, 0);
     world.advance(Millis(1));
     assert_eq!(client.receive().text(), "ok");
     let counters = world.counted(2);
-    assert_eq!((counters.retried, counters.failed, counters.held), (1, 0, 0));
+    assert_eq!((counters.failed, counters.held, faults(&world)), (0, 0, 0));
 }
 
 #[test]

@@ -1,0 +1,130 @@
+//! Whether the client of a request is still there. Nothing new is begun for a client that has left:
+//! no request that waited is sent, and none is sent again. A client that has ended only its own side
+//! of the connection gets its answer.
+
+use crate::attempt::Link;
+use crate::buffer::LARGE;
+use crate::connection::Turn;
+use crate::exchange::Exchange;
+use crate::socket::Peer;
+
+/// Between two looks at a client while its request waits: the kernel is asked, since what the client
+/// has sent is not read then.
+const LOOK_EVERY_MS: u64 = 100;
+
+/// What is known of a request's client.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    /// Whether it had ended its side when its request began to wait. A request whose client had done
+    /// that is whole, and is carried out once.
+    half_closed: Option<bool>,
+    /// A byte of the request has gone to an instance.
+    begun: bool,
+    gone: bool,
+    look_ms: u64,
+}
+
+/// What may be begun for a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum May {
+    /// Whatever is needed.
+    Begin,
+    /// Nothing, but it may still read an answer of ours.
+    Answer,
+    /// Nothing: it has left.
+    Nothing,
+}
+
+impl Presence {
+    pub(crate) fn since(now_ms: u64) -> Self {
+        Self { half_closed: None, begun: false, gone: false, look_ms: now_ms + LOOK_EVERY_MS }
+    }
+
+    /// Bytes of the request go out.
+    pub(crate) fn begins(&mut self) {
+        self.begun = true;
+    }
+
+    /// It has left, and its request ends.
+    pub(crate) fn has_left(&mut self) {
+        self.gone = true;
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone
+    }
+}
+
+impl Exchange {
+    /// What may be begun for the client. The first call is made when its request begins to wait.
+    pub(crate) fn may_begin(&mut self, turn: &Turn<'_, '_>) -> May {
+        let peer = turn.client.stream.peer();
+        let ended = turn.client.ended || peer != Peer::Open;
+        let half_closed = *self.presence.half_closed.get_or_insert(ended);
+        self.presence.look_ms = turn.now_ms + LOOK_EVERY_MS;
+        match (ended, self.presence.begun) {
+            _ if peer == Peer::Reset => May::Nothing,
+            (false, _) => May::Begin,
+            (true, true) => May::Answer,
+            (true, false) if half_closed => May::Begin,
+            (true, false) => May::Nothing,
+        }
+    }
+
+    /// Whether another attempt may be made for the client.
+    pub(crate) fn goes_on_for(&mut self, turn: &Turn<'_, '_>) -> bool {
+        match self.may_begin(turn) {
+            May::Begin => true,
+            May::Answer => false,
+            May::Nothing => {
+                self.presence.has_left();
+                false
+            }
+        }
+    }
+
+    /// Whether a client whose request has waited has left.
+    pub(crate) fn left(&mut self, turn: &Turn<'_, '_>) -> bool {
+        if self.may_begin(turn) != May::Begin {
+            self.presence.has_left();
+        }
+        self.presence.is_gone()
+    }
+
+    /// Looks at the client of a request that waits for an instance, at first and from time to time.
+    /// True if nothing may be begun for it any more.
+    pub(crate) fn waits_in_vain(&mut self, turn: &Turn<'_, '_>) -> bool {
+        let due = self.presence.half_closed.is_none() || turn.now_ms >= self.presence.look_ms;
+        due && self.left(turn)
+    }
+
+    /// Whether the client has reset the connection while its request is in flight and what it sent
+    /// beyond the request keeps us from reading on.
+    pub(crate) fn was_reset(&mut self, turn: &Turn<'_, '_>) -> bool {
+        let open = matches!(self.link, Link::Open(_));
+        if !open || turn.now_ms < self.presence.look_ms || self.is_read_on(turn) {
+            return false;
+        }
+        self.presence.look_ms = turn.now_ms + LOOK_EVERY_MS;
+        turn.client.stream.peer() == Peer::Reset
+    }
+
+    /// When to look at the client though nothing happens.
+    pub(crate) fn client_look_ms(&self, turn: &Turn<'_, '_>) -> u64 {
+        match &self.link {
+            Link::None => u64::MAX,
+            Link::Open(_) if self.is_read_on(turn) => u64::MAX,
+            Link::Unchosen | Link::Connecting(_) | Link::Open(_) => self.presence.look_ms,
+        }
+    }
+
+    /// Whether its body is read, or what else the client sends: its leaving is noticed there.
+    pub(crate) fn is_read_on(&self, turn: &Turn<'_, '_>) -> bool {
+        let client = &turn.client;
+        match (&self.link, self.body_done) {
+            (Link::Unchosen | Link::Connecting(_), _) => false,
+            (Link::Open(_), false) => self.request.len() < LARGE && client.input.len() < LARGE,
+            (Link::None, _) | (Link::Open(_), true) => client.input.is_empty(),
+        }
+    }
+}
