@@ -22,10 +22,13 @@ pub(crate) enum Stream {
     Tcp(TcpStream),
     /// Over a unix socket.
     Unix(UnixStream),
+    /// Over none yet: where the queue of a unix socket is full, the kernel does not let us wait.
+    NoRoom,
 }
 
 impl Stream {
-    /// Begins to connect; [`Stream::poll_connected`] tells when it is done.
+    /// Begins to connect; [`Stream::poll_connected`] tells when it is done. Never done is
+    /// [`Stream::NoRoom`]: who wants to wait for room has to begin again.
     pub(crate) fn connect(address: &Address) -> io::Result<Self> {
         let (domain, protocol, address) = match address {
             Address::Tcp(address) => {
@@ -42,6 +45,7 @@ impl Stream {
         match socket.connect(&address) {
             Ok(()) => {}
             Err(error) if error.raw_os_error() == Some(IN_PROGRESS) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Self::NoRoom),
             Err(error) => return Err(error),
         }
         Ok(match protocol {
@@ -54,7 +58,7 @@ impl Stream {
     pub(crate) fn local_ip(&self) -> Option<IpAddr> {
         match self {
             Self::Tcp(stream) => stream.local_addr().ok().map(|address| address.ip()),
-            Self::Unix(_) => None,
+            Self::Unix(_) | Self::NoRoom => None,
         }
     }
 
@@ -68,6 +72,7 @@ impl Stream {
                 ready!(stream.poll_write_ready(cx))?;
                 stream.take_error()?
             }
+            Self::NoRoom => return Poll::Pending,
         };
         Poll::Ready(error.map_or(Ok(()), Err))
     }
@@ -79,6 +84,7 @@ impl Stream {
         let readable = match self {
             Self::Tcp(stream) => stream.poll_read_ready(&mut cx),
             Self::Unix(stream) => stream.poll_read_ready(&mut cx),
+            Self::NoRoom => return false,
         };
         readable.is_pending()
     }
@@ -90,6 +96,7 @@ impl Stream {
         let peeked = match self {
             Self::Tcp(stream) => rustix::net::recv(stream, &mut byte[..], flags),
             Self::Unix(stream) => rustix::net::recv(stream, &mut byte[..], flags),
+            Self::NoRoom => return false,
         };
         peeked.err() == Some(rustix::io::Errno::AGAIN)
     }
@@ -111,6 +118,7 @@ impl Source for Stream {
         match self {
             Self::Tcp(stream) => pin!(stream.read_buf(into)).poll(cx),
             Self::Unix(stream) => pin!(stream.read_buf(into)).poll(cx),
+            Self::NoRoom => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 }
@@ -124,6 +132,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::NoRoom => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 
@@ -135,6 +144,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::NoRoom => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 }

@@ -56,6 +56,32 @@ fn once_there_is_room_the_request_goes_out() {
 }
 
 #[test]
+fn an_instance_on_a_unix_socket_without_room_is_waited_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("app.sock").to_str().expect("text").to_owned();
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None);
+    let socket = socket.expect("a socket");
+    socket.bind(&socket2::SockAddr::unix(&path).expect("an address")).expect("bound");
+    socket.listen(0).expect("listening");
+    let listener = std::os::unix::net::UnixListener::from(socket);
+    let _first = std::os::unix::net::UnixStream::connect(&path).expect("its queue has one place");
+    let mut table = one(1, 1, "127.0.0.1:9".parse().expect("an address"));
+    table.apps[0].arms[0].instances[0].address = model::Address::Unix(path);
+    let world = World::still(&table);
+    let mut client = sending(&world, POST);
+    world.settle();
+    world.advance(Millis::from_secs(30));
+    assert!(client.hears_nothing());
+    drop(listener.accept().expect("the first in its queue"));
+    let mut instance = std::io::BufReader::new(listener.accept().expect("the proxy's").0);
+    assert!(read_head(&mut instance).expect("a head").starts_with("POST / "));
+    std::io::Write::write_all(instance.get_mut(), OK.as_bytes()).expect("written");
+    assert_eq!(client.receive().text(), "ok");
+    let counters = world.counted(1);
+    assert_eq!((counters.failed, counters.held, counters.retried, faults(&world)), (0, 0, 0, 0));
+}
+
+#[test]
 fn another_instance_that_has_room_goes_first() {
     let full = Full::new();
     let world = World::still(&in_turn(full.at, saying("ok")));
