@@ -6,61 +6,108 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use model::{AppName, InstanceId};
+use wire::LogLine;
 
 use crate::layout::Layout;
 use crate::runfolder::{OLDER_OUTPUT, OUTPUT};
 
-/// A longer line is cut.
+/// Of an instance's last words a longer line is cut.
 const LINE_BYTES: usize = 500;
 /// Lines that can be asked for at once.
 const MOST_LINES: usize = 10_000;
 /// A page has at most so many bytes.
 const PAGE_BYTES: u64 = 64 * 1024;
+/// An instance's last words are looked for in so much of its output.
+const WORDS_BYTES: usize = 64 * 1024;
 
-/// The last lines of an instance's output, oldest first. Each is cut at 500 bytes, and control
-/// characters are written as `\u{1b}`.
+/// The last lines of an instance's output, oldest first, whole and as they were written. They have `most`
+/// bytes at most; only if a single line has more is it the end of one.
 ///
 /// # Errors
 /// If the files cannot be read; an instance without output has no lines.
-pub fn tail(data: &Path, instance: &InstanceId, lines: usize) -> io::Result<Vec<String>> {
-    tail_of(&Layout::new(data).run(instance), lines)
+pub fn tail(
+    data: &Path,
+    instance: &InstanceId,
+    lines: usize,
+    most: usize,
+) -> io::Result<Vec<LogLine>> {
+    let bytes = last_lines(&Layout::new(data).run(instance), lines, most)?;
+    Ok(split(&bytes).map(|line| log_line(instance, line)).collect())
 }
 
-/// The same, by the run folder.
-pub(crate) fn tail_of(folder: &Path, lines: usize) -> io::Result<Vec<String>> {
+/// An instance's last words, by its run folder. Each line is cut at 500 bytes, and control characters are
+/// written as `\u{1b}`: they go into sentences.
+pub(crate) fn last_words(folder: &Path, lines: usize) -> io::Result<Vec<String>> {
+    let bytes = last_lines(folder, lines, WORDS_BYTES)?;
+    Ok(split(&bytes).map(readable).collect())
+}
+
+fn split(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    let lines = (!bytes.is_empty()).then(|| text.split(|byte| *byte == b'\n'));
+    lines.into_iter().flatten()
+}
+
+fn log_line(instance: &InstanceId, line: &[u8]) -> LogLine {
+    let text = String::from_utf8_lossy(line).into_owned();
+    LogLine { instance: instance.clone(), text, goes_on: false }
+}
+
+/// The last lines of both files.
+fn last_lines(folder: &Path, lines: usize, most: usize) -> io::Result<Vec<u8>> {
     let lines = lines.min(MOST_LINES);
-    let (mut bytes, whole) = end_of(&folder.join(OUTPUT), lines)?;
-    if whole && count_lines(&bytes) < lines {
-        let (mut older, _) = end_of(&folder.join(OLDER_OUTPUT), lines)?;
-        older.append(&mut bytes);
-        bytes = older;
+    let mut end = end_of(&folder.join(OUTPUT), lines, most)?;
+    if end.whole && line_ends(&end.bytes) < lines && end.bytes.len() < most {
+        let older = end_of(&folder.join(OLDER_OUTPUT), lines, most - end.bytes.len())?;
+        end = End { bytes: [older.bytes, end.bytes].concat(), whole: older.whole };
     }
-    let text = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-    if text.is_empty() {
-        return Ok(Vec::new());
-    }
-    let all: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
-    Ok(all[all.len().saturating_sub(lines)..].iter().map(|line| readable(line)).collect())
+    let End { mut bytes, whole } = end;
+    let inside = bytes.len() - usize::from(bytes.ends_with(b"\n"));
+    let mut ends = (0..inside).rev().filter(|at| bytes[*at] == b'\n');
+    let start = match lines {
+        0 => Some(bytes.len()),
+        // Between this line end and the one before lies the first that is wanted.
+        lines => ends.nth(lines - 1).map(|at| at + 1),
+    };
+    // With fewer than were wanted, the first may have lost its beginning.
+    let first_end = || bytes[..inside].iter().position(|byte| *byte == b'\n').map(|at| at + 1);
+    let start = start.or_else(|| if whole { None } else { first_end() });
+    Ok(bytes.split_off(start.unwrap_or(0)))
 }
 
-fn count_lines(bytes: &[u8]) -> usize {
+/// Line ends with something before them in the same bytes.
+fn line_ends(bytes: &[u8]) -> usize {
     bytes.iter().filter(|byte| **byte == b'\n').count()
 }
 
-/// Enough of the end of a file to hold so many lines, if they are not much longer than shown; and
-/// whether it is all of the file.
-fn end_of(path: &Path, lines: usize) -> io::Result<(Vec<u8>, bool)> {
+/// The end of a file, and whether it is all of it.
+struct End {
+    bytes: Vec<u8>,
+    whole: bool,
+}
+
+/// As much of the end of a file as holds so many lines, `most` bytes at most.
+fn end_of(path: &Path, lines: usize, most: usize) -> io::Result<End> {
     let mut file = match datadir::open(path) {
         Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), true)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            return Ok(End { bytes: Vec::new(), whole: true });
+        }
         Err(e) => return Err(e),
     };
-    let wanted = (lines as u64 + 1) * LINE_BYTES as u64;
     let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(wanted)))?;
-    let mut bytes = Vec::new();
-    file.take(wanted).read_to_end(&mut bytes)?;
-    Ok((bytes, length <= wanted))
+    let mut wanted = PAGE_BYTES.min(most as u64);
+    loop {
+        let start = length.saturating_sub(wanted);
+        file.seek(SeekFrom::Start(start))?;
+        let mut bytes = Vec::new();
+        (&mut file).take(length - start).read_to_end(&mut bytes)?;
+        // One more than the lines that are wanted: the end of the line before them.
+        if start == 0 || wanted >= most as u64 || line_ends(&bytes) > lines {
+            return Ok(End { bytes, whole: start == 0 });
+        }
+        wanted = (wanted * 4).min(most as u64);
+    }
 }
 
 /// A line as it can be shown on a terminal: nothing in it moves a cursor or sets a title.
@@ -89,12 +136,12 @@ pub type Place = u64;
 const OFFSET_BITS: u32 = 24;
 
 /// The lines that an instance has written since `from`, and the place where they end. A line whose
-/// end has not come yet waits for the next call. After a rotation the rest of the older file comes
-/// first; what was rotated away twice is lost.
+/// end has not come yet waits for the next call, unless it fills a page: then it comes in parts. After a
+/// rotation the rest of the older file comes first; what was rotated away twice is lost.
 ///
 /// # Errors
 /// If the files cannot be read; an instance without output has no lines.
-pub fn page(data: &Path, instance: &InstanceId, from: Place) -> io::Result<(Vec<String>, Place)> {
+pub fn page(data: &Path, instance: &InstanceId, from: Place) -> io::Result<(Vec<LogLine>, Place)> {
     let folder = Layout::new(data).run(instance);
     let (output, older) = (folder.join(OUTPUT), folder.join(OLDER_OUTPUT));
     let (Some((file, _)), before) = (look(&output)?, look(&older)?) else {
@@ -105,13 +152,13 @@ pub fn page(data: &Path, instance: &InstanceId, from: Place) -> io::Result<(Vec<
     let rotated = before.is_some_and(|(inode, _)| inode == from >> OFFSET_BITS && inode != file);
     let mut bytes = if rotated { read_from(&older, offset)? } else { Vec::new() };
     if bytes.len() as u64 == PAGE_BYTES {
-        let (lines, used) = complete_lines(&bytes);
+        let (lines, used) = complete_lines(instance, &bytes);
         return Ok((lines, from + used));
     }
     // The line at the end of the older file may go on in the new one.
     let rest = bytes.len() as u64;
     bytes.append(&mut read_from(&output, start)?);
-    let (lines, used) = complete_lines(&bytes);
+    let (lines, used) = complete_lines(instance, &bytes);
     if used < rest {
         return Ok((lines, from + used));
     }
@@ -161,16 +208,25 @@ fn read_from(path: &Path, from: u64) -> io::Result<Vec<u8>> {
     }
 }
 
-/// The lines in `bytes` that have an end, and how many bytes they are. What fills a whole page
-/// without an end counts as a line.
-fn complete_lines(bytes: &[u8]) -> (Vec<String>, u64) {
-    let end = match bytes.iter().rposition(|byte| *byte == b'\n') {
-        Some(end) => end + 1,
-        None if bytes.len() as u64 >= PAGE_BYTES => bytes.len(),
-        None => return (Vec::new(), 0),
-    };
-    let text = bytes[..end].strip_suffix(b"\n").unwrap_or(&bytes[..end]);
-    (text.split(|byte| *byte == b'\n').map(readable).collect(), end as u64)
+/// The lines in `bytes` that have an end, and how many bytes they are. What fills a whole page without an
+/// end is a part of a line.
+fn complete_lines(instance: &InstanceId, bytes: &[u8]) -> (Vec<LogLine>, u64) {
+    match bytes.iter().rposition(|byte| *byte == b'\n') {
+        Some(end) => {
+            let lines = split(&bytes[..=end]).map(|line| log_line(instance, line)).collect();
+            (lines, end as u64 + 1)
+        }
+        None if bytes.len() as u64 >= PAGE_BYTES => {
+            // A character is not cut in two.
+            let end = match std::str::from_utf8(bytes) {
+                Err(e) if e.error_len().is_none() => e.valid_up_to(),
+                Ok(_) | Err(_) => bytes.len(),
+            };
+            let part = LogLine { goes_on: true, ..log_line(instance, &bytes[..end]) };
+            (vec![part], end as u64)
+        }
+        None => (Vec::new(), 0),
+    }
 }
 
 #[cfg(test)]
@@ -182,15 +238,50 @@ mod tests {
     #[test]
     fn the_last_lines_are_found_across_the_rotation_cut_and_harmless() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(tail_of(folder.path(), 5).unwrap().is_empty());
+        assert!(last_words(folder.path(), 5).unwrap().is_empty());
         fs::write(folder.path().join(OLDER_OUTPUT), "one\ntwo\nthr").unwrap();
         fs::write(folder.path().join(OUTPUT), "ee\n\x1b[31mred\u{7}\r\nlast").unwrap();
         let red = "\\u{1b}[31mred\\u{7}";
-        assert_eq!(tail_of(folder.path(), 4).unwrap(), ["two", "three", red, "last"]);
-        assert_eq!(tail_of(folder.path(), 1).unwrap(), ["last"]);
+        assert_eq!(last_words(folder.path(), 4).unwrap(), ["two", "three", red, "last"]);
+        assert_eq!(last_words(folder.path(), 1).unwrap(), ["last"]);
         fs::write(folder.path().join(OUTPUT), "x".repeat(9_000)).unwrap();
-        let long = tail_of(folder.path(), 1).unwrap();
-        assert_eq!(long[0].chars().filter(|c| *c == 'x').count(), 500);
+        let long = last_words(folder.path(), 1).unwrap();
+        assert_eq!(long, [format!("thr{}…", "x".repeat(497))]);
+    }
+
+    #[test]
+    fn whole_lines_are_given_however_long_within_a_bound() {
+        let data = tempfile::tempdir().unwrap();
+        let id: InstanceId = "web-1".parse().unwrap();
+        let folder = Layout::new(data.path()).run(&id);
+        RunFolder::at(&folder).create().unwrap();
+        let long = "é".repeat(100_000);
+        fs::write(folder.join(OLDER_OUTPUT), "zero\none\n").unwrap();
+        fs::write(folder.join(OUTPUT), format!("\u{1b}[1m{long}\r\nlast\n")).unwrap();
+        let tail = |lines, most| {
+            let lines = super::tail(data.path(), &id, lines, most).unwrap();
+            lines.into_iter().map(|line| line.text).collect::<Vec<_>>()
+        };
+        let whole = format!("\u{1b}[1m{long}\r");
+        assert_eq!(tail(9, 1 << 20), ["zero", "one", &whole, "last"]);
+        assert_eq!(tail(3, 1 << 20), ["one", &whole, "last"]);
+        assert_eq!(tail(1, 1 << 20), ["last"]);
+        assert_eq!(tail(0, 1 << 20), [""; 0]);
+        assert_eq!(tail(9, 100_000), ["last"], "of what does not fit, no part is given");
+        // One that follows gets it in parts.
+        let (mut text, mut place, mut parts) = (String::new(), 0, 0);
+        while !text.ends_with("last") {
+            let (lines, next) = page(data.path(), &id, place).unwrap();
+            assert_ne!(next, place);
+            for line in lines {
+                parts += u32::from(line.goes_on);
+                text += &line.text;
+                text += if line.goes_on { "" } else { "\n" };
+            }
+            text.truncate(text.trim_end().len());
+            place = next;
+        }
+        assert!(parts >= 3 && text.contains(&long) && !text.contains('\u{fffd}'), "{parts}");
     }
 
     #[test]
@@ -208,17 +299,21 @@ mod tests {
         write("before\n");
         let at = end(data.path(), &id).unwrap();
         write("a\nb");
-        let (lines, at) = page(data.path(), &id, at).unwrap();
+        let page = |at| {
+            let (lines, at) = super::page(data.path(), &id, at).unwrap();
+            (lines.into_iter().map(|line| line.text).collect::<Vec<_>>(), at)
+        };
+        let (lines, at) = page(at);
         assert_eq!(lines, ["a"]);
         write("c\nold");
-        let (lines, at) = page(data.path(), &id, at).unwrap();
+        let (lines, at) = page(at);
         assert_eq!(lines, ["bc"]);
         fs::rename(folder.join(OUTPUT), folder.join(OLDER_OUTPUT)).unwrap();
         write(" and\nnew\nno end");
-        let (lines, at) = page(data.path(), &id, at).unwrap();
+        let (lines, at) = page(at);
         assert_eq!(lines, ["old and", "new"]);
         write("\n");
-        assert_eq!(page(data.path(), &id, at).unwrap().0, ["no end"]);
+        assert_eq!(page(at).0, ["no end"]);
         assert_eq!(instances(data.path(), &id.app).unwrap(), [id]);
     }
 }

@@ -53,7 +53,7 @@ pub(crate) fn settle(layout: &Layout, boot_id: &str, id: &InstanceId) -> End {
         // From now on this is what is known: whoever follows the output sees that it has ended.
         let _ = folder.record_exit(Exit::Unknown);
     }
-    let tail = logs::tail_of(folder.path(), TAIL_LINES).unwrap_or_default();
+    let tail = logs::last_words(folder.path(), TAIL_LINES).unwrap_or_default();
     End { exit: exit.unwrap_or(Exit::Unknown), tail }
 }
 

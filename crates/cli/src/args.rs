@@ -5,9 +5,10 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Arg, Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use model::{AppName, InstanceId, Invalid, Label, Network, Upstream};
 
+pub(crate) use crate::connect::Connection;
 use crate::limit::Limit;
 
 /// Deploys new versions of a web service without dropping a request, and takes a bad one back.
@@ -23,30 +24,6 @@ pub struct Cli {
     pub(crate) connection: Connection,
     #[command(subcommand)]
     pub(crate) verb: Verb,
-}
-
-/// Which server is asked.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct Connection {
-    /// The server's API [default: the socket in the data folder, else http://127.0.0.1:7070].
-    #[arg(long, global = true, env = "SEGUE_SERVER", hide_env_values = true, value_name = "URL")]
-    pub(crate) server: Option<String>,
-    /// The API's token [default: the one in the data folder].
-    #[arg(long, global = true, env = "SEGUE_TOKEN", value_name = "TOKEN", hide_env_values = true)]
-    pub(crate) token: Option<wire::Secret>,
-    /// The server's data folder [default: `.segue` here or above].
-    #[arg(long, global = true, value_name = "DIR")]
-    pub(crate) data: Option<PathBuf>,
-}
-
-impl Connection {
-    /// Its options for the help of a verb that asks no server: taken, so that scripts may set them
-    /// everywhere, but not shown.
-    fn unseen() -> Vec<Arg> {
-        let all = Self::augment_args(clap::Command::new("unseen"));
-        let unseen = all.get_arguments().filter(|arg| arg.get_id() != "data");
-        unseen.map(|arg| arg.clone().hide(true)).collect()
-    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -242,13 +219,16 @@ pub(crate) struct ReleaseOptions {
     /// Set an environment variable; without `=V` to the value it has here.
     #[arg(long, value_name = "K[=V]")]
     pub(crate) env: Vec<String>,
-    /// Set the environment variables of a file with lines K=V.
+    /// Set the environment variables of a file, read as Docker Compose reads it, without expansion.
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Option<PathBuf>,
     /// Another strategy than the app file's, with its defaults: blue-green, rolling, canary,
     /// recreate.
     #[arg(long, value_name = "KIND")]
     pub(crate) strategy: Option<String>,
+    /// Let the app file name what lies outside its folder and outside the git work tree around it.
+    #[arg(long)]
+    pub(crate) outside: bool,
 }
 
 #[derive(Clone, Debug, Default, Args)]
@@ -409,6 +389,12 @@ pub(crate) struct LogsOptions {
     /// Of this instance only.
     #[arg(long, value_name = "ID")]
     pub(crate) instance: Option<InstanceId>,
+    /// Print the lines as they were written: without the instance's name, and with control characters.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) raw: bool,
+    /// Print JSON, one object per line of output.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -433,6 +419,9 @@ pub(crate) struct CheckOptions {
     /// The app file.
     #[arg(default_value = "segue.toml")]
     pub(crate) file: PathBuf,
+    /// Let it name what lies outside its folder and outside the git work tree around it.
+    #[arg(long)]
+    pub(crate) outside: bool,
 }
 
 #[derive(Clone, Debug, Args)]

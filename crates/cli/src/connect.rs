@@ -1,14 +1,14 @@
-//! Finds the server and its token, and says whom the token may be sent to.
+//! Which server is asked: finds it and its token, and says whom the token may be sent to.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use clap::{Arg, Args};
 use rustix::fs::{Mode, OFlags};
 use wire::{Client, SOCKET, Secret, Trusted, Unseen, user_id, user_name};
 
-use crate::args::Connection;
 use crate::{Exit, Failure};
 
 /// The name of the data folder that is looked for.
@@ -19,6 +19,30 @@ const API: &str = "http://127.0.0.1:7070";
 const SERVER_USER: &str = "SEGUE_SERVER_USER";
 /// A token is shorter.
 const TOKEN_BYTES: u64 = 4096;
+
+/// Which server is asked.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Connection {
+    /// The server's API [default: the socket in the data folder, else http://127.0.0.1:7070].
+    #[arg(long, global = true, env = "SEGUE_SERVER", hide_env_values = true, value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// The API's token [default: the one in the data folder].
+    #[arg(long, global = true, env = "SEGUE_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<wire::Secret>,
+    /// The server's data folder [default: `.segue` here or above].
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+impl Connection {
+    /// Its options for the help of a verb that asks no server: taken, so that scripts may set them
+    /// everywhere, but not shown.
+    pub(crate) fn unseen() -> Vec<Arg> {
+        let all = Self::augment_args(clap::Command::new("unseen"));
+        let unseen = all.get_arguments().filter(|arg| arg.get_id() != "data");
+        unseen.map(|arg| arg.clone().hide(true)).collect()
+    }
+}
 
 impl Connection {
     /// A client for `act`. Without a server from the command line or environment it is the one of the

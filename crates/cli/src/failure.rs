@@ -3,7 +3,10 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use wire::{ClientError, Code, Distrust, user_name};
+use wire::{ClientError, Distrust, user_name};
+
+/// What to do about a file that does not keep still.
+pub(crate) const STEADY: &str = "if the app does not need the file, name it in `.segueignore`; else deploy while nothing writes to it";
 
 /// What the caller's script learns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,9 +81,10 @@ impl Failure {
             ClientError::Unreachable { .. } | ClientError::Lost { .. } => failure
                 .exit(Exit::Unreachable)
                 .hint("is it running? `segue server` starts one, --server names another"),
-            ClientError::Answer { .. } => failure
-                .exit(Exit::Unreachable)
-                .hint("--server has to name the API's address, not that of the apps"),
+            ClientError::Answer { .. } => {
+                failure.hint("--server has to name the API's address, not that of the apps")
+            }
+            ClientError::Changed | ClientError::Unreadable(_) => failure.hint(STEADY),
             ClientError::Distrusted(Distrust::Foreign { address: _, holder }) => {
                 let user = user_name(holder.uid);
                 failure.hint(format!("if your server runs as {user}, set SEGUE_SERVER_USER={user}"))
@@ -89,22 +93,7 @@ impl Failure {
                 "name it with --server http://{address} if you know what it leads to"
             )),
             ClientError::Url { .. } => failure.exit(Exit::Usage),
-            ClientError::Refused(problem) => {
-                let exit = match problem.code {
-                    Code::Timeout => Exit::Unreachable,
-                    Code::Unavailable
-                    | Code::ReadOnly
-                    | Code::Refused
-                    | Code::Conflict
-                    | Code::NotFound
-                    | Code::Invalid
-                    | Code::Unauthorized
-                    | Code::ForbiddenHost
-                    | Code::TooLarge
-                    | Code::Internal => Exit::Failed,
-                };
-                Self { exit, hint: problem.hint.clone(), ..failure }
-            }
+            ClientError::Refused(problem) => Self { hint: problem.hint.clone(), ..failure },
         }
     }
 }

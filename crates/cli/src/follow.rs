@@ -123,7 +123,7 @@ fn under_way(
 /// Whether asking again cannot help.
 fn is_final(error: &ClientError) -> bool {
     match error {
-        ClientError::Url { .. } => true,
+        ClientError::Url { .. } | ClientError::Changed | ClientError::Unreadable(_) => true,
         ClientError::Refused(problem) => match problem.code {
             Code::Unavailable | Code::ReadOnly | Code::Timeout => false,
             Code::Refused

@@ -1,37 +1,31 @@
-//! Where a command's words go: data to stdout, talk to stderr, colour only where it is read.
+//! Where a command's words go: data to stdout, talk to stderr, colour only where it is read. Every word
+//! passes `paint`, so that nothing from elsewhere draws on a terminal.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 
-use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
 
+use crate::paint::{Paint, Style, shown, shown_json};
 use crate::text::own_words;
 use crate::{Exit, Failure};
 
-pub(crate) const BOLD: Style = Style::new().bold();
-pub(crate) const DIM: Style = Style::new().dimmed();
-pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
-pub(crate) const BAD: Style = AnsiColor::Red.on_default();
-pub(crate) const WARN: Style = AnsiColor::Yellow.on_default();
+pub(crate) const BOLD: Style = Style::Bold;
+pub(crate) const DIM: Style = Style::Dim;
+pub(crate) const GOOD: Style = Style::Good;
+pub(crate) const BAD: Style = Style::Bad;
+pub(crate) const WARN: Style = Style::Warn;
+/// The cursor goes home and the rest of the screen is cleared.
+const ANEW: &str = "\x1b[H\x1b[J";
 
 /// What a command reads from and writes to.
 pub struct Io<'a> {
     out: Box<dyn Write + 'a>,
     err: Box<dyn Write + 'a>,
-    colour: Colour,
+    paint: Paint,
     screen: Screen,
     zone: TimeZone,
-}
-
-/// Who takes colours out where they are not read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Colour {
-    /// The writers, which know their terminal.
-    Decided,
-    /// We do.
-    Stripped,
 }
 
 /// Whether somebody looks at a screen.
@@ -57,7 +51,7 @@ impl Io<'static> {
         Self {
             out: Box::new(anstream::stdout()),
             err: Box::new(anstream::stderr()),
-            colour: Colour::Decided,
+            paint: Paint::Ansi,
             screen: if live { Screen::Live } else { Screen::Plain },
             zone: TimeZone::system(),
         }
@@ -70,7 +64,7 @@ impl<'a> Io<'a> {
         Self {
             out: Box::new(out),
             err: Box::new(err),
-            colour: Colour::Stripped,
+            paint: Paint::Nothing,
             screen: Screen::Plain,
             zone: TimeZone::UTC,
         }
@@ -78,9 +72,9 @@ impl<'a> Io<'a> {
 
     /// How wide help may be, where the terminal does not say it.
     pub(crate) fn width(&self) -> Option<usize> {
-        match self.colour {
-            Colour::Decided => None,
-            Colour::Stripped => Some(80),
+        match self.paint {
+            Paint::Ansi => None,
+            Paint::Nothing => Some(80),
         }
     }
 
@@ -90,15 +84,43 @@ impl<'a> Io<'a> {
 
     /// One line of data. A reader that has gone away ends the program quietly, as it does others.
     pub(crate) fn data(&mut self, line: impl Display) {
-        let line = self.colour.fit(line);
-        if writeln!(self.out, "{line}").and_then(|()| self.out.flush()).is_err() {
+        let line = self.shown(line);
+        self.out(line + "\n");
+    }
+
+    /// One line of JSON.
+    pub(crate) fn json(&mut self, value: &impl serde::Serialize) {
+        // Our shapes have only texts as keys, so this cannot fail.
+        let json = serde_json::to_string(value).unwrap_or_default();
+        self.out(shown_json(&json) + "\n");
+    }
+
+    /// Bytes as they came, for programs.
+    pub(crate) fn raw(&mut self, bytes: impl AsRef<[u8]>) {
+        self.out(bytes);
+    }
+
+    /// A screen starts anew; elsewhere nothing happens.
+    pub(crate) fn anew(&mut self) {
+        if self.screen == Screen::Live {
+            self.out(ANEW);
+        }
+    }
+
+    fn out(&mut self, bytes: impl AsRef<[u8]>) {
+        if self.out.write_all(bytes.as_ref()).and_then(|()| self.out.flush()).is_err() {
             std::process::exit(141);
         }
     }
 
+    /// A line as it is printed, for whoever prints it.
+    pub(crate) fn shown(&self, line: impl Display) -> String {
+        shown(&line.to_string(), self.paint)
+    }
+
     /// One line of talk. Talk that nobody can hear is no reason to fail.
     pub(crate) fn say(&mut self, line: impl Display) {
-        let line = self.colour.fit(line);
+        let line = self.shown(line);
         let _ = writeln!(self.err, "{line}").and_then(|()| self.err.flush());
     }
 
@@ -141,23 +163,19 @@ impl<'a> Io<'a> {
 
     /// Help, version, or what is wrong with the command line.
     pub(crate) fn usage(&mut self, error: &clap::Error) -> ExitCode {
-        let text = error.render().ansi().to_string();
-        let text = text.trim_end();
+        let plain = error.render().to_string();
+        let clean = shown(&plain, Paint::Nothing);
+        // Colours are clap's own if nothing else in the text could be one.
+        let text = match self.paint {
+            Paint::Ansi if clean == plain => error.render().ansi().to_string(),
+            Paint::Ansi | Paint::Nothing => clean,
+        };
+        let text = format!("{}\n", text.trim_end());
         if error.use_stderr() {
-            self.say(text);
+            let _ = self.err.write_all(text.as_bytes()).and_then(|()| self.err.flush());
             return Exit::Usage.into();
         }
-        self.data(text);
+        self.out(text);
         Exit::Done.into()
-    }
-}
-
-impl Colour {
-    fn fit(self, line: impl Display) -> String {
-        let line = line.to_string();
-        match self {
-            Self::Decided => line,
-            Self::Stripped => anstream::adapter::strip_str(&line).to_string(),
-        }
     }
 }

@@ -12,6 +12,7 @@ mod interrupt;
 mod io;
 mod limit;
 mod local;
+mod paint;
 mod progress;
 mod sample;
 mod text;

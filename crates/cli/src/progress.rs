@@ -40,7 +40,9 @@ impl Progress {
                 // The template is ours, so it cannot fail; without it the default would do.
                 let style = ProgressStyle::with_template("{spinner} {wide_msg}");
                 let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
-                let bar = ProgressBar::new_spinner().with_style(style).with_message(text.into());
+                let bar = ProgressBar::new_spinner()
+                    .with_style(style)
+                    .with_message(io.shown(text.into()));
                 bar.enable_steady_tick(Duration::from_millis(100));
                 Some(bar)
             }
@@ -51,7 +53,7 @@ impl Progress {
     /// What the command does now.
     pub(crate) fn doing(&mut self, io: &mut Io<'_>, text: &str) {
         match (&self.bar, self.talk) {
-            (Some(bar), _) => bar.set_message(text.to_owned()),
+            (Some(bar), _) => bar.set_message(io.shown(text)),
             (None, Talk::Steps) => io.say(text),
             (None, Talk::None) => {}
         }
@@ -68,7 +70,7 @@ impl Progress {
     pub(crate) fn now(&mut self, io: &mut Io<'_>, now: &Now) {
         let (Some(place), Some(waiting)) = (place(now), &now.waiting_for) else { return };
         if let Some(bar) = &self.bar {
-            bar.set_message(format!("{place}: {waiting}"));
+            bar.set_message(io.shown(format!("{place}: {waiting}")));
         } else if self.place.as_ref() != Some(&place) {
             io.say(format!("{:10}{place}: {waiting}", ""));
         }

@@ -1,10 +1,10 @@
 //! Words for people: tables, wrapped sentences, numbers with units.
 
-use anstyle::Style;
 use model::Millis;
 use wire::Event;
 
 use crate::io::DIM;
+use crate::paint::{Style, width};
 
 /// No line is longer where it can be helped.
 pub(crate) const WIDTH: usize = 80;
@@ -25,7 +25,7 @@ enum Side {
 
 impl Cell {
     pub(crate) fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), style: Style::new(), side: Side::Left }
+        Self { text: text.into(), style: Style::Plain, side: Side::Left }
     }
 
     pub(crate) fn style(mut self, style: Style) -> Self {
@@ -49,8 +49,8 @@ impl<T: Into<String>> From<T> for Cell {
 /// Columns as wide as their widest cell, two spaces between them; no space at the end of a line.
 pub(crate) fn table(indent: usize, rows: &[Vec<Cell>]) -> Vec<String> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(length).max();
-    let widths: Vec<usize> = (0..columns).map(|at| width(at).unwrap_or(0)).collect();
+    let widest = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(length).max();
+    let widths: Vec<usize> = (0..columns).map(|at| widest(at).unwrap_or(0)).collect();
     rows.iter()
         .map(|row| {
             let mut line = " ".repeat(indent);
@@ -71,7 +71,7 @@ pub(crate) fn table(indent: usize, rows: &[Vec<Cell>]) -> Vec<String> {
 }
 
 fn length(cell: &Cell) -> usize {
-    cell.text.chars().count()
+    width(&cell.text)
 }
 
 /// A sentence in lines of at most [`WIDTH`], each after `indent` spaces.
@@ -81,7 +81,7 @@ pub(crate) fn wrap(indent: usize, sentence: &str) -> Vec<String> {
     for paragraph in sentence.lines() {
         let mut line = pad.clone();
         for word in paragraph.split_whitespace() {
-            let long = line.chars().count() + 1 + word.chars().count() > WIDTH;
+            let long = width(&line) + 1 + width(word) > WIDTH;
             if long && line.len() > indent {
                 lines.push(std::mem::replace(&mut line, pad.clone()));
             }
@@ -236,7 +236,9 @@ mod tests {
 
     impl Strip for Vec<String> {
         fn map_plain(self) -> Vec<String> {
-            self.iter().map(|line| anstream::adapter::strip_str(line).to_string()).collect()
+            self.iter()
+                .map(|line| crate::paint::shown(line, crate::paint::Paint::Nothing))
+                .collect()
         }
     }
 }

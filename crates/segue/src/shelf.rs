@@ -9,7 +9,10 @@ use agent::content::ContentError;
 use agent::logs;
 use model::{AppName, Digest, InstanceId};
 use server::{LogCursor, LogPage, LogStart, Store, StoreError};
-use wire::{Blob, LogLine, MOST_BYTES, Manifest, Secret};
+use wire::{Blob, MOST_BYTES, Manifest, Secret};
+
+/// The last lines of all instances of an app have at most so many bytes together.
+const TAIL_BYTES: usize = 16 << 20;
 
 /// The data folder of this host.
 pub struct Shelf {
@@ -72,21 +75,21 @@ impl Store for Shelf {
             Some(instance) => vec![instance.clone()],
             None => logs::instances(&self.data, app).map_err(unreadable)?,
         };
+        let most = TAIL_BYTES / of.len().max(1);
         let mut page = LogPage::default();
         for id in of {
             let (lines, next) = match start {
                 LogStart::Last(count) => {
                     let place = logs::end(&self.data, &id).map_err(unreadable)?;
                     let count = usize::try_from(*count).unwrap_or(usize::MAX);
-                    (logs::tail(&self.data, &id, count).map_err(unreadable)?, place)
+                    (logs::tail(&self.data, &id, count, most).map_err(unreadable)?, place)
                 }
                 LogStart::After(LogCursor(places)) => {
                     let place = places.get(&id).copied().unwrap_or(0);
                     logs::page(&self.data, &id, place).map_err(unreadable)?
                 }
             };
-            let line = |text| LogLine { instance: id.clone(), text };
-            page.lines.extend(lines.into_iter().map(line));
+            page.lines.extend(lines);
             page.next.0.insert(id, next);
         }
         Ok(page)

@@ -13,6 +13,7 @@ use ureq::unversioned::resolver::DefaultResolver;
 use ureq::{Agent, Body, SendBody};
 
 use crate::dial::{Dialer, Place};
+use crate::listed::{Listed, NotSent};
 use crate::{
     Accepted, Account, App, BareRequest, Blob, Code, DeployRequest, Distrust, Down, ErrorBody,
     Line, LogLine, MaintenanceRequest, Missing, Plan, Problem, PromoteRequest, Release,
@@ -49,6 +50,12 @@ pub enum ClientError {
         /// What went wrong.
         source: std::io::Error,
     },
+    /// A file is not what was listed of it any more.
+    #[error("it changed while it was sent")]
+    Changed,
+    /// A file cannot be read any more.
+    #[error("it cannot be read")]
+    Unreadable(#[source] std::io::Error),
     /// The server said no.
     #[error(transparent)]
     Refused(#[from] Problem),
@@ -301,11 +308,12 @@ impl Client {
         Ok(missing)
     }
 
-    /// Uploads one blob.
+    /// Uploads one blob, of which `content` may have more.
     ///
     /// # Errors
-    /// As every call; invalid when the content is not what the digest names.
-    pub fn put_blob(&self, blob: Blob, mut content: impl Read) -> Result<()> {
+    /// As every call; changed when the content is not what the digest names.
+    pub fn put_blob(&self, blob: Blob, content: impl Read) -> Result<()> {
+        let mut content = Listed::new(content, blob);
         let url = self.at(&format!("/v1/blobs/{}", blob.digest));
         let request = self
             .authorized(self.agent.put(&url))
@@ -394,15 +402,26 @@ impl Client {
             Err(_) if status.as_u16() == 401 => {
                 Err(Problem::new(Code::Unauthorized, "the server wants a token").into())
             }
-            Err(_) => Err(ClientError::Answer {
-                url: self.name.clone(),
-                source: format!("it answered {status} without saying why").into(),
-            }),
+            Err(_) => {
+                let to = answer.headers().get("location").and_then(|to| to.to_str().ok());
+                let source = match to.filter(|_| status.is_redirection()) {
+                    Some(to) => format!("it answered {status} and leads to {to}"),
+                    None => format!("it answered {status} without saying why"),
+                };
+                Err(ClientError::Answer { url: self.name.clone(), source: source.into() })
+            }
         }
     }
 
     /// Why there is no answer.
     fn unanswered(&self, error: ureq::Error) -> ClientError {
+        if let ureq::Error::Io(mut error) = error {
+            return match NotSent::of(&mut error) {
+                Some(NotSent::Changed) => ClientError::Changed,
+                Some(NotSent::Unreadable(error)) => ClientError::Unreadable(error),
+                None => self.unreachable(ureq::Error::Io(error)),
+            };
+        }
         let ureq::Error::Other(error) = error else { return self.unreachable(error) };
         match error.downcast::<Distrust>() {
             Ok(distrust) => ClientError::Distrusted(*distrust),

@@ -11,6 +11,7 @@ mod dial;
 mod duration;
 mod event;
 mod limits;
+mod listed;
 mod listener;
 mod log;
 mod maintenance;

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 pub struct LogLine {
     /// Whose.
     pub instance: InstanceId,
-    /// The line; bytes that are no UTF-8 are replaced.
+    /// The line as it was written; bytes that are no UTF-8 are replaced.
     pub text: String,
+    /// It is a part of a line: the next of this instance goes on with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub goes_on: bool,
 }

@@ -274,10 +274,9 @@ pub fn scan(dir: &Path) -> Result<Scan, ScanError> {
         }
     }
     scan.manifest.entries.sort_by(|a, b| a.path.cmp(&b.path));
-    scan.manifest.validate().map_err(|Refused { path, why }| {
-        let hint = "\nhint: name it in `.segueignore` if the app does not need it";
-        ScanError::Refused { path: dir.join(path), why: format!("{why}{hint}") }
-    })?;
+    scan.manifest
+        .validate()
+        .map_err(|Refused { path, why }| ScanError::Refused { path: dir.join(path), why })?;
     Ok(scan)
 }
 

@@ -137,7 +137,7 @@ impl Play {
         let act = format!("deploy {}", release.label);
         let path = apps::write(&self.server.folder, &self.program, release)
             .map_err(|error| Failure::new(&*act, &error))?;
-        let file = deploy::read(&path)?;
+        let file = deploy::read(&path, deploy::Outside::Refused)?;
         let kind = file.spec.strategy.kind.name();
         let label = release.label.parse();
         let label = label.map_err(|error: model::Invalid| Failure::new(&*act, &error))?;

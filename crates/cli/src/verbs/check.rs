@@ -1,12 +1,35 @@
-//! `segue check`: reads an app file, and says what it means or what is wrong with it.
+//! `segue check`: reads an app file and looks at the folder it ships; says what it means, what is wrong
+//! and what may be. Asks no server: what only that can know is not checked.
 
+use super::inside::{Outside, resolve};
+use super::soundness::{Finding, Grave, findings};
 use crate::args::CheckOptions;
-use crate::io::{BOLD, GOOD};
-use crate::verbs::deploy::read;
+use crate::io::{BAD, BOLD, GOOD, WARN};
+use crate::verbs::deploy::{list, read};
 use crate::{Exit, Failure, Io};
 
 pub(crate) fn run(options: &CheckOptions, io: &mut Io<'_>) -> Result<Exit, Failure> {
-    let file = read(&options.file)?;
+    let CheckOptions { file: path, outside } = options;
+    let outside = Outside::flag(*outside);
+    let file = read(path, outside)?;
+    let dir = resolve(path, "dir", &file.dir, outside)?;
+    let manifest = list(path, &dir)?.manifest;
+    let all = findings(&file.spec.run.command, &dir, &manifest);
+    let (errors, warnings): (Vec<Finding>, Vec<Finding>) =
+        all.into_iter().partition(|finding| finding.grave == Grave::Error);
+    for Finding { text, hint, .. } in warnings {
+        io.say(format!("{WARN}warning:{WARN:#} {text}"));
+        io.say(format!("{GOOD}hint:{GOOD:#} {hint}"));
+    }
+    let mut errors = errors.into_iter().rev();
+    let last = errors.next();
+    for Finding { text, hint, .. } in errors.rev() {
+        io.say(format!("{BAD}error:{BAD:#} {text}"));
+        io.say(format!("{GOOD}hint:{GOOD:#} {hint}"));
+    }
+    if let Some(Finding { text, hint, .. }) = last {
+        return Err(Failure::because(format!("check {}", path.display()), text).hint(hint));
+    }
     let spec = &file.spec;
     let hosts =
         if spec.route.hosts.is_empty() { "every host".into() } else { spec.route.hosts.join(", ") };

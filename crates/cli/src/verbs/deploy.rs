@@ -3,17 +3,25 @@
 //! Ctrl-C leaves the rollout alone and exits with 1: whoever asks whether the release is live is
 //! not told that it is.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
-use wire::{APP_FILE, Accepted, AppFile, AppFileError, Client, DeployRequest, Scan, scan};
+use wire::{
+    APP_FILE, Accepted, AppFile, AppFileError, Client, DeployRequest, Scan, ScanError, scan,
+};
 
+pub(crate) use super::inside::Outside;
+use super::inside::resolve;
 use super::outcome::{Ending, Wish, finish};
-use super::{env, page, upload};
+use super::upload::{Uploaded, upload};
+use super::{env, page};
 use crate::args::{Connection, DeployOptions, ReleaseOptions};
 use crate::connect::above;
+use crate::failure::STEADY;
 use crate::progress::Progress;
 use crate::{Exit, Failure, Io};
+
+const LEAVE_OUT: &str = "if the app does not need it, name it in `.segueignore`";
 
 pub(crate) fn run(
     connection: &Connection,
@@ -21,7 +29,7 @@ pub(crate) fn run(
     io: &mut Io<'_>,
 ) -> Result<Exit, Failure> {
     let path = find(options.what.file.as_deref())?;
-    let file = read(&path)?;
+    let file = read(&path, Outside::flag(options.what.outside))?;
     let act = format!("deploy {}", file.spec.app);
     let client = connection.client(&act)?;
     let mut progress = Progress::new(io, "reading the release's files");
@@ -42,15 +50,31 @@ pub(crate) fn send(
     progress: &mut Progress,
 ) -> Result<Accepted, Failure> {
     let app = file.spec.app.clone();
-    let Packed { request, dir, warnings } = pack(path, file, &options.what)?;
+    let Packed { mut request, dir, warnings } = pack(path, file, &options.what)?;
     for warning in warnings {
         progress.line(io, &warning);
     }
-    if let Some(manifest) = &request.manifest {
-        upload::upload(client, &dir, manifest, io, progress)?;
+    let mut again = Again::Once;
+    while let Some(manifest) = &request.manifest
+        && let Uploaded::Changed(changed) = upload(client, &dir, manifest, io, progress)?
+    {
+        if again == Again::No {
+            let cause = "it changes while it is sent";
+            return Err(Failure::because(format!("upload {changed}"), cause).hint(STEADY));
+        }
+        again = Again::No;
+        progress.doing(io, &format!("{changed} has changed: reading the files once more"));
+        request.manifest = Some(list(path, &dir)?.manifest);
     }
     let request = DeployRequest { replace: options.replace, ..request };
     client.deploy(&app, &request).map_err(|e| Failure::client(format!("deploy {app}"), &e))
+}
+
+/// Whether a folder in which something changed is read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Again {
+    Once,
+    No,
 }
 
 /// A release as it is sent, and the folder its files lie in.
@@ -63,7 +87,7 @@ pub(super) struct Packed {
 
 /// Reads everything a deploy sends, the files' contents apart.
 pub(super) fn pack(path: &Path, file: AppFile, what: &ReleaseOptions) -> Result<Packed, Failure> {
-    let ReleaseOptions { file: _, release, env, env_file, strategy } = what;
+    let ReleaseOptions { file: _, release, env, env_file, strategy, outside } = what;
     let file = match strategy {
         None => file,
         Some(kind) => file.with_strategy(kind).map_err(|error| {
@@ -73,16 +97,12 @@ pub(super) fn pack(path: &Path, file: AppFile, what: &ReleaseOptions) -> Result<
     };
     let settings = file.settings().clone();
     let env = env::gather(file.env, env_file.as_deref(), env)?;
-    let dir = path.parent().unwrap_or(Path::new("")).join(&file.dir);
-    let scan = scan(&dir).map_err(|error| {
-        let hint = format!("`dir` of [run] in {} names the folder to ship", path.display());
-        Failure::new(format!("read {}", dir.display()), &error).hint(hint)
-    })?;
-    let shipped = scan.without_app_file(&dir, path);
+    let dir = resolve(path, "dir", &file.dir, Outside::flag(*outside))?;
+    let shipped = list(path, &dir)?;
     let warnings = shipped.other_app_files(&dir).into_iter().map(|path| {
         format!(
             "warning: {path} looks like an app file and is shipped with the release\n\
-             hint: name it in `.segueignore` if the app does not need it"
+             hint: {LEAVE_OUT}"
         )
     });
     let warnings = warnings.collect();
@@ -96,6 +116,28 @@ pub(super) fn pack(path: &Path, file: AppFile, what: &ReleaseOptions) -> Result<
         version: None, // a deploy is of the file, whatever was live before
     };
     Ok(Packed { request, dir, warnings })
+}
+
+/// The files of the folder to ship, without the app file itself. A file that goes away meanwhile is no reason to fail: the folder is
+/// read once more.
+pub(super) fn list(path: &Path, dir: &Path) -> Result<Scan, Failure> {
+    let went = |error: &ScanError| matches!(error, ScanError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
+    let scanned = match scan(dir) {
+        Err(error) if went(&error) => scan(dir),
+        scanned => scanned,
+    };
+    let scanned = scanned.map_err(|error| {
+        let hint = match &error {
+            ScanError::Refused { .. } => LEAVE_OUT.to_owned(),
+            ScanError::Io { .. } if went(&error) => STEADY.to_owned(),
+            ScanError::Io { .. } => format!("{LEAVE_OUT}, or make it readable"),
+            ScanError::Walk { .. } => {
+                format!("`dir` of [run] in {} names the folder to ship", path.display())
+            }
+        };
+        Failure::new(format!("read {}", dir.display()), &error).hint(hint)
+    })?;
+    Ok(scanned.without_app_file(dir, path))
 }
 
 /// The app file: the one named, or the nearest here or above.
@@ -112,7 +154,7 @@ pub(super) fn find(named: Option<&Path>) -> Result<PathBuf, Failure> {
 }
 
 /// Reads and checks an app file, with the page it names.
-pub(crate) fn read(path: &Path) -> Result<AppFile, Failure> {
+pub(crate) fn read(path: &Path, outside: Outside) -> Result<AppFile, Failure> {
     let act = format!("read {}", path.display());
     let text = fs::read_to_string(path).map_err(|error| Failure::new(&*act, &error))?;
     let wrong = |error: AppFileError| {
@@ -123,7 +165,7 @@ pub(crate) fn read(path: &Path) -> Result<AppFile, Failure> {
     match file.page.clone() {
         None => Ok(file),
         Some(named) => {
-            let html = page::read(&path.parent().unwrap_or(Path::new("")).join(named))?;
+            let html = page::read(&resolve(path, "page", &named, outside)?)?;
             file.with_page(&html).map_err(wrong)
         }
     }

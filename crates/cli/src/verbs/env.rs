@@ -6,6 +6,7 @@ use std::path::Path;
 
 use wire::{Secret, check_env_name};
 
+use super::env_file::{self, Value, Wrong};
 use crate::Failure;
 
 const ACT: &str = "read the environment";
@@ -19,28 +20,21 @@ pub(super) fn gather(
     if let Some(path) = file {
         let act = format!("{ACT} from {}", path.display());
         let text = fs::read_to_string(path).map_err(|error| Failure::new(&*act, &error))?;
-        for (at, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
+        let all = env_file::parse(&text).map_err(|Wrong { line, why, hint }| {
+            Failure::because(format!("{act}, line {line}"), why).hint(hint)
+        })?;
+        for (line, name, value) in all {
+            let act = format!("{act}, line {line}");
+            match value {
+                Value::Set(value) => insert(&mut env, &name, value.expose(), &act)?,
+                Value::Here => insert(&mut env, &name, &here(&name, &act)?, &act)?,
             }
-            let act = format!("{act}, line {}", at + 1);
-            let Some((name, value)) = line.split_once('=') else {
-                return Err(Failure::because(act, "it does not read K=V"));
-            };
-            insert(&mut env, name.trim_end(), unquoted(value.trim_start()), &act)?;
         }
     }
     for word in words {
         match word.split_once('=') {
             Some((name, value)) => insert(&mut env, name, value, ACT)?,
-            None => {
-                let value = std::env::var(word).map_err(|error| {
-                    let hint = format!("set it, or write --env {word}=VALUE");
-                    Failure::because(ACT, format!("`{word}`: {error}")).hint(hint)
-                })?;
-                insert(&mut env, word, &value, ACT)?;
-            }
+            None => insert(&mut env, word, &here(word, ACT)?, ACT)?,
         }
     }
     Ok(env)
@@ -57,10 +51,12 @@ fn insert(
     Ok(())
 }
 
-/// Quotes around a whole value are taken off; nothing else is interpreted.
-fn unquoted(value: &str) -> &str {
-    let inside = |quote| value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
-    inside('"').or_else(|| inside('\'')).unwrap_or(value)
+/// The value a variable has where the command runs.
+fn here(name: &str, act: &str) -> Result<String, Failure> {
+    std::env::var(name).map_err(|error| {
+        let hint = format!("set it, or write its value: {name}=VALUE");
+        Failure::because(act, format!("`{name}`: {error}")).hint(hint)
+    })
 }
 
 #[cfg(test)]

@@ -1,34 +1,61 @@
-//! `segue logs`: the output of an app's instances, each line after its instance's name.
+//! `segue logs`: the output of an app's instances, each line whole and after its instance's name.
 
-use wire::Follow;
+use std::collections::BTreeMap;
+
+use model::InstanceId;
+use wire::{Follow, LogLine};
 
 use crate::args::{Connection, LogsOptions};
 use crate::io::DIM;
 use crate::{Exit, Failure, Io};
+
+/// A line that has no end for so long is printed in parts.
+const LINE_BYTES: usize = 16 << 20;
 
 pub(crate) fn run(
     connection: &Connection,
     options: &LogsOptions,
     io: &mut Io<'_>,
 ) -> Result<Exit, Failure> {
-    let LogsOptions { app, follow, lines, instance } = options;
+    let LogsOptions { app, follow, lines, instance, raw, json } = options;
     let act = format!("read the output of {app}");
     let client = connection.client(&act)?;
     let follow = if *follow { Follow::Yes } else { Follow::No };
     let stream = client.logs(app, instance.as_ref(), *lines, follow);
+    let mut parts = Parts::default();
     for line in stream.map_err(|error| Failure::client(&*act, &error))? {
         let line = line.map_err(|error| Failure::client(&*act, &error))?;
-        // An app's own escape sequences must not draw on the reader's terminal.
-        let text: String = line
-            .text
-            .chars()
-            .map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c })
-            .collect();
-        io.data(format!("{DIM}{} |{DIM:#} {text}", line.instance));
+        let Some(line) = parts.join(line) else { continue };
+        if *raw {
+            io.raw(line.text + "\n");
+        } else if *json {
+            io.json(&line);
+        } else {
+            let text = line.text.strip_suffix('\r').unwrap_or(&line.text);
+            io.data(format!("{DIM}{} |{DIM:#} {text}", line.instance));
+        }
     }
     if follow == Follow::Yes {
         let cause = "the server ended the stream";
         return Err(Failure::because(act, cause).exit(Exit::Unreachable));
     }
     Ok(Exit::Done)
+}
+
+/// The beginnings of lines whose end has not come yet.
+#[derive(Debug, Default)]
+struct Parts(BTreeMap<InstanceId, String>);
+
+impl Parts {
+    /// A whole line, once all of it is there.
+    fn join(&mut self, line: LogLine) -> Option<LogLine> {
+        let LogLine { instance, text, goes_on } = line;
+        let mut whole = self.0.remove(&instance).unwrap_or_default();
+        whole += &text;
+        if goes_on && whole.len() < LINE_BYTES {
+            self.0.insert(instance, whole);
+            return None;
+        }
+        Some(LogLine { instance, text: whole, goes_on: false })
+    }
 }

@@ -21,10 +21,8 @@ pub(crate) mod status;
 pub(crate) mod sync;
 
 mod env;
+mod env_file;
+mod inside;
 mod page;
+mod soundness;
 mod upload;
-
-/// One line of JSON. Our shapes have only texts as keys, so this cannot fail.
-pub(crate) fn json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
-}

@@ -3,7 +3,6 @@
 use model::{Millis, Outcome};
 use wire::{Accepted, Account, Client, Event, Now, Receipt};
 
-use super::json;
 use crate::follow::{Followed, Watcher, follow};
 use crate::interrupt::Interrupt;
 use crate::io::{BOLD, GOOD};
@@ -52,7 +51,7 @@ pub(crate) fn finish(
         io.say(format!("{app}: rollout {rollout} is under way"));
         io.say(format!("{GOOD}hint:{GOOD:#} `segue status {app} --watch` shows it"));
         if ending.json {
-            io.data(json(accepted));
+            io.json(accepted);
         }
         return Ok(Exit::Done);
     }
@@ -97,15 +96,15 @@ fn already(client: &Client, accepted: &Accepted, io: &mut Io<'_>) {
             && account.receipt.outcome == Outcome::Completed
     });
     match brought_in {
-        Some(account) => io.data(json(&account.receipt)),
-        None => io.data(json(accepted)),
+        Some(account) => io.json(&account.receipt),
+        None => io.json(accepted),
     }
 }
 
 fn end(account: &Account, act: &str, ending: Ending, io: &mut Io<'_>) -> Result<Exit, Failure> {
     let Account { receipt, cause } = account;
     if ending.json {
-        io.data(json(receipt));
+        io.json(receipt);
     }
     let back = matches!(receipt.outcome, Outcome::Reverted | Outcome::Aborted);
     let wished = match ending.wish {

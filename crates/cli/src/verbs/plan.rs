@@ -3,7 +3,7 @@
 use wire::{Plan, Planned, PlannedRelease};
 
 use super::deploy::{Packed, find, pack, read};
-use super::json;
+use super::inside::Outside;
 use crate::args::{Connection, PlanOptions};
 use crate::io::{BAD, BOLD, DIM, GOOD, WARN};
 use crate::text::{hang, size};
@@ -16,7 +16,7 @@ pub(crate) fn run(
 ) -> Result<Exit, Failure> {
     let PlanOptions { what, json: as_json } = options;
     let path = find(what.file.as_deref())?;
-    let file = read(&path)?;
+    let file = read(&path, Outside::flag(what.outside))?;
     let app = file.spec.app.clone();
     let act = format!("plan a deploy of {app}");
     let client = connection.client(&act)?;
@@ -26,7 +26,7 @@ pub(crate) fn run(
         io.say(warning);
     }
     if *as_json {
-        io.data(json(&plan));
+        io.json(&plan);
         return Ok(Exit::Done);
     }
     for line in lines(&plan) {

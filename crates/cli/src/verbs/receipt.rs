@@ -3,7 +3,6 @@
 use model::Millis;
 use wire::{Account, Receipt};
 
-use super::json;
 use crate::args::{Connection, ReceiptOptions};
 use crate::io::{BOLD, DIM};
 use crate::text::{Cell, known, known_ms, table, wrap};
@@ -26,7 +25,7 @@ pub(crate) fn run(
         })?,
     };
     if *as_json {
-        io.data(json(&account.receipt));
+        io.json(&account.receipt);
         return Ok(Exit::Done);
     }
     for line in lines(&account) {

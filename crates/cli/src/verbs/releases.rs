@@ -2,7 +2,6 @@
 
 use wire::{Arm, Release};
 
-use super::json;
 use crate::args::{Connection, ListOptions};
 use crate::io::{BAD, BOLD, DIM, GOOD};
 use crate::text::{Cell, table};
@@ -19,7 +18,7 @@ pub(crate) fn run(
     let fail = |error| Failure::client(&*act, &error);
     let releases = client.releases(app).map_err(fail)?;
     if *as_json {
-        io.data(json(&releases));
+        io.json(&releases);
         return Ok(Exit::Done);
     }
     let status = client.app(app).map_err(fail)?.status;

@@ -5,10 +5,9 @@ use std::time::Duration;
 use model::{AppName, Health, Millis, Outcome, Stage};
 use wire::{Account, App, Arm, Client, Instance, Progress, Rollback, Rollout, Status};
 
-use super::json;
 use crate::args::{Connection, StatusOptions};
 use crate::interrupt::Interrupt;
-use crate::io::{BAD, BOLD, DIM, GOOD, Screen, WARN};
+use crate::io::{BAD, BOLD, DIM, GOOD, WARN};
 use crate::text::{Cell, field, hang, own_words, percent, step_of, table, wrap};
 use crate::{Exit, Failure, Io};
 
@@ -16,8 +15,6 @@ use crate::{Exit, Failure, Io};
 const EVERY: Duration = Duration::from_secs(1);
 /// How often Ctrl-C is looked for.
 const LOOK: Duration = Duration::from_millis(50);
-/// The cursor goes home and the rest of the screen is cleared.
-const ANEW: &str = "\x1b[H\x1b[J";
 
 pub(crate) fn run(
     connection: &Connection,
@@ -32,9 +29,22 @@ pub(crate) fn run(
     let client = connection.client(&act)?;
     let interrupt = if *watch { Interrupt::listen() } else { Interrupt::default() };
     loop {
-        let text = text(&client, app.as_ref(), *json).map_err(|e| Failure::client(&*act, &e))?;
-        let anew = if *watch && !*json && io.screen() == Screen::Live { ANEW } else { "" };
-        io.data(format!("{anew}{text}"));
+        let seen = look(&client, app.as_ref()).map_err(|e| Failure::client(&*act, &e))?;
+        match (&seen, *json) {
+            (Seen::All(apps), true) => {
+                io.json(&apps.iter().map(|app| &app.status).collect::<Vec<_>>());
+            }
+            (Seen::One(app), true) => io.json(&app.status),
+            (seen, false) => {
+                if *watch {
+                    io.anew();
+                }
+                io.data(match seen {
+                    Seen::All(apps) => list(apps),
+                    Seen::One(app) => one(app).join("\n"),
+                });
+            }
+        }
         for _ in 0..EVERY.as_millis() / LOOK.as_millis() {
             if !*watch || interrupt.asked() {
                 return Ok(Exit::Done);
@@ -44,20 +54,17 @@ pub(crate) fn run(
     }
 }
 
-fn text(
-    client: &Client,
-    app: Option<&AppName>,
-    as_json: bool,
-) -> Result<String, wire::ClientError> {
-    let Some(app) = app else {
-        let apps = client.apps()?;
-        if as_json {
-            return Ok(json(&apps.iter().map(|app| &app.status).collect::<Vec<_>>()));
-        }
-        return Ok(list(&apps));
-    };
-    let app = client.app(app)?;
-    Ok(if as_json { json(&app.status) } else { one(&app).join("\n") })
+/// What was asked for.
+enum Seen {
+    All(Vec<App>),
+    One(Box<App>),
+}
+
+fn look(client: &Client, app: Option<&AppName>) -> Result<Seen, wire::ClientError> {
+    match app {
+        None => client.apps().map(Seen::All),
+        Some(app) => client.app(app).map(|app| Seen::One(Box::new(app))),
+    }
 }
 
 /// All apps, one line each.

@@ -2,14 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io;
 use std::path::Path;
 
 use model::Digest;
-use wire::{Blob, Client, Entry, Kind, Manifest};
+use wire::{Blob, Client, ClientError, Entry, Kind, Manifest};
 
+use crate::failure::STEADY;
 use crate::progress::Progress;
 use crate::text::size;
 use crate::{Failure, Io};
+
+/// How it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Uploaded {
+    /// The server has all files.
+    All,
+    /// This file is not what was listed any more.
+    Changed(String),
+}
 
 /// Uploads what is missing of `manifest`, whose files lie in `dir`.
 pub(super) fn upload(
@@ -18,13 +29,13 @@ pub(super) fn upload(
     manifest: &Manifest,
     io: &mut Io<'_>,
     progress: &mut Progress,
-) -> Result<(), Failure> {
+) -> Result<Uploaded, Failure> {
     let files: BTreeMap<Digest, (u64, &str)> = manifest.entries.iter().filter_map(file).collect();
     let act = "upload the release";
     let blobs = files.iter().map(|(digest, (size, _))| Blob { digest: *digest, size: *size });
     let missing = client.missing(blobs.collect()).map_err(|e| Failure::client(act, &e))?;
     if missing.is_empty() {
-        return Ok(());
+        return Ok(Uploaded::All);
     }
     let sizes = missing.iter().filter_map(|digest| files.get(digest)).map(|(size, _)| size);
     let all = size(sizes.sum());
@@ -33,11 +44,20 @@ pub(super) fn upload(
     for digest in missing {
         let Some((size, path)) = files.get(&digest) else { continue };
         let act = format!("upload {path}");
-        let content = File::open(dir.join(path)).map_err(|e| Failure::new(&*act, &e))?;
-        let sent = client.put_blob(Blob { digest, size: *size }, content);
-        sent.map_err(|error| Failure::client(&*act, &error))?;
+        let content = match File::open(dir.join(path)) {
+            Ok(content) => content,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Uploaded::Changed((*path).to_owned()));
+            }
+            Err(error) => return Err(Failure::new(act, &error).hint(STEADY)),
+        };
+        match client.put_blob(Blob { digest, size: *size }, content) {
+            Ok(()) => {}
+            Err(ClientError::Changed) => return Ok(Uploaded::Changed((*path).to_owned())),
+            Err(error) => return Err(Failure::client(act, &error)),
+        }
     }
-    Ok(())
+    Ok(Uploaded::All)
 }
 
 fn file(entry: &Entry) -> Option<(Digest, (u64, &str))> {

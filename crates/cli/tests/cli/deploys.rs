@@ -171,3 +171,67 @@ fn a_server_that_restarts_is_waited_for() {
     });
     assert_snapshot!(segue(Some(&fake), &["promote", "web"]));
 }
+
+/// A server that has no file, and does this to the app's folder each time it is asked what it has.
+fn while_sent(change: impl Fn(&std::path::Path) + Send + 'static) -> (String, u32) {
+    let (dir, file) = folder();
+    let big = dir.path().join("app.log");
+    fs::write(&big, "line\n".repeat(1_000)).unwrap();
+    let asked = std::sync::Arc::new(AtomicU32::new(0));
+    let count = asked.clone();
+    let fake =
+        Fake::new(move |request, body| match request.split_once('?').map_or(request, |r| r.0) {
+            "POST /v1/blobs/missing" => {
+                count.fetch_add(1, Ordering::Relaxed);
+                let body: Value = serde_json::from_slice(body).unwrap();
+                let digests: Vec<&Value> =
+                    body["blobs"].as_array().unwrap().iter().map(|blob| &blob["digest"]).collect();
+                change(&big);
+                Reply::Json(200, json!({"missing": digests}))
+            }
+            "GET /v1/apps/web/events" => {
+                Reply::Lines(vec![event(1, "v2 is live", Some("completed"))])
+            }
+            "GET /v1/apps/web/receipts/2" => Reply::Json(200, account("completed", None)),
+            put if put.starts_with("PUT ") => Reply::Json(201, Value::Null),
+            _ => accepted(),
+        });
+    let text = segue(Some(&fake), &["deploy", "-f", &file]);
+    (text.replace(&*dir.path().to_string_lossy(), "DIR"), asked.load(Ordering::Relaxed))
+}
+
+fn append(path: &std::path::Path, text: &str) {
+    use std::io::Write as _;
+    fs::OpenOptions::new().append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+#[test]
+fn a_file_that_grows_is_sent_as_it_was_listed() {
+    let (text, asked) = while_sent(|file| append(file, "one more\n"));
+    assert!(text.ends_with("--- exit 0") && asked == 1, "{text}");
+}
+
+#[test]
+fn a_file_that_has_changed_once_is_listed_once_more() {
+    for change in [
+        (|file| fs::write(file, "short\n").unwrap()) as fn(&std::path::Path),
+        |file| fs::write(file, "other\n".repeat(1_000)).unwrap(),
+        |file| drop(fs::remove_file(file)),
+    ] {
+        let (text, asked) = while_sent(change);
+        assert!(text.ends_with("--- exit 0") && asked == 2, "{text}");
+        assert!(text.contains("app.log has changed: reading the files once more"), "{text}");
+    }
+}
+
+#[test]
+fn a_file_that_never_keeps_still_is_named() {
+    let shorter = |file: &std::path::Path| {
+        let length = fs::metadata(file).unwrap().len();
+        fs::OpenOptions::new().write(true).open(file).unwrap().set_len(length - 100).unwrap();
+    };
+    let (text, asked) = while_sent(shorter);
+    assert_eq!(asked, 2);
+    assert!(text.contains("error: upload app.log: it changes while it is sent"), "{text}");
+    assert!(text.contains(".segueignore") && text.ends_with("--- exit 1"), "{text}");
+}

@@ -59,7 +59,9 @@ fn answer(stream: &TcpStream, script: &dyn Fn(&str, &[u8]) -> Reply, log: &Mutex
         .iter()
         .find_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
-    reader.read_exact(&mut body).unwrap();
+    if reader.read_exact(&mut body).is_err() {
+        return; // the client has given up
+    }
     let request = lines[0].strip_suffix(" HTTP/1.1").unwrap().to_owned();
     log.lock().unwrap().push(request.clone());
     let mut writer = stream;

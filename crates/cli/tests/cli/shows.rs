@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use serde_json::json;
 
-use crate::fake::{Fake, Reply, account, app, arm, segue};
+use crate::fake::{Fake, Reply, account, app, arm, refusal, segue};
 
 fn status(parts: serde_json::Value) -> String {
     let fake = Fake::new(move |_, _| Reply::Json(200, app(parts.clone())));
@@ -123,6 +123,56 @@ fn output() {
         Reply::Lines(vec![line("web-1", "ready"), line("web-2", "\u{1b}[2Jcleared?\ttab")])
     });
     assert_snapshot!(segue(Some(&fake), &["logs", "web"]));
+    assert_snapshot!(segue(Some(&fake), &["logs", "web", "--json"]));
+    let raw = segue(Some(&fake), &["logs", "web", "--raw"]);
+    assert_eq!(raw, "--- stdout\nready\n\u{1b}[2Jcleared?\ttab\n--- exit 0");
+}
+
+#[test]
+fn a_long_line_is_one_line() {
+    let fake = Fake::new(|_, _| {
+        let line = |id: &str, text: &str, goes_on| json!({"instance": id, "text": text, "goes_on": goes_on});
+        let long = "x".repeat(70_000);
+        Reply::Lines(vec![
+            line("web-1", &long, true),
+            line("web-2", "between", false),
+            line("web-1", "end", false),
+        ])
+    });
+    let text = segue(Some(&fake), &["logs", "web"]);
+    let long = "x".repeat(70_000);
+    assert_eq!(text, format!("--- stdout\nweb-2 | between\nweb-1 | {long}end\n--- exit 0"));
+}
+
+/// Whatever a server, an app or a file says, the terminal is not drawn on.
+#[test]
+fn nothing_from_elsewhere_draws_on_the_terminal() {
+    let nasty = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}31m\u{202e}x\r\u{7f}";
+    let fake = Fake::new(move |request, _| match request {
+        "GET /v1/apps/web" => {
+            Reply::Json(200, app(json!({"warnings": [nasty], "waiting": [nasty]})))
+        }
+        _ => refusal(422, "refused", nasty, nasty),
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("segue.toml");
+    let command = "app = \"web\"\n[run]\ncommand = [\"sh\", \"\\u001b[2J\\u202e\"]\n";
+    std::fs::write(&file, command).unwrap();
+    std::fs::write(dir.path().join("\u{1b}[2J"), "").unwrap();
+    std::os::unix::fs::symlink("/etc", dir.path().join("\u{1b}[3J")).unwrap();
+    let file = file.to_string_lossy().into_owned();
+    for words in [
+        &["status", "web"][..],
+        &["status", "web", "--json"],
+        &["rollback", "web"],
+        &["check", &file],
+        &["status", "a\u{1b}[2J"],
+    ] {
+        let text = segue(Some(&fake), words);
+        let draws = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
+        assert!(!text.contains(draws), "{words:?}: {text:?}");
+        assert!(words[1] == file || text.contains("u{1b}") || text.contains("x"), "{text}");
+    }
 }
 
 #[test]

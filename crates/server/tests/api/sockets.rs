@@ -9,7 +9,7 @@ use server::{bind, bind_in_folder, serve_port, serve_socket};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
 use wire::{
-    AppFile, Blob, Client, ClientError, Code, DeployRequest, Entry, Follow, Kind, Line, Manifest,
+    AppFile, Blob, Client, ClientError, DeployRequest, Entry, Follow, Kind, Line, Manifest,
     RollbackRequest, Secret, Trusted,
 };
 
@@ -39,7 +39,7 @@ async fn a_release_is_uploaded_deployed_and_followed_to_its_end() {
     let (client, _server) = start(&world).await;
     let outcome = with(&client, |client| {
         let app = "web".parse().unwrap();
-        let digest = Digest::from_bytes([b'a'; 32]);
+        let digest = Digest::from_bytes(*blake3::hash(b"abc").as_bytes());
         let blob = Blob { digest, size: 3 };
         assert_eq!(client.missing(vec![blob]).unwrap(), [digest]);
         client.put_blob(blob, &b"abc"[..]).unwrap();
@@ -75,13 +75,17 @@ async fn a_release_is_uploaded_deployed_and_followed_to_its_end() {
 async fn an_upload_that_is_not_what_its_digest_names_is_refused() {
     let world = world();
     let (client, _server) = start(&world).await;
-    let error = with(&client, |client| {
-        let blob = Blob { digest: Digest::from_bytes([1; 32]), size: 3 };
-        client.put_blob(blob, &b"abc"[..]).unwrap_err()
-    })
-    .await;
-    let ClientError::Refused(problem) = error else { panic!("{error}") };
-    assert_eq!(problem.code, Code::Invalid);
+    let blob = Blob { digest: Digest::from_bytes([1; 32]), size: 3 };
+    let sent = with(&client, move |client| client.put_blob(blob, &b"abc"[..])).await;
+    assert!(matches!(sent, Err(ClientError::Changed)), "{sent:?}");
+    // A client that does not look itself.
+    let request = format!(
+        "PUT /v1/blobs/{} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\n\
+         content-length: 3\r\nconnection: close\r\n\r\nabc",
+        blob.digest
+    );
+    let (said, _) = says_to(&request).await;
+    assert_eq!(said, "HTTP/1.1 400 Bad Request");
     assert!(world.shelf.blobs.lock().unwrap().is_empty());
 }
 

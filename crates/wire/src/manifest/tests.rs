@@ -141,10 +141,7 @@ fn what_cannot_be_shipped_is_named() {
     let at = |name: &str| folder.path().join(name);
     std::os::unix::fs::symlink("/etc/passwd", at("link")).unwrap();
     let error = scan(folder.path()).unwrap_err().to_string();
-    assert!(
-        error.contains("link") && error.contains("outside") && error.contains("hint:"),
-        "{error}"
-    );
+    assert!(error.contains("link") && error.contains("outside"), "{error}");
     fs::remove_file(at("link")).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
     let error = scan(folder.path()).unwrap_err().to_string();
