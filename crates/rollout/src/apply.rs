@@ -1,5 +1,6 @@
 //! Folds one fact into the state of its app. Live running and recovery come through here alike.
 
+use alloc::sync::Arc;
 use core::fmt;
 
 use model::{
@@ -161,6 +162,10 @@ fn start(app: &mut App, started: &Started) -> Folded {
     if let Some(release) = &started.release {
         app.last_release = release.no.0;
         app.releases.insert(release.no, release.clone());
+    }
+    // The strategy is no part of what a release is: the last one it came in by is kept with it.
+    if let (Some(strategy), Some(release)) = (&started.strategy, app.releases.get_mut(&started.to)) {
+        Arc::make_mut(&mut release.spec).strategy = (**strategy).clone();
     }
     app.deaths.remove(&started.to);
     if started.kind == RolloutKind::Rollback

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use model::{
     Address, Exit, Generation, Listeners, Maintenance, Millis, Outcome, Receipt, Release,
-    ReleaseNo, RolloutId, Share, Timestamp,
+    ReleaseNo, RolloutId, Share, Strategy, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -270,6 +270,10 @@ pub struct Started {
     pub to: ReleaseNo,
     /// The same, whole, when it was not stored before.
     pub release: Option<Release>,
+    /// The strategy that was asked for with a release that was stored before. Without one the release
+    /// comes in by the strategy it is stored with, as every one did in journals of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<Box<Strategy>>,
     /// When.
     pub at: Timestamp,
 }

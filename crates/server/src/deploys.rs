@@ -80,6 +80,7 @@ pub(crate) async fn plan(
     let stored = live.and_then(|live| releases.iter().find(|r| r.no == live.release));
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let release = planned(view.as_deref(), label, digest(&spec, content));
+    let replicas = replicas(view.as_deref(), &spec, release.kind);
     let conflict = conflict(&app, &spec, &parts.engine.apps());
     Ok(Json(Plan {
         app,
@@ -89,7 +90,7 @@ pub(crate) async fn plan(
         uploads: count(missing.len()),
         upload_bytes: missing.iter().filter_map(|digest| blobs.get(digest)).sum(),
         strategy: spec.strategy.kind.name().to_owned(),
-        steps: wire::steps(&spec.strategy.kind, spec.run.replicas, spec.strategy.standby),
+        steps: wire::steps(&spec.strategy, replicas, live.map(|live| &live.label)),
         changes: stored.map(|stored| changes(stored, &spec, content)),
         rollout: view.and_then(|view| view.rollout.as_ref().map(|rollout| rollout.id.0)),
         conflict,
@@ -122,6 +123,17 @@ fn planned(view: Option<&AppView>, label: Option<Label>, digest: Digest) -> Plan
         Some(_) => Planned::Stored,
     };
     PlannedRelease { label, kind }
+}
+
+/// How many instances it would have: a scale holds until a new release asks for another number than the
+/// live one does.
+fn replicas(view: Option<&AppView>, spec: &AppSpec, kind: Planned) -> u16 {
+    let Some(view) = view else { return spec.run.replicas };
+    let live = view.live.as_ref().map(|live| live.release);
+    let live = view.releases.iter().find(|release| Some(release.no) == live);
+    let asks_anew = kind == Planned::New
+        && live.map(|live| live.spec.run.replicas) != Some(spec.run.replicas);
+    view.scale.filter(|_| !asks_anew).unwrap_or(spec.run.replicas)
 }
 
 /// The settings and all values of the environment, checked.

@@ -1,7 +1,7 @@
 //! Scenarios by hand: the same world without chance, and a transcript of what was announced.
 
 use model::{AppName, AppSpec};
-use rollout::Ask;
+use rollout::{Ask, NewRelease};
 
 use crate::apps::{Behaviour, release, spec};
 use crate::host::Pace;
@@ -48,12 +48,28 @@ impl Script {
         replace: bool,
         change: impl FnOnce(&mut AppSpec),
     ) -> &mut Self {
-        let mut spec = spec(&self.app);
-        change(&mut spec);
         self.deployed += 1;
-        let release = release(spec, label, self.deployed);
+        let release = self.release(label, self.deployed, change);
         self.world.hosts.behaviours.extend(release.content.map(|content| (content, behaviour)));
         self.ask(Ask::Deploy { release: Box::new(release), replace })
+    }
+
+    /// Somebody deploys the content of the deploy with that number, from 1 on, once more.
+    pub fn deploy_again(
+        &mut self,
+        label: &str,
+        number: u64,
+        replace: bool,
+        change: impl FnOnce(&mut AppSpec),
+    ) -> &mut Self {
+        let release = self.release(label, number, change);
+        self.ask(Ask::Deploy { release: Box::new(release), replace })
+    }
+
+    fn release(&self, label: &str, number: u64, change: impl FnOnce(&mut AppSpec)) -> NewRelease {
+        let mut spec = spec(&self.app);
+        change(&mut spec);
+        release(spec, label, number)
     }
 
     /// Somebody asks; the answer stands in the transcript.

@@ -1,7 +1,7 @@
 //! What a deploy would do: the answer to `POST /v1/apps/{app}/plan`, which takes the body of a deploy
 //! and changes nothing.
 
-use model::{AppName, Gate, Label, Standby, StrategyKind, Switch};
+use model::{AppName, Gate, Label, Standby, Strategy, StrategyKind, Switch};
 use serde::{Deserialize, Serialize};
 
 /// What a deploy would do. Names settings, and never the value of a variable.
@@ -54,8 +54,15 @@ pub enum Planned {
     Taken,
 }
 
-/// What a rollout of so many instances would do, one sentence each.
-pub fn steps(kind: &StrategyKind, replicas: u16, standby: Standby) -> Vec<String> {
+/// What a rollout of so many instances would do beside `live`, one sentence each. The first release of an
+/// app comes in by one switch, whatever the strategy.
+pub fn steps(strategy: &Strategy, replicas: u16, live: Option<&Label>) -> Vec<String> {
+    let Strategy { kind, standby, watch: _ } = strategy;
+    if live.is_none() {
+        let by_hand = matches!(kind, StrategyKind::BlueGreen { switch: Switch::Manual });
+        let on = if by_hand { " on `segue promote`" } else { "" };
+        return vec![format!("start {replicas}, the first ones, then one switch{on}")];
+    }
     let mut steps = match kind {
         StrategyKind::BlueGreen { switch: Switch::Auto } => {
             vec![format!("start {replicas} beside the live ones, then one switch")]

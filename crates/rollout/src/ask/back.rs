@@ -92,7 +92,7 @@ impl Desk<'_> {
         if let Some(rollout) = &self.app.rollout {
             batch.push(ended(&batch.app, rollout, self.seen, self.now))?;
         }
-        let rollout = batch.start(RolloutKind::Rollback, to, None, self.now)?;
+        let rollout = batch.start(RolloutKind::Rollback, to, None, None, self.now)?;
         let ready = ready(self.app, self.seen, to);
         batch.push(Fact::Shifted { rollout, share: Share::ALL, ready, at: self.now })?;
         let note = format!("switching back to {}", self.app.label(to));
@@ -128,7 +128,7 @@ impl Desk<'_> {
         if let Some(rollout) = &app.rollout {
             batch.push(ended(&batch.app, rollout, self.seen, self.now))?;
         }
-        let rollout = batch.start(RolloutKind::Deploy, to, None, self.now)?;
+        let rollout = batch.start(RolloutKind::Deploy, to, None, None, self.now)?;
         self.check_floor(&batch)?;
         let note = format!("{label} is not warm: it is started anew, then switched to");
         Ok(batch.accepted(Some(rollout), Some(to), note))

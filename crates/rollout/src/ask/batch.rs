@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use model::{Release, ReleaseNo, RolloutId, Share, Timestamp};
+use model::{Release, ReleaseNo, RolloutId, Share, Strategy, Timestamp};
 
 use super::{Accepted, Refusal, RefusalCode};
 use crate::decide::ended;
@@ -29,16 +29,21 @@ impl Batch {
         Ok(())
     }
 
+    /// Begins a rollout. `strategy` is what was asked for with a stored release; `None` leaves it at
+    /// the one it is stored with.
     pub fn start(
         &mut self,
         kind: RolloutKind,
         to: ReleaseNo,
         release: Option<Release>,
+        strategy: Option<Strategy>,
         at: Timestamp,
     ) -> Result<RolloutId, Refusal> {
         let rollout = RolloutId(self.app.last_rollout + 1);
         let from = self.app.live;
-        self.push(Fact::Started(Box::new(Started { rollout, kind, from, to, release, at })))?;
+        let strategy = strategy.map(Box::new);
+        let started = Started { rollout, kind, from, to, release, strategy, at };
+        self.push(Fact::Started(Box::new(started)))?;
         Ok(rollout)
     }
 

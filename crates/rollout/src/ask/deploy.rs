@@ -2,12 +2,25 @@
 
 use alloc::format;
 
-use model::{Conventions, Digest, Label, Order, Release, ReleaseNo, Share, StrategyKind};
+use model::{
+    Conventions, Digest, Label, Order, Release, ReleaseNo, Share, Strategy, StrategyKind,
+};
 
 use super::batch::Batch;
 use super::{Answer, Desk, NewRelease, Refusal};
 use crate::decide::ended;
-use crate::{Cause, Phase, RolloutKind};
+use crate::{Cause, Fact, Phase, Rollout, RolloutKind};
+
+/// Whether the rollout under way is what a deploy asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Same {
+    /// It brings in another release.
+    No,
+    /// It brings in that release, by another strategy.
+    OtherStrategy,
+    /// It is.
+    Yes,
+}
 
 impl Desk<'_> {
     pub(super) fn deploy(&self, new: &NewRelease, replace: bool) -> Answer {
@@ -48,7 +61,8 @@ impl Desk<'_> {
             bad: None,
             conventions: Conventions::NOW,
         });
-        let rollout = batch.start(RolloutKind::Deploy, to, release, self.now)?;
+        let strategy = stored.is_some().then(|| new.spec.strategy.clone());
+        let rollout = batch.start(RolloutKind::Deploy, to, release, strategy, self.now)?;
         self.check_floor(&batch)?;
         let note = format!("{label} is release {to}");
         Ok(batch.accepted(Some(rollout), Some(to), note))
@@ -64,7 +78,10 @@ impl Desk<'_> {
     ) -> Result<Batch, Refusal> {
         let mut batch = Batch::new(self.app);
         let Some(rollout) = &self.app.rollout else { return Ok(batch) };
-        let is_same = stored == Some(rollout.to);
+        let is_same = self.brings_in(rollout, stored, &new.spec.strategy);
+        if is_same == Same::OtherStrategy && !replace {
+            return Err(self.other_strategy(rollout, &new.spec.strategy));
+        }
         match rollout.phase {
             Phase::Starting
             | Phase::Ready
@@ -72,7 +89,7 @@ impl Desk<'_> {
             | Phase::Holding
             | Phase::Watching
             | Phase::Settling
-                if is_same =>
+                if is_same == Same::Yes =>
             {
                 batch.attached = Some(rollout.id);
                 Ok(batch)
@@ -109,6 +126,28 @@ impl Desk<'_> {
         }
     }
 
+    /// Whether `rollout` brings in that stored release, by that strategy.
+    fn brings_in(&self, rollout: &Rollout, stored: Option<ReleaseNo>, by: &Strategy) -> Same {
+        let Some(release) = stored.filter(|no| *no == rollout.to) else { return Same::No };
+        // With all of the traffic moved the strategy has done its part.
+        let decided = rollout.kind == RolloutKind::Rollback || rollout.share == Share::ALL;
+        let differs = self.app.releases.get(&release).is_some_and(|r| r.spec.strategy != *by);
+        let back = matches!(rollout.phase, Phase::Reverting { .. });
+        if differs && !decided && !back { Same::OtherStrategy } else { Same::Yes }
+    }
+
+    fn other_strategy(&self, rollout: &Rollout, asked: &Strategy) -> Refusal {
+        let label = self.app.label(rollout.to);
+        let runs = crate::receipt::strategy(self.app, rollout);
+        let asked = asked.kind.name();
+        let why = if runs == asked {
+            format!("rollout {} of {label} is under way, with other settings of {runs}", rollout.id)
+        } else {
+            format!("rollout {} of {label} is under way by {runs}, not by {asked}", rollout.id)
+        };
+        self.refused(&why, "wait for it, or begin anew with `segue deploy --replace`")
+    }
+
     /// Replacing a rollout must not leave the old release with less than it needs.
     fn check_whole(&self, batch: &Batch) -> Result<(), Refusal> {
         let before = self.app.rollout.as_ref();
@@ -138,20 +177,24 @@ impl Desk<'_> {
             return Ok(());
         };
         let kind = app.releases.get(&rollout.to).map(|release| &release.spec.strategy.kind);
-        let Some(StrategyKind::Rolling { batch, order: Order::InPlace, .. }) = kind else {
+        let Some(StrategyKind::Rolling { batch: size, order: Order::InPlace, .. }) = kind else {
             return Ok(());
         };
         let replicas = app.replicas(rollout.to);
-        let batch = batch.of(replicas);
-        if batch < replicas {
+        let size = size.of(replicas);
+        if size < replicas {
             return Ok(());
         }
         let why = format!(
-            "a batch of {batch} in place of {replicas} would leave no instance to serve with"
+            "a batch of {size} in place of {replicas} would leave no instance to serve with"
         );
-        let scale = format!("`segue scale {} {}`", app.name, batch.saturating_add(1));
-        // A stored release keeps its settings; a scale that holds hides what the file says.
-        let hint = match (self.app.releases.contains_key(&rollout.to), app.scale) {
+        let scale = format!("`segue scale {} {}`", app.name, size.saturating_add(1));
+        // A rollback takes the strategy of the stored release; a scale that holds hides what the file
+        // says.
+        let stored = batch.facts.iter().any(|fact| {
+            matches!(fact, Fact::Started(s) if s.release.is_none() && s.strategy.is_none())
+        });
+        let hint = match (stored, app.scale) {
             (true, _) => format!("first {scale}"),
             (false, Some(_)) => format!("first {scale}; or let new ones start with `surge = true`"),
             (false, None) => {
