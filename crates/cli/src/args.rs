@@ -1,15 +1,21 @@
 //! Every word of the command line, with its help: the one place help, docs and completions come
 //! from. Does nothing.
 
+mod rollout;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use model::{AppName, InstanceId, Invalid, Label, Network, Upstream};
+use model::{AppName, InstanceId, Invalid, Network, Upstream};
 
 pub(crate) use crate::connect::Connection;
 use crate::limit::Limit;
+
+pub(crate) use rollout::{
+    DeployOptions, FollowOptions, Following, PromoteOptions, ReleaseOptions, RollbackOptions,
+};
 
 /// Deploys new versions of a web service without dropping a request, and takes a bad one back.
 #[derive(Debug, Parser)]
@@ -17,7 +23,8 @@ use crate::limit::Limit;
     name = "segue",
     version,
     max_term_width = 100,
-    after_help = "Exit codes: 0 done, 1 refused or failed, 2 usage, 3 rolled back, 4 unreachable."
+    after_help = "Exit codes: 0 done, 1 refused or failed, 2 usage, 3 rolled back, 4 unreachable, \
+                  5 waits for a person."
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -207,45 +214,6 @@ pub enum Balance {
     RoundRobin,
 }
 
-/// The release a deploy brings in, and how.
-#[derive(Clone, Debug, Default, Args)]
-pub(crate) struct ReleaseOptions {
-    /// The app file [default: segue.toml here or above].
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) file: Option<PathBuf>,
-    /// What to call the release [default: the first digits of its digest].
-    #[arg(long, value_name = "LABEL")]
-    pub(crate) release: Option<Label>,
-    /// Set an environment variable; without `=V` to the value it has here.
-    #[arg(long, value_name = "K[=V]")]
-    pub(crate) env: Vec<String>,
-    /// Set the environment variables of a file, read as Docker Compose reads it, without expansion.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) env_file: Option<PathBuf>,
-    /// Another strategy than the app file's, with its defaults: blue-green, rolling, canary,
-    /// recreate.
-    #[arg(long, value_name = "KIND")]
-    pub(crate) strategy: Option<String>,
-    /// Let the app file name what lies outside its folder and outside the git work tree around it.
-    #[arg(long)]
-    pub(crate) outside: bool,
-}
-
-#[derive(Clone, Debug, Default, Args)]
-pub(crate) struct DeployOptions {
-    #[command(flatten)]
-    pub(crate) what: ReleaseOptions,
-    /// Abort a rollout that is under way and start this one.
-    #[arg(long)]
-    pub(crate) replace: bool,
-    /// Do not wait for the outcome.
-    #[arg(long)]
-    pub(crate) detach: bool,
-    /// Print the receipt as the last line of stdout.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
 #[derive(Clone, Debug, Args)]
 pub(crate) struct PlanOptions {
     #[command(flatten)]
@@ -272,48 +240,6 @@ pub(crate) struct ListOptions {
     /// The app.
     pub(crate) app: AppName,
     /// Print JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Clone, Debug, Args)]
-pub(crate) struct RollbackOptions {
-    /// The app.
-    pub(crate) app: AppName,
-    /// A release by label or number [default: the standby].
-    #[arg(long, value_name = "RELEASE")]
-    pub(crate) to: Option<String>,
-    /// Do not wait for the outcome.
-    #[arg(long)]
-    pub(crate) detach: bool,
-    /// Print the receipt as the last line of stdout.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Clone, Debug, Args)]
-pub(crate) struct FollowOptions {
-    /// The app.
-    pub(crate) app: AppName,
-    /// Do not wait for the outcome.
-    #[arg(long)]
-    pub(crate) detach: bool,
-    /// Print the receipt as the last line of stdout.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Clone, Debug, Args)]
-pub(crate) struct PromoteOptions {
-    /// The app.
-    pub(crate) app: AppName,
-    /// To all of the traffic, past the steps that are left.
-    #[arg(long)]
-    pub(crate) full: bool,
-    /// Do not wait for the outcome.
-    #[arg(long)]
-    pub(crate) detach: bool,
-    /// Print the receipt as the last line of stdout.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -22,6 +22,8 @@ pub enum Exit {
     RolledBack,
     /// No answer from the server.
     Unreachable,
+    /// The rollout is at a gate that a person opens.
+    Waiting,
 }
 
 impl From<Exit> for ExitCode {
@@ -32,6 +34,7 @@ impl From<Exit> for ExitCode {
             Exit::Usage => 2,
             Exit::RolledBack => 3,
             Exit::Unreachable => 4,
+            Exit::Waiting => 5,
         })
     }
 }

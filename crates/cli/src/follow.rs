@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use model::AppName;
-use wire::{Account, Client, ClientError, Code, Event, Line, Now};
+use wire::{Account, Client, ClientError, Code, Event, Line, Now, Receipt, Standing};
 
 use crate::Failure;
 use crate::interrupt::Interrupt;
@@ -31,6 +31,18 @@ pub(crate) enum Followed {
     Ended(Box<Account>),
     /// Somebody stopped looking; the rollout goes on.
     Detached,
+    /// Only a person gets it further; what it has cost so far.
+    Stands(Box<Receipt<Standing>>),
+}
+
+/// How long a rollout is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// To its end, whoever has to act before.
+    End,
+    /// To its end, or to where only a person gets it further: a gate, or a failure that holds it. What
+    /// somebody paused is waited for.
+    Person,
 }
 
 /// What a follower is told on the way.
@@ -54,13 +66,21 @@ pub(crate) fn follow(
     act: &str,
     interrupt: &Interrupt,
     watcher: &mut dyn Watcher,
+    until: Until,
 ) -> Result<Followed, Failure> {
     let mut after = 0;
     let mut patience = Patience::default();
     loop {
         let lines = read(client, app, rollout, after);
-        match watch(&lines, rollout, interrupt, watcher, &mut after, &mut patience) {
+        match watch(&lines, rollout, interrupt, watcher, &mut after, &mut patience, until) {
             Watched::Interrupted => return Ok(Followed::Detached),
+            // Somebody may have opened the gate since: then it is followed on.
+            Watched::Stands => match client.rollout(app) {
+                Ok(so_far) if so_far.rollout == rollout && needs_person(so_far.outcome) => {
+                    return Ok(Followed::Stands(Box::new(so_far)));
+                }
+                Ok(_) | Err(_) => {}
+            },
             Watched::Outcome | Watched::Broke => {}
         }
         // A stream that ended may mean anything; the receipt tells whether the rollout has.
@@ -85,6 +105,14 @@ pub(crate) fn follow(
         if interrupt.asked() {
             return Ok(Followed::Detached);
         }
+    }
+}
+
+/// Whether the rollout goes on only if a person acts who has not said so yet.
+fn needs_person(standing: Standing) -> bool {
+    match standing {
+        Standing::Waiting | Standing::Held => true,
+        Standing::Running | Standing::Paused => false,
     }
 }
 
@@ -176,6 +204,7 @@ fn hand_on(
 enum Watched {
     Outcome,
     Interrupted,
+    Stands,
     Broke,
 }
 
@@ -186,6 +215,7 @@ fn watch(
     watcher: &mut dyn Watcher,
     after: &mut u64,
     patience: &mut Patience,
+    until: Until,
 ) -> Watched {
     loop {
         if interrupt.asked() {
@@ -213,6 +243,9 @@ fn watch(
                     return Watched::Outcome;
                 }
                 watcher.now(&now);
+                if until == Until::Person && now.standing.is_some_and(needs_person) {
+                    return Watched::Stands;
+                }
             }
             Line::Lost(count) => watcher.note(&format!("{count} events were missed")),
         }

@@ -25,7 +25,17 @@ pub struct Io<'a> {
     err: Box<dyn Write + 'a>,
     paint: Paint,
     screen: Screen,
+    reader: Reader,
     zone: TimeZone,
+}
+
+/// Who reads the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// Stdout is a terminal: a person.
+    Person,
+    /// A pipe, a file, a job.
+    Program,
 }
 
 /// Whether somebody looks at a screen.
@@ -53,6 +63,7 @@ impl Io<'static> {
             err: Box::new(anstream::stderr()),
             paint: Paint::Ansi,
             screen: if live { Screen::Live } else { Screen::Plain },
+            reader: if io::stdout().is_terminal() { Reader::Person } else { Reader::Program },
             zone: TimeZone::system(),
         }
     }
@@ -66,6 +77,7 @@ impl<'a> Io<'a> {
             err: Box::new(err),
             paint: Paint::Nothing,
             screen: Screen::Plain,
+            reader: Reader::Program,
             zone: TimeZone::UTC,
         }
     }
@@ -80,6 +92,10 @@ impl<'a> Io<'a> {
 
     pub(crate) fn screen(&self) -> Screen {
         self.screen
+    }
+
+    pub(crate) fn reader(&self) -> Reader {
+        self.reader
     }
 
     /// One line of data. A reader that has gone away ends the program quietly, as it does others.

@@ -95,7 +95,7 @@ impl Progress {
 
 /// Where a rollout is: `switching at 25 %, step 2 of 3, paused`.
 fn place(now: &Now) -> Option<String> {
-    let Now { rollout: _, phase, strategy, share, step, paused, waiting_for: _ } = now;
+    let Now { rollout: _, phase, strategy, share, step, paused, waiting_for: _, standing: _ } = now;
     let mut text = phase.clone()?;
     if let Some(share) = share.filter(|share| *share > 0.0 && *share < 1.0) {
         text += &format!(" at {}", percent(share));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use model::{
     Address, AppName, AppView, HealthTable, HostCommand, HostReport, InstanceId, Millis, ProxyId,
-    Timestamp, TrafficReport,
+    Receipt, Timestamp, TrafficReport,
 };
 use rollout::{App, Ask, Fact, Refusal, RefusalCode};
 
@@ -153,6 +153,12 @@ impl Engine {
     /// The apps as they are; for invariants and checkpoints.
     pub fn apps(&self) -> impl Iterator<Item = &App> {
         self.apps.values().map(|managed| &managed.app)
+    }
+
+    /// What the rollout of `app` has cost so far, if one is under way.
+    pub fn account(&self, app: &AppName, now: Timestamp) -> Option<Receipt> {
+        let (routing, recovered) = (&self.routing, self.recovered);
+        self.apps.get(app)?.account(Shared { routing, free_ports: &[], recovered }, now)
     }
 
     /// The latest moment that a fact names; the clock starts no earlier.

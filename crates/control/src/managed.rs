@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use model::{
     AppCounters, AppView, Generation, Health, HostCommand, HostReport, Listeners, NotStarted,
-    Share, Stage, Timestamp,
+    Receipt, Share, Stage, Timestamp,
 };
 use rollout::{
     Accepted, App, Ask, Decision, Fact, InstanceSeen, Observed, Process, Reasons, Refusal,
@@ -75,6 +75,12 @@ impl Managed {
     ) -> Result<Accepted, Refusal> {
         let counted = self.counted(shared.routing);
         rollout::ask(&self.app, ask, version, &self.observed(shared, counted.as_ref()), now)
+    }
+
+    /// What the rollout under way has cost so far.
+    pub fn account(&self, shared: Shared, now: Timestamp) -> Option<Receipt> {
+        let counted = self.counted(shared.routing);
+        rollout::account(&self.app, &self.observed(shared, counted.as_ref()), now)
     }
 
     /// What people are shown.

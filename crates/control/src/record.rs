@@ -58,3 +58,15 @@ pub enum RecoverError {
         source: rollout::Illegal,
     },
 }
+
+/// The body of a record or a checkpoint.
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(
+    seq: u64,
+    version: u16,
+    body: &[u8],
+) -> Result<T, RecoverError> {
+    if version > VERSION {
+        return Err(RecoverError::Newer { seq, version });
+    }
+    serde_json::from_slice(body).map_err(|source| RecoverError::Shape { seq, source })
+}

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use journal::{Journal, NewRecord, Room, Seq};
 use model::{
-    AppName, AppView, HealthTable, HostCommand, HostReport, Millis, Snapshot, Timestamp,
+    AppName, AppView, HealthTable, HostCommand, HostReport, Millis, Receipt, Snapshot, Timestamp,
     TrafficReport,
 };
 use rollout::{Ask, Refusal, RefusalCode};
@@ -79,11 +79,13 @@ impl std::fmt::Debug for RunnerConfig {
 }
 
 type Reply = Box<dyn FnOnce(Result<Answer, Refusal>) + Send>;
+type AccountReply = Box<dyn FnOnce(Option<Receipt>) + Send>;
 
 enum Message {
     Host(HostReport),
     Traffic(TrafficReport),
     Ask { app: AppName, ask: Ask, version: Option<u64>, reply: Reply },
+    Account { app: AppName, reply: AccountReply },
     Appended(Result<Seq, String>),
     Stop,
 }
@@ -144,6 +146,13 @@ impl Inbox {
         }
     }
 
+    /// What the rollout of `app` has cost so far; `reply` is called once with `None` if none is under
+    /// way, and dropped if control does not answer.
+    pub fn account(&self, app: AppName, reply: impl FnOnce(Option<Receipt>) + Send + 'static) {
+        // Whoever asked sees that the reply was dropped.
+        let _ = self.sender.try_send(Message::Account { app, reply: Box::new(reply) });
+    }
+
     /// Ends the runner after what it is doing.
     pub fn stop(&self) {
         let _ = self.sender.send(Message::Stop);
@@ -200,13 +209,15 @@ impl Runner {
             };
             let now = self.now();
             // What is decided now rests on counts of now.
-            if matches!(message, None | Some(Message::Ask { .. } | Message::Appended(_)))
-                && let Some(report) = self.config.traffic.report()
-            {
+            let counts = matches!(
+                message,
+                None | Some(Message::Ask { .. } | Message::Account { .. } | Message::Appended(_))
+            );
+            if counts && let Some(report) = self.config.traffic.report() {
                 let commands = self.engine.step(Event::Traffic(report), now);
                 self.carry_out(commands);
             }
-            let event = self.event(message);
+            let event = self.event(message, now);
             let commands = self.engine.step(event, now);
             self.carry_out(commands);
         }
@@ -228,7 +239,7 @@ impl Runner {
         mail.receiver.recv_timeout(wait.max(Duration::from_millis(1)))
     }
 
-    fn event(&mut self, message: Option<Message>) -> Event {
+    fn event(&mut self, message: Option<Message>, now: Timestamp) -> Event {
         match message {
             Some(Message::Ask { app, ask: Ask::Deploy { .. }, reply, .. })
                 if self.config.journal.room() == Room::Spent =>
@@ -246,6 +257,10 @@ impl Runner {
                 let ticket = Ticket(self.next_ticket);
                 self.replies.insert(ticket, reply);
                 Event::Ask { ticket, app, ask, version }
+            }
+            Some(Message::Account { app, reply }) => {
+                reply(self.engine.account(&app, now));
+                Event::Tick
             }
             Some(Message::Appended(result)) => {
                 self.cross("appended");

@@ -164,7 +164,8 @@ fn start(app: &mut App, started: &Started) -> Folded {
         app.releases.insert(release.no, release.clone());
     }
     // The strategy is no part of what a release is: the last one it came in by is kept with it.
-    if let (Some(strategy), Some(release)) = (&started.strategy, app.releases.get_mut(&started.to)) {
+    if let (Some(strategy), Some(release)) = (&started.strategy, app.releases.get_mut(&started.to))
+    {
         Arc::make_mut(&mut release.spec).strategy = (**strategy).clone();
     }
     app.deaths.remove(&started.to);

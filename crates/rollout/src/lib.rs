@@ -36,6 +36,7 @@ pub use fact::{DrainCause, Fact, Minted, ReleasedBy, Started};
 pub use ladder::{Rung, rung, rungs};
 pub use plan::{Plan, plan};
 pub use readiness::readiness;
+pub use receipt::account;
 pub use seen::{InstanceSeen, Observed, Process};
 pub use sentence::event;
 pub use view::view;

@@ -21,6 +21,11 @@ pub(crate) fn outcome(rollout: &Rollout) -> Outcome {
     }
 }
 
+/// The receipt so far of the rollout under way, as if it ended `now`.
+pub fn account(app: &App, seen: &Observed, now: Timestamp) -> Option<Receipt> {
+    app.rollout.as_ref().map(|rollout| receipt(app, rollout, seen, now))
+}
+
 /// The receipt of `rollout`, ending `now`.
 pub(crate) fn receipt(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Receipt {
     let label = |no: ReleaseNo| app.releases.get(&no).map(|release| release.label.clone());

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use control::{Answer, Inbox, Refusal, RefusalCode};
-use model::{AppName, AppView, Timestamp};
+use model::{AppName, AppView, Receipt, Timestamp};
 use server::{Command, Engine, Feed, Pending, Shutdown, Stopping, Subscription};
 use tokio::sync::{oneshot, watch};
 
@@ -82,6 +82,19 @@ impl Engine for Desk {
                 let _ = reply.send(answered);
             });
             answer.await.unwrap_or_else(|_| Err(unavailable("the server is ending")))
+        })
+    }
+
+    fn account(&self, app: &AppName) -> Pending<'_, Option<Receipt>> {
+        let app = app.clone();
+        Box::pin(async move {
+            let inbox = self.inbox.as_ref().ok()?;
+            let (reply, answer) = oneshot::channel();
+            inbox.account(app, move |account| {
+                // Whoever asked may have gone.
+                let _ = reply.send(account);
+            });
+            answer.await.ok().flatten()
         })
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use model::{AppName, AppView, Conventions, ListenerRule, ReleaseNo};
-use wire::{Account, App, Code, Problem, Release};
+use wire::{Account, App, Code, Problem, Receipt, Release, Standing};
 
 use crate::Parts;
 use crate::answer::{Answer, No, app_name, no_such_app};
@@ -49,6 +49,25 @@ pub(crate) async fn receipt(
     let why = if under_way { "is still under way" } else { "is not known" };
     let problem = Problem::new(Code::NotFound, format!("rollout {rollout} of `{app}` {why}"));
     Err(No(problem.hint(format!("`segue receipt {app}` shows the last one"))))
+}
+
+/// The receipt so far of the rollout under way.
+pub(crate) async fn rollout(
+    State(parts): State<Parts>,
+    Path(app): Path<String>,
+) -> Answer<Json<Receipt<Standing>>> {
+    let app = app_name(&app)?;
+    find(&parts, &app)?;
+    let account = parts.engine.account(&app).await;
+    let view = find(&parts, &app)?;
+    let under_way = view.rollout.as_ref();
+    let both = account.as_ref().zip(under_way).filter(|(account, r)| account.rollout == r.id);
+    let Some((account, rollout)) = both else {
+        let problem = Problem::new(Code::NotFound, format!("no rollout of `{app}` is under way"));
+        return Err(No(problem.hint(format!("`segue receipt {app}` shows the last one"))));
+    };
+    let waiting = rollout.waiting.as_ref().map(|reason| reason.sentence(parts.engine.now()));
+    Ok(Json(Receipt::so_far(account, Standing::of(rollout), waiting)))
 }
 
 fn shown(parts: &Parts, view: &AppView) -> App {

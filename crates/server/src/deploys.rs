@@ -131,8 +131,8 @@ fn replicas(view: Option<&AppView>, spec: &AppSpec, kind: Planned) -> u16 {
     let Some(view) = view else { return spec.run.replicas };
     let live = view.live.as_ref().map(|live| live.release);
     let live = view.releases.iter().find(|release| Some(release.no) == live);
-    let asks_anew = kind == Planned::New
-        && live.map(|live| live.spec.run.replicas) != Some(spec.run.replicas);
+    let asks_anew =
+        kind == Planned::New && live.map(|live| live.spec.run.replicas) != Some(spec.run.replicas);
     view.scale.filter(|_| !asks_anew).unwrap_or(spec.run.replicas)
 }
 

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use control::{Answer, Ask, Refusal};
-use model::{AppName, AppView, Timestamp};
+use model::{AppName, AppView, Receipt, Timestamp};
 
 use crate::Subscription;
 
@@ -25,6 +25,9 @@ pub trait Engine: Send + Sync + 'static {
     /// Asks for something. Answers when it is journaled or refused, not when it is done; whoever
     /// stops waiting for the answer does not take the command back.
     fn command(&self, command: Command) -> Pending<'_, Result<Answer, Refusal>>;
+
+    /// What the app's rollout has cost so far; `None` if none is under way.
+    fn account(&self, app: &AppName) -> Pending<'_, Option<Receipt>>;
 
     /// What happens in an app after the event with that number; 0 for all that is remembered.
     fn events(&self, app: &AppName, after: u64) -> Subscription;

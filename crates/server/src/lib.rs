@@ -80,6 +80,7 @@ pub fn router(parts: Parts, guard: Guard) -> Router {
         .route("/v1/apps/{app}/releases", get(apps::releases))
         .route("/v1/apps/{app}/receipts", get(apps::receipts))
         .route("/v1/apps/{app}/receipts/{rollout}", get(apps::receipt))
+        .route("/v1/apps/{app}/rollout", get(apps::rollout))
         .route("/v1/apps/{app}/deploys", post(deploys::deploy))
         .route("/v1/apps/{app}/plan", post(deploys::plan))
         .route("/v1/apps/{app}/rollback", post(commands::rollback))

@@ -16,8 +16,8 @@ use crate::dial::{Dialer, Place};
 use crate::listed::{Listed, NotSent};
 use crate::{
     Accepted, Account, App, BareRequest, Blob, Code, DeployRequest, Distrust, Down, ErrorBody,
-    Line, LogLine, MaintenanceRequest, Missing, Plan, Problem, PromoteRequest, Release,
-    RollbackRequest, SOCKET, ScaleRequest, Secret, Stream, Trusted, Wanted,
+    Line, LogLine, MaintenanceRequest, Missing, Plan, Problem, PromoteRequest, Receipt, Release,
+    RollbackRequest, SOCKET, ScaleRequest, Secret, Standing, Stream, Trusted, Wanted,
 };
 
 /// Why a call did not give an answer.
@@ -199,6 +199,14 @@ impl Client {
     /// As every call; not found while the rollout is under way.
     pub fn receipt(&self, app: &AppName, rollout: u32) -> Result<Account> {
         self.get(&format!("/v1/apps/{app}/receipts/{rollout}"))
+    }
+
+    /// The receipt so far of the rollout under way.
+    ///
+    /// # Errors
+    /// As every call; not found when no rollout is under way.
+    pub fn rollout(&self, app: &AppName) -> Result<Receipt<Standing>> {
+        self.get(&format!("/v1/apps/{app}/rollout"))
     }
 
     /// Deploys a release whose blobs the server has.

@@ -3,6 +3,8 @@
 use model::{AppName, AppView, Outcome, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::Standing;
+
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
@@ -49,6 +51,9 @@ pub struct Now {
     pub paused: bool,
     /// The sentence that says what it waits for.
     pub waiting_for: Option<String>,
+    /// Whether it goes on by itself; `None` without a rollout, and from an older server.
+    #[serde(default)]
+    pub standing: Option<Standing>,
 }
 
 impl Now {
@@ -65,6 +70,7 @@ impl Now {
             step: Some(rollout.step),
             paused: rollout.paused,
             waiting_for: rollout.waiting.as_ref().map(|reason| reason.sentence(now)),
+            standing: Some(Standing::of(rollout)),
         }
     }
 }

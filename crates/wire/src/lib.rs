@@ -41,7 +41,7 @@ pub use maintenance::MaintenanceRequest;
 pub use manifest::{Entry, Kind, MOST_BYTES, Manifest, Refused, Scan, ScanError, scan};
 pub use plan::{Plan, Planned, PlannedRelease, steps};
 pub use problem::{Code, ErrorBody, Problem};
-pub use receipt::{Account, Receipt};
+pub use receipt::{Account, Receipt, Standing};
 pub use request::{
     Accepted, BareRequest, Blob, DeployRequest, Down, Missing, PromoteRequest, RollbackRequest,
     ScaleRequest, Wanted,

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use model::{AppName, Label, Outcome};
+use model::{AppName, Label, Outcome, RolloutView, Waiting};
 use serde::{Deserialize, Serialize};
 
-/// A receipt, exactly as `receipt --json` prints it. What nobody measured is `null`.
+/// A receipt, exactly as `receipt --json` prints it. What nobody measured is `null`. Of a rollout that is
+/// under way it is the receipt so far, and says how the rollout stands instead of how it ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Receipt {
+pub struct Receipt<O = Outcome> {
     /// The rollout's number within the app.
     pub rollout: u32,
     /// The app.
@@ -18,8 +19,11 @@ pub struct Receipt {
     pub to: Label,
     /// The strategy's name, or `rollback`.
     pub strategy: String,
-    /// How it ended.
-    pub outcome: Outcome,
+    /// How it ended, or how it stands.
+    pub outcome: O,
+    /// The sentence that says what it waits for, while it is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<String>,
     /// `false` when a crash lost counters.
     pub complete: bool,
     /// Requests of the app during the rollout.
@@ -54,16 +58,61 @@ pub struct Account {
     pub cause: Option<String>,
 }
 
+/// How a rollout under way stands: whether it goes on by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// It goes on by itself.
+    Running,
+    /// It is at a gate that a person opens with `segue promote`.
+    Waiting,
+    /// A failure holds it until a person resumes or aborts it.
+    Held,
+    /// Somebody paused it.
+    Paused,
+}
+
+impl Standing {
+    /// How `rollout` stands. The phase decides beside the reason, which may be older by one fact.
+    pub fn of(rollout: &RolloutView) -> Self {
+        let at_a_gate = matches!(rollout.phase, "ready" | "holding");
+        match rollout.waiting.as_ref().map(|reason| &reason.waiting) {
+            Some(Waiting::Promote) if at_a_gate && !rollout.paused => Self::Waiting,
+            Some(Waiting::Resume { because: Some(_) }) if rollout.paused => Self::Held,
+            Some(Waiting::Resume { because: None }) if rollout.paused => Self::Paused,
+            Some(_) | None => Self::Running,
+        }
+    }
+}
+
 impl From<&model::Receipt> for Account {
     fn from(receipt: &model::Receipt) -> Self {
+        let outcome = receipt.outcome;
+        Self { receipt: Receipt::new(receipt, outcome, None), cause: receipt.cause.clone() }
+    }
+}
+
+impl Receipt<Standing> {
+    /// What a rollout has cost so far.
+    pub fn so_far(
+        receipt: &model::Receipt,
+        standing: Standing,
+        waiting_for: Option<String>,
+    ) -> Self {
+        Self::new(receipt, standing, waiting_for)
+    }
+}
+
+impl<O> Receipt<O> {
+    fn new(receipt: &model::Receipt, outcome: O, waiting_for: Option<String>) -> Self {
         let model::Receipt {
             rollout,
             app,
             from,
             to,
             strategy,
-            outcome,
-            cause,
+            outcome: _, // given by the caller, who knows whether it has ended
+            cause: _,   // in `Account`
             complete,
             requests,
             failed,
@@ -76,13 +125,14 @@ impl From<&model::Receipt> for Account {
             switch_ms,
             duration_ms,
         } = receipt.clone();
-        let receipt = Receipt {
+        Self {
             rollout: rollout.0,
             app,
             from,
             to,
             strategy,
             outcome,
+            waiting_for,
             complete,
             requests,
             failed,
@@ -94,7 +144,6 @@ impl From<&model::Receipt> for Account {
             max_gap_ms,
             switch_ms,
             duration_ms,
-        };
-        Self { receipt, cause }
+        }
     }
 }

@@ -14,7 +14,7 @@ use super::server::{Server, free_addresses};
 use super::strangers::{Strangers, Tally};
 use super::timeline::Timeline;
 use crate::args::{Broken, DemoOptions, DeployOptions, ReleaseOptions};
-use crate::follow::{Followed, follow};
+use crate::follow::{Followed, Until, follow};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::text::grouped;
@@ -163,10 +163,12 @@ impl Play {
     ) -> Result<Account, Failure> {
         let rollout = rollout.ok_or_else(|| Failure::because(act, "nothing was started"))?;
         let app = app()?;
-        let followed = follow(&self.server.client, &app, rollout, act, &self.interrupt, timeline)?;
+        let (client, interrupt) = (&self.server.client, &self.interrupt);
+        let followed = follow(client, &app, rollout, act, interrupt, timeline, Until::End)?;
         match followed {
             Followed::Ended(account) => Ok(*account),
             Followed::Detached => Err(Failure::because(ACT, "it was interrupted")),
+            Followed::Stands(_) => Err(Failure::because(ACT, "its rollout waits for a person")),
         }
     }
 

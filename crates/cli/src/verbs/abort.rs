@@ -11,11 +11,11 @@ pub(crate) fn run(
     options: &FollowOptions,
     io: &mut Io<'_>,
 ) -> Result<Exit, Failure> {
-    let FollowOptions { app, detach, json } = options;
+    let FollowOptions { app, following } = options;
     let act = format!("abort the rollout of {app}");
     let client = connection.client(&act)?;
     let request = BareRequest::default();
     let accepted = client.abort(app, &request).map_err(|e| Failure::client(&*act, &e))?;
-    let ending = Ending { wish: Wish::Back, detach: *detach, json: *json };
+    let ending = Ending { wish: Wish::Back, following: *following };
     finish(&client, &accepted, &act, ending, io)
 }

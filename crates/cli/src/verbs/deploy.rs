@@ -36,7 +36,7 @@ pub(crate) fn run(
     let accepted = send(&client, &path, file, options, io, &mut progress);
     progress.end();
     let accepted = accepted?;
-    let ending = Ending { wish: Wish::Forward, detach: options.detach, json: options.json };
+    let ending = Ending { wish: Wish::Forward, following: options.following };
     finish(&client, &accepted, &act, ending, io)
 }
 

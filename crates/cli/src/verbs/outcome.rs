@@ -1,11 +1,12 @@
 //! From a command that was taken to its end: follow, say how it ended, give the exit code.
 
 use model::{Millis, Outcome};
-use wire::{Accepted, Account, Client, Event, Now, Receipt};
+use wire::{Accepted, Account, Client, Event, Now, Receipt, Standing};
 
-use crate::follow::{Followed, Watcher, follow};
+use crate::args::Following;
+use crate::follow::{Followed, Until, Watcher, follow};
 use crate::interrupt::Interrupt;
-use crate::io::{BOLD, GOOD};
+use crate::io::{BOLD, GOOD, Reader, WARN};
 use crate::progress::Progress;
 use crate::text::{grouped, known_ms};
 use crate::{Exit, Failure, Io};
@@ -23,8 +24,7 @@ pub(crate) enum Wish {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ending {
     pub(crate) wish: Wish,
-    pub(crate) detach: bool,
-    pub(crate) json: bool,
+    pub(crate) following: Following,
 }
 
 /// Follows an accepted command, unless there is nothing to follow.
@@ -39,22 +39,27 @@ pub(crate) fn finish(
     let Some(rollout) = accepted.rollout else {
         let what = accepted.label.as_ref().map_or_else(|| "that".into(), ToString::to_string);
         io.say(format!("{app}: {what} is live already, nothing to do"));
-        if ending.json {
+        if ending.following.json {
             already(client, accepted, io);
         }
         return Ok(Exit::Done);
     };
-    if ending.detach {
+    if ending.following.detach {
         if !accepted.note.is_empty() {
             io.say(format!("{app}: {}", accepted.note));
         }
         io.say(format!("{app}: rollout {rollout} is under way"));
         io.say(format!("{GOOD}hint:{GOOD:#} `segue status {app} --watch` shows it"));
-        if ending.json {
+        if ending.following.json {
             io.json(accepted);
         }
         return Ok(Exit::Done);
     }
+    // A person at a terminal sees what is waited for; a job would hang.
+    let until = match io.reader() {
+        Reader::Program if !ending.following.wait => Until::Person,
+        Reader::Program | Reader::Person => Until::End,
+    };
     let interrupt = Interrupt::listen();
     let mut progress = Progress::new(io, format!("{act}: rollout {rollout}"));
     if accepted.already {
@@ -63,7 +68,7 @@ pub(crate) fn finish(
         progress.line(io, &format!("{app}: {}", accepted.note));
     }
     let mut shown = Shown { io, progress };
-    let followed = follow(client, app, rollout, act, &interrupt, &mut shown);
+    let followed = follow(client, app, rollout, act, &interrupt, &mut shown, until);
     let Shown { io, progress } = shown;
     progress.end();
     match followed? {
@@ -75,8 +80,42 @@ pub(crate) fn finish(
             );
             Err(Failure::because(act, cause).hint(hint))
         }
+        Followed::Stands(so_far) => stands(&so_far, act, ending, io),
         Followed::Ended(account) => end(&account, act, ending, io),
     }
+}
+
+/// The rollout does not go on without a person: where it is, and what they can say.
+fn stands(
+    so_far: &Receipt<Standing>,
+    act: &str,
+    ending: Ending,
+    io: &mut Io<'_>,
+) -> Result<Exit, Failure> {
+    let Receipt { app, to, rollout, .. } = so_far;
+    let waiting = so_far.waiting_for.as_deref().unwrap_or("waiting for a person");
+    let waits_at_a_gate = match so_far.outcome {
+        Standing::Waiting => true,
+        Standing::Held | Standing::Running | Standing::Paused => false,
+    };
+    if !waits_at_a_gate {
+        if ending.following.json {
+            io.json(so_far);
+        }
+        let hint = format!(
+            "`segue resume {app}` goes on, `segue abort {app}` goes back; rollout {rollout} waits"
+        );
+        return Err(Failure::because(act, format!("{to} is held: {waiting}")).hint(hint));
+    }
+    io.say(format!("{WARN}{app}:{WARN:#} {to} is {waiting}"));
+    io.say(format!(
+        "{GOOD}hint:{GOOD:#} `segue promote {app}` goes on, `segue abort {app}` goes back; with --wait \
+         the command stays"
+    ));
+    if ending.following.json {
+        io.json(so_far);
+    }
+    Ok(Exit::Waiting)
 }
 
 /// Says what came of a command that is done at once, in the server's words or in these.
@@ -103,7 +142,7 @@ fn already(client: &Client, accepted: &Accepted, io: &mut Io<'_>) {
 
 fn end(account: &Account, act: &str, ending: Ending, io: &mut Io<'_>) -> Result<Exit, Failure> {
     let Account { receipt, cause } = account;
-    if ending.json {
+    if ending.following.json {
         io.json(receipt);
     }
     let back = matches!(receipt.outcome, Outcome::Reverted | Outcome::Aborted);

@@ -11,11 +11,11 @@ pub(crate) fn run(
     options: &PromoteOptions,
     io: &mut Io<'_>,
 ) -> Result<Exit, Failure> {
-    let PromoteOptions { app, full, detach, json } = options;
+    let PromoteOptions { app, full, following } = options;
     let act = format!("promote {app}");
     let client = connection.client(&act)?;
     let request = PromoteRequest { full: *full, version: None };
     let accepted = client.promote(app, &request).map_err(|e| Failure::client(&*act, &e))?;
-    let ending = Ending { wish: Wish::Forward, detach: *detach, json: *json };
+    let ending = Ending { wish: Wish::Forward, following: *following };
     finish(&client, &accepted, &act, ending, io)
 }

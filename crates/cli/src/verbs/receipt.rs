@@ -43,6 +43,7 @@ fn lines(account: &Account) -> Vec<String> {
         to,
         strategy,
         outcome,
+        waiting_for: _, // of a rollout that has ended
         complete,
         requests,
         failed,

@@ -11,11 +11,11 @@ pub(crate) fn run(
     options: &FollowOptions,
     io: &mut Io<'_>,
 ) -> Result<Exit, Failure> {
-    let FollowOptions { app, detach, json } = options;
+    let FollowOptions { app, following } = options;
     let act = format!("resume the rollout of {app}");
     let client = connection.client(&act)?;
     let request = BareRequest::default();
     let accepted = client.resume(app, &request).map_err(|e| Failure::client(&*act, &e))?;
-    let ending = Ending { wish: Wish::Forward, detach: *detach, json: *json };
+    let ending = Ending { wish: Wish::Forward, following: *following };
     finish(&client, &accepted, &act, ending, io)
 }

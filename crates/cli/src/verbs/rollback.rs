@@ -11,7 +11,7 @@ pub(crate) fn run(
     options: &RollbackOptions,
     io: &mut Io<'_>,
 ) -> Result<Exit, Failure> {
-    let RollbackOptions { app, to, detach, json } = options;
+    let RollbackOptions { app, to, following } = options;
     let act = match to {
         Some(to) => format!("roll back {app} to {to}"),
         None => format!("roll back {app}"),
@@ -20,6 +20,6 @@ pub(crate) fn run(
     // No version is sent: whoever rolls back means what is live now, and is in a hurry.
     let request = RollbackRequest { to: to.clone(), version: None };
     let accepted = client.rollback(app, &request).map_err(|e| Failure::client(&*act, &e))?;
-    let ending = Ending { wish: Wish::Back, detach: *detach, json: *json };
+    let ending = Ending { wish: Wish::Back, following: *following };
     finish(&client, &accepted, &act, ending, io)
 }

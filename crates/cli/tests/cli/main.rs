@@ -9,6 +9,8 @@ mod errors;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
+mod gates;
+#[cfg(test)]
 mod shows;
 #[cfg(test)]
 mod steering;

@@ -2,9 +2,7 @@
 
 use alloc::format;
 
-use model::{
-    Conventions, Digest, Label, Order, Release, ReleaseNo, Share, Strategy, StrategyKind,
-};
+use model::{Conventions, Digest, Label, Order, Release, ReleaseNo, Share, Strategy, StrategyKind};
 
 use super::batch::Batch;
 use super::{Answer, Desk, NewRelease, Refusal};
@@ -191,9 +189,9 @@ impl Desk<'_> {
         let scale = format!("`segue scale {} {}`", app.name, size.saturating_add(1));
         // A rollback takes the strategy of the stored release; a scale that holds hides what the file
         // says.
-        let stored = batch.facts.iter().any(|fact| {
-            matches!(fact, Fact::Started(s) if s.release.is_none() && s.strategy.is_none())
-        });
+        let stored = batch.facts.iter().any(
+            |fact| matches!(fact, Fact::Started(s) if s.release.is_none() && s.strategy.is_none()),
+        );
         let hint = match (stored, app.scale) {
             (true, _) => format!("first {scale}"),
             (false, Some(_)) => format!("first {scale}; or let new ones start with `surge = true`"),

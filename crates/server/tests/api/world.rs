@@ -102,6 +102,10 @@ impl Engine for Scripted {
         })
     }
 
+    fn account(&self, _app: &AppName) -> Pending<'_, Option<model::Receipt>> {
+        Box::pin(async { None })
+    }
+
     fn events(&self, app: &AppName, after: u64) -> Subscription {
         self.feed.follow(app, after)
     }
