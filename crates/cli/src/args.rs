@@ -58,6 +58,8 @@ pub(crate) enum Verb {
     Resume(FollowOptions),
     /// Stop a rollout; what is live stays.
     Abort(FollowOptions),
+    /// Replace the instances of the live release, one after the other.
+    Restart(FollowOptions),
     /// Change how many instances an app has, until its file says another number.
     Scale(ScaleOptions),
     /// Close an app for its users, or open it again.

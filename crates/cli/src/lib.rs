@@ -78,6 +78,7 @@ fn dispatch(cli: Cli, io: &mut Io<'_>, local: &dyn Local) -> Result<ExitCode, Fa
         Verb::Sync(options) => verbs::sync::run(&connection, &options, io)?,
         Verb::Resume(options) => verbs::resume::run(&connection, &options, io)?,
         Verb::Abort(options) => verbs::abort::run(&connection, &options, io)?,
+        Verb::Restart(options) => verbs::restart::run(&connection, &options, io)?,
         Verb::Scale(options) => verbs::scale::run(&connection, &options, io)?,
         Verb::Maintenance(options) => verbs::maintenance::run(&connection, &options, io)?,
         Verb::Logs(options) => verbs::logs::run(&connection, &options, io)?,

@@ -16,7 +16,7 @@ use crate::managed::{Managed, Shared};
 use crate::message::{Answer, Command, Event, Ticket};
 use crate::places;
 use crate::ports::Ports;
-use crate::record::{CheckpointBody, Record, RecoverError, VERSION};
+use crate::record::{CheckpointBody, Record, RecoverError, parse};
 use crate::routing::Routing;
 
 #[derive(Clone, Debug)]
@@ -490,15 +490,4 @@ fn used_ports(apps: &BTreeMap<AppName, Managed>, append: Option<&Append>) -> BTr
         Address::Unix(_) => None,
     };
     addresses.chain(minted.flatten().map(|minted| &minted.address)).filter_map(port).collect()
-}
-
-fn parse<T: serde::de::DeserializeOwned>(
-    seq: u64,
-    version: u16,
-    body: &[u8],
-) -> Result<T, RecoverError> {
-    if version > VERSION {
-        return Err(RecoverError::Newer { seq, version });
-    }
-    serde_json::from_slice(body).map_err(|source| RecoverError::Shape { seq, source })
 }

@@ -16,9 +16,10 @@ pub enum Outcome {
     Completed,
     /// The new release had been live and was taken back.
     Reverted,
-    /// Somebody stopped it before the switch.
+    /// Somebody stopped it before the switch, or where it moved nothing: what was live stays live.
     Aborted,
-    /// The new release never got to the switch, through its own fault.
+    /// The new release never got to the switch, through its own fault; or it did not do well and stays
+    /// live, since there is nothing to go back to: the first release of an app, or one that was restarted.
     Failed,
 }
 

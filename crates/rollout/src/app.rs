@@ -109,7 +109,11 @@ impl App {
         if !self.on_offer().any(|offered| offered == release) {
             return 0;
         }
-        let moving = self.rollout.as_ref().filter(|r| r.kind == RolloutKind::Deploy);
+        let rollout = self.rollout.as_ref();
+        if let Some(renewed) = rollout.filter(|r| r.kind.renews() && r.to == release) {
+            return crate::ladder::wanted_renewed(self, renewed);
+        }
+        let moving = rollout.filter(|r| r.kind == RolloutKind::Deploy);
         let standby = self.standby.is_some_and(|standby| standby.release == release);
         match moving {
             Some(rollout) if rollout.to == release && !standby => {
@@ -289,6 +293,12 @@ impl Rollout {
         !matches!(self.phase, Phase::Reverting { .. }) || self.share != Share::NONE
     }
 
+    /// Whatever becomes of it, what is live stays live: its instances are only renewed, or it is the
+    /// first release and has the traffic, so that there is nothing to go back to.
+    pub fn keeps_live(&self) -> bool {
+        self.kind.renews() || (self.from.is_none() && self.share == Share::ALL)
+    }
+
     /// So often an instance's port may be taken by somebody else.
     pub const PORT_ATTEMPTS: u32 = 3;
     /// So often an instance may die while the rollout waits for a person.
@@ -303,6 +313,20 @@ pub enum RolloutKind {
     Deploy,
     /// Go back to the warm standby: one switch, nothing else.
     Rollback,
+    /// Replace every instance of the live release, one after the other.
+    Restart,
+    /// Start what the live release lacks, and replace what is Down.
+    Start,
+}
+
+impl RolloutKind {
+    /// The live release stays; its instances are renewed.
+    pub fn renews(self) -> bool {
+        match self {
+            Self::Deploy | Self::Rollback => false,
+            Self::Restart | Self::Start => true,
+        }
+    }
 }
 
 /// Where a rollout is.

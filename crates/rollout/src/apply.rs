@@ -1,17 +1,19 @@
 //! Folds one fact into the state of its app. Live running and recovery come through here alike.
 
+mod instances;
+mod stored;
+
 use alloc::sync::Arc;
 use core::fmt;
 
-use model::{
-    Listeners, Release, ReleaseNo, RolloutId, Share, Stage, Standby, StrategyKind, Timestamp,
-};
+use model::{ReleaseNo, RolloutId, Share, Stage, Standby, StrategyKind, Timestamp};
 
 use crate::ladder::needs_room;
 use crate::{
-    App, Deaths, DrainCause, Fact, Instance, Minted, Pause, Phase, Rollout, RolloutKind,
-    StandbyState, Started, Switched,
+    App, Cause, Fact, Pause, Phase, Rollout, RolloutKind, StandbyState, Started, Switched,
 };
+use instances::{drain, gone, mint, stage};
+use stored::{forget_if_removed, mark_bad, prune, sync};
 
 /// A fact that cannot follow what happened before: a defect or a damaged journal, never user input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +118,7 @@ fn fold(app: &mut App, fact: &Fact, version: u64) -> Folded {
             Ok(())
         }
         Fact::Reverting { rollout, cause, at } => revert(app, *rollout, cause, *at, version),
+        Fact::Kept { rollout, cause, at } => keep(app, *rollout, cause, *at),
         Fact::Ended { receipt, .. } => end(app, receipt),
         Fact::StandbyRetired { release, .. } => match app.standby {
             Some(standby) if standby.release == *release => {
@@ -150,6 +153,9 @@ fn start(app: &mut App, started: &Started) -> Folded {
     if app.removing.is_some() && !app.is_removed() {
         return Err("the app is still being removed");
     }
+    if started.kind.renews() && started.from != Some(started.to) {
+        return Err("only the live release is renewed");
+    }
     match &started.release {
         Some(release) if release.no != started.to || release.no.0 != app.last_release + 1 => {
             return Err("the release's number does not follow the last one");
@@ -180,14 +186,16 @@ fn start(app: &mut App, started: &Started) -> Folded {
     if new && started.from.and_then(replicas) != replicas(started.to) {
         app.scale = None;
     }
-    let kind = app.releases.get(&started.to).map(|release| &release.spec.strategy.kind);
+    let kind = app.releases.get(&started.to).map(|release| release.spec.strategy.kind.clone());
+    let kind = kind.as_ref();
     let deploys = started.kind == RolloutKind::Deploy;
-    let recreates = deploys && matches!(kind, Some(StrategyKind::Recreate { .. }));
+    let recreates = deploys && is_recreate(kind);
     if recreates {
         // It cannot run twice: nothing else of it is kept.
         app.standby = None;
     }
-    let closed = recreates && started.from.is_some();
+    let restarts = started.kind == RolloutKind::Restart;
+    let closed = (recreates && started.from.is_some()) || (restarts && is_recreate(kind));
     app.rollout = Some(Rollout {
         id: started.rollout,
         kind: started.kind,
@@ -206,107 +214,6 @@ fn start(app: &mut App, started: &Started) -> Folded {
         closed,
     });
     Ok(())
-}
-
-fn mint(app: &mut App, release: ReleaseNo, minted: &[Minted], at: Timestamp) -> Folded {
-    if !app.releases.contains_key(&release) {
-        return Err("the release is not stored");
-    }
-    let mut expected = app.last_instance;
-    for Minted { number, .. } in minted {
-        expected += 1;
-        if *number != expected {
-            return Err("an instance's number does not follow the last one");
-        }
-    }
-    app.last_instance = expected;
-    for Minted { number, address } in minted {
-        let instance = Instance {
-            release,
-            address: address.clone(),
-            stage: Stage::Joining,
-            listeners: Listeners::Unknown,
-            minted: at,
-            since: at,
-            doomed: false,
-            left: None,
-            released: false,
-        };
-        app.instances.insert(*number, instance);
-    }
-    Ok(())
-}
-
-fn drain(app: &mut App, numbers: &[u64], cause: DrainCause, at: Timestamp, version: u64) -> Folded {
-    let movable = |n: &u64| app.instances.get(n).is_some_and(|i| i.stage < Stage::Draining);
-    if !numbers.iter().all(movable) {
-        return Err("an instance is draining already, or gone");
-    }
-    for number in numbers {
-        let Some(instance) = app.instances.get_mut(number) else { continue };
-        instance.stage = Stage::Draining;
-        instance.since = at;
-        instance.left = Some(version);
-        let (release, served) = (instance.release, Timestamp(0));
-        if cause == DrainCause::NeverHealthy {
-            died(app, release, served, None, at);
-        }
-    }
-    Ok(())
-}
-
-fn gone(app: &mut App, fact: &Fact) -> Folded {
-    let Fact::Gone { instance: number, exit, address_in_use, at, .. } = fact else {
-        return Err("it is another fact");
-    };
-    let instance = app.instances.remove(number).ok_or("there is no such instance")?;
-    app.remembered.push_back(*number);
-    while app.remembered.len() > App::REMEMBERED {
-        app.remembered.pop_front();
-    }
-    forget_if_removed(app);
-    if instance.stage == Stage::Draining {
-        app.pace.drain = Some(at.since(instance.since));
-        return Ok(());
-    }
-    if *address_in_use {
-        if let Some(rollout) = candidate_of(app, instance.release) {
-            rollout.ports_taken += 1;
-        }
-        return Ok(());
-    }
-    let served = match instance.stage {
-        Stage::Serving => instance.since,
-        Stage::Joining | Stage::Draining | Stage::Gone => *at,
-    };
-    died(app, instance.release, served, *exit, *at);
-    Ok(())
-}
-
-/// Counts a death that nobody asked for.
-fn died(
-    app: &mut App,
-    release: ReleaseNo,
-    served: Timestamp,
-    exit: Option<model::Exit>,
-    at: Timestamp,
-) {
-    let stable = served != Timestamp(0) && at.since(served) >= Deaths::STABLE;
-    let deaths = app.deaths.get(&release);
-    let before = deaths.map_or(0, |deaths| deaths.in_a_row);
-    // A machine that goes down takes many with it, unseen: that is one death.
-    let unseen = Some(model::Exit::Unknown);
-    let together = exit == unseen
-        && deaths.is_some_and(|d| d.exit == unseen && at.since(d.last) < Deaths::TOGETHER);
-    let so_far = if stable { 0 } else { before };
-    let in_a_row = if together { before } else { so_far.saturating_add(1) };
-    app.deaths.insert(release, Deaths { in_a_row, last: at, exit });
-    // A death that nobody saw (the machine went down) is not held against the rollout.
-    if exit != Some(model::Exit::Unknown)
-        && let Some(rollout) = candidate_of(app, release)
-    {
-        rollout.crashes += 1;
-    }
 }
 
 /// The candidate's share is set: forward to what its rung says, or back to none.
@@ -341,18 +248,12 @@ fn shift(app: &mut App, id: RolloutId, share: Share, at: Timestamp, version: u64
 /// The rollout turns back. The old release gets the traffic at once if it is whole; otherwise the
 /// candidate carries its share until the old release is, or, where both must not run at the same
 /// time, the app is closed until then.
-fn revert(
-    app: &mut App,
-    id: RolloutId,
-    cause: &crate::Cause,
-    at: Timestamp,
-    version: u64,
-) -> Folded {
+fn revert(app: &mut App, id: RolloutId, cause: &Cause, at: Timestamp, version: u64) -> Folded {
     let running = in_phase(app, id, |p| !matches!(p, Phase::Reverting { .. } | Phase::Settling))?;
     enter(running, Phase::Reverting { cause: cause.clone() }, at);
     running.paused = None;
     let (from, to, share, closed) = (running.from, running.to, running.share, running.closed);
-    if !cause.is_asked_for() || matches!(cause, crate::Cause::RolledBack) {
+    if !cause.is_asked_for() || matches!(cause, Cause::RolledBack) {
         mark_bad(app, to, cause);
     }
     let serving =
@@ -367,6 +268,20 @@ fn revert(
     Ok(())
 }
 
+/// The rollout ends without moving anything: what is live stays live, for better or worse.
+fn keep(app: &mut App, id: RolloutId, cause: &Cause, at: Timestamp) -> Folded {
+    let running = in_phase(app, id, |p| !matches!(p, Phase::Reverting { .. } | Phase::Settling))?;
+    if !running.keeps_live() {
+        return Err("there is a release to go back to");
+    }
+    enter(running, Phase::Reverting { cause: cause.clone() }, at);
+    (running.paused, running.closed) = (None, false);
+    let to = running.to;
+    // What was to be replaced serves on.
+    app.instances.values_mut().filter(|i| i.release == to).for_each(|i| i.doomed = false);
+    Ok(())
+}
+
 /// The old release has all of the traffic again.
 fn take_back(app: &mut App, at: Timestamp, version: u64) {
     let Some(rollout) = app.rollout.as_mut() else { return };
@@ -377,19 +292,24 @@ fn take_back(app: &mut App, at: Timestamp, version: u64) {
 
 /// The release stays: what was live before becomes the standby, as the policy says.
 fn settle(app: &mut App, id: RolloutId, at: Timestamp) -> Folded {
-    let rollout = in_phase(app, id, |phase| *phase == Phase::Watching)?;
+    let renews = app.rollout.as_ref().is_some_and(|rollout| rollout.kind.renews());
+    let before = if renews { Phase::Starting } else { Phase::Watching };
+    let rollout = in_phase(app, id, |phase| *phase == before)?;
     enter(rollout, Phase::Settling, at);
+    if renews {
+        (rollout.paused, rollout.closed) = (None, false);
+        return Ok(());
+    }
     let (kind, from, to) = (rollout.kind, rollout.from, rollout.to);
     // After a rollback the release that left is kept as the policy it came in with says.
     let policy_of = match kind {
         RolloutKind::Deploy => Some(to),
-        RolloutKind::Rollback => from,
+        RolloutKind::Rollback | RolloutKind::Restart | RolloutKind::Start => from,
     };
     let policy = policy_of
         .and_then(|release| app.releases.get(&release))
         .map_or(Standby::None, |release| release.spec.strategy.standby);
-    let kind = app.releases.get(&to).map(|release| &release.spec.strategy.kind);
-    let twice = !matches!(kind, Some(StrategyKind::Recreate { .. }));
+    let twice = !is_recreate(app.releases.get(&to).map(|release| &release.spec.strategy.kind));
     app.standby = match (from.filter(|_| twice), policy) {
         (None, _) | (_, Standby::None) => None,
         (Some(release), Standby::Keep) => Some(StandbyState { release, until: None }),
@@ -414,63 +334,13 @@ fn end(app: &mut App, receipt: &model::Receipt) -> Folded {
     Ok(())
 }
 
-/// Of a removed app only its numbers stay, so that none is ever used twice.
-fn forget_if_removed(app: &mut App) {
-    if app.is_removed() {
-        app.releases.clear();
-        app.deaths.clear();
-        app.receipts.clear();
-        app.remembered.clear();
-    }
-}
-
-/// Another release becomes the standby; the one before is not on offer any more.
-fn sync(app: &mut App, to: ReleaseNo, release: Option<&Release>) -> Folded {
-    if app.rollout.is_some() || app.live.is_none_or(|live| live == to) {
-        return Err("a rollout is under way, or it is live itself");
-    }
-    match release {
-        Some(release) if release.no != to || to.0 != app.last_release + 1 => {
-            return Err("the release's number does not follow the last one");
-        }
-        None if !app.releases.contains_key(&to) => return Err("the release is not stored"),
-        Some(_) | None => {}
-    }
-    if let Some(release) = release {
-        app.last_release = to.0;
-        app.releases.insert(to, release.clone());
-    }
-    app.standby = Some(StandbyState { release: to, until: None });
-    prune(app);
-    Ok(())
-}
-
-/// Forgets the oldest releases that nothing refers to.
-fn prune(app: &mut App) {
-    let needed: alloc::collections::BTreeSet<ReleaseNo> =
-        app.on_offer().chain(app.instances.values().map(|i| i.release)).collect();
-    let spare: alloc::vec::Vec<ReleaseNo> =
-        app.releases.keys().filter(|no| !needed.contains(no)).copied().collect();
-    let surplus = spare.len().saturating_sub(App::RELEASES);
-    for no in &spare[..surplus] {
-        app.releases.remove(no);
-    }
-    let stored = &app.releases;
-    app.deaths.retain(|no, _| stored.contains_key(no));
-}
-
-fn mark_bad(app: &mut App, release: ReleaseNo, cause: &crate::Cause) {
-    use alloc::string::ToString;
-    let text = cause.to_string();
-    let first = text.split(['\n', ';']).next().unwrap_or_default();
-    if let Some(Release { bad, .. }) = app.releases.get_mut(&release) {
-        *bad = Some(first.into());
-    }
-}
-
 fn enter(rollout: &mut Rollout, phase: Phase, at: Timestamp) {
     rollout.phase = phase;
     rollout.since = at;
+}
+
+fn is_recreate(kind: Option<&StrategyKind>) -> bool {
+    matches!(kind, Some(StrategyKind::Recreate { .. }))
 }
 
 fn is_switching(phase: &Phase) -> bool {
@@ -488,19 +358,5 @@ fn in_phase(
         Some(rollout) if fits(&rollout.phase) => Ok(rollout),
         Some(_) => Err("the rollout is in another phase"),
         None => Err("no rollout is under way"),
-    }
-}
-
-/// The rollout that brings this release in, if one does.
-fn candidate_of(app: &mut App, release: ReleaseNo) -> Option<&mut Rollout> {
-    app.rollout.as_mut().filter(|rollout| rollout.to == release)
-}
-
-/// The instance with that number, if it is at that stage.
-fn stage(app: &mut App, number: u64, stage: Stage) -> Result<&mut Instance, &'static str> {
-    match app.instances.get_mut(&number) {
-        Some(instance) if instance.stage == stage => Ok(instance),
-        Some(_) => Err("the instance is at another stage"),
-        None => Err("there is no such instance"),
     }
 }

@@ -46,12 +46,15 @@ pub enum Cause {
         /// How long it was given.
         waited: Millis,
     },
-    /// Instances kept dying while the rollout waited for a person.
+    /// Instances kept dying, while the rollout waited or in its watch.
     KeptDying {
         /// How often.
         times: u32,
         /// How the last one ended.
         exit: Option<Exit>,
+        /// Its own last words.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tail: Vec<String>,
     },
     /// After the switch, fewer instances were healthy than there have to be.
     BelowFloor {
@@ -121,9 +124,10 @@ impl fmt::Display for Cause {
             Self::NoPorts { waited } => {
                 write!(f, "the host named no free port within {waited}")
             }
-            Self::KeptDying { times, exit } => {
-                write!(f, "instances died {times} times while the rollout waited")?;
-                exit.map_or(Ok(()), |exit| write!(f, "; the last one {exit}"))
+            Self::KeptDying { times, exit, tail } => {
+                write!(f, "instances died {times} times")?;
+                exit.map_or(Ok(()), |exit| write!(f, "; the last one {exit}"))?;
+                last_words(f, tail)
             }
             Self::BelowFloor { ready, floor, exit, tail } => {
                 write!(f, "after the switch only {ready} of {floor} instances were healthy")?;

@@ -175,6 +175,15 @@ pub enum Fact {
         /// When.
         at: Timestamp,
     },
+    /// The rollout ends badly and moves nothing: what is live stays live.
+    Kept {
+        /// The rollout.
+        rollout: RolloutId,
+        /// Why it ends.
+        cause: Cause,
+        /// When.
+        at: Timestamp,
+    },
     /// The rollout is over.
     Ended {
         /// How, and what it cost.
@@ -218,6 +227,7 @@ impl Fact {
             | Self::Acknowledged { at, .. }
             | Self::Settled { at, .. }
             | Self::Reverting { at, .. }
+            | Self::Kept { at, .. }
             | Self::Ended { at, .. }
             | Self::StandbyRetired { at, .. }
             | Self::Removing { at } => *at,
@@ -245,6 +255,7 @@ impl Fact {
             Self::Acknowledged { .. } => "acknowledged",
             Self::Settled { .. } => "settled",
             Self::Reverting { .. } => "reverting",
+            Self::Kept { .. } => "kept",
             Self::Ended { receipt, .. } => match receipt.outcome {
                 Outcome::Completed => "completed",
                 Outcome::Reverted => "reverted",
@@ -297,6 +308,8 @@ pub enum DrainCause {
     NeverHealthy,
     /// It was Down for too long and another has taken its place.
     Replaced,
+    /// Its release is restarted, and its successor comes only after it.
+    Restarted,
 }
 
 /// What released an instance for its stop.

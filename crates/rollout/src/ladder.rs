@@ -85,9 +85,9 @@ pub fn rung(app: &App, rollout: &Rollout, number: u16) -> Rung {
 }
 
 /// The strategy by which the release comes in; none for a first release or a rollback, which are
-/// one switch.
+/// one switch, and for what moves no traffic.
 fn kind<'a>(app: &'a App, rollout: &Rollout) -> Option<&'a StrategyKind> {
-    if rollout.kind == RolloutKind::Rollback {
+    if rollout.kind != RolloutKind::Deploy {
         return None;
     }
     let kind = &app.releases.get(&rollout.to)?.spec.strategy.kind;
@@ -139,6 +139,22 @@ pub(crate) fn wanted_to(app: &App, rollout: &Rollout) -> u16 {
     }
 }
 
+/// How many instances the live release should have now while they are renewed.
+pub(crate) fn wanted_renewed(app: &App, rollout: &Rollout) -> u16 {
+    let all = app.replicas(rollout.to);
+    // What must not run twice starts once the former instances have gone.
+    if runs_alone(app, rollout) && is_crowded(app, Some(rollout.to)) {
+        return staying(app, rollout.to).min(all);
+    }
+    all
+}
+
+/// The release whose instances are renewed must not run twice.
+pub(crate) fn runs_alone(app: &App, rollout: &Rollout) -> bool {
+    let kind = app.releases.get(&rollout.to).map(|release| &release.spec.strategy.kind);
+    matches!(kind, Some(StrategyKind::Recreate { .. }))
+}
+
 /// Both releases must not run at the same time.
 pub(crate) fn needs_room(app: &App, rollout: &Rollout) -> bool {
     matches!(kind(app, rollout), Some(StrategyKind::Recreate { .. }))
@@ -147,6 +163,9 @@ pub(crate) fn needs_room(app: &App, rollout: &Rollout) -> bool {
 /// The instances that have to carry the app while a rollout moves it, over both releases: fewer are
 /// never left by letting healthy ones go (I3). The way back takes what there is.
 pub(crate) fn least(app: &App) -> u16 {
+    if let Some(renewed) = app.rollout.as_ref().filter(|r| r.kind.renews()) {
+        return if runs_alone(app, renewed) { 0 } else { app.replicas(renewed.to) };
+    }
     let Some(rollout) = app.rollout.as_ref().filter(|r| r.kind == RolloutKind::Deploy) else {
         return 0;
     };

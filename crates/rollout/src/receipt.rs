@@ -9,7 +9,7 @@ use crate::{App, Cause, Observed, Phase, Rollout, RolloutKind};
 /// How a rollout in this state ends, if it ends now.
 pub(crate) fn outcome(rollout: &Rollout) -> Outcome {
     match &rollout.phase {
-        Phase::Reverting { .. } if rollout.went_live => Outcome::Reverted,
+        Phase::Reverting { .. } if rollout.went_live && !rollout.keeps_live() => Outcome::Reverted,
         Phase::Reverting { cause } if cause.is_asked_for() => Outcome::Aborted,
         Phase::Reverting { .. } => Outcome::Failed,
         Phase::Starting
@@ -55,10 +55,12 @@ pub(crate) fn receipt(app: &App, rollout: &Rollout, seen: &Observed, now: Timest
     }
 }
 
-/// The strategy's name, or `rollback`.
+/// The strategy's name, or `rollback`, `restart`, `start`.
 pub(crate) fn strategy(app: &App, rollout: &Rollout) -> alloc::string::String {
     match (rollout.kind, app.releases.get(&rollout.to)) {
         (RolloutKind::Rollback, _) => "rollback".into(),
+        (RolloutKind::Restart, _) => "restart".into(),
+        (RolloutKind::Start, _) => "start".into(),
         (RolloutKind::Deploy, Some(release)) => release.spec.strategy.kind.name().into(),
         (RolloutKind::Deploy, None) => "unknown".into(),
     }

@@ -33,6 +33,8 @@ fn sentence(app: &App, fact: &Fact) -> String {
             match (started.kind, from) {
                 (RolloutKind::Deploy, None) => format!("deploying {to}, the first release"),
                 (RolloutKind::Deploy, Some(from)) => format!("deploying {to} beside {from}"),
+                (RolloutKind::Restart, _) => format!("restarting {to}"),
+                (RolloutKind::Start, _) => format!("starting what {to} lacks"),
                 (RolloutKind::Rollback, from) => {
                     format!("rolling back to {to} from {}", from.unwrap_or_default())
                 }
@@ -55,6 +57,9 @@ fn sentence(app: &App, fact: &Fact) -> String {
                 counted(*probes as usize, "good probe")
             )
         }
+        Fact::Doomed { instance, .. } if app.rollout.as_ref().is_some_and(|r| r.kind.renews()) => {
+            format!("another takes the place of {}", app.id(*instance))
+        }
         Fact::Doomed { instance, down, .. } => {
             format!("{} has been down for {down}: another takes its place", app.id(*instance))
         }
@@ -63,6 +68,7 @@ fn sentence(app: &App, fact: &Fact) -> String {
                 DrainCause::NotNeeded => "they are not needed any more",
                 DrainCause::NeverHealthy => "they were not healthy in time",
                 DrainCause::Replaced => "others have taken their place",
+                DrainCause::Restarted => "others start once they have ended",
             };
             format!("draining {}: {why}", counted(instances.len(), "instance"))
         }
@@ -118,6 +124,10 @@ fn sentence(app: &App, fact: &Fact) -> String {
         }
         Fact::Maintained { on: Some(_), .. } => format!("{} is closed for its users", app.name),
         Fact::Maintained { on: None, .. } => format!("{} is open again", app.name),
+        Fact::Settled { .. } if app.rollout.as_ref().is_some_and(|r| r.kind.renews()) => {
+            let live = app.live.map(|live| app.label(live)).unwrap_or_default();
+            format!("{live} has all of its instances")
+        }
         Fact::Settled { .. } => {
             let live = app.live.map(|live| app.label(live)).unwrap_or_default();
             match app.standby {
@@ -128,6 +138,10 @@ fn sentence(app: &App, fact: &Fact) -> String {
             }
         }
         Fact::Reverting { cause, .. } => format!("taking it back: {cause}"),
+        Fact::Kept { cause, .. } => {
+            let live = app.live.map(|live| app.label(live)).unwrap_or_default();
+            format!("{live} stays live as it is: {cause}")
+        }
         Fact::Ended { receipt, .. } => {
             let (to, outcome) = (&receipt.to, receipt.outcome);
             match (&receipt.cause, outcome) {

@@ -62,6 +62,14 @@ pub(crate) async fn resume(
     ask_known(&parts, &app, version, Ask::Resume).await
 }
 
+pub(crate) async fn restart(
+    State(parts): State<Parts>,
+    Path(app): Path<String>,
+    Sent(BareRequest { version }): Sent<BareRequest>,
+) -> Answer<Accepted> {
+    ask_known(&parts, &app, version, Ask::Restart).await
+}
+
 pub(crate) async fn scale(
     State(parts): State<Parts>,
     Path(app): Path<String>,

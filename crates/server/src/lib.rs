@@ -88,6 +88,7 @@ pub fn router(parts: Parts, guard: Guard) -> Router {
         .route("/v1/apps/{app}/pause", post(commands::pause))
         .route("/v1/apps/{app}/sync", post(commands::sync))
         .route("/v1/apps/{app}/resume", post(commands::resume))
+        .route("/v1/apps/{app}/restart", post(commands::restart))
         .route("/v1/apps/{app}/scale", post(commands::scale))
         .route("/v1/apps/{app}/maintenance", post(commands::maintenance))
         .route("/v1/apps/{app}/abort", post(commands::abort))

@@ -46,6 +46,8 @@ impl Ambush {
                 until(world, app, ("blue-green", "settling"));
             }
             world.ask(app, Ask::Rollback { to: None }, None);
+        } else if strategy == "restart" {
+            world.ask(app, Ask::Restart, None);
         } else if let Some(kind) = self.kind() {
             let behaviour = match phase {
                 "reverting" => Behaviour::DiesLater(1_500),
@@ -134,7 +136,8 @@ impl Ambush {
             "rollback-to" => {
                 // Under way the only one is the release it came from; else any that is not live.
                 let from = view.filter(|view| view.rollout.is_some()).and(live);
-                let under_way = !matches!(self.place.1, "idle" | "settling");
+                let under_way =
+                    !matches!(self.place.1, "idle" | "settling") && self.place.0 != "restart";
                 let switched = matches!(self.place.1, "watching" | "switching");
                 let to = match (under_way, switched) {
                     (true, true) => ReleaseNo(2),
@@ -157,6 +160,7 @@ impl Ambush {
             "sync" => Ask::Sync,
             "maintenance" => Ask::Maintenance { on: Some(maintenance()) },
             "abort" => Ask::Abort,
+            "restart" => Ask::Restart,
             _ => Ask::Remove,
         };
         world.ask(app, ask, None);

@@ -108,7 +108,7 @@ impl Chaos {
         } else {
             None
         };
-        let ask = match self.world.rng.between(0, 19) {
+        let ask = match self.world.rng.between(0, 20) {
             0..=6 => self.deploy(app),
             7..=8 => Ask::Rollback { to: None },
             9 => self.rollback_to(app),
@@ -119,6 +119,7 @@ impl Chaos {
             16 => Ask::Resume,
             17 => self.maintain(),
             18 => self.scale_or_sync(),
+            19 => Ask::Restart,
             _ => Ask::Remove,
         };
         self.world.ask(app, ask, version);

@@ -41,7 +41,7 @@ impl Coverage {
         "nothing-served",
     ];
     /// Every strategy with every phase that it has.
-    pub const PHASES: [(&str, &[&str]); 6] = [
+    pub const PHASES: [(&str, &[&str]); 7] = [
         ("none", &["idle"]),
         ("blue-green", &["starting", "ready", "switching", "watching", "settling", "reverting"]),
         ("rolling", &["starting", "switching", "holding", "watching", "settling", "reverting"]),
@@ -49,11 +49,13 @@ impl Coverage {
         // Of a recreate nothing is left to settle.
         ("recreate", &["starting", "switching", "watching", "reverting"]),
         ("rollback", &["switching", "settling"]),
+        // It has an end of its own: what still drains does not keep it.
+        ("restart", &["starting"]),
     ];
     /// Every fault that is to meet every phase.
     pub const FAULTS: [&str; 5] = ["crash", "reboot", "kill", "dead-host", "disk-full"];
     /// Every command that is to meet every phase.
-    pub const COMMANDS: [&str; 12] = [
+    pub const COMMANDS: [&str; 13] = [
         "deploy",
         "rollback",
         "rollback-to",
@@ -64,6 +66,7 @@ impl Coverage {
         "scale",
         "sync",
         "maintenance",
+        "restart",
         "abort",
         "remove",
     ];
@@ -152,12 +155,13 @@ fn can_be(command: &str, strategy: &str, phase: &str) -> bool {
     let deploys = strategy != "rollback";
     match command {
         "maintenance" | "remove" | "deploy" => true,
-        "scale" | "sync" => phase == "idle",
+        "scale" | "sync" | "restart" => phase == "idle",
         "pause" | "resume" => matches!(phase, "starting" | "ready" | "holding"),
         "abort" => deploys && under_way,
         // A warm standby beside what settles; after a rollback it is known to be bad.
         "rollback" => {
             let warm = matches!(strategy, "blue-green" | "canary") && phase == "settling";
+            // A restart is put aside for a way back that is warm.
             phase == "idle" || warm || (deploys && under_way)
         }
         "rollback-to" => phase == "idle" || phase == "settling" || (deploys && under_way),
@@ -188,6 +192,7 @@ pub fn command(ask: &Ask) -> &'static str {
         Ask::Scale { .. } => "scale",
         Ask::Sync => "sync",
         Ask::Maintenance { .. } => "maintenance",
+        Ask::Restart => "restart",
         Ask::Abort => "abort",
         Ask::Remove => "remove",
     }

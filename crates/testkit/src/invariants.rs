@@ -257,6 +257,7 @@ impl Checker {
         let kind = app.releases.get(&rollout.to).map(|r| &r.spec.strategy.kind);
         let floor = match kind {
             Some(StrategyKind::Recreate { .. }) | None => return,
+            Some(_) if rollout.kind.renews() => app.replicas(rollout.to),
             Some(StrategyKind::Rolling { batch, order: Order::InPlace, .. }) => {
                 let replicas = app.replicas(rollout.to);
                 replicas
@@ -300,11 +301,15 @@ impl Checker {
             return;
         };
         let kind = app.releases.get(&rollout.to).map(|r| &r.spec.strategy.kind);
-        let recreates = rollout.kind == RolloutKind::Deploy
-            && rollout.from.is_some()
-            && matches!(kind, Some(StrategyKind::Recreate { .. }));
+        let alone = matches!(kind, Some(StrategyKind::Recreate { .. }));
+        let recreates = rollout.kind == RolloutKind::Deploy && rollout.from.is_some() && alone;
+        let restarts = rollout.kind == RolloutKind::Restart && alone;
         // What was minted before it is only told of again.
         let new = app.instances.get(&id.number).filter(|i| i.minted >= rollout.started);
+        let of_before = |i: &rollout::Instance| i.minted < rollout.started;
+        if restarts && new.is_some() && app.instances.values().any(of_before) {
+            self.fail("recreate", at, format!("{id} is started beside one that it replaces"));
+        }
         let Some(release) = new.filter(|_| recreates).map(|i| i.release) else { return };
         if app.instances.values().any(|i| i.release != release) {
             self.fail("recreate", at, format!("{id} is started beside another release"));

@@ -265,6 +265,14 @@ impl Client {
         self.post(&format!("/v1/apps/{app}/resume"), request)
     }
 
+    /// Replaces every instance of the live release.
+    ///
+    /// # Errors
+    /// As every call.
+    pub fn restart(&self, app: &AppName, request: &BareRequest) -> Result<Accepted> {
+        self.post(&format!("/v1/apps/{app}/restart"), request)
+    }
+
     /// Changes how many instances an app has.
     ///
     /// # Errors

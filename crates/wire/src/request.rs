@@ -54,7 +54,7 @@ pub struct PromoteRequest {
     pub version: Option<u64>,
 }
 
-/// `POST /v1/apps/{app}/abort`, `…/pause`, `…/resume` and `…/sync`: the verb says it all.
+/// `POST /v1/apps/{app}/abort`, `…/pause`, `…/restart`, `…/resume` and `…/sync`: the verb says it all.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BareRequest {

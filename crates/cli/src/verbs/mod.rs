@@ -14,6 +14,7 @@ pub(crate) mod promote;
 pub(crate) mod receipt;
 pub(crate) mod releases;
 pub(crate) mod remove;
+pub(crate) mod restart;
 pub(crate) mod resume;
 pub(crate) mod rollback;
 pub(crate) mod scale;

@@ -132,6 +132,7 @@ fn already(client: &Client, accepted: &Accepted, io: &mut Io<'_>) {
     let accounts = client.receipts(&accepted.app).unwrap_or_default();
     let brought_in = accounts.iter().rev().find(|account| {
         Some(&account.receipt.to) == accepted.label.as_ref()
+            && account.receipt.from.as_ref() != Some(&account.receipt.to)
             && account.receipt.outcome == Outcome::Completed
     });
     match brought_in {
@@ -162,11 +163,18 @@ fn end(account: &Account, act: &str, ending: Ending, io: &mut Io<'_>) -> Result<
         cause.clone().unwrap_or_else(|| format!("rollout {} {}", receipt.rollout, receipt.outcome));
     let failure = Failure::because(act, cause).exit(exit);
     let app = &receipt.app;
+    let to = &receipt.to;
     let live = match (&receipt.from, receipt.outcome) {
+        // A restart moves no traffic.
+        (Some(from), _) if from == to => format!("{from} stays live with what runs of it"),
         (Some(from), Outcome::Reverted) => format!("{from} is live again"),
         (Some(from), _) if receipt.strategy == "recreate" => format!("{from} is live again"),
         (Some(from), Outcome::Completed | Outcome::Aborted | Outcome::Failed) => {
             format!("{from} is live and was not touched")
+        }
+        // Only a first release that was switched to can fail and stay.
+        (None, Outcome::Failed) if receipt.switch_ms.is_some() => {
+            format!("{to} stays live, with nothing to go back to, and is started again with pauses")
         }
         (None, _) => "nothing is live".into(),
     };

@@ -6,8 +6,8 @@ use alloc::string::ToString;
 use model::{NotReady, Readiness, ReleaseNo, Share, StrategyKind};
 
 use super::batch::Batch;
+use super::renew::Again;
 use super::{Answer, Desk, Refusal, RefusalCode};
-use crate::decide::ended;
 use crate::readiness::{ready, whole};
 use crate::{Cause, Fact, Phase, Rollout, RolloutKind, readiness};
 
@@ -19,7 +19,7 @@ impl Desk<'_> {
         }
         match &app.rollout {
             None => self.switch_back(self.check_way_back()?),
-            Some(rollout) if rollout.phase == Phase::Settling => {
+            Some(rollout) if rollout.phase == Phase::Settling || rollout.kind.renews() => {
                 self.switch_back(self.check_way_back()?)
             }
             Some(rollout) if rollout.share == Share::NONE && !rollout.closed => {
@@ -49,11 +49,19 @@ impl Desk<'_> {
         if on_its_way || rollout.kind == RolloutKind::Rollback {
             return Ok(self.attached(rollout.id, "it is on its way back already".into()));
         }
+        if rollout.kind.renews() {
+            let (id, to) = (rollout.id, rollout.to);
+            let note = format!("{} stays as it is", self.app.label(to));
+            let mut batch = Batch::new(self.app);
+            batch.push(Fact::Kept { rollout: id, cause, at: self.now })?;
+            return Ok(batch.accepted(Some(id), Some(to), note));
+        }
         let kind = self.app.releases.get(&rollout.to).map(|r| &r.spec.strategy.kind);
         // The others bring what they go back to themselves.
         let one_switch =
             matches!(kind, Some(StrategyKind::BlueGreen { .. } | StrategyKind::Canary { .. }));
-        if one_switch && rollout.share > Share::NONE {
+        let has_users = rollout.share > Share::NONE;
+        if has_users && (one_switch || rollout.from.is_none()) {
             self.check_way_back()?;
         }
         self.revert(rollout.id, cause)
@@ -89,9 +97,7 @@ impl Desk<'_> {
     /// One commit, one snapshot: starts nothing and waits for nothing (I7).
     fn switch_back(&self, to: ReleaseNo) -> Answer {
         let mut batch = Batch::new(self.app);
-        if let Some(rollout) = &self.app.rollout {
-            batch.push(ended(&batch.app, rollout, self.seen, self.now))?;
-        }
+        batch.end_rollout(Cause::RolledBack, self.seen, self.now)?;
         let rollout = batch.start(RolloutKind::Rollback, to, None, None, self.now)?;
         let ready = ready(self.app, self.seen, to);
         batch.push(Fact::Shifted { rollout, share: Share::ALL, ready, at: self.now })?;
@@ -108,9 +114,13 @@ impl Desk<'_> {
             return Err(Refusal { code: RefusalCode::NotFound, message, hint });
         };
         let label = release.label.clone();
-        let idle = app.rollout.as_ref().is_none_or(|r| r.phase == Phase::Settling);
+        let over = |r: &Rollout| r.phase == Phase::Settling || r.kind.renews();
+        let idle = app.rollout.as_ref().is_none_or(over);
         if app.live == Some(to) && idle {
-            return Ok(self.nothing(Some(to), format!("{label} is already live")));
+            if let Some(renewed) = app.rollout.as_ref().filter(|r| r.kind.renews()) {
+                return Ok(self.attached(renewed.id, format!("{label} is already live")));
+            }
+            return self.is_live(Batch::new(app), to, Again::Still);
         }
         if !idle {
             let way_back = app.rollout.as_ref().and_then(|r| r.from);
@@ -125,9 +135,7 @@ impl Desk<'_> {
             return self.switch_back(to);
         }
         let mut batch = Batch::new(app);
-        if let Some(rollout) = &app.rollout {
-            batch.push(ended(&batch.app, rollout, self.seen, self.now))?;
-        }
+        batch.end_rollout(Cause::RolledBack, self.seen, self.now)?;
         let rollout = batch.start(RolloutKind::Deploy, to, None, None, self.now)?;
         self.check_floor(&batch)?;
         let note = format!("{label} is not warm: it is started anew, then switched to");

@@ -72,12 +72,21 @@ impl Batch {
             | Phase::Ready
             | Phase::Switching
             | Phase::Holding
+            | Phase::Watching
+                if rollout.keeps_live() =>
+            {
+                self.push(Fact::Kept { rollout: rollout.id, cause, at: now })?;
+            }
+            Phase::Starting
+            | Phase::Ready
+            | Phase::Switching
+            | Phase::Holding
             | Phase::Watching => {
                 self.push(Fact::Reverting { rollout: rollout.id, cause, at: now })?;
             }
         }
         let Some(rollout) = self.app.rollout.clone() else { return Ok(()) };
-        let back = matches!(rollout.phase, Phase::Reverting { .. });
+        let back = matches!(rollout.phase, Phase::Reverting { .. }) && !rollout.keeps_live();
         if back && (rollout.share > Share::NONE || rollout.closed) {
             let ready = rollout.from.map_or(0, |from| ready(&self.app, seen, from));
             let (rollout, share) = (rollout.id, Share::NONE);

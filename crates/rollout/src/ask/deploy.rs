@@ -5,8 +5,10 @@ use alloc::format;
 use model::{Conventions, Digest, Label, Order, Release, ReleaseNo, Share, Strategy, StrategyKind};
 
 use super::batch::Batch;
+use super::renew::Again;
 use super::{Answer, Desk, NewRelease, Refusal};
 use crate::decide::ended;
+use crate::readiness::ready;
 use crate::{Cause, Fact, Phase, Rollout, RolloutKind};
 
 /// Whether the rollout under way is what a deploy asks for.
@@ -35,17 +37,18 @@ impl Desk<'_> {
             return Err(self.refused(&why, hint));
         }
         let stored = stored.map(|release| release.no);
-        if app.rollout.is_none() && stored.is_some() && stored == app.live {
-            return Ok(self.nothing(stored, format!("{label} is already live")));
+        if let Some(live) = self.settled_on(&label)
+            && (app.rollout.is_none() || ready(app, self.seen, live) < app.replicas(live))
+        {
+            return self.is_live(Batch::new(app), live, Again::Still);
         }
         let mut batch = self.make_way(&label, new, stored, replace)?;
         if let Some(rollout) = batch.attached {
             let note = format!("{label} is being rolled out already");
             return Ok(self.attached(rollout, note));
         }
-        if batch.app.live.is_some() && stored == batch.app.live {
-            let note = format!("{label} is live again");
-            return Ok(batch.accepted(None, stored, note));
+        if let Some(live) = stored.filter(|no| batch.app.live == Some(*no)) {
+            return self.is_live(batch, live, Again::Back);
         }
         // A removed app's labels are free again: its releases are forgotten when it starts anew.
         let to = stored.unwrap_or(ReleaseNo(app.last_release + 1));
@@ -128,7 +131,7 @@ impl Desk<'_> {
     fn brings_in(&self, rollout: &Rollout, stored: Option<ReleaseNo>, by: &Strategy) -> Same {
         let Some(release) = stored.filter(|no| *no == rollout.to) else { return Same::No };
         // With all of the traffic moved the strategy has done its part.
-        let decided = rollout.kind == RolloutKind::Rollback || rollout.share == Share::ALL;
+        let decided = rollout.kind != RolloutKind::Deploy || rollout.share == Share::ALL;
         let differs = self.app.releases.get(&release).is_some_and(|r| r.spec.strategy != *by);
         let back = matches!(rollout.phase, Phase::Reverting { .. });
         if differs && !decided && !back { Same::OtherStrategy } else { Same::Yes }
@@ -153,7 +156,7 @@ impl Desk<'_> {
         else {
             return Ok(());
         };
-        let ready = crate::readiness::ready(&batch.app, self.seen, from);
+        let ready = ready(&batch.app, self.seen, from);
         if ready >= batch.app.replicas(from) {
             return Ok(());
         }

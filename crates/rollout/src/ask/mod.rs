@@ -6,6 +6,7 @@
 mod back;
 mod batch;
 mod deploy;
+mod renew;
 mod steer;
 
 use alloc::boxed::Box;
@@ -52,6 +53,8 @@ pub enum Ask {
         /// What users see; `None` opens it.
         on: Option<Maintenance>,
     },
+    /// Replace every instance of the live release, one after the other.
+    Restart,
     /// Stop the rollout.
     Abort,
     /// Remove the app.
@@ -71,13 +74,13 @@ impl Ask {
     /// Whether the answer hangs on how instances are.
     pub fn looks_at_health(&self) -> bool {
         match self {
-            Self::Deploy { replace, .. } => *replace,
-            Self::Rollback { .. } | Self::Promote(_) | Self::Abort => true,
+            Self::Deploy { .. } | Self::Rollback { .. } | Self::Promote(_) | Self::Abort => true,
             Self::Pause
             | Self::Resume
             | Self::Scale { .. }
             | Self::Sync
             | Self::Maintenance { .. }
+            | Self::Restart
             | Self::Remove => false,
         }
     }
@@ -93,6 +96,7 @@ impl Ask {
             Self::Scale { .. } => "scale",
             Self::Sync => "sync",
             Self::Maintenance { .. } => "change the maintenance of",
+            Self::Restart => "restart",
             Self::Abort => "abort",
             Self::Remove => "remove",
         }
@@ -169,6 +173,7 @@ pub fn ask(app: &App, ask: &Ask, version: Option<u64>, seen: &Observed, now: Tim
         Ask::Scale { replicas } => desk.scale(*replicas),
         Ask::Sync => desk.sync(),
         Ask::Maintenance { on } => desk.maintain(on.clone()),
+        Ask::Restart => desk.restart(),
         Ask::Abort => desk.abort(),
         Ask::Remove => desk.remove(),
     }

@@ -16,14 +16,18 @@ use crate::{
 
 /// The facts that take the rollout back, or hold it, together with the deaths that led to it.
 pub(super) fn revert(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
-    let deploy = app.rollout.as_ref().filter(|r| r.kind == RolloutKind::Deploy);
+    // Where a rollback came from is known to be bad.
+    let judged = app.rollout.as_ref().filter(|r| r.kind != RolloutKind::Rollback);
     // What a failure holds is a person's to decide.
     let held = |r: &&Rollout| r.paused.as_ref().is_some_and(|pause| pause.because.is_some());
-    let Some(rollout) = deploy.filter(|r| !held(r)) else { return Vec::new() };
+    let Some(rollout) = judged.filter(|r| !held(r)) else { return Vec::new() };
     let cause = match rollout.phase {
         Phase::Starting | Phase::Ready => before_the_switch(app, rollout, seen, timer)
             .or_else(|| with_traffic(app, rollout, seen)),
-        Phase::Switching | Phase::Holding | Phase::Watching => with_traffic(app, rollout, seen),
+        Phase::Switching | Phase::Holding => with_traffic(app, rollout, seen),
+        Phase::Watching => {
+            with_traffic(app, rollout, seen).or_else(|| never_whole(app, rollout, seen, timer))
+        }
         Phase::Settling | Phase::Reverting { .. } => None,
     };
     let Some(cause) = cause else { return Vec::new() };
@@ -35,6 +39,8 @@ pub(super) fn revert(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact>
             facts.push(Fact::Resumed { rollout: id, at });
         }
         facts.push(Fact::Paused { rollout: id, because: Some(cause.to_string()), at });
+    } else if rollout.keeps_live() {
+        facts.push(Fact::Kept { rollout: id, cause, at });
     } else {
         facts.push(Fact::Reverting { rollout: id, cause, at });
     }
@@ -45,7 +51,8 @@ pub(super) fn revert(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact>
 fn holds_on_failure(app: &App, rollout: &Rollout) -> bool {
     let kind = app.releases.get(&rollout.to).map(|release| &release.spec.strategy.kind);
     let hold = OnFailure::Hold;
-    rollout.from.is_some()
+    rollout.kind == RolloutKind::Deploy
+        && rollout.from.is_some()
         && matches!(kind, Some(StrategyKind::Rolling { on_failure, .. }) if *on_failure == hold)
 }
 
@@ -77,7 +84,8 @@ fn before_the_switch(
     let deaths = app.deaths.get(&rollout.to);
     let times = rollout.crashes.max(deaths.map_or(0, |deaths| deaths.in_a_row));
     let exit = deaths.and_then(|deaths| deaths.exit);
-    (times >= Rollout::CRASHES_WHILE_WAITING).then_some(Cause::KeptDying { times, exit })
+    let again_and_again = times >= Rollout::CRASHES_WHILE_WAITING;
+    again_and_again.then_some(Cause::KeptDying { times, exit, tail: Vec::new() })
 }
 
 /// What one candidate's process says.
@@ -107,7 +115,9 @@ fn of_instance(
             }
             let times = rollout.crashes + 1;
             let exit = Some(exit);
-            (times >= Rollout::CRASHES_WHILE_WAITING).then_some(Cause::KeptDying { times, exit })
+            let tail = tail.clone();
+            let again_and_again = times >= Rollout::CRASHES_WHILE_WAITING;
+            again_and_again.then_some(Cause::KeptDying { times, exit, tail })
         }
     }
 }
@@ -141,6 +151,9 @@ fn with_traffic(app: &App, rollout: &Rollout, seen: &Observed) -> Option<Cause> 
     if to_ready >= floor {
         return None;
     }
+    if rollout.keeps_live() {
+        return keeps_dying(app, rollout, seen);
+    }
     let dead = app.instances_of(rollout.to).find_map(|(number, _)| death(seen.instance(number)));
     let is_down = |(number, i): (u64, &Instance)| {
         i.stage == Stage::Serving && seen.instance(number).health == Health::Down
@@ -153,6 +166,28 @@ fn with_traffic(app: &App, rollout: &Rollout, seen: &Observed) -> Option<Cause> 
     let (exit, tail) = dead.map_or((None, Vec::new()), |(exit, tail)| (Some(exit), tail));
     let exit = exit.or_else(|| app.deaths.get(&rollout.to).and_then(|deaths| deaths.exit));
     Some(Cause::BelowFloor { ready: to_ready, floor, exit, tail })
+}
+
+/// The first release is replaced while it dies now and then: there is nothing to go back to. It has failed
+/// when its instances die again and again.
+fn keeps_dying(app: &App, rollout: &Rollout, seen: &Observed) -> Option<Cause> {
+    // What drains was given up, and counted, before it ended.
+    let mut there = app.instances_of(rollout.to).filter(|(_, i)| i.stage < Stage::Draining);
+    let (exit, tail) = there.find_map(|(number, _)| death(seen.instance(number)))?;
+    let times = rollout.crashes + 1;
+    let again_and_again = times >= Rollout::CRASHES_WHILE_WAITING;
+    again_and_again.then_some(Cause::KeptDying { times, exit: Some(exit), tail })
+}
+
+/// The first release is still not whole when its watch is over and its instances have had the time of a
+/// start once more.
+fn never_whole(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) -> Option<Cause> {
+    let spec = &app.releases.get(&rollout.to).filter(|_| rollout.keeps_live())?.spec;
+    let watch = rollout.since.max(seen.recovered).after(spec.strategy.watch);
+    let (ready, floor) = (ready(app, seen, rollout.to), floor(app, rollout));
+    let exit = app.deaths.get(&rollout.to).and_then(|deaths| deaths.exit);
+    let over = ready < floor && timer.due(watch.after(spec.health.start_deadline));
+    over.then_some(Cause::BelowFloor { ready, floor, exit, tail: Vec::new() })
 }
 
 /// Answers of a canary that are judged at the least.
@@ -184,10 +219,9 @@ fn death(seen: &InstanceSeen) -> Option<(Exit, Vec<alloc::string::String>)> {
     }
 }
 
-/// Going back is worth it: to a release with more to serve with, or to none if it was the first; or
-/// away from one that dies again and again; or while a rolling rollout still has both.
+/// Going back is worth it: to a release with more to serve with; or away from one that dies again and again; or while a rolling rollout still has both.
 fn is_worth_it(app: &App, rollout: &Rollout, seen: &Observed, to_ready: u16) -> bool {
-    let Some(from) = rollout.from else { return true };
+    let Some(from) = rollout.from else { return false };
     let kind = app.releases.get(&rollout.to).map(|release| &release.spec.strategy.kind);
     let rolling = matches!(kind, Some(StrategyKind::Rolling { .. }));
     ready(app, seen, from) > to_ready

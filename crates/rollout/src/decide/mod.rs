@@ -3,6 +3,7 @@
 mod fate;
 mod instances;
 mod reasons;
+mod renew;
 mod steps;
 mod upkeep;
 

@@ -117,7 +117,9 @@ fn starting(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Re
         };
     }
     let deadline = app.releases.get(&rollout.to).map(|r| r.spec.health.start_deadline);
-    let minted = app.instances_of(rollout.to).map(|(_, i)| i.minted).min().unwrap_or(since);
+    // What was there before only waits for its successor.
+    let new = app.instances_of(rollout.to).map(|(_, i)| i.minted).filter(|at| *at >= since);
+    let minted = new.min().unwrap_or(since);
     let until = deadline.map(|deadline| minted.max(seen.recovered).after(deadline));
     Reason { waiting: instances(app, seen, rollout.to), since, until }
 }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use model::{Gate, Share, Stage, Switch, Timestamp};
 
-use super::Timer;
+use super::{Timer, renew};
 use crate::ladder::rung;
 use crate::readiness::{ready, whole};
 use crate::receipt::receipt;
@@ -16,6 +16,7 @@ pub(super) fn step(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
     let (id, now) = (rollout.id, timer.now);
     let fact = match &rollout.phase {
         Phase::Starting | Phase::Ready | Phase::Holding if rollout.paused.is_some() => None,
+        Phase::Starting if rollout.kind.renews() => renew::step(app, rollout, seen, now),
         Phase::Starting => climb(app, rollout, seen, now),
         Phase::Ready => None,
         Phase::Switching => acknowledged(rollout, seen),
@@ -92,7 +93,8 @@ fn acknowledged(rollout: &Rollout, seen: &Observed) -> Option<Fact> {
 fn watched(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) -> bool {
     let spec = app.releases.get(&rollout.to).map(|release| &release.spec);
     match (rollout.kind, spec) {
-        (RolloutKind::Rollback, _) | (RolloutKind::Deploy, None) => true,
+        (RolloutKind::Rollback | RolloutKind::Restart | RolloutKind::Start, _)
+        | (RolloutKind::Deploy, None) => true,
         (RolloutKind::Deploy, Some(spec)) => {
             let end = rollout.since.max(seen.recovered).after(spec.strategy.watch);
             timer.due(end)
@@ -109,9 +111,11 @@ fn is_tidy(app: &App) -> bool {
 
 /// The way back is acknowledged, and nothing is left of the candidate unless it is needed.
 fn is_back(app: &App, rollout: &Rollout) -> bool {
-    let settled = rollout.share == Share::NONE
-        && !rollout.closed
-        && rollout.switched.is_none_or(|switched| switched.took.is_some());
+    let acknowledged = rollout.switched.is_none_or(|switched| switched.took.is_some());
+    if rollout.keeps_live() {
+        return acknowledged;
+    }
+    let settled = rollout.share == Share::NONE && !rollout.closed && acknowledged;
     let needed = app.on_offer().any(|release| release == rollout.to);
     settled && (needed || app.instances_of(rollout.to).next().is_none())
 }

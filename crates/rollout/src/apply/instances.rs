@@ -1,0 +1,132 @@
+//! Folds what happens to instances: minted, drained, gone, and how they died. Moves no traffic.
+
+use model::{Listeners, ReleaseNo, Stage, Timestamp};
+
+use super::Folded;
+use super::stored::forget_if_removed;
+use crate::{App, Deaths, DrainCause, Fact, Instance, Minted, Rollout};
+
+pub(super) fn mint(app: &mut App, release: ReleaseNo, minted: &[Minted], at: Timestamp) -> Folded {
+    if !app.releases.contains_key(&release) {
+        return Err("the release is not stored");
+    }
+    let mut expected = app.last_instance;
+    for Minted { number, .. } in minted {
+        expected += 1;
+        if *number != expected {
+            return Err("an instance's number does not follow the last one");
+        }
+    }
+    app.last_instance = expected;
+    for Minted { number, address } in minted {
+        let instance = Instance {
+            release,
+            address: address.clone(),
+            stage: Stage::Joining,
+            listeners: Listeners::Unknown,
+            minted: at,
+            since: at,
+            doomed: false,
+            left: None,
+            released: false,
+        };
+        app.instances.insert(*number, instance);
+    }
+    Ok(())
+}
+
+pub(super) fn drain(
+    app: &mut App,
+    numbers: &[u64],
+    cause: DrainCause,
+    at: Timestamp,
+    version: u64,
+) -> Folded {
+    let movable = |n: &u64| app.instances.get(n).is_some_and(|i| i.stage < Stage::Draining);
+    if !numbers.iter().all(movable) {
+        return Err("an instance is draining already, or gone");
+    }
+    for number in numbers {
+        let Some(instance) = app.instances.get_mut(number) else { continue };
+        instance.stage = Stage::Draining;
+        instance.since = at;
+        instance.left = Some(version);
+        let (release, served) = (instance.release, Timestamp(0));
+        if cause == DrainCause::NeverHealthy {
+            died(app, release, served, None, at);
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn gone(app: &mut App, fact: &Fact) -> Folded {
+    let Fact::Gone { instance: number, exit, address_in_use, at, .. } = fact else {
+        return Err("it is another fact");
+    };
+    let instance = app.instances.remove(number).ok_or("there is no such instance")?;
+    app.remembered.push_back(*number);
+    while app.remembered.len() > App::REMEMBERED {
+        app.remembered.pop_front();
+    }
+    forget_if_removed(app);
+    if instance.stage == Stage::Draining {
+        app.pace.drain = Some(at.since(instance.since));
+        return Ok(());
+    }
+    if *address_in_use {
+        if let Some(rollout) = candidate_of(app, instance.release) {
+            rollout.ports_taken += 1;
+        }
+        return Ok(());
+    }
+    let served = match instance.stage {
+        Stage::Serving => instance.since,
+        Stage::Joining | Stage::Draining | Stage::Gone => *at,
+    };
+    died(app, instance.release, served, *exit, *at);
+    Ok(())
+}
+
+/// Counts a death that nobody asked for.
+fn died(
+    app: &mut App,
+    release: ReleaseNo,
+    served: Timestamp,
+    exit: Option<model::Exit>,
+    at: Timestamp,
+) {
+    let stable = served != Timestamp(0) && at.since(served) >= Deaths::STABLE;
+    let deaths = app.deaths.get(&release);
+    let before = deaths.map_or(0, |deaths| deaths.in_a_row);
+    // A machine that goes down takes many with it, unseen: that is one death.
+    let unseen = Some(model::Exit::Unknown);
+    let together = exit == unseen
+        && deaths.is_some_and(|d| d.exit == unseen && at.since(d.last) < Deaths::TOGETHER);
+    let so_far = if stable { 0 } else { before };
+    let in_a_row = if together { before } else { so_far.saturating_add(1) };
+    app.deaths.insert(release, Deaths { in_a_row, last: at, exit });
+    // A death that nobody saw (the machine went down) is not held against the rollout.
+    if exit != Some(model::Exit::Unknown)
+        && let Some(rollout) = candidate_of(app, release)
+    {
+        rollout.crashes += 1;
+    }
+}
+
+/// The instance with that number, if it is at that stage.
+pub(super) fn stage(
+    app: &mut App,
+    number: u64,
+    stage: Stage,
+) -> Result<&mut Instance, &'static str> {
+    match app.instances.get_mut(&number) {
+        Some(instance) if instance.stage == stage => Ok(instance),
+        Some(_) => Err("the instance is at another stage"),
+        None => Err("there is no such instance"),
+    }
+}
+
+/// The rollout that brings this release in, if one does.
+fn candidate_of(app: &mut App, release: ReleaseNo) -> Option<&mut Rollout> {
+    app.rollout.as_mut().filter(|rollout| rollout.to == release)
+}

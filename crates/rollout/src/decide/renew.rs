@@ -1,0 +1,46 @@
+//! Renews the instances of the live release: all of them for `segue restart`, what is Down for a deploy of
+//! a release that is live and not well. It never moves traffic to another release.
+
+use alloc::vec::Vec;
+
+use model::{Health, Stage, Timestamp};
+
+use crate::ladder::runs_alone;
+use crate::readiness::ready;
+use crate::{App, DrainCause, Fact, Instance, Observed, Rollout, RolloutKind};
+
+/// The next fact: another instance is to be replaced, or all have been.
+pub(super) fn step(app: &App, rollout: &Rollout, seen: &Observed, at: Timestamp) -> Option<Fact> {
+    let there = app.instances_of(rollout.to).filter(|(_, i)| i.stage < Stage::Draining);
+    let stale: Vec<(u64, &Instance)> =
+        there.clone().filter(|(n, i)| is_stale(rollout, (*n, i), seen)).collect();
+    // What never served has no users to lose; what must not run twice goes before the next one comes.
+    let first = |(_, i): &&(u64, &Instance)| {
+        runs_alone(app, rollout) || (i.stage == Stage::Joining && !i.doomed)
+    };
+    let leaving: Vec<u64> = stale.iter().filter(first).map(|(number, _)| *number).collect();
+    if !leaving.is_empty() {
+        return Some(Fact::Draining { instances: leaving, cause: DrainCause::Restarted, at });
+    }
+    if there.clone().any(|(_, i)| i.stage == Stage::Joining || i.doomed) {
+        return None;
+    }
+    if let Some((instance, _)) = stale.first() {
+        return Some(Fact::Doomed { instance: *instance, down: model::Millis(0), at });
+    }
+    let whole = ready(app, seen, rollout.to) >= app.replicas(rollout.to).max(1);
+    whole.then_some(Fact::Settled { rollout: rollout.id, at })
+}
+
+/// It was there before the rollout began and has to be replaced.
+fn is_stale(rollout: &Rollout, (number, instance): (u64, &Instance), seen: &Observed) -> bool {
+    let of_before = instance.minted < rollout.started;
+    match rollout.kind {
+        RolloutKind::Restart => of_before,
+        RolloutKind::Start => {
+            let down = seen.instance(number).health == Health::Down;
+            of_before && down && instance.stage == Stage::Serving
+        }
+        RolloutKind::Deploy | RolloutKind::Rollback => false,
+    }
+}
