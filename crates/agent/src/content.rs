@@ -12,10 +12,9 @@ use model::{AppName, Digest, ReleaseNo};
 use thiserror::Error;
 
 use crate::layout::Layout;
+use crate::recent::Recent;
 use wire::{Entry, Kind, Manifest, Refused};
 
-/// What was uploaded and is not part of a release yet is kept for so long.
-const UPLOAD_PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// Up to so many files are made durable one by one, more with the whole file system.
 const FEW: usize = 64;
 
@@ -82,13 +81,6 @@ pub(crate) fn io_error<'a>(
     move |source| ContentError::Io { act, path: path.to_path_buf(), source }
 }
 
-/// What was uploaded lately, and when.
-#[derive(Debug, Default)]
-struct Recent {
-    blobs: BTreeMap<Digest, Instant>,
-    manifests: BTreeMap<(AppName, Digest), Instant>,
-}
-
 /// One release's turn to be laid out.
 type Turn = Arc<Mutex<()>>;
 
@@ -114,7 +106,7 @@ impl Content {
         datadir::passable_folder(&layout.apps())?;
         let content = Self {
             layout,
-            recent: Mutex::default(),
+            recent: Mutex::new(Recent::new(Instant::now())),
             blobs_in_use: RwLock::default(),
             turns: Mutex::default(),
         };
@@ -123,16 +115,19 @@ impl Content {
         Ok(content)
     }
 
-    /// Which of these contents, with their sizes, are not here yet.
+    /// Which of these contents, with their sizes, are not here yet. Those that are stay from now on, until
+    /// the upload is done or given up.
     pub fn missing(&self, blobs: &BTreeMap<Digest, u64>) -> Vec<Digest> {
-        // From now on those that are here stay, until the upload is done or given up.
-        let now = Instant::now();
-        self.recent().blobs.extend(blobs.keys().map(|digest| (*digest, now)));
+        // Nothing is deleted between the look and the note.
         let _shared = self.blobs_in_use.read().unwrap_or_else(PoisonError::into_inner);
         let is_here = |digest: &Digest, size: u64| {
             fs::symlink_metadata(self.blob(*digest)).is_ok_and(|file| file.len() == size)
         };
-        blobs.iter().filter(|(d, size)| !is_here(d, **size)).map(|(digest, _)| *digest).collect()
+        let (here, missing): (Vec<_>, Vec<_>) =
+            blobs.iter().partition(|(digest, size)| is_here(digest, **size));
+        let here = here.into_iter().map(|(digest, _)| *digest);
+        self.recent().note_blobs(here, Instant::now());
+        missing.into_iter().map(|(digest, _)| *digest).collect()
     }
 
     /// Begins to store a content of at most `most` bytes.
@@ -172,7 +167,7 @@ impl Content {
     pub fn has_manifest(&self, app: &AppName, digest: Digest) -> bool {
         let here = self.manifest(app, digest).is_some_and(|m| self.missing(&m.blobs()).is_empty());
         if here {
-            self.recent().manifests.insert((app.clone(), digest), Instant::now());
+            self.recent().note_manifest(app, digest, Instant::now());
         }
         here
     }
@@ -199,7 +194,7 @@ impl Content {
         if missing > 0 {
             return Err(ContentError::Incomplete { manifest: digest, count: missing });
         }
-        self.recent().manifests.insert((app.clone(), digest), Instant::now());
+        self.recent().note_manifest(app, digest, Instant::now());
         let blobs: Vec<PathBuf> =
             manifest.blobs().into_keys().map(|blob| self.blob(blob)).collect();
         let folder = self.layout.blobs();
@@ -213,7 +208,7 @@ impl Content {
     }
 
     /// The list of files, if it is here and whole.
-    pub(crate) fn manifest(&self, app: &AppName, digest: Digest) -> Option<Manifest> {
+    pub fn manifest(&self, app: &AppName, digest: Digest) -> Option<Manifest> {
         let path = self.layout.manifests(app).join(format!("{digest}.json"));
         let manifest: Manifest = serde_json::from_slice(&datadir::read(&path).ok()?).ok()?;
         (manifest.digest() == digest && manifest.validate().is_ok()).then_some(manifest)
@@ -227,11 +222,7 @@ impl Content {
 
     /// Its list of files is a release now: what protects it is being kept, no longer being new.
     pub(crate) fn is_released(&self, app: &AppName, digest: Digest, manifest: &Manifest) {
-        let mut recent = self.recent();
-        recent.manifests.remove(&(app.clone(), digest));
-        for blob in manifest.blobs().keys() {
-            recent.blobs.remove(blob);
-        }
+        self.recent().released(app, digest, manifest);
     }
 
     /// The right to lay out this release: several instances of it may start at once.
@@ -244,7 +235,7 @@ impl Content {
     /// Deletes an app's lists of files but these, and those that are new.
     pub(crate) fn keep_manifests(&self, app: &AppName, keep: &BTreeSet<Digest>) -> io::Result<()> {
         for digest in manifests_in(&self.layout.manifests(app))? {
-            let new = self.recent().manifests.contains_key(&(app.clone(), digest));
+            let new = self.recent().has_manifest(app, digest, Instant::now());
             if !keep.contains(&digest) && !new {
                 fs::remove_file(self.layout.manifests(app).join(format!("{digest}.json")))?;
             }
@@ -252,10 +243,46 @@ impl Content {
         Ok(())
     }
 
+    /// Deletes what uploads have left behind: lists of files that no release of `kept` has, whether their
+    /// app is known or not, and contents that nothing names. What is younger than `age` stays, since a
+    /// release may just begin to be one.
+    ///
+    /// # Errors
+    /// If folders cannot be read or files not deleted; what is left goes the next time.
+    pub fn collect(
+        &self,
+        kept: &BTreeMap<AppName, BTreeSet<Digest>>,
+        age: Duration,
+    ) -> io::Result<()> {
+        for app in fs::read_dir(self.layout.apps())? {
+            let name = app?.file_name();
+            let Some(app) = name.to_str().and_then(|name| name.parse::<AppName>().ok()) else {
+                continue;
+            };
+            let folder = self.layout.manifests(&app);
+            let mut keep = kept.get(&app).cloned().unwrap_or_default();
+            for digest in manifests_in(&folder)? {
+                let file = fs::symlink_metadata(folder.join(format!("{digest}.json")))?;
+                // A clock that was set back makes it young.
+                if file.modified()?.elapsed().unwrap_or_default() < age {
+                    keep.insert(digest);
+                }
+            }
+            self.keep_manifests(&app, &keep)?;
+            if !kept.contains_key(&app) {
+                // Refused by the system if there is something in them.
+                for folder in [folder, self.layout.app(&app)] {
+                    let _ = fs::remove_dir(folder);
+                }
+            }
+        }
+        self.delete_unneeded_blobs()
+    }
+
     /// Deletes contents that no list of files needs and that are not just being uploaded.
     pub(crate) fn delete_unneeded_blobs(&self) -> io::Result<()> {
         let _alone = self.blobs_in_use.write().unwrap_or_else(PoisonError::into_inner);
-        let mut needed: BTreeSet<Digest> = self.recent().blobs.keys().copied().collect();
+        let mut needed: BTreeSet<Digest> = self.recent().blobs(Instant::now()).collect();
         for app in fs::read_dir(self.layout.apps())? {
             let Some(app) = app?.file_name().to_str().and_then(|name| name.parse().ok()) else {
                 continue;
@@ -284,10 +311,7 @@ impl Content {
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent> {
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.blobs.retain(|_, at| at.elapsed() < UPLOAD_PATIENCE);
-        recent.manifests.retain(|_, at| at.elapsed() < UPLOAD_PATIENCE);
-        recent
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Clears away what was being written or deleted when a process ended early.
@@ -341,7 +365,7 @@ impl BlobWriter<'_> {
         }
         let path = self.content.blob(self.expected);
         let _shared = self.content.blobs_in_use.read().unwrap_or_else(PoisonError::into_inner);
-        self.content.recent().blobs.insert(self.expected, Instant::now());
+        self.content.recent().note_blobs([self.expected], Instant::now());
         path.parent()
             .map_or(Ok(()), datadir::private_folder)
             .and_then(|()| fs::rename(&self.temporary, &path))

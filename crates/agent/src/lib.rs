@@ -23,6 +23,7 @@ mod ports;
 mod probe;
 mod procfs;
 mod protocol;
+mod recent;
 mod runfolder;
 pub mod secrets;
 pub mod shim;

@@ -1,6 +1,7 @@
 //! Probes of one instance: an HTTP GET on a connection of its own, again and again. Reads no more of
 //! an answer than its head and a little of its body, and judges nothing but the status.
 
+use std::fmt;
 use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -17,6 +18,8 @@ use crate::tally::{Seen, Tally};
 
 /// The longest head of an answer.
 const HEAD_BYTES: usize = 16 * 1024;
+/// Of where an answer leads to, so much is told.
+const LOCATION_CHARS: usize = 200;
 /// The body is read so far, so that a server that writes it sees no error.
 const BODY_BYTES: usize = 64 * 1024;
 /// And for so long at the most.
@@ -110,8 +113,8 @@ async fn once(address: &Address, check: &HealthCheck) -> Seen {
         }
     };
     match tokio::time::timeout(check.timeout.to_duration(), probe).await {
-        Ok(Ok(200..=299)) => Seen::Good,
-        Ok(Ok(status)) => Seen::Bad(format!("GET {} answered {status}", check.path)),
+        Ok(Ok(Answer { status: 200..=299, .. })) => Seen::Good,
+        Ok(Ok(answer)) => Seen::Bad(format!("GET {} answered {answer}", check.path)),
         Ok(Err(e)) if nobody_listens(&e) => Seen::Refused,
         Ok(Err(e)) => Seen::Bad(format!("GET {}: {e}", check.path)),
         Err(_) => Seen::Bad(format!("GET {} got no answer within {}", check.path, check.timeout)),
@@ -136,15 +139,45 @@ fn get(address: &Address, path: &str) -> String {
     )
 }
 
+/// What is told of an answer.
+struct Answer {
+    status: u16,
+    /// Where it leads to, if it leads elsewhere.
+    location: Option<String>,
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.location {
+            Some(location) => write!(f, "{} to {location}", self.status),
+            None => write!(f, "{}", self.status),
+        }
+    }
+}
+
+/// The field of a 3xx, as far as it goes into a sentence.
+fn location(head: &[u8], status: u16) -> Option<String> {
+    if !(300..=399).contains(&status) {
+        return None;
+    }
+    let field = |line: &[u8]| {
+        let (name, value) = line.split_at_checked(line.iter().position(|b| *b == b':')?)?;
+        name.eq_ignore_ascii_case(b"location").then(|| value[1..].trim_ascii().to_vec())
+    };
+    let value = head.split(|byte| *byte == b'\n').find_map(field)?;
+    let text: String = String::from_utf8_lossy(&value).chars().take(LOCATION_CHARS).collect();
+    Some(text.chars().filter(|c| !c.is_control()).collect())
+}
+
 /// Sends the request and reads the status of the answer; interim answers (1xx) are passed over.
-async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> io::Result<u16> {
+async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> io::Result<Answer> {
     stream.write_all(request.as_bytes()).await?;
     let mut head = Vec::with_capacity(1024);
-    let status = loop {
+    let answer = loop {
         if let Some(end) = head.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
             match status_of(&head)? {
                 100..=199 => drop(head.drain(..end + 4)),
-                status => break status,
+                status => break Answer { status, location: location(&head[..end], status) },
             }
             continue;
         }
@@ -160,7 +193,7 @@ async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> 
         tokio::io::copy(&mut limited, &mut tokio::io::sink()).await
     };
     let _ = tokio::time::timeout(BODY_PATIENCE, rest).await;
-    Ok(status)
+    Ok(answer)
 }
 
 /// `HTTP/1.1 200 OK` → 200.
@@ -175,7 +208,7 @@ fn status_of(head: &[u8]) -> io::Result<u16> {
 mod tests {
     use super::*;
 
-    async fn answered(answer: &'static [u8]) -> Result<u16, String> {
+    async fn answered(answer: &'static [u8]) -> Result<String, String> {
         let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
         let server = async move {
             let mut request = [0; 1024];
@@ -186,14 +219,21 @@ mod tests {
         let request = get(&"127.0.0.1:20001".parse().unwrap(), "/up");
         let (outcome, sent) = tokio::join!(ask(ours, &request), server);
         assert!(sent.starts_with("GET /up HTTP/1.1\r\nHost: 127.0.0.1:20001\r\n"), "{sent}");
-        outcome.map_err(|e| e.to_string())
+        outcome.map(|answer| answer.to_string()).map_err(|e| e.to_string())
     }
 
     #[tokio::test]
     async fn the_status_is_read_whatever_follows() {
-        assert_eq!(answered(b"HTTP/1.1 200 OK\r\n\r\nhello").await, Ok(200));
-        assert_eq!(answered(b"HTTP/1.0 503\r\nA: b\r\n\r\n").await, Ok(503));
-        assert_eq!(answered(b"HTTP/1.1 103 Hints\r\n\r\nHTTP/1.1 204 X\r\n\r\n").await, Ok(204));
+        for (answer, told) in [
+            (&b"HTTP/1.1 200 OK\r\n\r\nhello"[..], "200"),
+            (b"HTTP/1.0 503\r\nA: b\r\n\r\n", "503"),
+            (b"HTTP/1.1 103 Hints\r\n\r\nHTTP/1.1 204 X\r\n\r\n", "204"),
+            (b"HTTP/1.1 301 X\r\nlocation:  https://a/\x1bb \r\n\r\n", "301 to https://a/b"),
+            (b"HTTP/1.1 302 X\r\n\r\nLocation: body", "302"),
+            (b"HTTP/1.1 500 X\r\nLocation: /a\r\n\r\n", "500"),
+        ] {
+            assert_eq!(answered(answer).await, Ok(told.to_owned()));
+        }
         assert!(answered(b"220 smtp ready\r\n\r\n").await.unwrap_err().contains("not HTTP"));
         assert!(answered(b"").await.unwrap_err().contains("closed without"));
         assert!(answered(b"HTTP/1.1 2").await.unwrap_err().contains("closed without"));

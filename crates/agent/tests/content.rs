@@ -191,3 +191,24 @@ fn a_kill_leaves_no_half_release() {
         content.materialise(&web(), ReleaseNo(1_000 + round), Some(manifest), Access::OWN).unwrap();
     }
 }
+
+#[test]
+fn what_a_refused_deploy_left_behind_is_collected() {
+    let data = tempfile::tempdir().unwrap();
+    let content = Content::open(data.path()).unwrap();
+    let named = upload(&content, &[("a", "one"), ("b", "two")]);
+    let collect = |content: &Content, releases: &[Digest], age| {
+        let kept = BTreeMap::from([(web(), releases.iter().copied().collect())]);
+        let kept = if releases.is_empty() { BTreeMap::new() } else { kept };
+        content.collect(&kept, age).unwrap();
+        blobs(data.path()).len()
+    };
+    let hour = std::time::Duration::from_secs(3_600);
+    assert_eq!(collect(&content, &[], std::time::Duration::ZERO), 2, "it has just been uploaded");
+    // After a restart nobody knows what is new but by its age.
+    let content = Content::open(data.path()).unwrap();
+    assert_eq!(collect(&content, &[], hour), 2);
+    assert_eq!(collect(&content, &[named], std::time::Duration::ZERO), 2);
+    assert_eq!(collect(&content, &[], std::time::Duration::ZERO), 0);
+    assert!(!data.path().join("apps/web").exists());
+}

@@ -36,7 +36,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Run the server: load balancer, rollouts, instances and API.
-    #[command(args(Connection::unseen()))]
+    #[command(args(Connection::unseen_by_server()))]
     Server(ServerOptions),
     /// Bring in a release of the app that segue.toml describes.
     Deploy(DeployOptions),

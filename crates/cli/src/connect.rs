@@ -39,12 +39,14 @@ impl Connection {
     /// everywhere, but not shown.
     pub(crate) fn unseen() -> Vec<Arg> {
         let all = Self::augment_args(clap::Command::new("unseen"));
-        let unseen = all.get_arguments().filter(|arg| arg.get_id() != "data");
-        unseen.map(|arg| arg.clone().hide(true)).collect()
+        all.get_arguments().map(|arg| arg.clone().hide(true)).collect()
     }
-}
 
-impl Connection {
+    /// The same for `segue server`, which has a `--data` of its own.
+    pub(crate) fn unseen_by_server() -> Vec<Arg> {
+        Self::unseen().into_iter().filter(|arg| arg.get_id() != "data").collect()
+    }
+
     /// A client for `act`. Without a server from the command line or environment it is the one of the
     /// local data folder, through the socket in there. Without a token from there it is the folder's,
     /// which is sent to this machine only.

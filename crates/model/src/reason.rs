@@ -139,8 +139,11 @@ impl fmt::Display for Waiting {
             }
             Self::Watch => f.write_str("the watch after the switch to end"),
             Self::Drain { instances, in_flight } => {
-                write!(f, "{in_flight} requests in flight on {instances} draining instances")
+                let requests = if *in_flight == 1 { "request" } else { "requests" };
+                let these = if *instances == 1 { "instance" } else { "instances" };
+                write!(f, "{in_flight} {requests} in flight on {instances} draining {these}")
             }
+            Self::Stop { instances: 1 } => f.write_str("1 instance to end"),
             Self::Stop { instances } => write!(f, "{instances} instances to end"),
             Self::BackOff { release, crashes } => {
                 write!(f, "the next start of {release}, which died {crashes} times in a row")

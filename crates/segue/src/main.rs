@@ -1,6 +1,7 @@
 //! The program: puts the parts together and does nothing itself.
 
 mod api;
+mod collect;
 mod desk;
 mod folder;
 mod keys;
@@ -8,6 +9,7 @@ mod limits;
 mod ports;
 mod serve;
 mod shelf;
+mod signals;
 mod strangers;
 
 use std::ffi::OsString;

@@ -13,7 +13,6 @@ use journal::{Journal, Seq};
 use model::{Millis, ProxyId, Timestamp};
 use sd_notify::NotifyState;
 use server::{Guard, Parts};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::api::Missing;
@@ -21,6 +20,7 @@ use crate::desk::{Board, Desk, End};
 use crate::folder::Folder;
 use crate::ports::{CrashAt, LocalHost, LocalTraffic, Notices};
 use crate::shelf::Shelf;
+use crate::signals::{self, Signals, Wish};
 
 /// What instances get between SIGTERM and SIGKILL when everything is stopped.
 pub const GRACE: Millis = Millis::from_secs(30);
@@ -33,6 +33,12 @@ const ACT: &str = "start the server";
 pub fn run(options: &ServerOptions) -> Result<(), Failure> {
     let open_files = agent::OpenFiles::for_apps();
     server::may_bind(options.api).map_err(|error| Failure::new(ACT, &error))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(ACT, &error))?;
+    let signals = runtime.block_on(async { Signals::listen() });
+    let signals = signals.map_err(|error| Failure::new(ACT, &error))?;
     // What no line below sets a mode for, a library may make: for segue alone, then.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let folder = Folder::open_or_create(&options.data)?;
@@ -69,10 +75,6 @@ pub fn run(options: &ServerOptions) -> Result<(), Failure> {
         tracing::info!("apps are served on http://{http}");
     }
     crate::api::notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(ACT, &error))?;
     let agent = start_agent(&data, open_files, &inbox)?;
     let board = Arc::new(Board::default());
     let traffic = LocalTraffic { proxy: proxy.clone(), saved };
@@ -91,7 +93,7 @@ pub fn run(options: &ServerOptions) -> Result<(), Failure> {
             let _ = thread.join();
         }
     };
-    let ended = runtime.block_on(api(options, desk, shelf, &proxy, stop_control));
+    let ended = runtime.block_on(api(options, signals, desk, shelf, &proxy, stop_control));
     runtime.shutdown_timeout(Duration::from_secs(1));
     if ended? == End::Server
         && let Ok(count @ 1..) = agent::running(&data)
@@ -105,6 +107,7 @@ pub fn run(options: &ServerOptions) -> Result<(), Failure> {
 /// The API, until the end; and the end of traffic, so that the API can tell of it.
 async fn api(
     options: &ServerOptions,
+    mut signals: Signals,
     desk: Arc<Desk>,
     shelf: Arc<Shelf>,
     proxy: &proxy::Proxy,
@@ -128,13 +131,16 @@ async fn api(
         stop: stopped.clone(),
     };
     let guard = Guard::new(token, options.api_hosts.clone());
-    let router = server::router(parts, guard);
+    let router = server::router(parts, guard.clone());
     let mut serving = crate::api::open(data, options.api, router, &stopped, &missing);
     let pid = format!("{}\n", std::process::id());
     if let Err(error) = datadir::replace(&data.join("server.pid"), pid.as_bytes()) {
         tracing::warn!(%error, "server.pid is not written");
     }
-    let end = wait_for_end(&desk).await.map_err(|e| failed(&e))?;
+    let end = tokio::select! {
+        end = wait_for_end(&desk, &mut signals, || signals::reload(data, &guard, proxy)) => end,
+        () = crate::collect::run(desk.clone(), shelf.agent.clone()) => End::Server,
+    };
     tracing::info!("ending: requests in flight get {} s", DRAIN.as_secs());
     proxy.drain(DRAIN);
     let (draining, data) = (proxy.clone(), shelf.data.clone());
@@ -154,15 +160,23 @@ async fn api(
     Ok(end)
 }
 
-async fn wait_for_end(desk: &Desk) -> std::io::Result<End> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+async fn wait_for_end<F: Future<Output = ()>>(
+    desk: &Desk,
+    signals: &mut Signals,
+    reload: impl Fn() -> F,
+) -> End {
     let mut asked = desk.end.subscribe();
-    Ok(tokio::select! {
-        _ = terminate.recv() => End::Server,
-        _ = interrupt.recv() => End::Server,
-        end = asked.wait_for(|end| *end != End::NotYet) => end.map_or(End::Server, |end| *end),
-    })
+    loop {
+        tokio::select! {
+            wish = signals.next() => match wish {
+                Wish::End => return End::Server,
+                Wish::Reload => reload().await,
+            },
+            end = asked.wait_for(|end| *end != End::NotYet) => {
+                return end.map_or(End::Server, |end| *end);
+            }
+        }
+    }
 }
 
 fn start_agent(

@@ -35,6 +35,10 @@ impl Store for Shelf {
         self.agent.content().put_manifest(app, manifest).map_err(refused)
     }
 
+    fn manifest(&self, app: &AppName, digest: Digest) -> Option<Manifest> {
+        self.agent.content().manifest(app, digest)
+    }
+
     fn is_without_app_file(&self, app: &AppName, stored: Digest, wanted: &Manifest) -> bool {
         self.agent.content().is_without_app_file(app, stored, wanted)
     }

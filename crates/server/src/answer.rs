@@ -56,23 +56,34 @@ impl From<StoreError> for No {
     fn from(error: StoreError) -> Self {
         Self(match error {
             StoreError::Invalid(message) => Problem::new(Code::Invalid, message),
+            StoreError::Refused { message, hint } => {
+                Problem::new(Code::Refused, message).hint(hint)
+            }
             StoreError::Unavailable(message) => Problem::new(Code::Unavailable, message),
         })
     }
 }
 
+/// A longer body is read where that blocks nobody, in bytes.
+const LONG: usize = 64 * 1024;
+
 /// A JSON body that reads as a `T`; an empty body reads as `{}`.
 pub(crate) struct Sent<T>(pub(crate) T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Sent<T> {
+impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Sent<T> {
     type Rejection = No;
 
     async fn from_request(request: Request, state: &S) -> Answer<Self> {
         let bytes = Bytes::from_request(request, state).await.map_err(broken_body)?;
-        let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-        serde_json::from_slice(text).map(Self).map_err(|error| {
-            No(Problem::new(Code::Invalid, format!("the body is not what is asked for: {error}")))
-        })
+        let long = bytes.len() > LONG;
+        let read = move || {
+            let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+            serde_json::from_slice(text).map(Self).map_err(|error| {
+                StoreError::Invalid(format!("the body is not what is asked for: {error}"))
+            })
+        };
+        // A list of files can be long, and the API has one thread for all its clients.
+        if long { blocking(read).await } else { Ok(read()?) }
     }
 }
 

@@ -80,7 +80,7 @@ fn shown(parts: &Parts, view: &AppView) -> App {
 fn as_root(parts: &Parts, view: &AppView) -> Option<String> {
     let live = view.live.as_ref()?.release;
     let release = view.releases.iter().find(|release| release.no == live)?;
-    (parts.as_root && release.spec.run.user.is_none()).then(|| {
+    (parts.as_root && is_root(release.spec.run.user.as_deref())).then(|| {
         format!("{} runs as root; name a user of its own with `user` in [run]", release.label)
     })
 }
@@ -100,6 +100,11 @@ fn unchecked(view: &AppView) -> Option<String> {
         )),
         (Conventions::Second, ListenerRule::Own) => None,
     }
+}
+
+/// Whether a release of this user runs as root, by whatever name, where the server is root.
+fn is_root(user: Option<&str>) -> bool {
+    user.is_none_or(|user| wire::user_id(user) == Some(0))
 }
 
 /// All apps. That there are none is not said while the journal could not be read.
@@ -137,4 +142,15 @@ pub(crate) fn find_release(view: &AppView, text: &str) -> Answer<ReleaseNo> {
             None => problem.hint(format!("`segue releases {}` lists them", view.app)),
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_root;
+
+    #[test]
+    fn root_is_root_by_every_name() {
+        assert!([None, Some("root"), Some("0")].into_iter().all(is_root));
+        assert!(![Some("65534"), Some("nobody-of-this-name")].into_iter().any(is_root));
+    }
 }

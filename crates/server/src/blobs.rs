@@ -6,18 +6,17 @@ use std::time::Duration;
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{HeaderMap, StatusCode};
 use futures_util::StreamExt as _;
 use model::Digest;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use wire::{Code, Missing, Problem, Wanted};
+use wire::{Code, MOST_BYTES, MOST_ENTRIES, Missing, Problem, Wanted};
 
 use crate::Parts;
 use crate::answer::{Answer, No, Sent, blocking};
 
-/// The largest blob that is taken.
-const BLOB_LIMIT: u64 = 64 * 1024 * 1024 * 1024;
 /// Pieces of a body that wait for the disk.
 const IN_HAND: usize = 4;
 /// An upload that stalls for so long is given up.
@@ -29,6 +28,12 @@ pub(crate) async fn missing(
     State(parts): State<Parts>,
     Sent(Wanted { blobs }): Sent<Wanted>,
 ) -> Answer<Json<Missing>> {
+    let bytes = blobs.iter().fold(0_u64, |sum, blob| sum.saturating_add(blob.size));
+    if blobs.len() > MOST_ENTRIES || bytes > MOST_BYTES {
+        let message =
+            format!("a release may have {MOST_ENTRIES} files with {MOST_BYTES} bytes in all");
+        return Err(No(Problem::new(Code::TooLarge, message)));
+    }
     let missing = blocking(move || parts.store.missing(&blobs)).await?;
     Ok(Json(Missing { missing }))
 }
@@ -36,8 +41,14 @@ pub(crate) async fn missing(
 pub(crate) async fn put(
     State(parts): State<Parts>,
     Path(digest): Path<String>,
+    headers: HeaderMap,
     body: Body,
 ) -> Answer<StatusCode> {
+    // By its length, before anything of it is read.
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: u64| length > MOST_BYTES) {
+        return Err(too_large());
+    }
     let digest: Digest = digest
         .parse()
         .map_err(|error: model::Invalid| No(Problem::new(Code::Invalid, error.to_string())))?;
@@ -49,6 +60,10 @@ pub(crate) async fn put(
     sent?;
     kept?;
     Ok(StatusCode::CREATED)
+}
+
+fn too_large() -> No {
+    No(Problem::new(Code::TooLarge, format!("a file may have {MOST_BYTES} bytes at most")))
 }
 
 /// Hands the body on. The last thing sent is `None`, so that a body that broke off is not taken
@@ -68,9 +83,8 @@ async fn send(body: Body, pieces: mpsc::Sender<Option<Bytes>>) -> Answer<()> {
             Err(_) => return Err(No(Problem::new(Code::Timeout, "the upload is too slow"))),
         };
         size += piece.len() as u64;
-        if size > BLOB_LIMIT {
-            let message = format!("a file may have {BLOB_LIMIT} bytes at most");
-            return Err(No(Problem::new(Code::TooLarge, message)));
+        if size > MOST_BYTES {
+            return Err(too_large());
         }
         if pieces.send(Some(piece)).await.is_err() {
             return Ok(()); // the store has given up, and says why

@@ -1,9 +1,11 @@
-//! What is different between a stored release and one that is asked for: names only, no values.
+//! What is different between a stored release and one that is asked for: names only, no values of
+//! variables and nothing of a file's content.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{AppSpec, Digest, ReleaseView};
 use serde_json::Value;
+use wire::{Kind, Manifest};
 
 /// The names of the settings that differ, as an app file writes them, and `files`.
 pub(crate) fn changes(
@@ -29,6 +31,29 @@ pub(crate) fn changes(
         names.insert("strategy".to_owned());
     }
     names.into_iter().collect()
+}
+
+/// As many names are told.
+const TOLD: usize = 5;
+
+/// The files that differ, as a few words: `files (app.py, new.js; and 3 more)`.
+pub(crate) fn files(stored: &Manifest, wanted: &Manifest) -> String {
+    let by_path = |manifest: &Manifest| -> BTreeMap<String, Kind> {
+        let entries = manifest.entries.iter();
+        entries.map(|entry| (entry.path.clone(), entry.kind.clone())).collect()
+    };
+    let (before, after) = (by_path(stored), by_path(wanted));
+    let paths: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let word = |path: &&String| match (before.get(*path), after.get(*path)) {
+        (Some(before), Some(after)) if before == after => None,
+        (Some(_), Some(_)) => Some((*path).clone()),
+        (Some(_), None) => Some(format!("{path} is gone")),
+        (None, _) => Some(format!("{path} is new")),
+    };
+    let all: Vec<String> = paths.iter().filter_map(word).collect();
+    let more = all.len().saturating_sub(TOLD);
+    let told = all[..all.len() - more].join(", ");
+    if more == 0 { format!("files ({told})") } else { format!("files ({told}; and {more} more)") }
 }
 
 /// These shapes have only texts as keys, so this cannot fail.

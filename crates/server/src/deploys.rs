@@ -7,16 +7,16 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use control::{Ask, NewRelease};
-use model::{AppName, AppSpec, AppView, Digest, Label};
+use model::{AppName, AppSpec, AppView, Digest, Label, ReleaseView};
 use wire::{
     AppFile, Blob, Code, DeployRequest, Manifest, Plan, Planned, PlannedRelease, Problem, Secret,
     check_env_name,
 };
 
 use crate::answer::{Answer, No, Sent, app_name, blocking};
-use crate::changes::changes;
+use crate::changes::{changes, files};
 use crate::commands::{Accepted, ask};
-use crate::{Command, Parts, Store};
+use crate::{Command, Parts, Store, StoreError};
 
 /// All values of an environment together have at most so many bytes.
 const ENV_LIMIT: usize = 256 * 1024;
@@ -31,8 +31,25 @@ pub(crate) async fn deploy(
     let (mut spec, values) = read(&app, &spec, env)?;
     let store = parts.store.clone();
     let view = parts.engine.view(&app);
+    let named = label.clone();
     let (spec, content) = blocking(move || {
         spec.run.env = store.env_digests(&spec.app, &values);
+        // Looked at first, so that nothing is kept of what is refused, and to say what differs. The engine
+        // looks again.
+        let view = view.filter(|view| !view.removing);
+        let asked = Asked { spec: &spec, manifest: manifest.as_ref(), label: named };
+        if let Some((release, differs)) = taken(&*store, view.as_deref(), &asked)? {
+            return Err(StoreError::Refused {
+                message: format!(
+                    "cannot deploy {}: the label {} belongs to release {}, with other content: {}",
+                    spec.app,
+                    release.label,
+                    release.no,
+                    differs.join(", ")
+                ),
+                hint: "labels are immutable: choose another with `--release`",
+            });
+        }
         let content = match &manifest {
             None => None,
             Some(manifest) => Some(match stored_alike(&*store, view.as_deref(), &spec, manifest) {
@@ -58,21 +75,20 @@ pub(crate) async fn plan(
     let app = app_name(&app)?;
     let DeployRequest { spec, label, manifest, env, replace: _, version: _ } = request;
     let (mut spec, values) = read(&app, &spec, env)?;
-    if let Some(refused) = manifest.as_ref().and_then(|manifest| manifest.validate().err()) {
-        return Err(No(Problem::new(Code::Invalid, refused.to_string())));
-    }
-    let blobs: BTreeMap<Digest, u64> = manifest.as_ref().map_or_else(BTreeMap::new, |m| m.blobs());
     let view = parts.engine.view(&app);
-    let (store, before, sizes) = (parts.store.clone(), view.clone(), blobs.clone());
-    let (spec, content, missing) = blocking(move || {
-        let blobs: Vec<Blob> =
-            sizes.into_iter().map(|(digest, size)| Blob { digest, size }).collect();
+    let (store, before, named) = (parts.store.clone(), view.clone(), label.clone());
+    let (spec, content, blobs, missing, differs) = blocking(move || {
+        if let Some(refused) = manifest.as_ref().and_then(|manifest| manifest.validate().err()) {
+            return Err(StoreError::Invalid(refused.to_string()));
+        }
+        let blobs = manifest.as_ref().map_or_else(BTreeMap::new, Manifest::blobs);
+        let sizes = blobs.iter().map(|(digest, size)| Blob { digest: *digest, size: *size });
+        let missing = store.missing(&sizes.collect::<Vec<_>>())?;
         spec.run.env = store.env_digests(&spec.app, &values);
-        let content = manifest.as_ref().map(|manifest| {
-            let alike = stored_alike(&*store, before.as_deref(), &spec, manifest);
-            alike.unwrap_or_else(|| manifest.digest())
-        });
-        Ok((spec, content, store.missing(&blobs)?))
+        let asked = Asked { spec: &spec, manifest: manifest.as_ref(), label: named };
+        let content = content(&*store, before.as_deref(), &asked);
+        let differs = taken(&*store, before.as_deref(), &asked)?.map(|(_, differs)| differs);
+        Ok((spec, content, blobs, missing, differs.unwrap_or_default()))
     })
     .await?;
     let live = view.as_ref().and_then(|view| view.live.as_ref());
@@ -94,7 +110,51 @@ pub(crate) async fn plan(
         changes: stored.map(|stored| changes(stored, &spec, content)),
         rollout: view.and_then(|view| view.rollout.as_ref().map(|rollout| rollout.id.0)),
         conflict,
+        differs,
     }))
+}
+
+/// A release as it is asked for.
+struct Asked<'a> {
+    spec: &'a AppSpec,
+    manifest: Option<&'a Manifest>,
+    label: Option<Label>,
+}
+
+/// What its files are called: like those of a stored release with them, if there is one.
+fn content(store: &dyn Store, view: Option<&AppView>, asked: &Asked<'_>) -> Option<Digest> {
+    let manifest = asked.manifest?;
+    let alike = stored_alike(store, view, asked.spec, manifest);
+    Some(alike.unwrap_or_else(|| manifest.digest()))
+}
+
+/// The release that has the label already, with what differs in it, if that is not the same.
+fn taken(
+    store: &dyn Store,
+    view: Option<&AppView>,
+    asked: &Asked<'_>,
+) -> Result<Option<(ReleaseView, Vec<String>)>, StoreError> {
+    let content = content(store, view, asked);
+    let digest = digest(asked.spec, content);
+    let PlannedRelease { label, kind: Planned::Taken } = planned(view, asked.label.clone(), digest)
+    else {
+        return Ok(None);
+    };
+    let releases = view.map_or(&[][..], |view| &view.releases);
+    let Some(stored) = releases.iter().find(|release| Some(&release.label) == label.as_ref())
+    else {
+        return Ok(None);
+    };
+    let mut differs = changes(stored, asked.spec, content);
+    // Another strategy is no other content.
+    differs.retain(|name| name != "strategy");
+    let before = stored.content.and_then(|content| store.manifest(&asked.spec.app, content));
+    if let (Some(before), Some(after)) = (before, asked.manifest)
+        && let Some(word) = differs.iter_mut().find(|name| *name == "files")
+    {
+        *word = files(&before, after);
+    }
+    Ok(Some((stored.clone(), differs)))
 }
 
 /// Which other app has the same host and path, on any release on offer.

@@ -2,7 +2,7 @@
 //! `Host` this API answers for, so that a web page cannot reach it by a name of its own (DNS
 //! rebinding).
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -22,7 +22,8 @@ const IN_TIME: Duration = Duration::from_secs(30);
 /// The token, and the host names this API answers for besides the loopback ones.
 #[derive(Clone, Debug)]
 pub struct Guard {
-    token: Secret,
+    /// Shared by all clones.
+    token: Arc<RwLock<Secret>>,
     hosts: Vec<String>,
 }
 
@@ -30,7 +31,17 @@ impl Guard {
     /// A guard that wants this token. `hosts` are names without port.
     pub fn new(token: Secret, hosts: Vec<String>) -> Self {
         let hosts = hosts.into_iter().map(|host| host.to_ascii_lowercase()).collect();
-        Self { token, hosts }
+        Self { token: Arc::new(RwLock::new(token)), hosts }
+    }
+
+    /// Wants this token from now on. Who has shown the one before stays connected, and is asked again with
+    /// each request.
+    pub fn replace_token(&self, token: Secret) {
+        *self.token.write().unwrap_or_else(PoisonError::into_inner) = token;
+    }
+
+    fn token(&self) -> RwLockReadGuard<'_, Secret> {
+        self.token.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn knows_host(&self, headers: &HeaderMap) -> bool {
@@ -50,7 +61,7 @@ impl Guard {
             return false;
         };
         scheme.eq_ignore_ascii_case("bearer")
-            && token.as_bytes().ct_eq(self.token.expose().as_bytes()).into()
+            && token.as_bytes().ct_eq(self.token().expose().as_bytes()).into()
     }
 }
 
@@ -162,6 +173,10 @@ mod tests {
         let guard = Guard::new(Secret::new("abc"), vec![]);
         let sent = |value| guard.knows_token(&headers(&[(header::AUTHORIZATION, value)]));
         assert!(sent("Bearer abc") && sent("bearer abc"));
+        let clone = guard.clone();
+        clone.replace_token(Secret::new("xyz"));
+        assert!(sent("Bearer xyz") && !sent("Bearer abc"));
+        clone.replace_token(Secret::new("abc"));
         for value in ["Bearer ab", "Bearer abcd", "Bearer", "abc", "Basic abc", "Bearer  abc"] {
             assert!(!sent(value), "{value}");
         }

@@ -28,6 +28,9 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Invalid`] when it is not sound, or a blob is missing.
     fn put_manifest(&self, app: &AppName, manifest: &Manifest) -> Result<Digest, StoreError>;
 
+    /// The list of files that this digest names, if it is kept.
+    fn manifest(&self, app: &AppName, digest: Digest) -> Option<Manifest>;
+
     /// Whether `wanted` is the stored list of files without its app file, which earlier versions
     /// shipped.
     fn is_without_app_file(&self, app: &AppName, stored: Digest, wanted: &Manifest) -> bool;
@@ -90,6 +93,14 @@ pub enum StoreError {
     /// What was sent is not sound.
     #[error("{0}")]
     Invalid(String),
+    /// Understood, and the answer is no.
+    #[error("{message}")]
+    Refused {
+        /// What was asked, of what, and why it is refused.
+        message: String,
+        /// What to do now.
+        hint: &'static str,
+    },
     /// The host cannot, now.
     #[error("{0}")]
     Unavailable(String),

@@ -15,7 +15,7 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
 };
 
-use crate::listener::{Holder, OtherEnd, other_end};
+use crate::listener::{Holder, OtherEnd, Owner, other_end};
 
 /// The name of the API's socket in a data folder.
 pub const SOCKET: &str = "api.sock";
@@ -76,15 +76,17 @@ impl Trusted {
     }
 
     fn check(&self, address: &str, end: OtherEnd) -> Result<(), Distrust> {
-        let foreign = |holder: &Holder| !self.has(holder.uid);
-        let holders = match end {
-            OtherEnd::Accepted(holder) => vec![holder],
-            OtherEnd::Queued(holders) => holders,
+        let foreign = |owner: &Owner| !self.has(owner.uid);
+        let owners = match end {
+            OtherEnd::Accepted(owner) => vec![owner],
+            OtherEnd::Queued(owners) => owners,
             OtherEnd::Unseen if self.unseen == Unseen::Allow => return Ok(()),
             OtherEnd::Unseen => return Err(Distrust::Unseen { address: address.to_owned() }),
         };
-        match holders.into_iter().find(foreign) {
-            Some(holder) => Err(Distrust::Foreign { address: address.to_owned(), holder }),
+        match owners.into_iter().find(foreign) {
+            Some(owner) => {
+                Err(Distrust::Foreign { address: address.to_owned(), holder: owner.holder() })
+            }
             None => Ok(()),
         }
     }
@@ -178,9 +180,9 @@ impl Dialer {
         sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(within)).map_err(fail)?;
         rustix::net::connect(&socket, &address).map_err(fail)?;
         let peer = sockopt::socket_peercred(&socket).map_err(fail)?;
-        let holder = Holder { uid: peer.uid.as_raw(), process: None };
+        let owner = Owner { uid: peer.uid.as_raw(), inode: 0 };
         let name = folder.join(SOCKET).display().to_string();
-        self.trusted.check(&name, OtherEnd::Accepted(holder)).map_err(distrusted)?;
+        self.trusted.check(&name, OtherEnd::Accepted(owner)).map_err(distrusted)?;
         Ok(Stream::Unix(socket.into()))
     }
 }
@@ -296,4 +298,28 @@ fn in_time(error: io::Error, timeout: NextTimeout) -> ureq::Error {
         return ureq::Error::Timeout(timeout.reason);
     }
     error.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_trusted_are_spoken_to() {
+        let own = nix::unistd::geteuid().as_raw();
+        let other = own + 1;
+        let owner = |uid| Owner { uid, inode: 0 };
+        let trusted = Trusted::default();
+        let check = |trusted: &Trusted, end| trusted.check("127.0.0.1:1", end);
+        for uid in [0, own] {
+            assert_eq!(check(&trusted, OtherEnd::Accepted(owner(uid))), Ok(()));
+        }
+        assert!(check(&trusted, OtherEnd::Accepted(owner(other))).is_err());
+        // Any of them may get the connection.
+        assert!(check(&trusted, OtherEnd::Queued(vec![owner(own), owner(other)])).is_err());
+        let more = trusted.clone().user(other);
+        assert_eq!(check(&more, OtherEnd::Queued(vec![owner(own), owner(other)])), Ok(()));
+        assert!(check(&more, OtherEnd::Unseen).is_err());
+        assert_eq!(check(&more.unseen(Unseen::Allow), OtherEnd::Unseen), Ok(()));
+    }
 }

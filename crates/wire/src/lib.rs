@@ -38,7 +38,9 @@ pub use event::{Event, Line, Now};
 pub use listener::{Holder, Process, holders, user_id, user_name};
 pub use log::LogLine;
 pub use maintenance::MaintenanceRequest;
-pub use manifest::{Entry, Kind, MOST_BYTES, Manifest, Refused, Scan, ScanError, scan};
+pub use manifest::{
+    Entry, Kind, MOST_BYTES, MOST_ENTRIES, Manifest, Refused, Scan, ScanError, scan,
+};
 pub use plan::{Plan, Planned, PlannedRelease, steps};
 pub use problem::{Code, ErrorBody, Problem};
 pub use receipt::{Account, Receipt, Standing};

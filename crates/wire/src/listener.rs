@@ -27,9 +27,19 @@ pub struct Process {
     pub name: String,
 }
 
-impl Holder {
-    fn of(socket: &Socket) -> Self {
-        Self { uid: socket.uid, process: process_with(socket.inode) }
+/// Whose a socket is, before anybody looks for a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) uid: u32,
+    /// 0 where it is not known.
+    pub(crate) inode: u64,
+}
+
+impl Owner {
+    /// With a process that has it open, which takes a look at all of them.
+    pub(crate) fn holder(self) -> Holder {
+        let process = if self.inode == 0 { None } else { process_with(self.inode) };
+        Holder { uid: self.uid, process }
     }
 }
 
@@ -62,7 +72,7 @@ pub fn user_id(text: &str) -> Option<u32> {
 pub fn holders(address: SocketAddr) -> io::Result<Vec<Holder>> {
     let mut found: Vec<Holder> = Vec::new();
     for socket in listening(address)? {
-        let holder = Holder::of(&socket);
+        let holder = socket.owner().holder();
         if !found.contains(&holder) {
             found.push(holder);
         }
@@ -74,9 +84,9 @@ pub fn holders(address: SocketAddr) -> io::Result<Vec<Holder>> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum OtherEnd {
     /// A process has accepted the connection.
-    Accepted(Holder),
+    Accepted(Owner),
     /// It waits in the queue of one of these.
-    Queued(Vec<Holder>),
+    Queued(Vec<Owner>),
     /// Nothing that listens is seen: it is forwarded from outside this machine or network namespace.
     Unseen,
 }
@@ -90,12 +100,12 @@ pub(crate) fn other_end(local: SocketAddr, peer: SocketAddr) -> io::Result<Other
     let is_other_end =
         |s: &Socket| s.local == canonical(peer) && s.remote == canonical(local) && s.inode != 0;
     if let Some(socket) = sockets(peer.port())?.into_iter().find(is_other_end) {
-        return Ok(OtherEnd::Accepted(Holder::of(&socket)));
+        return Ok(OtherEnd::Accepted(socket.owner()));
     }
     if queues.is_empty() {
         return Ok(OtherEnd::Unseen);
     }
-    Ok(OtherEnd::Queued(queues.iter().map(Holder::of).collect()))
+    Ok(OtherEnd::Queued(queues.iter().map(Socket::owner).collect()))
 }
 
 /// One socket of `/proc/net/tcp` or `tcp6`.
@@ -108,6 +118,12 @@ struct Socket {
     /// 0 while nobody has accepted the connection.
     inode: u64,
     version_6: bool,
+}
+
+impl Socket {
+    fn owner(&self) -> Owner {
+        Owner { uid: self.uid, inode: self.inode }
+    }
 }
 
 /// The sockets that take connections to `address`.
@@ -253,10 +269,10 @@ mod tests {
         let end = || other_end(client.local_addr().unwrap(), address).unwrap();
         let uid = nix::unistd::getuid().as_raw();
         let OtherEnd::Queued(queued) = end() else { panic!("{:?}", end()) };
-        assert_eq!(queued.iter().map(|holder| holder.uid).collect::<Vec<_>>(), [uid]);
+        assert_eq!(queued.iter().map(|owner| owner.uid).collect::<Vec<_>>(), [uid]);
         let accepted = listener.accept().unwrap();
-        let OtherEnd::Accepted(holder) = end() else { panic!("{:?}", end()) };
-        assert_eq!(holder.process.map(|process| process.pid), Some(std::process::id()));
+        let OtherEnd::Accepted(owner) = end() else { panic!("{:?}", end()) };
+        assert_eq!(owner.holder().process.map(|process| process.pid), Some(std::process::id()));
         drop((accepted, listener));
         assert_eq!(holders(address).unwrap(), []);
     }

@@ -1,9 +1,9 @@
 //! The list of a release's files: what may stand in it, how it is named, and how a client makes one
 //! from a folder. Needs nothing from the rest of this crate, and writes nothing.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +23,10 @@ pub const DEPTH: usize = 64;
 const NAME_BYTES: usize = 255;
 /// Symbolic links that may lead to each other.
 const LINKS: usize = 40;
+/// Parts of paths that are walked to check all links of one list.
+const MOST_STEPS: usize = 1_000_000;
+/// The kernel follows no longer path.
+const WALKED_BYTES: usize = 4096;
 
 /// All files of a release, by path in ascending order.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -122,14 +126,15 @@ impl Manifest {
                 return Err(refused(path, "with it the files have more than 4 GiB"));
             }
         }
-        let kinds: BTreeMap<&str, &Kind> =
-            self.entries.iter().map(|entry| (entry.path.as_str(), &entry.kind)).collect();
-        self.entries.iter().try_for_each(|entry| {
-            validate_parents(&entry.path, &kinds)?;
-            match &entry.kind {
-                Kind::Symlink { target } => validate_link(&entry.path, target, &kinds),
-                Kind::File { .. } | Kind::Dir => Ok(()),
-            }
+        validate_parents(&self.entries)?;
+        let mut links = Links { targets: self.links().collect(), steps: 0 };
+        self.links().try_for_each(|(path, target)| links.validate(path, target))
+    }
+
+    fn links(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.entries.iter().filter_map(|Entry { path, kind }| match kind {
+            Kind::Symlink { target } => Some((path.as_str(), target.as_str())),
+            Kind::File { .. } | Kind::Dir => None,
         })
     }
 }
@@ -154,53 +159,81 @@ fn validate_path(path: &str) -> Result<(), Refused> {
     Ok(())
 }
 
-/// What lies in something has to lie in a folder.
-fn validate_parents(path: &str, kinds: &BTreeMap<&str, &Kind>) -> Result<(), Refused> {
-    for (end, _) in path.match_indices('/') {
-        match kinds.get(&path[..end]) {
-            None | Some(Kind::Dir) => {}
-            Some(Kind::File { .. } | Kind::Symlink { .. }) => {
-                return Err(refused(path, format!("{:?} is not a folder", &path[..end])));
-            }
+/// What lies in something has to lie in a folder. The entries ascend, so whatever begins like an entry
+/// comes right after it.
+fn validate_parents(entries: &[Entry]) -> Result<(), Refused> {
+    // Those that are no folder and that the path at hand begins with.
+    let mut before: Vec<&str> = Vec::new();
+    for Entry { path, kind } in entries {
+        while before.last().is_some_and(|last| !path.starts_with(last)) {
+            before.pop();
+        }
+        if let Some(parent) = before.iter().find(|parent| path[parent.len()..].starts_with('/')) {
+            return Err(refused(path, format!("{parent:?} is not a folder")));
+        }
+        match kind {
+            Kind::File { .. } | Kind::Symlink { .. } => before.push(path),
+            Kind::Dir => {}
         }
     }
     Ok(())
 }
 
-/// Walks as the kernel would, through other links too, and never above the release's folder.
-fn validate_link(path: &str, target: &str, kinds: &BTreeMap<&str, &Kind>) -> Result<(), Refused> {
-    let outside = || refused(path, format!("the link to {target:?} leads outside"));
-    let mut here: Vec<&str> = path.split('/').collect();
-    here.pop();
-    // What is still to be walked, the next part last.
-    let mut ahead: Vec<&str> = Vec::new();
-    let mut links = 0;
-    let mut follow = Some(target);
-    loop {
-        if let Some(target) = follow.take() {
-            links += 1;
-            if links > LINKS {
-                return Err(refused(path, "it leads round in a circle of links"));
+/// All links of a list, and how much work it was to walk them.
+struct Links<'a> {
+    targets: HashMap<&'a str, &'a str>,
+    steps: usize,
+}
+
+impl<'a> Links<'a> {
+    /// Walks as the kernel would, through other links too, and never above the release's folder.
+    fn validate(&mut self, path: &str, target: &'a str) -> Result<(), Refused> {
+        let outside = || refused(path, format!("the link to {target:?} leads outside"));
+        let mut here = path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
+        // What is still to be walked, the next part last.
+        let mut ahead: Vec<&str> = Vec::new();
+        let mut links = 0;
+        let mut follow = Some(target);
+        loop {
+            if let Some(target) = follow.take() {
+                links += 1;
+                if links > LINKS {
+                    return Err(refused(path, "it leads round in a circle of links"));
+                }
+                if target.is_empty() || target.len() > PATH_BYTES || target.contains('\0') {
+                    return Err(refused(path, "the link is empty, too long, or has a zero byte"));
+                }
+                if target.starts_with('/') {
+                    return Err(outside());
+                }
+                ahead.extend(target.split('/').rev());
             }
-            if target.is_empty() || target.len() > PATH_BYTES || target.contains('\0') {
-                return Err(refused(path, "the link is empty, too long, or has a zero byte"));
+            self.steps += 1;
+            if self.steps > MOST_STEPS {
+                return Err(refused(path, "the links before it already take too long to follow"));
             }
-            if target.starts_with('/') {
-                return Err(outside());
-            }
-            ahead.extend(target.split('/').rev());
-        }
-        match ahead.pop() {
-            None => return Ok(()),
-            Some("" | ".") => {}
-            Some("..") => {
-                here.pop().ok_or_else(outside)?;
-            }
-            Some(name) => {
-                here.push(name);
-                if let Some(Kind::Symlink { target }) = kinds.get(here.join("/").as_str()) {
-                    here.pop();
-                    follow = Some(target);
+            match ahead.pop() {
+                None => return Ok(()),
+                Some("" | ".") => {}
+                Some("..") => {
+                    if here.is_empty() {
+                        return Err(outside());
+                    }
+                    here.truncate(here.rfind('/').unwrap_or(0));
+                }
+                Some(name) => {
+                    let before = here.len();
+                    if before > 0 {
+                        here.push('/');
+                    }
+                    here.push_str(name);
+                    if here.len() > WALKED_BYTES {
+                        return Err(refused(path, "it leads too deep"));
+                    }
+                    if let Some(target) = self.targets.get(here.as_str()) {
+                        here.truncate(before);
+                        follow = Some(target);
+                    }
                 }
             }
         }
@@ -252,26 +285,12 @@ pub struct Scan {
 /// Names the path that cannot be read or shipped.
 pub fn scan(dir: &Path) -> Result<Scan, ScanError> {
     let mut scan = Scan::default();
-    let walk = ignore::WalkBuilder::new(dir)
-        .standard_filters(false)
-        .follow_links(false)
-        .add_custom_ignore_filename(".segueignore")
-        .filter_entry(|entry| entry.file_name() != ".git" && entry.file_name() != ".segue")
-        .build();
-    for entry in walk {
-        let entry = entry.map_err(|source| ScanError::Walk { dir: dir.into(), source })?;
-        if entry.depth() == 0 {
-            continue;
-        }
-        let (path, inside) = (entry.path(), entry.path().strip_prefix(dir).unwrap_or(entry.path()));
-        let why = |why: &str| ScanError::Refused { path: path.into(), why: why.to_owned() };
-        let name = inside.to_str().ok_or_else(|| why("its name is not UTF-8"))?;
-        let kind = read_kind(path, &mut scan.files)?
-            .ok_or_else(|| why("it is neither a file, nor a folder, nor a symbolic link"))?;
-        scan.manifest.entries.push(Entry { path: name.to_owned(), kind });
-        if scan.manifest.entries.len() > MOST_ENTRIES {
-            return Err(why(&format!("the folder has more than {MOST_ENTRIES} entries")));
-        }
+    for Found { path, name, metadata } in find(dir)? {
+        let kind = read_kind(&path, &metadata, &mut scan.files)?.ok_or_else(|| {
+            let why = "it is neither a file, nor a folder, nor a symbolic link".to_owned();
+            ScanError::Refused { path, why }
+        })?;
+        scan.manifest.entries.push(Entry { path: name, kind });
     }
     scan.manifest.entries.sort_by(|a, b| a.path.cmp(&b.path));
     scan.manifest
@@ -280,13 +299,57 @@ pub fn scan(dir: &Path) -> Result<Scan, ScanError> {
     Ok(scan)
 }
 
+/// Something in a folder that is to be shipped.
+struct Found {
+    path: PathBuf,
+    /// Relative to the folder.
+    name: String,
+    metadata: Metadata,
+}
+
+/// All that is to be shipped. Reads no file: what is too much is refused by its size, before anybody
+/// waits for its digest.
+fn find(dir: &Path) -> Result<Vec<Found>, ScanError> {
+    let walk = ignore::WalkBuilder::new(dir)
+        .standard_filters(false)
+        .follow_links(false)
+        .add_custom_ignore_filename(".segueignore")
+        .filter_entry(|entry| entry.file_name() != ".git" && entry.file_name() != ".segue")
+        .build();
+    let mut all = Vec::new();
+    let mut bytes = 0_u64;
+    for entry in walk {
+        let entry = entry.map_err(|source| ScanError::Walk { dir: dir.into(), source })?;
+        if entry.depth() == 0 {
+            continue;
+        }
+        let path = entry.into_path();
+        let why = |why: &str| ScanError::Refused { path: path.clone(), why: why.to_owned() };
+        let inside = path.strip_prefix(dir).unwrap_or(&path);
+        let name = inside.to_str().ok_or_else(|| why("its name is not UTF-8"))?.to_owned();
+        let io = |source| ScanError::Io { path: path.clone(), source };
+        let metadata = fs::symlink_metadata(&path).map_err(io)?;
+        if metadata.is_file() {
+            bytes = bytes.saturating_add(metadata.len());
+        }
+        if bytes > MOST_BYTES {
+            return Err(why("with it the files have more than 4 GiB"));
+        }
+        if all.len() == MOST_ENTRIES {
+            return Err(why(&format!("the folder has more than {MOST_ENTRIES} entries")));
+        }
+        all.push(Found { path, name, metadata });
+    }
+    Ok(all)
+}
+
 /// `None` for a device, a socket, a pipe.
 fn read_kind(
     path: &Path,
+    metadata: &Metadata,
     files: &mut BTreeMap<Digest, PathBuf>,
 ) -> Result<Option<Kind>, ScanError> {
     let io = |source| ScanError::Io { path: path.into(), source };
-    let metadata = fs::symlink_metadata(path).map_err(io)?;
     let kind = metadata.file_type();
     if kind.is_dir() {
         return Ok(Some(Kind::Dir));
@@ -300,8 +363,9 @@ fn read_kind(
         return Ok(None);
     }
     let mut hasher = blake3::Hasher::new();
-    // The size is that of what was hashed: the file may be growing.
-    let size = io::copy(&mut File::open(path).map_err(io)?, &mut hasher).map_err(io)?;
+    // The size is that of what was hashed. What a file grows by meanwhile is left out.
+    let mut content = File::open(path).map_err(io)?.take(metadata.len());
+    let size = io::copy(&mut content, &mut hasher).map_err(io)?;
     let digest = Digest::from_bytes(*hasher.finalize().as_bytes());
     files.entry(digest).or_insert_with(|| path.to_path_buf());
     let executable = metadata.permissions().mode() & 0o111 != 0;

@@ -29,6 +29,9 @@ pub struct Plan {
     pub rollout: Option<u32>,
     /// Which app has its host and path already; it would be refused.
     pub conflict: Option<String>,
+    /// What differs from the release that has the label already, by name; then it would be refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differs: Vec<String>,
 }
 
 /// The release a deploy would bring in.

@@ -10,7 +10,7 @@ use std::process::{Command, ExitCode};
 
 use nix::unistd::Uid;
 
-use super::reset;
+use super::{cannot, reset};
 use crate::identity::Identity;
 use crate::protocol::Order;
 use crate::sys;
@@ -54,8 +54,12 @@ fn become_command(order: &Order) -> String {
     // A name is looked up in PATH, anything else in the release's folder.
     let program =
         if program.contains('/') { order.folder.join(program) } else { PathBuf::from(program) };
+    if let Some(why) = cannot::start_script(&program) {
+        return why;
+    }
     sys::close_on_exec();
-    Command::new(program).args(arguments).env_clear().envs(&order.env).exec().to_string()
+    let error = Command::new(&program).args(arguments).env_clear().envs(&order.env).exec();
+    cannot::explain(&program, order.env.get("PATH").map(String::as_str), &error)
 }
 
 /// Group first: afterwards there is no right left to change it. The output's pipe goes along: an app

@@ -4,6 +4,7 @@
 //! how it ended. It knows nothing of apps, releases, probes or traffic, it never starts anything a
 //! second time, and no file it writes holds a secret.
 
+mod cannot;
 mod door;
 mod exec;
 mod output;

@@ -25,14 +25,20 @@ pub(crate) fn run(
     for warning in warnings {
         io.say(warning);
     }
+    let exit = if refused(&plan) { Exit::Failed } else { Exit::Done };
     if *as_json {
         io.json(&plan);
-        return Ok(Exit::Done);
+        return Ok(exit);
     }
     for line in lines(&plan) {
         io.data(line);
     }
-    Ok(Exit::Done)
+    Ok(exit)
+}
+
+/// Whether the deploy would be.
+fn refused(plan: &Plan) -> bool {
+    plan.release.kind == Planned::Taken || plan.conflict.is_some()
 }
 
 fn lines(plan: &Plan) -> Vec<String> {
@@ -48,9 +54,10 @@ fn lines(plan: &Plan) -> Vec<String> {
         changes,
         rollout,
         conflict,
+        differs,
     } = plan;
     let mut lines = vec![format!("{BOLD}{app}{BOLD:#}"), String::new()];
-    lines.extend(hang("release", &release_words(release)));
+    lines.extend(hang("release", &release_words(release, differs)));
     let live = live.as_ref().map_or_else(|| "nothing yet".into(), ToString::to_string);
     lines.extend(hang("live", &live));
     let sent = match uploads {
@@ -77,7 +84,7 @@ fn lines(plan: &Plan) -> Vec<String> {
     lines
 }
 
-fn release_words(release: &PlannedRelease) -> String {
+fn release_words(release: &PlannedRelease, differs: &[String]) -> String {
     let PlannedRelease { label, kind } = release;
     let label = label.as_ref().map_or_else(|| "without a name yet".into(), ToString::to_string);
     let words = match kind {
@@ -85,7 +92,8 @@ fn release_words(release: &PlannedRelease) -> String {
         Planned::Stored => "stored already, would be started anew".into(),
         Planned::Live => format!("{GOOD}live already{GOOD:#}, there would be nothing to do"),
         Planned::Taken => {
-            format!("{BAD}refused{BAD:#}: the label belongs to a release with other content")
+            let differs = if differs.is_empty() { "content".into() } else { differs.join(", ") };
+            format!("{BAD}refused{BAD:#}: the label belongs to a release with other {differs}")
         }
     };
     format!("{BOLD}{label}{BOLD:#}, {words}")

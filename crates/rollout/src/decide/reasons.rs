@@ -175,8 +175,14 @@ fn drain_or_stop(app: &App, seen: &Observed, since: Timestamp) -> Reason {
     let (stopping, waiting): (Vec<_>, Vec<_>) = draining.partition(|(_, i)| i.released);
     let count = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
     if waiting.is_empty() {
+        // Told to stop at the end of its drain at the latest, it gets the same time again to end.
+        let killed = |(_, i): &(&u64, &crate::Instance)| {
+            let grace = app.releases.get(&i.release).map(|r| r.spec.drain.deadline)?;
+            Some(i.since.max(seen.recovered).after(grace).after(grace))
+        };
+        let until = stopping.iter().filter_map(killed).max();
         let waiting = Waiting::Stop { instances: count(stopping.len()) };
-        return Reason { waiting, since, until: None };
+        return Reason { waiting, since, until };
     }
     let in_flight = waiting.iter().map(|(number, _)| seen.instance(**number).in_flight).sum();
     let deadline = |(_, i): &(&u64, &crate::Instance)| {

@@ -126,3 +126,46 @@ fn nothing_is_said_to_somebody_elses_process() {
     other.kill().unwrap();
     other.wait().unwrap();
 }
+
+#[test]
+fn a_hangup_reads_the_token_and_opens_the_log_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, log) = (dir.path().join("data"), dir.path().join("access.log"));
+    let systemd = UnixDatagram::bind(dir.path().join("notify")).unwrap();
+    systemd.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut server = segue(&["server", "--http", "127.0.0.1:0", "--api", "127.0.0.1:0"])
+        .arg("--data")
+        .arg(&data)
+        .arg("--access-log")
+        .arg(&log)
+        .env("NOTIFY_SOCKET", dir.path().join("notify"))
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    systemd.recv(&mut [0; 4_096]).unwrap();
+    let ask = |token: &str| {
+        let asked = segue(&["status", "--data", data.to_str().unwrap(), "--token", token]).output();
+        asked.unwrap().status.code()
+    };
+    let until = |what: &str, done: &dyn Fn() -> bool| {
+        let until = Instant::now() + Duration::from_secs(30);
+        while !done() {
+            assert!(Instant::now() < until, "never {what}");
+            // it waits: for another process to come that far
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    let path = data.join("token");
+    until("made a token", &|| path.exists());
+    let old = std::fs::read_to_string(&path).unwrap();
+    until("answered", &|| ask(old.trim()) == Some(0));
+    let new = "fedcba9876543210fedcba9876543210";
+    std::fs::write(&path, new).unwrap();
+    std::fs::rename(&log, dir.path().join("access.log.1")).unwrap();
+    signal(server.id(), rustix::process::Signal::HUP);
+    until("took the new token", &|| ask(new) == Some(0));
+    assert_eq!(ask(old.trim()), Some(1));
+    assert!(log.exists());
+    signal(server.id(), rustix::process::Signal::TERM);
+    assert!(server.wait().unwrap().success());
+}

@@ -92,6 +92,41 @@ async fn a_plan_tells_a_label_that_is_taken() {
     assert!(answer.contains("{\"label\":\"v1\",\"kind\":\"taken\"}"), "{answer}");
 }
 
+/// The names of what differs, so that one need not guess which of a hundred files or variables it is.
+#[tokio::test]
+async fn a_label_that_is_taken_is_refused_with_what_differs() {
+    let world = world();
+    let file = |digest: u8, size: u64| {
+        let digest = Digest::from_bytes([digest; 32]);
+        json!({"file": {"digest": digest, "size": size, "executable": true}})
+    };
+    let body = json!({
+        "spec": {"app": "web", "run": {"command": ["./x"], "replicas": 2}},
+        "label": "v1",
+        "env": {"SECRET": "hunter2"},
+        "manifest": {"entries": [
+            {"path": "new", "kind": file(4, 3)},
+            {"path": "same", "kind": file(4, 3)},
+            {"path": "y", "kind": file(5, 3)},
+        ]},
+    });
+    let differs = "files (gone is gone, new is new, y), run.env.OLD, run.env.SECRET";
+    let answer = ask(&world, "POST", "/v1/apps/web/deploys", body.to_string()).await;
+    assert_eq!(
+        answer,
+        format!(
+            "422 refused cannot deploy web: the label v1 belongs to release #1, with other content: \
+             {differs}"
+        )
+    );
+    assert!(world.engine.commands.lock().unwrap().is_empty(), "nothing reached the engine");
+    let answer = ask(&world, "POST", "/v1/apps/web/plan", body.to_string()).await;
+    let plan: Value = serde_json::from_str(answer.strip_prefix("200 ").unwrap()).unwrap();
+    let told: Vec<&str> =
+        plan["differs"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert_eq!(told.join(", "), differs);
+}
+
 #[tokio::test]
 async fn a_plan_tells_whose_place_it_would_take() {
     let plan = |route: Value| {

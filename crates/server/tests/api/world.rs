@@ -14,7 +14,7 @@ use server::{
     Store, StoreError, Subscription, router,
 };
 use tokio::sync::watch;
-use wire::{AppFile, Blob, LogLine, Manifest, Secret};
+use wire::{AppFile, Blob, Entry, Kind, LogLine, Manifest, Secret};
 
 pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
@@ -146,6 +146,12 @@ impl Store for Shelf {
 
     fn put_manifest(&self, _app: &AppName, manifest: &Manifest) -> Result<Digest, StoreError> {
         Ok(Digest::from_bytes([u8::try_from(manifest.entries.len()).unwrap(); 32]))
+    }
+
+    fn manifest(&self, _app: &AppName, _digest: Digest) -> Option<Manifest> {
+        let kind = Kind::File { digest: Digest::from_bytes([4; 32]), size: 3, executable: true };
+        let file = |path: &str| Entry { path: path.into(), kind: kind.clone() };
+        Some(Manifest { entries: vec![file("gone"), file("same"), file("y")] })
     }
 
     fn is_without_app_file(&self, _app: &AppName, stored: Digest, _wanted: &Manifest) -> bool {

@@ -147,3 +147,36 @@ fn what_cannot_be_shipped_is_named() {
     let error = scan(folder.path()).unwrap_err().to_string();
     assert!(error.contains("socket") && error.contains("neither"), "{error}");
 }
+
+/// By its size on paper, before a byte of it is read: a hole takes no room on the disk, and its digest
+/// takes a minute.
+#[test]
+fn a_folder_that_is_too_large_is_refused_before_it_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let hole = fs::File::create(folder.path().join("hole")).unwrap();
+    hole.set_len(12 << 30).unwrap();
+    let started = std::time::Instant::now();
+    let error = scan(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("hole") && error.contains("more than 4 GiB"), "{error}");
+    assert!(started.elapsed() < std::time::Duration::from_secs(2), "{:?}", started.elapsed());
+}
+
+/// As many links as there may be, each as long as it may be, through as many others as it may be.
+#[test]
+fn a_list_of_links_does_not_take_long_to_check() {
+    let steps = "x/../".repeat(150);
+    let links = (0..20_000).map(|n| link(&format!("l{n:05}"), &format!("{steps}l{:05}", n + 1)));
+    let entries: Vec<Entry> = links.collect();
+    let started = std::time::Instant::now();
+    check(&entries, Err("circle"));
+    let short = (0..MOST_ENTRIES).map(|n| link(&format!("l{n:06}"), &steps)).collect::<Vec<_>>();
+    check(&short, Err("take too long to follow"));
+    assert!(started.elapsed() < std::time::Duration::from_secs(10), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_file_between_a_file_and_what_claims_to_lie_in_it_hides_nothing() {
+    check(&[file("a"), file("a-b"), file("a/b")], Err("not a folder"));
+    check(&[file("a"), file("a-b"), file("b/a")], Ok(()));
+    check(&[file("a"), file("aa"), file("aa/b")], Err("not a folder"));
+}

@@ -1,0 +1,99 @@
+//! What was uploaded lately and is not part of a release yet: it may not be deleted. Knows no files.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use model::{AppName, Digest};
+use wire::Manifest;
+
+/// What is not part of a release yet is kept for so long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15 * 60);
+/// What may go is looked for at most so often: there may be many entries, and each upload is one.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// What is here and was uploaded or asked for lately, and when. There are no more contents in it than on
+/// the disk.
+#[derive(Debug)]
+pub(crate) struct Recent {
+    blobs: BTreeMap<Digest, Instant>,
+    manifests: BTreeMap<(AppName, Digest), Instant>,
+    looked: Instant,
+}
+
+impl Recent {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { blobs: BTreeMap::new(), manifests: BTreeMap::new(), looked: now }
+    }
+
+    /// These contents are here and wanted.
+    pub(crate) fn note_blobs(&mut self, blobs: impl IntoIterator<Item = Digest>, now: Instant) {
+        self.forget(now);
+        self.blobs.extend(blobs.into_iter().map(|digest| (digest, now)));
+    }
+
+    /// This list of files is here and wanted.
+    pub(crate) fn note_manifest(&mut self, app: &AppName, digest: Digest, now: Instant) {
+        self.forget(now);
+        self.manifests.insert((app.clone(), digest), now);
+    }
+
+    /// The list of files is part of a release: what protects it is that, no longer being new.
+    pub(crate) fn released(&mut self, app: &AppName, digest: Digest, manifest: &Manifest) {
+        self.manifests.remove(&(app.clone(), digest));
+        for blob in manifest.blobs().keys() {
+            self.blobs.remove(blob);
+        }
+    }
+
+    pub(crate) fn has_manifest(&self, app: &AppName, digest: Digest, now: Instant) -> bool {
+        let at = self.manifests.get(&(app.clone(), digest));
+        at.is_some_and(|at| now.duration_since(*at) < PATIENCE)
+    }
+
+    pub(crate) fn blobs(&self, now: Instant) -> impl Iterator<Item = Digest> {
+        let recent = move |(_, at): &(&Digest, &Instant)| now.duration_since(**at) < PATIENCE;
+        self.blobs.iter().filter(recent).map(|(digest, _)| *digest)
+    }
+
+    /// Lets go of what has been kept for long enough, once in a while.
+    fn forget(&mut self, now: Instant) {
+        if now.duration_since(self.looked) < EVERY {
+            return;
+        }
+        self.looked = now;
+        self.blobs.retain(|_, at| now.duration_since(*at) < PATIENCE);
+        self.manifests.retain(|_, at| now.duration_since(*at) < PATIENCE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_new_is_kept_for_a_while_and_noting_much_of_it_is_quick() {
+        let start = Instant::now();
+        let mut recent = Recent::new(start);
+        let digest = |n: u32| {
+            let mut bytes = [0; 32];
+            bytes[..4].copy_from_slice(&n.to_be_bytes());
+            Digest::from_bytes(bytes)
+        };
+        let app: AppName = "web".parse().unwrap();
+        recent.note_manifest(&app, digest(1), start);
+        // With a look at all of them for each, this would be five thousand million looks.
+        for n in 0..100_000 {
+            recent.note_blobs([digest(n)], start);
+        }
+        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+        assert_eq!(recent.blobs(start).count(), 100_000);
+        let later = start + PATIENCE;
+        assert!(recent.has_manifest(&app, digest(1), start));
+        assert!(!recent.has_manifest(&app, digest(1), later));
+        assert_eq!(recent.blobs(later).count(), 0);
+        recent.note_blobs([digest(7)], later);
+        assert_eq!(recent.blobs.len(), 1, "nothing that is over stays in memory");
+        recent.released(&app, digest(1), &Manifest::default());
+        assert!(recent.manifests.is_empty());
+    }
+}

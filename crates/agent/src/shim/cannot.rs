@@ -1,0 +1,135 @@
+//! Why a command could not be run, in words that get one further. The kernel says "No such file" of a
+//! script that is there when its interpreter is not. Looks at files, and changes nothing.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+/// The kernel reads no more of a script's first line.
+const FIRST_LINE: u64 = 256;
+
+/// A script whose interpreter would not be found by the name it is given, though the kernel can start
+/// something: `#!/usr/bin/env bash` with CR LF looks for `bash\r`.
+pub(super) fn start_script(program: &Path) -> Option<String> {
+    if is_bare(program) {
+        return None;
+    }
+    let line = first_line(program)?;
+    let words = line.strip_prefix("#!")?;
+    // `env -S` splits what follows, and takes the CR for a space.
+    (words.ends_with('\r') && !words.contains(" -S")).then(carriage_return)
+}
+
+/// What to say of an error of `exec`. `path` is the variable `PATH` that a bare name was looked up in.
+pub(super) fn explain(program: &Path, path: Option<&str>, error: &io::Error) -> String {
+    let kind = error.kind();
+    if kind == io::ErrorKind::NotFound && is_bare(program) {
+        return format!("no folder of PATH has it: {} ({error})", path.unwrap_or_default());
+    }
+    if matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
+        return missing(program, error);
+    }
+    if kind == io::ErrorKind::PermissionDenied {
+        return forbidden(program, error);
+    }
+    if error.raw_os_error() == Some(ENOEXEC) {
+        return format!(
+            "it is no program for this machine, and has no first line that names an interpreter, \
+             such as #!/bin/sh ({error})"
+        );
+    }
+    error.to_string()
+}
+
+/// A name that is looked up in PATH.
+fn is_bare(program: &Path) -> bool {
+    !program.as_os_str().as_encoded_bytes().contains(&b'/')
+}
+
+/// `Exec format error`.
+const ENOEXEC: i32 = rustix::io::Errno::NOEXEC.raw_os_error();
+
+fn missing(program: &Path, error: &io::Error) -> String {
+    if !program.exists() {
+        return format!("{} is not there ({error})", program.display());
+    }
+    let Some(line) = first_line(program) else {
+        return format!(
+            "it is there, but what loads it is not: it was built for another system, such as one with \
+             another C library ({error})"
+        );
+    };
+    let Some(words) = line.strip_prefix("#!") else { return error.to_string() };
+    if words.ends_with('\r') {
+        return carriage_return();
+    }
+    let interpreter = words.split_whitespace().next().unwrap_or_default();
+    format!("its interpreter `{interpreter}`, which its first line names, is not there ({error})")
+}
+
+fn forbidden(program: &Path, error: &io::Error) -> String {
+    match program.metadata() {
+        Ok(file) if file.is_dir() => format!("it is a folder ({error})"),
+        Ok(file) if file.permissions().mode() & 0o111 == 0 => {
+            format!("it may not be executed: chmod +x, commit that, and deploy again ({error})")
+        }
+        Ok(_) | Err(_) => error.to_string(),
+    }
+}
+
+fn carriage_return() -> String {
+    "its first line, which names the interpreter, ends in CR LF, as Windows writes lines: save it with \
+     line ends of Unix (LF)"
+        .to_owned()
+}
+
+/// The first line of a text.
+fn first_line(program: &Path) -> Option<String> {
+    let mut start = Vec::new();
+    File::open(program).ok()?.take(FIRST_LINE).read_to_end(&mut start).ok()?;
+    let end = start.iter().position(|byte| *byte == b'\n')?;
+    start.truncate(end);
+    String::from_utf8(start).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::process::CommandExt as _;
+    use std::process::Command;
+
+    use super::*;
+
+    fn why(text: &str, mode: u32) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("start");
+        fs::write(&program, text).unwrap();
+        fs::set_permissions(&program, Permissions::from_mode(mode)).unwrap();
+        // An `exec` that succeeded would end this test without a result.
+        start_script(&program).unwrap_or_else(|| {
+            let error = Command::new(&program).spawn().unwrap_err();
+            explain(&program, None, &error)
+        })
+    }
+
+    #[test]
+    fn the_part_that_is_missing_is_named() {
+        for (text, mode, wanted) in [
+            ("#!/bin/sh\r\nexit 0\r\n", 0o755, "ends in CR LF"),
+            ("#!/usr/bin/env sh\r\nexit 0\r\n", 0o755, "ends in CR LF"),
+            ("#!/no/such/shell -e\n", 0o755, "its interpreter `/no/such/shell`"),
+            ("#!/bin/sh\n", 0o644, "chmod +x"),
+            ("just text\n", 0o755, "no program for this machine"),
+        ] {
+            let told = why(text, mode);
+            assert!(told.contains(wanted), "{text:?}: {told}");
+        }
+        let error = Command::new("no-such-program").exec();
+        let told = explain(Path::new("no-such-program"), Some("/bin:/usr/bin"), &error);
+        assert!(told.starts_with("no folder of PATH has it: /bin:/usr/bin"), "{told}");
+        let gone = Path::new("/no/such/program");
+        let told = explain(gone, None, &Command::new(gone).spawn().unwrap_err());
+        assert!(told.starts_with("/no/such/program is not there"), "{told}");
+    }
+}

@@ -1,0 +1,38 @@
+//! Deletes what uploads have left behind: files of deploys that were refused or never asked for. Nothing
+//! of a release that control knows goes, and nothing at all while control does not know.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent::Agent;
+use model::{AppName, AppView, Digest};
+use server::Engine;
+
+/// How often, and how old something has to be.
+const EVERY: Duration = Duration::from_secs(15 * 60);
+
+/// Goes on until it is dropped.
+pub async fn run(engine: Arc<dyn Engine>, agent: Arc<Agent>) {
+    loop {
+        tokio::time::sleep(EVERY).await;
+        if engine.read_only().is_some() {
+            continue;
+        }
+        let kept = kept(&engine.apps());
+        let content = agent.content();
+        let collected = tokio::task::spawn_blocking(move || content.collect(&kept, EVERY)).await;
+        if let Ok(Err(error)) = collected {
+            tracing::warn!(%error, "what uploads left behind is not deleted; it is tried again");
+        }
+    }
+}
+
+/// The lists of files that releases have, by app.
+fn kept(apps: &[Arc<AppView>]) -> BTreeMap<AppName, BTreeSet<Digest>> {
+    let lists = |view: &Arc<AppView>| {
+        let digests = view.releases.iter().filter_map(|release| release.content);
+        (view.app.clone(), digests.collect())
+    };
+    apps.iter().map(lists).collect()
+}
