@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use http1::{AnswerTo, Progress, ResponseParser, Version};
-use model::{Address, Health};
+use model::{Address, Health, Millis};
 use tokio::io::AsyncWriteExt;
 
 use crate::buffer::Source;
@@ -12,11 +12,23 @@ use crate::stream::Stream;
 
 /// Between two probes.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
+/// How long an upstream with several requests in flight may make no progress and still be busy.
+pub(crate) const BUSY: Millis = Millis::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// Room for what is read at once.
 const ROOM: usize = 4 << 10;
 const RISE: u32 = 2;
 const FALL: u32 = 3;
+
+/// How one probe has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Probed {
+    Good,
+    /// Nobody listens, or the answer is bad.
+    Bad,
+    /// No connection or no answer in time, from somebody who listens.
+    NoAnswer,
+}
 
 /// What the probes of one upstream have said so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,8 +39,14 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Takes in one probe. Tells the health that follows.
-    pub(crate) fn add(&mut self, good: bool) -> Health {
+    /// Takes in one probe. Tells the health that follows. No answer from an upstream that is `busy`
+    /// with requests of ours says nothing: the probe waits where they wait.
+    pub(crate) fn add(&mut self, probed: Probed, busy: bool) -> Health {
+        let good = match probed {
+            Probed::NoAnswer if busy => return self.health,
+            Probed::Good => true,
+            Probed::Bad | Probed::NoAnswer => false,
+        };
         self.streak = if good == self.last_good { self.streak.saturating_add(1) } else { 1 };
         self.last_good = good;
         self.health = match (good, self.health) {
@@ -44,8 +62,12 @@ impl Record {
 }
 
 /// Whether a GET of `path` is answered with 2xx in time.
-pub(crate) async fn probe(address: &Address, path: &str) -> bool {
-    tokio::time::timeout(TIMEOUT, ask(address, path)).await.is_ok_and(|status| status.is_some())
+pub(crate) async fn probe(address: &Address, path: &str) -> Probed {
+    match tokio::time::timeout(TIMEOUT, ask(address, path)).await {
+        Ok(Some(_)) => Probed::Good,
+        Ok(None) => Probed::Bad,
+        Err(_) => Probed::NoAnswer,
+    }
 }
 
 async fn ask(address: &Address, path: &str) -> Option<u16> {
@@ -83,11 +105,25 @@ mod tests {
     #[test]
     fn it_takes_three_bad_probes_to_fall_and_two_good_ones_to_rise() {
         let mut record = Record::default();
+        let probed = |good| if good { Probed::Good } else { Probed::Bad };
         let said: Vec<_> = [true, false, false, true, false, false, false, true, true]
-            .map(|good| record.add(good))
+            .map(|good| record.add(probed(good), false))
             .into();
         let expected =
             [1, 1, 1, 1, 1, 1, 0, 0, 1].map(|up| if up == 1 { Health::Up } else { Health::Down });
         assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn no_answer_from_a_busy_upstream_says_nothing() {
+        let mut record = Record::default();
+        assert_eq!(record.add(Probed::NoAnswer, true), Health::Unknown);
+        assert_eq!(record.add(Probed::Good, true), Health::Up);
+        assert!((0..9).all(|_| record.add(Probed::NoAnswer, true) == Health::Up));
+        let fall: Vec<_> = (0..3).map(|_| record.add(Probed::NoAnswer, false)).collect();
+        assert_eq!(fall, [Health::Up, Health::Up, Health::Down]);
+        let mut record = Record::default();
+        record.add(Probed::Good, true);
+        assert!((0..3).any(|_| record.add(Probed::Bad, true) == Health::Down), "nobody listens");
     }
 }

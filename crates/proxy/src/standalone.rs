@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use model::{
     AppLimits, AppName, Balance, HealthTable, InstanceId, Invalid, Label, Millis, Network, Place,
-    Route, Upstream,
+    Route, TrafficReport, Upstream,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -168,9 +168,10 @@ async fn watch(options: &Options, roster: &Mutex<Roster>, proxy: &Proxy, ready: 
         let mut seen = BTreeMap::new();
         let mut health = BTreeMap::new();
         while let Some(probed) = probes.join_next().await {
-            if let Ok((id, good)) = probed {
+            if let Ok((id, probed)) = probed {
                 let mut record = records.remove(&id).unwrap_or_default();
-                health.insert(id.clone(), record.add(good));
+                let busy = is_busy(&id, &proxy.report(), options);
+                health.insert(id.clone(), record.add(probed, busy));
                 seen.insert(id, record);
             }
         }
@@ -182,6 +183,17 @@ async fn watch(options: &Options, roster: &Mutex<Roster>, proxy: &Proxy, ready: 
             proxy.set_health(Arc::new(table.clone()));
         }
     }
+}
+
+/// Whether an upstream has requests of ours and makes progress with them. A single request makes
+/// none before its answer.
+fn is_busy(id: &InstanceId, report: &TrafficReport, options: &Options) -> bool {
+    let patience = match report.in_flight.get(id) {
+        None => return false,
+        Some(1) => options.request.first_byte,
+        Some(_) => probe::BUSY,
+    };
+    report.quiet.get(id).is_some_and(|quiet| *quiet < patience)
 }
 
 fn roster(options: &Options) -> Result<Roster, Error> {
