@@ -12,6 +12,7 @@ mod message;
 mod places;
 mod ports;
 mod record;
+mod reports;
 mod routing;
 mod runner;
 

@@ -31,6 +31,7 @@ impl Routing {
         let silent = |id: &ProxyId| {
             let report = TrafficReport {
                 proxy: *id,
+                number: 0,
                 acknowledged: Generation::default(),
                 in_flight: BTreeMap::new(),
                 quiet: BTreeMap::new(),
@@ -86,7 +87,7 @@ impl Routing {
         None
     }
 
-    /// Takes a proxy's report; an older one than it sent before is dropped.
+    /// Takes a proxy's report; of an older one than it sent before only the gaps count.
     pub fn report(&mut self, report: TrafficReport) {
         for (app, counters) in &report.counters {
             if let Some(gap) = counters.max_gap_ms {
@@ -95,7 +96,8 @@ impl Routing {
             }
         }
         let known = self.proxies.get(&report.proxy);
-        if known.is_none_or(|known| known.acknowledged <= report.acknowledged) {
+        let age = |report: &TrafficReport| (report.acknowledged, report.number);
+        if known.is_none_or(|known| age(known) <= age(&report)) {
             self.proxies.insert(report.proxy, report);
         }
     }

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::message::{Answer, Command, Event, Ticket};
 use crate::record::VERSION;
+use crate::reports::Reports;
 
 /// The port to the hosts' agents.
 pub trait Hosts: Send {
@@ -83,7 +84,8 @@ type AccountReply = Box<dyn FnOnce(Option<Receipt>) + Send>;
 
 enum Message {
     Host(HostReport),
-    Traffic(TrafficReport),
+    /// Some proxy has reported: see [`Reports`].
+    Traffic,
     Ask { app: AppName, ask: Ask, version: Option<u64>, reply: Reply },
     Account { app: AppName, reply: AccountReply },
     Appended(Result<Seq, String>),
@@ -95,6 +97,7 @@ enum Message {
 pub struct Inbox {
     sender: SyncSender<Message>,
     alive: Arc<AtomicBool>,
+    reports: Arc<Reports>,
 }
 
 /// Messages that may wait for control; agents and proxies wait beyond, commands are refused.
@@ -105,7 +108,8 @@ impl Inbox {
     pub fn new() -> (Self, Mail) {
         let (sender, receiver) = sync_channel(QUEUE);
         let alive = Arc::new(AtomicBool::new(true));
-        (Self { sender, alive: alive.clone() }, Mail { receiver, alive })
+        let reports = Arc::default();
+        (Self { sender, alive: alive.clone(), reports }, Mail { receiver, alive })
     }
 
     /// Control has not ended, whether in order or in a panic.
@@ -119,9 +123,12 @@ impl Inbox {
         let _ = self.sender.send(Message::Host(report));
     }
 
-    /// A proxy reports; dropped when control is behind, since a newer one follows.
+    /// A proxy reports. When control is behind, it reads only the newest.
     pub fn traffic(&self, report: TrafficReport) {
-        let _ = self.sender.try_send(Message::Traffic(report));
+        if self.reports.put(report) {
+            // If there is no room, control has other messages, before each of which it looks for reports.
+            let _ = self.sender.try_send(Message::Traffic);
+        }
     }
 
     /// Somebody asks; `reply` is called once, from control's thread or right here.
@@ -208,6 +215,13 @@ impl Runner {
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             let now = self.now();
+            for report in self.inbox.reports.take().into_values() {
+                let commands = self.engine.step(Event::Traffic(report), now);
+                self.carry_out(commands);
+            }
+            if matches!(message, Some(Message::Traffic)) {
+                continue;
+            }
             // What is decided now rests on counts of now.
             let counts = matches!(
                 message,
@@ -251,7 +265,6 @@ impl Runner {
                 Event::Tick
             }
             Some(Message::Host(report)) => Event::Host(report),
-            Some(Message::Traffic(report)) => Event::Traffic(report),
             Some(Message::Ask { app, ask, version, reply }) => {
                 self.next_ticket += 1;
                 let ticket = Ticket(self.next_ticket);
@@ -266,7 +279,7 @@ impl Runner {
                 self.cross("appended");
                 Event::Appended(result.map(|seq| self.config.last = seq))
             }
-            Some(Message::Stop) | None => Event::Tick,
+            Some(Message::Traffic | Message::Stop) | None => Event::Tick,
         }
     }
 

@@ -12,6 +12,10 @@ use crate::{AppName, Generation, InstanceId, Millis, ProxyId, ReleaseNo};
 pub struct TrafficReport {
     /// Which proxy.
     pub proxy: ProxyId,
+    /// Counts the proxy's reports: of two, the one with the larger number was seen later. 0 from a proxy
+    /// that does not count them.
+    #[serde(default)]
+    pub number: u64,
     /// Every worker has swapped to this snapshot or a later one (I5).
     pub acknowledged: Generation,
     /// Requests and tunnels in flight, seen at that generation or later; what is missing has none.
@@ -24,6 +28,19 @@ pub struct TrafficReport {
     pub quiet: BTreeMap<InstanceId, Millis>,
     /// Counted since the proxy started.
     pub counters: BTreeMap<AppName, AppCounters>,
+}
+
+impl TrafficReport {
+    /// Takes over what `earlier` alone tells: each gap is told once, so a report that is not read must
+    /// leave its gaps to the next.
+    pub fn take_gaps(&mut self, earlier: &Self) {
+        for (app, counters) in &earlier.counters {
+            if counters.max_gap_ms.is_some() {
+                let gap = &mut self.counters.entry(app.clone()).or_default().max_gap_ms;
+                *gap = counters.max_gap_ms.max(*gap);
+            }
+        }
+    }
 }
 
 /// What the proxy counted for one app. Every number only grows while the proxy runs, but the gap.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use model::{HealthTable, Snapshot, TrafficReport};
+use model::{AppName, HealthTable, Snapshot, TrafficReport};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
 use crate::access_log::AccessLog;
@@ -87,6 +87,13 @@ impl Proxy {
     /// The counters as Prometheus text.
     pub fn metrics(&self) -> String {
         metrics::render(&self.shared)
+    }
+
+    /// What is not well with an app's traffic and can be put right, in a sentence: that fields are dropped
+    /// which a proxy that nobody has named sends. `None` if nothing of it came in the last hour.
+    pub fn warning(&self, app: &AppName) -> Option<String> {
+        let stats = self.shared.ledger().directory.apps.get(app).cloned();
+        stats.and_then(|stats| stats.dropped.told(self.shared.now_ms()))
     }
 
     /// Opens the access log anew under its name, for whoever has renamed it. Without a log nothing is
@@ -185,4 +192,37 @@ fn serve(index: usize, shared: Arc<Shared>, listeners: Vec<std::net::TcpListener
 /// One thread, nothing stolen: futures need not be `Send`.
 fn runtime() -> std::io::Result<LocalRuntime> {
     Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn a_worker_serves_and_catches_up_while_somebody_makes_the_next_snapshot() {
+        let mut config = Config::new(vec!["127.0.0.1:0".parse().expect("an address")]);
+        config.workers = 1;
+        let bound = Proxy::bind(config).expect("a free port");
+        let proxy = bound.start(&Snapshot::default(), |_| {}).expect("started");
+        let ledger = proxy.shared.ledger();
+        proxy.shared.wake_workers();
+        let mut client = TcpStream::connect(proxy.local_addrs()[0]).expect("connected");
+        client.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        for _ in 0..3 {
+            client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
+            let mut start = [0; 12];
+            client.read_exact(&mut start).expect("an answer while the ledger is held");
+            assert_eq!(&start, b"HTTP/1.1 503");
+            proxy.shared.wake_workers();
+            // The rest of the page.
+            let read = client.read(&mut [0; 4096]).expect("the rest");
+            assert!(read > 0);
+        }
+        drop(ledger);
+        proxy.drain(Duration::ZERO);
+        proxy.join();
+    }
 }

@@ -27,6 +27,7 @@ mod crowd;
 mod date;
 mod delivery;
 mod door;
+mod dropped;
 mod error;
 mod exchange;
 mod farewell;

@@ -8,7 +8,7 @@ use model::{AppName, Health};
 
 use crate::shared::Shared;
 use crate::stats::{AppCells, Cell, DURATIONS_MS};
-use crate::table::Directory;
+use crate::table::Counted;
 
 type AppCounter = (&'static str, &'static str, fn(&AppCells) -> &Cell);
 
@@ -24,10 +24,10 @@ const APP_COUNTERS: [AppCounter; 6] = [
 ];
 
 /// How long requests took, from the end of their head to the end of their answer.
-fn durations(directory: &Directory, out: &mut String) -> std::fmt::Result {
+fn durations(counted: &Counted, out: &mut String) -> std::fmt::Result {
     let name = "segue_request_duration_seconds";
     family(out, name, "histogram", "From a request's head to the end of its answer.")?;
-    for (app, stats) in &directory.apps {
+    for (app, stats) in &counted.apps {
         let mut count = 0;
         for (step, bound) in DURATIONS_MS.iter().enumerate() {
             count += stats.sum_duration(step);
@@ -64,52 +64,50 @@ fn family(out: &mut String, name: &str, kind: &str, help: &str) -> std::fmt::Res
 }
 
 fn write(shared: &Shared, out: &mut String) -> std::fmt::Result {
-    let report = shared.report();
-    let ledger = shared.ledger();
-    let directory = &ledger.directory;
+    let (counted, acknowledged) = shared.seen();
     let help = "Answers, by the release that gave them; `none` are the proxy's own.";
     family(out, "segue_requests_total", "counter", help)?;
     let requests = |out: &mut String, app: &AppName, release: &str, class: usize, count: u64| {
         let labels = format!("app=\"{app}\",release=\"{release}\",code_class=\"{class}xx\"");
         writeln!(out, "segue_requests_total{{{labels}}} {count}")
     };
-    for ((app, release), stats) in &directory.releases {
+    for ((app, release), stats) in &counted.releases {
         for class in 1..=5 {
             requests(out, app, &release.0.to_string(), class, stats.sum_class(class))?;
         }
     }
-    for (app, stats) in &directory.apps {
+    for (app, stats) in &counted.apps {
         for class in 3..=5 {
             requests(out, app, "none", class, stats.sum_own_class(class))?;
         }
     }
-    durations(directory, out)?;
+    durations(&counted, out)?;
     family(
         out,
         "segue_faults_total",
         "counter",
         "Requests that failed on an instance, by release.",
     )?;
-    for ((app, release), stats) in &directory.releases {
+    for ((app, release), stats) in &counted.releases {
         let (faults, release) = (stats.sum(|cells| &cells.faults), release.0);
         writeln!(out, "segue_faults_total{{app=\"{app}\",release=\"{release}\"}} {faults}")?;
     }
     for (name, help, counter) in APP_COUNTERS {
         family(out, name, "counter", help)?;
-        for (app, stats) in &directory.apps {
+        for (app, stats) in &counted.apps {
             writeln!(out, "{name}{{app=\"{app}\"}} {}", stats.sum(counter))?;
         }
     }
     family(out, "segue_holding", "gauge", "Requests held now.")?;
-    for (app, stats) in &directory.apps {
+    for (app, stats) in &counted.apps {
         writeln!(out, "segue_holding{{app=\"{app}\"}} {}", stats.held_now.load(Ordering::Relaxed))?;
     }
     family(out, "segue_in_flight", "gauge", "Requests and tunnels in flight on an instance.")?;
-    for (id, instance) in &directory.instances {
+    for (id, instance) in &counted.instances {
         writeln!(out, "segue_in_flight{{instance=\"{id}\"}} {}", instance.in_flight())?;
     }
     family(out, "segue_instance_up", "gauge", "Whether an instance is up.")?;
-    for (id, instance) in &directory.instances {
+    for (id, instance) in &counted.instances {
         let up = u8::from(instance.health() == Health::Up);
         writeln!(out, "segue_instance_up{{instance=\"{id}\"}} {up}")?;
     }
@@ -126,7 +124,7 @@ fn write(shared: &Shared, out: &mut String) -> std::fmt::Result {
     family(out, "segue_evicted_total", "counter", "Connections that had to make room.")?;
     writeln!(out, "segue_evicted_total {}", shared.evicted.load(Ordering::Relaxed))?;
     family(out, "segue_snapshot_generation", "gauge", "The snapshot every worker acknowledged.")?;
-    writeln!(out, "segue_snapshot_generation {}", report.acknowledged.counter)?;
+    writeln!(out, "segue_snapshot_generation {}", acknowledged.counter)?;
     if let Some(log) = &shared.access_log {
         family(
             out,

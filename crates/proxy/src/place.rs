@@ -69,6 +69,11 @@ impl Exchange {
                     | Balance::PeakEwma
                     | Balance::RoundRobin => None,
                 };
+                if turn.client.whence.relayed
+                    && let Some(claim) = head.claim(input)
+                {
+                    entry.stats.dropped.note(claim, turn.client.peer, turn.now_ms);
+                }
                 let last = last_hop(head, input);
                 let moved = entry.redirects.as_ref().and_then(|it| it.find(head, input));
                 let instead = last.map(Instead::Page).or(moved.map(Instead::Moved));

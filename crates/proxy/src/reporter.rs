@@ -26,6 +26,7 @@ pub(crate) fn start(shared: Arc<Shared>, on_report: OnReport) -> Result<(), Erro
             if shared.signal.take() || Instant::now() >= due {
                 due = Instant::now() + INTERVAL;
                 on_report(shared.report());
+                shared.warn();
             }
             if shared.desks.iter().all(|desk| desk.ended.load(Ordering::Acquire)) {
                 on_report(shared.report());

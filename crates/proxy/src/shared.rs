@@ -1,11 +1,12 @@
 //! What the handle, the reporter and the workers share. Locked only when a snapshot comes or a
-//! report is made, never by a request.
+//! report is made, never by a worker.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
 use model::{AppCounters, Generation, HealthTable, Snapshot, TrafficReport};
 use tokio::sync::Notify;
 
@@ -15,7 +16,7 @@ use crate::error::Stale;
 use crate::handover::Inbox;
 use crate::signal::Signal;
 use crate::signing::Keyring;
-use crate::table::{Directory, Table};
+use crate::table::{Counted, Directory, Table};
 
 /// One worker, as the others see it.
 #[derive(Debug, Default)]
@@ -31,16 +32,17 @@ pub(crate) struct Desk {
     pub(crate) ended: AtomicBool,
 }
 
-/// The newest snapshot and everything that outlives one.
+/// Everything that outlives a snapshot. No worker ever waits for it.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    pub(crate) current: Arc<Table>,
     /// Tables that some worker may still hold: they are dropped here, not on a worker.
     old: Vec<Arc<Table>>,
     pub(crate) directory: Directory,
     health: Arc<HealthTable>,
     /// The newest generation that every worker has acknowledged.
     acknowledged: Generation,
+    /// Reports made so far.
+    reports: u64,
 }
 
 impl Ledger {
@@ -77,6 +79,8 @@ pub(crate) struct Shared {
     pub(crate) drain_until_ms: AtomicU64,
     pub(crate) access_log: Option<AccessLog>,
     pub(crate) keyring: Keyring,
+    /// The newest snapshot, made ready. Workers read it without waiting for whoever makes the next.
+    pub(crate) current: ArcSwap<Table>,
     ledger: Mutex<Ledger>,
 }
 
@@ -85,13 +89,13 @@ impl Shared {
         let workers = config.workers.max(1);
         let signal = Arc::<Signal>::default();
         let mut directory = Directory::new(workers, Arc::clone(&signal));
-        let current = Arc::new(directory.build(initial, 1, config.clock.now_ms()));
+        let current = ArcSwap::from_pointee(directory.build(initial, 1, config.clock.now_ms()));
         let ledger = Ledger {
-            current,
             old: Vec::new(),
             directory,
             health: Arc::default(),
             acknowledged: Generation::default(),
+            reports: 0,
         };
         Self {
             keyring: Keyring::new(&config.affinity_keys),
@@ -105,6 +109,7 @@ impl Shared {
             health_epoch: AtomicU64::new(0),
             drain_until_ms: AtomicU64::new(u64::MAX),
             access_log,
+            current,
             ledger: Mutex::new(ledger),
         }
     }
@@ -134,18 +139,19 @@ impl Shared {
     pub(crate) fn publish(&self, snapshot: &Snapshot) -> Result<(), Stale> {
         let now_ms = self.now_ms();
         let mut ledger = self.ledger();
-        let current = ledger.current.generation;
+        let before = self.current.load_full();
+        let current = before.generation;
         if snapshot.generation < current {
             return Err(Stale { offered: snapshot.generation, current });
         }
         if snapshot.generation == current {
             return Ok(());
         }
-        let sequence = ledger.current.sequence + 1;
+        let sequence = before.sequence + 1;
         let table = Arc::new(ledger.directory.build(snapshot, sequence, now_ms));
         ledger.apply_health();
-        let before = std::mem::replace(&mut ledger.current, table);
         ledger.old.push(before);
+        self.current.store(table);
         drop(ledger);
         self.wake_workers();
         Ok(())
@@ -172,15 +178,42 @@ impl Shared {
         acknowledged.min().unwrap_or(u64::MAX)
     }
 
+    /// The newest snapshot that every worker has acknowledged. Lets go of the tables before it.
+    fn settle(&self, ledger: &mut Ledger) -> Generation {
+        let sequence = self.acknowledged_sequence();
+        let current = self.current.load_full();
+        let tables = ledger.old.iter().chain([&current]);
+        let newest = tables.filter(|table| table.sequence <= sequence).map(|t| t.generation).max();
+        ledger.acknowledged = newest.unwrap_or(ledger.acknowledged).max(ledger.acknowledged);
+        ledger.old.retain(|table| table.sequence >= sequence);
+        ledger.acknowledged
+    }
+
+    /// What is counted and what has been acknowledged, for whoever only looks: nothing of it is taken
+    /// from the next report.
+    pub(crate) fn seen(&self) -> (Counted, Generation) {
+        let mut ledger = self.ledger();
+        let acknowledged = self.settle(&mut ledger);
+        (ledger.directory.counted(), acknowledged)
+    }
+
+    /// Says of each app what is dropped of what unnamed proxies say, once an hour.
+    pub(crate) fn warn(&self) {
+        let now_ms = self.now_ms();
+        for (app, stats) in &self.ledger().directory.apps {
+            if let Some(warning) = stats.dropped.warning(now_ms) {
+                tracing::warn!(%app, "{warning}");
+            }
+        }
+    }
+
     /// Counts what is seen now. Acknowledgements are read before the requests in flight (I2).
     pub(crate) fn report(&self) -> TrafficReport {
         let now_ms = self.now_ms();
         let mut ledger = self.ledger();
-        let sequence = self.acknowledged_sequence();
-        let tables = ledger.old.iter().chain([&ledger.current]);
-        let newest = tables.filter(|table| table.sequence <= sequence).map(|t| t.generation).max();
-        ledger.acknowledged = newest.unwrap_or(ledger.acknowledged).max(ledger.acknowledged);
-        ledger.old.retain(|table| table.sequence >= sequence);
+        let acknowledged = self.settle(&mut ledger);
+        ledger.reports += 1;
+        let number = ledger.reports;
         ledger.directory.forget_gone(now_ms);
         let directory = &ledger.directory;
         let (mut in_flight, mut quiet) = (BTreeMap::new(), BTreeMap::new());
@@ -217,12 +250,6 @@ impl Shared {
                 counters.app_5xx.insert(*release, stats.sum_class(5));
             }
         }
-        TrafficReport {
-            proxy: self.config.id,
-            acknowledged: ledger.acknowledged,
-            in_flight,
-            quiet,
-            counters,
-        }
+        TrafficReport { proxy: self.config.id, number, acknowledged, in_flight, quiet, counters }
     }
 }

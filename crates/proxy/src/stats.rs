@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use balance::RetryBudget;
 use model::{AppName, ReleaseNo};
 
+use crate::dropped::Dropped;
 use crate::gap::Gap;
 
 /// A counter that only one thread writes.
@@ -106,6 +107,8 @@ pub(crate) struct AppStats {
     pub(crate) held_now: AtomicU32,
     pub(crate) held_bytes: AtomicUsize,
     budget: Mutex<RetryBudget>,
+    /// What unnamed proxies say of their clients.
+    pub(crate) dropped: Dropped,
     pub(crate) used: LastUsed,
 }
 
@@ -119,6 +122,7 @@ impl AppStats {
             held_now: AtomicU32::new(0),
             held_bytes: AtomicUsize::new(0),
             budget: Mutex::new(RetryBudget::new(now_ms)),
+            dropped: Dropped::default(),
             used: LastUsed::default(),
         }
     }

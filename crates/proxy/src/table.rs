@@ -112,6 +112,14 @@ fn anywhere() -> usize {
     usize::from_le_bytes(place)
 }
 
+/// What is counted, by itself: to be read without keeping anybody from publishing.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    pub(crate) instances: Vec<(InstanceId, Arc<Instance>)>,
+    pub(crate) apps: Vec<(AppName, Arc<AppStats>)>,
+    pub(crate) releases: Vec<((AppName, ReleaseNo), Arc<ReleaseStats>)>,
+}
+
 /// All that outlives a snapshot: instances that may still have requests, counters.
 #[derive(Debug)]
 pub(crate) struct Directory {
@@ -134,6 +142,18 @@ impl Directory {
             instances: BTreeMap::new(),
             apps: BTreeMap::new(),
             releases: BTreeMap::new(),
+        }
+    }
+
+    /// All that is counted.
+    pub(crate) fn counted(&self) -> Counted {
+        fn all<K: Clone, V>(map: &BTreeMap<K, Arc<V>>) -> Vec<(K, Arc<V>)> {
+            map.iter().map(|(key, value)| (key.clone(), Arc::clone(value))).collect()
+        }
+        Counted {
+            instances: all(&self.instances),
+            apps: all(&self.apps),
+            releases: all(&self.releases),
         }
     }
 

@@ -79,7 +79,7 @@ impl Worker {
         ports: Vec<Rc<str>>,
         seed: u64,
     ) -> Self {
-        let table = Arc::clone(&shared.ledger().current);
+        let table = shared.current.load_full();
         Self {
             index,
             shared,
@@ -198,7 +198,7 @@ impl Worker {
     /// Swaps to the newest snapshot; closes idle connections of what left; makes those that wait
     /// choose anew; then acknowledges, at once or when the last of them has.
     fn catch_up(self: &Rc<Self>) {
-        let newest = Arc::clone(&self.shared.ledger().current);
+        let newest = self.shared.current.load_full();
         if newest.sequence != self.sequence() {
             // The old table is dropped by the ledger, not here: it may be large.
             drop(self.table.replace(newest));

@@ -389,3 +389,29 @@ fn a_slow_reader_does_not_make_the_proxy_hoard() {
     });
     assert!(total < 24 << 20, "{total} bytes went somewhere");
 }
+
+#[test]
+fn whoever_reads_the_metrics_takes_no_gap_from_the_next_report() {
+    let played = Played::new();
+    let world = World::still(&one(1, 1, played.at));
+    let mut client = world.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut instance = played.asked();
+    world.advance(Millis(700));
+    instance.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(client.receive().status, 200);
+    // Reports are made all the time: what they told before counts, too.
+    let told = |gap: &mut Option<u64>| {
+        let mut tell = |counters: &model::AppCounters| *gap = counters.max_gap_ms.max(*gap);
+        while let Ok(report) = world.reports.try_recv() {
+            report.counters.values().for_each(&mut tell);
+        }
+        tell(&world.counters());
+    };
+    for _ in 0..3 {
+        assert!(world.proxy.metrics().contains("segue_requests_total"));
+    }
+    let mut gap = None;
+    told(&mut gap);
+    assert_eq!(gap, Some(700));
+}

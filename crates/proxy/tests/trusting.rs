@@ -78,3 +78,25 @@ fn what_other_proxies_say_of_their_clients_passes_from_trusted_ones() {
     let all = "x-forwarded-ssl cf-connecting-ip front.end.https x-request-id";
     assert_eq!(world.client().get_with("/", fields).text(), all);
 }
+
+#[test]
+fn people_hear_of_a_proxy_that_is_not_named_and_of_nobody_else() {
+    let world = World::still(&one(1, 1, told()));
+    let mut client = world.client();
+    client.get_with("/", "Via: 1.1 a\r\nX-Requested-With: b\r\nX-Segue-Cohort: c\r\n");
+    assert_eq!(world.proxy.warning(&app_name()), None);
+    for _ in 0..3 {
+        client.get_with("/", "CF-Connecting-IP: 203.0.113.9\r\nX-Forwarded-For: 203.0.113.9\r\n");
+    }
+    let warning =
+        "dropped CF-Connecting-IP from 127.0.0.1, 3 requests: name it with --trusted-proxy";
+    assert_eq!(world.proxy.warning(&app_name()).as_deref(), Some(warning));
+    assert_eq!(world.proxy.warning(&"other".parse().expect("a name")), None);
+    world.advance(Millis::from_secs(3_600));
+    assert_eq!(world.proxy.warning(&app_name()), None, "it has been put right");
+    let mut config = config();
+    config.trusted_proxies = vec!["127.0.0.1".parse().expect("an address")];
+    let named = World::of(&one(1, 1, told()), config);
+    named.client().get_with("/", "CF-Connecting-IP: 203.0.113.9\r\n");
+    assert_eq!(named.proxy.warning(&app_name()), None);
+}

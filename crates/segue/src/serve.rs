@@ -118,13 +118,15 @@ async fn api(
     let token = server::load_or_create_token(data).map_err(|e| failed(&e))?;
     let missing = Missing::default();
     let (stop, stopped) = watch::channel(false);
-    let (metrics, ready, amiss) = (proxy.clone(), proxy.clone(), missing.clone());
+    let (metrics, traffic) = (proxy.clone(), proxy.clone());
+    let (ready, amiss) = (proxy.clone(), missing.clone());
     let parts = Parts {
         as_root: rustix::process::geteuid().is_root(),
         engine: desk.clone(),
         store: shelf.clone(),
         shutdown: desk.clone(),
         metrics: Arc::new(move || metrics.metrics()),
+        traffic_warning: Arc::new(move |app| traffic.warning(app)),
         ready: Arc::new(move || {
             ready.is_accepting().then(|| amiss.why()).ok_or_else(|| "it is ending".to_owned())
         }),

@@ -71,7 +71,8 @@ pub(crate) async fn rollout(
 }
 
 fn shown(parts: &Parts, view: &AppView) -> App {
-    let warnings = as_root(parts, view).into_iter().chain(unchecked(view)).collect();
+    let traffic = (parts.traffic_warning)(&view.app);
+    let warnings = as_root(parts, view).into_iter().chain(unchecked(view)).chain(traffic).collect();
     let read_only = parts.engine.read_only();
     App { read_only, warnings, ..App::new(view, parts.engine.now()) }
 }

@@ -39,6 +39,8 @@ pub use token::load_or_create_token;
 
 /// Text for `/metrics`.
 pub type Metrics = dyn Fn() -> String + Send + Sync;
+/// Says in a sentence what is not well with an app's traffic, if anything is not.
+pub type TrafficWarning = dyn Fn(&model::AppName) -> Option<String> + Send + Sync;
 /// Whether traffic is served, for `/readyz`: with what is amiss all the same, if anything is; or why not.
 pub type Ready = dyn Fn() -> Result<Option<String>, String> + Send + Sync;
 
@@ -55,6 +57,8 @@ pub struct Parts {
     pub as_root: bool,
     /// Text for `/metrics`.
     pub metrics: Arc<Metrics>,
+    /// What is not well with an app's traffic.
+    pub traffic_warning: Arc<TrafficWarning>,
     /// Answers `/readyz`.
     pub ready: Arc<Ready>,
     /// Becomes true when the server ends: streams end with it.

@@ -120,6 +120,7 @@ impl Proxy {
         }
         TrafficReport {
             proxy: ProxyId(0),
+            number: 0,
             acknowledged: self.acknowledged(),
             in_flight,
             quiet: BTreeMap::new(),

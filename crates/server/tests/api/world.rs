@@ -217,6 +217,7 @@ impl World {
             store: self.shelf.clone(),
             shutdown: self.engine.clone(),
             metrics: Arc::new(|| "segue_up 1\n".into()),
+            traffic_warning: Arc::new(|_| None),
             ready: Arc::new(|| Err("no snapshot yet".into())),
             stop: self.stop.subscribe(),
         };
