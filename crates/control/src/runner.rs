@@ -86,8 +86,16 @@ enum Message {
     Host(HostReport),
     /// Some proxy has reported: see [`Reports`].
     Traffic,
-    Ask { app: AppName, ask: Ask, version: Option<u64>, reply: Reply },
-    Account { app: AppName, reply: AccountReply },
+    Ask {
+        app: AppName,
+        ask: Ask,
+        version: Option<u64>,
+        reply: Reply,
+    },
+    Account {
+        app: AppName,
+        reply: AccountReply,
+    },
     Appended(Result<Seq, String>),
     Stop,
 }

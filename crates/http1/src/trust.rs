@@ -27,23 +27,67 @@ struct Names {
     said_anew: &'static [&'static [u8]],
     claims: &'static [&'static [u8]],
     claims_from: &'static [&'static [u8]],
+    /// Beginnings of names that pass, and tell that a proxy has passed the request on.
+    proxys_from: &'static [&'static [u8]],
+    /// A bit for each length that one of these can have. Most fields are told apart by it and a letter.
+    lengths: u64,
+    /// A bit for each letter that one of these can have at this place.
+    letters: u32,
+    place: usize,
 }
 
-const NONE: Names =
-    Names { dropped: &[], dropped_from: &[], said_anew: &[], claims: &[], claims_from: &[] };
+const NONE: Names = Names {
+    dropped: &[],
+    dropped_from: &[],
+    said_anew: &[],
+    claims: &[],
+    claims_from: &[],
+    proxys_from: &[],
+    lengths: 0,
+    letters: 0,
+    place: 0,
+};
 
-/// What a proxy says of its client, and we say anew.
-const SAID_ANEW: [&[u8]; 7] = [
-    b"x-forwarded-for",
-    b"x-forwarded-proto",
-    b"x-forwarded-host",
-    b"x-forwarded-port",
-    b"x-forwarded-prefix",
-    b"x-forwarded-server",
-    b"x-real-ip",
-];
+impl Names {
+    /// With what tells them apart quickly: their lengths, and the letters at that place.
+    const fn told_apart_at(self, place: usize) -> Self {
+        let (mut lengths, mut letters) = (0, 0);
+        let lists = [self.dropped, self.said_anew, self.claims];
+        let beginnings = [self.dropped_from, self.claims_from, self.proxys_from];
+        let mut list = 0;
+        while list < 3 {
+            let mut at = 0;
+            while at < lists[list].len() {
+                lengths |= 1 << lists[list][at].len();
+                letters |= letter(lists[list][at][place]);
+                at += 1;
+            }
+            let mut at = 0;
+            while at < beginnings[list].len() {
+                lengths |= u64::MAX << beginnings[list][at].len();
+                letters |= letter(beginnings[list][at][place]);
+                at += 1;
+            }
+            list += 1;
+        }
+        Self { lengths, letters, place, ..self }
+    }
 
-const A: Names = Names { claims: &[b"ali-cdn-real-ip"], ..NONE };
+    /// Whether a name can be one of them, by its length and one letter.
+    #[inline]
+    fn may_have(&self, name: &[u8]) -> bool {
+        // None is as long as 63.
+        let has_length = self.lengths >> name.len().min(63) & 1 == 1;
+        has_length && name.get(self.place).is_some_and(|&byte| self.letters & letter(byte) != 0)
+    }
+}
+
+/// A bit for each letter, and one for everything else.
+const fn letter(byte: u8) -> u32 {
+    if byte.is_ascii_alphabetic() { 1 << (byte & 0x1f) } else { 1 }
+}
+
+const A: Names = Names { claims: &[b"ali-cdn-real-ip"], ..NONE }.told_apart_at(1);
 const C: Names = Names {
     dropped: &[b"content-length", b"connection"],
     dropped_from: &[b"client-cert"],
@@ -60,9 +104,10 @@ const C: Names = Names {
         b"coming-from",
     ],
     ..NONE
-};
-const D: Names = Names { claims: &[b"do-connecting-ip"], ..NONE };
-const E: Names = Names { dropped: &[b"expect"], ..NONE };
+}
+.told_apart_at(1);
+const D: Names = Names { claims: &[b"do-connecting-ip"], ..NONE }.told_apart_at(1);
+const E: Names = Names { dropped: &[b"expect"], ..NONE }.told_apart_at(1);
 const F: Names = Names {
     said_anew: &[b"forwarded"],
     claims: &[
@@ -78,97 +123,128 @@ const F: Names = Names {
         b"front-end-https",
     ],
     ..NONE
-};
-const H: Names = Names { dropped: &[b"http2-settings", b"host"], ..NONE };
-const K: Names = Names { dropped: &[b"keep-alive"], ..NONE };
+}
+.told_apart_at(1);
+const H: Names = Names { dropped: &[b"http2-settings", b"host"], ..NONE }.told_apart_at(1);
+const K: Names = Names { dropped: &[b"keep-alive"], ..NONE }.told_apart_at(1);
 const P: Names =
-    Names { dropped: &[b"proxy", b"proxy-connection"], claims: &[b"proxy-client-ip"], ..NONE };
+    Names { dropped: &[b"proxy", b"proxy-connection"], claims: &[b"proxy-client-ip"], ..NONE }
+        .told_apart_at(1);
 const R: Names = Names {
     claims: &[b"remote-addr", b"remote-user", b"remote-name", b"remote-email", b"remote-groups"],
     ..NONE
-};
-const S: Names = Names { dropped_from: &[b"ssl-client"], ..NONE };
+}
+.told_apart_at(1);
+const S: Names = Names { dropped_from: &[b"ssl-client"], ..NONE }.told_apart_at(1);
 const T: Names = Names {
     dropped: &[b"te", b"transfer-encoding"],
     claims: &[b"true-client-ip"],
     claims_from: &[b"tailscale-user-"],
     ..NONE
-};
-const U: Names = Names { dropped: &[b"upgrade"], ..NONE };
-const W: Names = Names { claims: &[b"wl-proxy-client-ip", b"wl-proxy-ssl"], ..NONE };
-const X: Names = Names {
-    dropped: &[b"x-original-url", b"x-rewrite-url", b"x-forwarded-client-cert"],
-    dropped_from: &[
-        b"x-segue-",
-        b"x-ssl-client",
-        b"x-client-cert",
-        b"x-forwarded-tls-client-",
-        b"x-amzn-mtls-",
-        b"x-arr-clientcert",
-    ],
-    said_anew: &SAID_ANEW,
+}
+.told_apart_at(1);
+const U: Names = Names { dropped: &[b"upgrade"], ..NONE }.told_apart_at(1);
+/// Of these `Via` alone.
+const V: Names = Names { proxys_from: &[b"via"], ..NONE }.told_apart_at(1);
+const W: Names =
+    Names { claims: &[b"wl-proxy-client-ip", b"wl-proxy-ssl"], ..NONE }.told_apart_at(1);
+// Names that begin with `x-`, by the letter behind that: most of what people send is told apart there.
+const XA: Names = Names {
+    dropped_from: &[b"x-amzn-mtls-", b"x-arr-clientcert"],
     claims: &[
-        // Of what kind the connection was.
-        b"x-forwarded-ssl",
-        b"x-forwarded-https",
-        b"x-forwarded-scheme",
-        b"x-forwarded-protocol",
-        b"x-scheme",
-        b"x-url-scheme",
         b"x-arr-ssl",
-        // Who the client is.
-        b"x-client-ip",
-        b"x-cluster-client-ip",
-        b"x-forwarded",
-        b"x-original-forwarded-for",
-        b"x-originating-ip",
-        b"x-proxyuser-ip",
-        b"x-remote-addr",
-        b"x-remote-ip",
-        b"x-vercel-forwarded-for",
-        b"x-vercel-proxied-for",
-        b"x-vercel-ip",
         b"x-appengine-user-ip",
         b"x-appengine-remote-addr",
         b"x-azure-clientip",
         b"x-azure-socketip",
-        b"x-nf-client-connection-ip",
-        b"x-envoy-external-address",
-        b"x-envoy-internal",
-        b"x-sucuri-clientip",
-        b"x-coming-from",
-        b"x-host",
-        b"x-http-host-override",
-        b"x-original-host",
-        b"x-original-uri",
-        b"x-original-method",
+        b"x-authenticated-user",
+        b"x-authenticated-userid",
+    ],
+    claims_from: &[b"x-amzn-oidc-", b"x-auth-request-", b"x-authentik-"],
+    ..NONE
+}
+.told_apart_at(3);
+const XC: Names = Names {
+    dropped_from: &[b"x-client-cert"],
+    claims: &[b"x-client-ip", b"x-cluster-client-ip", b"x-coming-from"],
+    ..NONE
+}
+.told_apart_at(3);
+const XE: Names =
+    Names { claims: &[b"x-envoy-external-address", b"x-envoy-internal"], ..NONE }.told_apart_at(3);
+const XF: Names = Names {
+    said_anew: &[
+        b"x-forwarded-for",
+        b"x-forwarded-proto",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-prefix",
+        b"x-forwarded-server",
+    ],
+    proxys_from: &[b"x-forwarded-"],
+    dropped: &[b"x-forwarded-client-cert"],
+    dropped_from: &[b"x-forwarded-tls-client-"],
+    claims: &[
+        b"x-forwarded-ssl",
+        b"x-forwarded-https",
+        b"x-forwarded-scheme",
+        b"x-forwarded-protocol",
+        b"x-forwarded",
         b"x-forwarded-method",
         b"x-forwarded-uri",
-        b"x-script-name",
-        // Who has signed in.
         b"x-forwarded-user",
         b"x-forwarded-email",
         b"x-forwarded-groups",
         b"x-forwarded-preferred-username",
         b"x-forwarded-access-token",
+    ],
+    ..NONE
+}
+.told_apart_at(3);
+const XG: Names = Names { claims_from: &[b"x-goog-authenticated-user-"], ..NONE }.told_apart_at(3);
+const XH: Names = Names { claims: &[b"x-host", b"x-http-host-override"], ..NONE }.told_apart_at(3);
+const XM: Names = Names { claims_from: &[b"x-ms-client-principal"], ..NONE }.told_apart_at(3);
+const XN: Names = Names { claims: &[b"x-nf-client-connection-ip"], ..NONE }.told_apart_at(3);
+const XO: Names = Names {
+    dropped: &[b"x-original-url"],
+    claims: &[
+        b"x-original-forwarded-for",
+        b"x-originating-ip",
+        b"x-original-host",
+        b"x-original-uri",
+        b"x-original-method",
+    ],
+    ..NONE
+}
+.told_apart_at(3);
+const XP: Names = Names { claims: &[b"x-proxyuser-ip"], ..NONE }.told_apart_at(3);
+const XR: Names = Names {
+    said_anew: &[b"x-real-ip"],
+    dropped: &[b"x-rewrite-url"],
+    claims: &[
+        b"x-remote-addr",
+        b"x-remote-ip",
         b"x-remote-user",
         b"x-remote-group",
         b"x-remote-groups",
         b"x-remote-name",
         b"x-remote-email",
-        b"x-authenticated-user",
-        b"x-authenticated-userid",
     ],
-    claims_from: &[
-        b"x-amzn-oidc-",
-        b"x-auth-request-",
-        b"x-authentik-",
-        b"x-goog-authenticated-user-",
-        b"x-ms-client-principal",
-        b"x-remote-extra-",
-        b"x-webauth-",
-    ],
-};
+    claims_from: &[b"x-remote-extra-"],
+    ..NONE
+}
+.told_apart_at(3);
+const XS: Names = Names {
+    dropped_from: &[b"x-segue-", b"x-ssl-client"],
+    claims: &[b"x-scheme", b"x-sucuri-clientip", b"x-script-name"],
+    ..NONE
+}
+.told_apart_at(3);
+const XU: Names = Names { claims: &[b"x-url-scheme"], ..NONE }.told_apart_at(3);
+const XV: Names =
+    Names { claims: &[b"x-vercel-forwarded-for", b"x-vercel-proxied-for", b"x-vercel-ip"], ..NONE }
+        .told_apart_at(3);
+const XW: Names = Names { claims_from: &[b"x-webauth-"], ..NONE }.told_apart_at(3);
 
 /// What becomes of a field with this name.
 pub(crate) fn standing(name: &[u8]) -> Standing {
@@ -185,11 +261,14 @@ pub(crate) fn standing(name: &[u8]) -> Standing {
         Some(b's' | b'S') => &S,
         Some(b't' | b'T') => &T,
         Some(b'u' | b'U') => &U,
-        Some(b'v' | b'V') => &NONE,
+        Some(b'v' | b'V') => &V,
         Some(b'w' | b'W') => &W,
-        Some(b'x' | b'X') => &X,
-        Some(_) | None => return Standing::Free,
+        Some(b'x' | b'X') => of_x(name),
+        Some(_) | None => &NONE,
     };
+    if !names.may_have(name) {
+        return Standing::Free;
+    }
     let is_among = |names: &[&[u8]]| names.iter().any(|known| same(name, known));
     let begins = |names: &[&[u8]]| names.iter().any(|known| starts(name, known));
     if is_among(names.said_anew) {
@@ -198,10 +277,32 @@ pub(crate) fn standing(name: &[u8]) -> Standing {
         Standing::Dropped
     } else if is_among(names.claims) || begins(names.claims_from) {
         Standing::Claim
-    } else if starts(name, b"x-forwarded-") || same(name, b"via") {
+    } else if begins(names.proxys_from) {
         Standing::Proxys
     } else {
         Standing::Free
+    }
+}
+
+/// The names that begin with `x-` and the letter that stands behind it.
+fn of_x(name: &[u8]) -> &'static Names {
+    match name.get(2).map(u8::to_ascii_lowercase) {
+        Some(b'a') => &XA,
+        Some(b'c') => &XC,
+        Some(b'e') => &XE,
+        Some(b'f') => &XF,
+        Some(b'g') => &XG,
+        Some(b'h') => &XH,
+        Some(b'm') => &XM,
+        Some(b'n') => &XN,
+        Some(b'o') => &XO,
+        Some(b'p') => &XP,
+        Some(b'r') => &XR,
+        Some(b's') => &XS,
+        Some(b'u') => &XU,
+        Some(b'v') => &XV,
+        Some(b'w') => &XW,
+        Some(_) | None => &NONE,
     }
 }
 
@@ -252,12 +353,16 @@ mod tests {
 
     #[test]
     fn every_name_stands_with_its_letter() {
-        let all = [&A, &C, &D, &E, &F, &H, &K, &P, &R, &S, &T, &U, &W, &X];
-        for (names, letter) in all.into_iter().zip("acdefhkprstuwx".bytes()) {
-            let Names { dropped, dropped_from, said_anew, claims, claims_from } = names;
+        let all = [&A, &C, &D, &E, &F, &H, &K, &P, &R, &S, &T, &U, &W];
+        let all = all.into_iter().zip("acdefhkprstuw".bytes().map(|letter| [letter, 0]));
+        let x = [&XA, &XC, &XE, &XF, &XG, &XH, &XM, &XN, &XO, &XP, &XR, &XS, &XU, &XV, &XW];
+        let x = x.into_iter().zip("acefghmnoprsuvw".bytes().map(|letter| [b'x', letter]));
+        for (names, letters) in all.chain(x) {
+            let Names { dropped, dropped_from, said_anew, claims, claims_from, .. } = names;
             let all = [dropped, dropped_from, said_anew, claims, claims_from];
             for name in all.iter().flat_map(|list| list.iter()) {
-                assert_eq!(name[0], letter, "{}", name.escape_ascii());
+                assert_eq!(name[0], letters[0], "{}", name.escape_ascii());
+                assert!(letters[1] == 0 || name[2] == letters[1], "{}", name.escape_ascii());
                 let plain = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-';
                 assert!(name.iter().all(plain), "{}", name.escape_ascii());
                 assert_ne!(standing(name), Standing::Free, "{}", name.escape_ascii());
