@@ -75,7 +75,11 @@ impl RequestHead {
         field(out, b"X-Real-IP", with.client);
         field(out, b"X-Forwarded-Proto", with.proto);
         field(out, b"X-Forwarded-Port", with.port);
-        number_field(out, HOPS, self.hops.saturating_add(1));
+        match self.hops {
+            // Nearly always it is the first.
+            0 => out.extend_from_slice(b"X-Segue-Hops: 1\r\n"),
+            hops => number_field(out, HOPS, hops.saturating_add(1)),
+        }
         if !authority.is_empty() {
             field(out, b"X-Forwarded-Host", authority);
         }

@@ -292,12 +292,11 @@ impl Exchange {
 
     /// Reads the body, or what else the client sends: its leaving is noticed here.
     fn read_client(&mut self, turn: &mut Turn<'_, '_>) -> Result<usize, Left> {
-        if self.was_reset(turn) {
-            return Err(Left);
+        if !self.is_read_on(turn) {
+            return if self.was_reset(turn) { Err(Left) } else { Ok(0) };
         }
-        let wanted = self.is_read_on(turn);
         let client = &mut *turn.client;
-        if client.ended || !wanted || turn.now_ms < self.watched_from_ms(client) {
+        if client.ended || turn.now_ms < self.watched_from_ms(client) {
             return Ok(0);
         }
         match client.read(turn.cx, turn.worker) {

@@ -98,11 +98,11 @@ impl Exchange {
         due && self.left(turn)
     }
 
-    /// Whether the client has reset the connection while its request is in flight and what it sent
-    /// beyond the request keeps us from reading on.
+    /// Whether the client has reset the connection while its request is in flight. For when what it
+    /// has sent keeps us from reading on.
     pub(crate) fn was_reset(&mut self, turn: &Turn<'_, '_>) -> bool {
         let open = matches!(self.link, Link::Open(_));
-        if !open || turn.now_ms < self.presence.look_ms || self.is_read_on(turn) {
+        if !open || turn.now_ms < self.presence.look_ms {
             return false;
         }
         self.presence.look_ms = turn.now_ms + LOOK_EVERY_MS;
