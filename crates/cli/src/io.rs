@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 
+use anstream::ColorChoice;
 use jiff::tz::TimeZone;
 
 use crate::paint::{Paint, Style, shown, shown_json};
@@ -23,8 +24,13 @@ const ANEW: &str = "\x1b[H\x1b[J";
 pub struct Io<'a> {
     out: Box<dyn Write + 'a>,
     err: Box<dyn Write + 'a>,
-    paint: Paint,
+    /// What becomes of styles in data.
+    out_paint: Paint,
+    /// And in talk.
+    err_paint: Paint,
     screen: Screen,
+    /// How wide help may be, where the terminal does not say it.
+    help_width: Option<usize>,
     reader: Reader,
     zone: TimeZone,
 }
@@ -59,13 +65,24 @@ impl Io<'static> {
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let live = io::stderr().is_terminal() && !dumb;
         Self {
-            out: Box::new(anstream::stdout()),
-            err: Box::new(anstream::stderr()),
-            paint: Paint::Ansi,
+            out_paint: paint_for(&io::stdout()),
+            err_paint: paint_for(&io::stderr()),
+            // Not anstream's own, which would take escape sequences out of what is to stay as it came.
+            out: Box::new(io::stdout()),
+            err: Box::new(io::stderr()),
             screen: if live { Screen::Live } else { Screen::Plain },
+            help_width: None,
             reader: if io::stdout().is_terminal() { Reader::Person } else { Reader::Program },
             zone: TimeZone::system(),
         }
+    }
+}
+
+/// Colours go where a terminal is that knows them, unless `NO_COLOR` and the like say otherwise.
+fn paint_for(stream: &impl anstream::stream::RawStream) -> Paint {
+    match anstream::AutoStream::choice(stream) {
+        ColorChoice::Never => Paint::Nothing,
+        ColorChoice::Auto | ColorChoice::Always | ColorChoice::AlwaysAnsi => Paint::Ansi,
     }
 }
 
@@ -75,8 +92,10 @@ impl<'a> Io<'a> {
         Self {
             out: Box::new(out),
             err: Box::new(err),
-            paint: Paint::Nothing,
+            out_paint: Paint::Nothing,
+            err_paint: Paint::Nothing,
             screen: Screen::Plain,
+            help_width: Some(80),
             reader: Reader::Program,
             zone: TimeZone::UTC,
         }
@@ -84,10 +103,7 @@ impl<'a> Io<'a> {
 
     /// How wide help may be, where the terminal does not say it.
     pub(crate) fn width(&self) -> Option<usize> {
-        match self.paint {
-            Paint::Ansi => None,
-            Paint::Nothing => Some(80),
-        }
+        self.help_width
     }
 
     pub(crate) fn screen(&self) -> Screen {
@@ -100,7 +116,7 @@ impl<'a> Io<'a> {
 
     /// One line of data. A reader that has gone away ends the program quietly, as it does others.
     pub(crate) fn data(&mut self, line: impl Display) {
-        let line = self.shown(line);
+        let line = shown(&line.to_string(), self.out_paint);
         self.out(line + "\n");
     }
 
@@ -118,7 +134,7 @@ impl<'a> Io<'a> {
 
     /// A screen starts anew; elsewhere nothing happens.
     pub(crate) fn anew(&mut self) {
-        if self.screen == Screen::Live {
+        if self.screen == Screen::Live && self.reader == Reader::Person {
             self.out(ANEW);
         }
     }
@@ -129,9 +145,9 @@ impl<'a> Io<'a> {
         }
     }
 
-    /// A line as it is printed, for whoever prints it.
+    /// A line of talk as it is printed, for whoever prints it.
     pub(crate) fn shown(&self, line: impl Display) -> String {
-        shown(&line.to_string(), self.paint)
+        shown(&line.to_string(), self.err_paint)
     }
 
     /// One line of talk. Talk that nobody can hear is no reason to fail.
@@ -182,7 +198,8 @@ impl<'a> Io<'a> {
         let plain = error.render().to_string();
         let clean = shown(&plain, Paint::Nothing);
         // Colours are clap's own if nothing else in the text could be one.
-        let text = match self.paint {
+        let paint = if error.use_stderr() { self.err_paint } else { self.out_paint };
+        let text = match paint {
             Paint::Ansi if clean == plain => error.render().ansi().to_string(),
             Paint::Ansi | Paint::Nothing => clean,
         };

@@ -21,7 +21,7 @@ pub(crate) enum Style {
 /// What becomes of styles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Paint {
-    /// They are escape sequences, which the writer takes out where nobody sees colours.
+    /// They are escape sequences.
     Ansi,
     /// They are left out.
     Nothing,
