@@ -8,6 +8,7 @@ use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use model::AppName;
 use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
 use wire::{Code, ErrorBody, Problem};
 
 use control::{Refusal, RefusalCode};
@@ -66,6 +67,8 @@ impl From<StoreError> for No {
 
 /// A longer body is read where that blocks nobody, in bytes.
 const LONG: usize = 64 * 1024;
+/// So many of them are read at a time: each may have 32 MiB, and there may be two hundred connections.
+static LONG_BODIES: Semaphore = Semaphore::const_new(8);
 
 /// A JSON body that reads as a `T`; an empty body reads as `{}`.
 pub(crate) struct Sent<T>(pub(crate) T);
@@ -74,6 +77,13 @@ impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Se
     type Rejection = No;
 
     async fn from_request(request: Request, state: &S) -> Answer<Self> {
+        let length = request.headers().get(header::CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        // Without a length it may be long.
+        let _turn = match length {
+            Some(length) if length <= LONG => None,
+            Some(_) | None => LONG_BODIES.acquire().await.ok(),
+        };
         let bytes = Bytes::from_request(request, state).await.map_err(broken_body)?;
         let long = bytes.len() > LONG;
         let read = move || {

@@ -18,6 +18,7 @@ mod maintenance;
 mod manifest;
 mod plan;
 mod problem;
+mod program;
 mod receipt;
 mod request;
 mod route;
@@ -43,6 +44,7 @@ pub use manifest::{
 };
 pub use plan::{Plan, Planned, PlannedRelease, steps};
 pub use problem::{Code, ErrorBody, Problem};
+pub use program::{PROGRAM_START, Program};
 pub use receipt::{Account, Receipt, Standing};
 pub use request::{
     Accepted, BareRequest, Blob, DeployRequest, Down, Missing, PromoteRequest, RollbackRequest,

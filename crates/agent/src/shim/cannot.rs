@@ -1,24 +1,42 @@
 //! Why a command could not be run, in words that get one further. The kernel says "No such file" of a
 //! script that is there when its interpreter is not. Looks at files, and changes nothing.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use wire::{PROGRAM_START, Program};
+
 /// The kernel reads no more of a script's first line.
 const FIRST_LINE: u64 = 256;
 
-/// A script whose interpreter would not be found by the name it is given, though the kernel can start
-/// something: `#!/usr/bin/env bash` with CR LF looks for `bash\r`.
-pub(super) fn start_script(program: &Path) -> Option<String> {
+/// What would be started as something else than it is. The C library gives what the kernel does not know
+/// to a shell, which complains of its syntax; and `#!/usr/bin/env bash` with CR LF looks for `bash\r`.
+pub(super) fn start(program: &Path) -> Option<String> {
     if is_bare(program) {
         return None;
+    }
+    if let Some(why) = foreign(program) {
+        return Some(why);
     }
     let line = first_line(program)?;
     let words = line.strip_prefix("#!")?;
     // `env -S` splits what follows, and takes the CR for a space.
     (words.ends_with('\r') && !words.contains(" -S")).then(carriage_return)
+}
+
+/// A program for another system or processor, unless the kernel was told what runs such programs.
+fn foreign(program: &Path) -> Option<String> {
+    let mut start = [0; PROGRAM_START];
+    File::open(program).ok()?.read_exact(&mut start).ok()?;
+    let why = Program::of(&start)?.unfit_here()?;
+    let handlers = fs::read_dir("/proc/sys/fs/binfmt_misc").into_iter().flatten().flatten();
+    let known = ["register", "status"];
+    let has_handler = handlers
+        .map(|entry| entry.file_name())
+        .any(|name| known.iter().all(|known| name != *known));
+    (!has_handler).then_some(why)
 }
 
 /// What to say of an error of `exec`. `path` is the variable `PATH` that a bare name was looked up in.
@@ -95,7 +113,7 @@ fn first_line(program: &Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{self, Permissions};
+    use std::fs::Permissions;
     use std::os::unix::process::CommandExt as _;
     use std::process::Command;
 
@@ -107,7 +125,7 @@ mod tests {
         fs::write(&program, text).unwrap();
         fs::set_permissions(&program, Permissions::from_mode(mode)).unwrap();
         // An `exec` that succeeded would end this test without a result.
-        start_script(&program).unwrap_or_else(|| {
+        start(&program).unwrap_or_else(|| {
             let error = Command::new(&program).spawn().unwrap_err();
             explain(&program, None, &error)
         })

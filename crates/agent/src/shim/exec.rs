@@ -54,7 +54,7 @@ fn become_command(order: &Order) -> String {
     // A name is looked up in PATH, anything else in the release's folder.
     let program =
         if program.contains('/') { order.folder.join(program) } else { PathBuf::from(program) };
-    if let Some(why) = cannot::start_script(&program) {
+    if let Some(why) = cannot::start(&program) {
         return why;
     }
     sys::close_on_exec();

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use wire::{Entry, Kind, Manifest};
+use wire::{Entry, Kind, Manifest, PROGRAM_START, Program};
 
 /// Programs that read `$PORT` in their arguments.
 const SHELLS: &[&str] = &["sh", "bash", "dash", "ash", "zsh", "ksh", "busybox"];
@@ -107,8 +107,23 @@ fn shipped(program: &str, dir: &Path, manifest: &Manifest) -> Option<Finding> {
             let hint = format!("chmod +x {}, and commit that", path.display());
             Some(error(format!("`{program}` may not be executed"), hint))
         }
-        Kind::File { executable: true, .. } => script(program, &path),
+        Kind::File { executable: true, .. } => {
+            compiled(program, &path).or_else(|| script(program, &path))
+        }
     }
+}
+
+/// A program that no server of segue runs. For which processor it is only the server can judge.
+fn compiled(program: &str, path: &Path) -> Option<Finding> {
+    let mut start = [0; PROGRAM_START];
+    File::open(path).ok()?.read_exact(&mut start).ok()?;
+    let system = match Program::of(&start)? {
+        Program::MachO => "macOS",
+        Program::Windows => "Windows",
+        Program::Elf { .. } => return None,
+    };
+    let text = format!("`{program}` is a program for {system}");
+    Some(error(text, "build it for the server: Linux, and its processor"))
 }
 
 /// The interpreter of a script.
@@ -196,8 +211,13 @@ mod tests {
 
     #[test]
     fn a_program_that_cannot_run_is_told() {
-        let all =
-            [("a", "#!/bin/sh\n"), ("b.x", "#!/bin/sh\r\n"), ("c.x", "#!/no/such\n"), ("d/e", "")];
+        let all = [
+            ("a", "#!/bin/sh\n"),
+            ("b.x", "#!/bin/sh\r\n"),
+            ("c.x", "#!/no/such\n"),
+            ("w.x", "MZ and more than twenty bytes"),
+            ("d/e", ""),
+        ];
         for (command, wanted) in [
             (&["./gone"][..], "Error: `./gone` is not among the files that are shipped"),
             (&["./a"], "Error: `./a` may not be executed"),
@@ -207,6 +227,7 @@ mod tests {
                 &["sh", "b.x"],
                 "Error: the first line of `b.x` ends in CR LF, as Windows writes lines",
             ),
+            (&["./w.x"], "Error: `./w.x` is a program for Windows"),
             (&["./c.x"], "Warning: the first line of `./c.x` names /no/such, which is not here"),
             (
                 &["no-such-program"],

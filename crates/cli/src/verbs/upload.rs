@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use model::Digest;
+use rustix::fs::{Mode, OFlags};
 use wire::{Blob, Client, ClientError, Entry, Kind, Manifest};
 
 use crate::failure::STEADY;
@@ -44,8 +45,9 @@ pub(super) fn upload(
     for digest in missing {
         let Some((size, path)) = files.get(&digest) else { continue };
         let act = format!("upload {path}");
-        let content = match File::open(dir.join(path)) {
-            Ok(content) => content,
+        let content = match open(&dir.join(path)) {
+            Ok(Some(content)) => content,
+            Ok(None) => return Ok(Uploaded::Changed((*path).to_owned())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(Uploaded::Changed((*path).to_owned()));
             }
@@ -58,6 +60,13 @@ pub(super) fn upload(
         }
     }
     Ok(Uploaded::All)
+}
+
+/// The file, if it still is one. A pipe in its place would have nobody write to it.
+fn open(path: &Path) -> io::Result<Option<File>> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    Ok(file.metadata()?.is_file().then_some(file))
 }
 
 fn file(entry: &Entry) -> Option<(Digest, (u64, &str))> {

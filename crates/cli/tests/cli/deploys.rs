@@ -217,6 +217,10 @@ fn a_file_that_has_changed_once_is_listed_once_more() {
         (|file| fs::write(file, "short\n").unwrap()) as fn(&std::path::Path),
         |file| fs::write(file, "other\n".repeat(1_000)).unwrap(),
         |file| drop(fs::remove_file(file)),
+        |file| {
+            let _ = fs::remove_file(file);
+            let _ = fs::create_dir(file);
+        },
     ] {
         let (text, asked) = while_sent(change);
         assert!(text.ends_with("--- exit 0") && asked == 2, "{text}");
