@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use model::{HostCommand, HostReport, InstanceId};
+use model::{AppName, HostCommand, HostReport, InstanceId, Keep};
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -21,7 +21,7 @@ use crate::ports;
 use crate::protocol::OpenFiles;
 use crate::secrets::Secrets;
 
-/// Commands that may wait. More are dropped: every command is repeated until it is answered.
+/// Commands that may wait. More are dropped: every command is repeated until a report answers it.
 const COMMANDS: usize = 4096;
 /// What may wait for one instance's task.
 const ASKS: usize = 16;
@@ -56,8 +56,27 @@ pub(crate) struct World {
     pub secrets: Arc<Secrets>,
     pub report: Box<dyn Fn(HostReport) + Send + Sync>,
     pub lookout: Lookout,
-    /// Deleting is done by one at a time.
-    pub clearing: tokio::sync::Mutex<()>,
+    clearing: Mutex<BTreeMap<AppName, Arc<tokio::sync::Mutex<()>>>>,
+    kept: Mutex<BTreeMap<AppName, Box<Keep>>>,
+}
+
+impl World {
+    /// The right to delete what an app does not need any more: one has it at a time.
+    pub fn clearing(&self, app: &AppName) -> Arc<tokio::sync::Mutex<()>> {
+        let mut clearing = self.clearing.lock().unwrap_or_else(PoisonError::into_inner);
+        clearing.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Arc::clone(clearing.entry(app.clone()).or_default())
+    }
+
+    /// What the latest command said that an app needs.
+    pub fn kept(&self, app: &AppName) -> Option<Box<Keep>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(app).cloned()
+    }
+
+    fn keeps(&self, keep: Box<Keep>) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.insert(keep.app.clone(), keep);
+    }
 }
 
 /// A running agent. Dropping it ends the agent and leaves the instances running.
@@ -104,7 +123,8 @@ impl Agent {
             secrets: Arc::clone(&secrets),
             report: Box::new(reports),
             lookout: Lookout::default(),
-            clearing: tokio::sync::Mutex::default(),
+            clearing: Mutex::default(),
+            kept: Mutex::default(),
         });
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -194,10 +214,10 @@ impl Actor {
                     (world.report)(HostReport::Ports { free: free.unwrap_or_default() });
                 });
             }
-            HostCommand::Keep { app, releases, instances } => {
+            HostCommand::Keep(keep) => {
                 // What is to go is found now, so that nothing a later command brings is in it.
-                let doomed =
-                    keep::doomed(&self.world, app, releases, &instances, self.instances.keys());
+                self.world.keeps(keep.clone());
+                let doomed = keep::doomed(&self.world, keep, self.instances.keys());
                 let lives = doomed
                     .instances
                     .iter()

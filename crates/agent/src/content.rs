@@ -279,6 +279,23 @@ impl Content {
         self.delete_unneeded_blobs()
     }
 
+    /// The apps that have something in their state folder, and where it is. A removed app's may stay.
+    ///
+    /// # Errors
+    /// If the folders cannot be listed.
+    pub fn states(&self) -> io::Result<BTreeMap<AppName, PathBuf>> {
+        let mut found = BTreeMap::new();
+        for app in fs::read_dir(self.layout.apps())? {
+            let name = app?.file_name();
+            let Some(app) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+            let state = self.layout.state(&app);
+            if fs::read_dir(&state).is_ok_and(|mut entries| entries.next().is_some()) {
+                found.insert(app, state);
+            }
+        }
+        Ok(found)
+    }
+
     /// Deletes contents that no list of files needs and that are not just being uploaded.
     pub(crate) fn delete_unneeded_blobs(&self) -> io::Result<()> {
         let _alone = self.blobs_in_use.write().unwrap_or_else(PoisonError::into_inner);

@@ -1,79 +1,106 @@
-//! Deleting what is no longer needed. What is to go is named when the command comes, so nothing that
-//! comes later is among it; and nothing goes before its instances have ended.
+//! Deleting what is no longer needed. What is to go is named, and taken out of its place, when the
+//! command comes: nothing that comes later is among it. A file goes only after its instances have ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use model::{AppName, Digest, InstanceId, Millis, ReleaseNo};
+use model::{AppName, HostReport, InstanceId, Keep, Millis, ReleaseNo, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::agent::World;
 use crate::life::{Ask, live, on_disk};
 use crate::materialise::{label_of, remove};
 
-/// What is to go.
+/// What one command makes superfluous.
 pub(crate) struct Doomed {
+    pub keep: Box<Keep>,
     pub instances: BTreeSet<InstanceId>,
-    app: AppName,
-    releases: Vec<PathBuf>,
-    keep_releases: BTreeSet<u32>,
-    keep_contents: BTreeSet<Digest>,
-    /// Nothing of the app is kept.
-    whole_app: bool,
+    /// Folders that have left their place.
+    folders: Vec<PathBuf>,
+    /// Something could not be taken out of its place: the command is not carried out.
+    failed: bool,
 }
 
 /// Finds what is to go. `attended` are the instances that have a task.
 pub(crate) fn doomed<'a>(
     world: &World,
-    app: AppName,
-    releases: Vec<(ReleaseNo, Option<Digest>)>,
-    instances: &[InstanceId],
+    keep: Box<Keep>,
     attended: impl Iterator<Item = &'a InstanceId>,
 ) -> Doomed {
-    let keep_releases: BTreeSet<u32> = releases.iter().map(|(no, _)| no.0).collect();
+    let app = &keep.app;
     let folders = names(world.layout.runs()).into_iter().filter_map(|name| name.parse().ok());
-    let gone: BTreeSet<InstanceId> = folders
+    let instances: BTreeSet<InstanceId> = folders
         .chain(attended.cloned())
-        .filter(|id: &InstanceId| id.app == app && !instances.contains(id))
+        .filter(|id: &InstanceId| id.app == *app && !keep.instances.contains(id))
         .collect();
-    let unneeded =
-        |name: &String| name.parse::<u32>().is_ok_and(|number| !keep_releases.contains(&number));
-    let folder = world.layout.releases(&app);
-    Doomed {
-        releases: names(folder.clone())
-            .into_iter()
-            .filter(unneeded)
-            .map(|name| folder.join(name))
-            .collect(),
-        instances: gone,
-        app,
-        keep_contents: releases.iter().filter_map(|(_, content)| *content).collect(),
-        whole_app: releases.is_empty() && instances.is_empty(),
-        keep_releases,
+    let needed = |no: ReleaseNo| keep.releases.iter().any(|(kept, _)| *kept == no);
+    let releases = world.layout.releases(app);
+    let unneeded = names(releases.clone())
+        .into_iter()
+        .filter(|name| name.parse().is_ok_and(|number| !needed(ReleaseNo(number))))
+        .map(|name| releases.join(name));
+    let state = world.layout.state(app);
+    let forget = keep.forget_state.is_some_and(|at| is_nothing_newer(&state, at));
+    let unneeded: Vec<PathBuf> = unneeded.chain(forget.then_some(state)).collect();
+    let mut doomed = Doomed { instances, folders: Vec::new(), failed: false, keep };
+    for folder in unneeded {
+        match take_away(&folder) {
+            Ok(taken) => doomed.folders.push(taken),
+            Err(e) => {
+                tracing::warn!("cannot delete {}: {e}", folder.display());
+                doomed.failed = true;
+            }
+        }
+    }
+    doomed
+}
+
+/// Whether the folder was there at that time. One that was made later, from a backup or for another
+/// app of that name, is not what was meant. Where the file system does not know, it is taken for old.
+fn is_nothing_newer(folder: &Path, at: Timestamp) -> bool {
+    let made = fs::symlink_metadata(folder).and_then(|found| found.created());
+    let limit = SystemTime::UNIX_EPOCH + Duration::from_millis(at.0);
+    datadir::is_there(folder) && made.map_or(true, |made| made <= limit)
+}
+
+/// Gives a folder a name under which nobody looks for it, and which a start clears away.
+fn take_away(folder: &Path) -> io::Result<PathBuf> {
+    let taken = datadir::temporary(folder);
+    fs::rename(folder, &taken)?;
+    match fs::remove_file(label_of(folder)) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        Ok(()) | Err(_) => Ok(taken),
     }
 }
 
-/// Ends what still runs, then deletes. What cannot be deleted now goes with the next command.
+/// Ends what still runs, then deletes, and says so. Whatever fails is tried again with the next
+/// command, which comes until one has said that it is done.
 pub(crate) async fn clear(
     world: Arc<World>,
     doomed: Doomed,
     lives: BTreeMap<InstanceId, Option<mpsc::Sender<Ask>>>,
 ) {
-    let _turn = world.clearing.lock().await;
+    let clearing = world.clearing(&doomed.keep.app);
+    let _turn = clearing.lock().await;
+    let mut done = !doomed.failed;
     for (id, task) in lives {
         let folder = world.layout.run(&id);
-        if task.is_none() && !folder.exists() {
+        if task.is_none() && !datadir::is_there(&folder) {
             // An earlier command has deleted it in the meantime.
             continue;
         }
         end(&world, &id, task).await;
-        delete("a run folder", move || remove(&folder)).await;
+        done &= delete("a run folder", move || remove(&folder)).await;
     }
-    let shared = Arc::clone(&world);
-    delete("files", move || delete_files(&shared, &doomed)).await;
+    let (shared, app) = (Arc::clone(&world), doomed.keep.app.clone());
+    done &= delete("files", move || delete_files(&shared, &app, &doomed.folders)).await;
+    if done {
+        (world.report)(HostReport::Kept(doomed.keep));
+    }
 }
 
 /// Waits until the instance has ended; most have long since.
@@ -96,32 +123,43 @@ async fn end(world: &Arc<World>, id: &InstanceId, task: Option<mpsc::Sender<Ask>
     }
 }
 
-fn delete_files(world: &World, doomed: &Doomed) -> io::Result<()> {
-    let Doomed { app, .. } = doomed;
-    for folder in &doomed.releases {
-        remove(folder)?;
-        match fs::remove_file(label_of(folder)) {
+fn delete_files(world: &World, app: &AppName, folders: &[PathBuf]) -> io::Result<()> {
+    for folder in folders {
+        match fs::remove_dir_all(folder) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             Ok(()) | Err(_) => {}
         }
     }
-    world.content.keep_manifests(app, &doomed.keep_contents)?;
+    // What the latest command says, not the one that began this: a deploy may have come since.
+    let Some(keep) = world.kept(app) else { return Ok(()) };
+    let contents = keep.releases.iter().filter_map(|(_, content)| *content).collect();
+    world.content.keep_manifests(app, &contents)?;
     world.content.delete_unneeded_blobs()?;
-    if !doomed.whole_app {
-        return world.secrets.keep_only(app, &doomed.keep_releases);
-    }
-    world.secrets.forget(app)?;
-    remove(&world.layout.state(app))?;
-    // Refused by the system if there is something in them again: then a new deploy has begun.
-    for folder in [world.layout.releases(app), world.layout.manifests(app), world.layout.app(app)] {
-        let _ = fs::remove_dir(folder);
+    world.secrets.keep_only(app, &keep.env)?;
+    if keep.is_nothing() {
+        // Refused by the system if there is something in them: state that stays, or a new deploy.
+        let layout = &world.layout;
+        for folder in
+            [layout.releases(app), layout.manifests(app), layout.state(app), layout.app(app)]
+        {
+            let _ = fs::remove_dir(folder);
+        }
     }
     Ok(())
 }
 
-async fn delete(what: &'static str, work: impl FnOnce() -> io::Result<()> + Send + 'static) {
-    if let Some(Err(e)) = on_disk(work).await {
-        tracing::warn!("cannot delete {what} that nothing needs any more: {e}");
+/// Whether it worked.
+async fn delete(
+    what: &'static str,
+    work: impl FnOnce() -> io::Result<()> + Send + 'static,
+) -> bool {
+    match on_disk(work).await {
+        Some(Ok(())) => true,
+        Some(Err(e)) => {
+            tracing::warn!("cannot delete {what} that nothing needs any more: {e}");
+            false
+        }
+        None => false,
     }
 }
 

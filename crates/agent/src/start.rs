@@ -106,8 +106,7 @@ fn prepare(world: &World, launch: &Launch, run: &RunFolder) -> Result<Order, Str
     let state = world.layout.state(app);
     environment::make_state_folder(&state, access)
         .map_err(|e| format!("{}: {e}", state.display()))?;
-    let own =
-        world.secrets.values(app, launch.release, &launch.run.env).map_err(|e| in_full(&e))?;
+    let own = world.secrets.values(app, &launch.run.env).map_err(|e| in_full(&e))?;
     let env = environment::of(launch, &state, own);
     run.create().map_err(|e| format!("{}: {e}", run.path().display()))?;
     Ok(Order {

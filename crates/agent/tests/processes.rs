@@ -10,8 +10,8 @@ mod common;
 
 use std::fs;
 
-use common::{Host, kill, launch, line_in, lives, shim_of, until};
-use model::{Digest, Exit, Expect, HostCommand, HostReport, NotStarted};
+use common::{Host, kill, launch, line_in, lives, nothing, shim_of, until};
+use model::{Digest, Exit, Expect, HostCommand, HostReport, Keep, NotStarted};
 use wire::{Entry, Kind, Manifest};
 
 #[test]
@@ -321,7 +321,6 @@ fn without_a_server_down_ends_everything() {
 #[test]
 fn what_is_not_kept_is_ended_and_deleted() {
     let host = Host::new();
-    let app: model::AppName = "web".parse().unwrap();
     let keeps = host.shell("web-1", "exec sleep 1000");
     let goes = host.shell("web-2", "exec sleep 1000");
     let other = host.shell("web-x-3", "exec sleep 1000");
@@ -331,12 +330,11 @@ fn what_is_not_kept_is_ended_and_deleted() {
         pids.push(host.running(&launch.id));
     }
     let releases = vec![(model::ReleaseNo(1), None)];
-    let instances = vec![keeps.id.clone()];
-    host.agent().handle(HostCommand::Keep { app: app.clone(), releases, instances });
+    host.keep(&Keep { releases, instances: vec![keeps.id.clone()], ..nothing() });
     host.exited(&goes.id);
     until("its folder to go", || !host.run_folder(&goes.id).exists());
     assert!(lives(pids[0]) && !lives(pids[1]) && lives(pids[2]));
-    host.agent().handle(HostCommand::Keep { app, releases: vec![], instances: vec![] });
+    host.keep(&nothing());
     host.exited(&keeps.id);
     until("the app to go", || !host.data().join("apps/web").exists());
     assert!(!host.run_folder(&keeps.id).exists() && !lives(pids[0]) && lives(pids[2]));
@@ -365,7 +363,7 @@ fn files_live_as_long_as_a_release_needs_them() {
     // Sent, but not deployed yet: nobody may take it away.
     let new = upload("new");
     let releases = vec![(model::ReleaseNo(2), Some(two))];
-    host.agent().handle(HostCommand::Keep { app: app.clone(), releases, instances: vec![] });
+    host.keep(&Keep { releases, ..nothing() });
     let releases = host.data().join("apps/web/releases");
     until("the first release to go", || !releases.join("1").exists());
     // Asking the store would be a use, and keep it.

@@ -68,7 +68,7 @@ pub(crate) enum Verb {
     Logs(LogsOptions),
     /// Show what a rollout cost: requests, failures, the time of the switch.
     Receipt(ReceiptOptions),
-    /// Remove an app with everything it left behind.
+    /// Remove an app; its state stays unless it is to go as well.
     Remove(RemoveOptions),
     /// Stop all instances and the server.
     Down,
@@ -340,6 +340,12 @@ pub(crate) struct ReceiptOptions {
 pub(crate) struct RemoveOptions {
     /// The app.
     pub(crate) app: AppName,
+    /// Delete its state folder as well, which holds its users' data.
+    #[arg(long)]
+    pub(crate) with_state: bool,
+    /// Do not ask; needed where nobody can answer.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Clone, Debug, Args)]

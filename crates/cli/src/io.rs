@@ -2,7 +2,7 @@
 //! passes `paint`, so that nothing from elsewhere draws on a terminal.
 
 use std::fmt::Display;
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, BufRead, IsTerminal as _, Write};
 use std::process::ExitCode;
 
 use anstream::ColorChoice;
@@ -33,6 +33,8 @@ pub struct Io<'a> {
     help_width: Option<usize>,
     reader: Reader,
     zone: TimeZone,
+    /// Where answers come from, if somebody is there to give them.
+    answers: Option<Box<dyn BufRead + 'a>>,
 }
 
 /// Who reads the data.
@@ -74,6 +76,8 @@ impl Io<'static> {
             help_width: None,
             reader: if io::stdout().is_terminal() { Reader::Person } else { Reader::Program },
             zone: TimeZone::system(),
+            answers: (live && io::stdin().is_terminal())
+                .then(|| Box::new(io::BufReader::new(io::stdin())) as Box<dyn BufRead>),
         }
     }
 }
@@ -98,7 +102,24 @@ impl<'a> Io<'a> {
             help_width: Some(80),
             reader: Reader::Program,
             zone: TimeZone::UTC,
+            answers: None,
         }
+    }
+
+    /// The same with somebody who answers.
+    pub fn answering(self, answers: impl BufRead + 'a) -> Self {
+        Self { answers: Some(Box::new(answers)), ..self }
+    }
+
+    /// Asks a person. Only "y" and "yes" say yes; `None` if nobody is there to ask.
+    pub(crate) fn agrees(&mut self, question: &str) -> Option<bool> {
+        let question = self.shown(format!("{question} [y/N] "));
+        let answers = self.answers.as_mut()?;
+        let _ = write!(self.err, "{question}").and_then(|()| self.err.flush());
+        let mut answer = String::new();
+        let read = answers.read_line(&mut answer).unwrap_or(0);
+        let said = answer.trim().to_lowercase();
+        Some(read > 0 && ["y", "yes"].contains(&said.as_str()))
     }
 
     /// How wide help may be, where the terminal does not say it.

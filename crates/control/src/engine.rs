@@ -180,6 +180,10 @@ impl Engine {
                 }
                 return;
             }
+            HostReport::Kept(keep) => {
+                let managed = self.apps.get_mut(&keep.app);
+                return managed.into_iter().for_each(|managed| managed.kept(keep.clone()));
+            }
             HostReport::Running { id, .. }
             | HostReport::Health { id, .. }
             | HostReport::NotStarted { id, .. }
@@ -411,10 +415,12 @@ impl Engine {
         let managed = match (known, ask) {
             (Some(managed), Ask::Deploy { .. }) => managed,
             (Some(managed), _) if !managed.app.is_removed() => managed,
-            (None, Ask::Deploy { .. }) if full => {
+            // Its state is still there, and somebody wants it to go.
+            (Some(managed), Ask::Remove { with_state: true }) => managed,
+            (None, Ask::Deploy { .. } | Ask::Remove { with_state: true }) if full => {
                 return Err(refuse(name, &format!("there are {} apps already", Self::APPS)));
             }
-            (None, Ask::Deploy { .. }) => {
+            (None, Ask::Deploy { .. } | Ask::Remove { with_state: true }) => {
                 newcomer = Managed::new(App::new(name.clone()));
                 &newcomer
             }

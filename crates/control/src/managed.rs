@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use model::{
-    AppCounters, AppView, Generation, Health, HostCommand, HostReport, Listeners, NotStarted,
+    AppCounters, AppView, Generation, Health, HostCommand, HostReport, Keep, Listeners, NotStarted,
     Receipt, Share, Stage, Timestamp,
 };
 use rollout::{
@@ -29,6 +29,8 @@ pub(crate) struct Managed {
     baseline: Option<AppCounters>,
     /// What the host was told about instances, and about what to keep (`None`).
     told: BTreeMap<Option<u64>, HostCommand>,
+    /// The last command about what to keep that the host has carried out.
+    kept: Option<Box<Keep>>,
     reasons: Reasons,
 }
 
@@ -51,6 +53,7 @@ impl Managed {
             acknowledged_at: Timestamp(0),
             baseline: None,
             told: BTreeMap::new(),
+            kept: None,
             reasons: Reasons::default(),
         }
     }
@@ -150,11 +153,19 @@ impl Managed {
             HostReport::Exited { exit, address_in_use, tail, .. } => {
                 seen.process = Process::Exited { exit, address_in_use, tail };
             }
-            HostReport::Running { .. } | HostReport::Health { .. } | HostReport::Ports { .. } => {}
+            HostReport::Running { .. }
+            | HostReport::Health { .. }
+            | HostReport::Ports { .. }
+            | HostReport::Kept(_) => {}
         }
         let changed = *seen != before;
         self.dirty |= changed;
         changed
+    }
+
+    /// The host has deleted what this command did not name.
+    pub fn kept(&mut self, keep: Box<Keep>) {
+        self.kept = Some(keep);
     }
 
     /// After a restart: there are instances that served before, and nothing is known of them yet.
@@ -206,8 +217,12 @@ impl Managed {
             let is_seen = !matches!(seen, None | Some(Process::Unseen));
             instance.is_some_and(|i| !is_seen || i.released)
         };
-        let told = self.told.iter().filter_map(|(key, command)| Some((key.as_ref()?, command)));
-        told.filter(|(number, _)| is_unheard(number)).map(|(_, command)| command.clone()).collect()
+        let is_left = |(number, command): &(&Option<u64>, &HostCommand)| match (number, command) {
+            (Some(number), _) => is_unheard(number),
+            (None, HostCommand::Keep(keep)) => self.kept.as_ref() != Some(keep),
+            (None, _) => false,
+        };
+        self.told.iter().filter(is_left).map(|(_, command)| command.clone()).collect()
     }
 
     fn counted(&self, routing: &Routing) -> Option<AppCounters> {
@@ -240,6 +255,6 @@ fn about(command: &HostCommand) -> Option<u64> {
     match command {
         HostCommand::Run { launch, .. } => Some(launch.id.number),
         HostCommand::Stop { id, .. } => Some(id.number),
-        HostCommand::Keep { .. } | HostCommand::OfferPorts { .. } => None,
+        HostCommand::Keep(_) | HostCommand::OfferPorts { .. } => None,
     }
 }

@@ -1,6 +1,7 @@
 //! What control and a host's agent say to each other. Commands may be repeated: each says what is
 //! to be so, and doing it twice is the same as doing it once.
 
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Address, AppName, Conventions, Digest, Drain, Health, HealthCheck, InstanceId, Label,
-    ListenerRule, Listeners, Millis, ReleaseNo, Run,
+    ListenerRule, Listeners, Millis, ReleaseNo, Run, Timestamp,
 };
 
 /// Everything an agent needs to run one instance and to probe it.
@@ -79,16 +80,32 @@ pub enum HostCommand {
         /// Ports that are in use or resting, whatever the machine says.
         except: Vec<u16>,
     },
-    /// Only these releases' files, and these instances' run folders, are still needed for this app;
-    /// with none the app is removed and all it left behind is deleted.
-    Keep {
-        /// The app.
-        app: AppName,
-        /// The releases, with the digest of their list of files.
-        releases: Vec<(ReleaseNo, Option<Digest>)>,
-        /// Instances that are not Gone, and the last that are: their output is kept.
-        instances: Vec<InstanceId>,
-    },
+    /// Only this is still needed for an app. Answered by [`HostReport::Kept`] once the rest is deleted.
+    Keep(alloc::boxed::Box<Keep>),
+}
+
+/// What a host still needs for one app; everything else of the app goes. With no release and no
+/// instance the app is removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keep {
+    /// The app.
+    pub app: AppName,
+    /// The releases, with the digest of their list of files.
+    pub releases: Vec<(ReleaseNo, Option<Digest>)>,
+    /// The digests of all values of variables that these releases name.
+    pub env: BTreeSet<Digest>,
+    /// Instances that are not Gone, and the last that are: their output is kept.
+    pub instances: Vec<InstanceId>,
+    /// The app was removed with its state at this time: a state folder made before goes, too. One made
+    /// later, by hand or from a backup, stays.
+    pub forget_state: Option<Timestamp>,
+}
+
+impl Keep {
+    /// The app is removed.
+    pub fn is_nothing(&self) -> bool {
+        self.releases.is_empty() && self.instances.is_empty()
+    }
 }
 
 /// What an agent tells control.
@@ -134,6 +151,8 @@ pub enum HostReport {
         /// The last lines of its output.
         tail: Vec<String>,
     },
+    /// What this command did not name is deleted.
+    Kept(alloc::boxed::Box<Keep>),
     /// These ports were free a moment ago.
     Ports {
         /// The ports.

@@ -27,7 +27,7 @@ mod upstream;
 mod view;
 
 pub use health::{Health, HealthTable};
-pub use host::{Exit, Expect, HostCommand, HostReport, Launch, NotStarted};
+pub use host::{Exit, Expect, HostCommand, HostReport, Keep, Launch, NotStarted};
 pub use id::{Address, AppName, Digest, InstanceId, Invalid, Label, ProxyId, ReleaseNo, RolloutId};
 pub use limits::AppLimits;
 pub use listener::{ListenerRule, Listeners};

@@ -42,6 +42,9 @@ pub struct App {
     pub last_instance: u64,
     /// Since when the app is being removed.
     pub removing: Option<Timestamp>,
+    /// When the app was removed together with its state, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forget_state: Option<Timestamp>,
     /// So many instances of every release, instead of what their files say.
     pub scale: Option<u16>,
     /// Set while somebody has closed the app for its users.
@@ -77,6 +80,7 @@ impl App {
             last_rollout: 0,
             last_instance: 0,
             removing: None,
+            forget_state: None,
             scale: None,
             maintenance: None,
             pace: Pace::default(),

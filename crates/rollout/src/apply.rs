@@ -1,6 +1,7 @@
 //! Folds one fact into the state of its app. Live running and recovery come through here alike.
 
 mod instances;
+mod removal;
 mod stored;
 
 use alloc::sync::Arc;
@@ -13,7 +14,7 @@ use crate::{
     App, Cause, Fact, Pause, Phase, Rollout, RolloutKind, StandbyState, Started, Switched,
 };
 use instances::{drain, gone, mint, stage};
-use stored::{forget_if_removed, mark_bad, prune, sync};
+use stored::{mark_bad, prune, sync};
 
 /// A fact that cannot follow what happened before: a defect or a damaged journal, never user input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,15 +128,7 @@ fn fold(app: &mut App, fact: &Fact, version: u64) -> Folded {
             }
             Some(_) | None => Err("it is not the standby"),
         },
-        Fact::Removing { at } => {
-            if app.removing.is_some() || app.rollout.is_some() {
-                return Err("it is being removed already, or a rollout is under way");
-            }
-            (app.removing, app.live, app.standby) = (Some(*at), None, None);
-            (app.scale, app.maintenance) = (None, None);
-            forget_if_removed(app);
-            Ok(())
-        }
+        Fact::Removing { with_state, at } => removal::remove(app, *with_state, *at),
     }
 }
 
@@ -163,7 +156,7 @@ fn start(app: &mut App, started: &Started) -> Folded {
         None if !app.releases.contains_key(&started.to) => return Err("the release is not stored"),
         Some(_) | None => {}
     }
-    app.removing = None;
+    (app.removing, app.forget_state) = (None, None);
     app.last_rollout = started.rollout.0;
     if let Some(release) = &started.release {
         app.last_release = release.no.0;

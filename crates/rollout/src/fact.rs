@@ -200,6 +200,9 @@ pub enum Fact {
     },
     /// The app is being removed: no requests, all instances drain.
     Removing {
+        /// Its state goes as well.
+        #[serde(default)]
+        with_state: bool,
         /// When.
         at: Timestamp,
     },
@@ -230,7 +233,7 @@ impl Fact {
             | Self::Kept { at, .. }
             | Self::Ended { at, .. }
             | Self::StandbyRetired { at, .. }
-            | Self::Removing { at } => *at,
+            | Self::Removing { at, .. } => *at,
         }
     }
 

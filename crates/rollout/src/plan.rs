@@ -5,8 +5,8 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use model::{
-    AppSection, Arm, Expect, HostCommand, Launch, Maintenance, Release, ReleaseNo, Share, Split,
-    Stage, StrategyKind, Target,
+    AppSection, Arm, Expect, HostCommand, Keep, Launch, Maintenance, Release, ReleaseNo, Share,
+    Split, Stage, StrategyKind, Target,
 };
 
 use crate::{App, Instance};
@@ -60,11 +60,14 @@ fn effect(app: &App, number: u64, instance: &Instance) -> Option<HostCommand> {
 
 /// What the host has to keep for this app; nothing once it is removed.
 fn keep(app: &App) -> HostCommand {
-    HostCommand::Keep {
+    let env = app.releases.values().flat_map(|release| release.spec.run.env.values());
+    HostCommand::Keep(Box::new(Keep {
         app: app.name.clone(),
         releases: app.releases.values().map(|r| (r.no, r.content)).collect(),
+        env: env.copied().collect(),
         instances: app.instances.keys().chain(&app.remembered).map(|n| app.id(*n)).collect(),
-    }
+        forget_state: app.forget_state.filter(|_| app.is_removed()),
+    }))
 }
 
 fn section(app: &App) -> Option<AppSection> {

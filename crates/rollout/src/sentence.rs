@@ -153,7 +153,8 @@ fn sentence(app: &App, fact: &Fact) -> String {
         Fact::StandbyRetired { release, .. } => {
             format!("the time of the standby {} is up", app.label(*release))
         }
-        Fact::Removing { .. } => format!("removing {}", app.name),
+        Fact::Removing { with_state: false, .. } => format!("removing {}", app.name),
+        Fact::Removing { with_state: true, .. } => format!("removing {} with its state", app.name),
     }
 }
 

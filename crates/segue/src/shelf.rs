@@ -8,7 +8,7 @@ use std::sync::Arc;
 use agent::content::ContentError;
 use agent::logs;
 use model::{AppName, Digest, InstanceId};
-use server::{LogCursor, LogPage, LogStart, Store, StoreError};
+use server::{Became, LogCursor, LogPage, LogStart, Store, StoreError};
 use wire::{Blob, MOST_BYTES, Manifest, Secret};
 
 /// The last lines of all instances of an app have at most so many bytes together.
@@ -52,6 +52,20 @@ impl Store for Shelf {
             values.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
         let kept = self.agent.secrets().put(app, &exposed);
         kept.map_err(|error| StoreError::Unavailable(crate::told(&error)))
+    }
+
+    fn env_is(&self, app: &AppName, env: &BTreeMap<String, Digest>, became: Became) {
+        match became {
+            Became::Accepted => self.agent.secrets().accepted(app, env),
+            Became::Refused => self.agent.secrets().refused(app, env),
+        }
+    }
+
+    fn states(&self) -> Result<BTreeMap<AppName, PathBuf>, StoreError> {
+        self.agent.content().states().map_err(|error| {
+            let data = self.data.display();
+            StoreError::Unavailable(format!("cannot list the apps' state in {data}: {error}"))
+        })
     }
 
     fn env_digests(

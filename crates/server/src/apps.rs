@@ -109,7 +109,7 @@ fn is_root(user: Option<&str>) -> bool {
 }
 
 /// All apps. That there are none is not said while the journal could not be read.
-fn known(parts: &Parts) -> Answer<Vec<Arc<AppView>>> {
+pub(crate) fn known(parts: &Parts) -> Answer<Vec<Arc<AppView>>> {
     let apps = parts.engine.apps();
     match parts.engine.read_only() {
         Some(why) if apps.is_empty() => {

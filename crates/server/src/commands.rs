@@ -1,15 +1,23 @@
 //! The commands about an app that is there: each becomes one question to the engine.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use control::{Answer as Taken, Ask, Promote};
+use model::AppName;
+use serde::Deserialize;
 use wire::{
-    BareRequest, Code, MaintenanceRequest, Problem, PromoteRequest, RollbackRequest, ScaleRequest,
+    BareRequest, Code, LeftState, MaintenanceRequest, Problem, PromoteRequest, RollbackRequest,
+    ScaleRequest,
 };
 
-use crate::answer::{Answer, No, Sent, app_name};
-use crate::apps::{find, find_release};
+use crate::answer::{Answer, No, Sent, app_name, blocking};
+use crate::apps::{find, find_release, known};
+use crate::events::wrong_query;
 use crate::{Command, Parts};
 
 /// As many instances as an app file may ask for.
@@ -104,8 +112,39 @@ pub(crate) async fn abort(
 pub(crate) async fn remove(
     State(parts): State<Parts>,
     Path(app): Path<String>,
+    query: Result<Query<Removal>, QueryRejection>,
 ) -> Answer<Accepted> {
-    ask_known(&parts, &app, None, Ask::Remove).await
+    let Query(Removal { with_state }) = query.map_err(wrong_query)?;
+    let app = app_name(&app)?;
+    if parts.engine.view(&app).is_none() && !(with_state && left(&parts).await?.contains_key(&app))
+    {
+        find(&parts, &app)?;
+    }
+    ask(&parts, Command { app, seen: None, ask: Ask::Remove { with_state } }).await
+}
+
+/// What goes with an app.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Removal {
+    /// Its state, which is its users' data.
+    #[serde(default)]
+    with_state: bool,
+}
+
+/// The state that apps left behind which are removed.
+pub(crate) async fn left_state(State(parts): State<Parts>) -> Answer<Json<Vec<LeftState>>> {
+    let left = left(&parts).await?.into_iter();
+    Ok(Json(left.map(|(app, path)| LeftState { app, path }).collect()))
+}
+
+async fn left(parts: &Parts) -> Answer<BTreeMap<AppName, PathBuf>> {
+    // Without the journal nobody knows which apps there are.
+    known(parts)?;
+    let store = parts.store.clone();
+    let mut states = blocking(move || store.states()).await?;
+    states.retain(|app, _| parts.engine.view(app).is_none());
+    Ok(states)
 }
 
 /// Asks about an app that has to be there.
@@ -130,5 +169,6 @@ pub(crate) async fn ask(parts: &Parts, command: Command) -> Answer<Accepted> {
     let status = if already { StatusCode::OK } else { StatusCode::ACCEPTED };
     let (release, label) = release.map_or((None, None), |(no, label)| (Some(no.0), Some(label)));
     let rollout = rollout.map(|id| id.0);
-    Ok((status, Json(wire::Accepted { app, rollout, already, release, label, note })))
+    let warnings = Vec::new();
+    Ok((status, Json(wire::Accepted { app, rollout, already, release, label, note, warnings })))
 }

@@ -16,7 +16,7 @@ use wire::{
 use crate::answer::{Answer, No, Sent, app_name, blocking};
 use crate::changes::{changes, files};
 use crate::commands::{Accepted, ask};
-use crate::{Command, Parts, Store, StoreError};
+use crate::{Became, Command, Parts, Store, StoreError};
 
 /// All values of an environment together have at most so many bytes.
 const ENV_LIMIT: usize = 256 * 1024;
@@ -32,7 +32,10 @@ pub(crate) async fn deploy(
     let store = parts.store.clone();
     let view = parts.engine.view(&app);
     let named = label.clone();
-    let (spec, content) = blocking(move || {
+    let is_new = view.is_none();
+    let (spec, content, old_state) = blocking(move || {
+        // An app that is not known and has state was removed without it.
+        let old_state = store.states()?.remove(&spec.app).filter(|_| is_new);
         spec.run.env = store.env_digests(&spec.app, &values);
         // Looked at first, so that nothing is kept of what is refused, and to say what differs. The engine
         // looks again.
@@ -58,12 +61,55 @@ pub(crate) async fn deploy(
             }),
         };
         store.put_env(&spec.app, values)?;
-        Ok((spec, content))
+        Ok((spec, content, old_state))
     })
     .await?;
     let digest = digest(&spec, content);
+    let env = spec.run.env.clone();
     let release = Box::new(NewRelease { label, digest, content, spec: Arc::new(spec) });
-    ask(&parts, Command { app, seen: version, ask: Ask::Deploy { release, replace } }).await
+    let command = Command { app, seen: version, ask: Ask::Deploy { release, replace } };
+    let (status, Json(mut accepted)) = ask_with(&parts, command, env).await?;
+    accepted.warnings.extend(old_state.map(|path| {
+        let (app, path) = (&accepted.app, path.display());
+        format!(
+            "{app} takes over the state that a removed app of that name has left in {path}; to begin \
+             without it: `segue remove {app} --with-state --yes`, then deploy again"
+        )
+    }));
+    Ok((status, Json(accepted)))
+}
+
+/// Asks the engine, and tells the store what became of the values that were put for it.
+async fn ask_with(
+    parts: &Parts,
+    command: Command,
+    env: BTreeMap<String, Digest>,
+) -> Answer<Accepted> {
+    let parts = parts.clone();
+    let asked = tokio::spawn(async move {
+        let app = command.app.clone();
+        let answer = ask(&parts, command).await;
+        let became = match &answer {
+            Ok(_) => Some(Became::Accepted),
+            // Whether it was taken is not certain then: the values stay for a while.
+            Err(No(Problem {
+                code: Code::Unavailable | Code::Internal | Code::Timeout, ..
+            })) => None,
+            Err(_) => Some(Became::Refused),
+        };
+        if let Some(became) = became {
+            let store = parts.store.clone();
+            let told = move || {
+                store.env_is(&app, &env, became);
+                Ok(())
+            };
+            let _ = blocking(told).await;
+        }
+        answer
+    });
+    asked.await.unwrap_or_else(|_| {
+        Err(No(Problem::new(Code::Internal, "a defect of segue ended the command")))
+    })
 }
 
 /// What a deploy of the same body would do. Neither files nor values are kept, nobody is asked.

@@ -34,7 +34,7 @@ pub use feed::{Feed, News, Subscription};
 pub use guard::Guard;
 pub use listen::{ListenError, bind, bind_in_folder, may_bind, serve_port, serve_socket};
 pub use logs::MAX_LINES;
-pub use store::{LogCursor, LogPage, LogStart, Store, StoreError};
+pub use store::{Became, LogCursor, LogPage, LogStart, Store, StoreError};
 pub use token::load_or_create_token;
 
 /// Text for `/metrics`.
@@ -96,6 +96,7 @@ pub fn router(parts: Parts, guard: Guard) -> Router {
         .route("/v1/apps/{app}/scale", post(commands::scale))
         .route("/v1/apps/{app}/maintenance", post(commands::maintenance))
         .route("/v1/apps/{app}/abort", post(commands::abort))
+        .route("/v1/state", get(commands::left_state))
         .route("/v1/blobs/missing", post(blobs::missing))
         .route("/v1/down", post(ops::down))
         .layer(middleware::from_fn(guard::in_time));

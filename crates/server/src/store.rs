@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::path::PathBuf;
 
 use model::{AppName, Digest, InstanceId};
 use wire::{Blob, LogLine, Manifest, Secret};
@@ -46,6 +47,15 @@ pub trait Store: Send + Sync + 'static {
         values: BTreeMap<String, Secret>,
     ) -> Result<BTreeMap<String, Digest>, StoreError>;
 
+    /// What became of the deploy that these values were put for.
+    fn env_is(&self, app: &AppName, env: &BTreeMap<String, Digest>, became: Became);
+
+    /// The apps that have a folder with state on the host, and where it is.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    fn states(&self) -> Result<BTreeMap<AppName, PathBuf>, StoreError>;
+
     /// The digests [`Store::put_env`] would give for these values, without keeping them.
     fn env_digests(
         &self,
@@ -63,6 +73,15 @@ pub trait Store: Send + Sync + 'static {
         instance: Option<&InstanceId>,
         start: &LogStart,
     ) -> Result<LogPage, StoreError>;
+}
+
+/// What became of a deploy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Became {
+    /// It is a rollout, or it was one already.
+    Accepted,
+    /// It certainly is none.
+    Refused,
 }
 
 /// Where to read output from.

@@ -161,7 +161,7 @@ impl Ambush {
             "maintenance" => Ask::Maintenance { on: Some(maintenance()) },
             "abort" => Ask::Abort,
             "restart" => Ask::Restart,
-            _ => Ask::Remove,
+            _ => Ask::Remove { with_state: false },
         };
         world.ask(app, ask, None);
     }

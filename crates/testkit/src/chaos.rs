@@ -120,7 +120,7 @@ impl Chaos {
             17 => self.maintain(),
             18 => self.scale_or_sync(),
             19 => Ask::Restart,
-            _ => Ask::Remove,
+            _ => Ask::Remove { with_state: false },
         };
         self.world.ask(app, ask, version);
     }

@@ -194,7 +194,7 @@ pub fn command(ask: &Ask) -> &'static str {
         Ask::Maintenance { .. } => "maintenance",
         Ask::Restart => "restart",
         Ask::Abort => "abort",
-        Ask::Remove => "remove",
+        Ask::Remove { .. } => "remove",
     }
 }
 

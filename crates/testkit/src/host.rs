@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use model::{
-    Exit, Expect, Health, HostCommand, HostReport, InstanceId, Launch, Listeners, NotStarted,
+    AppName, Exit, Expect, Health, HostCommand, HostReport, InstanceId, Keep, Launch, Listeners,
+    NotStarted, ReleaseNo,
 };
 
 use crate::apps::Behaviour;
@@ -26,6 +27,8 @@ pub struct Pace {
 pub struct Host {
     /// Everything that was ever started here and not forgotten, with its run folder.
     pub processes: BTreeMap<InstanceId, Process>,
+    /// The releases whose files are laid out here.
+    pub files: BTreeMap<AppName, BTreeSet<ReleaseNo>>,
     /// Instances that were told to stop: a late start is refused.
     tombstones: BTreeSet<InstanceId>,
     /// What the agent has yet to do, in order.
@@ -116,7 +119,7 @@ impl Host {
                 self.queue.iter().any(|queued| is_about(queued, &launch.id))
             }
             HostCommand::Run { expect: Expect::Fresh, .. } | HostCommand::Stop { .. } => true,
-            HostCommand::Keep { .. } | HostCommand::OfferPorts { .. } => false,
+            HostCommand::Keep(_) | HostCommand::OfferPorts { .. } => false,
         };
         if !is_work || self.pace.work == 0 {
             return Told::Now(command);
@@ -169,7 +172,19 @@ impl Host {
             let why = NotStarted::AddressInUse;
             return vec![(1, Next::Report(HostReport::NotStarted { id, why }))];
         }
+        self.files.entry(launch.id.app.clone()).or_default().insert(launch.release);
         self.start(launch, program.behaviour, at)
+    }
+
+    /// Deletes what an app does not need any more.
+    pub fn keep(&mut self, keep: &Keep) {
+        let Keep { app, releases, env: _, instances, forget_state: _ } = keep;
+        self.processes.retain(|id, process| {
+            id.app != *app || process.exit.is_none() || instances.contains(id)
+        });
+        if let Some(files) = self.files.get_mut(app) {
+            files.retain(|no| releases.iter().any(|(kept, _)| kept == no));
+        }
     }
 
     fn start(&mut self, launch: Launch, behaviour: Behaviour, at: &mut Moment) -> Nexts {
@@ -299,7 +314,7 @@ fn is_about(command: &HostCommand, instance: &InstanceId) -> bool {
     match command {
         HostCommand::Run { launch, .. } => launch.id == *instance,
         HostCommand::Stop { id, .. } => id == instance,
-        HostCommand::Keep { .. } | HostCommand::OfferPorts { .. } => false,
+        HostCommand::Keep(_) | HostCommand::OfferPorts { .. } => false,
     }
 }
 

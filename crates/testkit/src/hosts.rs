@@ -91,10 +91,16 @@ impl Hosts {
                 Some(host) => self.tell(host, command, at),
                 None => Vec::new(),
             },
-            HostCommand::Keep { .. } => {
+            HostCommand::Keep(keep) => {
+                let report = Next::Report(HostReport::Kept(keep.clone()));
                 let all = (0..self.machines.len()).map(HostNo);
                 let each = all.map(|host| self.tell(host, command.clone(), at));
-                each.collect::<Vec<_>>().concat()
+                let mut errands = each.collect::<Vec<_>>().concat();
+                // On a dead machine something may be left: then nobody says that all is done.
+                if self.machines.iter().all(|machine| !machine.is_dead) {
+                    errands.extend(self.errands(HostNo(0), vec![(1, report)]));
+                }
+                errands
             }
             HostCommand::OfferPorts { except } => {
                 let Some(host) = self.machines().find(|(_, h)| !h.is_dead).map(|(no, _)| no) else {
@@ -202,10 +208,8 @@ impl Hosts {
                 nexts
             }
             HostCommand::Stop { id, grace } => self.machine(host).stop(id, grace.0, at),
-            HostCommand::Keep { app, instances, .. } => {
-                self.machine(host).processes.retain(|id, process| {
-                    id.app != app || process.exit.is_none() || instances.contains(id)
-                });
+            HostCommand::Keep(keep) => {
+                self.machine(host).keep(&keep);
                 Vec::new()
             }
             HostCommand::OfferPorts { .. } => Vec::new(),

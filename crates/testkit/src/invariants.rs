@@ -375,6 +375,13 @@ impl Checker {
             self.fail("I9", at, format!("{id} runs and no fact knows it"));
         }
         for app in engine.apps() {
+            for (_, host) in hosts.machines() {
+                let files = host.files.get(&app.name).into_iter().flatten();
+                for no in files.filter(|no| !app.releases.contains_key(no)) {
+                    let name = &app.name;
+                    self.fail("I9", at, format!("the files of {name} {no} are left on a host"));
+                }
+            }
             if let Some(rollout) = &app.rollout {
                 let (name, phase) = (&app.name, rollout.phase.name());
                 self.fail("end", at, format!("the rollout of {name} is still {phase}"));

@@ -31,11 +31,13 @@ pub enum Sabotage {
     ShareFalls,
     /// I9: a removed app's instances are left running.
     LeaveOrphans,
+    /// I9: no host is told what nothing needs any more.
+    LeaveFiles,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::RouteToDraining,
         Self::StopEarly,
         Self::SwitchShort,
@@ -44,6 +46,7 @@ impl Sabotage {
         Self::RollbackStarts,
         Self::ShareFalls,
         Self::LeaveOrphans,
+        Self::LeaveFiles,
     ];
 
     /// What the engine would want done if it had the bug, given the sections published before.
@@ -116,6 +119,9 @@ impl Sabotage {
             }
             Sabotage::LeaveOrphans => {
                 commands.retain(|c| !matches!(c, Command::Host(HostCommand::Stop { .. })));
+            }
+            Sabotage::LeaveFiles => {
+                commands.retain(|c| !matches!(c, Command::Host(HostCommand::Keep(_))));
             }
             Sabotage::LoseCommit | Sabotage::ReuseTerm => {}
         }

@@ -118,6 +118,6 @@ fn of_two_that_ask_at_once_the_first_gets_the_place() {
 fn a_place_is_free_again_when_its_app_is_removed() {
     let mut two = Two::new();
     two.deploy("web", "a.example");
-    two.ask("web", Ask::Remove);
+    two.ask("web", Ask::Remove { with_state: false });
     assert_eq!(two.deploy("api", "a.example"), "v2 is release #1");
 }

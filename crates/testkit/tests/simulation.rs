@@ -38,6 +38,7 @@ fn a_planted_bug_is_caught_for_every_invariant() {
             Sabotage::RollbackStarts => "I7",
             Sabotage::ShareFalls => "I8",
             Sabotage::LeaveOrphans => "end",
+            Sabotage::LeaveFiles => "I9",
         };
         assert_eq!(invariant, Some(expected), "{sabotage:?}");
     }

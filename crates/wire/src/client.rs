@@ -16,8 +16,8 @@ use crate::dial::{Dialer, Place};
 use crate::listed::{Listed, NotSent};
 use crate::{
     Accepted, Account, App, BareRequest, Blob, Code, DeployRequest, Distrust, Down, ErrorBody,
-    Line, LogLine, MaintenanceRequest, Missing, Plan, Problem, PromoteRequest, Receipt, Release,
-    RollbackRequest, SOCKET, ScaleRequest, Secret, Standing, Stream, Trusted, Wanted,
+    LeftState, Line, LogLine, MaintenanceRequest, Missing, Plan, Problem, PromoteRequest, Receipt,
+    Release, RollbackRequest, SOCKET, ScaleRequest, Secret, Standing, Stream, Trusted, Wanted,
 };
 
 /// Why a call did not give an answer.
@@ -297,12 +297,21 @@ impl Client {
         self.post(&format!("/v1/apps/{app}/abort"), request)
     }
 
-    /// Removes an app with everything it left behind.
+    /// State that removed apps have left behind.
     ///
     /// # Errors
     /// As every call.
-    pub fn remove(&self, app: &AppName) -> Result<Accepted> {
-        let url = self.at(&format!("/v1/apps/{app}"));
+    pub fn left_state(&self) -> Result<Vec<LeftState>> {
+        self.get("/v1/state")
+    }
+
+    /// Removes an app, with its state if that is wanted.
+    ///
+    /// # Errors
+    /// As every call.
+    pub fn remove(&self, app: &AppName, with_state: bool) -> Result<Accepted> {
+        let query = if with_state { "?with_state=true" } else { "" };
+        let url = self.at(&format!("/v1/apps/{app}{query}"));
         let answer = self.authorized(self.agent.delete(&url)).call();
         self.json(answer)
     }

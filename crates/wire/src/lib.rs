@@ -47,8 +47,8 @@ pub use problem::{Code, ErrorBody, Problem};
 pub use program::{PROGRAM_START, Program};
 pub use receipt::{Account, Receipt, Standing};
 pub use request::{
-    Accepted, BareRequest, Blob, DeployRequest, Down, Missing, PromoteRequest, RollbackRequest,
-    ScaleRequest, Wanted,
+    Accepted, BareRequest, Blob, DeployRequest, Down, LeftState, Missing, PromoteRequest,
+    RollbackRequest, ScaleRequest, Wanted,
 };
 pub use secret::{Secret, check_env_name};
 pub use shipped::APP_FILE;

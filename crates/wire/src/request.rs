@@ -1,6 +1,7 @@
 //! The bodies of requests, and the answers to commands.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use model::{AppName, Digest, Label};
 use serde::{Deserialize, Serialize};
@@ -90,6 +91,18 @@ pub struct Accepted {
     /// One sentence for people; empty when there is nothing to say.
     #[serde(default)]
     pub note: String,
+    /// What whoever asked may not expect, as sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// State that an app left behind which was removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftState {
+    /// The app's name.
+    pub app: AppName,
+    /// The folder on the host.
+    pub path: PathBuf,
 }
 
 /// `POST /v1/blobs/missing`: what a release needs.

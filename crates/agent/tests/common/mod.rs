@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use agent::{Agent, Config, OpenFiles};
 use model::{
     Address, Conventions, Drain, Exit, Expect, Health, HealthCheck, HostCommand, HostReport,
-    InstanceId, Launch, Millis, Run,
+    InstanceId, Keep, Launch, Millis, Run,
 };
 
 /// Longer than anything here takes on the slowest machine.
@@ -89,6 +89,19 @@ impl Host {
         self.agent().handle(HostCommand::Stop { id: id.clone(), grace: Millis(grace_ms) });
     }
 
+    /// Says what an app still needs.
+    pub fn keep(&self, keep: &Keep) {
+        self.agent().handle(HostCommand::Keep(Box::new(keep.clone())));
+    }
+
+    /// Waits until everything else is deleted.
+    pub fn kept(&self, wanted: &Keep) {
+        self.wait("kept", |report| match report {
+            HostReport::Kept(keep) => (**keep == *wanted).then_some(()),
+            _ => None,
+        });
+    }
+
     /// The next report that this picks.
     pub fn wait<T>(&self, what: &str, pick: impl Fn(&HostReport) -> Option<T>) -> T {
         let until = Instant::now() + PATIENCE;
@@ -159,6 +172,17 @@ impl Drop for Host {
     fn drop(&mut self) {
         self.agent = None;
         let _ = agent::stop_all(&self.data(), Millis(0));
+    }
+}
+
+/// Nothing of the app `web` is needed.
+pub fn nothing() -> Keep {
+    Keep {
+        app: "web".parse().unwrap(),
+        releases: Vec::new(),
+        env: std::collections::BTreeSet::new(),
+        instances: Vec::new(),
+        forget_state: None,
     }
 }
 

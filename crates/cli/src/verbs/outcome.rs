@@ -36,6 +36,9 @@ pub(crate) fn finish(
     io: &mut Io<'_>,
 ) -> Result<Exit, Failure> {
     let app = &accepted.app;
+    for warning in &accepted.warnings {
+        io.say(format!("{WARN}warning:{WARN:#} {warning}"));
+    }
     let Some(rollout) = accepted.rollout else {
         let what = accepted.label.as_ref().map_or_else(|| "that".into(), ToString::to_string);
         io.say(format!("{app}: {what} is live already, nothing to do"));

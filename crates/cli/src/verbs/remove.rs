@@ -1,8 +1,10 @@
-//! `segue remove`: the app goes, with everything it left behind; waits until it is gone.
+//! `segue remove`: the app goes once somebody has agreed, its state only if that was said; waits until
+//! it is gone.
 
 use std::time::{Duration, Instant};
 
-use wire::{ClientError, Code};
+use model::AppName;
+use wire::{App, Client, ClientError, Code};
 
 use crate::args::{Connection, RemoveOptions};
 use crate::interrupt::Interrupt;
@@ -19,27 +21,82 @@ pub(crate) fn run(
     options: &RemoveOptions,
     io: &mut Io<'_>,
 ) -> Result<Exit, Failure> {
-    let RemoveOptions { app } = options;
+    let RemoveOptions { app, with_state, yes } = options;
     let act = format!("remove {app}");
     let client = connection.client(&act)?;
-    client.remove(app).map_err(|error| Failure::client(&*act, &error))?;
-    let interrupt = Interrupt::listen();
+    let failed = |error: ClientError| Failure::client(&*act, &error);
+    // What is not there is said before anything is asked.
+    let known = match client.app(app) {
+        Ok(known) => Some(known),
+        Err(ClientError::Refused(problem)) if *with_state && problem.code == Code::NotFound => None,
+        Err(error) => return Err(failed(error)),
+    };
+    if !yes {
+        match io.agrees(&question(app, known.as_ref(), *with_state)) {
+            Some(true) => {}
+            Some(false) => {
+                return Err(Failure::because(act, "nobody said yes; nothing was changed"));
+            }
+            None => return Err(unasked(act, app, *with_state)),
+        }
+    }
+    client.remove(app, *with_state).map_err(failed)?;
     let progress = Progress::new(io, format!("removing {app}: its instances drain and stop"));
+    let left = wait(&client, &act, options);
+    progress.end();
+    match left? {
+        Some(path) => {
+            io.say(format!("{app} is removed; its state stays in {path}"));
+            io.say(format!("hint: `segue remove {app} --with-state --yes` deletes it"));
+        }
+        None if *with_state => io.say(format!("{app} is removed with its state")),
+        None => io.say(format!("{app} is removed")),
+    }
+    Ok(Exit::Done)
+}
+
+fn question(app: &AppName, known: Option<&App>, with_state: bool) -> String {
+    let state = if with_state {
+        "Its state, the data that its releases have written, is DELETED for good."
+    } else {
+        "Its state stays on the host."
+    };
+    let Some(known) = known else { return format!("{app} is removed already. {state} Go on?") };
+    let arms = [&known.status.live, &known.status.standby, &known.status.candidate];
+    let count: usize = arms.into_iter().flatten().map(|arm| arm.instances.len()).sum();
+    let noun = if count == 1 { "instance" } else { "instances" };
+    format!("Remove {app}, with {count} {noun} and every stored release? {state} Go on?")
+}
+
+/// Nobody is there to ask.
+fn unasked(act: String, app: &AppName, with_state: bool) -> Failure {
+    let flag = if with_state { " --with-state" } else { "" };
+    let failure = Failure::because(act, "it destroys things, and nobody is there to ask");
+    failure.exit(Exit::Usage).hint(format!("say it in full: segue remove {app}{flag} --yes"))
+}
+
+/// Until the app is gone, and its state if that was said. Where state stays, if any does.
+fn wait(client: &Client, act: &str, options: &RemoveOptions) -> Result<Option<String>, Failure> {
+    let RemoveOptions { app, with_state, yes: _ } = options;
+    let interrupt = Interrupt::listen();
     let started = Instant::now();
     loop {
-        match client.app(app) {
-            Ok(_) => {}
-            Err(ClientError::Refused(problem)) if problem.code == Code::NotFound => break,
-            Err(error) => return Err(Failure::client(&*act, &error)),
+        let gone = match client.app(app) {
+            Ok(_) => false,
+            Err(ClientError::Refused(problem)) if problem.code == Code::NotFound => true,
+            Err(error) => return Err(Failure::client(act, &error)),
+        };
+        if gone {
+            let left = client.left_state().map_err(|error| Failure::client(act, &error))?;
+            let left = left.into_iter().find(|left| left.app == *app);
+            if !(left.is_some() && *with_state) {
+                return Ok(left.map(|left| left.path.display().to_string()));
+            }
         }
         if interrupt.asked() || started.elapsed() > LONGEST {
-            progress.end();
             let failure = Failure::because(act, "left before the end; it is still being removed");
             return Err(failure.hint(format!("`segue status {app}` shows what is left")));
         }
         std::thread::sleep(LOOK);
     }
-    progress.end();
-    io.say(format!("{app} is removed"));
-    Ok(Exit::Done)
 }

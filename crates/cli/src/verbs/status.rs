@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::{AppName, Health, Millis, Outcome, Stage};
-use wire::{Account, App, Arm, Client, Instance, Progress, Rollback, Rollout, Status};
+use wire::{Account, App, Arm, Client, Instance, LeftState, Progress, Rollback, Rollout, Status};
 
 use crate::args::{Connection, StatusOptions};
 use crate::interrupt::Interrupt;
@@ -31,7 +31,7 @@ pub(crate) fn run(
     loop {
         let seen = look(&client, app.as_ref()).map_err(|e| Failure::client(&*act, &e))?;
         match (&seen, *json) {
-            (Seen::All(apps), true) => {
+            (Seen::All(apps, _), true) => {
                 io.json(&apps.iter().map(|app| &app.status).collect::<Vec<_>>());
             }
             (Seen::One(app), true) => io.json(&app.status),
@@ -40,7 +40,11 @@ pub(crate) fn run(
                     io.anew();
                 }
                 io.data(match seen {
-                    Seen::All(apps) => list(apps),
+                    Seen::All(apps, states) => {
+                        let mut lines = vec![list(apps)];
+                        lines.extend(left(states));
+                        lines.join("\n")
+                    }
                     Seen::One(app) => one(app).join("\n"),
                 });
             }
@@ -56,13 +60,13 @@ pub(crate) fn run(
 
 /// What was asked for.
 enum Seen {
-    All(Vec<App>),
+    All(Vec<App>, Vec<LeftState>),
     One(Box<App>),
 }
 
 fn look(client: &Client, app: Option<&AppName>) -> Result<Seen, wire::ClientError> {
     match app {
-        None => client.apps().map(Seen::All),
+        None => Ok(Seen::All(client.apps()?, client.left_state()?)),
         Some(app) => client.app(app).map(|app| Seen::One(Box::new(app))),
     }
 }
@@ -101,6 +105,19 @@ fn list(apps: &[App]) -> String {
     let mut lines = table(0, &rows);
     lines.extend(apps.iter().find_map(|app| app.read_only.as_deref()).into_iter().flat_map(frozen));
     lines.join("\n")
+}
+
+/// What removed apps have left behind. Not wrapped: paths and commands are for copying.
+fn left(states: &[LeftState]) -> Vec<String> {
+    let line = |LeftState { app, path }: &LeftState| {
+        field("state", &format!("{app}, which is removed: {}", path.display()))
+    };
+    let mut lines: Vec<String> = states.iter().map(line).collect();
+    if let Some(LeftState { app, path: _ }) = states.first() {
+        let text = format!("`segue remove {app} --with-state --yes` deletes it");
+        lines.push(format!("{GOOD}hint:{GOOD:#} {text}"));
+    }
+    lines
 }
 
 /// That what is shown may be old.

@@ -106,6 +106,15 @@ impl Local for Nobody {
 
 /// Runs a command and gives all that can be seen of it.
 pub fn segue(server: Option<&Fake>, words: &[&str]) -> String {
+    run(server, words, None)
+}
+
+/// The same in front of somebody who answers.
+pub fn answered(server: &Fake, words: &[&str], answer: &str) -> String {
+    run(Some(server), words, Some(answer))
+}
+
+fn run(server: Option<&Fake>, words: &[&str], answer: Option<&str>) -> String {
     let mut args: Vec<OsString> = vec!["segue".into()];
     args.extend(words.iter().map(OsString::from));
     if let Some(fake) = server {
@@ -113,7 +122,13 @@ pub fn segue(server: Option<&Fake>, words: &[&str]) -> String {
         args.extend(["--token".into(), "secret-token".into()]);
     }
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let code = cli::run(args, &mut Io::plain(&mut out, &mut err), &Nobody);
+    let io = Io::plain(&mut out, &mut err);
+    let mut io = match answer {
+        Some(answer) => io.answering(answer.as_bytes()),
+        None => io,
+    };
+    let code = cli::run(args, &mut io, &Nobody);
+    drop(io);
     let code: String = format!("{code:?}").chars().filter(char::is_ascii_digit).collect();
     let block = |name: &str, bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes).into_owned();

@@ -11,6 +11,8 @@ mod fake;
 #[cfg(test)]
 mod gates;
 #[cfg(test)]
+mod removing;
+#[cfg(test)]
 mod shows;
 #[cfg(test)]
 mod steering;

@@ -57,7 +57,10 @@ fn an_app_that_goes_back() {
 
 #[test]
 fn all_apps() {
-    let fake = Fake::new(|_, _| {
+    let fake = Fake::new(|request, _| {
+        if request.ends_with("/v1/state") {
+            return Reply::Json(200, json!([{"app": "old", "path": "/data/apps/old/state"}]));
+        }
         let busy = json!({"id": 4, "strategy": "blue-green", "phase": "watching", "share": 1.0,
             "waiting_for": null});
         let other = app(json!({
@@ -74,9 +77,10 @@ fn all_apps() {
 fn apps_that_nobody_decides_about_any_more() {
     let why = "control has ended; look at the server's log, then restart it";
     let frozen = move || app(json!({"read_only": why}));
-    let fake = Fake::new(move |path, _| match path.ends_with("/apps") {
-        true => Reply::Json(200, json!([frozen(), frozen()])),
-        false => Reply::Json(200, frozen()),
+    let fake = Fake::new(move |request, _| match request {
+        "GET /v1/apps" => Reply::Json(200, json!([frozen(), frozen()])),
+        "GET /v1/state" => Reply::Json(200, json!([])),
+        _ => Reply::Json(200, frozen()),
     });
     assert_snapshot!(segue(Some(&fake), &["status"]));
     assert_snapshot!(segue(Some(&fake), &["status", "web"]));

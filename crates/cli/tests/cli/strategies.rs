@@ -76,7 +76,10 @@ fn an_app_that_is_closed_while_it_is_recreated() {
 
 #[test]
 fn a_held_rollout_is_seen_in_the_list() {
-    let fake = Fake::new(|_, _| {
+    let fake = Fake::new(|request, _| {
+        if request.ends_with("/v1/state") {
+            return Reply::Json(200, json!([]));
+        }
         let held = json!({"id": 4, "strategy": "canary", "phase": "switching", "share": 0.05,
             "waiting_for": null});
         let progress = json!({"phase_ms": 1, "rollout_ms": 2, "paused": true, "cause": null});

@@ -58,7 +58,10 @@ pub enum Ask {
     /// Stop the rollout.
     Abort,
     /// Remove the app.
-    Remove,
+    Remove {
+        /// Its state as well: nothing of it is left.
+        with_state: bool,
+    },
 }
 
 /// How far `promote` goes.
@@ -81,7 +84,7 @@ impl Ask {
             | Self::Sync
             | Self::Maintenance { .. }
             | Self::Restart
-            | Self::Remove => false,
+            | Self::Remove { .. } => false,
         }
     }
 
@@ -98,7 +101,7 @@ impl Ask {
             Self::Maintenance { .. } => "change the maintenance of",
             Self::Restart => "restart",
             Self::Abort => "abort",
-            Self::Remove => "remove",
+            Self::Remove { .. } => "remove",
         }
     }
 }
@@ -175,7 +178,7 @@ pub fn ask(app: &App, ask: &Ask, version: Option<u64>, seen: &Observed, now: Tim
         Ask::Maintenance { on } => desk.maintain(on.clone()),
         Ask::Restart => desk.restart(),
         Ask::Abort => desk.abort(),
-        Ask::Remove => desk.remove(),
+        Ask::Remove { with_state } => desk.remove(*with_state),
     }
 }
 
@@ -188,13 +191,14 @@ struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    fn remove(&self) -> Answer {
-        if self.app.removing.is_some() {
+    fn remove(&self, with_state: bool) -> Answer {
+        let more = with_state && self.app.forget_state.is_none();
+        if self.app.removing.is_some() && !more {
             return Ok(self.nothing(None, format!("{} is being removed", self.app.name)));
         }
         let mut batch = Batch::new(self.app);
         batch.end_rollout(Cause::Removed, self.seen, self.now)?;
-        batch.push(Fact::Removing { at: self.now })?;
+        batch.push(Fact::Removing { with_state, at: self.now })?;
         let note = format!("{} is being removed", self.app.name);
         Ok(batch.accepted(None, None, note))
     }

@@ -124,6 +124,43 @@ fn an_instance_that_is_killed_is_replaced_and_nobody_notices() {
 }
 
 #[test]
+fn a_removed_apps_state_stays_until_it_is_to_go() {
+    let world = World::start("0s");
+    assert_eq!(world.deploy("v1", "good").code, Some(0));
+    let state = world.data().join("apps/web/state");
+    std::fs::write(state.join("db"), "users").unwrap();
+    // Nobody is there to ask, so nothing happens, and the command that would do it is named.
+    let said = world.segue(&["remove", "web"]);
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.stderr.contains("segue remove web --yes"), "{said:?}");
+    let said = world.segue(&["remove", "web", "--yes"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.stderr.contains("its state stays in "), "{said:?}");
+    let listed = world.segue(&["status"]).stdout;
+    assert!(listed.contains("segue remove web --with-state --yes"), "{listed}");
+    // Whoever comes next under that name is told.
+    let said = world.deploy("v2", "good");
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.stderr.contains("warning: web takes over the state"), "{said:?}");
+    assert_eq!(std::fs::read_to_string(state.join("db")).unwrap(), "users");
+    assert!(!world.deploy("v3", "good").stderr.contains("warning"));
+    // A refused deploy of a new app leaves no value behind.
+    let app = world.app_dir().join("segue.toml");
+    let text = std::fs::read_to_string(&app).unwrap();
+    std::fs::write(&app, text.replace("app = \"web\"", "app = \"twin\"")).unwrap();
+    let said = world.deploy("v1", "good");
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(!world.data().join("env/twin").exists(), "{said:?}");
+    assert_eq!(world.segue(&["remove", "web", "--yes"]).code, Some(0));
+    let said = world.segue(&["remove", "web", "--with-state", "--yes"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.stderr.contains("web is removed with its state"), "{said:?}");
+    assert!(!state.exists());
+    assert!(!world.segue(&["status"]).stdout.contains("state"));
+    assert_eq!(world.segue(&["remove", "web", "--with-state", "--yes"]).code, Some(1));
+}
+
+#[test]
 fn a_removed_app_leaves_no_process_and_no_file() {
     let world = World::start("0s");
     for version in ["v1", "v2"] {
@@ -131,7 +168,7 @@ fn a_removed_app_leaves_no_process_and_no_file() {
         assert_eq!(said.code, Some(0), "{said:?}");
     }
     assert_eq!(world.processes().len(), 8, "four instances, each with its shim");
-    let said = world.segue(&["remove", "web"]);
+    let said = world.segue(&["remove", "web", "--yes"]);
     assert_eq!(said.code, Some(0), "{said:?}");
     assert_eq!(world.processes(), Vec::<u32>::new());
     let until = Instant::now() + Duration::from_secs(10);

@@ -29,7 +29,7 @@ fn an_app_gets_its_path_and_is_refused_that_of_another() {
     for (path, version) in [("/", "v1"), ("/api", "api"), ("/apis", "v1"), ("/api/x", "api")] {
         assert_eq!(ask(&mut connection, world.http, path).as_deref(), Ok(version), "{path}");
     }
-    assert_eq!(world.segue(&["remove", "api"]).code, Some(0));
+    assert_eq!(world.segue(&["remove", "api", "--yes"]).code, Some(0));
     world.until("its path is the other's again", |_| {
         ask(&mut None, world.http, "/api").as_deref() == Ok("v1")
     });

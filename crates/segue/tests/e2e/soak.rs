@@ -159,7 +159,7 @@ fn one(
 
 /// After its removal an app has no process, file, port or value any more.
 fn nothing_is_left(world: &World, used: &BTreeSet<SocketAddr>) {
-    let said = world.segue(&["remove", "web"]);
+    let said = world.segue(&["remove", "web", "--yes"]);
     assert_eq!(said.code, Some(0), "{said:?}");
     let data = world.data();
     world.eventually("all processes have ended", || world.processes().is_empty());

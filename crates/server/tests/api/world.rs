@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use control::{Answer, Ask, Refusal, RefusalCode};
@@ -10,8 +11,8 @@ use model::{
     ReleaseNo, ReleaseView, RolloutId, Share, Timestamp,
 };
 use server::{
-    Command, Engine, Feed, Guard, LogCursor, LogPage, LogStart, Parts, Pending, Shutdown, Stopping,
-    Store, StoreError, Subscription, router,
+    Became, Command, Engine, Feed, Guard, LogCursor, LogPage, LogStart, Parts, Pending, Shutdown,
+    Stopping, Store, StoreError, Subscription, router,
 };
 use tokio::sync::watch;
 use wire::{AppFile, Blob, Entry, Kind, LogLine, Manifest, Secret};
@@ -125,6 +126,7 @@ impl Shutdown for Scripted {
 #[derive(Default)]
 pub struct Shelf {
     pub blobs: Mutex<BTreeMap<Digest, usize>>,
+    pub became: Mutex<Vec<Became>>,
 }
 
 impl Store for Shelf {
@@ -164,6 +166,16 @@ impl Store for Shelf {
         values: BTreeMap<String, Secret>,
     ) -> Result<BTreeMap<String, Digest>, StoreError> {
         Ok(values.into_keys().map(|name| (name, Digest::from_bytes([1; 32]))).collect())
+    }
+
+    fn env_is(&self, _app: &AppName, _env: &BTreeMap<String, Digest>, became: Became) {
+        self.became.lock().unwrap().push(became);
+    }
+
+    fn states(&self) -> Result<BTreeMap<AppName, PathBuf>, StoreError> {
+        let names =
+            ["web", "gone"].map(|name| (name.parse().unwrap(), format!("/data/{name}").into()));
+        Ok(names.into())
     }
 
     fn env_digests(
