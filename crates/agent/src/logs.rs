@@ -11,8 +11,10 @@ use wire::LogLine;
 use crate::layout::Layout;
 use crate::runfolder::{OLDER_OUTPUT, OUTPUT};
 
-/// Of an instance's last words a longer line is cut.
+/// Of an instance's last words a longer line is cut in its middle: what failed stands at its start, and
+/// often the cause at its end.
 const LINE_BYTES: usize = 500;
+const START_BYTES: usize = 150;
 /// Lines that can be asked for at once.
 const MOST_LINES: usize = 10_000;
 /// A page has at most so many bytes.
@@ -35,8 +37,8 @@ pub fn tail(
     Ok(split(&bytes).map(|line| log_line(instance, line)).collect())
 }
 
-/// An instance's last words, by its run folder. Each line is cut at 500 bytes, and control characters are
-/// written as `\u{1b}`: they go into sentences.
+/// An instance's last words, by its run folder. Of a line that is longer than 500 bytes the middle is left
+/// out, and control characters are written as `\u{1b}`: they go into sentences.
 pub(crate) fn last_words(folder: &Path, lines: usize) -> io::Result<Vec<String>> {
     let bytes = last_lines(folder, lines, WORDS_BYTES)?;
     Ok(split(&bytes).map(readable).collect())
@@ -112,9 +114,15 @@ fn end_of(path: &Path, lines: usize, most: usize) -> io::Result<End> {
 
 /// A line as it can be shown on a terminal: nothing in it moves a cursor or sets a title.
 fn readable(line: &[u8]) -> String {
-    let cut = line.len() > LINE_BYTES;
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let text = String::from_utf8_lossy(&line[..line.len().min(LINE_BYTES)]);
+    let text = match line.len() {
+        ..=LINE_BYTES => String::from_utf8_lossy(line),
+        long => {
+            let start = String::from_utf8_lossy(&line[..START_BYTES]);
+            let end = String::from_utf8_lossy(&line[long - (LINE_BYTES - START_BYTES)..]);
+            format!("{start} … {end}").into()
+        }
+    };
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
         if character.is_control() && character != '\t' {
@@ -122,9 +130,6 @@ fn readable(line: &[u8]) -> String {
         } else {
             shown.push(character);
         }
-    }
-    if cut {
-        shown.push('…');
     }
     shown
 }
@@ -246,7 +251,14 @@ mod tests {
         assert_eq!(last_words(folder.path(), 1).unwrap(), ["last"]);
         fs::write(folder.path().join(OUTPUT), "x".repeat(9_000)).unwrap();
         let long = last_words(folder.path(), 1).unwrap();
-        assert_eq!(long, [format!("thr{}…", "x".repeat(497))]);
+        assert_eq!(long, [format!("thr{} … {}", "x".repeat(147), "x".repeat(350))]);
+        let cause = format!("failed: {} no such table", "context ".repeat(90));
+        fs::write(folder.path().join(OUTPUT), format!("\n{cause}")).unwrap();
+        let [words] = &last_words(folder.path(), 1).unwrap()[..] else { panic!("one line") };
+        assert!(
+            words.starts_with("failed: context") && words.ends_with(" no such table"),
+            "{words}"
+        );
     }
 
     #[test]
