@@ -44,6 +44,9 @@ pub(crate) fn of(
             set("SEGUE_SOCKET", path.clone());
         }
     }
+    if let Some(Address::Tcp(address)) = &launch.health_address {
+        set("HEALTH_PORT", address.port().to_string());
+    }
     set("SEGUE_APP", launch.id.app.to_string());
     set("SEGUE_RELEASE", launch.label.to_string());
     set("SEGUE_INSTANCE", launch.id.to_string());

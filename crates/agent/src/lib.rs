@@ -7,9 +7,11 @@
 mod agent;
 mod attach;
 mod cgroup;
+mod command_probe;
 pub mod content;
 mod down;
 mod environment;
+mod http_probe;
 mod hung;
 mod identity;
 mod keep;

@@ -73,86 +73,112 @@ pub(crate) enum Freshness {
     Now,
 }
 
-/// Guards the address of one instance.
+/// Guards the addresses of one instance: that of its users, and that of its probes if that is another.
 pub(crate) struct Guard {
     world: Arc<World>,
     id: InstanceId,
-    watched: Option<Watched>,
+    /// `None` where anybody may listen.
+    watch: Option<Watch>,
+}
+
+struct Watch {
+    latest: watch::Receiver<Option<Listed>>,
+    spots: Vec<Spot>,
 }
 
 /// An address at which only the instance may listen.
-struct Watched {
+struct Spot {
     address: SocketAddr,
-    latest: watch::Receiver<Option<Listed>>,
     /// The sockets that were looked into last, and what was found.
     seen: Option<(Vec<Listening>, Verdict)>,
 }
 
 impl Guard {
-    /// Of the instance's address. Where anybody may listen there is nothing to guard, and a unix socket
-    /// is guarded by its folder.
+    /// Of the instance's addresses. A unix socket is guarded by its folder.
     pub fn new(world: &Arc<World>, launch: &Launch) -> Self {
-        let watched = match (&launch.address, launch.listener()) {
-            (Address::Tcp(address), ListenerRule::Own) => {
-                let latest = world.lookout.latest.subscribe();
-                Some(Watched { address: *address, latest, seen: None })
+        let addresses = std::iter::once(&launch.address).chain(&launch.health_address);
+        let tcp = addresses.filter_map(|address| match address {
+            Address::Tcp(address) => Some(Spot { address: *address, seen: None }),
+            Address::Unix(_) => None,
+        });
+        let watch = match launch.listener() {
+            ListenerRule::Own => {
+                Some(Watch { latest: world.lookout.latest.subscribe(), spots: tcp.collect() })
             }
-            (Address::Tcp(_), ListenerRule::Any) | (Address::Unix(_), _) => None,
+            ListenerRule::Any => None,
         };
-        Self { world: Arc::clone(world), id: launch.id.clone(), watched }
+        Self { world: Arc::clone(world), id: launch.id.clone(), watch }
     }
 
     /// Compares, and looks into what has changed. Why nobody may be sent there, if nobody may.
     pub async fn look(&mut self, freshness: Freshness) -> Option<String> {
-        let watched = self.watched.as_mut()?;
-        let latest = watched.latest.borrow_and_update().clone();
+        let watch = self.watch.as_mut()?;
+        let latest = watch.latest.borrow_and_update().clone();
         let listed = match latest.filter(|_| freshness == Freshness::Latest) {
             Some(listed) => listed.census,
             None => self.world.lookout.since(Instant::now()).await,
         };
-        let census = match (listed, &watched.seen) {
-            (Ok(census), _) => census,
-            // Nothing new is known: what was found last stands.
-            (Err(_), Some((_, verdict))) => return why(verdict),
-            (Err(unseen), None) => return Some(unseen),
-        };
-        let sockets = census.at(watched.address);
-        if let Some((before, verdict)) = &watched.seen
-            && *before == sockets
-        {
-            return why(verdict);
+        for spot in &mut watch.spots {
+            let why = spot.look(&self.world, &self.id, &listed).await;
+            if why.is_some() {
+                return why;
+            }
         }
-        let (world, id, looked_at) = (Arc::clone(&self.world), self.id.clone(), sockets.clone());
-        let verdict = on_disk(move || judge(&world.layout, &id, &looked_at)).await?;
-        let why = why(&verdict);
-        watched.seen = Some((sockets, verdict));
-        why
+        None
     }
 
-    /// Who listens there, as far as was looked.
+    /// Who listens where users are sent, as far as was looked.
     pub fn listeners(&self) -> Listeners {
-        match &self.watched {
-            None => Listeners::Any,
-            Some(Watched { seen: None, .. }) => Listeners::Unknown,
-            Some(Watched { seen: Some((_, verdict)), .. }) => verdict.listeners(),
+        let Some(watch) = &self.watch else { return Listeners::Any };
+        let verdicts = || watch.spots.iter().filter_map(|spot| Some(&spot.seen.as_ref()?.1));
+        if verdicts().any(|verdict| matches!(verdict, Verdict::Foreign(_))) {
+            return Listeners::Foreign;
         }
+        verdicts().next().map_or(Listeners::Unknown, Verdict::listeners)
     }
 
     /// Returns when the sockets there are others than those that were looked into.
     pub async fn changed(&mut self) {
-        let Some(watched) = self.watched.as_mut() else { return std::future::pending().await };
+        let Some(watch) = self.watch.as_mut() else { return std::future::pending().await };
         loop {
-            if watched.latest.changed().await.is_err() {
+            if watch.latest.changed().await.is_err() {
                 return std::future::pending().await;
             }
-            let latest = watched.latest.borrow_and_update();
-            let census = latest.as_ref().and_then(|listed| listed.census.as_ref().ok());
-            let sockets = census.map(|census| census.at(watched.address));
-            let before = watched.seen.as_ref().map(|(sockets, _)| sockets);
-            if sockets.is_some() && sockets.as_ref() != before {
+            let latest = watch.latest.borrow_and_update();
+            let Some(Ok(census)) = latest.as_ref().map(|listed| &listed.census) else { continue };
+            if watch.spots.iter().any(|spot| spot.differs(census)) {
                 return;
             }
         }
+    }
+}
+
+impl Spot {
+    fn differs(&self, census: &Census) -> bool {
+        self.seen.as_ref().is_none_or(|(before, _)| *before != census.at(self.address))
+    }
+
+    async fn look(
+        &mut self,
+        world: &Arc<World>,
+        id: &InstanceId,
+        listed: &Result<Arc<Census>, String>,
+    ) -> Option<String> {
+        let census = match (listed, &self.seen) {
+            (Ok(census), _) => census,
+            // Nothing new is known: what was found last stands.
+            (Err(_), Some((_, verdict))) => return why(verdict),
+            (Err(unseen), None) => return Some(unseen.clone()),
+        };
+        if let Some((_, verdict)) = self.seen.as_ref().filter(|_| !self.differs(census)) {
+            return why(verdict);
+        }
+        let sockets = census.at(self.address);
+        let (world, id, looked_at) = (Arc::clone(world), id.clone(), sockets.clone());
+        let verdict = on_disk(move || judge(&world.layout, &id, &looked_at)).await?;
+        let why = why(&verdict);
+        self.seen = Some((sockets, verdict));
+        why
     }
 }
 

@@ -25,6 +25,9 @@ pub(crate) struct Order {
     pub user: Option<String>,
     pub group: Option<String>,
     pub open_files: Option<OpenFiles>,
+    /// The command is a probe and gets so long; an instance has no limit.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
 }
 
 impl fmt::Debug for Order {
@@ -70,6 +73,18 @@ pub(crate) enum Answer {
     /// Another shim has this instance, or it was begun or stopped before.
     Taken,
     /// It cannot be run: act, object and cause.
+    Refused(String),
+}
+
+/// What came of a probe's command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Probed {
+    /// It has ended by itself.
+    Ended(Exit),
+    /// Its time was up: it was ended.
+    TookTooLong,
+    /// It could not be started.
     Refused(String),
 }
 
@@ -149,6 +164,7 @@ mod tests {
             user: None,
             group: None,
             open_files: None,
+            timeout_ms: None,
         };
         let shown = format!("{order:?}");
         assert!(shown.contains("KEY") && !shown.contains("hunter2"), "{shown}");

@@ -97,18 +97,24 @@ async fn start(world: &Arc<World>, launch: &Launch, folder: &RunFolder) -> Resul
 
 /// Everything the shim needs: the files, the folders, the environment.
 fn prepare(world: &World, launch: &Launch, run: &RunFolder) -> Result<Order, String> {
+    let order = order(world, launch)?;
+    let state = world.layout.state(&launch.id.app);
+    environment::make_state_folder(&state, Access::of(&launch.run)?)
+        .map_err(|e| format!("{}: {e}", state.display()))?;
+    run.create().map_err(|e| format!("{}: {e}", run.path().display()))?;
+    Ok(order)
+}
+
+/// The release's command with its folder, its user and the instance's environment.
+pub(crate) fn order(world: &World, launch: &Launch) -> Result<Order, String> {
     let app = &launch.id.app;
     let access = Access::of(&launch.run)?;
     let folder = world
         .content
         .materialise(app, launch.release, launch.content, access)
         .map_err(|e| in_full(&e))?;
-    let state = world.layout.state(app);
-    environment::make_state_folder(&state, access)
-        .map_err(|e| format!("{}: {e}", state.display()))?;
     let own = world.secrets.values(app, &launch.run.env).map_err(|e| in_full(&e))?;
-    let env = environment::of(launch, &state, own);
-    run.create().map_err(|e| format!("{}: {e}", run.path().display()))?;
+    let env = environment::of(launch, &world.layout.state(app), own);
     Ok(Order {
         version: VERSION,
         id: launch.id.clone(),
@@ -118,6 +124,7 @@ fn prepare(world: &World, launch: &Launch, run: &RunFolder) -> Result<Order, Str
         user: launch.run.user.clone(),
         group: launch.run.group.clone(),
         open_files: world.config.open_files,
+        timeout_ms: None,
     })
 }
 

@@ -17,6 +17,8 @@ pub(crate) enum Seen {
     Good,
     /// Nobody listens.
     Refused,
+    /// It could not get in, or there was no answer in time: says which. The instance may be busy.
+    Silent(String),
     /// Anything else: says what.
     Bad(String),
 }
@@ -31,7 +33,10 @@ pub(crate) struct Tally {
     /// It has not answered well yet: that nobody listens says nothing.
     booting: bool,
     good: u32,
+    /// In a row, those that got no answer among them.
     bad: u32,
+    /// Without those.
+    answered_badly: u32,
     note: Option<String>,
 }
 
@@ -46,28 +51,34 @@ impl Tally {
             booting: expect == Expect::Fresh,
             good: 0,
             bad: 0,
+            answered_badly: 0,
             note: None,
         }
     }
 
     /// Counts one probe; whether the health or the note is another now.
     pub fn count(&mut self, seen: Seen) -> bool {
-        let before = (self.health, self.note.take());
+        let before = (self.health, self.note.take(), self.is_unanswered());
         match seen {
             Seen::Good => {
-                (self.good, self.bad, self.booting) = (self.good.saturating_add(1), 0, false);
+                (self.good, self.booting) = (self.good.saturating_add(1), false);
+                (self.bad, self.answered_badly) = (0, 0);
                 if self.good >= self.rise {
                     self.health = Health::Up;
                 }
             }
             Seen::Refused if self.booting => {
-                (self.good, self.bad) = (0, 0);
+                (self.good, self.bad, self.answered_badly) = (0, 0, 0);
                 self.note = Some("connection refused".to_owned());
             }
             Seen::Refused => self.count_bad("connection refused".to_owned()),
+            Seen::Silent(why) => {
+                (self.good, self.bad) = (0, self.bad.saturating_add(1));
+                self.note = Some(why);
+            }
             Seen::Bad(why) => self.count_bad(why),
         }
-        (self.health, &self.note) != (before.0, &before.1)
+        (self.health, &self.note, self.is_unanswered()) != (before.0, &before.1, before.2)
     }
 
     /// Whether one more good probe makes it Up.
@@ -86,14 +97,20 @@ impl Tally {
 
     fn count_bad(&mut self, why: String) {
         (self.good, self.bad) = (0, self.bad.saturating_add(1));
+        self.answered_badly = self.answered_badly.saturating_add(1);
         self.note = Some(why);
-        if self.bad >= self.fall {
+        if self.answered_badly >= self.fall {
             self.health = Health::Down;
         }
     }
 
     pub fn health(&self) -> Health {
         self.health
+    }
+
+    /// It would be Down if probes that got no answer counted as bad.
+    pub fn is_unanswered(&self) -> bool {
+        self.health != Health::Down && self.bad >= self.fall
     }
 
     /// Probes in a row that said the same.
@@ -131,11 +148,16 @@ mod tests {
             rise: 2,
             fall: 3,
             start_deadline: Millis::from_secs(30),
+            host: None,
+            headers: std::collections::BTreeMap::new(),
+            port: model::ProbePort::Same,
+            command: None,
+            busy: HealthCheck::BUSY,
         };
         Tally::new(&check, expect)
     }
 
-    /// `g` good, `r` refused, `b` bad; what is told, as `U`p, `D`own, `?` and `.` for nothing new.
+    /// `g` good, `r` refused, `s` silent, `b` bad; what is told, as `U`p, `D`own, `?` and `.` for nothing new.
     fn check(probes: &str, wanted: &str) {
         check_of(Expect::Fresh, probes, wanted);
     }
@@ -148,6 +170,7 @@ mod tests {
                 let seen = match probe {
                     'g' => Seen::Good,
                     'r' => Seen::Refused,
+                    's' => Seen::Silent("silent".to_owned()),
                     _ => Seen::Bad("bad".to_owned()),
                 };
                 match (tally.count(seen), tally.health()) {
@@ -174,6 +197,23 @@ mod tests {
     fn a_refused_connection_says_nothing_until_it_has_answered_once() {
         check("rrrrrrgg", "?.....?U");
         check("ggrrr", ".UU.D");
+    }
+
+    #[test]
+    fn probes_without_an_answer_leave_the_health_to_control() {
+        check("ggsss", ".UU.U");
+        check("ggbssb", ".UUUUU");
+        check("ggbsbb", ".UUUUD");
+        let mut tally = tally(Expect::Running);
+        for (seen, unanswered) in
+            [('g', false), ('s', false), ('s', false), ('s', true), ('s', true)]
+        {
+            let seen = if seen == 'g' { Seen::Good } else { Seen::Silent("silent".to_owned()) };
+            tally.count(seen);
+            assert_eq!(tally.is_unanswered(), unanswered);
+        }
+        tally.count(Seen::Good);
+        assert!(!tally.is_unanswered());
     }
 
     #[test]

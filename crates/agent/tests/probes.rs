@@ -83,14 +83,20 @@ fn health_follows_the_answers() {
     server.answer(204);
     host.health(&launch.id, Health::Up);
     server.answer(0);
-    assert_eq!(
-        host.health(&launch.id, Health::Down).unwrap(),
-        "GET /up got no answer within 300ms"
-    );
+    let unanswered = || {
+        host.wait("unanswered", |report| match report {
+            HostReport::Health { unanswered: true, health, note, .. } => {
+                Some((*health, note.clone()))
+            }
+            _ => None,
+        })
+    };
+    let note = "GET /up got no answer within 300ms".to_owned();
+    assert_eq!(unanswered(), (Health::Up, Some(note)), "control decides what it means");
     // A repeated command is answered with what is known.
     host.run(&launch, Expect::Fresh);
     host.running(&launch.id);
-    host.health(&launch.id, Health::Down);
+    unanswered();
 }
 
 #[test]
@@ -129,4 +135,115 @@ fn nothing_is_said_of_an_instance_after_its_end() {
         assert!(!told.iter().any(|report| matches!(report, HostReport::Health { .. })), "{told:?}");
     }
     until("the last probe", || server.asked.load(Ordering::Relaxed) <= asked + 1);
+}
+
+/// An instance that is probed by a shell script.
+fn scripted(host: &Host, script: &str) -> Launch {
+    let mut launch = host.shell("web-1", "exec sleep 1000");
+    launch.health.command = Some(["sh", "-c", script].map(str::to_owned).into());
+    launch.health.interval = Millis(20);
+    launch
+}
+
+#[test]
+fn a_command_that_exits_with_0_makes_it_up_and_its_last_words_are_told_otherwise() {
+    let host = Host::new();
+    let well = host.data().join("well");
+    let script = "echo checking; test -e \"$0\" || { echo no database >&2; exit 3; }; \
+                  test \"$SEGUE_INSTANCE$PORT\" = web-1$1";
+    let mut launch = scripted(&host, script);
+    let model::Address::Tcp(address) = launch.address else { unreachable!() };
+    let arguments = [well.display().to_string(), address.port().to_string()];
+    launch.health.command.as_mut().unwrap().extend(arguments);
+    host.run(&launch, Expect::Fresh);
+    let note = host.health(&launch.id, Health::Down).unwrap();
+    assert_eq!(note, "`sh` exited with code 3: no database");
+    std::fs::write(&well, "").unwrap();
+    host.health(&launch.id, Health::Up);
+}
+
+#[test]
+fn a_command_that_takes_too_long_is_ended_with_its_tree_and_runs_alone() {
+    let host = Host::new();
+    let log = host.data().join("log");
+    // Each leaves a child of its own session behind; none may live on beside the next.
+    let script = "test -e \"$0.child\" && kill -0 $(cat \"$0.child\") && echo two >> \"$0\"; \
+                  setsid sh -c 'echo $$ > \"$0.child\"; echo run >> \"$0\"; sleep 1000' \"$0\" & \
+                  sleep 1000";
+    let mut launch = scripted(&host, script);
+    launch.health.command.as_mut().unwrap().push(log.display().to_string());
+    launch.health.timeout = Millis(200);
+    host.run(&launch, Expect::Fresh);
+    let unanswered = host.wait("unanswered", |report| match report {
+        HostReport::Health { unanswered: true, health, note, .. } => Some((*health, note.clone())),
+        _ => None,
+    });
+    let note = "`sh` did not end within 200ms".to_owned();
+    assert_eq!(unanswered, (Health::Unknown, Some(note)), "control decides what it means");
+    let lines = || std::fs::read_to_string(&log).unwrap_or_default();
+    until("it is run again and again", || lines().matches("run").count() >= 4);
+    assert!(!lines().contains("two"), "{}", lines());
+}
+
+#[test]
+fn a_command_of_an_agent_that_is_gone_is_ended() {
+    let mut host = Host::new();
+    let log = host.data().join("log");
+    let mut launch = scripted(&host, "echo $$ >> \"$0\"; exec sleep 1000");
+    launch.health.command.as_mut().unwrap().push(log.display().to_string());
+    launch.health.timeout = Millis(600_000);
+    host.run(&launch, Expect::Fresh);
+    let pid: u32 = common::line_in(&log).parse().unwrap();
+    assert!(common::lives(pid));
+    host.agent = None;
+    until("it has ended", || !common::lives(pid));
+    host.restart();
+}
+
+#[test]
+fn a_probe_that_gets_no_answer_or_no_connection_says_so_and_leaves_the_health_to_control() {
+    let host = Host::new();
+    let mut launch = listened_for(&host);
+    launch.health.timeout = Millis(200);
+    host.run(&launch, Expect::Fresh);
+    host.health(&launch.id, Health::Unknown);
+    let model::Address::Tcp(address) = launch.address else { unreachable!() };
+    // A queue of one connection, which nobody takes out.
+    let socket = rustix::net::socket(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::STREAM,
+        None,
+    )
+    .unwrap();
+    rustix::net::bind(&socket, &address).unwrap();
+    rustix::net::listen(&socket, 0).unwrap();
+    let silent = |words: &str| {
+        host.wait(words, |report| match report {
+            HostReport::Health { health: Health::Unknown, unanswered: true, note, .. } => {
+                note.as_ref().filter(|note| note.contains(words)).cloned()
+            }
+            _ => None,
+        })
+    };
+    silent("its queue of new connections is full");
+}
+
+#[test]
+fn probes_go_to_a_port_of_their_own_where_only_the_instance_may_listen() {
+    let host = Host::new();
+    let (closed, mut launch) = (host.data().join("closed"), host.shell("web-1", ""));
+    let app = env!("CARGO_BIN_EXE_agent-shim-for-tests");
+    // One process serves users, another answers probes.
+    let script =
+        format!("{app} __serve {0} & PORT=$HEALTH_PORT exec {app} __serve {0}", closed.display());
+    launch.run.command = ["sh", "-c", &script].map(str::to_owned).into();
+    let port = host.free_port();
+    launch.health_address = Some(model::Address::Tcp(([127, 0, 0, 1], port).into()));
+    host.run(&launch, Expect::Fresh);
+    host.health(&launch.id, Health::Up);
+    std::fs::write(&closed, "").unwrap();
+    until("nobody listens", || TcpStream::connect(("127.0.0.1", port)).is_err());
+    let _stranger = Server::listen(port);
+    let note = host.health(&launch.id, Health::Down).unwrap();
+    assert!(note.starts_with(&format!("port {port} is held by ")), "{note}");
 }

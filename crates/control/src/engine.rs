@@ -10,7 +10,7 @@ use model::{
     Address, AppName, AppView, HealthTable, HostCommand, HostReport, InstanceId, Millis, ProxyId,
     Receipt, Timestamp, TrafficReport,
 };
-use rollout::{App, Ask, Fact, Refusal, RefusalCode};
+use rollout::{App, Ask, Fact, Minted, Refusal, RefusalCode};
 
 use crate::managed::{Managed, Shared};
 use crate::message::{Answer, Command, Event, Ticket};
@@ -123,7 +123,7 @@ impl Engine {
         let mut commands = Vec::new();
         match event {
             Event::Host(report) => self.host(report, now, &mut commands),
-            Event::Traffic(report) => self.traffic(report, now),
+            Event::Traffic(report) => self.traffic(report, now, &mut commands),
             Event::Ask { ticket, app, ask, version } => {
                 self.question(Question { ticket, app, ask, version }, &mut commands);
             }
@@ -204,16 +204,13 @@ impl Engine {
         }
     }
 
-    fn traffic(&mut self, report: TrafficReport, now: Timestamp) {
+    fn traffic(&mut self, report: TrafficReport, now: Timestamp, commands: &mut Vec<Command>) {
         self.routing.report(report);
-        for (app, version) in self.routing.newly_acknowledged() {
-            self.ports.acknowledged(&app, version);
-            if let Some(managed) = self.apps.get_mut(&app) {
-                managed.acknowledge(version, now);
-            }
+        self.take_acknowledgements(now);
+        let (apps, routing) = (self.apps.values_mut(), &self.routing);
+        if apps.map(|managed| managed.count_in_flight(routing, now)).fold(false, |a, b| a | b) {
+            self.publish_health(commands);
         }
-        let routing = &self.routing;
-        self.apps.values_mut().for_each(|managed| managed.count_in_flight(routing));
     }
 
     fn question(&mut self, question: Question, commands: &mut Vec<Command>) {
@@ -282,7 +279,7 @@ impl Engine {
                 self.routing.forget_gap(name);
             }
             if let Fact::Minted { instances, .. } = fact {
-                instances.iter().for_each(|minted| self.ports.used(&minted.address));
+                instances.iter().flat_map(Minted::addresses).for_each(|it| self.ports.used(it));
             }
             let gone = if let Fact::Gone { instance, .. } = fact {
                 managed.app.instances.get(instance).cloned()
@@ -293,7 +290,8 @@ impl Engine {
             // Decided facts were applied to a draft before: they cannot be illegal now.
             debug_assert!(applied.is_ok(), "{applied:?}");
             if let Some(instance) = gone {
-                self.ports.rest(&instance.address, name, managed.app.version, fact.at());
+                let version = managed.app.version;
+                instance.addresses().for_each(|it| self.ports.rest(it, name, version, fact.at()));
             }
             events.push(rollout::event(&managed.app, fact));
         }
@@ -327,7 +325,8 @@ impl Engine {
 
     /// Answers and decides what can be, unless an append is under way; then shows what changed.
     fn go_on(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
-        self.acknowledge_what_changed_nothing(now);
+        // Versions that needed no new snapshot stand in one that may be acknowledged already.
+        self.take_acknowledgements(now);
         if self.append.is_none() {
             let mut append = Append::default();
             self.answer_questions(now, &mut append, commands);
@@ -353,8 +352,7 @@ impl Engine {
         self.show(commands);
     }
 
-    /// Versions that needed no new snapshot stand in one that may be acknowledged already.
-    fn acknowledge_what_changed_nothing(&mut self, now: Timestamp) {
+    fn take_acknowledgements(&mut self, now: Timestamp) {
         for (app, version) in self.routing.newly_acknowledged() {
             self.ports.acknowledged(&app, version);
             if let Some(managed) = self.apps.get_mut(&app) {
@@ -449,7 +447,7 @@ impl Engine {
             let facts = managed.decide(shared, now);
             for fact in &facts {
                 if let Fact::Minted { instances, .. } = fact {
-                    instances.iter().for_each(|minted| self.ports.used(&minted.address));
+                    instances.iter().flat_map(Minted::addresses).for_each(|it| self.ports.used(it));
                 }
             }
             if !facts.is_empty() {
@@ -490,10 +488,10 @@ fn used_ports(apps: &BTreeMap<AppName, Managed>, append: Option<&Append>) -> BTr
     let minted = facts.filter_map(|fact| {
         if let Fact::Minted { instances, .. } = fact { Some(instances) } else { None }
     });
-    let addresses = instances.map(|instance| &instance.address);
+    let addresses = instances.flat_map(rollout::Instance::addresses);
     let port = |address: &Address| match address {
         Address::Tcp(address) => Some(address.port()),
         Address::Unix(_) => None,
     };
-    addresses.chain(minted.flatten().map(|minted| &minted.address)).filter_map(port).collect()
+    addresses.chain(minted.flatten().flat_map(Minted::addresses)).filter_map(port).collect()
 }

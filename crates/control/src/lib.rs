@@ -5,6 +5,7 @@
 //! [`Runner`] feeds it with real time, a journal, and the two ports [`Hosts`] and [`Traffic`].
 //! Nothing here opens a socket.
 
+mod busy;
 mod clock;
 mod engine;
 mod managed;

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use model::{
-    AppCounters, AppView, Generation, Health, HostCommand, HostReport, Keep, Listeners, NotStarted,
-    Receipt, Share, Stage, Timestamp,
+    AppCounters, AppView, Generation, Health, HostCommand, HostReport, Keep, Listeners, Millis,
+    NotStarted, Receipt, Share, Stage, Timestamp,
 };
 use rollout::{
     Accepted, App, Ask, Decision, Fact, InstanceSeen, Observed, Process, Reasons, Refusal,
 };
 
+use crate::busy::{Load, Patience, Standstill, Weighed};
 use crate::routing::{Routing, between};
 
 /// One app under control.
@@ -23,6 +24,10 @@ pub(crate) struct Managed {
     /// Something was seen or has happened since the last decision.
     pub dirty: bool,
     seen: BTreeMap<u64, InstanceSeen>,
+    /// What makes an instance busy or down, by its number.
+    loads: BTreeMap<u64, Load>,
+    /// The candidate was busy for so long in the phase under way.
+    stood: Standstill,
     acknowledged: u64,
     acknowledged_at: Timestamp,
     /// The counters when the rollout under way began; lost in a crash.
@@ -49,6 +54,8 @@ impl Managed {
             wake_at: None,
             dirty: true,
             seen: BTreeMap::new(),
+            loads: BTreeMap::new(),
+            stood: Standstill::default(),
             acknowledged: 0,
             acknowledged_at: Timestamp(0),
             baseline: None,
@@ -101,6 +108,7 @@ impl Managed {
         }
         let instances = &self.app.instances;
         self.seen.retain(|number, _| instances.contains_key(number));
+        self.loads.retain(|number, _| instances.contains_key(number));
         self.told.retain(|number, _| number.is_none_or(|n| instances.contains_key(&n)));
         self.dirty = true;
         Ok(())
@@ -114,17 +122,59 @@ impl Managed {
     }
 
     /// Takes the requests in flight from the proxies' reports. A rollout is also judged by what they
-    /// counted.
-    pub fn count_in_flight(&mut self, routing: &Routing) {
+    /// counted. Whether an instance's health is another now: one that gives no answer is busy only
+    /// while something is in flight on it.
+    pub fn count_in_flight(&mut self, routing: &Routing, now: Timestamp) -> bool {
         self.dirty |= self.app.rollout.as_ref().is_some_and(|r| r.share > Share::NONE);
-        for (number, instance) in &self.app.instances {
-            let in_flight = routing.in_flight(&self.app.id(*number));
-            let seen = self.seen.entry(*number).or_default();
+        let mut changed = false;
+        let numbers: Vec<(u64, Stage)> =
+            self.app.instances.iter().map(|(number, i)| (*number, i.stage)).collect();
+        for (number, stage) in numbers {
+            let id = self.app.id(number);
+            let in_flight = routing.in_flight(&id);
+            let seen = self.seen.entry(number).or_default();
             if seen.in_flight != in_flight {
                 seen.in_flight = in_flight;
-                self.dirty |= instance.stage == Stage::Draining;
+                self.dirty |= stage == Stage::Draining;
             }
+            let load = self.loads.entry(number).or_default();
+            load.counted(in_flight, routing.quiet(&id), now);
+            changed |= self.weigh(number, now);
         }
+        self.look_at_candidate(now);
+        changed
+    }
+
+    /// The health that follows from probes and requests in flight. Whether it is another now.
+    fn weigh(&mut self, number: u64, now: Timestamp) -> bool {
+        let Some(instance) = self.app.instances.get(&number) else { return false };
+        let spec = self.app.releases.get(&instance.release).map(|release| &release.spec);
+        let patience = spec.map_or(Patience::default(), |spec| Patience {
+            busy: spec.health.busy,
+            first_byte: spec.route.limits.first_byte,
+            probe: Millis(spec.health.interval.0 + spec.health.timeout.0),
+        });
+        let seen = self.seen.entry(number).or_default();
+        if seen.process.has_ended() {
+            return false;
+        }
+        let Weighed { health, note, busy } =
+            self.loads.entry(number).or_default().weigh(patience, now);
+        let changed = (seen.health, seen.busy.is_some()) != (health, busy.is_some());
+        if seen.health != health {
+            seen.health_since = now;
+        }
+        (seen.health, seen.note, seen.busy) = (health, note, busy);
+        self.dirty |= changed;
+        changed
+    }
+
+    /// While the candidate of a rollout is busy the clock of its step stands.
+    fn look_at_candidate(&mut self, now: Timestamp) {
+        let Some(rollout) = &self.app.rollout else { return };
+        let mut numbers = self.app.instances_of(rollout.to).map(|(number, _)| number);
+        let is_busy = numbers.any(|n| self.seen.get(&n).is_some_and(|seen| seen.busy.is_some()));
+        self.stood.look(rollout.since, is_busy, now);
     }
 
     /// Takes a host's report on the instance with that number. Whether anything changed.
@@ -135,14 +185,12 @@ impl Managed {
             HostReport::Running { pid, .. } if !seen.process.has_ended() => {
                 seen.process = Process::Running { pid };
             }
-            HostReport::Health { health, streak, note, listeners, .. }
+            HostReport::Health { health, streak, note, unanswered, listeners, .. }
                 if !seen.process.has_ended() =>
             {
-                if seen.health != health {
-                    seen.health_since = now;
-                }
-                (seen.health, seen.streak, seen.note) = (health, streak, note);
-                seen.listeners = listeners;
+                (seen.streak, seen.listeners) = (streak, listeners);
+                self.loads.entry(number).or_default().probed(health, note, unanswered);
+                self.weigh(number, now);
             }
             HostReport::NotStarted { why, .. } => {
                 seen.process = match why {
@@ -158,7 +206,7 @@ impl Managed {
             | HostReport::Ports { .. }
             | HostReport::Kept(_) => {}
         }
-        let changed = *seen != before;
+        let changed = self.seen.get(&number) != Some(&before);
         self.dirty |= changed;
         changed
     }
@@ -245,6 +293,7 @@ impl Managed {
             free_ports,
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
             recovered,
+            stood: self.stood.total(),
             counted,
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use model::{
-    AppCounters, AppName, AppSection, Generation, InstanceId, ProxyId, ReleaseNo, Snapshot,
+    AppCounters, AppName, AppSection, Generation, InstanceId, Millis, ProxyId, ReleaseNo, Snapshot,
     TrafficReport,
 };
 
@@ -129,6 +129,12 @@ impl Routing {
     /// Requests in flight on one instance, over all proxies.
     pub fn in_flight(&self, id: &InstanceId) -> u32 {
         self.proxies.values().filter_map(|report| report.in_flight.get(id)).sum()
+    }
+
+    /// For how long nothing has moved on that instance, by the proxy where something moved last; `None`
+    /// if no proxy has anything in flight on it.
+    pub fn quiet(&self, id: &InstanceId) -> Option<Millis> {
+        self.proxies.values().filter_map(|report| report.quiet.get(id)).min().copied()
     }
 
     /// What the proxies have counted for one app.

@@ -26,6 +26,10 @@ pub struct Launch {
     pub content: Option<Digest>,
     /// Where it has to listen: the app gets it as `HOST` and `PORT`.
     pub address: Address,
+    /// Where it has to answer probes, if not there: the app gets the port as `HEALTH_PORT`.
+    pub health_address: Option<Address>,
+    /// The `Host` of its probes; `None` is the address.
+    pub probe_host: Option<String>,
     /// How it is checked and probed where its settings say nothing.
     pub conventions: Conventions,
     /// What to run.
@@ -129,6 +133,10 @@ pub enum HostReport {
         streak: u32,
         /// What the last bad probe saw: `GET /up answered 500`, `connection refused`.
         note: Option<String>,
+        /// It would be Down if probes that got no answer in time counted as bad; `health` leaves those
+        /// out, since a busy instance may be well.
+        #[serde(default)]
+        unanswered: bool,
         /// Who listens at its address.
         #[serde(default)]
         listeners: Listeners,

@@ -39,7 +39,7 @@ pub use route::{Affinity, Balance, KeepAlive, Prefix, Redirect, Route};
 pub use snapshot::{AppSection, Arm, Snapshot, Split, Target};
 pub use spec::{
     AppSpec, Batch, Capacity, Cohort, Drain, Files, Gate, HealthCheck, Maintenance, Mark, Network,
-    OnFailure, Order, Page, Run, Standby, Step, Strategy, StrategyKind, Switch,
+    OnFailure, Order, Page, ProbePort, Run, Standby, Step, Strategy, StrategyKind, Switch,
 };
 pub use traffic::{AppCounters, TrafficReport};
 pub use units::{Generation, Millis, Share, Timestamp};

@@ -81,6 +81,15 @@ pub enum Waiting {
         /// What the last bad probe saw.
         note: Option<String>,
     },
+    /// An instance that is busy with requests to answer its probes again.
+    Busy {
+        /// The instance.
+        instance: InstanceId,
+        /// Requests in flight on it.
+        in_flight: u32,
+        /// What the last probe saw.
+        note: Option<String>,
+    },
 }
 
 impl Reason {
@@ -113,6 +122,7 @@ impl Waiting {
             Self::Stop { .. } => "the processes are killed",
             Self::BackOff { .. } => "it is started again",
             Self::Recovery { .. } => "it is replaced",
+            Self::Busy { .. } => "it counts as down, unless it makes progress",
         }
     }
 }
@@ -150,6 +160,13 @@ impl fmt::Display for Waiting {
             }
             Self::Recovery { instance, note } => {
                 write!(f, "{instance} to recover")?;
+                note.as_ref().map_or(Ok(()), |note| write!(f, " (last probe: {note})"))
+            }
+            Self::Busy { instance, in_flight, note } => {
+                write!(
+                    f,
+                    "{instance} to answer its probes while {in_flight} requests are in flight"
+                )?;
                 note.as_ref().map_or(Ok(()), |note| write!(f, " (last probe: {note})"))
             }
         }

@@ -83,11 +83,30 @@ impl Files {
     }
 }
 
-/// An HTTP GET that an instance has to answer with 2xx.
+/// How an instance shows that it is well: it answers an HTTP GET with 2xx, or a command exits with 0.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthCheck {
     /// Path and query of the request.
     pub path: String,
+    /// The `Host` of the request, instead of the route's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Fields of the request's head by their names in lower case: they replace segue's own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// The port that the request goes to.
+    #[serde(default, skip_serializing_if = "ProbePort::is_same")]
+    pub port: ProbePort,
+    /// Program and arguments to run instead of the request; never empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Vec<String>>,
+    /// An instance that gives no answer while it is busy with requests is not called Down before it has
+    /// made no progress for so long.
+    #[serde(
+        default = "HealthCheck::default_busy",
+        skip_serializing_if = "HealthCheck::is_busy_default"
+    )]
+    pub busy: Millis,
     /// Time from one probe to the next.
     pub interval: Millis,
     /// An answer that takes longer counts as bad.
@@ -98,6 +117,36 @@ pub struct HealthCheck {
     pub fall: u32,
     /// An instance that is not Up so long after its start is given up.
     pub start_deadline: Millis,
+}
+
+impl HealthCheck {
+    /// What `busy` is unless said otherwise.
+    pub const BUSY: Millis = Millis::from_secs(30);
+
+    fn default_busy() -> Millis {
+        Self::BUSY
+    }
+
+    fn is_busy_default(busy: &Millis) -> bool {
+        *busy == Self::BUSY
+    }
+}
+
+/// The port that probes go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProbePort {
+    /// The one that users are sent to.
+    #[default]
+    Same,
+    /// One of its own, which the instance gets as `HEALTH_PORT`.
+    Own,
+}
+
+impl ProbePort {
+    fn is_same(&self) -> bool {
+        *self == Self::Same
+    }
 }
 
 /// How an instance is let go.

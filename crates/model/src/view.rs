@@ -68,6 +68,8 @@ pub struct InstanceView {
     pub health: Health,
     /// Requests and tunnels in flight on it.
     pub in_flight: u32,
+    /// Since when it has been too busy to answer its probes, if it is.
+    pub busy_since: Option<Timestamp>,
 }
 
 /// A rollout under way.

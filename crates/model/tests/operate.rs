@@ -30,6 +30,11 @@ fn waitings() -> Vec<Waiting> {
             instance: "web-3".parse().expect("it is valid"),
             note: Some("GET /up got no answer within 2s".into()),
         },
+        Waiting::Busy {
+            instance: "web-3".parse().expect("it is valid"),
+            in_flight: 5,
+            note: Some("GET /up got no answer within 2s".into()),
+        },
     ]
 }
 
@@ -46,6 +51,7 @@ fn page_of_waiting(waiting: &Waiting) -> &'static str {
         Waiting::Stop { .. } => "waiting-stop",
         Waiting::BackOff { .. } => "waiting-back-off",
         Waiting::Recovery { .. } => "waiting-recovery",
+        Waiting::Busy { .. } => "waiting-busy",
     }
 }
 

@@ -9,7 +9,7 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::Cause;
+use crate::{Cause, Minted};
 
 /// One app.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -174,6 +174,9 @@ pub struct Instance {
     pub release: ReleaseNo,
     /// Where it listens.
     pub address: Address,
+    /// Where it has to answer probes, if not there.
+    #[serde(default)]
+    pub health_address: Option<Address>,
     /// How far its life is.
     pub stage: Stage,
     /// The sockets at its address when it became Serving.
@@ -189,6 +192,30 @@ pub struct Instance {
     pub left: Option<u64>,
     /// No request is in flight on it, or its time was up: it may be stopped.
     pub released: bool,
+}
+
+impl Instance {
+    /// One that was minted just now.
+    pub(crate) fn joining(release: ReleaseNo, minted: &Minted, at: Timestamp) -> Self {
+        let Minted { number: _, address, health_address } = minted.clone();
+        Self {
+            release,
+            address,
+            health_address,
+            stage: Stage::Joining,
+            listeners: Listeners::Unknown,
+            minted: at,
+            since: at,
+            doomed: false,
+            left: None,
+            released: false,
+        }
+    }
+
+    /// All addresses that it was given.
+    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
+        core::iter::once(&self.address).chain(&self.health_address)
+    }
 }
 
 /// The previous release, kept warm.

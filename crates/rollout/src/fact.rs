@@ -299,6 +299,16 @@ pub struct Minted {
     pub number: u64,
     /// Where it has to listen.
     pub address: Address,
+    /// Where it has to answer probes, if not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_address: Option<Address>,
+}
+
+impl Minted {
+    /// All addresses that it was given.
+    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
+        core::iter::once(&self.address).chain(&self.health_address)
+    }
 }
 
 /// Why instances drain.

@@ -2,11 +2,12 @@
 //! observation, so it says the same after any restart.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use model::{
-    AppSection, Arm, Expect, HostCommand, Keep, Launch, Maintenance, Release, ReleaseNo, Share,
-    Split, Stage, StrategyKind, Target,
+    AppSection, Arm, Conventions, Expect, HostCommand, Keep, Launch, Maintenance, Release,
+    ReleaseNo, Share, Split, Stage, StrategyKind, Target,
 };
 
 use crate::{App, Instance};
@@ -50,12 +51,26 @@ fn effect(app: &App, number: u64, instance: &Instance) -> Option<HostCommand> {
         label: release.label.clone(),
         content: release.content,
         address: instance.address.clone(),
+        health_address: instance.health_address.clone(),
+        probe_host: probe_host(release),
         conventions: release.conventions,
         run: release.spec.run.clone(),
         health: release.spec.health.clone(),
         drain: release.spec.drain.clone(),
     };
     Some(HostCommand::Run { launch: Box::new(launch), expect })
+}
+
+/// The host that probes name: what users ask for, so that an app that knows its own name answers.
+fn probe_host(release: &Release) -> Option<String> {
+    let (health, route) = (&release.spec.health, &release.spec.route);
+    match release.conventions {
+        Conventions::First => None,
+        Conventions::Second => {
+            let named = route.hosts.iter().find(|host| !host.contains('*'));
+            health.host.as_ref().or(route.canonical.as_ref()).or(named).cloned()
+        }
+    }
 }
 
 /// What the host has to keep for this app; nothing once it is removed.

@@ -2,7 +2,7 @@
 
 use model::{Health, NotReady, Outcome, Readiness, ReleaseNo, Share, Stage};
 
-use crate::{App, Observed, Phase, RolloutKind};
+use crate::{App, InstanceSeen, Observed, Phase, RolloutKind};
 
 /// Whether `rollback` would work at once.
 pub fn readiness(app: &App, seen: &Observed) -> Readiness {
@@ -60,11 +60,25 @@ pub(crate) fn whole(app: &App, seen: &Observed, release: ReleaseNo) -> Result<()
     Err(NotReady::NotWhole { release, ready, wanted, died })
 }
 
+/// Those of [`ready`] that are not too busy to answer their probes.
+pub(crate) fn at_ease(app: &App, seen: &Observed, release: ReleaseNo) -> u16 {
+    count(app, seen, release, |seen| seen.busy.is_none())
+}
+
 /// Instances of the release that are Serving, Up, and have a process.
 pub(crate) fn ready(app: &App, seen: &Observed, release: ReleaseNo) -> u16 {
+    count(app, seen, release, |_| true)
+}
+
+fn count(
+    app: &App,
+    seen: &Observed,
+    release: ReleaseNo,
+    counts: impl Fn(&InstanceSeen) -> bool,
+) -> u16 {
     let is_ready = |(number, instance): &(u64, &crate::Instance)| {
         let seen = seen.instance(*number);
-        let well = seen.health == Health::Up && !seen.process.has_ended();
+        let well = seen.health == Health::Up && !seen.process.has_ended() && counts(seen);
         instance.stage == Stage::Serving && well
     };
     u16::try_from(app.instances_of(release).filter(is_ready).count()).unwrap_or(u16::MAX)

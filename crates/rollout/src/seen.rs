@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use model::{AppCounters, Exit, Generation, Health, Listeners, Timestamp};
+use model::{AppCounters, Exit, Generation, Health, Listeners, Millis, Timestamp};
 
 /// What is seen of one app.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub struct Observed<'a> {
     pub host: IpAddr,
     /// When this control started: guards begin anew from here.
     pub recovered: Timestamp,
+    /// So long the candidate was busy in this phase of the rollout: the clock of a step stood.
+    pub stood: Millis,
     /// What the proxies counted since the rollout began; `None` if a crash lost it.
     pub counted: Option<&'a AppCounters>,
 }
@@ -45,6 +47,17 @@ pub struct InstanceSeen {
     pub health_since: Timestamp,
     /// Requests and tunnels in flight, over all proxies.
     pub in_flight: u32,
+    /// It gives no answer to its probes because it is busy with requests: its health stands.
+    pub busy: Option<Busy>,
+}
+
+/// An instance that is busy with requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Busy {
+    /// Since when.
+    pub since: Timestamp,
+    /// It counts as Down then, unless it makes progress before.
+    pub until: Timestamp,
 }
 
 /// What is seen of an instance's process.
@@ -94,6 +107,7 @@ impl Observed<'_> {
             listeners: Listeners::Unknown,
             health_since: Timestamp(0),
             in_flight: 0,
+            busy: None,
         };
         self.instances.get(&number).unwrap_or(&NOTHING)
     }

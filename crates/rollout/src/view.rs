@@ -49,6 +49,7 @@ fn arm(app: &App, seen: &Observed, no: ReleaseNo) -> Option<ArmView> {
             stage: i.stage,
             health,
             in_flight: seen.in_flight,
+            busy_since: seen.busy.map(|busy| busy.since),
         }
     };
     Some(ArmView {

@@ -39,6 +39,7 @@ impl Strangers {
                 health: Health::Down,
                 streak: 1,
                 note: Some(why),
+                unanswered: false,
                 listeners: Listeners::Foreign,
             });
         }

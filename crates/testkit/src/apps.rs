@@ -1,5 +1,6 @@
 //! Apps as the simulation deploys them, and how their instances behave.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::{
@@ -60,6 +61,11 @@ pub fn spec(app: &AppName) -> AppSpec {
             rise: 2,
             fall: 3,
             start_deadline: Millis::from_secs(10),
+            host: None,
+            headers: BTreeMap::new(),
+            port: model::ProbePort::Same,
+            command: None,
+            busy: HealthCheck::BUSY,
         },
         // Each app has its own host, as two may not share a place.
         route: Route {

@@ -211,5 +211,6 @@ fn name_of(waiting: &Waiting) -> &'static str {
         Waiting::Stop { .. } => "stop",
         Waiting::BackOff { .. } => "back-off",
         Waiting::Recovery { .. } => "recovery",
+        Waiting::Busy { .. } => "busy",
     }
 }

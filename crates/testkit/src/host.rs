@@ -62,6 +62,9 @@ pub struct Process {
     pub sick_until: u64,
     /// Somebody else listens at its address until then.
     pub taken_until: u64,
+    /// It gives no answer to its probes until then.
+    pub silent_until: u64,
+    unanswered: bool,
 }
 
 /// What follows from something a host does: after so many milliseconds.
@@ -202,6 +205,8 @@ impl Host {
             good: false,
             sick_until: 0,
             taken_until: 0,
+            silent_until: 0,
+            unanswered: false,
         };
         self.processes.insert(id.clone(), process);
         let running = HostReport::Running { id: id.clone(), pid };
@@ -234,29 +239,33 @@ impl Host {
             return Vec::new();
         }
         let age = now.checked_sub(process.born);
-        let taken = now < process.taken_until;
-        let well = now >= process.sick_until && !taken;
+        let (taken, silent) = (now < process.taken_until, now < process.silent_until);
+        let well = now >= process.sick_until && !taken && !silent;
         let good = age.is_some_and(|age| behaviour.is_healthy(age)) && well;
         process.streak = if good == process.good { process.streak + 1 } else { 1 };
         process.good = good;
         let check = &process.launch.health;
-        let before = process.health;
+        let before = (process.health, process.unanswered);
+        let is_bad = !good && process.streak >= check.fall && process.health == Health::Up;
         if good && process.streak >= check.rise {
             process.health = Health::Up;
-        } else if taken || (!good && process.streak >= check.fall && before == Health::Up) {
+        } else if taken || (is_bad && !silent) {
             process.health = Health::Down;
         }
+        process.unanswered = is_bad && silent;
         let booting = process.health == Health::Unknown;
         let pause = if booting { check.interval.0.min(100) } else { check.interval.0 };
         let mut next = vec![(pause, Next::Probe(id.clone()))];
-        if process.health != before || (!good && process.streak == 1) {
-            let note = (!good).then(|| format!("GET {} was refused", check.path));
-            let (health, streak) = (process.health, process.streak);
+        if (process.health, process.unanswered) != before || (!good && process.streak == 1) {
             let report = HostReport::Health {
                 id: id.clone(),
-                health,
-                streak,
-                note,
+                health: process.health,
+                streak: process.streak,
+                note: (!good).then(|| match silent {
+                    true => format!("GET {} got no answer", check.path),
+                    false => format!("GET {} was refused", check.path),
+                }),
+                unanswered: process.unanswered,
                 listeners: match taken {
                     true => Listeners::Foreign,
                     false => Listeners::Own(vec![process.pid.into()]),

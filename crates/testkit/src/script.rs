@@ -147,6 +147,31 @@ impl Script {
         self
     }
 
+    /// The live release's instances give no answer to their probes for so many seconds.
+    pub fn silence_live(&mut self, seconds: u64) -> &mut Self {
+        let live = self.world.views.get(&self.app).and_then(|view| view.live.clone());
+        let ids: Vec<_> =
+            live.iter().flat_map(|arm| &arm.instances).map(|it| it.id.clone()).collect();
+        self.say(&format!("! {} instances give no answer to their probes", ids.len()));
+        let until = self.world.now + seconds * 1_000;
+        for (id, process) in self.world.hosts.processes_mut() {
+            if ids.contains(id) {
+                process.silent_until = until;
+            }
+        }
+        self
+    }
+
+    /// So many requests come at once, and each takes so many seconds.
+    pub fn requests(&mut self, count: u32, seconds: u64) -> &mut Self {
+        self.say(&format!("! {count} requests of {seconds} s each"));
+        for _ in 0..count {
+            let app = self.app.clone();
+            self.world.request(&app, seconds * 1_000);
+        }
+        self
+    }
+
     /// A machine dies with all that runs on it, and is back after so many milliseconds.
     pub fn kill_host(&mut self, host: HostNo, back_in: u64) -> &mut Self {
         self.say(&format!("! machine {} is dead for {back_in} ms", host.0));

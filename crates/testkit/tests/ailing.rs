@@ -16,3 +16,27 @@ fn a_standby_whose_ports_somebody_else_has_is_no_way_back() {
     script.take_standby(5).wait(2).look().ask(rollback()).wait(8).look().ask(rollback());
     insta::assert_snapshot!(script.transcript());
 }
+
+#[test]
+fn a_new_release_that_is_busy_with_requests_is_not_taken_back_and_its_watch_waits() {
+    let mut script = Script::new();
+    script.deploy("v1", GOOD).wait(15).deploy("v2", GOOD).wait(2);
+    script.requests(20, 6).silence_live(6).wait(5).look().wait(15).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn a_new_release_that_gives_no_answer_with_nothing_to_do_is_taken_back() {
+    let mut script = Script::new();
+    script.deploy("v1", GOOD).wait(15).deploy("v2", GOOD).wait(2);
+    script.silence_live(30).wait(5).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+#[test]
+fn one_that_is_busy_and_makes_no_progress_is_down_in_the_end() {
+    let mut script = Script::new();
+    script.deploy("v1", GOOD).wait(15);
+    script.requests(20, 60).silence_live(60).wait(20).look().wait(20).look();
+    insta::assert_snapshot!(script.transcript());
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-use model::{Address, Generation, Health, Timestamp};
+use model::{Address, Generation, Health, Millis, Timestamp};
 use rollout::{
     Accepted, App, Ask, Fact, InstanceSeen, Minted, Observed, Process, apply, ask, decide, plan,
 };
@@ -21,6 +21,7 @@ fn observed(instances: &BTreeMap<u64, InstanceSeen>, acknowledged: u64) -> Obser
         acknowledged_at: NOW,
         free_ports: &[],
         host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        stood: Millis(0),
         recovered: Timestamp(0),
         counted: None,
     }
@@ -44,7 +45,11 @@ fn fleet(replicas: u16) -> (App, BTreeMap<u64, InstanceSeen>) {
         let minted = (1..=u64::from(replicas)).map(|n| {
             let number = app.last_instance + n;
             let port = u16::try_from(10_000 + number).expect("there are enough");
-            Minted { number, address: Address::Tcp((Ipv4Addr::LOCALHOST, port).into()) }
+            Minted {
+                number,
+                address: Address::Tcp((Ipv4Addr::LOCALHOST, port).into()),
+                health_address: None,
+            }
         });
         let instances: Vec<Minted> = minted.collect();
         for Minted { number, .. } in &instances {
@@ -110,7 +115,7 @@ fn a_hundred_thousand_facts_are_replayed_in_under_a_second() {
         let number = app.last_instance + 1;
         let release = app.live.expect("one is live");
         let address = Address::Tcp((Ipv4Addr::LOCALHOST, 9_999).into());
-        let instances = vec![Minted { number, address }];
+        let instances = vec![Minted { number, address, health_address: None }];
         let facts = [
             Fact::Minted { release, instances, at },
             Fact::Gone { instance: number, exit: None, address_in_use: true, tail: vec![], at },

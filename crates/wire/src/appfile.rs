@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use model::{AppName, AppSpec, Drain, Files, HealthCheck, ListenerRule, Millis, Run};
+use model::{AppName, AppSpec, Drain, Files, ListenerRule, Millis, Run};
 use serde_json::Value as Json;
 
+use crate::health;
 use crate::route;
 pub use crate::section::AppFileError;
 use crate::section::Section;
@@ -13,14 +14,12 @@ use crate::strategy::{self, Page};
 use crate::tree::{Entry, Node, Value};
 use crate::{Secret, check_env_name};
 
-const HOUR: Millis = Millis::from_secs(3_600);
-const DAY: Millis = Millis::from_secs(86_400);
+pub(crate) const DAY: Millis = Millis::from_secs(86_400);
 
 /// The keys of each table; the empty name is the whole file. docs/segue.schema.json has the same.
 const TOP: &[&str] = &["app", "run", "health", "route", "limits", "drain", "strategy"];
 const RUN: &[&str] = &["command", "dir", "replicas", "env", "user", "group", "files", "listener"];
 const LISTENER: &[(&str, ListenerRule)] = &[("own", ListenerRule::Own), ("any", ListenerRule::Any)];
-const HEALTH: &[&str] = &["path", "interval", "timeout", "rise", "fall", "start_deadline"];
 const DRAIN: &[&str] = &["deadline"];
 
 /// An app file that has been read and checked.
@@ -111,7 +110,7 @@ fn read(tree: &Node, page: Page) -> Result<AppFile, AppFileError> {
     let spec = AppSpec {
         app,
         run,
-        health: read_health(&top)?,
+        health: health::read(&top)?,
         route: route::read(&top)?,
         drain: read_drain(&top)?,
         strategy,
@@ -198,25 +197,6 @@ fn read_env(run: &Section<'_>) -> Result<BTreeMap<String, Secret>, AppFileError>
         env.insert(entry.key.clone(), Secret::new(text));
     }
     Ok(env)
-}
-
-fn read_health(top: &Section<'_>) -> Result<HealthCheck, AppFileError> {
-    let health = Section::open("health", top.get("health"), HEALTH)?;
-    let path = health.text("path")?.unwrap_or("/up");
-    check_path(path).map_err(|why| health.wrong("path", why))?;
-    let brief = Millis(10)..=HOUR;
-    Ok(HealthCheck {
-        path: path.to_owned(),
-        interval: health.duration("interval", Millis::from_secs(1), brief.clone())?,
-        timeout: health.duration("timeout", Millis::from_secs(2), brief)?,
-        rise: health.count("rise", 2, 1..=100)?,
-        fall: health.count("fall", 3, 1..=100)?,
-        start_deadline: health.duration(
-            "start_deadline",
-            Millis::from_secs(30),
-            Millis(100)..=DAY,
-        )?,
-    })
 }
 
 fn read_drain(top: &Section<'_>) -> Result<Drain, AppFileError> {

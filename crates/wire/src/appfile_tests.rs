@@ -215,7 +215,7 @@ fn the_schema_has_the_keys_and_the_defaults_of_the_reader() {
     assert_eq!(names("/properties"), sorted(TOP));
     let tables = [
         ("run", RUN),
-        ("health", HEALTH),
+        ("health", crate::health::KEYS),
         ("route", route::KEYS),
         ("limits", crate::limits::KEYS),
         ("drain", DRAIN),

@@ -10,6 +10,7 @@ mod cohort;
 mod dial;
 mod duration;
 mod event;
+mod health;
 mod limits;
 mod listed;
 mod listener;

@@ -202,7 +202,7 @@ fn affinity(route: &Section<'_>) -> Result<Affinity> {
 }
 
 /// A host name, a pattern or an address, without port; the error completes "because …".
-fn check_host(host: &str) -> std::result::Result<(), &'static str> {
+pub(crate) fn check_host(host: &str) -> std::result::Result<(), &'static str> {
     let (host, pattern) = host.strip_prefix("*.").map_or((host, false), |rest| (rest, true));
     if host.contains('*') || host.is_empty() {
         return Err("a `*` may only stand as the whole first label, as in *.example.com");

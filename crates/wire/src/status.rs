@@ -55,6 +55,10 @@ pub struct Instance {
     pub health: Health,
     /// Requests and tunnels in flight on it.
     pub in_flight: u32,
+    /// Since when it has been too busy with requests to answer its probes, if it is; in milliseconds
+    /// since 1970 (UTC). Its health stands meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub busy_since: Option<u64>,
 }
 
 /// A rollout under way.
@@ -204,8 +208,10 @@ impl From<&ArmView> for Arm {
 
 impl From<&InstanceView> for Instance {
     fn from(instance: &InstanceView) -> Self {
-        let InstanceView { id, pid, address, stage, health, in_flight } = instance.clone();
-        Self { id, pid, address, stage, health, in_flight }
+        let InstanceView { id, pid, address, stage, health, in_flight, busy_since } =
+            instance.clone();
+        let busy_since = busy_since.map(|since| since.0);
+        Self { id, pid, address, stage, health, in_flight, busy_since }
     }
 }
 
@@ -286,6 +292,7 @@ mod tests {
             stage: Stage::Serving,
             health: Health::Up,
             in_flight: 2,
+            busy_since: None,
         };
         let arm = |no, label: &str, share, instances| ArmView {
             release: ReleaseNo(no),

@@ -34,6 +34,8 @@ fn serve(closed: &Path) -> std::io::Result<()> {
         let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
         // So that a test can listen beside it.
         sockopt::set_socket_reuseport(&socket, true)?;
+        // And after it, whatever is left of connections.
+        sockopt::set_socket_reuseaddr(&socket, true)?;
         bind(&socket, &address)?;
         listen(&socket, 128)?;
         let listener = TcpListener::from(socket);

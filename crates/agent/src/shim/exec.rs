@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use nix::unistd::Uid;
 
@@ -19,13 +20,17 @@ use crate::sys;
 const CANNOT_RUN: u8 = 127;
 
 /// The hidden verb `__exec`: turns into the command of the order on standard input. Returns only if
-/// that fails; what went wrong then stands in the instance's output. To be called before anything
+/// that fails, or after the command of a probe; what went wrong then stands in the instance's output. To be called before anything
 /// else in `main`. The run folder is there for whoever reads a list of processes.
-pub fn exec(_run_dir: &Path) -> ExitCode {
+pub fn exec(run_dir: &Path) -> ExitCode {
     // An order that is cut off means that the shim died before it was ready: nothing may run.
-    let Ok(order) = serde_json::from_reader::<_, Order>(io::stdin().lock()) else {
+    let orders = serde_json::Deserializer::from_reader(io::stdin().lock());
+    let Some(Ok(order)) = orders.into_iter::<Order>().next() else {
         return ExitCode::from(CANNOT_RUN);
     };
+    if let Some(timeout) = order.timeout_ms {
+        return super::probe::run(run_dir, order, Duration::from_millis(timeout));
+    }
     let why = become_command(&order);
     let program = order.command.first().map_or("", String::as_str);
     let text = format!("segue: cannot run {program:?}: {why}\n");

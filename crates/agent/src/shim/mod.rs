@@ -8,6 +8,7 @@ mod cannot;
 mod door;
 mod exec;
 mod output;
+mod probe;
 mod reset;
 mod tree;
 mod watch;

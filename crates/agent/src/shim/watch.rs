@@ -18,7 +18,7 @@ use crate::protocol::{Event, Request, VERSION};
 use crate::runfolder::RunFolder;
 
 /// SIGKILL is repeated after this, until nothing is left.
-const KILL_AGAIN: Duration = Duration::from_millis(20);
+pub(super) const KILL_AGAIN: Duration = Duration::from_millis(20);
 /// Output still in the pipe after the last process has ended gets so long to be written.
 const OUTPUT_PATIENCE: Duration = Duration::from_secs(2);
 /// A longer grace is cut to this.
@@ -94,7 +94,7 @@ impl Started {
 
 /// Waits for all children. Orphans of the tree become ours, so when there is none left, there is
 /// nothing left.
-fn bury(notes: &SyncSender<Note>) {
+pub(super) fn bury(notes: &SyncSender<Note>) {
     loop {
         let note = match rustix::process::wait(WaitOptions::empty()) {
             Ok(Some((pid, status))) => {
@@ -209,7 +209,7 @@ impl Watch {
     }
 }
 
-fn exit_of(status: WaitStatus) -> Exit {
+pub(super) fn exit_of(status: WaitStatus) -> Exit {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => Exit::Code(code),
         (None, Some(signal)) => Exit::Signal(signal),

@@ -194,6 +194,8 @@ pub fn launch(id: &str, port: u16, command: &[&str]) -> Launch {
         content: None,
         address: Address::Tcp(([127, 0, 0, 1], port).into()),
         conventions: Conventions::NOW,
+        health_address: None,
+        probe_host: None,
         run: Run::of_command(command.iter().map(|&part| part.to_owned())),
         health: HealthCheck {
             path: "/up".to_owned(),
@@ -202,6 +204,11 @@ pub fn launch(id: &str, port: u16, command: &[&str]) -> Launch {
             rise: 2,
             fall: 3,
             start_deadline: Millis(30_000),
+            host: None,
+            headers: std::collections::BTreeMap::new(),
+            port: model::ProbePort::Same,
+            command: None,
+            busy: HealthCheck::BUSY,
         },
         drain: Drain { deadline: Millis(1_000) },
     }

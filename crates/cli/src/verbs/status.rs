@@ -197,7 +197,7 @@ fn block(role: &str, arm: &Arm) -> Vec<String> {
 }
 
 fn row(instance: &Instance) -> Vec<Cell> {
-    let Instance { id, pid, address, stage, health, in_flight } = instance;
+    let Instance { id, pid, address, stage, health, in_flight, busy_since } = instance;
     let (stage, stage_style) = match stage {
         Stage::Joining => ("joining", WARN),
         Stage::Serving => ("serving", GOOD),
@@ -205,6 +205,8 @@ fn row(instance: &Instance) -> Vec<Cell> {
         Stage::Gone => ("gone", DIM),
     };
     let (health, health_style) = match health {
+        Health::Up if busy_since.is_some() => ("up, busy", WARN),
+        Health::Unknown if busy_since.is_some() => ("unknown, busy", WARN),
         Health::Unknown => ("unknown", WARN),
         Health::Up => ("up", GOOD),
         Health::Down => ("down", BAD),

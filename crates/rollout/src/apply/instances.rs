@@ -1,6 +1,6 @@
 //! Folds what happens to instances: minted, drained, gone, and how they died. Moves no traffic.
 
-use model::{Listeners, ReleaseNo, Stage, Timestamp};
+use model::{ReleaseNo, Stage, Timestamp};
 
 use super::Folded;
 use super::stored::forget_if_removed;
@@ -18,20 +18,8 @@ pub(super) fn mint(app: &mut App, release: ReleaseNo, minted: &[Minted], at: Tim
         }
     }
     app.last_instance = expected;
-    for Minted { number, address } in minted {
-        let instance = Instance {
-            release,
-            address: address.clone(),
-            stage: Stage::Joining,
-            listeners: Listeners::Unknown,
-            minted: at,
-            since: at,
-            doomed: false,
-            left: None,
-            released: false,
-        };
-        app.instances.insert(*number, instance);
-    }
+    let new = minted.iter().map(|it| (it.number, Instance::joining(release, it, at)));
+    app.instances.extend(new);
     Ok(())
 }
 

@@ -58,7 +58,7 @@ fn of_rollout(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> 
         }
         Phase::Watching => {
             let watch = spec.map(|spec| spec.strategy.watch).unwrap_or_default();
-            let until = since.max(seen.recovered).after(watch);
+            let until = since.max(seen.recovered).after(watch).after(seen.stood);
             if until > now {
                 Reason { waiting: Waiting::Watch, since, until: Some(until) }
             } else {
@@ -74,7 +74,7 @@ fn holding(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Rea
     match rung(app, rollout, rollout.rung).gate {
         Some(Gate::Manual) => Reason { waiting: Waiting::Promote, since, until: None },
         Some(Gate::After(time)) => {
-            let until = since.max(seen.recovered).after(time);
+            let until = since.max(seen.recovered).after(time).after(seen.stood);
             if until > now {
                 let waiting = Waiting::Step { share: rollout.share };
                 return Reason { waiting, since, until: Some(until) };
@@ -143,6 +143,11 @@ fn of_release(app: &App, seen: &Observed, now: Timestamp, no: ReleaseNo) -> Vec<
             let since = seen.health_since;
             let until = patience.map(|patience| since.after(patience));
             reasons.push(Reason { waiting, since, until });
+        }
+        if let Some(busy) = seen.busy {
+            let (in_flight, note) = (seen.in_flight, seen.note.clone());
+            let waiting = Waiting::Busy { instance: app.id(number), in_flight, note };
+            reasons.push(Reason { waiting, since: busy.since, until: Some(busy.until) });
         }
     }
     reasons

@@ -7,7 +7,7 @@ use model::{Gate, Share, Stage, Switch, Timestamp};
 
 use super::{Timer, renew};
 use crate::ladder::rung;
-use crate::readiness::{ready, whole};
+use crate::readiness::{at_ease, ready};
 use crate::receipt::receipt;
 use crate::{App, Fact, Observed, Phase, Rollout, RolloutKind};
 
@@ -35,7 +35,8 @@ pub(super) fn step(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
 /// The candidate is whole for its rung: it gets the share, unless a person has to say so.
 fn climb(app: &App, rollout: &Rollout, seen: &Observed, at: Timestamp) -> Option<Fact> {
     let rung = rung(app, rollout, rollout.rung);
-    let ready = ready(app, seen, rollout.to);
+    // One that is busy may be well, and gets no more before it answers.
+    let ready = at_ease(app, seen, rollout.to);
     if ready < rung.to {
         return None;
     }
@@ -51,8 +52,8 @@ fn climb(app: &App, rollout: &Rollout, seen: &Observed, at: Timestamp) -> Option
 fn next_rung(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) -> Option<Fact> {
     let here = rung(app, rollout, rollout.rung);
     let Gate::After(time) = here.gate? else { return None };
-    let over = timer.due(rollout.since.max(seen.recovered).after(time));
-    let whole = ready(app, seen, rollout.to) >= here.to;
+    let over = timer.due(rollout.since.max(seen.recovered).after(time).after(seen.stood));
+    let whole = at_ease(app, seen, rollout.to) >= here.to;
     let next = rollout.rung + 1;
     (over && whole).then_some(Fact::Stepped { rollout: rollout.id, rung: next, at: timer.now })
 }
@@ -96,9 +97,11 @@ fn watched(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) -> 
         (RolloutKind::Rollback | RolloutKind::Restart | RolloutKind::Start, _)
         | (RolloutKind::Deploy, None) => true,
         (RolloutKind::Deploy, Some(spec)) => {
-            let end = rollout.since.max(seen.recovered).after(spec.strategy.watch);
+            let began = rollout.since.max(seen.recovered);
+            let end = began.after(spec.strategy.watch).after(seen.stood);
+            let wanted = app.replicas(rollout.to).max(1);
             timer.due(end)
-                && (whole(app, seen, rollout.to).is_ok()
+                && (at_ease(app, seen, rollout.to) >= wanted
                     || timer.due(end.after(spec.health.start_deadline)))
         }
     }

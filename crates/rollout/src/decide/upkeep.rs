@@ -4,7 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use model::{Address, Health, ReleaseNo, Share, Stage};
+use model::{Address, Health, ProbePort, ReleaseNo, Share, Stage};
 
 use super::Timer;
 use crate::ladder::least;
@@ -162,9 +162,10 @@ fn replace(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Opti
 /// Every release on offer gets the instances it lacks, after the pause its deaths ask for.
 fn mint(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
     // What an earlier round of this decision has handed out is not free any more.
-    let held: BTreeSet<&Address> = app.instances.values().map(|i| &i.address).collect();
+    let held: BTreeSet<&Address> = app.instances.values().flat_map(Instance::addresses).collect();
     let free = seen.free_ports.iter().map(|port| Address::Tcp(SocketAddr::new(seen.host, *port)));
     let mut free = free.filter(|address| !held.contains(address));
+    let probed = |release: ReleaseNo| app.releases.get(&release).map(|it| it.spec.health.port);
     let mut number = app.last_instance;
     let mut facts = Vec::new();
     for release in app.on_offer() {
@@ -173,14 +174,19 @@ fn mint(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
         if lacking == 0 || !pause.is_none_or(|until| timer.due(until)) {
             continue;
         }
-        let instances: Vec<Minted> = free
-            .by_ref()
-            .take(lacking)
-            .map(|address| {
-                number += 1;
-                Minted { number, address }
-            })
-            .collect();
+        let mut instances: Vec<Minted> = Vec::new();
+        while instances.len() < lacking {
+            let Some(address) = free.next() else { break };
+            let health_address = match probed(release) {
+                Some(ProbePort::Own) => free.next(),
+                Some(ProbePort::Same) | None => None,
+            };
+            if health_address.is_none() && probed(release) == Some(ProbePort::Own) {
+                break;
+            }
+            number += 1;
+            instances.push(Minted { number, address, health_address });
+        }
         if !instances.is_empty() {
             facts.push(Fact::Minted { release, instances, at: timer.now });
         }

@@ -1,0 +1,117 @@
+//! One probe by a command: it runs as the app's user in the release's folder with the instance's
+//! environment, and is well if it exits with 0. A process of its own (`shim::probe`) ends it with its
+//! whole tree when its time is up, and also when nobody waits for it any more.
+
+use std::io;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{Exit, Launch};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::Command;
+use tokio::sync::OnceCell;
+
+use crate::agent::World;
+use crate::life::on_disk;
+use crate::protocol::{Order, Probed};
+use crate::start;
+use crate::tally::Seen;
+
+/// What ends the command gets so long beyond the command's own time.
+const BEYOND: Duration = Duration::from_secs(10);
+/// So much of the command's last output is kept.
+const TAIL_BYTES: usize = 1024;
+/// And so much of its last line is shown.
+const SHOWN_CHARS: usize = 200;
+
+/// The command of one instance.
+pub(crate) struct CommandProbe {
+    world: Arc<World>,
+    launch: Launch,
+    command: Vec<String>,
+    /// Made once: neither files nor values of a release change.
+    order: OnceCell<Order>,
+}
+
+impl CommandProbe {
+    pub fn new(world: &Arc<World>, launch: &Launch, command: &[String]) -> Self {
+        Self {
+            world: Arc::clone(world),
+            launch: launch.clone(),
+            command: command.to_vec(),
+            order: OnceCell::new(),
+        }
+    }
+
+    /// Runs it once.
+    pub async fn run(&self) -> Seen {
+        let name = self.command.first().map_or("", String::as_str);
+        let timeout = self.launch.health.timeout;
+        let order = match self.order.get_or_try_init(|| self.prepare()).await {
+            Ok(order) => order,
+            Err(why) => return Seen::Bad(format!("`{name}` cannot be run: {why}")),
+        };
+        let limit = timeout.to_duration() + BEYOND;
+        let ran = tokio::time::timeout(limit, self.spawn(order)).await;
+        let (probed, output) = match ran {
+            Ok(Ok(ran)) => ran,
+            Ok(Err(e)) => return Seen::Bad(format!("`{name}` cannot be run: {e}")),
+            Err(_) => (Probed::TookTooLong, String::new()),
+        };
+        match probed {
+            Probed::Ended(Exit::Code(0)) => Seen::Good,
+            Probed::Ended(exit) if output.is_empty() => Seen::Bad(format!("`{name}` {exit}")),
+            Probed::Ended(exit) => Seen::Bad(format!("`{name}` {exit}: {output}")),
+            Probed::TookTooLong => Seen::Silent(format!("`{name}` did not end within {timeout}")),
+            Probed::Refused(why) => Seen::Bad(format!("`{name}` cannot be run: {why}")),
+        }
+    }
+
+    async fn prepare(&self) -> Result<Order, String> {
+        let (world, launch) = (Arc::clone(&self.world), self.launch.clone());
+        let (command, timeout) = (self.command.clone(), self.launch.health.timeout);
+        let made = on_disk(move || start::order(&world, &launch)).await;
+        let order = made.ok_or("see the server's log")??;
+        Ok(Order { command, timeout_ms: Some(timeout.0), ..order })
+    }
+
+    async fn spawn(&self, order: &Order) -> io::Result<(Probed, String)> {
+        let mut child = Command::new(&self.world.config.program)
+            .arg("__exec")
+            .arg(self.world.layout.run(&self.launch.id))
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let closed = || io::Error::from(io::ErrorKind::BrokenPipe);
+        // Held to the end: when it closes, the command is ended.
+        let mut stdin = child.stdin.take().ok_or_else(closed)?;
+        let stdout = child.stdout.take().ok_or_else(closed)?;
+        let stderr = child.stderr.take().ok_or_else(closed)?;
+        stdin.write_all(&serde_json::to_vec(order)?).await?;
+        let mut line = String::new();
+        let mut stdout = BufReader::new(stdout);
+        let (read, output) = tokio::join!(stdout.read_line(&mut line), tail(stderr));
+        read?;
+        child.wait().await?;
+        if line.is_empty() {
+            return Err(io::Error::other("it ended without a word"));
+        }
+        Ok((serde_json::from_str(&line)?, output))
+    }
+}
+
+/// The last line of what is written, fit to be printed. Reads to the end.
+async fn tail(mut output: impl AsyncRead + Unpin) -> String {
+    let (mut kept, mut buffer) = (Vec::new(), [0; 4096]);
+    while let Ok(length @ 1..) = output.read(&mut buffer).await {
+        kept.extend_from_slice(&buffer[..length]);
+        let beyond = kept.len().saturating_sub(TAIL_BYTES);
+        kept.drain(..beyond);
+    }
+    let text = String::from_utf8_lossy(&kept);
+    let line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    line.trim().chars().filter(|c| !c.is_control()).take(SHOWN_CHARS).collect()
+}
