@@ -19,22 +19,27 @@ pub(crate) const LAST: Duration = Duration::from_secs(30);
 /// part of segue, which gives it back.
 pub(crate) fn end_shim(folder: &RunFolder) -> bool {
     let shims = shims_in(folder);
-    for pid in &shims {
+    for (pid, start) in &shims {
         let folder = folder.path().display();
         tracing::warn!(pid, "the shim in {folder} does not answer and is ended");
-        procfs::signal(*pid, Signal::KILL);
+        procfs::signal(*pid, *start, Signal::KILL);
     }
     !shims.is_empty()
 }
 
-/// A shim is known by its verb and by its working folder, which nobody else works in.
-fn shims_in(folder: &RunFolder) -> Vec<u32> {
+/// By number and start.
+fn shims_in(folder: &RunFolder) -> Vec<(u32, u64)> {
     let living = procfs::processes().into_iter().filter(|(_, process)| !process.zombie);
-    living.map(|(pid, _)| pid).filter(|pid| is_shim_of(*pid, folder)).collect()
+    let shims = living.filter(|(pid, _)| is_shim_of(*pid, folder));
+    shims.map(|(pid, process)| (pid, process.start)).collect()
 }
 
-/// Whether this process is the shim of that folder.
+/// Whether this process is the shim of that folder: by its user, which is ours, by its verb, and by its
+/// working folder, which nobody else works in.
 pub(crate) fn is_shim_of(pid: u32, folder: &RunFolder) -> bool {
+    if procfs::user_of(pid) != Some(rustix::process::geteuid().as_raw()) {
+        return false;
+    }
     let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     if words.split(|byte| *byte == 0).nth(1) != Some(b"__shim") {
         return false;

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 
-use rustix::process::{Pid, Signal};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal};
 
 /// Names this boot of the machine; empty if the kernel does not say.
 pub fn boot_id() -> String {
@@ -81,11 +82,24 @@ pub(crate) fn name_of(pid: u32) -> String {
     name.trim_end_matches('\n').chars().map(plain).collect()
 }
 
-/// Sends a signal to a process that may be gone already.
-pub(crate) fn signal(pid: u32, signal: Signal) {
-    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        // It may have ended since it was found: then there is nothing to do.
-        let _ = rustix::process::kill_process(pid, signal);
+/// Sends a signal to the process that was found with this number and this start, and never to another
+/// that has got the number since. It may be gone already: then there is nothing to do.
+pub(crate) fn signal(pid: u32, start: u64, signal: Signal) {
+    let Some(number) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
+    let opened = rustix::process::pidfd_open(number, PidfdFlags::empty());
+    // From here on the descriptor means one process: either the one that was found, or another.
+    if process(pid).is_none_or(|found| found.start != start) {
+        return;
+    }
+    match opened {
+        Ok(descriptor) => {
+            let _ = rustix::process::pidfd_send_signal(&descriptor, signal);
+        }
+        // Before Linux 5.3, or where a sandbox forbids it.
+        Err(Errno::NOSYS | Errno::PERM) => {
+            let _ = rustix::process::kill_process(number, signal);
+        }
+        Err(_) => {}
     }
 }
 
@@ -108,6 +122,17 @@ mod tests {
     fn a_process_whose_name_looks_like_more_fields_is_read_right() {
         let stat = "17 (a) Z 9 (b) S 5 17 17 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 9876 1 2 3";
         assert_eq!(parse(stat), Some(Process { parent: 5, start: 9876, zombie: false }));
+    }
+
+    #[test]
+    fn a_signal_reaches_the_process_that_was_found_and_no_other_with_its_number() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let found = process(child.id()).unwrap();
+        signal(child.id(), found.start + 1, Signal::KILL);
+        signal(child.id(), found.start - 1, Signal::KILL);
+        assert_eq!(child.try_wait().unwrap(), None);
+        signal(child.id(), found.start, Signal::KILL);
+        assert!(!child.wait().unwrap().success());
     }
 
     #[test]

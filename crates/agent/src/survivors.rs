@@ -2,10 +2,11 @@
 //! ends them, and says how the instance ended. Never touches a process it cannot prove to belong to
 //! the instance.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use model::{Exit, InstanceId};
 use rustix::process::Signal;
@@ -16,6 +17,9 @@ use crate::logs;
 use crate::procfs;
 use crate::runfolder::{ProcessRecord, RunFolder};
 
+/// Processes that only carry the marks of a dead instance, and are started again and again, keep it from
+/// being replaced for no longer.
+const MARKED_PATIENCE: Duration = Duration::from_secs(10);
 /// Lines of output in the last report.
 const TAIL_LINES: usize = 20;
 
@@ -57,20 +61,31 @@ pub(crate) fn settle(layout: &Layout, boot_id: &str, id: &InstanceId) -> End {
     End { exit: exit.unwrap_or(Exit::Unknown), tail }
 }
 
-/// Ends the tree, and returns when nothing of it is left.
+/// Ends the tree. Returns when nothing is left of what is certainly the instance's. What only carries
+/// its marks, as any process can, is ended as well, but waited for only if it runs as the instance's
+/// user, and not for ever.
 fn end(record: &ProcessRecord, id: &InstanceId, state: &Path) {
     let group = record.cgroup.as_deref().map(Cgroup::at);
+    let owners = owners(state);
+    let begun = Instant::now();
     for round in 1_u32.. {
         if let Some(group) = &group {
             group.kill();
         }
-        let left = find(record, group.as_ref(), id, state);
-        if left.is_empty() {
+        let left = find(record, group.as_ref(), id, state, &owners);
+        for (pid, start) in left.certain.iter().chain(&left.marked).chain(&left.others) {
+            procfs::signal(*pid, *start, Signal::KILL);
+        }
+        if left.certain.is_empty() && left.marked.is_empty() {
             break;
         }
-        left.iter().for_each(|pid| procfs::signal(*pid, Signal::KILL));
+        let pids: Vec<_> = left.certain.keys().chain(left.marked.keys()).collect();
+        if left.certain.is_empty() && begun.elapsed() >= MARKED_PATIENCE {
+            tracing::warn!(instance = %id, "processes that name the instance go on: {pids:?}");
+            break;
+        }
         if round.is_multiple_of(100) {
-            tracing::warn!(instance = %id, "processes do not end on SIGKILL: {left:?}");
+            tracing::warn!(instance = %id, "processes do not end on SIGKILL: {pids:?}");
         }
         // It takes the kernel a moment; a process that hangs in a system call takes longer.
         std::thread::sleep(Duration::from_millis(if round < 100 { 10 } else { 200 }));
@@ -80,26 +95,52 @@ fn end(record: &ProcessRecord, id: &InstanceId, state: &Path) {
     }
 }
 
-/// The living processes of the tree: in its group, or the recorded one, or carrying the instance's
-/// name in their environment; and all that descend from those.
+/// The users whose processes can be the instance's: segue's own, and the app's, who has its state
+/// folder.
+fn owners(state: &Path) -> BTreeSet<u32> {
+    let app = fs::metadata(state).ok().map(|state| state.uid());
+    app.into_iter().chain([rustix::process::geteuid().as_raw()]).collect()
+}
+
+/// Living processes of a tree: their numbers and starts.
+#[derive(Default)]
+struct Left {
+    /// In its group, or the recorded one or a descendant of it.
+    certain: BTreeMap<u32, u64>,
+    /// Of its owners, carrying its name in their environment, and what descends from those.
+    marked: BTreeMap<u32, u64>,
+    /// The same, of other users.
+    others: BTreeMap<u32, u64>,
+}
+
 fn find(
     record: &ProcessRecord,
     group: Option<&Cgroup>,
     id: &InstanceId,
     state: &Path,
-) -> BTreeSet<u32> {
+    owners: &BTreeSet<u32>,
+) -> Left {
     let all = procfs::processes();
-    let mut roots: BTreeSet<u32> = group.iter().flat_map(|group| group.members()).collect();
+    let mut certain: BTreeSet<u32> = group.iter().flat_map(|group| group.members()).collect();
     let recorded = all.get(&record.pid).is_some_and(|process| process.start == record.start);
-    roots.extend(recorded.then_some(record.pid));
+    certain.extend(recorded.then_some(record.pid));
     let marks = [format!("SEGUE_INSTANCE={id}"), format!("SEGUE_STATE_DIR={}", state.display())];
     // Nothing of the tree can be older than its first process.
     let young = all.iter().filter(|(_, process)| process.start >= record.start);
-    roots.extend(young.map(|(pid, _)| *pid).filter(|pid| carries(*pid, &marks)));
-    roots.remove(&std::process::id());
-    let mut tree = procfs::with_descendants(roots, &all);
-    tree.retain(|pid| all.get(pid).is_some_and(|process| !process.zombie));
-    tree
+    let of_owner = |pid: &u32| procfs::user_of(*pid).is_some_and(|uid| owners.contains(&uid));
+    let (marked, others): (BTreeSet<u32>, BTreeSet<u32>) =
+        young.map(|(pid, _)| *pid).filter(|pid| carries(*pid, &marks)).partition(of_owner);
+    let living = |mut roots: BTreeSet<u32>| -> BTreeMap<u32, u64> {
+        roots.remove(&std::process::id());
+        let tree = procfs::with_descendants(roots, &all).into_iter();
+        let found = tree.filter_map(|pid| Some((pid, all.get(&pid)?)));
+        found.filter(|(_, process)| !process.zombie).map(|(pid, it)| (pid, it.start)).collect()
+    };
+    let certain = living(certain);
+    let (mut marked, mut others) = (living(marked), living(others));
+    marked.retain(|pid, _| !certain.contains_key(pid));
+    others.retain(|pid, _| !certain.contains_key(pid) && !marked.contains_key(pid));
+    Left { certain, marked, others }
 }
 
 /// Whether a process was started with all of these in its environment.

@@ -57,6 +57,12 @@ impl Tree {
         let mut members = procfs::with_descendants(BTreeSet::from([me]), &all);
         members.remove(&me);
         members.extend(self.cgroup.iter().flat_map(Cgroup::members));
-        members.into_iter().for_each(|pid| procfs::signal(pid, signal));
+        for pid in members {
+            // One that has joined the group since then.
+            let found = all.get(&pid).copied().or_else(|| procfs::process(pid));
+            if let Some(found) = found {
+                procfs::signal(pid, found.start, signal);
+            }
+        }
     }
 }
