@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use model::Generation;
+use model::{Address, Generation};
 
 /// Why a proxy could not be started or run.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +36,12 @@ pub enum Error {
     /// The options contradict each other.
     #[error("the proxy cannot be set up: {0}")]
     Options(String),
+    /// The proxy is its own upstream.
+    #[error("its upstream {upstream} is the proxy itself, and requests would go round in a circle")]
+    Circle {
+        /// Where both are.
+        upstream: Address,
+    },
     /// Signals or the probes' runtime.
     #[error("cannot {act}")]
     System {

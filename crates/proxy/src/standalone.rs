@@ -138,10 +138,7 @@ fn refuse_circle(upstreams: &[Upstream], own: &circle::Own) -> Result<(), Error>
         if let Place::Fixed(address) = &upstream.place
             && own.is(address)
         {
-            return Err(Error::Options(format!(
-                "the upstream {address} is the proxy itself: requests would go round in a circle; \
-                 name the address of the app"
-            )));
+            return Err(Error::Circle { upstream: address.clone() });
         }
     }
     Ok(())

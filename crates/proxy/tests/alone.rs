@@ -147,3 +147,16 @@ fn clients_of_the_admin_address_that_say_nothing_hold_up_nobody() {
     );
     drop(silent);
 }
+
+#[test]
+fn it_refuses_to_be_its_own_upstream() {
+    let own = free();
+    let example = std::env::current_exe().expect("this test");
+    let example = example.ancestors().nth(2).expect("target/debug").join("examples/standalone");
+    let tried = Command::new(example)
+        .args([&own.to_string(), &own.to_string(), "--workers", "1"])
+        .output()
+        .expect("the example is built with the tests");
+    let said = String::from_utf8_lossy(&tried.stderr);
+    assert!(!tried.status.success() && said.contains("Circle"), "{said}");
+}

@@ -53,7 +53,13 @@ impl Local for Program {
         alone.health_path = options.health_path;
         alone.trusted_proxies = options.trusted_proxies;
         alone.access_log = options.access_log.file();
-        proxy::standalone::run(alone).map_err(|error| Failure::new(act, &error))
+        proxy::standalone::run(alone).map_err(|error| {
+            let failure = Failure::new(act, &error);
+            match matches!(error, proxy::Error::Circle { .. }) {
+                true => failure.hint("--upstream names where the app listens"),
+                false => failure,
+            }
+        })
     }
 
     fn down(&self, data: &Path) -> Result<u32, Failure> {
