@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use server::ListenError;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -43,35 +44,58 @@ pub fn notify(states: &[sd_notify::NotifyState<'_>]) {
     let _ = sd_notify::notify(states);
 }
 
+/// What is bound before anybody is told that the server is ready: who asks at once waits for the answer.
+#[derive(Debug, Default)]
+pub struct Bound {
+    socket: Option<UnixListener>,
+    port: Option<TcpListener>,
+}
+
+impl Bound {
+    /// The socket in the data folder. Has to be called on the runtime.
+    pub fn socket(data: &Path) -> Self {
+        let bound = server::bind_in_folder(data);
+        let socket = bound.inspect_err(|error| tracing::error!("{}", crate::told(error))).ok();
+        Self { socket, port: None }
+    }
+
+    /// The port, if it can be had at once.
+    pub async fn port(&mut self, port: SocketAddr, missing: &Missing) {
+        match server::bind(port).await {
+            Ok(bound) => self.port = Some(bound),
+            Err(error) => missing.set(Some(cause(port, &error))),
+        }
+    }
+}
+
 /// Begins to answer; the tasks end after `stop` has become true.
 pub fn open(
-    data: &Path,
-    port: SocketAddr,
+    bound: Bound,
+    (data, port): (&Path, SocketAddr),
     router: server::Router,
     stop: &watch::Receiver<bool>,
     missing: &Missing,
 ) -> JoinSet<()> {
+    let Bound { socket, port: first } = bound;
     let mut tasks = JoinSet::new();
-    match server::bind_in_folder(data) {
-        Ok(socket) => {
-            tasks.spawn(server::serve_socket(socket, router.clone(), stop.clone()));
-        }
-        Err(error) => tracing::error!("{}", crate::told(&error)),
+    if let Some(socket) = socket {
+        tasks.spawn(server::serve_socket(socket, router.clone(), stop.clone()));
     }
     let (token, missing) = (data.join("token"), missing.clone());
     let stop = stop.clone();
     tasks.spawn(async move {
         let mut stopped = stop.clone();
-        let bound = tokio::select! {
-            bound = bind(port, &missing) => bound,
-            // A sender that is gone means the same.
-            _ = stopped.wait_for(|stop| *stop) => return,
+        let bound = match first {
+            Some(bound) => bound,
+            None => tokio::select! {
+                bound = bind(port, &missing) => bound,
+                // A sender that is gone means the same.
+                _ = stopped.wait_for(|stop| *stop) => return,
+            },
         };
         if let Ok(address) = bound.local_addr() {
-            tracing::info!(
-                "the API listens on http://{address}, its token is in {}",
-                token.display()
-            );
+            let token = token.display();
+            tracing::info!("the API listens on http://{address}, its token is in {token}");
         }
         server::serve_port(bound, router, stop).await;
     });
@@ -79,7 +103,7 @@ pub fn open(
 }
 
 /// The port, as soon as it can be had.
-async fn bind(port: SocketAddr, missing: &Missing) -> tokio::net::TcpListener {
+async fn bind(port: SocketAddr, missing: &Missing) -> TcpListener {
     loop {
         match server::bind(port).await {
             Ok(bound) => {

@@ -15,7 +15,7 @@ use sd_notify::NotifyState;
 use server::{Guard, Parts};
 use tokio::sync::watch;
 
-use crate::api::Missing;
+use crate::api::{Bound, Missing};
 use crate::desk::{Board, Desk, End};
 use crate::folder::Folder;
 use crate::ports::{CrashAt, LocalHost, LocalTraffic, Notices};
@@ -74,7 +74,15 @@ pub fn run(options: &ServerOptions) -> Result<(), Failure> {
     for http in proxy.local_addrs() {
         tracing::info!("apps are served on http://{http}");
     }
-    crate::api::notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
+    let token = server::load_or_create_token(&data).map_err(|error| Failure::new(ACT, &error))?;
+    let missing = Missing::default();
+    let bound = runtime.block_on(async {
+        let mut bound = Bound::socket(&data);
+        crate::api::notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
+        bound.port(options.api, &missing).await;
+        bound
+    });
+    let begun = Begun { signals, token, bound, missing };
     let agent = start_agent(&data, open_files, &inbox)?;
     let board = Arc::new(Board::default());
     let traffic = LocalTraffic { proxy: proxy.clone(), saved };
@@ -93,9 +101,9 @@ pub fn run(options: &ServerOptions) -> Result<(), Failure> {
             let _ = thread.join();
         }
     };
-    let ended = runtime.block_on(api(options, signals, desk, shelf, &proxy, stop_control));
+    let ended = runtime.block_on(api(options, begun, desk, shelf, &proxy, stop_control));
     runtime.shutdown_timeout(Duration::from_secs(1));
-    if ended? == End::Server
+    if ended == End::Server
         && let Ok(count @ 1..) = agent::running(&data)
     {
         let data = data.display();
@@ -104,19 +112,25 @@ pub fn run(options: &ServerOptions) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What was there before anybody was told that the server is ready.
+struct Begun {
+    signals: Signals,
+    token: wire::Secret,
+    bound: Bound,
+    missing: Missing,
+}
+
 /// The API, until the end; and the end of traffic, so that the API can tell of it.
 async fn api(
     options: &ServerOptions,
-    mut signals: Signals,
+    begun: Begun,
     desk: Arc<Desk>,
     shelf: Arc<Shelf>,
     proxy: &proxy::Proxy,
     stop_control: impl FnOnce() + Send + 'static,
-) -> Result<End, Failure> {
-    let failed = |error: &dyn std::error::Error| Failure::new(ACT, error);
+) -> End {
     let data = &shelf.data;
-    let token = server::load_or_create_token(data).map_err(|e| failed(&e))?;
-    let missing = Missing::default();
+    let Begun { mut signals, token, bound, missing } = begun;
     let (stop, stopped) = watch::channel(false);
     let (metrics, traffic) = (proxy.clone(), proxy.clone());
     let (ready, amiss) = (proxy.clone(), missing.clone());
@@ -134,7 +148,7 @@ async fn api(
     };
     let guard = Guard::new(token, options.api_hosts.clone());
     let router = server::router(parts, guard.clone());
-    let mut serving = crate::api::open(data, options.api, router, &stopped, &missing);
+    let mut serving = crate::api::open(bound, (data, options.api), router, &stopped, &missing);
     let pid = format!("{}\n", std::process::id());
     if let Err(error) = datadir::replace(&data.join("server.pid"), pid.as_bytes()) {
         tracing::warn!(%error, "server.pid is not written");
@@ -159,7 +173,7 @@ async fn api(
     let _ = tokio::task::spawn_blocking(finish).await;
     stop.send_replace(true);
     while serving.join_next().await.is_some() {}
-    Ok(end)
+    end
 }
 
 async fn wait_for_end<F: Future<Output = ()>>(
