@@ -184,6 +184,7 @@ impl Managed {
         match report {
             HostReport::Running { pid, .. } if !seen.process.has_ended() => {
                 seen.process = Process::Running { pid };
+                seen.running_since.get_or_insert(now);
             }
             HostReport::Health { health, streak, note, unanswered, listeners, .. }
                 if !seen.process.has_ended() =>

@@ -34,6 +34,11 @@ pub enum Waiting {
         /// What the last bad probe saw.
         note: Option<String>,
     },
+    /// The host to lay out the candidate's files and start its processes.
+    Files {
+        /// The release.
+        release: Label,
+    },
     /// The host to name free ports.
     Ports,
     /// Somebody to say `segue promote`.
@@ -112,7 +117,9 @@ impl Waiting {
     /// What happens when the time is up.
     fn afterwards(&self) -> &'static str {
         match self {
-            Self::Instances { .. } | Self::Ports => "the release is refused and the live one stays",
+            Self::Instances { .. } | Self::Files { .. } | Self::Ports => {
+                "the release is refused and the live one stays"
+            }
             Self::Promote | Self::Resume { .. } | Self::Acknowledgement { .. } => {
                 "it is asked again"
             }
@@ -136,6 +143,9 @@ impl fmt::Display for Waiting {
                     Some(note) => write!(f, "; last probe: {note})"),
                     None => f.write_str(")"),
                 }
+            }
+            Self::Files { release } => {
+                write!(f, "the host to lay out the files of {release} and start it")
             }
             Self::Ports => f.write_str("free ports on the host"),
             Self::Promote => f.write_str("somebody to say `segue promote`"),

@@ -17,6 +17,7 @@ fn waitings() -> Vec<Waiting> {
             wanted: 2,
             note: Some("GET /up answered 503".into()),
         },
+        Waiting::Files { release: label() },
         Waiting::Ports,
         Waiting::Promote,
         Waiting::Acknowledgement { generation: Generation { term: 7, counter: 12 } },
@@ -41,6 +42,7 @@ fn waitings() -> Vec<Waiting> {
 fn page_of_waiting(waiting: &Waiting) -> &'static str {
     match waiting {
         Waiting::Instances { .. } => "waiting-instances",
+        Waiting::Files { .. } => "waiting-files",
         Waiting::Ports => "waiting-ports",
         Waiting::Promote => "waiting-promote",
         Waiting::Acknowledgement { .. } => "waiting-acknowledgement",

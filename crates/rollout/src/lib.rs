@@ -18,6 +18,7 @@ mod cause;
 mod decide;
 mod fact;
 mod ladder;
+mod patience;
 mod plan;
 mod readiness;
 mod receipt;

@@ -35,6 +35,8 @@ pub struct Observed<'a> {
 pub struct InstanceSeen {
     /// Its process.
     pub process: Process,
+    /// Since when its process is seen to run; what came before was laying out its files.
+    pub running_since: Option<Timestamp>,
     /// What the probes say.
     pub health: Health,
     /// Probes in a row that said so.
@@ -101,6 +103,7 @@ impl Observed<'_> {
     pub fn instance(&self, number: u64) -> &InstanceSeen {
         static NOTHING: InstanceSeen = InstanceSeen {
             process: Process::Unseen,
+            running_since: None,
             health: Health::Unknown,
             streak: 0,
             note: None,

@@ -22,10 +22,11 @@ pub struct Coverage {
 
 impl Coverage {
     /// Every reason that there is to reach.
-    pub const REASONS: [&str; 16] = [
+    pub const REASONS: [&str; 17] = [
         "step",
         "resume",
         "instances",
+        "files",
         "ports",
         "promote",
         "acknowledgement",
@@ -201,6 +202,7 @@ pub fn command(ask: &Ask) -> &'static str {
 fn name_of(waiting: &Waiting) -> &'static str {
     match waiting {
         Waiting::Instances { .. } => "instances",
+        Waiting::Files { .. } => "files",
         Waiting::Ports => "ports",
         Waiting::Promote => "promote",
         Waiting::Acknowledgement { .. } => "acknowledgement",

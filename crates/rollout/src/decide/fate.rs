@@ -2,6 +2,7 @@
 //! for falling below the floor. A rollback is never taken back: where it came from is known to be bad.
 
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::vec::Vec;
 
 use model::{Exit, Health, OnFailure, ReleaseNo, Share, Stage, StrategyKind};
@@ -9,6 +10,7 @@ use model::{Exit, Health, OnFailure, ReleaseNo, Share, Stage, StrategyKind};
 use super::upkeep::lacking;
 use super::{Timer, instances};
 use crate::ladder::floor;
+use crate::patience::{Part, Patience};
 use crate::readiness::ready;
 use crate::{
     App, Cause, Fact, Instance, InstanceSeen, Observed, Phase, Process, Rollout, RolloutKind,
@@ -130,12 +132,20 @@ fn never_healthy(
     timer: &mut Timer,
 ) -> Option<Cause> {
     let first_start = rollout.phase == Phase::Starting && instance.stage == Stage::Joining;
-    let waited = app.releases.get(&instance.release)?.spec.health.start_deadline;
+    let patience = Patience::with(app, seen, number, instance);
     let is_up = seen.instance(number).health == Health::Up;
-    let overdue =
-        first_start && !is_up && timer.due(instance.minted.max(seen.recovered).after(waited));
-    let note = seen.instance(number).note.clone();
-    overdue.then(|| Cause::NeverHealthy { instance: app.id(number), waited, note })
+    let overdue = first_start && !is_up && timer.due(patience.until());
+    let (instance, waited) = (app.id(number), patience.given);
+    overdue.then(|| match patience.of {
+        Part::LayingOut => {
+            let why = format!("its files were not laid out within {waited}");
+            Cause::NotStarted { instance, why }
+        }
+        Part::Starting => {
+            let note = seen.instance(number).note.clone();
+            Cause::NeverHealthy { instance, waited, note }
+        }
+    })
 }
 
 /// The candidate has a part of the traffic: mostly errors, or below the floor by a death or by

@@ -7,6 +7,7 @@ use model::{Gate, Health, Label, Reason, ReleaseNo, Share, Stage, Timestamp, Wai
 
 use super::upkeep::lacking;
 use crate::ladder::rung;
+use crate::patience::{Part, Patience};
 use crate::readiness::ready;
 use crate::{App, Observed, Phase, Rollout};
 
@@ -116,12 +117,14 @@ fn starting(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Re
             }
         };
     }
-    let deadline = app.releases.get(&rollout.to).map(|r| r.spec.health.start_deadline);
-    // What was there before only waits for its successor.
-    let new = app.instances_of(rollout.to).map(|(_, i)| i.minted).filter(|at| *at >= since);
-    let minted = new.min().unwrap_or(since);
-    let until = deadline.map(|deadline| minted.max(seen.recovered).after(deadline));
-    Reason { waiting: instances(app, seen, rollout.to), since, until }
+    let patience = Patience::first(app, seen, rollout.to);
+    let waiting = match patience {
+        Some(Patience { of: Part::LayingOut, .. }) => {
+            Waiting::Files { release: label(app, rollout.to) }
+        }
+        Some(_) | None => instances(app, seen, rollout.to),
+    };
+    Reason { waiting, since, until: patience.map(Patience::until) }
 }
 
 /// What keeps a release on offer from being whole.

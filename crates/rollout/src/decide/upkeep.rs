@@ -8,6 +8,7 @@ use model::{Address, Health, ProbePort, ReleaseNo, Share, Stage};
 
 use super::Timer;
 use crate::ladder::least;
+use crate::patience::Patience;
 use crate::readiness::ready;
 use crate::{App, DrainCause, Fact, Instance, Minted, Observed, ReleasedBy};
 
@@ -120,11 +121,10 @@ fn release(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
 
 /// A joining instance that is not healthy in time is given up; its successor is minted after a pause.
 fn give_up(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Option<Fact> {
-    let deadline = app.releases.get(&no)?.spec.health.start_deadline;
     let overdue: Vec<u64> = app
         .instances_of(no)
         .filter(|(_, i)| i.stage == Stage::Joining)
-        .filter(|(_, i)| timer.due(i.minted.max(seen.recovered).after(deadline)))
+        .filter(|(number, i)| timer.due(Patience::with(app, seen, *number, i).until()))
         .map(|(number, _)| number)
         .collect();
     draining(overdue, DrainCause::NeverHealthy, timer)

@@ -1,0 +1,43 @@
+//! Laying out a release's files is no part of an app's start: it has its own time, and its own words.
+
+use model::Waiting;
+use testkit::{Behaviour, Pace, Script};
+
+const GOOD: Behaviour = Behaviour::Good(200);
+
+/// One machine that needs so many milliseconds to lay out and start each instance.
+fn script(work: u64) -> Script {
+    Script::with_hosts(&[Pace { work, start: 0, probe: 0 }])
+}
+
+fn waits_for_files(script: &Script) -> bool {
+    let name = "web".parse().expect("it is valid");
+    let rollout = script.world.views.get(&name).and_then(|view| view.rollout.as_ref());
+    let reason = rollout.and_then(|rollout| rollout.waiting.as_ref());
+    reason.is_some_and(|reason| matches!(reason.waiting, Waiting::Files { .. }))
+}
+
+#[test]
+fn files_that_take_longer_than_the_start_may_are_waited_for() {
+    // `start_deadline` is 10 s; the second instance's process is there after 80 s.
+    let mut script = script(40_000);
+    script.deploy("v1", GOOD).wait(60);
+    assert!(waits_for_files(&script), "{}", script.transcript());
+    script.wait(40);
+    assert!(script.transcript().contains("v1 is live"), "{}", script.transcript());
+    // A process that runs gets its ten seconds, and no more.
+    script.deploy("v2", Behaviour::NeverHealthy).wait(60);
+    assert!(!script.transcript().contains("v2 was not healthy"), "{}", script.transcript());
+    script.wait(60);
+    assert!(script.transcript().contains("was not healthy within 10s"), "{}", script.transcript());
+}
+
+#[test]
+fn a_host_that_never_gets_done_is_not_waited_for_for_ever() {
+    let mut script = script(3_600_000);
+    script.deploy("v1", GOOD).wait(590);
+    assert!(waits_for_files(&script), "{}", script.transcript());
+    script.wait(20);
+    let text = script.transcript();
+    assert!(text.contains("its files were not laid out within 10m"), "{text}");
+}
