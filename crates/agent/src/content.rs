@@ -182,14 +182,21 @@ impl Content {
         stored.is_some_and(|stored| wanted.is_without_app_file(&stored, text))
     }
 
-    /// Keeps a list of files all of whose contents are here. When this returns, all of it is on
-    /// the disk.
+    /// Keeps a list of files all of whose contents are here, with the times that they get after the
+    /// list `before`; its name. When this returns, all of it is on the disk.
     ///
     /// # Errors
     /// If it is not acceptable or not complete.
-    pub fn put_manifest(&self, app: &AppName, manifest: &Manifest) -> Result<Digest, ContentError> {
+    pub fn put_manifest(
+        &self,
+        app: &AppName,
+        manifest: &Manifest,
+        before: Option<Digest>,
+    ) -> Result<Digest, ContentError> {
         manifest.validate()?;
-        let digest = manifest.digest();
+        let before = before.and_then(|before| self.manifest(app, before));
+        let manifest = manifest.clone().timed_after(before.as_ref());
+        let digest = manifest.name();
         let missing = self.missing(&manifest.blobs()).len();
         if missing > 0 {
             return Err(ContentError::Incomplete { manifest: digest, count: missing });
@@ -211,7 +218,7 @@ impl Content {
     pub fn manifest(&self, app: &AppName, digest: Digest) -> Option<Manifest> {
         let path = self.layout.manifests(app).join(format!("{digest}.json"));
         let manifest: Manifest = serde_json::from_slice(&datadir::read(&path).ok()?).ok()?;
-        (manifest.digest() == digest && manifest.validate().is_ok()).then_some(manifest)
+        (manifest.name() == digest && manifest.validate().is_ok()).then_some(manifest)
     }
 
     /// Where a content lies: `ab/cdef…`.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
 use model::{AppName, Digest, ReleaseNo};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 
 use crate::content::{Content, ContentError, flush, io_error};
 use crate::identity::Access;
@@ -86,6 +87,9 @@ impl Content {
                 Kind::File { digest, size, executable } => {
                     self.lay_out(*digest, *size, &path).map_err(io_error("copy", &path))?;
                     give(&path, access.file(*executable), access)?;
+                    if let Some(seconds) = entry.modified {
+                        set_time(&path, seconds).map_err(io_error("set the time of", &path))?;
+                    }
                     files.push(path);
                 }
             }
@@ -147,6 +151,14 @@ pub(crate) fn remove(folder: &Path) -> io::Result<()> {
     }
     fs::rename(folder, &doomed)?;
     fs::remove_dir_all(&doomed)
+}
+
+/// Sets when a file was last changed.
+fn set_time(path: &Path, seconds: u64) -> io::Result<()> {
+    let unchanged = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
+    let changed = Timespec { tv_sec: i64::try_from(seconds).unwrap_or(i64::MAX), tv_nsec: 0 };
+    let times = Timestamps { last_access: unchanged, last_modification: changed };
+    Ok(rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 /// Sets the owner and the mode: whatever the umask, and whatever the file was copied from.

@@ -27,7 +27,7 @@ fn file(path: &str, bytes: &[u8]) -> Entry {
         size: bytes.len() as u64,
         executable: path.ends_with("sh"),
     };
-    Entry { path: path.to_owned(), kind }
+    Entry { path: path.to_owned(), kind, modified: None }
 }
 
 fn upload(content: &Content, files: &[(&str, &str)]) -> Digest {
@@ -38,7 +38,7 @@ fn upload(content: &Content, files: &[(&str, &str)]) -> Digest {
     for blob in content.missing(&manifest.blobs()) {
         content.put_blob(texts[&blob].as_bytes(), blob, 1 << 20).unwrap();
     }
-    content.put_manifest(&web(), &manifest).unwrap()
+    content.put_manifest(&web(), &manifest, None).unwrap()
 }
 
 fn blobs(data: &Path) -> Vec<PathBuf> {
@@ -72,7 +72,7 @@ fn a_folder_arrives_as_it_was() {
         let size = content.put_blob(fs::File::open(&scanned.files[&blob]).unwrap(), blob, 1 << 20);
         assert_eq!(size.unwrap(), fs::metadata(&scanned.files[&blob]).unwrap().len());
     }
-    let manifest = content.put_manifest(&web(), &scanned.manifest).unwrap();
+    let manifest = content.put_manifest(&web(), &scanned.manifest, None).unwrap();
     assert!(content.has_manifest(&web(), manifest));
     let folder = content.materialise(&web(), ReleaseNo(4), Some(manifest), Access::OWN).unwrap();
     assert_eq!(folder, data.path().join("apps/web/releases/4"));
@@ -95,10 +95,10 @@ fn what_is_not_what_was_promised_is_refused_and_leaves_nothing() {
     let long = content.put_blob(&[0; 101][..], digest(&[0; 101]), 100).unwrap_err();
     assert!(matches!(long, ContentError::TooLong { bytes: 100, .. }), "{long:?}");
     let entries = vec![file("a", b"never sent")];
-    let incomplete = content.put_manifest(&web(), &Manifest { entries }).unwrap_err();
+    let incomplete = content.put_manifest(&web(), &Manifest { entries }, None).unwrap_err();
     assert!(matches!(incomplete, ContentError::Incomplete { count: 1, .. }), "{incomplete:?}");
     let entries = vec![file("../a", b"x")];
-    let refused = content.put_manifest(&web(), &Manifest { entries }).unwrap_err();
+    let refused = content.put_manifest(&web(), &Manifest { entries }, None).unwrap_err();
     assert!(matches!(refused, ContentError::Refused(_)), "{refused:?}");
     let unknown =
         content.materialise(&web(), ReleaseNo(1), Some(digest(b"?")), Access::OWN).unwrap_err();
@@ -211,4 +211,31 @@ fn what_a_refused_deploy_left_behind_is_collected() {
     assert_eq!(collect(&content, &[named], std::time::Duration::ZERO), 2);
     assert_eq!(collect(&content, &[], std::time::Duration::ZERO), 0);
     assert!(!data.path().join("apps/web").exists());
+}
+
+#[test]
+fn files_keep_their_times_until_their_content_changes() {
+    let data = tempfile::tempdir().unwrap();
+    let content = Content::open(data.path()).unwrap();
+    // A build that gives every file the same time, and a clone that gives them the time of the day.
+    let ship = |no, texts: [(&str, &str); 2], at: u64, before| {
+        upload(&content, &texts);
+        let timed = |(path, text): (&str, &str)| Entry {
+            modified: Some(at),
+            ..file(path, text.as_bytes())
+        };
+        let manifest = Manifest { entries: texts.map(timed).to_vec() };
+        let list = content.put_manifest(&web(), &manifest, before).unwrap();
+        let folder = content.materialise(&web(), ReleaseNo(no), Some(list), Access::OWN).unwrap();
+        let time = |path: &str| fs::metadata(folder.join(path)).unwrap().mtime();
+        (list, [time("a.js"), time("b.js")])
+    };
+    let (one, times) = ship(1, [("a.js", "1"), ("b.js", "1")], 1_000, None);
+    assert_eq!(times, [1_000, 1_000]);
+    let (two, times) = ship(2, [("a.js", "2"), ("b.js", "1")], 1_000, Some(one));
+    assert_eq!(times, [1_001, 1_000], "equal in size and time, another content");
+    let (three, times) = ship(3, [("a.js", "2"), ("b.js", "1")], 9_000, Some(two));
+    assert_eq!((three, times), (two, [1_001, 1_000]), "a fresh clone of the same files");
+    let (_, times) = ship(4, [("a.js", "1"), ("b.js", "3")], 9_000, Some(three));
+    assert_eq!(times, [9_000, 9_000]);
 }

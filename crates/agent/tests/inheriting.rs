@@ -35,14 +35,15 @@ fn ship(host: &Host, launch: &mut Launch) {
         let digest = Digest::from_bytes(*blake3::hash(text.as_bytes()).as_bytes());
         content.put_blob(text.as_bytes(), digest, 1 << 20).unwrap();
         let kind = Kind::File { digest, size: text.len() as u64, executable };
-        Entry { path: path.to_owned(), kind }
+        Entry { path: path.to_owned(), kind, modified: None }
     };
     let entries = vec![
         file(".env", "DB=secret\n", false),
         file("lib/deep/part", "x\n", false),
         file("run.sh", "#!/bin/sh\ncat .env lib/deep/part\n", true),
     ];
-    launch.content = Some(content.put_manifest(&launch.id.app, &Manifest { entries }).unwrap());
+    launch.content =
+        Some(content.put_manifest(&launch.id.app, &Manifest { entries }, None).unwrap());
 }
 
 #[test]

@@ -349,9 +349,10 @@ fn files_live_as_long_as_a_release_needs_them() {
         let digest = Digest::from_bytes(*blake3::hash(text.as_bytes()).as_bytes());
         let size = text.len() as u64;
         let kind = Kind::File { digest, size, executable: false };
-        let manifest = Manifest { entries: vec![Entry { path: "file".to_owned(), kind }] };
+        let manifest =
+            Manifest { entries: vec![Entry { path: "file".to_owned(), kind, modified: None }] };
         content.put_blob(text.as_bytes(), digest, size).unwrap();
-        content.put_manifest(&app, &manifest).unwrap()
+        content.put_manifest(&app, &manifest, None).unwrap()
     };
     let (one, two) = (upload("one"), upload("two"));
     for (number, manifest) in [(1, one), (2, two)] {

@@ -26,8 +26,9 @@ fn ship(host: &Host, text: &str) -> Digest {
     let digest = Digest::from_bytes(*blake3::hash(text.as_bytes()).as_bytes());
     let kind = Kind::File { digest, size: text.len() as u64, executable: false };
     content.put_blob(text.as_bytes(), digest, 1 << 20).unwrap();
-    let manifest = Manifest { entries: vec![Entry { path: "file".to_owned(), kind }] };
-    content.put_manifest(&web(), &manifest).unwrap()
+    let manifest =
+        Manifest { entries: vec![Entry { path: "file".to_owned(), kind, modified: None }] };
+    content.put_manifest(&web(), &manifest, None).unwrap()
 }
 
 fn env(host: &Host, value: &str) -> BTreeMap<String, Digest> {

@@ -31,8 +31,13 @@ impl Store for Shelf {
         kept.map(drop).map_err(refused)
     }
 
-    fn put_manifest(&self, app: &AppName, manifest: &Manifest) -> Result<Digest, StoreError> {
-        self.agent.content().put_manifest(app, manifest).map_err(refused)
+    fn put_manifest(
+        &self,
+        app: &AppName,
+        manifest: &Manifest,
+        before: Option<Digest>,
+    ) -> Result<Digest, StoreError> {
+        self.agent.content().put_manifest(app, manifest, before).map_err(refused)
     }
 
     fn manifest(&self, app: &AppName, digest: Digest) -> Option<Manifest> {

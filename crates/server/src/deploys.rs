@@ -33,7 +33,7 @@ pub(crate) async fn deploy(
     let view = parts.engine.view(&app);
     let named = label.clone();
     let is_new = view.is_none();
-    let (spec, content, old_state) = blocking(move || {
+    let (spec, files, content, old_state) = blocking(move || {
         // An app that is not known and has state was removed without it.
         let old_state = store.states()?.remove(&spec.app).filter(|_| is_new);
         spec.run.env = store.env_digests(&spec.app, &values);
@@ -53,18 +53,20 @@ pub(crate) async fn deploy(
                 hint: "labels are immutable: choose another with `--release`",
             });
         }
+        let asked = Asked { spec: &spec, manifest: manifest.as_ref(), label: None };
+        let files = content(&*store, view.as_deref(), &asked);
         let content = match &manifest {
-            None => None,
-            Some(manifest) => Some(match stored_alike(&*store, view.as_deref(), &spec, manifest) {
-                Some(content) => content,
-                None => store.put_manifest(&spec.app, manifest)?,
-            }),
+            Some(manifest) if files == Some(manifest.digest()) => {
+                let before = view.as_deref().and_then(live_content);
+                Some(store.put_manifest(&spec.app, manifest, before)?)
+            }
+            Some(_) | None => files,
         };
         store.put_env(&spec.app, values)?;
-        Ok((spec, content, old_state))
+        Ok((spec, files, content, old_state))
     })
     .await?;
-    let digest = digest(&spec, content);
+    let digest = digest(&spec, files);
     let env = spec.run.env.clone();
     let release = Box::new(NewRelease { label, digest, content, spec: Arc::new(spec) });
     let command = Command { app, seen: version, ask: Ask::Deploy { release, replace } };
@@ -123,7 +125,7 @@ pub(crate) async fn plan(
     let (mut spec, values) = read(&app, &spec, env)?;
     let view = parts.engine.view(&app);
     let (store, before, named) = (parts.store.clone(), view.clone(), label.clone());
-    let (spec, content, blobs, missing, differs) = blocking(move || {
+    let (spec, content, blobs, missing, changed, differs) = blocking(move || {
         if let Some(refused) = manifest.as_ref().and_then(|manifest| manifest.validate().err()) {
             return Err(StoreError::Invalid(refused.to_string()));
         }
@@ -134,12 +136,12 @@ pub(crate) async fn plan(
         let asked = Asked { spec: &spec, manifest: manifest.as_ref(), label: named };
         let content = content(&*store, before.as_deref(), &asked);
         let differs = taken(&*store, before.as_deref(), &asked)?.map(|(_, differs)| differs);
-        Ok((spec, content, blobs, missing, differs.unwrap_or_default()))
+        let live = before.as_deref().and_then(live).map(|stored| timeless(&*store, stored));
+        let changed = live.map(|stored| changes(&stored, &spec, content));
+        Ok((spec, content, blobs, missing, changed, differs.unwrap_or_default()))
     })
     .await?;
     let live = view.as_ref().and_then(|view| view.live.as_ref());
-    let releases = view.as_ref().map_or(&[][..], |view| &view.releases);
-    let stored = live.and_then(|live| releases.iter().find(|r| r.no == live.release));
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let release = planned(view.as_deref(), label, digest(&spec, content));
     let replicas = replicas(view.as_deref(), &spec, release.kind);
@@ -153,7 +155,7 @@ pub(crate) async fn plan(
         upload_bytes: missing.iter().filter_map(|digest| blobs.get(digest)).sum(),
         strategy: spec.strategy.kind.name().to_owned(),
         steps: wire::steps(&spec.strategy, replicas, live.map(|live| &live.label)),
-        changes: stored.map(|stored| changes(stored, &spec, content)),
+        changes: changed,
         rollout: view.and_then(|view| view.rollout.as_ref().map(|rollout| rollout.id.0)),
         conflict,
         differs,
@@ -165,6 +167,24 @@ struct Asked<'a> {
     spec: &'a AppSpec,
     manifest: Option<&'a Manifest>,
     label: Option<Label>,
+}
+
+/// The release that is live.
+fn live(view: &AppView) -> Option<&ReleaseView> {
+    let live = view.live.as_ref()?.release;
+    view.releases.iter().find(|release| release.no == live)
+}
+
+fn live_content(view: &AppView) -> Option<Digest> {
+    live(view)?.content
+}
+
+/// The release with the digest of its files in place of its list's name, which has their times in it.
+fn timeless(store: &dyn Store, stored: &ReleaseView) -> ReleaseView {
+    let files = stored.content.map(|content| {
+        store.manifest(&stored.spec.app, content).map_or(content, |list| list.digest())
+    });
+    ReleaseView { content: files, ..stored.clone() }
 }
 
 /// What its files are called: like those of a stored release with them, if there is one.
@@ -191,7 +211,7 @@ fn taken(
     else {
         return Ok(None);
     };
-    let mut differs = changes(stored, asked.spec, content);
+    let mut differs = changes(&timeless(store, stored), asked.spec, content);
     // Another strategy is no other content.
     differs.retain(|name| name != "strategy");
     let before = stored.content.and_then(|content| store.manifest(&asked.spec.app, content));

@@ -23,11 +23,17 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Invalid`] when the content is not what the digest names.
     fn put_blob(&self, digest: Digest, content: &mut dyn Read) -> Result<(), StoreError>;
 
-    /// Keeps the list of files of a release of `app`; the digest names it from then on.
+    /// Keeps the list of files of a release of `app`; the digest names it from then on. `before`
+    /// is the list of the release that is live, from which files that have not changed keep their times.
     ///
     /// # Errors
     /// [`StoreError::Invalid`] when it is not sound, or a blob is missing.
-    fn put_manifest(&self, app: &AppName, manifest: &Manifest) -> Result<Digest, StoreError>;
+    fn put_manifest(
+        &self,
+        app: &AppName,
+        manifest: &Manifest,
+        before: Option<Digest>,
+    ) -> Result<Digest, StoreError>;
 
     /// The list of files that this digest names, if it is kept.
     fn manifest(&self, app: &AppName, digest: Digest) -> Option<Manifest>;

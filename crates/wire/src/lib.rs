@@ -30,6 +30,7 @@ mod shipped;
 mod status;
 mod strategy;
 mod stream;
+mod times;
 mod tree;
 
 pub use appfile::{AppFile, AppFileError};

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use model::Digest;
@@ -21,6 +21,8 @@ pub const PATH_BYTES: usize = 1024;
 pub const DEPTH: usize = 64;
 /// Bytes a name in a path may have.
 const NAME_BYTES: usize = 255;
+/// The last second of the year 9999.
+const LATEST: u64 = 253_402_300_799;
 /// Symbolic links that may lead to each other.
 const LINKS: usize = 40;
 /// Parts of paths that are walked to check all links of one list.
@@ -44,6 +46,10 @@ pub struct Entry {
     pub path: String,
     /// What it is.
     pub kind: Kind,
+    /// When a file was last changed, in seconds since 1970. No part of what the digest names: a fresh
+    /// clone of the same files is the same release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified: Option<u64>,
 }
 
 /// What an entry is. There is no form for a device, a socket, or a set-uid bit.
@@ -83,8 +89,14 @@ fn refused(path: &str, why: impl Into<String>) -> Refused {
 }
 
 impl Manifest {
-    /// Names the content: the same files have the same digest, everywhere.
+    /// Names the files: the same ones have the same digest, everywhere, whenever they were changed.
     pub fn digest(&self) -> Digest {
+        let timeless = |entry: &Entry| Entry { modified: None, ..entry.clone() };
+        Self { entries: self.entries.iter().map(timeless).collect() }.name()
+    }
+
+    /// Names this very list, with the times in it.
+    pub fn name(&self) -> Digest {
         Digest::from_bytes(*blake3::hash(&self.canonical_bytes()).as_bytes())
     }
 
@@ -113,8 +125,11 @@ impl Manifest {
         }
         let mut bytes = 0_u64;
         let mut before: Option<&str> = None;
-        for Entry { path, kind } in &self.entries {
+        for Entry { path, kind, modified } in &self.entries {
             validate_path(path)?;
+            if modified.is_some_and(|at| at > LATEST) {
+                return Err(refused(path, "it was changed after the year 9999"));
+            }
             if before.is_some_and(|before| before >= path.as_str()) {
                 return Err(refused(path, "it comes twice, or not in order"));
             }
@@ -132,7 +147,7 @@ impl Manifest {
     }
 
     fn links(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.entries.iter().filter_map(|Entry { path, kind }| match kind {
+        self.entries.iter().filter_map(|Entry { path, kind, modified: _ }| match kind {
             Kind::Symlink { target } => Some((path.as_str(), target.as_str())),
             Kind::File { .. } | Kind::Dir => None,
         })
@@ -164,7 +179,7 @@ fn validate_path(path: &str) -> Result<(), Refused> {
 fn validate_parents(entries: &[Entry]) -> Result<(), Refused> {
     // Those that are no folder and that the path at hand begins with.
     let mut before: Vec<&str> = Vec::new();
-    for Entry { path, kind } in entries {
+    for Entry { path, kind, modified: _ } in entries {
         while before.last().is_some_and(|last| !path.starts_with(last)) {
             before.pop();
         }
@@ -290,7 +305,9 @@ pub fn scan(dir: &Path) -> Result<Scan, ScanError> {
             let why = "it is neither a file, nor a folder, nor a symbolic link".to_owned();
             ScanError::Refused { path, why }
         })?;
-        scan.manifest.entries.push(Entry { path: name, kind });
+        let changed = || u64::try_from(metadata.mtime()).unwrap_or(0).min(LATEST);
+        let modified = metadata.is_file().then(changed);
+        scan.manifest.entries.push(Entry { path: name, kind, modified });
     }
     scan.manifest.entries.sort_by(|a, b| a.path.cmp(&b.path));
     scan.manifest

@@ -49,7 +49,9 @@ async fn a_release_is_uploaded_deployed_and_followed_to_its_end() {
         let request = DeployRequest {
             spec: file.settings().clone(),
             label: Some("v2".parse().unwrap()),
-            manifest: Some(Manifest { entries: vec![Entry { path: "x".into(), kind }] }),
+            manifest: Some(Manifest {
+                entries: vec![Entry { path: "x".into(), kind, modified: None }],
+            }),
             env: [("A".to_owned(), Secret::new("hunter2"))].into(),
             replace: true,
             version: Some(7),

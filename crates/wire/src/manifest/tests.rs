@@ -6,11 +6,15 @@ use super::*;
 
 fn file(path: &str) -> Entry {
     let kind = Kind::File { digest: Digest::from_bytes([7; 32]), size: 1, executable: false };
-    Entry { path: path.to_owned(), kind }
+    Entry { path: path.to_owned(), kind, modified: None }
 }
 
 fn link(path: &str, target: &str) -> Entry {
-    Entry { path: path.to_owned(), kind: Kind::Symlink { target: target.to_owned() } }
+    Entry {
+        path: path.to_owned(),
+        kind: Kind::Symlink { target: target.to_owned() },
+        modified: None,
+    }
 }
 
 fn check(entries: &[Entry], wanted: Result<(), &str>) {
