@@ -131,6 +131,15 @@ pub struct ServerOptions {
         default_values = ["127.0.0.0/8", "::1/128"]
     )]
     pub trusted_networks: Vec<Network>,
+    /// How many releases of an app stay stored, besides those that run: those that had users last, and as
+    /// many rows, without files, of those that never had any.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 10,
+        value_parser = clap::value_parser!(u16).range(1..=1_000)
+    )]
+    pub keep_releases: u16,
     /// Another bound than the default, such as idle=2m; docs/limits.md has them all. May be given more
     /// than once.
     #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = Limit::of_server)]

@@ -3,6 +3,8 @@
 //! At most one append is under way. Until it is answered, what is seen is collected and nothing is
 //! decided; when it is answered, its facts are applied and everything that follows is published.
 
+mod questions;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -13,11 +15,11 @@ use model::{
 use rollout::{App, Ask, Fact, Minted, Refusal, RefusalCode};
 
 use crate::managed::{Managed, Shared};
-use crate::message::{Answer, Command, Event, Ticket};
-use crate::places;
+use crate::message::{Answer, Command, Event, Ticket, Trace, Unwritten};
 use crate::ports::Ports;
 use crate::record::{CheckpointBody, Record, RecoverError, parse};
 use crate::routing::Routing;
+use questions::refuse;
 
 #[derive(Clone, Debug)]
 struct Question {
@@ -51,11 +53,14 @@ pub struct Engine {
     recovered: Timestamp,
     remind_at: Timestamp,
     appended: u32,
+    keep_releases: u16,
+    /// A fact that this program decided and cannot fold.
+    defect: Option<String>,
     shown: BTreeMap<AppName, Arc<AppView>>,
 }
 
 impl Engine {
-    /// Apps at the most.
+    /// Apps at the most; and so many that were removed, of which the numbers are kept.
     pub const APPS: usize = 1_000;
     /// Questions that may wait for the journal.
     pub const QUESTIONS: usize = 256;
@@ -104,8 +109,16 @@ impl Engine {
             recovered: last_fact,
             remind_at: last_fact,
             appended: 0,
+            keep_releases: App::KEPT,
+            defect: None,
             shown: BTreeMap::new(),
         })
+    }
+
+    /// Keeps so many releases of each app stored besides those on offer, instead of [`App::KEPT`].
+    #[must_use]
+    pub fn keeping(self, keep_releases: u16) -> Self {
+        Self { keep_releases, ..self }
     }
 
     /// The first commands after [`Engine::recover`]: everything that should be so is said again.
@@ -143,7 +156,9 @@ impl Engine {
         // Without an append under way they can only wait for the first look.
         let asked = !self.questions.is_empty() && self.append.is_none();
         let look = asked.then(|| self.recovered.after(Self::FIRST_LOOK));
-        [Some(self.remind_at), self.retry_at, apps, look]
+        // While an append is under way, what was to be tried again waits for its answer.
+        let retry = self.retry_at.filter(|_| self.append.is_none());
+        [Some(self.remind_at), retry, apps, look]
             .into_iter()
             .flatten()
             .min()
@@ -157,8 +172,11 @@ impl Engine {
 
     /// What the rollout of `app` has cost so far, if one is under way.
     pub fn account(&self, app: &AppName, now: Timestamp) -> Option<Receipt> {
-        let (routing, recovered) = (&self.routing, self.recovered);
-        self.apps.get(app)?.account(Shared { routing, free_ports: &[], recovered }, now)
+        let (routing, recovered, keep_releases) =
+            (&self.routing, self.recovered, self.keep_releases);
+        self.apps
+            .get(app)?
+            .account(Shared { routing, free_ports: &[], recovered, keep_releases }, now)
     }
 
     /// The latest moment that a fact names; the clock starts no earlier.
@@ -169,6 +187,12 @@ impl Engine {
     /// Why nothing can be journaled at the moment, if so.
     pub fn journal_fault(&self) -> Option<&str> {
         self.journal_fault.as_deref()
+    }
+
+    /// What this program decided and cannot fold, if there is such a thing. Nothing is decided or
+    /// answered from then on: what was decided rests on a state that is not what it seems.
+    pub fn defect(&self) -> Option<&str> {
+        self.defect.as_deref()
     }
 
     fn host(&mut self, report: HostReport, now: Timestamp, commands: &mut Vec<Command>) {
@@ -225,18 +249,24 @@ impl Engine {
     /// The append was answered: its facts are history, or nothing has happened.
     fn appended(
         &mut self,
-        result: Result<(), String>,
+        result: Result<(), Unwritten>,
         now: Timestamp,
         commands: &mut Vec<Command>,
     ) {
         let Some(Append { records, answers }) = self.append.take() else { return };
-        if let Err(why) = result {
+        if let Err(Unwritten { why, trace }) = result {
+            let hint = match trace {
+                Trace::None => "nothing was changed and traffic goes on; free disk space",
+                Trace::Unknown => {
+                    "whether it was recorded shows when the server is restarted; traffic goes on"
+                }
+            };
             for (ticket, _) in answers {
                 let cause = format!("the journal cannot be written: {why}");
                 let refusal = Refusal {
                     code: RefusalCode::Unavailable,
                     message: format!("cannot record the command: {cause}"),
-                    hint: Some("nothing was changed and traffic goes on; free disk space".into()),
+                    hint: Some(hint.into()),
                 };
                 commands.push(Command::Answer(ticket, Err(refusal)));
             }
@@ -264,8 +294,21 @@ impl Engine {
         commands.extend(events.into_iter().map(Command::Announce));
         if self.appended >= Self::CHECKPOINT {
             self.appended = 0;
+            self.forget_removed();
             let apps = self.apps().cloned().collect();
             commands.push(Command::Checkpoint(CheckpointBody { apps, at: self.last_fact }));
+        }
+    }
+
+    /// Of removed apps only the last few keep their numbers; a checkpoint carries no others.
+    fn forget_removed(&mut self) {
+        let removed = self.apps.values().filter(|managed| managed.app.is_removed());
+        let mut removed: Vec<(Option<Timestamp>, AppName)> =
+            removed.map(|managed| (managed.app.removing, managed.app.name.clone())).collect();
+        removed.sort();
+        let surplus = removed.len().saturating_sub(Self::APPS);
+        for (_, name) in &removed[..surplus] {
+            self.apps.remove(name);
         }
     }
 
@@ -286,9 +329,10 @@ impl Engine {
             } else {
                 None
             };
-            let applied = managed.apply(std::slice::from_ref(fact), &self.routing);
-            // Decided facts were applied to a draft before: they cannot be illegal now.
-            debug_assert!(applied.is_ok(), "{applied:?}");
+            // Decided facts were applied to a draft before: only a defect makes one illegal now.
+            if let Err(illegal) = managed.apply(std::slice::from_ref(fact), &self.routing) {
+                self.defect.get_or_insert_with(|| format!("{name}: {illegal}"));
+            }
             if let Some(instance) = gone {
                 let version = managed.app.version;
                 instance.addresses().for_each(|it| self.ports.rest(it, name, version, fact.at()));
@@ -327,7 +371,7 @@ impl Engine {
     fn go_on(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
         // Versions that needed no new snapshot stand in one that may be acknowledged already.
         self.take_acknowledgements(now);
-        if self.append.is_none() {
+        if self.append.is_none() && self.defect.is_none() {
             let mut append = Append::default();
             self.answer_questions(now, &mut append, commands);
             if self.retry_at.is_none_or(|retry| now >= retry) {
@@ -361,81 +405,6 @@ impl Engine {
         }
     }
 
-    fn answer_questions(
-        &mut self,
-        now: Timestamp,
-        append: &mut Append,
-        commands: &mut Vec<Command>,
-    ) {
-        while let Some(question) = self.questions.front() {
-            // A second command for an app waits until the first is history.
-            if append.records.iter().any(|record| record.app == question.app) {
-                break;
-            }
-            if question.ask.looks_at_health()
-                && now < self.recovered.after(Self::FIRST_LOOK)
-                && self.apps.get(&question.app).is_some_and(Managed::has_unseen)
-            {
-                break;
-            }
-            let Some(Question { ticket, app, ask, version }) = self.questions.pop_front() else {
-                break;
-            };
-            let accepted = self.answer(&app, &ask, version, now).and_then(|accepted| {
-                let by = (&app, ask.verb());
-                places::check(by, &accepted.facts, &self.apps, &append.records)?;
-                Ok(accepted)
-            });
-            match accepted {
-                Ok(rollout::Accepted { facts, rollout, release, note }) => {
-                    let answer = Answer { rollout, release, note, already: facts.is_empty() };
-                    if facts.is_empty() {
-                        commands.push(Command::Answer(ticket, Ok(answer)));
-                    } else {
-                        append.records.push(Record { app, facts });
-                        append.answers.push((ticket, answer));
-                    }
-                }
-                Err(refusal) => commands.push(Command::Answer(ticket, Err(refusal))),
-            }
-        }
-    }
-
-    fn answer(
-        &mut self,
-        name: &AppName,
-        ask: &Ask,
-        version: Option<u64>,
-        now: Timestamp,
-    ) -> Result<rollout::Accepted, Refusal> {
-        let (known, full) = (self.apps.get(name), self.apps.len() >= Self::APPS);
-        let newcomer;
-        let managed = match (known, ask) {
-            (Some(managed), Ask::Deploy { .. }) => managed,
-            (Some(managed), _) if !managed.app.is_removed() => managed,
-            // Its state is still there, and somebody wants it to go.
-            (Some(managed), Ask::Remove { with_state: true }) => managed,
-            (None, Ask::Deploy { .. } | Ask::Remove { with_state: true }) if full => {
-                return Err(refuse(name, &format!("there are {} apps already", Self::APPS)));
-            }
-            (None, Ask::Deploy { .. } | Ask::Remove { with_state: true }) => {
-                newcomer = Managed::new(App::new(name.clone()));
-                &newcomer
-            }
-            (Some(_) | None, _) => {
-                let message = format!("there is no app {name}");
-                let hint = Some("`segue status` lists the apps".into());
-                return Err(Refusal { code: RefusalCode::NotFound, message, hint });
-            }
-        };
-        let shared = Shared {
-            routing: &self.routing,
-            free_ports: self.ports.free(),
-            recovered: self.recovered,
-        };
-        managed.ask(ask, version, shared, now)
-    }
-
     fn decide(&mut self, now: Timestamp, append: &mut Append) {
         for (name, managed) in &mut self.apps {
             let due = managed.dirty || managed.wake_at.is_some_and(|wake| now >= wake);
@@ -443,8 +412,16 @@ impl Engine {
                 continue;
             }
             let free_ports = self.ports.free();
-            let shared = Shared { routing: &self.routing, free_ports, recovered: self.recovered };
-            let facts = managed.decide(shared, now);
+            let (routing, recovered, keep_releases) =
+                (&self.routing, self.recovered, self.keep_releases);
+            let shared = Shared { routing, free_ports, recovered, keep_releases };
+            let facts = match managed.decide(shared, now) {
+                Ok(facts) => facts,
+                Err(illegal) => {
+                    self.defect.get_or_insert_with(|| format!("{name}: {illegal}"));
+                    return;
+                }
+            };
             for fact in &facts {
                 if let Fact::Minted { instances, .. } = fact {
                     instances.iter().flat_map(Minted::addresses).for_each(|it| self.ports.used(it));
@@ -465,8 +442,9 @@ impl Engine {
                 }
                 continue;
             }
-            let (routing, recovered) = (&self.routing, self.recovered);
-            let view = managed.view(Shared { routing, free_ports: &[], recovered });
+            let (routing, recovered, keep_releases) =
+                (&self.routing, self.recovered, self.keep_releases);
+            let view = managed.view(Shared { routing, free_ports: &[], recovered, keep_releases });
             if self.shown.get(name).is_none_or(|shown| **shown != view) {
                 let view = Arc::new(view);
                 self.shown.insert(name.clone(), view.clone());
@@ -474,11 +452,6 @@ impl Engine {
             }
         }
     }
-}
-
-fn refuse(app: &AppName, why: &str) -> Refusal {
-    let message = format!("cannot change {app}: {why}");
-    Refusal { code: RefusalCode::Unavailable, message, hint: Some("try again later".into()) }
 }
 
 /// Ports of all instances, also of those that are on their way into the journal.

@@ -10,6 +10,7 @@ mod clock;
 mod engine;
 mod managed;
 mod message;
+mod minutes;
 mod places;
 mod ports;
 mod record;
@@ -19,7 +20,7 @@ mod runner;
 
 pub use clock::Clock;
 pub use engine::Engine;
-pub use message::{Answer, Command, Event, Ticket};
+pub use message::{Answer, Command, Event, Ticket, Trace, Unwritten};
 pub use record::{CheckpointBody, Record, RecoverError, VERSION};
 /// The words of a command and its answer, for whoever passes them on.
 pub use rollout::{Ask, NewRelease, Promote, Refusal, RefusalCode};

@@ -12,6 +12,7 @@ use rollout::{
 };
 
 use crate::busy::{Load, Patience, Standstill, Weighed};
+use crate::minutes::Minutes;
 use crate::routing::{Routing, between};
 
 /// One app under control.
@@ -32,6 +33,7 @@ pub(crate) struct Managed {
     acknowledged_at: Timestamp,
     /// The counters when the rollout under way began; lost in a crash.
     baseline: Option<AppCounters>,
+    minutes: Minutes,
     /// What the host was told about instances, and about what to keep (`None`).
     told: BTreeMap<Option<u64>, HostCommand>,
     /// The last command about what to keep that the host has carried out.
@@ -45,6 +47,7 @@ pub(crate) struct Shared<'a> {
     pub routing: &'a Routing,
     pub free_ports: &'a [u16],
     pub recovered: Timestamp,
+    pub keep_releases: u16,
 }
 
 impl Managed {
@@ -59,6 +62,7 @@ impl Managed {
             acknowledged: 0,
             acknowledged_at: Timestamp(0),
             baseline: None,
+            minutes: Minutes::default(),
             told: BTreeMap::new(),
             kept: None,
             reasons: Reasons::default(),
@@ -66,13 +70,17 @@ impl Managed {
     }
 
     /// What must now be recorded.
-    pub fn decide(&mut self, shared: Shared, now: Timestamp) -> Vec<Fact> {
+    pub fn decide(
+        &mut self,
+        shared: Shared,
+        now: Timestamp,
+    ) -> Result<Vec<Fact>, rollout::Illegal> {
         self.dirty = false;
         let counted = self.counted(shared.routing);
         let seen = self.observed(shared, counted.as_ref());
-        let Decision { facts, wake_at, reasons } = rollout::decide(&self.app, &seen, now);
+        let Decision { facts, wake_at, reasons } = rollout::decide(&self.app, &seen, now)?;
         (self.wake_at, self.reasons) = (wake_at, reasons);
-        facts
+        Ok(facts)
     }
 
     /// Answers a command.
@@ -102,7 +110,9 @@ impl Managed {
     pub fn apply(&mut self, facts: &[Fact], routing: &Routing) -> Result<(), rollout::Illegal> {
         for fact in facts {
             rollout::apply(&mut self.app, fact)?;
-            if matches!(fact, Fact::Started(_)) {
+            if let Fact::Started(started) = fact {
+                let counted = routing.counted(&self.app.name);
+                self.minutes.rollout_begins(counted.as_deref(), started.at);
                 self.baseline = Some(routing.counters(&self.app.name).unwrap_or_default());
             }
         }
@@ -125,6 +135,9 @@ impl Managed {
     /// counted. Whether an instance's health is another now: one that gives no answer is busy only
     /// while something is in flight on it.
     pub fn count_in_flight(&mut self, routing: &Routing, now: Timestamp) -> bool {
+        if let Some(counters) = routing.counted(&self.app.name) {
+            self.minutes.count(&counters, now);
+        }
         self.dirty |= self.app.rollout.as_ref().is_some_and(|r| r.share > Share::NONE);
         let mut changed = false;
         let numbers: Vec<(u64, Stage)> =
@@ -284,7 +297,7 @@ impl Managed {
         shared: Shared<'a>,
         counted: Option<&'a AppCounters>,
     ) -> Observed<'a> {
-        let Shared { routing, free_ports, recovered } = shared;
+        let Shared { routing, free_ports, recovered, keep_releases } = shared;
         let generation: Generation = routing.generation();
         Observed {
             instances: &self.seen,
@@ -296,6 +309,8 @@ impl Managed {
             recovered,
             stood: self.stood.total(),
             counted,
+            keep_releases,
+            minutes: self.minutes.all(),
         }
     }
 }

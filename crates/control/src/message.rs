@@ -32,10 +32,28 @@ pub enum Event {
         /// The state its sender saw.
         version: Option<u64>,
     },
-    /// The append under way is durable, or is not and left no trace.
-    Appended(Result<(), String>),
+    /// The append under way is durable, or was not acknowledged.
+    Appended(Result<(), Unwritten>),
     /// Time has passed.
     Tick,
+}
+
+/// Why an append was not acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unwritten {
+    /// Why.
+    pub why: String,
+    /// What is left of it.
+    pub trace: Trace,
+}
+
+/// What is left of an append that was not acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trace {
+    /// Nothing.
+    None,
+    /// Nobody knows: it shows when the journal is opened anew. Nothing more can be appended until then.
+    Unknown,
 }
 
 /// Something control wants done. Every one may be carried out concurrently, in this order per kind.

@@ -1,11 +1,12 @@
 //! Composes the apps' sections into whole, numbered snapshots and follows their acknowledgement.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use model::{
-    AppCounters, AppName, AppSection, Generation, InstanceId, Millis, ProxyId, ReleaseNo, Snapshot,
-    TrafficReport,
+    AppCounters, AppName, AppSection, Askers, Generation, InstanceId, Millis, ProxyId, ReleaseNo,
+    Snapshot, TrafficReport,
 };
 
 /// The routing table, and who holds which of its snapshots.
@@ -137,11 +138,18 @@ impl Routing {
         self.proxies.values().filter_map(|report| report.quiet.get(id)).min().copied()
     }
 
+    /// What the proxies have counted for one app, the gap aside.
+    pub fn counted(&self, app: &AppName) -> Option<Cow<'_, AppCounters>> {
+        let mut of_app = self.proxies.values().filter_map(|report| report.counters.get(app));
+        let first = Cow::Borrowed(of_app.next()?);
+        Some(of_app.fold(first, |sum, more| Cow::Owned(plus(sum.into_owned(), more.clone()))))
+    }
+
     /// What the proxies have counted for one app.
     pub fn counters(&self, app: &AppName) -> Option<AppCounters> {
-        let of_app = self.proxies.values().filter_map(|report| report.counters.get(app));
         let max_gap_ms = self.gaps.get(app).copied();
-        of_app.cloned().reduce(plus).map(|counters| AppCounters { max_gap_ms, ..counters })
+        let counted = self.counted(app)?.into_owned();
+        Some(AppCounters { max_gap_ms, ..counted })
     }
 
     /// The longest gap is that since now.
@@ -163,12 +171,24 @@ fn plus(a: AppCounters, b: AppCounters) -> AppCounters {
         answers: both(a.answers, b.answers),
         faults: both(a.faults, b.faults),
         app_5xx: both(a.app_5xx, b.app_5xx),
+        bad: both(a.bad, b.bad),
+        askers: together(a.askers, b.askers),
         client_aborted: a.client_aborted + b.client_aborted,
         retried: a.retried + b.retried,
         held: a.held + b.held,
         diverted: a.diverted + b.diverted,
         max_gap_ms: a.max_gap_ms.max(b.max_gap_ms),
     }
+}
+
+fn together(
+    mut a: BTreeMap<ReleaseNo, Askers>,
+    b: BTreeMap<ReleaseNo, Askers>,
+) -> BTreeMap<ReleaseNo, Askers> {
+    for (release, askers) in b {
+        a.entry(release).or_default().add(&askers);
+    }
+    a
 }
 
 /// What was counted from `start` to `end`.
@@ -185,6 +205,9 @@ pub(crate) fn between(start: &AppCounters, end: &AppCounters) -> AppCounters {
         answers: grown(&start.answers, &end.answers),
         faults: grown(&start.faults, &end.faults),
         app_5xx: grown(&start.app_5xx, &end.app_5xx),
+        bad: grown(&start.bad, &end.bad),
+        // Of a minute, not of a rollout.
+        askers: BTreeMap::new(),
         client_aborted: end.client_aborted.saturating_sub(start.client_aborted),
         retried: end.retried.saturating_sub(start.retried),
         held: end.held.saturating_sub(start.held),

@@ -1,9 +1,9 @@
 //! Feeds the engine: one thread, real time, a real journal, and whatever stands behind the ports.
 //! It decides nothing.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use journal::{Journal, NewRecord, Room, Seq};
@@ -15,7 +15,7 @@ use rollout::{Ask, Refusal, RefusalCode};
 
 use crate::clock::Clock;
 use crate::engine::Engine;
-use crate::message::{Answer, Command, Event, Ticket};
+use crate::message::{Answer, Command, Event, Ticket, Trace, Unwritten};
 use crate::record::VERSION;
 use crate::reports::Reports;
 
@@ -96,7 +96,8 @@ enum Message {
         app: AppName,
         reply: AccountReply,
     },
-    Appended(Result<Seq, String>),
+    /// The append under way was answered; what became of it is in the runner's hands.
+    Appended,
     Stop,
 }
 
@@ -194,6 +195,9 @@ pub struct Runner {
     inbox: Inbox,
     replies: std::collections::BTreeMap<Ticket, Reply>,
     next_ticket: u64,
+    /// The answer to the append under way. Beside the inbox, so that whoever gives it never waits, not
+    /// even control itself with its inbox full.
+    appended: Arc<Mutex<Option<Result<Seq, Unwritten>>>>,
 }
 
 impl std::fmt::Debug for Runner {
@@ -205,7 +209,8 @@ impl std::fmt::Debug for Runner {
 impl Runner {
     /// An engine that has been recovered, and its surroundings.
     pub fn new(engine: Engine, config: RunnerConfig, inbox: Inbox) -> Self {
-        Self { engine, config, inbox, replies: Default::default(), next_ticket: 0 }
+        let (replies, appended) = (Default::default(), Arc::default());
+        Self { engine, config, inbox, replies, next_ticket: 0, appended }
     }
 
     /// Runs until [`Inbox::stop`]. Returns once the journal is closed. Calls `begun` when everything that
@@ -216,6 +221,10 @@ impl Runner {
         self.carry_out(commands);
         begun();
         loop {
+            if let Some(defect) = self.engine.defect() {
+                tracing::error!("a defect of segue: nothing can be changed any more: {defect}");
+                return;
+            }
             let message = match self.next(&mail) {
                 Ok(Message::Stop) => return,
                 Ok(message) => Some(message),
@@ -233,7 +242,7 @@ impl Runner {
             // What is decided now rests on counts of now.
             let counts = matches!(
                 message,
-                None | Some(Message::Ask { .. } | Message::Account { .. } | Message::Appended(_))
+                None | Some(Message::Ask { .. } | Message::Account { .. } | Message::Appended)
             );
             if counts && let Some(report) = self.config.traffic.report() {
                 let commands = self.engine.step(Event::Traffic(report), now);
@@ -252,6 +261,9 @@ impl Runner {
 
     /// Waits for a message, or until the engine wants to be asked again.
     fn next(&mut self, mail: &Mail) -> Result<Message, RecvTimeoutError> {
+        if self.answered().is_some() {
+            return Ok(Message::Appended);
+        }
         match mail.receiver.try_recv() {
             Ok(message) => return Ok(message),
             Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
@@ -283,12 +295,19 @@ impl Runner {
                 reply(self.engine.account(&app, now));
                 Event::Tick
             }
-            Some(Message::Appended(result)) => {
+            Some(Message::Appended) => {
+                let answered = self.answered().take();
+                // It may have been found before the message came.
+                let Some(result) = answered else { return Event::Tick };
                 self.cross("appended");
                 Event::Appended(result.map(|seq| self.config.last = seq))
             }
             Some(Message::Traffic | Message::Stop) | None => Event::Tick,
         }
+    }
+
+    fn answered(&self) -> MutexGuard<'_, Option<Result<Seq, Unwritten>>> {
+        self.appended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn carry_out(&mut self, commands: Vec<Command>) {
@@ -329,17 +348,23 @@ impl Runner {
                 Ok(NewRecord { version: VERSION, body: serde_json::to_vec(record)? })
             })
             .collect();
-        let done = move |result: Result<Seq, String>| {
+        let slot = Arc::clone(&self.appended);
+        let done = move |result: Result<Seq, Unwritten>| {
             tracing::debug!(took = ?started.elapsed(), "appended");
-            let _ = inbox.sender.send(Message::Appended(result));
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+            // Only wakes it: a full inbox is awake, and looks there before it goes on.
+            let _ = inbox.sender.try_send(Message::Appended);
         };
         match bodies {
             Ok(batch) => self.config.journal.append(batch, move |result| {
-                done(result.map_err(|error| error.to_string()));
+                done(result.map_err(|error| {
+                    let trace = if error.is_in_doubt() { Trace::Unknown } else { Trace::None };
+                    Unwritten { why: error.to_string(), trace }
+                }));
             }),
             Err(error) => {
                 let error: serde_json::Error = error;
-                done(Err(error.to_string()));
+                done(Err(Unwritten { why: error.to_string(), trace: Trace::None }));
             }
         }
     }

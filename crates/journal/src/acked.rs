@@ -64,6 +64,12 @@ impl Acked {
         Ok(acked)
     }
 
+    /// One that cannot be written, as on a disk that fails.
+    #[cfg(test)]
+    pub fn unwritable(journal: &Path) -> io::Result<Self> {
+        Ok(Self { file: std::fs::File::open(path_of(journal))? })
+    }
+
     /// Moves the mark.
     pub fn write(&self, mark: Mark) -> io::Result<()> {
         self.file.write_all_at(&encode(mark), 0)

@@ -87,7 +87,8 @@ pub enum OpenError {
     },
 }
 
-/// Why a batch or a checkpoint was not written. Nothing of it was kept.
+/// Why a batch or a checkpoint was not acknowledged. Nothing of it was kept, unless
+/// [`AppendError::is_in_doubt`] says that nobody knows.
 #[derive(Debug, Clone, Error)]
 pub enum AppendError {
     /// No room, even without the ballast. A later append may succeed.
@@ -109,8 +110,20 @@ pub enum AppendError {
         /// The last record.
         last: u64,
     },
-    /// Writing failed in a way after which nobody knows what is on the disk. Nothing is accepted
-    /// until the journal is opened, and so checked, anew.
+    /// Writing failed in a way after which nobody knows what is on the disk: the batch may be there or
+    /// not. Nothing more is accepted until the journal is opened, and so checked, anew.
+    #[error(
+        "cannot write to the journal: the disk failed\n\
+         hint: look for disk errors in the kernel log, then restart segue"
+    )]
+    InDoubt {
+        /// The failure.
+        source: Arc<rusqlite::Error>,
+    },
+    /// The journal's thread has panicked before it said what became of the batch.
+    #[error("cannot write to the journal: its thread has panicked\nhint: restart segue")]
+    Died,
+    /// The disk failed earlier, so nothing was tried.
     #[error(
         "cannot write to the journal: the disk failed earlier\n\
          hint: look for disk errors in the kernel log, then restart segue"
@@ -122,4 +135,18 @@ pub enum AppendError {
     /// The journal's thread has ended.
     #[error("cannot write to the journal: it is closed")]
     Closed,
+}
+
+impl AppendError {
+    /// The batch may be on the disk all the same: it shows when the journal is opened anew.
+    pub fn is_in_doubt(&self) -> bool {
+        match self {
+            Self::InDoubt { .. } | Self::Died => true,
+            Self::Full
+            | Self::Overloaded { .. }
+            | Self::NoSuchRecord { .. }
+            | Self::Broken { .. }
+            | Self::Closed => false,
+        }
+    }
 }

@@ -97,9 +97,11 @@ impl From<rusqlite::Error> for WriteError {
 #[derive(Debug)]
 pub(crate) struct Store {
     db: Connection,
-    acked: Acked,
+    pub(crate) acked: Acked,
     meta: Meta,
     fsync_delay: Duration,
+    /// Why the mark could not be moved after the last commit.
+    unmarked: Option<rusqlite::Error>,
 }
 
 impl Store {
@@ -133,7 +135,7 @@ impl Store {
         let acked = Acked::open(path, meta.mark()).map_err(io("write the mark of"))?;
         let recovered =
             Recovered { checkpoint: checked.checkpoint, records: checked.records, term: meta.term };
-        Ok((Self { db, acked, meta, fsync_delay: options.fsync_delay }, recovered))
+        Ok((Self { db, acked, meta, fsync_delay: options.fsync_delay, unmarked: None }, recovered))
     }
 
     /// Writes all batches in one transaction; the number of the last record of each.
@@ -161,7 +163,7 @@ impl Store {
         meta.write(&transaction)?;
         commit(transaction, self.fsync_delay)?;
         self.meta = meta;
-        self.mark()?;
+        self.mark();
         Ok(ends)
     }
 
@@ -218,11 +220,17 @@ impl Store {
         self.db.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))
     }
 
-    fn mark(&self) -> Result<(), WriteError> {
-        // The commit is on the disk, the mark is not: what is on the disk is more than what was
-        // acknowledged, which is allowed; but without marks a loss could go unnoticed.
-        let broken = |e| WriteError::Broken(rusqlite::Error::ToSqlConversionFailure(Box::new(e)));
-        self.acked.write(self.meta.mark()).map_err(broken)
+    /// Why nothing more may be appended, if the last commit could not be marked.
+    pub fn take_unmarked(&mut self) -> Option<rusqlite::Error> {
+        self.unmarked.take()
+    }
+
+    fn mark(&mut self) {
+        // The commit is on the disk whether the mark is or not: what was appended is acknowledged. But
+        // without marks a later loss could go unnoticed, so that nothing more is taken.
+        let failed = self.acked.write(self.meta.mark()).err();
+        let broken = |e| rusqlite::Error::ToSqlConversionFailure(Box::new(e));
+        self.unmarked = failed.map(broken);
     }
 }
 

@@ -45,7 +45,30 @@ pub enum Room {
     Spent,
 }
 
-type Done<T> = Box<dyn FnOnce(Result<T, AppendError>) + Send>;
+/// Who is told what became of a job. Told in any case: a panic must not leave anybody waiting.
+struct Done<T>(Option<Callback<T>>);
+
+type Callback<T> = Box<dyn FnOnce(Result<T, AppendError>) + Send>;
+
+impl<T> Done<T> {
+    fn new(callback: impl FnOnce(Result<T, AppendError>) + Send + 'static) -> Self {
+        Self(Some(Box::new(callback)))
+    }
+
+    fn tell(mut self, outcome: Result<T, AppendError>) {
+        if let Some(callback) = self.0.take() {
+            callback(outcome);
+        }
+    }
+}
+
+impl<T> Drop for Done<T> {
+    fn drop(&mut self) {
+        if let Some(callback) = self.0.take() {
+            callback(Err(AppendError::Died));
+        }
+    }
+}
 
 enum Job {
     Append { batch: Vec<NewRecord>, done: Done<Seq> },
@@ -96,7 +119,7 @@ impl Journal {
         batch: Vec<NewRecord>,
         done: impl FnOnce(Result<Seq, AppendError>) + Send + 'static,
     ) {
-        self.send(Job::Append { batch, done: Box::new(done) });
+        self.send(Job::Append { batch, done: Done::new(done) });
     }
 
     /// Lets `body` stand for all records up to `upto`, which are deleted.
@@ -107,7 +130,7 @@ impl Journal {
         body: Vec<u8>,
         done: impl FnOnce(Result<(), AppendError>) + Send + 'static,
     ) {
-        self.send(Job::Checkpoint { upto, version, body, done: Box::new(done) });
+        self.send(Job::Checkpoint { upto, version, body, done: Done::new(done) });
     }
 
     /// Whether there is room on the disk. While it is `Spent`, take nothing new on.
@@ -138,8 +161,8 @@ impl Drop for Journal {
 impl Job {
     fn refuse(self, why: AppendError) {
         match self {
-            Self::Append { done, .. } => done(Err(why)),
-            Self::Checkpoint { done, .. } => done(Err(why)),
+            Self::Append { done, .. } => done.tell(Err(why)),
+            Self::Checkpoint { done, .. } => done.tell(Err(why)),
         }
     }
 }
@@ -169,7 +192,7 @@ impl Worker {
                 }
                 Job::Checkpoint { upto, version, body, done } => {
                     let outcome = self.write(|store| store.checkpoint(upto, version, &body));
-                    done(outcome.map_err(|e| e.name(upto)));
+                    done.tell(outcome.map_err(|e| e.name(upto)));
                 }
             }
             self.ballast.restore();
@@ -180,12 +203,14 @@ impl Worker {
     fn append(&mut self, group: Vec<(Vec<NewRecord>, Done<Seq>)>) {
         let batches: Vec<&[NewRecord]> = group.iter().map(|(batch, _)| batch.as_slice()).collect();
         match self.write(|store| store.append(&batches)) {
-            Ok(ends) => group.into_iter().zip(ends).for_each(|((_, done), seq)| done(Ok(seq))),
+            Ok(ends) => group.into_iter().zip(ends).for_each(|((_, done), seq)| done.tell(Ok(seq))),
             // Together they do not fit, one by one the first may.
             Err(Failed::Full) if group.len() > 1 => {
                 group.into_iter().for_each(|one| self.append(vec![one]));
             }
-            Err(e) => group.into_iter().for_each(|(_, done)| done(Err(e.clone().name(Seq(0))))),
+            Err(e) => {
+                group.into_iter().for_each(|(_, done)| done.tell(Err(e.clone().name(Seq(0)))))
+            }
         }
     }
 
@@ -201,13 +226,16 @@ impl Worker {
         if matches!(outcome, Err(WriteError::Full)) && self.ballast.free() {
             outcome = transaction(&mut self.store);
         }
+        if let Some(source) = self.store.take_unmarked() {
+            self.broken = Some(Arc::new(source));
+        }
         outcome.map_err(|e| match e {
             WriteError::Full => Failed::Full,
             WriteError::NoSuchRecord { first, last } => Failed::NoSuchRecord { first, last },
             WriteError::Broken(source) => {
                 let source = Arc::new(source);
                 self.broken = Some(Arc::clone(&source));
-                Failed::Broken(source)
+                Failed::InDoubt(source)
             }
         })
     }
@@ -216,7 +244,13 @@ impl Worker {
 #[derive(Clone)]
 enum Failed {
     Full,
-    NoSuchRecord { first: Seq, last: Seq },
+    NoSuchRecord {
+        first: Seq,
+        last: Seq,
+    },
+    /// This failure, after which nobody knows.
+    InDoubt(Arc<rusqlite::Error>),
+    /// An earlier one: nothing was tried.
     Broken(Arc<rusqlite::Error>),
 }
 
@@ -227,7 +261,58 @@ impl Failed {
             Self::NoSuchRecord { first, last } => {
                 AppendError::NoSuchRecord { upto: upto.0, first: first.0, last: last.0 }
             }
+            Self::InDoubt(source) => AppendError::InDoubt { source },
             Self::Broken(source) => AppendError::Broken { source },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::acked::Acked;
+
+    fn one(body: &str) -> Vec<NewRecord> {
+        vec![NewRecord { version: 1, body: body.into() }]
+    }
+
+    #[test]
+    fn a_commit_whose_mark_fails_is_acknowledged_and_the_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.db");
+        let (store, _) = Store::open(&path, &Options::default(), &mut || false).unwrap();
+        let ballast = Ballast::beside(&path, 0);
+        let mut worker = Worker { store, ballast, spent: Arc::default(), broken: None };
+        worker.store.acked = Acked::unwritable(&path).unwrap();
+        let mut append = |body| {
+            let (tell, told) = mpsc::channel();
+            let done = Done::new(move |outcome| tell.send(outcome).unwrap());
+            worker.append(vec![(one(body), done)]);
+            told.recv().unwrap()
+        };
+        assert_eq!(append("first").unwrap(), Seq(1), "it is on the disk, so it has happened");
+        let refused = append("second").unwrap_err();
+        assert!(matches!(refused, AppendError::Broken { .. }), "{refused}");
+        assert!(!refused.is_in_doubt(), "nothing was tried");
+        drop(worker);
+        let (_, recovered) = Store::open(&path, &Options::default(), &mut || false).unwrap();
+        let bodies: Vec<&[u8]> = recovered.records.iter().map(|r| r.body.as_slice()).collect();
+        assert_eq!(bodies, [b"first"]);
+    }
+
+    #[test]
+    fn whoever_waits_is_told_when_the_thread_panics() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.db");
+        let (journal, _) = Journal::open(&path, Options::default()).unwrap();
+        journal.append(one("first"), |_| panic!("planted"));
+        for _ in 0..10 {
+            let (tell, told) = mpsc::channel();
+            journal.append(one("next"), move |outcome| tell.send(outcome).unwrap());
+            let refused = told.recv().unwrap().unwrap_err();
+            assert!(matches!(refused, AppendError::Died | AppendError::Closed), "{refused}");
         }
     }
 }

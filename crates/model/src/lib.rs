@@ -34,14 +34,14 @@ pub use listener::{ListenerRule, Listeners};
 pub use nearest::nearest;
 pub use reason::{NotReady, Reason, Waiting};
 pub use receipt::{Outcome, Receipt};
-pub use release::{Conventions, Release, Stage};
+pub use release::{Conventions, Release, Service, Stage};
 pub use route::{Affinity, Balance, KeepAlive, Prefix, Redirect, Route};
 pub use snapshot::{AppSection, Arm, Snapshot, Split, Target};
 pub use spec::{
     AppSpec, Batch, Capacity, Cohort, Drain, Files, Gate, HealthCheck, Maintenance, Mark, Network,
     OnFailure, Order, Page, ProbePort, Run, Standby, Step, Strategy, StrategyKind, Switch,
 };
-pub use traffic::{AppCounters, TrafficReport};
+pub use traffic::{Addresses, AppCounters, Askers, TrafficReport};
 pub use units::{Generation, Millis, Share, Timestamp};
 pub use upstream::{Place, Upstream, Weight};
 pub use view::{AppView, ArmView, Event, InstanceView, Readiness, ReleaseView, RolloutView};

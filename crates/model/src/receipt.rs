@@ -57,6 +57,9 @@ pub struct Receipt {
     pub requests: Option<u64>,
     /// Answers the proxy had to make itself (502, 503, 504) and answers broken off.
     pub failed: Option<u64>,
+    /// Answers of the app's own, over all releases; `None` in receipts of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<u64>,
     /// 5xx answers of the app's own, by release label.
     pub app_5xx: BTreeMap<Label, u64>,
     /// Requests whose client went away first.

@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +13,7 @@ use crate::{AppSpec, Digest, Label, ReleaseNo, Timestamp};
 pub struct Release {
     /// Its number within the app.
     pub no: ReleaseNo,
-    /// What people call it; never used for another content.
+    /// What people call it; not used for another content as long as the release is stored.
     pub label: Label,
     /// Names everything that makes the release: files, command, environment, settings.
     pub digest: Digest,
@@ -27,6 +28,42 @@ pub struct Release {
     /// How its instances are checked and probed: as by the segue that first stored it.
     #[serde(default, skip_serializing_if = "Conventions::is_first")]
     pub conventions: Conventions,
+    /// What it has shown of itself: what has served is kept before what has not.
+    #[serde(default, skip_serializing_if = "Service::is_unknown")]
+    pub service: Service,
+}
+
+/// Whether a release has ever had users.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Service {
+    /// Nothing is known yet, or it is of the time before this was kept.
+    #[default]
+    Unknown,
+    /// It had a part of the traffic.
+    Served {
+        /// When it last got it, or last lost it.
+        last: Timestamp,
+    },
+    /// Its rollout ended before it had any. Its files are not kept.
+    Never {
+        /// The last words of the instance that failed.
+        last_words: Vec<String>,
+    },
+}
+
+impl Service {
+    fn is_unknown(&self) -> bool {
+        *self == Self::Unknown
+    }
+
+    /// Its files are kept as long as the release is stored.
+    pub fn keeps_files(&self) -> bool {
+        match self {
+            Self::Unknown | Self::Served { .. } => true,
+            Self::Never { .. } => false,
+        }
+    }
 }
 
 /// How segue checks and probes a release's instances where its settings say nothing. Fixed when the

@@ -57,6 +57,13 @@ pub struct AppCounters {
     pub faults: BTreeMap<ReleaseNo, u64>,
     /// 5xx answers that came from instances, by release.
     pub app_5xx: BTreeMap<ReleaseNo, u64>,
+    /// What speaks against a release: its faults, and its 5xx answers but 501 and 505, which say that the
+    /// client asked for what there is not.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bad: BTreeMap<ReleaseNo, u64>,
+    /// Who has asked a release within this minute, by release.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub askers: BTreeMap<ReleaseNo, Askers>,
     /// Requests whose client went away first; never counted as failed.
     pub client_aborted: u64,
     /// Attempts that were made again on another connection or instance.
@@ -68,4 +75,45 @@ pub struct AppCounters {
     /// The longest time with a request waiting and none succeeding, in milliseconds, since the
     /// report before; `None` without traffic.
     pub max_gap_ms: Option<u64>,
+}
+
+/// Who has asked a release: the addresses of clients that it answered or failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Askers {
+    /// All of them.
+    pub asked: Addresses,
+    /// Those that it failed, or answered with what speaks against it.
+    pub failing: Addresses,
+}
+
+impl Askers {
+    /// Takes in who has asked elsewhere, or before.
+    pub fn add(&mut self, other: &Self) {
+        self.asked.add(&other.asked);
+        self.failing.add(&other.failing);
+    }
+}
+
+/// A set of client addresses, of which each is one bit out of 256. Two addresses may share a bit, so the
+/// count is a lower bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Addresses(pub [u64; 4]);
+
+impl Addresses {
+    /// Takes in the address with that bit.
+    pub fn insert(&mut self, bit: u8) {
+        self.0[usize::from(bit >> 6)] |= 1 << (bit & 63);
+    }
+
+    /// Takes in all of another set.
+    pub fn add(&mut self, other: &Self) {
+        for (word, more) in self.0.iter_mut().zip(other.0) {
+            *word |= more;
+        }
+    }
+
+    /// How many there are, at least.
+    pub fn count(&self) -> u32 {
+        self.0.iter().map(|word| word.count_ones()).sum()
+    }
 }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use crate::{
     Address, AppName, AppSpec, Conventions, Digest, Health, InstanceId, Label, Millis, NotReady,
-    Outcome, Reason, Receipt, ReleaseNo, RolloutId, Share, Stage, Timestamp,
+    Outcome, Reason, Receipt, ReleaseNo, RolloutId, Service, Share, Stage, Timestamp,
 };
 
 /// One app as it is now.
@@ -131,6 +131,8 @@ pub struct ReleaseView {
     pub created: Timestamp,
     /// Why it is marked bad, if it is.
     pub bad: Option<String>,
+    /// Whether it ever had users.
+    pub service: Service,
     /// How its instances are checked and probed.
     pub conventions: Conventions,
 }

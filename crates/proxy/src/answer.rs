@@ -191,10 +191,7 @@ impl Exchange {
         }
         if let Some(release) = &self.release {
             let cells = turn.worker.cells(release);
-            cells.answers.add_one();
-            if let Some(class) = cells.by_class.get(usize::from(self.status / 100)) {
-                class.add_one();
-            }
+            cells.answered(self.status, turn.client.whence.ip, turn.now_ms);
         }
         if let Some(waiting) = self.waiting.take() {
             waiting.succeeded(turn.now_ms);

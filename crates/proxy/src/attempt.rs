@@ -286,7 +286,7 @@ impl Exchange {
     fn count_fault(&mut self, turn: &Turn<'_, '_>) {
         let Some(release) = &self.release else { return };
         if self.faulted.replace(release.release) != Some(release.release) {
-            turn.worker.cells(release).faults.add_one();
+            turn.worker.cells(release).failed(turn.client.whence.ip, turn.now_ms);
         }
     }
 

@@ -14,6 +14,7 @@
 mod access_log;
 pub mod admin;
 mod answer;
+mod askers;
 mod attempt;
 mod bind;
 mod buffer;

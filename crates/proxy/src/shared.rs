@@ -234,6 +234,8 @@ impl Shared {
                     requests: stats.sum(|cells| &cells.requests),
                     failed: stats.sum(|cells| &cells.failed),
                     app_5xx: BTreeMap::new(),
+                    bad: BTreeMap::new(),
+                    askers: BTreeMap::new(),
                     client_aborted: stats.sum(|cells| &cells.client_aborted),
                     retried: stats.sum(|cells| &cells.retried),
                     held: stats.sum(|cells| &cells.held),
@@ -248,6 +250,8 @@ impl Shared {
                 counters.answers.insert(*release, stats.sum(|cells| &cells.answers));
                 counters.faults.insert(*release, stats.sum(|cells| &cells.faults));
                 counters.app_5xx.insert(*release, stats.sum_class(5));
+                counters.bad.insert(*release, stats.bad());
+                counters.askers.insert(*release, stats.askers(now_ms));
             }
         }
         TrafficReport { proxy: self.config.id, number, acknowledged, in_flight, quiet, counters }

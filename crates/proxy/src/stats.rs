@@ -1,12 +1,14 @@
 //! Counters. Each worker writes its own cells, so a request never waits for another's count; sums
 //! are made when somebody asks.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use balance::RetryBudget;
-use model::{AppName, ReleaseNo};
+use model::{AppName, Askers, ReleaseNo};
 
+use crate::askers::{AskerCells, Verdict};
 use crate::dropped::Dropped;
 use crate::gap::Gap;
 
@@ -21,6 +23,10 @@ impl Cell {
 
     pub(crate) fn add(&self, count: u64) {
         self.0.store(self.0.load(Ordering::Relaxed) + count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
     }
 
     pub(crate) fn get(&self) -> u64 {
@@ -94,6 +100,35 @@ pub(crate) struct ReleaseCells {
     /// Requests of which an instance of it was to blame that they failed, or would have failed
     /// without another attempt.
     pub(crate) faults: Cell,
+    /// 5xx answers that do not speak against it.
+    pub(crate) excused: Cell,
+    pub(crate) askers: AskerCells,
+}
+
+impl ReleaseCells {
+    /// An instance of it has answered that client.
+    pub(crate) fn answered(&self, status: u16, client: IpAddr, now_ms: u64) {
+        self.answers.add_one();
+        if let Some(class) = self.by_class.get(usize::from(status / 100)) {
+            class.add_one();
+        }
+        let verdict = match status {
+            // It does not know the method, or the version: what the client chose.
+            501 | 505 => {
+                self.excused.add_one();
+                Verdict::Good
+            }
+            500..=599 => Verdict::Bad,
+            _ => Verdict::Good,
+        };
+        self.askers.note(client, verdict, now_ms);
+    }
+
+    /// An instance of it has failed that client.
+    pub(crate) fn failed(&self, client: IpAddr, now_ms: u64) {
+        self.faults.add_one();
+        self.askers.note(client, Verdict::Bad, now_ms);
+    }
 }
 
 /// One app over all workers.
@@ -174,6 +209,19 @@ impl ReleaseStats {
         self.workers.iter().map(cell).sum()
     }
 
+    /// What speaks against it.
+    pub(crate) fn bad(&self) -> u64 {
+        let excused = self.sum(|cells| &cells.excused);
+        self.sum_class(5).saturating_sub(excused) + self.sum(|cells| &cells.faults)
+    }
+
+    /// Who has asked within this minute.
+    pub(crate) fn askers(&self, now_ms: u64) -> Askers {
+        let mut all = Askers::default();
+        self.workers.iter().for_each(|cells| all.add(&cells.askers.seen(now_ms)));
+        all
+    }
+
     /// The sum of one counter over all workers.
     pub(crate) fn sum(&self, of: impl Fn(&ReleaseCells) -> &Cell) -> u64 {
         self.workers.iter().map(|cells| of(cells).get()).sum()
@@ -192,6 +240,23 @@ mod tests {
         }
         let counted: Vec<u64> = cells.durations.iter().map(Cell::get).collect();
         assert_eq!(counted, [2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2]);
+    }
+
+    #[test]
+    fn what_the_client_chose_does_not_speak_against_a_release() {
+        let stats = ReleaseStats::new(ReleaseNo(1), 2);
+        let client = IpAddr::from([192, 0, 2, 1]);
+        for status in [200, 404, 501, 505] {
+            stats.workers[0].answered(status, client, 0);
+        }
+        assert_eq!((stats.bad(), stats.askers(0).failing.count()), (0, 0));
+        stats.workers[0].answered(500, client, 0);
+        stats.workers[1].answered(503, client, 0);
+        stats.workers[1].failed(client, 0);
+        assert_eq!(stats.bad(), 3);
+        assert_eq!((stats.sum(|cells| &cells.answers), stats.sum_class(5)), (6, 4));
+        let askers = stats.askers(0);
+        assert_eq!((askers.asked.count(), askers.failing.count()), (1, 1), "of both workers");
     }
 
     #[test]

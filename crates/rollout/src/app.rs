@@ -58,8 +58,11 @@ impl App {
     pub const REMEMBERED: usize = 6;
     /// Receipts kept.
     pub const RECEIPTS: usize = 20;
-    /// Releases kept besides those on offer.
-    pub const RELEASES: usize = 10;
+    /// Releases kept besides those on offer by segue 0.1, whatever they were worth.
+    pub(crate) const RELEASES: usize = 10;
+    /// Releases kept besides those on offer where nobody says otherwise: so many that had users, and so
+    /// many rows of those that had none.
+    pub const KEPT: u16 = 10;
     /// Instances of one release at the most.
     pub const REPLICAS: u16 = 1_000;
 

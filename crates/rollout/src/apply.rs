@@ -7,14 +7,14 @@ mod stored;
 use alloc::sync::Arc;
 use core::fmt;
 
-use model::{ReleaseNo, RolloutId, Share, Stage, Standby, StrategyKind, Timestamp};
+use model::{Outcome, ReleaseNo, RolloutId, Share, Stage, Standby, StrategyKind, Timestamp};
 
 use crate::ladder::needs_room;
 use crate::{
     App, Cause, Fact, Pause, Phase, Rollout, RolloutKind, StandbyState, Started, Switched,
 };
 use instances::{drain, gone, mint, stage};
-use stored::{mark_bad, prune, sync};
+use stored::{mark_bad, prune, served, sync, tried};
 
 /// A fact that cannot follow what happened before: a defect or a damaged journal, never user input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,14 +113,14 @@ fn fold(app: &mut App, fact: &Fact, version: u64) -> Folded {
             app.scale = *replicas;
             Ok(())
         }
-        Fact::Synced { to, release, .. } => sync(app, *to, release.as_deref()),
+        Fact::Synced { to, release, keep, .. } => sync(app, *to, release.as_deref(), *keep),
         Fact::Maintained { on, .. } => {
             app.maintenance.clone_from(on);
             Ok(())
         }
         Fact::Reverting { rollout, cause, at } => revert(app, *rollout, cause, *at, version),
         Fact::Kept { rollout, cause, at } => keep(app, *rollout, cause, *at),
-        Fact::Ended { receipt, .. } => end(app, receipt),
+        Fact::Ended { receipt, keep, at } => end(app, receipt, *keep, *at),
         Fact::StandbyRetired { release, .. } => match app.standby {
             Some(standby) if standby.release == *release => {
                 app.standby = None;
@@ -168,6 +168,7 @@ fn start(app: &mut App, started: &Started) -> Folded {
         Arc::make_mut(&mut release.spec).strategy = (**strategy).clone();
     }
     app.deaths.remove(&started.to);
+    started.from.into_iter().for_each(|from| served(app, from, started.at));
     if started.kind == RolloutKind::Rollback
         && let Some(bad) = started.from.and_then(|from| app.releases.get_mut(&from))
     {
@@ -235,6 +236,7 @@ fn shift(app: &mut App, id: RolloutId, share: Share, at: Timestamp, version: u64
     if share == Share::ALL {
         app.live = Some(to);
     }
+    served(app, to, at);
     Ok(())
 }
 
@@ -316,15 +318,24 @@ fn settle(app: &mut App, id: RolloutId, at: Timestamp) -> Folded {
     Ok(())
 }
 
-fn end(app: &mut App, receipt: &model::Receipt) -> Folded {
+fn end(app: &mut App, receipt: &model::Receipt, keep: Option<u16>, at: Timestamp) -> Folded {
     in_phase(app, receipt.rollout, |p| matches!(p, Phase::Settling | Phase::Reverting { .. }))?;
-    app.rollout = None;
+    if let Some(rollout) = app.rollout.take().filter(|_| keep.is_some()) {
+        tried(app, &rollout, at);
+    }
     app.receipts.push_back(receipt.clone());
     while app.receipts.len() > App::RECEIPTS {
-        app.receipts.pop_front();
+        let brought_live_in = app.receipts.iter().rposition(|r| brought_in(app, r));
+        app.receipts.remove(usize::from(brought_live_in == Some(0)));
     }
-    prune(app);
+    prune(app, keep);
     Ok(())
+}
+
+/// The receipt of the rollout that made the live release live stays, however many have failed since.
+fn brought_in(app: &App, receipt: &model::Receipt) -> bool {
+    let live = app.live.and_then(|live| app.releases.get(&live));
+    receipt.outcome == Outcome::Completed && live.is_some_and(|live| live.label == receipt.to)
 }
 
 fn enter(rollout: &mut Rollout, phase: Phase, at: Timestamp) {

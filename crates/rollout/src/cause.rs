@@ -67,9 +67,9 @@ pub enum Cause {
         /// Its own last words.
         tail: Vec<String>,
     },
-    /// Most of the candidate's answers were errors.
+    /// Most of the candidate's last answers were errors, while live's own were not.
     MostlyErrors {
-        /// Answers and failures so far.
+        /// Answers and failures in these minutes.
         answers: u64,
         /// Errors among them.
         errors: u64,
@@ -88,6 +88,24 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// The last words of the instance that failed, if one did.
+    pub fn last_words(&self) -> &[String] {
+        match self {
+            Self::DiedAtStart { tail, .. }
+            | Self::KeptDying { tail, .. }
+            | Self::BelowFloor { tail, .. } => tail,
+            Self::NeverHealthy { .. }
+            | Self::NotStarted { .. }
+            | Self::PortsTaken { .. }
+            | Self::NoPorts { .. }
+            | Self::MostlyErrors { .. }
+            | Self::Aborted
+            | Self::RolledBack
+            | Self::Replaced { .. }
+            | Self::Removed => &[],
+        }
+    }
+
     /// A person wanted it, as opposed to the release's own fault.
     pub fn is_asked_for(&self) -> bool {
         match self {
@@ -135,7 +153,7 @@ impl fmt::Display for Cause {
                 last_words(f, tail)
             }
             Self::MostlyErrors { answers, errors } => {
-                write!(f, "{errors} of its first {answers} answers were errors")
+                write!(f, "{errors} of its last {answers} answers were errors")
             }
             Self::Aborted => f.write_str("somebody said `segue abort`"),
             Self::RolledBack => f.write_str("somebody said `segue rollback`"),

@@ -138,6 +138,9 @@ pub enum Fact {
         to: ReleaseNo,
         /// The same, whole, when it was not stored before.
         release: Option<Box<Release>>,
+        /// See `Ended`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        keep: Option<u16>,
         /// When.
         at: Timestamp,
     },
@@ -188,6 +191,10 @@ pub enum Fact {
     Ended {
         /// How, and what it cost.
         receipt: Box<Receipt>,
+        /// So many releases that are not on offer stay stored, and as many that never had users. Facts
+        /// of earlier versions keep the last ten, whatever they were worth.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        keep: Option<u16>,
         /// When.
         at: Timestamp,
     },

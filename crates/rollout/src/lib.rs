@@ -38,6 +38,6 @@ pub use ladder::{Rung, rung, rungs};
 pub use plan::{Plan, plan};
 pub use readiness::readiness;
 pub use receipt::account;
-pub use seen::{Busy, InstanceSeen, Observed, Process};
+pub use seen::{Busy, InstanceSeen, Minute, Observed, Process, Tally};
 pub use sentence::event;
 pub use view::view;

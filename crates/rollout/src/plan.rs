@@ -75,10 +75,18 @@ fn probe_host(release: &Release) -> Option<String> {
 
 /// What the host has to keep for this app; nothing once it is removed.
 fn keep(app: &App) -> HostCommand {
-    let env = app.releases.values().flat_map(|release| release.spec.run.env.values());
+    // What never had users keeps its files and values only while it is tried.
+    let tried = app.rollout.as_ref().map(|rollout| rollout.to);
+    let needs = |release: &&Release| {
+        let no = release.no;
+        let in_use = tried == Some(no) || app.standby.is_some_and(|standby| standby.release == no);
+        release.service.keeps_files() || in_use || app.instances_of(no).next().is_some()
+    };
+    let needed = || app.releases.values().filter(needs);
+    let env = needed().flat_map(|release| release.spec.run.env.values());
     HostCommand::Keep(Box::new(Keep {
         app: app.name.clone(),
-        releases: app.releases.values().map(|r| (r.no, r.content)).collect(),
+        releases: needed().map(|r| (r.no, r.content)).collect(),
         env: env.copied().collect(),
         instances: app.instances.keys().chain(&app.remembered).map(|n| app.id(*n)).collect(),
         forget_state: app.forget_state.filter(|_| app.is_removed()),

@@ -44,6 +44,7 @@ pub(crate) fn receipt(app: &App, rollout: &Rollout, seen: &Observed, now: Timest
         complete: counted.is_some(),
         requests: counted.map(|c| c.requests),
         failed: counted.map(|c| c.failed),
+        answers: counted.map(|c| c.answers.values().sum()),
         app_5xx: app_5xx.filter_map(|(no, n)| Some((label(*no)?, *n))).collect(),
         client_aborted: counted.map(|c| c.client_aborted),
         retried: counted.map(|c| c.retried),

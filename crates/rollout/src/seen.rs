@@ -1,11 +1,13 @@
 //! Observations: what is seen now and may be forgotten.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use model::{AppCounters, Exit, Generation, Health, Listeners, Millis, Timestamp};
+use model::{
+    AppCounters, Askers, Exit, Generation, Health, Listeners, Millis, ReleaseNo, Timestamp,
+};
 
 /// What is seen of one app.
 #[derive(Clone, Debug)]
@@ -28,6 +30,44 @@ pub struct Observed<'a> {
     pub stood: Millis,
     /// What the proxies counted since the rollout began; `None` if a crash lost it.
     pub counted: Option<&'a AppCounters>,
+    /// So many releases that are not on offer stay stored.
+    pub keep_releases: u16,
+    /// What they counted in the last minutes, oldest first; a minute ends early where a rollout begins.
+    pub minutes: &'a VecDeque<Minute>,
+}
+
+/// What was counted of one app in a minute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Minute {
+    /// When it began.
+    pub began: Timestamp,
+    /// By release.
+    pub releases: BTreeMap<ReleaseNo, Tally>,
+}
+
+impl Minute {
+    /// How long it is.
+    pub const LENGTH: Millis = Millis::from_secs(60);
+}
+
+/// What was counted of one release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Answers of its instances, and requests that they failed.
+    pub answers: u64,
+    /// Those that speak against it: 5xx answers but 501 and 505, and requests that they failed.
+    pub bad: u64,
+    /// Whose requests these were.
+    pub askers: Askers,
+}
+
+impl Tally {
+    /// Takes in another one.
+    pub fn add(&mut self, other: &Self) {
+        self.answers += other.answers;
+        self.bad += other.bad;
+        self.askers.add(&other.askers);
+    }
 }
 
 /// What is seen of one instance.

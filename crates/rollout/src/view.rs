@@ -87,6 +87,7 @@ fn release(release: &model::Release) -> ReleaseView {
         content: release.content,
         created: release.created,
         bad: release.bad.clone(),
+        service: release.service.clone(),
         conventions: release.conventions,
     }
 }

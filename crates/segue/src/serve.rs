@@ -86,7 +86,8 @@ pub fn run(options: &ServerOptions) -> Result<(), Failure> {
     let agent = start_agent(&data, open_files, &inbox)?;
     let board = Arc::new(Board::default());
     let traffic = LocalTraffic { proxy: proxy.clone(), saved };
-    let control = start_control(&data, above, mail, &inbox, traffic, agent.clone(), board.clone());
+    let start = ControlStart { above, keep_releases: options.keep_releases };
+    let control = start_control(&data, start, mail, &inbox, traffic, agent.clone(), board.clone());
     if let Err(why) = &control {
         tracing::error!("nothing can be changed, traffic goes on: {why}");
     }
@@ -211,11 +212,19 @@ fn start_agent(
     agent.map(Arc::new).map_err(|error| Failure::new(ACT, &error))
 }
 
+/// What control begins with.
+struct ControlStart {
+    /// The term of the snapshot that the proxy has begun with.
+    above: u64,
+    /// How many releases of each app stay stored.
+    keep_releases: u16,
+}
+
 /// Control, from what the journal holds; or why it cannot start. Returns once the board shows every
 /// app: nobody is told that an app is not there because it is not there yet.
 fn start_control(
     data: &Path,
-    above: u64,
+    start: ControlStart,
     mail: Mail,
     inbox: &Inbox,
     traffic: LocalTraffic,
@@ -233,9 +242,14 @@ fn start_control(
         Journal::open(&path, options).map_err(|error| crate::told(&error))?;
     let records = recovered.records.iter().map(|r| (r.seq.0, r.version, r.body.as_slice()));
     let checkpoint = recovered.checkpoint.as_ref().map(|c| (c.seq.0, c.version, c.body.as_slice()));
-    let engine =
-        control::Engine::recover(recovered.term.max(above + 1), &[ProxyId(0)], checkpoint, records)
-            .map_err(|error| crate::told(&error))?;
+    let engine = control::Engine::recover(
+        recovered.term.max(start.above + 1),
+        &[ProxyId(0)],
+        checkpoint,
+        records,
+    )
+    .map_err(|error| crate::told(&error))?
+    .keeping(start.keep_releases);
     let last = recovered.records.last().map(|r| r.seq);
     let config = RunnerConfig {
         journal,

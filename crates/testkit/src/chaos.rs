@@ -69,8 +69,13 @@ impl Chaos {
         let odds = [0, 50, 200];
         let mut draw = || world.rng.pick(&odds).copied().unwrap_or(0);
         world.faults = Faults { lose: draw(), repeat: draw(), slow_swap: draw() };
-        let names: &[&str] = if world.rng.once_in(3) { &["web", "api"] } else { &["web"] };
-        let apps = names.iter().map(|name| name.parse().expect("these are valid")).collect();
+        let many = match world.rng.between(0, 5) {
+            0 => 12,
+            1..=2 => 2,
+            _ => 1,
+        };
+        let more = (1..many).map(|n| format!("app-{n}").parse().expect("these are valid"));
+        let apps = std::iter::once(app).chain(more).collect();
         Self { world, apps, deployed }
     }
 
@@ -122,7 +127,15 @@ impl Chaos {
             19 => Ask::Restart,
             _ => Ask::Remove { with_state: false },
         };
+        let again = matches!(ask, Ask::Remove { .. }) && self.world.rng.once_in(2);
         self.world.ask(app, ask, version);
+        if again {
+            // Somebody deploys the app anew before it is gone, or right after.
+            let pause = self.world.rng.between(0, 4_000);
+            self.world.run_for(pause);
+            let ask = self.deploy(app);
+            self.world.ask(app, ask, None);
+        }
     }
 
     fn deploy(&mut self, app: &AppName) -> Ask {

@@ -1,6 +1,6 @@
 //! The simulated journal: what is durable, what is on its way, and what a crash leaves of it.
 
-use control::{CheckpointBody, Record, VERSION};
+use control::{CheckpointBody, Record, Trace, Unwritten, VERSION};
 
 /// Number, version and body of what was written.
 pub type Entry<'a> = (u64, u16, &'a [u8]);
@@ -26,10 +26,11 @@ impl Disk {
     }
 
     /// The append reaches the disk, or finds it full.
-    pub fn finish(&mut self) -> Result<(), String> {
+    pub fn finish(&mut self) -> Result<(), Unwritten> {
         let bodies = std::mem::take(&mut self.on_its_way);
         if self.full {
-            return Err("no space left on device".into());
+            let why = "no space left on device".into();
+            return Err(Unwritten { why, trace: Trace::None });
         }
         for body in bodies {
             self.last += 1;

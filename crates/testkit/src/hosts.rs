@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Address, Digest, Exit, HostCommand, HostReport, InstanceId};
+use model::{Address, AppName, Digest, Exit, HostCommand, HostReport, InstanceId, ReleaseNo};
 
 use crate::apps::Behaviour;
 use crate::host::{Host, Moment, Next, Nexts, Pace, Process, Program, Told};
@@ -35,6 +35,8 @@ pub struct Hosts {
     /// Instances that were started twice, wherever.
     pub started_twice: Vec<InstanceId>,
     started: BTreeSet<InstanceId>,
+    /// Whose files are to stay, as it was told last.
+    kept: BTreeMap<AppName, Vec<ReleaseNo>>,
 }
 
 type Errands = Vec<(u64, Errand)>;
@@ -50,7 +52,13 @@ impl Hosts {
             behaviours: BTreeMap::new(),
             started_twice: Vec::new(),
             started: BTreeSet::new(),
+            kept: BTreeMap::new(),
         }
+    }
+
+    /// The releases of that app whose files stay.
+    pub fn kept(&self, app: &AppName) -> &[ReleaseNo] {
+        self.kept.get(app).map_or(&[], Vec::as_slice)
     }
 
     /// The machines, in order of their numbers.
@@ -93,6 +101,8 @@ impl Hosts {
             },
             HostCommand::Keep(keep) => {
                 let report = Next::Report(HostReport::Kept(keep.clone()));
+                let files = keep.releases.iter().map(|(no, _)| *no).collect();
+                self.kept.insert(keep.app.clone(), files);
                 let all = (0..self.machines.len()).map(HostNo);
                 let each = all.map(|host| self.tell(host, command.clone(), at));
                 let mut errands = each.collect::<Vec<_>>().concat();

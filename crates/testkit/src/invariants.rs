@@ -86,6 +86,11 @@ impl Checker {
         self.history = apps;
     }
 
+    /// The engine decided what it cannot fold.
+    pub fn defect(&mut self, defect: &str, at: u64) {
+        self.fail("defect", at, defect.into());
+    }
+
     /// The journal could not be read.
     pub fn unreadable(&mut self, error: &control::RecoverError, at: u64) {
         self.fail("I4", at, format!("the journal cannot be read: {error}"));
@@ -343,10 +348,13 @@ impl Checker {
         }
     }
 
-    /// I9: what an app keeps is bounded.
+    /// I9: what an app keeps is bounded, and so are the apps, also those that were removed.
     fn bounds(&mut self, apps: &BTreeMap<&AppName, &App>, at: u64) {
+        if apps.len() > 2 * Engine::APPS + Engine::CHECKPOINT as usize {
+            self.fail("I9", at, format!("{} apps are kept", apps.len()));
+        }
         for app in apps.values() {
-            let surplus = app.releases.len().saturating_sub(App::RELEASES + 5);
+            let surplus = app.releases.len().saturating_sub(2 * usize::from(App::KEPT) + 5);
             let replicas = app.releases.keys().map(|no| usize::from(app.replicas(*no))).max();
             // Live, candidate, standby, and what still drains: some times a whole release.
             let instances = 100 + 4 * replicas.unwrap_or(0);

@@ -21,6 +21,8 @@ pub struct Proxy {
     pub counters: BTreeMap<AppName, AppCounters>,
     /// Releases that answer with an error once in so many times.
     pub errors: BTreeMap<ReleaseNo, u64>,
+    /// The one client that asks and is always answered with an error; `None` lets a dozen take turns.
+    pub client: Option<u8>,
     /// What `DIR/snapshot` holds: where the next process begins.
     pub saved: Arc<Snapshot>,
 }
@@ -42,6 +44,7 @@ impl Proxy {
             health: Arc::default(),
             counters: BTreeMap::new(),
             errors: BTreeMap::new(),
+            client: None,
             saved: Arc::default(),
         }
     }
@@ -69,8 +72,16 @@ impl Proxy {
         let arm = pick_arm(section, rng)?;
         counters.requests += 1;
         *counters.answers.entry(arm.release).or_default() += 1;
-        if rng.once_in(self.errors.get(&arm.release).copied().unwrap_or(u64::MAX)) {
+        // A dozen clients take turns, unless one is named.
+        let in_turn = u8::try_from(counters.requests % 12).unwrap_or(0);
+        let client = self.client.unwrap_or(in_turn);
+        let askers = counters.askers.entry(arm.release).or_default();
+        askers.asked.insert(client);
+        let chance = self.errors.get(&arm.release).copied().unwrap_or(u64::MAX);
+        if rng.once_in(chance) || self.client.is_some() {
             *counters.app_5xx.entry(arm.release).or_default() += 1;
+            *counters.bad.entry(arm.release).or_default() += 1;
+            askers.failing.insert(client);
         }
         let all: Vec<_> =
             arm.instances.iter().filter(|t| !health.foreign.contains(&t.id)).collect();

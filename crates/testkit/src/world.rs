@@ -311,6 +311,9 @@ impl World {
         self.steps += 1;
         let commands = engine.step(event, now);
         let wake = engine.wake_at();
+        if let Some(defect) = engine.defect() {
+            self.checker.defect(defect, self.now);
+        }
         self.engine = Some(engine);
         self.carry_out(commands, now);
         self.schedule_wake(wake, now);

@@ -81,3 +81,70 @@ fn a_floor_that_the_stored_strategy_could_not_keep_is_that_of_the_one_asked_for(
     script.deploy_again("v2", 2, false, rolling(Order::Surge)).wait(20).look();
     insta::assert_snapshot!(script.transcript());
 }
+
+/// Deploys that fail at their start.
+fn failures(script: &mut Script, labels: std::ops::RangeInclusive<u32>) {
+    for number in labels {
+        script.deploy(&format!("bad{number}"), Behaviour::Exits(50)).wait(2);
+    }
+}
+
+fn stored(script: &Script) -> Vec<String> {
+    let view = script.world.views.values().next().expect("there is one app");
+    view.releases.iter().map(|release| release.label.to_string()).collect()
+}
+
+#[test]
+fn what_served_outlives_what_never_did() {
+    let without_standby = |spec: &mut AppSpec| spec.strategy.standby = model::Standby::None;
+    let mut script = Script::new();
+    for label in ["v1", "v2", "v3"] {
+        script.deploy_with(label, GOOD, false, without_standby).wait(20);
+    }
+    failures(&mut script, 1..=25);
+    let (app, kept) = ("web".parse().expect("it is valid"), stored(&script));
+    assert_eq!(kept[..3], ["v1", "v2", "v3"], "{kept:?}");
+    assert_eq!(kept.len(), 3 + usize::from(rollout::App::KEPT), "{kept:?}");
+    assert_eq!(kept.last().map(String::as_str), Some("bad25"));
+    let view = script.world.views[&app].clone();
+    let last = view.releases.last().expect("there are some");
+    let words = vec!["panicked: no such table".to_owned()];
+    assert_eq!(last.service, model::Service::Never { last_words: words });
+    assert!(view.receipts.iter().any(|r| r.to.as_str() == "v3"), "live's own receipt is there");
+    // The failed ones keep no files, and are not gone back to; the good ones are.
+    script.look().ask(Ask::Rollback { to: Some(last.no) });
+    script.ask(Ask::Rollback { to: Some(model::ReleaseNo(1)) }).wait(20).look();
+    let files: Vec<_> = script.world.hosts.kept(&app).iter().map(|no| no.0).collect();
+    assert_eq!(files, [1, 2, 3]);
+    let tail: Vec<String> = script.transcript().lines().rev().take(20).map(Into::into).collect();
+    insta::assert_snapshot!(tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn what_was_rolled_back_to_is_not_the_oldest() {
+    let without_standby = |spec: &mut AppSpec| spec.strategy.standby = model::Standby::None;
+    let mut script = Script::new();
+    for number in 1..=11 {
+        script.deploy_with(&format!("v{number}"), GOOD, false, without_standby).wait(20);
+    }
+    script.ask(Ask::Rollback { to: Some(model::ReleaseNo(1)) }).wait(20);
+    for number in 12..=14 {
+        script.deploy_with(&format!("v{number}"), GOOD, false, without_standby).wait(20);
+    }
+    let kept = stored(&script);
+    assert!(kept.contains(&"v1".to_owned()), "it served lately: {kept:?}");
+    assert!(!kept.contains(&"v2".to_owned()), "it has not served for the longest time: {kept:?}");
+}
+
+#[test]
+fn a_failed_release_that_is_mended_outside_may_be_deployed_again() {
+    let mut script = Script::new();
+    script.deploy("v1", GOOD).wait(15).deploy("v2", Behaviour::Exits(50)).wait(5);
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&2_u64.to_be_bytes());
+    script.world.hosts.behaviours.insert(model::Digest::from_bytes(bytes), GOOD);
+    script.deploy_again("v2", 2, false, as_ever).wait(15).ask(Ask::Rollback { to: None }).wait(15);
+    let view = script.world.views.values().next().expect("there is one app");
+    let v2 = view.releases.iter().find(|r| r.label.as_str() == "v2").expect("it is stored");
+    assert!(matches!(v2.service, model::Service::Served { .. }), "{:?}", v2.service);
+}

@@ -111,3 +111,47 @@ fn whoever_is_told_that_it_has_begun_can_see_every_app() {
     again.run(mail, || at_begin = Some(shown.names()));
     assert_eq!(at_begin, Some(vec![web]));
 }
+
+/// A journal that cannot take a batch says so at once, on control's own thread: also with its inbox full.
+#[test]
+fn control_does_not_wait_for_itself() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let path = folder.path().join("journal.db");
+    let web: AppName = "web".parse().expect("it is valid");
+    let ((inbox, mail), shown) = (Inbox::new(), Shown::default());
+    let (journal, recovered) = Journal::open(&path, Options::default()).expect("it opens");
+    // Its thread is dead: every append is answered by whoever makes it.
+    let record = journal::NewRecord { version: 1, body: b"{}".to_vec() };
+    journal.append(vec![record.clone()], |_| panic!("planted"));
+    loop {
+        let (tell, told) = mpsc::channel();
+        journal.append(vec![record.clone()], move |said| tell.send(said).expect("it is awaited"));
+        let said = told.recv().expect("it is told");
+        if matches!(said, Err(journal::AppendError::Closed)) {
+            break;
+        }
+    }
+    let engine = Engine::recover(recovered.term, &[ProxyId(0)], None, []).expect("it is whole");
+    let config = RunnerConfig {
+        journal,
+        last: Seq(0),
+        hosts: Box::new(Nothing),
+        traffic: Box::new(Nothing),
+        outbox: Box::new(shown.clone()),
+        crash: None,
+        clock: Clock::new(Timestamp(1), engine.last_fact(), Millis(0)),
+        boot_time: || Millis(0),
+    };
+    let runner = Runner::new(engine, config, inbox.clone());
+    let answer = deploy(&inbox, &web, &shown);
+    // As many messages as the inbox takes: the commands that find it full are refused where they are asked.
+    let others: Vec<_> = (0..10_000).map(|_| deploy(&inbox, &web, &shown)).collect();
+    let refused = others.iter().filter(|answer| answer.try_recv().is_ok()).count();
+    assert!(refused > 5_000, "only {refused} were refused: the inbox is not full");
+    let thread = std::thread::spawn(move || runner.run(mail, || ()));
+    let (said, _) = answer.recv().expect("it answers");
+    let refusal = said.expect_err("it cannot be recorded");
+    assert!(refusal.message.starts_with("cannot record the command"), "{}", refusal.message);
+    inbox.stop();
+    thread.join().expect("it ends in order");
+}

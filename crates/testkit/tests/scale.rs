@@ -1,17 +1,20 @@
 //! The core at a thousand instances: a decision and a plan stay linear, a rollback stays one snapshot,
 //! and a long journal is replayed quickly.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use model::{Address, Generation, Health, Millis, Timestamp};
 use rollout::{
-    Accepted, App, Ask, Fact, InstanceSeen, Minted, Observed, Process, apply, ask, decide, plan,
+    Accepted, App, Ask, Fact, InstanceSeen, Minted, Minute, Observed, Process, apply, ask, decide,
+    plan,
 };
 use testkit::{release, spec};
 
 const NOW: Timestamp = Timestamp(1_000_000_000);
+
+static NO_MINUTES: VecDeque<Minute> = VecDeque::new();
 
 fn observed(instances: &BTreeMap<u64, InstanceSeen>, acknowledged: u64) -> Observed<'_> {
     Observed {
@@ -24,6 +27,8 @@ fn observed(instances: &BTreeMap<u64, InstanceSeen>, acknowledged: u64) -> Obser
         stood: Millis(0),
         recovered: Timestamp(0),
         counted: None,
+        keep_releases: App::KEPT,
+        minutes: &NO_MINUTES,
     }
 }
 
@@ -63,7 +68,7 @@ fn fleet(replicas: u16) -> (App, BTreeMap<u64, InstanceSeen>) {
         }
         apply(&mut app, &Fact::Minted { release: to, instances, at: NOW }).expect("it follows");
         while app.rollout.is_some() {
-            let decision = decide(&app, &observed(&seen, app.version), NOW);
+            let decision = decide(&app, &observed(&seen, app.version), NOW).expect("it is sound");
             assert!(!decision.facts.is_empty(), "{:?}", decision.reasons);
             decision.facts.iter().for_each(|fact| apply(&mut app, fact).expect("it follows"));
         }
@@ -87,7 +92,7 @@ fn a_decision_and_a_plan_for_a_thousand_instances_take_under_a_millisecond_and_s
         let (app, seen) = fleet(replicas);
         fastest(|| {
             let seen = observed(&seen, app.version);
-            assert!(decide(&app, &seen, NOW).facts.is_empty());
+            assert!(decide(&app, &seen, NOW).expect("it is sound").facts.is_empty());
             assert!(plan(&app).section.is_some());
         })
     };

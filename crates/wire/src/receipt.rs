@@ -30,6 +30,9 @@ pub struct Receipt<O = Outcome> {
     pub requests: Option<u64>,
     /// Answers the proxy had to make itself, and answers broken off.
     pub failed: Option<u64>,
+    /// Answers of the app's own, over all releases; `None` from an older server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<u64>,
     /// 5xx answers of the app's own, by release label.
     pub app_5xx: BTreeMap<Label, u64>,
     /// Requests whose client went away first.
@@ -116,6 +119,7 @@ impl<O> Receipt<O> {
             complete,
             requests,
             failed,
+            answers,
             app_5xx,
             client_aborted,
             retried,
@@ -136,6 +140,7 @@ impl<O> Receipt<O> {
             complete,
             requests,
             failed,
+            answers,
             app_5xx,
             client_aborted,
             retried,

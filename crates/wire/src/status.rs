@@ -2,7 +2,7 @@
 
 use model::{
     Address, AppName, AppView, ArmView, Digest, Health, InstanceId, InstanceView, Label, Readiness,
-    ReleaseView, RolloutView, Stage, Timestamp,
+    ReleaseView, RolloutView, Service, Stage, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -155,6 +155,21 @@ pub struct Release {
     pub created_ms: u64,
     /// Why it is marked bad, if it is.
     pub bad: Option<String>,
+    /// When it last got users or lost them, in milliseconds since 1970 (UTC); `None` if it has had none,
+    /// or if nobody wrote it down.
+    #[serde(default)]
+    pub served_ms: Option<u64>,
+    /// Its files are kept: it can be gone back to. Those of a release that never had users are not.
+    #[serde(default = "kept")]
+    pub files: bool,
+    /// What the instance said last because of which it never had users.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub last_words: Vec<String>,
+}
+
+/// An older server keeps the files of all.
+fn kept() -> bool {
+    true
 }
 
 impl App {
@@ -271,9 +286,25 @@ impl From<&Readiness> for Rollback {
 
 impl From<&ReleaseView> for Release {
     fn from(release: &ReleaseView) -> Self {
-        let ReleaseView { no, label, digest, spec: _, content: _, created, bad, conventions: _ } =
-            release.clone();
-        Self { release: no.0, label, digest, created_ms: created.0, bad }
+        let ReleaseView {
+            no,
+            label,
+            digest,
+            spec: _,
+            content: _,
+            created,
+            bad,
+            conventions: _,
+            service,
+        } = release.clone();
+        let files = service.keeps_files();
+        let (served_ms, last_words) = match service {
+            Service::Unknown => (None, Vec::new()),
+            Service::Served { last } => (Some(last.0), Vec::new()),
+            Service::Never { last_words } => (None, last_words),
+        };
+        let (release, created_ms) = (no.0, created.0);
+        Self { release, label, digest, created_ms, bad, served_ms, files, last_words }
     }
 }
 

@@ -193,7 +193,16 @@ pub(crate) fn summary(receipt: &Receipt) -> String {
     };
     let mut text = format!("{GOOD}{}: {BOLD}{live}{BOLD:#}{GOOD} is live{GOOD:#}", receipt.app);
     if let (Some(requests), Some(failed)) = (receipt.requests, receipt.failed) {
-        text += &format!(", {} requests, {} failed", grouped(requests), grouped(failed));
+        text += &format!(", {} requests", grouped(requests));
+        let errors: u64 = receipt.app_5xx.values().sum();
+        if failed > 0 || errors == 0 {
+            text += &format!(", {} failed", grouped(failed));
+        }
+        if errors > 0 {
+            let answers = receipt.answers.unwrap_or(requests.saturating_sub(failed)).max(errors);
+            let (errors, answers) = (grouped(errors), grouped(answers));
+            text += &format!(", {WARN}{errors} of {answers} answers were 5xx{WARN:#}");
+        }
     }
     if receipt.switch_ms.is_some() {
         text += &format!(", switched in {}", known_ms(receipt.switch_ms));

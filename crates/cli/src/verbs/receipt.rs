@@ -47,6 +47,7 @@ fn lines(account: &Account) -> Vec<String> {
         complete,
         requests,
         failed,
+        answers,
         app_5xx,
         client_aborted,
         retried,
@@ -69,6 +70,7 @@ fn lines(account: &Account) -> Vec<String> {
     let rows = [
         ("requests", known(*requests)),
         ("failed", known(*failed)),
+        ("answers", known(*answers)),
         ("5xx of the app", errors),
         ("client left", known(*client_aborted)),
         ("retried", known(*retried)),

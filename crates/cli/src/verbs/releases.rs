@@ -25,11 +25,15 @@ pub(crate) fn run(
     let is = |arm: &Option<Arm>, no| arm.as_ref().is_some_and(|arm| arm.release == no);
     let head = ["RELEASE", "NO", "DIGEST", "DEPLOYED", "STATE"];
     let mut rows: Vec<Vec<Cell>> = vec![head.map(|text| Cell::new(text).style(DIM)).into()];
-    for Release { release, label, digest, created_ms, bad } in releases.iter().rev() {
+    for listed in releases.iter().rev() {
+        let Release { release, label, digest, created_ms, bad, files, .. } = listed;
         let mut state = Cell::new("stopped").style(DIM);
         if let Some(why) = bad {
-            state =
-                Cell::new(format!("bad: {}", why.lines().next().unwrap_or_default())).style(BAD);
+            let why = why.lines().next().unwrap_or_default();
+            let gone = if *files { "" } else { ", its files are not kept" };
+            state = Cell::new(format!("bad: {why}{gone}")).style(BAD);
+        } else if !files {
+            state = Cell::new("stopped before it had users, its files are not kept").style(DIM);
         } else if is(&status.live, *release) {
             state = Cell::new("live").style(GOOD);
         } else if is(&status.standby, *release) {

@@ -1,9 +1,12 @@
 //! Folds what becomes of stored releases: marked, kept, forgotten. Runs nothing and moves no traffic.
 
-use model::{Release, ReleaseNo};
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use model::{Release, ReleaseNo, Service, Timestamp};
 
 use super::Folded;
-use crate::{App, StandbyState};
+use crate::{App, Cause, Rollout, RolloutKind, StandbyState};
 
 /// Of a removed app only its numbers stay, so that none is ever used twice.
 pub(super) fn forget_if_removed(app: &mut App) {
@@ -16,7 +19,12 @@ pub(super) fn forget_if_removed(app: &mut App) {
 }
 
 /// Another release becomes the standby; the one before is not on offer any more.
-pub(super) fn sync(app: &mut App, to: ReleaseNo, release: Option<&Release>) -> Folded {
+pub(super) fn sync(
+    app: &mut App,
+    to: ReleaseNo,
+    release: Option<&Release>,
+    keep: Option<u16>,
+) -> Folded {
     if app.rollout.is_some() || app.live.is_none_or(|live| live == to) {
         return Err("a rollout is under way, or it is live itself");
     }
@@ -32,25 +40,67 @@ pub(super) fn sync(app: &mut App, to: ReleaseNo, release: Option<&Release>) -> F
         app.releases.insert(to, release.clone());
     }
     app.standby = Some(StandbyState { release: to, until: None });
-    prune(app);
+    prune(app, keep);
     Ok(())
 }
 
-/// Forgets the oldest releases that nothing refers to.
-pub(super) fn prune(app: &mut App) {
-    let needed: alloc::collections::BTreeSet<ReleaseNo> =
-        app.on_offer().chain(app.instances.values().map(|i| i.release)).collect();
-    let spare: alloc::vec::Vec<ReleaseNo> =
-        app.releases.keys().filter(|no| !needed.contains(no)).copied().collect();
-    let surplus = spare.len().saturating_sub(App::RELEASES);
-    for no in &spare[..surplus] {
-        app.releases.remove(no);
+/// The release has, or had until now, a part of the traffic.
+pub(super) fn served(app: &mut App, release: ReleaseNo, at: Timestamp) {
+    if let Some(release) = app.releases.get_mut(&release) {
+        release.service = Service::Served { last: at };
     }
+}
+
+/// A rollout is over: who had users by it, and who still has never had any.
+pub(super) fn tried(app: &mut App, rollout: &Rollout, at: Timestamp) {
+    if rollout.went_live {
+        let both = [rollout.from, Some(rollout.to)];
+        both.into_iter().flatten().for_each(|no| served(app, no, at));
+        return;
+    }
+    let last_words = rollout.cause().map(Cause::last_words).unwrap_or_default().to_vec();
+    if let Some(release) = app.releases.get_mut(&rollout.to)
+        && rollout.kind == RolloutKind::Deploy
+    {
+        match release.service {
+            Service::Served { .. } => {}
+            // One of an earlier version may have served.
+            Service::Unknown if release.created != rollout.started => {}
+            Service::Unknown | Service::Never { .. } => {
+                release.service = Service::Never { last_words };
+            }
+        }
+    }
+}
+
+/// Forgets releases that nothing refers to: those that never had users on their own account, of the
+/// others those that have had none for the longest time. Without `keep`, as earlier versions did, the
+/// oldest.
+pub(super) fn prune(app: &mut App, keep: Option<u16>) {
+    let needed: BTreeSet<ReleaseNo> =
+        app.on_offer().chain(app.instances.values().map(|i| i.release)).collect();
+    let spare = app.releases.values().filter(|release| !needed.contains(&release.no));
+    let last = |release: &Release| match release.service {
+        Service::Served { last } if keep.is_some() => last,
+        Service::Served { .. } | Service::Unknown | Service::Never { .. } => Timestamp(0),
+    };
+    let apart = |release: &&Release| keep.is_none() || release.service.keeps_files();
+    let (worthy, others): (Vec<&Release>, Vec<&Release>) = spare.partition(apart);
+    let most = keep.map_or(App::RELEASES, usize::from);
+    let surplus: Vec<ReleaseNo> = [worthy, others]
+        .into_iter()
+        .flat_map(|mut spare| {
+            spare.sort_by_key(|release| (last(release), release.no));
+            let surplus = spare.len().saturating_sub(most);
+            spare.into_iter().take(surplus).map(|release| release.no)
+        })
+        .collect();
+    surplus.iter().for_each(|no| drop(app.releases.remove(no)));
     let stored = &app.releases;
     app.deaths.retain(|no, _| stored.contains_key(no));
 }
 
-pub(super) fn mark_bad(app: &mut App, release: ReleaseNo, cause: &crate::Cause) {
+pub(super) fn mark_bad(app: &mut App, release: ReleaseNo, cause: &Cause) {
     use alloc::string::ToString;
     let text = cause.to_string();
     let first = text.split(['\n', ';']).next().unwrap_or_default();

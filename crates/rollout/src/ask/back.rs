@@ -130,6 +130,10 @@ impl Desk<'_> {
             let hint = "abort it first: `segue abort`";
             return Err(self.refused("a rollout is under way", hint));
         }
+        if !release.service.keeps_files() {
+            let why = format!("{label} never had users, so its files are not kept");
+            return Err(self.refused(&why, "deploy it again"));
+        }
         let standby = app.standby.filter(|s| s.release == to);
         if standby.is_some() && whole(app, self.seen, to).is_ok() {
             return self.switch_back(to);

@@ -2,7 +2,9 @@
 
 use alloc::format;
 
-use model::{Conventions, Digest, Label, Order, Release, ReleaseNo, Share, Strategy, StrategyKind};
+use model::{
+    Conventions, Digest, Label, Order, Release, ReleaseNo, Service, Share, Strategy, StrategyKind,
+};
 
 use super::batch::Batch;
 use super::renew::Again;
@@ -61,6 +63,7 @@ impl Desk<'_> {
             created: self.now,
             bad: None,
             conventions: Conventions::NOW,
+            service: Service::Unknown,
         });
         let strategy = stored.is_some().then(|| new.spec.strategy.clone());
         let rollout = batch.start(RolloutKind::Deploy, to, release, strategy, self.now)?;

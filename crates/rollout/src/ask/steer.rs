@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString;
 
-use model::{Maintenance, Page, Release, ReleaseNo, StrategyKind};
+use model::{Maintenance, Page, Release, ReleaseNo, Service, StrategyKind};
 
 use super::batch::Batch;
 use super::{Answer, Desk, Promote};
@@ -155,16 +155,19 @@ impl Desk<'_> {
             let note = format!("{} runs what is live already", same.label);
             return Ok(self.nothing(Some(same.no), note));
         }
-        let twin = |r: &&Release| r.digest == live.digest && r.no != live.no && r.bad.is_none();
+        let fit = |r: &Release| r.bad.is_none() && r.service.keeps_files();
+        let twin = |r: &&Release| r.digest == live.digest && r.no != live.no && fit(r);
         let stored = self.app.releases.values().find(twin);
         let to = stored.map_or(ReleaseNo(self.app.last_release + 1), |twin| twin.no);
         let label = format!("sync-{}-{}", to.0, live.digest.short());
         let release = stored.is_none().then(|| {
             let label = label.parse().unwrap_or_else(|_| live.label.clone());
-            Box::new(Release { no: to, label, created: self.now, bad: None, ..live.clone() })
+            let (created, bad, service) = (self.now, None, Service::Unknown);
+            Box::new(Release { no: to, label, created, bad, service, ..live.clone() })
         });
         let mut batch = Batch::new(self.app);
-        batch.push(Fact::Synced { to, release, at: self.now })?;
+        let keep = Some(self.seen.keep_releases);
+        batch.push(Fact::Synced { to, release, keep, at: self.now })?;
         let note = format!("the standby becomes a second set of {}", live.label);
         Ok(batch.accepted(None, Some(to), note))
     }

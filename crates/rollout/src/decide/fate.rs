@@ -1,14 +1,13 @@
 //! Whether the candidate has to be taken back: before the switch for what its instances do, after it
 //! for falling below the floor. A rollback is never taken back: where it came from is known to be bad.
 
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
 
-use model::{Exit, Health, OnFailure, ReleaseNo, Share, Stage, StrategyKind};
+use model::{Exit, Health, OnFailure, Share, Stage, StrategyKind};
 
 use super::upkeep::lacking;
-use super::{Timer, instances};
+use super::{Timer, guard, instances};
 use crate::ladder::floor;
 use crate::patience::{Part, Patience};
 use crate::readiness::ready;
@@ -154,7 +153,7 @@ fn with_traffic(app: &App, rollout: &Rollout, seen: &Observed) -> Option<Cause> 
     if rollout.share == Share::NONE {
         return None;
     }
-    if let Some(cause) = mostly_errors(app, rollout, seen) {
+    if let Some(cause) = guard::mostly_errors(rollout, seen) {
         return Some(cause);
     }
     let (to_ready, floor) = (ready(app, seen, rollout.to), floor(app, rollout));
@@ -198,24 +197,6 @@ fn never_whole(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer)
     let exit = app.deaths.get(&rollout.to).and_then(|deaths| deaths.exit);
     let over = ready < floor && timer.due(watch.after(spec.health.start_deadline));
     over.then_some(Cause::BelowFloor { ready, floor, exit, tail: Vec::new() })
-}
-
-/// Answers of a canary that are judged at the least.
-const FIRST_ANSWERS: u64 = 20;
-
-/// A canary whose first answers were mostly errors. Client aborts and local errors are not among
-/// what is counted.
-fn mostly_errors(app: &App, rollout: &Rollout, seen: &Observed) -> Option<Cause> {
-    let kind = &app.releases.get(&rollout.to)?.spec.strategy.kind;
-    if !matches!(kind, StrategyKind::Canary { .. }) || rollout.from.is_none() {
-        return None;
-    }
-    let counted = seen.counted?;
-    let of = |counts: &BTreeMap<ReleaseNo, u64>| counts.get(&rollout.to).copied().unwrap_or(0);
-    let faults = of(&counted.faults);
-    let (answers, errors) = (of(&counted.answers) + faults, of(&counted.app_5xx) + faults);
-    (answers >= FIRST_ANSWERS && errors * 2 > answers)
-        .then_some(Cause::MostlyErrors { answers, errors })
 }
 
 /// How an instance died, if somebody saw it.

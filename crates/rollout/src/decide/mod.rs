@@ -1,6 +1,7 @@
 //! What must now be recorded, given what is seen, and when to ask again.
 
 mod fate;
+mod guard;
 mod instances;
 mod reasons;
 mod renew;
@@ -12,7 +13,7 @@ use alloc::vec::Vec;
 
 use model::Timestamp;
 
-use crate::{App, Fact, Observed, apply};
+use crate::{App, Fact, Illegal, Observed, apply};
 
 pub use reasons::Reasons;
 pub(crate) use steps::ended;
@@ -35,7 +36,10 @@ const ROUNDS: usize = 16;
 ///
 /// Facts that follow from one another come in one batch, so a switch costs one commit. A batch that
 /// is not finished after [`ROUNDS`] is asked for again at once.
-pub fn decide(app: &App, seen: &Observed, now: Timestamp) -> Decision {
+///
+/// # Errors
+/// When it decides what cannot be: a defect, after which nothing rests on this state.
+pub fn decide(app: &App, seen: &Observed, now: Timestamp) -> Result<Decision, Illegal> {
     let mut draft = Cow::Borrowed(app);
     let mut facts = Vec::new();
     let mut timer = Timer { now, wake: None };
@@ -50,15 +54,12 @@ pub fn decide(app: &App, seen: &Observed, now: Timestamp) -> Decision {
             break;
         }
         for fact in next {
-            let applied = apply(draft.to_mut(), &fact);
-            debug_assert!(applied.is_ok(), "decided what cannot be: {applied:?} {fact:?}");
-            if applied.is_ok() {
-                facts.push(fact);
-            }
+            apply(draft.to_mut(), &fact)?;
+            facts.push(fact);
         }
     }
     let reasons = reasons::reasons(&draft, seen, now);
-    Decision { facts, wake_at: timer.wake, reasons }
+    Ok(Decision { facts, wake_at: timer.wake, reasons })
 }
 
 /// The next facts, the most urgent first; a later kind is looked at when the earlier have none.

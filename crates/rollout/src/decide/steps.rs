@@ -125,5 +125,6 @@ fn is_back(app: &App, rollout: &Rollout) -> bool {
 
 /// The end of `rollout`, with its receipt.
 pub(crate) fn ended(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Fact {
-    Fact::Ended { receipt: Box::new(receipt(app, rollout, seen, now)), at: now }
+    let receipt = Box::new(receipt(app, rollout, seen, now));
+    Fact::Ended { receipt, keep: Some(seen.keep_releases), at: now }
 }

@@ -115,12 +115,16 @@ fn a_canary_keeps_every_user_on_the_release_they_got_and_an_abort_takes_all_back
 fn a_canary_goes_on_at_promote_and_ends_with_all_users() {
     let world = with_v1(CANARY);
     let load = Load::start(world.http, 4);
-    let args = ["deploy", "--release", "v2", "--env", "VERSION=v2"];
+    // The gate is a person's: in a pipe the command does not wait for one, unless it is told to.
+    let said = world.deploy("v2", "good");
+    let so_far = said.receipt();
+    assert_eq!((said.code, &so_far["outcome"]), (Some(5), &"waiting".into()), "{said:?}");
+    assert!(so_far["waiting_for"].as_str().unwrap().contains("segue promote"), "{so_far:#}");
+    assert_eq!(world.status()["candidate"]["share"], 0.5);
+    let mut args = vec!["deploy", "--wait", "--release", "v2"];
+    args.extend(["--env", "VERSION=v2", "--env", "MODE=good"]);
     let mut deploy =
         world.command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    world.until("at 50 %", |status| {
-        status["candidate"]["share"] == 0.5 && status["rollout"]["phase"] == "holding"
-    });
     assert_eq!(world.segue(&["promote", "web"]).code, Some(0));
     assert!(deploy.wait().unwrap().success());
     no_failures(load);
@@ -129,6 +133,23 @@ fn a_canary_goes_on_at_promote_and_ends_with_all_users() {
         (&status["live"]["label"], &status["standby"]["label"]),
         (&"v2".into(), &"v1".into())
     );
+}
+
+#[test]
+fn a_restart_replaces_every_instance_and_loses_no_request() {
+    let world = with_v1(SURGE);
+    let of_live = |status: &Value| -> Vec<String> {
+        let all = status["live"]["instances"].as_array().unwrap().iter();
+        all.map(|instance| instance["id"].to_string()).collect()
+    };
+    let before = of_live(&world.at_rest());
+    let load = Load::start(world.http, 4);
+    let said = world.segue(&["restart", "web"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let after = of_live(&world.at_rest());
+    assert_eq!(after.len(), before.len());
+    assert!(after.iter().all(|id| !before.contains(id)), "{before:?}, then {after:?}");
+    no_failures(load);
 }
 
 #[test]

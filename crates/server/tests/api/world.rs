@@ -52,6 +52,7 @@ fn app_view() -> AppView {
             content: Some(Digest::from_bytes([9; 32])),
             created: Timestamp(5),
             bad: None,
+            service: model::Service::Unknown,
             conventions: model::Conventions::NOW,
         }],
         receipts: vec![],

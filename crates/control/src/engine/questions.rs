@@ -1,0 +1,95 @@
+//! What people ask of the engine: each question is answered by the core, and becomes part of the append
+//! under way. It changes no app itself.
+
+use model::{AppName, Timestamp};
+use rollout::{App, Ask, Refusal, RefusalCode};
+
+use super::{Append, Engine, Question};
+use crate::managed::{Managed, Shared};
+use crate::message::{Answer, Command};
+use crate::places;
+use crate::record::Record;
+
+impl Engine {
+    pub(super) fn answer_questions(
+        &mut self,
+        now: Timestamp,
+        append: &mut Append,
+        commands: &mut Vec<Command>,
+    ) {
+        while let Some(question) = self.questions.front() {
+            // A second command for an app waits until the first is history.
+            if append.records.iter().any(|record| record.app == question.app) {
+                break;
+            }
+            if question.ask.looks_at_health()
+                && now < self.recovered.after(Self::FIRST_LOOK)
+                && self.apps.get(&question.app).is_some_and(Managed::has_unseen)
+            {
+                break;
+            }
+            let Some(Question { ticket, app, ask, version }) = self.questions.pop_front() else {
+                break;
+            };
+            let accepted = self.answer(&app, &ask, version, now).and_then(|accepted| {
+                let by = (&app, ask.verb());
+                places::check(by, &accepted.facts, &self.apps, &append.records)?;
+                Ok(accepted)
+            });
+            match accepted {
+                Ok(rollout::Accepted { facts, rollout, release, note }) => {
+                    let answer = Answer { rollout, release, note, already: facts.is_empty() };
+                    if facts.is_empty() {
+                        commands.push(Command::Answer(ticket, Ok(answer)));
+                    } else {
+                        append.records.push(Record { app, facts });
+                        append.answers.push((ticket, answer));
+                    }
+                }
+                Err(refusal) => commands.push(Command::Answer(ticket, Err(refusal))),
+            }
+        }
+    }
+
+    fn answer(
+        &mut self,
+        name: &AppName,
+        ask: &Ask,
+        version: Option<u64>,
+        now: Timestamp,
+    ) -> Result<rollout::Accepted, Refusal> {
+        let there = self.apps.values().filter(|managed| !managed.app.is_removed()).count();
+        let (known, full) = (self.apps.get(name), there >= Self::APPS);
+        let newcomer;
+        let managed = match (known, ask) {
+            (Some(managed), Ask::Deploy { .. }) if !full || !managed.app.is_removed() => managed,
+            (Some(managed), _) if !managed.app.is_removed() => managed,
+            // Its state is still there, and somebody wants it to go.
+            (Some(managed), Ask::Remove { with_state: true }) => managed,
+            (_, Ask::Deploy { .. }) | (None, Ask::Remove { with_state: true }) if full => {
+                return Err(refuse(name, &format!("there are {} apps already", Self::APPS)));
+            }
+            (None, Ask::Deploy { .. } | Ask::Remove { with_state: true }) => {
+                newcomer = Managed::new(App::new(name.clone()));
+                &newcomer
+            }
+            (Some(_) | None, _) => {
+                let message = format!("there is no app {name}");
+                let hint = Some("`segue status` lists the apps".into());
+                return Err(Refusal { code: RefusalCode::NotFound, message, hint });
+            }
+        };
+        let shared = Shared {
+            routing: &self.routing,
+            free_ports: self.ports.free(),
+            recovered: self.recovered,
+            keep_releases: self.keep_releases,
+        };
+        managed.ask(ask, version, shared, now)
+    }
+}
+
+pub(super) fn refuse(app: &AppName, why: &str) -> Refusal {
+    let message = format!("cannot change {app}: {why}");
+    Refusal { code: RefusalCode::Unavailable, message, hint: Some("try again later".into()) }
+}

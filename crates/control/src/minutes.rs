@@ -1,0 +1,129 @@
+//! What was counted of one app, minute by minute, for the guard of a rollout. Lost in a crash, and bounded.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use model::{AppCounters, Timestamp};
+use rollout::Minute;
+
+/// The last minutes of one app.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Minutes {
+    kept: VecDeque<Minute>,
+    /// What the proxies had counted when that was last taken in.
+    last: Option<AppCounters>,
+}
+
+impl Minutes {
+    /// Minutes kept: eleven, so that ten whole ones are there, and some that a rollout's start cut short.
+    const KEPT: usize = 16;
+
+    /// Takes in what the proxies have counted so far.
+    pub fn count(&mut self, counters: &AppCounters, now: Timestamp) {
+        if self.last.as_ref() == Some(counters) {
+            return;
+        }
+        let Some(last) = self.last.replace(counters.clone()) else { return };
+        let grown = |now: u64, before: u64| {
+            // A proxy that starts anew counts from none.
+            if now < before { now } else { now - before }
+        };
+        for (release, answers) in &counters.answers {
+            let of = |counts: &BTreeMap<_, u64>| counts.get(release).copied().unwrap_or(0);
+            let answers = grown(*answers, of(&last.answers));
+            let faults = grown(of(&counters.faults), of(&last.faults));
+            let bad = grown(of(&counters.bad), of(&last.bad));
+            if answers + faults == 0 {
+                continue;
+            }
+            let tally = self.at(now).releases.entry(*release).or_default();
+            tally.answers += answers + faults;
+            tally.bad += bad;
+            if let Some(askers) = counters.askers.get(release) {
+                tally.askers.add(askers);
+            }
+        }
+    }
+
+    /// A rollout begins, and with it another minute; `counters` are what the proxies have counted so far.
+    pub fn rollout_begins(&mut self, counters: Option<&AppCounters>, now: Timestamp) {
+        // Of an app that nobody has asked yet, everything that comes is news.
+        self.last.get_or_insert_with(|| counters.cloned().unwrap_or_default());
+        self.begin(now);
+    }
+
+    fn begin(&mut self, now: Timestamp) {
+        if self.kept.len() >= Self::KEPT {
+            self.kept.pop_front();
+        }
+        self.kept.push_back(Minute { began: now, releases: BTreeMap::new() });
+    }
+
+    /// All of them, oldest first.
+    pub fn all(&self) -> &VecDeque<Minute> {
+        &self.kept
+    }
+
+    fn at(&mut self, now: Timestamp) -> &mut Minute {
+        if self.kept.back().is_none_or(|last| now.since(last.began) >= Minute::LENGTH) {
+            self.begin(now);
+        }
+        let last = self.kept.len() - 1;
+        &mut self.kept[last]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Addresses, Askers, Millis, ReleaseNo};
+    use rollout::Tally;
+
+    use super::*;
+
+    fn counters(answers: u64, bad: u64, bit: u8) -> AppCounters {
+        let v1 = ReleaseNo(1);
+        let mut addresses = Addresses::default();
+        addresses.insert(bit);
+        let askers = Askers { asked: addresses, failing: Addresses::default() };
+        AppCounters {
+            answers: [(v1, answers)].into(),
+            bad: [(v1, bad)].into(),
+            askers: [(v1, askers)].into(),
+            ..AppCounters::default()
+        }
+    }
+
+    fn tallies(minutes: &Minutes) -> Vec<(u64, u64, u32)> {
+        let all = minutes.all().iter().filter_map(|minute| minute.releases.get(&ReleaseNo(1)));
+        all.map(|Tally { answers, bad, askers }| (*answers, *bad, askers.asked.count())).collect()
+    }
+
+    #[test]
+    fn what_is_counted_falls_into_its_minute_and_a_proxy_may_start_anew() {
+        let mut minutes = Minutes::default();
+        let at = |seconds| Timestamp(0).after(Millis::from_secs(seconds));
+        minutes.count(&counters(100, 7, 1), at(0));
+        assert_eq!(
+            tallies(&minutes),
+            [],
+            "what was counted before it looked is not of this minute"
+        );
+        minutes.count(&counters(110, 9, 1), at(1));
+        minutes.count(&counters(120, 9, 2), at(30));
+        minutes.count(&counters(120, 9, 3), at(31));
+        minutes.count(&counters(5, 1, 4), at(62));
+        assert_eq!(tallies(&minutes), [(20, 2, 2), (5, 1, 1)]);
+        minutes.rollout_begins(None, at(70));
+        minutes.count(&counters(6, 2, 4), at(71));
+        assert_eq!(tallies(&minutes), [(20, 2, 2), (5, 1, 1), (1, 1, 1)]);
+    }
+
+    #[test]
+    fn only_the_last_minutes_are_kept() {
+        let mut minutes = Minutes::default();
+        for minute in 0..100 {
+            let now = Timestamp(0).after(Millis::from_secs(minute * 60));
+            minutes.count(&counters(minute, 0, 0), now);
+        }
+        assert_eq!(minutes.all().len(), Minutes::KEPT);
+    }
+}

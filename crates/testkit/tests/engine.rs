@@ -1,0 +1,166 @@
+//! The engine by itself: what its bounds count, when it wants to be woken, and what it does when it is wrong.
+
+use control::{
+    Answer, CheckpointBody, Command, Engine, Event, Refusal, Ticket, Trace, Unwritten, VERSION,
+};
+use model::{AppName, Millis, ProxyId, ReleaseNo, RolloutId, Timestamp};
+use rollout::{App, Ask, Fact, Phase, RolloutKind, Started};
+use testkit::{release, spec};
+
+const NOW: Timestamp = Timestamp(1_700_000_000_000);
+
+fn name(text: &str) -> AppName {
+    text.parse().expect("it is valid")
+}
+
+fn engine(apps: Vec<App>) -> Engine {
+    let body = CheckpointBody { apps, at: NOW };
+    let bytes = serde_json::to_vec(&body).expect("states have text keys only");
+    let checkpoint = Some((7, VERSION, bytes.as_slice()));
+    let mut engine = Engine::recover(1, &[ProxyId(0)], checkpoint, []).expect("it is whole");
+    engine.begin(NOW);
+    engine
+}
+
+fn deploy(engine: &mut Engine, app: &str, ticket: u64, now: Timestamp) -> Vec<Command> {
+    let app = name(app);
+    let release = Box::new(release(spec(&app), "v1", 1));
+    let ask = Ask::Deploy { release, replace: false };
+    engine.step(Event::Ask { ticket: Ticket(ticket), app, ask, version: None }, now)
+}
+
+fn appends(commands: &[Command]) -> bool {
+    commands.iter().any(|command| matches!(command, Command::Append(_)))
+}
+
+fn answer(commands: &[Command]) -> Option<&Result<Answer, Refusal>> {
+    commands.iter().find_map(|command| match command {
+        Command::Answer(_, answer) => Some(answer),
+        Command::Append(_)
+        | Command::Checkpoint(_)
+        | Command::Host(_)
+        | Command::Publish(_)
+        | Command::Health(_)
+        | Command::Announce(_)
+        | Command::Show(_)
+        | Command::Hide(_) => None,
+    })
+}
+
+/// Of an app that was removed at that moment only its numbers are left.
+fn removed(number: usize) -> App {
+    let mut app = App::new(name(&format!("gone-{number}")));
+    app.removing = Some(Timestamp(number as u64 + 1));
+    app.last_release = 3;
+    app
+}
+
+#[test]
+fn removed_apps_take_nobodys_place_and_are_forgotten_in_the_end() {
+    let many = 2 * Engine::APPS;
+    let mut engine = engine((0..many).map(removed).collect());
+    assert!(appends(&deploy(&mut engine, "web", 1, NOW)), "a new name is taken");
+    engine.step(Event::Appended(Ok(())), NOW);
+    // A checkpoint forgets those that were removed first.
+    for turn in 0..u64::from(Engine::CHECKPOINT) {
+        let now = NOW.after(Millis(turn));
+        let on = (turn % 2 == 0).then(|| model::Maintenance {
+            page: model::Page::default(),
+            hold: Millis(0),
+            allow: Vec::new(),
+        });
+        let ask = Ask::Maintenance { on };
+        engine.step(
+            Event::Ask { ticket: Ticket(turn + 2), app: name("web"), ask, version: None },
+            now,
+        );
+        engine.step(Event::Appended(Ok(())), now);
+    }
+    let left: Vec<&App> = engine.apps().collect();
+    assert_eq!(left.len(), Engine::APPS + 1);
+    assert!(!left.iter().any(|app| app.name == name("gone-0")), "it was the first to be removed");
+    let last = name(&format!("gone-{}", many - 1));
+    assert!(
+        left.iter().any(|app| app.name == last && app.last_release == 3),
+        "its numbers are kept"
+    );
+}
+
+#[test]
+fn as_many_apps_as_there_may_be_are_there() {
+    let live = |number: usize| App::new(name(&format!("app-{number}")));
+    let mut engine = engine((0..Engine::APPS).map(live).chain([removed(0)]).collect());
+    for app in ["one-more", "gone-0"] {
+        let commands = deploy(&mut engine, app, 1, NOW);
+        let refused = answer(&commands).expect("it is answered").as_ref().expect_err("it is full");
+        assert!(refused.message.ends_with("there are 1000 apps already"), "{}", refused.message);
+    }
+}
+
+#[test]
+fn what_is_to_be_tried_again_waits_while_an_append_is_under_way() {
+    let mut engine = engine(Vec::new());
+    assert!(appends(&deploy(&mut engine, "web", 1, NOW)));
+    let unwritten = Unwritten { why: "no space left".into(), trace: Trace::None };
+    engine.step(Event::Appended(Err(unwritten)), NOW);
+    let again = NOW.after(Millis::from_secs(1));
+    assert_eq!(engine.wake_at(), again);
+    // The next question is on its way to a disk that does not answer.
+    assert!(appends(&deploy(&mut engine, "api", 2, NOW.after(Millis(900)))));
+    let later = NOW.after(Millis::from_secs(3));
+    engine.step(Event::Tick, later);
+    assert!(engine.wake_at() > later, "it does not spin");
+}
+
+#[test]
+fn whoever_asked_is_told_whether_it_may_have_been_recorded() {
+    let hint = |trace| {
+        let mut engine = engine(Vec::new());
+        deploy(&mut engine, "web", 1, NOW);
+        let unwritten = Unwritten { why: "the disk failed".into(), trace };
+        let commands = engine.step(Event::Appended(Err(unwritten)), NOW);
+        let answer = answer(&commands).expect("it is answered").clone();
+        answer.expect_err("it is refused").hint.expect("there is one")
+    };
+    assert!(hint(Trace::None).starts_with("nothing was changed"));
+    assert!(hint(Trace::Unknown).starts_with("whether it was recorded shows"));
+}
+
+/// A state that no facts lead to: the engine decides what it cannot fold.
+#[test]
+fn an_engine_that_is_wrong_stops_before_it_writes_what_it_could_not_read() {
+    let mut app = App::new(name("web"));
+    let web = release(spec(&app.name), "v1", 1);
+    let stored = model::Release {
+        no: ReleaseNo(1),
+        label: web.label.clone().expect("it has one"),
+        digest: web.digest,
+        content: web.content,
+        spec: web.spec,
+        created: NOW,
+        bad: None,
+        conventions: model::Conventions::NOW,
+        service: model::Service::Unknown,
+    };
+    app.releases.insert(ReleaseNo(1), stored);
+    (app.live, app.last_release, app.version) = (Some(ReleaseNo(1)), 1, 5);
+    let started = Started {
+        rollout: RolloutId(1),
+        kind: RolloutKind::Restart,
+        from: Some(ReleaseNo(1)),
+        to: ReleaseNo(1),
+        release: None,
+        strategy: None,
+        at: NOW,
+    };
+    rollout::apply(&mut app, &Fact::Started(Box::new(started))).expect("it follows");
+    if let Some(rollout) = app.rollout.as_mut() {
+        rollout.phase = Phase::Watching;
+    }
+    let mut engine = engine(vec![app]);
+    let commands = engine.step(Event::Tick, NOW);
+    let defect = engine.defect().expect("it knows that it is wrong");
+    assert!(defect.starts_with("web: the fact \"settled\""), "{defect}");
+    assert!(!appends(&commands), "nothing of it is written");
+    assert!(!appends(&deploy(&mut engine, "api", 1, NOW)), "and nothing else either");
+}
