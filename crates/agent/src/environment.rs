@@ -41,7 +41,7 @@ pub(crate) fn of(
             set("PORT", address.port().to_string());
         }
         Address::Unix(path) => {
-            set("SEGUE_SOCKET", path.clone());
+            set("SOCKET", path.clone());
         }
     }
     if let Some(Address::Tcp(address)) = &launch.health_address {

@@ -3,8 +3,10 @@
 
 use std::fmt::{self, Write as _};
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
+use datadir::FoundSocket;
 use model::{Address, Conventions, Launch};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
@@ -53,7 +55,8 @@ impl HttpProbe {
                     ask(stream, &self.request).await
                 }
                 Address::Unix(path) => {
-                    let stream = UnixStream::connect(path).await?;
+                    let found = FoundSocket::find(Path::new(path))?;
+                    let stream = UnixStream::connect(found.path()).await?;
                     is_connected = true;
                     ask(stream, &self.request).await
                 }

@@ -24,6 +24,7 @@ impl Layout {
             check_folder(&folder)?;
             check_tree(&folder, 2)?;
         }
+        check_names(&self.sockets())?;
         check_names(&self.apps())?;
         let Ok(apps) = std::fs::read_dir(self.apps()) else { return Ok(()) };
         for app in apps.filter_map(|app| app.ok()?.file_name().to_str()?.parse().ok()) {
@@ -43,6 +44,11 @@ impl Layout {
     /// One instance's lock, socket, records and output.
     pub fn run(&self, id: &InstanceId) -> PathBuf {
         self.runs().join(id.to_string())
+    }
+
+    /// The folders of instances' own sockets, where their paths are short enough.
+    pub fn sockets(&self) -> PathBuf {
+        self.data.join("sock")
     }
 
     /// All apps' folders.

@@ -77,7 +77,7 @@ pub(crate) enum Freshness {
 pub(crate) struct Guard {
     world: Arc<World>,
     id: InstanceId,
-    /// `None` where anybody may listen.
+    /// `None` where anybody may listen, and where nobody else can.
     watch: Option<Watch>,
 }
 
@@ -101,11 +101,12 @@ impl Guard {
             Address::Tcp(address) => Some(Spot { address: *address, seen: None }),
             Address::Unix(_) => None,
         });
+        let spots: Vec<Spot> = tcp.collect();
         let watch = match launch.listener() {
-            ListenerRule::Own => {
-                Some(Watch { latest: world.lookout.latest.subscribe(), spots: tcp.collect() })
+            ListenerRule::Own if !spots.is_empty() => {
+                Some(Watch { latest: world.lookout.latest.subscribe(), spots })
             }
-            ListenerRule::Any => None,
+            ListenerRule::Own | ListenerRule::Any => None,
         };
         Self { world: Arc::clone(world), id: launch.id.clone(), watch }
     }

@@ -1,8 +1,10 @@
 //! The folder of one instance: who owns it (a lock), what was begun, what was stopped, how it ended.
 //! Shared by the shim, which writes most of it, and the agent, which reads it.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -90,6 +92,20 @@ impl RunFolder {
 
     pub fn record_process(&self, record: &ProcessRecord) -> io::Result<()> {
         datadir::write(&self.path.join("process.json"), &serde_json::to_vec(record)?)
+    }
+
+    /// Where the instance's socket lies, if it has one. Whoever clears up may have another environment
+    /// than whoever started it, and so another folder for sockets.
+    pub fn socket_folder(&self) -> io::Result<Option<PathBuf>> {
+        match datadir::read(&self.path.join("socket")) {
+            Ok(bytes) => Ok(Some(PathBuf::from(OsString::from_vec(bytes)))),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    pub fn record_socket_folder(&self, folder: &Path) -> io::Result<()> {
+        datadir::write(&self.path.join("socket"), folder.as_os_str().as_bytes())
     }
 
     /// Whether a start is refused: it was begun already, or told to stop before.

@@ -2,11 +2,12 @@
 //! became of it otherwise. Never starts one a second time.
 
 use std::io;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Exit, Expect, HostReport, Launch, NotStarted};
+use model::{Address, Exit, Expect, HostReport, Launch, NotStarted};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStdin, ChildStdout, Command};
 use tokio::sync::oneshot;
@@ -19,6 +20,7 @@ use crate::life::{finish, on_disk};
 use crate::ports;
 use crate::protocol::{Answer, Order, VERSION};
 use crate::runfolder::RunFolder;
+use crate::socketfolder;
 
 /// A shim takes its order and says what came of it within this time; the disk may be slow.
 const HANDSHAKE: Duration = Duration::from_secs(20);
@@ -73,7 +75,12 @@ async fn look(folder: &RunFolder) -> Found {
 /// What could not be started once is not started later: control has moved on by then.
 async fn refuse(folder: &RunFolder) {
     let folder = folder.clone();
-    let _ = on_disk(move || folder.create().and_then(|()| folder.tombstone())).await;
+    let _ = on_disk(move || {
+        let left = folder.create().and_then(|()| folder.tombstone());
+        socketfolder::remove_of(&folder);
+        left
+    })
+    .await;
 }
 
 async fn start(world: &Arc<World>, launch: &Launch, folder: &RunFolder) -> Result<(), NotStarted> {
@@ -99,9 +106,13 @@ async fn start(world: &Arc<World>, launch: &Launch, folder: &RunFolder) -> Resul
 fn prepare(world: &World, launch: &Launch, run: &RunFolder) -> Result<Order, String> {
     let order = order(world, launch)?;
     let state = world.layout.state(&launch.id.app);
-    environment::make_state_folder(&state, Access::of(&launch.run)?)
+    let access = Access::of(&launch.run)?;
+    environment::make_state_folder(&state, access)
         .map_err(|e| format!("{}: {e}", state.display()))?;
     run.create().map_err(|e| format!("{}: {e}", run.path().display()))?;
+    if let Address::Unix(path) = &launch.address {
+        socketfolder::make(&world.config.data, run, &launch.id, Path::new(path), access)?;
+    }
     Ok(order)
 }
 

@@ -16,6 +16,7 @@ use crate::layout::Layout;
 use crate::logs;
 use crate::procfs;
 use crate::runfolder::{ProcessRecord, RunFolder};
+use crate::socketfolder;
 
 /// Processes that only carry the marks of a dead instance, and are started again and again, keep it from
 /// being replaced for no longer.
@@ -56,6 +57,9 @@ pub(crate) fn settle(layout: &Layout, boot_id: &str, id: &InstanceId) -> End {
     if exit.is_none() && lock.is_ok() {
         // From now on this is what is known: whoever follows the output sees that it has ended.
         let _ = folder.record_exit(Exit::Unknown);
+    }
+    if lock.is_ok() {
+        socketfolder::remove_of(&folder);
     }
     let tail = logs::last_words(folder.path(), TAIL_LINES).unwrap_or_default();
     End { exit: exit.unwrap_or(Exit::Unknown), tail }

@@ -9,14 +9,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use model::{
-    Address, AppName, AppView, HealthTable, HostCommand, HostReport, InstanceId, Millis, ProxyId,
-    Receipt, Timestamp, TrafficReport,
+    AppName, AppView, HealthTable, HostCommand, HostReport, InstanceId, Millis, ProxyId, Receipt,
+    SocketFolders, Timestamp, TrafficReport,
 };
 use rollout::{App, Ask, Fact, Minted, Refusal, RefusalCode};
 
 use crate::managed::{Managed, Shared};
 use crate::message::{Answer, Command, Event, Ticket, Trace, Unwritten};
-use crate::ports::Ports;
+use crate::ports::{Ports, in_use};
 use crate::record::{CheckpointBody, Record, RecoverError, parse};
 use crate::routing::Routing;
 use questions::refuse;
@@ -42,6 +42,7 @@ pub struct Engine {
     apps: BTreeMap<AppName, Managed>,
     routing: Routing,
     ports: Ports,
+    sockets: SocketFolders,
     health: HealthTable,
     questions: VecDeque<Question>,
     append: Option<Append>,
@@ -100,6 +101,7 @@ impl Engine {
             apps: apps.into_iter().map(|(name, app)| (name, Managed::new(app))).collect(),
             routing: Routing::new(term, proxies),
             ports: Ports::default(),
+            sockets: SocketFolders::default(),
             health: HealthTable::default(),
             questions: VecDeque::new(),
             append: None,
@@ -119,6 +121,12 @@ impl Engine {
     #[must_use]
     pub fn keeping(self, keep_releases: u16) -> Self {
         Self { keep_releases, ..self }
+    }
+
+    /// The same, with the folders of unix sockets on its host.
+    #[must_use]
+    pub fn with_sockets(self, sockets: SocketFolders) -> Self {
+        Self { sockets, ..self }
     }
 
     /// The first commands after [`Engine::recover`]: everything that should be so is said again.
@@ -172,11 +180,7 @@ impl Engine {
 
     /// What the rollout of `app` has cost so far, if one is under way.
     pub fn account(&self, app: &AppName, now: Timestamp) -> Option<Receipt> {
-        let (routing, recovered, keep_releases) =
-            (&self.routing, self.recovered, self.keep_releases);
-        self.apps
-            .get(app)?
-            .account(Shared { routing, free_ports: &[], recovered, keep_releases }, now)
+        self.apps.get(app)?.account(self.shared(), now)
     }
 
     /// The latest moment that a fact names; the clock starts no earlier.
@@ -198,7 +202,8 @@ impl Engine {
     fn host(&mut self, report: HostReport, now: Timestamp, commands: &mut Vec<Command>) {
         let id: InstanceId = match &report {
             HostReport::Ports { free } => {
-                let used = used_ports(&self.apps, self.append.as_ref());
+                let coming = self.append.iter().flat_map(|append| &append.records);
+                let used = in_use(self.apps.values().map(|managed| &managed.app), coming);
                 if self.ports.offer(free, &used) {
                     self.apps.values_mut().for_each(|managed| managed.dirty = true);
                 }
@@ -383,7 +388,8 @@ impl Engine {
                 self.append = Some(append);
             }
         }
-        let used = || used_ports(&self.apps, self.append.as_ref());
+        let coming = self.append.iter().flat_map(|append| &append.records);
+        let used = || in_use(self.apps.values().map(|managed| &managed.app), coming);
         if let Some(except) = self.ports.want_more(now, used) {
             commands.push(Command::Host(HostCommand::OfferPorts { except }));
         }
@@ -412,9 +418,13 @@ impl Engine {
                 continue;
             }
             let free_ports = self.ports.free();
-            let (routing, recovered, keep_releases) =
-                (&self.routing, self.recovered, self.keep_releases);
-            let shared = Shared { routing, free_ports, recovered, keep_releases };
+            let shared = Shared {
+                routing: &self.routing,
+                free_ports,
+                sockets: &self.sockets,
+                recovered: self.recovered,
+                keep_releases: self.keep_releases,
+            };
             let facts = match managed.decide(shared, now) {
                 Ok(facts) => facts,
                 Err(illegal) => {
@@ -423,13 +433,23 @@ impl Engine {
                 }
             };
             for fact in &facts {
-                if let Fact::Minted { instances, .. } = fact {
-                    instances.iter().flat_map(Minted::addresses).for_each(|it| self.ports.used(it));
-                }
+                let minted = fact.minted().iter().flat_map(Minted::addresses);
+                minted.for_each(|address| self.ports.used(address));
             }
             if !facts.is_empty() {
                 append.records.push(Record { app: name.clone(), facts });
             }
+        }
+    }
+
+    /// For whoever only looks: no ports.
+    fn shared(&self) -> Shared<'_> {
+        Shared {
+            routing: &self.routing,
+            free_ports: &[],
+            sockets: &self.sockets,
+            recovered: self.recovered,
+            keep_releases: self.keep_releases,
         }
     }
 
@@ -442,9 +462,7 @@ impl Engine {
                 }
                 continue;
             }
-            let (routing, recovered, keep_releases) =
-                (&self.routing, self.recovered, self.keep_releases);
-            let view = managed.view(Shared { routing, free_ports: &[], recovered, keep_releases });
+            let view = managed.view(self.shared());
             if self.shown.get(name).is_none_or(|shown| **shown != view) {
                 let view = Arc::new(view);
                 self.shown.insert(name.clone(), view.clone());
@@ -452,19 +470,4 @@ impl Engine {
             }
         }
     }
-}
-
-/// Ports of all instances, also of those that are on their way into the journal.
-fn used_ports(apps: &BTreeMap<AppName, Managed>, append: Option<&Append>) -> BTreeSet<u16> {
-    let instances = apps.values().flat_map(|managed| managed.app.instances.values());
-    let facts = append.into_iter().flat_map(|append| &append.records).flat_map(|r| &r.facts);
-    let minted = facts.filter_map(|fact| {
-        if let Fact::Minted { instances, .. } = fact { Some(instances) } else { None }
-    });
-    let addresses = instances.flat_map(rollout::Instance::addresses);
-    let port = |address: &Address| match address {
-        Address::Tcp(address) => Some(address.port()),
-        Address::Unix(_) => None,
-    };
-    addresses.chain(minted.flatten().flat_map(Minted::addresses)).filter_map(port).collect()
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use model::{
     AppCounters, AppView, Generation, Health, HostCommand, HostReport, Keep, Listeners, Millis,
-    NotStarted, Receipt, Share, Stage, Timestamp,
+    NotStarted, Receipt, Share, SocketFolders, Stage, Timestamp,
 };
 use rollout::{
     Accepted, App, Ask, Decision, Fact, InstanceSeen, Observed, Process, Reasons, Refusal,
@@ -46,6 +46,7 @@ pub(crate) struct Managed {
 pub(crate) struct Shared<'a> {
     pub routing: &'a Routing,
     pub free_ports: &'a [u16],
+    pub sockets: &'a SocketFolders,
     pub recovered: Timestamp,
     pub keep_releases: u16,
 }
@@ -297,7 +298,7 @@ impl Managed {
         shared: Shared<'a>,
         counted: Option<&'a AppCounters>,
     ) -> Observed<'a> {
-        let Shared { routing, free_ports, recovered, keep_releases } = shared;
+        let Shared { routing, free_ports, sockets, recovered, keep_releases } = shared;
         let generation: Generation = routing.generation();
         Observed {
             instances: &self.seen,
@@ -305,6 +306,7 @@ impl Managed {
             generation,
             acknowledged_at: self.acknowledged_at,
             free_ports,
+            sockets,
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
             recovered,
             stood: self.stood.total(),

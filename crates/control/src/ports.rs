@@ -3,6 +3,9 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use model::{Address, AppName, Millis, Timestamp};
+use rollout::{App, Fact, Instance, Minted};
+
+use crate::record::Record;
 
 /// The ports control may hand out.
 #[derive(Clone, Debug, Default)]
@@ -97,6 +100,17 @@ impl Ports {
     pub fn forget_question(&mut self) {
         self.asked = false;
     }
+}
+
+/// Ports of all instances, also of those that are on their way into the journal.
+pub(crate) fn in_use<'a>(
+    apps: impl Iterator<Item = &'a App>,
+    coming: impl Iterator<Item = &'a Record>,
+) -> BTreeSet<u16> {
+    let instances = apps.flat_map(|app| app.instances.values()).flat_map(Instance::addresses);
+    let minted = coming.flat_map(|record| &record.facts).flat_map(Fact::minted);
+    let minted = minted.flat_map(Minted::addresses);
+    instances.chain(minted).filter_map(Address::port).collect()
 }
 
 #[cfg(test)]

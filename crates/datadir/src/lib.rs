@@ -5,6 +5,7 @@
 mod check;
 mod files;
 mod git;
+mod socket;
 mod way;
 
 pub use check::{DataDir, Unsafe, check_folder, check_names, check_tree};
@@ -12,3 +13,4 @@ pub use files::{
     append, clear_unfinished, create_private, is_there, open, open_or_create, passable_folder,
     private_folder, read, read_to_string, replace, set_mode, sync_parent, temporary, write,
 };
+pub use socket::FoundSocket;

@@ -24,7 +24,7 @@ pub struct Launch {
     pub label: Label,
     /// The release's files.
     pub content: Option<Digest>,
-    /// Where it has to listen: the app gets it as `HOST` and `PORT`.
+    /// Where it has to listen: the app gets it as `HOST` and `PORT`, or as `SOCKET`.
     pub address: Address,
     /// Where it has to answer probes, if not there: the app gets the port as `HEALTH_PORT`.
     pub health_address: Option<Address>,

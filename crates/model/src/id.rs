@@ -272,13 +272,26 @@ pub enum Address {
     Unix(String),
 }
 
+impl Address {
+    /// The path of a unix socket is at most so many bytes long: the kernel's limit.
+    pub const MOST_PATH: usize = 107;
+
+    /// The port, over IP.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp(address) => Some(address.port()),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
 impl FromStr for Address {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         if let Some(path) = text.strip_prefix("unix:") {
-            if !path.starts_with('/') || path.len() > 100 || path.contains('\0') {
-                let why = "the path has to be absolute and at most 100 bytes long";
+            if !path.starts_with('/') || path.len() > Self::MOST_PATH || path.contains('\0') {
+                let why = "the path has to be absolute and at most 107 bytes long";
                 return Err(Invalid::new("address", text, why));
             }
             return Ok(Self::Unix(path.to_owned()));

@@ -20,6 +20,7 @@ mod receipt;
 mod release;
 mod route;
 mod snapshot;
+mod sockets;
 mod spec;
 mod traffic;
 mod units;
@@ -37,6 +38,7 @@ pub use receipt::{Outcome, Receipt};
 pub use release::{Conventions, Release, Service, Stage};
 pub use route::{Affinity, Balance, KeepAlive, Prefix, Redirect, Route};
 pub use snapshot::{AppSection, Arm, Snapshot, Split, Target};
+pub use sockets::{Listen, SocketFolders};
 pub use spec::{
     AppSpec, Batch, Capacity, Cohort, Drain, Files, Gate, HealthCheck, Maintenance, Mark, Network,
     OnFailure, Order, Page, ProbePort, Run, Standby, Step, Strategy, StrategyKind, Switch,

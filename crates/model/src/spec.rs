@@ -9,7 +9,7 @@ use core::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AppName, Digest, Invalid, ListenerRule, Millis, Route, Share};
+use crate::{AppName, Digest, Invalid, Listen, ListenerRule, Millis, Route, Share};
 
 /// One app, as asked for by one deploy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,9 @@ pub struct Run {
     /// Who may read the release's files.
     #[serde(default, skip_serializing_if = "Files::is_private")]
     pub files: Files,
+    /// What an instance listens on.
+    #[serde(default, skip_serializing_if = "Listen::is_port")]
+    pub listen: Listen,
     /// Who may listen at an instance's address.
     #[serde(default, skip_serializing_if = "ListenerRule::is_own")]
     pub listener: ListenerRule,
@@ -60,6 +63,7 @@ impl Run {
             user: None,
             group: None,
             files: Files::Private,
+            listen: Listen::Port,
             listener: ListenerRule::Own,
         }
     }

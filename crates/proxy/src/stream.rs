@@ -3,10 +3,12 @@
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use datadir::FoundSocket;
 use model::Address;
 use rustix::net::RecvFlags;
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
@@ -30,11 +32,16 @@ impl Stream {
     /// Begins to connect; [`Stream::poll_connected`] tells when it is done. Never done is
     /// [`Stream::NoRoom`]: who wants to wait for room has to begin again.
     pub(crate) fn connect(address: &Address) -> io::Result<Self> {
+        let found;
         let (domain, protocol, address) = match address {
             Address::Tcp(address) => {
                 (Domain::for_address(*address), Some(Protocol::TCP), SockAddr::from(*address))
             }
-            Address::Unix(path) => (Domain::UNIX, None, SockAddr::unix(path)?),
+            Address::Unix(path) => {
+                // An app must not lead us to a socket that it could not reach itself.
+                found = FoundSocket::find(Path::new(path))?;
+                (Domain::UNIX, None, SockAddr::unix(found.path())?)
+            }
         };
         let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), protocol)?;
         if protocol.is_some() {

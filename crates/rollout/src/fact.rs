@@ -216,6 +216,11 @@ pub enum Fact {
 }
 
 impl Fact {
+    /// The instances it brings into being.
+    pub fn minted(&self) -> &[Minted] {
+        if let Self::Minted { instances, .. } = self { instances } else { &[] }
+    }
+
     /// When it happened.
     pub fn at(&self) -> Timestamp {
         match self {

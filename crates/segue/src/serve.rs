@@ -249,7 +249,8 @@ fn start_control(
         records,
     )
     .map_err(|error| crate::told(&error))?
-    .keeping(start.keep_releases);
+    .keeping(start.keep_releases)
+    .with_sockets(agent::socket_folders(data));
     let last = recovered.records.last().map(|r| r.seq);
     let config = RunnerConfig {
         journal,

@@ -2,8 +2,8 @@
 //! everything has come to rest.
 
 use model::{
-    AppName, Batch, Capacity, Gate, Maintenance, Millis, OnFailure, Order, Page, Share, Standby,
-    Step, StrategyKind, Switch, Waiting,
+    AppName, Batch, Capacity, Gate, Listen, Maintenance, Millis, OnFailure, Order, Page, Share,
+    Standby, Step, StrategyKind, Switch, Waiting,
 };
 use rollout::{Ask, Promote};
 
@@ -149,6 +149,8 @@ impl Chaos {
         };
         let mut spec = spec(app);
         spec.run.replicas = u16::try_from(rng.between(1, 4)).unwrap_or(1);
+        // No draw: the seeds before go on to tell the same stories.
+        spec.run.listen = if self.deployed % 4 == 1 { Listen::Unix } else { Listen::Port };
         spec.strategy.kind = strategy(rng);
         spec.strategy.standby = match rng.between(0, 3) {
             0 => Standby::None,

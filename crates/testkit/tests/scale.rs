@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use model::{Address, Generation, Health, Millis, Timestamp};
+use model::{Address, Generation, Health, Millis, SocketFolders, Timestamp};
 use rollout::{
     Accepted, App, Ask, Fact, InstanceSeen, Minted, Minute, Observed, Process, apply, ask, decide,
     plan,
@@ -15,6 +16,7 @@ use testkit::{release, spec};
 const NOW: Timestamp = Timestamp(1_000_000_000);
 
 static NO_MINUTES: VecDeque<Minute> = VecDeque::new();
+static FOLDERS: LazyLock<SocketFolders> = LazyLock::new(SocketFolders::default);
 
 fn observed(instances: &BTreeMap<u64, InstanceSeen>, acknowledged: u64) -> Observed<'_> {
     Observed {
@@ -23,6 +25,7 @@ fn observed(instances: &BTreeMap<u64, InstanceSeen>, acknowledged: u64) -> Obser
         generation: Generation { term: 1, counter: acknowledged },
         acknowledged_at: NOW,
         free_ports: &[],
+        sockets: &FOLDERS,
         host: IpAddr::V4(Ipv4Addr::LOCALHOST),
         stood: Millis(0),
         recovered: Timestamp(0),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{AppName, AppSpec, Drain, Files, ListenerRule, Millis, Run};
+use model::{AppName, AppSpec, Drain, Files, Listen, ListenerRule, Millis, Run};
 use serde_json::Value as Json;
 
 use crate::health;
@@ -18,7 +18,9 @@ pub(crate) const DAY: Millis = Millis::from_secs(86_400);
 
 /// The keys of each table; the empty name is the whole file. docs/segue.schema.json has the same.
 const TOP: &[&str] = &["app", "run", "health", "route", "limits", "drain", "strategy"];
-const RUN: &[&str] = &["command", "dir", "replicas", "env", "user", "group", "files", "listener"];
+const RUN: &[&str] =
+    &["command", "dir", "replicas", "env", "user", "group", "files", "listen", "listener"];
+const LISTEN: &[(&str, Listen)] = &[("port", Listen::Port), ("unix", Listen::Unix)];
 const LISTENER: &[(&str, ListenerRule)] = &[("own", ListenerRule::Own), ("any", ListenerRule::Any)];
 const DRAIN: &[&str] = &["deadline"];
 
@@ -171,9 +173,22 @@ fn read_run(top: &Section<'_>) -> Result<RunAndRest, AppFileError> {
             Files::Private,
             &[("private", Files::Private), ("world", Files::World)],
         )?,
+        listen: run.word("listen", Listen::Port, LISTEN)?,
         listener: run.word("listener", ListenerRule::Own, LISTENER)?,
     };
-    Ok((settings, read_env(&run)?, dir.to_owned()))
+    let env = read_env(&run)?;
+    if settings.listen == Listen::Unix {
+        if settings.listener == ListenerRule::Any {
+            let why =
+                "the folder of a unix socket is closed to others, so nobody is looked for there";
+            return Err(run.wrong("listener", why).hint("leave `listener` out"));
+        }
+        if env.contains_key("SOCKET") {
+            let why = "with `listen = \"unix\"` segue sets `SOCKET` itself";
+            return Err(run.wrong("env", why).hint("give the variable another name"));
+        }
+    }
+    Ok((settings, env, dir.to_owned()))
 }
 
 fn read_env(run: &Section<'_>) -> Result<BTreeMap<String, Secret>, AppFileError> {

@@ -248,3 +248,26 @@ fn the_schema_has_the_keys_and_the_defaults_of_the_reader() {
         }
     }
 }
+
+#[test]
+fn what_listens_on_a_socket_has_no_other_listener_and_no_socket_of_its_own() {
+    let on = |more: &str| {
+        AppFile::from_toml(&format!("app = \"web\"\n[run]\ncommand = [\"./x\"]\n{more}"))
+    };
+    let refusal = |more: &str| on(more).unwrap_err().to_string();
+    let unix = on("listen = \"unix\"").unwrap().spec.run;
+    assert_eq!(unix.listen, Listen::Unix);
+    assert_eq!(serde_json::to_value(&unix).unwrap()["listen"], "unix");
+    // At its default it is in no digest.
+    let port = on("listen = \"port\"").unwrap().spec.run;
+    assert_eq!(serde_json::to_value(&port).unwrap().get("listen"), None);
+    let listener = refusal("listen = \"unix\"\nlistener = \"any\"");
+    assert!(
+        listener.contains("`run.listener`: the folder of a unix socket is closed"),
+        "{listener}"
+    );
+    let variable = refusal("listen = \"unix\"\nenv = { SOCKET = \"/x\" }");
+    assert!(variable.contains("segue sets `SOCKET` itself"), "{variable}");
+    assert!(on("env = { SOCKET = \"/x\" }").is_ok(), "another program's");
+    assert!(refusal("listen = \"tcp\"").contains("`run.listen`"));
+}

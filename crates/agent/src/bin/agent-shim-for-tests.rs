@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,6 +19,14 @@ fn main() -> ExitCode {
             let _ = serve(Path::new(closed));
             ExitCode::FAILURE
         }
+        [_, "__reach", socket] => {
+            let beside = Path::new(socket).with_file_name("other.sock");
+            let connect = UnixStream::connect(socket).map(drop).map_err(|e| e.kind());
+            let bind = UnixListener::bind(beside).map(drop).map_err(|e| e.kind());
+            let text = format!("connect: {connect:?}\nbind: {bind:?}\n");
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
         _ => ExitCode::from(2),
     }
 }
@@ -25,6 +34,9 @@ fn main() -> ExitCode {
 /// Answers every request with 200 at the address that the environment names, but listens only while
 /// there is no file `closed`.
 fn serve(closed: &Path) -> std::io::Result<()> {
+    if let Some(path) = std::env::var_os("SOCKET") {
+        return serve_socket(Path::new(&path));
+    }
     let of = |name| std::env::var(name).unwrap_or_default();
     let wrong = |_| ErrorKind::InvalidInput;
     let ip: IpAddr = of("HOST").parse().map_err(wrong)?;
@@ -57,6 +69,19 @@ fn serve(closed: &Path) -> std::io::Result<()> {
             pause();
         }
     }
+}
+
+/// The same on a unix socket. Fails if anything has its name, or if there is a port as well.
+fn serve_socket(path: &Path) -> std::io::Result<()> {
+    if ["HOST", "PORT"].iter().any(|name| std::env::var_os(name).is_some()) {
+        return Err(ErrorKind::InvalidInput.into());
+    }
+    for stream in UnixListener::bind(path)?.incoming() {
+        let mut stream = stream?;
+        let _ = stream.read(&mut [0; 4096]);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    }
+    Ok(())
 }
 
 fn pause() {

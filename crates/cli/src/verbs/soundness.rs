@@ -10,7 +10,7 @@ use wire::{Entry, Kind, Manifest, PROGRAM_START, Program};
 /// Programs that read `$PORT` in their arguments.
 const SHELLS: &[&str] = &["sh", "bash", "dash", "ash", "zsh", "ksh", "busybox"];
 /// Variables that segue sets.
-const VARIABLES: &[&str] = &["PORT", "HOST"];
+const VARIABLES: &[&str] = &["PORT", "HOST", "SOCKET"];
 /// The kernel reads no more of a first line.
 const FIRST_LINE: u64 = 256;
 
@@ -165,8 +165,10 @@ fn variable(argument: &str) -> Option<Finding> {
         [format!("${name}"), format!("${{{name}}}")].iter().any(|form| argument.contains(form))
     })?;
     let text = format!("`{argument}` reaches the program as it stands: no shell puts in ${name}");
-    let hint = "read the variable in the program, or let a shell do it: \
-                [\"sh\", \"-c\", \"exec PROGRAM --port $PORT\"]";
+    let hint = format!(
+        "read the variable in the program, or let a shell do it: \
+         [\"sh\", \"-c\", \"exec PROGRAM --option ${name}\"]"
+    );
     Some(error(text, hint))
 }
 
@@ -237,6 +239,10 @@ mod tests {
             (
                 &["env", "-p", "${PORT}"],
                 "Error: `${PORT}` reaches the program as it stands: no shell puts in $PORT",
+            ),
+            (
+                &["env", "--bind", "unix:$SOCKET"],
+                "Error: `unix:$SOCKET` reaches the program as it stands: no shell puts in $SOCKET",
             ),
         ] {
             assert_eq!(found(&all, command), [wanted], "{command:?}");

@@ -82,6 +82,7 @@ impl Engine {
         let shared = Shared {
             routing: &self.routing,
             free_ports: self.ports.free(),
+            sockets: &self.sockets,
             recovered: self.recovered,
             keep_releases: self.keep_releases,
         };

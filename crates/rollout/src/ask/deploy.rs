@@ -3,7 +3,8 @@
 use alloc::format;
 
 use model::{
-    Conventions, Digest, Label, Order, Release, ReleaseNo, Service, Share, Strategy, StrategyKind,
+    AppSpec, Conventions, Digest, Label, Listen, Order, Release, ReleaseNo, Service, Share,
+    Strategy, StrategyKind,
 };
 
 use super::batch::Batch;
@@ -30,6 +31,7 @@ impl Desk<'_> {
         if app.removing.is_some() && !app.is_removed() {
             return Err(self.refused("it is being removed", "deploy again once it is gone"));
         }
+        self.can_listen(&new.spec)?;
         let label = new.label.clone().unwrap_or_else(|| default_label(&new.digest));
         let stored = app.labelled(&label);
         if let Some(other) = stored.filter(|stored| stored.digest != new.digest) {
@@ -70,6 +72,19 @@ impl Desk<'_> {
         self.check_floor(&batch)?;
         let note = format!("{label} is release {to}");
         Ok(batch.accepted(Some(rollout), Some(to), note))
+    }
+
+    /// A host without a folder for unix sockets is known before anything is begun.
+    fn can_listen(&self, spec: &AppSpec) -> Result<(), Refusal> {
+        let on_socket = spec.run.listen == Listen::Unix;
+        match self.seen.sockets.obstacle(&spec.app).filter(|_| on_socket) {
+            Some(why) => Err(self.refused(
+                why,
+                "a data folder with a shorter path has room for them; \
+                or set `listen = \"port\"` in [run]",
+            )),
+            None => Ok(()),
+        }
     }
 
     /// Ends or attaches to the rollout under way, or refuses to.

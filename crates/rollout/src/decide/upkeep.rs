@@ -4,7 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use model::{Address, Health, ProbePort, ReleaseNo, Share, Stage};
+use model::{Address, Health, Listen, ProbePort, ReleaseNo, Share, Stage};
 
 use super::Timer;
 use crate::ladder::least;
@@ -166,6 +166,8 @@ fn mint(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
     let free = seen.free_ports.iter().map(|port| Address::Tcp(SocketAddr::new(seen.host, *port)));
     let mut free = free.filter(|address| !held.contains(address));
     let probed = |release: ReleaseNo| app.releases.get(&release).map(|it| it.spec.health.port);
+    let listen =
+        |release| app.releases.get(&release).map(|it| it.spec.run.listen).unwrap_or_default();
     let mut number = app.last_instance;
     let mut facts = Vec::new();
     for release in app.on_offer() {
@@ -176,7 +178,11 @@ fn mint(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
         }
         let mut instances: Vec<Minted> = Vec::new();
         while instances.len() < lacking {
-            let Some(address) = free.next() else { break };
+            let address = match listen(release) {
+                Listen::Unix => Some(seen.sockets.address(&app.id(number + 1))),
+                Listen::Port => free.next(),
+            };
+            let Some(address) = address else { break };
             let health_address = match probed(release) {
                 Some(ProbePort::Own) => free.next(),
                 Some(ProbePort::Same) | None => None,

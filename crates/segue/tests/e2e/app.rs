@@ -6,14 +6,14 @@ use std::path::Path;
 
 /// Answers `/` with its version, `/slow` after a second, `/up` when it is well.
 const CODE: &str = r#"
-import os, signal, sys, threading, time
+import os, signal, socket, socketserver, sys, threading, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 version, mode = os.environ["VERSION"], os.environ.get("MODE", "good")
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+    disable_nagle_algorithm = "PORT" in os.environ
 
     def do_GET(self):
         if self.path == "/slow":
@@ -45,8 +45,16 @@ class Server(ThreadingHTTPServer):
     daemon_threads = False
     block_on_close = True
 
-port = int(os.environ["PORT"]) + (5000 if mode == "lost" else 0)
-server = Server((os.environ["HOST"], port), Handler)
+class UnixServer(Server):
+    address_family = socket.AF_UNIX
+    # HTTPServer's own looks up the name of a host.
+    server_bind = socketserver.TCPServer.server_bind
+
+if "PORT" in os.environ:
+    port = int(os.environ["PORT"]) + (5000 if mode == "lost" else 0)
+    server = Server((os.environ["HOST"], port), Handler)
+else:
+    server = UnixServer(os.environ["SOCKET"], Handler)
 
 def stop(*_):
     threading.Thread(target=server.shutdown).start()
@@ -66,6 +74,13 @@ pub fn write(dir: &Path, more: &str) {
          [drain]\ndeadline = \"5s\"\n\n{more}"
     );
     fs::write(dir.join("segue.toml"), text).unwrap();
+}
+
+/// Lets the next releases listen on unix sockets.
+pub fn on_sockets(dir: &Path) {
+    let path = dir.join("segue.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(path, text.replace("replicas = 2", "replicas = 2\nlisten = \"unix\"")).unwrap();
 }
 
 /// Lets the next releases have only twelve seconds to become healthy.

@@ -15,4 +15,5 @@ mod routes;
 mod soak;
 mod strategies;
 mod takes_over;
+mod unix;
 mod world;

@@ -53,6 +53,14 @@ impl World {
         world
     }
 
+    /// Starts a server on a data folder whose path is too long for a socket.
+    pub fn far_away(more: &str, env: &[(&str, String)]) -> Self {
+        let dir = tempfile::Builder::new().prefix(&"far".repeat(40)).tempdir().unwrap();
+        let mut world = Self::unserved_in(dir, more);
+        world.serve(env);
+        world
+    }
+
     /// Starts a server on a data folder that `write` puts where it is told.
     pub fn from_data(write: impl FnOnce(&Path)) -> Self {
         let mut world = Self::unserved("");
@@ -62,7 +70,10 @@ impl World {
     }
 
     fn unserved(more: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::unserved_in(tempfile::tempdir().unwrap(), more)
+    }
+
+    fn unserved_in(dir: tempfile::TempDir, more: &str) -> Self {
         app::write(&dir.path().join("app"), more);
         let nowhere = "127.0.0.1:0".parse().unwrap();
         Self { dir, server: None, http: nowhere, api: nowhere }
