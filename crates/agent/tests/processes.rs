@@ -51,7 +51,8 @@ fn an_instance_that_dies_is_reported_at_once_with_its_last_words() {
     host.run(&missing, Expect::Fresh);
     let (exit, _, tail) = host.exited(&missing.id);
     assert_eq!(exit, Exit::Code(127));
-    assert!(tail[0].contains("cannot run \"./no-such-program\": No such file"), "{tail:?}");
+    assert!(tail[0].contains("cannot run \"./no-such-program\": "), "{tail:?}");
+    assert!(tail[0].contains("/releases/1/./no-such-program is not there"), "{tail:?}");
 }
 
 #[test]
