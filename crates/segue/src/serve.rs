@@ -2,6 +2,7 @@
 //! nothing else; then the journal, control, and the API.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -29,10 +30,22 @@ const DRAIN: Duration = Duration::from_secs(30);
 
 const ACT: &str = "start the server";
 
+/// Whether a listener on one address would take the other's connections.
+fn meet(http: SocketAddr, api: SocketAddr) -> bool {
+    http.port() == api.port()
+        && http.port() != 0
+        && (http.ip() == api.ip() || http.ip().is_unspecified())
+}
+
 /// Serves until a signal or `segue down`.
 pub fn run(options: &ServerOptions) -> Result<(), Failure> {
     let open_files = agent::OpenFiles::for_apps();
     server::may_bind(options.api).map_err(|error| Failure::new(ACT, &error))?;
+    if meet(options.http, options.api) {
+        let cause = format!("--http and --api are both on port {}", options.api.port());
+        let failure = Failure::because(ACT, cause).hint("give the API a port of its own");
+        return Err(failure.exit(cli::Exit::Usage));
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -50,6 +50,21 @@ fn the_data_folder_is_all_that_a_command_needs() {
 }
 
 #[test]
+fn a_server_that_would_take_its_own_port_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let api = format!("127.0.0.1:{port}");
+    for http in [api.clone(), format!("0.0.0.0:{port}")] {
+        let args = ["server", "--http", &http, "--api", &api, "--data"];
+        let refused = segue(&args).arg(dir.path().join("data")).output().unwrap();
+        let said = said(&refused);
+        assert_eq!(refused.status.code(), Some(2), "{said}");
+        assert!(said.contains("--http and --api are both on port"), "{said}");
+    }
+    assert!(!dir.path().join("data").exists(), "nothing is made before that");
+}
+
+#[test]
 fn a_taken_port_delays_the_port_alone() {
     let dir = tempfile::tempdir().unwrap();
     app::write(&dir.path().join("app"), "");
