@@ -98,7 +98,7 @@ fn one_that_leaves_the_line_holds_nobody_up() {
     assert_eq!(next(&arrivals, 8), (0..8).collect());
     drop(clients.remove(8));
     // Their leaving is looked for after a moment.
-    world.advance(Millis(50));
+    world.advance(Millis(100));
     eventually("it has left", || (world.counters().client_aborted == 1).then_some(()));
     clients.remove(0).reset();
     assert_eq!(next(&arrivals, 1), [9].into());
