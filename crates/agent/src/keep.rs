@@ -135,7 +135,7 @@ fn delete_files(world: &World, app: &AppName, folders: &[PathBuf]) -> io::Result
     let contents = keep.releases.iter().filter_map(|(_, content)| *content).collect();
     world.content.keep_manifests(app, &contents)?;
     world.content.delete_unneeded_blobs()?;
-    world.secrets.keep_only(app, &keep.env)?;
+    world.secrets.keep_only(&keep)?;
     if keep.is_nothing() {
         // Refused by the system if there is something in them: state that stays, or a new deploy.
         let layout = &world.layout;

@@ -6,10 +6,10 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use model::{AppName, Digest};
+use model::{AppName, Digest, Keep, RolloutId};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -49,22 +49,30 @@ struct Kept {
     value: String,
 }
 
-/// A value that no command about what to keep has named yet stays for this time after its deploy.
+/// Whatever became of a deploy, its values are protected for this long at most.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
-/// What protects a value that no release is known to use yet.
+/// Protects a value that a deploy has put, until a command about what to keep knows of the deploy.
 #[derive(Clone, Copy, Debug)]
-enum New {
-    /// Deploys that brought it are being answered; it was not here before the first of them.
-    Asked { deploys: u32, at: Instant },
-    /// A deploy with it was accepted.
-    Accepted { at: Instant },
+struct Mark {
+    /// Deploys with the value that are being answered.
+    asked: u32,
+    /// The value was not here before the first of them.
+    is_new: bool,
+    /// The last rollout with it that was accepted.
+    accepted: Option<RolloutId>,
+    /// When the last deploy put it.
+    at: Instant,
 }
 
-impl New {
-    fn is_over(self) -> bool {
-        let (Self::Asked { at, .. } | Self::Accepted { at }) = self;
-        at.elapsed() >= PATIENCE
+impl Mark {
+    fn is_over(&self) -> bool {
+        self.at.elapsed() >= PATIENCE
+    }
+
+    /// Whether control knew of all deploys with the value when this was the app's last rollout.
+    fn is_known_at(&self, last: RolloutId) -> bool {
+        self.asked == 0 && self.accepted.is_none_or(|accepted| accepted <= last)
     }
 }
 
@@ -72,8 +80,7 @@ impl New {
 pub struct Secrets {
     layout: Layout,
     key: [u8; 32],
-    /// Taken for every change: a value that is put again is not deleted at the same time.
-    new: Mutex<BTreeMap<(AppName, Digest), New>>,
+    marks: Mutex<BTreeMap<(AppName, Digest), Mark>>,
 }
 
 impl fmt::Debug for Secrets {
@@ -105,7 +112,7 @@ impl Secrets {
             Err(e) => return Err(e),
         };
         let wrong = |_| io::Error::new(io::ErrorKind::InvalidData, "env.key is not 32 bytes long");
-        Ok(Self { layout, key: bytes.try_into().map_err(wrong)?, new: Mutex::default() })
+        Ok(Self { layout, key: bytes.try_into().map_err(wrong)?, marks: Mutex::default() })
     }
 
     /// Keeps values; the digests that stand for them from now on. The same value of the same
@@ -119,57 +126,63 @@ impl Secrets {
         app: &AppName,
         values: &BTreeMap<String, String>,
     ) -> Result<BTreeMap<String, Digest>, SecretError> {
-        let mut new = self.new.lock().unwrap_or_else(PoisonError::into_inner);
-        new.retain(|_, new| !new.is_over());
+        let mut marks = self.marks();
+        marks.retain(|_, mark| !mark.is_over());
         values
             .iter()
             .map(|(name, value)| {
                 let digest = self.digest(app, name, value);
                 let path = self.path(app, digest);
-                let at = Instant::now();
-                if !datadir::is_there(&path) {
+                let is_new = !datadir::is_there(&path);
+                if is_new {
                     let kept = Kept { value: value.clone() };
                     let written = datadir::private_folder(&self.folder(app))
                         .and_then(|()| datadir::write(&path, &serde_json::to_vec(&kept)?));
                     written.map_err(failed("keep", name, app))?;
-                    new.insert((app.clone(), digest), New::Asked { deploys: 0, at });
                 }
-                if let Some(New::Asked { deploys, at: since }) = new.get_mut(&(app.clone(), digest))
-                {
-                    (*deploys, *since) = (*deploys + 1, at);
-                } else {
-                    // It may be of a release that is about to go: it is this deploy's as well.
-                    new.insert((app.clone(), digest), New::Accepted { at });
-                }
+                let at = Instant::now();
+                let unmarked = Mark { asked: 0, is_new, accepted: None, at };
+                let mark = marks.entry((app.clone(), digest)).or_insert(unmarked);
+                (mark.asked, mark.at) = (mark.asked + 1, at);
                 Ok((name.clone(), digest))
             })
             .collect()
     }
 
-    /// A deploy with these values was accepted: they stay until a command about what to keep names
-    /// them, or leaves them out.
-    pub fn accepted(&self, app: &AppName, env: &BTreeMap<String, Digest>) {
-        let mut new = self.new.lock().unwrap_or_else(PoisonError::into_inner);
+    /// A deploy with these values became this rollout, or needed none: they stay until a command
+    /// about what to keep that knows of the rollout leaves them out.
+    pub fn accepted(
+        &self,
+        app: &AppName,
+        env: &BTreeMap<String, Digest>,
+        rollout: Option<RolloutId>,
+    ) {
+        let mut marks = self.marks();
         for digest in env.values() {
-            new.insert((app.clone(), *digest), New::Accepted { at: Instant::now() });
+            if let Some(mark) = marks.get_mut(&(app.clone(), *digest)) {
+                mark.asked = mark.asked.saturating_sub(1);
+                mark.is_new = false;
+                mark.accepted = mark.accepted.max(rollout);
+            }
         }
     }
 
     /// A deploy with these values was refused: those that only it has brought are deleted.
     pub fn refused(&self, app: &AppName, env: &BTreeMap<String, Digest>) {
-        let mut new = self.new.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut marks = self.marks();
         for digest in env.values() {
             let key = (app.clone(), *digest);
-            match new.get_mut(&key) {
-                Some(New::Asked { deploys, .. }) if *deploys > 1 => *deploys -= 1,
-                Some(New::Asked { .. }) => {
-                    new.remove(&key);
-                    if let Err(e) = fs::remove_file(self.path(app, *digest)) {
-                        tracing::warn!(%app, "cannot delete the value of a refused deploy: {e}");
-                    }
-                }
-                Some(New::Accepted { .. }) | None => {}
+            let Some(mark) = marks.get_mut(&key) else { continue };
+            mark.asked = mark.asked.saturating_sub(1);
+            if mark.asked > 0 || mark.accepted.is_some() {
+                continue;
             }
+            if mark.is_new
+                && let Err(e) = fs::remove_file(self.path(app, *digest))
+            {
+                tracing::warn!(%app, "cannot delete the value of a refused deploy: {e}");
+            }
+            marks.remove(&key);
         }
         // Refused by the system if there are others in it.
         let _ = fs::remove_dir(self.folder(app));
@@ -195,14 +208,55 @@ impl Secrets {
             .collect()
     }
 
-    /// Deletes an app's values but these, and those of a deploy that no command has told of yet.
-    pub(crate) fn keep_only(&self, app: &AppName, keep: &BTreeSet<Digest>) -> io::Result<()> {
-        let mut new = self.new.lock().unwrap_or_else(PoisonError::into_inner);
-        // What is named is a release's from now on; what is not named later belongs to none any more.
-        new.retain(|(of, digest), new| {
-            let is_named = of == app && keep.contains(digest);
-            !is_named && !new.is_over()
+    /// Deletes the values of an app that it does not need any more, as this command says. Those of a
+    /// deploy that it does not know of stay.
+    pub(crate) fn keep_only(&self, keep: &Keep) -> io::Result<()> {
+        let mut marks = self.marks();
+        marks.retain(|(of, _), mark| {
+            *of != keep.app || !(mark.is_over() || mark.is_known_at(keep.last_rollout))
         });
+        self.delete(&keep.app, |digest, _| {
+            Ok(!keep.env.contains(&digest) && !marks.contains_key(&(keep.app.clone(), digest)))
+        })
+    }
+
+    /// Deletes values of this age that no release has: no command about what to keep comes for an app
+    /// that never was, or for what a server that broke off was asked for.
+    ///
+    /// # Errors
+    /// If folders cannot be read or files not deleted; what is left goes the next time.
+    pub fn collect(
+        &self,
+        kept: &BTreeMap<AppName, BTreeSet<Digest>>,
+        age: Duration,
+    ) -> io::Result<()> {
+        let mut marks = self.marks();
+        marks.retain(|_, mark| !mark.is_over());
+        for folder in fs::read_dir(self.layout.secrets())? {
+            let name = folder?.file_name();
+            let Some(app) = name.to_str().and_then(|name| name.parse::<AppName>().ok()) else {
+                continue;
+            };
+            let is_named = |digest| kept.get(&app).is_some_and(|kept| kept.contains(&digest));
+            self.delete(&app, |digest, path| {
+                let is_marked = marks.contains_key(&(app.clone(), digest));
+                if is_named(digest) || is_marked {
+                    return Ok(false);
+                }
+                // A clock that was set back makes it young.
+                let modified = fs::symlink_metadata(path)?.modified()?;
+                Ok(modified.elapsed().unwrap_or_default() >= age)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Deletes an app's values of which this is true.
+    fn delete(
+        &self,
+        app: &AppName,
+        is_unneeded: impl Fn(Digest, &Path) -> io::Result<bool>,
+    ) -> io::Result<()> {
         let entries = match fs::read_dir(self.folder(app)) {
             Ok(entries) => entries,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -213,13 +267,18 @@ impl Secrets {
             let name = entry.file_name();
             let digest = name.to_str().and_then(|name| name.strip_suffix(".json")?.parse().ok());
             let Some(digest) = digest else { continue };
-            if !keep.contains(&digest) && !new.contains_key(&(app.clone(), digest)) {
+            if is_unneeded(digest, &entry.path())? {
                 fs::remove_file(entry.path())?;
             }
         }
         // Refused by the system if there are others in it.
         let _ = fs::remove_dir(self.folder(app));
         Ok(())
+    }
+
+    /// Locked for every change: a value that is put again is not deleted at the same time.
+    fn marks(&self) -> MutexGuard<'_, BTreeMap<(AppName, Digest), Mark>> {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn folder(&self, app: &AppName) -> PathBuf {
@@ -296,29 +355,61 @@ mod tests {
         assert!(missing.to_string().contains("--env KEY"), "{missing}");
     }
 
+    /// What control says when a rollout is the app's last one.
+    fn keep(app: &AppName, last: u32, env: &[&BTreeMap<String, Digest>]) -> Keep {
+        Keep {
+            app: app.clone(),
+            releases: Vec::new(),
+            env: env.iter().flat_map(|env| env.values().copied()).collect(),
+            instances: Vec::new(),
+            forget_state: None,
+            last_rollout: RolloutId(last),
+        }
+    }
+
     #[test]
     fn a_value_lives_as_long_as_a_kept_release_names_it() {
         let data = tempfile::tempdir().unwrap();
         let app: AppName = "web".parse().unwrap();
         let secrets = Secrets::open(data.path()).unwrap();
-        let keep = |env: &[&BTreeMap<String, Digest>]| {
-            let named = env.iter().flat_map(|env| env.values().copied()).collect();
-            secrets.keep_only(&app, &named).unwrap();
+        let says = |last, env: &[&BTreeMap<String, Digest>]| {
+            secrets.keep_only(&keep(&app, last, env)).unwrap();
         };
+        let lives = |env: &BTreeMap<String, Digest>| secrets.values(&app, env).is_ok();
         let (old, new) = (put(&secrets, &app, "old"), put(&secrets, &app, "new"));
-        secrets.accepted(&app, &old);
-        keep(&[&old]);
-        assert!(secrets.values(&app, &new).is_ok(), "its deploy is still being asked");
-        // Another release of the same value fails, goes, and the live one keeps the value.
+        secrets.accepted(&app, &old, Some(RolloutId(1)));
+        says(1, &[&old]);
+        assert!(lives(&new), "its deploy is still being asked");
+        secrets.accepted(&app, &new, Some(RolloutId(2)));
+        says(1, &[&old]);
+        assert!(lives(&new), "this was said before its rollout");
+        says(2, &[&old]);
+        assert!(lives(&old) && !lives(&new), "its rollout has failed by now");
+        // The value of a release that goes is brought anew meanwhile.
         assert_eq!(put(&secrets, &app, "old"), old);
-        secrets.accepted(&app, &old);
-        secrets.accepted(&app, &new);
-        keep(&[&old, &new]);
-        keep(&[&old]);
-        assert!(secrets.values(&app, &old).is_ok());
-        assert!(secrets.values(&app, &new).is_err());
-        keep(&[]);
-        assert!(secrets.values(&app, &old).is_err());
+        says(2, &[&old]);
+        says(2, &[]);
+        secrets.accepted(&app, &old, Some(RolloutId(3)));
+        says(2, &[]);
+        assert!(lives(&old));
+        says(3, &[&old]);
+        says(3, &[]);
+        assert!(!lives(&old) && !secrets.folder(&app).exists());
+    }
+
+    /// Control may have told of the rollout, and of its failure, before the deploy's answer is out.
+    #[test]
+    fn no_value_of_a_removed_app_is_left_whenever_its_deploys_are_answered() {
+        let data = tempfile::tempdir().unwrap();
+        let app: AppName = "web".parse().unwrap();
+        let secrets = Secrets::open(data.path()).unwrap();
+        let first = put(&secrets, &app, "one");
+        secrets.keep_only(&keep(&app, 1, &[&first])).unwrap();
+        secrets.keep_only(&keep(&app, 1, &[])).unwrap();
+        secrets.accepted(&app, &first, Some(RolloutId(1)));
+        assert_eq!(put(&secrets, &app, "one"), first);
+        secrets.accepted(&app, &first, None);
+        secrets.keep_only(&keep(&app, 1, &[])).unwrap();
         assert!(!secrets.folder(&app).exists());
     }
 
@@ -339,16 +430,48 @@ mod tests {
         secrets.refused(&app, &first);
         assert!(!lives(&first));
         // One is accepted, the other refused, in either order.
-        put(&secrets, &app, "one");
-        put(&secrets, &app, "one");
-        secrets.accepted(&app, &first);
-        secrets.refused(&app, &first);
-        assert!(lives(&first));
-        // A release has it already.
-        secrets.keep_only(&app, &first.values().copied().collect()).unwrap();
-        put(&secrets, &app, "one");
-        secrets.refused(&app, &first);
-        assert!(lives(&first));
+        for accepted_first in [true, false] {
+            put(&secrets, &app, "one");
+            put(&secrets, &app, "one");
+            if accepted_first {
+                secrets.accepted(&app, &first, Some(RolloutId(1)));
+            }
+            secrets.refused(&app, &first);
+            if !accepted_first {
+                secrets.accepted(&app, &first, Some(RolloutId(1)));
+            }
+            assert!(lives(&first));
+            // A release has it already.
+            secrets.keep_only(&keep(&app, 1, &[&first])).unwrap();
+            put(&secrets, &app, "one");
+            secrets.refused(&app, &first);
+            assert!(lives(&first));
+            secrets.keep_only(&keep(&app, 1, &[])).unwrap();
+            assert!(!lives(&first));
+        }
+    }
+
+    #[test]
+    fn values_that_no_release_has_are_collected() {
+        let data = tempfile::tempdir().unwrap();
+        let (app, never): (AppName, AppName) = ("web".parse().unwrap(), "never".parse().unwrap());
+        let secrets = Secrets::open(data.path()).unwrap();
+        let (kept, other) = (put(&secrets, &app, "kept"), put(&secrets, &app, "other"));
+        let lost = put(&secrets, &never, "lost");
+        let releases = BTreeMap::from([(app.clone(), kept.values().copied().collect())]);
+        let lives = |secrets: &Secrets| {
+            let lives = |app, env| secrets.values(app, env).is_ok();
+            [lives(&app, &kept), lives(&app, &other), lives(&never, &lost)]
+        };
+        secrets.collect(&releases, Duration::ZERO).unwrap();
+        assert_eq!(lives(&secrets), [true; 3], "deploys are being asked");
+        // The server broke off before it knew what became of them.
+        let secrets = Secrets::open(data.path()).unwrap();
+        secrets.collect(&releases, PATIENCE).unwrap();
+        assert_eq!(lives(&secrets), [true; 3], "they are new");
+        secrets.collect(&releases, Duration::ZERO).unwrap();
+        assert_eq!(lives(&secrets), [true, false, false]);
+        assert!(!secrets.folder(&never).exists());
     }
 
     #[test]

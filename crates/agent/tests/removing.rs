@@ -9,7 +9,7 @@ use std::fs;
 use std::time::SystemTime;
 
 use common::{Host, nothing};
-use model::{AppName, Digest, Exit, Expect, Keep, Launch, ReleaseNo, Timestamp};
+use model::{AppName, Digest, Exit, Expect, Keep, Launch, ReleaseNo, RolloutId, Timestamp};
 use wire::{Entry, Kind, Manifest};
 
 fn web() -> AppName {
@@ -41,6 +41,7 @@ fn keep(launches: &[&Launch]) -> Keep {
         releases: launches.iter().map(|launch| (launch.release, launch.content)).collect(),
         env: launches.iter().flat_map(|launch| launch.run.env.values().copied()).collect(),
         instances: launches.iter().map(|launch| launch.id.clone()).collect(),
+        last_rollout: RolloutId(1),
         ..nothing()
     }
 }
@@ -50,7 +51,7 @@ fn ended(host: &Host) -> Launch {
     let mut launch = host.shell("web-1", "echo data > $SEGUE_STATE_DIR/db");
     launch.content = Some(ship(host, "old"));
     launch.run.env = env(host, "old");
-    host.agent().secrets().accepted(&web(), &launch.run.env);
+    host.agent().secrets().accepted(&web(), &launch.run.env, Some(RolloutId(1)));
     host.keep(&keep(&[&launch]));
     host.run(&launch, Expect::Fresh);
     assert_eq!(host.exited(&launch.id).0, Exit::Code(0));
@@ -96,7 +97,7 @@ fn a_deploy_right_after_a_removal_loses_nothing() {
     new.release = ReleaseNo(2);
     new.content = Some(ship(&host, "new"));
     new.run.env = env(&host, "new");
-    host.agent().secrets().accepted(&web(), &new.run.env);
+    host.agent().secrets().accepted(&web(), &new.run.env, Some(RolloutId(2)));
     host.keep(&keep(&[&new]));
     host.run(&new, Expect::Fresh);
     let tail = host.exited(&new.id).2;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Address, AppName, Conventions, Digest, Drain, Health, HealthCheck, InstanceId, Label,
-    ListenerRule, Listeners, Millis, ReleaseNo, Run, Timestamp,
+    ListenerRule, Listeners, Millis, ReleaseNo, RolloutId, Run, Timestamp,
 };
 
 /// Everything an agent needs to run one instance and to probe it.
@@ -103,6 +103,8 @@ pub struct Keep {
     /// The app was removed with its state at this time: a state folder made before goes, too. One made
     /// later, by hand or from a backup, stays.
     pub forget_state: Option<Timestamp>,
+    /// The app's last rollout when this was said. What a later one brings is not meant.
+    pub last_rollout: RolloutId,
 }
 
 impl Keep {

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use model::{
     AppSection, Arm, Conventions, Expect, HostCommand, Keep, Launch, Maintenance, Release,
-    ReleaseNo, Share, Split, Stage, StrategyKind, Target,
+    ReleaseNo, RolloutId, Share, Split, Stage, StrategyKind, Target,
 };
 
 use crate::{App, Instance};
@@ -90,6 +90,7 @@ fn keep(app: &App) -> HostCommand {
         env: env.copied().collect(),
         instances: app.instances.keys().chain(&app.remembered).map(|n| app.id(*n)).collect(),
         forget_state: app.forget_state.filter(|_| app.is_removed()),
+        last_rollout: RolloutId(app.last_rollout),
     }))
 }
 

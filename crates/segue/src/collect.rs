@@ -1,5 +1,5 @@
-//! Deletes what uploads have left behind: files of deploys that were refused or never asked for. Nothing
-//! of a release that control knows goes, and nothing at all while control does not know.
+//! Deletes what uploads have left behind: files and values of deploys that were refused or never asked
+//! for. Nothing of a release that control knows goes, and nothing at all while control does not know.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,9 +19,13 @@ pub async fn run(engine: Arc<dyn Engine>, agent: Arc<Agent>) {
         if engine.read_only().is_some() {
             continue;
         }
-        let kept = kept(&engine.apps());
-        let content = agent.content();
-        let collected = tokio::task::spawn_blocking(move || content.collect(&kept, EVERY)).await;
+        let apps = engine.apps();
+        let (content, secrets) = (agent.content(), agent.secrets());
+        let work = move || {
+            content.collect(&files(&apps), EVERY)?;
+            secrets.collect(&values(&apps), EVERY)
+        };
+        let collected = tokio::task::spawn_blocking(work).await;
         if let Ok(Err(error)) = collected {
             tracing::warn!(%error, "what uploads left behind is not deleted; it is tried again");
         }
@@ -29,10 +33,19 @@ pub async fn run(engine: Arc<dyn Engine>, agent: Arc<Agent>) {
 }
 
 /// The lists of files that releases have, by app.
-fn kept(apps: &[Arc<AppView>]) -> BTreeMap<AppName, BTreeSet<Digest>> {
+fn files(apps: &[Arc<AppView>]) -> BTreeMap<AppName, BTreeSet<Digest>> {
     let lists = |view: &Arc<AppView>| {
         let digests = view.releases.iter().filter_map(|release| release.content);
         (view.app.clone(), digests.collect())
     };
     apps.iter().map(lists).collect()
+}
+
+/// The values of variables that releases have, by app.
+fn values(apps: &[Arc<AppView>]) -> BTreeMap<AppName, BTreeSet<Digest>> {
+    let values = |view: &Arc<AppView>| {
+        let digests = view.releases.iter().flat_map(|release| release.spec.run.env.values());
+        (view.app.clone(), digests.copied().collect())
+    };
+    apps.iter().map(values).collect()
 }

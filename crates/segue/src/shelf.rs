@@ -61,7 +61,7 @@ impl Store for Shelf {
 
     fn env_is(&self, app: &AppName, env: &BTreeMap<String, Digest>, became: Became) {
         match became {
-            Became::Accepted => self.agent.secrets().accepted(app, env),
+            Became::Accepted(rollout) => self.agent.secrets().accepted(app, env, rollout),
             Became::Refused => self.agent.secrets().refused(app, env),
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use control::{Ask, NewRelease};
-use model::{AppName, AppSpec, AppView, Digest, Label, ReleaseView};
+use model::{AppName, AppSpec, AppView, Digest, Label, ReleaseView, RolloutId};
 use wire::{
     AppFile, Blob, Code, DeployRequest, Manifest, Plan, Planned, PlannedRelease, Problem, Secret,
     check_env_name,
@@ -92,7 +92,7 @@ async fn ask_with(
         let app = command.app.clone();
         let answer = ask(&parts, command).await;
         let became = match &answer {
-            Ok(_) => Some(Became::Accepted),
+            Ok((_, Json(accepted))) => Some(Became::Accepted(accepted.rollout.map(RolloutId))),
             // Whether it was taken is not certain then: the values stay for a while.
             Err(No(Problem {
                 code: Code::Unavailable | Code::Internal | Code::Timeout, ..

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::PathBuf;
 
-use model::{AppName, Digest, InstanceId};
+use model::{AppName, Digest, InstanceId, RolloutId};
 use wire::{Blob, LogLine, Manifest, Secret};
 
 /// The host's keeping, seen from the API.
@@ -84,8 +84,8 @@ pub trait Store: Send + Sync + 'static {
 /// What became of a deploy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Became {
-    /// It is a rollout, or it was one already.
-    Accepted,
+    /// It is this rollout, new or under way already; `None` when nothing had to be done.
+    Accepted(Option<RolloutId>),
     /// It certainly is none.
     Refused,
 }

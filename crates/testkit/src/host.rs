@@ -181,7 +181,7 @@ impl Host {
 
     /// Deletes what an app does not need any more.
     pub fn keep(&mut self, keep: &Keep) {
-        let Keep { app, releases, env: _, instances, forget_state: _ } = keep;
+        let Keep { app, releases, env: _, instances, forget_state: _, last_rollout: _ } = keep;
         self.processes.retain(|id, process| {
             id.app != *app || process.exit.is_none() || instances.contains(id)
         });

@@ -183,6 +183,7 @@ pub fn nothing() -> Keep {
         env: std::collections::BTreeSet::new(),
         instances: Vec::new(),
         forget_state: None,
+        last_rollout: model::RolloutId(0),
     }
 }
 
