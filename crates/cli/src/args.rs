@@ -229,6 +229,9 @@ pub enum Balance {
 pub(crate) struct PlanOptions {
     #[command(flatten)]
     pub(crate) what: ReleaseOptions,
+    /// Say what a deploy with `--replace` would do.
+    #[arg(long)]
+    pub(crate) replace: bool,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

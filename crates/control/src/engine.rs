@@ -15,7 +15,7 @@ use model::{
 use rollout::{App, Ask, Fact, Minted, Refusal, RefusalCode};
 
 use crate::managed::{Managed, Shared};
-use crate::message::{Answer, Command, Event, Ticket, Trace, Unwritten};
+use crate::message::{Answer, Command, Event, Mode, Ticket, Trace, Unwritten};
 use crate::ports::{Ports, in_use};
 use crate::record::{CheckpointBody, Record, RecoverError, parse};
 use crate::routing::Routing;
@@ -27,6 +27,7 @@ struct Question {
     app: AppName,
     ask: Ask,
     version: Option<u64>,
+    mode: Mode,
 }
 
 /// The append under way.
@@ -145,8 +146,8 @@ impl Engine {
         match event {
             Event::Host(report) => self.host(report, now, &mut commands),
             Event::Traffic(report) => self.traffic(report, now, &mut commands),
-            Event::Ask { ticket, app, ask, version } => {
-                self.question(Question { ticket, app, ask, version }, &mut commands);
+            Event::Ask { ticket, app, ask, version, mode } => {
+                self.question(Question { ticket, app, ask, version, mode }, &mut commands);
             }
             Event::Appended(result) => self.appended(result, now, &mut commands),
             Event::Tick => {}

@@ -20,8 +20,8 @@ mod runner;
 
 pub use clock::Clock;
 pub use engine::Engine;
-pub use message::{Answer, Command, Event, Ticket, Trace, Unwritten};
+pub use message::{Answer, Command, Event, Mode, Ticket, Trace, Unwritten};
 pub use record::{CheckpointBody, Record, RecoverError, VERSION};
 /// The words of a command and its answer, for whoever passes them on.
-pub use rollout::{Ask, NewRelease, Promote, Refusal, RefusalCode};
+pub use rollout::{Ask, Course, NewRelease, Promote, Refusal, RefusalCode, RolloutKind};
 pub use runner::{CrashPoint, Hosts, Inbox, Mail, Outbox, Runner, RunnerConfig, Traffic};

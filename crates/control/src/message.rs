@@ -6,13 +6,22 @@ use model::{
     AppName, AppView, HealthTable, HostCommand, HostReport, Label, ReleaseNo, RolloutId, Snapshot,
     TrafficReport,
 };
-use rollout::{Ask, Refusal};
+use rollout::{Ask, Course, Refusal};
 
 use crate::record::{CheckpointBody, Record};
 
 /// Names one question, so that its answer finds the way back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
+
+/// Whether an accepted question is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Its facts are journaled, then answered.
+    Commit,
+    /// It is answered as if it were to be done, and changes nothing.
+    DryRun,
+}
 
 /// Something that reaches control.
 #[derive(Clone, Debug)]
@@ -31,6 +40,8 @@ pub enum Event {
         ask: Ask,
         /// The state its sender saw.
         version: Option<u64>,
+        /// Whether it is done.
+        mode: Mode,
     },
     /// The append under way is durable, or was not acknowledged.
     Appended(Result<(), Unwritten>),
@@ -79,7 +90,7 @@ pub enum Command {
     Hide(AppName),
 }
 
-/// The answer to an accepted command, given once it is durable.
+/// The answer to an accepted command, given once it is durable; or to its dry run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The rollout to follow.
@@ -90,4 +101,8 @@ pub struct Answer {
     pub note: String,
     /// There was nothing to do.
     pub already: bool,
+    /// The rollout under way that it ends.
+    pub ends: Option<RolloutId>,
+    /// How the rollout goes that it begins.
+    pub begins: Option<Box<Course>>,
 }

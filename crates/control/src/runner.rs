@@ -15,7 +15,7 @@ use rollout::{Ask, Refusal, RefusalCode};
 
 use crate::clock::Clock;
 use crate::engine::Engine;
-use crate::message::{Answer, Command, Event, Ticket, Trace, Unwritten};
+use crate::message::{Answer, Command, Event, Mode, Ticket, Trace, Unwritten};
 use crate::record::VERSION;
 use crate::reports::Reports;
 
@@ -90,6 +90,7 @@ enum Message {
         app: AppName,
         ask: Ask,
         version: Option<u64>,
+        mode: Mode,
         reply: Reply,
     },
     Account {
@@ -146,9 +147,10 @@ impl Inbox {
         app: AppName,
         ask: Ask,
         version: Option<u64>,
+        mode: Mode,
         reply: impl FnOnce(Result<Answer, Refusal>) + Send + 'static,
     ) {
-        let message = Message::Ask { app, ask, version, reply: Box::new(reply) };
+        let message = Message::Ask { app, ask, version, mode, reply: Box::new(reply) };
         if let Err(error) = self.sender.try_send(message) {
             let (std::sync::mpsc::TrySendError::Full(message)
             | std::sync::mpsc::TrySendError::Disconnected(message)) = error;
@@ -285,11 +287,11 @@ impl Runner {
                 Event::Tick
             }
             Some(Message::Host(report)) => Event::Host(report),
-            Some(Message::Ask { app, ask, version, reply }) => {
+            Some(Message::Ask { app, ask, version, mode, reply }) => {
                 self.next_ticket += 1;
                 let ticket = Ticket(self.next_ticket);
                 self.replies.insert(ticket, reply);
-                Event::Ask { ticket, app, ask, version }
+                Event::Ask { ticket, app, ask, version, mode }
             }
             Some(Message::Account { app, reply }) => {
                 reply(self.engine.account(&app, now));

@@ -30,7 +30,7 @@ pub use app::{
     App, Deaths, Instance, Pace, Pause, Phase, Rollout, RolloutKind, StandbyState, Switched,
 };
 pub use apply::{Illegal, apply};
-pub use ask::{Accepted, Ask, NewRelease, Promote, Refusal, RefusalCode, ask};
+pub use ask::{Accepted, Ask, Course, NewRelease, Promote, Refusal, RefusalCode, ask};
 pub use cause::Cause;
 pub use decide::{Decision, Reasons, decide};
 pub use fact::{DrainCause, Fact, Minted, ReleasedBy, Started};

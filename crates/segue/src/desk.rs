@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use control::{Answer, Inbox, Refusal, RefusalCode};
+use control::{Answer, Inbox, Mode, Refusal, RefusalCode};
 use model::{AppName, AppView, Receipt, Timestamp};
 use server::{Command, Engine, Feed, Pending, Shutdown, Stopping, Subscription};
 use tokio::sync::{oneshot, watch};
@@ -54,6 +54,25 @@ pub struct Desk {
     pub end: watch::Sender<End>,
 }
 
+impl Desk {
+    /// Puts the command into control's inbox, and waits for the answer.
+    async fn ask(&self, command: Command, mode: Mode) -> Result<Answer, Refusal> {
+        let Command { app, seen, ask } = command;
+        let unavailable = |why: &str| Refusal {
+            code: RefusalCode::Unavailable,
+            message: format!("cannot change {app}: {why}"),
+            hint: Some("traffic goes on; look at the server's log".into()),
+        };
+        let inbox = self.inbox.as_ref().map_err(|why| unavailable(why))?;
+        let (reply, answer) = oneshot::channel();
+        inbox.ask(app.clone(), ask, seen, mode, move |answered| {
+            // Whoever asked may have gone; the command stands.
+            let _ = reply.send(answered);
+        });
+        answer.await.unwrap_or_else(|_| Err(unavailable("the server is ending")))
+    }
+}
+
 impl Engine for Desk {
     fn now(&self) -> Timestamp {
         (self.clock)()
@@ -68,21 +87,11 @@ impl Engine for Desk {
     }
 
     fn command(&self, command: Command) -> Pending<'_, Result<Answer, Refusal>> {
-        Box::pin(async move {
-            let Command { app, seen, ask } = command;
-            let unavailable = |why: &str| Refusal {
-                code: RefusalCode::Unavailable,
-                message: format!("cannot change {app}: {why}"),
-                hint: Some("traffic goes on; look at the server's log".into()),
-            };
-            let inbox = self.inbox.as_ref().map_err(|why| unavailable(why))?;
-            let (reply, answer) = oneshot::channel();
-            inbox.ask(app.clone(), ask, seen, move |answered| {
-                // Whoever asked may have gone; the command stands.
-                let _ = reply.send(answered);
-            });
-            answer.await.unwrap_or_else(|_| Err(unavailable("the server is ending")))
-        })
+        Box::pin(self.ask(command, Mode::Commit))
+    }
+
+    fn dry_run(&self, command: Command) -> Pending<'_, Result<Answer, Refusal>> {
+        Box::pin(self.ask(command, Mode::DryRun))
     }
 
     fn account(&self, app: &AppName) -> Pending<'_, Option<Receipt>> {

@@ -159,16 +159,21 @@ pub(crate) async fn ask(parts: &Parts, command: Command) -> Answer<Accepted> {
     let engine = parts.engine.clone();
     let app = command.app.clone();
     let asked = tokio::spawn(async move { engine.command(command).await }).await;
-    let Taken { rollout, release, note, already } = match asked {
+    let taken = match asked {
         Ok(answer) => answer?,
         Err(_) => {
             let message = "a defect of segue ended the command";
             return Err(No(Problem::new(Code::Internal, message)));
         }
     };
-    let status = if already { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let status = if taken.already { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok((status, Json(accepted(app, taken))))
+}
+
+/// The engine's answer as it travels.
+pub(crate) fn accepted(app: AppName, taken: Taken) -> wire::Accepted {
+    let Taken { rollout, release, note, already, ends: _, begins: _ } = taken;
     let (release, label) = release.map_or((None, None), |(no, label)| (Some(no.0), Some(label)));
     let rollout = rollout.map(|id| id.0);
-    let warnings = Vec::new();
-    Ok((status, Json(wire::Accepted { app, rollout, already, release, label, note, warnings })))
+    wire::Accepted { app, rollout, already, release, label, note, warnings: Vec::new() }
 }

@@ -1,21 +1,22 @@
-//! A deploy, and what it would do: the same body is read the same way; only one of the two keeps
-//! anything.
+//! A deploy, and what it would do: both read the body in one way and ask the engine in one way; only the
+//! deploy keeps anything.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use control::{Ask, NewRelease};
+use control::{Ask, NewRelease, RolloutKind};
 use model::{AppName, AppSpec, AppView, Digest, Label, ReleaseView, RolloutId};
 use wire::{
-    AppFile, Blob, Code, DeployRequest, Manifest, Plan, Planned, PlannedRelease, Problem, Secret,
-    check_env_name,
+    AppFile, Blob, Code, DeployRequest, Effect, EffectKind, Manifest, Plan, Planned,
+    PlannedRelease, Problem, Secret, Verdict, check_env_name,
 };
 
 use crate::answer::{Answer, No, Sent, app_name, blocking};
 use crate::changes::{changes, files};
-use crate::commands::{Accepted, ask};
+use crate::commands::{Accepted, accepted, ask};
+use crate::guard::read_only;
 use crate::{Became, Command, Parts, Store, StoreError};
 
 /// All values of an environment together have at most so many bytes.
@@ -32,28 +33,16 @@ pub(crate) async fn deploy(
     let store = parts.store.clone();
     let view = parts.engine.view(&app);
     let named = label.clone();
-    let is_new = view.is_none();
-    let (spec, files, content, old_state) = blocking(move || {
-        // An app that is not known and has state was removed without it.
-        let old_state = store.states()?.remove(&spec.app).filter(|_| is_new);
+    let (spec, files, content, warnings) = blocking(move || {
+        let warnings = takes_over(&*store, view.as_deref(), &spec.app)?;
         spec.run.env = store.env_digests(&spec.app, &values);
         // Looked at first, so that nothing is kept of what is refused, and to say what differs. The engine
         // looks again.
         let view = view.filter(|view| !view.removing);
         let asked = Asked { spec: &spec, manifest: manifest.as_ref(), label: named };
-        if let Some((release, differs)) = taken(&*store, view.as_deref(), &asked)? {
-            return Err(StoreError::Refused {
-                message: format!(
-                    "cannot deploy {}: the label {} belongs to release {}, with other content: {}",
-                    spec.app,
-                    release.label,
-                    release.no,
-                    differs.join(", ")
-                ),
-                hint: "labels are immutable: choose another with `--release`",
-            });
+        if let Some(taken) = taken(&*store, view.as_deref(), &asked)? {
+            return Err(taken.refusal(&spec.app));
         }
-        let asked = Asked { spec: &spec, manifest: manifest.as_ref(), label: None };
         let files = content(&*store, view.as_deref(), &asked);
         let content = match &manifest {
             Some(manifest) if files == Some(manifest.digest()) => {
@@ -63,7 +52,7 @@ pub(crate) async fn deploy(
             Some(_) | None => files,
         };
         store.put_env(&spec.app, values)?;
-        Ok((spec, files, content, old_state))
+        Ok((spec, files, content, warnings))
     })
     .await?;
     let digest = digest(&spec, files);
@@ -71,13 +60,7 @@ pub(crate) async fn deploy(
     let release = Box::new(NewRelease { label, digest, content, spec: Arc::new(spec) });
     let command = Command { app, seen: version, ask: Ask::Deploy { release, replace } };
     let (status, Json(mut accepted)) = ask_with(&parts, command, env).await?;
-    accepted.warnings.extend(old_state.map(|path| {
-        let (app, path) = (&accepted.app, path.display());
-        format!(
-            "{app} takes over the state that a removed app of that name has left in {path}; to begin \
-             without it: `segue remove {app} --with-state --yes`, then deploy again"
-        )
-    }));
+    accepted.warnings.extend(warnings);
     Ok((status, Json(accepted)))
 }
 
@@ -114,52 +97,98 @@ async fn ask_with(
     })
 }
 
-/// What a deploy of the same body would do. Neither files nor values are kept, nobody is asked.
+/// What a deploy of the same body would do: neither files nor values are kept, and the engine is asked
+/// for a dry run.
 pub(crate) async fn plan(
     State(parts): State<Parts>,
     Path(app): Path<String>,
     Sent(request): Sent<DeployRequest>,
 ) -> Answer<Json<Plan>> {
     let app = app_name(&app)?;
-    let DeployRequest { spec, label, manifest, env, replace: _, version: _ } = request;
+    let DeployRequest { spec, label, manifest, env, replace, version } = request;
     let (mut spec, values) = read(&app, &spec, env)?;
     let view = parts.engine.view(&app);
     let (store, before, named) = (parts.store.clone(), view.clone(), label.clone());
-    let (spec, content, blobs, missing, changed, differs) = blocking(move || {
-        if let Some(refused) = manifest.as_ref().and_then(|manifest| manifest.validate().err()) {
-            return Err(StoreError::Invalid(refused.to_string()));
+    let Compared { spec, content, blobs, missing, changed, taken, warnings } =
+        blocking(move || {
+            if let Some(refused) = manifest.as_ref().and_then(|manifest| manifest.validate().err())
+            {
+                return Err(StoreError::Invalid(refused.to_string()));
+            }
+            let warnings = takes_over(&*store, before.as_deref(), &spec.app)?;
+            let before = before.filter(|view| !view.removing);
+            let blobs = manifest.as_ref().map_or_else(BTreeMap::new, Manifest::blobs);
+            let sizes = blobs.iter().map(|(digest, size)| Blob { digest: *digest, size: *size });
+            let missing = store.missing(&sizes.collect::<Vec<_>>())?;
+            spec.run.env = store.env_digests(&spec.app, &values);
+            let asked = Asked { spec: &spec, manifest: manifest.as_ref(), label: named };
+            let content = content(&*store, before.as_deref(), &asked);
+            let taken = taken(&*store, before.as_deref(), &asked)?;
+            let live = before.as_deref().and_then(live).map(|stored| timeless(&*store, stored));
+            let changed = live.map(|stored| changes(&stored, &spec, content));
+            Ok(Compared { spec, content, blobs, missing, changed, taken, warnings })
+        })
+        .await?;
+    let digest = digest(&spec, content);
+    let asked_for = spec.strategy.kind.name();
+    let release = planned(view.as_deref(), label.clone(), digest);
+    let answer = match (&taken, read_only(&parts)) {
+        (_, Some(problem)) => Err(No(problem)),
+        (Some(taken), None) => Err(taken.refusal(&app).into()),
+        (None, None) => {
+            let release = Box::new(NewRelease { label, digest, content, spec: Arc::new(spec) });
+            let ask = Ask::Deploy { release, replace };
+            let command = Command { app: app.clone(), seen: version, ask };
+            parts.engine.dry_run(command).await.map_err(No::from)
         }
-        let blobs = manifest.as_ref().map_or_else(BTreeMap::new, Manifest::blobs);
-        let sizes = blobs.iter().map(|(digest, size)| Blob { digest: *digest, size: *size });
-        let missing = store.missing(&sizes.collect::<Vec<_>>())?;
-        spec.run.env = store.env_digests(&spec.app, &values);
-        let asked = Asked { spec: &spec, manifest: manifest.as_ref(), label: named };
-        let content = content(&*store, before.as_deref(), &asked);
-        let differs = taken(&*store, before.as_deref(), &asked)?.map(|(_, differs)| differs);
-        let live = before.as_deref().and_then(live).map(|stored| timeless(&*store, stored));
-        let changed = live.map(|stored| changes(&stored, &spec, content));
-        Ok((spec, content, blobs, missing, changed, differs.unwrap_or_default()))
-    })
-    .await?;
-    let live = view.as_ref().and_then(|view| view.live.as_ref());
+    };
+    let course = answer.as_ref().ok().and_then(|answer| answer.begins.as_deref());
+    let course = course.filter(|course| course.kind == RolloutKind::Deploy);
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    let release = planned(view.as_deref(), label, digest(&spec, content));
-    let replicas = replicas(view.as_deref(), &spec, release.kind);
-    let conflict = conflict(&app, &spec, &parts.engine.apps());
     Ok(Json(Plan {
-        app,
         release,
-        live: live.map(|live| live.label.clone()),
+        live: view.as_ref().and_then(|view| view.live.as_ref()).map(|live| live.label.clone()),
         files: count(blobs.len()),
         uploads: count(missing.len()),
         upload_bytes: missing.iter().filter_map(|digest| blobs.get(digest)).sum(),
-        strategy: spec.strategy.kind.name().to_owned(),
-        steps: wire::steps(&spec.strategy, replicas, live.map(|live| &live.label)),
+        strategy: course.map_or(asked_for, |course| course.strategy.kind.name()).to_owned(),
+        steps: course.map_or_else(Vec::new, |course| {
+            wire::steps(&course.strategy, course.replicas, course.from.as_ref())
+        }),
         changes: changed,
         rollout: view.and_then(|view| view.rollout.as_ref().map(|rollout| rollout.id.0)),
-        conflict,
-        differs,
+        differs: taken.map_or_else(Vec::new, |taken| taken.differs),
+        verdict: match answer {
+            Ok(answer) => Verdict::Accepted(effect(&app, answer, warnings)),
+            Err(No(problem)) => Verdict::Refused(problem),
+        },
+        app,
     }))
+}
+
+/// A release that is asked for beside what is stored.
+struct Compared {
+    spec: AppSpec,
+    content: Option<Digest>,
+    blobs: BTreeMap<Digest, u64>,
+    missing: Vec<Digest>,
+    changed: Option<Vec<String>>,
+    taken: Option<Taken>,
+    warnings: Vec<String>,
+}
+
+/// What the deploy would do that is answered so.
+fn effect(app: &AppName, answer: control::Answer, warnings: Vec<String>) -> Effect {
+    let kind = match (answer.begins.as_deref(), answer.rollout) {
+        (Some(course), _) if course.kind.renews() => EffectKind::Starts,
+        (Some(_), _) => EffectKind::Begins,
+        (None, Some(_)) => EffectKind::Joins,
+        (None, None) if answer.already => EffectKind::Nothing,
+        (None, None) => EffectKind::Returns,
+    };
+    let ends = answer.ends.map(|id| id.0);
+    let answer = wire::Accepted { warnings, ..accepted(app.clone(), answer) };
+    Effect { kind, ends, answer }
 }
 
 /// A release as it is asked for.
@@ -194,12 +223,33 @@ fn content(store: &dyn Store, view: Option<&AppView>, asked: &Asked<'_>) -> Opti
     Some(alike.unwrap_or_else(|| manifest.digest()))
 }
 
-/// The release that has the label already, with what differs in it, if that is not the same.
+/// A label that belongs to a release with other content.
+struct Taken {
+    release: ReleaseView,
+    /// The names of what differs.
+    differs: Vec<String>,
+}
+
+impl Taken {
+    fn refusal(&self, app: &AppName) -> StoreError {
+        let Self { release, differs } = self;
+        let (label, no, differs) = (&release.label, release.no, differs.join(", "));
+        StoreError::Refused {
+            message: format!(
+                "cannot deploy {app}: the label {label} belongs to release {no}, with other content: \
+                 {differs}"
+            ),
+            hint: "labels are immutable: choose another with `--release`",
+        }
+    }
+}
+
+/// The release that has the label already, if it is another one.
 fn taken(
     store: &dyn Store,
     view: Option<&AppView>,
     asked: &Asked<'_>,
-) -> Result<Option<(ReleaseView, Vec<String>)>, StoreError> {
+) -> Result<Option<Taken>, StoreError> {
     let content = content(store, view, asked);
     let digest = digest(asked.spec, content);
     let PlannedRelease { label, kind: Planned::Taken } = planned(view, asked.label.clone(), digest)
@@ -220,19 +270,24 @@ fn taken(
     {
         *word = files(&before, after);
     }
-    Ok(Some((stored.clone(), differs)))
+    Ok(Some(Taken { release: stored.clone(), differs }))
 }
 
-/// Which other app has the same host and path, on any release on offer.
-fn conflict(app: &AppName, spec: &AppSpec, apps: &[Arc<AppView>]) -> Option<String> {
-    apps.iter().filter(|view| view.app != *app && !view.removing).find_map(|view| {
-        let arms = [&view.live, &view.candidate, &view.standby];
-        arms.into_iter().flatten().find_map(|arm| {
-            let stored = view.releases.iter().find(|release| release.no == arm.release)?;
-            let place = spec.route.conflict(&stored.spec.route)?;
-            Some(format!("{place} belongs to {} (release {})", view.app, arm.label))
-        })
-    })
+/// What a new app is told whose state is there already: one that was removed without it left it.
+fn takes_over(
+    store: &dyn Store,
+    view: Option<&AppView>,
+    app: &AppName,
+) -> Result<Vec<String>, StoreError> {
+    let left = store.states()?.remove(app).filter(|_| view.is_none());
+    let warning = left.map(|path| {
+        let path = path.display();
+        format!(
+            "{app} takes over the state that a removed app of that name has left in {path}; to begin \
+             without it: `segue remove {app} --with-state --yes`, then deploy again"
+        )
+    });
+    Ok(warning.into_iter().collect())
 }
 
 /// The release by its name, which the engine makes of the digest when nobody gave it one, and
@@ -249,17 +304,6 @@ fn planned(view: Option<&AppView>, label: Option<Label>, digest: Digest) -> Plan
         Some(_) => Planned::Stored,
     };
     PlannedRelease { label, kind }
-}
-
-/// How many instances it would have: a scale holds until a new release asks for another number than the
-/// live one does.
-fn replicas(view: Option<&AppView>, spec: &AppSpec, kind: Planned) -> u16 {
-    let Some(view) = view else { return spec.run.replicas };
-    let live = view.live.as_ref().map(|live| live.release);
-    let live = view.releases.iter().find(|release| Some(release.no) == live);
-    let asks_anew =
-        kind == Planned::New && live.map(|live| live.spec.run.replicas) != Some(spec.run.replicas);
-    view.scale.filter(|_| !asks_anew).unwrap_or(spec.run.replicas)
 }
 
 /// The settings and all values of the environment, checked.

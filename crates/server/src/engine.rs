@@ -26,6 +26,9 @@ pub trait Engine: Send + Sync + 'static {
     /// stops waiting for the answer does not take the command back.
     fn command(&self, command: Command) -> Pending<'_, Result<Answer, Refusal>>;
 
+    /// Answers at once what [`Engine::command`] would answer, and changes nothing.
+    fn dry_run(&self, command: Command) -> Pending<'_, Result<Answer, Refusal>>;
+
     /// What the app's rollout has cost so far; `None` if none is under way.
     fn account(&self, app: &AppName) -> Pending<'_, Option<Receipt>>;
 

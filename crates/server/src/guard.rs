@@ -114,13 +114,18 @@ pub(crate) async fn not_read_only(
         || path.starts_with("/v1/apps/") && path.ends_with("/plan");
     if !reads
         && path != "/v1/down"
-        && let Some(why) = parts.engine.read_only()
+        && let Some(problem) = read_only(&parts)
     {
-        let message = format!("nothing can be changed now: {why}");
-        let problem = Problem::new(Code::ReadOnly, message);
-        return No(problem.hint("traffic goes on; the server's log says more")).into_response();
+        return No(problem).into_response();
     }
     next.run(request).await
+}
+
+/// Why nothing can be changed, if nothing can.
+pub(crate) fn read_only(parts: &Parts) -> Option<Problem> {
+    let why = parts.engine.read_only()?;
+    let problem = Problem::new(Code::ReadOnly, format!("nothing can be changed now: {why}"));
+    Some(problem.hint("traffic goes on; the server's log says more"))
 }
 
 /// Ends what takes too long. A command that was taken before goes on.

@@ -62,8 +62,19 @@ impl Script {
         replace: bool,
         change: impl FnOnce(&mut AppSpec),
     ) -> &mut Self {
-        let release = self.release(label, number, change);
-        self.ask(Ask::Deploy { release: Box::new(release), replace })
+        let question = self.question(label, number, replace, change);
+        self.ask(question)
+    }
+
+    /// A deploy of the content with that number, for whoever asks it themselves.
+    pub fn question(
+        &self,
+        label: &str,
+        number: u64,
+        replace: bool,
+        change: impl FnOnce(&mut AppSpec),
+    ) -> Ask {
+        Ask::Deploy { release: Box::new(self.release(label, number, change)), replace }
     }
 
     fn release(&self, label: &str, number: u64, change: impl FnOnce(&mut AppSpec)) -> NewRelease {
@@ -72,12 +83,15 @@ impl Script {
         release(spec, label, number)
     }
 
-    /// Somebody asks; the answer stands in the transcript.
+    /// Somebody asks; the answer stands in the transcript. A dry run at that moment has to say the same.
     pub fn ask(&mut self, ask: Ask) -> &mut Self {
-        let ticket = self.world.ask(&self.app.clone(), ask, None);
+        let app = self.app.clone();
+        let foretold = self.world.dry_run(&app, ask.clone(), None);
+        let ticket = self.world.ask(&app, ask, None);
         for _ in 0..1_000 {
             self.world.run_for(1);
             if let Some(answer) = self.world.answers.remove(&ticket) {
+                assert_eq!(self.world.answers.remove(&foretold).as_ref(), Some(&answer));
                 match answer {
                     Ok(answer) => self.say(&format!("> {}", answer.note)),
                     Err(refusal) => {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use control::{Answer, Clock, Command, Engine, Event, Ticket};
+use control::{Answer, Clock, Command, Engine, Event, Mode, Ticket};
 use model::{AppName, AppView, Millis, ProxyId, Snapshot, Timestamp};
 use rollout::{Ask, Refusal};
 
@@ -160,12 +160,24 @@ impl World {
 
     /// Somebody asks; the answer is found under the ticket once it is there.
     pub fn ask(&mut self, app: &AppName, ask: Ask, version: Option<u64>) -> Ticket {
-        self.tickets += 1;
-        let ticket = Ticket(self.tickets);
         self.coverage.asked(&ask, self.views.get(app).map(|view| &**view));
+        let ticket = self.ticket();
         self.asked.insert(ticket, (app.clone(), coverage::command(&ask)));
-        self.deliver(0, Event::Ask { ticket, app: app.clone(), ask, version });
+        let mode = Mode::Commit;
+        self.deliver(0, Event::Ask { ticket, app: app.clone(), ask, version, mode });
         ticket
+    }
+
+    /// Somebody asks what the answer would be.
+    pub fn dry_run(&mut self, app: &AppName, ask: Ask, version: Option<u64>) -> Ticket {
+        let (ticket, mode) = (self.ticket(), Mode::DryRun);
+        self.deliver(0, Event::Ask { ticket, app: app.clone(), ask, version, mode });
+        ticket
+    }
+
+    fn ticket(&mut self) -> Ticket {
+        self.tickets += 1;
+        Ticket(self.tickets)
     }
 
     /// A request for `app` that lasts so long.

@@ -1,7 +1,8 @@
 //! The engine by itself: what its bounds count, when it wants to be woken, and what it does when it is wrong.
 
 use control::{
-    Answer, CheckpointBody, Command, Engine, Event, Refusal, Ticket, Trace, Unwritten, VERSION,
+    Answer, CheckpointBody, Command, Engine, Event, Mode, Refusal, Ticket, Trace, Unwritten,
+    VERSION,
 };
 use model::{AppName, Millis, ProxyId, ReleaseNo, RolloutId, Timestamp};
 use rollout::{App, Ask, Fact, Phase, RolloutKind, Started};
@@ -26,7 +27,10 @@ fn deploy(engine: &mut Engine, app: &str, ticket: u64, now: Timestamp) -> Vec<Co
     let app = name(app);
     let release = Box::new(release(spec(&app), "v1", 1));
     let ask = Ask::Deploy { release, replace: false };
-    engine.step(Event::Ask { ticket: Ticket(ticket), app, ask, version: None }, now)
+    engine.step(
+        Event::Ask { ticket: Ticket(ticket), app, ask, version: None, mode: Mode::Commit },
+        now,
+    )
 }
 
 fn appends(commands: &[Command]) -> bool {
@@ -71,7 +75,13 @@ fn removed_apps_take_nobodys_place_and_are_forgotten_in_the_end() {
         });
         let ask = Ask::Maintenance { on };
         engine.step(
-            Event::Ask { ticket: Ticket(turn + 2), app: name("web"), ask, version: None },
+            Event::Ask {
+                ticket: Ticket(turn + 2),
+                app: name("web"),
+                ask,
+                version: None,
+                mode: Mode::Commit,
+            },
             now,
         );
         engine.step(Event::Appended(Ok(())), now);

@@ -69,9 +69,15 @@ fn deploy(
     let release = Box::new(release(spec(app), "v1", 1));
     let (reply, answer) = mpsc::channel();
     let shown = shown.clone();
-    inbox.ask(app.clone(), Ask::Deploy { release, replace: false }, None, move |said| {
-        reply.send((said, shown.names())).expect("it is awaited");
-    });
+    inbox.ask(
+        app.clone(),
+        Ask::Deploy { release, replace: false },
+        None,
+        control::Mode::Commit,
+        move |said| {
+            reply.send((said, shown.names())).expect("it is awaited");
+        },
+    );
     answer
 }
 

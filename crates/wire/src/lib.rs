@@ -44,7 +44,7 @@ pub use maintenance::MaintenanceRequest;
 pub use manifest::{
     Entry, Kind, MOST_BYTES, MOST_ENTRIES, Manifest, Refused, Scan, ScanError, scan,
 };
-pub use plan::{Plan, Planned, PlannedRelease, steps};
+pub use plan::{Effect, EffectKind, Plan, Planned, PlannedRelease, Verdict, steps};
 pub use problem::{Code, ErrorBody, Problem};
 pub use program::{PROGRAM_START, Program};
 pub use receipt::{Account, Receipt, Standing};

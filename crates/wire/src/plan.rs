@@ -4,7 +4,11 @@
 use model::{AppName, Gate, Label, Standby, Strategy, StrategyKind, Switch};
 use serde::{Deserialize, Serialize};
 
+use crate::{Accepted, Problem};
+
 /// What a deploy would do. Names settings, and never the value of a variable.
+///
+/// The verdict, the strategy and its steps are the engine's: they come from a dry run of the deploy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// The app.
@@ -21,23 +25,60 @@ pub struct Plan {
     pub upload_bytes: u64,
     /// The strategy's name.
     pub strategy: String,
-    /// What it would do, one sentence each, in order.
+    /// What the rollout would do, one sentence each, in order; none when no release would be rolled out.
     pub steps: Vec<String>,
     /// Settings that differ from the live release's, by name; `None` when that cannot be told.
     pub changes: Option<Vec<String>>,
-    /// The rollout under way, in whose way it would be.
+    /// The rollout under way.
     pub rollout: Option<u32>,
-    /// Which app has its host and path already; it would be refused.
-    pub conflict: Option<String>,
     /// What differs from the release that has the label already, by name; then it would be refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differs: Vec<String>,
+    /// What the deploy would be answered.
+    pub verdict: Verdict,
+}
+
+/// What a deploy would be answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// It would be accepted.
+    Accepted(Effect),
+    /// It would be refused, in these words.
+    Refused(Problem),
+}
+
+/// What an accepted deploy would do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Effect {
+    /// What kind of thing.
+    pub kind: EffectKind,
+    /// The rollout under way that would end by it.
+    pub ends: Option<u32>,
+    /// The answer to the deploy.
+    pub answer: Accepted,
+}
+
+/// What an accepted deploy can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EffectKind {
+    /// A rollout of the release begins.
+    Begins,
+    /// The rollout under way brings it in already: it is followed.
+    Joins,
+    /// The release is live with less than its instances: those it lacks are started.
+    Starts,
+    /// The rollout under way ends, and the release that was live before it stays live.
+    Returns,
+    /// The release is live already.
+    Nothing,
 }
 
 /// The release a deploy would bring in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedRelease {
-    /// What it would be called; `None` when a name would be made of its digest.
+    /// What it would be called.
     pub label: Option<Label>,
     /// Whether there is such a release already.
     pub kind: Planned,
@@ -49,11 +90,11 @@ pub struct PlannedRelease {
 pub enum Planned {
     /// It would be a new one.
     New,
-    /// It is stored, and would be started anew.
+    /// It is stored.
     Stored,
-    /// It is live: there would be nothing to do.
+    /// It is live.
     Live,
-    /// Its label belongs to a release with other content: it would be refused.
+    /// Its label belongs to a release with other content.
     Taken,
 }
 

@@ -1,6 +1,6 @@
 //! `segue plan`: what a deploy of the same words would do. Sends the list of files, and no file.
 
-use wire::{Plan, Planned, PlannedRelease};
+use wire::{DeployRequest, Effect, EffectKind, Plan, Planned, PlannedRelease, Verdict};
 
 use super::deploy::{Packed, find, pack, read};
 use super::inside::Outside;
@@ -14,18 +14,22 @@ pub(crate) fn run(
     options: &PlanOptions,
     io: &mut Io<'_>,
 ) -> Result<Exit, Failure> {
-    let PlanOptions { what, json: as_json } = options;
+    let PlanOptions { what, replace, json: as_json } = options;
     let path = find(what.file.as_deref())?;
     let file = read(&path, Outside::flag(what.outside))?;
     let app = file.spec.app.clone();
     let act = format!("plan a deploy of {app}");
     let client = connection.client(&act)?;
     let Packed { request, dir: _, warnings } = pack(&path, file, what)?;
+    let request = DeployRequest { replace: *replace, ..request };
     let plan = client.plan(&app, &request).map_err(|error| Failure::client(act, &error))?;
     for warning in warnings {
         io.say(warning);
     }
-    let exit = if refused(&plan) { Exit::Failed } else { Exit::Done };
+    let exit = match plan.verdict {
+        Verdict::Accepted(_) => Exit::Done,
+        Verdict::Refused(_) => Exit::Failed,
+    };
     if *as_json {
         io.json(&plan);
         return Ok(exit);
@@ -34,11 +38,6 @@ pub(crate) fn run(
         io.data(line);
     }
     Ok(exit)
-}
-
-/// Whether the deploy would be.
-fn refused(plan: &Plan) -> bool {
-    plan.release.kind == Planned::Taken || plan.conflict.is_some()
 }
 
 fn lines(plan: &Plan) -> Vec<String> {
@@ -52,12 +51,12 @@ fn lines(plan: &Plan) -> Vec<String> {
         strategy,
         steps,
         changes,
-        rollout,
-        conflict,
-        differs,
+        rollout: _,
+        differs: _,
+        verdict,
     } = plan;
     let mut lines = vec![format!("{BOLD}{app}{BOLD:#}"), String::new()];
-    lines.extend(hang("release", &release_words(release, differs)));
+    lines.extend(hang("release", &release_words(release)));
     let live = live.as_ref().map_or_else(|| "nothing yet".into(), ToString::to_string);
     lines.extend(hang("live", &live));
     let sent = match uploads {
@@ -74,27 +73,41 @@ fn lines(plan: &Plan) -> Vec<String> {
     lines.extend(hang("strategy", strategy));
     let steps = steps.iter().enumerate();
     lines.extend(steps.map(|(at, step)| format!("{:11}{DIM}{}.{DIM:#} {step}", "", at + 1)));
-    if let Some(rollout) = rollout {
-        let why = format!("rollout {rollout} is under way; a deploy would need --replace");
-        lines.extend(hang("note", &format!("{WARN}{why}{WARN:#}")));
-    }
-    if let Some(conflict) = conflict {
-        lines.extend(hang("note", &format!("{BAD}refused{BAD:#}: {conflict}")));
-    }
+    lines.extend(hang("deploy", &verdict_words(verdict)));
+    let (name, notes) = match verdict {
+        Verdict::Accepted(effect) => ("note", &effect.answer.warnings[..]),
+        Verdict::Refused(problem) => ("hint", problem.hint.as_slice()),
+    };
+    lines.extend(notes.iter().flat_map(|note| hang(name, note)));
     lines
 }
 
-fn release_words(release: &PlannedRelease, differs: &[String]) -> String {
+fn release_words(release: &PlannedRelease) -> String {
     let PlannedRelease { label, kind } = release;
     let label = label.as_ref().map_or_else(|| "without a name yet".into(), ToString::to_string);
     let words = match kind {
         Planned::New => format!("{GOOD}new{GOOD:#}"),
-        Planned::Stored => "stored already, would be started anew".into(),
-        Planned::Live => format!("{GOOD}live already{GOOD:#}, there would be nothing to do"),
-        Planned::Taken => {
-            let differs = if differs.is_empty() { "content".into() } else { differs.join(", ") };
-            format!("{BAD}refused{BAD:#}: the label belongs to a release with other {differs}")
-        }
+        Planned::Stored => "stored already".into(),
+        Planned::Live => "live already".into(),
+        Planned::Taken => format!("{WARN}the label of a release with other content{WARN:#}"),
     };
     format!("{BOLD}{label}{BOLD:#}, {words}")
+}
+
+/// What the deploy would do, and what it would say.
+fn verdict_words(verdict: &Verdict) -> String {
+    let Effect { kind, ends, answer } = match verdict {
+        Verdict::Accepted(effect) => effect,
+        Verdict::Refused(problem) => return format!("{BAD}refused{BAD:#}: {}", problem.message),
+    };
+    let rollout = answer.rollout.map_or_else(String::new, |rollout| format!(" {rollout}"));
+    let does = match kind {
+        EffectKind::Begins | EffectKind::Starts => Some(format!("begins rollout{rollout}")),
+        EffectKind::Joins => Some(format!("follows rollout{rollout}")),
+        EffectKind::Returns => None,
+        EffectKind::Nothing => Some("does nothing".into()),
+    };
+    let ends = ends.map(|rollout| format!("ends rollout {rollout}"));
+    let does: Vec<String> = ends.into_iter().chain(does).collect();
+    format!("{}: {}", does.join(", "), answer.note)
 }

@@ -83,6 +83,14 @@ fn a_cold_rollback_says_so_beforehand() {
     assert_snapshot!(run(Some(2), note, &["rollback", "web", "--to", "v1"]));
 }
 
+/// What a deploy that is accepted would do.
+fn effect(kind: &str, note: &str, rollout: Option<u32>, ends: Option<u32>) -> Value {
+    let answer = json!({
+        "app": "web", "rollout": rollout, "already": false, "release": 2, "label": "v2", "note": note,
+    });
+    json!({"kind": kind, "ends": ends, "answer": answer})
+}
+
 /// What `plan` is answered.
 fn planned(parts: &[(&str, Value)]) -> Value {
     let mut plan = json!({
@@ -91,7 +99,7 @@ fn planned(parts: &[(&str, Value)]) -> Value {
         "steps": ["5 % of the users for 1m", "50 % of the users until `segue promote`", "everybody",
                   "keep the release before it warm"],
         "changes": ["files", "run.command", "run.env.LOG"], "rollout": null,
-        "conflict": null,
+        "verdict": {"accepted": effect("begins", "v2 is release #2", Some(8), None)},
     });
     for (key, value) in parts {
         plan[key] = value.clone();
@@ -113,13 +121,41 @@ fn a_plan_says_what_a_deploy_would_do() {
         segue(Some(&fake), &[&["plan", "-f", &file, "--release", "v2"], more].concat())
     };
     assert_snapshot!(plan(planned(&[]), &["--strategy", "canary"]));
+    let message =
+        "cannot deploy web: the label v1 belongs to release #1, with other content: files (a)";
+    let hint = "labels are immutable: choose another with `--release`";
     let again = [
         ("release", json!({"label": "v1", "kind": "taken"})),
         ("uploads", json!(0)),
         ("changes", Value::Null),
         ("rollout", json!(7)),
-        ("conflict", json!("/api of example.com belongs to shop (release v3)")),
+        ("steps", json!([])),
+        ("differs", json!(["files (a)"])),
+        ("verdict", json!({"refused": {"code": "refused", "message": message, "hint": hint}})),
     ];
     assert_snapshot!(plan(planned(&again), &[]));
     assert_snapshot!(plan(planned(&[]), &["--json"]));
+    // Each thing that a deploy can do, and what else its sender is told.
+    let mut takes_over = effect("begins", "v2 is release #2", Some(8), Some(7));
+    takes_over["answer"]["warnings"] = json!(["web takes over the state of a removed app"]);
+    let effects = [
+        takes_over,
+        effect("joins", "v2 is being rolled out already", Some(7), None),
+        effect(
+            "starts",
+            "v2 is live with 0 of 2 instances up: starting what it lacks",
+            Some(8),
+            None,
+        ),
+        effect("returns", "v2 is live again", None, Some(7)),
+        effect("nothing", "v2 is already live", None, None),
+    ];
+    let texts: Vec<String> = effects
+        .into_iter()
+        .map(|effect| {
+            let parts = [("verdict", json!({ "accepted": effect })), ("steps", json!([]))];
+            plan(planned(&parts), &["--replace"])
+        })
+        .collect();
+    assert_snapshot!(texts.join("\n"));
 }

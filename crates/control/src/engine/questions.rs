@@ -6,7 +6,7 @@ use rollout::{App, Ask, Refusal, RefusalCode};
 
 use super::{Append, Engine, Question};
 use crate::managed::{Managed, Shared};
-use crate::message::{Answer, Command};
+use crate::message::{Answer, Command, Mode};
 use crate::places;
 use crate::record::Record;
 
@@ -28,7 +28,8 @@ impl Engine {
             {
                 break;
             }
-            let Some(Question { ticket, app, ask, version }) = self.questions.pop_front() else {
+            let Some(Question { ticket, app, ask, version, mode }) = self.questions.pop_front()
+            else {
                 break;
             };
             let accepted = self.answer(&app, &ask, version, now).and_then(|accepted| {
@@ -37,9 +38,10 @@ impl Engine {
                 Ok(accepted)
             });
             match accepted {
-                Ok(rollout::Accepted { facts, rollout, release, note }) => {
-                    let answer = Answer { rollout, release, note, already: facts.is_empty() };
-                    if facts.is_empty() {
+                Ok(rollout::Accepted { facts, rollout, release, note, ends, begins }) => {
+                    let already = facts.is_empty();
+                    let answer = Answer { rollout, release, note, already, ends, begins };
+                    if already || mode == Mode::DryRun {
                         commands.push(Command::Answer(ticket, Ok(answer)));
                     } else {
                         append.records.push(Record { app, facts });

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use model::{Release, ReleaseNo, RolloutId, Share, Strategy, Timestamp};
 
-use super::{Accepted, Refusal, RefusalCode};
+use super::{Accepted, Course, Refusal, RefusalCode};
 use crate::decide::ended;
 use crate::readiness::ready;
 use crate::{App, Cause, Fact, Illegal, Observed, Phase, RolloutKind, Started, apply};
@@ -55,7 +55,25 @@ impl Batch {
     ) -> Accepted {
         let stored = release.and_then(|no| self.app.releases.get(&no));
         let release = stored.map(|release| (release.no, release.label.clone()));
-        Accepted { facts: self.facts, rollout, release, note }
+        let ends = self.facts.iter().find_map(|fact| {
+            if let Fact::Ended { receipt, .. } = fact { Some(receipt.rollout) } else { None }
+        });
+        let begins = self.begins().map(Box::new);
+        Accepted { facts: self.facts, rollout, release, note, ends, begins }
+    }
+
+    /// How the rollout goes that one of the facts begins.
+    fn begins(&self) -> Option<Course> {
+        let begins = self.facts.iter().any(|fact| matches!(fact, Fact::Started(_)));
+        let rollout = self.app.rollout.as_ref().filter(|_| begins)?;
+        let release = self.app.releases.get(&rollout.to)?;
+        let from = rollout.from.and_then(|from| self.app.releases.get(&from));
+        Some(Course {
+            kind: rollout.kind,
+            from: from.map(|from| from.label.clone()),
+            strategy: release.spec.strategy.clone(),
+            replicas: self.app.replicas(rollout.to),
+        })
     }
 
     /// Ends the rollout under way at once, going back to where it came from unless it is decided.

@@ -15,9 +15,9 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use model::{AppSpec, Digest, Label, Maintenance, ReleaseNo, RolloutId, Timestamp};
+use model::{AppSpec, Digest, Label, Maintenance, ReleaseNo, RolloutId, Strategy, Timestamp};
 
-use crate::{App, Cause, Fact, Observed};
+use crate::{App, Cause, Fact, Observed, RolloutKind};
 use batch::Batch;
 
 /// A command.
@@ -130,6 +130,23 @@ pub struct Accepted {
     pub release: Option<(ReleaseNo, Label)>,
     /// One sentence for people.
     pub note: String,
+    /// The rollout under way that ends by it.
+    pub ends: Option<RolloutId>,
+    /// How the rollout goes that begins by it.
+    pub begins: Option<Box<Course>>,
+}
+
+/// How a rollout goes that a command begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Course {
+    /// What it is for.
+    pub kind: RolloutKind,
+    /// The release that is live before it.
+    pub from: Option<Label>,
+    /// The strategy it goes by.
+    pub strategy: Strategy,
+    /// How many instances its release has at its end.
+    pub replicas: u16,
 }
 
 /// A refused command.

@@ -130,7 +130,9 @@ async fn while_nothing_can_be_changed_everything_can_be_read() {
     assert!(shown.starts_with("200 {"), "{shown}");
     assert!(shown.contains("\"read_only\":\"the journal is damaged\""), "{shown}");
     let plan = "{\"spec\":{\"app\":\"web\",\"run\":{\"command\":[\"x\"]}}}";
-    assert!(ask(&world, "POST", "/v1/apps/web/plan", plan).await.starts_with("200 {"));
+    let plan = ask(&world, "POST", "/v1/apps/web/plan", plan).await;
+    assert!(plan.starts_with("200 {"), "{plan}");
+    assert!(plan.contains("{\"refused\":{\"code\":\"read-only\""), "{plan}");
     assert!(ask(&world, "POST", "/v1/down", "").await.starts_with("200 {"));
 }
 

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use control::{Answer, Ask, Refusal, RefusalCode};
+use control::{Answer, Ask, Course, Refusal, RefusalCode, RolloutKind};
 use model::{
     AppName, AppSpec, AppView, ArmView, Digest, Event, InstanceId, NotReady, Outcome, Readiness,
     ReleaseNo, ReleaseView, RolloutId, Share, Timestamp,
@@ -24,6 +24,9 @@ pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 pub struct Scripted {
     pub feed: Feed,
     pub commands: Mutex<Vec<Command>>,
+    pub dry_runs: Mutex<Vec<Command>>,
+    /// The answer to dry runs, if it is not that v2 begins.
+    pub verdict: Mutex<Option<Result<Answer, Refusal>>>,
     pub read_only: Mutex<Option<String>>,
     /// Nothing could be read: no app is known.
     pub blind: Mutex<bool>,
@@ -59,6 +62,22 @@ fn app_view() -> AppView {
         maintenance: false,
         scale: None,
         removing: false,
+    }
+}
+
+/// The answer to a deploy of v2: rolled out, by a strategy that no request here asks for.
+pub fn v2_begins() -> Answer {
+    let strategy = AppFile::from_toml("app = \"web\"\n[run]\ncommand = [\"./x\"]\n").unwrap();
+    let strategy = strategy.with_strategy("recreate").unwrap().spec.strategy;
+    let from = Some("v1".parse().unwrap());
+    let course = Course { kind: RolloutKind::Deploy, from, strategy, replicas: 4 };
+    Answer {
+        rollout: Some(RolloutId(3)),
+        already: false,
+        release: Some((ReleaseNo(2), "v2".parse().unwrap())),
+        note: "v2 is release #2".into(),
+        ends: Some(RolloutId(2)),
+        begins: Some(Box::new(course)),
     }
 }
 
@@ -98,9 +117,14 @@ impl Engine for Scripted {
                 });
             }
             self.commands.lock().unwrap().push(command);
-            let release = Some((ReleaseNo(2), "v2".parse().unwrap()));
-            let note = "v2 is release #2".into();
-            Ok(Answer { rollout: Some(RolloutId(3)), already: false, release, note })
+            Ok(v2_begins())
+        })
+    }
+
+    fn dry_run(&self, command: Command) -> Pending<'_, Result<Answer, Refusal>> {
+        Box::pin(async move {
+            self.dry_runs.lock().unwrap().push(command);
+            self.verdict.lock().unwrap().clone().unwrap_or_else(|| Ok(v2_begins()))
         })
     }
 
