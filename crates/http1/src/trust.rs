@@ -29,11 +29,6 @@ struct Names {
     claims_from: &'static [&'static [u8]],
     /// Beginnings of names that pass, and tell that a proxy has passed the request on.
     proxys_from: &'static [&'static [u8]],
-    /// A bit for each length that one of these can have. Most fields are told apart by it and a letter.
-    lengths: u64,
-    /// A bit for each letter that one of these can have at this place.
-    letters: u32,
-    place: usize,
 }
 
 const NONE: Names = Names {
@@ -43,51 +38,9 @@ const NONE: Names = Names {
     claims: &[],
     claims_from: &[],
     proxys_from: &[],
-    lengths: 0,
-    letters: 0,
-    place: 0,
 };
 
-impl Names {
-    /// With what tells them apart quickly: their lengths, and the letters at that place.
-    const fn told_apart_at(self, place: usize) -> Self {
-        let (mut lengths, mut letters) = (0, 0);
-        let lists = [self.dropped, self.said_anew, self.claims];
-        let beginnings = [self.dropped_from, self.claims_from, self.proxys_from];
-        let mut list = 0;
-        while list < 3 {
-            let mut at = 0;
-            while at < lists[list].len() {
-                lengths |= 1 << lists[list][at].len();
-                letters |= letter(lists[list][at][place]);
-                at += 1;
-            }
-            let mut at = 0;
-            while at < beginnings[list].len() {
-                lengths |= u64::MAX << beginnings[list][at].len();
-                letters |= letter(beginnings[list][at][place]);
-                at += 1;
-            }
-            list += 1;
-        }
-        Self { lengths, letters, place, ..self }
-    }
-
-    /// Whether a name can be one of them, by its length and one letter.
-    #[inline]
-    fn may_have(&self, name: &[u8]) -> bool {
-        // None is as long as 63.
-        let has_length = self.lengths >> name.len().min(63) & 1 == 1;
-        has_length && name.get(self.place).is_some_and(|&byte| self.letters & letter(byte) != 0)
-    }
-}
-
-/// A bit for each letter, and one for everything else.
-const fn letter(byte: u8) -> u32 {
-    if byte.is_ascii_alphabetic() { 1 << (byte & 0x1f) } else { 1 }
-}
-
-const A: Names = Names { claims: &[b"ali-cdn-real-ip"], ..NONE }.told_apart_at(1);
+const A: Names = Names { claims: &[b"ali-cdn-real-ip"], ..NONE };
 const C: Names = Names {
     dropped: &[b"content-length", b"connection"],
     dropped_from: &[b"client-cert"],
@@ -104,10 +57,9 @@ const C: Names = Names {
         b"coming-from",
     ],
     ..NONE
-}
-.told_apart_at(1);
-const D: Names = Names { claims: &[b"do-connecting-ip"], ..NONE }.told_apart_at(1);
-const E: Names = Names { dropped: &[b"expect"], ..NONE }.told_apart_at(1);
+};
+const D: Names = Names { claims: &[b"do-connecting-ip"], ..NONE };
+const E: Names = Names { dropped: &[b"expect"], ..NONE };
 const F: Names = Names {
     said_anew: &[b"forwarded"],
     claims: &[
@@ -123,31 +75,26 @@ const F: Names = Names {
         b"front-end-https",
     ],
     ..NONE
-}
-.told_apart_at(1);
-const H: Names = Names { dropped: &[b"http2-settings", b"host"], ..NONE }.told_apart_at(1);
-const K: Names = Names { dropped: &[b"keep-alive"], ..NONE }.told_apart_at(1);
+};
+const H: Names = Names { dropped: &[b"http2-settings", b"host"], ..NONE };
+const K: Names = Names { dropped: &[b"keep-alive"], ..NONE };
 const P: Names =
-    Names { dropped: &[b"proxy", b"proxy-connection"], claims: &[b"proxy-client-ip"], ..NONE }
-        .told_apart_at(1);
+    Names { dropped: &[b"proxy", b"proxy-connection"], claims: &[b"proxy-client-ip"], ..NONE };
 const R: Names = Names {
     claims: &[b"remote-addr", b"remote-user", b"remote-name", b"remote-email", b"remote-groups"],
     ..NONE
-}
-.told_apart_at(1);
-const S: Names = Names { dropped_from: &[b"ssl-client"], ..NONE }.told_apart_at(1);
+};
+const S: Names = Names { dropped_from: &[b"ssl-client"], ..NONE };
 const T: Names = Names {
     dropped: &[b"te", b"transfer-encoding"],
     claims: &[b"true-client-ip"],
     claims_from: &[b"tailscale-user-"],
     ..NONE
-}
-.told_apart_at(1);
-const U: Names = Names { dropped: &[b"upgrade"], ..NONE }.told_apart_at(1);
+};
+const U: Names = Names { dropped: &[b"upgrade"], ..NONE };
 /// Of these `Via` alone.
-const V: Names = Names { proxys_from: &[b"via"], ..NONE }.told_apart_at(1);
-const W: Names =
-    Names { claims: &[b"wl-proxy-client-ip", b"wl-proxy-ssl"], ..NONE }.told_apart_at(1);
+const V: Names = Names { proxys_from: &[b"via"], ..NONE };
+const W: Names = Names { claims: &[b"wl-proxy-client-ip", b"wl-proxy-ssl"], ..NONE };
 // Names that begin with `x-`, by the letter behind that: most of what people send is told apart there.
 const XA: Names = Names {
     dropped_from: &[b"x-amzn-mtls-", b"x-arr-clientcert"],
@@ -162,16 +109,13 @@ const XA: Names = Names {
     ],
     claims_from: &[b"x-amzn-oidc-", b"x-auth-request-", b"x-authentik-"],
     ..NONE
-}
-.told_apart_at(3);
+};
 const XC: Names = Names {
     dropped_from: &[b"x-client-cert"],
     claims: &[b"x-client-ip", b"x-cluster-client-ip", b"x-coming-from"],
     ..NONE
-}
-.told_apart_at(3);
-const XE: Names =
-    Names { claims: &[b"x-envoy-external-address", b"x-envoy-internal"], ..NONE }.told_apart_at(3);
+};
+const XE: Names = Names { claims: &[b"x-envoy-external-address", b"x-envoy-internal"], ..NONE };
 const XF: Names = Names {
     said_anew: &[
         b"x-forwarded-for",
@@ -199,12 +143,11 @@ const XF: Names = Names {
         b"x-forwarded-access-token",
     ],
     ..NONE
-}
-.told_apart_at(3);
-const XG: Names = Names { claims_from: &[b"x-goog-authenticated-user-"], ..NONE }.told_apart_at(3);
-const XH: Names = Names { claims: &[b"x-host", b"x-http-host-override"], ..NONE }.told_apart_at(3);
-const XM: Names = Names { claims_from: &[b"x-ms-client-principal"], ..NONE }.told_apart_at(3);
-const XN: Names = Names { claims: &[b"x-nf-client-connection-ip"], ..NONE }.told_apart_at(3);
+};
+const XG: Names = Names { claims_from: &[b"x-goog-authenticated-user-"], ..NONE };
+const XH: Names = Names { claims: &[b"x-host", b"x-http-host-override"], ..NONE };
+const XM: Names = Names { claims_from: &[b"x-ms-client-principal"], ..NONE };
+const XN: Names = Names { claims: &[b"x-nf-client-connection-ip"], ..NONE };
 const XO: Names = Names {
     dropped: &[b"x-original-url"],
     claims: &[
@@ -215,9 +158,8 @@ const XO: Names = Names {
         b"x-original-method",
     ],
     ..NONE
-}
-.told_apart_at(3);
-const XP: Names = Names { claims: &[b"x-proxyuser-ip"], ..NONE }.told_apart_at(3);
+};
+const XP: Names = Names { claims: &[b"x-proxyuser-ip"], ..NONE };
 const XR: Names = Names {
     said_anew: &[b"x-real-ip"],
     dropped: &[b"x-rewrite-url"],
@@ -232,43 +174,95 @@ const XR: Names = Names {
     ],
     claims_from: &[b"x-remote-extra-"],
     ..NONE
-}
-.told_apart_at(3);
+};
 const XS: Names = Names {
     dropped_from: &[b"x-segue-", b"x-ssl-client"],
     claims: &[b"x-scheme", b"x-sucuri-clientip", b"x-script-name"],
     ..NONE
-}
-.told_apart_at(3);
-const XU: Names = Names { claims: &[b"x-url-scheme"], ..NONE }.told_apart_at(3);
+};
+const XU: Names = Names { claims: &[b"x-url-scheme"], ..NONE };
 const XV: Names =
-    Names { claims: &[b"x-vercel-forwarded-for", b"x-vercel-proxied-for", b"x-vercel-ip"], ..NONE }
-        .told_apart_at(3);
-const XW: Names = Names { claims_from: &[b"x-webauth-"], ..NONE }.told_apart_at(3);
+    Names { claims: &[b"x-vercel-forwarded-for", b"x-vercel-proxied-for", b"x-vercel-ip"], ..NONE };
+const XW: Names = Names { claims_from: &[b"x-webauth-"], ..NONE };
+
+/// What tells most names apart from these: by the first letter, a bit for each length and for each
+/// second letter that one of them can have.
+#[derive(Clone, Copy)]
+struct Known {
+    lengths: u64,
+    seconds: u32,
+}
+
+static KNOWN: [Known; 32] = {
+    let mut known = [Known { lengths: 0, seconds: 0 }; 32];
+    let mut at = 0;
+    while at < PLAIN.len() {
+        let lists = [PLAIN[at].dropped, PLAIN[at].said_anew, PLAIN[at].claims];
+        let beginnings = [PLAIN[at].dropped_from, PLAIN[at].claims_from, PLAIN[at].proxys_from];
+        let mut list = 0;
+        while list < 3 {
+            known = with(known, lists[list], false);
+            known = with(known, beginnings[list], true);
+            list += 1;
+        }
+        at += 1;
+    }
+    // What stands behind the `-` is looked at by name.
+    known[place(b'x')] = Known { lengths: u64::MAX, seconds: u32::MAX };
+    known
+};
+
+/// All names but those that begin with `x-`.
+const PLAIN: [Names; 14] = [A, C, D, E, F, H, K, P, R, S, T, U, V, W];
+
+const fn with(mut known: [Known; 32], names: &[&[u8]], are_beginnings: bool) -> [Known; 32] {
+    let mut at = 0;
+    while at < names.len() {
+        let (name, known) = (names[at], &mut known[place(names[at][0])]);
+        known.lengths |= if are_beginnings { u64::MAX << name.len() } else { 1 << name.len() };
+        known.seconds |= 1 << place(name[1]);
+        at += 1;
+    }
+    known
+}
+
+/// Upper and lower case have one place. Other bytes share it: they are told apart later.
+const fn place(byte: u8) -> usize {
+    (byte & 0x1f) as usize
+}
 
 /// What becomes of a field with this name.
+#[inline]
 pub(crate) fn standing(name: &[u8]) -> Standing {
-    let names = match name.first() {
-        Some(b'a' | b'A') => &A,
-        Some(b'c' | b'C') => &C,
-        Some(b'd' | b'D') => &D,
-        Some(b'e' | b'E') => &E,
-        Some(b'f' | b'F') => &F,
-        Some(b'h' | b'H') => &H,
-        Some(b'k' | b'K') => &K,
-        Some(b'p' | b'P') => &P,
-        Some(b'r' | b'R') => &R,
-        Some(b's' | b'S') => &S,
-        Some(b't' | b'T') => &T,
-        Some(b'u' | b'U') => &U,
-        Some(b'v' | b'V') => &V,
-        Some(b'w' | b'W') => &W,
-        Some(b'x' | b'X') => of_x(name),
-        Some(_) | None => &NONE,
-    };
-    if !names.may_have(name) {
+    let (Some(&first), Some(&second)) = (name.first(), name.get(1)) else { return Standing::Free };
+    let known = KNOWN[place(first)];
+    // No name is as long as 63.
+    let has_length = known.lengths >> name.len().min(63) & 1 == 1;
+    if !has_length || known.seconds >> place(second) & 1 == 0 {
         return Standing::Free;
     }
+    look_up(name)
+}
+
+fn look_up(name: &[u8]) -> Standing {
+    let names = match name.first().map(u8::to_ascii_lowercase) {
+        Some(b'a') => &A,
+        Some(b'c') => &C,
+        Some(b'd') => &D,
+        Some(b'e') => &E,
+        Some(b'f') => &F,
+        Some(b'h') => &H,
+        Some(b'k') => &K,
+        Some(b'p') => &P,
+        Some(b'r') => &R,
+        Some(b's') => &S,
+        Some(b't') => &T,
+        Some(b'u') => &U,
+        Some(b'v') => &V,
+        Some(b'w') => &W,
+        Some(b'x') => of_x(name),
+        Some(_) | None => &NONE,
+    };
     let is_among = |names: &[&[u8]]| names.iter().any(|known| same(name, known));
     let begins = |names: &[&[u8]]| names.iter().any(|known| starts(name, known));
     if is_among(names.said_anew) {
@@ -353,8 +347,7 @@ mod tests {
 
     #[test]
     fn every_name_stands_with_its_letter() {
-        let all = [&A, &C, &D, &E, &F, &H, &K, &P, &R, &S, &T, &U, &W];
-        let all = all.into_iter().zip("acdefhkprstuw".bytes().map(|letter| [letter, 0]));
+        let all = PLAIN.iter().zip("acdefhkprstuvw".bytes().map(|letter| [letter, 0]));
         let x = [&XA, &XC, &XE, &XF, &XG, &XH, &XM, &XN, &XO, &XP, &XR, &XS, &XU, &XV, &XW];
         let x = x.into_iter().zip("acefghmnoprsuvw".bytes().map(|letter| [b'x', letter]));
         for (names, letters) in all.chain(x) {
@@ -363,6 +356,7 @@ mod tests {
             for name in all.iter().flat_map(|list| list.iter()) {
                 assert_eq!(name[0], letters[0], "{}", name.escape_ascii());
                 assert!(letters[1] == 0 || name[2] == letters[1], "{}", name.escape_ascii());
+                assert!(name.len() < 63, "{}", name.escape_ascii());
                 let plain = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-';
                 assert!(name.iter().all(plain), "{}", name.escape_ascii());
                 assert_ne!(standing(name), Standing::Free, "{}", name.escape_ascii());

@@ -25,6 +25,8 @@ pub(crate) trait Source {
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
     start: usize,
+    /// The last read filled it: more is to come.
+    is_brimful: bool,
 }
 
 impl Buffer {
@@ -84,11 +86,16 @@ impl Buffer {
             self.bytes.drain(..self.start);
             self.start = 0;
         }
+        if self.is_brimful && self.bytes.is_empty() && self.bytes.capacity() < LARGE {
+            self.bytes = Vec::with_capacity(LARGE);
+        }
         if self.bytes.capacity() - self.bytes.len() < SMALL / 4 {
             let larger = (self.bytes.capacity() * 2).clamp(SMALL, 4 * LARGE);
             self.bytes.reserve_exact(larger.saturating_sub(self.bytes.len()).max(SMALL / 4));
         }
-        from.poll_into(cx, &mut self.bytes)
+        let read = from.poll_into(cx, &mut self.bytes);
+        self.is_brimful = self.bytes.len() == self.bytes.capacity();
+        read
     }
 
     /// Writes until nothing is left or the stream takes no more. Tells how much it took.
@@ -137,7 +144,7 @@ pub(crate) struct Stock(RefCell<Vec<Vec<u8>>>);
 impl Stock {
     pub(crate) fn take(&self) -> Buffer {
         let bytes = self.0.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(SMALL));
-        Buffer { bytes, start: 0 }
+        Buffer { bytes, start: 0, is_brimful: false }
     }
 
     pub(crate) fn put(&self, mut buffer: Buffer) {
@@ -193,5 +200,32 @@ mod tests {
         assert_eq!(buffer.unread(), b" /pay");
         let failed = buffer.drain_to(&mut cx, &mut to, Keep::Nothing);
         assert!(matches!(failed, Poll::Ready(Err(_))), "{failed:?}");
+    }
+
+    /// Gives as much as there is room for.
+    struct Plenty;
+
+    impl Source for Plenty {
+        fn poll_into(
+            &mut self,
+            _: &mut Context<'_>,
+            into: &mut Vec<u8>,
+        ) -> Poll<io::Result<usize>> {
+            let room = into.capacity() - into.len();
+            into.resize(into.capacity(), b'x');
+            Poll::Ready(Ok(room))
+        }
+    }
+
+    /// Large bodies take fewer system calls, however quickly the client reads.
+    #[test]
+    fn a_buffer_that_was_filled_to_the_brim_is_larger_the_next_time() {
+        let mut buffer = Stock::default().take();
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        for room in [SMALL, LARGE, LARGE] {
+            let read = buffer.fill(&mut cx, &mut Plenty);
+            assert!(matches!(read, Poll::Ready(Ok(count)) if count == room), "{read:?}");
+            buffer.consume(room);
+        }
     }
 }

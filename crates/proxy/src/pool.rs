@@ -2,9 +2,10 @@
 //! one that is known to be closed, and never one that carried a client's body to another client.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+use rustc_hash::FxHashMap;
 
 use crate::instance::Instance;
 use crate::reuse::Kept;
@@ -106,13 +107,14 @@ impl Idle {
     }
 }
 
-/// The idle connections.
+/// The idle connections. The keys are our own numbers: nobody outside chooses them, so a hash that is
+/// only quick will do.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
     /// For everybody, by instance.
-    common: RefCell<HashMap<u64, Vec<Idle>>>,
+    common: RefCell<FxHashMap<u64, Vec<Idle>>>,
     /// For the client that has sent a body on them.
-    own: RefCell<HashMap<SlotId, Vec<Idle>>>,
+    own: RefCell<FxHashMap<SlotId, Vec<Idle>>>,
     /// For everybody, once they have been quiet for a while; in order of their time.
     aside: RefCell<Vec<Idle>>,
 }
