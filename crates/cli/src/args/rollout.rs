@@ -33,7 +33,8 @@ pub(crate) struct ReleaseOptions {
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub(crate) struct Following {
     /// Wait for a person, too. Without it a command whose output is no terminal returns with exit code
-    /// 5 where the rollout waits for `segue promote`.
+    /// 5 where the rollout waits for `segue promote`, and prints the receipt so far as the last line of
+    /// stdout.
     #[arg(long, conflicts_with = "detach")]
     pub(crate) wait: bool,
     /// Do not wait for the outcome.

@@ -83,18 +83,14 @@ pub(crate) fn finish(
             );
             Err(Failure::because(act, cause).hint(hint))
         }
-        Followed::Stands(so_far) => stands(&so_far, act, ending, io),
+        Followed::Stands(so_far) => stands(&so_far, act, io),
         Followed::Ended(account) => end(&account, act, ending, io),
     }
 }
 
-/// The rollout does not go on without a person: where it is, and what they can say.
-fn stands(
-    so_far: &Receipt<Standing>,
-    act: &str,
-    ending: Ending,
-    io: &mut Io<'_>,
-) -> Result<Exit, Failure> {
+/// The rollout does not go on without a person: where it is, and what they can say. Only a program comes here,
+/// and it has to know what it has left behind: the receipt so far is its last line without `--json`, too.
+fn stands(so_far: &Receipt<Standing>, act: &str, io: &mut Io<'_>) -> Result<Exit, Failure> {
     let Receipt { app, to, rollout, .. } = so_far;
     let waiting = so_far.waiting_for.as_deref().unwrap_or("waiting for a person");
     let waits_at_a_gate = match so_far.outcome {
@@ -102,9 +98,7 @@ fn stands(
         Standing::Held | Standing::Running | Standing::Paused => false,
     };
     if !waits_at_a_gate {
-        if ending.following.json {
-            io.json(so_far);
-        }
+        io.json(so_far);
         let hint = format!(
             "`segue resume {app}` goes on, `segue abort {app}` goes back; rollout {rollout} waits"
         );
@@ -115,9 +109,7 @@ fn stands(
         "{GOOD}hint:{GOOD:#} `segue promote {app}` goes on, `segue abort {app}` goes back; with --wait \
          the command stays"
     ));
-    if ending.following.json {
-        io.json(so_far);
-    }
+    io.json(so_far);
     Ok(Exit::Waiting)
 }
 

@@ -57,6 +57,12 @@ fn a_gate_ends_a_command_in_a_pipe_with_exit_code_5_and_the_receipt_so_far() {
     let so_far = || Some(so_far("waiting", GATE));
     assert_snapshot!(run(at_the_gate(), so_far(), &["promote", "web", "--json"]));
     assert_snapshot!(run(at_the_gate(), so_far(), &["resume", "web"]));
+    // A program that did not ask for JSON reads the same line.
+    for verb in ["promote", "resume", "restart"] {
+        let said = [&[verb, "web", "--json"][..], &[verb, "web"]];
+        let [asked, unasked] = said.map(|words| run(at_the_gate(), so_far(), words));
+        assert_eq!(asked, unasked, "{verb}");
+    }
 }
 
 #[test]
@@ -64,7 +70,9 @@ fn what_a_failure_holds_is_exit_code_1() {
     let why =
         "waiting for somebody to say `segue resume` or `segue abort`: web-3 exited with code 1";
     let lines = vec![stands("holding", "held", why)];
-    assert_snapshot!(run(lines, Some(so_far("held", why)), &["promote", "web", "--json"]));
+    let run = |words: &[&str]| run(lines.clone(), Some(so_far("held", why)), words);
+    assert_snapshot!(run(&["promote", "web", "--json"]));
+    assert_eq!(run(&["promote", "web"]), run(&["promote", "web", "--json"]));
 }
 
 #[test]
