@@ -142,8 +142,12 @@ pub(crate) fn wanted_to(app: &App, rollout: &Rollout) -> u16 {
 /// How many instances the live release should have now while they are renewed.
 pub(crate) fn wanted_renewed(app: &App, rollout: &Rollout) -> u16 {
     let all = app.replicas(rollout.to);
-    // What must not run twice starts once the former instances have gone.
-    if runs_alone(app, rollout) && is_crowded(app, Some(rollout.to)) {
+    // What must not run twice starts once the former instances have gone, also those that a person who
+    // holds the restart keeps from draining.
+    let is_former = |(_, i): (u64, &Instance)| i.minted < rollout.started;
+    let to_leave =
+        rollout.kind == RolloutKind::Restart && app.instances_of(rollout.to).any(is_former);
+    if runs_alone(app, rollout) && (to_leave || is_crowded(app, Some(rollout.to))) {
         return staying(app, rollout.to).min(all);
     }
     all
