@@ -49,6 +49,9 @@ pub struct Receipt {
     pub strategy: String,
     /// How it ended.
     pub outcome: Outcome,
+    /// The release that was live at its end; `None` for none, and in receipts of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<Label>,
     /// Why, if it did not complete.
     pub cause: Option<String>,
     /// `false` when a crash lost counters.

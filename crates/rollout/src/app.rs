@@ -296,6 +296,9 @@ pub struct Rollout {
     pub paused: Option<Pause>,
     /// The app is closed for its users until the candidate, or the old release again, is whole.
     pub closed: bool,
+    /// Why it has failed, if the candidate stays because no release is better.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<Cause>,
 }
 
 /// Why a rollout is held.
@@ -317,9 +320,17 @@ pub struct Pace {
 }
 
 impl Rollout {
-    /// Why it is taken back, if it is.
+    /// Why it is taken back or has failed, if so.
     pub fn cause(&self) -> Option<&Cause> {
-        if let Phase::Reverting { cause } = &self.phase { Some(cause) } else { None }
+        match &self.phase {
+            Phase::Reverting { cause } => Some(cause),
+            Phase::Starting
+            | Phase::Ready
+            | Phase::Switching
+            | Phase::Holding
+            | Phase::Watching
+            | Phase::Settling => self.failed.as_ref(),
+        }
     }
 
     /// The candidate has a part of the traffic, or may get one.

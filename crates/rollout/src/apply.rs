@@ -80,7 +80,7 @@ fn fold(app: &mut App, fact: &Fact, version: u64) -> Folded {
             }
             Ok(())
         }
-        Fact::Settled { rollout, at } => settle(app, *rollout, *at),
+        Fact::Settled { rollout, cause, at } => settle(app, *rollout, cause.as_ref(), *at),
         Fact::Stepped { rollout, rung, at } => {
             let rollout = in_phase(app, *rollout, |phase| *phase == Phase::Holding)?;
             if *rung <= rollout.rung {
@@ -206,6 +206,7 @@ fn start(app: &mut App, started: &Started) -> Folded {
         went_live: false,
         paused: None,
         closed,
+        failed: None,
     });
     Ok(())
 }
@@ -286,11 +287,12 @@ fn take_back(app: &mut App, at: Timestamp, version: u64) {
 }
 
 /// The release stays: what was live before becomes the standby, as the policy says.
-fn settle(app: &mut App, id: RolloutId, at: Timestamp) -> Folded {
+fn settle(app: &mut App, id: RolloutId, failed: Option<&Cause>, at: Timestamp) -> Folded {
     let renews = app.rollout.as_ref().is_some_and(|rollout| rollout.kind.renews());
     let before = if renews { Phase::Starting } else { Phase::Watching };
     let rollout = in_phase(app, id, |phase| *phase == before)?;
     enter(rollout, Phase::Settling, at);
+    rollout.failed = failed.cloned();
     if renews {
         (rollout.paused, rollout.closed) = (None, false);
         return Ok(());
@@ -312,7 +314,7 @@ fn settle(app: &mut App, id: RolloutId, at: Timestamp) -> Folded {
             Some(StandbyState { release, until: Some(at.after(time)) })
         }
     };
-    if let Some(release) = app.releases.get_mut(&to) {
+    if let Some(release) = app.releases.get_mut(&to).filter(|_| failed.is_none()) {
         release.bad = None;
     }
     Ok(())
@@ -335,7 +337,10 @@ fn end(app: &mut App, receipt: &model::Receipt, keep: Option<u16>, at: Timestamp
 /// The receipt of the rollout that made the live release live stays, however many have failed since.
 fn brought_in(app: &App, receipt: &model::Receipt) -> bool {
     let live = app.live.and_then(|live| app.releases.get(&live));
-    receipt.outcome == Outcome::Completed && live.is_some_and(|live| live.label == receipt.to)
+    // It may have failed and stayed, with nothing better to go back to.
+    let stayed = receipt.live.as_ref() == Some(&receipt.to);
+    (receipt.outcome == Outcome::Completed || stayed)
+        && live.is_some_and(|live| live.label == receipt.to)
 }
 
 fn enter(rollout: &mut Rollout, phase: Phase, at: Timestamp) {

@@ -166,6 +166,9 @@ pub enum Fact {
     Settled {
         /// The rollout.
         rollout: RolloutId,
+        /// Why the rollout has failed, if the release stays only because none is better.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<Cause>,
         /// When.
         at: Timestamp,
     },

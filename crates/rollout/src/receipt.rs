@@ -12,6 +12,7 @@ pub(crate) fn outcome(rollout: &Rollout) -> Outcome {
         Phase::Reverting { .. } if rollout.went_live && !rollout.keeps_live() => Outcome::Reverted,
         Phase::Reverting { cause } if cause.is_asked_for() => Outcome::Aborted,
         Phase::Reverting { .. } => Outcome::Failed,
+        Phase::Settling if rollout.failed.is_some() => Outcome::Failed,
         Phase::Starting
         | Phase::Ready
         | Phase::Switching
@@ -40,6 +41,7 @@ pub(crate) fn receipt(app: &App, rollout: &Rollout, seen: &Observed, now: Timest
         to: label(rollout.to).unwrap_or_else(|| unreachable_label(rollout.to)),
         strategy: strategy(app, rollout),
         outcome: outcome(rollout),
+        live: app.live.and_then(label),
         cause,
         complete: counted.is_some(),
         requests: counted.map(|c| c.requests),

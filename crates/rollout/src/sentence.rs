@@ -128,7 +128,13 @@ fn sentence(app: &App, fact: &Fact) -> String {
             let live = app.live.map(|live| app.label(live)).unwrap_or_default();
             format!("{live} has all of its instances")
         }
-        Fact::Settled { .. } => {
+        Fact::Settled { cause: Some(cause), .. } => {
+            let live = app.live.map(|live| app.label(live)).unwrap_or_default();
+            let from = app.rollout.as_ref().and_then(|rollout| rollout.from);
+            let no_better = from.map(|from| format!(", {} is no better", app.label(from)));
+            format!("{live} stays live as it is{}: {cause}", no_better.unwrap_or_default())
+        }
+        Fact::Settled { cause: None, .. } => {
             let live = app.live.map(|live| app.label(live)).unwrap_or_default();
             match app.standby {
                 Some(standby) => {

@@ -130,3 +130,109 @@ fn a_first_release_in_its_watch_stays_live_while_another_takes_its_place() {
     script.deploy_with("v2", GOOD, true, |_| {}).wait(1).look().wait(15).look();
     insta::assert_snapshot!(script.transcript());
 }
+
+fn strategies() -> [StrategyKind; 4] {
+    let share = model::Share::from_ten_thousandths(5_000).expect("a half is a share");
+    let gate = model::Gate::After(Millis(1_000));
+    [
+        StrategyKind::BlueGreen { switch: model::Switch::Auto },
+        StrategyKind::Rolling {
+            batch: model::Batch::Count(1),
+            order: model::Order::Surge,
+            pause: Millis(0),
+            on_failure: model::OnFailure::Hold,
+        },
+        StrategyKind::Canary {
+            steps: vec![model::Step { share, gate }],
+            cohort: None,
+            capacity: model::Capacity::Share,
+        },
+        StrategyKind::Recreate { page: Page::default() },
+    ]
+}
+
+/// v1 is live and v2 has taken all of the traffic a moment ago.
+fn v2_is_watched(by: &StrategyKind) -> Script {
+    let mut script = Script::new();
+    script.deploy("v1", GOOD).wait(15);
+    script.deploy_with("v2", GOOD, false, |spec| spec.strategy.kind = by.clone());
+    for _ in 0..60 {
+        let view = script.world.views.values().next().expect("there is one app");
+        if view.rollout.as_ref().is_some_and(|rollout| rollout.phase == "watching") {
+            return script;
+        }
+        script.world.run_for(500);
+    }
+    panic!("{}: {}", by.name(), script.transcript());
+}
+
+/// What is left of the old release is killed.
+fn kill_old(script: &mut Script) {
+    let view = script.world.views.values().next().cloned().expect("there is one app");
+    let live = view.live.as_ref().map(|live| &live.label);
+    let arms = [&view.standby, &view.candidate].into_iter().flatten();
+    let old = arms.filter(|arm| Some(&arm.label) != live);
+    old.flat_map(|arm| &arm.instances).for_each(|instance| script.world.kill(&instance.id));
+}
+
+#[test]
+fn a_release_that_is_never_whole_with_none_better_to_go_back_to_has_failed_and_stays() {
+    for by in strategies() {
+        let mut script = v2_is_watched(&by);
+        turns(&mut script, 1, Behaviour::NeverHealthy);
+        turns(&mut script, 2, Behaviour::NeverHealthy);
+        kill_old(&mut script);
+        script.silence_live(300).wait(40).look();
+        let view = script.world.views.values().next().cloned().expect("there is one app");
+        let receipt = view.receipts.last().expect("the rollout has ended");
+        let name = by.name();
+        assert_eq!(receipt.outcome, model::Outcome::Failed, "{name}: {}", script.transcript());
+        assert_eq!(receipt.live.as_ref().map(model::Label::as_str), Some("v2"), "{name}");
+        let cause = "after the switch only 0 of 2 instances were healthy";
+        assert!(receipt.cause.as_ref().is_some_and(|it| it.starts_with(cause)), "{receipt:?}");
+        // It is started again and again, and serves when it can.
+        turns(&mut script, 2, GOOD);
+        script.wait(400);
+        let view = script.world.views.values().next().cloned().expect("there is one app");
+        let up = |it: &model::InstanceView| it.health == model::Health::Up;
+        let live = view.live.as_ref().expect("v2 is live");
+        assert_eq!(
+            (live.label.as_str(), live.instances.iter().filter(|i| up(i)).count()),
+            ("v2", 2)
+        );
+        if matches!(by, StrategyKind::Recreate { .. }) {
+            insta::assert_snapshot!(script.transcript());
+        }
+    }
+}
+
+/// Nobody has seen v2 die, so it is not at fault; still v1 is the better one when v2 has had its time.
+#[test]
+fn a_release_that_does_not_come_up_after_a_reboot_in_its_watch_makes_way_for_one_that_does() {
+    let [blue_green, _, canary, _] = strategies();
+    for by in [blue_green, canary] {
+        let mut script = v2_is_watched(&by);
+        turns(&mut script, 2, Behaviour::NeverHealthy);
+        script.reboot().wait(60);
+        let view = script.world.views.values().next().cloned().expect("there is one app");
+        let receipt = view.receipts.last().expect("the rollout has ended");
+        assert_eq!(receipt.outcome, model::Outcome::Reverted, "{}", script.transcript());
+        assert_eq!(receipt.live.as_ref().map(model::Label::as_str), Some("v1"));
+    }
+}
+
+#[test]
+fn a_release_that_dies_again_and_again_is_not_taken_back_to_one_that_does_so_too() {
+    let [blue_green, _, canary, _] = strategies();
+    for by in [blue_green, canary] {
+        let mut script = v2_is_watched(&by);
+        turns(&mut script, 1, Behaviour::Exits(50));
+        turns(&mut script, 2, Behaviour::Exits(50));
+        kill_old(&mut script);
+        script.wait(1).kill_live().kill_live().wait(60);
+        let view = script.world.views.values().next().cloned().expect("there is one app");
+        let receipt = view.receipts.last().expect("the rollout has ended");
+        assert_eq!(receipt.outcome, model::Outcome::Failed, "{}", script.transcript());
+        assert_eq!(receipt.live.as_ref().map(model::Label::as_str), Some("v2"));
+    }
+}

@@ -24,6 +24,10 @@ pub struct Receipt<O = Outcome> {
     /// The sentence that says what it waits for, while it is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
+    /// The label of the release that is live at its end, or so far; `None` for none, and from an older
+    /// server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<Label>,
     /// `false` when a crash lost counters.
     pub complete: bool,
     /// Requests of the app during the rollout.
@@ -115,7 +119,8 @@ impl<O> Receipt<O> {
             to,
             strategy,
             outcome: _, // given by the caller, who knows whether it has ended
-            cause: _,   // in `Account`
+            live,
+            cause: _, // in `Account`
             complete,
             requests,
             failed,
@@ -137,6 +142,7 @@ impl<O> Receipt<O> {
             strategy,
             outcome,
             waiting_for,
+            live,
             complete,
             requests,
             failed,

@@ -159,16 +159,19 @@ fn end(account: &Account, act: &str, ending: Ending, io: &mut Io<'_>) -> Result<
     let failure = Failure::because(act, cause).exit(exit);
     let app = &receipt.app;
     let to = &receipt.to;
+    let stays = receipt.live.as_ref() == Some(to);
     let live = match (&receipt.from, receipt.outcome) {
         // A restart moves no traffic.
         (Some(from), _) if from == to => format!("{from} stays live with what runs of it"),
+        (Some(from), _) if stays => {
+            format!("{to} stays live, since {from} is no better, and is started again with pauses")
+        }
         (Some(from), Outcome::Reverted) => format!("{from} is live again"),
         (Some(from), _) if receipt.strategy == "recreate" => format!("{from} is live again"),
         (Some(from), Outcome::Completed | Outcome::Aborted | Outcome::Failed) => {
             format!("{from} is live and was not touched")
         }
-        // Only a first release that was switched to can fail and stay.
-        (None, Outcome::Failed) if receipt.switch_ms.is_some() => {
+        (None, _) if stays => {
             format!("{to} stays live, with nothing to go back to, and is started again with pauses")
         }
         (None, _) => "nothing is live".into(),

@@ -44,6 +44,7 @@ fn lines(account: &Account) -> Vec<String> {
         strategy,
         outcome,
         waiting_for: _, // of a rollout that has ended
+        live,
         complete,
         requests,
         failed,
@@ -85,6 +86,9 @@ fn lines(account: &Account) -> Vec<String> {
         .map(|(name, value)| vec![Cell::new(name).style(DIM), Cell::new(value).right()])
         .collect();
     lines.extend(table(2, &rows));
+    if let Some(live) = live {
+        lines.push(format!("  {live} was live at its end."));
+    }
     if !complete {
         lines.push("  Some counts were lost in a crash; the true ones are higher.".into());
     }

@@ -73,6 +73,19 @@ fn good_lines() -> Vec<Value> {
     ]
 }
 
+/// A first release, and one beside another: what is live is what the receipt says.
+#[test]
+fn a_release_that_has_failed_and_stays_is_said_to_stay() {
+    let cause = "after the switch only 0 of 2 instances were healthy";
+    let lines = vec![event(1, cause, Some("failed"))];
+    for from in [Value::Null, json!("v1")] {
+        let mut account = account("failed", Some(cause));
+        account["receipt"]["from"] = from;
+        account["receipt"]["live"] = json!("v2");
+        assert_snapshot!(deploy(&server(lines.clone(), account), &[]));
+    }
+}
+
 #[test]
 fn a_deploy_that_goes_well() {
     let fake = server(good_lines(), account("completed", None));

@@ -8,7 +8,7 @@ use model::{Exit, Health, OnFailure, Share, Stage, StrategyKind};
 
 use super::upkeep::lacking;
 use super::{Timer, guard, instances};
-use crate::ladder::floor;
+use crate::ladder::{floor, needs_room};
 use crate::patience::{Part, Patience};
 use crate::readiness::ready;
 use crate::{
@@ -22,16 +22,18 @@ pub(super) fn revert(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact>
     // What a failure holds is a person's to decide.
     let held = |r: &&Rollout| r.paused.as_ref().is_some_and(|pause| pause.because.is_some());
     let Some(rollout) = judged.filter(|r| !held(r)) else { return Vec::new() };
-    let cause = match rollout.phase {
+    let back = |cause| (cause, Way::Back);
+    let failure = match rollout.phase {
         Phase::Starting | Phase::Ready => before_the_switch(app, rollout, seen, timer)
-            .or_else(|| with_traffic(app, rollout, seen)),
-        Phase::Switching | Phase::Holding => with_traffic(app, rollout, seen),
-        Phase::Watching => {
-            with_traffic(app, rollout, seen).or_else(|| never_whole(app, rollout, seen, timer))
-        }
+            .or_else(|| with_traffic(app, rollout, seen))
+            .map(back),
+        Phase::Switching | Phase::Holding => with_traffic(app, rollout, seen).map(back),
+        Phase::Watching => with_traffic(app, rollout, seen)
+            .map(back)
+            .or_else(|| never_whole(app, rollout, seen, timer)),
         Phase::Settling | Phase::Reverting { .. } => None,
     };
-    let Some(cause) = cause else { return Vec::new() };
+    let Some((cause, way)) = failure else { return Vec::new() };
     let mut facts = instances::ended(app, seen, timer.now);
     let (id, at) = (rollout.id, timer.now);
     if holds_on_failure(app, rollout) && rollout.phase.can_pause() {
@@ -43,9 +45,21 @@ pub(super) fn revert(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact>
     } else if rollout.keeps_live() {
         facts.push(Fact::Kept { rollout: id, cause, at });
     } else {
-        facts.push(Fact::Reverting { rollout: id, cause, at });
+        facts.push(match way {
+            Way::Back => Fact::Reverting { rollout: id, cause, at },
+            Way::None => Fact::Settled { rollout: id, cause: Some(cause), at },
+        });
     }
     facts
+}
+
+/// Where traffic goes from a candidate that has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// To the old release.
+    Back,
+    /// Nowhere: the old release is no better.
+    None,
 }
 
 /// The strategy asks to be held, instead of taken back, when an instance fails.
@@ -188,15 +202,22 @@ fn keeps_dying(app: &App, rollout: &Rollout, seen: &Observed) -> Option<Cause> {
     again_and_again.then_some(Cause::KeptDying { times, exit: Some(exit), tail })
 }
 
-/// The first release is still not whole when its watch is over and its instances have had the time of a
-/// start once more.
-fn never_whole(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) -> Option<Cause> {
-    let spec = &app.releases.get(&rollout.to).filter(|_| rollout.keeps_live())?.spec;
-    let watch = rollout.since.max(seen.recovered).after(spec.strategy.watch);
+/// The release still lacks instances when its watch is over and they have had the time of a start once more.
+fn never_whole(
+    app: &App,
+    rollout: &Rollout,
+    seen: &Observed,
+    timer: &mut Timer,
+) -> Option<(Cause, Way)> {
+    let spec = &app.releases.get(&rollout.to)?.spec;
+    let watched = rollout.since.max(seen.recovered).after(spec.strategy.watch).after(seen.stood);
     let (ready, floor) = (ready(app, seen, rollout.to), floor(app, rollout));
+    if ready >= floor || !timer.due(watched.after(spec.health.start_deadline)) {
+        return None;
+    }
     let exit = app.deaths.get(&rollout.to).and_then(|deaths| deaths.exit);
-    let over = ready < floor && timer.due(watch.after(spec.health.start_deadline));
-    over.then_some(Cause::BelowFloor { ready, floor, exit, tail: Vec::new() })
+    let way = if is_worth_it(app, rollout, seen, ready) { Way::Back } else { Way::None };
+    Some((Cause::BelowFloor { ready, floor, exit, tail: Vec::new() }, way))
 }
 
 /// How an instance died, if somebody saw it.
@@ -210,12 +231,17 @@ fn death(seen: &InstanceSeen) -> Option<(Exit, Vec<alloc::string::String>)> {
     }
 }
 
-/// Going back is worth it: to a release with more to serve with; or away from one that dies again and again; or while a rolling rollout still has both.
+/// Going back is worth it: to a release with more to serve with; or away from one that dies again and again,
+/// to one that serves or is only to be started; or while a rolling rollout still has both.
 fn is_worth_it(app: &App, rollout: &Rollout, seen: &Observed, to_ready: u16) -> bool {
     let Some(from) = rollout.from else { return false };
     let kind = app.releases.get(&rollout.to).map(|release| &release.spec.strategy.kind);
     let rolling = matches!(kind, Some(StrategyKind::Rolling { .. }));
-    ready(app, seen, from) > to_ready
-        || rollout.crashes >= Rollout::CRASHES_WHILE_WAITING
+    let ready_from = ready(app, seen, from);
+    // Beside the candidate it is kept whole: without one instance it is as bad.
+    let was_stopped = rolling || needs_room(app, rollout);
+    let keeps_dying = rollout.crashes >= Rollout::CRASHES_WHILE_WAITING;
+    ready_from > to_ready
+        || (keeps_dying && (was_stopped || ready_from > 0))
         || (rolling && rollout.phase != Phase::Watching)
 }

@@ -29,7 +29,7 @@ pub(super) fn step(app: &App, rollout: &Rollout, seen: &Observed, at: Timestamp)
         return Some(Fact::Doomed { instance: *instance, down: model::Millis(0), at });
     }
     let whole = ready(app, seen, rollout.to) >= app.replicas(rollout.to).max(1);
-    whole.then_some(Fact::Settled { rollout: rollout.id, at })
+    whole.then_some(Fact::Settled { rollout: rollout.id, cause: None, at })
 }
 
 /// It was there before the rollout began and has to be replaced.

@@ -22,7 +22,8 @@ pub(super) fn step(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
         Phase::Switching => acknowledged(rollout, seen),
         Phase::Holding => next_rung(app, rollout, seen, timer),
         Phase::Watching => {
-            watched(app, rollout, seen, timer).then_some(Fact::Settled { rollout: id, at: now })
+            let settled = Fact::Settled { rollout: id, cause: None, at: now };
+            watched(app, rollout, seen, timer).then_some(settled)
         }
         Phase::Settling => is_tidy(app).then(|| ended(app, rollout, seen, now)),
         Phase::Reverting { .. } => acknowledged(rollout, seen)
@@ -89,8 +90,8 @@ fn acknowledged(rollout: &Rollout, seen: &Observed) -> Option<Fact> {
     Some(Fact::Acknowledged { rollout: rollout.id, generation: seen.generation, took, at })
 }
 
-/// The watch is over, and the release is whole; a rollback needs none. What is not whole and has no
-/// better place to go back to stays when its instances have had the time of a start once more.
+/// The watch is over, and the release is whole; a rollback needs none. One that has its instances and is
+/// busy stays when they have had the time of a start once more; one that lacks some has failed by then.
 fn watched(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) -> bool {
     let spec = app.releases.get(&rollout.to).map(|release| &release.spec);
     match (rollout.kind, spec) {
