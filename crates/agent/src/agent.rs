@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use model::{AppName, HostCommand, HostReport, InstanceId, Keep};
+use model::{AppName, HostAbilities, HostCommand, HostReport, InstanceId, Keep};
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::content::Content;
+use crate::delegation;
 use crate::keep;
 use crate::layout::Layout;
 use crate::life::{Ask, live, on_disk};
@@ -20,6 +21,7 @@ use crate::lookout::Lookout;
 use crate::ports;
 use crate::protocol::OpenFiles;
 use crate::secrets::Secrets;
+use crate::socketfolder::socket_folders;
 
 /// Commands that may wait. More are dropped: every command is repeated until a report answers it.
 const COMMANDS: usize = 4096;
@@ -56,6 +58,8 @@ pub(crate) struct World {
     pub secrets: Arc<Secrets>,
     pub report: Box<dyn Fn(HostReport) + Send + Sync>,
     pub lookout: Lookout,
+    /// Held by those who start a shim; whoever moves processes between control groups has it alone.
+    pub starting: tokio::sync::RwLock<()>,
     clearing: Mutex<BTreeMap<AppName, Arc<tokio::sync::Mutex<()>>>>,
     kept: Mutex<BTreeMap<AppName, Box<Keep>>>,
 }
@@ -82,6 +86,7 @@ impl World {
 /// A running agent. Dropping it ends the agent and leaves the instances running.
 pub struct Agent {
     commands: Option<mpsc::Sender<HostCommand>>,
+    abilities: HostAbilities,
     content: Arc<Content>,
     secrets: Arc<Secrets>,
     thread: Option<JoinHandle<()>>,
@@ -115,6 +120,10 @@ impl Agent {
         datadir::private_folder(&layout.runs()).map_err(failed("create run folders in"))?;
         let content = Arc::new(Content::open(&config.data).map_err(failed("keep files in"))?);
         let secrets = Arc::new(Secrets::open(&config.data).map_err(failed("keep secrets in"))?);
+        let abilities = HostAbilities {
+            sockets: socket_folders(&config.data),
+            limits: delegation::obstacles(&layout),
+        };
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let world = Arc::new(World {
             config,
@@ -123,6 +132,7 @@ impl Agent {
             secrets: Arc::clone(&secrets),
             report: Box::new(reports),
             lookout: Lookout::default(),
+            starting: tokio::sync::RwLock::default(),
             clearing: Mutex::default(),
             kept: Mutex::default(),
         });
@@ -139,7 +149,7 @@ impl Agent {
                 runtime.shutdown_background();
             })
             .map_err(failed("start the thread for"))?;
-        Ok(Self { commands: Some(commands), content, secrets, thread: Some(thread) })
+        Ok(Self { commands: Some(commands), abilities, content, secrets, thread: Some(thread) })
     }
 
     /// Takes a command. Never blocks; the answer comes as a report.
@@ -148,6 +158,11 @@ impl Agent {
         if let Err(e) = commands.try_send(command) {
             tracing::warn!("a command to the agent was dropped, it will be repeated: {e}");
         }
+    }
+
+    /// What this host can do for instances, as it was when the agent started.
+    pub fn abilities(&self) -> &HostAbilities {
+        &self.abilities
     }
 
     /// The store of releases' files.

@@ -1,9 +1,14 @@
 //! A control group per instance, where a cgroup2 mount allows: it holds the whole process tree,
-//! whatever the processes do to leave it, and ends it at one word. Sets no limits.
+//! whatever the processes do to leave it, limits what they use together, and ends them at one word.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+
+use model::ResourceLimits;
+
+/// Processor time is granted anew after each period, in microseconds; the kernel's default.
+const PERIOD_US: u64 = 100_000;
 
 /// A group of processes.
 #[derive(Clone, Debug)]
@@ -12,14 +17,12 @@ pub(crate) struct Cgroup {
 }
 
 impl Cgroup {
-    /// A new group below our own; `None` where that is not possible.
-    pub fn create(name: &str) -> Option<Self> {
-        let path = own()?.join(name);
-        match fs::create_dir(&path) {
-            Ok(()) => Some(Self { path }),
+    /// Makes a group.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        match fs::create_dir(path) {
             // Left over from a start that was cut short, with the same name and so the same purpose.
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Some(Self { path }),
-            Err(_) => None,
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
+            Ok(()) | Err(_) => Ok(Self::at(path)),
         }
     }
 
@@ -43,6 +46,67 @@ impl Cgroup {
         text.lines().filter_map(|line| line.parse().ok()).collect()
     }
 
+    /// Sets limits for all its processes together.
+    ///
+    /// # Errors
+    /// If the kernel has no such file or does not take the value: then not all limits are set.
+    pub fn limit(&self, limits: &ResourceLimits) -> io::Result<()> {
+        let ResourceLimits { memory, pids, cpu } = limits;
+        if let Some(bytes) = memory {
+            self.set("memory.max", &bytes.to_string())?;
+            // An app that has lost some of its processes is worse than one that is started again.
+            self.set("memory.oom.group", "1")?;
+        }
+        if let Some(count) = pids {
+            self.set("pids.max", &count.to_string())?;
+        }
+        if let Some(thousandths) = cpu {
+            let quota = u64::from(*thousandths) * PERIOD_US / 1_000;
+            self.set("cpu.max", &format!("{quota} {PERIOD_US}"))?;
+        }
+        Ok(())
+    }
+
+    fn set(&self, file: &str, value: &str) -> io::Result<()> {
+        let path = self.path.join(file);
+        let told = |e| io::Error::other(format!("cannot write {value} to {}: {e}", path.display()));
+        write(&path, value).map_err(told)
+    }
+
+    /// What happened to its processes because of limits, one sentence each without a subject.
+    pub fn hit_limits(&self) -> Vec<String> {
+        let mut sentences = Vec::new();
+        let events = self.path.join("memory.events");
+        if count(&events, "oom_kill ") > 0 {
+            let limit = self.value("memory.max").filter(|_| count(&events, "oom ") > 0);
+            sentences.push(match limit {
+                Some(bytes) => {
+                    // In tenths, rounded.
+                    let tenths = (bytes * 10 + (1 << 19)) >> 20;
+                    let size = match (tenths / 10, tenths % 10) {
+                        (whole, 0) => format!("{whole} MiB"),
+                        (whole, tenth) => format!("{whole}.{tenth} MiB"),
+                    };
+                    format!("killed for using more than {size} (`memory` in [run])")
+                }
+                None => "killed because memory ran out outside of its own limit".to_owned(),
+            });
+        }
+        let refused = count(&self.path.join("pids.events"), "max ");
+        if let (Some(limit), 1..) = (self.value("pids.max"), refused) {
+            let times = if refused == 1 { "once".into() } else { format!("{refused} times") };
+            sentences.push(format!(
+                "could not start a process or thread {times}: it had {limit} (`pids` in [run])"
+            ));
+        }
+        sentences
+    }
+
+    /// The number in a file; `None` if that says `max`.
+    fn value(&self, file: &str) -> Option<u64> {
+        fs::read_to_string(self.path.join(file)).ok()?.trim().parse().ok()
+    }
+
     /// Ends all of them at once. Before Linux 5.14 this does nothing, and the caller's signals have
     /// to do.
     pub fn kill(&self) {
@@ -55,38 +119,78 @@ impl Cgroup {
     }
 }
 
-/// The folder of our own group.
-fn own() -> Option<PathBuf> {
-    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let own = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    mounts.lines().find_map(|line| folder(line, own))
+/// Writes to a file that is there: the kernel makes the files of a group, and which of them depends on
+/// the controllers.
+pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).truncate(true).open(path)?;
+    file.write_all(text.as_bytes())
 }
 
-/// The folder of the group `own` if this line of `mountinfo` mounts it.
-fn folder(line: &str, own: &str) -> Option<PathBuf> {
-    let (mount, kind) = line.split_once(" - ")?;
-    if kind.split(' ').next()? != "cgroup2" {
-        return None;
-    }
-    let mut fields = mount.split(' ').skip(3);
-    let (root, point) = (fields.next()?, fields.next()?);
-    let below = Path::new(own).strip_prefix(root).ok()?;
-    // A mount point with a blank in it is written with escapes; nobody does that to this one.
-    (!point.contains('\\')).then(|| Path::new(point).join(below))
+/// The number behind this name in a file of `NAME NUMBER` lines; 0 if there is none.
+fn count(path: &Path, name: &str) -> u64 {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let number = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    number.unwrap_or(0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn group(files: &[(&str, &str)]) -> (tempfile::TempDir, Cgroup) {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content) in files {
+            fs::write(folder.path().join(name), content).unwrap();
+        }
+        let group = Cgroup::at(folder.path());
+        (folder, group)
+    }
+
     #[test]
-    fn the_folder_of_a_group_is_found_below_the_mount() {
-        let line = "41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw";
-        let found = folder(line, "/system.slice/segue.service").unwrap();
-        assert_eq!(found, Path::new("/sys/fs/cgroup/unified/system.slice/segue.service"));
-        let inner = "41 31 0:38 /docker/1 /sys/fs/cgroup ro - cgroup2 cgroup rw";
-        assert_eq!(folder(inner, "/docker/1/a").unwrap(), Path::new("/sys/fs/cgroup/a"));
-        assert_eq!(folder("31 23 0:28 / /sys rw - tmpfs tmpfs rw", "/"), None);
+    fn each_limit_is_written_as_the_kernel_reads_it_and_no_other_file_is_touched() {
+        let files = ["memory.max", "memory.oom.group", "pids.max", "cpu.max"];
+        let fresh = files.map(|name| (name, "before"));
+        let written = |limits: &ResourceLimits| {
+            let (folder, group) = group(&fresh);
+            group.limit(limits).unwrap();
+            files.map(|name| fs::read_to_string(folder.path().join(name)).unwrap())
+        };
+        let all = ResourceLimits { memory: Some(512 << 20), pids: Some(200), cpu: Some(1_500) };
+        assert_eq!(written(&all), ["536870912", "1", "200", "150000 100000"]);
+        let least = ResourceLimits { memory: None, pids: None, cpu: Some(10) };
+        assert_eq!(written(&least), ["before", "before", "before", "1000 100000"]);
+    }
+
+    #[test]
+    fn a_limit_whose_file_is_missing_is_an_error_and_makes_no_file() {
+        let (folder, group) = group(&[("memory.max", "max"), ("memory.oom.group", "0")]);
+        let limits = ResourceLimits { pids: Some(7), ..ResourceLimits::default() };
+        let e = group.limit(&limits).unwrap_err().to_string();
+        assert!(e.contains("/pids.max: No such file"), "{e}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_the_limits_did_is_told_with_the_limit() {
+        let told = |memory: &str, limit: &str, pids: &str| {
+            let files = [("memory.events", memory), ("memory.max", limit), ("pids.events", pids)];
+            let (_folder, group) = group(&[&files[..], &[("pids.max", "200\n")]].concat());
+            group.hit_limits()
+        };
+        let killed = "low 0\nhigh 0\nmax 80\noom 1\noom_kill 3\noom_group_kill 1\n";
+        let said = ["killed for using more than 512 MiB (`memory` in [run])"];
+        assert_eq!(told(killed, "536870912\n", "max 0\n"), said);
+        let half = ["killed for using more than 1.5 MiB (`memory` in [run])"];
+        assert_eq!(told(killed, "1572864\n", "max 0\n"), half);
+        // The limit of a group around it, or the machine's memory.
+        let around = "max 0\noom 0\noom_kill 1\n";
+        let said = ["killed because memory ran out outside of its own limit"];
+        assert_eq!(told(around, "max\n", "max 0\n"), said);
+        // Near its limit the kernel only takes memory back.
+        assert_eq!(told("max 80\noom 0\noom_kill 0\n", "536870912\n", "max 0\n"), [""; 0]);
+        let said = ["could not start a process or thread 4 times: it had 200 (`pids` in [run])"];
+        assert_eq!(told("", "max\n", "max 4\n"), said);
+        let (_folder, without) = group(&[]);
+        assert_eq!(without.hit_limits(), [""; 0]);
     }
 }

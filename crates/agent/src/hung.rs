@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -37,6 +38,16 @@ fn shims_in(folder: &RunFolder) -> Vec<(u32, u64)> {
 /// Whether this process is the shim of that folder: by its user, which is ours, by its verb, and by its
 /// working folder, which nobody else works in.
 pub(crate) fn is_shim_of(pid: u32, folder: &RunFolder) -> bool {
+    is_shim_in(pid, "cwd", folder.path())
+}
+
+/// Whether this process is the shim of any run folder in that folder.
+pub(crate) fn is_shim_below(pid: u32, runs: &Path) -> bool {
+    is_shim_in(pid, "cwd/..", runs)
+}
+
+/// `works_in` leads from the process's entry in `/proc` to what has to be `folder`.
+fn is_shim_in(pid: u32, works_in: &str, folder: &Path) -> bool {
     if procfs::user_of(pid) != Some(rustix::process::geteuid().as_raw()) {
         return false;
     }
@@ -44,8 +55,8 @@ pub(crate) fn is_shim_of(pid: u32, folder: &RunFolder) -> bool {
     if words.split(|byte| *byte == 0).nth(1) != Some(b"__shim") {
         return false;
     }
-    let works_in = fs::metadata(format!("/proc/{pid}/cwd"));
-    match (fs::metadata(folder.path()), works_in) {
+    let works_in = fs::metadata(format!("/proc/{pid}/{works_in}"));
+    match (fs::metadata(folder), works_in) {
         (Ok(here), Ok(there)) => (there.dev(), there.ino()) == (here.dev(), here.ino()),
         (Ok(_) | Err(_), _) => false,
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use model::{Exit, InstanceId};
+use model::{Exit, InstanceId, ResourceLimits};
 use serde::{Deserialize, Serialize};
 
 /// Counts the versions of this protocol.
@@ -25,6 +25,9 @@ pub(crate) struct Order {
     pub user: Option<String>,
     pub group: Option<String>,
     pub open_files: Option<OpenFiles>,
+    /// What the instance's control group may use at most.
+    #[serde(default, skip_serializing_if = "ResourceLimits::is_none")]
+    pub limits: ResourceLimits,
     /// The command is a probe and gets so long; an instance has no limit.
     #[serde(default)]
     pub timeout_ms: Option<u64>,
@@ -164,6 +167,7 @@ mod tests {
             user: None,
             group: None,
             open_files: None,
+            limits: ResourceLimits::default(),
             timeout_ms: None,
         };
         let shown = format!("{order:?}");

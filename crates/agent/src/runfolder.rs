@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -139,6 +139,19 @@ impl RunFolder {
         file.sync_all()?;
         fs::rename(&reserve, self.path.join("exit.json"))?;
         datadir::sync_parent(&reserve)
+    }
+
+    /// Adds a line of segue's own to the output, for whoever asks why the instance has ended.
+    pub fn note(&self, text: &str) -> io::Result<()> {
+        let path = self.path.join(OUTPUT);
+        let mut last = [b'\n'];
+        let written = datadir::open(&path).and_then(|file| {
+            let length = file.metadata()?.len();
+            if length > 0 { file.read_exact_at(&mut last, length - 1) } else { Ok(()) }
+        });
+        let start = if written.is_ok() && last != [b'\n'] { "\n" } else { "" };
+        let mut file = datadir::append(&path)?;
+        file.write_all(format!("{start}segue: {text}\n").as_bytes())
     }
 
     /// How it ended, if that was seen.

@@ -20,7 +20,7 @@ const RUNTIME: &str = "XDG_RUNTIME_DIR";
 
 /// Where instances of this data folder have their sockets: in it, or where that makes a path too long,
 /// in `/run` (as root) or `$XDG_RUNTIME_DIR`, by a name that no other data folder has.
-pub fn socket_folders(data: &Path) -> SocketFolders {
+pub(crate) fn socket_folders(data: &Path) -> SocketFolders {
     let data = std::path::absolute(data).unwrap_or_else(|_| data.to_path_buf());
     let layout = Layout::new(&data);
     let own = layout.sockets();

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::agent::World;
 use crate::attach::{Link, reach};
+use crate::delegation;
 use crate::environment;
 use crate::identity::Access;
 use crate::life::{finish, on_disk};
@@ -95,6 +96,8 @@ async fn start(world: &Arc<World>, launch: &Launch, folder: &RunFolder) -> Resul
     if !ports::is_free(&launch.address) {
         return Err(NotStarted::AddressInUse);
     }
+    delegation::make_room(world, &launch.run.limits).await.map_err(|why| refused("limit", &why))?;
+    let _starting = world.starting.read().await;
     match run_shim(world, folder, &order).await {
         Ok(Answer::Started { .. } | Answer::Taken) => Ok(()),
         Ok(Answer::Refused(why)) => Err(refused("start", &why)),
@@ -135,6 +138,7 @@ pub(crate) fn order(world: &World, launch: &Launch) -> Result<Order, String> {
         user: launch.run.user.clone(),
         group: launch.run.group.clone(),
         open_files: world.config.open_files,
+        limits: launch.run.limits,
         timeout_ms: None,
     })
 }

@@ -52,7 +52,7 @@ pub(crate) fn settle(layout: &Layout, boot_id: &str, id: &InstanceId) -> End {
     if let (None, Ok(Some(record))) = (exit, folder.process())
         && record.boot_id == boot_id
     {
-        end(&record, id, &layout.state(&id.app));
+        end(&folder, &record, id, &layout.state(&id.app));
     }
     if exit.is_none() && lock.is_ok() {
         // From now on this is what is known: whoever follows the output sees that it has ended.
@@ -68,7 +68,7 @@ pub(crate) fn settle(layout: &Layout, boot_id: &str, id: &InstanceId) -> End {
 /// Ends the tree. Returns when nothing is left of what is certainly the instance's. What only carries
 /// its marks, as any process can, is ended as well, but waited for only if it runs as the instance's
 /// user, and not for ever.
-fn end(record: &ProcessRecord, id: &InstanceId, state: &Path) {
+fn end(folder: &RunFolder, record: &ProcessRecord, id: &InstanceId, state: &Path) {
     let group = record.cgroup.as_deref().map(Cgroup::at);
     let owners = owners(state);
     let begun = Instant::now();
@@ -95,6 +95,9 @@ fn end(record: &ProcessRecord, id: &InstanceId, state: &Path) {
         std::thread::sleep(Duration::from_millis(if round < 100 { 10 } else { 200 }));
     }
     if let Some(group) = group {
+        for sentence in group.hit_limits() {
+            let _ = folder.note(&sentence);
+        }
         group.remove();
     }
 }

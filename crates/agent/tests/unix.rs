@@ -24,7 +24,7 @@ const APP: &str = env!("CARGO_BIN_EXE_agent-shim-for-tests");
 /// An instance on a unix socket, and that socket. `None` where this host has no folder for it: its data
 /// folder's path is too long, so that takes root, or a folder of the user's own.
 fn app(host: &Host, id: &str) -> Option<(Launch, PathBuf)> {
-    let folders = agent::socket_folders(&host.data());
+    let folders = &host.agent().abilities().sockets;
     let mut launch = launch(id, 1, &[APP, "__serve", "never"]);
     if folders.obstacle(&launch.id.app).is_some() {
         return None;

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use model::{
-    AppName, AppView, HealthTable, HostCommand, HostReport, InstanceId, Millis, ProxyId, Receipt,
-    SocketFolders, Timestamp, TrafficReport,
+    AppName, AppView, HealthTable, HostAbilities, HostCommand, HostReport, InstanceId, Millis,
+    ProxyId, Receipt, Timestamp, TrafficReport,
 };
 use rollout::{App, Ask, Fact, Minted, Refusal, RefusalCode};
 
@@ -43,7 +43,7 @@ pub struct Engine {
     apps: BTreeMap<AppName, Managed>,
     routing: Routing,
     ports: Ports,
-    sockets: SocketFolders,
+    abilities: HostAbilities,
     health: HealthTable,
     questions: VecDeque<Question>,
     append: Option<Append>,
@@ -102,7 +102,7 @@ impl Engine {
             apps: apps.into_iter().map(|(name, app)| (name, Managed::new(app))).collect(),
             routing: Routing::new(term, proxies),
             ports: Ports::default(),
-            sockets: SocketFolders::default(),
+            abilities: HostAbilities::default(),
             health: HealthTable::default(),
             questions: VecDeque::new(),
             append: None,
@@ -124,10 +124,10 @@ impl Engine {
         Self { keep_releases, ..self }
     }
 
-    /// The same, with the folders of unix sockets on its host.
+    /// The same, for a host that can do this.
     #[must_use]
-    pub fn with_sockets(self, sockets: SocketFolders) -> Self {
-        Self { sockets, ..self }
+    pub fn with_abilities(self, abilities: HostAbilities) -> Self {
+        Self { abilities, ..self }
     }
 
     /// The first commands after [`Engine::recover`]: everything that should be so is said again.
@@ -422,7 +422,7 @@ impl Engine {
             let shared = Shared {
                 routing: &self.routing,
                 free_ports,
-                sockets: &self.sockets,
+                abilities: &self.abilities,
                 recovered: self.recovered,
                 keep_releases: self.keep_releases,
             };
@@ -448,7 +448,7 @@ impl Engine {
         Shared {
             routing: &self.routing,
             free_ports: &[],
-            sockets: &self.sockets,
+            abilities: &self.abilities,
             recovered: self.recovered,
             keep_releases: self.keep_releases,
         }

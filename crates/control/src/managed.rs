@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use model::{
-    AppCounters, AppView, Generation, Health, HostCommand, HostReport, Keep, Listeners, Millis,
-    NotStarted, Receipt, Share, SocketFolders, Stage, Timestamp,
+    AppCounters, AppView, Generation, Health, HostAbilities, HostCommand, HostReport, Keep,
+    Listeners, Millis, NotStarted, Receipt, Share, Stage, Timestamp,
 };
 use rollout::{
     Accepted, App, Ask, Decision, Fact, InstanceSeen, Observed, Process, Reasons, Refusal,
@@ -46,7 +46,7 @@ pub(crate) struct Managed {
 pub(crate) struct Shared<'a> {
     pub routing: &'a Routing,
     pub free_ports: &'a [u16],
-    pub sockets: &'a SocketFolders,
+    pub abilities: &'a HostAbilities,
     pub recovered: Timestamp,
     pub keep_releases: u16,
 }
@@ -298,7 +298,7 @@ impl Managed {
         shared: Shared<'a>,
         counted: Option<&'a AppCounters>,
     ) -> Observed<'a> {
-        let Shared { routing, free_ports, sockets, recovered, keep_releases } = shared;
+        let Shared { routing, free_ports, abilities, recovered, keep_releases } = shared;
         let generation: Generation = routing.generation();
         Observed {
             instances: &self.seen,
@@ -306,7 +306,7 @@ impl Managed {
             generation,
             acknowledged_at: self.acknowledged_at,
             free_ports,
-            sockets,
+            abilities,
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
             recovered,
             stood: self.stood.total(),

@@ -9,6 +9,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod abilities;
 mod health;
 mod host;
 mod id;
@@ -18,6 +19,7 @@ mod nearest;
 mod reason;
 mod receipt;
 mod release;
+mod resources;
 mod route;
 mod snapshot;
 mod sockets;
@@ -27,6 +29,7 @@ mod units;
 mod upstream;
 mod view;
 
+pub use abilities::HostAbilities;
 pub use health::{Health, HealthTable};
 pub use host::{Exit, Expect, HostCommand, HostReport, Keep, Launch, NotStarted};
 pub use id::{Address, AppName, Digest, InstanceId, Invalid, Label, ProxyId, ReleaseNo, RolloutId};
@@ -36,6 +39,7 @@ pub use nearest::nearest;
 pub use reason::{NotReady, Reason, Waiting};
 pub use receipt::{Outcome, Receipt};
 pub use release::{Conventions, Release, Service, Stage};
+pub use resources::{LimitObstacles, Obstacle, Resource, ResourceLimits};
 pub use route::{Affinity, Balance, KeepAlive, Prefix, Redirect, Route};
 pub use snapshot::{AppSection, Arm, Snapshot, Split, Target};
 pub use sockets::{Listen, SocketFolders};

@@ -9,7 +9,7 @@ use core::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AppName, Digest, Invalid, Listen, ListenerRule, Millis, Route, Share};
+use crate::{AppName, Digest, Invalid, Listen, ListenerRule, Millis, ResourceLimits, Route, Share};
 
 /// One app, as asked for by one deploy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +51,9 @@ pub struct Run {
     /// Who may listen at an instance's address.
     #[serde(default, skip_serializing_if = "ListenerRule::is_own")]
     pub listener: ListenerRule,
+    /// The most that an instance may use of its host.
+    #[serde(flatten)]
+    pub limits: ResourceLimits,
 }
 
 impl Run {
@@ -65,6 +68,7 @@ impl Run {
             files: Files::Private,
             listen: Listen::Port,
             listener: ListenerRule::Own,
+            limits: ResourceLimits::default(),
         }
     }
 }

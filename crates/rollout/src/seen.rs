@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use model::{
-    AppCounters, Askers, Exit, Generation, Health, Listeners, Millis, ReleaseNo, SocketFolders,
+    AppCounters, Askers, Exit, Generation, Health, HostAbilities, Listeners, Millis, ReleaseNo,
     Timestamp,
 };
 
@@ -23,8 +23,8 @@ pub struct Observed<'a> {
     pub acknowledged_at: Timestamp,
     /// Ports that may be given to new instances, best first.
     pub free_ports: &'a [u16],
-    /// Where new instances listen that have a unix socket instead.
-    pub sockets: &'a SocketFolders,
+    /// What the host can do for new instances.
+    pub abilities: &'a HostAbilities,
     /// The address new instances listen on.
     pub host: IpAddr,
     /// When this control started: guards begin anew from here.

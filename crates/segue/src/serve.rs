@@ -263,7 +263,7 @@ fn start_control(
     )
     .map_err(|error| crate::told(&error))?
     .keeping(start.keep_releases)
-    .with_sockets(agent::socket_folders(data));
+    .with_abilities(agent.abilities().clone());
     let last = recovered.records.last().map(|r| r.seq);
     let config = RunnerConfig {
         journal,

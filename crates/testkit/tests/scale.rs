@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use model::{Address, Generation, Health, Millis, SocketFolders, Timestamp};
+use model::{Address, Generation, Health, HostAbilities, Millis, Timestamp};
 use rollout::{
     Accepted, App, Ask, Fact, InstanceSeen, Minted, Minute, Observed, Process, apply, ask, decide,
     plan,
@@ -16,7 +16,7 @@ use testkit::{release, spec};
 const NOW: Timestamp = Timestamp(1_000_000_000);
 
 static NO_MINUTES: VecDeque<Minute> = VecDeque::new();
-static FOLDERS: LazyLock<SocketFolders> = LazyLock::new(SocketFolders::default);
+static ABILITIES: LazyLock<HostAbilities> = LazyLock::new(HostAbilities::default);
 
 fn observed(instances: &BTreeMap<u64, InstanceSeen>, acknowledged: u64) -> Observed<'_> {
     Observed {
@@ -25,7 +25,7 @@ fn observed(instances: &BTreeMap<u64, InstanceSeen>, acknowledged: u64) -> Obser
         generation: Generation { term: 1, counter: acknowledged },
         acknowledged_at: NOW,
         free_ports: &[],
-        sockets: &FOLDERS,
+        abilities: &ABILITIES,
         host: IpAddr::V4(Ipv4Addr::LOCALHOST),
         stood: Millis(0),
         recovered: Timestamp(0),

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use model::{Generation, Listen, SocketFolders, Timestamp};
+use model::{Generation, HostAbilities, Listen, SocketFolders, Timestamp};
 use rollout::{App, Ask, Fact, Observed, Refusal, apply, ask, decide};
 use testkit::{release, spec};
 
 const NOW: Timestamp = Timestamp(1_000_000_000);
 
 /// What comes of a deploy on a host that has no port to give.
-fn minted(listen: Listen, folders: &SocketFolders) -> Result<Vec<String>, Refusal> {
+fn minted(listen: Listen, abilities: &HostAbilities) -> Result<Vec<String>, Refusal> {
     let name: model::AppName = "web".parse().expect("it is valid");
     let mut app = App::new(name.clone());
     let instances = BTreeMap::new();
@@ -20,7 +20,7 @@ fn minted(listen: Listen, folders: &SocketFolders) -> Result<Vec<String>, Refusa
         generation: Generation { term: 1, counter: 0 },
         acknowledged_at: NOW,
         free_ports: &[],
-        sockets: folders,
+        abilities,
         host: IpAddr::V4(Ipv4Addr::LOCALHOST),
         stood: model::Millis(0),
         recovered: Timestamp(0),
@@ -38,8 +38,10 @@ fn minted(listen: Listen, folders: &SocketFolders) -> Result<Vec<String>, Refusa
     Ok(minted.map(|minted| format!("{} at {}", minted.number, minted.address)).collect())
 }
 
-fn folders(own: &str, obstacle: Option<&str>) -> SocketFolders {
-    SocketFolders::new(own.into(), "/run/segue-1".into(), obstacle.map(str::to_owned))
+fn folders(own: &str, obstacle: Option<&str>) -> HostAbilities {
+    let obstacle = obstacle.map(str::to_owned);
+    let sockets = SocketFolders::new(own.into(), "/run/segue-1".into(), obstacle);
+    HostAbilities { sockets, ..HostAbilities::default() }
 }
 
 #[test]

@@ -7,19 +7,21 @@ use model::{AppName, AppSpec, Drain, Files, Listen, ListenerRule, Millis, Run};
 use serde_json::Value as Json;
 
 use crate::health;
-use crate::route;
 pub use crate::section::AppFileError;
 use crate::section::Section;
 use crate::strategy::{self, Page};
 use crate::tree::{Entry, Node, Value};
 use crate::{Secret, check_env_name};
+use crate::{resources, route};
 
 pub(crate) const DAY: Millis = Millis::from_secs(86_400);
 
 /// The keys of each table; the empty name is the whole file. docs/segue.schema.json has the same.
 const TOP: &[&str] = &["app", "run", "health", "route", "limits", "drain", "strategy"];
-const RUN: &[&str] =
-    &["command", "dir", "replicas", "env", "user", "group", "files", "listen", "listener"];
+const RUN: &[&str] = &[
+    "command", "dir", "replicas", "env", "user", "group", "files", "listen", "listener", "memory",
+    "pids", "cpu",
+];
 const LISTEN: &[(&str, Listen)] = &[("port", Listen::Port), ("unix", Listen::Unix)];
 const LISTENER: &[(&str, ListenerRule)] = &[("own", ListenerRule::Own), ("any", ListenerRule::Any)];
 const DRAIN: &[&str] = &["deadline"];
@@ -175,6 +177,7 @@ fn read_run(top: &Section<'_>) -> Result<RunAndRest, AppFileError> {
         )?,
         listen: run.word("listen", Listen::Port, LISTEN)?,
         listener: run.word("listener", ListenerRule::Own, LISTENER)?,
+        limits: resources::read(&run)?,
     };
     let env = read_env(&run)?;
     if settings.listen == Listen::Unix {
@@ -224,9 +227,12 @@ fn read_drain(top: &Section<'_>) -> Result<Drain, AppFileError> {
 fn entry<'a>(top: &Section<'a>, table: &str, key: &str) -> Option<&'a Entry> {
     match &top.get(table)?.value {
         Value::Table(entries) => entries.iter().find(|entry| entry.key == key),
-        Value::Text(_) | Value::Number(_) | Value::Flag(_) | Value::List(_) | Value::Other(_) => {
-            None
-        }
+        Value::Text(_)
+        | Value::Number(_)
+        | Value::Fraction(_)
+        | Value::Flag(_)
+        | Value::List(_)
+        | Value::Other(_) => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! App files, good and bad.
 
-use model::{AppLimits, Prefix, Redirect};
+use model::{AppLimits, Prefix, Redirect, ResourceLimits, Run};
 
 use super::*;
 
@@ -270,4 +270,64 @@ fn what_listens_on_a_socket_has_no_other_listener_and_no_socket_of_its_own() {
     assert!(variable.contains("segue sets `SOCKET` itself"), "{variable}");
     assert!(on("env = { SOCKET = \"/x\" }").is_ok(), "another program's");
     assert!(refusal("listen = \"tcp\"").contains("`run.listen`"));
+}
+
+#[test]
+fn limits_of_an_instance_have_units_and_bounds() {
+    let on = |more: &str| {
+        AppFile::from_toml(&format!("app = \"web\"\n[run]\ncommand = [\"./x\"]\n{more}"))
+    };
+    let all = on("memory = \"512MiB\"\npids = 200\ncpu = 1.5").unwrap();
+    let limits = ResourceLimits { memory: Some(512 << 20), pids: Some(200), cpu: Some(1_500) };
+    assert_eq!(all.spec.run.limits, limits);
+    // As the API gets them, and as they are kept.
+    let told = AppFile::from_json(all.settings()).unwrap();
+    assert_eq!(told.spec, all.spec);
+    let kept = serde_json::to_value(&all.spec.run).unwrap();
+    assert_eq!(kept["memory"], 512 << 20);
+    assert_eq!((&kept["pids"], &kept["cpu"]), (&200.into(), &1_500.into()));
+    assert_eq!(serde_json::from_value::<Run>(kept).unwrap(), all.spec.run);
+    // Without them nothing is kept, so that no digest changes.
+    let none = serde_json::to_value(on("").unwrap().spec.run).unwrap();
+    let keys = ["memory", "pids", "cpu", "limits"];
+    assert!(keys.iter().all(|key| none.get(key).is_none()), "{none}");
+    let cpu = |text: &str| on(&format!("cpu = {text}")).map(|file| file.spec.run.limits.cpu);
+    let fine = [("2", 2_000), ("0.01", 10), ("0.255", 255), ("1000", 1_000_000), ("1e1", 10_000)];
+    for (text, wanted) in fine {
+        assert_eq!(cpu(text).unwrap(), Some(wanted), "{text}");
+    }
+    let refused: Vec<String> = [
+        "memory = 512",
+        "memory = \"0\"",
+        "memory = \"512\"",
+        "memory = \"1023KiB\"",
+        "memory = \"2PiB\"",
+        "memory = \"-1MiB\"",
+        "memory = \"lots\"",
+        "pids = 0",
+        "pids = -1",
+        "pids = 4194305",
+        "pids = 1.5",
+        "pids = \"200\"",
+        "cpu = 0",
+        "cpu = 0.009",
+        "cpu = -1",
+        "cpu = -0.5",
+        "cpu = 1000.001",
+        "cpu = 1e300",
+        "cpu = inf",
+        "cpu = nan",
+        "cpu = 0.3333",
+        "cpu = \"1.5\"",
+        "cpu = [1]",
+    ]
+    .into_iter()
+    .map(|line| {
+        let e = on(line).unwrap_err();
+        assert_eq!(e.line, Some(4), "{line}");
+        let hint = e.hint.map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+        format!("{line}\n  {}{hint}", e.message)
+    })
+    .collect();
+    insta::assert_snapshot!(refused.join("\n"));
 }

@@ -22,6 +22,7 @@ mod problem;
 mod program;
 mod receipt;
 mod request;
+mod resources;
 mod route;
 mod secret;
 mod section;

@@ -82,9 +82,13 @@ fn keep_alive(route: &Section<'_>) -> Result<KeepAlive> {
             Err(route
                 .wrong("keep_alive", format!("{text:?} is not one of true, false, \"trusting\"")))
         }
-        Some(Value::Number(_) | Value::List(_) | Value::Table(_) | Value::Other(_)) => {
-            Err(route.wrong("keep_alive", "true, false or \"trusting\" is needed"))
-        }
+        Some(
+            Value::Number(_)
+            | Value::Fraction(_)
+            | Value::List(_)
+            | Value::Table(_)
+            | Value::Other(_),
+        ) => Err(route.wrong("keep_alive", "true, false or \"trusting\" is needed")),
     }
 }
 

@@ -126,6 +126,7 @@ impl<'a> Section<'a> {
             .map(|item| match &item.value {
                 Value::Text(text) => Ok(text.as_str()),
                 Value::Number(_)
+                | Value::Fraction(_)
                 | Value::Flag(_)
                 | Value::List(_)
                 | Value::Table(_)
@@ -173,6 +174,7 @@ impl<'a> Section<'a> {
         let found = match node.value {
             Value::Number(number) => number.to_string(),
             Value::Text(_)
+            | Value::Fraction(_)
             | Value::Flag(_)
             | Value::List(_)
             | Value::Table(_)

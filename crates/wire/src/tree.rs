@@ -16,10 +16,11 @@ pub(crate) struct Node {
 pub(crate) enum Value {
     Text(String),
     Number(i64),
+    Fraction(f64),
     Flag(bool),
     List(Vec<Node>),
     Table(Vec<Entry>),
-    /// Something no key takes: a fraction, a date, a null.
+    /// Something no key takes: a huge number, a date, a null.
     Other(&'static str),
 }
 
@@ -53,9 +54,11 @@ impl Node {
         let value = match json {
             Json::String(text) => Value::Text(text.clone()),
             Json::Bool(flag) => Value::Flag(*flag),
-            Json::Number(number) => {
-                number.as_i64().map_or(Value::Other("a fraction or huge number"), Value::Number)
-            }
+            Json::Number(number) => match (number.as_i64(), number.as_f64()) {
+                (Some(whole), _) => Value::Number(whole),
+                (None, Some(fraction)) if number.is_f64() => Value::Fraction(fraction),
+                (None, _) => Value::Other("a number that is too large"),
+            },
             Json::Array(items) => Value::List(items.iter().map(Self::from_json).collect()),
             Json::Object(map) => Value::Table(
                 map.iter()
@@ -76,6 +79,7 @@ impl Node {
         match &self.value {
             Value::Text(text) => Json::String(text.clone()),
             Value::Number(number) => Json::from(*number),
+            Value::Fraction(number) => Json::from(*number),
             Value::Flag(flag) => Json::Bool(*flag),
             Value::List(items) => Json::Array(items.iter().map(Self::to_json).collect()),
             Value::Table(entries) => Json::Object(
@@ -90,6 +94,7 @@ impl Node {
         match self.value {
             Value::Text(_) => "a text",
             Value::Number(_) => "a number",
+            Value::Fraction(_) => "a fraction",
             Value::Flag(_) => "true or false",
             Value::List(_) => "a list",
             Value::Table(_) => "a table",
@@ -131,7 +136,10 @@ impl Lines<'_> {
             DeValue::String(text) => Value::Text(text.clone().into_owned()),
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
                 .map_or(Value::Other("a number that is too large"), Value::Number),
-            DeValue::Float(_) => Value::Other("a fraction"),
+            DeValue::Float(number) => number
+                .as_str()
+                .parse()
+                .map_or(Value::Other("a number that is too large"), Value::Fraction),
             DeValue::Boolean(flag) => Value::Flag(*flag),
             DeValue::Datetime(_) => Value::Other("a date"),
             DeValue::Array(items) => Value::List(

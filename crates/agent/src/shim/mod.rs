@@ -20,6 +20,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::cgroup::Cgroup;
+use crate::delegation::Delegation;
 use crate::procfs;
 use crate::protocol::{Answer, Order, line};
 use crate::runfolder::{Lock, ProcessRecord, RunFolder, SOCKET};
@@ -144,6 +145,7 @@ fn spawn(
     output: std::io::PipeWriter,
 ) -> Result<(Tree, Child), Refused> {
     let errors = output.try_clone().map_err(doing("share the output pipe"))?;
+    let group = make_group(run_dir, order)?;
     // Our own binary, even if the file has been replaced since.
     let child = Command::new("/proc/self/exe")
         .arg("__exec")
@@ -155,10 +157,16 @@ fn spawn(
         .spawn()
         .map_err(doing("start a process"))?;
     let pid = child.id();
-    let name = blake3::hash(run_dir.as_os_str().as_encoded_bytes()).to_hex();
-    let cgroup = Cgroup::create(&format!("segue-{}-{}", order.id, &name[..8]))
-        .filter(|group| group.add(pid).is_ok());
-    let tree = Tree::new(pid, cgroup);
+    let group = match group.map(|group| (group.add(pid), group)) {
+        Some((Ok(()), group)) => Some(group),
+        // The second stage ends with its pipe.
+        Some((Err(e), group)) if !order.limits.is_none() => {
+            group.remove();
+            return Err(doing("move it into its control group")(e));
+        }
+        Some((Err(_), _)) | None => None,
+    };
+    let tree = Tree::new(pid, group);
     let start = procfs::process(pid).map_or(0, |process| process.start);
     let record = ProcessRecord {
         pid,
@@ -171,6 +179,28 @@ fn spawn(
         Err(source) => {
             tree.kill();
             Err(Refused { act: "write down the process", source })
+        }
+    }
+}
+
+/// The instance's own control group with its limits. One without limits goes without a group where none
+/// can be made.
+fn make_group(run_dir: &Path, order: &Order) -> Result<Option<Cgroup>, Refused> {
+    let hash = blake3::hash(run_dir.as_os_str().as_encoded_bytes()).to_hex();
+    let name = format!("segue-{}-{}", order.id, &hash[..8]);
+    let made = match Delegation::own() {
+        Some(own) => Cgroup::create(&own.group(&name)),
+        None => Err(io::Error::other("cgroup2 is not mounted")),
+    };
+    if order.limits.is_none() {
+        return Ok(made.ok());
+    }
+    let group = made.map_err(doing("make its control group"))?;
+    match group.limit(&order.limits) {
+        Ok(()) => Ok(Some(group)),
+        Err(e) => {
+            group.remove();
+            Err(doing("set its limits")(e))
         }
     }
 }

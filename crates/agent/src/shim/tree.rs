@@ -43,6 +43,11 @@ impl Tree {
         self.signal(Signal::KILL);
     }
 
+    /// What its limits did to it, one sentence each.
+    pub fn hit_limits(&self) -> Vec<String> {
+        self.cgroup.as_ref().map(Cgroup::hit_limits).unwrap_or_default()
+    }
+
     /// All of them have ended: removes the group.
     pub fn clear(&self) {
         if let Some(group) = &self.cgroup {

@@ -131,6 +131,9 @@ impl Watch {
                 Err(_) => break,
             }
         }
+        for sentence in self.tree.hit_limits() {
+            let _ = self.folder.note(&sentence);
+        }
         self.tree.clear();
         let exit = self.exit.unwrap_or(Exit::Unknown);
         // If even the reserved room is not writable, whoever is connected still hears it.

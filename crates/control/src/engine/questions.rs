@@ -84,7 +84,7 @@ impl Engine {
         let shared = Shared {
             routing: &self.routing,
             free_ports: self.ports.free(),
-            sockets: &self.sockets,
+            abilities: &self.abilities,
             recovered: self.recovered,
             keep_releases: self.keep_releases,
         };

@@ -138,6 +138,7 @@ impl Desk<'_> {
         if standby.is_some() && whole(app, self.seen, to).is_ok() {
             return self.switch_back(to);
         }
+        self.can_run(&release.spec)?;
         let mut batch = Batch::new(app);
         batch.end_rollout(Cause::RolledBack, self.seen, self.now)?;
         let rollout = batch.start(RolloutKind::Deploy, to, None, None, self.now)?;

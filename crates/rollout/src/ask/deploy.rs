@@ -3,7 +3,7 @@
 use alloc::format;
 
 use model::{
-    AppSpec, Conventions, Digest, Label, Listen, Order, Release, ReleaseNo, Service, Share,
+    AppSpec, Conventions, Digest, Label, Obstacle, Order, Release, ReleaseNo, Service, Share,
     Strategy, StrategyKind,
 };
 
@@ -31,7 +31,7 @@ impl Desk<'_> {
         if app.removing.is_some() && !app.is_removed() {
             return Err(self.refused("it is being removed", "deploy again once it is gone"));
         }
-        self.can_listen(&new.spec)?;
+        self.can_run(&new.spec)?;
         let label = new.label.clone().unwrap_or_else(|| default_label(&new.digest));
         let stored = app.labelled(&label);
         if let Some(other) = stored.filter(|stored| stored.digest != new.digest) {
@@ -74,17 +74,18 @@ impl Desk<'_> {
         Ok(batch.accepted(Some(rollout), Some(to), note))
     }
 
-    /// A host without a folder for unix sockets is known before anything is begun.
-    fn can_listen(&self, spec: &AppSpec) -> Result<(), Refusal> {
-        let on_socket = spec.run.listen == Listen::Unix;
-        match self.seen.sockets.obstacle(&spec.app).filter(|_| on_socket) {
-            Some(why) => Err(self.refused(
-                why,
-                "a data folder with a shorter path has room for them; \
-                or set `listen = \"port\"` in [run]",
-            )),
+    /// What the host cannot do for a release is known before anything is begun.
+    pub(super) fn can_run(&self, spec: &AppSpec) -> Result<(), Refusal> {
+        match self.seen.abilities.obstacle(spec) {
+            Some(Obstacle { why, hint }) => Err(self.refused(&why, &hint)),
             None => Ok(()),
         }
+    }
+
+    /// The same for a release that is stored.
+    pub(super) fn can_start(&self, release: ReleaseNo) -> Result<(), Refusal> {
+        let stored = self.app.releases.get(&release);
+        stored.map_or(Ok(()), |stored| self.can_run(&stored.spec))
     }
 
     /// Ends or attaches to the rollout under way, or refuses to.

@@ -21,6 +21,7 @@ impl Desk<'_> {
             let why = format!("rollout {id} of {label} is under way ({phase})");
             return Err(self.refused(&why, "wait for its end, or abort it with `segue abort`"));
         }
+        self.can_start(live)?;
         let mut batch = Batch::new(app);
         let rollout = batch.start(RolloutKind::Restart, live, None, None, self.now)?;
         let note = format!("restarting {}", app.label(live));
@@ -39,6 +40,7 @@ impl Desk<'_> {
             };
             return Ok(batch.accepted(None, Some(live), note));
         }
+        self.can_start(live)?;
         // What still settles is decided; what still drains goes on draining.
         batch.end_rollout(Cause::RolledBack, self.seen, self.now)?;
         let rollout = batch.start(RolloutKind::Start, live, None, None, self.now)?;

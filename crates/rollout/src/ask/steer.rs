@@ -129,6 +129,9 @@ impl Desk<'_> {
             let note = format!("it has {replicas} instances already");
             return Ok(self.nothing(Some(live), note));
         }
+        if replicas > self.app.replicas(live) {
+            self.can_start(live)?;
+        }
         let mut batch = Batch::new(self.app);
         batch.push(Fact::Scaled { replicas: Some(replicas), at: self.now })?;
         let s = if replicas == 1 { "" } else { "s" };
@@ -155,6 +158,7 @@ impl Desk<'_> {
             let note = format!("{} runs what is live already", same.label);
             return Ok(self.nothing(Some(same.no), note));
         }
+        self.can_run(&live.spec)?;
         let fit = |r: &Release| r.bad.is_none() && r.service.keeps_files();
         let twin = |r: &&Release| r.digest == live.digest && r.no != live.no && fit(r);
         let stored = self.app.releases.values().find(twin);

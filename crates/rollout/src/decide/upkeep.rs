@@ -179,7 +179,7 @@ fn mint(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
         let mut instances: Vec<Minted> = Vec::new();
         while instances.len() < lacking {
             let address = match listen(release) {
-                Listen::Unix => Some(seen.sockets.address(&app.id(number + 1))),
+                Listen::Unix => Some(seen.abilities.sockets.address(&app.id(number + 1))),
                 Listen::Port => free.next(),
             };
             let Some(address) = address else { break };

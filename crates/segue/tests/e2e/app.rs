@@ -83,6 +83,14 @@ pub fn on_sockets(dir: &Path) {
     fs::write(path, text.replace("replicas = 2", "replicas = 2\nlisten = \"unix\"")).unwrap();
 }
 
+/// Gives each instance of the next releases so much memory at most.
+pub fn limit_memory(dir: &Path, size: &str) {
+    let path = dir.join("segue.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let limited = format!("replicas = 2\nmemory = \"{size}\"");
+    fs::write(path, text.replace("replicas = 2", &limited)).unwrap();
+}
+
 /// Lets the next releases have only twelve seconds to become healthy.
 pub fn hurry(dir: &Path) {
     let path = dir.join("segue.toml");

@@ -4,9 +4,11 @@
 use std::fs;
 use std::process::Command;
 
+use serde_json::Value;
+
 use crate::app;
 use crate::load::{Load, ask};
-use crate::world::World;
+use crate::world::{World, pids};
 
 /// A world with a good release live, and load on it.
 fn with_v1() -> (World, Load) {
@@ -61,6 +63,34 @@ fn a_release_that_listens_elsewhere_says_that_nobody_answered() {
     assert!(said.stderr.contains("refused"), "{}", said.stderr);
     assert_eq!(world.status()["live"]["label"], "v1");
     nobody_noticed(load);
+}
+
+#[test]
+fn a_limit_is_enforced_or_refused_before_anything_is_begun() {
+    let (world, load) = with_v1();
+    app::limit_memory(&world.app_dir(), "256MiB");
+    let plan: Value = serde_json::from_str(&world.segue(&["plan", "--json"]).stdout).unwrap();
+    let said = world.deploy("v2", "good");
+    if let Some(problem) = plan["verdict"].get("refused") {
+        let message = problem["message"].as_str().unwrap();
+        assert!(message.starts_with("cannot deploy web: `memory` in [run] cannot"), "{message}");
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(said.stderr.contains(message), "{}", said.stderr);
+        assert!(said.stderr.contains("hint:"), "{}", said.stderr);
+        let status = world.at_rest();
+        assert_eq!(status["live"]["label"], "v1");
+        assert!(!world.segue(&["releases", "web"]).stdout.contains("v2"));
+        nobody_noticed(load);
+        return;
+    }
+    assert_eq!(said.code, Some(0), "{said:?}");
+    for pid in pids(&world.at_rest(), "live") {
+        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+        let own = groups.lines().find_map(|line| line.strip_prefix("0::")).unwrap().to_owned();
+        let limit = fs::read_to_string(format!("/sys/fs/cgroup{own}/memory.max")).unwrap();
+        assert_eq!(limit, "268435456\n");
+    }
+    load.stop();
 }
 
 #[test]

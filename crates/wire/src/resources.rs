@@ -1,0 +1,64 @@
+//! The keys `memory`, `pids` and `cpu` of `[run]`: the most that an instance may use of its host.
+
+use bytesize::ByteSize;
+use model::ResourceLimits;
+
+use crate::section::{AppFileError, Section};
+use crate::tree::{Node, Value};
+
+type Result<T> = std::result::Result<T, AppFileError>;
+
+/// In bytes. No program starts with less than a mebibyte.
+const MEMORY: std::ops::RangeInclusive<u64> = 1 << 20..=1 << 50;
+/// Linux has no more process ids.
+const MOST_PIDS: i64 = 1 << 22;
+/// In thousandths. The kernel grants no less than a millisecond in a tenth of a second.
+const CPU: std::ops::RangeInclusive<u32> = 10..=1_000_000;
+
+/// Reads the three keys.
+pub(crate) fn read(run: &Section<'_>) -> Result<ResourceLimits> {
+    let pids = match run.get("pids") {
+        None => None,
+        Some(_) => Some(run.count("pids", 0, 1..=MOST_PIDS)?),
+    };
+    Ok(ResourceLimits { memory: memory(run)?, pids, cpu: cpu(run)? })
+}
+
+fn memory(run: &Section<'_>) -> Result<Option<u64>> {
+    let hint = "write memory = \"512MiB\", or leave it out for no limit";
+    let Some(text) = run.text("memory").map_err(|error| error.hint(hint))? else {
+        return Ok(None);
+    };
+    let wrong = |why: String| Err(run.wrong("memory", why).hint(hint));
+    match text.parse::<ByteSize>() {
+        Ok(ByteSize(bytes)) if MEMORY.contains(&bytes) => Ok(Some(bytes)),
+        Ok(ByteSize(bytes)) => {
+            wrong(format!("{text:?} is {bytes} bytes, which is not within 1MiB and 1PiB"))
+        }
+        Err(_) => wrong(format!("a size with its unit is needed, not {text:?}")),
+    }
+}
+
+fn cpu(run: &Section<'_>) -> Result<Option<u32>> {
+    let hint = "write cpu = 1.5 for one and a half processors, or leave it out for no limit";
+    let wrong = |why: String| Err(run.wrong("cpu", why).hint(hint));
+    let processors = match run.get("cpu") {
+        None => return Ok(None),
+        Some(Node { value: Value::Fraction(number), .. }) => *number,
+        // Every whole number within the bounds is a fraction as well.
+        Some(Node { value: Value::Number(number), .. }) => *number as f64,
+        Some(node) => return wrong(format!("a number is needed, not {}", node.kind())),
+    };
+    let thousandths = processors * 1_000.0;
+    let whole = thousandths.round();
+    // A number that is none or too large becomes one that is out of bounds.
+    let cpu = whole as u32;
+    if !CPU.contains(&cpu) {
+        return wrong(format!("{processors:?} is not within 0.01 and 1000"));
+    }
+    // So near is the nearest fraction that a computer has of three decimals.
+    if (thousandths - whole).abs() > 1e-6 {
+        return wrong(format!("{processors} has more than three decimals"));
+    }
+    Ok(Some(cpu))
+}
