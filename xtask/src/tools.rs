@@ -4,8 +4,9 @@ use crate::run::{Done, run, there};
 
 /// Programs the tests run, and the Debian packages they come in: the servers are the origins of the
 /// proxy's differential test.
-const PROGRAMS: [(&str, &str); 11] = [
+const PROGRAMS: [(&str, &str); 12] = [
     ("wrk", "wrk"),
+    ("ip", "iproute2"),
     ("python3", "python3"),
     ("node", "nodejs"),
     ("nginx", "nginx-light"),

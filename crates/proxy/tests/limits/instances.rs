@@ -40,6 +40,37 @@ fn an_instance_of_this_machine_without_room_is_waited_for_as_an_answer_is() {
     }
 }
 
+/// An address of another machine, in a network of this test's own: what is sent there is lost, as it is
+/// when the machine is off.
+fn lost() -> std::net::SocketAddr {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)
+        .expect("a network of its own, which takes root");
+    for words in [
+        "link set lo up",
+        "tuntap add dev off mode tun",
+        "addr add 192.0.2.1/24 dev off",
+        "link set off up",
+    ] {
+        let done = std::process::Command::new("ip").args(words.split(' ')).status();
+        assert!(done.is_ok_and(|status| status.success()), "ip {words}");
+    }
+    ([192, 0, 2, 9], 80).into()
+}
+
+#[test]
+fn an_instance_of_another_machine_has_to_take_the_connection_within_two_seconds() {
+    let gone = lost();
+    // Nothing of the request went out: another instance gets it.
+    let world = World::still(&in_turn(gone, saying("ok")));
+    let clients = vec![sending(&world, POST), sending(&world, POST)];
+    let mut client = waiting(&world, clients).remove(0);
+    world.advance(Millis(1_999));
+    assert!(client.hears_nothing());
+    world.advance(Millis(1));
+    assert_eq!(client.receive().text(), "ok");
+    assert_eq!((world.counted(2).failed, faults(&world)), (0, 1));
+}
+
 #[test]
 fn once_there_is_room_the_request_goes_out() {
     let full = Full::new();
