@@ -4,6 +4,7 @@
 
 mod behind;
 mod calls;
+mod capacity;
 mod case;
 mod child;
 mod contender;

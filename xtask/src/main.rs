@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "what a task says belongs on the terminal")]
 
 mod bench;
+mod circles;
 mod deps;
 mod prove;
 mod purity;
@@ -45,7 +46,9 @@ fn main() -> ExitCode {
         "soak" => soak::soak(&rest),
         "prove" => prove::prove(&rest),
         "tidy" => tidy::check(&run::root()),
-        "deps" => deps::check(&run::root()).and_then(|()| purity::check(&run::root())),
+        "deps" => deps::check(&run::root())
+            .and_then(|()| circles::check(&run::root()))
+            .and_then(|()| purity::check(&run::root())),
         "bench" => bench::bench(&rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

@@ -4,30 +4,9 @@
 use alloc::vec::Vec;
 
 use crate::chars::trim;
-use crate::head::RequestHead;
 
 /// How the names of the proxy's own cookies start.
 const OURS: &[u8] = b"__segue_";
-
-impl RequestHead {
-    /// The values of the proxy's own cookies with this name. Costs nothing if there are none.
-    pub fn own_cookies<'a>(
-        &'a self,
-        input: &'a [u8],
-        name: &'a [u8],
-    ) -> impl Iterator<Item = &'a [u8]> {
-        self.own_cookies.then(|| self.cookies(input, name)).into_iter().flatten()
-    }
-
-    /// The values of all cookies with this name.
-    pub fn cookies<'a>(
-        &'a self,
-        input: &'a [u8],
-        name: &'a [u8],
-    ) -> impl Iterator<Item = &'a [u8]> {
-        self.values(input, b"cookie").flat_map(move |value| named(value, name))
-    }
-}
 
 /// Whether a `Cookie` value holds one of ours.
 pub(crate) fn holds_ours(value: &[u8]) -> bool {
@@ -38,7 +17,7 @@ pub(crate) fn holds_ours(value: &[u8]) -> bool {
 }
 
 /// The value of each cookie with this name.
-fn named<'a>(value: &'a [u8], name: &[u8]) -> impl Iterator<Item = &'a [u8]> {
+pub(crate) fn named<'a>(value: &'a [u8], name: &[u8]) -> impl Iterator<Item = &'a [u8]> {
     cookies(value).filter_map(move |cookie| {
         let rest = cookie.strip_prefix(name)?.trim_ascii_start();
         rest.strip_prefix(b"=").map(trim)

@@ -1,12 +1,14 @@
-//! A request's head once it has been read: what it says, by offsets into what was read. Never
-//! judges it; that is the parser's part.
+//! A request's head once it has been read: what it says, by offsets into what was read, and how it is
+//! written anew for the upstream: hop-by-hop fields and whatever a client could deceive the app with are
+//! left out, ours are added. Never judges it; that is the parser's part.
 
 use alloc::vec::Vec;
 
 use crate::accept::Preference;
 use crate::body::Body;
+use crate::cookies;
 use crate::fields::Span;
-use crate::forward::RequestField;
+use crate::forward::{Forwarding, HOPS, Passed, RequestField, field, number_field};
 use crate::host::host_of;
 use crate::semantics::{Options, Persistence, Version, is_idempotent};
 use crate::target::Target;
@@ -186,5 +188,108 @@ impl RequestHead {
         let mut fields = core::mem::take(&mut self.fields);
         fields.clear();
         *self = Self { fields, ..Self::new() };
+    }
+
+    /// The values of the proxy's own cookies with this name. Costs nothing if there are none.
+    pub fn own_cookies<'a>(
+        &'a self,
+        input: &'a [u8],
+        name: &'a [u8],
+    ) -> impl Iterator<Item = &'a [u8]> {
+        self.own_cookies.then(|| self.cookies(input, name)).into_iter().flatten()
+    }
+
+    /// The values of all cookies with this name.
+    pub fn cookies<'a>(
+        &'a self,
+        input: &'a [u8],
+        name: &'a [u8],
+    ) -> impl Iterator<Item = &'a [u8]> {
+        self.values(input, b"cookie").flat_map(move |value| cookies::named(value, name))
+    }
+
+    /// Writes the head for the upstream, the empty line included. `input` is what was parsed.
+    pub fn forward(&self, input: &[u8], with: &Forwarding<'_>, out: &mut Vec<u8>) {
+        let authority = self.authority(input);
+        out.extend_from_slice(self.method(input));
+        out.push(b' ');
+        let target = self.target(input);
+        let (prefix, rest) = target.split_at_checked(with.strip).unwrap_or((b"", target));
+        // Of an absolute target without a path `?query` is left, or nothing of what is stripped.
+        if !matches!(rest.first(), Some(b'/' | b'*')) {
+            out.push(b'/');
+        }
+        out.extend_from_slice(rest);
+        out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
+        out.extend_from_slice(authority);
+        out.extend_from_slice(b"\r\n");
+        self.kept_fields(input, with.is_trusted, out);
+        if self.body().is_chunked() {
+            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+        }
+        if let Some(protocol) = self.upgrade {
+            out.extend_from_slice(b"Connection: upgrade\r\n");
+            field(out, b"Upgrade", protocol.of(input));
+        }
+        field(out, b"X-Forwarded-For", with.client);
+        field(out, b"X-Real-IP", with.client);
+        field(out, b"X-Forwarded-Proto", with.proto);
+        field(out, b"X-Forwarded-Port", with.port);
+        match self.hops {
+            // Nearly always it is the first.
+            0 => out.extend_from_slice(b"X-Segue-Hops: 1\r\n"),
+            hops => number_field(out, HOPS, hops.saturating_add(1)),
+        }
+        if !authority.is_empty() {
+            field(out, b"X-Forwarded-Host", authority);
+        }
+        if !prefix.is_empty() {
+            field(out, b"X-Forwarded-Prefix", prefix);
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Copies runs of kept fields at once: most heads are one or two runs.
+    fn kept_fields(&self, input: &[u8], is_trusted: bool, out: &mut Vec<u8>) {
+        let mut run = 0..0;
+        for field in &self.fields {
+            match field.passed {
+                Passed::Whole => {}
+                Passed::Claim if is_trusted => {}
+                Passed::WithoutOurs => {
+                    out.extend_from_slice(input.get(run.clone()).unwrap_or_default());
+                    run = 0..0;
+                    cookies::write_others(field.span.value.of(input), out);
+                    continue;
+                }
+                Passed::Length => {
+                    out.extend_from_slice(input.get(run.clone()).unwrap_or_default());
+                    run = 0..0;
+                    let length = self.content_length().unwrap_or_default();
+                    number_field(out, b"Content-Length", length);
+                    continue;
+                }
+                Passed::MaxForwards => {
+                    out.extend_from_slice(input.get(run.clone()).unwrap_or_default());
+                    run = 0..0;
+                    let left = self.max_forwards().unwrap_or_default().saturating_sub(1);
+                    number_field(out, b"Max-Forwards", left);
+                    continue;
+                }
+                Passed::Claim | Passed::Not => continue,
+            }
+            let line = field.span.line;
+            if line.start as usize != run.end {
+                out.extend_from_slice(input.get(run.clone()).unwrap_or_default());
+                run.start = line.start as usize;
+            }
+            run.end = line.end as usize;
+        }
+        out.extend_from_slice(input.get(run).unwrap_or_default());
+    }
+
+    /// Whether the client waits for a 100 before it sends its body.
+    pub fn awaits_continue(&self) -> bool {
+        self.expectation() == Expectation::Continue
     }
 }

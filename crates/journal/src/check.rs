@@ -8,8 +8,8 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::acked;
 use crate::error::OpenError;
+use crate::format::{APPLICATION_ID, FORMAT, Meta, checkpoint_sum};
 use crate::record::{Chain, Checkpoint, Record, Seq};
-use crate::store::{APPLICATION_ID, FORMAT, Meta, checkpoint_sum};
 
 /// The content of a journal that was found whole.
 #[derive(Debug)]

@@ -20,10 +20,13 @@ mod acked;
 mod ballast;
 mod check;
 mod error;
+mod format;
+mod options;
 mod record;
 mod store;
 mod worker;
 
 pub use error::{AppendError, OpenError};
+pub use options::Options;
 pub use record::{Checkpoint, NewRecord, Record, Recovered, Seq};
-pub use worker::{Journal, Options, Room};
+pub use worker::{Journal, Room};

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use crate::ballast::Ballast;
 use crate::error::{AppendError, OpenError};
+use crate::options::Options;
 use crate::record::{NewRecord, Recovered, Seq};
 use crate::store::{Store, WriteError};
 
@@ -18,23 +18,6 @@ use crate::store::{Store, WriteError};
 const QUEUE: usize = 1024;
 /// Batches that share one transaction.
 const GROUP: usize = 128;
-
-/// How a journal is kept.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Waited before every commit, as if the disk were that slow. For tests and measurements.
-    pub fsync_delay: Duration,
-    /// The file does not grow beyond this; what does not fit is refused as if the disk were full.
-    pub max_bytes: u64,
-    /// Room that is kept for the way back.
-    pub ballast_bytes: u64,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { fsync_delay: Duration::ZERO, max_bytes: 1 << 30, ballast_bytes: 1 << 20 }
-    }
-}
 
 /// Whether there is room on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use model::{Addresses, Askers};
 
-use crate::stats::Cell;
+use crate::cell::Cell;
 
 /// How long an address is remembered at the most, in milliseconds.
 const MINUTE_MS: u64 = 60_000;

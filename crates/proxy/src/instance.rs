@@ -27,7 +27,7 @@ pub(crate) struct Instance {
     /// [`Latency::bits`]; kept only where instances are picked by it.
     latency: AtomicU64,
     pub(crate) idle: AtomicU32,
-    pub(crate) room: Room,
+    pub(crate) room: Arc<Room>,
     /// When this process saw it in a snapshot for the first time.
     since_ms: u64,
     /// Never used twice in this process.
@@ -53,7 +53,7 @@ impl Instance {
             ejections: AtomicU32::new(0),
             latency: AtomicU64::new(Latency::default().bits()),
             idle: AtomicU32::new(0),
-            room: Room::default(),
+            room: Arc::default(),
             since_ms,
             key,
             id: target.id.clone(),

@@ -13,7 +13,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 use tokio::io::Interest;
 
-use crate::slots::SlotId;
+use crate::slot_id::SlotId;
 
 /// Guests called in one poll before others get their turn.
 const CALLED: usize = 64;

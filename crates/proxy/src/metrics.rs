@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering;
 
 use model::{AppName, Health};
 
+use crate::cell::Cell;
 use crate::shared::Shared;
-use crate::stats::{AppCells, Cell, DURATIONS_MS};
+use crate::stats::{AppCells, DURATIONS_MS};
 use crate::table::Counted;
 
 type AppCounter = (&'static str, &'static str, fn(&AppCells) -> &Cell);

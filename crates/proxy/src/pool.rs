@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 use crate::instance::Instance;
 use crate::reuse::Kept;
 use crate::room::Served;
-use crate::slots::SlotId;
+use crate::slot_id::SlotId;
 use crate::stream::Stream;
 
 /// What a request demands of a connection that has been used before.

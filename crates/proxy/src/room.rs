@@ -4,8 +4,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::instance::Instance;
-
 /// While an instance has as many connections as it has ever served at once, one of them is closed
 /// this often. Requests of other workers, and probes, which no proxy knows of, wait no longer for a
 /// program that serves one connection after the other.
@@ -54,12 +52,11 @@ impl Room {
 
 /// A connection that has carried an answer. Counted until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Served(Arc<Instance>);
+pub(crate) struct Served(Arc<Room>);
 
 impl Served {
     /// The first answer on a connection has begun; `waited` if the request was [`Waits`].
-    pub(crate) fn first(instance: &Arc<Instance>, waited: bool, now_ms: u64) -> Self {
-        let room = &instance.room;
+    pub(crate) fn first(room: &Arc<Room>, waited: bool, now_ms: u64) -> Self {
         let open = room.open.fetch_add(1, Ordering::Relaxed) + 1;
         if open == 1 {
             room.made_way_ms.store(now_ms, Ordering::Relaxed);
@@ -68,32 +65,32 @@ impl Served {
             }
         }
         room.most.fetch_max(open, Ordering::Relaxed);
-        Self(Arc::clone(instance))
+        Self(Arc::clone(room))
     }
 }
 
 impl Drop for Served {
     fn drop(&mut self) {
-        self.0.room.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// A request that may be waiting for another connection to be closed. While there is one, none is
 /// kept open.
 #[derive(Debug)]
-pub(crate) struct Waits(Arc<Instance>);
+pub(crate) struct Waits(Arc<Room>);
 
 impl Waits {
-    pub(crate) fn for_room(instance: &Arc<Instance>) -> Option<Self> {
-        instance.room.is_taken().then(|| {
-            instance.room.waiting.fetch_add(1, Ordering::Relaxed);
-            Self(Arc::clone(instance))
+    pub(crate) fn for_room(room: &Arc<Room>) -> Option<Self> {
+        room.is_taken().then(|| {
+            room.waiting.fetch_add(1, Ordering::Relaxed);
+            Self(Arc::clone(room))
         })
     }
 }
 
 impl Drop for Waits {
     fn drop(&mut self) {
-        self.0.room.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -7,6 +7,7 @@ use std::task::{Context, Waker};
 
 use crate::crowd::{self, Doing, Surplus};
 use crate::lounge::Guest;
+use crate::slot_id::SlotId;
 
 /// Which changes wake a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,10 +70,6 @@ struct Inner {
     /// Those that were at rest when they were woken: they need a task.
     called: Vec<(SlotId, Box<Guest>)>,
 }
-
-/// Names a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct SlotId(usize);
 
 impl Slots {
     pub(crate) fn open(&self, seen: u64, origin: Option<IpAddr>) -> SlotId {
@@ -277,17 +274,5 @@ impl Inner {
             }
             Keeper::Lounge(guest) => self.called.push((SlotId(at), guest)),
         }
-    }
-}
-
-impl SlotId {
-    /// As a number to write down elsewhere.
-    pub(crate) fn number(self) -> u64 {
-        self.0 as u64
-    }
-
-    /// Of what [`SlotId::number`] gave.
-    pub(crate) fn of_number(number: u64) -> Self {
-        Self(number as usize)
     }
 }

@@ -9,30 +9,9 @@ use balance::RetryBudget;
 use model::{AppName, Askers, ReleaseNo};
 
 use crate::askers::{AskerCells, Verdict};
+use crate::cell::Cell;
 use crate::dropped::Dropped;
 use crate::gap::Gap;
-
-/// A counter that only one thread writes.
-#[derive(Debug, Default)]
-pub(crate) struct Cell(AtomicU64);
-
-impl Cell {
-    pub(crate) fn add_one(&self) {
-        self.add(1);
-    }
-
-    pub(crate) fn add(&self, count: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed) + count, Ordering::Relaxed);
-    }
-
-    pub(crate) fn set(&self, value: u64) {
-        self.0.store(value, Ordering::Relaxed);
-    }
-
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// Upper bounds of the steps in which requests' durations are counted, in milliseconds; what takes
 /// longer is counted in one more.

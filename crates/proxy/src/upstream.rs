@@ -13,7 +13,7 @@ use crate::instance::InFlight;
 use crate::pool::Used;
 use crate::reuse::Kept;
 use crate::room::{Served, Waits};
-use crate::slots::SlotId;
+use crate::slot_id::SlotId;
 use crate::stopwatch::Stopwatch;
 use crate::stream::Stream;
 use crate::worker::Worker;
@@ -149,7 +149,7 @@ impl Upstream {
     /// on they make room.
     pub(crate) fn lines_up(&mut self, now_ms: u64) {
         if self.look_ms().is_some_and(|at_ms| now_ms >= at_ms) {
-            self.waits = Waits::for_room(self.flight.instance());
+            self.waits = Waits::for_room(&self.flight.instance().room);
         }
     }
 
@@ -157,7 +157,7 @@ impl Upstream {
     pub(crate) fn answered(&mut self, now_ms: u64) {
         let waited = self.waits.take().is_some();
         if self.served.is_none() {
-            self.served = Some(Served::first(self.flight.instance(), waited, now_ms));
+            self.served = Some(Served::first(&self.flight.instance().room, waited, now_ms));
         }
     }
 

@@ -15,6 +15,7 @@ use tokio::runtime::LocalRuntime;
 
 use crate::access_log::Block;
 use crate::buffer::Stock;
+use crate::cell::Cell as Counter;
 use crate::clock::Beat;
 use crate::connection::Connection;
 use crate::date::{DateLine, Dates};
@@ -25,9 +26,10 @@ use crate::load::Load;
 use crate::lounge::{Guest, Lounge};
 use crate::pool::Pool;
 use crate::shared::{Desk, Shared};
-use crate::slots::{SlotId, Slots};
+use crate::slot_id::SlotId;
+use crate::slots::Slots;
 use crate::socket::Socket;
-use crate::stats::{AppCells, AppStats, Cell as Counter, ReleaseCells, ReleaseStats};
+use crate::stats::{AppCells, AppStats, ReleaseCells, ReleaseStats};
 use crate::table::Table;
 
 /// How often deadlines are looked at.

@@ -9,7 +9,7 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Cause, Minted};
+use crate::{Cause, Minted, RolloutKind};
 
 /// One app.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -109,28 +109,6 @@ impl App {
     pub fn replicas(&self, release: ReleaseNo) -> u16 {
         let stored = self.releases.get(&release);
         stored.map_or(0, |stored| self.scale.unwrap_or(stored.spec.run.replicas))
-    }
-
-    /// How many instances this release should have now.
-    pub fn wanted(&self, release: ReleaseNo) -> u16 {
-        if !self.on_offer().any(|offered| offered == release) {
-            return 0;
-        }
-        let rollout = self.rollout.as_ref();
-        if let Some(renewed) = rollout.filter(|r| r.kind.renews() && r.to == release) {
-            return crate::ladder::wanted_renewed(self, renewed);
-        }
-        let moving = rollout.filter(|r| r.kind == RolloutKind::Deploy);
-        let standby = self.standby.is_some_and(|standby| standby.release == release);
-        match moving {
-            Some(rollout) if rollout.to == release && !standby => {
-                crate::ladder::wanted_to(self, rollout)
-            }
-            Some(rollout) if rollout.from == Some(release) && !standby => {
-                crate::ladder::wanted_from(self, rollout)
-            }
-            Some(_) | None => self.replicas(release),
-        }
     }
 
     /// The part of the traffic this release gets.
@@ -348,30 +326,6 @@ impl Rollout {
     pub const PORT_ATTEMPTS: u32 = 3;
     /// So often an instance may die while the rollout waits for a person.
     pub const CRASHES_WHILE_WAITING: u32 = 3;
-}
-
-/// What a rollout is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RolloutKind {
-    /// Bring a release in by its strategy.
-    Deploy,
-    /// Go back to the warm standby: one switch, nothing else.
-    Rollback,
-    /// Replace every instance of the live release, one after the other.
-    Restart,
-    /// Start what the live release lacks, and replace what is Down.
-    Start,
-}
-
-impl RolloutKind {
-    /// The live release stays; its instances are renewed.
-    pub fn renews(self) -> bool {
-        match self {
-            Self::Deploy | Self::Rollback => false,
-            Self::Restart | Self::Start => true,
-        }
-    }
 }
 
 /// Where a rollout is.

@@ -96,8 +96,26 @@ fn kind<'a>(app: &'a App, rollout: &Rollout) -> Option<&'a StrategyKind> {
     (!first).then_some(kind)
 }
 
+/// How many instances this release should have now.
+pub fn wanted(app: &App, release: ReleaseNo) -> u16 {
+    if !app.on_offer().any(|offered| offered == release) {
+        return 0;
+    }
+    let rollout = app.rollout.as_ref();
+    if let Some(renewed) = rollout.filter(|r| r.kind.renews() && r.to == release) {
+        return wanted_renewed(app, renewed);
+    }
+    let moving = rollout.filter(|r| r.kind == RolloutKind::Deploy);
+    let standby = app.standby.is_some_and(|standby| standby.release == release);
+    match moving {
+        Some(rollout) if rollout.to == release && !standby => wanted_to(app, rollout),
+        Some(rollout) if rollout.from == Some(release) && !standby => wanted_from(app, rollout),
+        Some(_) | None => app.replicas(release),
+    }
+}
+
 /// How many instances the old release should have now.
-pub(crate) fn wanted_from(app: &App, rollout: &Rollout) -> u16 {
+fn wanted_from(app: &App, rollout: &Rollout) -> u16 {
     let rung = rung(app, rollout, rollout.rung);
     let all = rollout.from.map_or(0, |from| app.replicas(from));
     match rollout.phase {
@@ -113,7 +131,7 @@ pub(crate) fn wanted_from(app: &App, rollout: &Rollout) -> u16 {
 }
 
 /// How many instances the candidate should have now.
-pub(crate) fn wanted_to(app: &App, rollout: &Rollout) -> u16 {
+fn wanted_to(app: &App, rollout: &Rollout) -> u16 {
     let here = rung(app, rollout, rollout.rung);
     let reached = if rollout.rung > 1 { rung(app, rollout, rollout.rung - 1).to } else { 0 };
     let forward = !matches!(rollout.phase, Phase::Reverting { .. });
@@ -140,7 +158,7 @@ pub(crate) fn wanted_to(app: &App, rollout: &Rollout) -> u16 {
 }
 
 /// How many instances the live release should have now while they are renewed.
-pub(crate) fn wanted_renewed(app: &App, rollout: &Rollout) -> u16 {
+fn wanted_renewed(app: &App, rollout: &Rollout) -> u16 {
     let all = app.replicas(rollout.to);
     // What must not run twice starts once the former instances have gone, also those that a person who
     // holds the restart keeps from draining.

@@ -17,6 +17,7 @@ mod ask;
 mod cause;
 mod decide;
 mod fact;
+mod kind;
 mod ladder;
 mod patience;
 mod plan;
@@ -26,15 +27,14 @@ mod seen;
 mod sentence;
 mod view;
 
-pub use app::{
-    App, Deaths, Instance, Pace, Pause, Phase, Rollout, RolloutKind, StandbyState, Switched,
-};
+pub use app::{App, Deaths, Instance, Pace, Pause, Phase, Rollout, StandbyState, Switched};
 pub use apply::{Illegal, apply};
 pub use ask::{Accepted, Ask, Course, NewRelease, Promote, Refusal, RefusalCode, ask};
 pub use cause::Cause;
 pub use decide::{Decision, Reasons, decide};
 pub use fact::{DrainCause, Fact, Minted, ReleasedBy, Started};
-pub use ladder::{Rung, rung, rungs};
+pub use kind::RolloutKind;
+pub use ladder::{Rung, rung, rungs, wanted};
 pub use plan::{Plan, plan};
 pub use readiness::readiness;
 pub use receipt::account;

@@ -394,7 +394,7 @@ impl Checker {
                 let (name, phase) = (&app.name, rollout.phase.name());
                 self.fail("end", at, format!("the rollout of {name} is still {phase}"));
             }
-            let wanted = |no| app.wanted(no);
+            let wanted = |no| rollout::wanted(app, no);
             for no in app.on_offer() {
                 let content = app.releases.get(&no).and_then(|release| release.content);
                 let behaviour = content.and_then(|content| hosts.behaviours.get(&content));

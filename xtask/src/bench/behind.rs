@@ -7,7 +7,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use super::contender::slots;
+use super::capacity::slots;
 
 /// What is behind a contender.
 #[derive(Clone, Debug)]

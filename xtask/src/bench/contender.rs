@@ -5,9 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use super::behind::{Behind, Size};
+use super::capacity::slots;
 use super::case::{KIB, SMALL};
 use super::child::Child;
-use super::idle;
 use crate::run::Done;
 
 /// Where the origin writes down who has probed it.
@@ -160,12 +160,6 @@ fn haproxy((name, core): (&str, usize), whole: &str, folder: &Path) -> Result<Ch
     let file = folder.join(format!("{name}.cfg")).display().to_string();
     write(&file, whole)?;
     Child::start((name, core), "haproxy", ["-db", "-f", file.as_str()], folder)
-}
-
-/// Connections that nginx and HAProxy are set up for: nginx begins to close idle ones when less than
-/// a sixteenth is free.
-pub(super) fn slots() -> usize {
-    idle::connections() / 8 * 9
 }
 
 fn write(file: &str, text: &str) -> Done {

@@ -9,26 +9,15 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::behind::Behind;
+use super::capacity::connections;
 use super::case::SMALL;
 use super::contender::{self, COMPARED, Contender, in_turn, subfolder};
 use super::report::{cell, heading, row};
 use super::statistics::Spread;
 
-/// Idle connections, if there are files for so many.
-const CONNECTIONS: usize = 10_000;
-/// Files that are no client's connection.
-const OTHER_FILES: usize = 200;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Between the last answer and the look at the memory.
 const REST: Duration = Duration::from_millis(500);
-
-/// How many connections a contender is set up for and how many of them will idle: proxies want two
-/// files for each, and ours begins to close idle ones at nine tenths of what it can have.
-pub(super) fn connections() -> usize {
-    let files = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
-    let files = usize::try_from(files).unwrap_or(usize::MAX);
-    CONNECTIONS.min(files.saturating_sub(OTHER_FILES) / 2 / 5 * 4)
-}
 
 /// Measures `rounds` times, and writes the table.
 pub(super) fn table(

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use model::{Gate, Health, Label, Reason, ReleaseNo, Share, Stage, Timestamp, Waiting};
 
 use super::upkeep::lacking;
-use crate::ladder::rung;
+use crate::ladder::{rung, wanted};
 use crate::patience::{Part, Patience};
 use crate::readiness::ready;
 use crate::{App, Observed, Phase, Rollout};
@@ -81,7 +81,7 @@ fn holding(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Rea
                 return Reason { waiting, since, until: Some(until) };
             }
             let short = [rollout.from, Some(rollout.to)].into_iter().flatten();
-            let mut short = short.filter(|no| ready(app, seen, *no) < app.wanted(*no));
+            let mut short = short.filter(|no| ready(app, seen, *no) < wanted(app, *no));
             let waiting = instances(app, seen, short.next().unwrap_or(rollout.to));
             Reason { waiting, since, until: None }
         }
@@ -94,7 +94,7 @@ fn way_back(app: &App, rollout: &Rollout, seen: &Observed) -> Reason {
     let since = rollout.since;
     let open = rollout.share > Share::NONE || rollout.closed;
     let from = rollout.from.filter(|from| open && (lacking(app, *from) > 0 || joins(app, *from)));
-    match from.filter(|from| app.wanted(*from) == app.replicas(*from)) {
+    match from.filter(|from| wanted(app, *from) == app.replicas(*from)) {
         Some(from) => Reason { waiting: instances(app, seen, from), since, until: None },
         None => drain_or_stop(app, seen, since),
     }
@@ -163,7 +163,7 @@ fn joins(app: &App, no: ReleaseNo) -> bool {
 fn instances(app: &App, seen: &Observed, no: ReleaseNo) -> Waiting {
     let note = app.instances_of(no).find_map(|(number, _)| seen.instance(number).note.clone());
     let release = label(app, no);
-    Waiting::Instances { release, ready: ready(app, seen, no), wanted: app.wanted(no), note }
+    Waiting::Instances { release, ready: ready(app, seen, no), wanted: wanted(app, no), note }
 }
 
 fn back_off(app: &App, no: ReleaseNo, since: Timestamp, until: Timestamp) -> Reason {

@@ -7,7 +7,7 @@ use core::net::SocketAddr;
 use model::{Address, Health, Listen, ProbePort, ReleaseNo, Share, Stage};
 
 use super::Timer;
-use crate::ladder::least;
+use crate::ladder::{least, wanted};
 use crate::patience::Patience;
 use crate::readiness::ready;
 use crate::{App, DrainCause, Fact, Instance, Minted, Observed, ReleasedBy};
@@ -42,7 +42,7 @@ fn retire_standby(app: &App, timer: &mut Timer) -> Option<Fact> {
 /// what is too many, the unhealthy first, then the oldest. What is doomed waits for its successor.
 fn let_go(app: &App, seen: &Observed, timer: &mut Timer) -> Option<Fact> {
     let wanted: BTreeMap<ReleaseNo, u16> =
-        app.on_offer().map(|release| (release, app.wanted(release))).collect();
+        app.on_offer().map(|release| (release, wanted(app, release))).collect();
     let needs = |release: ReleaseNo| wanted.get(&release).copied().unwrap_or(0);
     let mut surplus: Vec<u64> = Vec::new();
     let mut seen_of: BTreeMap<ReleaseNo, Vec<(bool, u64)>> = BTreeMap::new();
@@ -154,7 +154,7 @@ fn replace(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Opti
         app.instances_of(no).filter(|(_, i)| i.stage == Stage::Serving && i.doomed).map(|(n, _)| n);
     let recovered = doomed.clone().filter(|n| seen.instance(*n).health == Health::Up).count();
     let others = usize::from(ready(app, seen, no)).saturating_sub(recovered);
-    let enough = others >= usize::from(app.wanted(no));
+    let enough = others >= usize::from(wanted(app, no));
     let leaving = spare(app, seen, timer, doomed.filter(|_| enough).collect());
     draining(leaving, DrainCause::Replaced, timer)
 }
@@ -204,7 +204,7 @@ fn mint(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
 pub(super) fn lacking(app: &App, release: ReleaseNo) -> usize {
     let counts = |(_, i): &(u64, &Instance)| i.stage < Stage::Draining && !i.doomed;
     let have = app.instances_of(release).filter(counts).count();
-    usize::from(app.wanted(release)).saturating_sub(have)
+    usize::from(wanted(app, release)).saturating_sub(have)
 }
 
 fn draining(
