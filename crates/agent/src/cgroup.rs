@@ -113,9 +113,10 @@ impl Cgroup {
         let _ = fs::write(self.path.join("cgroup.kill"), "1");
     }
 
-    /// Removes the empty group; one that is not empty stays.
-    pub fn remove(&self) {
-        let _ = fs::remove_dir(&self.path);
+    /// Removes the empty group. `false` if it is still there, because it is not empty.
+    pub fn remove(&self) -> bool {
+        let removed = fs::remove_dir(&self.path);
+        removed.is_ok() || !datadir::is_there(&self.path)
     }
 }
 

@@ -247,3 +247,30 @@ fn probes_go_to_a_port_of_their_own_where_only_the_instance_may_listen() {
     let note = host.health(&launch.id, Health::Down).unwrap();
     assert!(note.starts_with(&format!("port {port} is held by ")), "{note}");
 }
+
+#[test]
+fn a_command_runs_in_the_control_group_of_its_instance_and_ends_with_it() {
+    let host = Host::new();
+    let log = host.data().join("log");
+    let script = "echo $$ >> \"$0\"; exec sleep 1000";
+    let mut launch = scripted(&host, script);
+    launch.health.command.as_mut().unwrap().push(log.display().to_string());
+    launch.health.timeout = Millis(600_000);
+    host.run(&launch, Expect::Fresh);
+    let main = host.running(&launch.id);
+    let pid: u32 = common::line_in(&log).parse().unwrap();
+    let group = |pid: u32| {
+        let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+        groups.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
+    };
+    assert_eq!(group(main), group(pid));
+    let record = std::fs::read_to_string(host.run_folder(&launch.id).join("process.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    // The app goes by itself: nothing but its group leads from it to its probe.
+    common::kill(main);
+    host.exited(&launch.id);
+    if let Some(made) = record["cgroup"].as_str() {
+        assert!(!common::lives(pid), "the kernel ends what is left in the group");
+        assert!(!std::path::Path::new(made).exists(), "the group is gone");
+    }
+}

@@ -1,5 +1,6 @@
-//! Runs the command of a probe to its end. Ends it with its whole tree when its time is up, or when
-//! nobody waits for it any more. Keeps nothing and knows nothing of instances.
+//! Runs the command of a probe to its end, in the control group of its instance: under the instance's
+//! limits, and ended with it. Ends it with its whole tree when its time is up, or when nobody waits for it
+//! any more. Keeps nothing.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -13,7 +14,9 @@ use model::Exit;
 use super::tree::Tree;
 use super::watch::{KILL_AGAIN, Note, bury, exit_of};
 use super::{door::thread, let_run};
+use crate::cgroup::Cgroup;
 use crate::protocol::{Order, Probed, line};
+use crate::runfolder::RunFolder;
 
 /// The second stage with a time limit: standard input stays open for as long as somebody waits.
 pub(super) fn run(run_dir: &Path, order: Order, timeout: Duration) -> ExitCode {
@@ -30,6 +33,12 @@ fn attempt(run_dir: &Path, order: Order, timeout: Duration) -> io::Result<Probed
     rustix::process::set_child_subreaper(Some(me))?;
     let child = spawn(run_dir)?;
     let tree = Tree::new(child.id(), None);
+    let record = RunFolder::at(run_dir).process().ok().flatten();
+    if let Some(group) = record.and_then(|record| record.cgroup) {
+        // A server that is not root and was started elsewhere than the one before may not do that: then
+        // the command runs in the server's group. An instance that is well must not count as down for it.
+        let _ = Cgroup::at(&group).add(child.id());
+    }
     let_run(child, &Order { timeout_ms: None, ..order }).inspect_err(|_| tree.kill())?;
     let (notes, inbox) = sync_channel(16);
     let reaper = notes.clone();

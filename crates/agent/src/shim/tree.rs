@@ -2,11 +2,16 @@
 //! not a descendant of this process or in the instance's control group.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use crate::cgroup::Cgroup;
 use crate::procfs;
+
+/// What is left in a group when its instance has ended is waited for no longer.
+const PATIENCE: Duration = Duration::from_secs(2);
+const AGAIN: Duration = Duration::from_millis(5);
 
 /// The process tree of the instance whose reaper this process is.
 #[derive(Debug)]
@@ -48,10 +53,14 @@ impl Tree {
         self.cgroup.as_ref().map(Cgroup::hit_limits).unwrap_or_default()
     }
 
-    /// All of them have ended: removes the group.
+    /// All that descends from this process has ended: removes the group, with what else is in it, such as
+    /// the command of a probe.
     pub fn clear(&self) {
-        if let Some(group) = &self.cgroup {
-            group.remove();
+        let Some(group) = &self.cgroup else { return };
+        let give_up = Instant::now() + PATIENCE;
+        while !group.remove() && Instant::now() < give_up {
+            self.kill();
+            std::thread::sleep(AGAIN);
         }
     }
 
