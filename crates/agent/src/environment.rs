@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::lchown;
 use std::path::Path;
 
-use model::{Address, Launch};
+use model::{Address, Launch, Variable};
 
 use crate::identity::{Access, Identity};
 
@@ -34,23 +34,23 @@ pub(crate) fn of(
         env.insert("USER".to_owned(), user.name);
     }
     env.extend(own);
-    let mut set = |name: &str, value: String| env.insert(name.to_owned(), value);
+    let mut set = |variable: Variable, value: String| env.insert(variable.name().to_owned(), value);
     match &launch.address {
         Address::Tcp(address) => {
-            set("HOST", address.ip().to_string());
-            set("PORT", address.port().to_string());
+            set(Variable::Host, address.ip().to_string());
+            set(Variable::Port, address.port().to_string());
         }
         Address::Unix(path) => {
-            set("SOCKET", path.clone());
+            set(Variable::Socket, path.clone());
         }
     }
     if let Some(Address::Tcp(address)) = &launch.health_address {
-        set("HEALTH_PORT", address.port().to_string());
+        set(Variable::HealthPort, address.port().to_string());
     }
-    set("SEGUE_APP", launch.id.app.to_string());
-    set("SEGUE_RELEASE", launch.label.to_string());
-    set("SEGUE_INSTANCE", launch.id.to_string());
-    set("SEGUE_STATE_DIR", state.display().to_string());
+    set(Variable::App, launch.id.app.to_string());
+    set(Variable::Release, launch.label.to_string());
+    set(Variable::Instance, launch.id.to_string());
+    set(Variable::StateDir, state.display().to_string());
     env
 }
 

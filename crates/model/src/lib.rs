@@ -27,6 +27,7 @@ mod spec;
 mod traffic;
 mod units;
 mod upstream;
+mod variable;
 mod view;
 
 pub use abilities::HostAbilities;
@@ -50,4 +51,5 @@ pub use spec::{
 pub use traffic::{Addresses, AppCounters, Askers, TrafficReport};
 pub use units::{Generation, Millis, Share, Timestamp};
 pub use upstream::{Place, Upstream, Weight};
+pub use variable::Variable;
 pub use view::{AppView, ArmView, Event, InstanceView, Readiness, ReleaseView, RolloutView};

@@ -9,7 +9,7 @@ use axum::extract::{Path, State};
 use control::{Ask, NewRelease, RolloutKind};
 use model::{AppName, AppSpec, AppView, Digest, Label, ReleaseView, RolloutId};
 use wire::{
-    AppFile, Blob, Code, DeployRequest, Effect, EffectKind, Manifest, Plan, Planned,
+    ANOTHER_NAME, AppFile, Blob, Code, DeployRequest, Effect, EffectKind, Manifest, Plan, Planned,
     PlannedRelease, Problem, Secret, Verdict, check_env_name,
 };
 
@@ -321,7 +321,7 @@ fn read(
         return Err(No(Problem::new(Code::Invalid, message)));
     }
     values.extend(env);
-    check_env(&values)?;
+    check_env(&values, &spec)?;
     Ok((spec, values))
 }
 
@@ -350,10 +350,11 @@ fn digest(spec: &AppSpec, content: Option<Digest>) -> Digest {
     Digest::from_bytes(*blake3::hash(&text).as_bytes())
 }
 
-fn check_env(values: &BTreeMap<String, Secret>) -> Answer<()> {
+fn check_env(values: &BTreeMap<String, Secret>, spec: &AppSpec) -> Answer<()> {
     for (name, value) in values {
-        let wrong = |why| No(Problem::new(Code::Invalid, format!("variable `{name}`: {why}")));
-        check_env_name(name).map_err(wrong)?;
+        let wrong =
+            |why: String| No(Problem::new(Code::Invalid, format!("variable `{name}`: {why}")));
+        check_env_name(name, spec).map_err(|why| No(wrong(why).0.hint(ANOTHER_NAME)))?;
         if value.expose().contains('\0') {
             return Err(wrong("a zero byte cannot stand in a value".into()));
         }

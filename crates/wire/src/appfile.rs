@@ -11,7 +11,7 @@ pub use crate::section::AppFileError;
 use crate::section::Section;
 use crate::strategy::{self, Page};
 use crate::tree::{Entry, Node, Value};
-use crate::{Secret, check_env_name};
+use crate::{ANOTHER_NAME, Secret, check_env_name};
 use crate::{resources, route};
 
 pub(crate) const DAY: Millis = Millis::from_secs(86_400);
@@ -109,7 +109,7 @@ fn read(tree: &Node, page: Page) -> Result<AppFile, AppFileError> {
     let app: AppName = top.parsed("app")?.ok_or_else(|| {
         AppFileError::new(None, "`app` is missing").hint("write app = \"NAME\" at the top")
     })?;
-    let (run, env, dir) = read_run(&top)?;
+    let (run, dir) = read_run(&top)?;
     let (strategy, path) = strategy::read(top.get("strategy"), page, run.replicas)?;
     let spec = AppSpec {
         app,
@@ -119,6 +119,7 @@ fn read(tree: &Node, page: Page) -> Result<AppFile, AppFileError> {
         drain: read_drain(&top)?,
         strategy,
     };
+    let env = read_env(&top, &spec)?;
     let mut settings = tree.to_json();
     if let Some(run) = settings.get_mut("run").and_then(Json::as_object_mut) {
         run.remove("dir");
@@ -132,9 +133,8 @@ fn read(tree: &Node, page: Page) -> Result<AppFile, AppFileError> {
     Ok(AppFile { spec, env, dir, page: path, settings })
 }
 
-type RunAndRest = (Run, BTreeMap<String, Secret>, String);
-
-fn read_run(top: &Section<'_>) -> Result<RunAndRest, AppFileError> {
+/// The settings of `[run]`, and the folder that is shipped.
+fn read_run(top: &Section<'_>) -> Result<(Run, String), AppFileError> {
     if let Some(image) = entry(top, "run", "image") {
         let message = "`run.image`: containers are not supported yet";
         let error = AppFileError::new(image.line, message);
@@ -179,22 +179,15 @@ fn read_run(top: &Section<'_>) -> Result<RunAndRest, AppFileError> {
         listener: run.word("listener", ListenerRule::Own, LISTENER)?,
         limits: resources::read(&run)?,
     };
-    let env = read_env(&run)?;
-    if settings.listen == Listen::Unix {
-        if settings.listener == ListenerRule::Any {
-            let why =
-                "the folder of a unix socket is closed to others, so nobody is looked for there";
-            return Err(run.wrong("listener", why).hint("leave `listener` out"));
-        }
-        if env.contains_key("SOCKET") {
-            let why = "with `listen = \"unix\"` segue sets `SOCKET` itself";
-            return Err(run.wrong("env", why).hint("give the variable another name"));
-        }
+    if settings.listen == Listen::Unix && settings.listener == ListenerRule::Any {
+        let why = "the folder of a unix socket is closed to others, so nobody is looked for there";
+        return Err(run.wrong("listener", why).hint("leave `listener` out"));
     }
-    Ok((settings, env, dir.to_owned()))
+    Ok((settings, dir.to_owned()))
 }
 
-fn read_env(run: &Section<'_>) -> Result<BTreeMap<String, Secret>, AppFileError> {
+fn read_env(top: &Section<'_>, spec: &AppSpec) -> Result<BTreeMap<String, Secret>, AppFileError> {
+    let run = Section::open("run", top.get("run"), RUN)?;
     let Some(node) = run.get("env") else { return Ok(BTreeMap::new()) };
     let Value::Table(entries) = &node.value else {
         let why = format!("a table is needed, not {}", node.kind());
@@ -204,7 +197,7 @@ fn read_env(run: &Section<'_>) -> Result<BTreeMap<String, Secret>, AppFileError>
     for entry in entries {
         let wrong =
             |why: String| AppFileError::new(entry.line, format!("`run.env.{}`: {why}", entry.key));
-        check_env_name(&entry.key).map_err(wrong)?;
+        check_env_name(&entry.key, spec).map_err(|why| wrong(why).hint(ANOTHER_NAME))?;
         let Value::Text(text) = &entry.node.value else {
             let error = wrong(format!("a text is needed, not {}", entry.node.kind()));
             return Err(error.hint(format!("write {} = \"…\"", entry.key)));

@@ -267,7 +267,10 @@ fn what_listens_on_a_socket_has_no_other_listener_and_no_socket_of_its_own() {
         "{listener}"
     );
     let variable = refusal("listen = \"unix\"\nenv = { SOCKET = \"/x\" }");
-    assert!(variable.contains("segue sets `SOCKET` itself"), "{variable}");
+    assert!(
+        variable.contains("`run.env.SOCKET`: with `listen = \"unix\"` segue sets it itself"),
+        "{variable}"
+    );
     assert!(on("env = { SOCKET = \"/x\" }").is_ok(), "another program's");
     assert!(refusal("listen = \"tcp\"").contains("`run.listen`"));
 }

@@ -53,7 +53,7 @@ pub use request::{
     Accepted, BareRequest, Blob, DeployRequest, Down, LeftState, Missing, PromoteRequest,
     RollbackRequest, ScaleRequest, Wanted,
 };
-pub use secret::{Secret, check_env_name};
+pub use secret::{ANOTHER_NAME, Secret, check_env_name};
 pub use shipped::APP_FILE;
 pub use status::{App, Arm, Instance, Progress, Release, Rollback, Rollout, Status};
 pub use stream::Stream;

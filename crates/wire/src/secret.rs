@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use model::{AppSpec, Variable};
 use serde::{Deserialize, Serialize};
 
 /// A value nobody should see. Only [`Secret::expose`] gives it away, so uses are easy to find.
@@ -34,11 +35,15 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Checks the name of an environment variable; the error completes "because …".
+/// What to do about a variable that segue sets itself.
+pub const ANOTHER_NAME: &str = "give the variable another name";
+
+/// Checks the name of an environment variable of an app with these settings; the error completes
+/// "because …".
 ///
 /// # Errors
 /// When it is no name, or one that segue sets itself.
-pub fn check_env_name(name: &str) -> Result<(), String> {
+pub fn check_env_name(name: &str, spec: &AppSpec) -> Result<(), String> {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if name.is_empty() || name.len() > 128 {
         return Err("it has to have 1 to 128 characters".into());
@@ -46,10 +51,7 @@ pub fn check_env_name(name: &str) -> Result<(), String> {
     if !name.chars().all(word) || name.starts_with(|c: char| c.is_ascii_digit()) {
         return Err("only letters, digits and `_` may stand in it, no digit first".into());
     }
-    if matches!(name, "HOST" | "PORT") || name.starts_with("SEGUE_") {
-        return Err("segue sets it itself".into());
-    }
-    Ok(())
+    Variable::reserved(name, spec).map_or(Ok(()), |why| Err(why.into()))
 }
 
 #[cfg(test)]
@@ -63,9 +65,21 @@ mod tests {
 
     #[test]
     fn names_segue_sets_itself_are_refused() {
-        assert!(check_env_name("LOG_LEVEL").is_ok());
-        for bad in ["", "PORT", "HOST", "SEGUE_TOKEN", "1A", "A-B", "A=B"] {
-            assert!(check_env_name(bad).is_err(), "{bad:?}");
+        let spec = |more: &str| {
+            let text = format!("app = \"web\"\n[run]\ncommand = [\"./x\"]\n{more}");
+            crate::AppFile::from_toml(&text).unwrap().spec
+        };
+        let plain = spec("");
+        for good in ["LOG_LEVEL", "SOCKET", "HEALTH_PORT", "PORTS"] {
+            assert!(check_env_name(good, &plain).is_ok(), "{good}");
+        }
+        for bad in ["", "SEGUE_TOKEN", "1A", "A-B", "A=B"] {
+            assert!(check_env_name(bad, &plain).is_err(), "{bad:?}");
+        }
+        let all = [spec("listen = \"unix\"\n"), spec("[health]\nport = true\n")];
+        for variable in Variable::ALL {
+            let name = variable.name();
+            assert!(all.iter().any(|spec| check_env_name(name, spec).is_err()), "{name}");
         }
     }
 }

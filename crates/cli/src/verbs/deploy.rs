@@ -96,7 +96,7 @@ pub(super) fn pack(path: &Path, file: AppFile, what: &ReleaseOptions) -> Result<
         })?,
     };
     let settings = file.settings().clone();
-    let env = env::gather(file.env, env_file.as_deref(), env)?;
+    let env = env::gather(file.env, &file.spec, env_file.as_deref(), env)?;
     let dir = resolve(path, "dir", &file.dir, Outside::flag(*outside))?;
     let shipped = list(path, &dir)?;
     let warnings = shipped.other_app_files(&dir).into_iter().map(|path| {

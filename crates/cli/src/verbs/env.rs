@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use wire::{Secret, check_env_name};
+use model::AppSpec;
+use wire::{ANOTHER_NAME, Secret, check_env_name};
 
 use super::env_file::{self, Value, Wrong};
 use crate::Failure;
@@ -14,6 +15,7 @@ const ACT: &str = "read the environment";
 /// Adds the lines of `--env-file` and the words of `--env` to what the app file sets.
 pub(super) fn gather(
     mut env: BTreeMap<String, Secret>,
+    spec: &AppSpec,
     file: Option<&Path>,
     words: &[String],
 ) -> Result<BTreeMap<String, Secret>, Failure> {
@@ -26,15 +28,15 @@ pub(super) fn gather(
         for (line, name, value) in all {
             let act = format!("{act}, line {line}");
             match value {
-                Value::Set(value) => insert(&mut env, &name, value.expose(), &act)?,
-                Value::Here => insert(&mut env, &name, &here(&name, &act)?, &act)?,
+                Value::Set(value) => insert(&mut env, spec, &name, value.expose(), &act)?,
+                Value::Here => insert(&mut env, spec, &name, &here(&name, &act)?, &act)?,
             }
         }
     }
     for word in words {
         match word.split_once('=') {
-            Some((name, value)) => insert(&mut env, name, value, ACT)?,
-            None => insert(&mut env, word, &here(word, ACT)?, ACT)?,
+            Some((name, value)) => insert(&mut env, spec, name, value, ACT)?,
+            None => insert(&mut env, spec, word, &here(word, ACT)?, ACT)?,
         }
     }
     Ok(env)
@@ -42,11 +44,13 @@ pub(super) fn gather(
 
 fn insert(
     env: &mut BTreeMap<String, Secret>,
+    spec: &AppSpec,
     name: &str,
     value: &str,
     act: &str,
 ) -> Result<(), Failure> {
-    check_env_name(name).map_err(|why| Failure::because(act, format!("`{name}`: {why}")))?;
+    check_env_name(name, spec)
+        .map_err(|why| Failure::because(act, format!("`{name}`: {why}")).hint(ANOTHER_NAME))?;
     env.insert(name.to_owned(), Secret::new(value));
     Ok(())
 }
@@ -63,20 +67,30 @@ fn here(name: &str, act: &str) -> Result<String, Failure> {
 mod tests {
     use super::*;
 
+    fn spec(more: &str) -> AppSpec {
+        let text = format!("app = \"web\"\n[run]\ncommand = [\"./x\"]\n{more}");
+        wire::AppFile::from_toml(&text).unwrap().spec
+    }
+
     #[test]
     fn later_ones_win_and_quotes_come_off() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("env");
         fs::write(&path, "# comment\n\nA=file\nB = \"two words\"\nC=a=b\n").unwrap();
         let start = [("A".to_owned(), Secret::new("app")), ("D".to_owned(), Secret::new("app"))];
-        let env = gather(start.into(), Some(&path), &["C=line".into()]).unwrap();
+        let env = gather(start.into(), &spec(""), Some(&path), &["C=line".into()]).unwrap();
         let values: Vec<String> = env.iter().map(|(k, v)| format!("{k}={}", v.expose())).collect();
         assert_eq!(values, ["A=file", "B=two words", "C=line", "D=app"]);
     }
 
     #[test]
     fn what_is_wrong_is_named() {
-        let error = |words: &[String]| gather(BTreeMap::new(), None, words).unwrap_err().cause;
+        let error = |words: &[String]| {
+            gather(BTreeMap::new(), &spec("listen = \"unix\"\n"), None, words).unwrap_err().cause
+        };
+        let socket = "`SOCKET`: with `listen = \"unix\"` segue sets it itself";
+        assert_eq!(error(&["SOCKET=/x".into()]), socket);
+        assert!(gather(BTreeMap::new(), &spec(""), None, &["SOCKET=/x".into()]).is_ok());
         assert_eq!(error(&["PORT=1".into()]), "`PORT`: segue sets it itself");
         assert_eq!(
             error(&["NOBODY_SETS_THIS".into()]),

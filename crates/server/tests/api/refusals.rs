@@ -61,7 +61,7 @@ async fn another_host_name_is_not_answered_even_with_the_token() {
 async fn what_is_wrong_with_a_request_is_said() {
     let world = world();
     let spec = r#"{"app":"web","run":{"command":["x"]}}"#;
-    let cases: [(&str, &str, String, &str); 17] = [
+    let cases: [(&str, &str, String, &str); 18] = [
         ("GET", "/v1/apps/webb", String::new(), "404 not-found there is no app `webb`"),
         ("GET", "/v1/apps/W%20b", String::new(), "400 invalid \"W b\" is not a valid app name"),
         ("POST", "/v1/apps", String::new(), "405 invalid /v1/apps does not take POST"),
@@ -82,6 +82,14 @@ async fn what_is_wrong_with_a_request_is_said() {
             "/v1/apps/web/deploys",
             format!("{{\"spec\":{spec},\"env\":{{\"PORT\":\"hunter2\"}}}}"),
             "400 invalid variable `PORT`: segue sets it itself",
+        ),
+        (
+            "POST",
+            "/v1/apps/web/deploys",
+            "{\"spec\":{\"app\":\"web\",\"run\":{\"command\":[\"x\"],\"listen\":\"unix\"}},\
+             \"env\":{\"SOCKET\":\"hunter2\"}}"
+                .into(),
+            "400 invalid variable `SOCKET`: with `listen = \"unix\"` segue sets it itself",
         ),
         ("POST", "/v1/apps/db/pause", String::new(), "404 not-found there is no app `db`"),
         ("POST", "/v1/apps/web/promote", "{\"ful\":true}".into(), "400 invalid the body is not"),

@@ -1,0 +1,76 @@
+//! The environment variables that segue sets for an instance: one list for the agent, which sets them, and for
+//! the checks that refuse an app's own variables of these names.
+
+use crate::{AppSpec, Listen, ProbePort};
+
+/// An environment variable that segue sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variable {
+    /// The address to listen on.
+    Host,
+    /// The port to listen on.
+    Port,
+    /// The path of the unix socket to listen on.
+    Socket,
+    /// The port on which the health checks come.
+    HealthPort,
+    /// The app's name.
+    App,
+    /// The release's label.
+    Release,
+    /// The instance's name.
+    Instance,
+    /// The folder that outlives releases.
+    StateDir,
+}
+
+impl Variable {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Host,
+        Self::Port,
+        Self::Socket,
+        Self::HealthPort,
+        Self::App,
+        Self::Release,
+        Self::Instance,
+        Self::StateDir,
+    ];
+
+    /// Names that begin so are segue's, whether it sets them today or not.
+    const PREFIX: &str = "SEGUE_";
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Host => "HOST",
+            Self::Port => "PORT",
+            Self::Socket => "SOCKET",
+            Self::HealthPort => "HEALTH_PORT",
+            Self::App => "SEGUE_APP",
+            Self::Release => "SEGUE_RELEASE",
+            Self::Instance => "SEGUE_INSTANCE",
+            Self::StateDir => "SEGUE_STATE_DIR",
+        }
+    }
+
+    /// Why an app with these settings cannot have a variable of that name for itself, if it cannot; the text
+    /// completes "because …".
+    pub fn reserved(name: &str, spec: &AppSpec) -> Option<&'static str> {
+        if name.starts_with(Self::PREFIX) {
+            return Some("segue sets it itself");
+        }
+        match Self::ALL.into_iter().find(|variable| variable.name() == name)? {
+            Self::Socket => (spec.run.listen == Listen::Unix)
+                .then_some("with `listen = \"unix\"` segue sets it itself"),
+            Self::HealthPort => (spec.health.port == ProbePort::Own)
+                .then_some("with `port = true` in [health] segue sets it itself"),
+            Self::Host
+            | Self::Port
+            | Self::App
+            | Self::Release
+            | Self::Instance
+            | Self::StateDir => Some("segue sets it itself"),
+        }
+    }
+}
