@@ -30,6 +30,7 @@ pub use limit::{AppLimit, Limit};
 pub use local::Local;
 
 use args::Verb;
+use verbs::bare::{AtOnce, Followed};
 
 /// The whole program: reads the command line, does what it says.
 pub fn main(local: &dyn Local) -> ExitCode {
@@ -74,11 +75,13 @@ fn dispatch(cli: Cli, io: &mut Io<'_>, local: &dyn Local) -> Result<ExitCode, Fa
         Verb::Releases(options) => verbs::releases::run(&connection, &options, io)?,
         Verb::Rollback(options) => verbs::rollback::run(&connection, &options, io)?,
         Verb::Promote(options) => verbs::promote::run(&connection, &options, io)?,
-        Verb::Pause(options) => verbs::pause::run(&connection, &options, io)?,
-        Verb::Sync(options) => verbs::sync::run(&connection, &options, io)?,
-        Verb::Resume(options) => verbs::resume::run(&connection, &options, io)?,
-        Verb::Abort(options) => verbs::abort::run(&connection, &options, io)?,
-        Verb::Restart(options) => verbs::restart::run(&connection, &options, io)?,
+        Verb::Pause(options) => verbs::bare::at_once(AtOnce::Pause, &connection, &options, io)?,
+        Verb::Sync(options) => verbs::bare::at_once(AtOnce::Sync, &connection, &options, io)?,
+        Verb::Resume(options) => verbs::bare::follow(Followed::Resume, &connection, &options, io)?,
+        Verb::Abort(options) => verbs::bare::follow(Followed::Abort, &connection, &options, io)?,
+        Verb::Restart(options) => {
+            verbs::bare::follow(Followed::Restart, &connection, &options, io)?
+        }
         Verb::Scale(options) => verbs::scale::run(&connection, &options, io)?,
         Verb::Maintenance(options) => verbs::maintenance::run(&connection, &options, io)?,
         Verb::Logs(options) => verbs::logs::run(&connection, &options, io)?,

@@ -95,7 +95,7 @@ impl DataDir {
             files::set_mode(&path, folder.mode() & 0o7755)
                 .map_err(|e| Unsafe::io("close", &path, e))?;
         } else {
-            check_mode(&path, &folder)?;
+            check_mode(&path, &folder, Closed::ToWriters)?;
         }
         let mut names = Vec::new();
         for entry in fs::read_dir(&path).map_err(|e| Unsafe::io("list", &path, e))? {
@@ -167,10 +167,10 @@ fn check_entry(path: &Path, me: u32) -> Result<Metadata, Unsafe> {
     check_owner(path, &found, me)?;
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if !found.file_type().is_socket() && !REWRITTEN.contains(&name) {
-        check_mode(path, &found)?;
+        check_mode(path, &found, Closed::ToWriters)?;
     }
     if SECRETS.contains(&name) && found.is_file() {
-        check_secret(path, &found)?;
+        check_mode(path, &found, Closed::ToAll)?;
     }
     Ok(found)
 }
@@ -192,25 +192,31 @@ fn check_owner(path: &Path, found: &Metadata, me: u32) -> Result<(), Unsafe> {
     Err(Unsafe::because(path, why).hinting(OTHERS))
 }
 
-fn check_mode(path: &Path, found: &Metadata) -> Result<(), Unsafe> {
-    let mode = found.permissions().mode() & 0o7777;
-    if mode & 0o022 == 0 {
-        return Ok(());
-    }
-    let why = format!("other users may write to it (mode {mode:04o})");
-    let hint = "if nobody else has, close it with `chmod go-w`";
-    Err(Unsafe::because(path, why).hinting(hint))
+/// Whom a file or folder has to be closed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closed {
+    /// To everybody else's writing.
+    ToWriters,
+    /// To everybody else.
+    ToAll,
 }
 
-fn check_secret(path: &Path, found: &Metadata) -> Result<(), Unsafe> {
+fn check_mode(path: &Path, found: &Metadata, closed: Closed) -> Result<(), Unsafe> {
     let mode = found.permissions().mode() & 0o7777;
-    if mode & 0o077 == 0 {
-        return Ok(());
-    }
-    let why = format!("segue makes it for its owner alone (0600), and its mode is {mode:04o}");
-    let hint = "a copy from a repository or an archive looks like that: name another folder with \
-                --data; if you restored it yourself, `chmod 600` it";
-    Err(Unsafe::because(path, why).hinting(hint))
+    let (open, why, hint) = match closed {
+        Closed::ToWriters => (
+            0o022,
+            format!("other users may write to it (mode {mode:04o})"),
+            "if nobody else has, close it with `chmod go-w`",
+        ),
+        Closed::ToAll => (
+            0o077,
+            format!("segue makes it for its owner alone (0600), and its mode is {mode:04o}"),
+            "a copy from a repository or an archive looks like that: name another folder with \
+             --data; if you restored it yourself, `chmod 600` it",
+        ),
+    };
+    if mode & open == 0 { Ok(()) } else { Err(Unsafe::because(path, why).hinting(hint)) }
 }
 
 /// A folder that holds anything was made by segue, here: with a secret beside, and not by git.
