@@ -18,11 +18,11 @@ use crate::protocol::{Order, Probed};
 use crate::start;
 use crate::tally::Seen;
 
-/// What ends the command gets so long beyond the command's own time.
+/// Time beyond the command's own that the process which ends the command has.
 const BEYOND: Duration = Duration::from_secs(10);
-/// So much of the command's last output is kept.
+/// Bytes of the command's last output that are kept.
 const TAIL_BYTES: usize = 1024;
-/// And so much of its last line is shown.
+/// Characters of its last line that are shown.
 const SHOWN_CHARS: usize = 200;
 
 /// The command of one instance.
@@ -44,7 +44,7 @@ impl CommandProbe {
         }
     }
 
-    /// Runs it once.
+    /// Runs the command once.
     pub async fn run(&self) -> Seen {
         let name = self.command.first().map_or("", String::as_str);
         let timeout = self.launch.health.timeout;
@@ -103,7 +103,7 @@ impl CommandProbe {
     }
 }
 
-/// The last line of what is written, fit to be printed. Reads to the end.
+/// Returns the last line of the output, fit to be printed. Reads to the end.
 async fn tail(mut output: impl AsyncRead + Unpin) -> String {
     let (mut kept, mut buffer) = (Vec::new(), [0; 4096]);
     while let Ok(length @ 1..) = output.read(&mut buffer).await {

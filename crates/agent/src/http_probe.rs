@@ -15,14 +15,14 @@ use crate::tally::Seen;
 
 /// The longest head of an answer.
 const HEAD_BYTES: usize = 16 * 1024;
-/// Of where an answer leads to, so much is told.
+/// Characters of a `Location` that are told.
 const LOCATION_CHARS: usize = 200;
-/// The body is read so far, so that a server that writes it sees no error.
+/// Bytes of the body that are read, so that a server that writes them sees no error.
 const BODY_BYTES: usize = 64 * 1024;
-/// And for so long at the most.
+/// The longest time for which the body is read.
 const BODY_PATIENCE: Duration = Duration::from_millis(100);
 
-/// What an instance is asked, again and again.
+/// The request that an instance is probed with.
 #[derive(Clone, Debug)]
 pub(crate) struct HttpProbe {
     address: Address,
@@ -33,7 +33,7 @@ pub(crate) struct HttpProbe {
 }
 
 impl HttpProbe {
-    /// As the release's settings have it.
+    /// Makes the probe that the release's settings describe.
     pub fn new(launch: &Launch) -> Self {
         let address = launch.health_address.as_ref().unwrap_or(&launch.address);
         Self {
@@ -44,7 +44,7 @@ impl HttpProbe {
         }
     }
 
-    /// Asks once.
+    /// Sends the request once and judges the answer.
     pub async fn ask(&self) -> Seen {
         let mut is_connected = false;
         let probe = async {
@@ -84,7 +84,8 @@ impl HttpProbe {
         }
     }
 
-    /// What frameworks answer to a probe that does not look like a request of a user.
+    /// Says which setting helps, for statuses with which frameworks answer a probe that does not look like a
+    /// user's request.
     fn advice(&self, status: u16) -> String {
         if !matches!(status, 301 | 302 | 307 | 308 | 400 | 403 | 421) {
             return String::new();
@@ -98,7 +99,7 @@ fn duration_ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Not found: the unix socket has not been made yet.
+/// Returns whether nobody listens. "Not found" means that the unix socket has not been made yet.
 fn nobody_listens(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
 }
@@ -135,10 +136,10 @@ fn request(launch: &Launch, address: &Address) -> String {
     text
 }
 
-/// What is told of an answer.
+/// The part of an answer that is told.
 struct Answer {
     status: u16,
-    /// Where it leads to, if it leads elsewhere.
+    /// The target of a redirect.
     location: Option<String>,
 }
 
@@ -151,7 +152,7 @@ impl fmt::Display for Answer {
     }
 }
 
-/// The field of a 3xx, as far as it goes into a sentence.
+/// Returns the `Location` of a 3xx, cut to what fits into a sentence.
 fn location(head: &[u8], status: u16) -> Option<String> {
     if !(300..=399).contains(&status) {
         return None;

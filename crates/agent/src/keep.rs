@@ -1,5 +1,6 @@
-//! Deleting what is no longer needed. What is to go is named, and taken out of its place, when the
-//! command comes: nothing that comes later is among it. A file goes only after its instances have ended.
+//! Deletes what the server no longer needs. A command names what is to go, and each file or folder is moved out
+//! of its place when the command comes, so that nothing made later is deleted. A file is deleted only after the
+//! instances that use it have ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,7 +16,7 @@ use crate::agent::World;
 use crate::life::{Ask, live, on_disk};
 use crate::materialise::{label_of, remove};
 
-/// What one command makes superfluous.
+/// The instances, folders and values that one command no longer keeps.
 pub(crate) struct Doomed {
     pub keep: Box<Keep>,
     pub instances: BTreeSet<InstanceId>,
@@ -25,7 +26,7 @@ pub(crate) struct Doomed {
     failed: bool,
 }
 
-/// Finds what is to go. `attended` are the instances that have a task.
+/// Finds what the command does not keep. `attended` are the instances that have a task.
 pub(crate) fn doomed<'a>(
     world: &World,
     keep: Box<Keep>,
@@ -59,8 +60,8 @@ pub(crate) fn doomed<'a>(
     doomed
 }
 
-/// Whether the folder was there at that time. One that was made later, from a backup or for another
-/// app of that name, is not what was meant. Where the file system does not know, it is taken for old.
+/// Returns whether the folder existed at that time. A folder made later, from a backup or for another app of that
+/// name, is not the one the command means. A folder whose birth the file system does not record counts as old.
 fn is_nothing_newer(folder: &Path, at: Timestamp) -> bool {
     let made = fs::symlink_metadata(folder).and_then(|found| found.created());
     let limit = SystemTime::UNIX_EPOCH + Duration::from_millis(at.0);
@@ -77,8 +78,8 @@ fn take_away(folder: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// Ends what still runs, then deletes, and says so. Whatever fails is tried again with the next
-/// command, which comes until one has said that it is done.
+/// Ends the instances that still run, deletes, and reports it. Control sends the command again until one report
+/// says that it is done, so whatever fails is tried again.
 pub(crate) async fn clear(
     world: Arc<World>,
     doomed: Doomed,
@@ -148,7 +149,7 @@ fn delete_files(world: &World, app: &AppName, folders: &[PathBuf]) -> io::Result
     Ok(())
 }
 
-/// Whether it worked.
+/// Deletes everything, and returns whether all of it is gone.
 async fn delete(
     what: &'static str,
     work: impl FnOnce() -> io::Result<()> + Send + 'static,

@@ -1,5 +1,5 @@
-//! Whether the sockets at an instance's address belong to its own processes, and whose they are if
-//! not. Reads `/proc`, changes nothing, and is asked only when the sockets have changed.
+//! Tells whether the sockets at an instance's address belong to its own processes, and whose they are if not.
+//! Reads `/proc` and changes nothing. Callers ask only when the sockets have changed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,15 +17,15 @@ use crate::procfs;
 use crate::runfolder::{ProcessRecord, RunFolder};
 use crate::sockets::{Kernel, Listening};
 
-/// A process may hand a socket on while its tree is read: then it is read once more.
+/// How often the tree is read, since a process may hand a socket on in the meantime.
 const LOOKS: usize = 2;
 
-/// What was found of the sockets at an address.
+/// To whom the sockets at an address belong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// All of them are the instance's: their inodes, ascending. None listens if it is empty.
+    /// To the instance, all of them: their inodes, ascending. The list is empty if none listens.
     Own(Vec<u64>),
-    /// Somebody else has one: says who, and what to do.
+    /// One of them to somebody else: a sentence that names the holder and says what to do.
     Foreign(String),
 }
 
@@ -83,7 +83,7 @@ pub fn strangers<'a>(
     noted.filter_map(strange).collect()
 }
 
-/// Why nothing is known of any socket.
+/// Says why no socket could be looked at.
 pub(crate) fn unseen(e: &io::Error) -> String {
     format!(
         "cannot see who listens on this machine: {e}; `listener = \"any\"` in [run] goes without \
@@ -91,7 +91,7 @@ pub(crate) fn unseen(e: &io::Error) -> String {
     )
 }
 
-/// Looks whose these sockets at the instance's address are. Blocks.
+/// Finds the owners of these sockets at the instance's address. Blocks.
 pub(crate) fn judge(layout: &Layout, id: &InstanceId, sockets: &[Listening]) -> Verdict {
     let folder = RunFolder::at(&layout.run(id));
     let mut foreign = sockets.to_vec();
@@ -115,7 +115,7 @@ pub(crate) fn judge(layout: &Layout, id: &InstanceId, sockets: &[Listening]) -> 
     }
 }
 
-/// What the processes of an instance hold.
+/// The sockets that the processes of an instance hold.
 #[derive(Default)]
 struct Tree {
     inodes: BTreeSet<u64>,
@@ -164,7 +164,8 @@ fn below_shim(folder: &RunFolder, record: &ProcessRecord) -> BTreeSet<u32> {
     tree
 }
 
-/// Where descriptors cannot be read, the user has to do: one that runs this app and no other.
+/// Returns whether a socket's user can only be the instance's: a user that runs this app and no other. Decides
+/// where descriptors cannot be read.
 fn is_by_user(layout: &Layout, id: &InstanceId, users: &BTreeSet<u32>, uid: u32) -> bool {
     if !users.contains(&uid) {
         return false;
@@ -181,7 +182,7 @@ fn is_by_user(layout: &Layout, id: &InstanceId, users: &BTreeSet<u32>, uid: u32)
     others.filter(|other| other.app != id.app).all(|other| runs_as(&other) != Some(uid))
 }
 
-/// Who holds the socket, and what to do about it.
+/// Says who holds the socket, and what to do about that.
 fn refusal(id: &InstanceId, socket: &Listening) -> String {
     let port = socket.address.port();
     let user = |uid: u32| match User::from_uid(Uid::from_raw(uid)) {

@@ -14,10 +14,10 @@ use crate::life::on_disk;
 use crate::listener::{Verdict, judge, unseen};
 use crate::sockets::{Census, Kernel, Listening};
 
-/// Between two lists.
+/// Time between two lists.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// One list, and when it was asked for.
+/// One list of sockets, and when it was asked for.
 #[derive(Clone, Debug)]
 struct Listed {
     at: Instant,
@@ -28,7 +28,7 @@ struct Listed {
 #[derive(Debug, Default)]
 pub(crate) struct Lookout {
     kernel: Arc<Mutex<Kernel>>,
-    /// One asks at a time, the others use its answer.
+    /// Held by the one caller that asks the kernel; the others wait and use its answer.
     turn: tokio::sync::Mutex<()>,
     latest: watch::Sender<Option<Listed>>,
 }
@@ -46,7 +46,7 @@ impl Lookout {
         }
     }
 
-    /// A list that was asked for at that moment or later.
+    /// Returns a list that was asked for at that moment or later.
     async fn since(&self, moment: Instant) -> Result<Arc<Census>, String> {
         let _turn = self.turn.lock().await;
         if let Some(listed) = self.latest.borrow().as_ref().filter(|listed| listed.at >= moment) {
@@ -64,12 +64,12 @@ impl Lookout {
     }
 }
 
-/// Which list is good enough.
+/// How new a list has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Freshness {
-    /// The newest there is, at most about a second old.
+    /// At most about a second old: the newest list there is.
     Latest,
-    /// One made after this call.
+    /// Made after the call.
     Now,
 }
 
@@ -94,7 +94,7 @@ struct Spot {
 }
 
 impl Guard {
-    /// Of the instance's addresses. A unix socket is guarded by its folder.
+    /// Makes the guard of the instance's addresses. A unix socket is guarded by its folder.
     pub fn new(world: &Arc<World>, launch: &Launch) -> Self {
         let addresses = std::iter::once(&launch.address).chain(&launch.health_address);
         let tcp = addresses.filter_map(|address| match address {
@@ -111,7 +111,7 @@ impl Guard {
         Self { world: Arc::clone(world), id: launch.id.clone(), watch }
     }
 
-    /// Compares, and looks into what has changed. Why nobody may be sent there, if nobody may.
+    /// Compares the lists and looks into what has changed. Returns why nobody may be sent there, if nobody may.
     pub async fn look(&mut self, freshness: Freshness) -> Option<String> {
         let watch = self.watch.as_mut()?;
         let latest = watch.latest.borrow_and_update().clone();
@@ -128,7 +128,7 @@ impl Guard {
         None
     }
 
-    /// Who listens where users are sent, as far as was looked.
+    /// Returns who listens where users are sent, as found by the last look.
     pub fn listeners(&self) -> Listeners {
         let Some(watch) = &self.watch else { return Listeners::Any };
         let verdicts = || watch.spots.iter().filter_map(|spot| Some(&spot.seen.as_ref()?.1));

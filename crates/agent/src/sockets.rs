@@ -1,8 +1,8 @@
 //! Which TCP sockets listen on this machine: one dump of the kernel's table. Knows nothing of
 //! instances, and opens nobody's descriptors.
 //!
-//! The kernel is asked by netlink (`sock_diag(7)`), which lists the listening sockets alone. Where it
-//! was built without, `/proc/net/tcp` has the same, among all connections.
+//! The kernel is asked by netlink (`sock_diag(7)`), which lists only the sockets that listen. A kernel without
+//! it tells them in `/proc/net/tcp`, among all connections.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -74,7 +74,7 @@ impl Census {
 }
 
 impl Listening {
-    /// Whether a connection to this IP address, at its port, may come to it.
+    /// Returns whether a connection to this IP address, at the socket's port, may come to the socket.
     fn takes(&self, ip: IpAddr) -> bool {
         let (own, ip) = (self.address.ip().to_canonical(), ip.to_canonical());
         match own {
@@ -85,8 +85,7 @@ impl Listening {
     }
 }
 
-/// Asks the kernel, again and again, over one socket: later there may be no descriptor left for
-/// another.
+/// Asks the kernel over one socket, which stays open: later there may be no descriptor left for another.
 #[derive(Debug, Default)]
 pub(crate) struct Kernel {
     socket: Option<OwnedFd>,
@@ -94,7 +93,7 @@ pub(crate) struct Kernel {
 }
 
 impl Kernel {
-    /// All sockets that listen now. Blocks for some milliseconds.
+    /// Lists all sockets that listen now. Blocks for some milliseconds.
     ///
     /// # Errors
     /// If the kernel tells them neither way.
@@ -160,7 +159,7 @@ fn request(family: u8, sequence: u32) -> Vec<u8> {
     message
 }
 
-/// Takes the sockets out of one answer. Whether it was the last.
+/// Takes the sockets out of one answer, and returns whether the answer was the last.
 fn read(mut bytes: &[u8], sequence: u32, sockets: &mut Vec<Listening>) -> io::Result<bool> {
     let odd = || io::Error::other("the kernel's answer is not as it should be");
     while !bytes.is_empty() {
@@ -203,7 +202,7 @@ fn listening(body: &[u8]) -> Option<Listening> {
     })
 }
 
-/// Whether this attribute of one byte is set.
+/// Returns whether the attribute, of one byte, is there and not zero.
 fn flag(mut attributes: &[u8], wanted: u16) -> bool {
     while let (Some(length), Some(kind)) = (u16_at(attributes, 0), u16_at(attributes, 2)) {
         let length = usize::from(length);

@@ -1,5 +1,5 @@
-//! How the client reaches a server: by the socket in its data folder, or over TCP. On this machine it
-//! asks who has the other end before it says a word, since what it says is secret.
+//! Connects the client to a server, by the socket in the server's data folder or over TCP. On this machine it
+//! finds out who has the other end before it sends anything, since the token is secret.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
@@ -20,7 +20,7 @@ use crate::listener::{Holder, OtherEnd, Owner, other_end};
 /// The name of the API's socket in a data folder.
 pub const SOCKET: &str = "api.sock";
 
-/// Where a server is.
+/// The place of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// Behind [`SOCKET`] in this data folder.
@@ -31,24 +31,24 @@ pub(crate) enum Place {
     Localhost(u16),
 }
 
-/// Who may have the other end of a connection to this machine.
+/// The users who may have the other end of a connection to this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trusted {
     uids: BTreeSet<u32>,
     unseen: Unseen,
 }
 
-/// What to do where something answers and nobody is seen to listen.
+/// How to treat an address where something answers and nobody is seen to listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unseen {
-    /// Say nothing to it.
+    /// Send nothing.
     Refuse,
-    /// Take it for the server: whoever asks has named the address and knows what forwards it.
+    /// Take the other end for the server: whoever asks has named the address and knows what forwards it.
     Allow,
 }
 
 impl Default for Trusted {
-    /// Root and the user that asks.
+    /// Trusts root and the user that asks.
     fn default() -> Self {
         let own = nix::unistd::geteuid().as_raw();
         Self { uids: BTreeSet::from([0, own]), unseen: Unseen::Refuse }
@@ -56,19 +56,19 @@ impl Default for Trusted {
 }
 
 impl Trusted {
-    /// This user, too.
+    /// Trusts this user, too.
     #[must_use]
     pub fn user(mut self, uid: u32) -> Self {
         self.uids.insert(uid);
         self
     }
 
-    /// Whether this user is.
+    /// Returns whether this user is trusted.
     pub fn has(&self, uid: u32) -> bool {
         self.uids.contains(&uid)
     }
 
-    /// What to do where nobody is seen to listen.
+    /// Sets how to treat an address where nobody is seen to listen.
     #[must_use]
     pub fn unseen(mut self, unseen: Unseen) -> Self {
         self.unseen = unseen;
@@ -92,7 +92,7 @@ impl Trusted {
     }
 }
 
-/// Why nothing was said to what answers.
+/// The reason why nothing was sent to whoever answers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Distrust {
     /// Somebody else's process.
@@ -100,10 +100,10 @@ pub enum Distrust {
     Foreign {
         /// The address.
         address: String,
-        /// Whose it is.
+        /// Its holder.
         holder: Holder,
     },
-    /// Nobody knows whose.
+    /// The holder is not known.
     #[error(
         "something answers on {address}, but no process of this machine is seen to listen there"
     )]
@@ -144,7 +144,7 @@ impl<In: Transport> Connector<In> for Dialer {
 }
 
 impl Dialer {
-    /// The first address somebody listens on; who does has to be trusted.
+    /// Connects to the first address that somebody listens on. The listener has to be trusted.
     fn first(&self, addresses: &[SocketAddr], within: Duration) -> Result<Stream, ureq::Error> {
         let mut refused = io::Error::from(io::ErrorKind::ConnectionRefused);
         for address in addresses {
@@ -165,7 +165,7 @@ impl Dialer {
         Err(refused.into())
     }
 
-    /// Through the folder's descriptor: a socket's path has 107 bytes at most, a folder's may be longer.
+    /// Connects through the folder's descriptor: a socket's path has 107 bytes at most, a folder's may be longer.
     fn folder(&self, folder: &Path, within: Duration) -> Result<Stream, ureq::Error> {
         let fail = |error: rustix::io::Errno| ureq::Error::Io(error.into());
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -279,7 +279,7 @@ impl Transport for Connection {
         Ok(read > 0)
     }
 
-    /// Nothing is to be read on a connection that nobody uses; its end is something to read.
+    /// Returns whether an idle connection is still open: nothing can be read on it then, not even its end.
     fn is_open(&mut self) -> bool {
         let would_block = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
         self.stream.set_nonblocking(true).is_ok()
@@ -292,7 +292,7 @@ fn has_closed(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
-/// A wait that has ended without anything, as what it was.
+/// Turns the error of a wait that ran out into a timeout.
 fn in_time(error: io::Error, timeout: NextTimeout) -> ureq::Error {
     if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) {
         return ureq::Error::Timeout(timeout.reason);

@@ -1,5 +1,5 @@
-//! A file's content as it was listed. What was listed is sent or nothing is: a file may change between
-//! the two readings.
+//! Reads a file's content as it was listed. A file may change between listing and sending, and then nothing of
+//! it is sent whole.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -8,12 +8,12 @@ use model::Digest;
 
 use crate::Blob;
 
-/// Why a file was not sent.
+/// The reason why a file was not sent.
 #[derive(Debug)]
 pub(crate) enum NotSent {
-    /// It is not what was listed any more.
+    /// Its content is no longer the listed one.
     Changed,
-    /// It cannot be read.
+    /// The file cannot be read.
     Unreadable(io::Error),
 }
 
@@ -36,7 +36,7 @@ impl std::error::Error for NotSent {
 }
 
 impl NotSent {
-    /// What [`Listed`] has put into an error of IO.
+    /// Takes the reason that [`Listed`] has put into an IO error.
     pub(crate) fn of(error: &mut io::Error) -> Option<Self> {
         if !error.get_ref()?.is::<Self>() {
             return None;
@@ -46,8 +46,8 @@ impl NotSent {
     }
 }
 
-/// Gives as many bytes as were listed, and the last of them only if all are what was listed. What a file
-/// has grown by since is left out.
+/// A reader that gives as many bytes as were listed, and the last of them only if the content is the listed one.
+/// Bytes that were added to the file since are left out.
 pub(crate) struct Listed<R> {
     content: R,
     left: u64,

@@ -1,4 +1,4 @@
-//! Who holds a TCP address of this machine, as `/proc` tells. Opens no connection and ends nobody.
+//! Finds who holds a TCP address of this machine, in `/proc`. Opens no connection and ends nobody.
 
 use std::fmt;
 use std::fs;
@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt as _;
 /// The state of a socket that listens, in `/proc/net/tcp`.
 const LISTEN: &str = "0A";
 
-/// Who holds a socket.
+/// The holder of a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// The user that opened it.
@@ -23,11 +23,11 @@ pub struct Holder {
 pub struct Process {
     /// Its number.
     pub pid: u32,
-    /// What it calls itself.
+    /// The name it gives itself.
     pub name: String,
 }
 
-/// Whose a socket is, before anybody looks for a process.
+/// The owner of a socket, before anybody looks for a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owner {
     pub(crate) uid: u32,
@@ -36,7 +36,7 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    /// With a process that has it open, which takes a look at all of them.
+    /// Finds a process that has the socket open. Looks at all processes.
     pub(crate) fn holder(self) -> Holder {
         let process = if self.inode == 0 { None } else { process_with(self.inode) };
         Holder { uid: self.uid, process }
@@ -65,7 +65,8 @@ pub fn user_id(text: &str) -> Option<u32> {
     by_name.or_else(|| text.parse().ok())
 }
 
-/// Who takes connections to `address`, each holder once; none where nothing that listens is seen.
+/// Returns the holders of the sockets that take connections to `address`, each once; none if no listening socket
+/// is seen.
 ///
 /// # Errors
 /// When `/proc` cannot be read.
@@ -80,18 +81,18 @@ pub fn holders(address: SocketAddr) -> io::Result<Vec<Holder>> {
     Ok(found)
 }
 
-/// What is known of the other end of a connection to an address of this machine.
+/// The other end of a connection to an address of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum OtherEnd {
     /// A process has accepted the connection.
     Accepted(Owner),
-    /// It waits in the queue of one of these.
+    /// The connection waits in the queue of one of these sockets.
     Queued(Vec<Owner>),
-    /// Nothing that listens is seen: it is forwarded from outside this machine or network namespace.
+    /// No listening socket is seen: the connection is forwarded from outside this machine or network namespace.
     Unseen,
 }
 
-/// Who has the other end of the connection from `local` to `peer`.
+/// Finds who has the other end of the connection from `local` to `peer`.
 ///
 /// Those that listen are read first. A connection waits only in the queue of a socket that still
 /// listens, so one that is not accepted by the time of the second look belongs to one of them.

@@ -1,5 +1,5 @@
-//! App files in a folder that is shipped. The one that was deployed from stays with whoever deploys: it
-//! says how the app is run, may hold values of variables, and a comment in it is no new release.
+//! Leaves the app file out of the folder that is shipped. The file that was deployed from stays with whoever
+//! deploys: it says how the app is run, may hold values of variables, and a comment in it makes no new release.
 
 use std::fs;
 use std::path::Path;
@@ -9,11 +9,11 @@ use crate::manifest::{Entry, Kind, Manifest, Scan};
 
 /// The usual name of an app file.
 pub const APP_FILE: &str = "segue.toml";
-/// A longer text is not looked at.
+/// The longest text that is looked at, in bytes.
 const APP_FILE_BYTES: u64 = 256 * 1024;
 
 impl Scan {
-    /// The release without its app file: the one at `app_file`, and `segue.toml` in the folder itself.
+    /// Returns the release without its app file: the one at `app_file`, and `segue.toml` in the folder itself.
     #[must_use]
     pub fn without_app_file(mut self, dir: &Path, app_file: &Path) -> Self {
         let own = fs::canonicalize(app_file).ok();
@@ -26,7 +26,7 @@ impl Scan {
         self
     }
 
-    /// Files that are shipped though they look like app files.
+    /// Lists the files that are shipped though they look like app files.
     pub fn other_app_files(&self, dir: &Path) -> Vec<String> {
         let looks_like_one = |entry: &&Entry| {
             let small = matches!(entry.kind, Kind::File { size, .. } if size <= APP_FILE_BYTES);
@@ -40,7 +40,7 @@ impl Scan {
 }
 
 impl Manifest {
-    /// Whether these files are `stored` without its app file. `read` gives the text of a stored file.
+    /// Returns whether these files are those of `stored` without its app file. `read` gives the text of a stored file.
     pub fn is_without_app_file(
         &self,
         stored: &Self,
