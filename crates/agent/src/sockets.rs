@@ -5,9 +5,8 @@
 //! it tells them in `/proc/net/tcp`, among all connections.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
     sockopt,
 };
+use wire::TcpSocket;
 
 /// The kernel answers at once; a dump that takes longer is given up.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -229,49 +229,24 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
-/// All of `/proc/net/tcp` and `/proc/net/tcp6`, connections and all.
+/// Lists the sockets as `/proc` tells them. It does not say whether an IPv6 socket takes IPv4, so each is taken
+/// to.
 fn from_procfs() -> io::Result<Vec<Listening>> {
-    let mut sockets: Vec<Listening> =
-        fs::read_to_string("/proc/net/tcp")?.lines().filter_map(line).collect();
-    // A machine without IPv6 does not have it.
-    let six = fs::read_to_string("/proc/net/tcp6").unwrap_or_default();
-    sockets.extend(six.lines().filter_map(line));
-    Ok(sockets)
-}
-
-/// `sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode …`; the kernel prints an
-/// address as words in its own byte order. It does not say whether an IPv6 socket takes IPv4, so it
-/// is taken to.
-fn line(line: &str) -> Option<Listening> {
-    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-    if u8::from_str_radix(fields.get(3)?, 16).ok()? != LISTEN {
-        return None;
-    }
-    let (ip, port) = fields.get(1)?.split_once(':')?;
-    let word = |at: usize| {
-        let text = ip.get(at * 8..at * 8 + 8)?;
-        u32::from_str_radix(text, 16).ok().map(u32::to_ne_bytes)
-    };
-    let ip = match ip.len() {
-        8 => IpAddr::V4(Ipv4Addr::from(word(0)?)),
-        32 => {
-            let words = [word(0)?, word(1)?, word(2)?, word(3)?].concat();
-            IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(words).ok()?))
-        }
-        _ => return None,
-    };
-    Some(Listening {
-        address: SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?),
+    let listening = wire::tcp_sockets()?.into_iter().filter(|socket| socket.listens);
+    let socket = |TcpSocket { local, remote: _, listens: _, uid, inode, is_v6: _ }| Listening {
+        address: local,
         v6only: false,
-        uid: fields.get(7)?.parse().ok()?,
-        inode: fields.get(9)?.parse().ok()?,
-    })
+        uid,
+        inode,
+    };
+    Ok(listening.map(socket).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::fs;
     use std::net::TcpListener;
     use std::os::unix::fs::MetadataExt;
 
@@ -335,7 +310,6 @@ mod tests {
         fn whatever_comes_is_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
             let _ = read(&bytes, 1, &mut Vec::new());
             let _ = listening(&bytes);
-            let _ = line(&String::from_utf8_lossy(&bytes));
         }
 
         #[test]

@@ -39,7 +39,7 @@ pub use client::{Client, ClientError, Follow};
 pub use dial::{Distrust, SOCKET, Trusted, Unseen};
 pub use duration::parse_duration;
 pub use event::{Event, Line, Now};
-pub use listener::{Holder, Process, holders, user_id, user_name};
+pub use listener::{Holder, Process, TcpSocket, holders, tcp_sockets, user_id, user_name};
 pub use log::LogLine;
 pub use maintenance::MaintenanceRequest;
 pub use manifest::{

@@ -99,36 +99,41 @@ pub(crate) enum OtherEnd {
 pub(crate) fn other_end(local: SocketAddr, peer: SocketAddr) -> io::Result<OtherEnd> {
     let queues = listening(peer)?;
     let is_other_end =
-        |s: &Socket| s.local == canonical(peer) && s.remote == canonical(local) && s.inode != 0;
+        |s: &TcpSocket| s.local == canonical(peer) && s.remote == canonical(local) && s.inode != 0;
     if let Some(socket) = sockets(peer.port())?.into_iter().find(is_other_end) {
         return Ok(OtherEnd::Accepted(socket.owner()));
     }
     if queues.is_empty() {
         return Ok(OtherEnd::Unseen);
     }
-    Ok(OtherEnd::Queued(queues.iter().map(Socket::owner).collect()))
+    Ok(OtherEnd::Queued(queues.iter().map(TcpSocket::owner).collect()))
 }
 
-/// One socket of `/proc/net/tcp` or `tcp6`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Socket {
-    local: SocketAddr,
-    remote: SocketAddr,
-    listens: bool,
-    uid: u32,
-    /// 0 while nobody has accepted the connection.
-    inode: u64,
-    version_6: bool,
+/// One socket of `/proc/net/tcp` or `tcp6`, IPv4 inside IPv6 as IPv4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpSocket {
+    /// Its own address.
+    pub local: SocketAddr,
+    /// The other end's; the port is 0 where there is none.
+    pub remote: SocketAddr,
+    /// Whether it listens.
+    pub listens: bool,
+    /// The user that opened it.
+    pub uid: u32,
+    /// Its inode; 0 while nobody has accepted the connection.
+    pub inode: u64,
+    /// Whether it is an IPv6 socket.
+    pub is_v6: bool,
 }
 
-impl Socket {
+impl TcpSocket {
     fn owner(&self) -> Owner {
         Owner { uid: self.uid, inode: self.inode }
     }
 }
 
 /// The sockets that take connections to `address`.
-fn listening(address: SocketAddr) -> io::Result<Vec<Socket>> {
+fn listening(address: SocketAddr) -> io::Result<Vec<TcpSocket>> {
     let mut all = sockets(address.port())?;
     all.retain(|socket| socket.listens);
     Ok(taking(canonical(address).ip(), all))
@@ -136,42 +141,53 @@ fn listening(address: SocketAddr) -> io::Result<Vec<Socket>> {
 
 /// Those of the sockets that take connections to `ip`. One for all of IPv6 takes IPv4, too, unless one
 /// for IPv4 is there: the kernel allows both only if the former is for IPv6 alone.
-fn taking(ip: IpAddr, all: Vec<Socket>) -> Vec<Socket> {
-    let takes = |socket: &Socket| {
+fn taking(ip: IpAddr, all: Vec<TcpSocket>) -> Vec<TcpSocket> {
+    let takes = |socket: &TcpSocket| {
         let own = socket.local.ip();
         own == ip || own.is_unspecified() && own.is_ipv4() == ip.is_ipv4()
     };
     let any_6 =
-        |socket: &Socket| ip.is_ipv4() && socket.version_6 && socket.local.ip().is_unspecified();
-    let (exact, others): (Vec<Socket>, Vec<Socket>) = all.into_iter().partition(takes);
+        |socket: &TcpSocket| ip.is_ipv4() && socket.is_v6 && socket.local.ip().is_unspecified();
+    let (exact, others): (Vec<TcpSocket>, Vec<TcpSocket>) = all.into_iter().partition(takes);
     if exact.is_empty() { others.into_iter().filter(any_6).collect() } else { exact }
 }
 
 /// All sockets with this local port.
-fn sockets(port: u16) -> io::Result<Vec<Socket>> {
-    let mut all = Vec::new();
-    for (path, needed) in [("/proc/net/tcp", true), ("/proc/net/tcp6", false)] {
-        match fs::read_to_string(path) {
-            Ok(text) => {
-                all.extend(text.lines().filter_map(socket).filter(|s| s.local.port() == port))
-            }
-            // A kernel without IPv6 has no such file.
-            Err(error) if !needed && error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
+fn sockets(port: u16) -> io::Result<Vec<TcpSocket>> {
+    let mut all = tcp_sockets()?;
+    all.retain(|socket| socket.local.port() == port);
+    Ok(all)
+}
+
+/// Reads all TCP sockets of this machine from `/proc/net/tcp` and `tcp6`, connections and all.
+///
+/// # Errors
+/// When `/proc` cannot be read. A kernel without IPv6 has no `tcp6`.
+pub fn tcp_sockets() -> io::Result<Vec<TcpSocket>> {
+    let mut all = in_table(&fs::read("/proc/net/tcp")?);
+    match fs::read("/proc/net/tcp6") {
+        Ok(text) => all.extend(in_table(&text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
     Ok(all)
 }
 
-fn socket(line: &str) -> Option<Socket> {
-    let mut words = line.split_whitespace();
+/// The sockets of a table as the kernel prints it. Lines that read otherwise are passed over.
+fn in_table(text: &[u8]) -> Vec<TcpSocket> {
+    String::from_utf8_lossy(text).lines().filter_map(socket).collect()
+}
+
+/// `sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode …`
+fn socket(line: &str) -> Option<TcpSocket> {
+    let mut words = line.split_ascii_whitespace();
     let (local, remote) = (words.nth(1)?, words.next()?);
     let state = words.next()?;
     let uid = words.nth(3)?.parse().ok()?;
     let inode = words.nth(1)?.parse().ok()?;
-    let version_6 = local.len() > "00000000:0000".len();
+    let is_v6 = local.len() > "00000000:0000".len();
     let (local, remote) = (address(local)?, address(remote)?);
-    Some(Socket { local, remote, listens: state == LISTEN, uid, inode, version_6 })
+    Some(TcpSocket { local, remote, listens: state == LISTEN, uid, inode, is_v6 })
 }
 
 /// `0100007F:1B9E`: each word of the address in the machine's order of bytes, the port in hexadecimal.
@@ -223,6 +239,8 @@ fn process_with(inode: u64) -> Option<Process> {
 mod tests {
     use std::net::{TcpListener, TcpStream};
 
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -241,15 +259,60 @@ mod tests {
         }
     }
 
+    /// As the kernel prints an address: words in the machine's order of bytes.
+    fn printed(address: SocketAddr) -> String {
+        let hex = |bytes: &[u8]| -> String {
+            let words = bytes.chunks(4).map(|word| u32::from_ne_bytes(word.try_into().unwrap()));
+            words.map(|word| format!("{word:08X}")).collect()
+        };
+        let ip = match address.ip() {
+            IpAddr::V4(ip) => hex(&ip.octets()),
+            IpAddr::V6(ip) => hex(&ip.octets()),
+        };
+        format!("{ip}:{:04X}", address.port())
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_stands_in_a_table_is_read_or_passed_over(
+            bytes in proptest::collection::vec(any::<u8>(), 0..400),
+            words in proptest::collection::vec("[0-9A-Fa-f:é ]{0,40}", 0..14),
+        ) {
+            in_table(&bytes);
+            in_table(words.join(" ").as_bytes());
+        }
+
+        #[test]
+        fn a_table_is_read_as_it_was_printed(
+            local in any::<SocketAddr>(),
+            remote in any::<SocketAddr>(),
+            listens: bool,
+            uid: u32,
+            inode: u64,
+        ) {
+            let state = if listens { LISTEN } else { "01" };
+            let line = format!(
+                "  sl  local_address rem_address   st\n   0: {} {} {state} 00000000:00000000 \
+                 00:00000000 00000000 {uid:>5}        0 {inode} 1 0000000000000000 100 0 0 10 0\n",
+                printed(local),
+                printed(remote),
+            );
+            let is_v6 = local.is_ipv6();
+            let (local, remote) = (canonical(local), canonical(remote));
+            let wanted = TcpSocket { local, remote, listens, uid, inode, is_v6 };
+            prop_assert_eq!(in_table(line.as_bytes()), [wanted]);
+        }
+    }
+
     #[test]
     fn a_listener_for_all_addresses_counts_unless_a_nearer_family_has_one() {
-        let listener = |ip: &str, version_6| Socket {
+        let listener = |ip: &str, version_6| TcpSocket {
             local: SocketAddr::new(ip.parse().unwrap(), 1),
             remote: SocketAddr::new(ip.parse().unwrap(), 0),
             listens: true,
             uid: 0,
             inode: 1,
-            version_6,
+            is_v6: version_6,
         };
         let count = |ip: &str, all: &[(&str, bool)]| {
             let all = all.iter().map(|(ip, six)| listener(ip, *six)).collect();
