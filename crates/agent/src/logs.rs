@@ -51,8 +51,7 @@ fn split(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn log_line(instance: &InstanceId, line: &[u8]) -> LogLine {
-    let text = String::from_utf8_lossy(line).into_owned();
-    LogLine { instance: instance.clone(), text, goes_on: false }
+    LogLine::new(instance.clone(), line.to_vec())
 }
 
 /// The last lines of both files.
@@ -326,6 +325,11 @@ mod tests {
         assert_eq!(lines, ["old and", "new"]);
         write("\n");
         assert_eq!(page(at).0, ["no end"]);
+        // What is no UTF-8 is kept as it is: a stray byte, a character cut off by the line's end.
+        fs::write(folder.join(OUTPUT), b"a\xffb\ncut \xc3\n").unwrap();
+        let bytes: Vec<Vec<u8>> =
+            tail(data.path(), &id, 2, 1 << 20).unwrap().iter().map(|l| l.bytes().into()).collect();
+        assert_eq!(bytes, [&b"a\xffb"[..], b"cut \xc3"]);
         assert_eq!(instances(data.path(), &id.app).unwrap(), [id]);
     }
 }

@@ -329,10 +329,11 @@ pub(crate) struct LogsOptions {
     /// Of this instance only.
     #[arg(long, value_name = "ID")]
     pub(crate) instance: Option<InstanceId>,
-    /// Print the lines as they were written: without the instance's name, and with control characters.
+    /// Print the lines as they were written, byte by byte: without the instance's name, with control
+    /// characters and with what is no UTF-8.
     #[arg(long, conflicts_with = "json")]
     pub(crate) raw: bool,
-    /// Print JSON, one object per line of output.
+    /// Print JSON, one object per line of output. A line that is no UTF-8 has its bytes in `base64`.
     #[arg(long)]
     pub(crate) json: bool,
 }

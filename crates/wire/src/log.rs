@@ -1,7 +1,9 @@
-//! One line of an instance's output, as it travels.
+//! The output of instances.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use model::InstanceId;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// One line of output, without its line end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -10,7 +12,75 @@ pub struct LogLine {
     pub instance: InstanceId,
     /// The line as it was written; bytes that are no UTF-8 are replaced.
     pub text: String,
+    /// The line as it was written, in base64, where `text` is not the same.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "to_base64",
+        deserialize_with = "from_base64"
+    )]
+    pub base64: Option<Vec<u8>>,
     /// It is a part of a line: the next of this instance goes on with it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub goes_on: bool,
+}
+
+impl LogLine {
+    /// A whole line of these bytes.
+    pub fn new(instance: InstanceId, bytes: Vec<u8>) -> Self {
+        match String::from_utf8(bytes) {
+            Ok(text) => Self { instance, text, base64: None, goes_on: false },
+            Err(error) => {
+                let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                Self { instance, text, base64: Some(error.into_bytes()), goes_on: false }
+            }
+        }
+    }
+
+    /// The bytes as they were written.
+    pub fn bytes(&self) -> &[u8] {
+        self.base64.as_deref().unwrap_or(self.text.as_bytes())
+    }
+}
+
+fn to_base64<S: Serializer>(bytes: &Option<Vec<u8>>, to: S) -> Result<S::Ok, S::Error> {
+    bytes.as_ref().map(|bytes| STANDARD.encode(bytes)).serialize(to)
+}
+
+fn from_base64<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<u8>>, D::Error> {
+    let text = Option::<String>::deserialize(from)?;
+    text.map(|text| STANDARD.decode(text).map_err(serde::de::Error::custom)).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn id() -> InstanceId {
+        "web-1".parse().unwrap()
+    }
+
+    #[test]
+    fn a_line_is_text_and_its_bytes_come_along_where_that_is_not_all() {
+        let json = |bytes: &[u8]| serde_json::to_string(&LogLine::new(id(), bytes.into())).unwrap();
+        assert_eq!(json(b"so"), "{\"instance\":\"web-1\",\"text\":\"so\"}");
+        let cut = json(&[0xff, b'a', 0xc3]);
+        assert_eq!(
+            cut,
+            "{\"instance\":\"web-1\",\"text\":\"\u{fffd}a\u{fffd}\",\"base64\":\"/2HD\"}"
+        );
+        let wrong = "{\"instance\":\"web-1\",\"text\":\"\",\"base64\":\"?\"}";
+        assert!(serde_json::from_str::<LogLine>(wrong).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn every_byte_arrives(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let text = serde_json::to_string(&LogLine::new(id(), bytes.clone())).unwrap();
+            let read: LogLine = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(read.bytes(), bytes);
+        }
+    }
 }

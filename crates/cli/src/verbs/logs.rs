@@ -27,7 +27,7 @@ pub(crate) fn run(
         let line = line.map_err(|error| Failure::client(&*act, &error))?;
         let Some(line) = parts.join(line) else { continue };
         if *raw {
-            io.raw(line.text + "\n");
+            io.raw([line.bytes(), b"\n"].concat());
         } else if *json {
             io.json(&line);
         } else {
@@ -44,18 +44,17 @@ pub(crate) fn run(
 
 /// The beginnings of lines whose end has not come yet.
 #[derive(Debug, Default)]
-struct Parts(BTreeMap<InstanceId, String>);
+struct Parts(BTreeMap<InstanceId, Vec<u8>>);
 
 impl Parts {
     /// A whole line, once all of it is there.
     fn join(&mut self, line: LogLine) -> Option<LogLine> {
-        let LogLine { instance, text, goes_on } = line;
-        let mut whole = self.0.remove(&instance).unwrap_or_default();
-        whole += &text;
-        if goes_on && whole.len() < LINE_BYTES {
-            self.0.insert(instance, whole);
+        let mut whole = self.0.remove(&line.instance).unwrap_or_default();
+        whole.extend_from_slice(line.bytes());
+        if line.goes_on && whole.len() < LINE_BYTES {
+            self.0.insert(line.instance, whole);
             return None;
         }
-        Some(LogLine { instance, text: whole, goes_on: false })
+        Some(LogLine::new(line.instance, whole))
     }
 }

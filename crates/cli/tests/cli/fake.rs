@@ -114,7 +114,30 @@ pub fn answered(server: &Fake, words: &[&str], answer: &str) -> String {
     run(Some(server), words, Some(answer))
 }
 
+/// What a command writes to stdout, byte by byte.
+pub fn written(server: &Fake, words: &[&str]) -> Vec<u8> {
+    output(Some(server), words, None).0
+}
+
 fn run(server: Option<&Fake>, words: &[&str], answer: Option<&str>) -> String {
+    let (out, err, code) = output(server, words, answer);
+    let block = |name: &str, bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        if text.is_empty() { String::new() } else { format!("--- {name}\n{text}") }
+    };
+    let text = format!("{}{}--- exit {code}", block("stdout", &out), block("stderr", &err));
+    match server {
+        Some(fake) => text.replace(&fake.address.to_string(), "SERVER"),
+        None => text,
+    }
+}
+
+/// Stdout, stderr, and the exit code.
+fn output(
+    server: Option<&Fake>,
+    words: &[&str],
+    answer: Option<&str>,
+) -> (Vec<u8>, Vec<u8>, String) {
     let mut args: Vec<OsString> = vec!["segue".into()];
     args.extend(words.iter().map(OsString::from));
     if let Some(fake) = server {
@@ -129,16 +152,8 @@ fn run(server: Option<&Fake>, words: &[&str], answer: Option<&str>) -> String {
     };
     let code = cli::run(args, &mut io, &Nobody);
     drop(io);
-    let code: String = format!("{code:?}").chars().filter(char::is_ascii_digit).collect();
-    let block = |name: &str, bytes: &[u8]| {
-        let text = String::from_utf8_lossy(bytes).into_owned();
-        if text.is_empty() { String::new() } else { format!("--- {name}\n{text}") }
-    };
-    let text = format!("{}{}--- exit {code}", block("stdout", &out), block("stderr", &err));
-    match server {
-        Some(fake) => text.replace(&fake.address.to_string(), "SERVER"),
-        None => text,
-    }
+    let code = format!("{code:?}").chars().filter(char::is_ascii_digit).collect();
+    (out, err, code)
 }
 
 /// A refusal as the server sends it.

@@ -1,9 +1,9 @@
 //! What is shown of apps, releases and receipts.
 
 use insta::assert_snapshot;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::fake::{Fake, Reply, account, app, arm, refusal, segue};
+use crate::fake::{Fake, Reply, account, app, arm, refusal, segue, written};
 
 fn status(parts: serde_json::Value) -> String {
     let fake = Fake::new(move |_, _| Reply::Json(200, app(parts.clone())));
@@ -130,6 +130,27 @@ fn output() {
     assert_snapshot!(segue(Some(&fake), &["logs", "web", "--json"]));
     let raw = segue(Some(&fake), &["logs", "web", "--raw"]);
     assert_eq!(raw, "--- stdout\nready\n\u{1b}[2Jcleared?\ttab\n--- exit 0");
+}
+
+/// Bytes that are no UTF-8, and a character whose bytes come in two parts.
+#[test]
+fn raw_output_has_every_byte() {
+    let fake = Fake::new(|_, _| {
+        let line = |text: &str, base64: Option<&str>, goes_on: bool| json!({"instance": "web-1", "text": text, "base64": base64, "goes_on": goes_on});
+        Reply::Lines(vec![
+            line("a\u{fffd}b\r", Some("Yf9iDQ=="), false),
+            line("caf\u{fffd}", Some("Y2Fmww=="), true),
+            line("\u{fffd}", Some("qQ=="), false),
+        ])
+    });
+    let raw = written(&fake, &["logs", "web", "--raw"]);
+    assert_eq!(raw, b"a\xffb\r\ncaf\xc3\xa9\n");
+    let read = segue(Some(&fake), &["logs", "web"]);
+    assert_eq!(read, "--- stdout\nweb-1 | a\u{fffd}b\nweb-1 | caf\u{e9}\n--- exit 0");
+    let json = String::from_utf8(written(&fake, &["logs", "web", "--json"])).unwrap();
+    let lines: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0]["base64"], "Yf9iDQ==");
+    assert_eq!(lines[1], json!({"instance": "web-1", "text": "caf\u{e9}"}));
 }
 
 #[test]

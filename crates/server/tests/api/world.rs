@@ -223,8 +223,7 @@ impl Store for Shelf {
         start: &LogStart,
     ) -> Result<LogPage, StoreError> {
         let instance: InstanceId = "web-1".parse().unwrap();
-        let line =
-            |text: &str| LogLine { instance: instance.clone(), text: text.into(), goes_on: false };
+        let line = |text: &str| LogLine::new(instance.clone(), text.into());
         let (lines, at) = match start {
             LogStart::Last(_) => (vec![line("one"), line("two")], 2),
             LogStart::After(LogCursor(at)) if at[&instance] == 2 => (vec![line("three")], 3),
