@@ -8,15 +8,10 @@ use std::process::ExitCode;
 use anstream::ColorChoice;
 use jiff::tz::TimeZone;
 
-use crate::paint::{Paint, Style, shown, shown_json};
+use crate::paint::{BAD, DIM, GOOD, Paint, shown, shown_json};
 use crate::text::own_words;
 use crate::{Exit, Failure};
 
-pub(crate) const BOLD: Style = Style::Bold;
-pub(crate) const DIM: Style = Style::Dim;
-pub(crate) const GOOD: Style = Style::Good;
-pub(crate) const BAD: Style = Style::Bad;
-pub(crate) const WARN: Style = Style::Warn;
 /// The cursor goes home and the rest of the screen is cleared.
 const ANEW: &str = "\x1b[H\x1b[J";
 

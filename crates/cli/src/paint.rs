@@ -18,6 +18,12 @@ pub(crate) enum Style {
     Warn,
 }
 
+pub(crate) const BAD: Style = Style::Bad;
+pub(crate) const BOLD: Style = Style::Bold;
+pub(crate) const DIM: Style = Style::Dim;
+pub(crate) const GOOD: Style = Style::Good;
+pub(crate) const WARN: Style = Style::Warn;
+
 /// What becomes of styles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Paint {

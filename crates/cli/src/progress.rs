@@ -7,7 +7,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use wire::{Event, Now};
 
 use crate::Io;
-use crate::io::{DIM, Screen};
+use crate::io::Screen;
+use crate::paint::DIM;
 use crate::text::{headline, percent, step_of};
 
 /// The progress of one command.

@@ -3,7 +3,7 @@
 use model::Millis;
 use wire::Event;
 
-use crate::io::DIM;
+use crate::paint::DIM;
 use crate::paint::{Style, width};
 
 /// No line is longer where it can be helped.

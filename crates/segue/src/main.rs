@@ -1,8 +1,10 @@
 //! The program: puts the parts together and does nothing itself.
 
 mod api;
+mod boot;
 mod collect;
 mod desk;
+mod errors;
 mod folder;
 mod keys;
 mod limits;
@@ -18,7 +20,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use cli::{Failure, Local, ProxyOptions, ServerOptions};
-use model::{Balance, Millis};
+use model::Balance;
 use proxy::standalone::Options;
 
 #[global_allocator]
@@ -108,17 +110,4 @@ fn log_to_stderr() {
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi);
     log.with_writer(std::io::stderr).init();
-}
-
-/// Milliseconds since the machine was booted, suspended time included.
-fn boot_time() -> Millis {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let (seconds, nanos) = (u64::try_from(time.tv_sec), u64::try_from(time.tv_nsec));
-    Millis(seconds.unwrap_or(0) * 1_000 + nanos.unwrap_or(0) / 1_000_000)
-}
-
-/// The chain of causes in one line.
-fn told(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -252,7 +252,7 @@ fn start_control(
     let path = data.join("journal.db");
     not_lost(data, &path)?;
     let (journal, recovered) =
-        Journal::open(&path, options).map_err(|error| crate::told(&error))?;
+        Journal::open(&path, options).map_err(|error| crate::errors::told(&error))?;
     let records = recovered.records.iter().map(|r| (r.seq.0, r.version, r.body.as_slice()));
     let checkpoint = recovered.checkpoint.as_ref().map(|c| (c.seq.0, c.version, c.body.as_slice()));
     let engine = control::Engine::recover(
@@ -261,7 +261,7 @@ fn start_control(
         checkpoint,
         records,
     )
-    .map_err(|error| crate::told(&error))?
+    .map_err(|error| crate::errors::told(&error))?
     .keeping(start.keep_releases)
     .with_abilities(agent.abilities().clone());
     let last = recovered.records.last().map(|r| r.seq);
@@ -272,8 +272,8 @@ fn start_control(
         traffic: Box::new(traffic),
         outbox: Box::new(Notices(board)),
         crash: CrashAt::from_env(),
-        clock: Clock::new(wall_clock(), engine.last_fact(), crate::boot_time()),
-        boot_time: crate::boot_time,
+        clock: Clock::new(wall_clock(), engine.last_fact(), crate::boot::boot_time()),
+        boot_time: crate::boot::boot_time,
     };
     let runner = Runner::new(engine, config, inbox.clone());
     let (begun, wait) = std::sync::mpsc::sync_channel(1);
@@ -283,7 +283,7 @@ fn start_control(
         });
     };
     let thread = std::thread::Builder::new().name("control".into()).spawn(run);
-    let thread = thread.map_err(|error| crate::told(&error))?;
+    let thread = thread.map_err(|error| crate::errors::told(&error))?;
     // An error means that it has ended already, which the API tells.
     let _ = wait.recv();
     Ok(thread)

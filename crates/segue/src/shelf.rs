@@ -56,7 +56,7 @@ impl Store for Shelf {
         let exposed =
             values.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
         let kept = self.agent.secrets().put(app, &exposed);
-        kept.map_err(|error| StoreError::Unavailable(crate::told(&error)))
+        kept.map_err(|error| StoreError::Unavailable(crate::errors::told(&error)))
     }
 
     fn env_is(&self, app: &AppName, env: &BTreeMap<String, Digest>, became: Became) {
@@ -121,11 +121,11 @@ impl Store for Shelf {
 
 fn refused(error: ContentError) -> StoreError {
     match error {
-        ContentError::Io { .. } => StoreError::Unavailable(crate::told(&error)),
+        ContentError::Io { .. } => StoreError::Unavailable(crate::errors::told(&error)),
         ContentError::Mismatch { .. }
         | ContentError::TooLong { .. }
         | ContentError::Refused(_)
         | ContentError::Incomplete { .. }
-        | ContentError::NoManifest { .. } => StoreError::Invalid(crate::told(&error)),
+        | ContentError::NoManifest { .. } => StoreError::Invalid(crate::errors::told(&error)),
     }
 }

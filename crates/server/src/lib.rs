@@ -16,6 +16,7 @@ mod guard;
 mod listen;
 mod logs;
 mod ops;
+mod parts;
 mod store;
 mod token;
 mod visitors;
@@ -25,7 +26,6 @@ use std::sync::Arc;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, post, put};
-use tokio::sync::watch;
 
 /// All paths of the API.
 pub use axum::Router;
@@ -34,42 +34,9 @@ pub use feed::{Feed, News, Subscription};
 pub use guard::Guard;
 pub use listen::{ListenError, bind, bind_in_folder, may_bind, serve_port, serve_socket};
 pub use logs::MAX_LINES;
+pub use parts::{Metrics, Parts, Ready, TrafficWarning};
 pub use store::{Became, LogCursor, LogPage, LogStart, Store, StoreError};
 pub use token::load_or_create_token;
-
-/// Text for `/metrics`.
-pub type Metrics = dyn Fn() -> String + Send + Sync;
-/// Says in a sentence what is not well with an app's traffic, if anything is not.
-pub type TrafficWarning = dyn Fn(&model::AppName) -> Option<String> + Send + Sync;
-/// Whether traffic is served, for `/readyz`: with what is amiss all the same, if anything is; or why not.
-pub type Ready = dyn Fn() -> Result<Option<String>, String> + Send + Sync;
-
-/// Everything the API asks.
-#[derive(Clone)]
-pub struct Parts {
-    /// Decides.
-    pub engine: Arc<dyn Engine>,
-    /// Keeps files and secrets, and has the instances' output.
-    pub store: Arc<dyn Store>,
-    /// Ends everything.
-    pub shutdown: Arc<dyn Shutdown>,
-    /// Instances run as root unless their app names a user.
-    pub as_root: bool,
-    /// Text for `/metrics`.
-    pub metrics: Arc<Metrics>,
-    /// What is not well with an app's traffic.
-    pub traffic_warning: Arc<TrafficWarning>,
-    /// Answers `/readyz`.
-    pub ready: Arc<Ready>,
-    /// Becomes true when the server ends: streams end with it.
-    pub stop: watch::Receiver<bool>,
-}
-
-impl std::fmt::Debug for Parts {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Parts").finish_non_exhaustive()
-    }
-}
 
 /// A list of files is the largest body there is, besides blobs.
 const BODY_LIMIT: usize = 32 * 1024 * 1024;

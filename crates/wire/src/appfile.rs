@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use model::{AppName, AppSpec, Drain, Files, Listen, ListenerRule, Millis, Run};
 use serde_json::Value as Json;
 
+use crate::checks::DAY;
 use crate::health;
 pub use crate::section::AppFileError;
 use crate::section::Section;
@@ -13,8 +14,6 @@ use crate::strategy::{self, Page};
 use crate::tree::{Entry, Node, Value};
 use crate::{ANOTHER_NAME, Secret, check_env_name};
 use crate::{resources, route};
-
-pub(crate) const DAY: Millis = Millis::from_secs(86_400);
 
 /// The keys of each table; the empty name is the whole file. docs/segue.schema.json has the same.
 const TOP: &[&str] = &["app", "run", "health", "route", "limits", "drain", "strategy"];
@@ -227,19 +226,6 @@ fn entry<'a>(top: &Section<'a>, table: &str, key: &str) -> Option<&'a Entry> {
         | Value::List(_)
         | Value::Other(_) => None,
     }
-}
-
-/// A path a request line can carry; the error completes "because …".
-pub(crate) fn check_path(path: &str) -> Result<(), String> {
-    if !path.starts_with('/') {
-        return Err(format!("{path:?} has to start with `/`"));
-    }
-    if path.len() > 1_024 || !path.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
-        return Err(format!(
-            "{path:?} may only hold visible ASCII without `#`, 1024 bytes at most"
-        ));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

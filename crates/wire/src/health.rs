@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use model::{HealthCheck, Millis, ProbePort};
 
-use crate::appfile::{DAY, check_path};
-use crate::route::check_host;
+use crate::checks::{DAY, check_host, check_path};
 use crate::section::{AppFileError, Section};
 use crate::tree::{Node, Value};
 

@@ -5,7 +5,9 @@
 //! so a new field has to be given a place. Nothing here knows the engine or the store.
 
 mod appfile;
+mod checks;
 mod client;
+mod client_error;
 mod cohort;
 mod dial;
 mod duration;
@@ -35,7 +37,8 @@ mod times;
 mod tree;
 
 pub use appfile::{AppFile, AppFileError};
-pub use client::{Client, ClientError, Follow};
+pub use client::{Client, Follow};
+pub use client_error::ClientError;
 pub use dial::{Distrust, SOCKET, Trusted, Unseen};
 pub use duration::parse_duration;
 pub use event::{Event, Line, Now};

@@ -3,11 +3,11 @@
 use model::{Maintenance, Millis, Page};
 use serde::{Deserialize, Serialize};
 
+use crate::checks::DAY;
 use crate::strategy::{check_message, check_page, check_retry_after};
 use crate::{Code, Problem, parse_duration};
 
 const HOUR: Millis = Millis::from_secs(3_600);
-const DAY: Millis = Millis::from_secs(86_400);
 /// More networks than these are a mistake.
 const MOST_NETWORKS: usize = 256;
 

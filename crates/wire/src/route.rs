@@ -1,10 +1,8 @@
 //! The table `[route]` of an app file: which requests are the app's, and who is sent elsewhere.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
 use model::{Affinity, Balance, KeepAlive, Millis, Prefix, Redirect, Route};
 
-use crate::appfile::check_path;
+use crate::checks::{check_host, check_path};
 use crate::limits;
 use crate::section::{AppFileError, Section};
 use crate::tree::{Node, Value};
@@ -203,42 +201,4 @@ fn affinity(route: &Section<'_>) -> Result<Affinity> {
             }
         }
     }
-}
-
-/// A host name, a pattern or an address, without port; the error completes "because …".
-pub(crate) fn check_host(host: &str) -> std::result::Result<(), &'static str> {
-    let (host, pattern) = host.strip_prefix("*.").map_or((host, false), |rest| (rest, true));
-    if host.contains('*') || host.is_empty() {
-        return Err("a `*` may only stand as the whole first label, as in *.example.com");
-    }
-    if host.contains("://") || host.contains('/') {
-        return Err("only the host name belongs here, without scheme and path");
-    }
-    if host.parse::<Ipv6Addr>().is_ok() {
-        return Err("an IPv6 address is written in brackets");
-    }
-    if let Some(inner) = host.strip_prefix('[').filter(|_| !pattern) {
-        let address = inner.strip_suffix(']').map(str::parse::<Ipv6Addr>);
-        return match address {
-            Some(Ok(_)) => Ok(()),
-            Some(Err(_)) | None => Err("it is no IPv6 address in brackets"),
-        };
-    }
-    if host.contains(':') {
-        return Err("the port does not belong here");
-    }
-    if pattern && host.parse::<Ipv4Addr>().is_ok() {
-        return Err("an address has no names below it");
-    }
-    let label = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    };
-    if host.len() > 253 || !host.split('.').all(label) {
-        return Err("it is no host name");
-    }
-    Ok(())
 }

@@ -6,13 +6,13 @@ use model::{
     StrategyKind, Switch, nearest,
 };
 
+use crate::checks::DAY;
 use crate::cohort;
 use crate::parse_duration;
 use crate::section::{AppFileError, Section};
 use crate::share::parse_share;
 use crate::tree::{Entry, Node, Value};
 
-const DAY: Millis = Millis::from_secs(86_400);
 /// More steps than these are a mistake.
 const MOST_STEPS: usize = 50;
 /// A message is one sentence.

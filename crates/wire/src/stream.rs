@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 
-use crate::ClientError;
+use crate::client_error::ClientError;
 
 /// No line of the API is longer.
 const LINE_LIMIT: u64 = 1024 * 1024;

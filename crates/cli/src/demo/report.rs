@@ -6,7 +6,7 @@ use wire::Receipt;
 use super::load::Counts;
 use super::strangers::Tally;
 use crate::Io;
-use crate::io::{BAD, BOLD, DIM, GOOD};
+use crate::paint::{BAD, BOLD, DIM, GOOD};
 use crate::text::{Cell, grouped, known, known_ms, table};
 
 /// The canary's shares, in ten-thousandths.

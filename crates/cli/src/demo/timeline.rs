@@ -6,7 +6,7 @@ use wire::{Event, Now};
 
 use crate::Io;
 use crate::follow::Watcher;
-use crate::io::{BOLD, DIM};
+use crate::paint::{BOLD, DIM};
 use crate::text::{headline, own_words};
 
 /// The demo's talk.

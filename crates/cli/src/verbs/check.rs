@@ -4,7 +4,7 @@
 use super::inside::{Outside, resolve};
 use super::soundness::{Finding, Grave, findings};
 use crate::args::CheckOptions;
-use crate::io::{BAD, BOLD, GOOD, WARN};
+use crate::paint::{BAD, BOLD, GOOD, WARN};
 use crate::verbs::deploy::{list, read};
 use crate::{Exit, Failure, Io};
 

@@ -6,7 +6,7 @@ use model::InstanceId;
 use wire::{Follow, LogLine};
 
 use crate::args::{Connection, LogsOptions};
-use crate::io::DIM;
+use crate::paint::DIM;
 use crate::{Exit, Failure, Io};
 
 /// A line that has no end for so long is printed in parts.

@@ -5,7 +5,7 @@ use wire::MaintenanceRequest;
 use super::outcome::told;
 use super::page;
 use crate::args::{Connection, MaintenanceOptions, OnOff};
-use crate::io::GOOD;
+use crate::paint::GOOD;
 use crate::{Exit, Failure, Io};
 
 pub(crate) fn run(

@@ -5,7 +5,7 @@ use wire::{DeployRequest, Effect, EffectKind, Plan, Planned, PlannedRelease, Ver
 use super::deploy::{Packed, find, pack, read};
 use super::inside::Outside;
 use crate::args::{Connection, PlanOptions};
-use crate::io::{BAD, BOLD, DIM, GOOD, WARN};
+use crate::paint::{BAD, BOLD, DIM, GOOD, WARN};
 use crate::text::{hang, size};
 use crate::{Exit, Failure, Io};
 

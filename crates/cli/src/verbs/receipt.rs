@@ -4,7 +4,7 @@ use model::Millis;
 use wire::{Account, Receipt};
 
 use crate::args::{Connection, ReceiptOptions};
-use crate::io::{BOLD, DIM};
+use crate::paint::{BOLD, DIM};
 use crate::text::{Cell, known, known_ms, table, wrap};
 use crate::{Exit, Failure, Io};
 

@@ -3,7 +3,7 @@
 use wire::{Arm, Release};
 
 use crate::args::{Connection, ListOptions};
-use crate::io::{BAD, BOLD, DIM, GOOD};
+use crate::paint::{BAD, BOLD, DIM, GOOD};
 use crate::text::{Cell, table};
 use crate::{Exit, Failure, Io};
 

@@ -7,7 +7,7 @@ use wire::{Account, App, Arm, Client, Instance, LeftState, Progress, Rollback, R
 
 use crate::args::{Connection, StatusOptions};
 use crate::interrupt::Interrupt;
-use crate::io::{BAD, BOLD, DIM, GOOD, WARN};
+use crate::paint::{BAD, BOLD, DIM, GOOD, WARN};
 use crate::text::{Cell, field, hang, own_words, percent, step_of, table, wrap};
 use crate::{Exit, Failure, Io};
 

@@ -1,0 +1,42 @@
+//! What the API is made of.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::engine::{Engine, Shutdown};
+use crate::store::Store;
+
+/// Text for `/metrics`.
+pub type Metrics = dyn Fn() -> String + Send + Sync;
+/// Says in a sentence what is not well with an app's traffic, if anything is not.
+pub type TrafficWarning = dyn Fn(&model::AppName) -> Option<String> + Send + Sync;
+/// Whether traffic is served, for `/readyz`: with what is amiss all the same, if anything is; or why not.
+pub type Ready = dyn Fn() -> Result<Option<String>, String> + Send + Sync;
+
+/// Everything the API asks.
+#[derive(Clone)]
+pub struct Parts {
+    /// Decides.
+    pub engine: Arc<dyn Engine>,
+    /// Keeps files and secrets, and has the instances' output.
+    pub store: Arc<dyn Store>,
+    /// Ends everything.
+    pub shutdown: Arc<dyn Shutdown>,
+    /// Instances run as root unless their app names a user.
+    pub as_root: bool,
+    /// Text for `/metrics`.
+    pub metrics: Arc<Metrics>,
+    /// What is not well with an app's traffic.
+    pub traffic_warning: Arc<TrafficWarning>,
+    /// Answers `/readyz`.
+    pub ready: Arc<Ready>,
+    /// Becomes true when the server ends: streams end with it.
+    pub stop: watch::Receiver<bool>,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").finish_non_exhaustive()
+    }
+}
