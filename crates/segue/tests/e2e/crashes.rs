@@ -113,7 +113,8 @@ fn a_server_that_starts_again_knows_its_apps_from_its_first_answer_on() {
 
 #[test]
 fn the_rollout_goes_on_without_its_command_line() {
-    let world = World::start("300ms");
+    // Long enough for a look at it on a busy machine.
+    let world = World::start("3s");
     assert_eq!(world.deploy("v1", "good").code, Some(0));
     let mut command = deploy_in_background(&world);
     world.until("under way", |status| !status["rollout"].is_null());
