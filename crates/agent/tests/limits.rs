@@ -150,8 +150,8 @@ fn instances_from_before_the_server_moved_are_adopted_and_ended_whole() {
         until("both processes run", || common::processes_of(&host, &launch.id).len() == 2);
     }
     for launch in [&before, &after] {
-        host.stop(&launch.id, 0);
-        assert_eq!(host.exited(&launch.id).0, Exit::Signal(9));
+        host.stop(&launch.id, 20_000);
+        assert_eq!(host.exited(&launch.id).0, Exit::Signal(15));
         assert_eq!(common::processes_of(&host, &launch.id), [0; 0]);
     }
 }
