@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::load::ask;
 use crate::world::World;
 
-const FIXTURES: [&str; 1] = ["0.1.0-canary.tar.gz"];
+const FIXTURES: [&str; 2] = ["0.1.0-canary.tar.gz", "0.1.0-2026-11-canary.tar.gz"];
 
 fn label<'a>(status: &'a Value, arm: &str) -> &'a str {
     status[arm]["label"].as_str().unwrap_or("none")
@@ -49,13 +49,12 @@ fn a_data_folder_of_an_earlier_version_goes_on_where_it_was() {
         assert_eq!((label(&status, "live"), label(&status, "standby")), ("v3", "v2"), "{fixture}");
         assert_eq!(ask(&mut None, world.http, "/"), Ok("v3".into()), "{fixture}");
         // A job that is run again is of the release it was of, though its app file is not sent any more.
-        // The first version shipped the app file; later ones leave it with the client.
+        // The first version stored the app file with the release; later archives have the app's folder.
         let stored = world.data().join("apps/web/releases/4");
-        let client = world.data().with_file_name("app");
-        for name in ["app.py", "segue.toml"] {
-            let kept = client.join(name);
-            let from = if kept.exists() { kept } else { stored.join(name) };
-            std::fs::copy(from, world.app_dir().join(name)).unwrap();
+        if stored.join("segue.toml").exists() {
+            for name in ["app.py", "segue.toml"] {
+                std::fs::copy(stored.join(name), world.app_dir().join(name)).unwrap();
+            }
         }
         let again = ["deploy", "--release", "v3", "--env", "VERSION=v3"];
         let said = world.segue(&again);
