@@ -33,8 +33,7 @@ const LEFT: [(&str, &str); 4] = [
     ("crates/datadir/src", "check, way"),
     (
         "crates/proxy/src",
-        "answer, attempt, closed, connection, exchange, farewell, forwarded, handover, hold, load, \
-         notes, place, presence, reply, sending, shared, slow, split, table, tunnel, upstream, worker",
+        "answer, attempt, exchange, hold, notes, place, presence, reply, sending, slow",
     ),
 ];
 

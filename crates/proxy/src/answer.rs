@@ -7,12 +7,12 @@ use http1::{After, BadAnswer, Body, Persistence, Progress, ResponseHead};
 
 use crate::attempt::{Failure, Link};
 use crate::buffer::LARGE;
-use crate::connection::Turn;
 use crate::exchange::{Answer, Continue, Exchange};
 use crate::reuse::Next;
 use crate::split::User;
 use crate::stats::AppStats;
 use crate::tunnel::{Terms, Tunnel};
+use crate::turn::Turn;
 use crate::upstream::Upstream;
 use crate::worker::Worker;
 

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::task::Poll;
 
-use crate::connection::Turn;
 use crate::exchange::{Answer, Exchange};
 use crate::instance::{InFlight, Instance};
 use crate::pages::Page;
@@ -13,6 +12,7 @@ use crate::stats::AppStats;
 use crate::stopwatch::Stopwatch;
 use crate::stream::is_local;
 use crate::tunnel::JITTER_MS;
+use crate::turn::Turn;
 use crate::upstream::Upstream;
 
 /// Attempts at one request, whatever the reason for the next.

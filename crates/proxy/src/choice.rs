@@ -10,7 +10,6 @@ use balance::{
 use model::{Balance, Share};
 
 use crate::attempt::MOST_ATTEMPTS;
-use crate::connection::Turn;
 use crate::exchange::Exchange;
 use crate::hold::{Instead, Patience, Pool};
 use crate::instance::Instance;
@@ -18,6 +17,7 @@ use crate::pages::Page;
 use crate::stats::{AppStats, ReleaseStats};
 use crate::stopwatch::Stopwatch;
 use crate::table::{AppEntry, ArmEntry};
+use crate::turn::Turn;
 
 /// What was chosen.
 struct Chosen {

@@ -5,8 +5,8 @@ use model::{Maintenance, Network};
 use serde_json::json;
 
 use crate::date::DateLine;
-use crate::forwarded::Whence;
 use crate::pages::{Form, Reply};
+use crate::whence::Whence;
 
 const MESSAGE: &str = "We are working on it and will be back soon.";
 

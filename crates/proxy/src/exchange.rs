@@ -10,7 +10,6 @@ use model::{AppLimits, ReleaseNo};
 use crate::access_log::Entry;
 use crate::attempt::{Failure, Link};
 use crate::buffer::Buffer;
-use crate::connection::{Client, Turn, Wakeup};
 use crate::delivery::Delivery;
 use crate::forwarded::{rewritten, was_passed_on};
 use crate::gap::Waiting;
@@ -26,6 +25,7 @@ use crate::slots::Watch;
 use crate::split::User;
 use crate::stats::{AppStats, ReleaseStats};
 use crate::tunnel::Tunnel;
+use crate::turn::{Client, Turn, Wakeup};
 use crate::worker::Worker;
 
 /// Bytes moved in one poll before others get their turn.

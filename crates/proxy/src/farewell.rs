@@ -6,8 +6,8 @@ use std::task::Poll;
 
 use tokio::io::AsyncWrite;
 
-use crate::connection::{Turn, Wakeup};
 use crate::slots::Watch;
+use crate::turn::{Turn, Wakeup};
 
 /// Bytes discarded in one poll before others get their turn.
 const TURN_BYTES: usize = 256 << 10;

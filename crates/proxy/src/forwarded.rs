@@ -7,25 +7,8 @@ use http1::{Forwarding, RequestHead};
 use model::Network;
 
 use crate::buffer::Buffer;
-use crate::connection::{Client, Turn};
-
-/// Where a request comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Whence {
-    /// The client's address, by what trusted proxies say.
-    pub(crate) ip: IpAddr,
-    /// Somebody whom we do not trust says to have passed it on: the address is theirs, and the client
-    /// may be anywhere.
-    pub(crate) relayed: bool,
-}
-
-impl Whence {
-    /// Whether its client is inside one of these networks. The one rule for all that is granted by
-    /// network: cohorts, and who is let into a closed app.
-    pub(crate) fn is_in(self, networks: &[Network]) -> bool {
-        !self.relayed && Network::any_contains(networks, self.ip)
-    }
-}
+use crate::turn::{Client, Turn};
+use crate::whence::Whence;
 
 /// The head as the upstream gets it, with so many bytes less of its path. Says to the client's side
 /// whose request it is.

@@ -15,10 +15,11 @@ use crate::bind::{self, Sockets};
 use crate::clock::Beat;
 use crate::config::Config;
 use crate::error::{Error, Stale};
+use crate::metrics;
 use crate::reporter::{self, OnReport};
 use crate::shared::Shared;
 use crate::signing::AffinityKey;
-use crate::{metrics, worker};
+use crate::worker::event_loop;
 
 /// A proxy whose ports are reserved and that accepts nothing yet. Connections wait in the kernel.
 #[derive(Debug)]
@@ -183,7 +184,8 @@ fn serve(index: usize, shared: Arc<Shared>, listeners: Vec<std::net::TcpListener
         }
     }
     let _ended = Ended(Arc::clone(&shared), index);
-    let run = runtime().and_then(|runtime| worker::run(runtime, index, shared, listeners, beat));
+    let run =
+        runtime().and_then(|runtime| event_loop::run(runtime, index, shared, listeners, beat));
     if let Err(error) = run {
         tracing::error!(%error, index, "cannot start a worker");
     }

@@ -8,8 +8,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::shared::Desk;
-
 /// Connections that wait for one worker.
 const WAITING: usize = 64;
 
@@ -83,21 +81,21 @@ impl Inbox {
 }
 
 /// Hands `arrival` on if its worker would have more than 1.25 times the mean: to the less loaded of
-/// two others, if that has fewer. Gives back what stays; it is counted where it goes.
-pub(crate) fn pass_on(
-    desks: &[Desk],
+/// two others, if that has fewer. `inbox` is that of each worker. Gives back what stays; it is counted where it goes.
+pub(crate) fn pass_on<'a>(
+    (workers, inbox): (usize, impl Fn(usize) -> &'a Inbox),
     own: usize,
     all: usize,
     random: u64,
     arrival: Arrival,
 ) -> Result<(), Arrival> {
-    let here = desks[own].inbox.open() + 1;
-    if here * desks.len() * 4 <= all * 5 {
+    let here = inbox(own).open() + 1;
+    if here * workers * 4 <= all * 5 {
         return Err(arrival);
     }
-    let others = two_others(desks.len(), own, random);
-    let fewest = others.into_iter().flatten().min_by_key(|at| desks[*at].inbox.open());
-    match fewest.map(|at| &desks[at].inbox) {
+    let others = two_others(workers, own, random);
+    let fewest = others.into_iter().flatten().min_by_key(|at| inbox(*at).open());
+    match fewest.map(inbox) {
         Some(inbox) if inbox.open() + 1 < here => inbox.offer(arrival),
         Some(_) | None => Err(arrival),
     }

@@ -7,11 +7,11 @@ use std::sync::atomic::Ordering;
 use balance::Pace;
 
 use crate::closed::Closed;
-use crate::connection::Turn;
 use crate::exchange::Exchange;
 use crate::line::{LetGo, Place};
 use crate::pages::Page;
 use crate::stats::AppStats;
+use crate::turn::Turn;
 
 /// While held, instances that refused are tried again this often.
 const LOOK_EVERY_MS: u64 = 100;

@@ -75,7 +75,9 @@ mod stream;
 mod sys;
 mod table;
 mod tunnel;
+mod turn;
 mod upstream;
+mod whence;
 mod worker;
 
 pub use clock::{Clock, HandClock};

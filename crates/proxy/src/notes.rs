@@ -7,9 +7,9 @@ use http1::RequestHead;
 
 use crate::access_log::{End, Entry, Phase, Said, Times};
 use crate::attempt::Failure;
-use crate::connection::Turn;
 use crate::exchange::{Exchange, Outcome};
 use crate::instance::Instance;
+use crate::turn::Turn;
 use crate::worker::Worker;
 
 /// An entry for a request whose first byte came at `since_ms`; none without a log.

@@ -7,13 +7,13 @@ use http1::{Progress, RequestHead};
 use model::Balance;
 
 use crate::attempt::Link;
-use crate::connection::Turn;
 use crate::exchange::Exchange;
 use crate::forwarded::rewritten;
 use crate::pages::Page;
 use crate::redirect::Elsewhere;
 use crate::router::AppIndex;
 use crate::split::{Asked, known_by};
+use crate::turn::Turn;
 
 /// Where a head belongs, by the worker's table.
 pub(crate) struct Place {

@@ -4,9 +4,9 @@
 
 use crate::attempt::Link;
 use crate::buffer::LARGE;
-use crate::connection::Turn;
 use crate::exchange::Exchange;
 use crate::socket::Peer;
+use crate::turn::Turn;
 
 /// Between two looks at a client while its request waits: the kernel is asked, since what the client
 /// has sent is not read then.

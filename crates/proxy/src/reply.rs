@@ -5,10 +5,10 @@ use http1::After;
 
 use crate::attempt::Link;
 use crate::closed::Closed;
-use crate::connection::Turn;
 use crate::exchange::{Answer, Exchange, Outcome};
 use crate::pages::Page;
 use crate::redirect::Elsewhere;
+use crate::turn::Turn;
 
 impl Exchange {
     /// Answers with a page of our own; there will be no attempt any more.

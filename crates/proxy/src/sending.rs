@@ -7,10 +7,10 @@ use http1::After;
 
 use crate::attempt::{Failure, Link};
 use crate::buffer::{Keep, LARGE};
-use crate::connection::Turn;
 use crate::exchange::{Answer, Exchange, Left, REPLAY};
 use crate::pages::Page;
 use crate::stopwatch::Stopwatch;
+use crate::turn::Turn;
 
 impl Exchange {
     /// Moves body bytes from the client's input into the request.

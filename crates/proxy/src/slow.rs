@@ -2,10 +2,10 @@
 //! it is an instance that is waited for.
 
 use crate::attempt::Link;
-use crate::connection::{Client, Turn};
 use crate::crowd::{Doing, Moved};
 use crate::exchange::{Answer, Continue, Exchange};
 use crate::pace::Pace;
+use crate::turn::{Client, Turn};
 
 impl Exchange {
     /// When the client has to have sent more, while its body is waited for.

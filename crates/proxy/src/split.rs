@@ -8,8 +8,8 @@ use balance::{Bucket, choose_split};
 use http1::RequestHead;
 use model::{Affinity, AppName, AppSection, Cohort, Mark, Network, RolloutId, Share};
 
-use crate::forwarded::Whence;
 use crate::signing::{Keyring, Subject};
+use crate::whence::Whence;
 
 /// One app's split, ready.
 #[derive(Debug)]

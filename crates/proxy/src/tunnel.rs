@@ -8,11 +8,11 @@ use std::task::{Context, Poll};
 use tokio::io::AsyncWrite;
 
 use crate::buffer::{Buffer, Keep, LARGE, Source};
-use crate::connection::{Turn, Wakeup};
 use crate::crowd::{Doing, Moved};
 use crate::instance::InFlight;
 use crate::slots::Watch;
 use crate::stream::Stream;
+use crate::turn::{Turn, Wakeup};
 use crate::worker::Worker;
 
 /// Bytes moved before others get their turn.

@@ -8,7 +8,6 @@ use std::time::Duration;
 use model::Address;
 use tokio::time::{Sleep, sleep};
 
-use crate::connection::Turn;
 use crate::instance::InFlight;
 use crate::pool::Used;
 use crate::reuse::Kept;
@@ -16,6 +15,7 @@ use crate::room::{Served, Waits};
 use crate::slot_id::SlotId;
 use crate::stopwatch::Stopwatch;
 use crate::stream::Stream;
+use crate::turn::Turn;
 use crate::worker::Worker;
 
 /// The first dial to an address of this machine waits so long and up to twice as long; each one after

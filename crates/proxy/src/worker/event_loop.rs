@@ -1,36 +1,26 @@
-//! One worker: a thread with its own listening sockets, upstream connections and snapshot. A
-//! request lives on one worker from accept to end; nothing here waits for another thread.
+//! What a worker does by itself: accepts, takes in what others hand over, follows snapshots, looks at
+//! deadlines, and ends. Never takes part in a request: each connection is a task of its own.
 
-use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
-use http1::{RequestParser, ResponseParser};
 use tokio::runtime::LocalRuntime;
 
-use crate::access_log::Block;
-use crate::buffer::Stock;
-use crate::cell::Cell as Counter;
+use super::Worker;
 use crate::clock::Beat;
 use crate::connection::Connection;
-use crate::date::{DateLine, Dates};
+use crate::crowd::Doing;
 use crate::door::Door;
 use crate::handover::{self, Arrival};
-use crate::line::Lines;
-use crate::load::Load;
-use crate::lounge::{Guest, Lounge};
-use crate::pool::Pool;
-use crate::shared::{Desk, Shared};
-use crate::slot_id::SlotId;
-use crate::slots::Slots;
+use crate::load::{self, Load};
+use crate::lounge::Lounge;
+use crate::shared::Shared;
 use crate::socket::Socket;
-use crate::stats::{AppCells, AppStats, ReleaseCells, ReleaseStats};
-use crate::table::Table;
 
 /// How often deadlines are looked at.
 const SWEEP: Duration = Duration::from_millis(50);
@@ -38,165 +28,11 @@ const SWEEP: Duration = Duration::from_millis(50);
 const TIDY_MS: u64 = 200;
 /// Connections accepted before others get their turn.
 const ACCEPTS: usize = 16;
-/// Parsers kept in stock.
-const PARSERS: usize = 64;
 /// How long idle connections stay open when the proxy is being shut down: a request that is on its
 /// way meets an open door and an answer that says `Connection: close`.
 const FAREWELL_MS: u64 = 1_000;
 
-/// What a worker's connections share. Only its own thread ever sees it.
-#[derive(Debug)]
-#[expect(clippy::vec_box, reason = "a parser's box moves into a connection and back")]
-pub(crate) struct Worker {
-    pub(crate) index: usize,
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) table: RefCell<Arc<Table>>,
-    pub(crate) pool: Pool,
-    pub(crate) stock: Stock,
-    pub(crate) slots: Slots,
-    lounge: Lounge,
-    pub(crate) lines: Rc<Lines>,
-    unresolved: Cell<usize>,
-    random: Cell<u64>,
-    health_epoch: Cell<u64>,
-    dates: Dates,
-    /// Of the access log, if there is one.
-    pub(crate) log: RefCell<Block>,
-    acceptors: RefCell<Vec<Option<Waker>>>,
-    /// The ports of its listening sockets, as text.
-    ports: Vec<Rc<str>>,
-    is_full: Cell<bool>,
-    /// How many connections there are, as of the last sweep.
-    pub(crate) load: Cell<Load>,
-    farewell_ms: Cell<u64>,
-    request_parsers: RefCell<Vec<Box<RequestParser>>>,
-    response_parsers: RefCell<Vec<Box<ResponseParser>>>,
-}
-
 impl Worker {
-    fn new(
-        index: usize,
-        shared: Arc<Shared>,
-        lounge: Lounge,
-        ports: Vec<Rc<str>>,
-        seed: u64,
-    ) -> Self {
-        let table = shared.current.load_full();
-        Self {
-            index,
-            shared,
-            table: RefCell::new(table),
-            pool: Pool::default(),
-            stock: Stock::default(),
-            slots: Slots::default(),
-            lounge,
-            lines: Rc::default(),
-            unresolved: Cell::new(0),
-            random: Cell::new(seed | 1),
-            health_epoch: Cell::new(0),
-            dates: Dates::default(),
-            log: RefCell::default(),
-            acceptors: RefCell::new(ports.iter().map(|_| None).collect()),
-            ports,
-            is_full: Cell::new(false),
-            load: Cell::new(Load::Light),
-            farewell_ms: Cell::new(u64::MAX),
-            request_parsers: RefCell::default(),
-            response_parsers: RefCell::default(),
-        }
-    }
-
-    fn desk(&self) -> &Desk {
-        &self.shared.desks[self.index]
-    }
-
-    /// The number of the snapshot in use.
-    pub(crate) fn sequence(&self) -> u64 {
-        self.table.borrow().sequence
-    }
-
-    /// A random number; not for secrets.
-    pub(crate) fn random(&self) -> u64 {
-        let mut x = self.random.get();
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        self.random.set(x);
-        x.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    /// The line that says when an answer was made that is made now.
-    pub(crate) fn date(&self, now_ms: u64) -> DateLine {
-        self.dates.line(now_ms, || self.shared.epoch_s())
-    }
-
-    pub(crate) fn count(&self, app: &AppStats, of: impl Fn(&AppCells) -> &Counter) {
-        of(self.app_cells(app)).add_one();
-    }
-
-    pub(crate) fn app_cells<'a>(&self, app: &'a AppStats) -> &'a AppCells {
-        &app.workers[self.index]
-    }
-
-    pub(crate) fn cells<'a>(&self, release: &'a ReleaseStats) -> &'a ReleaseCells {
-        &release.workers[self.index]
-    }
-
-    /// Whether traffic goes to the instance: what has no end of its own may stay with it.
-    pub(crate) fn carries(&self, key: u64) -> bool {
-        self.table.borrow().carries(key) && !self.is_draining()
-    }
-
-    pub(crate) fn is_draining(&self) -> bool {
-        self.farewell_ms.get() != u64::MAX
-    }
-
-    /// When idle connections are closed because the proxy is being shut down.
-    pub(crate) fn farewell_ms(&self) -> u64 {
-        self.farewell_ms.get()
-    }
-
-    pub(crate) fn request_parser(&self) -> Box<RequestParser> {
-        let stocked = self.request_parsers.borrow_mut().pop();
-        let sizes = self.shared.config.limits.head_sizes;
-        stocked.unwrap_or_else(|| Box::new(RequestParser::new(sizes)))
-    }
-
-    pub(crate) fn return_request_parser(&self, mut parser: Box<RequestParser>) {
-        parser.restart();
-        let mut stock = self.request_parsers.borrow_mut();
-        if stock.len() < PARSERS {
-            stock.push(parser);
-        }
-    }
-
-    pub(crate) fn response_parser(&self) -> Box<ResponseParser> {
-        self.response_parsers.borrow_mut().pop().unwrap_or_default()
-    }
-
-    pub(crate) fn return_response_parser(&self, mut parser: Box<ResponseParser>) {
-        parser.restart();
-        let mut stock = self.response_parsers.borrow_mut();
-        if stock.len() < PARSERS {
-            stock.push(parser);
-        }
-    }
-
-    /// One that waited has chosen anew. The last one makes the worker acknowledge.
-    pub(crate) fn resolved_one(&self) {
-        let left = self.unresolved.get().saturating_sub(1);
-        self.unresolved.set(left);
-        if left == 0 {
-            self.acknowledge();
-        }
-    }
-
-    /// Everything I5 asks for is done: this worker sends nothing to what is gone.
-    fn acknowledge(&self) {
-        self.desk().acknowledged.store(self.sequence(), Ordering::Release);
-        self.shared.signal.ring();
-    }
-
     /// Swaps to the newest snapshot; closes idle connections of what left; makes those that wait
     /// choose anew; then acknowledges, at once or when the last of them has.
     fn catch_up(self: &Rc<Self>) {
@@ -227,27 +63,15 @@ impl Worker {
         }
     }
 
-    fn close_idle(&self, table: &Table, now_ms: u64) {
-        let most = self.shared.config.limits.upstream_idle_max;
-        self.pool.retain(now_ms, most, |key| table.serves(key));
-    }
-
-    fn park_acceptor(&self, at: usize, waker: &Waker) {
-        self.acceptors.borrow_mut()[at] = Some(waker.clone());
-    }
-
-    fn wake_acceptors(&self) {
-        self.acceptors.borrow_mut().iter_mut().filter_map(Option::take).for_each(Waker::wake);
-    }
-
     /// Takes in a new connection, or hands it to a worker that has fewer.
     fn admit(self: &Rc<Self>, arrival: Arrival) {
         let all = self.shared.connections.fetch_add(1, Ordering::AcqRel) + 1;
         let arrival = match self.shared.is_draining() {
             true => Err(arrival),
             false => {
-                let (desks, random) = (&self.shared.desks, self.random());
-                handover::pass_on(desks, self.index, all, random, arrival)
+                let desks = &self.shared.desks;
+                let inboxes = (desks.len(), |at: usize| &desks[at].inbox);
+                handover::pass_on(inboxes, self.index, all, self.random(), arrival)
             }
         };
         match arrival {
@@ -268,22 +92,6 @@ impl Worker {
         tokio::task::spawn_local(connection);
     }
 
-    /// Lets a connection rest without a task until it is woken. Gives it back if it cannot be watched.
-    pub(crate) fn rest(
-        &self,
-        slot: SlotId,
-        deadline_ms: u64,
-        guest: Guest,
-    ) -> Result<(), TcpStream> {
-        if let Err(error) = self.lounge.enter(&guest.stream, slot) {
-            tracing::debug!(%error, "cannot let an idle connection rest");
-            return Err(guest.stream);
-        }
-        self.shared.resting.fetch_add(1, Ordering::Relaxed);
-        self.slots.rest(slot, deadline_ms, guest);
-        Ok(())
-    }
-
     /// Gives those a task that were at rest when they were woken.
     fn resume_called(self: &Rc<Self>) {
         while let Some((slot, guest)) = self.slots.called() {
@@ -293,28 +101,22 @@ impl Worker {
         }
     }
 
-    /// A connection has ended: there is room for another.
-    pub(crate) fn connection_ended(&self) {
-        self.shared.connections.fetch_sub(1, Ordering::AcqRel);
-        self.desk().inbox.ended();
-        if self.is_full.replace(false) {
-            self.wake_acceptors();
+    /// With more than half of the connections there may be, clients that are waited for hear that they
+    /// have to hurry. With more than nine tenths, some have to make room: each worker sends away its part.
+    fn make_room(&self, now_ms: u64) {
+        let limit = self.shared.config.limits.connections;
+        let open = self.shared.connections.load(Ordering::Acquire);
+        let before = self.load.get();
+        let load = before.next(open, limit, now_ms);
+        self.load.set(load);
+        if matches!(before, Load::Light) && !matches!(load, Load::Light) {
+            self.slots.wake_doing(|doing| matches!(doing, Doing::Body(_) | Doing::Answer(_)));
         }
-        if self.is_draining() {
-            self.desk().mail.notify_one();
+        if let Some(surplus) = load::surplus(open, limit, self.shared.config.workers, now_ms) {
+            self.slots.wake_doing(|doing| doing == Doing::Closing);
+            let evicted = self.slots.evict(surplus, now_ms.saturating_sub(load::GRACE_MS));
+            self.shared.evicted.fetch_add(evicted as u64, Ordering::Relaxed);
         }
-    }
-
-    /// Has the lines written that are still here.
-    fn give_log(&self) {
-        if let Some(log) = &self.shared.access_log {
-            log.give(&mut self.log.borrow_mut());
-        }
-    }
-
-    fn is_done(&self) -> bool {
-        let end = self.shared.drain_until_ms.load(Ordering::Acquire);
-        self.is_draining() && (self.desk().inbox.open() == 0 || self.shared.now_ms() >= end)
     }
 }
 
