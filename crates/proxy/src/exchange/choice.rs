@@ -9,9 +9,9 @@ use balance::{
 };
 use model::{Balance, Share};
 
-use crate::attempt::MOST_ATTEMPTS;
 use crate::exchange::Exchange;
-use crate::hold::{Instead, Patience, Pool};
+use crate::exchange::attempt::MOST_ATTEMPTS;
+use crate::exchange::hold::{Instead, Patience, Pool};
 use crate::instance::Instance;
 use crate::pages::Page;
 use crate::stats::{AppStats, ReleaseStats};
@@ -161,7 +161,7 @@ impl Exchange {
         let instance = |place: usize| &arm.instances[arm.turn_at(place).at];
         let look =
             |place: usize| instance(place).candidate(turn.now_ms, entry.slow_start, &self.tried);
-        let choice = match (entry.balance, self.known_by) {
+        let choice = match (entry.balance, self.known.key()) {
             (Balance::LeastConnections, _) => pick_least(count, random, look),
             (Balance::PeakEwma, _) => pick(count, random, |place| {
                 instance(place).candidate_by_cost(turn.now_ms, entry.slow_start, &self.tried)
@@ -191,7 +191,7 @@ impl Exchange {
         let shares = entry.arms.iter().map(|arm| arm.share);
         let random = turn.worker.random();
         match &entry.split {
-            Some(split) => split.choose(self.user.as_ref(), turn.client.whence, shares, random),
+            Some(split) => split.choose(self.known.user(), turn.client.whence, shares, random),
             None => choose_arm(shares, Bucket::of(random)),
         }
     }

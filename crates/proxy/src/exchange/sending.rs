@@ -5,8 +5,8 @@ use std::task::Poll;
 
 use http1::After;
 
-use crate::attempt::{Failure, Link};
 use crate::buffer::{Keep, LARGE};
+use crate::exchange::attempt::{Failure, Link};
 use crate::exchange::{Answer, Exchange, Left, REPLAY};
 use crate::pages::Page;
 use crate::stopwatch::Stopwatch;

@@ -4,15 +4,14 @@
 use std::sync::Arc;
 
 use http1::{Progress, RequestHead};
-use model::Balance;
 
-use crate::attempt::Link;
 use crate::exchange::Exchange;
+use crate::exchange::attempt::Link;
+use crate::exchange::known::Known;
 use crate::forwarded::rewritten;
 use crate::pages::Page;
 use crate::redirect::Elsewhere;
 use crate::router::AppIndex;
-use crate::split::{Asked, known_by};
 use crate::turn::Turn;
 
 /// Where a head belongs, by the worker's table.
@@ -51,24 +50,7 @@ impl Exchange {
             let table = turn.worker.table.borrow();
             let none = if table.apps.is_empty() { Page::UNAVAILABLE } else { Page::NO_APP };
             place.app.and_then(|at| table.apps.get(at)).ok_or(none).map(|entry| {
-                let user = entry.split.as_ref().map(|split| {
-                    split.recognise(&Asked {
-                        head,
-                        input,
-                        from: turn.client.whence,
-                        trusted: &turn.worker.shared.config.trusted_networks,
-                        keyring: &turn.worker.shared.keyring,
-                        random: &|| turn.worker.random(),
-                        now_s: turn.worker.shared.epoch_s(),
-                    })
-                });
-                self.known_by = match entry.balance {
-                    Balance::Hash => known_by(&entry.affinity, head, input, turn.client.whence.ip),
-                    Balance::TwoChoices
-                    | Balance::LeastConnections
-                    | Balance::PeakEwma
-                    | Balance::RoundRobin => None,
-                };
+                let known = Known::of(head, entry, turn);
                 if turn.client.whence.relayed
                     && let Some(claim) = head.claim(input)
                 {
@@ -78,12 +60,12 @@ impl Exchange {
                 let moved = entry.redirects.as_ref().and_then(|it| it.find(head, input));
                 let instead = last.map(Instead::Page).or(moved.map(Instead::Moved));
                 self.reuse.set_rule(entry.keep_alive);
-                (Arc::clone(&entry.stats), entry.limits, user, instead)
+                (Arc::clone(&entry.stats), entry.limits, known, instead)
             })
         };
         match found {
-            Ok((app, limits, user, instead)) => {
-                self.user = user;
+            Ok((app, limits, known, instead)) => {
+                self.known = known;
                 self.limits = limits;
                 if self.app.as_ref().is_none_or(|before| before.key != app.key) {
                     self.waiting = Some(app.gap.begin(turn.now_ms));

@@ -2,9 +2,9 @@
 //! no request that waited is sent, and none is sent again. A client that has ended only its own side
 //! of the connection gets its answer.
 
-use crate::attempt::Link;
 use crate::buffer::LARGE;
 use crate::exchange::Exchange;
+use crate::exchange::attempt::Link;
 use crate::socket::Peer;
 use crate::turn::Turn;
 

@@ -1,8 +1,8 @@
 //! Whether the client of an exchange keeps up, with its body and with its answer. Never judges while
 //! it is an instance that is waited for.
 
-use crate::attempt::Link;
 use crate::crowd::{Doing, Moved};
+use crate::exchange::attempt::Link;
 use crate::exchange::{Answer, Continue, Exchange};
 use crate::pace::Pace;
 use crate::turn::{Client, Turn};

@@ -3,8 +3,8 @@
 
 use http1::After;
 
-use crate::attempt::Link;
 use crate::closed::Closed;
+use crate::exchange::attempt::Link;
 use crate::exchange::{Answer, Exchange, Outcome};
 use crate::pages::Page;
 use crate::redirect::Elsewhere;

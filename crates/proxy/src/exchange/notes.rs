@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http1::RequestHead;
 
 use crate::access_log::{End, Entry, Phase, Said, Times};
-use crate::attempt::Failure;
+use crate::exchange::attempt::Failure;
 use crate::exchange::{Exchange, Outcome};
 use crate::instance::Instance;
 use crate::turn::Turn;

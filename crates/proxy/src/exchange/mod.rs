@@ -1,6 +1,18 @@
 //! One request, from its head to the end of its answer. Reads the steps in order: choose and
 //! connect (`attempt`), send (`sending`), answer (`answer`); never holds a snapshot across a wait.
 
+mod answer;
+mod attempt;
+mod choice;
+mod hold;
+mod known;
+mod notes;
+mod place;
+mod presence;
+mod reply;
+mod sending;
+mod slow;
+
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -8,21 +20,21 @@ use http1::{After, AnswerTo, Body, Encoder, Persistence, RequestHead, ResponsePa
 use model::{AppLimits, ReleaseNo};
 
 use crate::access_log::Entry;
-use crate::attempt::{Failure, Link};
 use crate::buffer::Buffer;
 use crate::delivery::Delivery;
+use crate::exchange::attempt::{Failure, Link};
+use crate::exchange::hold::Hold;
+use crate::exchange::known::Known;
+use crate::exchange::notes::log_entry;
+use crate::exchange::place::Place;
+use crate::exchange::presence::Presence;
 use crate::forwarded::{rewritten, was_passed_on};
 use crate::gap::Waiting;
-use crate::hold::Hold;
 use crate::intake::Intake;
 use crate::line::{LetGo, Ticket};
-use crate::notes::log_entry;
 use crate::pages::{Form, Page};
-use crate::place::Place;
-use crate::presence::Presence;
 use crate::reuse::Reuse;
 use crate::slots::Watch;
-use crate::split::User;
 use crate::stats::{AppStats, ReleaseStats};
 use crate::tunnel::Tunnel;
 use crate::turn::{Client, Turn, Wakeup};
@@ -79,65 +91,62 @@ pub(crate) enum Continue {
 /// One request and its answer.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    pub(crate) app: Option<Arc<AppStats>>,
-    pub(crate) to: AnswerTo,
-    pub(crate) form: Form,
+    app: Option<Arc<AppStats>>,
+    to: AnswerTo,
+    form: Form,
     /// What the client said of its connection.
     asked: Persistence,
     /// The method allows a second attempt, and the body is short enough to be kept for it.
-    pub(crate) resendable: bool,
+    resendable: bool,
     /// Bytes of its head, while that stands at the start of the client's input: until the request
     /// goes out it may have to be routed anew.
-    pub(crate) head_len: usize,
+    head_len: usize,
     /// The request as the upstream gets it; kept from its first byte on while `intact`.
-    pub(crate) request: Buffer,
-    pub(crate) intact: bool,
-    pub(crate) body: Body,
-    pub(crate) encoder: Encoder,
-    pub(crate) body_done: bool,
+    request: Buffer,
+    intact: bool,
+    body: Body,
+    encoder: Encoder,
+    body_done: bool,
     /// Its app's.
-    pub(crate) limits: AppLimits,
-    pub(crate) intake: Intake,
-    pub(crate) delivery: Delivery,
-    pub(crate) proceed: Continue,
-    pub(crate) presence: Presence,
-    pub(crate) link: Link,
-    pub(crate) hold: Option<Hold>,
+    limits: AppLimits,
+    intake: Intake,
+    delivery: Delivery,
+    proceed: Continue,
+    presence: Presence,
+    link: Link,
+    hold: Option<Hold>,
     /// Its place in the line, should it have to wait again.
-    pub(crate) ticket: Option<Ticket>,
+    ticket: Option<Ticket>,
     /// It had to wait, was let go, and has no answer yet.
-    pub(crate) let_go: Option<LetGo>,
+    let_go: Option<LetGo>,
     /// When it was held for the first time.
-    pub(crate) held_since_ms: Option<u64>,
-    /// Who asks, while the app is split among its users.
-    pub(crate) user: Option<User>,
-    /// The same, where the pick of an instance hangs on it.
-    pub(crate) known_by: Option<u64>,
-    pub(crate) arm: Option<ReleaseNo>,
-    pub(crate) release: Option<Arc<ReleaseStats>>,
+    held_since_ms: Option<u64>,
+    known: Known,
+    arm: Option<ReleaseNo>,
+    release: Option<Arc<ReleaseStats>>,
     /// The release that this request was last counted against: once, however often it is tried.
-    pub(crate) faulted: Option<ReleaseNo>,
-    pub(crate) tried: Vec<u64>,
-    pub(crate) attempts: u32,
-    pub(crate) fresh_only: bool,
+    faulted: Option<ReleaseNo>,
+    tried: Vec<u64>,
+    attempts: u32,
+    fresh_only: bool,
     /// One instance has let it wait for an answer in vain.
-    pub(crate) kept_waiting: bool,
-    pub(crate) answer: Answer,
-    pub(crate) from_upstream: Buffer,
+    kept_waiting: bool,
+    answer: Answer,
+    from_upstream: Buffer,
     /// Bytes of interim answers.
-    pub(crate) interims: u64,
+    interims: u64,
     /// Whether the connection to the instance may be used again.
-    pub(crate) reuse: Reuse,
-    pub(crate) status: u16,
-    pub(crate) drain_ms: u64,
-    pub(crate) cut_at_ms: u64,
-    pub(crate) moved_at_ms: u64,
-    pub(crate) waiting: Option<Waiting>,
-    pub(crate) outcome: Outcome,
+    reuse: Reuse,
+    status: u16,
+    drain_ms: u64,
+    cut_at_ms: u64,
+    moved_at_ms: u64,
+    waiting: Option<Waiting>,
+    outcome: Outcome,
     /// When its head was whole.
-    pub(crate) started_ms: u64,
+    started_ms: u64,
     /// Notes for the access log, if there is one.
-    pub(crate) entry: Option<Box<Entry>>,
+    entry: Option<Box<Entry>>,
 }
 
 /// How a request is counted. Decided once, by whoever ends it first.
@@ -199,8 +208,7 @@ impl Exchange {
             ticket: None,
             let_go: None,
             held_since_ms: None,
-            user: None,
-            known_by: None,
+            known: Known::default(),
             arm: None,
             release: None,
             faulted: None,

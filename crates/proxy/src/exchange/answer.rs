@@ -5,8 +5,8 @@ use std::task::Poll;
 
 use http1::{After, BadAnswer, Body, Persistence, Progress, ResponseHead};
 
-use crate::attempt::{Failure, Link};
 use crate::buffer::LARGE;
+use crate::exchange::attempt::{Failure, Link};
 use crate::exchange::{Answer, Continue, Exchange};
 use crate::reuse::Next;
 use crate::split::User;
@@ -148,9 +148,9 @@ impl Exchange {
         if persistence == Persistence::Close || !self.body_done || turn.worker.is_draining() {
             self.form.after = After::Close;
         }
-        let mut cookies = match self.user {
+        let mut cookies = match self.known.user() {
             Some(user) if user.has_news() && may_add_cookies(head) => {
-                cookies(&user, self.app.as_deref(), turn.worker)
+                cookies(user, self.app.as_deref(), turn.worker)
             }
             Some(_) | None => Vec::new(),
         };

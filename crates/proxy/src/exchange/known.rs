@@ -1,0 +1,53 @@
+//! What is known of the user who sent a request, by its head. Recognises; never chooses.
+
+use http1::RequestHead;
+use model::Balance;
+
+use crate::split::{Asked, User, known_by};
+use crate::table::AppEntry;
+use crate::turn::Turn;
+
+/// The user of a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Known {
+    /// Set while traffic of the app is split among its users.
+    user: Option<User>,
+    /// A hash of what the user is known by. Set only with `balance = "hash"`.
+    key: Option<u64>,
+}
+
+impl Known {
+    /// Recognises the user of a request to this app.
+    pub(crate) fn of(head: &RequestHead, entry: &AppEntry, turn: &Turn<'_, '_>) -> Self {
+        let input = turn.client.input.unread();
+        let user = entry.split.as_ref().map(|split| {
+            split.recognise(&Asked {
+                head,
+                input,
+                from: turn.client.whence,
+                trusted: &turn.worker.shared.config.trusted_networks,
+                keyring: &turn.worker.shared.keyring,
+                random: &|| turn.worker.random(),
+                now_s: turn.worker.shared.epoch_s(),
+            })
+        });
+        let key = match entry.balance {
+            Balance::Hash => known_by(&entry.affinity, head, input, turn.client.whence.ip),
+            Balance::TwoChoices
+            | Balance::LeastConnections
+            | Balance::PeakEwma
+            | Balance::RoundRobin => None,
+        };
+        Self { user, key }
+    }
+
+    /// The user, while traffic of the app is split among its users.
+    pub(crate) fn user(&self) -> Option<&User> {
+        self.user.as_ref()
+    }
+
+    /// What an instance is picked by, with `balance = "hash"`.
+    pub(crate) fn key(&self) -> Option<u64> {
+        self.key
+    }
+}
