@@ -85,7 +85,7 @@ impl Exchange {
         if self.from_upstream.is_empty() {
             return 0;
         }
-        let len = match parser.parse(self.from_upstream.unread(), self.to) {
+        let len = match parser.parse(self.from_upstream.unread(), self.terms.to()) {
             Ok(Progress::Unfinished) => return 0,
             Ok(Progress::Finished(len)) => len,
             // On a connection that was used before, that is what an earlier answer has left there.
@@ -100,7 +100,8 @@ impl Exchange {
             }
         };
         // Nor is this an answer to the request, but to the silence before it (RFC 9110, 15.5.9).
-        if parser.head().says_idle_for_too_long() && self.is_on_used() && self.resendable {
+        if parser.head().says_idle_for_too_long() && self.is_on_used() && self.terms.is_resendable()
+        {
             self.attempt_failed(Failure::Stale, turn);
             return 1;
         }
@@ -122,15 +123,21 @@ impl Exchange {
         let Answer::Awaited(parser) = &mut self.answer else { return };
         let proceed = parser.head().status() == 100;
         self.interims += len as u64;
-        let lasts_s = turn.now_ms.saturating_sub(self.started_ms) / 1000;
+        let lasts_s = turn.now_ms.saturating_sub(self.terms.started_ms()) / 1000;
         if self.interims > INTERIM_BYTES.saturating_add(lasts_s.saturating_mul(INTERIM_RATE)) {
             return self.attempt_failed(Failure::BadAnswer, turn);
         }
         // A 100 that nobody waits for any more would be taken for another one's.
         let wanted = !proceed || self.proceed != Continue::Settled;
-        if self.to.version == http1::Version::Http11 && wanted {
+        if self.terms.to().version == http1::Version::Http11 && wanted {
             let out = turn.client.out(turn.worker);
-            parser.head().forward(self.from_upstream.unread(), self.to, After::KeepAlive, b"", out);
+            parser.head().forward(
+                self.from_upstream.unread(),
+                self.terms.to(),
+                After::KeepAlive,
+                b"",
+                out,
+            );
         }
         if proceed {
             self.proceed = Continue::Settled;
@@ -143,10 +150,10 @@ impl Exchange {
     fn accept(&mut self, len: usize, turn: &mut Turn<'_, '_>) {
         let Answer::Awaited(parser) = &mut self.answer else { return };
         let head = parser.head();
-        let (encoder, persistence) = head.encoding(self.to);
+        let (encoder, persistence) = head.encoding(self.terms.to());
         // A body that is not read to its end makes the rest of the connection unreadable.
         if persistence == Persistence::Close || !self.body_done || turn.worker.is_draining() {
-            self.form.after = After::Close;
+            self.terms.close();
         }
         let mut cookies = match self.known.user() {
             Some(user) if user.has_news() && may_add_cookies(head) => {
@@ -164,15 +171,17 @@ impl Exchange {
             }
         };
         let out = turn.client.out(turn.worker);
-        head.forward(self.from_upstream.unread(), self.to, self.form.after, added, out);
+        head.forward(self.from_upstream.unread(), self.terms.to(), self.terms.after(), added, out);
         self.status = head.status();
         let next = match head.is_switch() {
             true => Answer::Switched,
-            false => {
-                Answer::Body { body: head.body(self.to), encoder, endless: head.is_event_stream() }
-            }
+            false => Answer::Body {
+                body: head.body(self.terms.to()),
+                encoder,
+                endless: head.is_event_stream(),
+            },
         };
-        self.reuse.answered(head, self.to, !(self.body_done && self.request.is_empty()));
+        self.reuse.answered(head, self.terms.to(), !(self.body_done && self.request.is_empty()));
         if let Answer::Awaited(parser) = std::mem::replace(&mut self.answer, next) {
             turn.worker.return_response_parser(parser);
         }
@@ -259,7 +268,7 @@ impl Exchange {
     pub(crate) fn end_stream(&mut self) {
         self.link = Link::None;
         self.cut_at_ms = u64::MAX;
-        self.form.after = After::Close;
+        self.terms.close();
         self.answer = Answer::Done;
     }
 

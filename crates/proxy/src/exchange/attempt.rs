@@ -169,7 +169,7 @@ impl Exchange {
         turn: &mut Turn<'_, '_>,
     ) {
         let flight = InFlight::new(Arc::clone(&instance), turn.now_ms);
-        let demand = if self.resendable { Demand::Any } else { Demand::Certain };
+        let demand = if self.terms.is_resendable() { Demand::Any } else { Demand::Certain };
         let used = match self.fresh_only || !self.reuse.takes_used() {
             true => None,
             false => {
@@ -291,7 +291,7 @@ impl Exchange {
     }
 
     fn may_send_again(&self, unanswered: bool, turn: &Turn<'_, '_>) -> bool {
-        self.resendable
+        self.terms.is_resendable()
             && self.intact
             && unanswered
             && self.interims == 0

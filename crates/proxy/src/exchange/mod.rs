@@ -12,11 +12,12 @@ mod presence;
 mod reply;
 mod sending;
 mod slow;
+mod terms;
 
 use std::sync::Arc;
 use std::task::Poll;
 
-use http1::{After, AnswerTo, Body, Encoder, Persistence, RequestHead, ResponseParser};
+use http1::{After, Body, Encoder, RequestHead, ResponseParser};
 use model::{AppLimits, ReleaseNo};
 
 use crate::access_log::Entry;
@@ -28,11 +29,12 @@ use crate::exchange::known::Known;
 use crate::exchange::notes::log_entry;
 use crate::exchange::place::Place;
 use crate::exchange::presence::Presence;
+use crate::exchange::terms::Terms;
 use crate::forwarded::{rewritten, was_passed_on};
 use crate::gap::Waiting;
 use crate::intake::Intake;
 use crate::line::{LetGo, Ticket};
-use crate::pages::{Form, Page};
+use crate::pages::Page;
 use crate::reuse::Reuse;
 use crate::slots::Watch;
 use crate::stats::{AppStats, ReleaseStats};
@@ -92,12 +94,7 @@ pub(crate) enum Continue {
 #[derive(Debug)]
 pub(crate) struct Exchange {
     app: Option<Arc<AppStats>>,
-    to: AnswerTo,
-    form: Form,
-    /// What the client said of its connection.
-    asked: Persistence,
-    /// The method allows a second attempt, and the body is short enough to be kept for it.
-    resendable: bool,
+    terms: Terms,
     /// Bytes of its head, while that stands at the start of the client's input: until the request
     /// goes out it may have to be routed anew.
     head_len: usize,
@@ -143,8 +140,6 @@ pub(crate) struct Exchange {
     moved_at_ms: u64,
     waiting: Option<Waiting>,
     outcome: Outcome,
-    /// When its head was whole.
-    started_ms: u64,
     /// Notes for the access log, if there is one.
     entry: Option<Box<Entry>>,
 }
@@ -170,25 +165,12 @@ impl Exchange {
         let passed_on = !head.body().is_empty() && was_passed_on(head, turn);
         let request = rewritten(head, place.strip, turn);
         let input = turn.client.input.unread();
-        let to = AnswerTo {
-            head: head.is_head(input),
-            upgrade: head.asks_upgrade(),
-            version: head.version(),
-        };
         let body = head.body();
         let body_done = body.is_empty();
-        let draining = turn.worker.is_draining();
-        let asked = head.persistence();
-        let keep = asked == Persistence::KeepAlive && !draining;
-        let after = if keep { After::KeepAlive } else { After::Close };
-        let short = head.content_length().is_none_or(|length| length <= REPLAY as u64);
         let until_ms = turn.now_ms + turn.worker.shared.config.limits.continue_wait.0;
         let mut exchange = Self {
             app: None,
-            to,
-            form: Form { head: to.head, json: head.prefers_json(), version: to.version, after },
-            asked,
-            resendable: head.is_idempotent(input) && short && !body.is_chunked() && !to.upgrade,
+            terms: Terms::of(head, input, turn.worker.is_draining(), turn.now_ms),
             head_len: len,
             request,
             intact: true,
@@ -226,7 +208,6 @@ impl Exchange {
             moved_at_ms: turn.now_ms,
             waiting: None,
             outcome: Outcome::Open,
-            started_ms: turn.now_ms,
             entry: log_entry(head, since_ms, turn),
         };
         let instead = exchange.route(head, &place, turn);
@@ -284,7 +265,7 @@ impl Exchange {
         moved += self.send(turn);
         moved += self.receive(turn);
         moved += self.translate(turn);
-        if matches!(self.answer, Answer::Done) && self.form.after == After::Close {
+        if matches!(self.answer, Answer::Done) && self.terms.after() == After::Close {
             turn.client.stream.ends();
         }
         match turn.client.flush(turn.cx, turn.worker) {
@@ -333,9 +314,9 @@ impl Exchange {
             Answer::Switched => self.tunnel(turn).map(|tunnel| End::Tunnel(Box::new(tunnel))),
             // Who still sends its body may read nothing before that is out.
             Answer::Done if turn.client.output.is_empty() || !self.body_done => {
-                Some(match self.form.after {
+                Some(match self.terms.after() {
                     After::KeepAlive if self.body_done => End::Next,
-                    After::Close if self.body_done && self.asked == Persistence::Close => End::Last,
+                    After::Close if self.body_done && self.terms.is_last() => End::Last,
                     After::KeepAlive | After::Close => End::Close,
                 })
             }
@@ -345,7 +326,7 @@ impl Exchange {
 
     /// From when on the client's socket is watched though nothing is expected of it: 0 if it is.
     fn watched_from_ms(&self, client: &Client) -> u64 {
-        if self.body_done { client.watched_from_ms(self.started_ms) } else { 0 }
+        if self.body_done { client.watched_from_ms(self.terms.started_ms()) } else { 0 }
     }
 
     /// When to wake up though nothing happens.
@@ -472,7 +453,7 @@ impl Exchange {
         }
         if let Some(app) = self.app.take() {
             worker.count(&app, |cells| &cells.requests);
-            worker.app_cells(&app).took(now_ms.saturating_sub(self.started_ms));
+            worker.app_cells(&app).took(now_ms.saturating_sub(self.terms.started_ms()));
             match self.outcome {
                 Outcome::Failed => worker.count(&app, |cells| &cells.failed),
                 Outcome::Aborted => worker.count(&app, |cells| &cells.client_aborted),

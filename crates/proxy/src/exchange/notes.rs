@@ -33,7 +33,7 @@ impl Exchange {
         entry.instance = Some(Arc::clone(instance));
         entry.release = self.release.as_ref().map(|release| release.release.0);
         entry.phase = Phase::Connecting;
-        let waiting = Some(now_ms.saturating_sub(self.started_ms));
+        let waiting = Some(now_ms.saturating_sub(self.terms.started_ms()));
         entry.times = Times { head: entry.times.head, waiting, ..Times::default() };
     }
 
@@ -49,7 +49,7 @@ impl Exchange {
         let Some(entry) = &mut self.entry else { return };
         entry.phase = Phase::Answered;
         let before = entry.times.waiting.unwrap_or(0) + entry.times.connecting.unwrap_or(0);
-        entry.times.answering = Some(now_ms.saturating_sub(self.started_ms + before));
+        entry.times.answering = Some(now_ms.saturating_sub(self.terms.started_ms() + before));
     }
 
     pub(crate) fn note_held(&mut self, held_ms: u64) {
@@ -77,7 +77,7 @@ impl Exchange {
         };
         entry.status = self.status;
         entry.attempts = self.attempts;
-        entry.times.all = entry.times.head + now_ms.saturating_sub(self.started_ms);
+        entry.times.all = entry.times.head + now_ms.saturating_sub(self.terms.started_ms());
         entry.end = match self.outcome {
             Outcome::Open | Outcome::Fine if entry.phase == Phase::Answered => End::Done,
             Outcome::Open | Outcome::Fine => End::Proxy,

@@ -18,7 +18,7 @@ impl Exchange {
         }
         self.reply(page.status, turn);
         let date = turn.worker.date(turn.now_ms);
-        page.write(self.form, &date, turn.client.out(turn.worker));
+        page.write(self.terms.form(), &date, turn.client.out(turn.worker));
     }
 
     /// Answers that the app is closed. That is what it was told to do, so nothing has failed: the
@@ -26,14 +26,14 @@ impl Exchange {
     pub(crate) fn answer_closed(&mut self, closed: &Closed, turn: &mut Turn<'_, '_>) {
         self.reply(503, turn);
         let date = turn.worker.date(turn.now_ms);
-        closed.write(self.form, &date, turn.client.out(turn.worker));
+        closed.write(self.terms.form(), &date, turn.client.out(turn.worker));
     }
 
     /// Sends the client elsewhere. Its request is answered, so nothing has failed.
     pub(crate) fn answer_moved(&mut self, moved: &Elsewhere, turn: &mut Turn<'_, '_>) {
         self.reply(moved.status, turn);
         let date = turn.worker.date(turn.now_ms);
-        Page::write_moved(moved, self.form, &date, turn.client.out(turn.worker));
+        Page::write_moved(moved, self.terms.form(), &date, turn.client.out(turn.worker));
     }
 
     /// Makes ready for a whole answer of our own.
@@ -49,14 +49,14 @@ impl Exchange {
         self.take_head(turn);
         self.discard_body(turn);
         if !self.body_done {
-            self.form.after = After::Close;
+            self.terms.close();
         }
         self.answer = Answer::Done;
     }
 
     /// What has come of a body that nobody wants: if it is all, the connection stays usable.
     fn discard_body(&mut self, turn: &mut Turn<'_, '_>) {
-        if self.form.after == After::Close {
+        if self.terms.after() == After::Close {
             return;
         }
         while !self.body_done && !turn.client.input.is_empty() {

@@ -3,8 +3,6 @@
 
 use std::task::Poll;
 
-use http1::After;
-
 use crate::buffer::{Keep, LARGE};
 use crate::exchange::attempt::{Failure, Link};
 use crate::exchange::{Answer, Exchange, Left, REPLAY};
@@ -56,7 +54,7 @@ impl Exchange {
     fn refuse_body(&mut self, page: Page, turn: &mut Turn<'_, '_>) -> Result<(), Left> {
         match self.answer {
             Answer::Awaited(_) => {
-                self.form.after = After::Close;
+                self.terms.close();
                 self.answer_ourselves(page, turn);
                 Ok(())
             }
@@ -72,7 +70,8 @@ impl Exchange {
         }
         // Nothing of a request that may be sent again is dropped before its answer comes. One that
         // may not is kept until its first byte is out: until then it is free to go elsewhere.
-        let keep = if self.intact && self.resendable { Keep::All } else { Keep::Nothing };
+        let keep =
+            if self.intact && self.terms.is_resendable() { Keep::All } else { Keep::Nothing };
         match self.request.drain_to(turn.cx, &mut upstream.stream, keep) {
             Poll::Pending => 0,
             Poll::Ready(Ok(count)) => {

@@ -48,7 +48,7 @@ impl Exchange {
 
     /// What the client does, should some have to leave.
     pub(crate) fn doing(&self, client: &Client) -> Doing {
-        let moved = |bytes| Moved { since_ms: self.started_ms, bytes };
+        let moved = |bytes| Moved { since_ms: self.terms.started_ms(), bytes };
         match (&self.answer, &self.link) {
             (_, Link::Unchosen | Link::Connecting(_)) => Doing::Busy,
             _ if !client.output.is_empty() => Doing::Answer(moved(self.delivery.handed())),
