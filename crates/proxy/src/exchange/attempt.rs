@@ -92,7 +92,7 @@ impl Exchange {
     /// There is no connection yet. False if another instance is to be chosen, or none for a client
     /// that has left.
     fn waits_to_connect(&mut self, turn: &Turn<'_, '_>) -> bool {
-        if self.waits_in_vain(turn) {
+        if self.presence.waits_in_vain(turn) {
             self.link = Link::None;
             return false;
         }
@@ -115,7 +115,7 @@ impl Exchange {
     /// The connection stands: the request goes out on it, unless its client has left meanwhile.
     fn connected(&mut self, turn: &Turn<'_, '_>) {
         match std::mem::replace(&mut self.link, Link::None) {
-            Link::Connecting(up) if turn.now_ms > up.since_ms && self.left(turn) => {}
+            Link::Connecting(up) if turn.now_ms > up.since_ms && self.presence.left(turn) => {}
             Link::Connecting(up) => {
                 self.note_connected(up.since_ms, turn.now_ms);
                 self.link = Link::Open(up);
@@ -249,7 +249,7 @@ impl Exchange {
             Failure::Timeout => self.may_ask_another(&instance, unanswered, turn),
             Failure::NoRoom | Failure::BadAnswer | Failure::Drained => false,
         };
-        let may = may && self.goes_on_for(turn);
+        let may = may && self.presence.goes_on(turn);
         if self.presence.is_gone() {
             return;
         }

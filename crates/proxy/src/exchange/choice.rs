@@ -49,7 +49,7 @@ impl Exchange {
             self.tried.clear();
             self.attempts = 0;
         }
-        if self.hold.is_some() && self.left(turn) {
+        if self.hold.is_some() && self.presence.left(turn) {
             return false;
         }
         match self.judge(&app, turn) {

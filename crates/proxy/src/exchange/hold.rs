@@ -136,7 +136,7 @@ impl Exchange {
         let Some(hold) = &self.hold else { return false };
         self.ticket = Some(hold.place.ticket);
         self.let_go = None;
-        self.left(turn);
+        self.presence.left(turn);
         if !again {
             turn.worker.count(app, |cells| &cells.held);
         }

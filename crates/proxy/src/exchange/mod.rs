@@ -4,6 +4,7 @@
 mod answer;
 mod attempt;
 mod choice;
+mod deadlines;
 mod hold;
 mod known;
 mod notes;
@@ -23,7 +24,7 @@ use model::{AppLimits, ReleaseNo};
 use crate::access_log::Entry;
 use crate::buffer::Buffer;
 use crate::delivery::Delivery;
-use crate::exchange::attempt::{Failure, Link};
+use crate::exchange::attempt::Link;
 use crate::exchange::hold::Hold;
 use crate::exchange::known::Known;
 use crate::exchange::notes::log_entry;
@@ -34,12 +35,10 @@ use crate::forwarded::{rewritten, was_passed_on};
 use crate::gap::Waiting;
 use crate::intake::Intake;
 use crate::line::{LetGo, Ticket};
-use crate::pages::Page;
 use crate::reuse::Reuse;
-use crate::slots::Watch;
 use crate::stats::{AppStats, ReleaseStats};
 use crate::tunnel::Tunnel;
-use crate::turn::{Client, Turn, Wakeup};
+use crate::turn::Turn;
 use crate::worker::Worker;
 
 /// Bytes moved in one poll before others get their turn.
@@ -282,7 +281,7 @@ impl Exchange {
     /// Reads the body, or what else the client sends: its leaving is noticed here.
     fn read_client(&mut self, turn: &mut Turn<'_, '_>) -> Result<usize, Left> {
         if !self.is_read_on(turn) {
-            return if self.was_reset(turn) { Err(Left) } else { Ok(0) };
+            return if self.is_open() && self.presence.was_reset(turn) { Err(Left) } else { Ok(0) };
         }
         let client = &mut *turn.client;
         if client.ended || turn.now_ms < self.watched_from_ms(client) {
@@ -306,6 +305,11 @@ impl Exchange {
         }
     }
 
+    /// Whether the request is on its way on a connection to an instance.
+    fn is_open(&self) -> bool {
+        matches!(self.link, Link::Open(_))
+    }
+
     fn end(&mut self, turn: &mut Turn<'_, '_>) -> Option<End> {
         match &self.answer {
             Answer::Awaited(_) | Answer::Body { .. } => None,
@@ -322,101 +326,6 @@ impl Exchange {
             }
             Answer::Cut | Answer::Done => None,
         }
-    }
-
-    /// From when on the client's socket is watched though nothing is expected of it: 0 if it is.
-    fn watched_from_ms(&self, client: &Client) -> u64 {
-        if self.body_done { client.watched_from_ms(self.terms.started_ms()) } else { 0 }
-    }
-
-    /// When to wake up though nothing happens.
-    pub(crate) fn wakeup(&self, turn: &Turn<'_, '_>) -> Wakeup {
-        let watch = match self.link {
-            Link::Unchosen | Link::Connecting(_) => Watch::Waiting,
-            Link::Open(_) => Watch::Engaged,
-            Link::None => Watch::Nothing,
-        };
-        let look_ms = match self.watched_from_ms(turn.client) {
-            from_ms if turn.now_ms < from_ms => from_ms,
-            _ => u64::MAX,
-        };
-        let upstream_ms = match (&self.link, &self.answer) {
-            (Link::Connecting(up) | Link::Open(up), Answer::Awaited(_)) => up.wake_ms(turn.now_ms),
-            (_, _) => u64::MAX,
-        };
-        Wakeup {
-            at_ms: self.due_ms(turn).min(look_ms).min(upstream_ms).min(self.client_look_ms(turn)),
-            watch,
-        }
-    }
-
-    /// When its patience ends.
-    fn due_ms(&self, turn: &Turn<'_, '_>) -> u64 {
-        let limits = &turn.worker.shared.config.limits;
-        let since = |limit: model::Millis| self.moved_at_ms + limit.0;
-        let at_ms = match (&self.answer, &self.link) {
-            (_, Link::Unchosen) => self.hold.as_ref().map_or(u64::MAX, |hold| hold.look_ms()),
-            // Whoever listens here and has no room is slow, not gone.
-            (_, Link::Connecting(upstream)) if upstream.is_here() => {
-                upstream.since_ms + self.limits.first_byte.0
-            }
-            (_, Link::Connecting(upstream)) => upstream.since_ms + limits.connect.0,
-            _ if !turn.client.output.is_empty() => self.reader_due_ms(turn),
-            (Answer::Awaited(_), _) if self.waits_for_body() => match self.proceed {
-                Continue::Upstream { until_ms } => until_ms,
-                Continue::Settled => self.body_due_ms(turn),
-            },
-            (Answer::Awaited(_), _) => since(self.limits.first_byte),
-            (Answer::Body { endless: true, .. }, _) => u64::MAX,
-            (Answer::Body { .. }, _) => since(self.limits.between_bytes),
-            (Answer::Done | Answer::Cut | Answer::Switched, _) => since(limits.write_stall),
-        };
-        at_ms.min(self.cut_at_ms)
-    }
-
-    pub(crate) fn waits_for_body(&self) -> bool {
-        !self.body_done && self.request.is_empty()
-    }
-
-    /// A deadline has passed.
-    fn overdue(&mut self, turn: &mut Turn<'_, '_>) -> Option<End> {
-        if turn.now_ms >= self.cut_at_ms && self.is_endless() {
-            self.end_stream();
-            return None;
-        }
-        if turn.now_ms >= self.cut_at_ms {
-            self.cut_at_ms = u64::MAX;
-            self.attempt_failed(Failure::Drained, turn);
-            return None;
-        }
-        match (&self.answer, &self.link) {
-            (_, Link::Unchosen) => {}
-            (_, Link::Connecting(_)) => self.attempt_timed_out(turn),
-            _ if !turn.client.output.is_empty() => {
-                if self.reads_too_slowly(turn) {
-                    self.abort();
-                    return Some(End::Reset);
-                }
-            }
-            (Answer::Awaited(_), _) if self.waits_for_body() => match self.proceed {
-                Continue::Upstream { .. } => {
-                    self.proceed = Continue::Settled;
-                    self.moved_at_ms = turn.now_ms;
-                    turn.client
-                        .out(turn.worker)
-                        .extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-                }
-                Continue::Settled => {
-                    if self.sends_too_slowly(turn) {
-                        self.abort();
-                        self.answer_ourselves(Page::TIMEOUT, turn);
-                    }
-                }
-            },
-            (Answer::Awaited(_) | Answer::Body { .. }, _) => self.attempt_timed_out(turn),
-            (Answer::Done | Answer::Cut | Answer::Switched, _) => return Some(End::Reset),
-        }
-        None
     }
 
     /// The answer broke off after its head had gone out.

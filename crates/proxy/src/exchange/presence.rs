@@ -2,9 +2,6 @@
 //! no request that waited is sent, and none is sent again. A client that has ended only its own side
 //! of the connection gets its answer.
 
-use crate::buffer::LARGE;
-use crate::exchange::Exchange;
-use crate::exchange::attempt::Link;
 use crate::socket::Peer;
 use crate::turn::Turn;
 
@@ -26,7 +23,7 @@ pub(crate) struct Presence {
 
 /// What may be begun for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum May {
+enum May {
     /// Whatever is needed.
     Begin,
     /// Nothing, but it may still read an answer of ours.
@@ -53,16 +50,14 @@ impl Presence {
     pub(crate) fn is_gone(&self) -> bool {
         self.gone
     }
-}
 
-impl Exchange {
     /// What may be begun for the client. The first call is made when its request begins to wait.
-    pub(crate) fn may_begin(&mut self, turn: &Turn<'_, '_>) -> May {
+    fn may_begin(&mut self, turn: &Turn<'_, '_>) -> May {
         let peer = turn.client.stream.peer();
         let ended = turn.client.ended || peer != Peer::Open;
-        let half_closed = *self.presence.half_closed.get_or_insert(ended);
-        self.presence.look_ms = turn.now_ms + LOOK_EVERY_MS;
-        match (ended, self.presence.begun) {
+        let half_closed = *self.half_closed.get_or_insert(ended);
+        self.look_ms = turn.now_ms + LOOK_EVERY_MS;
+        match (ended, self.begun) {
             _ if peer == Peer::Reset => May::Nothing,
             (false, _) => May::Begin,
             (true, true) => May::Answer,
@@ -72,12 +67,12 @@ impl Exchange {
     }
 
     /// Whether another attempt may be made for the client.
-    pub(crate) fn goes_on_for(&mut self, turn: &Turn<'_, '_>) -> bool {
+    pub(crate) fn goes_on(&mut self, turn: &Turn<'_, '_>) -> bool {
         match self.may_begin(turn) {
             May::Begin => true,
             May::Answer => false,
             May::Nothing => {
-                self.presence.has_left();
+                self.has_left();
                 false
             }
         }
@@ -86,45 +81,30 @@ impl Exchange {
     /// Whether a client whose request has waited has left.
     pub(crate) fn left(&mut self, turn: &Turn<'_, '_>) -> bool {
         if self.may_begin(turn) != May::Begin {
-            self.presence.has_left();
+            self.has_left();
         }
-        self.presence.is_gone()
+        self.is_gone()
     }
 
     /// Looks at the client of a request that waits for an instance, at first and from time to time.
     /// True if nothing may be begun for it any more.
     pub(crate) fn waits_in_vain(&mut self, turn: &Turn<'_, '_>) -> bool {
-        let due = self.presence.half_closed.is_none() || turn.now_ms >= self.presence.look_ms;
+        let due = self.half_closed.is_none() || turn.now_ms >= self.look_ms;
         due && self.left(turn)
     }
 
     /// Whether the client has reset the connection while its request is in flight. For when what it
     /// has sent keeps us from reading on.
     pub(crate) fn was_reset(&mut self, turn: &Turn<'_, '_>) -> bool {
-        let open = matches!(self.link, Link::Open(_));
-        if !open || turn.now_ms < self.presence.look_ms {
+        if turn.now_ms < self.look_ms {
             return false;
         }
-        self.presence.look_ms = turn.now_ms + LOOK_EVERY_MS;
+        self.look_ms = turn.now_ms + LOOK_EVERY_MS;
         turn.client.stream.peer() == Peer::Reset
     }
 
-    /// When to look at the client though nothing happens.
-    pub(crate) fn client_look_ms(&self, turn: &Turn<'_, '_>) -> u64 {
-        match &self.link {
-            Link::None => u64::MAX,
-            Link::Open(_) if self.is_read_on(turn) => u64::MAX,
-            Link::Unchosen | Link::Connecting(_) | Link::Open(_) => self.presence.look_ms,
-        }
-    }
-
-    /// Whether its body is read, or what else the client sends: its leaving is noticed there.
-    pub(crate) fn is_read_on(&self, turn: &Turn<'_, '_>) -> bool {
-        let client = &turn.client;
-        match (&self.link, self.body_done) {
-            (Link::Unchosen | Link::Connecting(_), _) => false,
-            (Link::Open(_), false) => self.request.len() < LARGE && client.input.len() < LARGE,
-            (Link::None, _) | (Link::Open(_), true) => client.input.is_empty(),
-        }
+    /// When to look at the client again, if what it sends is not read.
+    pub(crate) fn look_ms(&self) -> u64 {
+        self.look_ms
     }
 }
