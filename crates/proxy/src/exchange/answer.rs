@@ -205,9 +205,7 @@ impl Exchange {
         if let Some(waiting) = self.waiting.take() {
             waiting.succeeded(turn.now_ms);
         }
-        if let Some(let_go) = self.let_go.take() {
-            let_go.answered();
-        }
+        self.held.answered();
     }
 
     /// Its instance can answer. One that breaks off each answer in the middle cannot: what has an end

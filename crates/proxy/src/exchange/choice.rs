@@ -45,11 +45,11 @@ impl Exchange {
     /// False if the request has to wait.
     pub(crate) fn choose(&mut self, turn: &mut Turn<'_, '_>) -> bool {
         let Some(app) = self.app.clone() else { return false };
-        if self.hold.as_mut().is_some_and(|hold| hold.looks_again(turn.now_ms)) {
+        if self.held.looks_again(turn.now_ms) {
             self.tried.clear();
             self.attempts = 0;
         }
-        if self.hold.is_some() && self.presence.left(turn) {
+        if self.held.is_held() && self.presence.left(turn) {
             return false;
         }
         match self.judge(&app, turn) {
@@ -101,14 +101,11 @@ impl Exchange {
     }
 
     fn go(&mut self, chosen: Chosen, app: &Arc<AppStats>, turn: &mut Turn<'_, '_>) {
-        if self.attempts > 0 && self.hold.is_none() {
+        if self.attempts > 0 && !self.held.is_held() {
             turn.worker.count(app, |cells| &cells.retried);
         }
-        if let Some(hold) = self.hold.take() {
-            self.let_go = Some(hold.go());
-        }
-        if let Some(since_ms) = self.held_since_ms {
-            self.note_held(turn.now_ms.saturating_sub(since_ms));
+        if let Some(held_ms) = self.held.go(turn.now_ms) {
+            self.note_held(held_ms);
         }
         if chosen.diverted {
             turn.worker.count(app, |cells| &cells.diverted);

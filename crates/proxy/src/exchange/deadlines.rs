@@ -39,7 +39,7 @@ impl Exchange {
         let limits = &turn.worker.shared.config.limits;
         let since = |limit: model::Millis| self.moved_at_ms + limit.0;
         let at_ms = match (&self.answer, &self.link) {
-            (_, Link::Unchosen) => self.hold.as_ref().map_or(u64::MAX, |hold| hold.look_ms()),
+            (_, Link::Unchosen) => self.held.look_ms(),
             // Whoever listens here and has no room is slow, not gone.
             (_, Link::Connecting(upstream)) if upstream.is_here() => {
                 upstream.since_ms + self.limits.first_byte.0

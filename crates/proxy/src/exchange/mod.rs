@@ -5,6 +5,7 @@ mod answer;
 mod attempt;
 mod choice;
 mod deadlines;
+mod held;
 mod hold;
 mod known;
 mod notes;
@@ -25,7 +26,7 @@ use crate::access_log::Entry;
 use crate::buffer::Buffer;
 use crate::delivery::Delivery;
 use crate::exchange::attempt::Link;
-use crate::exchange::hold::Hold;
+use crate::exchange::held::Held;
 use crate::exchange::known::Known;
 use crate::exchange::notes::log_entry;
 use crate::exchange::place::Place;
@@ -34,7 +35,6 @@ use crate::exchange::terms::Terms;
 use crate::forwarded::{rewritten, was_passed_on};
 use crate::gap::Waiting;
 use crate::intake::Intake;
-use crate::line::{LetGo, Ticket};
 use crate::reuse::Reuse;
 use crate::stats::{AppStats, ReleaseStats};
 use crate::tunnel::Tunnel;
@@ -110,13 +110,7 @@ pub(crate) struct Exchange {
     proceed: Continue,
     presence: Presence,
     link: Link,
-    hold: Option<Hold>,
-    /// Its place in the line, should it have to wait again.
-    ticket: Option<Ticket>,
-    /// It had to wait, was let go, and has no answer yet.
-    let_go: Option<LetGo>,
-    /// When it was held for the first time.
-    held_since_ms: Option<u64>,
+    held: Held,
     known: Known,
     arm: Option<ReleaseNo>,
     release: Option<Arc<ReleaseStats>>,
@@ -185,10 +179,7 @@ impl Exchange {
             },
             presence: Presence::since(turn.now_ms),
             link: Link::None,
-            hold: None,
-            ticket: None,
-            let_go: None,
-            held_since_ms: None,
+            held: Held::default(),
             known: Known::default(),
             arm: None,
             release: None,
@@ -356,7 +347,7 @@ impl Exchange {
 
     fn settle(&mut self, worker: &Worker, now_ms: u64) {
         self.waiting = None;
-        self.let_go = None;
+        self.held.ends();
         if self.outcome == Outcome::Open {
             self.outcome = Outcome::Fine;
         }

@@ -69,7 +69,8 @@ impl Exchange {
                 self.limits = limits;
                 if self.app.as_ref().is_none_or(|before| before.key != app.key) {
                     self.waiting = Some(app.gap.begin(turn.now_ms));
-                    (self.hold, self.ticket, self.arm) = (None, None, None);
+                    self.held.changes_app();
+                    self.arm = None;
                 }
                 if let Some(entry) = &mut self.entry {
                     entry.app = Some(Arc::clone(&app));

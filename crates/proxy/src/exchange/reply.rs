@@ -42,8 +42,7 @@ impl Exchange {
             turn.worker.app_cells(app).answered_ourselves(status);
         }
         self.link = Link::None;
-        self.hold = None;
-        self.let_go = None;
+        self.held.gives_up();
         self.waiting = None;
         self.status = status;
         self.take_head(turn);

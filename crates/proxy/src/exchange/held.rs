@@ -1,0 +1,166 @@
+//! A request's places among the held: bounded in number, bytes and time, body unread, first come first
+//! served. Never knows where the request may go.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::line::{LetGo, Place, Ticket};
+use crate::stats::AppStats;
+use crate::turn::Turn;
+
+/// While held, instances that refused are tried again this often.
+const LOOK_EVERY_MS: u64 = 100;
+
+/// What a held request takes of the app's limits. Falls with it.
+#[derive(Debug)]
+struct Room {
+    app: Arc<AppStats>,
+    bytes: usize,
+}
+
+/// A place among the held requests.
+#[derive(Debug)]
+struct Hold {
+    _room: Room,
+    place: Place,
+    until_ms: u64,
+    look_ms: u64,
+}
+
+/// How a request has been held.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    hold: Option<Hold>,
+    /// The request's place in the line, should the request have to wait again.
+    ticket: Option<Ticket>,
+    /// The request had to wait, was let go, and has no answer yet.
+    let_go: Option<LetGo>,
+    /// When the request was held for the first time.
+    since_ms: Option<u64>,
+}
+
+/// Whether a request has a place among the held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entered {
+    /// There is no room or no time.
+    Not,
+    /// The request keeps the place that it had.
+    Before,
+    Now,
+}
+
+impl Held {
+    /// Takes or keeps a place, if there is room and time. A new place takes so many bytes.
+    pub(crate) fn enter(
+        &mut self,
+        app: &Arc<AppStats>,
+        hold_ms: u64,
+        bytes: usize,
+        turn: &Turn<'_, '_>,
+    ) -> Entered {
+        // An attempt in between does not make the patience begin anew; another reason to wait may
+        // make it longer or shorter.
+        let again = self.since_ms.is_some();
+        let since_ms = *self.since_ms.get_or_insert(turn.now_ms);
+        let until_ms = since_ms.saturating_add(hold_ms);
+        if turn.now_ms >= until_ms || turn.worker.is_draining() {
+            return Entered::Not;
+        }
+        if let Some(hold) = &mut self.hold {
+            hold.until_ms = until_ms;
+            return Entered::Before;
+        }
+        self.hold = self.place(app, until_ms, bytes, turn);
+        let Some(hold) = &self.hold else { return Entered::Not };
+        self.ticket = Some(hold.place.ticket);
+        self.let_go = None;
+        if !again {
+            turn.worker.count(app, |cells| &cells.held);
+        }
+        Entered::Now
+    }
+
+    /// A place among the held of the app, if there is room.
+    fn place(
+        &self,
+        app: &Arc<AppStats>,
+        until_ms: u64,
+        bytes: usize,
+        turn: &Turn<'_, '_>,
+    ) -> Option<Hold> {
+        let limits = &turn.worker.shared.config.limits;
+        let requests = app.held_now.fetch_add(1, Ordering::Relaxed);
+        let held = app.held_bytes.fetch_add(bytes, Ordering::Relaxed);
+        // Counted first: two workers never share the last place.
+        let room = Room { app: Arc::clone(app), bytes };
+        if requests >= limits.hold_requests || held + bytes > limits.hold_bytes {
+            return None;
+        }
+        let place = turn.worker.lines.join(app.key, self.ticket, turn.cx.waker().clone());
+        Some(Hold { _room: room, place, until_ms, look_ms: turn.now_ms + LOOK_EVERY_MS })
+    }
+
+    /// Whether the request is held.
+    pub(crate) fn is_held(&self) -> bool {
+        self.hold.is_some()
+    }
+
+    /// When a held request is looked at though nothing happened.
+    pub(crate) fn look_ms(&self) -> u64 {
+        self.hold.as_ref().map_or(u64::MAX, |hold| hold.look_ms.min(hold.until_ms))
+    }
+
+    /// Whether it is time for a held request to try again those that refused.
+    pub(crate) fn looks_again(&mut self, now_ms: u64) -> bool {
+        let Some(hold) = &mut self.hold else { return false };
+        let due = now_ms >= hold.look_ms;
+        if due {
+            hold.look_ms = now_ms + LOOK_EVERY_MS;
+        }
+        due
+    }
+
+    /// Whether the turn of a held request has come, where so many are let go at first.
+    pub(crate) fn may_go(&self, at_first: u32) -> Option<bool> {
+        self.hold.as_ref().map(|hold| hold.place.may_go(at_first))
+    }
+
+    /// Leaves the line to try an instance. How long the request has been held by now, in
+    /// milliseconds, if it was.
+    pub(crate) fn go(&mut self, now_ms: u64) -> Option<u64> {
+        if let Some(hold) = self.hold.take() {
+            self.let_go = Some(hold.place.go());
+        }
+        self.since_ms.map(|since_ms| now_ms.saturating_sub(since_ms))
+    }
+
+    /// An instance has answered.
+    pub(crate) fn answered(&mut self) {
+        if let Some(let_go) = self.let_go.take() {
+            let_go.answered();
+        }
+    }
+
+    /// The request belongs to another app now, and its place in the line is lost.
+    pub(crate) fn changes_app(&mut self) {
+        (self.hold, self.ticket) = (None, None);
+    }
+
+    /// No instance is going to answer.
+    pub(crate) fn gives_up(&mut self) {
+        self.hold = None;
+        self.let_go = None;
+    }
+
+    /// The request has ended.
+    pub(crate) fn ends(&mut self) {
+        self.let_go = None;
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.app.held_now.fetch_sub(1, Ordering::Relaxed);
+        self.app.held_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
