@@ -289,7 +289,7 @@ impl Exchange {
         match std::mem::replace(&mut self.link, Link::None) {
             Link::Open(Upstream { stream, flight, .. }) => {
                 let rest = std::mem::take(&mut self.from_upstream);
-                let idle_ms = self.limits.tunnel_idle.0;
+                let idle_ms = self.pacing.limits().tunnel_idle.0;
                 let terms = Terms {
                     app: self.app.as_ref().map(|app| app.key),
                     drain_ms: self.drain_ms,

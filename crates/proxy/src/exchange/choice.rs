@@ -117,7 +117,7 @@ impl Exchange {
         self.release = Some(chosen.release);
         self.drain_ms = chosen.drain_ms;
         self.attempts += 1;
-        self.moved_at_ms = turn.now_ms;
+        self.pacing.moved(turn.now_ms);
         self.connect(chosen.instance, chosen.stopwatch, turn);
     }
 

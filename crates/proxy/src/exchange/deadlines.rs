@@ -1,6 +1,7 @@
 //! When an exchange is looked at though nothing happens, and what follows then. Measures nothing itself.
 
 use crate::buffer::LARGE;
+use crate::crowd::{Doing, Moved};
 use crate::exchange::attempt::{Failure, Link};
 use crate::exchange::{Answer, Continue, End, Exchange};
 use crate::pages::Page;
@@ -37,22 +38,22 @@ impl Exchange {
     /// When its patience ends.
     pub(crate) fn due_ms(&self, turn: &Turn<'_, '_>) -> u64 {
         let limits = &turn.worker.shared.config.limits;
-        let since = |limit: model::Millis| self.moved_at_ms + limit.0;
+        let since = |limit: model::Millis| self.pacing.since_moved(limit);
         let at_ms = match (&self.answer, &self.link) {
             (_, Link::Unchosen) => self.held.look_ms(),
             // Whoever listens here and has no room is slow, not gone.
             (_, Link::Connecting(upstream)) if upstream.is_here() => {
-                upstream.since_ms + self.limits.first_byte.0
+                upstream.since_ms + self.pacing.limits().first_byte.0
             }
             (_, Link::Connecting(upstream)) => upstream.since_ms + limits.connect.0,
-            _ if !turn.client.output.is_empty() => self.reader_due_ms(turn),
+            _ if !turn.client.output.is_empty() => self.pacing.reader_due_ms(turn),
             (Answer::Awaited(_), _) if self.waits_for_body() => match self.proceed {
                 Continue::Upstream { until_ms } => until_ms,
-                Continue::Settled => self.body_due_ms(turn),
+                Continue::Settled => self.pacing.body_due_ms(turn),
             },
-            (Answer::Awaited(_), _) => since(self.limits.first_byte),
+            (Answer::Awaited(_), _) => since(self.pacing.limits().first_byte),
             (Answer::Body { endless: true, .. }, _) => u64::MAX,
-            (Answer::Body { .. }, _) => since(self.limits.between_bytes),
+            (Answer::Body { .. }, _) => since(self.pacing.limits().between_bytes),
             (Answer::Done | Answer::Cut | Answer::Switched, _) => since(limits.write_stall),
         };
         at_ms.min(self.cut_at_ms)
@@ -77,7 +78,7 @@ impl Exchange {
             (_, Link::Unchosen) => {}
             (_, Link::Connecting(_)) => self.attempt_timed_out(turn),
             _ if !turn.client.output.is_empty() => {
-                if self.reads_too_slowly(turn) {
+                if self.pacing.reads_too_slowly(turn) {
                     self.abort();
                     return Some(End::Reset);
                 }
@@ -85,13 +86,13 @@ impl Exchange {
             (Answer::Awaited(_), _) if self.waits_for_body() => match self.proceed {
                 Continue::Upstream { .. } => {
                     self.proceed = Continue::Settled;
-                    self.moved_at_ms = turn.now_ms;
+                    self.pacing.moved(turn.now_ms);
                     turn.client
                         .out(turn.worker)
                         .extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
                 }
                 Continue::Settled => {
-                    if self.sends_too_slowly(turn) {
+                    if self.pacing.sends_too_slowly(turn) {
                         self.abort();
                         self.answer_ourselves(Page::TIMEOUT, turn);
                     }
@@ -119,6 +120,21 @@ impl Exchange {
             (Link::Unchosen | Link::Connecting(_), _) => false,
             (Link::Open(_), false) => self.request.len() < LARGE && client.input.len() < LARGE,
             (Link::None, _) | (Link::Open(_), true) => client.input.is_empty(),
+        }
+    }
+
+    /// What the client does, should some have to leave.
+    pub(crate) fn doing(&self, client: &Client) -> Doing {
+        let moved = |bytes| Moved { since_ms: self.terms.started_ms(), bytes };
+        match (&self.answer, &self.link) {
+            (_, Link::Unchosen | Link::Connecting(_)) => Doing::Busy,
+            _ if !client.output.is_empty() => Doing::Answer(moved(self.pacing.handed())),
+            (Answer::Awaited(_) | Answer::Body { .. }, _)
+                if self.waits_for_body() && self.proceed == Continue::Settled =>
+            {
+                Doing::Body(moved(self.pacing.taken()))
+            }
+            _ => Doing::Busy,
         }
     }
 }

@@ -9,32 +9,31 @@ mod held;
 mod hold;
 mod known;
 mod notes;
+mod pacing;
 mod place;
 mod presence;
 mod reply;
 mod sending;
-mod slow;
 mod terms;
 
 use std::sync::Arc;
 use std::task::Poll;
 
 use http1::{After, Body, Encoder, RequestHead, ResponseParser};
-use model::{AppLimits, ReleaseNo};
+use model::ReleaseNo;
 
 use crate::access_log::Entry;
 use crate::buffer::Buffer;
-use crate::delivery::Delivery;
 use crate::exchange::attempt::Link;
 use crate::exchange::held::Held;
 use crate::exchange::known::Known;
 use crate::exchange::notes::log_entry;
+use crate::exchange::pacing::Pacing;
 use crate::exchange::place::Place;
 use crate::exchange::presence::Presence;
 use crate::exchange::terms::Terms;
 use crate::forwarded::{rewritten, was_passed_on};
 use crate::gap::Waiting;
-use crate::intake::Intake;
 use crate::reuse::Reuse;
 use crate::stats::{AppStats, ReleaseStats};
 use crate::tunnel::Tunnel;
@@ -103,10 +102,7 @@ pub(crate) struct Exchange {
     body: Body,
     encoder: Encoder,
     body_done: bool,
-    /// Its app's.
-    limits: AppLimits,
-    intake: Intake,
-    delivery: Delivery,
+    pacing: Pacing,
     proceed: Continue,
     presence: Presence,
     link: Link,
@@ -130,7 +126,6 @@ pub(crate) struct Exchange {
     status: u16,
     drain_ms: u64,
     cut_at_ms: u64,
-    moved_at_ms: u64,
     waiting: Option<Waiting>,
     outcome: Outcome,
     /// Notes for the access log, if there is one.
@@ -170,9 +165,7 @@ impl Exchange {
             encoder: if body.is_chunked() { Encoder::Chunked } else { Encoder::Plain },
             body,
             body_done,
-            limits: AppLimits::default(),
-            intake: Intake::new(head),
-            delivery: Delivery::default(),
+            pacing: Pacing::of(head, turn.now_ms),
             proceed: match head.awaits_continue() && !body_done {
                 true => Continue::Upstream { until_ms },
                 false => Continue::Settled,
@@ -195,7 +188,6 @@ impl Exchange {
             status: 0,
             drain_ms: 0,
             cut_at_ms: u64::MAX,
-            moved_at_ms: turn.now_ms,
             waiting: None,
             outcome: Outcome::Open,
             entry: log_entry(head, since_ms, turn),
@@ -238,9 +230,9 @@ impl Exchange {
                 return Poll::Pending;
             }
             if std::mem::take(&mut unread) {
-                self.waited_for_reader(turn);
+                self.pacing.waited_for_reader(turn);
             }
-            self.moved_at_ms = turn.now_ms;
+            self.pacing.moved(turn.now_ms);
             moved += now;
             if moved >= TURN_BYTES {
                 turn.cx.waker().wake_by_ref();
@@ -260,7 +252,7 @@ impl Exchange {
         }
         match turn.client.flush(turn.cx, turn.worker) {
             Poll::Ready(Ok(count)) => {
-                self.delivery.hand(count);
+                self.pacing.hand(count);
                 moved += count;
             }
             Poll::Ready(Err(_)) => return Err(Left),
@@ -289,7 +281,7 @@ impl Exchange {
             }
             Poll::Ready(Ok(count)) => {
                 if self.waits_for_body() {
-                    self.waited_for_body(turn);
+                    self.pacing.waited_for_body(turn);
                 }
                 Ok(count)
             }

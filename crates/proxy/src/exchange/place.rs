@@ -66,7 +66,6 @@ impl Exchange {
         match found {
             Ok((app, limits, known, instead)) => {
                 self.known = known;
-                self.limits = limits;
                 if self.app.as_ref().is_none_or(|before| before.key != app.key) {
                     self.waiting = Some(app.gap.begin(turn.now_ms));
                     self.held.changes_app();
@@ -77,7 +76,7 @@ impl Exchange {
                 }
                 self.app = Some(app);
                 self.link = Link::Unchosen;
-                let bound = self.intake.bound(limits.body, head);
+                let bound = self.pacing.bind(limits, head);
                 let too_large = || bound.is_err().then_some(Instead::Page(Page::TOO_LARGE));
                 instead.or_else(too_large)
             }

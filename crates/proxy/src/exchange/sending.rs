@@ -24,7 +24,7 @@ impl Exchange {
                 let page = Page::new(400, "The request's body is malformed.");
                 return self.refuse_body(page, turn).map(|()| moved + 1);
             };
-            if self.intake.take(step.data).is_err() {
+            if self.pacing.take(step.data).is_err() {
                 return self.refuse_body(Page::TOO_LARGE, turn).map(|()| moved + 1);
             }
             if !deaf {

@@ -1,13 +1,76 @@
 //! Whether the client of an exchange keeps up, with its body and with its answer. Never judges while
 //! it is an instance that is waited for.
 
-use crate::crowd::{Doing, Moved};
-use crate::exchange::attempt::Link;
-use crate::exchange::{Answer, Continue, Exchange};
-use crate::pace::Pace;
-use crate::turn::{Client, Turn};
+use http1::RequestHead;
+use model::{AppLimits, Millis};
 
-impl Exchange {
+use crate::delivery::Delivery;
+use crate::intake::{Intake, TooLarge};
+use crate::pace::Pace;
+use crate::turn::Turn;
+
+/// What moves between the client and us, and how fast it has to.
+#[derive(Debug)]
+pub(crate) struct Pacing {
+    /// Those of the app.
+    limits: AppLimits,
+    intake: Intake,
+    delivery: Delivery,
+    /// When something moved last, in either direction.
+    moved_at_ms: u64,
+}
+
+impl Pacing {
+    /// Of a request whose head was whole at `now_ms`, before its app is known.
+    pub(crate) fn of(head: &RequestHead, now_ms: u64) -> Self {
+        let (limits, delivery) = (AppLimits::default(), Delivery::default());
+        Self { limits, intake: Intake::new(head), delivery, moved_at_ms: now_ms }
+    }
+
+    /// The limits of the app bind the client. Tells whether the head already says too much.
+    pub(crate) fn bind(&mut self, limits: AppLimits, head: &RequestHead) -> Result<(), TooLarge> {
+        self.limits = limits;
+        self.intake.bound(limits.body, head)
+    }
+
+    /// The limits of the app.
+    pub(crate) fn limits(&self) -> &AppLimits {
+        &self.limits
+    }
+
+    /// Something moved, or an instance was chosen: waiting begins anew.
+    pub(crate) fn moved(&mut self, now_ms: u64) {
+        self.moved_at_ms = now_ms;
+    }
+
+    /// When a wait that began when something moved last has taken so long.
+    pub(crate) fn since_moved(&self, limit: Millis) -> u64 {
+        self.moved_at_ms + limit.0
+    }
+
+    /// So many bytes of the body have been passed on.
+    ///
+    /// # Errors
+    /// If these are more than allowed.
+    pub(crate) fn take(&mut self, bytes: usize) -> Result<(), TooLarge> {
+        self.intake.take(bytes)
+    }
+
+    /// The kernel took so many bytes of the answer.
+    pub(crate) fn hand(&mut self, bytes: usize) {
+        self.delivery.hand(bytes);
+    }
+
+    /// All bytes of the body that have been passed on.
+    pub(crate) fn taken(&self) -> u64 {
+        self.intake.taken()
+    }
+
+    /// All bytes of the answer that the kernel took.
+    pub(crate) fn handed(&self) -> u64 {
+        self.delivery.handed()
+    }
+
     /// When the client has to have sent more, while its body is waited for.
     pub(crate) fn body_due_ms(&self, turn: &Turn<'_, '_>) -> u64 {
         let stalls_ms = self.moved_at_ms + self.limits.body_read.0;
@@ -44,21 +107,6 @@ impl Exchange {
         let (since_ms, now_ms, pace) = (self.moved_at_ms, turn.now_ms, self.pace(turn));
         let stalls = now_ms >= since_ms + turn.worker.shared.config.limits.write_stall.0;
         stalls || self.delivery.is_late(since_ms, now_ms, pace, &turn.client.stream)
-    }
-
-    /// What the client does, should some have to leave.
-    pub(crate) fn doing(&self, client: &Client) -> Doing {
-        let moved = |bytes| Moved { since_ms: self.terms.started_ms(), bytes };
-        match (&self.answer, &self.link) {
-            (_, Link::Unchosen | Link::Connecting(_)) => Doing::Busy,
-            _ if !client.output.is_empty() => Doing::Answer(moved(self.delivery.handed())),
-            (Answer::Awaited(_) | Answer::Body { .. }, _)
-                if self.waits_for_body() && self.proceed == Continue::Settled =>
-            {
-                Doing::Body(moved(self.intake.taken()))
-            }
-            _ => Doing::Busy,
-        }
     }
 
     /// What is asked of the client while it is waited for.
