@@ -23,17 +23,7 @@ type Name = Vec<String>;
 /// Re-exports are followed this far.
 const DEPTH: usize = 16;
 
-/// Circles that are still there. This list may only become shorter.
-const LEFT: [(&str, &str); 3] = [
-    (
-        "crates/agent/src",
-        "agent, attach, command_probe, delegation, keep, life, lookout, probe, start",
-    ),
-    ("crates/agent/src", "shim/door, shim/watch"),
-    ("crates/datadir/src", "check, way"),
-];
-
-/// Fails on every other circle, and on one in the list that is gone.
+/// Fails on every circle.
 pub(crate) fn check(root: &Path) -> Done {
     let mut sources = vec![root.join("xtask/src")];
     let crates = root.join("crates");
@@ -45,18 +35,10 @@ pub(crate) fn check(root: &Path) -> Done {
     let mut found = Vec::new();
     for source in sources {
         let files = Files::read(&source)?;
-        let name = source.strip_prefix(root).unwrap_or(&source).display().to_string();
-        found.extend(files.circles().into_iter().map(|circle| (name.clone(), circle)));
+        let name = source.strip_prefix(root).unwrap_or(&source).display();
+        found.extend(files.circles().iter().map(|circle| format!("{name}: a circle: {circle}")));
     }
-    let is_left = |name: &str, circle: &str| LEFT.contains(&(name, circle));
-    let new = found.iter().filter(|(name, circle)| !is_left(name, circle));
-    let is_found = |name: &str, circle: &str| found.iter().any(|(n, c)| n == name && c == circle);
-    let gone = LEFT.iter().filter(|(name, circle)| !is_found(name, circle));
-    let wrong: Vec<String> = new
-        .map(|(name, circle)| format!("{name}: a circle: {circle}"))
-        .chain(gone.map(|(name, circle)| format!("{name}: no circle any more: {circle}")))
-        .collect();
-    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+    if found.is_empty() { Ok(()) } else { Err(found.join("\n")) }
 }
 
 /// The files of one crate.
@@ -414,7 +396,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_no_circle_but_those_that_are_known() {
+    fn there_is_no_circle() {
         if let Err(why) = check(&crate::run::root()) {
             panic!("{why}");
         }

@@ -4,42 +4,29 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use model::{AppName, HostAbilities, HostCommand, HostReport, InstanceId, Keep};
+use model::{HostAbilities, HostCommand, HostReport, InstanceId};
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::content::Content;
 use crate::delegation;
+use crate::disk::on_disk;
 use crate::keep;
 use crate::layout::Layout;
-use crate::life::{Ask, live, on_disk};
-use crate::lookout::Lookout;
+use crate::life::{Ask, live};
 use crate::ports;
-use crate::protocol::OpenFiles;
 use crate::secrets::Secrets;
 use crate::socketfolder::socket_folders;
+use crate::world::{Config, World};
 
 /// Commands that may wait. More are dropped: every command is repeated until a report answers it.
 const COMMANDS: usize = 4096;
 /// What may wait for one instance's task.
 const ASKS: usize = 16;
-
-/// What an agent has to know.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The data folder.
-    pub data: PathBuf,
-    /// The binary that knows the hidden verbs `__shim` and `__exec`.
-    pub program: PathBuf,
-    /// This boot of the machine, from [`crate::boot_id`].
-    pub boot_id: String,
-    /// The limit of open files that instances get; `None` leaves it as it is here.
-    pub open_files: Option<OpenFiles>,
-}
 
 /// Why an agent could not be started.
 #[derive(Debug, Error)]
@@ -48,39 +35,6 @@ pub struct StartError {
     act: &'static str,
     path: PathBuf,
     source: std::io::Error,
-}
-
-/// What all tasks share.
-pub(crate) struct World {
-    pub config: Config,
-    pub layout: Layout,
-    pub content: Arc<Content>,
-    pub secrets: Arc<Secrets>,
-    pub report: Box<dyn Fn(HostReport) + Send + Sync>,
-    pub lookout: Lookout,
-    /// Held by those who start a shim; whoever moves processes between control groups has it alone.
-    pub starting: tokio::sync::RwLock<()>,
-    clearing: Mutex<BTreeMap<AppName, Arc<tokio::sync::Mutex<()>>>>,
-    kept: Mutex<BTreeMap<AppName, Box<Keep>>>,
-}
-
-impl World {
-    /// The right to delete what an app does not need any more: one has it at a time.
-    pub fn clearing(&self, app: &AppName) -> Arc<tokio::sync::Mutex<()>> {
-        let mut clearing = self.clearing.lock().unwrap_or_else(PoisonError::into_inner);
-        clearing.retain(|_, turn| Arc::strong_count(turn) > 1);
-        Arc::clone(clearing.entry(app.clone()).or_default())
-    }
-
-    /// What the latest command said that an app needs.
-    pub fn kept(&self, app: &AppName) -> Option<Box<Keep>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(app).cloned()
-    }
-
-    fn keeps(&self, keep: Box<Keep>) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.insert(keep.app.clone(), keep);
-    }
 }
 
 /// A running agent. Dropping it ends the agent and leaves the instances running.
@@ -125,17 +79,7 @@ impl Agent {
             limits: delegation::obstacles(&layout),
         };
         let (commands, inbox) = mpsc::channel(COMMANDS);
-        let world = Arc::new(World {
-            config,
-            layout,
-            content: Arc::clone(&content),
-            secrets: Arc::clone(&secrets),
-            report: Box::new(reports),
-            lookout: Lookout::default(),
-            starting: tokio::sync::RwLock::default(),
-            clearing: Mutex::default(),
-            kept: Mutex::default(),
-        });
+        let world = World::new(config, layout, &content, &secrets, Box::new(reports));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .thread_name("agent-disk")
@@ -144,7 +88,7 @@ impl Agent {
         let thread = std::thread::Builder::new()
             .name("agent".to_owned())
             .spawn(move || {
-                runtime.block_on(Actor::new(world).run(inbox));
+                runtime.block_on(Actor::new(Arc::new(world)).run(inbox));
                 // Work on the disk may be under way; nobody waits for its outcome any more.
                 runtime.shutdown_background();
             })

@@ -11,8 +11,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
+use crate::disk::on_disk;
 use crate::hung::{PATIENCE, end_shim};
-use crate::life::on_disk;
 use crate::protocol::{Event, Request, line};
 use crate::runfolder::{RunFolder, SOCKET};
 

@@ -12,11 +12,11 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufRead
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
-use crate::agent::World;
-use crate::life::on_disk;
+use crate::disk::on_disk;
 use crate::protocol::{Order, Probed};
 use crate::start;
 use crate::tally::Seen;
+use crate::world::World;
 
 /// Time beyond the command's own that the process which ends the command has.
 const BEYOND: Duration = Duration::from_secs(10);

@@ -14,12 +14,12 @@ use model::{LimitObstacles, Obstacle, Resource, ResourceLimits};
 use rustix::fs::Access;
 use rustix::io::Errno;
 
-use crate::agent::World;
 use crate::cgroup;
+use crate::disk::on_disk;
 use crate::hung;
 use crate::layout::Layout;
-use crate::life::on_disk;
 use crate::procfs;
+use crate::world::World;
 
 /// The group of the server and its shims once an instance has a limit: cgroup2 limits the groups below a
 /// group only if that has no processes itself. Also the value of `DelegateSubgroup=` in the unit.

@@ -12,9 +12,10 @@ use std::time::{Duration, SystemTime};
 use model::{AppName, HostReport, InstanceId, Keep, Millis, ReleaseNo, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::agent::World;
-use crate::life::{Ask, live, on_disk};
+use crate::disk::on_disk;
+use crate::life::{Ask, live};
 use crate::materialise::{label_of, remove};
+use crate::world::World;
 
 /// The instances, folders and values that one command no longer keeps.
 pub(crate) struct Doomed {

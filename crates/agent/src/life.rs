@@ -1,21 +1,22 @@
 //! The life of one instance, from the first command to its last report. Whatever it is asked after
 //! that, it answers with the same report again.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use model::{Address, Expect, HostReport, InstanceId, Launch, Millis};
+use model::{Expect, HostReport, InstanceId, Launch, Millis};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::agent::World;
 use crate::attach::{Link, end_hung, reach};
+use crate::disk::on_disk;
 use crate::hung::{LAST, PATIENCE};
+use crate::probe::{self, LastHealth};
 use crate::protocol::{Event, Request};
 use crate::runfolder::RunFolder;
 use crate::start::{Begun, begin};
-use crate::survivors::{End, settle};
-use crate::{ports, probe};
+use crate::survivors::finish;
+use crate::world::World;
 
 /// What a task is asked.
 #[derive(Debug)]
@@ -25,9 +26,6 @@ pub(crate) enum Ask {
     /// Its folder is to be deleted: tell when the instance has ended.
     Leave(oneshot::Sender<()>),
 }
-
-/// What the last probe said, for whoever asks again.
-pub(crate) type LastHealth = Arc<Mutex<Option<HostReport>>>;
 
 /// One instance, for as long as somebody may ask for it.
 pub(crate) async fn live(world: Arc<World>, id: InstanceId, mut asks: mpsc::Receiver<Ask>) {
@@ -186,24 +184,4 @@ async fn leave_tombstone(world: &Arc<World>, id: &InstanceId) {
     if let Some(Err(e)) = left {
         tracing::warn!(instance = %id, "cannot leave a tombstone: {e}");
     }
-}
-
-/// The instance's last report: waits until its shim is gone, ends what that may have left behind.
-pub(crate) async fn finish(
-    world: &Arc<World>,
-    id: &InstanceId,
-    address: Option<&Address>,
-) -> HostReport {
-    let (shared, owned) = (Arc::clone(world), id.clone());
-    let end = on_disk(move || settle(&shared.layout, &shared.config.boot_id, &owned)).await;
-    let End { exit, tail } = end.unwrap_or_else(End::unknown);
-    let address_in_use = address.is_some_and(|address| !ports::is_free(address));
-    HostReport::Exited { id: id.clone(), exit, address_in_use, tail }
-}
-
-/// Work that waits for the disk, on a thread of its own; `None` if it panicked, which was logged.
-pub(crate) async fn on_disk<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    tokio::task::spawn_blocking(work).await.ok()
 }

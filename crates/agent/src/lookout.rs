@@ -9,8 +9,8 @@ use model::{Address, InstanceId, Launch, ListenerRule, Listeners};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::agent::World;
-use crate::life::on_disk;
+use crate::disk::on_disk;
+use crate::layout::Layout;
 use crate::listener::{Verdict, judge, unseen};
 use crate::sockets::{Census, Kernel, Listening};
 
@@ -75,7 +75,8 @@ pub(crate) enum Freshness {
 
 /// Guards the addresses of one instance: that of its users, and that of its probes if that is another.
 pub(crate) struct Guard {
-    world: Arc<World>,
+    lookout: Arc<Lookout>,
+    layout: Layout,
     id: InstanceId,
     /// `None` where anybody may listen, and where nobody else can.
     watch: Option<Watch>,
@@ -95,7 +96,7 @@ struct Spot {
 
 impl Guard {
     /// Makes the guard of the instance's addresses. A unix socket is guarded by its folder.
-    pub fn new(world: &Arc<World>, launch: &Launch) -> Self {
+    pub fn new(lookout: &Arc<Lookout>, layout: &Layout, launch: &Launch) -> Self {
         let addresses = std::iter::once(&launch.address).chain(&launch.health_address);
         let tcp = addresses.filter_map(|address| match address {
             Address::Tcp(address) => Some(Spot { address: *address, seen: None }),
@@ -104,11 +105,12 @@ impl Guard {
         let spots: Vec<Spot> = tcp.collect();
         let watch = match launch.listener() {
             ListenerRule::Own if !spots.is_empty() => {
-                Some(Watch { latest: world.lookout.latest.subscribe(), spots })
+                Some(Watch { latest: lookout.latest.subscribe(), spots })
             }
             ListenerRule::Own | ListenerRule::Any => None,
         };
-        Self { world: Arc::clone(world), id: launch.id.clone(), watch }
+        let (lookout, layout) = (Arc::clone(lookout), layout.clone());
+        Self { lookout, layout, id: launch.id.clone(), watch }
     }
 
     /// Compares the lists and looks into what has changed. Returns why nobody may be sent there, if nobody may.
@@ -117,10 +119,10 @@ impl Guard {
         let latest = watch.latest.borrow_and_update().clone();
         let listed = match latest.filter(|_| freshness == Freshness::Latest) {
             Some(listed) => listed.census,
-            None => self.world.lookout.since(Instant::now()).await,
+            None => self.lookout.since(Instant::now()).await,
         };
         for spot in &mut watch.spots {
-            let why = spot.look(&self.world, &self.id, &listed).await;
+            let why = spot.look(&self.layout, &self.id, &listed).await;
             if why.is_some() {
                 return why;
             }
@@ -161,7 +163,7 @@ impl Spot {
 
     async fn look(
         &mut self,
-        world: &Arc<World>,
+        layout: &Layout,
         id: &InstanceId,
         listed: &Result<Arc<Census>, String>,
     ) -> Option<String> {
@@ -175,8 +177,8 @@ impl Spot {
             return why(verdict);
         }
         let sockets = census.at(self.address);
-        let (world, id, looked_at) = (Arc::clone(world), id.clone(), sockets.clone());
-        let verdict = on_disk(move || judge(&world.layout, &id, &looked_at)).await?;
+        let (layout, id, looked_at) = (layout.clone(), id.clone(), sockets.clone());
+        let verdict = on_disk(move || judge(&layout, &id, &looked_at)).await?;
         let why = why(&verdict);
         self.seen = Some((sockets, verdict));
         why

@@ -1,18 +1,20 @@
 //! Probes one instance, again and again, by HTTP or by a command, and reports what follows. Decides
 //! nothing: whether an instance that gives no answer is busy or down is control's to say.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use model::{Expect, HostReport, Launch, Listeners};
 use tokio::task::JoinHandle;
 
-use crate::agent::World;
 use crate::command_probe::CommandProbe;
 use crate::http_probe::HttpProbe;
-use crate::life::LastHealth;
 use crate::lookout::{Freshness, Guard};
 use crate::tally::{Seen, Tally};
+use crate::world::World;
+
+/// What the last probe said, for whoever asks again.
+pub(crate) type LastHealth = Arc<Mutex<Option<HostReport>>>;
 
 /// The task that probes an instance.
 pub(crate) struct Prober {
@@ -43,7 +45,7 @@ impl Drop for Prober {
 pub(crate) fn start(world: Arc<World>, launch: Launch, expect: Expect, last: LastHealth) -> Prober {
     let task = tokio::spawn(async move {
         let mut tally = Tally::new(&launch.health, expect);
-        let mut guard = Guard::new(&world, &launch);
+        let mut guard = Guard::new(&world.lookout, &world.layout, &launch);
         let probe = Probe::new(&world, &launch);
         let mut told = Listeners::Unknown;
         loop {

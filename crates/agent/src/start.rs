@@ -12,16 +12,17 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStdin, ChildStdout, Command};
 use tokio::sync::oneshot;
 
-use crate::agent::World;
 use crate::attach::{Link, reach};
 use crate::delegation;
+use crate::disk::on_disk;
 use crate::environment;
 use crate::identity::Access;
-use crate::life::{finish, on_disk};
 use crate::ports;
 use crate::protocol::{Answer, Order, VERSION};
 use crate::runfolder::RunFolder;
 use crate::socketfolder;
+use crate::survivors::finish;
+use crate::world::World;
 
 /// A shim takes its order and says what came of it within this time; the disk may be slow.
 const HANDSHAKE: Duration = Duration::from_secs(20);
@@ -42,7 +43,7 @@ enum Found {
     Blank,
 }
 
-/// See the module.
+/// Starts the instance, or adopts it if it runs.
 pub(crate) async fn begin(world: &Arc<World>, launch: &Launch, expect: Expect) -> Begun {
     let folder = RunFolder::at(&world.layout.run(&launch.id));
     loop {

@@ -6,17 +6,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use model::{Exit, InstanceId};
+use model::{Address, Exit, HostReport, InstanceId};
 use rustix::process::Signal;
 
 use crate::cgroup::Cgroup;
+use crate::disk::on_disk;
 use crate::layout::Layout;
 use crate::logs;
+use crate::ports;
 use crate::procfs;
 use crate::runfolder::{ProcessRecord, RunFolder};
 use crate::socketfolder;
+use crate::world::World;
 
 /// Processes that only carry the marks of a dead instance, and are started again and again, keep it from
 /// being replaced for no longer.
@@ -35,6 +39,19 @@ impl End {
     pub fn unknown() -> Self {
         Self { exit: Exit::Unknown, tail: Vec::new() }
     }
+}
+
+/// The instance's last report: waits until its shim is gone, ends what that may have left behind.
+pub(crate) async fn finish(
+    world: &Arc<World>,
+    id: &InstanceId,
+    address: Option<&Address>,
+) -> HostReport {
+    let (shared, owned) = (Arc::clone(world), id.clone());
+    let end = on_disk(move || settle(&shared.layout, &shared.config.boot_id, &owned)).await;
+    let End { exit, tail } = end.unwrap_or_else(End::unknown);
+    let address_in_use = address.is_some_and(|address| !ports::is_free(address));
+    HostReport::Exited { id: id.clone(), exit, address_in_use, tail }
 }
 
 /// Waits until no shim has the instance, ends what is left of it, and reads how it ended.

@@ -6,8 +6,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use thiserror::Error;
-
+use crate::refusal::Unsafe;
 use crate::{files, git, way};
 
 /// Files that are private. Only segue makes them, and always for their owner alone: whatever copies a
@@ -16,34 +15,6 @@ const SECRETS: [&str; 7] =
     ["lock", "token", "affinity.keys", "env.key", "journal.db", "journal.db-acked", "snapshot"];
 /// Files that a start writes anew without reading them. Earlier versions left their mode to the umask.
 const REWRITTEN: [&str; 3] = ["server.pid", "ballast", "lock"];
-
-/// Why a data folder, or something in it, is not used.
-#[derive(Debug, Error)]
-#[error("{} cannot be trusted: {why}", path.display())]
-pub struct Unsafe {
-    path: PathBuf,
-    why: String,
-    hint: Option<&'static str>,
-}
-
-impl Unsafe {
-    pub(crate) fn because(path: &Path, why: impl Into<String>) -> Self {
-        Self { path: path.to_owned(), why: why.into(), hint: None }
-    }
-
-    pub(crate) fn hinting(self, hint: &'static str) -> Self {
-        Self { hint: Some(hint), ..self }
-    }
-
-    /// What gets one further.
-    pub fn hint(&self) -> Option<&'static str> {
-        self.hint
-    }
-
-    pub(crate) fn io(act: &str, path: &Path, error: io::Error) -> Self {
-        Self::because(path, format!("cannot {act} it: {error}"))
-    }
-}
 
 const OTHERS: &str = "name another folder with --data; if this one is yours, run as its owner or \
                       give it to yourself with `chown -R`";

@@ -5,12 +5,14 @@
 mod check;
 mod files;
 mod git;
+mod refusal;
 mod socket;
 mod way;
 
-pub use check::{DataDir, Unsafe, check_folder, check_names, check_tree};
+pub use check::{DataDir, check_folder, check_names, check_tree};
 pub use files::{
     append, clear_unfinished, create_private, is_there, open, open_or_create, passable_folder,
     private_folder, read, read_to_string, replace, set_mode, sync_parent, temporary, write,
 };
+pub use refusal::Unsafe;
 pub use socket::FoundSocket;

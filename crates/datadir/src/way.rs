@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use crate::check::Unsafe;
+use crate::refusal::Unsafe;
 
 /// Links that may lead to each other, as in the kernel.
 const LINKS: usize = 40;

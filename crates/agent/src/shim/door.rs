@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use super::watch::Note;
+use super::note::Note;
 use crate::protocol::{Request, line};
 
 /// Connections at the same time; more are closed at once.

@@ -7,6 +7,7 @@
 mod cannot;
 mod door;
 mod exec;
+mod note;
 mod output;
 mod probe;
 mod reset;

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use model::Exit;
 
+use super::note::{Note, bury};
 use super::tree::Tree;
-use super::watch::{KILL_AGAIN, Note, bury, exit_of};
+use super::watch::{KILL_AGAIN, exit_of};
 use super::{door::thread, let_run};
 use crate::cgroup::Cgroup;
 use crate::protocol::{Order, Probed, line};

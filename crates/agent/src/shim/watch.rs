@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use model::Exit;
-use rustix::process::{WaitOptions, WaitStatus};
+use rustix::process::WaitStatus;
 
 use super::Started;
 use super::door::{self, tell, thread};
+use super::note::{Note, bury};
 use super::tree::Tree;
 use crate::protocol::{Event, Request, VERSION};
 use crate::runfolder::RunFolder;
@@ -25,22 +26,6 @@ const OUTPUT_PATIENCE: Duration = Duration::from_secs(2);
 const LONGEST_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Notes that may wait.
 const NOTES: usize = 64;
-
-/// What a thread saw.
-pub(super) enum Note {
-    /// A child of ours, born or adopted, has ended.
-    Buried {
-        pid: u32,
-        status: WaitStatus,
-    },
-    /// We have no child left: the tree is empty.
-    Childless,
-    /// All output is written.
-    OutputDone,
-    Connected(usize, UnixStream),
-    Asked(usize, Request),
-    HungUp(usize),
-}
 
 struct Watch {
     folder: RunFolder,
@@ -89,24 +74,6 @@ impl Started {
         }
         watch.until_the_end(&inbox);
         drop(lock);
-    }
-}
-
-/// Waits for all children. Orphans of the tree become ours, so when there is none left, there is
-/// nothing left.
-pub(super) fn bury(notes: &SyncSender<Note>) {
-    loop {
-        let note = match rustix::process::wait(WaitOptions::empty()) {
-            Ok(Some((pid, status))) => {
-                Note::Buried { pid: pid.as_raw_nonzero().get().unsigned_abs(), status }
-            }
-            Ok(None) | Err(rustix::io::Errno::INTR) => continue,
-            Err(_) => Note::Childless,
-        };
-        let last = matches!(note, Note::Childless);
-        if notes.send(note).is_err() || last {
-            return;
-        }
     }
 }
 
