@@ -12,12 +12,13 @@ const MOST: Duration = Duration::from_secs(40 * 60);
 /// One part: its name, and what it runs.
 type Part = (&'static str, fn() -> Done);
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     ("tools", tools::install),
     ("format", || run("cargo", ["fmt", "--all", "--check"])),
     ("borders", borders),
     ("libraries", libraries),
     ("clippy", clippy),
+    ("fuzz targets", fuzz),
     ("doc tests", || run("cargo", ["test", "--workspace", "--doc", "--locked", "--quiet"])),
     ("tests", || run("cargo", ["nextest", "run", "--workspace", "--locked"])),
 ];
@@ -59,6 +60,14 @@ fn libraries() -> Done {
 fn clippy() -> Done {
     let words = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
     run("cargo", words)
+}
+
+/// The fuzz targets still compile. They are a workspace of their own, with a lock file of its own; the
+/// fuzzer itself, which needs a C++ compiler, is left out.
+fn fuzz() -> Done {
+    let manifest = ["--manifest-path", "fuzz/Cargo.toml", "--target-dir", "target/fuzz"];
+    let what = ["--bins", "--no-default-features", "--locked"];
+    run("cargo", ["check"].into_iter().chain(manifest).chain(what))
 }
 
 /// Known holes in libraries, as far as the list of them can be had: some machines reach only the
