@@ -3,6 +3,7 @@
 
 use model::{Capacity, Gate, Order, ReleaseNo, Share, Stage, StrategyKind, Switch};
 
+use crate::planted::Bug;
 use crate::{App, Instance, Phase, Rollout, RolloutKind};
 
 /// One rung.
@@ -119,6 +120,7 @@ fn wanted_from(app: &App, rollout: &Rollout) -> u16 {
     let rung = rung(app, rollout, rollout.rung);
     let all = rollout.from.map_or(0, |from| app.replicas(from));
     match rollout.phase {
+        Phase::Starting | Phase::Ready if Bug::ForgetsFloor.is_planted() => 0,
         Phase::Starting | Phase::Ready => rung.before,
         Phase::Switching | Phase::Holding | Phase::Watching => rung.after,
         Phase::Settling => 0,
@@ -135,13 +137,15 @@ fn wanted_to(app: &App, rollout: &Rollout) -> u16 {
     let here = rung(app, rollout, rollout.rung);
     let reached = if rollout.rung > 1 { rung(app, rollout, rollout.rung - 1).to } else { 0 };
     let forward = !matches!(rollout.phase, Phase::Reverting { .. });
-    if forward && needs_room(app, rollout) && is_crowded(app, Some(rollout.to)) {
+    let is_crowded = is_crowded(app, Some(rollout.to)) && !Bug::RunsBeside.is_planted();
+    if forward && needs_room(app, rollout) && is_crowded {
         return staying(app, rollout.to).min(here.to);
     }
     match rollout.phase {
         Phase::Starting | Phase::Ready => {
             let old = rollout.from.map_or(0, |from| app.instances_of(from).count());
-            if here.makes_room && old > usize::from(here.before) { reached } else { here.to }
+            let is_full = old > usize::from(here.before) && !Bug::RunsBeside.is_planted();
+            if here.makes_room && is_full { reached } else { here.to }
         }
         // While a pause lasts, the next batch of a surge starts already: there is room for it.
         Phase::Holding if here.after < here.before => rung(app, rollout, rollout.rung + 1).to,

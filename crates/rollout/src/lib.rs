@@ -21,6 +21,7 @@ mod kind;
 mod ladder;
 mod patience;
 mod plan;
+mod planted;
 mod readiness;
 mod receipt;
 mod seen;
@@ -36,6 +37,9 @@ pub use fact::{DrainCause, Fact, Minted, ReleasedBy, Started};
 pub use kind::RolloutKind;
 pub use ladder::{Rung, rung, rungs, wanted};
 pub use plan::{Plan, plan};
+pub use planted::Bug;
+#[cfg(feature = "testing")]
+pub use planted::plant;
 pub use readiness::readiness;
 pub use receipt::account;
 pub use seen::{Busy, InstanceSeen, Minute, Observed, Process, Tally};

@@ -10,7 +10,8 @@ use model::{
     ReleaseNo, RolloutId, Share, Split, Stage, StrategyKind, Target,
 };
 
-use crate::{App, Instance};
+use crate::planted::Bug;
+use crate::{App, Instance, Phase, Rollout};
 
 /// Everything wanted now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +29,9 @@ pub fn plan(app: &App) -> Plan {
         .iter()
         .filter_map(|(number, instance)| effect(app, *number, instance))
         .collect();
-    effects.push(keep(app));
+    if !Bug::LeavesFiles.is_planted() {
+        effects.push(keep(app));
+    }
     Plan { section: section(app), effects }
 }
 
@@ -140,11 +143,19 @@ fn arm(app: &App, no: ReleaseNo) -> Option<Arm> {
     let release = app.releases.get(&no)?;
     let instances = app
         .instances_of(no)
-        .filter(|(_, instance)| instance.stage == Stage::Serving)
+        .filter(|(_, instance)| {
+            instance.stage == Stage::Serving
+                || (Bug::RoutesToDraining.is_planted() && instance.stage == Stage::Draining)
+        })
         .map(|(number, i)| Target {
             listeners: i.listeners.clone(),
             ..Target::new(app.id(number), i.address.clone())
         })
         .collect();
-    Some(Arm { release: no, label: release.label.clone(), share: app.share(no), instances })
+    let is_next_step = |r: &Rollout| r.to == no && r.phase == Phase::Starting;
+    let share = match &app.rollout {
+        Some(rollout) if Bug::ForgetsShare.is_planted() && is_next_step(rollout) => Share::NONE,
+        Some(_) | None => app.share(no),
+    };
+    Some(Arm { release: no, label: release.label.clone(), share, instances })
 }

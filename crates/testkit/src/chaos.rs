@@ -41,6 +41,7 @@ pub struct Chaos {
 
 /// Runs one seed for at least so many steps of the engine, then until it has come to rest.
 pub fn run_seed(seed: u64, steps: u64, sabotage: Option<Sabotage>) -> Outcome {
+    rollout::plant(sabotage.and_then(Sabotage::bug));
     let mut chaos = Chaos::new(seed, sabotage);
     chaos.run(steps);
     chaos.calm();

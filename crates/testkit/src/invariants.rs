@@ -13,7 +13,7 @@ use model::{
     AppName, AppSection, Expect, Generation, Health, HostCommand, InstanceId, Order, ReleaseNo,
     RolloutId, Share, Snapshot, Stage, StrategyKind, Timestamp,
 };
-use rollout::{App, Fact, RolloutKind};
+use rollout::{App, Fact, Instance, RolloutKind};
 
 use crate::disk::Disk;
 use crate::hosts::Hosts;
@@ -103,11 +103,13 @@ impl Checker {
         }
     }
 
-    /// I1: a pick is an instance of the snapshot that the worker holds.
-    pub fn picked(&mut self, snapshot: &Snapshot, id: &InstanceId, at: u64) {
-        let mut targets = snapshot.apps.iter().flat_map(|s| &s.arms).flat_map(|arm| &arm.instances);
-        if !targets.any(|target| target.id == *id) {
-            self.fail("I1", at, format!("{id} got a request and is not in the snapshot"));
+    /// I2: what may be stopped because it was idle everywhere gets no request any more.
+    pub fn picked(&mut self, id: &InstanceId, engine: Option<&Engine>, now: Timestamp, at: u64) {
+        let app = engine.and_then(|engine| engine.apps().find(|app| app.name == id.app));
+        let instance = app.and_then(|app| app.instances.get(&id.number));
+        let (Some(app), Some(instance)) = (app, instance) else { return };
+        if instance.released && now < overdue(app, instance) {
+            self.fail("I2", at, format!("{id} got a request and may be stopped"));
         }
     }
 
@@ -156,6 +158,7 @@ impl Checker {
                 _ => {}
             }
         }
+        self.routed(&apps, at);
         let starts = |command: &&Command| match command {
             Command::Host(HostCommand::Run { launch, expect }) => {
                 *expect == Expect::Fresh && rolled_back.contains(&launch.id.app)
@@ -195,7 +198,7 @@ impl Checker {
         }
     }
 
-    /// I5: numbers grow. I1: only Serving instances are in it. I3: the arm with the traffic is whole.
+    /// I5: numbers grow. I3: the arm with the traffic is whole.
     fn published(&mut self, snapshot: &Arc<Snapshot>, apps: &BTreeMap<&AppName, &App>, at: u64) {
         if snapshot.generation <= self.generation {
             let (new, old) = (snapshot.generation, self.generation);
@@ -210,22 +213,27 @@ impl Checker {
         }
         for section in &snapshot.apps {
             let Some(app) = apps.get(&section.app) else { continue };
-            let targets = section
-                .arms
-                .iter()
-                .flat_map(|arm| arm.instances.iter().map(|target| (arm.release, &target.id)));
-            for (release, id) in targets {
-                let instance = app.instances.get(&id.number);
-                let stage = instance.map(|i| i.stage);
-                if stage != Some(Stage::Serving) {
-                    self.fail("I1", at, format!("{id} is in the snapshot and is {stage:?}"));
-                } else if instance.is_some_and(|i| i.release != release) {
-                    self.fail("I1", at, format!("{id} is in the arm of {release}"));
-                }
-            }
             self.switched(section, app, at);
         }
         self.sections = snapshot.apps.iter().map(|s| (s.app.clone(), s.clone())).collect();
+    }
+
+    /// I1: only Serving instances are in the newest snapshot, also when none was published just now.
+    fn routed(&mut self, apps: &BTreeMap<&AppName, &App>, at: u64) {
+        let arms = self.sections.values().flat_map(|s| s.arms.iter().map(move |arm| (&s.app, arm)));
+        let targets =
+            arms.flat_map(|(name, arm)| arm.instances.iter().map(move |t| (name, arm, t)));
+        let wrong = targets.into_iter().find_map(|(name, arm, target)| {
+            let instance = apps.get(name)?.instances.get(&target.id.number);
+            let fits =
+                instance.is_some_and(|i| i.stage == Stage::Serving && i.release == arm.release);
+            let stage = instance.map(|i| (i.stage, i.release));
+            let (id, of) = (&target.id, arm.release);
+            (!fits).then(|| format!("{id} is in the arm of {of} and is {stage:?}"))
+        });
+        if let Some(what) = wrong {
+            self.fail("I1", at, what);
+        }
     }
 
     /// I3: an arm whose share grows has the instances to carry it. I8: a candidate's share never
@@ -276,7 +284,7 @@ impl Checker {
             }
         };
         let carries = |app: &App| {
-            let well = |(number, i): &(&u64, &rollout::Instance)| {
+            let well = |(number, i): &(&u64, &Instance)| {
                 i.stage == Stage::Serving
                     && app.share(i.release) > Share::NONE
                     && health.get(&app.id(**number)) == Health::Up
@@ -311,7 +319,7 @@ impl Checker {
         let restarts = rollout.kind == RolloutKind::Restart && alone;
         // What was minted before it is only told of again.
         let new = app.instances.get(&id.number).filter(|i| i.minted >= rollout.started);
-        let of_before = |i: &rollout::Instance| i.minted < rollout.started;
+        let of_before = |i: &Instance| i.minted < rollout.started;
         if restarts && new.is_some() && app.instances.values().any(of_before) {
             self.fail("recreate", at, format!("{id} is started beside one that it replaces"));
         }
@@ -339,8 +347,7 @@ impl Checker {
             arms.flat_map(|arm| &arm.instances).any(|target| target.id == *id)
         };
         let absent = !proxy.workers.iter().any(|worker| holds(&worker.snapshot));
-        let drain = app.releases.get(&instance.release).map(|r| r.spec.drain.deadline);
-        let deadline = instance.since.after(drain.unwrap_or_default());
+        let deadline = overdue(app, instance);
         let in_flight = proxy.in_flight(id);
         if !(absent && in_flight == 0) && now < deadline {
             let what = format!("{id} was told to stop: absent {absent}, {in_flight} in flight");
@@ -409,17 +416,15 @@ impl Checker {
         }
     }
 
-    /// Changes what the engine wants, as its planted bug would.
-    pub fn sabotaged(&self, commands: Vec<Command>, engine: Option<&Engine>) -> Vec<Command> {
-        match self.sabotage {
-            None => commands,
-            Some(sabotage) => sabotage.plant(commands, engine, &self.sections),
-        }
-    }
-
     fn fail(&mut self, invariant: &'static str, at: u64, what: String) {
         self.violation.get_or_insert(Violation { invariant, at, what });
     }
+}
+
+/// When a draining instance may be stopped whatever is in flight on it.
+fn overdue(app: &App, instance: &Instance) -> Timestamp {
+    let drain = app.releases.get(&instance.release).map(|r| r.spec.drain.deadline);
+    instance.since.after(drain.unwrap_or_default())
 }
 
 fn fold(apps: &mut BTreeMap<AppName, App>, record: &Record) {

@@ -4,7 +4,7 @@
 //! A [`World`] runs events in virtual time and checks the invariants after every step. [`Chaos`]
 //! begins at one crossing of a phase with a fault or command, then drives it with impatient users and
 //! every fault; [`Script`] drives it by hand and keeps a
-//! transcript. [`Sabotage`] plants one bug per invariant, to show that it would be caught.
+//! transcript. [`Sabotage`] plants bugs in the core and around it, to show that they would be caught.
 
 mod ambush;
 mod apps;

@@ -184,7 +184,8 @@ impl World {
     pub fn request(&mut self, app: &AppName, lasts: u64) {
         let worker = self.rng.between(0, 2) as usize;
         if let Some(id) = self.proxy.request(app, worker, &mut self.rng) {
-            self.checker.picked(&self.proxy.workers[worker].snapshot, &id, self.now);
+            let now = self.clock.now(Millis(self.now));
+            self.checker.picked(&id, self.engine.as_ref(), now, self.now);
             self.at(lasts, Happening::Done(worker, id));
         }
     }
@@ -356,7 +357,6 @@ impl World {
     }
 
     fn carry_out(&mut self, commands: Vec<Command>, now: Timestamp) {
-        let commands = self.checker.sabotaged(commands, self.engine.as_ref());
         let (engine, proxy) = (self.engine.as_ref(), &self.proxy);
         self.checker.check(&commands, engine, proxy, now, self.now);
         self.count_accepted(&commands);

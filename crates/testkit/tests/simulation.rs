@@ -1,6 +1,6 @@
-//! The net: a thousand worlds under chaos, and one planted bug per invariant that it has to catch.
+//! The net: a thousand worlds under chaos.
 
-use testkit::{Coverage, Sabotage, run_seed};
+use testkit::{Coverage, run_seed};
 
 const SEEDS: u64 = 1_000;
 const STEPS: u64 = 1_000;
@@ -21,27 +21,6 @@ fn in_a_thousand_worlds_every_invariant_holds_and_everything_is_reached() {
 #[test]
 fn the_same_seed_is_the_same_world() {
     assert_eq!(run_seed(7, STEPS, None).transcript, run_seed(7, STEPS, None).transcript);
-}
-
-/// The invariant under which each planted bug is found, within a few seeds.
-#[test]
-fn a_planted_bug_is_caught_for_every_invariant() {
-    for sabotage in Sabotage::ALL {
-        let found = (0..200).find_map(|seed| run_seed(seed, STEPS, Some(sabotage)).violation);
-        let invariant = found.map(|violation| violation.invariant);
-        let expected = match sabotage {
-            Sabotage::RouteToDraining => "I1",
-            Sabotage::StopEarly => "I2",
-            Sabotage::SwitchShort => "I3",
-            Sabotage::LoseCommit => "I4",
-            Sabotage::ReuseTerm => "I5",
-            Sabotage::RollbackStarts => "I7",
-            Sabotage::ShareFalls => "I8",
-            Sabotage::LeaveOrphans => "end",
-            Sabotage::LeaveFiles => "I9",
-        };
-        assert_eq!(invariant, Some(expected), "{sabotage:?}");
-    }
 }
 
 /// A journal whose records were shuffled is refused fact by fact, and no fact is folded by halves.

@@ -4,6 +4,7 @@ use model::{ReleaseNo, Stage, Timestamp};
 
 use super::Folded;
 use super::stored::forget_if_removed;
+use crate::planted::Bug;
 use crate::{App, Deaths, DrainCause, Fact, Instance, Minted, Rollout};
 
 pub(super) fn mint(app: &mut App, release: ReleaseNo, minted: &[Minted], at: Timestamp) -> Folded {
@@ -38,7 +39,7 @@ pub(super) fn drain(
         let Some(instance) = app.instances.get_mut(number) else { continue };
         instance.stage = Stage::Draining;
         instance.since = at;
-        instance.left = Some(version);
+        instance.left = Some(if Bug::LeavesAtOnce.is_planted() { 0 } else { version });
         let (release, served) = (instance.release, Timestamp(0));
         if cause == DrainCause::NeverHealthy {
             died(app, release, served, None, at);
@@ -52,6 +53,9 @@ pub(super) fn gone(app: &mut App, fact: &Fact) -> Folded {
         return Err("it is another fact");
     };
     let instance = app.instances.remove(number).ok_or("there is no such instance")?;
+    if Bug::RepeatsNumbers.is_planted() {
+        app.last_instance = app.instances.keys().last().copied().unwrap_or(0);
+    }
     app.remembered.push_back(*number);
     while app.remembered.len() > App::REMEMBERED {
         app.remembered.pop_front();

@@ -8,6 +8,7 @@ use model::{NotReady, Readiness, ReleaseNo, Share, StrategyKind};
 use super::batch::Batch;
 use super::renew::Again;
 use super::{Answer, Desk, Refusal, RefusalCode};
+use crate::planted::Bug;
 use crate::readiness::{ready, whole};
 use crate::{Cause, Fact, Phase, Rollout, RolloutKind, readiness};
 
@@ -100,7 +101,9 @@ impl Desk<'_> {
         batch.end_rollout(Cause::RolledBack, self.seen, self.now)?;
         let rollout = batch.start(RolloutKind::Rollback, to, None, None, self.now)?;
         let ready = ready(self.app, self.seen, to);
-        batch.push(Fact::Shifted { rollout, share: Share::ALL, ready, at: self.now })?;
+        if !Bug::RollsBackInTwo.is_planted() {
+            batch.push(Fact::Shifted { rollout, share: Share::ALL, ready, at: self.now })?;
+        }
         let note = format!("switching back to {}", self.app.label(to));
         Ok(batch.accepted(Some(rollout), Some(to), note))
     }

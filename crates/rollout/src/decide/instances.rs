@@ -4,13 +4,20 @@ use alloc::vec::Vec;
 
 use model::{Health, Stage, Timestamp};
 
+use crate::planted::Bug;
 use crate::{App, Fact, Observed, Process};
 
 /// Every instance whose process has ended is Gone.
 pub(super) fn ended(app: &App, seen: &Observed, now: Timestamp) -> Vec<Fact> {
     let gone = |number: &u64| {
         let (exit, address_in_use, tail) = match &seen.instance(*number).process {
-            Process::Unseen | Process::Running { .. } => return None,
+            Process::Unseen | Process::Running { .. } => {
+                let released = app.instances.get(number).is_some_and(|i| i.released);
+                if !(released && Bug::LeavesProcesses.is_planted()) {
+                    return None;
+                }
+                (None, false, Vec::new())
+            }
             Process::AddressInUse => (None, true, Vec::new()),
             Process::Refused(why) => (None, false, alloc::vec![why.clone()]),
             Process::Exited { exit, address_in_use, tail } => {

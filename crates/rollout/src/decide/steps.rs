@@ -7,6 +7,7 @@ use model::{Gate, Share, Stage, Switch, Timestamp};
 
 use super::{Timer, renew};
 use crate::ladder::rung;
+use crate::planted::Bug;
 use crate::readiness::{at_ease, ready};
 use crate::receipt::receipt;
 use crate::{App, Fact, Observed, Phase, Rollout, RolloutKind};
@@ -38,7 +39,8 @@ fn climb(app: &App, rollout: &Rollout, seen: &Observed, at: Timestamp) -> Option
     let rung = rung(app, rollout, rollout.rung);
     // One that is busy may be well, and gets no more before it answers.
     let ready = at_ease(app, seen, rollout.to);
-    if ready < rung.to {
+    let needed = if Bug::SwitchesShort.is_planted() { 1 } else { rung.to };
+    if ready < needed {
         return None;
     }
     let rollout = rollout.id;
@@ -93,6 +95,9 @@ fn acknowledged(rollout: &Rollout, seen: &Observed) -> Option<Fact> {
 /// The watch is over, and the release is whole; a rollback needs none. One that has its instances and is
 /// busy stays when they have had the time of a start once more; one that lacks some has failed by then.
 fn watched(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) -> bool {
+    if Bug::WatchesForever.is_planted() {
+        return false;
+    }
     let spec = app.releases.get(&rollout.to).map(|release| &release.spec);
     match (rollout.kind, spec) {
         (RolloutKind::Rollback | RolloutKind::Restart | RolloutKind::Start, _)

@@ -9,6 +9,7 @@ use model::{Address, Health, Listen, ProbePort, ReleaseNo, Share, Stage};
 use super::Timer;
 use crate::ladder::{least, wanted};
 use crate::patience::Patience;
+use crate::planted::Bug;
 use crate::readiness::ready;
 use crate::{App, DrainCause, Fact, Instance, Minted, Observed, ReleasedBy};
 
@@ -68,6 +69,9 @@ fn let_go(app: &App, seen: &Observed, timer: &mut Timer) -> Option<Fact> {
 /// After a restart of control an instance that was not probed yet is taken for a healthy one, until
 /// it has had the time of a start.
 fn spare(app: &App, seen: &Observed, timer: &mut Timer, mut leaving: Vec<u64>) -> Vec<u64> {
+    if Bug::ForgetsFloor.is_planted() {
+        return leaving;
+    }
     let least = usize::from(least(app));
     let carrying = |number: u64| {
         let instance = app.instances.get(&number)?;
@@ -107,7 +111,8 @@ fn release(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
         let absent = instance.left.is_some_and(|left| seen.acknowledged >= left);
         let drain = app.releases.get(&instance.release).map(|r| r.spec.drain.deadline);
         let until = instance.since.max(seen.recovered).after(drain.unwrap_or_default());
-        let by = if absent && in_flight == 0 {
+        let is_idle = in_flight == 0 || Bug::IgnoresInFlight.is_planted();
+        let by = if absent && is_idle {
             ReleasedBy::Idle
         } else if timer.due(until) {
             ReleasedBy::Deadline { in_flight }

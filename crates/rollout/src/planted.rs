@@ -1,0 +1,79 @@
+//! Bugs that a test plants in this core, to show that the simulation finds them. Only the feature
+//! `testing` lets them be planted: without it none of them is in the program.
+
+#[cfg(feature = "testing")]
+use core::sync::atomic::{AtomicU8, Ordering};
+
+/// A bug in what is asked, decided, folded or planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// The plan routes to instances that drain.
+    RoutesToDraining,
+    /// An instance is released although requests are in flight on it.
+    IgnoresInFlight,
+    /// An instance that drains counts as left before any worker has swapped.
+    LeavesAtOnce,
+    /// The candidate gets its share as soon as one instance is ready.
+    SwitchesShort,
+    /// The old release is let go when the rollout begins, without a look at how many are left.
+    ForgetsFloor,
+    /// The number of an instance that is gone is given to the next.
+    RepeatsNumbers,
+    /// A rollback only begins: the switch needs another commit.
+    RollsBackInTwo,
+    /// The plan gives the candidate nothing while its next step starts.
+    ForgetsShare,
+    /// An instance that may be stopped is taken for one that has ended.
+    LeavesProcesses,
+    /// No host is told what nothing needs any more.
+    LeavesFiles,
+    /// A release that must not run beside another one does.
+    RunsBeside,
+    /// The watch after the last switch never ends.
+    WatchesForever,
+}
+
+impl Bug {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::RoutesToDraining,
+        Self::IgnoresInFlight,
+        Self::LeavesAtOnce,
+        Self::SwitchesShort,
+        Self::ForgetsFloor,
+        Self::RepeatsNumbers,
+        Self::RollsBackInTwo,
+        Self::ForgetsShare,
+        Self::LeavesProcesses,
+        Self::LeavesFiles,
+        Self::RunsBeside,
+        Self::WatchesForever,
+    ];
+
+    /// Whether this bug is to be there.
+    #[cfg(feature = "testing")]
+    pub(crate) fn is_planted(self) -> bool {
+        PLANTED.load(Ordering::Relaxed) == self.number()
+    }
+
+    /// Whether this bug is to be there: never.
+    #[cfg(not(feature = "testing"))]
+    pub(crate) const fn is_planted(self) -> bool {
+        false
+    }
+
+    #[cfg(feature = "testing")]
+    const fn number(self) -> u8 {
+        self as u8 + 1
+    }
+}
+
+/// The number of the planted bug; 0 is none.
+#[cfg(feature = "testing")]
+static PLANTED: AtomicU8 = AtomicU8::new(0);
+
+/// From now on this process has that bug, and no other.
+#[cfg(feature = "testing")]
+pub fn plant(bug: Option<Bug>) {
+    PLANTED.store(bug.map_or(0, Bug::number), Ordering::Relaxed);
+}

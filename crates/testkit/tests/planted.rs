@@ -1,0 +1,35 @@
+//! The net holds: bugs planted in the core, in the journal and in the start of control are caught. A bug
+//! of the core is there for the whole process, so no other test may run in this one.
+
+use rollout::Bug;
+use testkit::{Sabotage, run_seed};
+
+const SEEDS: u64 = 200;
+const STEPS: u64 = 1_000;
+
+#[test]
+fn every_planted_bug_is_caught_by_the_invariant_that_it_breaks() {
+    let mut wrong = Vec::new();
+    for sabotage in Sabotage::all() {
+        let run = |seed| run_seed(seed, STEPS, Some(sabotage)).violation.map(|found| (seed, found));
+        let found = (0..SEEDS).find_map(run);
+        println!("{sabotage:?}: {found:?}");
+        let invariant = found.map(|(_, violation)| violation.invariant);
+        let expected = match sabotage {
+            Sabotage::Core(Bug::RoutesToDraining) => "I1",
+            Sabotage::Core(Bug::IgnoresInFlight | Bug::LeavesAtOnce) => "I2",
+            Sabotage::Core(Bug::SwitchesShort | Bug::ForgetsFloor) => "I3",
+            Sabotage::Core(Bug::RepeatsNumbers) | Sabotage::LoseCommit => "I4",
+            Sabotage::ReuseTerm => "I5",
+            Sabotage::Core(Bug::RollsBackInTwo) => "I7",
+            Sabotage::Core(Bug::ForgetsShare) => "I8",
+            Sabotage::Core(Bug::LeavesProcesses | Bug::LeavesFiles) => "I9",
+            Sabotage::Core(Bug::RunsBeside) => "recreate",
+            Sabotage::Core(Bug::WatchesForever) => "end",
+        };
+        if invariant != Some(expected) {
+            wrong.push((sabotage, expected, invariant));
+        }
+    }
+    assert_eq!(wrong, [], "what was planted, how it should be caught, and how it was");
+}
