@@ -31,6 +31,9 @@ pub struct Outcome {
     pub records: Vec<control::Record>,
 }
 
+/// Draws whether a world has a second proxy apart from everything else that its seed draws.
+const PROXIES: u64 = 0x70_72_6f_78_79;
+
 /// One world under chaos.
 #[derive(Debug)]
 pub struct Chaos {
@@ -61,6 +64,9 @@ impl Chaos {
 
     fn new(seed: u64, sabotage: Option<Sabotage>) -> Self {
         let mut world = World::with_hosts(seed, &paces(seed), sabotage);
+        if Rng::new(seed ^ PROXIES).once_in(3) {
+            world.add_proxy();
+        }
         let app: AppName = "web".parse().expect("it is valid");
         // Each seed begins at another crossing, and goes on from there by chance.
         let all = Coverage::crossings();
@@ -69,7 +75,7 @@ impl Chaos {
         let deployed = Ambush { place, what }.play(&mut world, &app, 0);
         let odds = [0, 50, 200];
         let mut draw = || world.rng.pick(&odds).copied().unwrap_or(0);
-        world.faults = Faults { lose: draw(), repeat: draw(), slow_swap: draw() };
+        world.faults = Faults { lose: draw(), repeat: draw(), late: draw(), slow_swap: draw() };
         let many = match world.rng.between(0, 5) {
             0 => 12,
             1..=2 => 2,
@@ -170,7 +176,9 @@ impl Chaos {
         if errs && let Some(view) = self.world.views.get(app) {
             // The next new release of this app answers with errors, mostly.
             let last = view.releases.last().map_or(0, |release| release.no.0);
-            self.world.proxy.errors.insert(model::ReleaseNo(last + 1), 1);
+            for proxy in &mut self.world.proxies {
+                proxy.errors.insert(model::ReleaseNo(last + 1), 1);
+            }
         }
         if let Some(content) = release.content.filter(|_| !again) {
             self.world.hosts.behaviours.insert(content, behaviour);

@@ -118,7 +118,7 @@ impl Checker {
         &mut self,
         commands: &[Command],
         engine: Option<&Engine>,
-        proxy: &Proxy,
+        proxies: &[Proxy],
         now: Timestamp,
         at: u64,
     ) {
@@ -128,7 +128,8 @@ impl Checker {
             records.iter().for_each(|record| fold(&mut self.history, record));
         }
         let apps: BTreeMap<&AppName, &App> = engine.apps().map(|app| (&app.name, app)).collect();
-        let mut health = proxy.health.clone();
+        // All of them are told the same.
+        let mut health = proxies.first().map(|proxy| proxy.health.clone()).unwrap_or_default();
         for command in commands {
             if let Command::Health(table) = command {
                 health.clone_from(table);
@@ -150,7 +151,7 @@ impl Checker {
                     self.starting(&launch.id, apps.get(&launch.id.app).copied(), at);
                 }
                 Command::Host(HostCommand::Stop { id, .. }) => {
-                    self.stopping(id, apps.get(&id.app).copied(), proxy, now, at);
+                    self.stopping(id, apps.get(&id.app).copied(), proxies, now, at);
                 }
                 Command::Announce(event) if event.text.starts_with("rolling back") => {
                     rolled_back.insert(event.app.clone());
@@ -334,7 +335,7 @@ impl Checker {
         &mut self,
         id: &InstanceId,
         app: Option<&App>,
-        proxy: &Proxy,
+        proxies: &[Proxy],
         now: Timestamp,
         at: u64,
     ) {
@@ -346,9 +347,10 @@ impl Checker {
             let arms = snapshot.apps.iter().flat_map(|section| &section.arms);
             arms.flat_map(|arm| &arm.instances).any(|target| target.id == *id)
         };
-        let absent = !proxy.workers.iter().any(|worker| holds(&worker.snapshot));
+        let mut workers = proxies.iter().flat_map(|proxy| &proxy.workers);
+        let absent = !workers.any(|worker| holds(&worker.snapshot));
         let deadline = overdue(app, instance);
-        let in_flight = proxy.in_flight(id);
+        let in_flight: u32 = proxies.iter().map(|proxy| proxy.in_flight(id)).sum();
         if !(absent && in_flight == 0) && now < deadline {
             let what = format!("{id} was told to stop: absent {absent}, {in_flight} in flight");
             self.fail("I2", at, what);
@@ -386,7 +388,8 @@ impl Checker {
             .apps()
             .flat_map(|app| app.instances.keys().map(|number| app.id(*number)))
             .collect();
-        for id in hosts.alive().filter(|id| !known.contains(*id)) {
+        let alive: BTreeSet<&InstanceId> = hosts.alive().collect();
+        for id in alive.iter().filter(|id| !known.contains(**id)) {
             self.fail("I9", at, format!("{id} runs and no fact knows it"));
         }
         for app in engine.apps() {
@@ -405,7 +408,10 @@ impl Checker {
             for no in app.on_offer() {
                 let content = app.releases.get(&no).and_then(|release| release.content);
                 let behaviour = content.and_then(|content| hosts.behaviours.get(&content));
-                let serving = app.instances_of(no).filter(|(_, i)| i.stage == Stage::Serving);
+                let serves = |(number, i): &(u64, &Instance)| {
+                    i.stage == Stage::Serving && alive.contains(&app.id(*number))
+                };
+                let serving = app.instances_of(no).filter(serves);
                 if behaviour.is_some_and(|b| b.is_good())
                     && serving.count() < usize::from(wanted(no))
                 {

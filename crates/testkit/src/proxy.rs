@@ -13,6 +13,8 @@ use crate::rng::Rng;
 /// One proxy.
 #[derive(Clone, Debug)]
 pub struct Proxy {
+    /// Which.
+    pub id: ProxyId,
     /// Its workers.
     pub workers: Vec<Worker>,
     /// Its health table.
@@ -25,6 +27,8 @@ pub struct Proxy {
     pub client: Option<u8>,
     /// What `DIR/snapshot` holds: where the next process begins.
     pub saved: Arc<Snapshot>,
+    /// Reports that it has made.
+    reports: u64,
 }
 
 /// One worker.
@@ -38,14 +42,16 @@ pub struct Worker {
 
 impl Proxy {
     /// With so many workers.
-    pub fn new(workers: usize) -> Self {
+    pub fn new(id: ProxyId, workers: usize) -> Self {
         Self {
+            id,
             workers: vec![Worker::default(); workers],
             health: Arc::default(),
             counters: BTreeMap::new(),
             errors: BTreeMap::new(),
             client: None,
             saved: Arc::default(),
+            reports: 0,
         }
     }
 
@@ -115,6 +121,7 @@ impl Proxy {
         self.workers = vec![fresh; self.workers.len()];
         self.health = Arc::default();
         self.counters.clear();
+        self.reports = 0;
     }
 
     /// The snapshot that every worker holds, or a later one.
@@ -124,14 +131,15 @@ impl Proxy {
     }
 
     /// What it tells control.
-    pub fn report(&self) -> TrafficReport {
+    pub fn report(&mut self) -> TrafficReport {
+        self.reports += 1;
         let mut in_flight = BTreeMap::new();
         for (id, n) in self.workers.iter().flat_map(|worker| &worker.in_flight) {
             *in_flight.entry(id.clone()).or_default() += n;
         }
         TrafficReport {
-            proxy: ProxyId(0),
-            number: 0,
+            proxy: self.id,
+            number: self.reports,
             acknowledged: self.acknowledged(),
             in_flight,
             quiet: BTreeMap::new(),

@@ -29,12 +29,12 @@ enum Happening {
     ComeBack(HostNo),
     /// The append under way reaches the disk.
     Append,
-    /// A worker swaps.
-    Swap(usize, Arc<Snapshot>),
-    /// A request ends.
-    Done(usize, model::InstanceId),
-    /// The proxy reports, as it does every second.
-    Heartbeat,
+    /// A worker of that proxy swaps.
+    Swap(usize, usize, Arc<Snapshot>),
+    /// A request at that worker of that proxy ends.
+    Done(usize, usize, model::InstanceId),
+    /// That proxy reports, as it does every second.
+    Heartbeat(usize),
     /// The engine wanted to be asked again.
     Wake,
     /// Control starts again.
@@ -45,13 +45,11 @@ impl Happening {
     /// What dies with the server process.
     fn is_mortal(&self) -> bool {
         match self {
-            Self::Deliver(_)
-            | Self::Host(_)
-            | Self::Append
-            | Self::Swap(..)
-            | Self::Done(..)
-            | Self::Heartbeat
-            | Self::Wake => true,
+            Self::Deliver(_) | Self::Host(_) | Self::Append | Self::Heartbeat(_) | Self::Wake => {
+                true
+            }
+            // Only the first proxy is a part of the server.
+            Self::Swap(proxy, ..) | Self::Done(proxy, ..) => *proxy == 0,
             Self::Errand(errand) => match errand.next {
                 Next::Report(_) | Next::Work | Next::Probe(_) => true,
                 Next::Die(_) | Next::Stopped(_) => false,
@@ -61,6 +59,11 @@ impl Happening {
     }
 }
 
+/// Workers of each proxy.
+const WORKERS: usize = 3;
+/// What comes late comes within so many milliseconds.
+const LATEST: u64 = 3_000;
+
 /// How unkind the world is.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
@@ -68,6 +71,8 @@ pub struct Faults {
     pub lose: u64,
     /// One message in so many comes twice; 0 repeats none.
     pub repeat: u64,
+    /// One report in so many comes seconds later, after others; 0 delays none.
+    pub late: u64,
     /// One swap in so many takes seconds; 0 is never slow.
     pub slow_swap: u64,
 }
@@ -83,8 +88,8 @@ pub struct World {
     pub disk: Disk,
     /// The machines; the server is on the first.
     pub hosts: Hosts,
-    /// The proxy.
-    pub proxy: Proxy,
+    /// The proxies. The first is in the server and dies with it; the others live on.
+    pub proxies: Vec<Proxy>,
     /// How unkind it is.
     pub faults: Faults,
     /// Answers to commands.
@@ -126,7 +131,7 @@ impl World {
             rng: Rng::new(seed),
             disk: Disk::default(),
             hosts: Hosts::new(paces),
-            proxy: Proxy::new(3),
+            proxies: vec![Proxy::new(ProxyId(0), WORKERS)],
             faults: Faults::default(),
             answers: BTreeMap::new(),
             views: BTreeMap::new(),
@@ -180,24 +185,39 @@ impl World {
         Ticket(self.tickets)
     }
 
+    /// One more proxy, on a machine of its own. Control is started again to know it.
+    pub fn add_proxy(&mut self) {
+        let number = u32::try_from(self.proxies.len()).unwrap_or(u32::MAX);
+        self.proxies.push(Proxy::new(ProxyId(number), WORKERS));
+        self.crash(true, 0);
+        self.run_for(0);
+    }
+
     /// A request for `app` that lasts so long.
     pub fn request(&mut self, app: &AppName, lasts: u64) {
-        let worker = self.rng.between(0, 2) as usize;
-        if let Some(id) = self.proxy.request(app, worker, &mut self.rng) {
+        let up = usize::from(self.engine.is_none())..self.proxies.len();
+        // Where there is no choice, none is drawn.
+        let proxy = match up.len() {
+            0 => return,
+            1 => up.start,
+            _ => usize::from(self.rng.once_in(2)),
+        };
+        let worker = self.rng.between(0, WORKERS as u64 - 1) as usize;
+        if let Some(id) = self.proxies[proxy].request(app, worker, &mut self.rng) {
             let now = self.clock.now(Millis(self.now));
             self.checker.picked(&id, self.engine.as_ref(), now, self.now);
-            self.at(lasts, Happening::Done(worker, id));
+            self.at(lasts, Happening::Done(proxy, worker, id));
         }
     }
 
-    /// The whole server dies at this very moment: control, agent and proxy; processes live on.
+    /// The whole server dies at this very moment: control, agent and its proxy; processes live on.
     pub fn crash(&mut self, append_is_durable: bool, restart_in: u64) {
         if self.engine.take().is_none() {
             return;
         }
         self.coverage.fault("crash", self.views.values().map(|view| &**view));
         self.disk.crash(append_is_durable);
-        self.proxy.crash();
+        self.proxies[0].crash();
         self.hosts.agents_die();
         self.views.clear();
         self.asked.clear();
@@ -272,10 +292,7 @@ impl World {
                 let gone_on = self.hosts.go_on(errand, self.now, self.epoch, &mut self.rng);
                 self.follow(gone_on.errands);
                 if let Some(report) = gone_on.report {
-                    if self.faults.repeat > 0 && self.rng.once_in(self.faults.repeat) {
-                        self.deliver(3, Event::Host(report.clone()));
-                    }
-                    self.step(Event::Host(report));
+                    self.report(Event::Host(report));
                 }
             }
             Happening::ComeBack(host) => {
@@ -289,32 +306,54 @@ impl World {
                 }
                 self.step(Event::Appended(result));
             }
-            Happening::Swap(worker, snapshot) => {
-                let before = self.proxy.acknowledged();
-                self.proxy.swap(worker, snapshot);
-                if self.proxy.acknowledged() > before {
-                    self.report_traffic();
+            Happening::Swap(number, worker, snapshot) => {
+                let proxy = &mut self.proxies[number];
+                let before = proxy.acknowledged();
+                proxy.swap(worker, snapshot);
+                if proxy.acknowledged() > before {
+                    self.report_traffic(number);
                 }
             }
-            Happening::Done(worker, id) => {
-                self.proxy.done(worker, &id);
-                if self.proxy.in_flight(&id) == 0 {
-                    self.report_traffic();
+            Happening::Done(number, worker, id) => {
+                let proxy = &mut self.proxies[number];
+                proxy.done(worker, &id);
+                if proxy.in_flight(&id) == 0 {
+                    self.report_traffic(number);
                 }
             }
-            Happening::Heartbeat => {
-                self.report_traffic();
-                self.at(1_000, Happening::Heartbeat);
+            Happening::Heartbeat(number) => {
+                self.report_traffic(number);
+                self.at(1_000, Happening::Heartbeat(number));
             }
             Happening::Wake => self.step(Event::Tick),
             Happening::Restart => self.restart(),
         }
     }
 
-    fn report_traffic(&mut self) {
-        if self.faults.lose == 0 || !self.rng.once_in(self.faults.lose) {
-            self.step(Event::Traffic(self.proxy.report()));
+    fn report_traffic(&mut self, proxy: usize) {
+        let report = self.proxies[proxy].report();
+        if !self.strikes(self.faults.lose) {
+            self.report(Event::Traffic(report));
         }
+    }
+
+    /// A report reaches control: at once, after later ones, or both.
+    fn report(&mut self, report: Event) {
+        if self.strikes(self.faults.repeat) {
+            let after = self.rng.between(1, LATEST);
+            self.deliver(after, report.clone());
+        }
+        if self.strikes(self.faults.late) {
+            let after = self.rng.between(1, LATEST);
+            self.deliver(after, report);
+        } else {
+            self.step(report);
+        }
+    }
+
+    /// Whether a fault that strikes once in so many times does.
+    fn strikes(&mut self, once_in: u64) -> bool {
+        once_in > 0 && self.rng.once_in(once_in)
     }
 
     /// One step of the engine, its consequences, and the invariants.
@@ -339,7 +378,8 @@ impl World {
         self.disk.term += 1;
         let (checkpoint, records) = self.disk.read();
         let term = self.checker.term(self.disk.term);
-        match Engine::recover(term, &[ProxyId(0)], checkpoint, records) {
+        let proxies: Vec<ProxyId> = self.proxies.iter().map(|proxy| proxy.id).collect();
+        match Engine::recover(term, &proxies, checkpoint, records) {
             Ok(mut engine) => {
                 let wall = Timestamp(self.now + self.wall);
                 self.clock = Clock::new(wall, engine.last_fact(), Millis(self.now));
@@ -350,15 +390,17 @@ impl World {
                 self.engine = Some(engine);
                 self.carry_out(commands, now);
                 self.schedule_wake(wake, now);
-                self.at(1_000, Happening::Heartbeat);
+                for proxy in 0..self.proxies.len() {
+                    self.at(1_000, Happening::Heartbeat(proxy));
+                }
             }
             Err(error) => self.checker.unreadable(&error, self.now),
         }
     }
 
     fn carry_out(&mut self, commands: Vec<Command>, now: Timestamp) {
-        let (engine, proxy) = (self.engine.as_ref(), &self.proxy);
-        self.checker.check(&commands, engine, proxy, now, self.now);
+        let (engine, proxies) = (self.engine.as_ref(), &self.proxies);
+        self.checker.check(&commands, engine, proxies, now, self.now);
         self.count_accepted(&commands);
         for command in commands {
             match command {
@@ -369,7 +411,7 @@ impl World {
                 }
                 Command::Checkpoint(body) => self.disk.checkpoint(&body),
                 Command::Host(command) => {
-                    if self.faults.lose == 0 || !self.rng.once_in(self.faults.lose) {
+                    if !self.strikes(self.faults.lose) {
                         // The port to a host keeps the order.
                         let arrives = (self.now + self.rng.between(0, 3)).max(self.arrived);
                         self.arrived = arrives;
@@ -377,7 +419,9 @@ impl World {
                     }
                 }
                 Command::Publish(snapshot) => self.publish(&snapshot),
-                Command::Health(table) => self.proxy.health = table,
+                Command::Health(table) => {
+                    self.proxies.iter_mut().for_each(|proxy| proxy.health = table.clone());
+                }
                 Command::Answer(ticket, answer) => {
                     self.answers.insert(ticket, answer);
                 }
@@ -408,11 +452,14 @@ impl World {
 
     /// Saved first, so that a new process never begins behind what a worker held.
     fn publish(&mut self, snapshot: &Arc<Snapshot>) {
-        self.proxy.saved = snapshot.clone();
-        for worker in 0..self.proxy.workers.len() {
-            let slow = self.faults.slow_swap > 0 && self.rng.once_in(self.faults.slow_swap);
-            let takes = if slow { self.rng.between(500, 4_000) } else { self.rng.between(0, 3) };
-            self.at(takes, Happening::Swap(worker, snapshot.clone()));
+        for proxy in 0..self.proxies.len() {
+            self.proxies[proxy].saved = snapshot.clone();
+            for worker in 0..WORKERS {
+                let slow = self.strikes(self.faults.slow_swap);
+                let takes =
+                    if slow { self.rng.between(500, 4_000) } else { self.rng.between(0, 3) };
+                self.at(takes, Happening::Swap(proxy, worker, snapshot.clone()));
+            }
         }
     }
 

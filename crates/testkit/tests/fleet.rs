@@ -94,7 +94,7 @@ fn a_deploy_to_five_hundred_machines_takes_as_long_as_the_slowest_and_a_rollback
     assert!(sum > 50 * took, "one after the other would have taken {sum} ms");
     until(&mut world, "idle");
 
-    let (records, snapshot) = (world.disk.records().len(), world.proxy.saved.generation);
+    let (records, snapshot) = (world.disk.records().len(), world.proxies[0].saved.generation);
     let alive = world.hosts.alive().count();
     ask(&mut world, Ask::Rollback { to: None });
     world.run_for(10_000);
@@ -104,7 +104,7 @@ fn a_deploy_to_five_hundred_machines_takes_as_long_as_the_slowest_and_a_rollback
     let first: Vec<&str> = after[0].facts.iter().map(Fact::name).collect();
     assert_eq!(first, ["started", "shifted"]);
     assert_eq!(after[1..].iter().flat_map(|r| &r.facts).filter(switching).count(), 0);
-    assert_eq!(world.proxy.saved.generation, snapshot.next(), "one snapshot");
+    assert_eq!(world.proxies[0].saved.generation, snapshot.next(), "one snapshot");
     assert_eq!(world.hosts.alive().count(), alive, "nothing was started or stopped");
 }
 

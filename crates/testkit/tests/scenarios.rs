@@ -300,7 +300,7 @@ fn a_canary_is_held_and_aborted_with_one_snapshot() {
 fn a_canary_that_answers_with_errors_is_taken_back() {
     let mut script = Script::new();
     script.deploy_with("v1", GOOD, false, four).wait(15);
-    script.world.proxy.errors.insert(model::ReleaseNo(2), 1);
+    script.world.proxies[0].errors.insert(model::ReleaseNo(2), 1);
     let steps = [(5_000, Gate::After(Millis::from_secs(30)))];
     script.deploy_with("v2", GOOD, false, canary(&steps)).wait(2);
     let app = "web".parse().unwrap();
@@ -326,7 +326,10 @@ fn recreate(spec: &mut model::AppSpec) {
 
 /// Whether users see the page of a closed app.
 fn is_closed(script: &Script) -> bool {
-    script.world.proxy.workers.iter().all(|worker| worker.snapshot.apps[0].maintenance.is_some())
+    script.world.proxies[0]
+        .workers
+        .iter()
+        .all(|worker| worker.snapshot.apps[0].maintenance.is_some())
 }
 
 #[test]
@@ -483,7 +486,7 @@ fn scale_and_maintenance_hold_across_a_crash() {
     let (page, hold, allow) = (Page::default(), Millis(0), Vec::new());
     script.ask(Ask::Maintenance { on: Some(Maintenance { page, hold, allow }) });
     script.crash().wait(10).look();
-    assert!(script.world.proxy.workers[0].snapshot.apps[0].maintenance.is_some());
+    assert!(script.world.proxies[0].workers[0].snapshot.apps[0].maintenance.is_some());
     script.ask(Ask::Maintenance { on: None }).ask(Ask::Scale { replicas: 1 }).wait(10).look();
     insta::assert_snapshot!(script.transcript());
 }
