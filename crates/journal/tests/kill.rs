@@ -9,7 +9,9 @@ use std::sync::mpsc;
 
 use journal::{Journal, NewRecord, Options, Seq};
 
+/// Tells the test that it is the process that gets killed.
 const FOLDER: &str = "JOURNAL_TEST_FOLDER";
+const NAME: &str = "a_kill_loses_nothing_acknowledged_and_invents_nothing";
 
 /// The body of record `seq`, so that an invented or changed one is recognised.
 fn body(seq: u64) -> Vec<u8> {
@@ -17,11 +19,9 @@ fn body(seq: u64) -> Vec<u8> {
     seq.to_le_bytes().iter().copied().cycle().take(length).collect()
 }
 
-/// Not a test of its own: the process that gets killed. Without the variable there is nothing to do.
-#[test]
-fn appends_until_it_is_killed() {
-    let Ok(folder) = std::env::var(FOLDER) else { return };
-    let path = Path::new(&folder).join("journal.db");
+/// What the process does that gets killed.
+fn append_until_killed(folder: &Path) -> ! {
+    let path = folder.join("journal.db");
     let (journal, recovered) = Journal::open(&path, Options::default()).unwrap();
     let checkpoint = recovered.checkpoint.map_or(0, |c| c.seq.0);
     let mut next = checkpoint + 1 + u64::try_from(recovered.records.len()).unwrap();
@@ -49,12 +49,15 @@ fn appends_until_it_is_killed() {
 
 #[test]
 fn a_kill_loses_nothing_acknowledged_and_invents_nothing() {
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        append_until_killed(Path::new(&folder));
+    }
     let folder = tempfile::tempdir().unwrap();
     let mut highest = 0;
     let mut term = 0;
     for round in 0..12 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "appends_until_it_is_killed", "--nocapture"])
+            .args(["--exact", NAME, "--nocapture"])
             .env(FOLDER, folder.path())
             .stdout(Stdio::piped())
             .spawn()
