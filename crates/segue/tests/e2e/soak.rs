@@ -176,37 +176,21 @@ fn nothing_is_left(world: &World, used: &BTreeSet<SocketAddr>) {
     }
     // All processes of instances have ended. Instances of other tests may have drawn these ports since.
     let held = sockets_of(world.server_pid());
-    let listeners = listeners();
-    let is_seen = |(address, inode): &(_, _)| *address == world.http && held.contains(inode);
-    assert!(listeners.iter().any(is_seen), "the apps' own port is found in this way");
-    for (address, inode) in listeners {
-        let is_ours = used.contains(&address) && held.contains(&inode);
-        assert!(!is_ours, "the server still listens on {address}");
-    }
-}
-
-/// The listening sockets of the machine over IPv4, by address and inode.
-fn listeners() -> Vec<(SocketAddr, String)> {
-    let table = fs::read_to_string("/proc/net/tcp").unwrap();
-    let one = |line: &str| {
-        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-        let (ip, port) = fields.get(1)?.split_once(':')?;
-        let ip = u32::from_str_radix(ip, 16).ok()?.to_ne_bytes();
-        let port = u16::from_str_radix(port, 16).ok()?;
-        let listens = *fields.get(3)? == "0A";
-        let inode = (*fields.get(9)?).to_owned();
-        listens.then(|| (SocketAddr::from((ip, port)), inode))
-    };
-    table.lines().filter_map(one).collect()
+    let sockets = wire::tcp_sockets().unwrap();
+    let is_held = |socket: &&wire::TcpSocket| socket.listens && held.contains(&socket.inode);
+    let addresses: BTreeSet<SocketAddr> =
+        sockets.iter().filter(is_held).map(|socket| socket.local).collect();
+    assert!(addresses.contains(&world.http), "the apps' own port is found in this way");
+    let left: Vec<&SocketAddr> = addresses.intersection(used).collect();
+    assert!(left.is_empty(), "the server still listens on {left:?}");
 }
 
 /// The inodes of a process's sockets.
-fn sockets_of(pid: u32) -> BTreeSet<String> {
+fn sockets_of(pid: u32) -> BTreeSet<u64> {
     let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
     let links = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
-    let inode = |link: PathBuf| {
-        Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
-    };
+    let inode =
+        |link: PathBuf| link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok();
     links.filter_map(inode).collect()
 }
 
