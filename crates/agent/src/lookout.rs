@@ -85,6 +85,8 @@ pub(crate) struct Guard {
 struct Watch {
     latest: watch::Receiver<Option<Listed>>,
     spots: Vec<Spot>,
+    /// By the last look nobody may be sent there.
+    is_barred: bool,
 }
 
 /// An address at which only the instance may listen.
@@ -105,7 +107,7 @@ impl Guard {
         let spots: Vec<Spot> = tcp.collect();
         let watch = match launch.listener() {
             ListenerRule::Own if !spots.is_empty() => {
-                Some(Watch { latest: lookout.latest.subscribe(), spots })
+                Some(Watch { latest: lookout.latest.subscribe(), spots, is_barred: false })
             }
             ListenerRule::Own | ListenerRule::Any => None,
         };
@@ -121,23 +123,25 @@ impl Guard {
             Some(listed) => listed.census,
             None => self.lookout.since(Instant::now()).await,
         };
+        let mut why = None;
         for spot in &mut watch.spots {
-            let why = spot.look(&self.layout, &self.id, &listed).await;
-            if why.is_some() {
-                return why;
+            if why.is_none() {
+                why = spot.look(&self.layout, &self.id, &listed).await;
             }
         }
-        None
+        watch.is_barred = why.is_some();
+        why
     }
 
-    /// Returns who listens where users are sent, as found by the last look.
+    /// Returns who listens where users are sent, as found by the last look. What could not be looked at
+    /// counts as somebody else.
     pub fn listeners(&self) -> Listeners {
         let Some(watch) = &self.watch else { return Listeners::Any };
-        let verdicts = || watch.spots.iter().filter_map(|spot| Some(&spot.seen.as_ref()?.1));
-        if verdicts().any(|verdict| matches!(verdict, Verdict::Foreign(_))) {
+        if watch.is_barred {
             return Listeners::Foreign;
         }
-        verdicts().next().map_or(Listeners::Unknown, Verdict::listeners)
+        let seen = watch.spots.first().and_then(|spot| spot.seen.as_ref());
+        seen.map_or(Listeners::Unknown, |(_, verdict)| verdict.listeners())
     }
 
     /// Returns when the sockets there are others than those that were looked into.

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use model::{
-    AppName, AppView, HealthTable, HostAbilities, HostCommand, HostReport, InstanceId, Millis,
-    ProxyId, Receipt, Timestamp, TrafficReport,
+    AppName, AppView, Health, HealthTable, HostAbilities, HostCommand, HostReport, InstanceId,
+    Listeners, Millis, ProxyId, Receipt, Timestamp, TrafficReport,
 };
 use rollout::{App, Ask, Fact, Minted, Refusal, RefusalCode};
 
@@ -128,6 +128,31 @@ impl Engine {
     #[must_use]
     pub fn with_abilities(self, abilities: HostAbilities) -> Self {
         Self { abilities, ..self }
+    }
+
+    /// The same, for a host where somebody else listens at the address of these instances, and why that is
+    /// thought. They stand in the first health table, all of them.
+    #[must_use]
+    pub fn with_strangers(
+        mut self,
+        strangers: impl IntoIterator<Item = (InstanceId, String)>,
+    ) -> Self {
+        for (id, why) in strangers {
+            let managed = self.apps.get_mut(&id.app);
+            let managed = managed.filter(|managed| managed.app.instances.contains_key(&id.number));
+            let Some(managed) = managed else { continue };
+            let number = id.number;
+            let report = HostReport::Health {
+                id,
+                health: Health::Down,
+                streak: 1,
+                note: Some(why),
+                unanswered: false,
+                listeners: Listeners::Foreign,
+            };
+            managed.report(number, report, self.last_fact);
+        }
+        self
     }
 
     /// The first commands after [`Engine::recover`]: everything that should be so is said again.

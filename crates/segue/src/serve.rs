@@ -83,7 +83,7 @@ pub fn run(options: &ServerOptions) -> Result<(), Failure> {
     let proxy = bound
         .start(&initial, move |report| reports.traffic(report))
         .map_err(|error| Failure::new(ACT, &error))?;
-    strangers.tell(&proxy, &inbox);
+    strangers.tell(&proxy);
     for http in proxy.local_addrs() {
         tracing::info!("apps are served on http://{http}");
     }
@@ -99,7 +99,7 @@ pub fn run(options: &ServerOptions) -> Result<(), Failure> {
     let agent = start_agent(&data, open_files, &inbox)?;
     let board = Arc::new(Board::default());
     let traffic = LocalTraffic { proxy: proxy.clone(), saved };
-    let start = ControlStart { above, keep_releases: options.keep_releases };
+    let start = ControlStart { above, keep_releases: options.keep_releases, strangers };
     let control = start_control(&data, start, mail, &inbox, traffic, agent.clone(), board.clone());
     if let Err(why) = &control {
         tracing::error!("nothing can be changed, traffic goes on: {why}");
@@ -231,6 +231,8 @@ struct ControlStart {
     above: u64,
     /// How many releases of each app stay stored.
     keep_releases: u16,
+    /// To them nothing may be sent yet.
+    strangers: crate::strangers::Strangers,
 }
 
 /// Control, from what the journal holds; or why it cannot start. Returns once the board shows every
@@ -263,7 +265,8 @@ fn start_control(
     )
     .map_err(|error| crate::errors::told(&error))?
     .keeping(start.keep_releases)
-    .with_abilities(agent.abilities().clone());
+    .with_abilities(agent.abilities().clone())
+    .with_strangers(start.strangers);
     let last = recovered.records.last().map(|r| r.seq);
     let config = RunnerConfig {
         journal,

@@ -4,8 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use control::Inbox;
-use model::{Health, HealthTable, HostReport, InstanceId, Listeners, Snapshot};
+use model::{HealthTable, InstanceId, Snapshot};
 
 /// Instances that get no requests until the agent has found them well, and why.
 pub struct Strangers(Vec<(InstanceId, String)>);
@@ -25,23 +24,22 @@ pub fn leave_out(data: &Path, saved: &mut Snapshot) -> Strangers {
 }
 
 impl Strangers {
-    /// Control's first table has all of them again: neither sends anything there before the agent has
-    /// looked. To be called before control and the agent begin.
-    pub fn tell(self, proxy: &proxy::Proxy, inbox: &Inbox) {
+    /// Tells a proxy that has just started. Control's first table has all of them again, and its first
+    /// health table says of all at once that nothing may be sent to them.
+    pub fn tell(&self, proxy: &proxy::Proxy) {
         if self.0.is_empty() {
             return;
         }
         let foreign = self.0.iter().map(|(id, _)| id.clone()).collect();
         proxy.set_health(Arc::new(HealthTable { foreign, ..HealthTable::default() }));
-        for (id, why) in self.0 {
-            inbox.host(HostReport::Health {
-                id,
-                health: Health::Down,
-                streak: 1,
-                note: Some(why),
-                unanswered: false,
-                listeners: Listeners::Foreign,
-            });
-        }
+    }
+}
+
+impl IntoIterator for Strangers {
+    type Item = (InstanceId, String);
+    type IntoIter = std::vec::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
     }
 }

@@ -1,12 +1,14 @@
 //! The engine by itself: what its bounds count, when it wants to be woken, and what it does when it is wrong.
 
+use std::collections::BTreeSet;
+
 use control::{
     Answer, CheckpointBody, Command, Engine, Event, Mode, Refusal, Ticket, Trace, Unwritten,
     VERSION,
 };
-use model::{AppName, Millis, ProxyId, ReleaseNo, RolloutId, Timestamp};
+use model::{AppName, InstanceId, Millis, ProxyId, ReleaseNo, RolloutId, Timestamp};
 use rollout::{App, Ask, Fact, Phase, RolloutKind, Started};
-use testkit::{release, spec};
+use testkit::{Behaviour, Script, release, spec};
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
@@ -173,4 +175,26 @@ fn an_engine_that_is_wrong_stops_before_it_writes_what_it_could_not_read() {
     assert!(defect.starts_with("web: the fact \"settled\""), "{defect}");
     assert!(!appends(&commands), "nothing of it is written");
     assert!(!appends(&deploy(&mut engine, "api", 1, NOW)), "and nothing else either");
+}
+
+#[test]
+fn all_to_whom_nothing_may_be_sent_stand_in_the_first_health_table() {
+    let mut script = Script::new();
+    script.deploy("v1", Behaviour::Good(300)).wait(15);
+    let apps: Vec<App> = script.world.engine().expect("it lives").apps().cloned().collect();
+    let all: BTreeSet<InstanceId> =
+        apps.iter().flat_map(|app| app.instances.keys().map(|number| app.id(*number))).collect();
+    assert!(all.len() > 1);
+    let body = serde_json::to_vec(&CheckpointBody { apps, at: NOW }).expect("it can be written");
+    let engine = Engine::recover(2, &[ProxyId(0)], Some((7, VERSION, &body)), []);
+    let unknown = InstanceId { number: 99, ..all.first().expect("there is one").clone() };
+    let strange = all.iter().cloned().chain([unknown]).map(|id| (id, "taken".to_owned()));
+    let mut engine = engine.expect("it is whole").with_strangers(strange);
+    let tables: Vec<_> = engine
+        .begin(NOW)
+        .into_iter()
+        .filter_map(|command| if let Command::Health(table) = command { Some(table) } else { None })
+        .collect();
+    assert_eq!(tables.len(), 1);
+    assert_eq!(tables[0].foreign, all);
 }
