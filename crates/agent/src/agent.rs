@@ -8,18 +8,18 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use model::{HostAbilities, HostCommand, HostReport, InstanceId};
+use store::ReleaseStore;
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::content::Content;
 use crate::delegation;
 use crate::disk::on_disk;
 use crate::keep;
 use crate::layout::Layout;
 use crate::life::{Ask, live};
 use crate::ports;
-use crate::secrets::Secrets;
+use crate::release_files::ReleaseFiles;
 use crate::socketfolder::socket_folders;
 use crate::world::{Config, World};
 
@@ -41,8 +41,6 @@ pub struct StartError {
 pub struct Agent {
     commands: Option<mpsc::Sender<HostCommand>>,
     abilities: HostAbilities,
-    content: Arc<Content>,
-    secrets: Arc<Secrets>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -53,12 +51,14 @@ impl fmt::Debug for Agent {
 }
 
 impl Agent {
-    /// Starts the agent's thread. `reports` is called on it, and has to be quick.
+    /// Starts the agent's thread. Files and values of releases come from `store`. `reports` is called on
+    /// that thread, and has to be quick.
     ///
     /// # Errors
     /// If the data folder cannot be prepared or the thread cannot be started.
     pub fn start(
         config: Config,
+        store: Arc<ReleaseStore>,
         reports: impl Fn(HostReport) + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
         let data = config.data.clone();
@@ -71,15 +71,17 @@ impl Agent {
         let config = Config { data: absolute, ..config };
         let layout = Layout::new(&config.data);
         layout.check().map_err(|unsafe_| failed("use")(std::io::Error::other(unsafe_)))?;
-        datadir::private_folder(&layout.runs()).map_err(failed("create run folders in"))?;
-        let content = Arc::new(Content::open(&config.data).map_err(failed("keep files in"))?);
-        let secrets = Arc::new(Secrets::open(&config.data).map_err(failed("keep secrets in"))?);
+        datadir::private_folder(&layout.runs())
+            .and_then(|()| datadir::clear_unfinished(&layout.runs()))
+            .map_err(failed("create run folders in"))?;
+        let files = ReleaseFiles::open(&config.data, Arc::clone(&store));
+        let files = files.map_err(failed("lay out files in"))?;
         let abilities = HostAbilities {
             sockets: socket_folders(&config.data),
             limits: delegation::obstacles(&layout),
         };
         let (commands, inbox) = mpsc::channel(COMMANDS);
-        let world = World::new(config, layout, &content, &secrets, Box::new(reports));
+        let world = World::new(config, layout, store, files, Box::new(reports));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .thread_name("agent-disk")
@@ -93,7 +95,7 @@ impl Agent {
                 runtime.shutdown_background();
             })
             .map_err(failed("start the thread for"))?;
-        Ok(Self { commands: Some(commands), abilities, content, secrets, thread: Some(thread) })
+        Ok(Self { commands: Some(commands), abilities, thread: Some(thread) })
     }
 
     /// Takes a command. Never blocks; the answer comes as a report.
@@ -107,16 +109,6 @@ impl Agent {
     /// What this host can do for instances, as it was when the agent started.
     pub fn abilities(&self) -> &HostAbilities {
         &self.abilities
-    }
-
-    /// The store of releases' files.
-    pub fn content(&self) -> Arc<Content> {
-        Arc::clone(&self.content)
-    }
-
-    /// The store of environment variables' values.
-    pub fn secrets(&self) -> Arc<Secrets> {
-        Arc::clone(&self.secrets)
     }
 }
 

@@ -37,7 +37,7 @@ impl Cgroup {
 
     /// Moves a process in; what it starts from then on is in as well.
     pub fn add(&self, pid: u32) -> io::Result<()> {
-        fs::write(self.path.join("cgroup.procs"), pid.to_string())
+        write(&self.path.join("cgroup.procs"), &pid.to_string())
     }
 
     /// The processes in it.
@@ -110,7 +110,7 @@ impl Cgroup {
     /// Ends all of them at once. Before Linux 5.14 this does nothing, and the caller's signals have
     /// to do.
     pub fn kill(&self) {
-        let _ = fs::write(self.path.join("cgroup.kill"), "1");
+        let _ = write(&self.path.join("cgroup.kill"), "1");
     }
 
     /// Removes the empty group. `false` if it is still there, because it is not empty.

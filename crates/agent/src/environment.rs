@@ -2,13 +2,15 @@
 //! server's own environment but a short list of names.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io;
 use std::os::unix::fs::lchown;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use model::{Address, Launch, Variable};
+use model::{Address, AppName, Launch, Variable};
 
 use crate::identity::{Access, Identity};
+use crate::layout::Layout;
 
 /// Names that are handed down, besides those that start with `LC_`.
 const HANDED_DOWN: [&str; 6] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "USER"];
@@ -67,4 +69,18 @@ pub(crate) fn make_state_folder(path: &Path, access: Access) -> io::Result<()> {
     datadir::private_folder(path)?;
     lchown(path, access.uid, access.gid)?;
     datadir::set_mode(path, access.state())
+}
+
+/// The apps that have something in their state folder, and where it is. A removed app's may stay.
+///
+/// # Errors
+/// If the folders cannot be listed.
+pub fn states(data: &Path) -> io::Result<BTreeMap<AppName, PathBuf>> {
+    let layout = Layout::new(data);
+    let with_state = |app: AppName| {
+        let state = layout.state(&app);
+        let holds_something = fs::read_dir(&state).is_ok_and(|mut found| found.next().is_some());
+        holds_something.then_some((app, state))
+    };
+    Ok(store::apps_in(&layout.apps())?.into_iter().filter_map(with_state).collect())
 }

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::disk::on_disk;
 use crate::life::{Ask, live};
-use crate::materialise::{label_of, remove};
+use crate::release_files::label_of;
 use crate::world::World;
 
 /// The instances, folders and values that one command no longer keeps.
@@ -96,7 +96,7 @@ pub(crate) async fn clear(
             continue;
         }
         end(&world, &id, task).await;
-        done &= delete("a run folder", move || remove(&folder)).await;
+        done &= delete("a run folder", move || datadir::remove_folder(&folder)).await;
     }
     let (shared, app) = (Arc::clone(&world), doomed.keep.app.clone());
     done &= delete("files", move || delete_files(&shared, &app, &doomed.folders)).await;
@@ -135,17 +135,16 @@ fn delete_files(world: &World, app: &AppName, folders: &[PathBuf]) -> io::Result
     // What the latest command says, not the one that began this: a deploy may have come since.
     let Some(keep) = world.kept(app) else { return Ok(()) };
     let contents = keep.releases.iter().filter_map(|(_, content)| *content).collect();
-    world.content.keep_manifests(app, &contents)?;
-    world.content.delete_unneeded_blobs()?;
-    world.secrets.keep_only(&keep)?;
+    let store = &world.store;
+    store.content.keep_manifests(app, &contents)?;
+    store.content.delete_unneeded_blobs()?;
+    store.secrets.keep_only(&keep)?;
     if keep.is_nothing() {
         // Refused by the system if there is something in them: state that stays, or a new deploy.
-        let layout = &world.layout;
-        for folder in
-            [layout.releases(app), layout.manifests(app), layout.state(app), layout.app(app)]
-        {
+        for folder in [world.layout.releases(app), world.layout.state(app)] {
             let _ = fs::remove_dir(folder);
         }
+        store.content.forget_folder(app);
     }
     Ok(())
 }

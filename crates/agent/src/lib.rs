@@ -1,4 +1,4 @@
-//! Instances on this host: started, stopped, adopted and probed; their files, output and secrets.
+//! Instances on this host: started, stopped, adopted and probed; their files and their output.
 //!
 //! Does what [`model::HostCommand`] says and answers with [`model::HostReport`]. It decides nothing
 //! about rollouts or traffic, keeps no state of its own beyond what lies in the data folder, and
@@ -8,7 +8,6 @@ mod agent;
 mod attach;
 mod cgroup;
 mod command_probe;
-pub mod content;
 mod delegation;
 mod disk;
 mod down;
@@ -22,14 +21,12 @@ mod life;
 mod listener;
 pub mod logs;
 mod lookout;
-mod materialise;
 mod ports;
 mod probe;
 mod procfs;
 mod protocol;
-mod recent;
+mod release_files;
 mod runfolder;
-pub mod secrets;
 pub mod shim;
 mod socketfolder;
 mod sockets;
@@ -41,8 +38,10 @@ mod world;
 
 pub use agent::{Agent, StartError};
 pub use down::{Ended, running, stop_all};
+pub use environment::states;
 pub use identity::Access;
 pub use listener::strangers;
 pub use procfs::boot_id;
 pub use protocol::OpenFiles;
+pub use release_files::{ReleaseFiles, ReleaseFilesError};
 pub use world::Config;

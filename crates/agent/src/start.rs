@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Address, Exit, Expect, HostReport, Launch, NotStarted};
+use model::{Address, Exit, Expect, HostReport, Launch, NotStarted, in_full};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStdin, ChildStdout, Command};
 use tokio::sync::oneshot;
@@ -125,10 +125,10 @@ pub(crate) fn order(world: &World, launch: &Launch) -> Result<Order, String> {
     let app = &launch.id.app;
     let access = Access::of(&launch.run)?;
     let folder = world
-        .content
-        .materialise(app, launch.release, launch.content, access)
+        .files
+        .lay_out(app, launch.release, launch.content, access)
         .map_err(|e| in_full(&e))?;
-    let own = world.secrets.values(app, &launch.run.env).map_err(|e| in_full(&e))?;
+    let own = world.store.secrets.values(app, &launch.run.env).map_err(|e| in_full(&e))?;
     let env = environment::of(launch, &world.layout.state(app), own);
     Ok(Order {
         version: VERSION,
@@ -142,17 +142,6 @@ pub(crate) fn order(world: &World, launch: &Launch) -> Result<Order, String> {
         limits: launch.run.limits,
         timeout_ms: None,
     })
-}
-
-/// An error and its causes in one line.
-fn in_full(e: &dyn std::error::Error) -> String {
-    let mut text = e.to_string();
-    let mut cause = e.source();
-    while let Some(e) = cause {
-        text = format!("{text}: {e}");
-        cause = e.source();
-    }
-    text
 }
 
 async fn run_shim(world: &World, folder: &RunFolder, order: &Order) -> io::Result<Answer> {

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use model::{AppName, HostReport, Keep};
+use store::ReleaseStore;
 
-use crate::content::Content;
 use crate::layout::Layout;
 use crate::lookout::Lookout;
 use crate::protocol::OpenFiles;
-use crate::secrets::Secrets;
+use crate::release_files::ReleaseFiles;
 
 /// What an agent has to know.
 #[derive(Clone, Debug)]
@@ -29,8 +29,8 @@ pub struct Config {
 pub(crate) struct World {
     pub config: Config,
     pub layout: Layout,
-    pub content: Arc<Content>,
-    pub secrets: Arc<Secrets>,
+    pub store: Arc<ReleaseStore>,
+    pub files: ReleaseFiles,
     pub report: Box<dyn Fn(HostReport) + Send + Sync>,
     pub lookout: Arc<Lookout>,
     /// Held by those who start a shim; whoever moves processes between control groups has it alone.
@@ -43,15 +43,15 @@ impl World {
     pub fn new(
         config: Config,
         layout: Layout,
-        content: &Arc<Content>,
-        secrets: &Arc<Secrets>,
+        store: Arc<ReleaseStore>,
+        files: ReleaseFiles,
         report: Box<dyn Fn(HostReport) + Send + Sync>,
     ) -> Self {
         Self {
             config,
             layout,
-            content: Arc::clone(content),
-            secrets: Arc::clone(secrets),
+            store,
+            files,
             report,
             lookout: Arc::default(),
             starting: tokio::sync::RwLock::default(),

@@ -255,7 +255,7 @@ fn a_port_that_somebody_holds_is_named_before_and_after() {
 fn an_instance_inherits_nothing_but_what_it_is_meant_to() {
     let host = Host::new();
     let values = [("GREETING".to_owned(), "hello world".to_owned())].into();
-    let env = host.agent().secrets().put(&"web".parse().unwrap(), &values).unwrap();
+    let env = host.store.secrets.put(&"web".parse().unwrap(), &values).unwrap();
     let script =
         "env > $SEGUE_STATE_DIR/env; ls /proc/self/fd > $SEGUE_STATE_DIR/fds; ulimit -n; pwd";
     let mut launch = host.shell("web-1", script);
@@ -345,7 +345,7 @@ fn what_is_not_kept_is_ended_and_deleted() {
 fn files_live_as_long_as_a_release_needs_them() {
     let host = Host::new();
     let app: model::AppName = "web".parse().unwrap();
-    let content = host.agent().content();
+    let content = &host.store.content;
     let upload = |text: &str| {
         let digest = Digest::from_bytes(*blake3::hash(text.as_bytes()).as_bytes());
         let size = text.len() as u64;

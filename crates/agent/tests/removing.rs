@@ -22,7 +22,7 @@ fn now() -> Timestamp {
 }
 
 fn ship(host: &Host, text: &str) -> Digest {
-    let content = host.agent().content();
+    let content = &host.store.content;
     let digest = Digest::from_bytes(*blake3::hash(text.as_bytes()).as_bytes());
     let kind = Kind::File { digest, size: text.len() as u64, executable: false };
     content.put_blob(text.as_bytes(), digest, 1 << 20).unwrap();
@@ -33,7 +33,7 @@ fn ship(host: &Host, text: &str) -> Digest {
 
 fn env(host: &Host, value: &str) -> BTreeMap<String, Digest> {
     let values = [("KEY".to_owned(), value.to_owned())].into();
-    host.agent().secrets().put(&web(), &values).unwrap()
+    host.store.secrets.put(&web(), &values).unwrap()
 }
 
 fn keep(launches: &[&Launch]) -> Keep {
@@ -51,7 +51,7 @@ fn ended(host: &Host) -> Launch {
     let mut launch = host.shell("web-1", "echo data > $SEGUE_STATE_DIR/db");
     launch.content = Some(ship(host, "old"));
     launch.run.env = env(host, "old");
-    host.agent().secrets().accepted(&web(), &launch.run.env, Some(RolloutId(1)));
+    host.store.secrets.accepted(&web(), &launch.run.env, Some(RolloutId(1)));
     host.keep(&keep(&[&launch]));
     host.run(&launch, Expect::Fresh);
     assert_eq!(host.exited(&launch.id).0, Exit::Code(0));
@@ -97,7 +97,7 @@ fn a_deploy_right_after_a_removal_loses_nothing() {
     new.release = ReleaseNo(2);
     new.content = Some(ship(&host, "new"));
     new.run.env = env(&host, "new");
-    host.agent().secrets().accepted(&web(), &new.run.env, Some(RolloutId(2)));
+    host.store.secrets.accepted(&web(), &new.run.env, Some(RolloutId(2)));
     host.keep(&keep(&[&new]));
     host.run(&new, Expect::Fresh);
     let tail = host.exited(&new.id).2;

@@ -55,7 +55,7 @@ pub struct Failure {
 impl Failure {
     /// A failure with the whole chain of causes of `error`.
     pub fn new(act: impl Into<String>, error: &dyn Error) -> Self {
-        Self::because(act, chain(error))
+        Self::because(act, model::in_full(error))
     }
 
     /// A failure in our own words.
@@ -99,18 +99,4 @@ impl Failure {
             ClientError::Refused(problem) => Self { hint: problem.hint.clone(), ..failure },
         }
     }
-}
-
-/// An error and its causes, each said once: an outer text that ends in its cause's is not repeated.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let said = cause.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        next = cause.source();
-    }
-    text
 }

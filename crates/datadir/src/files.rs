@@ -1,6 +1,7 @@
 //! Files and folders below the data folder. Every open refuses symbolic links, in the file's own name
 //! and in every folder of its path; every file that is made is private (0600), whatever the umask is.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -11,6 +12,8 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 const PRIVATE: u32 = 0o600;
+/// Up to so many files are made durable one by one, more with the whole file system.
+const FEW: usize = 64;
 
 /// Opens a file that is there.
 ///
@@ -96,8 +99,8 @@ fn put(path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
     written
 }
 
-/// A name beside this one that nobody else uses. The name begins with a dot: whatever has such a name
-/// was not finished.
+/// A name beside this one that nobody else uses, `.NAME.PID-NUMBER`. [`clear_unfinished`] deletes what still
+/// has such a name at the next start.
 pub fn temporary(path: &Path) -> PathBuf {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -105,7 +108,31 @@ pub fn temporary(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.{}-{number}", std::process::id()))
 }
 
-/// Deletes what a process that ended early left unfinished in a folder.
+/// Whether [`temporary`] made this name, or an earlier version before it deleted a folder.
+fn is_unfinished(name: &str) -> bool {
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let is_temporary = |rest: &str| {
+        let count = rest.rsplit_once('.').and_then(|(_, count)| count.split_once('-'));
+        count.is_some_and(|(pid, count)| number(pid) && number(count))
+    };
+    name.strip_prefix('.').is_some_and(|rest| rest.starts_with("doomed-") || is_temporary(rest))
+}
+
+/// Deletes a folder so that a crash leaves no part of it under its name. One that is not there is fine.
+///
+/// # Errors
+/// If it cannot be renamed, or something in it not deleted.
+pub fn remove_folder(path: &Path) -> io::Result<()> {
+    if !is_there(path) {
+        return Ok(());
+    }
+    let doomed = temporary(path);
+    fs::rename(path, &doomed)?;
+    fs::remove_dir_all(&doomed)
+}
+
+/// Deletes what a process that ended early left unfinished in a folder. To be called at a start, while
+/// nobody else writes there.
 ///
 /// # Errors
 /// If the folder cannot be read, or something in it not deleted.
@@ -117,7 +144,7 @@ pub fn clear_unfinished(folder: &Path) -> io::Result<()> {
     };
     for entry in entries {
         let entry = entry?;
-        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+        if !entry.file_name().to_str().is_some_and(is_unfinished) {
             continue;
         }
         if entry.file_type()?.is_dir() {
@@ -181,6 +208,22 @@ pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
 pub fn sync_parent(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     open_with(folder, OFlags::RDONLY | OFlags::DIRECTORY)?.sync_all()
+}
+
+/// Makes files durable, and their names in `folder` and in their own folders.
+///
+/// # Errors
+/// If one of them cannot be opened, or the disk fails.
+pub fn sync_files(folder: &Path, files: &[PathBuf]) -> io::Result<()> {
+    if files.len() > FEW {
+        return Ok(rustix::fs::syncfs(open(folder)?)?);
+    }
+    let mut folders = BTreeSet::from([folder]);
+    for file in files {
+        open(file)?.sync_all()?;
+        folders.extend(file.parent());
+    }
+    folders.into_iter().try_for_each(|folder| open(folder)?.sync_all())
 }
 
 /// A file that is made gets its mode from here, not from the umask; one that is there keeps its own.
@@ -247,6 +290,27 @@ mod tests {
         write(&dir.join("link"), b"new").unwrap();
         assert_eq!(fs::read_to_string(victim.join("file")).unwrap(), "precious");
         assert_eq!(read(&dir.join("link")).unwrap(), b"new");
+    }
+
+    #[test]
+    fn only_what_was_not_finished_is_cleared() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for name in ["snapshot", ".gitignore", ".env.local", ".config.2-x", "a.1-2"] {
+            fs::write(at(name), "").unwrap();
+        }
+        fs::write(temporary(&at("snapshot")), "").unwrap();
+        for folder in [temporary(&at("web-1")), at(".doomed-7"), at("folder")] {
+            fs::create_dir_all(folder.join("full")).unwrap();
+        }
+        remove_folder(&at("folder")).unwrap();
+        remove_folder(&at("folder")).unwrap();
+        clear_unfinished(dir.path()).unwrap();
+        let names = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let names: BTreeSet<_> = names.collect();
+        let left = [".config.2-x", ".env.local", ".gitignore", "a.1-2", "snapshot"];
+        assert_eq!(names, left.map(Into::into).into());
+        clear_unfinished(&at("not there")).unwrap();
     }
 
     #[test]

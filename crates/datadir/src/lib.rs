@@ -12,7 +12,8 @@ mod way;
 pub use check::{DataDir, check_folder, check_names, check_tree};
 pub use files::{
     append, clear_unfinished, create_private, is_there, open, open_or_create, passable_folder,
-    private_folder, read, read_to_string, replace, set_mode, sync_parent, temporary, write,
+    private_folder, read, read_to_string, remove_folder, replace, set_mode, sync_files,
+    sync_parent, temporary, write,
 };
 pub use refusal::Unsafe;
 pub use socket::FoundSocket;

@@ -10,6 +10,7 @@ extern crate alloc;
 extern crate std;
 
 mod abilities;
+mod causes;
 mod health;
 mod host;
 mod id;
@@ -31,6 +32,7 @@ mod variable;
 mod view;
 
 pub use abilities::HostAbilities;
+pub use causes::in_full;
 pub use health::{Health, HealthTable};
 pub use host::{Exit, Expect, HostCommand, HostReport, Keep, Launch, NotStarted};
 pub use id::{Address, AppName, Digest, InstanceId, Invalid, Label, ProxyId, ReleaseNo, RolloutId};

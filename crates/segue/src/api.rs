@@ -55,8 +55,7 @@ impl Bound {
     /// The socket in the data folder. Has to be called on the runtime.
     pub fn socket(data: &Path) -> Self {
         let bound = server::bind_in_folder(data);
-        let socket =
-            bound.inspect_err(|error| tracing::error!("{}", crate::errors::told(error))).ok();
+        let socket = bound.inspect_err(|error| tracing::error!("{}", model::in_full(error))).ok();
         Self { socket, port: None }
     }
 
@@ -121,6 +120,6 @@ fn cause(port: SocketAddr, error: &ListenError) -> String {
     let holders = wire::holders(port).unwrap_or_default();
     match holders.first() {
         Some(holder) => format!("the API cannot listen on {port}: {holder} has it"),
-        None => crate::errors::told(error),
+        None => model::in_full(error),
     }
 }

@@ -2,15 +2,12 @@
 
 mod api;
 mod boot;
-mod collect;
 mod desk;
-mod errors;
 mod folder;
 mod keys;
 mod limits;
 mod ports;
 mod serve;
-mod shelf;
 mod signals;
 mod strangers;
 

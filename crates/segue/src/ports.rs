@@ -1,19 +1,69 @@
 //! Control's ports, fitted to the parts behind them. Translates and keeps nothing.
 
+use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use agent::logs;
 use control::{CrashPoint, Hosts, Outbox, Traffic};
-use model::{AppName, AppView, Event, HealthTable, HostCommand, Snapshot, TrafficReport};
+use model::{
+    AppName, AppView, Event, HealthTable, HostCommand, InstanceId, Snapshot, TrafficReport,
+};
+use server::{Host, LogCursor, LogPage, LogStart};
 
 use crate::desk::Board;
 
-/// The host this server runs on.
+/// The last lines of all instances of an app have at most so many bytes together.
+const TAIL_BYTES: usize = 16 << 20;
+
+/// The agent in this server.
 pub struct LocalHost(pub Arc<agent::Agent>);
 
 impl Hosts for LocalHost {
     fn send(&mut self, command: HostCommand) {
         self.0.handle(command);
+    }
+}
+
+/// What instances leave behind in this server's data folder.
+pub struct LocalFiles {
+    pub data: PathBuf,
+}
+
+impl Host for LocalFiles {
+    fn logs(
+        &self,
+        app: &AppName,
+        instance: Option<&InstanceId>,
+        start: &LogStart,
+    ) -> io::Result<LogPage> {
+        let of = match instance {
+            Some(instance) => vec![instance.clone()],
+            None => logs::instances(&self.data, app)?,
+        };
+        let most = TAIL_BYTES / of.len().max(1);
+        let mut page = LogPage::default();
+        for id in of {
+            let (lines, next) = match start {
+                LogStart::Last(count) => {
+                    let place = logs::end(&self.data, &id)?;
+                    let count = usize::try_from(*count).unwrap_or(usize::MAX);
+                    (logs::tail(&self.data, &id, count, most)?, place)
+                }
+                LogStart::After(LogCursor(places)) => {
+                    let place = places.get(&id).copied().unwrap_or(0);
+                    logs::page(&self.data, &id, place)?
+                }
+            };
+            page.lines.extend(lines);
+            page.next.0.insert(id, next);
+        }
+        Ok(page)
+    }
+
+    fn states(&self) -> io::Result<BTreeMap<AppName, PathBuf>> {
+        agent::states(&self.data)
     }
 }
 

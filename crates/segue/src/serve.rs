@@ -14,13 +14,13 @@ use journal::{Journal, Seq};
 use model::{Millis, ProxyId, Timestamp};
 use sd_notify::NotifyState;
 use server::{Guard, Parts};
+use store::ReleaseStore;
 use tokio::sync::watch;
 
 use crate::api::{Bound, Missing};
 use crate::desk::{Board, Desk, End};
 use crate::folder::Folder;
-use crate::ports::{CrashAt, LocalHost, LocalTraffic, Notices};
-use crate::shelf::Shelf;
+use crate::ports::{CrashAt, LocalFiles, LocalHost, LocalTraffic, Notices};
 use crate::signals::{self, Signals, Wish};
 
 /// What instances get between SIGTERM and SIGKILL when everything is stopped.
@@ -57,6 +57,7 @@ pub fn run(options: &ServerOptions) -> Result<(), Failure> {
     let folder = Folder::open_or_create(&options.data)?;
     let _lock = folder.lock()?;
     let data = folder.path().to_owned();
+    datadir::clear_unfinished(&data).map_err(|error| Failure::new(ACT, &error))?;
     let mut config = proxy::Config::new(vec![options.http]);
     config.workers = options.workers.map_or(config.workers, usize::from);
     config.access_log = options.access_log.clone().file();
@@ -96,11 +97,14 @@ pub fn run(options: &ServerOptions) -> Result<(), Failure> {
         bound
     });
     let begun = Begun { signals, token, bound, missing };
-    let agent = start_agent(&data, open_files, &inbox)?;
+    let store = ReleaseStore::open(&data).map(Arc::new);
+    let store = store
+        .map_err(|error| Failure::new(format!("use the data folder {}", data.display()), &error))?;
+    let agent = start_agent(&data, open_files, store.clone(), &inbox)?;
     let board = Arc::new(Board::default());
     let traffic = LocalTraffic { proxy: proxy.clone(), saved };
     let start = ControlStart { above, keep_releases: options.keep_releases, strangers };
-    let control = start_control(&data, start, mail, &inbox, traffic, agent.clone(), board.clone());
+    let control = start_control(&data, start, mail, &inbox, traffic, agent, board.clone());
     if let Err(why) = &control {
         tracing::error!("nothing can be changed, traffic goes on: {why}");
     }
@@ -108,14 +112,13 @@ pub fn run(options: &ServerOptions) -> Result<(), Failure> {
     let inbox = control.as_ref().map(|_| inbox.clone()).map_err(Clone::clone);
     let desk =
         Arc::new(Desk { board, inbox: inbox.clone(), clock: wall_clock, data: data.clone(), end });
-    let shelf = Arc::new(Shelf { agent: agent.clone(), data: data.clone() });
     let stop_control = move || {
         if let (Ok(inbox), Ok(thread)) = (inbox, control) {
             inbox.stop();
             let _ = thread.join();
         }
     };
-    let ended = runtime.block_on(api(options, begun, desk, shelf, &proxy, stop_control));
+    let ended = runtime.block_on(api(options, begun, desk, store, &proxy, stop_control));
     runtime.shutdown_timeout(Duration::from_secs(1));
     if ended == End::Server
         && let Ok(count @ 1..) = agent::running(&data)
@@ -139,11 +142,11 @@ async fn api(
     options: &ServerOptions,
     begun: Begun,
     desk: Arc<Desk>,
-    shelf: Arc<Shelf>,
+    store: Arc<ReleaseStore>,
     proxy: &proxy::Proxy,
     stop_control: impl FnOnce() + Send + 'static,
 ) -> End {
-    let data = &shelf.data;
+    let data = &desk.data;
     let Begun { mut signals, token, bound, missing } = begun;
     let (stop, stopped) = watch::channel(false);
     let (metrics, traffic) = (proxy.clone(), proxy.clone());
@@ -151,7 +154,8 @@ async fn api(
     let parts = Parts {
         as_root: rustix::process::geteuid().is_root(),
         engine: desk.clone(),
-        store: shelf.clone(),
+        store: store.clone(),
+        host: Arc::new(LocalFiles { data: data.to_owned() }),
         shutdown: desk.clone(),
         metrics: Arc::new(move || metrics.metrics()),
         traffic_warning: Arc::new(move |app| traffic.warning(app)),
@@ -169,11 +173,11 @@ async fn api(
     }
     let end = tokio::select! {
         end = wait_for_end(&desk, &mut signals, || signals::reload(data, &guard, proxy)) => end,
-        () = crate::collect::run(desk.clone(), shelf.agent.clone()) => End::Server,
+        () = server::collect_uploads(desk.clone(), store) => End::Server,
     };
     tracing::info!("ending: requests in flight get {} s", DRAIN.as_secs());
     proxy.drain(DRAIN);
-    let (draining, data) = (proxy.clone(), shelf.data.clone());
+    let (draining, data) = (proxy.clone(), data.to_owned());
     let finish = move || {
         draining.join();
         // Before instances are stopped: control would start others in their place.
@@ -212,6 +216,7 @@ async fn wait_for_end<F: Future<Output = ()>>(
 fn start_agent(
     data: &Path,
     open_files: agent::OpenFiles,
+    store: Arc<ReleaseStore>,
     inbox: &Inbox,
 ) -> Result<Arc<agent::Agent>, Failure> {
     let config = agent::Config {
@@ -221,7 +226,7 @@ fn start_agent(
         open_files: Some(open_files),
     };
     let reports = inbox.clone();
-    let agent = agent::Agent::start(config, move |report| reports.host(report));
+    let agent = agent::Agent::start(config, store, move |report| reports.host(report));
     agent.map(Arc::new).map_err(|error| Failure::new(ACT, &error))
 }
 
@@ -254,7 +259,7 @@ fn start_control(
     let path = data.join("journal.db");
     not_lost(data, &path)?;
     let (journal, recovered) =
-        Journal::open(&path, options).map_err(|error| crate::errors::told(&error))?;
+        Journal::open(&path, options).map_err(|error| model::in_full(&error))?;
     let records = recovered.records.iter().map(|r| (r.seq.0, r.version, r.body.as_slice()));
     let checkpoint = recovered.checkpoint.as_ref().map(|c| (c.seq.0, c.version, c.body.as_slice()));
     let engine = control::Engine::recover(
@@ -263,7 +268,7 @@ fn start_control(
         checkpoint,
         records,
     )
-    .map_err(|error| crate::errors::told(&error))?
+    .map_err(|error| model::in_full(&error))?
     .keeping(start.keep_releases)
     .with_abilities(agent.abilities().clone())
     .with_strangers(start.strangers);
@@ -286,7 +291,7 @@ fn start_control(
         });
     };
     let thread = std::thread::Builder::new().name("control".into()).spawn(run);
-    let thread = thread.map_err(|error| crate::errors::told(&error))?;
+    let thread = thread.map_err(|error| model::in_full(&error))?;
     // An error means that it has ended already, which the API tells.
     let _ = wait.recv();
     Ok(thread)

@@ -49,7 +49,7 @@ pub async fn reload(data: &Path, guard: &Guard, proxy: &proxy::Proxy) {
         match proxy.reopen_access_log() {
             Ok(()) => tracing::info!("SIGHUP: the access log, if there is one, is opened anew"),
             Err(error) => {
-                tracing::error!("the access log stays where it is: {}", crate::errors::told(&error))
+                tracing::error!("the access log stays where it is: {}", model::in_full(&error))
             }
         }
         match server::load_or_create_token(&data) {

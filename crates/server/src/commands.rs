@@ -18,7 +18,7 @@ use wire::{
 use crate::answer::{Answer, No, Sent, app_name, blocking};
 use crate::apps::{find, find_release, known};
 use crate::events::wrong_query;
-use crate::{Command, Parts};
+use crate::{Command, Host, Parts, StoreError};
 
 /// As many instances as an app file may ask for.
 const MOST_REPLICAS: u16 = 1_000;
@@ -141,10 +141,17 @@ pub(crate) async fn left_state(State(parts): State<Parts>) -> Answer<Json<Vec<Le
 async fn left(parts: &Parts) -> Answer<BTreeMap<AppName, PathBuf>> {
     // Without the journal nobody knows which apps there are.
     known(parts)?;
-    let store = parts.store.clone();
-    let mut states = blocking(move || store.states()).await?;
+    let host = parts.host.clone();
+    let mut states = blocking(move || states(&*host)).await?;
     states.retain(|app, _| parts.engine.view(app).is_none());
     Ok(states)
+}
+
+/// The apps that have state, and where it is.
+pub(crate) fn states(host: &dyn Host) -> Result<BTreeMap<AppName, PathBuf>, StoreError> {
+    host.states().map_err(|error| {
+        StoreError::Unavailable(format!("cannot list the apps' state: {}", model::in_full(&error)))
+    })
 }
 
 /// Asks about an app that has to be there.

@@ -15,9 +15,9 @@ use wire::{
 
 use crate::answer::{Answer, No, Sent, app_name, blocking};
 use crate::changes::{changes, files};
-use crate::commands::{Accepted, accepted, ask};
+use crate::commands::{Accepted, accepted, ask, states};
 use crate::guard::read_only;
-use crate::{Became, Command, Parts, Store, StoreError};
+use crate::{Became, Command, Host, Parts, Store, StoreError};
 
 /// All values of an environment together have at most so many bytes.
 const ENV_LIMIT: usize = 256 * 1024;
@@ -30,11 +30,11 @@ pub(crate) async fn deploy(
     let app = app_name(&app)?;
     let DeployRequest { spec, label, manifest, env, replace, version } = request;
     let (mut spec, values) = read(&app, &spec, env)?;
-    let store = parts.store.clone();
+    let (store, host) = (parts.store.clone(), parts.host.clone());
     let view = parts.engine.view(&app);
     let named = label.clone();
     let (spec, files, content, warnings) = blocking(move || {
-        let warnings = takes_over(&*store, view.as_deref(), &spec.app)?;
+        let warnings = takes_over(&*host, view.as_deref(), &spec.app)?;
         spec.run.env = store.env_digests(&spec.app, &values);
         // Looked at first, so that nothing is kept of what is refused, and to say what differs. The engine
         // looks again.
@@ -108,14 +108,15 @@ pub(crate) async fn plan(
     let DeployRequest { spec, label, manifest, env, replace, version } = request;
     let (mut spec, values) = read(&app, &spec, env)?;
     let view = parts.engine.view(&app);
-    let (store, before, named) = (parts.store.clone(), view.clone(), label.clone());
+    let (store, host) = (parts.store.clone(), parts.host.clone());
+    let (before, named) = (view.clone(), label.clone());
     let Compared { spec, content, blobs, missing, changed, taken, warnings } =
         blocking(move || {
             if let Some(refused) = manifest.as_ref().and_then(|manifest| manifest.validate().err())
             {
                 return Err(StoreError::Invalid(refused.to_string()));
             }
-            let warnings = takes_over(&*store, before.as_deref(), &spec.app)?;
+            let warnings = takes_over(&*host, before.as_deref(), &spec.app)?;
             let before = before.filter(|view| !view.removing);
             let blobs = manifest.as_ref().map_or_else(BTreeMap::new, Manifest::blobs);
             let sizes = blobs.iter().map(|(digest, size)| Blob { digest: *digest, size: *size });
@@ -275,11 +276,11 @@ fn taken(
 
 /// What a new app is told whose state is there already: one that was removed without it left it.
 fn takes_over(
-    store: &dyn Store,
+    host: &dyn Host,
     view: Option<&AppView>,
     app: &AppName,
 ) -> Result<Vec<String>, StoreError> {
-    let left = store.states()?.remove(app).filter(|_| view.is_none());
+    let left = states(host)?.remove(app).filter(|_| view.is_none());
     let warning = left.map(|path| {
         let path = path.display();
         format!(

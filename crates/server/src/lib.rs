@@ -1,22 +1,25 @@
 //! The HTTP API: who may ask, what is asked, and the stream of events.
 //!
-//! It translates and decides nothing: commands go to an [`Engine`], files to a [`Store`], and the
-//! answers come from there. It never touches a journal, a process or a routing table.
+//! It translates and decides nothing: commands go to an [`Engine`], files to a [`Store`], and
+//! output comes from a [`Host`]. It never touches a journal, a process or a routing table.
 
 mod answer;
 mod apps;
 mod blobs;
 mod changes;
+mod collect;
 mod commands;
 mod deploys;
 mod engine;
 mod events;
 mod feed;
 mod guard;
+mod host;
 mod listen;
 mod logs;
 mod ops;
 mod parts;
+mod release_store;
 mod store;
 mod token;
 mod visitors;
@@ -29,13 +32,15 @@ use axum::routing::{get, post, put};
 
 /// All paths of the API.
 pub use axum::Router;
+pub use collect::collect_uploads;
 pub use engine::{Command, Engine, Pending, Shutdown, Stopping};
 pub use feed::{Feed, News, Subscription};
 pub use guard::Guard;
+pub use host::{Host, LogCursor, LogPage, LogStart};
 pub use listen::{ListenError, bind, bind_in_folder, may_bind, serve_port, serve_socket};
 pub use logs::MAX_LINES;
 pub use parts::{Metrics, Parts, Ready, TrafficWarning};
-pub use store::{Became, LogCursor, LogPage, LogStart, Store, StoreError};
+pub use store::{Became, Store, StoreError};
 pub use token::load_or_create_token;
 
 /// A list of files is the largest body there is, besides blobs.

@@ -14,7 +14,7 @@ use wire::{Code, Problem};
 
 use crate::answer::{Answer, No, app_name, blocking, lines};
 use crate::events::{encode, wrong_query};
-use crate::{LogCursor, LogPage, LogStart, Parts, apps};
+use crate::{LogCursor, LogPage, LogStart, Parts, StoreError, apps};
 
 /// One page of output has at most so many lines.
 pub const MAX_LINES: u32 = 10_000;
@@ -76,9 +76,14 @@ struct Reader {
 
 impl Reader {
     async fn page(&self, start: LogStart) -> Answer<LogPage> {
-        let (store, app) = (self.parts.store.clone(), self.app.clone());
+        let (host, app) = (self.parts.host.clone(), self.app.clone());
         let instance = self.instance.clone();
-        blocking(move || store.logs(&app, instance.as_ref(), &start)).await
+        let read = move || {
+            host.logs(&app, instance.as_ref(), &start).map_err(|error| {
+                StoreError::Unavailable(format!("cannot read the output of {app}: {error}"))
+            })
+        };
+        blocking(read).await
     }
 
     /// What comes after `cursor`; an empty line when nothing came for a while. `None` when the

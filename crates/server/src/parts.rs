@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::engine::{Engine, Shutdown};
+use crate::host::Host;
 use crate::store::Store;
 
 /// Text for `/metrics`.
@@ -19,8 +20,10 @@ pub type Ready = dyn Fn() -> Result<Option<String>, String> + Send + Sync;
 pub struct Parts {
     /// Decides.
     pub engine: Arc<dyn Engine>,
-    /// Keeps files and secrets, and has the instances' output.
+    /// Keeps files and secrets.
     pub store: Arc<dyn Store>,
+    /// Has the instances' output and the apps' state.
+    pub host: Arc<dyn Host>,
     /// Ends everything.
     pub shutdown: Arc<dyn Shutdown>,
     /// Instances run as root unless their app names a user.

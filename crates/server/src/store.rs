@@ -1,14 +1,13 @@
-//! What the API asks of the host: files, secrets, output. Every call may block; the API makes them
-//! on threads that may.
+//! What the API asks of the store: files and values. Every call may block; the API makes them on threads
+//! that may.
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::PathBuf;
 
-use model::{AppName, Digest, InstanceId, RolloutId};
-use wire::{Blob, LogLine, Manifest, Secret};
+use model::{AppName, Digest, RolloutId};
+use wire::{Blob, Manifest, Secret};
 
-/// The host's keeping, seen from the API.
+/// The store of releases, seen from the API.
 pub trait Store: Send + Sync + 'static {
     /// Which of these blobs are not there.
     ///
@@ -56,29 +55,12 @@ pub trait Store: Send + Sync + 'static {
     /// What became of the deploy that these values were put for.
     fn env_is(&self, app: &AppName, env: &BTreeMap<String, Digest>, became: Became);
 
-    /// The apps that have a folder with state on the host, and where it is.
-    ///
-    /// # Errors
-    /// When they cannot be listed.
-    fn states(&self) -> Result<BTreeMap<AppName, PathBuf>, StoreError>;
-
     /// The digests [`Store::put_env`] would give for these values, without keeping them.
     fn env_digests(
         &self,
         app: &AppName,
         values: &BTreeMap<String, Secret>,
     ) -> BTreeMap<String, Digest>;
-
-    /// Lines of output, of one instance or of all of the app, at most [`crate::MAX_LINES`].
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    fn logs(
-        &self,
-        app: &AppName,
-        instance: Option<&InstanceId>,
-        start: &LogStart,
-    ) -> Result<LogPage, StoreError>;
 }
 
 /// What became of a deploy.
@@ -90,29 +72,7 @@ pub enum Became {
     Refused,
 }
 
-/// Where to read output from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LogStart {
-    /// So many lines before the end.
-    Last(u32),
-    /// Where the page before ended.
-    After(LogCursor),
-}
-
-/// A place in the output of several instances: bytes already read, for each.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct LogCursor(pub BTreeMap<InstanceId, u64>);
-
-/// Some lines of output.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct LogPage {
-    /// The lines, an instance's own in their order.
-    pub lines: Vec<LogLine>,
-    /// Where they end.
-    pub next: LogCursor,
-}
-
-/// Why the host did not keep or give something. The texts name act, object and cause.
+/// Why the store did not keep or give something. The texts name act, object and cause.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// What was sent is not sound.
@@ -126,7 +86,7 @@ pub enum StoreError {
         /// What to do now.
         hint: &'static str,
     },
-    /// The host cannot, now.
+    /// It cannot be done now.
     #[error("{0}")]
     Unavailable(String),
 }

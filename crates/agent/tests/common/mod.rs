@@ -10,6 +10,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -18,11 +19,13 @@ use model::{
     Address, Conventions, Drain, Exit, Expect, Health, HealthCheck, HostCommand, HostReport,
     InstanceId, Keep, Launch, Millis, Run,
 };
+use store::ReleaseStore;
 
 /// Longer than anything here takes on the slowest machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Host {
+    pub store: Arc<ReleaseStore>,
     pub agent: Option<Agent>,
     tell: Sender<HostReport>,
     reports: Receiver<HostReport>,
@@ -46,7 +49,8 @@ impl Host {
         let (tell, reports) = channel();
         let boot_id = agent::boot_id();
         let program = env!("CARGO_BIN_EXE_agent-shim-for-tests").into();
-        let mut host = Self { agent: None, tell, reports, folder, boot_id, program };
+        let store = Arc::new(ReleaseStore::open(&data).unwrap());
+        let mut host = Self { store, agent: None, tell, reports, folder, boot_id, program };
         host.restart();
         host
     }
@@ -58,6 +62,7 @@ impl Host {
     /// Another agent on the same data, as after a kill of the server.
     pub fn restart(&mut self) {
         self.agent = None;
+        self.store = Arc::new(ReleaseStore::open(&self.data()).unwrap());
         self.agent = Some(self.another());
     }
 
@@ -69,7 +74,8 @@ impl Host {
             open_files: Some(OpenFiles { soft: Some(777), hard: Some(1000) }),
         };
         let tell = self.tell.clone();
-        Agent::start(config, move |report| drop(tell.send(report))).unwrap()
+        Agent::start(config, Arc::clone(&self.store), move |report| drop(tell.send(report)))
+            .unwrap()
     }
 
     pub fn agent(&self) -> &Agent {

@@ -1,7 +1,7 @@
 //! A server with a scripted engine and a store in memory, for the API's tests.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -11,8 +11,8 @@ use model::{
     ReleaseNo, ReleaseView, RolloutId, Share, Timestamp,
 };
 use server::{
-    Became, Command, Engine, Feed, Guard, LogCursor, LogPage, LogStart, Parts, Pending, Shutdown,
-    Stopping, Store, StoreError, Subscription, router,
+    Became, Command, Engine, Feed, Guard, Host, LogCursor, LogPage, LogStart, Parts, Pending,
+    Shutdown, Stopping, Store, StoreError, Subscription, router,
 };
 use tokio::sync::watch;
 use wire::{AppFile, Blob, Entry, Kind, LogLine, Manifest, Secret};
@@ -147,7 +147,7 @@ impl Shutdown for Scripted {
     }
 }
 
-/// Keeps blobs in memory; a digest is good if its first byte is the content's first byte.
+/// A store and a host. Keeps blobs in memory; a digest is good if its first byte is the content's first byte.
 #[derive(Default)]
 pub struct Shelf {
     pub blobs: Mutex<BTreeMap<Digest, usize>>,
@@ -202,12 +202,6 @@ impl Store for Shelf {
         self.became.lock().unwrap().push(became);
     }
 
-    fn states(&self) -> Result<BTreeMap<AppName, PathBuf>, StoreError> {
-        let names =
-            ["web", "gone"].map(|name| (name.parse().unwrap(), format!("/data/{name}").into()));
-        Ok(names.into())
-    }
-
     fn env_digests(
         &self,
         _app: &AppName,
@@ -215,13 +209,15 @@ impl Store for Shelf {
     ) -> BTreeMap<String, Digest> {
         values.keys().map(|name| (name.clone(), Digest::from_bytes([1; 32]))).collect()
     }
+}
 
+impl Host for Shelf {
     fn logs(
         &self,
         _app: &AppName,
         _instance: Option<&InstanceId>,
         start: &LogStart,
-    ) -> Result<LogPage, StoreError> {
+    ) -> io::Result<LogPage> {
         let instance: InstanceId = "web-1".parse().unwrap();
         let line = |text: &str| LogLine::new(instance.clone(), text.into());
         let (lines, at) = match start {
@@ -230,6 +226,12 @@ impl Store for Shelf {
             LogStart::After(LogCursor(at)) => (vec![], at[&instance]),
         };
         Ok(LogPage { lines, next: LogCursor([(instance, at)].into()) })
+    }
+
+    fn states(&self) -> io::Result<BTreeMap<AppName, PathBuf>> {
+        let names =
+            ["web", "gone"].map(|name| (name.parse().unwrap(), format!("/data/{name}").into()));
+        Ok(names.into())
     }
 }
 
@@ -256,6 +258,7 @@ impl World {
             as_root: self.as_root,
             engine: self.engine.clone(),
             store: self.shelf.clone(),
+            host: self.shelf.clone(),
             shutdown: self.engine.clone(),
             metrics: Arc::new(|| "segue_up 1\n".into()),
             traffic_warning: Arc::new(|_| None),

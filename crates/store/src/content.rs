@@ -1,24 +1,22 @@
-//! The store of releases' files: contents by their digest, and the lists of files that need them.
-//! Takes nothing whose digest is not the promised one, and deletes nothing that is in use.
+//! Files of releases: contents by their digest, and the lists of files that need them. Takes nothing
+//! whose digest is not the promised one, and deletes nothing that is in use.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
-use model::{AppName, Digest, ReleaseNo};
+use model::{AppName, Digest};
 use thiserror::Error;
-
-use crate::layout::Layout;
-use crate::recent::Recent;
 use wire::{Entry, Kind, Manifest, Refused};
 
-/// Up to so many files are made durable one by one, more with the whole file system.
-const FEW: usize = 64;
+use crate::folders::{apps_in, delete_unneeded, entries, file_of, is_younger};
+use crate::layout::Layout;
+use crate::recent::Recent;
 
-/// Why files could not be taken or laid out.
+/// Why files could not be taken.
 #[derive(Debug, Error)]
 pub enum ContentError {
     /// The content is not what was promised.
@@ -48,19 +46,6 @@ pub enum ContentError {
         /// How many.
         count: usize,
     },
-    /// The list of files is not here, or is damaged.
-    #[error(
-        "cannot lay out {app} {release}: its list of files {manifest} is missing or damaged\n\
-         hint: deploy it again"
-    )]
-    NoManifest {
-        /// The app.
-        app: AppName,
-        /// The release.
-        release: ReleaseNo,
-        /// The list.
-        manifest: Digest,
-    },
     /// The operating system said no.
     #[error("cannot {act} {}", path.display())]
     Io {
@@ -74,25 +59,24 @@ pub enum ContentError {
 }
 
 /// For `map_err`: what we were doing, and to what.
-pub(crate) fn io_error<'a>(
-    act: &'static str,
-    path: &'a Path,
-) -> impl FnOnce(io::Error) -> ContentError + 'a {
+fn io_error<'a>(act: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> ContentError + 'a {
     move |source| ContentError::Io { act, path: path.to_path_buf(), source }
 }
-
-/// One release's turn to be laid out.
-type Turn = Arc<Mutex<()>>;
 
 /// The files of all apps' releases.
 #[derive(Debug)]
 pub struct Content {
-    pub(crate) layout: Layout,
+    layout: Layout,
     recent: Mutex<Recent>,
     /// Shared by whoever reads or adds contents, exclusive for whoever deletes some.
-    pub(crate) blobs_in_use: RwLock<()>,
-    turns: Mutex<BTreeMap<(AppName, ReleaseNo), Turn>>,
+    blobs_in_use: RwLock<()>,
+    /// Held by whoever makes or deletes folders of apps and of their lists of files.
+    folders: Mutex<()>,
 }
+
+/// While this is held, no content is deleted.
+#[derive(Debug)]
+pub struct Reading<'a>(#[expect(dead_code, reason = "held for its Drop")] RwLockReadGuard<'a, ()>);
 
 impl Content {
     /// The store in a data folder. What a crash left half done is deleted, and so are contents
@@ -100,7 +84,7 @@ impl Content {
     ///
     /// # Errors
     /// If the folders cannot be made or read.
-    pub fn open(data: &Path) -> io::Result<Self> {
+    pub(crate) fn open(data: &Path) -> io::Result<Self> {
         let layout = Layout::new(data);
         datadir::private_folder(&layout.blobs())?;
         datadir::passable_folder(&layout.apps())?;
@@ -108,7 +92,7 @@ impl Content {
             layout,
             recent: Mutex::new(Recent::new(Instant::now())),
             blobs_in_use: RwLock::default(),
-            turns: Mutex::default(),
+            folders: Mutex::default(),
         };
         content.clear_unfinished()?;
         content.delete_unneeded_blobs()?;
@@ -119,7 +103,7 @@ impl Content {
     /// the upload is done or given up.
     pub fn missing(&self, blobs: &BTreeMap<Digest, u64>) -> Vec<Digest> {
         // Nothing is deleted between the look and the note.
-        let _shared = self.blobs_in_use.read().unwrap_or_else(PoisonError::into_inner);
+        let _reading = self.reading();
         let is_here = |digest: &Digest, size: u64| {
             fs::symlink_metadata(self.blob(*digest)).is_ok_and(|file| file.len() == size)
         };
@@ -205,10 +189,12 @@ impl Content {
         let blobs: Vec<PathBuf> =
             manifest.blobs().into_keys().map(|blob| self.blob(blob)).collect();
         let folder = self.layout.blobs();
-        flush(&folder, &blobs).map_err(io_error("make durable", &folder))?;
-        let path = self.layout.manifests(app).join(format!("{digest}.json"));
+        datadir::sync_files(&folder, &blobs).map_err(io_error("make durable", &folder))?;
+        let manifests = self.layout.manifests(app);
+        let path = file_of(&manifests, digest);
+        let _folders = self.folders();
         datadir::passable_folder(&self.layout.app(app))
-            .and_then(|()| datadir::private_folder(&self.layout.manifests(app)))
+            .and_then(|()| datadir::private_folder(&manifests))
             .and_then(|()| datadir::write(&path, &manifest.canonical_bytes()))
             .map_err(io_error("write", &path))?;
         Ok(digest)
@@ -216,102 +202,102 @@ impl Content {
 
     /// The list of files, if it is here and whole.
     pub fn manifest(&self, app: &AppName, digest: Digest) -> Option<Manifest> {
-        let path = self.layout.manifests(app).join(format!("{digest}.json"));
+        let path = file_of(&self.layout.manifests(app), digest);
         let manifest: Manifest = serde_json::from_slice(&datadir::read(&path).ok()?).ok()?;
         (manifest.name() == digest && manifest.validate().is_ok()).then_some(manifest)
     }
 
+    /// Copies a content, as a reflink where the file system can. Whoever copies several holds
+    /// [`Content::reading`].
+    ///
+    /// # Errors
+    /// If the content is not here or is damaged, or the disk is full.
+    pub fn copy_blob(&self, digest: Digest, size: u64, to: &Path) -> io::Result<()> {
+        reflink_copy::reflink_or_copy(self.blob(digest), to)?;
+        if fs::symlink_metadata(to)?.len() == size {
+            Ok(())
+        } else {
+            let why = format!("its stored content {digest} is damaged");
+            Err(io::Error::new(io::ErrorKind::InvalidData, why))
+        }
+    }
+
+    /// Keeps all contents until the result is dropped.
+    pub fn reading(&self) -> Reading<'_> {
+        Reading(self.blobs_in_use.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Where a content lies: `ab/cdef…`.
-    pub(crate) fn blob(&self, digest: Digest) -> PathBuf {
+    fn blob(&self, digest: Digest) -> PathBuf {
         let name = digest.to_string();
         self.layout.blobs().join(&name[..2]).join(&name[2..])
     }
 
-    /// Its list of files is a release now: what protects it is being kept, no longer being new.
-    pub(crate) fn is_released(&self, app: &AppName, digest: Digest, manifest: &Manifest) {
+    /// A release has this list of files now: the release protects it from now on, and its being new no
+    /// longer does.
+    pub fn is_released(&self, app: &AppName, digest: Digest, manifest: &Manifest) {
         self.recent().released(app, digest, manifest);
     }
 
-    /// The right to lay out this release: several instances of it may start at once.
-    pub(crate) fn turn(&self, app: &AppName, release: ReleaseNo) -> Turn {
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
-        Arc::clone(turns.entry((app.clone(), release)).or_default())
+    /// Deletes an app's lists of files but these, and those that are new.
+    ///
+    /// # Errors
+    /// If the folder cannot be read or a file not deleted.
+    pub fn keep_manifests(&self, app: &AppName, keep: &BTreeSet<Digest>) -> io::Result<()> {
+        let is_kept = |digest| keep.contains(&digest);
+        self.delete_manifests(app, |digest| Ok(is_kept(digest)))
     }
 
-    /// Deletes an app's lists of files but these, and those that are new.
-    pub(crate) fn keep_manifests(&self, app: &AppName, keep: &BTreeSet<Digest>) -> io::Result<()> {
-        for digest in manifests_in(&self.layout.manifests(app))? {
-            let new = self.recent().has_manifest(app, digest, Instant::now());
-            if !keep.contains(&digest) && !new {
-                fs::remove_file(self.layout.manifests(app).join(format!("{digest}.json")))?;
-            }
+    /// Deletes lists of files that are not in use and not younger than `age`. The folder of an app that
+    /// uses none goes if it is empty.
+    pub(crate) fn collect(
+        &self,
+        app: &AppName,
+        in_use: &BTreeSet<Digest>,
+        age: Duration,
+    ) -> io::Result<()> {
+        let folder = self.layout.manifests(app);
+        let is_needed = |digest| Ok(in_use.contains(&digest) || is_younger(&folder, digest, age)?);
+        self.delete_manifests(app, is_needed)?;
+        if in_use.is_empty() {
+            self.forget_folder(app);
         }
         Ok(())
     }
 
-    /// Deletes what uploads have left behind: lists of files that no release of `kept` has, whether their
-    /// app is known or not, and contents that nothing names. What is younger than `age` stays, since a
-    /// release may just begin to be one.
-    ///
-    /// # Errors
-    /// If folders cannot be read or files not deleted; what is left goes the next time.
-    pub fn collect(
+    fn delete_manifests(
         &self,
-        kept: &BTreeMap<AppName, BTreeSet<Digest>>,
-        age: Duration,
+        app: &AppName,
+        is_needed: impl Fn(Digest) -> io::Result<bool>,
     ) -> io::Result<()> {
-        for app in fs::read_dir(self.layout.apps())? {
-            let name = app?.file_name();
-            let Some(app) = name.to_str().and_then(|name| name.parse::<AppName>().ok()) else {
-                continue;
-            };
-            let folder = self.layout.manifests(&app);
-            let mut keep = kept.get(&app).cloned().unwrap_or_default();
-            for digest in manifests_in(&folder)? {
-                let file = fs::symlink_metadata(folder.join(format!("{digest}.json")))?;
-                // A clock that was set back makes it young.
-                if file.modified()?.elapsed().unwrap_or_default() < age {
-                    keep.insert(digest);
-                }
-            }
-            self.keep_manifests(&app, &keep)?;
-            if !kept.contains_key(&app) {
-                // Refused by the system if there is something in them.
-                for folder in [folder, self.layout.app(&app)] {
-                    let _ = fs::remove_dir(folder);
-                }
-            }
-        }
-        self.delete_unneeded_blobs()
+        let _folders = self.folders();
+        let is_new = |digest| self.recent().has_manifest(app, digest, Instant::now());
+        delete_unneeded(&self.layout.manifests(app), |digest| {
+            Ok(is_new(digest) || is_needed(digest)?)
+        })
     }
 
-    /// The apps that have something in their state folder, and where it is. A removed app's may stay.
-    ///
-    /// # Errors
-    /// If the folders cannot be listed.
-    pub fn states(&self) -> io::Result<BTreeMap<AppName, PathBuf>> {
-        let mut found = BTreeMap::new();
-        for app in fs::read_dir(self.layout.apps())? {
-            let name = app?.file_name();
-            let Some(app) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
-            let state = self.layout.state(&app);
-            if fs::read_dir(&state).is_ok_and(|mut entries| entries.next().is_some()) {
-                found.insert(app, state);
-            }
-        }
-        Ok(found)
+    /// Deletes an app's folder if nothing is in it: neither state that stays, nor a new deploy.
+    pub fn forget_folder(&self, app: &AppName) {
+        let _folders = self.folders();
+        // Refused by the system if it is not empty.
+        let _ = fs::remove_dir(self.layout.app(app));
+    }
+
+    /// The apps that have a folder.
+    pub(crate) fn apps(&self) -> io::Result<BTreeSet<AppName>> {
+        apps_in(&self.layout.apps())
     }
 
     /// Deletes contents that no list of files needs and that are not just being uploaded.
-    pub(crate) fn delete_unneeded_blobs(&self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// If folders cannot be read or files not deleted.
+    pub fn delete_unneeded_blobs(&self) -> io::Result<()> {
         let _alone = self.blobs_in_use.write().unwrap_or_else(PoisonError::into_inner);
         let mut needed: BTreeSet<Digest> = self.recent().blobs(Instant::now()).collect();
-        for app in fs::read_dir(self.layout.apps())? {
-            let Some(app) = app?.file_name().to_str().and_then(|name| name.parse().ok()) else {
-                continue;
-            };
-            for digest in manifests_in(&self.layout.manifests(&app))? {
+        for app in self.apps()? {
+            for digest in entries(&self.layout.manifests(&app))? {
                 let manifest = self.manifest(&app, digest);
                 needed.extend(manifest.iter().flat_map(|m| m.blobs().into_keys()));
             }
@@ -334,21 +320,19 @@ impl Content {
         Ok(())
     }
 
+    fn folders(&self) -> MutexGuard<'_, ()> {
+        self.folders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn recent(&self) -> MutexGuard<'_, Recent> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Clears away what was being written or deleted when a process ended early.
+    /// Clears away what was being written when a process ended early.
     fn clear_unfinished(&self) -> io::Result<()> {
         datadir::clear_unfinished(&self.layout.blobs())?;
-        for app in fs::read_dir(self.layout.apps())? {
-            let name = app?.file_name();
-            let Some(app) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
-            let folders =
-                [self.layout.app(&app), self.layout.releases(&app), self.layout.manifests(&app)];
-            folders.iter().try_for_each(|folder| datadir::clear_unfinished(folder))?;
-        }
-        Ok(())
+        let mut apps = self.apps()?.into_iter();
+        apps.try_for_each(|app| datadir::clear_unfinished(&self.layout.manifests(&app)))
     }
 }
 
@@ -388,7 +372,7 @@ impl BlobWriter<'_> {
             return Err(ContentError::Mismatch { expected: self.expected, found });
         }
         let path = self.content.blob(self.expected);
-        let _shared = self.content.blobs_in_use.read().unwrap_or_else(PoisonError::into_inner);
+        let _reading = self.content.reading();
         self.content.recent().note_blobs([self.expected], Instant::now());
         path.parent()
             .map_or(Ok(()), datadir::private_folder)
@@ -403,30 +387,4 @@ impl Drop for BlobWriter<'_> {
         // Gone already if it was stored.
         let _ = fs::remove_file(&self.temporary);
     }
-}
-
-/// Makes files durable, and their names.
-pub(crate) fn flush(folder: &Path, files: &[PathBuf]) -> io::Result<()> {
-    if files.len() > FEW {
-        return Ok(rustix::fs::syncfs(datadir::open(folder)?)?);
-    }
-    let mut folders = BTreeSet::from([folder]);
-    for file in files {
-        datadir::open(file)?.sync_all()?;
-        folders.extend(file.parent());
-    }
-    folders.into_iter().try_for_each(|folder| datadir::open(folder)?.sync_all())
-}
-
-/// The digests of the lists of files in a folder.
-fn manifests_in(folder: &Path) -> io::Result<Vec<Digest>> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(e),
-    };
-    let digest = |entry: io::Result<fs::DirEntry>| {
-        entry.map(|entry| entry.file_name().to_str()?.strip_suffix(".json")?.parse().ok())
-    };
-    entries.map(digest).filter_map(Result::transpose).collect()
 }

@@ -13,6 +13,7 @@ use model::{AppName, Digest, Keep, RolloutId};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::folders::{apps_in, delete_unneeded, file_of, is_younger};
 use crate::layout::Layout;
 
 /// Why a value could not be kept or found. Holds names only.
@@ -94,7 +95,7 @@ impl Secrets {
     ///
     /// # Errors
     /// If the key cannot be read or made, or is not 32 bytes long.
-    pub fn open(data: &Path) -> io::Result<Self> {
+    pub(crate) fn open(data: &Path) -> io::Result<Self> {
         let layout = Layout::new(data);
         datadir::private_folder(&layout.secrets())?;
         for app in fs::read_dir(layout.secrets())? {
@@ -189,7 +190,10 @@ impl Secrets {
     }
 
     /// The values that stand behind the digests.
-    pub(crate) fn values(
+    ///
+    /// # Errors
+    /// If one is missing or cannot be read.
+    pub fn values(
         &self,
         app: &AppName,
         env: &BTreeMap<String, Digest>,
@@ -210,70 +214,38 @@ impl Secrets {
 
     /// Deletes the values of an app that it does not need any more, as this command says. Those of a
     /// deploy that it does not know of stay.
-    pub(crate) fn keep_only(&self, keep: &Keep) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// If the folder cannot be read or a file not deleted.
+    pub fn keep_only(&self, keep: &Keep) -> io::Result<()> {
         let mut marks = self.marks();
         marks.retain(|(of, _), mark| {
             *of != keep.app || !(mark.is_over() || mark.is_known_at(keep.last_rollout))
         });
-        self.delete(&keep.app, |digest, _| {
-            Ok(!keep.env.contains(&digest) && !marks.contains_key(&(keep.app.clone(), digest)))
+        delete_unneeded(&self.folder(&keep.app), |digest| {
+            Ok(keep.env.contains(&digest) || marks.contains_key(&(keep.app.clone(), digest)))
         })
     }
 
-    /// Deletes values of this age that no release has: no command about what to keep comes for an app
-    /// that never was, or for what a server that broke off was asked for.
-    ///
-    /// # Errors
-    /// If folders cannot be read or files not deleted; what is left goes the next time.
-    pub fn collect(
-        &self,
-        kept: &BTreeMap<AppName, BTreeSet<Digest>>,
-        age: Duration,
-    ) -> io::Result<()> {
-        let mut marks = self.marks();
-        marks.retain(|_, mark| !mark.is_over());
-        for folder in fs::read_dir(self.layout.secrets())? {
-            let name = folder?.file_name();
-            let Some(app) = name.to_str().and_then(|name| name.parse::<AppName>().ok()) else {
-                continue;
-            };
-            let is_named = |digest| kept.get(&app).is_some_and(|kept| kept.contains(&digest));
-            self.delete(&app, |digest, path| {
-                let is_marked = marks.contains_key(&(app.clone(), digest));
-                if is_named(digest) || is_marked {
-                    return Ok(false);
-                }
-                // A clock that was set back makes it young.
-                let modified = fs::symlink_metadata(path)?.modified()?;
-                Ok(modified.elapsed().unwrap_or_default() >= age)
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Deletes an app's values of which this is true.
-    fn delete(
+    /// Deletes an app's values that are not in use and not younger than `age`: no command about what to
+    /// keep comes for an app that never was, or for what a server that broke off was asked for.
+    pub(crate) fn collect(
         &self,
         app: &AppName,
-        is_unneeded: impl Fn(Digest, &Path) -> io::Result<bool>,
+        in_use: &BTreeSet<Digest>,
+        age: Duration,
     ) -> io::Result<()> {
-        let entries = match fs::read_dir(self.folder(app)) {
-            Ok(entries) => entries,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(e) => return Err(e),
-        };
-        for entry in entries {
-            let entry = entry?;
-            let name = entry.file_name();
-            let digest = name.to_str().and_then(|name| name.strip_suffix(".json")?.parse().ok());
-            let Some(digest) = digest else { continue };
-            if is_unneeded(digest, &entry.path())? {
-                fs::remove_file(entry.path())?;
-            }
-        }
-        // Refused by the system if there are others in it.
-        let _ = fs::remove_dir(self.folder(app));
-        Ok(())
+        let (mut marks, folder) = (self.marks(), self.folder(app));
+        marks.retain(|_, mark| !mark.is_over());
+        delete_unneeded(&folder, |digest| {
+            let is_named = in_use.contains(&digest) || marks.contains_key(&(app.clone(), digest));
+            Ok(is_named || is_younger(&folder, digest, age)?)
+        })
+    }
+
+    /// The apps that have values here.
+    pub(crate) fn apps(&self) -> io::Result<BTreeSet<AppName>> {
+        apps_in(&self.layout.secrets())
     }
 
     /// Locked for every change: a value that is put again is not deleted at the same time.
@@ -286,7 +258,7 @@ impl Secrets {
     }
 
     fn path(&self, app: &AppName, digest: Digest) -> PathBuf {
-        self.folder(app).join(format!("{digest}.json"))
+        file_of(&self.folder(app), digest)
     }
 
     /// What stands for a value of a variable of an app: a keyed digest.
@@ -449,29 +421,6 @@ mod tests {
             secrets.keep_only(&keep(&app, 1, &[])).unwrap();
             assert!(!lives(&first));
         }
-    }
-
-    #[test]
-    fn values_that_no_release_has_are_collected() {
-        let data = tempfile::tempdir().unwrap();
-        let (app, never): (AppName, AppName) = ("web".parse().unwrap(), "never".parse().unwrap());
-        let secrets = Secrets::open(data.path()).unwrap();
-        let (kept, other) = (put(&secrets, &app, "kept"), put(&secrets, &app, "other"));
-        let lost = put(&secrets, &never, "lost");
-        let releases = BTreeMap::from([(app.clone(), kept.values().copied().collect())]);
-        let lives = |secrets: &Secrets| {
-            let lives = |app, env| secrets.values(app, env).is_ok();
-            [lives(&app, &kept), lives(&app, &other), lives(&never, &lost)]
-        };
-        secrets.collect(&releases, Duration::ZERO).unwrap();
-        assert_eq!(lives(&secrets), [true; 3], "deploys are being asked");
-        // The server broke off before it knew what became of them.
-        let secrets = Secrets::open(data.path()).unwrap();
-        secrets.collect(&releases, PATIENCE).unwrap();
-        assert_eq!(lives(&secrets), [true; 3], "they are new");
-        secrets.collect(&releases, Duration::ZERO).unwrap();
-        assert_eq!(lives(&secrets), [true, false, false]);
-        assert!(!secrets.folder(&never).exists());
     }
 
     #[test]

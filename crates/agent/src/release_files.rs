@@ -1,33 +1,97 @@
-//! Laying a release's files out in its folder: built under another name, renamed when it is whole.
+//! A release's files, laid out in its folder: built under another name, renamed when it is whole.
 //! Copies or reflinks, never hard-links: an app that writes into its folder changes no other's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{lchown, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use model::{AppName, Digest, ReleaseNo};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
-
-use crate::content::{Content, ContentError, flush, io_error};
-use crate::identity::Access;
+use store::ReleaseStore;
+use thiserror::Error;
 use wire::{Kind, Manifest};
 
-impl Content {
+use crate::identity::Access;
+use crate::layout::Layout;
+
+/// Why files could not be laid out.
+#[derive(Debug, Error)]
+pub enum ReleaseFilesError {
+    /// The list of files is not in the store, or is damaged.
+    #[error(
+        "cannot lay out {app} {release}: its list of files {manifest} is missing or damaged\n\
+         hint: deploy it again"
+    )]
+    NoManifest {
+        /// The app.
+        app: AppName,
+        /// The release.
+        release: ReleaseNo,
+        /// The list.
+        manifest: Digest,
+    },
+    /// The operating system said no.
+    #[error("cannot {act} {}", path.display())]
+    Io {
+        /// What we were doing.
+        act: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// For `map_err`: what we were doing, and to what.
+fn io_error<'a>(
+    act: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(io::Error) -> ReleaseFilesError + 'a {
+    move |source| ReleaseFilesError::Io { act, path: path.to_path_buf(), source }
+}
+
+/// One release's turn to be laid out.
+type Turn = Arc<Mutex<()>>;
+
+/// The folders of all apps' releases.
+#[derive(Debug)]
+pub struct ReleaseFiles {
+    layout: Layout,
+    store: Arc<ReleaseStore>,
+    turns: Mutex<BTreeMap<(AppName, ReleaseNo), Turn>>,
+}
+
+impl ReleaseFiles {
+    /// The folders in a data folder, filled from its store. What a crash left half laid out or half
+    /// deleted is deleted.
+    ///
+    /// # Errors
+    /// If the folders cannot be read.
+    pub fn open(data: &Path, store: Arc<ReleaseStore>) -> io::Result<Self> {
+        let layout = Layout::new(data);
+        for app in store::apps_in(&layout.apps())? {
+            for folder in [layout.app(&app), layout.releases(&app)] {
+                datadir::clear_unfinished(&folder)?;
+            }
+        }
+        Ok(Self { layout, store, turns: Mutex::default() })
+    }
+
     /// The folder of a release, laid out if it is not yet, with the owner and modes of `access`. Without
     /// content the folder is empty.
     ///
     /// # Errors
     /// If the list of files or a content is missing, or the disk is full.
-    pub fn materialise(
+    pub fn lay_out(
         &self,
         app: &AppName,
         release: ReleaseNo,
         content: Option<Digest>,
         access: Access,
-    ) -> Result<PathBuf, ContentError> {
+    ) -> Result<PathBuf, ReleaseFilesError> {
         let turn = self.turn(app, release);
         let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = self.layout.release(app, release);
@@ -35,17 +99,17 @@ impl Content {
         if is_laid_out(&folder, &wanted) {
             return Ok(folder);
         }
-        let manifest =
-            match content {
-                None => Manifest::default(),
-                Some(digest) => self.manifest(app, digest).ok_or_else(|| {
-                    ContentError::NoManifest { app: app.clone(), release, manifest: digest }
-                })?,
-            };
+        let stored = &self.store.content;
+        let manifest = match content {
+            None => Manifest::default(),
+            Some(digest) => stored.manifest(app, digest).ok_or_else(|| {
+                ReleaseFilesError::NoManifest { app: app.clone(), release, manifest: digest }
+            })?,
+        };
         datadir::passable_folder(&self.layout.app(app))
             .and_then(|()| datadir::passable_folder(&self.layout.releases(app)))
             .map_err(io_error("create the folders above", &folder))?;
-        let _shared = self.blobs_in_use.read().unwrap_or_else(PoisonError::into_inner);
+        let _reading = stored.reading();
         let building = datadir::temporary(&folder);
         let built = self.build(&building, &manifest, access).and_then(|()| {
             put_in_place(&building, &folder, &wanted).map_err(io_error("name", &folder))
@@ -55,9 +119,16 @@ impl Content {
         }
         built?;
         if let Some(digest) = content {
-            self.is_released(app, digest, &manifest);
+            stored.is_released(app, digest, &manifest);
         }
         Ok(folder)
+    }
+
+    /// The right to lay out this release: several instances of it may start at once.
+    fn turn(&self, app: &AppName, release: ReleaseNo) -> Turn {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Arc::clone(turns.entry((app.clone(), release)).or_default())
     }
 
     fn build(
@@ -65,8 +136,8 @@ impl Content {
         folder: &Path,
         manifest: &Manifest,
         access: Access,
-    ) -> Result<(), ContentError> {
-        remove(folder).map_err(io_error("clear", folder))?;
+    ) -> Result<(), ReleaseFilesError> {
+        datadir::remove_folder(folder).map_err(io_error("clear", folder))?;
         datadir::private_folder(folder).map_err(io_error("create", folder))?;
         let mut files = Vec::new();
         let mut folders = BTreeSet::from([folder.to_path_buf()]);
@@ -85,7 +156,8 @@ impl Content {
                     symlink(target, &path).map_err(io_error("link", &path))?;
                 }
                 Kind::File { digest, size, executable } => {
-                    self.lay_out(*digest, *size, &path).map_err(io_error("copy", &path))?;
+                    let copied = self.store.content.copy_blob(*digest, *size, &path);
+                    copied.map_err(io_error("copy", &path))?;
                     give(&path, access.file(*executable), access)?;
                     if let Some(seconds) = entry.modified {
                         set_time(&path, seconds).map_err(io_error("set the time of", &path))?;
@@ -98,18 +170,7 @@ impl Content {
         for path in folders.iter().rev() {
             give(path, access.folder(), access)?;
         }
-        flush(folder, &files).map_err(io_error("make durable", folder))
-    }
-
-    fn lay_out(&self, digest: Digest, size: u64, path: &Path) -> io::Result<()> {
-        let blob = self.blob(digest);
-        reflink_copy::reflink_or_copy(&blob, path)?;
-        if fs::symlink_metadata(path)?.len() == size {
-            Ok(())
-        } else {
-            let why = format!("its stored content {digest} is damaged");
-            Err(io::Error::new(io::ErrorKind::InvalidData, why))
-        }
+        datadir::sync_files(folder, &files).map_err(io_error("make durable", folder))
     }
 }
 
@@ -123,7 +184,7 @@ fn put_in_place(building: &Path, folder: &Path, wanted: &str) -> io::Result<()> 
     let label = label_of(folder);
     if datadir::read_to_string(&label).is_ok_and(|found| found != wanted) {
         // Left by a removed app of the same name; nothing runs from it.
-        remove(folder)?;
+        datadir::remove_folder(folder)?;
     }
     datadir::write(&label, wanted.as_bytes())?;
     match fs::rename(building, folder) {
@@ -139,20 +200,6 @@ pub(crate) fn label_of(folder: &Path) -> PathBuf {
     folder.with_extension("content")
 }
 
-/// Deletes a folder so that a crash leaves no part of it under its name.
-pub(crate) fn remove(folder: &Path) -> io::Result<()> {
-    if fs::symlink_metadata(folder).is_err() {
-        return Ok(());
-    }
-    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let doomed = folder.with_file_name(format!(".doomed-{name}"));
-    if datadir::is_there(&doomed) {
-        fs::remove_dir_all(&doomed)?;
-    }
-    fs::rename(folder, &doomed)?;
-    fs::remove_dir_all(&doomed)
-}
-
 /// Sets when a file was last changed.
 fn set_time(path: &Path, seconds: u64) -> io::Result<()> {
     let unchanged = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
@@ -162,7 +209,7 @@ fn set_time(path: &Path, seconds: u64) -> io::Result<()> {
 }
 
 /// Sets the owner and the mode: whatever the umask, and whatever the file was copied from.
-fn give(path: &Path, mode: u32, access: Access) -> Result<(), ContentError> {
+fn give(path: &Path, mode: u32, access: Access) -> Result<(), ReleaseFilesError> {
     let (uid, gid) = access.file_owner();
     if uid.is_some() || gid.is_some() {
         lchown(path, uid, gid).map_err(io_error("set the owner of", path))?;

@@ -1,0 +1,40 @@
+//! Deletes what uploads have left behind: files and values of deploys that were refused or never asked
+//! for. Nothing of a release that the engine knows goes, and nothing at all while it does not know.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{AppName, AppView, in_full};
+use store::{InUse, ReleaseStore};
+
+use crate::Engine;
+
+/// How often, and how old something has to be.
+const EVERY: Duration = Duration::from_secs(15 * 60);
+
+/// Goes on until it is dropped.
+pub async fn collect_uploads(engine: Arc<dyn Engine>, store: Arc<ReleaseStore>) {
+    loop {
+        tokio::time::sleep(EVERY).await;
+        if engine.read_only().is_some() {
+            continue;
+        }
+        let (in_use, store) = (in_use(&engine.apps()), Arc::clone(&store));
+        let collected = tokio::task::spawn_blocking(move || store.collect(&in_use, EVERY)).await;
+        if let Ok(Err(error)) = collected {
+            let why = in_full(&error);
+            tracing::warn!("what uploads left behind is not deleted; it is tried again: {why}");
+        }
+    }
+}
+
+/// What releases have, by app.
+fn in_use(apps: &[Arc<AppView>]) -> BTreeMap<AppName, InUse> {
+    let of = |view: &Arc<AppView>| {
+        let manifests = view.releases.iter().filter_map(|release| release.content).collect();
+        let values = view.releases.iter().flat_map(|release| release.spec.run.env.values());
+        (view.app.clone(), InUse { manifests, values: values.copied().collect() })
+    };
+    apps.iter().map(of).collect()
+}
