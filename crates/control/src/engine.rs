@@ -3,19 +3,21 @@
 //! At most one append is under way. Until it is answered, what is seen is collected and nothing is
 //! decided; when it is answered, its facts are applied and everything that follows is published.
 
+mod lost;
 mod questions;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use journal::{Lost, Recovered};
 use model::{
-    AppName, AppView, Health, HealthTable, HostAbilities, HostCommand, HostReport, InstanceId,
-    Listeners, Millis, ProxyId, Receipt, Timestamp, TrafficReport,
+    AppName, AppView, Generation, Health, HealthTable, HostAbilities, HostCommand, HostReport,
+    InstanceId, Listeners, Millis, ProxyId, Receipt, Timestamp, TrafficReport,
 };
-use rollout::{App, Ask, Fact, Minted, Refusal, RefusalCode};
+use rollout::{App, Ask, Fact, Minted};
 
 use crate::managed::{Managed, Shared};
-use crate::message::{Answer, Command, Event, Mode, Ticket, Trace, Unwritten};
+use crate::message::{Answer, Command, Event, Mode, Ticket};
 use crate::ports::{Ports, in_use};
 use crate::record::{CheckpointBody, Record, RecoverError, parse};
 use crate::routing::Routing;
@@ -58,6 +60,8 @@ pub struct Engine {
     keep_releases: u16,
     /// A fact that this program decided and cannot fold.
     defect: Option<String>,
+    /// Why it has stepped down, if it has.
+    lost: Option<Lost>,
     shown: BTreeMap<AppName, Arc<AppView>>,
 }
 
@@ -75,22 +79,22 @@ impl Engine {
     /// After the journal refused a record, the next attempt.
     const RETRY: Millis = Millis::from_secs(1);
 
-    /// The state after a checkpoint and the records since, in a new term.
-    pub fn recover<'a>(
+    /// The state after a checkpoint and the records since. `term` is larger than that of any engine before.
+    pub fn recover(
         term: u64,
         proxies: &[ProxyId],
-        checkpoint: Option<(u64, u16, &'a [u8])>,
-        records: impl IntoIterator<Item = (u64, u16, &'a [u8])>,
+        recovered: &Recovered,
     ) -> Result<Self, RecoverError> {
         let mut apps = BTreeMap::new();
         let mut last_fact = Timestamp(0);
-        if let Some((seq, version, body)) = checkpoint {
-            let CheckpointBody { apps: stored, at } = parse(seq, version, body)?;
+        if let Some(checkpoint) = &recovered.checkpoint {
+            let CheckpointBody { apps: stored, at } = CheckpointBody::read(checkpoint)?;
             last_fact = at;
             apps.extend(stored.into_iter().map(|app| (app.name.clone(), app)));
         }
-        for (seq, version, body) in records {
-            let Record { app, facts } = parse(seq, version, body)?;
+        for journal::Record { seq, version, body } in &recovered.records {
+            let seq = seq.0;
+            let Record { app, facts } = parse(seq, *version, body)?;
             let app = apps.entry(app.clone()).or_insert_with(|| App::new(app));
             for fact in &facts {
                 last_fact = last_fact.max(fact.at());
@@ -103,7 +107,10 @@ impl Engine {
             routing: Routing::new(term, proxies),
             ports: Ports::default(),
             abilities: HostAbilities::default(),
-            health: HealthTable::default(),
+            health: HealthTable {
+                version: Generation { term, counter: 0 },
+                ..HealthTable::default()
+            },
             questions: VecDeque::new(),
             append: None,
             journal_fault: None,
@@ -114,6 +121,7 @@ impl Engine {
             appended: 0,
             keep_releases: App::KEPT,
             defect: None,
+            lost: None,
             shown: BTreeMap::new(),
         })
     }
@@ -160,6 +168,9 @@ impl Engine {
         (self.recovered, self.remind_at) = (now, now.after(Self::REMIND));
         let mut commands = Vec::new();
         let all = self.apps.keys().cloned().collect();
+        // An engine before this one may have shown them.
+        let removed = self.apps.values().filter(|managed| managed.app.is_removed());
+        commands.extend(removed.map(|managed| Command::Hide(managed.app.name.clone())));
         self.make_so(&all, &mut commands);
         self.go_on(now, &mut commands);
         commands
@@ -175,9 +186,12 @@ impl Engine {
                 self.question(Question { ticket, app, ask, version, mode }, &mut commands);
             }
             Event::Appended(result) => self.appended(result, now, &mut commands),
+            Event::Cut(lost) => self.step_down(lost, &mut commands),
             Event::Tick => {}
         }
-        self.go_on(now, &mut commands);
+        if self.lost.is_none() {
+            self.go_on(now, &mut commands);
+        }
         // Whoever is answered can see what was done.
         commands.sort_by_key(|command| matches!(command, Command::Answer(..)));
         commands
@@ -223,6 +237,17 @@ impl Engine {
     /// answered from then on: what was decided rests on a state that is not what it seems.
     pub fn defect(&self) -> Option<&str> {
         self.defect.as_deref()
+    }
+
+    /// The instances at whose address somebody else listens, for [`Engine::with_strangers`] of the next.
+    pub fn foreign(&self) -> &BTreeSet<InstanceId> {
+        &self.health.foreign
+    }
+
+    /// Why this engine has stepped down, if it has. It decides nothing any more and answers nobody: the
+    /// log has to be opened anew, and another engine goes on from what is found there.
+    pub fn lost(&self) -> Option<&Lost> {
+        self.lost.as_ref()
     }
 
     fn host(&mut self, report: HostReport, now: Timestamp, commands: &mut Vec<Command>) {
@@ -278,38 +303,11 @@ impl Engine {
     }
 
     /// The append was answered: its facts are history, or nothing has happened.
-    fn appended(
-        &mut self,
-        result: Result<(), Unwritten>,
-        now: Timestamp,
-        commands: &mut Vec<Command>,
-    ) {
-        let Some(Append { records, answers }) = self.append.take() else { return };
-        if let Err(Unwritten { why, trace }) = result {
-            let hint = match trace {
-                Trace::None => "nothing was changed and traffic goes on; free disk space",
-                Trace::Unknown => {
-                    "whether it was recorded shows when the server is restarted; traffic goes on"
-                }
-            };
-            for (ticket, _) in answers {
-                let cause = format!("the journal cannot be written: {why}");
-                let refusal = Refusal {
-                    code: RefusalCode::Unavailable,
-                    message: format!("cannot record the command: {cause}"),
-                    hint: Some(hint.into()),
-                };
-                commands.push(Command::Answer(ticket, Err(refusal)));
-            }
-            for record in records {
-                if let Some(managed) = self.apps.get_mut(&record.app) {
-                    managed.dirty = true;
-                }
-            }
-            self.journal_fault = Some(why);
-            self.retry_at = Some(now.after(Self::RETRY));
-            return;
+    fn appended(&mut self, result: Result<(), Lost>, now: Timestamp, commands: &mut Vec<Command>) {
+        if let Err(lost) = result {
+            return self.not_appended(lost, now, commands);
         }
+        let Some(Append { records, answers }) = self.append.take() else { return };
         self.journal_fault = None;
         let mut changed = BTreeSet::new();
         let mut events = Vec::new();
@@ -393,7 +391,7 @@ impl Engine {
         let health: BTreeMap<_, _> = self.apps.values().flat_map(Managed::health).collect();
         let foreign: BTreeSet<_> = self.apps.values().flat_map(Managed::foreign).collect();
         if health != self.health.health || foreign != self.health.foreign {
-            self.health = HealthTable { version: self.health.version + 1, health, foreign };
+            self.health = HealthTable { version: self.health.version.next(), health, foreign };
             commands.push(Command::Health(Arc::new(self.health.clone())));
         }
     }

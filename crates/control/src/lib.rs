@@ -2,12 +2,15 @@
 //!
 //! [`Engine::step`] is synchronous and does no IO: an event goes in, commands come out. Only
 //! append, apply and plan are serial; effects run concurrently wherever they are carried out.
-//! [`Runner`] feeds it with real time, a journal, and the two ports [`Hosts`] and [`Traffic`].
+//! [`Runner`] feeds it with real time, a log, and the two ports [`Hosts`] and [`Traffic`]; [`lead`] runs one
+//! after the other.
 //! Nothing here opens a socket.
 
 mod busy;
 mod clock;
 mod engine;
+mod inbox;
+mod lead;
 mod managed;
 mod message;
 mod minutes;
@@ -20,8 +23,10 @@ mod runner;
 
 pub use clock::Clock;
 pub use engine::Engine;
-pub use message::{Answer, Command, Event, Mode, Ticket, Trace, Unwritten};
+pub use inbox::{Inbox, Mail};
+pub use lead::lead;
+pub use message::{Answer, Command, Event, Mode, Ticket};
 pub use record::{CheckpointBody, Record, RecoverError, VERSION};
 /// The words of a command and its answer, for whoever passes them on.
 pub use rollout::{Ask, Course, NewRelease, Promote, Refusal, RefusalCode, RolloutKind};
-pub use runner::{CrashPoint, Hosts, Inbox, Mail, Outbox, Runner, RunnerConfig, Traffic};
+pub use runner::{CrashPoint, Ended, Hosts, Outbox, Runner, RunnerConfig, Traffic};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use journal::Lost;
 use model::{
     AppName, AppView, HealthTable, HostCommand, HostReport, Label, ReleaseNo, RolloutId, Snapshot,
     TrafficReport,
@@ -44,27 +45,11 @@ pub enum Event {
         mode: Mode,
     },
     /// The append under way is durable, or was not acknowledged.
-    Appended(Result<(), Unwritten>),
+    Appended(Result<(), Lost>),
+    /// The log takes nothing any more.
+    Cut(Lost),
     /// Time has passed.
     Tick,
-}
-
-/// Why an append was not acknowledged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unwritten {
-    /// Why.
-    pub why: String,
-    /// What is left of it.
-    pub trace: Trace,
-}
-
-/// What is left of an append that was not acknowledged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trace {
-    /// Nothing.
-    None,
-    /// Nobody knows: it shows when the journal is opened anew. Nothing more can be appended until then.
-    Unknown,
 }
 
 /// Something control wants done. Every one may be carried out concurrently, in this order per kind.

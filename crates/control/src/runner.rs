@@ -1,23 +1,23 @@
 //! Feeds the engine: one thread, real time, a real journal, and whatever stands behind the ports.
 //! It decides nothing.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::collections::BTreeSet;
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use journal::{Journal, NewRecord, Room, Seq};
+use journal::{Log, Lost, NewRecord, Room, Seq};
 use model::{
-    AppName, AppView, HealthTable, HostCommand, HostReport, Millis, Receipt, Snapshot, Timestamp,
+    AppName, AppView, HealthTable, HostCommand, InstanceId, Millis, Snapshot, Timestamp,
     TrafficReport,
 };
 use rollout::{Ask, Refusal, RefusalCode};
 
 use crate::clock::Clock;
 use crate::engine::Engine;
-use crate::message::{Answer, Command, Event, Mode, Ticket, Trace, Unwritten};
+use crate::inbox::{Inbox, Mail, Message, Reply};
+use crate::message::{Command, Event, Ticket};
 use crate::record::VERSION;
-use crate::reports::Reports;
 
 /// The port to the hosts' agents.
 pub trait Hosts: Send {
@@ -56,7 +56,7 @@ pub trait CrashPoint: Send {
 /// The engine's surroundings.
 pub struct RunnerConfig {
     /// Facts go here.
-    pub journal: Journal,
+    pub log: Box<dyn Log>,
     /// The number of the last record in it.
     pub last: Seq,
     /// Effects on hosts go here.
@@ -79,117 +79,6 @@ impl std::fmt::Debug for RunnerConfig {
     }
 }
 
-type Reply = Box<dyn FnOnce(Result<Answer, Refusal>) + Send>;
-type AccountReply = Box<dyn FnOnce(Option<Receipt>) + Send>;
-
-enum Message {
-    Host(HostReport),
-    /// Some proxy has reported: see [`Reports`].
-    Traffic,
-    Ask {
-        app: AppName,
-        ask: Ask,
-        version: Option<u64>,
-        mode: Mode,
-        reply: Reply,
-    },
-    Account {
-        app: AppName,
-        reply: AccountReply,
-    },
-    /// The append under way was answered; what became of it is in the runner's hands.
-    Appended,
-    Stop,
-}
-
-/// Where agents, proxies and the API reach control. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Inbox {
-    sender: SyncSender<Message>,
-    alive: Arc<AtomicBool>,
-    reports: Arc<Reports>,
-}
-
-/// Messages that may wait for control; agents and proxies wait beyond, commands are refused.
-const QUEUE: usize = 4_096;
-
-impl Inbox {
-    /// An inbox and the end that a [`Runner`] reads.
-    pub fn new() -> (Self, Mail) {
-        let (sender, receiver) = sync_channel(QUEUE);
-        let alive = Arc::new(AtomicBool::new(true));
-        let reports = Arc::default();
-        (Self { sender, alive: alive.clone(), reports }, Mail { receiver, alive })
-    }
-
-    /// Control has not ended, whether in order or in a panic.
-    pub fn is_alive(&self) -> bool {
-        self.alive.load(Ordering::Relaxed)
-    }
-
-    /// An agent reports.
-    pub fn host(&self, report: HostReport) {
-        // Control has ended: there is nobody left to tell.
-        let _ = self.sender.send(Message::Host(report));
-    }
-
-    /// A proxy reports. When control is behind, it reads only the newest.
-    pub fn traffic(&self, report: TrafficReport) {
-        if self.reports.put(report) {
-            // If there is no room, control has other messages, before each of which it looks for reports.
-            let _ = self.sender.try_send(Message::Traffic);
-        }
-    }
-
-    /// Somebody asks; `reply` is called once, from control's thread or right here.
-    pub fn ask(
-        &self,
-        app: AppName,
-        ask: Ask,
-        version: Option<u64>,
-        mode: Mode,
-        reply: impl FnOnce(Result<Answer, Refusal>) + Send + 'static,
-    ) {
-        let message = Message::Ask { app, ask, version, mode, reply: Box::new(reply) };
-        if let Err(error) = self.sender.try_send(message) {
-            let (std::sync::mpsc::TrySendError::Full(message)
-            | std::sync::mpsc::TrySendError::Disconnected(message)) = error;
-            if let Message::Ask { app, reply, .. } = message {
-                reply(Err(Refusal {
-                    code: RefusalCode::Unavailable,
-                    message: format!("cannot change {app}: control does not answer"),
-                    hint: Some("traffic goes on; look at the server's log".into()),
-                }));
-            }
-        }
-    }
-
-    /// What the rollout of `app` has cost so far; `reply` is called once with `None` if none is under
-    /// way, and dropped if control does not answer.
-    pub fn account(&self, app: AppName, reply: impl FnOnce(Option<Receipt>) + Send + 'static) {
-        // Whoever asked sees that the reply was dropped.
-        let _ = self.sender.try_send(Message::Account { app, reply: Box::new(reply) });
-    }
-
-    /// Ends the runner after what it is doing.
-    pub fn stop(&self) {
-        let _ = self.sender.send(Message::Stop);
-    }
-}
-
-/// The receiving end of an [`Inbox`].
-#[derive(Debug)]
-pub struct Mail {
-    receiver: Receiver<Message>,
-    alive: Arc<AtomicBool>,
-}
-
-impl Drop for Mail {
-    fn drop(&mut self) {
-        self.alive.store(false, Ordering::Relaxed);
-    }
-}
-
 /// Runs an engine.
 pub struct Runner {
     engine: Engine,
@@ -197,9 +86,35 @@ pub struct Runner {
     inbox: Inbox,
     replies: std::collections::BTreeMap<Ticket, Reply>,
     next_ticket: u64,
-    /// The answer to the append under way. Beside the inbox, so that whoever gives it never waits, not
-    /// even control itself with its inbox full.
-    appended: Arc<Mutex<Option<Result<Seq, Unwritten>>>>,
+    logged: Arc<Mutex<Logged>>,
+}
+
+/// What the log has answered. Beside the inbox, so that whoever answers never waits, not even control
+/// itself with its inbox full.
+#[derive(Debug, Default)]
+struct Logged {
+    /// The answer to the append under way.
+    append: Option<Result<Seq, Lost>>,
+    /// Why the log takes nothing any more, as a checkpoint has shown.
+    cut: Option<Lost>,
+}
+
+/// How a runner has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Ended {
+    /// It was told to.
+    Stopped,
+    /// What is in the log is not known, or somebody else writes to it. The log has to be opened anew; the
+    /// engine that is recovered from it goes on as after a start.
+    SteppedDown {
+        /// What the log has said.
+        lost: Lost,
+        /// The instances at whose address somebody else listened.
+        foreign: BTreeSet<InstanceId>,
+    },
+    /// The engine has decided what it cannot fold.
+    Defect(String),
 }
 
 impl std::fmt::Debug for Runner {
@@ -211,30 +126,32 @@ impl std::fmt::Debug for Runner {
 impl Runner {
     /// An engine that has been recovered, and its surroundings.
     pub fn new(engine: Engine, config: RunnerConfig, inbox: Inbox) -> Self {
-        let (replies, appended) = (Default::default(), Arc::default());
-        Self { engine, config, inbox, replies, next_ticket: 0, appended }
+        let (replies, logged) = (Default::default(), Arc::default());
+        Self { engine, config, inbox, replies, next_ticket: 0, logged }
     }
 
-    /// Runs until [`Inbox::stop`]. Returns once the journal is closed. Calls `begun` when everything that
-    /// the journal knows of has been shown.
-    pub fn run(mut self, mail: Mail, begun: impl FnOnce()) {
+    /// Runs until [`Inbox::stop`], or until it cannot go on. Returns once the log is closed. Calls `begun`
+    /// when everything that the log knows of has been shown.
+    pub fn run(mut self, mail: &Mail, begun: impl FnOnce()) -> Ended {
         let now = self.now();
         let commands = self.engine.begin(now);
         self.carry_out(commands);
         begun();
         loop {
             if let Some(defect) = self.engine.defect() {
-                tracing::error!("a defect of segue: nothing can be changed any more: {defect}");
-                return;
+                return Ended::Defect(defect.to_owned());
             }
-            let message = match self.next(&mail) {
-                Ok(Message::Stop) => return,
+            if let Some(lost) = self.engine.lost() {
+                let foreign = self.engine.foreign().clone();
+                return Ended::SteppedDown { lost: lost.clone(), foreign };
+            }
+            let message = match self.next(mail) {
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return Ended::Stopped,
                 Ok(message) => Some(message),
                 Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return,
             };
             let now = self.now();
-            for report in self.inbox.reports.take().into_values() {
+            for report in self.inbox.reports() {
                 let commands = self.engine.step(Event::Traffic(report), now);
                 self.carry_out(commands);
             }
@@ -244,7 +161,7 @@ impl Runner {
             // What is decided now rests on counts of now.
             let counts = matches!(
                 message,
-                None | Some(Message::Ask { .. } | Message::Account { .. } | Message::Appended)
+                None | Some(Message::Ask { .. } | Message::Account { .. } | Message::Logged)
             );
             if counts && let Some(report) = self.config.traffic.report() {
                 let commands = self.engine.step(Event::Traffic(report), now);
@@ -263,22 +180,18 @@ impl Runner {
 
     /// Waits for a message, or until the engine wants to be asked again.
     fn next(&mut self, mail: &Mail) -> Result<Message, RecvTimeoutError> {
-        if self.answered().is_some() {
-            return Ok(Message::Appended);
+        let logged = self.logged();
+        if logged.append.is_some() || logged.cut.is_some() {
+            return Ok(Message::Logged);
         }
-        match mail.receiver.try_recv() {
-            Ok(message) => return Ok(message),
-            Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
-            Err(TryRecvError::Empty) => {}
-        }
-        let wait = self.engine.wake_at().since(self.now()).to_duration();
-        mail.receiver.recv_timeout(wait.max(Duration::from_millis(1)))
+        drop(logged);
+        mail.next(self.engine.wake_at().since(self.now()).to_duration())
     }
 
     fn event(&mut self, message: Option<Message>, now: Timestamp) -> Event {
         match message {
             Some(Message::Ask { app, ask: Ask::Deploy { .. }, reply, .. })
-                if self.config.journal.room() == Room::Spent =>
+                if self.config.log.room() == Room::Spent =>
             {
                 // What room is left is for the way back.
                 let message = format!("cannot deploy {app}: the disk is full");
@@ -297,10 +210,13 @@ impl Runner {
                 reply(self.engine.account(&app, now));
                 Event::Tick
             }
-            Some(Message::Appended) => {
-                let answered = self.answered().take();
+            Some(Message::Logged) => {
+                let Logged { append, cut } = std::mem::take(&mut *self.logged());
+                if let Some(lost) = cut {
+                    return Event::Cut(lost);
+                }
                 // It may have been found before the message came.
-                let Some(result) = answered else { return Event::Tick };
+                let Some(result) = append else { return Event::Tick };
                 self.cross("appended");
                 Event::Appended(result.map(|seq| self.config.last = seq))
             }
@@ -308,8 +224,8 @@ impl Runner {
         }
     }
 
-    fn answered(&self) -> MutexGuard<'_, Option<Result<Seq, Unwritten>>> {
-        self.appended.lock().unwrap_or_else(PoisonError::into_inner)
+    fn logged(&self) -> MutexGuard<'_, Logged> {
+        self.logged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn carry_out(&mut self, commands: Vec<Command>) {
@@ -350,36 +266,38 @@ impl Runner {
                 Ok(NewRecord { version: VERSION, body: serde_json::to_vec(record)? })
             })
             .collect();
-        let slot = Arc::clone(&self.appended);
-        let done = move |result: Result<Seq, Unwritten>| {
+        let logged = Arc::clone(&self.logged);
+        let done = move |result: Result<Seq, Lost>| {
             tracing::debug!(took = ?started.elapsed(), "appended");
-            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-            // Only wakes it: a full inbox is awake, and looks there before it goes on.
-            let _ = inbox.sender.try_send(Message::Appended);
+            logged.lock().unwrap_or_else(PoisonError::into_inner).append = Some(result);
+            inbox.wake();
         };
         match bodies {
-            Ok(batch) => self.config.journal.append(batch, move |result| {
-                done(result.map_err(|error| {
-                    let trace = if error.is_in_doubt() { Trace::Unknown } else { Trace::None };
-                    Unwritten { why: error.to_string(), trace }
-                }));
-            }),
+            Ok(batch) => self.config.log.append(batch, Box::new(done)),
             Err(error) => {
                 let error: serde_json::Error = error;
-                done(Err(Unwritten { why: error.to_string(), trace: Trace::None }));
+                done(Err(Lost::Refused(error.to_string())));
             }
         }
     }
 
     fn checkpoint(&mut self, body: &crate::CheckpointBody) {
-        match serde_json::to_vec(body) {
-            Ok(bytes) => self.config.journal.checkpoint(self.config.last, VERSION, bytes, |result| {
-                if let Err(error) = result {
-                    tracing::warn!(%error, "cannot compact the journal; it is tried again later");
-                }
-            }),
-            Err(error) => tracing::error!(%error, "cannot write a checkpoint"),
-        }
+        let parts = match body.parts() {
+            Ok(parts) => parts,
+            Err(error) => return tracing::error!(%error, "cannot write a checkpoint"),
+        };
+        let (logged, inbox) = (Arc::clone(&self.logged), self.inbox.clone());
+        let done = move |result: Result<(), Lost>| match result {
+            Ok(()) => {}
+            Err(Lost::Refused(why)) => {
+                tracing::warn!(why, "cannot compact the journal; it is tried again later");
+            }
+            Err(lost @ (Lost::Unknown(_) | Lost::Fenced { .. })) => {
+                logged.lock().unwrap_or_else(PoisonError::into_inner).cut = Some(lost);
+                inbox.wake();
+            }
+        };
+        self.config.log.checkpoint(self.config.last, parts, Box::new(done));
     }
 
     fn cross(&mut self, what: &'static str) {

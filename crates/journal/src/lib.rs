@@ -1,32 +1,26 @@
-//! The durable log of facts: records in order, each checksummed and chained to the one before,
-//! one fsync per batch, bounded by checkpoints.
+//! The durable log of facts: records in order, one durable write per batch, bounded by checkpoints.
 //!
-//! It does not know what a record means, it never repairs, truncates or overwrites a file that it
-//! finds damaged or too new, and it never touches the network.
+//! [`Log`] is the port. [`sqlite`] keeps it in a file: each record is checksummed and chained to the one
+//! before. It never repairs, truncates or overwrites a file that it finds damaged or too new. Nothing here
+//! knows what a record means, and nothing touches the network.
 //!
 //! ```no_run
-//! use journal::{Journal, NewRecord, Options};
+//! use journal::{Log, NewRecord};
+//! use journal::sqlite::{Journal, Options};
 //!
-//! let (journal, recovered) = Journal::open("data/journal.db".as_ref(), Options::default())?;
+//! let (mut journal, recovered) = Journal::open("data/journal.db".as_ref(), Options::default())?;
 //! assert!(recovered.term >= 1);
-//! journal.append(vec![NewRecord { version: 1, body: b"fact".to_vec() }], |outcome| {
+//! let batch = vec![NewRecord { version: 1, body: b"fact".to_vec() }];
+//! journal.append(batch, Box::new(|outcome| {
 //!     // Called on the journal's thread, once the record is on the disk.
 //!     let _seq = outcome;
-//! });
-//! # Ok::<(), journal::OpenError>(())
+//! }));
+//! # Ok::<(), journal::sqlite::OpenError>(())
 //! ```
 
-mod acked;
-mod ballast;
-mod check;
-mod error;
-mod format;
-mod options;
+mod log;
 mod record;
-mod store;
-mod worker;
+pub mod sqlite;
 
-pub use error::{AppendError, OpenError};
-pub use options::Options;
-pub use record::{Checkpoint, NewRecord, Record, Recovered, Seq};
-pub use worker::{Journal, Room};
+pub use log::{Done, Log, Lost, Room};
+pub use record::{Checkpoint, NewRecord, Part, Record, Recovered, Seq};

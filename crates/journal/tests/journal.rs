@@ -7,21 +7,28 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
-use journal::{AppendError, Journal, NewRecord, OpenError, Options, Recovered, Room, Seq};
+use journal::sqlite::{Journal, OpenError, Options};
+use journal::{Checkpoint, Log, Lost, NewRecord, Part, Recovered, Room, Seq};
 
 fn record(text: &str) -> NewRecord {
     NewRecord { version: 3, body: text.as_bytes().to_vec() }
 }
 
-fn append(journal: &Journal, batch: Vec<NewRecord>) -> Result<Seq, AppendError> {
+fn append(journal: &mut Journal, batch: Vec<NewRecord>) -> Result<Seq, Lost> {
     let (tell, outcome) = mpsc::channel();
-    journal.append(batch, move |o| tell.send(o).unwrap());
+    journal.append(batch, Box::new(move |o| tell.send(o).unwrap()));
     outcome.recv().unwrap()
 }
 
-fn checkpoint(journal: &Journal, upto: u64, body: &str) -> Result<(), AppendError> {
+/// Two parts: one named `web` with that body, and one without a body.
+fn parts(body: &str) -> Vec<Part> {
+    let part = |key: &str, body: &str| Part { key: key.into(), version: 1, body: body.into() };
+    vec![part("empty", ""), part("web", body)]
+}
+
+fn checkpoint(journal: &mut Journal, upto: u64, body: &str) -> Result<(), Lost> {
     let (tell, outcome) = mpsc::channel();
-    journal.checkpoint(Seq(upto), 1, body.into(), move |o| tell.send(o).unwrap());
+    journal.checkpoint(Seq(upto), parts(body), Box::new(move |o| tell.send(o).unwrap()));
     outcome.recv().unwrap()
 }
 
@@ -47,17 +54,17 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 /// The files of a journal as a kill leaves them: the write-ahead log is not folded in.
 fn as_left_by_a_kill() -> BTreeMap<String, Vec<u8>> {
     let folder = tempfile::tempdir().unwrap();
-    let (journal, _) = open(&folder.path().join("journal.db"));
+    let (mut journal, _) = open(&folder.path().join("journal.db"));
     for n in 0..8 {
         append(
-            &journal,
+            &mut journal,
             vec![record(&format!("first {n}")), record("and a longer text ".repeat(90).as_str())],
         )
         .unwrap();
     }
-    checkpoint(&journal, 6, "six").unwrap();
+    checkpoint(&mut journal, 6, "six").unwrap();
     for n in 0..5 {
-        append(&journal, vec![record(&format!("second {n}"))]).unwrap();
+        append(&mut journal, vec![record(&format!("second {n}"))]).unwrap();
     }
     files(folder.path())
         .into_iter()
@@ -82,46 +89,81 @@ fn without_ballast() -> Options {
 fn a_reopened_journal_gives_back_what_was_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal.db");
-    let (journal, recovered) = open(&path);
+    let (mut journal, recovered) = open(&path);
     assert_eq!(recovered, Recovered { checkpoint: None, records: vec![], term: 1 });
-    assert_eq!(append(&journal, vec![record("a"), record("b")]).unwrap(), Seq(2));
-    assert_eq!(append(&journal, vec![record("c")]).unwrap(), Seq(3));
+    assert_eq!(append(&mut journal, vec![record("a"), record("b")]).unwrap(), Seq(2));
+    assert_eq!(append(&mut journal, vec![record("c")]).unwrap(), Seq(3));
     drop(journal);
 
-    let (journal, recovered) = open(&path);
+    let (mut journal, recovered) = open(&path);
     assert_eq!(recovered.term, 2);
     assert_eq!(recovered.records[0].version, 3);
     assert_eq!(texts(&recovered), [(1, "a".into()), (2, "b".into()), (3, "c".into())]);
-    checkpoint(&journal, 2, "a and b").unwrap();
-    assert_eq!(append(&journal, vec![record("d")]).unwrap(), Seq(4));
+    checkpoint(&mut journal, 2, "a and b").unwrap();
+    assert_eq!(append(&mut journal, vec![record("d")]).unwrap(), Seq(4));
     drop(journal);
 
-    let (journal, recovered) = open(&path);
+    let (mut journal, recovered) = open(&path);
     assert_eq!(recovered.term, 3);
     let found = recovered.checkpoint.clone().unwrap();
-    assert_eq!((found.seq, found.body), (Seq(2), b"a and b".to_vec()));
+    assert_eq!(found, Checkpoint { seq: Seq(2), parts: parts("a and b") });
     assert_eq!(texts(&recovered), [(3, "c".into()), (4, "d".into())]);
-    checkpoint(&journal, 4, "all").unwrap();
-    checkpoint(&journal, 4, "all again").unwrap();
-    let refused = checkpoint(&journal, 5, "more than there is").unwrap_err();
-    assert!(matches!(refused, AppendError::NoSuchRecord { upto: 5, first: 4, last: 4 }));
-    assert_eq!(append(&journal, vec![record("e")]).unwrap(), Seq(5));
+    checkpoint(&mut journal, 4, "all").unwrap();
+    checkpoint(&mut journal, 4, "all again").unwrap();
+    let refused = checkpoint(&mut journal, 5, "more than there is").unwrap_err();
+    let why = "the journal holds the records 4 to 4, but not 5".to_owned();
+    assert_eq!(refused, Lost::Refused(why));
+    assert_eq!(append(&mut journal, vec![record("e")]).unwrap(), Seq(5));
     drop(journal);
 
     let (_journal, recovered) = open(&path);
-    assert_eq!(recovered.checkpoint.clone().unwrap().body, b"all again");
+    assert_eq!(recovered.checkpoint.clone().unwrap().parts, parts("all again"));
     assert_eq!(texts(&recovered), [(5, "e".into())]);
+}
+
+/// `fixtures/one-body.db` was written by segue at 54aeb2b: five records and a checkpoint after the third,
+/// which was one body then. It stays as it is until the next checkpoint, which is one in parts.
+#[test]
+fn a_journal_whose_checkpoint_is_one_body_is_read_and_gets_one_in_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.db");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/one-body.db");
+    fs::write(&path, fs::read(fixture).unwrap()).unwrap();
+    let format = || {
+        let db = rusqlite::Connection::open(&path).unwrap();
+        let number = db.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
+        number.unwrap()
+    };
+    let (mut journal, recovered) = open(&path);
+    let whole = Part { key: Part::WHOLE.into(), version: 1, body: b"all of them".to_vec() };
+    let before = Checkpoint { seq: Seq(3), parts: vec![whole] };
+    assert_eq!(recovered.checkpoint, Some(before.clone()));
+    assert_eq!(texts(&recovered), [(4, "record 4".into()), (5, "record 5".into())]);
+    assert_eq!(append(&mut journal, vec![record("six")]).unwrap(), Seq(6));
+    drop(journal);
+    assert_eq!(format(), 1, "the segue that wrote it can still read it");
+
+    let (mut journal, recovered) = open(&path);
+    assert_eq!((recovered.checkpoint, recovered.records.len()), (Some(before), 3));
+    checkpoint(&mut journal, 5, "in parts").unwrap();
+    drop(journal);
+    assert_eq!(format(), 2);
+    let (_journal, recovered) = open(&path);
+    let after = Checkpoint { seq: Seq(5), parts: parts("in parts") };
+    assert_eq!(recovered.checkpoint.clone(), Some(after));
+    assert_eq!(texts(&recovered), [(6, "six".into())]);
 }
 
 #[test]
 fn many_batches_at_once_keep_their_order() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal.db");
-    let (journal, _) = open(&path);
+    let (mut journal, _) = open(&path);
     let (tell, outcomes) = mpsc::channel();
     for n in 0..500 {
         let tell = tell.clone();
-        journal.append(vec![record(&n.to_string())], move |o| tell.send(o.unwrap()).unwrap());
+        let done = move |o: Result<_, _>| tell.send(o.unwrap()).unwrap();
+        journal.append(vec![record(&n.to_string())], Box::new(done));
     }
     let acknowledged: Vec<_> = outcomes.iter().take(500).map(|seq| seq.0).collect();
     assert_eq!(acknowledged, (1..=500).collect::<Vec<_>>());
@@ -215,27 +257,37 @@ fn a_cut_foreign_or_newer_file_is_refused_and_left_alone() {
     let newer = |path: &Path| {
         drop(open(path));
         let db = rusqlite::Connection::open(path).unwrap();
-        db.pragma_update(None, "user_version", 2).unwrap();
+        db.pragma_update(None, "user_version", 3).unwrap();
         db.close().unwrap();
     };
-    check(&newer, |e| matches!(e, OpenError::Newer { found: 2, known: 1, .. }));
+    check(&newer, |e| matches!(e, OpenError::Newer { found: 3, known: 2, .. }));
 }
 
 #[test]
 fn a_record_that_was_changed_deleted_or_added_by_hand_is_refused() {
     for change in [
-        "DELETE FROM record WHERE seq = 2",
         "DELETE FROM record WHERE seq = 3",
-        "UPDATE record SET body = x'00' WHERE seq = 1",
-        "UPDATE record SET version = 4 WHERE seq = 3",
-        "INSERT INTO record SELECT 4, version, body, chain FROM record WHERE seq = 3",
+        "DELETE FROM record WHERE seq = 4",
+        "UPDATE record SET body = x'00' WHERE seq = 2",
+        "UPDATE record SET version = 4 WHERE seq = 4",
+        "INSERT INTO record SELECT 5, version, body, chain FROM record WHERE seq = 4",
         "UPDATE meta SET term = 40",
         "DELETE FROM meta",
+        "DELETE FROM part WHERE key = 'empty'",
+        "DELETE FROM part",
+        "DELETE FROM checkpoint",
+        "UPDATE part SET body = x'00' WHERE key = 'web'",
+        "UPDATE part SET version = 2 WHERE key = 'web'",
+        "UPDATE part SET key = 'wed' WHERE key = 'web'",
+        "INSERT INTO part VALUES ('more', 1, x'')",
+        "UPDATE checkpoint SET seq = 0",
     ] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.db");
-        let (journal, _) = open(&path);
-        append(&journal, vec![record("a"), record("b"), record("c")]).unwrap();
+        let (mut journal, _) = open(&path);
+        append(&mut journal, vec![record("o")]).unwrap();
+        checkpoint(&mut journal, 1, "one").unwrap();
+        append(&mut journal, vec![record("a"), record("b"), record("c")]).unwrap();
         drop(journal);
         let db = rusqlite::Connection::open(&path).unwrap();
         db.execute_batch(change).unwrap();
@@ -258,13 +310,13 @@ fn a_journal_in_use_is_refused() {
 fn checkpoints_bound_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal.db");
-    let (journal, _) = open(&path);
+    let (mut journal, _) = open(&path);
     let mut written = 0;
     for _ in 0..80 {
         let batch = vec![NewRecord { version: 1, body: vec![7; 10_000] }; 20];
-        let seq = append(&journal, batch).unwrap();
+        let seq = append(&mut journal, batch).unwrap();
         written += 20 * 10_000;
-        checkpoint(&journal, seq.0, "state").unwrap();
+        checkpoint(&mut journal, seq.0, "state").unwrap();
     }
     let size = |name: &str| fs::metadata(folder.path().join(name)).map_or(0, |file| file.len());
     let kept = size("journal.db") + size("journal.db-wal");
@@ -276,17 +328,17 @@ fn on_a_full_disk_nothing_is_half_done_and_the_way_back_is_paid_for() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal.db");
     let options = Options { max_bytes: 200_000, ..Options::default() };
-    let (journal, _) = Journal::open(&path, options.clone()).unwrap();
+    let (mut journal, _) = Journal::open(&path, options.clone()).unwrap();
     assert_eq!(journal.room(), Room::Plenty);
     assert!(folder.path().join("ballast").exists());
-    append(&journal, vec![record("small")]).unwrap();
+    append(&mut journal, vec![record("small")]).unwrap();
     let big = |n| vec![NewRecord { version: 1, body: vec![1; 60_000] }; n];
-    let refused = append(&journal, big(9)).unwrap_err();
-    assert!(matches!(refused, AppendError::Full), "{refused}");
-    assert_eq!(append(&journal, vec![record("the way back")]).unwrap(), Seq(2));
-    assert_eq!(append(&journal, big(1)).unwrap(), Seq(3));
-    checkpoint(&journal, 3, "room again").unwrap();
-    assert_eq!(append(&journal, big(1)).unwrap(), Seq(4));
+    let refused = append(&mut journal, big(9)).unwrap_err();
+    assert_eq!(refused, Lost::Refused("the disk is full".into()));
+    assert_eq!(append(&mut journal, vec![record("the way back")]).unwrap(), Seq(2));
+    assert_eq!(append(&mut journal, big(1)).unwrap(), Seq(3));
+    checkpoint(&mut journal, 3, "room again").unwrap();
+    assert_eq!(append(&mut journal, big(1)).unwrap(), Seq(4));
     drop(journal);
 
     let (journal, recovered) = Journal::open(&path, options).unwrap();

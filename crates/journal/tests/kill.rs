@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 
-use journal::{Journal, NewRecord, Options, Seq};
+use journal::sqlite::{Journal, Options};
+use journal::{Log, NewRecord, Part, Seq};
 
 /// Tells the test that it is the process that gets killed.
 const FOLDER: &str = "JOURNAL_TEST_FOLDER";
@@ -19,10 +20,19 @@ fn body(seq: u64) -> Vec<u8> {
     seq.to_le_bytes().iter().copied().cycle().take(length).collect()
 }
 
+/// A checkpoint of which each part names its number, so that parts of two are recognised.
+fn parts(upto: Seq) -> Vec<Part> {
+    let part = |n: u64| {
+        let body = upto.0.to_le_bytes().to_vec();
+        Part { key: n.to_string(), version: 1, body }
+    };
+    (0..upto.0 % 7).map(part).collect()
+}
+
 /// What the process does that gets killed.
 fn append_until_killed(folder: &Path) -> ! {
     let path = folder.join("journal.db");
-    let (journal, recovered) = Journal::open(&path, Options::default()).unwrap();
+    let (mut journal, recovered) = Journal::open(&path, Options::default()).unwrap();
     let checkpoint = recovered.checkpoint.map_or(0, |c| c.seq.0);
     let mut next = checkpoint + 1 + u64::try_from(recovered.records.len()).unwrap();
     let (acknowledged, inbox) = mpsc::channel();
@@ -33,11 +43,12 @@ fn append_until_killed(folder: &Path) -> ! {
             .collect();
         next += u64::try_from(batch.len()).unwrap();
         let acknowledged = acknowledged.clone();
-        journal.append(batch, move |outcome| acknowledged.send(outcome.unwrap()).unwrap());
+        let done = move |outcome: Result<_, _>| acknowledged.send(outcome.unwrap()).unwrap();
+        journal.append(batch, Box::new(done));
         waiting += 1;
         if next % 97 == 0 {
             let upto = Seq(next / 2);
-            journal.checkpoint(upto, 1, upto.0.to_le_bytes().to_vec(), |_| ());
+            journal.checkpoint(upto, parts(upto), Box::new(|_| ()));
         }
         // Several in flight, so that a kill meets whole groups, but no more than may wait.
         while waiting > 50 {
@@ -85,7 +96,7 @@ fn a_kill_loses_nothing_acknowledged_and_invents_nothing() {
         assert_eq!(recovered.term, term + 2, "one for the child, one for us");
         term = recovered.term;
         let first = recovered.checkpoint.map_or(0, |c| {
-            assert_eq!(c.body, c.seq.0.to_le_bytes());
+            assert_eq!(c.parts, parts(c.seq));
             c.seq.0
         });
         for (seq, record) in (first + 1..).zip(&recovered.records) {

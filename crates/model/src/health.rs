@@ -4,7 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::InstanceId;
+use crate::{Generation, InstanceId};
 
 /// What the probes say of an instance.
 #[derive(
@@ -25,8 +25,8 @@ pub enum Health {
 /// makes no snapshots. A table with a lower version is older and refused.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct HealthTable {
-    /// Counts up with every change.
-    pub version: u64,
+    /// Counts up with every change, and with every start of control.
+    pub version: Generation,
     /// What is not in here is Unknown.
     pub health: BTreeMap<InstanceId, Health>,
     /// Instances at whose address somebody else listens: whatever their health, they get nothing.

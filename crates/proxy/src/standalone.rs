@@ -176,7 +176,7 @@ async fn watch(options: &Options, roster: &Mutex<Roster>, proxy: &Proxy, ready: 
         let up = health.values().any(|health| *health == model::Health::Up);
         ready.store(up, Ordering::Relaxed);
         if table.health != health {
-            table = HealthTable { version: table.version + 1, health, ..HealthTable::default() };
+            table = HealthTable { version: table.version.next(), health, ..HealthTable::default() };
             proxy.set_health(Arc::new(table.clone()));
         }
     }

@@ -344,7 +344,7 @@ fn users_of_a_candidate_without_instances_go_to_live_and_are_counted() {
     assert!((0..20).all(|_| is_new(&client.get("/"))));
     // And by health alone.
     world.publish(&split(4, 9_999, Affinity::None, at));
-    let mut table = HealthTable { version: 1, ..HealthTable::default() };
+    let mut table = HealthTable::default();
     table.health.insert(instance(1), Health::Up);
     table.health.insert(instance(2), Health::Down);
     world.proxy.set_health(std::sync::Arc::new(table));

@@ -36,7 +36,7 @@ fn a_share_of_the_requests_goes_to_each_arm_and_none_to_a_standby() {
 fn an_arm_whose_instances_are_down_gives_its_share_to_the_other() {
     let arms: &[ArmOf<'_>] = &[(1, 5_000, &[(1, saying("a"))]), (2, 5_000, &[(2, saying("b"))])];
     let world = World::new(&snapshot(1, arms));
-    let mut table = HealthTable { version: 1, ..HealthTable::default() };
+    let mut table = HealthTable::default();
     table.health.insert(instance(1), Health::Up);
     table.health.insert(instance(2), Health::Down);
     world.proxy.set_health(Arc::new(table));
@@ -216,7 +216,6 @@ fn instances_that_all_start_slowly_share_the_requests() {
     let world = World::new(&first);
     let up = |number| (instance(number), Health::Up);
     world.proxy.set_health(Arc::new(HealthTable {
-        version: 1,
         health: [up(1), up(2)].into(),
         ..HealthTable::default()
     }));
@@ -234,11 +233,7 @@ fn balanced(balance: Balance, affinity: model::Affinity) -> World {
     (first.apps[0].route.balance, first.apps[0].route.affinity) = (balance, affinity);
     let world = World::new(&first);
     let up = (1..=3).map(|number| (instance(number), Health::Up)).collect();
-    world.proxy.set_health(Arc::new(HealthTable {
-        version: 1,
-        health: up,
-        ..HealthTable::default()
-    }));
+    world.proxy.set_health(Arc::new(HealthTable { health: up, ..HealthTable::default() }));
     world
 }
 
@@ -264,11 +259,7 @@ fn of_weighted(balance: Balance, requests: usize) -> std::collections::BTreeMap<
     first.apps[0].arms[0].instances[1].weight = model::Weight::new(3).expect("a weight");
     let world = World::new(&first);
     let up = (1..=3).map(|number| (instance(number), Health::Up)).collect();
-    world.proxy.set_health(Arc::new(HealthTable {
-        version: 1,
-        health: up,
-        ..HealthTable::default()
-    }));
+    world.proxy.set_health(Arc::new(HealthTable { health: up, ..HealthTable::default() }));
     let mut client = world.client();
     let mut counts = std::collections::BTreeMap::new();
     for user in 0..requests {
@@ -323,11 +314,7 @@ fn least_connections_fills_all_alike() {
     first.apps[0].route.balance = Balance::LeastConnections;
     let world = World::new(&first);
     let up = (1..=8).map(|number| (instance(number), Health::Up)).collect();
-    world.proxy.set_health(Arc::new(HealthTable {
-        version: 1,
-        health: up,
-        ..HealthTable::default()
-    }));
+    world.proxy.set_health(Arc::new(HealthTable { health: up, ..HealthTable::default() }));
     let mut waiting = Vec::new();
     for sent in 1..=32 {
         let mut client = world.client();

@@ -5,6 +5,7 @@ mod common;
 use std::sync::Arc;
 
 use common::*;
+use model::Generation;
 use proxy::Limits;
 
 #[test]
@@ -99,7 +100,8 @@ fn at_the_limit_of_connections_accepting_stops_and_goes_on() {
 #[test]
 fn an_instance_that_is_down_gets_nothing_while_another_is_up() {
     let world = World::new(&snapshot(1, &[(1, 10_000, &[(1, saying("a")), (2, saying("b"))])]));
-    let mut table = model::HealthTable { version: 1, ..Default::default() };
+    let version = |term, counter| Generation { term, counter };
+    let mut table = model::HealthTable { version: version(1, 8), ..Default::default() };
     table.health.insert(instance(1), model::Health::Down);
     table.health.insert(instance(2), model::Health::Up);
     world.proxy.set_health(Arc::new(table.clone()));
@@ -108,18 +110,18 @@ fn an_instance_that_is_down_gets_nothing_while_another_is_up() {
         assert_eq!(client.get("/").text(), "b");
     }
     // All down: the one that was up once is better than an answer of ours.
-    table.version = 2;
+    table.version = version(1, 9);
     table.health.insert(instance(2), model::Health::Down);
     world.proxy.set_health(Arc::new(table.clone()));
     assert_eq!(client.get("/").text(), "b");
-    // The health of an instance may be known before a snapshot brings it.
-    table.version = 3;
+    // The health of an instance may be known before a snapshot brings it. Control has begun anew.
+    table.version = version(2, 1);
     table.health.insert(instance(3), model::Health::Up);
     world.proxy.set_health(Arc::new(table.clone()));
     world.publish(&snapshot(2, &[(1, 10_000, &[(2, saying("b")), (3, saying("c"))])]));
     assert_eq!(client.get("/").text(), "c");
     // An older table changes nothing.
-    table.version = 1;
+    table.version = version(1, 10);
     table.health.insert(instance(3), model::Health::Down);
     world.proxy.set_health(Arc::new(table.clone()));
     assert_eq!(client.get("/").text(), "c");

@@ -113,8 +113,7 @@ impl Engine for Desk {
 
     fn read_only(&self) -> Option<String> {
         match &self.inbox {
-            Ok(inbox) if inbox.is_alive() => None,
-            Ok(_) => Some("control has ended; look at the server's log, then restart it".into()),
+            Ok(inbox) => inbox.fault(),
             Err(why) => Some(why.clone()),
         }
     }

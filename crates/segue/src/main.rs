@@ -2,6 +2,7 @@
 
 mod api;
 mod boot;
+mod brain;
 mod desk;
 mod folder;
 mod keys;

@@ -68,6 +68,7 @@ impl Host for LocalFiles {
 }
 
 /// The proxy in this server, and the file it begins from after a crash.
+#[derive(Clone)]
 pub struct LocalTraffic {
     pub proxy: proxy::Proxy,
     pub saved: PathBuf,

@@ -1,26 +1,24 @@
 //! `segue server`: the order in which the parts start and end. Traffic first, since it depends on
 //! nothing else; then the journal, control, and the API.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use cli::{Failure, ServerOptions};
-use control::{Clock, Inbox, Mail, Runner, RunnerConfig};
-use journal::{Journal, Seq};
-use model::{Millis, ProxyId, Timestamp};
+use control::Inbox;
+use model::Millis;
 use sd_notify::NotifyState;
 use server::{Guard, Parts};
 use store::ReleaseStore;
 use tokio::sync::watch;
 
 use crate::api::{Bound, Missing};
+use crate::brain::{self, Brain};
 use crate::desk::{Board, Desk, End};
 use crate::folder::Folder;
-use crate::ports::{CrashAt, LocalFiles, LocalHost, LocalTraffic, Notices};
+use crate::ports::{LocalFiles, LocalTraffic};
 use crate::signals::{self, Signals, Wish};
 
 /// What instances get between SIGTERM and SIGKILL when everything is stopped.
@@ -103,15 +101,29 @@ pub fn run(options: &ServerOptions) -> Result<(), Failure> {
     let agent = start_agent(&data, open_files, store.clone(), &inbox)?;
     let board = Arc::new(Board::default());
     let traffic = LocalTraffic { proxy: proxy.clone(), saved };
-    let start = ControlStart { above, keep_releases: options.keep_releases, strangers };
-    let control = start_control(&data, start, mail, &inbox, traffic, agent, board.clone());
+    let control = Brain {
+        data: data.clone(),
+        above,
+        keep_releases: options.keep_releases,
+        strangers: Some(strangers),
+        inbox: inbox.clone(),
+        traffic,
+        agent,
+        board: board.clone(),
+    };
+    let control = control.start(mail);
     if let Err(why) = &control {
         tracing::error!("nothing can be changed, traffic goes on: {why}");
     }
     let end = watch::Sender::new(End::NotYet);
     let inbox = control.as_ref().map(|_| inbox.clone()).map_err(Clone::clone);
-    let desk =
-        Arc::new(Desk { board, inbox: inbox.clone(), clock: wall_clock, data: data.clone(), end });
+    let desk = Arc::new(Desk {
+        board,
+        inbox: inbox.clone(),
+        clock: brain::wall_clock,
+        data: data.clone(),
+        end,
+    });
     let stop_control = move || {
         if let (Ok(inbox), Ok(thread)) = (inbox, control) {
             inbox.stop();
@@ -228,91 +240,4 @@ fn start_agent(
     let reports = inbox.clone();
     let agent = agent::Agent::start(config, store, move |report| reports.host(report));
     agent.map(Arc::new).map_err(|error| Failure::new(ACT, &error))
-}
-
-/// What control begins with.
-struct ControlStart {
-    /// The term of the snapshot that the proxy has begun with.
-    above: u64,
-    /// How many releases of each app stay stored.
-    keep_releases: u16,
-    /// To them nothing may be sent yet.
-    strangers: crate::strangers::Strangers,
-}
-
-/// Control, from what the journal holds; or why it cannot start. Returns once the board shows every
-/// app: nobody is told that an app is not there because it is not there yet.
-fn start_control(
-    data: &Path,
-    start: ControlStart,
-    mail: Mail,
-    inbox: &Inbox,
-    traffic: LocalTraffic,
-    agent: Arc<agent::Agent>,
-    board: Arc<Board>,
-) -> Result<JoinHandle<()>, String> {
-    let delay = std::env::var("SEGUE_TEST_FSYNC_DELAY_MS").ok().and_then(|ms| ms.parse().ok());
-    let options = journal::Options {
-        fsync_delay: Duration::from_millis(delay.unwrap_or(0)),
-        ..journal::Options::default()
-    };
-    let path = data.join("journal.db");
-    not_lost(data, &path)?;
-    let (journal, recovered) =
-        Journal::open(&path, options).map_err(|error| model::in_full(&error))?;
-    let records = recovered.records.iter().map(|r| (r.seq.0, r.version, r.body.as_slice()));
-    let checkpoint = recovered.checkpoint.as_ref().map(|c| (c.seq.0, c.version, c.body.as_slice()));
-    let engine = control::Engine::recover(
-        recovered.term.max(start.above + 1),
-        &[ProxyId(0)],
-        checkpoint,
-        records,
-    )
-    .map_err(|error| model::in_full(&error))?
-    .keeping(start.keep_releases)
-    .with_abilities(agent.abilities().clone())
-    .with_strangers(start.strangers);
-    let last = recovered.records.last().map(|r| r.seq);
-    let config = RunnerConfig {
-        journal,
-        last: last.or(recovered.checkpoint.map(|c| c.seq)).unwrap_or(Seq(0)),
-        hosts: Box::new(LocalHost(agent)),
-        traffic: Box::new(traffic),
-        outbox: Box::new(Notices(board)),
-        crash: CrashAt::from_env(),
-        clock: Clock::new(wall_clock(), engine.last_fact(), crate::boot::boot_time()),
-        boot_time: crate::boot::boot_time,
-    };
-    let runner = Runner::new(engine, config, inbox.clone());
-    let (begun, wait) = std::sync::mpsc::sync_channel(1);
-    let run = move || {
-        runner.run(mail, move || {
-            let _ = begun.send(());
-        });
-    };
-    let thread = std::thread::Builder::new().name("control".into()).spawn(run);
-    let thread = thread.map_err(|error| model::in_full(&error))?;
-    // An error means that it has ended already, which the API tells.
-    let _ = wait.recv();
-    Ok(thread)
-}
-
-/// A new journal would give out numbers that instances of the lost one may still have, and would know
-/// nothing of what answers users at this moment.
-fn not_lost(data: &Path, journal: &Path) -> Result<(), String> {
-    let has_run = fs::read_dir(data.join("run")).is_ok_and(|mut runs| runs.next().is_some());
-    if !has_run || journal.exists() {
-        return Ok(());
-    }
-    let (journal, data) = (journal.display(), data.display());
-    Err(format!(
-        "cannot open the journal {journal}: it is missing, though instances have run from {data}\n\
-         hint: restore it from a backup; or stop them with `segue down --data {data}` and begin anew in \
-         another data folder"
-    ))
-}
-
-fn wall_clock() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

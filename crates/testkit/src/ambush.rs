@@ -9,6 +9,7 @@ use rollout::{Ask, Promote};
 
 use crate::apps::{Behaviour, release, spec};
 use crate::coverage::{Place, place};
+use crate::disk::Loss;
 use crate::hosts::HostNo;
 use crate::world::World;
 
@@ -60,6 +61,7 @@ impl Ambush {
             self.strike(world, app, &mut serial);
             world.run_for(300);
             world.disk.full = false;
+            world.disk.next = None;
         }
         serial
     }
@@ -125,6 +127,14 @@ impl Ambush {
             }
             "disk-full" => {
                 world.disk.full = true;
+                Ask::Maintenance { on: Some(maintenance()) }
+            }
+            "lost-append" | "fenced" => {
+                world.disk.next = Some(match (self.what, *serial % 2) {
+                    ("fenced", _) => Loss::Fenced,
+                    (_, 0) => Loss::There,
+                    (_, _) => Loss::NotThere,
+                });
                 Ask::Maintenance { on: Some(maintenance()) }
             }
             "deploy" => {

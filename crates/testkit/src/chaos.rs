@@ -10,11 +10,12 @@ use rollout::{Ask, Promote};
 use crate::ambush::Ambush;
 use crate::apps::{Behaviour, release, spec};
 use crate::coverage::Coverage;
+use crate::happening::Faults;
 use crate::host::Pace;
 use crate::invariants::Violation;
 use crate::rng::Rng;
 use crate::sabotage::Sabotage;
-use crate::world::{Faults, World};
+use crate::world::World;
 
 /// What became of one seed.
 #[derive(Clone, Debug)]
@@ -33,6 +34,9 @@ pub struct Outcome {
 
 /// Draws whether a world has a second proxy apart from everything else that its seed draws.
 const PROXIES: u64 = 0x70_72_6f_78_79;
+
+/// The same of whether control is told what has become of each append.
+const LOG: u64 = 0x6c_6f_67;
 
 /// One world under chaos.
 #[derive(Debug)]
@@ -75,7 +79,9 @@ impl Chaos {
         let deployed = Ambush { place, what }.play(&mut world, &app, 0);
         let odds = [0, 50, 200];
         let mut draw = || world.rng.pick(&odds).copied().unwrap_or(0);
-        world.faults = Faults { lose: draw(), repeat: draw(), late: draw(), slow_swap: draw() };
+        let (lose, repeat, late, slow_swap) = (draw(), draw(), draw(), draw());
+        let lose_append = if Rng::new(seed ^ LOG).once_in(4) { 50 } else { 0 };
+        world.faults = Faults { lose, repeat, late, slow_swap, lose_append };
         let many = match world.rng.between(0, 5) {
             0 => 12,
             1..=2 => 2,
@@ -257,6 +263,7 @@ impl Chaos {
     fn calm(&mut self) {
         self.world.faults = Faults::default();
         self.world.disk.full = false;
+        self.world.disk.next = None;
         self.world.hosts.foreign.clear();
         // Probes that flap are a fault too.
         for behaviour in self.world.hosts.behaviours.values_mut() {

@@ -54,7 +54,8 @@ impl Coverage {
         ("restart", &["starting"]),
     ];
     /// Every fault that is to meet every phase.
-    pub const FAULTS: [&str; 5] = ["crash", "reboot", "kill", "dead-host", "disk-full"];
+    pub const FAULTS: [&str; 7] =
+        ["crash", "reboot", "kill", "dead-host", "disk-full", "lost-append", "fenced"];
     /// Every command that is to meet every phase.
     pub const COMMANDS: [&str; 13] = [
         "deploy",

@@ -1,21 +1,28 @@
-//! The simulated journal: what is durable, what is on its way, and what a crash leaves of it.
+//! The simulated log: what is durable, what is on its way, and what a crash leaves of it.
 
-use control::{CheckpointBody, Record, Trace, Unwritten, VERSION};
+use control::{CheckpointBody, Record, VERSION};
+use journal::{Checkpoint, Lost, Recovered, Seq};
 
-/// Number, version and body of what was written.
-pub type Entry<'a> = (u64, u16, &'a [u8]);
-
-/// A disk with one journal on it.
+/// A disk with one log on it.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
-    checkpoint: Option<(u64, Vec<u8>)>,
-    records: Vec<(u64, Vec<u8>)>,
-    last: u64,
-    /// Counts the starts of control.
-    pub term: u64,
+    log: Recovered,
     on_its_way: Vec<Vec<u8>>,
     /// Appends fail.
     pub full: bool,
+    /// What becomes of the next append, instead of what should.
+    pub next: Option<Loss>,
+}
+
+/// What becomes of an append that is not acknowledged, and not refused either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// It is there, and nobody says so.
+    There,
+    /// It is not there, and nobody says so.
+    NotThere,
+    /// Another control leads.
+    Fenced,
 }
 
 impl Disk {
@@ -25,22 +32,31 @@ impl Disk {
         self.on_its_way = records.iter().map(body).collect();
     }
 
-    /// The append reaches the disk, or finds it full.
-    pub fn finish(&mut self) -> Result<(), Unwritten> {
+    /// The append reaches the disk, or does not.
+    pub fn finish(&mut self) -> Result<(), Lost> {
         let bodies = std::mem::take(&mut self.on_its_way);
         if self.full {
-            let why = "no space left on device".into();
-            return Err(Unwritten { why, trace: Trace::None });
+            return Err(Lost::Refused("no space left on device".into()));
         }
+        let lost = match self.next.take() {
+            None => Ok(()),
+            Some(Loss::There) => Err(Lost::Unknown("the disk does not answer".into())),
+            Some(Loss::NotThere) => return Err(Lost::Unknown("the disk does not answer".into())),
+            Some(Loss::Fenced) => {
+                self.log.term += 1;
+                return Err(Lost::Fenced { by: self.log.term });
+            }
+        };
         for body in bodies {
-            self.last += 1;
-            self.records.push((self.last, body));
+            let seq = Seq(self.log.head().0 + 1);
+            self.log.records.push(journal::Record { seq, version: VERSION, body });
         }
-        Ok(())
+        lost
     }
 
     /// The process dies: an append on its way is durable or has never been.
     pub fn crash(&mut self, is_durable: bool) {
+        self.next = None;
         if is_durable && !self.full {
             let _ = self.finish();
         }
@@ -49,27 +65,25 @@ impl Disk {
 
     /// The records since the last checkpoint.
     pub fn records(&self) -> Vec<Record> {
-        let parse = |(_, body): &(u64, Vec<u8>)| serde_json::from_slice(body).ok();
-        self.records.iter().filter_map(parse).collect()
+        let parse = |record: &journal::Record| serde_json::from_slice(&record.body).ok();
+        self.log.records.iter().filter_map(parse).collect()
     }
 
     /// Loses the last durable record, as no disk may: a planted bug.
     pub fn lose_last(&mut self) -> bool {
-        self.last -= u64::from(!self.records.is_empty());
-        self.records.pop().is_some()
+        self.log.records.pop().is_some()
     }
 
     /// Replaces all records by the state they amount to.
     pub fn checkpoint(&mut self, body: &CheckpointBody) {
-        let bytes = serde_json::to_vec(body).expect("states have text keys only");
-        self.checkpoint = Some((self.last, bytes));
-        self.records.clear();
+        let parts = body.parts().expect("states have text keys only");
+        self.log.checkpoint = Some(Checkpoint { seq: self.log.head(), parts });
+        self.log.records.clear();
     }
 
-    /// What an opened journal gives back.
-    pub fn read(&self) -> (Option<Entry<'_>>, impl Iterator<Item = Entry<'_>>) {
-        let checkpoint = self.checkpoint.as_ref().map(|(seq, b)| (*seq, VERSION, b.as_slice()));
-        let records = self.records.iter().map(|(seq, body)| (*seq, VERSION, body.as_slice()));
-        (checkpoint, records)
+    /// What an opened log gives back, in a new term.
+    pub fn open(&mut self) -> Recovered {
+        self.log.term += 1;
+        self.log.clone()
     }
 }

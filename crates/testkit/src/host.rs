@@ -58,6 +58,8 @@ pub struct Process {
     health: Health,
     streak: u32,
     good: bool,
+    /// What the agent has last said of its health.
+    said: Option<HostReport>,
     /// Probes fail until then.
     pub sick_until: u64,
     /// Somebody else listens at its address until then.
@@ -162,9 +164,10 @@ impl Host {
             let mut next = vec![(1, running)];
             if process.probed_in != Some(at.epoch) {
                 process.probed_in = Some(at.epoch);
-                (process.health, process.streak) = (Health::Unknown, 0);
+                (process.health, process.streak, process.said) = (Health::Unknown, 0, None);
                 next.push((at.rng.between(1, 50), Next::Probe(id)));
             }
+            next.extend(process.said.clone().map(|said| (1, Next::Report(said))));
             return next;
         }
         if expect == Expect::Running || self.tombstones.contains(&id) {
@@ -203,6 +206,7 @@ impl Host {
             health: Health::Unknown,
             streak: 0,
             good: false,
+            said: None,
             sick_until: 0,
             taken_until: 0,
             silent_until: 0,
@@ -271,6 +275,7 @@ impl Host {
                     false => Listeners::Own(vec![process.pid.into()]),
                 },
             };
+            process.said = Some(report.clone());
             next.push((self.pace.probe, Next::Report(report)));
         }
         next

@@ -55,6 +55,13 @@ impl Proxy {
         }
     }
 
+    /// Takes a health table; an older one than it has is refused.
+    pub fn take_health(&mut self, table: &Arc<HealthTable>) {
+        if self.health.version <= table.version {
+            self.health = table.clone();
+        }
+    }
+
     /// A worker swaps; an older snapshot than it holds is refused.
     pub fn swap(&mut self, worker: usize, snapshot: Arc<Snapshot>) {
         if let Some(worker) = self.workers.get_mut(worker)

@@ -1,81 +1,29 @@
 //! The world: one queue of happenings in virtual time, the real engine in the middle.
 
-use std::collections::BTreeMap;
+mod traffic;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use control::{Answer, Clock, Command, Engine, Event, Mode, Ticket};
-use model::{AppName, AppView, Millis, ProxyId, Snapshot, Timestamp};
+use journal::Lost;
+use model::{AppName, AppView, InstanceId, Millis, ProxyId, Timestamp};
 use rollout::{Ask, Refusal};
 
 use crate::coverage::{self, Coverage};
-use crate::disk::Disk;
-use crate::host::{Next, Pace};
+use crate::disk::{Disk, Loss};
+use crate::happening::{Faults, Happening};
+use crate::host::Pace;
 use crate::hosts::{Errand, HostNo, Hosts};
 use crate::invariants::{Checker, Violation};
 use crate::proxy::Proxy;
 use crate::rng::Rng;
 use crate::sabotage::Sabotage;
 
-/// Something that will happen.
-#[derive(Clone, Debug)]
-enum Happening {
-    /// Reaches the engine of that epoch, if it still lives.
-    Deliver(Event),
-    /// Reaches the agent.
-    Host(model::HostCommand),
-    /// A machine does what it was to do.
-    Errand(Errand),
-    /// A dead machine is there again.
-    ComeBack(HostNo),
-    /// The append under way reaches the disk.
-    Append,
-    /// A worker of that proxy swaps.
-    Swap(usize, usize, Arc<Snapshot>),
-    /// A request at that worker of that proxy ends.
-    Done(usize, usize, model::InstanceId),
-    /// That proxy reports, as it does every second.
-    Heartbeat(usize),
-    /// The engine wanted to be asked again.
-    Wake,
-    /// Control starts again.
-    Restart,
-}
-
-impl Happening {
-    /// What dies with the server process.
-    fn is_mortal(&self) -> bool {
-        match self {
-            Self::Deliver(_) | Self::Host(_) | Self::Append | Self::Heartbeat(_) | Self::Wake => {
-                true
-            }
-            // Only the first proxy is a part of the server.
-            Self::Swap(proxy, ..) | Self::Done(proxy, ..) => *proxy == 0,
-            Self::Errand(errand) => match errand.next {
-                Next::Report(_) | Next::Work | Next::Probe(_) => true,
-                Next::Die(_) | Next::Stopped(_) => false,
-            },
-            Self::ComeBack(_) | Self::Restart => false,
-        }
-    }
-}
-
 /// Workers of each proxy.
 const WORKERS: usize = 3;
 /// What comes late comes within so many milliseconds.
 const LATEST: u64 = 3_000;
-
-/// How unkind the world is.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Faults {
-    /// One message in so many is lost; 0 loses none.
-    pub lose: u64,
-    /// One message in so many comes twice; 0 repeats none.
-    pub repeat: u64,
-    /// One report in so many comes seconds later, after others; 0 delays none.
-    pub late: u64,
-    /// One swap in so many takes seconds; 0 is never slow.
-    pub slow_swap: u64,
-}
 
 /// The simulated world.
 #[derive(Clone, Debug)]
@@ -104,6 +52,10 @@ pub struct World {
     pub steps: u64,
     checker: Checker,
     engine: Option<Engine>,
+    /// Instances at whose address control has found somebody else.
+    foreign: BTreeSet<InstanceId>,
+    /// The server is down, not only control.
+    is_down: bool,
     clock: Clock,
     /// The wall clock's distance from `now`.
     wall: u64,
@@ -140,6 +92,8 @@ impl World {
             steps: 0,
             checker: Checker::new(sabotage),
             engine: None,
+            foreign: BTreeSet::new(),
+            is_down: true,
             clock: Clock::new(Timestamp(wall), Timestamp(0), Millis(0)),
             wall,
             epoch: 0,
@@ -185,36 +139,12 @@ impl World {
         Ticket(self.tickets)
     }
 
-    /// One more proxy, on a machine of its own. Control is started again to know it.
-    pub fn add_proxy(&mut self) {
-        let number = u32::try_from(self.proxies.len()).unwrap_or(u32::MAX);
-        self.proxies.push(Proxy::new(ProxyId(number), WORKERS));
-        self.crash(true, 0);
-        self.run_for(0);
-    }
-
-    /// A request for `app` that lasts so long.
-    pub fn request(&mut self, app: &AppName, lasts: u64) {
-        let up = usize::from(self.engine.is_none())..self.proxies.len();
-        // Where there is no choice, none is drawn.
-        let proxy = match up.len() {
-            0 => return,
-            1 => up.start,
-            _ => usize::from(self.rng.once_in(2)),
-        };
-        let worker = self.rng.between(0, WORKERS as u64 - 1) as usize;
-        if let Some(id) = self.proxies[proxy].request(app, worker, &mut self.rng) {
-            let now = self.clock.now(Millis(self.now));
-            self.checker.picked(&id, self.engine.as_ref(), now, self.now);
-            self.at(lasts, Happening::Done(proxy, worker, id));
-        }
-    }
-
     /// The whole server dies at this very moment: control, agent and its proxy; processes live on.
     pub fn crash(&mut self, append_is_durable: bool, restart_in: u64) {
-        if self.engine.take().is_none() {
+        if self.is_down {
             return;
         }
+        (self.engine, self.is_down) = (None, true);
         self.coverage.fault("crash", self.views.values().map(|view| &**view));
         self.disk.crash(append_is_durable);
         self.proxies[0].crash();
@@ -245,7 +175,7 @@ impl World {
     }
 
     /// A process dies of somebody else's hand.
-    pub fn kill(&mut self, id: &model::InstanceId) {
+    pub fn kill(&mut self, id: &InstanceId) {
         self.coverage.fault("kill", self.views.values().map(|view| &**view));
         let errands = self.hosts.kill(id);
         self.follow(errands);
@@ -300,40 +230,32 @@ impl World {
                 self.follow(errands);
             }
             Happening::Append => {
+                if self.strikes(self.faults.lose_append) {
+                    let losses = [Loss::There, Loss::NotThere, Loss::Fenced];
+                    self.disk.next = self.rng.pick(&losses).copied();
+                }
                 let result = self.disk.finish();
-                if result.is_err() {
-                    self.coverage.fault("disk-full", self.views.values().map(|view| &**view));
+                let fault = match &result {
+                    Ok(()) => None,
+                    Err(Lost::Refused(_)) => Some("disk-full"),
+                    Err(Lost::Unknown(_)) => Some("lost-append"),
+                    Err(Lost::Fenced { .. }) => Some("fenced"),
+                };
+                if let Some(fault) = fault {
+                    self.coverage.fault(fault, self.views.values().map(|view| &**view));
                 }
                 self.step(Event::Appended(result));
             }
-            Happening::Swap(number, worker, snapshot) => {
-                let proxy = &mut self.proxies[number];
-                let before = proxy.acknowledged();
-                proxy.swap(worker, snapshot);
-                if proxy.acknowledged() > before {
-                    self.report_traffic(number);
-                }
-            }
-            Happening::Done(number, worker, id) => {
-                let proxy = &mut self.proxies[number];
-                proxy.done(worker, &id);
-                if proxy.in_flight(&id) == 0 {
-                    self.report_traffic(number);
-                }
-            }
+            Happening::Swap(proxy, worker, snapshot) => self.swap(proxy, worker, snapshot),
+            Happening::Done(proxy, worker, id) => self.done(proxy, worker, &id),
             Happening::Heartbeat(number) => {
                 self.report_traffic(number);
                 self.at(1_000, Happening::Heartbeat(number));
             }
             Happening::Wake => self.step(Event::Tick),
+            Happening::BeginAgain if self.engine.is_none() => self.restart(),
+            Happening::BeginAgain => {}
             Happening::Restart => self.restart(),
-        }
-    }
-
-    fn report_traffic(&mut self, proxy: usize) {
-        let report = self.proxies[proxy].report();
-        if !self.strikes(self.faults.lose) {
-            self.report(Event::Traffic(report));
         }
     }
 
@@ -359,28 +281,45 @@ impl World {
     /// One step of the engine, its consequences, and the invariants.
     fn step(&mut self, event: Event) {
         let now = self.clock.now(Millis(self.now));
-        let Some(mut engine) = self.engine.take() else { return };
+        let Some(mut engine) = self.engine.take() else {
+            // It waits in control's inbox, unless that has died.
+            if !self.is_down {
+                self.deliver(1, event);
+            }
+            return;
+        };
         self.steps += 1;
         let commands = engine.step(event, now);
         let wake = engine.wake_at();
         if let Some(defect) = engine.defect() {
             self.checker.defect(defect, self.now);
         }
+        let has_stepped_down = engine.lost().is_some();
+        self.foreign.clone_from(engine.foreign());
         self.engine = Some(engine);
         self.carry_out(commands, now);
-        self.schedule_wake(wake, now);
+        if has_stepped_down {
+            self.engine = None;
+            let takes = self.rng.between(1, 50);
+            self.at(takes, Happening::BeginAgain);
+        } else {
+            self.schedule_wake(wake, now);
+        }
     }
 
-    /// Control starts, as after a crash: reads the journal, says everything again.
+    /// Control starts, with the server or by itself: reads the log, says everything again.
     fn restart(&mut self) {
-        self.epoch += 1;
+        let with_server = std::mem::take(&mut self.is_down);
+        self.epoch += u64::from(with_server);
         self.checker.restarting(&mut self.disk);
-        self.disk.term += 1;
-        let (checkpoint, records) = self.disk.read();
-        let term = self.checker.term(self.disk.term);
+        let recovered = self.disk.open();
+        let term = self.checker.term(recovered.term);
         let proxies: Vec<ProxyId> = self.proxies.iter().map(|proxy| proxy.id).collect();
-        match Engine::recover(term, &proxies, checkpoint, records) {
-            Ok(mut engine) => {
+        match Engine::recover(term, &proxies, &recovered) {
+            Ok(engine) => {
+                let foreign = std::mem::take(&mut self.foreign).into_iter();
+                let taken = foreign.filter(|_| !with_server).map(|id| (id, "taken".to_owned()));
+                let mut engine = engine.with_strangers(taken);
                 let wall = Timestamp(self.now + self.wall);
                 self.clock = Clock::new(wall, engine.last_fact(), Millis(self.now));
                 let now = self.clock.now(Millis(self.now));
@@ -390,7 +329,8 @@ impl World {
                 self.engine = Some(engine);
                 self.carry_out(commands, now);
                 self.schedule_wake(wake, now);
-                for proxy in 0..self.proxies.len() {
+                let beginning = if with_server { 0..self.proxies.len() } else { 0..0 };
+                for proxy in beginning {
                     self.at(1_000, Happening::Heartbeat(proxy));
                 }
             }
@@ -420,7 +360,7 @@ impl World {
                 }
                 Command::Publish(snapshot) => self.publish(&snapshot),
                 Command::Health(table) => {
-                    self.proxies.iter_mut().for_each(|proxy| proxy.health = table.clone());
+                    self.proxies.iter_mut().for_each(|proxy| proxy.take_health(&table));
                 }
                 Command::Answer(ticket, answer) => {
                     self.answers.insert(ticket, answer);
@@ -446,19 +386,6 @@ impl World {
                 && let Some(view) = self.views.get(&app)
             {
                 self.coverage.accepted(asked, view);
-            }
-        }
-    }
-
-    /// Saved first, so that a new process never begins behind what a worker held.
-    fn publish(&mut self, snapshot: &Arc<Snapshot>) {
-        for proxy in 0..self.proxies.len() {
-            self.proxies[proxy].saved = snapshot.clone();
-            for worker in 0..WORKERS {
-                let slow = self.strikes(self.faults.slow_swap);
-                let takes =
-                    if slow { self.rng.between(500, 4_000) } else { self.rng.between(0, 3) };
-                self.at(takes, Happening::Swap(proxy, worker, snapshot.clone()));
             }
         }
     }

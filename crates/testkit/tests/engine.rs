@@ -2,10 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use control::{
-    Answer, CheckpointBody, Command, Engine, Event, Mode, Refusal, Ticket, Trace, Unwritten,
-    VERSION,
-};
+use control::{Answer, CheckpointBody, Command, Engine, Event, Mode, Refusal, Ticket, VERSION};
+use journal::{Checkpoint, Lost, Part, Recovered, Seq};
 use model::{AppName, InstanceId, Millis, ProxyId, ReleaseNo, RolloutId, Timestamp};
 use rollout::{App, Ask, Fact, Phase, RolloutKind, Started};
 use testkit::{Behaviour, Script, release, spec};
@@ -16,11 +14,19 @@ fn name(text: &str) -> AppName {
     text.parse().expect("it is valid")
 }
 
+/// A log with nothing in it but a checkpoint.
+fn checkpoint(parts: Vec<Part>) -> Recovered {
+    let checkpoint = Some(Checkpoint { seq: Seq(7), parts });
+    Recovered { checkpoint, ..Recovered::default() }
+}
+
+fn recover(apps: Vec<App>) -> Engine {
+    let parts = CheckpointBody { apps, at: NOW }.parts().expect("states have text keys only");
+    Engine::recover(1, &[ProxyId(0)], &checkpoint(parts)).expect("it is whole")
+}
+
 fn engine(apps: Vec<App>) -> Engine {
-    let body = CheckpointBody { apps, at: NOW };
-    let bytes = serde_json::to_vec(&body).expect("states have text keys only");
-    let checkpoint = Some((7, VERSION, bytes.as_slice()));
-    let mut engine = Engine::recover(1, &[ProxyId(0)], checkpoint, []).expect("it is whole");
+    let mut engine = recover(apps);
     engine.begin(NOW);
     engine
 }
@@ -113,8 +119,7 @@ fn as_many_apps_as_there_may_be_are_there() {
 fn what_is_to_be_tried_again_waits_while_an_append_is_under_way() {
     let mut engine = engine(Vec::new());
     assert!(appends(&deploy(&mut engine, "web", 1, NOW)));
-    let unwritten = Unwritten { why: "no space left".into(), trace: Trace::None };
-    engine.step(Event::Appended(Err(unwritten)), NOW);
+    engine.step(Event::Appended(Err(Lost::Refused("no space left".into()))), NOW);
     let again = NOW.after(Millis::from_secs(1));
     assert_eq!(engine.wake_at(), again);
     // The next question is on its way to a disk that does not answer.
@@ -125,17 +130,66 @@ fn what_is_to_be_tried_again_waits_while_an_append_is_under_way() {
 }
 
 #[test]
-fn whoever_asked_is_told_whether_it_may_have_been_recorded() {
-    let hint = |trace| {
+fn that_nothing_was_changed_is_said_only_where_that_is_certain() {
+    let told = |lost: Lost| {
         let mut engine = engine(Vec::new());
         deploy(&mut engine, "web", 1, NOW);
-        let unwritten = Unwritten { why: "the disk failed".into(), trace };
-        let commands = engine.step(Event::Appended(Err(unwritten)), NOW);
-        let answer = answer(&commands).expect("it is answered").clone();
-        answer.expect_err("it is refused").hint.expect("there is one")
+        deploy(&mut engine, "web", 2, NOW);
+        let commands = engine.step(Event::Appended(Err(lost.clone())), NOW);
+        let refusals = commands.iter().filter_map(|command| {
+            if let Command::Answer(ticket, Err(refusal)) = command {
+                Some((ticket.0, refusal.clone()))
+            } else {
+                None
+            }
+        });
+        let refusals: Vec<_> = refusals.collect();
+        let hint = refusals[0].1.hint.clone().unwrap_or_default();
+        let goes_on = appends(&commands);
+        assert_eq!(goes_on, engine.lost().is_none(), "{lost:?}");
+        assert_eq!(goes_on, matches!(lost, Lost::Refused(_)), "{lost:?}");
+        (refusals.len(), refusals[0].1.message.clone(), hint.starts_with("nothing was changed"))
     };
-    assert!(hint(Trace::None).starts_with("nothing was changed"));
-    assert!(hint(Trace::Unknown).starts_with("whether it was recorded shows"));
+    let why = || "the disk failed".to_owned();
+    let (answered, message, is_certain) = told(Lost::Refused(why()));
+    // The second is on its way now.
+    assert_eq!((answered, is_certain), (1, true), "{message}");
+    assert!(message.starts_with("cannot record the command: "), "{message}");
+    for lost in [Lost::Unknown(why()), Lost::Fenced { by: 9 }] {
+        let (answered, message, is_certain) = told(lost);
+        assert_eq!((answered, is_certain), (2, false), "{message}");
+        assert!(message.starts_with("cannot say whether the command was recorded: "), "{message}");
+    }
+}
+
+#[test]
+fn a_log_that_takes_nothing_any_more_leaves_nobody_waiting() {
+    let mut engine = engine(Vec::new());
+    deploy(&mut engine, "web", 1, NOW);
+    deploy(&mut engine, "web", 2, NOW);
+    let commands = engine.step(Event::Cut(Lost::Fenced { by: 9 }), NOW);
+    assert_eq!(commands.iter().filter(|c| matches!(c, Command::Answer(_, Err(_)))).count(), 2);
+    assert_eq!(engine.lost(), Some(&Lost::Fenced { by: 9 }));
+}
+
+#[test]
+fn a_checkpoint_is_read_in_parts_and_as_the_one_body_it_was_before() {
+    let apps: Vec<App> = ["api", "web"].map(|app| App::new(name(app))).into();
+    let body = CheckpointBody { apps: apps.clone(), at: NOW };
+    let bytes = serde_json::to_vec(&body).expect("states have text keys only");
+    let whole = Part { key: Part::WHOLE.into(), version: VERSION, body: bytes };
+    let parts = body.parts().expect("states have text keys only");
+    let keys: Vec<&str> = parts.iter().map(|part| part.key.as_str()).collect();
+    assert_eq!(keys, ["latest", "app/api", "app/web"]);
+    for parts in [parts, vec![whole]] {
+        let engine = Engine::recover(1, &[ProxyId(0)], &checkpoint(parts)).expect("it is whole");
+        assert_eq!(engine.apps().cloned().collect::<Vec<_>>(), apps);
+        assert_eq!(engine.last_fact(), NOW);
+    }
+    let unknown = Part { key: "fleet".into(), version: VERSION, body: b"{}".into() };
+    let refused = Engine::recover(1, &[ProxyId(0)], &checkpoint(vec![unknown]));
+    let why = refused.expect_err("nobody knows what it says").to_string();
+    assert!(why.ends_with("its part `fleet` is unknown"), "{why}");
 }
 
 /// A state that no facts lead to: the engine decides what it cannot fold.
@@ -185,11 +239,10 @@ fn all_to_whom_nothing_may_be_sent_stand_in_the_first_health_table() {
     let all: BTreeSet<InstanceId> =
         apps.iter().flat_map(|app| app.instances.keys().map(|number| app.id(*number))).collect();
     assert!(all.len() > 1);
-    let body = serde_json::to_vec(&CheckpointBody { apps, at: NOW }).expect("it can be written");
-    let engine = Engine::recover(2, &[ProxyId(0)], Some((7, VERSION, &body)), []);
+    let engine = recover(apps);
     let unknown = InstanceId { number: 99, ..all.first().expect("there is one").clone() };
     let strange = all.iter().cloned().chain([unknown]).map(|id| (id, "taken".to_owned()));
-    let mut engine = engine.expect("it is whole").with_strangers(strange);
+    let mut engine = engine.with_strangers(strange);
     let tables: Vec<_> = engine
         .begin(NOW)
         .into_iter()

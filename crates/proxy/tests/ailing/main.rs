@@ -29,11 +29,7 @@ fn before(a: SocketAddr, b: SocketAddr, balance: Balance) -> World {
     first.apps[0].route.balance = balance;
     let world = World::new(&first);
     let up = [1, 2].map(|number| (instance(number), Health::Up));
-    world.proxy.set_health(Arc::new(HealthTable {
-        version: 1,
-        health: up.into(),
-        ..HealthTable::default()
-    }));
+    world.proxy.set_health(Arc::new(HealthTable { health: up.into(), ..HealthTable::default() }));
     world
 }
 

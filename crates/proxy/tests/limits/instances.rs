@@ -345,7 +345,6 @@ fn an_instance_that_fails_five_times_rests_for_two_seconds_and_longer_each_time(
     let world = World::still(&in_turn(broken, saying("ok")));
     let up = [1, 2].map(|number| (instance(number), Health::Up));
     world.proxy.set_health(std::sync::Arc::new(HealthTable {
-        version: 1,
         health: up.into(),
         ..HealthTable::default()
     }));

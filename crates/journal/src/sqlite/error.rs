@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::log::Lost;
+
 /// Why the journal was not opened. The files are as they were.
 #[derive(Debug, Error)]
 pub enum OpenError {
@@ -87,21 +89,20 @@ pub enum OpenError {
     },
 }
 
-/// Why a batch or a checkpoint was not acknowledged. Nothing of it was kept, unless
-/// [`AppendError::is_in_doubt`] says that nobody knows.
+/// Why a batch or a checkpoint was not acknowledged.
 #[derive(Debug, Clone, Error)]
-pub enum AppendError {
+pub(super) enum AppendError {
     /// No room, even without the ballast. A later append may succeed.
-    #[error("cannot write to the journal: the disk is full\nhint: free some space")]
+    #[error("the disk is full")]
     Full,
     /// The queue is full: the disk does not keep up.
-    #[error("cannot write to the journal: {waiting} batches wait already")]
+    #[error("{waiting} batches wait already")]
     Overloaded {
         /// The bound of the queue.
         waiting: usize,
     },
     /// A checkpoint up to a record that is not there.
-    #[error("cannot write a checkpoint up to record {upto}: the journal holds {first} to {last}")]
+    #[error("the journal holds the records {first} to {last}, but not {upto}")]
     NoSuchRecord {
         /// What was asked for.
         upto: u64,
@@ -110,43 +111,36 @@ pub enum AppendError {
         /// The last record.
         last: u64,
     },
-    /// Writing failed in a way after which nobody knows what is on the disk: the batch may be there or
-    /// not. Nothing more is accepted until the journal is opened, and so checked, anew.
-    #[error(
-        "cannot write to the journal: the disk failed\n\
-         hint: look for disk errors in the kernel log, then restart segue"
-    )]
-    InDoubt {
-        /// The failure.
-        source: Arc<rusqlite::Error>,
-    },
-    /// The journal's thread has panicked before it said what became of the batch.
-    #[error("cannot write to the journal: its thread has panicked\nhint: restart segue")]
-    Died,
+    /// How far the last append was acknowledged could not be written down, so that nothing more was tried.
+    #[error("what was acknowledged cannot be written down")]
+    Unmarked(#[source] Arc<std::io::Error>),
+    /// Writing failed in a way after which nobody knows what is on the disk.
+    #[error("the disk failed")]
+    InDoubt(#[source] Arc<rusqlite::Error>),
     /// The disk failed earlier, so nothing was tried.
-    #[error(
-        "cannot write to the journal: the disk failed earlier\n\
-         hint: look for disk errors in the kernel log, then restart segue"
-    )]
-    Broken {
-        /// The first failure.
-        source: Arc<rusqlite::Error>,
-    },
+    #[error("the disk failed earlier")]
+    Broken(#[source] Arc<rusqlite::Error>),
+    /// The journal's thread has panicked before it said what became of the batch.
+    #[error("the journal's thread has panicked")]
+    Died,
     /// The journal's thread has ended.
-    #[error("cannot write to the journal: it is closed")]
+    #[error("the journal is closed")]
     Closed,
 }
 
-impl AppendError {
-    /// The batch may be on the disk all the same: it shows when the journal is opened anew.
-    pub fn is_in_doubt(&self) -> bool {
-        match self {
-            Self::InDoubt { .. } | Self::Died => true,
-            Self::Full
-            | Self::Overloaded { .. }
-            | Self::NoSuchRecord { .. }
-            | Self::Broken { .. }
-            | Self::Closed => false,
+impl From<AppendError> for Lost {
+    fn from(error: AppendError) -> Self {
+        let why = model::in_full(&error);
+        match error {
+            AppendError::Full
+            | AppendError::Overloaded { .. }
+            | AppendError::NoSuchRecord { .. }
+            | AppendError::Unmarked(_) => Self::Refused(why),
+            // Of the last two nothing was tried. But it takes a new start to write again.
+            AppendError::InDoubt(_)
+            | AppendError::Died
+            | AppendError::Broken(_)
+            | AppendError::Closed => Self::Unknown(why),
         }
     }
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 
-use crate::acked::{self, Acked};
-use crate::check::{check, unreadable};
-use crate::error::OpenError;
-use crate::format::{APPLICATION_ID, FORMAT, Meta, SCHEMA, checkpoint_sum};
-use crate::options::Options;
-use crate::record::{Chain, Checkpoint, NewRecord, Recovered, Seq};
+use super::acked::{self, Acked};
+use super::chain::Chain;
+use super::check::{check, unreadable};
+use super::error::OpenError;
+use super::format::{self, Meta};
+use super::options::Options;
+use crate::record::{NewRecord, Part, Recovered, Seq};
 
 const PAGE_BYTES: u64 = 4096;
 /// Free pages that the file keeps, and pages after which the write-ahead log is folded in and begun
@@ -22,7 +23,13 @@ const RESERVE_PAGES: u64 = 256;
 #[derive(Debug)]
 pub(crate) enum WriteError {
     Full,
-    NoSuchRecord { first: Seq, last: Seq },
+    NoSuchRecord {
+        upto: Seq,
+        first: Seq,
+        last: Seq,
+    },
+    /// The last commit cannot be marked, so nothing was tried.
+    Unmarked(std::io::Error),
     Broken(rusqlite::Error),
 }
 
@@ -42,8 +49,8 @@ pub(crate) struct Store {
     pub(crate) acked: Acked,
     meta: Meta,
     fsync_delay: Duration,
-    /// Why the mark could not be moved after the last commit.
-    unmarked: Option<rusqlite::Error>,
+    /// The mark could not be moved after the last commit.
+    unmarked: bool,
 }
 
 impl Store {
@@ -77,11 +84,16 @@ impl Store {
         let acked = Acked::open(path, meta.mark()).map_err(io("write the mark of"))?;
         let recovered =
             Recovered { checkpoint: checked.checkpoint, records: checked.records, term: meta.term };
-        Ok((Self { db, acked, meta, fsync_delay: options.fsync_delay, unmarked: None }, recovered))
+        Ok((Self { db, acked, meta, fsync_delay: options.fsync_delay, unmarked: false }, recovered))
     }
 
     /// Writes all batches in one transaction; the number of the last record of each.
     pub fn append(&mut self, batches: &[&[NewRecord]]) -> Result<Vec<Seq>, WriteError> {
+        // Without marks a later loss could go unnoticed, so that nothing more is taken before.
+        if self.unmarked {
+            self.acked.write(self.meta.mark()).map_err(WriteError::Unmarked)?;
+            self.unmarked = false;
+        }
         let mut meta = self.meta;
         let mut ends = Vec::with_capacity(batches.len());
         let transaction = begin(&mut self.db)?;
@@ -105,15 +117,16 @@ impl Store {
         meta.write(&transaction)?;
         commit(transaction, self.fsync_delay)?;
         self.meta = meta;
-        self.mark();
+        // The commit is on the disk whether the mark is or not: what was appended is acknowledged.
+        self.unmarked = self.acked.write(meta.mark()).is_err();
         Ok(ends)
     }
 
-    /// Lets `body` stand for all records up to `upto`, and deletes them.
-    pub fn checkpoint(&mut self, upto: Seq, version: u16, body: &[u8]) -> Result<(), WriteError> {
+    /// Lets `parts` stand for all records up to `upto`, and deletes them.
+    pub fn checkpoint(&mut self, upto: Seq, parts: &[Part]) -> Result<(), WriteError> {
         let (first, before) = self.last_checkpoint()?;
         if upto < first || upto > self.meta.head {
-            return Err(WriteError::NoSuchRecord { first, last: self.meta.head });
+            return Err(WriteError::NoSuchRecord { upto, first, last: self.meta.head });
         }
         let chain = match before {
             Some(chain) if upto == first => chain,
@@ -124,13 +137,8 @@ impl Store {
                 })?
             }
         };
-        let checkpoint = Checkpoint { seq: upto, version, body: body.to_vec() };
-        let sum = checkpoint_sum(&checkpoint, chain);
         let transaction = begin(&mut self.db)?;
-        transaction.execute(
-            "INSERT OR REPLACE INTO checkpoint VALUES (1, ?, ?, ?, ?, ?)",
-            params![upto.0, version, body, chain.0, sum],
-        )?;
+        format::write_checkpoint(&transaction, upto, chain, parts)?;
         transaction.execute("DELETE FROM record WHERE seq <= ?", [upto.0])?;
         commit(transaction, self.fsync_delay)?;
         // Tidying is not part of the promise: if it fails, the next checkpoint does it.
@@ -160,19 +168,6 @@ impl Store {
             while steps.next()?.is_some() {}
         }
         self.db.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))
-    }
-
-    /// Why nothing more may be appended, if the last commit could not be marked.
-    pub fn take_unmarked(&mut self) -> Option<rusqlite::Error> {
-        self.unmarked.take()
-    }
-
-    fn mark(&mut self) {
-        // The commit is on the disk whether the mark is or not: what was appended is acknowledged. But
-        // without marks a later loss could go unnoticed, so that nothing more is taken.
-        let failed = self.acked.write(self.meta.mark()).err();
-        let broken = |e| rusqlite::Error::ToSqlConversionFailure(Box::new(e));
-        self.unmarked = failed.map(broken);
     }
 }
 
@@ -225,10 +220,8 @@ fn fill(path: &Path) -> rusqlite::Result<()> {
     db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     db.pragma_update(None, "synchronous", "FULL")?;
     let transaction = db.transaction()?;
-    transaction.execute_batch(SCHEMA)?;
+    format::create(&transaction)?;
     Meta { term: 0, head: Seq(0), chain: Chain::START }.write(&transaction)?;
-    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", FORMAT)?;
     transaction.commit()?;
     db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     db.close().map_err(|(_, e)| e)

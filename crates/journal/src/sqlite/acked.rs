@@ -11,7 +11,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::record::{Chain, Seq, sum};
+use super::chain::{Chain, sum};
+use crate::record::Seq;
 
 const LENGTH: usize = 8 + 8 + 32 + 32;
 

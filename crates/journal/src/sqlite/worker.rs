@@ -8,39 +8,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
-use crate::ballast::Ballast;
-use crate::error::{AppendError, OpenError};
-use crate::options::Options;
-use crate::record::{NewRecord, Recovered, Seq};
-use crate::store::{Store, WriteError};
+use super::ballast::Ballast;
+use super::error::{AppendError, OpenError};
+use super::options::Options;
+use super::store::{Store, WriteError};
+use crate::log::{self, Log, Room};
+use crate::record::{NewRecord, Part, Recovered, Seq};
 
 /// Batches and checkpoints that may wait.
 const QUEUE: usize = 1024;
 /// Batches that share one transaction.
 const GROUP: usize = 128;
 
-/// Whether there is room on the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Room {
-    /// The ballast is in place.
-    Plenty,
-    /// The disk was full and the ballast is spent: what is left is for the way back.
-    Spent,
-}
-
 /// Who is told what became of a job. Told in any case: a panic must not leave anybody waiting.
-struct Done<T>(Option<Callback<T>>);
-
-type Callback<T> = Box<dyn FnOnce(Result<T, AppendError>) + Send>;
+struct Done<T>(Option<log::Done<T>>);
 
 impl<T> Done<T> {
-    fn new(callback: impl FnOnce(Result<T, AppendError>) + Send + 'static) -> Self {
-        Self(Some(Box::new(callback)))
+    fn new(callback: log::Done<T>) -> Self {
+        Self(Some(callback))
     }
 
     fn tell(mut self, outcome: Result<T, AppendError>) {
         if let Some(callback) = self.0.take() {
-            callback(outcome);
+            callback(outcome.map_err(Into::into));
         }
     }
 }
@@ -48,14 +38,14 @@ impl<T> Done<T> {
 impl<T> Drop for Done<T> {
     fn drop(&mut self) {
         if let Some(callback) = self.0.take() {
-            callback(Err(AppendError::Died));
+            callback(Err(AppendError::Died.into()));
         }
     }
 }
 
 enum Job {
     Append { batch: Vec<NewRecord>, done: Done<Seq> },
-    Checkpoint { upto: Seq, version: u16, body: Vec<u8>, done: Done<()> },
+    Checkpoint { upto: Seq, parts: Vec<Part>, done: Done<()> },
 }
 
 /// An open journal. Dropping it writes what waits and closes the file.
@@ -94,33 +84,6 @@ impl Journal {
         Ok((Self { jobs: Some(jobs), spent, thread: Some(thread) }, recovered))
     }
 
-    /// Writes a batch: all of it or nothing. `done` gets the number of its last record once it is
-    /// on the disk, or why it is not there; it is called on the journal's thread, in the order of
-    /// the appends, or right here if the queue is full.
-    pub fn append(
-        &self,
-        batch: Vec<NewRecord>,
-        done: impl FnOnce(Result<Seq, AppendError>) + Send + 'static,
-    ) {
-        self.send(Job::Append { batch, done: Done::new(done) });
-    }
-
-    /// Lets `body` stand for all records up to `upto`, which are deleted.
-    pub fn checkpoint(
-        &self,
-        upto: Seq,
-        version: u16,
-        body: Vec<u8>,
-        done: impl FnOnce(Result<(), AppendError>) + Send + 'static,
-    ) {
-        self.send(Job::Checkpoint { upto, version, body, done: Done::new(done) });
-    }
-
-    /// Whether there is room on the disk. While it is `Spent`, take nothing new on.
-    pub fn room(&self) -> Room {
-        if self.spent.load(Ordering::Relaxed) { Room::Spent } else { Room::Plenty }
-    }
-
     fn send(&self, job: Job) {
         let Some(jobs) = &self.jobs else { return job.refuse(AppendError::Closed) };
         match jobs.try_send(job) {
@@ -128,6 +91,22 @@ impl Journal {
             Err(TrySendError::Full(job)) => job.refuse(AppendError::Overloaded { waiting: QUEUE }),
             Err(TrySendError::Disconnected(job)) => job.refuse(AppendError::Closed),
         }
+    }
+}
+
+impl Log for Journal {
+    /// `done` is called on the journal's thread, or right here if its queue is full.
+    fn append(&mut self, batch: Vec<NewRecord>, done: log::Done<Seq>) {
+        self.send(Job::Append { batch, done: Done::new(done) });
+    }
+
+    fn checkpoint(&mut self, upto: Seq, parts: Vec<Part>, done: log::Done<()>) {
+        self.send(Job::Checkpoint { upto, parts, done: Done::new(done) });
+    }
+
+    /// Spent is the room of the ballast, once the disk was full.
+    fn room(&self) -> Room {
+        if self.spent.load(Ordering::Relaxed) { Room::Spent } else { Room::Plenty }
     }
 }
 
@@ -173,9 +152,8 @@ impl Worker {
                     }
                     self.append(group);
                 }
-                Job::Checkpoint { upto, version, body, done } => {
-                    let outcome = self.write(|store| store.checkpoint(upto, version, &body));
-                    done.tell(outcome.map_err(|e| e.name(upto)));
+                Job::Checkpoint { upto, parts, done } => {
+                    done.tell(self.write(|store| store.checkpoint(upto, &parts)));
                 }
             }
             self.ballast.restore();
@@ -188,12 +166,10 @@ impl Worker {
         match self.write(|store| store.append(&batches)) {
             Ok(ends) => group.into_iter().zip(ends).for_each(|((_, done), seq)| done.tell(Ok(seq))),
             // Together they do not fit, one by one the first may.
-            Err(Failed::Full) if group.len() > 1 => {
+            Err(AppendError::Full) if group.len() > 1 => {
                 group.into_iter().for_each(|one| self.append(vec![one]));
             }
-            Err(e) => {
-                group.into_iter().for_each(|(_, done)| done.tell(Err(e.clone().name(Seq(0)))))
-            }
+            Err(e) => group.into_iter().for_each(|(_, done)| done.tell(Err(e.clone()))),
         }
     }
 
@@ -201,52 +177,26 @@ impl Worker {
     fn write<T>(
         &mut self,
         transaction: impl Fn(&mut Store) -> Result<T, WriteError>,
-    ) -> Result<T, Failed> {
+    ) -> Result<T, AppendError> {
         if let Some(source) = &self.broken {
-            return Err(Failed::Broken(Arc::clone(source)));
+            return Err(AppendError::Broken(Arc::clone(source)));
         }
         let mut outcome = transaction(&mut self.store);
         if matches!(outcome, Err(WriteError::Full)) && self.ballast.free() {
             outcome = transaction(&mut self.store);
         }
-        if let Some(source) = self.store.take_unmarked() {
-            self.broken = Some(Arc::new(source));
-        }
         outcome.map_err(|e| match e {
-            WriteError::Full => Failed::Full,
-            WriteError::NoSuchRecord { first, last } => Failed::NoSuchRecord { first, last },
+            WriteError::Full => AppendError::Full,
+            WriteError::NoSuchRecord { upto, first, last } => {
+                AppendError::NoSuchRecord { upto: upto.0, first: first.0, last: last.0 }
+            }
+            WriteError::Unmarked(source) => AppendError::Unmarked(Arc::new(source)),
             WriteError::Broken(source) => {
                 let source = Arc::new(source);
                 self.broken = Some(Arc::clone(&source));
-                Failed::InDoubt(source)
+                AppendError::InDoubt(source)
             }
         })
-    }
-}
-
-#[derive(Clone)]
-enum Failed {
-    Full,
-    NoSuchRecord {
-        first: Seq,
-        last: Seq,
-    },
-    /// This failure, after which nobody knows.
-    InDoubt(Arc<rusqlite::Error>),
-    /// An earlier one: nothing was tried.
-    Broken(Arc<rusqlite::Error>),
-}
-
-impl Failed {
-    fn name(self, upto: Seq) -> AppendError {
-        match self {
-            Self::Full => AppendError::Full,
-            Self::NoSuchRecord { first, last } => {
-                AppendError::NoSuchRecord { upto: upto.0, first: first.0, last: last.0 }
-            }
-            Self::InDoubt(source) => AppendError::InDoubt { source },
-            Self::Broken(source) => AppendError::Broken { source },
-        }
     }
 }
 
@@ -254,48 +204,53 @@ impl Failed {
 mod tests {
     use std::sync::mpsc;
 
+    use super::super::acked::Acked;
     use super::*;
-    use crate::acked::Acked;
+    use crate::log::Lost;
 
     fn one(body: &str) -> Vec<NewRecord> {
         vec![NewRecord { version: 1, body: body.into() }]
     }
 
+    fn append(worker: &mut Worker, body: &str) -> Result<Seq, Lost> {
+        let (tell, told) = mpsc::channel();
+        let done = Done::new(Box::new(move |outcome| tell.send(outcome).unwrap()));
+        worker.append(vec![(one(body), done)]);
+        told.recv().unwrap()
+    }
+
     #[test]
-    fn a_commit_whose_mark_fails_is_acknowledged_and_the_last() {
+    fn a_commit_whose_mark_fails_is_acknowledged_and_the_next_one_waits_for_the_mark() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.db");
         let (store, _) = Store::open(&path, &Options::default(), &mut || false).unwrap();
         let ballast = Ballast::beside(&path, 0);
         let mut worker = Worker { store, ballast, spent: Arc::default(), broken: None };
-        worker.store.acked = Acked::unwritable(&path).unwrap();
-        let mut append = |body| {
-            let (tell, told) = mpsc::channel();
-            let done = Done::new(move |outcome| tell.send(outcome).unwrap());
-            worker.append(vec![(one(body), done)]);
-            told.recv().unwrap()
-        };
-        assert_eq!(append("first").unwrap(), Seq(1), "it is on the disk, so it has happened");
-        let refused = append("second").unwrap_err();
-        assert!(matches!(refused, AppendError::Broken { .. }), "{refused}");
-        assert!(!refused.is_in_doubt(), "nothing was tried");
+        let unwritable = Acked::unwritable(&path).unwrap();
+        let writable = std::mem::replace(&mut worker.store.acked, unwritable);
+        let first = append(&mut worker, "first");
+        assert_eq!(first, Ok(Seq(1)), "it is on the disk, so it has happened");
+        let refused = append(&mut worker, "second").unwrap_err();
+        assert!(matches!(refused, Lost::Refused(_)), "nothing was tried: {refused}");
+        worker.store.acked = writable;
+        assert_eq!(append(&mut worker, "third"), Ok(Seq(2)), "the disk can be written again");
         drop(worker);
         let (_, recovered) = Store::open(&path, &Options::default(), &mut || false).unwrap();
         let bodies: Vec<&[u8]> = recovered.records.iter().map(|r| r.body.as_slice()).collect();
-        assert_eq!(bodies, [b"first"]);
+        assert_eq!(bodies, [&b"first"[..], b"third"]);
     }
 
     #[test]
     fn whoever_waits_is_told_when_the_thread_panics() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.db");
-        let (journal, _) = Journal::open(&path, Options::default()).unwrap();
-        journal.append(one("first"), |_| panic!("planted"));
+        let (mut journal, _) = Journal::open(&path, Options::default()).unwrap();
+        journal.append(one("first"), Box::new(|_| panic!("planted")));
         for _ in 0..10 {
             let (tell, told) = mpsc::channel();
-            journal.append(one("next"), move |outcome| tell.send(outcome).unwrap());
-            let refused = told.recv().unwrap().unwrap_err();
-            assert!(matches!(refused, AppendError::Died | AppendError::Closed), "{refused}");
+            journal.append(one("next"), Box::new(move |outcome| tell.send(outcome).unwrap()));
+            let lost = told.recv().unwrap().unwrap_err();
+            assert!(matches!(lost, Lost::Unknown(_)), "only a new start can tell: {lost}");
         }
     }
 }

@@ -6,10 +6,11 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::acked;
-use crate::error::OpenError;
-use crate::format::{APPLICATION_ID, FORMAT, Meta, checkpoint_sum};
-use crate::record::{Chain, Checkpoint, Record, Seq};
+use super::acked;
+use super::chain::Chain;
+use super::error::OpenError;
+use super::format::{self, APPLICATION_ID, FORMAT, Found, Meta};
+use crate::record::{Checkpoint, Record, Seq};
 
 /// The content of a journal that was found whole.
 #[derive(Debug)]
@@ -47,9 +48,8 @@ fn refuse_other_files(path: &Path) -> Result<(), OpenError> {
 
 fn read(db: &Connection, path: &Path) -> Result<Checked, OpenError> {
     let sqlite = |e| unreadable(path, e);
-    let pragma =
-        |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(sqlite);
-    let (application, format) = (pragma("application_id")?, pragma("user_version")?);
+    let application = db.pragma_query_value(None, "application_id", |row| row.get::<_, i64>(0));
+    let (application, format) = (application.map_err(sqlite)?, format::format(db).map_err(sqlite)?);
     if application != i64::from(APPLICATION_ID) {
         return Err(OpenError::Foreign { path: path.into() });
     }
@@ -57,7 +57,7 @@ fn read(db: &Connection, path: &Path) -> Result<Checked, OpenError> {
         let known = i64::from(FORMAT);
         return Err(OpenError::Newer { path: path.into(), found: format, known });
     }
-    if format != i64::from(FORMAT) {
+    if !format::is_known(format) {
         return Err(damaged(path, &format!("there has never been a format {format}")));
     }
     let verdict: String =
@@ -68,30 +68,16 @@ fn read(db: &Connection, path: &Path) -> Result<Checked, OpenError> {
     let meta = Meta::read(db).map_err(sqlite)?.ok_or_else(|| {
         damaged(path, "the term or the number of the last record has a wrong checksum")
     })?;
-    let (checkpoint, start) = read_checkpoint(db, path)?;
+    let (checkpoint, start) = match format::read_checkpoint(db, format).map_err(sqlite)? {
+        Found::None => (None, (Seq(0), Chain::START)),
+        Found::Damaged => return Err(damaged(path, "the checkpoint has a wrong checksum")),
+        Found::Whole(checkpoint, chain) => {
+            let start = (checkpoint.seq, chain);
+            (Some(checkpoint), start)
+        }
+    };
     let records = read_records(db, path, start, meta)?;
     Ok(Checked { meta, checkpoint, records })
-}
-
-/// The checkpoint, and what the first record after it is chained to.
-fn read_checkpoint(
-    db: &Connection,
-    path: &Path,
-) -> Result<(Option<Checkpoint>, (Seq, Chain)), OpenError> {
-    let row = db.query_row("SELECT seq, version, body, chain, sum FROM checkpoint", [], |row| {
-        let checkpoint =
-            Checkpoint { seq: Seq(row.get(0)?), version: row.get(1)?, body: row.get(2)? };
-        Ok((checkpoint, Chain(row.get(3)?), row.get::<_, [u8; 32]>(4)?))
-    });
-    match row {
-        Ok((checkpoint, chain, sum)) if checkpoint_sum(&checkpoint, chain) == sum => {
-            let start = (checkpoint.seq, chain);
-            Ok((Some(checkpoint), start))
-        }
-        Ok(_) => Err(damaged(path, "the checkpoint has a wrong checksum")),
-        Err(rusqlite::Error::QueryReturnedNoRows) => Ok((None, (Seq(0), Chain::START))),
-        Err(e) => Err(unreadable(path, e)),
-    }
 }
 
 fn read_records(

@@ -1,0 +1,58 @@
+//! What follows from an append that was not acknowledged. Says "nothing was changed" only where the log
+//! has said so.
+
+use journal::Lost;
+use model::Timestamp;
+use rollout::{Refusal, RefusalCode};
+
+use super::Engine;
+use super::questions::refuse;
+use crate::message::Command;
+
+impl Engine {
+    pub(super) fn not_appended(&mut self, lost: Lost, now: Timestamp, commands: &mut Vec<Command>) {
+        match lost {
+            Lost::Refused(why) => self.refused(why, now, commands),
+            Lost::Unknown(_) | Lost::Fenced { .. } => self.step_down(lost, commands),
+        }
+    }
+
+    /// Nothing of the append under way is in the log: it is as if it had never been.
+    fn refused(&mut self, why: String, now: Timestamp, commands: &mut Vec<Command>) {
+        let append = self.append.take().unwrap_or_default();
+        for (ticket, _) in append.answers {
+            let refusal = Refusal {
+                code: RefusalCode::Unavailable,
+                message: format!("cannot record the command: the journal cannot be written: {why}"),
+                hint: Some("nothing was changed and traffic goes on; free disk space".into()),
+            };
+            commands.push(Command::Answer(ticket, Err(refusal)));
+        }
+        for record in append.records {
+            if let Some(managed) = self.apps.get_mut(&record.app) {
+                managed.dirty = true;
+            }
+        }
+        self.journal_fault = Some(why);
+        self.retry_at = Some(now.after(Self::RETRY));
+    }
+
+    /// Nobody knows whether the append under way is in the log. Whoever waits for it is told so, and
+    /// nothing follows from it here.
+    pub(super) fn step_down(&mut self, lost: Lost, commands: &mut Vec<Command>) {
+        let append = self.append.take().unwrap_or_default();
+        for (ticket, _) in append.answers {
+            let refusal = Refusal {
+                code: RefusalCode::Unavailable,
+                message: format!("cannot say whether the command was recorded: {lost}"),
+                hint: Some("look with `segue status`; traffic goes on".into()),
+            };
+            commands.push(Command::Answer(ticket, Err(refusal)));
+        }
+        for question in self.questions.drain(..) {
+            let refusal = refuse(&question.app, "the journal is opened anew");
+            commands.push(Command::Answer(question.ticket, Err(refusal)));
+        }
+        self.lost = Some(lost);
+    }
+}

@@ -1,0 +1,174 @@
+//! What a journal's file looks like: its tables, and the checksums over what is in them.
+
+use rusqlite::{Connection, Row, params};
+
+use super::acked::Mark;
+use super::chain::{Chain, sum};
+use crate::record::{Checkpoint, Part, Seq};
+
+/// `sgue`: tells a journal from other SQLite files.
+pub(crate) const APPLICATION_ID: i32 = 0x7367_7565;
+/// Counts the formats of the file; a higher one is refused. In the first, a checkpoint was one body; the
+/// first checkpoint in parts makes the file one of the second.
+pub(crate) const FORMAT: i32 = 2;
+/// The format in which a checkpoint is one body.
+pub(crate) const ONE_BODY: i32 = 1;
+
+/// Whether this program reads a file of that format.
+pub(crate) fn is_known(format: i64) -> bool {
+    (i64::from(ONE_BODY)..=i64::from(FORMAT)).contains(&format)
+}
+
+const SCHEMA: &str = "
+    CREATE TABLE record (
+        seq INTEGER PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL, chain BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE meta (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        term INTEGER NOT NULL, head INTEGER NOT NULL, chain BLOB NOT NULL, sum BLOB NOT NULL
+    ) STRICT;
+";
+
+const CHECKPOINT: &str = "
+    CREATE TABLE checkpoint (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        seq INTEGER NOT NULL, chain BLOB NOT NULL, sum BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE part (
+        key TEXT PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL
+    ) STRICT;
+";
+
+/// Makes the tables of an empty journal.
+pub(crate) fn create(transaction: &Connection) -> rusqlite::Result<()> {
+    transaction.execute_batch(SCHEMA)?;
+    transaction.execute_batch(CHECKPOINT)?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", FORMAT)
+}
+
+/// The term, and where the records end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Meta {
+    pub term: u64,
+    pub head: Seq,
+    pub chain: Chain,
+}
+
+impl Meta {
+    /// `None` if the checksum is wrong.
+    pub fn read(db: &Connection) -> rusqlite::Result<Option<Self>> {
+        db.query_row("SELECT term, head, chain, sum FROM meta", [], |row| {
+            let meta =
+                Self { term: row.get(0)?, head: Seq(row.get(1)?), chain: Chain(row.get(2)?) };
+            Ok((row.get::<_, [u8; 32]>(3)? == meta.sum()).then_some(meta))
+        })
+    }
+
+    pub fn write(&self, db: &Connection) -> rusqlite::Result<()> {
+        db.prepare_cached("INSERT OR REPLACE INTO meta VALUES (1, ?, ?, ?, ?)")?
+            .execute(params![self.term, self.head.0, self.chain.0, self.sum()])
+            .map(drop)
+    }
+
+    fn sum(&self) -> [u8; 32] {
+        sum(b"meta", &[&self.term.to_le_bytes(), &self.head.0.to_le_bytes(), &self.chain.0])
+    }
+
+    pub fn mark(&self) -> Mark {
+        Mark { term: self.term, head: self.head, chain: self.chain }
+    }
+}
+
+/// Replaces the checkpoint. A file in which it was one body is of the newest format afterwards.
+pub(crate) fn write_checkpoint(
+    transaction: &Connection,
+    seq: Seq,
+    chain: Chain,
+    parts: &[Part],
+) -> rusqlite::Result<()> {
+    if format(transaction)? == i64::from(ONE_BODY) {
+        transaction.execute_batch("DROP TABLE checkpoint")?;
+        transaction.execute_batch(CHECKPOINT)?;
+        transaction.pragma_update(None, "user_version", FORMAT)?;
+    }
+    let mut parts: Vec<&Part> = parts.iter().collect();
+    parts.sort_by(|a, b| a.key.cmp(&b.key));
+    transaction.execute("DELETE FROM part", [])?;
+    let mut insert = transaction.prepare_cached("INSERT INTO part VALUES (?, ?, ?)")?;
+    for part in &parts {
+        insert.execute(params![part.key, part.version, part.body])?;
+    }
+    let sum = sum_of_parts(seq, chain, &parts);
+    transaction
+        .execute(
+            "INSERT OR REPLACE INTO checkpoint VALUES (1, ?, ?, ?)",
+            params![seq.0, chain.0, sum],
+        )
+        .map(drop)
+}
+
+/// The number of the file's format.
+pub(crate) fn format(db: &Connection) -> rusqlite::Result<i64> {
+    db.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// The checkpoint of a file of that format.
+pub(crate) fn read_checkpoint(db: &Connection, format: i64) -> rusqlite::Result<Found> {
+    let found = if format == i64::from(ONE_BODY) { read_one_body(db) } else { read_parts(db) };
+    match found {
+        Err(rusqlite::Error::QueryReturnedNoRows) => Ok(Found::None),
+        other => other,
+    }
+}
+
+/// What there is of a checkpoint.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// None was written.
+    None,
+    /// Its checksum is wrong.
+    Damaged,
+    /// It is whole. The first record after it is chained to this.
+    Whole(Checkpoint, Chain),
+}
+
+fn read_one_body(db: &Connection) -> rusqlite::Result<Found> {
+    let row = db.query_row("SELECT seq, chain, sum, version, body FROM checkpoint", [], |row| {
+        let key = Part::WHOLE.to_owned();
+        Ok((read_head(row)?, Part { key, version: row.get(3)?, body: row.get(4)? }))
+    });
+    let ((seq, chain, expected), part) = row?;
+    let (number, version) = (seq.0.to_le_bytes(), part.version.to_le_bytes());
+    let is_whole = sum(b"checkpoint", &[&number, &version, &part.body, &chain.0]) == expected;
+    Ok(found(is_whole, Checkpoint { seq, parts: vec![part] }, chain))
+}
+
+fn read_parts(db: &Connection) -> rusqlite::Result<Found> {
+    let head = db.query_row("SELECT seq, chain, sum FROM checkpoint", [], read_head);
+    let (seq, chain, expected) = head?;
+    let mut query = db.prepare("SELECT key, version, body FROM part ORDER BY key")?;
+    let part = |row: &Row| Ok(Part { key: row.get(0)?, version: row.get(1)?, body: row.get(2)? });
+    let parts: Vec<Part> = query.query_map([], part)?.collect::<rusqlite::Result<_>>()?;
+    let is_whole = sum_of_parts(seq, chain, &parts.iter().collect::<Vec<_>>()) == expected;
+    Ok(found(is_whole, Checkpoint { seq, parts }, chain))
+}
+
+fn read_head(row: &Row) -> rusqlite::Result<(Seq, Chain, [u8; 32])> {
+    Ok((Seq(row.get(0)?), Chain(row.get(1)?), row.get(2)?))
+}
+
+fn found(is_whole: bool, checkpoint: Checkpoint, chain: Chain) -> Found {
+    if is_whole { Found::Whole(checkpoint, chain) } else { Found::Damaged }
+}
+
+/// The checksum of a checkpoint in parts, and of what the records after it are chained to.
+fn sum_of_parts(seq: Seq, chain: Chain, parts: &[&Part]) -> [u8; 32] {
+    let (number, versions) = (seq.0.to_le_bytes(), parts.iter().map(|p| p.version.to_le_bytes()));
+    let versions: Vec<[u8; 2]> = versions.collect();
+    let mut all: Vec<&[u8]> = vec![&number, &chain.0];
+    for (part, version) in parts.iter().zip(&versions) {
+        all.extend([part.key.as_bytes(), version, &part.body]);
+    }
+    sum(b"checkpoint in parts", &all)
+}
