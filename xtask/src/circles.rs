@@ -3,7 +3,8 @@
 //! An arrow is a path into another file, whether in a `use`, an expression or a macro, and followed
 //! through re-exports to the file that defines the name. Another one leads from a file that calls a method
 //! of its own type to the file in which that method is written. What a module's parts know of the module
-//! itself does not count.
+//! itself does not count, but for the methods that they write for it: a type whose methods lie in many
+//! files is read in one sitting or not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -23,7 +24,14 @@ type Name = Vec<String>;
 /// Re-exports are followed this far.
 const DEPTH: usize = 16;
 
-/// Fails on every circle.
+/// Circles that are left. This list only gets shorter.
+const LEFT: [&str; 3] = [
+    "crates/agent/src: a circle: shim, shim/watch",
+    "crates/control/src: a circle: engine, engine/questions",
+    "crates/rollout/src: a circle: ask, ask/back, ask/deploy, ask/renew, ask/steer",
+];
+
+/// Fails on every circle, and on one that is said to be left and is not.
 pub(crate) fn check(root: &Path) -> Done {
     let mut sources = vec![root.join("xtask/src")];
     let crates = root.join("crates");
@@ -38,6 +46,11 @@ pub(crate) fn check(root: &Path) -> Done {
         let name = source.strip_prefix(root).unwrap_or(&source).display();
         found.extend(files.circles().iter().map(|circle| format!("{name}: a circle: {circle}")));
     }
+    let gone = LEFT.iter().filter(|left| !found.iter().any(|circle| circle == *left));
+    let gone: Vec<_> =
+        gone.map(|left| format!("{left}: it has gone, take it off the list")).collect();
+    found.retain(|circle| !LEFT.contains(&circle.as_str()));
+    found.extend(gone);
     if found.is_empty() { Ok(()) } else { Err(found.join("\n")) }
 }
 
@@ -117,9 +130,11 @@ impl Files {
                     _ => self.resolve(base, path, DEPTH),
                 };
                 let calls = |method| self.0.get(to).is_some_and(|file| file.calls.contains(method));
-                let is_needed = methods.iter().any(calls) && !is_part_of(from, to);
-                if let Some(arrows) = arrows.get_mut(to).filter(|_| is_needed) {
-                    arrows.insert(from);
+                if from == to || !methods.iter().any(calls) {
+                    continue;
+                }
+                for (one, other) in [(from, to), (to, from)] {
+                    arrows.entry(one).or_default().insert(other);
                 }
             }
         }
@@ -443,6 +458,8 @@ mod tests {
         let of_a_trait = ("b", "use crate::a::A; impl Drop for A { fn drop(&mut self) {} }");
         assert_eq!(circles(&[root, a, of_a_trait]), Vec::<String>::new());
         let part = ("a/b", "use super::A; impl A { pub fn g(&self) {} }");
+        let whole = ("a", "mod b; pub struct A; impl A { fn f(&self) { self.g() } }");
+        assert_eq!(circles(&[("", "mod a;"), whole, part]), ["a, a/b"]);
         let whole = ("a", "mod b; pub struct A; impl A { fn f(&self) { b::go(); } }");
         assert_eq!(circles(&[("", "mod a;"), whole, part]), Vec::<String>::new());
     }

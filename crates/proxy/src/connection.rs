@@ -12,7 +12,8 @@ use model::Network;
 
 use crate::buffer::Buffer;
 use crate::crowd::{self, Doing};
-use crate::exchange::{End, Exchange};
+use crate::exchange::Exchange;
+use crate::exchange::end::End;
 use crate::farewell::Farewell;
 use crate::lounge::Guest;
 use crate::pages::{Form, Page};

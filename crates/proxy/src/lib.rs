@@ -5,7 +5,7 @@
 //!                           │ wakes
 //!             worker 0 … worker N-1      each: one thread, own sockets, own upstream pool
 //!                │
-//!            connection ─► exchange (attempt → sending → answer) ─► farewell | tunnel
+//!            connection ─► exchange (way → outgoing → incoming) ─► farewell | tunnel
 //! ```
 //!
 //! It knows nothing of rollouts, journals or processes, decides by nothing but the snapshot and the

@@ -71,10 +71,14 @@ impl Reuse {
         self.rule != KeepAlive::Off
     }
 
-    /// The answer has begun; `early` if some of the request was not out by then.
-    pub(crate) fn answered(&mut self, head: &ResponseHead, to: AnswerTo, early: bool) {
+    /// Some of the request is not out, and the answer begins.
+    pub(crate) fn is_answered_early(&mut self) {
+        self.early = true;
+    }
+
+    /// The answer has begun.
+    pub(crate) fn answered(&mut self, head: &ResponseHead, to: AnswerTo) {
         self.status = head.status();
-        self.early = early;
         let goes_on = head.persistence(to) == Persistence::KeepAlive;
         self.offered = goes_on.then(|| head.keep_alive_timeout());
     }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::exchange::presence::Presence;
 use crate::line::{LetGo, Place, Ticket};
 use crate::stats::AppStats;
 use crate::turn::Turn;
@@ -39,45 +40,38 @@ pub(crate) struct Held {
     since_ms: Option<u64>,
 }
 
-/// Whether a request has a place among the held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Entered {
-    /// There is no room or no time.
-    Not,
-    /// The request keeps the place that it had.
-    Before,
-    Now,
-}
-
 impl Held {
-    /// Takes or keeps a place, if there is room and time. A new place takes so many bytes.
+    /// Takes or keeps a place, if there is room and time. A new place takes so many bytes, and is
+    /// when the client is looked at for the first time.
     pub(crate) fn enter(
         &mut self,
         app: &Arc<AppStats>,
         hold_ms: u64,
         bytes: usize,
+        presence: &mut Presence,
         turn: &Turn<'_, '_>,
-    ) -> Entered {
+    ) -> bool {
         // An attempt in between does not make the patience begin anew; another reason to wait may
         // make it longer or shorter.
         let again = self.since_ms.is_some();
         let since_ms = *self.since_ms.get_or_insert(turn.now_ms);
         let until_ms = since_ms.saturating_add(hold_ms);
         if turn.now_ms >= until_ms || turn.worker.is_draining() {
-            return Entered::Not;
+            return false;
         }
         if let Some(hold) = &mut self.hold {
             hold.until_ms = until_ms;
-            return Entered::Before;
+            return true;
         }
         self.hold = self.place(app, until_ms, bytes, turn);
-        let Some(hold) = &self.hold else { return Entered::Not };
+        let Some(hold) = &self.hold else { return false };
         self.ticket = Some(hold.place.ticket);
         self.let_go = None;
         if !again {
             turn.worker.count(app, |cells| &cells.held);
         }
-        Entered::Now
+        presence.left(turn);
+        true
     }
 
     /// A place among the held of the app, if there is room.

@@ -3,8 +3,10 @@
 
 use http1::{After, AnswerTo, Persistence, RequestHead};
 
-use crate::exchange::REPLAY;
 use crate::pages::Form;
+
+/// A longer body is not kept for a second attempt, in bytes.
+pub(super) const REPLAY: usize = 64 << 10;
 
 /// What a request and its answer are bound to.
 #[derive(Clone, Copy, Debug)]
@@ -14,13 +16,11 @@ pub(crate) struct Terms {
     /// What the client said of its connection.
     asked: Persistence,
     resendable: bool,
-    /// When the head was whole.
-    started_ms: u64,
 }
 
 impl Terms {
-    /// The terms of a request whose head was whole at `now_ms`.
-    pub(crate) fn of(head: &RequestHead, input: &[u8], is_draining: bool, now_ms: u64) -> Self {
+    /// The terms of a request.
+    pub(crate) fn of(head: &RequestHead, input: &[u8], is_draining: bool) -> Self {
         let to = AnswerTo {
             head: head.is_head(input),
             upgrade: head.asks_upgrade(),
@@ -33,7 +33,7 @@ impl Terms {
         let resendable =
             head.is_idempotent(input) && short && !head.body().is_chunked() && !to.upgrade;
         let form = Form { head: to.head, json: head.prefers_json(), version: to.version, after };
-        Self { to, form, asked, resendable, started_ms: now_ms }
+        Self { to, form, asked, resendable }
     }
 
     /// What an answer has to suit.
@@ -64,10 +64,5 @@ impl Terms {
     /// Whether the method allows a second attempt, and the body is short enough to be kept for it.
     pub(crate) fn is_resendable(&self) -> bool {
         self.resendable
-    }
-
-    /// When the head was whole, by the proxy's clock.
-    pub(crate) fn started_ms(&self) -> u64 {
-        self.started_ms
     }
 }

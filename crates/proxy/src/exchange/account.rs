@@ -1,0 +1,202 @@
+//! What a request is counted for and noted as: its app, the gap it may belong to, how it ended, and its
+//! line in the access log. Never decides anything.
+
+use std::sync::Arc;
+
+use http1::RequestHead;
+use model::ReleaseNo;
+
+use crate::access_log::{End, Entry, Phase, Said, Times};
+use crate::exchange::failure::Failure;
+use crate::exchange::own_answer::OwnAnswer;
+use crate::gap::Waiting;
+use crate::instance::Instance;
+use crate::stats::AppStats;
+use crate::turn::Turn;
+use crate::worker::Worker;
+
+/// The account of one request.
+#[derive(Debug)]
+pub(super) struct Account {
+    app: Option<Arc<AppStats>>,
+    /// When the head was whole.
+    started_ms: u64,
+    waiting: Option<Waiting>,
+    outcome: Outcome,
+    /// Of the answer; 0 before there is one.
+    status: u16,
+    /// The line of the access log, if there is one.
+    entry: Option<Box<Entry>>,
+}
+
+/// How a request is counted. Decided once, by whoever ends it first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Open,
+    Fine,
+    Failed,
+    Aborted,
+}
+
+/// Whether a request belongs to the app that it belonged to before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Belongs {
+    AsBefore,
+    Anew,
+}
+
+impl Account {
+    /// The account of a request whose first byte came at `since_ms`, and whose head is whole now.
+    pub(super) fn of(head: &RequestHead, since_ms: u64, turn: &Turn<'_, '_>) -> Self {
+        Self {
+            app: None,
+            started_ms: turn.now_ms,
+            waiting: None,
+            outcome: Outcome::Open,
+            status: 0,
+            entry: entry(head, since_ms, turn),
+        }
+    }
+
+    /// The app of the request, once it is known.
+    pub(super) fn app(&self) -> Option<&Arc<AppStats>> {
+        self.app.as_ref()
+    }
+
+    /// When the head was whole, by the proxy's clock.
+    pub(super) fn started_ms(&self) -> u64 {
+        self.started_ms
+    }
+
+    /// The request belongs to this app from now on.
+    pub(super) fn belongs_to(&mut self, app: Arc<AppStats>, now_ms: u64) -> Belongs {
+        let is_other = self.app.as_ref().is_none_or(|before| before.key != app.key);
+        if is_other {
+            self.waiting = Some(app.gap.begin(now_ms));
+        }
+        if let Some(entry) = &mut self.entry {
+            entry.app = Some(Arc::clone(&app));
+        }
+        self.app = Some(app);
+        if is_other { Belongs::Anew } else { Belongs::AsBefore }
+    }
+
+    /// The request was held for so long.
+    pub(super) fn held(&mut self, held_ms: u64) {
+        let Some(entry) = &mut self.entry else { return };
+        entry.held_ms = held_ms;
+        entry.phase = Phase::Waiting;
+    }
+
+    /// An instance has been chosen: what was noted of another one before does not count.
+    pub(super) fn chose(&mut self, instance: &Arc<Instance>, release: ReleaseNo, now_ms: u64) {
+        let Some(entry) = &mut self.entry else { return };
+        entry.instance = Some(Arc::clone(instance));
+        entry.release = Some(release.0);
+        entry.phase = Phase::Connecting;
+        let waiting = Some(now_ms.saturating_sub(self.started_ms));
+        entry.times = Times { head: entry.times.head, waiting, ..Times::default() };
+    }
+
+    /// The instance is connected, which began at `since_ms`.
+    pub(super) fn connected(&mut self, since_ms: u64, now_ms: u64) {
+        let Some(entry) = &mut self.entry else { return };
+        entry.phase = Phase::Answering;
+        entry.times.connecting = Some(now_ms.saturating_sub(since_ms));
+    }
+
+    /// An attempt came to nothing: who is to blame, should it have been the last.
+    pub(super) fn attempt_failed(&mut self, failure: Failure) {
+        let Some(entry) = &mut self.entry else { return };
+        entry.blamed = match failure {
+            Failure::Connect | Failure::Broken | Failure::Stale | Failure::BadAnswer => {
+                End::Upstream
+            }
+            Failure::NoRoom | Failure::Timeout => End::Timeout,
+            Failure::ConnectOurs | Failure::Drained => End::Proxy,
+        };
+    }
+
+    /// The head of an instance's answer has come.
+    pub(super) fn answered(&mut self, status: u16, now_ms: u64) {
+        self.status = status;
+        if let Some(waiting) = self.waiting.take() {
+            waiting.succeeded(now_ms);
+        }
+        let Some(entry) = &mut self.entry else { return };
+        entry.phase = Phase::Answered;
+        let before = entry.times.waiting.unwrap_or(0) + entry.times.connecting.unwrap_or(0);
+        entry.times.answering = Some(now_ms.saturating_sub(self.started_ms + before));
+    }
+
+    /// The request gets an answer of our own.
+    pub(super) fn answered_ourselves(&mut self, answer: &OwnAnswer, worker: &Worker) {
+        if answer.is_failure() {
+            self.fails();
+        }
+        self.status = answer.status();
+        self.waiting = None;
+        if let Some(app) = &self.app {
+            worker.app_cells(app).answered_ourselves(self.status);
+        }
+    }
+
+    /// The request has failed, unless that has been decided.
+    pub(super) fn fails(&mut self) {
+        self.decide(Outcome::Failed);
+    }
+
+    /// Its client is to blame that it ends here: whoever has not got the whole answer went away first,
+    /// whatever we were about to say.
+    pub(super) fn aborts(&mut self) {
+        self.decide(Outcome::Aborted);
+    }
+
+    fn decide(&mut self, outcome: Outcome) {
+        if self.outcome == Outcome::Open {
+            self.outcome = outcome;
+        }
+    }
+
+    /// Counts the request, after so many attempts, and writes its line.
+    pub(super) fn ends(&mut self, attempts: u32, worker: &Worker, now_ms: u64) {
+        self.waiting = None;
+        self.decide(Outcome::Fine);
+        if let Some(app) = self.app.take() {
+            worker.count(&app, |cells| &cells.requests);
+            worker.app_cells(&app).took(now_ms.saturating_sub(self.started_ms));
+            match self.outcome {
+                Outcome::Failed => worker.count(&app, |cells| &cells.failed),
+                Outcome::Aborted => worker.count(&app, |cells| &cells.client_aborted),
+                Outcome::Open | Outcome::Fine => {}
+            }
+        }
+        self.write(attempts, worker, now_ms);
+    }
+
+    fn write(&mut self, attempts: u32, worker: &Worker, now_ms: u64) {
+        let (Some(log), Some(mut entry)) = (&worker.shared.access_log, self.entry.take()) else {
+            return;
+        };
+        entry.status = self.status;
+        entry.attempts = attempts;
+        entry.times.all = entry.times.head + now_ms.saturating_sub(self.started_ms);
+        entry.end = match self.outcome {
+            Outcome::Open | Outcome::Fine if entry.phase == Phase::Answered => End::Done,
+            Outcome::Open | Outcome::Fine => End::Proxy,
+            Outcome::Failed => entry.blamed,
+            Outcome::Aborted => End::Client,
+        };
+        log.add(&entry, &mut worker.log.borrow_mut());
+    }
+}
+
+/// An entry for a request whose first byte came at `since_ms`; none without a log.
+fn entry(head: &RequestHead, since_ms: u64, turn: &Turn<'_, '_>) -> Option<Box<Entry>> {
+    turn.worker.shared.access_log.as_ref()?;
+    let input = turn.client.input.unread();
+    let times = Times { head: turn.now_ms.saturating_sub(since_ms), ..Times::default() };
+    let client = &turn.client.address;
+    let said = Said::new(client, head.method(input), head.host(input), head.path(input));
+    Some(Box::new(Entry { said, times, ..Entry::default() }))
+}

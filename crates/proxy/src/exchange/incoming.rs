@@ -1,0 +1,390 @@
+//! The answer on its way to the client: its head judged and written anew, its body framed anew. Never
+//! makes a broken answer look whole.
+
+use std::sync::Arc;
+use std::task::Poll;
+
+use http1::{
+    After, BadAnswer, Body, Encoder, Persistence, Progress, ResponseHead, ResponseParser, Version,
+};
+
+use crate::buffer::{Buffer, LARGE};
+use crate::exchange::failure::Failure;
+use crate::exchange::request_info::RequestInfo;
+use crate::split::User;
+use crate::stats::AppStats;
+use crate::turn::Turn;
+use crate::upstream::Upstream;
+use crate::worker::Worker;
+
+/// Bytes of interim answers before the final one: so many at once, and so many more with each second.
+/// Their number has no bound (RFC 9110, 15.2).
+const INTERIM_BYTES: u64 = 64 << 10;
+const INTERIM_RATE: u64 = 4 << 10;
+
+/// How far an answer has come.
+#[derive(Debug)]
+pub(super) enum AnswerState {
+    Awaited(Box<ResponseParser>),
+    Body {
+        body: Body,
+        encoder: Encoder,
+        lasts: Lasts,
+    },
+    /// All of it is in the output.
+    Done,
+    /// It broke off.
+    Cut,
+    /// It is a 101: a tunnel follows.
+    Switched,
+}
+
+/// Whether an answer has an end of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lasts {
+    UntilItsEnd,
+    /// It ends with its instance, and that is no failure.
+    AsItsInstance,
+}
+
+/// What has been seen of an answer when an attempt comes to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    Nothing,
+    /// A part of its head.
+    Bytes,
+    /// Interim answers.
+    Interim,
+    /// Its head, which has gone out.
+    Head,
+}
+
+/// What has been read of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrived {
+    Nothing,
+    /// An interim head of so many bytes.
+    Interim(usize),
+    /// One that tells the client to go on with its body.
+    Continue(usize),
+    /// The final head, of so many bytes.
+    Head(usize),
+    /// So many bytes of the body.
+    Body(usize),
+    /// So many bytes of the body, and its end.
+    End(usize),
+}
+
+/// An answer on its way.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    answer: AnswerState,
+    from_upstream: Buffer,
+    /// Bytes of interim answers.
+    interims: u64,
+}
+
+impl Incoming {
+    /// An answer that nothing has come of.
+    pub(super) fn awaited(worker: &Worker) -> Self {
+        let answer = AnswerState::Awaited(worker.response_parser());
+        Self { answer, from_upstream: Buffer::default(), interims: 0 }
+    }
+
+    pub(super) fn state(&self) -> &AnswerState {
+        &self.answer
+    }
+
+    /// Whether the answer has an end of its own.
+    pub(super) fn lasts(&self) -> Lasts {
+        match &self.answer {
+            AnswerState::Body { lasts, .. } => *lasts,
+            AnswerState::Awaited(_)
+            | AnswerState::Done
+            | AnswerState::Cut
+            | AnswerState::Switched => Lasts::UntilItsEnd,
+        }
+    }
+
+    pub(super) fn seen(&self) -> Seen {
+        match &self.answer {
+            AnswerState::Awaited(_) if self.interims > 0 => Seen::Interim,
+            AnswerState::Awaited(_) if self.from_upstream.is_empty() => Seen::Nothing,
+            AnswerState::Awaited(_) => Seen::Bytes,
+            AnswerState::Body { .. }
+            | AnswerState::Done
+            | AnswerState::Cut
+            | AnswerState::Switched => Seen::Head,
+        }
+    }
+
+    /// Reads once from the instance, if the client keeps up.
+    pub(super) fn receive(
+        &mut self,
+        upstream: &mut Upstream,
+        turn: &mut Turn<'_, '_>,
+    ) -> Result<usize, Failure> {
+        let room = turn.client.output.len() < LARGE && self.from_upstream.len() < 2 * LARGE;
+        if upstream.ended || !room {
+            return Ok(0);
+        }
+        if self.from_upstream.tail().capacity() == 0 {
+            self.from_upstream = turn.worker.stock.take();
+        }
+        match self.from_upstream.fill(turn.cx, &mut upstream.stream) {
+            Poll::Pending => {
+                if self.from_upstream.is_empty() {
+                    turn.worker.stock.put(std::mem::take(&mut self.from_upstream));
+                }
+                Ok(0)
+            }
+            Poll::Ready(Ok(0)) => {
+                upstream.ended = true;
+                Ok(1)
+            }
+            Poll::Ready(Ok(count)) => {
+                upstream.flight.instance().moved(turn.now_ms);
+                Ok(count)
+            }
+            Poll::Ready(Err(_)) => {
+                // What came before is worth reading, unless only a clean end would make it whole.
+                upstream.ended = true;
+                match &self.answer {
+                    AnswerState::Body { body: Body::UntilClose, .. } => Err(Failure::Broken),
+                    AnswerState::Awaited(_)
+                    | AnswerState::Body { .. }
+                    | AnswerState::Done
+                    | AnswerState::Cut
+                    | AnswerState::Switched => Ok(1),
+                }
+            }
+        }
+    }
+
+    /// Reads on in what the instance sent; what is of the body goes to the client.
+    pub(super) fn read(
+        &mut self,
+        upstream: &Upstream,
+        info: &RequestInfo,
+        turn: &mut Turn<'_, '_>,
+    ) -> Result<Arrived, Failure> {
+        match &self.answer {
+            AnswerState::Awaited(_) => self.read_head(upstream, info),
+            AnswerState::Body { .. } => self.read_body(upstream, turn),
+            AnswerState::Done | AnswerState::Cut | AnswerState::Switched => Ok(Arrived::Nothing),
+        }
+    }
+
+    fn read_head(&mut self, upstream: &Upstream, info: &RequestInfo) -> Result<Arrived, Failure> {
+        let AnswerState::Awaited(parser) = &mut self.answer else { return Ok(Arrived::Nothing) };
+        let nothing = if upstream.ended { Err(Failure::Broken) } else { Ok(Arrived::Nothing) };
+        if self.from_upstream.is_empty() {
+            return nothing;
+        }
+        let len = match parser.parse(self.from_upstream.unread(), info.terms.to()) {
+            Ok(Progress::Unfinished) => return nothing,
+            Ok(Progress::Finished(len)) => len,
+            // On a connection that was used before, that is what an earlier answer has left there.
+            Err(BadAnswer::StatusLine) if upstream.is_used() => return Err(Failure::Stale),
+            Err(error) => {
+                tracing::debug!(%error, "an instance's answer cannot be passed on");
+                return Err(Failure::BadAnswer);
+            }
+        };
+        // Nor is this an answer to the request, but to the silence before it (RFC 9110, 15.5.9).
+        if parser.head().says_idle_for_too_long()
+            && upstream.is_used()
+            && info.terms.is_resendable()
+        {
+            return Err(Failure::Stale);
+        }
+        Ok(match parser.head().status() {
+            100 => Arrived::Continue(len),
+            _ if parser.head().is_interim() => Arrived::Interim(len),
+            _ => Arrived::Head(len),
+        })
+    }
+
+    fn read_body(
+        &mut self,
+        upstream: &Upstream,
+        turn: &mut Turn<'_, '_>,
+    ) -> Result<Arrived, Failure> {
+        let AnswerState::Body { body, encoder, .. } = &mut self.answer else {
+            return Ok(Arrived::Nothing);
+        };
+        let mut moved = 0;
+        let mut done = body.is_empty();
+        while !done && !self.from_upstream.is_empty() && turn.client.output.len() < 2 * LARGE {
+            let input = self.from_upstream.unread();
+            let step = body.read(input).map_err(|_| Failure::BadAnswer)?;
+            let taken = step.skip + step.data;
+            let plain = *encoder == Encoder::Plain && taken == input.len();
+            if plain && step.skip == 0 && turn.client.output.is_empty() {
+                // Nothing to write anew: the buffer itself goes out.
+                std::mem::swap(&mut self.from_upstream, &mut turn.client.output);
+            } else {
+                encoder.data(&input[step.skip..taken], turn.client.out(turn.worker));
+                self.from_upstream.consume(taken);
+            }
+            done = step.done;
+            moved += taken;
+            if taken == 0 {
+                break;
+            }
+        }
+        if upstream.ended && !done && self.from_upstream.is_empty() {
+            if !body.whole_at_close() {
+                return Err(Failure::Broken);
+            }
+            done = true;
+        }
+        if done {
+            encoder.end(body.trailers(), turn.client.out(turn.worker));
+            self.answer = AnswerState::Done;
+            return Ok(Arrived::End(moved));
+        }
+        Ok(if moved == 0 { Arrived::Nothing } else { Arrived::Body(moved) })
+    }
+
+    /// Passes on an interim head of so many bytes.
+    pub(super) fn pass_interim(
+        &mut self,
+        len: usize,
+        info: &RequestInfo,
+        turn: &mut Turn<'_, '_>,
+    ) -> Result<(), Failure> {
+        self.count_interim(len, info, turn.now_ms)?;
+        let to = info.terms.to();
+        if let AnswerState::Awaited(parser) = &self.answer
+            && to.version == Version::Http11
+        {
+            let (input, out) = (self.from_upstream.unread(), turn.client.out(turn.worker));
+            parser.head().forward(input, to, After::KeepAlive, b"", out);
+        }
+        self.next_head(len);
+        Ok(())
+    }
+
+    /// Drops an interim head of so many bytes.
+    pub(super) fn drop_interim(
+        &mut self,
+        len: usize,
+        info: &RequestInfo,
+        now_ms: u64,
+    ) -> Result<(), Failure> {
+        self.count_interim(len, info, now_ms)?;
+        self.next_head(len);
+        Ok(())
+    }
+
+    fn count_interim(
+        &mut self,
+        len: usize,
+        info: &RequestInfo,
+        now_ms: u64,
+    ) -> Result<(), Failure> {
+        self.interims += len as u64;
+        let lasts_s = now_ms.saturating_sub(info.account.started_ms()) / 1000;
+        let most = INTERIM_BYTES.saturating_add(lasts_s.saturating_mul(INTERIM_RATE));
+        if self.interims > most { Err(Failure::BadAnswer) } else { Ok(()) }
+    }
+
+    fn next_head(&mut self, len: usize) {
+        if let AnswerState::Awaited(parser) = &mut self.answer {
+            parser.restart();
+        }
+        self.from_upstream.consume(len);
+    }
+
+    /// The final head, of so many bytes: it goes to the client. Tells its status.
+    pub(super) fn accept(
+        &mut self,
+        len: usize,
+        info: &mut RequestInfo,
+        turn: &mut Turn<'_, '_>,
+    ) -> u16 {
+        let AnswerState::Awaited(parser) = &mut self.answer else { return 0 };
+        let (head, to) = (parser.head(), info.terms.to());
+        let (encoder, persistence) = head.encoding(to);
+        if persistence == Persistence::Close || turn.worker.is_draining() {
+            info.terms.close();
+        }
+        let mut cookies = match info.known.user() {
+            Some(user) if user.has_news() && may_add_cookies(head) => {
+                cookies(user, info.account.app().map(Arc::as_ref), turn.worker)
+            }
+            Some(_) | None => Vec::new(),
+        };
+        let date = (!head.is_dated()).then(|| turn.worker.date(turn.now_ms));
+        let added = match &date {
+            None => &cookies[..],
+            Some(date) if cookies.is_empty() => date,
+            Some(date) => {
+                cookies.extend_from_slice(date);
+                &cookies
+            }
+        };
+        let out = turn.client.out(turn.worker);
+        head.forward(self.from_upstream.unread(), to, info.terms.after(), added, out);
+        info.reuse.answered(head, to);
+        let status = head.status();
+        let next = match head.is_switch() {
+            true => AnswerState::Switched,
+            false => AnswerState::Body { body: head.body(to), encoder, lasts: Lasts::of(head) },
+        };
+        if let AnswerState::Awaited(parser) = std::mem::replace(&mut self.answer, next) {
+            turn.worker.return_response_parser(parser);
+        }
+        self.from_upstream.consume(len);
+        status
+    }
+
+    /// Waits for the answer to another attempt.
+    pub(super) fn begin_anew(&mut self) {
+        self.from_upstream.clear();
+        if let AnswerState::Awaited(parser) = &mut self.answer {
+            parser.restart();
+        }
+    }
+
+    /// The answer is whole.
+    pub(super) fn is_done(&mut self) {
+        self.answer = AnswerState::Done;
+    }
+
+    /// The answer broke off after its head had gone out.
+    pub(super) fn is_cut(&mut self) {
+        self.answer = AnswerState::Cut;
+    }
+
+    /// Whether nothing follows what has been read.
+    pub(super) fn has_no_rest(&self) -> bool {
+        self.from_upstream.is_empty()
+    }
+
+    /// What came behind the answer.
+    pub(super) fn take_rest(&mut self) -> Buffer {
+        std::mem::take(&mut self.from_upstream)
+    }
+}
+
+impl Lasts {
+    fn of(head: &ResponseHead) -> Self {
+        if head.is_event_stream() { Self::AsItsInstance } else { Self::UntilItsEnd }
+    }
+}
+
+/// A cookie is one user's own: never on an answer that is offered to caches of many. Nor on one that
+/// only renews what a cache has, nor on a switch, whose clients rarely keep cookies.
+fn may_add_cookies(head: &ResponseHead) -> bool {
+    !(head.is_shared() || head.is_switch() || head.status() == 304)
+}
+
+/// The user's `Set-Cookie` lines, as the newest snapshot has it.
+fn cookies(user: &User, app: Option<&AppStats>, worker: &Worker) -> Vec<u8> {
+    let table = worker.table.borrow();
+    let split = app.and_then(|app| table.app(app.key)).and_then(|entry| entry.split.as_ref());
+    let shared = &worker.shared;
+    split.map_or_else(Vec::new, |split| split.cookies(user, &shared.keyring, shared.epoch_s()))
+}

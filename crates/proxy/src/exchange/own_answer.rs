@@ -1,0 +1,44 @@
+//! Answers that no instance gives. Knows nothing of when they are given.
+
+use std::sync::Arc;
+
+use crate::closed::Closed;
+use crate::date::DateLine;
+use crate::pages::{Form, Page};
+use crate::redirect::Elsewhere;
+
+/// An answer of the proxy's own.
+#[derive(Debug)]
+pub(super) enum OwnAnswer {
+    Page(Page),
+    /// The client is sent elsewhere.
+    Moved(Elsewhere),
+    /// The app is closed. That is what it was told to do, so nothing has failed.
+    Closed(Arc<Closed>),
+}
+
+impl OwnAnswer {
+    pub(super) fn status(&self) -> u16 {
+        match self {
+            Self::Page(page) => page.status,
+            Self::Moved(moved) => moved.status,
+            Self::Closed(_) => 503,
+        }
+    }
+
+    /// Whether a request that gets it has failed.
+    pub(super) fn is_failure(&self) -> bool {
+        match self {
+            Self::Page(page) => matches!(page.status, 502..=504),
+            Self::Moved(_) | Self::Closed(_) => false,
+        }
+    }
+
+    pub(super) fn write(&self, form: Form, date: &DateLine, out: &mut Vec<u8>) {
+        match self {
+            Self::Page(page) => page.write(form, date, out),
+            Self::Moved(moved) => Page::write_moved(moved, form, date, out),
+            Self::Closed(closed) => closed.write(form, date, out),
+        }
+    }
+}

@@ -1,0 +1,445 @@
+//! A request on its way to an instance, and the answer on its way back: what leads from one to the other.
+//! Never writes an answer of our own, and never ends the exchange.
+
+use std::task::Poll;
+
+use http1::RequestHead;
+
+use crate::buffer::{Buffer, LARGE, Stock};
+use crate::crowd::{Doing, Moved};
+use crate::exchange::account::Belongs;
+use crate::exchange::end::{End, Rest};
+use crate::exchange::failure::Failure;
+use crate::exchange::incoming::{AnswerState, Arrived, Incoming, Lasts};
+use crate::exchange::outgoing::{Continue, Outgoing};
+use crate::exchange::own_answer::OwnAnswer;
+use crate::exchange::request_info::RequestInfo;
+use crate::exchange::waits_for::WaitsFor;
+use crate::exchange::way::{Link, Step, Then, Way};
+use crate::pages::Page;
+use crate::reuse::Next;
+use crate::slots::Watch;
+use crate::tunnel::{Terms, Tunnel};
+use crate::turn::{Client, Turn, Wakeup};
+use crate::upstream::Upstream;
+use crate::worker::Worker;
+
+/// A request and its answer between the client and an instance.
+#[derive(Debug)]
+pub(super) struct Relay {
+    outgoing: Outgoing,
+    way: Way,
+    incoming: Incoming,
+}
+
+/// Why no instance gives the rest of the answer.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// The client gets this instead.
+    Reply(OwnAnswer),
+    /// The exchange ends.
+    End(End),
+}
+
+impl Relay {
+    /// The relay of a request whose head, of `len` bytes in the client's input, is `bytes` for an
+    /// instance.
+    pub(super) fn of(head: &RequestHead, len: usize, bytes: Buffer, turn: &Turn<'_, '_>) -> Self {
+        Self {
+            outgoing: Outgoing::of(head, len, bytes, turn),
+            way: Way::default(),
+            incoming: Incoming::awaited(turn.worker),
+        }
+    }
+
+    /// The request belongs to an app that may have it.
+    pub(super) fn begin(&mut self, belongs: Belongs) {
+        self.way.begin(belongs);
+    }
+
+    /// Whether the request may be routed anew, and is to be: the snapshot has changed.
+    pub(super) fn look_again(&mut self, info: &RequestInfo, turn: &Turn<'_, '_>) -> bool {
+        self.way.look_again(self.incoming.lasts(), info, turn) && self.outgoing.is_unsent()
+    }
+
+    /// The request has been routed anew, and its head is this for an instance.
+    pub(super) fn replace_head(&mut self, bytes: Buffer, stock: &Stock) {
+        self.outgoing.replace(bytes, stock);
+    }
+
+    /// An answer without an end may go on for as long as its instance stays.
+    pub(super) fn look_at_instance(&mut self, info: &RequestInfo, turn: &Turn<'_, '_>) {
+        if self.is_endless() {
+            self.way.set_end(Lasts::AsItsInstance, info, turn);
+        }
+    }
+
+    /// Moves what can be moved in both directions. Tells how much that was.
+    pub(super) fn poll(
+        &mut self,
+        info: &mut RequestInfo,
+        turn: &mut Turn<'_, '_>,
+    ) -> Result<usize, Stop> {
+        let mut moved = self.attempt(info, turn)?;
+        let Some(upstream) = self.way.open() else { return Ok(moved) };
+        moved += match self.outgoing.take_from(turn.client, upstream, &mut info.pacing) {
+            Ok(count) => count,
+            Err(_) if !self.is_awaited() => return Err(Stop::End(self.left(info))),
+            Err(bad) => {
+                // The instance must not take a broken body for a whole one: its connection is cut.
+                info.terms.close();
+                return Err(Stop::Reply(OwnAnswer::Page(bad.page())));
+            }
+        };
+        let sent = self.outgoing.send(upstream, info, turn);
+        moved += sent.or_else(|failure| self.failed(failure, info, turn))?;
+        let Some(upstream) = self.way.open() else { return Ok(moved) };
+        let received = self.incoming.receive(upstream, turn);
+        moved += received.or_else(|failure| self.failed(failure, info, turn))?;
+        Ok(moved + self.translate(info, turn)?)
+    }
+
+    /// Reads the body, or what else the client sends: its leaving is noticed here.
+    pub(super) fn read_client(
+        &mut self,
+        info: &mut RequestInfo,
+        turn: &mut Turn<'_, '_>,
+    ) -> Result<usize, End> {
+        if !self.is_read_on(turn.client) {
+            let is_open = matches!(self.way.link(), Link::Open(_));
+            return match is_open && info.presence.was_reset(turn) {
+                true => Err(self.left(info)),
+                false => Ok(0),
+            };
+        }
+        let client = &mut *turn.client;
+        if client.ended || turn.now_ms < self.watched_from_ms(info, client) {
+            return Ok(0);
+        }
+        match client.read(turn.cx, turn.worker) {
+            Poll::Pending => Ok(0),
+            Poll::Ready(Err(_)) => Err(self.left(info)),
+            Poll::Ready(Ok(0)) => {
+                client.ended = true;
+                // It will never send the rest of its body.
+                let lost = !self.outgoing.is_whole() && self.is_awaited();
+                if lost && client.input.is_empty() { Err(self.left(info)) } else { Ok(1) }
+            }
+            Poll::Ready(Ok(count)) => {
+                if self.outgoing.waits_for_body() {
+                    info.pacing.waited_for_body(turn);
+                }
+                Ok(count)
+            }
+        }
+    }
+
+    /// Moves towards an open connection. Tells how many steps that took.
+    fn attempt(&mut self, info: &mut RequestInfo, turn: &mut Turn<'_, '_>) -> Result<usize, Stop> {
+        let mut steps = 0;
+        loop {
+            match self.way.step(&self.outgoing, info, turn) {
+                Step::Rests => return Ok(steps),
+                Step::Refused(answer) => return Err(Stop::Reply(answer)),
+                Step::Moved => steps += 1,
+                Step::Failed(failure) => steps += self.failed(failure, info, turn)?,
+            }
+        }
+    }
+
+    /// Turns what the instance sent into what the client gets. Tells whether anything moved.
+    fn translate(
+        &mut self,
+        info: &mut RequestInfo,
+        turn: &mut Turn<'_, '_>,
+    ) -> Result<usize, Stop> {
+        let mut moved = 0;
+        while let Some(upstream) = self.way.open() {
+            let arrived = self.incoming.read(upstream, info, turn);
+            moved += match arrived.and_then(|arrived| self.pass(arrived, info, turn)) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(failure) => self.failed(failure, info, turn)?,
+            };
+        }
+        Ok(moved)
+    }
+
+    fn pass(
+        &mut self,
+        arrived: Arrived,
+        info: &mut RequestInfo,
+        turn: &mut Turn<'_, '_>,
+    ) -> Result<usize, Failure> {
+        match arrived {
+            Arrived::Nothing => Ok(0),
+            Arrived::Body(count) => Ok(count),
+            Arrived::End(count) => {
+                self.finish(info, turn);
+                Ok(count + 1)
+            }
+            // A 100 that nobody waits for any more would be taken for another one's.
+            Arrived::Continue(len) if self.outgoing.proceed() == Continue::Settled => {
+                self.incoming.drop_interim(len, info, turn.now_ms).map(|()| len)
+            }
+            Arrived::Continue(len) => {
+                self.outgoing.settles();
+                self.incoming.pass_interim(len, info, turn).map(|()| len)
+            }
+            Arrived::Interim(len) => self.incoming.pass_interim(len, info, turn).map(|()| len),
+            Arrived::Head(len) => {
+                self.accept(len, info, turn);
+                Ok(len)
+            }
+        }
+    }
+
+    /// The final head.
+    fn accept(&mut self, len: usize, info: &mut RequestInfo, turn: &mut Turn<'_, '_>) {
+        // A body that is not read to its end makes the rest of the connection unreadable.
+        if !self.outgoing.is_whole() {
+            info.terms.close();
+        }
+        if !self.outgoing.is_out() {
+            info.reuse.is_answered_early();
+        }
+        self.outgoing.settles();
+        let status = self.incoming.accept(len, info, turn);
+        self.look_at_instance(info, turn);
+        if self.is_endless() || matches!(self.incoming.state(), AnswerState::Switched) {
+            self.way.clear_instance();
+        }
+        self.way.answered(status, turn);
+        info.account.answered(status, turn.now_ms);
+    }
+
+    /// The answer is whole: the instance is free, whatever the client still has to read.
+    fn finish(&mut self, info: &RequestInfo, turn: &mut Turn<'_, '_>) {
+        self.way.clear_instance();
+        let Some(upstream) = self.way.take_connection() else { return };
+        upstream.flight.instance().moved(turn.now_ms);
+        let sent = self.outgoing.is_out() && !upstream.deaf;
+        let clean = self.incoming.has_no_rest() && !upstream.ended;
+        if let (Next::Stays(kept), true) = (info.reuse.next(upstream.is_own()), sent && clean) {
+            upstream.give_back(turn.client.slot, kept, turn.worker, turn.now_ms);
+        }
+    }
+
+    /// Another attempt if I10 allows one, else an answer of ours, else the answer breaks off.
+    fn failed(
+        &mut self,
+        failure: Failure,
+        info: &mut RequestInfo,
+        turn: &Turn<'_, '_>,
+    ) -> Result<usize, Stop> {
+        match self.way.failed(failure, self.incoming.seen(), &self.outgoing, info, turn) {
+            Then::Nothing => {}
+            Then::Give(page) => return Err(Stop::Reply(OwnAnswer::Page(page))),
+            Then::Cut => {
+                info.account.fails();
+                self.incoming.is_cut();
+            }
+            Then::Again => {
+                self.incoming.begin_anew();
+                self.outgoing.rewind();
+            }
+        }
+        Ok(1)
+    }
+
+    /// What has to happen next.
+    fn waits_for(&self, turn: &Turn<'_, '_>) -> WaitsFor {
+        WaitsFor::of(&self.outgoing, &self.way, &self.incoming, turn)
+    }
+
+    /// When something is done though nothing happens.
+    pub(super) fn due_ms(&self, info: &RequestInfo, turn: &Turn<'_, '_>) -> u64 {
+        self.waits_for(turn).due_ms(&info.pacing, turn).min(self.way.cut_at_ms())
+    }
+
+    /// It has been waited for in vain.
+    pub(super) fn overdue(
+        &mut self,
+        info: &mut RequestInfo,
+        turn: &mut Turn<'_, '_>,
+    ) -> Result<(), Stop> {
+        if turn.now_ms >= self.way.cut_at_ms() {
+            self.way.is_cut_no_more();
+            if self.is_endless() {
+                self.end_stream(info);
+                return Ok(());
+            }
+            return self.failed(Failure::Drained, info, turn).map(drop);
+        }
+        match self.waits_for(turn) {
+            WaitsFor::Instance { .. } => Ok(()),
+            WaitsFor::Reader if !info.pacing.reads_too_slowly(turn) => Ok(()),
+            WaitsFor::Reader => {
+                self.abort(info);
+                Err(Stop::End(End::Reset))
+            }
+            WaitsFor::Continue { .. } => {
+                self.outgoing.settles();
+                info.pacing.moved(turn.now_ms);
+                let out = turn.client.out(turn.worker);
+                out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+                Ok(())
+            }
+            WaitsFor::Body if !info.pacing.sends_too_slowly(turn) => Ok(()),
+            WaitsFor::Body => {
+                self.abort(info);
+                Err(Stop::Reply(OwnAnswer::Page(Page::TIMEOUT)))
+            }
+            WaitsFor::Connection { .. }
+            | WaitsFor::Room { .. }
+            | WaitsFor::Answer
+            | WaitsFor::More
+            | WaitsFor::Event => self.failed(self.way.late(), info, turn).map(drop),
+            WaitsFor::End => Err(Stop::End(End::Reset)),
+        }
+    }
+
+    /// An event stream whose instance goes: its client comes back to another. Not to be mistaken for
+    /// one that its app has ended, it lacks the last chunk.
+    fn end_stream(&mut self, info: &mut RequestInfo) {
+        self.way.let_go();
+        info.terms.close();
+        self.incoming.is_done();
+    }
+
+    /// Its client is to blame that it ends here.
+    pub(super) fn abort(&mut self, info: &mut RequestInfo) {
+        info.account.aborts();
+        self.way.let_go();
+    }
+
+    /// The client has left.
+    pub(super) fn left(&mut self, info: &mut RequestInfo) -> End {
+        self.abort(info);
+        End::Gone
+    }
+
+    /// The client gets an answer of our own, whole.
+    pub(super) fn give_up(&mut self, info: &mut RequestInfo, client: &mut Client) {
+        self.way.gives_up();
+        self.outgoing.discard(client, info.terms.after());
+        if !self.outgoing.is_whole() {
+            info.terms.close();
+        }
+        self.incoming.is_done();
+    }
+
+    /// When to wake up though nothing happens.
+    pub(super) fn wakeup(&self, info: &RequestInfo, turn: &Turn<'_, '_>) -> Wakeup {
+        let (watch, upstream_ms) = match (self.way.link(), self.incoming.state()) {
+            (Link::Unchosen, _) => (Watch::Waiting, u64::MAX),
+            (Link::Connecting(up), AnswerState::Awaited(_)) => {
+                (Watch::Waiting, up.wake_ms(turn.now_ms))
+            }
+            (Link::Connecting(_), _) => (Watch::Waiting, u64::MAX),
+            (Link::Open(up), AnswerState::Awaited(_)) => (Watch::Engaged, up.wake_ms(turn.now_ms)),
+            (Link::Open(_), _) => (Watch::Engaged, u64::MAX),
+            (Link::None, _) => (Watch::Nothing, u64::MAX),
+        };
+        let look_ms = match self.watched_from_ms(info, turn.client) {
+            from_ms if turn.now_ms < from_ms => from_ms,
+            _ => u64::MAX,
+        };
+        let client_ms = self.client_look_ms(info, turn.client);
+        Wakeup {
+            at_ms: self.due_ms(info, turn).min(look_ms).min(upstream_ms).min(client_ms),
+            watch,
+        }
+    }
+
+    /// From when on the client's socket is watched though nothing is expected of it: 0 if it is.
+    fn watched_from_ms(&self, info: &RequestInfo, client: &Client) -> u64 {
+        match self.outgoing.is_whole() {
+            true => client.watched_from_ms(info.account.started_ms()),
+            false => 0,
+        }
+    }
+
+    /// When to look at the client though nothing happens.
+    fn client_look_ms(&self, info: &RequestInfo, client: &Client) -> u64 {
+        match self.way.link() {
+            Link::None => u64::MAX,
+            Link::Open(_) if self.is_read_on(client) => u64::MAX,
+            Link::Unchosen | Link::Connecting(_) | Link::Open(_) => info.presence.look_ms(),
+        }
+    }
+
+    /// Whether the body is read, or what else the client sends: its leaving is noticed there.
+    fn is_read_on(&self, client: &Client) -> bool {
+        match (self.way.link(), self.outgoing.is_whole()) {
+            (Link::Unchosen | Link::Connecting(_), _) => false,
+            (Link::Open(_), false) => self.outgoing.has_room() && client.input.len() < LARGE,
+            (Link::None, _) | (Link::Open(_), true) => client.input.is_empty(),
+        }
+    }
+
+    /// What the client does, should some have to leave.
+    pub(super) fn doing(&self, info: &RequestInfo, client: &Client) -> Doing {
+        let moved = |bytes| Moved { since_ms: info.account.started_ms(), bytes };
+        let sends = self.outgoing.waits_for_body() && self.outgoing.proceed() == Continue::Settled;
+        match (self.incoming.state(), self.way.link()) {
+            (_, Link::Unchosen | Link::Connecting(_)) => Doing::Busy,
+            _ if !client.output.is_empty() => Doing::Answer(moved(info.pacing.handed())),
+            (AnswerState::Awaited(_) | AnswerState::Body { .. }, _) if sends => {
+                Doing::Body(moved(info.pacing.taken()))
+            }
+            _ => Doing::Busy,
+        }
+    }
+
+    /// How far the answer has come.
+    pub(super) fn answer(&self) -> &AnswerState {
+        self.incoming.state()
+    }
+
+    /// Whether nothing of the answer has gone out.
+    fn is_awaited(&self) -> bool {
+        matches!(self.incoming.state(), AnswerState::Awaited(_))
+    }
+
+    /// Whether the answer has no end of its own.
+    pub(super) fn is_endless(&self) -> bool {
+        self.incoming.lasts() == Lasts::AsItsInstance
+    }
+
+    /// How the exchange ends, if it has come to its end.
+    pub(super) fn end(&mut self, info: &mut RequestInfo, turn: &Turn<'_, '_>) -> Option<End> {
+        if info.presence.is_gone() {
+            return Some(self.left(info));
+        }
+        if let AnswerState::Switched = self.incoming.state() {
+            return self.tunnel(info, turn).map(|tunnel| End::Tunnel(Box::new(tunnel)));
+        }
+        let unread = !turn.client.output.is_empty();
+        let rest = Rest { unread, unsent: !self.outgoing.is_whole() };
+        End::of(self.incoming.state(), &info.terms, rest)
+    }
+
+    /// The tunnel that a 101 opens.
+    fn tunnel(&mut self, info: &RequestInfo, turn: &Turn<'_, '_>) -> Option<Tunnel> {
+        let Upstream { stream, flight, .. } = self.way.take_connection()?;
+        let terms = Terms {
+            app: info.account.app().map(|app| app.key),
+            drain_ms: self.way.drain_ms(),
+            idle_ms: info.pacing.limits().tunnel_idle.0,
+        };
+        Some(Tunnel::new(stream, flight, self.incoming.take_rest(), terms, turn))
+    }
+
+    /// Counts the request as ended.
+    pub(super) fn settle(&mut self, info: &mut RequestInfo, worker: &Worker, now_ms: u64) {
+        self.way.ends();
+        info.account.ends(self.way.attempts(), worker, now_ms);
+    }
+
+    /// Gives its memory back.
+    pub(super) fn give_back(&mut self, stock: &Stock) {
+        self.outgoing.ends(stock);
+        stock.put(self.incoming.take_rest());
+    }
+}

@@ -1,0 +1,60 @@
+//! What is known and noted of a request, whatever stage its exchange has come to. Moves no bytes.
+
+use http1::RequestHead;
+
+use crate::exchange::account::{Account, Belongs};
+use crate::exchange::known::Known;
+use crate::exchange::own_answer::OwnAnswer;
+use crate::exchange::pacing::Pacing;
+use crate::exchange::presence::Presence;
+use crate::exchange::route::Route;
+use crate::exchange::terms::Terms;
+use crate::forwarded::was_passed_on;
+use crate::pages::Page;
+use crate::reuse::Reuse;
+use crate::turn::Turn;
+
+/// A request as every step of its exchange knows it.
+#[derive(Debug)]
+pub(super) struct RequestInfo {
+    pub(super) terms: Terms,
+    pub(super) known: Known,
+    pub(super) presence: Presence,
+    pub(super) pacing: Pacing,
+    /// Whether a connection to an instance may be used again.
+    pub(super) reuse: Reuse,
+    pub(super) account: Account,
+}
+
+impl RequestInfo {
+    /// Of a request whose first byte came at `since_ms`, and whose head is whole now.
+    pub(super) fn of(head: &RequestHead, since_ms: u64, turn: &Turn<'_, '_>) -> Self {
+        let input = turn.client.input.unread();
+        let passed_on = !head.body().is_empty() && was_passed_on(head, turn);
+        Self {
+            terms: Terms::of(head, input, turn.worker.is_draining()),
+            known: Known::default(),
+            presence: Presence::since(turn.now_ms),
+            pacing: Pacing::of(head, turn.now_ms),
+            reuse: Reuse::of(head, input, || passed_on),
+            account: Account::of(head, since_ms, turn),
+        }
+    }
+
+    /// Takes the route, which need not be to the app that the request belonged to before. What the
+    /// request gets if it goes no further.
+    pub(super) fn take(
+        &mut self,
+        route: Route,
+        head: &RequestHead,
+        now_ms: u64,
+    ) -> (Belongs, Option<OwnAnswer>) {
+        let Route { app, limits, keep_alive, known, instead } = route;
+        self.known = known;
+        self.reuse.set_rule(keep_alive);
+        let belongs = self.account.belongs_to(app, now_ms);
+        let bound = self.pacing.bind(limits, head);
+        let too_large = || bound.is_err().then_some(OwnAnswer::Page(Page::TOO_LARGE));
+        (belongs, instead.or_else(too_large))
+    }
+}

@@ -1,0 +1,77 @@
+//! Where a request belongs, by the worker's newest snapshot, and what it gets if it goes no further.
+//! Never chooses an instance.
+
+use std::sync::Arc;
+
+use http1::RequestHead;
+use model::{AppLimits, KeepAlive};
+
+use crate::exchange::known::Known;
+use crate::exchange::own_answer::OwnAnswer;
+use crate::pages::Page;
+use crate::router::AppIndex;
+use crate::stats::AppStats;
+use crate::turn::Turn;
+
+/// Where a head belongs, by the worker's table.
+pub(super) struct Place {
+    app: Option<AppIndex>,
+    /// Bytes of the path that the app does not see.
+    pub(super) strip: usize,
+}
+
+/// The app of a request, and what that app says of it.
+pub(super) struct Route {
+    pub(super) app: Arc<AppStats>,
+    pub(super) limits: AppLimits,
+    pub(super) keep_alive: KeepAlive,
+    pub(super) known: Known,
+    /// What the request gets if it goes no further.
+    pub(super) instead: Option<OwnAnswer>,
+}
+
+impl Place {
+    pub(super) fn of(head: &RequestHead, turn: &Turn<'_, '_>) -> Self {
+        let input = turn.client.input.unread();
+        let table = turn.worker.table.borrow();
+        let app = table.router.find(head.host(input), head.path(input));
+        Self { app, strip: app.and_then(|at| table.apps.get(at)).map_or(0, |entry| entry.strip) }
+    }
+
+    /// The app there. Its client must be known by now.
+    pub(super) fn route(&self, head: &RequestHead, turn: &Turn<'_, '_>) -> Result<Route, Page> {
+        let input = turn.client.input.unread();
+        let table = turn.worker.table.borrow();
+        let none = if table.apps.is_empty() { Page::UNAVAILABLE } else { Page::NO_APP };
+        let entry = self.app.and_then(|at| table.apps.get(at)).ok_or(none)?;
+        if turn.client.whence.relayed
+            && let Some(claim) = head.claim(input)
+        {
+            entry.stats.dropped.note(claim, turn.client.peer, turn.now_ms);
+        }
+        let last = last_hop(head, input).map(OwnAnswer::Page);
+        let moved = || entry.redirects.as_ref().and_then(|it| it.find(head, input));
+        Ok(Route {
+            app: Arc::clone(&entry.stats),
+            limits: entry.limits,
+            keep_alive: entry.keep_alive,
+            known: Known::of(head, entry, turn),
+            instead: last.or_else(|| moved().map(OwnAnswer::Moved)),
+        })
+    }
+}
+
+/// Proxies of this kind that a request may come through: more are a circle.
+const MOST_HOPS: u64 = 10;
+
+/// What we say to a request that may go no further (RFC 9110, 7.6.2), or that goes round.
+fn last_hop(head: &RequestHead, input: &[u8]) -> Option<Page> {
+    if head.hops() >= MOST_HOPS {
+        return Some(Page::CIRCLE);
+    }
+    match (head.max_forwards(), head.method(input)) {
+        (Some(0), b"TRACE") => Some(Page::NO_TRACE),
+        (Some(0), _) => Some(Page::OPTIONS),
+        (Some(_) | None, _) => None,
+    }
+}

@@ -1,0 +1,496 @@
+//! A request's way to an instance: choose one, wait for one, connect, and again if that is allowed
+//! (I10). Sends nothing itself, and never decides what the client gets instead.
+
+use std::sync::Arc;
+use std::task::Poll;
+
+use balance::{Pace, Standing};
+
+use crate::exchange::account::Belongs;
+use crate::exchange::arm::Arm;
+use crate::exchange::choice::{Backlog, Chosen, Seeker, Verdict};
+use crate::exchange::failure::Failure;
+use crate::exchange::held::Held;
+use crate::exchange::incoming::{Lasts, Seen};
+use crate::exchange::outgoing::Outgoing;
+use crate::exchange::own_answer::OwnAnswer;
+use crate::exchange::request_info::RequestInfo;
+use crate::exchange::tries::Tries;
+use crate::instance::{InFlight, Instance};
+use crate::pages::Page;
+use crate::pool::Demand;
+use crate::stats::AppStats;
+use crate::stopwatch::Stopwatch;
+use crate::stream::is_local;
+use crate::tunnel::JITTER_MS;
+use crate::turn::Turn;
+use crate::upstream::Upstream;
+
+/// How far a request has come on its way.
+#[derive(Debug)]
+pub(super) enum Link {
+    /// No instance is needed: the answer is ours, or it is whole.
+    None,
+    /// No instance is chosen; if none can be, the request is held.
+    Unchosen,
+    Connecting(Upstream),
+    Open(Upstream),
+}
+
+/// A request's way to an instance.
+#[derive(Debug)]
+pub(super) struct Way {
+    link: Link,
+    tries: Tries,
+    arm: Arm,
+    held: Held,
+    /// How long its answer may take once its instance has left, in milliseconds.
+    drain_ms: u64,
+    /// When its connection is cut, since its instance has left; `u64::MAX` for never.
+    cut_at_ms: u64,
+}
+
+/// What one step on the way has come to.
+pub(super) enum Step {
+    /// There is none to be made until something happens.
+    Rests,
+    Moved,
+    /// The attempt came to nothing.
+    Failed(Failure),
+    /// No instance can have the request.
+    Refused(OwnAnswer),
+}
+
+/// What follows when an attempt has come to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// Another attempt.
+    Again,
+    /// The client gets this page.
+    Give(Page),
+    /// The answer breaks off.
+    Cut,
+    /// Nothing: the client has left, or there was no attempt.
+    Nothing,
+}
+
+impl Default for Way {
+    fn default() -> Self {
+        Self {
+            link: Link::None,
+            tries: Tries::default(),
+            arm: Arm::default(),
+            held: Held::default(),
+            drain_ms: 0,
+            cut_at_ms: u64::MAX,
+        }
+    }
+}
+
+impl Way {
+    pub(super) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// The connection that the request goes out on, if it does.
+    pub(super) fn open(&mut self) -> Option<&mut Upstream> {
+        match &mut self.link {
+            Link::Open(upstream) => Some(upstream),
+            Link::None | Link::Unchosen | Link::Connecting(_) => None,
+        }
+    }
+
+    /// When a held request is looked at though nothing happened.
+    pub(super) fn held_look_ms(&self) -> u64 {
+        self.held.look_ms()
+    }
+
+    /// When the connection is cut; `u64::MAX` for never.
+    pub(super) fn cut_at_ms(&self) -> u64 {
+        self.cut_at_ms
+    }
+
+    /// How many attempts there were.
+    pub(super) fn attempts(&self) -> u32 {
+        self.tries.attempts()
+    }
+
+    /// The request has been routed: an instance is to be chosen.
+    pub(super) fn begin(&mut self, belongs: Belongs) {
+        if belongs == Belongs::Anew {
+            self.held.changes_app();
+            self.arm.changes_app();
+        }
+        self.link = Link::Unchosen;
+    }
+
+    /// Moves towards an open connection.
+    pub(super) fn step(
+        &mut self,
+        outgoing: &Outgoing,
+        info: &mut RequestInfo,
+        turn: &mut Turn<'_, '_>,
+    ) -> Step {
+        match &mut self.link {
+            Link::None => Step::Rests,
+            Link::Open(upstream) => {
+                upstream.lines_up(turn.now_ms);
+                Step::Rests
+            }
+            Link::Unchosen => self.choose(outgoing, info, turn),
+            Link::Connecting(upstream) => match upstream.poll_connected(turn) {
+                Poll::Pending => self.waits_to_connect(info, turn),
+                Poll::Ready(Ok(())) => self.connected(info, turn),
+                Poll::Ready(Err(error)) if is_local(&error) => Step::Failed(Failure::ConnectOurs),
+                Poll::Ready(Err(_)) => Step::Failed(Failure::Connect),
+            },
+        }
+    }
+
+    fn choose(
+        &mut self,
+        outgoing: &Outgoing,
+        info: &mut RequestInfo,
+        turn: &mut Turn<'_, '_>,
+    ) -> Step {
+        let Some(app) = info.account.app().map(Arc::clone) else { return Step::Rests };
+        if self.held.looks_again(turn.now_ms) {
+            self.tries.begin_anew();
+        }
+        if self.held.is_held() && info.presence.left(turn) {
+            return Step::Rests;
+        }
+        match self.seeker(info).judge(&app, turn) {
+            Verdict::Goes(chosen) => {
+                if let Some(backlog) = chosen.behind
+                    && self.lets_others_go(&app, backlog, outgoing, info, turn)
+                {
+                    return Step::Rests;
+                }
+                self.go(chosen, &app, info, turn);
+                Step::Moved
+            }
+            Verdict::Waits(patience) => {
+                let bytes = outgoing.held_bytes(turn.client);
+                match self.held.enter(&app, patience.hold_ms, bytes, &mut info.presence, turn) {
+                    true => Step::Rests,
+                    false => Step::Refused(patience.instead),
+                }
+            }
+            Verdict::Lost => Step::Refused(OwnAnswer::Page(Page::NO_APP)),
+        }
+    }
+
+    fn seeker<'a>(&'a self, info: &'a RequestInfo) -> Seeker<'a> {
+        Seeker { known: &info.known, tries: &self.tries, kept: self.arm.kept() }
+    }
+
+    /// Whether a request that could go lets those go first that came before: all at once would be
+    /// more than instances bear that have only just come. Nobody is refused for that: where there is
+    /// no room or no time to wait, it goes.
+    fn lets_others_go(
+        &mut self,
+        app: &Arc<AppStats>,
+        backlog: Backlog,
+        outgoing: &Outgoing,
+        info: &mut RequestInfo,
+        turn: &Turn<'_, '_>,
+    ) -> bool {
+        let at_first = Pace::at_first(backlog.instances, turn.worker.shared.config.workers);
+        let its_turn = match self.held.may_go(at_first) {
+            Some(may_go) => may_go,
+            // Its turn had come when it was sent out the first time.
+            None => self.arm.kept().is_some() || !turn.worker.lines.is_waiting(app.key),
+        };
+        let bytes = outgoing.held_bytes(turn.client);
+        !its_turn && self.held.enter(app, backlog.hold_ms, bytes, &mut info.presence, turn)
+    }
+
+    fn go(
+        &mut self,
+        chosen: Chosen,
+        app: &Arc<AppStats>,
+        info: &mut RequestInfo,
+        turn: &mut Turn<'_, '_>,
+    ) {
+        if self.tries.attempts() > 0 && !self.held.is_held() {
+            turn.worker.count(app, |cells| &cells.retried);
+        }
+        if let Some(held_ms) = self.held.go(turn.now_ms) {
+            info.account.held(held_ms);
+        }
+        if chosen.diverted {
+            turn.worker.count(app, |cells| &cells.diverted);
+        }
+        if chosen.standing == Standing::FailOpen {
+            turn.worker.count(app, |cells| &cells.failed_open);
+        }
+        self.drain_ms = chosen.drain_ms;
+        self.tries.count();
+        info.pacing.moved(turn.now_ms);
+        info.account.chose(&chosen.instance, chosen.release.release, turn.now_ms);
+        self.arm.keep(chosen.release);
+        self.connect(chosen.instance, chosen.stopwatch, info, turn);
+    }
+
+    /// Takes an idle connection or begins a new one; from here on the request counts as in flight.
+    fn connect(
+        &mut self,
+        instance: Arc<Instance>,
+        stopwatch: Option<Stopwatch>,
+        info: &mut RequestInfo,
+        turn: &mut Turn<'_, '_>,
+    ) {
+        let flight = InFlight::new(Arc::clone(&instance), turn.now_ms);
+        let demand = if info.terms.is_resendable() { Demand::Any } else { Demand::Certain };
+        let used = match self.tries.may_take_idle() && info.reuse.takes_used() {
+            false => None,
+            true => {
+                let client = turn.client.slot;
+                turn.worker.pool.take(client, instance.key, demand, turn.now_ms)
+            }
+        };
+        if let Some(used) = used {
+            self.link = Link::Open(Upstream::again(used, flight, stopwatch, turn.now_ms));
+            return info.account.connected(turn.now_ms, turn.now_ms);
+        }
+        match Upstream::dial(flight, stopwatch, turn.now_ms) {
+            Ok(upstream) => self.link = Link::Connecting(upstream),
+            Err(error) => {
+                self.tries.rule_out(instance.key);
+                self.link = Link::Unchosen;
+                if is_local(&error) {
+                    tracing::warn!(%error, "cannot open a connection to an instance");
+                } else {
+                    self.arm.blame(&instance, info.account.app(), turn);
+                }
+            }
+        }
+    }
+
+    /// There is no connection yet. Moves on if another instance is to be chosen, or none for a client
+    /// that has left.
+    fn waits_to_connect(&mut self, info: &mut RequestInfo, turn: &Turn<'_, '_>) -> Step {
+        if info.presence.waits_in_vain(turn) {
+            self.link = Link::None;
+            return Step::Moved;
+        }
+        let Link::Connecting(upstream) = &mut self.link else { return Step::Rests };
+        upstream.lines_up(turn.now_ms);
+        let crowded = upstream.is_here() && upstream.is_late(turn.now_ms);
+        let key = upstream.flight.instance().key;
+        if !crowded || self.tries.tried().contains(&key) {
+            return Step::Rests;
+        }
+        // It listens and has no room: that is no fault of it. One that has room goes first.
+        self.tries.rule_out(key);
+        let seeker = self.seeker(info);
+        let elsewhere = info.account.app();
+        if !elsewhere.is_some_and(|app| seeker.has_another_of_its_release(app, turn)) {
+            return Step::Rests;
+        }
+        self.link = Link::Unchosen;
+        Step::Moved
+    }
+
+    /// The connection stands: the request goes out on it, unless its client has left meanwhile.
+    fn connected(&mut self, info: &mut RequestInfo, turn: &Turn<'_, '_>) -> Step {
+        match std::mem::replace(&mut self.link, Link::None) {
+            Link::Connecting(up) if turn.now_ms > up.since_ms && info.presence.left(turn) => {}
+            Link::Connecting(up) => {
+                info.account.connected(up.since_ms, turn.now_ms);
+                self.link = Link::Open(up);
+            }
+            link @ (Link::None | Link::Unchosen | Link::Open(_)) => self.link = link,
+        }
+        Step::Moved
+    }
+
+    /// The snapshot has changed while the request waited or was in flight. True if the request has to
+    /// be routed anew: what refused before may be gone, and others may have come. Nothing was sent, so
+    /// that is no retry.
+    pub(super) fn look_again(
+        &mut self,
+        lasts: Lasts,
+        info: &RequestInfo,
+        turn: &Turn<'_, '_>,
+    ) -> bool {
+        match &self.link {
+            Link::None => false,
+            Link::Unchosen | Link::Connecting(_) => {
+                self.tries.begin_anew();
+                self.link = Link::Unchosen;
+                true
+            }
+            Link::Open(_) => {
+                self.set_end(lasts, info, turn);
+                false
+            }
+        }
+    }
+
+    /// How long the answer may take, by whether its instance stays. A stream without an end stays
+    /// where traffic goes, as a tunnel does: not on a kept standby, nor in a proxy that ends, nor while
+    /// its app is closed for its client.
+    pub(super) fn set_end(&mut self, lasts: Lasts, info: &RequestInfo, turn: &Turn<'_, '_>) {
+        let Link::Open(upstream) = &self.link else { return };
+        let key = upstream.flight.instance().key;
+        let (stays, jitter) = match lasts {
+            Lasts::AsItsInstance => {
+                let app = info.account.app().map(|app| app.key);
+                let stays = turn.worker.carries(key) && !turn.is_closed(app);
+                (stays, turn.worker.random() % JITTER_MS)
+            }
+            Lasts::UntilItsEnd => (turn.worker.table.borrow().serves(key), 0),
+        };
+        match (stays, self.cut_at_ms) {
+            (true, _) => self.cut_at_ms = u64::MAX,
+            (false, u64::MAX) => self.cut_at_ms = turn.now_ms + self.drain_ms + jitter,
+            (false, _) => {}
+        }
+    }
+
+    /// Why the attempt fails if its time is over.
+    pub(super) fn late(&self) -> Failure {
+        match &self.link {
+            Link::Connecting(upstream) if upstream.is_here() => Failure::NoRoom,
+            Link::Connecting(_) => Failure::Connect,
+            Link::None | Link::Unchosen | Link::Open(_) => Failure::Timeout,
+        }
+    }
+
+    /// The attempt has come to nothing. Another one if I10 allows it.
+    pub(super) fn failed(
+        &mut self,
+        failure: Failure,
+        seen: Seen,
+        outgoing: &Outgoing,
+        info: &mut RequestInfo,
+        turn: &Turn<'_, '_>,
+    ) -> Then {
+        let upstream = match std::mem::replace(&mut self.link, Link::None) {
+            Link::Connecting(upstream) | Link::Open(upstream) => upstream,
+            Link::None | Link::Unchosen => return Then::Nothing,
+        };
+        let instance = Arc::clone(upstream.flight.instance());
+        let (sent, used) = (upstream.sent, upstream.is_used());
+        if failure == Failure::Timeout && sent {
+            upstream.note_time(turn.now_ms);
+        }
+        drop(upstream);
+        info.account.attempt_failed(failure);
+        self.cut_at_ms = u64::MAX;
+        // An idle connection that its owner closed is nobody's fault, unless it costs the request. Nor
+        // is one that bore what an earlier answer had left on it.
+        let stale =
+            used && matches!(failure, Failure::Broken | Failure::Stale) && seen != Seen::Head;
+        if !failure.is_ours() && !stale {
+            self.arm.blame(&instance, info.account.app(), turn);
+        }
+        if seen == Seen::Head {
+            return Then::Cut;
+        }
+        let unanswered =
+            seen == Seen::Nothing || (seen == Seen::Bytes && failure == Failure::Stale);
+        let again = || {
+            info.terms.is_resendable()
+                && outgoing.is_intact()
+                && unanswered
+                && info.account.app().is_some_and(|app| app.may_retry(turn.now_ms))
+        };
+        let may = match failure {
+            _ if info.account.app().is_none() => false,
+            Failure::Connect | Failure::ConnectOurs => true,
+            _ if self.tries.are_used_up() => false,
+            Failure::Broken if !sent => true,
+            Failure::Broken | Failure::Stale => again(),
+            Failure::Timeout => self.may_ask_another(&instance, info, turn) && again(),
+            Failure::NoRoom | Failure::BadAnswer | Failure::Drained => false,
+        };
+        let may = may && info.presence.goes_on(turn);
+        if info.presence.is_gone() {
+            return Then::Nothing;
+        }
+        if !may {
+            if stale {
+                self.arm.failed(turn);
+            }
+            return Then::Give(failure.page());
+        }
+        if failure == Failure::Timeout {
+            self.tries.kept_waiting();
+        } else if used {
+            self.tries.want_fresh();
+        } else {
+            self.tries.rule_out(instance.key);
+        }
+        self.link = Link::Unchosen;
+        Then::Again
+    }
+
+    /// One that hangs is tried once only, and the request goes to another: so nobody waits for more
+    /// than two of them, and an app that is slow is not asked for the same again and again.
+    fn may_ask_another(
+        &mut self,
+        hung: &Instance,
+        info: &RequestInfo,
+        turn: &Turn<'_, '_>,
+    ) -> bool {
+        self.tries.rule_out(hung.key);
+        let has_another = |app: &Arc<AppStats>| self.seeker(info).has_another(app, turn);
+        !self.tries.were_kept_waiting() && info.account.app().is_some_and(has_another)
+    }
+
+    /// The head of the answer has come.
+    pub(super) fn answered(&mut self, status: u16, turn: &Turn<'_, '_>) {
+        if let Link::Open(upstream) = &mut self.link {
+            upstream.answered(turn.now_ms);
+            upstream.note_time(turn.now_ms);
+        }
+        self.arm.answered(status, turn);
+        self.held.answered();
+    }
+
+    /// Its instance can answer. One that breaks off each answer in the middle cannot: what has an end
+    /// must have come to it.
+    pub(super) fn clear_instance(&self) {
+        if let Link::Open(upstream) = &self.link {
+            upstream.flight.instance().answered();
+        }
+    }
+
+    /// The instance is not needed any more, or has gone.
+    pub(super) fn let_go(&mut self) {
+        self.link = Link::None;
+    }
+
+    /// The answer is whole, or a tunnel follows: what the connection is good for is up to the caller.
+    pub(super) fn take_connection(&mut self) -> Option<Upstream> {
+        self.cut_at_ms = u64::MAX;
+        match std::mem::replace(&mut self.link, Link::None) {
+            Link::Open(upstream) => Some(upstream),
+            Link::None | Link::Unchosen | Link::Connecting(_) => None,
+        }
+    }
+
+    /// How long the answer may take once its instance has left, in milliseconds.
+    pub(super) fn drain_ms(&self) -> u64 {
+        self.drain_ms
+    }
+
+    /// No instance is going to answer.
+    pub(super) fn gives_up(&mut self) {
+        self.link = Link::None;
+        self.held.gives_up();
+    }
+
+    /// The answer goes on, whatever has become of its instance.
+    pub(super) fn is_cut_no_more(&mut self) {
+        self.cut_at_ms = u64::MAX;
+    }
+
+    /// The request has ended.
+    pub(super) fn ends(&mut self) {
+        self.held.ends();
+    }
+}
