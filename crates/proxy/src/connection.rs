@@ -2,7 +2,7 @@
 //! never waits for two things in a way that could lose half a write.
 
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use http1::{Progress, RequestParser};
 use model::Network;
 
-use crate::buffer::Buffer;
+use crate::caller::Caller;
 use crate::crowd::{self, Doing};
 use crate::exchange::Exchange;
 use crate::exchange::end::End;
@@ -22,8 +22,8 @@ use crate::slots::Watch;
 use crate::socket::Socket;
 use crate::tunnel::Tunnel;
 use crate::turn::{Client, Turn, Wakeup};
-use crate::whence::Whence;
 use crate::worker::Worker;
+use crate::worker::seat::{News, Seat};
 
 /// Requests of one connection served in one poll before others get their turn.
 const PIPELINED: usize = 32;
@@ -55,11 +55,11 @@ struct Head {
 /// A client's connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    worker: Rc<Worker>,
-    slot: SlotId,
-    watch: Watch,
-    client: Client,
     stage: Stage,
+    client: Client,
+    caller: Caller,
+    /// Given up last: an instance is free by then.
+    seat: Seat,
 }
 
 /// Whether a step changed the stage.
@@ -78,9 +78,13 @@ impl Connection {
         let peer = peer.ip().to_canonical();
         let is_trusted = Network::any_contains(&worker.shared.config.trusted_proxies, peer);
         let origin = (!is_trusted).then(|| crowd::origin(peer));
-        let slot = worker.slots.open(worker.sequence(), origin);
         let head = Head::idle_since(worker.shared.now_ms());
-        Self::at(worker, slot, (stream, peer, port), head)
+        Self {
+            stage: Stage::Head(head),
+            client: Client::new(stream),
+            caller: Caller::new(peer, port),
+            seat: Seat::open(worker, origin),
+        }
     }
 
     /// Goes on where it was when it went to rest.
@@ -88,129 +92,137 @@ impl Connection {
         let Guest { stream, peer, port, since_ms } = guest;
         let rest_ms = worker.shared.now_ms() + REST_MS;
         let head = Head { rest_ms, ..Head::idle_since(since_ms) };
-        Self::at(worker, slot, (Socket::new(stream), peer, port), head)
-    }
-
-    fn at(
-        worker: Rc<Worker>,
-        slot: SlotId,
-        (stream, peer, port): (Socket, IpAddr, Rc<str>),
-        head: Head,
-    ) -> Self {
-        let client = Client {
-            stream,
-            slot,
-            input: Buffer::default(),
-            output: Buffer::default(),
-            ended: false,
-            peer,
-            whence: Whence { ip: peer, relayed: false },
-            address: peer.to_string(),
-            port,
-        };
-        Self { worker, slot, watch: Watch::Nothing, client, stage: Stage::Head(head) }
-    }
-
-    /// Gives up its task until something happens, at the latest until then.
-    fn rest(&mut self, now_ms: u64, until_ms: u64) -> Step {
-        let Stage::Head(head) = &mut self.stage else { return Step::Closed };
-        let Ok(stream) = self.client.stream.take().free() else {
-            return Step::Closed;
-        };
-        let (port, since_ms) = (Rc::clone(&self.client.port), head.since_ms);
-        let guest = Guest { stream, peer: self.client.peer, port, since_ms };
-        match self.worker.rest(self.slot, until_ms, guest) {
-            Ok(()) => {
-                self.stage = Stage::AtRest;
-                Step::Closed
-            }
-            Err(stream) => {
-                self.client.stream = Socket::new(stream);
-                head.rest_ms = now_ms + REST_MS;
-                Step::Changed
-            }
+        Self {
+            stage: Stage::Head(head),
+            client: Client::new(Socket::new(stream)),
+            caller: Caller::new(peer, port),
+            seat: Seat::at(worker, slot),
         }
     }
+}
 
-    fn doing(&self) -> Doing {
-        match &self.stage {
-            Stage::Head(head) if self.client.input.is_empty() => Doing::Idle(head.since_ms),
-            Stage::Head(head) => Doing::Head(head.since_ms),
-            Stage::Exchange(exchange) => exchange.doing(&self.client),
-            Stage::Tunnel(tunnel) => tunnel.doing(),
-            Stage::Farewell(_) => Doing::Closing,
-            Stage::AtRest => Doing::Busy,
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { stage, client, caller, seat } = self.get_mut();
+        seat.visit(cx, |seat, cx, news| {
+            let News { now_ms, snapshot, evicted } = news;
+            let (worker, slot) = (seat.worker(), seat.slot());
+            let mut turn = Turn { cx, worker, client, caller, slot, now_ms, news: snapshot };
+            if evicted && stage.leave(&mut turn, seat) {
+                return None;
+            }
+            let wakeup = stage.advance(&mut turn, seat)?;
+            Some((wakeup, stage.doing(client)))
+        })
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.seat.rests() {
+            return;
+        }
+        let worker = self.seat.worker();
+        if let Stage::Exchange(exchange) = &mut self.stage {
+            exchange.broken_off(worker);
+        }
+        worker.connection_ended();
+        let Client { input, output, .. } = &mut self.client;
+        worker.stock.put(std::mem::take(input));
+        worker.stock.put(std::mem::take(output));
+    }
+}
+
+impl Stage {
+    fn doing(&self, client: &Client) -> Doing {
+        match self {
+            Self::Head(head) if client.input.is_empty() => Doing::Idle(head.since_ms),
+            Self::Head(head) => Doing::Head(head.since_ms),
+            Self::Exchange(exchange) => exchange.doing(client),
+            Self::Tunnel(tunnel) => tunnel.doing(),
+            Self::Farewell(_) => Doing::Closing,
+            Self::AtRest => Doing::Busy,
         }
     }
 
     /// There are too many: it makes room, unless a request of it waits for its instance by now. True if
     /// it simply closes; half a head gets an answer first.
-    fn leave(&mut self, cx: &mut Context<'_>, now_ms: u64, news: bool) -> bool {
-        let worker = Rc::clone(&self.worker);
-        match self.doing() {
+    fn leave(&mut self, turn: &mut Turn<'_, '_>, seat: &Seat) -> bool {
+        match self.doing(turn.client) {
             Doing::Idle(_) => return true,
-            Doing::Head(_) => {
-                let client = &mut self.client;
-                let mut turn = Turn { cx, worker: &worker, client, now_ms, news };
-                self.stage = refuse(Page::CROWDED, &mut turn);
-            }
+            Doing::Head(_) => *self = refuse(Page::CROWDED, turn),
             Doing::Body(_) | Doing::Answer(_) | Doing::Tunnel(_) => {
-                if let Stage::Exchange(exchange) = &mut self.stage {
+                if let Self::Exchange(exchange) = self {
                     exchange.abort();
                 }
                 // What was sent must not look whole.
-                self.client.stream.resets();
+                turn.client.stream.resets();
                 return true;
             }
-            Doing::Fresh | Doing::Busy | Doing::Closing => self.worker.slots.stays(self.slot),
+            Doing::Fresh | Doing::Busy | Doing::Closing => seat.stays(),
         }
         false
     }
 
-    fn advance(&mut self, cx: &mut Context<'_>, now_ms: u64, news: bool) -> Step {
+    /// Goes on as far as possible without waiting. When to wake it up; `None` if it is over.
+    fn advance(&mut self, turn: &mut Turn<'_, '_>, seat: &Seat) -> Option<Wakeup> {
         for _ in 0..PIPELINED {
-            let worker = Rc::clone(&self.worker);
-            let client = &mut self.client;
-            let mut turn = Turn { cx, worker: &worker, client, now_ms, news };
-            let step = match &mut self.stage {
-                Stage::Head(head) => match head.poll(&mut turn) {
-                    Ok(Step::Rests { until_ms }) => self.rest(now_ms, until_ms),
-                    Ok(step) => step,
-                    Err(next) => {
-                        self.stage = next;
-                        Step::Changed
-                    }
-                },
-                Stage::Exchange(exchange) => match exchange.poll(&mut turn) {
-                    Poll::Pending => Step::Waits(exchange.wakeup(&turn)),
-                    Poll::Ready(end) => match after(end, &turn) {
-                        Some(next) => {
-                            self.stage = next;
-                            Step::Changed
-                        }
-                        None => Step::Closed,
-                    },
-                },
-                Stage::Tunnel(tunnel) => match tunnel.poll(&mut turn) {
-                    Poll::Pending => Step::Waits(tunnel.wakeup()),
-                    Poll::Ready(()) => {
-                        self.stage = Stage::Farewell(Farewell::new(&turn));
-                        Step::Changed
-                    }
-                },
-                Stage::Farewell(farewell) => match farewell.poll(&mut turn) {
-                    Poll::Pending => Step::Waits(farewell.wakeup()),
-                    Poll::Ready(()) => Step::Closed,
-                },
-                Stage::AtRest => Step::Closed,
-            };
-            match step {
+            match self.step(turn) {
                 Step::Changed => {}
-                Step::Waits(_) | Step::Rests { .. } | Step::Closed => return step,
+                Step::Waits(wakeup) => return Some(wakeup),
+                Step::Rests { until_ms } => self.rest(until_ms, turn, seat)?,
+                Step::Closed => return None,
             }
         }
-        cx.waker().wake_by_ref();
-        Step::Waits(Wakeup { at_ms: u64::MAX, watch: self.watch })
+        turn.cx.waker().wake_by_ref();
+        Some(Wakeup { at_ms: u64::MAX, watch: seat.watch() })
+    }
+
+    fn step(&mut self, turn: &mut Turn<'_, '_>) -> Step {
+        match self {
+            Self::Head(head) => match head.poll(turn) {
+                Ok(step) => return step,
+                Err(next) => *self = next,
+            },
+            Self::Exchange(exchange) => match exchange.poll(turn) {
+                Poll::Pending => return Step::Waits(exchange.wakeup(turn)),
+                Poll::Ready(end) => match after(end, turn) {
+                    Some(next) => *self = next,
+                    None => return Step::Closed,
+                },
+            },
+            Self::Tunnel(tunnel) => match tunnel.poll(turn) {
+                Poll::Pending => return Step::Waits(tunnel.wakeup()),
+                Poll::Ready(()) => *self = Self::Farewell(Farewell::new(turn)),
+            },
+            Self::Farewell(farewell) => match farewell.poll(turn) {
+                Poll::Pending => return Step::Waits(farewell.wakeup()),
+                Poll::Ready(()) => return Step::Closed,
+            },
+            Self::AtRest => return Step::Closed,
+        }
+        Step::Changed
+    }
+
+    /// Gives up its task until something happens, at the latest until then. `None` if that is done.
+    fn rest(&mut self, until_ms: u64, turn: &mut Turn<'_, '_>, seat: &Seat) -> Option<()> {
+        let Self::Head(head) = self else { return None };
+        let stream = turn.client.stream.take().free().ok()?;
+        let (port, since_ms) = (Rc::clone(&turn.caller.port), head.since_ms);
+        let guest = Guest { stream, peer: turn.caller.peer, port, since_ms };
+        match seat.rest(until_ms, guest) {
+            Ok(()) => {
+                *self = Self::AtRest;
+                None
+            }
+            Err(stream) => {
+                turn.client.stream = Socket::new(stream);
+                head.rest_ms = turn.now_ms + REST_MS;
+                Some(())
+            }
+        }
     }
 }
 
@@ -298,55 +310,4 @@ fn refuse(page: Page, turn: &mut Turn<'_, '_>) -> Stage {
     let date = turn.worker.date(turn.now_ms);
     page.write(Form::UNREAD, &date, turn.client.out(turn.worker));
     Stage::Farewell(Farewell::new(turn))
-}
-
-impl Future for Connection {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.get_mut();
-        let now_ms = this.worker.shared.now_ms();
-        let news = this.worker.slots.notice(this.slot, this.worker.sequence());
-        let leaves = this.worker.slots.is_evicted(this.slot) && this.leave(cx, now_ms, news);
-        let step = if leaves { Step::Closed } else { this.advance(cx, now_ms, news) };
-        let waited = this.watch == Watch::Waiting;
-        let poll = match step {
-            Step::Waits(wakeup) => {
-                this.watch = wakeup.watch;
-                this.worker.slots.set(this.slot, wakeup.watch, wakeup.at_ms, cx);
-                this.worker.slots.set_doing(this.slot, this.doing());
-                Poll::Pending
-            }
-            Step::Changed | Step::Rests { .. } | Step::Closed => {
-                this.watch = Watch::Nothing;
-                Poll::Ready(())
-            }
-        };
-        if waited && news {
-            this.worker.resolved_one();
-        }
-        poll
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        if matches!(self.stage, Stage::AtRest) {
-            return;
-        }
-        let unresolved = self.watch == Watch::Waiting
-            && self.worker.slots.notice(self.slot, self.worker.sequence());
-        if let Stage::Exchange(exchange) = &mut self.stage {
-            exchange.broken_off(&self.worker);
-        }
-        self.worker.pool.forget(self.slot);
-        self.worker.slots.close(self.slot);
-        self.worker.connection_ended();
-        if unresolved {
-            self.worker.resolved_one();
-        }
-        let Client { input, output, .. } = &mut self.client;
-        self.worker.stock.put(std::mem::take(input));
-        self.worker.stock.put(std::mem::take(output));
-    }
 }

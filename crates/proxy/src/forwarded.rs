@@ -7,15 +7,16 @@ use http1::{Forwarding, RequestHead};
 use model::Network;
 
 use crate::buffer::Buffer;
-use crate::turn::{Client, Turn};
+use crate::caller::Caller;
+use crate::turn::Turn;
 use crate::whence::Whence;
 
 /// The head as the upstream gets it, with so many bytes less of its path. Says to the client's side
 /// whose request it is.
 pub(crate) fn rewritten(head: &RequestHead, strip: usize, turn: &mut Turn<'_, '_>) -> Buffer {
     let trusted = &turn.worker.shared.config.trusted_proxies;
-    let Client { input, peer, whence, address, port, .. } = &mut *turn.client;
-    let input = input.unread();
+    let Caller { peer, whence, address, port } = &mut *turn.caller;
+    let input = turn.client.input.unread();
     let said = match trusted.is_empty() {
         true => None,
         false => forwarded(head, input, *peer, trusted),
@@ -41,7 +42,7 @@ pub(crate) fn rewritten(head: &RequestHead, strip: usize, turn: &mut Turn<'_, '_
 /// Whether a proxy has passed the request on: one that we know, or one that says so. Its connection
 /// carries requests of many clients.
 pub(crate) fn was_passed_on(head: &RequestHead, turn: &Turn<'_, '_>) -> bool {
-    let peer = turn.client.peer;
+    let peer = turn.caller.peer;
     Network::any_contains(&turn.worker.shared.config.trusted_proxies, peer) || head.is_passed_on()
 }
 

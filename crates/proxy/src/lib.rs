@@ -16,6 +16,7 @@ pub mod admin;
 mod askers;
 mod bind;
 mod buffer;
+mod caller;
 mod cell;
 mod circle;
 mod clock;

@@ -1,15 +1,13 @@
 //! What every step of a connection may use: the client's side, the worker, and the time. Never waits, and
 //! knows no step.
 
-use std::net::IpAddr;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::buffer::{Buffer, Keep};
+use crate::caller::Caller;
 use crate::slot_id::SlotId;
 use crate::slots::Watch;
 use crate::socket::Socket;
-use crate::whence::Whence;
 use crate::worker::Worker;
 
 /// A client's leaving is noticed after so long: most answers have come before, and their clients'
@@ -22,18 +20,8 @@ pub(crate) struct Client {
     pub(crate) stream: Socket,
     pub(crate) input: Buffer,
     pub(crate) output: Buffer,
-    /// By what the worker knows the connection.
-    pub(crate) slot: SlotId,
     /// It sends nothing more; it may still read.
     pub(crate) ended: bool,
-    /// Who is connected: the client itself, or a proxy before us.
-    pub(crate) peer: IpAddr,
-    /// Whose request it is.
-    pub(crate) whence: Whence,
-    /// The client's address as text, without port.
-    pub(crate) address: String,
-    /// The port it connected to, as text.
-    pub(crate) port: Rc<str>,
 }
 
 /// What every step of a connection may use.
@@ -41,6 +29,9 @@ pub(crate) struct Turn<'a, 'b> {
     pub(crate) cx: &'a mut Context<'b>,
     pub(crate) worker: &'a Worker,
     pub(crate) client: &'a mut Client,
+    pub(crate) caller: &'a mut Caller,
+    /// By what the worker knows whoever is served.
+    pub(crate) slot: SlotId,
     pub(crate) now_ms: u64,
     /// The snapshot has changed since the last turn.
     pub(crate) news: bool,
@@ -51,7 +42,7 @@ impl Turn<'_, '_> {
     pub(crate) fn is_closed(&self, app: Option<u32>) -> bool {
         let table = self.worker.table.borrow();
         let closed = app.and_then(|app| table.app(app)).and_then(|entry| entry.closed.as_ref());
-        closed.is_some_and(|closed| !closed.lets_in(self.client.whence))
+        closed.is_some_and(|closed| !closed.lets_in(self.caller.whence))
     }
 }
 
@@ -63,6 +54,11 @@ pub(crate) struct Wakeup {
 }
 
 impl Client {
+    /// The client's side of a connection that nothing has come on.
+    pub(crate) fn new(stream: Socket) -> Self {
+        Self { stream, input: Buffer::default(), output: Buffer::default(), ended: false }
+    }
+
     /// Reads once into the input, with a buffer from the stock that goes back if nothing came.
     pub(crate) fn read(
         &mut self,

@@ -196,7 +196,7 @@ fn entry(head: &RequestHead, since_ms: u64, turn: &Turn<'_, '_>) -> Option<Box<E
     turn.worker.shared.access_log.as_ref()?;
     let input = turn.client.input.unread();
     let times = Times { head: turn.now_ms.saturating_sub(since_ms), ..Times::default() };
-    let client = &turn.client.address;
+    let client = &turn.caller.address;
     let said = Said::new(client, head.method(input), head.host(input), head.path(input));
     Some(Box::new(Entry { said, times, ..Entry::default() }))
 }

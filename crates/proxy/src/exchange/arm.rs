@@ -39,7 +39,7 @@ impl Arm {
     pub(super) fn answered(&self, status: u16, turn: &Turn<'_, '_>) {
         if let Some(release) = &self.release {
             let cells = turn.worker.cells(release);
-            cells.answered(status, turn.client.whence.ip, turn.now_ms);
+            cells.answered(status, turn.caller.whence.ip, turn.now_ms);
         }
     }
 
@@ -47,7 +47,7 @@ impl Arm {
     pub(super) fn failed(&mut self, turn: &Turn<'_, '_>) {
         let Some(release) = &self.release else { return };
         if self.faulted.replace(release.release) != Some(release.release) {
-            turn.worker.cells(release).failed(turn.client.whence.ip, turn.now_ms);
+            turn.worker.cells(release).failed(turn.caller.whence.ip, turn.now_ms);
         }
     }
 

@@ -70,7 +70,7 @@ impl Seeker<'_> {
     pub(super) fn judge(self, app: &AppStats, turn: &Turn<'_, '_>) -> Verdict {
         let table = turn.worker.table.borrow();
         let Some(entry) = table.app(app.key) else { return Verdict::Lost };
-        if let Some(closed) = entry.closed.as_ref().filter(|it| !it.lets_in(turn.client.whence)) {
+        if let Some(closed) = entry.closed.as_ref().filter(|it| !it.lets_in(turn.caller.whence)) {
             let instead = OwnAnswer::Closed(Arc::clone(closed));
             return Verdict::Waits(Patience { hold_ms: closed.hold_ms, instead });
         }
@@ -162,7 +162,7 @@ impl Seeker<'_> {
         let shares = entry.arms.iter().map(|arm| arm.share);
         let random = turn.worker.random();
         match &entry.split {
-            Some(split) => split.choose(self.known.user(), turn.client.whence, shares, random),
+            Some(split) => split.choose(self.known.user(), turn.caller.whence, shares, random),
             None => choose_arm(shares, Bucket::of(random)),
         }
     }

@@ -24,7 +24,7 @@ impl Known {
             split.recognise(&Asked {
                 head,
                 input,
-                from: turn.client.whence,
+                from: turn.caller.whence,
                 trusted: &turn.worker.shared.config.trusted_networks,
                 keyring: &turn.worker.shared.keyring,
                 random: &|| turn.worker.random(),
@@ -32,7 +32,7 @@ impl Known {
             })
         });
         let key = match entry.balance {
-            Balance::Hash => known_by(&entry.affinity, head, input, turn.client.whence.ip),
+            Balance::Hash => known_by(&entry.affinity, head, input, turn.caller.whence.ip),
             Balance::TwoChoices
             | Balance::LeastConnections
             | Balance::PeakEwma

@@ -221,7 +221,7 @@ impl Relay {
         let sent = self.outgoing.is_out() && !upstream.deaf;
         let clean = self.incoming.has_no_rest() && !upstream.ended;
         if let (Next::Stays(kept), true) = (info.reuse.next(upstream.is_own()), sent && clean) {
-            upstream.give_back(turn.client.slot, kept, turn.worker, turn.now_ms);
+            upstream.give_back(turn.slot, kept, turn.worker, turn.now_ms);
         }
     }
 

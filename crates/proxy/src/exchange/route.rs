@@ -44,10 +44,10 @@ impl Place {
         let table = turn.worker.table.borrow();
         let none = if table.apps.is_empty() { Page::UNAVAILABLE } else { Page::NO_APP };
         let entry = self.app.and_then(|at| table.apps.get(at)).ok_or(none)?;
-        if turn.client.whence.relayed
+        if turn.caller.whence.relayed
             && let Some(claim) = head.claim(input)
         {
-            entry.stats.dropped.note(claim, turn.client.peer, turn.now_ms);
+            entry.stats.dropped.note(claim, turn.caller.peer, turn.now_ms);
         }
         let last = last_hop(head, input).map(OwnAnswer::Page);
         let moved = || entry.redirects.as_ref().and_then(|it| it.find(head, input));

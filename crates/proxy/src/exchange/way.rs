@@ -246,7 +246,7 @@ impl Way {
         let used = match self.tries.may_take_idle() && info.reuse.takes_used() {
             false => None,
             true => {
-                let client = turn.client.slot;
+                let client = turn.slot;
                 turn.worker.pool.take(client, instance.key, demand, turn.now_ms)
             }
         };

@@ -2,6 +2,7 @@
 //! request lives on one worker from accept to end; nothing here waits for another thread.
 
 pub(crate) mod event_loop;
+pub(crate) mod seat;
 
 use std::cell::{Cell, RefCell};
 use std::net::TcpStream;
