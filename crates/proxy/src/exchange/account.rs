@@ -47,6 +47,7 @@ pub(super) enum Belongs {
 
 impl Account {
     /// The account of a request whose first byte came at `since_ms`, and whose head is whole now.
+    #[inline]
     pub(super) fn of(head: &RequestHead, since_ms: u64, turn: &Turn<'_, '_>) -> Self {
         Self {
             app: None,
@@ -69,6 +70,7 @@ impl Account {
     }
 
     /// The request belongs to this app from now on.
+    #[inline]
     pub(super) fn belongs_to(&mut self, app: Arc<AppStats>, now_ms: u64) -> Belongs {
         let is_other = self.app.as_ref().is_none_or(|before| before.key != app.key);
         if is_other {
@@ -89,6 +91,7 @@ impl Account {
     }
 
     /// An instance has been chosen: what was noted of another one before does not count.
+    #[inline]
     pub(super) fn chose(&mut self, instance: &Arc<Instance>, release: ReleaseNo, now_ms: u64) {
         let Some(entry) = &mut self.entry else { return };
         entry.instance = Some(Arc::clone(instance));
@@ -99,6 +102,7 @@ impl Account {
     }
 
     /// The instance is connected, which began at `since_ms`.
+    #[inline]
     pub(super) fn connected(&mut self, since_ms: u64, now_ms: u64) {
         let Some(entry) = &mut self.entry else { return };
         entry.phase = Phase::Answering;
@@ -118,6 +122,7 @@ impl Account {
     }
 
     /// The head of an instance's answer has come.
+    #[inline]
     pub(super) fn answered(&mut self, status: u16, now_ms: u64) {
         self.status = status;
         if let Some(waiting) = self.waiting.take() {
@@ -159,6 +164,7 @@ impl Account {
     }
 
     /// Counts the request, after so many attempts, and writes its line.
+    #[inline]
     pub(super) fn ends(&mut self, attempts: u32, worker: &Worker, now_ms: u64) {
         self.waiting = None;
         self.decide(Outcome::Fine);

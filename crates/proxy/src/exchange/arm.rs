@@ -25,6 +25,7 @@ impl Arm {
     }
 
     /// The request goes to an instance of this release.
+    #[inline]
     pub(super) fn keep(&mut self, release: Arc<ReleaseStats>) {
         self.kept = Some(release.release);
         self.release = Some(release);
@@ -36,6 +37,7 @@ impl Arm {
     }
 
     /// Counts an answer of the release.
+    #[inline]
     pub(super) fn answered(&self, status: u16, turn: &Turn<'_, '_>) {
         if let Some(release) = &self.release {
             let cells = turn.worker.cells(release);

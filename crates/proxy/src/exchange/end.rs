@@ -34,6 +34,7 @@ pub(super) struct Rest {
 
 impl End {
     /// How an exchange whose answer has come so far ends, if it does. A tunnel is not told here.
+    #[inline]
     pub(super) fn of(answer: &AnswerState, terms: &Terms, rest: Rest) -> Option<Self> {
         match (answer, terms.after()) {
             // What came before the break goes out first, as far as the client takes it.

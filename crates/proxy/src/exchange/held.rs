@@ -105,6 +105,7 @@ impl Held {
     }
 
     /// Whether it is time for a held request to try again those that refused.
+    #[inline]
     pub(crate) fn looks_again(&mut self, now_ms: u64) -> bool {
         let Some(hold) = &mut self.hold else { return false };
         let due = now_ms >= hold.look_ms;
@@ -121,6 +122,7 @@ impl Held {
 
     /// Leaves the line to try an instance. How long the request has been held by now, in
     /// milliseconds, if it was.
+    #[inline]
     pub(crate) fn go(&mut self, now_ms: u64) -> Option<u64> {
         if let Some(hold) = self.hold.take() {
             self.let_go = Some(hold.place.go());
@@ -129,6 +131,7 @@ impl Held {
     }
 
     /// An instance has answered.
+    #[inline]
     pub(crate) fn answered(&mut self) {
         if let Some(let_go) = self.let_go.take() {
             let_go.answered();

@@ -86,6 +86,7 @@ pub(super) struct Incoming {
 
 impl Incoming {
     /// An answer that nothing has come of.
+    #[inline]
     pub(super) fn awaited(worker: &Worker) -> Self {
         let answer = AnswerState::Awaited(worker.response_parser());
         Self { answer, from_upstream: Buffer::default(), interims: 0 }
@@ -119,6 +120,7 @@ impl Incoming {
     }
 
     /// Reads once from the instance, if the client keeps up.
+    #[inline]
     pub(super) fn receive(
         &mut self,
         upstream: &mut Upstream,
@@ -162,6 +164,7 @@ impl Incoming {
     }
 
     /// Reads on in what the instance sent; what is of the body goes to the client.
+    #[inline]
     pub(super) fn read(
         &mut self,
         upstream: &Upstream,
@@ -175,6 +178,7 @@ impl Incoming {
         }
     }
 
+    #[inline]
     fn read_head(&mut self, upstream: &Upstream, info: &RequestInfo) -> Result<Arrived, Failure> {
         let AnswerState::Awaited(parser) = &mut self.answer else { return Ok(Arrived::Nothing) };
         let nothing = if upstream.ended { Err(Failure::Broken) } else { Ok(Arrived::Nothing) };
@@ -205,6 +209,7 @@ impl Incoming {
         })
     }
 
+    #[inline]
     fn read_body(
         &mut self,
         upstream: &Upstream,
@@ -298,6 +303,7 @@ impl Incoming {
     }
 
     /// The final head, of so many bytes: it goes to the client. Tells its status.
+    #[inline]
     pub(super) fn accept(
         &mut self,
         len: usize,

@@ -1,6 +1,5 @@
-//! One request, from its head to the end of its answer. Its parts do the work: `request_info` knows,
-//! `relay` leads from `outgoing` over `way` to `incoming`. Here is what the client is told; never holds
-//! a snapshot across a wait.
+//! One request, from its head to the end of its answer: `request_info` knows, `relay` moves, and here is
+//! what the client is told. Never holds a snapshot across a wait.
 
 mod account;
 mod arm;
@@ -10,6 +9,7 @@ mod failure;
 mod held;
 mod incoming;
 mod known;
+mod link;
 mod outgoing;
 mod own_answer;
 mod pacing;

@@ -57,6 +57,7 @@ impl BadBody {
 
 impl Outgoing {
     /// A request whose head, of `head_len` bytes in the client's input, is `bytes` for the instance.
+    #[inline]
     pub(super) fn of(
         head: &RequestHead,
         head_len: usize,
@@ -137,6 +138,7 @@ impl Outgoing {
     }
 
     /// Moves body bytes from the client's input into the request.
+    #[inline]
     pub(super) fn take_from(
         &mut self,
         client: &mut Client,
@@ -174,6 +176,7 @@ impl Outgoing {
     }
 
     /// Writes what the instance takes.
+    #[inline]
     pub(super) fn send(
         &mut self,
         upstream: &mut Upstream,
@@ -218,6 +221,7 @@ impl Outgoing {
 
     /// Nobody wants it. What has come of its body is discarded: if that is all, a connection that is
     /// to stay remains usable.
+    #[inline]
     pub(super) fn discard(&mut self, client: &mut Client, after: After) {
         self.take_head(client);
         while after == After::KeepAlive && !self.body_done && !client.input.is_empty() {

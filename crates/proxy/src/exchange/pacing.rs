@@ -22,6 +22,7 @@ pub(crate) struct Pacing {
 
 impl Pacing {
     /// Of a request whose head was whole at `now_ms`, before its app is known.
+    #[inline]
     pub(crate) fn of(head: &RequestHead, now_ms: u64) -> Self {
         let (limits, delivery) = (AppLimits::default(), Delivery::default());
         Self { limits, intake: Intake::new(head), delivery, moved_at_ms: now_ms }

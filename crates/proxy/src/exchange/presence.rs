@@ -33,6 +33,7 @@ enum May {
 }
 
 impl Presence {
+    #[inline]
     pub(crate) fn since(now_ms: u64) -> Self {
         Self { half_closed: None, begun: false, gone: false, look_ms: now_ms + LOOK_EVERY_MS }
     }

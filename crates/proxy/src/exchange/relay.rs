@@ -11,11 +11,12 @@ use crate::exchange::account::Belongs;
 use crate::exchange::end::{End, Rest};
 use crate::exchange::failure::Failure;
 use crate::exchange::incoming::{AnswerState, Arrived, Incoming, Lasts};
+use crate::exchange::link::Link;
 use crate::exchange::outgoing::{Continue, Outgoing};
 use crate::exchange::own_answer::OwnAnswer;
 use crate::exchange::request_info::RequestInfo;
 use crate::exchange::waits_for::WaitsFor;
-use crate::exchange::way::{Link, Step, Then, Way};
+use crate::exchange::way::{Step, Then, Way};
 use crate::pages::Page;
 use crate::reuse::Next;
 use crate::slots::Watch;
@@ -44,6 +45,7 @@ pub(super) enum Stop {
 impl Relay {
     /// The relay of a request whose head, of `len` bytes in the client's input, is `bytes` for an
     /// instance.
+    #[inline]
     pub(super) fn of(head: &RequestHead, len: usize, bytes: Buffer, turn: &Turn<'_, '_>) -> Self {
         Self {
             outgoing: Outgoing::of(head, len, bytes, turn),
@@ -58,6 +60,7 @@ impl Relay {
     }
 
     /// Whether the request may be routed anew, and is to be: the snapshot has changed.
+    #[inline]
     pub(super) fn look_again(&mut self, info: &RequestInfo, turn: &Turn<'_, '_>) -> bool {
         self.way.look_again(self.incoming.lasts(), info, turn) && self.outgoing.is_unsent()
     }
@@ -68,6 +71,7 @@ impl Relay {
     }
 
     /// An answer without an end may go on for as long as its instance stays.
+    #[inline]
     pub(super) fn look_at_instance(&mut self, info: &RequestInfo, turn: &Turn<'_, '_>) {
         if self.is_endless() {
             self.way.set_end(Lasts::AsItsInstance, info, turn);
@@ -75,6 +79,7 @@ impl Relay {
     }
 
     /// Moves what can be moved in both directions. Tells how much that was.
+    #[inline]
     pub(super) fn poll(
         &mut self,
         info: &mut RequestInfo,
@@ -100,6 +105,7 @@ impl Relay {
     }
 
     /// Reads the body, or what else the client sends: its leaving is noticed here.
+    #[inline]
     pub(super) fn read_client(
         &mut self,
         info: &mut RequestInfo,
@@ -135,6 +141,7 @@ impl Relay {
     }
 
     /// Moves towards an open connection. Tells how many steps that took.
+    #[inline]
     fn attempt(&mut self, info: &mut RequestInfo, turn: &mut Turn<'_, '_>) -> Result<usize, Stop> {
         let mut steps = 0;
         loop {
@@ -148,6 +155,7 @@ impl Relay {
     }
 
     /// Turns what the instance sent into what the client gets. Tells whether anything moved.
+    #[inline]
     fn translate(
         &mut self,
         info: &mut RequestInfo,
@@ -165,6 +173,7 @@ impl Relay {
         Ok(moved)
     }
 
+    #[inline]
     fn pass(
         &mut self,
         arrived: Arrived,
@@ -195,6 +204,7 @@ impl Relay {
     }
 
     /// The final head.
+    #[inline]
     fn accept(&mut self, len: usize, info: &mut RequestInfo, turn: &mut Turn<'_, '_>) {
         // A body that is not read to its end makes the rest of the connection unreadable.
         if !self.outgoing.is_whole() {
@@ -214,6 +224,7 @@ impl Relay {
     }
 
     /// The answer is whole: the instance is free, whatever the client still has to read.
+    #[inline]
     fn finish(&mut self, info: &RequestInfo, turn: &mut Turn<'_, '_>) {
         self.way.clear_instance();
         let Some(upstream) = self.way.take_connection() else { return };
@@ -248,11 +259,13 @@ impl Relay {
     }
 
     /// What has to happen next.
+    #[inline]
     fn waits_for(&self, turn: &Turn<'_, '_>) -> WaitsFor {
         WaitsFor::of(&self.outgoing, &self.way, &self.incoming, turn)
     }
 
     /// When something is done though nothing happens.
+    #[inline]
     pub(super) fn due_ms(&self, info: &RequestInfo, turn: &Turn<'_, '_>) -> u64 {
         self.waits_for(turn).due_ms(&info.pacing, turn).min(self.way.cut_at_ms())
     }
@@ -330,6 +343,7 @@ impl Relay {
     }
 
     /// When to wake up though nothing happens.
+    #[inline]
     pub(super) fn wakeup(&self, info: &RequestInfo, turn: &Turn<'_, '_>) -> Wakeup {
         let (watch, upstream_ms) = match (self.way.link(), self.incoming.state()) {
             (Link::Unchosen, _) => (Watch::Waiting, u64::MAX),
@@ -408,6 +422,7 @@ impl Relay {
     }
 
     /// How the exchange ends, if it has come to its end.
+    #[inline]
     pub(super) fn end(&mut self, info: &mut RequestInfo, turn: &Turn<'_, '_>) -> Option<End> {
         if info.presence.is_gone() {
             return Some(self.left(info));
@@ -432,6 +447,7 @@ impl Relay {
     }
 
     /// Counts the request as ended.
+    #[inline]
     pub(super) fn settle(&mut self, info: &mut RequestInfo, worker: &Worker, now_ms: u64) {
         self.way.ends();
         info.account.ends(self.way.attempts(), worker, now_ms);

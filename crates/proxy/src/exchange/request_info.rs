@@ -28,6 +28,7 @@ pub(super) struct RequestInfo {
 
 impl RequestInfo {
     /// Of a request whose first byte came at `since_ms`, and whose head is whole now.
+    #[inline]
     pub(super) fn of(head: &RequestHead, since_ms: u64, turn: &Turn<'_, '_>) -> Self {
         let input = turn.client.input.unread();
         let passed_on = !head.body().is_empty() && was_passed_on(head, turn);
@@ -43,6 +44,7 @@ impl RequestInfo {
 
     /// Takes the route, which need not be to the app that the request belonged to before. What the
     /// request gets if it goes no further.
+    #[inline]
     pub(super) fn take(
         &mut self,
         route: Route,

@@ -31,6 +31,7 @@ pub(super) struct Route {
 }
 
 impl Place {
+    #[inline]
     pub(super) fn of(head: &RequestHead, turn: &Turn<'_, '_>) -> Self {
         let input = turn.client.input.unread();
         let table = turn.worker.table.borrow();
@@ -39,6 +40,7 @@ impl Place {
     }
 
     /// The app there. Its client must be known by now.
+    #[inline]
     pub(super) fn route(&self, head: &RequestHead, turn: &Turn<'_, '_>) -> Result<Route, Page> {
         let input = turn.client.input.unread();
         let table = turn.worker.table.borrow();

@@ -20,6 +20,7 @@ pub(crate) struct Terms {
 
 impl Terms {
     /// The terms of a request.
+    #[inline]
     pub(crate) fn of(head: &RequestHead, input: &[u8], is_draining: bool) -> Self {
         let to = AnswerTo {
             head: head.is_head(input),

@@ -1,9 +1,10 @@
 //! What an exchange waits for, and until when. Decides nothing about what follows.
 
 use crate::exchange::incoming::{AnswerState, Incoming, Lasts};
+use crate::exchange::link::Link;
 use crate::exchange::outgoing::{Continue, Outgoing};
 use crate::exchange::pacing::Pacing;
-use crate::exchange::way::{Link, Way};
+use crate::exchange::way::Way;
 use crate::turn::Turn;
 
 /// What has to happen next.
@@ -33,6 +34,7 @@ pub(super) enum WaitsFor {
 
 impl WaitsFor {
     /// What has to happen next; `unread` if there is something for the client to read.
+    #[inline]
     pub(super) fn of(
         outgoing: &Outgoing,
         way: &Way,
@@ -58,6 +60,7 @@ impl WaitsFor {
     }
 
     /// Until when that is waited for, by the proxy's clock; `u64::MAX` for ever.
+    #[inline]
     pub(super) fn due_ms(self, pacing: &Pacing, turn: &Turn<'_, '_>) -> u64 {
         let limits = &turn.worker.shared.config.limits;
         let of_app = pacing.limits();

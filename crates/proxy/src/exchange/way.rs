@@ -12,6 +12,7 @@ use crate::exchange::choice::{Backlog, Chosen, Seeker, Verdict};
 use crate::exchange::failure::Failure;
 use crate::exchange::held::Held;
 use crate::exchange::incoming::{Lasts, Seen};
+use crate::exchange::link::Link;
 use crate::exchange::outgoing::Outgoing;
 use crate::exchange::own_answer::OwnAnswer;
 use crate::exchange::request_info::RequestInfo;
@@ -25,17 +26,6 @@ use crate::stream::is_local;
 use crate::tunnel::JITTER_MS;
 use crate::turn::Turn;
 use crate::upstream::Upstream;
-
-/// How far a request has come on its way.
-#[derive(Debug)]
-pub(super) enum Link {
-    /// No instance is needed: the answer is ours, or it is whole.
-    None,
-    /// No instance is chosen; if none can be, the request is held.
-    Unchosen,
-    Connecting(Upstream),
-    Open(Upstream),
-}
 
 /// A request's way to an instance.
 #[derive(Debug)]
@@ -75,6 +65,7 @@ pub(super) enum Then {
 }
 
 impl Default for Way {
+    #[inline]
     fn default() -> Self {
         Self {
             link: Link::None,
@@ -94,10 +85,7 @@ impl Way {
 
     /// The connection that the request goes out on, if it does.
     pub(super) fn open(&mut self) -> Option<&mut Upstream> {
-        match &mut self.link {
-            Link::Open(upstream) => Some(upstream),
-            Link::None | Link::Unchosen | Link::Connecting(_) => None,
-        }
+        self.link.open()
     }
 
     /// When a held request is looked at though nothing happened.
@@ -125,6 +113,7 @@ impl Way {
     }
 
     /// Moves towards an open connection.
+    #[inline]
     pub(super) fn step(
         &mut self,
         outgoing: &Outgoing,
@@ -138,12 +127,17 @@ impl Way {
                 Step::Rests
             }
             Link::Unchosen => self.choose(outgoing, info, turn),
-            Link::Connecting(upstream) => match upstream.poll_connected(turn) {
-                Poll::Pending => self.waits_to_connect(info, turn),
-                Poll::Ready(Ok(())) => self.connected(info, turn),
-                Poll::Ready(Err(error)) if is_local(&error) => Step::Failed(Failure::ConnectOurs),
-                Poll::Ready(Err(_)) => Step::Failed(Failure::Connect),
-            },
+            Link::Connecting(_) => self.connecting(info, turn),
+        }
+    }
+
+    fn connecting(&mut self, info: &mut RequestInfo, turn: &mut Turn<'_, '_>) -> Step {
+        let Link::Connecting(upstream) = &mut self.link else { return Step::Rests };
+        match upstream.poll_connected(turn) {
+            Poll::Pending => self.waits_to_connect(info, turn),
+            Poll::Ready(Ok(())) => self.connected(info, turn),
+            Poll::Ready(Err(error)) if is_local(&error) => Step::Failed(Failure::ConnectOurs),
+            Poll::Ready(Err(_)) => Step::Failed(Failure::Connect),
         }
     }
 
@@ -309,6 +303,7 @@ impl Way {
     /// The snapshot has changed while the request waited or was in flight. True if the request has to
     /// be routed anew: what refused before may be gone, and others may have come. Nothing was sent, so
     /// that is no retry.
+    #[inline]
     pub(super) fn look_again(
         &mut self,
         lasts: Lasts,
@@ -368,10 +363,7 @@ impl Way {
         info: &mut RequestInfo,
         turn: &Turn<'_, '_>,
     ) -> Then {
-        let upstream = match std::mem::replace(&mut self.link, Link::None) {
-            Link::Connecting(upstream) | Link::Open(upstream) => upstream,
-            Link::None | Link::Unchosen => return Then::Nothing,
-        };
+        let Some(upstream) = self.link.take() else { return Then::Nothing };
         let instance = Arc::clone(upstream.flight.instance());
         let (sent, used) = (upstream.sent, upstream.is_used());
         if failure == Failure::Timeout && sent {
@@ -442,6 +434,7 @@ impl Way {
     }
 
     /// The head of the answer has come.
+    #[inline]
     pub(super) fn answered(&mut self, status: u16, turn: &Turn<'_, '_>) {
         if let Link::Open(upstream) = &mut self.link {
             upstream.answered(turn.now_ms);
@@ -465,12 +458,10 @@ impl Way {
     }
 
     /// The answer is whole, or a tunnel follows: what the connection is good for is up to the caller.
+    #[inline]
     pub(super) fn take_connection(&mut self) -> Option<Upstream> {
         self.cut_at_ms = u64::MAX;
-        match std::mem::replace(&mut self.link, Link::None) {
-            Link::Open(upstream) => Some(upstream),
-            Link::None | Link::Unchosen | Link::Connecting(_) => None,
-        }
+        self.link.take()
     }
 
     /// How long the answer may take once its instance has left, in milliseconds.

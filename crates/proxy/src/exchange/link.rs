@@ -1,0 +1,32 @@
+//! How far a request has come on its way to an instance. Makes no step itself.
+
+use crate::upstream::Upstream;
+
+/// How far a request has come on its way.
+#[derive(Debug)]
+pub(super) enum Link {
+    /// No instance is needed: the answer is ours, or it is whole.
+    None,
+    /// No instance is chosen; if none can be, the request is held.
+    Unchosen,
+    Connecting(Upstream),
+    Open(Upstream),
+}
+
+impl Link {
+    /// The connection that the request goes out on, if it does.
+    pub(super) fn open(&mut self) -> Option<&mut Upstream> {
+        match self {
+            Self::Open(upstream) => Some(upstream),
+            Self::None | Self::Unchosen | Self::Connecting(_) => None,
+        }
+    }
+
+    /// The connection of the attempt, which ends.
+    pub(super) fn take(&mut self) -> Option<Upstream> {
+        match std::mem::replace(self, Self::None) {
+            Self::Connecting(upstream) | Self::Open(upstream) => Some(upstream),
+            Self::None | Self::Unchosen => None,
+        }
+    }
+}
