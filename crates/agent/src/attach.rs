@@ -17,7 +17,7 @@ use crate::protocol::{Event, Request, line};
 use crate::runfolder::{RunFolder, SOCKET};
 
 /// Between two tries at a door that is locked: a shim opens it within milliseconds.
-pub(crate) const KNOCK_AGAIN: Duration = Duration::from_millis(10);
+const KNOCK_AGAIN: Duration = Duration::from_millis(10);
 /// A shim that has accepted greets at once; one that does not is hung.
 const GREETING: Duration = Duration::from_secs(5);
 
@@ -90,7 +90,7 @@ async fn connect(folder: &Path) -> io::Result<Option<Link>> {
 
 /// The socket under a short name, good while the folder is held open: a socket's own path may have
 /// 107 bytes only, a data folder's may be longer.
-pub(crate) fn socket_path(folder: &Path) -> io::Result<(PathBuf, File)> {
+fn socket_path(folder: &Path) -> io::Result<(PathBuf, File)> {
     let folder = datadir::open(folder)?;
     let path = format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd());
     Ok((path.into(), folder))

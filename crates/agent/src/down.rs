@@ -1,18 +1,16 @@
 //! `segue down` without a server: ends every instance of a data folder. Deletes nothing.
 
-use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
+use std::io;
 use std::path::Path;
-use std::time::Instant;
 
 use model::{Exit, InstanceId, Millis};
+use tokio::task::JoinSet;
 
-use crate::attach::{KNOCK_AGAIN, socket_path};
-use crate::hung::{LAST, PATIENCE, end_shim};
+use crate::disk::on_disk;
 use crate::layout::Layout;
 use crate::procfs;
-use crate::protocol::{Request, line};
 use crate::runfolder::RunFolder;
+use crate::stop;
 use crate::survivors::settle;
 
 /// An instance that was running and has ended.
@@ -25,7 +23,8 @@ pub struct Ended {
 }
 
 /// Ends all instances of a data folder at the same time, with their whole trees: SIGTERM, after
-/// `grace` SIGKILL. For use while no server runs on the folder. Returns those that were running.
+/// `grace` SIGKILL. For use while no server runs on the folder. Returns those that were running. Blocks,
+/// and has to be called outside of any runtime.
 ///
 /// # Errors
 /// If the run folders cannot be listed.
@@ -33,14 +32,15 @@ pub fn stop_all(data: &Path, grace: Millis) -> io::Result<Vec<Ended>> {
     let layout = Layout::new(&std::path::absolute(data)?);
     let ids = all(&layout)?;
     let boot_id = procfs::boot_id();
-    let ended = std::thread::scope(|scope| {
-        let stop = |id: InstanceId| {
-            let (layout, boot_id) = (&layout, boot_id.as_str());
-            scope.spawn(move || stop(layout, boot_id, id, grace))
-        };
-        let threads: Vec<_> = ids.into_iter().map(stop).collect();
-        threads.into_iter().filter_map(|thread| thread.join().ok().flatten()).collect()
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut ended: Vec<Ended> = runtime.block_on(async {
+        let mut stops = JoinSet::new();
+        for id in ids {
+            stops.spawn(stop_one(layout.clone(), boot_id.clone(), id, grace));
+        }
+        stops.join_all().await.into_iter().flatten().collect()
     });
+    ended.sort_by(|a, b| a.id.cmp(&b.id));
     Ok(ended)
 }
 
@@ -69,53 +69,19 @@ fn all(layout: &Layout) -> io::Result<Vec<InstanceId>> {
 }
 
 /// `None` if it had ended before.
-fn stop(layout: &Layout, boot_id: &str, id: InstanceId, grace: Millis) -> Option<Ended> {
+async fn stop_one(layout: Layout, boot_id: String, id: InstanceId, grace: Millis) -> Option<Ended> {
     let folder = RunFolder::at(&layout.run(&id));
-    // A shim that is just starting finds the tombstone; one that runs is told below.
-    let _ = folder.tombstone();
-    let mut since = Instant::now();
-    loop {
-        if tell(folder.path(), grace).is_ok() {
-            break;
-        }
-        match folder.try_lock() {
-            // Somebody is there, but does not answer yet, or not any more.
-            Ok(None) => {
-                if since.elapsed() >= PATIENCE {
-                    end_shim(&folder);
-                    since = Instant::now();
-                }
-                std::thread::sleep(KNOCK_AGAIN);
-            }
-            Ok(Some(_)) | Err(_) => {
-                let over = folder.exit().is_ok_and(|exit| exit.is_some());
-                let begun = folder.process().is_ok_and(|process| process.is_some());
-                if over || !begun {
-                    return None;
-                }
-                break;
+    let was_told = stop::stop(&folder, grace).await;
+    on_disk(move || {
+        if !was_told {
+            let over = folder.exit().is_ok_and(|exit| exit.is_some());
+            let begun = folder.process().is_ok_and(|process| process.is_some());
+            if over || !begun {
+                return None;
             }
         }
-    }
-    let exit = settle(layout, boot_id, &id).exit;
-    Some(Ended { id, exit })
-}
-
-/// Tells the shim, and waits until it hangs up. An error if it does not answer in time.
-fn tell(folder: &Path, grace: Millis) -> io::Result<()> {
-    let (path, _folder) = socket_path(folder)?;
-    let mut stream = UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.write_all(&line(&Request::Stop { grace_ms: grace.0 }))?;
-    let mut lines = BufReader::new(stream);
-    let mut text = String::new();
-    // Its greeting, and that it has heard.
-    for _ in 0..2 {
-        lines.read_line(&mut text)?;
-    }
-    lines.get_ref().set_read_timeout(Some(grace.to_duration().saturating_add(LAST)))?;
-    while lines.read_line(&mut text)? > 0 {
-        text.clear();
-    }
-    Ok(())
+        let exit = settle(&layout, &boot_id, &id).exit;
+        Some(Ended { id, exit })
+    })
+    .await?
 }

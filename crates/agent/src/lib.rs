@@ -31,6 +31,7 @@ pub mod shim;
 mod socketfolder;
 mod sockets;
 mod start;
+mod stop;
 mod survivors;
 mod sys;
 mod tally;

@@ -16,7 +16,6 @@ use wire::{
 use crate::answer::{Answer, No, Sent, app_name, blocking};
 use crate::changes::{changes, files};
 use crate::commands::{Accepted, accepted, ask, states};
-use crate::guard::read_only;
 use crate::{Became, Command, Host, Parts, Store, StoreError};
 
 /// All values of an environment together have at most so many bytes.
@@ -133,7 +132,7 @@ pub(crate) async fn plan(
     let digest = digest(&spec, content);
     let asked_for = spec.strategy.kind.name();
     let release = planned(view.as_deref(), label.clone(), digest);
-    let answer = match (&taken, read_only(&parts)) {
+    let answer = match (&taken, parts.read_only()) {
         (_, Some(problem)) => Err(No(problem)),
         (Some(taken), None) => Err(taken.refusal(&app).into()),
         (None, None) => {

@@ -1,4 +1,4 @@
-//! Who may ask. Closed by default: every path but `/healthz` needs the token, and every request a
+//! Who may ask. Closed by default: every endpoint that is not open needs the token, and every request a
 //! `Host` this API answers for, so that a web page cannot reach it by a name of its own (DNS
 //! rebinding).
 
@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq as _;
@@ -14,6 +14,7 @@ use wire::{Code, Problem, Secret};
 
 use crate::Parts;
 use crate::answer::No;
+use crate::endpoints::Endpoint;
 use crate::visitors::{Full, Visitor};
 
 /// An ordinary request is answered within this time.
@@ -86,7 +87,8 @@ pub(crate) async fn admit(
             .into_response();
     }
     let has_token = guard.knows_token(request.headers());
-    if request.uri().path() != "/healthz" && !has_token {
+    let is_open = Endpoint::of(&request).is_some_and(|endpoint| endpoint.open);
+    if !is_open && !has_token {
         let problem = Problem::new(Code::Unauthorized, "no token was sent, or not the right one");
         let hint = "pass --token or set SEGUE_TOKEN; the token stands in the file `token` of the \
                     server's data folder";
@@ -103,33 +105,25 @@ pub(crate) async fn admit(
     next.run(request).await
 }
 
-/// While nothing can be changed, everything can be read; `down` decides for itself.
+/// While nothing can be changed, refuses what would change something.
 pub(crate) async fn not_read_only(
     State(parts): State<Parts>,
     request: Request,
     next: Next,
 ) -> Response {
-    let path = request.uri().path();
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD)
-        || path.starts_with("/v1/apps/") && path.ends_with("/plan");
-    if !reads
-        && path != "/v1/down"
-        && let Some(problem) = read_only(&parts)
+    if Endpoint::of(&request).is_some_and(|endpoint| !endpoint.when_read_only)
+        && let Some(problem) = parts.read_only()
     {
         return No(problem).into_response();
     }
     next.run(request).await
 }
 
-/// Why nothing can be changed, if nothing can.
-pub(crate) fn read_only(parts: &Parts) -> Option<Problem> {
-    let why = parts.engine.read_only()?;
-    let problem = Problem::new(Code::ReadOnly, format!("nothing can be changed now: {why}"));
-    Some(problem.hint("traffic goes on; the server's log says more"))
-}
-
 /// Ends what takes too long. A command that was taken before goes on.
 pub(crate) async fn in_time(request: Request, next: Next) -> Response {
+    if Endpoint::of(&request).is_some_and(|endpoint| endpoint.long) {
+        return next.run(request).await;
+    }
     match tokio::time::timeout(IN_TIME, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use wire::{Code, Problem};
 
 use crate::engine::{Engine, Shutdown};
 use crate::host::Host;
@@ -36,6 +37,15 @@ pub struct Parts {
     pub ready: Arc<Ready>,
     /// Becomes true when the server ends: streams end with it.
     pub stop: watch::Receiver<bool>,
+}
+
+impl Parts {
+    /// Why nothing can be changed, if nothing can.
+    pub(crate) fn read_only(&self) -> Option<Problem> {
+        let why = self.engine.read_only()?;
+        let problem = Problem::new(Code::ReadOnly, format!("nothing can be changed now: {why}"));
+        Some(problem.hint("traffic goes on; the server's log says more"))
+    }
 }
 
 impl std::fmt::Debug for Parts {

@@ -35,14 +35,17 @@ async fn send(world: &World, request: Request<Body>) -> String {
 #[tokio::test]
 async fn without_the_token_only_health_is_told() {
     let world = world();
-    let bare = |path: &str| {
-        let request = Request::builder().uri(path).header(header::HOST, "localhost");
-        request.body(Body::empty()).unwrap()
+    let bare = |method: &str, path: &str| {
+        let request = Request::builder().method(method).uri(path);
+        request.header(header::HOST, "localhost").body(Body::empty()).unwrap()
     };
-    assert_eq!(send(&world, bare("/healthz")).await, "200 ok\n");
-    for path in ["/v1/apps", "/metrics", "/readyz", "/", "/v1/nowhere", "/healthz/.."] {
+    assert_eq!(send(&world, bare("GET", "/healthz")).await, "200 ok\n");
+    assert_eq!(send(&world, bare("HEAD", "/healthz")).await, "200 ");
+    let closed = ["/v1/apps", "/metrics", "/readyz", "/", "/v1/nowhere", "/healthz/.."];
+    let closed = closed.map(|path| ("GET", path));
+    for (method, path) in closed.into_iter().chain([("POST", "/healthz"), ("PUT", "/v1/down")]) {
         let wanted = "401 unauthorized no token was sent, or not the right one";
-        assert_eq!(send(&world, bare(path)).await, wanted, "{path}");
+        assert_eq!(send(&world, bare(method, path)).await, wanted, "{method} {path}");
     }
 }
 
@@ -142,6 +145,10 @@ async fn while_nothing_can_be_changed_everything_can_be_read() {
     assert!(plan.starts_with("200 {"), "{plan}");
     assert!(plan.contains("{\"refused\":{\"code\":\"read-only\""), "{plan}");
     assert!(ask(&world, "POST", "/v1/down", "").await.starts_with("200 {"));
+    // An app may have the name of a path that is read.
+    let removed = ask(&world, "DELETE", "/v1/apps/plan", "").await;
+    assert!(removed.starts_with("503 read-only"), "{removed}");
+    assert!(ask(&world, "POST", "/v1/nowhere", "").await.starts_with("404 not-found"));
 }
 
 #[tokio::test]
