@@ -3,6 +3,7 @@
 //! At most one append is under way. Until it is answered, what is seen is collected and nothing is
 //! decided; when it is answered, its facts are applied and everything that follows is published.
 
+mod look;
 mod lost;
 mod questions;
 
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use journal::{Lost, Recovered};
 use model::{
     AppName, AppView, Generation, Health, HealthTable, HostAbilities, HostCommand, HostReport,
-    InstanceId, Listeners, Millis, ProxyId, Receipt, Timestamp, TrafficReport,
+    InstanceId, Listeners, Millis, ProxyId, Timestamp, TrafficReport,
 };
 use rollout::{App, Ask, Fact, Minted};
 
@@ -213,43 +214,6 @@ impl Engine {
             .unwrap_or(self.remind_at)
     }
 
-    /// The apps as they are; for invariants and checkpoints.
-    pub fn apps(&self) -> impl Iterator<Item = &App> {
-        self.apps.values().map(|managed| &managed.app)
-    }
-
-    /// What the rollout of `app` has cost so far, if one is under way.
-    pub fn account(&self, app: &AppName, now: Timestamp) -> Option<Receipt> {
-        self.apps.get(app)?.account(self.shared(), now)
-    }
-
-    /// The latest moment that a fact names; the clock starts no earlier.
-    pub fn last_fact(&self) -> Timestamp {
-        self.last_fact
-    }
-
-    /// Why nothing can be journaled at the moment, if so.
-    pub fn journal_fault(&self) -> Option<&str> {
-        self.journal_fault.as_deref()
-    }
-
-    /// What this program decided and cannot fold, if there is such a thing. Nothing is decided or
-    /// answered from then on: what was decided rests on a state that is not what it seems.
-    pub fn defect(&self) -> Option<&str> {
-        self.defect.as_deref()
-    }
-
-    /// The instances at whose address somebody else listens, for [`Engine::with_strangers`] of the next.
-    pub fn foreign(&self) -> &BTreeSet<InstanceId> {
-        &self.health.foreign
-    }
-
-    /// Why this engine has stepped down, if it has. It decides nothing any more and answers nobody: the
-    /// log has to be opened anew, and another engine goes on from what is found there.
-    pub fn lost(&self) -> Option<&Lost> {
-        self.lost.as_ref()
-    }
-
     fn host(&mut self, report: HostReport, now: Timestamp, commands: &mut Vec<Command>) {
         let id: InstanceId = match &report {
             HostReport::Ports { free } => {
@@ -285,7 +249,9 @@ impl Engine {
     }
 
     fn traffic(&mut self, report: TrafficReport, now: Timestamp, commands: &mut Vec<Command>) {
-        self.routing.report(report);
+        if self.routing.report(report, commands) {
+            commands.push(Command::Health(Arc::new(self.health.clone())));
+        }
         self.take_acknowledgements(now);
         let (apps, routing) = (self.apps.values_mut(), &self.routing);
         if apps.map(|managed| managed.count_in_flight(routing, now)).fold(false, |a, b| a | b) {
@@ -348,7 +314,7 @@ impl Engine {
         for fact in facts {
             self.last_fact = self.last_fact.max(fact.at());
             if matches!(fact, Fact::Started(_)) {
-                self.routing.forget_gap(name);
+                self.routing.proxies.forget_gap(name);
             }
             if let Fact::Minted { instances, .. } = fact {
                 instances.iter().flat_map(Minted::addresses).for_each(|it| self.ports.used(it));
@@ -381,7 +347,7 @@ impl Engine {
             effects.extend(managed.news_for_host(plan.effects));
         }
         if let Some(snapshot) = self.routing.update(sections) {
-            commands.push(Command::Publish(snapshot));
+            self.routing.publish(snapshot, commands);
         }
         commands.extend(effects.into_iter().map(Command::Host));
         self.publish_health(commands);
@@ -420,6 +386,7 @@ impl Engine {
         if now >= self.remind_at {
             self.remind_at = now.after(Self::REMIND);
             self.ports.forget_question();
+            self.routing.remind(commands);
             let unheard = self.apps.values().flat_map(Managed::unheard);
             commands.extend(unheard.map(Command::Host));
         }

@@ -102,7 +102,7 @@ impl Inbox {
 
     /// All reports of proxies that nobody has read.
     pub(crate) fn reports(&self) -> impl Iterator<Item = TrafficReport> + use<> {
-        self.reports.take().into_values()
+        self.reports.take()
     }
 
     /// Wakes whoever reads the mail. Never waits: if there is no room, the reader is awake.

@@ -16,6 +16,8 @@ mod message;
 mod minutes;
 mod places;
 mod ports;
+mod proxies;
+mod publishing;
 mod record;
 mod reports;
 mod routing;

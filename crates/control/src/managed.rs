@@ -13,7 +13,8 @@ use rollout::{
 
 use crate::busy::{Load, Patience, Standstill, Weighed};
 use crate::minutes::Minutes;
-use crate::routing::{Routing, between};
+use crate::proxies::between;
+use crate::routing::Routing;
 
 /// One app under control.
 #[derive(Clone, Debug)]
@@ -112,9 +113,9 @@ impl Managed {
         for fact in facts {
             rollout::apply(&mut self.app, fact)?;
             if let Fact::Started(started) = fact {
-                let counted = routing.counted(&self.app.name);
+                let counted = routing.proxies.counted(&self.app.name);
                 self.minutes.rollout_begins(counted.as_deref(), started.at);
-                self.baseline = Some(routing.counters(&self.app.name).unwrap_or_default());
+                self.baseline = Some(routing.proxies.counters(&self.app.name).unwrap_or_default());
             }
         }
         let instances = &self.app.instances;
@@ -136,7 +137,7 @@ impl Managed {
     /// counted. Whether an instance's health is another now: one that gives no answer is busy only
     /// while something is in flight on it.
     pub fn count_in_flight(&mut self, routing: &Routing, now: Timestamp) -> bool {
-        if let Some(counters) = routing.counted(&self.app.name) {
+        if let Some(counters) = routing.proxies.counted(&self.app.name) {
             self.minutes.count(&counters, now);
         }
         self.dirty |= self.app.rollout.as_ref().is_some_and(|r| r.share > Share::NONE);
@@ -145,14 +146,14 @@ impl Managed {
             self.app.instances.iter().map(|(number, i)| (*number, i.stage)).collect();
         for (number, stage) in numbers {
             let id = self.app.id(number);
-            let in_flight = routing.in_flight(&id);
+            let (in_flight, uncounted) = routing.proxies.in_flight(&id);
             let seen = self.seen.entry(number).or_default();
-            if seen.in_flight != in_flight {
-                seen.in_flight = in_flight;
+            if (seen.in_flight, seen.uncounted) != (in_flight, uncounted) {
+                (seen.in_flight, seen.uncounted) = (in_flight, uncounted);
                 self.dirty |= stage == Stage::Draining;
             }
             let load = self.loads.entry(number).or_default();
-            load.counted(in_flight, routing.quiet(&id), now);
+            load.counted(in_flight, routing.proxies.quiet(&id), now);
             changed |= self.weigh(number, now);
         }
         self.look_at_candidate(now);
@@ -289,7 +290,7 @@ impl Managed {
     }
 
     fn counted(&self, routing: &Routing) -> Option<AppCounters> {
-        let now = routing.counters(&self.app.name).unwrap_or_default();
+        let now = routing.proxies.counters(&self.app.name).unwrap_or_default();
         self.baseline.as_ref().map(|baseline| between(baseline, &now))
     }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use journal::Lost;
 use model::{
-    AppName, AppView, HealthTable, HostCommand, HostReport, Label, ReleaseNo, RolloutId, Snapshot,
-    TrafficReport,
+    AppName, AppView, Generation, HealthTable, HostCommand, HostReport, Label, ReleaseNo,
+    RolloutId, Snapshot, TrafficReport,
 };
 use rollout::{Ask, Course, Refusal};
 
@@ -61,8 +61,10 @@ pub enum Command {
     Checkpoint(CheckpointBody),
     /// For the host's agent.
     Host(HostCommand),
-    /// For every proxy.
-    Publish(Arc<Snapshot>),
+    /// Every proxy makes its table of this snapshot, and does not use it yet; answered by a report.
+    Prepare(Arc<Snapshot>),
+    /// Every proxy that has made its table of that snapshot uses it; answered by a report.
+    Commit(Generation),
     /// For every proxy, unacknowledged.
     Health(Arc<HealthTable>),
     /// For whoever asked.

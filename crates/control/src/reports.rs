@@ -1,81 +1,73 @@
-//! What the proxies have reported and control has not read. Never grows: one report per proxy.
+//! What the proxies have reported and control has not read. Never grows: two reports per proxy.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::sync::{Mutex, PoisonError};
 
 use model::{ProxyId, TrafficReport};
 
-/// The newest report of each proxy that control has not read. A newer one takes the place of an older
-/// one, and none of the older one's gaps is lost.
+/// The newest report of each process of a proxy that control has not read: it tells all that an older one
+/// has told. Of more processes than two the oldest is left out.
 #[derive(Debug, Default)]
-pub(crate) struct Reports(Mutex<BTreeMap<ProxyId, TrafficReport>>);
+pub(crate) struct Reports(Mutex<BTreeMap<(ProxyId, u64), TrafficReport>>);
 
 impl Reports {
     /// Tells whether there was none before.
-    pub fn put(&self, mut report: TrafficReport) -> bool {
+    pub fn put(&self, report: TrafficReport) -> bool {
         let mut reports = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let was_empty = reports.is_empty();
-        match reports.entry(report.proxy) {
-            Entry::Vacant(none) => {
-                none.insert(report);
-            }
-            Entry::Occupied(mut unread) if unread.get().number <= report.number => {
-                report.take_gaps(unread.get());
-                unread.insert(report);
-            }
-            Entry::Occupied(mut unread) => unread.get_mut().take_gaps(&report),
+        let (proxy, key) = (report.proxy, (report.proxy, report.epoch));
+        if reports.get(&key).is_none_or(|unread| unread.seq < report.seq) {
+            reports.insert(key, report);
+        }
+        let of_proxy: Vec<_> =
+            reports.range((proxy, 0)..=(proxy, u64::MAX)).map(|(key, _)| *key).collect();
+        if let [oldest, _, _] = of_proxy[..] {
+            reports.remove(&oldest);
         }
         was_empty
     }
 
-    /// All that there are.
-    pub fn take(&self) -> BTreeMap<ProxyId, TrafficReport> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    /// All that there are, those of an earlier process first.
+    pub fn take(&self) -> impl Iterator<Item = TrafficReport> + use<> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_values()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::routing::Routing;
-    use model::{AppCounters, AppName, Generation};
+    use model::{AppCounters, Generation, InFlight};
 
-    fn web() -> AppName {
-        "web".parse().unwrap()
-    }
-
-    fn report(number: u64, requests: u64, max_gap_ms: Option<u64>) -> TrafficReport {
-        let counters = AppCounters { requests, max_gap_ms, ..AppCounters::default() };
+    fn report(epoch: u64, seq: u64) -> TrafficReport {
+        let counters = AppCounters { requests: seq * 10, ..AppCounters::default() };
         TrafficReport {
             proxy: ProxyId(0),
-            number,
+            epoch,
+            seq,
+            prepared: Generation::default(),
             acknowledged: Generation::default(),
-            in_flight: BTreeMap::new(),
+            in_flight: InFlight::Counted(BTreeMap::new()),
             quiet: BTreeMap::new(),
-            counters: [(web(), counters)].into(),
+            counters: Some([("web".parse().unwrap(), counters)].into()),
+            gaps: BTreeMap::new(),
         }
     }
 
     #[test]
-    fn a_newer_report_takes_the_place_of_an_older_one_and_no_gap_is_lost() {
+    fn a_newer_report_takes_the_place_of_an_older_one_of_its_process() {
         let reports = Reports::default();
-        assert!(reports.put(report(1, 10, Some(700))));
-        assert!(!reports.put(report(3, 30, Some(20))));
-        assert!(!reports.put(report(2, 20, Some(40))));
-        let read = reports.take().remove(&ProxyId(0)).expect("a report");
-        let counters = &read.counters[&web()];
-        assert_eq!((read.number, counters.requests, counters.max_gap_ms), (3, 30, Some(700)));
-        assert!(reports.take().is_empty());
-        assert!(reports.put(report(4, 40, None)));
-    }
-
-    #[test]
-    fn counters_never_step_back_when_an_older_report_is_read_last() {
-        let mut routing = Routing::new(1, &[ProxyId(0)]);
-        routing.report(report(5, 50, None));
-        routing.report(report(4, 40, Some(900)));
-        let counters = routing.counters(&web()).expect("counted");
-        assert_eq!((counters.requests, counters.max_gap_ms), (50, Some(900)));
+        let read = || reports.take().map(|r| (r.epoch, r.seq)).collect::<Vec<_>>();
+        assert!(reports.put(report(7, 1)));
+        assert!(!reports.put(report(7, 3)));
+        assert!(!reports.put(report(7, 2)));
+        assert_eq!(read(), [(7, 3)]);
+        assert_eq!(read(), []);
+        assert!(reports.put(report(7, 4)));
+        assert!(!reports.put(report(8, 1)), "what the process before has counted is not lost");
+        assert_eq!(read(), [(7, 4), (8, 1)]);
+        for epoch in 8..100 {
+            reports.put(report(epoch, 1));
+        }
+        assert_eq!(read(), [(98, 1), (99, 1)]);
     }
 }

@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use journal::{Log, Lost, NewRecord, Room, Seq};
 use model::{
-    AppName, AppView, HealthTable, HostCommand, InstanceId, Millis, Snapshot, Timestamp,
-    TrafficReport,
+    AppName, AppView, Generation, HealthTable, HostCommand, InstanceId, Millis, ProxyId, Snapshot,
+    Timestamp, TrafficReport,
 };
 use rollout::{Ask, Refusal, RefusalCode};
 
@@ -26,14 +26,19 @@ pub trait Hosts: Send {
     fn send(&mut self, command: HostCommand);
 }
 
-/// The port to the proxies.
+/// The port to one proxy. No call blocks for longer than the proxy's own work takes.
 pub trait Traffic: Send {
-    /// Gives every proxy this snapshot; acknowledged by a [`TrafficReport`].
-    fn publish(&mut self, snapshot: Arc<Snapshot>);
-    /// Gives every proxy this health table.
+    /// Its name in reports.
+    fn id(&self) -> ProxyId;
+    /// Has it make its table of this snapshot without using it; a [`TrafficReport`] says so. The one that it
+    /// has already is not made again.
+    fn prepare(&mut self, snapshot: Arc<Snapshot>);
+    /// Has it use the snapshot that it has prepared of that generation; acknowledged by a report.
+    fn commit(&mut self, generation: Generation);
+    /// Gives it this health table.
     fn health(&mut self, table: Arc<HealthTable>);
-    /// The freshest counts, where they can be had at once.
-    fn report(&mut self) -> Option<TrafficReport>;
+    /// A report of now, where it can be had at once.
+    fn sample(&mut self) -> Option<TrafficReport>;
 }
 
 /// For whoever watches: the API and the dashboard.
@@ -61,8 +66,8 @@ pub struct RunnerConfig {
     pub last: Seq,
     /// Effects on hosts go here.
     pub hosts: Box<dyn Hosts>,
-    /// Snapshots go here.
-    pub traffic: Box<dyn Traffic>,
+    /// Snapshots go here: the proxies, each with the name that the engine knows.
+    pub traffic: Vec<Box<dyn Traffic>>,
     /// What people see goes here.
     pub outbox: Box<dyn Outbox>,
     /// For tests; production passes `None`.
@@ -163,12 +168,21 @@ impl Runner {
                 message,
                 None | Some(Message::Ask { .. } | Message::Account { .. } | Message::Logged)
             );
-            if counts && let Some(report) = self.config.traffic.report() {
-                let commands = self.engine.step(Event::Traffic(report), now);
-                self.carry_out(commands);
+            if counts {
+                self.sample(now);
             }
             let event = self.event(message, now);
             let commands = self.engine.step(event, now);
+            self.carry_out(commands);
+        }
+    }
+
+    /// Takes what the proxies count now.
+    fn sample(&mut self, now: Timestamp) {
+        let proxies = self.config.traffic.iter_mut();
+        let reports: Vec<_> = proxies.filter_map(|proxy| proxy.sample()).collect();
+        for report in reports {
+            let commands = self.engine.step(Event::Traffic(report), now);
             self.carry_out(commands);
         }
     }
@@ -238,12 +252,20 @@ impl Runner {
                     self.config.hosts.send(command);
                     self.cross("effect sent");
                 }
-                Command::Publish(snapshot) => {
+                Command::Prepare(snapshot) => {
                     self.cross("publish");
-                    self.config.traffic.publish(snapshot);
+                    let proxies = self.config.traffic.iter_mut();
+                    proxies.for_each(|proxy| proxy.prepare(snapshot.clone()));
+                }
+                Command::Commit(generation) => {
+                    let proxies = self.config.traffic.iter_mut();
+                    proxies.for_each(|proxy| proxy.commit(generation));
                     self.cross("published");
                 }
-                Command::Health(table) => self.config.traffic.health(table),
+                Command::Health(table) => {
+                    let proxies = self.config.traffic.iter_mut();
+                    proxies.for_each(|proxy| proxy.health(table.clone()));
+                }
                 Command::Answer(ticket, answer) => {
                     if let Some(reply) = self.replies.remove(&ticket) {
                         reply(answer);

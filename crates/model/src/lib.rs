@@ -50,7 +50,7 @@ pub use spec::{
     AppSpec, Batch, Capacity, Cohort, Drain, Files, Gate, HealthCheck, Maintenance, Mark, Network,
     OnFailure, Order, Page, ProbePort, Run, Standby, Step, Strategy, StrategyKind, Switch,
 };
-pub use traffic::{Addresses, AppCounters, Askers, TrafficReport};
+pub use traffic::{Addresses, AppCounters, Askers, Gap, InFlight, TrafficReport};
 pub use units::{Generation, Millis, Share, Timestamp};
 pub use upstream::{Place, Upstream, Weight};
 pub use variable::Variable;

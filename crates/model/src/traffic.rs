@@ -1,6 +1,7 @@
 //! What a proxy tells control.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,38 +13,67 @@ use crate::{AppName, Generation, InstanceId, Millis, ProxyId, ReleaseNo};
 pub struct TrafficReport {
     /// Which proxy.
     pub proxy: ProxyId,
-    /// Counts the proxy's reports: of two, the one with the larger number was seen later. 0 from a proxy
-    /// that does not count them.
-    #[serde(default)]
-    pub number: u64,
+    /// Which process of that proxy: of two, the one with the larger number began later. What an earlier
+    /// one had in flight has ended with it.
+    pub epoch: u64,
+    /// Counts the reports of this process: of two, the one with the larger number was made later.
+    pub seq: u64,
+    /// The newest snapshot of which it has made a table, whether that is in use or not.
+    pub prepared: Generation,
     /// Every worker has swapped to this snapshot or a later one (I5).
     pub acknowledged: Generation,
-    /// Requests and tunnels in flight, seen at that generation or later; what is missing has none.
-    pub in_flight: BTreeMap<InstanceId, u32>,
+    /// Requests and tunnels in flight, seen at that generation or later.
+    pub in_flight: InFlight,
     /// For each instance with something in flight: the time since it last made progress there. It
     /// does when an exchange of ours begins on it while nothing else is in flight, when it sends a
     /// byte, when it takes more of a body, and when an exchange ends with its answer whole. A request
     /// that waits for a connection or for an answer is in flight and moves nothing.
-    #[serde(default)]
     pub quiet: BTreeMap<InstanceId, Millis>,
-    /// Counted since the proxy started.
-    pub counters: BTreeMap<AppName, AppCounters>,
+    /// Counted since this process began; `None` from a balancer that does not count.
+    pub counters: Option<BTreeMap<AppName, AppCounters>>,
+    /// The gaps of the last minute, of each app that had traffic, oldest first. A report that was lost
+    /// loses none of them.
+    pub gaps: BTreeMap<AppName, Vec<Gap>>,
 }
 
-impl TrafficReport {
-    /// Takes over what `earlier` alone tells: each gap is told once, so a report that is not read must
-    /// leave its gaps to the next.
-    pub fn take_gaps(&mut self, earlier: &Self) {
-        for (app, counters) in &earlier.counters {
-            if counters.max_gap_ms.is_some() {
-                let gap = &mut self.counters.entry(app.clone()).or_default().max_gap_ms;
-                *gap = counters.max_gap_ms.max(*gap);
-            }
+/// The longest time in which requests waited and none succeeded, between one report and the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// The number of the report that told it first: whoever has read that one knows it.
+    pub seq: u64,
+    /// How long it was, in milliseconds.
+    pub ms: u64,
+}
+
+/// Requests and tunnels in flight on the instances.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InFlight {
+    /// Counted; what is missing has none.
+    Counted(BTreeMap<InstanceId, u32>),
+    /// Nobody can say: there may be some on any instance.
+    Unknown,
+}
+
+impl InFlight {
+    /// How many there are on one instance; `None` if nobody can say.
+    pub fn on(&self, id: &InstanceId) -> Option<u32> {
+        match self {
+            Self::Counted(counts) => Some(counts.get(id).copied().unwrap_or(0)),
+            Self::Unknown => None,
         }
+    }
+
+    /// The instances that have some for certain.
+    pub fn counts(&self) -> impl Iterator<Item = (&InstanceId, u32)> {
+        let counts = match self {
+            Self::Counted(counts) => Some(counts),
+            Self::Unknown => None,
+        };
+        counts.into_iter().flatten().map(|(id, count)| (id, *count))
     }
 }
 
-/// What the proxy counted for one app. Every number only grows while the proxy runs, but the gap.
+/// What the proxies have counted for one app. Every number only grows.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct AppCounters {
     /// Requests answered or broken off, over all releases.
@@ -72,8 +102,9 @@ pub struct AppCounters {
     pub held: u64,
     /// Requests sent to live because their own arm had no healthy instance.
     pub diverted: u64,
-    /// The longest time with a request waiting and none succeeding, in milliseconds, since the
-    /// report before; `None` without traffic.
+    /// The longest [`Gap`], in milliseconds, of those that control has read since it last began to look
+    /// for the longest; `None` without traffic. Proxies tell gaps apart from what they count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_gap_ms: Option<u64>,
 }
 

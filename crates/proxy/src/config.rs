@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use http1::RequestLimits;
 use model::{Millis, Network, ProxyId};
@@ -14,6 +15,9 @@ use crate::signing::AffinityKey;
 pub struct Config {
     /// Its name in reports.
     pub id: ProxyId,
+    /// Numbers this process in reports: a later one of the same proxy has a larger number. By default the
+    /// milliseconds since 1970.
+    pub epoch: u64,
     /// Where it listens; port 0 takes a free one.
     pub listen: Vec<SocketAddr>,
     /// Threads, each with its own listening sockets and upstream connections; at least 1.
@@ -42,6 +46,9 @@ impl Config {
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             id: ProxyId(0),
+            epoch: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
             listen,
             workers,
             limits: Limits::default(),

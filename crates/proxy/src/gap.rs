@@ -1,6 +1,7 @@
 //! The longest time with a request waiting and none succeeding, over all workers, exactly. Costs
 //! three uncontended atomic operations per request.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -44,6 +45,37 @@ impl Gap {
     }
 }
 
+/// The gaps of one app that were found for the reports of the last minute.
+#[derive(Debug, Default)]
+pub(crate) struct Recent(VecDeque<(u64, model::Gap)>);
+
+impl Recent {
+    /// A gap stays in the reports of so many milliseconds.
+    const KEPT_MS: u64 = 60_000;
+    /// Of more than this, the two oldest become one.
+    const MOST: usize = 128;
+
+    /// Takes what `gap` has found since the report before that number.
+    pub(crate) fn take(&mut self, gap: &Gap, seq: u64, now_ms: u64) {
+        while self.0.front().is_some_and(|(at_ms, _)| at_ms + Self::KEPT_MS < now_ms) {
+            self.0.pop_front();
+        }
+        let Some(ms) = gap.take_ms(now_ms) else { return };
+        self.0.push_back((now_ms, model::Gap { seq, ms }));
+        if self.0.len() > Self::MOST
+            && let Some((_, oldest)) = self.0.pop_front()
+            && let Some((_, next)) = self.0.front_mut()
+        {
+            next.ms = next.ms.max(oldest.ms);
+        }
+    }
+
+    /// All of them, oldest first.
+    pub(crate) fn all(&self) -> Vec<model::Gap> {
+        self.0.iter().map(|(_, gap)| *gap).collect()
+    }
+}
+
 /// One request that waits for its answer.
 #[derive(Debug)]
 pub(crate) struct Waiting {
@@ -82,6 +114,27 @@ mod tests {
         assert_eq!(gap.take_ms(9_000), None);
         gap.begin(9_000).succeeded(9_001);
         assert_eq!(gap.take_ms(9_001), Some(1));
+    }
+
+    #[test]
+    fn a_gap_stays_in_the_reports_of_a_minute_under_the_number_of_the_first() {
+        let gap = Arc::new(Gap::default());
+        let mut recent = Recent::default();
+        gap.begin(100).succeeded(170);
+        recent.take(&gap, 1, 200);
+        recent.take(&gap, 2, 300);
+        gap.begin(1_000).succeeded(1_005);
+        recent.take(&gap, 3, 59_000);
+        let all = |recent: &Recent| recent.all().iter().map(|g| (g.seq, g.ms)).collect::<Vec<_>>();
+        assert_eq!(all(&recent), [(1, 70), (3, 5)]);
+        recent.take(&gap, 4, 60_201);
+        assert_eq!(all(&recent), [(3, 5)], "the first is older than a minute");
+        for seq in 5..1_000 {
+            gap.begin(61_000).succeeded(61_000 + seq);
+            recent.take(&gap, seq, 62_100);
+        }
+        assert_eq!(all(&recent).len(), Recent::MOST);
+        assert_eq!(all(&recent)[0].0, 872, "the oldest are one");
     }
 
     #[test]

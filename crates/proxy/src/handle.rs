@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use model::{AppName, HealthTable, Snapshot, TrafficReport};
+use model::{AppName, Generation, HealthTable, ProxyId, Snapshot, TrafficReport};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
 use crate::access_log::AccessLog;
@@ -65,13 +65,35 @@ impl Proxy {
         Ok(Bound { config, sockets, addresses, access_log })
     }
 
-    /// Makes `snapshot` the one in use. Returns at once; the workers swap in the next moments, and
+    /// Makes `snapshot` the one in use. Returns when its table is made; the workers swap in the next moments, and
     /// the report that says so follows. The same generation again changes nothing.
     ///
     /// # Errors
     /// If the snapshot is older than the one in use: it is not taken over.
     pub fn publish(&self, snapshot: &Snapshot) -> Result<(), Stale> {
-        self.shared.publish(snapshot)
+        self.prepare(snapshot)?;
+        self.commit(snapshot.generation);
+        Ok(())
+    }
+
+    /// Its name in reports.
+    pub fn id(&self) -> ProxyId {
+        self.shared.config.id
+    }
+
+    /// Makes the table of `snapshot` without using it. Returns when it is made; the next report says so.
+    ///
+    /// # Errors
+    /// If the snapshot is older than the newest: it is not taken over.
+    pub fn prepare(&self, snapshot: &Snapshot) -> Result<(), Stale> {
+        self.shared.prepare(snapshot)
+    }
+
+    /// Uses the snapshot that was prepared of that generation. Returns at once; the workers swap in the
+    /// next moments, and the report that says so follows. Nothing is done if none was prepared, or it is
+    /// in use already.
+    pub fn commit(&self, generation: Generation) {
+        self.shared.commit(generation);
     }
 
     /// Takes over what the probes say. A table with a lower version than the last is ignored.
@@ -79,10 +101,15 @@ impl Proxy {
         self.shared.set_health(table);
     }
 
-    /// What is seen and counted now. The longest gap is that since the report before, whoever asked
-    /// for it.
+    /// A report for control: what is seen and counted now, numbered.
     pub fn report(&self) -> TrafficReport {
         self.shared.report()
+    }
+
+    /// What is seen and counted now, for whoever only looks: gaps are those of the reports so far, and the
+    /// number is that of the last.
+    pub fn observe(&self) -> TrafficReport {
+        self.shared.observe()
     }
 
     /// The counters as Prometheus text.

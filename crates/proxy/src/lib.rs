@@ -23,6 +23,7 @@ mod clock;
 mod closed;
 mod config;
 mod connection;
+mod counted;
 mod crowd;
 mod date;
 mod delivery;

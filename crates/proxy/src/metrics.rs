@@ -7,9 +7,9 @@ use std::sync::atomic::Ordering;
 use model::{AppName, Health};
 
 use crate::cell::Cell;
+use crate::counted::Counted;
 use crate::shared::Shared;
 use crate::stats::{AppCells, DURATIONS_MS};
-use crate::table::Counted;
 
 type AppCounter = (&'static str, &'static str, fn(&AppCells) -> &Cell);
 

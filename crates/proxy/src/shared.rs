@@ -7,16 +7,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use model::{AppCounters, Generation, HealthTable, Snapshot, TrafficReport};
+use model::{AppName, Generation, HealthTable, InFlight, Snapshot, TrafficReport};
 use tokio::sync::Notify;
 
 use crate::access_log::AccessLog;
 use crate::config::Config;
+use crate::counted::Counted;
 use crate::error::Stale;
+use crate::gap::Recent;
 use crate::handover::Inbox;
 use crate::signal::Signal;
 use crate::signing::Keyring;
-use crate::table::{Counted, Directory, Table};
+use crate::table::{Directory, Table};
 
 /// One worker, as the others see it.
 #[derive(Debug, Default)]
@@ -32,17 +34,21 @@ pub(crate) struct Desk {
     pub(crate) ended: AtomicBool,
 }
 
-/// Everything that outlives a snapshot. No worker ever waits for it.
+/// Everything that outlives a snapshot. No worker ever waits for it, and nobody holds it while a table is
+/// made or counts are summed.
 #[derive(Debug)]
 pub(crate) struct Ledger {
+    /// A table that is made and not used yet.
+    prepared: Option<Arc<Table>>,
     /// Tables that some worker may still hold: they are dropped here, not on a worker.
     old: Vec<Arc<Table>>,
     pub(crate) directory: Directory,
     health: Arc<HealthTable>,
     /// The newest generation that every worker has acknowledged.
     acknowledged: Generation,
-    /// Reports made so far.
-    reports: u64,
+    /// The number of the report that is being made, or was made last.
+    seq: u64,
+    gaps: BTreeMap<AppName, Recent>,
 }
 
 impl Ledger {
@@ -82,6 +88,10 @@ pub(crate) struct Shared {
     /// The newest snapshot, made ready. Workers read it without waiting for whoever makes the next.
     pub(crate) current: ArcSwap<Table>,
     ledger: Mutex<Ledger>,
+    /// Held while a table is made: one at a time.
+    making: Mutex<()>,
+    /// Held while a report is made, so that one with a larger number was made later.
+    reporting: Mutex<()>,
 }
 
 impl Shared {
@@ -89,13 +99,16 @@ impl Shared {
         let workers = config.workers.max(1);
         let signal = Arc::<Signal>::default();
         let mut directory = Directory::new(workers, Arc::clone(&signal));
-        let current = ArcSwap::from_pointee(directory.build(initial, 1, config.clock.now_ms()));
+        let enlisted = directory.enlist(initial, config.clock.now_ms());
+        let current = ArcSwap::from_pointee(Table::new(initial, enlisted, 1));
         let ledger = Ledger {
+            prepared: None,
             old: Vec::new(),
             directory,
             health: Arc::default(),
             acknowledged: Generation::default(),
-            reports: 0,
+            seq: 0,
+            gaps: BTreeMap::new(),
         };
         Self {
             keyring: Keyring::new(&config.affinity_keys),
@@ -111,6 +124,8 @@ impl Shared {
             access_log,
             current,
             ledger: Mutex::new(ledger),
+            making: Mutex::new(()),
+            reporting: Mutex::new(()),
         }
     }
 
@@ -135,26 +150,46 @@ impl Shared {
         self.desks.iter().for_each(|desk| desk.mail.notify_one());
     }
 
-    /// Makes `snapshot` the one in use; the workers acknowledge it as they swap.
-    pub(crate) fn publish(&self, snapshot: &Snapshot) -> Result<(), Stale> {
-        let now_ms = self.now_ms();
+    /// Makes the table of `snapshot`, and does not use it yet: see [`Shared::commit`]. The newest one
+    /// replaces one that was never used.
+    pub(crate) fn prepare(&self, snapshot: &Snapshot) -> Result<(), Stale> {
+        let _one = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ledger = self.ledger();
-        let before = self.current.load_full();
-        let current = before.generation;
-        if snapshot.generation < current {
-            return Err(Stale { offered: snapshot.generation, current });
+        let newest = self.newest(&ledger);
+        if snapshot.generation < newest {
+            return Err(Stale { offered: snapshot.generation, current: newest });
         }
-        if snapshot.generation == current {
+        if snapshot.generation == newest {
             return Ok(());
         }
-        let sequence = before.sequence + 1;
-        let table = Arc::new(ledger.directory.build(snapshot, sequence, now_ms));
+        let enlisted = ledger.directory.enlist(snapshot, self.now_ms());
+        let sequence = self.current.load().sequence + 1;
+        drop(ledger);
+        let table = Arc::new(Table::new(snapshot, enlisted, sequence));
+        let replaced = self.ledger().prepared.replace(table);
+        drop(replaced);
+        Ok(())
+    }
+
+    /// Uses the table that was prepared of that generation; the workers acknowledge it as they swap. Without
+    /// such a one nothing is done.
+    pub(crate) fn commit(&self, generation: Generation) {
+        let mut ledger = self.ledger();
+        let Some(table) = ledger.prepared.take_if(|table| table.generation == generation) else {
+            return;
+        };
+        ledger.directory.uses(&table);
         ledger.apply_health();
+        let before = self.current.swap(table);
         ledger.old.push(before);
-        self.current.store(table);
         drop(ledger);
         self.wake_workers();
-        Ok(())
+    }
+
+    /// The generation of the newest table that was made.
+    fn newest(&self, ledger: &Ledger) -> Generation {
+        let prepared = ledger.prepared.as_ref().map(|table| table.generation);
+        prepared.unwrap_or_default().max(self.current.load().generation)
     }
 
     /// Takes in a newer health table; an older one is ignored. It is kept, because the instances it
@@ -178,22 +213,20 @@ impl Shared {
         acknowledged.min().unwrap_or(u64::MAX)
     }
 
-    /// The newest snapshot that every worker has acknowledged. Lets go of the tables before it.
-    fn settle(&self, ledger: &mut Ledger) -> Generation {
+    /// The newest snapshot that every worker has acknowledged.
+    fn acknowledged(&self, ledger: &Ledger) -> Generation {
         let sequence = self.acknowledged_sequence();
         let current = self.current.load_full();
         let tables = ledger.old.iter().chain([&current]);
         let newest = tables.filter(|table| table.sequence <= sequence).map(|t| t.generation).max();
-        ledger.acknowledged = newest.unwrap_or(ledger.acknowledged).max(ledger.acknowledged);
-        ledger.old.retain(|table| table.sequence >= sequence);
-        ledger.acknowledged
+        newest.unwrap_or(ledger.acknowledged).max(ledger.acknowledged)
     }
 
-    /// What is counted and what has been acknowledged, for whoever only looks: nothing of it is taken
-    /// from the next report.
+    /// What is counted and what has been acknowledged, for whoever only looks.
     pub(crate) fn seen(&self) -> (Counted, Generation) {
-        let mut ledger = self.ledger();
-        let acknowledged = self.settle(&mut ledger);
+        let ledger = self.ledger();
+        // Acknowledgements are read before the requests in flight (I2).
+        let acknowledged = self.acknowledged(&ledger);
         (ledger.directory.counted(), acknowledged)
     }
 
@@ -207,53 +240,62 @@ impl Shared {
         }
     }
 
-    /// Counts what is seen now. Acknowledgements are read before the requests in flight (I2).
+    /// A report for control, with a number of its own.
     pub(crate) fn report(&self) -> TrafficReport {
+        let _one = self.reporting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.settle();
+        self.observe()
+    }
+
+    /// Begins the next report: takes the gaps since the one before, and lets go of the tables and counts
+    /// that nobody uses any more.
+    fn settle(&self) {
         let now_ms = self.now_ms();
         let mut ledger = self.ledger();
-        let acknowledged = self.settle(&mut ledger);
-        ledger.reports += 1;
-        let number = ledger.reports;
+        ledger.acknowledged = self.acknowledged(&ledger);
+        let sequence = self.acknowledged_sequence();
+        let unused: Vec<_> = ledger.old.extract_if(.., |table| table.sequence < sequence).collect();
+        ledger.seq += 1;
         ledger.directory.forget_gone(now_ms);
-        let directory = &ledger.directory;
+        let Ledger { directory, gaps, seq, .. } = &mut *ledger;
+        gaps.retain(|app, _| directory.apps.contains_key(app));
+        for (app, stats) in &directory.apps {
+            gaps.entry(app.clone()).or_default().take(&stats.gap, *seq, now_ms);
+        }
+        drop(ledger);
+        // They may be large.
+        drop(unused);
+    }
+
+    /// What is seen and counted now, under the number of the last report. Changes nothing.
+    pub(crate) fn observe(&self) -> TrafficReport {
+        let now_ms = self.now_ms();
+        let ledger = self.ledger();
+        // Acknowledgements are read before the requests in flight (I2).
+        let acknowledged = self.acknowledged(&ledger);
+        let counted = ledger.directory.counted();
+        let gaps = ledger.gaps.iter().map(|(app, recent)| (app.clone(), recent.all()));
+        let gaps = gaps.filter(|(_, gaps)| !gaps.is_empty()).collect();
+        let (prepared, seq) = (self.newest(&ledger), ledger.seq);
+        drop(ledger);
         let (mut in_flight, mut quiet) = (BTreeMap::new(), BTreeMap::new());
-        for (id, instance) in &directory.instances {
+        for (id, instance) in &counted.instances {
             let count = instance.in_flight();
             if count > 0 {
                 in_flight.insert(id.clone(), count);
                 quiet.insert(id.clone(), instance.quiet(now_ms));
             }
         }
-        let mut counters: BTreeMap<_, _> = directory
-            .apps
-            .iter()
-            .map(|(app, stats)| {
-                let counted = AppCounters {
-                    answers: BTreeMap::new(),
-                    faults: BTreeMap::new(),
-                    requests: stats.sum(|cells| &cells.requests),
-                    failed: stats.sum(|cells| &cells.failed),
-                    app_5xx: BTreeMap::new(),
-                    bad: BTreeMap::new(),
-                    askers: BTreeMap::new(),
-                    client_aborted: stats.sum(|cells| &cells.client_aborted),
-                    retried: stats.sum(|cells| &cells.retried),
-                    held: stats.sum(|cells| &cells.held),
-                    diverted: stats.sum(|cells| &cells.diverted),
-                    max_gap_ms: stats.gap.take_ms(now_ms),
-                };
-                (app.clone(), counted)
-            })
-            .collect();
-        for ((app, release), stats) in &directory.releases {
-            if let Some(counters) = counters.get_mut(app) {
-                counters.answers.insert(*release, stats.sum(|cells| &cells.answers));
-                counters.faults.insert(*release, stats.sum(|cells| &cells.faults));
-                counters.app_5xx.insert(*release, stats.sum_class(5));
-                counters.bad.insert(*release, stats.bad());
-                counters.askers.insert(*release, stats.askers(now_ms));
-            }
+        TrafficReport {
+            proxy: self.config.id,
+            epoch: self.config.epoch,
+            seq,
+            prepared,
+            acknowledged,
+            in_flight: InFlight::Counted(in_flight),
+            quiet,
+            counters: Some(counted.sums(now_ms)),
+            gaps,
         }
-        TrafficReport { proxy: self.config.id, number, acknowledged, in_flight, quiet, counters }
     }
 }

@@ -167,7 +167,7 @@ async fn watch(options: &Options, roster: &Mutex<Roster>, proxy: &Proxy, ready: 
         while let Some(probed) = probes.join_next().await {
             if let Ok((id, probed)) = probed {
                 let mut record = records.remove(&id).unwrap_or_default();
-                let busy = is_busy(&id, &proxy.report(), options);
+                let busy = is_busy(&id, &proxy.observe(), options);
                 health.insert(id.clone(), record.add(probed, busy));
                 seen.insert(id, record);
             }
@@ -185,8 +185,8 @@ async fn watch(options: &Options, roster: &Mutex<Roster>, proxy: &Proxy, ready: 
 /// Whether an upstream has requests of ours and makes progress with them. A single request makes
 /// none before its answer.
 fn is_busy(id: &InstanceId, report: &TrafficReport, options: &Options) -> bool {
-    let patience = match report.in_flight.get(id) {
-        None => return false,
+    let patience = match report.in_flight.on(id) {
+        None | Some(0) => return false,
         Some(1) => options.request.first_byte,
         Some(_) => probe::BUSY,
     };

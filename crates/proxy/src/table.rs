@@ -12,6 +12,7 @@ use model::{
 };
 
 use crate::closed::Closed;
+use crate::counted::Counted;
 use crate::instance::Instance;
 use crate::redirect::Redirects;
 use crate::router::Router;
@@ -85,6 +86,23 @@ impl ArmEntry {
 }
 
 impl Table {
+    /// Makes the table of `snapshot`, of which `enlisted` are the apps. Takes long if there are many.
+    pub(crate) fn new(snapshot: &Snapshot, enlisted: Vec<Enlisted>, sequence: u64) -> Self {
+        let entries = snapshot.apps.iter().zip(enlisted);
+        let apps: Vec<_> = entries.map(|(section, app)| AppEntry::new(section, app)).collect();
+        let instances = apps.iter().flat_map(|app| &app.arms).flat_map(|arm| &arm.instances);
+        let mut keys: Vec<u64> = instances.map(|instance| instance.key).collect();
+        keys.sort_unstable();
+        let with_share = apps.iter().flat_map(|app| &app.arms).filter(|a| a.share != Share::NONE);
+        let mut carrying: Vec<u64> =
+            with_share.flat_map(|arm| &arm.instances).map(|instance| instance.key).collect();
+        carrying.sort_unstable();
+        let router = Router::new(snapshot.apps.iter().map(|app| &app.route));
+        let mut places: Vec<_> = apps.iter().map(|app| app.stats.key).zip(0..).collect();
+        places.sort_unstable();
+        Self { generation: snapshot.generation, sequence, apps, router, keys, carrying, places }
+    }
+
     /// Whether the instance is Serving in this snapshot (I1).
     pub(crate) fn serves(&self, key: u64) -> bool {
         self.keys.binary_search(&key).is_ok()
@@ -103,6 +121,49 @@ impl Table {
     }
 }
 
+impl AppEntry {
+    fn new(section: &AppSection, Enlisted { stats, arms }: Enlisted) -> Self {
+        let arms = section.arms.iter().zip(arms).map(|(arm, EnlistedArm { stats, instances })| {
+            let weights: Vec<_> = arm.instances.iter().map(|target| target.weight).collect();
+            let (round, turn) = (balance::round(&weights), AtomicUsize::new(anywhere()));
+            ArmEntry { share: arm.share, stats, instances, round, turn }
+        });
+        Self {
+            arms: arms.collect(),
+            stats,
+            hold_ms: section.route.hold.0,
+            limits: section.route.limits,
+            drain_ms: section.drain_deadline.0,
+            balance: section.route.balance,
+            affinity: section.route.affinity.clone(),
+            slow_start: section.route.slow_start,
+            keep_alive: section.route.keep_alive,
+            strip: match section.route.prefix {
+                Prefix::Kept => 0,
+                Prefix::Stripped => section.route.path.trim_end_matches('/').len(),
+            },
+            redirects: Redirects::new(&section.route),
+            split: SplitEntry::new(section),
+            closed: section.maintenance.as_ref().map(|it| Arc::new(Closed::new(it))),
+        }
+    }
+}
+
+/// An app of a snapshot, with what outlives it.
+#[derive(Debug)]
+pub(crate) struct Enlisted {
+    stats: Arc<AppStats>,
+    /// In the snapshot's order.
+    arms: Vec<EnlistedArm>,
+}
+
+#[derive(Debug)]
+struct EnlistedArm {
+    stats: Arc<ReleaseStats>,
+    /// In the snapshot's order.
+    instances: Vec<Arc<Instance>>,
+}
+
 /// A random place to begin at: with every snapshot and in every process another, or the first
 /// instance would get more than the rest.
 fn anywhere() -> usize {
@@ -110,14 +171,6 @@ fn anywhere() -> usize {
     // Without random numbers the first begins: that is no reason to serve nobody.
     let _ = getrandom::fill(&mut place);
     usize::from_le_bytes(place)
-}
-
-/// What is counted, by itself: to be read without keeping anybody from publishing.
-#[derive(Debug)]
-pub(crate) struct Counted {
-    pub(crate) instances: Vec<(InstanceId, Arc<Instance>)>,
-    pub(crate) apps: Vec<(AppName, Arc<AppStats>)>,
-    pub(crate) releases: Vec<((AppName, ReleaseNo), Arc<ReleaseStats>)>,
 }
 
 /// All that outlives a snapshot: instances that may still have requests, counters.
@@ -157,26 +210,20 @@ impl Directory {
         }
     }
 
-    /// Makes a table of `snapshot` and marks the instances that are no longer in it.
-    pub(crate) fn build(&mut self, snapshot: &Snapshot, sequence: u64, now_ms: u64) -> Table {
-        let apps: Vec<_> = snapshot.apps.iter().map(|app| self.app(app, now_ms)).collect();
-        let instances = apps.iter().flat_map(|app| &app.arms).flat_map(|arm| &arm.instances);
-        let mut keys: Vec<u64> = instances.map(|instance| instance.key).collect();
-        keys.sort_unstable();
-        let with_share = apps.iter().flat_map(|app| &app.arms).filter(|a| a.share != Share::NONE);
-        let mut carrying: Vec<u64> =
-            with_share.flat_map(|arm| &arm.instances).map(|instance| instance.key).collect();
-        carrying.sort_unstable();
-        for instance in self.instances.values() {
-            instance.set_left(keys.binary_search(&instance.key).is_err());
-        }
-        let router = Router::new(snapshot.apps.iter().map(|app| &app.route));
-        let mut places: Vec<_> = apps.iter().map(|app| app.stats.key).zip(0..).collect();
-        places.sort_unstable();
-        Table { generation: snapshot.generation, sequence, apps, router, keys, carrying, places }
+    /// Finds the counters and instances of `snapshot`, and makes those that are new. The table itself is made
+    /// of them by [`Table::new`], without the directory.
+    pub(crate) fn enlist(&mut self, snapshot: &Snapshot, now_ms: u64) -> Vec<Enlisted> {
+        snapshot.apps.iter().map(|section| self.enlist_app(section, now_ms)).collect()
     }
 
-    fn app(&mut self, section: &AppSection, now_ms: u64) -> AppEntry {
+    /// From now on `table` is the one in use: marks the instances that are no longer in it.
+    pub(crate) fn uses(&self, table: &Table) {
+        for instance in self.instances.values() {
+            instance.set_left(!table.serves(instance.key));
+        }
+    }
+
+    fn enlist_app(&mut self, section: &AppSection, now_ms: u64) -> Enlisted {
         let stats = match self.apps.get(&section.app) {
             Some(stats) => Arc::clone(stats),
             None => {
@@ -188,34 +235,12 @@ impl Directory {
                 stats
             }
         };
-        let arms = section.arms.iter().map(|arm| ArmEntry {
-            share: arm.share,
+        let arms = section.arms.iter().map(|arm| EnlistedArm {
             stats: self.release(&section.app, arm.release),
             instances: arm.instances.iter().map(|target| self.instance(target, now_ms)).collect(),
-            round: {
-                let weights: Vec<_> = arm.instances.iter().map(|target| target.weight).collect();
-                balance::round(&weights)
-            },
-            turn: AtomicUsize::new(anywhere()),
         });
-        AppEntry {
-            arms: arms.collect(),
-            stats,
-            hold_ms: section.route.hold.0,
-            limits: section.route.limits,
-            drain_ms: section.drain_deadline.0,
-            balance: section.route.balance,
-            affinity: section.route.affinity.clone(),
-            slow_start: section.route.slow_start,
-            keep_alive: section.route.keep_alive,
-            strip: match section.route.prefix {
-                Prefix::Kept => 0,
-                Prefix::Stripped => section.route.path.trim_end_matches('/').len(),
-            },
-            redirects: Redirects::new(&section.route),
-            split: SplitEntry::new(section),
-            closed: section.maintenance.as_ref().map(|it| Arc::new(Closed::new(it))),
-        }
+        let arms = arms.collect();
+        Enlisted { stats, arms }
     }
 
     fn release(&mut self, app: &AppName, release: ReleaseNo) -> Arc<ReleaseStats> {
@@ -285,11 +310,16 @@ mod tests {
             };
             app.arms[0].instances.iter().map(look).collect()
         };
-        directory.build(&snapshot(1, &[1]), 1, 1_000);
-        let table = directory.build(&snapshot(2, &[1, 2]), 2, 50_000);
+        let mut build = |counter, numbers: &[u64], now_ms| {
+            let snapshot = snapshot(counter, numbers);
+            let enlisted = directory.enlist(&snapshot, now_ms);
+            Table::new(&snapshot, enlisted, counter)
+        };
+        build(1, &[1], 1_000);
+        let table = build(2, &[1, 2], 50_000);
         assert_eq!(warmth(&table, 50_000), [10_000, 0]);
         assert_eq!(warmth(&table, 52_500), [10_000, 2_500]);
-        let table = directory.build(&snapshot(3, &[2, 1, 3]), 3, 55_000);
+        let table = build(3, &[2, 1, 3], 55_000);
         assert_eq!(warmth(&table, 57_500), [7_500, 10_000, 2_500]);
         assert_eq!(warmth(&table, 65_000), [10_000; 3]);
     }

@@ -315,15 +315,8 @@ fn answers_of_instances_are_counted_by_release_and_ours_are_not() {
     let world = World::new(&one(1, 1, answering(move |_| broken.into())));
     let mut client = world.client();
     assert_eq!(client.get("/").status, 500);
-    // The gap is told once, to whoever asks first: us, or the thread that reports.
-    let mut gaps = Vec::new();
-    let counters = eventually("the request and its gap are counted", || {
-        let counters = world.counters();
-        gaps.push(counters.max_gap_ms);
-        let reports = world.reports.try_iter().flat_map(|report| report.counters.into_values());
-        gaps.extend(reports.map(|counters| counters.max_gap_ms));
-        (counters.requests >= 1 && gaps.iter().any(Option::is_some)).then_some(counters)
-    });
+    let counters = world.counted(1);
+    assert!(counters.max_gap_ms.is_some());
     assert_eq!(counters.app_5xx.get(&model::ReleaseNo(1)), Some(&1));
     assert_eq!(counters.failed, 0);
     assert!(world.proxy.metrics().contains("code_class=\"5xx\"} 1"));
@@ -391,7 +384,7 @@ fn a_slow_reader_does_not_make_the_proxy_hoard() {
 }
 
 #[test]
-fn whoever_reads_the_metrics_takes_no_gap_from_the_next_report() {
+fn whoever_only_looks_changes_no_report() {
     let played = Played::new();
     let world = World::still(&one(1, 1, played.at));
     let mut client = world.client();
@@ -400,18 +393,17 @@ fn whoever_reads_the_metrics_takes_no_gap_from_the_next_report() {
     world.advance(Millis(700));
     instance.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     assert_eq!(client.receive().status, 200);
-    // Reports are made all the time: what they told before counts, too.
-    let told = |gap: &mut Option<u64>| {
-        let mut tell = |counters: &model::AppCounters| *gap = counters.max_gap_ms.max(*gap);
-        while let Ok(report) = world.reports.try_recv() {
-            report.counters.values().for_each(&mut tell);
-        }
-        tell(&world.counters());
-    };
-    for _ in 0..3 {
+    let app = app_name();
+    let has_ended = |gap: &model::Gap| gap.ms == 700;
+    let before =
+        world.report(|report| report.gaps.get(&app).is_some_and(|g| g.iter().any(has_ended)));
+    eventually("nobody reports for a moment", || {
+        let first = world.proxy.observe();
         assert!(world.proxy.metrics().contains("segue_requests_total"));
-    }
-    let mut gap = None;
-    told(&mut gap);
-    assert_eq!(gap, Some(700));
+        (first == world.proxy.observe()).then_some(())
+    });
+    // It is in every report of the next minute, under the number of the first.
+    let after = world.proxy.report();
+    assert!(after.seq > before.seq && before.gaps[&app] == after.gaps[&app]);
+    assert_eq!(after.gaps[&app].iter().map(|gap| gap.ms).max(), Some(700));
 }

@@ -97,7 +97,7 @@ fn users_are_sent_to_the_canonical_name_and_to_where_a_path_has_moved() {
     assert_eq!(ask(&mut client, "shop.example", "/new").text(), "shop: GET /new HTTP/1.1 ");
     let name = "shop".parse().expect("a name");
     let counters = eventually("all are counted", || {
-        let counters = world.proxy.report().counters.remove(&name)?;
+        let counters = world.proxy.report().counters?.remove(&name)?;
         (counters.requests == 3).then_some(counters)
     });
     assert_eq!((counters.failed, counters.client_aborted), (0, 0));

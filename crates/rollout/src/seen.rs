@@ -90,8 +90,10 @@ pub struct InstanceSeen {
     pub listeners: Listeners,
     /// Since when it has this health.
     pub health_since: Timestamp,
-    /// Requests and tunnels in flight, over all proxies.
+    /// Requests and tunnels in flight, over all proxies that count them.
     pub in_flight: u32,
+    /// Some proxy cannot say whether there are more.
+    pub uncounted: bool,
     /// It gives no answer to its probes because it is busy with requests: its health stands.
     pub busy: Option<Busy>,
 }
@@ -153,6 +155,7 @@ impl Observed<'_> {
             listeners: Listeners::Unknown,
             health_since: Timestamp(0),
             in_flight: 0,
+            uncounted: false,
             busy: None,
         };
         self.instances.get(&number).unwrap_or(&NOTHING)

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use control::{Clock, Engine, Inbox, Mail, Runner, RunnerConfig};
+use control::{Clock, Engine, Inbox, Mail, Runner, RunnerConfig, Traffic as _};
 use journal::sqlite::{Journal, Options};
-use model::{InstanceId, ProxyId, Timestamp};
+use model::{InstanceId, Timestamp};
 
 use crate::desk::Board;
 use crate::ports::{CrashAt, LocalHost, LocalTraffic, Notices};
@@ -74,7 +74,8 @@ impl Brain {
         let found =
             |id: &InstanceId| (id.clone(), "somebody else listens at its address".to_owned());
         let strangers = self.strangers.take().into_iter().flatten();
-        let engine = Engine::recover(term, &[ProxyId(0)], &recovered)
+        let proxies = [self.traffic.id()];
+        let engine = Engine::recover(term, &proxies, &recovered)
             .map_err(|error| model::in_full(&error))?
             .keeping(self.keep_releases)
             .with_abilities(self.agent.abilities().clone())
@@ -83,7 +84,7 @@ impl Brain {
             log: Box::new(journal),
             last: recovered.head(),
             hosts: Box::new(LocalHost(self.agent.clone())),
-            traffic: Box::new(self.traffic.clone()),
+            traffic: vec![Box::new(self.traffic.clone())],
             outbox: Box::new(Notices(self.board.clone())),
             crash: CrashAt::from_env(),
             clock: Clock::new(wall_clock(), engine.last_fact(), crate::boot::boot_time()),

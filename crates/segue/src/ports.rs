@@ -8,7 +8,8 @@ use std::sync::Arc;
 use agent::logs;
 use control::{CrashPoint, Hosts, Outbox, Traffic};
 use model::{
-    AppName, AppView, Event, HealthTable, HostCommand, InstanceId, Snapshot, TrafficReport,
+    AppName, AppView, Event, Generation, HealthTable, HostCommand, InstanceId, ProxyId, Snapshot,
+    TrafficReport,
 };
 use server::{Host, LogCursor, LogPage, LogStart};
 
@@ -72,24 +73,38 @@ impl Host for LocalFiles {
 pub struct LocalTraffic {
     pub proxy: proxy::Proxy,
     pub saved: PathBuf,
+    /// What it has prepared and does not use yet.
+    pub prepared: Option<Arc<Snapshot>>,
 }
 
 impl Traffic for LocalTraffic {
+    fn id(&self) -> ProxyId {
+        self.proxy.id()
+    }
+
+    fn prepare(&mut self, snapshot: Arc<Snapshot>) {
+        match self.proxy.prepare(&snapshot) {
+            Ok(()) => self.prepared = Some(snapshot),
+            Err(error) => tracing::error!(%error, "the proxy refuses a snapshot"),
+        }
+    }
+
     /// Saved first: a new process must not begin behind what a worker held.
-    fn publish(&mut self, snapshot: Arc<Snapshot>) {
-        if let Err(error) = proxy::saved::save(&self.saved, &snapshot) {
+    fn commit(&mut self, generation: Generation) {
+        let prepared = self.prepared.take_if(|snapshot| snapshot.generation == generation);
+        if let Some(snapshot) = prepared
+            && let Err(error) = proxy::saved::save(&self.saved, &snapshot)
+        {
             tracing::warn!(%error, "the snapshot is not saved; traffic is not affected");
         }
-        if let Err(error) = self.proxy.publish(&snapshot) {
-            tracing::error!(%error, "the proxy refuses a snapshot");
-        }
+        self.proxy.commit(generation);
     }
 
     fn health(&mut self, table: Arc<HealthTable>) {
         self.proxy.set_health(table);
     }
 
-    fn report(&mut self) -> Option<TrafficReport> {
+    fn sample(&mut self) -> Option<TrafficReport> {
         Some(self.proxy.report())
     }
 }

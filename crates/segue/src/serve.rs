@@ -100,7 +100,7 @@ pub fn run(options: &ServerOptions) -> Result<(), Failure> {
         .map_err(|error| Failure::new(format!("use the data folder {}", data.display()), &error))?;
     let agent = start_agent(&data, open_files, store.clone(), &inbox)?;
     let board = Arc::new(Board::default());
-    let traffic = LocalTraffic { proxy: proxy.clone(), saved };
+    let traffic = LocalTraffic { proxy: proxy.clone(), saved, prepared: None };
     let control = Brain {
         data: data.clone(),
         above,

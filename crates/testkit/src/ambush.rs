@@ -31,6 +31,9 @@ impl Ambush {
     /// Plays it, with releases from number `serial` on; the next free one comes back.
     pub fn play(self, world: &mut World, app: &AppName, mut serial: u64) -> u64 {
         let (strategy, phase) = self.place;
+        if self.what == "dead-proxy" && world.proxies.len() == 1 {
+            world.add_proxy();
+        }
         for _ in 0..2 {
             // A request that outlasts the second rollout keeps the first release from being gone.
             let calm = StrategyKind::BlueGreen { switch: Switch::Auto };
@@ -69,7 +72,12 @@ impl Ambush {
     /// The strategy of the place, with gates that wait for somebody where that is the place.
     fn kind(self) -> Option<StrategyKind> {
         let (strategy, phase) = self.place;
-        let gate = if phase == "holding" { Gate::Manual } else { Gate::After(Millis(50)) };
+        let gate = match phase {
+            "holding" => Gate::Manual,
+            // The candidate dies meanwhile.
+            "reverting" => Gate::After(Millis(5_000)),
+            _ => Gate::After(Millis(50)),
+        };
         Some(match strategy {
             "blue-green" => {
                 let switch = if phase == "ready" { Switch::Manual } else { Switch::Auto };
@@ -121,6 +129,7 @@ impl Ambush {
             "crash" => return world.crash(true, 700),
             "reboot" => return world.reboot(),
             "dead-host" => return world.kill_host(HostNo(0), 3_000),
+            "dead-proxy" => return world.kill_proxy(1, 3_000),
             "kill" => {
                 let first = world.hosts.alive().find(|id| id.app == *app).cloned();
                 return first.iter().for_each(|id| world.kill(id));

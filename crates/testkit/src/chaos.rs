@@ -68,8 +68,11 @@ impl Chaos {
 
     fn new(seed: u64, sabotage: Option<Sabotage>) -> Self {
         let mut world = World::with_hosts(seed, &paces(seed), sabotage);
-        if Rng::new(seed ^ PROXIES).once_in(3) {
+        let mut more_proxies = Rng::new(seed ^ PROXIES);
+        if more_proxies.once_in(3) {
             world.add_proxy();
+            // A balancer that does not count.
+            world.proxies[1].counts = !more_proxies.once_in(4);
         }
         let app: AppName = "web".parse().expect("it is valid");
         // Each seed begins at another crossing, and goes on from there by chance.
@@ -214,7 +217,8 @@ impl Chaos {
     }
 
     fn fault(&mut self) {
-        match self.world.rng.between(0, 12) {
+        let last = if self.world.proxies.len() > 1 { 14 } else { 12 };
+        match self.world.rng.between(0, last) {
             0..=3 => {
                 let durable = self.world.rng.once_in(2);
                 if self.world.rng.once_in(4) {
@@ -249,6 +253,10 @@ impl Chaos {
                 if let Some(host) = self.world.rng.pick(&all).copied() {
                     self.world.kill_host(host, back_in);
                 }
+            }
+            13..=14 => {
+                let back_in = self.world.rng.between(500, 10_000);
+                self.world.kill_proxy(1, back_in);
             }
             _ => {
                 let taken = 20_000 + u16::try_from(self.world.rng.between(0, 60)).unwrap_or(0);

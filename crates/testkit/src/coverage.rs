@@ -54,8 +54,16 @@ impl Coverage {
         ("restart", &["starting"]),
     ];
     /// Every fault that is to meet every phase.
-    pub const FAULTS: [&str; 7] =
-        ["crash", "reboot", "kill", "dead-host", "disk-full", "lost-append", "fenced"];
+    pub const FAULTS: [&str; 8] = [
+        "crash",
+        "reboot",
+        "kill",
+        "dead-host",
+        "dead-proxy",
+        "disk-full",
+        "lost-append",
+        "fenced",
+    ];
     /// Every command that is to meet every phase.
     pub const COMMANDS: [&str; 13] = [
         "deploy",

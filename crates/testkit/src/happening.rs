@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use control::Event;
-use model::{InstanceId, Snapshot};
+use model::{Generation, InstanceId, Snapshot};
 
 use crate::host::Next;
 use crate::hosts::{Errand, HostNo};
@@ -21,10 +21,16 @@ pub(crate) enum Happening {
     ComeBack(HostNo),
     /// The append under way reaches the disk.
     Append,
-    /// A worker of that proxy swaps.
-    Swap(usize, usize, Arc<Snapshot>),
-    /// A request at that worker of that proxy ends.
-    Done(usize, usize, InstanceId),
+    /// A proxy is told to make its table of a snapshot.
+    Prepare(usize, Arc<Snapshot>),
+    /// A proxy is told to use it.
+    Commit(usize, Generation),
+    /// A worker swaps.
+    Swap(At, Arc<Snapshot>),
+    /// A request ends.
+    Done(At, InstanceId),
+    /// A dead proxy is there again.
+    ProxyComesBack(usize),
     /// That proxy reports, as it does every second.
     Heartbeat(usize),
     /// The engine wanted to be asked again.
@@ -46,14 +52,26 @@ impl Happening {
             | Self::Wake
             | Self::BeginAgain => true,
             // Only the first proxy is a part of the server.
-            Self::Swap(proxy, ..) | Self::Done(proxy, ..) => *proxy == 0,
+            Self::Prepare(proxy, _) | Self::Commit(proxy, _) => *proxy == 0,
+            Self::Swap(at, _) | Self::Done(at, _) => at.proxy == 0,
             Self::Errand(errand) => match errand.next {
                 Next::Report(_) | Next::Work | Next::Probe(_) => true,
                 Next::Die(_) | Next::Stopped(_) => false,
             },
-            Self::ComeBack(_) | Self::Restart => false,
+            Self::ComeBack(_) | Self::ProxyComesBack(_) | Self::Restart => false,
         }
     }
+}
+
+/// A worker of a proxy, in one of its processes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct At {
+    /// Which proxy.
+    pub proxy: usize,
+    /// Which of its processes.
+    pub epoch: u64,
+    /// Which of its workers.
+    pub worker: usize,
 }
 
 /// How unkind the world is.

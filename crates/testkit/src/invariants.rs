@@ -146,7 +146,6 @@ impl Checker {
                         }
                     }
                 }
-                Command::Publish(snapshot) => self.published(snapshot, &apps, at),
                 Command::Host(HostCommand::Run { launch, expect: Expect::Fresh }) => {
                     self.starting(&launch.id, apps.get(&launch.id.app).copied(), at);
                 }
@@ -158,6 +157,9 @@ impl Checker {
                 }
                 _ => {}
             }
+        }
+        if let Some(snapshot) = engine.snapshot().filter(|s| s.generation != self.generation) {
+            self.published(snapshot, &apps, at);
         }
         self.routed(&apps, at);
         let starts = |command: &&Command| match command {
@@ -217,6 +219,14 @@ impl Checker {
             self.switched(section, app, at);
         }
         self.sections = snapshot.apps.iter().map(|s| (s.app.clone(), s.clone())).collect();
+    }
+
+    /// I5: nobody uses a snapshot before everybody has made its table.
+    pub fn committed(&mut self, generation: Generation, proxies: &[Proxy], at: u64) {
+        if let Some(proxy) = proxies.iter().find(|proxy| proxy.made < generation) {
+            let what = format!("{generation} is used, and {:?} has only {}", proxy.id, proxy.made);
+            self.fail("I5", at, what);
+        }
     }
 
     /// I1: only Serving instances are in the newest snapshot, also when none was published just now.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::{
-    AppCounters, AppName, AppSection, Arm, Generation, Health, HealthTable, InstanceId, ProxyId,
-    ReleaseNo, Snapshot, TrafficReport,
+    AppCounters, AppName, AppSection, Arm, Generation, Health, HealthTable, InFlight, InstanceId,
+    ProxyId, ReleaseNo, Snapshot, TrafficReport,
 };
 
 use crate::rng::Rng;
@@ -27,8 +27,20 @@ pub struct Proxy {
     pub client: Option<u8>,
     /// What `DIR/snapshot` holds: where the next process begins.
     pub saved: Arc<Snapshot>,
-    /// Reports that it has made.
-    reports: u64,
+    /// What it has made its table of, in use or not.
+    prepared: Arc<Snapshot>,
+    /// The newest that any of its processes has made its table of.
+    pub made: Generation,
+    /// It is dead, and answers nothing.
+    pub is_dead: bool,
+    /// When the last message to it arrives: they keep their order.
+    pub arrives: u64,
+    /// Counts its processes.
+    pub epoch: u64,
+    /// Reports that this one has made.
+    seq: u64,
+    /// It counts what is in flight; a foreign balancer may not.
+    pub counts: bool,
 }
 
 /// One worker.
@@ -51,7 +63,13 @@ impl Proxy {
             errors: BTreeMap::new(),
             client: None,
             saved: Arc::default(),
-            reports: 0,
+            prepared: Arc::default(),
+            made: Generation::default(),
+            is_dead: false,
+            arrives: 0,
+            epoch: 1,
+            seq: 0,
+            counts: true,
         }
     }
 
@@ -60,6 +78,27 @@ impl Proxy {
         if self.health.version <= table.version {
             self.health = table.clone();
         }
+    }
+
+    /// Makes its table of a snapshot; not of one that is no newer than what it has. Whether it did.
+    pub fn prepare(&mut self, snapshot: &Arc<Snapshot>) -> bool {
+        let is_newer = self.prepared.generation < snapshot.generation;
+        if is_newer {
+            self.prepared = snapshot.clone();
+            self.made = self.made.max(snapshot.generation);
+        }
+        is_newer
+    }
+
+    /// What its workers are to swap to: what it has prepared of that generation. Saved first, so that a new
+    /// process never begins behind what a worker held.
+    pub fn commit(&mut self, generation: Generation) -> Option<Arc<Snapshot>> {
+        let is_prepared = self.prepared.generation == generation;
+        if !is_prepared || self.saved.generation >= generation {
+            return None;
+        }
+        self.saved = self.prepared.clone();
+        Some(self.saved.clone())
     }
 
     /// A worker swaps; an older snapshot than it holds is refused.
@@ -126,9 +165,11 @@ impl Proxy {
     pub fn crash(&mut self) {
         let fresh = Worker { snapshot: self.saved.clone(), in_flight: BTreeMap::new() };
         self.workers = vec![fresh; self.workers.len()];
+        self.prepared = self.saved.clone();
         self.health = Arc::default();
         self.counters.clear();
-        self.reports = 0;
+        self.epoch += 1;
+        self.seq = 0;
     }
 
     /// The snapshot that every worker holds, or a later one.
@@ -139,18 +180,24 @@ impl Proxy {
 
     /// What it tells control.
     pub fn report(&mut self) -> TrafficReport {
-        self.reports += 1;
+        self.seq += 1;
         let mut in_flight = BTreeMap::new();
         for (id, n) in self.workers.iter().flat_map(|worker| &worker.in_flight) {
             *in_flight.entry(id.clone()).or_default() += n;
         }
         TrafficReport {
             proxy: self.id,
-            number: self.reports,
+            epoch: self.epoch,
+            seq: self.seq,
+            prepared: self.prepared.generation,
             acknowledged: self.acknowledged(),
-            in_flight,
+            in_flight: match self.counts {
+                true => InFlight::Counted(in_flight),
+                false => InFlight::Unknown,
+            },
             quiet: BTreeMap::new(),
-            counters: self.counters.clone(),
+            counters: Some(self.counters.clone()),
+            gaps: BTreeMap::new(),
         }
     }
 }

@@ -246,8 +246,11 @@ impl World {
                 }
                 self.step(Event::Appended(result));
             }
-            Happening::Swap(proxy, worker, snapshot) => self.swap(proxy, worker, snapshot),
-            Happening::Done(proxy, worker, id) => self.done(proxy, worker, &id),
+            Happening::Prepare(proxy, snapshot) => self.prepare(proxy, &snapshot),
+            Happening::Commit(proxy, generation) => self.commit(proxy, generation),
+            Happening::Swap(at, snapshot) => self.swap(at, snapshot),
+            Happening::Done(at, id) => self.done(at, &id),
+            Happening::ProxyComesBack(proxy) => self.proxy_comes_back(proxy),
             Happening::Heartbeat(number) => {
                 self.report_traffic(number);
                 self.at(1_000, Happening::Heartbeat(number));
@@ -358,7 +361,8 @@ impl World {
                         self.at(arrives - self.now, Happening::Host(command));
                     }
                 }
-                Command::Publish(snapshot) => self.publish(&snapshot),
+                Command::Prepare(snapshot) => self.tell_to_prepare(&snapshot),
+                Command::Commit(generation) => self.tell_to_commit(generation),
                 Command::Health(table) => {
                     self.proxies.iter_mut().for_each(|proxy| proxy.take_health(&table));
                 }

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, mpsc};
 use control::{Ask, Clock, Ended, Engine, Hosts, Inbox, Outbox, Runner, RunnerConfig, Traffic};
 use journal::sqlite::{Journal, Options};
 use journal::{Done, Log, Lost, NewRecord, Part, Recovered, Room, Seq};
-use model::{AppName, AppView, HealthTable, HostCommand, Millis, ProxyId, Snapshot, Timestamp};
+use model::{
+    AppName, AppView, Generation, HealthTable, HostCommand, Millis, ProxyId, Snapshot, Timestamp,
+};
 use testkit::{Loss, release, spec};
 
 /// A machine on which nothing ever happens.
@@ -18,9 +20,13 @@ impl Hosts for Nothing {
 }
 
 impl Traffic for Nothing {
-    fn publish(&mut self, _: Arc<Snapshot>) {}
+    fn id(&self) -> ProxyId {
+        ProxyId(0)
+    }
+    fn prepare(&mut self, _: Arc<Snapshot>) {}
+    fn commit(&mut self, _: Generation) {}
     fn health(&mut self, _: Arc<HealthTable>) {}
-    fn report(&mut self) -> Option<model::TrafficReport> {
+    fn sample(&mut self) -> Option<model::TrafficReport> {
         None
     }
 }
@@ -76,7 +82,7 @@ fn config(log: impl Log + 'static, last: Seq, shown: &Shown) -> RunnerConfig {
         log: Box::new(log),
         last,
         hosts: Box::new(Nothing),
-        traffic: Box::new(Nothing),
+        traffic: vec![Box::new(Nothing)],
         outbox: Box::new(shown.clone()),
         crash: None,
         clock: Clock::new(Timestamp(1), Timestamp(0), Millis(0)),

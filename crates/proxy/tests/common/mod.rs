@@ -168,19 +168,19 @@ impl World {
         }
     }
 
+    /// The counters, with the longest gap of the last minute.
     pub fn counters(&self) -> model::AppCounters {
-        self.proxy.report().counters.remove(&app_name()).unwrap_or_default()
+        let mut report = self.proxy.report();
+        let gaps = report.gaps.remove(&app_name()).unwrap_or_default();
+        let max_gap_ms = gaps.iter().map(|gap| gap.ms).max();
+        let counted = report.counters.expect("it counts").remove(&app_name()).unwrap_or_default();
+        model::AppCounters { max_gap_ms, ..counted }
     }
 
-    /// The counters once so many requests are counted, which is just after their last byte. The gap is
-    /// the longest of all looks: each look takes it.
+    /// The counters once so many requests are counted, which is just after their last byte.
     pub fn counted(&self, requests: u64) -> model::AppCounters {
-        let mut gap = None;
         eventually("the requests are counted", || {
-            let mut counters = self.counters();
-            gap = gap.max(counters.max_gap_ms);
-            counters.max_gap_ms = gap;
-            Some(counters).filter(|counters| counters.requests >= requests)
+            Some(self.counters()).filter(|counters| counters.requests >= requests)
         })
     }
 
@@ -468,5 +468,5 @@ impl Client {
 
 /// The in-flight counts, by number.
 pub fn in_flight(report: &TrafficReport) -> BTreeMap<u64, u32> {
-    report.in_flight.iter().map(|(id, count)| (id.number, *count)).collect()
+    report.in_flight.counts().map(|(id, count)| (id.number, count)).collect()
 }

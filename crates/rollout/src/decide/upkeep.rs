@@ -11,7 +11,7 @@ use crate::ladder::{least, wanted};
 use crate::patience::Patience;
 use crate::planted::Bug;
 use crate::readiness::ready;
-use crate::{App, DrainCause, Fact, Instance, Minted, Observed, ReleasedBy};
+use crate::{App, DrainCause, Fact, Instance, InstanceSeen, Minted, Observed, ReleasedBy};
 
 pub(super) fn upkeep(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
     let mut facts = Vec::new();
@@ -107,11 +107,11 @@ fn release(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
         if instance.stage != Stage::Draining || instance.released {
             continue;
         }
-        let in_flight = seen.instance(*number).in_flight;
+        let InstanceSeen { in_flight, uncounted, .. } = *seen.instance(*number);
         let absent = instance.left.is_some_and(|left| seen.acknowledged >= left);
         let drain = app.releases.get(&instance.release).map(|r| r.spec.drain.deadline);
         let until = instance.since.max(seen.recovered).after(drain.unwrap_or_default());
-        let is_idle = in_flight == 0 || Bug::IgnoresInFlight.is_planted();
+        let is_idle = (in_flight == 0 && !uncounted) || Bug::IgnoresInFlight.is_planted();
         let by = if absent && is_idle {
             ReleasedBy::Idle
         } else if timer.due(until) {

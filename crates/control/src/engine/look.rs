@@ -1,0 +1,54 @@
+//! What others see of an engine. Changes nothing.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use journal::Lost;
+use model::{AppName, InstanceId, Receipt, Snapshot, Timestamp};
+use rollout::App;
+
+use super::Engine;
+
+impl Engine {
+    /// The apps as they are; for invariants and checkpoints.
+    pub fn apps(&self) -> impl Iterator<Item = &App> {
+        self.apps.values().map(|managed| &managed.app)
+    }
+
+    /// What the rollout of `app` has cost so far, if one is under way.
+    pub fn account(&self, app: &AppName, now: Timestamp) -> Option<Receipt> {
+        self.apps.get(app)?.account(self.shared(), now)
+    }
+
+    /// The latest moment that a fact names; the clock starts no earlier.
+    pub fn last_fact(&self) -> Timestamp {
+        self.last_fact
+    }
+
+    /// Why nothing can be journaled at the moment, if so.
+    pub fn journal_fault(&self) -> Option<&str> {
+        self.journal_fault.as_deref()
+    }
+
+    /// What this program decided and cannot fold, if there is such a thing. Nothing is decided or
+    /// answered from then on: what was decided rests on a state that is not what it seems.
+    pub fn defect(&self) -> Option<&str> {
+        self.defect.as_deref()
+    }
+
+    /// The newest snapshot, whether proxies have it already or not.
+    pub fn snapshot(&self) -> Option<&Arc<Snapshot>> {
+        self.routing.newest()
+    }
+
+    /// The instances at whose address somebody else listens, for [`Engine::with_strangers`] of the next.
+    pub fn foreign(&self) -> &BTreeSet<InstanceId> {
+        &self.health.foreign
+    }
+
+    /// Why this engine has stepped down, if it has. It decides nothing any more and answers nobody: the
+    /// log has to be opened anew, and another engine goes on from what is found there.
+    pub fn lost(&self) -> Option<&Lost> {
+        self.lost.as_ref()
+    }
+}

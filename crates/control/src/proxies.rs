@@ -1,0 +1,316 @@
+//! What the proxies have reported: which tables they hold, what is in flight, what they have counted.
+//! Reports may be lost, come twice or late; a proxy may die and begin anew.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use model::{
+    AppCounters, AppName, Askers, Generation, InstanceId, Millis, ProxyId, ReleaseNo, TrafficReport,
+};
+
+type Counters = BTreeMap<AppName, AppCounters>;
+
+/// The proxies that are members.
+#[derive(Clone, Debug)]
+pub(crate) struct Proxies {
+    members: BTreeMap<ProxyId, Member>,
+    /// The longest gap of each app since its last rollout began.
+    gaps: BTreeMap<AppName, u64>,
+}
+
+/// One proxy.
+#[derive(Clone, Debug, Default)]
+struct Member {
+    newest: Option<TrafficReport>,
+    /// The last that was read of the process before: a report of it may still come.
+    before: Option<TrafficReport>,
+    /// What all its processes have counted since control began.
+    counted: Counters,
+}
+
+/// What a report has brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// Nothing that was not known.
+    None,
+    /// The proxy's state is another.
+    State,
+    /// Another process of the proxy has begun.
+    BegunAnew,
+}
+
+impl Proxies {
+    /// Those that must acknowledge; nothing is known of them yet.
+    pub fn new(members: &[ProxyId]) -> Self {
+        let members = members.iter().map(|id| (*id, Member::default())).collect();
+        Self { members, gaps: BTreeMap::new() }
+    }
+
+    /// Whether there is no other beside the one that a table is given to.
+    pub fn is_one(&self) -> bool {
+        self.members.len() == 1
+    }
+
+    /// Takes a report. What its process had told before counts once, in whatever order reports come.
+    pub fn report(&mut self, report: TrafficReport) -> News {
+        let Some(member) = self.members.get_mut(&report.proxy) else { return News::None };
+        let newest_epoch = member.newest.as_ref().map(|newest| newest.epoch);
+        let of_before = newest_epoch.is_some_and(|newest| report.epoch < newest);
+        let known = if of_before { &member.before } else { &member.newest };
+        let known = known.as_ref().filter(|known| known.epoch == report.epoch);
+        // Of a process before the last one nothing is known any more: its counts may be counted already.
+        let is_too_old = of_before && known.is_none();
+        if is_too_old || known.is_some_and(|known| report.seq <= known.seq) {
+            return News::None;
+        }
+        let read = known.map_or(0, |known| known.seq);
+        for (app, gaps) in &report.gaps {
+            if let Some(longest) = gaps.iter().filter(|gap| gap.seq > read).map(|gap| gap.ms).max()
+            {
+                let known = self.gaps.entry(app.clone()).or_default();
+                *known = longest.max(*known);
+            }
+        }
+        let before = known.and_then(|known| known.counters.as_ref());
+        if let Some(counters) = &report.counters {
+            add(&mut member.counted, before, counters);
+        }
+        if of_before {
+            member.before = Some(report);
+            return News::None;
+        }
+        let has_begun = newest_epoch != Some(report.epoch);
+        let newest = member.newest.replace(report);
+        if !has_begun {
+            return News::State;
+        }
+        member.before = newest;
+        if member.before.is_some() { News::BegunAnew } else { News::State }
+    }
+
+    /// The snapshot that every worker of every proxy holds, or a later one.
+    pub fn acknowledged(&self) -> Generation {
+        self.least(|report| report.acknowledged)
+    }
+
+    /// The snapshot of which every proxy has made a table, or a later one.
+    pub fn prepared(&self) -> Generation {
+        self.least(|report| report.prepared)
+    }
+
+    fn least(&self, of: impl Fn(&TrafficReport) -> Generation) -> Generation {
+        let newest = self.members.values().map(|member| member.newest.as_ref());
+        // A proxy that has not spoken may hold any.
+        newest.map(|report| report.map_or(Generation::default(), &of)).min().unwrap_or_default()
+    }
+
+    /// Requests in flight on one instance, over all proxies, and whether there may be more because some
+    /// proxy cannot say.
+    pub fn in_flight(&self, id: &InstanceId) -> (u32, bool) {
+        let on = |report: &TrafficReport| report.in_flight.on(id);
+        self.reports().map(on).fold((0, false), |(sum, uncounted), on| match on {
+            Some(count) => (sum + count, uncounted),
+            None => (sum, true),
+        })
+    }
+
+    /// For how long nothing has moved on that instance, by the proxy where something moved last; `None`
+    /// if no proxy has anything in flight on it.
+    pub fn quiet(&self, id: &InstanceId) -> Option<Millis> {
+        self.reports().filter_map(|report| report.quiet.get(id)).min().copied()
+    }
+
+    fn reports(&self) -> impl Iterator<Item = &TrafficReport> {
+        self.members.values().filter_map(|member| member.newest.as_ref())
+    }
+
+    /// What the proxies have counted for one app, the gap aside.
+    pub fn counted(&self, app: &AppName) -> Option<Cow<'_, AppCounters>> {
+        let mut of_app = self.members.values().filter_map(|member| member.counted.get(app));
+        let first = Cow::Borrowed(of_app.next()?);
+        Some(of_app.fold(first, |sum, more| Cow::Owned(plus(sum.into_owned(), more.clone()))))
+    }
+
+    /// What the proxies have counted for one app.
+    pub fn counters(&self, app: &AppName) -> Option<AppCounters> {
+        let max_gap_ms = self.gaps.get(app).copied();
+        let counted = self.counted(app)?.into_owned();
+        Some(AppCounters { max_gap_ms, ..counted })
+    }
+
+    /// The longest gap is that since now.
+    pub fn forget_gap(&mut self, app: &AppName) {
+        self.gaps.remove(app);
+    }
+
+    /// The app is in no table any more: nobody asks what was counted for it.
+    pub fn forget(&mut self, app: &AppName) {
+        self.gaps.remove(app);
+        for member in self.members.values_mut() {
+            member.counted.remove(app);
+        }
+    }
+}
+
+/// Adds what a process has counted between two of its reports; `None` is its beginning.
+fn add(counted: &mut Counters, before: Option<&Counters>, now: &Counters) {
+    for (app, now) in now {
+        let before = before.and_then(|before| before.get(app));
+        if before == Some(now) {
+            continue;
+        }
+        // A proxy forgets an app that has gone for long: what it counts afterwards begins anew.
+        let since = before.filter(|before| before.requests <= now.requests);
+        let more = since.map_or_else(|| now.clone(), |before| between(before, now));
+        let sum = counted.entry(app.clone()).or_default();
+        *sum = AppCounters { askers: now.askers.clone(), ..plus(std::mem::take(sum), more) };
+    }
+}
+
+fn plus(a: AppCounters, b: AppCounters) -> AppCounters {
+    let both = |mut a: BTreeMap<ReleaseNo, u64>, b: BTreeMap<ReleaseNo, u64>| {
+        for (release, n) in b {
+            *a.entry(release).or_default() += n;
+        }
+        a
+    };
+    AppCounters {
+        requests: a.requests + b.requests,
+        failed: a.failed + b.failed,
+        answers: both(a.answers, b.answers),
+        faults: both(a.faults, b.faults),
+        app_5xx: both(a.app_5xx, b.app_5xx),
+        bad: both(a.bad, b.bad),
+        askers: together(a.askers, b.askers),
+        client_aborted: a.client_aborted + b.client_aborted,
+        retried: a.retried + b.retried,
+        held: a.held + b.held,
+        diverted: a.diverted + b.diverted,
+        max_gap_ms: a.max_gap_ms.max(b.max_gap_ms),
+    }
+}
+
+fn together(
+    mut a: BTreeMap<ReleaseNo, Askers>,
+    b: BTreeMap<ReleaseNo, Askers>,
+) -> BTreeMap<ReleaseNo, Askers> {
+    for (release, askers) in b {
+        a.entry(release).or_default().add(&askers);
+    }
+    a
+}
+
+/// What was counted from `start` to `end`.
+pub(crate) fn between(start: &AppCounters, end: &AppCounters) -> AppCounters {
+    let grown = |start: &BTreeMap<ReleaseNo, u64>, end: &BTreeMap<ReleaseNo, u64>| {
+        let since = |(release, n): (&ReleaseNo, &u64)| {
+            (*release, n.saturating_sub(start.get(release).copied().unwrap_or(0)))
+        };
+        end.iter().map(since).filter(|(_, n)| *n > 0).collect()
+    };
+    AppCounters {
+        requests: end.requests.saturating_sub(start.requests),
+        failed: end.failed.saturating_sub(start.failed),
+        answers: grown(&start.answers, &end.answers),
+        faults: grown(&start.faults, &end.faults),
+        app_5xx: grown(&start.app_5xx, &end.app_5xx),
+        bad: grown(&start.bad, &end.bad),
+        // Of a minute, not of a rollout.
+        askers: BTreeMap::new(),
+        client_aborted: end.client_aborted.saturating_sub(start.client_aborted),
+        retried: end.retried.saturating_sub(start.retried),
+        held: end.held.saturating_sub(start.held),
+        diverted: end.diverted.saturating_sub(start.diverted),
+        max_gap_ms: end.max_gap_ms,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{Gap, InFlight};
+
+    fn web() -> AppName {
+        "web".parse().unwrap()
+    }
+
+    /// So many requests since that process began; each gap with the number of the report that told it.
+    fn report(
+        proxy: u32,
+        epoch: u64,
+        seq: u64,
+        requests: u64,
+        gaps: &[(u64, u64)],
+    ) -> TrafficReport {
+        let answers = [(ReleaseNo(1), requests)].into();
+        let counters = AppCounters { requests, answers, ..AppCounters::default() };
+        let generation = Generation { term: 1, counter: seq };
+        let gaps: Vec<_> = gaps.iter().map(|(seq, ms)| Gap { seq: *seq, ms: *ms }).collect();
+        TrafficReport {
+            proxy: ProxyId(proxy),
+            epoch,
+            seq,
+            prepared: generation,
+            acknowledged: generation,
+            in_flight: InFlight::Counted(BTreeMap::new()),
+            quiet: BTreeMap::new(),
+            counters: Some([(web(), counters)].into()),
+            gaps: [(web(), gaps)].into(),
+        }
+    }
+
+    fn counted(proxies: &Proxies) -> (u64, Option<u64>, Option<u64>) {
+        let sum = proxies.counters(&web()).unwrap_or_default();
+        (sum.requests, sum.answers.get(&ReleaseNo(1)).copied(), sum.max_gap_ms)
+    }
+
+    #[test]
+    fn reports_that_are_lost_doubled_or_late_change_no_sum() {
+        let mut proxies = Proxies::new(&[ProxyId(0)]);
+        assert_eq!(proxies.report(report(0, 7, 1, 10, &[])), News::State);
+        assert_eq!(proxies.report(report(0, 7, 5, 50, &[(2, 900), (5, 1)])), News::State);
+        assert_eq!(
+            counted(&proxies),
+            (50, Some(50), Some(900)),
+            "the second was lost, its gap was not"
+        );
+        proxies.forget_gap(&web());
+        for late in [2, 4, 5] {
+            assert_eq!(proxies.report(report(0, 7, late, late * 10, &[(2, 900)])), News::None);
+        }
+        assert_eq!(proxies.report(report(0, 7, 6, 60, &[(2, 900), (6, 3)])), News::State);
+        assert_eq!(counted(&proxies), (60, Some(60), Some(3)), "each gap is told once");
+    }
+
+    #[test]
+    fn what_a_process_has_counted_stays_when_another_takes_its_place() {
+        let mut proxies = Proxies::new(&[ProxyId(0), ProxyId(1)]);
+        proxies.report(report(1, 1, 1, 1_000, &[]));
+        proxies.report(report(0, 7, 90, 100, &[]));
+        assert_eq!(proxies.report(report(0, 8, 1, 2, &[(1, 40)])), News::BegunAnew);
+        assert_eq!(counted(&proxies), (1_102, Some(1_102), Some(40)));
+        // The last word of the one before comes late.
+        let late = report(0, 7, 91, 105, &[(91, 70)]);
+        assert_eq!(proxies.report(late.clone()), News::None);
+        assert_eq!(proxies.report(late), News::None);
+        assert_eq!(counted(&proxies), (1_107, Some(1_107), Some(70)));
+        assert_eq!(proxies.acknowledged(), Generation { term: 1, counter: 1 }, "it holds less");
+        assert_eq!(proxies.report(report(0, 6, 400, 999, &[])), News::None, "nobody knows it");
+        assert_eq!(proxies.report(report(9, 1, 1, 999, &[])), News::None, "it is no member");
+        assert_eq!(counted(&proxies), (1_107, Some(1_107), Some(70)));
+    }
+
+    #[test]
+    fn a_proxy_that_cannot_say_what_is_in_flight_is_not_one_that_has_nothing() {
+        let mut proxies = Proxies::new(&[ProxyId(0), ProxyId(1)]);
+        let id = InstanceId { app: web(), number: 3 };
+        let in_flight = InFlight::Counted([(id.clone(), 2)].into());
+        proxies.report(TrafficReport { in_flight, ..report(0, 1, 1, 0, &[]) });
+        assert_eq!(proxies.in_flight(&id), (2, false));
+        let unknown = || TrafficReport { in_flight: InFlight::Unknown, ..report(1, 1, 1, 0, &[]) };
+        proxies.report(unknown());
+        assert_eq!(proxies.in_flight(&id), (2, true));
+        let without = TrafficReport { counters: None, seq: 2, ..unknown() };
+        assert_eq!(proxies.report(without), News::State);
+    }
+}

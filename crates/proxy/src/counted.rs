@@ -1,0 +1,44 @@
+//! What is counted, apart from the tables: sums are made of it without keeping anybody from publishing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use model::{AppCounters, AppName, InstanceId, ReleaseNo};
+
+use crate::instance::Instance;
+use crate::stats::{AppStats, ReleaseStats};
+
+/// All that is counted.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    pub(crate) instances: Vec<(InstanceId, Arc<Instance>)>,
+    pub(crate) apps: Vec<(AppName, Arc<AppStats>)>,
+    pub(crate) releases: Vec<((AppName, ReleaseNo), Arc<ReleaseStats>)>,
+}
+
+impl Counted {
+    /// What has been counted so far, by app. `now_ms` is by the proxy's clock.
+    pub(crate) fn sums(&self, now_ms: u64) -> BTreeMap<AppName, AppCounters> {
+        let sums = |stats: &AppStats| AppCounters {
+            requests: stats.sum(|cells| &cells.requests),
+            failed: stats.sum(|cells| &cells.failed),
+            client_aborted: stats.sum(|cells| &cells.client_aborted),
+            retried: stats.sum(|cells| &cells.retried),
+            held: stats.sum(|cells| &cells.held),
+            diverted: stats.sum(|cells| &cells.diverted),
+            ..AppCounters::default()
+        };
+        let apps = self.apps.iter().map(|(app, stats)| (app.clone(), sums(stats)));
+        let mut counters: BTreeMap<_, _> = apps.collect();
+        for ((app, release), stats) in &self.releases {
+            if let Some(counters) = counters.get_mut(app) {
+                counters.answers.insert(*release, stats.sum(|cells| &cells.answers));
+                counters.faults.insert(*release, stats.sum(|cells| &cells.faults));
+                counters.app_5xx.insert(*release, stats.sum_class(5));
+                counters.bad.insert(*release, stats.bad());
+                counters.askers.insert(*release, stats.askers(now_ms));
+            }
+        }
+        counters
+    }
+}
