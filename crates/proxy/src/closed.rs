@@ -4,7 +4,6 @@
 use model::{Maintenance, Network};
 use serde_json::json;
 
-use crate::date::DateLine;
 use crate::pages::{Form, Reply};
 use crate::whence::Whence;
 
@@ -43,20 +42,19 @@ impl Closed {
         client.is_in(&self.allow)
     }
 
-    /// Writes the answer.
-    pub(crate) fn write(&self, form: Form, date: &DateLine, out: &mut Vec<u8>) {
+    /// The answer, in the form that suits the client.
+    pub(crate) fn reply(&self, form: Form) -> Reply<'_> {
         let (kind, body) = match form.json {
             true => ("application/json", &self.json),
             false => ("text/html", &self.html),
         };
-        let reply = Reply {
+        Reply {
             status: 503,
             kind,
             body: body.as_bytes(),
             retry_after_s: Some(self.retry_after_s),
             location: None,
-        };
-        reply.write(form, date, out);
+        }
     }
 }
 

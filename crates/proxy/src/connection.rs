@@ -15,13 +15,15 @@ use crate::crowd::{self, Doing};
 use crate::exchange::Exchange;
 use crate::exchange::end::End;
 use crate::farewell::Farewell;
+use crate::front::h1::Client;
+use crate::front::side::ClientSide;
 use crate::lounge::Guest;
 use crate::pages::{Form, Page};
 use crate::slot_id::SlotId;
 use crate::slots::Watch;
 use crate::socket::Socket;
 use crate::tunnel::Tunnel;
-use crate::turn::{Client, Turn, Wakeup};
+use crate::turn::{Turn, Wakeup};
 use crate::worker::Worker;
 use crate::worker::seat::{News, Seat};
 
@@ -56,7 +58,7 @@ struct Head {
 #[derive(Debug)]
 pub(crate) struct Connection {
     stage: Stage,
-    client: Client,
+    client: ClientSide,
     caller: Caller,
     /// Given up last: an instance is free by then.
     seat: Seat,
@@ -81,7 +83,7 @@ impl Connection {
         let head = Head::idle_since(worker.shared.now_ms());
         Self {
             stage: Stage::Head(head),
-            client: Client::new(stream),
+            client: ClientSide::H1(Client::new(stream)),
             caller: Caller::new(peer, port),
             seat: Seat::open(worker, origin),
         }
@@ -94,7 +96,7 @@ impl Connection {
         let head = Head { rest_ms, ..Head::idle_since(since_ms) };
         Self {
             stage: Stage::Head(head),
-            client: Client::new(Socket::new(stream)),
+            client: ClientSide::H1(Client::new(Socket::new(stream))),
             caller: Caller::new(peer, port),
             seat: Seat::at(worker, slot),
         }
@@ -129,16 +131,16 @@ impl Drop for Connection {
             exchange.broken_off(worker);
         }
         worker.connection_ended();
-        let Client { input, output, .. } = &mut self.client;
+        let Client { input, output, .. } = self.client.h1();
         worker.stock.put(std::mem::take(input));
         worker.stock.put(std::mem::take(output));
     }
 }
 
 impl Stage {
-    fn doing(&self, client: &Client) -> Doing {
+    fn doing(&self, client: &ClientSide) -> Doing {
         match self {
-            Self::Head(head) if client.input.is_empty() => Doing::Idle(head.since_ms),
+            Self::Head(head) if !client.has_input() => Doing::Idle(head.since_ms),
             Self::Head(head) => Doing::Head(head.since_ms),
             Self::Exchange(exchange) => exchange.doing(client),
             Self::Tunnel(tunnel) => tunnel.doing(),
@@ -158,7 +160,7 @@ impl Stage {
                     exchange.abort();
                 }
                 // What was sent must not look whole.
-                turn.client.stream.resets();
+                turn.client.cut();
                 return true;
             }
             Doing::Fresh | Doing::Busy | Doing::Closing => seat.stays(),
@@ -209,7 +211,7 @@ impl Stage {
     /// Gives up its task until something happens, at the latest until then. `None` if that is done.
     fn rest(&mut self, until_ms: u64, turn: &mut Turn<'_, '_>, seat: &Seat) -> Option<()> {
         let Self::Head(head) = self else { return None };
-        let stream = turn.client.stream.take().free().ok()?;
+        let stream = turn.client.h1().stream.take().free().ok()?;
         let (port, since_ms) = (Rc::clone(&turn.caller.port), head.since_ms);
         let guest = Guest { stream, peer: turn.caller.peer, port, since_ms };
         match seat.rest(until_ms, guest) {
@@ -218,7 +220,7 @@ impl Stage {
                 None
             }
             Err(stream) => {
-                turn.client.stream = Socket::new(stream);
+                turn.client.h1().stream = Socket::new(stream);
                 head.rest_ms = turn.now_ms + REST_MS;
                 Some(())
             }
@@ -236,7 +238,7 @@ fn after(end: End, turn: &Turn<'_, '_>) -> Option<Stage> {
         End::Gone => None,
         End::Reset => {
             // What was sent must not look whole: the client sees a reset, not an end.
-            turn.client.stream.resets();
+            turn.client.cut();
             None
         }
         End::Tunnel(tunnel) => Some(Stage::Tunnel(tunnel)),
@@ -251,11 +253,12 @@ impl Head {
     /// Reads until a head is whole. `Err` is the next stage.
     fn poll(&mut self, turn: &mut Turn<'_, '_>) -> Result<Step, Stage> {
         loop {
-            if !turn.client.input.is_empty() {
+            if turn.client.has_input() {
                 let parser = self.parser.get_or_insert_with(|| turn.worker.request_parser());
-                match parser.parse(turn.client.input.unread()) {
+                match parser.parse(turn.client.head_bytes()) {
                     Ok(Progress::Finished(len)) => {
-                        let exchange = Exchange::begin(parser.head(), len, self.since_ms, turn);
+                        turn.client.h1().begin(parser.head(), len);
+                        let exchange = Exchange::begin(parser.head(), self.since_ms, turn);
                         if let Some(parser) = self.parser.take() {
                             turn.worker.return_request_parser(parser);
                         }
@@ -265,18 +268,17 @@ impl Head {
                     Err(refused) => return Err(refuse(Page::refused(refused), turn)),
                 }
             }
-            let begun = !turn.client.input.is_empty();
+            let begun = turn.client.has_input();
             let wakeup = self.wakeup(turn, begun);
-            if turn.client.ended {
+            if turn.client.has_ended() {
                 return Ok(Step::Closed);
             }
             if turn.now_ms >= wakeup.at_ms {
                 return if begun { Err(refuse(Page::TIMEOUT, turn)) } else { Ok(Step::Closed) };
             }
-            match turn.client.read(turn.cx, turn.worker) {
+            match turn.client.poll_read(turn.cx, turn.worker) {
                 Poll::Pending => return Ok(self.waits(turn, wakeup, begun)),
-                Poll::Ready(Ok(0)) => turn.client.ended = true,
-                Poll::Ready(Ok(_)) if !begun => self.since_ms = turn.now_ms,
+                Poll::Ready(Ok(count)) if count > 0 && !begun => self.since_ms = turn.now_ms,
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(_)) => return Ok(Step::Closed),
             }
@@ -308,6 +310,6 @@ impl Head {
 /// Answers a request that cannot be read, and closes so that the client sees it.
 fn refuse(page: Page, turn: &mut Turn<'_, '_>) -> Stage {
     let date = turn.worker.date(turn.now_ms);
-    page.write(Form::UNREAD, &date, turn.client.out(turn.worker));
+    page.write(Form::UNREAD, &date, turn.client.h1().out(turn.worker));
     Stage::Farewell(Farewell::new(turn))
 }

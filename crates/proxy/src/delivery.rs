@@ -1,8 +1,8 @@
 //! How a client takes its answer: while connections are scarce, not slower than it must. Counts what
 //! its side has acknowledged, since the kernel takes much for a client that reads nothing.
 
+use crate::front::side::ClientSide;
 use crate::pace::{Pace, Progress};
-use crate::socket::Socket;
 
 /// One answer on its way out.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,7 +39,7 @@ impl Delivery {
         since_ms: u64,
         now_ms: u64,
         pace: Pace,
-        client: &Socket,
+        client: &ClientSide,
     ) -> bool {
         let read = || self.handed.saturating_sub(client.unacknowledged());
         now_ms >= self.progress.due_ms(since_ms, pace)

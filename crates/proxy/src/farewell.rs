@@ -23,8 +23,7 @@ impl Farewell {
     pub(crate) fn new(turn: &Turn<'_, '_>) -> Self {
         let limits = &turn.worker.shared.config.limits;
         // An answer that is not written yet gets the time of any other write.
-        let wait =
-            if turn.client.output.is_empty() { limits.linger.0 } else { limits.write_stall.0 };
+        let wait = if turn.client.is_flushed() { limits.linger.0 } else { limits.write_stall.0 };
         Self { until_ms: turn.now_ms + wait, shut: false }
     }
 
@@ -37,9 +36,9 @@ impl Farewell {
             return Poll::Ready(());
         }
         if !self.shut {
-            match turn.client.flush(turn.cx, turn.worker) {
-                Poll::Ready(Ok(_)) if turn.client.output.is_empty() => {
-                    let shut = Pin::new(&mut turn.client.stream).poll_shutdown(turn.cx);
+            match turn.client.poll_flush(turn.cx, turn.worker) {
+                Poll::Ready(Ok(_)) if turn.client.is_flushed() => {
+                    let shut = Pin::new(&mut turn.client.h1().stream).poll_shutdown(turn.cx);
                     if !matches!(shut, Poll::Ready(Ok(()))) {
                         return Poll::Ready(());
                     }
@@ -61,11 +60,11 @@ impl Farewell {
     /// writes all of its request before it reads takes the answer only after that.
     fn discard(&self, turn: &mut Turn<'_, '_>) -> Poll<()> {
         let mut discarded = 0;
-        while !turn.client.ended {
-            turn.client.input.clear();
-            match turn.client.read(turn.cx, turn.worker) {
+        while !turn.client.has_ended() {
+            turn.client.h1().input.clear();
+            match turn.client.poll_read(turn.cx, turn.worker) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(0) | Err(_)) => turn.client.ended = true,
+                Poll::Ready(Ok(0) | Err(_)) => turn.client.h1().ended = true,
                 Poll::Ready(Ok(count)) => discarded += count,
             }
             if discarded >= TURN_BYTES {

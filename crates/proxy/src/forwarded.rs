@@ -16,7 +16,7 @@ use crate::whence::Whence;
 pub(crate) fn rewritten(head: &RequestHead, strip: usize, turn: &mut Turn<'_, '_>) -> Buffer {
     let trusted = &turn.worker.shared.config.trusted_proxies;
     let Caller { peer, whence, address, port } = &mut *turn.caller;
-    let input = turn.client.input.unread();
+    let input = turn.client.head_bytes();
     let said = match trusted.is_empty() {
         true => None,
         false => forwarded(head, input, *peer, trusted),

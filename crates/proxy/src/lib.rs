@@ -14,6 +14,7 @@
 mod access_log;
 pub mod admin;
 mod askers;
+mod back;
 mod bind;
 mod buffer;
 mod caller;
@@ -33,6 +34,7 @@ mod error;
 mod exchange;
 mod farewell;
 mod forwarded;
+mod front;
 mod gap;
 mod handle;
 mod handover;

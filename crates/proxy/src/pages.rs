@@ -56,16 +56,21 @@ impl Page {
 
     /// Writes the answer.
     pub(crate) fn write(self, form: Form, date: &DateLine, out: &mut Vec<u8>) {
-        self.write_with(None, form, date, out);
+        self.reply(form, |reply| reply.write(form, date, out));
     }
 
-    /// Writes that something is found elsewhere.
-    pub(crate) fn write_moved(moved: &Elsewhere, form: Form, date: &DateLine, out: &mut Vec<u8>) {
+    /// Gives the answer to `then`, in the form that suits the client.
+    pub(crate) fn reply(self, form: Form, then: impl FnOnce(&Reply<'_>)) {
+        self.reply_at(None, form, then);
+    }
+
+    /// Gives to `then` that something is found elsewhere.
+    pub(crate) fn reply_moved(moved: &Elsewhere, form: Form, then: impl FnOnce(&Reply<'_>)) {
         let page = Self::new(moved.status, "This is found at another address.");
-        page.write_with(Some(&moved.location), form, date, out);
+        page.reply_at(Some(&moved.location), form, then);
     }
 
-    fn write_with(self, location: Option<&str>, form: Form, date: &DateLine, out: &mut Vec<u8>) {
+    fn reply_at(self, location: Option<&str>, form: Form, then: impl FnOnce(&Reply<'_>)) {
         let (kind, body) = match form.json {
             _ if self.text.is_empty() => ("text/plain", String::new()),
             true => (
@@ -78,7 +83,7 @@ impl Page {
         };
         let retry_after_s = self.retry_after_s.map(u64::from);
         let body = body.as_bytes();
-        Reply { status: self.status, kind, body, retry_after_s, location }.write(form, date, out);
+        then(&Reply { status: self.status, kind, body, retry_after_s, location });
     }
 }
 

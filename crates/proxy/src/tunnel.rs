@@ -68,7 +68,7 @@ impl Tunnel {
             upstream,
             flight,
             to_client: Way::Open,
-            to_upstream: if turn.client.ended { Way::Ending } else { Way::Open },
+            to_upstream: if turn.client.has_ended() { Way::Ending } else { Way::Open },
             from_upstream,
             terms,
             closed: turn.is_closed(terms.app),
@@ -124,9 +124,9 @@ impl Tunnel {
 
     fn down(&mut self, turn: &mut Turn<'_, '_>) -> Result<usize, std::io::Error> {
         // What was written for the client before, the 101 itself, goes first.
-        let mut moved = progress(turn.client.flush(turn.cx, turn.worker))?;
-        if turn.client.output.is_empty() {
-            let client = &mut turn.client.stream;
+        let mut moved = progress(turn.client.poll_flush(turn.cx, turn.worker))?;
+        if turn.client.is_flushed() {
+            let client = &mut turn.client.h1().stream;
             let (way, buffer) = (&mut self.to_client, &mut self.from_upstream);
             moved += carry(turn.cx, turn.worker, way, buffer, &mut self.upstream, client)?;
         }
@@ -134,7 +134,7 @@ impl Tunnel {
     }
 
     fn up(&mut self, turn: &mut Turn<'_, '_>) -> Result<usize, std::io::Error> {
-        let client = &mut *turn.client;
+        let client = turn.client.h1();
         let (from, buffer) = (&mut client.stream, &mut client.input);
         carry(turn.cx, turn.worker, &mut self.to_upstream, buffer, from, &mut self.upstream)
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use model::Address;
 use tokio::time::{Sleep, sleep};
 
+use crate::back::side::InstanceSide;
 use crate::instance::InFlight;
 use crate::pool::Used;
 use crate::reuse::Kept;
@@ -32,16 +33,12 @@ const MOST_IDLE_MS: u64 = 60_000;
 /// A connection to an instance, with the request counted on it.
 #[derive(Debug)]
 pub(crate) struct Upstream {
-    pub(crate) stream: Stream,
+    pub(crate) side: InstanceSide,
     pub(crate) flight: InFlight,
     pub(crate) since_ms: u64,
     /// Dials again though the time to connect is not over; see [`Upstream::poll_connected`].
     redial: Option<Pin<Box<Sleep>>>,
     dials: u32,
-    /// Bytes of the request went out on it.
-    pub(crate) sent: bool,
-    /// Writing failed: an answer may have come before that.
-    pub(crate) deaf: bool,
     /// The upstream sends nothing more.
     pub(crate) ended: bool,
     /// It has carried an answer.
@@ -78,13 +75,11 @@ impl Upstream {
 
     fn on(stream: Stream, flight: InFlight, stopwatch: Option<Stopwatch>, since_ms: u64) -> Self {
         Self {
-            stream,
+            side: InstanceSide::h1(stream),
             flight,
             since_ms,
             redial: None,
             dials: 0,
-            sent: false,
-            deaf: false,
             ended: false,
             served: None,
             own: false,
@@ -104,7 +99,7 @@ impl Upstream {
         match &self.flight.instance().address {
             Address::Unix(_) => true,
             Address::Tcp(address) => {
-                address.ip().is_loopback() || self.stream.local_ip() == Some(address.ip())
+                address.ip().is_loopback() || self.side.stream().local_ip() == Some(address.ip())
             }
         }
     }
@@ -114,7 +109,7 @@ impl Upstream {
     /// ourselves, and not all at the same moment.
     pub(crate) fn poll_connected(&mut self, turn: &mut Turn<'_, '_>) -> Poll<std::io::Result<()>> {
         loop {
-            if let Poll::Ready(connected) = self.stream.poll_connected(turn.cx) {
+            if let Poll::Ready(connected) = self.side.stream().poll_connected(turn.cx) {
                 return Poll::Ready(connected);
             }
             if !self.is_here() {
@@ -126,7 +121,7 @@ impl Upstream {
             std::task::ready!(redial.as_mut().poll(turn.cx));
             self.redial = None;
             self.dials += 1;
-            self.stream = Stream::connect(&self.flight.instance().address)?;
+            self.side = InstanceSide::h1(Stream::connect(&self.flight.instance().address)?);
         }
     }
 
@@ -179,12 +174,12 @@ impl Upstream {
         // A second less than the upstream says: it may count from a different moment.
         let said = |s: u64| s.saturating_sub(1).saturating_mul(1000).min(MOST_IDLE_MS);
         let idle_ms = kept.idle_s.map_or(limits.upstream_idle.0, said);
-        let Self { stream, flight, served: Some(served), .. } = self else { return };
+        let Self { side, flight, served: Some(served), .. } = self else { return };
         if idle_ms == 0 || worker.is_draining() {
             return;
         }
         let until_ms = now_ms.saturating_add(idle_ms);
-        let used = Used { stream, served, own: kept.own };
+        let used = Used { stream: side.into_stream(), served, own: kept.own };
         let most = limits.upstream_idle_max;
         worker.pool.put((client, used), flight.instance(), kept, most, (now_ms, until_ms));
     }

@@ -200,7 +200,7 @@ impl Account {
 /// An entry for a request whose first byte came at `since_ms`; none without a log.
 fn entry(head: &RequestHead, since_ms: u64, turn: &Turn<'_, '_>) -> Option<Box<Entry>> {
     turn.worker.shared.access_log.as_ref()?;
-    let input = turn.client.input.unread();
+    let input = turn.client.head_bytes();
     let times = Times { head: turn.now_ms.saturating_sub(since_ms), ..Times::default() };
     let client = &turn.caller.address;
     let said = Said::new(client, head.method(input), head.host(input), head.path(input));

@@ -4,9 +4,7 @@
 use std::sync::Arc;
 use std::task::Poll;
 
-use http1::{
-    After, BadAnswer, Body, Encoder, Persistence, Progress, ResponseHead, ResponseParser, Version,
-};
+use http1::{BadAnswer, Body, Persistence, Progress, ResponseHead, ResponseParser, Version};
 
 use crate::buffer::{Buffer, LARGE};
 use crate::exchange::failure::Failure;
@@ -28,7 +26,6 @@ pub(super) enum AnswerState {
     Awaited(Box<ResponseParser>),
     Body {
         body: Body,
-        encoder: Encoder,
         lasts: Lasts,
     },
     /// All of it is in the output.
@@ -126,14 +123,14 @@ impl Incoming {
         upstream: &mut Upstream,
         turn: &mut Turn<'_, '_>,
     ) -> Result<usize, Failure> {
-        let room = turn.client.output.len() < LARGE && self.from_upstream.len() < 2 * LARGE;
+        let room = turn.client.unwritten() < LARGE && self.from_upstream.len() < 2 * LARGE;
         if upstream.ended || !room {
             return Ok(0);
         }
         if self.from_upstream.tail().capacity() == 0 {
             self.from_upstream = turn.worker.stock.take();
         }
-        match self.from_upstream.fill(turn.cx, &mut upstream.stream) {
+        match upstream.side.poll_read(turn.cx, &mut self.from_upstream) {
             Poll::Pending => {
                 if self.from_upstream.is_empty() {
                     turn.worker.stock.put(std::mem::take(&mut self.from_upstream));
@@ -215,23 +212,17 @@ impl Incoming {
         upstream: &Upstream,
         turn: &mut Turn<'_, '_>,
     ) -> Result<Arrived, Failure> {
-        let AnswerState::Body { body, encoder, .. } = &mut self.answer else {
+        let AnswerState::Body { body, .. } = &mut self.answer else {
             return Ok(Arrived::Nothing);
         };
         let mut moved = 0;
         let mut done = body.is_empty();
-        while !done && !self.from_upstream.is_empty() && turn.client.output.len() < 2 * LARGE {
+        while !done && !self.from_upstream.is_empty() && turn.client.unwritten() < 2 * LARGE {
             let input = self.from_upstream.unread();
             let step = body.read(input).map_err(|_| Failure::BadAnswer)?;
             let taken = step.skip + step.data;
-            let plain = *encoder == Encoder::Plain && taken == input.len();
-            if plain && step.skip == 0 && turn.client.output.is_empty() {
-                // Nothing to write anew: the buffer itself goes out.
-                std::mem::swap(&mut self.from_upstream, &mut turn.client.output);
-            } else {
-                encoder.data(&input[step.skip..taken], turn.client.out(turn.worker));
-                self.from_upstream.consume(taken);
-            }
+            self.from_upstream.consume(step.skip);
+            turn.client.data(&mut self.from_upstream, step.data, turn.worker);
             done = step.done;
             moved += taken;
             if taken == 0 {
@@ -245,7 +236,7 @@ impl Incoming {
             done = true;
         }
         if done {
-            encoder.end(body.trailers(), turn.client.out(turn.worker));
+            turn.client.end(body.trailers(), turn.worker);
             self.answer = AnswerState::Done;
             return Ok(Arrived::End(moved));
         }
@@ -264,8 +255,7 @@ impl Incoming {
         if let AnswerState::Awaited(parser) = &self.answer
             && to.version == Version::Http11
         {
-            let (input, out) = (self.from_upstream.unread(), turn.client.out(turn.worker));
-            parser.head().forward(input, to, After::KeepAlive, b"", out);
+            turn.client.interim(parser.head(), self.from_upstream.unread(), to, turn.worker);
         }
         self.next_head(len);
         Ok(())
@@ -312,7 +302,7 @@ impl Incoming {
     ) -> u16 {
         let AnswerState::Awaited(parser) = &mut self.answer else { return 0 };
         let (head, to) = (parser.head(), info.terms.to());
-        let (encoder, persistence) = head.encoding(to);
+        let (_, persistence) = head.encoding(to);
         if persistence == Persistence::Close || turn.worker.is_draining() {
             info.terms.close();
         }
@@ -331,13 +321,13 @@ impl Incoming {
                 &cookies
             }
         };
-        let out = turn.client.out(turn.worker);
-        head.forward(self.from_upstream.unread(), to, info.terms.after(), added, out);
+        let how = (to, info.terms.after());
+        turn.client.head(head, self.from_upstream.unread(), how, added, turn.worker);
         info.reuse.answered(head, to);
         let status = head.status();
         let next = match head.is_switch() {
             true => AnswerState::Switched,
-            false => AnswerState::Body { body: head.body(to), encoder, lasts: Lasts::of(head) },
+            false => AnswerState::Body { body: head.body(to), lasts: Lasts::of(head) },
         };
         if let AnswerState::Awaited(parser) = std::mem::replace(&mut self.answer, next) {
             turn.worker.return_response_parser(parser);

@@ -19,7 +19,7 @@ pub(crate) struct Known {
 impl Known {
     /// Recognises the user of a request to this app.
     pub(crate) fn of(head: &RequestHead, entry: &AppEntry, turn: &Turn<'_, '_>) -> Self {
-        let input = turn.client.input.unread();
+        let input = turn.client.head_bytes();
         let user = entry.split.as_ref().map(|split| {
             split.recognise(&Asked {
                 head,

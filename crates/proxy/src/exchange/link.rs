@@ -22,6 +22,14 @@ impl Link {
         }
     }
 
+    /// The connection that the request goes out on, to look at.
+    pub(super) fn upstream(&self) -> Option<&Upstream> {
+        match self {
+            Self::Open(upstream) => Some(upstream),
+            Self::None | Self::Unchosen | Self::Connecting(_) => None,
+        }
+    }
+
     /// The connection of the attempt, which ends.
     pub(super) fn take(&mut self) -> Option<Upstream> {
         match std::mem::replace(self, Self::None) {

@@ -34,7 +34,8 @@ use crate::exchange::relay::{Relay, Stop};
 use crate::exchange::request_info::RequestInfo;
 use crate::exchange::route::Place;
 use crate::forwarded::rewritten;
-use crate::turn::{Client, Turn, Wakeup};
+use crate::front::side::ClientSide;
+use crate::turn::{Turn, Wakeup};
 use crate::worker::Worker;
 
 /// Bytes moved in one poll before others get their turn.
@@ -48,17 +49,13 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    /// Takes a request's head, of `len` bytes, off the client's input. Its first byte came at `since_ms`.
-    pub(crate) fn begin(
-        head: &RequestHead,
-        len: usize,
-        since_ms: u64,
-        turn: &mut Turn<'_, '_>,
-    ) -> Self {
+    /// Takes a request whose head is whole. Its first byte came at `since_ms`.
+    pub(crate) fn begin(head: &RequestHead, since_ms: u64, turn: &mut Turn<'_, '_>) -> Self {
         let place = Place::of(head, turn);
         let bytes = rewritten(head, place.strip, turn);
         let info = RequestInfo::of(head, since_ms, turn);
-        let mut exchange = Self { info, relay: Relay::of(head, len, bytes, turn) };
+        let relay = Relay::of(head, bytes, &info.terms, turn);
+        let mut exchange = Self { info, relay };
         exchange.route(head, &place, turn);
         exchange
     }
@@ -83,7 +80,7 @@ impl Exchange {
     fn route_again(&mut self, turn: &mut Turn<'_, '_>) {
         let mut parser = turn.worker.request_parser();
         // It could be read before.
-        if let Ok(Progress::Finished(_)) = parser.parse(turn.client.input.unread()) {
+        if let Ok(Progress::Finished(_)) = parser.parse(turn.client.head_bytes()) {
             let place = Place::of(parser.head(), turn);
             let bytes = rewritten(parser.head(), place.strip, turn);
             self.relay.replace_head(bytes, &turn.worker.stock);
@@ -114,7 +111,7 @@ impl Exchange {
             let overdue = self.relay.overdue(&mut self.info, turn);
             overdue.or_else(|stop| self.stop(stop, turn))?;
         }
-        let mut unread = !turn.client.output.is_empty();
+        let mut unread = !turn.client.is_flushed();
         let mut moved = 0;
         loop {
             let now = self.exchange_bytes(turn)?;
@@ -144,9 +141,9 @@ impl Exchange {
         };
         let is_done = matches!(self.relay.answer(), AnswerState::Done);
         if is_done && self.info.terms.after() == After::Close {
-            turn.client.stream.ends();
+            turn.client.ends();
         }
-        match turn.client.flush(turn.cx, turn.worker) {
+        match turn.client.poll_flush(turn.cx, turn.worker) {
             Poll::Ready(Ok(count)) => {
                 self.info.pacing.hand(count);
                 moved += count;
@@ -172,7 +169,8 @@ impl Exchange {
         self.info.account.answered_ourselves(answer, turn.worker);
         self.relay.give_up(&mut self.info, turn.client);
         let date = turn.worker.date(turn.now_ms);
-        answer.write(self.info.terms.form(), &date, turn.client.out(turn.worker));
+        let form = self.info.terms.form();
+        answer.reply(form, |reply| turn.client.reply(reply, form, &date, turn.worker));
     }
 
     /// Its client is to blame that it ends here.
@@ -194,7 +192,7 @@ impl Exchange {
     }
 
     /// What the client does, should some have to leave.
-    pub(crate) fn doing(&self, client: &Client) -> Doing {
+    pub(crate) fn doing(&self, client: &ClientSide) -> Doing {
         self.relay.doing(&self.info, client)
     }
 }

@@ -1,18 +1,21 @@
-//! The request on its way to an instance: its head written anew, its body decoded and framed anew. Never
-//! takes more from the client than the instance is ready for.
+//! The request on its way to an instance: its body as it comes, and who tells the client to go on with it.
+//! Never takes more from the client than the instance is ready for.
 
 use std::task::Poll;
 
-use http1::{After, Body, Encoder, RequestHead};
+use http1::{After, RequestHead};
 
-use crate::buffer::{Buffer, Keep, LARGE, Stock};
+use crate::back::broken::Broken;
+use crate::back::replay::{Length, Replay};
+use crate::buffer::{Buffer, Keep, Stock};
 use crate::exchange::failure::Failure;
 use crate::exchange::pacing::Pacing;
 use crate::exchange::request_info::RequestInfo;
-use crate::exchange::terms::REPLAY;
+use crate::exchange::terms::Terms;
+use crate::front::side::ClientSide;
 use crate::pages::Page;
 use crate::stopwatch::Stopwatch;
-use crate::turn::{Client, Turn};
+use crate::turn::Turn;
 use crate::upstream::Upstream;
 
 /// Who tells the client to go on with its body.
@@ -27,15 +30,7 @@ pub(super) enum Continue {
 /// A request on its way.
 #[derive(Debug)]
 pub(super) struct Outgoing {
-    /// Bytes of its head, while that stands at the start of the client's input: until the request
-    /// goes out it may have to be routed anew.
-    head_len: usize,
-    /// The request as the instance gets it; kept from its first byte on while `intact`.
-    bytes: Buffer,
-    intact: bool,
-    body: Body,
-    encoder: Encoder,
-    body_done: bool,
+    request: Replay,
     proceed: Continue,
 }
 
@@ -56,75 +51,64 @@ impl BadBody {
 }
 
 impl Outgoing {
-    /// A request whose head, of `head_len` bytes in the client's input, is `bytes` for the instance.
+    /// A request whose head is `bytes` for an instance.
     #[inline]
     pub(super) fn of(
         head: &RequestHead,
-        head_len: usize,
         bytes: Buffer,
+        terms: &Terms,
         turn: &Turn<'_, '_>,
     ) -> Self {
         let body = head.body();
-        let body_done = body.is_empty();
-        let until_ms = turn.now_ms + turn.worker.shared.config.limits.continue_wait.0;
-        Self {
-            head_len,
-            bytes,
-            intact: true,
-            encoder: if body.is_chunked() { Encoder::Chunked } else { Encoder::Plain },
-            body,
-            body_done,
-            proceed: match head.awaits_continue() && !body_done {
-                true => Continue::Upstream { until_ms },
-                false => Continue::Settled,
-            },
+        let length = if body.is_chunked() { Length::Open } else { Length::Declared };
+        let keep = if terms.is_resendable() { Keep::All } else { Keep::Nothing };
+        let mut request = Replay::new(bytes, length, keep);
+        if body.is_empty() {
+            request.end(&[]);
         }
-    }
-
-    /// Whether its head is still in the client's input, so that it may be routed anew.
-    pub(super) fn is_unsent(&self) -> bool {
-        self.head_len > 0
+        let until_ms = turn.now_ms + turn.worker.shared.config.limits.continue_wait.0;
+        let proceed = match head.awaits_continue() && !body.is_empty() {
+            true => Continue::Upstream { until_ms },
+            false => Continue::Settled,
+        };
+        Self { request, proceed }
     }
 
     /// It has been routed anew.
-    pub(super) fn replace(&mut self, bytes: Buffer, stock: &Stock) {
-        stock.put(std::mem::replace(&mut self.bytes, bytes));
-    }
-
-    /// Takes the head off the client's input: what follows is the body.
-    fn take_head(&mut self, client: &mut Client) {
-        client.input.consume(std::mem::take(&mut self.head_len));
+    pub(super) fn replace_head(&mut self, bytes: Buffer, stock: &Stock) {
+        self.request.replace_head(bytes, stock);
     }
 
     /// How many bytes of memory a request takes that has not gone out.
-    pub(super) fn held_bytes(&self, client: &Client) -> usize {
+    pub(super) fn held_bytes(&self, client: &ClientSide) -> usize {
         // The head counts once, though it is kept as it came, too.
-        self.bytes.len() + client.input.len() - self.head_len
+        self.request.len() + client.behind_head()
     }
 
-    /// Whether it could be sent again from its first byte on.
-    pub(super) fn is_intact(&self) -> bool {
-        self.intact
+    /// Whether it can be sent again after bytes of it went out.
+    pub(super) fn is_kept(&self) -> bool {
+        self.request.is_kept()
     }
 
     /// Whether all of it has come from the client.
     pub(super) fn is_whole(&self) -> bool {
-        self.body_done
+        self.request.is_whole()
     }
 
-    /// Whether all of it has gone out.
-    pub(super) fn is_out(&self) -> bool {
-        self.body_done && self.bytes.is_empty()
+    /// Whether all of it has gone out on this connection.
+    pub(super) fn is_out(&self, upstream: &Upstream) -> bool {
+        upstream.side.has_sent_all(&self.request)
     }
 
-    /// Whether more of the body has to come before anything can go out.
-    pub(super) fn waits_for_body(&self) -> bool {
-        !self.body_done && self.bytes.is_empty()
+    /// Whether all that has come has gone out, and more has to come.
+    pub(super) fn waits_for_body(&self, upstream: Option<&Upstream>) -> bool {
+        let unwritten = upstream.map_or(0, |upstream| upstream.side.unwritten());
+        !self.request.is_whole() && self.request.len() + unwritten == 0
     }
 
-    /// Whether there is room for more of the body.
-    pub(super) fn has_room(&self) -> bool {
-        self.bytes.len() < LARGE
+    /// How much more of the body there is room for, in bytes.
+    pub(super) fn room(&self, upstream: &Upstream) -> usize {
+        self.request.room().saturating_sub(upstream.side.unwritten())
     }
 
     /// Who tells the client to go on.
@@ -137,40 +121,36 @@ impl Outgoing {
         self.proceed = Continue::Settled;
     }
 
-    /// Moves body bytes from the client's input into the request.
+    /// Takes what there is room for of the body.
     #[inline]
     pub(super) fn take_from(
         &mut self,
-        client: &mut Client,
+        client: &mut ClientSide,
         upstream: &Upstream,
         pacing: &mut Pacing,
     ) -> Result<usize, BadBody> {
-        self.take_head(client);
+        client.take_head();
         let mut moved = 0;
-        while !self.body_done && !client.input.is_empty() && self.bytes.len() < LARGE {
-            let input = client.input.unread();
-            let room = (LARGE - self.bytes.len()).min(input.len());
-            let step = self.body.read(&input[..room]).map_err(|_| BadBody::Malformed)?;
-            pacing.take(step.data).map_err(|_| BadBody::TooLarge)?;
-            if !upstream.deaf {
-                let data = &input[step.skip..step.skip + step.data];
-                self.encoder.data(data, self.bytes.tail());
-            }
-            if step.done {
-                self.body_done = true;
-                if !upstream.deaf {
-                    self.encoder.end(self.body.trailers(), self.bytes.tail());
-                }
-            }
-            let taken = step.skip + step.data;
-            client.input.consume(taken);
-            moved += taken + usize::from(step.done);
-            if taken == 0 && !step.done {
+        while !self.request.is_whole() && client.has_input() {
+            let room = self.room(upstream);
+            if room == 0 {
                 break;
             }
-        }
-        if moved > 0 && self.bytes.taken() + self.bytes.len() > REPLAY + (32 << 10) {
-            self.intact = false;
+            let piece = client.body(room).map_err(|_| BadBody::Malformed)?;
+            let (taken, last) = (piece.taken, piece.last);
+            pacing.take(piece.data.len()).map_err(|_| BadBody::TooLarge)?;
+            // Nobody reads it any more, but its end is worth knowing.
+            if !upstream.side.is_deaf() {
+                self.request.add(piece.data);
+            }
+            client.took(taken);
+            if last {
+                self.request.end(client.trailers());
+            }
+            moved += taken + usize::from(last);
+            if taken == 0 && !last {
+                break;
+            }
         }
         Ok(moved)
     }
@@ -183,52 +163,49 @@ impl Outgoing {
         info: &mut RequestInfo,
         turn: &mut Turn<'_, '_>,
     ) -> Result<usize, Failure> {
-        if self.bytes.is_empty() || upstream.deaf {
+        if !upstream.side.has_to_send(&self.request) {
             return Ok(0);
         }
-        // Nothing of a request that may be sent again is dropped before its answer comes. One that
-        // may not is kept until its first byte is out: until then it is free to go elsewhere.
-        let keep =
-            if self.intact && info.terms.is_resendable() { Keep::All } else { Keep::Nothing };
-        match self.bytes.drain_to(turn.cx, &mut upstream.stream, keep) {
+        let unsent = upstream.side.is_unsent();
+        match upstream.side.poll_send(turn.cx, &mut self.request, &turn.worker.stock) {
             Poll::Pending => Ok(0),
             Poll::Ready(Ok(count)) => {
                 // The kernel takes the first bytes, whatever the instance does.
-                if upstream.sent {
+                if !unsent {
                     upstream.flight.instance().moved(turn.now_ms);
                 }
-                upstream.sent = true;
                 info.presence.begins();
                 if let Some(stopwatch) = &mut upstream.stopwatch {
                     *stopwatch = Stopwatch::start();
                 }
                 Ok(count)
             }
-            Poll::Ready(Err(_)) if !upstream.sent => Err(Failure::Broken),
-            Poll::Ready(Err(_)) => {
+            Poll::Ready(Err(Broken { error, certainly_unprocessed })) => {
+                tracing::debug!(%error, "a request cannot be sent on");
                 // An answer may have come before the connection broke: that is read first.
-                upstream.deaf = true;
-                self.bytes.pass(self.bytes.len());
-                Ok(1)
+                if certainly_unprocessed { Err(Failure::Broken) } else { Ok(1) }
             }
         }
     }
 
     /// Goes back to its first byte, for another attempt.
     pub(super) fn rewind(&mut self) {
-        self.bytes.rewind();
+        self.request.rewind();
     }
 
     /// Nobody wants it. What has come of its body is discarded: if that is all, a connection that is
     /// to stay remains usable.
     #[inline]
-    pub(super) fn discard(&mut self, client: &mut Client, after: After) {
-        self.take_head(client);
-        while after == After::KeepAlive && !self.body_done && !client.input.is_empty() {
-            let Ok(step) = self.body.read(client.input.unread()) else { return };
-            client.input.consume(step.skip + step.data);
-            self.body_done = step.done;
-            if step.skip + step.data == 0 {
+    pub(super) fn discard(&mut self, client: &mut ClientSide, after: After) {
+        client.take_head();
+        while after == After::KeepAlive && !self.request.is_whole() && client.has_input() {
+            let Ok(piece) = client.body(usize::MAX) else { return };
+            let (taken, last) = (piece.taken, piece.last);
+            client.took(taken);
+            if last {
+                self.request.end(&[]);
+            }
+            if taken == 0 {
                 return;
             }
         }
@@ -236,6 +213,6 @@ impl Outgoing {
 
     /// Gives its memory back.
     pub(super) fn ends(&mut self, stock: &Stock) {
-        stock.put(std::mem::take(&mut self.bytes));
+        self.request.give_back(stock);
     }
 }

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use crate::closed::Closed;
-use crate::date::DateLine;
-use crate::pages::{Form, Page};
+use crate::pages::{Form, Page, Reply};
 use crate::redirect::Elsewhere;
 
 /// An answer of the proxy's own.
@@ -34,11 +33,12 @@ impl OwnAnswer {
         }
     }
 
-    pub(super) fn write(&self, form: Form, date: &DateLine, out: &mut Vec<u8>) {
+    /// Gives the answer to `then`, in the form that suits the client.
+    pub(super) fn reply(&self, form: Form, then: impl FnOnce(&Reply<'_>)) {
         match self {
-            Self::Page(page) => page.write(form, date, out),
-            Self::Moved(moved) => Page::write_moved(moved, form, date, out),
-            Self::Closed(closed) => closed.write(form, date, out),
+            Self::Page(page) => page.reply(form, then),
+            Self::Moved(moved) => Page::reply_moved(moved, form, then),
+            Self::Closed(closed) => then(&closed.reply(form)),
         }
     }
 }

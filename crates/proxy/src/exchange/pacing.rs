@@ -107,7 +107,7 @@ impl Pacing {
     pub(crate) fn reads_too_slowly(&mut self, turn: &Turn<'_, '_>) -> bool {
         let (since_ms, now_ms, pace) = (self.moved_at_ms, turn.now_ms, self.pace(turn));
         let stalls = now_ms >= since_ms + turn.worker.shared.config.limits.write_stall.0;
-        stalls || self.delivery.is_late(since_ms, now_ms, pace, &turn.client.stream)
+        stalls || self.delivery.is_late(since_ms, now_ms, pace, turn.client)
     }
 
     /// What is asked of the client while it is waited for.

@@ -54,8 +54,8 @@ impl Presence {
 
     /// What may be begun for the client. The first call is made when its request begins to wait.
     fn may_begin(&mut self, turn: &Turn<'_, '_>) -> May {
-        let peer = turn.client.stream.peer();
-        let ended = turn.client.ended || peer != Peer::Open;
+        let peer = turn.client.peer();
+        let ended = turn.client.has_ended() || peer != Peer::Open;
         let half_closed = *self.half_closed.get_or_insert(ended);
         self.look_ms = turn.now_ms + LOOK_EVERY_MS;
         match (ended, self.begun) {
@@ -101,7 +101,7 @@ impl Presence {
             return false;
         }
         self.look_ms = turn.now_ms + LOOK_EVERY_MS;
-        turn.client.stream.peer() == Peer::Reset
+        turn.client.peer() == Peer::Reset
     }
 
     /// When to look at the client again, if what it sends is not read.

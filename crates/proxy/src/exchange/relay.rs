@@ -5,7 +5,7 @@ use std::task::Poll;
 
 use http1::RequestHead;
 
-use crate::buffer::{Buffer, LARGE, Stock};
+use crate::buffer::{Buffer, Stock};
 use crate::crowd::{Doing, Moved};
 use crate::exchange::account::Belongs;
 use crate::exchange::end::{End, Rest};
@@ -15,13 +15,15 @@ use crate::exchange::link::Link;
 use crate::exchange::outgoing::{Continue, Outgoing};
 use crate::exchange::own_answer::OwnAnswer;
 use crate::exchange::request_info::RequestInfo;
+use crate::exchange::terms::Terms;
 use crate::exchange::waits_for::WaitsFor;
 use crate::exchange::way::{Step, Then, Way};
+use crate::front::side::ClientSide;
 use crate::pages::Page;
 use crate::reuse::Next;
 use crate::slots::Watch;
-use crate::tunnel::{Terms, Tunnel};
-use crate::turn::{Client, Turn, Wakeup};
+use crate::tunnel::{self, Tunnel};
+use crate::turn::{Turn, Wakeup};
 use crate::upstream::Upstream;
 use crate::worker::Worker;
 
@@ -43,12 +45,16 @@ pub(super) enum Stop {
 }
 
 impl Relay {
-    /// The relay of a request whose head, of `len` bytes in the client's input, is `bytes` for an
-    /// instance.
+    /// The relay of a request whose head is `bytes` for an instance.
     #[inline]
-    pub(super) fn of(head: &RequestHead, len: usize, bytes: Buffer, turn: &Turn<'_, '_>) -> Self {
+    pub(super) fn of(
+        head: &RequestHead,
+        bytes: Buffer,
+        terms: &Terms,
+        turn: &Turn<'_, '_>,
+    ) -> Self {
         Self {
-            outgoing: Outgoing::of(head, len, bytes, turn),
+            outgoing: Outgoing::of(head, bytes, terms, turn),
             way: Way::default(),
             incoming: Incoming::awaited(turn.worker),
         }
@@ -62,12 +68,12 @@ impl Relay {
     /// Whether the request may be routed anew, and is to be: the snapshot has changed.
     #[inline]
     pub(super) fn look_again(&mut self, info: &RequestInfo, turn: &Turn<'_, '_>) -> bool {
-        self.way.look_again(self.incoming.lasts(), info, turn) && self.outgoing.is_unsent()
+        self.way.look_again(self.incoming.lasts(), info, turn) && turn.client.has_head()
     }
 
     /// The request has been routed anew, and its head is this for an instance.
     pub(super) fn replace_head(&mut self, bytes: Buffer, stock: &Stock) {
-        self.outgoing.replace(bytes, stock);
+        self.outgoing.replace_head(bytes, stock);
     }
 
     /// An answer without an end may go on for as long as its instance stays.
@@ -119,20 +125,19 @@ impl Relay {
             };
         }
         let client = &mut *turn.client;
-        if client.ended || turn.now_ms < self.watched_from_ms(info, client) {
+        if client.has_ended() || turn.now_ms < self.watched_from_ms(info, client) {
             return Ok(0);
         }
-        match client.read(turn.cx, turn.worker) {
+        match client.poll_read(turn.cx, turn.worker) {
             Poll::Pending => Ok(0),
             Poll::Ready(Err(_)) => Err(self.left(info)),
             Poll::Ready(Ok(0)) => {
-                client.ended = true;
                 // It will never send the rest of its body.
                 let lost = !self.outgoing.is_whole() && self.is_awaited();
-                if lost && client.input.is_empty() { Err(self.left(info)) } else { Ok(1) }
+                if lost && !client.has_input() { Err(self.left(info)) } else { Ok(1) }
             }
             Poll::Ready(Ok(count)) => {
-                if self.outgoing.waits_for_body() {
+                if self.waits_for_body() {
                     info.pacing.waited_for_body(turn);
                 }
                 Ok(count)
@@ -210,7 +215,7 @@ impl Relay {
         if !self.outgoing.is_whole() {
             info.terms.close();
         }
-        if !self.outgoing.is_out() {
+        if !self.way.open().is_some_and(|upstream| self.outgoing.is_out(upstream)) {
             info.reuse.is_answered_early();
         }
         self.outgoing.settles();
@@ -229,7 +234,7 @@ impl Relay {
         self.way.clear_instance();
         let Some(upstream) = self.way.take_connection() else { return };
         upstream.flight.instance().moved(turn.now_ms);
-        let sent = self.outgoing.is_out() && !upstream.deaf;
+        let sent = self.outgoing.is_out(&upstream);
         let clean = self.incoming.has_no_rest() && !upstream.ended;
         if let (Next::Stays(kept), true) = (info.reuse.next(upstream.is_own()), sent && clean) {
             upstream.give_back(turn.slot, kept, turn.worker, turn.now_ms);
@@ -264,6 +269,11 @@ impl Relay {
         WaitsFor::of(&self.outgoing, &self.way, &self.incoming, turn)
     }
 
+    /// Whether the client has to send more before anything can go out.
+    fn waits_for_body(&self) -> bool {
+        self.outgoing.waits_for_body(self.way.link().upstream())
+    }
+
     /// When something is done though nothing happens.
     #[inline]
     pub(super) fn due_ms(&self, info: &RequestInfo, turn: &Turn<'_, '_>) -> u64 {
@@ -294,8 +304,7 @@ impl Relay {
             WaitsFor::Continue { .. } => {
                 self.outgoing.settles();
                 info.pacing.moved(turn.now_ms);
-                let out = turn.client.out(turn.worker);
-                out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+                turn.client.proceed(turn.worker);
                 Ok(())
             }
             WaitsFor::Body if !info.pacing.sends_too_slowly(turn) => Ok(()),
@@ -333,7 +342,7 @@ impl Relay {
     }
 
     /// The client gets an answer of our own, whole.
-    pub(super) fn give_up(&mut self, info: &mut RequestInfo, client: &mut Client) {
+    pub(super) fn give_up(&mut self, info: &mut RequestInfo, client: &mut ClientSide) {
         self.way.gives_up();
         self.outgoing.discard(client, info.terms.after());
         if !self.outgoing.is_whole() {
@@ -367,7 +376,7 @@ impl Relay {
     }
 
     /// From when on the client's socket is watched though nothing is expected of it: 0 if it is.
-    fn watched_from_ms(&self, info: &RequestInfo, client: &Client) -> u64 {
+    fn watched_from_ms(&self, info: &RequestInfo, client: &ClientSide) -> u64 {
         match self.outgoing.is_whole() {
             true => client.watched_from_ms(info.account.started_ms()),
             false => 0,
@@ -375,7 +384,7 @@ impl Relay {
     }
 
     /// When to look at the client though nothing happens.
-    fn client_look_ms(&self, info: &RequestInfo, client: &Client) -> u64 {
+    fn client_look_ms(&self, info: &RequestInfo, client: &ClientSide) -> u64 {
         match self.way.link() {
             Link::None => u64::MAX,
             Link::Open(_) if self.is_read_on(client) => u64::MAX,
@@ -384,21 +393,21 @@ impl Relay {
     }
 
     /// Whether the body is read, or what else the client sends: its leaving is noticed there.
-    fn is_read_on(&self, client: &Client) -> bool {
+    fn is_read_on(&self, client: &ClientSide) -> bool {
         match (self.way.link(), self.outgoing.is_whole()) {
             (Link::Unchosen | Link::Connecting(_), _) => false,
-            (Link::Open(_), false) => self.outgoing.has_room() && client.input.len() < LARGE,
-            (Link::None, _) | (Link::Open(_), true) => client.input.is_empty(),
+            (Link::Open(up), false) => self.outgoing.room(up) > 0 && client.has_input_room(),
+            (Link::None, _) | (Link::Open(_), true) => !client.has_input(),
         }
     }
 
     /// What the client does, should some have to leave.
-    pub(super) fn doing(&self, info: &RequestInfo, client: &Client) -> Doing {
+    pub(super) fn doing(&self, info: &RequestInfo, client: &ClientSide) -> Doing {
         let moved = |bytes| Moved { since_ms: info.account.started_ms(), bytes };
-        let sends = self.outgoing.waits_for_body() && self.outgoing.proceed() == Continue::Settled;
+        let sends = self.waits_for_body() && self.outgoing.proceed() == Continue::Settled;
         match (self.incoming.state(), self.way.link()) {
             (_, Link::Unchosen | Link::Connecting(_)) => Doing::Busy,
-            _ if !client.output.is_empty() => Doing::Answer(moved(info.pacing.handed())),
+            _ if !client.is_flushed() => Doing::Answer(moved(info.pacing.handed())),
             (AnswerState::Awaited(_) | AnswerState::Body { .. }, _) if sends => {
                 Doing::Body(moved(info.pacing.taken()))
             }
@@ -430,20 +439,20 @@ impl Relay {
         if let AnswerState::Switched = self.incoming.state() {
             return self.tunnel(info, turn).map(|tunnel| End::Tunnel(Box::new(tunnel)));
         }
-        let unread = !turn.client.output.is_empty();
+        let unread = !turn.client.is_flushed();
         let rest = Rest { unread, unsent: !self.outgoing.is_whole() };
         End::of(self.incoming.state(), &info.terms, rest)
     }
 
     /// The tunnel that a 101 opens.
     fn tunnel(&mut self, info: &RequestInfo, turn: &Turn<'_, '_>) -> Option<Tunnel> {
-        let Upstream { stream, flight, .. } = self.way.take_connection()?;
-        let terms = Terms {
+        let Upstream { side, flight, .. } = self.way.take_connection()?;
+        let terms = tunnel::Terms {
             app: info.account.app().map(|app| app.key),
             drain_ms: self.way.drain_ms(),
             idle_ms: info.pacing.limits().tunnel_idle.0,
         };
-        Some(Tunnel::new(stream, flight, self.incoming.take_rest(), terms, turn))
+        Some(Tunnel::new(side.into_stream(), flight, self.incoming.take_rest(), terms, turn))
     }
 
     /// Counts the request as ended.

@@ -30,7 +30,7 @@ impl RequestInfo {
     /// Of a request whose first byte came at `since_ms`, and whose head is whole now.
     #[inline]
     pub(super) fn of(head: &RequestHead, since_ms: u64, turn: &Turn<'_, '_>) -> Self {
-        let input = turn.client.input.unread();
+        let input = turn.client.head_bytes();
         let passed_on = !head.body().is_empty() && was_passed_on(head, turn);
         Self {
             terms: Terms::of(head, input, turn.worker.is_draining()),

@@ -33,7 +33,7 @@ pub(super) struct Route {
 impl Place {
     #[inline]
     pub(super) fn of(head: &RequestHead, turn: &Turn<'_, '_>) -> Self {
-        let input = turn.client.input.unread();
+        let input = turn.client.head_bytes();
         let table = turn.worker.table.borrow();
         let app = table.router.find(head.host(input), head.path(input));
         Self { app, strip: app.and_then(|at| table.apps.get(at)).map_or(0, |entry| entry.strip) }
@@ -42,7 +42,7 @@ impl Place {
     /// The app there. Its client must be known by now.
     #[inline]
     pub(super) fn route(&self, head: &RequestHead, turn: &Turn<'_, '_>) -> Result<Route, Page> {
-        let input = turn.client.input.unread();
+        let input = turn.client.head_bytes();
         let table = turn.worker.table.borrow();
         let none = if table.apps.is_empty() { Page::UNAVAILABLE } else { Page::NO_APP };
         let entry = self.app.and_then(|at| table.apps.get(at)).ok_or(none)?;

@@ -3,10 +3,8 @@
 
 use http1::{After, AnswerTo, Persistence, RequestHead};
 
+use crate::back::replay::REPLAY;
 use crate::pages::Form;
-
-/// A longer body is not kept for a second attempt, in bytes.
-pub(super) const REPLAY: usize = 64 << 10;
 
 /// What a request and its answer are bound to.
 #[derive(Clone, Copy, Debug)]

@@ -47,11 +47,13 @@ impl WaitsFor {
                 Self::Room { since_ms: upstream.since_ms }
             }
             (_, Link::Connecting(upstream)) => Self::Connection { since_ms: upstream.since_ms },
-            _ if !turn.client.output.is_empty() => Self::Reader,
-            (AnswerState::Awaited(_), _) if outgoing.waits_for_body() => match outgoing.proceed() {
-                Continue::Upstream { until_ms } => Self::Continue { until_ms },
-                Continue::Settled => Self::Body,
-            },
+            _ if !turn.client.is_flushed() => Self::Reader,
+            (AnswerState::Awaited(_), _) if outgoing.waits_for_body(way.link().upstream()) => {
+                match outgoing.proceed() {
+                    Continue::Upstream { until_ms } => Self::Continue { until_ms },
+                    Continue::Settled => Self::Body,
+                }
+            }
             (AnswerState::Awaited(_), _) => Self::Answer,
             (AnswerState::Body { lasts: Lasts::AsItsInstance, .. }, _) => Self::Event,
             (AnswerState::Body { .. }, _) => Self::More,

@@ -365,7 +365,7 @@ impl Way {
     ) -> Then {
         let Some(upstream) = self.link.take() else { return Then::Nothing };
         let instance = Arc::clone(upstream.flight.instance());
-        let (sent, used) = (upstream.sent, upstream.is_used());
+        let (sent, used) = (!upstream.side.is_unsent(), upstream.is_used());
         if failure == Failure::Timeout && sent {
             upstream.note_time(turn.now_ms);
         }
@@ -385,8 +385,7 @@ impl Way {
         let unanswered =
             seen == Seen::Nothing || (seen == Seen::Bytes && failure == Failure::Stale);
         let again = || {
-            info.terms.is_resendable()
-                && outgoing.is_intact()
+            outgoing.is_kept()
                 && unanswered
                 && info.account.app().is_some_and(|app| app.may_retry(turn.now_ms))
         };

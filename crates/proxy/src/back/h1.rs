@@ -1,0 +1,218 @@
+//! A connection to an instance that speaks HTTP/1. Frames the request's body, and never knows where it
+//! comes from.
+
+use std::task::{Context, Poll};
+
+use http1::Encoder;
+
+use crate::back::broken::Broken;
+use crate::back::replay::Replay;
+use crate::buffer::{Buffer, Keep, Stock};
+use crate::stream::Stream;
+
+/// The instance's side of a connection.
+#[derive(Debug)]
+pub(crate) struct Backend {
+    pub(crate) stream: Stream,
+    /// What is framed and has not gone out.
+    framed: Buffer,
+    /// The end of the body is framed.
+    has_end: bool,
+    /// Bytes of the request went out.
+    sent: bool,
+    /// Writing failed: an answer may have come before that.
+    deaf: bool,
+}
+
+impl Backend {
+    pub(crate) fn new(stream: Stream) -> Self {
+        Self { stream, framed: Buffer::default(), has_end: false, sent: false, deaf: false }
+    }
+
+    /// Whether no byte of the request went out.
+    pub(crate) fn is_unsent(&self) -> bool {
+        !self.sent
+    }
+
+    /// Whether nothing more goes out, since writing failed.
+    pub(crate) fn is_deaf(&self) -> bool {
+        self.deaf
+    }
+
+    /// Whether there is anything to be sent of what has come.
+    pub(crate) fn has_to_send(&self, request: &Replay) -> bool {
+        let ends = request.is_open_ended() && request.is_whole() && !self.has_end;
+        !self.deaf && (ends || !request.is_empty() || !self.framed.is_empty())
+    }
+
+    /// Whether all of the request has gone out.
+    pub(crate) fn has_sent_all(&self, request: &Replay) -> bool {
+        request.is_whole() && !self.deaf && !self.has_to_send(request)
+    }
+
+    /// How many framed bytes have not gone out.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.framed.len()
+    }
+
+    /// Writes what the instance takes. Tells how much that was.
+    ///
+    /// # Errors
+    /// When writing fails. An answer may have come before.
+    #[inline]
+    pub(crate) fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        request: &mut Replay,
+        stock: &Stock,
+    ) -> Poll<Result<usize, Broken>> {
+        let written = match request.is_open_ended() {
+            false => request.drain_to(cx, &mut self.stream),
+            true => {
+                self.frame(request, stock);
+                self.framed.drain_to(cx, &mut self.stream, Keep::Nothing)
+            }
+        };
+        if self.framed.is_empty() && self.framed.tail().capacity() > 0 {
+            stock.put(std::mem::take(&mut self.framed));
+        }
+        written.map(|written| match written {
+            Ok(count) => {
+                self.sent |= count > 0;
+                if self.sent && request.is_open_ended() {
+                    request.drop_passed();
+                }
+                Ok(count)
+            }
+            Err(error) => {
+                let certainly_unprocessed = !self.sent;
+                if self.sent {
+                    self.deaf = true;
+                    request.pass();
+                    self.framed.clear();
+                }
+                Err(Broken { error, certainly_unprocessed })
+            }
+        })
+    }
+
+    /// Frames what there is, once all before it is out. What is framed stays with the request until a
+    /// byte of it is out: until then it is free to go elsewhere.
+    fn frame(&mut self, request: &mut Replay, stock: &Stock) {
+        let ends = request.is_whole() && !self.has_end;
+        if !self.framed.is_empty() || request.is_empty() && !ends {
+            return;
+        }
+        if self.framed.tail().capacity() == 0 {
+            self.framed = stock.take();
+        }
+        let out = self.framed.tail();
+        let (head, body) = request.parts();
+        out.extend_from_slice(head);
+        Encoder::Chunked.data(body, out);
+        if ends {
+            Encoder::Chunked.end(request.trailers(), out);
+            self.has_end = true;
+        }
+        request.pass();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::net::UnixStream;
+
+    use super::*;
+    use crate::back::replay::Length;
+
+    const HEAD: &[u8] = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+    fn upload(stock: &Stock) -> Replay {
+        let mut head = stock.take();
+        head.tail().extend_from_slice(HEAD);
+        Replay::new(head, Length::Open, Keep::Nothing)
+    }
+
+    fn with_backend(mut then: impl AsyncFnMut(Backend, UnixStream)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        runtime.block_on(async {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            then(Backend::new(Stream::Unix(ours)), theirs).await;
+        });
+    }
+
+    /// Sends what there is. What the other end got of it.
+    async fn sent(backend: &mut Backend, request: &mut Replay, to: &mut UnixStream) -> String {
+        let stock = Stock::default();
+        let mut count = 0;
+        while backend.has_to_send(request) {
+            count += poll_fn(|cx| backend.poll_send(cx, request, &stock)).await.unwrap();
+        }
+        let mut got = vec![0; count];
+        to.read_exact(&mut got).await.unwrap();
+        String::from_utf8(got).unwrap()
+    }
+
+    /// A request that was framed for an instance and never sent is all there for another (I10).
+    #[test]
+    fn a_body_in_chunks_that_never_went_out_goes_whole_to_another_instance() {
+        let stock = Stock::default();
+        let mut request = upload(&stock);
+        request.add(b"hello");
+        request.end(b"Sum: 1\r\n");
+        let mut refused = Backend::new(Stream::NoRoom);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let broken = refused.poll_send(&mut cx, &mut request, &stock);
+        let certainly = |broken: &Broken| broken.certainly_unprocessed;
+        assert!(matches!(&broken, Poll::Ready(Err(it)) if certainly(it)), "{broken:?}");
+        request.rewind();
+        with_backend(async |mut backend, mut theirs| {
+            let got = sent(&mut backend, &mut request, &mut theirs).await;
+            let head = str::from_utf8(HEAD).unwrap();
+            assert_eq!(got, format!("{head}5\r\nhello\r\n0\r\nSum: 1\r\n\r\n"));
+            assert!(backend.has_sent_all(&request));
+        });
+    }
+
+    /// The end may come long after the last byte, and alone.
+    #[test]
+    fn a_body_in_chunks_is_framed_as_it_comes_and_its_end_is_never_forgotten() {
+        with_backend(async |mut backend, mut theirs| {
+            let mut request = upload(&Stock::default());
+            request.add(b"hello");
+            assert!(
+                sent(&mut backend, &mut request, &mut theirs)
+                    .await
+                    .ends_with("\r\n\r\n5\r\nhello\r\n")
+            );
+            request.add(b"again");
+            assert_eq!(sent(&mut backend, &mut request, &mut theirs).await, "5\r\nagain\r\n");
+            assert!(!backend.has_sent_all(&request));
+            request.end(b"");
+            assert!(!backend.has_sent_all(&request), "the end is not out");
+            assert_eq!(sent(&mut backend, &mut request, &mut theirs).await, "0\r\n\r\n");
+            assert!(backend.has_sent_all(&request));
+            assert!(request.is_empty());
+        });
+    }
+
+    /// Once a byte is out, an error says nothing of what the instance has done with it.
+    #[test]
+    fn a_connection_that_breaks_in_the_midst_of_a_body_may_have_been_heard() {
+        with_backend(async |mut backend, theirs| {
+            let (stock, mut theirs) = (Stock::default(), theirs);
+            let mut request = upload(&stock);
+            request.add(b"hello");
+            sent(&mut backend, &mut request, &mut theirs).await;
+            drop(theirs);
+            request.add(b"again");
+            let broken = poll_fn(|cx| backend.poll_send(cx, &mut request, &stock)).await;
+            assert!(!broken.unwrap_err().certainly_unprocessed);
+            assert!(backend.is_deaf());
+            assert!(!backend.has_to_send(&request));
+        });
+    }
+}
