@@ -39,7 +39,7 @@ pub struct StartError {
 
 /// A running agent. Dropping it ends the agent and leaves the instances running.
 pub struct Agent {
-    commands: Option<mpsc::Sender<HostCommand>>,
+    commands: Option<mpsc::Sender<(u64, HostCommand)>>,
     abilities: HostAbilities,
     thread: Option<JoinHandle<()>>,
 }
@@ -98,10 +98,11 @@ impl Agent {
         Ok(Self { commands: Some(commands), abilities, thread: Some(thread) })
     }
 
-    /// Takes a command. Never blocks; the answer comes as a report.
-    pub fn handle(&self, command: HostCommand) {
+    /// Takes a command of the control of that term. Never blocks; the answer comes as a report. A command
+    /// of a lower term than one before is refused: that control has been replaced.
+    pub fn handle(&self, term: u64, command: HostCommand) {
         let Some(commands) = &self.commands else { return };
-        if let Err(e) = commands.try_send(command) {
+        if let Err(e) = commands.try_send((term, command)) {
             tracing::warn!("a command to the agent was dropped, it will be repeated: {e}");
         }
     }
@@ -127,14 +128,16 @@ struct Actor {
     world: Arc<World>,
     instances: BTreeMap<InstanceId, mpsc::Sender<Ask>>,
     tasks: JoinSet<()>,
+    /// The highest term that has commanded.
+    term: u64,
 }
 
 impl Actor {
     fn new(world: Arc<World>) -> Self {
-        Self { world, instances: BTreeMap::new(), tasks: JoinSet::new() }
+        Self { world, instances: BTreeMap::new(), tasks: JoinSet::new(), term: 0 }
     }
 
-    async fn run(mut self, mut inbox: mpsc::Receiver<HostCommand>) {
+    async fn run(mut self, mut inbox: mpsc::Receiver<(u64, HostCommand)>) {
         let world = Arc::clone(&self.world);
         let lookout = world.lookout.run();
         tokio::pin!(lookout);
@@ -142,7 +145,7 @@ impl Actor {
             tokio::select! {
                 () = &mut lookout => {}
                 command = inbox.recv() => match command {
-                    Some(command) => self.handle(command),
+                    Some((term, command)) => self.take(term, command),
                     None => return,
                 },
                 Some(ended) = self.tasks.join_next() => if let Err(e) = ended {
@@ -150,6 +153,16 @@ impl Actor {
                 },
             }
         }
+    }
+
+    fn take(&mut self, term: u64, command: HostCommand) {
+        if term < self.term {
+            let newest = self.term;
+            tracing::warn!(term, newest, "a command was refused: its control has been replaced");
+            return;
+        }
+        self.term = term;
+        self.handle(command);
     }
 
     fn handle(&mut self, command: HostCommand) {

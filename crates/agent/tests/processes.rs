@@ -37,6 +37,27 @@ fn an_instance_starts_and_stops_and_says_how_it_ended() {
 }
 
 #[test]
+fn a_control_that_has_been_replaced_is_not_obeyed() {
+    let host = Host::new();
+    let run = |term, launch: &model::Launch| {
+        let launch = Box::new(launch.clone());
+        host.agent().handle(term, HostCommand::Run { launch, expect: Expect::Fresh });
+    };
+    let [first, second, third] = ["web-1", "web-2", "web-3"].map(|id| host.shell(id, "sleep 1000"));
+    run(2, &first);
+    let pid = host.running(&first.id);
+    host.agent().handle(1, HostCommand::Stop { id: first.id.clone(), grace: model::Millis(0) });
+    run(1, &second);
+    // Commands are taken in order: what came before this one was refused, or has begun.
+    run(3, &third);
+    host.running(&third.id);
+    assert!(!host.run_folder(&second.id).exists(), "started on the word of term 1");
+    assert!(lives(pid));
+    host.agent().handle(3, HostCommand::Stop { id: first.id.clone(), grace: model::Millis(0) });
+    assert_eq!(host.exited(&first.id).0, Exit::Signal(15));
+}
+
+#[test]
 fn an_instance_that_dies_is_reported_at_once_with_its_last_words() {
     let host = Host::new();
     let dies = host.shell("web-1", "for n in $(seq 30); do echo line $n; done; exit 3");
@@ -86,7 +107,7 @@ fn many_starts_at_once_make_one_process() {
     for _ in 0..5 {
         for agent in &agents {
             let launch = Box::new(launch.clone());
-            agent.handle(HostCommand::Run { launch, expect: Expect::Fresh });
+            agent.handle(1, HostCommand::Run { launch, expect: Expect::Fresh });
         }
     }
     let pids: Vec<u32> = (0..20).map(|_| host.running(&launch.id)).collect();

@@ -3,23 +3,27 @@
 //! At most one append is under way. Until it is answered, what is seen is collected and nothing is
 //! decided; when it is answered, its facts are applied and everything that follows is published.
 
+mod history;
 mod look;
 mod lost;
 mod questions;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use journal::{Lost, Recovered};
 use model::{
-    AppName, AppView, Generation, Health, HealthTable, HostAbilities, HostCommand, HostReport,
-    InstanceId, Listeners, Millis, ProxyId, Timestamp, TrafficReport,
+    AppName, AppView, FromHost, Generation, Health, HealthTable, HostAbilities, HostCommand,
+    HostId, HostReport, InstanceId, Listeners, Millis, ProxyId, Timestamp, ToHost, TrafficReport,
 };
-use rollout::{App, Ask, Fact, Minted};
+use rollout::{App, Ask, Fleet};
 
+use crate::apps::Apps;
+use crate::hosts::{Hosts, in_use};
 use crate::managed::{Managed, Shared};
 use crate::message::{Answer, Command, Event, Mode, Ticket};
-use crate::ports::{Ports, in_use};
+
 use crate::record::{CheckpointBody, Record, RecoverError, parse};
 use crate::routing::Routing;
 use questions::refuse;
@@ -43,10 +47,9 @@ struct Append {
 /// All apps of one control plane.
 #[derive(Clone, Debug)]
 pub struct Engine {
-    apps: BTreeMap<AppName, Managed>,
+    apps: Apps,
     routing: Routing,
-    ports: Ports,
-    abilities: HostAbilities,
+    hosts: Hosts,
     health: HealthTable,
     questions: VecDeque<Question>,
     append: Option<Append>,
@@ -70,7 +73,9 @@ impl Engine {
     /// Apps at the most; and so many that were removed, of which the numbers are kept.
     pub const APPS: usize = 1_000;
     /// Questions that may wait for the journal.
-    pub const QUESTIONS: usize = 256;
+    pub const QUESTIONS: usize = 4 * Self::QUESTIONS_OF_ONE;
+    /// Those of one app.
+    pub const QUESTIONS_OF_ONE: usize = 256;
     /// Records between two checkpoints.
     pub const CHECKPOINT: u32 = 1_000;
     /// What a host was told and has not made so is told again after this time.
@@ -87,15 +92,26 @@ impl Engine {
         recovered: &Recovered,
     ) -> Result<Self, RecoverError> {
         let mut apps = BTreeMap::new();
+        let mut fleet = Fleet::default();
         let mut last_fact = Timestamp(0);
         if let Some(checkpoint) = &recovered.checkpoint {
-            let CheckpointBody { apps: stored, at } = CheckpointBody::read(checkpoint)?;
-            last_fact = at;
+            let CheckpointBody { apps: stored, fleet: hosts, at } =
+                CheckpointBody::read(checkpoint)?;
+            (last_fact, fleet) = (at, hosts);
             apps.extend(stored.into_iter().map(|app| (app.name.clone(), app)));
         }
         for journal::Record { seq, version, body } in &recovered.records {
             let seq = seq.0;
-            let Record { app, facts } = parse(seq, *version, body)?;
+            let (app, facts) = match parse(seq, *version, body)? {
+                Record::App { app, facts } => (app, facts),
+                Record::Fleet(facts) => {
+                    for fact in &facts {
+                        last_fact = last_fact.max(fact.at());
+                        fleet.apply(fact);
+                    }
+                    continue;
+                }
+            };
             let app = apps.entry(app.clone()).or_insert_with(|| App::new(app));
             for fact in &facts {
                 last_fact = last_fact.max(fact.at());
@@ -104,10 +120,9 @@ impl Engine {
             }
         }
         Ok(Self {
-            apps: apps.into_iter().map(|(name, app)| (name, Managed::new(app))).collect(),
+            apps: Apps::new(apps.into_values()),
             routing: Routing::new(term, proxies),
-            ports: Ports::default(),
-            abilities: HostAbilities::default(),
+            hosts: Hosts::new(fleet),
             health: HealthTable {
                 version: Generation { term, counter: 0 },
                 ..HealthTable::default()
@@ -133,10 +148,11 @@ impl Engine {
         Self { keep_releases, ..self }
     }
 
-    /// The same, for a host that can do this.
+    /// The same, with a host whose agent is there and can do this. It joins the fleet if it has not.
     #[must_use]
-    pub fn with_abilities(self, abilities: HostAbilities) -> Self {
-        Self { abilities, ..self }
+    pub fn with_host(mut self, host: HostId, address: IpAddr, abilities: HostAbilities) -> Self {
+        self.hosts.said(host, address, abilities);
+        self
     }
 
     /// The same, for a host where somebody else listens at the address of these instances, and why that is
@@ -147,10 +163,11 @@ impl Engine {
         strangers: impl IntoIterator<Item = (InstanceId, String)>,
     ) -> Self {
         for (id, why) in strangers {
-            let managed = self.apps.get_mut(&id.app);
-            let managed = managed.filter(|managed| managed.app.instances.contains_key(&id.number));
-            let Some(managed) = managed else { continue };
-            let number = id.number;
+            let (app, number) = (id.app.clone(), id.number);
+            let known = self.apps.get(&app);
+            if !known.is_some_and(|managed| managed.app.instances.contains_key(&number)) {
+                continue;
+            }
             let report = HostReport::Health {
                 id,
                 health: Health::Down,
@@ -159,7 +176,8 @@ impl Engine {
                 unanswered: false,
                 listeners: Listeners::Foreign,
             };
-            managed.report(number, report, self.last_fact);
+            let at = self.last_fact;
+            self.apps.change(&app, |managed| managed.report(number, report, at));
         }
         self
     }
@@ -168,10 +186,10 @@ impl Engine {
     pub fn begin(&mut self, now: Timestamp) -> Vec<Command> {
         (self.recovered, self.remind_at) = (now, now.after(Self::REMIND));
         let mut commands = Vec::new();
-        let all = self.apps.keys().cloned().collect();
+        let all = self.apps.iter().map(|(name, _)| name.clone()).collect();
         // An engine before this one may have shown them.
-        let removed = self.apps.values().filter(|managed| managed.app.is_removed());
-        commands.extend(removed.map(|managed| Command::Hide(managed.app.name.clone())));
+        let removed = self.apps.states().filter(|app| app.is_removed());
+        commands.extend(removed.map(|app| Command::Hide(app.name.clone())));
         self.make_so(&all, &mut commands);
         self.go_on(now, &mut commands);
         commands
@@ -200,8 +218,7 @@ impl Engine {
 
     /// When to call [`Engine::step`] with [`Event::Tick`] at the latest.
     pub fn wake_at(&self) -> Timestamp {
-        let apps = self.apps.values().filter_map(|managed| managed.wake_at);
-        let apps = if self.append.is_some() { None } else { apps.min() };
+        let apps = if self.append.is_some() { None } else { self.apps.wake_at() };
         // Without an append under way they can only wait for the first look.
         let asked = !self.questions.is_empty() && self.append.is_none();
         let look = asked.then(|| self.recovered.after(Self::FIRST_LOOK));
@@ -214,150 +231,87 @@ impl Engine {
             .unwrap_or(self.remind_at)
     }
 
-    fn host(&mut self, report: HostReport, now: Timestamp, commands: &mut Vec<Command>) {
+    fn host(&mut self, from: FromHost, now: Timestamp, commands: &mut Vec<Command>) {
+        let FromHost { host, report } = from;
         let id: InstanceId = match &report {
             HostReport::Ports { free } => {
                 let coming = self.append.iter().flat_map(|append| &append.records);
-                let used = in_use(self.apps.values().map(|managed| &managed.app), coming);
-                if self.ports.offer(free, &used) {
-                    self.apps.values_mut().for_each(|managed| managed.dirty = true);
+                let used = in_use(&host, self.apps.states(), coming);
+                if self.hosts.offer(&host, free, &used) {
+                    self.apps.dirty_all();
                 }
                 return;
             }
             HostReport::Kept(keep) => {
-                let managed = self.apps.get_mut(&keep.app);
-                return managed.into_iter().for_each(|managed| managed.kept(keep.clone()));
+                self.apps.change(&keep.app, |managed| managed.kept(host.clone(), keep.clone()));
+                return;
             }
             HostReport::Running { id, .. }
             | HostReport::Health { id, .. }
             | HostReport::NotStarted { id, .. }
             | HostReport::Exited { id, .. } => id.clone(),
         };
-        let managed = self.apps.get_mut(&id.app);
-        let managed = managed.filter(|managed| managed.app.instances.contains_key(&id.number));
-        let runs = matches!(report, HostReport::Running { .. });
-        let Some(managed) = managed else {
-            if runs {
-                // Something runs that no fact knows: it is not ours to keep.
-                commands.push(Command::Host(HostCommand::Stop { id, grace: Millis(0) }));
+        let known = self.apps.get(&id.app).and_then(|it| it.app.instances.get(&id.number));
+        if known.is_none_or(|instance| instance.host != host) {
+            if matches!(report, HostReport::Running { .. }) {
+                // Something runs that no fact knows on that host: it is not ours to keep.
+                let stop = HostCommand::Stop { id, grace: Millis(0) };
+                commands.push(self.to_host((host, stop)));
             }
             return;
-        };
-        if managed.report(id.number, report, now) {
-            self.publish_health(commands);
+        }
+        let (app, number) = (id.app, id.number);
+        if self.apps.change(&app, |managed| managed.report(number, report, now)) == Some(true) {
+            self.publish_health([&app], commands);
         }
     }
 
+    fn to_host(&self, (host, command): (HostId, HostCommand)) -> Command {
+        Command::Host(ToHost { host, term: self.routing.generation().term, command })
+    }
+
     fn traffic(&mut self, report: TrafficReport, now: Timestamp, commands: &mut Vec<Command>) {
+        let moved = self.routing.proxies.moved(&report);
         if self.routing.report(report, commands) {
             commands.push(Command::Health(Arc::new(self.health.clone())));
         }
         self.take_acknowledgements(now);
-        let (apps, routing) = (self.apps.values_mut(), &self.routing);
-        if apps.map(|managed| managed.count_in_flight(routing, now)).fold(false, |a, b| a | b) {
-            self.publish_health(commands);
-        }
+        let all = || self.apps.iter().map(|(name, _)| name.clone()).collect();
+        let mut moved: BTreeSet<AppName> = moved.unwrap_or_else(all);
+        moved.extend(self.apps.restless().iter().cloned());
+        let routing = &self.routing;
+        moved.retain(|name| {
+            let counted = self.apps.change(name, |managed| managed.count_in_flight(routing, now));
+            counted == Some(true)
+        });
+        self.publish_health(&moved, commands);
     }
 
     fn question(&mut self, question: Question, commands: &mut Vec<Command>) {
-        if self.questions.len() >= Self::QUESTIONS {
-            let why = format!("{} commands are waiting for the journal", Self::QUESTIONS);
+        let of_app = self.questions.iter().filter(|other| other.app == question.app).count();
+        if self.questions.len() >= Self::QUESTIONS || of_app >= Self::QUESTIONS_OF_ONE {
+            let why = format!("{of_app} commands are waiting for the journal");
             commands.push(Command::Answer(question.ticket, Err(refuse(&question.app, &why))));
             return;
         }
         self.questions.push_back(question);
     }
 
-    /// The append was answered: its facts are history, or nothing has happened.
-    fn appended(&mut self, result: Result<(), Lost>, now: Timestamp, commands: &mut Vec<Command>) {
-        if let Err(lost) = result {
-            return self.not_appended(lost, now, commands);
-        }
-        let Some(Append { records, answers }) = self.append.take() else { return };
-        self.journal_fault = None;
-        let mut changed = BTreeSet::new();
-        let mut events = Vec::new();
-        for Record { app, facts } in &records {
-            changed.insert(app.clone());
-            self.fold(app, facts, &mut events);
-        }
-        self.appended += u32::try_from(records.len()).unwrap_or(u32::MAX);
-        self.make_so(&changed, commands);
-        let answered =
-            answers.into_iter().map(|(ticket, answer)| Command::Answer(ticket, Ok(answer)));
-        commands.extend(answered);
-        commands.extend(events.into_iter().map(Command::Announce));
-        if self.appended >= Self::CHECKPOINT {
-            self.appended = 0;
-            self.forget_removed();
-            let apps = self.apps().cloned().collect();
-            commands.push(Command::Checkpoint(CheckpointBody { apps, at: self.last_fact }));
-        }
-    }
-
-    /// Of removed apps only the last few keep their numbers; a checkpoint carries no others.
-    fn forget_removed(&mut self) {
-        let removed = self.apps.values().filter(|managed| managed.app.is_removed());
-        let mut removed: Vec<(Option<Timestamp>, AppName)> =
-            removed.map(|managed| (managed.app.removing, managed.app.name.clone())).collect();
-        removed.sort();
-        let surplus = removed.len().saturating_sub(Self::APPS);
-        for (_, name) in &removed[..surplus] {
-            self.apps.remove(name);
-        }
-    }
-
-    /// Applies one record's facts, one by one so that each event sees the state it led to.
-    fn fold(&mut self, name: &AppName, facts: &[Fact], events: &mut Vec<model::Event>) {
-        let managed =
-            self.apps.entry(name.clone()).or_insert_with(|| Managed::new(App::new(name.clone())));
-        for fact in facts {
-            self.last_fact = self.last_fact.max(fact.at());
-            if matches!(fact, Fact::Started(_)) {
-                self.routing.proxies.forget_gap(name);
-            }
-            if let Fact::Minted { instances, .. } = fact {
-                instances.iter().flat_map(Minted::addresses).for_each(|it| self.ports.used(it));
-            }
-            let gone = if let Fact::Gone { instance, .. } = fact {
-                managed.app.instances.get(instance).cloned()
-            } else {
-                None
-            };
-            // Decided facts were applied to a draft before: only a defect makes one illegal now.
-            if let Err(illegal) = managed.apply(std::slice::from_ref(fact), &self.routing) {
-                self.defect.get_or_insert_with(|| format!("{name}: {illegal}"));
-            }
-            if let Some(instance) = gone {
-                let version = managed.app.version;
-                instance.addresses().for_each(|it| self.ports.rest(it, name, version, fact.at()));
-            }
-            events.push(rollout::event(&managed.app, fact));
-        }
-    }
-
-    /// Publishes what the changed apps' plans say and tells the host what is new to it.
-    fn make_so(&mut self, changed: &BTreeSet<AppName>, commands: &mut Vec<Command>) {
-        let mut sections = Vec::new();
-        let mut effects = Vec::new();
+    /// Publishes the health table, if it says something else of these apps now.
+    fn publish_health<'a>(
+        &mut self,
+        changed: impl IntoIterator<Item = &'a AppName>,
+        commands: &mut Vec<Command>,
+    ) {
+        let mut differs = false;
         for name in changed {
-            let Some(managed) = self.apps.get_mut(name) else { continue };
-            let plan = rollout::plan(&managed.app);
-            sections.push((name.clone(), plan.section, managed.app.version));
-            effects.extend(managed.news_for_host(plan.effects));
+            let managed = self.apps.get(name);
+            let health = managed.into_iter().flat_map(Managed::health).collect();
+            let foreign = managed.into_iter().flat_map(Managed::foreign).collect();
+            differs |= self.health.replace(name, health, foreign);
         }
-        if let Some(snapshot) = self.routing.update(sections) {
-            self.routing.publish(snapshot, commands);
-        }
-        commands.extend(effects.into_iter().map(Command::Host));
-        self.publish_health(commands);
-    }
-
-    fn publish_health(&mut self, commands: &mut Vec<Command>) {
-        let health: BTreeMap<_, _> = self.apps.values().flat_map(Managed::health).collect();
-        let foreign: BTreeSet<_> = self.apps.values().flat_map(Managed::foreign).collect();
-        if health != self.health.health || foreign != self.health.foreign {
-            self.health = HealthTable { version: self.health.version.next(), health, foreign };
+        if differs {
+            self.health.version = self.health.version.next();
             commands.push(Command::Health(Arc::new(self.health.clone())));
         }
     }
@@ -368,8 +322,14 @@ impl Engine {
         self.take_acknowledgements(now);
         if self.append.is_none() && self.defect.is_none() {
             let mut append = Append::default();
+            if self.may_append(now) {
+                let newcomers = self.hosts.newcomers(now);
+                if !newcomers.is_empty() {
+                    append.records.push(Record::Fleet(newcomers));
+                }
+            }
             self.answer_questions(now, &mut append, commands);
-            if self.retry_at.is_none_or(|retry| now >= retry) {
+            if self.may_append(now) {
                 self.retry_at = None;
                 self.decide(now, &mut append);
             }
@@ -378,67 +338,66 @@ impl Engine {
                 self.append = Some(append);
             }
         }
-        let coming = self.append.iter().flat_map(|append| &append.records);
-        let used = || in_use(self.apps.values().map(|managed| &managed.app), coming);
-        if let Some(except) = self.ports.want_more(now, used) {
-            commands.push(Command::Host(HostCommand::OfferPorts { except }));
+        let (apps, append) = (&self.apps, &self.append);
+        let used = |host: &HostId| {
+            let coming = append.iter().flat_map(|append| &append.records);
+            in_use(host, apps.states(), coming)
+        };
+        for (host, except) in self.hosts.questions(now, used) {
+            commands.push(self.to_host((host, HostCommand::OfferPorts { except })));
         }
         if now >= self.remind_at {
             self.remind_at = now.after(Self::REMIND);
-            self.ports.forget_question();
+            self.hosts.forget_questions();
             self.routing.remind(commands);
-            let unheard = self.apps.values().flat_map(Managed::unheard);
-            commands.extend(unheard.map(Command::Host));
+            let unheard = self.apps.iter().flat_map(|(_, managed)| managed.unheard(&self.hosts));
+            commands.extend(unheard.map(|told| self.to_host(told)));
         }
         self.show(commands);
     }
 
+    /// After the journal refused a record, only people's commands try again at once.
+    fn may_append(&self, now: Timestamp) -> bool {
+        self.retry_at.is_none_or(|retry| now >= retry)
+    }
+
     fn take_acknowledgements(&mut self, now: Timestamp) {
         for (app, version) in self.routing.newly_acknowledged() {
-            self.ports.acknowledged(&app, version);
-            if let Some(managed) = self.apps.get_mut(&app) {
-                managed.acknowledge(version, now);
-            }
+            self.hosts.acknowledged(&app, version);
+            self.apps.change(&app, |managed| managed.acknowledge(version, now));
         }
     }
 
     fn decide(&mut self, now: Timestamp, append: &mut Append) {
-        for (name, managed) in &mut self.apps {
-            let due = managed.dirty || managed.wake_at.is_some_and(|wake| now >= wake);
-            if !due || append.records.iter().any(|record| record.app == *name) {
+        for name in self.apps.due(now) {
+            if append.records.iter().any(|record| record.app() == Some(&name)) {
                 continue;
             }
-            let free_ports = self.ports.free();
             let shared = Shared {
                 routing: &self.routing,
-                free_ports,
-                abilities: &self.abilities,
+                hosts: &self.hosts,
                 recovered: self.recovered,
                 keep_releases: self.keep_releases,
             };
-            let facts = match managed.decide(shared, now) {
-                Ok(facts) => facts,
-                Err(illegal) => {
+            let facts = match self.apps.change(&name, |managed| managed.decide(shared, now)) {
+                Some(Ok(facts)) => facts,
+                Some(Err(illegal)) => {
                     self.defect.get_or_insert_with(|| format!("{name}: {illegal}"));
                     return;
                 }
+                None => continue,
             };
-            for fact in &facts {
-                let minted = fact.minted().iter().flat_map(Minted::addresses);
-                minted.for_each(|address| self.ports.used(address));
-            }
+            facts.iter().for_each(|fact| self.hosts.used(fact.minted()));
             if !facts.is_empty() {
-                append.records.push(Record { app: name.clone(), facts });
+                append.records.push(Record::App { app: name, facts });
             }
         }
     }
 
-    /// For whoever only looks: no ports.
-    fn shared(&self) -> Shared<'_> {
+    pub(super) fn shared(&self) -> Shared<'_> {
         Shared {
             routing: &self.routing,
-            free_ports: &[],
-            abilities: &self.abilities,
+            hosts: &self.hosts,
             recovered: self.recovered,
             keep_releases: self.keep_releases,
         }
@@ -446,17 +405,18 @@ impl Engine {
 
     /// Shows every app whose look has changed.
     fn show(&mut self, commands: &mut Vec<Command>) {
-        for (name, managed) in &self.apps {
-            if managed.app.is_removed() {
-                if self.shown.remove(name).is_some() {
-                    commands.push(Command::Hide(name.clone()));
+        for name in self.apps.take_touched() {
+            let managed = self.apps.get(&name).filter(|managed| !managed.app.is_removed());
+            let Some(managed) = managed else {
+                if self.shown.remove(&name).is_some() {
+                    commands.push(Command::Hide(name));
                 }
                 continue;
-            }
+            };
             let view = managed.view(self.shared());
-            if self.shown.get(name).is_none_or(|shown| **shown != view) {
+            if self.shown.get(&name).is_none_or(|shown| **shown != view) {
                 let view = Arc::new(view);
-                self.shown.insert(name.clone(), view.clone());
+                self.shown.insert(name, view.clone());
                 commands.push(Command::Show(view));
             }
         }

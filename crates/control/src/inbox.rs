@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use model::{AppName, HostReport, Receipt, TrafficReport};
+use model::{AppName, FromHost, Receipt, TrafficReport};
 use rollout::{Ask, Refusal, RefusalCode};
 
 use crate::message::{Answer, Mode};
@@ -14,7 +14,7 @@ pub(crate) type Reply = Box<dyn FnOnce(Result<Answer, Refusal>) + Send>;
 type AccountReply = Box<dyn FnOnce(Option<Receipt>) + Send>;
 
 pub(crate) enum Message {
-    Host(HostReport),
+    Host(FromHost),
     /// Some proxy has reported: see [`Reports`].
     Traffic,
     Ask {
@@ -58,7 +58,7 @@ impl Inbox {
     }
 
     /// An agent reports.
-    pub fn host(&self, report: HostReport) {
+    pub fn host(&self, report: FromHost) {
         // Control has ended: there is nobody left to tell.
         let _ = self.sender.send(Message::Host(report));
     }

@@ -6,9 +6,11 @@
 //! after the other.
 //! Nothing here opens a socket.
 
+mod apps;
 mod busy;
 mod clock;
 mod engine;
+mod hosts;
 mod inbox;
 mod lead;
 mod managed;

@@ -1,17 +1,17 @@
-//! One app under control: its state, what is seen of it, and what its host was told.
+//! One app under control: its state, what is seen of it, and what hosts were told of it.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
 
 use model::{
-    AppCounters, AppView, Generation, Health, HostAbilities, HostCommand, HostReport, Keep,
-    Listeners, Millis, NotStarted, Receipt, Share, Stage, Timestamp,
+    AppCounters, AppView, Generation, Health, HostCommand, HostId, HostReport, Keep, Listeners,
+    Millis, NotStarted, Receipt, Share, Stage, Timestamp,
 };
 use rollout::{
     Accepted, App, Ask, Decision, Fact, InstanceSeen, Observed, Process, Reasons, Refusal,
 };
 
 use crate::busy::{Load, Patience, Standstill, Weighed};
+use crate::hosts::Hosts;
 use crate::minutes::Minutes;
 use crate::proxies::between;
 use crate::routing::Routing;
@@ -35,10 +35,12 @@ pub(crate) struct Managed {
     /// The counters when the rollout under way began; lost in a crash.
     baseline: Option<AppCounters>,
     minutes: Minutes,
-    /// What the host was told about instances, and about what to keep (`None`).
-    told: BTreeMap<Option<u64>, HostCommand>,
-    /// The last command about what to keep that the host has carried out.
-    kept: Option<Box<Keep>>,
+    /// What hosts were told about instances.
+    told: BTreeMap<u64, (HostId, HostCommand)>,
+    /// What all hosts were told to keep.
+    keep: Option<Box<Keep>>,
+    /// The last such command that each host has carried out.
+    kept: BTreeMap<HostId, Box<Keep>>,
     reasons: Reasons,
 }
 
@@ -46,8 +48,7 @@ pub(crate) struct Managed {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shared<'a> {
     pub routing: &'a Routing,
-    pub free_ports: &'a [u16],
-    pub abilities: &'a HostAbilities,
+    pub hosts: &'a Hosts,
     pub recovered: Timestamp,
     pub keep_releases: u16,
 }
@@ -66,7 +67,8 @@ impl Managed {
             baseline: None,
             minutes: Minutes::default(),
             told: BTreeMap::new(),
-            kept: None,
+            keep: None,
+            kept: BTreeMap::new(),
             reasons: Reasons::default(),
         }
     }
@@ -121,7 +123,7 @@ impl Managed {
         let instances = &self.app.instances;
         self.seen.retain(|number, _| instances.contains_key(number));
         self.loads.retain(|number, _| instances.contains_key(number));
-        self.told.retain(|number, _| number.is_none_or(|n| instances.contains_key(&n)));
+        self.told.retain(|number, _| instances.contains_key(number));
         self.dirty = true;
         Ok(())
     }
@@ -227,9 +229,14 @@ impl Managed {
         changed
     }
 
-    /// The host has deleted what this command did not name.
-    pub fn kept(&mut self, keep: Box<Keep>) {
-        self.kept = Some(keep);
+    /// A host has deleted what this command did not name.
+    pub fn kept(&mut self, host: HostId, keep: Box<Keep>) {
+        self.kept.insert(host, keep);
+    }
+
+    /// Its state follows the clock and the counts: a rollout is judged, or an instance is busy.
+    pub fn is_restless(&self) -> bool {
+        self.app.rollout.is_some() || self.seen.values().any(|seen| seen.busy.is_some())
     }
 
     /// After a restart: there are instances that served before, and nothing is known of them yet.
@@ -259,34 +266,46 @@ impl Managed {
         foreign.map(|(number, _)| self.app.id(*number))
     }
 
-    /// What the plan wants and the host was not told yet.
-    pub fn news_for_host(&mut self, effects: Vec<HostCommand>) -> Vec<HostCommand> {
+    /// What the plan wants and hosts were not told yet.
+    pub fn news_for_hosts(
+        &mut self,
+        effects: Vec<(HostId, HostCommand)>,
+        keep: Option<Box<Keep>>,
+        hosts: &Hosts,
+    ) -> Vec<(HostId, HostCommand)> {
         let mut news = Vec::new();
         for effect in effects {
-            let key = about(&effect);
-            if self.told.get(&key) != Some(&effect) {
-                self.told.insert(key, effect.clone());
+            let Some(number) = instance_of(&effect.1) else { continue };
+            if self.told.get(&number) != Some(&effect) {
+                self.told.insert(number, effect.clone());
                 news.push(effect);
             }
+        }
+        if self.keep != keep {
+            self.keep = keep;
+            news.extend(self.unkept(hosts));
         }
         news
     }
 
-    /// What the host was told and has not made so, as far as is seen: it is told again. What has ended
+    /// What hosts were told and have not made so, as far as is seen: they are told again. What has ended
     /// is never started once more, however long its end takes to be journaled.
-    pub fn unheard(&self) -> Vec<HostCommand> {
+    pub fn unheard(&self, hosts: &Hosts) -> Vec<(HostId, HostCommand)> {
         let is_unheard = |number: &u64| {
             let instance = self.app.instances.get(number);
             let seen = self.seen.get(number).map(|seen| &seen.process);
             let is_seen = !matches!(seen, None | Some(Process::Unseen));
             instance.is_some_and(|i| !is_seen || i.released)
         };
-        let is_left = |(number, command): &(&Option<u64>, &HostCommand)| match (number, command) {
-            (Some(number), _) => is_unheard(number),
-            (None, HostCommand::Keep(keep)) => self.kept.as_ref() != Some(keep),
-            (None, _) => false,
-        };
-        self.told.iter().filter(is_left).map(|(_, command)| command.clone()).collect()
+        let told = self.told.iter().filter(|(number, _)| is_unheard(number));
+        told.map(|(_, told)| told.clone()).chain(self.unkept(hosts)).collect()
+    }
+
+    /// The command about what to keep, for the hosts that have not carried it out.
+    fn unkept(&self, hosts: &Hosts) -> impl Iterator<Item = (HostId, HostCommand)> {
+        let keep = self.keep.as_ref();
+        let behind = hosts.seen().keys().filter(move |host| self.kept.get(*host) != keep);
+        behind.filter_map(move |host| Some((host.clone(), HostCommand::Keep(keep?.clone()))))
     }
 
     fn counted(&self, routing: &Routing) -> Option<AppCounters> {
@@ -299,16 +318,14 @@ impl Managed {
         shared: Shared<'a>,
         counted: Option<&'a AppCounters>,
     ) -> Observed<'a> {
-        let Shared { routing, free_ports, abilities, recovered, keep_releases } = shared;
+        let Shared { routing, hosts, recovered, keep_releases } = shared;
         let generation: Generation = routing.generation();
         Observed {
             instances: &self.seen,
             acknowledged: self.acknowledged,
             generation,
             acknowledged_at: self.acknowledged_at,
-            free_ports,
-            abilities,
-            host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            hosts: hosts.seen(),
             recovered,
             stood: self.stood.total(),
             counted,
@@ -318,8 +335,8 @@ impl Managed {
     }
 }
 
-/// Which instance a command is about; `None` is about the app.
-fn about(command: &HostCommand) -> Option<u64> {
+/// Which instance a command is about, if about one.
+fn instance_of(command: &HostCommand) -> Option<u64> {
     match command {
         HostCommand::Run { launch, .. } => Some(launch.id.number),
         HostCommand::Stop { id, .. } => Some(id.number),

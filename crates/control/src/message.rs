@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use journal::Lost;
 use model::{
-    AppName, AppView, Generation, HealthTable, HostCommand, HostReport, Label, ReleaseNo,
-    RolloutId, Snapshot, TrafficReport,
+    AppName, AppView, FromHost, Generation, HealthTable, Label, ReleaseNo, RolloutId, Snapshot,
+    ToHost, TrafficReport,
 };
 use rollout::{Ask, Course, Refusal};
 
@@ -28,7 +28,7 @@ pub enum Mode {
 #[derive(Clone, Debug)]
 pub enum Event {
     /// A host's agent reports.
-    Host(HostReport),
+    Host(FromHost),
     /// A proxy reports.
     Traffic(TrafficReport),
     /// Somebody asks for something.
@@ -59,8 +59,8 @@ pub enum Command {
     Append(Vec<Record>),
     /// All records so far amount to this.
     Checkpoint(CheckpointBody),
-    /// For the host's agent.
-    Host(HostCommand),
+    /// For a host's agent.
+    Host(ToHost),
     /// Every proxy makes its table of this snapshot, and does not use it yet; answered by a report.
     Prepare(Arc<Snapshot>),
     /// Every proxy that has made its table of that snapshot uses it; answered by a report.

@@ -2,12 +2,10 @@
 //! where all apps are known, when a command is answered; what is on offer has its place already, so
 //! neither a switch nor a way back can bring a conflict in.
 
-use std::collections::BTreeMap;
-
 use model::{AppName, Label, Route};
 use rollout::{App, Fact, Refusal, RefusalCode};
 
-use crate::managed::Managed;
+use crate::apps::Apps;
 use crate::record::Record;
 
 /// A place that an app has, or may have as soon as it switches.
@@ -23,13 +21,14 @@ struct Claim<'a> {
 pub(crate) fn check(
     (name, verb): (&AppName, &str),
     facts: &[Fact],
-    apps: &BTreeMap<AppName, Managed>,
+    apps: &Apps,
     pending: &[Record],
 ) -> Result<(), Refusal> {
     let own = apps.get(name).map(|managed| &managed.app);
     let Some((_, wanted)) = started(own, facts) else { return Ok(()) };
-    let on_offer = apps.values().flat_map(|managed| on_offer(&managed.app));
-    let starting = pending.iter().filter_map(|Record { app, facts }| {
+    let on_offer = apps.states().flat_map(on_offer);
+    let starting = pending.iter().filter_map(|record| {
+        let (app, facts) = (record.app()?, record.facts());
         let (label, route) = started(apps.get(app).map(|managed| &managed.app), facts)?;
         Some(Claim { app, label, route, is_live: false })
     });

@@ -2,10 +2,11 @@
 //! Reports may be lost, come twice or late; a proxy may die and begin anew.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    AppCounters, AppName, Askers, Generation, InstanceId, Millis, ProxyId, ReleaseNo, TrafficReport,
+    AppCounters, AppName, Askers, Generation, InFlight, InstanceId, Millis, ProxyId, ReleaseNo,
+    TrafficReport,
 };
 
 type Counters = BTreeMap<AppName, AppCounters>;
@@ -49,6 +50,24 @@ impl Proxies {
     /// Whether there is no other beside the one that a table is given to.
     pub fn is_one(&self) -> bool {
         self.members.len() == 1
+    }
+
+    /// The apps of which a report says something else than the newest of its proxy; `None` if that may be
+    /// any of them.
+    pub fn moved(&self, report: &TrafficReport) -> Option<BTreeSet<AppName>> {
+        let before = self.members.get(&report.proxy).and_then(|member| member.newest.as_ref())?;
+        let (InFlight::Counted(was), InFlight::Counted(is)) =
+            (&before.in_flight, &report.in_flight)
+        else {
+            return None;
+        };
+        let nothing = Counters::new();
+        let was_counted = before.counters.as_ref().unwrap_or(&nothing);
+        let is_counted = report.counters.as_ref().unwrap_or(&nothing);
+        let counters = differing(was_counted, is_counted).cloned();
+        let in_flight = differing(was, is).map(|id| id.app.clone());
+        let quiet = differing(&before.quiet, &report.quiet).map(|id| id.app.clone());
+        Some(counters.chain(in_flight).chain(quiet).collect())
     }
 
     /// Takes a report. What its process had told before counts once, in whatever order reports come.
@@ -152,6 +171,15 @@ impl Proxies {
     }
 }
 
+/// The keys under which one map has something else than the other.
+fn differing<'a, K: Ord, V: PartialEq>(
+    a: &'a BTreeMap<K, V>,
+    b: &'a BTreeMap<K, V>,
+) -> impl Iterator<Item = &'a K> {
+    let gone = a.keys().filter(|key| !b.contains_key(*key));
+    b.iter().filter(|(key, value)| a.get(*key) != Some(*value)).map(|(key, _)| key).chain(gone)
+}
+
 /// Adds what a process has counted between two of its reports; `None` is its beginning.
 fn add(counted: &mut Counters, before: Option<&Counters>, now: &Counters) {
     for (app, now) in now {
@@ -228,7 +256,7 @@ pub(crate) fn between(start: &AppCounters, end: &AppCounters) -> AppCounters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::{Gap, InFlight};
+    use model::Gap;
 
     fn web() -> AppName {
         "web".parse().unwrap()

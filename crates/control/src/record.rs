@@ -2,21 +2,87 @@
 
 use journal::{Checkpoint, Part};
 use model::{AppName, Timestamp};
-use rollout::{App, Fact};
+use rollout::{App, Fact, Fleet, FleetFact};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The version of [`Record`] and [`CheckpointBody`] that this program writes, and the newest it reads.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// What one decision or one command made so: applied as a whole or not at all.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Body", into = "Body")]
+pub enum Record {
+    /// In an app.
+    App {
+        /// Its name.
+        app: AppName,
+        /// In this order.
+        facts: Vec<Fact>,
+    },
+    /// In the fleet, in this order.
+    Fleet(Vec<FleetFact>),
+}
+
+impl Record {
+    /// The app it is of.
+    pub fn app(&self) -> Option<&AppName> {
+        match self {
+            Self::App { app, .. } => Some(app),
+            Self::Fleet(_) => None,
+        }
+    }
+
+    /// Its facts of an app.
+    pub fn facts(&self) -> &[Fact] {
+        match self {
+            Self::App { facts, .. } => facts,
+            Self::Fleet(_) => &[],
+        }
+    }
+
+    /// The names of its facts.
+    pub fn names(&self) -> Vec<&'static str> {
+        match self {
+            Self::App { facts, .. } => facts.iter().map(Fact::name).collect(),
+            Self::Fleet(facts) => facts.iter().map(FleetFact::name).collect(),
+        }
+    }
+}
+
+/// A record on disk.
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Record {
-    /// In this app.
-    pub app: AppName,
-    /// In this order.
-    pub facts: Vec<Fact>,
+struct Body {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    app: Option<AppName>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    facts: Vec<Fact>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    fleet: Vec<FleetFact>,
+}
+
+impl From<Record> for Body {
+    fn from(record: Record) -> Self {
+        match record {
+            Record::App { app, facts } => Self { app: Some(app), facts, fleet: Vec::new() },
+            Record::Fleet(fleet) => Self { app: None, facts: Vec::new(), fleet },
+        }
+    }
+}
+
+impl TryFrom<Body> for Record {
+    type Error = &'static str;
+
+    fn try_from(body: Body) -> Result<Self, Self::Error> {
+        match body {
+            Body { app: Some(app), facts, fleet } if fleet.is_empty() => {
+                Ok(Self::App { app, facts })
+            }
+            Body { app: None, facts, fleet } if facts.is_empty() => Ok(Self::Fleet(fleet)),
+            Body { .. } => Err("a record is of one app or of the fleet"),
+        }
+    }
 }
 
 /// The state of all apps after some record. Stored in parts, one per app.
@@ -25,6 +91,9 @@ pub struct Record {
 pub struct CheckpointBody {
     /// In order of their names.
     pub apps: Vec<App>,
+    /// The fleet; version 1 had none.
+    #[serde(default)]
+    pub fleet: Fleet,
     /// The latest moment that a fact names.
     pub at: Timestamp,
 }
@@ -72,6 +141,8 @@ pub enum RecoverError {
 
 /// Begins the key of an app's part of a checkpoint; its name follows.
 const APP: &str = "app/";
+/// The key of the part that holds the fleet.
+const FLEET: &str = "fleet";
 /// The key of the part that holds the latest moment.
 const LATEST: &str = "latest";
 
@@ -79,7 +150,10 @@ impl CheckpointBody {
     /// As it is stored.
     pub fn parts(&self) -> Result<Vec<Part>, serde_json::Error> {
         let part = |key: String, body| Part { key, version: VERSION, body };
-        let mut parts = vec![part(LATEST.to_owned(), serde_json::to_vec(&self.at)?)];
+        let mut parts = vec![
+            part(LATEST.to_owned(), serde_json::to_vec(&self.at)?),
+            part(FLEET.to_owned(), serde_json::to_vec(&self.fleet)?),
+        ];
         for app in &self.apps {
             parts.push(part(format!("{APP}{}", app.name), serde_json::to_vec(app)?));
         }
@@ -95,6 +169,8 @@ impl CheckpointBody {
                 whole = parse(seq, *version, body)?;
             } else if key == LATEST {
                 whole.at = parse(seq, *version, body)?;
+            } else if key == FLEET {
+                whole.fleet = parse(seq, *version, body)?;
             } else if key.starts_with(APP) {
                 whole.apps.push(parse(seq, *version, body)?);
             } else {
@@ -115,4 +191,36 @@ pub(crate) fn parse<T: serde::de::DeserializeOwned>(
         return Err(RecoverError::Newer { seq, version });
     }
     serde_json::from_slice(body).map_err(|source| RecoverError::Shape { seq, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str) -> Result<Record, serde_json::Error> {
+        serde_json::from_str(body)
+    }
+
+    #[test]
+    fn a_record_of_version_1_is_one_of_an_app_on_the_local_host() {
+        let minted = r#"{"app":"web","facts":[{"minted":{"release":1,"instances":
+            [{"number":1,"address":"127.0.0.1:20000"}],"at":7}}]}"#;
+        let record = read(minted).expect("it is read");
+        assert_eq!(record.app().map(AppName::as_str), Some("web"));
+        let [Fact::Minted { instances, .. }] = record.facts() else { panic!("{record:?}") };
+        assert_eq!(instances[0].host, model::HostId::local());
+    }
+
+    #[test]
+    fn a_record_of_the_fleet_is_read_back_and_none_is_of_both() {
+        let joined = r#"{"fleet":[{"host-joined":{"host":"local","address":"127.0.0.1","at":7}}]}"#;
+        let record = read(joined).expect("it is read");
+        assert_eq!((record.app(), record.names()), (None, vec!["host-joined"]));
+        assert_eq!(serde_json::to_string(&record).expect("it is written"), joined);
+        let both = joined.replace("{\"fleet\"", "{\"app\":\"web\",\"fleet\"");
+        let refused = read(&both).expect_err("it is of both").to_string();
+        assert!(refused.starts_with("a record is of one app or of the fleet"), "{refused}");
+        let unknown = read(r#"{"app":"web","facts":[],"proxy":[]}"#).expect_err("it has more");
+        assert!(unknown.to_string().starts_with("unknown field `proxy`"), "{unknown}");
+    }
 }

@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use journal::{Log, Lost, NewRecord, Room, Seq};
 use model::{
-    AppName, AppView, Generation, HealthTable, HostCommand, InstanceId, Millis, ProxyId, Snapshot,
-    Timestamp, TrafficReport,
+    AppName, AppView, Generation, HealthTable, InstanceId, Millis, ProxyId, Snapshot, Timestamp,
+    ToHost, TrafficReport,
 };
 use rollout::{Ask, Refusal, RefusalCode};
 
@@ -21,9 +21,9 @@ use crate::record::VERSION;
 
 /// The port to the hosts' agents.
 pub trait Hosts: Send {
-    /// Has this done; never blocks. Commands about one instance are taken in order, everything else
+    /// Has a host do this; never blocks. Commands about one instance are taken in order, everything else
     /// may run concurrently.
-    fn send(&mut self, command: HostCommand);
+    fn send(&mut self, command: ToHost);
 }
 
 /// The port to one proxy. No call blocks for longer than the proxy's own work takes.
@@ -284,7 +284,7 @@ impl Runner {
         let bodies: Result<Vec<NewRecord>, _> = records
             .iter()
             .map(|record| {
-                tracing::debug!(app = %record.app, facts = ?record.facts.iter().map(rollout::Fact::name).collect::<Vec<_>>(), "append");
+                tracing::debug!(app = ?record.app(), facts = ?record.names(), "append");
                 Ok(NewRecord { version: VERSION, body: serde_json::to_vec(record)? })
             })
             .collect();

@@ -4,7 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Generation, InstanceId};
+use crate::{AppName, Generation, InstanceId};
 
 /// What the probes say of an instance.
 #[derive(
@@ -38,5 +38,25 @@ impl HealthTable {
     /// The health of one instance.
     pub fn get(&self, id: &InstanceId) -> Health {
         self.health.get(id).copied().unwrap_or_default()
+    }
+
+    /// Puts this in the place of what is known of one app's instances. Returns whether it is something else.
+    pub fn replace(
+        &mut self,
+        app: &AppName,
+        health: BTreeMap<InstanceId, Health>,
+        foreign: BTreeSet<InstanceId>,
+    ) -> bool {
+        let first = InstanceId { app: app.clone(), number: 0 };
+        let all = first.clone()..=InstanceId { number: u64::MAX, ..first };
+        let is_same = self.health.range(all.clone()).eq(&health)
+            && self.foreign.range(all.clone()).eq(&foreign);
+        if !is_same {
+            self.health.retain(|id, _| id.app != *app);
+            self.foreign.retain(|id| id.app != *app);
+            self.health.extend(health);
+            self.foreign.extend(foreign);
+        }
+        !is_same
     }
 }

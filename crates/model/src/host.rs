@@ -9,7 +9,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Address, AppName, Conventions, Digest, Drain, Health, HealthCheck, InstanceId, Label,
+    Address, AppName, Conventions, Digest, Drain, Health, HealthCheck, HostId, InstanceId, Label,
     ListenerRule, Listeners, Millis, ReleaseNo, RolloutId, Run, Timestamp,
 };
 
@@ -58,6 +58,27 @@ pub enum Expect {
     Fresh,
     /// It was seen running: it is adopted or reported as exited, and never started again.
     Running,
+}
+
+/// A command on its way to a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToHost {
+    /// The host.
+    pub host: HostId,
+    /// The term of the control that asks. An agent refuses every command of a lower term than it has
+    /// seen: control has been replaced since.
+    pub term: u64,
+    /// What it asks for.
+    pub command: HostCommand,
+}
+
+/// A report and the host it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FromHost {
+    /// The host.
+    pub host: HostId,
+    /// What it says.
+    pub report: HostReport,
 }
 
 /// What control asks of an agent.

@@ -67,16 +67,10 @@ impl FromStr for AppName {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let why = if text.is_empty() || text.len() > 40 {
-            "it has to have 1 to 40 characters"
-        } else if !text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
-            "only lower-case letters, digits and `-` may stand in it"
-        } else if !text.starts_with(|c: char| c.is_ascii_lowercase()) || text.ends_with('-') {
-            "it has to start with a letter and may not end in `-`"
-        } else {
-            return Ok(Self(text.into()));
-        };
-        Err(Invalid::new("app name", text, why))
+        match name_fault(text) {
+            None => Ok(Self(text.into())),
+            Some(why) => Err(Invalid::new("app name", text, why)),
+        }
     }
 }
 
@@ -93,6 +87,60 @@ impl fmt::Debug for AppName {
 }
 
 serde_as_text!(AppName);
+
+/// The name of a host, by the same rule as an app's.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostId(Arc<str>);
+
+impl HostId {
+    /// The host that the server itself runs on.
+    pub fn local() -> Self {
+        Self("local".into())
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for HostId {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match name_fault(text) {
+            None => Ok(Self(text.into())),
+            Some(why) => Err(Invalid::new("host name", text, why)),
+        }
+    }
+}
+
+impl fmt::Display for HostId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for HostId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+serde_as_text!(HostId);
+
+/// Returns why a text cannot be the name of an app or a host, if it cannot.
+fn name_fault(text: &str) -> Option<&'static str> {
+    if text.is_empty() || text.len() > 40 {
+        Some("it has to have 1 to 40 characters")
+    } else if !text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
+        Some("only lower-case letters, digits and `-` may stand in it")
+    } else if !text.starts_with(|c: char| c.is_ascii_lowercase()) || text.ends_with('-') {
+        Some("it has to start with a letter and may not end in `-`")
+    } else {
+        None
+    }
+}
 
 /// What people call a release: 1 to 64 letters, digits and `._+-`, starting with a letter or digit.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

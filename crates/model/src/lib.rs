@@ -34,8 +34,10 @@ mod view;
 pub use abilities::HostAbilities;
 pub use causes::in_full;
 pub use health::{Health, HealthTable};
-pub use host::{Exit, Expect, HostCommand, HostReport, Keep, Launch, NotStarted};
-pub use id::{Address, AppName, Digest, InstanceId, Invalid, Label, ProxyId, ReleaseNo, RolloutId};
+pub use host::{Exit, Expect, FromHost, HostCommand, HostReport, Keep, Launch, NotStarted, ToHost};
+pub use id::{
+    Address, AppName, Digest, HostId, InstanceId, Invalid, Label, ProxyId, ReleaseNo, RolloutId,
+};
 pub use limits::AppLimits;
 pub use listener::{ListenerRule, Listeners};
 pub use nearest::nearest;

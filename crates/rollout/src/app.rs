@@ -4,8 +4,8 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 
 use model::{
-    Address, AppName, Exit, InstanceId, Label, Listeners, Maintenance, Millis, Receipt, Release,
-    ReleaseNo, RolloutId, Share, Stage, Timestamp,
+    Address, AppName, Exit, HostId, InstanceId, Label, Listeners, Maintenance, Millis, Receipt,
+    Release, ReleaseNo, RolloutId, Share, Stage, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -153,6 +153,9 @@ impl App {
 pub struct Instance {
     /// Of which release.
     pub release: ReleaseNo,
+    /// Where it runs. States of earlier versions know one host only.
+    #[serde(default = "HostId::local")]
+    pub host: HostId,
     /// Where it listens.
     pub address: Address,
     /// Where it has to answer probes, if not there.
@@ -178,9 +181,10 @@ pub struct Instance {
 impl Instance {
     /// One that was minted just now.
     pub(crate) fn joining(release: ReleaseNo, minted: &Minted, at: Timestamp) -> Self {
-        let Minted { number: _, address, health_address } = minted.clone();
+        let Minted { number: _, host, address, health_address } = minted.clone();
         Self {
             release,
+            host,
             address,
             health_address,
             stage: Stage::Joining,

@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use model::{
-    Address, Exit, Generation, Listeners, Maintenance, Millis, Outcome, Receipt, Release,
+    Address, Exit, Generation, HostId, Listeners, Maintenance, Millis, Outcome, Receipt, Release,
     ReleaseNo, RolloutId, Share, Strategy, Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -312,6 +312,9 @@ pub struct Started {
 pub struct Minted {
     /// Its number.
     pub number: u64,
+    /// Where it is to run. Facts of earlier versions know one host only.
+    #[serde(default = "HostId::local")]
+    pub host: HostId,
     /// Where it has to listen.
     pub address: Address,
     /// Where it has to answer probes, if not there.

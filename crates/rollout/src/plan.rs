@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use model::{
-    AppSection, Arm, Conventions, Expect, HostCommand, Keep, Launch, Maintenance, Release,
+    AppSection, Arm, Conventions, Expect, HostCommand, HostId, Keep, Launch, Maintenance, Release,
     ReleaseNo, RolloutId, Share, Split, Stage, StrategyKind, Target,
 };
 
@@ -18,21 +18,20 @@ use crate::{App, Instance, Phase, Rollout};
 pub struct Plan {
     /// The app's part of the snapshot; `None` while no release is live.
     pub section: Option<AppSection>,
-    /// Idempotent, and repeated until the fact they lead to has arrived.
-    pub effects: Vec<HostCommand>,
+    /// What its instances' hosts are to do. Idempotent, and repeated until the fact it leads to has
+    /// arrived.
+    pub effects: Vec<(HostId, HostCommand)>,
+    /// What is still needed of the app, on every host.
+    pub keep: Option<Box<Keep>>,
 }
 
 /// What should be so for `app`.
 pub fn plan(app: &App) -> Plan {
-    let mut effects: Vec<HostCommand> = app
-        .instances
-        .iter()
-        .filter_map(|(number, instance)| effect(app, *number, instance))
-        .collect();
-    if !Bug::LeavesFiles.is_planted() {
-        effects.push(keep(app));
-    }
-    Plan { section: section(app), effects }
+    let effect = |(number, instance): (&u64, &Instance)| {
+        Some((instance.host.clone(), effect(app, *number, instance)?))
+    };
+    let keep = (!Bug::LeavesFiles.is_planted()).then(|| Box::new(keep(app)));
+    Plan { section: section(app), effects: app.instances.iter().filter_map(effect).collect(), keep }
 }
 
 fn effect(app: &App, number: u64, instance: &Instance) -> Option<HostCommand> {
@@ -77,7 +76,7 @@ fn probe_host(release: &Release) -> Option<String> {
 }
 
 /// What the host has to keep for this app; nothing once it is removed.
-fn keep(app: &App) -> HostCommand {
+fn keep(app: &App) -> Keep {
     // What never had users keeps its files and values only while it is tried.
     let tried = app.rollout.as_ref().map(|rollout| rollout.to);
     let needs = |release: &&Release| {
@@ -87,14 +86,14 @@ fn keep(app: &App) -> HostCommand {
     };
     let needed = || app.releases.values().filter(needs);
     let env = needed().flat_map(|release| release.spec.run.env.values());
-    HostCommand::Keep(Box::new(Keep {
+    Keep {
         app: app.name.clone(),
         releases: needed().map(|r| (r.no, r.content)).collect(),
         env: env.copied().collect(),
         instances: app.instances.keys().chain(&app.remembered).map(|n| app.id(*n)).collect(),
         forget_state: app.forget_state.filter(|_| app.is_removed()),
         last_rollout: RolloutId(app.last_rollout),
-    }))
+    }
 }
 
 fn section(app: &App) -> Option<AppSection> {

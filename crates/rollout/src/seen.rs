@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use model::{
-    AppCounters, Askers, Exit, Generation, Health, HostAbilities, Listeners, Millis, ReleaseNo,
-    Timestamp,
+    AppCounters, Askers, Exit, Generation, Health, HostAbilities, HostId, Listeners, Millis,
+    ReleaseNo, Timestamp,
 };
 
 /// What is seen of one app.
@@ -21,12 +21,8 @@ pub struct Observed<'a> {
     pub generation: Generation,
     /// When the last acknowledgement came.
     pub acknowledged_at: Timestamp,
-    /// Ports that may be given to new instances, best first.
-    pub free_ports: &'a [u16],
-    /// What the host can do for new instances.
-    pub abilities: &'a HostAbilities,
-    /// The address new instances listen on.
-    pub host: IpAddr,
+    /// The hosts that new instances may be placed on.
+    pub hosts: &'a BTreeMap<HostId, HostSeen>,
     /// When this control started: guards begin anew from here.
     pub recovered: Timestamp,
     /// So long the candidate was busy in this phase of the rollout: the clock of a step stood.
@@ -37,6 +33,17 @@ pub struct Observed<'a> {
     pub keep_releases: u16,
     /// What they counted in the last minutes, oldest first; a minute ends early where a rollout begins.
     pub minutes: &'a VecDeque<Minute>,
+}
+
+/// What is seen of a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostSeen {
+    /// Where its instances listen.
+    pub address: IpAddr,
+    /// Ports that may be given to new instances, best first.
+    pub free_ports: Vec<u16>,
+    /// What it can do for new instances.
+    pub abilities: HostAbilities,
 }
 
 /// What was counted of one app in a minute.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -10,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control::{Clock, Engine, Inbox, Mail, Runner, RunnerConfig, Traffic as _};
 use journal::sqlite::{Journal, Options};
-use model::{InstanceId, Timestamp};
+use model::{HostId, InstanceId, Timestamp};
 
 use crate::desk::Board;
 use crate::ports::{CrashAt, LocalHost, LocalTraffic, Notices};
@@ -78,7 +79,7 @@ impl Brain {
         let engine = Engine::recover(term, &proxies, &recovered)
             .map_err(|error| model::in_full(&error))?
             .keeping(self.keep_releases)
-            .with_abilities(self.agent.abilities().clone())
+            .with_host(HostId::local(), Ipv4Addr::LOCALHOST.into(), self.agent.abilities().clone())
             .with_strangers(strangers.chain(foreign.iter().map(found)));
         let config = RunnerConfig {
             log: Box::new(journal),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use agent::logs;
 use control::{CrashPoint, Hosts, Outbox, Traffic};
 use model::{
-    AppName, AppView, Event, Generation, HealthTable, HostCommand, InstanceId, ProxyId, Snapshot,
+    AppName, AppView, Event, Generation, HealthTable, InstanceId, ProxyId, Snapshot, ToHost,
     TrafficReport,
 };
 use server::{Host, LogCursor, LogPage, LogStart};
@@ -22,8 +22,8 @@ const TAIL_BYTES: usize = 16 << 20;
 pub struct LocalHost(pub Arc<agent::Agent>);
 
 impl Hosts for LocalHost {
-    fn send(&mut self, command: HostCommand) {
-        self.0.handle(command);
+    fn send(&mut self, to: ToHost) {
+        self.0.handle(to.term, to.command);
     }
 }
 

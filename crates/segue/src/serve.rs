@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cli::{Failure, ServerOptions};
 use control::Inbox;
-use model::Millis;
+use model::{FromHost, HostId, Millis};
 use sd_notify::NotifyState;
 use server::{Guard, Parts};
 use store::ReleaseStore;
@@ -238,6 +238,8 @@ fn start_agent(
         open_files: Some(open_files),
     };
     let reports = inbox.clone();
-    let agent = agent::Agent::start(config, store, move |report| reports.host(report));
+    let agent = agent::Agent::start(config, store, move |report| {
+        reports.host(FromHost { host: HostId::local(), report });
+    });
     agent.map(Arc::new).map_err(|error| Failure::new(ACT, &error))
 }

@@ -15,7 +15,7 @@ const KNOWN: usize = 192;
 /// Connections that have not.
 const STRANGERS: usize = 64;
 /// From a connection to the token.
-const TIME: Duration = Duration::from_secs(5);
+const TIME: Duration = Duration::from_secs(20);
 /// What a stranger gets for sure. The next one waits to be accepted meanwhile.
 const LEAST: Duration = Duration::from_millis(50);
 

@@ -54,6 +54,7 @@ impl Ambush {
             world.ask(app, Ask::Restart, None);
         } else if let Some(kind) = self.kind() {
             let behaviour = match phase {
+                "reverting" if strategy == "recreate" => Behaviour::Exits(300),
                 "reverting" => Behaviour::DiesLater(1_500),
                 "starting" => Behaviour::Good(2_000),
                 _ => Behaviour::Good(100),

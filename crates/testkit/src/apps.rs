@@ -1,13 +1,14 @@
 //! Apps as the simulation deploys them, and how their instances behave.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use model::{
-    AppName, AppSpec, Digest, Drain, HealthCheck, Millis, Route, Run, Standby, Strategy,
-    StrategyKind, Switch,
+    AppName, AppSpec, Digest, Drain, HealthCheck, HostAbilities, HostId, Millis, Route, Run,
+    Standby, Strategy, StrategyKind, Switch,
 };
-use rollout::NewRelease;
+use rollout::{HostSeen, NewRelease};
 
 /// How the instances of a release behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +80,13 @@ pub fn spec(app: &AppName) -> AppSpec {
             watch: Millis::from_secs(10),
         },
     }
+}
+
+/// One host that can do this and has no port to give.
+pub fn local_host(abilities: HostAbilities) -> BTreeMap<HostId, HostSeen> {
+    let address = Ipv4Addr::LOCALHOST.into();
+    let seen = HostSeen { address, free_ports: Vec::new(), abilities };
+    BTreeMap::from([(HostId::local(), seen)])
 }
 
 /// A release of `spec` whose digest tells the world how it behaves.

@@ -14,7 +14,7 @@ pub(crate) enum Happening {
     /// Reaches the engine of that epoch, if it still lives.
     Deliver(Event),
     /// Reaches the agent.
-    Host(model::HostCommand),
+    Host(model::ToHost),
     /// A machine does what it was to do.
     Errand(Errand),
     /// A dead machine is there again.

@@ -1,8 +1,10 @@
-//! The simulated machines together: which instance is on which, and what each of them does next.
+//! The simulated machines together, of which control sees one host: which instance is on which, and what each of them does next.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Address, AppName, Digest, Exit, HostCommand, HostReport, InstanceId, ReleaseNo};
+use model::{
+    Address, AppName, Digest, Exit, HostCommand, HostReport, InstanceId, ReleaseNo, ToHost,
+};
 
 use crate::apps::Behaviour;
 use crate::host::{Host, Moment, Next, Nexts, Pace, Process, Program, Told};
@@ -23,7 +25,7 @@ pub struct Errand {
     pub next: Next,
 }
 
-/// All machines. Control knows of none: an instance is placed on one when it is first told of.
+/// All machines. For control they are one host: an instance is placed on one when it is first told of.
 #[derive(Clone, Debug)]
 pub struct Hosts {
     machines: Vec<Host>,
@@ -37,6 +39,8 @@ pub struct Hosts {
     started: BTreeSet<InstanceId>,
     /// Whose files are to stay, as it was told last.
     kept: BTreeMap<AppName, Vec<ReleaseNo>>,
+    /// The highest term that has commanded.
+    term: u64,
 }
 
 type Errands = Vec<(u64, Errand)>;
@@ -53,6 +57,7 @@ impl Hosts {
             started_twice: Vec::new(),
             started: BTreeSet::new(),
             kept: BTreeMap::new(),
+            term: 0,
         }
     }
 
@@ -81,14 +86,18 @@ impl Hosts {
         self.processes().filter(|(_, process)| process.exit.is_none()).map(|(id, _)| id)
     }
 
-    /// The agents are told something.
+    /// The agents are told something. One of a control that has been replaced is refused (I11).
     pub fn command(
         &mut self,
-        command: HostCommand,
+        ToHost { host: _, term, command }: ToHost,
         now: u64,
         epoch: u64,
         rng: &mut Rng,
     ) -> Errands {
+        if term < self.term {
+            return Vec::new();
+        }
+        self.term = term;
         let at = &mut Moment { now, epoch, rng };
         match &command {
             HostCommand::Run { launch, .. } => match self.place(&launch.id, at.rng) {

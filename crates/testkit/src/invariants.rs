@@ -11,7 +11,7 @@ use std::sync::Arc;
 use control::{Command, Engine, Record};
 use model::{
     AppName, AppSection, Expect, Generation, Health, HostCommand, InstanceId, Order, ReleaseNo,
-    RolloutId, Share, Snapshot, Stage, StrategyKind, Timestamp,
+    RolloutId, Share, Snapshot, Stage, StrategyKind, Timestamp, ToHost,
 };
 use rollout::{App, Fact, Instance, RolloutKind};
 
@@ -141,17 +141,20 @@ impl Checker {
                 Command::Append(records) => {
                     self.appending(records, at);
                     for record in records {
-                        if let Some(app) = apps.get(&record.app) {
-                            self.draining(app, &record.facts, &health, at);
+                        if let Some(app) = record.app().and_then(|name| apps.get(name)) {
+                            self.draining(app, record.facts(), &health, at);
                         }
                     }
                 }
-                Command::Host(HostCommand::Run { launch, expect: Expect::Fresh }) => {
-                    self.starting(&launch.id, apps.get(&launch.id.app).copied(), at);
-                }
-                Command::Host(HostCommand::Stop { id, .. }) => {
-                    self.stopping(id, apps.get(&id.app).copied(), proxies, now, at);
-                }
+                Command::Host(to) => match &to.command {
+                    HostCommand::Run { launch, expect: Expect::Fresh } => {
+                        self.starting(&launch.id, apps.get(&launch.id.app).copied(), at);
+                    }
+                    HostCommand::Stop { id, .. } => {
+                        self.stopping(id, apps.get(&id.app).copied(), proxies, now, at);
+                    }
+                    _ => {}
+                },
                 Command::Announce(event) if event.text.starts_with("rolling back") => {
                     rolled_back.insert(event.app.clone());
                 }
@@ -163,7 +166,7 @@ impl Checker {
         }
         self.routed(&apps, at);
         let starts = |command: &&Command| match command {
-            Command::Host(HostCommand::Run { launch, expect }) => {
+            Command::Host(ToHost { command: HostCommand::Run { launch, expect }, .. }) => {
                 *expect == Expect::Fresh && rolled_back.contains(&launch.id.app)
             }
             _ => false,
@@ -180,22 +183,23 @@ impl Checker {
             engine.apps().find(|app| app.name == *name).map_or(0, |app| app.version)
         };
         let before = |name: &AppName| self.history.get(name).map_or(0, |app| app.version);
-        !self.pending.is_empty() && self.pending.iter().all(|r| version(&r.app) > before(&r.app))
+        let mut of_apps = self.pending.iter().filter_map(Record::app);
+        !self.pending.is_empty() && of_apps.all(|name| version(name) > before(name))
     }
 
     /// I7: a rollback is one record that switches.
     fn appending(&mut self, records: &[Record], at: u64) {
         self.pending = records.to_vec();
-        for Record { app, facts } in records {
+        for record in records {
             let mut rollback = false;
-            for fact in facts {
+            for fact in record.facts() {
                 match fact {
                     Fact::Started(started) => rollback = started.kind == RolloutKind::Rollback,
                     Fact::Shifted { .. } => rollback = false,
                     _ => {}
                 }
             }
-            if rollback {
+            if let Some(app) = record.app().filter(|_| rollback) {
                 self.fail("I7", at, format!("the rollback of {app} needs a second commit"));
             }
         }
@@ -444,8 +448,9 @@ fn overdue(app: &App, instance: &Instance) -> Timestamp {
 }
 
 fn fold(apps: &mut BTreeMap<AppName, App>, record: &Record) {
-    let app = apps.entry(record.app.clone()).or_insert_with(|| App::new(record.app.clone()));
-    for fact in &record.facts {
+    let Some(name) = record.app() else { return };
+    let app = apps.entry(name.clone()).or_insert_with(|| App::new(name.clone()));
+    for fact in record.facts() {
         // An illegal fact shows as a difference to what the engine has.
         let _ = rollout::apply(app, fact);
     }

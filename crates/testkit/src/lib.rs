@@ -21,7 +21,7 @@ mod sabotage;
 mod script;
 mod world;
 
-pub use apps::{Behaviour, release, spec};
+pub use apps::{Behaviour, local_host, release, spec};
 pub use chaos::{Chaos, Outcome, run_seed};
 pub use coverage::Coverage;
 pub use disk::{Disk, Loss};

@@ -3,11 +3,14 @@
 mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use control::{Answer, Clock, Command, Engine, Event, Mode, Ticket};
+use control::{Answer, Clock, Command, Engine, Event, Mode, Record, Ticket};
 use journal::Lost;
-use model::{AppName, AppView, InstanceId, Millis, ProxyId, Timestamp};
+use model::{
+    AppName, AppView, FromHost, HostAbilities, HostId, InstanceId, Millis, ProxyId, Timestamp,
+};
 use rollout::{Ask, Refusal};
 
 use crate::coverage::{self, Coverage};
@@ -222,7 +225,7 @@ impl World {
                 let gone_on = self.hosts.go_on(errand, self.now, self.epoch, &mut self.rng);
                 self.follow(gone_on.errands);
                 if let Some(report) = gone_on.report {
-                    self.report(Event::Host(report));
+                    self.report(Event::Host(FromHost { host: HostId::local(), report }));
                 }
             }
             Happening::ComeBack(host) => {
@@ -322,6 +325,8 @@ impl World {
             Ok(engine) => {
                 let foreign = std::mem::take(&mut self.foreign).into_iter();
                 let taken = foreign.filter(|_| !with_server).map(|id| (id, "taken".to_owned()));
+                let (local, able) = (HostId::local(), HostAbilities::default());
+                let engine = engine.with_host(local, Ipv4Addr::LOCALHOST.into(), able);
                 let mut engine = engine.with_strangers(taken);
                 let wall = Timestamp(self.now + self.wall);
                 self.clock = Clock::new(wall, engine.last_fact(), Millis(self.now));
@@ -349,7 +354,9 @@ impl World {
             match command {
                 Command::Append(records) => {
                     self.disk.begin(&records);
-                    let takes = self.rng.between(1, 15);
+                    // What is of the fleet alone is written at once.
+                    let of_apps = records.iter().filter_map(Record::app).count();
+                    let takes = if of_apps > 0 { self.rng.between(1, 15) } else { 0 };
                     self.at(takes, Happening::Append);
                 }
                 Command::Checkpoint(body) => self.disk.checkpoint(&body),

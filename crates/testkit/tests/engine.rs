@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use control::{Answer, CheckpointBody, Command, Engine, Event, Mode, Refusal, Ticket, VERSION};
 use journal::{Checkpoint, Lost, Part, Recovered, Seq};
 use model::{AppName, InstanceId, Millis, ProxyId, ReleaseNo, RolloutId, Timestamp};
-use rollout::{App, Ask, Fact, Phase, RolloutKind, Started};
+use rollout::{App, Ask, Fact, Fleet, Phase, RolloutKind, Started};
 use testkit::{Behaviour, Script, release, spec};
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
@@ -21,7 +21,9 @@ fn checkpoint(parts: Vec<Part>) -> Recovered {
 }
 
 fn recover(apps: Vec<App>) -> Engine {
-    let parts = CheckpointBody { apps, at: NOW }.parts().expect("states have text keys only");
+    let parts = CheckpointBody { apps, fleet: Fleet::default(), at: NOW }
+        .parts()
+        .expect("states have text keys only");
     Engine::recover(1, &[ProxyId(0)], &checkpoint(parts)).expect("it is whole")
 }
 
@@ -176,21 +178,21 @@ fn a_log_that_takes_nothing_any_more_leaves_nobody_waiting() {
 #[test]
 fn a_checkpoint_is_read_in_parts_and_as_the_one_body_it_was_before() {
     let apps: Vec<App> = ["api", "web"].map(|app| App::new(name(app))).into();
-    let body = CheckpointBody { apps: apps.clone(), at: NOW };
+    let body = CheckpointBody { apps: apps.clone(), fleet: Fleet::default(), at: NOW };
     let bytes = serde_json::to_vec(&body).expect("states have text keys only");
     let whole = Part { key: Part::WHOLE.into(), version: VERSION, body: bytes };
     let parts = body.parts().expect("states have text keys only");
     let keys: Vec<&str> = parts.iter().map(|part| part.key.as_str()).collect();
-    assert_eq!(keys, ["latest", "app/api", "app/web"]);
+    assert_eq!(keys, ["latest", "fleet", "app/api", "app/web"]);
     for parts in [parts, vec![whole]] {
         let engine = Engine::recover(1, &[ProxyId(0)], &checkpoint(parts)).expect("it is whole");
         assert_eq!(engine.apps().cloned().collect::<Vec<_>>(), apps);
         assert_eq!(engine.last_fact(), NOW);
     }
-    let unknown = Part { key: "fleet".into(), version: VERSION, body: b"{}".into() };
+    let unknown = Part { key: "proxies".into(), version: VERSION, body: b"{}".into() };
     let refused = Engine::recover(1, &[ProxyId(0)], &checkpoint(vec![unknown]));
     let why = refused.expect_err("nobody knows what it says").to_string();
-    assert!(why.ends_with("its part `fleet` is unknown"), "{why}");
+    assert!(why.ends_with("its part `proxies` is unknown"), "{why}");
 }
 
 /// A state that no facts lead to: the engine decides what it cannot fold.

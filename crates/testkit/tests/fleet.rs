@@ -101,9 +101,9 @@ fn a_deploy_to_five_hundred_machines_takes_as_long_as_the_slowest_and_a_rollback
     assert_eq!(world.violation(), None);
     let after = world.disk.records().split_off(records);
     let switching = |fact: &&Fact| matches!(fact, Fact::Started(_) | Fact::Shifted { .. });
-    let first: Vec<&str> = after[0].facts.iter().map(Fact::name).collect();
+    let first: Vec<&str> = after[0].facts().iter().map(Fact::name).collect();
     assert_eq!(first, ["started", "shifted"]);
-    assert_eq!(after[1..].iter().flat_map(|r| &r.facts).filter(switching).count(), 0);
+    assert_eq!(after[1..].iter().flat_map(control::Record::facts).filter(switching).count(), 0);
     assert_eq!(world.proxies[0].saved.generation, snapshot.next(), "one snapshot");
     assert_eq!(world.hosts.alive().count(), alive, "nothing was started or stopped");
 }

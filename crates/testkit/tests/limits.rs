@@ -2,16 +2,17 @@
 //! the command that would start an instance.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use model::{
-    Address, AppSpec, Exit, Generation, Health, HostAbilities, LimitObstacles, Millis, Obstacle,
-    ReleaseNo, Resource, ResourceLimits, Stage, Timestamp,
+    Address, AppSpec, Exit, Generation, Health, HostAbilities, HostId, LimitObstacles, Millis,
+    Obstacle, ReleaseNo, Resource, ResourceLimits, Stage, Timestamp,
 };
 use rollout::{
-    Accepted, App, Ask, Fact, InstanceSeen, Minted, Observed, Process, Refusal, apply, ask, decide,
+    Accepted, App, Ask, Fact, HostSeen, InstanceSeen, Minted, Observed, Process, Refusal, apply,
+    ask, decide,
 };
-use testkit::{release, spec};
+use testkit::{local_host, release, spec};
 
 const NOW: Timestamp = Timestamp(1_000_000_000);
 
@@ -24,13 +25,13 @@ fn memory(bytes: u64) -> ResourceLimits {
 struct World {
     app: App,
     seen: BTreeMap<u64, InstanceSeen>,
-    abilities: HostAbilities,
+    hosts: BTreeMap<HostId, HostSeen>,
 }
 
 impl World {
     fn new() -> Self {
         let app = App::new("web".parse().expect("it is valid"));
-        Self { app, seen: BTreeMap::new(), abilities: HostAbilities::default() }
+        Self { app, seen: BTreeMap::new(), hosts: local_host(HostAbilities::default()) }
     }
 
     fn observed<'a>(&'a self, minutes: &'a VecDeque<rollout::Minute>) -> Observed<'a> {
@@ -39,9 +40,7 @@ impl World {
             acknowledged: self.app.version,
             generation: Generation { term: 1, counter: self.app.version },
             acknowledged_at: NOW,
-            free_ports: &[],
-            abilities: &self.abilities,
-            host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            hosts: &self.hosts,
             stood: Millis(0),
             recovered: Timestamp(0),
             counted: None,
@@ -70,7 +69,7 @@ impl World {
             let number = self.app.last_instance + n;
             let port = u16::try_from(10_000 + number).expect("there are enough");
             let address = Address::Tcp((Ipv4Addr::LOCALHOST, port).into());
-            Minted { number, address, health_address: None }
+            Minted { number, host: HostId::local(), address, health_address: None }
         });
         let instances: Vec<Minted> = minted.collect();
         for Minted { number, .. } in &instances {
@@ -107,7 +106,8 @@ impl World {
 
     fn cannot_limit_memory(&mut self) {
         let obstacle = Obstacle { why: "no controller".into(), hint: "mount it".into() };
-        self.abilities.limits = LimitObstacles::new([(Resource::Memory, obstacle)]);
+        let limits = LimitObstacles::new([(Resource::Memory, obstacle)]);
+        self.hosts = local_host(HostAbilities { limits, ..HostAbilities::default() });
     }
 }
 

@@ -128,7 +128,7 @@ fn one_case(
     let Some(Ok(answer)) = answer else {
         kinds.refused += 1;
         let started = |records: &[control::Record]| {
-            let facts = records.iter().flat_map(|record| &record.facts);
+            let facts = records.iter().flat_map(control::Record::facts);
             facts.filter(|fact| fact.name() == "started").count()
         };
         assert_eq!(started(&script.world.disk.records()), started(&records), "{what}");

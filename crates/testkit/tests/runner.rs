@@ -8,7 +8,7 @@ use control::{Ask, Clock, Ended, Engine, Hosts, Inbox, Outbox, Runner, RunnerCon
 use journal::sqlite::{Journal, Options};
 use journal::{Done, Log, Lost, NewRecord, Part, Recovered, Room, Seq};
 use model::{
-    AppName, AppView, Generation, HealthTable, HostCommand, Millis, ProxyId, Snapshot, Timestamp,
+    AppName, AppView, Generation, HealthTable, Millis, ProxyId, Snapshot, Timestamp, ToHost,
 };
 use testkit::{Loss, release, spec};
 
@@ -16,7 +16,7 @@ use testkit::{Loss, release, spec};
 struct Nothing;
 
 impl Hosts for Nothing {
-    fn send(&mut self, _: HostCommand) {}
+    fn send(&mut self, _: ToHost) {}
 }
 
 impl Traffic for Nothing {

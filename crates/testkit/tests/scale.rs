@@ -2,21 +2,22 @@
 //! and a long journal is replayed quickly.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use model::{Address, Generation, Health, HostAbilities, Millis, Timestamp};
+use model::{Address, Generation, Health, HostAbilities, HostId, Millis, Timestamp};
 use rollout::{
-    Accepted, App, Ask, Fact, InstanceSeen, Minted, Minute, Observed, Process, apply, ask, decide,
-    plan,
+    Accepted, App, Ask, Fact, HostSeen, InstanceSeen, Minted, Minute, Observed, Process, apply,
+    ask, decide, plan,
 };
-use testkit::{release, spec};
+use testkit::{local_host, release, spec};
 
 const NOW: Timestamp = Timestamp(1_000_000_000);
 
 static NO_MINUTES: VecDeque<Minute> = VecDeque::new();
-static ABILITIES: LazyLock<HostAbilities> = LazyLock::new(HostAbilities::default);
+static HOSTS: LazyLock<BTreeMap<HostId, HostSeen>> =
+    LazyLock::new(|| local_host(HostAbilities::default()));
 
 fn observed(instances: &BTreeMap<u64, InstanceSeen>, acknowledged: u64) -> Observed<'_> {
     Observed {
@@ -24,9 +25,7 @@ fn observed(instances: &BTreeMap<u64, InstanceSeen>, acknowledged: u64) -> Obser
         acknowledged,
         generation: Generation { term: 1, counter: acknowledged },
         acknowledged_at: NOW,
-        free_ports: &[],
-        abilities: &ABILITIES,
-        host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        hosts: &HOSTS,
         stood: Millis(0),
         recovered: Timestamp(0),
         counted: None,
@@ -55,6 +54,7 @@ fn fleet(replicas: u16) -> (App, BTreeMap<u64, InstanceSeen>) {
             let port = u16::try_from(10_000 + number).expect("there are enough");
             Minted {
                 number,
+                host: HostId::local(),
                 address: Address::Tcp((Ipv4Addr::LOCALHOST, port).into()),
                 health_address: None,
             }
@@ -123,7 +123,8 @@ fn a_hundred_thousand_facts_are_replayed_in_under_a_second() {
         let number = app.last_instance + 1;
         let release = app.live.expect("one is live");
         let address = Address::Tcp((Ipv4Addr::LOCALHOST, 9_999).into());
-        let instances = vec![Minted { number, address, health_address: None }];
+        let instances =
+            vec![Minted { number, host: HostId::local(), address, health_address: None }];
         let facts = [
             Fact::Minted { release, instances, at },
             Fact::Gone { instance: number, exit: None, address_in_use: true, tail: vec![], at },

@@ -29,7 +29,7 @@ fn a_fact_out_of_order_changes_nothing() {
     let mut refused = 0;
     for seed in 0..20 {
         let records = run_seed(seed, STEPS, None).records;
-        let facts: Vec<_> = records.iter().flat_map(|record| &record.facts).collect();
+        let facts: Vec<_> = records.iter().flat_map(control::Record::facts).collect();
         let name = "web".parse().expect("it is valid");
         let mut app = rollout::App::new(name);
         for step in 0..facts.len() {

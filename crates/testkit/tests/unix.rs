@@ -1,11 +1,10 @@
 //! Apps that listen on unix sockets: they need no port, and a host without a folder for sockets says so.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
 
 use model::{Generation, HostAbilities, Listen, SocketFolders, Timestamp};
 use rollout::{App, Ask, Fact, Observed, Refusal, apply, ask, decide};
-use testkit::{release, spec};
+use testkit::{local_host, release, spec};
 
 const NOW: Timestamp = Timestamp(1_000_000_000);
 
@@ -19,9 +18,7 @@ fn minted(listen: Listen, abilities: &HostAbilities) -> Result<Vec<String>, Refu
         acknowledged: 0,
         generation: Generation { term: 1, counter: 0 },
         acknowledged_at: NOW,
-        free_ports: &[],
-        abilities,
-        host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        hosts: &local_host(abilities.clone()),
         stood: model::Millis(0),
         recovered: Timestamp(0),
         counted: None,

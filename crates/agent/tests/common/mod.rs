@@ -88,16 +88,16 @@ impl Host {
 
     pub fn run(&self, launch: &Launch, expect: Expect) {
         let launch = Box::new(launch.clone());
-        self.agent().handle(HostCommand::Run { launch, expect });
+        self.agent().handle(1, HostCommand::Run { launch, expect });
     }
 
     pub fn stop(&self, id: &InstanceId, grace_ms: u64) {
-        self.agent().handle(HostCommand::Stop { id: id.clone(), grace: Millis(grace_ms) });
+        self.agent().handle(1, HostCommand::Stop { id: id.clone(), grace: Millis(grace_ms) });
     }
 
     /// Says what an app still needs.
     pub fn keep(&self, keep: &Keep) {
-        self.agent().handle(HostCommand::Keep(Box::new(keep.clone())));
+        self.agent().handle(1, HostCommand::Keep(Box::new(keep.clone())));
     }
 
     /// Waits until everything else is deleted.
@@ -151,7 +151,7 @@ impl Host {
 
     /// What is told until nothing more is under way.
     pub fn told_by_now(&self) -> Vec<HostReport> {
-        self.agent().handle(HostCommand::OfferPorts { except: Vec::new() });
+        self.agent().handle(1, HostCommand::OfferPorts { except: Vec::new() });
         let mut told = Vec::new();
         self.wait("ports", |_| Some(()));
         while let Ok(report) = self.reports.try_recv() {
@@ -161,7 +161,7 @@ impl Host {
     }
 
     pub fn free_port(&self) -> u16 {
-        self.agent().handle(HostCommand::OfferPorts { except: Vec::new() });
+        self.agent().handle(1, HostCommand::OfferPorts { except: Vec::new() });
         self.wait("ports", |report| match report {
             HostReport::Ports { free } => free.first().copied(),
             _ => None,

@@ -12,7 +12,7 @@ use super::Engine;
 impl Engine {
     /// The apps as they are; for invariants and checkpoints.
     pub fn apps(&self) -> impl Iterator<Item = &App> {
-        self.apps.values().map(|managed| &managed.app)
+        self.apps.states()
     }
 
     /// What the rollout of `app` has cost so far, if one is under way.

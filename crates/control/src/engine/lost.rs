@@ -8,6 +8,7 @@ use rollout::{Refusal, RefusalCode};
 use super::Engine;
 use super::questions::refuse;
 use crate::message::Command;
+use crate::record::Record;
 
 impl Engine {
     pub(super) fn not_appended(&mut self, lost: Lost, now: Timestamp, commands: &mut Vec<Command>) {
@@ -28,10 +29,8 @@ impl Engine {
             };
             commands.push(Command::Answer(ticket, Err(refusal)));
         }
-        for record in append.records {
-            if let Some(managed) = self.apps.get_mut(&record.app) {
-                managed.dirty = true;
-            }
+        for app in append.records.iter().filter_map(Record::app) {
+            self.apps.change(app, |managed| managed.dirty = true);
         }
         self.journal_fault = Some(why);
         self.retry_at = Some(now.after(Self::RETRY));

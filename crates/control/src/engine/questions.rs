@@ -5,7 +5,7 @@ use model::{AppName, Timestamp};
 use rollout::{App, Ask, Refusal, RefusalCode};
 
 use super::{Append, Engine, Question};
-use crate::managed::{Managed, Shared};
+use crate::managed::Managed;
 use crate::message::{Answer, Command, Mode};
 use crate::places;
 use crate::record::Record;
@@ -17,21 +17,12 @@ impl Engine {
         append: &mut Append,
         commands: &mut Vec<Command>,
     ) {
-        while let Some(question) = self.questions.front() {
-            // A second command for an app waits until the first is history.
-            if append.records.iter().any(|record| record.app == question.app) {
-                break;
+        for question in std::mem::take(&mut self.questions) {
+            if self.has_to_wait(&question, append, now) {
+                self.questions.push_back(question);
+                continue;
             }
-            if question.ask.looks_at_health()
-                && now < self.recovered.after(Self::FIRST_LOOK)
-                && self.apps.get(&question.app).is_some_and(Managed::has_unseen)
-            {
-                break;
-            }
-            let Some(Question { ticket, app, ask, version, mode }) = self.questions.pop_front()
-            else {
-                break;
-            };
+            let Question { ticket, app, ask, version, mode } = question;
             let accepted = self.answer(&app, &ask, version, now).and_then(|accepted| {
                 let by = (&app, ask.verb());
                 places::check(by, &accepted.facts, &self.apps, &append.records)?;
@@ -44,7 +35,7 @@ impl Engine {
                     if already || mode == Mode::DryRun {
                         commands.push(Command::Answer(ticket, Ok(answer)));
                     } else {
-                        append.records.push(Record { app, facts });
+                        append.records.push(Record::App { app, facts });
                         append.answers.push((ticket, answer));
                     }
                 }
@@ -53,14 +44,28 @@ impl Engine {
         }
     }
 
+    /// A command waits for those before it on the same app, and for the first look at its instances after
+    /// a start. It waits for no other app.
+    fn has_to_wait(&self, question: &Question, append: &Append, now: Timestamp) -> bool {
+        let app = &question.app;
+        let is_second = self.questions.iter().any(|before| before.app == *app)
+            || append.records.iter().any(|record| record.app() == Some(app));
+        let is_unseen = || {
+            question.ask.looks_at_health()
+                && now < self.recovered.after(Self::FIRST_LOOK)
+                && self.apps.get(app).is_some_and(Managed::has_unseen)
+        };
+        is_second || is_unseen()
+    }
+
     fn answer(
-        &mut self,
+        &self,
         name: &AppName,
         ask: &Ask,
         version: Option<u64>,
         now: Timestamp,
     ) -> Result<rollout::Accepted, Refusal> {
-        let there = self.apps.values().filter(|managed| !managed.app.is_removed()).count();
+        let there = self.apps.states().filter(|app| !app.is_removed()).count();
         let (known, full) = (self.apps.get(name), there >= Self::APPS);
         let newcomer;
         let managed = match (known, ask) {
@@ -81,14 +86,7 @@ impl Engine {
                 return Err(Refusal { code: RefusalCode::NotFound, message, hint });
             }
         };
-        let shared = Shared {
-            routing: &self.routing,
-            free_ports: self.ports.free(),
-            abilities: &self.abilities,
-            recovered: self.recovered,
-            keep_releases: self.keep_releases,
-        };
-        managed.ask(ask, version, shared, now)
+        managed.ask(ask, version, self.shared(), now)
     }
 }
 

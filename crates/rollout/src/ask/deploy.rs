@@ -74,9 +74,11 @@ impl Desk<'_> {
         Ok(batch.accepted(Some(rollout), Some(to), note))
     }
 
-    /// What the host cannot do for a release is known before anything is begun.
+    /// What no host can do for a release is known before anything is begun.
     pub(super) fn can_run(&self, spec: &AppSpec) -> Result<(), Refusal> {
-        match self.seen.abilities.obstacle(spec) {
+        let mut obstacles = self.seen.hosts.values().map(|host| host.abilities.obstacle(spec));
+        let first = obstacles.next().flatten();
+        match first.filter(|_| obstacles.all(|obstacle| obstacle.is_some())) {
             Some(Obstacle { why, hint }) => Err(self.refused(&why, &hint)),
             None => Ok(()),
         }

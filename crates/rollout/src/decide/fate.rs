@@ -87,7 +87,7 @@ fn before_the_switch(
         }
     }
     if rollout.phase == Phase::Starting
-        && seen.free_ports.is_empty()
+        && seen.hosts.values().all(|host| host.free_ports.is_empty())
         && lacking(app, rollout.to) > 0
         && let Some(release) = app.releases.get(&rollout.to)
     {

@@ -3,6 +3,7 @@
 mod fate;
 mod guard;
 mod instances;
+mod placement;
 mod reasons;
 mod renew;
 mod steps;

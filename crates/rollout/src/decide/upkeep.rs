@@ -1,17 +1,17 @@
 //! Keeps every release on offer whole and lets go of everything else, rollout or not.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
 
-use model::{Address, Health, Listen, ProbePort, ReleaseNo, Share, Stage};
+use model::{Health, ReleaseNo, Share, Stage};
 
 use super::Timer;
+use super::placement::Placement;
 use crate::ladder::{least, wanted};
 use crate::patience::Patience;
 use crate::planted::Bug;
 use crate::readiness::ready;
-use crate::{App, DrainCause, Fact, Instance, InstanceSeen, Minted, Observed, ReleasedBy};
+use crate::{App, DrainCause, Fact, Instance, InstanceSeen, Observed, ReleasedBy};
 
 pub(super) fn upkeep(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
     let mut facts = Vec::new();
@@ -166,40 +166,18 @@ fn replace(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Opti
 
 /// Every release on offer gets the instances it lacks, after the pause its deaths ask for.
 fn mint(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
-    // What an earlier round of this decision has handed out is not free any more.
-    let held: BTreeSet<&Address> = app.instances.values().flat_map(Instance::addresses).collect();
-    let free = seen.free_ports.iter().map(|port| Address::Tcp(SocketAddr::new(seen.host, *port)));
-    let mut free = free.filter(|address| !held.contains(address));
-    let probed = |release: ReleaseNo| app.releases.get(&release).map(|it| it.spec.health.port);
-    let listen =
-        |release| app.releases.get(&release).map(|it| it.spec.run.listen).unwrap_or_default();
-    let mut number = app.last_instance;
+    let mut placement = Placement::new(app, seen);
     let mut facts = Vec::new();
-    for release in app.on_offer() {
-        let lacking = lacking(app, release);
-        let pause = app.deaths.get(&release).map(|deaths| deaths.next_start());
+    for no in app.on_offer() {
+        let Some(release) = app.releases.get(&no) else { continue };
+        let lacking = lacking(app, no);
+        let pause = app.deaths.get(&no).map(|deaths| deaths.next_start());
         if lacking == 0 || !pause.is_none_or(|until| timer.due(until)) {
             continue;
         }
-        let mut instances: Vec<Minted> = Vec::new();
-        while instances.len() < lacking {
-            let address = match listen(release) {
-                Listen::Unix => Some(seen.abilities.sockets.address(&app.id(number + 1))),
-                Listen::Port => free.next(),
-            };
-            let Some(address) = address else { break };
-            let health_address = match probed(release) {
-                Some(ProbePort::Own) => free.next(),
-                Some(ProbePort::Same) | None => None,
-            };
-            if health_address.is_none() && probed(release) == Some(ProbePort::Own) {
-                break;
-            }
-            number += 1;
-            instances.push(Minted { number, address, health_address });
-        }
+        let instances = placement.place(release, lacking);
         if !instances.is_empty() {
-            facts.push(Fact::Minted { release, instances, at: timer.now });
+            facts.push(Fact::Minted { release: no, instances, at: timer.now });
         }
     }
     facts

@@ -179,9 +179,9 @@ async fn a_client_that_does_not_say_what_it_wants_is_let_go() {
     );
     let known = (with_token.as_str(), "HTTP/1.1 200 OK", 30);
     for (request, answer, seconds) in [
-        ("", "", 5),
-        ("GET /v1/apps HTTP/1.1\r\nhost: loc", "", 5),
-        ("GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n", "HTTP/1.1 200 OK", 5),
+        ("", "", 20),
+        ("GET /v1/apps HTTP/1.1\r\nhost: loc", "", 20),
+        ("GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n", "HTTP/1.1 200 OK", 20),
         known,
     ] {
         let (said, after) = says_to(request).await;

@@ -1,0 +1,110 @@
+//! Which host a new instance goes to, and the address it gets there.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use model::{Address, HostId, Listen, ProbePort, Release, Stage};
+
+use crate::{App, HostSeen, Instance, Minted, Observed};
+
+/// Places new instances of one app, release after release, as long as addresses are left.
+pub(super) struct Placement<'a> {
+    app: &'a App,
+    hosts: BTreeMap<&'a HostId, Room<'a>>,
+    /// The last number that was given to an instance.
+    number: u64,
+}
+
+/// A host, and what is left of its ports.
+struct Room<'a> {
+    host: &'a HostSeen,
+    ports: Vec<u16>,
+}
+
+impl<'a> Placement<'a> {
+    /// Begins with the ports that are free now, less those that instances of the app were given in this
+    /// decision already.
+    pub fn new(app: &'a App, seen: &Observed<'a>) -> Self {
+        let held: BTreeSet<&Address> =
+            app.instances.values().flat_map(Instance::addresses).collect();
+        let room = |(id, host): (&'a HostId, &'a HostSeen)| {
+            let is_free =
+                |port: &&u16| !held.contains(&Address::Tcp(SocketAddr::new(host.address, **port)));
+            // The best is taken first, from the end.
+            let ports = host.free_ports.iter().filter(is_free).rev().copied().collect();
+            (id, Room { host, ports })
+        };
+        Self { app, hosts: seen.hosts.iter().map(room).collect(), number: app.last_instance }
+    }
+
+    /// Places `count` instances of a release, fewer if addresses run out. Each goes to the host with the fewest
+    /// instances of this release; among equals to the one with the fewest instances of the app; then by name.
+    /// So no host has two while another has none. Hosts that cannot run the release are left out, unless none
+    /// can: then the host itself says why.
+    pub fn place(&mut self, release: &Release, count: usize) -> Vec<Minted> {
+        let mut load = self.load(release);
+        let can_run = |host: &&HostId| {
+            let room = self.hosts.get(*host);
+            room.is_some_and(|room| room.host.abilities.obstacle(&release.spec).is_none())
+        };
+        if load.keys().any(can_run) {
+            load.retain(|host, _| can_run(host));
+        }
+        let mut placed = Vec::new();
+        while placed.len() < count {
+            let next = (load.iter())
+                .filter(|(host, _)| self.hosts.get(*host).is_some_and(|room| room.fits(release)))
+                .min_by_key(|(host, load)| (**load, **host))
+                .map(|(host, _)| *host);
+            let Some(host) = next else { break };
+            let Some(minted) = self.mint(host, release) else { break };
+            load.entry(host).and_modify(|(of_release, of_app)| {
+                *of_release += 1;
+                *of_app += 1;
+            });
+            placed.push(minted);
+        }
+        placed
+    }
+
+    /// For each host the instances of the release, and those of the app, that are not on their way out.
+    fn load(&self, release: &Release) -> BTreeMap<&'a HostId, (usize, usize)> {
+        let mut load: BTreeMap<&'a HostId, (usize, usize)> =
+            self.hosts.keys().map(|host| (*host, (0, 0))).collect();
+        for instance in self.app.instances.values().filter(|i| i.stage < Stage::Draining) {
+            let Some((of_release, of_app)) = load.get_mut(&instance.host) else { continue };
+            *of_release += usize::from(instance.release == release.no && !instance.doomed);
+            *of_app += 1;
+        }
+        load
+    }
+
+    fn mint(&mut self, host: &'a HostId, release: &Release) -> Option<Minted> {
+        let id = self.app.id(self.number + 1);
+        let room = self.hosts.get_mut(host)?;
+        let mut port = || {
+            let port = room.ports.pop()?;
+            Some(Address::Tcp(SocketAddr::new(room.host.address, port)))
+        };
+        let address = match release.spec.run.listen {
+            Listen::Unix => room.host.abilities.sockets.address(&id),
+            Listen::Port => port()?,
+        };
+        let health_address = match release.spec.health.port {
+            ProbePort::Own => Some(port()?),
+            ProbePort::Same => None,
+        };
+        self.number = id.number;
+        Some(Minted { number: id.number, host: host.clone(), address, health_address })
+    }
+}
+
+impl Room<'_> {
+    /// Whether there are addresses for one more instance of this release.
+    fn fits(&self, release: &Release) -> bool {
+        let own = usize::from(release.spec.run.listen == Listen::Port);
+        let probed = usize::from(release.spec.health.port == ProbePort::Own);
+        self.ports.len() >= own + probed
+    }
+}
