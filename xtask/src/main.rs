@@ -5,6 +5,7 @@
 mod bench;
 mod circles;
 mod deps;
+mod names;
 mod prove;
 mod purity;
 mod run;

@@ -1,9 +1,11 @@
 //! What a reader should not stumble over: files too long, files without a first line that says
-//! what they are for, words that must not stay, and tests that wait for time to pass.
+//! what they are for, words that must not stay, tests that wait for time to pass, and (`names.rs`)
+//! one name for several types.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::names;
 use crate::run::Done;
 
 /// A file longer than this holds more than one noun.
@@ -26,6 +28,7 @@ pub(crate) fn check(root: &Path) -> Done {
         let name = file.strip_prefix(root).unwrap_or(&file);
         wrong.extend(complaints(name, &text).iter().map(|why| format!("{}{why}", name.display())));
     }
+    wrong.extend(names::doubled(root)?);
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
 }
 
