@@ -39,8 +39,6 @@ pub(crate) struct Upstream {
     /// Dials again though the time to connect is not over; see [`Upstream::poll_connected`].
     redial: Option<Pin<Box<Sleep>>>,
     dials: u32,
-    /// The upstream sends nothing more.
-    pub(crate) ended: bool,
     /// It has carried an answer.
     served: Option<Served>,
     /// It carried a body of this client before.
@@ -80,7 +78,6 @@ impl Upstream {
             since_ms,
             redial: None,
             dials: 0,
-            ended: false,
             served: None,
             own: false,
             waits: None,
@@ -179,7 +176,7 @@ impl Upstream {
             return;
         }
         let until_ms = now_ms.saturating_add(idle_ms);
-        let used = Used { stream: side.into_stream(), served, own: kept.own };
+        let used = Used { stream: side.into_parts().0, served, own: kept.own };
         let most = limits.upstream_idle_max;
         worker.pool.put((client, used), flight.instance(), kept, most, (now_ms, until_ms));
     }

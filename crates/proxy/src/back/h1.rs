@@ -1,9 +1,10 @@
-//! A connection to an instance that speaks HTTP/1. Frames the request's body, and never knows where it
-//! comes from.
+//! A connection to an instance that speaks HTTP/1: what it has not taken, and what it has sent. Frames
+//! bodies, and never knows where they come from or go to.
 
+use std::io;
 use std::task::{Context, Poll};
 
-use http1::Encoder;
+use http1::{AnswerTo, Body, Encoder, Fault, ResponseHead, Step};
 
 use crate::back::broken::Broken;
 use crate::back::replay::Replay;
@@ -22,11 +23,26 @@ pub(crate) struct Backend {
     sent: bool,
     /// Writing failed: an answer may have come before that.
     deaf: bool,
+    /// What has come and is not read.
+    input: Buffer,
+    /// Nothing more comes.
+    ended: bool,
+    /// What of the answer's body is still to be read.
+    body: Body,
 }
 
 impl Backend {
     pub(crate) fn new(stream: Stream) -> Self {
-        Self { stream, framed: Buffer::default(), has_end: false, sent: false, deaf: false }
+        Self {
+            stream,
+            framed: Buffer::default(),
+            has_end: false,
+            sent: false,
+            deaf: false,
+            input: Buffer::default(),
+            ended: false,
+            body: Body::length(0),
+        }
     }
 
     /// Whether no byte of the request went out.
@@ -94,6 +110,69 @@ impl Backend {
                 Err(Broken { error, certainly_unprocessed })
             }
         })
+    }
+
+    /// Reads once, into a buffer from the stock that goes back if nothing came. 0 if it ends.
+    #[inline]
+    pub(crate) fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        stock: &Stock,
+    ) -> Poll<io::Result<usize>> {
+        if self.input.tail().capacity() == 0 {
+            self.input = stock.take();
+        }
+        let read = self.input.fill(cx, &mut self.stream);
+        match &read {
+            Poll::Pending if self.input.is_empty() => self.give_rest(stock),
+            Poll::Ready(Ok(0) | Err(_)) => self.ended = true,
+            Poll::Pending | Poll::Ready(Ok(_)) => {}
+        }
+        read
+    }
+
+    /// Whether nothing more comes.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// What has come and is not read.
+    pub(crate) fn input(&mut self) -> &mut Buffer {
+        &mut self.input
+    }
+
+    /// How many bytes have come that are not read.
+    pub(crate) fn unread(&self) -> usize {
+        self.input.len()
+    }
+
+    /// The head of an answer, of `len` bytes, has been read: its body follows.
+    pub(crate) fn took_head(&mut self, head: &ResponseHead, len: usize, to: AnswerTo) {
+        self.input.consume(len);
+        self.body = head.body(to);
+    }
+
+    /// Reads on in the body: takes its framing, and leaves its data at the start of the input.
+    #[inline]
+    pub(crate) fn body(&mut self) -> Result<Step, Fault> {
+        let step = self.body.read(self.input.unread())?;
+        self.input.consume(step.skip);
+        Ok(step)
+    }
+
+    /// What of the answer's body is still to be read.
+    pub(crate) fn body_left(&self) -> &Body {
+        &self.body
+    }
+
+    /// Gives the memory of what is not read back.
+    pub(crate) fn give_rest(&mut self, stock: &Stock) {
+        stock.put(std::mem::take(&mut self.input));
+    }
+
+    /// The connection, and what has come and is not read.
+    pub(crate) fn into_parts(self) -> (Stream, Buffer) {
+        (self.stream, self.input)
     }
 
     /// Frames what there is, once all before it is out. What is framed stays with the request until a

@@ -4,6 +4,8 @@
 use std::io;
 use std::task::{Context, Poll};
 
+use http1::{AnswerTo, Body, Fault, ResponseHead, Step};
+
 use crate::back::broken::Broken;
 use crate::back::h1::Backend;
 use crate::back::replay::Replay;
@@ -26,13 +28,6 @@ impl InstanceSide {
     pub(crate) fn stream(&self) -> &Stream {
         match self {
             Self::H1(backend) => &backend.stream,
-        }
-    }
-
-    /// The connection, for whatever follows on it.
-    pub(crate) fn into_stream(self) -> Stream {
-        match self {
-            Self::H1(backend) => backend.stream,
         }
     }
 
@@ -87,14 +82,97 @@ impl InstanceSide {
         }
     }
 
-    /// Reads once into the buffer.
-    pub(crate) fn poll_read(
+    /// Reads once. 0 if nothing more comes.
+    #[inline]
+    pub(crate) fn poll_receive(
         &mut self,
         cx: &mut Context<'_>,
-        into: &mut Buffer,
+        stock: &Stock,
     ) -> Poll<io::Result<usize>> {
         match self {
-            Self::H1(backend) => into.fill(cx, &mut backend.stream),
+            Self::H1(backend) => backend.poll_receive(cx, stock),
+        }
+    }
+
+    /// Whether nothing more comes.
+    pub(crate) fn has_ended(&self) -> bool {
+        match self {
+            Self::H1(backend) => backend.has_ended(),
+        }
+    }
+
+    /// What has come and is not read: a head as it was sent, or plain bytes of a body once
+    /// [`InstanceSide::body`] has told how many.
+    pub(crate) fn input(&mut self) -> &mut Buffer {
+        match self {
+            Self::H1(backend) => backend.input(),
+        }
+    }
+
+    /// How many bytes have come that are not read.
+    pub(crate) fn unread(&self) -> usize {
+        match self {
+            Self::H1(backend) => backend.unread(),
+        }
+    }
+
+    /// The head of an answer, of `len` bytes, has been read: its body follows.
+    pub(crate) fn took_head(&mut self, head: &ResponseHead, len: usize, to: AnswerTo) {
+        match self {
+            Self::H1(backend) => backend.took_head(head, len, to),
+        }
+    }
+
+    /// Reads on in the body: so many plain bytes are at the start of the input.
+    ///
+    /// # Errors
+    /// If nothing behind that point can be trusted.
+    #[inline]
+    pub(crate) fn body(&mut self) -> Result<Step, Fault> {
+        match self {
+            Self::H1(backend) => backend.body(),
+        }
+    }
+
+    /// Whether nothing is left of the body.
+    pub(crate) fn has_no_body(&self) -> bool {
+        match self {
+            Self::H1(backend) => backend.body_left().is_empty(),
+        }
+    }
+
+    /// Whether the body is whole if nothing more comes.
+    pub(crate) fn is_whole_at_end(&self) -> bool {
+        match self {
+            Self::H1(backend) => backend.body_left().whole_at_close(),
+        }
+    }
+
+    /// Whether nothing but a clean end of the connection ends the body.
+    pub(crate) fn ends_with_connection(&self) -> bool {
+        match self {
+            Self::H1(backend) => matches!(backend.body_left(), Body::UntilClose),
+        }
+    }
+
+    /// Trailer lines of the body. Known when it has ended.
+    pub(crate) fn trailers(&self) -> &[u8] {
+        match self {
+            Self::H1(backend) => backend.body_left().trailers(),
+        }
+    }
+
+    /// Gives the memory of what is not read back.
+    pub(crate) fn give_rest(&mut self, stock: &Stock) {
+        match self {
+            Self::H1(backend) => backend.give_rest(stock),
+        }
+    }
+
+    /// The connection, and what has come and is not read, for whatever follows on it.
+    pub(crate) fn into_parts(self) -> (Stream, Buffer) {
+        match self {
+            Self::H1(backend) => backend.into_parts(),
         }
     }
 }

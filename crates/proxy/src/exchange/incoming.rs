@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::task::Poll;
 
-use http1::{BadAnswer, Body, Persistence, Progress, ResponseHead, ResponseParser, Version};
+use http1::{BadAnswer, Persistence, Progress, ResponseHead, ResponseParser, Version};
 
-use crate::buffer::{Buffer, LARGE};
+use crate::buffer::LARGE;
 use crate::exchange::failure::Failure;
 use crate::exchange::request_info::RequestInfo;
 use crate::split::User;
@@ -25,7 +25,6 @@ const INTERIM_RATE: u64 = 4 << 10;
 pub(super) enum AnswerState {
     Awaited(Box<ResponseParser>),
     Body {
-        body: Body,
         lasts: Lasts,
     },
     /// All of it is in the output.
@@ -76,7 +75,6 @@ pub(super) enum Arrived {
 #[derive(Debug)]
 pub(super) struct Incoming {
     answer: AnswerState,
-    from_upstream: Buffer,
     /// Bytes of interim answers.
     interims: u64,
 }
@@ -86,7 +84,7 @@ impl Incoming {
     #[inline]
     pub(super) fn awaited(worker: &Worker) -> Self {
         let answer = AnswerState::Awaited(worker.response_parser());
-        Self { answer, from_upstream: Buffer::default(), interims: 0 }
+        Self { answer, interims: 0 }
     }
 
     pub(super) fn state(&self) -> &AnswerState {
@@ -104,10 +102,11 @@ impl Incoming {
         }
     }
 
-    pub(super) fn seen(&self) -> Seen {
+    /// What has been seen of the answer, if so many bytes of it are not read.
+    pub(super) fn seen(&self, unread: usize) -> Seen {
         match &self.answer {
             AnswerState::Awaited(_) if self.interims > 0 => Seen::Interim,
-            AnswerState::Awaited(_) if self.from_upstream.is_empty() => Seen::Nothing,
+            AnswerState::Awaited(_) if unread == 0 => Seen::Nothing,
             AnswerState::Awaited(_) => Seen::Bytes,
             AnswerState::Body { .. }
             | AnswerState::Done
@@ -119,44 +118,32 @@ impl Incoming {
     /// Reads once from the instance, if the client keeps up.
     #[inline]
     pub(super) fn receive(
-        &mut self,
+        &self,
         upstream: &mut Upstream,
         turn: &mut Turn<'_, '_>,
     ) -> Result<usize, Failure> {
-        let room = turn.client.unwritten() < LARGE && self.from_upstream.len() < 2 * LARGE;
-        if upstream.ended || !room {
+        let room = turn.client.unwritten() < LARGE && upstream.side.unread() < 2 * LARGE;
+        if upstream.side.has_ended() || !room {
             return Ok(0);
         }
-        if self.from_upstream.tail().capacity() == 0 {
-            self.from_upstream = turn.worker.stock.take();
-        }
-        match upstream.side.poll_read(turn.cx, &mut self.from_upstream) {
-            Poll::Pending => {
-                if self.from_upstream.is_empty() {
-                    turn.worker.stock.put(std::mem::take(&mut self.from_upstream));
-                }
-                Ok(0)
-            }
-            Poll::Ready(Ok(0)) => {
-                upstream.ended = true;
-                Ok(1)
-            }
+        match upstream.side.poll_receive(turn.cx, &turn.worker.stock) {
+            Poll::Pending => Ok(0),
+            Poll::Ready(Ok(0)) => Ok(1),
             Poll::Ready(Ok(count)) => {
                 upstream.flight.instance().moved(turn.now_ms);
                 Ok(count)
             }
-            Poll::Ready(Err(_)) => {
-                // What came before is worth reading, unless only a clean end would make it whole.
-                upstream.ended = true;
-                match &self.answer {
-                    AnswerState::Body { body: Body::UntilClose, .. } => Err(Failure::Broken),
-                    AnswerState::Awaited(_)
-                    | AnswerState::Body { .. }
-                    | AnswerState::Done
-                    | AnswerState::Cut
-                    | AnswerState::Switched => Ok(1),
+            // What came before is worth reading, unless only a clean end would make it whole.
+            Poll::Ready(Err(_)) => match &self.answer {
+                AnswerState::Body { .. } if upstream.side.ends_with_connection() => {
+                    Err(Failure::Broken)
                 }
-            }
+                AnswerState::Awaited(_)
+                | AnswerState::Body { .. }
+                | AnswerState::Done
+                | AnswerState::Cut
+                | AnswerState::Switched => Ok(1),
+            },
         }
     }
 
@@ -164,7 +151,7 @@ impl Incoming {
     #[inline]
     pub(super) fn read(
         &mut self,
-        upstream: &Upstream,
+        upstream: &mut Upstream,
         info: &RequestInfo,
         turn: &mut Turn<'_, '_>,
     ) -> Result<Arrived, Failure> {
@@ -176,13 +163,18 @@ impl Incoming {
     }
 
     #[inline]
-    fn read_head(&mut self, upstream: &Upstream, info: &RequestInfo) -> Result<Arrived, Failure> {
+    fn read_head(
+        &mut self,
+        upstream: &mut Upstream,
+        info: &RequestInfo,
+    ) -> Result<Arrived, Failure> {
         let AnswerState::Awaited(parser) = &mut self.answer else { return Ok(Arrived::Nothing) };
-        let nothing = if upstream.ended { Err(Failure::Broken) } else { Ok(Arrived::Nothing) };
-        if self.from_upstream.is_empty() {
+        let nothing =
+            if upstream.side.has_ended() { Err(Failure::Broken) } else { Ok(Arrived::Nothing) };
+        if upstream.side.unread() == 0 {
             return nothing;
         }
-        let len = match parser.parse(self.from_upstream.unread(), info.terms.to()) {
+        let len = match parser.parse(upstream.side.input().unread(), info.terms.to()) {
             Ok(Progress::Unfinished) => return nothing,
             Ok(Progress::Finished(len)) => len,
             // On a connection that was used before, that is what an earlier answer has left there.
@@ -209,34 +201,30 @@ impl Incoming {
     #[inline]
     fn read_body(
         &mut self,
-        upstream: &Upstream,
+        upstream: &mut Upstream,
         turn: &mut Turn<'_, '_>,
     ) -> Result<Arrived, Failure> {
-        let AnswerState::Body { body, .. } = &mut self.answer else {
-            return Ok(Arrived::Nothing);
-        };
+        let side = &mut upstream.side;
         let mut moved = 0;
-        let mut done = body.is_empty();
-        while !done && !self.from_upstream.is_empty() && turn.client.unwritten() < 2 * LARGE {
-            let input = self.from_upstream.unread();
-            let step = body.read(input).map_err(|_| Failure::BadAnswer)?;
+        let mut done = side.has_no_body();
+        while !done && side.unread() > 0 && turn.client.unwritten() < 2 * LARGE {
+            let step = side.body().map_err(|_| Failure::BadAnswer)?;
+            turn.client.data(side.input(), step.data, turn.worker);
             let taken = step.skip + step.data;
-            self.from_upstream.consume(step.skip);
-            turn.client.data(&mut self.from_upstream, step.data, turn.worker);
             done = step.done;
             moved += taken;
             if taken == 0 {
                 break;
             }
         }
-        if upstream.ended && !done && self.from_upstream.is_empty() {
-            if !body.whole_at_close() {
+        if side.has_ended() && !done && side.unread() == 0 {
+            if !side.is_whole_at_end() {
                 return Err(Failure::Broken);
             }
             done = true;
         }
         if done {
-            turn.client.end(body.trailers(), turn.worker);
+            turn.client.end(side.trailers(), turn.worker);
             self.answer = AnswerState::Done;
             return Ok(Arrived::End(moved));
         }
@@ -247,6 +235,7 @@ impl Incoming {
     pub(super) fn pass_interim(
         &mut self,
         len: usize,
+        upstream: &mut Upstream,
         info: &RequestInfo,
         turn: &mut Turn<'_, '_>,
     ) -> Result<(), Failure> {
@@ -255,9 +244,10 @@ impl Incoming {
         if let AnswerState::Awaited(parser) = &self.answer
             && to.version == Version::Http11
         {
-            turn.client.interim(parser.head(), self.from_upstream.unread(), to, turn.worker);
+            let bytes = upstream.side.input().unread();
+            turn.client.interim(parser.head(), bytes, to, turn.worker);
         }
-        self.next_head(len);
+        self.next_head(len, upstream);
         Ok(())
     }
 
@@ -265,11 +255,12 @@ impl Incoming {
     pub(super) fn drop_interim(
         &mut self,
         len: usize,
+        upstream: &mut Upstream,
         info: &RequestInfo,
         now_ms: u64,
     ) -> Result<(), Failure> {
         self.count_interim(len, info, now_ms)?;
-        self.next_head(len);
+        self.next_head(len, upstream);
         Ok(())
     }
 
@@ -285,11 +276,11 @@ impl Incoming {
         if self.interims > most { Err(Failure::BadAnswer) } else { Ok(()) }
     }
 
-    fn next_head(&mut self, len: usize) {
+    fn next_head(&mut self, len: usize, upstream: &mut Upstream) {
         if let AnswerState::Awaited(parser) = &mut self.answer {
             parser.restart();
         }
-        self.from_upstream.consume(len);
+        upstream.side.input().consume(len);
     }
 
     /// The final head, of so many bytes: it goes to the client. Tells its status.
@@ -297,6 +288,7 @@ impl Incoming {
     pub(super) fn accept(
         &mut self,
         len: usize,
+        upstream: &mut Upstream,
         info: &mut RequestInfo,
         turn: &mut Turn<'_, '_>,
     ) -> u16 {
@@ -322,23 +314,22 @@ impl Incoming {
             }
         };
         let how = (to, info.terms.after());
-        turn.client.head(head, self.from_upstream.unread(), how, added, turn.worker);
+        turn.client.head(head, upstream.side.input().unread(), how, added, turn.worker);
+        upstream.side.took_head(head, len, to);
         info.reuse.answered(head, to);
         let status = head.status();
         let next = match head.is_switch() {
             true => AnswerState::Switched,
-            false => AnswerState::Body { body: head.body(to), lasts: Lasts::of(head) },
+            false => AnswerState::Body { lasts: Lasts::of(head) },
         };
         if let AnswerState::Awaited(parser) = std::mem::replace(&mut self.answer, next) {
             turn.worker.return_response_parser(parser);
         }
-        self.from_upstream.consume(len);
         status
     }
 
     /// Waits for the answer to another attempt.
     pub(super) fn begin_anew(&mut self) {
-        self.from_upstream.clear();
         if let AnswerState::Awaited(parser) = &mut self.answer {
             parser.restart();
         }
@@ -352,16 +343,6 @@ impl Incoming {
     /// The answer broke off after its head had gone out.
     pub(super) fn is_cut(&mut self) {
         self.answer = AnswerState::Cut;
-    }
-
-    /// Whether nothing follows what has been read.
-    pub(super) fn has_no_rest(&self) -> bool {
-        self.from_upstream.is_empty()
-    }
-
-    /// What came behind the answer.
-    pub(super) fn take_rest(&mut self) -> Buffer {
-        std::mem::take(&mut self.from_upstream)
     }
 }
 

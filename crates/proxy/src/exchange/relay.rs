@@ -185,6 +185,7 @@ impl Relay {
         info: &mut RequestInfo,
         turn: &mut Turn<'_, '_>,
     ) -> Result<usize, Failure> {
+        let Some(upstream) = self.way.open() else { return Ok(0) };
         match arrived {
             Arrived::Nothing => Ok(0),
             Arrived::Body(count) => Ok(count),
@@ -194,13 +195,15 @@ impl Relay {
             }
             // A 100 that nobody waits for any more would be taken for another one's.
             Arrived::Continue(len) if self.outgoing.proceed() == Continue::Settled => {
-                self.incoming.drop_interim(len, info, turn.now_ms).map(|()| len)
+                self.incoming.drop_interim(len, upstream, info, turn.now_ms).map(|()| len)
             }
             Arrived::Continue(len) => {
                 self.outgoing.settles();
-                self.incoming.pass_interim(len, info, turn).map(|()| len)
+                self.incoming.pass_interim(len, upstream, info, turn).map(|()| len)
             }
-            Arrived::Interim(len) => self.incoming.pass_interim(len, info, turn).map(|()| len),
+            Arrived::Interim(len) => {
+                self.incoming.pass_interim(len, upstream, info, turn).map(|()| len)
+            }
             Arrived::Head(len) => {
                 self.accept(len, info, turn);
                 Ok(len)
@@ -215,11 +218,12 @@ impl Relay {
         if !self.outgoing.is_whole() {
             info.terms.close();
         }
-        if !self.way.open().is_some_and(|upstream| self.outgoing.is_out(upstream)) {
+        let Some(upstream) = self.way.open() else { return };
+        if !self.outgoing.is_out(upstream) {
             info.reuse.is_answered_early();
         }
         self.outgoing.settles();
-        let status = self.incoming.accept(len, info, turn);
+        let status = self.incoming.accept(len, upstream, info, turn);
         self.look_at_instance(info, turn);
         if self.is_endless() || matches!(self.incoming.state(), AnswerState::Switched) {
             self.way.clear_instance();
@@ -232,10 +236,11 @@ impl Relay {
     #[inline]
     fn finish(&mut self, info: &RequestInfo, turn: &mut Turn<'_, '_>) {
         self.way.clear_instance();
-        let Some(upstream) = self.way.take_connection() else { return };
+        let Some(mut upstream) = self.way.take_connection() else { return };
         upstream.flight.instance().moved(turn.now_ms);
         let sent = self.outgoing.is_out(&upstream);
-        let clean = self.incoming.has_no_rest() && !upstream.ended;
+        let clean = upstream.side.unread() == 0 && !upstream.side.has_ended();
+        upstream.side.give_rest(&turn.worker.stock);
         if let (Next::Stays(kept), true) = (info.reuse.next(upstream.is_own()), sent && clean) {
             upstream.give_back(turn.slot, kept, turn.worker, turn.now_ms);
         }
@@ -248,7 +253,9 @@ impl Relay {
         info: &mut RequestInfo,
         turn: &Turn<'_, '_>,
     ) -> Result<usize, Stop> {
-        match self.way.failed(failure, self.incoming.seen(), &self.outgoing, info, turn) {
+        let unread = self.way.link().upstream().map_or(0, |upstream| upstream.side.unread());
+        let seen = self.incoming.seen(unread);
+        match self.way.failed(failure, seen, &self.outgoing, info, turn) {
             Then::Nothing => {}
             Then::Give(page) => return Err(Stop::Reply(OwnAnswer::Page(page))),
             Then::Cut => {
@@ -452,7 +459,8 @@ impl Relay {
             drain_ms: self.way.drain_ms(),
             idle_ms: info.pacing.limits().tunnel_idle.0,
         };
-        Some(Tunnel::new(side.into_stream(), flight, self.incoming.take_rest(), terms, turn))
+        let (stream, rest) = side.into_parts();
+        Some(Tunnel::new(stream, flight, rest, terms, turn))
     }
 
     /// Counts the request as ended.
@@ -465,6 +473,5 @@ impl Relay {
     /// Gives its memory back.
     pub(super) fn give_back(&mut self, stock: &Stock) {
         self.outgoing.ends(stock);
-        stock.put(self.incoming.take_rest());
     }
 }

@@ -363,12 +363,13 @@ impl Way {
         info: &mut RequestInfo,
         turn: &Turn<'_, '_>,
     ) -> Then {
-        let Some(upstream) = self.link.take() else { return Then::Nothing };
+        let Some(mut upstream) = self.link.take() else { return Then::Nothing };
         let instance = Arc::clone(upstream.flight.instance());
         let (sent, used) = (!upstream.side.is_unsent(), upstream.is_used());
         if failure == Failure::Timeout && sent {
             upstream.note_time(turn.now_ms);
         }
+        upstream.side.give_rest(&turn.worker.stock);
         drop(upstream);
         info.account.attempt_failed(failure);
         self.cut_at_ms = u64::MAX;
