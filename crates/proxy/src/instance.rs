@@ -15,15 +15,12 @@ use crate::signal::Signal;
 #[repr(align(128))]
 pub(crate) struct Instance {
     in_flight: AtomicU32,
-    health: AtomicU8,
-    once_up: AtomicBool,
+    probed: Probed,
     /// It is in no arm of the newest snapshot.
     left: AtomicBool,
-    failures: AtomicU32,
+    failures: Failures,
     /// When it last made progress with what is in flight on it.
     moved_at_ms: AtomicU64,
-    ejected_until_ms: AtomicU64,
-    ejections: AtomicU32,
     /// [`Latency::bits`]; kept only where instances are picked by it.
     latency: AtomicU64,
     pub(crate) idle: AtomicU32,
@@ -40,17 +37,34 @@ pub(crate) struct Instance {
     drained: Arc<Signal>,
 }
 
+/// What probes have told of an instance.
+#[derive(Debug)]
+struct Probed {
+    /// [`code`], or [`FOREIGN`].
+    health: AtomicU8,
+    once_up: AtomicBool,
+}
+
+/// What attempts have told of an instance: how often in a row they failed by its own fault, and how it
+/// rests for that.
+#[derive(Debug, Default)]
+struct Failures {
+    in_a_row: AtomicU32,
+    rests_until_ms: AtomicU64,
+    rests: AtomicU32,
+}
+
 impl Instance {
     pub(crate) fn new(key: u64, target: &Target, drained: Arc<Signal>, since_ms: u64) -> Self {
         Self {
             in_flight: AtomicU32::new(0),
-            health: AtomicU8::new(code(Health::Unknown)),
-            once_up: AtomicBool::new(false),
+            probed: Probed {
+                health: AtomicU8::new(code(Health::Unknown)),
+                once_up: AtomicBool::new(false),
+            },
             left: AtomicBool::new(false),
-            failures: AtomicU32::new(0),
+            failures: Failures::default(),
             moved_at_ms: AtomicU64::new(since_ms),
-            ejected_until_ms: AtomicU64::new(0),
-            ejections: AtomicU32::new(0),
             latency: AtomicU64::new(Latency::default().bits()),
             idle: AtomicU32::new(0),
             room: Arc::default(),
@@ -81,7 +95,7 @@ impl Instance {
     }
 
     pub(crate) fn health(&self) -> Health {
-        match self.health.load(Ordering::Relaxed) {
+        match self.probed.health.load(Ordering::Relaxed) {
             1 => Health::Up,
             2 | FOREIGN => Health::Down,
             _ => Health::Unknown,
@@ -90,21 +104,21 @@ impl Instance {
 
     /// A good probe ends an ejection.
     pub(crate) fn set_health(&self, health: Health) {
-        self.health.store(code(health), Ordering::Relaxed);
+        self.probed.health.store(code(health), Ordering::Relaxed);
         if health == Health::Up {
-            self.once_up.store(true, Ordering::Relaxed);
-            self.failures.store(0, Ordering::Relaxed);
-            self.ejected_until_ms.store(0, Ordering::Relaxed);
+            self.probed.once_up.store(true, Ordering::Relaxed);
+            self.failures.in_a_row.store(0, Ordering::Relaxed);
+            self.failures.rests_until_ms.store(0, Ordering::Relaxed);
         }
     }
 
     /// Somebody else listens at its address: it gets nothing, and no connection to it is kept.
     pub(crate) fn is_foreign(&self) -> bool {
-        self.health.load(Ordering::Relaxed) == FOREIGN
+        self.probed.health.load(Ordering::Relaxed) == FOREIGN
     }
 
     pub(crate) fn set_foreign(&self) {
-        self.health.store(FOREIGN, Ordering::Relaxed);
+        self.probed.health.store(FOREIGN, Ordering::Relaxed);
     }
 
     pub(crate) fn set_left(&self, left: bool) {
@@ -119,7 +133,7 @@ impl Instance {
         let age = Millis(now_ms.saturating_sub(self.since_ms));
         Candidate {
             health: self.health(),
-            once_up: self.once_up.load(Ordering::Relaxed),
+            once_up: self.probed.once_up.load(Ordering::Relaxed),
             ejected: self.is_ejected(now_ms),
             tried: self.is_foreign() || tried.contains(&self.key),
             load: balance::weighted(self.in_flight.load(Ordering::Relaxed).into(), self.weight),
@@ -146,30 +160,30 @@ impl Instance {
     }
 
     pub(crate) fn is_ejected(&self, now_ms: u64) -> bool {
-        self.ejected_until_ms.load(Ordering::Relaxed) > now_ms
+        self.failures.rests_until_ms.load(Ordering::Relaxed) > now_ms
     }
 
     /// An attempt on it was answered, to the end if the answer has one.
     pub(crate) fn answered(&self) {
-        if self.failures.load(Ordering::Relaxed) != 0 {
-            self.failures.store(0, Ordering::Relaxed);
+        if self.failures.in_a_row.load(Ordering::Relaxed) != 0 {
+            self.failures.in_a_row.store(0, Ordering::Relaxed);
         }
     }
 
     /// An attempt on it failed by its own fault; says whether it has now failed too often.
     pub(crate) fn failed(&self) -> bool {
-        self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= balance::failures_to_eject()
+        self.failures.in_a_row.fetch_add(1, Ordering::Relaxed) + 1 >= balance::failures_to_eject()
     }
 
     pub(crate) fn eject(&self, now_ms: u64) {
         let before = Ejection {
-            until_ms: self.ejected_until_ms.load(Ordering::Relaxed),
-            times: self.ejections.load(Ordering::Relaxed),
+            until_ms: self.failures.rests_until_ms.load(Ordering::Relaxed),
+            times: self.failures.rests.load(Ordering::Relaxed),
         };
         let next = balance::time_out(before, now_ms);
-        self.ejected_until_ms.store(next.until_ms, Ordering::Relaxed);
-        self.ejections.store(next.times, Ordering::Relaxed);
-        self.failures.store(balance::failures_after_rest(), Ordering::Relaxed);
+        self.failures.rests_until_ms.store(next.until_ms, Ordering::Relaxed);
+        self.failures.rests.store(next.times, Ordering::Relaxed);
+        self.failures.in_a_row.store(balance::failures_after_rest(), Ordering::Relaxed);
     }
 }
 
