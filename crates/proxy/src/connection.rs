@@ -12,6 +12,7 @@ use model::Network;
 
 use crate::caller::Caller;
 use crate::crowd::{self, Doing};
+use crate::deadline::Deadline;
 use crate::exchange::Exchange;
 use crate::exchange::end::End;
 use crate::farewell::Farewell;
@@ -70,7 +71,7 @@ enum Step {
     Waits(Wakeup),
     /// It has been idle for a while, and may stay so until then.
     Rests {
-        until_ms: u64,
+        until: Deadline,
     },
     Closed,
 }
@@ -174,12 +175,12 @@ impl Stage {
             match self.step(turn) {
                 Step::Changed => {}
                 Step::Waits(wakeup) => return Some(wakeup),
-                Step::Rests { until_ms } => self.rest(until_ms, turn, seat)?,
+                Step::Rests { until } => self.rest(until, turn, seat)?,
                 Step::Closed => return None,
             }
         }
         turn.cx.waker().wake_by_ref();
-        Some(Wakeup { at_ms: u64::MAX, watch: seat.watch() })
+        Some(Wakeup { at: Deadline::never(), watch: seat.watch() })
     }
 
     fn step(&mut self, turn: &mut Turn<'_, '_>) -> Step {
@@ -209,12 +210,12 @@ impl Stage {
     }
 
     /// Gives up its task until something happens, at the latest until then. `None` if that is done.
-    fn rest(&mut self, until_ms: u64, turn: &mut Turn<'_, '_>, seat: &Seat) -> Option<()> {
+    fn rest(&mut self, until: Deadline, turn: &mut Turn<'_, '_>, seat: &Seat) -> Option<()> {
         let Self::Head(head) = self else { return None };
         let stream = turn.client.h1().stream.take().free().ok()?;
         let (port, since_ms) = (Rc::clone(&turn.caller.port), head.since_ms);
         let guest = Guest { stream, peer: turn.caller.peer, port, since_ms };
-        match seat.rest(until_ms, guest) {
+        match seat.rest(until, guest) {
             Ok(()) => {
                 *self = Self::AtRest;
                 None
@@ -273,7 +274,7 @@ impl Head {
             if turn.client.has_ended() {
                 return Ok(Step::Closed);
             }
-            if turn.now_ms >= wakeup.at_ms {
+            if wakeup.at.is_over(turn.now_ms) {
                 return if begun { Err(refuse(Page::TIMEOUT, turn)) } else { Ok(Step::Closed) };
             }
             match turn.client.poll_read(turn.cx, turn.worker) {
@@ -291,19 +292,19 @@ impl Head {
         if begun || turn.worker.is_draining() {
             Step::Waits(wakeup)
         } else if turn.now_ms < self.rest_ms {
-            Step::Waits(Wakeup { at_ms: wakeup.at_ms.min(self.rest_ms), ..wakeup })
+            Step::Waits(Wakeup { at: wakeup.at.min(Deadline::at(self.rest_ms)), ..wakeup })
         } else {
-            Step::Rests { until_ms: wakeup.at_ms }
+            Step::Rests { until: wakeup.at }
         }
     }
 
     fn wakeup(&self, turn: &Turn<'_, '_>, begun: bool) -> Wakeup {
         let limits = &turn.worker.shared.config.limits;
-        let at_ms = match begun {
-            true => self.since_ms + limits.head.0,
-            false => (self.since_ms + limits.idle.0).min(turn.worker.farewell_ms()),
+        let at = match begun {
+            true => Deadline::at(self.since_ms + limits.head.0),
+            false => Deadline::at(self.since_ms + limits.idle.0).min(turn.worker.farewell()),
         };
-        Wakeup { at_ms, watch: Watch::Nothing }
+        Wakeup { at, watch: Watch::Nothing }
     }
 }
 

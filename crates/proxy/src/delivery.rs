@@ -1,6 +1,7 @@
 //! How a client takes its answer: while connections are scarce, not slower than it must. Counts what
 //! its side has acknowledged, since the kernel takes much for a client that reads nothing.
 
+use crate::deadline::Deadline;
 use crate::front::side::ClientSide;
 use crate::pace::{Pace, Progress};
 
@@ -29,8 +30,8 @@ impl Delivery {
     }
 
     /// When it is looked at what the client has read, if it has been waited for since then.
-    pub(crate) fn due_ms(&self, since_ms: u64, pace: Pace) -> u64 {
-        self.progress.due_ms(since_ms, pace)
+    pub(crate) fn due(&self, since_ms: u64, pace: Pace) -> Deadline {
+        self.progress.due(since_ms, pace)
     }
 
     /// Whether the client has read less than it has to by now, if it has been waited for since then.
@@ -42,7 +43,7 @@ impl Delivery {
         client: &ClientSide,
     ) -> bool {
         let read = || self.handed.saturating_sub(client.unacknowledged());
-        now_ms >= self.progress.due_ms(since_ms, pace)
+        self.progress.due(since_ms, pace).is_over(now_ms)
             && !self.progress.suffices(read(), now_ms, pace)
     }
 }

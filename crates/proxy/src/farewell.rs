@@ -6,6 +6,7 @@ use std::task::Poll;
 
 use tokio::io::AsyncWrite;
 
+use crate::deadline::Deadline;
 use crate::slots::Watch;
 use crate::turn::{Turn, Wakeup};
 
@@ -15,7 +16,7 @@ const TURN_BYTES: usize = 256 << 10;
 /// A connection that is being closed.
 #[derive(Debug)]
 pub(crate) struct Farewell {
-    until_ms: u64,
+    until: Deadline,
     shut: bool,
 }
 
@@ -24,15 +25,15 @@ impl Farewell {
         let limits = &turn.worker.shared.config.limits;
         // An answer that is not written yet gets the time of any other write.
         let wait = if turn.client.is_flushed() { limits.linger.0 } else { limits.write_stall.0 };
-        Self { until_ms: turn.now_ms + wait, shut: false }
+        Self { until: Deadline::at(turn.now_ms + wait), shut: false }
     }
 
     pub(crate) fn wakeup(&self) -> Wakeup {
-        Wakeup { at_ms: self.until_ms, watch: Watch::Nothing }
+        Wakeup { at: self.until, watch: Watch::Nothing }
     }
 
     pub(crate) fn poll(&mut self, turn: &mut Turn<'_, '_>) -> Poll<()> {
-        if turn.now_ms >= self.until_ms {
+        if self.until.is_over(turn.now_ms) {
             return Poll::Ready(());
         }
         if !self.shut {
@@ -43,7 +44,8 @@ impl Farewell {
                         return Poll::Ready(());
                     }
                     self.shut = true;
-                    self.until_ms = turn.now_ms + turn.worker.shared.config.limits.linger.0;
+                    let linger = turn.worker.shared.config.limits.linger;
+                    self.until = Deadline::at(turn.now_ms + linger.0);
                 }
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Ready(Ok(_)) | Poll::Pending => {}

@@ -14,6 +14,7 @@ use crate::access_log::AccessLog;
 use crate::bind::{self, Sockets};
 use crate::clock::Beat;
 use crate::config::Config;
+use crate::deadline::Deadline;
 use crate::error::{Error, Stale};
 use crate::metrics;
 use crate::reporter::{self, OnReport};
@@ -146,9 +147,9 @@ impl Proxy {
     /// Stops accepting, says `Connection: close` on answers, lets requests in flight finish until
     /// the deadline and cuts off what is left then. Returns at once; see [`Proxy::join`].
     pub fn drain(&self, deadline: Duration) {
-        let deadline = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX / 2);
-        let until_ms = self.shared.now_ms().saturating_add(deadline).min(u64::MAX - 1);
-        self.shared.drain_until_ms.store(until_ms, Ordering::Release);
+        let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+        let until = Deadline::at(self.shared.now_ms().saturating_add(deadline_ms));
+        self.shared.drain_until.set(until);
         self.shared.wake_workers();
     }
 

@@ -4,12 +4,14 @@
 
 use http1::RequestHead;
 
+use crate::deadline::Deadline;
 use crate::pace::{Pace, Progress};
 
 /// One request's body on its way in.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Intake {
-    most: u64,
+    /// Not more bytes than these, if there is a bound.
+    most: Option<u64>,
     taken: u64,
     /// Its length was declared: whoever sends it has it. What is open-ended may take its time, unless
     /// connections are scarce.
@@ -26,15 +28,14 @@ impl Intake {
     pub(crate) fn new(head: &RequestHead) -> Self {
         let declared = head.content_length().is_some();
         let progress = Progress::default();
-        Self { most: u64::MAX, taken: 0, declared, waited_ms: 0, progress }
+        Self { most: None, taken: 0, declared, waited_ms: 0, progress }
     }
 
     /// Not more bytes than these; none for as many as come. Tells whether the head already says too
     /// much.
     pub(crate) fn bound(&mut self, most: Option<u64>, head: &RequestHead) -> Result<(), TooLarge> {
-        self.most = most.unwrap_or(u64::MAX);
-        let too_large = head.content_length().is_some_and(|length| length > self.most);
-        if too_large { Err(TooLarge) } else { Ok(()) }
+        self.most = most;
+        self.allow(head.content_length().unwrap_or(0))
     }
 
     /// So many bytes of the body have been passed on.
@@ -43,7 +44,11 @@ impl Intake {
     /// If these are more than allowed.
     pub(crate) fn take(&mut self, bytes: usize) -> Result<(), TooLarge> {
         self.taken = self.taken.saturating_add(bytes as u64);
-        if self.taken > self.most { Err(TooLarge) } else { Ok(()) }
+        self.allow(self.taken)
+    }
+
+    fn allow(&self, bytes: u64) -> Result<(), TooLarge> {
+        if self.most.is_some_and(|most| bytes > most) { Err(TooLarge) } else { Ok(()) }
     }
 
     /// All bytes that have been passed on.
@@ -58,23 +63,23 @@ impl Intake {
     }
 
     /// Until when more has to come, if it has been waited for since then.
-    pub(crate) fn due_ms(&self, since_ms: u64, pace: Pace) -> u64 {
-        self.declared_due_ms(since_ms, pace).min(self.progress.due_ms(since_ms, pace))
+    pub(crate) fn due(&self, since_ms: u64, pace: Pace) -> Deadline {
+        self.declared_due(since_ms, pace).min(self.progress.due(since_ms, pace))
     }
 
     /// Whether less has come than has to by now, if it has been waited for since `since_ms`.
     pub(crate) fn is_late(&mut self, since_ms: u64, now_ms: u64, pace: Pace) -> bool {
-        let lacks = now_ms >= self.progress.due_ms(since_ms, pace)
+        let lacks = self.progress.due(since_ms, pace).is_over(now_ms)
             && !self.progress.suffices(self.taken, now_ms, pace);
-        lacks || now_ms >= self.declared_due_ms(since_ms, pace)
+        lacks || self.declared_due(since_ms, pace).is_over(now_ms)
     }
 
-    fn declared_due_ms(&self, since_ms: u64, pace: Pace) -> u64 {
+    fn declared_due(&self, since_ms: u64, pace: Pace) -> Deadline {
         let most_ms = match (self.declared, pace.rate) {
-            (false, _) | (_, 0) => return u64::MAX,
+            (false, _) | (_, 0) => return Deadline::never(),
             (true, rate) => self.taken.saturating_mul(1000) / rate,
         };
         let left_ms = most_ms.max(pace.grace.0).saturating_sub(self.waited_ms);
-        since_ms.saturating_add(left_ms)
+        Deadline::at(since_ms.saturating_add(left_ms))
     }
 }

@@ -27,6 +27,7 @@ mod connection;
 mod counted;
 mod crowd;
 mod date;
+mod deadline;
 mod delivery;
 mod door;
 mod dropped;

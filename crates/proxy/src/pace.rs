@@ -4,6 +4,7 @@
 use model::{AppLimits, Millis};
 
 use crate::config::Limits;
+use crate::deadline::Deadline;
 
 /// What is asked of one client.
 #[derive(Clone, Copy, Debug)]
@@ -47,12 +48,13 @@ impl Progress {
     }
 
     /// When the present grace is over, if the client is waited for since `since_ms`.
-    pub(crate) fn due_ms(&self, since_ms: u64, pace: Pace) -> u64 {
+    pub(crate) fn due(&self, since_ms: u64, pace: Pace) -> Deadline {
         match (pace.scarce_since_ms, pace.rate) {
-            (None, _) | (_, 0) => u64::MAX,
+            (None, _) | (_, 0) => Deadline::never(),
             (Some(scarce_ms), _) => {
                 let left_ms = pace.grace.0.saturating_sub(self.waited_ms);
-                since_ms.max(scarce_ms).max(self.from_ms).saturating_add(left_ms)
+                let since_ms = since_ms.max(scarce_ms).max(self.from_ms);
+                Deadline::at(since_ms.saturating_add(left_ms))
             }
         }
     }
@@ -78,14 +80,21 @@ mod tests {
     #[test]
     fn each_grace_has_to_bring_its_part() {
         let mut progress = Progress::default();
-        assert_eq!(progress.due_ms(1_000, Pace { scarce_since_ms: None, ..SCARCE }), u64::MAX);
-        assert_eq!(progress.due_ms(1_000, Pace { rate: 0, ..SCARCE }), u64::MAX);
-        assert_eq!(progress.due_ms(1_000, SCARCE), 35_000, "what was before does not count");
+        assert_eq!(
+            progress.due(1_000, Pace { scarce_since_ms: None, ..SCARCE }),
+            Deadline::never()
+        );
+        assert_eq!(progress.due(1_000, Pace { rate: 0, ..SCARCE }), Deadline::never());
+        assert_eq!(
+            progress.due(1_000, SCARCE),
+            Deadline::at(35_000),
+            "what was before does not count"
+        );
         progress.waited(6_000, 16_000, SCARCE);
-        assert_eq!(progress.due_ms(20_000, SCARCE), 40_000);
+        assert_eq!(progress.due(20_000, SCARCE), Deadline::at(40_000));
         assert!(progress.suffices(7_680, 40_000, SCARCE));
         // Much at once does not pay for the next one.
-        assert_eq!(progress.due_ms(20_000, SCARCE), 70_000);
+        assert_eq!(progress.due(20_000, SCARCE), Deadline::at(70_000));
         assert!(!progress.suffices(7_680 + 7_679, 70_000, SCARCE));
         assert!(progress.suffices(7_680 + 7_680, 70_000, SCARCE));
     }

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use crate::access_log::AccessLog;
 use crate::config::Config;
 use crate::counted::Counted;
+use crate::deadline::SharedDeadline;
 use crate::error::Stale;
 use crate::gap::Recent;
 use crate::handover::Inbox;
@@ -81,8 +82,8 @@ pub(crate) struct Shared {
     pub(crate) evicted: AtomicU64,
     /// Counts health tables, so that workers know when to look again.
     pub(crate) health_epoch: AtomicU64,
-    /// By the clock; `u64::MAX` while running.
-    pub(crate) drain_until_ms: AtomicU64,
+    /// When what is left is cut off; never while running.
+    pub(crate) drain_until: SharedDeadline,
     pub(crate) access_log: Option<AccessLog>,
     pub(crate) keyring: Keyring,
     /// The newest snapshot, made ready. Workers read it without waiting for whoever makes the next.
@@ -120,7 +121,7 @@ impl Shared {
             handed_over: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
             health_epoch: AtomicU64::new(0),
-            drain_until_ms: AtomicU64::new(u64::MAX),
+            drain_until: SharedDeadline::never(),
             access_log,
             current,
             ledger: Mutex::new(ledger),
@@ -143,7 +144,7 @@ impl Shared {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.drain_until_ms.load(Ordering::Acquire) != u64::MAX
+        !self.drain_until.get().is_never()
     }
 
     pub(crate) fn wake_workers(&self) {

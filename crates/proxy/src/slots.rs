@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::task::{Context, Waker};
 
 use crate::crowd::{self, Doing, Surplus};
+use crate::deadline::Deadline;
 use crate::lounge::Guest;
 use crate::slot_id::SlotId;
 
@@ -44,7 +45,7 @@ enum Leaving {
 struct Slot {
     used: bool,
     watch: Watch,
-    deadline_ms: u64,
+    deadline: Deadline,
     /// The snapshot it has last taken notice of.
     seen: u64,
     /// Its place in the line of those that wait.
@@ -77,7 +78,7 @@ impl Slots {
         let slot = Slot {
             used: true,
             watch: Watch::Nothing,
-            deadline_ms: u64::MAX,
+            deadline: Deadline::never(),
             seen,
             ticket: 0,
             keeper: Keeper::Nobody,
@@ -103,7 +104,7 @@ impl Slots {
     }
 
     /// Writes down what the connection waits for, at the end of its poll.
-    pub(crate) fn set(&self, id: SlotId, watch: Watch, deadline_ms: u64, cx: &Context<'_>) {
+    pub(crate) fn set(&self, id: SlotId, watch: Watch, deadline: Deadline, cx: &Context<'_>) {
         let mut inner = self.inner.borrow_mut();
         let Inner { slots, tickets, .. } = &mut *inner;
         let slot = &mut slots[id.0];
@@ -112,7 +113,7 @@ impl Slots {
             slot.ticket = *tickets;
         }
         slot.watch = watch;
-        slot.deadline_ms = deadline_ms;
+        slot.deadline = deadline;
         match &mut slot.keeper {
             Keeper::Task(waker) => waker.clone_from(cx.waker()),
             keeper @ (Keeper::Nobody | Keeper::Lounge(_)) => {
@@ -121,11 +122,11 @@ impl Slots {
         }
     }
 
-    /// The connection gives up its task and rests until it is woken, at the latest at `deadline_ms`.
-    pub(crate) fn rest(&self, id: SlotId, deadline_ms: u64, guest: Guest) {
+    /// The connection gives up its task and rests until it is woken, at the latest at `deadline`.
+    pub(crate) fn rest(&self, id: SlotId, deadline: Deadline, guest: Guest) {
         let slot = &mut self.inner.borrow_mut().slots[id.0];
         slot.watch = Watch::Nothing;
-        slot.deadline_ms = deadline_ms;
+        slot.deadline = deadline;
         slot.keeper = Keeper::Lounge(Box::new(guest));
     }
 
@@ -246,7 +247,7 @@ impl Slots {
         let mut inner = self.inner.borrow_mut();
         for at in 0..inner.slots.len() {
             let slot = &inner.slots[at];
-            if slot.used && slot.deadline_ms <= now_ms {
+            if slot.used && slot.deadline.is_over(now_ms) {
                 inner.wake(at);
             }
         }

@@ -9,6 +9,7 @@ use tokio::io::AsyncWrite;
 
 use crate::buffer::{Buffer, Keep, LARGE, Source};
 use crate::crowd::{Doing, Moved};
+use crate::deadline::Deadline;
 use crate::instance::InFlight;
 use crate::slots::Watch;
 use crate::stream::Stream;
@@ -32,7 +33,7 @@ pub(crate) struct Tunnel {
     terms: Terms,
     /// Its app is closed for its client.
     closed: bool,
-    leaves_at_ms: Option<u64>,
+    leaves_at: Deadline,
     moved: Moved,
     moved_at_ms: u64,
 }
@@ -72,7 +73,7 @@ impl Tunnel {
             from_upstream,
             terms,
             closed: turn.is_closed(terms.app),
-            leaves_at_ms: None,
+            leaves_at: Deadline::never(),
             moved: Moved { since_ms: turn.now_ms, bytes: 0 },
             moved_at_ms: turn.now_ms,
         }
@@ -84,8 +85,8 @@ impl Tunnel {
     }
 
     pub(crate) fn wakeup(&self) -> Wakeup {
-        let idle = self.moved_at_ms + self.terms.idle_ms;
-        Wakeup { at_ms: idle.min(self.leaves_at_ms.unwrap_or(u64::MAX)), watch: Watch::Engaged }
+        let idle = Deadline::at(self.moved_at_ms + self.terms.idle_ms);
+        Wakeup { at: idle.min(self.leaves_at), watch: Watch::Engaged }
     }
 
     pub(crate) fn poll(&mut self, turn: &mut Turn<'_, '_>) -> Poll<()> {
@@ -93,12 +94,12 @@ impl Tunnel {
             self.closed = turn.is_closed(self.terms.app);
         }
         if !self.closed && turn.worker.carries(self.flight.instance().key) {
-            self.leaves_at_ms = None;
-        } else if self.leaves_at_ms.is_none() {
+            self.leaves_at = Deadline::never();
+        } else if self.leaves_at.is_never() {
             let jitter = turn.worker.random() % JITTER_MS;
-            self.leaves_at_ms = Some(turn.now_ms + self.terms.drain_ms + jitter);
+            self.leaves_at = Deadline::at(turn.now_ms + self.terms.drain_ms + jitter);
         }
-        if turn.now_ms >= self.wakeup().at_ms {
+        if self.wakeup().at.is_over(turn.now_ms) {
             return Poll::Ready(());
         }
         let mut moved = 0;

@@ -4,6 +4,7 @@
 use std::task::Context;
 
 use crate::caller::Caller;
+use crate::deadline::Deadline;
 use crate::front::side::ClientSide;
 use crate::slot_id::SlotId;
 use crate::slots::Watch;
@@ -34,6 +35,6 @@ impl Turn<'_, '_> {
 /// When to wake the connection even if nothing happens, and which changes concern it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wakeup {
-    pub(crate) at_ms: u64,
+    pub(crate) at: Deadline,
     pub(crate) watch: Watch,
 }

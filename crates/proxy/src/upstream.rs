@@ -9,6 +9,7 @@ use model::Address;
 use tokio::time::{Sleep, sleep};
 
 use crate::back::side::InstanceSide;
+use crate::deadline::Deadline;
 use crate::instance::InFlight;
 use crate::pool::Used;
 use crate::reuse::Kept;
@@ -133,8 +134,9 @@ impl Upstream {
     }
 
     /// The next time to look at it though nothing happens.
-    pub(crate) fn wake_ms(&self, now_ms: u64) -> u64 {
-        self.look_ms().filter(|at_ms| *at_ms > now_ms).unwrap_or(u64::MAX)
+    pub(crate) fn wake(&self, now_ms: u64) -> Deadline {
+        let look_ms = self.look_ms().filter(|at_ms| *at_ms > now_ms);
+        look_ms.map_or(Deadline::never(), Deadline::at)
     }
 
     /// If nothing has come of it for a while, other connections of ours may be in its way: from then

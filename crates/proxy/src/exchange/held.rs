@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::deadline::Deadline;
 use crate::exchange::presence::Presence;
 use crate::line::{LetGo, Place, Ticket};
 use crate::stats::AppStats;
@@ -100,8 +101,9 @@ impl Held {
     }
 
     /// When a held request is looked at though nothing happened.
-    pub(crate) fn look_ms(&self) -> u64 {
-        self.hold.as_ref().map_or(u64::MAX, |hold| hold.look_ms.min(hold.until_ms))
+    pub(crate) fn look(&self) -> Deadline {
+        let look = |hold: &Hold| Deadline::at(hold.look_ms.min(hold.until_ms));
+        self.hold.as_ref().map_or(Deadline::never(), look)
     }
 
     /// Whether it is time for a held request to try again those that refused.

@@ -107,7 +107,7 @@ impl Exchange {
         } else if self.relay.look_again(&self.info, turn) {
             self.route_again(turn);
         }
-        if turn.now_ms >= self.relay.due_ms(&self.info, turn) {
+        if self.relay.due(&self.info, turn).is_over(turn.now_ms) {
             let overdue = self.relay.overdue(&mut self.info, turn);
             overdue.or_else(|stop| self.stop(stop, turn))?;
         }

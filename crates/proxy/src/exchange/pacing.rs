@@ -4,6 +4,7 @@
 use http1::RequestHead;
 use model::{AppLimits, Millis};
 
+use crate::deadline::Deadline;
 use crate::delivery::Delivery;
 use crate::intake::{Intake, TooLarge};
 use crate::pace::Pace;
@@ -45,8 +46,8 @@ impl Pacing {
     }
 
     /// When a wait that began when something moved last has taken so long.
-    pub(crate) fn since_moved(&self, limit: Millis) -> u64 {
-        self.moved_at_ms + limit.0
+    pub(crate) fn since_moved(&self, limit: Millis) -> Deadline {
+        Deadline::at(self.moved_at_ms + limit.0)
     }
 
     /// So many bytes of the body have been passed on.
@@ -73,15 +74,15 @@ impl Pacing {
     }
 
     /// When the client has to have sent more, while its body is waited for.
-    pub(crate) fn body_due_ms(&self, turn: &Turn<'_, '_>) -> u64 {
-        let stalls_ms = self.moved_at_ms + self.limits.body_read.0;
-        stalls_ms.min(self.intake.due_ms(self.moved_at_ms, self.pace(turn)))
+    pub(crate) fn body_due(&self, turn: &Turn<'_, '_>) -> Deadline {
+        let stalls = self.since_moved(self.limits.body_read);
+        stalls.min(self.intake.due(self.moved_at_ms, self.pace(turn)))
     }
 
     /// When the client has to have read more, while there is something for it to read.
-    pub(crate) fn reader_due_ms(&self, turn: &Turn<'_, '_>) -> u64 {
-        let stalls_ms = self.moved_at_ms + turn.worker.shared.config.limits.write_stall.0;
-        stalls_ms.min(self.delivery.due_ms(self.moved_at_ms, self.pace(turn)))
+    pub(crate) fn reader_due(&self, turn: &Turn<'_, '_>) -> Deadline {
+        let stalls = self.since_moved(turn.worker.shared.config.limits.write_stall);
+        stalls.min(self.delivery.due(self.moved_at_ms, self.pace(turn)))
     }
 
     /// The body was waited for since something moved last.
@@ -99,14 +100,14 @@ impl Pacing {
     /// Whether less of the body has come than has to by now.
     pub(crate) fn sends_too_slowly(&mut self, turn: &Turn<'_, '_>) -> bool {
         let (since_ms, now_ms, pace) = (self.moved_at_ms, turn.now_ms, self.pace(turn));
-        let stalls = now_ms >= since_ms + self.limits.body_read.0;
+        let stalls = self.since_moved(self.limits.body_read).is_over(now_ms);
         stalls || self.intake.is_late(since_ms, now_ms, pace)
     }
 
     /// Whether the client has read less than it has to by now.
     pub(crate) fn reads_too_slowly(&mut self, turn: &Turn<'_, '_>) -> bool {
         let (since_ms, now_ms, pace) = (self.moved_at_ms, turn.now_ms, self.pace(turn));
-        let stalls = now_ms >= since_ms + turn.worker.shared.config.limits.write_stall.0;
+        let stalls = self.since_moved(turn.worker.shared.config.limits.write_stall).is_over(now_ms);
         stalls || self.delivery.is_late(since_ms, now_ms, pace, turn.client)
     }
 

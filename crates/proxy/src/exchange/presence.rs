@@ -2,6 +2,7 @@
 //! no request that waited is sent, and none is sent again. A client that has ended only its own side
 //! of the connection gets its answer.
 
+use crate::deadline::Deadline;
 use crate::socket::Peer;
 use crate::turn::Turn;
 
@@ -105,7 +106,7 @@ impl Presence {
     }
 
     /// When to look at the client again, if what it sends is not read.
-    pub(crate) fn look_ms(&self) -> u64 {
-        self.look_ms
+    pub(crate) fn look(&self) -> Deadline {
+        Deadline::at(self.look_ms)
     }
 }

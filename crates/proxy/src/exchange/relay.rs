@@ -7,6 +7,7 @@ use http1::RequestHead;
 
 use crate::buffer::{Buffer, Stock};
 use crate::crowd::{Doing, Moved};
+use crate::deadline::Deadline;
 use crate::exchange::account::Belongs;
 use crate::exchange::end::{End, Rest};
 use crate::exchange::failure::Failure;
@@ -283,8 +284,8 @@ impl Relay {
 
     /// When something is done though nothing happens.
     #[inline]
-    pub(super) fn due_ms(&self, info: &RequestInfo, turn: &Turn<'_, '_>) -> u64 {
-        self.waits_for(turn).due_ms(&info.pacing, turn).min(self.way.cut_at_ms())
+    pub(super) fn due(&self, info: &RequestInfo, turn: &Turn<'_, '_>) -> Deadline {
+        self.waits_for(turn).due(&info.pacing, turn).min(self.way.cut_at())
     }
 
     /// It has been waited for in vain.
@@ -293,7 +294,7 @@ impl Relay {
         info: &mut RequestInfo,
         turn: &mut Turn<'_, '_>,
     ) -> Result<(), Stop> {
-        if turn.now_ms >= self.way.cut_at_ms() {
+        if self.way.cut_at().is_over(turn.now_ms) {
             self.way.is_cut_no_more();
             if self.is_endless() {
                 self.end_stream(info);
@@ -361,25 +362,22 @@ impl Relay {
     /// When to wake up though nothing happens.
     #[inline]
     pub(super) fn wakeup(&self, info: &RequestInfo, turn: &Turn<'_, '_>) -> Wakeup {
-        let (watch, upstream_ms) = match (self.way.link(), self.incoming.state()) {
-            (Link::Unchosen, _) => (Watch::Waiting, u64::MAX),
+        let (watch, upstream) = match (self.way.link(), self.incoming.state()) {
+            (Link::Unchosen, _) => (Watch::Waiting, Deadline::never()),
             (Link::Connecting(up), AnswerState::Awaited(_)) => {
-                (Watch::Waiting, up.wake_ms(turn.now_ms))
+                (Watch::Waiting, up.wake(turn.now_ms))
             }
-            (Link::Connecting(_), _) => (Watch::Waiting, u64::MAX),
-            (Link::Open(up), AnswerState::Awaited(_)) => (Watch::Engaged, up.wake_ms(turn.now_ms)),
-            (Link::Open(_), _) => (Watch::Engaged, u64::MAX),
-            (Link::None, _) => (Watch::Nothing, u64::MAX),
+            (Link::Connecting(_), _) => (Watch::Waiting, Deadline::never()),
+            (Link::Open(up), AnswerState::Awaited(_)) => (Watch::Engaged, up.wake(turn.now_ms)),
+            (Link::Open(_), _) => (Watch::Engaged, Deadline::never()),
+            (Link::None, _) => (Watch::Nothing, Deadline::never()),
         };
-        let look_ms = match self.watched_from_ms(info, turn.client) {
-            from_ms if turn.now_ms < from_ms => from_ms,
-            _ => u64::MAX,
+        let look = match self.watched_from_ms(info, turn.client) {
+            from_ms if turn.now_ms < from_ms => Deadline::at(from_ms),
+            _ => Deadline::never(),
         };
-        let client_ms = self.client_look_ms(info, turn.client);
-        Wakeup {
-            at_ms: self.due_ms(info, turn).min(look_ms).min(upstream_ms).min(client_ms),
-            watch,
-        }
+        let client = self.client_look(info, turn.client);
+        Wakeup { at: self.due(info, turn).min(look).min(upstream).min(client), watch }
     }
 
     /// From when on the client's socket is watched though nothing is expected of it: 0 if it is.
@@ -391,11 +389,11 @@ impl Relay {
     }
 
     /// When to look at the client though nothing happens.
-    fn client_look_ms(&self, info: &RequestInfo, client: &ClientSide) -> u64 {
+    fn client_look(&self, info: &RequestInfo, client: &ClientSide) -> Deadline {
         match self.way.link() {
-            Link::None => u64::MAX,
-            Link::Open(_) if self.is_read_on(client) => u64::MAX,
-            Link::Unchosen | Link::Connecting(_) | Link::Open(_) => info.presence.look_ms(),
+            Link::None => Deadline::never(),
+            Link::Open(_) if self.is_read_on(client) => Deadline::never(),
+            Link::Unchosen | Link::Connecting(_) | Link::Open(_) => info.presence.look(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What an exchange waits for, and until when. Decides nothing about what follows.
 
+use crate::deadline::Deadline;
 use crate::exchange::incoming::{AnswerState, Incoming, Lasts};
 use crate::exchange::link::Link;
 use crate::exchange::outgoing::{Continue, Outgoing};
@@ -11,7 +12,7 @@ use crate::turn::Turn;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WaitsFor {
     /// An instance to be chosen; a look is taken at that time at the latest.
-    Instance { look_ms: u64 },
+    Instance { look: Deadline },
     /// A connection to an instance elsewhere, which began then.
     Connection { since_ms: u64 },
     /// One to an instance here: whoever listens here and has no room is slow, not gone.
@@ -42,7 +43,7 @@ impl WaitsFor {
         turn: &Turn<'_, '_>,
     ) -> Self {
         match (incoming.state(), way.link()) {
-            (_, Link::Unchosen) => Self::Instance { look_ms: way.held_look_ms() },
+            (_, Link::Unchosen) => Self::Instance { look: way.held_look() },
             (_, Link::Connecting(upstream)) if upstream.is_here() => {
                 Self::Room { since_ms: upstream.since_ms }
             }
@@ -61,21 +62,21 @@ impl WaitsFor {
         }
     }
 
-    /// Until when that is waited for, by the proxy's clock; `u64::MAX` for ever.
+    /// Until when that is waited for, by the proxy's clock.
     #[inline]
-    pub(super) fn due_ms(self, pacing: &Pacing, turn: &Turn<'_, '_>) -> u64 {
+    pub(super) fn due(self, pacing: &Pacing, turn: &Turn<'_, '_>) -> Deadline {
         let limits = &turn.worker.shared.config.limits;
         let of_app = pacing.limits();
         match self {
-            Self::Instance { look_ms } => look_ms,
-            Self::Room { since_ms } => since_ms + of_app.first_byte.0,
-            Self::Connection { since_ms } => since_ms + limits.connect.0,
-            Self::Reader => pacing.reader_due_ms(turn),
-            Self::Continue { until_ms } => until_ms,
-            Self::Body => pacing.body_due_ms(turn),
+            Self::Instance { look } => look,
+            Self::Room { since_ms } => Deadline::at(since_ms + of_app.first_byte.0),
+            Self::Connection { since_ms } => Deadline::at(since_ms + limits.connect.0),
+            Self::Reader => pacing.reader_due(turn),
+            Self::Continue { until_ms } => Deadline::at(until_ms),
+            Self::Body => pacing.body_due(turn),
             Self::Answer => pacing.since_moved(of_app.first_byte),
             Self::More => pacing.since_moved(of_app.between_bytes),
-            Self::Event => u64::MAX,
+            Self::Event => Deadline::never(),
             Self::End => pacing.since_moved(limits.write_stall),
         }
     }

@@ -6,6 +6,7 @@ use std::task::Poll;
 
 use balance::{Pace, Standing};
 
+use crate::deadline::Deadline;
 use crate::exchange::account::Belongs;
 use crate::exchange::arm::Arm;
 use crate::exchange::choice::{Backlog, Chosen, Seeker, Verdict};
@@ -36,8 +37,8 @@ pub(super) struct Way {
     held: Held,
     /// How long its answer may take once its instance has left, in milliseconds.
     drain_ms: u64,
-    /// When its connection is cut, since its instance has left; `u64::MAX` for never.
-    cut_at_ms: u64,
+    /// When its connection is cut, since its instance has left.
+    cut_at: Deadline,
 }
 
 /// What one step on the way has come to.
@@ -73,7 +74,7 @@ impl Default for Way {
             arm: Arm::default(),
             held: Held::default(),
             drain_ms: 0,
-            cut_at_ms: u64::MAX,
+            cut_at: Deadline::never(),
         }
     }
 }
@@ -89,13 +90,13 @@ impl Way {
     }
 
     /// When a held request is looked at though nothing happened.
-    pub(super) fn held_look_ms(&self) -> u64 {
-        self.held.look_ms()
+    pub(super) fn held_look(&self) -> Deadline {
+        self.held.look()
     }
 
-    /// When the connection is cut; `u64::MAX` for never.
-    pub(super) fn cut_at_ms(&self) -> u64 {
-        self.cut_at_ms
+    /// When the connection is cut.
+    pub(super) fn cut_at(&self) -> Deadline {
+        self.cut_at
     }
 
     /// How many attempts there were.
@@ -338,10 +339,10 @@ impl Way {
             }
             Lasts::UntilItsEnd => (turn.worker.table.borrow().serves(key), 0),
         };
-        match (stays, self.cut_at_ms) {
-            (true, _) => self.cut_at_ms = u64::MAX,
-            (false, u64::MAX) => self.cut_at_ms = turn.now_ms + self.drain_ms + jitter,
-            (false, _) => {}
+        if stays {
+            self.cut_at = Deadline::never();
+        } else if self.cut_at.is_never() {
+            self.cut_at = Deadline::at(turn.now_ms + self.drain_ms + jitter);
         }
     }
 
@@ -372,7 +373,7 @@ impl Way {
         upstream.side.give_rest(&turn.worker.stock);
         drop(upstream);
         info.account.attempt_failed(failure);
-        self.cut_at_ms = u64::MAX;
+        self.cut_at = Deadline::never();
         // An idle connection that its owner closed is nobody's fault, unless it costs the request. Nor
         // is one that bore what an earlier answer had left on it.
         let stale =
@@ -460,7 +461,7 @@ impl Way {
     /// The answer is whole, or a tunnel follows: what the connection is good for is up to the caller.
     #[inline]
     pub(super) fn take_connection(&mut self) -> Option<Upstream> {
-        self.cut_at_ms = u64::MAX;
+        self.cut_at = Deadline::never();
         self.link.take()
     }
 
@@ -477,7 +478,7 @@ impl Way {
 
     /// The answer goes on, whatever has become of its instance.
     pub(super) fn is_cut_no_more(&mut self) {
-        self.cut_at_ms = u64::MAX;
+        self.cut_at = Deadline::never();
     }
 
     /// The request has ended.

@@ -15,6 +15,7 @@ use super::Worker;
 use crate::clock::Beat;
 use crate::connection::Connection;
 use crate::crowd::Doing;
+use crate::deadline::Deadline;
 use crate::door::Door;
 use crate::handover::{self, Arrival};
 use crate::load::{self, Load};
@@ -55,8 +56,8 @@ impl Worker {
         }
         if self.shared.is_draining() && !self.is_draining() {
             let now_ms = self.shared.now_ms();
-            let end = self.shared.drain_until_ms.load(Ordering::Acquire);
-            self.farewell_ms.set(end.min(now_ms + FAREWELL_MS));
+            let end = self.shared.drain_until.get();
+            self.farewell.set(end.min(Deadline::at(now_ms + FAREWELL_MS)));
             self.wake_acceptors();
             self.slots.wake_all();
             self.resume_called();

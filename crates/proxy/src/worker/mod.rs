@@ -17,6 +17,7 @@ use crate::access_log::Block;
 use crate::buffer::Stock;
 use crate::cell::Cell as Counter;
 use crate::date::{DateLine, Dates};
+use crate::deadline::Deadline;
 use crate::line::Lines;
 use crate::load::Load;
 use crate::lounge::{Guest, Lounge};
@@ -53,7 +54,8 @@ pub(crate) struct Worker {
     is_full: Cell<bool>,
     /// How many connections there are, as of the last sweep.
     load: Cell<Load>,
-    farewell_ms: Cell<u64>,
+    /// When idle connections are closed because the proxy is being shut down.
+    farewell: Cell<Deadline>,
     request_parsers: RefCell<Vec<Box<RequestParser>>>,
     response_parsers: RefCell<Vec<Box<ResponseParser>>>,
 }
@@ -85,7 +87,7 @@ impl Worker {
             ports,
             is_full: Cell::new(false),
             load: Cell::new(Load::Light),
-            farewell_ms: Cell::new(u64::MAX),
+            farewell: Cell::new(Deadline::never()),
             request_parsers: RefCell::default(),
             response_parsers: RefCell::default(),
         }
@@ -133,12 +135,12 @@ impl Worker {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.farewell_ms.get() != u64::MAX
+        !self.farewell.get().is_never()
     }
 
     /// When idle connections are closed because the proxy is being shut down.
-    pub(crate) fn farewell_ms(&self) -> u64 {
-        self.farewell_ms.get()
+    pub(crate) fn farewell(&self) -> Deadline {
+        self.farewell.get()
     }
 
     pub(crate) fn request_parser(&self) -> Box<RequestParser> {
@@ -209,7 +211,7 @@ impl Worker {
     pub(crate) fn rest(
         &self,
         slot: SlotId,
-        deadline_ms: u64,
+        deadline: Deadline,
         guest: Guest,
     ) -> Result<(), TcpStream> {
         if let Err(error) = self.lounge.enter(&guest.stream, slot) {
@@ -217,7 +219,7 @@ impl Worker {
             return Err(guest.stream);
         }
         self.shared.resting.fetch_add(1, Ordering::Relaxed);
-        self.slots.rest(slot, deadline_ms, guest);
+        self.slots.rest(slot, deadline, guest);
         Ok(())
     }
 
@@ -241,7 +243,7 @@ impl Worker {
     }
 
     fn is_done(&self) -> bool {
-        let end = self.shared.drain_until_ms.load(Ordering::Acquire);
-        self.is_draining() && (self.desk().inbox.open() == 0 || self.shared.now_ms() >= end)
+        let end = self.shared.drain_until.get();
+        self.is_draining() && (self.desk().inbox.open() == 0 || end.is_over(self.shared.now_ms()))
     }
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::crowd::Doing;
+use crate::deadline::Deadline;
 use crate::lounge::Guest;
 use crate::slot_id::SlotId;
 use crate::slots::Watch;
@@ -80,7 +81,7 @@ impl Seat {
         let next = poll(self, cx, news);
         self.watch = next.map_or(Watch::Nothing, |(wakeup, _)| wakeup.watch);
         if let Some((wakeup, doing)) = next {
-            self.worker.slots.set(self.slot, wakeup.watch, wakeup.at_ms, cx);
+            self.worker.slots.set(self.slot, wakeup.watch, wakeup.at, cx);
             self.worker.slots.set_doing(self.slot, doing);
         }
         if waited && news.snapshot {
@@ -94,12 +95,12 @@ impl Seat {
         self.worker.slots.stays(self.slot);
     }
 
-    /// Keeps the place for a guest that needs no task until it is woken, at `until_ms` at the latest.
+    /// Keeps the place for a guest that needs no task until it is woken, at `until` at the latest.
     ///
     /// # Errors
     /// The guest's stream, if it cannot be watched.
-    pub(crate) fn rest(&self, until_ms: u64, guest: Guest) -> Result<(), TcpStream> {
-        self.worker.rest(self.slot, until_ms, guest)?;
+    pub(crate) fn rest(&self, until: Deadline, guest: Guest) -> Result<(), TcpStream> {
+        self.worker.rest(self.slot, until, guest)?;
         self.rests.set(true);
         Ok(())
     }
