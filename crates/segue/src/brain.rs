@@ -1,5 +1,6 @@
-//! Control's surroundings in this server: opens the journal, recovers an engine from it, and fits it to
-//! agent, proxy and API. It does so again when control has stepped down.
+//! What decides and acts: control with its journal, and the agent. It may stop while traffic goes on, and
+//! another one may begin on the same data folder. When control has stepped down it begins again from the
+//! journal by itself.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,36 +8,126 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use agent::Agent;
+use cli::Failure;
 use control::{Clock, Engine, Inbox, Mail, Runner, RunnerConfig, Traffic as _};
-use journal::sqlite::{Journal, Options};
-use model::{HostId, InstanceId, Timestamp};
+use journal::sqlite::Journal;
+use model::{FromHost, HostId, InstanceId, in_full};
+use server::{Board, EngineHandle, Notices};
+use store::ReleaseStore;
 
-use crate::desk::Board;
-use crate::ports::{CrashAt, LocalHost, LocalTraffic, Notices};
+use crate::clock::{boot_time, wall_clock};
+use crate::failure::cannot_start;
+use crate::front::Front;
+use crate::ports::{LocalHost, LocalTraffic};
 use crate::strangers::Strangers;
+use crate::test_hooks;
 
-/// What control begins with, each time.
-pub struct Brain {
+/// What a brain has to know.
+pub struct BrainConfig {
     /// The data folder.
     pub data: PathBuf,
-    /// The highest term that proxies have seen.
-    pub above: u64,
+    /// The store in it.
+    pub store: Arc<ReleaseStore>,
     /// How many releases of each app stay stored.
     pub keep_releases: u16,
-    /// To them nothing may be sent when control begins for the first time.
-    pub strangers: Option<Strangers>,
-    pub inbox: Inbox,
-    pub traffic: LocalTraffic,
-    pub agent: Arc<agent::Agent>,
-    pub board: Arc<Board>,
+    /// The limit of open files that instances get.
+    pub open_files: agent::OpenFiles,
+}
+
+/// Control's thread, and the agent that it commands.
+pub struct Brain {
+    engine: Arc<EngineHandle>,
+    control: Option<JoinHandle<()>>,
+    /// Dropped after control, so that it takes the last command.
+    _agent: Arc<Agent>,
 }
 
 impl Brain {
+    /// Starts the agent and control. If control cannot start, everything can be read all the same, and the
+    /// engine says why nothing can be changed.
+    pub fn start(
+        config: BrainConfig,
+        front: &mut Front,
+        (inbox, mail): (Inbox, Mail),
+    ) -> Result<Self, Failure> {
+        let BrainConfig { data, store, keep_releases, open_files } = config;
+        let agent = Arc::new(start_agent(&data, store, open_files, &inbox)?);
+        let board = Arc::new(Board::default());
+        let leader = Leader {
+            data,
+            above: front.term(),
+            keep_releases,
+            strangers: front.take_strangers(),
+            inbox: inbox.clone(),
+            traffic: front.traffic(),
+            agent: agent.clone(),
+            board: board.clone(),
+        };
+        let (control, inbox) = match leader.start(mail) {
+            Ok(control) => (Some(control), Ok(inbox)),
+            Err(why) => {
+                tracing::error!("nothing can be changed, traffic goes on: {why}");
+                (None, Err(why))
+            }
+        };
+        let engine = Arc::new(EngineHandle { board, inbox, clock: wall_clock });
+        Ok(Self { engine, control, _agent: agent })
+    }
+
+    /// Control as the API sees it. It can be read when control has stopped.
+    pub fn engine(&self) -> Arc<EngineHandle> {
+        self.engine.clone()
+    }
+
+    /// Ends control and the agent, and closes the journal. Traffic and instances go on. Blocks.
+    pub fn stop(self) {
+        if let (Ok(inbox), Some(control)) = (&self.engine.inbox, self.control) {
+            inbox.stop();
+            // A panic on that thread was printed there.
+            let _ = control.join();
+        }
+    }
+}
+
+fn start_agent(
+    data: &Path,
+    store: Arc<ReleaseStore>,
+    open_files: agent::OpenFiles,
+    inbox: &Inbox,
+) -> Result<Agent, Failure> {
+    let config = agent::Config {
+        data: data.to_owned(),
+        program: std::env::current_exe().map_err(|error| cannot_start(&error))?,
+        boot_id: agent::boot_id(),
+        open_files: Some(open_files),
+    };
+    let reports = inbox.clone();
+    let agent = Agent::start(config, store, move |report| {
+        reports.host(FromHost { host: HostId::local(), report });
+    });
+    agent.map_err(|error| cannot_start(&error))
+}
+
+/// What control begins with, each time.
+struct Leader {
+    data: PathBuf,
+    /// The highest term that proxies have seen.
+    above: u64,
+    keep_releases: u16,
+    /// To them nothing may be sent when control begins for the first time.
+    strangers: Option<Strangers>,
+    inbox: Inbox,
+    traffic: LocalTraffic,
+    agent: Arc<Agent>,
+    board: Arc<Board>,
+}
+
+impl Leader {
     /// Starts control's thread; or says why control cannot start. Returns once the board shows every app:
     /// nobody is told that an app is not there because it is not there yet.
-    pub fn start(mut self, mail: Mail) -> Result<JoinHandle<()>, String> {
+    fn start(mut self, mail: Mail) -> Result<JoinHandle<()>, String> {
         let (tell, told) = std::sync::mpsc::sync_channel(1);
         let run = move || {
             control::lead(
@@ -49,7 +140,7 @@ impl Brain {
             );
         };
         let thread = std::thread::Builder::new().name("control".into()).spawn(run);
-        let thread = thread.map_err(|error| model::in_full(&error))?;
+        let thread = thread.map_err(|error| in_full(&error))?;
         match told.recv() {
             Ok(Err(why)) => Err(why),
             // An error means that it has ended already, which the API tells.
@@ -60,15 +151,10 @@ impl Brain {
     /// An engine from what the journal holds. `foreign` are instances at whose address the engine before has
     /// found somebody else.
     fn runner(&mut self, foreign: &BTreeSet<InstanceId>) -> Result<Runner, String> {
-        let delay = std::env::var("SEGUE_TEST_FSYNC_DELAY_MS").ok().and_then(|ms| ms.parse().ok());
-        let options = Options {
-            fsync_delay: Duration::from_millis(delay.unwrap_or(0)),
-            ..Options::default()
-        };
         let path = self.data.join("journal.db");
         not_lost(&self.data, &path)?;
         let (journal, recovered) =
-            Journal::open(&path, options).map_err(|error| model::in_full(&error))?;
+            Journal::open(&path, test_hooks::journal_options()).map_err(|error| in_full(&error))?;
         // A journal from a backup may be older than what proxies have seen: its terms must not be.
         let term = recovered.term.max(self.above + 1);
         self.above = term;
@@ -77,7 +163,7 @@ impl Brain {
         let strangers = self.strangers.take().into_iter().flatten();
         let proxies = [self.traffic.id()];
         let engine = Engine::recover(term, &proxies, &recovered)
-            .map_err(|error| model::in_full(&error))?
+            .map_err(|error| in_full(&error))?
             .keeping(self.keep_releases)
             .with_host(HostId::local(), Ipv4Addr::LOCALHOST.into(), self.agent.abilities().clone())
             .with_strangers(strangers.chain(foreign.iter().map(found)));
@@ -87,9 +173,9 @@ impl Brain {
             hosts: Box::new(LocalHost(self.agent.clone())),
             traffic: vec![Box::new(self.traffic.clone())],
             outbox: Box::new(Notices(self.board.clone())),
-            crash: CrashAt::from_env(),
-            clock: Clock::new(wall_clock(), engine.last_fact(), crate::boot::boot_time()),
-            boot_time: crate::boot::boot_time,
+            crash: test_hooks::crash_point(),
+            clock: Clock::new(wall_clock(), engine.last_fact(), boot_time()),
+            boot_time,
         };
         Ok(Runner::new(engine, config, self.inbox.clone()))
     }
@@ -108,9 +194,4 @@ fn not_lost(data: &Path, journal: &Path) -> Result<(), String> {
          hint: restore it from a backup; or stop them with `segue down --data {data}` and begin anew in \
          another data folder"
     ))
-}
-
-pub fn wall_clock() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

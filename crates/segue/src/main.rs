@@ -1,16 +1,18 @@
 //! The program: puts the parts together and does nothing itself.
 
 mod api;
-mod boot;
 mod brain;
-mod desk;
+mod clock;
+mod failure;
 mod folder;
+mod front;
 mod keys;
 mod limits;
 mod ports;
 mod serve;
 mod signals;
 mod strangers;
+mod test_hooks;
 
 use std::ffi::OsString;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Control's ports, fitted to the parts behind them. Translates and keeps nothing.
+//! The ports of control and of the API, fitted to the parts behind them. Translates and keeps nothing.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -6,14 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use agent::logs;
-use control::{CrashPoint, Hosts, Outbox, Traffic};
+use control::{Hosts, Traffic};
 use model::{
-    AppName, AppView, Event, Generation, HealthTable, InstanceId, ProxyId, Snapshot, ToHost,
-    TrafficReport,
+    AppName, Generation, HealthTable, InstanceId, ProxyId, Snapshot, ToHost, TrafficReport,
 };
 use server::{Host, LogCursor, LogPage, LogStart};
-
-use crate::desk::Board;
 
 /// The last lines of all instances of an app have at most so many bytes together.
 const TAIL_BYTES: usize = 16 << 20;
@@ -63,6 +60,10 @@ impl Host for LocalFiles {
         Ok(page)
     }
 
+    fn running(&self) -> io::Result<u32> {
+        agent::running(&self.data)
+    }
+
     fn states(&self) -> io::Result<BTreeMap<AppName, PathBuf>> {
         agent::states(&self.data)
     }
@@ -106,50 +107,5 @@ impl Traffic for LocalTraffic {
 
     fn sample(&mut self) -> Option<TrafficReport> {
         Some(self.proxy.report())
-    }
-}
-
-/// Where people look.
-pub struct Notices(pub Arc<Board>);
-
-impl Outbox for Notices {
-    fn announce(&mut self, event: Event) {
-        tracing::info!(app = %event.app, "{}", event.text);
-        self.0.feed.publish(event);
-    }
-
-    fn show(&mut self, view: Arc<AppView>) {
-        self.0.show(view);
-    }
-
-    fn hide(&mut self, app: &AppName) {
-        self.0.hide(app);
-    }
-}
-
-/// Kills the process at the n-th crossing of an append or an effect, for tests of recovery:
-/// `SEGUE_TEST_CRASH_AT=n`. Nothing is flushed, nobody is told, as in a real `kill -9`.
-pub struct CrashAt {
-    left: u64,
-}
-
-impl CrashAt {
-    /// What the environment asks for, if it does.
-    pub fn from_env() -> Option<Box<dyn CrashPoint>> {
-        let left = std::env::var("SEGUE_TEST_CRASH_AT").ok()?.parse().ok()?;
-        Some(Box::new(Self { left }))
-    }
-}
-
-impl CrashPoint for CrashAt {
-    fn cross(&mut self, what: &'static str) {
-        self.left = self.left.saturating_sub(1);
-        if self.left == 0 {
-            tracing::warn!(what, "SEGUE_TEST_CRASH_AT is reached");
-            let _ = rustix::process::kill_process(
-                rustix::process::getpid(),
-                rustix::process::Signal::KILL,
-            );
-        }
     }
 }

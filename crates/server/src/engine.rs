@@ -39,19 +39,6 @@ pub trait Engine: Send + Sync + 'static {
     fn read_only(&self) -> Option<String>;
 }
 
-/// Ends everything.
-pub trait Shutdown: Send + Sync + 'static {
-    /// Stops all instances and then the server. Answers as soon as that has begun.
-    fn down(&self) -> Pending<'_, Result<Stopping, Refusal>>;
-}
-
-/// What ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stopping {
-    /// Instances that are being stopped.
-    pub instances: u32,
-}
-
 /// Something that is asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Command {

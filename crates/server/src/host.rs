@@ -21,6 +21,12 @@ pub trait Host: Send + Sync + 'static {
         start: &LogStart,
     ) -> io::Result<LogPage>;
 
+    /// How many instances run.
+    ///
+    /// # Errors
+    /// When they cannot be counted.
+    fn running(&self) -> io::Result<u32>;
+
     /// The apps that have a folder with state, and where it is.
     ///
     /// # Errors

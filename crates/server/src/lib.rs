@@ -6,12 +6,14 @@
 mod answer;
 mod apps;
 mod blobs;
+mod board;
 mod changes;
 mod collect;
 mod commands;
 mod deploys;
 mod endpoints;
 mod engine;
+mod engine_handle;
 mod events;
 mod feed;
 mod guard;
@@ -32,8 +34,10 @@ use axum::middleware;
 
 /// All paths of the API.
 pub use axum::Router;
+pub use board::{Board, Notices};
 pub use collect::collect_uploads;
-pub use engine::{Command, Engine, Pending, Shutdown, Stopping};
+pub use engine::{Command, Engine, Pending};
+pub use engine_handle::EngineHandle;
 pub use feed::{Feed, News, Subscription};
 pub use guard::Guard;
 pub use host::{Host, LogCursor, LogPage, LogStart};

@@ -6,8 +6,8 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use wire::{Code, Problem};
 
-use crate::Parts;
-use crate::answer::{Answer, No, Sent};
+use crate::answer::{Answer, No, Sent, blocking};
+use crate::{Parts, StoreError};
 
 pub(crate) async fn healthy() -> &'static str {
     "ok\n"
@@ -27,6 +27,17 @@ pub(crate) async fn down(
     // Read, so that the connection can be closed in order.
     Sent(_): Sent<serde::de::IgnoredAny>,
 ) -> Answer<Json<wire::Down>> {
-    let crate::Stopping { instances } = parts.shutdown.down().await?;
+    let host = parts.host.clone();
+    // Counted where they run: it is true whatever the engine knows.
+    let count = move || {
+        host.running().map_err(|error| {
+            let why = model::in_full(&error);
+            StoreError::Unavailable(format!("cannot find the instances: {why}"))
+        })
+    };
+    let instances = blocking(count).await.map_err(|No(problem)| {
+        No(problem.hint("nothing was stopped; look at the data folder's run/"))
+    })?;
+    parts.down.send_replace(true);
     Ok(Json(wire::Down { pid: std::process::id(), instances }))
 }

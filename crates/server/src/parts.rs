@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use wire::{Code, Problem};
 
-use crate::engine::{Engine, Shutdown};
+use crate::engine::Engine;
 use crate::host::Host;
 use crate::store::Store;
 
@@ -23,10 +23,10 @@ pub struct Parts {
     pub engine: Arc<dyn Engine>,
     /// Keeps files and secrets.
     pub store: Arc<dyn Store>,
-    /// Has the instances' output and the apps' state.
+    /// Has the instances, their output and the apps' state.
     pub host: Arc<dyn Host>,
-    /// Ends everything.
-    pub shutdown: Arc<dyn Shutdown>,
+    /// Becomes true when somebody asks for the end of all instances, and of the server.
+    pub down: watch::Sender<bool>,
     /// Instances run as root unless their app names a user.
     pub as_root: bool,
     /// Text for `/metrics`.

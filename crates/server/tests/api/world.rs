@@ -12,7 +12,7 @@ use model::{
 };
 use server::{
     Became, Command, Engine, Feed, Guard, Host, LogCursor, LogPage, LogStart, Parts, Pending,
-    Shutdown, Stopping, Store, StoreError, Subscription, router,
+    Store, StoreError, Subscription, router,
 };
 use tokio::sync::watch;
 use wire::{AppFile, Blob, Entry, Kind, LogLine, Manifest, Secret};
@@ -141,12 +141,6 @@ impl Engine for Scripted {
     }
 }
 
-impl Shutdown for Scripted {
-    fn down(&self) -> Pending<'_, Result<Stopping, Refusal>> {
-        Box::pin(async { Ok(Stopping { instances: 2 }) })
-    }
-}
-
 /// A store and a host. Keeps blobs in memory; a digest is good if its first byte is the content's first byte.
 #[derive(Default)]
 pub struct Shelf {
@@ -212,6 +206,10 @@ impl Store for Shelf {
 }
 
 impl Host for Shelf {
+    fn running(&self) -> io::Result<u32> {
+        Ok(2)
+    }
+
     fn logs(
         &self,
         _app: &AppName,
@@ -240,6 +238,7 @@ pub struct World {
     pub as_root: bool,
     pub engine: Arc<Scripted>,
     pub shelf: Arc<Shelf>,
+    pub down: watch::Sender<bool>,
     pub stop: watch::Sender<bool>,
 }
 
@@ -248,6 +247,7 @@ pub fn world() -> World {
         as_root: false,
         engine: Arc::default(),
         shelf: Arc::default(),
+        down: watch::Sender::new(false),
         stop: watch::Sender::new(false),
     }
 }
@@ -259,7 +259,7 @@ impl World {
             engine: self.engine.clone(),
             store: self.shelf.clone(),
             host: self.shelf.clone(),
-            shutdown: self.engine.clone(),
+            down: self.down.clone(),
             metrics: Arc::new(|| "segue_up 1\n".into()),
             traffic_warning: Arc::new(|_| None),
             ready: Arc::new(|| Err("no snapshot yet".into())),

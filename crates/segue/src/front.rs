@@ -1,0 +1,79 @@
+//! Traffic: the proxy in this server, from the saved snapshot on. Depends on neither the journal, nor
+//! control, nor the API: it begins before they do, and goes on when they have stopped.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cli::Failure;
+use control::Inbox;
+use proxy::Proxy;
+
+use crate::failure::cannot_start;
+use crate::ports::LocalTraffic;
+use crate::strangers::{self, Strangers};
+
+/// What requests in flight get when traffic ends.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// The proxy, and what it has begun with.
+pub struct Front {
+    proxy: Proxy,
+    /// The file that it begins from.
+    saved: PathBuf,
+    term: u64,
+    strangers: Option<Strangers>,
+}
+
+impl Front {
+    /// Takes connections from now on. What the proxy counts goes into `inbox`.
+    pub fn start(config: proxy::Config, data: &Path, inbox: &Inbox) -> Result<Self, Failure> {
+        let bound = Proxy::bind(config).map_err(|error| {
+            let failure = cannot_start(&error);
+            failure.hint("another program listens there; choose another with --http")
+        })?;
+        let saved = data.join("snapshot");
+        let initial = proxy::saved::load(&saved).unwrap_or_else(|error| {
+            tracing::warn!(%error, "traffic starts with an empty table");
+            None
+        });
+        let mut initial = initial.unwrap_or_default();
+        let strangers = strangers::leave_out(data, &mut initial);
+        let term = initial.generation.term;
+        let reports = inbox.clone();
+        let proxy = bound
+            .start(&initial, move |report| reports.traffic(report))
+            .map_err(|error| cannot_start(&error))?;
+        strangers.tell(&proxy);
+        for http in proxy.local_addrs() {
+            tracing::info!("apps are served on http://{http}");
+        }
+        Ok(Self { proxy, saved, term, strangers: Some(strangers) })
+    }
+
+    /// The term of the snapshot that it began with.
+    pub fn term(&self) -> u64 {
+        self.term
+    }
+
+    /// The instances that were left out of that snapshot, for whoever asks first.
+    pub fn take_strangers(&mut self) -> Option<Strangers> {
+        self.strangers.take()
+    }
+
+    /// Control's port to it.
+    pub fn traffic(&self) -> LocalTraffic {
+        LocalTraffic { proxy: self.proxy.clone(), saved: self.saved.clone(), prepared: None }
+    }
+
+    /// For questions about its traffic.
+    pub fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+
+    /// Stops to accept, and waits until requests in flight have finished or [`DRAIN`] is over. Blocks.
+    pub fn drain(self) {
+        tracing::info!("ending: requests in flight get {} s", DRAIN.as_secs());
+        self.proxy.drain(DRAIN);
+        self.proxy.join();
+    }
+}

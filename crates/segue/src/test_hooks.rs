@@ -1,0 +1,38 @@
+//! What tests of recovery ask of the program by its environment. Without those variables nothing here
+//! does anything.
+
+use std::time::Duration;
+
+use control::CrashPoint;
+use journal::sqlite::Options;
+
+/// How the journal is opened: with `SEGUE_TEST_FSYNC_DELAY_MS=n`, on a disk that takes so long.
+pub fn journal_options() -> Options {
+    let delay = std::env::var("SEGUE_TEST_FSYNC_DELAY_MS").ok().and_then(|ms| ms.parse().ok());
+    Options { fsync_delay: Duration::from_millis(delay.unwrap_or(0)), ..Options::default() }
+}
+
+/// Where the process is to be killed: with `SEGUE_TEST_CRASH_AT=n`, at the n-th crossing of an append or
+/// an effect.
+pub fn crash_point() -> Option<Box<dyn CrashPoint>> {
+    let left = std::env::var("SEGUE_TEST_CRASH_AT").ok()?.parse().ok()?;
+    Some(Box::new(CrashAt { left }))
+}
+
+struct CrashAt {
+    left: u64,
+}
+
+impl CrashPoint for CrashAt {
+    /// Nothing is flushed, nobody is told, as in a real `kill -9`.
+    fn cross(&mut self, what: &'static str) {
+        self.left = self.left.saturating_sub(1);
+        if self.left == 0 {
+            tracing::warn!(what, "SEGUE_TEST_CRASH_AT is reached");
+            let _ = rustix::process::kill_process(
+                rustix::process::getpid(),
+                rustix::process::Signal::KILL,
+            );
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Control as the API sees it: a board to read from, an inbox to put commands into, or the reason why there
+//! is none.
+
+use std::sync::Arc;
+
+use control::{Answer, Inbox, Mode, Refusal, RefusalCode};
+use model::{AppName, AppView, Receipt, Timestamp};
+use tokio::sync::oneshot;
+
+use crate::engine::{Command, Engine, Pending};
+use crate::{Board, Subscription};
+
+/// The engine that control's thread runs.
+#[derive(Debug)]
+pub struct EngineHandle {
+    /// What control shows.
+    pub board: Arc<Board>,
+    /// `Err` says why nothing can be changed: traffic goes on.
+    pub inbox: Result<Inbox, String>,
+    /// Control's clock.
+    pub clock: fn() -> Timestamp,
+}
+
+impl EngineHandle {
+    /// Puts the command into control's inbox, and waits for the answer.
+    async fn ask(&self, command: Command, mode: Mode) -> Result<Answer, Refusal> {
+        let Command { app, seen, ask } = command;
+        let unavailable = |why: &str| Refusal {
+            code: RefusalCode::Unavailable,
+            message: format!("cannot change {app}: {why}"),
+            hint: Some("traffic goes on; look at the server's log".into()),
+        };
+        let inbox = self.inbox.as_ref().map_err(|why| unavailable(why))?;
+        let (reply, answer) = oneshot::channel();
+        inbox.ask(app.clone(), ask, seen, mode, move |answered| {
+            // Whoever asked may have gone; the command stands.
+            let _ = reply.send(answered);
+        });
+        answer.await.unwrap_or_else(|_| Err(unavailable("the server is ending")))
+    }
+}
+
+impl Engine for EngineHandle {
+    fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    fn view(&self, app: &AppName) -> Option<Arc<AppView>> {
+        self.board.view(app)
+    }
+
+    fn apps(&self) -> Vec<Arc<AppView>> {
+        self.board.views()
+    }
+
+    fn command(&self, command: Command) -> Pending<'_, Result<Answer, Refusal>> {
+        Box::pin(self.ask(command, Mode::Commit))
+    }
+
+    fn dry_run(&self, command: Command) -> Pending<'_, Result<Answer, Refusal>> {
+        Box::pin(self.ask(command, Mode::DryRun))
+    }
+
+    fn account(&self, app: &AppName) -> Pending<'_, Option<Receipt>> {
+        let app = app.clone();
+        Box::pin(async move {
+            let inbox = self.inbox.as_ref().ok()?;
+            let (reply, answer) = oneshot::channel();
+            inbox.account(app, move |account| {
+                // Whoever asked may have gone.
+                let _ = reply.send(account);
+            });
+            answer.await.ok().flatten()
+        })
+    }
+
+    fn events(&self, app: &AppName, after: u64) -> Subscription {
+        self.board.feed().follow(app, after)
+    }
+
+    fn read_only(&self) -> Option<String> {
+        match &self.inbox {
+            Ok(inbox) => inbox.fault(),
+            Err(why) => Some(why.clone()),
+        }
+    }
+}
