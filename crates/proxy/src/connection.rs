@@ -255,13 +255,13 @@ impl Head {
     fn poll(&mut self, turn: &mut Turn<'_, '_>) -> Result<Step, Stage> {
         loop {
             if turn.client.has_input() {
-                let parser = self.parser.get_or_insert_with(|| turn.worker.request_parser());
+                let parser = self.parser.get_or_insert_with(|| turn.worker.parsers.request());
                 match parser.parse(turn.client.head_bytes()) {
                     Ok(Progress::Finished(len)) => {
                         turn.client.h1().begin(parser.head(), len);
                         let exchange = Exchange::begin(parser.head(), self.since_ms, turn);
                         if let Some(parser) = self.parser.take() {
-                            turn.worker.return_request_parser(parser);
+                            turn.worker.parsers.put_request(parser);
                         }
                         return Err(Stage::Exchange(Box::new(exchange)));
                     }

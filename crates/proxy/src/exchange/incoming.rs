@@ -83,7 +83,7 @@ impl Incoming {
     /// An answer that nothing has come of.
     #[inline]
     pub(super) fn awaited(worker: &Worker) -> Self {
-        let answer = AnswerState::Awaited(worker.response_parser());
+        let answer = AnswerState::Awaited(worker.parsers.response());
         Self { answer, interims: 0 }
     }
 
@@ -323,7 +323,7 @@ impl Incoming {
             false => AnswerState::Body { lasts: Lasts::of(head) },
         };
         if let AnswerState::Awaited(parser) = std::mem::replace(&mut self.answer, next) {
-            turn.worker.return_response_parser(parser);
+            turn.worker.parsers.put_response(parser);
         }
         status
     }

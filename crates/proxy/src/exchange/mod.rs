@@ -78,7 +78,7 @@ impl Exchange {
     /// Routes a request that has not gone out yet by the newest snapshot: its app may be reached in
     /// another way now, with other limits, or another app is.
     fn route_again(&mut self, turn: &mut Turn<'_, '_>) {
-        let mut parser = turn.worker.request_parser();
+        let mut parser = turn.worker.parsers.request();
         // It could be read before.
         if let Ok(Progress::Finished(_)) = parser.parse(turn.client.head_bytes()) {
             let place = Place::of(parser.head(), turn);
@@ -86,7 +86,7 @@ impl Exchange {
             self.relay.replace_head(bytes, &turn.worker.stock);
             self.route(parser.head(), &place, turn);
         }
-        turn.worker.return_request_parser(parser);
+        turn.worker.parsers.put_request(parser);
     }
 
     /// Goes on as far as possible without waiting.

@@ -43,22 +43,22 @@ impl Worker {
             drop(self.table.replace(newest));
             let table = self.table.borrow();
             self.close_idle(&table, self.shared.now_ms());
-            self.unresolved.set(self.slots.unresolved(table.sequence));
+            self.noticed.unresolved.set(self.slots.unresolved(table.sequence));
             self.slots.wake_engaged();
-            if self.unresolved.get() == 0 {
+            if self.noticed.unresolved.get() == 0 {
                 self.acknowledge();
             }
         }
         let epoch = self.shared.health_epoch.load(Ordering::Acquire);
-        if self.health_epoch.replace(epoch) != epoch {
+        if self.noticed.health_epoch.replace(epoch) != epoch {
             self.close_idle(&self.table.borrow(), self.shared.now_ms());
             self.slots.wake_waiting();
         }
         if self.shared.is_draining() && !self.is_draining() {
             let now_ms = self.shared.now_ms();
             let end = self.shared.drain_until.get();
-            self.farewell.set(end.min(Deadline::at(now_ms + FAREWELL_MS)));
-            self.wake_acceptors();
+            self.pressure.farewell.set(end.min(Deadline::at(now_ms + FAREWELL_MS)));
+            self.acceptors.wake();
             self.slots.wake_all();
             self.resume_called();
         }
@@ -88,7 +88,7 @@ impl Worker {
 
     fn serve(self: &Rc<Self>, arrival: Arrival) {
         let Arrival { stream, peer, door } = arrival;
-        let port = Rc::clone(&self.ports[door]);
+        let port = self.acceptors.port(door);
         let connection = Connection::new(Rc::clone(self), Socket::new(stream), peer, port);
         tokio::task::spawn_local(connection);
     }
@@ -107,9 +107,9 @@ impl Worker {
     fn make_room(&self, now_ms: u64) {
         let limit = self.shared.config.limits.connections;
         let open = self.shared.connections.load(Ordering::Acquire);
-        let before = self.load.get();
+        let before = self.pressure.load.get();
         let load = before.next(open, limit, now_ms);
-        self.load.set(load);
+        self.pressure.load.set(load);
         if matches!(before, Load::Light) && !matches!(load, Load::Light) {
             self.slots.wake_doing(|doing| matches!(doing, Doing::Body(_) | Doing::Answer(_)));
         }
@@ -209,7 +209,7 @@ async fn sweep(worker: Rc<Worker>, mut beat: Beat) {
             tidy_ms = now_ms + TIDY_MS;
             let table = Arc::clone(&worker.table.borrow());
             worker.close_idle(&table, now_ms);
-            worker.wake_acceptors();
+            worker.acceptors.wake();
         }
         if worker.is_done() {
             worker.desk().mail.notify_one();
@@ -225,8 +225,7 @@ async fn accept(worker: Rc<Worker>, door: Door, at: usize) {
             let full = worker.shared.connections.load(Ordering::Acquire)
                 >= worker.shared.config.limits.connections;
             if full && !worker.is_draining() {
-                worker.is_full.set(true);
-                worker.park_acceptor(at, cx.waker());
+                worker.acceptors.park_until_room(at, cx.waker());
                 return Poll::Pending;
             }
             match door.poll_accept(cx) {
@@ -236,13 +235,13 @@ async fn accept(worker: Rc<Worker>, door: Door, at: usize) {
                 Poll::Ready(Err(error)) if is_of_the_client(&error) => {}
                 Poll::Ready(Err(error)) => {
                     tracing::warn!(%error, "cannot accept connections for the moment");
-                    worker.park_acceptor(at, cx.waker());
+                    worker.acceptors.park(at, cx.waker());
                     return Poll::Pending;
                 }
                 // The queue is empty: a listener that is to go may go now.
                 Poll::Pending if worker.is_draining() => return Poll::Ready(()),
                 Poll::Pending => {
-                    worker.park_acceptor(at, cx.waker());
+                    worker.acceptors.park(at, cx.waker());
                     return Poll::Pending;
                 }
             }

@@ -1,7 +1,9 @@
 //! One worker: a thread with its own listening sockets, upstream connections and snapshot. A
 //! request lives on one worker from accept to end; nothing here waits for another thread.
 
+mod acceptors;
 pub(crate) mod event_loop;
+mod parsers;
 pub(crate) mod seat;
 
 use std::cell::{Cell, RefCell};
@@ -9,9 +11,6 @@ use std::net::TcpStream;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Waker;
-
-use http1::{RequestParser, ResponseParser};
 
 use crate::access_log::Block;
 use crate::buffer::Stock;
@@ -27,12 +26,11 @@ use crate::slot_id::SlotId;
 use crate::slots::Slots;
 use crate::stats::{AppCells, AppStats, ReleaseCells, ReleaseStats};
 use crate::table::Table;
+use crate::worker::acceptors::Acceptors;
+use crate::worker::parsers::Parsers;
 
-/// Parsers kept in stock.
-const PARSERS: usize = 64;
 /// What a worker's connections share. Only its own thread ever sees it.
 #[derive(Debug)]
-#[expect(clippy::vec_box, reason = "a parser's box moves into a connection and back")]
 pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) shared: Arc<Shared>,
@@ -42,22 +40,31 @@ pub(crate) struct Worker {
     pub(crate) slots: Slots,
     lounge: Lounge,
     pub(crate) lines: Rc<Lines>,
-    unresolved: Cell<usize>,
+    noticed: Noticed,
     random: Cell<u64>,
-    health_epoch: Cell<u64>,
     dates: Dates,
     /// Of the access log, if there is one.
     pub(crate) log: RefCell<Block>,
-    acceptors: RefCell<Vec<Option<Waker>>>,
-    /// The ports of its listening sockets, as text.
-    ports: Vec<Rc<str>>,
-    is_full: Cell<bool>,
+    acceptors: Acceptors,
+    pressure: Pressure,
+    pub(crate) parsers: Parsers,
+}
+
+/// How far the worker has taken in what is new.
+#[derive(Debug, Default)]
+struct Noticed {
+    /// How many have to choose anew before the newest snapshot is acknowledged.
+    unresolved: Cell<usize>,
+    health_epoch: Cell<u64>,
+}
+
+/// Why connections of the worker have to hurry, or to leave.
+#[derive(Debug)]
+struct Pressure {
     /// How many connections there are, as of the last sweep.
     load: Cell<Load>,
     /// When idle connections are closed because the proxy is being shut down.
     farewell: Cell<Deadline>,
-    request_parsers: RefCell<Vec<Box<RequestParser>>>,
-    response_parsers: RefCell<Vec<Box<ResponseParser>>>,
 }
 
 impl Worker {
@@ -69,6 +76,7 @@ impl Worker {
         seed: u64,
     ) -> Self {
         let table = shared.current.load_full();
+        let parsers = Parsers::new(shared.config.limits.head_sizes);
         Self {
             index,
             shared,
@@ -78,18 +86,16 @@ impl Worker {
             slots: Slots::default(),
             lounge,
             lines: Rc::default(),
-            unresolved: Cell::new(0),
+            noticed: Noticed::default(),
             random: Cell::new(seed | 1),
-            health_epoch: Cell::new(0),
             dates: Dates::default(),
             log: RefCell::default(),
-            acceptors: RefCell::new(ports.iter().map(|_| None).collect()),
-            ports,
-            is_full: Cell::new(false),
-            load: Cell::new(Load::Light),
-            farewell: Cell::new(Deadline::never()),
-            request_parsers: RefCell::default(),
-            response_parsers: RefCell::default(),
+            acceptors: Acceptors::new(ports),
+            pressure: Pressure {
+                load: Cell::new(Load::Light),
+                farewell: Cell::new(Deadline::never()),
+            },
+            parsers,
         }
     }
 
@@ -135,44 +141,18 @@ impl Worker {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        !self.farewell.get().is_never()
+        !self.pressure.farewell.get().is_never()
     }
 
     /// When idle connections are closed because the proxy is being shut down.
     pub(crate) fn farewell(&self) -> Deadline {
-        self.farewell.get()
-    }
-
-    pub(crate) fn request_parser(&self) -> Box<RequestParser> {
-        let stocked = self.request_parsers.borrow_mut().pop();
-        let sizes = self.shared.config.limits.head_sizes;
-        stocked.unwrap_or_else(|| Box::new(RequestParser::new(sizes)))
-    }
-
-    pub(crate) fn return_request_parser(&self, mut parser: Box<RequestParser>) {
-        parser.restart();
-        let mut stock = self.request_parsers.borrow_mut();
-        if stock.len() < PARSERS {
-            stock.push(parser);
-        }
-    }
-
-    pub(crate) fn response_parser(&self) -> Box<ResponseParser> {
-        self.response_parsers.borrow_mut().pop().unwrap_or_default()
-    }
-
-    pub(crate) fn return_response_parser(&self, mut parser: Box<ResponseParser>) {
-        parser.restart();
-        let mut stock = self.response_parsers.borrow_mut();
-        if stock.len() < PARSERS {
-            stock.push(parser);
-        }
+        self.pressure.farewell.get()
     }
 
     /// One that waited has chosen anew. The last one makes the worker acknowledge.
     pub(crate) fn resolved_one(&self) {
-        let left = self.unresolved.get().saturating_sub(1);
-        self.unresolved.set(left);
+        let left = self.noticed.unresolved.get().saturating_sub(1);
+        self.noticed.unresolved.set(left);
         if left == 0 {
             self.acknowledge();
         }
@@ -186,25 +166,17 @@ impl Worker {
 
     /// Since when more than half of the connections there may be are in use, if they are.
     pub(crate) fn scarce_since_ms(&self) -> Option<u64> {
-        self.load.get().scarce_since_ms()
+        self.pressure.load.get().scarce_since_ms()
     }
 
     /// More than nine tenths of the connections there may be are in use.
     pub(crate) fn is_crowded(&self) -> bool {
-        matches!(self.load.get(), Load::Crowded { .. })
+        matches!(self.pressure.load.get(), Load::Crowded { .. })
     }
 
     fn close_idle(&self, table: &Table, now_ms: u64) {
         let most = self.shared.config.limits.upstream_idle_max;
         self.pool.retain(now_ms, most, |key| table.serves(key));
-    }
-
-    fn park_acceptor(&self, at: usize, waker: &Waker) {
-        self.acceptors.borrow_mut()[at] = Some(waker.clone());
-    }
-
-    fn wake_acceptors(&self) {
-        self.acceptors.borrow_mut().iter_mut().filter_map(Option::take).for_each(Waker::wake);
     }
 
     /// Lets a connection rest without a task until it is woken. Gives it back if it cannot be watched.
@@ -227,9 +199,7 @@ impl Worker {
     pub(crate) fn connection_ended(&self) {
         self.shared.connections.fetch_sub(1, Ordering::AcqRel);
         self.desk().inbox.ended();
-        if self.is_full.replace(false) {
-            self.wake_acceptors();
-        }
+        self.acceptors.has_room();
         if self.is_draining() {
             self.desk().mail.notify_one();
         }
