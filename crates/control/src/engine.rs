@@ -14,8 +14,9 @@ use std::sync::Arc;
 
 use journal::{Lost, Recovered};
 use model::{
-    AppName, AppView, FromHost, Generation, Health, HealthTable, HostAbilities, HostCommand,
-    HostId, HostReport, InstanceId, Listeners, Millis, ProxyId, Timestamp, ToHost, TrafficReport,
+    Abilities, AppName, AppView, FromHost, Generation, Health, HealthTable, HostAbilities,
+    HostCommand, HostId, HostReport, InstanceId, Listeners, Millis, ProxyId, Timestamp, ToHost,
+    TrafficReport,
 };
 use rollout::{App, Ask, Fleet};
 
@@ -152,6 +153,18 @@ impl Engine {
     #[must_use]
     pub fn with_host(mut self, host: HostId, address: IpAddr, abilities: HostAbilities) -> Self {
         self.hosts.said(host, address, abilities);
+        self
+    }
+
+    /// The same, with proxies that can do this; one that is not named can do everything.
+    #[must_use]
+    pub fn with_proxies(
+        mut self,
+        abilities: impl IntoIterator<Item = (ProxyId, Abilities)>,
+    ) -> Self {
+        for (id, abilities) in abilities {
+            self.routing.proxies.set_abilities(id, abilities);
+        }
         self
     }
 

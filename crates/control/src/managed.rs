@@ -309,8 +309,10 @@ impl Managed {
     }
 
     fn counted(&self, routing: &Routing) -> Option<AppCounters> {
+        // What some proxy does not count is missing from every sum.
+        let baseline = self.baseline.as_ref().filter(|_| routing.proxies.count_all());
         let now = routing.proxies.counters(&self.app.name).unwrap_or_default();
-        self.baseline.as_ref().map(|baseline| between(baseline, &now))
+        baseline.map(|baseline| between(baseline, &now))
     }
 
     fn observed<'a>(

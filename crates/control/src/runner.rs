@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use journal::{Log, Lost, NewRecord, Room, Seq};
 use model::{
-    AppName, AppView, Generation, HealthTable, InstanceId, Millis, ProxyId, Snapshot, Timestamp,
-    ToHost, TrafficReport,
+    Abilities, AppName, AppView, Generation, HealthTable, InstanceId, Millis, ProxyId, Snapshot,
+    Timestamp, ToHost, TrafficReport,
 };
 use rollout::{Ask, Refusal, RefusalCode};
 
@@ -30,6 +30,8 @@ pub trait Hosts: Send {
 pub trait Traffic: Send {
     /// Its name in reports.
     fn id(&self) -> ProxyId;
+    /// What it can do. A command that needs more is refused.
+    fn abilities(&self) -> Abilities;
     /// Has it make its table of this snapshot without using it; a [`TrafficReport`] says so. The one that it
     /// has already is not made again.
     fn prepare(&mut self, snapshot: Arc<Snapshot>);

@@ -31,7 +31,7 @@ mod upstream;
 mod variable;
 mod view;
 
-pub use abilities::HostAbilities;
+pub use abilities::{Abilities, HostAbilities, Shares};
 pub use causes::in_full;
 pub use health::{Health, HealthTable};
 pub use host::{Exit, Expect, FromHost, HostCommand, HostReport, Keep, Launch, NotStarted, ToHost};

@@ -1,16 +1,18 @@
-//! Bugs that a test plants in this core, to show that the simulation finds them. Only the feature
+//! Bugs that a test plants in this core and in control, to show that the simulation finds them. Only the feature
 //! `testing` lets them be planted: without it none of them is in the program.
 
 #[cfg(feature = "testing")]
 use core::sync::atomic::{AtomicU8, Ordering};
 
-/// A bug in what is asked, decided, folded or planned.
+/// A bug in what is asked, decided, folded or planned, or in what control makes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
     /// The plan routes to instances that drain.
     RoutesToDraining,
     /// An instance is released although requests are in flight on it.
     IgnoresInFlight,
+    /// An instance counts as idle although some proxy cannot say what is in flight on it.
+    TakesUnknownForIdle,
     /// An instance that drains counts as left before any worker has swapped.
     LeavesAtOnce,
     /// The candidate gets its share as soon as one instance is ready.
@@ -31,13 +33,22 @@ pub enum Bug {
     RunsBeside,
     /// The watch after the last switch never ends.
     WatchesForever,
+    /// Control lets proxies use a snapshot before all of them have made their table of it.
+    CommitsEarly,
+    /// Control gives a proxy that has begun anew nothing.
+    ForgetsProxies,
+    /// Control takes a proxy's report that comes late for the newest.
+    BelievesLateReports,
+    /// Control takes an append whose end nobody knows for refused.
+    TrustsLostAppend,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 17] = [
         Self::RoutesToDraining,
         Self::IgnoresInFlight,
+        Self::TakesUnknownForIdle,
         Self::LeavesAtOnce,
         Self::SwitchesShort,
         Self::ForgetsFloor,
@@ -48,17 +59,21 @@ impl Bug {
         Self::LeavesFiles,
         Self::RunsBeside,
         Self::WatchesForever,
+        Self::CommitsEarly,
+        Self::ForgetsProxies,
+        Self::BelievesLateReports,
+        Self::TrustsLostAppend,
     ];
 
     /// Whether this bug is to be there.
     #[cfg(feature = "testing")]
-    pub(crate) fn is_planted(self) -> bool {
+    pub fn is_planted(self) -> bool {
         PLANTED.load(Ordering::Relaxed) == self.number()
     }
 
     /// Whether this bug is to be there: never.
     #[cfg(not(feature = "testing"))]
-    pub(crate) const fn is_planted(self) -> bool {
+    pub const fn is_planted(self) -> bool {
         false
     }
 

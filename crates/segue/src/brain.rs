@@ -166,6 +166,7 @@ impl Leader {
             .map_err(|error| in_full(&error))?
             .keeping(self.keep_releases)
             .with_host(HostId::local(), Ipv4Addr::LOCALHOST.into(), self.agent.abilities().clone())
+            .with_proxies([(self.traffic.id(), self.traffic.abilities())])
             .with_strangers(strangers.chain(foreign.iter().map(found)));
         let config = RunnerConfig {
             log: Box::new(journal),

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use agent::logs;
 use control::{Hosts, Traffic};
 use model::{
-    AppName, Generation, HealthTable, InstanceId, ProxyId, Snapshot, ToHost, TrafficReport,
+    Abilities, AppName, Generation, HealthTable, InstanceId, ProxyId, Snapshot, ToHost,
+    TrafficReport,
 };
 use server::{Host, LogCursor, LogPage, LogStart};
 
@@ -81,6 +82,10 @@ pub struct LocalTraffic {
 impl Traffic for LocalTraffic {
     fn id(&self) -> ProxyId {
         self.proxy.id()
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities::default()
     }
 
     fn prepare(&mut self, snapshot: Arc<Snapshot>) {

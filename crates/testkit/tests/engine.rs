@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use control::{Answer, CheckpointBody, Command, Engine, Event, Mode, Refusal, Ticket, VERSION};
 use journal::{Checkpoint, Lost, Part, Recovered, Seq};
-use model::{AppName, InstanceId, Millis, ProxyId, ReleaseNo, RolloutId, Timestamp};
+use model::{
+    Abilities, AppName, InstanceId, Maintenance, Millis, Page, ProxyId, ReleaseNo, RolloutId,
+    Share, Shares, Step, StrategyKind, Timestamp,
+};
 use rollout::{App, Ask, Fact, Fleet, Phase, RolloutKind, Started};
 use testkit::{Behaviour, Script, release, spec};
 
@@ -253,4 +256,51 @@ fn all_to_whom_nothing_may_be_sent_stand_in_the_first_health_table() {
         .collect();
     assert_eq!(tables.len(), 1);
     assert_eq!(tables[0].foreign, all);
+}
+
+/// What the first proxy would have to do for a command, and cannot.
+#[test]
+fn a_command_that_needs_what_a_proxy_cannot_do_is_refused_with_its_name() {
+    let mut script = Script::new();
+    script.deploy("v1", Behaviour::Good(300)).wait(15);
+    let apps: Vec<App> = script.world.engine().expect("it lives").apps().cloned().collect();
+    let app = apps[0].name.clone();
+    let said = |abilities: Abilities, ask: Ask| {
+        let mut engine = recover(apps.clone()).with_proxies([(ProxyId(0), abilities)]);
+        engine.begin(NOW);
+        let (app, ticket) = (app.clone(), Ticket(1));
+        let event = Event::Ask { ticket, app, ask, version: None, mode: Mode::DryRun };
+        let mut commands = engine.step(event, NOW);
+        // Some wait for the first look at what is live.
+        commands.extend(engine.step(Event::Tick, NOW.after(Millis::from_secs(5))));
+        let answer = answer(&commands).expect("it is answered").clone();
+        answer.map_or_else(|refusal| refusal.message, |_| "yes".into())
+    };
+    let by = |kind: StrategyKind| {
+        let mut spec = spec(&app);
+        spec.strategy.kind = kind;
+        Ask::Deploy { release: Box::new(release(spec, "v2", 2)), replace: false }
+    };
+    let step = Step {
+        share: Share::from_ten_thousandths(500).expect("a share"),
+        gate: model::Gate::Manual,
+    };
+    let canary =
+        StrategyKind::Canary { steps: vec![step], cohort: None, capacity: model::Capacity::Share };
+    let closed = |hold| Ask::Maintenance {
+        on: Some(Maintenance { page: Page::default(), hold: Millis(hold), allow: Vec::new() }),
+    };
+    let all = Abilities::default();
+    let whole = Abilities { shares: Shares::Whole, ..all };
+    assert_eq!(said(all, by(canary.clone())), "yes");
+    assert_eq!(said(whole, by(canary)), "cannot deploy web: proxy 0 cannot divide traffic");
+    let blue_green = StrategyKind::BlueGreen { switch: model::Switch::Auto };
+    assert_eq!(said(whole, by(blue_green)), "yes");
+    let open = Abilities { maintenance: false, ..all };
+    let recreate = StrategyKind::Recreate { page: Page::default() };
+    assert_eq!(said(open, by(recreate)), "cannot deploy web: proxy 0 cannot close an app");
+    let hasty = Abilities { hold: false, ..all };
+    assert_eq!(said(hasty, closed(0)), "yes");
+    let wanted = "cannot change the maintenance of web: proxy 0 cannot keep requests waiting";
+    assert_eq!(said(hasty, closed(1_000)), wanted);
 }

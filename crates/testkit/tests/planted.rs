@@ -17,15 +17,17 @@ fn every_planted_bug_is_caught_by_the_invariant_that_it_breaks() {
         let invariant = found.map(|(_, violation)| violation.invariant);
         let expected = match sabotage {
             Sabotage::Core(Bug::RoutesToDraining) => "I1",
-            Sabotage::Core(Bug::IgnoresInFlight | Bug::LeavesAtOnce) => "I2",
+            Sabotage::Core(Bug::IgnoresInFlight | Bug::TakesUnknownForIdle) => "I2",
+            Sabotage::Core(Bug::LeavesAtOnce | Bug::BelievesLateReports) => "I2",
             Sabotage::Core(Bug::SwitchesShort | Bug::ForgetsFloor) => "I3",
-            Sabotage::Core(Bug::RepeatsNumbers) | Sabotage::LoseCommit => "I4",
-            Sabotage::ReuseTerm => "I5",
+            Sabotage::Core(Bug::RepeatsNumbers | Bug::TrustsLostAppend) => "I4",
+            Sabotage::LoseCommit => "I4",
+            Sabotage::Core(Bug::CommitsEarly) | Sabotage::ReuseTerm => "I5",
             Sabotage::Core(Bug::RollsBackInTwo) => "I7",
             Sabotage::Core(Bug::ForgetsShare) => "I8",
             Sabotage::Core(Bug::LeavesProcesses | Bug::LeavesFiles) => "I9",
             Sabotage::Core(Bug::RunsBeside) => "recreate",
-            Sabotage::Core(Bug::WatchesForever) => "end",
+            Sabotage::Core(Bug::WatchesForever | Bug::ForgetsProxies) => "end",
         };
         if invariant != Some(expected) {
             wrong.push((sabotage, expected, invariant));

@@ -8,7 +8,8 @@ use control::{Ask, Clock, Ended, Engine, Hosts, Inbox, Outbox, Runner, RunnerCon
 use journal::sqlite::{Journal, Options};
 use journal::{Done, Log, Lost, NewRecord, Part, Recovered, Room, Seq};
 use model::{
-    AppName, AppView, Generation, HealthTable, Millis, ProxyId, Snapshot, Timestamp, ToHost,
+    Abilities, AppName, AppView, Generation, HealthTable, Millis, ProxyId, Snapshot, Timestamp,
+    ToHost,
 };
 use testkit::{Loss, release, spec};
 
@@ -22,6 +23,9 @@ impl Hosts for Nothing {
 impl Traffic for Nothing {
     fn id(&self) -> ProxyId {
         ProxyId(0)
+    }
+    fn abilities(&self) -> Abilities {
+        Abilities::default()
     }
     fn prepare(&mut self, _: Arc<Snapshot>) {}
     fn commit(&mut self, _: Generation) {}

@@ -3,7 +3,7 @@
 
 use journal::Lost;
 use model::Timestamp;
-use rollout::{Refusal, RefusalCode};
+use rollout::{Bug, Refusal, RefusalCode};
 
 use super::Engine;
 use super::questions::refuse;
@@ -13,6 +13,9 @@ use crate::record::Record;
 impl Engine {
     pub(super) fn not_appended(&mut self, lost: Lost, now: Timestamp, commands: &mut Vec<Command>) {
         match lost {
+            Lost::Unknown(why) if Bug::TrustsLostAppend.is_planted() => {
+                self.refused(why, now, commands);
+            }
             Lost::Refused(why) => self.refused(why, now, commands),
             Lost::Unknown(_) | Lost::Fenced { .. } => self.step_down(lost, commands),
         }

@@ -86,7 +86,42 @@ impl Engine {
                 return Err(Refusal { code: RefusalCode::NotFound, message, hint });
             }
         };
+        self.check_proxies(managed, ask)?;
         managed.ask(ask, version, self.shared(), now)
+    }
+}
+
+impl Engine {
+    /// What a proxy cannot do is known before anything is begun.
+    fn check_proxies(&self, managed: &Managed, ask: &Ask) -> Result<(), Refusal> {
+        let proxies = &self.routing.proxies;
+        let (lacking, other) = match ask {
+            // A first release gets all of the traffic at once.
+            Ask::Deploy { release, .. } if managed.app.live.is_some() => {
+                let strategy = &release.spec.strategy.kind;
+                let lacking = proxies.lacking(|proxy| proxy.lacks_for(strategy));
+                (lacking, "set another strategy in [strategy]")
+            }
+            Ask::Maintenance { on: Some(closed) } => {
+                let lacking = proxies.lacking(|proxy| proxy.lacks_while(closed));
+                (lacking, "leave out what it cannot do, or close the app at that proxy itself")
+            }
+            Ask::Deploy { .. }
+            | Ask::Maintenance { on: None }
+            | Ask::Rollback { .. }
+            | Ask::Promote(_)
+            | Ask::Pause
+            | Ask::Resume
+            | Ask::Scale { .. }
+            | Ask::Sync
+            | Ask::Restart
+            | Ask::Abort
+            | Ask::Remove { .. } => return Ok(()),
+        };
+        let Some((proxy, what)) = lacking else { return Ok(()) };
+        let (verb, app) = (ask.verb(), &managed.app.name);
+        let message = format!("cannot {verb} {app}: proxy {} cannot {what}", proxy.0);
+        Err(Refusal { code: RefusalCode::Refused, message, hint: Some(other.into()) })
     }
 }
 

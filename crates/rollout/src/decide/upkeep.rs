@@ -111,6 +111,7 @@ fn release(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
         let absent = instance.left.is_some_and(|left| seen.acknowledged >= left);
         let drain = app.releases.get(&instance.release).map(|r| r.spec.drain.deadline);
         let until = instance.since.max(seen.recovered).after(drain.unwrap_or_default());
+        let uncounted = uncounted && !Bug::TakesUnknownForIdle.is_planted();
         let is_idle = (in_flight == 0 && !uncounted) || Bug::IgnoresInFlight.is_planted();
         let by = if absent && is_idle {
             ReleasedBy::Idle
