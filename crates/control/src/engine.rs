@@ -38,6 +38,26 @@ struct Question {
     mode: Mode,
 }
 
+/// How far what was decided has got into the log.
+#[derive(Clone, Debug, Default)]
+struct Writing {
+    /// The append under way.
+    append: Option<Append>,
+    /// Why the last append failed, until one succeeds.
+    fault: Option<String>,
+    /// After a failed append, when to try again.
+    retry_at: Option<Timestamp>,
+    /// Records since the last checkpoint.
+    records: u32,
+}
+
+impl Writing {
+    /// After the log refused a record, only people's commands try again at once.
+    fn may_append(&self, now: Timestamp) -> bool {
+        self.retry_at.is_none_or(|retry| now >= retry)
+    }
+}
+
 /// The append under way.
 #[derive(Clone, Debug, Default)]
 struct Append {
@@ -53,15 +73,10 @@ pub struct Engine {
     hosts: Hosts,
     health: HealthTable,
     questions: VecDeque<Question>,
-    append: Option<Append>,
-    /// Why the last append failed, until one succeeds.
-    journal_fault: Option<String>,
-    /// After a failed append, when to try again.
-    retry_at: Option<Timestamp>,
+    writing: Writing,
     last_fact: Timestamp,
     recovered: Timestamp,
     remind_at: Timestamp,
-    appended: u32,
     keep_releases: u16,
     /// A fact that this program decided and cannot fold.
     defect: Option<String>,
@@ -129,13 +144,10 @@ impl Engine {
                 ..HealthTable::default()
             },
             questions: VecDeque::new(),
-            append: None,
-            journal_fault: None,
-            retry_at: None,
+            writing: Writing::default(),
             last_fact,
             recovered: last_fact,
             remind_at: last_fact,
-            appended: 0,
             keep_releases: App::KEPT,
             defect: None,
             lost: None,
@@ -231,12 +243,12 @@ impl Engine {
 
     /// When to call [`Engine::step`] with [`Event::Tick`] at the latest.
     pub fn wake_at(&self) -> Timestamp {
-        let apps = if self.append.is_some() { None } else { self.apps.wake_at() };
+        let apps = if self.writing.append.is_some() { None } else { self.apps.wake_at() };
         // Without an append under way they can only wait for the first look.
-        let asked = !self.questions.is_empty() && self.append.is_none();
+        let asked = !self.questions.is_empty() && self.writing.append.is_none();
         let look = asked.then(|| self.recovered.after(Self::FIRST_LOOK));
         // While an append is under way, what was to be tried again waits for its answer.
-        let retry = self.retry_at.filter(|_| self.append.is_none());
+        let retry = self.writing.retry_at.filter(|_| self.writing.append.is_none());
         [Some(self.remind_at), retry, apps, look]
             .into_iter()
             .flatten()
@@ -248,7 +260,7 @@ impl Engine {
         let FromHost { host, report } = from;
         let id: InstanceId = match &report {
             HostReport::Ports { free } => {
-                let coming = self.append.iter().flat_map(|append| &append.records);
+                let coming = self.writing.append.iter().flat_map(|append| &append.records);
                 let used = in_use(&host, self.apps.states(), coming);
                 if self.hosts.offer(&host, free, &used) {
                     self.apps.dirty_all();
@@ -333,25 +345,25 @@ impl Engine {
     fn go_on(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
         // Versions that needed no new snapshot stand in one that may be acknowledged already.
         self.take_acknowledgements(now);
-        if self.append.is_none() && self.defect.is_none() {
+        if self.writing.append.is_none() && self.defect.is_none() {
             let mut append = Append::default();
-            if self.may_append(now) {
+            if self.writing.may_append(now) {
                 let newcomers = self.hosts.newcomers(now);
                 if !newcomers.is_empty() {
                     append.records.push(Record::Fleet(newcomers));
                 }
             }
             self.answer_questions(now, &mut append, commands);
-            if self.may_append(now) {
-                self.retry_at = None;
+            if self.writing.may_append(now) {
+                self.writing.retry_at = None;
                 self.decide(now, &mut append);
             }
             if !append.records.is_empty() {
                 commands.push(Command::Append(append.records.clone()));
-                self.append = Some(append);
+                self.writing.append = Some(append);
             }
         }
-        let (apps, append) = (&self.apps, &self.append);
+        let (apps, append) = (&self.apps, &self.writing.append);
         let used = |host: &HostId| {
             let coming = append.iter().flat_map(|append| &append.records);
             in_use(host, apps.states(), coming)
@@ -367,11 +379,6 @@ impl Engine {
             commands.extend(unheard.map(|told| self.to_host(told)));
         }
         self.show(commands);
-    }
-
-    /// After the journal refused a record, only people's commands try again at once.
-    fn may_append(&self, now: Timestamp) -> bool {
-        self.retry_at.is_none_or(|retry| now >= retry)
     }
 
     fn take_acknowledgements(&mut self, now: Timestamp) {

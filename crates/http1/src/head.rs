@@ -33,12 +33,18 @@ pub struct RequestHead {
     pub(crate) version: Version,
     pub(crate) options: Options,
     pub(crate) content_length: Option<u64>,
-    pub(crate) max_forwards: Option<u64>,
-    pub(crate) hops: u64,
     pub(crate) chunked: bool,
     pub(crate) accept: Preference,
     pub(crate) own_cookies: bool,
     pub(crate) expect: Option<Span>,
+    pub(crate) relayed: Relayed,
+}
+
+/// What a head says of the way that the request has come, and may go on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Relayed {
+    pub(crate) max_forwards: Option<u64>,
+    pub(crate) hops: u64,
     /// The first name by which a proxy says something of its client.
     pub(crate) claim: Option<Span>,
     /// Another field tells of a proxy.
@@ -56,14 +62,11 @@ impl RequestHead {
             version: Version::Http11,
             options: Options::default(),
             content_length: None,
-            max_forwards: None,
-            hops: 0,
             chunked: false,
             accept: Preference::default(),
             own_cookies: false,
             expect: None,
-            claim: None,
-            tells_of_a_proxy: false,
+            relayed: Relayed::default(),
         }
     }
 
@@ -129,12 +132,12 @@ impl RequestHead {
     /// How many more times an OPTIONS or TRACE request may be forwarded, this time included; at 0 we
     /// answer it ourselves (RFC 9110, 7.6.2). For other methods the field says nothing.
     pub fn max_forwards(&self) -> Option<u64> {
-        self.max_forwards
+        self.relayed.max_forwards
     }
 
     /// How many proxies of this kind have passed the request on, as they say.
     pub fn hops(&self) -> u64 {
-        self.hops
+        self.relayed.hops
     }
 
     /// What the client waits for before it sends the body. HTTP/1.0 has no such thing.
@@ -162,13 +165,13 @@ impl RequestHead {
 
     /// Whether somebody says to have passed the request on for its client.
     pub fn is_passed_on(&self) -> bool {
-        self.tells_of_a_proxy || self.claim.is_some()
+        self.relayed.tells_of_a_proxy || self.relayed.claim.is_some()
     }
 
     /// The first name of a field by which a proxy says something of its client, and which is passed on
     /// only if that proxy is trusted.
     pub fn claim<'a>(&self, input: &'a [u8]) -> Option<&'a [u8]> {
-        self.claim.map(|span| span.of(input))
+        self.relayed.claim.map(|span| span.of(input))
     }
 
     /// Whether the answer has no body, whatever its head says.
@@ -235,7 +238,7 @@ impl RequestHead {
         field(out, b"X-Real-IP", with.client);
         field(out, b"X-Forwarded-Proto", with.proto);
         field(out, b"X-Forwarded-Port", with.port);
-        match self.hops {
+        match self.relayed.hops {
             // Nearly always it is the first.
             0 => out.extend_from_slice(b"X-Segue-Hops: 1\r\n"),
             hops => number_field(out, HOPS, hops.saturating_add(1)),

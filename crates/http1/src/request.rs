@@ -258,7 +258,8 @@ impl RequestParser {
             }
             12 if name.eq_ignore_ascii_case(HOPS) => {
                 // What is no number was not written by a proxy of ours.
-                self.head.hops = self.head.hops.max(plain_number(value).unwrap_or(0));
+                self.head.relayed.hops =
+                    self.head.relayed.hops.max(plain_number(value).unwrap_or(0));
                 passed = Passed::Not;
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
@@ -300,14 +301,14 @@ impl RequestParser {
         let passed = match trust::standing(name) {
             Standing::Free => return Passed::Whole,
             Standing::Proxys => {
-                self.head.tells_of_a_proxy = true;
+                self.head.relayed.tells_of_a_proxy = true;
                 return Passed::Whole;
             }
             Standing::Dropped => return Passed::Not,
             Standing::SaidAnew => Passed::Not,
             Standing::Claim => Passed::Claim,
         };
-        self.head.claim.get_or_insert(span.name);
+        self.head.relayed.claim.get_or_insert(span.name);
         passed
     }
 
@@ -331,7 +332,7 @@ impl RequestParser {
             return Ok(Passed::Whole);
         }
         let number = plain_number(value).ok_or(Fault::MaxForwards)?;
-        match self.head.max_forwards.replace(number) {
+        match self.head.relayed.max_forwards.replace(number) {
             None => Ok(Passed::MaxForwards),
             Some(_) => Err(Fault::MaxForwards.into()),
         }

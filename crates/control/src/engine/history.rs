@@ -21,8 +21,8 @@ impl Engine {
         if let Err(lost) = result {
             return self.not_appended(lost, now, commands);
         }
-        let Some(Append { records, answers }) = self.append.take() else { return };
-        self.journal_fault = None;
+        let Some(Append { records, answers }) = self.writing.append.take() else { return };
+        self.writing.fault = None;
         let mut changed = BTreeSet::new();
         let mut events = Vec::new();
         for record in &records {
@@ -37,14 +37,14 @@ impl Engine {
                 }
             }
         }
-        self.appended += u32::try_from(records.len()).unwrap_or(u32::MAX);
+        self.writing.records += u32::try_from(records.len()).unwrap_or(u32::MAX);
         self.make_so(&changed, commands);
         let answered =
             answers.into_iter().map(|(ticket, answer)| Command::Answer(ticket, Ok(answer)));
         commands.extend(answered);
         commands.extend(events.into_iter().map(Command::Announce));
-        if self.appended >= Self::CHECKPOINT {
-            self.appended = 0;
+        if self.writing.records >= Self::CHECKPOINT {
+            self.writing.records = 0;
             self.forget_removed();
             let apps = self.apps().cloned().collect();
             let fleet = self.hosts.fleet().clone();

@@ -27,7 +27,7 @@ impl Engine {
 
     /// Why nothing can be journaled at the moment, if so.
     pub fn journal_fault(&self) -> Option<&str> {
-        self.journal_fault.as_deref()
+        self.writing.fault.as_deref()
     }
 
     /// What this program decided and cannot fold, if there is such a thing. Nothing is decided or

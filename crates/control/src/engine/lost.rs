@@ -23,7 +23,7 @@ impl Engine {
 
     /// Nothing of the append under way is in the log: it is as if it had never been.
     fn refused(&mut self, why: String, now: Timestamp, commands: &mut Vec<Command>) {
-        let append = self.append.take().unwrap_or_default();
+        let append = self.writing.append.take().unwrap_or_default();
         for (ticket, _) in append.answers {
             let refusal = Refusal {
                 code: RefusalCode::Unavailable,
@@ -35,14 +35,14 @@ impl Engine {
         for app in append.records.iter().filter_map(Record::app) {
             self.apps.change(app, |managed| managed.dirty = true);
         }
-        self.journal_fault = Some(why);
-        self.retry_at = Some(now.after(Self::RETRY));
+        self.writing.fault = Some(why);
+        self.writing.retry_at = Some(now.after(Self::RETRY));
     }
 
     /// Nobody knows whether the append under way is in the log. Whoever waits for it is told so, and
     /// nothing follows from it here.
     pub(super) fn step_down(&mut self, lost: Lost, commands: &mut Vec<Command>) {
-        let append = self.append.take().unwrap_or_default();
+        let append = self.writing.append.take().unwrap_or_default();
         for (ticket, _) in append.answers {
             let refusal = Refusal {
                 code: RefusalCode::Unavailable,
