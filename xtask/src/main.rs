@@ -5,6 +5,7 @@
 mod bench;
 mod circles;
 mod deps;
+mod fields;
 mod names;
 mod prove;
 mod purity;

@@ -1,12 +1,12 @@
 //! What a reader should not stumble over: files too long, files without a first line that says
-//! what they are for, words that must not stay, tests that wait for time to pass, and (`names.rs`)
-//! one name for several types.
+//! what they are for, words that must not stay, tests that wait for time to pass, one name
+//! for several types (`names.rs`), and types of too many fields (`fields.rs`).
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::names;
 use crate::run::Done;
+use crate::{fields, names};
 
 /// A file longer than this holds more than one noun.
 const LONGEST: usize = 500;
@@ -26,7 +26,9 @@ pub(crate) fn check(root: &Path) -> Done {
     for file in files {
         let text = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
         let name = file.strip_prefix(root).unwrap_or(&file);
-        wrong.extend(complaints(name, &text).iter().map(|why| format!("{}{why}", name.display())));
+        let mut found = complaints(name, &text);
+        found.extend(fields::complaints(&text).unwrap_or_else(|unread| vec![unread]));
+        wrong.extend(found.iter().map(|why| format!("{}{why}", name.display())));
     }
     wrong.extend(names::doubled(root)?);
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }

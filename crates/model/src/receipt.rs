@@ -35,6 +35,7 @@ impl fmt::Display for Outcome {
 }
 
 /// What one rollout cost. Numbers that nobody measured are `None`, never invented.
+/// Many fields: it is the contract of `receipt --json`, one flat object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     /// The rollout.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Cause, Minted, RolloutKind};
 
 /// One app.
+/// Many fields: it is one object on disk, and grows by fields only.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct App {
     /// Its name.
@@ -246,6 +247,7 @@ impl Deaths {
 }
 
 /// Moving the app from one release to another.
+/// Many fields: it is one object on disk, and grows by fields only.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rollout {
     /// Which.

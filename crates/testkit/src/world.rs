@@ -29,6 +29,7 @@ const WORKERS: usize = 3;
 const LATEST: u64 = 3_000;
 
 /// The simulated world.
+/// Many fields: every part of the world is there once, and each draws from the same chance.
 #[derive(Clone, Debug)]
 pub struct World {
     /// Milliseconds since the world began; also the machine's boot time.

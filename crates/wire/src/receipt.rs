@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// A receipt, exactly as `receipt --json` prints it. What nobody measured is `null`. Of a rollout that is
 /// under way it is the receipt so far, and says how the rollout stands instead of how it ended.
+/// Many fields: it is the contract of `receipt --json`, one flat object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt<O = Outcome> {
     /// The rollout's number within the app.
