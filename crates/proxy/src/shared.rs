@@ -207,11 +207,11 @@ impl Shared {
         self.wake_workers();
     }
 
-    /// The sequence that every worker has acknowledged.
-    fn acknowledged_sequence(&self) -> u64 {
+    /// The sequence that every worker has acknowledged; `None` if none runs, so that none is waited for.
+    fn acknowledged_sequence(&self) -> Option<u64> {
         let running = self.desks.iter().filter(|desk| !desk.ended.load(Ordering::Acquire));
         let acknowledged = running.map(|desk| desk.acknowledged.load(Ordering::Acquire));
-        acknowledged.min().unwrap_or(u64::MAX)
+        acknowledged.min()
     }
 
     /// The newest snapshot that every worker has acknowledged.
@@ -219,7 +219,8 @@ impl Shared {
         let sequence = self.acknowledged_sequence();
         let current = self.current.load_full();
         let tables = ledger.old.iter().chain([&current]);
-        let newest = tables.filter(|table| table.sequence <= sequence).map(|t| t.generation).max();
+        let is_acknowledged = |table: &&Arc<Table>| sequence.is_none_or(|it| table.sequence <= it);
+        let newest = tables.filter(is_acknowledged).map(|table| table.generation).max();
         newest.unwrap_or(ledger.acknowledged).max(ledger.acknowledged)
     }
 
@@ -255,7 +256,8 @@ impl Shared {
         let mut ledger = self.ledger();
         ledger.acknowledged = self.acknowledged(&ledger);
         let sequence = self.acknowledged_sequence();
-        let unused: Vec<_> = ledger.old.extract_if(.., |table| table.sequence < sequence).collect();
+        let is_unused = |table: &mut Arc<Table>| sequence.is_none_or(|it| table.sequence < it);
+        let unused: Vec<_> = ledger.old.extract_if(.., is_unused).collect();
         ledger.seq += 1;
         ledger.directory.forget_gone(now_ms);
         let Ledger { directory, gaps, seq, .. } = &mut *ledger;

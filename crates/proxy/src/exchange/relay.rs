@@ -125,10 +125,10 @@ impl Relay {
                 false => Ok(0),
             };
         }
-        let client = &mut *turn.client;
-        if client.has_ended() || turn.now_ms < self.watched_from_ms(info, client) {
+        if turn.client.has_ended() || self.unwatched_until(info, turn).is_some() {
             return Ok(0);
         }
+        let client = &mut *turn.client;
         match client.poll_read(turn.cx, turn.worker) {
             Poll::Pending => Ok(0),
             Poll::Ready(Err(_)) => Err(self.left(info)),
@@ -372,20 +372,19 @@ impl Relay {
             (Link::Open(_), _) => (Watch::Engaged, Deadline::never()),
             (Link::None, _) => (Watch::Nothing, Deadline::never()),
         };
-        let look = match self.watched_from_ms(info, turn.client) {
-            from_ms if turn.now_ms < from_ms => Deadline::at(from_ms),
-            _ => Deadline::never(),
-        };
+        let look = self.unwatched_until(info, turn).unwrap_or(Deadline::never());
         let client = self.client_look(info, turn.client);
         Wakeup { at: self.due(info, turn).min(look).min(upstream).min(client), watch }
     }
 
-    /// From when on the client's socket is watched though nothing is expected of it: 0 if it is.
-    fn watched_from_ms(&self, info: &RequestInfo, client: &ClientSide) -> u64 {
-        match self.outgoing.is_whole() {
-            true => client.watched_from_ms(info.account.started_ms()),
-            false => 0,
+    /// Until when the client's socket is not watched, since nothing is expected of it, if that is to come.
+    fn unwatched_until(&self, info: &RequestInfo, turn: &Turn<'_, '_>) -> Option<Deadline> {
+        if !self.outgoing.is_whole() {
+            return None;
         }
+        let until_ms = turn.client.unwatched_until_ms(info.account.started_ms())?;
+        let until = Deadline::at(until_ms);
+        (!until.is_over(turn.now_ms)).then_some(until)
     }
 
     /// When to look at the client though nothing happens.

@@ -168,9 +168,9 @@ impl Client {
         reply.write(form, date, self.out(worker));
     }
 
-    /// From when on it is watched for its leaving, if it asked then: 0 if it is watched.
-    pub(crate) fn watched_from_ms(&self, asked_ms: u64) -> u64 {
-        if self.stream.is_watched() { 0 } else { asked_ms + UNWATCHED_MS }
+    /// Until when its leaving is not noticed, if it asked then; `None` if it is watched.
+    pub(crate) fn unwatched_until_ms(&self, asked_ms: u64) -> Option<u64> {
+        (!self.stream.is_watched()).then_some(asked_ms + UNWATCHED_MS)
     }
 
     /// Whether nothing of it is unread. Closing on unread bytes would reset the connection, and with

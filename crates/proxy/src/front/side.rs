@@ -236,10 +236,10 @@ impl ClientSide {
         }
     }
 
-    /// From when on it is watched for its leaving, if it asked then: 0 if it is watched.
-    pub(crate) fn watched_from_ms(&self, asked_ms: u64) -> u64 {
+    /// Until when its leaving is not noticed, if it asked then; `None` if it is watched.
+    pub(crate) fn unwatched_until_ms(&self, asked_ms: u64) -> Option<u64> {
         match self {
-            Self::H1(client) => client.watched_from_ms(asked_ms),
+            Self::H1(client) => client.unwatched_until_ms(asked_ms),
         }
     }
 }
