@@ -26,7 +26,7 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 pub use args::{AccessLog, Balance, Cli, ProxyOptions, ServerOptions};
 pub use failure::{Exit, Failure};
 pub use io::Io;
-pub use limit::{AppLimit, Limit};
+pub use limit::Limit;
 pub use local::Local;
 
 use args::Verb;

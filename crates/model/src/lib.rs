@@ -17,6 +17,7 @@ mod id;
 mod limits;
 mod listener;
 mod nearest;
+mod proxy_limits;
 mod reason;
 mod receipt;
 mod release;
@@ -41,6 +42,10 @@ pub use id::{
 pub use limits::AppLimits;
 pub use listener::{ListenerRule, Listeners};
 pub use nearest::nearest;
+pub use proxy_limits::{
+    HeadSizes, LIMIT_TIMES, LONE_APP_LIMITS, LimitField, LimitRow, LoneLimits, PROXY_LIMITS,
+    ProxyLimits,
+};
 pub use reason::{NotReady, Reason, Waiting};
 pub use receipt::{Outcome, Receipt};
 pub use release::{Conventions, Release, Service, Stage};

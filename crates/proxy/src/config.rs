@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http1::RequestLimits;
-use model::{Millis, Network, ProxyId};
+use model::{HeadSizes, Millis, Network, ProxyId, ProxyLimits};
 
 use crate::clock::Clock;
 use crate::signing::AffinityKey;
@@ -61,7 +61,8 @@ impl Config {
     }
 }
 
-/// Bounds and time limits of a proxy. Those of an app come with its route ([`model::AppLimits`]).
+/// Bounds and time limits of a proxy, as they are measured here. Their table is [`model::PROXY_LIMITS`];
+/// those of an app come with its route ([`model::AppLimits`]).
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// From the first byte of a request to the end of its head, in all.
@@ -99,21 +100,50 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
+        ProxyLimits::default().into()
+    }
+}
+
+impl From<ProxyLimits> for Limits {
+    fn from(limits: ProxyLimits) -> Self {
+        let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let ProxyLimits {
+            connections,
+            head,
+            head_sizes: HeadSizes { head: head_bytes, fields, target },
+            idle,
+            body_rate,
+            body_grace,
+            write_stall,
+            connect,
+            continue_wait,
+            linger,
+            upstream_idle,
+            upstream_idle_max,
+            hold_requests,
+            hold_bytes,
+        } = limits;
+        let head_sizes = RequestLimits {
+            head: size(head_bytes),
+            fields: size(fields.into()),
+            target: size(target),
+            ..RequestLimits::default()
+        };
         Self {
-            head: Millis::from_secs(10),
-            head_sizes: RequestLimits::default(),
-            idle: Millis::from_secs(75),
-            body_rate: 256,
-            body_grace: Millis::from_secs(30),
-            write_stall: Millis::from_secs(60),
-            connect: Millis::from_secs(2),
-            linger: Millis::from_secs(10),
-            continue_wait: Millis::from_secs(1),
-            upstream_idle: Millis(1_500),
-            upstream_idle_max: 32,
-            hold_requests: 1024,
-            hold_bytes: 4 << 20,
-            connections: 20_000,
+            head,
+            idle,
+            head_sizes,
+            body_rate,
+            body_grace,
+            write_stall,
+            connect,
+            linger,
+            continue_wait,
+            upstream_idle,
+            upstream_idle_max,
+            hold_requests,
+            hold_bytes: size(hold_bytes),
+            connections: size(connections.into()),
         }
     }
 }

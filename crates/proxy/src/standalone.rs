@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use model::{
-    AppLimits, AppName, Balance, HealthTable, InstanceId, Invalid, Label, Millis, Network, Place,
-    Route, TrafficReport, Upstream,
+    AppLimits, AppName, Balance, HealthTable, InstanceId, Invalid, Label, LoneLimits, Millis,
+    Network, Place, Route, TrafficReport, Upstream,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -53,6 +53,7 @@ pub struct Options {
 impl Options {
     /// The defaults for these addresses.
     pub fn new(listen: Vec<SocketAddr>, upstreams: Vec<Upstream>) -> Self {
+        let limits = LoneLimits::default();
         Self {
             listen,
             upstreams,
@@ -62,10 +63,10 @@ impl Options {
             access_log: None,
             trusted_proxies: Vec::new(),
             balance: Balance::default(),
-            limits: Limits::default(),
-            request: AppLimits::default(),
-            drain: Millis::from_secs(30),
-            hold: Millis::from_secs(5),
+            limits: limits.proxy.into(),
+            request: limits.request,
+            drain: limits.drain,
+            hold: limits.hold,
         }
     }
 }

@@ -7,7 +7,6 @@ mod failure;
 mod folder;
 mod front;
 mod keys;
-mod limits;
 mod ports;
 mod serve;
 mod signals;
@@ -19,7 +18,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use cli::{Failure, Local, ProxyOptions, ServerOptions};
+use cli::{Failure, Limit, Local, ProxyOptions, ServerOptions};
 use model::Balance;
 use proxy::standalone::Options;
 
@@ -42,8 +41,9 @@ impl Local for Program {
         log_to_stderr();
         let act = "run the proxy";
         let mut alone = Options::new(vec![options.listen], options.upstreams);
-        alone.limits = limits::of_proxy(&options.limits);
-        limits::of_app(&options.limits, &mut alone);
+        let limits = Limit::all(&options.limits);
+        alone.limits = limits.proxy.into();
+        (alone.request, alone.hold, alone.drain) = (limits.request, limits.hold, limits.drain);
         alone.balance = match options.balance {
             cli::Balance::TwoChoices => Balance::TwoChoices,
             cli::Balance::LeastConnections => Balance::LeastConnections,

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cli::{Failure, ServerOptions};
+use cli::{Failure, Limit, ServerOptions};
 use control::Inbox;
 use model::Millis;
 use store::ReleaseStore;
@@ -135,7 +135,7 @@ fn proxy_config(options: &ServerOptions, data: &Path) -> Result<proxy::Config, F
     let mut config = proxy::Config::new(vec![options.http]);
     config.workers = options.workers.map_or(config.workers, usize::from);
     config.access_log = options.access_log.clone().file();
-    config.limits = crate::limits::of_proxy(&options.limits);
+    config.limits = Limit::all(&options.limits).proxy.into();
     config.trusted_proxies.clone_from(&options.trusted_proxies);
     config.trusted_networks.clone_from(&options.trusted_networks);
     let keys = data.join("affinity.keys");
