@@ -45,7 +45,7 @@ impl From<rusqlite::Error> for WriteError {
 /// An open journal.
 #[derive(Debug)]
 pub(crate) struct Store {
-    db: Connection,
+    pub(crate) db: Connection,
     pub(crate) acked: Acked,
     meta: Meta,
     fsync_delay: Duration,

@@ -241,6 +241,23 @@ mod tests {
     }
 
     #[test]
+    fn after_a_failure_of_which_nobody_knows_what_it_left_only_a_new_start_helps() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.db");
+        let (store, _) = Store::open(&path, &Options::default(), &mut || false).unwrap();
+        let ballast = Ballast::beside(&path, 0);
+        let mut worker = Worker { store, ballast, spent: Arc::default(), broken: None };
+        assert_eq!(append(&mut worker, "first"), Ok(Seq(1)));
+        // Every transaction fails from now on, as on a disk that does.
+        worker.store.db.execute_batch("ALTER TABLE meta RENAME TO gone").unwrap();
+        for why in ["the disk failed: ", "the disk failed earlier: "] {
+            let lost = append(&mut worker, "next").unwrap_err();
+            let said = matches!(&lost, Lost::Unknown(text) if text.starts_with(why));
+            assert!(said, "{lost:?}");
+        }
+    }
+
+    #[test]
     fn whoever_waits_is_told_when_the_thread_panics() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.db");
