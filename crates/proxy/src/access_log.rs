@@ -156,7 +156,7 @@ impl AccessLog {
         Ok(())
     }
 
-    /// Lines that were not written because the disk was too slow.
+    /// HoldQueues that were not written because the disk was too slow.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }

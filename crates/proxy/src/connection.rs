@@ -11,14 +11,14 @@ use http1::{Progress, RequestParser};
 use model::Network;
 
 use crate::caller::Caller;
-use crate::crowd::{self, Doing};
 use crate::deadline::Deadline;
+use crate::eviction::{self, Doing};
 use crate::exchange::Exchange;
 use crate::exchange::end::End;
-use crate::farewell::Farewell;
 use crate::front::h1::Client;
 use crate::front::side::ClientSide;
-use crate::lounge::Guest;
+use crate::idle::IdleConnection;
+use crate::lingering_close::LingeringClose;
 use crate::pages::{Form, Page};
 use crate::slot_id::SlotId;
 use crate::slots::Watch;
@@ -41,8 +41,8 @@ enum Stage {
     Head(Head),
     Exchange(Box<Exchange>),
     Tunnel(Box<Tunnel>),
-    Farewell(Farewell),
-    /// The worker has it as a [`Guest`]; what is left here is empty.
+    LingeringClose(LingeringClose),
+    /// The worker has it as a [`IdleConnection`]; what is left here is empty.
     AtRest,
 }
 
@@ -80,7 +80,7 @@ impl Connection {
     pub(crate) fn new(worker: Rc<Worker>, stream: Socket, peer: SocketAddr, port: Rc<str>) -> Self {
         let peer = peer.ip().to_canonical();
         let is_trusted = Network::any_contains(&worker.shared.config.trusted_proxies, peer);
-        let origin = (!is_trusted).then(|| crowd::origin(peer));
+        let origin = (!is_trusted).then(|| eviction::origin(peer));
         let head = Head::idle_since(worker.shared.now_ms());
         Self {
             stage: Stage::Head(head),
@@ -91,8 +91,8 @@ impl Connection {
     }
 
     /// Goes on where it was when it went to rest.
-    pub(crate) fn resume(worker: Rc<Worker>, slot: SlotId, guest: Guest) -> Self {
-        let Guest { stream, peer, port, since_ms } = guest;
+    pub(crate) fn resume(worker: Rc<Worker>, slot: SlotId, idle: IdleConnection) -> Self {
+        let IdleConnection { stream, peer, port, since_ms } = idle;
         let rest_ms = worker.shared.now_ms() + REST_MS;
         let head = Head { rest_ms, ..Head::idle_since(since_ms) };
         Self {
@@ -145,7 +145,7 @@ impl Stage {
             Self::Head(head) => Doing::Head(head.since_ms),
             Self::Exchange(exchange) => exchange.doing(client),
             Self::Tunnel(tunnel) => tunnel.doing(),
-            Self::Farewell(_) => Doing::Closing,
+            Self::LingeringClose(_) => Doing::Closing,
             Self::AtRest => Doing::Busy,
         }
     }
@@ -198,10 +198,10 @@ impl Stage {
             },
             Self::Tunnel(tunnel) => match tunnel.poll(turn) {
                 Poll::Pending => return Step::Waits(tunnel.wakeup()),
-                Poll::Ready(()) => *self = Self::Farewell(Farewell::new(turn)),
+                Poll::Ready(()) => *self = Self::LingeringClose(LingeringClose::new(turn)),
             },
-            Self::Farewell(farewell) => match farewell.poll(turn) {
-                Poll::Pending => return Step::Waits(farewell.wakeup()),
+            Self::LingeringClose(lingering_close) => match lingering_close.poll(turn) {
+                Poll::Pending => return Step::Waits(lingering_close.wakeup()),
                 Poll::Ready(()) => return Step::Closed,
             },
             Self::AtRest => return Step::Closed,
@@ -214,8 +214,8 @@ impl Stage {
         let Self::Head(head) = self else { return None };
         let stream = turn.client.h1().stream.take().free().ok()?;
         let (port, since_ms) = (Rc::clone(&turn.caller.port), head.since_ms);
-        let guest = Guest { stream, peer: turn.caller.peer, port, since_ms };
-        match seat.rest(until, guest) {
+        let idle = IdleConnection { stream, peer: turn.caller.peer, port, since_ms };
+        match seat.rest(until, idle) {
             Ok(()) => {
                 *self = Self::AtRest;
                 None
@@ -235,7 +235,7 @@ fn after(end: End, turn: &Turn<'_, '_>) -> Option<Stage> {
         End::Next => Some(Stage::Head(Head::idle_since(turn.now_ms))),
         // Nobody sends anything any more: there is nothing to discard, and no reason to stay.
         End::Last if turn.client.is_quiet() => None,
-        End::Last | End::Close => Some(Stage::Farewell(Farewell::new(turn))),
+        End::Last | End::Close => Some(Stage::LingeringClose(LingeringClose::new(turn))),
         End::Gone => None,
         End::Reset => {
             // What was sent must not look whole: the client sees a reset, not an end.
@@ -302,7 +302,7 @@ impl Head {
         let limits = &turn.worker.shared.config.limits;
         let at = match begun {
             true => Deadline::at(self.since_ms + limits.head.0),
-            false => Deadline::at(self.since_ms + limits.idle.0).min(turn.worker.farewell()),
+            false => Deadline::at(self.since_ms + limits.idle.0).min(turn.worker.leaves_at()),
         };
         Wakeup { at, watch: Watch::Nothing }
     }
@@ -312,5 +312,5 @@ impl Head {
 fn refuse(page: Page, turn: &mut Turn<'_, '_>) -> Stage {
     let date = turn.worker.date(turn.now_ms);
     page.write(Form::UNREAD, &date, turn.client.h1().out(turn.worker));
-    Stage::Farewell(Farewell::new(turn))
+    Stage::LingeringClose(LingeringClose::new(turn))
 }

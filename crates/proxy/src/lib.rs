@@ -5,70 +5,70 @@
 //!                           │ wakes
 //!             worker 0 … worker N-1      each: one thread, own sockets, own upstream pool
 //!                │
-//!            connection ─► exchange (way → outgoing → incoming) ─► farewell | tunnel
+//!            connection ─► exchange (way → outgoing → incoming) ─► lingering_close | tunnel
 //! ```
 //!
 //! It knows nothing of rollouts, journals or processes, decides by nothing but the snapshot and the
 //! health it was handed, and holds no lock and spawns nothing on the path of a request.
 
+mod acceptor;
 mod access_log;
 pub mod admin;
 mod askers;
+mod availability_gap;
 mod back;
 mod bind;
+mod body_limits;
 mod buffer;
 mod caller;
 mod cell;
 mod circle;
 mod clock;
-mod closed;
 mod config;
 mod connection;
 mod counted;
-mod crowd;
 mod date;
 mod deadline;
 mod delivery;
-mod door;
 mod dropped;
 mod error;
+mod eviction;
 mod exchange;
-mod farewell;
 mod forwarded;
 mod front;
-mod gap;
 mod handle;
-mod handover;
+mod hold_queue;
+mod idle;
 mod instance;
-mod intake;
-mod line;
+mod lingering_close;
 mod load;
-mod lounge;
+mod maintenance;
 mod metrics;
 mod pace;
 mod pages;
 mod pool;
 mod probe;
+mod rebalance;
 mod redirect;
 mod reporter;
+mod resolver;
 mod reuse;
 mod room;
-mod roster;
 mod router;
-pub mod saved;
 mod shared;
 mod signal;
 mod signing;
 mod slot_id;
 mod slots;
+pub mod snapshot_file;
 mod socket;
-mod split;
 pub mod standalone;
 mod stats;
 mod stopwatch;
 mod stream;
 mod sys;
 mod table;
+mod traffic_split;
 mod tunnel;
 mod turn;
 mod upstream;

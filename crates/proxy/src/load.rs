@@ -1,7 +1,7 @@
 //! How many connections there are, of what there may be, and what follows from that. Looks once per
 //! sweep, never when a request comes.
 
-use crate::crowd::Surplus;
+use crate::eviction::Surplus;
 
 /// What came so lately does not have to make room: its request may be on its way.
 pub(crate) const GRACE_MS: u64 = 250;

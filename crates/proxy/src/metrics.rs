@@ -131,7 +131,7 @@ fn write(shared: &Shared, out: &mut String) -> std::fmt::Result {
             out,
             "segue_access_log_dropped_total",
             "counter",
-            "Lines the disk was too slow for.",
+            "HoldQueues the disk was too slow for.",
         )?;
         writeln!(out, "segue_access_log_dropped_total {}", log.dropped())?;
     }

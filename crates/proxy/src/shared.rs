@@ -11,12 +11,12 @@ use model::{AppName, Generation, HealthTable, InFlight, Snapshot, TrafficReport}
 use tokio::sync::Notify;
 
 use crate::access_log::AccessLog;
+use crate::availability_gap::Recent;
 use crate::config::Config;
 use crate::counted::Counted;
 use crate::deadline::SharedDeadline;
 use crate::error::Stale;
-use crate::gap::Recent;
-use crate::handover::Inbox;
+use crate::rebalance::Inbox;
 use crate::signal::Signal;
 use crate::signing::Keyring;
 use crate::table::{Directory, Table};

@@ -5,9 +5,9 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 use std::task::{Context, Waker};
 
-use crate::crowd::{self, Doing, Surplus};
 use crate::deadline::Deadline;
-use crate::lounge::Guest;
+use crate::eviction::{self, Doing, Surplus};
+use crate::idle::IdleConnection;
 use crate::slot_id::SlotId;
 
 /// Which changes wake a connection.
@@ -28,7 +28,7 @@ enum Keeper {
     Nobody,
     Task(Waker),
     /// It is at rest, and has to be given a task first.
-    Lounge(Box<Guest>),
+    IdleSet(Box<IdleConnection>),
 }
 
 /// Whether a connection has to make room for others.
@@ -69,7 +69,7 @@ struct Inner {
     free: Vec<usize>,
     tickets: u64,
     /// Those that were at rest when they were woken: they need a task.
-    called: Vec<(SlotId, Box<Guest>)>,
+    called: Vec<(SlotId, Box<IdleConnection>)>,
 }
 
 impl Slots {
@@ -116,18 +116,18 @@ impl Slots {
         slot.deadline = deadline;
         match &mut slot.keeper {
             Keeper::Task(waker) => waker.clone_from(cx.waker()),
-            keeper @ (Keeper::Nobody | Keeper::Lounge(_)) => {
+            keeper @ (Keeper::Nobody | Keeper::IdleSet(_)) => {
                 *keeper = Keeper::Task(cx.waker().clone())
             }
         }
     }
 
     /// The connection gives up its task and rests until it is woken, at the latest at `deadline`.
-    pub(crate) fn rest(&self, id: SlotId, deadline: Deadline, guest: Guest) {
+    pub(crate) fn rest(&self, id: SlotId, deadline: Deadline, idle: IdleConnection) {
         let slot = &mut self.inner.borrow_mut().slots[id.0];
         slot.watch = Watch::Nothing;
         slot.deadline = deadline;
-        slot.keeper = Keeper::Lounge(Box::new(guest));
+        slot.keeper = Keeper::IdleSet(Box::new(idle));
     }
 
     /// Wakes one that may be at rest.
@@ -136,7 +136,7 @@ impl Slots {
     }
 
     /// The next one that was at rest when it was woken.
-    pub(crate) fn called(&self) -> Option<(SlotId, Box<Guest>)> {
+    pub(crate) fn called(&self) -> Option<(SlotId, Box<IdleConnection>)> {
         self.inner.borrow_mut().called.pop()
     }
 
@@ -196,7 +196,7 @@ impl Slots {
             Some((id, slot.origin?, doing))
         });
         let count = surplus.count.saturating_sub(already);
-        let leaving = crowd::leave(staying, Surplus { count, ..surplus });
+        let leaving = eviction::leave(staying, Surplus { count, ..surplus });
         for id in &leaving {
             inner.slots[*id].leaving = Leaving::Asked;
             inner.wake(*id);
@@ -258,7 +258,7 @@ impl Slot {
     fn waker(&self) -> Option<&Waker> {
         match &self.keeper {
             Keeper::Task(waker) => Some(waker),
-            Keeper::Nobody | Keeper::Lounge(_) => None,
+            Keeper::Nobody | Keeper::IdleSet(_) => None,
         }
     }
 }
@@ -273,7 +273,7 @@ impl Inner {
                 waker.wake_by_ref();
                 *keeper = Keeper::Task(waker);
             }
-            Keeper::Lounge(guest) => self.called.push((SlotId(at), guest)),
+            Keeper::IdleSet(idle) => self.called.push((SlotId(at), idle)),
         }
     }
 }

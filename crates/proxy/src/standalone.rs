@@ -19,7 +19,7 @@ use crate::config::{Config, Limits};
 use crate::error::Error;
 use crate::handle::Proxy;
 use crate::probe::{self, Record};
-use crate::roster::{Roster, follow, known};
+use crate::resolver::{Resolver, follow, known};
 
 /// What `segue proxy` is told.
 #[derive(Clone, Debug)]
@@ -76,7 +76,7 @@ impl Options {
 /// # Errors
 /// If the options contradict each other, or an address or file cannot be opened.
 pub fn run(options: Options) -> Result<(), Error> {
-    let roster = Arc::new(Mutex::new(roster(&options)?));
+    let resolver = Arc::new(Mutex::new(resolver(&options)?));
     let mut config = Config::new(options.listen.clone());
     config.workers = options.workers.unwrap_or(config.workers);
     config.access_log.clone_from(&options.access_log);
@@ -95,7 +95,7 @@ pub fn run(options: Options) -> Result<(), Error> {
         let mut terminate = signal(SignalKind::terminate()).map_err(wrong)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(wrong)?;
         let mut hangup = signal(SignalKind::hangup()).map_err(wrong)?;
-        let proxy = bound.start(&known(&roster).snapshot(), |_| {})?;
+        let proxy = bound.start(&known(&resolver).snapshot(), |_| {})?;
         let ready = Arc::new(AtomicBool::new(false));
         if let Some(listener) = admin {
             let ready = Arc::clone(&ready);
@@ -105,15 +105,15 @@ pub fn run(options: Options) -> Result<(), Error> {
         for (at, upstream) in options.upstreams.iter().enumerate() {
             if let Place::Named { host, port } = &upstream.place {
                 let name = (host.clone(), *port);
-                let roster = Arc::clone(&roster);
-                follows.spawn(follow(at, name, own.clone(), roster, proxy.clone()));
+                let resolver = Arc::clone(&resolver);
+                follows.spawn(follow(at, name, own.clone(), resolver, proxy.clone()));
             }
         }
         tracing::info!(listen = ?proxy.local_addrs(), "the proxy serves");
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
-            () = watch(&options, &roster, &proxy, &ready) => {}
+            () = watch(&options, &resolver, &proxy, &ready) => {}
             () = reopen(&mut hangup, &proxy) => {}
         }
         proxy.drain(options.drain.to_duration());
@@ -146,14 +146,14 @@ fn refuse_circle(upstreams: &[Upstream], own: &circle::Own) -> Result<(), Error>
 }
 
 /// Probes all upstreams in turn, for ever, and tells whether traffic is served well.
-async fn watch(options: &Options, roster: &Mutex<Roster>, proxy: &Proxy, ready: &AtomicBool) {
+async fn watch(options: &Options, resolver: &Mutex<Resolver>, proxy: &Proxy, ready: &AtomicBool) {
     let mut records = BTreeMap::<InstanceId, Record>::new();
     let mut table = HealthTable::default();
     let mut tick = tokio::time::interval(probe::INTERVAL);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        let targets = known(roster).targets();
+        let targets = known(resolver).targets();
         let Some(path) = &options.health_path else {
             ready.store(!targets.is_empty(), Ordering::Relaxed);
             continue;
@@ -194,7 +194,7 @@ fn is_busy(id: &InstanceId, report: &TrafficReport, options: &Options) -> bool {
     report.quiet.get(id).is_some_and(|quiet| *quiet < patience)
 }
 
-fn roster(options: &Options) -> Result<Roster, Error> {
+fn resolver(options: &Options) -> Result<Resolver, Error> {
     if options.upstreams.is_empty() {
         return Err(Error::Options("at least one upstream is needed".to_owned()));
     }
@@ -203,5 +203,5 @@ fn roster(options: &Options) -> Result<Roster, Error> {
     let label: Label = "fixed".parse().map_err(wrong)?;
     let (balance, limits) = (options.balance, options.request);
     let route = Route { balance, limits, ..Route::everything(options.hold) };
-    Ok(Roster::new((app, label), &options.upstreams, route, options.drain))
+    Ok(Resolver::new((app, label), &options.upstreams, route, options.drain))
 }

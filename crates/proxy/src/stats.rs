@@ -9,9 +9,9 @@ use balance::RetryBudget;
 use model::{AppName, Askers, ReleaseNo};
 
 use crate::askers::{AskerCells, Verdict};
+use crate::availability_gap::Gap;
 use crate::cell::Cell;
 use crate::dropped::Dropped;
-use crate::gap::Gap;
 
 /// Upper bounds of the steps in which requests' durations are counted, in milliseconds; what takes
 /// longer is counted in one more.

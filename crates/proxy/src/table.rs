@@ -11,14 +11,14 @@ use model::{
     Prefix, ReleaseNo, Share, Snapshot,
 };
 
-use crate::closed::Closed;
 use crate::counted::Counted;
 use crate::instance::Instance;
+use crate::maintenance::Closed;
 use crate::redirect::Redirects;
 use crate::router::Router;
 use crate::signal::Signal;
-use crate::split::SplitEntry;
 use crate::stats::{AppStats, ReleaseStats};
+use crate::traffic_split::SplitEntry;
 
 /// One snapshot, ready.
 #[derive(Debug)]

@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 use tokio::io::AsyncWrite;
 
 use crate::buffer::{Buffer, Keep, LARGE, Source};
-use crate::crowd::{Doing, Moved};
 use crate::deadline::Deadline;
+use crate::eviction::{Doing, Moved};
 use crate::instance::InFlight;
 use crate::slots::Watch;
 use crate::stream::Stream;

@@ -32,7 +32,7 @@ impl Front {
             failure.hint("another program listens there; choose another with --http")
         })?;
         let saved = data.join("snapshot");
-        let initial = proxy::saved::load(&saved).unwrap_or_else(|error| {
+        let initial = proxy::snapshot_file::load(&saved).unwrap_or_else(|error| {
             tracing::warn!(%error, "traffic starts with an empty table");
             None
         });

@@ -99,7 +99,7 @@ impl Traffic for LocalTraffic {
     fn commit(&mut self, generation: Generation) {
         let prepared = self.prepared.take_if(|snapshot| snapshot.generation == generation);
         if let Some(snapshot) = prepared
-            && let Err(error) = proxy::saved::save(&self.saved, &snapshot)
+            && let Err(error) = proxy::snapshot_file::save(&self.saved, &snapshot)
         {
             tracing::warn!(%error, "the snapshot is not saved; traffic is not affected");
         }

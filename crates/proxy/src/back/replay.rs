@@ -33,7 +33,7 @@ pub(crate) struct Replay {
     /// Whether what went out is kept.
     keep: Keep,
     is_whole: bool,
-    /// Lines behind the body, each with its line end.
+    /// HoldQueues behind the body, each with its line end.
     trailers: Vec<u8>,
 }
 
@@ -109,7 +109,7 @@ impl Replay {
         self.bytes.unread().split_at(left.min(self.bytes.len()))
     }
 
-    /// Lines behind the body, each with its line end. Known once it is whole.
+    /// HoldQueues behind the body, each with its line end. Known once it is whole.
     pub(crate) fn trailers(&self) -> &[u8] {
         &self.trailers
     }

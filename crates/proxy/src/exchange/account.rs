@@ -7,9 +7,9 @@ use http1::RequestHead;
 use model::ReleaseNo;
 
 use crate::access_log::{End, Entry, Phase, Said, Times};
+use crate::availability_gap::Waiting;
 use crate::exchange::failure::Failure;
 use crate::exchange::own_answer::OwnAnswer;
-use crate::gap::Waiting;
 use crate::instance::Instance;
 use crate::stats::AppStats;
 use crate::turn::Turn;

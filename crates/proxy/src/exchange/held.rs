@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use crate::deadline::Deadline;
 use crate::exchange::presence::Presence;
-use crate::line::{LetGo, Place, Ticket};
+use crate::hold_queue::{LetGo, Place, Ticket};
 use crate::stats::AppStats;
 use crate::turn::Turn;
 

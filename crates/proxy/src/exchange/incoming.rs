@@ -9,8 +9,8 @@ use http1::{BadAnswer, Persistence, Progress, ResponseHead, ResponseParser, Vers
 use crate::buffer::LARGE;
 use crate::exchange::failure::Failure;
 use crate::exchange::request_info::RequestInfo;
-use crate::split::User;
 use crate::stats::AppStats;
+use crate::traffic_split::User;
 use crate::turn::Turn;
 use crate::upstream::Upstream;
 use crate::worker::Worker;

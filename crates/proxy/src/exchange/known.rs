@@ -3,8 +3,8 @@
 use http1::RequestHead;
 use model::Balance;
 
-use crate::split::{Asked, User, known_by};
 use crate::table::AppEntry;
+use crate::traffic_split::{Asked, User, known_by};
 use crate::turn::Turn;
 
 /// The user of a request.

@@ -3,7 +3,6 @@
 
 mod account;
 mod arm;
-mod choice;
 pub(crate) mod end;
 mod failure;
 mod held;
@@ -13,6 +12,7 @@ mod link;
 mod outgoing;
 mod own_answer;
 mod pacing;
+mod pick;
 mod presence;
 mod relay;
 mod request_info;
@@ -26,7 +26,7 @@ use std::task::Poll;
 
 use http1::{After, Progress, RequestHead};
 
-use crate::crowd::Doing;
+use crate::eviction::Doing;
 use crate::exchange::end::End;
 use crate::exchange::incoming::AnswerState;
 use crate::exchange::own_answer::OwnAnswer;

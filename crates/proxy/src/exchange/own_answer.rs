@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::closed::Closed;
+use crate::maintenance::Closed;
 use crate::pages::{Form, Page, Reply};
 use crate::redirect::Elsewhere;
 

@@ -4,9 +4,9 @@
 use http1::RequestHead;
 use model::{AppLimits, Millis};
 
+use crate::body_limits::{BodyLimits, TooLarge};
 use crate::deadline::Deadline;
 use crate::delivery::Delivery;
-use crate::intake::{Intake, TooLarge};
 use crate::pace::Pace;
 use crate::turn::Turn;
 
@@ -15,7 +15,7 @@ use crate::turn::Turn;
 pub(crate) struct Pacing {
     /// Those of the app.
     limits: AppLimits,
-    intake: Intake,
+    body_limits: BodyLimits,
     delivery: Delivery,
     /// When something moved last, in either direction.
     moved_at_ms: u64,
@@ -26,13 +26,13 @@ impl Pacing {
     #[inline]
     pub(crate) fn of(head: &RequestHead, now_ms: u64) -> Self {
         let (limits, delivery) = (AppLimits::default(), Delivery::default());
-        Self { limits, intake: Intake::new(head), delivery, moved_at_ms: now_ms }
+        Self { limits, body_limits: BodyLimits::new(head), delivery, moved_at_ms: now_ms }
     }
 
     /// The limits of the app bind the client. Tells whether the head already says too much.
     pub(crate) fn bind(&mut self, limits: AppLimits, head: &RequestHead) -> Result<(), TooLarge> {
         self.limits = limits;
-        self.intake.bound(limits.body, head)
+        self.body_limits.bound(limits.body, head)
     }
 
     /// The limits of the app.
@@ -55,7 +55,7 @@ impl Pacing {
     /// # Errors
     /// If these are more than allowed.
     pub(crate) fn take(&mut self, bytes: usize) -> Result<(), TooLarge> {
-        self.intake.take(bytes)
+        self.body_limits.take(bytes)
     }
 
     /// The kernel took so many bytes of the answer.
@@ -65,7 +65,7 @@ impl Pacing {
 
     /// All bytes of the body that have been passed on.
     pub(crate) fn taken(&self) -> u64 {
-        self.intake.taken()
+        self.body_limits.taken()
     }
 
     /// All bytes of the answer that the kernel took.
@@ -76,7 +76,7 @@ impl Pacing {
     /// When the client has to have sent more, while its body is waited for.
     pub(crate) fn body_due(&self, turn: &Turn<'_, '_>) -> Deadline {
         let stalls = self.since_moved(self.limits.body_read);
-        stalls.min(self.intake.due(self.moved_at_ms, self.pace(turn)))
+        stalls.min(self.body_limits.due(self.moved_at_ms, self.pace(turn)))
     }
 
     /// When the client has to have read more, while there is something for it to read.
@@ -88,7 +88,7 @@ impl Pacing {
     /// The body was waited for since something moved last.
     pub(crate) fn waited_for_body(&mut self, turn: &Turn<'_, '_>) {
         let pace = self.pace(turn);
-        self.intake.waited(self.moved_at_ms, turn.now_ms, pace);
+        self.body_limits.waited(self.moved_at_ms, turn.now_ms, pace);
     }
 
     /// The client's reading was waited for since something moved last.
@@ -101,7 +101,7 @@ impl Pacing {
     pub(crate) fn sends_too_slowly(&mut self, turn: &Turn<'_, '_>) -> bool {
         let (since_ms, now_ms, pace) = (self.moved_at_ms, turn.now_ms, self.pace(turn));
         let stalls = self.since_moved(self.limits.body_read).is_over(now_ms);
-        stalls || self.intake.is_late(since_ms, now_ms, pace)
+        stalls || self.body_limits.is_late(since_ms, now_ms, pace)
     }
 
     /// Whether the client has read less than it has to by now.

@@ -6,8 +6,8 @@ use std::task::Poll;
 use http1::RequestHead;
 
 use crate::buffer::{Buffer, Stock};
-use crate::crowd::{Doing, Moved};
 use crate::deadline::Deadline;
+use crate::eviction::{Doing, Moved};
 use crate::exchange::account::Belongs;
 use crate::exchange::end::{End, Rest};
 use crate::exchange::failure::Failure;

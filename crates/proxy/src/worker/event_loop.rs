@@ -12,14 +12,14 @@ use std::time::Duration;
 use tokio::runtime::LocalRuntime;
 
 use super::Worker;
+use crate::acceptor::Acceptor;
 use crate::clock::Beat;
 use crate::connection::Connection;
-use crate::crowd::Doing;
 use crate::deadline::Deadline;
-use crate::door::Door;
-use crate::handover::{self, Arrival};
+use crate::eviction::Doing;
+use crate::idle::IdleSet;
 use crate::load::{self, Load};
-use crate::lounge::Lounge;
+use crate::rebalance::{self, Arrival};
 use crate::shared::Shared;
 use crate::socket::Socket;
 
@@ -30,8 +30,8 @@ const TIDY_MS: u64 = 200;
 /// Connections accepted before others get their turn.
 const ACCEPTS: usize = 16;
 /// How long idle connections stay open when the proxy is being shut down: a request that is on its
-/// way meets an open door and an answer that says `Connection: close`.
-const FAREWELL_MS: u64 = 1_000;
+/// way meets an open listener and an answer that says `Connection: close`.
+const LINGER_MS: u64 = 1_000;
 
 impl Worker {
     /// Swaps to the newest snapshot; closes idle connections of what left; makes those that wait
@@ -57,7 +57,7 @@ impl Worker {
         if self.shared.is_draining() && !self.is_draining() {
             let now_ms = self.shared.now_ms();
             let end = self.shared.drain_until.get();
-            self.pressure.farewell.set(end.min(Deadline::at(now_ms + FAREWELL_MS)));
+            self.pressure.leaves_at.set(end.min(Deadline::at(now_ms + LINGER_MS)));
             self.acceptors.wake();
             self.slots.wake_all();
             self.resume_called();
@@ -72,7 +72,7 @@ impl Worker {
             false => {
                 let desks = &self.shared.desks;
                 let inboxes = (desks.len(), |at: usize| &desks[at].inbox);
-                handover::pass_on(inboxes, self.index, all, self.random(), arrival)
+                rebalance::pass_on(inboxes, self.index, all, self.random(), arrival)
             }
         };
         match arrival {
@@ -87,18 +87,18 @@ impl Worker {
     }
 
     fn serve(self: &Rc<Self>, arrival: Arrival) {
-        let Arrival { stream, peer, door } = arrival;
-        let port = self.acceptors.port(door);
+        let Arrival { stream, peer, listener } = arrival;
+        let port = self.acceptors.port(listener);
         let connection = Connection::new(Rc::clone(self), Socket::new(stream), peer, port);
         tokio::task::spawn_local(connection);
     }
 
     /// Gives those a task that were at rest when they were woken.
     fn resume_called(self: &Rc<Self>) {
-        while let Some((slot, guest)) = self.slots.called() {
-            self.lounge.leave(&guest.stream);
+        while let Some((slot, idle)) = self.slots.called() {
+            self.idle_set.leave(&idle.stream);
             self.shared.resting.fetch_sub(1, Ordering::Relaxed);
-            tokio::task::spawn_local(Connection::resume(Rc::clone(self), slot, *guest));
+            tokio::task::spawn_local(Connection::resume(Rc::clone(self), slot, *idle));
         }
     }
 
@@ -132,18 +132,18 @@ pub(crate) fn run(
     listeners: Vec<TcpListener>,
     beat: Beat,
 ) -> io::Result<()> {
-    let lounge = runtime.block_on(async { Lounge::open() })?;
+    let idle_set = runtime.block_on(async { IdleSet::open() })?;
     let mut seed = [0; 8];
     // Without entropy the picks are less well spread, and still right.
     let _ = getrandom::fill(&mut seed);
     let ports = listeners.iter().map(|listener| local_port(listener).to_string().into()).collect();
     let seed = u64::from_ne_bytes(seed);
-    let worker = Rc::new(Worker::new(index, Arc::clone(&shared), lounge, ports, seed));
+    let worker = Rc::new(Worker::new(index, Arc::clone(&shared), idle_set, ports, seed));
     runtime.block_on(async {
         for (at, listener) in listeners.into_iter().enumerate() {
-            match Door::new(listener) {
-                Ok(door) => {
-                    tokio::task::spawn_local(accept(Rc::clone(&worker), door, at));
+            match Acceptor::new(listener) {
+                Ok(acceptor) => {
+                    tokio::task::spawn_local(accept(Rc::clone(&worker), acceptor, at));
                 }
                 Err(error) => tracing::error!(%error, "cannot watch a listening socket"),
             }
@@ -182,7 +182,7 @@ async fn take_in(worker: Rc<Worker>) {
 /// Calls those from their rest that have something to say, or have gone.
 async fn attend(worker: Rc<Worker>) {
     loop {
-        match std::future::poll_fn(|cx| worker.lounge.poll_stirring(cx)).await {
+        match std::future::poll_fn(|cx| worker.idle_set.poll_stirring(cx)).await {
             Ok(stirring) => stirring.into_iter().for_each(|slot| worker.slots.call(slot)),
             Err(error) => {
                 tracing::error!(%error, "cannot watch the connections at rest");
@@ -219,7 +219,7 @@ async fn sweep(worker: Rc<Worker>, mut beat: Beat) {
 
 /// Accepts until the proxy is drained. At the limit, or without descriptors, it waits for the next
 /// sweep or the end of a connection; what waits in the kernel's queue is not lost.
-async fn accept(worker: Rc<Worker>, door: Door, at: usize) {
+async fn accept(worker: Rc<Worker>, acceptor: Acceptor, at: usize) {
     std::future::poll_fn(move |cx| {
         for _ in 0..ACCEPTS {
             let full = worker.shared.connections.load(Ordering::Acquire)
@@ -228,9 +228,9 @@ async fn accept(worker: Rc<Worker>, door: Door, at: usize) {
                 worker.acceptors.park_until_room(at, cx.waker());
                 return Poll::Pending;
             }
-            match door.poll_accept(cx) {
+            match acceptor.poll_accept(cx) {
                 Poll::Ready(Ok((stream, peer))) => {
-                    worker.admit(Arrival { stream, peer, door: at });
+                    worker.admit(Arrival { stream, peer, listener: at });
                 }
                 Poll::Ready(Err(error)) if is_of_the_client(&error) => {}
                 Poll::Ready(Err(error)) => {

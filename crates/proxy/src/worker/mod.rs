@@ -17,9 +17,9 @@ use crate::buffer::Stock;
 use crate::cell::Cell as Counter;
 use crate::date::{DateLine, Dates};
 use crate::deadline::Deadline;
-use crate::line::Lines;
+use crate::hold_queue::HoldQueues;
+use crate::idle::{IdleConnection, IdleSet};
 use crate::load::Load;
-use crate::lounge::{Guest, Lounge};
 use crate::pool::Pool;
 use crate::shared::{Desk, Shared};
 use crate::slot_id::SlotId;
@@ -38,8 +38,8 @@ pub(crate) struct Worker {
     pub(crate) pool: Pool,
     pub(crate) stock: Stock,
     pub(crate) slots: Slots,
-    lounge: Lounge,
-    pub(crate) lines: Rc<Lines>,
+    idle_set: IdleSet,
+    pub(crate) lines: Rc<HoldQueues>,
     noticed: Noticed,
     random: Cell<u64>,
     dates: Dates,
@@ -64,14 +64,14 @@ struct Pressure {
     /// How many connections there are, as of the last sweep.
     load: Cell<Load>,
     /// When idle connections are closed because the proxy is being shut down.
-    farewell: Cell<Deadline>,
+    leaves_at: Cell<Deadline>,
 }
 
 impl Worker {
     fn new(
         index: usize,
         shared: Arc<Shared>,
-        lounge: Lounge,
+        idle_set: IdleSet,
         ports: Vec<Rc<str>>,
         seed: u64,
     ) -> Self {
@@ -84,7 +84,7 @@ impl Worker {
             pool: Pool::default(),
             stock: Stock::default(),
             slots: Slots::default(),
-            lounge,
+            idle_set,
             lines: Rc::default(),
             noticed: Noticed::default(),
             random: Cell::new(seed | 1),
@@ -93,7 +93,7 @@ impl Worker {
             acceptors: Acceptors::new(ports),
             pressure: Pressure {
                 load: Cell::new(Load::Light),
-                farewell: Cell::new(Deadline::never()),
+                leaves_at: Cell::new(Deadline::never()),
             },
             parsers,
         }
@@ -141,12 +141,12 @@ impl Worker {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        !self.pressure.farewell.get().is_never()
+        !self.pressure.leaves_at.get().is_never()
     }
 
     /// When idle connections are closed because the proxy is being shut down.
-    pub(crate) fn farewell(&self) -> Deadline {
-        self.pressure.farewell.get()
+    pub(crate) fn leaves_at(&self) -> Deadline {
+        self.pressure.leaves_at.get()
     }
 
     /// One that waited has chosen anew. The last one makes the worker acknowledge.
@@ -184,14 +184,14 @@ impl Worker {
         &self,
         slot: SlotId,
         deadline: Deadline,
-        guest: Guest,
+        idle: IdleConnection,
     ) -> Result<(), TcpStream> {
-        if let Err(error) = self.lounge.enter(&guest.stream, slot) {
+        if let Err(error) = self.idle_set.enter(&idle.stream, slot) {
             tracing::debug!(%error, "cannot let an idle connection rest");
-            return Err(guest.stream);
+            return Err(idle.stream);
         }
         self.shared.resting.fetch_add(1, Ordering::Relaxed);
-        self.slots.rest(slot, deadline, guest);
+        self.slots.rest(slot, deadline, idle);
         Ok(())
     }
 

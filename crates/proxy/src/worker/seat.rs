@@ -6,9 +6,9 @@ use std::net::{IpAddr, TcpStream};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use crate::crowd::Doing;
 use crate::deadline::Deadline;
-use crate::lounge::Guest;
+use crate::eviction::Doing;
+use crate::idle::IdleConnection;
 use crate::slot_id::SlotId;
 use crate::slots::Watch;
 use crate::turn::Wakeup;
@@ -20,7 +20,7 @@ pub(crate) struct Seat {
     worker: Rc<Worker>,
     slot: SlotId,
     watch: Watch,
-    /// The worker keeps the slot for a guest at rest.
+    /// The worker keeps the slot for an idle connection.
     rests: Cell<bool>,
 }
 
@@ -41,7 +41,7 @@ impl Seat {
         Self::at(worker, slot)
     }
 
-    /// The place that a guest had before its rest.
+    /// The place that an idle connection had before its rest.
     pub(crate) fn at(worker: Rc<Worker>, slot: SlotId) -> Self {
         Self { worker, slot, watch: Watch::Nothing, rests: Cell::new(false) }
     }
@@ -60,7 +60,7 @@ impl Seat {
         self.watch
     }
 
-    /// Whether the worker keeps the place for a guest.
+    /// Whether the worker keeps the place for an idle connection.
     pub(crate) fn rests(&self) -> bool {
         self.rests.get()
     }
@@ -95,12 +95,12 @@ impl Seat {
         self.worker.slots.stays(self.slot);
     }
 
-    /// Keeps the place for a guest that needs no task until it is woken, at `until` at the latest.
+    /// Keeps the place for an idle connection that needs no task until it is woken, at `until` at the latest.
     ///
     /// # Errors
-    /// The guest's stream, if it cannot be watched.
-    pub(crate) fn rest(&self, until: Deadline, guest: Guest) -> Result<(), TcpStream> {
-        self.worker.rest(self.slot, until, guest)?;
+    /// The idle connection's stream, if it cannot be watched.
+    pub(crate) fn rest(&self, until: Deadline, idle: IdleConnection) -> Result<(), TcpStream> {
+        self.worker.rest(self.slot, until, idle)?;
         self.rests.set(true);
         Ok(())
     }

@@ -1,13 +1,13 @@
 //! What must now be recorded, given what is seen, and when to ask again.
 
-mod fate;
+mod advance;
 mod guard;
 mod instances;
 mod placement;
 mod reasons;
 mod renew;
-mod steps;
-mod upkeep;
+mod replicas;
+mod revert;
 
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
@@ -16,8 +16,8 @@ use model::Timestamp;
 
 use crate::{App, Fact, Illegal, Observed, apply};
 
+pub(crate) use advance::ended;
 pub use reasons::Reasons;
-pub(crate) use steps::ended;
 
 /// What [`decide`] says.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,7 +65,7 @@ pub fn decide(app: &App, seen: &Observed, now: Timestamp) -> Result<Decision, Il
 
 /// The next facts, the most urgent first; a later kind is looked at when the earlier have none.
 fn next(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
-    let mut facts = fate::revert(app, seen, timer);
+    let mut facts = revert::revert(app, seen, timer);
     if facts.is_empty() {
         facts = instances::ended(app, seen, timer.now);
     }
@@ -73,10 +73,10 @@ fn next(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
         facts = instances::serving(app, seen, timer.now);
     }
     if facts.is_empty() {
-        facts = steps::step(app, seen, timer);
+        facts = advance::step(app, seen, timer);
     }
     if facts.is_empty() {
-        facts = upkeep::upkeep(app, seen, timer);
+        facts = replicas::upkeep(app, seen, timer);
     }
     facts
 }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use model::{Gate, Health, Label, Reason, ReleaseNo, Share, Stage, Timestamp, Waiting};
 
-use super::upkeep::lacking;
+use super::replicas::lacking;
 use crate::ladder::{rung, wanted};
 use crate::patience::{Part, Patience};
 use crate::readiness::ready;

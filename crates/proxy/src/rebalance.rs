@@ -17,7 +17,7 @@ pub(crate) struct Arrival {
     pub(crate) stream: TcpStream,
     pub(crate) peer: SocketAddr,
     /// Which of the addresses it came to.
-    pub(crate) door: usize,
+    pub(crate) listener: usize,
 }
 
 /// Where a worker gets connections from the others.
@@ -136,7 +136,7 @@ mod tests {
     fn a_worker_that_ends_and_a_full_queue_give_back() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let peer = listener.local_addr().unwrap();
-        let arrival = || Arrival { stream: TcpStream::connect(peer).unwrap(), peer, door: 0 };
+        let arrival = || Arrival { stream: TcpStream::connect(peer).unwrap(), peer, listener: 0 };
         let inbox = Inbox::default();
         for _ in 0..WAITING {
             inbox.offer(arrival()).unwrap();

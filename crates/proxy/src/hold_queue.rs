@@ -14,16 +14,16 @@ pub(crate) struct Ticket(u64);
 
 /// The lines of one worker: mostly none.
 #[derive(Debug, Default)]
-pub(crate) struct Lines(RefCell<Inner>);
+pub(crate) struct HoldQueues(RefCell<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
     tickets: u64,
-    lines: Vec<Line>,
+    lines: Vec<HoldQueue>,
 }
 
 #[derive(Debug)]
-struct Line {
+struct HoldQueue {
     app: u32,
     waiting: VecDeque<(Ticket, Waker)>,
     pace: Pace,
@@ -31,7 +31,7 @@ struct Line {
 }
 
 impl Inner {
-    fn line(&mut self, app: u32) -> Option<&mut Line> {
+    fn line(&mut self, app: u32) -> Option<&mut HoldQueue> {
         self.lines.iter_mut().find(|line| line.app == app)
     }
 
@@ -41,7 +41,7 @@ impl Inner {
     }
 }
 
-impl Line {
+impl HoldQueue {
     fn room(&self) -> usize {
         self.pace.room(self.at_first) as usize
     }
@@ -55,7 +55,7 @@ impl Line {
     }
 }
 
-impl Lines {
+impl HoldQueues {
     /// Whether somebody waits for an instance of the app.
     pub(crate) fn is_waiting(&self, app: u32) -> bool {
         let inner = self.0.borrow();
@@ -69,7 +69,7 @@ impl Lines {
         let ticket = ticket.unwrap_or(Ticket(inner.tickets));
         if inner.line(app).is_none() {
             let (waiting, pace) = (VecDeque::new(), Pace::default());
-            inner.lines.push(Line { app, waiting, pace, at_first: 0 });
+            inner.lines.push(HoldQueue { app, waiting, pace, at_first: 0 });
         }
         if let Some(line) = inner.line(app) {
             let at = line.waiting.partition_point(|(other, _)| *other < ticket);
@@ -82,7 +82,7 @@ impl Lines {
 /// A place in a line. Falls with it.
 #[derive(Debug)]
 pub(crate) struct Place {
-    lines: Rc<Lines>,
+    lines: Rc<HoldQueues>,
     app: u32,
     pub(crate) ticket: Ticket,
 }
@@ -123,7 +123,7 @@ impl Drop for Place {
 /// One that was let go and has no answer yet.
 #[derive(Debug)]
 pub(crate) struct LetGo {
-    lines: Rc<Lines>,
+    lines: Rc<HoldQueues>,
     app: u32,
     answered: bool,
 }
@@ -154,13 +154,13 @@ impl Drop for LetGo {
 mod tests {
     use super::*;
 
-    fn places(lines: &Rc<Lines>, count: usize) -> Vec<Place> {
+    fn places(lines: &Rc<HoldQueues>, count: usize) -> Vec<Place> {
         (0..count).map(|_| lines.join(1, None, Waker::noop().clone())).collect()
     }
 
     #[test]
     fn the_first_go_first_and_answers_let_the_next_go() {
-        let lines = Rc::new(Lines::default());
+        let lines = Rc::new(HoldQueues::default());
         let mut places = places(&lines, 5);
         assert!(lines.is_waiting(1) && !lines.is_waiting(2));
         let may = |places: &[Place]| places.iter().filter(|place| place.may_go(2)).count();
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn who_comes_back_has_the_old_place_and_an_empty_line_is_forgotten() {
-        let lines = Rc::new(Lines::default());
+        let lines = Rc::new(HoldQueues::default());
         let mut places = places(&lines, 3);
         let ticket = places[0].ticket;
         drop(places.remove(0));

@@ -9,7 +9,7 @@ use crate::pace::{Pace, Progress};
 
 /// One request's body on its way in.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Intake {
+pub(crate) struct BodyLimits {
     /// Not more bytes than these, if there is a bound.
     most: Option<u64>,
     taken: u64,
@@ -24,7 +24,7 @@ pub(crate) struct Intake {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooLarge;
 
-impl Intake {
+impl BodyLimits {
     pub(crate) fn new(head: &RequestHead) -> Self {
         let declared = head.content_length().is_some();
         let progress = Progress::default();

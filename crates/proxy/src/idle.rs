@@ -15,12 +15,12 @@ use tokio::io::Interest;
 
 use crate::slot_id::SlotId;
 
-/// Guests called in one poll before others get their turn.
+/// Idle connections called in one poll before others get their turn.
 const CALLED: usize = 64;
 
 /// What is kept of a connection at rest.
 #[derive(Debug)]
-pub(crate) struct Guest {
+pub(crate) struct IdleConnection {
     pub(crate) stream: TcpStream,
     /// Who is connected.
     pub(crate) peer: IpAddr,
@@ -30,14 +30,14 @@ pub(crate) struct Guest {
     pub(crate) since_ms: u64,
 }
 
-/// Watches the sockets of all guests of one worker, as one entry in its event loop.
+/// Watches the sockets of all idle connections of one worker, as one entry in its event loop.
 #[derive(Debug)]
-pub(crate) struct Lounge {
+pub(crate) struct IdleSet {
     /// No socket: to be told of events, any descriptor will do.
     epoll: tokio::net::TcpStream,
 }
 
-impl Lounge {
+impl IdleSet {
     /// Within a runtime.
     pub(crate) fn open() -> io::Result<Self> {
         let epoll = TcpStream::from(epoll::create(CreateFlags::CLOEXEC)?);
@@ -58,7 +58,7 @@ impl Lounge {
         let _ = epoll::delete(&self.epoll, stream);
     }
 
-    /// Waits for guests that have something to say or have gone. Until they leave it tells of them
+    /// Waits for idle connections that have something to say or have gone. Until they leave it tells of them
     /// again and again.
     pub(crate) fn poll_stirring(&self, cx: &mut Context<'_>) -> Poll<io::Result<Vec<SlotId>>> {
         loop {

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use model::{Exit, Health, OnFailure, Share, Stage, StrategyKind};
 
-use super::upkeep::lacking;
+use super::replicas::lacking;
 use super::{Timer, guard, instances};
 use crate::ladder::{floor, needs_room};
 use crate::patience::{Part, Patience};

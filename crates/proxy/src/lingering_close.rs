@@ -15,12 +15,12 @@ const TURN_BYTES: usize = 256 << 10;
 
 /// A connection that is being closed.
 #[derive(Debug)]
-pub(crate) struct Farewell {
+pub(crate) struct LingeringClose {
     until: Deadline,
     shut: bool,
 }
 
-impl Farewell {
+impl LingeringClose {
     pub(crate) fn new(turn: &Turn<'_, '_>) -> Self {
         let limits = &turn.worker.shared.config.limits;
         // An answer that is not written yet gets the time of any other write.

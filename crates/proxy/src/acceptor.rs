@@ -11,13 +11,13 @@ use tokio::io::Interest;
 
 /// A listening socket on the event loop.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct Acceptor {
     /// tokio's own listener would watch every connection at once, whether it has to wait or not. To
     /// be told of events any socket will do.
     socket: tokio::net::TcpStream,
 }
 
-impl Door {
+impl Acceptor {
     /// `listener` must be non-blocking.
     pub(crate) fn new(listener: TcpListener) -> io::Result<Self> {
         let socket = TcpStream::from(OwnedFd::from(listener));

@@ -22,7 +22,7 @@ const ADDRESSES: usize = 64;
 
 /// Fixed upstreams and where they are.
 #[derive(Debug)]
-pub(crate) struct Roster {
+pub(crate) struct Resolver {
     app: AppName,
     label: Label,
     route: Route,
@@ -35,7 +35,7 @@ pub(crate) struct Roster {
     generation: Generation,
 }
 
-impl Roster {
+impl Resolver {
     /// Knows where all of them are that have an address, and of the others nothing yet.
     pub(crate) fn new(
         (app, label): (AppName, Label),
@@ -43,7 +43,7 @@ impl Roster {
         route: Route,
         drain_deadline: Millis,
     ) -> Self {
-        let mut roster = Self {
+        let mut resolver = Self {
             app,
             label,
             route,
@@ -55,10 +55,10 @@ impl Roster {
         };
         for (at, upstream) in upstreams.iter().enumerate() {
             if let Place::Fixed(address) = &upstream.place {
-                roster.set(at, [address.clone()]);
+                resolver.set(at, [address.clone()]);
             }
         }
-        roster
+        resolver
     }
 
     /// This upstream is found at these addresses now. What was there before stays the same instance.
@@ -106,8 +106,8 @@ impl Roster {
 }
 
 /// What is known by now.
-pub(crate) fn known(roster: &Mutex<Roster>) -> MutexGuard<'_, Roster> {
-    roster.lock().unwrap_or_else(PoisonError::into_inner)
+pub(crate) fn known(resolver: &Mutex<Resolver>) -> MutexGuard<'_, Resolver> {
+    resolver.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Asks for one upstream's name, for ever, and tells the proxy where it leads.
@@ -115,7 +115,7 @@ pub(crate) async fn follow(
     at: usize,
     (host, port): (String, u16),
     own: Own,
-    roster: Arc<Mutex<Roster>>,
+    resolver: Arc<Mutex<Resolver>>,
     proxy: Proxy,
 ) {
     loop {
@@ -126,11 +126,11 @@ pub(crate) async fn follow(
                 if !circle.is_empty() {
                     tracing::error!(host, ?circle, "a name leads to the proxy itself");
                 }
-                moved(at, &host, addresses, &roster, &proxy);
+                moved(at, &host, addresses, &resolver, &proxy);
             }
             Err(error) => tracing::warn!(host, %error, "a name leads nowhere for the moment"),
         }
-        let known = !known(&roster).found[at].is_empty();
+        let known = !known(&resolver).found[at].is_empty();
         tokio::time::sleep(if known { ASKED_EVERY } else { UNKNOWN_EVERY }).await;
     }
 }
@@ -140,19 +140,19 @@ fn moved(
     at: usize,
     host: &str,
     addresses: BTreeSet<Address>,
-    roster: &Mutex<Roster>,
+    resolver: &Mutex<Resolver>,
     proxy: &Proxy,
 ) {
-    let mut roster = known(roster);
-    let same = roster.found[at].len() == addresses.len()
-        && addresses.iter().all(|address| roster.found[at].contains_key(address));
+    let mut resolver = known(resolver);
+    let same = resolver.found[at].len() == addresses.len()
+        && addresses.iter().all(|address| resolver.found[at].contains_key(address));
     if addresses.is_empty() || same {
         return;
     }
     tracing::info!(host, ?addresses, "a name leads elsewhere");
-    roster.set(at, addresses);
-    roster.generation.counter += 1;
-    if let Err(stale) = proxy.publish(&roster.snapshot()) {
+    resolver.set(at, addresses);
+    resolver.generation.counter += 1;
+    if let Err(stale) = proxy.publish(&resolver.snapshot()) {
         tracing::error!(%stale, "where a name leads was not taken over");
     }
 }
@@ -165,21 +165,22 @@ mod tests {
     fn an_address_that_stays_is_the_same_instance_and_one_that_returns_is_another() {
         let upstreams = ["127.0.0.1:9,weight=2", "app.internal:9"].map(|it| it.parse().unwrap());
         let whose = ("web".parse().unwrap(), "fixed".parse().unwrap());
-        let mut roster = Roster::new(whose, &upstreams, Route::everything(Millis(0)), Millis(0));
-        let seen = |roster: &Roster| -> Vec<(u64, String, u16)> {
-            let all = roster.snapshot().apps.remove(0).arms.remove(0).instances;
+        let mut resolver =
+            Resolver::new(whose, &upstreams, Route::everything(Millis(0)), Millis(0));
+        let seen = |resolver: &Resolver| -> Vec<(u64, String, u16)> {
+            let all = resolver.snapshot().apps.remove(0).arms.remove(0).instances;
             all.iter().map(|it| (it.id.number, it.address.to_string(), it.weight.get())).collect()
         };
         let fixed = (1, "127.0.0.1:9".to_owned(), 2);
-        assert_eq!(seen(&roster), std::slice::from_ref(&fixed));
+        assert_eq!(seen(&resolver), std::slice::from_ref(&fixed));
         let address = |text: &str| text.parse::<Address>().unwrap();
         let known = |number, text: &str| (number, text.to_owned(), 1);
-        roster.set(1, [address("10.0.0.1:9"), address("10.0.0.2:9")]);
+        resolver.set(1, [address("10.0.0.1:9"), address("10.0.0.2:9")]);
         let both = [fixed.clone(), known(2, "10.0.0.1:9"), known(3, "10.0.0.2:9")];
-        assert_eq!(seen(&roster), both);
-        roster.set(1, [address("10.0.0.2:9")]);
-        assert_eq!(seen(&roster), [fixed.clone(), known(3, "10.0.0.2:9")]);
-        roster.set(1, [address("10.0.0.2:9"), address("10.0.0.1:9")]);
-        assert_eq!(seen(&roster), [fixed, known(4, "10.0.0.1:9"), known(3, "10.0.0.2:9")]);
+        assert_eq!(seen(&resolver), both);
+        resolver.set(1, [address("10.0.0.2:9")]);
+        assert_eq!(seen(&resolver), [fixed.clone(), known(3, "10.0.0.2:9")]);
+        resolver.set(1, [address("10.0.0.2:9"), address("10.0.0.1:9")]);
+        assert_eq!(seen(&resolver), [fixed, known(4, "10.0.0.1:9"), known(3, "10.0.0.2:9")]);
     }
 }
