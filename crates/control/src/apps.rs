@@ -11,13 +11,13 @@ use crate::managed::Managed;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Apps {
     managed: BTreeMap<AppName, Managed>,
-    /// Those of which something was seen or has happened since their last decision.
+    /// Apps of which something was seen or has happened since their last decision.
     dirty: BTreeSet<AppName>,
-    /// When to decide on which again at the latest.
+    /// When to decide on each app again at the latest; an app that waits for nothing has no entry.
     wakes: BTreeSet<(Timestamp, AppName)>,
-    /// Those whose state follows the clock and the counts: with a rollout, or with a busy instance.
+    /// Apps whose state follows the clock and the counts: with a rollout, or with a busy instance.
     restless: BTreeSet<AppName>,
-    /// Those that were changed since this was last asked.
+    /// Apps that were changed since they were last taken.
     touched: BTreeSet<AppName>,
 }
 
@@ -87,23 +87,23 @@ impl Apps {
         self.dirty.extend(self.managed.keys().cloned());
     }
 
-    /// Those to decide on now: something has happened, or their time has come.
+    /// The apps to decide on now: something has happened, or their time has come.
     pub fn due(&self, now: Timestamp) -> BTreeSet<AppName> {
         let woken = self.wakes.iter().take_while(|(wake, _)| *wake <= now).map(|(_, name)| name);
         self.dirty.iter().chain(woken).cloned().collect()
     }
 
-    /// When the next one's time comes.
+    /// When the time of the next app comes.
     pub fn wake_at(&self) -> Option<Timestamp> {
         self.wakes.first().map(|(wake, _)| *wake)
     }
 
-    /// Those that may change with every report of a proxy, whatever it says.
+    /// The apps that may change with every report of a proxy, whatever it says.
     pub fn restless(&self) -> &BTreeSet<AppName> {
         &self.restless
     }
 
-    /// Those that were changed since this was last asked.
+    /// Takes the apps that were changed since this was last called.
     pub fn take_touched(&mut self) -> BTreeSet<AppName> {
         std::mem::take(&mut self.touched)
     }

@@ -24,7 +24,6 @@ use crate::apps::Apps;
 use crate::hosts::{Hosts, in_use};
 use crate::managed::{Managed, Shared};
 use crate::message::{Answer, Command, Event, Mode, Ticket};
-
 use crate::record::{CheckpointBody, Record, RecoverError, parse};
 use crate::routing::Routing;
 use questions::refuse;

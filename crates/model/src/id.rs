@@ -51,6 +51,23 @@ macro_rules! serde_as_text {
     };
 }
 
+/// A text that is shown, in `Debug` as well, and stored as it is.
+macro_rules! written_as_it_is {
+    ($type:ty) => {
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+        serde_as_text!($type);
+    };
+}
+
 /// The name of an app: 1 to 40 lower-case letters, digits and `-`, starting with a letter and not
 /// ending in `-`. Safe as a part of a path or a host name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,19 +91,7 @@ impl FromStr for AppName {
     }
 }
 
-impl fmt::Display for AppName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for AppName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-serde_as_text!(AppName);
+written_as_it_is!(AppName);
 
 /// The name of a host, by the same rule as an app's.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -115,19 +120,7 @@ impl FromStr for HostId {
     }
 }
 
-impl fmt::Display for HostId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for HostId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-serde_as_text!(HostId);
+written_as_it_is!(HostId);
 
 /// Returns why a text cannot be the name of an app or a host, if it cannot.
 fn name_fault(text: &str) -> Option<&'static str> {
@@ -170,19 +163,7 @@ impl FromStr for Label {
     }
 }
 
-impl fmt::Display for Label {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for Label {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-serde_as_text!(Label);
+written_as_it_is!(Label);
 
 /// 256 bits that name a content; 64 hexadecimal digits as text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
