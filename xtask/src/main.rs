@@ -11,6 +11,7 @@ mod prove;
 mod purity;
 mod run;
 mod soak;
+mod subjects;
 mod suite;
 mod tidy;
 mod tools;
@@ -25,7 +26,8 @@ usage: cargo xtask TASK
   soak [ARGS]      deployments of mixed strategies in a row, under load: --deployments N
   prove ISSUE      the long form of what the tests show in short, in parts; what has passed on this
                    commit is not run again
-  tidy             files too long, without a first line, with words that must not stay
+  tidy             files too long, without a first line, with words that must not stay; names that
+                   several types have; doc comments that do not begin with their subject
   deps             which crate may use which, and that the pure ones touch no system
   bench [ARGS]     CPU time per request beside nginx and HAProxy: --rounds N, --seconds S,
                    --case NAME (more than one may be named; idle, slow, rate and table measure

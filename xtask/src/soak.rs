@@ -22,7 +22,7 @@ pub(crate) fn soak(words: &[String]) -> Done {
     }
 }
 
-/// So many deployments in one world.
+/// Runs this many deployments in one world.
 pub(crate) fn deployments(count: u32) -> Done {
     let mut command = Command::new("cargo");
     command.args(["test", "--release", "--locked", "--quiet", "-p", "segue", "--test", "e2e"]);

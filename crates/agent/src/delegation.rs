@@ -61,7 +61,7 @@ pub(crate) async fn make_room(world: &Arc<World>, limits: &ResourceLimits) -> Re
     enabled.unwrap_or_else(|| Err("see the server's log".to_owned()))
 }
 
-/// This process and what descends from it, and the same of all shims of this data folder.
+/// Returns this process, all shims of this data folder, and their descendants.
 fn processes_of(layout: &Layout) -> BTreeSet<u32> {
     let all = procfs::processes();
     let shims = all.keys().copied().filter(|pid| hung::is_shim_below(*pid, &layout.runs()));
@@ -69,7 +69,7 @@ fn processes_of(layout: &Layout) -> BTreeSet<u32> {
     procfs::with_descendants(roots, &all)
 }
 
-/// See the module.
+/// The control groups that a service manager has delegated to the server.
 #[derive(Clone, Debug)]
 pub(crate) struct Delegation {
     /// The folder of the group in which the groups of instances are made.
@@ -103,7 +103,7 @@ impl Delegation {
         self.home.join(name)
     }
 
-    /// Those of these resources that groups of instances cannot be limited in yet.
+    /// Returns the resources whose controllers are not enabled yet for the groups of instances.
     fn disabled(&self, resources: &[Resource]) -> Vec<Resource> {
         let enabled = words(&self.home.join("cgroup.subtree_control"));
         let is_off = |resource: &Resource| !enabled.iter().any(|name| name == resource.name());

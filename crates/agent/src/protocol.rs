@@ -75,7 +75,7 @@ pub(crate) enum Answer {
     Started { pid: u32 },
     /// Another shim has this instance, or it was begun or stopped before.
     Taken,
-    /// It cannot be run: act, object and cause.
+    /// The command cannot be run: act, object and cause.
     Refused(String),
 }
 
@@ -83,11 +83,11 @@ pub(crate) enum Answer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Probed {
-    /// It has ended by itself.
+    /// The command ended by itself.
     Ended(Exit),
-    /// Its time was up: it was ended.
+    /// The command took longer than allowed and was killed.
     TookTooLong,
-    /// It could not be started.
+    /// The command could not be started.
     Refused(String),
 }
 

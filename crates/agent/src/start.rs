@@ -37,7 +37,7 @@ pub(crate) enum Begun {
 /// What a folder without a shim says.
 #[derive(PartialEq, Eq)]
 enum Found {
-    /// It was begun or stopped before.
+    /// An instance was begun or stopped here before.
     Used,
     /// Nothing has happened here yet.
     Blank,

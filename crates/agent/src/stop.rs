@@ -57,9 +57,9 @@ async fn leave_tombstone(folder: &RunFolder) {
 /// How long the shim of an instance that was told to stop is waited for.
 #[derive(Clone, Copy)]
 pub(crate) struct Stopping {
-    /// It has to say that it has heard.
+    /// When the shim must have confirmed the order; `None` once it has.
     answer_by: Option<Instant>,
-    /// Its tree has to have ended.
+    /// When the instance's process tree must have ended.
     end_by: Instant,
 }
 

@@ -133,7 +133,7 @@ struct Left {
     certain: BTreeMap<u32, u64>,
     /// Of its owners, carrying its name in their environment, and what descends from those.
     marked: BTreeMap<u32, u64>,
-    /// The same, of other users.
+    /// Processes marked in the same way that belong to other users.
     others: BTreeMap<u32, u64>,
 }
 

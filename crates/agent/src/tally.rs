@@ -17,7 +17,7 @@ pub(crate) enum Seen {
     Good,
     /// Nobody listens.
     Refused,
-    /// It could not get in, or there was no answer in time: says which. The instance may be busy.
+    /// The probe could not connect, or got no answer in time: says which. The instance may be busy.
     Silent(String),
     /// Anything else: says what.
     Bad(String),
@@ -30,7 +30,7 @@ pub(crate) struct Tally {
     fall: u32,
     interval: Duration,
     health: Health,
-    /// It has not answered well yet: that nobody listens says nothing.
+    /// Whether the instance has never answered well. Until it has, a refused connection says nothing.
     booting: bool,
     good: u32,
     /// In a row, those that got no answer among them.
@@ -108,7 +108,7 @@ impl Tally {
         self.health
     }
 
-    /// It would be Down if probes that got no answer counted as bad.
+    /// Whether the instance would be Down if probes without an answer counted as bad.
     pub fn is_unanswered(&self) -> bool {
         self.health != Health::Down && self.bad >= self.fall
     }

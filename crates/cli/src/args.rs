@@ -300,9 +300,9 @@ pub(crate) struct MaintenanceOptions {
 /// Whether an app is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OnOff {
-    /// It is.
+    /// The app is closed.
     On,
-    /// It is not.
+    /// The app is open.
     Off,
 }
 
@@ -397,8 +397,8 @@ pub(crate) struct SampleOptions {
 /// How a sample app can be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Broken {
-    /// It ends as soon as it starts.
+    /// The app exits as soon as it starts.
     Exit,
-    /// It never says that it is well.
+    /// The app never answers its health check well.
     Unhealthy,
 }

@@ -42,7 +42,7 @@ impl Connection {
         all.get_arguments().map(|arg| arg.clone().hide(true)).collect()
     }
 
-    /// The same for `segue server`, which has a `--data` of its own.
+    /// Returns these options, hidden, for `segue server`, which has a `--data` of its own.
     pub(crate) fn unseen_by_server() -> Vec<Arg> {
         Self::unseen().into_iter().filter(|arg| arg.get_id() != "data").collect()
     }

@@ -63,14 +63,14 @@ impl Failure {
         Self { exit: Exit::Failed, act: act.into(), cause: cause.into(), hint: None }
     }
 
-    /// The same with a hint.
+    /// Adds a hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// The same with another exit code.
+    /// Sets another exit code.
     #[must_use]
     pub fn exit(mut self, exit: Exit) -> Self {
         self.exit = exit;

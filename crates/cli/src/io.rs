@@ -101,7 +101,7 @@ impl<'a> Io<'a> {
         }
     }
 
-    /// The same with somebody who answers.
+    /// Adds a person whose answers to questions are read from `answers`.
     pub fn answering(self, answers: impl BufRead + 'a) -> Self {
         Self { answers: Some(Box::new(answers)), ..self }
     }

@@ -27,9 +27,9 @@ pub(crate) const WARN: Style = Style::Warn;
 /// What becomes of styles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Paint {
-    /// They are escape sequences.
+    /// Styles are escape sequences.
     Ansi,
-    /// They are left out.
+    /// Styles are left out.
     Nothing,
 }
 

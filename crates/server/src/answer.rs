@@ -67,7 +67,7 @@ impl From<StoreError> for No {
 
 /// A longer body is read where that blocks nobody, in bytes.
 const LONG: usize = 64 * 1024;
-/// So many of them are read at a time: each may have 32 MiB, and there may be two hundred connections.
+/// Long bodies read at a time: each may have 32 MiB, and there may be two hundred connections.
 static LONG_BODIES: Semaphore = Semaphore::const_new(8);
 
 /// A JSON body that reads as a `T`; an empty body reads as `{}`.

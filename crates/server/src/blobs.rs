@@ -19,9 +19,9 @@ use crate::answer::{Answer, No, Sent, blocking};
 
 /// Pieces of a body that wait for the disk.
 const IN_HAND: usize = 4;
-/// An upload that stalls for so long is given up.
+/// An upload that stalls for this long is given up.
 const STALL: Duration = Duration::from_secs(60);
-/// So is one that, besides, is slower than this in all.
+/// An upload whose average is slower than this is given up, too.
 const BYTES_PER_SECOND: u64 = 16 * 1024;
 
 pub(crate) async fn missing(

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use model::{AppName, Event};
 use tokio::sync::watch;
 
-/// So many events are remembered.
+/// Events that the feed remembers for readers that come back.
 const REMEMBERED: usize = 1_024;
 
 /// Where events are put.
@@ -71,7 +71,7 @@ pub struct Subscription {
 pub enum News {
     /// An event and its number.
     Event(u64, Arc<Event>),
-    /// So many events, of any app, were forgotten before this reader came to them.
+    /// The number of events, of any app, that were forgotten before this reader came to them.
     Lost(u64),
 }
 

@@ -37,7 +37,7 @@ pub trait Host: Send + Sync + 'static {
 /// Where to read output from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogStart {
-    /// So many lines before the end.
+    /// This many lines before the end.
     Last(u32),
     /// Where the page before ended.
     After(LogCursor),

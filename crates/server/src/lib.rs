@@ -1,6 +1,6 @@
 //! The HTTP API: who may ask, what is asked, and the stream of events.
 //!
-//! It translates and decides nothing: commands go to an [`Engine`], files to a [`Store`], and
+//! The API translates and decides nothing: commands go to an [`Engine`], files to a [`Store`], and
 //! output comes from a [`Host`]. It never touches a journal, a process or a routing table.
 
 mod answer;

@@ -99,7 +99,7 @@ pub async fn serve_port(listener: TcpListener, router: Router, stop: watch::Rece
     serve(listener, router, stop).await;
 }
 
-/// The same on the socket in the data folder.
+/// Serves the API on the socket in the data folder, until `stop`.
 pub async fn serve_socket(listener: UnixListener, router: Router, stop: watch::Receiver<bool>) {
     serve(listener, router, stop).await;
 }

@@ -16,11 +16,11 @@ use crate::answer::{Answer, No, app_name, blocking, lines};
 use crate::events::{encode, wrong_query};
 use crate::{LogCursor, LogPage, LogStart, Parts, StoreError, apps};
 
-/// One page of output has at most so many lines.
+/// Most lines in one page of output.
 pub const MAX_LINES: u32 = 10_000;
 /// How often a follower looks for more.
 const LOOK: Duration = Duration::from_millis(200);
-/// So many looks in vain, and an empty line says that the connection is alive.
+/// After this many looks in vain, an empty line says that the connection is alive.
 const QUIET: u32 = 5;
 
 #[derive(Debug, Deserialize)]

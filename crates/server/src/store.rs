@@ -66,9 +66,9 @@ pub trait Store: Send + Sync + 'static {
 /// What became of a deploy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Became {
-    /// It is this rollout, new or under way already; `None` when nothing had to be done.
+    /// The deploy is this rollout, new or under way already; `None` when nothing had to be done.
     Accepted(Option<RolloutId>),
-    /// It certainly is none.
+    /// The deploy is certainly no rollout.
     Refused,
 }
 
@@ -86,7 +86,7 @@ pub enum StoreError {
         /// What to do now.
         hint: &'static str,
     },
-    /// It cannot be done now.
+    /// The store cannot do this now.
     #[error("{0}")]
     Unavailable(String),
 }

@@ -36,7 +36,7 @@ struct State {
 pub(crate) struct Full;
 
 impl Visitor {
-    /// It has shown the token.
+    /// Counts the visitor among the known ones: it has shown the token.
     pub(crate) fn is_known_now(&self) -> Result<(), Full> {
         if self.is_known() {
             return Ok(());

@@ -31,7 +31,7 @@ pub enum SecretError {
         /// Why not.
         source: io::Error,
     },
-    /// It is not there.
+    /// The store has no such value.
     #[error(
         "cannot find the value of {name} for {app}\n\
          hint: deploy again with `--env {name}` or `--env-file`"

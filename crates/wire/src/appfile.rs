@@ -63,8 +63,8 @@ impl AppFile {
         read(&Node::from_json(settings), Page::Text)
     }
 
-    /// The same app under another strategy: what the file sets for its own kind is left out, and
-    /// the other kind has its defaults.
+    /// Returns this app under another strategy. Settings of the file's own strategy are dropped; the
+    /// other strategy gets its defaults.
     ///
     /// # Errors
     /// When there is no such strategy.
@@ -85,7 +85,7 @@ impl AppFile {
         Ok(Self { env: self.env, dir: self.dir, ..read })
     }
 
-    /// The same with the text of the page it names.
+    /// Returns this app with the text of the maintenance page that the file names.
     ///
     /// # Errors
     /// When the text is too long.

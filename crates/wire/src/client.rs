@@ -416,9 +416,9 @@ type Answered = std::result::Result<Response<Body>, ureq::Error>;
 /// Whether a stream of output goes on with what is still to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Follow {
-    /// It does.
+    /// The stream stays open for new output.
     Yes,
-    /// It ends with what is there.
+    /// The stream ends after the output that exists.
     No,
 }
 

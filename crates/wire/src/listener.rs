@@ -94,8 +94,8 @@ pub(crate) enum OtherEnd {
 
 /// Finds who has the other end of the connection from `local` to `peer`.
 ///
-/// Those that listen are read first. A connection waits only in the queue of a socket that still
-/// listens, so one that is not accepted by the time of the second look belongs to one of them.
+/// Listening sockets are read first. A connection waits only in the queue of a socket that still
+/// listens, so a connection not accepted by the second look belongs to one of those sockets.
 pub(crate) fn other_end(local: SocketAddr, peer: SocketAddr) -> io::Result<OtherEnd> {
     let queues = listening(peer)?;
     let is_other_end =
@@ -139,8 +139,8 @@ fn listening(address: SocketAddr) -> io::Result<Vec<TcpSocket>> {
     Ok(taking(canonical(address).ip(), all))
 }
 
-/// Those of the sockets that take connections to `ip`. One for all of IPv6 takes IPv4, too, unless one
-/// for IPv4 is there: the kernel allows both only if the former is for IPv6 alone.
+/// Returns the sockets that take connections to `ip`. A socket bound to `::` takes IPv4, too, unless
+/// there is one for IPv4: the kernel allows both only if the former is for IPv6 alone.
 fn taking(ip: IpAddr, all: Vec<TcpSocket>) -> Vec<TcpSocket> {
     let takes = |socket: &TcpSocket| {
         let own = socket.local.ip();

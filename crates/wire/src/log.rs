@@ -20,7 +20,7 @@ pub struct LogLine {
         deserialize_with = "from_base64"
     )]
     pub base64: Option<Vec<u8>>,
-    /// It is a part of a line: the next of this instance goes on with it.
+    /// Whether this is only part of a line, which the instance's next entry continues.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub goes_on: bool,
 }

@@ -266,7 +266,7 @@ pub enum ScanError {
         /// Why.
         why: String,
     },
-    /// It cannot be read.
+    /// A file or folder cannot be read.
     #[error("cannot read {}", path.display())]
     Io {
         /// What.

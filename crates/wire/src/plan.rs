@@ -42,9 +42,9 @@ pub struct Plan {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// It would be accepted.
+    /// The deploy would be accepted.
     Accepted(Effect),
-    /// It would be refused, in these words.
+    /// The deploy would be refused, in these words.
     Refused(Problem),
 }
 
@@ -88,13 +88,13 @@ pub struct PlannedRelease {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Planned {
-    /// It would be a new one.
+    /// The deploy would make a new release.
     New,
-    /// It is stored.
+    /// The release is stored.
     Stored,
-    /// It is live.
+    /// The release is live.
     Live,
-    /// Its label belongs to a release with other content.
+    /// The label belongs to a release with other content.
     Taken,
 }
 

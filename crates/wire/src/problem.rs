@@ -20,9 +20,9 @@ pub enum Code {
     Unauthorized,
     /// The `Host` header names a host this API does not answer for.
     ForbiddenHost,
-    /// More than the API takes.
+    /// The request is larger than the API takes.
     TooLarge,
-    /// It took longer than the API waits.
+    /// The request took longer than the API waits.
     Timeout,
     /// Not now; later perhaps.
     Unavailable,
@@ -68,7 +68,7 @@ impl Problem {
         Self { code, message: message.into(), hint: None }
     }
 
-    /// The same with a hint.
+    /// Adds a hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

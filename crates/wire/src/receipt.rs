@@ -70,9 +70,9 @@ pub struct Account {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standing {
-    /// It goes on by itself.
+    /// The rollout goes on by itself.
     Running,
-    /// It is at a gate that a person opens with `segue promote`.
+    /// The rollout is at a gate that a person opens with `segue promote`.
     Waiting,
     /// A failure holds it until a person resumes or aborts it.
     Held,

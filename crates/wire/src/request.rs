@@ -68,7 +68,7 @@ pub struct BareRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScaleRequest {
-    /// So many instances, 1 to 1000.
+    /// The number of instances, 1 to 1000.
     pub replicas: u16,
     /// The state the asker has seen.
     #[serde(default)]

@@ -79,7 +79,7 @@ pub struct Rollout {
 /// The way back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollback {
-    /// It is one switch away.
+    /// Whether a rollback needs one switch alone.
     pub ready: bool,
     /// The label of the release it goes to.
     pub to: Option<Label>,
@@ -101,7 +101,7 @@ pub struct App {
     /// As many instances as `segue scale` asked for, if it did.
     #[serde(default)]
     pub scale: Option<u16>,
-    /// It is being removed.
+    /// Whether the app is being removed.
     pub removing: bool,
     /// The account of the last rollout that has ended.
     #[serde(default)]

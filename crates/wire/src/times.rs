@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use crate::manifest::{Entry, Kind, Manifest};
 
 impl Manifest {
-    /// The same files with the times they get after `before`, the release that was live when they came.
-    /// A path with the content it had there keeps that time. One with other content gets the client's,
-    /// or one second more than it had, whichever is later. A new path gets the client's.
+    /// Returns this manifest with the modification times that its files get after `before`, the release
+    /// that was live when they came. A path with the content it had there keeps that time. A path with
+    /// other content gets the client's time, or one second more than it had, whichever is later. A new
+    /// path gets the client's time.
     #[must_use]
     pub fn timed_after(mut self, before: Option<&Self>) -> Self {
         let before: BTreeMap<&str, &Entry> = before

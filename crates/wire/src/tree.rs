@@ -74,7 +74,7 @@ impl Node {
         Self { line: None, value }
     }
 
-    /// The same as JSON.
+    /// Converts this node to JSON.
     pub(crate) fn to_json(&self) -> Json {
         match &self.value {
             Value::Text(text) => Json::String(text.clone()),

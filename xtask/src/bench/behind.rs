@@ -61,7 +61,7 @@ impl Behind {
     pub(super) const SEGUE_LOG: &str = "segue.log";
     pub(super) const NGINX_LOG: &str = "nginx.log";
 
-    /// The same, with one line per request in a file of `folder`.
+    /// Has both log one line per request to a file in `folder`.
     pub(super) fn logged(mut self, folder: &Path) -> Self {
         self.words += &format!(" --access-log {}", folder.join(Self::SEGUE_LOG).display());
         self.log = Some(folder.to_owned());

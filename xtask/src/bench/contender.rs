@@ -30,10 +30,10 @@ pub(super) const EVERYONE: [Who; 4] = [Who::Segue, Who::Nginx, Who::Haproxy, Who
 /// Ours and an earlier build of ours.
 pub(super) const BUILDS: [Who; 2] = [Who::Segue, Who::Before];
 
-/// Those that speak HTTP, ours first.
+/// The contenders that speak HTTP, ours first.
 pub(super) const COMPARED: [Who; 3] = [Who::Segue, Who::Nginx, Who::Haproxy];
 
-/// Those of them that are running, in that order.
+/// Returns the running ones among `COMPARED`, in that order.
 pub(super) fn compared(contenders: &[Contender]) -> Vec<&Contender> {
     COMPARED.iter().filter_map(|who| contenders.iter().find(|one| one.who == *who)).collect()
 }

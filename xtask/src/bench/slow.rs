@@ -20,7 +20,7 @@ use super::statistics::{Spread, quantile_of};
 /// time from those of the users.
 const SLOW: &str = "slowhttptest";
 const CONNECTIONS: usize = 1_000;
-/// So many are enough to measure: some are refused or done by then.
+/// Slow connections that are enough to measure: some are refused or done by then.
 const ENOUGH: usize = 900;
 const ROUNDS: usize = 5;
 /// How long the users are timed, without and with the slow ones.

@@ -71,7 +71,7 @@ fn serve(closed: &Path) -> std::io::Result<()> {
     }
 }
 
-/// The same on a unix socket. Fails if anything has its name, or if there is a port as well.
+/// Serves on a unix socket. Fails if the path exists, or if a port was passed as well.
 fn serve_socket(path: &Path) -> std::io::Result<()> {
     if ["HOST", "PORT"].iter().any(|name| std::env::var_os(name).is_some()) {
         return Err(ErrorKind::InvalidInput.into());

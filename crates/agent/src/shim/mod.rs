@@ -1,8 +1,8 @@
 //! The shim: a small process beside each instance, of the same binary, that outlives the server.
 //!
-//! It owns the instance's lock and output, buries its orphans, ends its whole tree and writes down
-//! how it ended. It knows nothing of apps, releases, probes or traffic, it never starts anything a
-//! second time, and no file it writes holds a secret.
+//! The shim owns the instance's lock and output, reaps its orphans, ends its whole process tree and
+//! records how the instance ended. It knows nothing of apps, releases, probes or traffic, it never
+//! starts anything a second time, and no file it writes holds a secret.
 
 mod cannot;
 mod door;

@@ -15,7 +15,7 @@ use super::browser::{Browser, Told};
 pub(super) const CONNECTIONS: usize = 16;
 /// Between two requests of a connection.
 const PACE: Duration = Duration::from_millis(10);
-/// It ends by itself after this time.
+/// The load ends by itself after this time.
 const LONGEST: Duration = Duration::from_secs(180);
 /// A user who is told to wait waits no longer than this.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);

@@ -15,7 +15,7 @@ use super::browser::{Browser, Told};
 
 /// Requests between two looks at the share.
 const BATCH: usize = 100;
-/// It ends by itself after this time.
+/// The thread ends by itself after this time.
 const LONGEST: Duration = Duration::from_secs(60);
 /// Between two looks while there is nothing to count, and between two batches.
 const PACE: Duration = Duration::from_millis(20);
@@ -46,7 +46,7 @@ pub(super) struct Strangers {
 }
 
 impl Strangers {
-    /// They come to `address`; `client` tells the share, and `new` is the release it is of.
+    /// Starts the thread that visits `address`; `client` tells the share of the release `new`.
     pub(super) fn start(address: SocketAddr, client: Client, app: AppName, new: String) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let over = stop.clone();

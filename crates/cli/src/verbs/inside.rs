@@ -9,9 +9,9 @@ use crate::Failure;
 /// Whether an app file may name what lies outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outside {
-    /// It may: somebody has looked at it.
+    /// The file may: a person has looked at it.
     Allowed,
-    /// It may not.
+    /// The file may not.
     Refused,
 }
 

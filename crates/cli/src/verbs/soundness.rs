@@ -22,12 +22,12 @@ pub(super) struct Finding {
     pub(super) hint: String,
 }
 
-/// Whether it cannot work.
+/// How serious a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Grave {
-    /// It cannot.
+    /// The deploy cannot work.
     Error,
-    /// It may, on the server.
+    /// The deploy may work on the server.
     Warning,
 }
 

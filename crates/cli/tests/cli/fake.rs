@@ -109,7 +109,7 @@ pub fn segue(server: Option<&Fake>, words: &[&str]) -> String {
     run(server, words, None)
 }
 
-/// The same in front of somebody who answers.
+/// Runs `segue` on a terminal where a person gives `answer`.
 pub fn answered(server: &Fake, words: &[&str], answer: &str) -> String {
     run(Some(server), words, Some(answer))
 }

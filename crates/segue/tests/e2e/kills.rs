@@ -22,7 +22,7 @@ impl Story {
         Self::after("good", strategy)
     }
 
-    /// The same; v1 behaves so.
+    /// Makes a world whose v1 behaves as `mode` says.
     fn after(mode: &str, strategy: &str) -> Self {
         let world = World::with(strategy, &[]);
         let said = world.deploy("v1", mode);

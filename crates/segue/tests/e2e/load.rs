@@ -27,7 +27,7 @@ pub struct Seen {
 }
 
 impl Load {
-    /// So many connections.
+    /// Starts this many connections.
     pub fn start(address: SocketAddr, connections: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let clients = (0..connections)

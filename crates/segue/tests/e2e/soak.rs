@@ -29,9 +29,9 @@ const STRATEGIES: [&str; 6] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Good,
-    /// It dies at its start.
+    /// The release dies at its start.
     Crashes,
-    /// It never becomes healthy.
+    /// The release never becomes healthy.
     Sick,
 }
 

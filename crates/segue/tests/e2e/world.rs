@@ -92,7 +92,7 @@ impl World {
         assert!(self.try_serve(env), "the server died at its start");
     }
 
-    /// The same; false if it died before it was ready.
+    /// Starts the server; false if it died before it was ready.
     pub fn try_serve(&mut self, env: &[(&str, String)]) -> bool {
         let mut child = Command::new(SEGUE)
             .args(["server", "--workers", "2", "--http", &self.http.to_string()])
