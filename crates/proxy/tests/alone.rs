@@ -3,14 +3,10 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command};
 
 use common::*;
-
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address")
-}
 
 struct Alone {
     process: Child,
@@ -20,7 +16,7 @@ struct Alone {
 
 impl Alone {
     fn start(upstream: &str, more: &[&str]) -> Self {
-        let (at, admin) = (free(), free());
+        let (at, admin) = (testport::reserve(), testport::reserve());
         let example = std::env::current_exe().expect("this test");
         let example = example.ancestors().nth(2).expect("target/debug").join("examples/standalone");
         let process = Command::new(example)
@@ -150,7 +146,7 @@ fn clients_of_the_admin_address_that_say_nothing_hold_up_nobody() {
 
 #[test]
 fn it_refuses_to_be_its_own_upstream() {
-    let own = free();
+    let own = testport::reserve();
     let example = std::env::current_exe().expect("this test");
     let example = example.ancestors().nth(2).expect("target/debug").join("examples/standalone");
     let tried = Command::new(example)

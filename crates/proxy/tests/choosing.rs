@@ -157,9 +157,7 @@ fn instances_may_listen_on_unix_sockets() {
 
 #[test]
 fn refused_by_all_a_request_is_held_until_one_listens() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let at = listener.local_addr().expect("an address");
-    drop(listener);
+    let at = testport::reserve();
     let world = World::new(&one(1, 1, at));
     let mut client = world.client();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx");
@@ -180,9 +178,7 @@ fn refused_by_all_a_request_is_held_until_one_listens() {
 
 #[test]
 fn however_many_refuse_the_request_is_held_and_then_503() {
-    let gone =
-        || TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
-    let many: Vec<_> = (1..=12).map(|number| (number, gone())).collect();
+    let many: Vec<_> = (1..=12).map(|number| (number, testport::reserve())).collect();
     let table = snapshot(1, &[(1, 10_000, &many)]);
     let world = World::still(&table);
     let mut client = world.client();

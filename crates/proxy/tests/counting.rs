@@ -3,7 +3,6 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -34,7 +33,7 @@ fn every_answer_of_an_instance_counts_for_its_release_whatever_its_status() {
 
 #[test]
 fn a_refusing_instance_is_at_fault_once_per_request_though_others_save_it() {
-    let gone = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let gone = testport::reserve();
     let alone = World::still(&one(1, 1, gone));
     let mut client = alone.client();
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");

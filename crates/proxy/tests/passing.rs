@@ -3,7 +3,6 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
@@ -231,7 +230,7 @@ fn an_answer_that_came_before_the_connection_broke_is_read() {
 
 #[test]
 fn a_refused_connection_costs_nothing_when_another_instance_stands() {
-    let gone = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let gone = testport::reserve();
     let good = saying("ok");
     let world = World::new(&snapshot(1, &[(1, 10_000, &[(1, gone), (2, good)])]));
     let mut client = world.client();

@@ -440,9 +440,8 @@ mod tests {
 
     #[test]
     fn nobody_there_is_unreachable() {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let client =
-            Client::new(&format!("http://127.0.0.1:{port}"), None, Trusted::default()).unwrap();
+        let url = format!("http://{}", testport::reserve());
+        let client = Client::new(&url, None, Trusted::default()).unwrap();
         assert!(matches!(client.apps(), Err(ClientError::Unreachable { .. })));
     }
 }

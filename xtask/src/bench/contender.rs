@@ -1,7 +1,7 @@
 //! The origin and those that stand in front of it, each one worker on one core, on loopback.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::behind::{Behind, Size};
@@ -79,7 +79,7 @@ pub(super) struct Contender {
 
 /// Starts the origin.
 pub(super) fn origin(core: usize, folder: &Path) -> Result<(Child, SocketAddr), String> {
-    let address = free()?;
+    let address = testport::reserve();
     Ok((origin_at(&[address], (core, folder))?, address))
 }
 
@@ -88,7 +88,7 @@ pub(super) fn origin_of_many(
     size: Size,
     (core, folder): (usize, &Path),
 ) -> Result<(Child, u16), String> {
-    let port = free()?.port();
+    let port = testport::reserve().port();
     Ok((origin_at(&size.all(port), (core, folder))?, port))
 }
 
@@ -118,11 +118,11 @@ pub(super) fn start(
     behind: &Behind,
     (core, folder): (usize, &Path),
 ) -> Result<Contender, String> {
-    let address = free()?;
+    let address = testport::reserve();
     let mut admin = None;
     let mut child = match who {
         Who::Segue | Who::Before => {
-            let metrics = free()?;
+            let metrics = testport::reserve();
             admin = Some(metrics);
             let words = format!("{} --listen {address} --admin {metrics}", behind.words);
             let name = if who == Who::Before { "before" } else { "segue" };
@@ -164,11 +164,4 @@ fn haproxy((name, core): (&str, usize), whole: &str, folder: &Path) -> Result<Ch
 
 fn write(file: &str, text: &str) -> Done {
     fs::write(file, text).map_err(|error| format!("{file}: {error}"))
-}
-
-/// A port nobody listens on.
-fn free() -> Result<SocketAddr, String> {
-    let wrong = |error| format!("cannot find a free port: {error}");
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(wrong)?;
-    listener.local_addr().map_err(wrong)
 }

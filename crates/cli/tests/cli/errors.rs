@@ -6,8 +6,7 @@ use crate::fake::{Fake, Reply, refusal, segue};
 
 #[test]
 fn nobody_is_there() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let url = format!("http://127.0.0.1:{port}");
+    let url = format!("http://{}", testport::reserve());
     let text = segue(None, &["status", "--server", &url, "--token", "x"]);
     assert_snapshot!(text.replace(&url, "URL"));
 }
@@ -63,9 +62,8 @@ fn what_runs_on_the_spot_gets_its_options() {
 
 #[test]
 fn down_without_a_server_stops_what_it_left() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().to_string_lossy().into_owned();
-    let url = format!("http://127.0.0.1:{port}");
+    let url = format!("http://{}", testport::reserve());
     assert_snapshot!(segue(None, &["down", "--data", &data, "--server", &url]));
 }

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -54,7 +54,7 @@ impl Origin {
             std::os::unix::fs::PermissionsExt::from_mode(0o777),
         )
         .expect("a folder for all");
-        let at = free();
+        let at = testport::reserve();
         let process = spawn(maker, settings, at, folder.path());
         let mut origin = Self { at, maker, settings, process, folder };
         origin.is_ready();
@@ -126,17 +126,6 @@ fn spawn(maker: Maker, settings: Settings, at: SocketAddr, folder: &Path) -> Chi
     command.envs(settings.iter().copied()).stdin(Stdio::null());
     command.stdout(said.try_clone().expect("a descriptor")).stderr(said);
     command.spawn().expect("env is everywhere")
-}
-
-/// A port below those that the system gives to connections: none of these can take it meanwhile. Tests
-/// that start together, as processes of following numbers, look far from each other: between a look and
-/// the start of a server nobody else may take the port.
-fn free() -> SocketAddr {
-    let start = std::process::id() % 9_000 * 89 % 9_000;
-    (0..9_000)
-        .map(|more| SocketAddr::from(([127, 0, 0, 1], 10_000 + ((start + more) % 9_000) as u16)))
-        .find(|at| TcpListener::bind(at).is_ok())
-        .expect("a free port")
 }
 
 fn command(maker: Maker, at: SocketAddr, folder: &Path) -> Command {

@@ -29,7 +29,7 @@ fn a_request_waits_five_seconds_for_an_instance_and_then_gets_503() {
 
 #[test]
 fn instances_that_refuse_are_tried_again_every_tenth_of_a_second() {
-    let gone = Played::new().at;
+    let gone = testport::reserve();
     let world = World::still(&one(1, 1, gone));
     let mut client = sending(&world, GET);
     world.settle();

@@ -52,8 +52,8 @@ fn the_data_folder_is_all_that_a_command_needs() {
 #[test]
 fn a_server_that_would_take_its_own_port_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let api = format!("127.0.0.1:{port}");
+    let address = testport::reserve();
+    let (api, port) = (address.to_string(), address.port());
     for http in [api.clone(), format!("0.0.0.0:{port}")] {
         let args = ["server", "--http", &http, "--api", &api, "--data"];
         let refused = segue(&args).arg(dir.path().join("data")).output().unwrap();
@@ -76,7 +76,7 @@ fn a_taken_port_delays_the_port_alone() {
         let length = systemd.recv(&mut text).unwrap();
         String::from_utf8_lossy(&text[..length]).into_owned()
     };
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = TcpListener::bind(testport::reserve()).unwrap();
     let api = taken.local_addr().unwrap().to_string();
     let mut server = segue(&["server", "--http", "127.0.0.1:0", "--workers", "1", "--api", &api])
         .arg("--data")
@@ -107,8 +107,8 @@ fn nothing_is_said_to_somebody_elses_process() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let address = format!("127.0.0.1:{port}");
+    let address = testport::reserve();
+    let (port, address) = (address.port(), address.to_string());
     // The folder it was built in may be closed to others.
     let dir = tempfile::Builder::new().permissions(PermissionsExt::from_mode(0o755)).tempdir();
     let dir = dir.unwrap();

@@ -75,8 +75,7 @@ impl World {
 
     fn unserved_in(dir: tempfile::TempDir, more: &str) -> Self {
         app::write(&dir.path().join("app"), more);
-        let nowhere = "127.0.0.1:0".parse().unwrap();
-        Self { dir, server: None, http: nowhere, api: nowhere }
+        Self { dir, server: None, http: testport::reserve(), api: testport::reserve() }
     }
 
     pub fn data(&self) -> PathBuf {
