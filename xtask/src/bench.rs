@@ -34,8 +34,8 @@ use crate::tools;
 /// Fewer rounds are a try: they are printed, and do not go into the docs.
 const ROUNDS_FOR_THE_DOCS: usize = 5;
 const MOST_ROUNDS: usize = 99;
-/// Memory hardly differs from round to round.
-const MOST_IDLE_ROUNDS: usize = 3;
+/// Fresh processes of each that are enough to see whether chance has a part in it.
+const MOST_IDLE_ROUNDS: usize = 5;
 const MOST_SECONDS: u32 = 60;
 
 /// What a run is told.

@@ -38,6 +38,10 @@ pub struct Config {
     /// while cookies of the one before are about. With none, a key is drawn that no other proxy and
     /// no later start knows.
     pub affinity_keys: Vec<AffinityKey>,
+    /// Has the allocator return free memory to the system. A worker calls it on its own thread when a burst
+    /// of connections is over: many allocators look for free memory only while they allocate. By default
+    /// nothing is done.
+    pub release_memory: fn(),
 }
 
 impl Config {
@@ -57,6 +61,7 @@ impl Config {
             trusted_proxies: Vec::new(),
             trusted_networks: Vec::new(),
             affinity_keys: Vec::new(),
+            release_memory: || {},
         }
     }
 }

@@ -20,6 +20,7 @@ mod back;
 mod bind;
 mod body_limits;
 mod buffer;
+mod burst;
 mod caller;
 mod cell;
 mod circle;

@@ -242,15 +242,18 @@ impl Slots {
         (0..inner.slots.len()).for_each(|at| inner.wake(at));
     }
 
-    /// Wakes those whose time has come.
-    pub(crate) fn sweep(&self, now_ms: u64) {
+    /// Wakes those whose time has come. Returns how many connections have a task.
+    pub(crate) fn sweep(&self, now_ms: u64) -> usize {
         let mut inner = self.inner.borrow_mut();
+        let mut with_task = 0;
         for at in 0..inner.slots.len() {
             let slot = &inner.slots[at];
+            with_task += usize::from(matches!(slot.keeper, Keeper::Task(_)));
             if slot.used && slot.deadline.is_over(now_ms) {
                 inner.wake(at);
             }
         }
+        with_task
     }
 }
 

@@ -48,6 +48,8 @@ pub struct Options {
     pub drain: Millis,
     /// How long a request waits when no upstream can take it.
     pub hold: Millis,
+    /// Has the allocator return free memory to the system: see [`Config::release_memory`].
+    pub release_memory: fn(),
 }
 
 impl Options {
@@ -67,6 +69,7 @@ impl Options {
             request: limits.request,
             drain: limits.drain,
             hold: limits.hold,
+            release_memory: || {},
         }
     }
 }
@@ -82,6 +85,7 @@ pub fn run(options: Options) -> Result<(), Error> {
     config.access_log.clone_from(&options.access_log);
     config.trusted_proxies.clone_from(&options.trusted_proxies);
     config.limits = options.limits;
+    config.release_memory = options.release_memory;
     let bound = Proxy::bind(config)?;
     let own = circle::Own::new(bound.local_addrs());
     refuse_circle(&options.upstreams, &own)?;

@@ -2,10 +2,12 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::*;
-use proxy::Limits;
+use model::Millis;
+use proxy::{Config, Limits};
 
 fn sample(world: &World, name: &str) -> usize {
     let metrics = world.proxy.metrics();
@@ -102,4 +104,25 @@ fn a_proxy_that_is_shut_down_closes_those_at_rest() {
     world.proxy.join();
     assert_eq!(sample(&world, "segue_connections"), 0);
     assert_eq!(sample(&world, "segue_resting_connections"), 0);
+}
+
+#[test]
+fn memory_of_a_burst_is_returned_once_its_connections_rest() {
+    static RELEASED: AtomicUsize = AtomicUsize::new(0);
+    let mut config = Config { workers: 1, ..config() };
+    config.release_memory = || {
+        RELEASED.fetch_add(1, Ordering::Relaxed);
+    };
+    let world = World::still_of(&one(1, 1, saying("ok")), config);
+    let released_at_rest_of = |count: usize| {
+        let mut clients: Vec<_> = (0..count).map(|_| world.client()).collect();
+        clients.iter_mut().for_each(|client| assert_eq!(client.get("/").text(), "ok"));
+        world.advance(Millis(50));
+        assert_eq!(RELEASED.load(Ordering::Relaxed), 0, "they still have their tasks");
+        (0..8).for_each(|_| world.advance(Millis(50)));
+        assert_eq!(sample(&world, "segue_resting_connections"), count);
+        RELEASED.swap(0, Ordering::Relaxed)
+    };
+    assert_eq!(released_at_rest_of(60), 0, "few connections are no burst");
+    assert_eq!(released_at_rest_of(200), 1);
 }

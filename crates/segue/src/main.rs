@@ -11,6 +11,7 @@ mod ports;
 mod serve;
 mod signals;
 mod strangers;
+mod sys;
 mod test_hooks;
 
 use std::ffi::OsString;
@@ -55,6 +56,7 @@ impl Local for Program {
         alone.health_path = options.health_path;
         alone.trusted_proxies = options.trusted_proxies;
         alone.access_log = options.access_log.file();
+        alone.release_memory = sys::release_memory;
         proxy::standalone::run(alone).map_err(|error| {
             let failure = Failure::new(act, &error);
             match matches!(error, proxy::Error::Circle { .. }) {

@@ -138,6 +138,7 @@ fn proxy_config(options: &ServerOptions, data: &Path) -> Result<proxy::Config, F
     config.limits = Limit::all(&options.limits).proxy.into();
     config.trusted_proxies.clone_from(&options.trusted_proxies);
     config.trusted_networks.clone_from(&options.trusted_networks);
+    config.release_memory = crate::sys::release_memory;
     let keys = data.join("affinity.keys");
     config.affinity_keys = crate::keys::load_or_create(&keys)
         .map_err(|error| Failure::new(format!("read {}", keys.display()), &error))?;

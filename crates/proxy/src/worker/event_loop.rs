@@ -13,6 +13,7 @@ use tokio::runtime::LocalRuntime;
 
 use super::Worker;
 use crate::acceptor::Acceptor;
+use crate::burst::Burst;
 use crate::clock::Beat;
 use crate::connection::Connection;
 use crate::deadline::Deadline;
@@ -196,13 +197,13 @@ async fn attend(worker: Rc<Worker>) {
 
 /// Looks at all deadlines in turn.
 async fn sweep(worker: Rc<Worker>, mut beat: Beat) {
-    let mut tidy_ms = 0;
+    let (mut tidy_ms, mut burst) = (0, Burst::default());
     loop {
         beat.next(SWEEP).await;
         let now_ms = worker.shared.now_ms();
         worker.pool.bring_back(now_ms);
         worker.make_room(now_ms);
-        worker.slots.sweep(now_ms);
+        burst.note(worker.slots.sweep(now_ms));
         worker.resume_called();
         worker.give_log();
         if now_ms >= tidy_ms {
@@ -210,6 +211,9 @@ async fn sweep(worker: Rc<Worker>, mut beat: Beat) {
             let table = Arc::clone(&worker.table.borrow());
             worker.close_idle(&table, now_ms);
             worker.acceptors.wake();
+            if burst.is_over() {
+                (worker.shared.config.release_memory)();
+            }
         }
         if worker.is_done() {
             worker.desk().mail.notify_one();

@@ -1,0 +1,66 @@
+//! When a worker's memory goes back to the system: once most connections of a burst have ended or gone
+//! idle. Without it what the burst needed is kept until the next one, since an allocator looks for free
+//! memory only while it is asked for some.
+
+/// Connections with a task that are no burst yet: their memory is below one MiB.
+const FEW: usize = 64;
+
+/// How many connections of a worker have a task.
+#[derive(Debug, Default)]
+pub(crate) struct Burst {
+    now: usize,
+    /// The most since memory was last given back.
+    most: usize,
+}
+
+impl Burst {
+    /// Takes note of how many connections have a task now.
+    pub(crate) fn note(&mut self, with_task: usize) {
+        self.now = with_task;
+        self.most = self.most.max(with_task);
+    }
+
+    /// Whether at least half of the connections of a burst have no task any more. The next burst begins with
+    /// those that are left, so that a steady load never gives back what it needs again.
+    pub(crate) fn is_over(&mut self) -> bool {
+        let is_over = self.most > FEW && self.now <= self.most / 2;
+        if is_over {
+            self.most = self.now;
+        }
+        is_over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The counts at which memory goes back.
+    fn over<const N: usize>(counts: [usize; N]) -> Vec<usize> {
+        let mut burst = Burst::default();
+        let mut is_over = |count: &usize| {
+            burst.note(*count);
+            burst.is_over()
+        };
+        counts.into_iter().filter(|count| is_over(count)).collect()
+    }
+
+    #[test]
+    fn memory_goes_back_each_time_that_a_burst_has_halved() {
+        let counts = [10, 800, 700, 900, 451, 450, 400, 226, 225, 70, 30, 0];
+        assert_eq!(over(counts), [450, 225, 70, 30]);
+    }
+
+    #[test]
+    fn few_connections_or_a_steady_load_give_nothing_back() {
+        assert!(over([FEW, 0, FEW, 3]).is_empty());
+        assert!(over([500, 400, 300, 499, 300]).is_empty());
+    }
+
+    #[test]
+    fn a_burst_between_two_looks_is_one() {
+        let mut burst = Burst::default();
+        [0, 200, 0].into_iter().for_each(|count| burst.note(count));
+        assert!(burst.is_over() && !burst.is_over());
+    }
+}
