@@ -1,5 +1,5 @@
-//! The agent: takes commands, keeps one task per instance, and passes their reports on. Its own
-//! thread; never blocks whoever commands it, and never lets one instance wait for another.
+//! The agent: takes commands, runs one task per instance, and passes their reports on. It has a thread of
+//! its own, never blocks its caller, and never lets one instance wait for another.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,20 +13,20 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::context::{AgentConfig, Context};
 use crate::delegation;
 use crate::disk::on_disk;
-use crate::keep;
-use crate::layout::Layout;
-use crate::life::{Ask, live};
+use crate::garbage_collection;
+use crate::instance_task::{self, TaskCommand};
+use crate::layout::InstanceLayout;
 use crate::ports;
 use crate::release_files::ReleaseFiles;
 use crate::socketfolder::socket_folders;
-use crate::world::{Config, World};
 
-/// Commands that may wait. More are dropped: every command is repeated until a report answers it.
+/// Capacity of the queue of commands. More are dropped: control repeats each until a report answers it.
 const COMMANDS: usize = 4096;
-/// What may wait for one instance's task.
-const ASKS: usize = 16;
+/// Capacity of the queue of commands to one instance's task.
+const TASK_COMMANDS: usize = 16;
 
 /// Why an agent could not be started.
 #[derive(Debug, Error)]
@@ -57,7 +57,7 @@ impl Agent {
     /// # Errors
     /// If the data folder cannot be prepared or the thread cannot be started.
     pub fn start(
-        config: Config,
+        config: AgentConfig,
         store: Arc<ReleaseStore>,
         reports: impl Fn(HostReport) + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
@@ -68,8 +68,8 @@ impl Agent {
         };
         // Relative paths would mean something else to the shims, which work elsewhere.
         let absolute = std::path::absolute(&config.data).map_err(failed("find"))?;
-        let config = Config { data: absolute, ..config };
-        let layout = Layout::new(&config.data);
+        let config = AgentConfig { data: absolute, ..config };
+        let layout = InstanceLayout::new(&config.data);
         layout.check().map_err(|unsafe_| failed("use")(std::io::Error::other(unsafe_)))?;
         datadir::private_folder(&layout.runs())
             .and_then(|()| datadir::clear_unfinished(&layout.runs()))
@@ -81,7 +81,7 @@ impl Agent {
             limits: delegation::obstacles(&layout),
         };
         let (commands, inbox) = mpsc::channel(COMMANDS);
-        let world = World::new(config, layout, store, files, Box::new(reports));
+        let context = Context::new(config, layout, store, files, Box::new(reports));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .thread_name("agent-disk")
@@ -90,7 +90,7 @@ impl Agent {
         let thread = std::thread::Builder::new()
             .name("agent".to_owned())
             .spawn(move || {
-                runtime.block_on(Actor::new(Arc::new(world)).run(inbox));
+                runtime.block_on(Actor::new(Arc::new(context)).run(inbox));
                 // Work on the disk may be under way; nobody waits for its outcome any more.
                 runtime.shutdown_background();
             })
@@ -98,8 +98,8 @@ impl Agent {
         Ok(Self { commands: Some(commands), abilities, thread: Some(thread) })
     }
 
-    /// Takes a command of the control of that term. Never blocks; the answer comes as a report. A command
-    /// of a lower term than one before is refused: that control has been replaced.
+    /// Queues a command from the control with that term. Never blocks; the answer comes as a report. A
+    /// command with a lower term than an earlier one is refused: that control has been replaced.
     pub fn handle(&self, term: u64, command: HostCommand) {
         let Some(commands) = &self.commands else { return };
         if let Err(e) = commands.try_send((term, command)) {
@@ -107,7 +107,7 @@ impl Agent {
         }
     }
 
-    /// What this host can do for instances, as it was when the agent started.
+    /// Returns what this host could do for instances when the agent started.
     pub fn abilities(&self) -> &HostAbilities {
         &self.abilities
     }
@@ -117,33 +117,33 @@ impl Drop for Agent {
     fn drop(&mut self) {
         self.commands = None;
         if let Some(thread) = self.thread.take() {
-            // A panic on that thread was printed there; here it changes nothing.
+            // A panic on that thread has been printed already.
             let _ = thread.join();
         }
     }
 }
 
-/// Hands each command to the task it belongs to.
+/// Passes each command to the task of its instance.
 struct Actor {
-    world: Arc<World>,
-    instances: BTreeMap<InstanceId, mpsc::Sender<Ask>>,
+    context: Arc<Context>,
+    instances: BTreeMap<InstanceId, mpsc::Sender<TaskCommand>>,
     tasks: JoinSet<()>,
-    /// The highest term that has commanded.
+    /// The highest term that a command has had.
     term: u64,
 }
 
 impl Actor {
-    fn new(world: Arc<World>) -> Self {
-        Self { world, instances: BTreeMap::new(), tasks: JoinSet::new(), term: 0 }
+    fn new(context: Arc<Context>) -> Self {
+        Self { context, instances: BTreeMap::new(), tasks: JoinSet::new(), term: 0 }
     }
 
     async fn run(mut self, mut inbox: mpsc::Receiver<(u64, HostCommand)>) {
-        let world = Arc::clone(&self.world);
-        let lookout = world.lookout.run();
-        tokio::pin!(lookout);
+        let context = Arc::clone(&self.context);
+        let sockets = context.sockets.run();
+        tokio::pin!(sockets);
         loop {
             tokio::select! {
-                () = &mut lookout => {}
+                () = &mut sockets => {}
                 command = inbox.recv() => match command {
                     Some((term, command)) => self.take(term, command),
                     None => return,
@@ -168,44 +168,45 @@ impl Actor {
     fn handle(&mut self, command: HostCommand) {
         match command {
             HostCommand::Run { launch, expect } => {
-                self.ask(launch.id.clone(), Ask::Run(launch, expect));
+                self.send(launch.id.clone(), TaskCommand::Run(launch, expect));
             }
-            HostCommand::Stop { id, grace } => self.ask(id, Ask::Stop(grace)),
+            HostCommand::Stop { id, grace } => self.send(id, TaskCommand::Stop(grace)),
             HostCommand::OfferPorts { except } => {
-                let world = Arc::clone(&self.world);
+                let context = Arc::clone(&self.context);
                 self.tasks.spawn(async move {
                     let free = on_disk(move || ports::offer(&except)).await;
-                    (world.report)(HostReport::Ports { free: free.unwrap_or_default() });
+                    (context.report)(HostReport::Ports { free: free.unwrap_or_default() });
                 });
             }
             HostCommand::Keep(keep) => {
-                // What is to go is found now, so that nothing a later command brings is in it.
-                self.world.keeps(keep.clone());
-                let doomed = keep::doomed(&self.world, keep, self.instances.keys());
-                let lives = doomed
+                // The garbage is found now, so that it contains nothing that a later command makes.
+                self.context.keeps(keep.clone());
+                let garbage = garbage_collection::find(&self.context, keep, self.instances.keys());
+                let tasks = garbage
                     .instances
                     .iter()
                     .map(|id| (id.clone(), self.instances.remove(id)))
                     .collect();
-                self.tasks.spawn(keep::clear(Arc::clone(&self.world), doomed, lives));
+                let context = Arc::clone(&self.context);
+                self.tasks.spawn(garbage_collection::collect(context, garbage, tasks));
             }
         }
     }
 
-    fn ask(&mut self, id: InstanceId, ask: Ask) {
-        let ask = match self.instances.get(&id) {
-            None => ask,
-            Some(task) => match task.try_send(ask) {
-                // A task that does not keep up drops the rest: it will be repeated.
+    fn send(&mut self, id: InstanceId, command: TaskCommand) {
+        let command = match self.instances.get(&id) {
+            None => command,
+            Some(task) => match task.try_send(command) {
+                // A command to a task that does not keep up is dropped: control repeats it.
                 Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => return,
-                // Its task broke off: a new one finds what is there.
-                Err(mpsc::error::TrySendError::Closed(ask)) => ask,
+                // The task broke off: a new one finds what is there.
+                Err(mpsc::error::TrySendError::Closed(command)) => command,
             },
         };
-        let (task, asks) = mpsc::channel(ASKS);
-        // There is room: the channel is new.
-        let _ = task.try_send(ask);
-        self.tasks.spawn(live(Arc::clone(&self.world), id.clone(), asks));
+        let (task, commands) = mpsc::channel(TASK_COMMANDS);
+        // The channel is new, so it has room.
+        let _ = task.try_send(command);
+        self.tasks.spawn(instance_task::run(Arc::clone(&self.context), id.clone(), commands));
         self.instances.insert(id, task);
     }
 }

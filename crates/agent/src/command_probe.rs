@@ -12,11 +12,11 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufRead
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
+use crate::context::Context;
 use crate::disk::on_disk;
-use crate::protocol::{Order, Probed};
+use crate::health_counter::ProbeResult;
+use crate::protocol::{CommandOutcome, StartOrder};
 use crate::start;
-use crate::tally::Seen;
-use crate::world::World;
 
 /// Time beyond the command's own that the process which ends the command has.
 const BEYOND: Duration = Duration::from_secs(10);
@@ -27,17 +27,17 @@ const SHOWN_CHARS: usize = 200;
 
 /// The command of one instance.
 pub(crate) struct CommandProbe {
-    world: Arc<World>,
+    context: Arc<Context>,
     launch: Launch,
     command: Vec<String>,
     /// Made once: neither files nor values of a release change.
-    order: OnceCell<Order>,
+    order: OnceCell<StartOrder>,
 }
 
 impl CommandProbe {
-    pub fn new(world: &Arc<World>, launch: &Launch, command: &[String]) -> Self {
+    pub fn new(context: &Arc<Context>, launch: &Launch, command: &[String]) -> Self {
         Self {
-            world: Arc::clone(world),
+            context: Arc::clone(context),
             launch: launch.clone(),
             command: command.to_vec(),
             order: OnceCell::new(),
@@ -45,41 +45,47 @@ impl CommandProbe {
     }
 
     /// Runs the command once.
-    pub async fn run(&self) -> Seen {
+    pub async fn run(&self) -> ProbeResult {
         let name = self.command.first().map_or("", String::as_str);
         let timeout = self.launch.health.timeout;
         let order = match self.order.get_or_try_init(|| self.prepare()).await {
             Ok(order) => order,
-            Err(why) => return Seen::Bad(format!("`{name}` cannot be run: {why}")),
+            Err(why) => return ProbeResult::Bad(format!("`{name}` cannot be run: {why}")),
         };
         let limit = timeout.to_duration() + BEYOND;
         let ran = tokio::time::timeout(limit, self.spawn(order)).await;
         let (probed, output) = match ran {
             Ok(Ok(ran)) => ran,
-            Ok(Err(e)) => return Seen::Bad(format!("`{name}` cannot be run: {e}")),
-            Err(_) => (Probed::TookTooLong, String::new()),
+            Ok(Err(e)) => return ProbeResult::Bad(format!("`{name}` cannot be run: {e}")),
+            Err(_) => (CommandOutcome::TookTooLong, String::new()),
         };
         match probed {
-            Probed::Ended(Exit::Code(0)) => Seen::Good,
-            Probed::Ended(exit) if output.is_empty() => Seen::Bad(format!("`{name}` {exit}")),
-            Probed::Ended(exit) => Seen::Bad(format!("`{name}` {exit}: {output}")),
-            Probed::TookTooLong => Seen::Silent(format!("`{name}` did not end within {timeout}")),
-            Probed::Refused(why) => Seen::Bad(format!("`{name}` cannot be run: {why}")),
+            CommandOutcome::Ended(Exit::Code(0)) => ProbeResult::Good,
+            CommandOutcome::Ended(exit) if output.is_empty() => {
+                ProbeResult::Bad(format!("`{name}` {exit}"))
+            }
+            CommandOutcome::Ended(exit) => ProbeResult::Bad(format!("`{name}` {exit}: {output}")),
+            CommandOutcome::TookTooLong => {
+                ProbeResult::Silent(format!("`{name}` did not end within {timeout}"))
+            }
+            CommandOutcome::Refused(why) => {
+                ProbeResult::Bad(format!("`{name}` cannot be run: {why}"))
+            }
         }
     }
 
-    async fn prepare(&self) -> Result<Order, String> {
-        let (world, launch) = (Arc::clone(&self.world), self.launch.clone());
+    async fn prepare(&self) -> Result<StartOrder, String> {
+        let (context, launch) = (Arc::clone(&self.context), self.launch.clone());
         let (command, timeout) = (self.command.clone(), self.launch.health.timeout);
-        let made = on_disk(move || start::order(&world, &launch)).await;
+        let made = on_disk(move || start::order(&context, &launch)).await;
         let order = made.ok_or("see the server's log")??;
-        Ok(Order { command, timeout_ms: Some(timeout.0), ..order })
+        Ok(StartOrder { command, timeout_ms: Some(timeout.0), ..order })
     }
 
-    async fn spawn(&self, order: &Order) -> io::Result<(Probed, String)> {
-        let mut child = Command::new(&self.world.config.program)
+    async fn spawn(&self, order: &StartOrder) -> io::Result<(CommandOutcome, String)> {
+        let mut child = Command::new(&self.context.config.program)
             .arg("__exec")
-            .arg(self.world.layout.run(&self.launch.id))
+            .arg(self.context.layout.run(&self.launch.id))
             .env_clear()
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

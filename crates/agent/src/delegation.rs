@@ -15,11 +15,11 @@ use rustix::fs::Access;
 use rustix::io::Errno;
 
 use crate::cgroup;
+use crate::context::Context;
 use crate::disk::on_disk;
-use crate::hung;
-use crate::layout::Layout;
+use crate::layout::InstanceLayout;
 use crate::procfs;
-use crate::world::World;
+use crate::unresponsive_shim;
 
 /// The group of the server and its shims once an instance has a limit: cgroup2 limits the groups below a
 /// group only if that has no processes itself. Also the value of `DelegateSubgroup=` in the unit.
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(10);
 
 /// What stands in the way of limits on this host.
-pub(crate) fn obstacles(layout: &Layout) -> LimitObstacles {
+pub(crate) fn obstacles(layout: &InstanceLayout) -> LimitObstacles {
     let own = Delegation::own();
     let ours = || processes_of(layout);
     let found = Resource::ALL.into_iter().filter_map(|resource| {
@@ -47,7 +47,10 @@ pub(crate) fn obstacles(layout: &Layout) -> LimitObstacles {
 ///
 /// # Errors
 /// If that is not possible: says why, and what to do.
-pub(crate) async fn make_room(world: &Arc<World>, limits: &ResourceLimits) -> Result<(), String> {
+pub(crate) async fn make_room(
+    context: &Arc<Context>,
+    limits: &ResourceLimits,
+) -> Result<(), String> {
     let resources: Vec<Resource> = limits.limited().collect();
     let Some(first) = resources.first() else { return Ok(()) };
     let own = Delegation::own().ok_or_else(|| told(&unmounted(*first)))?;
@@ -55,16 +58,17 @@ pub(crate) async fn make_room(world: &Arc<World>, limits: &ResourceLimits) -> Re
         return Ok(());
     }
     // A shim moves what it starts into the instance's group: nobody else may move that at the time.
-    let _alone = world.starting.write().await;
-    let shared = Arc::clone(world);
+    let _alone = context.starting.write().await;
+    let shared = Arc::clone(context);
     let enabled = on_disk(move || own.enable(&resources, &|| processes_of(&shared.layout))).await;
     enabled.unwrap_or_else(|| Err("see the server's log".to_owned()))
 }
 
 /// Returns this process, all shims of this data folder, and their descendants.
-fn processes_of(layout: &Layout) -> BTreeSet<u32> {
+fn processes_of(layout: &InstanceLayout) -> BTreeSet<u32> {
     let all = procfs::processes();
-    let shims = all.keys().copied().filter(|pid| hung::is_shim_below(*pid, &layout.runs()));
+    let shims =
+        all.keys().copied().filter(|pid| unresponsive_shim::is_shim_below(*pid, &layout.runs()));
     let roots = shims.chain([std::process::id()]).collect();
     procfs::with_descendants(roots, &all)
 }

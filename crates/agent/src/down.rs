@@ -7,15 +7,15 @@ use model::{Exit, InstanceId, Millis};
 use tokio::task::JoinSet;
 
 use crate::disk::on_disk;
-use crate::layout::Layout;
+use crate::layout::InstanceLayout;
+use crate::orphans::clean_up;
 use crate::procfs;
 use crate::runfolder::RunFolder;
 use crate::stop;
-use crate::survivors::settle;
 
 /// An instance that was running and has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
+pub struct StoppedInstance {
     /// Which.
     pub id: InstanceId,
     /// How.
@@ -28,12 +28,12 @@ pub struct Ended {
 ///
 /// # Errors
 /// If the run folders cannot be listed.
-pub fn stop_all(data: &Path, grace: Millis) -> io::Result<Vec<Ended>> {
-    let layout = Layout::new(&std::path::absolute(data)?);
+pub fn stop_all(data: &Path, grace: Millis) -> io::Result<Vec<StoppedInstance>> {
+    let layout = InstanceLayout::new(&std::path::absolute(data)?);
     let ids = all(&layout)?;
     let boot_id = procfs::boot_id();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut ended: Vec<Ended> = runtime.block_on(async {
+    let mut ended: Vec<StoppedInstance> = runtime.block_on(async {
         let mut stops = JoinSet::new();
         for id in ids {
             stops.spawn(stop_one(layout.clone(), boot_id.clone(), id, grace));
@@ -49,14 +49,14 @@ pub fn stop_all(data: &Path, grace: Millis) -> io::Result<Vec<Ended>> {
 /// # Errors
 /// If the run folders cannot be listed.
 pub fn running(data: &Path) -> io::Result<u32> {
-    let layout = Layout::new(&std::path::absolute(data)?);
+    let layout = InstanceLayout::new(&std::path::absolute(data)?);
     let held = |id: &InstanceId| matches!(RunFolder::at(&layout.run(id)).try_lock(), Ok(None));
     let count = all(&layout)?.iter().filter(|id| held(id)).count();
     Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 /// The instances that have a run folder, in order.
-fn all(layout: &Layout) -> io::Result<Vec<InstanceId>> {
+fn all(layout: &InstanceLayout) -> io::Result<Vec<InstanceId>> {
     let entries = match std::fs::read_dir(layout.runs()) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -69,7 +69,12 @@ fn all(layout: &Layout) -> io::Result<Vec<InstanceId>> {
 }
 
 /// `None` if it had ended before.
-async fn stop_one(layout: Layout, boot_id: String, id: InstanceId, grace: Millis) -> Option<Ended> {
+async fn stop_one(
+    layout: InstanceLayout,
+    boot_id: String,
+    id: InstanceId,
+    grace: Millis,
+) -> Option<StoppedInstance> {
     let folder = RunFolder::at(&layout.run(&id));
     let was_told = stop::stop(&folder, grace).await;
     on_disk(move || {
@@ -80,8 +85,8 @@ async fn stop_one(layout: Layout, boot_id: String, id: InstanceId, grace: Millis
                 return None;
             }
         }
-        let exit = settle(&layout, &boot_id, &id).exit;
-        Some(Ended { id, exit })
+        let exit = clean_up(&layout, &boot_id, &id).exit;
+        Some(StoppedInstance { id, exit })
     })
     .await?
 }

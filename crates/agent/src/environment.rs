@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use model::{Address, AppName, Launch, Variable};
 
 use crate::identity::{Access, Identity};
-use crate::layout::Layout;
+use crate::layout::InstanceLayout;
 
 /// Names that are handed down, besides those that start with `LC_`.
 const HANDED_DOWN: [&str; 6] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "USER"];
@@ -76,7 +76,7 @@ pub(crate) fn make_state_folder(path: &Path, access: Access) -> io::Result<()> {
 /// # Errors
 /// If the folders cannot be listed.
 pub fn states(data: &Path) -> io::Result<BTreeMap<AppName, PathBuf>> {
-    let layout = Layout::new(data);
+    let layout = InstanceLayout::new(data);
     let with_state = |app: AppName| {
         let state = layout.state(&app);
         let holds_something = fs::read_dir(&state).is_ok_and(|mut found| found.next().is_some());

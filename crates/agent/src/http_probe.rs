@@ -11,7 +11,7 @@ use model::{Address, Conventions, Launch};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::tally::Seen;
+use crate::health_counter::ProbeResult;
 
 /// The longest head of an answer.
 const HEAD_BYTES: usize = 16 * 1024;
@@ -45,7 +45,7 @@ impl HttpProbe {
     }
 
     /// Sends the request once and judges the answer.
-    pub async fn ask(&self) -> Seen {
+    pub async fn ask(&self) -> ProbeResult {
         let mut is_connected = false;
         let probe = async {
             match &self.address {
@@ -64,21 +64,21 @@ impl HttpProbe {
         };
         let (path, timeout) = (&self.path, model::Millis(duration_ms(self.timeout)));
         match tokio::time::timeout(self.timeout, probe).await {
-            Ok(Ok(Answer { status: 200..=299, .. })) => Seen::Good,
+            Ok(Ok(Answer { status: 200..=299, .. })) => ProbeResult::Good,
             Ok(Ok(answer)) => {
                 let advice = self.advice(answer.status);
-                Seen::Bad(format!("GET {path} answered {answer}{advice}"))
+                ProbeResult::Bad(format!("GET {path} answered {answer}{advice}"))
             }
-            Ok(Err(e)) if nobody_listens(&e) => Seen::Refused,
+            Ok(Err(e)) if nobody_listens(&e) => ProbeResult::Refused,
             // A full queue of connections: of a unix socket it is told at once.
             Ok(Err(e)) if e.kind() == io::ErrorKind::WouldBlock => {
-                Seen::Silent(format!("GET {path}: its queue of new connections is full"))
+                ProbeResult::Silent(format!("GET {path}: its queue of new connections is full"))
             }
-            Ok(Err(e)) => Seen::Bad(format!("GET {path}: {e}")),
+            Ok(Err(e)) => ProbeResult::Bad(format!("GET {path}: {e}")),
             Err(_) if is_connected => {
-                Seen::Silent(format!("GET {path} got no answer within {timeout}"))
+                ProbeResult::Silent(format!("GET {path} got no answer within {timeout}"))
             }
-            Err(_) => Seen::Silent(format!(
+            Err(_) => ProbeResult::Silent(format!(
                 "GET {path}: could not connect within {timeout}, its queue of new connections is full"
             )),
         }

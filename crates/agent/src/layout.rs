@@ -8,11 +8,11 @@ use model::{AppName, InstanceId, ReleaseNo};
 
 /// The paths below one data folder.
 #[derive(Clone, Debug)]
-pub(crate) struct Layout {
+pub(crate) struct InstanceLayout {
     store: store::Layout,
 }
 
-impl Layout {
+impl InstanceLayout {
     pub fn new(data: &Path) -> Self {
         Self { store: store::Layout::new(data) }
     }

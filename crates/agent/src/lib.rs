@@ -1,26 +1,27 @@
 //! Instances on this host: started, stopped, adopted and probed; their files and their output.
 //!
-//! Does what [`model::HostCommand`] says and answers with [`model::HostReport`]. It decides nothing
-//! about rollouts or traffic, keeps no state of its own beyond what lies in the data folder, and
-//! ends no instance unless told to: those outlive it, each in the care of its [`shim`].
+//! The agent carries out each [`model::HostCommand`] and answers with a [`model::HostReport`]. It decides
+//! nothing about rollouts or traffic, keeps no state but what lies in the data folder, and ends no
+//! instance unless told to: instances outlive the agent, each supervised by its [`shim`].
 
 mod agent;
-mod attach;
 mod cgroup;
 mod command_probe;
+mod context;
 mod delegation;
 mod disk;
 mod down;
 mod environment;
+mod garbage_collection;
+mod health_counter;
 mod http_probe;
-mod hung;
 mod identity;
-mod keep;
+mod instance_task;
 mod layout;
-mod life;
-mod listener;
+mod listener_monitor;
+mod listener_owner;
 pub mod logs;
-mod lookout;
+mod orphans;
 mod ports;
 mod probe;
 mod procfs;
@@ -28,21 +29,20 @@ mod protocol;
 mod release_files;
 mod runfolder;
 pub mod shim;
+mod shim_client;
 mod socketfolder;
 mod sockets;
 mod start;
 mod stop;
-mod survivors;
 mod sys;
-mod tally;
-mod world;
+mod unresponsive_shim;
 
 pub use agent::{Agent, StartError};
-pub use down::{Ended, running, stop_all};
+pub use context::AgentConfig;
+pub use down::{StoppedInstance, running, stop_all};
 pub use environment::states;
 pub use identity::Access;
-pub use listener::strangers;
+pub use listener_owner::foreign_listeners;
 pub use procfs::boot_id;
 pub use protocol::OpenFiles;
 pub use release_files::{ReleaseFiles, ReleaseFilesError};
-pub use world::Config;

@@ -8,7 +8,7 @@ use std::path::Path;
 use model::{AppName, InstanceId};
 use wire::LogLine;
 
-use crate::layout::Layout;
+use crate::layout::InstanceLayout;
 use crate::runfolder::{OLDER_OUTPUT, OUTPUT};
 
 /// Of an instance's last words a longer line is cut in its middle: what failed stands at its start, and
@@ -33,7 +33,7 @@ pub fn tail(
     lines: usize,
     most: usize,
 ) -> io::Result<Vec<LogLine>> {
-    let bytes = last_lines(&Layout::new(data).run(instance), lines, most)?;
+    let bytes = last_lines(&InstanceLayout::new(data).run(instance), lines, most)?;
     Ok(split(&bytes).map(|line| log_line(instance, line)).collect())
 }
 
@@ -135,7 +135,7 @@ fn readable(line: &[u8]) -> String {
 
 /// A place in an instance's output: which file, as the last 40 bits of its inode number, and how far
 /// in it, in 24 bits: a file is rotated long before it is so long. 0 is the beginning.
-pub type Place = u64;
+pub type LogOffset = u64;
 
 const OFFSET_BITS: u32 = 24;
 
@@ -145,8 +145,12 @@ const OFFSET_BITS: u32 = 24;
 ///
 /// # Errors
 /// If the files cannot be read; an instance without output has no lines.
-pub fn page(data: &Path, instance: &InstanceId, from: Place) -> io::Result<(Vec<LogLine>, Place)> {
-    let folder = Layout::new(data).run(instance);
+pub fn page(
+    data: &Path,
+    instance: &InstanceId,
+    from: LogOffset,
+) -> io::Result<(Vec<LogLine>, LogOffset)> {
+    let folder = InstanceLayout::new(data).run(instance);
     let (output, older) = (folder.join(OUTPUT), folder.join(OLDER_OUTPUT));
     let (Some((file, _)), before) = (look(&output)?, look(&older)?) else {
         return Ok((Vec::new(), from));
@@ -173,8 +177,8 @@ pub fn page(data: &Path, instance: &InstanceId, from: Place) -> io::Result<(Vec<
 ///
 /// # Errors
 /// If its output cannot be looked at.
-pub fn end(data: &Path, instance: &InstanceId) -> io::Result<Place> {
-    let output = Layout::new(data).run(instance).join(OUTPUT);
+pub fn end(data: &Path, instance: &InstanceId) -> io::Result<LogOffset> {
+    let output = InstanceLayout::new(data).run(instance).join(OUTPUT);
     Ok(look(&output)?.map_or(0, |(file, length)| file << OFFSET_BITS | length))
 }
 
@@ -183,7 +187,7 @@ pub fn end(data: &Path, instance: &InstanceId) -> io::Result<Place> {
 /// # Errors
 /// If the run folders cannot be listed.
 pub fn instances(data: &Path, app: &AppName) -> io::Result<Vec<InstanceId>> {
-    let entries = std::fs::read_dir(Layout::new(data).runs())?;
+    let entries = std::fs::read_dir(InstanceLayout::new(data).runs())?;
     let ids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let mut ids: Vec<InstanceId> = ids.filter(|id: &InstanceId| id.app == *app).collect();
     ids.sort_by_key(|id| id.number);
@@ -264,7 +268,7 @@ mod tests {
     fn whole_lines_are_given_however_long_within_a_bound() {
         let data = tempfile::tempdir().unwrap();
         let id: InstanceId = "web-1".parse().unwrap();
-        let folder = Layout::new(data.path()).run(&id);
+        let folder = InstanceLayout::new(data.path()).run(&id);
         RunFolder::at(&folder).create().unwrap();
         let long = "é".repeat(100_000);
         fs::write(folder.join(OLDER_OUTPUT), "zero\none\n").unwrap();
@@ -299,7 +303,7 @@ mod tests {
     fn pages_go_on_across_a_rotation_and_wait_for_the_end_of_a_line() {
         let data = tempfile::tempdir().unwrap();
         let id: InstanceId = "web-1".parse().unwrap();
-        let folder = Layout::new(data.path()).run(&id);
+        let folder = InstanceLayout::new(data.path()).run(&id);
         RunFolder::at(&folder).create().unwrap();
         let write = |text: &str| {
             use std::io::Write;

@@ -1,5 +1,5 @@
-//! Probes one instance, again and again, by HTTP or by a command, and reports what follows. Decides
-//! nothing: whether an instance that gives no answer is busy or down is control's to say.
+//! Probes one instance periodically, by HTTP or by a command, and reports its health. Whether an instance
+//! that gives no answer is busy or down is decided by control.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,12 +8,12 @@ use model::{Expect, HostReport, Launch, Listeners};
 use tokio::task::JoinHandle;
 
 use crate::command_probe::CommandProbe;
+use crate::context::Context;
+use crate::health_counter::{HealthCounter, ProbeResult};
 use crate::http_probe::HttpProbe;
-use crate::lookout::{Freshness, Guard};
-use crate::tally::{Seen, Tally};
-use crate::world::World;
+use crate::listener_monitor::{Freshness, ListenerMonitor};
 
-/// What the last probe said, for whoever asks again.
+/// The last health report, which is sent again when control repeats its command.
 pub(crate) type LastHealth = Arc<Mutex<Option<HostReport>>>;
 
 /// The task that probes an instance.
@@ -22,15 +22,15 @@ pub(crate) struct Prober {
 }
 
 impl Prober {
-    /// No further probe; what is already reported stands.
+    /// Stops probing without waiting for the task to end.
     pub fn abort(&self) {
         self.task.abort();
     }
 
-    /// After this nothing is reported any more.
+    /// Stops probing. Nothing is reported after this returns.
     pub async fn end(mut self) {
         self.task.abort();
-        // Cancelled, or broken off by a panic that was logged: over in any case.
+        // The task was cancelled, or ended by a panic that was logged.
         let _ = (&mut self.task).await;
     }
 }
@@ -41,53 +41,58 @@ impl Drop for Prober {
     }
 }
 
-/// Probes until it is told to end; reports every change of the health or of the note.
-pub(crate) fn start(world: Arc<World>, launch: Launch, expect: Expect, last: LastHealth) -> Prober {
+/// Starts the task that probes the instance and reports every change of its health, note or listeners.
+pub(crate) fn start(
+    context: Arc<Context>,
+    launch: Launch,
+    expect: Expect,
+    last: LastHealth,
+) -> Prober {
     let task = tokio::spawn(async move {
-        let mut tally = Tally::new(&launch.health, expect);
-        let mut guard = Guard::new(&world.lookout, &world.layout, &launch);
-        let probe = Probe::new(&world, &launch);
+        let mut counter = HealthCounter::new(&launch.health, expect);
+        let mut monitor = ListenerMonitor::new(&context.sockets, &context.layout, &launch);
+        let probe = Probe::new(&context, &launch);
         let mut told = Listeners::Unknown;
         loop {
-            let changed = look(&probe, &mut tally, &mut guard).await;
-            let listeners = guard.listeners();
+            let changed = look(&probe, &mut counter, &mut monitor).await;
+            let listeners = monitor.listeners();
             if changed || listeners != told {
                 let report = HostReport::Health {
                     id: launch.id.clone(),
-                    health: tally.health(),
-                    streak: tally.streak(),
-                    note: tally.note(),
-                    unanswered: tally.is_unanswered(),
+                    health: counter.health(),
+                    streak: counter.streak(),
+                    note: counter.note(),
+                    unanswered: counter.is_unanswered(),
                     listeners: listeners.clone(),
                 };
                 told = listeners;
                 *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(report.clone());
-                (world.report)(report);
+                (context.report)(report);
             }
             tokio::select! {
-                () = tokio::time::sleep(with_jitter(tally.gap())) => {}
-                () = guard.changed() => {}
+                () = tokio::time::sleep(with_jitter(counter.gap())) => {}
+                () = monitor.changed() => {}
             }
         }
     });
     Prober { task }
 }
 
-/// How an instance is asked.
+/// The kind of an instance's probe.
 enum Probe {
     Http(HttpProbe),
     Command(Box<CommandProbe>),
 }
 
 impl Probe {
-    fn new(world: &Arc<World>, launch: &Launch) -> Self {
+    fn new(context: &Arc<Context>, launch: &Launch) -> Self {
         match &launch.health.command {
             None => Self::Http(HttpProbe::new(launch)),
-            Some(command) => Self::Command(Box::new(CommandProbe::new(world, launch, command))),
+            Some(command) => Self::Command(Box::new(CommandProbe::new(context, launch, command))),
         }
     }
 
-    async fn once(&self) -> Seen {
+    async fn once(&self) -> ProbeResult {
         match self {
             Self::Http(probe) => probe.ask().await,
             Self::Command(probe) => probe.run().await,
@@ -95,22 +100,22 @@ impl Probe {
     }
 }
 
-/// One probe, unless somebody else would answer it. Whether the health or the note is another now.
-async fn look(probe: &Probe, tally: &mut Tally, guard: &mut Guard) -> bool {
-    if let Some(why) = guard.look(Freshness::Latest).await {
-        return tally.is_not_itself(why);
+/// Probes once, unless a foreign listener would answer. Returns whether the health or the note has changed.
+async fn look(probe: &Probe, counter: &mut HealthCounter, monitor: &mut ListenerMonitor) -> bool {
+    if let Some(why) = monitor.look(Freshness::Latest).await {
+        return counter.found_foreign_listener(why);
     }
-    let seen = probe.once().await;
-    // Nobody is called Up by what listened a moment ago.
-    let rises = seen == Seen::Good && tally.is_about_to_rise();
+    let result = probe.once().await;
+    // An instance does not become Up by an outdated list of sockets.
+    let rises = result == ProbeResult::Good && counter.is_about_to_rise();
     let freshness = if rises { Freshness::Now } else { Freshness::Latest };
-    match guard.look(freshness).await {
-        Some(why) => tally.is_not_itself(why),
-        None => tally.count(seen),
+    match monitor.look(freshness).await {
+        Some(why) => counter.found_foreign_listener(why),
+        None => counter.count(result),
     }
 }
 
-/// Up to a tenth more or less, so that instances are not probed in step.
+/// Adds or subtracts up to a tenth, so that instances are not probed in step.
 fn with_jitter(gap: Duration) -> Duration {
     let mut byte = [128];
     // Without randomness there is no jitter, which does no harm.

@@ -14,21 +14,21 @@ pub fn boot_id() -> String {
 
 /// A process, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Process {
+pub(crate) struct ProcessInfo {
     pub parent: u32,
     /// Ticks from boot to its start: with the pid and the boot it names a process for good.
     pub start: u64,
-    /// Ended, but not yet buried by its parent.
+    /// Whether it has ended, but its parent has not reaped it yet.
     pub zombie: bool,
 }
 
 /// One process; `None` if there is none with this number.
-pub(crate) fn process(pid: u32) -> Option<Process> {
+pub(crate) fn process(pid: u32) -> Option<ProcessInfo> {
     parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// All processes there are now.
-pub(crate) fn processes() -> BTreeMap<u32, Process> {
+pub(crate) fn processes() -> BTreeMap<u32, ProcessInfo> {
     let Ok(entries) = fs::read_dir("/proc") else { return BTreeMap::new() };
     entries
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
@@ -39,7 +39,7 @@ pub(crate) fn processes() -> BTreeMap<u32, Process> {
 /// The roots that are there, and all processes that descend from any of them.
 pub(crate) fn with_descendants(
     roots: BTreeSet<u32>,
-    all: &BTreeMap<u32, Process>,
+    all: &BTreeMap<u32, ProcessInfo>,
 ) -> BTreeSet<u32> {
     let mut found = roots;
     // A child may have a smaller number than its parent, so this goes round until nothing is added.
@@ -104,10 +104,10 @@ pub(crate) fn signal(pid: u32, start: u64, signal: Signal) {
 }
 
 /// `PID (NAME) STATE PARENT …`; the name may contain anything, so it is cut at the last bracket.
-fn parse(stat: &str) -> Option<Process> {
+fn parse(stat: &str) -> Option<ProcessInfo> {
     let (_, rest) = stat.rsplit_once(") ")?;
     let fields: Vec<&str> = rest.split(' ').collect();
-    Some(Process {
+    Some(ProcessInfo {
         parent: fields.get(1)?.parse().ok()?,
         start: fields.get(19)?.parse().ok()?,
         zombie: matches!(*fields.first()?, "Z" | "X"),
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn a_process_whose_name_looks_like_more_fields_is_read_right() {
         let stat = "17 (a) Z 9 (b) S 5 17 17 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 9876 1 2 3";
-        assert_eq!(parse(stat), Some(Process { parent: 5, start: 9876, zombie: false }));
+        assert_eq!(parse(stat), Some(ProcessInfo { parent: 5, start: 9876, zombie: false }));
     }
 
     #[test]
@@ -139,7 +139,7 @@ mod tests {
     fn descendants_are_found_whatever_their_numbers() {
         let all = [(9, 1), (4, 9), (12, 4), (3, 12), (8, 1)];
         let all = all
-            .map(|(pid, parent)| (pid, Process { parent, start: 0, zombie: false }))
+            .map(|(pid, parent)| (pid, ProcessInfo { parent, start: 0, zombie: false }))
             .into_iter()
             .collect();
         assert_eq!(with_descendants([9].into(), &all), [3, 4, 9, 12].into());

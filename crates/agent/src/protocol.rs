@@ -14,7 +14,7 @@ pub(crate) const VERSION: u32 = 1;
 
 /// What the shim is to run. Goes through a pipe, never through a file: it holds secrets.
 #[derive(Clone, Serialize, Deserialize)]
-pub(crate) struct Order {
+pub(crate) struct StartOrder {
     pub version: u32,
     pub id: InstanceId,
     pub command: Vec<String>,
@@ -33,10 +33,10 @@ pub(crate) struct Order {
     pub timeout_ms: Option<u64>,
 }
 
-impl fmt::Debug for Order {
+impl fmt::Debug for StartOrder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.env.keys().collect();
-        f.debug_struct("Order")
+        f.debug_struct("StartOrder")
             .field("id", &self.id)
             .field("command", &self.command)
             .field("env", &names)
@@ -70,7 +70,7 @@ impl OpenFiles {
 /// The shim's first line, on its standard output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Answer {
+pub(crate) enum StartAnswer {
     /// The command runs.
     Started { pid: u32 },
     /// Another shim has this instance, or it was begun or stopped before.
@@ -82,7 +82,7 @@ pub(crate) enum Answer {
 /// What came of a probe's command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Probed {
+pub(crate) enum CommandOutcome {
     /// The command ended by itself.
     Ended(Exit),
     /// The command took longer than allowed and was killed.
@@ -94,10 +94,10 @@ pub(crate) enum Probed {
 /// A line to the shim's socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "kebab-case")]
-pub(crate) enum Request {
-    /// Answered by [`Event::Hello`].
+pub(crate) enum ShimRequest {
+    /// Answered by [`ShimEvent::Hello`].
     Hello { version: u32 },
-    /// Answered by [`Event::Status`].
+    /// Answered by [`ShimEvent::Status`].
     Status,
     /// SIGTERM to the whole tree, after the grace SIGKILL. A shorter grace may follow.
     Stop { grace_ms: u64 },
@@ -109,7 +109,7 @@ pub(crate) enum Request {
 /// A line from the shim's socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "kebab-case")]
-pub(crate) enum Event {
+pub(crate) enum ShimEvent {
     /// The first line on every connection.
     Hello { version: u32, pid: u32 },
     /// Whether it has been told to stop, and output lost because the disk was full.
@@ -136,29 +136,32 @@ mod tests {
     #[test]
     fn what_a_later_version_says_is_passed_over() {
         let later = r#"{"is":"measured","cpu":{"ms":7}}"#;
-        assert_eq!(serde_json::from_str::<Event>(later).unwrap(), Event::Unknown);
-        assert_eq!(serde_json::from_str::<Request>(later).unwrap(), Request::Unknown);
+        assert_eq!(serde_json::from_str::<ShimEvent>(later).unwrap(), ShimEvent::Unknown);
+        assert_eq!(serde_json::from_str::<ShimRequest>(later).unwrap(), ShimRequest::Unknown);
         let more = r#"{"is":"stop","grace_ms":5,"why":"deploy"}"#;
-        assert_eq!(serde_json::from_str::<Request>(more).unwrap(), Request::Stop { grace_ms: 5 });
+        assert_eq!(
+            serde_json::from_str::<ShimRequest>(more).unwrap(),
+            ShimRequest::Stop { grace_ms: 5 }
+        );
     }
 
     #[test]
     fn these_lines_are_the_protocol() {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         assert_eq!(
-            text(line(&Request::Stop { grace_ms: 5 })),
+            text(line(&ShimRequest::Stop { grace_ms: 5 })),
             "{\"is\":\"stop\",\"grace_ms\":5}\n"
         );
-        assert_eq!(text(line(&Request::Status)), "{\"is\":\"status\"}\n");
-        let hello = Event::Hello { version: 1, pid: 7 };
+        assert_eq!(text(line(&ShimRequest::Status)), "{\"is\":\"status\"}\n");
+        let hello = ShimEvent::Hello { version: 1, pid: 7 };
         assert_eq!(text(line(&hello)), "{\"is\":\"hello\",\"version\":1,\"pid\":7}\n");
-        let exited = Event::Exited { exit: Exit::Code(3) };
+        let exited = ShimEvent::Exited { exit: Exit::Code(3) };
         assert_eq!(text(line(&exited)), "{\"is\":\"exited\",\"exit\":{\"code\":3}}\n");
     }
 
     #[test]
     fn an_order_shows_no_values() {
-        let order = Order {
+        let order = StartOrder {
             version: VERSION,
             id: "web-1".parse().unwrap(),
             command: vec!["run".to_owned()],

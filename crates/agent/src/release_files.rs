@@ -15,7 +15,7 @@ use thiserror::Error;
 use wire::{Kind, Manifest};
 
 use crate::identity::Access;
-use crate::layout::Layout;
+use crate::layout::InstanceLayout;
 
 /// Why files could not be laid out.
 #[derive(Debug, Error)]
@@ -59,7 +59,7 @@ type Turn = Arc<Mutex<()>>;
 /// The folders of all apps' releases.
 #[derive(Debug)]
 pub struct ReleaseFiles {
-    layout: Layout,
+    layout: InstanceLayout,
     store: Arc<ReleaseStore>,
     turns: Mutex<BTreeMap<(AppName, ReleaseNo), Turn>>,
 }
@@ -71,7 +71,7 @@ impl ReleaseFiles {
     /// # Errors
     /// If the folders cannot be read.
     pub fn open(data: &Path, store: Arc<ReleaseStore>) -> io::Result<Self> {
-        let layout = Layout::new(data);
+        let layout = InstanceLayout::new(data);
         for app in store::apps_in(&layout.apps())? {
             for folder in [layout.app(&app), layout.releases(&app)] {
                 datadir::clear_unfinished(&folder)?;

@@ -1,4 +1,4 @@
-//! The folder of an instance's own unix socket. It belongs to the app's user and is closed to everybody
+//! The folder of an instance's own unix socket. The folder belongs to the app's user and is closed to everybody
 //! else (0700), in a folder that only segue writes to: so nobody else can bind the socket's name or
 //! connect to it, and whose socket is there need not be looked at.
 
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use model::{InstanceId, SocketFolders};
 
 use crate::identity::Access;
-use crate::layout::Layout;
+use crate::layout::InstanceLayout;
 use crate::runfolder::RunFolder;
 
 /// A folder that others delete while it is made is made again so many times.
@@ -22,7 +22,7 @@ const RUNTIME: &str = "XDG_RUNTIME_DIR";
 /// in `/run` (as root) or `$XDG_RUNTIME_DIR`, by a name that no other data folder has.
 pub(crate) fn socket_folders(data: &Path) -> SocketFolders {
     let data = std::path::absolute(data).unwrap_or_else(|_| data.to_path_buf());
-    let layout = Layout::new(&data);
+    let layout = InstanceLayout::new(&data);
     let own = layout.sockets();
     let (other, obstacle) = match other(&data) {
         Ok(other) => (other, None),
@@ -103,7 +103,7 @@ fn delete(folder: &Path) -> io::Result<()> {
 fn expected(data: &Path, id: &InstanceId, socket: &Path) -> Result<PathBuf, String> {
     let folder = socket.parent().filter(|_| socket.ends_with(SocketFolders::NAME));
     let all = folder.filter(|folder| folder.ends_with(id.to_string())).and_then(Path::parent);
-    let known = [Some(Layout::new(data).sockets()), other(data).ok()];
+    let known = [Some(InstanceLayout::new(data).sockets()), other(data).ok()];
     match (folder, all) {
         (Some(folder), Some(all)) if known.iter().flatten().any(|known| known == all) => {
             Ok(folder.to_path_buf())

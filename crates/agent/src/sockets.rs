@@ -52,9 +52,9 @@ pub(crate) struct Listening {
 
 /// All listening sockets at one moment, by port.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Census(BTreeMap<u16, Vec<Listening>>);
+pub(crate) struct SocketTable(BTreeMap<u16, Vec<Listening>>);
 
-impl Census {
+impl SocketTable {
     /// The sockets that take connections to this address, by their inodes.
     pub fn at(&self, address: SocketAddr) -> Vec<Listening> {
         let there = self.0.get(&address.port()).into_iter().flatten();
@@ -87,17 +87,17 @@ impl Listening {
 
 /// Asks the kernel over one socket, which stays open: later there may be no descriptor left for another.
 #[derive(Debug, Default)]
-pub(crate) struct Kernel {
+pub(crate) struct SockDiag {
     socket: Option<OwnedFd>,
     sequence: u32,
 }
 
-impl Kernel {
+impl SockDiag {
     /// Lists all sockets that listen now. Blocks for some milliseconds.
     ///
     /// # Errors
     /// If the kernel tells them neither way.
-    pub fn census(&mut self) -> io::Result<Census> {
+    pub fn read_table(&mut self) -> io::Result<SocketTable> {
         let dumped = self.dump(AF_INET).and_then(|mut sockets| {
             sockets.extend(self.dump(AF_INET6)?);
             Ok(sockets)
@@ -108,7 +108,7 @@ impl Kernel {
             tracing::debug!("the kernel does not list its sockets by netlink: {e}");
             from_procfs()
         });
-        sockets.map(Census::of)
+        sockets.map(SocketTable::of)
     }
 
     fn dump(&mut self, family: u8) -> io::Result<Vec<Listening>> {
@@ -267,9 +267,11 @@ mod tests {
         let other = TcpListener::bind("127.0.0.2:0").unwrap();
         let not_there = SocketAddr::new(address.ip(), other.local_addr().unwrap().port());
         let ours = rustix::process::getuid().as_raw();
-        for census in [Kernel::default().census().unwrap(), Census::of(from_procfs().unwrap())] {
+        for table in
+            [SockDiag::default().read_table().unwrap(), SocketTable::of(from_procfs().unwrap())]
+        {
             let found =
-                |at| census.at(at).into_iter().map(|one| (one.inode, one.uid)).collect::<Vec<_>>();
+                |at| table.at(at).into_iter().map(|one| (one.inode, one.uid)).collect::<Vec<_>>();
             assert_eq!(found(address), [(inode_of(&four), ours)]);
             assert_eq!(found(via_all), [(inode_of(&all), ours)]);
             assert_eq!(found(via_both), [(inode_of(&both), ours)]);
@@ -281,11 +283,11 @@ mod tests {
     fn a_connection_is_no_listener_and_one_kernel_can_be_asked_again() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let mut kernel = Kernel::default();
-        assert_eq!(kernel.census().unwrap().at(address).len(), 1);
+        let mut kernel = SockDiag::default();
+        assert_eq!(kernel.read_table().unwrap().at(address).len(), 1);
         let _connected = std::net::TcpStream::connect(address).unwrap();
         drop(listener);
-        assert_eq!(kernel.census().unwrap().at(address), []);
+        assert_eq!(kernel.read_table().unwrap().at(address), []);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Bringing an instance to life: adopts it if it runs, starts it if it may be started, and says what
-//! became of it otherwise. Never starts one a second time.
+//! Starts an instance: adopts it if it runs, starts it if it may be started, and otherwise says what became
+//! of it. Never starts an instance a second time.
 
 use std::io;
 use std::path::Path;
@@ -12,29 +12,29 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStdin, ChildStdout, Command};
 use tokio::sync::oneshot;
 
-use crate::attach::{Link, reach};
+use crate::context::Context;
 use crate::delegation;
 use crate::disk::on_disk;
 use crate::environment;
 use crate::identity::Access;
+use crate::orphans::final_report;
 use crate::ports;
-use crate::protocol::{Answer, Order, VERSION};
+use crate::protocol::{StartAnswer, StartOrder, VERSION};
 use crate::runfolder::RunFolder;
+use crate::shim_client::{ShimConnection, connect};
 use crate::socketfolder;
-use crate::survivors::finish;
-use crate::world::World;
 
-/// A shim takes its order and says what came of it within this time; the disk may be slow.
+/// Time in which a shim must take its order and answer; the disk may be slow.
 const HANDSHAKE: Duration = Duration::from_secs(20);
 
-/// What came of it.
+/// The outcome of a start.
 pub(crate) enum Begun {
-    Running(Link),
+    Running(ShimConnection),
     /// The instance's last report.
     Over(HostReport),
 }
 
-/// What a folder without a shim says.
+/// The state of a run folder without a shim.
 #[derive(PartialEq, Eq)]
 enum Found {
     /// An instance was begun or stopped here before.
@@ -44,22 +44,22 @@ enum Found {
 }
 
 /// Starts the instance, or adopts it if it runs.
-pub(crate) async fn begin(world: &Arc<World>, launch: &Launch, expect: Expect) -> Begun {
-    let folder = RunFolder::at(&world.layout.run(&launch.id));
+pub(crate) async fn begin(context: &Arc<Context>, launch: &Launch, expect: Expect) -> Begun {
+    let folder = RunFolder::at(&context.layout.run(&launch.id));
     loop {
-        if let Some(link) = reach(&folder).await {
-            return Begun::Running(link);
+        if let Some(shim) = connect(&folder).await {
+            return Begun::Running(shim);
         }
         let found = match (look(&folder).await, expect) {
-            (Found::Used, _) => return Begun::Over(finish(world, &launch.id, None).await),
+            (Found::Used, _) => return Begun::Over(final_report(context, &launch.id, None).await),
             (Found::Blank, Expect::Running) => {
                 let (id, tail) = (launch.id.clone(), Vec::new());
                 let exit = Exit::Unknown;
                 return Begun::Over(HostReport::Exited { id, exit, address_in_use: false, tail });
             }
-            (Found::Blank, Expect::Fresh) => start(world, launch, &folder).await,
+            (Found::Blank, Expect::Fresh) => start(context, launch, &folder).await,
         };
-        // Started, or taken by somebody else: either way somebody answers now, or has left word.
+        // After a start, by us or by another shim, either a shim answers or the folder says how it ended.
         if let Err(why) = found {
             refuse(&folder).await;
             return Begun::Over(HostReport::NotStarted { id: launch.id.clone(), why });
@@ -70,11 +70,12 @@ pub(crate) async fn begin(world: &Arc<World>, launch: &Launch, expect: Expect) -
 async fn look(folder: &RunFolder) -> Found {
     let folder = folder.clone();
     let used = on_disk(move || folder.is_used()).await;
-    // If looking failed, nothing is started: better none than two.
+    // If the look failed, nothing is started: better no instance than two.
     if used == Some(false) { Found::Blank } else { Found::Used }
 }
 
-/// What could not be started once is not started later: control has moved on by then.
+/// Leaves a tombstone, so that an instance that could not be started is not started later: control has
+/// given it up by then.
 async fn refuse(folder: &RunFolder) {
     let folder = folder.clone();
     let _ = on_disk(move || {
@@ -85,11 +86,15 @@ async fn refuse(folder: &RunFolder) {
     .await;
 }
 
-async fn start(world: &Arc<World>, launch: &Launch, folder: &RunFolder) -> Result<(), NotStarted> {
+async fn start(
+    context: &Arc<Context>,
+    launch: &Launch,
+    folder: &RunFolder,
+) -> Result<(), NotStarted> {
     let refused = |act: &str, why: &dyn std::fmt::Display| {
         NotStarted::Refused(format!("cannot {act} {}: {why}", launch.id))
     };
-    let (shared, owned, run) = (Arc::clone(world), launch.clone(), folder.clone());
+    let (shared, owned, run) = (Arc::clone(context), launch.clone(), folder.clone());
     let prepared = on_disk(move || prepare(&shared, &owned, &run)).await;
     let order = prepared
         .ok_or_else(|| refused("prepare", &"see the server's log"))?
@@ -97,40 +102,42 @@ async fn start(world: &Arc<World>, launch: &Launch, folder: &RunFolder) -> Resul
     if !ports::is_free(&launch.address) {
         return Err(NotStarted::AddressInUse);
     }
-    delegation::make_room(world, &launch.run.limits).await.map_err(|why| refused("limit", &why))?;
-    let _starting = world.starting.read().await;
-    match run_shim(world, folder, &order).await {
-        Ok(Answer::Started { .. } | Answer::Taken) => Ok(()),
-        Ok(Answer::Refused(why)) => Err(refused("start", &why)),
-        Err(e) => Err(refused("start", &format!("{}: {e}", world.config.program.display()))),
+    delegation::make_room(context, &launch.run.limits)
+        .await
+        .map_err(|why| refused("limit", &why))?;
+    let _starting = context.starting.read().await;
+    match run_shim(context, folder, &order).await {
+        Ok(StartAnswer::Started { .. } | StartAnswer::Taken) => Ok(()),
+        Ok(StartAnswer::Refused(why)) => Err(refused("start", &why)),
+        Err(e) => Err(refused("start", &format!("{}: {e}", context.config.program.display()))),
     }
 }
 
-/// Everything the shim needs: the files, the folders, the environment.
-fn prepare(world: &World, launch: &Launch, run: &RunFolder) -> Result<Order, String> {
-    let order = order(world, launch)?;
-    let state = world.layout.state(&launch.id.app);
+/// Prepares everything that the shim needs: files, folders, environment.
+fn prepare(context: &Context, launch: &Launch, run: &RunFolder) -> Result<StartOrder, String> {
+    let order = order(context, launch)?;
+    let state = context.layout.state(&launch.id.app);
     let access = Access::of(&launch.run)?;
     environment::make_state_folder(&state, access)
         .map_err(|e| format!("{}: {e}", state.display()))?;
     run.create().map_err(|e| format!("{}: {e}", run.path().display()))?;
     if let Address::Unix(path) = &launch.address {
-        socketfolder::make(&world.config.data, run, &launch.id, Path::new(path), access)?;
+        socketfolder::make(&context.config.data, run, &launch.id, Path::new(path), access)?;
     }
     Ok(order)
 }
 
-/// The release's command with its folder, its user and the instance's environment.
-pub(crate) fn order(world: &World, launch: &Launch) -> Result<Order, String> {
+/// Makes the order: the release's command with its folder, its user and the instance's environment.
+pub(crate) fn order(context: &Context, launch: &Launch) -> Result<StartOrder, String> {
     let app = &launch.id.app;
     let access = Access::of(&launch.run)?;
-    let folder = world
+    let folder = context
         .files
         .lay_out(app, launch.release, launch.content, access)
         .map_err(|e| in_full(&e))?;
-    let own = world.store.secrets.values(app, &launch.run.env).map_err(|e| in_full(&e))?;
-    let env = environment::of(launch, &world.layout.state(app), own);
-    Ok(Order {
+    let own = context.store.secrets.values(app, &launch.run.env).map_err(|e| in_full(&e))?;
+    let env = environment::of(launch, &context.layout.state(app), own);
+    Ok(StartOrder {
         version: VERSION,
         id: launch.id.clone(),
         command: launch.run.command.clone(),
@@ -138,14 +145,18 @@ pub(crate) fn order(world: &World, launch: &Launch) -> Result<Order, String> {
         env,
         user: launch.run.user.clone(),
         group: launch.run.group.clone(),
-        open_files: world.config.open_files,
+        open_files: context.config.open_files,
         limits: launch.run.limits,
         timeout_ms: None,
     })
 }
 
-async fn run_shim(world: &World, folder: &RunFolder, order: &Order) -> io::Result<Answer> {
-    let mut shim = Command::new(&world.config.program)
+async fn run_shim(
+    context: &Context,
+    folder: &RunFolder,
+    order: &StartOrder,
+) -> io::Result<StartAnswer> {
+    let mut shim = Command::new(&context.config.program)
         .arg("__shim")
         .arg(folder.path())
         .env_clear()
@@ -158,8 +169,8 @@ async fn run_shim(world: &World, folder: &RunFolder, order: &Order) -> io::Resul
     let stdin = shim.stdin.take().ok_or_else(closed)?;
     let stdout = shim.stdout.take().ok_or_else(closed)?;
     let (give_up, given_up) = oneshot::channel();
-    // The shim is buried when it ends, however much later that is; it does not end with us.
-    let buried = tokio::spawn(async move {
+    // The shim is reaped when it ends, however much later that is; it does not end with this process.
+    let reaped = tokio::spawn(async move {
         tokio::select! {
             _ = shim.wait() => {}
             Ok(()) = given_up => drop(shim.kill().await),
@@ -169,10 +180,10 @@ async fn run_shim(world: &World, folder: &RunFolder, order: &Order) -> io::Resul
         Ok(answer) => answer,
         Err(_) => {
             let _ = give_up.send(());
-            let _ = buried.await;
-            // It may have come so far that something runs: then that is found, and ended.
+            let _ = reaped.await;
+            // The shim may already have started a process: then that is found, and ended.
             if look(folder).await == Found::Used {
-                return Ok(Answer::Taken);
+                return Ok(StartAnswer::Taken);
             }
             let why = format!("it did not answer within {} s", HANDSHAKE.as_secs());
             Err(io::Error::other(why))
@@ -180,12 +191,12 @@ async fn run_shim(world: &World, folder: &RunFolder, order: &Order) -> io::Resul
     }
 }
 
-/// Gives the order, and hears the answer.
+/// Sends the order and reads the answer.
 async fn shake_hands(
     mut stdin: ChildStdin,
     stdout: ChildStdout,
-    order: &Order,
-) -> io::Result<Answer> {
+    order: &StartOrder,
+) -> io::Result<StartAnswer> {
     stdin.write_all(&serde_json::to_vec(order)?).await?;
     drop(stdin);
     let mut text = String::new();

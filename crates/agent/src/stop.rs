@@ -1,48 +1,49 @@
-//! Telling a shim to stop, and waiting until it has. A shim that does not do so in time is ended.
+//! Tells a shim to stop and waits until it has. A shim that does not stop in time is killed.
 
 use std::time::Duration;
 
 use model::Millis;
 use tokio::time::Instant;
 
-use crate::attach::{Link, end_hung, reach};
 use crate::disk::on_disk;
-use crate::hung::{LAST, PATIENCE};
-use crate::protocol::{Event, Request};
+use crate::protocol::{ShimEvent, ShimRequest};
 use crate::runfolder::RunFolder;
+use crate::shim_client::{ShimConnection, connect, kill_unresponsive};
+use crate::unresponsive_shim::{AFTER_GRACE, ANSWER_TIMEOUT};
 
-/// Stops an instance that nobody attends: it may run, have run, or never have been started. Returns once no
-/// shim is there; whether one was told.
+/// Stops an instance that no task supervises: it may run, have run, or never have been started. Returns once
+/// no shim runs; the result is whether a shim was told.
 pub(crate) async fn stop(folder: &RunFolder, grace: Millis) -> bool {
     leave_tombstone(folder).await;
     let mut was_told = false;
-    // A shim that is just starting finds the tombstone, or opens its door.
-    while let Some(mut link) = reach(folder).await {
+    // A shim that is just starting finds the tombstone, or opens its socket.
+    while let Some(mut shim) = connect(folder).await {
         let mut stopping = Some(Stopping::told(None, grace));
-        was_told |= tell(folder, &mut link, grace).await;
+        was_told |= tell(folder, &mut shim, grace).await;
         loop {
             tokio::select! {
-                event = link.next() => match event {
-                    Some(Event::Exited { .. }) | None => break,
-                    Some(Event::Hello { .. } | Event::Status { .. } | Event::Unknown) => {
+                event = shim.next() => match event {
+                    Some(ShimEvent::Exited { .. }) | None => break,
+                    Some(ShimEvent::Hello { .. } | ShimEvent::Status { .. } | ShimEvent::Unknown) => {
                         stopping.iter_mut().for_each(Stopping::answered);
                     }
                 },
-                () = Stopping::overdue(&mut stopping) => end_hung(folder).await,
+                () = Stopping::overdue(&mut stopping) => kill_unresponsive(folder).await,
             }
         }
     }
     was_told
 }
 
-/// Tells a shim to stop; whether it could be told. If it is gone, the end of the connection follows.
-pub(crate) async fn tell(folder: &RunFolder, link: &mut Link, grace: Millis) -> bool {
+/// Tells a shim to stop. Returns whether it could be told; if the shim is gone, the end of the connection
+/// follows.
+pub(crate) async fn tell(folder: &RunFolder, shim: &mut ShimConnection, grace: Millis) -> bool {
     leave_tombstone(folder).await;
-    link.send(&Request::Stop { grace_ms: grace.0 }).await.is_ok()
+    shim.send(&ShimRequest::Stop { grace_ms: grace.0 }).await.is_ok()
 }
 
-/// From now on a late start is refused. On a disk that is too full even for an empty file the stop
-/// goes on without it.
+/// Leaves a tombstone, after which a late start is refused. If the disk is too full even for an empty file,
+/// the stop goes on without it.
 async fn leave_tombstone(folder: &RunFolder) {
     let folder = folder.clone();
     let left = on_disk(move || {
@@ -54,7 +55,7 @@ async fn leave_tombstone(folder: &RunFolder) {
     }
 }
 
-/// How long the shim of an instance that was told to stop is waited for.
+/// The deadlines of a shim that was told to stop.
 #[derive(Clone, Copy)]
 pub(crate) struct Stopping {
     /// When the shim must have confirmed the order; `None` once it has.
@@ -64,15 +65,15 @@ pub(crate) struct Stopping {
 }
 
 impl Stopping {
-    /// Told to stop, for the first time or again: what is said again prolongs nothing.
+    /// Returns the deadlines after a stop, the first or a repeated one, which never extends them.
     pub fn told(before: Option<Self>, grace: Millis) -> Self {
         let now = Instant::now();
-        // A grace without end is cut by the shim; here it need only not overflow.
+        // The shim caps the grace period; here it need only not overflow.
         let grace = grace.to_duration().min(Duration::from_secs(24 * 60 * 60));
-        let end_by = now + grace + LAST;
+        let end_by = now + grace + AFTER_GRACE;
         match before {
             Some(before) => Self { end_by: before.end_by.min(end_by), ..before },
-            None => Self { answer_by: Some(now + PATIENCE), end_by },
+            None => Self { answer_by: Some(now + ANSWER_TIMEOUT), end_by },
         }
     }
 
@@ -80,12 +81,12 @@ impl Stopping {
         self.answer_by = None;
     }
 
-    /// When the shim has not done in time what it has to. Never, if it was told nothing.
+    /// Returns when the shim has missed a deadline. Never returns if it was not told to stop.
     pub async fn overdue(stopping: &mut Option<Self>) {
         let Some(stopping) = stopping else { return std::future::pending().await };
         let by = stopping.answer_by.unwrap_or(stopping.end_by).min(stopping.end_by);
         tokio::time::sleep_until(by).await;
-        // Ending it takes a moment; if it did not help, it is tried again.
-        *stopping = Self { answer_by: None, end_by: Instant::now() + PATIENCE };
+        // Killing the shim takes a moment; if it did not help, it is tried again.
+        *stopping = Self { answer_by: None, end_by: Instant::now() + ANSWER_TIMEOUT };
     }
 }

@@ -161,7 +161,7 @@ fn a_saved_table_is_compared_before_anybody_is_sent_there() {
         ..Target::new(launch.id.clone(), launch.address.clone())
     };
     let strange = |listeners: &Listeners| -> Vec<String> {
-        let found = agent::strangers(&host.data(), [&target(listeners)]);
+        let found = agent::foreign_listeners(&host.data(), [&target(listeners)]);
         found.into_iter().map(|(_, why)| why).collect()
     };
     assert_eq!(strange(&listeners), [""; 0], "the sockets are those of the table");

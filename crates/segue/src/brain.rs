@@ -19,9 +19,9 @@ use store::ReleaseStore;
 
 use crate::clock::{boot_time, wall_clock};
 use crate::failure::cannot_start;
+use crate::foreign_listeners::ForeignListeners;
 use crate::front::Front;
 use crate::ports::{LocalHost, LocalTraffic};
-use crate::strangers::Strangers;
 use crate::test_hooks;
 
 /// What a brain has to know.
@@ -59,7 +59,7 @@ impl Brain {
             data,
             above: front.term(),
             keep_releases,
-            strangers: front.take_strangers(),
+            foreign_at_start: front.take_foreign_listeners(),
             inbox: inbox.clone(),
             traffic: front.traffic(),
             agent: agent.clone(),
@@ -97,7 +97,7 @@ fn start_agent(
     open_files: agent::OpenFiles,
     inbox: &Inbox,
 ) -> Result<Agent, Failure> {
-    let config = agent::Config {
+    let config = agent::AgentConfig {
         data: data.to_owned(),
         program: std::env::current_exe().map_err(|error| cannot_start(&error))?,
         boot_id: agent::boot_id(),
@@ -117,7 +117,7 @@ struct Leader {
     above: u64,
     keep_releases: u16,
     /// To them nothing may be sent when control begins for the first time.
-    strangers: Option<Strangers>,
+    foreign_at_start: Option<ForeignListeners>,
     inbox: Inbox,
     traffic: LocalTraffic,
     agent: Arc<Agent>,
@@ -160,14 +160,14 @@ impl Leader {
         self.above = term;
         let found =
             |id: &InstanceId| (id.clone(), "somebody else listens at its address".to_owned());
-        let strangers = self.strangers.take().into_iter().flatten();
+        let at_start = self.foreign_at_start.take().into_iter().flatten();
         let proxies = [self.traffic.id()];
         let engine = Engine::recover(term, &proxies, &recovered)
             .map_err(|error| in_full(&error))?
             .keeping(self.keep_releases)
             .with_host(HostId::local(), Ipv4Addr::LOCALHOST.into(), self.agent.abilities().clone())
             .with_proxies([(self.traffic.id(), self.traffic.abilities())])
-            .with_strangers(strangers.chain(foreign.iter().map(found)));
+            .with_strangers(at_start.chain(foreign.iter().map(found)));
         let config = RunnerConfig {
             log: Box::new(journal),
             last: recovered.head(),

@@ -9,8 +9,8 @@ use control::Inbox;
 use proxy::Proxy;
 
 use crate::failure::cannot_start;
+use crate::foreign_listeners::{self, ForeignListeners};
 use crate::ports::LocalTraffic;
-use crate::strangers::{self, Strangers};
 
 /// What requests in flight get when traffic ends.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -21,7 +21,7 @@ pub struct Front {
     /// The file that it begins from.
     saved: PathBuf,
     term: u64,
-    strangers: Option<Strangers>,
+    foreign: Option<ForeignListeners>,
 }
 
 impl Front {
@@ -37,17 +37,17 @@ impl Front {
             None
         });
         let mut initial = initial.unwrap_or_default();
-        let strangers = strangers::leave_out(data, &mut initial);
+        let foreign = foreign_listeners::leave_out(data, &mut initial);
         let term = initial.generation.term;
         let reports = inbox.clone();
         let proxy = bound
             .start(&initial, move |report| reports.traffic(report))
             .map_err(|error| cannot_start(&error))?;
-        strangers.tell(&proxy);
+        foreign.tell(&proxy);
         for http in proxy.local_addrs() {
             tracing::info!("apps are served on http://{http}");
         }
-        Ok(Self { proxy, saved, term, strangers: Some(strangers) })
+        Ok(Self { proxy, saved, term, foreign: Some(foreign) })
     }
 
     /// The term of the snapshot that it began with.
@@ -56,8 +56,8 @@ impl Front {
     }
 
     /// The instances that were left out of that snapshot, for whoever asks first.
-    pub fn take_strangers(&mut self) -> Option<Strangers> {
-        self.strangers.take()
+    pub fn take_foreign_listeners(&mut self) -> Option<ForeignListeners> {
+        self.foreign.take()
     }
 
     /// Control's port to it.

@@ -5,12 +5,12 @@ mod brain;
 mod clock;
 mod failure;
 mod folder;
+mod foreign_listeners;
 mod front;
 mod keys;
 mod ports;
 mod serve;
 mod signals;
-mod strangers;
 mod sys;
 mod test_hooks;
 

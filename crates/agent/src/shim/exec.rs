@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use nix::unistd::Uid;
 
-use super::{cannot, reset};
+use super::{exec_error, inherited_state};
 use crate::identity::Identity;
-use crate::protocol::Order;
+use crate::protocol::StartOrder;
 use crate::sys;
 
 /// What a shell answers when a command cannot be run.
@@ -25,11 +25,11 @@ const CANNOT_RUN: u8 = 127;
 pub fn exec(run_dir: &Path) -> ExitCode {
     // An order that is cut off means that the shim died before it was ready: nothing may run.
     let orders = serde_json::Deserializer::from_reader(io::stdin().lock());
-    let Some(Ok(order)) = orders.into_iter::<Order>().next() else {
+    let Some(Ok(order)) = orders.into_iter::<StartOrder>().next() else {
         return ExitCode::from(CANNOT_RUN);
     };
     if let Some(timeout) = order.timeout_ms {
-        return super::probe::run(run_dir, order, Duration::from_millis(timeout));
+        return super::probe_command::run(run_dir, order, Duration::from_millis(timeout));
     }
     let why = become_command(&order);
     let program = order.command.first().map_or("", String::as_str);
@@ -39,13 +39,13 @@ pub fn exec(run_dir: &Path) -> ExitCode {
 }
 
 /// Does not return if it succeeds.
-fn become_command(order: &Order) -> String {
+fn become_command(order: &StartOrder) -> String {
     let prepare = || -> Result<(), String> {
         let null = OpenOptions::new().read(true).open("/dev/null").map_err(|e| e.to_string())?;
         rustix::stdio::dup2_stdin(&null).map_err(|e| e.to_string())?;
         // A session of its own: signals to its group reach it alone, and it has no terminal.
         let _ = rustix::process::setsid();
-        reset::inherited(order.open_files)?;
+        inherited_state::reset(order.open_files)?;
         become_user(order.user.as_deref(), order.group.as_deref())?;
         let folder = |e| format!("cannot enter {}: {e}", order.folder.display());
         std::env::set_current_dir(&order.folder).map_err(folder)
@@ -59,12 +59,12 @@ fn become_command(order: &Order) -> String {
     // A name is looked up in PATH, anything else in the release's folder.
     let program =
         if program.contains('/') { order.folder.join(program) } else { PathBuf::from(program) };
-    if let Some(why) = cannot::start(&program) {
+    if let Some(why) = exec_error::foreseen(&program) {
         return why;
     }
     sys::close_on_exec();
     let error = Command::new(&program).args(arguments).env_clear().envs(&order.env).exec();
-    cannot::explain(&program, order.env.get("PATH").map(String::as_str), &error)
+    exec_error::explain(&program, order.env.get("PATH").map(String::as_str), &error)
 }
 
 /// Group first: afterwards there is no right left to change it. The output's pipe goes along: an app

@@ -4,15 +4,15 @@
 //! records how the instance ended. It knows nothing of apps, releases, probes or traffic, it never
 //! starts anything a second time, and no file it writes holds a secret.
 
-mod cannot;
-mod door;
 mod exec;
-mod note;
+mod exec_error;
+mod inherited_state;
+mod message;
 mod output;
-mod probe;
-mod reset;
-mod tree;
-mod watch;
+mod probe_command;
+mod process_tree;
+mod socket;
+mod supervisor;
 
 use std::io::{self, Write};
 use std::os::unix::net::UnixListener;
@@ -23,55 +23,47 @@ use std::time::{Duration, Instant};
 use crate::cgroup::Cgroup;
 use crate::delegation::Delegation;
 use crate::procfs;
-use crate::protocol::{Answer, Order, line};
+use crate::protocol::{StartAnswer, StartOrder, line};
 use crate::runfolder::{Lock, ProcessRecord, RunFolder, SOCKET};
 use crate::sys;
 
 pub use exec::exec;
 
 use output::Output;
-use tree::Tree;
+use process_tree::ProcessTree;
+use supervisor::Running;
 
-/// A shim that finds the lock taken waits so long to see whether it is given up again.
-const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+/// A shim that finds the lock held waits this long for it to be released.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The hidden verb `__shim`: runs one instance from the order on standard input, to its end.
 ///
-/// To be called before anything else in `main`: it closes every descriptor above standard error, and
-/// relies on being the only thread.
+/// Call this before anything else in `main`: it closes every descriptor above standard error, and relies
+/// on there being no other thread.
 pub fn main(run_dir: &Path) -> ExitCode {
     sys::close_inherited();
     match begin(run_dir) {
-        Ok(Begun::Running(started)) => {
-            answer(&Answer::Started { pid: started.tree.main() });
-            let_go_of_stdio();
-            started.watch();
+        Ok(Begun::Running(running)) => {
+            answer(&StartAnswer::Started { pid: running.tree.main() });
+            detach_stdio();
+            running.supervise();
             ExitCode::SUCCESS
         }
         Ok(Begun::Taken) => {
-            answer(&Answer::Taken);
+            answer(&StartAnswer::Taken);
             ExitCode::SUCCESS
         }
         Err(Refused { act, source }) => {
-            answer(&Answer::Refused(format!("cannot {act}: {source}")));
+            answer(&StartAnswer::Refused(format!("cannot {act}: {source}")));
             ExitCode::FAILURE
         }
     }
 }
 
-/// What came of a start.
+/// The outcome of a start.
 enum Begun {
-    Running(Box<Started>),
+    Running(Box<Running>),
     Taken,
-}
-
-/// A running instance and all that belongs to it.
-struct Started {
-    folder: RunFolder,
-    tree: Tree,
-    listener: UnixListener,
-    output: Output,
-    _lock: Lock,
 }
 
 struct Refused {
@@ -79,13 +71,13 @@ struct Refused {
     source: io::Error,
 }
 
-/// For `map_err`: what we were doing.
+/// Makes an argument for `map_err` that adds what we were doing.
 fn doing(act: &'static str) -> impl FnOnce(io::Error) -> Refused {
     move |source| Refused { act, source }
 }
 
 fn begin(run_dir: &Path) -> Result<Begun, Refused> {
-    let order: Order = serde_json::from_reader(io::stdin().lock())
+    let order: StartOrder = serde_json::from_reader(io::stdin().lock())
         .map_err(|e| doing("read the order")(e.into()))?;
     // From here on all paths are relative: the folder's own path may be too long for a socket.
     std::env::set_current_dir(run_dir).map_err(doing("enter the run folder"))?;
@@ -106,16 +98,17 @@ fn begin(run_dir: &Path) -> Result<Begun, Refused> {
     folder.reserve_exit().map_err(doing("reserve room for the exit record"))?;
     let (output, ours) = Output::open().map_err(doing("open the output file"))?;
     let (tree, child) = spawn(&folder, run_dir, &order, ours)?;
-    let_run(child, &order).map_err(|source| {
+    send_order(child, &order).map_err(|source| {
         tree.kill();
         Refused { act: "hand over the order", source }
     })?;
-    Ok(Begun::Running(Box::new(Started { folder, tree, listener, output, _lock: lock })))
+    Ok(Begun::Running(Box::new(Running { folder, tree, listener, output, lock })))
 }
 
-/// Somebody who only clears up gives the lock back soon; a running shim does not.
+/// Takes the lock of the run folder, or returns `None` if another shim holds it. A process that only cleans
+/// up releases the lock soon; a running shim does not.
 fn take_lock(folder: &RunFolder) -> io::Result<Option<Lock>> {
-    let give_up = Instant::now() + LOCK_PATIENCE;
+    let give_up = Instant::now() + LOCK_TIMEOUT;
     loop {
         let lock = folder.try_lock()?;
         if lock.is_some() || folder.is_used() || Instant::now() >= give_up {
@@ -136,15 +129,15 @@ fn listen() -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Starts the second stage, which waits for its order, and writes down which process it is. So the
-/// record is durable before the command runs; and if this process dies in between, the second stage
-/// finds the end of the pipe instead of an order, and ends.
+/// Starts the second stage, which waits for its order, and records its process. The record is therefore
+/// durable before the command runs. If this process dies in between, the second stage reads the end of the
+/// pipe instead of an order, and ends.
 fn spawn(
     folder: &RunFolder,
     run_dir: &Path,
-    order: &Order,
+    order: &StartOrder,
     output: std::io::PipeWriter,
-) -> Result<(Tree, Child), Refused> {
+) -> Result<(ProcessTree, Child), Refused> {
     let errors = output.try_clone().map_err(doing("share the output pipe"))?;
     let group = make_group(run_dir, order)?;
     // Our own binary, even if the file has been replaced since.
@@ -167,7 +160,7 @@ fn spawn(
         }
         Some((Err(_), _)) | None => None,
     };
-    let tree = Tree::new(pid, group);
+    let tree = ProcessTree::new(pid, group);
     let start = procfs::process(pid).map_or(0, |process| process.start);
     let record = ProcessRecord {
         pid,
@@ -184,9 +177,9 @@ fn spawn(
     }
 }
 
-/// The instance's own control group with its limits. One without limits goes without a group where none
-/// can be made.
-fn make_group(run_dir: &Path, order: &Order) -> Result<Option<Cgroup>, Refused> {
+/// Makes the instance's own control group with its limits. An instance without limits runs without a group
+/// where none can be made.
+fn make_group(run_dir: &Path, order: &StartOrder) -> Result<Option<Cgroup>, Refused> {
     let hash = blake3::hash(run_dir.as_os_str().as_encoded_bytes()).to_hex();
     let name = format!("segue-{}-{}", order.id, &hash[..8]);
     let made = match Delegation::own() {
@@ -206,20 +199,20 @@ fn make_group(run_dir: &Path, order: &Order) -> Result<Option<Cgroup>, Refused> 
     }
 }
 
-/// Gives the second stage its order.
-fn let_run(mut child: Child, order: &Order) -> io::Result<()> {
+/// Sends the second stage its order.
+fn send_order(mut child: Child, order: &StartOrder) -> io::Result<()> {
     let mut pipe = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
     serde_json::to_writer(&mut pipe, order)?;
     pipe.flush()
 }
 
-/// Tells the agent, which may be gone: then the next one connects to the socket.
-fn answer(answer: &Answer) {
+/// Answers the agent. If it is gone, the next one connects to the socket.
+fn answer(answer: &StartAnswer) {
     let _ = io::stdout().lock().write_all(&line(answer)).and_then(|()| io::stdout().flush());
 }
 
-/// Standard input, output and error become `/dev/null`: the agent's pipes end here.
-fn let_go_of_stdio() {
+/// Replaces standard input, output and error with `/dev/null`, which closes the agent's pipes.
+fn detach_stdio() {
     let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null");
     if let Ok(null) = null {
         let _ = rustix::stdio::dup2_stdin(&null);

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::runfolder::{OLDER_OUTPUT, OUTPUT};
 
-/// The file is kept twice: the current one and the one before it.
+/// Most bytes in one output file. Two are kept: the current one and the one before it.
 const FILE_BYTES: u64 = 8 << 20;
-/// What the kernel holds while the disk is slow.
+/// Bytes that the kernel buffers while the disk is slow.
 const PIPE_BYTES: usize = 1 << 20;
 
 /// The reading end of the pipe, and the file.
@@ -21,13 +21,13 @@ pub(super) struct Output {
     pipe: PipeReader,
     file: Option<File>,
     bytes: u64,
-    /// Dropped since the last line that said so.
-    unsaid: u64,
+    /// Bytes dropped since the last line that said so.
+    unreported: u64,
     dropped: Arc<AtomicU64>,
 }
 
 impl Output {
-    /// The output of an instance in the current folder, and the end of the pipe that it gets.
+    /// Opens the output of an instance in the current folder. Returns it with the writing end of the pipe.
     pub fn open() -> io::Result<(Self, PipeWriter)> {
         let (pipe, theirs) = io::pipe()?;
         // A matter of comfort: without it the pipe has its usual size.
@@ -35,15 +35,15 @@ impl Output {
         let file = append()?;
         let bytes = file.metadata()?.len();
         let dropped = Arc::default();
-        Ok((Self { pipe, file: Some(file), bytes, unsaid: 0, dropped }, theirs))
+        Ok((Self { pipe, file: Some(file), bytes, unreported: 0, dropped }, theirs))
     }
 
-    /// Counts the bytes that were lost to a full disk.
+    /// Returns the counter of bytes that were lost to a full disk.
     pub fn dropped(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.dropped)
     }
 
-    /// Until the last process with the other end has closed it.
+    /// Copies output to the file until the last process with the writing end has closed it.
     pub fn run(mut self) {
         let mut buffer = vec![0; 64 * 1024];
         loop {
@@ -54,18 +54,18 @@ impl Output {
                 Err(_) => break,
             }
         }
-        self.say_what_is_missing();
+        self.report_missing();
     }
 
     fn keep(&mut self, bytes: &[u8]) {
         if self.bytes >= FILE_BYTES {
             self.rotate();
         }
-        self.say_what_is_missing();
+        self.report_missing();
         self.write(bytes);
     }
 
-    /// On failure the next write tries to open the file again.
+    /// Starts a new file. If that fails, the next write tries to open it again.
     fn rotate(&mut self) {
         self.file = None;
         self.bytes = 0;
@@ -85,7 +85,7 @@ impl Output {
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Ok(0) | Err(_) => {
-                    self.unsaid += bytes.len() as u64;
+                    self.unreported += bytes.len() as u64;
                     self.dropped.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                     return;
                 }
@@ -93,14 +93,14 @@ impl Output {
         }
     }
 
-    /// Once there is room again, a line in the file says what is missing before it.
-    fn say_what_is_missing(&mut self) {
-        let missing = std::mem::take(&mut self.unsaid);
+    /// Writes a line about the bytes that are missing before it, once there is space again.
+    fn report_missing(&mut self) {
+        let missing = std::mem::take(&mut self.unreported);
         if missing > 0 {
             let line = format!("\nsegue: the disk was full, {missing} bytes are missing here\n");
             let written = self.file.as_mut().is_some_and(|f| f.write_all(line.as_bytes()).is_ok());
             if !written {
-                self.unsaid = missing;
+                self.unreported = missing;
             }
         }
     }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use agent::{Agent, Config, OpenFiles};
+use agent::{Agent, AgentConfig, OpenFiles};
 use model::{
     Address, Conventions, Drain, Exit, Expect, Health, HealthCheck, HostCommand, HostReport,
     InstanceId, Keep, Launch, Millis, Run,
@@ -67,7 +67,7 @@ impl Host {
     }
 
     pub fn another(&self) -> Agent {
-        let config = Config {
+        let config = AgentConfig {
             data: self.data(),
             program: self.program.clone(),
             boot_id: self.boot_id.clone(),

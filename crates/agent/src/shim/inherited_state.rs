@@ -1,6 +1,6 @@
-//! What a process has from whoever started it, back to what a machine starts with: an app is the same
-//! whether segue was started by systemd, `nohup`, `nice` or a shell with limits. Never touches what is
-//! built around the server on purpose: namespaces, control groups, CPU affinity, capabilities' bounds.
+//! Resets the state that a process inherits to the defaults of a fresh machine: an app runs alike whether
+//! segue was started by systemd, `nohup`, `nice` or a shell with limits. Never touches what is put around
+//! the server on purpose: namespaces, control groups, CPU affinity, capability bounding sets.
 
 use rustix::process::{Resource, Rlimit};
 
@@ -25,9 +25,9 @@ const LIMITS: [(Resource, Option<u64>); 9] = [
     (Resource::Locks, None),
 ];
 
-/// Everything but the user. What the system does not allow stays as it is: an app whose `nice` cannot
-/// be lowered is better than none. To be called while this process still is root, if it ever was.
-pub(super) fn inherited(open_files: Option<OpenFiles>) -> Result<(), String> {
+/// Resets everything but the user. Whatever the system does not allow stays as it is: an app whose `nice`
+/// cannot be lowered is better than none. Call this while the process still is root, if it ever was.
+pub(super) fn reset(open_files: Option<OpenFiles>) -> Result<(), String> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     sys::default_signals();
     sys::default_scheduling();
@@ -46,7 +46,7 @@ pub(super) fn inherited(open_files: Option<OpenFiles>) -> Result<(), String> {
     })
 }
 
-/// Where the hard limit cannot be raised, as near as it allows.
+/// Sets a limit, or, where the hard limit cannot be raised, comes as near to it as allowed.
 fn set(resource: Resource, wanted: Rlimit) -> rustix::io::Result<()> {
     let hard = rustix::process::getrlimit(resource).maximum;
     let lowered = Rlimit { current: at_most(wanted.current, hard), maximum: hard };

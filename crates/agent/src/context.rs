@@ -1,4 +1,4 @@
-//! What all tasks of an agent share. Starts nothing, and knows none of the tasks.
+//! State that all tasks of an agent share. Starts nothing, and knows none of the tasks.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,42 +7,42 @@ use std::sync::{Arc, Mutex, PoisonError};
 use model::{AppName, HostReport, Keep};
 use store::ReleaseStore;
 
-use crate::layout::Layout;
-use crate::lookout::Lookout;
+use crate::layout::InstanceLayout;
+use crate::listener_monitor::SocketMonitor;
 use crate::protocol::OpenFiles;
 use crate::release_files::ReleaseFiles;
 
-/// What an agent has to know.
+/// Settings of an agent.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct AgentConfig {
     /// The data folder.
     pub data: PathBuf,
     /// The binary that knows the hidden verbs `__shim` and `__exec`.
     pub program: PathBuf,
     /// This boot of the machine, from [`crate::boot_id`].
     pub boot_id: String,
-    /// The limit of open files that instances get; `None` leaves it as it is here.
+    /// The limit of open files that instances get; `None` leaves this process's limit in place.
     pub open_files: Option<OpenFiles>,
 }
 
-/// What all tasks share.
-pub(crate) struct World {
-    pub config: Config,
-    pub layout: Layout,
+/// State that all tasks share.
+pub(crate) struct Context {
+    pub config: AgentConfig,
+    pub layout: InstanceLayout,
     pub store: Arc<ReleaseStore>,
     pub files: ReleaseFiles,
     pub report: Box<dyn Fn(HostReport) + Send + Sync>,
-    pub lookout: Arc<Lookout>,
-    /// Held by those who start a shim; whoever moves processes between control groups has it alone.
+    pub sockets: Arc<SocketMonitor>,
+    /// Held shared while a shim is started, and exclusively while processes are moved between control groups.
     pub starting: tokio::sync::RwLock<()>,
-    clearing: Mutex<BTreeMap<AppName, Arc<tokio::sync::Mutex<()>>>>,
+    collecting: Mutex<BTreeMap<AppName, Arc<tokio::sync::Mutex<()>>>>,
     kept: Mutex<BTreeMap<AppName, Box<Keep>>>,
 }
 
-impl World {
+impl Context {
     pub fn new(
-        config: Config,
-        layout: Layout,
+        config: AgentConfig,
+        layout: InstanceLayout,
         store: Arc<ReleaseStore>,
         files: ReleaseFiles,
         report: Box<dyn Fn(HostReport) + Send + Sync>,
@@ -53,26 +53,26 @@ impl World {
             store,
             files,
             report,
-            lookout: Arc::default(),
+            sockets: Arc::default(),
             starting: tokio::sync::RwLock::default(),
-            clearing: Mutex::default(),
+            collecting: Mutex::default(),
             kept: Mutex::default(),
         }
     }
 
-    /// The right to delete what an app does not need any more: one has it at a time.
-    pub fn clearing(&self, app: &AppName) -> Arc<tokio::sync::Mutex<()>> {
-        let mut clearing = self.clearing.lock().unwrap_or_else(PoisonError::into_inner);
-        clearing.retain(|_, turn| Arc::strong_count(turn) > 1);
-        Arc::clone(clearing.entry(app.clone()).or_default())
+    /// Returns the app's lock for garbage collection: one task collects at a time.
+    pub fn collecting(&self, app: &AppName) -> Arc<tokio::sync::Mutex<()>> {
+        let mut collecting = self.collecting.lock().unwrap_or_else(PoisonError::into_inner);
+        collecting.retain(|_, lock| Arc::strong_count(lock) > 1);
+        Arc::clone(collecting.entry(app.clone()).or_default())
     }
 
-    /// What the latest command said that an app needs.
+    /// Returns the latest [`Keep`] command about an app.
     pub fn kept(&self, app: &AppName) -> Option<Box<Keep>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(app).cloned()
     }
 
-    /// Takes what the command says as the latest.
+    /// Stores a [`Keep`] command as the latest about its app.
     pub fn keeps(&self, keep: Box<Keep>) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.insert(keep.app.clone(), keep);

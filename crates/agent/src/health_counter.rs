@@ -1,31 +1,31 @@
-//! From single probes to health: `rise` and `fall`, and when to probe next. Does no IO and knows no
-//! clock.
+//! Counts the results of probes: from `rise` good ones in a row an instance is Up, from `fall` bad ones it
+//! is Down. Says when to probe next. Does no IO and reads no clock.
 
 use std::time::Duration;
 
 use model::{Expect, Health, HealthCheck};
 
-/// Between probes of an instance that is not up yet.
+/// Time between probes of an instance that has not answered well yet.
 const BOOTING_GAP: Duration = Duration::from_millis(100);
-/// Between good probes that are still to make an instance Up.
+/// Time between good probes until an instance is Up.
 const RISING_GAP: Duration = Duration::from_millis(10);
 
-/// What one probe saw.
+/// The result of one probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Seen {
+pub(crate) enum ProbeResult {
     /// An answer with 2xx in time.
     Good,
     /// Nobody listens.
     Refused,
     /// The probe could not connect, or got no answer in time: says which. The instance may be busy.
     Silent(String),
-    /// Anything else: says what.
+    /// Any other result: says which.
     Bad(String),
 }
 
-/// The probes of one instance so far.
+/// The probes of one instance so far, and the health that follows from them.
 #[derive(Debug)]
-pub(crate) struct Tally {
+pub(crate) struct HealthCounter {
     rise: u32,
     fall: u32,
     interval: Duration,
@@ -33,15 +33,16 @@ pub(crate) struct Tally {
     /// Whether the instance has never answered well. Until it has, a refused connection says nothing.
     booting: bool,
     good: u32,
-    /// In a row, those that got no answer among them.
+    /// Bad probes in a row, those without an answer included.
     bad: u32,
-    /// Without those.
+    /// Bad probes since the last good one, those without an answer excluded.
     answered_badly: u32,
     note: Option<String>,
 }
 
-impl Tally {
-    /// Of an instance that is new, or that had served before (`expect`): then nobody listening is bad.
+impl HealthCounter {
+    /// Makes the counter of an instance. If the instance is expected to run already, a refused connection
+    /// counts as bad from the start.
     pub fn new(check: &HealthCheck, expect: Expect) -> Self {
         Self {
             rise: check.rise.max(1),
@@ -56,39 +57,39 @@ impl Tally {
         }
     }
 
-    /// Counts one probe; whether the health or the note is another now.
-    pub fn count(&mut self, seen: Seen) -> bool {
+    /// Counts one probe. Returns whether the health or the note has changed.
+    pub fn count(&mut self, result: ProbeResult) -> bool {
         let before = (self.health, self.note.take(), self.is_unanswered());
-        match seen {
-            Seen::Good => {
+        match result {
+            ProbeResult::Good => {
                 (self.good, self.booting) = (self.good.saturating_add(1), false);
                 (self.bad, self.answered_badly) = (0, 0);
                 if self.good >= self.rise {
                     self.health = Health::Up;
                 }
             }
-            Seen::Refused if self.booting => {
+            ProbeResult::Refused if self.booting => {
                 (self.good, self.bad, self.answered_badly) = (0, 0, 0);
                 self.note = Some("connection refused".to_owned());
             }
-            Seen::Refused => self.count_bad("connection refused".to_owned()),
-            Seen::Silent(why) => {
+            ProbeResult::Refused => self.count_bad("connection refused".to_owned()),
+            ProbeResult::Silent(why) => {
                 (self.good, self.bad) = (0, self.bad.saturating_add(1));
                 self.note = Some(why);
             }
-            Seen::Bad(why) => self.count_bad(why),
+            ProbeResult::Bad(why) => self.count_bad(why),
         }
         (self.health, &self.note, self.is_unanswered()) != (before.0, &before.1, before.2)
     }
 
-    /// Whether one more good probe makes it Up.
+    /// Returns whether one more good probe makes the instance Up.
     pub fn is_about_to_rise(&self) -> bool {
         self.health != Health::Up && self.good.saturating_add(1) >= self.rise
     }
 
-    /// Somebody else answers at its address: Down at once, whatever the probes say. Whether the health
-    /// or the note is another now.
-    pub fn is_not_itself(&mut self, why: String) -> bool {
+    /// Makes the instance Down at once, since somebody else listens at its address. Returns whether the health
+    /// or the note has changed.
+    pub fn found_foreign_listener(&mut self, why: String) -> bool {
         let before = (self.health, self.note.take());
         (self.good, self.bad, self.health) = (0, self.bad.saturating_add(1), Health::Down);
         self.note = Some(why);
@@ -108,22 +109,23 @@ impl Tally {
         self.health
     }
 
-    /// Whether the instance would be Down if probes without an answer counted as bad.
+    /// Returns whether the instance would be Down if probes without an answer counted as bad.
     pub fn is_unanswered(&self) -> bool {
         self.health != Health::Down && self.bad >= self.fall
     }
 
-    /// Probes in a row that said the same.
+    /// Returns the number of good, or of bad, probes in a row.
     pub fn streak(&self) -> u32 {
         self.good.max(self.bad)
     }
 
-    /// What the last probe saw, if it was bad.
+    /// Returns why the last probe was bad, if it was.
     pub fn note(&self) -> Option<String> {
         self.note.clone()
     }
 
-    /// The time to the next probe, before jitter: a deploy does not wait for what could be known.
+    /// Returns the time to the next probe, before jitter. It is short until the instance is Up, so that a
+    /// deploy does not wait for a probe that could have been made.
     pub fn gap(&self) -> Duration {
         if self.good > 0 && self.health != Health::Up {
             RISING_GAP
@@ -140,7 +142,7 @@ mod tests {
     use super::*;
     use model::Millis;
 
-    fn tally(expect: Expect) -> Tally {
+    fn counter(expect: Expect) -> HealthCounter {
         let check = HealthCheck {
             path: "/up".to_owned(),
             interval: Millis::from_secs(1),
@@ -154,7 +156,7 @@ mod tests {
             command: None,
             busy: HealthCheck::BUSY,
         };
-        Tally::new(&check, expect)
+        HealthCounter::new(&check, expect)
     }
 
     /// `g` good, `r` refused, `s` silent, `b` bad; what is told, as `U`p, `D`own, `?` and `.` for nothing new.
@@ -163,17 +165,17 @@ mod tests {
     }
 
     fn check_of(expect: Expect, probes: &str, wanted: &str) {
-        let mut tally = tally(expect);
+        let mut counter = counter(expect);
         let told: String = probes
             .chars()
             .map(|probe| {
-                let seen = match probe {
-                    'g' => Seen::Good,
-                    'r' => Seen::Refused,
-                    's' => Seen::Silent("silent".to_owned()),
-                    _ => Seen::Bad("bad".to_owned()),
+                let result = match probe {
+                    'g' => ProbeResult::Good,
+                    'r' => ProbeResult::Refused,
+                    's' => ProbeResult::Silent("silent".to_owned()),
+                    _ => ProbeResult::Bad("bad".to_owned()),
                 };
-                match (tally.count(seen), tally.health()) {
+                match (counter.count(result), counter.health()) {
                     (false, _) => '.',
                     (true, Health::Unknown) => '?',
                     (true, Health::Up) => 'U',
@@ -204,16 +206,20 @@ mod tests {
         check("ggsss", ".UU.U");
         check("ggbssb", ".UUUUU");
         check("ggbsbb", ".UUUUD");
-        let mut tally = tally(Expect::Running);
-        for (seen, unanswered) in
+        let mut counter = counter(Expect::Running);
+        for (result, unanswered) in
             [('g', false), ('s', false), ('s', false), ('s', true), ('s', true)]
         {
-            let seen = if seen == 'g' { Seen::Good } else { Seen::Silent("silent".to_owned()) };
-            tally.count(seen);
-            assert_eq!(tally.is_unanswered(), unanswered);
+            let result = if result == 'g' {
+                ProbeResult::Good
+            } else {
+                ProbeResult::Silent("silent".to_owned())
+            };
+            counter.count(result);
+            assert_eq!(counter.is_unanswered(), unanswered);
         }
-        tally.count(Seen::Good);
-        assert!(!tally.is_unanswered());
+        counter.count(ProbeResult::Good);
+        assert!(!counter.is_unanswered());
     }
 
     #[test]
@@ -224,14 +230,14 @@ mod tests {
 
     #[test]
     fn it_is_probed_fast_until_it_is_up() {
-        let mut tally = tally(Expect::Fresh);
-        assert_eq!(tally.gap(), BOOTING_GAP);
-        tally.count(Seen::Refused);
-        assert_eq!(tally.gap(), BOOTING_GAP);
-        tally.count(Seen::Good);
-        assert_eq!(tally.gap(), RISING_GAP);
-        tally.count(Seen::Good);
-        assert_eq!(tally.gap(), Duration::from_secs(1));
-        assert_eq!((tally.health(), tally.streak()), (Health::Up, 2));
+        let mut counter = counter(Expect::Fresh);
+        assert_eq!(counter.gap(), BOOTING_GAP);
+        counter.count(ProbeResult::Refused);
+        assert_eq!(counter.gap(), BOOTING_GAP);
+        counter.count(ProbeResult::Good);
+        assert_eq!(counter.gap(), RISING_GAP);
+        counter.count(ProbeResult::Good);
+        assert_eq!(counter.gap(), Duration::from_secs(1));
+        assert_eq!((counter.health(), counter.streak()), (Health::Up, 2));
     }
 }

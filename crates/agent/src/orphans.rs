@@ -1,6 +1,5 @@
-//! What a shim that died left behind. Finds the instance's processes by what was recorded of them,
-//! ends them, and says how the instance ended. Never touches a process it cannot prove to belong to
-//! the instance.
+//! Ends the processes that a shim left behind when it died, found by what was recorded of them, and says
+//! how the instance ended. Never touches a process that it cannot prove to belong to the instance.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,52 +12,53 @@ use model::{Address, Exit, HostReport, InstanceId};
 use rustix::process::Signal;
 
 use crate::cgroup::Cgroup;
+use crate::context::Context;
 use crate::disk::on_disk;
-use crate::layout::Layout;
+use crate::layout::InstanceLayout;
 use crate::logs;
 use crate::ports;
 use crate::procfs;
 use crate::runfolder::{ProcessRecord, RunFolder};
 use crate::socketfolder;
-use crate::world::World;
 
-/// Processes that only carry the marks of a dead instance, and are started again and again, keep it from
-/// being replaced for no longer.
-const MARKED_PATIENCE: Duration = Duration::from_secs(10);
+/// Processes that are known by their environment alone, and are started again and again, delay the
+/// replacement of a dead instance by no more than this.
+const MARKED_TIMEOUT: Duration = Duration::from_secs(10);
 /// Lines of output in the last report.
 const TAIL_LINES: usize = 20;
 
 /// How an instance ended.
-pub(crate) struct End {
+pub(crate) struct EndedInstance {
     pub exit: Exit,
     pub tail: Vec<String>,
 }
 
-impl End {
-    /// Nobody saw it.
+impl EndedInstance {
+    /// An instance whose end nobody saw.
     pub fn unknown() -> Self {
         Self { exit: Exit::Unknown, tail: Vec::new() }
     }
 }
 
-/// The instance's last report: waits until its shim is gone, ends what that may have left behind.
-pub(crate) async fn finish(
-    world: &Arc<World>,
+/// Waits until the instance's shim is gone, ends the processes it may have left behind, and returns the
+/// instance's last report.
+pub(crate) async fn final_report(
+    context: &Arc<Context>,
     id: &InstanceId,
     address: Option<&Address>,
 ) -> HostReport {
-    let (shared, owned) = (Arc::clone(world), id.clone());
-    let end = on_disk(move || settle(&shared.layout, &shared.config.boot_id, &owned)).await;
-    let End { exit, tail } = end.unwrap_or_else(End::unknown);
+    let (shared, owned) = (Arc::clone(context), id.clone());
+    let end = on_disk(move || clean_up(&shared.layout, &shared.config.boot_id, &owned)).await;
+    let EndedInstance { exit, tail } = end.unwrap_or_else(EndedInstance::unknown);
     let address_in_use = address.is_some_and(|address| !ports::is_free(address));
     HostReport::Exited { id: id.clone(), exit, address_in_use, tail }
 }
 
-/// Waits until no shim has the instance, ends what is left of it, and reads how it ended.
-pub(crate) fn settle(layout: &Layout, boot_id: &str, id: &InstanceId) -> End {
+/// Waits until no shim has the instance, ends its remaining processes, and reads how it ended.
+pub(crate) fn clean_up(layout: &InstanceLayout, boot_id: &str, id: &InstanceId) -> EndedInstance {
     let folder = RunFolder::at(&layout.run(id));
     if !datadir::is_there(folder.path()) {
-        return End::unknown();
+        return EndedInstance::unknown();
     }
     let lock = folder.lock();
     if let Err(e) = &lock {
@@ -69,7 +69,7 @@ pub(crate) fn settle(layout: &Layout, boot_id: &str, id: &InstanceId) -> End {
     if let (None, Ok(Some(record))) = (exit, folder.process())
         && record.boot_id == boot_id
     {
-        end(&folder, &record, id, &layout.state(&id.app));
+        kill_remaining(&folder, &record, id, &layout.state(&id.app));
     }
     if exit.is_none() && lock.is_ok() {
         // From now on this is what is known: whoever follows the output sees that it has ended.
@@ -79,13 +79,13 @@ pub(crate) fn settle(layout: &Layout, boot_id: &str, id: &InstanceId) -> End {
         socketfolder::remove_of(&folder);
     }
     let tail = logs::last_words(folder.path(), TAIL_LINES).unwrap_or_default();
-    End { exit: exit.unwrap_or(Exit::Unknown), tail }
+    EndedInstance { exit: exit.unwrap_or(Exit::Unknown), tail }
 }
 
-/// Ends the tree. Returns when nothing is left of what is certainly the instance's. What only carries
-/// its marks, as any process can, is ended as well, but waited for only if it runs as the instance's
-/// user, and not for ever.
-fn end(folder: &RunFolder, record: &ProcessRecord, id: &InstanceId, state: &Path) {
+/// Kills the instance's remaining processes, and returns when none is left that certainly is the
+/// instance's. A process that only carries the instance's marks, as any process can, is killed as well,
+/// but waited for only if it runs as the instance's user, and for a bounded time.
+fn kill_remaining(folder: &RunFolder, record: &ProcessRecord, id: &InstanceId, state: &Path) {
     let group = record.cgroup.as_deref().map(Cgroup::at);
     let owners = owners(state);
     let begun = Instant::now();
@@ -93,15 +93,17 @@ fn end(folder: &RunFolder, record: &ProcessRecord, id: &InstanceId, state: &Path
         if let Some(group) = &group {
             group.kill();
         }
-        let left = find(record, group.as_ref(), id, state, &owners);
-        for (pid, start) in left.certain.iter().chain(&left.marked).chain(&left.others) {
+        let remaining = find_remaining(record, group.as_ref(), id, state, &owners);
+        for (pid, start) in
+            remaining.certain.iter().chain(&remaining.marked).chain(&remaining.others)
+        {
             procfs::signal(*pid, *start, Signal::KILL);
         }
-        if left.certain.is_empty() && left.marked.is_empty() {
+        if remaining.certain.is_empty() && remaining.marked.is_empty() {
             break;
         }
-        let pids: Vec<_> = left.certain.keys().chain(left.marked.keys()).collect();
-        if left.certain.is_empty() && begun.elapsed() >= MARKED_PATIENCE {
+        let pids: Vec<_> = remaining.certain.keys().chain(remaining.marked.keys()).collect();
+        if remaining.certain.is_empty() && begun.elapsed() >= MARKED_TIMEOUT {
             tracing::warn!(instance = %id, "processes that name the instance go on: {pids:?}");
             break;
         }
@@ -119,31 +121,31 @@ fn end(folder: &RunFolder, record: &ProcessRecord, id: &InstanceId, state: &Path
     }
 }
 
-/// The users whose processes can be the instance's: segue's own, and the app's, who has its state
-/// folder.
+/// Returns the users whose processes can be the instance's: segue's own, and the app's, who owns its
+/// state folder.
 fn owners(state: &Path) -> BTreeSet<u32> {
     let app = fs::metadata(state).ok().map(|state| state.uid());
     app.into_iter().chain([rustix::process::geteuid().as_raw()]).collect()
 }
 
-/// Living processes of a tree: their numbers and starts.
+/// Remaining processes of an instance: process ids with start times.
 #[derive(Default)]
-struct Left {
-    /// In its group, or the recorded one or a descendant of it.
+struct Remaining {
+    /// Members of its control group, the recorded process, and their descendants.
     certain: BTreeMap<u32, u64>,
-    /// Of its owners, carrying its name in their environment, and what descends from those.
+    /// Processes of its owners with its name in their environment, and their descendants.
     marked: BTreeMap<u32, u64>,
     /// Processes marked in the same way that belong to other users.
     others: BTreeMap<u32, u64>,
 }
 
-fn find(
+fn find_remaining(
     record: &ProcessRecord,
     group: Option<&Cgroup>,
     id: &InstanceId,
     state: &Path,
     owners: &BTreeSet<u32>,
-) -> Left {
+) -> Remaining {
     let all = procfs::processes();
     let mut certain: BTreeSet<u32> = group.iter().flat_map(|group| group.members()).collect();
     let recorded = all.get(&record.pid).is_some_and(|process| process.start == record.start);
@@ -164,10 +166,10 @@ fn find(
     let (mut marked, mut others) = (living(marked), living(others));
     marked.retain(|pid, _| !certain.contains_key(pid));
     others.retain(|pid, _| !certain.contains_key(pid) && !marked.contains_key(pid));
-    Left { certain, marked, others }
+    Remaining { certain, marked, others }
 }
 
-/// Whether a process was started with all of these in its environment.
+/// Returns whether a process was started with all of these variables in its environment.
 fn carries(pid: u32, marks: &[String]) -> bool {
     let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else { return false };
     let has =

@@ -9,23 +9,23 @@ use rustix::process::Signal;
 use crate::cgroup::Cgroup;
 use crate::procfs;
 
-/// What is left in a group when its instance has ended is waited for no longer.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Processes left in a control group when its instance has ended are waited for no longer than this.
+const TIMEOUT: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(5);
 
 /// The process tree of the instance whose reaper this process is.
 #[derive(Debug)]
-pub(super) struct Tree {
+pub(super) struct ProcessTree {
     main: u32,
     cgroup: Option<Cgroup>,
 }
 
-impl Tree {
+impl ProcessTree {
     pub fn new(main: u32, cgroup: Option<Cgroup>) -> Self {
         Self { main, cgroup }
     }
 
-    /// The command's own process.
+    /// Returns the process id of the command.
     pub fn main(&self) -> u32 {
         self.main
     }
@@ -34,12 +34,12 @@ impl Tree {
         self.cgroup.as_ref()
     }
 
-    /// Asks all of them to end.
+    /// Sends SIGTERM to all processes.
     pub fn ask_to_end(&self) {
         self.signal(Signal::TERM);
     }
 
-    /// Ends all that are found now. To be repeated until none is left: one may be just starting
+    /// Kills all processes that exist now. Repeat this until none is left: a process may be just starting
     /// another.
     pub fn kill(&self) {
         if let Some(group) = &self.cgroup {
@@ -48,16 +48,16 @@ impl Tree {
         self.signal(Signal::KILL);
     }
 
-    /// What its limits did to it, one sentence each.
+    /// Returns what the limits did to the processes, one sentence each.
     pub fn hit_limits(&self) -> Vec<String> {
         self.cgroup.as_ref().map(Cgroup::hit_limits).unwrap_or_default()
     }
 
-    /// All that descends from this process has ended: removes the group, with what else is in it, such as
-    /// the command of a probe.
+    /// Removes the control group, once all descendants of this process have ended, together with other
+    /// processes in it, such as the command of a probe.
     pub fn clear(&self) {
         let Some(group) = &self.cgroup else { return };
-        let give_up = Instant::now() + PATIENCE;
+        let give_up = Instant::now() + TIMEOUT;
         while !group.remove() && Instant::now() < give_up {
             self.kill();
             std::thread::sleep(AGAIN);

@@ -1,5 +1,5 @@
-//! A shim that has its folder and does not answer: stopped by a debugger, or starved for good. It is
-//! ended, so that nobody waits for it without a bound; what it watched is then ended by its record.
+//! Kills a shim that holds its run folder and does not answer, because a debugger has stopped it or it
+//! gets no CPU. Nobody waits for such a shim without a bound; its instance is then ended by its record.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -11,14 +11,14 @@ use rustix::process::Signal;
 use crate::procfs;
 use crate::runfolder::RunFolder;
 
-/// A shim answers at once. One that has not answered for so long is hung.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-/// After the grace of a stop, a shim gets so long to see the last of its tree end.
-pub(crate) const LAST: Duration = Duration::from_secs(30);
+/// A shim answers at once. One that has not answered after this time counts as unresponsive.
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time that a shim has after the grace period of a stop until its process tree must have ended.
+pub(crate) const AFTER_GRACE: Duration = Duration::from_secs(30);
 
-/// Ends the shim of this folder. `false` if there is none: then whoever holds the lock is another
-/// part of segue, which gives it back.
-pub(crate) fn end_shim(folder: &RunFolder) -> bool {
+/// Kills the shim of this run folder. Returns false if there is none: then the lock is held by another
+/// part of segue, which releases it.
+pub(crate) fn kill_shim(folder: &RunFolder) -> bool {
     let shims = shims_in(folder);
     for (pid, start) in &shims {
         let folder = folder.path().display();
@@ -28,25 +28,25 @@ pub(crate) fn end_shim(folder: &RunFolder) -> bool {
     !shims.is_empty()
 }
 
-/// By number and start.
+/// Returns the shims of this run folder by process id and start time.
 fn shims_in(folder: &RunFolder) -> Vec<(u32, u64)> {
     let living = procfs::processes().into_iter().filter(|(_, process)| !process.zombie);
     let shims = living.filter(|(pid, _)| is_shim_of(*pid, folder));
     shims.map(|(pid, process)| (pid, process.start)).collect()
 }
 
-/// Whether this process is the shim of that folder: by its user, which is ours, by its verb, and by its
-/// working folder, which nobody else works in.
+/// Returns whether this process is the shim of that run folder. A shim is recognised by its user, which is
+/// ours, by its verb, and by its working folder, in which no other process works.
 pub(crate) fn is_shim_of(pid: u32, folder: &RunFolder) -> bool {
     is_shim_in(pid, "cwd", folder.path())
 }
 
-/// Whether this process is the shim of any run folder in that folder.
+/// Returns whether this process is the shim of any run folder in `runs`.
 pub(crate) fn is_shim_below(pid: u32, runs: &Path) -> bool {
     is_shim_in(pid, "cwd/..", runs)
 }
 
-/// `works_in` leads from the process's entry in `/proc` to what has to be `folder`.
+/// `works_in` is the path, from the process's entry in `/proc`, that must lead to `folder`.
 fn is_shim_in(pid: u32, works_in: &str, folder: &Path) -> bool {
     if procfs::user_of(pid) != Some(rustix::process::geteuid().as_raw()) {
         return false;

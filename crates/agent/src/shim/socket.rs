@@ -1,4 +1,5 @@
-//! The shim's socket: connections come in, requests are passed on, events go out. Decides nothing.
+//! The shim's socket: accepts connections, passes requests on to the supervisor, and sends events. Decides
+//! nothing.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -7,22 +8,25 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use super::note::Note;
-use crate::protocol::{Request, line};
+use super::message::SupervisorMessage;
+use crate::protocol::{ShimEvent, ShimRequest, line};
 
-/// Connections at the same time; more are closed at once.
+/// Most connections at a time; further ones are closed at once.
 const CONNECTIONS: usize = 16;
-/// The longest request.
+/// The longest request, in bytes.
 const LINE_BYTES: u64 = 4096;
-/// A peer that does not read is let go after this.
-const WRITE_PATIENCE: Duration = Duration::from_secs(1);
-/// Threads here need little.
+/// A connection whose peer does not read for this long is closed.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Stack of each thread of a shim; all of them are shallow.
 pub(super) const STACK_BYTES: usize = 128 * 1024;
 
-/// Takes connections for as long as the shim lives.
-pub(super) fn open(listener: UnixListener, notes: SyncSender<Note>) -> std::io::Result<()> {
+/// Starts the thread that accepts connections for as long as the shim runs.
+pub(super) fn accept(
+    listener: UnixListener,
+    messages: SyncSender<SupervisorMessage>,
+) -> std::io::Result<()> {
     let count = Arc::new(AtomicUsize::new(0));
-    thread("door").spawn(move || {
+    thread("socket").spawn(move || {
         for (number, stream) in listener.incoming().enumerate() {
             let Ok(stream) = stream else {
                 std::thread::sleep(Duration::from_millis(50));
@@ -32,9 +36,9 @@ pub(super) fn open(listener: UnixListener, notes: SyncSender<Note>) -> std::io::
                 count.fetch_sub(1, Ordering::Relaxed);
                 continue;
             }
-            let (notes, ours) = (notes.clone(), Arc::clone(&count));
+            let (messages, ours) = (messages.clone(), Arc::clone(&count));
             let reader = thread("peer").spawn(move || {
-                serve(number, stream, &notes);
+                serve(number, stream, &messages);
                 ours.fetch_sub(1, Ordering::Relaxed);
             });
             if reader.is_err() {
@@ -45,11 +49,11 @@ pub(super) fn open(listener: UnixListener, notes: SyncSender<Note>) -> std::io::
     Ok(())
 }
 
-/// Reads requests until the peer hangs up.
-fn serve(number: usize, stream: UnixStream, notes: &SyncSender<Note>) {
+/// Reads requests until the peer closes the connection.
+fn serve(number: usize, stream: UnixStream, messages: &SyncSender<SupervisorMessage>) {
     let Ok(ours) = stream.try_clone() else { return };
-    if ours.set_write_timeout(Some(WRITE_PATIENCE)).is_err()
-        || notes.send(Note::Connected(number, ours)).is_err()
+    if ours.set_write_timeout(Some(WRITE_TIMEOUT)).is_err()
+        || messages.send(SupervisorMessage::Connected(number, ours)).is_err()
     {
         return;
     }
@@ -61,16 +65,16 @@ fn serve(number: usize, stream: UnixStream, notes: &SyncSender<Note>) {
             Ok(1..) if text.ends_with('\n') => {}
             Ok(_) | Err(_) => break,
         }
-        let Ok(request) = serde_json::from_str::<Request>(&text) else { break };
-        if notes.send(Note::Asked(number, request)).is_err() {
+        let Ok(request) = serde_json::from_str::<ShimRequest>(&text) else { break };
+        if messages.send(SupervisorMessage::Requested(number, request)).is_err() {
             break;
         }
     }
-    let _ = notes.send(Note::HungUp(number));
+    let _ = messages.send(SupervisorMessage::Disconnected(number));
 }
 
-/// Sends one line; `false` if the peer is gone.
-pub(super) fn tell(peer: &mut UnixStream, event: &crate::protocol::Event) -> bool {
+/// Sends one event. Returns false if the peer is gone.
+pub(super) fn send(peer: &mut UnixStream, event: &ShimEvent) -> bool {
     peer.write_all(&line(event)).is_ok()
 }
 

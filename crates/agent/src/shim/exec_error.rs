@@ -1,5 +1,5 @@
-//! Why a command could not be run, in words that get one further. The kernel says "No such file" of a
-//! script that is there when its interpreter is not. Looks at files, and changes nothing.
+//! Explains why a command could not be run. The kernel says "No such file" of a script that exists when its
+//! interpreter does not. Reads files, and changes nothing.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -11,9 +11,10 @@ use wire::{PROGRAM_START, Program};
 /// The kernel reads no more of a script's first line.
 const FIRST_LINE: u64 = 256;
 
-/// What would be started as something else than it is. The C library gives what the kernel does not know
-/// to a shell, which complains of its syntax; and `#!/usr/bin/env bash` with CR LF looks for `bash\r`.
-pub(super) fn start(program: &Path) -> Option<String> {
+/// Returns why the program must not be passed to `exec`, which would start something else. The C library
+/// passes a file that the kernel does not know to a shell, which complains of its syntax; and
+/// `#!/usr/bin/env bash` with CR LF looks for `bash\r`.
+pub(super) fn foreseen(program: &Path) -> Option<String> {
     if is_bare(program) {
         return None;
     }
@@ -125,7 +126,7 @@ mod tests {
         fs::write(&program, text).unwrap();
         fs::set_permissions(&program, Permissions::from_mode(mode)).unwrap();
         // An `exec` that succeeded would end this test without a result.
-        start(&program).unwrap_or_else(|| {
+        foreseen(&program).unwrap_or_else(|| {
             let error = Command::new(&program).spawn().unwrap_err();
             explain(&program, None, &error)
         })

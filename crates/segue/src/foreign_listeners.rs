@@ -1,5 +1,5 @@
 //! Before the proxy begins from a saved table: leaves out the instances at whose address somebody else
-//! listens by now, and tells proxy and control. It judges nothing itself: [`agent::strangers`] does.
+//! listens by now, and tells proxy and control. It judges nothing itself: [`agent::foreign_listeners`] does.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,23 +7,23 @@ use std::sync::Arc;
 use model::{HealthTable, InstanceId, Snapshot};
 
 /// Instances that get no requests until the agent has found them well, and why.
-pub struct Strangers(Vec<(InstanceId, String)>);
+pub struct ForeignListeners(Vec<(InstanceId, String)>);
 
 /// Takes them out of a saved table.
-pub fn leave_out(data: &Path, saved: &mut Snapshot) -> Strangers {
+pub fn leave_out(data: &Path, saved: &mut Snapshot) -> ForeignListeners {
     let arms = saved.apps.iter().flat_map(|app| &app.arms);
-    let strangers = agent::strangers(data, arms.flat_map(|arm| &arm.instances));
-    for (id, why) in &strangers {
+    let foreign = agent::foreign_listeners(data, arms.flat_map(|arm| &arm.instances));
+    for (id, why) in &foreign {
         tracing::warn!(instance = %id, "gets no requests: {why}");
     }
-    let is_strange = |id: &InstanceId| strangers.iter().any(|(strange, _)| strange == id);
+    let is_foreign = |id: &InstanceId| foreign.iter().any(|(other, _)| other == id);
     for arm in saved.apps.iter_mut().flat_map(|app| &mut app.arms) {
-        arm.instances.retain(|target| !is_strange(&target.id));
+        arm.instances.retain(|target| !is_foreign(&target.id));
     }
-    Strangers(strangers)
+    ForeignListeners(foreign)
 }
 
-impl Strangers {
+impl ForeignListeners {
     /// Tells a proxy that has just started. Control's first table has all of them again, and its first
     /// health table says of all at once that nothing may be sent to them.
     pub fn tell(&self, proxy: &proxy::Proxy) {
@@ -35,7 +35,7 @@ impl Strangers {
     }
 }
 
-impl IntoIterator for Strangers {
+impl IntoIterator for ForeignListeners {
     type Item = (InstanceId, String);
     type IntoIter = std::vec::IntoIter<Self::Item>;
 

@@ -1,5 +1,5 @@
-//! Tells whether the sockets at an instance's address belong to its own processes, and whose they are if not.
-//! Reads `/proc` and changes nothing. Callers ask only when the sockets have changed.
+//! Tells whether the sockets at an instance's address belong to the instance's own processes, and to whom
+//! otherwise. Reads `/proc` and changes nothing. Callers ask only when the sockets have changed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,25 +11,25 @@ use model::{Address, InstanceId, Listeners, Target};
 use nix::unistd::{Uid, User};
 
 use crate::cgroup::Cgroup;
-use crate::hung::is_shim_of;
-use crate::layout::Layout;
+use crate::layout::InstanceLayout;
 use crate::procfs;
 use crate::runfolder::{ProcessRecord, RunFolder};
-use crate::sockets::{Kernel, Listening};
+use crate::sockets::{Listening, SockDiag};
+use crate::unresponsive_shim::is_shim_of;
 
-/// How often the tree is read, since a process may hand a socket on in the meantime.
-const LOOKS: usize = 2;
+/// Times that the processes are read, since a process may pass a socket on in the meantime.
+const READS: usize = 2;
 
-/// To whom the sockets at an address belong.
+/// The owner of the sockets at an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// To the instance, all of them: their inodes, ascending. The list is empty if none listens.
+pub(crate) enum ListenerOwner {
+    /// The instance owns all of them: their inodes, ascending. The list is empty if no socket listens.
     Own(Vec<u64>),
-    /// One of them to somebody else: a sentence that names the holder and says what to do.
+    /// Somebody else owns at least one: a sentence that names the holder and says what to do.
     Foreign(String),
 }
 
-impl Verdict {
+impl ListenerOwner {
     pub fn listeners(&self) -> Listeners {
         match self {
             Self::Own(inodes) => Listeners::Own(inodes.clone()),
@@ -38,10 +38,10 @@ impl Verdict {
     }
 }
 
-/// The instances of a saved routing table that must get no requests yet, and why: the sockets at
-/// their addresses are neither those of the table nor provably their own. For the start of a server,
-/// before anybody has looked after the instances.
-pub fn strangers<'a>(
+/// Returns the instances of a saved routing table that must get no requests yet, and why: the sockets at
+/// their addresses are neither those of the table nor provably the instances' own. Used when a server
+/// starts, before the agent has adopted its instances.
+pub fn foreign_listeners<'a>(
     data: &Path,
     targets: impl IntoIterator<Item = &'a Target>,
 ) -> Vec<(InstanceId, String)> {
@@ -57,75 +57,79 @@ pub fn strangers<'a>(
         return Vec::new();
     }
     let Ok(data) = std::path::absolute(data) else { return Vec::new() };
-    let layout = Layout::new(&data);
-    let census = match Kernel::default().census() {
-        Ok(census) => census,
+    let layout = InstanceLayout::new(&data);
+    let table = match SockDiag::default().read_table() {
+        Ok(table) => table,
         Err(e) => {
-            let refuse = |(id, ..): (&InstanceId, _, _)| (id.clone(), unseen(&e));
+            let refuse = |(id, ..): (&InstanceId, _, _)| (id.clone(), unreadable(&e));
             return noted.map(refuse).collect();
         }
     };
     let strange = |(id, address, inodes): (&InstanceId, SocketAddr, &Vec<u64>)| {
-        let sockets = census.at(address);
+        let sockets = table.at(address);
         if !sockets.is_empty()
             && sockets.iter().map(|socket| socket.inode).eq(inodes.iter().copied())
         {
             return None;
         }
-        match judge(&layout, id, &sockets) {
-            Verdict::Own(inodes) if inodes.is_empty() => {
+        match find_owner(&layout, id, &sockets) {
+            ListenerOwner::Own(inodes) if inodes.is_empty() => {
                 Some((id.clone(), format!("nobody listens at {address} any more")))
             }
-            Verdict::Own(_) => None,
-            Verdict::Foreign(why) => Some((id.clone(), why)),
+            ListenerOwner::Own(_) => None,
+            ListenerOwner::Foreign(why) => Some((id.clone(), why)),
         }
     };
     noted.filter_map(strange).collect()
 }
 
 /// Says why no socket could be looked at.
-pub(crate) fn unseen(e: &io::Error) -> String {
+pub(crate) fn unreadable(e: &io::Error) -> String {
     format!(
         "cannot see who listens on this machine: {e}; `listener = \"any\"` in [run] goes without \
          that check"
     )
 }
 
-/// Finds the owners of these sockets at the instance's address. Blocks.
-pub(crate) fn judge(layout: &Layout, id: &InstanceId, sockets: &[Listening]) -> Verdict {
+/// Finds the owner of these sockets at the instance's address. Blocks.
+pub(crate) fn find_owner(
+    layout: &InstanceLayout,
+    id: &InstanceId,
+    sockets: &[Listening],
+) -> ListenerOwner {
     let folder = RunFolder::at(&layout.run(id));
     let mut foreign = sockets.to_vec();
-    for _ in 0..LOOKS {
+    for _ in 0..READS {
         if foreign.is_empty() {
             break;
         }
         let Ok(Some(record)) = folder.process() else { break };
-        let mut tree = Tree::default();
+        let mut held = HeldSockets::default();
         for pids in [in_group(&record), below_shim(&folder, &record)] {
-            tree.take_in(&pids, &foreign);
-            foreign.retain(|socket| !tree.inodes.contains(&socket.inode));
+            held.take_in(&pids, &foreign);
+            foreign.retain(|socket| !held.inodes.contains(&socket.inode));
         }
-        if tree.is_closed {
-            foreign.retain(|socket| !is_by_user(layout, id, &tree.users, socket.uid));
+        if held.is_closed {
+            foreign.retain(|socket| !is_by_user(layout, id, &held.users, socket.uid));
         }
     }
     match foreign.first() {
-        None => Verdict::Own(sockets.iter().map(|socket| socket.inode).collect()),
-        Some(socket) => Verdict::Foreign(refusal(id, socket)),
+        None => ListenerOwner::Own(sockets.iter().map(|socket| socket.inode).collect()),
+        Some(socket) => ListenerOwner::Foreign(refusal(id, socket)),
     }
 }
 
 /// The sockets that the processes of an instance hold.
 #[derive(Default)]
-struct Tree {
+struct HeldSockets {
     inodes: BTreeSet<u64>,
     users: BTreeSet<u32>,
-    /// The descriptors of at least one of them cannot be read.
+    /// Whether the descriptors of at least one process cannot be read.
     is_closed: bool,
 }
 
-impl Tree {
-    /// Looks through these processes, until all of the sockets are found.
+impl HeldSockets {
+    /// Reads the descriptors of these processes until all of the sockets are found.
     fn take_in(&mut self, pids: &BTreeSet<u32>, wanted: &[Listening]) {
         for pid in pids {
             if wanted.iter().all(|socket| self.inodes.contains(&socket.inode)) {
@@ -133,7 +137,7 @@ impl Tree {
             }
             match procfs::sockets_of(*pid) {
                 Ok(inodes) => self.inodes.extend(inodes),
-                // It has ended.
+                // The process has ended.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(_) => self.is_closed = true,
             }
@@ -147,7 +151,7 @@ fn in_group(record: &ProcessRecord) -> BTreeSet<u32> {
     group.iter().flat_map(Cgroup::members).collect()
 }
 
-/// The instance's first process and all that descends from its shim, the reaper of its orphans.
+/// Returns the instance's first process and all descendants of its shim, which adopts its orphans.
 fn below_shim(folder: &RunFolder, record: &ProcessRecord) -> BTreeSet<u32> {
     if record.boot_id != procfs::boot_id() {
         return BTreeSet::new();
@@ -156,7 +160,7 @@ fn below_shim(folder: &RunFolder, record: &ProcessRecord) -> BTreeSet<u32> {
     let main = all.get(&record.pid).filter(|process| process.start == record.start);
     let Some(main) = main else { return BTreeSet::new() };
     let mut roots = BTreeSet::from([record.pid]);
-    // Where the shim has died, somebody else has become the parent.
+    // If the shim has died, another process has become the parent.
     let shim = Some(main.parent).filter(|shim| is_shim_of(*shim, folder));
     roots.extend(shim);
     let mut tree = procfs::with_descendants(roots, &all);
@@ -166,7 +170,7 @@ fn below_shim(folder: &RunFolder, record: &ProcessRecord) -> BTreeSet<u32> {
 
 /// Returns whether a socket's user can only be the instance's: a user that runs this app and no other. Decides
 /// where descriptors cannot be read.
-fn is_by_user(layout: &Layout, id: &InstanceId, users: &BTreeSet<u32>, uid: u32) -> bool {
+fn is_by_user(layout: &InstanceLayout, id: &InstanceId, users: &BTreeSet<u32>, uid: u32) -> bool {
     if !users.contains(&uid) {
         return false;
     }

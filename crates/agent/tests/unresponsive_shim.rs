@@ -68,7 +68,7 @@ fn down_does_not_wait_for_it() {
     let (launch, pid, shim) = with_a_hung_shim(&host);
     host.agent = None;
     let ended = agent::stop_all(&host.data(), Millis(600_000)).unwrap();
-    assert_eq!(ended, [agent::Ended { id: launch.id.clone(), exit: Exit::Unknown }]);
+    assert_eq!(ended, [agent::StoppedInstance { id: launch.id.clone(), exit: Exit::Unknown }]);
     nothing_is_left(&host, &launch, pid, shim);
 }
 

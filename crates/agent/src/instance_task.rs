@@ -1,0 +1,118 @@
+//! The task of one instance, from its first command to its last report. A command that comes after the
+//! last report is answered with that report again.
+
+use std::sync::{Arc, PoisonError};
+
+use model::{Expect, HostReport, InstanceId, Launch, Millis};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::context::Context;
+use crate::orphans::final_report;
+use crate::probe::{self, LastHealth};
+use crate::protocol::ShimEvent;
+use crate::runfolder::RunFolder;
+use crate::shim_client::{ShimConnection, connect, kill_unresponsive};
+use crate::start::{Begun, begin};
+use crate::stop::{self, Stopping};
+
+/// A command to the task of an instance.
+#[derive(Debug)]
+pub(crate) enum TaskCommand {
+    Run(Box<Launch>, Expect),
+    Stop(Millis),
+    /// End the task once the instance has ended, and send the reply: the instance's folder is to be deleted.
+    Finish(oneshot::Sender<()>),
+}
+
+/// Runs the task of an instance until it is told to finish, or the agent ends.
+pub(crate) async fn run(
+    context: Arc<Context>,
+    id: InstanceId,
+    mut commands: mpsc::Receiver<TaskCommand>,
+) {
+    let mut finish = None;
+    let last = loop {
+        match commands.recv().await {
+            None => return,
+            Some(TaskCommand::Finish(reply)) => finish = Some(reply),
+            Some(TaskCommand::Run(launch, expect)) => {
+                let shim = match begin(&context, &launch, expect).await {
+                    Begun::Running(shim) => shim,
+                    Begun::Over(last) => break last,
+                };
+                match supervise(&context, &launch, expect, shim, &mut commands, &mut finish).await {
+                    Some(last) => break last,
+                    None => return,
+                }
+            }
+            Some(TaskCommand::Stop(grace)) => {
+                stop::stop(&RunFolder::at(&context.layout.run(&id)), grace).await;
+                break final_report(&context, &id, None).await;
+            }
+        }
+    };
+    (context.report)(last.clone());
+    loop {
+        if let Some(reply) = finish.take() {
+            // The receiver may be gone.
+            let _ = reply.send(());
+            return;
+        }
+        match commands.recv().await {
+            None => return,
+            Some(TaskCommand::Finish(reply)) => finish = Some(reply),
+            Some(TaskCommand::Run(..) | TaskCommand::Stop(_)) => (context.report)(last.clone()),
+        }
+    }
+}
+
+/// Probes a running instance, passes commands on to its shim, and waits for its end. Returns its last
+/// report, or `None` if the agent itself ends.
+async fn supervise(
+    context: &Arc<Context>,
+    launch: &Launch,
+    expect: Expect,
+    mut shim: ShimConnection,
+    commands: &mut mpsc::Receiver<TaskCommand>,
+    finish: &mut Option<oneshot::Sender<()>>,
+) -> Option<HostReport> {
+    let folder = RunFolder::at(&context.layout.run(&launch.id));
+    let running = HostReport::Running { id: launch.id.clone(), pid: shim.pid() };
+    (context.report)(running.clone());
+    let health = LastHealth::default();
+    let prober = probe::start(Arc::clone(context), launch.clone(), expect, Arc::clone(&health));
+    let mut stopping = None::<Stopping>;
+    loop {
+        tokio::select! {
+            event = shim.next() => match event {
+                Some(ShimEvent::Hello { .. } | ShimEvent::Status { .. } | ShimEvent::Unknown) => {
+                    stopping.iter_mut().for_each(Stopping::answered);
+                }
+                Some(ShimEvent::Exited { .. }) => break,
+                // The connection was cut: the shim is gone, or only the connection.
+                None => match connect(&folder).await {
+                    Some(again) => shim = again,
+                    None => break,
+                },
+            },
+            () = Stopping::overdue(&mut stopping) => kill_unresponsive(&folder).await,
+            command = commands.recv() => match command {
+                None => return None,
+                Some(TaskCommand::Finish(reply)) => *finish = Some(reply),
+                Some(TaskCommand::Run(..)) => {
+                    (context.report)(running.clone());
+                    let last = health.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                    last.into_iter().for_each(&*context.report);
+                }
+                Some(TaskCommand::Stop(grace)) => {
+                    // A process that shuts down refuses probes, which says nothing of its health.
+                    prober.abort();
+                    stopping = Some(Stopping::told(stopping, grace));
+                    stop::tell(&folder, &mut shim, grace).await;
+                }
+            },
+        }
+    }
+    prober.end().await;
+    Some(final_report(context, &launch.id, Some(&launch.address)).await)
+}
