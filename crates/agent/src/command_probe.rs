@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Exit, Launch};
+use model::{Exit, Launch, Millis};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
@@ -30,16 +30,23 @@ pub(crate) struct CommandProbe {
     context: Arc<Context>,
     launch: Launch,
     command: Vec<String>,
+    timeout: Millis,
     /// Made once: neither files nor values of a release change.
     order: OnceCell<StartOrder>,
 }
 
 impl CommandProbe {
-    pub fn new(context: &Arc<Context>, launch: &Launch, command: &[String]) -> Self {
+    pub fn new(
+        context: &Arc<Context>,
+        launch: &Launch,
+        command: &[String],
+        timeout: Millis,
+    ) -> Self {
         Self {
             context: Arc::clone(context),
             launch: launch.clone(),
             command: command.to_vec(),
+            timeout,
             order: OnceCell::new(),
         }
     }
@@ -47,7 +54,7 @@ impl CommandProbe {
     /// Runs the command once.
     pub async fn run(&self) -> ProbeResult {
         let name = self.command.first().map_or("", String::as_str);
-        let timeout = self.launch.health.timeout;
+        let timeout = self.timeout;
         let order = match self.order.get_or_try_init(|| self.prepare()).await {
             Ok(order) => order,
             Err(why) => return ProbeResult::Bad(format!("`{name}` cannot be run: {why}")),
@@ -76,7 +83,7 @@ impl CommandProbe {
 
     async fn prepare(&self) -> Result<StartOrder, String> {
         let (context, launch) = (Arc::clone(&self.context), self.launch.clone());
-        let (command, timeout) = (self.command.clone(), self.launch.health.timeout);
+        let (command, timeout) = (self.command.clone(), self.timeout);
         let made = on_disk(move || start::order(&context, &launch)).await;
         let order = made.ok_or("see the server's log")??;
         Ok(StartOrder { command, timeout_ms: Some(timeout.0), ..order })

@@ -37,17 +37,22 @@ pub(crate) fn of(
     }
     env.extend(own);
     let mut set = |variable: Variable, value: String| env.insert(variable.name().to_owned(), value);
-    match &launch.address {
-        Address::Tcp(address) => {
+    match launch.serving.as_ref().map(|serving| &serving.address) {
+        Some(Address::Tcp(address)) => {
             set(Variable::Host, address.ip().to_string());
             set(Variable::Port, address.port().to_string());
         }
-        Address::Unix(path) => {
+        Some(Address::Unix(path)) => {
             set(Variable::Socket, path.clone());
         }
+        None => {}
     }
-    if let Some(Address::Tcp(address)) = &launch.health_address {
+    let health_address = launch.serving.as_ref().and_then(|it| it.health_address.as_ref());
+    if let Some(Address::Tcp(address)) = health_address {
         set(Variable::HealthPort, address.port().to_string());
+    }
+    if let Some(token) = launch.token {
+        set(Variable::LeaseToken, token.0.to_string());
     }
     set(Variable::App, launch.id.app.to_string());
     set(Variable::Release, launch.label.to_string());

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use datadir::FoundSocket;
-use model::{Address, Conventions, Launch};
+use model::{Address, Conventions, Serving};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -34,13 +34,13 @@ pub(crate) struct HttpProbe {
 
 impl HttpProbe {
     /// Makes the probe that the release's settings describe.
-    pub fn new(launch: &Launch) -> Self {
-        let address = launch.health_address.as_ref().unwrap_or(&launch.address);
+    pub fn new(serving: &Serving) -> Self {
+        let address = serving.health_address.as_ref().unwrap_or(&serving.address);
         Self {
             address: address.clone(),
-            path: launch.health.path.clone(),
-            timeout: launch.health.timeout.to_duration(),
-            request: request(launch, address),
+            path: serving.health.path.clone(),
+            timeout: serving.health.timeout.to_duration(),
+            request: request(serving, address),
         }
     }
 
@@ -105,15 +105,15 @@ fn nobody_listens(e: &io::Error) -> bool {
 }
 
 /// A probe looks like a request of a user that a proxy has passed on, unless its settings say otherwise.
-fn request(launch: &Launch, address: &Address) -> String {
-    let check = &launch.health;
-    let host = launch.probe_host.clone().unwrap_or_else(|| match address {
+fn request(serving: &Serving, address: &Address) -> String {
+    let check = &serving.health;
+    let host = serving.probe_host.clone().unwrap_or_else(|| match address {
         Address::Tcp(address) => address.to_string(),
         Address::Unix(_) => "localhost".to_owned(),
     });
     let mut fields = vec![("Host", host), ("User-Agent", "segue-probe".to_owned())];
     fields.push(("Accept", "*/*".to_owned()));
-    match launch.conventions {
+    match serving.conventions {
         Conventions::First => {}
         Conventions::Second => {
             fields.push(("X-Forwarded-Proto", "https".to_owned()));
@@ -235,33 +235,30 @@ mod tests {
         assert!(answered(b"HTTP/1.1 2").await.unwrap_err().contains("closed without"));
     }
 
-    fn launch() -> Launch {
-        let launch = serde_json::json!({
-            "id": "web-1", "release": 1, "label": "v1", "content": null,
+    fn serving() -> Serving {
+        let serving = serde_json::json!({
             "address": "127.0.0.1:20001", "health_address": null, "probe_host": null,
             "conventions": "second",
-            "run": { "command": ["x"], "replicas": 1, "env": {}, "user": null, "group": null },
             "health": { "path": "/up", "interval": 1000, "timeout": 1000, "rise": 2, "fall": 3,
                         "start_deadline": 1000 },
-            "drain": { "deadline": 1000 },
         });
-        serde_json::from_value(launch).unwrap()
+        serde_json::from_value(serving).unwrap()
     }
 
     #[test]
     fn a_probe_looks_like_a_request_of_a_user_that_came_through_a_proxy() {
-        let mut launch = launch();
+        let mut serving = serving();
         assert_eq!(
-            HttpProbe::new(&launch).request,
+            HttpProbe::new(&serving).request,
             "GET /up HTTP/1.1\r\nHost: 127.0.0.1:20001\r\nUser-Agent: segue-probe\r\nAccept: */*\r\n\
              X-Forwarded-Proto: https\r\nX-Forwarded-For: 127.0.0.1\r\nConnection: close\r\n\r\n"
         );
-        launch.probe_host = Some("shop.example".to_owned());
-        launch.health.headers = [("x-forwarded-proto", "http"), ("x-check", "1")]
+        serving.probe_host = Some("shop.example".to_owned());
+        serving.health.headers = [("x-forwarded-proto", "http"), ("x-check", "1")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into();
         assert_eq!(
-            HttpProbe::new(&launch).request,
+            HttpProbe::new(&serving).request,
             "GET /up HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: segue-probe\r\nAccept: */*\r\n\
              X-Forwarded-For: 127.0.0.1\r\nx-check: 1\r\nx-forwarded-proto: http\r\n\
              Connection: close\r\n\r\n"
@@ -270,10 +267,10 @@ mod tests {
 
     #[test]
     fn a_release_of_an_earlier_segue_is_probed_as_it_was() {
-        let mut launch = launch();
-        launch.conventions = Conventions::First;
+        let mut serving = serving();
+        serving.conventions = Conventions::First;
         assert_eq!(
-            HttpProbe::new(&launch).request,
+            HttpProbe::new(&serving).request,
             "GET /up HTTP/1.1\r\nHost: 127.0.0.1:20001\r\nUser-Agent: segue-probe\r\nAccept: */*\r\n\
              Connection: close\r\n\r\n"
         );
@@ -281,10 +278,10 @@ mod tests {
 
     #[test]
     fn nothing_can_smuggle_a_header() {
-        let mut launch = launch();
-        launch.health.path = "/a\r\nX: y".to_owned();
-        launch.probe_host = Some("a\r\nX: y".to_owned());
-        let request = HttpProbe::new(&launch).request;
+        let mut serving = serving();
+        serving.health.path = "/a\r\nX: y".to_owned();
+        serving.probe_host = Some("a\r\nX: y".to_owned());
+        let request = HttpProbe::new(&serving).request;
         assert!(
             request.starts_with("GET /aX:y HTTP/1.1\r\nHost: aX: y\r\nUser-Agent"),
             "{request}"

@@ -3,12 +3,12 @@
 
 use std::sync::{Arc, PoisonError};
 
-use model::{Expect, HostReport, InstanceId, Launch, Millis};
+use model::{Expect, HostReport, InstanceId, Launch, Millis, Serving};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::context::Context;
 use crate::orphans::final_report;
-use crate::probe::{self, LastHealth};
+use crate::probe::{self, LastHealth, Prober};
 use crate::protocol::ShimEvent;
 use crate::runfolder::RunFolder;
 use crate::shim_client::{ShimConnection, connect, kill_unresponsive};
@@ -66,7 +66,7 @@ pub(crate) async fn run(
     }
 }
 
-/// Probes a running instance, passes commands on to its shim, and waits for its end. Returns its last
+/// Probes a running instance, unless it serves nobody, passes commands on to its shim, and waits for its end. Returns its last
 /// report, or `None` if the agent itself ends.
 async fn supervise(
     context: &Arc<Context>,
@@ -80,7 +80,11 @@ async fn supervise(
     let running = HostReport::Running { id: launch.id.clone(), pid: shim.pid() };
     (context.report)(running.clone());
     let health = LastHealth::default();
-    let prober = probe::start(Arc::clone(context), launch.clone(), expect, Arc::clone(&health));
+    let probed = |serving: &Serving| {
+        let (context, launch, last) = (Arc::clone(context), launch.clone(), Arc::clone(&health));
+        probe::start(context, launch, serving.clone(), expect, last)
+    };
+    let prober = launch.serving.as_ref().map(probed);
     let mut stopping = None::<Stopping>;
     loop {
         tokio::select! {
@@ -106,13 +110,16 @@ async fn supervise(
                 }
                 Some(TaskCommand::Stop(grace)) => {
                     // A process that shuts down refuses probes, which says nothing of its health.
-                    prober.abort();
+                    prober.iter().for_each(Prober::abort);
                     stopping = Some(Stopping::told(stopping, grace));
                     stop::tell(&folder, &mut shim, grace).await;
                 }
             },
         }
     }
-    prober.end().await;
-    Some(final_report(context, &launch.id, Some(&launch.address)).await)
+    if let Some(prober) = prober {
+        prober.end().await;
+    }
+    let address = launch.serving.as_ref().map(|serving| &serving.address);
+    Some(final_report(context, &launch.id, address).await)
 }

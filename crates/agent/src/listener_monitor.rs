@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use model::{Address, InstanceId, Launch, ListenerRule, Listeners};
+use model::{Address, InstanceId, Launch, ListenerRule, Listeners, Serving};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -98,14 +98,19 @@ struct WatchedAddress {
 
 impl ListenerMonitor {
     /// Makes the monitor of the instance's addresses. A unix socket is protected by its folder.
-    pub fn new(sockets: &Arc<SocketMonitor>, layout: &InstanceLayout, launch: &Launch) -> Self {
-        let addresses = std::iter::once(&launch.address).chain(&launch.health_address);
+    pub fn new(
+        sockets: &Arc<SocketMonitor>,
+        layout: &InstanceLayout,
+        launch: &Launch,
+        serving: &Serving,
+    ) -> Self {
+        let addresses = std::iter::once(&serving.address).chain(&serving.health_address);
         let tcp = addresses.filter_map(|address| match address {
             Address::Tcp(address) => Some(WatchedAddress { address: *address, seen: None }),
             Address::Unix(_) => None,
         });
         let addresses: Vec<WatchedAddress> = tcp.collect();
-        let watch = match launch.listener() {
+        let watch = match serving.listener(&launch.run) {
             ListenerRule::Own if !addresses.is_empty() => {
                 Some(Watched { latest: sockets.latest.subscribe(), addresses, is_foreign: false })
             }

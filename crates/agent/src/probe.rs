@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use model::{Expect, HostReport, Launch, Listeners};
+use model::{Expect, HostReport, Launch, Listeners, Serving};
 use tokio::task::JoinHandle;
 
 use crate::command_probe::CommandProbe;
@@ -45,13 +45,15 @@ impl Drop for Prober {
 pub(crate) fn start(
     context: Arc<Context>,
     launch: Launch,
+    serving: Serving,
     expect: Expect,
     last: LastHealth,
 ) -> Prober {
     let task = tokio::spawn(async move {
-        let mut counter = HealthCounter::new(&launch.health, expect);
-        let mut monitor = ListenerMonitor::new(&context.sockets, &context.layout, &launch);
-        let probe = Probe::new(&context, &launch);
+        let mut counter = HealthCounter::new(&serving.health, expect);
+        let mut monitor =
+            ListenerMonitor::new(&context.sockets, &context.layout, &launch, &serving);
+        let probe = Probe::new(&context, &launch, &serving);
         let mut told = Listeners::Unknown;
         loop {
             let changed = look(&probe, &mut counter, &mut monitor).await;
@@ -85,10 +87,14 @@ enum Probe {
 }
 
 impl Probe {
-    fn new(context: &Arc<Context>, launch: &Launch) -> Self {
-        match &launch.health.command {
-            None => Self::Http(HttpProbe::new(launch)),
-            Some(command) => Self::Command(Box::new(CommandProbe::new(context, launch, command))),
+    fn new(context: &Arc<Context>, launch: &Launch, serving: &Serving) -> Self {
+        let check = &serving.health;
+        match &check.command {
+            None => Self::Http(HttpProbe::new(serving)),
+            Some(command) => {
+                let probe = CommandProbe::new(context, launch, command, check.timeout);
+                Self::Command(Box::new(probe))
+            }
         }
     }
 

@@ -99,7 +99,7 @@ async fn start(
     let order = prepared
         .ok_or_else(|| refused("prepare", &"see the server's log"))?
         .map_err(|why| refused("prepare", &why))?;
-    if !ports::is_free(&launch.address) {
+    if launch.serving.as_ref().is_some_and(|serving| !ports::is_free(&serving.address)) {
         return Err(NotStarted::AddressInUse);
     }
     delegation::make_room(context, &launch.run.limits)
@@ -121,7 +121,8 @@ fn prepare(context: &Context, launch: &Launch, run: &RunFolder) -> Result<StartO
     environment::make_state_folder(&state, access)
         .map_err(|e| format!("{}: {e}", state.display()))?;
     run.create().map_err(|e| format!("{}: {e}", run.path().display()))?;
-    if let Address::Unix(path) = &launch.address {
+    let address = launch.serving.as_ref().map(|serving| &serving.address);
+    if let Some(Address::Unix(path)) = address {
         socketfolder::make(&context.config.data, run, &launch.id, Path::new(path), access)?;
     }
     Ok(order)

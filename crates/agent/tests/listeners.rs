@@ -12,7 +12,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 
-use common::{Host, launch};
+use common::{Host, launch, listens_at, serving};
 use model::{Address, Expect, Health, HostReport, Launch, ListenerRule, Listeners, Target};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 
@@ -22,12 +22,12 @@ const APP: &str = env!("CARGO_BIN_EXE_agent-shim-for-tests");
 fn app(host: &Host, id: &str) -> (Launch, PathBuf) {
     let closed = host.data().join("closed");
     let mut launch = launch(id, host.free_port(), &[APP, "__serve", closed.to_str().unwrap()]);
-    launch.health.timeout = model::Millis(500);
+    serving(&mut launch).health.timeout = model::Millis(500);
     (launch, closed)
 }
 
 fn address(launch: &Launch) -> SocketAddr {
-    let Address::Tcp(address) = launch.address else { panic!("a unix socket") };
+    let Address::Tcp(address) = listens_at(launch) else { panic!("a unix socket") };
     address
 }
 
@@ -158,7 +158,7 @@ fn a_saved_table_is_compared_before_anybody_is_sent_there() {
     host.agent = None;
     let target = |listeners: &Listeners| Target {
         listeners: listeners.clone(),
-        ..Target::new(launch.id.clone(), launch.address.clone())
+        ..Target::new(launch.id.clone(), listens_at(&launch))
     };
     let strange = |listeners: &Listeners| -> Vec<String> {
         let found = agent::foreign_listeners(&host.data(), [&target(listeners)]);

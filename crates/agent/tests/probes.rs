@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use common::{Host, until};
+use common::{Host, listens_at, serving, until};
 use model::{Expect, Health, HostReport, Launch, ListenerRule, Millis};
 
 /// Answers every request with the same status until told otherwise; 0 is silence.
@@ -67,12 +67,12 @@ fn listened_for(host: &Host) -> Launch {
 fn health_follows_the_answers() {
     let host = Host::new();
     let mut launch = listened_for(&host);
-    launch.health.timeout = Millis(300);
+    serving(&mut launch).health.timeout = Millis(300);
     // The port is taken once the shim has been started: the server belongs to the test.
     host.run(&launch, Expect::Fresh);
     let note = host.health(&launch.id, Health::Unknown);
     assert_eq!(note.as_deref(), Some("connection refused"));
-    let model::Address::Tcp(address) = launch.address else { unreachable!() };
+    let model::Address::Tcp(address) = listens_at(&launch) else { unreachable!() };
     let server = Server::listen(address.port());
     host.health(&launch.id, Health::Up);
     let request = server.request.lock().unwrap().clone();
@@ -103,11 +103,11 @@ fn health_follows_the_answers() {
 fn a_deploy_does_not_wait_for_the_interval() {
     let host = Host::new();
     let mut launch = listened_for(&host);
-    launch.health.interval = Millis(60_000);
-    launch.health.rise = 5;
+    serving(&mut launch).health.interval = Millis(60_000);
+    serving(&mut launch).health.rise = 5;
     host.run(&launch, Expect::Fresh);
     host.health(&launch.id, Health::Unknown);
-    let model::Address::Tcp(address) = launch.address else { unreachable!() };
+    let model::Address::Tcp(address) = listens_at(&launch) else { unreachable!() };
     let begun = Instant::now();
     let server = Server::listen(address.port());
     host.health(&launch.id, Health::Up);
@@ -119,10 +119,10 @@ fn a_deploy_does_not_wait_for_the_interval() {
 fn nothing_is_said_of_an_instance_after_its_end() {
     let host = Host::new();
     let mut launch = listened_for(&host);
-    launch.health.interval = Millis(10);
+    serving(&mut launch).health.interval = Millis(10);
     host.run(&launch, Expect::Fresh);
     host.running(&launch.id);
-    let model::Address::Tcp(address) = launch.address else { unreachable!() };
+    let model::Address::Tcp(address) = listens_at(&launch) else { unreachable!() };
     let server = Server::listen(address.port());
     host.health(&launch.id, Health::Up);
     host.stop(&launch.id, 0);
@@ -140,8 +140,8 @@ fn nothing_is_said_of_an_instance_after_its_end() {
 /// An instance that is probed by a shell script.
 fn scripted(host: &Host, script: &str) -> Launch {
     let mut launch = host.shell("web-1", "exec sleep 1000");
-    launch.health.command = Some(["sh", "-c", script].map(str::to_owned).into());
-    launch.health.interval = Millis(20);
+    serving(&mut launch).health.command = Some(["sh", "-c", script].map(str::to_owned).into());
+    serving(&mut launch).health.interval = Millis(20);
     launch
 }
 
@@ -152,9 +152,9 @@ fn a_command_that_exits_with_0_makes_it_up_and_its_last_words_are_told_otherwise
     let script = "echo checking; test -e \"$0\" || { echo no database >&2; exit 3; }; \
                   test \"$SEGUE_INSTANCE$PORT\" = web-1$1";
     let mut launch = scripted(&host, script);
-    let model::Address::Tcp(address) = launch.address else { unreachable!() };
+    let model::Address::Tcp(address) = listens_at(&launch) else { unreachable!() };
     let arguments = [well.display().to_string(), address.port().to_string()];
-    launch.health.command.as_mut().unwrap().extend(arguments);
+    serving(&mut launch).health.command.as_mut().unwrap().extend(arguments);
     host.run(&launch, Expect::Fresh);
     let note = host.health(&launch.id, Health::Down).unwrap();
     assert_eq!(note, "`sh` exited with code 3: no database");
@@ -171,8 +171,8 @@ fn a_command_that_takes_too_long_is_ended_with_its_tree_and_runs_alone() {
                   setsid sh -c 'echo $$ > \"$0.child\"; echo run >> \"$0\"; sleep 1000' \"$0\" & \
                   sleep 1000";
     let mut launch = scripted(&host, script);
-    launch.health.command.as_mut().unwrap().push(log.display().to_string());
-    launch.health.timeout = Millis(200);
+    serving(&mut launch).health.command.as_mut().unwrap().push(log.display().to_string());
+    serving(&mut launch).health.timeout = Millis(200);
     host.run(&launch, Expect::Fresh);
     let unanswered = host.wait("unanswered", |report| match report {
         HostReport::Health { unanswered: true, health, note, .. } => Some((*health, note.clone())),
@@ -190,8 +190,8 @@ fn a_command_of_an_agent_that_is_gone_is_ended() {
     let mut host = Host::new();
     let log = host.data().join("log");
     let mut launch = scripted(&host, "echo $$ >> \"$0\"; exec sleep 1000");
-    launch.health.command.as_mut().unwrap().push(log.display().to_string());
-    launch.health.timeout = Millis(600_000);
+    serving(&mut launch).health.command.as_mut().unwrap().push(log.display().to_string());
+    serving(&mut launch).health.timeout = Millis(600_000);
     host.run(&launch, Expect::Fresh);
     let pid: u32 = common::line_in(&log).parse().unwrap();
     assert!(common::lives(pid));
@@ -204,10 +204,10 @@ fn a_command_of_an_agent_that_is_gone_is_ended() {
 fn a_probe_that_gets_no_answer_or_no_connection_says_so_and_leaves_the_health_to_control() {
     let host = Host::new();
     let mut launch = listened_for(&host);
-    launch.health.timeout = Millis(200);
+    serving(&mut launch).health.timeout = Millis(200);
     host.run(&launch, Expect::Fresh);
     host.health(&launch.id, Health::Unknown);
-    let model::Address::Tcp(address) = launch.address else { unreachable!() };
+    let model::Address::Tcp(address) = listens_at(&launch) else { unreachable!() };
     // A queue of one connection, which nobody takes out.
     let socket = rustix::net::socket(
         rustix::net::AddressFamily::INET,
@@ -238,7 +238,7 @@ fn probes_go_to_a_port_of_their_own_where_only_the_instance_may_listen() {
         format!("{app} __serve {0} & PORT=$HEALTH_PORT exec {app} __serve {0}", closed.display());
     launch.run.command = ["sh", "-c", &script].map(str::to_owned).into();
     let port = host.free_port();
-    launch.health_address = Some(model::Address::Tcp(([127, 0, 0, 1], port).into()));
+    serving(&mut launch).health_address = Some(model::Address::Tcp(([127, 0, 0, 1], port).into()));
     host.run(&launch, Expect::Fresh);
     host.health(&launch.id, Health::Up);
     std::fs::write(&closed, "").unwrap();
@@ -254,8 +254,8 @@ fn a_command_runs_in_the_control_group_of_its_instance_and_ends_with_it() {
     let log = host.data().join("log");
     let script = "echo $$ >> \"$0\"; exec sleep 1000";
     let mut launch = scripted(&host, script);
-    launch.health.command.as_mut().unwrap().push(log.display().to_string());
-    launch.health.timeout = Millis(600_000);
+    serving(&mut launch).health.command.as_mut().unwrap().push(log.display().to_string());
+    serving(&mut launch).health.timeout = Millis(600_000);
     host.run(&launch, Expect::Fresh);
     let main = host.running(&launch.id);
     let pid: u32 = common::line_in(&log).parse().unwrap();

@@ -10,7 +10,7 @@ mod common;
 
 use std::fs;
 
-use common::{Host, kill, launch, line_in, lives, nothing, shim_of, until};
+use common::{Host, kill, launch, line_in, listens_at, lives, nothing, shim_of, until};
 use model::{Digest, Exit, Expect, HostCommand, HostReport, Keep, NotStarted};
 use wire::{Entry, Kind, Manifest};
 
@@ -265,7 +265,7 @@ fn a_port_that_somebody_holds_is_named_before_and_after() {
     let launch = host.shell("web-2", "exec sleep 1000");
     host.run(&launch, Expect::Fresh);
     let pid = host.running(&launch.id);
-    let model::Address::Tcp(address) = launch.address else { unreachable!() };
+    let model::Address::Tcp(address) = listens_at(&launch) else { unreachable!() };
     let _taken = std::net::TcpListener::bind(address).unwrap();
     kill(pid);
     let (exit, address_in_use, _) = host.exited(&launch.id);

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use common::{Host, lives, processes_of, until};
+use common::{Host, lives, processes_of, serving, until};
 use model::{Expect, HostReport, InstanceId, Millis};
 
 /// Starts a shim the way an agent does.
@@ -104,7 +104,7 @@ fn a_kill_at_any_moment_of_a_start_makes_neither_an_orphan_nor_a_second_start() 
             &format!("web-{round}"),
             "echo start >> $SEGUE_STATE_DIR/again; exec sleep 1000",
         );
-        launch.health.interval = Millis(60_000);
+        serving(&mut launch).health.interval = Millis(60_000);
         let (id, run) = (launch.id.clone(), host.run_folder(&launch.id));
         fs::create_dir_all(&run).unwrap();
         let mut child = shim(&run, &order(&host, &id));

@@ -15,7 +15,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Host, kill, launch, shim_of};
+use common::{Host, kill, launch, listens_at, serving, shim_of};
 use model::{Address, Exit, Expect, Health, HostReport, Launch, Millis, NotStarted};
 use rustix::process::geteuid;
 
@@ -30,8 +30,8 @@ fn app(host: &Host, id: &str) -> Option<(Launch, PathBuf)> {
         return None;
     }
     launch.run.listen = model::Listen::Unix;
-    launch.address = folders.address(&launch.id);
-    let Address::Unix(path) = &launch.address else { panic!("a port") };
+    serving(&mut launch).address = folders.address(&launch.id);
+    let Address::Unix(path) = listens_at(&launch) else { panic!("a port") };
     let path = PathBuf::from(path);
     Some((launch, path))
 }
@@ -133,7 +133,7 @@ fn an_app_cannot_lead_segue_to_a_socket_of_somebody_else() {
     let script = format!("ln -s {} $SOCKET; sleep 1000", elsewhere.display());
     launch.run.user = Some("daemon".to_owned());
     launch.run.command = ["sh", "-c", &script].map(str::to_owned).into();
-    launch.health.interval = Millis(20);
+    serving(&mut launch).health.interval = Millis(20);
     host.run(&launch, Expect::Fresh);
     let note = host.wait("the link is seen", |report| match report {
         HostReport::Health { id, health, note, .. } if *id == launch.id => {
@@ -152,7 +152,7 @@ fn only_a_folder_of_this_data_folder_is_made() {
     let elsewhere = host.data().join("elsewhere/web-1");
     for path in [elsewhere.join("app.sock"), elsewhere.join("../web-1/other.sock")] {
         let mut launch = launch("web-1", 1, &[APP, "__serve", "never"]);
-        launch.address = Address::Unix(path.to_str().unwrap().to_owned());
+        serving(&mut launch).address = Address::Unix(path.to_str().unwrap().to_owned());
         host.run(&launch, Expect::Fresh);
         host.wait("a refusal", |report| match report {
             HostReport::NotStarted { why: NotStarted::Refused(why), .. } => {

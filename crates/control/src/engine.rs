@@ -275,8 +275,8 @@ impl Engine {
             | HostReport::NotStarted { id, .. }
             | HostReport::Exited { id, .. } => id.clone(),
         };
-        let known = self.apps.get(&id.app).and_then(|it| it.app.instances.get(&id.number));
-        if known.is_none_or(|instance| instance.host != host) {
+        let known = self.apps.get(&id.app).and_then(|it| it.app.host_of(id.number));
+        if known != Some(&host) {
             if matches!(report, HostReport::Running { .. }) {
                 // Something runs that no fact knows on that host: it is not ours to keep.
                 let stop = HostCommand::Stop { id, grace: Millis(0) };

@@ -8,6 +8,7 @@ use model::{
 };
 use rollout::{
     Accepted, App, Ask, Decision, Fact, InstanceSeen, Observed, Process, Reasons, Refusal,
+    WorkStage,
 };
 
 use crate::busy::{Load, Patience, Standstill, Weighed};
@@ -25,6 +26,7 @@ pub(crate) struct Managed {
     pub wake_at: Option<Timestamp>,
     /// Something was seen or has happened since the last decision.
     pub dirty: bool,
+    /// What is seen of instances, and of works, which have no health.
     seen: BTreeMap<u64, InstanceSeen>,
     /// What makes an instance busy or down, by its number.
     loads: BTreeMap<u64, Load>,
@@ -35,7 +37,7 @@ pub(crate) struct Managed {
     /// The counters when the rollout under way began; lost in a crash.
     baseline: Option<AppCounters>,
     minutes: Minutes,
-    /// What hosts were told about instances.
+    /// What hosts were told about instances and works.
     told: BTreeMap<u64, (HostId, HostCommand)>,
     /// What all hosts were told to keep.
     keep: Option<Box<Keep>>,
@@ -120,10 +122,10 @@ impl Managed {
                 self.baseline = Some(routing.proxies.counters(&self.app.name).unwrap_or_default());
             }
         }
-        let instances = &self.app.instances;
-        self.seen.retain(|number, _| instances.contains_key(number));
-        self.loads.retain(|number, _| instances.contains_key(number));
-        self.told.retain(|number, _| instances.contains_key(number));
+        let app = &self.app;
+        self.seen.retain(|number, _| app.host_of(*number).is_some());
+        self.loads.retain(|number, _| app.instances.contains_key(number));
+        self.told.retain(|number, _| app.host_of(*number).is_some());
         self.dirty = true;
         Ok(())
     }
@@ -194,7 +196,7 @@ impl Managed {
         self.stood.look(rollout.since, is_busy, now);
     }
 
-    /// Takes a host's report on the instance with that number. Whether anything changed.
+    /// Takes a host's report on the instance or work with that number. Whether anything changed.
     pub fn report(&mut self, number: u64, report: HostReport, now: Timestamp) -> bool {
         let seen = self.seen.entry(number).or_default();
         let before = seen.clone();
@@ -292,10 +294,11 @@ impl Managed {
     /// is never started once more, however long its end takes to be journaled.
     pub fn unheard(&self, hosts: &Hosts) -> Vec<(HostId, HostCommand)> {
         let is_unheard = |number: &u64| {
-            let instance = self.app.instances.get(number);
+            let released = self.app.instances.get(number).is_some_and(|i| i.released);
+            let ending = self.app.works.get(number).is_some_and(|w| w.stage == WorkStage::Ending);
             let seen = self.seen.get(number).map(|seen| &seen.process);
             let is_seen = !matches!(seen, None | Some(Process::Unseen));
-            instance.is_some_and(|i| !is_seen || i.released)
+            !is_seen || released || ending
         };
         let told = self.told.iter().filter(|(number, _)| is_unheard(number));
         told.map(|(_, told)| told.clone()).chain(self.unkept(hosts)).collect()
@@ -337,7 +340,7 @@ impl Managed {
     }
 }
 
-/// Which instance a command is about, if about one.
+/// The instance or work that a command is about, if it is about one.
 fn instance_of(command: &HostCommand) -> Option<u64> {
     match command {
         HostCommand::Run { launch, .. } => Some(launch.id.number),

@@ -212,6 +212,29 @@ mod tests {
     }
 
     #[test]
+    fn an_app_that_was_stored_before_there_were_works_has_none() {
+        let app = App::new("web".parse().expect("it is a name"));
+        let mut stored = serde_json::to_value(&app).expect("it is written");
+        let keys = stored.as_object_mut().expect("it is an object");
+        assert!(!keys.contains_key("works") && !keys.contains_key("remembered_works"));
+        keys.remove("last_token");
+        assert_eq!(serde_json::from_value::<App>(stored).expect("it is read"), app);
+    }
+
+    #[test]
+    fn what_is_recorded_of_a_work_is_read_as_it_was_written() {
+        let facts = r#"{"app":"web","facts":[{"work-begun":{"work":3,"release":1,"host":"local",
+            "task":{"name":"report","command":["x"],"time_limit":1000,"needs_lease":true},
+            "token":7,"at":7}},{"work-runs":{"work":3,"at":8}},
+            {"work-stopped":{"work":3,"cause":"time-up","at":9}},
+            {"work-ended":{"work":3,"exit":{"code":0},"tail":[],"at":10}}]}"#;
+        let facts: String = facts.lines().map(str::trim).collect();
+        let record = read(&facts).expect("it is read");
+        assert_eq!(record.names(), ["work-begun", "work-runs", "work-stopped", "work-ended"]);
+        assert_eq!(serde_json::to_string(&record).expect("it is written"), facts);
+    }
+
+    #[test]
     fn a_record_of_the_fleet_is_read_back_and_none_is_of_both() {
         let joined = r#"{"fleet":[{"host-joined":{"host":"local","address":"127.0.0.1","at":7}}]}"#;
         let record = read(joined).expect("it is read");

@@ -9,14 +9,14 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Address, AppName, Conventions, Digest, Drain, Health, HealthCheck, HostId, InstanceId, Label,
-    ListenerRule, Listeners, Millis, ReleaseNo, RolloutId, Run, Timestamp,
+    Address, AppName, Conventions, Digest, FencingToken, Health, HealthCheck, HostId, InstanceId,
+    Label, ListenerRule, Listeners, Millis, ReleaseNo, RolloutId, Run, Timestamp,
 };
 
-/// Everything an agent needs to run one instance and to probe it.
+/// Everything an agent needs to run an instance or a work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Launch {
-    /// The instance.
+    /// The instance, or the work: both have numbers of one sequence.
     pub id: InstanceId,
     /// Its release.
     pub release: ReleaseNo,
@@ -24,6 +24,17 @@ pub struct Launch {
     pub label: Label,
     /// The release's files.
     pub content: Option<Digest>,
+    /// What to run.
+    pub run: Run,
+    /// How an instance is reached and probed; `None` for a work, which serves nobody.
+    pub serving: Option<Serving>,
+    /// The number of the lease that a work holds: the command gets it as `SEGUE_LEASE_TOKEN`.
+    pub token: Option<FencingToken>,
+}
+
+/// How an instance is reached and probed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Serving {
     /// Where it has to listen: the app gets it as `HOST` and `PORT`, or as `SOCKET`.
     pub address: Address,
     /// Where it has to answer probes, if not there: the app gets the port as `HEALTH_PORT`.
@@ -32,20 +43,16 @@ pub struct Launch {
     pub probe_host: Option<String>,
     /// How it is checked and probed where its settings say nothing.
     pub conventions: Conventions,
-    /// What to run.
-    pub run: Run,
     /// How to probe it, from its start to its end.
     pub health: HealthCheck,
-    /// How to let it go.
-    pub drain: Drain,
 }
 
-impl Launch {
-    /// Who may listen at its address.
-    pub fn listener(&self) -> ListenerRule {
+impl Serving {
+    /// Who may listen at its address, by the settings of what it runs.
+    pub fn listener(&self, run: &Run) -> ListenerRule {
         match self.conventions {
             Conventions::First => ListenerRule::Any,
-            Conventions::Second => self.run.listener,
+            Conventions::Second => run.listener,
         }
     }
 }
@@ -119,7 +126,8 @@ pub struct Keep {
     pub releases: Vec<(ReleaseNo, Option<Digest>)>,
     /// The digests of all values of variables that these releases name.
     pub env: BTreeSet<Digest>,
-    /// Instances that are not Gone, and the last that are: their output is kept.
+    /// Instances that are not Gone, works that have not ended, and the last of both that have: their output
+    /// is kept.
     pub instances: Vec<InstanceId>,
     /// The app was removed with its state at this time: a state folder made before goes, too. One made
     /// later, by hand or from a backup, stays.

@@ -252,6 +252,21 @@ impl fmt::Debug for RolloutId {
     }
 }
 
+/// The number of a lease of an app. A lease that is granted later has a higher one, so whoever is written to
+/// can refuse a holder of before.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct FencingToken(pub u64);
+
+impl FencingToken {
+    /// The number of the next lease.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
 /// One proxy process: the server's own, a predecessor still draining, or one that joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ProxyId(pub u32);

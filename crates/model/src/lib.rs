@@ -35,9 +35,12 @@ mod view;
 pub use abilities::{Abilities, HostAbilities, Shares};
 pub use causes::in_full;
 pub use health::{Health, HealthTable};
-pub use host::{Exit, Expect, FromHost, HostCommand, HostReport, Keep, Launch, NotStarted, ToHost};
+pub use host::{
+    Exit, Expect, FromHost, HostCommand, HostReport, Keep, Launch, NotStarted, Serving, ToHost,
+};
 pub use id::{
-    Address, AppName, Digest, HostId, InstanceId, Invalid, Label, ProxyId, ReleaseNo, RolloutId,
+    Address, AppName, Digest, FencingToken, HostId, InstanceId, Invalid, Label, ProxyId, ReleaseNo,
+    RolloutId,
 };
 pub use limits::AppLimits;
 pub use listener::{ListenerRule, Listeners};

@@ -22,11 +22,13 @@ pub enum Variable {
     Instance,
     /// The folder that outlives releases.
     StateDir,
+    /// The number of the lease that a work holds.
+    LeaseToken,
 }
 
 impl Variable {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Host,
         Self::Port,
         Self::Socket,
@@ -35,6 +37,7 @@ impl Variable {
         Self::Release,
         Self::Instance,
         Self::StateDir,
+        Self::LeaseToken,
     ];
 
     /// Names that begin so are segue's, whether it sets them today or not.
@@ -51,6 +54,7 @@ impl Variable {
             Self::Release => "SEGUE_RELEASE",
             Self::Instance => "SEGUE_INSTANCE",
             Self::StateDir => "SEGUE_STATE_DIR",
+            Self::LeaseToken => "SEGUE_LEASE_TOKEN",
         }
     }
 
@@ -70,7 +74,8 @@ impl Variable {
             | Self::App
             | Self::Release
             | Self::Instance
-            | Self::StateDir => Some("segue sets it itself"),
+            | Self::StateDir
+            | Self::LeaseToken => Some("segue sets it itself"),
         }
     }
 }

@@ -4,12 +4,13 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 
 use model::{
-    Address, AppName, Exit, HostId, InstanceId, Label, Listeners, Maintenance, Millis, Receipt,
-    Release, ReleaseNo, RolloutId, Share, Stage, Timestamp,
+    Address, AppName, Exit, FencingToken, HostId, InstanceId, Label, Listeners, Maintenance,
+    Millis, Receipt, Release, ReleaseNo, RolloutId, Share, Stage, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Cause, Minted, RolloutKind};
+use crate::planted::Bug;
+use crate::{Cause, Minted, RolloutKind, Work};
 
 /// One app.
 /// Many fields: it is one object on disk, and grows by fields only.
@@ -23,6 +24,9 @@ pub struct App {
     pub releases: BTreeMap<ReleaseNo, Release>,
     /// Instances that are not Gone, by number.
     pub instances: BTreeMap<u64, Instance>,
+    /// Works that have not ended, by number: what runs for the app and serves nobody.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub works: BTreeMap<u64, Work>,
     /// The release that gets production traffic.
     pub live: Option<ReleaseNo>,
     /// The previous one, kept warm.
@@ -33,14 +37,20 @@ pub struct App {
     pub deaths: BTreeMap<ReleaseNo, Deaths>,
     /// The last instances that are Gone, at most [`App::REMEMBERED`]: their output is kept.
     pub remembered: VecDeque<u64>,
+    /// The last works that have ended, at most [`App::REMEMBERED`]: their output is kept.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    pub remembered_works: VecDeque<u64>,
     /// The last rollouts' receipts, at most [`App::RECEIPTS`].
     pub receipts: VecDeque<Receipt>,
-    /// The last number given to a release, a rollout, an instance: none is used twice.
+    /// The last number given to a release; none is given twice.
     pub last_release: u32,
-    /// See `last_release`.
+    /// The last number given to a rollout; none is given twice.
     pub last_rollout: u32,
-    /// See `last_release`.
+    /// The last number given to an instance or a work; none is given twice.
     pub last_instance: u64,
+    /// The number of the last lease that was granted; none is given twice.
+    #[serde(default)]
+    pub last_token: FencingToken,
     /// Since when the app is being removed.
     pub removing: Option<Timestamp>,
     /// When the app was removed together with its state, if it was.
@@ -66,6 +76,8 @@ impl App {
     pub const KEPT: u16 = 10;
     /// Instances of one release at the most.
     pub const REPLICAS: u16 = 1_000;
+    /// Works at the most at one time.
+    pub const WORKS: usize = 100;
 
     /// An app nothing has happened to yet.
     pub fn new(name: AppName) -> Self {
@@ -74,15 +86,18 @@ impl App {
             version: 0,
             releases: BTreeMap::new(),
             instances: BTreeMap::new(),
+            works: BTreeMap::new(),
             live: None,
             standby: None,
             rollout: None,
             deaths: BTreeMap::new(),
             remembered: VecDeque::new(),
+            remembered_works: VecDeque::new(),
             receipts: VecDeque::new(),
             last_release: 0,
             last_rollout: 0,
             last_instance: 0,
+            last_token: FencingToken::default(),
             removing: None,
             forget_state: None,
             scale: None,
@@ -91,7 +106,7 @@ impl App {
         }
     }
 
-    /// The full id of the instance with that number.
+    /// The full id of the instance or work with that number.
     pub fn id(&self, number: u64) -> InstanceId {
         InstanceId { app: self.name.clone(), number }
     }
@@ -132,6 +147,19 @@ impl App {
         self.instances.iter().filter(move |(_, i)| i.release == release).map(|(n, i)| (*n, i))
     }
 
+    /// The host of the instance or work with that number.
+    pub fn host_of(&self, number: u64) -> Option<&HostId> {
+        let of_work = || self.works.get(&number).map(|work| &work.host);
+        self.instances.get(&number).map(|instance| &instance.host).or_else(of_work)
+    }
+
+    /// The work that holds the lease of that name.
+    pub fn holder(&self, name: &Label) -> Option<u64> {
+        let holds = |work: &Work| work.token.is_some() && work.task.name == *name;
+        let holder = self.works.iter().find(|(_, work)| holds(work));
+        holder.map(|(number, _)| *number).filter(|_| !Bug::LeasesTwice.is_planted())
+    }
+
     /// The release people call that.
     pub fn labelled(&self, label: &Label) -> Option<&Release> {
         self.releases.values().find(|release| release.label == *label)
@@ -145,7 +173,7 @@ impl App {
 
     /// Nothing is left of it but its numbers.
     pub fn is_removed(&self) -> bool {
-        self.removing.is_some() && self.instances.is_empty()
+        self.removing.is_some() && self.instances.is_empty() && self.works.is_empty()
     }
 }
 

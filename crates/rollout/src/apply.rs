@@ -3,6 +3,7 @@
 mod instances;
 mod removal;
 mod stored;
+mod works;
 
 use alloc::sync::Arc;
 use core::fmt;
@@ -129,6 +130,10 @@ fn fold(app: &mut App, fact: &Fact, version: u64) -> Folded {
             Some(_) | None => Err("it is not the standby"),
         },
         Fact::Removing { with_state, at } => removal::remove(app, *with_state, *at),
+        Fact::WorkBegun(begun) => works::begin(app, begun),
+        Fact::WorkRuns { work, at } => works::runs(app, *work, *at),
+        Fact::WorkStopped { work, at, .. } => works::stop(app, *work, *at),
+        Fact::WorkEnded(ended) => works::end(app, ended),
     }
 }
 

@@ -6,7 +6,7 @@ use alloc::string::{String, ToString};
 use model::{Event, Outcome, Share};
 
 use crate::ladder::{rung, rungs};
-use crate::{App, DrainCause, Fact, ReleasedBy, RolloutKind};
+use crate::{App, DrainCause, EndCause, Fact, ReleasedBy, RolloutKind};
 
 /// The event that tells of `fact`, once it is applied to `app`.
 pub fn event(app: &App, fact: &Fact) -> Event {
@@ -159,6 +159,20 @@ fn sentence(app: &App, fact: &Fact) -> String {
         Fact::StandbyRetired { release, .. } => {
             format!("the time of the standby {} is up", app.label(*release))
         }
+        Fact::WorkBegun(begun) => {
+            format!("running {} as {} on {}", begun.task.name, app.id(begun.work), begun.host)
+        }
+        Fact::WorkRuns { work, .. } => format!("{} runs", app.id(*work)),
+        Fact::WorkStopped { work, cause: EndCause::TimeUp, .. } => {
+            format!("the time of {} is up, ending it", app.id(*work))
+        }
+        Fact::WorkStopped { work, cause: EndCause::AppRemoved, .. } => {
+            format!("ending {} with its app", app.id(*work))
+        }
+        Fact::WorkEnded(ended) => match ended.exit {
+            Some(exit) => format!("{} {exit}", app.id(ended.work)),
+            None => format!("{} could not be started", app.id(ended.work)),
+        },
         Fact::Removing { with_state: false, .. } => format!("removing {}", app.name),
         Fact::Removing { with_state: true, .. } => format!("removing {} with its state", app.name),
     }

@@ -11,7 +11,7 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Cause, RolloutKind};
+use crate::{Cause, EndCause, RolloutKind, WorkBegun, WorkEnded};
 
 /// Something that has happened to an app.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -216,6 +216,26 @@ pub enum Fact {
         /// When.
         at: Timestamp,
     },
+    /// A work is to be started.
+    WorkBegun(Box<WorkBegun>),
+    /// A work was seen running.
+    WorkRuns {
+        /// Its number.
+        work: u64,
+        /// When.
+        at: Timestamp,
+    },
+    /// A work is told to end.
+    WorkStopped {
+        /// Its number.
+        work: u64,
+        /// Why.
+        cause: EndCause,
+        /// When.
+        at: Timestamp,
+    },
+    /// A work has ended.
+    WorkEnded(Box<WorkEnded>),
 }
 
 impl Fact {
@@ -228,6 +248,8 @@ impl Fact {
     pub fn at(&self) -> Timestamp {
         match self {
             Self::Started(started) => started.at,
+            Self::WorkBegun(begun) => begun.at,
+            Self::WorkEnded(ended) => ended.at,
             Self::Minted { at, .. }
             | Self::Serving { at, .. }
             | Self::Doomed { at, .. }
@@ -248,6 +270,8 @@ impl Fact {
             | Self::Kept { at, .. }
             | Self::Ended { at, .. }
             | Self::StandbyRetired { at, .. }
+            | Self::WorkRuns { at, .. }
+            | Self::WorkStopped { at, .. }
             | Self::Removing { at, .. } => *at,
         }
     }
@@ -282,6 +306,10 @@ impl Fact {
             },
             Self::StandbyRetired { .. } => "standby-retired",
             Self::Removing { .. } => "removing",
+            Self::WorkBegun(_) => "work-begun",
+            Self::WorkRuns { .. } => "work-runs",
+            Self::WorkStopped { .. } => "work-stopped",
+            Self::WorkEnded(_) => "work-ended",
         }
     }
 }

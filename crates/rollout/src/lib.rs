@@ -28,6 +28,7 @@ mod planted;
 mod readiness;
 mod receipt;
 mod view;
+mod work;
 
 pub use app::{App, Deaths, Instance, Pace, Pause, Phase, Rollout, StandbyState, Switched};
 pub use apply::{Illegal, apply};
@@ -47,3 +48,4 @@ pub use planted::plant;
 pub use readiness::readiness;
 pub use receipt::account;
 pub use view::view;
+pub use work::{EndCause, Task, Work, WorkBegun, WorkEnded, WorkStage};

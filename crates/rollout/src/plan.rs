@@ -7,18 +7,18 @@ use alloc::vec::Vec;
 
 use model::{
     AppSection, Arm, Conventions, Expect, HostCommand, HostId, Keep, Launch, Maintenance, Release,
-    ReleaseNo, RolloutId, Share, Split, Stage, StrategyKind, Target,
+    ReleaseNo, RolloutId, Run, Serving, Share, Split, Stage, StrategyKind, Target,
 };
 
 use crate::planted::Bug;
-use crate::{App, Instance, Phase, Rollout};
+use crate::{App, Instance, Phase, Rollout, Work, WorkStage};
 
 /// Everything wanted now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The app's part of the snapshot; `None` while no release is live.
     pub section: Option<AppSection>,
-    /// What its instances' hosts are to do. Idempotent, and repeated until the fact it leads to has
+    /// What the hosts of its instances and works are to do. Idempotent, and repeated until the fact it leads to has
     /// arrived.
     pub effects: Vec<(HostId, HostCommand)>,
     /// What is still needed of the app, on every host.
@@ -30,8 +30,13 @@ pub fn plan(app: &App) -> Plan {
     let effect = |(number, instance): (&u64, &Instance)| {
         Some((instance.host.clone(), effect(app, *number, instance)?))
     };
+    let of_work = |(number, work): (&u64, &Work)| {
+        Some((work.host.clone(), effect_of_work(app, *number, work)?))
+    };
+    let of_instances = app.instances.iter().filter_map(effect);
+    let effects = of_instances.chain(app.works.iter().filter_map(of_work)).collect();
     let keep = (!Bug::LeavesFiles.is_planted()).then(|| Box::new(keep(app)));
-    Plan { section: section(app), effects: app.instances.iter().filter_map(effect).collect(), keep }
+    Plan { section: section(app), effects, keep }
 }
 
 fn effect(app: &App, number: u64, instance: &Instance) -> Option<HostCommand> {
@@ -52,13 +57,37 @@ fn effect(app: &App, number: u64, instance: &Instance) -> Option<HostCommand> {
         release: release.no,
         label: release.label.clone(),
         content: release.content,
-        address: instance.address.clone(),
-        health_address: instance.health_address.clone(),
-        probe_host: probe_host(release),
-        conventions: release.conventions,
         run: release.spec.run.clone(),
-        health: release.spec.health.clone(),
-        drain: release.spec.drain.clone(),
+        serving: Some(Serving {
+            address: instance.address.clone(),
+            health_address: instance.health_address.clone(),
+            probe_host: probe_host(release),
+            conventions: release.conventions,
+            health: release.spec.health.clone(),
+        }),
+        token: None,
+    };
+    Some(HostCommand::Run { launch: Box::new(launch), expect })
+}
+
+/// A work is run with its own command, and in everything else as an instance of its release.
+fn effect_of_work(app: &App, number: u64, work: &Work) -> Option<HostCommand> {
+    let release = app.releases.get(&work.release)?;
+    let expect = match work.stage {
+        WorkStage::Starting => Expect::Fresh,
+        WorkStage::Running => Expect::Running,
+        WorkStage::Ending => {
+            return Some(HostCommand::Stop { id: app.id(number), grace: Work::GRACE });
+        }
+    };
+    let launch = Launch {
+        id: app.id(number),
+        release: release.no,
+        label: release.label.clone(),
+        content: release.content,
+        run: Run { command: work.task.command.clone(), ..release.spec.run.clone() },
+        serving: None,
+        token: work.token,
     };
     Some(HostCommand::Run { launch: Box::new(launch), expect })
 }
@@ -82,15 +111,18 @@ fn keep(app: &App) -> Keep {
     let needs = |release: &&Release| {
         let no = release.no;
         let in_use = tried == Some(no) || app.standby.is_some_and(|standby| standby.release == no);
-        release.service.keeps_files() || in_use || app.instances_of(no).next().is_some()
+        let works = app.works.values().any(|work| work.release == no);
+        release.service.keeps_files() || in_use || works || app.instances_of(no).next().is_some()
     };
     let needed = || app.releases.values().filter(needs);
+    let instances = app.instances.keys().chain(app.works.keys());
+    let instances = instances.chain(&app.remembered).chain(&app.remembered_works);
     let env = needed().flat_map(|release| release.spec.run.env.values());
     Keep {
         app: app.name.clone(),
         releases: needed().map(|r| (r.no, r.content)).collect(),
         env: env.copied().collect(),
-        instances: app.instances.keys().chain(&app.remembered).map(|n| app.id(*n)).collect(),
+        instances: instances.map(|number| app.id(*number)).collect(),
         forget_state: app.forget_state.filter(|_| app.is_removed()),
         last_rollout: RolloutId(app.last_rollout),
     }

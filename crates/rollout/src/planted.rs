@@ -39,13 +39,19 @@ pub enum Bug {
     ForgetsProxies,
     /// Control takes a proxy's report that comes late for the newest.
     BelievesLateReports,
+    /// A lease is granted while another work holds it.
+    LeasesTwice,
+    /// A work that is told to end counts as ended at once.
+    EndsWorkEarly,
+    /// Works run on when their app is removed.
+    ForgetsWork,
     /// Control takes an append whose end nobody knows for refused.
     TrustsLostAppend,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::RoutesToDraining,
         Self::IgnoresInFlight,
         Self::TakesUnknownForIdle,
@@ -62,6 +68,9 @@ impl Bug {
         Self::CommitsEarly,
         Self::ForgetsProxies,
         Self::BelievesLateReports,
+        Self::LeasesTwice,
+        Self::EndsWorkEarly,
+        Self::ForgetsWork,
         Self::TrustsLostAppend,
     ];
 

@@ -7,7 +7,7 @@ use model::{
 };
 use rollout::{Ask, Promote};
 
-use crate::apps::{Behaviour, release, spec};
+use crate::apps::{Behaviour, release, spec, task};
 use crate::coverage::{Place, place};
 use crate::disk::Loss;
 use crate::hosts::HostNo;
@@ -181,6 +181,7 @@ impl Ambush {
             "maintenance" => Ask::Maintenance { on: Some(maintenance()) },
             "abort" => Ask::Abort,
             "restart" => Ask::Restart,
+            "work" => Ask::Work(Box::new(task("report", Some(2_000), true))),
             _ => Ask::Remove { with_state: false },
         };
         world.ask(app, ask, None);

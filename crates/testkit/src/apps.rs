@@ -5,10 +5,10 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use model::{
-    AppName, AppSpec, Digest, Drain, HealthCheck, HostAbilities, HostId, Millis, Route, Run,
+    AppName, AppSpec, Digest, Drain, Exit, HealthCheck, HostAbilities, HostId, Millis, Route, Run,
     Standby, Strategy, StrategyKind, Switch,
 };
-use rollout::{HostSeen, NewRelease};
+use rollout::{HostSeen, NewRelease, Task};
 
 /// How the instances of a release behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub enum Behaviour {
     DiesLater(u64),
     /// Healthy after 200 ms, then fails probes for five seconds out of every fifteen.
     Flaps,
+    /// Serves nobody, and has done its work after so many milliseconds, if ever.
+    Works(Option<u64>),
 }
 
 impl Behaviour {
@@ -30,18 +32,24 @@ impl Behaviour {
     pub fn is_healthy(self, age: u64) -> bool {
         match self {
             Self::Good(after) => age >= after,
-            Self::Exits(_) | Self::NeverHealthy => false,
+            Self::Exits(_) | Self::NeverHealthy | Self::Works(_) => false,
             Self::DiesLater(_) => age >= 200,
             Self::Flaps => age >= 200 && age % 15_000 < 10_000,
         }
     }
 
-    /// When the process ends by itself.
-    pub fn lifetime(self) -> Option<u64> {
+    /// When the process ends by itself, and how.
+    pub fn end(self) -> Option<(u64, Exit)> {
         match self {
-            Self::Exits(after) | Self::DiesLater(after) => Some(after),
+            Self::Exits(after) | Self::DiesLater(after) => Some((after, Exit::Code(1))),
+            Self::Works(after) => after.map(|after| (after, Exit::Code(0))),
             Self::Good(_) | Self::NeverHealthy | Self::Flaps => None,
         }
+    }
+
+    /// What a task of [`task`] does.
+    pub fn of_task(command: &[String]) -> Self {
+        Self::Works(command.get(1).and_then(|milliseconds| milliseconds.parse().ok()))
     }
 
     /// A rollout to it can succeed and stay.
@@ -79,6 +87,17 @@ pub fn spec(app: &AppName) -> AppSpec {
             standby: Standby::Keep,
             watch: Millis::from_secs(10),
         },
+    }
+}
+
+/// A task that takes so many milliseconds, or goes on until it is ended.
+pub fn task(name: &str, takes: Option<u64>, needs_lease: bool) -> Task {
+    let takes = takes.map(|milliseconds| milliseconds.to_string());
+    Task {
+        name: name.parse().expect("scenarios use valid names"),
+        command: ["work".into()].into_iter().chain(takes).collect(),
+        time_limit: None,
+        needs_lease,
     }
 }
 

@@ -8,7 +8,7 @@ use model::{
 use rollout::{Ask, Promote};
 
 use crate::ambush::Ambush;
-use crate::apps::{Behaviour, release, spec};
+use crate::apps::{Behaviour, release, spec, task};
 use crate::coverage::Coverage;
 use crate::happening::Faults;
 use crate::host::Pace;
@@ -38,12 +38,17 @@ const PROXIES: u64 = 0x70_72_6f_78_79;
 /// The same of whether control is told what has become of each append.
 const LOG: u64 = 0x6c_6f_67;
 
+/// The same of when somebody runs a task, and which.
+const WORK: u64 = 0x77_6f_72_6b;
+
 /// One world under chaos.
 #[derive(Debug)]
 pub struct Chaos {
     world: World,
     apps: Vec<AppName>,
     deployed: u64,
+    /// Draws tasks apart from everything else.
+    tasks: Rng,
 }
 
 /// Runs one seed for at least so many steps of the engine, then until it has come to rest.
@@ -92,7 +97,7 @@ impl Chaos {
         };
         let more = (1..many).map(|n| format!("app-{n}").parse().expect("these are valid"));
         let apps = std::iter::once(app).chain(more).collect();
-        Self { world, apps, deployed }
+        Self { world, apps, deployed, tasks: Rng::new(seed ^ WORK) }
     }
 
     fn run(&mut self, steps: u64) {
@@ -103,6 +108,9 @@ impl Chaos {
                 0..=14 => self.user(&app),
                 15..=19 => self.fault(),
                 _ => self.traffic(&app),
+            }
+            if self.tasks.once_in(25) {
+                self.work(&app);
             }
             let pause = match self.world.rng.between(0, 9) {
                 0 => self.world.rng.between(1_000, 12_000),
@@ -152,6 +160,17 @@ impl Chaos {
             let ask = self.deploy(app);
             self.world.ask(app, ask, None);
         }
+    }
+
+    fn work(&mut self, app: &AppName) {
+        let rng = &mut self.tasks;
+        let takes = (!rng.once_in(4)).then(|| rng.between(0, 10_000));
+        let name = rng.pick(&["report", "queue"]).copied().unwrap_or("report");
+        let mut task = task(name, takes, rng.once_in(2));
+        if rng.once_in(2) {
+            task.time_limit = Some(Millis(rng.between(0, 5_000)));
+        }
+        self.world.ask(app, Ask::Work(Box::new(task)), None);
     }
 
     fn deploy(&mut self, app: &AppName) -> Ask {

@@ -65,7 +65,7 @@ impl Coverage {
         "fenced",
     ];
     /// Every command that is to meet every phase.
-    pub const COMMANDS: [&str; 13] = [
+    pub const COMMANDS: [&str; 14] = [
         "deploy",
         "rollback",
         "rollback-to",
@@ -78,6 +78,7 @@ impl Coverage {
         "maintenance",
         "restart",
         "abort",
+        "work",
         "remove",
     ];
 
@@ -164,7 +165,7 @@ fn can_be(command: &str, strategy: &str, phase: &str) -> bool {
     let under_way = matches!(phase, "starting" | "ready" | "switching" | "holding" | "watching");
     let deploys = strategy != "rollback";
     match command {
-        "maintenance" | "remove" | "deploy" => true,
+        "maintenance" | "remove" | "deploy" | "work" => true,
         "scale" | "sync" | "restart" => phase == "idle",
         "pause" | "resume" => matches!(phase, "starting" | "ready" | "holding"),
         "abort" => deploys && under_way,
@@ -204,6 +205,7 @@ pub fn command(ask: &Ask) -> &'static str {
         Ask::Maintenance { .. } => "maintenance",
         Ask::Restart => "restart",
         Ask::Abort => "abort",
+        Ask::Work(_) => "work",
         Ask::Remove { .. } => "remove",
     }
 }

@@ -56,7 +56,7 @@ impl Happening {
             Self::Swap(at, _) | Self::Done(at, _) => at.proxy == 0,
             Self::Errand(errand) => match errand.next {
                 Next::Report(_) | Next::Work | Next::Probe(_) => true,
-                Next::Die(_) | Next::Stopped(_) => false,
+                Next::Die(..) | Next::Stopped(_) => false,
             },
             Self::ComeBack(_) | Self::ProxyComesBack(_) | Self::Restart => false,
         }

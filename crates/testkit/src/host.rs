@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use model::{
-    AppName, Exit, Expect, Health, HostCommand, HostReport, InstanceId, Keep, Launch, Listeners,
-    NotStarted, ReleaseNo,
+    Address, AppName, Exit, Expect, Health, HealthCheck, HostCommand, HostReport, InstanceId, Keep,
+    Launch, Listeners, NotStarted, ReleaseNo,
 };
 
 use crate::apps::Behaviour;
@@ -79,7 +79,7 @@ pub enum Next {
     /// The agent probes.
     Probe(InstanceId),
     /// The process ends by itself.
-    Die(InstanceId),
+    Die(InstanceId, Exit),
     /// The process ends because it was told to.
     Stopped(InstanceId),
 }
@@ -165,7 +165,9 @@ impl Host {
             if process.probed_in != Some(at.epoch) {
                 process.probed_in = Some(at.epoch);
                 (process.health, process.streak, process.said) = (Health::Unknown, 0, None);
-                next.push((at.rng.between(1, 50), Next::Probe(id)));
+                if process.launch.serving.is_some() {
+                    next.push((at.rng.between(1, 50), Next::Probe(id)));
+                }
             }
             next.extend(process.said.clone().map(|said| (1, Next::Report(said))));
             return next;
@@ -174,7 +176,9 @@ impl Host {
             return vec![(1, exited(&id, None))];
         }
         let mut alive = self.processes.values().filter(|process| process.exit.is_none());
-        if program.is_port_taken || alive.any(|p| p.launch.address == launch.address) {
+        let address = address(&launch);
+        let is_taken = address.is_some() && alive.any(|p| self::address(&p.launch) == address);
+        if program.is_port_taken || is_taken {
             let why = NotStarted::AddressInUse;
             return vec![(1, Next::Report(HostReport::NotStarted { id, why }))];
         }
@@ -214,12 +218,13 @@ impl Host {
         };
         self.processes.insert(id.clone(), process);
         let running = HostReport::Running { id: id.clone(), pid };
-        let mut next = vec![
-            (at.rng.between(1, 10), Next::Report(running)),
-            (at.rng.between(20, 120), Next::Probe(id.clone())),
-        ];
-        let lifetime = behaviour.lifetime();
-        next.extend(lifetime.map(|after| (self.pace.start + after, Next::Die(id))));
+        let serves = self.processes.get(&id).is_some_and(|p| p.launch.serving.is_some());
+        let mut next = vec![(at.rng.between(1, 10), Next::Report(running))];
+        if serves {
+            next.push((at.rng.between(20, 120), Next::Probe(id.clone())));
+        }
+        let end = behaviour.end();
+        next.extend(end.map(|(after, exit)| (self.pace.start + after, Next::Die(id, exit))));
         next
     }
 
@@ -242,13 +247,13 @@ impl Host {
         if process.exit.is_some() || process.probed_in != Some(epoch) {
             return Vec::new();
         }
+        let Some(check) = health_check(&process.launch) else { return Vec::new() };
         let age = now.checked_sub(process.born);
         let (taken, silent) = (now < process.taken_until, now < process.silent_until);
         let well = now >= process.sick_until && !taken && !silent;
         let good = age.is_some_and(|age| behaviour.is_healthy(age)) && well;
         process.streak = if good == process.good { process.streak + 1 } else { 1 };
         process.good = good;
-        let check = &process.launch.health;
         let before = (process.health, process.unanswered);
         let is_bad = !good && process.streak >= check.fall && process.health == Health::Up;
         if good && process.streak >= check.rise {
@@ -322,6 +327,14 @@ pub enum Told {
     Now(HostCommand),
     /// It waits for its turn.
     Later(Nexts),
+}
+
+fn address(launch: &Launch) -> Option<&Address> {
+    launch.serving.as_ref().map(|serving| &serving.address)
+}
+
+fn health_check(launch: &Launch) -> Option<HealthCheck> {
+    launch.serving.as_ref().map(|serving| serving.health.clone())
 }
 
 fn is_about(command: &HostCommand, instance: &InstanceId) -> bool {

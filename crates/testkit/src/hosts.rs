@@ -154,7 +154,7 @@ impl Hosts {
                 let behaviour = self.behaviour(launch.flatten());
                 self.machine(host).probe(&id, behaviour, now, epoch)
             }
-            Next::Die(id) => self.machine(host).end(&id, Exit::Code(1)),
+            Next::Die(id, exit) => self.machine(host).end(&id, exit),
             Next::Stopped(id) => self.machine(host).end(&id, Exit::Code(0)),
         };
         GoneOn { report: None, errands: self.errands(host, nexts) }
@@ -211,10 +211,13 @@ impl Hosts {
     fn perform(&mut self, host: HostNo, command: HostCommand, at: &mut Moment) -> Errands {
         let nexts = match command {
             HostCommand::Run { launch, expect } => {
-                let behaviour = self.behaviour(launch.content);
-                let is_port_taken = match &launch.address {
-                    Address::Tcp(address) => self.foreign.contains(&address.port()),
-                    Address::Unix(_) => false,
+                let behaviour = match &launch.serving {
+                    Some(_) => self.behaviour(launch.content),
+                    None => Behaviour::of_task(&launch.run.command),
+                };
+                let is_port_taken = match launch.serving.as_ref().map(|it| &it.address) {
+                    Some(Address::Tcp(address)) => self.foreign.contains(&address.port()),
+                    Some(Address::Unix(_)) | None => false,
                 };
                 let id = launch.id.clone();
                 let before = self.machine(host).processes.contains_key(&id);

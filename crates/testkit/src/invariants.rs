@@ -19,6 +19,7 @@ use crate::disk::Disk;
 use crate::hosts::Hosts;
 use crate::proxy::Proxy;
 use crate::sabotage::Sabotage;
+use crate::works::{self, Works, Wrong};
 
 /// An invariant that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +44,7 @@ pub struct Checker {
     /// The apps as the journal has them: the fold of every record that was acknowledged.
     history: BTreeMap<AppName, App>,
     pending: Vec<Record>,
+    works: Works,
 }
 
 impl Checker {
@@ -56,6 +58,7 @@ impl Checker {
             rollouts: BTreeMap::new(),
             history: BTreeMap::new(),
             pending: Vec::new(),
+            works: Works::default(),
         }
     }
 
@@ -96,11 +99,12 @@ impl Checker {
         self.fail("I4", at, format!("the journal cannot be read: {error}"));
     }
 
-    /// I4: no instance is started twice.
+    /// I4: no instance or work is started twice. I6: no two run under one lease.
     pub fn started_twice(&mut self, hosts: &Hosts, at: u64) {
         if let Some(id) = hosts.started_twice.first() {
             self.fail("I4", at, format!("{id} was started twice"));
         }
+        self.found(self.works.check_processes(hosts), at);
     }
 
     /// I2: what may be stopped because it was idle everywhere gets no request any more.
@@ -175,6 +179,8 @@ impl Checker {
             self.fail("I7", at, "a rollback to a warm standby started an instance".into());
         }
         self.bounds(&apps, at);
+        let wrong = self.works.check(engine.apps());
+        self.found(wrong, at);
     }
 
     /// The engine has applied the append under way.
@@ -191,6 +197,7 @@ impl Checker {
     fn appending(&mut self, records: &[Record], at: u64) {
         self.pending = records.to_vec();
         for record in records {
+            self.works.appending(record);
             let mut rollback = false;
             for fact in record.facts() {
                 match fact {
@@ -400,9 +407,10 @@ impl Checker {
     pub fn quiet(&mut self, engine: &Engine, hosts: &Hosts, at: u64) {
         let known: BTreeSet<InstanceId> = engine
             .apps()
-            .flat_map(|app| app.instances.keys().map(|number| app.id(*number)))
+            .flat_map(|app| app.instances.keys().chain(app.works.keys()).map(|no| app.id(*no)))
             .collect();
         let alive: BTreeSet<&InstanceId> = hosts.alive().collect();
+        self.found(works::check_quiet(engine, &alive), at);
         for id in alive.iter().filter(|id| !known.contains(**id)) {
             self.fail("I9", at, format!("{id} runs and no fact knows it"));
         }
@@ -433,6 +441,12 @@ impl Checker {
                     self.fail("end", at, format!("{name} {no} is good and not whole"));
                 }
             }
+        }
+    }
+
+    fn found(&mut self, wrong: Option<Wrong>, at: u64) {
+        if let Some((invariant, what)) = wrong {
+            self.fail(invariant, at, what);
         }
     }
 

@@ -19,9 +19,10 @@ mod proxy;
 mod rng;
 mod sabotage;
 mod script;
+mod works;
 mod world;
 
-pub use apps::{Behaviour, local_host, release, spec};
+pub use apps::{Behaviour, local_host, release, spec, task};
 pub use chaos::{Chaos, Outcome, run_seed};
 pub use coverage::Coverage;
 pub use disk::{Disk, Loss};

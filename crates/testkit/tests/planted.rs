@@ -23,9 +23,11 @@ fn every_planted_bug_is_caught_by_the_invariant_that_it_breaks() {
             Sabotage::Core(Bug::RepeatsNumbers | Bug::TrustsLostAppend) => "I4",
             Sabotage::LoseCommit => "I4",
             Sabotage::Core(Bug::CommitsEarly) | Sabotage::ReuseTerm => "I5",
+            Sabotage::Core(Bug::LeasesTwice) => "I6",
+            Sabotage::Core(Bug::ForgetsWork) => "work",
             Sabotage::Core(Bug::RollsBackInTwo) => "I7",
             Sabotage::Core(Bug::ForgetsShare) => "I8",
-            Sabotage::Core(Bug::LeavesProcesses | Bug::LeavesFiles) => "I9",
+            Sabotage::Core(Bug::LeavesProcesses | Bug::LeavesFiles | Bug::EndsWorkEarly) => "I9",
             Sabotage::Core(Bug::RunsBeside) => "recreate",
             Sabotage::Core(Bug::WatchesForever | Bug::ForgetsProxies) => "end",
         };

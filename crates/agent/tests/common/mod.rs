@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use agent::{Agent, AgentConfig, OpenFiles};
 use model::{
-    Address, Conventions, Drain, Exit, Expect, Health, HealthCheck, HostCommand, HostReport,
-    InstanceId, Keep, Launch, Millis, Run,
+    Address, Conventions, Exit, Expect, Health, HealthCheck, HostCommand, HostReport, InstanceId,
+    Keep, Launch, Millis, Run, Serving,
 };
 use store::ReleaseStore;
 
@@ -199,26 +199,38 @@ pub fn launch(id: &str, port: u16, command: &[&str]) -> Launch {
         release: model::ReleaseNo(1),
         label: "v1".parse().unwrap(),
         content: None,
-        address: Address::Tcp(([127, 0, 0, 1], port).into()),
-        conventions: Conventions::NOW,
-        health_address: None,
-        probe_host: None,
         run: Run::of_command(command.iter().map(|&part| part.to_owned())),
-        health: HealthCheck {
-            path: "/up".to_owned(),
-            interval: Millis(50),
-            timeout: Millis(2_000),
-            rise: 2,
-            fall: 3,
-            start_deadline: Millis(30_000),
-            host: None,
-            headers: std::collections::BTreeMap::new(),
-            port: model::ProbePort::Same,
-            command: None,
-            busy: HealthCheck::BUSY,
-        },
-        drain: Drain { deadline: Millis(1_000) },
+        serving: Some(Serving {
+            address: Address::Tcp(([127, 0, 0, 1], port).into()),
+            health_address: None,
+            probe_host: None,
+            conventions: Conventions::NOW,
+            health: HealthCheck {
+                path: "/up".to_owned(),
+                interval: Millis(50),
+                timeout: Millis(2_000),
+                rise: 2,
+                fall: 3,
+                start_deadline: Millis(30_000),
+                host: None,
+                headers: std::collections::BTreeMap::new(),
+                port: model::ProbePort::Same,
+                command: None,
+                busy: HealthCheck::BUSY,
+            },
+        }),
+        token: None,
     }
+}
+
+/// How the instance is reached and probed.
+pub fn serving(launch: &mut Launch) -> &mut Serving {
+    launch.serving.as_mut().expect("it is an instance")
+}
+
+/// Where the instance has to listen.
+pub fn listens_at(launch: &Launch) -> Address {
+    launch.serving.as_ref().expect("it is an instance").address.clone()
 }
 
 /// Waits until this holds.

@@ -116,6 +116,7 @@ impl Engine {
             | Ask::Sync
             | Ask::Restart
             | Ask::Abort
+            | Ask::Work(_)
             | Ask::Remove { .. } => return Ok(()),
         };
         let Some((proxy, what)) = lacking else { return Ok(()) };

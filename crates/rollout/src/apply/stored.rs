@@ -15,6 +15,7 @@ pub(super) fn forget_if_removed(app: &mut App) {
         app.deaths.clear();
         app.receipts.clear();
         app.remembered.clear();
+        app.remembered_works.clear();
     }
 }
 
@@ -77,8 +78,9 @@ pub(super) fn tried(app: &mut App, rollout: &Rollout, at: Timestamp) {
 /// others those that have had none for the longest time. Without `keep`, as earlier versions did, the
 /// oldest.
 pub(super) fn prune(app: &mut App, keep: Option<u16>) {
-    let needed: BTreeSet<ReleaseNo> =
-        app.on_offer().chain(app.instances.values().map(|i| i.release)).collect();
+    let running = app.instances.values().map(|instance| instance.release);
+    let working = app.works.values().map(|work| work.release);
+    let needed: BTreeSet<ReleaseNo> = app.on_offer().chain(running).chain(working).collect();
     let spare = app.releases.values().filter(|release| !needed.contains(&release.no));
     let last = |release: &Release| match release.service {
         Service::Served { last } if keep.is_some() => last,

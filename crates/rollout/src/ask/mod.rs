@@ -8,6 +8,7 @@ mod batch;
 mod deploy;
 mod renew;
 mod steer;
+mod work;
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -17,7 +18,7 @@ use alloc::vec::Vec;
 
 use model::{AppSpec, Digest, Label, Maintenance, ReleaseNo, RolloutId, Strategy, Timestamp};
 
-use crate::{App, Cause, Fact, Observed, RolloutKind};
+use crate::{App, Cause, Fact, Observed, RolloutKind, Task};
 use batch::Batch;
 
 /// A command.
@@ -57,6 +58,8 @@ pub enum Ask {
     Restart,
     /// Stop the rollout.
     Abort,
+    /// Run a task of the live release once, beside its instances.
+    Work(Box<Task>),
     /// Remove the app.
     Remove {
         /// Its state as well: nothing of it is left.
@@ -84,6 +87,7 @@ impl Ask {
             | Self::Sync
             | Self::Maintenance { .. }
             | Self::Restart
+            | Self::Work(_)
             | Self::Remove { .. } => false,
         }
     }
@@ -101,6 +105,7 @@ impl Ask {
             Self::Maintenance { .. } => "change the maintenance of",
             Self::Restart => "restart",
             Self::Abort => "abort",
+            Self::Work(_) => "run a task of",
             Self::Remove { .. } => "remove",
         }
     }
@@ -195,6 +200,7 @@ pub fn ask(app: &App, ask: &Ask, version: Option<u64>, seen: &Observed, now: Tim
         Ask::Maintenance { on } => desk.maintain(on.clone()),
         Ask::Restart => desk.restart(),
         Ask::Abort => desk.abort(),
+        Ask::Work(task) => work::begin(&desk, task),
         Ask::Remove { with_state } => desk.remove(*with_state),
     }
 }

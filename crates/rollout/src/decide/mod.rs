@@ -8,6 +8,7 @@ mod reasons;
 mod renew;
 mod replicas;
 mod revert;
+mod works;
 
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
@@ -17,6 +18,7 @@ use model::Timestamp;
 use crate::{App, Fact, Illegal, Observed, apply};
 
 pub(crate) use advance::ended;
+pub(crate) use placement::host_for_work;
 pub use reasons::Reasons;
 
 /// What [`decide`] says.
@@ -71,6 +73,9 @@ fn next(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
     }
     if facts.is_empty() {
         facts = instances::serving(app, seen, timer.now);
+    }
+    if facts.is_empty() {
+        facts = works::follow(app, seen, timer);
     }
     if facts.is_empty() {
         facts = advance::step(app, seen, timer);

@@ -100,6 +100,20 @@ impl<'a> Placement<'a> {
     }
 }
 
+/// Returns the host for a work: of those that can run the release, or of all if none can, the one with the
+/// fewest works of the app.
+pub(crate) fn host_for_work<'a>(
+    app: &App,
+    seen: &Observed<'a>,
+    release: &Release,
+) -> Option<&'a HostId> {
+    let works = |host: &HostId| app.works.values().filter(|work| work.host == *host).count();
+    let able =
+        seen.hosts.iter().filter(|(_, host)| host.abilities.obstacle(&release.spec).is_none());
+    let best = able.map(|(id, _)| id).min_by_key(|id| works(id));
+    best.or_else(|| seen.hosts.keys().min_by_key(|id| works(id)))
+}
+
 impl Room<'_> {
     /// Whether there are addresses for one more instance of this release.
     fn fits(&self, release: &Release) -> bool {
