@@ -16,7 +16,7 @@ use std::path::Path;
 use common::Host;
 use model::{Digest, Exit, Expect, Files, Launch, ReleaseNo};
 use rustix::fs::Mode;
-use wire::{Entry, Kind, Manifest};
+use wire::{FileEntry, Kind, Manifest};
 
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
@@ -35,7 +35,7 @@ fn ship(host: &Host, launch: &mut Launch) {
         let digest = Digest::from_bytes(*blake3::hash(text.as_bytes()).as_bytes());
         content.put_blob(text.as_bytes(), digest, 1 << 20).unwrap();
         let kind = Kind::File { digest, size: text.len() as u64, executable };
-        Entry { path: path.to_owned(), kind, modified: None }
+        FileEntry { path: path.to_owned(), kind, modified: None }
     };
     let entries = vec![
         file(".env", "DB=secret\n", false),

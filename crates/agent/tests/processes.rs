@@ -12,7 +12,7 @@ use std::fs;
 
 use common::{Host, kill, launch, line_in, listens_at, lives, nothing, shim_of, until};
 use model::{Digest, Exit, Expect, HostCommand, HostReport, Keep, NotStarted};
-use wire::{Entry, Kind, Manifest};
+use wire::{FileEntry, Kind, Manifest};
 
 #[test]
 fn an_instance_starts_and_stops_and_says_how_it_ended() {
@@ -372,7 +372,7 @@ fn files_live_as_long_as_a_release_needs_them() {
         let size = text.len() as u64;
         let kind = Kind::File { digest, size, executable: false };
         let manifest =
-            Manifest { entries: vec![Entry { path: "file".to_owned(), kind, modified: None }] };
+            Manifest { entries: vec![FileEntry { path: "file".to_owned(), kind, modified: None }] };
         content.put_blob(text.as_bytes(), digest, size).unwrap();
         content.put_manifest(&app, &manifest, None).unwrap()
     };

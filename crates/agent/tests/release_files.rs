@@ -12,7 +12,7 @@ use std::sync::Arc;
 use agent::{Access, ReleaseFiles, ReleaseFilesError};
 use model::{AppName, Digest, ReleaseNo};
 use store::{Content, ReleaseStore};
-use wire::{Entry, Kind, Manifest, scan};
+use wire::{FileEntry, Kind, Manifest, scan};
 
 fn digest(bytes: &[u8]) -> Digest {
     Digest::from_bytes(*blake3::hash(bytes).as_bytes())
@@ -22,13 +22,13 @@ fn web() -> AppName {
     "web".parse().unwrap()
 }
 
-fn file(path: &str, bytes: &[u8]) -> Entry {
+fn file(path: &str, bytes: &[u8]) -> FileEntry {
     let kind = Kind::File {
         digest: digest(bytes),
         size: bytes.len() as u64,
         executable: path.ends_with("sh"),
     };
-    Entry { path: path.to_owned(), kind, modified: None }
+    FileEntry { path: path.to_owned(), kind, modified: None }
 }
 
 fn open(data: &Path) -> (Arc<ReleaseStore>, ReleaseFiles) {
@@ -170,7 +170,7 @@ fn files_keep_their_times_until_their_content_changes() {
     // A build that gives every file the same time, and a clone that gives them the time of the day.
     let ship = |no, texts: [(&str, &str); 2], at: u64, before| {
         upload(&store.content, &texts);
-        let timed = |(path, text): (&str, &str)| Entry {
+        let timed = |(path, text): (&str, &str)| FileEntry {
             modified: Some(at),
             ..file(path, text.as_bytes())
         };

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use common::{Host, nothing};
 use model::{AppName, Digest, Exit, Expect, Keep, Launch, ReleaseNo, RolloutId, Timestamp};
-use wire::{Entry, Kind, Manifest};
+use wire::{FileEntry, Kind, Manifest};
 
 fn web() -> AppName {
     "web".parse().unwrap()
@@ -27,7 +27,7 @@ fn ship(host: &Host, text: &str) -> Digest {
     let kind = Kind::File { digest, size: text.len() as u64, executable: false };
     content.put_blob(text.as_bytes(), digest, 1 << 20).unwrap();
     let manifest =
-        Manifest { entries: vec![Entry { path: "file".to_owned(), kind, modified: None }] };
+        Manifest { entries: vec![FileEntry { path: "file".to_owned(), kind, modified: None }] };
     content.put_manifest(&web(), &manifest, None).unwrap()
 }
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use model::{AppName, InstanceId, Invalid, Network, Upstream};
 
-pub(crate) use crate::connect::Connection;
+pub(crate) use crate::connect::ConnectionOptions;
 use crate::limit::Limit;
 
 pub(crate) use rollout::{
@@ -28,7 +28,7 @@ pub(crate) use rollout::{
 )]
 pub struct Cli {
     #[command(flatten)]
-    pub(crate) connection: Connection,
+    pub(crate) connection: ConnectionOptions,
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }
@@ -36,7 +36,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Run the server: load balancer, rollouts, instances and API.
-    #[command(args(Connection::unseen_by_server()))]
+    #[command(args(ConnectionOptions::unseen_by_server()))]
     Server(ServerOptions),
     /// Bring in a release of the app that segue.toml describes.
     Deploy(DeployOptions),
@@ -73,16 +73,16 @@ pub(crate) enum Verb {
     /// Stop all instances and the server.
     Down,
     /// Read an app file and say what is wrong with it.
-    #[command(args(Connection::unseen()))]
+    #[command(args(ConnectionOptions::unseen()))]
     Check(CheckOptions),
     /// Show everything on this machine, with an app and load of its own.
-    #[command(args(Connection::unseen()))]
+    #[command(args(ConnectionOptions::unseen()))]
     Demo(DemoOptions),
     /// Run the load balancer alone, in front of fixed upstreams.
-    #[command(args(Connection::unseen()))]
+    #[command(args(ConnectionOptions::unseen()))]
     Proxy(ProxyOptions),
     /// Print completions for a shell.
-    #[command(args(Connection::unseen()))]
+    #[command(args(ConnectionOptions::unseen()))]
     Completions(CompletionsOptions),
     #[command(name = "__shim", hide = true, disable_help_flag = true)]
     Shim {
@@ -118,7 +118,7 @@ pub struct ServerOptions {
     pub workers: Option<u16>,
     /// Where requests are logged, one JSON line each: a file, or `off`.
     #[arg(long, value_name = "off|FILE", default_value = "off")]
-    pub access_log: AccessLog,
+    pub access_log: AccessLogTarget,
     /// A proxy in front, as an address or a network: its X-Forwarded-For, -Proto and -Port are
     /// believed. May be given more than once.
     #[arg(long = "trusted-proxy", value_name = "NETWORK")]
@@ -157,8 +157,8 @@ pub struct ProxyOptions {
     #[arg(long = "upstream", value_name = "ADDR", required = true, num_args = 1..)]
     pub upstreams: Vec<Upstream>,
     /// How an upstream is picked.
-    #[arg(long, value_enum, default_value_t = Balance::TwoChoices)]
-    pub balance: Balance,
+    #[arg(long, value_enum, default_value_t = BalanceOption::TwoChoices)]
+    pub balance: BalanceOption,
     /// Threads that serve traffic [default: one per core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
@@ -170,7 +170,7 @@ pub struct ProxyOptions {
     pub health_path: Option<String>,
     /// Where requests are logged: a file, or `off`.
     #[arg(long, value_name = "off|FILE", default_value = "off")]
-    pub access_log: AccessLog,
+    pub access_log: AccessLogTarget,
     /// A proxy in front, as an address or a network: its X-Forwarded-For, -Proto and -Port are
     /// believed. May be given more than once.
     #[arg(long = "trusted-proxy", value_name = "NETWORK")]
@@ -183,14 +183,14 @@ pub struct ProxyOptions {
 
 /// Where requests are logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AccessLog {
+pub enum AccessLogTarget {
     /// Nowhere.
     Off,
     /// In this file.
     File(PathBuf),
 }
 
-impl AccessLog {
+impl AccessLogTarget {
     /// The file, if there is one.
     pub fn file(self) -> Option<PathBuf> {
         match self {
@@ -200,13 +200,13 @@ impl AccessLog {
     }
 }
 
-impl From<OsString> for AccessLog {
+impl From<OsString> for AccessLogTarget {
     fn from(text: OsString) -> Self {
         if text == "off" { Self::Off } else { Self::File(text.into()) }
     }
 }
 
-impl From<&str> for AccessLog {
+impl From<&str> for AccessLogTarget {
     fn from(text: &str) -> Self {
         OsString::from(text).into()
     }
@@ -214,7 +214,7 @@ impl From<&str> for AccessLog {
 
 /// How an upstream is picked among those that are well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Balance {
+pub enum BalanceOption {
     /// Of two random ones that with fewer requests in flight.
     TwoChoices,
     /// Of all that with the fewest requests in flight.
@@ -391,12 +391,12 @@ pub(crate) struct SampleOptions {
     pub(crate) version: String,
     /// How it is broken, if it is.
     #[arg(long, value_enum)]
-    pub(crate) broken: Option<Broken>,
+    pub(crate) broken: Option<SampleFault>,
 }
 
 /// How a sample app can be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Broken {
+pub(crate) enum SampleFault {
     /// The app exits as soon as it starts.
     Exit,
     /// The app never answers its health check well.

@@ -9,7 +9,7 @@ use clap::{Arg, Args};
 use rustix::fs::{Mode, OFlags};
 use wire::{Client, SOCKET, Secret, Trusted, Unseen, user_id, user_name};
 
-use crate::{Exit, Failure};
+use crate::{CommandError, ExitStatus};
 
 /// The name of the data folder that is looked for.
 const DATA: &str = ".segue";
@@ -22,7 +22,7 @@ const TOKEN_BYTES: u64 = 4096;
 
 /// Which server is asked.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Connection {
+pub(crate) struct ConnectionOptions {
     /// The server's API [default: the socket in the data folder, else http://127.0.0.1:7070].
     #[arg(long, global = true, env = "SEGUE_SERVER", hide_env_values = true, value_name = "URL")]
     pub(crate) server: Option<String>,
@@ -34,7 +34,7 @@ pub(crate) struct Connection {
     pub(crate) data: Option<PathBuf>,
 }
 
-impl Connection {
+impl ConnectionOptions {
     /// Its options for the help of a verb that asks no server: taken, so that scripts may set them
     /// everywhere, but not shown.
     pub(crate) fn unseen() -> Vec<Arg> {
@@ -50,13 +50,13 @@ impl Connection {
     /// A client for `act`. Without a server from the command line or environment it is the one of the
     /// local data folder, through the socket in there. Without a token from there it is the folder's,
     /// which is sent to this machine only.
-    pub(crate) fn client(&self, act: &str) -> Result<Client, Failure> {
+    pub(crate) fn client(&self, act: &str) -> Result<Client, CommandError> {
         let server = self.server.as_deref();
         let here = server.is_none_or(is_local);
         let asked = self.token.clone().filter(|token| !token.expose().is_empty());
         let complete = server.is_some() && asked.is_some();
         let data = if here && !complete { self.data_folder()? } else { None };
-        let failed = |error| Failure::client(act, &error);
+        let failed = |error| CommandError::client(act, &error);
         let mut trusted = Trusted::default();
         if let Some(user) = std::env::var_os(SERVER_USER).filter(|user| !user.is_empty()) {
             trusted = trusted.user(server_user(&user.to_string_lossy())?);
@@ -81,7 +81,7 @@ impl Connection {
     }
 
     /// The data folder that was named, or the nearest here or above that has a token.
-    fn data_folder(&self) -> Result<Option<DataFolder>, Failure> {
+    fn data_folder(&self) -> Result<Option<DataFolder>, CommandError> {
         if let Some(path) = &self.data {
             return DataFolder::open(path.clone()).map(Some);
         }
@@ -92,7 +92,7 @@ impl Connection {
         if !Trusted::default().has(folder.owner) {
             let cause = format!("it belongs to {}", user_name(folder.owner));
             let failure =
-                Failure::because(format!("use the data folder {}", path.display()), cause);
+                CommandError::because(format!("use the data folder {}", path.display()), cause);
             return Err(failure.hint("name it with --data if that is whom you trust"));
         }
         Ok(Some(folder))
@@ -114,14 +114,14 @@ struct DataFolder {
     path: PathBuf,
     owner: u32,
     /// None where no server has been; an error where it is not for us.
-    token: Result<Option<Secret>, Failure>,
+    token: Result<Option<Secret>, CommandError>,
 }
 
 impl DataFolder {
-    fn open(path: PathBuf) -> Result<Self, Failure> {
+    fn open(path: PathBuf) -> Result<Self, CommandError> {
         let act = format!("use the data folder {}", path.display());
         let found = fs::metadata(&path).map_err(|error| {
-            Failure::new(act, &error).hint("`segue server --data DIR` makes one")
+            CommandError::new(act, &error).hint("`segue server --data DIR` makes one")
         })?;
         let token = token(&path);
         Ok(Self { path, owner: found.uid(), token })
@@ -130,13 +130,13 @@ impl DataFolder {
 
 /// The token of a data folder. A file that others could have put there or changed is not taken for one:
 /// it may be part of what somebody has checked out.
-fn token(folder: &Path) -> Result<Option<Secret>, Failure> {
+fn token(folder: &Path) -> Result<Option<Secret>, CommandError> {
     let path = folder.join("token");
     let act = format!("read {}", path.display());
     let failed = |error: io::Error| {
         let hint =
             "only the user that the server runs as can read it; pass --token or set SEGUE_TOKEN";
-        Failure::new(&*act, &error).hint(hint)
+        CommandError::new(&*act, &error).hint(hint)
     };
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let open = rustix::fs::open(&path, flags | OFlags::CLOEXEC, Mode::empty());
@@ -147,7 +147,8 @@ fn token(folder: &Path) -> Result<Option<Secret>, Failure> {
     };
     let found = file.metadata().map_err(failed)?;
     if !found.is_file() || found.mode() & 0o077 != 0 {
-        let failure = Failure::because(&*act, "others may read or change it, so it is not used");
+        let failure =
+            CommandError::because(&*act, "others may read or change it, so it is not used");
         return Err(failure.hint(format!("if it is yours: chmod 600 {}", path.display())));
     }
     let mut text = String::new();
@@ -155,11 +156,13 @@ fn token(folder: &Path) -> Result<Option<Secret>, Failure> {
     Ok(Some(Secret::new(text.trim())))
 }
 
-fn server_user(name: &str) -> Result<u32, Failure> {
+fn server_user(name: &str) -> Result<u32, CommandError> {
     user_id(name).ok_or_else(|| {
-        let failure =
-            Failure::because(format!("read {SERVER_USER}"), format!("there is no user {name:?}"));
-        failure.exit(Exit::Usage)
+        let failure = CommandError::because(
+            format!("read {SERVER_USER}"),
+            format!("there is no user {name:?}"),
+        );
+        failure.exit(ExitStatus::Usage)
     })
 }
 

@@ -10,7 +10,7 @@ pub(crate) const STEADY: &str = "if the app does not need the file, name it in `
 
 /// What the caller's script learns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
+pub enum ExitStatus {
     /// Done.
     Done,
     /// Refused or failed. Also a command that was left before its outcome was known: whoever asked
@@ -26,24 +26,24 @@ pub enum Exit {
     Waiting,
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
+impl From<ExitStatus> for ExitCode {
+    fn from(exit: ExitStatus) -> Self {
         Self::from(match exit {
-            Exit::Done => 0,
-            Exit::Failed => 1,
-            Exit::Usage => 2,
-            Exit::RolledBack => 3,
-            Exit::Unreachable => 4,
-            Exit::Waiting => 5,
+            ExitStatus::Done => 0,
+            ExitStatus::Failed => 1,
+            ExitStatus::Usage => 2,
+            ExitStatus::RolledBack => 3,
+            ExitStatus::Unreachable => 4,
+            ExitStatus::Waiting => 5,
         })
     }
 }
 
 /// Why a command failed. Printed as `error: ACT: CAUSE`, an instance's own words, `hint: HINT`.
 #[derive(Debug)]
-pub struct Failure {
+pub struct CommandError {
     /// The exit code.
-    pub exit: Exit,
+    pub exit: ExitStatus,
     /// What was done to what: `deploy web`.
     pub act: String,
     /// Why it failed, the chain of causes in one line; further lines are an instance's own words.
@@ -52,7 +52,7 @@ pub struct Failure {
     pub hint: Option<String>,
 }
 
-impl Failure {
+impl CommandError {
     /// A failure with the whole chain of causes of `error`.
     pub fn new(act: impl Into<String>, error: &dyn Error) -> Self {
         Self::because(act, model::in_full(error))
@@ -60,7 +60,7 @@ impl Failure {
 
     /// A failure in our own words.
     pub fn because(act: impl Into<String>, cause: impl Into<String>) -> Self {
-        Self { exit: Exit::Failed, act: act.into(), cause: cause.into(), hint: None }
+        Self { exit: ExitStatus::Failed, act: act.into(), cause: cause.into(), hint: None }
     }
 
     /// Adds a hint.
@@ -72,7 +72,7 @@ impl Failure {
 
     /// Sets another exit code.
     #[must_use]
-    pub fn exit(mut self, exit: Exit) -> Self {
+    pub fn exit(mut self, exit: ExitStatus) -> Self {
         self.exit = exit;
         self
     }
@@ -82,7 +82,7 @@ impl Failure {
         let failure = Self::new(act, error);
         match error {
             ClientError::Unreachable { .. } | ClientError::Lost { .. } => failure
-                .exit(Exit::Unreachable)
+                .exit(ExitStatus::Unreachable)
                 .hint("is it running? `segue server` starts one, --server names another"),
             ClientError::Answer { .. } => {
                 failure.hint("--server has to name the API's address, not that of the apps")
@@ -95,7 +95,7 @@ impl Failure {
             ClientError::Distrusted(Distrust::Unseen { address }) => failure.hint(format!(
                 "name it with --server http://{address} if you know what it leads to"
             )),
-            ClientError::Url { .. } => failure.exit(Exit::Usage),
+            ClientError::Url { .. } => failure.exit(ExitStatus::Usage),
             ClientError::Refused(problem) => Self { hint: problem.hint.clone(), ..failure },
         }
     }

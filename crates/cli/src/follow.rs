@@ -6,9 +6,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use model::AppName;
-use wire::{Account, Client, ClientError, Code, Event, Line, Now, Receipt, Standing};
+use wire::{
+    Client, ClientError, Code, Line, Now, ReceiptWithCause, RolloutReceipt, RolloutStanding,
+    StreamEvent,
+};
 
-use crate::Failure;
+use crate::CommandError;
 use crate::interrupt::Interrupt;
 
 /// A server that is away for longer is given up.
@@ -26,13 +29,13 @@ const AHEAD: usize = 64;
 
 /// How following ended.
 #[derive(Debug)]
-pub(crate) enum Followed {
+pub(crate) enum FollowOutcome {
     /// The rollout ended.
-    Ended(Box<Account>),
+    Ended(Box<ReceiptWithCause>),
     /// Somebody stopped looking; the rollout goes on.
     Detached,
     /// Only a person gets it further; what it has cost so far.
-    Stands(Box<Receipt<Standing>>),
+    Stands(Box<RolloutReceipt<RolloutStanding>>),
 }
 
 /// How long a rollout is followed.
@@ -48,7 +51,7 @@ pub(crate) enum Until {
 /// What a follower is told on the way.
 pub(crate) trait Watcher {
     /// Something happened.
-    fn event(&mut self, event: &Event);
+    fn event(&mut self, event: &StreamEvent);
     /// How things stand.
     fn now(&mut self, now: &Now);
     /// A word about the connection.
@@ -67,17 +70,17 @@ pub(crate) fn follow(
     interrupt: &Interrupt,
     watcher: &mut dyn Watcher,
     until: Until,
-) -> Result<Followed, Failure> {
+) -> Result<FollowOutcome, CommandError> {
     let mut after = 0;
     let mut patience = Patience::default();
     loop {
         let lines = read(client, app, rollout, after);
         match watch(&lines, rollout, interrupt, watcher, &mut after, &mut patience, until) {
-            Watched::Interrupted => return Ok(Followed::Detached),
+            Watched::Interrupted => return Ok(FollowOutcome::Detached),
             // Somebody may have opened the gate since: then it is followed on.
             Watched::Stands => match client.rollout(app) {
                 Ok(so_far) if so_far.rollout == rollout && needs_person(so_far.outcome) => {
-                    return Ok(Followed::Stands(Box::new(so_far)));
+                    return Ok(FollowOutcome::Stands(Box::new(so_far)));
                 }
                 Ok(_) | Err(_) => {}
             },
@@ -85,34 +88,34 @@ pub(crate) fn follow(
         }
         // A stream that ended may mean anything; the receipt tells whether the rollout has.
         match client.receipt(app, rollout) {
-            Ok(account) => return Ok(Followed::Ended(Box::new(account))),
+            Ok(account) => return Ok(FollowOutcome::Ended(Box::new(account))),
             Err(ClientError::Refused(problem)) if problem.code == Code::NotFound => {
                 under_way(client, app, rollout, &mut patience)
-                    .map_err(|cause| Failure::because(act, cause))?;
+                    .map_err(|cause| CommandError::because(act, cause))?;
             }
-            Err(error) if is_final(&error) => return Err(Failure::client(act, &error)),
+            Err(error) if is_final(&error) => return Err(CommandError::client(act, &error)),
             Err(error) => {
                 if patience.away.is_none() {
                     watcher.note("the server is away; the rollout goes on when it is back");
                 }
                 if patience.away.get_or_insert_with(Instant::now).elapsed() > AWAY {
                     let hint = format!("look with `segue status {app}` when the server is back");
-                    return Err(Failure::client(act, &error).hint(hint));
+                    return Err(CommandError::client(act, &error).hint(hint));
                 }
             }
         }
         thread::sleep(if patience.away.is_some() { AGAIN } else { SOON });
         if interrupt.asked() {
-            return Ok(Followed::Detached);
+            return Ok(FollowOutcome::Detached);
         }
     }
 }
 
 /// Whether the rollout goes on only if a person acts who has not said so yet.
-fn needs_person(standing: Standing) -> bool {
+fn needs_person(standing: RolloutStanding) -> bool {
     match standing {
-        Standing::Waiting | Standing::Held => true,
-        Standing::Running | Standing::Paused => false,
+        RolloutStanding::Waiting | RolloutStanding::Held => true,
+        RolloutStanding::Running | RolloutStanding::Paused => false,
     }
 }
 

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 
 use crate::paint::{BAD, DIM, GOOD, Paint, shown, shown_json};
 use crate::text::own_words;
-use crate::{Exit, Failure};
+use crate::{CommandError, ExitStatus};
 
 /// The cursor goes home and the rest of the screen is cleared.
 const ANEW: &str = "\x1b[H\x1b[J";
@@ -193,8 +193,8 @@ impl<'a> Io<'a> {
         }
     }
 
-    pub(crate) fn fail(&mut self, failure: &Failure) {
-        let Failure { exit: _, act, cause, hint } = failure;
+    pub(crate) fn fail(&mut self, failure: &CommandError) {
+        let CommandError { exit: _, act, cause, hint } = failure;
         let mut lines = cause.lines();
         let first = lines.next().unwrap_or("no cause is known");
         // A refusal of the engine's names act and object itself.
@@ -222,9 +222,9 @@ impl<'a> Io<'a> {
         let text = format!("{}\n", text.trim_end());
         if error.use_stderr() {
             let _ = self.err.write_all(text.as_bytes()).and_then(|()| self.err.flush());
-            return Exit::Usage.into();
+            return ExitStatus::Usage.into();
         }
         self.out(text);
-        Exit::Done.into()
+        ExitStatus::Done.into()
     }
 }

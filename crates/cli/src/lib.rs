@@ -23,14 +23,14 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 
-pub use args::{AccessLog, Balance, Cli, ProxyOptions, ServerOptions};
-pub use failure::{Exit, Failure};
+pub use args::{AccessLogTarget, BalanceOption, Cli, ProxyOptions, ServerOptions};
+pub use failure::{CommandError, ExitStatus};
 pub use io::Io;
 pub use limit::Limit;
 pub use local::Local;
 
 use args::Verb;
-use verbs::bare::{AtOnce, Followed};
+use verbs::bare::{AtOnce, FollowedVerb};
 
 /// The whole program: reads the command line, does what it says.
 pub fn main(local: &dyn Local) -> ExitCode {
@@ -61,11 +61,11 @@ pub fn run(
     }
 }
 
-fn dispatch(cli: Cli, io: &mut Io<'_>, local: &dyn Local) -> Result<ExitCode, Failure> {
+fn dispatch(cli: Cli, io: &mut Io<'_>, local: &dyn Local) -> Result<ExitCode, CommandError> {
     let Cli { connection, verb } = cli;
     let exit = match verb {
-        Verb::Server(options) => return local.server(options).map(|()| Exit::Done.into()),
-        Verb::Proxy(options) => return local.proxy(options).map(|()| Exit::Done.into()),
+        Verb::Server(options) => return local.server(options).map(|()| ExitStatus::Done.into()),
+        Verb::Proxy(options) => return local.proxy(options).map(|()| ExitStatus::Done.into()),
         Verb::Shim { args } => return Ok(local.shim(args)),
         Verb::Exec { args } => return Ok(local.exec(args)),
         Verb::Sample(options) => return Ok(sample::run(&options)),
@@ -77,10 +77,14 @@ fn dispatch(cli: Cli, io: &mut Io<'_>, local: &dyn Local) -> Result<ExitCode, Fa
         Verb::Promote(options) => verbs::promote::run(&connection, &options, io)?,
         Verb::Pause(options) => verbs::bare::at_once(AtOnce::Pause, &connection, &options, io)?,
         Verb::Sync(options) => verbs::bare::at_once(AtOnce::Sync, &connection, &options, io)?,
-        Verb::Resume(options) => verbs::bare::follow(Followed::Resume, &connection, &options, io)?,
-        Verb::Abort(options) => verbs::bare::follow(Followed::Abort, &connection, &options, io)?,
+        Verb::Resume(options) => {
+            verbs::bare::follow(FollowedVerb::Resume, &connection, &options, io)?
+        }
+        Verb::Abort(options) => {
+            verbs::bare::follow(FollowedVerb::Abort, &connection, &options, io)?
+        }
         Verb::Restart(options) => {
-            verbs::bare::follow(Followed::Restart, &connection, &options, io)?
+            verbs::bare::follow(FollowedVerb::Restart, &connection, &options, io)?
         }
         Verb::Scale(options) => verbs::scale::run(&connection, &options, io)?,
         Verb::Maintenance(options) => verbs::maintenance::run(&connection, &options, io)?,

@@ -12,11 +12,11 @@ use wire::parse_duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
     name: &'static str,
-    value: Value,
+    value: LimitValue,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Value {
+enum LimitValue {
     Time(Millis),
     Size(u64),
     Count(u32),
@@ -29,15 +29,17 @@ impl Limit {
         for Self { name, value } in limits {
             let row = PROXY_LIMITS.iter().chain(&LONE_APP_LIMITS).find(|row| row.name == *name);
             match (row.map(|row| &row.field), *value) {
-                (Some(LimitField::Time(field)), Value::Time(time)) => *field(&mut all) = time,
-                (Some(LimitField::Size(field, _)), Value::Size(bytes)) => *field(&mut all) = bytes,
-                (Some(LimitField::Count(field, _)), Value::Count(count)) => {
+                (Some(LimitField::Time(field)), LimitValue::Time(time)) => *field(&mut all) = time,
+                (Some(LimitField::Size(field, _)), LimitValue::Size(bytes)) => {
+                    *field(&mut all) = bytes
+                }
+                (Some(LimitField::Count(field, _)), LimitValue::Count(count)) => {
                     *field(&mut all) = count;
                 }
                 // The value was read as the row wants it.
                 (
                     Some(LimitField::Time(_) | LimitField::Size(..) | LimitField::Count(..)) | None,
-                    Value::Time(_) | Value::Size(_) | Value::Count(_),
+                    LimitValue::Time(_) | LimitValue::Size(_) | LimitValue::Count(_),
                 ) => {}
             }
         }
@@ -76,7 +78,7 @@ fn parse(text: &str, tables: &[&'static [LimitRow]]) -> Result<Limit, Invalid> {
     };
     let value = match &row.field {
         LimitField::Time(_) => match parse_duration(value) {
-            Ok(time) if LIMIT_TIMES.contains(&time) => Value::Time(time),
+            Ok(time) if LIMIT_TIMES.contains(&time) => LimitValue::Time(time),
             Ok(_) => {
                 let (least, most) = (LIMIT_TIMES.start(), LIMIT_TIMES.end());
                 return Err(wrong(format!("it can be from {least} to {most}")));
@@ -84,7 +86,7 @@ fn parse(text: &str, tables: &[&'static [LimitRow]]) -> Result<Limit, Invalid> {
             Err(error) => return Err(wrong(error.to_string())),
         },
         LimitField::Size(_, within) => match value.parse::<ByteSize>() {
-            Ok(ByteSize(size)) if within.contains(&size) => Value::Size(size),
+            Ok(ByteSize(size)) if within.contains(&size) => LimitValue::Size(size),
             Ok(_) => {
                 let (least, most) = (ByteSize(*within.start()), ByteSize(*within.end()));
                 return Err(wrong(format!("a size from {least} to {most} is needed")));
@@ -92,7 +94,7 @@ fn parse(text: &str, tables: &[&'static [LimitRow]]) -> Result<Limit, Invalid> {
             Err(_) => return Err(wrong("a size such as 4MiB is needed".to_owned())),
         },
         LimitField::Count(_, within) => match value.parse() {
-            Ok(count) if within.contains(&count) => Value::Count(count),
+            Ok(count) if within.contains(&count) => LimitValue::Count(count),
             Ok(_) | Err(_) => {
                 let (least, most) = (within.start(), within.end());
                 return Err(wrong(format!("it can be from {least} to {most}")));

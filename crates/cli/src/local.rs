@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::{Failure, ProxyOptions, ServerOptions};
+use crate::{CommandError, ProxyOptions, ServerOptions};
 
 /// The parts of the program that the command line starts but does not know.
 pub trait Local {
@@ -12,19 +12,19 @@ pub trait Local {
     ///
     /// # Errors
     /// When it cannot start or go on.
-    fn server(&self, options: ServerOptions) -> Result<(), Failure>;
+    fn server(&self, options: ServerOptions) -> Result<(), CommandError>;
 
     /// `segue proxy`: runs until it is told to end.
     ///
     /// # Errors
     /// When it cannot start or go on.
-    fn proxy(&self, options: ProxyOptions) -> Result<(), Failure>;
+    fn proxy(&self, options: ProxyOptions) -> Result<(), CommandError>;
 
     /// Stops the instances of a data folder that no server uses, and says how many there were.
     ///
     /// # Errors
     /// When a server uses the folder, or an instance cannot be stopped.
-    fn down(&self, data: &Path) -> Result<u32, Failure>;
+    fn down(&self, data: &Path) -> Result<u32, CommandError>;
 
     /// `segue __shim`: keeps one instance.
     fn shim(&self, args: Vec<OsString>) -> ExitCode;

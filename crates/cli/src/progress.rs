@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use wire::{Event, Now};
+use wire::{Now, StreamEvent};
 
 use crate::Io;
 use crate::io::Screen;
@@ -13,7 +13,7 @@ use crate::text::{headline, percent, step_of};
 
 /// The progress of one command.
 #[derive(Debug)]
-pub(crate) struct Progress {
+pub(crate) struct ProgressLine {
     bar: Option<ProgressBar>,
     talk: Talk,
     /// Where the rollout was when that was told last.
@@ -27,7 +27,7 @@ enum Talk {
     None,
 }
 
-impl Progress {
+impl ProgressLine {
     /// Says nothing: somebody else tells the story.
     pub(crate) fn silent() -> Self {
         Self { bar: None, talk: Talk::None, place: None }
@@ -61,7 +61,7 @@ impl Progress {
     }
 
     /// Something happened.
-    pub(crate) fn event(&mut self, io: &mut Io<'_>, event: &Event) {
+    pub(crate) fn event(&mut self, io: &mut Io<'_>, event: &StreamEvent) {
         let clock = io.clock(event.at_ms);
         // What an instance said is told once, in the error that ends the command.
         self.line(io, &format!("{DIM}{clock}{DIM:#}  {}", headline(event)));

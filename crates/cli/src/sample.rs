@@ -10,7 +10,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::args::{Broken, SampleOptions};
+use crate::args::{SampleFault, SampleOptions};
 
 /// More connections are closed at once.
 const CONNECTIONS: usize = 512;
@@ -22,7 +22,7 @@ const GRACE: Duration = Duration::from_secs(20);
 /// Runs until SIGTERM.
 pub(crate) fn run(options: &SampleOptions) -> ExitCode {
     let mut err = io::stderr();
-    if options.broken == Some(Broken::Exit) {
+    if options.broken == Some(SampleFault::Exit) {
         let _ = writeln!(err, "starting {}", options.version);
         let _ = writeln!(err, "cannot start: the table `orders` has no column `total`");
         return ExitCode::FAILURE;
@@ -62,7 +62,7 @@ fn serve(address: &str, options: &SampleOptions) -> io::Result<()> {
 pub(crate) struct Sample {
     version: String,
     who: String,
-    broken: Option<Broken>,
+    broken: Option<SampleFault>,
     state: Mutex<State>,
     idle: Condvar,
 }
@@ -133,8 +133,10 @@ impl Sample {
             return Ok(Next::Close);
         };
         let (status, body) = match (request.path.as_str(), self.broken) {
-            ("/up", Some(Broken::Unhealthy)) => ("500 Internal Server Error", "not well\n".into()),
-            ("/up", Some(Broken::Exit) | None) => ("200 OK", "ok\n".into()),
+            ("/up", Some(SampleFault::Unhealthy)) => {
+                ("500 Internal Server Error", "not well\n".into())
+            }
+            ("/up", Some(SampleFault::Exit) | None) => ("200 OK", "ok\n".into()),
             ("/", _) => ("200 OK", format!("{} from {}\n", self.version, self.who)),
             (_, _) => ("404 Not Found", "there is nothing here\n".into()),
         };

@@ -1,7 +1,7 @@
 //! Words for people: tables, wrapped sentences, numbers with units.
 
 use model::Millis;
-use wire::Event;
+use wire::StreamEvent;
 
 use crate::paint::DIM;
 use crate::paint::{Style, width};
@@ -11,7 +11,7 @@ pub(crate) const WIDTH: usize = 80;
 
 /// One cell of a table: what it says, and how it looks.
 #[derive(Clone, Debug)]
-pub(crate) struct Cell {
+pub(crate) struct TableCell {
     text: String,
     style: Style,
     side: Side,
@@ -23,7 +23,7 @@ enum Side {
     Right,
 }
 
-impl Cell {
+impl TableCell {
     pub(crate) fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), style: Style::Plain, side: Side::Left }
     }
@@ -40,14 +40,14 @@ impl Cell {
     }
 }
 
-impl<T: Into<String>> From<T> for Cell {
+impl<T: Into<String>> From<T> for TableCell {
     fn from(text: T) -> Self {
         Self::new(text)
     }
 }
 
 /// Columns as wide as their widest cell, two spaces between them; no space at the end of a line.
-pub(crate) fn table(indent: usize, rows: &[Vec<Cell>]) -> Vec<String> {
+pub(crate) fn table(indent: usize, rows: &[Vec<TableCell>]) -> Vec<String> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widest = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(length).max();
     let widths: Vec<usize> = (0..columns).map(|at| widest(at).unwrap_or(0)).collect();
@@ -56,7 +56,7 @@ pub(crate) fn table(indent: usize, rows: &[Vec<Cell>]) -> Vec<String> {
             let mut line = " ".repeat(indent);
             for (at, (cell, width)) in row.iter().zip(&widths).enumerate() {
                 let gap = " ".repeat(width - length(cell));
-                let Cell { text, style, side } = cell;
+                let TableCell { text, style, side } = cell;
                 let text =
                     if text.is_empty() { String::new() } else { format!("{style}{text}{style:#}") };
                 line += if at == 0 { "" } else { "  " };
@@ -70,7 +70,7 @@ pub(crate) fn table(indent: usize, rows: &[Vec<Cell>]) -> Vec<String> {
         .collect()
 }
 
-fn length(cell: &Cell) -> usize {
+fn length(cell: &TableCell) -> usize {
     width(&cell.text)
 }
 
@@ -97,7 +97,7 @@ pub(crate) fn wrap(indent: usize, sentence: &str) -> Vec<String> {
 
 /// An event in one line: without an instance's own words, and an outcome without its cause, which
 /// was told when it happened.
-pub(crate) fn headline(event: &Event) -> &str {
+pub(crate) fn headline(event: &StreamEvent) -> &str {
     let first = event.text.lines().next().unwrap_or_default();
     match (event.outcome, first.split_once(": ")) {
         (Some(outcome), Some((said, _))) if said == outcome.to_string() => said,
@@ -196,7 +196,8 @@ mod tests {
     fn an_event_is_one_line_and_no_cause_is_told_twice() {
         let event = |text: &str, outcome| {
             let (app, text) = ("web".parse().unwrap(), text.to_owned());
-            headline(&Event { seq: 1, at_ms: 0, app, rollout: None, text, outcome }).to_owned()
+            headline(&StreamEvent { seq: 1, at_ms: 0, app, rollout: None, text, outcome })
+                .to_owned()
         };
         let cause = "web-3 exited with code 1; its last words:\n  | no such table";
         assert_eq!(
@@ -216,8 +217,8 @@ mod tests {
     #[test]
     fn a_table_lines_up_and_ends_no_line_in_spaces() {
         let rows = [
-            vec!["A".into(), Cell::new("N").right(), "X".into()],
-            vec!["bcd".into(), Cell::new("12").right(), "".into()],
+            vec!["A".into(), TableCell::new("N").right(), "X".into()],
+            vec!["bcd".into(), TableCell::new("12").right(), "".into()],
         ];
         assert_eq!(table(2, &rows).map_plain(), ["  A     N  X", "  bcd  12"]);
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use model::in_full;
 use sd_notify::NotifyState;
-use server::{Engine, Guard, ListenError, Parts};
+use server::{ApiEngine, Guard, ListenError, Parts};
 use store::ReleaseStore;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
@@ -103,7 +103,7 @@ impl Api {
         listeners: ApiListeners,
         config: ApiConfig,
         proxy: &proxy::Proxy,
-        engine: Arc<dyn Engine>,
+        engine: Arc<dyn ApiEngine>,
         store: Arc<ReleaseStore>,
     ) -> Self {
         let ApiConfig { data, hosts, token } = config;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use agent::Agent;
-use cli::Failure;
+use cli::CommandError;
 use control::{Clock, Engine, Inbox, Mail, Runner, RunnerConfig, Traffic as _};
 use journal::sqlite::Journal;
 use model::{FromHost, HostId, InstanceId, in_full};
@@ -51,7 +51,7 @@ impl Brain {
         config: BrainConfig,
         front: &mut Front,
         (inbox, mail): (Inbox, Mail),
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, CommandError> {
         let BrainConfig { data, store, keep_releases, open_files } = config;
         let agent = Arc::new(start_agent(&data, store, open_files, &inbox)?);
         let board = Arc::new(Board::default());
@@ -96,7 +96,7 @@ fn start_agent(
     store: Arc<ReleaseStore>,
     open_files: agent::OpenFiles,
     inbox: &Inbox,
-) -> Result<Agent, Failure> {
+) -> Result<Agent, CommandError> {
     let config = agent::AgentConfig {
         data: data.to_owned(),
         program: std::env::current_exe().map_err(|error| cannot_start(&error))?,

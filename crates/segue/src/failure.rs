@@ -2,9 +2,9 @@
 
 use std::error::Error;
 
-use cli::Failure;
+use cli::CommandError;
 
 /// The server cannot be started, for this reason.
-pub fn cannot_start(error: &dyn Error) -> Failure {
-    Failure::new("start the server", error)
+pub fn cannot_start(error: &dyn Error) -> CommandError {
+    CommandError::new("start the server", error)
 }

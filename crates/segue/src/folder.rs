@@ -3,7 +3,7 @@
 use std::fs::{File, TryLockError};
 use std::path::Path;
 
-use cli::Failure;
+use cli::CommandError;
 use datadir::DataDir;
 
 /// A data folder that segue made, or is about to.
@@ -14,24 +14,24 @@ pub struct Folder {
 
 impl Folder {
     /// Checks the folder, and makes it if it is not there.
-    pub fn open_or_create(path: &Path) -> Result<Self, Failure> {
+    pub fn open_or_create(path: &Path) -> Result<Self, CommandError> {
         Self::checked(path, DataDir::open_or_create)
     }
 
     /// Checks a folder that is there.
-    pub fn open(path: &Path) -> Result<Self, Failure> {
+    pub fn open(path: &Path) -> Result<Self, CommandError> {
         Self::checked(path, DataDir::open)
     }
 
     fn checked(
         path: &Path,
         open: impl FnOnce(&Path) -> Result<DataDir, datadir::Unsafe>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, CommandError> {
         let act = format!("use the data folder {}", path.display());
         match open(path) {
             Ok(dir) => Ok(Self { dir, act }),
             Err(why) => {
-                let failure = Failure::new(act, &why);
+                let failure = CommandError::new(act, &why);
                 Err(match why.hint() {
                     Some(hint) => failure.hint(hint),
                     None => failure,
@@ -46,16 +46,16 @@ impl Folder {
     }
 
     /// Its lock: only one server at a time uses a data folder.
-    pub fn lock(&self) -> Result<File, Failure> {
+    pub fn lock(&self) -> Result<File, CommandError> {
         self.try_lock()?.ok_or_else(|| {
-            let failure = Failure::because(self.act.as_str(), "another server uses it");
+            let failure = CommandError::because(self.act.as_str(), "another server uses it");
             failure.hint("choose another with --data, or stop that server first")
         })
     }
 
     /// Its lock, unless a server has it.
-    pub fn try_lock(&self) -> Result<Option<File>, Failure> {
-        let failed = |error: std::io::Error| Failure::new(self.act.as_str(), &error);
+    pub fn try_lock(&self) -> Result<Option<File>, CommandError> {
+        let failed = |error: std::io::Error| CommandError::new(self.act.as_str(), &error);
         let file = datadir::open_or_create(&self.path().join("lock")).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),

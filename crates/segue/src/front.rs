@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cli::Failure;
+use cli::CommandError;
 use control::Inbox;
 use proxy::Proxy;
 
@@ -26,7 +26,7 @@ pub struct Front {
 
 impl Front {
     /// Takes connections from now on. What the proxy counts goes into `inbox`.
-    pub fn start(config: proxy::Config, data: &Path, inbox: &Inbox) -> Result<Self, Failure> {
+    pub fn start(config: proxy::Config, data: &Path, inbox: &Inbox) -> Result<Self, CommandError> {
         let bound = Proxy::bind(config).map_err(|error| {
             let failure = cannot_start(&error);
             failure.hint("another program listens there; choose another with --http")

@@ -19,7 +19,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use cli::{Failure, Limit, Local, ProxyOptions, ServerOptions};
+use cli::{CommandError, Limit, Local, ProxyOptions, ServerOptions};
 use model::Balance;
 use proxy::standalone::Options;
 
@@ -33,12 +33,12 @@ const ENDING: Duration = Duration::from_secs(2);
 struct Program;
 
 impl Local for Program {
-    fn server(&self, options: ServerOptions) -> Result<(), Failure> {
+    fn server(&self, options: ServerOptions) -> Result<(), CommandError> {
         log_to_stderr();
         serve::run(&options)
     }
 
-    fn proxy(&self, options: ProxyOptions) -> Result<(), Failure> {
+    fn proxy(&self, options: ProxyOptions) -> Result<(), CommandError> {
         log_to_stderr();
         let act = "run the proxy";
         let mut alone = Options::new(vec![options.listen], options.upstreams);
@@ -46,10 +46,10 @@ impl Local for Program {
         alone.limits = limits.proxy.into();
         (alone.request, alone.hold, alone.drain) = (limits.request, limits.hold, limits.drain);
         alone.balance = match options.balance {
-            cli::Balance::TwoChoices => Balance::TwoChoices,
-            cli::Balance::LeastConnections => Balance::LeastConnections,
-            cli::Balance::PeakEwma => Balance::PeakEwma,
-            cli::Balance::RoundRobin => Balance::RoundRobin,
+            cli::BalanceOption::TwoChoices => Balance::TwoChoices,
+            cli::BalanceOption::LeastConnections => Balance::LeastConnections,
+            cli::BalanceOption::PeakEwma => Balance::PeakEwma,
+            cli::BalanceOption::RoundRobin => Balance::RoundRobin,
         };
         alone.workers = options.workers.map(usize::from);
         alone.admin = options.admin;
@@ -58,7 +58,7 @@ impl Local for Program {
         alone.access_log = options.access_log.file();
         alone.release_memory = sys::release_memory;
         proxy::standalone::run(alone).map_err(|error| {
-            let failure = Failure::new(act, &error);
+            let failure = CommandError::new(act, &error);
             match matches!(error, proxy::Error::Circle { .. }) {
                 true => failure.hint("--upstream names where the app listens"),
                 false => failure,
@@ -66,7 +66,7 @@ impl Local for Program {
         })
     }
 
-    fn down(&self, data: &Path) -> Result<u32, Failure> {
+    fn down(&self, data: &Path) -> Result<u32, CommandError> {
         let act = format!("stop the instances of {}", data.display());
         let folder = folder::Folder::open(data)?;
         let started = Instant::now();
@@ -77,13 +77,13 @@ impl Local for Program {
             // A server that ends has closed its API before it lets go of the folder.
             if started.elapsed() > ENDING {
                 let failure =
-                    Failure::because(act, "its server is running, with its API elsewhere");
+                    CommandError::because(act, "its server is running, with its API elsewhere");
                 return Err(failure.hint("leave out --server: it is asked through the folder"));
             }
             std::thread::sleep(Duration::from_millis(20));
         };
         let ended =
-            agent::stop_all(folder.path(), serve::GRACE).map_err(|e| Failure::new(act, &e))?;
+            agent::stop_all(folder.path(), serve::GRACE).map_err(|e| CommandError::new(act, &e))?;
         Ok(u32::try_from(ended.len()).unwrap_or(u32::MAX))
     }
 

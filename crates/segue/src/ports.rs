@@ -11,7 +11,7 @@ use model::{
     Abilities, AppName, Generation, HealthTable, InstanceId, ProxyId, Snapshot, ToHost,
     TrafficReport,
 };
-use server::{Host, LogCursor, LogPage, LogStart};
+use server::{ApiHost, LogCursor, LogPage, LogStart};
 
 /// The last lines of all instances of an app have at most so many bytes together.
 const TAIL_BYTES: usize = 16 << 20;
@@ -30,7 +30,7 @@ pub struct LocalFiles {
     pub data: PathBuf,
 }
 
-impl Host for LocalFiles {
+impl ApiHost for LocalFiles {
     fn logs(
         &self,
         app: &AppName,

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cli::{Failure, Limit, ServerOptions};
+use cli::{CommandError, Limit, ServerOptions};
 use control::Inbox;
 use model::Millis;
 use store::ReleaseStore;
@@ -17,7 +17,7 @@ use crate::brain::{Brain, BrainConfig};
 use crate::failure::cannot_start;
 use crate::folder::Folder;
 use crate::front::Front;
-use crate::signals::{self, Signals, Wish};
+use crate::signals::{self, SignalAction, Signals};
 
 /// What instances get between SIGTERM and SIGKILL when everything is stopped.
 pub const GRACE: Millis = Millis::from_secs(30);
@@ -32,7 +32,7 @@ enum Scope {
 }
 
 /// Serves until a signal or `segue down`.
-pub fn run(options: &ServerOptions) -> Result<(), Failure> {
+pub fn run(options: &ServerOptions) -> Result<(), CommandError> {
     let open_files = agent::OpenFiles::for_apps();
     check_addresses(options)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -85,8 +85,8 @@ async fn asked_to_end(mut signals: Signals, api: &Api, data: &Path, front: &Fron
     loop {
         tokio::select! {
             wish = signals.next() => match wish {
-                Wish::End => return Scope::Server,
-                Wish::Reload => signals::reload(data, api.guard(), front.proxy()).await,
+                SignalAction::End => return Scope::Server,
+                SignalAction::Reload => signals::reload(data, api.guard(), front.proxy()).await,
             },
             () = api.is_asked_down() => return Scope::Everything,
         }
@@ -113,13 +113,13 @@ fn end(runtime: &Runtime, scope: Scope, data: &Path, (front, brain, api): (Front
     });
 }
 
-fn check_addresses(options: &ServerOptions) -> Result<(), Failure> {
+fn check_addresses(options: &ServerOptions) -> Result<(), CommandError> {
     server::may_bind(options.api).map_err(|error| cannot_start(&error))?;
     if meet(options.http, options.api) {
         let cause = format!("--http and --api are both on port {}", options.api.port());
         let failure =
-            Failure::because("start the server", cause).hint("give the API a port of its own");
-        return Err(failure.exit(cli::Exit::Usage));
+            CommandError::because("start the server", cause).hint("give the API a port of its own");
+        return Err(failure.exit(cli::ExitStatus::Usage));
     }
     Ok(())
 }
@@ -131,7 +131,7 @@ fn meet(http: SocketAddr, api: SocketAddr) -> bool {
         && (http.ip() == api.ip() || http.ip().is_unspecified())
 }
 
-fn proxy_config(options: &ServerOptions, data: &Path) -> Result<proxy::Config, Failure> {
+fn proxy_config(options: &ServerOptions, data: &Path) -> Result<proxy::Config, CommandError> {
     let mut config = proxy::Config::new(vec![options.http]);
     config.workers = options.workers.map_or(config.workers, usize::from);
     config.access_log = options.access_log.clone().file();
@@ -141,13 +141,15 @@ fn proxy_config(options: &ServerOptions, data: &Path) -> Result<proxy::Config, F
     config.release_memory = crate::sys::release_memory;
     let keys = data.join("affinity.keys");
     config.affinity_keys = crate::keys::load_or_create(&keys)
-        .map_err(|error| Failure::new(format!("read {}", keys.display()), &error))?;
+        .map_err(|error| CommandError::new(format!("read {}", keys.display()), &error))?;
     Ok(config)
 }
 
-fn open_store(data: &Path) -> Result<Arc<ReleaseStore>, Failure> {
+fn open_store(data: &Path) -> Result<Arc<ReleaseStore>, CommandError> {
     let store = ReleaseStore::open(data).map(Arc::new);
-    store.map_err(|error| Failure::new(format!("use the data folder {}", data.display()), &error))
+    store.map_err(|error| {
+        CommandError::new(format!("use the data folder {}", data.display()), &error)
+    })
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::StoreError;
 #[derive(Debug)]
 pub(crate) struct No(pub(crate) Problem);
 
-pub(crate) type Answer<T> = Result<T, No>;
+pub(crate) type ApiResult<T> = Result<T, No>;
 
 impl IntoResponse for No {
     fn into_response(self) -> Response {
@@ -76,7 +76,7 @@ pub(crate) struct Sent<T>(pub(crate) T);
 impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Sent<T> {
     type Rejection = No;
 
-    async fn from_request(request: Request, state: &S) -> Answer<Self> {
+    async fn from_request(request: Request, state: &S) -> ApiResult<Self> {
         let length = request.headers().get(header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
         // Without a length it may be long.
@@ -105,7 +105,7 @@ fn broken_body(rejection: BytesRejection) -> No {
 }
 
 /// An app's name out of the path.
-pub(crate) fn app_name(text: &str) -> Answer<AppName> {
+pub(crate) fn app_name(text: &str) -> ApiResult<AppName> {
     text.parse().map_err(|error: model::Invalid| No(Problem::new(Code::Invalid, error.to_string())))
 }
 
@@ -138,7 +138,7 @@ pub(crate) async fn no_such_method(method: Method, uri: Uri) -> Response {
 /// Runs what may block where it may.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Answer<T> {
+) -> ApiResult<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => Ok(done?),
         Err(_) => Err(No(Problem::new(Code::Internal, "a defect of segue ended the request"))),

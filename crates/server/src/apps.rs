@@ -5,16 +5,21 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use model::{AppName, AppView, Conventions, ListenerRule, ReleaseNo};
-use wire::{Account, App, Code, Problem, Receipt, Release, Standing};
+use wire::{
+    AppInfo, Code, Problem, ReceiptWithCause, RolloutReceipt, RolloutStanding, StoredRelease,
+};
 
 use crate::Parts;
-use crate::answer::{Answer, No, app_name, no_such_app};
+use crate::answer::{ApiResult, No, app_name, no_such_app};
 
-pub(crate) async fn list(State(parts): State<Parts>) -> Answer<Json<Vec<App>>> {
+pub(crate) async fn list(State(parts): State<Parts>) -> ApiResult<Json<Vec<AppInfo>>> {
     Ok(Json(known(&parts)?.iter().map(|view| shown(&parts, view)).collect()))
 }
 
-pub(crate) async fn show(State(parts): State<Parts>, Path(app): Path<String>) -> Answer<Json<App>> {
+pub(crate) async fn show(
+    State(parts): State<Parts>,
+    Path(app): Path<String>,
+) -> ApiResult<Json<AppInfo>> {
     let view = find(&parts, &app_name(&app)?)?;
     Ok(Json(shown(&parts, &view)))
 }
@@ -22,23 +27,23 @@ pub(crate) async fn show(State(parts): State<Parts>, Path(app): Path<String>) ->
 pub(crate) async fn releases(
     State(parts): State<Parts>,
     Path(app): Path<String>,
-) -> Answer<Json<Vec<Release>>> {
+) -> ApiResult<Json<Vec<StoredRelease>>> {
     let view = find(&parts, &app_name(&app)?)?;
-    Ok(Json(view.releases.iter().map(Release::from).collect()))
+    Ok(Json(view.releases.iter().map(StoredRelease::from).collect()))
 }
 
 pub(crate) async fn receipts(
     State(parts): State<Parts>,
     Path(app): Path<String>,
-) -> Answer<Json<Vec<Account>>> {
+) -> ApiResult<Json<Vec<ReceiptWithCause>>> {
     let view = find(&parts, &app_name(&app)?)?;
-    Ok(Json(view.receipts.iter().map(Account::from).collect()))
+    Ok(Json(view.receipts.iter().map(ReceiptWithCause::from).collect()))
 }
 
 pub(crate) async fn receipt(
     State(parts): State<Parts>,
     Path((app, rollout)): Path<(String, String)>,
-) -> Answer<Json<Account>> {
+) -> ApiResult<Json<ReceiptWithCause>> {
     let app = app_name(&app)?;
     let view = find(&parts, &app)?;
     let found = view.receipts.iter().find(|receipt| receipt.rollout.to_string() == rollout);
@@ -55,7 +60,7 @@ pub(crate) async fn receipt(
 pub(crate) async fn rollout(
     State(parts): State<Parts>,
     Path(app): Path<String>,
-) -> Answer<Json<Receipt<Standing>>> {
+) -> ApiResult<Json<RolloutReceipt<RolloutStanding>>> {
     let app = app_name(&app)?;
     find(&parts, &app)?;
     let account = parts.engine.account(&app).await;
@@ -67,14 +72,14 @@ pub(crate) async fn rollout(
         return Err(No(problem.hint(format!("`segue receipt {app}` shows the last one"))));
     };
     let waiting = rollout.waiting.as_ref().map(|reason| reason.sentence(parts.engine.now()));
-    Ok(Json(Receipt::so_far(account, Standing::of(rollout), waiting)))
+    Ok(Json(RolloutReceipt::so_far(account, RolloutStanding::of(rollout), waiting)))
 }
 
-fn shown(parts: &Parts, view: &AppView) -> App {
+fn shown(parts: &Parts, view: &AppView) -> AppInfo {
     let traffic = (parts.traffic_warning)(&view.app);
     let warnings = as_root(parts, view).into_iter().chain(unchecked(view)).chain(traffic).collect();
     let read_only = parts.engine.read_only();
-    App { read_only, warnings, ..App::new(view, parts.engine.now()) }
+    AppInfo { read_only, warnings, ..AppInfo::new(view, parts.engine.now()) }
 }
 
 /// That an app could do to the machine whatever it likes.
@@ -109,7 +114,7 @@ fn is_root(user: Option<&str>) -> bool {
 }
 
 /// All apps. That there are none is not said while the journal could not be read.
-pub(crate) fn known(parts: &Parts) -> Answer<Vec<Arc<AppView>>> {
+pub(crate) fn known(parts: &Parts) -> ApiResult<Vec<Arc<AppView>>> {
     let apps = parts.engine.apps();
     match parts.engine.read_only() {
         Some(why) if apps.is_empty() => {
@@ -120,7 +125,7 @@ pub(crate) fn known(parts: &Parts) -> Answer<Vec<Arc<AppView>>> {
     }
 }
 
-pub(crate) fn find(parts: &Parts, app: &AppName) -> Answer<Arc<AppView>> {
+pub(crate) fn find(parts: &Parts, app: &AppName) -> ApiResult<Arc<AppView>> {
     if let Some(view) = parts.engine.view(app) {
         return Ok(view);
     }
@@ -129,7 +134,7 @@ pub(crate) fn find(parts: &Parts, app: &AppName) -> Answer<Arc<AppView>> {
 }
 
 /// A release by its label, else by its number: `12` or `#12`.
-pub(crate) fn find_release(view: &AppView, text: &str) -> Answer<ReleaseNo> {
+pub(crate) fn find_release(view: &AppView, text: &str) -> ApiResult<ReleaseNo> {
     let number = text.strip_prefix('#').unwrap_or(text);
     let by_label = view.releases.iter().find(|release| release.label.as_str() == text);
     let found = by_label

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use wire::{Code, MOST_BYTES, MOST_ENTRIES, Missing, Problem, Wanted};
 
 use crate::Parts;
-use crate::answer::{Answer, No, Sent, blocking};
+use crate::answer::{ApiResult, No, Sent, blocking};
 
 /// Pieces of a body that wait for the disk.
 const IN_HAND: usize = 4;
@@ -27,7 +27,7 @@ const BYTES_PER_SECOND: u64 = 16 * 1024;
 pub(crate) async fn missing(
     State(parts): State<Parts>,
     Sent(Wanted { blobs }): Sent<Wanted>,
-) -> Answer<Json<Missing>> {
+) -> ApiResult<Json<Missing>> {
     let bytes = blobs.iter().fold(0_u64, |sum, blob| sum.saturating_add(blob.size));
     if blobs.len() > MOST_ENTRIES || bytes > MOST_BYTES {
         let message =
@@ -43,7 +43,7 @@ pub(crate) async fn put(
     Path(digest): Path<String>,
     headers: HeaderMap,
     body: Body,
-) -> Answer<StatusCode> {
+) -> ApiResult<StatusCode> {
     // By its length, before anything of it is read.
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if length.is_some_and(|length: u64| length > MOST_BYTES) {
@@ -68,7 +68,7 @@ fn too_large() -> No {
 
 /// Hands the body on. The last thing sent is `None`, so that a body that broke off is not taken
 /// for a short one.
-async fn send(body: Body, pieces: mpsc::Sender<Option<Bytes>>) -> Answer<()> {
+async fn send(body: Body, pieces: mpsc::Sender<Option<Bytes>>) -> ApiResult<()> {
     let mut body = body.into_data_stream();
     let (mut size, started) = (0, Instant::now());
     loop {

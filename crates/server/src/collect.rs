@@ -8,13 +8,13 @@ use std::time::Duration;
 use model::{AppName, AppView, in_full};
 use store::{InUse, ReleaseStore};
 
-use crate::Engine;
+use crate::ApiEngine;
 
 /// How often, and how old something has to be.
 const EVERY: Duration = Duration::from_secs(15 * 60);
 
 /// Goes on until it is dropped.
-pub async fn collect_uploads(engine: Arc<dyn Engine>, store: Arc<ReleaseStore>) {
+pub async fn collect_uploads(engine: Arc<dyn ApiEngine>, store: Arc<ReleaseStore>) {
     loop {
         tokio::time::sleep(EVERY).await;
         if engine.read_only().is_some() {

@@ -15,33 +15,33 @@ use wire::{
     ScaleRequest,
 };
 
-use crate::answer::{Answer, No, Sent, app_name, blocking};
+use crate::answer::{ApiResult, No, Sent, app_name, blocking};
 use crate::apps::{find, find_release, known};
 use crate::events::wrong_query;
-use crate::{Command, Host, Parts, StoreError};
+use crate::{ApiHost, EngineCommand, Parts, StoreError};
 
 /// As many instances as an app file may ask for.
 const MOST_REPLICAS: u16 = 1_000;
 
-pub(crate) type Accepted = (StatusCode, Json<wire::Accepted>);
+pub(crate) type AcceptedResponse = (StatusCode, Json<wire::CommandAccepted>);
 
 pub(crate) async fn rollback(
     State(parts): State<Parts>,
     Path(app): Path<String>,
     Sent(request): Sent<RollbackRequest>,
-) -> Answer<Accepted> {
+) -> ApiResult<AcceptedResponse> {
     let app = app_name(&app)?;
     let RollbackRequest { to, version } = request;
     let view = find(&parts, &app)?;
     let to = to.map(|text| find_release(&view, &text)).transpose()?;
-    ask(&parts, Command { app, seen: version, ask: Ask::Rollback { to } }).await
+    ask(&parts, EngineCommand { app, seen: version, ask: Ask::Rollback { to } }).await
 }
 
 pub(crate) async fn promote(
     State(parts): State<Parts>,
     Path(app): Path<String>,
     Sent(PromoteRequest { full, version }): Sent<PromoteRequest>,
-) -> Answer<Accepted> {
+) -> ApiResult<AcceptedResponse> {
     let how_far = if full { Promote::Full } else { Promote::Step };
     ask_known(&parts, &app, version, Ask::Promote(how_far)).await
 }
@@ -50,7 +50,7 @@ pub(crate) async fn pause(
     State(parts): State<Parts>,
     Path(app): Path<String>,
     Sent(BareRequest { version }): Sent<BareRequest>,
-) -> Answer<Accepted> {
+) -> ApiResult<AcceptedResponse> {
     ask_known(&parts, &app, version, Ask::Pause).await
 }
 
@@ -58,7 +58,7 @@ pub(crate) async fn sync(
     State(parts): State<Parts>,
     Path(app): Path<String>,
     Sent(BareRequest { version }): Sent<BareRequest>,
-) -> Answer<Accepted> {
+) -> ApiResult<AcceptedResponse> {
     ask_known(&parts, &app, version, Ask::Sync).await
 }
 
@@ -66,7 +66,7 @@ pub(crate) async fn resume(
     State(parts): State<Parts>,
     Path(app): Path<String>,
     Sent(BareRequest { version }): Sent<BareRequest>,
-) -> Answer<Accepted> {
+) -> ApiResult<AcceptedResponse> {
     ask_known(&parts, &app, version, Ask::Resume).await
 }
 
@@ -74,7 +74,7 @@ pub(crate) async fn restart(
     State(parts): State<Parts>,
     Path(app): Path<String>,
     Sent(BareRequest { version }): Sent<BareRequest>,
-) -> Answer<Accepted> {
+) -> ApiResult<AcceptedResponse> {
     ask_known(&parts, &app, version, Ask::Restart).await
 }
 
@@ -82,7 +82,7 @@ pub(crate) async fn scale(
     State(parts): State<Parts>,
     Path(app): Path<String>,
     Sent(ScaleRequest { replicas, version }): Sent<ScaleRequest>,
-) -> Answer<Accepted> {
+) -> ApiResult<AcceptedResponse> {
     if replicas == 0 || replicas > MOST_REPLICAS {
         let message = format!("`replicas`: 1 to {MOST_REPLICAS} are possible, not {replicas}");
         let problem = Problem::new(Code::Invalid, message);
@@ -95,7 +95,7 @@ pub(crate) async fn maintenance(
     State(parts): State<Parts>,
     Path(app): Path<String>,
     Sent(request): Sent<MaintenanceRequest>,
-) -> Answer<Accepted> {
+) -> ApiResult<AcceptedResponse> {
     let version = request.version;
     let on = request.read()?;
     ask_known(&parts, &app, version, Ask::Maintenance { on }).await
@@ -105,7 +105,7 @@ pub(crate) async fn abort(
     State(parts): State<Parts>,
     Path(app): Path<String>,
     Sent(BareRequest { version }): Sent<BareRequest>,
-) -> Answer<Accepted> {
+) -> ApiResult<AcceptedResponse> {
     ask_known(&parts, &app, version, Ask::Abort).await
 }
 
@@ -113,14 +113,14 @@ pub(crate) async fn remove(
     State(parts): State<Parts>,
     Path(app): Path<String>,
     query: Result<Query<Removal>, QueryRejection>,
-) -> Answer<Accepted> {
+) -> ApiResult<AcceptedResponse> {
     let Query(Removal { with_state }) = query.map_err(wrong_query)?;
     let app = app_name(&app)?;
     if parts.engine.view(&app).is_none() && !(with_state && left(&parts).await?.contains_key(&app))
     {
         find(&parts, &app)?;
     }
-    ask(&parts, Command { app, seen: None, ask: Ask::Remove { with_state } }).await
+    ask(&parts, EngineCommand { app, seen: None, ask: Ask::Remove { with_state } }).await
 }
 
 /// What goes with an app.
@@ -133,12 +133,12 @@ pub(crate) struct Removal {
 }
 
 /// The state that apps left behind which are removed.
-pub(crate) async fn left_state(State(parts): State<Parts>) -> Answer<Json<Vec<LeftState>>> {
+pub(crate) async fn left_state(State(parts): State<Parts>) -> ApiResult<Json<Vec<LeftState>>> {
     let left = left(&parts).await?.into_iter();
     Ok(Json(left.map(|(app, path)| LeftState { app, path }).collect()))
 }
 
-async fn left(parts: &Parts) -> Answer<BTreeMap<AppName, PathBuf>> {
+async fn left(parts: &Parts) -> ApiResult<BTreeMap<AppName, PathBuf>> {
     // Without the journal nobody knows which apps there are.
     known(parts)?;
     let host = parts.host.clone();
@@ -148,21 +148,26 @@ async fn left(parts: &Parts) -> Answer<BTreeMap<AppName, PathBuf>> {
 }
 
 /// The apps that have state, and where it is.
-pub(crate) fn states(host: &dyn Host) -> Result<BTreeMap<AppName, PathBuf>, StoreError> {
+pub(crate) fn states(host: &dyn ApiHost) -> Result<BTreeMap<AppName, PathBuf>, StoreError> {
     host.states().map_err(|error| {
         StoreError::Unavailable(format!("cannot list the apps' state: {}", model::in_full(&error)))
     })
 }
 
 /// Asks about an app that has to be there.
-async fn ask_known(parts: &Parts, app: &str, seen: Option<u64>, wanted: Ask) -> Answer<Accepted> {
+async fn ask_known(
+    parts: &Parts,
+    app: &str,
+    seen: Option<u64>,
+    wanted: Ask,
+) -> ApiResult<AcceptedResponse> {
     let app = app_name(app)?;
     find(parts, &app)?;
-    ask(parts, Command { app, seen, ask: wanted }).await
+    ask(parts, EngineCommand { app, seen, ask: wanted }).await
 }
 
 /// Asks the engine. On a task of its own: a client that hangs up does not take the command back.
-pub(crate) async fn ask(parts: &Parts, command: Command) -> Answer<Accepted> {
+pub(crate) async fn ask(parts: &Parts, command: EngineCommand) -> ApiResult<AcceptedResponse> {
     let engine = parts.engine.clone();
     let app = command.app.clone();
     let asked = tokio::spawn(async move { engine.command(command).await }).await;
@@ -178,9 +183,9 @@ pub(crate) async fn ask(parts: &Parts, command: Command) -> Answer<Accepted> {
 }
 
 /// The engine's answer as it travels.
-pub(crate) fn accepted(app: AppName, taken: Taken) -> wire::Accepted {
+pub(crate) fn accepted(app: AppName, taken: Taken) -> wire::CommandAccepted {
     let Taken { rollout, release, note, already, ends: _, begins: _ } = taken;
     let (release, label) = release.map_or((None, None), |(no, label)| (Some(no.0), Some(label)));
     let rollout = rollout.map(|id| id.0);
-    wire::Accepted { app, rollout, already, release, label, note, warnings: Vec::new() }
+    wire::CommandAccepted { app, rollout, already, release, label, note, warnings: Vec::new() }
 }

@@ -9,14 +9,14 @@ use axum::extract::{Path, State};
 use control::{Ask, NewRelease, RolloutKind};
 use model::{AppName, AppSpec, AppView, Digest, Label, ReleaseView, RolloutId};
 use wire::{
-    ANOTHER_NAME, AppFile, Blob, Code, DeployRequest, Effect, EffectKind, Manifest, Plan, Planned,
-    PlannedRelease, Problem, Secret, Verdict, check_env_name,
+    ANOTHER_NAME, AppFile, Blob, Code, DeployPlan, DeployRequest, DeployVerdict, Effect,
+    EffectKind, Manifest, Planned, PlannedRelease, Problem, Secret, check_env_name,
 };
 
-use crate::answer::{Answer, No, Sent, app_name, blocking};
+use crate::answer::{ApiResult, No, Sent, app_name, blocking};
 use crate::changes::{changes, files};
-use crate::commands::{Accepted, accepted, ask, states};
-use crate::{Became, Command, Host, Parts, Store, StoreError};
+use crate::commands::{AcceptedResponse, accepted, ask, states};
+use crate::{ApiHost, ApiStore, Became, EngineCommand, Parts, StoreError};
 
 /// All values of an environment together have at most so many bytes.
 const ENV_LIMIT: usize = 256 * 1024;
@@ -25,7 +25,7 @@ pub(crate) async fn deploy(
     State(parts): State<Parts>,
     Path(app): Path<String>,
     Sent(request): Sent<DeployRequest>,
-) -> Answer<Accepted> {
+) -> ApiResult<AcceptedResponse> {
     let app = app_name(&app)?;
     let DeployRequest { spec, label, manifest, env, replace, version } = request;
     let (mut spec, values) = read(&app, &spec, env)?;
@@ -57,7 +57,7 @@ pub(crate) async fn deploy(
     let digest = digest(&spec, files);
     let env = spec.run.env.clone();
     let release = Box::new(NewRelease { label, digest, content, spec: Arc::new(spec) });
-    let command = Command { app, seen: version, ask: Ask::Deploy { release, replace } };
+    let command = EngineCommand { app, seen: version, ask: Ask::Deploy { release, replace } };
     let (status, Json(mut accepted)) = ask_with(&parts, command, env).await?;
     accepted.warnings.extend(warnings);
     Ok((status, Json(accepted)))
@@ -66,9 +66,9 @@ pub(crate) async fn deploy(
 /// Asks the engine, and tells the store what became of the values that were put for it.
 async fn ask_with(
     parts: &Parts,
-    command: Command,
+    command: EngineCommand,
     env: BTreeMap<String, Digest>,
-) -> Answer<Accepted> {
+) -> ApiResult<AcceptedResponse> {
     let parts = parts.clone();
     let asked = tokio::spawn(async move {
         let app = command.app.clone();
@@ -102,7 +102,7 @@ pub(crate) async fn plan(
     State(parts): State<Parts>,
     Path(app): Path<String>,
     Sent(request): Sent<DeployRequest>,
-) -> Answer<Json<Plan>> {
+) -> ApiResult<Json<DeployPlan>> {
     let app = app_name(&app)?;
     let DeployRequest { spec, label, manifest, env, replace, version } = request;
     let (mut spec, values) = read(&app, &spec, env)?;
@@ -138,14 +138,14 @@ pub(crate) async fn plan(
         (None, None) => {
             let release = Box::new(NewRelease { label, digest, content, spec: Arc::new(spec) });
             let ask = Ask::Deploy { release, replace };
-            let command = Command { app: app.clone(), seen: version, ask };
+            let command = EngineCommand { app: app.clone(), seen: version, ask };
             parts.engine.dry_run(command).await.map_err(No::from)
         }
     };
     let course = answer.as_ref().ok().and_then(|answer| answer.begins.as_deref());
     let course = course.filter(|course| course.kind == RolloutKind::Deploy);
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    Ok(Json(Plan {
+    Ok(Json(DeployPlan {
         release,
         live: view.as_ref().and_then(|view| view.live.as_ref()).map(|live| live.label.clone()),
         files: count(blobs.len()),
@@ -159,8 +159,8 @@ pub(crate) async fn plan(
         rollout: view.and_then(|view| view.rollout.as_ref().map(|rollout| rollout.id.0)),
         differs: taken.map_or_else(Vec::new, |taken| taken.differs),
         verdict: match answer {
-            Ok(answer) => Verdict::Accepted(effect(&app, answer, warnings)),
-            Err(No(problem)) => Verdict::Refused(problem),
+            Ok(answer) => DeployVerdict::Accepted(effect(&app, answer, warnings)),
+            Err(No(problem)) => DeployVerdict::Refused(problem),
         },
         app,
     }))
@@ -187,7 +187,7 @@ fn effect(app: &AppName, answer: control::Answer, warnings: Vec<String>) -> Effe
         (None, None) => EffectKind::Returns,
     };
     let ends = answer.ends.map(|id| id.0);
-    let answer = wire::Accepted { warnings, ..accepted(app.clone(), answer) };
+    let answer = wire::CommandAccepted { warnings, ..accepted(app.clone(), answer) };
     Effect { kind, ends, answer }
 }
 
@@ -209,7 +209,7 @@ fn live_content(view: &AppView) -> Option<Digest> {
 }
 
 /// The release with the digest of its files in place of its list's name, which has their times in it.
-fn timeless(store: &dyn Store, stored: &ReleaseView) -> ReleaseView {
+fn timeless(store: &dyn ApiStore, stored: &ReleaseView) -> ReleaseView {
     let files = stored.content.map(|content| {
         store.manifest(&stored.spec.app, content).map_or(content, |list| list.digest())
     });
@@ -217,7 +217,7 @@ fn timeless(store: &dyn Store, stored: &ReleaseView) -> ReleaseView {
 }
 
 /// What its files are called: like those of a stored release with them, if there is one.
-fn content(store: &dyn Store, view: Option<&AppView>, asked: &Asked<'_>) -> Option<Digest> {
+fn content(store: &dyn ApiStore, view: Option<&AppView>, asked: &Asked<'_>) -> Option<Digest> {
     let manifest = asked.manifest?;
     let alike = stored_alike(store, view, asked.spec, manifest);
     Some(alike.unwrap_or_else(|| manifest.digest()))
@@ -246,7 +246,7 @@ impl Taken {
 
 /// The release that has the label already, if it is another one.
 fn taken(
-    store: &dyn Store,
+    store: &dyn ApiStore,
     view: Option<&AppView>,
     asked: &Asked<'_>,
 ) -> Result<Option<Taken>, StoreError> {
@@ -275,7 +275,7 @@ fn taken(
 
 /// What a new app is told whose state is there already: one that was removed without it left it.
 fn takes_over(
-    host: &dyn Host,
+    host: &dyn ApiHost,
     view: Option<&AppView>,
     app: &AppName,
 ) -> Result<Vec<String>, StoreError> {
@@ -311,7 +311,7 @@ fn read(
     app: &AppName,
     spec: &serde_json::Value,
     env: BTreeMap<String, Secret>,
-) -> Answer<(AppSpec, BTreeMap<String, Secret>)> {
+) -> ApiResult<(AppSpec, BTreeMap<String, Secret>)> {
     let AppFile { spec, env: mut values, .. } = AppFile::from_json(spec).map_err(|error| {
         let problem = Problem::new(Code::Invalid, format!("spec: {error}"));
         No(Problem { hint: error.hint, ..problem })
@@ -328,7 +328,7 @@ fn read(
 /// The files of a stored release with these settings that has these files and its app file. Earlier
 /// versions shipped that file, and a re-run of a job's deploy is still of the same release.
 fn stored_alike(
-    store: &dyn Store,
+    store: &dyn ApiStore,
     view: Option<&AppView>,
     spec: &AppSpec,
     manifest: &Manifest,
@@ -350,7 +350,7 @@ fn digest(spec: &AppSpec, content: Option<Digest>) -> Digest {
     Digest::from_bytes(*blake3::hash(&text).as_bytes())
 }
 
-fn check_env(values: &BTreeMap<String, Secret>, spec: &AppSpec) -> Answer<()> {
+fn check_env(values: &BTreeMap<String, Secret>, spec: &AppSpec) -> ApiResult<()> {
     for (name, value) in values {
         let wrong =
             |why: String| No(Problem::new(Code::Invalid, format!("variable `{name}`: {why}")));

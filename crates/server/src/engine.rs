@@ -12,7 +12,7 @@ use crate::Subscription;
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The engine, seen from the API. Reading never waits for a rollout, nor for the journal.
-pub trait Engine: Send + Sync + 'static {
+pub trait ApiEngine: Send + Sync + 'static {
     /// The engine's clock; sentences about waiting count from it.
     fn now(&self) -> Timestamp;
 
@@ -24,10 +24,10 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Asks for something. Answers when it is journaled or refused, not when it is done; whoever
     /// stops waiting for the answer does not take the command back.
-    fn command(&self, command: Command) -> Pending<'_, Result<Answer, Refusal>>;
+    fn command(&self, command: EngineCommand) -> Pending<'_, Result<Answer, Refusal>>;
 
-    /// Answers at once what [`Engine::command`] would answer, and changes nothing.
-    fn dry_run(&self, command: Command) -> Pending<'_, Result<Answer, Refusal>>;
+    /// Answers at once what [`ApiEngine::command`] would answer, and changes nothing.
+    fn dry_run(&self, command: EngineCommand) -> Pending<'_, Result<Answer, Refusal>>;
 
     /// What the app's rollout has cost so far; `None` if none is under way.
     fn account(&self, app: &AppName) -> Pending<'_, Option<Receipt>>;
@@ -41,7 +41,7 @@ pub trait Engine: Send + Sync + 'static {
 
 /// Something that is asked for.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Command {
+pub struct EngineCommand {
     /// The app.
     pub app: AppName,
     /// The state the asker has seen: refused as a conflict when the app's is newer.

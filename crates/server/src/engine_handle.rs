@@ -7,7 +7,7 @@ use control::{Answer, Inbox, Mode, Refusal, RefusalCode};
 use model::{AppName, AppView, Receipt, Timestamp};
 use tokio::sync::oneshot;
 
-use crate::engine::{Command, Engine, Pending};
+use crate::engine::{ApiEngine, EngineCommand, Pending};
 use crate::{Board, Subscription};
 
 /// The engine that control's thread runs.
@@ -23,8 +23,8 @@ pub struct EngineHandle {
 
 impl EngineHandle {
     /// Puts the command into control's inbox, and waits for the answer.
-    async fn ask(&self, command: Command, mode: Mode) -> Result<Answer, Refusal> {
-        let Command { app, seen, ask } = command;
+    async fn ask(&self, command: EngineCommand, mode: Mode) -> Result<Answer, Refusal> {
+        let EngineCommand { app, seen, ask } = command;
         let unavailable = |why: &str| Refusal {
             code: RefusalCode::Unavailable,
             message: format!("cannot change {app}: {why}"),
@@ -40,7 +40,7 @@ impl EngineHandle {
     }
 }
 
-impl Engine for EngineHandle {
+impl ApiEngine for EngineHandle {
     fn now(&self) -> Timestamp {
         (self.clock)()
     }
@@ -53,11 +53,11 @@ impl Engine for EngineHandle {
         self.board.views()
     }
 
-    fn command(&self, command: Command) -> Pending<'_, Result<Answer, Refusal>> {
+    fn command(&self, command: EngineCommand) -> Pending<'_, Result<Answer, Refusal>> {
         Box::pin(self.ask(command, Mode::Commit))
     }
 
-    fn dry_run(&self, command: Command) -> Pending<'_, Result<Answer, Refusal>> {
+    fn dry_run(&self, command: EngineCommand) -> Pending<'_, Result<Answer, Refusal>> {
         Box::pin(self.ask(command, Mode::DryRun))
     }
 

@@ -12,17 +12,17 @@ use futures_util::stream;
 use model::AppName;
 use serde::Deserialize;
 use tokio::time::{Interval, MissedTickBehavior, interval};
-use wire::{Code, Event, Line, Now, Problem};
+use wire::{Code, Line, Now, Problem, StreamEvent};
 
-use crate::answer::{Answer, No, app_name, lines};
-use crate::{News, Parts, Subscription, apps};
+use crate::answer::{ApiResult, No, app_name, lines};
+use crate::{FeedItem, Parts, Subscription, apps};
 
 /// A line at least this often.
 const EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Ask {
+pub(crate) struct EventsQuery {
     after: u64,
     rollout: Option<u32>,
 }
@@ -30,9 +30,9 @@ pub(crate) struct Ask {
 pub(crate) async fn stream(
     State(parts): State<Parts>,
     Path(app): Path<String>,
-    query: Result<Query<Ask>, QueryRejection>,
-) -> Answer<Response> {
-    let Query(Ask { after, rollout }) = query.map_err(wrong_query)?;
+    query: Result<Query<EventsQuery>, QueryRejection>,
+) -> ApiResult<Response> {
+    let Query(EventsQuery { after, rollout }) = query.map_err(wrong_query)?;
     let app = app_name(&app)?;
     apps::find(&parts, &app)?;
     let news = parts.engine.events(&app, after);
@@ -66,12 +66,12 @@ impl Reader {
             tokio::select! {
                 biased;
                 news = self.news.next() => match news? {
-                    News::Event(seq, event) => {
+                    FeedItem::Event(seq, event) => {
                         if self.rollout.is_none_or(|id| event.rollout.is_some_and(|r| r.0 == id)) {
-                            return Some(Line::Event(Event::new(seq, &event)));
+                            return Some(Line::Event(StreamEvent::new(seq, &event)));
                         }
                     }
-                    News::Lost(count) => return Some(Line::Lost(count)),
+                    FeedItem::Lost(count) => return Some(Line::Lost(count)),
                 },
                 _ = self.parts.stop.wait_for(|stop| *stop) => return None,
                 _ = self.tick.tick() => {

@@ -68,7 +68,7 @@ pub struct Subscription {
 
 /// What a reader gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum FeedItem {
     /// An event and its number.
     Event(u64, Arc<Event>),
     /// The number of events, of any app, that were forgotten before this reader came to them.
@@ -78,7 +78,7 @@ pub enum News {
 impl Subscription {
     /// The next event; waits for it. `None` when the feed has ended. May be dropped while waiting
     /// without losing anything.
-    pub async fn next(&mut self) -> Option<News> {
+    pub async fn next(&mut self) -> Option<FeedItem> {
         loop {
             self.wake.mark_unchanged();
             if let Some(news) = self.take() {
@@ -88,20 +88,20 @@ impl Subscription {
         }
     }
 
-    fn take(&mut self) -> Option<News> {
+    fn take(&mut self) -> Option<FeedItem> {
         let ring = lock(&self.ring);
         let oldest = ring.events.front()?.0;
         let forgotten = oldest.saturating_sub(self.after + 1);
         if forgotten > 0 && self.after > 0 {
             self.after += forgotten;
-            return Some(News::Lost(forgotten));
+            return Some(FeedItem::Lost(forgotten));
         }
         let start = self.after.saturating_sub(oldest - 1);
         let rest = ring.events.iter().skip(usize::try_from(start).unwrap_or(usize::MAX));
         for (number, event) in rest {
             self.after = *number;
             if event.app == self.app {
-                return Some(News::Event(*number, event.clone()));
+                return Some(FeedItem::Event(*number, event.clone()));
             }
         }
         None
@@ -125,8 +125,8 @@ mod tests {
 
     async fn text(reader: &mut Subscription) -> String {
         match reader.next().await {
-            Some(News::Event(number, event)) => format!("{number} {}", event.text),
-            Some(News::Lost(count)) => format!("lost {count}"),
+            Some(FeedItem::Event(number, event)) => format!("{number} {}", event.text),
+            Some(FeedItem::Lost(count)) => format!("lost {count}"),
             None => "end".into(),
         }
     }

@@ -1,5 +1,5 @@
 //! Who may ask. Closed by default: every endpoint that is not open needs the token, and every request a
-//! `Host` this API answers for, so that a web page cannot reach it by a name of its own (DNS
+//! `ApiHost` this API answers for, so that a web page cannot reach it by a name of its own (DNS
 //! rebinding).
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};

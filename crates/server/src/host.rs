@@ -9,7 +9,7 @@ use model::{AppName, InstanceId};
 use wire::LogLine;
 
 /// The hosts, seen from the API.
-pub trait Host: Send + Sync + 'static {
+pub trait ApiHost: Send + Sync + 'static {
     /// Lines of output, of one instance or of all of the app, at most [`crate::MAX_LINES`].
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! The HTTP API: who may ask, what is asked, and the stream of events.
 //!
-//! The API translates and decides nothing: commands go to an [`Engine`], files to a [`Store`], and
-//! output comes from a [`Host`]. It never touches a journal, a process or a routing table.
+//! The API translates and decides nothing: commands go to an [`ApiEngine`], files to a [`ApiStore`], and
+//! output comes from a [`ApiHost`]. It never touches a journal, a process or a routing table.
 
 mod answer;
 mod apps;
@@ -36,15 +36,15 @@ use axum::middleware;
 pub use axum::Router;
 pub use board::{Board, Notices};
 pub use collect::collect_uploads;
-pub use engine::{Command, Engine, Pending};
+pub use engine::{ApiEngine, EngineCommand, Pending};
 pub use engine_handle::EngineHandle;
-pub use feed::{Feed, News, Subscription};
+pub use feed::{Feed, FeedItem, Subscription};
 pub use guard::Guard;
-pub use host::{Host, LogCursor, LogPage, LogStart};
+pub use host::{ApiHost, LogCursor, LogPage, LogStart};
 pub use listen::{ListenError, bind, bind_in_folder, may_bind, serve_port, serve_socket};
 pub use logs::MAX_LINES;
 pub use parts::{Metrics, Parts, Ready, TrafficWarning};
-pub use store::{Became, Store, StoreError};
+pub use store::{ApiStore, Became, StoreError};
 pub use token::load_or_create_token;
 
 /// A list of files is the largest body there is, besides blobs.

@@ -12,7 +12,7 @@ use model::{AppName, InstanceId};
 use serde::Deserialize;
 use wire::{Code, Problem};
 
-use crate::answer::{Answer, No, app_name, blocking, lines};
+use crate::answer::{ApiResult, No, app_name, blocking, lines};
 use crate::events::{encode, wrong_query};
 use crate::{LogCursor, LogPage, LogStart, Parts, StoreError, apps};
 
@@ -25,13 +25,13 @@ const QUIET: u32 = 5;
 
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Ask {
+pub(crate) struct LogsQuery {
     instance: Option<InstanceId>,
     lines: u32,
     follow: bool,
 }
 
-impl Default for Ask {
+impl Default for LogsQuery {
     fn default() -> Self {
         Self { instance: None, lines: 100, follow: false }
     }
@@ -40,9 +40,9 @@ impl Default for Ask {
 pub(crate) async fn stream(
     State(parts): State<Parts>,
     Path(app): Path<String>,
-    query: Result<Query<Ask>, QueryRejection>,
-) -> Answer<Response> {
-    let Query(Ask { instance, lines: count, follow }) = query.map_err(wrong_query)?;
+    query: Result<Query<LogsQuery>, QueryRejection>,
+) -> ApiResult<Response> {
+    let Query(LogsQuery { instance, lines: count, follow }) = query.map_err(wrong_query)?;
     let app = app_name(&app)?;
     apps::find(&parts, &app)?;
     if let Some(other) = instance.as_ref().filter(|instance| instance.app != app) {
@@ -75,7 +75,7 @@ struct Reader {
 }
 
 impl Reader {
-    async fn page(&self, start: LogStart) -> Answer<LogPage> {
+    async fn page(&self, start: LogStart) -> ApiResult<LogPage> {
         let (host, app) = (self.parts.host.clone(), self.app.clone());
         let instance = self.instance.clone();
         let read = move || {

@@ -6,14 +6,14 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use wire::{Code, Problem};
 
-use crate::answer::{Answer, No, Sent, blocking};
+use crate::answer::{ApiResult, No, Sent, blocking};
 use crate::{Parts, StoreError};
 
 pub(crate) async fn healthy() -> &'static str {
     "ok\n"
 }
 
-pub(crate) async fn ready(State(parts): State<Parts>) -> Answer<String> {
+pub(crate) async fn ready(State(parts): State<Parts>) -> ApiResult<String> {
     let amiss = (parts.ready)().map_err(|why| No(Problem::new(Code::Unavailable, why)))?;
     Ok(amiss.map_or_else(|| "ready\n".to_owned(), |what| format!("ready, but {what}\n")))
 }
@@ -26,7 +26,7 @@ pub(crate) async fn down(
     State(parts): State<Parts>,
     // Read, so that the connection can be closed in order.
     Sent(_): Sent<serde::de::IgnoredAny>,
-) -> Answer<Json<wire::Down>> {
+) -> ApiResult<Json<wire::Down>> {
     let host = parts.host.clone();
     // Counted where they run: it is true whatever the engine knows.
     let count = move || {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use wire::{Code, Problem};
 
-use crate::engine::Engine;
-use crate::host::Host;
-use crate::store::Store;
+use crate::engine::ApiEngine;
+use crate::host::ApiHost;
+use crate::store::ApiStore;
 
 /// Text for `/metrics`.
 pub type Metrics = dyn Fn() -> String + Send + Sync;
@@ -20,11 +20,11 @@ pub type Ready = dyn Fn() -> Result<Option<String>, String> + Send + Sync;
 #[derive(Clone)]
 pub struct Parts {
     /// Decides.
-    pub engine: Arc<dyn Engine>,
+    pub engine: Arc<dyn ApiEngine>,
     /// Keeps files and secrets.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn ApiStore>,
     /// Has the instances, their output and the apps' state.
-    pub host: Arc<dyn Host>,
+    pub host: Arc<dyn ApiHost>,
     /// Becomes true when somebody asks for the end of all instances, and of the server.
     pub down: watch::Sender<bool>,
     /// Instances run as root unless their app names a user.

@@ -7,9 +7,9 @@ use model::{AppName, Digest, in_full};
 use store::{ContentError, ReleaseStore};
 use wire::{Blob, MOST_BYTES, Manifest, Secret};
 
-use crate::store::{Became, Store, StoreError};
+use crate::store::{ApiStore, Became, StoreError};
 
-impl Store for ReleaseStore {
+impl ApiStore for ReleaseStore {
     fn missing(&self, blobs: &[Blob]) -> Result<Vec<Digest>, StoreError> {
         let blobs = blobs.iter().map(|blob| (blob.digest, blob.size)).collect();
         Ok(self.content.missing(&blobs))

@@ -8,7 +8,7 @@ use model::{AppName, Digest, RolloutId};
 use wire::{Blob, Manifest, Secret};
 
 /// The store of releases, seen from the API.
-pub trait Store: Send + Sync + 'static {
+pub trait ApiStore: Send + Sync + 'static {
     /// Which of these blobs are not there.
     ///
     /// # Errors
@@ -55,7 +55,7 @@ pub trait Store: Send + Sync + 'static {
     /// What became of the deploy that these values were put for.
     fn env_is(&self, app: &AppName, env: &BTreeMap<String, Digest>, became: Became);
 
-    /// The digests [`Store::put_env`] would give for these values, without keeping them.
+    /// The digests [`ApiStore::put_env`] would give for these values, without keeping them.
     fn env_digests(
         &self,
         app: &AppName,

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use model::{AppName, Digest};
 use thiserror::Error;
-use wire::{Entry, Kind, Manifest, Refused};
+use wire::{FileEntry, InvalidEntry, Kind, Manifest};
 
 use crate::folders::{apps_in, delete_unneeded, entries, file_of, is_younger};
 use crate::layout::Layout;
-use crate::recent::Recent;
+use crate::recent::RecentUploads;
 
 /// Why files could not be taken.
 #[derive(Debug, Error)]
@@ -37,7 +37,7 @@ pub enum ContentError {
     },
     /// The list of files is not acceptable.
     #[error("cannot accept the list of files")]
-    Refused(#[from] Refused),
+    Refused(#[from] InvalidEntry),
     /// Contents that the list of files names are not here.
     #[error("cannot use the list of files {manifest}: {count} contents are missing")]
     Incomplete {
@@ -67,7 +67,7 @@ fn io_error<'a>(act: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> 
 #[derive(Debug)]
 pub struct Content {
     layout: Layout,
-    recent: Mutex<Recent>,
+    recent: Mutex<RecentUploads>,
     /// Shared by whoever reads or adds contents, exclusive for whoever deletes some.
     blobs_in_use: RwLock<()>,
     /// Held by whoever makes or deletes folders of apps and of their lists of files.
@@ -90,7 +90,7 @@ impl Content {
         datadir::passable_folder(&layout.apps())?;
         let content = Self {
             layout,
-            recent: Mutex::new(Recent::new(Instant::now())),
+            recent: Mutex::new(RecentUploads::new(Instant::now())),
             blobs_in_use: RwLock::default(),
             folders: Mutex::default(),
         };
@@ -158,7 +158,7 @@ impl Content {
 
     /// Whether `wanted` is the stored list of files without its app file.
     pub fn is_without_app_file(&self, app: &AppName, stored: Digest, wanted: &Manifest) -> bool {
-        let text = |entry: &Entry| match &entry.kind {
+        let text = |entry: &FileEntry| match &entry.kind {
             Kind::File { digest, .. } => datadir::read_to_string(&self.blob(*digest)).ok(),
             Kind::Symlink { .. } | Kind::Dir => None,
         };
@@ -324,7 +324,7 @@ impl Content {
         self.folders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn recent(&self) -> MutexGuard<'_, Recent> {
+    fn recent(&self) -> MutexGuard<'_, RecentUploads> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

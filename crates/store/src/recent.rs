@@ -14,13 +14,13 @@ const EVERY: Duration = Duration::from_secs(60);
 /// What is here and was uploaded or asked for lately, and when. There are no more contents in it than on
 /// the disk.
 #[derive(Debug)]
-pub(crate) struct Recent {
+pub(crate) struct RecentUploads {
     blobs: BTreeMap<Digest, Instant>,
     manifests: BTreeMap<(AppName, Digest), Instant>,
     looked: Instant,
 }
 
-impl Recent {
+impl RecentUploads {
     pub(crate) fn new(now: Instant) -> Self {
         Self { blobs: BTreeMap::new(), manifests: BTreeMap::new(), looked: now }
     }
@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn what_is_new_is_kept_for_a_while_and_noting_much_of_it_is_quick() {
         let start = Instant::now();
-        let mut recent = Recent::new(start);
+        let mut recent = RecentUploads::new(start);
         let digest = |n: u32| {
             let mut bytes = [0; 32];
             bytes[..4].copy_from_slice(&n.to_be_bytes());

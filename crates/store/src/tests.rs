@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use wire::{Entry, Kind, Manifest};
+use wire::{FileEntry, Kind, Manifest};
 
 fn web() -> AppName {
     "web".parse().unwrap()
@@ -20,7 +20,7 @@ fn upload(store: &ReleaseStore, app: &AppName, text: &str) -> Digest {
     let digest = Digest::from_bytes(*blake3::hash(text.as_bytes()).as_bytes());
     let kind = Kind::File { digest, size: text.len() as u64, executable: false };
     store.content.put_blob(text.as_bytes(), digest, 1 << 20).unwrap();
-    let entries = vec![Entry { path: "file".into(), kind, modified: None }];
+    let entries = vec![FileEntry { path: "file".into(), kind, modified: None }];
     store.content.put_manifest(app, &Manifest { entries }, None).unwrap()
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use model::{AppName, Digest};
 use store::{Content, ContentError, ReleaseStore};
-use wire::{Entry, Kind, Manifest, scan};
+use wire::{FileEntry, Kind, Manifest, scan};
 
 fn digest(bytes: &[u8]) -> Digest {
     Digest::from_bytes(*blake3::hash(bytes).as_bytes())
@@ -18,13 +18,13 @@ fn web() -> AppName {
     "web".parse().unwrap()
 }
 
-fn file(path: &str, bytes: &[u8]) -> Entry {
+fn file(path: &str, bytes: &[u8]) -> FileEntry {
     let kind = Kind::File {
         digest: digest(bytes),
         size: bytes.len() as u64,
         executable: path.ends_with("sh"),
     };
-    Entry { path: path.to_owned(), kind, modified: None }
+    FileEntry { path: path.to_owned(), kind, modified: None }
 }
 
 fn upload(content: &Content, files: &[(&str, &str)]) -> Digest {

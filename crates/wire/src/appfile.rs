@@ -10,8 +10,8 @@ use crate::checks::DAY;
 use crate::health;
 pub use crate::section::AppFileError;
 use crate::section::Section;
-use crate::strategy::{self, Page};
-use crate::tree::{Entry, Node, Value};
+use crate::strategy::{self, PageSource};
+use crate::tree::{Node, TreeEntry, TreeValue};
 use crate::{ANOTHER_NAME, Secret, check_env_name};
 use crate::{resources, route};
 
@@ -47,7 +47,7 @@ impl AppFile {
     pub fn from_toml(text: &str) -> Result<Self, AppFileError> {
         let tree = Node::from_toml(text)
             .map_err(|broken| AppFileError::new(broken.line, broken.message))?;
-        read(&tree, Page::Path)
+        read(&tree, PageSource::Path)
     }
 
     /// Reads the settings as the API gets them. There a path of the client's has no meaning: so
@@ -60,7 +60,7 @@ impl AppFile {
             let message = "`run.dir`: the API takes files by upload, never a path";
             return Err(AppFileError::new(None, message).hint("leave `dir` out, send a manifest"));
         }
-        read(&Node::from_json(settings), Page::Text)
+        read(&Node::from_json(settings), PageSource::Text)
     }
 
     /// Returns this app under another strategy. Settings of the file's own strategy are dropped; the
@@ -81,7 +81,7 @@ impl AppFile {
         }
         strategy.insert("kind".into(), kind.into());
         settings["strategy"] = Json::Object(strategy);
-        let read = read(&Node::from_json(&settings), Page::Text)?;
+        let read = read(&Node::from_json(&settings), PageSource::Text)?;
         Ok(Self { env: self.env, dir: self.dir, ..read })
     }
 
@@ -92,7 +92,7 @@ impl AppFile {
     pub fn with_page(self, html: &str) -> Result<Self, AppFileError> {
         let mut settings = self.settings;
         settings["strategy"]["page"] = html.into();
-        let read = read(&Node::from_json(&settings), Page::Text)?;
+        let read = read(&Node::from_json(&settings), PageSource::Text)?;
         Ok(Self { env: self.env, dir: self.dir, ..read })
     }
 
@@ -103,7 +103,7 @@ impl AppFile {
     }
 }
 
-fn read(tree: &Node, page: Page) -> Result<AppFile, AppFileError> {
+fn read(tree: &Node, page: PageSource) -> Result<AppFile, AppFileError> {
     let top = Section::open("", Some(tree), TOP)?;
     let app: AppName = top.parsed("app")?.ok_or_else(|| {
         AppFileError::new(None, "`app` is missing").hint("write app = \"NAME\" at the top")
@@ -188,7 +188,7 @@ fn read_run(top: &Section<'_>) -> Result<(Run, String), AppFileError> {
 fn read_env(top: &Section<'_>, spec: &AppSpec) -> Result<BTreeMap<String, Secret>, AppFileError> {
     let run = Section::open("run", top.get("run"), RUN)?;
     let Some(node) = run.get("env") else { return Ok(BTreeMap::new()) };
-    let Value::Table(entries) = &node.value else {
+    let TreeValue::Table(entries) = &node.value else {
         let why = format!("a table is needed, not {}", node.kind());
         return Err(run.wrong("env", why).hint("write env = { NAME = \"value\" }"));
     };
@@ -197,7 +197,7 @@ fn read_env(top: &Section<'_>, spec: &AppSpec) -> Result<BTreeMap<String, Secret
         let wrong =
             |why: String| AppFileError::new(entry.line, format!("`run.env.{}`: {why}", entry.key));
         check_env_name(&entry.key, spec).map_err(|why| wrong(why).hint(ANOTHER_NAME))?;
-        let Value::Text(text) = &entry.node.value else {
+        let TreeValue::Text(text) = &entry.node.value else {
             let error = wrong(format!("a text is needed, not {}", entry.node.kind()));
             return Err(error.hint(format!("write {} = \"…\"", entry.key)));
         };
@@ -216,15 +216,15 @@ fn read_drain(top: &Section<'_>) -> Result<Drain, AppFileError> {
 
 /// A key of a table that has not been checked yet: what we know to come deserves a better answer
 /// than "unknown key".
-fn entry<'a>(top: &Section<'a>, table: &str, key: &str) -> Option<&'a Entry> {
+fn entry<'a>(top: &Section<'a>, table: &str, key: &str) -> Option<&'a TreeEntry> {
     match &top.get(table)?.value {
-        Value::Table(entries) => entries.iter().find(|entry| entry.key == key),
-        Value::Text(_)
-        | Value::Number(_)
-        | Value::Fraction(_)
-        | Value::Flag(_)
-        | Value::List(_)
-        | Value::Other(_) => None,
+        TreeValue::Table(entries) => entries.iter().find(|entry| entry.key == key),
+        TreeValue::Text(_)
+        | TreeValue::Number(_)
+        | TreeValue::Fraction(_)
+        | TreeValue::Flag(_)
+        | TreeValue::List(_)
+        | TreeValue::Other(_) => None,
     }
 }
 

@@ -13,12 +13,13 @@ use ureq::unversioned::resolver::DefaultResolver;
 use ureq::{Agent, Body, SendBody};
 
 use crate::client_error::ClientError;
-use crate::dial::{Dialer, Place};
+use crate::dial::{Dialer, ServerAddress};
 use crate::listed::{Listed, NotSent};
 use crate::{
-    Accepted, Account, App, BareRequest, Blob, Code, DeployRequest, Distrust, Down, ErrorBody,
-    LeftState, Line, LogLine, MaintenanceRequest, Missing, Plan, Problem, PromoteRequest, Receipt,
-    Release, RollbackRequest, SOCKET, ScaleRequest, Secret, Standing, Stream, Trusted, Wanted,
+    AppInfo, BareRequest, Blob, Code, CommandAccepted, DeployPlan, DeployRequest, Distrust, Down,
+    ErrorBody, JsonLines, LeftState, Line, LogLine, MaintenanceRequest, Missing, Problem,
+    PromoteRequest, ReceiptWithCause, RollbackRequest, RolloutReceipt, RolloutStanding, SOCKET,
+    ScaleRequest, Secret, StoredRelease, Trusted, Wanted,
 };
 
 type Result<T> = std::result::Result<T, ClientError>;
@@ -61,9 +62,9 @@ impl Client {
         // What the name resolves to is nobody's business but ours: a server binds one of two addresses.
         let (place, asked) = if parsed.host().eq_ignore_ascii_case("localhost") {
             let port = parsed.port_u16().unwrap_or(80);
-            (Place::Localhost(port), format!("http://127.0.0.1:{port}"))
+            (ServerAddress::Localhost(port), format!("http://127.0.0.1:{port}"))
         } else {
-            (Place::Named, base.clone())
+            (ServerAddress::Named, base.clone())
         };
         Self::dialing(Dialer { place, trusted }, asked, base, token)
     }
@@ -73,7 +74,7 @@ impl Client {
     /// # Errors
     /// When the token cannot be one.
     pub fn in_folder(folder: &Path, token: Option<Secret>, trusted: Trusted) -> Result<Self> {
-        let place = Place::Folder(folder.to_owned());
+        let place = ServerAddress::Folder(folder.to_owned());
         let name = folder.join(SOCKET).display().to_string();
         Self::dialing(Dialer { place, trusted }, "http://127.0.0.1".to_owned(), name, token)
     }
@@ -117,7 +118,7 @@ impl Client {
     ///
     /// # Errors
     /// As every call: nobody answered, or the answer was no.
-    pub fn apps(&self) -> Result<Vec<App>> {
+    pub fn apps(&self) -> Result<Vec<AppInfo>> {
         self.get("/v1/apps")
     }
 
@@ -125,7 +126,7 @@ impl Client {
     ///
     /// # Errors
     /// As every call.
-    pub fn app(&self, app: &AppName) -> Result<App> {
+    pub fn app(&self, app: &AppName) -> Result<AppInfo> {
         self.get(&format!("/v1/apps/{app}"))
     }
 
@@ -133,7 +134,7 @@ impl Client {
     ///
     /// # Errors
     /// As every call.
-    pub fn releases(&self, app: &AppName) -> Result<Vec<Release>> {
+    pub fn releases(&self, app: &AppName) -> Result<Vec<StoredRelease>> {
         self.get(&format!("/v1/apps/{app}/releases"))
     }
 
@@ -141,7 +142,7 @@ impl Client {
     ///
     /// # Errors
     /// As every call.
-    pub fn receipts(&self, app: &AppName) -> Result<Vec<Account>> {
+    pub fn receipts(&self, app: &AppName) -> Result<Vec<ReceiptWithCause>> {
         self.get(&format!("/v1/apps/{app}/receipts"))
     }
 
@@ -149,7 +150,7 @@ impl Client {
     ///
     /// # Errors
     /// As every call; not found while the rollout is under way.
-    pub fn receipt(&self, app: &AppName, rollout: u32) -> Result<Account> {
+    pub fn receipt(&self, app: &AppName, rollout: u32) -> Result<ReceiptWithCause> {
         self.get(&format!("/v1/apps/{app}/receipts/{rollout}"))
     }
 
@@ -157,7 +158,7 @@ impl Client {
     ///
     /// # Errors
     /// As every call; not found when no rollout is under way.
-    pub fn rollout(&self, app: &AppName) -> Result<Receipt<Standing>> {
+    pub fn rollout(&self, app: &AppName) -> Result<RolloutReceipt<RolloutStanding>> {
         self.get(&format!("/v1/apps/{app}/rollout"))
     }
 
@@ -165,7 +166,7 @@ impl Client {
     ///
     /// # Errors
     /// As every call.
-    pub fn deploy(&self, app: &AppName, request: &DeployRequest) -> Result<Accepted> {
+    pub fn deploy(&self, app: &AppName, request: &DeployRequest) -> Result<CommandAccepted> {
         self.post(&format!("/v1/apps/{app}/deploys"), request)
     }
 
@@ -173,7 +174,7 @@ impl Client {
     ///
     /// # Errors
     /// As every call.
-    pub fn rollback(&self, app: &AppName, request: &RollbackRequest) -> Result<Accepted> {
+    pub fn rollback(&self, app: &AppName, request: &RollbackRequest) -> Result<CommandAccepted> {
         self.post(&format!("/v1/apps/{app}/rollback"), request)
     }
 
@@ -181,7 +182,7 @@ impl Client {
     ///
     /// # Errors
     /// As every call.
-    pub fn promote(&self, app: &AppName, request: &PromoteRequest) -> Result<Accepted> {
+    pub fn promote(&self, app: &AppName, request: &PromoteRequest) -> Result<CommandAccepted> {
         self.post(&format!("/v1/apps/{app}/promote"), request)
     }
 
@@ -189,7 +190,7 @@ impl Client {
     ///
     /// # Errors
     /// As every call.
-    pub fn plan(&self, app: &AppName, request: &DeployRequest) -> Result<Plan> {
+    pub fn plan(&self, app: &AppName, request: &DeployRequest) -> Result<DeployPlan> {
         self.post(&format!("/v1/apps/{app}/plan"), request)
     }
 
@@ -197,7 +198,7 @@ impl Client {
     ///
     /// # Errors
     /// As every call.
-    pub fn pause(&self, app: &AppName, request: &BareRequest) -> Result<Accepted> {
+    pub fn pause(&self, app: &AppName, request: &BareRequest) -> Result<CommandAccepted> {
         self.post(&format!("/v1/apps/{app}/pause"), request)
     }
 
@@ -205,7 +206,7 @@ impl Client {
     ///
     /// # Errors
     /// When the server says no, or does not answer.
-    pub fn sync(&self, app: &AppName, request: &BareRequest) -> Result<Accepted> {
+    pub fn sync(&self, app: &AppName, request: &BareRequest) -> Result<CommandAccepted> {
         self.post(&format!("/v1/apps/{app}/sync"), request)
     }
 
@@ -213,7 +214,7 @@ impl Client {
     ///
     /// # Errors
     /// As every call.
-    pub fn resume(&self, app: &AppName, request: &BareRequest) -> Result<Accepted> {
+    pub fn resume(&self, app: &AppName, request: &BareRequest) -> Result<CommandAccepted> {
         self.post(&format!("/v1/apps/{app}/resume"), request)
     }
 
@@ -221,7 +222,7 @@ impl Client {
     ///
     /// # Errors
     /// As every call.
-    pub fn restart(&self, app: &AppName, request: &BareRequest) -> Result<Accepted> {
+    pub fn restart(&self, app: &AppName, request: &BareRequest) -> Result<CommandAccepted> {
         self.post(&format!("/v1/apps/{app}/restart"), request)
     }
 
@@ -229,7 +230,7 @@ impl Client {
     ///
     /// # Errors
     /// As every call.
-    pub fn scale(&self, app: &AppName, request: &ScaleRequest) -> Result<Accepted> {
+    pub fn scale(&self, app: &AppName, request: &ScaleRequest) -> Result<CommandAccepted> {
         self.post(&format!("/v1/apps/{app}/scale"), request)
     }
 
@@ -237,7 +238,11 @@ impl Client {
     ///
     /// # Errors
     /// As every call.
-    pub fn maintenance(&self, app: &AppName, request: &MaintenanceRequest) -> Result<Accepted> {
+    pub fn maintenance(
+        &self,
+        app: &AppName,
+        request: &MaintenanceRequest,
+    ) -> Result<CommandAccepted> {
         self.post(&format!("/v1/apps/{app}/maintenance"), request)
     }
 
@@ -245,7 +250,7 @@ impl Client {
     ///
     /// # Errors
     /// As every call.
-    pub fn abort(&self, app: &AppName, request: &BareRequest) -> Result<Accepted> {
+    pub fn abort(&self, app: &AppName, request: &BareRequest) -> Result<CommandAccepted> {
         self.post(&format!("/v1/apps/{app}/abort"), request)
     }
 
@@ -261,7 +266,7 @@ impl Client {
     ///
     /// # Errors
     /// As every call.
-    pub fn remove(&self, app: &AppName, with_state: bool) -> Result<Accepted> {
+    pub fn remove(&self, app: &AppName, with_state: bool) -> Result<CommandAccepted> {
         let query = if with_state { "?with_state=true" } else { "" };
         let url = self.at(&format!("/v1/apps/{app}{query}"));
         let answer = self.authorized(self.agent.delete(&url)).call();
@@ -305,7 +310,12 @@ impl Client {
     ///
     /// # Errors
     /// As every call.
-    pub fn events(&self, app: &AppName, after: u64, rollout: Option<u32>) -> Result<Stream<Line>> {
+    pub fn events(
+        &self,
+        app: &AppName,
+        after: u64,
+        rollout: Option<u32>,
+    ) -> Result<JsonLines<Line>> {
         let mut path = format!("/v1/apps/{app}/events?after={after}");
         if let Some(rollout) = rollout {
             path += &format!("&rollout={rollout}");
@@ -324,7 +334,7 @@ impl Client {
         instance: Option<&InstanceId>,
         lines: u32,
         follow: Follow,
-    ) -> Result<Stream<LogLine>> {
+    ) -> Result<JsonLines<LogLine>> {
         let mut path =
             format!("/v1/apps/{app}/logs?lines={lines}&follow={}", follow == Follow::Yes);
         if let Some(instance) = instance {
@@ -352,10 +362,10 @@ impl Client {
         self.json(self.authorized(self.agent.post(self.at(path))).send_json(body))
     }
 
-    fn stream<T: DeserializeOwned>(&self, path: &str) -> Result<Stream<T>> {
+    fn stream<T: DeserializeOwned>(&self, path: &str) -> Result<JsonLines<T>> {
         let url = self.at(path);
         let answer = self.checked(self.authorized(self.agent.get(&url)).call())?;
-        Ok(Stream::new(self.name.clone(), answer.into_body()))
+        Ok(JsonLines::new(self.name.clone(), answer.into_body()))
     }
 
     fn json<T: DeserializeOwned>(&self, answer: Answered) -> Result<T> {

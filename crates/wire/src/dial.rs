@@ -22,7 +22,7 @@ pub const SOCKET: &str = "api.sock";
 
 /// The place of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum ServerAddress {
     /// Behind [`SOCKET`] in this data folder.
     Folder(PathBuf),
     /// At the addresses its name has.
@@ -116,36 +116,36 @@ pub enum Distrust {
 /// Opens connections to one server.
 #[derive(Debug)]
 pub(crate) struct Dialer {
-    pub(crate) place: Place,
+    pub(crate) place: ServerAddress,
     pub(crate) trusted: Trusted,
 }
 
 impl<In: Transport> Connector<In> for Dialer {
-    type Out = Connection;
+    type Out = ServerConnection;
 
     fn connect(
         &self,
         details: &ConnectionDetails<'_>,
         _: Option<In>,
-    ) -> Result<Option<Connection>, ureq::Error> {
+    ) -> Result<Option<ServerConnection>, ureq::Error> {
         let within = details.timeout.not_zero().map_or(Duration::from_secs(5), |time| *time);
         let stream = match &self.place {
-            Place::Folder(folder) => self.folder(folder, within)?,
-            Place::Named => self.first(&details.addrs, within)?,
-            Place::Localhost(port) => {
+            ServerAddress::Folder(folder) => self.folder(folder, within)?,
+            ServerAddress::Named => self.first(&details.addrs, within)?,
+            ServerAddress::Localhost(port) => {
                 let ips = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()];
                 self.first(&ips.map(|ip| SocketAddr::new(ip, *port)), within)?
             }
         };
         let (input, output) =
             (details.config.input_buffer_size(), details.config.output_buffer_size());
-        Ok(Some(Connection { stream, buffers: LazyBuffers::new(input, output) }))
+        Ok(Some(ServerConnection { stream, buffers: LazyBuffers::new(input, output) }))
     }
 }
 
 impl Dialer {
     /// Connects to the first address that somebody listens on. The listener has to be trusted.
-    fn first(&self, addresses: &[SocketAddr], within: Duration) -> Result<Stream, ureq::Error> {
+    fn first(&self, addresses: &[SocketAddr], within: Duration) -> Result<JsonLines, ureq::Error> {
         let mut refused = io::Error::from(io::ErrorKind::ConnectionRefused);
         for address in addresses {
             let stream = match TcpStream::connect_timeout(address, within) {
@@ -160,13 +160,13 @@ impl Dialer {
                 let end = other_end(stream.local_addr()?, *address)?;
                 self.trusted.check(&address.to_string(), end).map_err(distrusted)?;
             }
-            return Ok(Stream::Tcp(stream));
+            return Ok(JsonLines::Tcp(stream));
         }
         Err(refused.into())
     }
 
     /// Connects through the folder's descriptor: a socket's path has 107 bytes at most, a folder's may be longer.
-    fn folder(&self, folder: &Path, within: Duration) -> Result<Stream, ureq::Error> {
+    fn folder(&self, folder: &Path, within: Duration) -> Result<JsonLines, ureq::Error> {
         let fail = |error: rustix::io::Errno| ureq::Error::Io(error.into());
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let open = rustix::fs::open(folder, flags, Mode::empty()).map_err(fail)?;
@@ -183,7 +183,7 @@ impl Dialer {
         let owner = Owner { uid: peer.uid.as_raw(), inode: 0 };
         let name = folder.join(SOCKET).display().to_string();
         self.trusted.check(&name, OtherEnd::Accepted(owner)).map_err(distrusted)?;
-        Ok(Stream::Unix(socket.into()))
+        Ok(JsonLines::Unix(socket.into()))
     }
 }
 
@@ -193,18 +193,18 @@ fn distrusted(distrust: Distrust) -> ureq::Error {
 
 /// A connection to a server.
 #[derive(Debug)]
-pub(crate) struct Connection {
-    stream: Stream,
+pub(crate) struct ServerConnection {
+    stream: JsonLines,
     buffers: LazyBuffers,
 }
 
 #[derive(Debug)]
-enum Stream {
+enum JsonLines {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
-impl Stream {
+impl JsonLines {
     fn set_timeouts(&self, read: Option<Duration>, write: Option<Duration>) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => {
@@ -226,7 +226,7 @@ impl Stream {
     }
 }
 
-impl Read for Stream {
+impl Read for JsonLines {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         loop {
             let read = match self {
@@ -241,7 +241,7 @@ impl Read for Stream {
     }
 }
 
-impl Write for Stream {
+impl Write for JsonLines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.write(bytes),
@@ -254,7 +254,7 @@ impl Write for Stream {
     }
 }
 
-impl Transport for Connection {
+impl Transport for ServerConnection {
     fn buffers(&mut self) -> &mut dyn Buffers {
         &mut self.buffers
     }

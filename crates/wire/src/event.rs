@@ -3,11 +3,11 @@
 use model::{AppName, AppView, Outcome, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::Standing;
+use crate::RolloutStanding;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Event {
+pub struct StreamEvent {
     /// Counts up while the server runs; anew after its restart.
     pub seq: u64,
     /// When, in milliseconds since 1970 (UTC).
@@ -22,7 +22,7 @@ pub struct Event {
     pub outcome: Option<Outcome>,
 }
 
-impl Event {
+impl StreamEvent {
     /// The event under its number in the stream.
     pub fn new(seq: u64, event: &model::Event) -> Self {
         let model::Event { at, app, rollout, text, outcome } = event.clone();
@@ -53,7 +53,7 @@ pub struct Now {
     pub waiting_for: Option<String>,
     /// Whether it goes on by itself; `None` without a rollout, and from an older server.
     #[serde(default)]
-    pub standing: Option<Standing>,
+    pub standing: Option<RolloutStanding>,
 }
 
 impl Now {
@@ -70,7 +70,7 @@ impl Now {
             step: Some(rollout.step),
             paused: rollout.paused,
             waiting_for: rollout.waiting.as_ref().map(|reason| reason.sentence(now)),
-            standing: Some(Standing::of(rollout)),
+            standing: Some(RolloutStanding::of(rollout)),
         }
     }
 }
@@ -80,7 +80,7 @@ impl Now {
 #[serde(rename_all = "kebab-case")]
 pub enum Line {
     /// Something happened.
-    Event(Event),
+    Event(StreamEvent),
     /// Nothing did; this is how things stand.
     Now(Now),
     /// The reader was too slow, or came too late: this many events are lost.

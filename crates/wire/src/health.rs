@@ -6,7 +6,7 @@ use model::{HealthCheck, Millis, ProbePort};
 
 use crate::checks::{DAY, check_host, check_path};
 use crate::section::{AppFileError, Section};
-use crate::tree::{Node, Value};
+use crate::tree::{Node, TreeValue};
 
 /// docs/segue.schema.json has the same.
 pub(crate) const KEYS: &[&str] = &[
@@ -87,7 +87,7 @@ fn host(health: &Section<'_>) -> Result<Option<String>> {
 
 fn headers(health: &Section<'_>) -> Result<BTreeMap<String, String>> {
     let Some(node) = health.get("headers") else { return Ok(BTreeMap::new()) };
-    let Value::Table(entries) = &node.value else {
+    let TreeValue::Table(entries) = &node.value else {
         let error = health.wrong("headers", format!("a table is needed, not {}", node.kind()));
         return Err(error.hint("write headers = { X-Name = \"value\" }"));
     };
@@ -112,7 +112,7 @@ fn headers(health: &Section<'_>) -> Result<BTreeMap<String, String>> {
         if OURS.contains(&name.as_str()) {
             return Err(wrong("segue sets it, since a probe ends its connection".into()));
         }
-        let Value::Text(text) = &entry.node.value else {
+        let TreeValue::Text(text) = &entry.node.value else {
             let error = wrong(format!("a text is needed, not {}", entry.node.kind()));
             return Err(error.hint(format!("write {} = \"…\"", entry.key)));
         };
@@ -130,7 +130,7 @@ fn headers(health: &Section<'_>) -> Result<BTreeMap<String, String>> {
 
 fn port(health: &Section<'_>) -> Result<ProbePort> {
     match health.get("port") {
-        Some(Node { value: Value::Number(_), .. }) => {
+        Some(Node { value: TreeValue::Number(_), .. }) => {
             let why = "instances of one release beside each other cannot share a fixed port";
             let error = health.wrong("port", why);
             Err(error.hint("write port = true, and answer probes at the port in HEALTH_PORT"))

@@ -41,22 +41,25 @@ pub use client::{Client, Follow};
 pub use client_error::ClientError;
 pub use dial::{Distrust, SOCKET, Trusted, Unseen};
 pub use duration::parse_duration;
-pub use event::{Event, Line, Now};
-pub use listener::{Holder, Process, TcpSocket, holders, tcp_sockets, user_id, user_name};
+pub use event::{Line, Now, StreamEvent};
+pub use listener::{Holder, HolderProcess, TcpSocket, holders, tcp_sockets, user_id, user_name};
 pub use log::LogLine;
 pub use maintenance::MaintenanceRequest;
 pub use manifest::{
-    Entry, Kind, MOST_BYTES, MOST_ENTRIES, Manifest, Refused, Scan, ScanError, scan,
+    FileEntry, InvalidEntry, Kind, MOST_BYTES, MOST_ENTRIES, Manifest, Scan, ScanError, scan,
 };
-pub use plan::{Effect, EffectKind, Plan, Planned, PlannedRelease, Verdict, steps};
+pub use plan::{DeployPlan, DeployVerdict, Effect, EffectKind, Planned, PlannedRelease, steps};
 pub use problem::{Code, ErrorBody, Problem};
 pub use program::{PROGRAM_START, Program};
-pub use receipt::{Account, Receipt, Standing};
+pub use receipt::{ReceiptWithCause, RolloutReceipt, RolloutStanding};
 pub use request::{
-    Accepted, BareRequest, Blob, DeployRequest, Down, LeftState, Missing, PromoteRequest,
+    BareRequest, Blob, CommandAccepted, DeployRequest, Down, LeftState, Missing, PromoteRequest,
     RollbackRequest, ScaleRequest, Wanted,
 };
 pub use secret::{ANOTHER_NAME, Secret, check_env_name};
 pub use shipped::APP_FILE;
-pub use status::{App, Arm, Instance, Progress, Release, Rollback, Rollout, Status};
-pub use stream::Stream;
+pub use status::{
+    AppInfo, InstanceStatus, ReleaseStatus, Rollback, RolloutProgress, RolloutStatus, Status,
+    StoredRelease,
+};
+pub use stream::JsonLines;

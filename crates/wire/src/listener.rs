@@ -15,12 +15,12 @@ pub struct Holder {
     /// The user that opened it.
     pub uid: u32,
     /// A process that has it open, where `/proc` lets us look.
-    pub process: Option<Process>,
+    pub process: Option<HolderProcess>,
 }
 
 /// A process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Process {
+pub struct HolderProcess {
     /// Its number.
     pub pid: u32,
     /// The name it gives itself.
@@ -47,7 +47,7 @@ impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let user = user_name(self.uid);
         match &self.process {
-            Some(Process { pid, name }) => write!(f, "{name} (process {pid} of {user})"),
+            Some(HolderProcess { pid, name }) => write!(f, "{name} (process {pid} of {user})"),
             None => write!(f, "a process of {user}"),
         }
     }
@@ -216,7 +216,7 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 }
 
 /// A process that has this socket open, among those we may look into.
-fn process_with(inode: u64) -> Option<Process> {
+fn process_with(inode: u64) -> Option<HolderProcess> {
     for entry in fs::read_dir("/proc").ok()?.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
@@ -229,7 +229,7 @@ fn process_with(inode: u64) -> Option<Process> {
         };
         if open.flatten().filter(is_socket).any(has) {
             let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-            return Some(Process { pid, name: name.trim().to_owned() });
+            return Some(HolderProcess { pid, name: name.trim().to_owned() });
         }
     }
     None

@@ -35,13 +35,13 @@ const WALKED_BYTES: usize = 4096;
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// The entries, strictly ascending by path.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<FileEntry>,
 }
 
 /// One file, link or folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Entry {
+pub struct FileEntry {
     /// Relative to the release's folder, parts separated by `/`.
     pub path: String,
     /// What it is.
@@ -77,21 +77,21 @@ pub enum Kind {
 /// Why a list of files is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{path:?} cannot be in a release: {why}")]
-pub struct Refused {
+pub struct InvalidEntry {
     /// The entry.
     pub path: String,
     /// Completes "because …".
     pub why: String,
 }
 
-fn refused(path: &str, why: impl Into<String>) -> Refused {
-    Refused { path: path.chars().take(200).collect(), why: why.into() }
+fn refused(path: &str, why: impl Into<String>) -> InvalidEntry {
+    InvalidEntry { path: path.chars().take(200).collect(), why: why.into() }
 }
 
 impl Manifest {
     /// Names the files: the same ones have the same digest, everywhere, whenever they were changed.
     pub fn digest(&self) -> Digest {
-        let timeless = |entry: &Entry| Entry { modified: None, ..entry.clone() };
+        let timeless = |entry: &FileEntry| FileEntry { modified: None, ..entry.clone() };
         Self { entries: self.entries.iter().map(timeless).collect() }.name()
     }
 
@@ -108,7 +108,7 @@ impl Manifest {
 
     /// The contents it needs, with their sizes.
     pub fn blobs(&self) -> BTreeMap<Digest, u64> {
-        let blob = |entry: &Entry| match entry.kind {
+        let blob = |entry: &FileEntry| match entry.kind {
             Kind::File { digest, size, .. } => Some((digest, size)),
             Kind::Symlink { .. } | Kind::Dir => None,
         };
@@ -119,13 +119,13 @@ impl Manifest {
     ///
     /// # Errors
     /// Names the first entry that cannot.
-    pub fn validate(&self) -> Result<(), Refused> {
+    pub fn validate(&self) -> Result<(), InvalidEntry> {
         if self.entries.len() > MOST_ENTRIES {
             return Err(refused("", format!("there are more than {MOST_ENTRIES} entries")));
         }
         let mut bytes = 0_u64;
         let mut before: Option<&str> = None;
-        for Entry { path, kind, modified } in &self.entries {
+        for FileEntry { path, kind, modified } in &self.entries {
             validate_path(path)?;
             if modified.is_some_and(|at| at > LATEST) {
                 return Err(refused(path, "it was changed after the year 9999"));
@@ -147,14 +147,14 @@ impl Manifest {
     }
 
     fn links(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.entries.iter().filter_map(|Entry { path, kind, modified: _ }| match kind {
+        self.entries.iter().filter_map(|FileEntry { path, kind, modified: _ }| match kind {
             Kind::Symlink { target } => Some((path.as_str(), target.as_str())),
             Kind::File { .. } | Kind::Dir => None,
         })
     }
 }
 
-fn validate_path(path: &str) -> Result<(), Refused> {
+fn validate_path(path: &str) -> Result<(), InvalidEntry> {
     if path.len() > PATH_BYTES {
         return Err(refused(path, format!("its path has more than {PATH_BYTES} bytes")));
     }
@@ -176,10 +176,10 @@ fn validate_path(path: &str) -> Result<(), Refused> {
 
 /// What lies in something has to lie in a folder. The entries ascend, so whatever begins like an entry
 /// comes right after it.
-fn validate_parents(entries: &[Entry]) -> Result<(), Refused> {
+fn validate_parents(entries: &[FileEntry]) -> Result<(), InvalidEntry> {
     // Those that are no folder and that the path at hand begins with.
     let mut before: Vec<&str> = Vec::new();
-    for Entry { path, kind, modified: _ } in entries {
+    for FileEntry { path, kind, modified: _ } in entries {
         while before.last().is_some_and(|last| !path.starts_with(last)) {
             before.pop();
         }
@@ -202,7 +202,7 @@ struct Links<'a> {
 
 impl<'a> Links<'a> {
     /// Walks as the kernel would, through other links too, and never above the release's folder.
-    fn validate(&mut self, path: &str, target: &'a str) -> Result<(), Refused> {
+    fn validate(&mut self, path: &str, target: &'a str) -> Result<(), InvalidEntry> {
         let outside = || refused(path, format!("the link to {target:?} leads outside"));
         let mut here = path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
         // What is still to be walked, the next part last.
@@ -307,12 +307,12 @@ pub fn scan(dir: &Path) -> Result<Scan, ScanError> {
         })?;
         let changed = || u64::try_from(metadata.mtime()).unwrap_or(0).min(LATEST);
         let modified = metadata.is_file().then(changed);
-        scan.manifest.entries.push(Entry { path: name, kind, modified });
+        scan.manifest.entries.push(FileEntry { path: name, kind, modified });
     }
     scan.manifest.entries.sort_by(|a, b| a.path.cmp(&b.path));
     scan.manifest
         .validate()
-        .map_err(|Refused { path, why }| ScanError::Refused { path: dir.join(path), why })?;
+        .map_err(|InvalidEntry { path, why }| ScanError::Refused { path: dir.join(path), why })?;
     Ok(scan)
 }
 

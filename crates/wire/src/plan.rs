@@ -4,13 +4,13 @@
 use model::{AppName, Gate, Label, Standby, Strategy, StrategyKind, Switch};
 use serde::{Deserialize, Serialize};
 
-use crate::{Accepted, Problem};
+use crate::{CommandAccepted, Problem};
 
 /// What a deploy would do. Names settings, and never the value of a variable.
 ///
 /// The verdict, the strategy and its steps are the engine's: they come from a dry run of the deploy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Plan {
+pub struct DeployPlan {
     /// The app.
     pub app: AppName,
     /// The release it would bring in.
@@ -35,13 +35,13 @@ pub struct Plan {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differs: Vec<String>,
     /// What the deploy would be answered.
-    pub verdict: Verdict,
+    pub verdict: DeployVerdict,
 }
 
 /// What a deploy would be answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Verdict {
+pub enum DeployVerdict {
     /// The deploy would be accepted.
     Accepted(Effect),
     /// The deploy would be refused, in these words.
@@ -56,7 +56,7 @@ pub struct Effect {
     /// The rollout under way that would end by it.
     pub ends: Option<u32>,
     /// The answer to the deploy.
-    pub answer: Accepted,
+    pub answer: CommandAccepted,
 }
 
 /// What an accepted deploy can do.

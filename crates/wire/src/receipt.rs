@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// under way it is the receipt so far, and says how the rollout stands instead of how it ended.
 /// Many fields: it is the contract of `receipt --json`, one flat object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Receipt<O = Outcome> {
+pub struct RolloutReceipt<O = Outcome> {
     /// The rollout's number within the app.
     pub rollout: u32,
     /// The app.
@@ -59,9 +59,9 @@ pub struct Receipt<O = Outcome> {
 /// A receipt and why the rollout did not complete. The API's answer; the cause is talk and so no
 /// part of the receipt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Account {
+pub struct ReceiptWithCause {
     /// The receipt.
-    pub receipt: Receipt,
+    pub receipt: RolloutReceipt,
     /// Why it did not complete, with the instance's last words.
     pub cause: Option<String>,
 }
@@ -69,7 +69,7 @@ pub struct Account {
 /// How a rollout under way stands: whether it goes on by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Standing {
+pub enum RolloutStanding {
     /// The rollout goes on by itself.
     Running,
     /// The rollout is at a gate that a person opens with `segue promote`.
@@ -80,7 +80,7 @@ pub enum Standing {
     Paused,
 }
 
-impl Standing {
+impl RolloutStanding {
     /// How `rollout` stands. The phase decides beside the reason, which may be older by one fact.
     pub fn of(rollout: &RolloutView) -> Self {
         let at_a_gate = matches!(rollout.phase, "ready" | "holding");
@@ -93,25 +93,25 @@ impl Standing {
     }
 }
 
-impl From<&model::Receipt> for Account {
+impl From<&model::Receipt> for ReceiptWithCause {
     fn from(receipt: &model::Receipt) -> Self {
         let outcome = receipt.outcome;
-        Self { receipt: Receipt::new(receipt, outcome, None), cause: receipt.cause.clone() }
+        Self { receipt: RolloutReceipt::new(receipt, outcome, None), cause: receipt.cause.clone() }
     }
 }
 
-impl Receipt<Standing> {
+impl RolloutReceipt<RolloutStanding> {
     /// What a rollout has cost so far.
     pub fn so_far(
         receipt: &model::Receipt,
-        standing: Standing,
+        standing: RolloutStanding,
         waiting_for: Option<String>,
     ) -> Self {
         Self::new(receipt, standing, waiting_for)
     }
 }
 
-impl<O> Receipt<O> {
+impl<O> RolloutReceipt<O> {
     fn new(receipt: &model::Receipt, outcome: O, waiting_for: Option<String>) -> Self {
         let model::Receipt {
             rollout,
@@ -121,7 +121,7 @@ impl<O> Receipt<O> {
             strategy,
             outcome: _, // given by the caller, who knows whether it has ended
             live,
-            cause: _, // in `Account`
+            cause: _, // in `ReceiptWithCause`
             complete,
             requests,
             failed,

@@ -77,7 +77,7 @@ pub struct ScaleRequest {
 
 /// The answer to a command that was taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Accepted {
+pub struct CommandAccepted {
     /// The app.
     pub app: AppName,
     /// The rollout to follow; `None` when there is nothing to wait for.

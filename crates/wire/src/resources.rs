@@ -4,7 +4,7 @@ use bytesize::ByteSize;
 use model::ResourceLimits;
 
 use crate::section::{AppFileError, Section};
-use crate::tree::{Node, Value};
+use crate::tree::{Node, TreeValue};
 
 type Result<T> = std::result::Result<T, AppFileError>;
 
@@ -44,9 +44,9 @@ fn cpu(run: &Section<'_>) -> Result<Option<u32>> {
     let wrong = |why: String| Err(run.wrong("cpu", why).hint(hint));
     let processors = match run.get("cpu") {
         None => return Ok(None),
-        Some(Node { value: Value::Fraction(number), .. }) => *number,
+        Some(Node { value: TreeValue::Fraction(number), .. }) => *number,
         // Every whole number within the bounds is a fraction as well.
-        Some(Node { value: Value::Number(number), .. }) => *number as f64,
+        Some(Node { value: TreeValue::Number(number), .. }) => *number as f64,
         Some(node) => return wrong(format!("a number is needed, not {}", node.kind())),
     };
     let thousandths = processors * 1_000.0;

@@ -5,7 +5,7 @@ use model::{Affinity, Balance, KeepAlive, Millis, Prefix, Redirect, Route};
 use crate::checks::{check_host, check_path};
 use crate::limits;
 use crate::section::{AppFileError, Section};
-use crate::tree::{Node, Value};
+use crate::tree::{Node, TreeValue};
 
 /// docs/segue.schema.json has the same.
 pub(crate) const KEYS: &[&str] = &[
@@ -73,19 +73,19 @@ pub(crate) fn read(top: &Section<'_>) -> Result<Route> {
 
 fn keep_alive(route: &Section<'_>) -> Result<KeepAlive> {
     match route.get("keep_alive").map(|node| &node.value) {
-        None | Some(Value::Flag(true)) => Ok(KeepAlive::Careful),
-        Some(Value::Flag(false)) => Ok(KeepAlive::Off),
-        Some(Value::Text(text)) if text == "trusting" => Ok(KeepAlive::Trusting),
-        Some(Value::Text(text)) => {
+        None | Some(TreeValue::Flag(true)) => Ok(KeepAlive::Careful),
+        Some(TreeValue::Flag(false)) => Ok(KeepAlive::Off),
+        Some(TreeValue::Text(text)) if text == "trusting" => Ok(KeepAlive::Trusting),
+        Some(TreeValue::Text(text)) => {
             Err(route
                 .wrong("keep_alive", format!("{text:?} is not one of true, false, \"trusting\"")))
         }
         Some(
-            Value::Number(_)
-            | Value::Fraction(_)
-            | Value::List(_)
-            | Value::Table(_)
-            | Value::Other(_),
+            TreeValue::Number(_)
+            | TreeValue::Fraction(_)
+            | TreeValue::List(_)
+            | TreeValue::Table(_)
+            | TreeValue::Other(_),
         ) => Err(route.wrong("keep_alive", "true, false or \"trusting\" is needed")),
     }
 }
@@ -126,7 +126,7 @@ fn canonical(route: &Section<'_>, hosts: &[String]) -> Result<Option<String>> {
 fn redirects(route: &Section<'_>, path: &str) -> Result<Vec<Redirect>> {
     let items = match route.get("redirects") {
         None => return Ok(Vec::new()),
-        Some(Node { value: Value::List(items), .. }) => items,
+        Some(Node { value: TreeValue::List(items), .. }) => items,
         Some(node) => {
             let why = format!("a list of tables is needed, not {}", node.kind());
             let error = route.wrong("redirects", why);

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use model::{Millis, nearest};
 
 use crate::duration::parse_duration;
-use crate::tree::{Entry, Node, Value};
+use crate::tree::{Node, TreeEntry, TreeValue};
 
 /// What is wrong with an app file, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ type Result<T> = std::result::Result<T, AppFileError>;
 pub(crate) struct Section<'a> {
     name: String,
     line: Option<u32>,
-    entries: &'a [Entry],
+    entries: &'a [TreeEntry],
 }
 
 impl<'a> Section<'a> {
@@ -64,7 +64,7 @@ impl<'a> Section<'a> {
         let Some(node) = node else {
             return Ok(Self { name, line: None, entries: &[] });
         };
-        let Value::Table(entries) = &node.value else {
+        let TreeValue::Table(entries) = &node.value else {
             let message = format!("`{name}` has to be a table, not {}", node.kind());
             return Err(AppFileError::new(node.line, message));
         };
@@ -102,7 +102,7 @@ impl<'a> Section<'a> {
     pub(crate) fn text(&self, key: &str) -> Result<Option<&'a str>> {
         match self.get(key) {
             None => Ok(None),
-            Some(Node { value: Value::Text(text), .. }) => Ok(Some(text)),
+            Some(Node { value: TreeValue::Text(text), .. }) => Ok(Some(text)),
             Some(node) => Err(self.wrong(key, format!("a text is needed, not {}", node.kind()))),
         }
     }
@@ -116,7 +116,7 @@ impl<'a> Section<'a> {
     pub(crate) fn texts(&self, key: &str) -> Result<Vec<&'a str>> {
         let list = match self.get(key) {
             None => return Ok(Vec::new()),
-            Some(Node { value: Value::List(items), .. }) => items,
+            Some(Node { value: TreeValue::List(items), .. }) => items,
             Some(node) => {
                 let why = format!("a list of texts is needed, not {}", node.kind());
                 return Err(self.wrong(key, why).hint(format!("write {key} = [\"…\"]")));
@@ -124,13 +124,13 @@ impl<'a> Section<'a> {
         };
         list.iter()
             .map(|item| match &item.value {
-                Value::Text(text) => Ok(text.as_str()),
-                Value::Number(_)
-                | Value::Fraction(_)
-                | Value::Flag(_)
-                | Value::List(_)
-                | Value::Table(_)
-                | Value::Other(_) => {
+                TreeValue::Text(text) => Ok(text.as_str()),
+                TreeValue::Number(_)
+                | TreeValue::Fraction(_)
+                | TreeValue::Flag(_)
+                | TreeValue::List(_)
+                | TreeValue::Table(_)
+                | TreeValue::Other(_) => {
                     let mut error =
                         self.wrong(key, format!("only texts may stand here, not {}", item.kind()));
                     error.line = item.line.or(error.line);
@@ -144,7 +144,7 @@ impl<'a> Section<'a> {
     pub(crate) fn flag(&self, key: &str, default: bool) -> Result<bool> {
         match self.get(key) {
             None => Ok(default),
-            Some(Node { value: Value::Flag(flag), .. }) => Ok(*flag),
+            Some(Node { value: TreeValue::Flag(flag), .. }) => Ok(*flag),
             Some(node) => {
                 let error =
                     self.wrong(key, format!("true or false is needed, not {}", node.kind()));
@@ -165,20 +165,20 @@ impl<'a> Section<'a> {
             Some(node) => node,
         };
         let (low, high) = (bounds.start(), bounds.end());
-        if let Value::Number(number) = node.value
+        if let TreeValue::Number(number) = node.value
             && bounds.contains(&number)
             && let Ok(number) = T::try_from(number)
         {
             return Ok(number);
         }
         let found = match node.value {
-            Value::Number(number) => number.to_string(),
-            Value::Text(_)
-            | Value::Fraction(_)
-            | Value::Flag(_)
-            | Value::List(_)
-            | Value::Table(_)
-            | Value::Other(_) => node.kind().into(),
+            TreeValue::Number(number) => number.to_string(),
+            TreeValue::Text(_)
+            | TreeValue::Fraction(_)
+            | TreeValue::Flag(_)
+            | TreeValue::List(_)
+            | TreeValue::Table(_)
+            | TreeValue::Other(_) => node.kind().into(),
         };
         let why = format!("a whole number from {low} to {high} is needed, not {found}");
         Err(self.wrong(key, why))
@@ -191,7 +191,7 @@ impl<'a> Section<'a> {
         default: Millis,
         bounds: RangeInclusive<Millis>,
     ) -> Result<Millis> {
-        if let Some(Node { value: Value::Number(number), .. }) = self.get(key) {
+        if let Some(Node { value: TreeValue::Number(number), .. }) = self.get(key) {
             let why = format!("a length of time with its unit is needed, not the number {number}");
             return Err(self.wrong(key, why).hint(format!("write {key} = \"{number}s\"")));
         }

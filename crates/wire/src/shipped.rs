@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::AppFile;
-use crate::manifest::{Entry, Kind, Manifest, Scan};
+use crate::manifest::{FileEntry, Kind, Manifest, Scan};
 
 /// The usual name of an app file.
 pub const APP_FILE: &str = "segue.toml";
@@ -17,7 +17,7 @@ impl Scan {
     #[must_use]
     pub fn without_app_file(mut self, dir: &Path, app_file: &Path) -> Self {
         let own = fs::canonicalize(app_file).ok();
-        let is_own = |entry: &Entry| {
+        let is_own = |entry: &FileEntry| {
             let is_it = || fs::canonicalize(dir.join(&entry.path)).ok() == own;
             let same_name = Path::new(&entry.path).file_name() == app_file.file_name();
             entry.path == APP_FILE || (own.is_some() && same_name && is_it())
@@ -28,7 +28,7 @@ impl Scan {
 
     /// Lists the files that are shipped though they look like app files.
     pub fn other_app_files(&self, dir: &Path) -> Vec<String> {
-        let looks_like_one = |entry: &&Entry| {
+        let looks_like_one = |entry: &&FileEntry| {
             let small = matches!(entry.kind, Kind::File { size, .. } if size <= APP_FILE_BYTES);
             small
                 && Path::new(&entry.path).extension().is_some_and(|name| name == "toml")
@@ -44,7 +44,7 @@ impl Manifest {
     pub fn is_without_app_file(
         &self,
         stored: &Self,
-        read: impl Fn(&Entry) -> Option<String>,
+        read: impl Fn(&FileEntry) -> Option<String>,
     ) -> bool {
         let mut ours = self.entries.iter().peekable();
         let mut more = Vec::new();
@@ -55,9 +55,9 @@ impl Manifest {
                 more.push(entry);
             }
         }
-        let small =
-            |entry: &Entry| matches!(entry.kind, Kind::File { size, .. } if size <= APP_FILE_BYTES);
-        let is_one = |entry: &&Entry| small(entry) && read(entry).is_some_and(|t| is_app_file(&t));
+        let small = |entry: &FileEntry| matches!(entry.kind, Kind::File { size, .. } if size <= APP_FILE_BYTES);
+        let is_one =
+            |entry: &&FileEntry| small(entry) && read(entry).is_some_and(|t| is_app_file(&t));
         ours.next().is_none() && !more.is_empty() && more.iter().all(is_one)
     }
 }
@@ -102,7 +102,7 @@ mod tests {
         fs::write(at("segue.toml"), FILE).unwrap();
         fs::write(at("web"), "1").unwrap();
         let stored = scan(dir.path()).unwrap().manifest;
-        let read = |entry: &Entry| fs::read_to_string(at(&entry.path)).ok();
+        let read = |entry: &FileEntry| fs::read_to_string(at(&entry.path)).ok();
         let now = scan(dir.path()).unwrap().without_app_file(dir.path(), &at("segue.toml"));
         assert!(now.manifest.is_without_app_file(&stored, read));
         assert!(!stored.is_without_app_file(&stored, read), "nothing is missing");

@@ -6,7 +6,7 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::Account;
+use crate::ReceiptWithCause;
 
 /// An app's state, exactly as `status APP --json` prints it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,13 +14,13 @@ pub struct Status {
     /// The app.
     pub app: AppName,
     /// The release that gets production traffic.
-    pub live: Option<Arm>,
+    pub live: Option<ReleaseStatus>,
     /// The previous one, kept warm.
-    pub standby: Option<Arm>,
+    pub standby: Option<ReleaseStatus>,
     /// The one a rollout is bringing in.
-    pub candidate: Option<Arm>,
+    pub candidate: Option<ReleaseStatus>,
     /// The rollout under way.
-    pub rollout: Option<Rollout>,
+    pub rollout: Option<RolloutStatus>,
     /// Requests get the maintenance page.
     pub maintenance: bool,
     /// Whether a rollback would work at once.
@@ -29,7 +29,7 @@ pub struct Status {
 
 /// A release on offer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Arm {
+pub struct ReleaseStatus {
     /// Its number.
     pub release: u32,
     /// Its label.
@@ -37,12 +37,12 @@ pub struct Arm {
     /// Its part of the traffic, from 0 to 1.
     pub share: f64,
     /// Its instances that are not Gone.
-    pub instances: Vec<Instance>,
+    pub instances: Vec<InstanceStatus>,
 }
 
 /// An instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Instance {
+pub struct InstanceStatus {
     /// Which.
     pub id: InstanceId,
     /// Its process, once it runs.
@@ -63,7 +63,7 @@ pub struct Instance {
 
 /// A rollout under way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Rollout {
+pub struct RolloutStatus {
     /// Its number.
     pub id: u32,
     /// The strategy's name, or `rollback`.
@@ -89,13 +89,13 @@ pub struct Rollback {
 
 /// What the API tells of an app: its status, and what is only for people's eyes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct App {
+pub struct AppInfo {
     /// Counts the app's facts; a command that carries it loses to whoever came first.
     pub version: u64,
     /// The state.
     pub status: Status,
     /// More about the rollout under way.
-    pub progress: Option<Progress>,
+    pub progress: Option<RolloutProgress>,
     /// What the app waits for besides the rollout, as sentences.
     pub waiting: Vec<String>,
     /// As many instances as `segue scale` asked for, if it did.
@@ -105,7 +105,7 @@ pub struct App {
     pub removing: bool,
     /// The account of the last rollout that has ended.
     #[serde(default)]
-    pub last: Option<Account>,
+    pub last: Option<ReceiptWithCause>,
     /// Why nothing can be changed, if nothing can: this is what was last known then.
     #[serde(default)]
     pub read_only: Option<String>,
@@ -116,7 +116,7 @@ pub struct App {
 
 /// How far a rollout is, and why it is going back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
+pub struct RolloutProgress {
     /// How long the phase has lasted.
     pub phase_ms: u64,
     /// How long the rollout has lasted.
@@ -144,7 +144,7 @@ fn first() -> u16 {
 
 /// A stored release, as `releases --json` prints it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Release {
+pub struct StoredRelease {
     /// Its number.
     pub release: u32,
     /// Its label.
@@ -172,7 +172,7 @@ fn kept() -> bool {
     true
 }
 
-impl App {
+impl AppInfo {
     /// The view as of `now`, which the sentences count from.
     pub fn new(view: &AppView, now: Timestamp) -> Self {
         let AppView {
@@ -192,36 +192,36 @@ impl App {
         } = view;
         let status = Status {
             app: app.clone(),
-            live: live.as_ref().map(Arm::from),
-            standby: standby.as_ref().map(Arm::from),
-            candidate: candidate.as_ref().map(Arm::from),
-            rollout: rollout.as_ref().map(|rollout| Rollout::new(rollout, now)),
+            live: live.as_ref().map(ReleaseStatus::from),
+            standby: standby.as_ref().map(ReleaseStatus::from),
+            candidate: candidate.as_ref().map(ReleaseStatus::from),
+            rollout: rollout.as_ref().map(|rollout| RolloutStatus::new(rollout, now)),
             maintenance: *maintenance,
             rollback: rollback.into(),
         };
         Self {
             version: *version,
             status,
-            progress: rollout.as_ref().map(|rollout| Progress::new(rollout, now)),
+            progress: rollout.as_ref().map(|rollout| RolloutProgress::new(rollout, now)),
             waiting: waiting.iter().map(|reason| reason.sentence(now)).collect(),
             scale: *scale,
             removing: *removing,
-            last: receipts.last().map(Account::from),
+            last: receipts.last().map(ReceiptWithCause::from),
             read_only: None,
             warnings: Vec::new(),
         }
     }
 }
 
-impl From<&ArmView> for Arm {
+impl From<&ArmView> for ReleaseStatus {
     fn from(arm: &ArmView) -> Self {
         let ArmView { release, label, share, instances } = arm;
-        let instances = instances.iter().map(Instance::from).collect();
+        let instances = instances.iter().map(InstanceStatus::from).collect();
         Self { release: release.0, label: label.clone(), share: share.fraction(), instances }
     }
 }
 
-impl From<&InstanceView> for Instance {
+impl From<&InstanceView> for InstanceStatus {
     fn from(instance: &InstanceView) -> Self {
         let InstanceView { id, pid, address, stage, health, in_flight, busy_since } =
             instance.clone();
@@ -230,9 +230,9 @@ impl From<&InstanceView> for Instance {
     }
 }
 
-impl Rollout {
+impl RolloutStatus {
     fn new(rollout: &RolloutView, now: Timestamp) -> Self {
-        // The times, the step and the cause are in `Progress`.
+        // The times, the step and the cause are in `RolloutProgress`.
         let RolloutView {
             id,
             strategy,
@@ -256,7 +256,7 @@ impl Rollout {
     }
 }
 
-impl Progress {
+impl RolloutProgress {
     fn new(rollout: &RolloutView, now: Timestamp) -> Self {
         let (step, steps) = rollout.step;
         Self {
@@ -284,7 +284,7 @@ impl From<&Readiness> for Rollback {
     }
 }
 
-impl From<&ReleaseView> for Release {
+impl From<&ReleaseView> for StoredRelease {
     fn from(release: &ReleaseView) -> Self {
         let ReleaseView {
             no,
@@ -367,6 +367,6 @@ mod tests {
             scale: None,
             removing: false,
         };
-        insta::assert_json_snapshot!(App::new(&view, now));
+        insta::assert_json_snapshot!(AppInfo::new(&view, now));
     }
 }

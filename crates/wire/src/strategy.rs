@@ -11,7 +11,7 @@ use crate::cohort;
 use crate::parse_duration;
 use crate::section::{AppFileError, Section};
 use crate::share::parse_share;
-use crate::tree::{Entry, Node, Value};
+use crate::tree::{Node, TreeEntry, TreeValue};
 
 /// More steps than these are a mistake.
 const MOST_STEPS: usize = 50;
@@ -31,7 +31,7 @@ const STEP: &[&str] = &["share", "hold", "gate"];
 
 /// What the key `page` holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Page {
+pub(crate) enum PageSource {
     /// The path of a file: in an app file.
     Path,
     /// The page itself: on the API.
@@ -43,7 +43,7 @@ type Result<T> = std::result::Result<T, AppFileError>;
 /// Reads the table, with the path of the page it names if it names one.
 pub(crate) fn read(
     node: Option<&Node>,
-    page: Page,
+    page: PageSource,
     replicas: u16,
 ) -> Result<(Strategy, Option<String>)> {
     let (kind, own) = read_kind(node)?;
@@ -67,15 +67,15 @@ pub(crate) fn read(
 
 /// The kind and its keys. A key of another kind deserves a better answer than "unknown key".
 fn read_kind(node: Option<&Node>) -> Result<(&'static str, &'static [&'static str])> {
-    let entries: &[Entry] = match node.map(|node| &node.value) {
-        Some(Value::Table(entries)) => entries,
+    let entries: &[TreeEntry] = match node.map(|node| &node.value) {
+        Some(TreeValue::Table(entries)) => entries,
         // What is no table is told by whoever opens it.
         Some(_) | None => &[],
     };
     let written = entries.iter().find(|entry| entry.key == "kind");
     let (kind, own) = match written.map(|entry| &entry.node.value) {
         None => KINDS[0],
-        Some(Value::Text(text)) => {
+        Some(TreeValue::Text(text)) => {
             let known = KINDS.iter().find(|(kind, _)| kind == text);
             *known.ok_or_else(|| no_such_kind(written.and_then(|entry| entry.line), text))?
         }
@@ -85,7 +85,7 @@ fn read_kind(node: Option<&Node>) -> Result<(&'static str, &'static [&'static st
             return Err(error.hint("write kind = \"rolling\""));
         }
     };
-    for Entry { key, line, node: _ } in entries {
+    for TreeEntry { key, line, node: _ } in entries {
         let other = KINDS.iter().find(|(other, keys)| *other != kind && keys.contains(&&**key));
         if let Some((other, _)) = other {
             let message =
@@ -153,7 +153,7 @@ fn read_rolling(strategy: &Section<'_>, replicas: u16) -> Result<StrategyKind> {
 }
 
 fn read_batch(strategy: &Section<'_>) -> Result<Batch> {
-    let Some(Node { value: Value::Text(text), .. }) = strategy.get("batch") else {
+    let Some(Node { value: TreeValue::Text(text), .. }) = strategy.get("batch") else {
         return Ok(Batch::Count(strategy.count("batch", 1, 1..=1_000)?));
     };
     let percent = text.trim().strip_suffix('%').and_then(|number| number.trim_end().parse().ok());
@@ -182,7 +182,7 @@ fn read_steps(strategy: &Section<'_>) -> Result<Vec<Step>> {
             let shares = [500, 2_500, 5_000].into_iter().filter_map(Share::from_ten_thousandths);
             return Ok(shares.map(|share| Step { share, gate }).collect());
         }
-        Some(Node { value: Value::List(nodes), .. }) => nodes,
+        Some(Node { value: TreeValue::List(nodes), .. }) => nodes,
         Some(node) => {
             let why = format!("a list of steps is needed, not {}", node.kind());
             return Err(strategy.wrong("steps", why).hint(example));
@@ -208,7 +208,7 @@ fn read_steps(strategy: &Section<'_>) -> Result<Vec<Step>> {
 fn read_step(step: &Section<'_>) -> Result<Step> {
     let share = match step.get("share") {
         None => Err(step.wrong("share", "a share is needed").hint("write share = \"5%\"")),
-        Some(Node { value: Value::Number(number), .. }) => {
+        Some(Node { value: TreeValue::Number(number), .. }) => {
             let why = format!("a share with its sign is needed, not the number {number}");
             Err(step.wrong("share", why).hint(format!("write share = \"{number}%\"")))
         }
@@ -243,8 +243,8 @@ fn read_step(step: &Section<'_>) -> Result<Step> {
 fn read_capacity(strategy: &Section<'_>) -> Result<Capacity> {
     match strategy.get("capacity") {
         None => Ok(Capacity::Share),
-        Some(Node { value: Value::Text(text), .. }) if text == "share" => Ok(Capacity::Share),
-        Some(Node { value: Value::Text(text), .. }) => {
+        Some(Node { value: TreeValue::Text(text), .. }) if text == "share" => Ok(Capacity::Share),
+        Some(Node { value: TreeValue::Text(text), .. }) => {
             let why = format!("{text:?} is neither \"share\" nor a number of instances");
             Err(strategy.wrong("capacity", why))
         }
@@ -252,15 +252,18 @@ fn read_capacity(strategy: &Section<'_>) -> Result<Capacity> {
     }
 }
 
-fn read_recreate(strategy: &Section<'_>, page: Page) -> Result<(StrategyKind, Option<String>)> {
+fn read_recreate(
+    strategy: &Section<'_>,
+    page: PageSource,
+) -> Result<(StrategyKind, Option<String>)> {
     let (html, path) = match (strategy.text("page")?, page) {
         (None, _) => (None, None),
-        (Some(""), Page::Path) => {
+        (Some(""), PageSource::Path) => {
             let error = strategy.wrong("page", "a file is needed");
             return Err(error.hint("write page = \"maintenance.html\", or leave it out"));
         }
-        (Some(path), Page::Path) => (None, Some(path.to_owned())),
-        (Some(html), Page::Text) => {
+        (Some(path), PageSource::Path) => (None, Some(path.to_owned())),
+        (Some(html), PageSource::Text) => {
             check_page(html).map_err(|why| strategy.wrong("page", why))?;
             (Some(html.into()), None)
         }

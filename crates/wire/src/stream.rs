@@ -11,19 +11,19 @@ use crate::client_error::ClientError;
 const LINE_LIMIT: u64 = 1024 * 1024;
 
 /// Lines as they come. Ends when the server closes the answer; a broken connection is an error.
-pub struct Stream<T> {
+pub struct JsonLines<T> {
     url: String,
     body: BufReader<ureq::BodyReader<'static>>,
     item: PhantomData<fn() -> T>,
 }
 
-impl<T> std::fmt::Debug for Stream<T> {
+impl<T> std::fmt::Debug for JsonLines<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Stream").field("url", &self.url).finish_non_exhaustive()
     }
 }
 
-impl<T: DeserializeOwned> Stream<T> {
+impl<T: DeserializeOwned> JsonLines<T> {
     pub(crate) fn new(url: String, body: ureq::Body) -> Self {
         let body = body.into_with_config().limit(u64::MAX).reader();
         Self { url, body: BufReader::new(body), item: PhantomData }
@@ -50,7 +50,7 @@ impl<T: DeserializeOwned> Stream<T> {
     }
 }
 
-impl<T: DeserializeOwned> Iterator for Stream<T> {
+impl<T: DeserializeOwned> Iterator for JsonLines<T> {
     type Item = Result<T, ClientError>;
 
     fn next(&mut self) -> Option<Self::Item> {

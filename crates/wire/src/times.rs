@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::manifest::{Entry, Kind, Manifest};
+use crate::manifest::{FileEntry, Kind, Manifest};
 
 impl Manifest {
     /// Returns this manifest with the modification times that its files get after `before`, the release
@@ -13,7 +13,7 @@ impl Manifest {
     /// path gets the client's time.
     #[must_use]
     pub fn timed_after(mut self, before: Option<&Self>) -> Self {
-        let before: BTreeMap<&str, &Entry> = before
+        let before: BTreeMap<&str, &FileEntry> = before
             .iter()
             .flat_map(|before| &before.entries)
             .map(|entry| (entry.path.as_str(), entry))
@@ -32,11 +32,11 @@ impl Manifest {
     }
 }
 
-fn is_file(entry: &Entry) -> bool {
+fn is_file(entry: &FileEntry) -> bool {
     matches!(entry.kind, Kind::File { .. })
 }
 
-fn same_content(one: &Entry, other: &Entry) -> bool {
+fn same_content(one: &FileEntry, other: &FileEntry) -> bool {
     match (&one.kind, &other.kind) {
         (Kind::File { digest: one, .. }, Kind::File { digest: other, .. }) => one == other,
         (Kind::File { .. } | Kind::Symlink { .. } | Kind::Dir, _) => false,
@@ -47,10 +47,10 @@ fn same_content(one: &Entry, other: &Entry) -> bool {
 mod tests {
     use super::*;
 
-    fn file(path: &str, text: &str, modified: Option<u64>) -> Entry {
+    fn file(path: &str, text: &str, modified: Option<u64>) -> FileEntry {
         let digest = model::Digest::from_bytes(*blake3::hash(text.as_bytes()).as_bytes());
         let kind = Kind::File { digest, size: text.len() as u64, executable: false };
-        Entry { path: path.to_owned(), kind, modified }
+        FileEntry { path: path.to_owned(), kind, modified }
     }
 
     fn times(manifest: &Manifest) -> Vec<Option<u64>> {

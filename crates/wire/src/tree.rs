@@ -8,41 +8,41 @@ use toml::de::{DeTable, DeValue};
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) line: Option<u32>,
-    pub(crate) value: Value,
+    pub(crate) value: TreeValue,
 }
 
 /// What can stand in an app file.
 #[derive(Clone, Debug)]
-pub(crate) enum Value {
+pub(crate) enum TreeValue {
     Text(String),
     Number(i64),
     Fraction(f64),
     Flag(bool),
     List(Vec<Node>),
-    Table(Vec<Entry>),
+    Table(Vec<TreeEntry>),
     /// Something no key takes: a huge number, a date, a null.
     Other(&'static str),
 }
 
 /// One key of a table.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry {
+pub(crate) struct TreeEntry {
     pub(crate) key: String,
     pub(crate) line: Option<u32>,
     pub(crate) node: Node,
 }
 
 /// A text that is no TOML.
-pub(crate) struct Broken {
+pub(crate) struct TomlError {
     pub(crate) line: Option<u32>,
     pub(crate) message: String,
 }
 
 impl Node {
     /// Reads TOML.
-    pub(crate) fn from_toml(text: &str) -> Result<Self, Broken> {
+    pub(crate) fn from_toml(text: &str) -> Result<Self, TomlError> {
         let lines = Lines { text };
-        let table = DeTable::parse(text).map_err(|error| Broken {
+        let table = DeTable::parse(text).map_err(|error| TomlError {
             line: error.span().and_then(|span| lines.line(span.start)),
             message: error.message().to_owned(),
         })?;
@@ -52,24 +52,24 @@ impl Node {
     /// Takes JSON.
     pub(crate) fn from_json(json: &Json) -> Self {
         let value = match json {
-            Json::String(text) => Value::Text(text.clone()),
-            Json::Bool(flag) => Value::Flag(*flag),
+            Json::String(text) => TreeValue::Text(text.clone()),
+            Json::Bool(flag) => TreeValue::Flag(*flag),
             Json::Number(number) => match (number.as_i64(), number.as_f64()) {
-                (Some(whole), _) => Value::Number(whole),
-                (None, Some(fraction)) if number.is_f64() => Value::Fraction(fraction),
-                (None, _) => Value::Other("a number that is too large"),
+                (Some(whole), _) => TreeValue::Number(whole),
+                (None, Some(fraction)) if number.is_f64() => TreeValue::Fraction(fraction),
+                (None, _) => TreeValue::Other("a number that is too large"),
             },
-            Json::Array(items) => Value::List(items.iter().map(Self::from_json).collect()),
-            Json::Object(map) => Value::Table(
+            Json::Array(items) => TreeValue::List(items.iter().map(Self::from_json).collect()),
+            Json::Object(map) => TreeValue::Table(
                 map.iter()
-                    .map(|(key, json)| Entry {
+                    .map(|(key, json)| TreeEntry {
                         key: key.clone(),
                         line: None,
                         node: Self::from_json(json),
                     })
                     .collect(),
             ),
-            Json::Null => Value::Other("null"),
+            Json::Null => TreeValue::Other("null"),
         };
         Self { line: None, value }
     }
@@ -77,28 +77,28 @@ impl Node {
     /// Converts this node to JSON.
     pub(crate) fn to_json(&self) -> Json {
         match &self.value {
-            Value::Text(text) => Json::String(text.clone()),
-            Value::Number(number) => Json::from(*number),
-            Value::Fraction(number) => Json::from(*number),
-            Value::Flag(flag) => Json::Bool(*flag),
-            Value::List(items) => Json::Array(items.iter().map(Self::to_json).collect()),
-            Value::Table(entries) => Json::Object(
+            TreeValue::Text(text) => Json::String(text.clone()),
+            TreeValue::Number(number) => Json::from(*number),
+            TreeValue::Fraction(number) => Json::from(*number),
+            TreeValue::Flag(flag) => Json::Bool(*flag),
+            TreeValue::List(items) => Json::Array(items.iter().map(Self::to_json).collect()),
+            TreeValue::Table(entries) => Json::Object(
                 entries.iter().map(|entry| (entry.key.clone(), entry.node.to_json())).collect(),
             ),
-            Value::Other(_) => Json::Null,
+            TreeValue::Other(_) => Json::Null,
         }
     }
 
     /// What it is, for an error that says what it should be.
     pub(crate) fn kind(&self) -> &'static str {
         match self.value {
-            Value::Text(_) => "a text",
-            Value::Number(_) => "a number",
-            Value::Fraction(_) => "a fraction",
-            Value::Flag(_) => "true or false",
-            Value::List(_) => "a list",
-            Value::Table(_) => "a table",
-            Value::Other(kind) => kind,
+            TreeValue::Text(_) => "a text",
+            TreeValue::Number(_) => "a number",
+            TreeValue::Fraction(_) => "a fraction",
+            TreeValue::Flag(_) => "true or false",
+            TreeValue::List(_) => "a list",
+            TreeValue::Table(_) => "a table",
+            TreeValue::Other(kind) => kind,
         }
     }
 }
@@ -114,12 +114,12 @@ impl Lines<'_> {
         u32::try_from(before.iter().filter(|byte| **byte == b'\n').count() + 1).ok()
     }
 
-    fn table(&self, table: &DeTable<'_>) -> Value {
-        let mut entries: Vec<Entry> = table
+    fn table(&self, table: &DeTable<'_>) -> TreeValue {
+        let mut entries: Vec<TreeEntry> = table
             .iter()
             .map(|(key, value)| {
                 let line = self.line(key.span().start);
-                Entry {
+                TreeEntry {
                     key: key.get_ref().clone().into_owned(),
                     line,
                     node: Node { line, value: self.value(value.get_ref()) },
@@ -128,21 +128,21 @@ impl Lines<'_> {
             .collect();
         // The parser's tables are sorted by name; people read from the top.
         entries.sort_by_key(|entry| entry.line);
-        Value::Table(entries)
+        TreeValue::Table(entries)
     }
 
-    fn value(&self, value: &DeValue<'_>) -> Value {
+    fn value(&self, value: &DeValue<'_>) -> TreeValue {
         match value {
-            DeValue::String(text) => Value::Text(text.clone().into_owned()),
+            DeValue::String(text) => TreeValue::Text(text.clone().into_owned()),
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-                .map_or(Value::Other("a number that is too large"), Value::Number),
+                .map_or(TreeValue::Other("a number that is too large"), TreeValue::Number),
             DeValue::Float(number) => number
                 .as_str()
                 .parse()
-                .map_or(Value::Other("a number that is too large"), Value::Fraction),
-            DeValue::Boolean(flag) => Value::Flag(*flag),
-            DeValue::Datetime(_) => Value::Other("a date"),
-            DeValue::Array(items) => Value::List(
+                .map_or(TreeValue::Other("a number that is too large"), TreeValue::Fraction),
+            DeValue::Boolean(flag) => TreeValue::Flag(*flag),
+            DeValue::Datetime(_) => TreeValue::Other("a date"),
+            DeValue::Array(items) => TreeValue::List(
                 items
                     .iter()
                     .map(|item| Node {

@@ -4,15 +4,15 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::args::Broken;
+use crate::args::SampleFault;
 
 /// A release of the demo's app.
 #[derive(Clone, Debug)]
-pub(super) struct Release {
+pub(super) struct DemoRelease {
     /// Its label, and what the app calls itself.
     pub(super) label: &'static str,
     /// How it is broken, if it is.
-    pub(super) broken: Option<Broken>,
+    pub(super) broken: Option<SampleFault>,
     /// How it comes in.
     pub(super) comes: Comes,
 }
@@ -45,15 +45,15 @@ impl Comes {
 }
 
 /// Writes the release's folder and returns its app file.
-pub(super) fn write(root: &Path, program: &Path, release: &Release) -> io::Result<PathBuf> {
+pub(super) fn write(root: &Path, program: &Path, release: &DemoRelease) -> io::Result<PathBuf> {
     let folder = root.join(release.label);
     fs::create_dir_all(&folder)?;
     fs::write(folder.join("RELEASE"), format!("{}\n", release.label))?;
     let mut command = vec![program.to_string_lossy().into_owned(), "__sample".into()];
     command.extend(["--version".into(), release.label.into()]);
     match release.broken {
-        Some(Broken::Exit) => command.extend(["--broken".into(), "exit".into()]),
-        Some(Broken::Unhealthy) => command.extend(["--broken".into(), "unhealthy".into()]),
+        Some(SampleFault::Exit) => command.extend(["--broken".into(), "exit".into()]),
+        Some(SampleFault::Unhealthy) => command.extend(["--broken".into(), "unhealthy".into()]),
         None => {}
     }
     let command: Vec<String> = command.iter().map(|word| quoted(word)).collect();
@@ -89,7 +89,8 @@ mod tests {
     fn the_demos_app_files_are_good_ones() {
         let dir = tempfile::tempdir().unwrap();
         for comes in [Comes::BlueGreen, Comes::Rolling, Comes::Canary, Comes::Recreate] {
-            let release = Release { label: "v3-broken", broken: Some(Broken::Exit), comes };
+            let release =
+                DemoRelease { label: "v3-broken", broken: Some(SampleFault::Exit), comes };
             let file = write(dir.path(), Path::new("/a \"b\"\\c/segue"), &release).unwrap();
             let file = wire::AppFile::from_toml(&fs::read_to_string(file).unwrap()).unwrap();
             let wanted =

@@ -48,7 +48,7 @@ pub(super) enum Door {
 
 /// Load that runs until it is stopped.
 #[derive(Debug)]
-pub(super) struct Load {
+pub(super) struct DemoLoad {
     stop: Arc<AtomicBool>,
     /// The app is closed on purpose: to be told to wait is no failure.
     closed: Arc<AtomicBool>,
@@ -56,7 +56,7 @@ pub(super) struct Load {
     threads: Vec<JoinHandle<()>>,
 }
 
-impl Load {
+impl DemoLoad {
     /// Starts asking `address`.
     pub(super) fn start(address: SocketAddr) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
@@ -101,7 +101,7 @@ impl Load {
     }
 }
 
-impl Drop for Load {
+impl Drop for DemoLoad {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
     }
@@ -181,7 +181,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let sample = Arc::new(Sample::new("v7"));
         thread::spawn(move || sample.accept(&listener));
-        let load = Load::start(address);
+        let load = DemoLoad::start(address);
         while load.so_far().ok < 100 {
             thread::yield_now();
         }

@@ -4,10 +4,10 @@
 mod apps;
 mod browser;
 mod load;
+mod new_users;
 mod report;
 mod run;
 mod server;
-mod strangers;
 mod timeline;
 
 pub(crate) use run::run;

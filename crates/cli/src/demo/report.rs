@@ -1,13 +1,13 @@
 //! The demo's counts at its end, and whether they are as they have to be.
 
 use model::{Millis, Outcome, Share};
-use wire::Receipt;
+use wire::RolloutReceipt;
 
 use super::load::Counts;
-use super::strangers::Tally;
+use super::new_users::SharesSeen;
 use crate::Io;
 use crate::paint::{BAD, BOLD, DIM, GOOD};
-use crate::text::{Cell, grouped, known, known_ms, table};
+use crate::text::{TableCell, grouped, known, known_ms, table};
 
 /// The canary's shares, in ten-thousandths.
 const STEPS: [u16; 2] = [1_000, 5_000];
@@ -20,7 +20,7 @@ const NEAR: f64 = 0.1;
 #[derive(Debug)]
 pub(super) struct Act {
     pub(super) name: String,
-    pub(super) receipt: Receipt,
+    pub(super) receipt: RolloutReceipt,
     /// How it has to end.
     pub(super) wanted: Outcome,
 }
@@ -30,11 +30,12 @@ pub(super) fn print(
     acts: &[Act],
     counts: &Counts,
     switched: &[String],
-    shares: &Tally,
+    shares: &SharesSeen,
     io: &mut Io<'_>,
 ) -> bool {
     let head = ["", "OUTCOME", "REQUESTS", "FAILED", "HELD", "SWITCH", "LONGEST GAP", "DURATION"];
-    let mut rows: Vec<Vec<Cell>> = vec![head.map(|text| Cell::new(text).style(DIM).right()).into()];
+    let mut rows: Vec<Vec<TableCell>> =
+        vec![head.map(|text| TableCell::new(text).style(DIM).right()).into()];
     let mut good = true;
     for Act { name, receipt, wanted } in acts {
         let as_wanted = receipt.outcome == *wanted;
@@ -44,25 +45,25 @@ pub(super) fn print(
         good &= as_wanted && lossless;
         let colour = |well: bool| if well { GOOD } else { BAD };
         rows.push(vec![
-            Cell::new(name.as_str()),
-            Cell::new(receipt.outcome.to_string()).style(colour(as_wanted)).right(),
-            Cell::new(known(receipt.requests)).right(),
-            Cell::new(known(receipt.failed)).style(colour(lossless)).right(),
-            Cell::new(known(receipt.held)).right(),
-            Cell::new(known_ms(receipt.switch_ms)).right(),
-            Cell::new(known_ms(receipt.max_gap_ms)).right(),
-            Cell::new(Millis(receipt.duration_ms).to_string()).right(),
+            TableCell::new(name.as_str()),
+            TableCell::new(receipt.outcome.to_string()).style(colour(as_wanted)).right(),
+            TableCell::new(known(receipt.requests)).right(),
+            TableCell::new(known(receipt.failed)).style(colour(lossless)).right(),
+            TableCell::new(known(receipt.held)).right(),
+            TableCell::new(known_ms(receipt.switch_ms)).right(),
+            TableCell::new(known_ms(receipt.max_gap_ms)).right(),
+            TableCell::new(Millis(receipt.duration_ms).to_string()).right(),
         ]);
     }
     io.data("");
     for line in table(0, &rows) {
         io.data(line);
     }
-    good & users(counts, switched, io) & strangers(shares, io)
+    good & users(counts, switched, io) & new_users(shares, io)
 }
 
-/// What the strangers of the canary saw.
-fn strangers(shares: &Tally, io: &mut Io<'_>) -> bool {
+/// What the new users of the canary saw.
+fn new_users(shares: &SharesSeen, io: &mut Io<'_>) -> bool {
     let mut good = true;
     for share in STEPS.into_iter().filter_map(Share::from_ten_thousandths) {
         let split = shares.get(&share).copied().unwrap_or_default();
@@ -120,9 +121,9 @@ fn users(counts: &Counts, switched: &[String], io: &mut Io<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::strangers::Split;
+    use crate::demo::new_users::ReleaseShare;
 
-    fn receipt(label: &str, strategy: &str, failed: u64) -> Receipt {
+    fn receipt(label: &str, strategy: &str, failed: u64) -> RolloutReceipt {
         let receipt = serde_json::json!({
             "rollout": 2, "app": "demo", "from": "v1", "to": label, "strategy": strategy,
             "outcome": "completed", "complete": true, "requests": 1_200, "failed": failed,
@@ -148,9 +149,9 @@ mod tests {
             ..Counts::default()
         };
         let share = |parts| Share::from_ten_thousandths(parts).unwrap();
-        let shares = Tally::from([
-            (share(1_000), Split { new: 204, all: 2_000 }),
-            (share(5_000), Split { new, all: 2_000 }),
+        let shares = SharesSeen::from([
+            (share(1_000), ReleaseShare { new: 204, all: 2_000 }),
+            (share(5_000), ReleaseShare { new, all: 2_000 }),
         ]);
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let good = print(&acts, &counts, &switched, &shares, &mut Io::plain(&mut out, &mut err));

@@ -5,29 +5,29 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use model::{AppName, Outcome};
-use wire::{Account, RollbackRequest};
+use wire::{ReceiptWithCause, RollbackRequest};
 
-use super::apps::{self, Comes, Release};
-use super::load::{CONNECTIONS, Door, Load};
+use super::apps::{self, Comes, DemoRelease};
+use super::load::{CONNECTIONS, DemoLoad, Door};
+use super::new_users::{NewUsers, SharesSeen};
 use super::report::{self, Act};
 use super::server::{Server, free_addresses};
-use super::strangers::{Strangers, Tally};
 use super::timeline::Timeline;
-use crate::args::{Broken, DemoOptions, DeployOptions, ReleaseOptions};
-use crate::follow::{Followed, Until, follow};
+use crate::args::{DemoOptions, DeployOptions, ReleaseOptions, SampleFault};
+use crate::follow::{FollowOutcome, Until, follow};
 use crate::interrupt::Interrupt;
-use crate::progress::Progress;
+use crate::progress::ProgressLine;
 use crate::text::grouped;
 use crate::verbs::{deploy, outcome};
-use crate::{Exit, Failure, Io};
+use crate::{CommandError, ExitStatus, Io};
 
 const ACT: &str = "play the demo";
 /// Load between two acts, so that each release is seen.
 const BREATH: Duration = Duration::from_secs(1);
 
-pub(crate) fn run(options: &DemoOptions, io: &mut Io<'_>) -> Result<Exit, Failure> {
-    let program = std::env::current_exe().map_err(|error| Failure::new(ACT, &error))?;
-    let (http, api) = free_addresses().map_err(|error| Failure::new(ACT, &error))?;
+pub(crate) fn run(options: &DemoOptions, io: &mut Io<'_>) -> Result<ExitStatus, CommandError> {
+    let program = std::env::current_exe().map_err(|error| CommandError::new(ACT, &error))?;
+    let (http, api) = free_addresses().map_err(|error| CommandError::new(ACT, &error))?;
     let interrupt = Interrupt::listen();
     let mut timeline = Timeline::new(io);
     timeline.act("a server of its own");
@@ -45,7 +45,7 @@ pub(crate) fn run(options: &DemoOptions, io: &mut Io<'_>) -> Result<Exit, Failur
         interrupt,
         acts: Vec::new(),
         switched: Vec::new(),
-        shares: Tally::new(),
+        shares: SharesSeen::new(),
     };
     let load = play.all(&mut timeline)?;
     let counts = load.stop();
@@ -53,10 +53,10 @@ pub(crate) fn run(options: &DemoOptions, io: &mut Io<'_>) -> Result<Exit, Failur
     let good = report::print(acts, &counts, switched, shares, timeline.io());
     play.leave(options, timeline.io())?;
     if good {
-        return Ok(Exit::Done);
+        return Ok(ExitStatus::Done);
     }
     let cause = "it did not come out as it has to; the counts above say where";
-    Err(Failure::because(ACT, cause))
+    Err(CommandError::because(ACT, cause))
 }
 
 /// The play and what it needs.
@@ -67,22 +67,23 @@ struct Play {
     acts: Vec<Act>,
     /// The releases in the order they went live.
     switched: Vec<String>,
-    /// What the canary's strangers saw.
-    shares: Tally,
+    /// What the canary's new users saw.
+    shares: SharesSeen,
 }
 
 impl Play {
-    fn all(&mut self, timeline: &mut Timeline<'_, '_>) -> Result<Load, Failure> {
+    fn all(&mut self, timeline: &mut Timeline<'_, '_>) -> Result<DemoLoad, CommandError> {
         timeline.act("deploy v1: two instances, checked before they get a request");
         self.deploy(timeline, &good("v1", Comes::BlueGreen))?;
-        let load = Load::start(self.server.http);
+        let load = DemoLoad::start(self.server.http);
         timeline.act(&format!("load: {CONNECTIONS} users, until the end"));
         self.breathe(timeline, &load)?;
         timeline.act("deploy v2: blue/green, both run, then one switch");
         self.deploy(timeline, &good("v2", Comes::BlueGreen))?;
         self.breathe(timeline, &load)?;
         timeline.act("deploy v3-broken: it dies at its start");
-        let broken = Release { broken: Some(Broken::Exit), ..good("v3-broken", Comes::BlueGreen) };
+        let broken =
+            DemoRelease { broken: Some(SampleFault::Exit), ..good("v3-broken", Comes::BlueGreen) };
         self.deploy(timeline, &broken)?;
         timeline.act("deploy v3: the repaired one");
         self.deploy(timeline, &good("v3", Comes::BlueGreen))?;
@@ -93,12 +94,12 @@ impl Play {
         Ok(load)
     }
 
-    fn rollback(&mut self, timeline: &mut Timeline<'_, '_>) -> Result<(), Failure> {
+    fn rollback(&mut self, timeline: &mut Timeline<'_, '_>) -> Result<(), CommandError> {
         timeline.act("rollback: v2 still runs, so it is one switch");
         let asked = Instant::now();
         let request = RollbackRequest::default();
         let accepted = self.server.client.rollback(&app()?, &request);
-        let accepted = accepted.map_err(|error| Failure::client("roll back demo", &error))?;
+        let accepted = accepted.map_err(|error| CommandError::client("roll back demo", &error))?;
         let account = self.follow(timeline, accepted.rollout, "roll back demo")?;
         timeline.say(&format!("the whole command took {} ms", asked.elapsed().as_millis()));
         self.note(timeline, "rollback to v2", account, Outcome::Completed);
@@ -109,16 +110,16 @@ impl Play {
     fn other_strategies(
         &mut self,
         timeline: &mut Timeline<'_, '_>,
-        load: &Load,
-    ) -> Result<(), Failure> {
+        load: &DemoLoad,
+    ) -> Result<(), CommandError> {
         timeline.act("deploy v4: rolling, in place, one instance after the other");
         self.deploy(timeline, &good("v4", Comes::Rolling))?;
         self.breathe(timeline, load)?;
         timeline.act("deploy v5: canary, 10 % of the users, then 50 %, then all");
         let (http, client) = (self.server.http, self.server.client.clone());
-        let strangers = Strangers::start(http, client, app()?, "v5".into());
+        let new_users = NewUsers::start(http, client, app()?, "v5".into());
         let deployed = self.deploy(timeline, &good("v5", Comes::Canary));
-        self.shares = strangers.stop();
+        self.shares = new_users.stop();
         deployed?;
         self.breathe(timeline, load)?;
         timeline.act("deploy v6: recreate, the old one stops before the new one starts");
@@ -132,19 +133,19 @@ impl Play {
     fn deploy(
         &mut self,
         timeline: &mut Timeline<'_, '_>,
-        release: &Release,
-    ) -> Result<(), Failure> {
+        release: &DemoRelease,
+    ) -> Result<(), CommandError> {
         let act = format!("deploy {}", release.label);
         let path = apps::write(&self.server.folder, &self.program, release)
-            .map_err(|error| Failure::new(&*act, &error))?;
+            .map_err(|error| CommandError::new(&*act, &error))?;
         let file = deploy::read(&path, deploy::Outside::Refused)?;
         let kind = file.spec.strategy.kind.name();
         let label = release.label.parse();
-        let label = label.map_err(|error: model::Invalid| Failure::new(&*act, &error))?;
+        let label = label.map_err(|error: model::Invalid| CommandError::new(&*act, &error))?;
         let what = ReleaseOptions { release: Some(label), ..ReleaseOptions::default() };
         let options = DeployOptions { what, ..DeployOptions::default() };
         let client = &self.server.client;
-        let mut silent = Progress::silent();
+        let mut silent = ProgressLine::silent();
         let accepted = deploy::send(client, &path, file, &options, timeline.io(), &mut silent)?;
         let account = self.follow(timeline, accepted.rollout, &act)?;
         if account.receipt.outcome == Outcome::Completed {
@@ -160,15 +161,17 @@ impl Play {
         timeline: &mut Timeline<'_, '_>,
         rollout: Option<u32>,
         act: &str,
-    ) -> Result<Account, Failure> {
-        let rollout = rollout.ok_or_else(|| Failure::because(act, "nothing was started"))?;
+    ) -> Result<ReceiptWithCause, CommandError> {
+        let rollout = rollout.ok_or_else(|| CommandError::because(act, "nothing was started"))?;
         let app = app()?;
         let (client, interrupt) = (&self.server.client, &self.interrupt);
         let followed = follow(client, &app, rollout, act, interrupt, timeline, Until::End)?;
         match followed {
-            Followed::Ended(account) => Ok(*account),
-            Followed::Detached => Err(Failure::because(ACT, "it was interrupted")),
-            Followed::Stands(_) => Err(Failure::because(ACT, "its rollout waits for a person")),
+            FollowOutcome::Ended(account) => Ok(*account),
+            FollowOutcome::Detached => Err(CommandError::because(ACT, "it was interrupted")),
+            FollowOutcome::Stands(_) => {
+                Err(CommandError::because(ACT, "its rollout waits for a person"))
+            }
         }
     }
 
@@ -176,7 +179,7 @@ impl Play {
         &mut self,
         timeline: &mut Timeline<'_, '_>,
         name: &str,
-        account: Account,
+        account: ReceiptWithCause,
         wanted: Outcome,
     ) {
         if account.receipt.outcome == Outcome::Completed {
@@ -189,11 +192,15 @@ impl Play {
         self.acts.push(Act { name: name.to_owned(), receipt: account.receipt, wanted });
     }
 
-    fn breathe(&self, timeline: &mut Timeline<'_, '_>, load: &Load) -> Result<(), Failure> {
+    fn breathe(
+        &self,
+        timeline: &mut Timeline<'_, '_>,
+        load: &DemoLoad,
+    ) -> Result<(), CommandError> {
         let started = Instant::now();
         while started.elapsed() < BREATH {
             if self.interrupt.asked() {
-                return Err(Failure::because(ACT, "it was interrupted"));
+                return Err(CommandError::because(ACT, "it was interrupted"));
             }
             thread::sleep(Duration::from_millis(20));
         }
@@ -204,7 +211,7 @@ impl Play {
     }
 
     /// Ends everything, or says how to look at it and how to end it.
-    fn leave(mut self, options: &DemoOptions, io: &mut Io<'_>) -> Result<(), Failure> {
+    fn leave(mut self, options: &DemoOptions, io: &mut Io<'_>) -> Result<(), CommandError> {
         if !options.keep {
             self.server.end()?;
             io.say("everything the demo started is stopped, and its folder deleted");
@@ -224,10 +231,10 @@ impl Play {
     }
 }
 
-fn good(label: &'static str, comes: Comes) -> Release {
-    Release { label, broken: None, comes }
+fn good(label: &'static str, comes: Comes) -> DemoRelease {
+    DemoRelease { label, broken: None, comes }
 }
 
-fn app() -> Result<AppName, Failure> {
-    "demo".parse().map_err(|error: model::Invalid| Failure::new(ACT, &error))
+fn app() -> Result<AppName, CommandError> {
+    "demo".parse().map_err(|error: model::Invalid| CommandError::new(ACT, &error))
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use wire::{Client, Secret, Trusted};
 
-use crate::Failure;
+use crate::CommandError;
 
 /// A server that is not up after this time does not come up.
 const START: Duration = Duration::from_secs(15);
@@ -51,10 +51,10 @@ impl Server {
         program: &Path,
         http: SocketAddr,
         api: SocketAddr,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, CommandError> {
         let act = "start the server";
         let folder = std::env::temp_dir().join(format!("segue-demo-{}", std::process::id()));
-        let fail = |error: io::Error| Failure::new(act, &error);
+        let fail = |error: io::Error| CommandError::new(act, &error);
         fs::DirBuilder::new().mode(0o700).create(&folder).map_err(fail)?;
         let log = File::create(folder.join("server.log")).map_err(fail)?;
         let mut command = Command::new(program);
@@ -71,7 +71,7 @@ impl Server {
         let child = command.spawn().map_err(fail)?;
         let client = |folder: &Path, token| {
             let client = Client::in_folder(&folder.join("data"), token, Trusted::default());
-            client.map_err(|error| Failure::client(act, &error))
+            client.map_err(|error| CommandError::client(act, &error))
         };
         let program = program.to_owned();
         let (child, client_now) = (Some(child), client(&folder, None)?);
@@ -82,7 +82,7 @@ impl Server {
         Ok(server)
     }
 
-    fn wait_until_up(&mut self, act: &str) -> Result<(), Failure> {
+    fn wait_until_up(&mut self, act: &str) -> Result<(), CommandError> {
         let started = Instant::now();
         while self.client.alive().is_err() {
             let ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
@@ -92,7 +92,7 @@ impl Server {
                     Some(status) => format!("it ended: {status}"),
                     None => format!("it does not answer after {} s", START.as_secs()),
                 };
-                return Err(Failure::because(act, format!("{why}\n{said}")));
+                return Err(CommandError::because(act, format!("{why}\n{said}")));
             }
             thread::sleep(LOOK);
         }
@@ -117,18 +117,18 @@ impl Server {
     }
 
     /// Ends the instances and the server, and deletes the folder.
-    pub(super) fn end(&mut self) -> Result<(), Failure> {
+    pub(super) fn end(&mut self) -> Result<(), CommandError> {
         let Some(mut child) = self.child.take() else { return Ok(()) };
         let act = "stop the demo";
         let asked = self.client.down();
         let started = Instant::now();
-        while child.try_wait().map_err(|error| Failure::new(act, &error))?.is_none() {
+        while child.try_wait().map_err(|error| CommandError::new(act, &error))?.is_none() {
             if asked.is_err() || started.elapsed() > END {
                 // Only this one process, which the demo started itself.
                 let _ = child.kill();
                 let _ = child.wait();
                 let data = self.folder.join("data");
-                let failure = Failure::because(act, "the server had to be killed");
+                let failure = CommandError::because(act, "the server had to be killed");
                 if self.stop_instances(&data) {
                     return Err(failure);
                 }
@@ -137,8 +137,8 @@ impl Server {
             }
             thread::sleep(LOOK);
         }
-        asked.map_err(|error| Failure::client(act, &error))?;
-        fs::remove_dir_all(&self.folder).map_err(|error| Failure::new(act, &error))
+        asked.map_err(|error| CommandError::client(act, &error))?;
+        fs::remove_dir_all(&self.folder).map_err(|error| CommandError::new(act, &error))
     }
 }
 

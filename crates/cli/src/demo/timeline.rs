@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use wire::{Event, Now};
+use wire::{Now, StreamEvent};
 
 use crate::Io;
 use crate::follow::Watcher;
@@ -47,7 +47,7 @@ impl<'a, 'b> Timeline<'a, 'b> {
 }
 
 impl Watcher for Timeline<'_, '_> {
-    fn event(&mut self, event: &Event) {
+    fn event(&mut self, event: &StreamEvent) {
         // The outcome's cause was told when it happened.
         self.say(if event.outcome.is_none() { &event.text } else { headline(event) });
     }

@@ -2,17 +2,17 @@
 //! end of the rollout, `pause` and `sync`, which are done at once.
 
 use model::AppName;
-use wire::{Accepted, BareRequest, Client, ClientError};
+use wire::{BareRequest, Client, ClientError, CommandAccepted};
 
-use super::outcome::{Ending, Wish, finish, told};
-use crate::args::{AppOptions, Connection, FollowOptions};
-use crate::{Exit, Failure, Io};
+use super::outcome::{Direction, Ending, finish, told};
+use crate::args::{AppOptions, ConnectionOptions, FollowOptions};
+use crate::{CommandError, ExitStatus, Io};
 
-type Call = fn(&Client, &AppName, &BareRequest) -> Result<Accepted, ClientError>;
+type Call = fn(&Client, &AppName, &BareRequest) -> Result<CommandAccepted, ClientError>;
 
 /// A verb whose rollout is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Followed {
+pub(crate) enum FollowedVerb {
     Resume,
     Abort,
     Restart,
@@ -26,16 +26,16 @@ pub(crate) enum AtOnce {
 }
 
 pub(crate) fn follow(
-    verb: Followed,
-    connection: &Connection,
+    verb: FollowedVerb,
+    connection: &ConnectionOptions,
     options: &FollowOptions,
     io: &mut Io<'_>,
-) -> Result<Exit, Failure> {
+) -> Result<ExitStatus, CommandError> {
     let FollowOptions { app, following } = options;
     let (act, call, wish): (_, Call, _) = match verb {
-        Followed::Resume => ("resume the rollout of", Client::resume, Wish::Forward),
-        Followed::Abort => ("abort the rollout of", Client::abort, Wish::Back),
-        Followed::Restart => ("restart", Client::restart, Wish::Forward),
+        FollowedVerb::Resume => ("resume the rollout of", Client::resume, Direction::Forward),
+        FollowedVerb::Abort => ("abort the rollout of", Client::abort, Direction::Back),
+        FollowedVerb::Restart => ("restart", Client::restart, Direction::Forward),
     };
     let act = format!("{act} {app}");
     let (client, accepted) = ask(connection, app, &act, call)?;
@@ -44,10 +44,10 @@ pub(crate) fn follow(
 
 pub(crate) fn at_once(
     verb: AtOnce,
-    connection: &Connection,
+    connection: &ConnectionOptions,
     options: &AppOptions,
     io: &mut Io<'_>,
-) -> Result<Exit, Failure> {
+) -> Result<ExitStatus, CommandError> {
     let AppOptions { app } = options;
     let (act, call, otherwise): (_, Call, _) = match verb {
         AtOnce::Pause => (
@@ -59,17 +59,17 @@ pub(crate) fn at_once(
     };
     let (_, accepted) = ask(connection, app, &format!("{act} {app}"), call)?;
     told(&accepted, otherwise, io);
-    Ok(Exit::Done)
+    Ok(ExitStatus::Done)
 }
 
 fn ask(
-    connection: &Connection,
+    connection: &ConnectionOptions,
     app: &AppName,
     act: &str,
     call: Call,
-) -> Result<(Client, Accepted), Failure> {
+) -> Result<(Client, CommandAccepted), CommandError> {
     let client = connection.client(act)?;
     let accepted = call(&client, app, &BareRequest::default());
-    let accepted = accepted.map_err(|error| Failure::client(act, &error))?;
+    let accepted = accepted.map_err(|error| CommandError::client(act, &error))?;
     Ok((client, accepted))
 }

@@ -6,9 +6,9 @@ use super::soundness::{Finding, Grave, findings};
 use crate::args::CheckOptions;
 use crate::paint::{BAD, BOLD, GOOD, WARN};
 use crate::verbs::deploy::{list, read};
-use crate::{Exit, Failure, Io};
+use crate::{CommandError, ExitStatus, Io};
 
-pub(crate) fn run(options: &CheckOptions, io: &mut Io<'_>) -> Result<Exit, Failure> {
+pub(crate) fn run(options: &CheckOptions, io: &mut Io<'_>) -> Result<ExitStatus, CommandError> {
     let CheckOptions { file: path, outside } = options;
     let outside = Outside::flag(*outside);
     let file = read(path, outside)?;
@@ -28,7 +28,7 @@ pub(crate) fn run(options: &CheckOptions, io: &mut Io<'_>) -> Result<Exit, Failu
         io.say(format!("{GOOD}hint:{GOOD:#} {hint}"));
     }
     if let Some(Finding { text, hint, .. }) = last {
-        return Err(Failure::because(format!("check {}", path.display()), text).hint(hint));
+        return Err(CommandError::because(format!("check {}", path.display()), text).hint(hint));
     }
     let spec = &file.spec;
     let hosts =
@@ -41,5 +41,5 @@ pub(crate) fn run(options: &CheckOptions, io: &mut Io<'_>) -> Result<Exit, Failu
         spec.route.path,
         spec.strategy.kind.name(),
     ));
-    Ok(Exit::Done)
+    Ok(ExitStatus::Done)
 }

@@ -3,11 +3,14 @@
 use clap::CommandFactory as _;
 
 use crate::args::{Cli, CompletionsOptions};
-use crate::{Exit, Failure, Io};
+use crate::{CommandError, ExitStatus, Io};
 
-pub(crate) fn run(options: &CompletionsOptions, io: &mut Io<'_>) -> Result<Exit, Failure> {
+pub(crate) fn run(
+    options: &CompletionsOptions,
+    io: &mut Io<'_>,
+) -> Result<ExitStatus, CommandError> {
     let mut script = Vec::new();
     clap_complete::generate(options.shell, &mut Cli::command(), "segue", &mut script);
     io.data(String::from_utf8_lossy(&script).trim_end());
-    Ok(Exit::Done)
+    Ok(ExitStatus::Done)
 }

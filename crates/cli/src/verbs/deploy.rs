@@ -7,36 +7,36 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use wire::{
-    APP_FILE, Accepted, AppFile, AppFileError, Client, DeployRequest, Scan, ScanError, scan,
+    APP_FILE, AppFile, AppFileError, Client, CommandAccepted, DeployRequest, Scan, ScanError, scan,
 };
 
 pub(crate) use super::inside::Outside;
 use super::inside::resolve;
-use super::outcome::{Ending, Wish, finish};
+use super::outcome::{Direction, Ending, finish};
 use super::upload::{Uploaded, upload};
 use super::{env, page};
-use crate::args::{Connection, DeployOptions, ReleaseOptions};
+use crate::args::{ConnectionOptions, DeployOptions, ReleaseOptions};
 use crate::connect::above;
 use crate::failure::STEADY;
-use crate::progress::Progress;
-use crate::{Exit, Failure, Io};
+use crate::progress::ProgressLine;
+use crate::{CommandError, ExitStatus, Io};
 
 const LEAVE_OUT: &str = "if the app does not need it, name it in `.segueignore`";
 
 pub(crate) fn run(
-    connection: &Connection,
+    connection: &ConnectionOptions,
     options: &DeployOptions,
     io: &mut Io<'_>,
-) -> Result<Exit, Failure> {
+) -> Result<ExitStatus, CommandError> {
     let path = find(options.what.file.as_deref())?;
     let file = read(&path, Outside::flag(options.what.outside))?;
     let act = format!("deploy {}", file.spec.app);
     let client = connection.client(&act)?;
-    let mut progress = Progress::new(io, "reading the release's files");
+    let mut progress = ProgressLine::new(io, "reading the release's files");
     let accepted = send(&client, &path, file, options, io, &mut progress);
     progress.end();
     let accepted = accepted?;
-    let ending = Ending { wish: Wish::Forward, following: options.following };
+    let ending = Ending { wish: Direction::Forward, following: options.following };
     finish(&client, &accepted, &act, ending, io)
 }
 
@@ -47,8 +47,8 @@ pub(crate) fn send(
     file: AppFile,
     options: &DeployOptions,
     io: &mut Io<'_>,
-    progress: &mut Progress,
-) -> Result<Accepted, Failure> {
+    progress: &mut ProgressLine,
+) -> Result<CommandAccepted, CommandError> {
     let app = file.spec.app.clone();
     let Packed { mut request, dir, warnings } = pack(path, file, &options.what)?;
     for warning in warnings {
@@ -60,14 +60,14 @@ pub(crate) fn send(
     {
         if again == Again::No {
             let cause = "it changes while it is sent";
-            return Err(Failure::because(format!("upload {changed}"), cause).hint(STEADY));
+            return Err(CommandError::because(format!("upload {changed}"), cause).hint(STEADY));
         }
         again = Again::No;
         progress.doing(io, &format!("{changed} has changed: reading the files once more"));
         request.manifest = Some(list(path, &dir)?.manifest);
     }
     let request = DeployRequest { replace: options.replace, ..request };
-    client.deploy(&app, &request).map_err(|e| Failure::client(format!("deploy {app}"), &e))
+    client.deploy(&app, &request).map_err(|e| CommandError::client(format!("deploy {app}"), &e))
 }
 
 /// Whether a folder in which something changed is read again.
@@ -86,13 +86,17 @@ pub(super) struct Packed {
 }
 
 /// Reads everything a deploy sends, the files' contents apart.
-pub(super) fn pack(path: &Path, file: AppFile, what: &ReleaseOptions) -> Result<Packed, Failure> {
+pub(super) fn pack(
+    path: &Path,
+    file: AppFile,
+    what: &ReleaseOptions,
+) -> Result<Packed, CommandError> {
     let ReleaseOptions { file: _, release, env, env_file, strategy, outside } = what;
     let file = match strategy {
         None => file,
         Some(kind) => file.with_strategy(kind).map_err(|error| {
-            let failure = Failure::new(format!("use --strategy {kind}"), &error);
-            Failure { hint: error.hint, ..failure }
+            let failure = CommandError::new(format!("use --strategy {kind}"), &error);
+            CommandError { hint: error.hint, ..failure }
         })?,
     };
     let settings = file.settings().clone();
@@ -120,7 +124,7 @@ pub(super) fn pack(path: &Path, file: AppFile, what: &ReleaseOptions) -> Result<
 
 /// The files of the folder to ship, without the app file itself. A file that goes away meanwhile is no reason to fail: the folder is
 /// read once more.
-pub(super) fn list(path: &Path, dir: &Path) -> Result<Scan, Failure> {
+pub(super) fn list(path: &Path, dir: &Path) -> Result<Scan, CommandError> {
     let went = |error: &ScanError| matches!(error, ScanError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
     let scanned = match scan(dir) {
         Err(error) if went(&error) => scan(dir),
@@ -135,31 +139,31 @@ pub(super) fn list(path: &Path, dir: &Path) -> Result<Scan, Failure> {
                 format!("`dir` of [run] in {} names the folder to ship", path.display())
             }
         };
-        Failure::new(format!("read {}", dir.display()), &error).hint(hint)
+        CommandError::new(format!("read {}", dir.display()), &error).hint(hint)
     })?;
     Ok(scanned.without_app_file(dir, path))
 }
 
 /// The app file: the one named, or the nearest here or above.
-pub(super) fn find(named: Option<&Path>) -> Result<PathBuf, Failure> {
+pub(super) fn find(named: Option<&Path>) -> Result<PathBuf, CommandError> {
     if let Some(path) = named {
         return Ok(path.to_owned());
     }
     let act = format!("find {APP_FILE}");
-    let here = std::env::current_dir().map_err(|error| Failure::new(&*act, &error))?;
+    let here = std::env::current_dir().map_err(|error| CommandError::new(&*act, &error))?;
     above(&here, Path::new(APP_FILE)).ok_or_else(|| {
         let cause = format!("there is none in {} or above", here.display());
-        Failure::because(act, cause).hint("name one with -f FILE")
+        CommandError::because(act, cause).hint("name one with -f FILE")
     })
 }
 
 /// Reads and checks an app file, with the page it names.
-pub(crate) fn read(path: &Path, outside: Outside) -> Result<AppFile, Failure> {
+pub(crate) fn read(path: &Path, outside: Outside) -> Result<AppFile, CommandError> {
     let act = format!("read {}", path.display());
-    let text = fs::read_to_string(path).map_err(|error| Failure::new(&*act, &error))?;
+    let text = fs::read_to_string(path).map_err(|error| CommandError::new(&*act, &error))?;
     let wrong = |error: AppFileError| {
-        let failure = Failure::new(&*act, &error);
-        Failure { hint: error.hint, ..failure }
+        let failure = CommandError::new(&*act, &error);
+        CommandError { hint: error.hint, ..failure }
     };
     let file = AppFile::from_toml(&text).map_err(wrong)?;
     match file.page.clone() {

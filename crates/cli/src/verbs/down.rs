@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use wire::ClientError;
 
-use crate::args::Connection;
-use crate::progress::Progress;
-use crate::{Exit, Failure, Io, Local};
+use crate::args::ConnectionOptions;
+use crate::progress::ProgressLine;
+use crate::{CommandError, ExitStatus, Io, Local};
 
 /// Drains have an end; something is wrong when it takes longer.
 const LONGEST: Duration = Duration::from_secs(600);
@@ -14,10 +14,10 @@ const LONGEST: Duration = Duration::from_secs(600);
 const LOOK: Duration = Duration::from_millis(50);
 
 pub(crate) fn run(
-    connection: &Connection,
+    connection: &ConnectionOptions,
     io: &mut Io<'_>,
     local: &dyn Local,
-) -> Result<Exit, Failure> {
+) -> Result<ExitStatus, CommandError> {
     let act = "stop everything";
     let client = connection.client(act)?;
     let data = connection.data();
@@ -26,22 +26,22 @@ pub(crate) fn run(
         Err(ClientError::Unreachable { .. }) if data.is_dir() => {
             let stopped = local.down(&data)?;
             io.say(format!("no server was running; {stopped} instances are stopped"));
-            return Ok(Exit::Done);
+            return Ok(ExitStatus::Done);
         }
-        Err(error) => return Err(Failure::client(act, &error)),
+        Err(error) => return Err(CommandError::client(act, &error)),
     };
     let text = format!("stopping {} instances and the server", down.instances);
-    let progress = Progress::new(io, text);
+    let progress = ProgressLine::new(io, text);
     let started = Instant::now();
     while client.alive().is_ok() {
         if started.elapsed() > LONGEST {
             progress.end();
             let cause = format!("the server, process {}, still runs", down.pid);
-            return Err(Failure::because(act, cause));
+            return Err(CommandError::because(act, cause));
         }
         std::thread::sleep(LOOK);
     }
     progress.end();
     io.say(format!("{} instances and the server are stopped", down.instances));
-    Ok(Exit::Done)
+    Ok(ExitStatus::Done)
 }

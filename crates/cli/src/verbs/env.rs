@@ -7,8 +7,8 @@ use std::path::Path;
 use model::AppSpec;
 use wire::{ANOTHER_NAME, Secret, check_env_name};
 
-use super::env_file::{self, Value, Wrong};
-use crate::Failure;
+use super::env_file::{self, EnvValue, Wrong};
+use crate::CommandError;
 
 const ACT: &str = "read the environment";
 
@@ -18,18 +18,18 @@ pub(super) fn gather(
     spec: &AppSpec,
     file: Option<&Path>,
     words: &[String],
-) -> Result<BTreeMap<String, Secret>, Failure> {
+) -> Result<BTreeMap<String, Secret>, CommandError> {
     if let Some(path) = file {
         let act = format!("{ACT} from {}", path.display());
-        let text = fs::read_to_string(path).map_err(|error| Failure::new(&*act, &error))?;
+        let text = fs::read_to_string(path).map_err(|error| CommandError::new(&*act, &error))?;
         let all = env_file::parse(&text).map_err(|Wrong { line, why, hint }| {
-            Failure::because(format!("{act}, line {line}"), why).hint(hint)
+            CommandError::because(format!("{act}, line {line}"), why).hint(hint)
         })?;
         for (line, name, value) in all {
             let act = format!("{act}, line {line}");
             match value {
-                Value::Set(value) => insert(&mut env, spec, &name, value.expose(), &act)?,
-                Value::Here => insert(&mut env, spec, &name, &here(&name, &act)?, &act)?,
+                EnvValue::Set(value) => insert(&mut env, spec, &name, value.expose(), &act)?,
+                EnvValue::Here => insert(&mut env, spec, &name, &here(&name, &act)?, &act)?,
             }
         }
     }
@@ -48,18 +48,18 @@ fn insert(
     name: &str,
     value: &str,
     act: &str,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     check_env_name(name, spec)
-        .map_err(|why| Failure::because(act, format!("`{name}`: {why}")).hint(ANOTHER_NAME))?;
+        .map_err(|why| CommandError::because(act, format!("`{name}`: {why}")).hint(ANOTHER_NAME))?;
     env.insert(name.to_owned(), Secret::new(value));
     Ok(())
 }
 
 /// The value a variable has where the command runs.
-fn here(name: &str, act: &str) -> Result<String, Failure> {
+fn here(name: &str, act: &str) -> Result<String, CommandError> {
     std::env::var(name).map_err(|error| {
         let hint = format!("set it, or write its value: {name}=VALUE");
-        Failure::because(act, format!("`{name}`: {error}")).hint(hint)
+        CommandError::because(act, format!("`{name}`: {error}")).hint(hint)
     })
 }
 

@@ -14,7 +14,7 @@ pub(super) struct Wrong {
 
 /// What a line sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Value {
+pub(super) enum EnvValue {
     /// This.
     Set(Secret),
     /// The value that the variable has where the command runs.
@@ -22,7 +22,7 @@ pub(super) enum Value {
 }
 
 /// The variables of a file in their order, each with its line. Names are not checked.
-pub(super) fn parse(text: &str) -> Result<Vec<(usize, String, Value)>, Wrong> {
+pub(super) fn parse(text: &str) -> Result<Vec<(usize, String, EnvValue)>, Wrong> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
     let mut rest = Rest { text: &text, line: 1 };
     let mut all = Vec::new();
@@ -32,12 +32,12 @@ pub(super) fn parse(text: &str) -> Result<Vec<(usize, String, Value)>, Wrong> {
         let value = match end {
             None => {
                 rest.skip_line();
-                Value::Here
+                EnvValue::Here
             }
             Some(end) => {
                 let start = rest.text.len() - statement.len() + end + 1;
                 rest.text = &rest.text[start..];
-                Value::Set(Secret::new(rest.value(readers)?))
+                EnvValue::Set(Secret::new(rest.value(readers)?))
             }
         };
         all.push((line, name, value));
@@ -203,8 +203,8 @@ mod tests {
     fn read(text: &str) -> Vec<String> {
         let all = parse(text).unwrap_or_else(|wrong| panic!("{wrong:?}"));
         let told = |(line, name, value)| match value {
-            Value::Set(value) => format!("{line} {name}={}", Secret::expose(&value)),
-            Value::Here => format!("{line} {name}"),
+            EnvValue::Set(value) => format!("{line} {name}={}", Secret::expose(&value)),
+            EnvValue::Here => format!("{line} {name}"),
         };
         all.into_iter().map(told).collect()
     }

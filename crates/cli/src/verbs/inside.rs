@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::Failure;
+use crate::CommandError;
 
 /// Whether an app file may name what lies outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,14 +28,14 @@ pub(super) fn resolve(
     key: &str,
     named: &str,
     outside: Outside,
-) -> Result<PathBuf, Failure> {
+) -> Result<PathBuf, CommandError> {
     let folder = app_file.parent().unwrap_or(Path::new(""));
     let path = folder.join(named);
     let real = |path: &Path| {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let failed = |error| {
             let hint = format!("`{key}` in {} names it", app_file.display());
-            Failure::new(format!("read {}", path.display()), &error).hint(hint)
+            CommandError::new(format!("read {}", path.display()), &error).hint(hint)
         };
         path.canonicalize().map_err(failed)
     };
@@ -47,7 +47,7 @@ pub(super) fn resolve(
         "`{key}` names {named:?}, which is {}, outside the app file's folder and its git work tree",
         found.display()
     );
-    let failure = Failure::because(format!("read {}", app_file.display()), cause);
+    let failure = CommandError::because(format!("read {}", app_file.display()), cause);
     Err(failure.hint("if you trust this app file, say --outside"))
 }
 

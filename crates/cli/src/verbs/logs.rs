@@ -5,26 +5,26 @@ use std::collections::BTreeMap;
 use model::InstanceId;
 use wire::{Follow, LogLine};
 
-use crate::args::{Connection, LogsOptions};
+use crate::args::{ConnectionOptions, LogsOptions};
 use crate::paint::DIM;
-use crate::{Exit, Failure, Io};
+use crate::{CommandError, ExitStatus, Io};
 
 /// A line that has no end for so long is printed in parts.
 const LINE_BYTES: usize = 16 << 20;
 
 pub(crate) fn run(
-    connection: &Connection,
+    connection: &ConnectionOptions,
     options: &LogsOptions,
     io: &mut Io<'_>,
-) -> Result<Exit, Failure> {
+) -> Result<ExitStatus, CommandError> {
     let LogsOptions { app, follow, lines, instance, raw, json } = options;
     let act = format!("read the output of {app}");
     let client = connection.client(&act)?;
     let follow = if *follow { Follow::Yes } else { Follow::No };
     let stream = client.logs(app, instance.as_ref(), *lines, follow);
     let mut parts = Parts::default();
-    for line in stream.map_err(|error| Failure::client(&*act, &error))? {
-        let line = line.map_err(|error| Failure::client(&*act, &error))?;
+    for line in stream.map_err(|error| CommandError::client(&*act, &error))? {
+        let line = line.map_err(|error| CommandError::client(&*act, &error))?;
         let Some(line) = parts.join(line) else { continue };
         if *raw {
             io.raw([line.bytes(), b"\n"].concat());
@@ -37,9 +37,9 @@ pub(crate) fn run(
     }
     if follow == Follow::Yes {
         let cause = "the server ended the stream";
-        return Err(Failure::because(act, cause).exit(Exit::Unreachable));
+        return Err(CommandError::because(act, cause).exit(ExitStatus::Unreachable));
     }
-    Ok(Exit::Done)
+    Ok(ExitStatus::Done)
 }
 
 /// The beginnings of lines whose end has not come yet.

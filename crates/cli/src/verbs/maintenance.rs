@@ -4,15 +4,15 @@ use wire::MaintenanceRequest;
 
 use super::outcome::told;
 use super::page;
-use crate::args::{Connection, MaintenanceOptions, OnOff};
+use crate::args::{ConnectionOptions, MaintenanceOptions, OnOff};
 use crate::paint::GOOD;
-use crate::{Exit, Failure, Io};
+use crate::{CommandError, ExitStatus, Io};
 
 pub(crate) fn run(
-    connection: &Connection,
+    connection: &ConnectionOptions,
     options: &MaintenanceOptions,
     io: &mut Io<'_>,
-) -> Result<Exit, Failure> {
+) -> Result<ExitStatus, CommandError> {
     let MaintenanceOptions { state, app, page, message, retry_after, hold, allow } = options;
     let (act, fallback) = match state {
         OnOff::On => (format!("close {app}"), "it is closed for its users"),
@@ -29,17 +29,18 @@ pub(crate) fn run(
     };
     // What the server would refuse needs no server to be refused.
     if let Err(problem) = request.clone().read() {
-        let failure = Failure::because(act, problem.message).exit(Exit::Usage);
+        let failure = CommandError::because(act, problem.message).exit(ExitStatus::Usage);
         return Err(match state {
             OnOff::On => failure,
             OnOff::Off => failure.hint(format!("write `segue maintenance off {app}` alone")),
         });
     }
     let client = connection.client(&act)?;
-    let accepted = client.maintenance(app, &request).map_err(|e| Failure::client(&*act, &e))?;
+    let accepted =
+        client.maintenance(app, &request).map_err(|e| CommandError::client(&*act, &e))?;
     told(&accepted, fallback, io);
     if *state == OnOff::On {
         io.say(format!("{GOOD}hint:{GOOD:#} `segue maintenance off {app}` opens it again"));
     }
-    Ok(Exit::Done)
+    Ok(ExitStatus::Done)
 }

@@ -1,20 +1,22 @@
 //! From a command that was taken to its end: follow, say how it ended, give the exit code.
 
 use model::{Millis, Outcome};
-use wire::{Accepted, Account, Client, Event, Now, Receipt, Standing};
+use wire::{
+    Client, CommandAccepted, Now, ReceiptWithCause, RolloutReceipt, RolloutStanding, StreamEvent,
+};
 
 use crate::args::Following;
-use crate::follow::{Followed, Until, Watcher, follow};
+use crate::follow::{FollowOutcome, Until, Watcher, follow};
 use crate::interrupt::Interrupt;
 use crate::io::Reader;
 use crate::paint::{BOLD, GOOD, WARN};
-use crate::progress::Progress;
+use crate::progress::ProgressLine;
 use crate::text::{grouped, known_ms};
-use crate::{Exit, Failure, Io};
+use crate::{CommandError, ExitStatus, Io};
 
 /// What the user wants to come out of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub(crate) enum Direction {
     /// The new release is to be live.
     Forward,
     /// What was live before is to be live.
@@ -24,18 +26,18 @@ pub(crate) enum Wish {
 /// How a command ends on the terminal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ending {
-    pub(crate) wish: Wish,
+    pub(crate) wish: Direction,
     pub(crate) following: Following,
 }
 
 /// Follows an accepted command, unless there is nothing to follow.
 pub(crate) fn finish(
     client: &Client,
-    accepted: &Accepted,
+    accepted: &CommandAccepted,
     act: &str,
     ending: Ending,
     io: &mut Io<'_>,
-) -> Result<Exit, Failure> {
+) -> Result<ExitStatus, CommandError> {
     let app = &accepted.app;
     for warning in &accepted.warnings {
         io.say(format!("{WARN}warning:{WARN:#} {warning}"));
@@ -46,7 +48,7 @@ pub(crate) fn finish(
         if ending.following.json {
             already(client, accepted, io);
         }
-        return Ok(Exit::Done);
+        return Ok(ExitStatus::Done);
     };
     if ending.following.detach {
         if !accepted.note.is_empty() {
@@ -57,7 +59,7 @@ pub(crate) fn finish(
         if ending.following.json {
             io.json(accepted);
         }
-        return Ok(Exit::Done);
+        return Ok(ExitStatus::Done);
     }
     // A person at a terminal sees what is waited for; a job would hang.
     let until = match io.reader() {
@@ -65,7 +67,7 @@ pub(crate) fn finish(
         Reader::Program | Reader::Person => Until::End,
     };
     let interrupt = Interrupt::listen();
-    let mut progress = Progress::new(io, format!("{act}: rollout {rollout}"));
+    let mut progress = ProgressLine::new(io, format!("{act}: rollout {rollout}"));
     if accepted.already {
         progress.line(io, &format!("{app}: rollout {rollout} was under way, following it"));
     } else if !accepted.note.is_empty() {
@@ -76,34 +78,38 @@ pub(crate) fn finish(
     let Shown { io, progress } = shown;
     progress.end();
     match followed? {
-        Followed::Detached => {
+        FollowOutcome::Detached => {
             let cause = format!("left before the end; rollout {rollout} goes on");
             let hint = format!(
                 "`segue status {app} --watch` shows it, `segue abort {app}` stops it, the same \
                  command follows it again"
             );
-            Err(Failure::because(act, cause).hint(hint))
+            Err(CommandError::because(act, cause).hint(hint))
         }
-        Followed::Stands(so_far) => stands(&so_far, act, io),
-        Followed::Ended(account) => end(&account, act, ending, io),
+        FollowOutcome::Stands(so_far) => stands(&so_far, act, io),
+        FollowOutcome::Ended(account) => end(&account, act, ending, io),
     }
 }
 
 /// The rollout does not go on without a person: where it is, and what they can say. Only a program comes here,
 /// and it has to know what it has left behind: the receipt so far is its last line without `--json`, too.
-fn stands(so_far: &Receipt<Standing>, act: &str, io: &mut Io<'_>) -> Result<Exit, Failure> {
-    let Receipt { app, to, rollout, .. } = so_far;
+fn stands(
+    so_far: &RolloutReceipt<RolloutStanding>,
+    act: &str,
+    io: &mut Io<'_>,
+) -> Result<ExitStatus, CommandError> {
+    let RolloutReceipt { app, to, rollout, .. } = so_far;
     let waiting = so_far.waiting_for.as_deref().unwrap_or("waiting for a person");
     let waits_at_a_gate = match so_far.outcome {
-        Standing::Waiting => true,
-        Standing::Held | Standing::Running | Standing::Paused => false,
+        RolloutStanding::Waiting => true,
+        RolloutStanding::Held | RolloutStanding::Running | RolloutStanding::Paused => false,
     };
     if !waits_at_a_gate {
         io.json(so_far);
         let hint = format!(
             "`segue resume {app}` goes on, `segue abort {app}` goes back; rollout {rollout} waits"
         );
-        return Err(Failure::because(act, format!("{to} is held: {waiting}")).hint(hint));
+        return Err(CommandError::because(act, format!("{to} is held: {waiting}")).hint(hint));
     }
     io.say(format!("{WARN}{app}:{WARN:#} {to} is {waiting}"));
     io.say(format!(
@@ -111,12 +117,12 @@ fn stands(so_far: &Receipt<Standing>, act: &str, io: &mut Io<'_>) -> Result<Exit
          the command stays"
     ));
     io.json(so_far);
-    Ok(Exit::Waiting)
+    Ok(ExitStatus::Waiting)
 }
 
 /// Says what came of a command that is done at once, in the server's words or in these.
-pub(super) fn told(accepted: &Accepted, otherwise: &str, io: &mut Io<'_>) {
-    let Accepted { app, note, .. } = accepted;
+pub(super) fn told(accepted: &CommandAccepted, otherwise: &str, io: &mut Io<'_>) {
+    let CommandAccepted { app, note, .. } = accepted;
     let note = if note.is_empty() { otherwise } else { note };
     let bare = note.strip_prefix(app.as_str()).and_then(|rest| rest.strip_prefix(' '));
     let note = bare.unwrap_or(note);
@@ -124,7 +130,7 @@ pub(super) fn told(accepted: &Accepted, otherwise: &str, io: &mut Io<'_>) {
 }
 
 /// A repeated deploy still gets the receipt of the rollout that brought the release in.
-fn already(client: &Client, accepted: &Accepted, io: &mut Io<'_>) {
+fn already(client: &Client, accepted: &CommandAccepted, io: &mut Io<'_>) {
     let accounts = client.receipts(&accepted.app).unwrap_or_default();
     let brought_in = accounts.iter().rev().find(|account| {
         Some(&account.receipt.to) == accepted.label.as_ref()
@@ -137,27 +143,32 @@ fn already(client: &Client, accepted: &Accepted, io: &mut Io<'_>) {
     }
 }
 
-fn end(account: &Account, act: &str, ending: Ending, io: &mut Io<'_>) -> Result<Exit, Failure> {
-    let Account { receipt, cause } = account;
+fn end(
+    account: &ReceiptWithCause,
+    act: &str,
+    ending: Ending,
+    io: &mut Io<'_>,
+) -> Result<ExitStatus, CommandError> {
+    let ReceiptWithCause { receipt, cause } = account;
     if ending.following.json {
         io.json(receipt);
     }
     let back = matches!(receipt.outcome, Outcome::Reverted | Outcome::Aborted);
     let wished = match ending.wish {
-        Wish::Forward => receipt.outcome == Outcome::Completed,
-        Wish::Back => back || receipt.outcome == Outcome::Completed,
+        Direction::Forward => receipt.outcome == Outcome::Completed,
+        Direction::Back => back || receipt.outcome == Outcome::Completed,
     };
     if wished {
         io.say(summary(receipt));
-        return Ok(Exit::Done);
+        return Ok(ExitStatus::Done);
     }
     let exit = match receipt.outcome {
-        Outcome::Reverted => Exit::RolledBack,
-        Outcome::Completed | Outcome::Aborted | Outcome::Failed => Exit::Failed,
+        Outcome::Reverted => ExitStatus::RolledBack,
+        Outcome::Completed | Outcome::Aborted | Outcome::Failed => ExitStatus::Failed,
     };
     let cause =
         cause.clone().unwrap_or_else(|| format!("rollout {} {}", receipt.rollout, receipt.outcome));
-    let failure = Failure::because(act, cause).exit(exit);
+    let failure = CommandError::because(act, cause).exit(exit);
     let app = &receipt.app;
     let to = &receipt.to;
     let stays = receipt.live.as_ref() == Some(to);
@@ -182,7 +193,7 @@ fn end(account: &Account, act: &str, ending: Ending, io: &mut Io<'_>) -> Result<
 }
 
 /// One line that says how a rollout ended well.
-pub(crate) fn summary(receipt: &Receipt) -> String {
+pub(crate) fn summary(receipt: &RolloutReceipt) -> String {
     let live = match (receipt.outcome, &receipt.from) {
         (Outcome::Completed, _) | (_, None) => &receipt.to,
         (Outcome::Reverted | Outcome::Aborted | Outcome::Failed, Some(from)) => from,
@@ -209,11 +220,11 @@ pub(crate) fn summary(receipt: &Receipt) -> String {
 /// Shows what happens as it happens.
 struct Shown<'a, 'b> {
     io: &'a mut Io<'b>,
-    progress: Progress,
+    progress: ProgressLine,
 }
 
 impl Watcher for Shown<'_, '_> {
-    fn event(&mut self, event: &Event) {
+    fn event(&mut self, event: &StreamEvent) {
         self.progress.event(self.io, event);
     }
 

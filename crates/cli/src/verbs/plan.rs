@@ -1,19 +1,19 @@
 //! `segue plan`: what a deploy of the same words would do. Sends the list of files, and no file.
 
-use wire::{DeployRequest, Effect, EffectKind, Plan, Planned, PlannedRelease, Verdict};
+use wire::{DeployPlan, DeployRequest, DeployVerdict, Effect, EffectKind, Planned, PlannedRelease};
 
 use super::deploy::{Packed, find, pack, read};
 use super::inside::Outside;
-use crate::args::{Connection, PlanOptions};
+use crate::args::{ConnectionOptions, PlanOptions};
 use crate::paint::{BAD, BOLD, DIM, GOOD, WARN};
 use crate::text::{hang, size};
-use crate::{Exit, Failure, Io};
+use crate::{CommandError, ExitStatus, Io};
 
 pub(crate) fn run(
-    connection: &Connection,
+    connection: &ConnectionOptions,
     options: &PlanOptions,
     io: &mut Io<'_>,
-) -> Result<Exit, Failure> {
+) -> Result<ExitStatus, CommandError> {
     let PlanOptions { what, replace, json: as_json } = options;
     let path = find(what.file.as_deref())?;
     let file = read(&path, Outside::flag(what.outside))?;
@@ -22,13 +22,13 @@ pub(crate) fn run(
     let client = connection.client(&act)?;
     let Packed { request, dir: _, warnings } = pack(&path, file, what)?;
     let request = DeployRequest { replace: *replace, ..request };
-    let plan = client.plan(&app, &request).map_err(|error| Failure::client(act, &error))?;
+    let plan = client.plan(&app, &request).map_err(|error| CommandError::client(act, &error))?;
     for warning in warnings {
         io.say(warning);
     }
     let exit = match plan.verdict {
-        Verdict::Accepted(_) => Exit::Done,
-        Verdict::Refused(_) => Exit::Failed,
+        DeployVerdict::Accepted(_) => ExitStatus::Done,
+        DeployVerdict::Refused(_) => ExitStatus::Failed,
     };
     if *as_json {
         io.json(&plan);
@@ -40,8 +40,8 @@ pub(crate) fn run(
     Ok(exit)
 }
 
-fn lines(plan: &Plan) -> Vec<String> {
-    let Plan {
+fn lines(plan: &DeployPlan) -> Vec<String> {
+    let DeployPlan {
         app,
         release,
         live,
@@ -75,8 +75,8 @@ fn lines(plan: &Plan) -> Vec<String> {
     lines.extend(steps.map(|(at, step)| format!("{:11}{DIM}{}.{DIM:#} {step}", "", at + 1)));
     lines.extend(hang("deploy", &verdict_words(verdict)));
     let (name, notes) = match verdict {
-        Verdict::Accepted(effect) => ("note", &effect.answer.warnings[..]),
-        Verdict::Refused(problem) => ("hint", problem.hint.as_slice()),
+        DeployVerdict::Accepted(effect) => ("note", &effect.answer.warnings[..]),
+        DeployVerdict::Refused(problem) => ("hint", problem.hint.as_slice()),
     };
     lines.extend(notes.iter().flat_map(|note| hang(name, note)));
     lines
@@ -95,10 +95,12 @@ fn release_words(release: &PlannedRelease) -> String {
 }
 
 /// What the deploy would do, and what it would say.
-fn verdict_words(verdict: &Verdict) -> String {
+fn verdict_words(verdict: &DeployVerdict) -> String {
     let Effect { kind, ends, answer } = match verdict {
-        Verdict::Accepted(effect) => effect,
-        Verdict::Refused(problem) => return format!("{BAD}refused{BAD:#}: {}", problem.message),
+        DeployVerdict::Accepted(effect) => effect,
+        DeployVerdict::Refused(problem) => {
+            return format!("{BAD}refused{BAD:#}: {}", problem.message);
+        }
     };
     let rollout = answer.rollout.map_or_else(String::new, |rollout| format!(" {rollout}"));
     let does = match kind {

@@ -1,42 +1,42 @@
 //! `segue receipt`: what a rollout cost, measured.
 
 use model::Millis;
-use wire::{Account, Receipt};
+use wire::{ReceiptWithCause, RolloutReceipt};
 
-use crate::args::{Connection, ReceiptOptions};
+use crate::args::{ConnectionOptions, ReceiptOptions};
 use crate::paint::{BOLD, DIM};
-use crate::text::{Cell, known, known_ms, table, wrap};
-use crate::{Exit, Failure, Io};
+use crate::text::{TableCell, known, known_ms, table, wrap};
+use crate::{CommandError, ExitStatus, Io};
 
 pub(crate) fn run(
-    connection: &Connection,
+    connection: &ConnectionOptions,
     options: &ReceiptOptions,
     io: &mut Io<'_>,
-) -> Result<Exit, Failure> {
+) -> Result<ExitStatus, CommandError> {
     let ReceiptOptions { app, rollout, json: as_json } = options;
     let act = format!("show the receipt of {app}");
     let client = connection.client(&act)?;
-    let fail = |error| Failure::client(&*act, &error);
+    let fail = |error| CommandError::client(&*act, &error);
     let account = match rollout {
         Some(rollout) => client.receipt(app, *rollout).map_err(fail)?,
         None => client.receipts(app).map_err(fail)?.pop().ok_or_else(|| {
-            Failure::because(&*act, "no rollout has ended yet")
+            CommandError::because(&*act, "no rollout has ended yet")
                 .hint(format!("`segue status {app}` shows the one under way"))
         })?,
     };
     if *as_json {
         io.json(&account.receipt);
-        return Ok(Exit::Done);
+        return Ok(ExitStatus::Done);
     }
     for line in lines(&account) {
         io.data(line);
     }
-    Ok(Exit::Done)
+    Ok(ExitStatus::Done)
 }
 
-fn lines(account: &Account) -> Vec<String> {
-    let Account { receipt, cause } = account;
-    let Receipt {
+fn lines(account: &ReceiptWithCause) -> Vec<String> {
+    let ReceiptWithCause { receipt, cause } = account;
+    let RolloutReceipt {
         rollout,
         app,
         from,
@@ -81,9 +81,9 @@ fn lines(account: &Account) -> Vec<String> {
         ("switch", known_ms(*switch_ms)),
         ("duration", Millis(*duration_ms).to_string()),
     ];
-    let rows: Vec<Vec<Cell>> = rows
+    let rows: Vec<Vec<TableCell>> = rows
         .into_iter()
-        .map(|(name, value)| vec![Cell::new(name).style(DIM), Cell::new(value).right()])
+        .map(|(name, value)| vec![TableCell::new(name).style(DIM), TableCell::new(value).right()])
         .collect();
     lines.extend(table(2, &rows));
     if let Some(live) = live {

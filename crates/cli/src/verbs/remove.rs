@@ -4,12 +4,12 @@
 use std::time::{Duration, Instant};
 
 use model::AppName;
-use wire::{App, Client, ClientError, Code};
+use wire::{AppInfo, Client, ClientError, Code};
 
-use crate::args::{Connection, RemoveOptions};
+use crate::args::{ConnectionOptions, RemoveOptions};
 use crate::interrupt::Interrupt;
-use crate::progress::Progress;
-use crate::{Exit, Failure, Io};
+use crate::progress::ProgressLine;
+use crate::{CommandError, ExitStatus, Io};
 
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(50);
@@ -17,14 +17,14 @@ const LOOK: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(600);
 
 pub(crate) fn run(
-    connection: &Connection,
+    connection: &ConnectionOptions,
     options: &RemoveOptions,
     io: &mut Io<'_>,
-) -> Result<Exit, Failure> {
+) -> Result<ExitStatus, CommandError> {
     let RemoveOptions { app, with_state, yes } = options;
     let act = format!("remove {app}");
     let client = connection.client(&act)?;
-    let failed = |error: ClientError| Failure::client(&*act, &error);
+    let failed = |error: ClientError| CommandError::client(&*act, &error);
     // What is not there is said before anything is asked.
     let known = match client.app(app) {
         Ok(known) => Some(known),
@@ -35,13 +35,13 @@ pub(crate) fn run(
         match io.agrees(&question(app, known.as_ref(), *with_state)) {
             Some(true) => {}
             Some(false) => {
-                return Err(Failure::because(act, "nobody said yes; nothing was changed"));
+                return Err(CommandError::because(act, "nobody said yes; nothing was changed"));
             }
             None => return Err(unasked(act, app, *with_state)),
         }
     }
     client.remove(app, *with_state).map_err(failed)?;
-    let progress = Progress::new(io, format!("removing {app}: its instances drain and stop"));
+    let progress = ProgressLine::new(io, format!("removing {app}: its instances drain and stop"));
     let left = wait(&client, &act, options);
     progress.end();
     match left? {
@@ -52,10 +52,10 @@ pub(crate) fn run(
         None if *with_state => io.say(format!("{app} is removed with its state")),
         None => io.say(format!("{app} is removed")),
     }
-    Ok(Exit::Done)
+    Ok(ExitStatus::Done)
 }
 
-fn question(app: &AppName, known: Option<&App>, with_state: bool) -> String {
+fn question(app: &AppName, known: Option<&AppInfo>, with_state: bool) -> String {
     let state = if with_state {
         "Its state, the data that its releases have written, is DELETED for good."
     } else {
@@ -69,14 +69,18 @@ fn question(app: &AppName, known: Option<&App>, with_state: bool) -> String {
 }
 
 /// Nobody is there to ask.
-fn unasked(act: String, app: &AppName, with_state: bool) -> Failure {
+fn unasked(act: String, app: &AppName, with_state: bool) -> CommandError {
     let flag = if with_state { " --with-state" } else { "" };
-    let failure = Failure::because(act, "it destroys things, and nobody is there to ask");
-    failure.exit(Exit::Usage).hint(format!("say it in full: segue remove {app}{flag} --yes"))
+    let failure = CommandError::because(act, "it destroys things, and nobody is there to ask");
+    failure.exit(ExitStatus::Usage).hint(format!("say it in full: segue remove {app}{flag} --yes"))
 }
 
 /// Until the app is gone, and its state if that was said. Where state stays, if any does.
-fn wait(client: &Client, act: &str, options: &RemoveOptions) -> Result<Option<String>, Failure> {
+fn wait(
+    client: &Client,
+    act: &str,
+    options: &RemoveOptions,
+) -> Result<Option<String>, CommandError> {
     let RemoveOptions { app, with_state, yes: _ } = options;
     let interrupt = Interrupt::listen();
     let started = Instant::now();
@@ -84,17 +88,18 @@ fn wait(client: &Client, act: &str, options: &RemoveOptions) -> Result<Option<St
         let gone = match client.app(app) {
             Ok(_) => false,
             Err(ClientError::Refused(problem)) if problem.code == Code::NotFound => true,
-            Err(error) => return Err(Failure::client(act, &error)),
+            Err(error) => return Err(CommandError::client(act, &error)),
         };
         if gone {
-            let left = client.left_state().map_err(|error| Failure::client(act, &error))?;
+            let left = client.left_state().map_err(|error| CommandError::client(act, &error))?;
             let left = left.into_iter().find(|left| left.app == *app);
             if !(left.is_some() && *with_state) {
                 return Ok(left.map(|left| left.path.display().to_string()));
             }
         }
         if interrupt.asked() || started.elapsed() > LONGEST {
-            let failure = Failure::because(act, "left before the end; it is still being removed");
+            let failure =
+                CommandError::because(act, "left before the end; it is still being removed");
             return Err(failure.hint(format!("`segue status {app}` shows what is left")));
         }
         std::thread::sleep(LOOK);

@@ -2,15 +2,15 @@
 
 use wire::RollbackRequest;
 
-use super::outcome::{Ending, Wish, finish};
-use crate::args::{Connection, RollbackOptions};
-use crate::{Exit, Failure, Io};
+use super::outcome::{Direction, Ending, finish};
+use crate::args::{ConnectionOptions, RollbackOptions};
+use crate::{CommandError, ExitStatus, Io};
 
 pub(crate) fn run(
-    connection: &Connection,
+    connection: &ConnectionOptions,
     options: &RollbackOptions,
     io: &mut Io<'_>,
-) -> Result<Exit, Failure> {
+) -> Result<ExitStatus, CommandError> {
     let RollbackOptions { app, to, following } = options;
     let act = match to {
         Some(to) => format!("roll back {app} to {to}"),
@@ -19,7 +19,7 @@ pub(crate) fn run(
     let client = connection.client(&act)?;
     // No version is sent: whoever rolls back means what is live now, and is in a hurry.
     let request = RollbackRequest { to: to.clone(), version: None };
-    let accepted = client.rollback(app, &request).map_err(|e| Failure::client(&*act, &e))?;
-    let ending = Ending { wish: Wish::Back, following: *following };
+    let accepted = client.rollback(app, &request).map_err(|e| CommandError::client(&*act, &e))?;
+    let ending = Ending { wish: Direction::Back, following: *following };
     finish(&client, &accepted, &act, ending, io)
 }

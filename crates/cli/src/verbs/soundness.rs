@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use wire::{Entry, Kind, Manifest, PROGRAM_START, Program};
+use wire::{FileEntry, Kind, Manifest, PROGRAM_START, Program};
 
 /// Programs that read `$PORT` in their arguments.
 const SHELLS: &[&str] = &["sh", "bash", "dash", "ash", "zsh", "ksh", "busybox"];
@@ -177,7 +177,7 @@ fn clean(path: &str) -> String {
     path.split('/').filter(|part| !part.is_empty() && *part != ".").collect::<Vec<_>>().join("/")
 }
 
-fn entry<'a>(manifest: &'a Manifest, name: &str) -> Option<&'a Entry> {
+fn entry<'a>(manifest: &'a Manifest, name: &str) -> Option<&'a FileEntry> {
     manifest.entries.iter().find(|entry| entry.path == name)
 }
 

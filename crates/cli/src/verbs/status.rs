@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use model::{AppName, Health, Millis, Outcome, Stage};
-use wire::{Account, App, Arm, Client, Instance, LeftState, Progress, Rollback, Rollout, Status};
+use wire::{
+    AppInfo, Client, InstanceStatus, LeftState, ReceiptWithCause, ReleaseStatus, Rollback,
+    RolloutProgress, RolloutStatus, Status,
+};
 
-use crate::args::{Connection, StatusOptions};
+use crate::args::{ConnectionOptions, StatusOptions};
 use crate::interrupt::Interrupt;
 use crate::paint::{BAD, BOLD, DIM, GOOD, WARN};
-use crate::text::{Cell, field, hang, own_words, percent, step_of, table, wrap};
-use crate::{Exit, Failure, Io};
+use crate::text::{TableCell, field, hang, own_words, percent, step_of, table, wrap};
+use crate::{CommandError, ExitStatus, Io};
 
 /// Time between two looks of `--watch`.
 const EVERY: Duration = Duration::from_secs(1);
@@ -17,10 +20,10 @@ const EVERY: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(50);
 
 pub(crate) fn run(
-    connection: &Connection,
+    connection: &ConnectionOptions,
     options: &StatusOptions,
     io: &mut Io<'_>,
-) -> Result<Exit, Failure> {
+) -> Result<ExitStatus, CommandError> {
     let StatusOptions { app, watch, json } = options;
     let act = match app {
         Some(app) => format!("show {app}"),
@@ -29,7 +32,7 @@ pub(crate) fn run(
     let client = connection.client(&act)?;
     let interrupt = if *watch { Interrupt::listen() } else { Interrupt::default() };
     loop {
-        let seen = look(&client, app.as_ref()).map_err(|e| Failure::client(&*act, &e))?;
+        let seen = look(&client, app.as_ref()).map_err(|e| CommandError::client(&*act, &e))?;
         match (&seen, *json) {
             (Seen::All(apps, _), true) => {
                 io.json(&apps.iter().map(|app| &app.status).collect::<Vec<_>>());
@@ -51,7 +54,7 @@ pub(crate) fn run(
         }
         for _ in 0..EVERY.as_millis() / LOOK.as_millis() {
             if !*watch || interrupt.asked() {
-                return Ok(Exit::Done);
+                return Ok(ExitStatus::Done);
             }
             std::thread::sleep(LOOK);
         }
@@ -60,8 +63,8 @@ pub(crate) fn run(
 
 /// What was asked for.
 enum Seen {
-    All(Vec<App>, Vec<LeftState>),
-    One(Box<App>),
+    All(Vec<AppInfo>, Vec<LeftState>),
+    One(Box<AppInfo>),
 }
 
 fn look(client: &Client, app: Option<&AppName>) -> Result<Seen, wire::ClientError> {
@@ -72,16 +75,18 @@ fn look(client: &Client, app: Option<&AppName>) -> Result<Seen, wire::ClientErro
 }
 
 /// All apps, one line each.
-fn list(apps: &[App]) -> String {
+fn list(apps: &[AppInfo]) -> String {
     if apps.is_empty() {
         return "no apps yet; `segue deploy` brings in the first".into();
     }
     let head = ["APP", "LIVE", "STANDBY", "UP", "ROLLOUT", "ROLLBACK"];
-    let mut rows: Vec<Vec<Cell>> = vec![head.map(|text| Cell::new(text).style(DIM)).into()];
+    let mut rows: Vec<Vec<TableCell>> =
+        vec![head.map(|text| TableCell::new(text).style(DIM)).into()];
     for app in apps {
         let status = &app.status;
-        let label =
-            |arm: &Option<Arm>| arm.as_ref().map_or_else(|| "-".into(), |a| a.label.to_string());
+        let label = |arm: &Option<ReleaseStatus>| {
+            arm.as_ref().map_or_else(|| "-".into(), |a| a.label.to_string())
+        };
         let paused = app.progress.as_ref().is_some_and(|progress| progress.paused);
         let rollout = match &status.rollout {
             Some(rollout) if paused => format!("{} {}, paused", rollout.id, rollout.phase),
@@ -90,15 +95,15 @@ fn list(apps: &[App]) -> String {
             None => "-".into(),
         };
         rows.push(vec![
-            Cell::new(status.app.to_string()).style(BOLD),
+            TableCell::new(status.app.to_string()).style(BOLD),
             label(&status.live).into(),
             label(&status.standby).into(),
             up(status.live.as_ref()),
             rollout.into(),
             if status.rollback.ready {
-                Cell::new("ready").style(GOOD)
+                TableCell::new("ready").style(GOOD)
             } else {
-                Cell::new("not ready").style(WARN)
+                TableCell::new("not ready").style(WARN)
             },
         ]);
     }
@@ -128,17 +133,26 @@ fn frozen(why: &str) -> Vec<String> {
 }
 
 /// How many of an arm's instances are well.
-fn up(arm: Option<&Arm>) -> Cell {
+fn up(arm: Option<&ReleaseStatus>) -> TableCell {
     let Some(arm) = arm else { return "-".into() };
     let well = arm.instances.iter().filter(|i| i.health == Health::Up).count();
     let style = if well == arm.instances.len() { GOOD } else { BAD };
-    Cell::new(format!("{well}/{}", arm.instances.len())).style(style)
+    TableCell::new(format!("{well}/{}", arm.instances.len())).style(style)
 }
 
 /// One app in full.
-fn one(app: &App) -> Vec<String> {
-    let App { version: _, status, progress, waiting, scale, removing, last, read_only, warnings } =
-        app;
+fn one(app: &AppInfo) -> Vec<String> {
+    let AppInfo {
+        version: _,
+        status,
+        progress,
+        waiting,
+        scale,
+        removing,
+        last,
+        read_only,
+        warnings,
+    } = app;
     let Status { app: name, live, standby, candidate, rollout, maintenance, rollback } = status;
     let mut lines = vec![headline(name, *scale, *removing, *maintenance)];
     for (role, arm) in [("live", live), ("standby", standby), ("candidate", candidate)] {
@@ -179,8 +193,8 @@ fn headline(name: &AppName, scale: Option<u16>, removing: bool, maintenance: boo
 }
 
 /// A release and its instances.
-fn block(role: &str, arm: &Arm) -> Vec<String> {
-    let Arm { release, label, share, instances } = arm;
+fn block(role: &str, arm: &ReleaseStatus) -> Vec<String> {
+    let ReleaseStatus { release, label, share, instances } = arm;
     let share = percent(*share);
     let title = format!("{BOLD}{label}{BOLD:#} (#{release}), {share} of the traffic");
     let mut lines = vec![String::new(), field(role, &title)];
@@ -189,15 +203,16 @@ fn block(role: &str, arm: &Arm) -> Vec<String> {
         return lines;
     }
     let head = ["INSTANCE", "PID", "ADDRESS", "STAGE", "HEALTH"];
-    let mut head: Vec<Cell> = head.map(|text| Cell::new(text).style(DIM)).into();
-    head.push(Cell::new("IN FLIGHT").style(DIM).right());
-    let rows: Vec<Vec<Cell>> = std::iter::once(head).chain(instances.iter().map(row)).collect();
+    let mut head: Vec<TableCell> = head.map(|text| TableCell::new(text).style(DIM)).into();
+    head.push(TableCell::new("IN FLIGHT").style(DIM).right());
+    let rows: Vec<Vec<TableCell>> =
+        std::iter::once(head).chain(instances.iter().map(row)).collect();
     lines.extend(table(11, &rows));
     lines
 }
 
-fn row(instance: &Instance) -> Vec<Cell> {
-    let Instance { id, pid, address, stage, health, in_flight, busy_since } = instance;
+fn row(instance: &InstanceStatus) -> Vec<TableCell> {
+    let InstanceStatus { id, pid, address, stage, health, in_flight, busy_since } = instance;
     let (stage, stage_style) = match stage {
         Stage::Joining => ("joining", WARN),
         Stage::Serving => ("serving", GOOD),
@@ -215,19 +230,19 @@ fn row(instance: &Instance) -> Vec<Cell> {
         id.to_string().into(),
         pid.map_or_else(|| "-".into(), |pid| pid.to_string()).into(),
         address.to_string().into(),
-        Cell::new(stage).style(stage_style),
-        Cell::new(health).style(health_style),
-        Cell::new(in_flight.to_string()).right(),
+        TableCell::new(stage).style(stage_style),
+        TableCell::new(health).style(health_style),
+        TableCell::new(in_flight.to_string()).right(),
     ]
 }
 
-fn progress_lines(rollout: &Rollout, progress: Option<&Progress>) -> Vec<String> {
-    let Rollout { id, strategy, phase, share, waiting_for } = rollout;
+fn progress_lines(rollout: &RolloutStatus, progress: Option<&RolloutProgress>) -> Vec<String> {
+    let RolloutStatus { id, strategy, phase, share, waiting_for } = rollout;
     let mut text = format!("{id}, {strategy}, {BOLD}{phase}{BOLD:#}");
     if *share > 0.0 && *share < 1.0 {
         text += &format!(" at {}", percent(*share));
     }
-    if let Some(Progress { phase_ms, rollout_ms, at_least_ms, .. }) = progress {
+    if let Some(RolloutProgress { phase_ms, rollout_ms, at_least_ms, .. }) = progress {
         text += &format!(" for {}, {} in all", Millis(*phase_ms), Millis(*rollout_ms));
         if let Some(ms) = at_least_ms {
             text += &format!(" ({} at least)", Millis(*ms));
@@ -247,7 +262,7 @@ fn progress_lines(rollout: &Rollout, progress: Option<&Progress>) -> Vec<String>
 }
 
 /// The step or batch of a rollout that has several, and whether it is held.
-fn how_far(strategy: &str, progress: &Progress) -> Option<String> {
+fn how_far(strategy: &str, progress: &RolloutProgress) -> Option<String> {
     let step = (progress.steps > 1).then(|| step_of(strategy, (progress.step, progress.steps)));
     let paused = progress.paused.then(|| format!("{WARN}paused{WARN:#}"));
     let parts: Vec<String> = step.into_iter().chain(paused).collect();
@@ -255,8 +270,8 @@ fn how_far(strategy: &str, progress: &Progress) -> Option<String> {
 }
 
 /// Why the last rollout did not complete, if it did not.
-fn last_failure(last: &Account) -> Vec<String> {
-    let Account { receipt, cause } = last;
+fn last_failure(last: &ReceiptWithCause) -> Vec<String> {
+    let ReceiptWithCause { receipt, cause } = last;
     if receipt.outcome == Outcome::Completed {
         return Vec::new();
     }

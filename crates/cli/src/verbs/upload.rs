@@ -7,12 +7,12 @@ use std::path::Path;
 
 use model::Digest;
 use rustix::fs::{Mode, OFlags};
-use wire::{Blob, Client, ClientError, Entry, Kind, Manifest};
+use wire::{Blob, Client, ClientError, FileEntry, Kind, Manifest};
 
 use crate::failure::STEADY;
-use crate::progress::Progress;
+use crate::progress::ProgressLine;
 use crate::text::size;
-use crate::{Failure, Io};
+use crate::{CommandError, Io};
 
 /// How it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,12 +29,12 @@ pub(super) fn upload(
     dir: &Path,
     manifest: &Manifest,
     io: &mut Io<'_>,
-    progress: &mut Progress,
-) -> Result<Uploaded, Failure> {
+    progress: &mut ProgressLine,
+) -> Result<Uploaded, CommandError> {
     let files: BTreeMap<Digest, (u64, &str)> = manifest.entries.iter().filter_map(file).collect();
     let act = "upload the release";
     let blobs = files.iter().map(|(digest, (size, _))| Blob { digest: *digest, size: *size });
-    let missing = client.missing(blobs.collect()).map_err(|e| Failure::client(act, &e))?;
+    let missing = client.missing(blobs.collect()).map_err(|e| CommandError::client(act, &e))?;
     if missing.is_empty() {
         return Ok(Uploaded::All);
     }
@@ -51,12 +51,12 @@ pub(super) fn upload(
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(Uploaded::Changed((*path).to_owned()));
             }
-            Err(error) => return Err(Failure::new(act, &error).hint(STEADY)),
+            Err(error) => return Err(CommandError::new(act, &error).hint(STEADY)),
         };
         match client.put_blob(Blob { digest, size: *size }, content) {
             Ok(()) => {}
             Err(ClientError::Changed) => return Ok(Uploaded::Changed((*path).to_owned())),
-            Err(error) => return Err(Failure::client(act, &error)),
+            Err(error) => return Err(CommandError::client(act, &error)),
         }
     }
     Ok(Uploaded::All)
@@ -69,7 +69,7 @@ fn open(path: &Path) -> io::Result<Option<File>> {
     Ok(file.metadata()?.is_file().then_some(file))
 }
 
-fn file(entry: &Entry) -> Option<(Digest, (u64, &str))> {
+fn file(entry: &FileEntry) -> Option<(Digest, (u64, &str))> {
     match &entry.kind {
         Kind::File { digest, size, executable: _ } => Some((*digest, (*size, &entry.path))),
         Kind::Symlink { .. } | Kind::Dir => None,

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use cli::{Failure, Io, Local, ProxyOptions, ServerOptions};
+use cli::{CommandError, Io, Local, ProxyOptions, ServerOptions};
 use serde_json::{Value, json};
 
 /// What the script answers.
@@ -83,15 +83,15 @@ fn answer(stream: &TcpStream, script: &dyn Fn(&str, &[u8]) -> Reply, log: &Mutex
 struct Nobody;
 
 impl Local for Nobody {
-    fn server(&self, options: ServerOptions) -> Result<(), Failure> {
-        Err(Failure::because(format!("start with {options:?}"), "this is a test"))
+    fn server(&self, options: ServerOptions) -> Result<(), CommandError> {
+        Err(CommandError::because(format!("start with {options:?}"), "this is a test"))
     }
 
-    fn proxy(&self, options: ProxyOptions) -> Result<(), Failure> {
-        Err(Failure::because(format!("start with {options:?}"), "this is a test"))
+    fn proxy(&self, options: ProxyOptions) -> Result<(), CommandError> {
+        Err(CommandError::because(format!("start with {options:?}"), "this is a test"))
     }
 
-    fn down(&self, _: &Path) -> Result<u32, Failure> {
+    fn down(&self, _: &Path) -> Result<u32, CommandError> {
         Ok(3)
     }
 

@@ -9,7 +9,7 @@ use server::{bind, bind_in_folder, serve_port, serve_socket};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
 use wire::{
-    AppFile, Blob, Client, ClientError, DeployRequest, Entry, Follow, Kind, Line, Manifest,
+    AppFile, Blob, Client, ClientError, DeployRequest, FileEntry, Follow, Kind, Line, Manifest,
     RollbackRequest, Secret, Trusted,
 };
 
@@ -50,7 +50,7 @@ async fn a_release_is_uploaded_deployed_and_followed_to_its_end() {
             spec: file.settings().clone(),
             label: Some("v2".parse().unwrap()),
             manifest: Some(Manifest {
-                entries: vec![Entry { path: "x".into(), kind, modified: None }],
+                entries: vec![FileEntry { path: "x".into(), kind, modified: None }],
             }),
             env: [("A".to_owned(), Secret::new("hunter2"))].into(),
             replace: true,

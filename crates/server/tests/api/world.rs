@@ -11,11 +11,11 @@ use model::{
     ReleaseNo, ReleaseView, RolloutId, Share, Timestamp,
 };
 use server::{
-    Became, Command, Engine, Feed, Guard, Host, LogCursor, LogPage, LogStart, Parts, Pending,
-    Store, StoreError, Subscription, router,
+    ApiEngine, ApiHost, ApiStore, Became, EngineCommand, Feed, Guard, LogCursor, LogPage, LogStart,
+    Parts, Pending, StoreError, Subscription, router,
 };
 use tokio::sync::watch;
-use wire::{AppFile, Blob, Entry, Kind, LogLine, Manifest, Secret};
+use wire::{AppFile, Blob, FileEntry, Kind, LogLine, Manifest, Secret};
 
 pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
@@ -23,8 +23,8 @@ pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 #[derive(Default)]
 pub struct Scripted {
     pub feed: Feed,
-    pub commands: Mutex<Vec<Command>>,
-    pub dry_runs: Mutex<Vec<Command>>,
+    pub commands: Mutex<Vec<EngineCommand>>,
+    pub dry_runs: Mutex<Vec<EngineCommand>>,
     /// The answer to dry runs, if it is not that v2 begins.
     pub verdict: Mutex<Option<Result<Answer, Refusal>>>,
     pub read_only: Mutex<Option<String>>,
@@ -88,7 +88,7 @@ fn stored_spec() -> AppSpec {
     spec
 }
 
-impl Engine for Scripted {
+impl ApiEngine for Scripted {
     fn now(&self) -> Timestamp {
         Timestamp(1_000)
     }
@@ -101,7 +101,7 @@ impl Engine for Scripted {
         if *self.blind.lock().unwrap() { vec![] } else { vec![Arc::new(app_view())] }
     }
 
-    fn command(&self, command: Command) -> Pending<'_, Result<Answer, Refusal>> {
+    fn command(&self, command: EngineCommand) -> Pending<'_, Result<Answer, Refusal>> {
         Box::pin(async move {
             if command.seen.is_some_and(|seen| seen < 7) {
                 let message = "`web` has changed since".into();
@@ -121,7 +121,7 @@ impl Engine for Scripted {
         })
     }
 
-    fn dry_run(&self, command: Command) -> Pending<'_, Result<Answer, Refusal>> {
+    fn dry_run(&self, command: EngineCommand) -> Pending<'_, Result<Answer, Refusal>> {
         Box::pin(async move {
             self.dry_runs.lock().unwrap().push(command);
             self.verdict.lock().unwrap().clone().unwrap_or_else(|| Ok(v2_begins()))
@@ -148,7 +148,7 @@ pub struct Shelf {
     pub became: Mutex<Vec<Became>>,
 }
 
-impl Store for Shelf {
+impl ApiStore for Shelf {
     fn missing(&self, blobs: &[Blob]) -> Result<Vec<Digest>, StoreError> {
         let kept = self.blobs.lock().unwrap();
         Ok(blobs.iter().map(|b| b.digest).filter(|d| !kept.contains_key(d)).collect())
@@ -176,7 +176,7 @@ impl Store for Shelf {
 
     fn manifest(&self, _app: &AppName, _digest: Digest) -> Option<Manifest> {
         let kind = Kind::File { digest: Digest::from_bytes([4; 32]), size: 3, executable: true };
-        let file = |path: &str| Entry { path: path.into(), kind: kind.clone(), modified: None };
+        let file = |path: &str| FileEntry { path: path.into(), kind: kind.clone(), modified: None };
         Some(Manifest { entries: vec![file("gone"), file("same"), file("y")] })
     }
 
@@ -205,7 +205,7 @@ impl Store for Shelf {
     }
 }
 
-impl Host for Shelf {
+impl ApiHost for Shelf {
     fn running(&self) -> io::Result<u32> {
         Ok(2)
     }

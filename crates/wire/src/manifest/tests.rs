@@ -4,20 +4,20 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn file(path: &str) -> Entry {
+fn file(path: &str) -> FileEntry {
     let kind = Kind::File { digest: Digest::from_bytes([7; 32]), size: 1, executable: false };
-    Entry { path: path.to_owned(), kind, modified: None }
+    FileEntry { path: path.to_owned(), kind, modified: None }
 }
 
-fn link(path: &str, target: &str) -> Entry {
-    Entry {
+fn link(path: &str, target: &str) -> FileEntry {
+    FileEntry {
         path: path.to_owned(),
         kind: Kind::Symlink { target: target.to_owned() },
         modified: None,
     }
 }
 
-fn check(entries: &[Entry], wanted: Result<(), &str>) {
+fn check(entries: &[FileEntry], wanted: Result<(), &str>) {
     let outcome = Manifest { entries: entries.to_vec() }.validate();
     match (outcome, wanted) {
         (Ok(()), Ok(())) => {}
@@ -63,7 +63,7 @@ fn too_much_is_refused() {
         Kind::File { digest: Digest::from_bytes([0; 32]), size: MOST_BYTES, executable: true };
     check(&[big.clone()], Ok(()));
     check(&[file("a"), big], Err("4 GiB"));
-    let many: Vec<Entry> = (0..=MOST_ENTRIES).map(|n| file(&format!("{n:07}"))).collect();
+    let many: Vec<FileEntry> = (0..=MOST_ENTRIES).map(|n| file(&format!("{n:07}"))).collect();
     check(&many, Err("entries"));
 }
 
@@ -170,7 +170,7 @@ fn a_folder_that_is_too_large_is_refused_before_it_is_read() {
 fn a_list_of_links_does_not_take_long_to_check() {
     let steps = "x/../".repeat(150);
     let links = (0..20_000).map(|n| link(&format!("l{n:05}"), &format!("{steps}l{:05}", n + 1)));
-    let entries: Vec<Entry> = links.collect();
+    let entries: Vec<FileEntry> = links.collect();
     let started = std::time::Instant::now();
     check(&entries, Err("circle"));
     let short = (0..MOST_ENTRIES).map(|n| link(&format!("l{n:06}"), &steps)).collect::<Vec<_>>();

@@ -1,4 +1,4 @@
-//! Users nobody has seen before, one request each: which part of them gets the new release at each
+//! New users, one request each: which part of them gets the new release at each
 //! step of a canary. Bounded in time.
 
 use std::collections::BTreeMap;
@@ -20,17 +20,17 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// Between two looks while there is nothing to count, and between two batches.
 const PACE: Duration = Duration::from_millis(20);
 
-/// Strangers by the release that answered them, for each share.
-pub(super) type Tally = BTreeMap<Share, Split>;
+/// New users by the release that answered them, for each share.
+pub(super) type SharesSeen = BTreeMap<Share, ReleaseShare>;
 
-/// How some strangers were spread.
+/// How many of some new users got the new release.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Split {
+pub(super) struct ReleaseShare {
     pub(super) new: u64,
     pub(super) all: u64,
 }
 
-impl Split {
+impl ReleaseShare {
     /// The new release's part.
     pub(super) fn fraction(self) -> f64 {
         // Counts of one demo are far below 2^52.
@@ -38,14 +38,14 @@ impl Split {
     }
 }
 
-/// Strangers who come until they are stopped.
+/// Users who each send one request, until they are stopped.
 #[derive(Debug)]
-pub(super) struct Strangers {
+pub(super) struct NewUsers {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Tally>,
+    thread: JoinHandle<SharesSeen>,
 }
 
-impl Strangers {
+impl NewUsers {
     /// Starts the thread that visits `address`; `client` tells the share of the release `new`.
     pub(super) fn start(address: SocketAddr, client: Client, app: AppName, new: String) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
@@ -55,7 +55,7 @@ impl Strangers {
     }
 
     /// Ends it and gives the counts.
-    pub(super) fn stop(self) -> Tally {
+    pub(super) fn stop(self) -> SharesSeen {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap_or_default()
     }
@@ -67,10 +67,10 @@ fn count(
     app: &AppName,
     new: &str,
     stop: &AtomicBool,
-) -> Tally {
+) -> SharesSeen {
     let started = Instant::now();
     let mut browser = Browser::new(address);
-    let mut tally = Tally::new();
+    let mut tally = SharesSeen::new();
     while !stop.load(Ordering::Relaxed) && started.elapsed() < LONGEST {
         if let Some(share) = share(client, app) {
             let split = ask(&mut browser, new);
@@ -95,8 +95,8 @@ fn share(client: &Client, app: &AppName) -> Option<Share> {
     part.then(|| Share::from_ten_thousandths(parts)).flatten()
 }
 
-fn ask(browser: &mut Browser, new: &str) -> Split {
-    let mut split = Split::default();
+fn ask(browser: &mut Browser, new: &str) -> ReleaseShare {
+    let mut split = ReleaseShare::default();
     for _ in 0..BATCH {
         browser.forget();
         // Failures are the load's business, which asks at the same time.
