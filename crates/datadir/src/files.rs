@@ -12,7 +12,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 const PRIVATE: u32 = 0o600;
-/// Up to so many files are made durable one by one, more with the whole file system.
+/// Up to this many files are made durable one by one, more with the whole file system.
 const FEW: usize = 64;
 
 /// Opens a file that is there.

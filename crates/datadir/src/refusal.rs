@@ -23,7 +23,7 @@ impl Unsafe {
         Self { hint: Some(hint), ..self }
     }
 
-    /// What gets one further.
+    /// Returns what the user can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         self.hint
     }

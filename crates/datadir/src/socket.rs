@@ -54,7 +54,7 @@ impl FoundSocket {
         Err(refuse("too many symbolic links lead on from it"))
     }
 
-    /// What to connect to, as long as `self` lives: a path of a few bytes that leads to this very socket.
+    /// Returns a short path that leads to this very socket, valid as long as `self` exists.
     pub fn path(&self) -> String {
         format!("/proc/self/fd/{}", self.file.as_raw_fd())
     }

@@ -1,4 +1,4 @@
-//! How answers and refusals become HTTP. Nothing is refused without saying what and why.
+//! Turns answers and refusals into HTTP. Every refusal says what was refused and why.
 
 use axum::Json;
 use axum::body::{Body, Bytes};
@@ -15,7 +15,7 @@ use control::{Refusal, RefusalCode};
 
 use crate::StoreError;
 
-/// A refusal on its way out.
+/// A refusal, which becomes an error response.
 #[derive(Debug)]
 pub(crate) struct No(pub(crate) Problem);
 
@@ -65,9 +65,9 @@ impl From<StoreError> for No {
     }
 }
 
-/// A longer body is read where that blocks nobody, in bytes.
+/// Bodies longer than this, in bytes, are parsed on a thread for blocking work.
 const LONG: usize = 64 * 1024;
-/// Long bodies read at a time: each may have 32 MiB, and there may be two hundred connections.
+/// Permits for parsing long bodies: each may have 32 MiB, and there may be two hundred connections.
 static LONG_BODIES: Semaphore = Semaphore::const_new(8);
 
 /// A JSON body that reads as a `T`; an empty body reads as `{}`.
@@ -79,7 +79,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Se
     async fn from_request(request: Request, state: &S) -> ApiResult<Self> {
         let length = request.headers().get(header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-        // Without a length it may be long.
+        // A body without a length may be long.
         let _turn = match length {
             Some(length) if length <= LONG => None,
             Some(_) | None => LONG_BODIES.acquire().await.ok(),
@@ -104,12 +104,12 @@ fn broken_body(rejection: BytesRejection) -> No {
     No(Problem::new(Code::Invalid, "the body broke off"))
 }
 
-/// An app's name out of the path.
+/// Parses an app's name from the path.
 pub(crate) fn app_name(text: &str) -> ApiResult<AppName> {
     text.parse().map_err(|error: model::Invalid| No(Problem::new(Code::Invalid, error.to_string())))
 }
 
-/// "There is no such app", with the nearest there is.
+/// Returns the refusal for an unknown app, with the nearest name that exists as a hint.
 pub(crate) fn no_such_app<'a>(app: &AppName, apps: impl IntoIterator<Item = &'a str>) -> No {
     let problem = Problem::new(Code::NotFound, format!("there is no app `{app}`"));
     No(match model::nearest(app.as_str(), apps) {
@@ -118,7 +118,7 @@ pub(crate) fn no_such_app<'a>(app: &AppName, apps: impl IntoIterator<Item = &'a 
     })
 }
 
-/// A long answer of JSON lines.
+/// Makes a response of JSON lines.
 pub(crate) fn lines(body: Body) -> Response {
     let headers =
         [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];
@@ -135,7 +135,7 @@ pub(crate) async fn no_such_method(method: Method, uri: Uri) -> Response {
     (StatusCode::METHOD_NOT_ALLOWED, Json(error)).into_response()
 }
 
-/// Runs what may block where it may.
+/// Runs work that may block on a thread for such work.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> ApiResult<T> {

@@ -82,7 +82,7 @@ fn shown(parts: &Parts, view: &AppView) -> AppInfo {
     AppInfo { read_only, warnings, ..AppInfo::new(view, parts.engine.now()) }
 }
 
-/// That an app could do to the machine whatever it likes.
+/// Returns a warning if the live release runs as root.
 fn as_root(parts: &Parts, view: &AppView) -> Option<String> {
     let live = view.live.as_ref()?.release;
     let release = view.releases.iter().find(|release| release.no == live)?;
@@ -91,7 +91,7 @@ fn as_root(parts: &Parts, view: &AppView) -> Option<String> {
     })
 }
 
-/// That whoever listens at an instance's address gets the app's users.
+/// Returns a warning if nobody checks who listens at the instances' addresses.
 fn unchecked(view: &AppView) -> Option<String> {
     let live = view.live.as_ref()?.release;
     let release = view.releases.iter().find(|release| release.no == live)?;

@@ -17,7 +17,7 @@ use wire::{Code, MOST_BYTES, MOST_ENTRIES, Missing, Problem, Wanted};
 use crate::Parts;
 use crate::answer::{ApiResult, No, Sent, blocking};
 
-/// Pieces of a body that wait for the disk.
+/// Pieces of a body that may wait for the disk.
 const IN_HAND: usize = 4;
 /// An upload that stalls for this long is given up.
 const STALL: Duration = Duration::from_secs(60);
@@ -44,7 +44,7 @@ pub(crate) async fn put(
     headers: HeaderMap,
     body: Body,
 ) -> ApiResult<StatusCode> {
-    // By its length, before anything of it is read.
+    // The length is checked before the body is read.
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if length.is_some_and(|length: u64| length > MOST_BYTES) {
         return Err(too_large());

@@ -17,7 +17,7 @@ pub struct Board {
 }
 
 impl Board {
-    /// What happens, app by app.
+    /// The events of all apps.
     pub(crate) fn feed(&self) -> &Feed {
         &self.feed
     }

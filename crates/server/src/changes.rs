@@ -1,5 +1,5 @@
-//! What is different between a stored release and one that is asked for: names only, no values of
-//! variables and nothing of a file's content.
+//! Lists the differences between a stored release and a requested one: names only, never values of
+//! variables or contents of files.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! Deletes what uploads have left behind: files and values of deploys that were refused or never asked
-//! for. Nothing of a release that the engine knows goes, and nothing at all while it does not know.
+//! Deletes files and values of uploads whose deploy was refused or never requested. Never deletes anything of
+//! a release that the engine knows, and nothing at all while the engine is not available.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub async fn collect_uploads(engine: Arc<dyn ApiEngine>, store: Arc<ReleaseStore
     }
 }
 
-/// What releases have, by app.
+/// Returns the files and values that releases use, by app.
 fn in_use(apps: &[Arc<AppView>]) -> BTreeMap<AppName, InUse> {
     let of = |view: &Arc<AppView>| {
         let manifests = view.releases.iter().filter_map(|release| release.content).collect();

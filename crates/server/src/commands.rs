@@ -1,4 +1,4 @@
-//! The commands about an app that is there: each becomes one question to the engine.
+//! The commands about an existing app: each becomes one command to the engine.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ use crate::apps::{find, find_release, known};
 use crate::events::wrong_query;
 use crate::{ApiHost, EngineCommand, Parts, StoreError};
 
-/// As many instances as an app file may ask for.
+/// Most instances that an app file may ask for.
 const MOST_REPLICAS: u16 = 1_000;
 
 pub(crate) type AcceptedResponse = (StatusCode, Json<wire::CommandAccepted>);
@@ -123,7 +123,7 @@ pub(crate) async fn remove(
     ask(&parts, EngineCommand { app, seen: None, ask: Ask::Remove { with_state } }).await
 }
 
-/// What goes with an app.
+/// The query of a removal: what is deleted with the app.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Removal {

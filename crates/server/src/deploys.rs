@@ -96,8 +96,7 @@ async fn ask_with(
     })
 }
 
-/// What a deploy of the same body would do: neither files nor values are kept, and the engine is asked
-/// for a dry run.
+/// Answers what a deploy with this body would do. No files or values are kept; the engine makes a dry run.
 pub(crate) async fn plan(
     State(parts): State<Parts>,
     Path(app): Path<String>,
@@ -177,7 +176,7 @@ struct Compared {
     warnings: Vec<String>,
 }
 
-/// What the deploy would do that is answered so.
+/// Returns what a deploy with this answer would do.
 fn effect(app: &AppName, answer: control::Answer, warnings: Vec<String>) -> Effect {
     let kind = match (answer.begins.as_deref(), answer.rollout) {
         (Some(course), _) if course.kind.renews() => EffectKind::Starts,
@@ -216,7 +215,7 @@ fn timeless(store: &dyn ApiStore, stored: &ReleaseView) -> ReleaseView {
     ReleaseView { content: files, ..stored.clone() }
 }
 
-/// What its files are called: like those of a stored release with them, if there is one.
+/// Returns the digest that names the release's files: that of a stored release with the same files, if any.
 fn content(store: &dyn ApiStore, view: Option<&AppView>, asked: &Asked<'_>) -> Option<Digest> {
     let manifest = asked.manifest?;
     let alike = stored_alike(store, view, asked.spec, manifest);
@@ -273,7 +272,7 @@ fn taken(
     Ok(Some(Taken { release: stored.clone(), differs }))
 }
 
-/// What a new app is told whose state is there already: one that was removed without it left it.
+/// Returns a warning if the state of a new app exists already: a removed app of that name has left it.
 fn takes_over(
     host: &dyn ApiHost,
     view: Option<&AppView>,

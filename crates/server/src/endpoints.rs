@@ -131,7 +131,7 @@ mod tests {
         these.map(|endpoint| format!("{} {}", endpoint.method, endpoint.path)).collect()
     }
 
-    /// What is added has to be added here as well, if it is to be answered to everybody.
+    /// An endpoint that everybody may use has to be named here.
     #[test]
     fn whatever_is_not_named_here_is_closed_refused_when_read_only_and_given_up_in_time() {
         assert_eq!(with(|endpoint| endpoint.open), ["GET /healthz"]);

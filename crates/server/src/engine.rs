@@ -1,4 +1,4 @@
-//! What the API asks of the engine. Only words: what they lead to is decided elsewhere.
+//! The engine as the API sees it. This is the interface alone; decisions are made behind it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,39 +13,39 @@ pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The engine, seen from the API. Reading never waits for a rollout, nor for the journal.
 pub trait ApiEngine: Send + Sync + 'static {
-    /// The engine's clock; sentences about waiting count from it.
+    /// Returns the time by the engine's clock, which sentences about waiting count from.
     fn now(&self) -> Timestamp;
 
-    /// One app as it is now.
+    /// Returns one app as it is now.
     fn view(&self, app: &AppName) -> Option<Arc<AppView>>;
 
-    /// All apps, in order of their names.
+    /// Returns all apps, sorted by name.
     fn apps(&self) -> Vec<Arc<AppView>>;
 
-    /// Asks for something. Answers when it is journaled or refused, not when it is done; whoever
-    /// stops waiting for the answer does not take the command back.
+    /// Gives a command. The answer comes when the command is journaled or refused, not when it is done.
+    /// Dropping the future does not take the command back.
     fn command(&self, command: EngineCommand) -> Pending<'_, Result<Answer, Refusal>>;
 
-    /// Answers at once what [`ApiEngine::command`] would answer, and changes nothing.
+    /// Returns what [`ApiEngine::command`] would answer, and changes nothing.
     fn dry_run(&self, command: EngineCommand) -> Pending<'_, Result<Answer, Refusal>>;
 
-    /// What the app's rollout has cost so far; `None` if none is under way.
+    /// Returns the receipt of the app's rollout so far; `None` if none is under way.
     fn account(&self, app: &AppName) -> Pending<'_, Option<Receipt>>;
 
-    /// What happens in an app after the event with that number; 0 for all that is remembered.
+    /// Subscribes to the events of an app after the one with that number; 0 for all that are remembered.
     fn events(&self, app: &AppName, after: u64) -> Subscription;
 
-    /// Why nothing can be changed, if nothing can: traffic goes on.
+    /// Returns why nothing can be changed, if nothing can. Traffic goes on.
     fn read_only(&self) -> Option<String>;
 }
 
-/// Something that is asked for.
+/// A command to the engine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EngineCommand {
     /// The app.
     pub app: AppName,
-    /// The state the asker has seen: refused as a conflict when the app's is newer.
+    /// The version of the app that the client has seen: the command is a conflict if the app's is newer.
     pub seen: Option<u64>,
-    /// What is asked for.
+    /// The command itself.
     pub ask: Ask,
 }

@@ -13,7 +13,7 @@ use crate::{Board, Subscription};
 /// The engine that control's thread runs.
 #[derive(Debug)]
 pub struct EngineHandle {
-    /// What control shows.
+    /// The views that control publishes.
     pub board: Arc<Board>,
     /// `Err` says why nothing can be changed: traffic goes on.
     pub inbox: Result<Inbox, String>,

@@ -1,5 +1,5 @@
-//! The stream of what happens in an app, as JSON lines. It ends with the server, and says how
-//! things stand every second, so that silence means a broken connection.
+//! The stream of an app's events, as JSON lines. It ends with the server, and has a line about the state of
+//! the rollout every second, so that silence means a broken connection.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use wire::{Code, Line, Now, Problem, StreamEvent};
 use crate::answer::{ApiResult, No, app_name, lines};
 use crate::{FeedItem, Parts, Subscription, apps};
 
-/// A line at least this often.
+/// Longest time between two lines.
 const EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default, Deserialize)]
@@ -50,7 +50,7 @@ pub(crate) fn wrong_query(rejection: QueryRejection) -> No {
     No(Problem::new(Code::Invalid, rejection.body_text()))
 }
 
-/// One follower.
+/// The reader of one stream.
 struct Reader {
     parts: Parts,
     app: AppName,
@@ -60,7 +60,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// The next line; `None` when the server ends.
+    /// Returns the next line; `None` when the server ends.
     async fn next(&mut self) -> Option<Line> {
         loop {
             tokio::select! {
@@ -83,7 +83,7 @@ impl Reader {
     }
 }
 
-/// One JSON object and a line end.
+/// Encodes one JSON object with a line end.
 pub(crate) fn encode(line: &impl serde::Serialize) -> Bytes {
     // Our shapes have only texts as keys, so this cannot fail; an empty line would be harmless.
     let mut bytes = serde_json::to_vec(line).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! The last events, for whoever follows. Readers take from one ring at their own pace: nobody has
-//! a queue, a slow reader slows nobody, and what it missed is counted and said.
+//! The feed of the last events. All readers share one ring and read at their own pace: no reader has a queue,
+//! and a slow reader delays nobody and is told how many events it missed.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -57,7 +57,7 @@ impl Feed {
     }
 }
 
-/// One reader's place in the ring.
+/// The position of one reader in the ring.
 #[derive(Debug)]
 pub struct Subscription {
     ring: Arc<Mutex<Ring>>,
@@ -66,7 +66,7 @@ pub struct Subscription {
     after: u64,
 }
 
-/// What a reader gets.
+/// An item that a reader gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FeedItem {
     /// An event and its number.

@@ -1,5 +1,4 @@
-//! What the API asks of the hosts that instances run on. Every call may block; the API makes them on
-//! threads that may.
+//! The hosts as the API sees them. Every call may block; the API makes them on threads for blocking work.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,4 +1,4 @@
-//! The output of instances, as JSON lines; with `follow` it goes on with what comes.
+//! The output of instances, as JSON lines. With `follow` the answer goes on with new output.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::{LogCursor, LogPage, LogStart, Parts, StoreError, apps};
 
 /// Most lines in one page of output.
 pub const MAX_LINES: u32 = 10_000;
-/// How often a follower looks for more.
+/// Time between two looks for new output.
 const LOOK: Duration = Duration::from_millis(200);
 /// After this many looks in vain, an empty line says that the connection is alive.
 const QUIET: u32 = 5;
@@ -86,7 +86,7 @@ impl Reader {
         blocking(read).await
     }
 
-    /// What comes after `cursor`; an empty line when nothing came for a while. `None` when the
+    /// Returns the output after `cursor`, or an empty line when none came for a while. Returns `None` when the
     /// server ends or the output cannot be read any more.
     async fn more(&mut self, mut cursor: LogCursor) -> Option<(Bytes, LogCursor)> {
         loop {

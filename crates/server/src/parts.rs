@@ -1,4 +1,4 @@
-//! What the API is made of.
+//! The parts that the API is made of.
 
 use std::sync::Arc;
 
@@ -11,27 +11,28 @@ use crate::store::ApiStore;
 
 /// Text for `/metrics`.
 pub type Metrics = dyn Fn() -> String + Send + Sync;
-/// Says in a sentence what is not well with an app's traffic, if anything is not.
+/// Returns a sentence about what is wrong with an app's traffic, if anything is.
 pub type TrafficWarning = dyn Fn(&model::AppName) -> Option<String> + Send + Sync;
-/// Whether traffic is served, for `/readyz`: with what is amiss all the same, if anything is; or why not.
+/// Returns, for `/readyz`, whether traffic is served: with a sentence about a problem that does not prevent it,
+/// or with the reason why it is not served.
 pub type Ready = dyn Fn() -> Result<Option<String>, String> + Send + Sync;
 
-/// Everything the API asks.
+/// Everything that the API needs.
 #[derive(Clone)]
 pub struct Parts {
-    /// Decides.
+    /// Decides on commands.
     pub engine: Arc<dyn ApiEngine>,
     /// Keeps files and secrets.
     pub store: Arc<dyn ApiStore>,
-    /// Has the instances, their output and the apps' state.
+    /// Runs the instances, and has their output and the apps' state.
     pub host: Arc<dyn ApiHost>,
-    /// Becomes true when somebody asks for the end of all instances, and of the server.
+    /// Becomes true when a client asks for the end of all instances and of the server.
     pub down: watch::Sender<bool>,
     /// Instances run as root unless their app names a user.
     pub as_root: bool,
     /// Text for `/metrics`.
     pub metrics: Arc<Metrics>,
-    /// What is not well with an app's traffic.
+    /// Says what is wrong with an app's traffic, if anything is.
     pub traffic_warning: Arc<TrafficWarning>,
     /// Answers `/readyz`.
     pub ready: Arc<Ready>,
@@ -40,7 +41,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Why nothing can be changed, if nothing can.
+    /// Returns why nothing can be changed, if nothing can.
     pub(crate) fn read_only(&self) -> Option<Problem> {
         let why = self.engine.read_only()?;
         let problem = Problem::new(Code::ReadOnly, format!("nothing can be changed now: {why}"));

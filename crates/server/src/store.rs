@@ -1,5 +1,5 @@
-//! What the API asks of the store: files and values. Every call may block; the API makes them on threads
-//! that may.
+//! The store as the API sees it: files and values. Every call may block; the API makes them on threads for
+//! blocking work.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -9,7 +9,7 @@ use wire::{Blob, Manifest, Secret};
 
 /// The store of releases, seen from the API.
 pub trait ApiStore: Send + Sync + 'static {
-    /// Which of these blobs are not there.
+    /// Returns which of these blobs the store does not have.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -52,7 +52,7 @@ pub trait ApiStore: Send + Sync + 'static {
         values: BTreeMap<String, Secret>,
     ) -> Result<BTreeMap<String, Digest>, StoreError>;
 
-    /// What became of the deploy that these values were put for.
+    /// Tells the store the outcome of the deploy that these values were put for.
     fn env_is(&self, app: &AppName, env: &BTreeMap<String, Digest>, became: Became);
 
     /// The digests [`ApiStore::put_env`] would give for these values, without keeping them.
@@ -63,7 +63,7 @@ pub trait ApiStore: Send + Sync + 'static {
     ) -> BTreeMap<String, Digest>;
 }
 
-/// What became of a deploy.
+/// The outcome of a deploy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Became {
     /// The deploy is this rollout, new or under way already; `None` when nothing had to be done.
@@ -75,15 +75,15 @@ pub enum Became {
 /// Why the store did not keep or give something. The texts name act, object and cause.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// What was sent is not sound.
+    /// The request is invalid.
     #[error("{0}")]
     Invalid(String),
     /// Understood, and the answer is no.
     #[error("{message}")]
     Refused {
-        /// What was asked, of what, and why it is refused.
+        /// The act, its object, and why it is refused.
         message: String,
-        /// What to do now.
+        /// What the user can do now.
         hint: &'static str,
     },
     /// The store cannot do this now.

@@ -12,11 +12,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 /// Connections that have shown the token.
 const KNOWN: usize = 192;
-/// Connections that have not.
+/// Connections that have not shown the token.
 const STRANGERS: usize = 64;
-/// From a connection to the token.
+/// Time from the start of a connection until it has to show the token.
 const TIME: Duration = Duration::from_secs(20);
-/// What a stranger gets for sure. The next one waits to be accepted meanwhile.
+/// Least time that a connection without the token is kept. The next one waits to be accepted meanwhile.
 const LEAST: Duration = Duration::from_millis(50);
 
 /// One connection.
@@ -31,12 +31,12 @@ struct State {
     came: Instant,
 }
 
-/// There are as many connections with the token as there may be.
+/// The limit of connections that have shown the token is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
 impl Visitor {
-    /// Counts the visitor among the known ones: it has shown the token.
+    /// Counts the connection among those that have shown the token.
     pub(crate) fn is_known_now(&self) -> Result<(), Full> {
         if self.is_known() {
             return Ok(());

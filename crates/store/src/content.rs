@@ -49,7 +49,7 @@ pub enum ContentError {
     /// The operating system said no.
     #[error("cannot {act} {}", path.display())]
     Io {
-        /// What we were doing.
+        /// The act that failed.
         act: &'static str,
         /// To what.
         path: PathBuf,
@@ -99,7 +99,7 @@ impl Content {
         Ok(content)
     }
 
-    /// Which of these contents, with their sizes, are not here yet. Those that are stay from now on, until
+    /// Returns which of these contents, with their sizes, are not stored yet. Those that are stored stay, until
     /// the upload is done or given up.
     pub fn missing(&self, blobs: &BTreeMap<Digest, u64>) -> Vec<Digest> {
         // Nothing is deleted between the look and the note.

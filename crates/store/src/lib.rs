@@ -1,5 +1,5 @@
-//! What a server keeps on disk for releases: contents of files by digest, lists of files, values of
-//! variables. Knows no instance and no host: where a release runs, `agent` lays its files out.
+//! The server's store for releases: contents of files by digest, lists of files, values of variables. Knows no
+//! instance and no host: where a release runs, `agent` lays its files out.
 
 mod content;
 mod folders;
@@ -28,7 +28,7 @@ pub struct ReleaseStore {
     pub secrets: Secrets,
 }
 
-/// What an app's releases name in the store.
+/// The digests that an app's releases refer to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InUse {
     /// Lists of files.

@@ -1,4 +1,4 @@
-//! What was uploaded lately and is not part of a release yet: it may not be deleted. Knows no files.
+//! Remembers recent uploads that are not part of a release yet and may not be deleted. Knows no files.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use model::{AppName, Digest};
 use wire::Manifest;
 
-/// What is not part of a release yet is kept for so long.
+/// Time for which an upload that is not part of a release is kept.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15 * 60);
-/// What may go is looked for at most so often: there may be many entries, and each upload is one.
+/// Least time between two searches for expired entries: there may be many, and each upload is one.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// What is here and was uploaded or asked for lately, and when. There are no more contents in it than on
-/// the disk.
+/// Stored contents that were uploaded or asked for recently, with the time. There are no more of them than
+/// contents on the disk.
 #[derive(Debug)]
 pub(crate) struct RecentUploads {
     blobs: BTreeMap<Digest, Instant>,

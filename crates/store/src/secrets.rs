@@ -22,7 +22,7 @@ pub enum SecretError {
     /// The disk did not do what it should.
     #[error("cannot {act} the value of {name} for {app}")]
     Io {
-        /// What we were doing.
+        /// The act that failed.
         act: &'static str,
         /// The variable.
         name: String,
@@ -261,7 +261,7 @@ impl Secrets {
         file_of(&self.folder(app), digest)
     }
 
-    /// What stands for a value of a variable of an app: a keyed digest.
+    /// Returns the keyed digest that names a value of a variable of an app.
     pub fn digest(&self, app: &AppName, name: &str, value: &str) -> Digest {
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
         for part in [app.as_str(), name, value] {
@@ -327,7 +327,7 @@ mod tests {
         assert!(missing.to_string().contains("--env KEY"), "{missing}");
     }
 
-    /// What control says when a rollout is the app's last one.
+    /// Makes control's command after a rollout that is the app's last one.
     fn keep(app: &AppName, last: u32, env: &[&BTreeMap<String, Digest>]) -> Keep {
         Keep {
             app: app.clone(),

@@ -1,4 +1,4 @@
-//! What is collected, over files and values together.
+//! Tests of collection, over files and values together.
 
 use super::*;
 use std::fs;
@@ -62,7 +62,7 @@ fn what_no_release_names_is_collected_once_it_is_old() {
     assert!(!data.path().join("apps/web").exists() && !data.path().join("env/web").exists());
 }
 
-/// What is left of a removed app is deleted while a new one of its name is uploaded.
+/// Remains of a removed app are deleted while a new app of its name is uploaded.
 #[test]
 fn an_upload_finds_its_folder_whenever_the_empty_one_is_deleted() {
     let data = tempfile::tempdir().unwrap();

@@ -28,7 +28,7 @@ type Result<T> = std::result::Result<T, ClientError>;
 #[derive(Clone, Debug)]
 pub struct Client {
     agent: Agent,
-    /// What every URL begins with.
+    /// The beginning of every URL.
     base: String,
     /// The address as people read it.
     name: String,
@@ -186,7 +186,7 @@ impl Client {
         self.post(&format!("/v1/apps/{app}/promote"), request)
     }
 
-    /// What a deploy would do. Changes nothing.
+    /// Asks what a deploy would do. Changes nothing.
     ///
     /// # Errors
     /// As every call.
@@ -281,7 +281,7 @@ impl Client {
         self.post("/v1/down", &serde_json::json!({}))
     }
 
-    /// Which of these blobs the server does not have.
+    /// Asks which of these blobs the server does not have.
     ///
     /// # Errors
     /// As every call.

@@ -13,7 +13,7 @@ pub enum ClientError {
         /// Why not.
         why: &'static str,
     },
-    /// Nobody answered.
+    /// The server did not answer.
     #[error("no answer from {url}")]
     Unreachable {
         /// The address.
@@ -21,7 +21,7 @@ pub enum ClientError {
         /// What went wrong.
         source: ureq::Error,
     },
-    /// What answers is not trusted, and was sent nothing.
+    /// The process that listens there is not trusted, and was sent nothing.
     #[error(transparent)]
     Distrusted(#[from] Distrust),
     /// The connection broke in the middle of an answer.
@@ -46,7 +46,7 @@ pub enum ClientError {
     Answer {
         /// The address.
         url: String,
-        /// What is wrong with it.
+        /// Why the URL is invalid.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }

@@ -95,7 +95,7 @@ impl Trusted {
 /// The reason why nothing was sent to whoever answers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Distrust {
-    /// Somebody else's process.
+    /// A process of another user.
     #[error("{address} is held by {holder}, so nothing was sent there, the token least of all")]
     Foreign {
         /// The address.

@@ -1,20 +1,20 @@
-//! The stream of what happens in an app: one JSON object per line.
+//! The stream of an app's events: one JSON object per line.
 
 use model::{AppName, AppView, Outcome, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::RolloutStanding;
 
-/// Something that happened.
+/// An event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamEvent {
     /// Counts up while the server runs; anew after its restart.
     pub seq: u64,
     /// When, in milliseconds since 1970 (UTC).
     pub at_ms: u64,
-    /// In which app.
+    /// The app in which it happened.
     pub app: AppName,
-    /// In which rollout, if in one.
+    /// The rollout in which it happened, if any.
     pub rollout: Option<u32>,
     /// One sentence for people; more lines are an instance's own words.
     pub text: String,
@@ -23,7 +23,7 @@ pub struct StreamEvent {
 }
 
 impl StreamEvent {
-    /// The event under its number in the stream.
+    /// Makes the event with its number in the stream.
     pub fn new(seq: u64, event: &model::Event) -> Self {
         let model::Event { at, app, rollout, text, outcome } = event.clone();
         Self { seq, at_ms: at.0, app, rollout: rollout.map(|r| r.0), text, outcome }
@@ -43,10 +43,10 @@ pub struct Now {
     /// The candidate's share, from 0 to 1.
     #[serde(default)]
     pub share: Option<f64>,
-    /// Which step or batch it is at, from 1 on, and how many there are.
+    /// The number of the current step or batch, from 1 on, and how many there are.
     #[serde(default)]
     pub step: Option<(u16, u16)>,
-    /// Somebody, or a failure, holds it where it is.
+    /// Whether a person or a failure holds the rollout where it is.
     #[serde(default)]
     pub paused: bool,
     /// The sentence that says what it waits for.
@@ -57,7 +57,7 @@ pub struct Now {
 }
 
 impl Now {
-    /// The state of the app's rollout; all `None` when there is none.
+    /// Returns the state of the app's rollout; every field is `None` if there is none.
     pub fn new(view: Option<&AppView>, now: Timestamp) -> Self {
         let Some(rollout) = view.and_then(|view| view.rollout.as_ref()) else {
             return Self::default();
@@ -79,9 +79,9 @@ impl Now {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Line {
-    /// Something happened.
+    /// An event happened.
     Event(StreamEvent),
-    /// Nothing did; this is how things stand.
+    /// Nothing happened for a second; this is the state of the rollout.
     Now(Now),
     /// The reader was too slow, or came too late: this many events are lost.
     Lost(u64),

@@ -58,7 +58,7 @@ pub(crate) fn read(top: &Section<'_>) -> Result<HealthCheck> {
     })
 }
 
-/// What stands in `Host`: a name or an address, with a port if there is one.
+/// Checks a value of the `Host` field: a name or an address, optionally with a port.
 fn host(health: &Section<'_>) -> Result<Option<String>> {
     let Some(text) = health.text("host")? else { return Ok(None) };
     let digits = |port: &str| !port.is_empty() && port.parse::<u16>().is_ok();

@@ -1,4 +1,4 @@
-//! What travels between the command line and the server: JSON shapes, the app file, the list of a
+//! Everything that the command line and the server exchange: JSON shapes, the app file, the list of a
 //! release's files, and the client.
 //!
 //! Shapes live here and nowhere else; they are made from [`model`] by destructuring without `..`,

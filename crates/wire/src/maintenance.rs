@@ -23,7 +23,7 @@ pub struct MaintenanceRequest {
     /// One sentence for users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// What `Retry-After` says, as a length of time in whole seconds; `30s` if there is none.
+    /// The value of `Retry-After`, as a length of time in whole seconds; the default is `30s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<String>,
     /// Networks whose clients are let through.
@@ -38,7 +38,7 @@ pub struct MaintenanceRequest {
 }
 
 impl MaintenanceRequest {
-    /// What users are to see; `None` opens the app.
+    /// The page that users see; `None` opens the app.
     ///
     /// # Errors
     /// Names the field that is wrong, and why.

@@ -44,7 +44,7 @@ pub struct Manifest {
 pub struct FileEntry {
     /// Relative to the release's folder, parts separated by `/`.
     pub path: String,
-    /// What it is.
+    /// The kind of entry.
     pub kind: Kind,
     /// When a file was last changed, in seconds since 1970. No part of what the digest names: a fresh
     /// clone of the same files is the same release.
@@ -52,22 +52,22 @@ pub struct FileEntry {
     pub modified: Option<u64>,
 }
 
-/// What an entry is. There is no form for a device, a socket, or a set-uid bit.
+/// The kind of an entry. There is none for a device or a socket, and no set-uid bit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Kind {
     /// A regular file.
     File {
-        /// Of its content, by BLAKE3.
+        /// The BLAKE3 digest of its content.
         digest: Digest,
-        /// In bytes.
+        /// Its length in bytes.
         size: u64,
         /// Whether it may be executed.
         executable: bool,
     },
     /// A symbolic link that points inside.
     Symlink {
-        /// What it says.
+        /// The path that the link contains.
         target: String,
     },
     /// A folder; needed only for empty ones.
@@ -174,8 +174,8 @@ fn validate_path(path: &str) -> Result<(), InvalidEntry> {
     Ok(())
 }
 
-/// What lies in something has to lie in a folder. The entries ascend, so whatever begins like an entry
-/// comes right after it.
+/// Checks that the parent of every entry is a folder. Entries are sorted, so entries whose path begins with
+/// another's come right after it.
 fn validate_parents(entries: &[FileEntry]) -> Result<(), InvalidEntry> {
     // Those that are no folder and that the path at hand begins with.
     let mut before: Vec<&str> = Vec::new();

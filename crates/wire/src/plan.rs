@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{CommandAccepted, Problem};
 
-/// What a deploy would do. Names settings, and never the value of a variable.
+/// A description of what a deploy would do. It names settings, and never the value of a variable.
 ///
 /// The verdict, the strategy and its steps are the engine's: they come from a dry run of the deploy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,20 +25,20 @@ pub struct DeployPlan {
     pub upload_bytes: u64,
     /// The strategy's name.
     pub strategy: String,
-    /// What the rollout would do, one sentence each, in order; none when no release would be rolled out.
+    /// The steps of the rollout, one sentence each, in order; empty when no release would be rolled out.
     pub steps: Vec<String>,
     /// Settings that differ from the live release's, by name; `None` when that cannot be told.
     pub changes: Option<Vec<String>>,
     /// The rollout under way.
     pub rollout: Option<u32>,
-    /// What differs from the release that has the label already, by name; then it would be refused.
+    /// Differences from the release that has the label already, by name; with any, the deploy would be refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differs: Vec<String>,
-    /// What the deploy would be answered.
+    /// The answer to the deploy.
     pub verdict: DeployVerdict,
 }
 
-/// What a deploy would be answered.
+/// The answer that a deploy would get.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeployVerdict {
@@ -48,10 +48,10 @@ pub enum DeployVerdict {
     Refused(Problem),
 }
 
-/// What an accepted deploy would do.
+/// The effect of an accepted deploy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Effect {
-    /// What kind of thing.
+    /// The kind of effect.
     pub kind: EffectKind,
     /// The rollout under way that would end by it.
     pub ends: Option<u32>,
@@ -59,7 +59,7 @@ pub struct Effect {
     pub answer: CommandAccepted,
 }
 
-/// What an accepted deploy can do.
+/// The kind of an accepted deploy's effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EffectKind {
@@ -78,7 +78,7 @@ pub enum EffectKind {
 /// The release a deploy would bring in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedRelease {
-    /// What it would be called.
+    /// The label that the release would have.
     pub label: Option<Label>,
     /// Whether there is such a release already.
     pub kind: Planned,
@@ -98,8 +98,8 @@ pub enum Planned {
     Taken,
 }
 
-/// What a rollout of so many instances would do beside `live`, one sentence each. The first release of an
-/// app comes in by one switch, whatever the strategy.
+/// Returns the steps of a rollout of `replicas` instances beside `live`, one sentence each. The first release
+/// of an app comes in by one switch, whatever the strategy.
 pub fn steps(strategy: &Strategy, replicas: u16, live: Option<&Label>) -> Vec<String> {
     let Strategy { kind, standby, watch: _ } = strategy;
     if live.is_none() {

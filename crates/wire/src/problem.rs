@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub enum Code {
     /// Understood, and the answer is no.
     Refused,
-    /// Somebody else was first: look again and decide again.
+    /// Another command came first: look at the app and decide again.
     Conflict,
     /// There is no such app, release, rollout or path.
     NotFound,
@@ -50,14 +50,14 @@ impl Code {
     }
 }
 
-/// What was refused, and what to do about it.
+/// A refusal, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// Its kind.
     pub code: Code,
-    /// What was asked, of what, and why it is refused.
+    /// The act, its object, and why it is refused.
     pub message: String,
-    /// What to do now.
+    /// What the user can do now.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub hint: Option<String>,
 }

@@ -1,12 +1,12 @@
-//! What the first bytes of a program say about where it runs. Says nothing of scripts.
+//! Tells by the first bytes of a program on which system and processor it runs. Does not know scripts.
 
-/// As many bytes are needed.
+/// The number of bytes that are needed.
 pub const PROGRAM_START: usize = 20;
 
-/// What a program is for.
+/// The system that a program is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
-    /// Linux and its like, on the processor with this number in ELF's `e_machine`.
+    /// Linux and similar systems, on the processor with this number in ELF's `e_machine`.
     Elf {
         /// The number, as /usr/include/elf.h lists them.
         machine: u16,
@@ -18,7 +18,7 @@ pub enum Program {
 }
 
 impl Program {
-    /// What begins with these bytes; `None` if it is none of the known.
+    /// Returns the kind of program that begins with these bytes; `None` if it is not a known one.
     pub fn of(start: &[u8]) -> Option<Self> {
         match start {
             [0x7f, b'E', b'L', b'F', _, order, ..] => {

@@ -56,8 +56,8 @@ pub struct RolloutReceipt<O = Outcome> {
     pub duration_ms: u64,
 }
 
-/// A receipt and why the rollout did not complete. The API's answer; the cause is talk and so no
-/// part of the receipt.
+/// A receipt, and why the rollout did not complete. This is the API's answer; the cause is text for people and
+/// therefore no part of the receipt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceiptWithCause {
     /// The receipt.
@@ -74,14 +74,14 @@ pub enum RolloutStanding {
     Running,
     /// The rollout is at a gate that a person opens with `segue promote`.
     Waiting,
-    /// A failure holds it until a person resumes or aborts it.
+    /// A failure holds the rollout until a person resumes or aborts it.
     Held,
-    /// Somebody paused it.
+    /// A person has paused the rollout.
     Paused,
 }
 
 impl RolloutStanding {
-    /// How `rollout` stands. The phase decides beside the reason, which may be older by one fact.
+    /// Returns how `rollout` stands, by the reason it waits for and by its phase: the reason may be older by one fact.
     pub fn of(rollout: &RolloutView) -> Self {
         let at_a_gate = matches!(rollout.phase, "ready" | "holding");
         match rollout.waiting.as_ref().map(|reason| &reason.waiting) {
@@ -101,7 +101,7 @@ impl From<&model::Receipt> for ReceiptWithCause {
 }
 
 impl RolloutReceipt<RolloutStanding> {
-    /// What a rollout has cost so far.
+    /// Makes the receipt of a rollout that is under way.
     pub fn so_far(
         receipt: &model::Receipt,
         standing: RolloutStanding,

@@ -14,7 +14,7 @@ use crate::{Manifest, Secret};
 pub struct DeployRequest {
     /// The app file as JSON: the same keys and values as in `segue.toml`, without `run.dir`.
     pub spec: serde_json::Value,
-    /// What to call the release; the server makes a name of the digest if there is none.
+    /// The label of the release; the server makes one from the digest if there is none.
     #[serde(default)]
     pub label: Option<Label>,
     /// The release's files; their blobs have been uploaded before.
@@ -82,7 +82,7 @@ pub struct CommandAccepted {
     pub app: AppName,
     /// The rollout to follow; `None` when there is nothing to wait for.
     pub rollout: Option<u32>,
-    /// Nothing new was started: it is live already, or this rollout was under way.
+    /// Whether nothing new was started: the release is live already, or this rollout was under way.
     pub already: bool,
     /// The release the command is about, if about one.
     pub release: Option<u32>,
@@ -91,7 +91,7 @@ pub struct CommandAccepted {
     /// One sentence for people; empty when there is nothing to say.
     #[serde(default)]
     pub note: String,
-    /// What whoever asked may not expect, as sentences.
+    /// Warnings for the user, as sentences.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }

@@ -8,11 +8,11 @@ use crate::tree::{Node, TreeValue};
 
 type Result<T> = std::result::Result<T, AppFileError>;
 
-/// In bytes. No program starts with less than a mebibyte.
+/// Bounds of `memory`, in bytes. No program starts with less than a mebibyte.
 const MEMORY: std::ops::RangeInclusive<u64> = 1 << 20..=1 << 50;
 /// Linux has no more process ids.
 const MOST_PIDS: i64 = 1 << 22;
-/// In thousandths. The kernel grants no less than a millisecond in a tenth of a second.
+/// Bounds of `cpu`, in thousandths of a core. The kernel grants no less than a millisecond in a tenth of a second.
 const CPU: std::ops::RangeInclusive<u32> = 10..=1_000_000;
 
 /// Reads the three keys.

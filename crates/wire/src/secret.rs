@@ -35,7 +35,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What to do about a variable that segue sets itself.
+/// The hint for a variable that segue sets itself.
 pub const ANOTHER_NAME: &str = "give the variable another name";
 
 /// Checks the name of an environment variable of an app with these settings; the error completes

@@ -10,14 +10,14 @@ use model::{Millis, nearest};
 use crate::duration::parse_duration;
 use crate::tree::{Node, TreeEntry, TreeValue};
 
-/// What is wrong with an app file, and where.
+/// An error in an app file, with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppFileError {
     /// The line, when it was read from a file.
     pub line: Option<u32>,
-    /// What is wrong.
+    /// The error.
     pub message: String,
-    /// What to do about it.
+    /// What the user can do about it.
     pub hint: Option<String>,
 }
 

@@ -21,7 +21,7 @@ pub struct Status {
     pub candidate: Option<ReleaseStatus>,
     /// The rollout under way.
     pub rollout: Option<RolloutStatus>,
-    /// Requests get the maintenance page.
+    /// Whether requests get the maintenance page.
     pub maintenance: bool,
     /// Whether a rollback would work at once.
     pub rollback: Rollback,
@@ -43,7 +43,7 @@ pub struct ReleaseStatus {
 /// An instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceStatus {
-    /// Which.
+    /// The instance's name.
     pub id: InstanceId,
     /// Its process, once it runs.
     pub pid: Option<u32>,
@@ -76,7 +76,7 @@ pub struct RolloutStatus {
     pub waiting_for: Option<String>,
 }
 
-/// The way back.
+/// The state of a possible rollback.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollback {
     /// Whether a rollback needs one switch alone.
@@ -87,7 +87,7 @@ pub struct Rollback {
     pub reason: Option<String>,
 }
 
-/// What the API tells of an app: its status, and what is only for people's eyes.
+/// The API's answer about an app: its status, and information for people alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AppInfo {
     /// Counts the app's facts; a command that carries it loses to whoever came first.
@@ -96,7 +96,7 @@ pub struct AppInfo {
     pub status: Status,
     /// More about the rollout under way.
     pub progress: Option<RolloutProgress>,
-    /// What the app waits for besides the rollout, as sentences.
+    /// Reasons for which the app waits besides the rollout, as sentences.
     pub waiting: Vec<String>,
     /// As many instances as `segue scale` asked for, if it did.
     #[serde(default)]
@@ -109,7 +109,7 @@ pub struct AppInfo {
     /// Why nothing can be changed, if nothing can: this is what was last known then.
     #[serde(default)]
     pub read_only: Option<String>,
-    /// What works and should not stay so, as sentences.
+    /// Warnings about what works but should be changed, as sentences.
     #[serde(default)]
     pub warnings: Vec<String>,
 }
@@ -124,13 +124,13 @@ pub struct RolloutProgress {
     /// The least time it can take as a whole, as far as anything was measured.
     #[serde(default)]
     pub at_least_ms: Option<u64>,
-    /// Which step or batch it is at, from 1 on.
+    /// The number of the current step or batch, from 1 on.
     #[serde(default = "first")]
     pub step: u16,
     /// How many there are.
     #[serde(default = "first")]
     pub steps: u16,
-    /// Somebody, or a failure, holds it where it is.
+    /// Whether a person or a failure holds the rollout where it is.
     #[serde(default)]
     pub paused: bool,
     /// Why it is being taken back, if it is.
@@ -159,10 +159,11 @@ pub struct StoredRelease {
     /// or if nobody wrote it down.
     #[serde(default)]
     pub served_ms: Option<u64>,
-    /// Its files are kept: it can be gone back to. Those of a release that never had users are not.
+    /// Whether its files are kept, so that a rollback to it is possible. Files of a release that never had users
+    /// are not kept.
     #[serde(default = "kept")]
     pub files: bool,
-    /// What the instance said last because of which it never had users.
+    /// The last output of the instance because of which the release never had users.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub last_words: Vec<String>,
 }

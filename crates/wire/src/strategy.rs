@@ -29,12 +29,12 @@ pub(crate) const KINDS: &[(&str, &[&str])] = &[
 ];
 const STEP: &[&str] = &["share", "hold", "gate"];
 
-/// What the key `page` holds.
+/// The meaning of the key `page`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PageSource {
-    /// The path of a file: in an app file.
+    /// The path of a file, as in an app file.
     Path,
-    /// The page itself: on the API.
+    /// The text of the page, as on the API.
     Text,
 }
 

@@ -11,7 +11,7 @@ pub(crate) struct Node {
     pub(crate) value: TreeValue,
 }
 
-/// What can stand in an app file.
+/// A value in an app file.
 #[derive(Clone, Debug)]
 pub(crate) enum TreeValue {
     Text(String),
@@ -20,7 +20,7 @@ pub(crate) enum TreeValue {
     Flag(bool),
     List(Vec<Node>),
     Table(Vec<TreeEntry>),
-    /// Something no key takes: a huge number, a date, a null.
+    /// A value that no key takes: a huge number, a date, a null.
     Other(&'static str),
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct TreeEntry {
     pub(crate) node: Node,
 }
 
-/// A text that is no TOML.
+/// An error in the syntax of TOML.
 pub(crate) struct TomlError {
     pub(crate) line: Option<u32>,
     pub(crate) message: String,
@@ -89,7 +89,7 @@ impl Node {
         }
     }
 
-    /// What it is, for an error that says what it should be.
+    /// Returns the kind of value, for an error that says what it should be.
     pub(crate) fn kind(&self) -> &'static str {
         match self.value {
             TreeValue::Text(_) => "a text",

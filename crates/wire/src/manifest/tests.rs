@@ -152,8 +152,8 @@ fn what_cannot_be_shipped_is_named() {
     assert!(error.contains("socket") && error.contains("neither"), "{error}");
 }
 
-/// By its size on paper, before a byte of it is read: a hole takes no room on the disk, and its digest
-/// takes a minute.
+/// A sparse file is refused by its length, before a byte of it is read: it takes no room on the disk, and its
+/// digest takes a minute.
 #[test]
 fn a_folder_that_is_too_large_is_refused_before_it_is_read() {
     let folder = tempfile::tempdir().unwrap();
