@@ -374,7 +374,8 @@ impl Engine {
             self.remind_at = now.after(Self::REMIND);
             self.hosts.forget_questions();
             self.routing.remind(commands);
-            let unheard = self.apps.iter().flat_map(|(_, managed)| managed.unheard(&self.hosts));
+            let unheard =
+                self.apps.iter().flat_map(|(_, managed)| managed.unheard(&self.hosts, now));
             commands.extend(unheard.map(|told| self.to_host(told)));
         }
         self.show(commands);

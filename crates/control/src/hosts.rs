@@ -108,6 +108,12 @@ impl Hosts {
         questions
     }
 
+    /// The ports that rest after use.
+    pub fn resting_ports(&self) -> impl Iterator<Item = (&HostId, u16)> {
+        let all = self.ports.iter();
+        all.flat_map(|(host, ports)| ports.resting().map(move |port| (host, port)))
+    }
+
     /// No host has answered, or each had few: all are asked again.
     pub fn forget_questions(&mut self) {
         self.ports.values_mut().for_each(Ports::forget_question);

@@ -7,7 +7,7 @@ use model::{
     Millis, NotStarted, Receipt, Share, Stage, Timestamp,
 };
 use rollout::{
-    Accepted, App, Ask, Decision, Fact, InstanceSeen, Observed, Process, Reasons, Refusal,
+    Accepted, App, Ask, Bug, Decision, Fact, InstanceSeen, Observed, Process, Reasons, Refusal,
     WorkStage,
 };
 
@@ -37,6 +37,8 @@ pub(crate) struct Managed {
     /// The counters when the rollout under way began; lost in a crash.
     baseline: Option<AppCounters>,
     minutes: Minutes,
+    /// When a host last reported on an instance or work, by its number.
+    heard: BTreeMap<u64, Timestamp>,
     /// What hosts were told about instances and works.
     told: BTreeMap<u64, (HostId, HostCommand)>,
     /// What all hosts were told to keep.
@@ -56,6 +58,12 @@ pub(crate) struct Shared<'a> {
 }
 
 impl Managed {
+    /// A host that has said nothing of an instance or work for this time is asked again: its last report may
+    /// have been lost.
+    const SILENT: Millis = Millis::from_secs(60);
+    /// The same time for an instance that is not Up.
+    const UNSURE: Millis = Millis::from_secs(10);
+
     pub fn new(app: App) -> Self {
         Self {
             app,
@@ -68,6 +76,7 @@ impl Managed {
             acknowledged_at: Timestamp(0),
             baseline: None,
             minutes: Minutes::default(),
+            heard: BTreeMap::new(),
             told: BTreeMap::new(),
             keep: None,
             kept: BTreeMap::new(),
@@ -125,7 +134,10 @@ impl Managed {
         let app = &self.app;
         self.seen.retain(|number, _| app.host_of(*number).is_some());
         self.loads.retain(|number, _| app.instances.contains_key(number));
-        self.told.retain(|number, _| app.host_of(*number).is_some());
+        self.heard.retain(|number, _| app.host_of(*number).is_some());
+        if !Bug::RemembersTold.is_planted() {
+            self.told.retain(|number, _| app.host_of(*number).is_some());
+        }
         self.dirty = true;
         Ok(())
     }
@@ -198,6 +210,7 @@ impl Managed {
 
     /// Takes a host's report on the instance or work with that number. Whether anything changed.
     pub fn report(&mut self, number: u64, report: HostReport, now: Timestamp) -> bool {
+        self.heard.insert(number, now);
         let seen = self.seen.entry(number).or_default();
         let before = seen.clone();
         match report {
@@ -290,18 +303,40 @@ impl Managed {
         news
     }
 
-    /// What hosts were told and have not made so, as far as is seen: they are told again. What has ended
-    /// is never started once more, however long its end takes to be journaled.
-    pub fn unheard(&self, hosts: &Hosts) -> Vec<(HostId, HostCommand)> {
+    /// What hosts were told and have not made so, as far as is seen, and what they have said nothing of for
+    /// long: they are told again. What has ended is never started once more, however long its end takes to be
+    /// journaled.
+    pub fn unheard(&self, hosts: &Hosts, now: Timestamp) -> Vec<(HostId, HostCommand)> {
         let is_unheard = |number: &u64| {
             let released = self.app.instances.get(number).is_some_and(|i| i.released);
             let ending = self.app.works.get(number).is_some_and(|w| w.stage == WorkStage::Ending);
-            let seen = self.seen.get(number).map(|seen| &seen.process);
-            let is_seen = !matches!(seen, None | Some(Process::Unseen));
-            !is_seen || released || ending
+            self.is_silent(*number, now) || released || ending
         };
         let told = self.told.iter().filter(|(number, _)| is_unheard(number));
-        told.map(|(_, told)| told.clone()).chain(self.unkept(hosts)).collect()
+        let unkept = self.unkept(hosts).filter(|_| !Bug::NeverRepeatsKeep.is_planted());
+        told.map(|(_, told)| told.clone()).chain(unkept).collect()
+    }
+
+    /// Whether nothing was ever reported on this instance or work, or nothing for long while it runs.
+    fn is_silent(&self, number: u64, now: Timestamp) -> bool {
+        let Some(seen) = self.seen.get(&number) else { return true };
+        match seen.process {
+            Process::Unseen => true,
+            Process::Running { .. } => {
+                let is_instance = self.app.instances.contains_key(&number);
+                let is_unsure = is_instance && seen.health != Health::Up;
+                let patience = if is_unsure { Self::UNSURE } else { Self::SILENT };
+                let heard = self.heard.get(&number);
+                let is_silent = heard.is_none_or(|heard| now >= heard.after(patience));
+                is_silent && !Bug::TrustsSilence.is_planted()
+            }
+            Process::AddressInUse | Process::Refused(_) | Process::Exited { .. } => false,
+        }
+    }
+
+    /// How many commands about instances and works are kept to be repeated.
+    pub fn told_count(&self) -> usize {
+        self.told.len()
     }
 
     /// The command about what to keep, for the hosts that have not carried it out.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use model::{Address, AppName, Millis, Timestamp};
+use rollout::Bug;
 
 /// The ports of a host that control may hand out.
 #[derive(Clone, Debug, Default)]
@@ -43,7 +44,7 @@ impl Ports {
         let spare = Self::LOW.saturating_sub(fresh.len());
         self.offered = fresh.into_iter().chain(tired.into_iter().take(spare)).copied().collect();
         // Where there are few, there will not be more in the next moment.
-        self.asked = self.offered.len() < Self::LOW;
+        self.asked = self.offered.len() < Self::LOW && !Bug::AsksAtOnce.is_planted();
         self.offered.len() > before
     }
 
@@ -52,11 +53,18 @@ impl Ports {
         self.offered.iter().copied()
     }
 
+    /// The ports that rest after use.
+    pub fn resting(&self) -> impl Iterator<Item = u16> {
+        self.resting.iter().map(|resting| resting.port)
+    }
+
     /// A port was handed out.
     pub fn used(&mut self, address: &Address) {
         if let Address::Tcp(address) = address {
             self.offered.retain(|port| *port != address.port());
-            self.resting.retain(|r| r.port != address.port());
+            if !Bug::RestsTwice.is_planted() {
+                self.resting.retain(|r| r.port != address.port());
+            }
         }
     }
 

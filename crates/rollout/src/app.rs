@@ -386,6 +386,21 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Returns one phase of each kind, in the order in which a rollout may come through them. A new kind has to
+    /// be given its place here before this compiles.
+    #[cfg(feature = "testing")]
+    pub fn all() -> impl Iterator<Item = Self> {
+        core::iter::successors(Some(Self::Starting), |phase| match phase {
+            Self::Starting => Some(Self::Ready),
+            Self::Ready => Some(Self::Switching),
+            Self::Switching => Some(Self::Holding),
+            Self::Holding => Some(Self::Watching),
+            Self::Watching => Some(Self::Settling),
+            Self::Settling => Some(Self::Reverting { cause: Cause::Removed }),
+            Self::Reverting { .. } => None,
+        })
+    }
+
     /// A rollout can be held here.
     pub fn can_pause(&self) -> bool {
         match self {

@@ -45,13 +45,23 @@ pub enum Bug {
     EndsWorkEarly,
     /// Works run on when their app is removed.
     ForgetsWork,
+    /// Control never asks a host again that has said nothing of an instance for long.
+    TrustsSilence,
+    /// Control does not repeat to a host what to keep.
+    NeverRepeatsKeep,
+    /// Control keeps what hosts were told about instances that are gone.
+    RemembersTold,
+    /// Control keeps a port among those that rest when it is used again.
+    RestsTwice,
+    /// Control asks a host that has few ports again at once.
+    AsksAtOnce,
     /// Control takes an append whose end nobody knows for refused.
     TrustsLostAppend,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 25] = [
         Self::RoutesToDraining,
         Self::IgnoresInFlight,
         Self::TakesUnknownForIdle,
@@ -71,6 +81,11 @@ impl Bug {
         Self::LeasesTwice,
         Self::EndsWorkEarly,
         Self::ForgetsWork,
+        Self::TrustsSilence,
+        Self::NeverRepeatsKeep,
+        Self::RemembersTold,
+        Self::RestsTwice,
+        Self::AsksAtOnce,
         Self::TrustsLostAppend,
     ];
 

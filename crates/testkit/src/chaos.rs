@@ -38,6 +38,9 @@ const PROXIES: u64 = 0x70_72_6f_78_79;
 /// The same of whether control is told what has become of each append.
 const LOG: u64 = 0x6c_6f_67;
 
+/// The same of whether reports of hosts are lost, and whether their ports are scarce.
+const HOSTS: u64 = 0x68_6f_73_74_73;
+
 /// The same of when somebody runs a task, and which.
 const WORK: u64 = 0x77_6f_72_6b;
 
@@ -89,7 +92,14 @@ impl Chaos {
         let mut draw = || world.rng.pick(&odds).copied().unwrap_or(0);
         let (lose, repeat, late, slow_swap) = (draw(), draw(), draw(), draw());
         let lose_append = if Rng::new(seed ^ LOG).once_in(4) { 50 } else { 0 };
-        world.faults = Faults { lose, repeat, late, slow_swap, lose_append };
+        let mut of_hosts = Rng::new(seed ^ HOSTS);
+        let lose_report = if of_hosts.once_in(4) { 30 } else { 0 };
+        if of_hosts.once_in(6) {
+            world.hosts.offers = usize::try_from(of_hosts.between(1, 6)).unwrap_or(1);
+        }
+        let lose_keep = if of_hosts.once_in(4) { 2 } else { 0 };
+        world.faults =
+            Faults { lose, lose_keep, lose_report, repeat, late, slow_swap, lose_append };
         let many = match world.rng.between(0, 5) {
             0 => 12,
             1..=2 => 2,
@@ -288,6 +298,13 @@ impl Chaos {
 
     /// Faults stop, gates are answered, and everything has to come to rest.
     fn calm(&mut self) {
+        if self.world.faults.lose_keep > 0
+            && let Some(app) = self.apps.last().cloned()
+        {
+            // What is said last of an app that is removed is what must not be lost.
+            self.world.ask(&app, Ask::Remove { with_state: false }, None);
+            self.world.run_for(60_000);
+        }
         self.world.faults = Faults::default();
         self.world.disk.full = false;
         self.world.disk.next = None;

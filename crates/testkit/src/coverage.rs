@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use model::{AppView, NotReady, Readiness, Waiting};
-use rollout::{Ask, Promote};
+use rollout::{Ask, Phase, Promote};
 
 /// Where an app is: the strategy of its rollout, and the phase.
 pub type Place = (&'static str, &'static str);
@@ -41,18 +41,11 @@ impl Coverage {
         "not-whole",
         "nothing-served",
     ];
-    /// Every strategy with every phase that it has.
-    pub const PHASES: [(&str, &[&str]); 7] = [
-        ("none", &["idle"]),
-        ("blue-green", &["starting", "ready", "switching", "watching", "settling", "reverting"]),
-        ("rolling", &["starting", "switching", "holding", "watching", "settling", "reverting"]),
-        ("canary", &["starting", "switching", "holding", "watching", "settling", "reverting"]),
-        // Of a recreate nothing is left to settle.
-        ("recreate", &["starting", "switching", "watching", "reverting"]),
-        ("rollback", &["switching", "settling"]),
-        // It has an end of its own: what still drains does not keep it.
-        ("restart", &["starting"]),
-    ];
+    /// The strategy of an app without a rollout, and its phase.
+    const IDLE: Place = ("none", "idle");
+    /// Every strategy that a rollout can have.
+    const STRATEGIES: [&str; 6] =
+        ["blue-green", "rolling", "canary", "recreate", "rollback", "restart"];
     /// Every fault that is to meet every phase.
     pub const FAULTS: [&str; 8] = [
         "crash",
@@ -153,9 +146,25 @@ impl Coverage {
     }
 
     fn places() -> impl Iterator<Item = Place> {
-        Self::PHASES
-            .into_iter()
-            .flat_map(|(strategy, phases)| phases.iter().map(move |phase| (strategy, *phase)))
+        let of = |strategy: &'static str| {
+            let phases = Phase::all().filter(move |phase| has_phase(strategy, phase));
+            phases.map(move |phase| (strategy, phase.name()))
+        };
+        std::iter::once(Self::IDLE).chain(Self::STRATEGIES.into_iter().flat_map(of))
+    }
+}
+
+/// Whether rollouts of that strategy come through such a phase.
+fn has_phase(strategy: &str, phase: &Phase) -> bool {
+    match phase {
+        Phase::Starting => strategy != "rollback",
+        Phase::Ready => strategy == "blue-green",
+        Phase::Switching => strategy != "restart",
+        Phase::Holding => matches!(strategy, "rolling" | "canary"),
+        Phase::Watching | Phase::Reverting { .. } => !matches!(strategy, "rollback" | "restart"),
+        // Of a recreate nothing is left to settle. A restart has an end of its own: what still drains does
+        // not keep it.
+        Phase::Settling => !matches!(strategy, "recreate" | "restart"),
     }
 }
 
@@ -184,9 +193,9 @@ fn can_be(command: &str, strategy: &str, phase: &str) -> bool {
 
 /// Where the app is.
 pub fn place(view: &AppView) -> Place {
-    let Some(rollout) = &view.rollout else { return ("none", "idle") };
-    let known = Coverage::PHASES.iter().map(|(strategy, _)| *strategy);
-    let strategy = known.into_iter().find(|strategy| *strategy == rollout.strategy);
+    let Some(rollout) = &view.rollout else { return Coverage::IDLE };
+    let mut known = Coverage::STRATEGIES.into_iter();
+    let strategy = known.find(|strategy| *strategy == rollout.strategy);
     (strategy.unwrap_or("unknown"), rollout.phase)
 }
 

@@ -79,6 +79,10 @@ pub(crate) struct At {
 pub struct Faults {
     /// One message in so many is lost; 0 loses none.
     pub lose: u64,
+    /// One command about what to keep in so many is lost besides; 0 loses none.
+    pub lose_keep: u64,
+    /// One report of a host in so many is lost; 0 loses none.
+    pub lose_report: u64,
     /// One message in so many comes twice; 0 repeats none.
     pub repeat: u64,
     /// One report in so many comes seconds later, after others; 0 delays none.

@@ -30,6 +30,8 @@ pub struct Errand {
 pub struct Hosts {
     machines: Vec<Host>,
     placed: BTreeMap<InstanceId, HostNo>,
+    /// Free ports that are named in one answer.
+    pub offers: usize,
     /// Ports that other programs hold.
     pub foreign: BTreeSet<u16>,
     /// What releases do, by their content.
@@ -46,12 +48,16 @@ pub struct Hosts {
 type Errands = Vec<(u64, Errand)>;
 
 impl Hosts {
+    /// Free ports that a host names in one answer, unless they are scarce.
+    const OFFERS: usize = 48;
+
     /// One machine for each pace; at least one.
     pub fn new(paces: &[Pace]) -> Self {
         let paces = if paces.is_empty() { &[Pace::default()] } else { paces };
         Self {
             machines: paces.iter().map(|pace| Host::new(*pace)).collect(),
             placed: BTreeMap::new(),
+            offers: Self::OFFERS,
             foreign: BTreeSet::new(),
             behaviours: BTreeMap::new(),
             started_twice: Vec::new(),
@@ -126,7 +132,7 @@ impl Hosts {
                     return Vec::new();
                 };
                 let free = (20_000..30_000).filter(|port| !except.contains(port));
-                let ports = HostReport::Ports { free: free.take(48).collect() };
+                let ports = HostReport::Ports { free: free.take(self.offers).collect() };
                 self.errands(host, vec![(at.rng.between(1, 20), Next::Report(ports))])
             }
         }

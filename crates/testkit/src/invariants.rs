@@ -178,7 +178,7 @@ impl Checker {
         if commands.iter().any(|command| starts(&command)) {
             self.fail("I7", at, "a rollback to a warm standby started an instance".into());
         }
-        self.bounds(&apps, at);
+        self.bounds(engine, &apps, at);
         let wrong = self.works.check(engine.apps());
         self.found(wrong, at);
     }
@@ -379,7 +379,11 @@ impl Checker {
     }
 
     /// I9: what an app keeps is bounded, and so are the apps, also those that were removed.
-    fn bounds(&mut self, apps: &BTreeMap<&AppName, &App>, at: u64) {
+    fn bounds(&mut self, engine: &Engine, apps: &BTreeMap<&AppName, &App>, at: u64) {
+        let resting = engine.resting_ports();
+        if resting.iter().collect::<BTreeSet<_>>().len() < resting.len() {
+            self.fail("I9", at, "a port rests twice".into());
+        }
         if apps.len() > 2 * Engine::APPS + Engine::CHECKPOINT as usize {
             self.fail("I9", at, format!("{} apps are kept", apps.len()));
         }
@@ -388,7 +392,12 @@ impl Checker {
             let replicas = app.releases.keys().map(|no| usize::from(app.replicas(*no))).max();
             // Live, candidate, standby, and what still drains: some times a whole release.
             let instances = 100 + 4 * replicas.unwrap_or(0);
-            if surplus > 0 || app.receipts.len() > App::RECEIPTS || app.instances.len() > instances
+            let told = engine.told_count(&app.name);
+            let is_told_of_gone = told > app.instances.len() + app.works.len();
+            if is_told_of_gone
+                || surplus > 0
+                || app.receipts.len() > App::RECEIPTS
+                || app.instances.len() > instances
             {
                 let name = &app.name;
                 self.fail("I9", at, format!("{name} keeps more than it may"));

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use control::{Answer, Clock, Command, Engine, Event, Mode, Record, Ticket};
 use journal::Lost;
 use model::{
-    AppName, AppView, FromHost, HostAbilities, HostId, InstanceId, Millis, ProxyId, Timestamp,
+    AppName, AppView, FromHost, HostAbilities, HostCommand, HostId, InstanceId, Millis, ProxyId,
+    Timestamp,
 };
 use rollout::{Ask, Refusal};
 
@@ -225,7 +226,8 @@ impl World {
             Happening::Errand(errand) => {
                 let gone_on = self.hosts.go_on(errand, self.now, self.epoch, &mut self.rng);
                 self.follow(gone_on.errands);
-                if let Some(report) = gone_on.report {
+                let heard = gone_on.report.filter(|_| !self.strikes(self.faults.lose_report));
+                if let Some(report) = heard {
                     self.report(Event::Host(FromHost { host: HostId::local(), report }));
                 }
             }
@@ -362,7 +364,9 @@ impl World {
                 }
                 Command::Checkpoint(body) => self.disk.checkpoint(&body),
                 Command::Host(command) => {
-                    if !self.strikes(self.faults.lose) {
+                    let is_keep = matches!(command.command, HostCommand::Keep(_));
+                    let is_lost = is_keep && self.strikes(self.faults.lose_keep);
+                    if !is_lost && !self.strikes(self.faults.lose) {
                         // The port to a host keeps the order.
                         let arrives = (self.now + self.rng.between(0, 3)).max(self.arrived);
                         self.arrived = arrives;

@@ -28,6 +28,9 @@ fn every_planted_bug_is_caught_by_the_invariant_that_it_breaks() {
             Sabotage::Core(Bug::RollsBackInTwo) => "I7",
             Sabotage::Core(Bug::ForgetsShare) => "I8",
             Sabotage::Core(Bug::LeavesProcesses | Bug::LeavesFiles | Bug::EndsWorkEarly) => "I9",
+            Sabotage::Core(Bug::NeverRepeatsKeep | Bug::RemembersTold) => "I9",
+            Sabotage::Core(Bug::RestsTwice | Bug::AsksAtOnce) => "I9",
+            Sabotage::Core(Bug::TrustsSilence) => "end",
             Sabotage::Core(Bug::RunsBeside) => "recreate",
             Sabotage::Core(Bug::WatchesForever | Bug::ForgetsProxies) => "end",
         };

@@ -4,15 +4,26 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use journal::Lost;
-use model::{AppName, InstanceId, Receipt, Snapshot, Timestamp};
+use model::{AppName, HostId, InstanceId, Receipt, Snapshot, Timestamp};
 use rollout::App;
 
 use super::Engine;
+use crate::managed::Managed;
 
 impl Engine {
     /// The apps as they are; for invariants and checkpoints.
     pub fn apps(&self) -> impl Iterator<Item = &App> {
         self.apps.states()
+    }
+
+    /// How many commands to hosts about this app's instances and works are kept to be repeated; for invariants.
+    pub fn told_count(&self, app: &AppName) -> usize {
+        self.apps.get(app).map_or(0, Managed::told_count)
+    }
+
+    /// The ports of all hosts that rest after use; for invariants.
+    pub fn resting_ports(&self) -> Vec<(&HostId, u16)> {
+        self.hosts.resting_ports().collect()
     }
 
     /// What the rollout of `app` has cost so far, if one is under way.
