@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each story uses its part")]
 #![allow(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
 
+pub mod origins;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

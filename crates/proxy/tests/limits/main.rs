@@ -1,11 +1,16 @@
-//! Every limit with its real value, to the millisecond: the time stands still until a story moves it.
+//! Limits of time and number. Time limits have their real values, to the millisecond: the time stands
+//! still until a story moves it.
+#![allow(clippy::unwrap_used, reason = "a story that cannot be set up has failed")]
 
 #[path = "../common/mod.rs"]
 mod common;
 
 mod clients;
+mod crowding;
 mod holding;
 mod instances;
+mod overload;
+mod resting;
 mod scarce;
 
 use common::Client;
