@@ -29,4 +29,4 @@ pub use pace::Pace;
 pub use pick::{Candidate, Choice, Standing, pick, pick_for_user, pick_in_turn, pick_least};
 pub use split::choose_split;
 pub use warmth::warmth;
-pub use weight::{Turn, round, weighted};
+pub use weight::{WeightedTurn, round, weighted};

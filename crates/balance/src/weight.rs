@@ -6,7 +6,7 @@ use model::Weight;
 
 /// A turn in a round, or a ticket to be drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Turn {
+pub struct WeightedTurn {
     /// Whose it is: a place among the weights.
     pub at: usize,
     /// Which of its own, from 0.
@@ -15,14 +15,14 @@ pub struct Turn {
 
 /// One round: each has as many turns as it has weight, as evenly spread as they can be. `None` if
 /// all weigh the same, when a round is simply all of them.
-pub fn round(weights: &[Weight]) -> Option<Vec<Turn>> {
+pub fn round(weights: &[Weight]) -> Option<Vec<WeightedTurn>> {
     let common = weights.iter().map(|weight| weight.get()).reduce(common_divisor)?;
     if weights.iter().all(|weight| weight.get() == common) {
         return None;
     }
     let turns = |(at, weight): (usize, &Weight)| {
         let own = weight.get() / common;
-        (0..own).map(move |nth| (Turn { at, nth }, own))
+        (0..own).map(move |nth| (WeightedTurn { at, nth }, own))
     };
     let mut round: Vec<_> = weights.iter().enumerate().flat_map(turns).collect();
     // The middle of its share of the round, as a fraction: (2 nth + 1) / 2 own.

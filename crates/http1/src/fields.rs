@@ -58,7 +58,7 @@ pub(crate) enum Manner {
 
 /// What the scanner found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum Scanned {
     /// Nothing yet.
     More,
     /// A whole field.
@@ -99,7 +99,7 @@ impl FieldScanner {
     }
 
     /// Goes on in `input`, which is the same as before with more at its end.
-    pub(crate) fn next(&mut self, input: &[u8]) -> Result<Found, Fault> {
+    pub(crate) fn next(&mut self, input: &[u8]) -> Result<Scanned, Fault> {
         while let Some(&byte) = input.get(self.pos) {
             match self.at {
                 At::LineStart => {
@@ -109,7 +109,7 @@ impl FieldScanner {
                 }
                 At::Name => {
                     if !self.name(input)? {
-                        return Ok(Found::NameTooLong);
+                        return Ok(Scanned::NameTooLong);
                     }
                 }
                 At::Colon => self.colon(byte)?,
@@ -129,11 +129,11 @@ impl FieldScanner {
                 }
                 At::EndLineFeed => {
                     self.line_feed(byte)?;
-                    return Ok(Found::End(self.pos));
+                    return Ok(Scanned::End(self.pos));
                 }
             }
         }
-        Ok(Found::More)
+        Ok(Scanned::More)
     }
 
     fn line_feed(&mut self, byte: u8) -> Result<(), Fault> {
@@ -145,7 +145,7 @@ impl FieldScanner {
     }
 
     /// The byte after a line end tells whether the field before it is whole.
-    fn line_start(&mut self, byte: u8) -> Result<Option<Found>, Fault> {
+    fn line_start(&mut self, byte: u8) -> Result<Option<Scanned>, Fault> {
         if is_space(byte) {
             if self.manner == Manner::Strict || !self.pending {
                 return Err(Fault::Folded);
@@ -158,7 +158,7 @@ impl FieldScanner {
         if self.pending {
             self.pending = false;
             self.field.line.end = self.pos as u32;
-            return Ok(Some(Found::Field(self.field)));
+            return Ok(Some(Scanned::Field(self.field)));
         }
         match byte {
             b'\r' => {

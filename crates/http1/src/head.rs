@@ -11,7 +11,7 @@ use crate::fields::Span;
 use crate::forward::{Forwarding, HOPS, Passed, RequestField, field, number_field};
 use crate::host::host_of;
 use crate::semantics::{Options, Persistence, Version, is_idempotent};
-use crate::target::Target;
+use crate::target::ParsedTarget;
 
 /// What a request expects before it sends its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub enum Expectation {
 #[derive(Clone, Debug)]
 pub struct RequestHead {
     pub(crate) method: Span,
-    pub(crate) target: Target,
+    pub(crate) target: ParsedTarget,
     pub(crate) fields: Vec<RequestField>,
     pub(crate) host: Option<Span>,
     pub(crate) upgrade: Option<Span>,
@@ -55,7 +55,7 @@ impl RequestHead {
     pub(crate) fn new() -> Self {
         Self {
             method: Span::default(),
-            target: Target::default(),
+            target: ParsedTarget::default(),
             fields: Vec::new(),
             host: None,
             upgrade: None,

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use crate::chars::{is_target, is_token, list};
 use crate::cookies;
 use crate::fault::{Fault, Refused};
-use crate::fields::{FieldScanner, FieldSpan, Found, Manner, Span};
+use crate::fields::{FieldScanner, FieldSpan, Manner, Scanned, Span};
 use crate::forward::{HOPS, Passed, RequestField};
 use crate::head::RequestHead;
 use crate::host::is_authority;
@@ -120,10 +120,10 @@ impl RequestParser {
         }
         loop {
             match self.scanner.next(input)? {
-                Found::More => return Ok(Progress::Unfinished),
-                Found::NameTooLong => return Err(Refused::HeadTooLarge),
-                Found::Field(field) => self.field(input, field)?,
-                Found::End(end) => {
+                Scanned::More => return Ok(Progress::Unfinished),
+                Scanned::NameTooLong => return Err(Refused::HeadTooLarge),
+                Scanned::Field(field) => self.field(input, field)?,
+                Scanned::End(end) => {
                     self.finish(input)?;
                     self.pos = end;
                     self.at = At::Done;

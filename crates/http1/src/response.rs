@@ -7,7 +7,7 @@ use crate::body::{Body, Encoder};
 use crate::caching::Caching;
 use crate::chars::{list, token_len, trim, value_len};
 use crate::fault::{BadAnswer, Fault};
-use crate::fields::{FieldScanner, FieldSpan, Found, Manner, Span};
+use crate::fields::{FieldScanner, FieldSpan, Manner, Scanned, Span};
 use crate::forward::decimal;
 use crate::request::Progress;
 use crate::semantics::{Options, Persistence, Version, plain_number};
@@ -313,10 +313,10 @@ impl ResponseParser {
         }
         loop {
             match self.scanner.next(input)? {
-                Found::More => return Ok(Progress::Unfinished),
-                Found::NameTooLong => return Err(BadAnswer::HeadTooLarge),
-                Found::Field(span) => self.field(input, span)?,
-                Found::End(end) => {
+                Scanned::More => return Ok(Progress::Unfinished),
+                Scanned::NameTooLong => return Err(BadAnswer::HeadTooLarge),
+                Scanned::Field(span) => self.field(input, span)?,
+                Scanned::End(end) => {
                     self.finish(input, to)?;
                     self.end = Some(end);
                     return Ok(Progress::Finished(end));

@@ -6,7 +6,7 @@ use crate::host::is_authority;
 
 /// A target taken apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Target {
+pub(crate) struct ParsedTarget {
     /// Path and query as forwarded; empty stands for `/` (or `*`, see `asterisk`).
     pub path: Span,
     /// The authority of an absolute target.
@@ -16,15 +16,15 @@ pub(crate) struct Target {
 }
 
 /// Takes the target at `span` apart.
-pub(crate) fn parse(input: &[u8], method: &[u8], span: Span) -> Result<Target, Refused> {
+pub(crate) fn parse(input: &[u8], method: &[u8], span: Span) -> Result<ParsedTarget, Refused> {
     let text = span.of(input);
     if method == b"CONNECT" {
         return Err(if is_tunnel(text) { Refused::Connect } else { Fault::Target.into() });
     }
-    let plain = Target { path: span, authority: None, asterisk: false };
+    let plain = ParsedTarget { path: span, authority: None, asterisk: false };
     match text {
         [b'/', ..] => Ok(plain),
-        b"*" if method == b"OPTIONS" => Ok(Target { asterisk: true, ..plain }),
+        b"*" if method == b"OPTIONS" => Ok(ParsedTarget { asterisk: true, ..plain }),
         _ => absolute(method, text, span),
     }
 }
@@ -34,7 +34,7 @@ fn is_tunnel(text: &[u8]) -> bool {
     is_authority(text) && text.contains(&b':') && matches!(text.last(), Some(b'0'..=b'9'))
 }
 
-fn absolute(method: &[u8], text: &[u8], span: Span) -> Result<Target, Refused> {
+fn absolute(method: &[u8], text: &[u8], span: Span) -> Result<ParsedTarget, Refused> {
     let scheme = [&b"http://"[..], b"https://"].into_iter().find(|scheme| {
         text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
     });
@@ -45,7 +45,7 @@ fn absolute(method: &[u8], text: &[u8], span: Span) -> Result<Target, Refused> {
         return Err(Fault::Target.into());
     }
     let start = span.start as usize + scheme.len();
-    Ok(Target {
+    Ok(ParsedTarget {
         path: Span::new(start + end, span.end as usize),
         authority: Some(Span::new(start, start + end)),
         asterisk: end == rest.len() && method == b"OPTIONS",

@@ -4,7 +4,7 @@
 use alloc::vec::Vec;
 
 use crate::fault::Fault;
-use crate::fields::{FieldScanner, FieldSpan, Found, Manner};
+use crate::fields::{FieldScanner, FieldSpan, Manner, Scanned};
 use crate::trust::{Standing, standing};
 
 /// The largest trailer section read.
@@ -33,12 +33,14 @@ impl Trailers {
         self.bytes.extend_from_slice(&input[..room]);
         loop {
             match self.scanner.next(&self.bytes)? {
-                Found::NameTooLong => return Err(Fault::TrailerTooLarge),
-                Found::More if self.bytes.len() == MAX_BYTES => return Err(Fault::TrailerTooLarge),
-                Found::More => return Ok((room, false)),
-                Found::Field(field) if is_forbidden(field.name.of(&self.bytes)) => {}
-                Found::Field(field) => self.kept.push(field),
-                Found::End(end) => {
+                Scanned::NameTooLong => return Err(Fault::TrailerTooLarge),
+                Scanned::More if self.bytes.len() == MAX_BYTES => {
+                    return Err(Fault::TrailerTooLarge);
+                }
+                Scanned::More => return Ok((room, false)),
+                Scanned::Field(field) if is_forbidden(field.name.of(&self.bytes)) => {}
+                Scanned::Field(field) => self.kept.push(field),
+                Scanned::End(end) => {
                     self.retain();
                     return Ok((end - before, true));
                 }

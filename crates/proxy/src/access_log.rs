@@ -28,7 +28,7 @@ const FLUSH: Duration = Duration::from_secs(1);
 
 /// The log.
 #[derive(Debug)]
-pub(crate) struct AccessLog {
+pub(crate) struct RequestLog {
     blocks: SyncSender<Message>,
     dropped: AtomicU64,
     path: PathBuf,
@@ -65,11 +65,11 @@ pub(crate) struct Entry {
     pub(crate) held_ms: u64,
     pub(crate) times: Times,
     /// How far it came.
-    pub(crate) phase: Phase,
+    pub(crate) phase: RequestPhase,
     /// Who is to blame that an attempt came to nothing; the last one's counts.
-    pub(crate) blamed: End,
+    pub(crate) blamed: EndedBy,
     /// Who ended it.
-    pub(crate) end: End,
+    pub(crate) end: EndedBy,
 }
 
 /// Where a request's time went, in milliseconds, by HAProxy's names for it. What it has not come to
@@ -90,7 +90,7 @@ pub(crate) struct Times {
 
 /// How far a request has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub(crate) enum RequestPhase {
     /// No instance has been chosen.
     #[default]
     Waiting,
@@ -103,7 +103,7 @@ pub(crate) enum Phase {
 
 /// Who ended a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum EndedBy {
     /// The answer is whole.
     Done,
     Client,
@@ -132,7 +132,7 @@ impl Said {
     }
 }
 
-impl AccessLog {
+impl RequestLog {
     /// Opens the file and starts the thread.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let wrong = |source| Error::AccessLog { path: path.to_owned(), source };
@@ -250,17 +250,17 @@ fn line(entry: &Entry, out: &mut Vec<u8>) {
         number(name, time, out);
     }
     let end = match entry.end {
-        End::Done => "done",
-        End::Client => "client",
-        End::Upstream => "upstream",
-        End::Timeout => "timeout",
-        End::Proxy => "proxy",
+        EndedBy::Done => "done",
+        EndedBy::Client => "client",
+        EndedBy::Upstream => "upstream",
+        EndedBy::Timeout => "timeout",
+        EndedBy::Proxy => "proxy",
     };
     let phase = match entry.phase {
-        Phase::Waiting => "waiting",
-        Phase::Connecting => "connecting",
-        Phase::Answering => "answering",
-        Phase::Answered => "answered",
+        RequestPhase::Waiting => "waiting",
+        RequestPhase::Connecting => "connecting",
+        RequestPhase::Answering => "answering",
+        RequestPhase::Answered => "answered",
     };
     text("end", end.as_bytes(), out);
     text("phase", phase.as_bytes(), out);
@@ -324,7 +324,7 @@ mod tests {
     fn what_the_disk_is_too_slow_for_is_counted_by_the_line() {
         let (blocks, stuck) = sync_channel(1);
         let (dropped, path) = (AtomicU64::new(0), PathBuf::new());
-        let log = AccessLog { blocks, dropped, path, anew: Arc::default() };
+        let log = RequestLog { blocks, dropped, path, anew: Arc::default() };
         let mut block = Block::default();
         log.give(&mut block);
         for _ in 0..3 {

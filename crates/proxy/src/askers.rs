@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use model::{Addresses, Askers};
 
-use crate::cell::Cell;
+use crate::counter::Counter;
 
 /// How long an address is remembered at the most, in milliseconds.
 const MINUTE_MS: u64 = 60_000;
@@ -14,9 +14,9 @@ const MINUTE_MS: u64 = 60_000;
 #[derive(Debug, Default)]
 pub(crate) struct AskerCells {
     /// Which minute of the clock the bits are of.
-    minute: Cell,
-    asked: [Cell; 4],
-    failing: [Cell; 4],
+    minute: Counter,
+    asked: [Counter; 4],
+    failing: [Counter; 4],
 }
 
 /// Whether what a client got speaks against the release.
@@ -46,12 +46,12 @@ impl AskerCells {
         if self.minute.get() != now_ms / MINUTE_MS {
             return Askers::default();
         }
-        let read = |cells: &[Cell; 4]| Addresses(std::array::from_fn(|at| cells[at].get()));
+        let read = |cells: &[Counter; 4]| Addresses(std::array::from_fn(|at| cells[at].get()));
         Askers { asked: read(&self.asked), failing: read(&self.failing) }
     }
 }
 
-fn mark(cells: &[Cell; 4], bit: u8) {
+fn mark(cells: &[Counter; 4], bit: u8) {
     let cell = &cells[usize::from(bit >> 6)];
     let (before, mask) = (cell.get(), 1 << (bit & 63));
     if before & mask == 0 {

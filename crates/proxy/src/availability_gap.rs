@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 /// One app's gaps. Times are milliseconds by the proxy's clock.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub(crate) struct Gap {
+pub(crate) struct AvailabilityGap {
     waiting: AtomicU32,
     /// The last success, or when the first of those waiting came.
     since_ms: AtomicU64,
@@ -16,13 +16,13 @@ pub(crate) struct Gap {
     longest: AtomicU64,
 }
 
-impl Gap {
+impl AvailabilityGap {
     /// A request has come.
-    pub(crate) fn begin(self: &Arc<Self>, now_ms: u64) -> Waiting {
+    pub(crate) fn begin(self: &Arc<Self>, now_ms: u64) -> UnansweredRequest {
         if self.waiting.fetch_add(1, Ordering::AcqRel) == 0 {
             self.since_ms.store(now_ms, Ordering::Release);
         }
-        Waiting { gap: Arc::clone(self) }
+        UnansweredRequest { gap: Arc::clone(self) }
     }
 
     /// The longest gap that ended since this was last asked, or the one that lasts; `None` without
@@ -47,16 +47,16 @@ impl Gap {
 
 /// The gaps of one app that were found for the reports of the last minute.
 #[derive(Debug, Default)]
-pub(crate) struct Recent(VecDeque<(u64, model::Gap)>);
+pub(crate) struct RecentGaps(VecDeque<(u64, model::Gap)>);
 
-impl Recent {
+impl RecentGaps {
     /// A gap stays in the reports of so many milliseconds.
     const KEPT_MS: u64 = 60_000;
     /// Of more than this, the two oldest become one.
     const MOST: usize = 128;
 
     /// Takes what `gap` has found since the report before that number.
-    pub(crate) fn take(&mut self, gap: &Gap, seq: u64, now_ms: u64) {
+    pub(crate) fn take(&mut self, gap: &AvailabilityGap, seq: u64, now_ms: u64) {
         while self.0.front().is_some_and(|(at_ms, _)| at_ms + Self::KEPT_MS < now_ms) {
             self.0.pop_front();
         }
@@ -78,18 +78,18 @@ impl Recent {
 
 /// One request that waits for its answer.
 #[derive(Debug)]
-pub(crate) struct Waiting {
-    gap: Arc<Gap>,
+pub(crate) struct UnansweredRequest {
+    gap: Arc<AvailabilityGap>,
 }
 
-impl Waiting {
+impl UnansweredRequest {
     /// The answer has come.
     pub(crate) fn succeeded(self, now_ms: u64) {
         self.gap.close(now_ms);
     }
 }
 
-impl Drop for Waiting {
+impl Drop for UnansweredRequest {
     fn drop(&mut self) {
         self.gap.waiting.fetch_sub(1, Ordering::AcqRel);
     }
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_gap_lasts_from_the_first_waiting_to_the_next_success_of_anyone() {
-        let gap = Arc::new(Gap::default());
+        let gap = Arc::new(AvailabilityGap::default());
         assert_eq!(gap.take_ms(50), None);
         let slow = gap.begin(100);
         let quick = gap.begin(110);
@@ -118,14 +118,15 @@ mod tests {
 
     #[test]
     fn a_gap_stays_in_the_reports_of_a_minute_under_the_number_of_the_first() {
-        let gap = Arc::new(Gap::default());
-        let mut recent = Recent::default();
+        let gap = Arc::new(AvailabilityGap::default());
+        let mut recent = RecentGaps::default();
         gap.begin(100).succeeded(170);
         recent.take(&gap, 1, 200);
         recent.take(&gap, 2, 300);
         gap.begin(1_000).succeeded(1_005);
         recent.take(&gap, 3, 59_000);
-        let all = |recent: &Recent| recent.all().iter().map(|g| (g.seq, g.ms)).collect::<Vec<_>>();
+        let all =
+            |recent: &RecentGaps| recent.all().iter().map(|g| (g.seq, g.ms)).collect::<Vec<_>>();
         assert_eq!(all(&recent), [(1, 70), (3, 5)]);
         recent.take(&gap, 4, 60_201);
         assert_eq!(all(&recent), [(3, 5)], "the first is older than a minute");
@@ -133,13 +134,13 @@ mod tests {
             gap.begin(61_000).succeeded(61_000 + seq);
             recent.take(&gap, seq, 62_100);
         }
-        assert_eq!(all(&recent).len(), Recent::MOST);
+        assert_eq!(all(&recent).len(), RecentGaps::MOST);
         assert_eq!(all(&recent)[0].0, 872, "the oldest are one");
     }
 
     #[test]
     fn a_request_that_fails_does_not_end_the_gap_of_the_others() {
-        let gap = Arc::new(Gap::default());
+        let gap = Arc::new(AvailabilityGap::default());
         let other = gap.begin(0);
         drop(gap.begin(0));
         other.succeeded(40);

@@ -103,7 +103,7 @@ impl Buffer {
         &mut self,
         cx: &mut Context<'_>,
         to: &mut (impl AsyncWrite + Unpin),
-        keep: Keep,
+        keep: AfterWrite,
     ) -> Poll<io::Result<usize>> {
         let mut written = 0;
         while !self.is_empty() {
@@ -117,8 +117,8 @@ impl Buffer {
                     count => {
                         written += count;
                         match keep {
-                            Keep::Nothing => self.consume(count),
-                            Keep::All => self.pass(count),
+                            AfterWrite::Nothing => self.consume(count),
+                            AfterWrite::All => self.pass(count),
                         }
                     }
                 },
@@ -130,7 +130,7 @@ impl Buffer {
 
 /// What becomes of bytes that were written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Keep {
+pub(crate) enum AfterWrite {
     /// They are dropped.
     Nothing,
     /// They stay, in case the request has to be sent again.
@@ -195,10 +195,10 @@ mod tests {
         buffer.tail().extend_from_slice(b"POST /pay");
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let mut to = Breaks(4);
-        let written = buffer.drain_to(&mut cx, &mut to, Keep::Nothing);
+        let written = buffer.drain_to(&mut cx, &mut to, AfterWrite::Nothing);
         assert!(matches!(written, Poll::Ready(Ok(4))), "{written:?}");
         assert_eq!(buffer.unread(), b" /pay");
-        let failed = buffer.drain_to(&mut cx, &mut to, Keep::Nothing);
+        let failed = buffer.drain_to(&mut cx, &mut to, AfterWrite::Nothing);
         assert!(matches!(failed, Poll::Ready(Err(_))), "{failed:?}");
     }
 

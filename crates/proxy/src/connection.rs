@@ -14,15 +14,15 @@ use crate::caller::Caller;
 use crate::deadline::Deadline;
 use crate::eviction::{self, Doing};
 use crate::exchange::Exchange;
-use crate::exchange::end::End;
+use crate::exchange::end::ExchangeEnd;
 use crate::front::h1::Client;
 use crate::front::side::ClientSide;
 use crate::idle::IdleConnection;
 use crate::lingering_close::LingeringClose;
 use crate::pages::{Form, Page};
-use crate::slot_id::SlotId;
-use crate::slots::Watch;
 use crate::socket::Socket;
+use crate::timer_id::TimerId;
+use crate::timers::Watch;
 use crate::tunnel::Tunnel;
 use crate::turn::{Turn, Wakeup};
 use crate::worker::Worker;
@@ -91,7 +91,7 @@ impl Connection {
     }
 
     /// Goes on where it was when it went to rest.
-    pub(crate) fn resume(worker: Rc<Worker>, slot: SlotId, idle: IdleConnection) -> Self {
+    pub(crate) fn resume(worker: Rc<Worker>, timer: TimerId, idle: IdleConnection) -> Self {
         let IdleConnection { stream, peer, port, since_ms } = idle;
         let rest_ms = worker.shared.now_ms() + REST_MS;
         let head = Head { rest_ms, ..Head::idle_since(since_ms) };
@@ -99,7 +99,7 @@ impl Connection {
             stage: Stage::Head(head),
             client: ClientSide::H1(Client::new(Socket::new(stream))),
             caller: Caller::new(peer, port),
-            seat: Seat::at(worker, slot),
+            seat: Seat::at(worker, timer),
         }
     }
 }
@@ -111,8 +111,8 @@ impl Future for Connection {
         let Self { stage, client, caller, seat } = self.get_mut();
         seat.visit(cx, |seat, cx, news| {
             let News { now_ms, snapshot, evicted } = news;
-            let (worker, slot) = (seat.worker(), seat.slot());
-            let mut turn = Turn { cx, worker, client, caller, slot, now_ms, news: snapshot };
+            let (worker, timer) = (seat.worker(), seat.timer());
+            let mut turn = Turn { cx, worker, client, caller, timer, now_ms, news: snapshot };
             if evicted && stage.leave(&mut turn, seat) {
                 return None;
             }
@@ -230,19 +230,21 @@ impl Stage {
 }
 
 /// The stage after an exchange; none if the connection is simply closed.
-fn after(end: End, turn: &Turn<'_, '_>) -> Option<Stage> {
+fn after(end: ExchangeEnd, turn: &Turn<'_, '_>) -> Option<Stage> {
     match end {
-        End::Next => Some(Stage::Head(Head::idle_since(turn.now_ms))),
+        ExchangeEnd::Next => Some(Stage::Head(Head::idle_since(turn.now_ms))),
         // Nobody sends anything any more: there is nothing to discard, and no reason to stay.
-        End::Last if turn.client.is_quiet() => None,
-        End::Last | End::Close => Some(Stage::LingeringClose(LingeringClose::new(turn))),
-        End::Gone => None,
-        End::Reset => {
+        ExchangeEnd::Last if turn.client.is_quiet() => None,
+        ExchangeEnd::Last | ExchangeEnd::Close => {
+            Some(Stage::LingeringClose(LingeringClose::new(turn)))
+        }
+        ExchangeEnd::Gone => None,
+        ExchangeEnd::Reset => {
             // What was sent must not look whole: the client sees a reset, not an end.
             turn.client.cut();
             None
         }
-        End::Tunnel(tunnel) => Some(Stage::Tunnel(tunnel)),
+        ExchangeEnd::Tunnel(tunnel) => Some(Stage::Tunnel(tunnel)),
     }
 }
 

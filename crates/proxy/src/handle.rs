@@ -10,7 +10,7 @@ use std::time::Duration;
 use model::{AppName, Generation, HealthTable, ProxyId, Snapshot, TrafficReport};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
-use crate::access_log::AccessLog;
+use crate::access_log::RequestLog;
 use crate::bind::{self, Sockets};
 use crate::clock::Beat;
 use crate::config::Config;
@@ -18,7 +18,7 @@ use crate::deadline::Deadline;
 use crate::error::{Error, Stale};
 use crate::metrics;
 use crate::reporter::{self, OnReport};
-use crate::shared::Shared;
+use crate::shared::ProxyState;
 use crate::signing::AffinityKey;
 use crate::worker::event_loop;
 
@@ -28,13 +28,13 @@ pub struct Bound {
     config: Config,
     sockets: Sockets,
     addresses: Vec<SocketAddr>,
-    access_log: Option<AccessLog>,
+    access_log: Option<RequestLog>,
 }
 
 /// A running proxy. Clones are the same proxy; dropping them all leaves it running.
 #[derive(Clone, Debug)]
 pub struct Proxy {
-    shared: Arc<Shared>,
+    shared: Arc<ProxyState>,
     addresses: Arc<[SocketAddr]>,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
@@ -62,7 +62,7 @@ impl Proxy {
             config.limits.connections = enough;
         }
         let (sockets, addresses) = bind::listen(&config.listen, config.workers)?;
-        let access_log = config.access_log.as_deref().map(AccessLog::open).transpose()?;
+        let access_log = config.access_log.as_deref().map(RequestLog::open).transpose()?;
         Ok(Bound { config, sockets, addresses, access_log })
     }
 
@@ -131,7 +131,7 @@ impl Proxy {
     /// # Errors
     /// If the file cannot be opened: then the one in use stays.
     pub fn reopen_access_log(&self) -> Result<(), Error> {
-        self.shared.access_log.as_ref().map_or(Ok(()), AccessLog::reopen)
+        self.shared.access_log.as_ref().map_or(Ok(()), RequestLog::reopen)
     }
 
     /// Where it listens, in the order of the configuration, with real ports.
@@ -187,7 +187,7 @@ impl Bound {
         on_report: impl Fn(TrafficReport) + Send + 'static,
     ) -> Result<Proxy, Error> {
         let Self { config, sockets, addresses, access_log } = self;
-        let shared = Arc::new(Shared::new(config, access_log, initial));
+        let shared = Arc::new(ProxyState::new(config, access_log, initial));
         let mut threads = Vec::new();
         for (index, listeners) in sockets.into_iter().enumerate() {
             let shared = Arc::clone(&shared);
@@ -202,12 +202,12 @@ impl Bound {
     }
 }
 
-fn serve(index: usize, shared: Arc<Shared>, listeners: Vec<std::net::TcpListener>, beat: Beat) {
+fn serve(index: usize, shared: Arc<ProxyState>, listeners: Vec<std::net::TcpListener>, beat: Beat) {
     /// Says that the worker sends nothing any more, however it ended.
-    struct Ended(Arc<Shared>, usize);
+    struct Ended(Arc<ProxyState>, usize);
     impl Drop for Ended {
         fn drop(&mut self) {
-            self.0.desks[self.1].ended.store(true, Ordering::Release);
+            self.0.workers[self.1].ended.store(true, Ordering::Release);
             self.0.signal.ring();
         }
     }

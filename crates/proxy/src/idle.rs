@@ -13,7 +13,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 use tokio::io::Interest;
 
-use crate::slot_id::SlotId;
+use crate::timer_id::TimerId;
 
 /// Idle connections called in one poll before others get their turn.
 const CALLED: usize = 64;
@@ -46,8 +46,8 @@ impl IdleSet {
     }
 
     /// Watches a socket from now on. What has come before is told, too.
-    pub(crate) fn enter(&self, stream: &TcpStream, slot: SlotId) -> io::Result<()> {
-        let data = EventData::new_u64(slot.number());
+    pub(crate) fn enter(&self, stream: &TcpStream, timer: TimerId) -> io::Result<()> {
+        let data = EventData::new_u64(timer.number());
         epoll::add(&self.epoll, stream, data, EventFlags::IN | EventFlags::RDHUP)?;
         Ok(())
     }
@@ -60,7 +60,7 @@ impl IdleSet {
 
     /// Waits for idle connections that have something to say or have gone. Until they leave it tells of them
     /// again and again.
-    pub(crate) fn poll_stirring(&self, cx: &mut Context<'_>) -> Poll<io::Result<Vec<SlotId>>> {
+    pub(crate) fn poll_stirring(&self, cx: &mut Context<'_>) -> Poll<io::Result<Vec<TimerId>>> {
         loop {
             ready!(self.epoll.poll_read_ready(cx))?;
             match self.epoll.try_io(Interest::READABLE, || stirring(&self.epoll)) {
@@ -72,14 +72,14 @@ impl IdleSet {
 }
 
 /// Those that an epoll tells of. `WouldBlock` if there are none.
-fn stirring(epoll: &tokio::net::TcpStream) -> io::Result<Vec<SlotId>> {
+fn stirring(epoll: &tokio::net::TcpStream) -> io::Result<Vec<TimerId>> {
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     let mut events = Vec::with_capacity(CALLED);
     match epoll::wait(epoll, spare_capacity(&mut events), Some(&at_once)) {
         Ok(0) => Err(io::ErrorKind::WouldBlock.into()),
         // Nothing was missed: the next call tells.
         Ok(_) | Err(Errno::INTR) => {
-            Ok(events.iter().map(|event| SlotId::of_number(event.data.u64())).collect())
+            Ok(events.iter().map(|event| TimerId::of_number(event.data.u64())).collect())
         }
         Err(error) => Err(error.into()),
     }

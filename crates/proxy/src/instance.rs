@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use balance::{Candidate, Ejection, Latency};
 use model::{Address, Health, InstanceId, Millis, Target, Weight};
 
-use crate::room::Room;
+use crate::room::ConnectionRoom;
 use crate::signal::Signal;
 
 /// One instance. Lives as long as somebody may still send to it or count it.
@@ -24,7 +24,7 @@ pub(crate) struct Instance {
     /// [`Latency::bits`]; kept only where instances are picked by it.
     latency: AtomicU64,
     pub(crate) idle: AtomicU32,
-    pub(crate) room: Arc<Room>,
+    pub(crate) room: Arc<ConnectionRoom>,
     /// When this process saw it in a snapshot for the first time.
     since_ms: u64,
     /// Never used twice in this process.
@@ -200,9 +200,9 @@ fn code(health: Health) -> u8 {
 
 /// One request or tunnel in flight on an instance; counted from the pick on, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct InFlight(Arc<Instance>);
+pub(crate) struct InFlightGuard(Arc<Instance>);
 
-impl InFlight {
+impl InFlightGuard {
     pub(crate) fn new(instance: Arc<Instance>, now_ms: u64) -> Self {
         if instance.in_flight.fetch_add(1, Ordering::SeqCst) == 0 {
             // It has only just been asked.
@@ -216,7 +216,7 @@ impl InFlight {
     }
 }
 
-impl Drop for InFlight {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         let before = self.0.in_flight.fetch_sub(1, Ordering::SeqCst);
         if before == 1 && self.0.has_left() {

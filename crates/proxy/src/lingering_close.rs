@@ -7,7 +7,7 @@ use std::task::Poll;
 use tokio::io::AsyncWrite;
 
 use crate::deadline::Deadline;
-use crate::slots::Watch;
+use crate::timers::Watch;
 use crate::turn::{Turn, Wakeup};
 
 /// Bytes discarded in one poll before others get their turn.

@@ -4,7 +4,7 @@
 use model::{Maintenance, Network};
 use serde_json::json;
 
-use crate::pages::{Form, Reply};
+use crate::pages::{Form, LocalReply};
 use crate::whence::Whence;
 
 const MESSAGE: &str = "We are working on it and will be back soon.";
@@ -43,12 +43,12 @@ impl Closed {
     }
 
     /// The answer, in the form that suits the client.
-    pub(crate) fn reply(&self, form: Form) -> Reply<'_> {
+    pub(crate) fn reply(&self, form: Form) -> LocalReply<'_> {
         let (kind, body) = match form.json {
             true => ("application/json", &self.json),
             false => ("text/html", &self.html),
         };
-        Reply {
+        LocalReply {
             status: 503,
             kind,
             body: body.as_bytes(),

@@ -6,12 +6,12 @@ use std::sync::atomic::Ordering;
 
 use model::{AppName, Health};
 
-use crate::cell::Cell;
 use crate::counted::Counted;
-use crate::shared::Shared;
+use crate::counter::Counter;
+use crate::shared::ProxyState;
 use crate::stats::{AppCells, DURATIONS_MS};
 
-type AppCounter = (&'static str, &'static str, fn(&AppCells) -> &Cell);
+type AppCounter = (&'static str, &'static str, fn(&AppCells) -> &Counter);
 
 const APP_COUNTERS: [AppCounter; 6] = [
     ("segue_failed_total", "Answers made by the proxy (502, 503, 504) or broken off.", |c| {
@@ -53,7 +53,7 @@ impl Display for Seconds {
 }
 
 /// Renders all metrics of a proxy.
-pub(crate) fn render(shared: &Shared) -> String {
+pub(crate) fn render(shared: &ProxyState) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.
     let _ = write(shared, &mut out);
@@ -64,7 +64,7 @@ fn family(out: &mut String, name: &str, kind: &str, help: &str) -> std::fmt::Res
     writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}")
 }
 
-fn write(shared: &Shared, out: &mut String) -> std::fmt::Result {
+fn write(shared: &ProxyState, out: &mut String) -> std::fmt::Result {
     let (counted, acknowledged) = shared.seen();
     let help = "Answers, by the release that gave them; `none` are the proxy's own.";
     family(out, "segue_requests_total", "counter", help)?;
@@ -117,8 +117,12 @@ fn write(shared: &Shared, out: &mut String) -> std::fmt::Result {
     family(out, "segue_resting_connections", "gauge", "Those of them that are idle.")?;
     writeln!(out, "segue_resting_connections {}", shared.resting.load(Ordering::Relaxed))?;
     family(out, "segue_worker_connections", "gauge", "Connections of clients, by worker.")?;
-    for (worker, desk) in shared.desks.iter().enumerate() {
-        writeln!(out, "segue_worker_connections{{worker=\"{worker}\"}} {}", desk.inbox.open())?;
+    for (number, worker) in shared.workers.iter().enumerate() {
+        writeln!(
+            out,
+            "segue_worker_connections{{worker=\"{number}\"}} {}",
+            worker.arrivals.open()
+        )?;
     }
     family(out, "segue_handed_over_total", "counter", "Connections moved to another worker.")?;
     writeln!(out, "segue_handed_over_total {}", shared.handed_over.load(Ordering::Relaxed))?;

@@ -60,17 +60,17 @@ impl Page {
     }
 
     /// Gives the answer to `then`, in the form that suits the client.
-    pub(crate) fn reply(self, form: Form, then: impl FnOnce(&Reply<'_>)) {
+    pub(crate) fn reply(self, form: Form, then: impl FnOnce(&LocalReply<'_>)) {
         self.reply_at(None, form, then);
     }
 
     /// Gives to `then` that something is found elsewhere.
-    pub(crate) fn reply_moved(moved: &Elsewhere, form: Form, then: impl FnOnce(&Reply<'_>)) {
+    pub(crate) fn reply_moved(moved: &Elsewhere, form: Form, then: impl FnOnce(&LocalReply<'_>)) {
         let page = Self::new(moved.status, "This is found at another address.");
         page.reply_at(Some(&moved.location), form, then);
     }
 
-    fn reply_at(self, location: Option<&str>, form: Form, then: impl FnOnce(&Reply<'_>)) {
+    fn reply_at(self, location: Option<&str>, form: Form, then: impl FnOnce(&LocalReply<'_>)) {
         let (kind, body) = match form.json {
             _ if self.text.is_empty() => ("text/plain", String::new()),
             true => (
@@ -83,13 +83,13 @@ impl Page {
         };
         let retry_after_s = self.retry_after_s.map(u64::from);
         let body = body.as_bytes();
-        then(&Reply { status: self.status, kind, body, retry_after_s, location });
+        then(&LocalReply { status: self.status, kind, body, retry_after_s, location });
     }
 }
 
 /// A whole answer of ours, ready to be written.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Reply<'a> {
+pub(crate) struct LocalReply<'a> {
     pub(crate) status: u16,
     /// The media type of `body`, which is in UTF-8.
     pub(crate) kind: &'a str,
@@ -99,7 +99,7 @@ pub(crate) struct Reply<'a> {
     pub(crate) location: Option<&'a str>,
 }
 
-impl Reply<'_> {
+impl LocalReply<'_> {
     /// Writes it. Nobody may keep it.
     pub(crate) fn write(&self, form: Form, date: &DateLine, out: &mut Vec<u8>) {
         let mut head = format!(

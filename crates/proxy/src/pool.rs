@@ -10,8 +10,8 @@ use rustc_hash::FxHashMap;
 use crate::instance::Instance;
 use crate::reuse::Kept;
 use crate::room::Served;
-use crate::slot_id::SlotId;
-use crate::stream::Stream;
+use crate::stream::InstanceStream;
+use crate::timer_id::TimerId;
 
 /// What a request demands of a connection that has been used before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ const OWN_MOST: usize = 4;
 /// A connection that has carried an answer.
 #[derive(Debug)]
 pub(crate) struct Used {
-    pub(crate) stream: Stream,
+    pub(crate) stream: InstanceStream,
     pub(crate) served: Served,
     /// It has carried a body, and is its sender's.
     pub(crate) own: bool,
@@ -114,7 +114,7 @@ pub(crate) struct Pool {
     /// For everybody, by instance.
     common: RefCell<FxHashMap<u64, Vec<Idle>>>,
     /// For the client that has sent a body on them.
-    own: RefCell<FxHashMap<SlotId, Vec<Idle>>>,
+    own: RefCell<FxHashMap<TimerId, Vec<Idle>>>,
     /// For everybody, once they have been quiet for a while; in order of their time.
     aside: RefCell<Vec<Idle>>,
 }
@@ -123,7 +123,7 @@ impl Pool {
     /// A connection to the instance: the client's own, or one that is everybody's.
     pub(crate) fn take(
         &self,
-        client: SlotId,
+        client: TimerId,
         key: u64,
         demand: Demand,
         now_ms: u64,
@@ -146,7 +146,7 @@ impl Pool {
         None
     }
 
-    fn take_own(&self, client: SlotId, key: u64, demand: Demand, now_ms: u64) -> Option<Used> {
+    fn take_own(&self, client: TimerId, key: u64, demand: Demand, now_ms: u64) -> Option<Used> {
         let mut own = self.own.borrow_mut();
         if own.is_empty() {
             return None;
@@ -165,7 +165,7 @@ impl Pool {
     /// Keeps a connection that this client's request was answered on, `most` to its instance.
     pub(crate) fn put(
         &self,
-        (client, used): (SlotId, Used),
+        (client, used): (TimerId, Used),
         instance: &Arc<Instance>,
         kept: Kept,
         most: u32,
@@ -192,7 +192,7 @@ impl Pool {
     }
 
     /// The client is gone, and what was kept for it goes with it.
-    pub(crate) fn forget(&self, client: SlotId) {
+    pub(crate) fn forget(&self, client: TimerId) {
         let mut own = self.own.borrow_mut();
         if !own.is_empty() {
             own.remove(&client);

@@ -8,7 +8,7 @@ use model::{Address, Health, Millis};
 use tokio::io::AsyncWriteExt;
 
 use crate::buffer::Source;
-use crate::stream::Stream;
+use crate::stream::InstanceStream;
 
 /// Between two probes.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
@@ -22,7 +22,7 @@ const FALL: u32 = 3;
 
 /// How one probe has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Probed {
+pub(crate) enum ProbeOutcome {
     Good,
     /// Nobody listens, or the answer is bad.
     Bad,
@@ -41,11 +41,11 @@ pub(crate) struct Record {
 impl Record {
     /// Takes in one probe. Tells the health that follows. No answer from an upstream that is `busy`
     /// with requests of ours says nothing: the probe waits where they wait.
-    pub(crate) fn add(&mut self, probed: Probed, busy: bool) -> Health {
+    pub(crate) fn add(&mut self, probed: ProbeOutcome, busy: bool) -> Health {
         let good = match probed {
-            Probed::NoAnswer if busy => return self.health,
-            Probed::Good => true,
-            Probed::Bad | Probed::NoAnswer => false,
+            ProbeOutcome::NoAnswer if busy => return self.health,
+            ProbeOutcome::Good => true,
+            ProbeOutcome::Bad | ProbeOutcome::NoAnswer => false,
         };
         self.streak = if good == self.last_good { self.streak.saturating_add(1) } else { 1 };
         self.last_good = good;
@@ -62,16 +62,16 @@ impl Record {
 }
 
 /// Whether a GET of `path` is answered with 2xx in time.
-pub(crate) async fn probe(address: &Address, path: &str) -> Probed {
+pub(crate) async fn probe(address: &Address, path: &str) -> ProbeOutcome {
     match tokio::time::timeout(TIMEOUT, ask(address, path)).await {
-        Ok(Some(_)) => Probed::Good,
-        Ok(None) => Probed::Bad,
-        Err(_) => Probed::NoAnswer,
+        Ok(Some(_)) => ProbeOutcome::Good,
+        Ok(None) => ProbeOutcome::Bad,
+        Err(_) => ProbeOutcome::NoAnswer,
     }
 }
 
 async fn ask(address: &Address, path: &str) -> Option<u16> {
-    let mut stream = Stream::connect(address).ok()?;
+    let mut stream = InstanceStream::connect(address).ok()?;
     std::future::poll_fn(|cx| stream.poll_connected(cx)).await.ok()?;
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: segue-probe\r\nConnection: close\r\n\r\n"
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn it_takes_three_bad_probes_to_fall_and_two_good_ones_to_rise() {
         let mut record = Record::default();
-        let probed = |good| if good { Probed::Good } else { Probed::Bad };
+        let probed = |good| if good { ProbeOutcome::Good } else { ProbeOutcome::Bad };
         let said: Vec<_> = [true, false, false, true, false, false, false, true, true]
             .map(|good| record.add(probed(good), false))
             .into();
@@ -117,13 +117,16 @@ mod tests {
     #[test]
     fn no_answer_from_a_busy_upstream_says_nothing() {
         let mut record = Record::default();
-        assert_eq!(record.add(Probed::NoAnswer, true), Health::Unknown);
-        assert_eq!(record.add(Probed::Good, true), Health::Up);
-        assert!((0..9).all(|_| record.add(Probed::NoAnswer, true) == Health::Up));
-        let fall: Vec<_> = (0..3).map(|_| record.add(Probed::NoAnswer, false)).collect();
+        assert_eq!(record.add(ProbeOutcome::NoAnswer, true), Health::Unknown);
+        assert_eq!(record.add(ProbeOutcome::Good, true), Health::Up);
+        assert!((0..9).all(|_| record.add(ProbeOutcome::NoAnswer, true) == Health::Up));
+        let fall: Vec<_> = (0..3).map(|_| record.add(ProbeOutcome::NoAnswer, false)).collect();
         assert_eq!(fall, [Health::Up, Health::Up, Health::Down]);
         let mut record = Record::default();
-        record.add(Probed::Good, true);
-        assert!((0..3).any(|_| record.add(Probed::Bad, true) == Health::Down), "nobody listens");
+        record.add(ProbeOutcome::Good, true);
+        assert!(
+            (0..3).any(|_| record.add(ProbeOutcome::Bad, true) == Health::Down),
+            "nobody listens"
+        );
     }
 }

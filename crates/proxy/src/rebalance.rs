@@ -22,11 +22,11 @@ pub(crate) struct Arrival {
 
 /// Where a worker gets connections from the others.
 #[derive(Debug, Default)]
-pub(crate) struct Inbox {
+pub(crate) struct ArrivalQueue {
     /// The worker's open connections, with those that wait here.
     open: AtomicUsize,
     queue: Mutex<Queue>,
-    pub(crate) mail: Notify,
+    pub(crate) wake: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ struct Queue {
     closed: bool,
 }
 
-impl Inbox {
+impl ArrivalQueue {
     pub(crate) fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
@@ -59,7 +59,7 @@ impl Inbox {
         queue.waiting.push_back(arrival);
         self.opened();
         drop(queue);
-        self.mail.notify_one();
+        self.wake.notify_one();
         Ok(())
     }
 
@@ -81,22 +81,22 @@ impl Inbox {
 }
 
 /// Hands `arrival` on if its worker would have more than 1.25 times the mean: to the less loaded of
-/// two others, if that has fewer. `inbox` is that of each worker. Gives back what stays; it is counted where it goes.
+/// two others, if that has fewer. `arrivals` is that of each worker. Gives back what stays; it is counted where it goes.
 pub(crate) fn pass_on<'a>(
-    (workers, inbox): (usize, impl Fn(usize) -> &'a Inbox),
+    (workers, arrivals): (usize, impl Fn(usize) -> &'a ArrivalQueue),
     own: usize,
     all: usize,
     random: u64,
     arrival: Arrival,
 ) -> Result<(), Arrival> {
-    let here = inbox(own).open() + 1;
+    let here = arrivals(own).open() + 1;
     if here * workers * 4 <= all * 5 {
         return Err(arrival);
     }
     let others = two_others(workers, own, random);
-    let fewest = others.into_iter().flatten().min_by_key(|at| inbox(*at).open());
-    match fewest.map(inbox) {
-        Some(inbox) if inbox.open() + 1 < here => inbox.offer(arrival),
+    let fewest = others.into_iter().flatten().min_by_key(|at| arrivals(*at).open());
+    match fewest.map(arrivals) {
+        Some(arrivals) if arrivals.open() + 1 < here => arrivals.offer(arrival),
         Some(_) | None => Err(arrival),
     }
 }
@@ -137,16 +137,16 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let peer = listener.local_addr().unwrap();
         let arrival = || Arrival { stream: TcpStream::connect(peer).unwrap(), peer, listener: 0 };
-        let inbox = Inbox::default();
+        let arrivals = ArrivalQueue::default();
         for _ in 0..WAITING {
-            inbox.offer(arrival()).unwrap();
+            arrivals.offer(arrival()).unwrap();
         }
-        assert_eq!(inbox.open(), WAITING);
-        assert!(inbox.offer(arrival()).is_err());
-        assert!(!inbox.close(), "they wait to be served");
-        while inbox.take().is_some() {}
-        inbox.offer(arrival()).unwrap();
-        assert!(inbox.take().is_some() && inbox.close());
-        assert!(inbox.offer(arrival()).is_err());
+        assert_eq!(arrivals.open(), WAITING);
+        assert!(arrivals.offer(arrival()).is_err());
+        assert!(!arrivals.close(), "they wait to be served");
+        while arrivals.take().is_some() {}
+        arrivals.offer(arrival()).unwrap();
+        assert!(arrivals.take().is_some() && arrivals.close());
+        assert!(arrivals.offer(arrival()).is_err());
     }
 }

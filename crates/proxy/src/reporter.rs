@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use model::TrafficReport;
 
 use crate::error::Error;
-use crate::shared::Shared;
+use crate::shared::ProxyState;
 
 /// Between two reports when nothing happens.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -18,7 +18,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub type OnReport = Box<dyn Fn(TrafficReport) + Send>;
 
 /// Starts the thread. It ends when all workers have ended.
-pub(crate) fn start(shared: Arc<Shared>, on_report: OnReport) -> Result<(), Error> {
+pub(crate) fn start(shared: Arc<ProxyState>, on_report: OnReport) -> Result<(), Error> {
     let run = move || {
         shared.signal.listen(thread::current());
         let mut due = Instant::now();
@@ -28,7 +28,7 @@ pub(crate) fn start(shared: Arc<Shared>, on_report: OnReport) -> Result<(), Erro
                 on_report(shared.report());
                 shared.warn();
             }
-            if shared.desks.iter().all(|desk| desk.ended.load(Ordering::Acquire)) {
+            if shared.workers.iter().all(|worker| worker.ended.load(Ordering::Acquire)) {
                 on_report(shared.report());
                 break;
             }

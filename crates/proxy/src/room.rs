@@ -14,7 +14,7 @@ const KEEP_NONE_MS: u64 = 10_000;
 
 /// What all workers know together of an instance's connections.
 #[derive(Debug, Default)]
-pub(crate) struct Room {
+pub(crate) struct ConnectionRoom {
     /// Connections that have carried an answer and are still open.
     open: AtomicU32,
     /// The most there have been at once: so many it can serve.
@@ -26,7 +26,7 @@ pub(crate) struct Room {
     keep_none_until_ms: AtomicU64,
 }
 
-impl Room {
+impl ConnectionRoom {
     /// Whether a connection whose answer is whole may stay open, or has to make way.
     pub(crate) fn keeps(&self, now_ms: u64) -> bool {
         if self.open.load(Ordering::Relaxed) < self.most.load(Ordering::Relaxed) {
@@ -52,11 +52,11 @@ impl Room {
 
 /// A connection that has carried an answer. Counted until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Served(Arc<Room>);
+pub(crate) struct Served(Arc<ConnectionRoom>);
 
 impl Served {
     /// The first answer on a connection has begun; `waited` if the request was [`Waits`].
-    pub(crate) fn first(room: &Arc<Room>, waited: bool, now_ms: u64) -> Self {
+    pub(crate) fn first(room: &Arc<ConnectionRoom>, waited: bool, now_ms: u64) -> Self {
         let open = room.open.fetch_add(1, Ordering::Relaxed) + 1;
         if open == 1 {
             room.made_way_ms.store(now_ms, Ordering::Relaxed);
@@ -78,10 +78,10 @@ impl Drop for Served {
 /// A request that may be waiting for another connection to be closed. While there is one, none is
 /// kept open.
 #[derive(Debug)]
-pub(crate) struct Waits(Arc<Room>);
+pub(crate) struct Waits(Arc<ConnectionRoom>);
 
 impl Waits {
-    pub(crate) fn for_room(room: &Arc<Room>) -> Option<Self> {
+    pub(crate) fn for_room(room: &Arc<ConnectionRoom>) -> Option<Self> {
         room.is_taken().then(|| {
             room.waiting.fetch_add(1, Ordering::Relaxed);
             Self(Arc::clone(room))

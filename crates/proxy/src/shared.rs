@@ -10,13 +10,13 @@ use arc_swap::ArcSwap;
 use model::{AppName, Generation, HealthTable, InFlight, Snapshot, TrafficReport};
 use tokio::sync::Notify;
 
-use crate::access_log::AccessLog;
-use crate::availability_gap::Recent;
+use crate::access_log::RequestLog;
+use crate::availability_gap::RecentGaps;
 use crate::config::Config;
 use crate::counted::Counted;
 use crate::deadline::SharedDeadline;
 use crate::error::Stale;
-use crate::rebalance::Inbox;
+use crate::rebalance::ArrivalQueue;
 use crate::signal::Signal;
 use crate::signing::Keyring;
 use crate::table::{Directory, Table};
@@ -24,11 +24,11 @@ use crate::table::{Directory, Table};
 /// One worker, as the others see it.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub(crate) struct Desk {
-    /// Wakes its clerk.
-    pub(crate) mail: Notify,
+pub(crate) struct WorkerHandle {
+    /// Wakes the task that follows snapshots.
+    pub(crate) wake: Notify,
     /// Connections that others hand to it.
-    pub(crate) inbox: Inbox,
+    pub(crate) arrivals: ArrivalQueue,
     /// The sequence of the newest snapshot it has acknowledged.
     pub(crate) acknowledged: AtomicU64,
     /// Its thread has ended: it sends nothing any more.
@@ -49,7 +49,7 @@ pub(crate) struct Ledger {
     acknowledged: Generation,
     /// The number of the report that is being made, or was made last.
     seq: u64,
-    gaps: BTreeMap<AppName, Recent>,
+    gaps: BTreeMap<AppName, RecentGaps>,
 }
 
 impl Ledger {
@@ -69,9 +69,9 @@ impl Ledger {
 
 /// What all threads of one proxy share.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct ProxyState {
     pub(crate) config: Config,
-    pub(crate) desks: Box<[Desk]>,
+    pub(crate) workers: Box<[WorkerHandle]>,
     pub(crate) signal: Arc<Signal>,
     pub(crate) connections: AtomicUsize,
     /// Those of them that are at rest.
@@ -84,7 +84,7 @@ pub(crate) struct Shared {
     pub(crate) health_epoch: AtomicU64,
     /// When what is left is cut off; never while running.
     pub(crate) drain_until: SharedDeadline,
-    pub(crate) access_log: Option<AccessLog>,
+    pub(crate) access_log: Option<RequestLog>,
     pub(crate) keyring: Keyring,
     /// The newest snapshot, made ready. Workers read it without waiting for whoever makes the next.
     pub(crate) current: ArcSwap<Table>,
@@ -95,8 +95,8 @@ pub(crate) struct Shared {
     reporting: Mutex<()>,
 }
 
-impl Shared {
-    pub(crate) fn new(config: Config, access_log: Option<AccessLog>, initial: &Snapshot) -> Self {
+impl ProxyState {
+    pub(crate) fn new(config: Config, access_log: Option<RequestLog>, initial: &Snapshot) -> Self {
         let workers = config.workers.max(1);
         let signal = Arc::<Signal>::default();
         let mut directory = Directory::new(workers, Arc::clone(&signal));
@@ -114,7 +114,7 @@ impl Shared {
         Self {
             keyring: Keyring::new(&config.affinity_keys),
             config,
-            desks: (0..workers).map(|_| Desk::default()).collect(),
+            workers: (0..workers).map(|_| WorkerHandle::default()).collect(),
             signal,
             connections: AtomicUsize::new(0),
             resting: AtomicUsize::new(0),
@@ -148,10 +148,10 @@ impl Shared {
     }
 
     pub(crate) fn wake_workers(&self) {
-        self.desks.iter().for_each(|desk| desk.mail.notify_one());
+        self.workers.iter().for_each(|worker| worker.wake.notify_one());
     }
 
-    /// Makes the table of `snapshot`, and does not use it yet: see [`Shared::commit`]. The newest one
+    /// Makes the table of `snapshot`, and does not use it yet: see [`ProxyState::commit`]. The newest one
     /// replaces one that was never used.
     pub(crate) fn prepare(&self, snapshot: &Snapshot) -> Result<(), Stale> {
         let _one = self.making.lock().unwrap_or_else(PoisonError::into_inner);
@@ -209,8 +209,8 @@ impl Shared {
 
     /// The sequence that every worker has acknowledged; `None` if none runs, so that none is waited for.
     fn acknowledged_sequence(&self) -> Option<u64> {
-        let running = self.desks.iter().filter(|desk| !desk.ended.load(Ordering::Acquire));
-        let acknowledged = running.map(|desk| desk.acknowledged.load(Ordering::Acquire));
+        let running = self.workers.iter().filter(|worker| !worker.ended.load(Ordering::Acquire));
+        let acknowledged = running.map(|worker| worker.acknowledged.load(Ordering::Acquire));
         acknowledged.min()
     }
 

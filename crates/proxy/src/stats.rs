@@ -9,8 +9,8 @@ use balance::RetryBudget;
 use model::{AppName, Askers, ReleaseNo};
 
 use crate::askers::{AskerCells, Verdict};
-use crate::availability_gap::Gap;
-use crate::cell::Cell;
+use crate::availability_gap::AvailabilityGap;
+use crate::counter::Counter;
 use crate::dropped::Dropped;
 
 /// Upper bounds of the steps in which requests' durations are counted, in milliseconds; what takes
@@ -22,18 +22,18 @@ pub(crate) const DURATIONS_MS: [u64; 15] =
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct AppCells {
-    pub(crate) requests: Cell,
-    pub(crate) failed: Cell,
-    pub(crate) client_aborted: Cell,
-    pub(crate) retried: Cell,
-    pub(crate) held: Cell,
-    pub(crate) diverted: Cell,
-    pub(crate) failed_open: Cell,
+    pub(crate) requests: Counter,
+    pub(crate) failed: Counter,
+    pub(crate) client_aborted: Counter,
+    pub(crate) retried: Counter,
+    pub(crate) held: Counter,
+    pub(crate) diverted: Counter,
+    pub(crate) failed_open: Counter,
     /// Answers of our own, by the hundreds of their status.
-    own_by_class: [Cell; 6],
-    durations: [Cell; DURATIONS_MS.len() + 1],
+    own_by_class: [Counter; 6],
+    durations: [Counter; DURATIONS_MS.len() + 1],
     /// All durations together.
-    pub(crate) total_ms: Cell,
+    pub(crate) total_ms: Counter,
 }
 
 impl AppCells {
@@ -73,14 +73,14 @@ impl LastUsed {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct ReleaseCells {
-    pub(crate) by_class: [Cell; 6],
+    pub(crate) by_class: [Counter; 6],
     /// All answers, also those whose status belongs to no class.
-    pub(crate) answers: Cell,
+    pub(crate) answers: Counter,
     /// Requests of which an instance of it was to blame that they failed, or would have failed
     /// without another attempt.
-    pub(crate) faults: Cell,
+    pub(crate) faults: Counter,
     /// 5xx answers that do not speak against it.
-    pub(crate) excused: Cell,
+    pub(crate) excused: Counter,
     pub(crate) askers: AskerCells,
 }
 
@@ -117,7 +117,7 @@ pub(crate) struct AppStats {
     pub(crate) key: u32,
     pub(crate) app: AppName,
     pub(crate) workers: Box<[AppCells]>,
-    pub(crate) gap: Arc<Gap>,
+    pub(crate) gap: Arc<AvailabilityGap>,
     pub(crate) held_now: AtomicU32,
     pub(crate) held_bytes: AtomicUsize,
     budget: Mutex<RetryBudget>,
@@ -142,7 +142,7 @@ impl AppStats {
     }
 
     /// The sum of one counter over all workers.
-    pub(crate) fn sum(&self, of: impl Fn(&AppCells) -> &Cell) -> u64 {
+    pub(crate) fn sum(&self, of: impl Fn(&AppCells) -> &Counter) -> u64 {
         self.workers.iter().map(|cells| of(cells).get()).sum()
     }
 
@@ -156,8 +156,8 @@ impl AppStats {
         self.sum_at(|cells| cells.durations.get(step))
     }
 
-    fn sum_at(&self, of: impl Fn(&AppCells) -> Option<&Cell>) -> u64 {
-        self.workers.iter().filter_map(|cells| of(cells).map(Cell::get)).sum()
+    fn sum_at(&self, of: impl Fn(&AppCells) -> Option<&Counter>) -> u64 {
+        self.workers.iter().filter_map(|cells| of(cells).map(Counter::get)).sum()
     }
 
     /// Takes one retry from the app's budget, if there is one. Locks: retries are rare.
@@ -184,7 +184,7 @@ impl ReleaseStats {
 
     /// Answers with a status of these hundreds.
     pub(crate) fn sum_class(&self, class: usize) -> u64 {
-        let cell = |cells: &ReleaseCells| cells.by_class.get(class).map_or(0, Cell::get);
+        let cell = |cells: &ReleaseCells| cells.by_class.get(class).map_or(0, Counter::get);
         self.workers.iter().map(cell).sum()
     }
 
@@ -202,7 +202,7 @@ impl ReleaseStats {
     }
 
     /// The sum of one counter over all workers.
-    pub(crate) fn sum(&self, of: impl Fn(&ReleaseCells) -> &Cell) -> u64 {
+    pub(crate) fn sum(&self, of: impl Fn(&ReleaseCells) -> &Counter) -> u64 {
         self.workers.iter().map(|cells| of(cells).get()).sum()
     }
 }
@@ -217,7 +217,7 @@ mod tests {
         for duration_ms in [0, 1, 2, 3, 60_000, 60_001, u64::from(u32::MAX)] {
             cells.took(duration_ms);
         }
-        let counted: Vec<u64> = cells.durations.iter().map(Cell::get).collect();
+        let counted: Vec<u64> = cells.durations.iter().map(Counter::get).collect();
         assert_eq!(counted, [2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2]);
     }
 

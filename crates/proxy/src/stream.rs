@@ -19,7 +19,7 @@ use crate::buffer::Source;
 
 /// A connection to an instance.
 #[derive(Debug)]
-pub(crate) enum Stream {
+pub(crate) enum InstanceStream {
     /// Over IP.
     Tcp(TcpStream),
     /// Over a unix socket.
@@ -28,9 +28,9 @@ pub(crate) enum Stream {
     NoRoom,
 }
 
-impl Stream {
-    /// Begins to connect; [`Stream::poll_connected`] tells when it is done. Never done is
-    /// [`Stream::NoRoom`]: who wants to wait for room has to begin again.
+impl InstanceStream {
+    /// Begins to connect; [`InstanceStream::poll_connected`] tells when it is done. Never done is
+    /// [`InstanceStream::NoRoom`]: who wants to wait for room has to begin again.
     pub(crate) fn connect(address: &Address) -> io::Result<Self> {
         let found;
         let (domain, protocol, address) = match address {
@@ -119,7 +119,7 @@ pub(crate) fn is_local(error: &io::Error) -> bool {
     local.iter().any(|errno| Some(errno.raw_os_error()) == code)
 }
 
-impl Source for Stream {
+impl Source for InstanceStream {
     fn poll_into(&mut self, cx: &mut Context<'_>, into: &mut Vec<u8>) -> Poll<io::Result<usize>> {
         // The futures have no state beside their borrows: dropping them after one poll loses nothing.
         match self {
@@ -130,7 +130,7 @@ impl Source for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for InstanceStream {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

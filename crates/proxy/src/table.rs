@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use balance::Turn;
+use balance::WeightedTurn;
 use model::{
     Affinity, AppLimits, AppName, AppSection, Balance, Generation, InstanceId, KeepAlive, Millis,
     Prefix, ReleaseNo, Share, Snapshot,
@@ -68,7 +68,7 @@ pub(crate) struct ArmEntry {
     pub(crate) stats: Arc<ReleaseStats>,
     pub(crate) instances: Vec<Arc<Instance>>,
     /// By their weights, if those differ.
-    round: Option<Vec<Turn>>,
+    round: Option<Vec<WeightedTurn>>,
     /// Whose turn it is, where they take turns.
     pub(crate) turn: AtomicUsize,
 }
@@ -80,8 +80,8 @@ impl ArmEntry {
     }
 
     /// Whose turn is the one at this place of the round.
-    pub(crate) fn turn_at(&self, place: usize) -> Turn {
-        self.round.as_ref().map_or(Turn { at: place, nth: 0 }, |round| round[place])
+    pub(crate) fn turn_at(&self, place: usize) -> WeightedTurn {
+        self.round.as_ref().map_or(WeightedTurn { at: place, nth: 0 }, |round| round[place])
     }
 }
 

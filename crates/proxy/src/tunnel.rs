@@ -7,12 +7,12 @@ use std::task::{Context, Poll};
 
 use tokio::io::AsyncWrite;
 
-use crate::buffer::{Buffer, Keep, LARGE, Source};
+use crate::buffer::{AfterWrite, Buffer, LARGE, Source};
 use crate::deadline::Deadline;
 use crate::eviction::{Doing, Moved};
-use crate::instance::InFlight;
-use crate::slots::Watch;
-use crate::stream::Stream;
+use crate::instance::InFlightGuard;
+use crate::stream::InstanceStream;
+use crate::timers::Watch;
 use crate::turn::{Turn, Wakeup};
 use crate::worker::Worker;
 
@@ -25,12 +25,12 @@ pub(crate) const JITTER_MS: u64 = 250;
 /// A connection that has become a tunnel.
 #[derive(Debug)]
 pub(crate) struct Tunnel {
-    upstream: Stream,
-    flight: InFlight,
+    upstream: InstanceStream,
+    flight: InFlightGuard,
     to_client: Way,
     to_upstream: Way,
     from_upstream: Buffer,
-    terms: Terms,
+    terms: TunnelTerms,
     /// Its app is closed for its client.
     closed: bool,
     leaves_at: Deadline,
@@ -40,7 +40,7 @@ pub(crate) struct Tunnel {
 
 /// What its request brought with it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Terms {
+pub(crate) struct TunnelTerms {
     /// The key of its app.
     pub(crate) app: Option<u32>,
     pub(crate) drain_ms: u64,
@@ -59,10 +59,10 @@ enum Way {
 impl Tunnel {
     /// `from_upstream` holds what came behind the upstream's 101.
     pub(crate) fn new(
-        upstream: Stream,
-        flight: InFlight,
+        upstream: InstanceStream,
+        flight: InFlightGuard,
         from_upstream: Buffer,
-        terms: Terms,
+        terms: TunnelTerms,
         turn: &Turn<'_, '_>,
     ) -> Self {
         Self {
@@ -171,7 +171,7 @@ fn carry(
         }
     }
     if !buffer.is_empty() {
-        moved += progress(buffer.drain_to(cx, to, Keep::Nothing))?;
+        moved += progress(buffer.drain_to(cx, to, AfterWrite::Nothing))?;
     }
     if buffer.is_empty() {
         worker.stock.put(std::mem::take(buffer));

@@ -6,8 +6,8 @@ use std::task::Context;
 use crate::caller::Caller;
 use crate::deadline::Deadline;
 use crate::front::side::ClientSide;
-use crate::slot_id::SlotId;
-use crate::slots::Watch;
+use crate::timer_id::TimerId;
+use crate::timers::Watch;
 use crate::worker::Worker;
 
 /// What every step of a connection may use.
@@ -17,7 +17,7 @@ pub(crate) struct Turn<'a, 'b> {
     pub(crate) client: &'a mut ClientSide,
     pub(crate) caller: &'a mut Caller,
     /// By what the worker knows whoever is served.
-    pub(crate) slot: SlotId,
+    pub(crate) timer: TimerId,
     pub(crate) now_ms: u64,
     /// The snapshot has changed since the last turn.
     pub(crate) news: bool,

@@ -10,13 +10,13 @@ use tokio::time::{Sleep, sleep};
 
 use crate::back::side::InstanceSide;
 use crate::deadline::Deadline;
-use crate::instance::InFlight;
+use crate::instance::InFlightGuard;
 use crate::pool::Used;
 use crate::reuse::Kept;
 use crate::room::{Served, Waits};
-use crate::slot_id::SlotId;
 use crate::stopwatch::Stopwatch;
-use crate::stream::Stream;
+use crate::stream::InstanceStream;
+use crate::timer_id::TimerId;
 use crate::turn::Turn;
 use crate::worker::Worker;
 
@@ -33,11 +33,11 @@ const MOST_IDLE_MS: u64 = 60_000;
 
 /// A connection to an instance, with the request counted on it.
 #[derive(Debug)]
-pub(crate) struct Upstream {
+pub(crate) struct UpstreamConnection {
     pub(crate) side: InstanceSide,
-    pub(crate) flight: InFlight,
+    pub(crate) flight: InFlightGuard,
     pub(crate) since_ms: u64,
-    /// Dials again though the time to connect is not over; see [`Upstream::poll_connected`].
+    /// Dials again though the time to connect is not over; see [`UpstreamConnection::poll_connected`].
     redial: Option<Pin<Box<Sleep>>>,
     dials: u32,
     /// It has carried an answer.
@@ -50,21 +50,21 @@ pub(crate) struct Upstream {
     pub(crate) stopwatch: Option<Stopwatch>,
 }
 
-impl Upstream {
+impl UpstreamConnection {
     /// Begins to connect.
     pub(crate) fn dial(
-        flight: InFlight,
+        flight: InFlightGuard,
         stopwatch: Option<Stopwatch>,
         now_ms: u64,
     ) -> std::io::Result<Self> {
-        let stream = Stream::connect(&flight.instance().address)?;
+        let stream = InstanceStream::connect(&flight.instance().address)?;
         Ok(Self::on(stream, flight, stopwatch, now_ms))
     }
 
     /// Goes on with a connection that has been idle.
     pub(crate) fn again(
         used: Used,
-        flight: InFlight,
+        flight: InFlightGuard,
         stopwatch: Option<Stopwatch>,
         now_ms: u64,
     ) -> Self {
@@ -72,7 +72,12 @@ impl Upstream {
         Self { served: Some(served), own, ..Self::on(stream, flight, stopwatch, now_ms) }
     }
 
-    fn on(stream: Stream, flight: InFlight, stopwatch: Option<Stopwatch>, since_ms: u64) -> Self {
+    fn on(
+        stream: InstanceStream,
+        flight: InFlightGuard,
+        stopwatch: Option<Stopwatch>,
+        since_ms: u64,
+    ) -> Self {
         Self {
             side: InstanceSide::h1(stream),
             flight,
@@ -119,7 +124,7 @@ impl Upstream {
             std::task::ready!(redial.as_mut().poll(turn.cx));
             self.redial = None;
             self.dials += 1;
-            self.side = InstanceSide::h1(Stream::connect(&self.flight.instance().address)?);
+            self.side = InstanceSide::h1(InstanceStream::connect(&self.flight.instance().address)?);
         }
     }
 
@@ -168,7 +173,7 @@ impl Upstream {
     }
 
     /// Keeps the connection for the next request.
-    pub(crate) fn give_back(self, client: SlotId, kept: Kept, worker: &Worker, now_ms: u64) {
+    pub(crate) fn give_back(self, client: TimerId, kept: Kept, worker: &Worker, now_ms: u64) {
         let limits = &worker.shared.config.limits;
         // A second less than the upstream says: it may count from a different moment.
         let said = |s: u64| s.saturating_sub(1).saturating_mul(1000).min(MOST_IDLE_MS);

@@ -8,13 +8,13 @@ use http1::{AnswerTo, Body, Encoder, Fault, ResponseHead, Step};
 
 use crate::back::broken::Broken;
 use crate::back::replay::Replay;
-use crate::buffer::{Buffer, Keep, Stock};
-use crate::stream::Stream;
+use crate::buffer::{AfterWrite, Buffer, Stock};
+use crate::stream::InstanceStream;
 
 /// The instance's side of a connection.
 #[derive(Debug)]
 pub(crate) struct Backend {
-    pub(crate) stream: Stream,
+    pub(crate) stream: InstanceStream,
     /// What is framed and has not gone out.
     framed: Buffer,
     /// The end of the body is framed.
@@ -32,7 +32,7 @@ pub(crate) struct Backend {
 }
 
 impl Backend {
-    pub(crate) fn new(stream: Stream) -> Self {
+    pub(crate) fn new(stream: InstanceStream) -> Self {
         Self {
             stream,
             framed: Buffer::default(),
@@ -86,7 +86,7 @@ impl Backend {
             false => request.drain_to(cx, &mut self.stream),
             true => {
                 self.frame(request, stock);
-                self.framed.drain_to(cx, &mut self.stream, Keep::Nothing)
+                self.framed.drain_to(cx, &mut self.stream, AfterWrite::Nothing)
             }
         };
         if self.framed.is_empty() && self.framed.tail().capacity() > 0 {
@@ -171,7 +171,7 @@ impl Backend {
     }
 
     /// The connection, and what has come and is not read.
-    pub(crate) fn into_parts(self) -> (Stream, Buffer) {
+    pub(crate) fn into_parts(self) -> (InstanceStream, Buffer) {
         (self.stream, self.input)
     }
 
@@ -212,14 +212,14 @@ mod tests {
     fn upload(stock: &Stock) -> Replay {
         let mut head = stock.take();
         head.tail().extend_from_slice(HEAD);
-        Replay::new(head, Length::Open, Keep::Nothing)
+        Replay::new(head, Length::Open, AfterWrite::Nothing)
     }
 
     fn with_backend(mut then: impl AsyncFnMut(Backend, UnixStream)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
         runtime.block_on(async {
             let (ours, theirs) = UnixStream::pair().unwrap();
-            then(Backend::new(Stream::Unix(ours)), theirs).await;
+            then(Backend::new(InstanceStream::Unix(ours)), theirs).await;
         });
     }
 
@@ -242,7 +242,7 @@ mod tests {
         let mut request = upload(&stock);
         request.add(b"hello");
         request.end(b"Sum: 1\r\n");
-        let mut refused = Backend::new(Stream::NoRoom);
+        let mut refused = Backend::new(InstanceStream::NoRoom);
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let broken = refused.poll_send(&mut cx, &mut request, &stock);
         let certainly = |broken: &Broken| broken.certainly_unprocessed;

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::AsyncWrite;
 
-use crate::buffer::{Buffer, Keep, LARGE, Stock};
+use crate::buffer::{AfterWrite, Buffer, LARGE, Stock};
 
 /// A longer body is not kept for a second attempt, in bytes.
 pub(crate) const REPLAY: usize = 64 << 10;
@@ -31,16 +31,16 @@ pub(crate) struct Replay {
     head: usize,
     length: Length,
     /// Whether what went out is kept.
-    keep: Keep,
+    keep: AfterWrite,
     is_whole: bool,
-    /// HoldQueues behind the body, each with its line end.
+    /// Field lines behind the body, each with its line end.
     trailers: Vec<u8>,
 }
 
 impl Replay {
     /// A request of which the head is there.
     #[inline]
-    pub(crate) fn new(head: Buffer, length: Length, keep: Keep) -> Self {
+    pub(crate) fn new(head: Buffer, length: Length, keep: AfterWrite) -> Self {
         Self { head: head.len(), bytes: head, length, keep, is_whole: false, trailers: Vec::new() }
     }
 
@@ -54,7 +54,7 @@ impl Replay {
     pub(crate) fn add(&mut self, data: &[u8]) {
         self.bytes.tail().extend_from_slice(data);
         if self.bytes.taken() + self.bytes.len() > REPLAY + HEAD {
-            self.keep = Keep::Nothing;
+            self.keep = AfterWrite::Nothing;
         }
     }
 
@@ -90,7 +90,7 @@ impl Replay {
 
     /// Whether it can be sent again after bytes of it went out.
     pub(crate) fn is_kept(&self) -> bool {
-        self.keep == Keep::All
+        self.keep == AfterWrite::All
     }
 
     /// Writes until nothing is left or the stream takes no more. Tells how much it took.
@@ -109,7 +109,7 @@ impl Replay {
         self.bytes.unread().split_at(left.min(self.bytes.len()))
     }
 
-    /// HoldQueues behind the body, each with its line end. Known once it is whole.
+    /// Field lines behind the body, each with its line end. Known once it is whole.
     pub(crate) fn trailers(&self) -> &[u8] {
         &self.trailers
     }
@@ -121,7 +121,7 @@ impl Replay {
 
     /// Drops what it has passed by, unless that is to be kept.
     pub(crate) fn drop_passed(&mut self) {
-        if self.keep == Keep::Nothing && self.bytes.is_empty() {
+        if self.keep == AfterWrite::Nothing && self.bytes.is_empty() {
             self.bytes.clear();
             self.head = 0;
         }

@@ -10,7 +10,7 @@ use crate::back::broken::Broken;
 use crate::back::h1::Backend;
 use crate::back::replay::Replay;
 use crate::buffer::{Buffer, Stock};
-use crate::stream::Stream;
+use crate::stream::InstanceStream;
 
 /// The instance's side.
 #[derive(Debug)]
@@ -20,12 +20,12 @@ pub(crate) enum InstanceSide {
 
 impl InstanceSide {
     /// A connection of HTTP/1, which may still be on its way.
-    pub(crate) fn h1(stream: Stream) -> Self {
+    pub(crate) fn h1(stream: InstanceStream) -> Self {
         Self::H1(Backend::new(stream))
     }
 
     /// The connection that carries this side alone.
-    pub(crate) fn stream(&self) -> &Stream {
+    pub(crate) fn stream(&self) -> &InstanceStream {
         match self {
             Self::H1(backend) => &backend.stream,
         }
@@ -170,7 +170,7 @@ impl InstanceSide {
     }
 
     /// The connection, and what has come and is not read, for whatever follows on it.
-    pub(crate) fn into_parts(self) -> (Stream, Buffer) {
+    pub(crate) fn into_parts(self) -> (InstanceStream, Buffer) {
         match self {
             Self::H1(backend) => backend.into_parts(),
         }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use http1::RequestHead;
 use model::ReleaseNo;
 
-use crate::access_log::{End, Entry, Phase, Said, Times};
-use crate::availability_gap::Waiting;
-use crate::exchange::failure::Failure;
+use crate::access_log::{EndedBy, Entry, RequestPhase, Said, Times};
+use crate::availability_gap::UnansweredRequest;
+use crate::exchange::failure::AttemptFailure;
 use crate::exchange::own_answer::OwnAnswer;
 use crate::instance::Instance;
 use crate::stats::AppStats;
@@ -17,11 +17,11 @@ use crate::worker::Worker;
 
 /// The account of one request.
 #[derive(Debug)]
-pub(super) struct Account {
+pub(super) struct Accounting {
     app: Option<Arc<AppStats>>,
     /// When the head was whole.
     started_ms: u64,
-    waiting: Option<Waiting>,
+    waiting: Option<UnansweredRequest>,
     outcome: Outcome,
     /// Of the answer; 0 before there is one.
     status: u16,
@@ -45,7 +45,7 @@ pub(super) enum Belongs {
     Anew,
 }
 
-impl Account {
+impl Accounting {
     /// The account of a request whose first byte came at `since_ms`, and whose head is whole now.
     #[inline]
     pub(super) fn of(head: &RequestHead, since_ms: u64, turn: &Turn<'_, '_>) -> Self {
@@ -87,7 +87,7 @@ impl Account {
     pub(super) fn held(&mut self, held_ms: u64) {
         let Some(entry) = &mut self.entry else { return };
         entry.held_ms = held_ms;
-        entry.phase = Phase::Waiting;
+        entry.phase = RequestPhase::Waiting;
     }
 
     /// An instance has been chosen: what was noted of another one before does not count.
@@ -96,7 +96,7 @@ impl Account {
         let Some(entry) = &mut self.entry else { return };
         entry.instance = Some(Arc::clone(instance));
         entry.release = Some(release.0);
-        entry.phase = Phase::Connecting;
+        entry.phase = RequestPhase::Connecting;
         let waiting = Some(now_ms.saturating_sub(self.started_ms));
         entry.times = Times { head: entry.times.head, waiting, ..Times::default() };
     }
@@ -105,19 +105,20 @@ impl Account {
     #[inline]
     pub(super) fn connected(&mut self, since_ms: u64, now_ms: u64) {
         let Some(entry) = &mut self.entry else { return };
-        entry.phase = Phase::Answering;
+        entry.phase = RequestPhase::Answering;
         entry.times.connecting = Some(now_ms.saturating_sub(since_ms));
     }
 
     /// An attempt came to nothing: who is to blame, should it have been the last.
-    pub(super) fn attempt_failed(&mut self, failure: Failure) {
+    pub(super) fn attempt_failed(&mut self, failure: AttemptFailure) {
         let Some(entry) = &mut self.entry else { return };
         entry.blamed = match failure {
-            Failure::Connect | Failure::Broken | Failure::Stale | Failure::BadAnswer => {
-                End::Upstream
-            }
-            Failure::NoRoom | Failure::Timeout => End::Timeout,
-            Failure::ConnectOurs | Failure::Drained => End::Proxy,
+            AttemptFailure::Connect
+            | AttemptFailure::Broken
+            | AttemptFailure::Stale
+            | AttemptFailure::BadAnswer => EndedBy::Upstream,
+            AttemptFailure::NoRoom | AttemptFailure::Timeout => EndedBy::Timeout,
+            AttemptFailure::ConnectOurs | AttemptFailure::Drained => EndedBy::Proxy,
         };
     }
 
@@ -129,7 +130,7 @@ impl Account {
             waiting.succeeded(now_ms);
         }
         let Some(entry) = &mut self.entry else { return };
-        entry.phase = Phase::Answered;
+        entry.phase = RequestPhase::Answered;
         let before = entry.times.waiting.unwrap_or(0) + entry.times.connecting.unwrap_or(0);
         entry.times.answering = Some(now_ms.saturating_sub(self.started_ms + before));
     }
@@ -188,10 +189,10 @@ impl Account {
         entry.attempts = attempts;
         entry.times.all = entry.times.head + now_ms.saturating_sub(self.started_ms);
         entry.end = match self.outcome {
-            Outcome::Open | Outcome::Fine if entry.phase == Phase::Answered => End::Done,
-            Outcome::Open | Outcome::Fine => End::Proxy,
+            Outcome::Open | Outcome::Fine if entry.phase == RequestPhase::Answered => EndedBy::Done,
+            Outcome::Open | Outcome::Fine => EndedBy::Proxy,
             Outcome::Failed => entry.blamed,
-            Outcome::Aborted => End::Client,
+            Outcome::Aborted => EndedBy::Client,
         };
         log.add(&entry, &mut worker.log.borrow_mut());
     }

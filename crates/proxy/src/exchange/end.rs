@@ -8,7 +8,7 @@ use crate::tunnel::Tunnel;
 
 /// How an exchange has ended.
 #[derive(Debug)]
-pub(crate) enum End {
+pub(crate) enum ExchangeEnd {
     /// The connection waits for the next request.
     Next,
     /// The answer is whole and the connection is to close.
@@ -32,7 +32,7 @@ pub(super) struct Rest {
     pub(super) unsent: bool,
 }
 
-impl End {
+impl ExchangeEnd {
     /// How an exchange whose answer has come so far ends, if it does. A tunnel is not told here.
     #[inline]
     pub(super) fn of(answer: &AnswerState, terms: &Terms, rest: Rest) -> Option<Self> {

@@ -4,7 +4,7 @@ use crate::pages::Page;
 
 /// Why an attempt came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(super) enum AttemptFailure {
     /// No connection. `Ours` if the instance has no part in it.
     Connect,
     ConnectOurs,
@@ -22,7 +22,7 @@ pub(super) enum Failure {
     Drained,
 }
 
-impl Failure {
+impl AttemptFailure {
     /// Whether the instance has no part in it.
     pub(super) const fn is_ours(self) -> bool {
         match self {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use crate::deadline::Deadline;
 use crate::exchange::presence::Presence;
-use crate::hold_queue::{LetGo, Place, Ticket};
+use crate::hold_queue::{Dequeued, QueuePlace, QueueTicket};
 use crate::stats::AppStats;
 use crate::turn::Turn;
 
@@ -24,7 +24,7 @@ struct Room {
 #[derive(Debug)]
 struct Hold {
     _room: Room,
-    place: Place,
+    place: QueuePlace,
     until_ms: u64,
     look_ms: u64,
 }
@@ -33,10 +33,10 @@ struct Hold {
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     hold: Option<Hold>,
-    /// The request's place in the line, should the request have to wait again.
-    ticket: Option<Ticket>,
-    /// The request had to wait, was let go, and has no answer yet.
-    let_go: Option<LetGo>,
+    /// The request's place in the queue, should the request have to wait again.
+    ticket: Option<QueueTicket>,
+    /// The request had to wait, was dequeued, and has no answer yet.
+    dequeued: Option<Dequeued>,
     /// When the request was held for the first time.
     since_ms: Option<u64>,
 }
@@ -67,7 +67,7 @@ impl Held {
         self.hold = self.place(app, until_ms, bytes, turn);
         let Some(hold) = &self.hold else { return false };
         self.ticket = Some(hold.place.ticket);
-        self.let_go = None;
+        self.dequeued = None;
         if !again {
             turn.worker.count(app, |cells| &cells.held);
         }
@@ -91,7 +91,7 @@ impl Held {
         if requests >= limits.hold_requests || held + bytes > limits.hold_bytes {
             return None;
         }
-        let place = turn.worker.lines.join(app.key, self.ticket, turn.cx.waker().clone());
+        let place = turn.worker.hold_queues.join(app.key, self.ticket, turn.cx.waker().clone());
         Some(Hold { _room: room, place, until_ms, look_ms: turn.now_ms + LOOK_EVERY_MS })
     }
 
@@ -117,17 +117,17 @@ impl Held {
         due
     }
 
-    /// Whether the turn of a held request has come, where so many are let go at first.
+    /// Whether the turn of a held request has come, where so many may go at first.
     pub(crate) fn may_go(&self, at_first: u32) -> Option<bool> {
         self.hold.as_ref().map(|hold| hold.place.may_go(at_first))
     }
 
-    /// Leaves the line to try an instance. How long the request has been held by now, in
+    /// Leaves the queue to try an instance. How long the request has been held by now, in
     /// milliseconds, if it was.
     #[inline]
     pub(crate) fn go(&mut self, now_ms: u64) -> Option<u64> {
         if let Some(hold) = self.hold.take() {
-            self.let_go = Some(hold.place.go());
+            self.dequeued = Some(hold.place.go());
         }
         self.since_ms.map(|since_ms| now_ms.saturating_sub(since_ms))
     }
@@ -135,12 +135,12 @@ impl Held {
     /// An instance has answered.
     #[inline]
     pub(crate) fn answered(&mut self) {
-        if let Some(let_go) = self.let_go.take() {
-            let_go.answered();
+        if let Some(dequeued) = self.dequeued.take() {
+            dequeued.answered();
         }
     }
 
-    /// The request belongs to another app now, and its place in the line is lost.
+    /// The request belongs to another app now, and its place in the queue is lost.
     pub(crate) fn changes_app(&mut self) {
         (self.hold, self.ticket) = (None, None);
     }
@@ -148,12 +148,12 @@ impl Held {
     /// No instance is going to answer.
     pub(crate) fn gives_up(&mut self) {
         self.hold = None;
-        self.let_go = None;
+        self.dequeued = None;
     }
 
     /// The request has ended.
     pub(crate) fn ends(&mut self) {
-        self.let_go = None;
+        self.dequeued = None;
     }
 }
 

@@ -7,12 +7,12 @@ use std::task::Poll;
 use http1::{BadAnswer, Persistence, Progress, ResponseHead, ResponseParser, Version};
 
 use crate::buffer::LARGE;
-use crate::exchange::failure::Failure;
+use crate::exchange::failure::AttemptFailure;
 use crate::exchange::request_info::RequestInfo;
 use crate::stats::AppStats;
 use crate::traffic_split::User;
 use crate::turn::Turn;
-use crate::upstream::Upstream;
+use crate::upstream::UpstreamConnection;
 use crate::worker::Worker;
 
 /// Bytes of interim answers before the final one: so many at once, and so many more with each second.
@@ -45,7 +45,7 @@ pub(super) enum Lasts {
 
 /// What has been seen of an answer when an attempt comes to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum SeenOfAnswer {
     Nothing,
     /// A part of its head.
     Bytes,
@@ -103,15 +103,15 @@ impl Incoming {
     }
 
     /// What has been seen of the answer, if so many bytes of it are not read.
-    pub(super) fn seen(&self, unread: usize) -> Seen {
+    pub(super) fn seen(&self, unread: usize) -> SeenOfAnswer {
         match &self.answer {
-            AnswerState::Awaited(_) if self.interims > 0 => Seen::Interim,
-            AnswerState::Awaited(_) if unread == 0 => Seen::Nothing,
-            AnswerState::Awaited(_) => Seen::Bytes,
+            AnswerState::Awaited(_) if self.interims > 0 => SeenOfAnswer::Interim,
+            AnswerState::Awaited(_) if unread == 0 => SeenOfAnswer::Nothing,
+            AnswerState::Awaited(_) => SeenOfAnswer::Bytes,
             AnswerState::Body { .. }
             | AnswerState::Done
             | AnswerState::Cut
-            | AnswerState::Switched => Seen::Head,
+            | AnswerState::Switched => SeenOfAnswer::Head,
         }
     }
 
@@ -119,9 +119,9 @@ impl Incoming {
     #[inline]
     pub(super) fn receive(
         &self,
-        upstream: &mut Upstream,
+        upstream: &mut UpstreamConnection,
         turn: &mut Turn<'_, '_>,
-    ) -> Result<usize, Failure> {
+    ) -> Result<usize, AttemptFailure> {
         let room = turn.client.unwritten() < LARGE && upstream.side.unread() < 2 * LARGE;
         if upstream.side.has_ended() || !room {
             return Ok(0);
@@ -136,7 +136,7 @@ impl Incoming {
             // What came before is worth reading, unless only a clean end would make it whole.
             Poll::Ready(Err(_)) => match &self.answer {
                 AnswerState::Body { .. } if upstream.side.ends_with_connection() => {
-                    Err(Failure::Broken)
+                    Err(AttemptFailure::Broken)
                 }
                 AnswerState::Awaited(_)
                 | AnswerState::Body { .. }
@@ -151,10 +151,10 @@ impl Incoming {
     #[inline]
     pub(super) fn read(
         &mut self,
-        upstream: &mut Upstream,
+        upstream: &mut UpstreamConnection,
         info: &RequestInfo,
         turn: &mut Turn<'_, '_>,
-    ) -> Result<Arrived, Failure> {
+    ) -> Result<Arrived, AttemptFailure> {
         match &self.answer {
             AnswerState::Awaited(_) => self.read_head(upstream, info),
             AnswerState::Body { .. } => self.read_body(upstream, turn),
@@ -165,12 +165,15 @@ impl Incoming {
     #[inline]
     fn read_head(
         &mut self,
-        upstream: &mut Upstream,
+        upstream: &mut UpstreamConnection,
         info: &RequestInfo,
-    ) -> Result<Arrived, Failure> {
+    ) -> Result<Arrived, AttemptFailure> {
         let AnswerState::Awaited(parser) = &mut self.answer else { return Ok(Arrived::Nothing) };
-        let nothing =
-            if upstream.side.has_ended() { Err(Failure::Broken) } else { Ok(Arrived::Nothing) };
+        let nothing = if upstream.side.has_ended() {
+            Err(AttemptFailure::Broken)
+        } else {
+            Ok(Arrived::Nothing)
+        };
         if upstream.side.unread() == 0 {
             return nothing;
         }
@@ -178,10 +181,10 @@ impl Incoming {
             Ok(Progress::Unfinished) => return nothing,
             Ok(Progress::Finished(len)) => len,
             // On a connection that was used before, that is what an earlier answer has left there.
-            Err(BadAnswer::StatusLine) if upstream.is_used() => return Err(Failure::Stale),
+            Err(BadAnswer::StatusLine) if upstream.is_used() => return Err(AttemptFailure::Stale),
             Err(error) => {
                 tracing::debug!(%error, "an instance's answer cannot be passed on");
-                return Err(Failure::BadAnswer);
+                return Err(AttemptFailure::BadAnswer);
             }
         };
         // Nor is this an answer to the request, but to the silence before it (RFC 9110, 15.5.9).
@@ -189,7 +192,7 @@ impl Incoming {
             && upstream.is_used()
             && info.terms.is_resendable()
         {
-            return Err(Failure::Stale);
+            return Err(AttemptFailure::Stale);
         }
         Ok(match parser.head().status() {
             100 => Arrived::Continue(len),
@@ -201,14 +204,14 @@ impl Incoming {
     #[inline]
     fn read_body(
         &mut self,
-        upstream: &mut Upstream,
+        upstream: &mut UpstreamConnection,
         turn: &mut Turn<'_, '_>,
-    ) -> Result<Arrived, Failure> {
+    ) -> Result<Arrived, AttemptFailure> {
         let side = &mut upstream.side;
         let mut moved = 0;
         let mut done = side.has_no_body();
         while !done && side.unread() > 0 && turn.client.unwritten() < 2 * LARGE {
-            let step = side.body().map_err(|_| Failure::BadAnswer)?;
+            let step = side.body().map_err(|_| AttemptFailure::BadAnswer)?;
             turn.client.data(side.input(), step.data, turn.worker);
             let taken = step.skip + step.data;
             done = step.done;
@@ -219,7 +222,7 @@ impl Incoming {
         }
         if side.has_ended() && !done && side.unread() == 0 {
             if !side.is_whole_at_end() {
-                return Err(Failure::Broken);
+                return Err(AttemptFailure::Broken);
             }
             done = true;
         }
@@ -235,10 +238,10 @@ impl Incoming {
     pub(super) fn pass_interim(
         &mut self,
         len: usize,
-        upstream: &mut Upstream,
+        upstream: &mut UpstreamConnection,
         info: &RequestInfo,
         turn: &mut Turn<'_, '_>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), AttemptFailure> {
         self.count_interim(len, info, turn.now_ms)?;
         let to = info.terms.to();
         if let AnswerState::Awaited(parser) = &self.answer
@@ -255,10 +258,10 @@ impl Incoming {
     pub(super) fn drop_interim(
         &mut self,
         len: usize,
-        upstream: &mut Upstream,
+        upstream: &mut UpstreamConnection,
         info: &RequestInfo,
         now_ms: u64,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), AttemptFailure> {
         self.count_interim(len, info, now_ms)?;
         self.next_head(len, upstream);
         Ok(())
@@ -269,14 +272,14 @@ impl Incoming {
         len: usize,
         info: &RequestInfo,
         now_ms: u64,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), AttemptFailure> {
         self.interims += len as u64;
         let lasts_s = now_ms.saturating_sub(info.account.started_ms()) / 1000;
         let most = INTERIM_BYTES.saturating_add(lasts_s.saturating_mul(INTERIM_RATE));
-        if self.interims > most { Err(Failure::BadAnswer) } else { Ok(()) }
+        if self.interims > most { Err(AttemptFailure::BadAnswer) } else { Ok(()) }
     }
 
-    fn next_head(&mut self, len: usize, upstream: &mut Upstream) {
+    fn next_head(&mut self, len: usize, upstream: &mut UpstreamConnection) {
         if let AnswerState::Awaited(parser) = &mut self.answer {
             parser.restart();
         }
@@ -288,7 +291,7 @@ impl Incoming {
     pub(super) fn accept(
         &mut self,
         len: usize,
-        upstream: &mut Upstream,
+        upstream: &mut UpstreamConnection,
         info: &mut RequestInfo,
         turn: &mut Turn<'_, '_>,
     ) -> u16 {

@@ -1,21 +1,21 @@
 //! How far a request has come on its way to an instance. Makes no step itself.
 
-use crate::upstream::Upstream;
+use crate::upstream::UpstreamConnection;
 
 /// How far a request has come on its way.
 #[derive(Debug)]
-pub(super) enum Link {
+pub(super) enum InstanceLink {
     /// No instance is needed: the answer is ours, or it is whole.
     None,
     /// No instance is chosen; if none can be, the request is held.
     Unchosen,
-    Connecting(Upstream),
-    Open(Upstream),
+    Connecting(UpstreamConnection),
+    Open(UpstreamConnection),
 }
 
-impl Link {
+impl InstanceLink {
     /// The connection that the request goes out on, if it does.
-    pub(super) fn open(&mut self) -> Option<&mut Upstream> {
+    pub(super) fn open(&mut self) -> Option<&mut UpstreamConnection> {
         match self {
             Self::Open(upstream) => Some(upstream),
             Self::None | Self::Unchosen | Self::Connecting(_) => None,
@@ -23,7 +23,7 @@ impl Link {
     }
 
     /// The connection that the request goes out on, to look at.
-    pub(super) fn upstream(&self) -> Option<&Upstream> {
+    pub(super) fn upstream(&self) -> Option<&UpstreamConnection> {
         match self {
             Self::Open(upstream) => Some(upstream),
             Self::None | Self::Unchosen | Self::Connecting(_) => None,
@@ -31,7 +31,7 @@ impl Link {
     }
 
     /// The connection of the attempt, which ends.
-    pub(super) fn take(&mut self) -> Option<Upstream> {
+    pub(super) fn take(&mut self) -> Option<UpstreamConnection> {
         match std::mem::replace(self, Self::None) {
             Self::Connecting(upstream) | Self::Open(upstream) => Some(upstream),
             Self::None | Self::Unchosen => None,

@@ -27,7 +27,7 @@ use std::task::Poll;
 use http1::{After, Progress, RequestHead};
 
 use crate::eviction::Doing;
-use crate::exchange::end::End;
+use crate::exchange::end::ExchangeEnd;
 use crate::exchange::incoming::AnswerState;
 use crate::exchange::own_answer::OwnAnswer;
 use crate::exchange::relay::{Relay, Stop};
@@ -90,7 +90,7 @@ impl Exchange {
     }
 
     /// Goes on as far as possible without waiting.
-    pub(crate) fn poll(&mut self, turn: &mut Turn<'_, '_>) -> Poll<End> {
+    pub(crate) fn poll(&mut self, turn: &mut Turn<'_, '_>) -> Poll<ExchangeEnd> {
         match self.advance(turn) {
             Ok(()) => Poll::Pending,
             Err(end) => {
@@ -101,7 +101,7 @@ impl Exchange {
         }
     }
 
-    fn advance(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), End> {
+    fn advance(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), ExchangeEnd> {
         if !turn.news {
             self.relay.look_at_instance(&self.info, turn);
         } else if self.relay.look_again(&self.info, turn) {
@@ -134,7 +134,7 @@ impl Exchange {
     }
 
     /// Reads and writes once in every direction. Tells how much moved.
-    fn exchange_bytes(&mut self, turn: &mut Turn<'_, '_>) -> Result<usize, End> {
+    fn exchange_bytes(&mut self, turn: &mut Turn<'_, '_>) -> Result<usize, ExchangeEnd> {
         let mut moved = match self.relay.poll(&mut self.info, turn) {
             Ok(moved) => moved,
             Err(stop) => self.stop(stop, turn).map(|()| 1)?,
@@ -155,7 +155,7 @@ impl Exchange {
     }
 
     /// No instance gives the rest of the answer.
-    fn stop(&mut self, stop: Stop, turn: &mut Turn<'_, '_>) -> Result<(), End> {
+    fn stop(&mut self, stop: Stop, turn: &mut Turn<'_, '_>) -> Result<(), ExchangeEnd> {
         match stop {
             Stop::Reply(answer) => self.reply(&answer, turn),
             Stop::End(end) => return Err(end),

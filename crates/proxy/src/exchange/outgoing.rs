@@ -7,8 +7,8 @@ use http1::{After, RequestHead};
 
 use crate::back::broken::Broken;
 use crate::back::replay::{Length, Replay};
-use crate::buffer::{Buffer, Keep, Stock};
-use crate::exchange::failure::Failure;
+use crate::buffer::{AfterWrite, Buffer, Stock};
+use crate::exchange::failure::AttemptFailure;
 use crate::exchange::pacing::Pacing;
 use crate::exchange::request_info::RequestInfo;
 use crate::exchange::terms::Terms;
@@ -16,7 +16,7 @@ use crate::front::side::ClientSide;
 use crate::pages::Page;
 use crate::stopwatch::Stopwatch;
 use crate::turn::Turn;
-use crate::upstream::Upstream;
+use crate::upstream::UpstreamConnection;
 
 /// Who tells the client to go on with its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Outgoing {
     ) -> Self {
         let body = head.body();
         let length = if body.is_chunked() { Length::Open } else { Length::Declared };
-        let keep = if terms.is_resendable() { Keep::All } else { Keep::Nothing };
+        let keep = if terms.is_resendable() { AfterWrite::All } else { AfterWrite::Nothing };
         let mut request = Replay::new(bytes, length, keep);
         if body.is_empty() {
             request.end(&[]);
@@ -96,18 +96,18 @@ impl Outgoing {
     }
 
     /// Whether all of it has gone out on this connection.
-    pub(super) fn is_out(&self, upstream: &Upstream) -> bool {
+    pub(super) fn is_out(&self, upstream: &UpstreamConnection) -> bool {
         upstream.side.has_sent_all(&self.request)
     }
 
     /// Whether all that has come has gone out, and more has to come.
-    pub(super) fn waits_for_body(&self, upstream: Option<&Upstream>) -> bool {
+    pub(super) fn waits_for_body(&self, upstream: Option<&UpstreamConnection>) -> bool {
         let unwritten = upstream.map_or(0, |upstream| upstream.side.unwritten());
         !self.request.is_whole() && self.request.len() + unwritten == 0
     }
 
     /// How much more of the body there is room for, in bytes.
-    pub(super) fn room(&self, upstream: &Upstream) -> usize {
+    pub(super) fn room(&self, upstream: &UpstreamConnection) -> usize {
         self.request.room().saturating_sub(upstream.side.unwritten())
     }
 
@@ -126,7 +126,7 @@ impl Outgoing {
     pub(super) fn take_from(
         &mut self,
         client: &mut ClientSide,
-        upstream: &Upstream,
+        upstream: &UpstreamConnection,
         pacing: &mut Pacing,
     ) -> Result<usize, BadBody> {
         client.take_head();
@@ -159,10 +159,10 @@ impl Outgoing {
     #[inline]
     pub(super) fn send(
         &mut self,
-        upstream: &mut Upstream,
+        upstream: &mut UpstreamConnection,
         info: &mut RequestInfo,
         turn: &mut Turn<'_, '_>,
-    ) -> Result<usize, Failure> {
+    ) -> Result<usize, AttemptFailure> {
         if !upstream.side.has_to_send(&self.request) {
             return Ok(0);
         }
@@ -183,7 +183,7 @@ impl Outgoing {
             Poll::Ready(Err(Broken { error, certainly_unprocessed })) => {
                 tracing::debug!(%error, "a request cannot be sent on");
                 // An answer may have come before the connection broke: that is read first.
-                if certainly_unprocessed { Err(Failure::Broken) } else { Ok(1) }
+                if certainly_unprocessed { Err(AttemptFailure::Broken) } else { Ok(1) }
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::maintenance::Closed;
-use crate::pages::{Form, Page, Reply};
+use crate::pages::{Form, LocalReply, Page};
 use crate::redirect::Elsewhere;
 
 /// An answer of the proxy's own.
@@ -34,7 +34,7 @@ impl OwnAnswer {
     }
 
     /// Gives the answer to `then`, in the form that suits the client.
-    pub(super) fn reply(&self, form: Form, then: impl FnOnce(&Reply<'_>)) {
+    pub(super) fn reply(&self, form: Form, then: impl FnOnce(&LocalReply<'_>)) {
         match self {
             Self::Page(page) => page.reply(form, then),
             Self::Moved(moved) => Page::reply_moved(moved, form, then),

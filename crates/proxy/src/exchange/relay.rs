@@ -9,10 +9,10 @@ use crate::buffer::{Buffer, Stock};
 use crate::deadline::Deadline;
 use crate::eviction::{Doing, Moved};
 use crate::exchange::account::Belongs;
-use crate::exchange::end::{End, Rest};
-use crate::exchange::failure::Failure;
+use crate::exchange::end::{ExchangeEnd, Rest};
+use crate::exchange::failure::AttemptFailure;
 use crate::exchange::incoming::{AnswerState, Arrived, Incoming, Lasts};
-use crate::exchange::link::Link;
+use crate::exchange::link::InstanceLink;
 use crate::exchange::outgoing::{Continue, Outgoing};
 use crate::exchange::own_answer::OwnAnswer;
 use crate::exchange::request_info::RequestInfo;
@@ -22,10 +22,10 @@ use crate::exchange::way::{Step, Then, Way};
 use crate::front::side::ClientSide;
 use crate::pages::Page;
 use crate::reuse::Next;
-use crate::slots::Watch;
+use crate::timers::Watch;
 use crate::tunnel::{self, Tunnel};
 use crate::turn::{Turn, Wakeup};
-use crate::upstream::Upstream;
+use crate::upstream::UpstreamConnection;
 use crate::worker::Worker;
 
 /// A request and its answer between the client and an instance.
@@ -42,7 +42,7 @@ pub(super) enum Stop {
     /// The client gets this instead.
     Reply(OwnAnswer),
     /// The exchange ends.
-    End(End),
+    End(ExchangeEnd),
 }
 
 impl Relay {
@@ -117,9 +117,9 @@ impl Relay {
         &mut self,
         info: &mut RequestInfo,
         turn: &mut Turn<'_, '_>,
-    ) -> Result<usize, End> {
+    ) -> Result<usize, ExchangeEnd> {
         if !self.is_read_on(turn.client) {
-            let is_open = matches!(self.way.link(), Link::Open(_));
+            let is_open = matches!(self.way.link(), InstanceLink::Open(_));
             return match is_open && info.presence.was_reset(turn) {
                 true => Err(self.left(info)),
                 false => Ok(0),
@@ -185,7 +185,7 @@ impl Relay {
         arrived: Arrived,
         info: &mut RequestInfo,
         turn: &mut Turn<'_, '_>,
-    ) -> Result<usize, Failure> {
+    ) -> Result<usize, AttemptFailure> {
         let Some(upstream) = self.way.open() else { return Ok(0) };
         match arrived {
             Arrived::Nothing => Ok(0),
@@ -243,14 +243,14 @@ impl Relay {
         let clean = upstream.side.unread() == 0 && !upstream.side.has_ended();
         upstream.side.give_rest(&turn.worker.stock);
         if let (Next::Stays(kept), true) = (info.reuse.next(upstream.is_own()), sent && clean) {
-            upstream.give_back(turn.slot, kept, turn.worker, turn.now_ms);
+            upstream.give_back(turn.timer, kept, turn.worker, turn.now_ms);
         }
     }
 
     /// Another attempt if I10 allows one, else an answer of ours, else the answer breaks off.
     fn failed(
         &mut self,
-        failure: Failure,
+        failure: AttemptFailure,
         info: &mut RequestInfo,
         turn: &Turn<'_, '_>,
     ) -> Result<usize, Stop> {
@@ -300,14 +300,14 @@ impl Relay {
                 self.end_stream(info);
                 return Ok(());
             }
-            return self.failed(Failure::Drained, info, turn).map(drop);
+            return self.failed(AttemptFailure::Drained, info, turn).map(drop);
         }
         match self.waits_for(turn) {
             WaitsFor::Instance { .. } => Ok(()),
             WaitsFor::Reader if !info.pacing.reads_too_slowly(turn) => Ok(()),
             WaitsFor::Reader => {
                 self.abort(info);
-                Err(Stop::End(End::Reset))
+                Err(Stop::End(ExchangeEnd::Reset))
             }
             WaitsFor::Continue { .. } => {
                 self.outgoing.settles();
@@ -325,14 +325,14 @@ impl Relay {
             | WaitsFor::Answer
             | WaitsFor::More
             | WaitsFor::Event => self.failed(self.way.late(), info, turn).map(drop),
-            WaitsFor::End => Err(Stop::End(End::Reset)),
+            WaitsFor::End => Err(Stop::End(ExchangeEnd::Reset)),
         }
     }
 
     /// An event stream whose instance goes: its client comes back to another. Not to be mistaken for
     /// one that its app has ended, it lacks the last chunk.
     fn end_stream(&mut self, info: &mut RequestInfo) {
-        self.way.let_go();
+        self.way.drop_connection();
         info.terms.close();
         self.incoming.is_done();
     }
@@ -340,13 +340,13 @@ impl Relay {
     /// Its client is to blame that it ends here.
     pub(super) fn abort(&mut self, info: &mut RequestInfo) {
         info.account.aborts();
-        self.way.let_go();
+        self.way.drop_connection();
     }
 
     /// The client has left.
-    pub(super) fn left(&mut self, info: &mut RequestInfo) -> End {
+    pub(super) fn left(&mut self, info: &mut RequestInfo) -> ExchangeEnd {
         self.abort(info);
-        End::Gone
+        ExchangeEnd::Gone
     }
 
     /// The client gets an answer of our own, whole.
@@ -363,14 +363,16 @@ impl Relay {
     #[inline]
     pub(super) fn wakeup(&self, info: &RequestInfo, turn: &Turn<'_, '_>) -> Wakeup {
         let (watch, upstream) = match (self.way.link(), self.incoming.state()) {
-            (Link::Unchosen, _) => (Watch::Waiting, Deadline::never()),
-            (Link::Connecting(up), AnswerState::Awaited(_)) => {
+            (InstanceLink::Unchosen, _) => (Watch::Waiting, Deadline::never()),
+            (InstanceLink::Connecting(up), AnswerState::Awaited(_)) => {
                 (Watch::Waiting, up.wake(turn.now_ms))
             }
-            (Link::Connecting(_), _) => (Watch::Waiting, Deadline::never()),
-            (Link::Open(up), AnswerState::Awaited(_)) => (Watch::Engaged, up.wake(turn.now_ms)),
-            (Link::Open(_), _) => (Watch::Engaged, Deadline::never()),
-            (Link::None, _) => (Watch::Nothing, Deadline::never()),
+            (InstanceLink::Connecting(_), _) => (Watch::Waiting, Deadline::never()),
+            (InstanceLink::Open(up), AnswerState::Awaited(_)) => {
+                (Watch::Engaged, up.wake(turn.now_ms))
+            }
+            (InstanceLink::Open(_), _) => (Watch::Engaged, Deadline::never()),
+            (InstanceLink::None, _) => (Watch::Nothing, Deadline::never()),
         };
         let look = self.unwatched_until(info, turn).unwrap_or(Deadline::never());
         let client = self.client_look(info, turn.client);
@@ -390,18 +392,22 @@ impl Relay {
     /// When to look at the client though nothing happens.
     fn client_look(&self, info: &RequestInfo, client: &ClientSide) -> Deadline {
         match self.way.link() {
-            Link::None => Deadline::never(),
-            Link::Open(_) if self.is_read_on(client) => Deadline::never(),
-            Link::Unchosen | Link::Connecting(_) | Link::Open(_) => info.presence.look(),
+            InstanceLink::None => Deadline::never(),
+            InstanceLink::Open(_) if self.is_read_on(client) => Deadline::never(),
+            InstanceLink::Unchosen | InstanceLink::Connecting(_) | InstanceLink::Open(_) => {
+                info.presence.look()
+            }
         }
     }
 
     /// Whether the body is read, or what else the client sends: its leaving is noticed there.
     fn is_read_on(&self, client: &ClientSide) -> bool {
         match (self.way.link(), self.outgoing.is_whole()) {
-            (Link::Unchosen | Link::Connecting(_), _) => false,
-            (Link::Open(up), false) => self.outgoing.room(up) > 0 && client.has_input_room(),
-            (Link::None, _) | (Link::Open(_), true) => !client.has_input(),
+            (InstanceLink::Unchosen | InstanceLink::Connecting(_), _) => false,
+            (InstanceLink::Open(up), false) => {
+                self.outgoing.room(up) > 0 && client.has_input_room()
+            }
+            (InstanceLink::None, _) | (InstanceLink::Open(_), true) => !client.has_input(),
         }
     }
 
@@ -410,7 +416,7 @@ impl Relay {
         let moved = |bytes| Moved { since_ms: info.account.started_ms(), bytes };
         let sends = self.waits_for_body() && self.outgoing.proceed() == Continue::Settled;
         match (self.incoming.state(), self.way.link()) {
-            (_, Link::Unchosen | Link::Connecting(_)) => Doing::Busy,
+            (_, InstanceLink::Unchosen | InstanceLink::Connecting(_)) => Doing::Busy,
             _ if !client.is_flushed() => Doing::Answer(moved(info.pacing.handed())),
             (AnswerState::Awaited(_) | AnswerState::Body { .. }, _) if sends => {
                 Doing::Body(moved(info.pacing.taken()))
@@ -436,22 +442,26 @@ impl Relay {
 
     /// How the exchange ends, if it has come to its end.
     #[inline]
-    pub(super) fn end(&mut self, info: &mut RequestInfo, turn: &Turn<'_, '_>) -> Option<End> {
+    pub(super) fn end(
+        &mut self,
+        info: &mut RequestInfo,
+        turn: &Turn<'_, '_>,
+    ) -> Option<ExchangeEnd> {
         if info.presence.is_gone() {
             return Some(self.left(info));
         }
         if let AnswerState::Switched = self.incoming.state() {
-            return self.tunnel(info, turn).map(|tunnel| End::Tunnel(Box::new(tunnel)));
+            return self.tunnel(info, turn).map(|tunnel| ExchangeEnd::Tunnel(Box::new(tunnel)));
         }
         let unread = !turn.client.is_flushed();
         let rest = Rest { unread, unsent: !self.outgoing.is_whole() };
-        End::of(self.incoming.state(), &info.terms, rest)
+        ExchangeEnd::of(self.incoming.state(), &info.terms, rest)
     }
 
     /// The tunnel that a 101 opens.
     fn tunnel(&mut self, info: &RequestInfo, turn: &Turn<'_, '_>) -> Option<Tunnel> {
-        let Upstream { side, flight, .. } = self.way.take_connection()?;
-        let terms = tunnel::Terms {
+        let UpstreamConnection { side, flight, .. } = self.way.take_connection()?;
+        let terms = tunnel::TunnelTerms {
             app: info.account.app().map(|app| app.key),
             drain_ms: self.way.drain_ms(),
             idle_ms: info.pacing.limits().tunnel_idle.0,

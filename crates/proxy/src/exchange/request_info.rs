@@ -2,12 +2,12 @@
 
 use http1::RequestHead;
 
-use crate::exchange::account::{Account, Belongs};
+use crate::exchange::account::{Accounting, Belongs};
 use crate::exchange::known::Known;
 use crate::exchange::own_answer::OwnAnswer;
 use crate::exchange::pacing::Pacing;
 use crate::exchange::presence::Presence;
-use crate::exchange::route::Route;
+use crate::exchange::route::RoutedApp;
 use crate::exchange::terms::Terms;
 use crate::forwarded::was_passed_on;
 use crate::pages::Page;
@@ -23,7 +23,7 @@ pub(super) struct RequestInfo {
     pub(super) pacing: Pacing,
     /// Whether a connection to an instance may be used again.
     pub(super) reuse: Reuse,
-    pub(super) account: Account,
+    pub(super) account: Accounting,
 }
 
 impl RequestInfo {
@@ -38,7 +38,7 @@ impl RequestInfo {
             presence: Presence::since(turn.now_ms),
             pacing: Pacing::of(head, turn.now_ms),
             reuse: Reuse::of(head, input, || passed_on),
-            account: Account::of(head, since_ms, turn),
+            account: Accounting::of(head, since_ms, turn),
         }
     }
 
@@ -47,11 +47,11 @@ impl RequestInfo {
     #[inline]
     pub(super) fn take(
         &mut self,
-        route: Route,
+        route: RoutedApp,
         head: &RequestHead,
         now_ms: u64,
     ) -> (Belongs, Option<OwnAnswer>) {
-        let Route { app, limits, keep_alive, known, instead } = route;
+        let RoutedApp { app, limits, keep_alive, known, instead } = route;
         self.known = known;
         self.reuse.set_rule(keep_alive);
         let belongs = self.account.belongs_to(app, now_ms);

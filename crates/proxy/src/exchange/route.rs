@@ -21,7 +21,7 @@ pub(super) struct Place {
 }
 
 /// The app of a request, and what that app says of it.
-pub(super) struct Route {
+pub(super) struct RoutedApp {
     pub(super) app: Arc<AppStats>,
     pub(super) limits: AppLimits,
     pub(super) keep_alive: KeepAlive,
@@ -41,7 +41,7 @@ impl Place {
 
     /// The app there. Its client must be known by now.
     #[inline]
-    pub(super) fn route(&self, head: &RequestHead, turn: &Turn<'_, '_>) -> Result<Route, Page> {
+    pub(super) fn route(&self, head: &RequestHead, turn: &Turn<'_, '_>) -> Result<RoutedApp, Page> {
         let input = turn.client.head_bytes();
         let table = turn.worker.table.borrow();
         let none = if table.apps.is_empty() { Page::UNAVAILABLE } else { Page::NO_APP };
@@ -53,7 +53,7 @@ impl Place {
         }
         let last = last_hop(head, input).map(OwnAnswer::Page);
         let moved = || entry.redirects.as_ref().and_then(|it| it.find(head, input));
-        Ok(Route {
+        Ok(RoutedApp {
             app: Arc::clone(&entry.stats),
             limits: entry.limits,
             keep_alive: entry.keep_alive,

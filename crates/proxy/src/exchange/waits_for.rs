@@ -2,7 +2,7 @@
 
 use crate::deadline::Deadline;
 use crate::exchange::incoming::{AnswerState, Incoming, Lasts};
-use crate::exchange::link::Link;
+use crate::exchange::link::InstanceLink;
 use crate::exchange::outgoing::{Continue, Outgoing};
 use crate::exchange::pacing::Pacing;
 use crate::exchange::way::Way;
@@ -43,11 +43,13 @@ impl WaitsFor {
         turn: &Turn<'_, '_>,
     ) -> Self {
         match (incoming.state(), way.link()) {
-            (_, Link::Unchosen) => Self::Instance { look: way.held_look() },
-            (_, Link::Connecting(upstream)) if upstream.is_here() => {
+            (_, InstanceLink::Unchosen) => Self::Instance { look: way.held_look() },
+            (_, InstanceLink::Connecting(upstream)) if upstream.is_here() => {
                 Self::Room { since_ms: upstream.since_ms }
             }
-            (_, Link::Connecting(upstream)) => Self::Connection { since_ms: upstream.since_ms },
+            (_, InstanceLink::Connecting(upstream)) => {
+                Self::Connection { since_ms: upstream.since_ms }
+            }
             _ if !turn.client.is_flushed() => Self::Reader,
             (AnswerState::Awaited(_), _) if outgoing.waits_for_body(way.link().upstream()) => {
                 match outgoing.proceed() {

@@ -9,16 +9,16 @@ use balance::{Pace, Standing};
 use crate::deadline::Deadline;
 use crate::exchange::account::Belongs;
 use crate::exchange::arm::Arm;
-use crate::exchange::failure::Failure;
+use crate::exchange::failure::AttemptFailure;
 use crate::exchange::held::Held;
-use crate::exchange::incoming::{Lasts, Seen};
-use crate::exchange::link::Link;
+use crate::exchange::incoming::{Lasts, SeenOfAnswer};
+use crate::exchange::link::InstanceLink;
 use crate::exchange::outgoing::Outgoing;
 use crate::exchange::own_answer::OwnAnswer;
 use crate::exchange::pick::{Backlog, Chosen, Seeker, Verdict};
 use crate::exchange::request_info::RequestInfo;
 use crate::exchange::tries::Tries;
-use crate::instance::{InFlight, Instance};
+use crate::instance::{InFlightGuard, Instance};
 use crate::pages::Page;
 use crate::pool::Demand;
 use crate::stats::AppStats;
@@ -26,12 +26,12 @@ use crate::stopwatch::Stopwatch;
 use crate::stream::is_local;
 use crate::tunnel::JITTER_MS;
 use crate::turn::Turn;
-use crate::upstream::Upstream;
+use crate::upstream::UpstreamConnection;
 
 /// A request's way to an instance.
 #[derive(Debug)]
 pub(super) struct Way {
-    link: Link,
+    link: InstanceLink,
     tries: Tries,
     arm: Arm,
     held: Held,
@@ -47,7 +47,7 @@ pub(super) enum Step {
     Rests,
     Moved,
     /// The attempt came to nothing.
-    Failed(Failure),
+    Failed(AttemptFailure),
     /// No instance can have the request.
     Refused(OwnAnswer),
 }
@@ -69,7 +69,7 @@ impl Default for Way {
     #[inline]
     fn default() -> Self {
         Self {
-            link: Link::None,
+            link: InstanceLink::None,
             tries: Tries::default(),
             arm: Arm::default(),
             held: Held::default(),
@@ -80,12 +80,12 @@ impl Default for Way {
 }
 
 impl Way {
-    pub(super) fn link(&self) -> &Link {
+    pub(super) fn link(&self) -> &InstanceLink {
         &self.link
     }
 
     /// The connection that the request goes out on, if it does.
-    pub(super) fn open(&mut self) -> Option<&mut Upstream> {
+    pub(super) fn open(&mut self) -> Option<&mut UpstreamConnection> {
         self.link.open()
     }
 
@@ -110,7 +110,7 @@ impl Way {
             self.held.changes_app();
             self.arm.changes_app();
         }
-        self.link = Link::Unchosen;
+        self.link = InstanceLink::Unchosen;
     }
 
     /// Moves towards an open connection.
@@ -122,23 +122,25 @@ impl Way {
         turn: &mut Turn<'_, '_>,
     ) -> Step {
         match &mut self.link {
-            Link::None => Step::Rests,
-            Link::Open(upstream) => {
+            InstanceLink::None => Step::Rests,
+            InstanceLink::Open(upstream) => {
                 upstream.lines_up(turn.now_ms);
                 Step::Rests
             }
-            Link::Unchosen => self.choose(outgoing, info, turn),
-            Link::Connecting(_) => self.connecting(info, turn),
+            InstanceLink::Unchosen => self.choose(outgoing, info, turn),
+            InstanceLink::Connecting(_) => self.connecting(info, turn),
         }
     }
 
     fn connecting(&mut self, info: &mut RequestInfo, turn: &mut Turn<'_, '_>) -> Step {
-        let Link::Connecting(upstream) = &mut self.link else { return Step::Rests };
+        let InstanceLink::Connecting(upstream) = &mut self.link else { return Step::Rests };
         match upstream.poll_connected(turn) {
             Poll::Pending => self.waits_to_connect(info, turn),
             Poll::Ready(Ok(())) => self.connected(info, turn),
-            Poll::Ready(Err(error)) if is_local(&error) => Step::Failed(Failure::ConnectOurs),
-            Poll::Ready(Err(_)) => Step::Failed(Failure::Connect),
+            Poll::Ready(Err(error)) if is_local(&error) => {
+                Step::Failed(AttemptFailure::ConnectOurs)
+            }
+            Poll::Ready(Err(_)) => Step::Failed(AttemptFailure::Connect),
         }
     }
 
@@ -195,7 +197,7 @@ impl Way {
         let its_turn = match self.held.may_go(at_first) {
             Some(may_go) => may_go,
             // Its turn had come when it was sent out the first time.
-            None => self.arm.kept().is_some() || !turn.worker.lines.is_waiting(app.key),
+            None => self.arm.kept().is_some() || !turn.worker.hold_queues.is_waiting(app.key),
         };
         let bytes = outgoing.held_bytes(turn.client);
         !its_turn && self.held.enter(app, backlog.hold_ms, bytes, &mut info.presence, turn)
@@ -236,24 +238,25 @@ impl Way {
         info: &mut RequestInfo,
         turn: &mut Turn<'_, '_>,
     ) {
-        let flight = InFlight::new(Arc::clone(&instance), turn.now_ms);
+        let flight = InFlightGuard::new(Arc::clone(&instance), turn.now_ms);
         let demand = if info.terms.is_resendable() { Demand::Any } else { Demand::Certain };
         let used = match self.tries.may_take_idle() && info.reuse.takes_used() {
             false => None,
             true => {
-                let client = turn.slot;
+                let client = turn.timer;
                 turn.worker.pool.take(client, instance.key, demand, turn.now_ms)
             }
         };
         if let Some(used) = used {
-            self.link = Link::Open(Upstream::again(used, flight, stopwatch, turn.now_ms));
+            self.link =
+                InstanceLink::Open(UpstreamConnection::again(used, flight, stopwatch, turn.now_ms));
             return info.account.connected(turn.now_ms, turn.now_ms);
         }
-        match Upstream::dial(flight, stopwatch, turn.now_ms) {
-            Ok(upstream) => self.link = Link::Connecting(upstream),
+        match UpstreamConnection::dial(flight, stopwatch, turn.now_ms) {
+            Ok(upstream) => self.link = InstanceLink::Connecting(upstream),
             Err(error) => {
                 self.tries.rule_out(instance.key);
-                self.link = Link::Unchosen;
+                self.link = InstanceLink::Unchosen;
                 if is_local(&error) {
                     tracing::warn!(%error, "cannot open a connection to an instance");
                 } else {
@@ -267,10 +270,10 @@ impl Way {
     /// that has left.
     fn waits_to_connect(&mut self, info: &mut RequestInfo, turn: &Turn<'_, '_>) -> Step {
         if info.presence.waits_in_vain(turn) {
-            self.link = Link::None;
+            self.link = InstanceLink::None;
             return Step::Moved;
         }
-        let Link::Connecting(upstream) = &mut self.link else { return Step::Rests };
+        let InstanceLink::Connecting(upstream) = &mut self.link else { return Step::Rests };
         upstream.lines_up(turn.now_ms);
         let crowded = upstream.is_here() && upstream.is_late(turn.now_ms);
         let key = upstream.flight.instance().key;
@@ -284,19 +287,22 @@ impl Way {
         if !elsewhere.is_some_and(|app| seeker.has_another_of_its_release(app, turn)) {
             return Step::Rests;
         }
-        self.link = Link::Unchosen;
+        self.link = InstanceLink::Unchosen;
         Step::Moved
     }
 
     /// The connection stands: the request goes out on it, unless its client has left meanwhile.
     fn connected(&mut self, info: &mut RequestInfo, turn: &Turn<'_, '_>) -> Step {
-        match std::mem::replace(&mut self.link, Link::None) {
-            Link::Connecting(up) if turn.now_ms > up.since_ms && info.presence.left(turn) => {}
-            Link::Connecting(up) => {
+        match std::mem::replace(&mut self.link, InstanceLink::None) {
+            InstanceLink::Connecting(up)
+                if turn.now_ms > up.since_ms && info.presence.left(turn) => {}
+            InstanceLink::Connecting(up) => {
                 info.account.connected(up.since_ms, turn.now_ms);
-                self.link = Link::Open(up);
+                self.link = InstanceLink::Open(up);
             }
-            link @ (Link::None | Link::Unchosen | Link::Open(_)) => self.link = link,
+            link @ (InstanceLink::None | InstanceLink::Unchosen | InstanceLink::Open(_)) => {
+                self.link = link
+            }
         }
         Step::Moved
     }
@@ -312,13 +318,13 @@ impl Way {
         turn: &Turn<'_, '_>,
     ) -> bool {
         match &self.link {
-            Link::None => false,
-            Link::Unchosen | Link::Connecting(_) => {
+            InstanceLink::None => false,
+            InstanceLink::Unchosen | InstanceLink::Connecting(_) => {
                 self.tries.begin_anew();
-                self.link = Link::Unchosen;
+                self.link = InstanceLink::Unchosen;
                 true
             }
-            Link::Open(_) => {
+            InstanceLink::Open(_) => {
                 self.set_end(lasts, info, turn);
                 false
             }
@@ -329,7 +335,7 @@ impl Way {
     /// where traffic goes, as a tunnel does: not on a kept standby, nor in a proxy that ends, nor while
     /// its app is closed for its client.
     pub(super) fn set_end(&mut self, lasts: Lasts, info: &RequestInfo, turn: &Turn<'_, '_>) {
-        let Link::Open(upstream) = &self.link else { return };
+        let InstanceLink::Open(upstream) = &self.link else { return };
         let key = upstream.flight.instance().key;
         let (stays, jitter) = match lasts {
             Lasts::AsItsInstance => {
@@ -347,19 +353,21 @@ impl Way {
     }
 
     /// Why the attempt fails if its time is over.
-    pub(super) fn late(&self) -> Failure {
+    pub(super) fn late(&self) -> AttemptFailure {
         match &self.link {
-            Link::Connecting(upstream) if upstream.is_here() => Failure::NoRoom,
-            Link::Connecting(_) => Failure::Connect,
-            Link::None | Link::Unchosen | Link::Open(_) => Failure::Timeout,
+            InstanceLink::Connecting(upstream) if upstream.is_here() => AttemptFailure::NoRoom,
+            InstanceLink::Connecting(_) => AttemptFailure::Connect,
+            InstanceLink::None | InstanceLink::Unchosen | InstanceLink::Open(_) => {
+                AttemptFailure::Timeout
+            }
         }
     }
 
     /// The attempt has come to nothing. Another one if I10 allows it.
     pub(super) fn failed(
         &mut self,
-        failure: Failure,
-        seen: Seen,
+        failure: AttemptFailure,
+        seen: SeenOfAnswer,
         outgoing: &Outgoing,
         info: &mut RequestInfo,
         turn: &Turn<'_, '_>,
@@ -367,7 +375,7 @@ impl Way {
         let Some(mut upstream) = self.link.take() else { return Then::Nothing };
         let instance = Arc::clone(upstream.flight.instance());
         let (sent, used) = (!upstream.side.is_unsent(), upstream.is_used());
-        if failure == Failure::Timeout && sent {
+        if failure == AttemptFailure::Timeout && sent {
             upstream.note_time(turn.now_ms);
         }
         upstream.side.give_rest(&turn.worker.stock);
@@ -376,16 +384,17 @@ impl Way {
         self.cut_at = Deadline::never();
         // An idle connection that its owner closed is nobody's fault, unless it costs the request. Nor
         // is one that bore what an earlier answer had left on it.
-        let stale =
-            used && matches!(failure, Failure::Broken | Failure::Stale) && seen != Seen::Head;
+        let stale = used
+            && matches!(failure, AttemptFailure::Broken | AttemptFailure::Stale)
+            && seen != SeenOfAnswer::Head;
         if !failure.is_ours() && !stale {
             self.arm.blame(&instance, info.account.app(), turn);
         }
-        if seen == Seen::Head {
+        if seen == SeenOfAnswer::Head {
             return Then::Cut;
         }
-        let unanswered =
-            seen == Seen::Nothing || (seen == Seen::Bytes && failure == Failure::Stale);
+        let unanswered = seen == SeenOfAnswer::Nothing
+            || (seen == SeenOfAnswer::Bytes && failure == AttemptFailure::Stale);
         let again = || {
             outgoing.is_kept()
                 && unanswered
@@ -393,12 +402,12 @@ impl Way {
         };
         let may = match failure {
             _ if info.account.app().is_none() => false,
-            Failure::Connect | Failure::ConnectOurs => true,
+            AttemptFailure::Connect | AttemptFailure::ConnectOurs => true,
             _ if self.tries.are_used_up() => false,
-            Failure::Broken if !sent => true,
-            Failure::Broken | Failure::Stale => again(),
-            Failure::Timeout => self.may_ask_another(&instance, info, turn) && again(),
-            Failure::NoRoom | Failure::BadAnswer | Failure::Drained => false,
+            AttemptFailure::Broken if !sent => true,
+            AttemptFailure::Broken | AttemptFailure::Stale => again(),
+            AttemptFailure::Timeout => self.may_ask_another(&instance, info, turn) && again(),
+            AttemptFailure::NoRoom | AttemptFailure::BadAnswer | AttemptFailure::Drained => false,
         };
         let may = may && info.presence.goes_on(turn);
         if info.presence.is_gone() {
@@ -410,14 +419,14 @@ impl Way {
             }
             return Then::Give(failure.page());
         }
-        if failure == Failure::Timeout {
+        if failure == AttemptFailure::Timeout {
             self.tries.kept_waiting();
         } else if used {
             self.tries.want_fresh();
         } else {
             self.tries.rule_out(instance.key);
         }
-        self.link = Link::Unchosen;
+        self.link = InstanceLink::Unchosen;
         Then::Again
     }
 
@@ -437,7 +446,7 @@ impl Way {
     /// The head of the answer has come.
     #[inline]
     pub(super) fn answered(&mut self, status: u16, turn: &Turn<'_, '_>) {
-        if let Link::Open(upstream) = &mut self.link {
+        if let InstanceLink::Open(upstream) = &mut self.link {
             upstream.answered(turn.now_ms);
             upstream.note_time(turn.now_ms);
         }
@@ -448,19 +457,19 @@ impl Way {
     /// Its instance can answer. One that breaks off each answer in the middle cannot: what has an end
     /// must have come to it.
     pub(super) fn clear_instance(&self) {
-        if let Link::Open(upstream) = &self.link {
+        if let InstanceLink::Open(upstream) = &self.link {
             upstream.flight.instance().answered();
         }
     }
 
     /// The instance is not needed any more, or has gone.
-    pub(super) fn let_go(&mut self) {
-        self.link = Link::None;
+    pub(super) fn drop_connection(&mut self) {
+        self.link = InstanceLink::None;
     }
 
     /// The answer is whole, or a tunnel follows: what the connection is good for is up to the caller.
     #[inline]
-    pub(super) fn take_connection(&mut self) -> Option<Upstream> {
+    pub(super) fn take_connection(&mut self) -> Option<UpstreamConnection> {
         self.cut_at = Deadline::never();
         self.link.take()
     }
@@ -472,7 +481,7 @@ impl Way {
 
     /// No instance is going to answer.
     pub(super) fn gives_up(&mut self) {
-        self.link = Link::None;
+        self.link = InstanceLink::None;
         self.held.gives_up();
     }
 

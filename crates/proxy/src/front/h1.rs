@@ -5,10 +5,10 @@ use std::task::{Context, Poll};
 
 use http1::{After, AnswerTo, Body, Encoder, Fault, RequestHead, ResponseHead};
 
-use crate::buffer::{Buffer, Keep};
+use crate::buffer::{AfterWrite, Buffer};
 use crate::date::DateLine;
 use crate::front::piece::Piece;
-use crate::pages::{Form, Reply};
+use crate::pages::{Form, LocalReply};
 use crate::socket::Socket;
 use crate::worker::Worker;
 
@@ -160,7 +160,7 @@ impl Client {
     /// Writes an answer of our own.
     pub(crate) fn reply(
         &mut self,
-        reply: &Reply<'_>,
+        reply: &LocalReply<'_>,
         form: Form,
         date: &DateLine,
         worker: &Worker,
@@ -193,7 +193,7 @@ impl Client {
         cx: &mut Context<'_>,
         worker: &Worker,
     ) -> Poll<std::io::Result<usize>> {
-        let written = self.output.drain_to(cx, &mut self.stream, Keep::Nothing);
+        let written = self.output.drain_to(cx, &mut self.stream, AfterWrite::Nothing);
         if self.output.is_empty() && self.output.tail().capacity() > 0 {
             worker.stock.put(std::mem::take(&mut self.output));
         }

@@ -9,7 +9,7 @@ use crate::buffer::{Buffer, LARGE};
 use crate::date::DateLine;
 use crate::front::h1::Client;
 use crate::front::piece::Piece;
-use crate::pages::{Form, Reply};
+use crate::pages::{Form, LocalReply};
 use crate::socket::Peer;
 use crate::worker::Worker;
 
@@ -168,7 +168,7 @@ impl ClientSide {
     /// Gives an answer of our own, whole.
     pub(crate) fn reply(
         &mut self,
-        reply: &Reply<'_>,
+        reply: &LocalReply<'_>,
         form: Form,
         date: &DateLine,
         worker: &Worker,

@@ -21,7 +21,7 @@ use crate::eviction::Doing;
 use crate::idle::IdleSet;
 use crate::load::{self, Load};
 use crate::rebalance::{self, Arrival};
-use crate::shared::Shared;
+use crate::shared::ProxyState;
 use crate::socket::Socket;
 
 /// How often deadlines are looked at.
@@ -44,8 +44,8 @@ impl Worker {
             drop(self.table.replace(newest));
             let table = self.table.borrow();
             self.close_idle(&table, self.shared.now_ms());
-            self.noticed.unresolved.set(self.slots.unresolved(table.sequence));
-            self.slots.wake_engaged();
+            self.noticed.unresolved.set(self.timers.unresolved(table.sequence));
+            self.timers.wake_engaged();
             if self.noticed.unresolved.get() == 0 {
                 self.acknowledge();
             }
@@ -53,14 +53,14 @@ impl Worker {
         let epoch = self.shared.health_epoch.load(Ordering::Acquire);
         if self.noticed.health_epoch.replace(epoch) != epoch {
             self.close_idle(&self.table.borrow(), self.shared.now_ms());
-            self.slots.wake_waiting();
+            self.timers.wake_waiting();
         }
         if self.shared.is_draining() && !self.is_draining() {
             let now_ms = self.shared.now_ms();
             let end = self.shared.drain_until.get();
             self.pressure.leaves_at.set(end.min(Deadline::at(now_ms + LINGER_MS)));
             self.acceptors.wake();
-            self.slots.wake_all();
+            self.timers.wake_all();
             self.resume_called();
         }
     }
@@ -71,9 +71,9 @@ impl Worker {
         let arrival = match self.shared.is_draining() {
             true => Err(arrival),
             false => {
-                let desks = &self.shared.desks;
-                let inboxes = (desks.len(), |at: usize| &desks[at].inbox);
-                rebalance::pass_on(inboxes, self.index, all, self.random(), arrival)
+                let workers = &self.shared.workers;
+                let arrivals = (workers.len(), |at: usize| &workers[at].arrivals);
+                rebalance::pass_on(arrivals, self.index, all, self.random(), arrival)
             }
         };
         match arrival {
@@ -81,7 +81,7 @@ impl Worker {
                 self.shared.handed_over.fetch_add(1, Ordering::Relaxed);
             }
             Err(arrival) => {
-                self.desk().inbox.opened();
+                self.handle().arrivals.opened();
                 self.serve(arrival);
             }
         }
@@ -96,10 +96,10 @@ impl Worker {
 
     /// Gives those a task that were at rest when they were woken.
     fn resume_called(self: &Rc<Self>) {
-        while let Some((slot, idle)) = self.slots.called() {
+        while let Some((timer, idle)) = self.timers.called() {
             self.idle_set.leave(&idle.stream);
             self.shared.resting.fetch_sub(1, Ordering::Relaxed);
-            tokio::task::spawn_local(Connection::resume(Rc::clone(self), slot, *idle));
+            tokio::task::spawn_local(Connection::resume(Rc::clone(self), timer, *idle));
         }
     }
 
@@ -112,11 +112,11 @@ impl Worker {
         let load = before.next(open, limit, now_ms);
         self.pressure.load.set(load);
         if matches!(before, Load::Light) && !matches!(load, Load::Light) {
-            self.slots.wake_doing(|doing| matches!(doing, Doing::Body(_) | Doing::Answer(_)));
+            self.timers.wake_doing(|doing| matches!(doing, Doing::Body(_) | Doing::Answer(_)));
         }
         if let Some(surplus) = load::surplus(open, limit, self.shared.config.workers, now_ms) {
-            self.slots.wake_doing(|doing| doing == Doing::Closing);
-            let evicted = self.slots.evict(surplus, now_ms.saturating_sub(load::GRACE_MS));
+            self.timers.wake_doing(|doing| doing == Doing::Closing);
+            let evicted = self.timers.evict(surplus, now_ms.saturating_sub(load::GRACE_MS));
             self.shared.evicted.fetch_add(evicted as u64, Ordering::Relaxed);
         }
     }
@@ -129,7 +129,7 @@ impl Worker {
 pub(crate) fn run(
     runtime: LocalRuntime,
     index: usize,
-    shared: Arc<Shared>,
+    shared: Arc<ProxyState>,
     listeners: Vec<TcpListener>,
     beat: Beat,
 ) -> io::Result<()> {
@@ -156,16 +156,16 @@ pub(crate) fn run(
         loop {
             worker.catch_up();
             // Nobody hands over while the proxy drains, but one may have begun to before it heard.
-            if worker.is_done() && worker.desk().inbox.close() {
+            if worker.is_done() && worker.handle().arrivals.close() {
                 break;
             }
-            worker.desk().mail.notified().await;
+            worker.handle().wake.notified().await;
         }
     });
     drop(runtime);
     worker.give_log();
     drop(worker);
-    shared.desks[index].ended.store(true, Ordering::Release);
+    shared.workers[index].ended.store(true, Ordering::Release);
     shared.signal.ring();
     Ok(())
 }
@@ -173,10 +173,10 @@ pub(crate) fn run(
 /// Takes in what other workers hand over.
 async fn take_in(worker: Rc<Worker>) {
     loop {
-        while let Some(arrival) = worker.desk().inbox.take() {
+        while let Some(arrival) = worker.handle().arrivals.take() {
             worker.serve(arrival);
         }
-        worker.desk().inbox.mail.notified().await;
+        worker.handle().arrivals.wake.notified().await;
     }
 }
 
@@ -184,7 +184,7 @@ async fn take_in(worker: Rc<Worker>) {
 async fn attend(worker: Rc<Worker>) {
     loop {
         match std::future::poll_fn(|cx| worker.idle_set.poll_stirring(cx)).await {
-            Ok(stirring) => stirring.into_iter().for_each(|slot| worker.slots.call(slot)),
+            Ok(stirring) => stirring.into_iter().for_each(|timer| worker.timers.call(timer)),
             Err(error) => {
                 tracing::error!(%error, "cannot watch the connections at rest");
                 tokio::time::sleep(SWEEP).await;
@@ -203,7 +203,7 @@ async fn sweep(worker: Rc<Worker>, mut beat: Beat) {
         let now_ms = worker.shared.now_ms();
         worker.pool.bring_back(now_ms);
         worker.make_room(now_ms);
-        burst.note(worker.slots.sweep(now_ms));
+        burst.note(worker.timers.sweep(now_ms));
         worker.resume_called();
         worker.give_log();
         if now_ms >= tidy_ms {
@@ -216,7 +216,7 @@ async fn sweep(worker: Rc<Worker>, mut beat: Beat) {
             }
         }
         if worker.is_done() {
-            worker.desk().mail.notify_one();
+            worker.handle().wake.notify_one();
         }
     }
 }

@@ -14,18 +14,18 @@ use std::sync::atomic::Ordering;
 
 use crate::access_log::Block;
 use crate::buffer::Stock;
-use crate::cell::Cell as Counter;
+use crate::counter::Counter;
 use crate::date::{DateLine, Dates};
 use crate::deadline::Deadline;
 use crate::hold_queue::HoldQueues;
 use crate::idle::{IdleConnection, IdleSet};
 use crate::load::Load;
 use crate::pool::Pool;
-use crate::shared::{Desk, Shared};
-use crate::slot_id::SlotId;
-use crate::slots::Slots;
+use crate::shared::{ProxyState, WorkerHandle};
 use crate::stats::{AppCells, AppStats, ReleaseCells, ReleaseStats};
 use crate::table::Table;
+use crate::timer_id::TimerId;
+use crate::timers::Timers;
 use crate::worker::acceptors::Acceptors;
 use crate::worker::parsers::Parsers;
 
@@ -33,13 +33,13 @@ use crate::worker::parsers::Parsers;
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) index: usize,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<ProxyState>,
     pub(crate) table: RefCell<Arc<Table>>,
     pub(crate) pool: Pool,
     pub(crate) stock: Stock,
-    pub(crate) slots: Slots,
+    pub(crate) timers: Timers,
     idle_set: IdleSet,
-    pub(crate) lines: Rc<HoldQueues>,
+    pub(crate) hold_queues: Rc<HoldQueues>,
     noticed: Noticed,
     random: Cell<u64>,
     dates: Dates,
@@ -70,7 +70,7 @@ struct Pressure {
 impl Worker {
     fn new(
         index: usize,
-        shared: Arc<Shared>,
+        shared: Arc<ProxyState>,
         idle_set: IdleSet,
         ports: Vec<Rc<str>>,
         seed: u64,
@@ -83,9 +83,9 @@ impl Worker {
             table: RefCell::new(table),
             pool: Pool::default(),
             stock: Stock::default(),
-            slots: Slots::default(),
+            timers: Timers::default(),
             idle_set,
-            lines: Rc::default(),
+            hold_queues: Rc::default(),
             noticed: Noticed::default(),
             random: Cell::new(seed | 1),
             dates: Dates::default(),
@@ -99,8 +99,8 @@ impl Worker {
         }
     }
 
-    fn desk(&self) -> &Desk {
-        &self.shared.desks[self.index]
+    fn handle(&self) -> &WorkerHandle {
+        &self.shared.workers[self.index]
     }
 
     /// The number of the snapshot in use.
@@ -160,7 +160,7 @@ impl Worker {
 
     /// Everything I5 asks for is done: this worker sends nothing to what is gone.
     fn acknowledge(&self) {
-        self.desk().acknowledged.store(self.sequence(), Ordering::Release);
+        self.handle().acknowledged.store(self.sequence(), Ordering::Release);
         self.shared.signal.ring();
     }
 
@@ -182,26 +182,26 @@ impl Worker {
     /// Lets a connection rest without a task until it is woken. Gives it back if it cannot be watched.
     pub(crate) fn rest(
         &self,
-        slot: SlotId,
+        timer: TimerId,
         deadline: Deadline,
         idle: IdleConnection,
     ) -> Result<(), TcpStream> {
-        if let Err(error) = self.idle_set.enter(&idle.stream, slot) {
+        if let Err(error) = self.idle_set.enter(&idle.stream, timer) {
             tracing::debug!(%error, "cannot let an idle connection rest");
             return Err(idle.stream);
         }
         self.shared.resting.fetch_add(1, Ordering::Relaxed);
-        self.slots.rest(slot, deadline, idle);
+        self.timers.rest(timer, deadline, idle);
         Ok(())
     }
 
     /// A connection has ended: there is room for another.
     pub(crate) fn connection_ended(&self) {
         self.shared.connections.fetch_sub(1, Ordering::AcqRel);
-        self.desk().inbox.ended();
+        self.handle().arrivals.ended();
         self.acceptors.has_room();
         if self.is_draining() {
-            self.desk().mail.notify_one();
+            self.handle().wake.notify_one();
         }
     }
 
@@ -214,6 +214,7 @@ impl Worker {
 
     fn is_done(&self) -> bool {
         let end = self.shared.drain_until.get();
-        self.is_draining() && (self.desk().inbox.open() == 0 || end.is_over(self.shared.now_ms()))
+        self.is_draining()
+            && (self.handle().arrivals.open() == 0 || end.is_over(self.shared.now_ms()))
     }
 }

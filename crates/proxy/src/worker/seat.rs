@@ -9,8 +9,8 @@ use std::task::{Context, Poll};
 use crate::deadline::Deadline;
 use crate::eviction::Doing;
 use crate::idle::IdleConnection;
-use crate::slot_id::SlotId;
-use crate::slots::Watch;
+use crate::timer_id::TimerId;
+use crate::timers::Watch;
 use crate::turn::Wakeup;
 use crate::worker::Worker;
 
@@ -18,9 +18,9 @@ use crate::worker::Worker;
 #[derive(Debug)]
 pub(crate) struct Seat {
     worker: Rc<Worker>,
-    slot: SlotId,
+    timer: TimerId,
     watch: Watch,
-    /// The worker keeps the slot for an idle connection.
+    /// The worker keeps the timer for an idle connection.
     rests: Cell<bool>,
 }
 
@@ -37,13 +37,13 @@ pub(crate) struct News {
 impl Seat {
     /// A new place; those of one origin leave first if it has too many. `None` may always stay.
     pub(crate) fn open(worker: Rc<Worker>, origin: Option<IpAddr>) -> Self {
-        let slot = worker.slots.open(worker.sequence(), origin);
-        Self::at(worker, slot)
+        let timer = worker.timers.open(worker.sequence(), origin);
+        Self::at(worker, timer)
     }
 
     /// The place that an idle connection had before its rest.
-    pub(crate) fn at(worker: Rc<Worker>, slot: SlotId) -> Self {
-        Self { worker, slot, watch: Watch::Nothing, rests: Cell::new(false) }
+    pub(crate) fn at(worker: Rc<Worker>, timer: TimerId) -> Self {
+        Self { worker, timer, watch: Watch::Nothing, rests: Cell::new(false) }
     }
 
     pub(crate) fn worker(&self) -> &Worker {
@@ -51,8 +51,8 @@ impl Seat {
     }
 
     /// By what the worker knows the place.
-    pub(crate) fn slot(&self) -> SlotId {
-        self.slot
+    pub(crate) fn timer(&self) -> TimerId {
+        self.timer
     }
 
     /// Changes of the kind that the last visit asked for.
@@ -74,15 +74,15 @@ impl Seat {
     ) -> Poll<()> {
         let news = News {
             now_ms: self.worker.shared.now_ms(),
-            snapshot: self.worker.slots.notice(self.slot, self.worker.sequence()),
-            evicted: self.worker.slots.is_evicted(self.slot),
+            snapshot: self.worker.timers.notice(self.timer, self.worker.sequence()),
+            evicted: self.worker.timers.is_evicted(self.timer),
         };
         let waited = self.watch == Watch::Waiting;
         let next = poll(self, cx, news);
         self.watch = next.map_or(Watch::Nothing, |(wakeup, _)| wakeup.watch);
         if let Some((wakeup, doing)) = next {
-            self.worker.slots.set(self.slot, wakeup.watch, wakeup.at, cx);
-            self.worker.slots.set_doing(self.slot, doing);
+            self.worker.timers.set(self.timer, wakeup.watch, wakeup.at, cx);
+            self.worker.timers.set_doing(self.timer, doing);
         }
         if waited && news.snapshot {
             self.worker.resolved_one();
@@ -92,7 +92,7 @@ impl Seat {
 
     /// It was asked to make room, and has something to do by now.
     pub(crate) fn stays(&self) {
-        self.worker.slots.stays(self.slot);
+        self.worker.timers.stays(self.timer);
     }
 
     /// Keeps the place for an idle connection that needs no task until it is woken, at `until` at the latest.
@@ -100,7 +100,7 @@ impl Seat {
     /// # Errors
     /// The idle connection's stream, if it cannot be watched.
     pub(crate) fn rest(&self, until: Deadline, idle: IdleConnection) -> Result<(), TcpStream> {
-        self.worker.rest(self.slot, until, idle)?;
+        self.worker.rest(self.timer, until, idle)?;
         self.rests.set(true);
         Ok(())
     }
@@ -113,9 +113,9 @@ impl Drop for Seat {
             return;
         }
         let unresolved = self.watch == Watch::Waiting
-            && self.worker.slots.notice(self.slot, self.worker.sequence());
-        self.worker.pool.forget(self.slot);
-        self.worker.slots.close(self.slot);
+            && self.worker.timers.notice(self.timer, self.worker.sequence());
+        self.worker.pool.forget(self.timer);
+        self.worker.timers.close(self.timer);
         if unresolved {
             self.worker.resolved_one();
         }

@@ -1,5 +1,5 @@
-//! One slot per connection: when it wants to be woken, and what for. Instead of a timer per
-//! connection, one sweep per worker looks at all of them.
+//! One timer per connection: when the connection wants to be woken, and what for. The timers are no
+//! timers of the runtime: one sweep per worker looks at all of them.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use std::task::{Context, Waker};
 use crate::deadline::Deadline;
 use crate::eviction::{self, Doing, Surplus};
 use crate::idle::IdleConnection;
-use crate::slot_id::SlotId;
+use crate::timer_id::TimerId;
 
 /// Which changes wake a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,13 +42,13 @@ enum Leaving {
 }
 
 #[derive(Debug)]
-struct Slot {
+struct Timer {
     used: bool,
     watch: Watch,
     deadline: Deadline,
     /// The snapshot it has last taken notice of.
     seen: u64,
-    /// Its place in the line of those that wait.
+    /// Its place among those that wait.
     ticket: u64,
     keeper: Keeper,
     /// Whose connection it is; `None` if it may always stay.
@@ -57,25 +57,25 @@ struct Slot {
     leaving: Leaving,
 }
 
-/// The slots of one worker.
+/// The timers of one worker.
 #[derive(Debug, Default)]
-pub(crate) struct Slots {
+pub(crate) struct Timers {
     inner: RefCell<Inner>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    slots: Vec<Slot>,
+    timers: Vec<Timer>,
     free: Vec<usize>,
     tickets: u64,
     /// Those that were at rest when they were woken: they need a task.
-    called: Vec<(SlotId, Box<IdleConnection>)>,
+    called: Vec<(TimerId, Box<IdleConnection>)>,
 }
 
-impl Slots {
-    pub(crate) fn open(&self, seen: u64, origin: Option<IpAddr>) -> SlotId {
+impl Timers {
+    pub(crate) fn open(&self, seen: u64, origin: Option<IpAddr>) -> TimerId {
         let mut inner = self.inner.borrow_mut();
-        let slot = Slot {
+        let timer = Timer {
             used: true,
             watch: Watch::Nothing,
             deadline: Deadline::never(),
@@ -87,34 +87,34 @@ impl Slots {
             leaving: Leaving::Stays,
         };
         if let Some(at) = inner.free.pop() {
-            inner.slots[at] = slot;
-            return SlotId(at);
+            inner.timers[at] = timer;
+            return TimerId(at);
         }
-        inner.slots.push(slot);
-        SlotId(inner.slots.len() - 1)
+        inner.timers.push(timer);
+        TimerId(inner.timers.len() - 1)
     }
 
-    pub(crate) fn close(&self, id: SlotId) {
+    pub(crate) fn close(&self, id: TimerId) {
         let mut inner = self.inner.borrow_mut();
-        let slot = &mut inner.slots[id.0];
-        slot.used = false;
-        slot.watch = Watch::Nothing;
-        slot.keeper = Keeper::Nobody;
+        let timer = &mut inner.timers[id.0];
+        timer.used = false;
+        timer.watch = Watch::Nothing;
+        timer.keeper = Keeper::Nobody;
         inner.free.push(id.0);
     }
 
     /// Writes down what the connection waits for, at the end of its poll.
-    pub(crate) fn set(&self, id: SlotId, watch: Watch, deadline: Deadline, cx: &Context<'_>) {
+    pub(crate) fn set(&self, id: TimerId, watch: Watch, deadline: Deadline, cx: &Context<'_>) {
         let mut inner = self.inner.borrow_mut();
-        let Inner { slots, tickets, .. } = &mut *inner;
-        let slot = &mut slots[id.0];
-        if watch == Watch::Waiting && slot.watch != Watch::Waiting {
+        let Inner { timers, tickets, .. } = &mut *inner;
+        let timer = &mut timers[id.0];
+        if watch == Watch::Waiting && timer.watch != Watch::Waiting {
             *tickets += 1;
-            slot.ticket = *tickets;
+            timer.ticket = *tickets;
         }
-        slot.watch = watch;
-        slot.deadline = deadline;
-        match &mut slot.keeper {
+        timer.watch = watch;
+        timer.deadline = deadline;
+        match &mut timer.keeper {
             Keeper::Task(waker) => waker.clone_from(cx.waker()),
             keeper @ (Keeper::Nobody | Keeper::IdleSet(_)) => {
                 *keeper = Keeper::Task(cx.waker().clone())
@@ -123,48 +123,48 @@ impl Slots {
     }
 
     /// The connection gives up its task and rests until it is woken, at the latest at `deadline`.
-    pub(crate) fn rest(&self, id: SlotId, deadline: Deadline, idle: IdleConnection) {
-        let slot = &mut self.inner.borrow_mut().slots[id.0];
-        slot.watch = Watch::Nothing;
-        slot.deadline = deadline;
-        slot.keeper = Keeper::IdleSet(Box::new(idle));
+    pub(crate) fn rest(&self, id: TimerId, deadline: Deadline, idle: IdleConnection) {
+        let timer = &mut self.inner.borrow_mut().timers[id.0];
+        timer.watch = Watch::Nothing;
+        timer.deadline = deadline;
+        timer.keeper = Keeper::IdleSet(Box::new(idle));
     }
 
     /// Wakes one that may be at rest.
-    pub(crate) fn call(&self, id: SlotId) {
+    pub(crate) fn call(&self, id: TimerId) {
         self.inner.borrow_mut().wake(id.0);
     }
 
     /// The next one that was at rest when it was woken.
-    pub(crate) fn called(&self) -> Option<(SlotId, Box<IdleConnection>)> {
+    pub(crate) fn called(&self) -> Option<(TimerId, Box<IdleConnection>)> {
         self.inner.borrow_mut().called.pop()
     }
 
     /// Writes down what the connection is doing.
-    pub(crate) fn set_doing(&self, id: SlotId, doing: Doing) {
-        self.inner.borrow_mut().slots[id.0].doing = doing;
+    pub(crate) fn set_doing(&self, id: TimerId, doing: Doing) {
+        self.inner.borrow_mut().timers[id.0].doing = doing;
     }
 
     /// Whether the connection has to leave; said once.
-    pub(crate) fn is_evicted(&self, id: SlotId) -> bool {
-        let slot = &mut self.inner.borrow_mut().slots[id.0];
-        let asked = slot.leaving == Leaving::Asked;
+    pub(crate) fn is_evicted(&self, id: TimerId) -> bool {
+        let timer = &mut self.inner.borrow_mut().timers[id.0];
+        let asked = timer.leaving == Leaving::Asked;
         if asked {
-            slot.leaving = Leaving::Leaves;
+            timer.leaving = Leaving::Leaves;
         }
         asked
     }
 
     /// The connection was asked to leave and has a request by now: it stays.
-    pub(crate) fn stays(&self, id: SlotId) {
-        self.inner.borrow_mut().slots[id.0].leaving = Leaving::Stays;
+    pub(crate) fn stays(&self, id: TimerId) {
+        self.inner.borrow_mut().timers[id.0].leaving = Leaving::Stays;
     }
 
     /// Wakes those that do this.
     pub(crate) fn wake_doing(&self, this: impl Fn(Doing) -> bool) {
         let mut inner = self.inner.borrow_mut();
-        for at in 0..inner.slots.len() {
-            if inner.slots[at].used && this(inner.slots[at].doing) {
+        for at in 0..inner.timers.len() {
+            if inner.timers[at].used && this(inner.timers[at].doing) {
                 inner.wake(at);
             }
         }
@@ -174,13 +174,13 @@ impl Slots {
     /// `before_ms`, so that as many are on their way out as have to be. Tells how many that are anew.
     pub(crate) fn evict(&self, surplus: Surplus, before_ms: u64) -> usize {
         let mut inner = self.inner.borrow_mut();
-        let used = || inner.slots.iter().enumerate().filter(|(_, slot)| slot.used);
+        let used = || inner.timers.iter().enumerate().filter(|(_, timer)| timer.used);
         let is_leaving =
-            |slot: &Slot| slot.leaving != Leaving::Stays || slot.doing == Doing::Closing;
-        let already = used().filter(|(_, slot)| is_leaving(slot)).count();
-        let staying = used().filter(|(_, slot)| slot.leaving == Leaving::Stays);
-        let staying = staying.filter_map(|(id, slot)| {
-            let doing = match slot.doing {
+            |timer: &Timer| timer.leaving != Leaving::Stays || timer.doing == Doing::Closing;
+        let already = used().filter(|(_, timer)| is_leaving(timer)).count();
+        let staying = used().filter(|(_, timer)| timer.leaving == Leaving::Stays);
+        let staying = staying.filter_map(|(id, timer)| {
+            let doing = match timer.doing {
                 Doing::Idle(since_ms) | Doing::Head(since_ms) if since_ms > before_ms => {
                     Doing::Fresh
                 }
@@ -193,63 +193,64 @@ impl Slots {
                 | Doing::Busy
                 | Doing::Closing) => doing,
             };
-            Some((id, slot.origin?, doing))
+            Some((id, timer.origin?, doing))
         });
         let count = surplus.count.saturating_sub(already);
         let leaving = eviction::leave(staying, Surplus { count, ..surplus });
         for id in &leaving {
-            inner.slots[*id].leaving = Leaving::Asked;
+            inner.timers[*id].leaving = Leaving::Asked;
             inner.wake(*id);
         }
         leaving.len()
     }
 
     /// Takes notice of snapshot `sequence`; tells whether it is news to this connection.
-    pub(crate) fn notice(&self, id: SlotId, sequence: u64) -> bool {
-        let slot = &mut self.inner.borrow_mut().slots[id.0];
-        let news = slot.seen != sequence;
-        slot.seen = sequence;
+    pub(crate) fn notice(&self, id: TimerId, sequence: u64) -> bool {
+        let timer = &mut self.inner.borrow_mut().timers[id.0];
+        let news = timer.seen != sequence;
+        timer.seen = sequence;
         news
     }
 
     /// How many wait for an instance and have not noticed snapshot `sequence` yet.
     pub(crate) fn unresolved(&self, sequence: u64) -> usize {
         let inner = self.inner.borrow();
-        let waits = |slot: &&Slot| slot.watch == Watch::Waiting && slot.seen != sequence;
-        inner.slots.iter().filter(waits).count()
+        let waits = |timer: &&Timer| timer.watch == Watch::Waiting && timer.seen != sequence;
+        inner.timers.iter().filter(waits).count()
     }
 
     /// Wakes those that wait, first come first, then those that use an instance.
     pub(crate) fn wake_engaged(&self) {
         let inner = self.inner.borrow();
-        let mut wakers: Vec<_> = inner.slots.iter().filter(|s| s.watch != Watch::Nothing).collect();
-        wakers.sort_by_key(|slot| (slot.watch == Watch::Engaged, slot.ticket));
-        wakers.into_iter().filter_map(Slot::waker).for_each(Waker::wake_by_ref);
+        let mut wakers: Vec<_> =
+            inner.timers.iter().filter(|s| s.watch != Watch::Nothing).collect();
+        wakers.sort_by_key(|timer| (timer.watch == Watch::Engaged, timer.ticket));
+        wakers.into_iter().filter_map(Timer::waker).for_each(Waker::wake_by_ref);
     }
 
     /// Wakes those that wait, first come first.
     pub(crate) fn wake_waiting(&self) {
         let inner = self.inner.borrow();
         let mut waiting: Vec<_> =
-            inner.slots.iter().filter(|slot| slot.watch == Watch::Waiting).collect();
-        waiting.sort_by_key(|slot| slot.ticket);
-        waiting.into_iter().filter_map(Slot::waker).for_each(Waker::wake_by_ref);
+            inner.timers.iter().filter(|timer| timer.watch == Watch::Waiting).collect();
+        waiting.sort_by_key(|timer| timer.ticket);
+        waiting.into_iter().filter_map(Timer::waker).for_each(Waker::wake_by_ref);
     }
 
     /// Wakes everybody.
     pub(crate) fn wake_all(&self) {
         let mut inner = self.inner.borrow_mut();
-        (0..inner.slots.len()).for_each(|at| inner.wake(at));
+        (0..inner.timers.len()).for_each(|at| inner.wake(at));
     }
 
     /// Wakes those whose time has come. Returns how many connections have a task.
     pub(crate) fn sweep(&self, now_ms: u64) -> usize {
         let mut inner = self.inner.borrow_mut();
         let mut with_task = 0;
-        for at in 0..inner.slots.len() {
-            let slot = &inner.slots[at];
-            with_task += usize::from(matches!(slot.keeper, Keeper::Task(_)));
-            if slot.used && slot.deadline.is_over(now_ms) {
+        for at in 0..inner.timers.len() {
+            let timer = &inner.timers[at];
+            with_task += usize::from(matches!(timer.keeper, Keeper::Task(_)));
+            if timer.used && timer.deadline.is_over(now_ms) {
                 inner.wake(at);
             }
         }
@@ -257,7 +258,7 @@ impl Slots {
     }
 }
 
-impl Slot {
+impl Timer {
     fn waker(&self) -> Option<&Waker> {
         match &self.keeper {
             Keeper::Task(waker) => Some(waker),
@@ -269,14 +270,14 @@ impl Slot {
 impl Inner {
     /// Wakes the connection, or calls it from its rest.
     fn wake(&mut self, at: usize) {
-        let keeper = &mut self.slots[at].keeper;
+        let keeper = &mut self.timers[at].keeper;
         match std::mem::replace(keeper, Keeper::Nobody) {
             Keeper::Nobody => {}
             Keeper::Task(waker) => {
                 waker.wake_by_ref();
                 *keeper = Keeper::Task(waker);
             }
-            Keeper::IdleSet(idle) => self.called.push((SlotId(at), idle)),
+            Keeper::IdleSet(idle) => self.called.push((TimerId(at), idle)),
         }
     }
 }

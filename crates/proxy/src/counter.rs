@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A counter that only one thread writes.
 #[derive(Debug, Default)]
-pub(crate) struct Cell(AtomicU64);
+pub(crate) struct Counter(AtomicU64);
 
-impl Cell {
+impl Counter {
     pub(crate) fn add_one(&self) {
         self.add(1);
     }
