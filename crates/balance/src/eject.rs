@@ -20,7 +20,7 @@ pub const fn failures_after_rest() -> u32 {
 /// An instance's history of ejections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ejection {
-    /// It rests until then.
+    /// When the rest ends.
     pub until_ms: u64,
     /// How often in a row it was ejected.
     pub times: u32,

@@ -10,7 +10,7 @@ use crate::arm::{Bucket, below as below_share};
 pub struct Candidate {
     /// What the probes say.
     pub health: Health,
-    /// It has been Up at some time.
+    /// The instance has been Up at some time.
     pub once_up: bool,
     /// Passive ejection keeps it out for now.
     pub ejected: bool,

@@ -19,7 +19,7 @@ pub struct Step {
 /// The state of a body being read.
 #[derive(Clone, Debug)]
 pub enum Body {
-    /// So many bytes are still to come.
+    /// The bytes that are still to come.
     Length(u64),
     /// Chunks.
     Chunked(ChunkDecoder),

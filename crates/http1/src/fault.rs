@@ -76,13 +76,13 @@ impl core::error::Error for Fault {}
 /// Why a request is answered by the proxy itself. Each closes the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// It is not HTTP as the RFC has it: 400.
+    /// The request is not HTTP as the RFC has it: 400.
     Malformed(Fault),
     /// CONNECT: 405.
     Connect,
     /// The target is too long: 414.
     TargetTooLong,
-    /// It expects what we do not know: 417.
+    /// The request expects what we do not know: 417.
     Expectation,
     /// Too large a head, name or method, or too many fields: 431.
     HeadTooLarge,
@@ -134,9 +134,9 @@ pub enum BadAnswer {
     HeadTooLarge,
     /// Its status line is not HTTP/1.
     StatusLine,
-    /// It names two different lengths.
+    /// The answer names two different lengths.
     Lengths,
-    /// It switches protocols though nobody asked.
+    /// The answer switches protocols though nobody asked.
     UnaskedSwitch,
 }
 

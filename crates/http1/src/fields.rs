@@ -31,7 +31,7 @@ pub(crate) struct FieldSpan {
     pub value: Span,
     /// The whole line or lines, with the last line end.
     pub line: Span,
-    /// It must be written anew: it has a fold, or space before the colon.
+    /// The field must be written anew: it has a fold, or space before the colon.
     pub quirky: bool,
 }
 

@@ -38,7 +38,7 @@ pub struct Forwarding<'a> {
     pub proto: &'a [u8],
     /// The port the client connected to.
     pub port: &'a [u8],
-    /// So many bytes are cut off the path's start, and told to the app. The caller knows that they
+    /// How many bytes are cut off the path's start, and told to the app. The caller knows that they
     /// are there and end at a border between segments.
     pub strip: usize,
     /// Whether the client is a proxy whose word on its own clients is passed on.

@@ -20,9 +20,9 @@ const MAX_NAMED: usize = 32;
 /// The request an answer belongs to, as far as it decides how the answer is read and written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnswerTo {
-    /// It was a HEAD request: no body, whatever the answer's head says.
+    /// The request was a HEAD: no body, whatever the answer's head says.
     pub head: bool,
-    /// It asked for another protocol.
+    /// The request asked for another protocol.
     pub upgrade: bool,
     /// The version the client speaks.
     pub version: Version,
@@ -31,9 +31,9 @@ pub struct AnswerTo {
 /// What becomes of the client's connection after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
-    /// It waits for the next request.
+    /// The connection waits for the next request.
     KeepAlive,
-    /// It closes, and the answer says so.
+    /// The connection closes, and the answer says so.
     Close,
 }
 

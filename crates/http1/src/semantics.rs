@@ -14,9 +14,9 @@ pub enum Version {
 /// Whether a connection may be used again after this message, as far as its sender says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Persistence {
-    /// It may.
+    /// The connection may carry another request.
     KeepAlive,
-    /// It may not.
+    /// The connection may not.
     Close,
 }
 

@@ -6,13 +6,13 @@
 /// What becomes of a field of a request, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// It is passed on.
+    /// The field is passed on.
     Free,
-    /// It is passed on, and tells that a proxy has passed the request on.
+    /// The field is passed on, and tells that a proxy has passed the request on.
     Proxys,
-    /// It is never passed on: it speaks of one connection only, or of what nobody before us may say.
+    /// The field is never passed on: it speaks of one connection only, or of what nobody before us may say.
     Dropped,
-    /// It is never passed on: a proxy says it of its client, and we say it anew.
+    /// The field is never passed on: a proxy says it of its client, and we say it anew.
     SaidAnew,
     /// Another proxy says it of its client: it is passed on if that proxy is trusted.
     Claim,

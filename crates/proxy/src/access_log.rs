@@ -95,7 +95,7 @@ pub(crate) enum RequestPhase {
     #[default]
     Waiting,
     Connecting,
-    /// It has been sent, at least in part.
+    /// The request has been sent, at least in part.
     Answering,
     /// The head of an answer has gone out.
     Answered,

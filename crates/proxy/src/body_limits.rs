@@ -38,7 +38,7 @@ impl BodyLimits {
         self.allow(head.content_length().unwrap_or(0))
     }
 
-    /// So many bytes of the body have been passed on.
+    /// Takes note of how many bytes of the body have been passed on.
     ///
     /// # Errors
     /// If these are more than allowed.

@@ -131,9 +131,9 @@ impl Buffer {
 /// What becomes of bytes that were written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AfterWrite {
-    /// They are dropped.
+    /// Written bytes are dropped.
     Nothing,
-    /// They stay, in case the request has to be sent again.
+    /// Written bytes stay, in case the request has to be sent again.
     All,
 }
 

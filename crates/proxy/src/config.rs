@@ -80,7 +80,7 @@ pub struct Limits {
     /// wait for it; 0 for none. While more than half of the connections are in use, of every body and
     /// every answer, over each `body_grace` that we wait for the client.
     pub body_rate: u64,
-    /// So long a wait for one body is forgiven at any rate.
+    /// The time without progress that is forgiven before `body_rate` applies.
     pub body_grace: Millis,
     /// Without a byte taken by the receiver.
     pub write_stall: Millis,

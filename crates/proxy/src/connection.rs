@@ -69,7 +69,7 @@ pub(crate) struct Connection {
 enum Step {
     Changed,
     Waits(Wakeup),
-    /// It has been idle for a while, and may stay so until then.
+    /// The connection has been idle for a while, and may stay so until then.
     Rests {
         until: Deadline,
     },

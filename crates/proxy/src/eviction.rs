@@ -13,9 +13,9 @@ const YOUNG_MS: u64 = 1_000;
 pub(crate) enum Doing {
     /// Nothing, since then.
     Idle(u64),
-    /// It sends a head, since then.
+    /// The client sends a head, since then.
     Head(u64),
-    /// It came so lately that its request may be on its way: not yet.
+    /// The connection came so lately that its request may be on its way: not yet.
     Fresh,
     /// Its client is waited for: for more of its body.
     Body(Moved),
@@ -24,7 +24,7 @@ pub(crate) enum Doing {
     Tunnel(Moved),
     /// Its request is being served.
     Busy,
-    /// It is being closed, and what still comes is discarded.
+    /// The connection is being closed, and what still comes is discarded.
     Closing,
 }
 

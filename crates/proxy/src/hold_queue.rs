@@ -1,5 +1,5 @@
-//! Those that wait, in the order they came, one queue per app and worker. When an instance is there
-//! they are let go at a pace it bears. Never makes anybody wait who has nobody before them.
+//! Requests that are held, in the order they came, one queue per app and worker. When an instance is
+//! there they leave the queue at a pace that it bears. A request with none before it never waits.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

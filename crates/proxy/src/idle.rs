@@ -71,7 +71,7 @@ impl IdleSet {
     }
 }
 
-/// Those that an epoll tells of. `WouldBlock` if there are none.
+/// The connections that an epoll tells of. `WouldBlock` if there are none.
 fn stirring(epoll: &tokio::net::TcpStream) -> io::Result<Vec<TimerId>> {
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     let mut events = Vec::with_capacity(CALLED);

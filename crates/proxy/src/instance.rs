@@ -16,7 +16,7 @@ use crate::signal::Signal;
 pub(crate) struct Instance {
     in_flight: AtomicU32,
     probed: Probed,
-    /// It is in no arm of the newest snapshot.
+    /// The instance is in no arm of the newest snapshot.
     left: AtomicBool,
     failures: Failures,
     /// When it last made progress with what is in flight on it.
@@ -30,7 +30,7 @@ pub(crate) struct Instance {
     /// Never used twice in this process.
     pub(crate) key: u64,
     pub(crate) id: InstanceId,
-    /// The same as text.
+    /// [`Instance::id`] as text.
     pub(crate) name: String,
     pub(crate) address: Address,
     pub(crate) weight: Weight,
@@ -82,7 +82,7 @@ impl Instance {
         self.in_flight.load(Ordering::Acquire)
     }
 
-    /// It has made progress with something in flight: it sent a byte, or took more of a body.
+    /// Takes note of progress with something in flight: the instance sent a byte, or took more of a body.
     pub(crate) fn moved(&self, now_ms: u64) {
         if self.moved_at_ms.load(Ordering::Relaxed) != now_ms {
             self.moved_at_ms.store(now_ms, Ordering::Relaxed);
@@ -141,7 +141,7 @@ impl Instance {
         }
     }
 
-    /// The same, by what one more request costs.
+    /// [`Instance::candidate`], by what one more request costs.
     pub(crate) fn candidate_by_cost(
         &self,
         now_ms: u64,
@@ -153,7 +153,7 @@ impl Instance {
         Candidate { load, ..self.candidate(now_ms, slow_start, tried) }
     }
 
-    /// It took so long to answer, or to be given up.
+    /// Takes note of how long the instance took to answer, or to be given up.
     pub(crate) fn took(&self, took_us: u64, now_ms: u64) {
         let seen = |bits| Some(Latency::from_bits(bits).seen(took_us, now_ms).bits());
         let _ = self.latency.fetch_update(Ordering::Relaxed, Ordering::Relaxed, seen);

@@ -8,7 +8,7 @@
 //!            connection ─► exchange (way → outgoing → incoming) ─► lingering_close | tunnel
 //! ```
 //!
-//! It knows nothing of rollouts, journals or processes, decides by nothing but the snapshot and the
+//! The data plane knows nothing of rollouts, journals or processes, decides by nothing but the snapshot and the
 //! health it was handed, and holds no lock and spawns nothing on the path of a request.
 
 mod acceptor;

@@ -41,7 +41,7 @@ const OWN_MOST: usize = 4;
 pub(crate) struct Used {
     pub(crate) stream: InstanceStream,
     pub(crate) served: Served,
-    /// It has carried a body, and is its sender's.
+    /// The connection has carried a body, and belongs to whoever sent it.
     pub(crate) own: bool,
 }
 

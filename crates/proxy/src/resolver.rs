@@ -15,7 +15,7 @@ use crate::handle::Proxy;
 
 /// Between two questions for a name. Nobody tells how long the answer holds.
 const ASKED_EVERY: Duration = Duration::from_secs(5);
-/// The same while nothing is known of it.
+/// Between two questions for a name of which nothing is known.
 const UNKNOWN_EVERY: Duration = Duration::from_secs(1);
 /// Addresses of one name at the most.
 const ADDRESSES: usize = 64;

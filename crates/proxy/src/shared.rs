@@ -74,7 +74,7 @@ pub(crate) struct ProxyState {
     pub(crate) workers: Box<[WorkerHandle]>,
     pub(crate) signal: Arc<Signal>,
     pub(crate) connections: AtomicUsize,
-    /// Those of them that are at rest.
+    /// Connections that are idle and have no task.
     pub(crate) resting: AtomicUsize,
     /// Connections that went from one worker to another.
     pub(crate) handed_over: AtomicU64,

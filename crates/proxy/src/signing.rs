@@ -77,7 +77,7 @@ impl Subject<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Opened<const N: usize> {
     pub(crate) payload: [u8; N],
-    /// It is worth being set anew: an older key sealed it, or most of its life is over.
+    /// The cookie is worth being set anew: an older key sealed it, or most of its life is over.
     pub(crate) aged: bool,
 }
 

@@ -12,10 +12,10 @@ const FORMAT: &str = "segue-snapshot-1";
 /// Why there is no saved snapshot to start with.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("the saved snapshot cannot be read: {0}")]
     Io(#[from] io::Error),
-    /// It is not what was saved, or another version of segue saved it.
+    /// The file is not what was saved, or another version of segue saved it.
     #[error("the saved snapshot is damaged, or of another version")]
     Damaged,
 }

@@ -20,11 +20,11 @@ use crate::sys;
 /// What the other side of a connection has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
-    /// It may send more.
+    /// The peer may send more.
     Open,
-    /// It sends nothing more, but may read.
+    /// The peer sends nothing more, but may read.
     Ended,
-    /// It takes nothing any more.
+    /// The peer takes nothing any more.
     Reset,
 }
 

@@ -42,7 +42,7 @@ pub struct Options {
     pub balance: Balance,
     /// Bounds and time limits of the proxy.
     pub limits: Limits,
-    /// Those of a request.
+    /// Bounds and time limits of a request.
     pub request: AppLimits,
     /// How long requests in flight may take after SIGTERM, and on an address that a name has left.
     pub drain: Millis,

@@ -46,7 +46,7 @@ pub(crate) struct AppEntry {
     pub(crate) balance: Balance,
     /// By what a user is known, where the pick hangs on it.
     pub(crate) affinity: Affinity,
-    /// So long its instances start slowly.
+    /// How long new instances get less than their share.
     pub(crate) slow_start: Millis,
     /// Which connections to its instances are used again.
     pub(crate) keep_alive: KeepAlive,

@@ -15,9 +15,9 @@ use crate::timer_id::TimerId;
 pub(crate) enum Watch {
     /// None: it is idle, or its answer does not depend on any instance.
     Nothing,
-    /// It waits for an instance: it must choose anew before a snapshot is acknowledged (I5).
+    /// The connection waits for an instance: it must choose anew before a snapshot is acknowledged (I5).
     Waiting,
-    /// It uses an instance: it must know when that instance has left.
+    /// The connection uses an instance: it must know when that instance has left.
     Engaged,
 }
 
@@ -27,7 +27,7 @@ enum Keeper {
     /// Nobody: it has not been polled yet, or it has just been called.
     Nobody,
     Task(Waker),
-    /// It is at rest, and has to be given a task first.
+    /// The set of idle connections: the connection has to be given a task first.
     IdleSet(Box<IdleConnection>),
 }
 
@@ -35,9 +35,9 @@ enum Keeper {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leaving {
     Stays,
-    /// It is to leave, and has not heard of it.
+    /// The connection is to leave, and has not heard of it.
     Asked,
-    /// It is on its way out.
+    /// The connection is on its way out.
     Leaves,
 }
 
@@ -68,7 +68,7 @@ struct Inner {
     timers: Vec<Timer>,
     free: Vec<usize>,
     tickets: u64,
-    /// Those that were at rest when they were woken: they need a task.
+    /// Idle connections that were woken: they need a task.
     called: Vec<(TimerId, Box<IdleConnection>)>,
 }
 

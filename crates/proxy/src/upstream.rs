@@ -40,11 +40,11 @@ pub(crate) struct UpstreamConnection {
     /// Dials again though the time to connect is not over; see [`UpstreamConnection::poll_connected`].
     redial: Option<Pin<Box<Sleep>>>,
     dials: u32,
-    /// It has carried an answer.
+    /// The connection has carried an answer.
     served: Option<Served>,
-    /// It carried a body of this client before.
+    /// The connection carried a body of this client before.
     own: bool,
-    /// It may have to wait until another connection is closed.
+    /// The attempt may have to wait until another connection is closed.
     waits: Option<Waits>,
     /// Since the last byte was sent, if instances are picked by the time they take.
     pub(crate) stopwatch: Option<Stopwatch>,
@@ -165,7 +165,7 @@ impl UpstreamConnection {
         self.own
     }
 
-    /// It has taken so long as the stopwatch says, if there is one.
+    /// Tells the instance how long it has taken, if there is a stopwatch.
     pub(crate) fn note_time(&self, now_ms: u64) {
         if let Some(stopwatch) = self.stopwatch {
             self.flight.instance().took(stopwatch.took_us(), now_ms);

@@ -13,7 +13,7 @@ pub(crate) enum ExchangeEnd {
     Next,
     /// The answer is whole and the connection is to close.
     Close,
-    /// The same, and the client has said that this was its last request.
+    /// The answer is whole, and the client has said that this was its last request.
     Last,
     /// The client has gone.
     Gone,

@@ -8,7 +8,7 @@ pub(super) enum AttemptFailure {
     /// No connection. `Ours` if the instance has no part in it.
     Connect,
     ConnectOurs,
-    /// It listens, and has had no room for another connection in all the time there was.
+    /// The instance listens, and has had no room for another connection in all the time there was.
     NoRoom,
     /// The connection broke before an answer.
     Broken,

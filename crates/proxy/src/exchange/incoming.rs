@@ -29,9 +29,9 @@ pub(super) enum AnswerState {
     },
     /// All of it is in the output.
     Done,
-    /// It broke off.
+    /// The answer broke off.
     Cut,
-    /// It is a 101: a tunnel follows.
+    /// The answer is a 101: a tunnel follows.
     Switched,
 }
 
@@ -39,7 +39,7 @@ pub(super) enum AnswerState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lasts {
     UntilItsEnd,
-    /// It ends with its instance, and that is no failure.
+    /// The stream ends with its instance, and that is no failure.
     AsItsInstance,
 }
 
@@ -65,9 +65,9 @@ pub(super) enum Arrived {
     Continue(usize),
     /// The final head, of so many bytes.
     Head(usize),
-    /// So many bytes of the body.
+    /// Bytes of the body, this many.
     Body(usize),
-    /// So many bytes of the body, and its end.
+    /// Bytes of the body, this many, and its end.
     End(usize),
 }
 

@@ -21,7 +21,7 @@ use crate::upstream::UpstreamConnection;
 /// Who tells the client to go on with its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Continue {
-    /// It does not ask, or it has been told.
+    /// The client does not ask, or has been told.
     Settled,
     /// The upstream may, until then; then we do.
     Upstream { until_ms: u64 },
@@ -74,7 +74,7 @@ impl Outgoing {
         Self { request, proceed }
     }
 
-    /// It has been routed anew.
+    /// Replaces the head of a request that has been routed anew.
     pub(super) fn replace_head(&mut self, bytes: Buffer, stock: &Stock) {
         self.request.replace_head(bytes, stock);
     }

@@ -13,7 +13,7 @@ use crate::turn::Turn;
 /// What moves between the client and us, and how fast it has to.
 #[derive(Debug)]
 pub(crate) struct Pacing {
-    /// Those of the app.
+    /// The limits of the app.
     limits: AppLimits,
     body_limits: BodyLimits,
     delivery: Delivery,
@@ -50,7 +50,7 @@ impl Pacing {
         Deadline::at(self.moved_at_ms + limit.0)
     }
 
-    /// So many bytes of the body have been passed on.
+    /// Takes note of how many bytes of the body have been passed on.
     ///
     /// # Errors
     /// If these are more than allowed.

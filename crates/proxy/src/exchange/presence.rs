@@ -44,7 +44,7 @@ impl Presence {
         self.begun = true;
     }
 
-    /// It has left, and its request ends.
+    /// The client has left, and its request ends.
     pub(crate) fn has_left(&mut self) {
         self.gone = true;
     }

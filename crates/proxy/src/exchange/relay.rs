@@ -288,7 +288,7 @@ impl Relay {
         self.waits_for(turn).due(&info.pacing, turn).min(self.way.cut_at())
     }
 
-    /// It has been waited for in vain.
+    /// The event that the exchange waits for has not come in time.
     pub(super) fn overdue(
         &mut self,
         info: &mut RequestInfo,

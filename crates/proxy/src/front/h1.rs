@@ -22,7 +22,7 @@ pub(crate) struct Client {
     pub(crate) stream: Socket,
     pub(crate) input: Buffer,
     pub(crate) output: Buffer,
-    /// It sends nothing more; it may still read.
+    /// The client sends nothing more; it may still read.
     pub(crate) ended: bool,
     /// Bytes of a request's head, while that stands at the start of the input: until the request goes
     /// out it may have to be routed anew.

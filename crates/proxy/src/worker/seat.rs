@@ -90,7 +90,7 @@ impl Seat {
         if next.is_some() { Poll::Pending } else { Poll::Ready(()) }
     }
 
-    /// It was asked to make room, and has something to do by now.
+    /// The connection was asked to make room, and has something to do by now: it stays.
     pub(crate) fn stays(&self) {
         self.worker.timers.stays(self.timer);
     }

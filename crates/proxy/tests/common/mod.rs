@@ -71,7 +71,7 @@ pub fn one(counter: u64, number: u64, at: SocketAddr) -> Snapshot {
     snapshot(counter, &[(1, 10_000, &[(number, at)])])
 }
 
-/// The same with these limits of the app's.
+/// A snapshot with these limits of the app's.
 pub fn limited(mut snapshot: Snapshot, limits: AppLimits) -> Snapshot {
     snapshot.apps[0].route.limits = limits;
     snapshot
@@ -357,7 +357,7 @@ impl Full {
         Self { listener, _first: first, at }
     }
 
-    /// It comes to the next in its queue, and so has room for the proxy.
+    /// Accepts the first in its queue and then the proxy's connection, for which there is room now.
     pub fn accept(&self) -> Client {
         let _queued = self.listener.accept().expect("the first in its queue");
         Client::of(self.listener.accept().expect("the proxy's").0)

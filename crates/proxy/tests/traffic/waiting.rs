@@ -1,4 +1,4 @@
-//! Those that had to wait are let go in their order, at a pace that their instances bear.
+//! Held requests leave the queue in their order, at a pace that their instances bear.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

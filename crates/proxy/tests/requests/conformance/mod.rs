@@ -186,7 +186,7 @@ fn answers_are_passed_on_as_the_rfc_has_it() {
     }
 }
 
-/// The same without the lines that hang on the hour.
+/// The text without the lines that hang on the hour.
 fn without_date(text: &str) -> String {
     text.split_inclusive('\n').filter(|line| !line.starts_with("Date: ")).collect()
 }

@@ -74,14 +74,14 @@ fn node_closes_after_five_seconds_and_loses_nothing() {
     loses_nothing(&origin, &[1_000, 4_000, 5_000], 2);
 }
 
-/// It says `timeout=2`; so a connection is kept for one.
+/// The server says `timeout=2`; so a connection is kept for one.
 #[test]
 fn node_closes_after_two_seconds_and_loses_nothing() {
     let origin = Origin::set(Maker::Node, &[("BUSY_MS", "23"), ("KEEP_ALIVE_MS", "2000")]);
     loses_nothing(&origin, &[1_000, 2_000], 4);
 }
 
-/// It says `timeout=0`, by which no connection can be kept.
+/// The server says `timeout=0`, by which no connection can be kept.
 #[test]
 fn node_closes_after_a_fifth_of_a_second_and_loses_nothing() {
     let origin = Origin::set(Maker::Node, &[("BUSY_MS", "23"), ("KEEP_ALIVE_MS", "200")]);

@@ -48,7 +48,7 @@ fn is_given_more(origin: &Origin) {
     eventually("it is given requests again", || (given(origin).len() > before + 20).then_some(()));
 }
 
-/// Those without an answer of the app's.
+/// Requests without an answer of the app's.
 fn lost(sent: &[Sent]) -> Vec<&Sent> {
     sent.iter().filter(|sent| sent.end != End::Answered(200)).collect()
 }
