@@ -2,46 +2,14 @@
 
 use std::path::Path;
 
-/// Crates that still have such comments. This list only gets shorter.
-const LEFT: [&str; 5] = ["control", "journal", "model", "rollout", "testkit"];
-
 /// Beginnings that leave the subject to be guessed.
 const GUESSED: [&str; 6] = ["It", "See", "So", "The same", "They", "Those"];
 
-/// What the comments of each file have shown so far.
-#[derive(Default)]
-pub(crate) struct Subjects {
-    wrong: Vec<String>,
-    still_left: Vec<&'static str>,
-}
-
-impl Subjects {
-    /// Looks at the doc comments of one file.
-    pub(crate) fn look(&mut self, name: &Path, text: &str) {
-        let left = LEFT.into_iter().find(|left| name.starts_with(Path::new("crates").join(left)));
-        let lines = unnamed(text);
-        match left {
-            Some(left) if !lines.is_empty() => self.still_left.push(left),
-            Some(_) => {}
-            None => {
-                let name = name.display();
-                let why =
-                    |at| format!("{name}:{at}: a doc comment does not begin with its subject");
-                self.wrong.extend(lines.into_iter().map(why));
-            }
-        }
-    }
-
-    /// Returns every comment without its subject, and every crate that is said to be left and is not.
-    pub(crate) fn complaints(self) -> Vec<String> {
-        let done = LEFT.iter().filter(|left| !self.still_left.contains(left));
-        let done = done.map(|left| {
-            format!(
-                "crates/{left}: all doc comments begin with their subject: take it off the list"
-            )
-        });
-        self.wrong.into_iter().chain(done).collect()
-    }
+/// Returns every comment of a file that does not name its subject.
+pub(crate) fn complaints(name: &Path, text: &str) -> Vec<String> {
+    let name = name.display();
+    let why = |at| format!("{name}:{at}: a doc comment does not begin with its subject");
+    unnamed(text).into_iter().map(why).collect()
 }
 
 /// The lines on which a paragraph of a doc comment begins without its subject.
@@ -82,16 +50,9 @@ mod tests {
     }
 
     #[test]
-    fn the_list_of_crates_only_gets_shorter() {
-        let mut subjects = Subjects::default();
-        subjects.look(Path::new("crates/agent/src/lib.rs"), "//! It.\n");
-        for left in &LEFT[1..] {
-            let name = Path::new("crates").join(left).join("src/lib.rs");
-            subjects.look(&name, "//! A.\n//!\n//! They.\n");
-        }
-        let wrong = subjects.complaints();
-        assert_eq!(wrong.len(), 2, "{wrong:?}");
+    fn a_comment_is_told_by_its_file_and_line() {
+        let wrong = complaints(Path::new("crates/agent/src/lib.rs"), "//! It.\n");
+        assert_eq!(wrong.len(), 1);
         assert!(wrong[0].starts_with("crates/agent/src/lib.rs:1: "), "{wrong:?}");
-        assert!(wrong[1].starts_with(&format!("crates/{}: ", LEFT[0])), "{wrong:?}");
     }
 }

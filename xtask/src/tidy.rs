@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::run::Done;
-use crate::subjects::Subjects;
+use crate::subjects;
 use crate::{fields, names};
 
 /// A file longer than this holds more than one noun.
@@ -25,16 +25,14 @@ pub(crate) fn check(root: &Path) -> Done {
     }
     files.sort();
     let mut wrong = Vec::new();
-    let mut subjects = Subjects::default();
     for file in files {
         let text = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
         let name = file.strip_prefix(root).unwrap_or(&file);
-        subjects.look(name, &text);
+        wrong.extend(subjects::complaints(name, &text));
         let mut found = complaints(name, &text);
         found.extend(fields::complaints(&text).unwrap_or_else(|unread| vec![unread]));
         wrong.extend(found.iter().map(|why| format!("{}{why}", name.display())));
     }
-    wrong.extend(subjects.complaints());
     wrong.extend(names::doubled(root)?);
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
 }

@@ -89,7 +89,7 @@ impl Engine {
     pub const APPS: usize = 1_000;
     /// Questions that may wait for the journal.
     pub const QUESTIONS: usize = 4 * Self::QUESTIONS_OF_ONE;
-    /// Those of one app.
+    /// Questions of one app that may wait for the journal.
     pub const QUESTIONS_OF_ONE: usize = 256;
     /// Records between two checkpoints.
     pub const CHECKPOINT: u32 = 1_000;
@@ -160,14 +160,14 @@ impl Engine {
         Self { keep_releases, ..self }
     }
 
-    /// The same, with a host whose agent is there and can do this. It joins the fleet if it has not.
+    /// Adds a host whose agent is there and can do this. The host joins the fleet if it has not.
     #[must_use]
     pub fn with_host(mut self, host: HostId, address: IpAddr, abilities: HostAbilities) -> Self {
         self.hosts.said(host, address, abilities);
         self
     }
 
-    /// The same, with proxies that can do this; one that is not named can do everything.
+    /// Says what proxies can do; one that is not named can do everything.
     #[must_use]
     pub fn with_proxies(
         mut self,
@@ -179,8 +179,8 @@ impl Engine {
         self
     }
 
-    /// The same, for a host where somebody else listens at the address of these instances, and why that is
-    /// thought. They stand in the first health table, all of them.
+    /// Says of instances that somebody else listens at their address, and why that is thought. All of them
+    /// stand in the first health table.
     #[must_use]
     pub fn with_strangers(
         mut self,

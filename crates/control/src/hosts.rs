@@ -15,7 +15,7 @@ pub(crate) struct Hosts {
     fleet: Fleet,
     /// What the agents say of their hosts.
     said: BTreeMap<HostId, Said>,
-    /// Those that have joined and whose agent is there: new instances may be placed on them.
+    /// Hosts that have joined and whose agent is there: new instances may be placed on them.
     seen: BTreeMap<HostId, HostSeen>,
     ports: BTreeMap<HostId, Ports>,
 }

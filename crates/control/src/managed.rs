@@ -61,7 +61,7 @@ impl Managed {
     /// A host that has said nothing of an instance or work for this time is asked again: its last report may
     /// have been lost.
     const SILENT: Millis = Millis::from_secs(60);
-    /// The same time for an instance that is not Up.
+    /// How long a host may say nothing of an instance that is not Up.
     const UNSURE: Millis = Millis::from_secs(10);
 
     pub fn new(app: App) -> Self {

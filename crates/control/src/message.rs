@@ -20,7 +20,7 @@ pub struct Ticket(pub u64);
 pub enum Mode {
     /// Its facts are journaled, then answered.
     Commit,
-    /// It is answered as if it were to be done, and changes nothing.
+    /// The command is answered as if it were to be done, and changes nothing.
     DryRun,
 }
 

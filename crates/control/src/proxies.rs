@@ -43,7 +43,7 @@ pub(crate) enum News {
 }
 
 impl Proxies {
-    /// Those that must acknowledge; nothing is known of them yet.
+    /// Begins with the proxies that must acknowledge; nothing is known of them yet.
     pub fn new(members: &[ProxyId]) -> Self {
         let members = members.iter().map(|id| (*id, Member::default())).collect();
         Self { members, gaps: BTreeMap::new() }
@@ -286,7 +286,8 @@ mod tests {
         "web".parse().unwrap()
     }
 
-    /// So many requests since that process began; each gap with the number of the report that told it.
+    /// A report of this many requests since that process began; each gap with the number of the report that
+    /// told it.
     fn report(
         proxy: u32,
         epoch: u64,

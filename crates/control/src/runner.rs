@@ -110,7 +110,7 @@ struct Logged {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Ended {
-    /// It was told to.
+    /// The runner was told to end.
     Stopped,
     /// What is in the log is not known, or somebody else writes to it. The log has to be opened anew; the
     /// engine that is recovered from it goes on as after a start.

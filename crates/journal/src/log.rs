@@ -36,7 +36,7 @@ pub enum Lost {
     /// Nothing of it is there, and a later one may succeed.
     #[error("{0}")]
     Refused(String),
-    /// It may be there or not. This shows when the log is opened anew; until then it takes nothing.
+    /// The append may be there or not. This shows when the log is opened anew; until then it takes nothing.
     #[error("{0}")]
     Unknown(String),
     /// Somebody else writes to the log now, so this one never will again.

@@ -38,13 +38,13 @@ impl HostAbilities {
 pub struct Abilities {
     /// How it divides an app's traffic between two releases.
     pub shares: Shares,
-    /// It knows users by what they send, and gives them the release that is meant for them.
+    /// The proxy knows users by what they send, and gives them the release that is meant for them.
     pub cohorts: bool,
-    /// It keeps requests waiting while an app is closed.
+    /// The proxy keeps requests waiting while an app is closed.
     pub hold: bool,
-    /// It answers with a page while an app is closed.
+    /// The proxy answers with a page while an app is closed.
     pub maintenance: bool,
-    /// It counts requests, answers and failures.
+    /// The proxy counts requests, answers and failures.
     pub counts: bool,
 }
 

@@ -61,9 +61,9 @@ impl Serving {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Expect {
-    /// It may have to be started; if it was started before, it is adopted.
+    /// The instance may have to be started. One that was started before is adopted.
     Fresh,
-    /// It was seen running: it is adopted or reported as exited, and never started again.
+    /// The instance was seen running. It is adopted or reported as exited, and never started again.
     Running,
 }
 
@@ -164,8 +164,8 @@ pub enum HostReport {
         streak: u32,
         /// What the last bad probe saw: `GET /up answered 500`, `connection refused`.
         note: Option<String>,
-        /// It would be Down if probes that got no answer in time counted as bad; `health` leaves those
-        /// out, since a busy instance may be well.
+        /// The instance would be Down if probes without an answer in time counted as bad. `health` leaves
+        /// those out, since a busy instance may be well.
         #[serde(default)]
         unanswered: bool,
         /// Who listens at its address.

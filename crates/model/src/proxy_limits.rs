@@ -74,9 +74,9 @@ impl Default for ProxyLimits {
 /// Bounds of `segue proxy`, which has no app file: the proxy's, and those of its one app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoneLimits {
-    /// Those of the proxy.
+    /// The limits of the proxy.
     pub proxy: ProxyLimits,
-    /// Those of a request.
+    /// The limits of a request.
     pub request: AppLimits,
     /// How long a request waits for an instance.
     pub hold: Millis,

@@ -194,7 +194,7 @@ pub enum NotReady {
         /// The release that was there.
         release: Option<ReleaseNo>,
     },
-    /// It was rolled back from, or taken back by segue.
+    /// The release was rolled back from, or taken back by segue.
     MarkedBad {
         /// The release.
         release: ReleaseNo,

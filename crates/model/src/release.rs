@@ -40,7 +40,7 @@ pub enum Service {
     /// Nothing is known yet, or it is of the time before this was kept.
     #[default]
     Unknown,
-    /// It had a part of the traffic.
+    /// The release had a part of the traffic.
     Served {
         /// When it last got it, or last lost it.
         last: Timestamp,
@@ -71,7 +71,7 @@ impl Service {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Conventions {
-    /// Those of 0.1: anybody may listen at an instance's address, and a probe names it as its host.
+    /// The conventions of 0.1: anybody may listen at an instance's address, and a probe names it as its host.
     #[default]
     First,
     /// An instance has to listen itself, and a probe looks like a request of a user.
@@ -79,7 +79,7 @@ pub enum Conventions {
 }
 
 impl Conventions {
-    /// Those that a release deployed now gets.
+    /// The conventions that a release deployed now gets.
     pub const NOW: Self = Self::Second;
 
     pub(crate) fn is_first(&self) -> bool {

@@ -36,7 +36,7 @@ pub struct Route {
     /// How one of a release's instances is picked.
     #[serde(default, skip_serializing_if = "Balance::is_default")]
     pub balance: Balance,
-    /// So long after its start an instance gets only a part of the requests, which grows; 0 for none.
+    /// For this time after its start an instance gets only a part of the requests, which grows; 0 for none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub slow_start: Millis,
     /// Which connections to an instance carry more than one request.
@@ -93,7 +93,7 @@ pub enum Prefix {
     /// The app sees it.
     #[default]
     Kept,
-    /// It is cut off, and told in `X-Forwarded-Prefix`.
+    /// The prefix is cut off, and told in `X-Forwarded-Prefix`.
     Stripped,
 }
 
@@ -117,7 +117,7 @@ pub enum Balance {
     PeakEwma,
     /// One after the other.
     RoundRobin,
-    /// The same one for the same user, by the user key of [`Affinity`]: not for cookies, which are set
+    /// One instance per user, by the user key of [`Affinity`]; cookies are no such key, since they are set
     /// only while a release comes in.
     Hash,
 }
@@ -132,7 +132,7 @@ impl Balance {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeepAlive {
-    /// Those on which no client can have left anything for the next: an app that answers a request
+    /// Connections on which no client can have left anything for the next: an app that answers a request
     /// without reading its body leaves the body to be read as the next request.
     #[default]
     Careful,

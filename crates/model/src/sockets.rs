@@ -63,7 +63,8 @@ impl SocketFolders {
         Self::fits(folder, Self::APP)
     }
 
-    /// The same for all instances of an app, whatever their number.
+    /// Whether a socket's path fits into the data folder; all instances of an app get the same answer,
+    /// whatever their number.
     fn fits_own(&self, app: &AppName) -> bool {
         Self::fits(&self.own, app.as_str().len())
     }

@@ -186,7 +186,7 @@ pub enum StrategyKind {
     },
     /// Instance after instance, or some at a time.
     Rolling {
-        /// So many at a time.
+        /// How many instances are replaced at a time.
         batch: Batch,
         /// Whether new instances start before old ones leave.
         order: Order,
@@ -271,9 +271,9 @@ pub enum Order {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnFailure {
-    /// It goes back: the old release is made whole again, then gets all of the traffic.
+    /// The rollout goes back: the old release is made whole again, then gets all of the traffic.
     Revert,
-    /// It stays as it is until somebody says `segue resume` or `segue abort`.
+    /// The rollout stays as it is until somebody says `segue resume` or `segue abort`.
     Hold,
 }
 
@@ -300,7 +300,7 @@ pub enum Gate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Capacity {
-    /// The same part of the replicas as its share of the traffic, rounded up.
+    /// The part of the replicas that its share is of the traffic, rounded up.
     Share,
     /// This many, until it gets all traffic.
     Fixed(u16),
@@ -311,7 +311,7 @@ pub enum Capacity {
 pub struct Cohort {
     /// What picks them.
     pub mark: Mark,
-    /// It counts whoever shows it. Otherwise a header, a cookie or a parameter, which anybody can send,
+    /// The mark counts whoever shows it. Otherwise a header, a cookie or a parameter, which anybody can send,
     /// counts only from networks that the server trusts.
     pub public: bool,
 }
@@ -428,11 +428,11 @@ pub struct Maintenance {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standby {
-    /// It stays warm until the next switch: rollback is one switch.
+    /// The old release stays warm until the next switch: rollback is one switch.
     Keep,
-    /// It stays warm for this long.
+    /// The old release stays warm for this time.
     For(Millis),
-    /// It is stopped once the new release has been watched: no warm rollback after that.
+    /// The old release is stopped once the new one has been watched: no warm rollback after that.
     None,
 }
 

@@ -113,7 +113,7 @@ pub struct AppCounters {
 pub struct Askers {
     /// All of them.
     pub asked: Addresses,
-    /// Those that it failed, or answered with what speaks against it.
+    /// Addresses whose requests failed, or were answered with what speaks against the release.
     pub failing: Addresses,
 }
 

@@ -32,11 +32,11 @@ pub struct AppView {
     pub releases: Vec<ReleaseView>,
     /// The receipts of the last rollouts, oldest first.
     pub receipts: Vec<Receipt>,
-    /// It is closed for its users, by hand or by its rollout.
+    /// The app is closed for its users, by hand or by its rollout.
     pub maintenance: bool,
     /// As many instances as `segue scale` asked for, if it did.
     pub scale: Option<u16>,
-    /// It is being removed.
+    /// The app is being removed.
     pub removing: bool,
 }
 

@@ -56,7 +56,7 @@ pub struct App {
     /// When the app was removed together with its state, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forget_state: Option<Timestamp>,
-    /// So many instances of every release, instead of what their files say.
+    /// The number of instances of every release, instead of what their files say.
     pub scale: Option<u16>,
     /// Set while somebody has closed the app for its users.
     pub maintenance: Option<Maintenance>,
@@ -199,7 +199,7 @@ pub struct Instance {
     pub minted: Timestamp,
     /// When it reached this stage.
     pub since: Timestamp,
-    /// It has been Down too long: it is drained as soon as another has taken its place.
+    /// The instance has been Down too long: it is drained as soon as another has taken its place.
     pub doomed: bool,
     /// The state version in which it left the snapshot, once Draining.
     pub left: Option<u64>,
@@ -304,7 +304,7 @@ pub struct Rollout {
     pub rung: u16,
     /// The candidate has had a part of the traffic: from then on a way back is a revert.
     pub went_live: bool,
-    /// It is held where it is.
+    /// Why and since when the rollout is held where it is, if it is.
     pub paused: Option<Pause>,
     /// The app is closed for its users until the candidate, or the old release again, is whole.
     pub closed: bool,
@@ -356,9 +356,9 @@ impl Rollout {
         self.kind.renews() || (self.from.is_none() && self.share == Share::ALL)
     }
 
-    /// So often an instance's port may be taken by somebody else.
+    /// How often an instance's port may be taken by somebody else.
     pub const PORT_ATTEMPTS: u32 = 3;
-    /// So often an instance may die while the rollout waits for a person.
+    /// How often an instance may die while the rollout waits for a person.
     pub const CRASHES_WHILE_WAITING: u32 = 3;
 }
 
@@ -368,7 +368,7 @@ impl Rollout {
 pub enum Phase {
     /// The candidate's instances start and become healthy.
     Starting,
-    /// They are; a gate keeps the switch waiting.
+    /// The candidate's instances are healthy; a gate keeps the switch waiting.
     Ready,
     /// The candidate's new share is journaled; workers acknowledge it.
     Switching,

@@ -127,7 +127,7 @@ pub enum Fact {
     },
     /// Every release is to have so many instances.
     Scaled {
-        /// So many; `None` leaves it to the files.
+        /// The number of instances; `None` leaves it to the files.
         replicas: Option<u16>,
         /// When.
         at: Timestamp,
@@ -136,9 +136,9 @@ pub enum Fact {
     Synced {
         /// The release that is the standby from now on.
         to: ReleaseNo,
-        /// The same, whole, when it was not stored before.
+        /// The whole release, when it was not stored before.
         release: Option<Box<Release>>,
-        /// See `Ended`.
+        /// How many releases stay stored, as in [`Fact::Ended`].
         #[serde(default, skip_serializing_if = "Option::is_none")]
         keep: Option<u16>,
         /// When.
@@ -194,8 +194,8 @@ pub enum Fact {
     Ended {
         /// How, and what it cost.
         receipt: Box<Receipt>,
-        /// So many releases that are not on offer stay stored, and as many that never had users. Facts
-        /// of earlier versions keep the last ten, whatever they were worth.
+        /// How many releases that are not on offer stay stored, and how many that never had users. Facts of
+        /// earlier versions keep the last ten, whatever they were worth.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         keep: Option<u16>,
         /// When.
@@ -325,7 +325,7 @@ pub struct Started {
     pub from: Option<ReleaseNo>,
     /// The release that comes in.
     pub to: ReleaseNo,
-    /// The same, whole, when it was not stored before.
+    /// The whole release, when it was not stored before.
     pub release: Option<Release>,
     /// The strategy that was asked for with a release that was stored before. Without one the release
     /// comes in by the strategy it is stored with, as every one did in journals of earlier versions.
@@ -363,9 +363,9 @@ impl Minted {
 pub enum DrainCause {
     /// Their release needs fewer instances, or none.
     NotNeeded,
-    /// It was not healthy in time.
+    /// The instance was not healthy in time.
     NeverHealthy,
-    /// It was Down for too long and another has taken its place.
+    /// The instance was Down for too long and another has taken its place.
     Replaced,
     /// Its release is restarted, and its successor comes only after it.
     Restarted,

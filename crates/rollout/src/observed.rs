@@ -25,11 +25,11 @@ pub struct Observed<'a> {
     pub hosts: &'a BTreeMap<HostId, HostSeen>,
     /// When this control started: guards begin anew from here.
     pub recovered: Timestamp,
-    /// So long the candidate was busy in this phase of the rollout: the clock of a step stood.
+    /// How long the candidate was busy in this phase of the rollout: the clock of a step stood.
     pub stood: Millis,
     /// What the proxies counted since the rollout began; `None` if a crash lost it.
     pub counted: Option<&'a AppCounters>,
-    /// So many releases that are not on offer stay stored.
+    /// How many releases that are not on offer stay stored.
     pub keep_releases: u16,
     /// What they counted in the last minutes, oldest first; a minute ends early where a rollout begins.
     pub minutes: &'a VecDeque<Minute>,
@@ -65,7 +65,7 @@ impl Minute {
 pub struct Tally {
     /// Answers of its instances, and requests that they failed.
     pub answers: u64,
-    /// Those that speak against it: 5xx answers but 501 and 505, and requests that they failed.
+    /// Answers that speak against the release, 5xx but 501 and 505, and requests that its instances failed.
     pub bad: u64,
     /// Whose requests these were.
     pub askers: Askers,
@@ -101,7 +101,7 @@ pub struct InstanceSeen {
     pub in_flight: u32,
     /// Some proxy cannot say whether there are more.
     pub uncounted: bool,
-    /// It gives no answer to its probes because it is busy with requests: its health stands.
+    /// The instance gives no answer to its probes because it is busy with requests: its health stands.
     pub busy: Option<Busy>,
 }
 
@@ -110,7 +110,7 @@ pub struct InstanceSeen {
 pub struct Busy {
     /// Since when.
     pub since: Timestamp,
-    /// It counts as Down then, unless it makes progress before.
+    /// The instance counts as Down from then on, unless it makes progress before.
     pub until: Timestamp,
 }
 
@@ -120,16 +120,16 @@ pub enum Process {
     /// Nothing yet.
     #[default]
     Unseen,
-    /// It runs.
+    /// The process runs.
     Running {
         /// Its process id.
         pid: u32,
     },
     /// Its port is held by somebody else.
     AddressInUse,
-    /// It cannot be started.
+    /// The process cannot be started.
     Refused(String),
-    /// It has ended, with its whole tree.
+    /// The process has ended, with its whole tree.
     Exited {
         /// How.
         exit: Exit,

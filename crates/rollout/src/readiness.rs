@@ -60,7 +60,7 @@ pub(crate) fn whole(app: &App, seen: &Observed, release: ReleaseNo) -> Result<()
     Err(NotReady::NotWhole { release, ready, wanted, died })
 }
 
-/// Those of [`ready`] that are not too busy to answer their probes.
+/// Instances among those of [`ready`] that are not too busy to answer their probes.
 pub(crate) fn at_ease(app: &App, seen: &Observed, release: ReleaseNo) -> u16 {
     count(app, seen, release, |seen| seen.busy.is_none())
 }

@@ -45,10 +45,10 @@ pub struct Task {
     pub name: Label,
     /// The command, in place of the release's own.
     pub command: Vec<String>,
-    /// It is told to end after running for this time; `None` lets it run on.
+    /// The work is told to end after running for this time; `None` lets it run on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_limit: Option<Millis>,
-    /// It runs only with the lease of its name, of which an app has one at a time.
+    /// The work runs only with the lease of its name, of which an app has one at a time.
     #[serde(default)]
     pub needs_lease: bool,
 }
@@ -59,7 +59,7 @@ pub struct Task {
 pub enum WorkStage {
     /// Its host has been told to start it.
     Starting,
-    /// It was seen running, and is never started again.
+    /// The work was seen running, and is never started again.
     Running,
     /// Its host has been told to end it.
     Ending,
@@ -100,7 +100,7 @@ pub struct WorkEnded {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EndCause {
-    /// It has run for as long as it may.
+    /// The work has run for as long as it may.
     TimeUp,
     /// Its app is removed.
     AppRemoved,

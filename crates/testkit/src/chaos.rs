@@ -35,13 +35,13 @@ pub struct Outcome {
 /// Draws whether a world has a second proxy apart from everything else that its seed draws.
 const PROXIES: u64 = 0x70_72_6f_78_79;
 
-/// The same of whether control is told what has become of each append.
+/// Draws whether control is told what has become of each append, apart from everything else.
 const LOG: u64 = 0x6c_6f_67;
 
-/// The same of whether reports of hosts are lost, and whether their ports are scarce.
+/// Draws whether reports of hosts are lost, and whether their ports are scarce, apart from everything else.
 const HOSTS: u64 = 0x68_6f_73_74_73;
 
-/// The same of when somebody runs a task, and which.
+/// Draws when somebody runs a task, and which, apart from everything else.
 const WORK: u64 = 0x77_6f_72_6b;
 
 /// One world under chaos.

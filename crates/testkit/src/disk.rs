@@ -17,9 +17,9 @@ pub struct Disk {
 /// What becomes of an append that is not acknowledged, and not refused either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
-    /// It is there, and nobody says so.
+    /// The append is there, and nobody says so.
     There,
-    /// It is not there, and nobody says so.
+    /// The append is not there, and nobody says so.
     NotThere,
     /// Another control leads.
     Fenced,

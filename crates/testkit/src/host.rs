@@ -35,7 +35,7 @@ pub struct Host {
     queue: VecDeque<HostCommand>,
     /// How slow it is.
     pub pace: Pace,
-    /// It is dead, and answers nothing.
+    /// The machine is dead, and answers nothing.
     pub is_dead: bool,
     /// How often it has died: what was to happen in an earlier life does not.
     pub life: u64,
@@ -64,7 +64,7 @@ pub struct Process {
     pub sick_until: u64,
     /// Somebody else listens at its address until then.
     pub taken_until: u64,
-    /// It gives no answer to its probes until then.
+    /// The instance gives no answer to its probes until then.
     pub silent_until: u64,
     unanswered: bool,
 }
@@ -323,9 +323,9 @@ impl Host {
 pub enum Told {
     /// The machine is dead: nobody hears it.
     Nobody,
-    /// It is done at once.
+    /// The command is carried out at once.
     Now(HostCommand),
-    /// It waits for its turn.
+    /// The command waits for its turn.
     Later(Nexts),
 }
 

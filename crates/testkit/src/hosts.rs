@@ -82,7 +82,7 @@ impl Hosts {
         self.machines.iter().flat_map(|host| &host.processes)
     }
 
-    /// The same, to change.
+    /// All processes, as [`Hosts::processes`], to change.
     pub fn processes_mut(&mut self) -> impl Iterator<Item = (&InstanceId, &mut Process)> {
         self.machines.iter_mut().flat_map(|host| &mut host.processes)
     }

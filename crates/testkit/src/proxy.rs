@@ -31,7 +31,7 @@ pub struct Proxy {
     prepared: Arc<Snapshot>,
     /// The newest that any of its processes has made its table of.
     pub made: Generation,
-    /// It is dead, and answers nothing.
+    /// The proxy is dead, and answers nothing.
     pub is_dead: bool,
     /// When the last message to it arrives: they keep their order.
     pub arrives: u64,
@@ -39,7 +39,7 @@ pub struct Proxy {
     pub epoch: u64,
     /// Reports that this one has made.
     seq: u64,
-    /// It counts what is in flight; a foreign balancer may not.
+    /// The proxy counts what is in flight; a foreign balancer may not.
     pub counts: bool,
 }
 

@@ -29,7 +29,7 @@ impl Script {
         Self::with_hosts(&[Pace::default()])
     }
 
-    /// The same, with a machine for each of `paces`.
+    /// A world with a machine for each of `paces`, in which nothing is deployed yet.
     pub fn with_hosts(paces: &[Pace]) -> Self {
         let app: AppName = "web".parse().expect("it is valid");
         Self { world: World::with_hosts(1, paces, None), app, deployed: 0 }
@@ -40,7 +40,7 @@ impl Script {
         self.deploy_with(label, behaviour, false, |_| {})
     }
 
-    /// The same, with changed settings.
+    /// Somebody deploys a release that behaves so, with changed settings.
     pub fn deploy_with(
         &mut self,
         label: &str,
@@ -176,7 +176,7 @@ impl Script {
         self
     }
 
-    /// So many requests come at once, and each takes so many seconds.
+    /// This many requests come at once, and each takes so many seconds.
     pub fn requests(&mut self, count: u32, seconds: u64) -> &mut Self {
         self.say(&format!("! {count} requests of {seconds} s each"));
         for _ in 0..count {

@@ -80,7 +80,7 @@ impl World {
         Self::with_hosts(seed, &[Pace::default()], sabotage)
     }
 
-    /// The same, with a machine for each of `paces`.
+    /// A new world with a machine for each of `paces`, with control running and nothing deployed.
     pub fn with_hosts(seed: u64, paces: &[Pace], sabotage: Option<Sabotage>) -> Self {
         let wall = 1_700_000_000_000;
         let mut world = Self {

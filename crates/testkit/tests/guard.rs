@@ -10,7 +10,7 @@ use testkit::{Behaviour, Script};
 const GOOD: Behaviour = Behaviour::Good(300);
 const V2: ReleaseNo = ReleaseNo(2);
 
-/// So many requests, ten a second.
+/// Sends this many requests, ten a second.
 fn users(script: &mut Script, requests: u64) {
     let app = "web".parse().expect("it is valid");
     for _ in 0..requests {

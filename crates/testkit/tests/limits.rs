@@ -16,7 +16,7 @@ use testkit::{local_host, release, spec};
 
 const NOW: Timestamp = Timestamp(1_000_000_000);
 
-/// So many bytes, and no other limit.
+/// A limit of this many bytes, and no other.
 fn memory(bytes: u64) -> ResourceLimits {
     ResourceLimits { memory: Some(bytes), ..ResourceLimits::default() }
 }

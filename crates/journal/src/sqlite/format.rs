@@ -129,7 +129,7 @@ pub(crate) enum Found {
     None,
     /// Its checksum is wrong.
     Damaged,
-    /// It is whole. The first record after it is chained to this.
+    /// The checkpoint is whole. The first record after it is chained to this.
     Whole(Checkpoint, Chain),
 }
 

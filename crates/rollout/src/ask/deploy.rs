@@ -17,11 +17,11 @@ use crate::{Cause, Fact, Phase, Rollout, RolloutKind};
 /// Whether the rollout under way is what a deploy asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Same {
-    /// It brings in another release.
+    /// The rollout under way brings in another release.
     No,
-    /// It brings in that release, by another strategy.
+    /// The rollout under way brings in that release, by another strategy.
     OtherStrategy,
-    /// It is.
+    /// The rollout under way does what is asked for.
     Yes,
 }
 
@@ -84,7 +84,7 @@ impl Desk<'_> {
         }
     }
 
-    /// The same for a release that is stored.
+    /// Refuses to start instances of a stored release that no host can run.
     pub(super) fn can_start(&self, release: ReleaseNo) -> Result<(), Refusal> {
         let stored = self.app.releases.get(&release);
         stored.map_or(Ok(()), |stored| self.can_run(&stored.spec))

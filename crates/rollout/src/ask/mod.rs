@@ -44,7 +44,7 @@ pub enum Ask {
     Resume,
     /// Have so many instances from now on, until the file's `replicas` changes.
     Scale {
-        /// So many.
+        /// The number of instances.
         replicas: u16,
     },
     /// Bring the standby to the live version.
@@ -168,7 +168,7 @@ pub struct Refusal {
 /// Kinds of refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalCode {
-    /// It cannot be, now or at all.
+    /// The command cannot be carried out, now or at all.
     Refused,
     /// Somebody else was first.
     Conflict,

@@ -62,7 +62,7 @@ impl Desk<'_> {
 /// Since when a release that is asked for is live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Again {
-    /// It was before.
+    /// The release was live before.
     Still,
     /// The rollout that was to replace it has just been ended.
     Back,

@@ -9,7 +9,7 @@ use crate::{Cause, Minute, Observed, Rollout, Tally};
 const ANSWERS: u64 = 20;
 /// Minutes that are looked at, at the most.
 const MINUTES: usize = 10;
-/// So many addresses that were failed are enough, however many have asked.
+/// This many addresses with failed requests are enough, however many have asked.
 const ADDRESSES: u32 = 5;
 
 /// More than half of the candidate's last answers were bad, the bad ones went to at least half of the

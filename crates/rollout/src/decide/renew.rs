@@ -32,7 +32,7 @@ pub(super) fn step(app: &App, rollout: &Rollout, seen: &Observed, at: Timestamp)
     whole.then_some(Fact::Settled { rollout: rollout.id, cause: None, at })
 }
 
-/// It was there before the rollout began and has to be replaced.
+/// Whether the instance was there before the rollout began and has to be replaced.
 fn is_stale(rollout: &Rollout, (number, instance): (u64, &Instance), seen: &Observed) -> bool {
     let of_before = instance.minted < rollout.started;
     match rollout.kind {

@@ -65,9 +65,9 @@ fn let_go(app: &App, seen: &Observed, timer: &mut Timer) -> Option<Fact> {
     draining(surplus, DrainCause::NotNeeded, timer)
 }
 
-/// Those of `leaving` that can be spared: without them enough healthy instances carry the app (I3).
-/// After a restart of control an instance that was not probed yet is taken for a healthy one, until
-/// it has had the time of a start.
+/// Instances of `leaving` that can be spared: without them enough healthy instances carry the app (I3). After
+/// a restart of control an instance that was not probed yet is taken for a healthy one, until it has had the
+/// time of a start.
 fn spare(app: &App, seen: &Observed, timer: &mut Timer, mut leaving: Vec<u64>) -> Vec<u64> {
     if Bug::ForgetsFloor.is_planted() {
         return leaving;
