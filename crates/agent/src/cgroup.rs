@@ -73,7 +73,7 @@ impl Cgroup {
         write(&path, value).map_err(told)
     }
 
-    /// What happened to its processes because of limits, one sentence each without a subject.
+    /// Returns what the limits did to its processes, one sentence each without a subject.
     pub fn hit_limits(&self) -> Vec<String> {
         let mut sentences = Vec::new();
         let events = self.path.join("memory.events");

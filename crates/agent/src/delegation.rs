@@ -28,7 +28,7 @@ const LEAF: &str = "segue-server";
 const PATIENCE: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(10);
 
-/// What stands in the way of limits on this host.
+/// Returns the obstacles to limits on this host.
 pub(crate) fn obstacles(layout: &InstanceLayout) -> LimitObstacles {
     let own = Delegation::own();
     let ours = || processes_of(layout);
@@ -87,7 +87,7 @@ pub(crate) struct Delegation {
 }
 
 impl Delegation {
-    /// That of this process; `None` without cgroup2.
+    /// Finds the delegation to this process; `None` without cgroup2.
     pub fn own() -> Option<Self> {
         let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
@@ -286,7 +286,7 @@ fn stranger_in(processes: &[u32], ours: &BTreeSet<u32>) -> Option<u32> {
     processes.iter().copied().find(|pid| !ours.contains(pid) && lives(*pid))
 }
 
-/// What to do about strangers in segue's own group.
+/// The hint for foreign processes in segue's own group.
 const START_ALONE: &str = "start segue in a control group of its own, such as a unit with \
                            `Delegate=yes` and `DelegateSubgroup=segue-server`";
 

@@ -16,9 +16,9 @@ use crate::stop;
 /// An instance that was running and has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoppedInstance {
-    /// Which.
+    /// The instance's name.
     pub id: InstanceId,
-    /// How.
+    /// How it ended.
     pub exit: Exit,
 }
 

@@ -1,5 +1,5 @@
-//! What an instance finds around it: its environment and its state folder. Hands down nothing of the
-//! server's own environment but a short list of names.
+//! The environment variables and the state folder of an instance. Passes only a short list of the server's own
+//! variables on.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -15,7 +15,7 @@ const RISING_GAP: Duration = Duration::from_millis(10);
 pub(crate) enum ProbeResult {
     /// An answer with 2xx in time.
     Good,
-    /// Nobody listens.
+    /// The connection was refused: no socket listens.
     Refused,
     /// The probe could not connect, or got no answer in time: says which. The instance may be busy.
     Silent(String),

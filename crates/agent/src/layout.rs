@@ -56,7 +56,7 @@ impl InstanceLayout {
         self.store.app(app)
     }
 
-    /// What outlives the releases of an app: `SEGUE_STATE_DIR`.
+    /// Returns the folder that outlives the releases of an app: `SEGUE_STATE_DIR`.
     pub fn state(&self, app: &AppName) -> PathBuf {
         self.app(app).join("state")
     }

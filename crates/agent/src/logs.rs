@@ -11,15 +11,15 @@ use wire::LogLine;
 use crate::layout::InstanceLayout;
 use crate::runfolder::{OLDER_OUTPUT, OUTPUT};
 
-/// Of an instance's last words a longer line is cut in its middle: what failed stands at its start, and
-/// often the cause at its end.
+/// Longest line of an instance's last output, in bytes. A longer line is cut in its middle: the failure is at
+/// its start, and often the cause at its end.
 const LINE_BYTES: usize = 500;
 const START_BYTES: usize = 150;
-/// Lines that can be asked for at once.
+/// Most lines of one request.
 const MOST_LINES: usize = 10_000;
-/// A page has at most so many bytes.
+/// Most bytes of one page.
 const PAGE_BYTES: u64 = 64 * 1024;
-/// An instance's last words are looked for in so much of its output.
+/// Bytes at the end of the output in which an instance's last lines are looked for.
 const WORDS_BYTES: usize = 64 * 1024;
 
 /// The last lines of an instance's output, oldest first, whole and as they were written. They have `most`

@@ -1,4 +1,4 @@
-//! What the kernel tells about processes. Reads `/proc`, changes nothing.
+//! Information about processes from the kernel. Reads `/proc`, changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -74,7 +74,7 @@ pub(crate) fn user_of(pid: u32) -> Option<u32> {
     ids.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// What a process calls itself, fit to be printed: it may call itself anything.
+/// Returns the name of a process with unprintable characters replaced: a process may call itself anything.
 pub(crate) fn name_of(pid: u32) -> String {
     let name = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
     let name = String::from_utf8_lossy(&name);

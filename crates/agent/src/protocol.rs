@@ -1,6 +1,6 @@
-//! What agent and shim say to each other: one JSON object per line. The two may be of different
-//! versions of segue, because a shim lives as long as its instance: a field or a kind may be added,
-//! none may change its meaning.
+//! The protocol between agent and shim: one JSON object per line. The two may be of different versions of
+//! segue, because a shim runs as long as its instance: a field or a kind may be added, but none may change
+//! its meaning.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// Counts the versions of this protocol.
 pub(crate) const VERSION: u32 = 1;
 
-/// What the shim is to run. Goes through a pipe, never through a file: it holds secrets.
+/// The order to start an instance. It goes through a pipe, never through a file: it holds secrets.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct StartOrder {
     pub version: u32,
@@ -25,7 +25,7 @@ pub(crate) struct StartOrder {
     pub user: Option<String>,
     pub group: Option<String>,
     pub open_files: Option<OpenFiles>,
-    /// What the instance's control group may use at most.
+    /// The limits of the instance's control group.
     #[serde(default, skip_serializing_if = "ResourceLimits::is_none")]
     pub limits: ResourceLimits,
     /// The command is a probe and gets so long; an instance has no limit.
@@ -49,16 +49,16 @@ impl fmt::Debug for StartOrder {
 pub struct OpenFiles {
     /// The limit; `None` is no limit.
     pub soft: Option<u64>,
-    /// What the process may raise it to.
+    /// The limit up to which the process may raise it.
     pub hard: Option<u64>,
 }
 
 impl OpenFiles {
-    /// What a web service needs, and what a shell with a low limit must not take away.
+    /// The least limit for a web service, even if segue was started from a shell with a lower one.
     const LEAST: u64 = 65_536;
 
-    /// What instances get: the limit of this process now, and 65 536 at least where the hard limit
-    /// allows that. Ask before raising it.
+    /// Returns the limit for instances: the limit of this process now, and at least 65 536 where the hard limit
+    /// allows that. Call this before raising the limit.
     pub fn for_apps() -> Self {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
         let least = limit.maximum.map_or(Self::LEAST, |hard| hard.min(Self::LEAST));
@@ -67,7 +67,7 @@ impl OpenFiles {
     }
 }
 
-/// The shim's first line, on its standard output.
+/// The shim's answer to the order: the first line on its standard output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum StartAnswer {
@@ -79,7 +79,7 @@ pub(crate) enum StartAnswer {
     Refused(String),
 }
 
-/// What came of a probe's command.
+/// The outcome of a probe's command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum CommandOutcome {

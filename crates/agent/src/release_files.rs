@@ -36,7 +36,7 @@ pub enum ReleaseFilesError {
     /// The operating system said no.
     #[error("cannot {act} {}", path.display())]
     Io {
-        /// What we were doing.
+        /// The act that failed.
         act: &'static str,
         /// To what.
         path: PathBuf,

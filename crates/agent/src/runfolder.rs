@@ -44,7 +44,7 @@ pub(crate) struct RunFolder {
     path: PathBuf,
 }
 
-/// Whoever has this owns the folder: a living shim, or the agent while it clears up after one.
+/// The lock of the folder, held by a running shim, or by the agent while it cleans up after one.
 #[derive(Debug)]
 pub(crate) struct Lock {
     _file: File,

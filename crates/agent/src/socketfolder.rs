@@ -91,7 +91,7 @@ fn create(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// What an app has put into it is deleted as it is: no link is followed.
+/// Deletes the folder with everything that the app has put into it. No link is followed.
 fn delete(folder: &Path) -> io::Result<()> {
     match fs::remove_dir_all(folder) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),

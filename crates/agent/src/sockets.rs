@@ -1,5 +1,5 @@
-//! Which TCP sockets listen on this machine: one dump of the kernel's table. Knows nothing of
-//! instances, and opens nobody's descriptors.
+//! Lists the TCP sockets that listen on this machine, by one dump of the kernel's table. Knows nothing of
+//! instances, and reads no process's descriptors.
 //!
 //! The kernel is asked by netlink (`sock_diag(7)`), which lists only the sockets that listen. A kernel without
 //! it tells them in `/proc/net/tcp`, among all connections.

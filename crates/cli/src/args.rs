@@ -1,5 +1,4 @@
-//! Every word of the command line, with its help: the one place help, docs and completions come
-//! from. Does nothing.
+//! The definition of the command line with its help: help, docs and completions are made from it.
 
 mod rollout;
 
@@ -38,29 +37,29 @@ pub(crate) enum Verb {
     /// Run the server: load balancer, rollouts, instances and API.
     #[command(args(ConnectionOptions::unseen_by_server()))]
     Server(ServerOptions),
-    /// Bring in a release of the app that segue.toml describes.
+    /// Deploy a release of the app that segue.toml describes.
     Deploy(DeployOptions),
-    /// Say what a deploy would do, and change nothing.
+    /// Show what a deploy would do, and change nothing.
     Plan(PlanOptions),
-    /// Show apps: what is live, what is on its way, and whether there is a way back.
+    /// Show apps: the live release, a rollout under way, and whether a rollback is ready.
     Status(StatusOptions),
     /// List the releases of an app.
     Releases(ListOptions),
     /// Go back to the release before, in one switch.
     Rollback(RollbackOptions),
-    /// Let a release that waits for a person go on: to its next step, or to all of the traffic.
+    /// Approve a rollout that waits for a person: go to its next step, or to all of the traffic.
     Promote(PromoteOptions),
     /// Hold a rollout where it is.
     Pause(AppOptions),
     /// Bring the standby to the live version, as a second set of its own.
     Sync(AppOptions),
-    /// Let a rollout that is held go on.
+    /// Resume a rollout that is held.
     Resume(FollowOptions),
-    /// Stop a rollout; what is live stays.
+    /// Abort a rollout; the live release stays.
     Abort(FollowOptions),
     /// Replace the instances of the live release, one after the other.
     Restart(FollowOptions),
-    /// Change how many instances an app has, until its file says another number.
+    /// Change the number of instances of an app, until its file says another one.
     Scale(ScaleOptions),
     /// Close an app for its users, or open it again.
     Maintenance(MaintenanceOptions),
@@ -68,11 +67,11 @@ pub(crate) enum Verb {
     Logs(LogsOptions),
     /// Show what a rollout cost: requests, failures, the time of the switch.
     Receipt(ReceiptOptions),
-    /// Remove an app; its state stays unless it is to go as well.
+    /// Remove an app; its state stays unless --with-state is given.
     Remove(RemoveOptions),
     /// Stop all instances and the server.
     Down,
-    /// Read an app file and say what is wrong with it.
+    /// Read an app file and report errors in it.
     #[command(args(ConnectionOptions::unseen()))]
     Check(CheckOptions),
     /// Show everything on this machine, with an app and load of its own.
@@ -101,16 +100,16 @@ pub(crate) enum Verb {
 /// `segue server`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct ServerOptions {
-    /// Where everything is kept; one server at a time.
+    /// The data folder, used by one server at a time.
     #[arg(long, value_name = "DIR", default_value = "./.segue")]
     pub data: PathBuf,
-    /// Where the apps are served.
+    /// Where to listen for requests to the apps.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080")]
     pub http: SocketAddr,
     /// Where the API listens; loopback only, since it speaks no TLS.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7070")]
     pub api: SocketAddr,
-    /// Host names the API answers for, besides the loopback ones.
+    /// Host names that the API answers for, besides the loopback ones.
     #[arg(long = "api-host", value_name = "NAME")]
     pub api_hosts: Vec<String>,
     /// Threads that serve traffic [default: one per core].
@@ -131,8 +130,8 @@ pub struct ServerOptions {
         default_values = ["127.0.0.0/8", "::1/128"]
     )]
     pub trusted_networks: Vec<Network>,
-    /// How many releases of an app stay stored, besides those that run: those that had users last, and as
-    /// many rows, without files, of those that never had any.
+    /// Number of releases of an app that stay stored, besides those that run: the last that had users, and as many
+    /// rows, without files, of those that never had any.
     #[arg(
         long,
         value_name = "N",
@@ -165,7 +164,7 @@ pub struct ProxyOptions {
     /// Where /metrics, /healthz and /readyz listen.
     #[arg(long, value_name = "ADDR:PORT")]
     pub admin: Option<SocketAddr>,
-    /// Probe upstreams at this path, and leave out what does not answer with 2xx.
+    /// Probe upstreams at this path, and send nothing to those that do not answer with 2xx.
     #[arg(long, value_name = "PATH")]
     pub health_path: Option<String>,
     /// Where requests are logged: a file, or `off`.
@@ -212,16 +211,16 @@ impl From<&str> for AccessLogTarget {
     }
 }
 
-/// How an upstream is picked among those that are well.
+/// How an upstream is picked among the healthy ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum BalanceOption {
-    /// Of two random ones that with fewer requests in flight.
+    /// Of two random upstreams, the one with fewer requests in flight.
     TwoChoices,
-    /// Of all that with the fewest requests in flight.
+    /// The upstream with the fewest requests in flight.
     LeastConnections,
-    /// Of two random ones that which should answer sooner.
+    /// Of two random upstreams, the one expected to answer sooner.
     PeakEwma,
-    /// One after the other.
+    /// One upstream after the other.
     RoundRobin,
 }
 
@@ -241,7 +240,7 @@ pub(crate) struct PlanOptions {
 pub(crate) struct StatusOptions {
     /// The app [default: all].
     pub(crate) app: Option<AppName>,
-    /// Show it anew every second.
+    /// Refresh every second.
     #[arg(long)]
     pub(crate) watch: bool,
     /// Print JSON.
@@ -286,10 +285,10 @@ pub(crate) struct MaintenanceOptions {
     /// One sentence for users.
     #[arg(long, value_name = "TEXT")]
     pub(crate) message: Option<String>,
-    /// When users are told to come back [default: 30s].
+    /// When users should come back [default: 30s].
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) retry_after: Option<String>,
-    /// Let requests wait so long before they get the page [default: not at all].
+    /// Hold requests for this long before they get the page [default: not at all].
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) hold: Option<String>,
     /// Let clients of this network through: 10.0.0.0/8, or one address.
@@ -320,17 +319,17 @@ fn network(text: &str) -> Result<String, Invalid> {
 pub(crate) struct LogsOptions {
     /// The app.
     pub(crate) app: AppName,
-    /// Go on with what comes.
+    /// Follow new output.
     #[arg(short, long)]
     pub(crate) follow: bool,
-    /// How many lines before the end to start with.
+    /// Number of lines to show from the end of the output.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
     pub(crate) lines: u32,
-    /// Of this instance only.
+    /// Show the output of this instance only.
     #[arg(long, value_name = "ID")]
     pub(crate) instance: Option<InstanceId>,
     /// Print the lines as they were written, byte by byte: without the instance's name, with control
-    /// characters and with what is no UTF-8.
+    /// characters, and whether they are UTF-8 or not.
     #[arg(long, conflicts_with = "json")]
     pub(crate) raw: bool,
     /// Print JSON, one object per line of output. A line that is no UTF-8 has its bytes in `base64`.
@@ -356,7 +355,7 @@ pub(crate) struct RemoveOptions {
     /// Delete its state folder as well, which holds its users' data.
     #[arg(long)]
     pub(crate) with_state: bool,
-    /// Do not ask; needed where nobody can answer.
+    /// Do not ask; needed off a terminal.
     #[arg(long, short)]
     pub(crate) yes: bool,
 }
@@ -366,7 +365,7 @@ pub(crate) struct CheckOptions {
     /// The app file.
     #[arg(default_value = "segue.toml")]
     pub(crate) file: PathBuf,
-    /// Let it name what lies outside its folder and outside the git work tree around it.
+    /// Allow it to name files outside its folder and outside the git work tree around it.
     #[arg(long)]
     pub(crate) outside: bool,
 }
@@ -386,7 +385,7 @@ pub(crate) struct CompletionsOptions {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SampleOptions {
-    /// What it calls itself.
+    /// The label that it answers with.
     #[arg(long, value_name = "LABEL")]
     pub(crate) version: String,
     /// How it is broken, if it is.

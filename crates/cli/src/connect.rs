@@ -1,4 +1,4 @@
-//! Which server is asked: finds it and its token, and says whom the token may be sent to.
+//! Finds the server and its token, and says to whom the token may be sent.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -20,7 +20,7 @@ const SERVER_USER: &str = "SEGUE_SERVER_USER";
 /// A token is shorter.
 const TOKEN_BYTES: u64 = 4096;
 
-/// Which server is asked.
+/// The options that choose the server.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ConnectionOptions {
     /// The server's API [default: the socket in the data folder, else http://127.0.0.1:7070].

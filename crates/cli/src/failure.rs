@@ -1,14 +1,14 @@
-//! How a command fails: what it was doing, to what, why, and what to do now. And the exit codes.
+//! The error of a command: the act, its object, the cause, and a hint. Defines the exit codes, too.
 
 use std::error::Error;
 use std::process::ExitCode;
 
 use wire::{ClientError, Distrust, user_name};
 
-/// What to do about a file that does not keep still.
+/// The hint for a file that changes while it is read.
 pub(crate) const STEADY: &str = "if the app does not need the file, name it in `.segueignore`; else deploy while nothing writes to it";
 
-/// What the caller's script learns.
+/// The exit code of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitStatus {
     /// Done.
@@ -44,11 +44,11 @@ impl From<ExitStatus> for ExitCode {
 pub struct CommandError {
     /// The exit code.
     pub exit: ExitStatus,
-    /// What was done to what: `deploy web`.
+    /// The act and its object: `deploy web`.
     pub act: String,
     /// Why it failed, the chain of causes in one line; further lines are an instance's own words.
     pub cause: String,
-    /// What to do now.
+    /// What the user can do now.
     pub hint: Option<String>,
 }
 
@@ -77,7 +77,7 @@ impl CommandError {
         self
     }
 
-    /// What a call of the API said.
+    /// Makes the error of a failed call to the API.
     pub(crate) fn client(act: impl Into<String>, error: &ClientError) -> Self {
         let failure = Self::new(act, error);
         match error {

@@ -1,5 +1,5 @@
-//! Follows a rollout to its outcome. The rollout goes on whether somebody follows or not, so a
-//! server that restarts is waited for, and Ctrl-C only stops looking.
+//! Follows a rollout to its outcome. The rollout does not depend on being followed: a server that restarts is
+//! waited for, and Ctrl-C only stops following.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
@@ -22,7 +22,7 @@ const AGAIN: Duration = Duration::from_millis(250);
 const LOOK: Duration = Duration::from_millis(50);
 /// Time between an outcome and the next look for its receipt.
 const SOON: Duration = Duration::from_millis(10);
-/// A rollout the server knows nothing of for so long is given up.
+/// Time after which a rollout that the server does not know is given up.
 const UNKNOWN: Duration = Duration::from_secs(10);
 /// Lines read ahead of what is shown.
 const AHEAD: usize = 64;
@@ -32,29 +32,28 @@ const AHEAD: usize = 64;
 pub(crate) enum FollowOutcome {
     /// The rollout ended.
     Ended(Box<ReceiptWithCause>),
-    /// Somebody stopped looking; the rollout goes on.
+    /// The user stopped following; the rollout goes on.
     Detached,
-    /// Only a person gets it further; what it has cost so far.
+    /// The rollout waits for a person; the receipt so far.
     Stands(Box<RolloutReceipt<RolloutStanding>>),
 }
 
 /// How long a rollout is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Until {
-    /// To its end, whoever has to act before.
+    /// To its end, even if a person has to act before.
     End,
-    /// To its end, or to where only a person gets it further: a gate, or a failure that holds it. What
-    /// somebody paused is waited for.
+    /// To its end, or until it waits for a person: at a gate, or held by a failure. A paused rollout is waited for.
     Person,
 }
 
-/// What a follower is told on the way.
+/// Gets news of the rollout on the way.
 pub(crate) trait Watcher {
-    /// Something happened.
+    /// An event happened.
     fn event(&mut self, event: &StreamEvent);
-    /// How things stand.
+    /// The state of the rollout.
     fn now(&mut self, now: &Now);
-    /// A word about the connection.
+    /// A message about the connection.
     fn note(&mut self, text: &str);
 }
 

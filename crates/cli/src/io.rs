@@ -8,27 +8,27 @@ use std::process::ExitCode;
 use anstream::ColorChoice;
 use jiff::tz::TimeZone;
 
-use crate::paint::{BAD, DIM, GOOD, Paint, shown, shown_json};
+use crate::style::{BAD, DIM, GOOD, Paint, shown, shown_json};
 use crate::text::own_words;
 use crate::{CommandError, ExitStatus};
 
 /// The cursor goes home and the rest of the screen is cleared.
 const ANEW: &str = "\x1b[H\x1b[J";
 
-/// What a command reads from and writes to.
+/// The input and output of a command.
 pub struct Io<'a> {
     out: Box<dyn Write + 'a>,
     err: Box<dyn Write + 'a>,
-    /// What becomes of styles in data.
+    /// How styles on stdout are printed.
     out_paint: Paint,
-    /// And in talk.
+    /// How styles on stderr are printed.
     err_paint: Paint,
     screen: Screen,
     /// How wide help may be, where the terminal does not say it.
     help_width: Option<usize>,
     reader: Reader,
     zone: TimeZone,
-    /// Where answers come from, if somebody is there to give them.
+    /// The source of answers to questions, if a person is there to give them.
     answers: Option<Box<dyn BufRead + 'a>>,
 }
 

@@ -12,9 +12,9 @@ mod interrupt;
 mod io;
 mod limit;
 mod local;
-mod paint;
 mod progress;
-mod sample;
+mod sample_app;
+mod style;
 mod text;
 mod verbs;
 
@@ -30,7 +30,7 @@ pub use limit::Limit;
 pub use local::Local;
 
 use args::Verb;
-use verbs::bare::{AtOnce, FollowedVerb};
+use verbs::app_verbs::{AtOnce, FollowedVerb};
 
 /// The whole program: reads the command line, does what it says.
 pub fn main(local: &dyn Local) -> ExitCode {
@@ -68,23 +68,25 @@ fn dispatch(cli: Cli, io: &mut Io<'_>, local: &dyn Local) -> Result<ExitCode, Co
         Verb::Proxy(options) => return local.proxy(options).map(|()| ExitStatus::Done.into()),
         Verb::Shim { args } => return Ok(local.shim(args)),
         Verb::Exec { args } => return Ok(local.exec(args)),
-        Verb::Sample(options) => return Ok(sample::run(&options)),
+        Verb::Sample(options) => return Ok(sample_app::run(&options)),
         Verb::Deploy(options) => verbs::deploy::run(&connection, &options, io)?,
         Verb::Plan(options) => verbs::plan::run(&connection, &options, io)?,
         Verb::Status(options) => verbs::status::run(&connection, &options, io)?,
         Verb::Releases(options) => verbs::releases::run(&connection, &options, io)?,
         Verb::Rollback(options) => verbs::rollback::run(&connection, &options, io)?,
         Verb::Promote(options) => verbs::promote::run(&connection, &options, io)?,
-        Verb::Pause(options) => verbs::bare::at_once(AtOnce::Pause, &connection, &options, io)?,
-        Verb::Sync(options) => verbs::bare::at_once(AtOnce::Sync, &connection, &options, io)?,
+        Verb::Pause(options) => {
+            verbs::app_verbs::at_once(AtOnce::Pause, &connection, &options, io)?
+        }
+        Verb::Sync(options) => verbs::app_verbs::at_once(AtOnce::Sync, &connection, &options, io)?,
         Verb::Resume(options) => {
-            verbs::bare::follow(FollowedVerb::Resume, &connection, &options, io)?
+            verbs::app_verbs::follow(FollowedVerb::Resume, &connection, &options, io)?
         }
         Verb::Abort(options) => {
-            verbs::bare::follow(FollowedVerb::Abort, &connection, &options, io)?
+            verbs::app_verbs::follow(FollowedVerb::Abort, &connection, &options, io)?
         }
         Verb::Restart(options) => {
-            verbs::bare::follow(FollowedVerb::Restart, &connection, &options, io)?
+            verbs::app_verbs::follow(FollowedVerb::Restart, &connection, &options, io)?
         }
         Verb::Scale(options) => verbs::scale::run(&connection, &options, io)?,
         Verb::Maintenance(options) => verbs::maintenance::run(&connection, &options, io)?,

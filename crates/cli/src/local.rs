@@ -1,4 +1,4 @@
-//! What has to run on the spot, and not through the API: the program's parts, seen from here.
+//! The parts of the program that run in this process and not through the API, as the command line sees them.
 
 use std::ffi::OsString;
 use std::path::Path;

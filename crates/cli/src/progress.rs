@@ -1,5 +1,5 @@
-//! What is seen while a command waits: one line that moves in a terminal, plain lines with the
-//! time elsewhere.
+//! Progress of a command that waits: one line that is updated in a terminal, plain lines with the time
+//! elsewhere.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use wire::{Now, StreamEvent};
 
 use crate::Io;
 use crate::io::Screen;
-use crate::paint::DIM;
+use crate::style::DIM;
 use crate::text::{headline, percent, step_of};
 
 /// The progress of one command.
@@ -51,7 +51,7 @@ impl ProgressLine {
         Self { bar, talk: Talk::Steps, place: None }
     }
 
-    /// What the command does now.
+    /// Shows what the command does now.
     pub(crate) fn doing(&mut self, io: &mut Io<'_>, text: &str) {
         match (&self.bar, self.talk) {
             (Some(bar), _) => bar.set_message(io.shown(text)),

@@ -3,8 +3,8 @@
 use model::Millis;
 use wire::StreamEvent;
 
-use crate::paint::DIM;
-use crate::paint::{Style, width};
+use crate::style::DIM;
+use crate::style::{Style, width};
 
 /// No line is longer where it can be helped.
 pub(crate) const WIDTH: usize = 80;
@@ -119,7 +119,7 @@ pub(crate) fn hang(name: &str, sentence: &str) -> Vec<String> {
     lines
 }
 
-/// Which step of a rollout, in the strategy's own word: `step 2 of 3`, `batch 1 of 4`.
+/// Names the step of a rollout in the strategy's own word: `step 2 of 3`, `batch 1 of 4`.
 pub(crate) fn step_of(strategy: &str, (step, steps): (u16, u16)) -> String {
     let word = if strategy == "rolling" { "batch" } else { "step" };
     format!("{word} {step} of {steps}")
@@ -238,7 +238,7 @@ mod tests {
     impl Strip for Vec<String> {
         fn map_plain(self) -> Vec<String> {
             self.iter()
-                .map(|line| crate::paint::shown(line, crate::paint::Paint::Nothing))
+                .map(|line| crate::style::shown(line, crate::style::Paint::Nothing))
                 .collect()
         }
     }

@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::refusal::Unsafe;
-use crate::{files, git, way};
+use crate::{files, git_checkout, path_links};
 
 /// Files that are private. Only segue makes them, and always for their owner alone: whatever copies a
 /// folder (git, an archive with the usual umask) makes them readable for others.
@@ -33,7 +33,7 @@ impl DataDir {
     /// If it, or something that lies directly in it, was made by somebody else.
     pub fn open_or_create(path: &Path) -> Result<Self, Unsafe> {
         let me = rustix::process::geteuid().as_raw();
-        let path = way::follow(path, me)?;
+        let path = path_links::follow(path, me)?;
         let missing: Vec<&Path> = path.ancestors().take_while(|p| !files::is_there(p)).collect();
         for folder in missing.into_iter().rev() {
             files::folder(folder, 0o711).map_err(|e| Unsafe::io("make", folder, e))?;
@@ -47,7 +47,7 @@ impl DataDir {
     /// If it is not there, or it or something that lies directly in it was made by somebody else.
     pub fn open(path: &Path) -> Result<Self, Unsafe> {
         let me = rustix::process::geteuid().as_raw();
-        Self::checked(way::follow(path, me)?, me)
+        Self::checked(path_links::follow(path, me)?, me)
     }
 
     /// Its path, absolute and without symbolic links.
@@ -201,7 +201,7 @@ fn check_origin(path: &Path, names: &[String]) -> Result<(), Unsafe> {
                     affinity.keys";
         return Err(Unsafe::because(path, why).hinting(hint));
     }
-    if !names.is_empty() && git::tracks(path) {
+    if !names.is_empty() && git_checkout::tracks(path) {
         let why = "it is part of a git repository, so whoever wrote that wrote it";
         let hint = "name another folder with --data, or take this one out of the repository with \
                     `git rm -r --cached`";

@@ -4,10 +4,10 @@
 
 mod check;
 mod files;
-mod git;
+mod git_checkout;
+mod path_links;
 mod refusal;
 mod socket;
-mod way;
 
 pub use check::{DataDir, check_folder, check_names, check_tree};
 pub use files::{

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use model::in_full;
 use sd_notify::NotifyState;
-use server::{ApiEngine, Guard, ListenError, Parts};
+use server::{ApiEngine, ApiState, Guard, ListenError};
 use store::ReleaseStore;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::ports::LocalFiles;
+use crate::adapters::LocalFiles;
 
 /// Time between two tries to get the port.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -49,7 +49,8 @@ fn notify(states: &[NotifyState<'_>]) {
     let _ = sd_notify::notify(states);
 }
 
-/// What is bound before anybody is told that the server is ready: who asks at once waits for the answer.
+/// Listeners that are bound before the server says that it is ready: a client that connects at once waits for
+/// the answer.
 #[derive(Debug)]
 pub struct ApiListeners {
     socket: Option<UnixListener>,
@@ -77,13 +78,13 @@ impl ApiListeners {
     }
 }
 
-/// What the API has to know.
+/// Settings of the API.
 pub struct ApiConfig {
     /// The data folder.
     pub data: PathBuf,
     /// Host names that it answers for, besides those of this machine.
     pub hosts: Vec<String>,
-    /// What whoever asks has to send.
+    /// The token that a client has to send.
     pub token: wire::Secret,
 }
 
@@ -110,7 +111,7 @@ impl Api {
         let (down, stop) = (watch::Sender::new(false), watch::Sender::new(false));
         let (metrics, traffic, ready) = (proxy.clone(), proxy.clone(), proxy.clone());
         let missing = listeners.missing.clone();
-        let parts = Parts {
+        let parts = ApiState {
             as_root: rustix::process::geteuid().is_root(),
             engine: engine.clone(),
             store: store.clone(),

@@ -1,5 +1,5 @@
-//! What decides and acts: control with its journal, and the agent. It may stop while traffic goes on, and
-//! another one may begin on the same data folder. When control has stepped down it begins again from the
+//! The part that decides and acts: control with its journal, and the agent. It may stop while traffic goes on,
+//! and another one may start on the same data folder. When control has stepped down, it restarts from the
 //! journal by itself.
 
 use std::collections::BTreeSet;
@@ -14,17 +14,17 @@ use cli::CommandError;
 use control::{Clock, Engine, Inbox, Mail, Runner, RunnerConfig, Traffic as _};
 use journal::sqlite::Journal;
 use model::{FromHost, HostId, InstanceId, in_full};
-use server::{Board, EngineHandle, Notices};
+use server::{AppViews, EngineHandle, Notices};
 use store::ReleaseStore;
 
+use crate::adapters::{LocalHost, LocalTraffic};
 use crate::clock::{boot_time, wall_clock};
 use crate::failure::cannot_start;
 use crate::foreign_listeners::ForeignListeners;
 use crate::front::Front;
-use crate::ports::{LocalHost, LocalTraffic};
 use crate::test_hooks;
 
-/// What a brain has to know.
+/// Settings of a brain.
 pub struct BrainConfig {
     /// The data folder.
     pub data: PathBuf,
@@ -54,7 +54,7 @@ impl Brain {
     ) -> Result<Self, CommandError> {
         let BrainConfig { data, store, keep_releases, open_files } = config;
         let agent = Arc::new(start_agent(&data, store, open_files, &inbox)?);
-        let board = Arc::new(Board::default());
+        let board = Arc::new(AppViews::default());
         let leader = Leader {
             data,
             above: front.term(),
@@ -110,18 +110,18 @@ fn start_agent(
     agent.map_err(|error| cannot_start(&error))
 }
 
-/// What control begins with, each time.
+/// Everything that control is started with, each time.
 struct Leader {
     data: PathBuf,
     /// The highest term that proxies have seen.
     above: u64,
     keep_releases: u16,
-    /// To them nothing may be sent when control begins for the first time.
+    /// Instances that get no requests when control starts for the first time.
     foreign_at_start: Option<ForeignListeners>,
     inbox: Inbox,
     traffic: LocalTraffic,
     agent: Arc<Agent>,
-    board: Arc<Board>,
+    board: Arc<AppViews>,
 }
 
 impl Leader {

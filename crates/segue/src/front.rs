@@ -8,14 +8,14 @@ use cli::CommandError;
 use control::Inbox;
 use proxy::Proxy;
 
+use crate::adapters::LocalTraffic;
 use crate::failure::cannot_start;
 use crate::foreign_listeners::{self, ForeignListeners};
-use crate::ports::LocalTraffic;
 
-/// What requests in flight get when traffic ends.
+/// Time for requests in flight when traffic ends.
 const DRAIN: Duration = Duration::from_secs(30);
 
-/// The proxy, and what it has begun with.
+/// The proxy, with the snapshot and the term that it started with.
 pub struct Front {
     proxy: Proxy,
     /// The file that it begins from.

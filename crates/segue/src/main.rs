@@ -1,14 +1,14 @@
 //! The program: puts the parts together and does nothing itself.
 
+mod adapters;
 mod api;
 mod brain;
 mod clock;
+mod cookie_keys;
+mod data_folder;
 mod failure;
-mod folder;
 mod foreign_listeners;
 mod front;
-mod keys;
-mod ports;
 mod serve;
 mod signals;
 mod sys;
@@ -29,7 +29,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// A server that has closed its API is gone within this time.
 const ENDING: Duration = Duration::from_secs(2);
 
-/// What runs on the spot and not through the API.
+/// The parts that run in this process and not through the API.
 struct Program;
 
 impl Local for Program {
@@ -68,7 +68,7 @@ impl Local for Program {
 
     fn down(&self, data: &Path) -> Result<u32, CommandError> {
         let act = format!("stop the instances of {}", data.display());
-        let folder = folder::Folder::open(data)?;
+        let folder = data_folder::DataFolder::open(data)?;
         let started = Instant::now();
         let _lock = loop {
             if let Some(lock) = folder.try_lock()? {

@@ -14,20 +14,20 @@ use tokio::runtime::Runtime;
 
 use crate::api::{Api, ApiConfig, ApiListeners};
 use crate::brain::{Brain, BrainConfig};
+use crate::data_folder::DataFolder;
 use crate::failure::cannot_start;
-use crate::folder::Folder;
 use crate::front::Front;
 use crate::signals::{self, SignalAction, Signals};
 
-/// What instances get between SIGTERM and SIGKILL when everything is stopped.
+/// Time between SIGTERM and SIGKILL for instances when everything is stopped.
 pub const GRACE: Millis = Millis::from_secs(30);
 
-/// What ends with the server.
+/// The scope of a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scope {
-    /// Itself; the instances go on.
+    /// The server alone; the instances go on.
     Server,
-    /// All instances, too.
+    /// The server and all instances.
     Everything,
 }
 
@@ -41,7 +41,7 @@ pub fn run(options: &ServerOptions) -> Result<(), CommandError> {
     let signals = signals.map_err(|error| cannot_start(&error))?;
     // What no line below sets a mode for, a library may make: for segue alone, then.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    let folder = Folder::open_or_create(&options.data)?;
+    let folder = DataFolder::open_or_create(&options.data)?;
     let _lock = folder.lock()?;
     let data = folder.path();
     datadir::clear_unfinished(data).map_err(|error| cannot_start(&error))?;
@@ -140,7 +140,7 @@ fn proxy_config(options: &ServerOptions, data: &Path) -> Result<proxy::Config, C
     config.trusted_networks.clone_from(&options.trusted_networks);
     config.release_memory = crate::sys::release_memory;
     let keys = data.join("affinity.keys");
-    config.affinity_keys = crate::keys::load_or_create(&keys)
+    config.affinity_keys = crate::cookie_keys::load_or_create(&keys)
         .map_err(|error| CommandError::new(format!("read {}", keys.display()), &error))?;
     Ok(config)
 }

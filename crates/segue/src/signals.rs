@@ -15,7 +15,7 @@ pub struct Signals {
     hangup: Signal,
 }
 
-/// What somebody wants by a signal.
+/// The action that a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignalAction {
     End,
@@ -23,7 +23,7 @@ pub enum SignalAction {
 }
 
 impl Signals {
-    /// Hears them from now on. Has to be called on the runtime.
+    /// Starts to listen for the signals. Call this on the runtime.
     pub fn listen() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,

@@ -1,5 +1,4 @@
-//! What tests of recovery ask of the program by its environment. Without those variables nothing here
-//! does anything.
+//! Hooks for tests of recovery, set by environment variables. Without those variables they do nothing.
 
 use std::time::Duration;
 

@@ -9,43 +9,43 @@ use wire::{
     AppInfo, Code, Problem, ReceiptWithCause, RolloutReceipt, RolloutStanding, StoredRelease,
 };
 
-use crate::Parts;
+use crate::ApiState;
 use crate::answer::{ApiResult, No, app_name, no_such_app};
 
-pub(crate) async fn list(State(parts): State<Parts>) -> ApiResult<Json<Vec<AppInfo>>> {
-    Ok(Json(known(&parts)?.iter().map(|view| shown(&parts, view)).collect()))
+pub(crate) async fn list(State(api): State<ApiState>) -> ApiResult<Json<Vec<AppInfo>>> {
+    Ok(Json(known(&api)?.iter().map(|view| shown(&api, view)).collect()))
 }
 
 pub(crate) async fn show(
-    State(parts): State<Parts>,
+    State(api): State<ApiState>,
     Path(app): Path<String>,
 ) -> ApiResult<Json<AppInfo>> {
-    let view = find(&parts, &app_name(&app)?)?;
-    Ok(Json(shown(&parts, &view)))
+    let view = find(&api, &app_name(&app)?)?;
+    Ok(Json(shown(&api, &view)))
 }
 
 pub(crate) async fn releases(
-    State(parts): State<Parts>,
+    State(api): State<ApiState>,
     Path(app): Path<String>,
 ) -> ApiResult<Json<Vec<StoredRelease>>> {
-    let view = find(&parts, &app_name(&app)?)?;
+    let view = find(&api, &app_name(&app)?)?;
     Ok(Json(view.releases.iter().map(StoredRelease::from).collect()))
 }
 
 pub(crate) async fn receipts(
-    State(parts): State<Parts>,
+    State(api): State<ApiState>,
     Path(app): Path<String>,
 ) -> ApiResult<Json<Vec<ReceiptWithCause>>> {
-    let view = find(&parts, &app_name(&app)?)?;
+    let view = find(&api, &app_name(&app)?)?;
     Ok(Json(view.receipts.iter().map(ReceiptWithCause::from).collect()))
 }
 
 pub(crate) async fn receipt(
-    State(parts): State<Parts>,
+    State(api): State<ApiState>,
     Path((app, rollout)): Path<(String, String)>,
 ) -> ApiResult<Json<ReceiptWithCause>> {
     let app = app_name(&app)?;
-    let view = find(&parts, &app)?;
+    let view = find(&api, &app)?;
     let found = view.receipts.iter().find(|receipt| receipt.rollout.to_string() == rollout);
     if let Some(receipt) = found {
         return Ok(Json(receipt.into()));
@@ -58,35 +58,35 @@ pub(crate) async fn receipt(
 
 /// The receipt so far of the rollout under way.
 pub(crate) async fn rollout(
-    State(parts): State<Parts>,
+    State(api): State<ApiState>,
     Path(app): Path<String>,
 ) -> ApiResult<Json<RolloutReceipt<RolloutStanding>>> {
     let app = app_name(&app)?;
-    find(&parts, &app)?;
-    let account = parts.engine.account(&app).await;
-    let view = find(&parts, &app)?;
+    find(&api, &app)?;
+    let account = api.engine.account(&app).await;
+    let view = find(&api, &app)?;
     let under_way = view.rollout.as_ref();
     let both = account.as_ref().zip(under_way).filter(|(account, r)| account.rollout == r.id);
     let Some((account, rollout)) = both else {
         let problem = Problem::new(Code::NotFound, format!("no rollout of `{app}` is under way"));
         return Err(No(problem.hint(format!("`segue receipt {app}` shows the last one"))));
     };
-    let waiting = rollout.waiting.as_ref().map(|reason| reason.sentence(parts.engine.now()));
+    let waiting = rollout.waiting.as_ref().map(|reason| reason.sentence(api.engine.now()));
     Ok(Json(RolloutReceipt::so_far(account, RolloutStanding::of(rollout), waiting)))
 }
 
-fn shown(parts: &Parts, view: &AppView) -> AppInfo {
-    let traffic = (parts.traffic_warning)(&view.app);
-    let warnings = as_root(parts, view).into_iter().chain(unchecked(view)).chain(traffic).collect();
-    let read_only = parts.engine.read_only();
-    AppInfo { read_only, warnings, ..AppInfo::new(view, parts.engine.now()) }
+fn shown(api: &ApiState, view: &AppView) -> AppInfo {
+    let traffic = (api.traffic_warning)(&view.app);
+    let warnings = as_root(api, view).into_iter().chain(unchecked(view)).chain(traffic).collect();
+    let read_only = api.engine.read_only();
+    AppInfo { read_only, warnings, ..AppInfo::new(view, api.engine.now()) }
 }
 
 /// Returns a warning if the live release runs as root.
-fn as_root(parts: &Parts, view: &AppView) -> Option<String> {
+fn as_root(api: &ApiState, view: &AppView) -> Option<String> {
     let live = view.live.as_ref()?.release;
     let release = view.releases.iter().find(|release| release.no == live)?;
-    (parts.as_root && is_root(release.spec.run.user.as_deref())).then(|| {
+    (api.as_root && is_root(release.spec.run.user.as_deref())).then(|| {
         format!("{} runs as root; name a user of its own with `user` in [run]", release.label)
     })
 }
@@ -114,9 +114,9 @@ fn is_root(user: Option<&str>) -> bool {
 }
 
 /// All apps. That there are none is not said while the journal could not be read.
-pub(crate) fn known(parts: &Parts) -> ApiResult<Vec<Arc<AppView>>> {
-    let apps = parts.engine.apps();
-    match parts.engine.read_only() {
+pub(crate) fn known(api: &ApiState) -> ApiResult<Vec<Arc<AppView>>> {
+    let apps = api.engine.apps();
+    match api.engine.read_only() {
         Some(why) if apps.is_empty() => {
             let problem = Problem::new(Code::ReadOnly, format!("no app is known now: {why}"));
             Err(No(problem.hint("traffic goes on; the server's log says more")))
@@ -125,11 +125,11 @@ pub(crate) fn known(parts: &Parts) -> ApiResult<Vec<Arc<AppView>>> {
     }
 }
 
-pub(crate) fn find(parts: &Parts, app: &AppName) -> ApiResult<Arc<AppView>> {
-    if let Some(view) = parts.engine.view(app) {
+pub(crate) fn find(api: &ApiState, app: &AppName) -> ApiResult<Arc<AppView>> {
+    if let Some(view) = api.engine.view(app) {
         return Ok(view);
     }
-    let apps = known(parts)?;
+    let apps = known(api)?;
     Err(no_such_app(app, apps.iter().map(|view| view.app.as_str())))
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use wire::{Code, MOST_BYTES, MOST_ENTRIES, Missing, Problem, Wanted};
 
-use crate::Parts;
+use crate::ApiState;
 use crate::answer::{ApiResult, No, Sent, blocking};
 
 /// Pieces of a body that may wait for the disk.
@@ -25,7 +25,7 @@ const STALL: Duration = Duration::from_secs(60);
 const BYTES_PER_SECOND: u64 = 16 * 1024;
 
 pub(crate) async fn missing(
-    State(parts): State<Parts>,
+    State(api): State<ApiState>,
     Sent(Wanted { blobs }): Sent<Wanted>,
 ) -> ApiResult<Json<Missing>> {
     let bytes = blobs.iter().fold(0_u64, |sum, blob| sum.saturating_add(blob.size));
@@ -34,12 +34,12 @@ pub(crate) async fn missing(
             format!("a release may have {MOST_ENTRIES} files with {MOST_BYTES} bytes in all");
         return Err(No(Problem::new(Code::TooLarge, message)));
     }
-    let missing = blocking(move || parts.store.missing(&blobs)).await?;
+    let missing = blocking(move || api.store.missing(&blobs)).await?;
     Ok(Json(Missing { missing }))
 }
 
 pub(crate) async fn put(
-    State(parts): State<Parts>,
+    State(api): State<ApiState>,
     Path(digest): Path<String>,
     headers: HeaderMap,
     body: Body,
@@ -54,7 +54,7 @@ pub(crate) async fn put(
         .map_err(|error: model::Invalid| No(Problem::new(Code::Invalid, error.to_string())))?;
     let (pieces, content) = mpsc::channel(IN_HAND);
     let mut content = Content { pieces: content, current: Bytes::new(), ended: false };
-    let kept = blocking(move || parts.store.put_blob(digest, &mut content));
+    let kept = blocking(move || api.store.put_blob(digest, &mut content));
     let (sent, kept) = tokio::join!(send(body, pieces), kept);
     // A body that broke off or was too long is the cause; that the store gave up follows from it.
     sent?;

@@ -18,7 +18,7 @@ use wire::{
 use crate::answer::{ApiResult, No, Sent, app_name, blocking};
 use crate::apps::{find, find_release, known};
 use crate::events::wrong_query;
-use crate::{ApiHost, EngineCommand, Parts, StoreError};
+use crate::{ApiHost, ApiState, EngineCommand, StoreError};
 
 /// Most instances that an app file may ask for.
 const MOST_REPLICAS: u16 = 1_000;
@@ -26,60 +26,60 @@ const MOST_REPLICAS: u16 = 1_000;
 pub(crate) type AcceptedResponse = (StatusCode, Json<wire::CommandAccepted>);
 
 pub(crate) async fn rollback(
-    State(parts): State<Parts>,
+    State(api): State<ApiState>,
     Path(app): Path<String>,
     Sent(request): Sent<RollbackRequest>,
 ) -> ApiResult<AcceptedResponse> {
     let app = app_name(&app)?;
     let RollbackRequest { to, version } = request;
-    let view = find(&parts, &app)?;
+    let view = find(&api, &app)?;
     let to = to.map(|text| find_release(&view, &text)).transpose()?;
-    ask(&parts, EngineCommand { app, seen: version, ask: Ask::Rollback { to } }).await
+    ask(&api, EngineCommand { app, seen: version, ask: Ask::Rollback { to } }).await
 }
 
 pub(crate) async fn promote(
-    State(parts): State<Parts>,
+    State(api): State<ApiState>,
     Path(app): Path<String>,
     Sent(PromoteRequest { full, version }): Sent<PromoteRequest>,
 ) -> ApiResult<AcceptedResponse> {
     let how_far = if full { Promote::Full } else { Promote::Step };
-    ask_known(&parts, &app, version, Ask::Promote(how_far)).await
+    ask_known(&api, &app, version, Ask::Promote(how_far)).await
 }
 
 pub(crate) async fn pause(
-    State(parts): State<Parts>,
+    State(api): State<ApiState>,
     Path(app): Path<String>,
     Sent(BareRequest { version }): Sent<BareRequest>,
 ) -> ApiResult<AcceptedResponse> {
-    ask_known(&parts, &app, version, Ask::Pause).await
+    ask_known(&api, &app, version, Ask::Pause).await
 }
 
 pub(crate) async fn sync(
-    State(parts): State<Parts>,
+    State(api): State<ApiState>,
     Path(app): Path<String>,
     Sent(BareRequest { version }): Sent<BareRequest>,
 ) -> ApiResult<AcceptedResponse> {
-    ask_known(&parts, &app, version, Ask::Sync).await
+    ask_known(&api, &app, version, Ask::Sync).await
 }
 
 pub(crate) async fn resume(
-    State(parts): State<Parts>,
+    State(api): State<ApiState>,
     Path(app): Path<String>,
     Sent(BareRequest { version }): Sent<BareRequest>,
 ) -> ApiResult<AcceptedResponse> {
-    ask_known(&parts, &app, version, Ask::Resume).await
+    ask_known(&api, &app, version, Ask::Resume).await
 }
 
 pub(crate) async fn restart(
-    State(parts): State<Parts>,
+    State(api): State<ApiState>,
     Path(app): Path<String>,
     Sent(BareRequest { version }): Sent<BareRequest>,
 ) -> ApiResult<AcceptedResponse> {
-    ask_known(&parts, &app, version, Ask::Restart).await
+    ask_known(&api, &app, version, Ask::Restart).await
 }
 
 pub(crate) async fn scale(
-    State(parts): State<Parts>,
+    State(api): State<ApiState>,
     Path(app): Path<String>,
     Sent(ScaleRequest { replicas, version }): Sent<ScaleRequest>,
 ) -> ApiResult<AcceptedResponse> {
@@ -88,39 +88,38 @@ pub(crate) async fn scale(
         let problem = Problem::new(Code::Invalid, message);
         return Err(No(problem.hint("to have no instance at all, remove the app")));
     }
-    ask_known(&parts, &app, version, Ask::Scale { replicas }).await
+    ask_known(&api, &app, version, Ask::Scale { replicas }).await
 }
 
 pub(crate) async fn maintenance(
-    State(parts): State<Parts>,
+    State(api): State<ApiState>,
     Path(app): Path<String>,
     Sent(request): Sent<MaintenanceRequest>,
 ) -> ApiResult<AcceptedResponse> {
     let version = request.version;
     let on = request.read()?;
-    ask_known(&parts, &app, version, Ask::Maintenance { on }).await
+    ask_known(&api, &app, version, Ask::Maintenance { on }).await
 }
 
 pub(crate) async fn abort(
-    State(parts): State<Parts>,
+    State(api): State<ApiState>,
     Path(app): Path<String>,
     Sent(BareRequest { version }): Sent<BareRequest>,
 ) -> ApiResult<AcceptedResponse> {
-    ask_known(&parts, &app, version, Ask::Abort).await
+    ask_known(&api, &app, version, Ask::Abort).await
 }
 
 pub(crate) async fn remove(
-    State(parts): State<Parts>,
+    State(api): State<ApiState>,
     Path(app): Path<String>,
     query: Result<Query<Removal>, QueryRejection>,
 ) -> ApiResult<AcceptedResponse> {
     let Query(Removal { with_state }) = query.map_err(wrong_query)?;
     let app = app_name(&app)?;
-    if parts.engine.view(&app).is_none() && !(with_state && left(&parts).await?.contains_key(&app))
-    {
-        find(&parts, &app)?;
+    if api.engine.view(&app).is_none() && !(with_state && left(&api).await?.contains_key(&app)) {
+        find(&api, &app)?;
     }
-    ask(&parts, EngineCommand { app, seen: None, ask: Ask::Remove { with_state } }).await
+    ask(&api, EngineCommand { app, seen: None, ask: Ask::Remove { with_state } }).await
 }
 
 /// The query of a removal: what is deleted with the app.
@@ -133,17 +132,17 @@ pub(crate) struct Removal {
 }
 
 /// The state that apps left behind which are removed.
-pub(crate) async fn left_state(State(parts): State<Parts>) -> ApiResult<Json<Vec<LeftState>>> {
-    let left = left(&parts).await?.into_iter();
+pub(crate) async fn left_state(State(api): State<ApiState>) -> ApiResult<Json<Vec<LeftState>>> {
+    let left = left(&api).await?.into_iter();
     Ok(Json(left.map(|(app, path)| LeftState { app, path }).collect()))
 }
 
-async fn left(parts: &Parts) -> ApiResult<BTreeMap<AppName, PathBuf>> {
+async fn left(api: &ApiState) -> ApiResult<BTreeMap<AppName, PathBuf>> {
     // Without the journal nobody knows which apps there are.
-    known(parts)?;
-    let host = parts.host.clone();
+    known(api)?;
+    let host = api.host.clone();
     let mut states = blocking(move || states(&*host)).await?;
-    states.retain(|app, _| parts.engine.view(app).is_none());
+    states.retain(|app, _| api.engine.view(app).is_none());
     Ok(states)
 }
 
@@ -156,19 +155,19 @@ pub(crate) fn states(host: &dyn ApiHost) -> Result<BTreeMap<AppName, PathBuf>, S
 
 /// Asks about an app that has to be there.
 async fn ask_known(
-    parts: &Parts,
+    api: &ApiState,
     app: &str,
     seen: Option<u64>,
     wanted: Ask,
 ) -> ApiResult<AcceptedResponse> {
     let app = app_name(app)?;
-    find(parts, &app)?;
-    ask(parts, EngineCommand { app, seen, ask: wanted }).await
+    find(api, &app)?;
+    ask(api, EngineCommand { app, seen, ask: wanted }).await
 }
 
 /// Asks the engine. On a task of its own: a client that hangs up does not take the command back.
-pub(crate) async fn ask(parts: &Parts, command: EngineCommand) -> ApiResult<AcceptedResponse> {
-    let engine = parts.engine.clone();
+pub(crate) async fn ask(api: &ApiState, command: EngineCommand) -> ApiResult<AcceptedResponse> {
+    let engine = api.engine.clone();
     let app = command.app.clone();
     let asked = tokio::spawn(async move { engine.command(command).await }).await;
     let taken = match asked {

@@ -16,21 +16,21 @@ use wire::{
 use crate::answer::{ApiResult, No, Sent, app_name, blocking};
 use crate::changes::{changes, files};
 use crate::commands::{AcceptedResponse, accepted, ask, states};
-use crate::{ApiHost, ApiStore, Became, EngineCommand, Parts, StoreError};
+use crate::{ApiHost, ApiState, ApiStore, Became, EngineCommand, StoreError};
 
 /// All values of an environment together have at most so many bytes.
 const ENV_LIMIT: usize = 256 * 1024;
 
 pub(crate) async fn deploy(
-    State(parts): State<Parts>,
+    State(api): State<ApiState>,
     Path(app): Path<String>,
     Sent(request): Sent<DeployRequest>,
 ) -> ApiResult<AcceptedResponse> {
     let app = app_name(&app)?;
     let DeployRequest { spec, label, manifest, env, replace, version } = request;
     let (mut spec, values) = read(&app, &spec, env)?;
-    let (store, host) = (parts.store.clone(), parts.host.clone());
-    let view = parts.engine.view(&app);
+    let (store, host) = (api.store.clone(), api.host.clone());
+    let view = api.engine.view(&app);
     let named = label.clone();
     let (spec, files, content, warnings) = blocking(move || {
         let warnings = takes_over(&*host, view.as_deref(), &spec.app)?;
@@ -58,21 +58,21 @@ pub(crate) async fn deploy(
     let env = spec.run.env.clone();
     let release = Box::new(NewRelease { label, digest, content, spec: Arc::new(spec) });
     let command = EngineCommand { app, seen: version, ask: Ask::Deploy { release, replace } };
-    let (status, Json(mut accepted)) = ask_with(&parts, command, env).await?;
+    let (status, Json(mut accepted)) = ask_with(&api, command, env).await?;
     accepted.warnings.extend(warnings);
     Ok((status, Json(accepted)))
 }
 
 /// Asks the engine, and tells the store what became of the values that were put for it.
 async fn ask_with(
-    parts: &Parts,
+    api: &ApiState,
     command: EngineCommand,
     env: BTreeMap<String, Digest>,
 ) -> ApiResult<AcceptedResponse> {
-    let parts = parts.clone();
+    let api = api.clone();
     let asked = tokio::spawn(async move {
         let app = command.app.clone();
-        let answer = ask(&parts, command).await;
+        let answer = ask(&api, command).await;
         let became = match &answer {
             Ok((_, Json(accepted))) => Some(Became::Accepted(accepted.rollout.map(RolloutId))),
             // Whether it was taken is not certain then: the values stay for a while.
@@ -82,7 +82,7 @@ async fn ask_with(
             Err(_) => Some(Became::Refused),
         };
         if let Some(became) = became {
-            let store = parts.store.clone();
+            let store = api.store.clone();
             let told = move || {
                 store.env_is(&app, &env, became);
                 Ok(())
@@ -98,15 +98,15 @@ async fn ask_with(
 
 /// Answers what a deploy with this body would do. No files or values are kept; the engine makes a dry run.
 pub(crate) async fn plan(
-    State(parts): State<Parts>,
+    State(api): State<ApiState>,
     Path(app): Path<String>,
     Sent(request): Sent<DeployRequest>,
 ) -> ApiResult<Json<DeployPlan>> {
     let app = app_name(&app)?;
     let DeployRequest { spec, label, manifest, env, replace, version } = request;
     let (mut spec, values) = read(&app, &spec, env)?;
-    let view = parts.engine.view(&app);
-    let (store, host) = (parts.store.clone(), parts.host.clone());
+    let view = api.engine.view(&app);
+    let (store, host) = (api.store.clone(), api.host.clone());
     let (before, named) = (view.clone(), label.clone());
     let Compared { spec, content, blobs, missing, changed, taken, warnings } =
         blocking(move || {
@@ -131,14 +131,14 @@ pub(crate) async fn plan(
     let digest = digest(&spec, content);
     let asked_for = spec.strategy.kind.name();
     let release = planned(view.as_deref(), label.clone(), digest);
-    let answer = match (&taken, parts.read_only()) {
+    let answer = match (&taken, api.read_only()) {
         (_, Some(problem)) => Err(No(problem)),
         (Some(taken), None) => Err(taken.refusal(&app).into()),
         (None, None) => {
             let release = Box::new(NewRelease { label, digest, content, spec: Arc::new(spec) });
             let ask = Ask::Deploy { release, replace };
             let command = EngineCommand { app: app.clone(), seen: version, ask };
-            parts.engine.dry_run(command).await.map_err(No::from)
+            api.engine.dry_run(command).await.map_err(No::from)
         }
     };
     let course = answer.as_ref().ok().and_then(|answer| answer.begins.as_deref());

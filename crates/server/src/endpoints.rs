@@ -6,8 +6,8 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
-use crate::parts::Parts;
-use crate::{apps, blobs, commands, deploys, events, logs, ops};
+use crate::api_state::ApiState;
+use crate::{apps, blobs, commands, deploys, events, health, logs};
 
 /// One method of one path.
 pub(crate) struct Endpoint {
@@ -23,12 +23,12 @@ pub(crate) struct Endpoint {
     handler: Handler,
 }
 
-type Handler = fn(MethodFilter) -> MethodRouter<Parts>;
+type Handler = fn(MethodFilter) -> MethodRouter<ApiState>;
 
 static ENDPOINTS: [Endpoint; 27] = [
-    get("/healthz", |method| on(method, ops::healthy)).open(),
-    get("/metrics", |method| on(method, ops::metrics)),
-    get("/readyz", |method| on(method, ops::ready)),
+    get("/healthz", |method| on(method, health::healthy)).open(),
+    get("/metrics", |method| on(method, health::metrics)),
+    get("/readyz", |method| on(method, health::ready)),
     get("/v1/apps", |method| on(method, apps::list)),
     get("/v1/apps/{app}", |method| on(method, apps::show)),
     delete("/v1/apps/{app}", |method| on(method, commands::remove)),
@@ -52,7 +52,7 @@ static ENDPOINTS: [Endpoint; 27] = [
     get("/v1/state", |method| on(method, commands::left_state)),
     post("/v1/blobs/missing", |method| on(method, blobs::missing)),
     put("/v1/blobs/{digest}", |method| on(method, blobs::put)).long(),
-    post("/v1/down", |method| on(method, ops::down)).when_read_only(),
+    post("/v1/down", |method| on(method, health::down)).when_read_only(),
 ];
 
 const fn get(path: &'static str, handler: Handler) -> Endpoint {
@@ -116,7 +116,7 @@ impl Endpoint {
 }
 
 /// All of them.
-pub(crate) fn routes() -> Router<Parts> {
+pub(crate) fn routes() -> Router<ApiState> {
     ENDPOINTS.iter().fold(Router::new(), |router, endpoint| {
         router.route(endpoint.path, (endpoint.handler)(endpoint.filter))
     })

@@ -8,13 +8,13 @@ use model::{AppName, AppView, Receipt, Timestamp};
 use tokio::sync::oneshot;
 
 use crate::engine::{ApiEngine, EngineCommand, Pending};
-use crate::{Board, Subscription};
+use crate::{AppViews, Subscription};
 
 /// The engine that control's thread runs.
 #[derive(Debug)]
 pub struct EngineHandle {
     /// The views that control publishes.
-    pub board: Arc<Board>,
+    pub board: Arc<AppViews>,
     /// `Err` says why nothing can be changed: traffic goes on.
     pub inbox: Result<Inbox, String>,
     /// Control's clock.

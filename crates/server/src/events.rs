@@ -15,7 +15,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use wire::{Code, Line, Now, Problem, StreamEvent};
 
 use crate::answer::{ApiResult, No, app_name, lines};
-use crate::{FeedItem, Parts, Subscription, apps};
+use crate::{ApiState, FeedItem, Subscription, apps};
 
 /// Longest time between two lines.
 const EVERY: Duration = Duration::from_secs(1);
@@ -28,17 +28,17 @@ pub(crate) struct EventsQuery {
 }
 
 pub(crate) async fn stream(
-    State(parts): State<Parts>,
+    State(api): State<ApiState>,
     Path(app): Path<String>,
     query: Result<Query<EventsQuery>, QueryRejection>,
 ) -> ApiResult<Response> {
     let Query(EventsQuery { after, rollout }) = query.map_err(wrong_query)?;
     let app = app_name(&app)?;
-    apps::find(&parts, &app)?;
-    let news = parts.engine.events(&app, after);
+    apps::find(&api, &app)?;
+    let news = api.engine.events(&app, after);
     let mut tick = interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let reader = Reader { parts, app, rollout, news, tick };
+    let reader = Reader { api, app, rollout, news, tick };
     let body = stream::unfold(reader, |mut reader| async move {
         let line = reader.next().await?;
         Some((Ok::<_, Infallible>(encode(&line)), reader))
@@ -52,7 +52,7 @@ pub(crate) fn wrong_query(rejection: QueryRejection) -> No {
 
 /// The reader of one stream.
 struct Reader {
-    parts: Parts,
+    api: ApiState,
     app: AppName,
     rollout: Option<u32>,
     news: Subscription,
@@ -73,10 +73,10 @@ impl Reader {
                     }
                     FeedItem::Lost(count) => return Some(Line::Lost(count)),
                 },
-                _ = self.parts.stop.wait_for(|stop| *stop) => return None,
+                _ = self.api.stop.wait_for(|stop| *stop) => return None,
                 _ = self.tick.tick() => {
-                    let view = self.parts.engine.view(&self.app);
-                    return Some(Line::Now(Now::new(view.as_deref(), self.parts.engine.now())));
+                    let view = self.api.engine.view(&self.app);
+                    return Some(Line::Now(Now::new(view.as_deref(), self.api.engine.now())));
                 }
             }
         }

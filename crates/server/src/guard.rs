@@ -12,10 +12,10 @@ use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq as _;
 use wire::{Code, Problem, Secret};
 
-use crate::Parts;
+use crate::ApiState;
 use crate::answer::No;
+use crate::connection_limit::{ApiConnection, Full};
 use crate::endpoints::Endpoint;
-use crate::visitors::{Full, Visitor};
 
 /// An ordinary request is answered within this time.
 const IN_TIME: Duration = Duration::from_secs(30);
@@ -95,8 +95,8 @@ pub(crate) async fn admit(
         return No(problem.hint(hint)).into_response();
     }
     // Requests of tests have no connection.
-    if let Some(visitor) = request.extensions().get::<Visitor>().filter(|_| has_token)
-        && let Err(Full) = visitor.is_known_now()
+    if let Some(connection) = request.extensions().get::<ApiConnection>().filter(|_| has_token)
+        && let Err(Full) = connection.is_known_now()
     {
         let message = "there are too many connections with the token";
         let problem = Problem::new(Code::Unavailable, message);
@@ -107,12 +107,12 @@ pub(crate) async fn admit(
 
 /// While nothing can be changed, refuses what would change something.
 pub(crate) async fn not_read_only(
-    State(parts): State<Parts>,
+    State(api): State<ApiState>,
     request: Request,
     next: Next,
 ) -> Response {
     if Endpoint::of(&request).is_some_and(|endpoint| !endpoint.when_read_only)
-        && let Some(problem) = parts.read_only()
+        && let Some(problem) = api.read_only()
     {
         return No(problem).into_response();
     }

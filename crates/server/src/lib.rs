@@ -4,12 +4,13 @@
 //! output comes from a [`ApiHost`]. It never touches a journal, a process or a routing table.
 
 mod answer;
+mod api_state;
+mod app_views;
 mod apps;
 mod blobs;
-mod board;
 mod changes;
-mod collect;
 mod commands;
+mod connection_limit;
 mod deploys;
 mod endpoints;
 mod engine;
@@ -17,25 +18,24 @@ mod engine_handle;
 mod events;
 mod feed;
 mod guard;
+mod health;
 mod host;
 mod listen;
 mod logs;
-mod ops;
-mod parts;
 mod release_store;
 mod store;
 mod token;
-mod visitors;
+mod upload_cleanup;
 
 use std::sync::Arc;
 
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 
+pub use api_state::{ApiState, Metrics, Ready, TrafficWarning};
+pub use app_views::{AppViews, Notices};
 /// All paths of the API.
 pub use axum::Router;
-pub use board::{Board, Notices};
-pub use collect::collect_uploads;
 pub use engine::{ApiEngine, EngineCommand, Pending};
 pub use engine_handle::EngineHandle;
 pub use feed::{Feed, FeedItem, Subscription};
@@ -43,21 +43,21 @@ pub use guard::Guard;
 pub use host::{ApiHost, LogCursor, LogPage, LogStart};
 pub use listen::{ListenError, bind, bind_in_folder, may_bind, serve_port, serve_socket};
 pub use logs::MAX_LINES;
-pub use parts::{Metrics, Parts, Ready, TrafficWarning};
 pub use store::{ApiStore, Became, StoreError};
 pub use token::load_or_create_token;
+pub use upload_cleanup::collect_uploads;
 
 /// A list of files is the largest body there is, besides blobs.
 const BODY_LIMIT: usize = 32 * 1024 * 1024;
 
 /// All routes, behind the guard.
-pub fn router(parts: Parts, guard: Guard) -> Router {
+pub fn router(api: ApiState, guard: Guard) -> Router {
     endpoints::routes()
         .fallback(answer::no_such_path)
         .method_not_allowed_fallback(answer::no_such_method)
         .layer(middleware::from_fn(guard::in_time))
-        .layer(middleware::from_fn_with_state(parts.clone(), guard::not_read_only))
+        .layer(middleware::from_fn_with_state(api.clone(), guard::not_read_only))
         .layer(middleware::from_fn_with_state(Arc::new(guard), guard::admit))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .with_state(parts)
+        .with_state(api)
 }

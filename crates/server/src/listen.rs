@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use wire::SOCKET;
 
-use crate::visitors::{Visitor, Visitors};
+use crate::connection_limit::{ApiConnection, ConnectionLimit};
 
 /// Connections that wait to be accepted.
 const QUEUE: u32 = 1_024;
@@ -105,7 +105,7 @@ pub async fn serve_socket(listener: UnixListener, router: Router, stop: watch::R
 }
 
 async fn serve(mut listener: impl Listener, router: Router, mut stop: watch::Receiver<bool>) {
-    let mut visitors = Visitors::new();
+    let mut limit = ConnectionLimit::new();
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -113,10 +113,10 @@ async fn serve(mut listener: impl Listener, router: Router, mut stop: watch::Rec
             Some(_) = connections.join_next() => continue,
             () = stopped(&mut stop) => break,
         };
-        let visitor = visitors.enter();
-        let router = router.clone().layer(Extension(visitor.clone()));
-        connections.spawn(answer(accepted, visitor, router, stop.clone()));
-        visitors.make_room().await;
+        let connection = limit.enter();
+        let router = router.clone().layer(Extension(connection.clone()));
+        connections.spawn(answer(accepted, connection, router, stop.clone()));
+        limit.make_room().await;
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
@@ -125,7 +125,7 @@ async fn serve(mut listener: impl Listener, router: Router, mut stop: watch::Rec
 /// One connection, to its end.
 async fn answer(
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    visitor: Visitor,
+    slot: ApiConnection,
     router: Router,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -136,7 +136,7 @@ async fn answer(
     // How a connection broke is its client's to know.
     tokio::select! {
         _ = connection.as_mut() => {}
-        () = visitor.has_to_leave() => {}
+        () = slot.has_to_leave() => {}
         () = stopped(&mut stop) => {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;

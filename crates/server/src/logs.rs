@@ -14,7 +14,7 @@ use wire::{Code, Problem};
 
 use crate::answer::{ApiResult, No, app_name, blocking, lines};
 use crate::events::{encode, wrong_query};
-use crate::{LogCursor, LogPage, LogStart, Parts, StoreError, apps};
+use crate::{ApiState, LogCursor, LogPage, LogStart, StoreError, apps};
 
 /// Most lines in one page of output.
 pub const MAX_LINES: u32 = 10_000;
@@ -38,18 +38,18 @@ impl Default for LogsQuery {
 }
 
 pub(crate) async fn stream(
-    State(parts): State<Parts>,
+    State(api): State<ApiState>,
     Path(app): Path<String>,
     query: Result<Query<LogsQuery>, QueryRejection>,
 ) -> ApiResult<Response> {
     let Query(LogsQuery { instance, lines: count, follow }) = query.map_err(wrong_query)?;
     let app = app_name(&app)?;
-    apps::find(&parts, &app)?;
+    apps::find(&api, &app)?;
     if let Some(other) = instance.as_ref().filter(|instance| instance.app != app) {
         let message = format!("{other} is no instance of `{app}`");
         return Err(No(Problem::new(Code::Invalid, message)));
     }
-    let reader = Reader { parts, app, instance, quiet: 0 };
+    let reader = Reader { api, app, instance, quiet: 0 };
     let first = reader.page(LogStart::Last(count.min(MAX_LINES))).await?;
     let body = text(&first);
     if !follow {
@@ -68,7 +68,7 @@ pub(crate) async fn stream(
 
 /// One follower.
 struct Reader {
-    parts: Parts,
+    api: ApiState,
     app: AppName,
     instance: Option<InstanceId>,
     quiet: u32,
@@ -76,7 +76,7 @@ struct Reader {
 
 impl Reader {
     async fn page(&self, start: LogStart) -> ApiResult<LogPage> {
-        let (host, app) = (self.parts.host.clone(), self.app.clone());
+        let (host, app) = (self.api.host.clone(), self.app.clone());
         let instance = self.instance.clone();
         let read = move || {
             host.logs(&app, instance.as_ref(), &start).map_err(|error| {
@@ -92,7 +92,7 @@ impl Reader {
         loop {
             tokio::select! {
                 biased;
-                _ = self.parts.stop.wait_for(|stop| *stop) => return None,
+                _ = self.api.stop.wait_for(|stop| *stop) => return None,
                 () = tokio::time::sleep(LOOK) => {}
             }
             let page = self.page(LogStart::After(cursor)).await.ok()?;

@@ -14,7 +14,7 @@ use wire::{FileEntry, InvalidEntry, Kind, Manifest};
 
 use crate::folders::{apps_in, delete_unneeded, entries, file_of, is_younger};
 use crate::layout::Layout;
-use crate::recent::RecentUploads;
+use crate::recent_uploads::RecentUploads;
 
 /// Why files could not be taken.
 #[derive(Debug, Error)]

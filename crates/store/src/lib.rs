@@ -4,7 +4,7 @@
 mod content;
 mod folders;
 mod layout;
-mod recent;
+mod recent_uploads;
 mod secrets;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use model::{AppName, AppSpec, Drain, Files, Listen, ListenerRule, Millis, Run};
 use serde_json::Value as Json;
 
-use crate::checks::DAY;
 use crate::health;
-pub use crate::section::AppFileError;
-use crate::section::Section;
+pub use crate::settings_table::AppFileError;
+use crate::settings_table::Section;
+use crate::settings_tree::{Node, TreeEntry, TreeValue};
 use crate::strategy::{self, PageSource};
-use crate::tree::{Node, TreeEntry, TreeValue};
+use crate::value_checks::DAY;
 use crate::{ANOTHER_NAME, Secret, check_env_name};
 use crate::{resources, route};
 

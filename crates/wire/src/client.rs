@@ -12,9 +12,9 @@ use ureq::http::Response;
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::{Agent, Body, SendBody};
 
+use crate::checked_read::{Listed, NotSent};
 use crate::client_error::ClientError;
-use crate::dial::{Dialer, ServerAddress};
-use crate::listed::{Listed, NotSent};
+use crate::connector::{Dialer, ServerAddress};
 use crate::{
     AppInfo, BareRequest, Blob, Code, CommandAccepted, DeployPlan, DeployRequest, Distrust, Down,
     ErrorBody, JsonLines, LeftState, Line, LogLine, MaintenanceRequest, Missing, Problem,

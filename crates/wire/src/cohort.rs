@@ -2,8 +2,8 @@
 
 use model::{Cohort, Mark, Network};
 
-use crate::section::{AppFileError, Section};
-use crate::tree::Node;
+use crate::settings_table::{AppFileError, Section};
+use crate::settings_tree::Node;
 
 const MARKS: &[&str] = &["header", "cookie", "query", "network"];
 const COHORT: &[&str] = &["header", "cookie", "query", "network", "public"];

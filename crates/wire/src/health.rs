@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use model::{HealthCheck, Millis, ProbePort};
 
-use crate::checks::{DAY, check_host, check_path};
-use crate::section::{AppFileError, Section};
-use crate::tree::{Node, TreeValue};
+use crate::settings_table::{AppFileError, Section};
+use crate::settings_tree::{Node, TreeValue};
+use crate::value_checks::{DAY, check_host, check_path};
 
 /// docs/segue.schema.json has the same.
 pub(crate) const KEYS: &[&str] = &[

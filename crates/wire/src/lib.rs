@@ -5,20 +5,21 @@
 //! so a new field has to be given a place. Nothing here knows the engine or the store.
 
 mod appfile;
-mod checks;
+mod checked_read;
 mod client;
 mod client_error;
 mod cohort;
-mod dial;
+mod connector;
 mod duration;
 mod event;
 mod health;
+mod json_lines;
 mod limits;
-mod listed;
-mod listener;
+mod listener_owner;
 mod log;
 mod maintenance;
 mod manifest;
+mod modified_times;
 mod plan;
 mod problem;
 mod program;
@@ -27,22 +28,24 @@ mod request;
 mod resources;
 mod route;
 mod secret;
-mod section;
+mod settings_table;
+mod settings_tree;
 mod share;
-mod shipped;
+mod shipped_files;
 mod status;
 mod strategy;
-mod stream;
-mod times;
-mod tree;
+mod value_checks;
 
 pub use appfile::{AppFile, AppFileError};
 pub use client::{Client, Follow};
 pub use client_error::ClientError;
-pub use dial::{Distrust, SOCKET, Trusted, Unseen};
+pub use connector::{Distrust, SOCKET, Trusted, Unseen};
 pub use duration::parse_duration;
 pub use event::{Line, Now, StreamEvent};
-pub use listener::{Holder, HolderProcess, TcpSocket, holders, tcp_sockets, user_id, user_name};
+pub use json_lines::JsonLines;
+pub use listener_owner::{
+    Holder, HolderProcess, TcpSocket, holders, tcp_sockets, user_id, user_name,
+};
 pub use log::LogLine;
 pub use maintenance::MaintenanceRequest;
 pub use manifest::{
@@ -57,9 +60,8 @@ pub use request::{
     RollbackRequest, ScaleRequest, Wanted,
 };
 pub use secret::{ANOTHER_NAME, Secret, check_env_name};
-pub use shipped::APP_FILE;
+pub use shipped_files::APP_FILE;
 pub use status::{
     AppInfo, InstanceStatus, ReleaseStatus, Rollback, RolloutProgress, RolloutStatus, Status,
     StoredRelease,
 };
-pub use stream::JsonLines;

@@ -3,7 +3,7 @@
 use bytesize::ByteSize;
 use model::{AppLimits, Millis};
 
-use crate::section::{AppFileError, Section};
+use crate::settings_table::{AppFileError, Section};
 
 /// docs/segue.schema.json has the same.
 pub(crate) const KEYS: &[&str] =

@@ -3,8 +3,8 @@
 use model::{Maintenance, Millis, Page};
 use serde::{Deserialize, Serialize};
 
-use crate::checks::DAY;
 use crate::strategy::{check_message, check_page, check_retry_after};
+use crate::value_checks::DAY;
 use crate::{Code, Problem, parse_duration};
 
 const HOUR: Millis = Millis::from_secs(3_600);

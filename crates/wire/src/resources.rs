@@ -3,8 +3,8 @@
 use bytesize::ByteSize;
 use model::ResourceLimits;
 
-use crate::section::{AppFileError, Section};
-use crate::tree::{Node, TreeValue};
+use crate::settings_table::{AppFileError, Section};
+use crate::settings_tree::{Node, TreeValue};
 
 type Result<T> = std::result::Result<T, AppFileError>;
 

@@ -2,10 +2,10 @@
 
 use model::{Affinity, Balance, KeepAlive, Millis, Prefix, Redirect, Route};
 
-use crate::checks::{check_host, check_path};
 use crate::limits;
-use crate::section::{AppFileError, Section};
-use crate::tree::{Node, TreeValue};
+use crate::settings_table::{AppFileError, Section};
+use crate::settings_tree::{Node, TreeValue};
+use crate::value_checks::{check_host, check_path};
 
 /// docs/segue.schema.json has the same.
 pub(crate) const KEYS: &[&str] = &[

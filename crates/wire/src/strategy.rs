@@ -6,12 +6,12 @@ use model::{
     StrategyKind, Switch, nearest,
 };
 
-use crate::checks::DAY;
 use crate::cohort;
 use crate::parse_duration;
-use crate::section::{AppFileError, Section};
+use crate::settings_table::{AppFileError, Section};
+use crate::settings_tree::{Node, TreeEntry, TreeValue};
 use crate::share::parse_share;
-use crate::tree::{Node, TreeEntry, TreeValue};
+use crate::value_checks::DAY;
 
 /// More steps than these are a mistake.
 const MOST_STEPS: usize = 50;

@@ -16,7 +16,7 @@ use crate::identity::Identity;
 use crate::protocol::StartOrder;
 use crate::sys;
 
-/// What a shell answers when a command cannot be run.
+/// The exit code of a shell for a command that cannot be run.
 const CANNOT_RUN: u8 = 127;
 
 /// The hidden verb `__exec`: turns into the command of the order on standard input. Returns only if

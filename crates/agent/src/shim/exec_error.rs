@@ -40,7 +40,7 @@ fn foreign(program: &Path) -> Option<String> {
     (!has_handler).then_some(why)
 }
 
-/// What to say of an error of `exec`. `path` is the variable `PATH` that a bare name was looked up in.
+/// Explains an error of `exec`. `path` is the variable `PATH` in which a bare name was looked up.
 pub(super) fn explain(program: &Path, path: Option<&str>, error: &io::Error) -> String {
     let kind = error.kind();
     if kind == io::ErrorKind::NotFound && is_bare(program) {

@@ -11,7 +11,7 @@ pub(crate) struct ReleaseOptions {
     /// The app file [default: segue.toml here or above].
     #[arg(short, long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
-    /// What to call the release [default: the first digits of its digest].
+    /// The label of the release [default: the first digits of its digest].
     #[arg(long, value_name = "LABEL")]
     pub(crate) release: Option<Label>,
     /// Set an environment variable; without `=V` to the value it has here.
@@ -32,9 +32,9 @@ pub(crate) struct ReleaseOptions {
 /// How long a command waits for the rollout, and what it prints at the end.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub(crate) struct Following {
-    /// Wait for a person, too. Without it a command whose output is no terminal returns with exit code
-    /// 5 where the rollout waits for `segue promote`, and prints the receipt so far as the last line of
-    /// stdout.
+    /// Wait for a person, too. Without this option, a command whose output is not a terminal returns with
+    /// exit code 5 when the rollout waits for `segue promote`, and prints the receipt so far as the last
+    /// line of stdout.
     #[arg(long, conflicts_with = "detach")]
     pub(crate) wait: bool,
     /// Do not wait for the outcome.
@@ -71,7 +71,7 @@ pub(crate) struct RollbackOptions {
 pub(crate) struct PromoteOptions {
     /// The app.
     pub(crate) app: AppName,
-    /// To all of the traffic, past the steps that are left.
+    /// Go to all of the traffic, and skip the remaining steps.
     #[arg(long)]
     pub(crate) full: bool,
     #[command(flatten)]

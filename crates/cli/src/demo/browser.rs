@@ -8,12 +8,12 @@ use std::time::Duration;
 /// An answer that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// What a user was told.
+/// The answer that a user got.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Told {
     /// The answer of this release.
     Release(String),
-    /// That the app is closed, and to come back after this time.
+    /// The app is closed; come back after this time.
     Wait(Duration),
 }
 
@@ -75,7 +75,7 @@ impl Browser {
 struct Answer {
     status: u16,
     release: String,
-    /// What `Retry-After` says, if it is there.
+    /// Returns the time of `Retry-After`, if the answer has that field.
     retry_after: Option<Duration>,
     /// The cookies it sets, `name=value`.
     cookies: Vec<String>,

@@ -22,7 +22,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// The first failures are kept for the report.
 const KEPT: usize = 5;
 
-/// What was counted.
+/// The counts of the load.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counts {
     pub(super) ok: u64,
@@ -33,7 +33,7 @@ pub(super) struct Counts {
     pub(super) by_release: BTreeMap<String, u64>,
     /// The releases each connection saw, one after the other.
     pub(super) seen: Vec<Vec<String>>,
-    /// What the first failures were.
+    /// The first failures.
     pub(super) failures: Vec<String>,
     /// The slowest answer.
     pub(super) slowest: Duration,
@@ -85,7 +85,7 @@ impl DemoLoad {
         self.closed.store(door == Door::Closed, Ordering::Relaxed);
     }
 
-    /// What was counted so far.
+    /// Returns the counts so far.
     pub(super) fn so_far(&self) -> Counts {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -172,7 +172,7 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::Sample;
+    use crate::sample_app::Sample;
     use std::net::TcpListener;
 
     #[test]

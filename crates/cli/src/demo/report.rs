@@ -6,7 +6,7 @@ use wire::RolloutReceipt;
 use super::load::Counts;
 use super::new_users::SharesSeen;
 use crate::Io;
-use crate::paint::{BAD, BOLD, DIM, GOOD};
+use crate::style::{BAD, BOLD, DIM, GOOD};
 use crate::text::{TableCell, grouped, known, known_ms, table};
 
 /// The canary's shares, in ten-thousandths.
@@ -62,7 +62,7 @@ pub(super) fn print(
     good & users(counts, switched, io) & new_users(shares, io)
 }
 
-/// What the new users of the canary saw.
+/// Prints which part of the new users got the canary at each step.
 fn new_users(shares: &SharesSeen, io: &mut Io<'_>) -> bool {
     let mut good = true;
     for share in STEPS.into_iter().filter_map(Share::from_ten_thousandths) {
@@ -79,7 +79,7 @@ fn new_users(shares: &SharesSeen, io: &mut Io<'_>) -> bool {
     good
 }
 
-/// What the users saw.
+/// Prints the answers that the users got.
 fn users(counts: &Counts, switched: &[String], io: &mut Io<'_>) -> bool {
     let out_of_order = counts.out_of_order(switched);
     let unseen: Vec<&str> = switched

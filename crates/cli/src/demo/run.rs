@@ -67,7 +67,7 @@ struct Play {
     acts: Vec<Act>,
     /// The releases in the order they went live.
     switched: Vec<String>,
-    /// What the canary's new users saw.
+    /// The shares of the canary that new users got.
     shares: SharesSeen,
 }
 

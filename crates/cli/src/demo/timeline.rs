@@ -1,4 +1,4 @@
-//! What the demo says while it goes: the time since its start, and what happens.
+//! Output of the demo while it runs: the time since its start, and what happens.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use wire::{Now, StreamEvent};
 
 use crate::Io;
 use crate::follow::Watcher;
-use crate::paint::{BOLD, DIM};
+use crate::style::{BOLD, DIM};
 use crate::text::{headline, own_words};
 
 /// The demo's talk.

@@ -1,10 +1,10 @@
 //! `segue check`: reads an app file and looks at the folder it ships; says what it means, what is wrong
 //! and what may be. Asks no server: what only that can know is not checked.
 
-use super::inside::{Outside, resolve};
-use super::soundness::{Finding, Grave, findings};
+use super::command_check::{Finding, Grave, findings};
+use super::outside_paths::{Outside, resolve};
 use crate::args::CheckOptions;
-use crate::paint::{BAD, BOLD, GOOD, WARN};
+use crate::style::{BAD, BOLD, GOOD, WARN};
 use crate::verbs::deploy::{list, read};
 use crate::{CommandError, ExitStatus, Io};
 

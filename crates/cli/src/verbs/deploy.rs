@@ -10,9 +10,9 @@ use wire::{
     APP_FILE, AppFile, AppFileError, Client, CommandAccepted, DeployRequest, Scan, ScanError, scan,
 };
 
-pub(crate) use super::inside::Outside;
-use super::inside::resolve;
 use super::outcome::{Direction, Ending, finish};
+pub(crate) use super::outside_paths::Outside;
+use super::outside_paths::resolve;
 use super::upload::{Uploaded, upload};
 use super::{env, page};
 use crate::args::{ConnectionOptions, DeployOptions, ReleaseOptions};
@@ -81,7 +81,7 @@ enum Again {
 pub(super) struct Packed {
     pub(super) request: DeployRequest,
     pub(super) dir: PathBuf,
-    /// What whoever deploys may not want.
+    /// Warnings for the user.
     pub(super) warnings: Vec<String>,
 }
 

@@ -12,7 +12,7 @@ pub(super) struct Wrong {
     pub(super) hint: &'static str,
 }
 
-/// What a line sets.
+/// The value that a line sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum EnvValue {
     /// This.
@@ -83,7 +83,7 @@ fn name(statement: &str, line: usize) -> Result<Name, Wrong> {
     Ok(Name { name: bare.to_owned(), end, readers })
 }
 
-/// What is still to be read.
+/// The text that is still to be read.
 struct Rest<'a> {
     text: &'a str,
     line: usize,

@@ -6,7 +6,7 @@ use model::InstanceId;
 use wire::{Follow, LogLine};
 
 use crate::args::{ConnectionOptions, LogsOptions};
-use crate::paint::DIM;
+use crate::style::DIM;
 use crate::{CommandError, ExitStatus, Io};
 
 /// A line that has no end for so long is printed in parts.

@@ -5,7 +5,7 @@ use wire::MaintenanceRequest;
 use super::outcome::told;
 use super::page;
 use crate::args::{ConnectionOptions, MaintenanceOptions, OnOff};
-use crate::paint::GOOD;
+use crate::style::GOOD;
 use crate::{CommandError, ExitStatus, Io};
 
 pub(crate) fn run(

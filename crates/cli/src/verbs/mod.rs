@@ -1,6 +1,6 @@
 //! One file per verb, and one for those that need nothing but the app's name.
 
-pub(crate) mod bare;
+pub(crate) mod app_verbs;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod deploy;
@@ -17,9 +17,9 @@ pub(crate) mod rollback;
 pub(crate) mod scale;
 pub(crate) mod status;
 
+mod command_check;
 mod env;
 mod env_file;
-mod inside;
+mod outside_paths;
 mod page;
-mod soundness;
 mod upload;

@@ -9,17 +9,17 @@ use crate::args::Following;
 use crate::follow::{FollowOutcome, Until, Watcher, follow};
 use crate::interrupt::Interrupt;
 use crate::io::Reader;
-use crate::paint::{BOLD, GOOD, WARN};
 use crate::progress::ProgressLine;
+use crate::style::{BOLD, GOOD, WARN};
 use crate::text::{grouped, known_ms};
 use crate::{CommandError, ExitStatus, Io};
 
-/// What the user wants to come out of it.
+/// The release that the user wants to be live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
-    /// The new release is to be live.
+    /// The new release.
     Forward,
-    /// What was live before is to be live.
+    /// The release that was live before.
     Back,
 }
 

@@ -3,9 +3,9 @@
 use wire::{DeployPlan, DeployRequest, DeployVerdict, Effect, EffectKind, Planned, PlannedRelease};
 
 use super::deploy::{Packed, find, pack, read};
-use super::inside::Outside;
+use super::outside_paths::Outside;
 use crate::args::{ConnectionOptions, PlanOptions};
-use crate::paint::{BAD, BOLD, DIM, GOOD, WARN};
+use crate::style::{BAD, BOLD, DIM, GOOD, WARN};
 use crate::text::{hang, size};
 use crate::{CommandError, ExitStatus, Io};
 
@@ -94,7 +94,7 @@ fn release_words(release: &PlannedRelease) -> String {
     format!("{BOLD}{label}{BOLD:#}, {words}")
 }
 
-/// What the deploy would do, and what it would say.
+/// Prints what the deploy would do, and its answer.
 fn verdict_words(verdict: &DeployVerdict) -> String {
     let Effect { kind, ends, answer } = match verdict {
         DeployVerdict::Accepted(effect) => effect,

@@ -4,7 +4,7 @@ use model::Millis;
 use wire::{ReceiptWithCause, RolloutReceipt};
 
 use crate::args::{ConnectionOptions, ReceiptOptions};
-use crate::paint::{BOLD, DIM};
+use crate::style::{BOLD, DIM};
 use crate::text::{TableCell, known, known_ms, table, wrap};
 use crate::{CommandError, ExitStatus, Io};
 

@@ -3,7 +3,7 @@
 use wire::{ReleaseStatus, StoredRelease};
 
 use crate::args::{ConnectionOptions, ListOptions};
-use crate::paint::{BAD, BOLD, DIM, GOOD};
+use crate::style::{BAD, BOLD, DIM, GOOD};
 use crate::text::{TableCell, table};
 use crate::{CommandError, ExitStatus, Io};
 

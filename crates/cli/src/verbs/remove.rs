@@ -68,7 +68,7 @@ fn question(app: &AppName, known: Option<&AppInfo>, with_state: bool) -> String 
     format!("Remove {app}, with {count} {noun} and every stored release? {state} Go on?")
 }
 
-/// Nobody is there to ask.
+/// Returns the error for a command that cannot ask, since nobody could answer.
 fn unasked(act: String, app: &AppName, with_state: bool) -> CommandError {
     let flag = if with_state { " --with-state" } else { "" };
     let failure = CommandError::because(act, "it destroys things, and nobody is there to ask");

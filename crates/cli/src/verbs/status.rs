@@ -10,7 +10,7 @@ use wire::{
 
 use crate::args::{ConnectionOptions, StatusOptions};
 use crate::interrupt::Interrupt;
-use crate::paint::{BAD, BOLD, DIM, GOOD, WARN};
+use crate::style::{BAD, BOLD, DIM, GOOD, WARN};
 use crate::text::{TableCell, field, hang, own_words, percent, step_of, table, wrap};
 use crate::{CommandError, ExitStatus, Io};
 
@@ -61,7 +61,7 @@ pub(crate) fn run(
     }
 }
 
-/// What was asked for.
+/// The answer of the API: all apps, or one.
 enum Seen {
     All(Vec<AppInfo>, Vec<LeftState>),
     One(Box<AppInfo>),
@@ -112,7 +112,7 @@ fn list(apps: &[AppInfo]) -> String {
     lines.join("\n")
 }
 
-/// What removed apps have left behind. Not wrapped: paths and commands are for copying.
+/// Lists the state that removed apps have left behind. Lines are not wrapped: paths and commands are for copying.
 fn left(states: &[LeftState]) -> Vec<String> {
     let line = |LeftState { app, path }: &LeftState| {
         field("state", &format!("{app}, which is removed: {}", path.display()))
@@ -125,7 +125,7 @@ fn left(states: &[LeftState]) -> Vec<String> {
     lines
 }
 
-/// That what is shown may be old.
+/// Says that the state shown may be old.
 fn frozen(why: &str) -> Vec<String> {
     let text =
         format!("{WARN}nothing can be changed, and this is what was last known{WARN:#}: {why}");

@@ -37,7 +37,7 @@ fn of_front(front: &Front) -> String {
 fn traffic_goes_on_while_the_rest_stops_and_begins_again() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
-    let folder = Folder::open_or_create(&data).unwrap();
+    let folder = DataFolder::open_or_create(&data).unwrap();
     let _lock = folder.lock().unwrap();
     let data = folder.path();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -11,8 +11,8 @@ use model::{
     ReleaseNo, ReleaseView, RolloutId, Share, Timestamp,
 };
 use server::{
-    ApiEngine, ApiHost, ApiStore, Became, EngineCommand, Feed, Guard, LogCursor, LogPage, LogStart,
-    Parts, Pending, StoreError, Subscription, router,
+    ApiEngine, ApiHost, ApiState, ApiStore, Became, EngineCommand, Feed, Guard, LogCursor, LogPage,
+    LogStart, Pending, StoreError, Subscription, router,
 };
 use tokio::sync::watch;
 use wire::{AppFile, Blob, FileEntry, Kind, LogLine, Manifest, Secret};
@@ -254,7 +254,7 @@ pub fn world() -> World {
 
 impl World {
     pub fn router(&self) -> axum::Router {
-        let parts = Parts {
+        let parts = ApiState {
             as_root: self.as_root,
             engine: self.engine.clone(),
             store: self.shelf.clone(),

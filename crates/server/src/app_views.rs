@@ -11,12 +11,12 @@ use crate::Feed;
 
 /// Where people look.
 #[derive(Debug, Default)]
-pub struct Board {
+pub struct AppViews {
     feed: Feed,
     views: RwLock<BTreeMap<AppName, Arc<AppView>>>,
 }
 
-impl Board {
+impl AppViews {
     /// The events of all apps.
     pub(crate) fn feed(&self) -> &Feed {
         &self.feed
@@ -36,7 +36,7 @@ impl Board {
 
 /// Control's end of a board.
 #[derive(Clone, Debug)]
-pub struct Notices(pub Arc<Board>);
+pub struct Notices(pub Arc<AppViews>);
 
 impl Outbox for Notices {
     fn announce(&mut self, event: Event) {

@@ -1,6 +1,6 @@
-//! What an app file may ship: what lies below its own folder, or in the git work tree that the folder is
-//! part of. An app file may come from somebody else, and must not reach for the files of whoever
-//! deploys it. Reads nothing but where paths lead.
+//! Checks that an app file ships only files below its own folder, or in the git work tree that the folder is
+//! part of. An app file may come from somebody else, and must not reach for other files of the user who
+//! deploys it. Reads only where paths lead.
 
 use std::path::{Path, PathBuf};
 

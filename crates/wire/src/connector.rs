@@ -15,7 +15,7 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
 };
 
-use crate::listener::{Holder, OtherEnd, Owner, other_end};
+use crate::listener_owner::{Holder, OtherEnd, Owner, other_end};
 
 /// The name of the API's socket in a data folder.
 pub const SOCKET: &str = "api.sock";

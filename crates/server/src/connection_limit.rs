@@ -21,7 +21,7 @@ const LEAST: Duration = Duration::from_millis(50);
 
 /// One connection.
 #[derive(Clone, Debug)]
-pub(crate) struct Visitor(Arc<State>);
+pub(crate) struct ApiConnection(Arc<State>);
 
 #[derive(Debug)]
 struct State {
@@ -35,7 +35,7 @@ struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
-impl Visitor {
+impl ApiConnection {
     /// Counts the connection among those that have shown the token.
     pub(crate) fn is_known_now(&self) -> Result<(), Full> {
         if self.is_known() {
@@ -65,19 +65,19 @@ impl Visitor {
 
 /// The connections of one socket.
 #[derive(Debug)]
-pub(crate) struct Visitors {
+pub(crate) struct ConnectionLimit {
     room: Arc<Semaphore>,
     /// Oldest first.
     strangers: VecDeque<Weak<State>>,
 }
 
-impl Visitors {
+impl ConnectionLimit {
     pub(crate) fn new() -> Self {
         Self { room: Arc::new(Semaphore::new(KNOWN)), strangers: VecDeque::new() }
     }
 
     /// Lets one more in.
-    pub(crate) fn enter(&mut self) -> Visitor {
+    pub(crate) fn enter(&mut self) -> ApiConnection {
         let state = Arc::new(State {
             room: self.room.clone(),
             known: OnceLock::new(),
@@ -85,7 +85,7 @@ impl Visitors {
             came: Instant::now(),
         });
         self.strangers.push_back(Arc::downgrade(&state));
-        Visitor(state)
+        ApiConnection(state)
     }
 
     /// Waits until another may come in, and sends the oldest stranger away if there are too many.
@@ -106,27 +106,27 @@ impl Visitors {
 mod tests {
     use super::*;
 
-    async fn leaves(visitor: &Visitor, within: Duration) -> bool {
-        tokio::time::timeout(within, visitor.has_to_leave()).await.is_ok()
+    async fn leaves(connection: &ApiConnection, within: Duration) -> bool {
+        tokio::time::timeout(within, connection.has_to_leave()).await.is_ok()
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_stranger_has_a_short_time_and_makes_room_for_the_next() {
-        let mut visitors = Visitors::new();
+        let mut limit = ConnectionLimit::new();
         let mut inside = Vec::new();
         for _ in 0..STRANGERS {
-            visitors.make_room().await;
-            inside.push(visitors.enter());
+            limit.make_room().await;
+            inside.push(limit.enter());
         }
         inside[0].is_known_now().unwrap();
         // One has shown the token, so there is room for another stranger.
-        visitors.make_room().await;
-        inside.push(visitors.enter());
+        limit.make_room().await;
+        inside.push(limit.enter());
         assert!(!leaves(&inside[1], Duration::ZERO).await);
         let came = Instant::now();
-        visitors.make_room().await;
+        limit.make_room().await;
         assert_eq!(came.elapsed(), LEAST, "even in a crowd it has time to say something");
-        inside.push(visitors.enter());
+        inside.push(limit.enter());
         assert!(leaves(&inside[1], Duration::ZERO).await);
         assert!(!leaves(&inside[2], Duration::ZERO).await);
         assert!(leaves(&inside[2], TIME).await);
@@ -135,16 +135,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn those_with_the_token_are_bounded_too() {
-        let mut visitors = Visitors::new();
+        let mut limit = ConnectionLimit::new();
         let mut inside = Vec::new();
         for _ in 0..KNOWN {
-            visitors.make_room().await;
-            let visitor = visitors.enter();
-            visitor.is_known_now().unwrap();
-            inside.push(visitor);
+            limit.make_room().await;
+            let connection = limit.enter();
+            connection.is_known_now().unwrap();
+            inside.push(connection);
         }
-        assert_eq!(visitors.enter().is_known_now(), Err(Full));
+        assert_eq!(limit.enter().is_known_now(), Err(Full));
         inside.pop();
-        assert_eq!(visitors.enter().is_known_now(), Ok(()));
+        assert_eq!(limit.enter().is_known_now(), Ok(()));
     }
 }

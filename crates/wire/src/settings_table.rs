@@ -8,7 +8,7 @@ use std::str::FromStr;
 use model::{Millis, nearest};
 
 use crate::duration::parse_duration;
-use crate::tree::{Node, TreeEntry, TreeValue};
+use crate::settings_tree::{Node, TreeEntry, TreeValue};
 
 /// An error in an app file, with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]

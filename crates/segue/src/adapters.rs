@@ -25,7 +25,7 @@ impl Hosts for LocalHost {
     }
 }
 
-/// What instances leave behind in this server's data folder.
+/// The output and state of instances in this server's data folder.
 pub struct LocalFiles {
     pub data: PathBuf,
 }
@@ -75,7 +75,7 @@ impl ApiHost for LocalFiles {
 pub struct LocalTraffic {
     pub proxy: proxy::Proxy,
     pub saved: PathBuf,
-    /// What it has prepared and does not use yet.
+    /// The snapshot that the proxy has prepared and does not use yet.
     pub prepared: Option<Arc<Snapshot>>,
 }
 

@@ -19,7 +19,7 @@ pub type Ready = dyn Fn() -> Result<Option<String>, String> + Send + Sync;
 
 /// Everything that the API needs.
 #[derive(Clone)]
-pub struct Parts {
+pub struct ApiState {
     /// Decides on commands.
     pub engine: Arc<dyn ApiEngine>,
     /// Keeps files and secrets.
@@ -40,7 +40,7 @@ pub struct Parts {
     pub stop: watch::Receiver<bool>,
 }
 
-impl Parts {
+impl ApiState {
     /// Returns why nothing can be changed, if nothing can.
     pub(crate) fn read_only(&self) -> Option<Problem> {
         let why = self.engine.read_only()?;
@@ -49,7 +49,7 @@ impl Parts {
     }
 }
 
-impl std::fmt::Debug for Parts {
+impl std::fmt::Debug for ApiState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Parts").finish_non_exhaustive()
     }

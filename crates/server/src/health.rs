@@ -7,27 +7,27 @@ use axum::response::IntoResponse;
 use wire::{Code, Problem};
 
 use crate::answer::{ApiResult, No, Sent, blocking};
-use crate::{Parts, StoreError};
+use crate::{ApiState, StoreError};
 
 pub(crate) async fn healthy() -> &'static str {
     "ok\n"
 }
 
-pub(crate) async fn ready(State(parts): State<Parts>) -> ApiResult<String> {
-    let amiss = (parts.ready)().map_err(|why| No(Problem::new(Code::Unavailable, why)))?;
+pub(crate) async fn ready(State(api): State<ApiState>) -> ApiResult<String> {
+    let amiss = (api.ready)().map_err(|why| No(Problem::new(Code::Unavailable, why)))?;
     Ok(amiss.map_or_else(|| "ready\n".to_owned(), |what| format!("ready, but {what}\n")))
 }
 
-pub(crate) async fn metrics(State(parts): State<Parts>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (parts.metrics)())
+pub(crate) async fn metrics(State(api): State<ApiState>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (api.metrics)())
 }
 
 pub(crate) async fn down(
-    State(parts): State<Parts>,
+    State(api): State<ApiState>,
     // Read, so that the connection can be closed in order.
     Sent(_): Sent<serde::de::IgnoredAny>,
 ) -> ApiResult<Json<wire::Down>> {
-    let host = parts.host.clone();
+    let host = api.host.clone();
     // Counted where they run: it is true whatever the engine knows.
     let count = move || {
         host.running().map_err(|error| {
@@ -38,6 +38,6 @@ pub(crate) async fn down(
     let instances = blocking(count).await.map_err(|No(problem)| {
         No(problem.hint("nothing was stopped; look at the data folder's run/"))
     })?;
-    parts.down.send_replace(true);
+    api.down.send_replace(true);
     Ok(Json(wire::Down { pid: std::process::id(), instances }))
 }

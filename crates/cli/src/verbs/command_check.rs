@@ -1,5 +1,5 @@
-//! What can be seen of a command before it runs: whether it is shipped, may be executed, and has its
-//! interpreter. This machine is not the server, so what is only missing here is a warning.
+//! Checks a command before it runs: whether it is shipped, may be executed, and has its interpreter. This
+//! machine is not the server, so a program that is missing only here is a warning.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -39,7 +39,7 @@ fn warning(text: impl Into<String>, hint: impl Into<String>) -> Finding {
     Finding { grave: Grave::Warning, text: text.into(), hint: hint.into() }
 }
 
-/// What is found in a command whose files lie in `dir`.
+/// Returns the findings about a command whose files are in `dir`.
 pub(super) fn findings(command: &[String], dir: &Path, manifest: &Manifest) -> Vec<Finding> {
     let Some((program, arguments)) = command.split_first() else { return Vec::new() };
     let mut all = Vec::new();
@@ -188,7 +188,7 @@ mod tests {
 
     use super::*;
 
-    /// What is found in a command in a folder with these files; those that end in `.x` are executable.
+    /// Returns the findings about a command in a folder with these files; those that end in `.x` are executable.
     fn found(files: &[(&str, &str)], command: &[&str]) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();
         for (name, text) in files {

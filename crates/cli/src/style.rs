@@ -24,7 +24,7 @@ pub(crate) const DIM: Style = Style::Dim;
 pub(crate) const GOOD: Style = Style::Good;
 pub(crate) const WARN: Style = Style::Warn;
 
-/// What becomes of styles.
+/// How styles are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Paint {
     /// Styles are escape sequences.
@@ -33,7 +33,7 @@ pub(crate) enum Paint {
     Nothing,
 }
 
-/// What begins a mark of ours. Two numbers that nobody outside can know.
+/// The beginning of each of our marks: two random numbers that no text from elsewhere can contain.
 static MARK: LazyLock<String> = LazyLock::new(|| {
     let number = || RandomState::new().hash_one(0);
     format!("\u{1b}{:016x}{:016x}", number(), number())

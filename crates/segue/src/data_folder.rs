@@ -7,12 +7,12 @@ use cli::CommandError;
 use datadir::DataDir;
 
 /// A data folder that segue made, or is about to.
-pub struct Folder {
+pub struct DataFolder {
     dir: DataDir,
     act: String,
 }
 
-impl Folder {
+impl DataFolder {
     /// Checks the folder, and makes it if it is not there.
     pub fn open_or_create(path: &Path) -> Result<Self, CommandError> {
         Self::checked(path, DataDir::open_or_create)

@@ -16,7 +16,7 @@ use crate::args::{SampleFault, SampleOptions};
 const CONNECTIONS: usize = 512;
 /// A head longer than this is none.
 const HEAD: u64 = 16 * 1024;
-/// What is under way at SIGTERM gets so long.
+/// Time that requests in flight have after SIGTERM.
 const GRACE: Duration = Duration::from_secs(20);
 
 /// Runs until SIGTERM.
@@ -58,7 +58,7 @@ fn serve(address: &str, options: &SampleOptions) -> io::Result<()> {
     Ok(())
 }
 
-/// What all connections share.
+/// State that all connections share.
 pub(crate) struct Sample {
     version: String,
     who: String,
