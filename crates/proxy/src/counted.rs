@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::{AppCounters, AppName, InstanceId, ReleaseNo};
+use model::{AppCounters, AppName, InstanceId, Millis, ReleaseNo};
 
 use crate::instance::Instance;
 use crate::stats::{AppStats, ReleaseStats};
@@ -17,6 +17,23 @@ pub(crate) struct Counted {
 }
 
 impl Counted {
+    /// The instances with requests in flight: how many, and how long each has made no progress. `now_ms` is
+    /// by the proxy's clock.
+    pub(crate) fn in_flight(
+        &self,
+        now_ms: u64,
+    ) -> (BTreeMap<InstanceId, u32>, BTreeMap<InstanceId, Millis>) {
+        let (mut in_flight, mut quiet) = (BTreeMap::new(), BTreeMap::new());
+        for (id, instance) in &self.instances {
+            let count = instance.in_flight();
+            if count > 0 {
+                in_flight.insert(id.clone(), count);
+                quiet.insert(id.clone(), instance.quiet(now_ms));
+            }
+        }
+        (in_flight, quiet)
+    }
+
     /// What has been counted so far, by app. `now_ms` is by the proxy's clock.
     pub(crate) fn sums(&self, now_ms: u64) -> BTreeMap<AppName, AppCounters> {
         let sums = |stats: &AppStats| AppCounters {

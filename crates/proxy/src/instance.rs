@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use balance::{Candidate, Ejection, Latency};
 use model::{Address, Health, InstanceId, Millis, Target, Weight};
 
+use crate::acknowledged::InFlightCount;
 use crate::room::ConnectionRoom;
 use crate::signal::Signal;
 
@@ -14,7 +15,7 @@ use crate::signal::Signal;
 #[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct Instance {
-    in_flight: AtomicU32,
+    in_flight: InFlightCount,
     probed: Probed,
     /// The instance is in no arm of the newest snapshot.
     left: AtomicBool,
@@ -57,7 +58,7 @@ struct Failures {
 impl Instance {
     pub(crate) fn new(key: u64, target: &Target, drained: Arc<Signal>, since_ms: u64) -> Self {
         Self {
-            in_flight: AtomicU32::new(0),
+            in_flight: InFlightCount::default(),
             probed: Probed {
                 health: AtomicU8::new(code(Health::Unknown)),
                 once_up: AtomicBool::new(false),
@@ -79,7 +80,7 @@ impl Instance {
     }
 
     pub(crate) fn in_flight(&self) -> u32 {
-        self.in_flight.load(Ordering::Acquire)
+        self.in_flight.get()
     }
 
     /// Takes note of progress with something in flight: the instance sent a byte, or took more of a body.
@@ -136,7 +137,7 @@ impl Instance {
             once_up: self.probed.once_up.load(Ordering::Relaxed),
             ejected: self.is_ejected(now_ms),
             tried: self.is_foreign() || tried.contains(&self.key),
-            load: balance::weighted(self.in_flight.load(Ordering::Relaxed).into(), self.weight),
+            load: balance::weighted(self.in_flight.estimate().into(), self.weight),
             warmth: balance::warmth(age, slow_start),
         }
     }
@@ -149,7 +150,7 @@ impl Instance {
         tried: &[u64],
     ) -> Candidate {
         let latency = Latency::from_bits(self.latency.load(Ordering::Relaxed));
-        let load = latency.cost(self.in_flight.load(Ordering::Relaxed), now_ms);
+        let load = latency.cost(self.in_flight.estimate(), now_ms);
         Candidate { load, ..self.candidate(now_ms, slow_start, tried) }
     }
 
@@ -204,7 +205,7 @@ pub(crate) struct InFlightGuard(Arc<Instance>);
 
 impl InFlightGuard {
     pub(crate) fn new(instance: Arc<Instance>, now_ms: u64) -> Self {
-        if instance.in_flight.fetch_add(1, Ordering::SeqCst) == 0 {
+        if instance.in_flight.add() == 0 {
             // It has only just been asked.
             instance.moved(now_ms);
         }
@@ -218,7 +219,7 @@ impl InFlightGuard {
 
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        let before = self.0.in_flight.fetch_sub(1, Ordering::SeqCst);
+        let before = self.0.in_flight.remove();
         if before == 1 && self.0.has_left() {
             self.0.drained.ring();
         }

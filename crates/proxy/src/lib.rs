@@ -13,6 +13,7 @@
 
 mod acceptor;
 mod access_log;
+mod acknowledged;
 pub mod admin;
 mod askers;
 mod availability_gap;
@@ -65,6 +66,7 @@ pub mod standalone;
 mod stats;
 mod stopwatch;
 mod stream;
+mod sync;
 mod sys;
 mod table;
 mod timer_id;

@@ -11,6 +11,7 @@ use model::{AppName, Generation, HealthTable, InFlight, Snapshot, TrafficReport}
 use tokio::sync::Notify;
 
 use crate::access_log::RequestLog;
+use crate::acknowledged::{Acknowledged, in_order};
 use crate::availability_gap::RecentGaps;
 use crate::config::Config;
 use crate::counted::Counted;
@@ -30,7 +31,7 @@ pub(crate) struct WorkerHandle {
     /// Connections that others hand to it.
     pub(crate) arrivals: ArrivalQueue,
     /// The sequence of the newest snapshot it has acknowledged.
-    pub(crate) acknowledged: AtomicU64,
+    pub(crate) acknowledged: Acknowledged,
     /// Its thread has ended: it sends nothing any more.
     pub(crate) ended: AtomicBool,
 }
@@ -210,7 +211,7 @@ impl ProxyState {
     /// The sequence that every worker has acknowledged; `None` if none runs, so that none is waited for.
     fn acknowledged_sequence(&self) -> Option<u64> {
         let running = self.workers.iter().filter(|worker| !worker.ended.load(Ordering::Acquire));
-        let acknowledged = running.map(|worker| worker.acknowledged.load(Ordering::Acquire));
+        let acknowledged = running.map(|worker| worker.acknowledged.get());
         acknowledged.min()
     }
 
@@ -273,22 +274,17 @@ impl ProxyState {
     /// What is seen and counted now, under the number of the last report. Changes nothing.
     pub(crate) fn observe(&self) -> TrafficReport {
         let now_ms = self.now_ms();
-        let ledger = self.ledger();
-        // Acknowledgements are read before the requests in flight (I2).
-        let acknowledged = self.acknowledged(&ledger);
-        let counted = ledger.directory.counted();
-        let gaps = ledger.gaps.iter().map(|(app, recent)| (app.clone(), recent.all()));
-        let gaps = gaps.filter(|(_, gaps)| !gaps.is_empty()).collect();
-        let (prepared, seq) = (self.newest(&ledger), ledger.seq);
-        drop(ledger);
-        let (mut in_flight, mut quiet) = (BTreeMap::new(), BTreeMap::new());
-        for (id, instance) in &counted.instances {
-            let count = instance.in_flight();
-            if count > 0 {
-                in_flight.insert(id.clone(), count);
-                quiet.insert(id.clone(), instance.quiet(now_ms));
-            }
-        }
+        let ((acknowledged, counted, gaps, (prepared, seq)), (in_flight, quiet)) = in_order(
+            || {
+                let ledger = self.ledger();
+                let acknowledged = self.acknowledged(&ledger);
+                let gaps = ledger.gaps.iter().map(|(app, recent)| (app.clone(), recent.all()));
+                let gaps = gaps.filter(|(_, gaps)| !gaps.is_empty()).collect();
+                let numbers = (self.newest(&ledger), ledger.seq);
+                (acknowledged, ledger.directory.counted(), gaps, numbers)
+            },
+            |(_, counted, _, _)| counted.in_flight(now_ms),
+        );
         TrafficReport {
             proxy: self.config.id,
             epoch: self.config.epoch,

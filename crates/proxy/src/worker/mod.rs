@@ -160,7 +160,7 @@ impl Worker {
 
     /// Everything I5 asks for is done: this worker sends nothing to what is gone.
     fn acknowledge(&self) {
-        self.handle().acknowledged.store(self.sequence(), Ordering::Release);
+        self.handle().acknowledged.set(self.sequence());
         self.shared.signal.ring();
     }
 
