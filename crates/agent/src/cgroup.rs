@@ -1,5 +1,5 @@
-//! A control group per instance, where a cgroup2 mount allows: it holds the whole process tree,
-//! whatever the processes do to leave it, limits what they use together, and ends them at one word.
+//! A control group per instance, where a cgroup2 mount allows it. The group holds the whole process tree,
+//! which cannot leave it, limits what the processes use together, and kills all of them at once.
 
 use std::fs;
 use std::io::{self, Write};
@@ -17,7 +17,7 @@ pub(crate) struct Cgroup {
 }
 
 impl Cgroup {
-    /// Makes a group.
+    /// Creates a group.
     pub fn create(path: &Path) -> io::Result<Self> {
         match fs::create_dir(path) {
             // Left over from a start that was cut short, with the same name and so the same purpose.
@@ -26,7 +26,7 @@ impl Cgroup {
         }
     }
 
-    /// A group that was made earlier.
+    /// Opens a group that was created earlier.
     pub fn at(path: &Path) -> Self {
         Self { path: path.to_path_buf() }
     }
@@ -35,12 +35,12 @@ impl Cgroup {
         &self.path
     }
 
-    /// Moves a process in; what it starts from then on is in as well.
+    /// Moves a process into the group. Processes that it starts from then on are in the group as well.
     pub fn add(&self, pid: u32) -> io::Result<()> {
         write(&self.path.join("cgroup.procs"), &pid.to_string())
     }
 
-    /// The processes in it.
+    /// Returns the processes in the group.
     pub fn members(&self) -> Vec<u32> {
         let text = fs::read_to_string(self.path.join("cgroup.procs")).unwrap_or_default();
         text.lines().filter_map(|line| line.parse().ok()).collect()
@@ -102,18 +102,17 @@ impl Cgroup {
         sentences
     }
 
-    /// The number in a file; `None` if that says `max`.
+    /// Returns the number in a file; `None` if the file says `max`.
     fn value(&self, file: &str) -> Option<u64> {
         fs::read_to_string(self.path.join(file)).ok()?.trim().parse().ok()
     }
 
-    /// Ends all of them at once. Before Linux 5.14 this does nothing, and the caller's signals have
-    /// to do.
+    /// Kills all processes at once. Before Linux 5.14 this does nothing, and the caller has to send signals.
     pub fn kill(&self) {
         let _ = write(&self.path.join("cgroup.kill"), "1");
     }
 
-    /// Removes the empty group. `false` if it is still there, because it is not empty.
+    /// Removes the group. Returns false if it still exists, because it is not empty.
     pub fn remove(&self) -> bool {
         let removed = fs::remove_dir(&self.path);
         removed.is_ok() || !datadir::is_there(&self.path)
@@ -127,7 +126,7 @@ pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-/// The number behind this name in a file of `NAME NUMBER` lines; 0 if there is none.
+/// Returns the number after this name in a file of `NAME NUMBER` lines; 0 if there is none.
 fn count(path: &Path, name: &str) -> u64 {
     let text = fs::read_to_string(path).unwrap_or_default();
     let number = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());

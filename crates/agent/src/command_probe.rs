@@ -1,6 +1,7 @@
-//! One probe by a command: it runs as the app's user in the release's folder with the instance's
-//! environment, and is well if it exits with 0. A process of its own (`shim::probe`) ends it with its
-//! whole tree when its time is up, and also when nobody waits for it any more.
+//! One probe by a command, which runs as the app's user in the release's folder with the instance's
+//! environment. The instance is well if the command exits with 0. A process of its own
+//! (`shim::probe_command`) kills the command with its whole process tree when its time is up, and also when
+//! the agent no longer waits for it.
 
 use std::io;
 use std::process::Stdio;
@@ -31,7 +32,7 @@ pub(crate) struct CommandProbe {
     launch: Launch,
     command: Vec<String>,
     timeout: Millis,
-    /// Made once: neither files nor values of a release change.
+    /// The order, made once: neither files nor values of a release change.
     order: OnceCell<StartOrder>,
 }
 

@@ -24,7 +24,7 @@ use crate::unresponsive_shim;
 /// The group of the server and its shims once an instance has a limit: cgroup2 limits the groups below a
 /// group only if that has no processes itself. Also the value of `DelegateSubgroup=` in the unit.
 const LEAF: &str = "segue-server";
-/// Processes that are being started while others are moved get so long to be moved, too.
+/// Time for moving processes that are being started while others are moved.
 const PATIENCE: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(10);
 
@@ -46,7 +46,7 @@ pub(crate) fn obstacles(layout: &InstanceLayout) -> LimitObstacles {
 /// moves the server and its shims.
 ///
 /// # Errors
-/// If that is not possible: says why, and what to do.
+/// If that is not possible; the text says why, and what to do.
 pub(crate) async fn make_room(
     context: &Arc<Context>,
     limits: &ResourceLimits,
@@ -78,11 +78,11 @@ fn processes_of(layout: &InstanceLayout) -> BTreeSet<u32> {
 pub(crate) struct Delegation {
     /// The folder of the group in which the groups of instances are made.
     home: PathBuf,
-    /// Where cgroup2 is mounted: the folder of the highest group that can be seen.
+    /// The mount point of cgroup2: the folder of the highest group that can be seen.
     mount: PathBuf,
     /// The content of `/proc/self/cgroup`.
     groups: String,
-    /// This process is in the leaf, not in `home` itself.
+    /// Whether this process is in the leaf, and not in `home` itself.
     is_in_leaf: bool,
 }
 
@@ -102,7 +102,7 @@ impl Delegation {
         Some(Self { home, mount, groups, is_in_leaf })
     }
 
-    /// The folder of a group of this name.
+    /// Returns the folder of a group of this name.
     pub fn group(&self, name: &str) -> PathBuf {
         self.home.join(name)
     }
@@ -114,7 +114,8 @@ impl Delegation {
         resources.iter().copied().filter(is_off).collect()
     }
 
-    /// Why a limit of this resource cannot be enforced. `ours` are segue's processes. Changes nothing.
+    /// Returns why a limit of this resource cannot be enforced, if it cannot. `ours` are segue's processes. Changes
+    /// nothing.
     fn obstacle(&self, resource: Resource, ours: &dyn Fn() -> BTreeSet<u32>) -> Option<Obstacle> {
         if !words(&self.home.join("cgroup.controllers")).iter().any(|it| it == resource.name()) {
             return Some(self.missing(resource));
@@ -145,7 +146,7 @@ impl Delegation {
         Some(obstacle(resource, &self.shared_with(stranger), START_ALONE))
     }
 
-    /// Why there is no such controller.
+    /// Returns why there is no such controller.
     fn missing(&self, resource: Resource) -> Obstacle {
         let name = resource.name();
         // A line is `NUMBER:CONTROLLERS:GROUP`; the line of cgroup2 names none.
@@ -173,8 +174,8 @@ impl Delegation {
         obstacle(resource, &why, &hint)
     }
 
-    /// Whether segue may make and change groups here. systemd undoes what it has not delegated; root is
-    /// stopped by nothing else than the mark that systemd leaves on what it has.
+    /// Returns whether segue may make and change groups here. systemd undoes changes to groups that it has not
+    /// delegated; root is stopped by nothing but the mark that systemd leaves on delegated groups.
     fn is_delegated(&self) -> bool {
         let files = ["", "cgroup.procs", "cgroup.subtree_control"].map(|name| self.home.join(name));
         if !files.iter().all(|path| rustix::fs::access(path, Access::WRITE_OK).is_ok()) {
@@ -196,13 +197,13 @@ impl Delegation {
         !datadir::is_there(&self.home.join("cgroup.type"))
     }
 
-    /// The processes that are in this group itself. One that this process cannot see has the number 0.
+    /// Returns the processes that are in this group itself. A process that this one cannot see has the number 0.
     fn processes(&self) -> Vec<u32> {
         let processes = words(&self.home.join("cgroup.procs"));
         processes.iter().filter_map(|pid| pid.parse().ok()).collect()
     }
 
-    /// Lets groups of instances be limited in these resources.
+    /// Enables the controllers of these resources for the groups of instances.
     fn enable(
         &self,
         resources: &[Resource],
@@ -280,7 +281,7 @@ impl Delegation {
     }
 }
 
-/// The first of these processes that lives and is not one of ours.
+/// Returns the first of these processes that lives and is not one of ours.
 fn stranger_in(processes: &[u32], ours: &BTreeSet<u32>) -> Option<u32> {
     let lives = |pid: u32| pid == 0 || procfs::process(pid).is_some();
     processes.iter().copied().find(|pid| !ours.contains(pid) && lives(*pid))
@@ -303,18 +304,18 @@ fn obstacle(resource: Resource, why: &str, hint: &str) -> Obstacle {
     }
 }
 
-/// Both in one sentence.
+/// Returns the obstacle and its hint as one sentence.
 fn told(obstacle: &Obstacle) -> String {
     format!("{}; {}", obstacle.why, obstacle.hint)
 }
 
-/// The words of a small file; none if it cannot be read.
+/// Returns the words of a small file; none if it cannot be read.
 fn words(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap_or_default();
     text.split_ascii_whitespace().map(str::to_owned).collect()
 }
 
-/// Where this line of `mountinfo` mounts cgroup2, and the folder of the group `own` there.
+/// Returns where this line of `mountinfo` mounts cgroup2, and the folder of the group `own` there.
 fn folder(line: &str, own: &str) -> Option<(PathBuf, PathBuf)> {
     let (mount, kind) = line.split_once(" - ")?;
     if kind.split(' ').next()? != "cgroup2" {

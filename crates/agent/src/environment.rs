@@ -12,12 +12,12 @@ use model::{Address, AppName, Launch, Variable};
 use crate::identity::{Access, Identity};
 use crate::layout::InstanceLayout;
 
-/// Names that are handed down, besides those that start with `LC_`.
+/// Variables of the server that are passed on, besides those that start with `LC_`.
 const HANDED_DOWN: [&str; 6] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "USER"];
-/// Where commands are looked for if the server has no PATH.
+/// The PATH of an instance if the server has none.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The whole environment of an instance: handed down, then the app's own, then segue's.
+/// Returns the whole environment of an instance: variables passed on, then the app's own, then segue's.
 pub(crate) fn of(
     launch: &Launch,
     state: &Path,
@@ -65,8 +65,8 @@ fn is_handed_down(name: &str) -> bool {
     HANDED_DOWN.contains(&name) || name.starts_with("LC_")
 }
 
-/// Makes the folder that outlives releases, closed to everybody but the app's user, and to its group
-/// if one is named. A folder that is there stays as it is.
+/// Makes the folder that outlives releases, open to the app's user alone, and to its group if one is named. A
+/// folder that exists stays as it is.
 pub(crate) fn make_state_folder(path: &Path, access: Access) -> io::Result<()> {
     if datadir::is_there(path) {
         return datadir::private_folder(path);
@@ -76,7 +76,7 @@ pub(crate) fn make_state_folder(path: &Path, access: Access) -> io::Result<()> {
     datadir::set_mode(path, access.state())
 }
 
-/// The apps that have something in their state folder, and where it is. A removed app's may stay.
+/// Returns the apps that have something in their state folder, with the folder. State of a removed app may stay.
 ///
 /// # Errors
 /// If the folders cannot be listed.

@@ -1,4 +1,5 @@
-//! Whom an app runs as, and whom its files are for. Looks names up and changes nothing.
+//! The user and group that an app runs as, and the owner and modes of its files. Looks names up and changes
+//! nothing.
 
 use model::{Files, Run};
 use nix::unistd::{Gid, Group, Uid, User};
@@ -13,7 +14,7 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// Looks both up.
+    /// Looks the user and the group up.
     ///
     /// # Errors
     /// If there is no such user or group, or segue may not run an app as anybody but itself.
@@ -32,7 +33,7 @@ impl Identity {
         Ok(identity)
     }
 
-    /// The user, if it is not the one that segue runs as.
+    /// Returns the user, if it is not the one that segue runs as.
     pub fn other_user(&self) -> Option<&User> {
         self.user.as_ref().filter(|user| user.uid != Uid::effective())
     }
@@ -55,23 +56,23 @@ fn find_group(name: &str) -> Result<Gid, String> {
     group.map(|group| group.gid).ok_or_else(|| format!("there is no group {name:?}"))
 }
 
-/// Whose a release's files and an app's state are, and their modes.
+/// The owner and the modes of a release's files and of an app's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Access {
-    /// The owner; `None` leaves them to segue's own user.
+    /// The owner; `None` is segue's own user.
     pub(crate) uid: Option<u32>,
-    /// The group; `None` leaves them to segue's own.
+    /// The group; `None` is segue's own.
     pub(crate) gid: Option<u32>,
     file: u32,
     state: u32,
 }
 
 impl Access {
-    /// For an app that runs as segue's own user.
+    /// The access of an app that runs as segue's own user.
     pub const OWN: Self = Self { uid: None, gid: None, file: 0o600, state: 0o700 };
 
-    /// For an app that runs as `run` says. Files are read by the app's user alone, and written by it
-    /// only if that user is segue's own; `group` adds its members, `files = "world"` everybody.
+    /// Returns the access of an app that runs as `run` says. Files are readable for the app's user alone, and
+    /// writable only if that user is segue's own; `group` adds its members, `files = "world"` everybody.
     ///
     /// # Errors
     /// If there is no such user or group, or segue may not run an app as it.
@@ -88,22 +89,22 @@ impl Access {
         Ok(Self { uid: other, gid, file, state: 0o700 | group_state })
     }
 
-    /// The mode of a file.
+    /// Returns the mode of a file.
     pub(crate) fn file(self, executable: bool) -> u32 {
         if executable { self.file | (self.file & 0o444) >> 2 } else { self.file }
     }
 
-    /// The mode of a folder: whoever reads its files gets through it.
+    /// Returns the mode of a folder: whoever may read its files may enter it.
     pub(crate) fn folder(self) -> u32 {
         self.file(true)
     }
 
-    /// The mode of the folder for state, which the app's user always writes to.
+    /// Returns the mode of the folder for state, which the app's user may always write to.
     pub(crate) fn state(self) -> u32 {
         self.state
     }
 
-    /// The owner of a release's files. Those that everybody reads stay segue's, so that the app cannot
+    /// Returns the owner of a release's files. Files that everybody may read stay segue's, so that the app cannot
     /// give itself the right to change them.
     pub(crate) fn file_owner(self) -> (Option<u32>, Option<u32>) {
         if self.file & 0o004 == 0 { (self.uid, self.gid) } else { (None, None) }

@@ -1,4 +1,4 @@
-//! Free ports for instances. Binds them for a moment to see, holds none.
+//! Finds free ports for instances. Binds each for a moment to check it, and holds none.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -6,14 +6,14 @@ use std::ops::RangeInclusive;
 
 use model::Address;
 
-/// Below what systems give out to connections on their own.
+/// The range of ports, below the ephemeral ports of common systems.
 const RANGE: RangeInclusive<u16> = 20_000..=29_999;
-/// As many as are named at once.
+/// Number of ports that are offered at once.
 const OFFER: usize = 64;
 
-/// Ports that are free now, without those in `except`, in random order: nobody can tell which an
-/// instance will get, and two servers on one machine seldom offer the same. Binds each port of the
-/// range at most once, which takes some milliseconds where few are free.
+/// Returns ports that are free now, without those in `except`, in random order: nobody can predict which an
+/// instance will get, and two servers on one machine seldom offer the same ones. Binds each port of the range
+/// at most once, which takes some milliseconds where few are free.
 pub(crate) fn offer(except: &[u16]) -> Vec<u16> {
     let mut ports: Vec<u16> = RANGE.filter(|port| !except.contains(port)).collect();
     shuffle(&mut ports);
@@ -24,7 +24,7 @@ pub(crate) fn offer(except: &[u16]) -> Vec<u16> {
         .collect()
 }
 
-/// Fisher and Yates. Without randomness the order stays.
+/// Shuffles by Fisher and Yates. Without randomness the order stays.
 fn shuffle(ports: &mut [u16]) {
     let mut random = vec![0; ports.len() * 4];
     if getrandom::fill(&mut random).is_err() {
@@ -36,8 +36,8 @@ fn shuffle(ports: &mut [u16]) {
     }
 }
 
-/// Whether nobody listens there. What cannot be found out counts as free: then the instance itself
-/// finds out, and says so.
+/// Returns whether nobody listens at this address. An address that cannot be checked counts as free: then the
+/// instance itself fails to bind it, and says so.
 pub(crate) fn is_free(address: &Address) -> bool {
     match address {
         Address::Tcp(address) => match TcpListener::bind(address) {

@@ -33,19 +33,19 @@ pub enum ReleaseFilesError {
         /// The list.
         manifest: Digest,
     },
-    /// The operating system said no.
+    /// The operating system refused an operation.
     #[error("cannot {act} {}", path.display())]
     Io {
         /// The act that failed.
         act: &'static str,
-        /// To what.
+        /// Its object.
         path: PathBuf,
         /// Why not.
         source: io::Error,
     },
 }
 
-/// For `map_err`: what we were doing, and to what.
+/// Makes an argument for `map_err` that adds the act and its object.
 fn io_error<'a>(
     act: &'static str,
     path: &'a Path,
@@ -53,7 +53,7 @@ fn io_error<'a>(
     move |source| ReleaseFilesError::Io { act, path: path.to_path_buf(), source }
 }
 
-/// One release's turn to be laid out.
+/// The lock for laying out one release.
 type Turn = Arc<Mutex<()>>;
 
 /// The folders of all apps' releases.
@@ -65,8 +65,8 @@ pub struct ReleaseFiles {
 }
 
 impl ReleaseFiles {
-    /// The folders in a data folder, filled from its store. What a crash left half laid out or half
-    /// deleted is deleted.
+    /// Opens the folders in a data folder, filled from its store. Folders that a crash left half laid out or half
+    /// deleted are deleted.
     ///
     /// # Errors
     /// If the folders cannot be read.
@@ -80,8 +80,8 @@ impl ReleaseFiles {
         Ok(Self { layout, store, turns: Mutex::default() })
     }
 
-    /// The folder of a release, laid out if it is not yet, with the owner and modes of `access`. Without
-    /// content the folder is empty.
+    /// Returns the folder of a release, which is laid out unless it is already, with the owner and modes of
+    /// `access`. Without content the folder is empty.
     ///
     /// # Errors
     /// If the list of files or a content is missing, or the disk is full.
@@ -124,7 +124,7 @@ impl ReleaseFiles {
         Ok(folder)
     }
 
-    /// The right to lay out this release: several instances of it may start at once.
+    /// Returns the lock for laying out this release: several instances of it may start at once.
     fn turn(&self, app: &AppName, release: ReleaseNo) -> Turn {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         turns.retain(|_, turn| Arc::strong_count(turn) > 1);
@@ -195,12 +195,12 @@ fn put_in_place(building: &Path, folder: &Path, wanted: &str) -> io::Result<()> 
     }
 }
 
-/// The file that names the content of a release's folder.
+/// Returns the file that names the content of a release's folder.
 pub(crate) fn label_of(folder: &Path) -> PathBuf {
     folder.with_extension("content")
 }
 
-/// Sets when a file was last changed.
+/// Sets the modification time of a file.
 fn set_time(path: &Path, seconds: u64) -> io::Result<()> {
     let unchanged = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
     let changed = Timespec { tv_sec: i64::try_from(seconds).unwrap_or(i64::MAX), tv_nsec: 0 };
@@ -208,7 +208,7 @@ fn set_time(path: &Path, seconds: u64) -> io::Result<()> {
     Ok(rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
-/// Sets the owner and the mode: whatever the umask, and whatever the file was copied from.
+/// Sets the owner and the mode, which depend neither on the umask nor on the file that was copied.
 fn give(path: &Path, mode: u32, access: Access) -> Result<(), ReleaseFilesError> {
     let (uid, gid) = access.file_owner();
     if uid.is_some() || gid.is_some() {

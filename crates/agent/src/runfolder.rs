@@ -1,5 +1,5 @@
-//! The folder of one instance: who owns it (a lock), what was begun, what was stopped, how it ended.
-//! Shared by the shim, which writes most of it, and the agent, which reads it.
+//! The run folder of one instance: the lock that says who owns it, and records of its start, its stop and its
+//! end. The shim writes most of it, and the agent reads it.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -18,27 +18,28 @@ const EXIT_BYTES: usize = 256;
 pub(crate) const SOCKET: &str = "shim.sock";
 /// The name of the output file in the folder.
 pub(crate) const OUTPUT: &str = "output.log";
-/// The output before that.
+/// The name of the previous output file.
 pub(crate) const OLDER_OUTPUT: &str = "output.log.1";
 
-/// Written before the command runs: from then on this instance is never started again.
+/// The record of the instance's process, written before the command runs. Once it exists, the instance is
+/// never started again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ProcessRecord {
     pub pid: u32,
     /// Ticks from boot to its start.
     pub start: u64,
     pub boot_id: String,
-    /// The control group its tree is in.
+    /// The control group of its process tree.
     pub cgroup: Option<PathBuf>,
 }
 
-/// Written after the last process of the tree has ended.
+/// The record of the instance's end, written after the last process of its tree has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct ExitRecord {
     exit: Exit,
 }
 
-/// One instance's folder.
+/// The run folder of one instance.
 #[derive(Clone, Debug)]
 pub(crate) struct RunFolder {
     path: PathBuf,
@@ -85,7 +86,7 @@ impl RunFolder {
         datadir::open_or_create(&self.path.join("lock"))
     }
 
-    /// The process that was begun here, if one was.
+    /// Returns the record of the process that was started here, if one was.
     pub fn process(&self) -> io::Result<Option<ProcessRecord>> {
         read(&self.path.join("process.json"))
     }
@@ -94,8 +95,8 @@ impl RunFolder {
         datadir::write(&self.path.join("process.json"), &serde_json::to_vec(record)?)
     }
 
-    /// Where the instance's socket lies, if it has one. Whoever clears up may have another environment
-    /// than whoever started it, and so another folder for sockets.
+    /// Returns the path of the instance's socket, if it has one. It is recorded, since the process that cleans up
+    /// may have another environment than the one that started the instance, and so another folder for sockets.
     pub fn socket_folder(&self) -> io::Result<Option<PathBuf>> {
         match datadir::read(&self.path.join("socket")) {
             Ok(bytes) => Ok(Some(PathBuf::from(OsString::from_vec(bytes)))),
@@ -108,22 +109,22 @@ impl RunFolder {
         datadir::write(&self.path.join("socket"), folder.as_os_str().as_bytes())
     }
 
-    /// Whether a start is refused: it was begun already, or told to stop before.
+    /// Returns whether a start is refused, because the instance was started already, or told to stop before.
     pub fn is_used(&self) -> bool {
         datadir::is_there(&self.path.join("process.json")) || self.is_stopped()
     }
 
-    /// Whether somebody said stop.
+    /// Returns whether the instance was told to stop.
     pub fn is_stopped(&self) -> bool {
         datadir::is_there(&self.path.join("stopped"))
     }
 
-    /// Leaves the tombstone: whatever comes later, this instance is not started any more.
+    /// Leaves the tombstone, after which this instance is not started any more.
     pub fn tombstone(&self) -> io::Result<()> {
         if self.is_stopped() { Ok(()) } else { datadir::write(&self.path.join("stopped"), b"") }
     }
 
-    /// Takes the room for the exit record now, so that a full disk cannot swallow it later.
+    /// Reserves space for the exit record, so that it can be written even if the disk is full by then.
     pub fn reserve_exit(&self) -> io::Result<()> {
         let file = datadir::create_private(&self.path.join("exit.reserve"))?;
         file.write_all_at(&[b' '; EXIT_BYTES], 0)?;
@@ -141,7 +142,7 @@ impl RunFolder {
         datadir::sync_parent(&reserve)
     }
 
-    /// Adds a line of segue's own to the output, for whoever asks why the instance has ended.
+    /// Adds a line of segue's own to the output, which says why the instance has ended.
     pub fn note(&self, text: &str) -> io::Result<()> {
         let path = self.path.join(OUTPUT);
         let mut last = [b'\n'];
@@ -154,7 +155,7 @@ impl RunFolder {
         file.write_all(format!("{start}segue: {text}\n").as_bytes())
     }
 
-    /// How it ended, if that was seen.
+    /// Returns how the instance ended, if that was recorded.
     pub fn exit(&self) -> io::Result<Option<Exit>> {
         Ok(read::<ExitRecord>(&self.path.join("exit.json"))?.map(|record| record.exit))
     }

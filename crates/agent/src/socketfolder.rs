@@ -1,6 +1,6 @@
-//! The folder of an instance's own unix socket. The folder belongs to the app's user and is closed to everybody
-//! else (0700), in a folder that only segue writes to: so nobody else can bind the socket's name or
-//! connect to it, and whose socket is there need not be looked at.
+//! The folder of an instance's own unix socket. The folder belongs to the app's user and is closed to
+//! everybody else (0700), inside a folder that only segue writes to. Therefore nobody else can bind the
+//! socket's name or connect to it, and the owner of the socket need not be checked.
 
 use std::fs;
 use std::io;
@@ -13,13 +13,13 @@ use crate::identity::Access;
 use crate::layout::InstanceLayout;
 use crate::runfolder::RunFolder;
 
-/// A folder that others delete while it is made is made again so many times.
+/// Attempts to make a folder that others delete meanwhile.
 const TRIES: u32 = 100;
 /// Names the folder of users who are not root, for as long as they are logged in.
 const RUNTIME: &str = "XDG_RUNTIME_DIR";
 
-/// Where instances of this data folder have their sockets: in it, or where that makes a path too long,
-/// in `/run` (as root) or `$XDG_RUNTIME_DIR`, by a name that no other data folder has.
+/// Returns the folder for the sockets of this data folder's instances: inside it, or, where that makes a path
+/// too long, in `/run` (as root) or `$XDG_RUNTIME_DIR`, under a name that no other data folder has.
 pub(crate) fn socket_folders(data: &Path) -> SocketFolders {
     let data = std::path::absolute(data).unwrap_or_else(|_| data.to_path_buf());
     let layout = InstanceLayout::new(&data);
@@ -51,8 +51,8 @@ fn within(folder: &Path, data: &Path) -> PathBuf {
     folder.join(format!("segue-{}", &hash[..16]))
 }
 
-/// Makes the folder of this socket anew, so that nothing of an earlier try is in it; unless somebody
-/// else starts the instance at this moment, or has started it.
+/// Makes the folder of this socket anew, so that nothing of an earlier attempt is in it, unless another process
+/// is starting the instance or has started it.
 pub(crate) fn make(
     data: &Path,
     run: &RunFolder,
@@ -99,7 +99,8 @@ fn delete(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// The folder, if it is where this server has them: what is given away and deleted is named by nobody else.
+/// Returns the folder, if it is where this server has its socket folders: nobody else may name a folder whose
+/// owner is changed or that is deleted.
 fn expected(data: &Path, id: &InstanceId, socket: &Path) -> Result<PathBuf, String> {
     let folder = socket.parent().filter(|_| socket.ends_with(SocketFolders::NAME));
     let all = folder.filter(|folder| folder.ends_with(id.to_string())).and_then(Path::parent);
@@ -115,7 +116,7 @@ fn expected(data: &Path, id: &InstanceId, socket: &Path) -> Result<PathBuf, Stri
     }
 }
 
-/// Deletes it, once its instance has ended.
+/// Deletes the folder of a socket, once its instance has ended.
 pub(crate) fn remove_of(run: &RunFolder) {
     let folder = match run.socket_folder() {
         Ok(None) => return,
