@@ -27,15 +27,7 @@ type Written = (Name, Vec<String>, Vec<String>);
 /// Re-exports are followed this far.
 const DEPTH: usize = 16;
 
-/// Modules whose parts still write methods for them, by the folder of their crate. This list only gets
-/// shorter.
-const LEFT: [(&str, &str); 3] = [
-    ("crates/control/src", "engine"),
-    ("crates/rollout/src", "ask"),
-    ("crates/testkit/src", "world"),
-];
-
-/// Fails on every circle, and on a module that is said to be left and is not.
+/// Fails on every circle.
 pub(crate) fn check(root: &Path) -> Done {
     let mut sources = vec![root.join("xtask/src")];
     let crates = root.join("crates");
@@ -46,13 +38,8 @@ pub(crate) fn check(root: &Path) -> Done {
     sources.sort();
     let mut found = Vec::new();
     for source in sources {
-        let mut files = Files::read(&source)?;
+        let files = Files::read(&source)?;
         let name = source.strip_prefix(root).unwrap_or(&source).display().to_string();
-        for (_, whole) in LEFT.iter().filter(|(folder, _)| *folder == name) {
-            if !files.spare(whole) {
-                found.push(format!("{name}: {whole} has no such methods: take it off the list"));
-            }
-        }
         found.extend(files.circles().iter().map(|circle| format!("{name}: a circle: {circle}")));
     }
     if found.is_empty() { Ok(()) } else { Err(found.join("\n")) }
@@ -102,22 +89,6 @@ impl Files {
         let file = self.0.entry(name.clone()).or_default();
         Reader { file, base: name }.visit_file(&parsed);
         Ok(())
-    }
-
-    /// Overlooks the methods that parts of this module write for it. False if there are none.
-    fn spare(&mut self, whole: &str) -> bool {
-        let whole: Name = whole.split('/').map(str::to_owned).collect();
-        let (files, mut found) = (Self(self.0.clone()), false);
-        for (name, file) in &mut self.0 {
-            file.impls.retain(|written| {
-                let is_spared = name != &whole
-                    && is_part_of(name, &whole)
-                    && files.needs(name, written).is_some_and(|to| *to == whole);
-                found |= is_spared;
-                !is_spared
-            });
-        }
-        found
     }
 
     fn drop_tests(&mut self) {

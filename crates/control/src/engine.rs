@@ -4,7 +4,6 @@
 //! decided; when it is answered, its facts are applied and everything that follows is published.
 
 mod history;
-mod look;
 mod lost;
 mod questions;
 
@@ -15,8 +14,8 @@ use std::sync::Arc;
 use journal::{Lost, Recovered};
 use model::{
     Abilities, AppName, AppView, FromHost, Generation, Health, HealthTable, HostAbilities,
-    HostCommand, HostId, HostReport, InstanceId, Listeners, Millis, ProxyId, Timestamp, ToHost,
-    TrafficReport,
+    HostCommand, HostId, HostReport, InstanceId, Listeners, Millis, ProxyId, Receipt, Snapshot,
+    Timestamp, ToHost, TrafficReport,
 };
 use rollout::{App, Ask, Fleet};
 
@@ -214,7 +213,7 @@ impl Engine {
         // An engine before this one may have shown them.
         let removed = self.apps.states().filter(|app| app.is_removed());
         commands.extend(removed.map(|app| Command::Hide(app.name.clone())));
-        self.make_so(&all, &mut commands);
+        history::make_so(self, &all, &mut commands);
         self.go_on(now, &mut commands);
         commands
     }
@@ -228,8 +227,8 @@ impl Engine {
             Event::Ask { ticket, app, ask, version, mode } => {
                 self.question(Question { ticket, app, ask, version, mode }, &mut commands);
             }
-            Event::Appended(result) => self.appended(result, now, &mut commands),
-            Event::Cut(lost) => self.step_down(lost, &mut commands),
+            Event::Appended(result) => history::appended(self, result, now, &mut commands),
+            Event::Cut(lost) => lost::step_down(self, lost, &mut commands),
             Event::Tick => {}
         }
         if self.lost.is_none() {
@@ -253,6 +252,58 @@ impl Engine {
             .flatten()
             .min()
             .unwrap_or(self.remind_at)
+    }
+
+    /// The apps as they are; for invariants and checkpoints.
+    pub fn apps(&self) -> impl Iterator<Item = &App> {
+        self.apps.states()
+    }
+
+    /// How many commands to hosts about this app's instances and works are kept to be repeated; for invariants.
+    pub fn told_count(&self, app: &AppName) -> usize {
+        self.apps.get(app).map_or(0, Managed::told_count)
+    }
+
+    /// The ports of all hosts that rest after use; for invariants.
+    pub fn resting_ports(&self) -> Vec<(&HostId, u16)> {
+        self.hosts.resting_ports().collect()
+    }
+
+    /// What the rollout of `app` has cost so far, if one is under way.
+    pub fn account(&self, app: &AppName, now: Timestamp) -> Option<Receipt> {
+        self.apps.get(app)?.account(self.shared(), now)
+    }
+
+    /// The latest moment that a fact names; the clock starts no earlier.
+    pub fn last_fact(&self) -> Timestamp {
+        self.last_fact
+    }
+
+    /// Why nothing can be journaled at the moment, if so.
+    pub fn journal_fault(&self) -> Option<&str> {
+        self.writing.fault.as_deref()
+    }
+
+    /// What this program decided and cannot fold, if there is such a thing. Nothing is decided or
+    /// answered from then on: what was decided rests on a state that is not what it seems.
+    pub fn defect(&self) -> Option<&str> {
+        self.defect.as_deref()
+    }
+
+    /// The newest snapshot, whether proxies have it already or not.
+    pub fn snapshot(&self) -> Option<&Arc<Snapshot>> {
+        self.routing.newest()
+    }
+
+    /// The instances at whose address somebody else listens, for [`Engine::with_strangers`] of the next.
+    pub fn foreign(&self) -> &BTreeSet<InstanceId> {
+        &self.health.foreign
+    }
+
+    /// Why this engine has stepped down, if it has. It decides nothing any more and answers nobody: the
+    /// log has to be opened anew, and another engine goes on from what is found there.
+    pub fn lost(&self) -> Option<&Lost> {
+        self.lost.as_ref()
     }
 
     fn host(&mut self, from: FromHost, now: Timestamp, commands: &mut Vec<Command>) {
@@ -352,7 +403,7 @@ impl Engine {
                     append.records.push(Record::Fleet(newcomers));
                 }
             }
-            self.answer_questions(now, &mut append, commands);
+            questions::answer_questions(self, now, &mut append, commands);
             if self.writing.may_append(now) {
                 self.writing.retry_at = None;
                 self.decide(now, &mut append);

@@ -16,7 +16,7 @@ use rollout::{Ask, Refusal};
 
 use crate::coverage::{self, Coverage};
 use crate::disk::{Disk, Loss};
-use crate::happening::{Faults, Happening};
+use crate::happening::{At, Faults, Happening};
 use crate::host::Pace;
 use crate::hosts::{Errand, HostNo, Hosts};
 use crate::invariants::{Checker, Violation};
@@ -139,6 +139,47 @@ impl World {
         ticket
     }
 
+    /// One more proxy, on a machine of its own. Control is started again to know it.
+    pub fn add_proxy(&mut self) {
+        let number = u32::try_from(self.proxies.len()).unwrap_or(u32::MAX);
+        self.proxies.push(Proxy::new(ProxyId(number), WORKERS));
+        self.crash(true, 0);
+        self.run_for(0);
+    }
+
+    /// A proxy apart dies, and is there again after so many milliseconds: another process, which begins from
+    /// what was saved.
+    pub fn kill_proxy(&mut self, number: usize, back_in: u64) {
+        let alive = self.proxies.get_mut(number).filter(|proxy| number > 0 && !proxy.is_dead);
+        if let Some(proxy) = alive {
+            proxy.is_dead = true;
+            proxy.crash();
+            self.coverage.fault("dead-proxy", self.views.values().map(|view| &**view));
+            self.at(back_in, Happening::ProxyComesBack(number));
+        }
+    }
+
+    /// A request for `app` that lasts so long.
+    pub fn request(&mut self, app: &AppName, lasts: u64) {
+        let is_down = |number: usize| number == 0 && self.is_down;
+        let up = self.proxies.iter().enumerate();
+        let up = up.filter(|(number, proxy)| !is_down(*number) && !proxy.is_dead);
+        let up: Vec<usize> = up.map(|(number, _)| number).collect();
+        // Where there is no choice, none is drawn.
+        let proxy = match up[..] {
+            [] => return,
+            [one] => one,
+            [_, ..] => self.rng.pick(&up).copied().unwrap_or(0),
+        };
+        let worker = self.rng.between(0, WORKERS as u64 - 1) as usize;
+        let at = At { proxy, epoch: self.proxies[proxy].epoch, worker };
+        if let Some(id) = self.proxies[proxy].request(app, worker, &mut self.rng) {
+            let now = self.clock.now(Millis(self.now));
+            self.checker.picked(&id, self.engine.as_ref(), now, self.now);
+            self.at(lasts, Happening::Done(at, id));
+        }
+    }
+
     fn ticket(&mut self) -> Ticket {
         self.tickets += 1;
         Ticket(self.tickets)
@@ -252,13 +293,13 @@ impl World {
                 }
                 self.step(Event::Appended(result));
             }
-            Happening::Prepare(proxy, snapshot) => self.prepare(proxy, &snapshot),
-            Happening::Commit(proxy, generation) => self.commit(proxy, generation),
-            Happening::Swap(at, snapshot) => self.swap(at, snapshot),
-            Happening::Done(at, id) => self.done(at, &id),
-            Happening::ProxyComesBack(proxy) => self.proxy_comes_back(proxy),
+            Happening::Prepare(proxy, snapshot) => traffic::prepare(self, proxy, &snapshot),
+            Happening::Commit(proxy, generation) => traffic::commit(self, proxy, generation),
+            Happening::Swap(at, snapshot) => traffic::swap(self, at, snapshot),
+            Happening::Done(at, id) => traffic::done(self, at, &id),
+            Happening::ProxyComesBack(proxy) => traffic::proxy_comes_back(self, proxy),
             Happening::Heartbeat(number) => {
-                self.report_traffic(number);
+                traffic::report_traffic(self, number);
                 self.at(1_000, Happening::Heartbeat(number));
             }
             Happening::Wake => self.step(Event::Tick),
@@ -373,8 +414,8 @@ impl World {
                         self.at(arrives - self.now, Happening::Host(command));
                     }
                 }
-                Command::Prepare(snapshot) => self.tell_to_prepare(&snapshot),
-                Command::Commit(generation) => self.tell_to_commit(generation),
+                Command::Prepare(snapshot) => traffic::tell_to_prepare(self, &snapshot),
+                Command::Commit(generation) => traffic::tell_to_commit(self, generation),
                 Command::Health(table) => {
                     self.proxies.iter_mut().for_each(|proxy| proxy.take_health(&table));
                 }

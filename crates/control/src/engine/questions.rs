@@ -10,120 +10,116 @@ use crate::message::{Answer, Command, Mode};
 use crate::places;
 use crate::record::Record;
 
-impl Engine {
-    pub(super) fn answer_questions(
-        &mut self,
-        now: Timestamp,
-        append: &mut Append,
-        commands: &mut Vec<Command>,
-    ) {
-        for question in std::mem::take(&mut self.questions) {
-            if self.has_to_wait(&question, append, now) {
-                self.questions.push_back(question);
-                continue;
-            }
-            let Question { ticket, app, ask, version, mode } = question;
-            let accepted = self.answer(&app, &ask, version, now).and_then(|accepted| {
-                let by = (&app, ask.verb());
-                places::check(by, &accepted.facts, &self.apps, &append.records)?;
-                Ok(accepted)
-            });
-            match accepted {
-                Ok(rollout::Accepted { facts, rollout, release, note, ends, begins }) => {
-                    let already = facts.is_empty();
-                    let answer = Answer { rollout, release, note, already, ends, begins };
-                    if already || mode == Mode::DryRun {
-                        commands.push(Command::Answer(ticket, Ok(answer)));
-                    } else {
-                        append.records.push(Record::App { app, facts });
-                        append.answers.push((ticket, answer));
-                    }
-                }
-                Err(refusal) => commands.push(Command::Answer(ticket, Err(refusal))),
-            }
+pub(super) fn answer_questions(
+    engine: &mut Engine,
+    now: Timestamp,
+    append: &mut Append,
+    commands: &mut Vec<Command>,
+) {
+    for question in std::mem::take(&mut engine.questions) {
+        if has_to_wait(engine, &question, append, now) {
+            engine.questions.push_back(question);
+            continue;
         }
-    }
-
-    /// A command waits for those before it on the same app, and for the first look at its instances after
-    /// a start. It waits for no other app.
-    fn has_to_wait(&self, question: &Question, append: &Append, now: Timestamp) -> bool {
-        let app = &question.app;
-        let is_second = self.questions.iter().any(|before| before.app == *app)
-            || append.records.iter().any(|record| record.app() == Some(app));
-        let is_unseen = || {
-            question.ask.looks_at_health()
-                && now < self.recovered.after(Self::FIRST_LOOK)
-                && self.apps.get(app).is_some_and(Managed::has_unseen)
-        };
-        is_second || is_unseen()
-    }
-
-    fn answer(
-        &self,
-        name: &AppName,
-        ask: &Ask,
-        version: Option<u64>,
-        now: Timestamp,
-    ) -> Result<rollout::Accepted, Refusal> {
-        let there = self.apps.states().filter(|app| !app.is_removed()).count();
-        let (known, full) = (self.apps.get(name), there >= Self::APPS);
-        let newcomer;
-        let managed = match (known, ask) {
-            (Some(managed), Ask::Deploy { .. }) if !full || !managed.app.is_removed() => managed,
-            (Some(managed), _) if !managed.app.is_removed() => managed,
-            // Its state is still there, and somebody wants it to go.
-            (Some(managed), Ask::Remove { with_state: true }) => managed,
-            (_, Ask::Deploy { .. }) | (None, Ask::Remove { with_state: true }) if full => {
-                return Err(refuse(name, &format!("there are {} apps already", Self::APPS)));
+        let Question { ticket, app, ask, version, mode } = question;
+        let accepted = answer(engine, &app, &ask, version, now).and_then(|accepted| {
+            let by = (&app, ask.verb());
+            places::check(by, &accepted.facts, &engine.apps, &append.records)?;
+            Ok(accepted)
+        });
+        match accepted {
+            Ok(rollout::Accepted { facts, rollout, release, note, ends, begins }) => {
+                let already = facts.is_empty();
+                let answer = Answer { rollout, release, note, already, ends, begins };
+                if already || mode == Mode::DryRun {
+                    commands.push(Command::Answer(ticket, Ok(answer)));
+                } else {
+                    append.records.push(Record::App { app, facts });
+                    append.answers.push((ticket, answer));
+                }
             }
-            (None, Ask::Deploy { .. } | Ask::Remove { with_state: true }) => {
-                newcomer = Managed::new(App::new(name.clone()));
-                &newcomer
-            }
-            (Some(_) | None, _) => {
-                let message = format!("there is no app {name}");
-                let hint = Some("`segue status` lists the apps".into());
-                return Err(Refusal { code: RefusalCode::NotFound, message, hint });
-            }
-        };
-        self.check_proxies(managed, ask)?;
-        managed.ask(ask, version, self.shared(), now)
+            Err(refusal) => commands.push(Command::Answer(ticket, Err(refusal))),
+        }
     }
 }
 
-impl Engine {
-    /// What a proxy cannot do is known before anything is begun.
-    fn check_proxies(&self, managed: &Managed, ask: &Ask) -> Result<(), Refusal> {
-        let proxies = &self.routing.proxies;
-        let (lacking, other) = match ask {
-            // A first release gets all of the traffic at once.
-            Ask::Deploy { release, .. } if managed.app.live.is_some() => {
-                let strategy = &release.spec.strategy.kind;
-                let lacking = proxies.lacking(|proxy| proxy.lacks_for(strategy));
-                (lacking, "set another strategy in [strategy]")
-            }
-            Ask::Maintenance { on: Some(closed) } => {
-                let lacking = proxies.lacking(|proxy| proxy.lacks_while(closed));
-                (lacking, "leave out what it cannot do, or close the app at that proxy itself")
-            }
-            Ask::Deploy { .. }
-            | Ask::Maintenance { on: None }
-            | Ask::Rollback { .. }
-            | Ask::Promote(_)
-            | Ask::Pause
-            | Ask::Resume
-            | Ask::Scale { .. }
-            | Ask::Sync
-            | Ask::Restart
-            | Ask::Abort
-            | Ask::Work(_)
-            | Ask::Remove { .. } => return Ok(()),
-        };
-        let Some((proxy, what)) = lacking else { return Ok(()) };
-        let (verb, app) = (ask.verb(), &managed.app.name);
-        let message = format!("cannot {verb} {app}: proxy {} cannot {what}", proxy.0);
-        Err(Refusal { code: RefusalCode::Refused, message, hint: Some(other.into()) })
-    }
+/// A command waits for those before it on the same app, and for the first look at its instances after
+/// a start. It waits for no other app.
+fn has_to_wait(engine: &Engine, question: &Question, append: &Append, now: Timestamp) -> bool {
+    let app = &question.app;
+    let is_second = engine.questions.iter().any(|before| before.app == *app)
+        || append.records.iter().any(|record| record.app() == Some(app));
+    let is_unseen = || {
+        question.ask.looks_at_health()
+            && now < engine.recovered.after(Engine::FIRST_LOOK)
+            && engine.apps.get(app).is_some_and(Managed::has_unseen)
+    };
+    is_second || is_unseen()
+}
+
+fn answer(
+    engine: &Engine,
+    name: &AppName,
+    ask: &Ask,
+    version: Option<u64>,
+    now: Timestamp,
+) -> Result<rollout::Accepted, Refusal> {
+    let there = engine.apps.states().filter(|app| !app.is_removed()).count();
+    let (known, full) = (engine.apps.get(name), there >= Engine::APPS);
+    let newcomer;
+    let managed = match (known, ask) {
+        (Some(managed), Ask::Deploy { .. }) if !full || !managed.app.is_removed() => managed,
+        (Some(managed), _) if !managed.app.is_removed() => managed,
+        // Its state is still there, and somebody wants it to go.
+        (Some(managed), Ask::Remove { with_state: true }) => managed,
+        (_, Ask::Deploy { .. }) | (None, Ask::Remove { with_state: true }) if full => {
+            return Err(refuse(name, &format!("there are {} apps already", Engine::APPS)));
+        }
+        (None, Ask::Deploy { .. } | Ask::Remove { with_state: true }) => {
+            newcomer = Managed::new(App::new(name.clone()));
+            &newcomer
+        }
+        (Some(_) | None, _) => {
+            let message = format!("there is no app {name}");
+            let hint = Some("`segue status` lists the apps".into());
+            return Err(Refusal { code: RefusalCode::NotFound, message, hint });
+        }
+    };
+    check_proxies(engine, managed, ask)?;
+    managed.ask(ask, version, engine.shared(), now)
+}
+
+/// What a proxy cannot do is known before anything is begun.
+fn check_proxies(engine: &Engine, managed: &Managed, ask: &Ask) -> Result<(), Refusal> {
+    let proxies = &engine.routing.proxies;
+    let (lacking, other) = match ask {
+        // A first release gets all of the traffic at once.
+        Ask::Deploy { release, .. } if managed.app.live.is_some() => {
+            let strategy = &release.spec.strategy.kind;
+            let lacking = proxies.lacking(|proxy| proxy.lacks_for(strategy));
+            (lacking, "set another strategy in [strategy]")
+        }
+        Ask::Maintenance { on: Some(closed) } => {
+            let lacking = proxies.lacking(|proxy| proxy.lacks_while(closed));
+            (lacking, "leave out what it cannot do, or close the app at that proxy itself")
+        }
+        Ask::Deploy { .. }
+        | Ask::Maintenance { on: None }
+        | Ask::Rollback { .. }
+        | Ask::Promote(_)
+        | Ask::Pause
+        | Ask::Resume
+        | Ask::Scale { .. }
+        | Ask::Sync
+        | Ask::Restart
+        | Ask::Abort
+        | Ask::Work(_)
+        | Ask::Remove { .. } => return Ok(()),
+    };
+    let Some((proxy, what)) = lacking else { return Ok(()) };
+    let (verb, app) = (ask.verb(), &managed.app.name);
+    let message = format!("cannot {verb} {app}: proxy {} cannot {what}", proxy.0);
+    Err(Refusal { code: RefusalCode::Refused, message, hint: Some(other.into()) })
 }
 
 pub(super) fn refuse(app: &AppName, why: &str) -> Refusal {

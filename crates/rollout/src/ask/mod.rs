@@ -5,6 +5,7 @@
 
 mod back;
 mod batch;
+mod checks;
 mod deploy;
 mod renew;
 mod steer;
@@ -190,16 +191,16 @@ pub fn ask(app: &App, ask: &Ask, version: Option<u64>, seen: &Observed, now: Tim
     }
     let desk = Desk { app, seen, now, verb: ask.verb() };
     match ask {
-        Ask::Deploy { release, replace } => desk.deploy(release, *replace),
-        Ask::Rollback { to } => desk.rollback(*to),
-        Ask::Promote(promote) => desk.promote(*promote),
-        Ask::Pause => desk.pause(),
-        Ask::Resume => desk.resume(),
-        Ask::Scale { replicas } => desk.scale(*replicas),
-        Ask::Sync => desk.sync(),
-        Ask::Maintenance { on } => desk.maintain(on.clone()),
-        Ask::Restart => desk.restart(),
-        Ask::Abort => desk.abort(),
+        Ask::Deploy { release, replace } => deploy::deploy(&desk, release, *replace),
+        Ask::Rollback { to } => back::rollback(&desk, *to),
+        Ask::Promote(promote) => steer::promote(&desk, *promote),
+        Ask::Pause => steer::pause(&desk),
+        Ask::Resume => steer::resume(&desk),
+        Ask::Scale { replicas } => steer::scale(&desk, *replicas),
+        Ask::Sync => steer::sync(&desk),
+        Ask::Maintenance { on } => steer::maintain(&desk, on.clone()),
+        Ask::Restart => renew::restart(&desk),
+        Ask::Abort => back::abort(&desk),
         Ask::Work(task) => work::begin(&desk, task),
         Ask::Remove { with_state } => desk.remove(*with_state),
     }

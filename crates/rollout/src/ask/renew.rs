@@ -5,58 +5,57 @@ use alloc::format;
 use model::{Label, ReleaseNo};
 
 use super::batch::Batch;
+use super::checks;
 use super::{Answer, Desk};
 use crate::readiness::ready;
 use crate::{Cause, Phase, RolloutKind};
 
-impl Desk<'_> {
-    /// Every instance of the live release is replaced, one after the other.
-    pub(super) fn restart(&self) -> Answer {
-        let app = self.app;
-        let Some(live) = app.live else {
-            return Err(self.refused("no release is live", "deploy one first"));
+/// Every instance of the live release is replaced, one after the other.
+pub(super) fn restart(desk: &Desk) -> Answer {
+    let app = desk.app;
+    let Some(live) = app.live else {
+        return Err(desk.refused("no release is live", "deploy one first"));
+    };
+    if let Some(rollout) = &app.rollout {
+        let (id, label, phase) = (rollout.id, app.label(rollout.to), rollout.phase.name());
+        let why = format!("rollout {id} of {label} is under way ({phase})");
+        return Err(desk.refused(&why, "wait for its end, or abort it with `segue abort`"));
+    }
+    checks::can_start(desk, live)?;
+    let mut batch = Batch::new(app);
+    let rollout = batch.start(RolloutKind::Restart, live, None, None, desk.now)?;
+    let note = format!("restarting {}", app.label(live));
+    Ok(batch.accepted(Some(rollout), Some(live), note))
+}
+
+/// The release that was asked for is live in `batch`: that is all there is to do if it is whole;
+/// otherwise what it lacks is started, without the pause that its deaths ask for.
+pub(super) fn is_live(desk: &Desk, mut batch: Batch, live: ReleaseNo, again: Again) -> Answer {
+    let label = desk.app.label(live);
+    let (up, wanted) = (ready(&batch.app, desk.seen, live), batch.app.replicas(live));
+    if up >= wanted {
+        let note = match again {
+            Again::Still => format!("{label} is already live"),
+            Again::Back => format!("{label} is live again"),
         };
-        if let Some(rollout) = &app.rollout {
-            let (id, label, phase) = (rollout.id, app.label(rollout.to), rollout.phase.name());
-            let why = format!("rollout {id} of {label} is under way ({phase})");
-            return Err(self.refused(&why, "wait for its end, or abort it with `segue abort`"));
-        }
-        self.can_start(live)?;
-        let mut batch = Batch::new(app);
-        let rollout = batch.start(RolloutKind::Restart, live, None, None, self.now)?;
-        let note = format!("restarting {}", app.label(live));
-        Ok(batch.accepted(Some(rollout), Some(live), note))
+        return Ok(batch.accepted(None, Some(live), note));
     }
+    checks::can_start(desk, live)?;
+    // What still settles is decided; what still drains goes on draining.
+    batch.end_rollout(Cause::RolledBack, desk.seen, desk.now)?;
+    let rollout = batch.start(RolloutKind::Start, live, None, None, desk.now)?;
+    let s = if wanted == 1 { "" } else { "s" };
+    let note =
+        format!("{label} is live with {up} of {wanted} instance{s} up: starting what it lacks");
+    Ok(batch.accepted(Some(rollout), Some(live), note))
+}
 
-    /// The release that was asked for is live in `batch`: that is all there is to do if it is whole;
-    /// otherwise what it lacks is started, without the pause that its deaths ask for.
-    pub(super) fn is_live(&self, mut batch: Batch, live: ReleaseNo, again: Again) -> Answer {
-        let label = self.app.label(live);
-        let (up, wanted) = (ready(&batch.app, self.seen, live), batch.app.replicas(live));
-        if up >= wanted {
-            let note = match again {
-                Again::Still => format!("{label} is already live"),
-                Again::Back => format!("{label} is live again"),
-            };
-            return Ok(batch.accepted(None, Some(live), note));
-        }
-        self.can_start(live)?;
-        // What still settles is decided; what still drains goes on draining.
-        batch.end_rollout(Cause::RolledBack, self.seen, self.now)?;
-        let rollout = batch.start(RolloutKind::Start, live, None, None, self.now)?;
-        let s = if wanted == 1 { "" } else { "s" };
-        let note =
-            format!("{label} is live with {up} of {wanted} instance{s} up: starting what it lacks");
-        Ok(batch.accepted(Some(rollout), Some(live), note))
-    }
-
-    /// The release with that label, if it is live and stays so.
-    pub(super) fn settled_on(&self, label: &Label) -> Option<ReleaseNo> {
-        let app = self.app;
-        let settled = app.rollout.as_ref().is_none_or(|r| r.phase == Phase::Settling);
-        let stored = app.labelled(label).map(|release| release.no);
-        stored.filter(|no| settled && app.live == Some(*no))
-    }
+/// The release with that label, if it is live and stays so.
+pub(super) fn settled_on(desk: &Desk, label: &Label) -> Option<ReleaseNo> {
+    let app = desk.app;
+    let settled = app.rollout.as_ref().is_none_or(|r| r.phase == Phase::Settling);
+    let stored = app.labelled(label).map(|release| release.no);
+    stored.filter(|no| settled && app.live == Some(*no))
 }
 
 /// Since when a release that is asked for is live.

@@ -7,194 +7,192 @@ use alloc::string::ToString;
 use model::{Maintenance, Page, Release, ReleaseNo, Service, StrategyKind};
 
 use super::batch::Batch;
+use super::checks;
 use super::{Answer, Desk, Promote};
 use crate::ladder::{rung, rungs};
 use crate::readiness::{ready, whole};
 use crate::{App, Fact, Phase, Rollout};
 
-impl Desk<'_> {
-    /// Opens the gate the rollout waits at.
-    pub(super) fn promote(&self, promote: Promote) -> Answer {
-        let Some(rollout) = &self.app.rollout else {
-            let hint = "start one with `segue deploy`";
-            return Err(self.refused("no rollout is under way", hint));
-        };
-        let to = self.app.label(rollout.to);
-        if rollout.paused.is_some() {
-            return Err(self.refused("the rollout is held", "`segue resume` goes on"));
-        }
-        match &rollout.phase {
-            Phase::Ready => self.open(rollout),
-            Phase::Holding => self.next(rollout, promote),
-            Phase::Starting => {
-                let hint = "`segue status` shows what it waits for";
-                Err(self.refused(&format!("{to} is not ready yet"), hint))
-            }
-            Phase::Switching | Phase::Watching | Phase::Settling => {
-                let note = format!("{to} has been promoted already");
-                Ok(self.attached(rollout.id, note))
-            }
-            Phase::Reverting { cause } => {
-                let why = format!("{to} is being taken back: {cause}");
-                Err(self.refused(&why, "deploy it again once that is done"))
-            }
-        }
+/// Opens the gate the rollout waits at.
+pub(super) fn promote(desk: &Desk, promote: Promote) -> Answer {
+    let Some(rollout) = &desk.app.rollout else {
+        let hint = "start one with `segue deploy`";
+        return Err(desk.refused("no rollout is under way", hint));
+    };
+    let to = desk.app.label(rollout.to);
+    if rollout.paused.is_some() {
+        return Err(desk.refused("the rollout is held", "`segue resume` goes on"));
     }
-
-    /// The candidate waits whole: it gets its share.
-    fn open(&self, rollout: &Rollout) -> Answer {
-        if let Err(why) = whole(self.app, self.seen, rollout.to) {
-            let hint = "`segue status` shows what it waits for; promote again when it is whole";
-            return Err(self.refused(&why.to_string(), hint));
-        }
-        let (id, to, at) = (rollout.id, rollout.to, self.now);
-        let share = rung(self.app, rollout, rollout.rung).share;
-        let ready = ready(self.app, self.seen, to);
-        let mut batch = Batch::new(self.app);
-        batch.push(Fact::Shifted { rollout: id, share, ready, at })?;
-        let note = format!("switching {share} of the traffic to {}", self.app.label(to));
-        Ok(batch.accepted(Some(id), Some(to), note))
-    }
-
-    /// On to the next rung, or to the last.
-    fn next(&self, rollout: &Rollout, promote: Promote) -> Answer {
-        let here = rung(self.app, rollout, rollout.rung);
-        let number = match promote {
-            Promote::Step => rollout.rung + 1,
-            // All at once would leave too few to serve with.
-            Promote::Full if rung(self.app, rollout, u16::MAX).after == 0 => {
-                let hint = "without --full it goes on to the next batch at once";
-                return Err(self.refused("it moves batch by batch", hint));
-            }
-            Promote::Full => rungs(self.app, rollout),
-        };
-        let (id, to) = (rollout.id, rollout.to);
-        let ready = ready(self.app, self.seen, to);
-        if ready < here.to {
-            let label = self.app.label(to);
-            let why = format!("only {ready} of {} instances of {label} are healthy", here.to);
-            return Err(self.refused(&why, "`segue status` shows what it waits for"));
-        }
-        let share = rung(self.app, rollout, number).share;
-        let mut batch = Batch::new(self.app);
-        batch.push(Fact::Stepped { rollout: id, rung: number, at: self.now })?;
-        let note = format!("on to {share} of the traffic for {}", self.app.label(to));
-        Ok(batch.accepted(Some(id), Some(to), note))
-    }
-
-    /// Holds the rollout where it is.
-    pub(super) fn pause(&self) -> Answer {
-        let Some(rollout) = &self.app.rollout else {
-            return Err(self.refused("no rollout is under way", "there is nothing to hold"));
-        };
-        let id = rollout.id;
-        if rollout.paused.is_some() {
-            return Ok(self.attached(id, "it is held already".into()));
-        }
-        if !rollout.phase.can_pause() {
-            let why = format!("it is {}", rollout.phase.name());
-            return Err(self.refused(&why, "to go back, use `segue rollback`"));
-        }
-        let mut batch = Batch::new(self.app);
-        batch.push(Fact::Paused { rollout: id, because: None, at: self.now })?;
-        Ok(batch.accepted(Some(id), Some(rollout.to), "held: `segue resume` goes on".into()))
-    }
-
-    /// Lets a rollout that is held go on.
-    pub(super) fn resume(&self) -> Answer {
-        let Some(rollout) = self.app.rollout.as_ref().filter(|rollout| rollout.paused.is_some())
-        else {
+    match &rollout.phase {
+        Phase::Ready => open(desk, rollout),
+        Phase::Holding => next(desk, rollout, promote),
+        Phase::Starting => {
             let hint = "`segue status` shows what it waits for";
-            return Err(self.refused("no rollout is held", hint));
-        };
-        let mut batch = Batch::new(self.app);
-        batch.push(Fact::Resumed { rollout: rollout.id, at: self.now })?;
-        Ok(batch.accepted(Some(rollout.id), Some(rollout.to), "going on".into()))
+            Err(desk.refused(&format!("{to} is not ready yet"), hint))
+        }
+        Phase::Switching | Phase::Watching | Phase::Settling => {
+            let note = format!("{to} has been promoted already");
+            Ok(desk.attached(rollout.id, note))
+        }
+        Phase::Reverting { cause } => {
+            let why = format!("{to} is being taken back: {cause}");
+            Err(desk.refused(&why, "deploy it again once that is done"))
+        }
     }
+}
 
-    /// Live and standby have so many instances from now on.
-    pub(super) fn scale(&self, replicas: u16) -> Answer {
-        if replicas == 0 || replicas > App::REPLICAS {
-            let why = format!("{replicas} is not between 1 and {}", App::REPLICAS);
-            return Err(self.refused(&why, "to serve nobody, use `segue maintenance on`"));
-        }
-        let Some(live) = self.app.live else {
-            return Err(self.refused("no release is live", "deploy one first"));
-        };
-        if self.app.rollout.is_some() {
-            let hint = "wait for its end, or abort it";
-            return Err(self.refused("a rollout is under way", hint));
-        }
-        if self.app.replicas(live) == replicas {
-            let note = format!("it has {replicas} instances already");
-            return Ok(self.nothing(Some(live), note));
-        }
-        if replicas > self.app.replicas(live) {
-            self.can_start(live)?;
-        }
-        let mut batch = Batch::new(self.app);
-        batch.push(Fact::Scaled { replicas: Some(replicas), at: self.now })?;
-        let s = if replicas == 1 { "" } else { "s" };
-        let note = format!("scaling to {replicas} instance{s}");
-        Ok(batch.accepted(None, Some(live), note))
+/// The candidate waits whole: it gets its share.
+fn open(desk: &Desk, rollout: &Rollout) -> Answer {
+    if let Err(why) = whole(desk.app, desk.seen, rollout.to) {
+        let hint = "`segue status` shows what it waits for; promote again when it is whole";
+        return Err(desk.refused(&why.to_string(), hint));
     }
+    let (id, to, at) = (rollout.id, rollout.to, desk.now);
+    let share = rung(desk.app, rollout, rollout.rung).share;
+    let ready = ready(desk.app, desk.seen, to);
+    let mut batch = Batch::new(desk.app);
+    batch.push(Fact::Shifted { rollout: id, share, ready, at })?;
+    let note = format!("switching {share} of the traffic to {}", desk.app.label(to));
+    Ok(batch.accepted(Some(id), Some(to), note))
+}
 
-    /// The standby runs what is live, as a second set of its own: after that a rollback changes the
-    /// set and not the version.
-    pub(super) fn sync(&self) -> Answer {
-        let live = self.app.live.and_then(|live| self.app.releases.get(&live));
-        let Some(live) = live else {
-            return Err(self.refused("no release is live", "deploy one first"));
-        };
-        if self.app.rollout.is_some() {
-            return Err(self.refused("a rollout is under way", "wait for its end, or abort it"));
+/// On to the next rung, or to the last.
+fn next(desk: &Desk, rollout: &Rollout, promote: Promote) -> Answer {
+    let here = rung(desk.app, rollout, rollout.rung);
+    let number = match promote {
+        Promote::Step => rollout.rung + 1,
+        // All at once would leave too few to serve with.
+        Promote::Full if rung(desk.app, rollout, u16::MAX).after == 0 => {
+            let hint = "without --full it goes on to the next batch at once";
+            return Err(desk.refused("it moves batch by batch", hint));
         }
-        if matches!(live.spec.strategy.kind, StrategyKind::Recreate { .. }) {
-            let hint = "its strategy is recreate; another strategy may run two sets";
-            return Err(self.refused("it cannot run twice", hint));
-        }
-        let standby = self.app.standby.and_then(|s| self.app.releases.get(&s.release));
-        if let Some(same) = standby.filter(|standby| standby.digest == live.digest) {
-            let note = format!("{} runs what is live already", same.label);
-            return Ok(self.nothing(Some(same.no), note));
-        }
-        self.can_run(&live.spec)?;
-        let fit = |r: &Release| r.bad.is_none() && r.service.keeps_files();
-        let twin = |r: &&Release| r.digest == live.digest && r.no != live.no && fit(r);
-        let stored = self.app.releases.values().find(twin);
-        let to = stored.map_or(ReleaseNo(self.app.last_release + 1), |twin| twin.no);
-        let label = format!("sync-{}-{}", to.0, live.digest.short());
-        let release = stored.is_none().then(|| {
-            let label = label.parse().unwrap_or_else(|_| live.label.clone());
-            let (created, bad, service) = (self.now, None, Service::Unknown);
-            Box::new(Release { no: to, label, created, bad, service, ..live.clone() })
-        });
-        let mut batch = Batch::new(self.app);
-        let keep = Some(self.seen.keep_releases);
-        batch.push(Fact::Synced { to, release, keep, at: self.now })?;
-        let note = format!("the standby becomes a second set of {}", live.label);
-        Ok(batch.accepted(None, Some(to), note))
+        Promote::Full => rungs(desk.app, rollout),
+    };
+    let (id, to) = (rollout.id, rollout.to);
+    let ready = ready(desk.app, desk.seen, to);
+    if ready < here.to {
+        let label = desk.app.label(to);
+        let why = format!("only {ready} of {} instances of {label} are healthy", here.to);
+        return Err(desk.refused(&why, "`segue status` shows what it waits for"));
     }
+    let share = rung(desk.app, rollout, number).share;
+    let mut batch = Batch::new(desk.app);
+    batch.push(Fact::Stepped { rollout: id, rung: number, at: desk.now })?;
+    let note = format!("on to {share} of the traffic for {}", desk.app.label(to));
+    Ok(batch.accepted(Some(id), Some(to), note))
+}
 
-    /// Closes the app for its users, or opens it again.
-    pub(super) fn maintain(&self, on: Option<Maintenance>) -> Answer {
-        let long = |on: &Maintenance| on.page.html.as_ref().map_or(0, |html| html.len());
-        if on.as_ref().is_some_and(|on| long(on) > Page::MOST_BYTES) {
-            let why = format!("its page is longer than {} bytes", Page::MOST_BYTES);
-            return Err(self.refused(&why, "link to pictures instead of embedding them"));
-        }
-        let live = self.app.live;
-        if self.app.maintenance == on {
-            let note = if on.is_some() { "it is closed already" } else { "it is open already" };
-            return Ok(self.nothing(live, note.into()));
-        }
-        let name = &self.app.name;
-        let note = match on {
-            Some(_) => format!("{name} is closed for its users"),
-            None => format!("{name} is open again"),
-        };
-        let mut batch = Batch::new(self.app);
-        batch.push(Fact::Maintained { on, at: self.now })?;
-        Ok(batch.accepted(None, live, note))
+/// Holds the rollout where it is.
+pub(super) fn pause(desk: &Desk) -> Answer {
+    let Some(rollout) = &desk.app.rollout else {
+        return Err(desk.refused("no rollout is under way", "there is nothing to hold"));
+    };
+    let id = rollout.id;
+    if rollout.paused.is_some() {
+        return Ok(desk.attached(id, "it is held already".into()));
     }
+    if !rollout.phase.can_pause() {
+        let why = format!("it is {}", rollout.phase.name());
+        return Err(desk.refused(&why, "to go back, use `segue rollback`"));
+    }
+    let mut batch = Batch::new(desk.app);
+    batch.push(Fact::Paused { rollout: id, because: None, at: desk.now })?;
+    Ok(batch.accepted(Some(id), Some(rollout.to), "held: `segue resume` goes on".into()))
+}
+
+/// Lets a rollout that is held go on.
+pub(super) fn resume(desk: &Desk) -> Answer {
+    let Some(rollout) = desk.app.rollout.as_ref().filter(|rollout| rollout.paused.is_some()) else {
+        let hint = "`segue status` shows what it waits for";
+        return Err(desk.refused("no rollout is held", hint));
+    };
+    let mut batch = Batch::new(desk.app);
+    batch.push(Fact::Resumed { rollout: rollout.id, at: desk.now })?;
+    Ok(batch.accepted(Some(rollout.id), Some(rollout.to), "going on".into()))
+}
+
+/// Live and standby have so many instances from now on.
+pub(super) fn scale(desk: &Desk, replicas: u16) -> Answer {
+    if replicas == 0 || replicas > App::REPLICAS {
+        let why = format!("{replicas} is not between 1 and {}", App::REPLICAS);
+        return Err(desk.refused(&why, "to serve nobody, use `segue maintenance on`"));
+    }
+    let Some(live) = desk.app.live else {
+        return Err(desk.refused("no release is live", "deploy one first"));
+    };
+    if desk.app.rollout.is_some() {
+        let hint = "wait for its end, or abort it";
+        return Err(desk.refused("a rollout is under way", hint));
+    }
+    if desk.app.replicas(live) == replicas {
+        let note = format!("it has {replicas} instances already");
+        return Ok(desk.nothing(Some(live), note));
+    }
+    if replicas > desk.app.replicas(live) {
+        checks::can_start(desk, live)?;
+    }
+    let mut batch = Batch::new(desk.app);
+    batch.push(Fact::Scaled { replicas: Some(replicas), at: desk.now })?;
+    let s = if replicas == 1 { "" } else { "s" };
+    let note = format!("scaling to {replicas} instance{s}");
+    Ok(batch.accepted(None, Some(live), note))
+}
+
+/// The standby runs what is live, as a second set of its own: after that a rollback changes the
+/// set and not the version.
+pub(super) fn sync(desk: &Desk) -> Answer {
+    let live = desk.app.live.and_then(|live| desk.app.releases.get(&live));
+    let Some(live) = live else {
+        return Err(desk.refused("no release is live", "deploy one first"));
+    };
+    if desk.app.rollout.is_some() {
+        return Err(desk.refused("a rollout is under way", "wait for its end, or abort it"));
+    }
+    if matches!(live.spec.strategy.kind, StrategyKind::Recreate { .. }) {
+        let hint = "its strategy is recreate; another strategy may run two sets";
+        return Err(desk.refused("it cannot run twice", hint));
+    }
+    let standby = desk.app.standby.and_then(|s| desk.app.releases.get(&s.release));
+    if let Some(same) = standby.filter(|standby| standby.digest == live.digest) {
+        let note = format!("{} runs what is live already", same.label);
+        return Ok(desk.nothing(Some(same.no), note));
+    }
+    checks::can_run(desk, &live.spec)?;
+    let fit = |r: &Release| r.bad.is_none() && r.service.keeps_files();
+    let twin = |r: &&Release| r.digest == live.digest && r.no != live.no && fit(r);
+    let stored = desk.app.releases.values().find(twin);
+    let to = stored.map_or(ReleaseNo(desk.app.last_release + 1), |twin| twin.no);
+    let label = format!("sync-{}-{}", to.0, live.digest.short());
+    let release = stored.is_none().then(|| {
+        let label = label.parse().unwrap_or_else(|_| live.label.clone());
+        let (created, bad, service) = (desk.now, None, Service::Unknown);
+        Box::new(Release { no: to, label, created, bad, service, ..live.clone() })
+    });
+    let mut batch = Batch::new(desk.app);
+    let keep = Some(desk.seen.keep_releases);
+    batch.push(Fact::Synced { to, release, keep, at: desk.now })?;
+    let note = format!("the standby becomes a second set of {}", live.label);
+    Ok(batch.accepted(None, Some(to), note))
+}
+
+/// Closes the app for its users, or opens it again.
+pub(super) fn maintain(desk: &Desk, on: Option<Maintenance>) -> Answer {
+    let long = |on: &Maintenance| on.page.html.as_ref().map_or(0, |html| html.len());
+    if on.as_ref().is_some_and(|on| long(on) > Page::MOST_BYTES) {
+        let why = format!("its page is longer than {} bytes", Page::MOST_BYTES);
+        return Err(desk.refused(&why, "link to pictures instead of embedding them"));
+    }
+    let live = desk.app.live;
+    if desk.app.maintenance == on {
+        let note = if on.is_some() { "it is closed already" } else { "it is open already" };
+        return Ok(desk.nothing(live, note.into()));
+    }
+    let name = &desk.app.name;
+    let note = match on {
+        Some(_) => format!("{name} is closed for its users"),
+        None => format!("{name} is open again"),
+    };
+    let mut batch = Batch::new(desk.app);
+    batch.push(Fact::Maintained { on, at: desk.now })?;
+    Ok(batch.accepted(None, live, note))
 }

@@ -1,0 +1,80 @@
+//! What a command needs besides its place in a rollout: a host that can run the release, and enough instances
+//! that carry the app meanwhile. Changes nothing.
+
+use alloc::format;
+
+use model::{AppSpec, Obstacle, Order, ReleaseNo, Share, StrategyKind};
+
+use super::batch::Batch;
+use super::{Desk, Refusal};
+use crate::Fact;
+use crate::readiness::ready;
+
+/// What no host can do for a release is known before anything is begun.
+pub(super) fn can_run(desk: &Desk, spec: &AppSpec) -> Result<(), Refusal> {
+    let mut obstacles = desk.seen.hosts.values().map(|host| host.abilities.obstacle(spec));
+    let first = obstacles.next().flatten();
+    match first.filter(|_| obstacles.all(|obstacle| obstacle.is_some())) {
+        Some(Obstacle { why, hint }) => Err(desk.refused(&why, &hint)),
+        None => Ok(()),
+    }
+}
+
+/// Refuses to start instances of a stored release that no host can run.
+pub(super) fn can_start(desk: &Desk, release: ReleaseNo) -> Result<(), Refusal> {
+    let stored = desk.app.releases.get(&release);
+    stored.map_or(Ok(()), |stored| can_run(desk, &stored.spec))
+}
+
+/// Replacing a rollout must not leave the old release with less than it needs.
+pub(super) fn check_whole(desk: &Desk, batch: &Batch) -> Result<(), Refusal> {
+    let before = desk.app.rollout.as_ref();
+    let Some(from) = before.filter(|r| r.share > Share::NONE || r.closed).and_then(|r| r.from)
+    else {
+        return Ok(());
+    };
+    let ready = ready(&batch.app, desk.seen, from);
+    if ready >= batch.app.replicas(from) {
+        return Ok(());
+    }
+    let label = desk.app.label(from);
+    let why = format!("only {ready} instances of {label} are left to go back to");
+    let hint = if before.is_some_and(|rollout| rollout.closed) {
+        "wait for the way back; or deploy by `recreate`, which needs none of them"
+    } else {
+        "`segue abort` goes back in order; deploy again after it"
+    };
+    Err(desk.refused(&why, hint))
+}
+
+/// What cannot keep the floor is refused before it starts (I3): a rolling rollout in place, with the
+/// instances that will really be there, whatever the file says.
+pub(super) fn check_floor(desk: &Desk, batch: &Batch) -> Result<(), Refusal> {
+    let app = &batch.app;
+    let Some(rollout) = app.rollout.as_ref().filter(|rollout| rollout.from.is_some()) else {
+        return Ok(());
+    };
+    let kind = app.releases.get(&rollout.to).map(|release| &release.spec.strategy.kind);
+    let Some(StrategyKind::Rolling { batch: size, order: Order::InPlace, .. }) = kind else {
+        return Ok(());
+    };
+    let replicas = app.replicas(rollout.to);
+    let size = size.of(replicas);
+    if size < replicas {
+        return Ok(());
+    }
+    let why =
+        format!("a batch of {size} in place of {replicas} would leave no instance to serve with");
+    let scale = format!("`segue scale {} {}`", app.name, size.saturating_add(1));
+    // A rollback takes the strategy of the stored release; a scale that holds hides what the file
+    // says.
+    let stored = batch.facts.iter().any(
+        |fact| matches!(fact, Fact::Started(s) if s.release.is_none() && s.strategy.is_none()),
+    );
+    let hint = match (stored, app.scale) {
+        (true, _) => format!("first {scale}"),
+        (false, Some(_)) => format!("first {scale}; or let new ones start with `surge = true`"),
+        (false, None) => "`surge = true` starts new instances first; or use more replicas".into(),
+    };
+    Err(desk.refused(&why, &hint))
+}
