@@ -55,13 +55,15 @@ pub enum Bug {
     RestsTwice,
     /// Control asks a host that has few ports again at once.
     AsksAtOnce,
+    /// While one instance is replaced, no other that hangs is.
+    ReplacesOnlyOne,
     /// Control takes an append whose end nobody knows for refused.
     TrustsLostAppend,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::RoutesToDraining,
         Self::IgnoresInFlight,
         Self::TakesUnknownForIdle,
@@ -86,6 +88,7 @@ impl Bug {
         Self::RemembersTold,
         Self::RestsTwice,
         Self::AsksAtOnce,
+        Self::ReplacesOnlyOne,
         Self::TrustsLostAppend,
     ];
 

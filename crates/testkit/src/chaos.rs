@@ -2,8 +2,8 @@
 //! everything has come to rest.
 
 use model::{
-    AppName, Batch, Capacity, Gate, Listen, Maintenance, Millis, OnFailure, Order, Page, Share,
-    Standby, Step, StrategyKind, Switch, Waiting,
+    AppName, Batch, Capacity, Gate, InstanceId, Listen, Maintenance, Millis, OnFailure, Order,
+    Page, Share, Standby, Step, StrategyKind, Switch, Waiting,
 };
 use rollout::{Ask, Promote};
 
@@ -93,7 +93,7 @@ impl Chaos {
         let (lose, repeat, late, slow_swap) = (draw(), draw(), draw(), draw());
         let lose_append = if Rng::new(seed ^ LOG).once_in(4) { 50 } else { 0 };
         let mut of_hosts = Rng::new(seed ^ HOSTS);
-        let lose_report = if of_hosts.once_in(4) { 30 } else { 0 };
+        let lose_report = if of_hosts.once_in(4) { 8 } else { 0 };
         if of_hosts.once_in(6) {
             world.hosts.offers = usize::try_from(of_hosts.between(1, 6)).unwrap_or(1);
         }
@@ -266,13 +266,9 @@ impl Chaos {
                 }
             }
             9 => {
-                let sick = self.world.now + self.world.rng.between(500, 20_000);
                 let alive: Vec<_> = self.world.hosts.alive().cloned().collect();
-                if let Some(id) = self.world.rng.pick(&alive).cloned()
-                    && let Some((_, process)) =
-                        self.world.hosts.processes_mut().find(|(other, _)| **other == id)
-                {
-                    process.sick_until = sick;
+                if let Some(id) = self.world.rng.pick(&alive).cloned() {
+                    self.sicken(&id);
                 }
             }
             10 => self.world.disk.full = !self.world.disk.full,
@@ -296,6 +292,16 @@ impl Chaos {
         }
     }
 
+    /// An instance fails its probes for some time or hangs for ever, alone or with all others of its app.
+    fn sicken(&mut self, id: &InstanceId) {
+        let (hangs, all) = (self.world.rng.once_in(4), self.world.rng.once_in(2));
+        let lasts = self.world.rng.between(500, 20_000);
+        let until = if hangs { u64::MAX } else { self.world.now + lasts };
+        let is_meant = |other: &InstanceId| other == id || (all && other.app == id.app);
+        let meant = self.world.hosts.processes_mut().filter(|(other, _)| is_meant(other));
+        meant.for_each(|(_, process)| process.sick_until = until);
+    }
+
     /// Faults stop, gates are answered, and everything has to come to rest.
     fn calm(&mut self) {
         if self.world.faults.lose_keep > 0
@@ -315,8 +321,16 @@ impl Chaos {
                 *behaviour = Behaviour::Good(200);
             }
         }
-        for (_, process) in self.world.hosts.processes_mut() {
+        for (_, process) in self.world.hosts.processes_mut().filter(|(_, it)| !it.hangs()) {
             process.sick_until = 0;
+        }
+        // What hangs is to be replaced, and that is no fault that can stop.
+        let alive: Vec<_> = self.world.hosts.alive().cloned().collect();
+        if self.world.rng.once_in(4)
+            && let Some(id) = self.world.rng.pick(&alive).cloned()
+        {
+            let of_app = self.world.hosts.processes_mut().filter(|(other, _)| other.app == id.app);
+            of_app.for_each(|(_, process)| process.sick_until = u64::MAX);
         }
         let until = self.world.now + Self::REST;
         let before = self.world.steps;

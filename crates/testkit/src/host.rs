@@ -69,6 +69,13 @@ pub struct Process {
     unanswered: bool,
 }
 
+impl Process {
+    /// No probe of it will ever succeed again.
+    pub fn hangs(&self) -> bool {
+        self.sick_until == u64::MAX
+    }
+}
+
 /// What follows from something a host does: after so many milliseconds.
 #[derive(Clone, Debug)]
 pub enum Next {

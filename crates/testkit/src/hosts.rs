@@ -92,6 +92,11 @@ impl Hosts {
         self.processes().filter(|(_, process)| process.exit.is_none()).map(|(id, _)| id)
     }
 
+    /// Whether the process is alive and no probe of it will ever succeed again.
+    pub fn hangs(&self, id: &InstanceId) -> bool {
+        self.processes().any(|(other, process)| other == id && process.hangs())
+    }
+
     /// The agents are told something. One of a control that has been replaced is refused (I11).
     pub fn command(
         &mut self,

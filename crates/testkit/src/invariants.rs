@@ -440,7 +440,8 @@ impl Checker {
                 let content = app.releases.get(&no).and_then(|release| release.content);
                 let behaviour = content.and_then(|content| hosts.behaviours.get(&content));
                 let serves = |(number, i): &(u64, &Instance)| {
-                    i.stage == Stage::Serving && alive.contains(&app.id(*number))
+                    let id = app.id(*number);
+                    i.stage == Stage::Serving && alive.contains(&id) && !hosts.hangs(&id)
                 };
                 let serving = app.instances_of(no).filter(serves);
                 if behaviour.is_some_and(|b| b.is_good())

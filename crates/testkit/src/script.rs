@@ -1,6 +1,6 @@
 //! Scenarios by hand: the same world without chance, and a transcript of what was announced.
 
-use model::{AppName, AppSpec};
+use model::{AppName, AppSpec, Health};
 use rollout::{Ask, NewRelease};
 
 use crate::apps::{Behaviour, release, spec};
@@ -171,6 +171,24 @@ impl Script {
         for (id, process) in self.world.hosts.processes_mut() {
             if ids.contains(id) {
                 process.silent_until = until;
+            }
+        }
+        self
+    }
+
+    /// All healthy instances of the live release hang: they run on and refuse every probe from now on.
+    pub fn hang_live(&mut self) -> &mut Self {
+        let live = self.world.views.get(&self.app).and_then(|view| view.live.clone());
+        let ids: Vec<_> = live
+            .iter()
+            .flat_map(|arm| &arm.instances)
+            .filter(|it| it.health == Health::Up)
+            .map(|it| it.id.clone())
+            .collect();
+        self.say(&format!("! {} instances hang for ever", ids.len()));
+        for (id, process) in self.world.hosts.processes_mut() {
+            if ids.contains(id) {
+                process.sick_until = u64::MAX;
             }
         }
         self

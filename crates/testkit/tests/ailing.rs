@@ -40,3 +40,21 @@ fn one_that_is_busy_and_makes_no_progress_is_down_in_the_end() {
     script.requests(20, 60).silence_live(60).wait(20).look().wait(20).look();
     insta::assert_snapshot!(script.transcript());
 }
+
+/// One is replaced after the other, although those that still hang count for nothing.
+#[test]
+fn all_instances_that_hang_at_the_same_time_are_replaced() {
+    let mut script = Script::new();
+    script.deploy("v1", GOOD).wait(15).hang_live().wait(60).look();
+    insta::assert_snapshot!(script.transcript());
+}
+
+/// The instance that is to leave waits for healthy others, and one that hangs is not one: it is replaced
+/// meanwhile.
+#[test]
+fn a_restart_during_which_a_new_instance_hangs_comes_to_its_end() {
+    let mut script = Script::new();
+    script.deploy("v1", Behaviour::Good(3_000)).wait(25).ask(Ask::Restart).wait(5);
+    script.hang_live().wait(60).look();
+    insta::assert_snapshot!(script.transcript());
+}

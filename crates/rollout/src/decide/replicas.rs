@@ -136,32 +136,42 @@ fn give_up(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Opti
     draining(overdue, DrainCause::NeverHealthy, timer)
 }
 
-/// An instance that stays Down, or whose probes say nothing after a restart of control, is doomed, one
-/// at a time: it goes on serving until another has taken its place, so that a fault they all share does
-/// not end them all.
+/// An instance that stays Down, or whose probes say nothing after a restart of control, is doomed. One
+/// follows the other, each once the successor of the one before serves: a fault that all of them share
+/// does not end them all. There are at most as many doomed ones as wanted ones, and one more.
 fn doom(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Option<Fact> {
-    let busy = |(_, i): (u64, &Instance)| i.stage == Stage::Joining || i.doomed;
     let patience = app.releases.get(&no)?.spec.health.start_deadline;
-    if app.instances_of(no).filter(|(_, i)| i.stage < Stage::Draining).any(busy) {
+    let is_joining = app.instances_of(no).any(|(_, i)| i.stage == Stage::Joining);
+    let doomed = app.instances_of(no).filter(|(_, i)| i.stage == Stage::Serving && i.doomed);
+    let most = match Bug::ReplacesOnlyOne.is_planted() {
+        true => 1,
+        false => usize::from(wanted(app, no)) + 1,
+    };
+    if is_joining || lacking(app, no) > 0 || doomed.count() >= most {
         return None;
     }
     let since = |number: u64| seen.instance(number).health_since.max(seen.recovered);
     let (instance, _) = app.instances_of(no).find(|(number, i)| {
-        let down = i.stage == Stage::Serving && seen.instance(*number).health != Health::Up;
+        let serves = i.stage == Stage::Serving && !i.doomed;
+        let down = serves && seen.instance(*number).health != Health::Up;
         down && timer.due(since(*number).after(patience))
     })?;
     let down = timer.now.since(since(instance));
     Some(Fact::Doomed { instance, down, at: timer.now })
 }
 
-/// A doomed instance leaves once there are enough others.
+/// A doomed instance leaves once there are enough others: healthy ones if it is healthy itself. If it is
+/// not, its successor is enough, whatever has become of the others meanwhile.
 fn replace(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Option<Fact> {
     let doomed =
         app.instances_of(no).filter(|(_, i)| i.stage == Stage::Serving && i.doomed).map(|(n, _)| n);
     let recovered = doomed.clone().filter(|n| seen.instance(*n).health == Health::Up).count();
     let others = usize::from(ready(app, seen, no)).saturating_sub(recovered);
     let enough = others >= usize::from(wanted(app, no));
-    let leaving = spare(app, seen, timer, doomed.filter(|_| enough).collect());
+    let is_joining = app.instances_of(no).any(|(_, i)| i.stage == Stage::Joining);
+    let is_succeeded = lacking(app, no) == 0 && !is_joining && !Bug::ReplacesOnlyOne.is_planted();
+    let may_leave = |n: &u64| enough || (is_succeeded && seen.instance(*n).health != Health::Up);
+    let leaving = spare(app, seen, timer, doomed.filter(may_leave).collect());
     draining(leaving, DrainCause::Replaced, timer)
 }
 
