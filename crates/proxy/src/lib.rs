@@ -74,6 +74,7 @@ mod timers;
 mod traffic_split;
 mod tunnel;
 mod turn;
+mod unanswered;
 mod upstream;
 mod whence;
 mod worker;

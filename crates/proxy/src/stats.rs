@@ -9,9 +9,9 @@ use balance::RetryBudget;
 use model::{AppName, Askers, ReleaseNo};
 
 use crate::askers::{AskerCells, Verdict};
-use crate::availability_gap::AvailabilityGap;
 use crate::counter::Counter;
 use crate::dropped::Dropped;
+use crate::unanswered::AvailabilityGap;
 
 /// Upper bounds of the steps in which requests' durations are counted, in milliseconds; what takes
 /// longer is counted in one more.

@@ -7,12 +7,12 @@ use http1::RequestHead;
 use model::ReleaseNo;
 
 use crate::access_log::{EndedBy, Entry, RequestPhase, Said, Times};
-use crate::availability_gap::UnansweredRequest;
 use crate::exchange::failure::AttemptFailure;
 use crate::exchange::own_answer::OwnAnswer;
 use crate::instance::Instance;
 use crate::stats::AppStats;
 use crate::turn::Turn;
+use crate::unanswered::UnansweredRequest;
 use crate::worker::Worker;
 
 /// The account of one request.

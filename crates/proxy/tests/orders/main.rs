@@ -5,6 +5,9 @@
 #[path = "../../src/acknowledged.rs"]
 mod acknowledged;
 
+#[path = "../../src/unanswered.rs"]
+mod unanswered;
+
 /// The atomics of the model, in place of the real ones.
 mod sync {
     pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -14,6 +17,7 @@ use acknowledged::{Acknowledged, InFlightCount, in_order};
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
+use unanswered::AvailabilityGap;
 
 /// The snapshot that has the instance, and the one that lacks it.
 const BEFORE: u64 = 1;
@@ -81,4 +85,23 @@ fn an_instance_is_never_stopped_under_a_request() {
 #[test]
 fn an_instance_is_never_stopped_under_a_request_of_the_slower_worker() {
     in_every_order(2, Some(2));
+}
+
+/// A request that comes after an hour without any is no gap of an hour, whenever a report is made.
+#[test]
+fn a_time_without_requests_is_no_gap() {
+    const HOUR: u64 = 3_600_000;
+    loom::model(|| {
+        let gap = std::sync::Arc::new(AvailabilityGap::default());
+        gap.begin(1).succeeded(2);
+        assert_eq!(gap.take_ms(3), Some(1));
+        let request = {
+            let gap = std::sync::Arc::clone(&gap);
+            thread::spawn(move || gap.begin(HOUR).succeeded(HOUR + 5))
+        };
+        let reported = gap.take_ms(HOUR + 5);
+        assert!(reported.is_none_or(|ms| ms <= 5), "{reported:?}");
+        request.join().expect("no panic");
+        assert!(gap.take_ms(HOUR + 5).or(reported) == Some(5));
+    });
 }
