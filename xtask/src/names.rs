@@ -11,14 +11,7 @@ use crate::run::Done;
 /// Crates that are no part of the product.
 const ASIDE: [&str; 1] = ["testkit"];
 
-/// Names that more than one type still has. This list only gets shorter.
-const LEFT: [&str; 21] = [
-    "Arm", "Batch", "Client", "Clock", "Event", "Hosts", "Instance", "Load", "Mark", "News",
-    "Options", "Pace", "Page", "Part", "Patience", "Place", "Progress", "Record", "Standing",
-    "Step", "Verdict",
-];
-
-/// Returns every name that several types of the product have, and every one that is said to be left and is not.
+/// Returns a complaint for every name that several types of the product have.
 pub(crate) fn doubled(root: &Path) -> Result<Vec<String>, String> {
     let crates = root.join("crates");
     let wrong = |path: &Path| {
@@ -37,7 +30,7 @@ pub(crate) fn doubled(root: &Path) -> Result<Vec<String>, String> {
             names.read(&name, &text)?;
         }
     }
-    Ok(names.complaints(&LEFT))
+    Ok(names.complaints())
 }
 
 fn rust_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
@@ -88,17 +81,13 @@ impl Names {
         }
     }
 
-    fn complaints(&self, left: &[&str]) -> Vec<String> {
+    fn complaints(&self) -> Vec<String> {
         let doubled = self.0.iter().filter(|(_, files)| files.len() > 1);
-        let new =
-            doubled.filter(|(name, _)| !left.contains(&name.as_str())).map(|(name, files)| {
-                let files: Vec<&str> = files.iter().map(String::as_str).collect();
-                format!("{name} is the name of several types: {}", files.join(", "))
-            });
-        let is_doubled = |name: &str| self.0.get(name).is_some_and(|files| files.len() > 1);
-        let stale = left.iter().filter(|name| !is_doubled(name));
-        let stale = stale.map(|name| format!("{name} has one meaning now: take it off the list"));
-        new.chain(stale).collect()
+        let complaints = doubled.map(|(name, files)| {
+            let files: Vec<&str> = files.iter().map(String::as_str).collect();
+            format!("{name} is the name of several types: {}", files.join(", "))
+        });
+        complaints.collect()
     }
 }
 
@@ -113,10 +102,10 @@ fn is_for_tests(attributes: &[Attribute]) -> bool {
 mod tests {
     use super::*;
 
-    fn complaints(files: &[(&str, &str)], left: &[&str]) -> Vec<String> {
+    fn complaints(files: &[(&str, &str)]) -> Vec<String> {
         let mut names = Names::default();
         files.iter().for_each(|(name, text)| names.read(name, text).unwrap());
-        names.complaints(left)
+        names.complaints()
     }
 
     #[test]
@@ -127,18 +116,11 @@ mod tests {
             "pub type Desk = u8;",
             "mod inner { pub(super) trait Desk {} }",
         ] {
-            let wrong = complaints(&[desk, ("b/src/lib.rs", other)], &[]);
+            let wrong = complaints(&[desk, ("b/src/lib.rs", other)]);
             assert_eq!(wrong, ["Desk is the name of several types: a/src/lib.rs, b/src/lib.rs"]);
-            assert!(complaints(&[desk, ("b/src/lib.rs", other)], &["Desk"]).is_empty());
         }
         for other in ["struct Desk;", "#[cfg(test)]\nmod tests { pub struct Desk; }"] {
-            assert!(complaints(&[desk, ("b/src/lib.rs", other)], &[]).is_empty(), "{other}");
+            assert!(complaints(&[desk, ("b/src/lib.rs", other)]).is_empty(), "{other}");
         }
-    }
-
-    #[test]
-    fn a_name_that_is_said_to_be_left_and_is_not_is_told() {
-        let wrong = complaints(&[("a/src/lib.rs", "pub struct Desk;")], &["Desk"]);
-        assert_eq!(wrong, ["Desk has one meaning now: take it off the list"]);
     }
 }

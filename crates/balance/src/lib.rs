@@ -25,7 +25,7 @@ pub use eject::{
     Ejection, MAX_EJECTED_PERCENT, failures_after_rest, failures_to_eject, may_eject, time_out,
 };
 pub use latency::Latency;
-pub use pace::Pace;
+pub use pace::ReleasePace;
 pub use pick::{Candidate, Choice, Standing, pick, pick_for_user, pick_in_turn, pick_least};
 pub use split::choose_split;
 pub use warmth::warmth;

@@ -6,12 +6,12 @@ const AT_ONCE: u64 = 8;
 
 /// How many are out, and how many more than at first may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pace {
+pub struct ReleasePace {
     grown: u32,
     out: u32,
 }
 
-impl Pace {
+impl ReleasePace {
     /// How many one of `workers` may let go at first; at least one.
     pub fn at_first(instances: usize, workers: usize) -> u32 {
         let all = (instances as u64).saturating_mul(AT_ONCE);
@@ -52,9 +52,9 @@ mod tests {
 
     #[test]
     fn the_pace_doubles_with_each_round_of_answers_and_not_without() {
-        let first = Pace::at_first(2, 4);
+        let first = ReleasePace::at_first(2, 4);
         assert_eq!(first, 4);
-        let mut pace = Pace::default();
+        let mut pace = ReleasePace::default();
         for round in [4, 8, 16, 32] {
             assert_eq!(pace.room(first), round);
             (0..round).for_each(|_| pace.sent());
@@ -69,8 +69,8 @@ mod tests {
 
     #[test]
     fn there_is_always_room_for_one() {
-        assert_eq!(Pace::at_first(0, 8), 1);
-        assert_eq!(Pace::at_first(1, 64), 1);
-        assert_eq!(Pace::at_first(usize::MAX, 1), u32::MAX);
+        assert_eq!(ReleasePace::at_first(0, 8), 1);
+        assert_eq!(ReleasePace::at_first(1, 64), 1);
+        assert_eq!(ReleasePace::at_first(usize::MAX, 1), u32::MAX);
     }
 }

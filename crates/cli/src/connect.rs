@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, Args};
 use rustix::fs::{Mode, OFlags};
-use wire::{Client, SOCKET, Secret, Trusted, Unseen, user_id, user_name};
+use wire::{ApiClient, SOCKET, Secret, Trusted, Unseen, user_id, user_name};
 
 use crate::{CommandError, ExitStatus};
 
@@ -50,7 +50,7 @@ impl ConnectionOptions {
     /// A client for `act`. Without a server from the command line or environment it is the one of the
     /// local data folder, through the socket in there. Without a token from there it is the folder's,
     /// which is sent to this machine only.
-    pub(crate) fn client(&self, act: &str) -> Result<Client, CommandError> {
+    pub(crate) fn client(&self, act: &str) -> Result<ApiClient, CommandError> {
         let server = self.server.as_deref();
         let here = server.is_none_or(is_local);
         let asked = self.token.clone().filter(|token| !token.expose().is_empty());
@@ -63,21 +63,21 @@ impl ConnectionOptions {
         }
         let Some(DataFolder { path, owner, token }) = data else {
             let unseen = if server.is_some() { Unseen::Allow } else { Unseen::Refuse };
-            let client = Client::new(server.unwrap_or(API), asked, trusted.unseen(unseen));
+            let client = ApiClient::new(server.unwrap_or(API), asked, trusted.unseen(unseen));
             return client.map_err(failed);
         };
         let trusted = trusted.user(owner);
         // Whoever may read the token may use the socket.
         if server.is_none() && token.is_ok() && path.join(SOCKET).exists() {
             let token = asked.map_or(token, |asked| Ok(Some(asked)))?;
-            return Client::in_folder(&path, token, trusted).map_err(failed);
+            return ApiClient::in_folder(&path, token, trusted).map_err(failed);
         }
         let token = match asked {
             Some(token) => Some(token),
             None => token?,
         };
         let unseen = if server.is_some() { Unseen::Allow } else { Unseen::Refuse };
-        Client::new(server.unwrap_or(API), token, trusted.unseen(unseen)).map_err(failed)
+        ApiClient::new(server.unwrap_or(API), token, trusted.unseen(unseen)).map_err(failed)
     }
 
     /// The data folder that was named, or the nearest here or above that has a token.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use model::AppName;
 use wire::{
-    Client, ClientError, Code, Line, Now, ReceiptWithCause, RolloutReceipt, RolloutStanding,
+    ApiClient, ClientError, Code, Line, Now, ReceiptWithCause, RolloutReceipt, RolloutStanding,
     StreamEvent,
 };
 
@@ -62,7 +62,7 @@ pub(crate) trait Watcher {
 /// # Errors
 /// When the server says no, or stays away.
 pub(crate) fn follow(
-    client: &Client,
+    client: &ApiClient,
     app: &AppName,
     rollout: u32,
     act: &str,
@@ -130,7 +130,7 @@ struct Patience {
 /// There is no receipt yet: fine while the rollout is under way, and for a moment after its end,
 /// which is told before the receipt can be read. Otherwise says why there will be none.
 fn under_way(
-    client: &Client,
+    client: &ApiClient,
     app: &AppName,
     rollout: u32,
     patience: &mut Patience,
@@ -176,7 +176,7 @@ fn is_final(error: &ClientError) -> bool {
 type Read = Result<Line, ClientError>;
 
 /// Reads the stream on a thread of its own, which ends when the stream does or nobody listens.
-fn read(client: &Client, app: &AppName, rollout: u32, after: u64) -> Receiver<Read> {
+fn read(client: &ApiClient, app: &AppName, rollout: u32, after: u64) -> Receiver<Read> {
     let (told, lines) = sync_channel(AHEAD);
     let (client, app) = (client.clone(), app.clone());
     thread::spawn(move || {
@@ -188,7 +188,7 @@ fn read(client: &Client, app: &AppName, rollout: u32, after: u64) -> Receiver<Re
 }
 
 fn hand_on(
-    client: &Client,
+    client: &ApiClient,
     app: &AppName,
     rollout: u32,
     after: u64,

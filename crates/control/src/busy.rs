@@ -6,7 +6,7 @@ use rollout::Busy;
 
 /// What the probes and the proxies say of one instance.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Load {
+pub(crate) struct InstanceLoad {
     /// As the agent has it: probes without an answer are left out.
     health: Health,
     note: Option<String>,
@@ -22,7 +22,7 @@ pub(crate) struct Load {
 
 /// How long what counts as busy.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Patience {
+pub(crate) struct BusyTerms {
     /// Without progress, with several requests in flight.
     pub busy: Millis,
     /// Without progress, with a single one.
@@ -40,7 +40,7 @@ pub(crate) struct Weighed {
     pub busy: Option<Busy>,
 }
 
-impl Load {
+impl InstanceLoad {
     /// What the agent reports.
     pub fn probed(&mut self, health: Health, note: Option<String>, unanswered: bool) {
         (self.health, self.note, self.unanswered) = (health, note, unanswered);
@@ -61,7 +61,7 @@ impl Load {
     }
 
     /// Whether it is busy, or down after all.
-    pub fn weigh(&mut self, patience: Patience, now: Timestamp) -> Weighed {
+    pub fn weigh(&mut self, patience: BusyTerms, now: Timestamp) -> Weighed {
         let (health, note) = (self.health, self.note.clone());
         if !self.unanswered || health == Health::Down {
             self.busy_since = None;
@@ -125,7 +125,7 @@ impl Standstill {
 mod tests {
     use super::*;
 
-    const PATIENCE: Patience = Patience {
+    const PATIENCE: BusyTerms = BusyTerms {
         busy: Millis::from_secs(30),
         first_byte: Millis::from_secs(60),
         probe: Millis::from_secs(3),
@@ -137,14 +137,14 @@ mod tests {
 
     /// One that was Up and whose probes get no answer any more, with so many requests in flight that
     /// have not moved since second 0.
-    fn silent(in_flight: u32) -> Load {
-        let mut load = Load::default();
+    fn silent(in_flight: u32) -> InstanceLoad {
+        let mut load = InstanceLoad::default();
         load.counted(in_flight, Some(Millis(0)), at(0));
         load.probed(Health::Up, Some("GET /up got no answer within 2s".into()), true);
         load
     }
 
-    fn health(load: &mut Load, seconds: u64) -> (Health, bool) {
+    fn health(load: &mut InstanceLoad, seconds: u64) -> (Health, bool) {
         let weighed = load.weigh(PATIENCE, at(seconds));
         (weighed.health, weighed.busy.is_some())
     }

@@ -4,13 +4,13 @@ use model::{Millis, Timestamp};
 
 /// Turns readings of two clocks into the engine's time. It reads neither itself.
 #[derive(Clone, Debug)]
-pub struct Clock {
+pub struct SteadyClock {
     started: Timestamp,
     boot_at_start: Millis,
     last: Timestamp,
 }
 
-impl Clock {
+impl SteadyClock {
     /// Starts at the wall clock's time, or at the last journaled moment if that is later.
     pub fn new(wall: Timestamp, last_fact: Timestamp, boot: Millis) -> Self {
         let started = wall.max(last_fact);
@@ -32,7 +32,7 @@ mod tests {
     #[test]
     fn it_never_goes_back_whatever_the_clocks_say() {
         // The wall clock was set back an hour while segue was down.
-        let mut clock = Clock::new(Timestamp(1_000), Timestamp(3_601_000), Millis(50));
+        let mut clock = SteadyClock::new(Timestamp(1_000), Timestamp(3_601_000), Millis(50));
         assert_eq!(clock.now(Millis(50)), Timestamp(3_601_000));
         assert_eq!(clock.now(Millis(150)), Timestamp(3_601_100));
         assert_eq!(clock.now(Millis(20)), Timestamp(3_601_100));

@@ -114,7 +114,7 @@ impl Engine {
             (last_fact, fleet) = (at, hosts);
             apps.extend(stored.into_iter().map(|app| (app.name.clone(), app)));
         }
-        for journal::Record { seq, version, body } in &recovered.records {
+        for journal::StoredRecord { seq, version, body } in &recovered.records {
             let seq = seq.0;
             let (app, facts) = match parse(seq, *version, body)? {
                 Record::App { app, facts } => (app, facts),

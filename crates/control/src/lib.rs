@@ -2,7 +2,7 @@
 //!
 //! [`Engine::step`] is synchronous and does no IO: an event goes in, commands come out. Only
 //! append, apply and plan are serial; effects run concurrently wherever they are carried out.
-//! [`Runner`] feeds it with real time, a log, and the two ports [`Hosts`] and [`Traffic`]; [`lead`] runs one
+//! [`Runner`] feeds it with real time, a log, and the two ports [`HostLinks`] and [`Traffic`]; [`lead`] runs one
 //! after the other.
 //! Nothing here opens a socket.
 
@@ -25,7 +25,7 @@ mod reports;
 mod routing;
 mod runner;
 
-pub use clock::Clock;
+pub use clock::SteadyClock;
 pub use engine::Engine;
 pub use inbox::{Inbox, Mail};
 pub use lead::lead;
@@ -33,4 +33,4 @@ pub use message::{Answer, Command, Event, Mode, Ticket};
 pub use record::{CheckpointBody, Record, RecoverError, VERSION};
 /// The words of a command and its answer, for whoever passes them on.
 pub use rollout::{Ask, Course, NewRelease, Promote, Refusal, RefusalCode, RolloutKind};
-pub use runner::{CrashPoint, Ended, Hosts, Outbox, Runner, RunnerConfig, Traffic};
+pub use runner::{CrashPoint, Ended, HostLinks, Outbox, Runner, RunnerConfig, Traffic};

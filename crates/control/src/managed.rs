@@ -11,7 +11,7 @@ use rollout::{
     WorkStage,
 };
 
-use crate::busy::{Load, Patience, Standstill, Weighed};
+use crate::busy::{BusyTerms, InstanceLoad, Standstill, Weighed};
 use crate::hosts::Hosts;
 use crate::minutes::Minutes;
 use crate::proxies::between;
@@ -29,7 +29,7 @@ pub(crate) struct Managed {
     /// What is seen of instances, and of works, which have no health.
     seen: BTreeMap<u64, InstanceSeen>,
     /// What makes an instance busy or down, by its number.
-    loads: BTreeMap<u64, Load>,
+    loads: BTreeMap<u64, InstanceLoad>,
     /// The candidate was busy for so long in the phase under way.
     stood: Standstill,
     acknowledged: u64,
@@ -180,7 +180,7 @@ impl Managed {
     fn weigh(&mut self, number: u64, now: Timestamp) -> bool {
         let Some(instance) = self.app.instances.get(&number) else { return false };
         let spec = self.app.releases.get(&instance.release).map(|release| &release.spec);
-        let patience = spec.map_or(Patience::default(), |spec| Patience {
+        let patience = spec.map_or(BusyTerms::default(), |spec| BusyTerms {
             busy: spec.health.busy,
             first_byte: spec.route.limits.first_byte,
             probe: Millis(spec.health.interval.0 + spec.health.timeout.0),

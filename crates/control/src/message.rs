@@ -70,7 +70,7 @@ pub enum Command {
     /// For whoever asked.
     Answer(Ticket, Result<Answer, Refusal>),
     /// For whoever follows.
-    Announce(model::Event),
+    Announce(model::RolloutEvent),
     /// How an app looks now.
     Show(Arc<AppView>),
     /// The app is gone; it looks like nothing.

@@ -33,7 +33,7 @@ struct Member {
 
 /// What a report has brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum News {
+pub(crate) enum ReportNews {
     /// Nothing that was not known.
     None,
     /// The proxy's state is another.
@@ -93,8 +93,8 @@ impl Proxies {
     }
 
     /// Takes a report. What its process had told before counts once, in whatever order reports come.
-    pub fn report(&mut self, report: TrafficReport) -> News {
-        let Some(member) = self.members.get_mut(&report.proxy) else { return News::None };
+    pub fn report(&mut self, report: TrafficReport) -> ReportNews {
+        let Some(member) = self.members.get_mut(&report.proxy) else { return ReportNews::None };
         let newest_epoch = member.newest.as_ref().map(|newest| newest.epoch);
         let believes_all = Bug::BelievesLateReports.is_planted();
         let of_before = newest_epoch.is_some_and(|newest| report.epoch < newest) && !believes_all;
@@ -104,7 +104,7 @@ impl Proxies {
         let is_too_old = of_before && known.is_none();
         let is_old = is_too_old || known.is_some_and(|known| report.seq <= known.seq);
         if is_old && !believes_all {
-            return News::None;
+            return ReportNews::None;
         }
         let read = known.map_or(0, |known| known.seq);
         for (app, gaps) in &report.gaps {
@@ -120,15 +120,15 @@ impl Proxies {
         }
         if of_before {
             member.before = Some(report);
-            return News::None;
+            return ReportNews::None;
         }
         let has_begun = newest_epoch != Some(report.epoch);
         let newest = member.newest.replace(report);
         if !has_begun {
-            return News::State;
+            return ReportNews::State;
         }
         member.before = newest;
-        if member.before.is_some() { News::BegunAnew } else { News::State }
+        if member.before.is_some() { ReportNews::BegunAnew } else { ReportNews::State }
     }
 
     /// The snapshot that every worker of every proxy holds, or a later one.
@@ -320,8 +320,8 @@ mod tests {
     #[test]
     fn reports_that_are_lost_doubled_or_late_change_no_sum() {
         let mut proxies = Proxies::new(&[ProxyId(0)]);
-        assert_eq!(proxies.report(report(0, 7, 1, 10, &[])), News::State);
-        assert_eq!(proxies.report(report(0, 7, 5, 50, &[(2, 900), (5, 1)])), News::State);
+        assert_eq!(proxies.report(report(0, 7, 1, 10, &[])), ReportNews::State);
+        assert_eq!(proxies.report(report(0, 7, 5, 50, &[(2, 900), (5, 1)])), ReportNews::State);
         assert_eq!(
             counted(&proxies),
             (50, Some(50), Some(900)),
@@ -329,9 +329,12 @@ mod tests {
         );
         proxies.forget_gap(&web());
         for late in [2, 4, 5] {
-            assert_eq!(proxies.report(report(0, 7, late, late * 10, &[(2, 900)])), News::None);
+            assert_eq!(
+                proxies.report(report(0, 7, late, late * 10, &[(2, 900)])),
+                ReportNews::None
+            );
         }
-        assert_eq!(proxies.report(report(0, 7, 6, 60, &[(2, 900), (6, 3)])), News::State);
+        assert_eq!(proxies.report(report(0, 7, 6, 60, &[(2, 900), (6, 3)])), ReportNews::State);
         assert_eq!(counted(&proxies), (60, Some(60), Some(3)), "each gap is told once");
     }
 
@@ -340,16 +343,20 @@ mod tests {
         let mut proxies = Proxies::new(&[ProxyId(0), ProxyId(1)]);
         proxies.report(report(1, 1, 1, 1_000, &[]));
         proxies.report(report(0, 7, 90, 100, &[]));
-        assert_eq!(proxies.report(report(0, 8, 1, 2, &[(1, 40)])), News::BegunAnew);
+        assert_eq!(proxies.report(report(0, 8, 1, 2, &[(1, 40)])), ReportNews::BegunAnew);
         assert_eq!(counted(&proxies), (1_102, Some(1_102), Some(40)));
         // The last word of the one before comes late.
         let late = report(0, 7, 91, 105, &[(91, 70)]);
-        assert_eq!(proxies.report(late.clone()), News::None);
-        assert_eq!(proxies.report(late), News::None);
+        assert_eq!(proxies.report(late.clone()), ReportNews::None);
+        assert_eq!(proxies.report(late), ReportNews::None);
         assert_eq!(counted(&proxies), (1_107, Some(1_107), Some(70)));
         assert_eq!(proxies.acknowledged(), Generation { term: 1, counter: 1 }, "it holds less");
-        assert_eq!(proxies.report(report(0, 6, 400, 999, &[])), News::None, "nobody knows it");
-        assert_eq!(proxies.report(report(9, 1, 1, 999, &[])), News::None, "it is no member");
+        assert_eq!(
+            proxies.report(report(0, 6, 400, 999, &[])),
+            ReportNews::None,
+            "nobody knows it"
+        );
+        assert_eq!(proxies.report(report(9, 1, 1, 999, &[])), ReportNews::None, "it is no member");
         assert_eq!(counted(&proxies), (1_107, Some(1_107), Some(70)));
     }
 
@@ -364,6 +371,6 @@ mod tests {
         proxies.report(unknown());
         assert_eq!(proxies.in_flight(&id), (2, true));
         let without = TrafficReport { counters: None, seq: 2, ..unknown() };
-        assert_eq!(proxies.report(without), News::State);
+        assert_eq!(proxies.report(without), ReportNews::State);
     }
 }

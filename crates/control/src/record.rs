@@ -1,6 +1,6 @@
 //! The shape of facts on disk: what the journal keeps as opaque bodies.
 
-use journal::{Checkpoint, Part};
+use journal::{Checkpoint, CheckpointPart};
 use model::{AppName, Timestamp};
 use rollout::{App, Fact, Fleet, FleetFact};
 use serde::{Deserialize, Serialize};
@@ -123,7 +123,7 @@ pub enum RecoverError {
     #[error(
         "cannot read the checkpoint at record {seq} of the journal: its part `{key}` is unknown"
     )]
-    Part {
+    CheckpointPart {
         /// The last record that the checkpoint stands for.
         seq: u64,
         /// The part.
@@ -148,8 +148,8 @@ const LATEST: &str = "latest";
 
 impl CheckpointBody {
     /// As it is stored.
-    pub fn parts(&self) -> Result<Vec<Part>, serde_json::Error> {
-        let part = |key: String, body| Part { key, version: VERSION, body };
+    pub fn parts(&self) -> Result<Vec<CheckpointPart>, serde_json::Error> {
+        let part = |key: String, body| CheckpointPart { key, version: VERSION, body };
         let mut parts = vec![
             part(LATEST.to_owned(), serde_json::to_vec(&self.at)?),
             part(FLEET.to_owned(), serde_json::to_vec(&self.fleet)?),
@@ -164,8 +164,8 @@ impl CheckpointBody {
     pub(crate) fn read(checkpoint: &Checkpoint) -> Result<Self, RecoverError> {
         let seq = checkpoint.seq.0;
         let mut whole = Self::default();
-        for Part { key, version, body } in &checkpoint.parts {
-            if key == Part::WHOLE {
+        for CheckpointPart { key, version, body } in &checkpoint.parts {
+            if key == CheckpointPart::WHOLE {
                 whole = parse(seq, *version, body)?;
             } else if key == LATEST {
                 whole.at = parse(seq, *version, body)?;
@@ -174,7 +174,7 @@ impl CheckpointBody {
             } else if key.starts_with(APP) {
                 whole.apps.push(parse(seq, *version, body)?);
             } else {
-                return Err(RecoverError::Part { seq, key: key.clone() });
+                return Err(RecoverError::CheckpointPart { seq, key: key.clone() });
             }
         }
         Ok(whole)

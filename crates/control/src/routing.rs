@@ -7,7 +7,7 @@ use model::{AppName, AppSection, Generation, ProxyId, Snapshot, TrafficReport};
 use rollout::Bug;
 
 use crate::message::Command;
-use crate::proxies::{News, Proxies};
+use crate::proxies::{Proxies, ReportNews};
 use crate::publishing::Publishing;
 
 /// The routing table, and who holds which of its snapshots.
@@ -107,7 +107,7 @@ impl Routing {
 
     /// Takes a proxy's report. Whether the proxy has begun anew: it knows nothing then.
     pub fn report(&mut self, report: TrafficReport, commands: &mut Vec<Command>) -> bool {
-        let has_begun = self.proxies.report(report) == News::BegunAnew;
+        let has_begun = self.proxies.report(report) == ReportNews::BegunAnew;
         if has_begun && !Bug::ForgetsProxies.is_planted() {
             self.publishing.repeat(commands);
         }

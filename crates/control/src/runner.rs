@@ -13,14 +13,14 @@ use model::{
 };
 use rollout::{Ask, Refusal, RefusalCode};
 
-use crate::clock::Clock;
+use crate::clock::SteadyClock;
 use crate::engine::Engine;
 use crate::inbox::{Inbox, Mail, Message, Reply};
 use crate::message::{Command, Event, Ticket};
 use crate::record::VERSION;
 
 /// The port to the hosts' agents.
-pub trait Hosts: Send {
+pub trait HostLinks: Send {
     /// Has a host do this; never blocks. Commands about one instance are taken in order, everything else
     /// may run concurrently.
     fn send(&mut self, command: ToHost);
@@ -46,7 +46,7 @@ pub trait Traffic: Send {
 /// For whoever watches: the API and the dashboard.
 pub trait Outbox: Send {
     /// Something has happened.
-    fn announce(&mut self, event: model::Event);
+    fn announce(&mut self, event: model::RolloutEvent);
     /// An app looks like this now.
     fn show(&mut self, view: Arc<AppView>);
     /// An app is gone.
@@ -67,7 +67,7 @@ pub struct RunnerConfig {
     /// The number of the last record in it.
     pub last: Seq,
     /// Effects on hosts go here.
-    pub hosts: Box<dyn Hosts>,
+    pub hosts: Box<dyn HostLinks>,
     /// Snapshots go here: the proxies, each with the name that the engine knows.
     pub traffic: Vec<Box<dyn Traffic>>,
     /// What people see goes here.
@@ -75,7 +75,7 @@ pub struct RunnerConfig {
     /// For tests; production passes `None`.
     pub crash: Option<Box<dyn CrashPoint>>,
     /// The engine's time.
-    pub clock: Clock,
+    pub clock: SteadyClock,
     /// Milliseconds since the machine was booted.
     pub boot_time: fn() -> Millis,
 }

@@ -7,7 +7,7 @@ use crate::fault::Fault;
 
 /// What a body's framing makes of the input: skip, then data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct BodyStep {
     /// Bytes of framing at the start of the input.
     pub skip: usize,
     /// Bytes of data behind them.
@@ -53,18 +53,18 @@ impl Body {
     ///
     /// # Errors
     /// When the chunks are malformed: nothing behind that point can be trusted.
-    pub fn read(&mut self, input: &[u8]) -> Result<Step, Fault> {
+    pub fn read(&mut self, input: &[u8]) -> Result<BodyStep, Fault> {
         match self {
             Self::Length(left) => {
                 let data = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
                 *left -= data as u64;
-                Ok(Step { skip: 0, data, done: *left == 0 })
+                Ok(BodyStep { skip: 0, data, done: *left == 0 })
             }
             Self::Chunked(decoder) => {
                 let chunk = decoder.decode(input)?;
-                Ok(Step { skip: chunk.skip, data: chunk.data, done: chunk.done })
+                Ok(BodyStep { skip: chunk.skip, data: chunk.data, done: chunk.done })
             }
-            Self::UntilClose => Ok(Step { skip: 0, data: input.len(), done: false }),
+            Self::UntilClose => Ok(BodyStep { skip: 0, data: input.len(), done: false }),
         }
     }
 

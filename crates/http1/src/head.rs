@@ -10,7 +10,7 @@ use crate::cookies;
 use crate::fields::Span;
 use crate::forward::{Forwarding, HOPS, Passed, RequestField, field, number_field};
 use crate::host::host_of;
-use crate::semantics::{Options, Persistence, Version, is_idempotent};
+use crate::semantics::{ConnectionTokens, Persistence, Version, is_idempotent};
 use crate::target::ParsedTarget;
 
 /// What a request expects before it sends its body.
@@ -31,7 +31,7 @@ pub struct RequestHead {
     pub(crate) host: Option<Span>,
     pub(crate) upgrade: Option<Span>,
     pub(crate) version: Version,
-    pub(crate) options: Options,
+    pub(crate) options: ConnectionTokens,
     pub(crate) content_length: Option<u64>,
     pub(crate) chunked: bool,
     pub(crate) accept: Preference,
@@ -60,7 +60,7 @@ impl RequestHead {
             host: None,
             upgrade: None,
             version: Version::Http11,
-            options: Options::default(),
+            options: ConnectionTokens::default(),
             content_length: None,
             chunked: false,
             accept: Preference::default(),

@@ -35,7 +35,7 @@ mod target;
 mod trailers;
 mod trust;
 
-pub use body::{Body, Encoder, Step};
+pub use body::{Body, BodyStep, Encoder};
 pub use chunked::ChunkDecoder;
 pub use fault::{BadAnswer, Fault, Refused};
 pub use forward::Forwarding;

@@ -13,7 +13,7 @@ use crate::host::is_authority;
 use crate::limits::RequestLimits;
 use crate::semantics::{Version, plain_number};
 use crate::target;
-use crate::trust::{self, Standing};
+use crate::trust::{self, FieldTrust};
 
 /// Names that one head's `Connection` fields may list.
 const MAX_NAMED: usize = 32;
@@ -299,14 +299,14 @@ impl RequestParser {
     /// What becomes of a field that says nothing to us.
     fn judge(&mut self, name: &[u8], span: FieldSpan) -> Passed {
         let passed = match trust::standing(name) {
-            Standing::Free => return Passed::Whole,
-            Standing::Proxys => {
+            FieldTrust::Free => return Passed::Whole,
+            FieldTrust::Proxys => {
                 self.head.relayed.tells_of_a_proxy = true;
                 return Passed::Whole;
             }
-            Standing::Dropped => return Passed::Not,
-            Standing::SaidAnew => Passed::Not,
-            Standing::Claim => Passed::Claim,
+            FieldTrust::Dropped => return Passed::Not,
+            FieldTrust::SaidAnew => Passed::Not,
+            FieldTrust::Claim => Passed::Claim,
         };
         self.head.relayed.claim.get_or_insert(span.name);
         passed

@@ -10,7 +10,7 @@ use crate::fault::{BadAnswer, Fault};
 use crate::fields::{FieldScanner, FieldSpan, Manner, Scanned, Span};
 use crate::forward::decimal;
 use crate::request::Progress;
-use crate::semantics::{Options, Persistence, Version, plain_number};
+use crate::semantics::{ConnectionTokens, Persistence, Version, plain_number};
 
 const MAX_HEAD: usize = 64 << 10;
 const MAX_NAME: usize = 1024;
@@ -50,7 +50,7 @@ pub struct ResponseHead {
     version: Version,
     reason: Span,
     fields: Vec<Field>,
-    options: Options,
+    options: ConnectionTokens,
     upgrade: Option<Span>,
     content_length: Option<u64>,
     chunked: bool,
@@ -67,7 +67,7 @@ impl ResponseHead {
             version: Version::Http11,
             reason: Span::default(),
             fields: Vec::new(),
-            options: Options::default(),
+            options: ConnectionTokens::default(),
             upgrade: None,
             content_length: None,
             chunked: false,

@@ -27,13 +27,13 @@ pub fn is_idempotent(method: &[u8]) -> bool {
 
 /// What the `Connection` fields of one head said.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Options {
+pub(crate) struct ConnectionTokens {
     pub close: bool,
     pub keep_alive: bool,
     pub upgrade: bool,
 }
 
-impl Options {
+impl ConnectionTokens {
     /// Takes in one `Connection` value; the names of fields it lists go to `named`.
     pub(crate) fn add<'a>(&mut self, value: &'a [u8], mut named: impl FnMut(&'a [u8])) {
         for option in list(value) {

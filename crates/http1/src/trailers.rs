@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use crate::fault::Fault;
 use crate::fields::{FieldScanner, FieldSpan, Manner, Scanned};
-use crate::trust::{Standing, standing};
+use crate::trust::{FieldTrust, standing};
 
 /// The largest trailer section read.
 const MAX_BYTES: usize = 8 << 10;
@@ -98,5 +98,5 @@ fn is_forbidden(name: &[u8]) -> bool {
         b"set-cookie",
     ];
     FORBIDDEN.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden))
-        || !matches!(standing(name), Standing::Free | Standing::Proxys)
+        || !matches!(standing(name), FieldTrust::Free | FieldTrust::Proxys)
 }

@@ -5,7 +5,7 @@
 
 /// What becomes of a field of a request, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum FieldTrust {
     /// The field is passed on.
     Free,
     /// The field is passed on, and tells that a proxy has passed the request on.
@@ -233,18 +233,20 @@ const fn place(byte: u8) -> usize {
 
 /// What becomes of a field with this name.
 #[inline]
-pub(crate) fn standing(name: &[u8]) -> Standing {
-    let (Some(&first), Some(&second)) = (name.first(), name.get(1)) else { return Standing::Free };
+pub(crate) fn standing(name: &[u8]) -> FieldTrust {
+    let (Some(&first), Some(&second)) = (name.first(), name.get(1)) else {
+        return FieldTrust::Free;
+    };
     let known = KNOWN[place(first)];
     // No name is as long as 63.
     let has_length = known.lengths >> name.len().min(63) & 1 == 1;
     if !has_length || known.seconds >> place(second) & 1 == 0 {
-        return Standing::Free;
+        return FieldTrust::Free;
     }
     look_up(name)
 }
 
-fn look_up(name: &[u8]) -> Standing {
+fn look_up(name: &[u8]) -> FieldTrust {
     let names = match name.first().map(u8::to_ascii_lowercase) {
         Some(b'a') => &A,
         Some(b'c') => &C,
@@ -266,15 +268,15 @@ fn look_up(name: &[u8]) -> Standing {
     let is_among = |names: &[&[u8]]| names.iter().any(|known| same(name, known));
     let begins = |names: &[&[u8]]| names.iter().any(|known| starts(name, known));
     if is_among(names.said_anew) {
-        Standing::SaidAnew
+        FieldTrust::SaidAnew
     } else if is_among(names.dropped) || begins(names.dropped_from) {
-        Standing::Dropped
+        FieldTrust::Dropped
     } else if is_among(names.claims) || begins(names.claims_from) {
-        Standing::Claim
+        FieldTrust::Claim
     } else if begins(names.proxys_from) {
-        Standing::Proxys
+        FieldTrust::Proxys
     } else {
-        Standing::Free
+        FieldTrust::Free
     }
 }
 
@@ -304,7 +306,8 @@ fn of_x(name: &[u8]) -> &'static Names {
 /// it ends.
 pub(crate) fn is_essential(name: &[u8]) -> bool {
     const ESSENTIAL: [&[u8]; 4] = [b"host", b"content-length", b"transfer-encoding", b"expect"];
-    ESSENTIAL.iter().any(|known| same(name, known)) || matches!(standing(name), Standing::SaidAnew)
+    ESSENTIAL.iter().any(|known| same(name, known))
+        || matches!(standing(name), FieldTrust::SaidAnew)
 }
 
 /// Equal once letters are lower case and every byte that is neither letter nor digit reads `-`: CGI, WSGI
@@ -328,20 +331,20 @@ mod tests {
     #[test]
     fn names_are_known_however_they_are_written() {
         for name in ["X-Forwarded-Ssl", "x_forwarded_ssl", "X.Forwarded-SSL", "x~forwarded!ssl"] {
-            assert_eq!(standing(name.as_bytes()), Standing::Claim, "{name}");
+            assert_eq!(standing(name.as_bytes()), FieldTrust::Claim, "{name}");
         }
         for name in ["X.Forwarded.For", "x-real_IP", "FORWARDED"] {
-            assert_eq!(standing(name.as_bytes()), Standing::SaidAnew, "{name}");
+            assert_eq!(standing(name.as_bytes()), FieldTrust::SaidAnew, "{name}");
             assert!(is_essential(name.as_bytes()), "{name}");
         }
         for name in ["Content.Length", "proxy", "X-Segue-Hops", "SSL.Client.Verify"] {
-            assert_eq!(standing(name.as_bytes()), Standing::Dropped, "{name}");
+            assert_eq!(standing(name.as_bytes()), FieldTrust::Dropped, "{name}");
         }
         for name in ["Accept", "X-Requested-With", "Client-IPs", "X-Forwarde-For", "", "-", "Vi"] {
-            assert_eq!(standing(name.as_bytes()), Standing::Free, "{name}");
+            assert_eq!(standing(name.as_bytes()), FieldTrust::Free, "{name}");
         }
         for name in ["via", "X-Forwarded-Anything"] {
-            assert_eq!(standing(name.as_bytes()), Standing::Proxys, "{name}");
+            assert_eq!(standing(name.as_bytes()), FieldTrust::Proxys, "{name}");
         }
     }
 
@@ -359,7 +362,7 @@ mod tests {
                 assert!(name.len() < 63, "{}", name.escape_ascii());
                 let plain = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-';
                 assert!(name.iter().all(plain), "{}", name.escape_ascii());
-                assert_ne!(standing(name), Standing::Free, "{}", name.escape_ascii());
+                assert_ne!(standing(name), FieldTrust::Free, "{}", name.escape_ascii());
             }
         }
     }

@@ -23,4 +23,4 @@ mod record;
 pub mod sqlite;
 
 pub use log::{Done, Log, Lost, Room};
-pub use record::{Checkpoint, NewRecord, Part, Record, Recovered, Seq};
+pub use record::{Checkpoint, CheckpointPart, NewRecord, Recovered, Seq, StoredRecord};

@@ -3,7 +3,7 @@
 
 use thiserror::Error;
 
-use crate::record::{NewRecord, Part, Seq};
+use crate::record::{CheckpointPart, NewRecord, Seq};
 
 /// Told once what became of an append or a checkpoint.
 pub type Done<T> = Box<dyn FnOnce(Result<T, Lost>) + Send>;
@@ -15,7 +15,7 @@ pub trait Log: Send {
     fn append(&mut self, batch: Vec<NewRecord>, done: Done<Seq>);
 
     /// Lets `parts` stand for all records up to `upto`, which are deleted.
-    fn checkpoint(&mut self, upto: Seq, parts: Vec<Part>, done: Done<()>);
+    fn checkpoint(&mut self, upto: Seq, parts: Vec<CheckpointPart>, done: Done<()>);
 
     /// Whether there is room. While it is [`Room::Spent`], take nothing new on.
     fn room(&self) -> Room;

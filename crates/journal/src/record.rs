@@ -15,7 +15,7 @@ pub struct NewRecord {
 
 /// A record that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
+pub struct StoredRecord {
     /// Its number.
     pub seq: Seq,
     /// The version of the body's format.
@@ -26,7 +26,7 @@ pub struct Record {
 
 /// One part of a checkpoint. A log may store each part by itself, so that none has to hold everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct CheckpointPart {
     /// Names the part among those of its checkpoint.
     pub key: String,
     /// The version of the body's format.
@@ -35,7 +35,7 @@ pub struct Part {
     pub body: Vec<u8>,
 }
 
-impl Part {
+impl CheckpointPart {
     /// The key of the one part of a checkpoint that was written before checkpoints had parts.
     pub const WHOLE: &str = "";
 }
@@ -46,7 +46,7 @@ pub struct Checkpoint {
     /// The last record it stands for.
     pub seq: Seq,
     /// All of them, in order of their keys.
-    pub parts: Vec<Part>,
+    pub parts: Vec<CheckpointPart>,
 }
 
 /// What an opened log holds.
@@ -55,7 +55,7 @@ pub struct Recovered {
     /// The last checkpoint, if there was one.
     pub checkpoint: Option<Checkpoint>,
     /// All records after it, in order.
-    pub records: Vec<Record>,
+    pub records: Vec<StoredRecord>,
     /// Counts the successful opens: strictly growing, and on the disk before it is returned.
     pub term: u64,
 }

@@ -7,8 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
-use journal::sqlite::{Journal, OpenError, Options};
-use journal::{Checkpoint, Log, Lost, NewRecord, Part, Recovered, Room, Seq};
+use journal::sqlite::{Journal, JournalOptions, OpenError};
+use journal::{Checkpoint, CheckpointPart, Log, Lost, NewRecord, Recovered, Room, Seq};
 
 fn record(text: &str) -> NewRecord {
     NewRecord { version: 3, body: text.as_bytes().to_vec() }
@@ -21,8 +21,9 @@ fn append(journal: &mut Journal, batch: Vec<NewRecord>) -> Result<Seq, Lost> {
 }
 
 /// Two parts: one named `web` with that body, and one without a body.
-fn parts(body: &str) -> Vec<Part> {
-    let part = |key: &str, body: &str| Part { key: key.into(), version: 1, body: body.into() };
+fn parts(body: &str) -> Vec<CheckpointPart> {
+    let part =
+        |key: &str, body: &str| CheckpointPart { key: key.into(), version: 1, body: body.into() };
     vec![part("empty", ""), part("web", body)]
 }
 
@@ -33,7 +34,7 @@ fn checkpoint(journal: &mut Journal, upto: u64, body: &str) -> Result<(), Lost> 
 }
 
 fn open(path: &Path) -> (Journal, Recovered) {
-    Journal::open(path, Options::default()).unwrap()
+    Journal::open(path, JournalOptions::default()).unwrap()
 }
 
 fn texts(recovered: &Recovered) -> Vec<(u64, String)> {
@@ -81,8 +82,8 @@ fn lay_out(files: &BTreeMap<String, Vec<u8>>) -> tempfile::TempDir {
     folder
 }
 
-fn without_ballast() -> Options {
-    Options { ballast_bytes: 0, ..Options::default() }
+fn without_ballast() -> JournalOptions {
+    JournalOptions { ballast_bytes: 0, ..JournalOptions::default() }
 }
 
 #[test]
@@ -135,7 +136,11 @@ fn a_journal_whose_checkpoint_is_one_body_is_read_and_gets_one_in_parts() {
         number.unwrap()
     };
     let (mut journal, recovered) = open(&path);
-    let whole = Part { key: Part::WHOLE.into(), version: 1, body: b"all of them".to_vec() };
+    let whole = CheckpointPart {
+        key: CheckpointPart::WHOLE.into(),
+        version: 1,
+        body: b"all of them".to_vec(),
+    };
     let before = Checkpoint { seq: Seq(3), parts: vec![whole] };
     assert_eq!(recovered.checkpoint, Some(before.clone()));
     assert_eq!(texts(&recovered), [(4, "record 4".into()), (5, "record 5".into())]);
@@ -292,7 +297,7 @@ fn a_record_that_was_changed_deleted_or_added_by_hand_is_refused() {
         let db = rusqlite::Connection::open(&path).unwrap();
         db.execute_batch(change).unwrap();
         db.close().unwrap();
-        let e = Journal::open(&path, Options::default()).unwrap_err();
+        let e = Journal::open(&path, JournalOptions::default()).unwrap_err();
         assert!(matches!(e, OpenError::Damaged { .. }), "{change}: {e:?}");
     }
 }
@@ -302,7 +307,7 @@ fn a_journal_in_use_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal.db");
     let (_journal, _) = open(&path);
-    let e = Journal::open(&path, Options::default()).unwrap_err();
+    let e = Journal::open(&path, JournalOptions::default()).unwrap_err();
     assert!(matches!(e, OpenError::InUse { .. }), "{e:?}");
 }
 
@@ -327,7 +332,7 @@ fn checkpoints_bound_the_file() {
 fn on_a_full_disk_nothing_is_half_done_and_the_way_back_is_paid_for() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal.db");
-    let options = Options { max_bytes: 200_000, ..Options::default() };
+    let options = JournalOptions { max_bytes: 200_000, ..JournalOptions::default() };
     let (mut journal, _) = Journal::open(&path, options.clone()).unwrap();
     assert_eq!(journal.room(), Room::Plenty);
     assert!(folder.path().join("ballast").exists());

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 
-use journal::sqlite::{Journal, Options};
-use journal::{Log, NewRecord, Part, Seq};
+use journal::sqlite::{Journal, JournalOptions};
+use journal::{CheckpointPart, Log, NewRecord, Seq};
 
 /// Tells the test that it is the process that gets killed.
 const FOLDER: &str = "JOURNAL_TEST_FOLDER";
@@ -21,10 +21,10 @@ fn body(seq: u64) -> Vec<u8> {
 }
 
 /// A checkpoint of which each part names its number, so that parts of two are recognised.
-fn parts(upto: Seq) -> Vec<Part> {
+fn parts(upto: Seq) -> Vec<CheckpointPart> {
     let part = |n: u64| {
         let body = upto.0.to_le_bytes().to_vec();
-        Part { key: n.to_string(), version: 1, body }
+        CheckpointPart { key: n.to_string(), version: 1, body }
     };
     (0..upto.0 % 7).map(part).collect()
 }
@@ -32,7 +32,7 @@ fn parts(upto: Seq) -> Vec<Part> {
 /// What the process does that gets killed.
 fn append_until_killed(folder: &Path) -> ! {
     let path = folder.join("journal.db");
-    let (mut journal, recovered) = Journal::open(&path, Options::default()).unwrap();
+    let (mut journal, recovered) = Journal::open(&path, JournalOptions::default()).unwrap();
     let checkpoint = recovered.checkpoint.map_or(0, |c| c.seq.0);
     let mut next = checkpoint + 1 + u64::try_from(recovered.records.len()).unwrap();
     let (acknowledged, inbox) = mpsc::channel();
@@ -92,7 +92,7 @@ fn a_kill_loses_nothing_acknowledged_and_invents_nothing() {
         writeln!(std::io::stderr(), "round {round}: acknowledged up to {highest}").unwrap();
 
         let path = folder.path().join("journal.db");
-        let (_journal, recovered) = Journal::open(&path, Options::default()).unwrap();
+        let (_journal, recovered) = Journal::open(&path, JournalOptions::default()).unwrap();
         assert_eq!(recovered.term, term + 2, "one for the child, one for us");
         term = recovered.term;
         let first = recovered.checkpoint.map_or(0, |c| {

@@ -62,6 +62,6 @@ pub use spec::{
 };
 pub use traffic::{Addresses, AppCounters, Askers, Gap, InFlight, TrafficReport};
 pub use units::{Generation, Millis, Share, Timestamp};
-pub use upstream::{Place, Upstream, Weight};
+pub use upstream::{Upstream, UpstreamPlace, Weight};
 pub use variable::Variable;
-pub use view::{AppView, ArmView, Event, InstanceView, Readiness, ReleaseView, RolloutView};
+pub use view::{AppView, ArmView, InstanceView, Readiness, ReleaseView, RolloutEvent, RolloutView};

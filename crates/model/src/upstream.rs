@@ -58,7 +58,7 @@ impl From<Weight> for u16 {
 
 /// Where an upstream is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum UpstreamPlace {
     /// Always here.
     Fixed(Address),
     /// Wherever its name leads: each of its addresses is an instance.
@@ -70,7 +70,7 @@ pub enum Place {
     },
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for UpstreamPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fixed(address) => fmt::Display::fmt(address, f),
@@ -84,7 +84,7 @@ impl fmt::Display for Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
     /// Where it is.
-    pub place: Place,
+    pub place: UpstreamPlace,
     /// Of each of its instances.
     pub weight: Weight,
 }
@@ -104,13 +104,14 @@ impl FromStr for Upstream {
             }
         };
         let named = || named(place).map(Ok);
-        let place = place.parse().map(Place::Fixed).or_else(|e| named().unwrap_or(Err(e)))?;
+        let place =
+            place.parse().map(UpstreamPlace::Fixed).or_else(|e| named().unwrap_or(Err(e)))?;
         Ok(Self { place, weight })
     }
 }
 
 /// A host name and a port.
-fn named(text: &str) -> Option<Place> {
+fn named(text: &str) -> Option<UpstreamPlace> {
     let (host, port) = text.rsplit_once(':')?;
     let port = port.parse().ok().filter(|port| *port > 0)?;
     let is_label = |label: &str| {
@@ -122,7 +123,7 @@ fn named(text: &str) -> Option<Place> {
     let is_name = host.len() <= 253
         && labels.split('.').all(is_label)
         && !labels.rsplit('.').next()?.bytes().all(|b| b.is_ascii_digit());
-    is_name.then(|| Place::Named { host: host.to_owned(), port })
+    is_name.then(|| UpstreamPlace::Named { host: host.to_owned(), port })
 }
 
 #[cfg(test)]

@@ -139,7 +139,7 @@ pub struct ReleaseView {
 
 /// Something that happened, for whoever follows a rollout. Derived from a committed fact.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
+pub struct RolloutEvent {
     /// When.
     pub at: Timestamp,
     /// In which app.

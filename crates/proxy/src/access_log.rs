@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::error::Error;
-use crate::instance::Instance;
+use crate::instance::InstanceState;
 use crate::stats::AppStats;
 
 /// Blocks that may wait to be written.
@@ -59,7 +59,7 @@ pub(crate) struct Entry {
     pub(crate) said: Said,
     pub(crate) app: Option<Arc<AppStats>>,
     pub(crate) release: Option<u32>,
-    pub(crate) instance: Option<Arc<Instance>>,
+    pub(crate) instance: Option<Arc<InstanceState>>,
     pub(crate) status: u16,
     pub(crate) attempts: u32,
     pub(crate) held_ms: u64,

@@ -21,14 +21,14 @@ pub(crate) struct AskerCells {
 
 /// Whether what a client got speaks against the release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum AskerVerdict {
     Good,
     Bad,
 }
 
 impl AskerCells {
     /// The release answered this client, or failed it.
-    pub(crate) fn note(&self, client: IpAddr, verdict: Verdict, now_ms: u64) {
+    pub(crate) fn note(&self, client: IpAddr, verdict: AskerVerdict, now_ms: u64) {
         let minute = now_ms / MINUTE_MS;
         if self.minute.get() != minute {
             self.asked.iter().chain(&self.failing).for_each(|cell| cell.set(0));
@@ -36,7 +36,7 @@ impl AskerCells {
         }
         let bit = bit_of(client);
         mark(&self.asked, bit);
-        if verdict == Verdict::Bad {
+        if verdict == AskerVerdict::Bad {
             mark(&self.failing, bit);
         }
     }
@@ -84,13 +84,13 @@ mod tests {
     fn each_address_counts_once_and_is_forgotten_with_its_minute() {
         let cells = AskerCells::default();
         for _ in 0..3 {
-            cells.note(address("192.0.2.1"), Verdict::Good, 60_000);
-            cells.note(address("192.0.2.2"), Verdict::Bad, 119_999);
+            cells.note(address("192.0.2.1"), AskerVerdict::Good, 60_000);
+            cells.note(address("192.0.2.2"), AskerVerdict::Bad, 119_999);
         }
         let seen = cells.seen(119_999);
         assert_eq!((seen.asked.count(), seen.failing.count()), (2, 1));
         assert_eq!(cells.seen(120_000), Askers::default(), "the minute is over");
-        cells.note(address("192.0.2.3"), Verdict::Good, 120_000);
+        cells.note(address("192.0.2.3"), AskerVerdict::Good, 120_000);
         let seen = cells.seen(120_001);
         assert_eq!((seen.asked.count(), seen.failing.count()), (1, 0));
     }

@@ -5,7 +5,7 @@
 use http1::RequestHead;
 
 use crate::deadline::Deadline;
-use crate::pace::{Pace, Progress};
+use crate::pace::{LeastPace, TransferProgress};
 
 /// One request's body on its way in.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct BodyLimits {
     /// connections are scarce.
     declared: bool,
     waited_ms: u64,
-    progress: Progress,
+    progress: TransferProgress,
 }
 
 /// The body is larger than allowed.
@@ -27,7 +27,7 @@ pub(crate) struct TooLarge;
 impl BodyLimits {
     pub(crate) fn new(head: &RequestHead) -> Self {
         let declared = head.content_length().is_some();
-        let progress = Progress::default();
+        let progress = TransferProgress::default();
         Self { most: None, taken: 0, declared, waited_ms: 0, progress }
     }
 
@@ -57,24 +57,24 @@ impl BodyLimits {
     }
 
     /// The client was waited for from `since_ms` to `now_ms`.
-    pub(crate) fn waited(&mut self, since_ms: u64, now_ms: u64, pace: Pace) {
+    pub(crate) fn waited(&mut self, since_ms: u64, now_ms: u64, pace: LeastPace) {
         self.waited_ms = self.waited_ms.saturating_add(now_ms.saturating_sub(since_ms));
         self.progress.waited(since_ms, now_ms, pace);
     }
 
     /// Until when more has to come, if it has been waited for since then.
-    pub(crate) fn due(&self, since_ms: u64, pace: Pace) -> Deadline {
+    pub(crate) fn due(&self, since_ms: u64, pace: LeastPace) -> Deadline {
         self.declared_due(since_ms, pace).min(self.progress.due(since_ms, pace))
     }
 
     /// Whether less has come than has to by now, if it has been waited for since `since_ms`.
-    pub(crate) fn is_late(&mut self, since_ms: u64, now_ms: u64, pace: Pace) -> bool {
+    pub(crate) fn is_late(&mut self, since_ms: u64, now_ms: u64, pace: LeastPace) -> bool {
         let lacks = self.progress.due(since_ms, pace).is_over(now_ms)
             && !self.progress.suffices(self.taken, now_ms, pace);
         lacks || self.declared_due(since_ms, pace).is_over(now_ms)
     }
 
-    fn declared_due(&self, since_ms: u64, pace: Pace) -> Deadline {
+    fn declared_due(&self, since_ms: u64, pace: LeastPace) -> Deadline {
         let most_ms = match (self.declared, pace.rate) {
             (false, _) | (_, 0) => return Deadline::never(),
             (true, rate) => self.taken.saturating_mul(1000) / rate,

@@ -19,7 +19,7 @@ use crate::front::h1::Client;
 use crate::front::side::ClientSide;
 use crate::idle::IdleConnection;
 use crate::lingering_close::LingeringClose;
-use crate::pages::{Form, Page};
+use crate::pages::{ErrorPage, Form};
 use crate::socket::Socket;
 use crate::timer_id::TimerId;
 use crate::timers::Watch;
@@ -155,7 +155,7 @@ impl Stage {
     fn leave(&mut self, turn: &mut Turn<'_, '_>, seat: &Seat) -> bool {
         match self.doing(turn.client) {
             Doing::Idle(_) => return true,
-            Doing::Head(_) => *self = refuse(Page::CROWDED, turn),
+            Doing::Head(_) => *self = refuse(ErrorPage::CROWDED, turn),
             Doing::Body(_) | Doing::Answer(_) | Doing::Tunnel(_) => {
                 if let Self::Exchange(exchange) = self {
                     exchange.abort();
@@ -268,7 +268,7 @@ impl Head {
                         return Err(Stage::Exchange(Box::new(exchange)));
                     }
                     Ok(Progress::Unfinished) => {}
-                    Err(refused) => return Err(refuse(Page::refused(refused), turn)),
+                    Err(refused) => return Err(refuse(ErrorPage::refused(refused), turn)),
                 }
             }
             let begun = turn.client.has_input();
@@ -277,7 +277,11 @@ impl Head {
                 return Ok(Step::Closed);
             }
             if wakeup.at.is_over(turn.now_ms) {
-                return if begun { Err(refuse(Page::TIMEOUT, turn)) } else { Ok(Step::Closed) };
+                return if begun {
+                    Err(refuse(ErrorPage::TIMEOUT, turn))
+                } else {
+                    Ok(Step::Closed)
+                };
             }
             match turn.client.poll_read(turn.cx, turn.worker) {
                 Poll::Pending => return Ok(self.waits(turn, wakeup, begun)),
@@ -311,7 +315,7 @@ impl Head {
 }
 
 /// Answers a request that cannot be read, and closes so that the client sees it.
-fn refuse(page: Page, turn: &mut Turn<'_, '_>) -> Stage {
+fn refuse(page: ErrorPage, turn: &mut Turn<'_, '_>) -> Stage {
     let date = turn.worker.date(turn.now_ms);
     page.write(Form::UNREAD, &date, turn.client.h1().out(turn.worker));
     Stage::LingeringClose(LingeringClose::new(turn))

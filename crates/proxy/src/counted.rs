@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use model::{AppCounters, AppName, InstanceId, Millis, ReleaseNo};
 
-use crate::instance::Instance;
+use crate::instance::InstanceState;
 use crate::stats::{AppStats, ReleaseStats};
 
 /// All that is counted.
 #[derive(Debug)]
 pub(crate) struct Counted {
-    pub(crate) instances: Vec<(InstanceId, Arc<Instance>)>,
+    pub(crate) instances: Vec<(InstanceId, Arc<InstanceState>)>,
     pub(crate) apps: Vec<(AppName, Arc<AppStats>)>,
     pub(crate) releases: Vec<((AppName, ReleaseNo), Arc<ReleaseStats>)>,
 }

@@ -3,14 +3,14 @@
 
 use crate::deadline::Deadline;
 use crate::front::side::ClientSide;
-use crate::pace::{Pace, Progress};
+use crate::pace::{LeastPace, TransferProgress};
 
 /// One answer on its way out.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Delivery {
     /// What the kernel took for the client.
     handed: u64,
-    progress: Progress,
+    progress: TransferProgress,
 }
 
 impl Delivery {
@@ -25,12 +25,12 @@ impl Delivery {
     }
 
     /// The client was waited for from `since_ms` to `now_ms`.
-    pub(crate) fn waited(&mut self, since_ms: u64, now_ms: u64, pace: Pace) {
+    pub(crate) fn waited(&mut self, since_ms: u64, now_ms: u64, pace: LeastPace) {
         self.progress.waited(since_ms, now_ms, pace);
     }
 
     /// When it is looked at what the client has read, if it has been waited for since then.
-    pub(crate) fn due(&self, since_ms: u64, pace: Pace) -> Deadline {
+    pub(crate) fn due(&self, since_ms: u64, pace: LeastPace) -> Deadline {
         self.progress.due(since_ms, pace)
     }
 
@@ -39,7 +39,7 @@ impl Delivery {
         &mut self,
         since_ms: u64,
         now_ms: u64,
-        pace: Pace,
+        pace: LeastPace,
         client: &ClientSide,
     ) -> bool {
         let read = || self.handed.saturating_sub(client.unacknowledged());

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::Waker;
 
-use balance::Pace;
+use balance::ReleasePace;
 
 /// A place in a queue: who came first has the lower number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,7 +26,7 @@ struct Inner {
 struct HoldQueue {
     app: u32,
     waiting: VecDeque<(QueueTicket, Waker)>,
-    pace: Pace,
+    pace: ReleasePace,
     at_first: u32,
 }
 
@@ -73,7 +73,7 @@ impl HoldQueues {
         inner.tickets += 1;
         let ticket = ticket.unwrap_or(QueueTicket(inner.tickets));
         if inner.queue(app).is_none() {
-            let (waiting, pace) = (VecDeque::new(), Pace::default());
+            let (waiting, pace) = (VecDeque::new(), ReleasePace::default());
             inner.queues.push(HoldQueue { app, waiting, pace, at_first: 0 });
         }
         if let Some(queue) = inner.queue(app) {

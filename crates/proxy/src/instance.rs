@@ -14,7 +14,7 @@ use crate::signal::Signal;
 /// One instance. Lives as long as somebody may still send to it or count it.
 #[derive(Debug)]
 #[repr(align(128))]
-pub(crate) struct Instance {
+pub(crate) struct InstanceState {
     in_flight: InFlightCount,
     probed: Probed,
     /// The instance is in no arm of the newest snapshot.
@@ -31,7 +31,7 @@ pub(crate) struct Instance {
     /// Never used twice in this process.
     pub(crate) key: u64,
     pub(crate) id: InstanceId,
-    /// [`Instance::id`] as text.
+    /// [`InstanceState::id`] as text.
     pub(crate) name: String,
     pub(crate) address: Address,
     pub(crate) weight: Weight,
@@ -55,7 +55,7 @@ struct Failures {
     rests: AtomicU32,
 }
 
-impl Instance {
+impl InstanceState {
     pub(crate) fn new(key: u64, target: &Target, drained: Arc<Signal>, since_ms: u64) -> Self {
         Self {
             in_flight: InFlightCount::default(),
@@ -142,7 +142,7 @@ impl Instance {
         }
     }
 
-    /// [`Instance::candidate`], by what one more request costs.
+    /// [`InstanceState::candidate`], by what one more request costs.
     pub(crate) fn candidate_by_cost(
         &self,
         now_ms: u64,
@@ -201,10 +201,10 @@ fn code(health: Health) -> u8 {
 
 /// One request or tunnel in flight on an instance; counted from the pick on, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct InFlightGuard(Arc<Instance>);
+pub(crate) struct InFlightGuard(Arc<InstanceState>);
 
 impl InFlightGuard {
-    pub(crate) fn new(instance: Arc<Instance>, now_ms: u64) -> Self {
+    pub(crate) fn new(instance: Arc<InstanceState>, now_ms: u64) -> Self {
         if instance.in_flight.add() == 0 {
             // It has only just been asked.
             instance.moved(now_ms);
@@ -212,7 +212,7 @@ impl InFlightGuard {
         Self(instance)
     }
 
-    pub(crate) fn instance(&self) -> &Arc<Instance> {
+    pub(crate) fn instance(&self) -> &Arc<InstanceState> {
         &self.0
     }
 }
@@ -234,7 +234,8 @@ mod tests {
     fn after_a_rest_one_failure_is_enough_until_it_has_answered() {
         let id = InstanceId { app: "web".parse().expect("a name"), number: 1 };
         let address = Address::Tcp(([127, 0, 0, 1], 9).into());
-        let instance = Instance::new(1, &Target::new(id, address), Arc::new(Signal::default()), 0);
+        let instance =
+            InstanceState::new(1, &Target::new(id, address), Arc::new(Signal::default()), 0);
         let fails = || (1..10).find(|_| instance.failed());
         assert_eq!(fails(), Some(5));
         instance.eject(1_000);

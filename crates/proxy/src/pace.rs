@@ -8,7 +8,7 @@ use crate::deadline::Deadline;
 
 /// What is asked of one client.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pace {
+pub(crate) struct LeastPace {
     /// Bytes per second; 0 for none.
     pub(crate) rate: u64,
     pub(crate) grace: Millis,
@@ -16,7 +16,7 @@ pub(crate) struct Pace {
     pub(crate) scarce_since_ms: Option<u64>,
 }
 
-impl Pace {
+impl LeastPace {
     /// An app may have a rate of its own.
     pub(crate) fn new(app: &AppLimits, all: &Limits, scarce_since_ms: Option<u64>) -> Self {
         let rate = app.body_rate.unwrap_or(all.body_rate);
@@ -31,16 +31,16 @@ impl Pace {
 
 /// What one client has moved in one direction, one grace of waiting at a time.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Progress {
+pub(crate) struct TransferProgress {
     /// The present grace began then, when so many bytes had moved.
     from_ms: u64,
     mark: u64,
     waited_ms: u64,
 }
 
-impl Progress {
+impl TransferProgress {
     /// The client was waited for from `since_ms` to `now_ms`.
-    pub(crate) fn waited(&mut self, since_ms: u64, now_ms: u64, pace: Pace) {
+    pub(crate) fn waited(&mut self, since_ms: u64, now_ms: u64, pace: LeastPace) {
         if let Some(scarce_ms) = pace.scarce_since_ms {
             let since_ms = since_ms.max(scarce_ms).max(self.from_ms);
             self.waited_ms = self.waited_ms.saturating_add(now_ms.saturating_sub(since_ms));
@@ -48,7 +48,7 @@ impl Progress {
     }
 
     /// When the present grace is over, if the client is waited for since `since_ms`.
-    pub(crate) fn due(&self, since_ms: u64, pace: Pace) -> Deadline {
+    pub(crate) fn due(&self, since_ms: u64, pace: LeastPace) -> Deadline {
         match (pace.scarce_since_ms, pace.rate) {
             (None, _) | (_, 0) => Deadline::never(),
             (Some(scarce_ms), _) => {
@@ -61,7 +61,7 @@ impl Progress {
 
     /// A grace is over: whether enough has moved in it, of which `moved` are all bytes so far. If so,
     /// the next one begins.
-    pub(crate) fn suffices(&mut self, moved: u64, now_ms: u64, pace: Pace) -> bool {
+    pub(crate) fn suffices(&mut self, moved: u64, now_ms: u64, pace: LeastPace) -> bool {
         let enough = moved.saturating_sub(self.mark) >= pace.least();
         if enough {
             *self = Self { from_ms: now_ms, mark: moved, waited_ms: 0 };
@@ -74,17 +74,17 @@ impl Progress {
 mod tests {
     use super::*;
 
-    const SCARCE: Pace =
-        Pace { rate: 256, grace: Millis::from_secs(30), scarce_since_ms: Some(5_000) };
+    const SCARCE: LeastPace =
+        LeastPace { rate: 256, grace: Millis::from_secs(30), scarce_since_ms: Some(5_000) };
 
     #[test]
     fn each_grace_has_to_bring_its_part() {
-        let mut progress = Progress::default();
+        let mut progress = TransferProgress::default();
         assert_eq!(
-            progress.due(1_000, Pace { scarce_since_ms: None, ..SCARCE }),
+            progress.due(1_000, LeastPace { scarce_since_ms: None, ..SCARCE }),
             Deadline::never()
         );
-        assert_eq!(progress.due(1_000, Pace { rate: 0, ..SCARCE }), Deadline::never());
+        assert_eq!(progress.due(1_000, LeastPace { rate: 0, ..SCARCE }), Deadline::never());
         assert_eq!(
             progress.due(1_000, SCARCE),
             Deadline::at(35_000),

@@ -7,7 +7,7 @@ use crate::redirect::Elsewhere;
 
 /// One of our own answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Page {
+pub(crate) struct ErrorPage {
     pub(crate) status: u16,
     /// One sentence for whoever reads it; none for an answer without a body.
     pub(crate) text: &'static str,
@@ -15,7 +15,7 @@ pub(crate) struct Page {
     pub(crate) retry_after_s: Option<u32>,
 }
 
-impl Page {
+impl ErrorPage {
     pub(crate) const fn new(status: u16, text: &'static str) -> Self {
         Self { status, text, retry_after_s: None }
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use rustc_hash::FxHashMap;
 
-use crate::instance::Instance;
+use crate::instance::InstanceState;
 use crate::reuse::Kept;
 use crate::room::Served;
 use crate::stream::InstanceStream;
@@ -57,10 +57,10 @@ struct Idle {
 
 /// One of the places that an instance's idle connections may take, over all workers.
 #[derive(Debug)]
-struct Place(Arc<Instance>);
+struct Place(Arc<InstanceState>);
 
 impl Place {
-    fn take(instance: &Arc<Instance>, most: u32) -> Option<Self> {
+    fn take(instance: &Arc<InstanceState>, most: u32) -> Option<Self> {
         let before = instance.idle.fetch_add(1, Ordering::Relaxed);
         let place = Self(Arc::clone(instance));
         (before < most).then_some(place)
@@ -74,7 +74,7 @@ impl Drop for Place {
 }
 
 impl Idle {
-    fn instance(&self) -> &Instance {
+    fn instance(&self) -> &InstanceState {
         &self.place.0
     }
 
@@ -166,7 +166,7 @@ impl Pool {
     pub(crate) fn put(
         &self,
         (client, used): (TimerId, Used),
-        instance: &Arc<Instance>,
+        instance: &Arc<InstanceState>,
         kept: Kept,
         most: u32,
         (since_ms, until_ms): (u64, u64),

@@ -32,13 +32,13 @@ pub(crate) enum ProbeOutcome {
 
 /// What the probes of one upstream have said so far.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Record {
+pub(crate) struct ProbeRecord {
     health: Health,
     last_good: bool,
     streak: u32,
 }
 
-impl Record {
+impl ProbeRecord {
     /// Takes in one probe. Tells the health that follows. No answer from an upstream that is `busy`
     /// with requests of ours says nothing: the probe waits where they wait.
     pub(crate) fn add(&mut self, probed: ProbeOutcome, busy: bool) -> Health {
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn it_takes_three_bad_probes_to_fall_and_two_good_ones_to_rise() {
-        let mut record = Record::default();
+        let mut record = ProbeRecord::default();
         let probed = |good| if good { ProbeOutcome::Good } else { ProbeOutcome::Bad };
         let said: Vec<_> = [true, false, false, true, false, false, false, true, true]
             .map(|good| record.add(probed(good), false))
@@ -116,13 +116,13 @@ mod tests {
 
     #[test]
     fn no_answer_from_a_busy_upstream_says_nothing() {
-        let mut record = Record::default();
+        let mut record = ProbeRecord::default();
         assert_eq!(record.add(ProbeOutcome::NoAnswer, true), Health::Unknown);
         assert_eq!(record.add(ProbeOutcome::Good, true), Health::Up);
         assert!((0..9).all(|_| record.add(ProbeOutcome::NoAnswer, true) == Health::Up));
         let fall: Vec<_> = (0..3).map(|_| record.add(ProbeOutcome::NoAnswer, false)).collect();
         assert_eq!(fall, [Health::Up, Health::Up, Health::Down]);
-        let mut record = Record::default();
+        let mut record = ProbeRecord::default();
         record.add(ProbeOutcome::Good, true);
         assert!(
             (0..3).any(|_| record.add(ProbeOutcome::Bad, true) == Health::Down),

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use model::{
-    Address, AppName, AppSection, Arm, Generation, InstanceId, Label, Millis, Place, ReleaseNo,
-    Route, Share, Snapshot, Target, Upstream, Weight,
+    Address, AppName, AppSection, Arm, Generation, InstanceId, Label, Millis, ReleaseNo, Route,
+    Share, Snapshot, Target, Upstream, UpstreamPlace, Weight,
 };
 
 use crate::circle::Own;
@@ -54,7 +54,7 @@ impl Resolver {
             generation: Generation { term: 1, counter: 1 },
         };
         for (at, upstream) in upstreams.iter().enumerate() {
-            if let Place::Fixed(address) = &upstream.place {
+            if let UpstreamPlace::Fixed(address) = &upstream.place {
                 resolver.set(at, [address.clone()]);
             }
         }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use model::{
     AppLimits, AppName, Balance, HealthTable, InstanceId, Invalid, Label, LoneLimits, Millis,
-    Network, Place, Route, TrafficReport, Upstream,
+    Network, Route, TrafficReport, Upstream, UpstreamPlace,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -18,7 +18,7 @@ use crate::circle;
 use crate::config::{Config, Limits};
 use crate::error::Error;
 use crate::handle::Proxy;
-use crate::probe::{self, Record};
+use crate::probe::{self, ProbeRecord};
 use crate::resolver::{Resolver, follow, known};
 
 /// What `segue proxy` is told.
@@ -107,7 +107,7 @@ pub fn run(options: Options) -> Result<(), Error> {
         }
         let mut follows = tokio::task::JoinSet::new();
         for (at, upstream) in options.upstreams.iter().enumerate() {
-            if let Place::Named { host, port } = &upstream.place {
+            if let UpstreamPlace::Named { host, port } = &upstream.place {
                 let name = (host.clone(), *port);
                 let resolver = Arc::clone(&resolver);
                 follows.spawn(follow(at, name, own.clone(), resolver, proxy.clone()));
@@ -140,7 +140,7 @@ async fn reopen(hangup: &mut Signal, proxy: &Proxy) {
 /// The proxy's own address as an upstream would send each request round for ever.
 fn refuse_circle(upstreams: &[Upstream], own: &circle::Own) -> Result<(), Error> {
     for upstream in upstreams {
-        if let Place::Fixed(address) = &upstream.place
+        if let UpstreamPlace::Fixed(address) = &upstream.place
             && own.is(address)
         {
             return Err(Error::Circle { upstream: address.clone() });
@@ -151,7 +151,7 @@ fn refuse_circle(upstreams: &[Upstream], own: &circle::Own) -> Result<(), Error>
 
 /// Probes all upstreams in turn, for ever, and tells whether traffic is served well.
 async fn watch(options: &Options, resolver: &Mutex<Resolver>, proxy: &Proxy, ready: &AtomicBool) {
-    let mut records = BTreeMap::<InstanceId, Record>::new();
+    let mut records = BTreeMap::<InstanceId, ProbeRecord>::new();
     let mut table = HealthTable::default();
     let mut tick = tokio::time::interval(probe::INTERVAL);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

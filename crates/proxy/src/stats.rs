@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use balance::RetryBudget;
 use model::{AppName, Askers, ReleaseNo};
 
-use crate::askers::{AskerCells, Verdict};
+use crate::askers::{AskerCells, AskerVerdict};
 use crate::counter::Counter;
 use crate::dropped::Dropped;
 use crate::unanswered::AvailabilityGap;
@@ -95,10 +95,10 @@ impl ReleaseCells {
             // It does not know the method, or the version: what the client chose.
             501 | 505 => {
                 self.excused.add_one();
-                Verdict::Good
+                AskerVerdict::Good
             }
-            500..=599 => Verdict::Bad,
-            _ => Verdict::Good,
+            500..=599 => AskerVerdict::Bad,
+            _ => AskerVerdict::Good,
         };
         self.askers.note(client, verdict, now_ms);
     }
@@ -106,7 +106,7 @@ impl ReleaseCells {
     /// An instance of it has failed that client.
     pub(crate) fn failed(&self, client: IpAddr, now_ms: u64) {
         self.faults.add_one();
-        self.askers.note(client, Verdict::Bad, now_ms);
+        self.askers.note(client, AskerVerdict::Bad, now_ms);
     }
 }
 

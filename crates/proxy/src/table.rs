@@ -12,7 +12,7 @@ use model::{
 };
 
 use crate::counted::Counted;
-use crate::instance::Instance;
+use crate::instance::InstanceState;
 use crate::maintenance::Closed;
 use crate::redirect::Redirects;
 use crate::router::Router;
@@ -66,7 +66,7 @@ pub(crate) struct AppEntry {
 pub(crate) struct ArmEntry {
     pub(crate) share: Share,
     pub(crate) stats: Arc<ReleaseStats>,
-    pub(crate) instances: Vec<Arc<Instance>>,
+    pub(crate) instances: Vec<Arc<InstanceState>>,
     /// By their weights, if those differ.
     round: Option<Vec<WeightedTurn>>,
     /// Whose turn it is, where they take turns.
@@ -161,7 +161,7 @@ pub(crate) struct Enlisted {
 struct EnlistedArm {
     stats: Arc<ReleaseStats>,
     /// In the snapshot's order.
-    instances: Vec<Arc<Instance>>,
+    instances: Vec<Arc<InstanceState>>,
 }
 
 /// A random place to begin at: with every snapshot and in every process another, or the first
@@ -180,7 +180,7 @@ pub(crate) struct Directory {
     next_instance: u64,
     next_app: u32,
     drained: Arc<Signal>,
-    pub(crate) instances: BTreeMap<InstanceId, Arc<Instance>>,
+    pub(crate) instances: BTreeMap<InstanceId, Arc<InstanceState>>,
     pub(crate) apps: BTreeMap<AppName, Arc<AppStats>>,
     pub(crate) releases: BTreeMap<(AppName, ReleaseNo), Arc<ReleaseStats>>,
 }
@@ -249,13 +249,13 @@ impl Directory {
         Arc::clone(self.releases.entry((app.clone(), release)).or_insert_with(new))
     }
 
-    fn instance(&mut self, target: &model::Target, now_ms: u64) -> Arc<Instance> {
+    fn instance(&mut self, target: &model::Target, now_ms: u64) -> Arc<InstanceState> {
         if let Some(instance) = self.instances.get(&target.id) {
             return Arc::clone(instance);
         }
         let key = self.next_instance;
         self.next_instance += 1;
-        let instance = Arc::new(Instance::new(key, target, Arc::clone(&self.drained), now_ms));
+        let instance = Arc::new(InstanceState::new(key, target, Arc::clone(&self.drained), now_ms));
         self.instances.insert(target.id.clone(), Arc::clone(&instance));
         instance
     }
@@ -305,7 +305,7 @@ mod tests {
         let mut directory = Directory::new(1, Arc::new(Signal::default()));
         let warmth = |table: &Table, now_ms| -> Vec<u16> {
             let app = &table.apps[0];
-            let look = |instance: &Arc<Instance>| {
+            let look = |instance: &Arc<InstanceState>| {
                 instance.candidate(now_ms, app.slow_start, &[]).warmth.ten_thousandths()
             };
             app.arms[0].instances.iter().map(look).collect()

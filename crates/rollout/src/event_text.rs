@@ -3,20 +3,20 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 
-use model::{Event, Outcome, Share};
+use model::{Outcome, RolloutEvent, Share};
 
 use crate::ladder::{rung, rungs};
 use crate::{App, DrainCause, EndCause, Fact, ReleasedBy, RolloutKind};
 
 /// The event that tells of `fact`, once it is applied to `app`.
-pub fn event(app: &App, fact: &Fact) -> Event {
+pub fn event(app: &App, fact: &Fact) -> RolloutEvent {
     let ended = if let Fact::Ended { receipt, .. } = fact {
         Some((receipt.rollout, receipt.outcome))
     } else {
         None
     };
     let rollout = ended.map(|(id, _)| id).or(app.rollout.as_ref().map(|rollout| rollout.id));
-    Event {
+    RolloutEvent {
         at: fact.at(),
         app: app.name.clone(),
         rollout,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use agent::logs;
-use control::{Hosts, Traffic};
+use control::{HostLinks, Traffic};
 use model::{
     Abilities, AppName, Generation, HealthTable, InstanceId, ProxyId, Snapshot, ToHost,
     TrafficReport,
@@ -19,7 +19,7 @@ const TAIL_BYTES: usize = 16 << 20;
 /// The agent in this server.
 pub struct LocalHost(pub Arc<agent::Agent>);
 
-impl Hosts for LocalHost {
+impl HostLinks for LocalHost {
     fn send(&mut self, to: ToHost) {
         self.0.handle(to.term, to.command);
     }

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 
 use agent::Agent;
 use cli::CommandError;
-use control::{Clock, Engine, Inbox, Mail, Runner, RunnerConfig, Traffic as _};
+use control::{Engine, Inbox, Mail, Runner, RunnerConfig, SteadyClock, Traffic as _};
 use journal::sqlite::Journal;
 use model::{FromHost, HostId, InstanceId, in_full};
 use server::{AppViews, EngineHandle, Notices};
@@ -175,7 +175,7 @@ impl Leader {
             traffic: vec![Box::new(self.traffic.clone())],
             outbox: Box::new(Notices(self.board.clone())),
             crash: test_hooks::crash_point(),
-            clock: Clock::new(wall_clock(), engine.last_fact(), boot_time()),
+            clock: SteadyClock::new(wall_clock(), engine.last_fact(), boot_time()),
             boot_time,
         };
         Ok(Runner::new(engine, config, self.inbox.clone()))

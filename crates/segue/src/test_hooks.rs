@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use control::CrashPoint;
-use journal::sqlite::Options;
+use journal::sqlite::JournalOptions;
 
 /// How the journal is opened: with `SEGUE_TEST_FSYNC_DELAY_MS=n`, on a disk that takes so long.
-pub fn journal_options() -> Options {
+pub fn journal_options() -> JournalOptions {
     let delay = std::env::var("SEGUE_TEST_FSYNC_DELAY_MS").ok().and_then(|ms| ms.parse().ok());
-    Options { fsync_delay: Duration::from_millis(delay.unwrap_or(0)), ..Options::default() }
+    JournalOptions {
+        fsync_delay: Duration::from_millis(delay.unwrap_or(0)),
+        ..JournalOptions::default()
+    }
 }
 
 /// Where the process is to be killed: with `SEGUE_TEST_CRASH_AT=n`, at the n-th crossing of an append or

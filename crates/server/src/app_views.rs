@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use control::Outbox;
-use model::{AppName, AppView, Event};
+use model::{AppName, AppView, RolloutEvent};
 
 use crate::Feed;
 
@@ -39,7 +39,7 @@ impl AppViews {
 pub struct Notices(pub Arc<AppViews>);
 
 impl Outbox for Notices {
-    fn announce(&mut self, event: Event) {
+    fn announce(&mut self, event: RolloutEvent) {
         tracing::info!(app = %event.app, "{}", event.text);
         self.0.feed.publish(event);
     }

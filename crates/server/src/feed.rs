@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use model::{AppName, Event};
+use model::{AppName, RolloutEvent};
 use tokio::sync::watch;
 
 /// Events that the feed remembers for readers that come back.
@@ -20,7 +20,7 @@ pub struct Feed {
 #[derive(Debug, Default)]
 struct Ring {
     newest: u64,
-    events: VecDeque<(u64, Arc<Event>)>,
+    events: VecDeque<(u64, Arc<RolloutEvent>)>,
 }
 
 impl Default for Feed {
@@ -31,7 +31,7 @@ impl Default for Feed {
 
 impl Feed {
     /// Tells everybody who follows. Returns the event's number, from 1 on.
-    pub fn publish(&self, event: Event) -> u64 {
+    pub fn publish(&self, event: RolloutEvent) -> u64 {
         let mut ring = lock(&self.ring);
         ring.newest += 1;
         let newest = ring.newest;
@@ -70,7 +70,7 @@ pub struct Subscription {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FeedItem {
     /// An event and its number.
-    Event(u64, Arc<Event>),
+    Event(u64, Arc<RolloutEvent>),
     /// The number of events, of any app, that were forgotten before this reader came to them.
     Lost(u64),
 }
@@ -118,9 +118,9 @@ mod tests {
     use super::*;
     use model::Timestamp;
 
-    fn event(app: &str, text: &str) -> Event {
+    fn event(app: &str, text: &str) -> RolloutEvent {
         let app = app.parse().unwrap();
-        Event { at: Timestamp(0), app, rollout: None, text: text.into(), outcome: None }
+        RolloutEvent { at: Timestamp(0), app, rollout: None, text: text.into(), outcome: None }
     }
 
     async fn text(reader: &mut Subscription) -> String {

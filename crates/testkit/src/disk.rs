@@ -49,7 +49,7 @@ impl Disk {
         };
         for body in bodies {
             let seq = Seq(self.log.head().0 + 1);
-            self.log.records.push(journal::Record { seq, version: VERSION, body });
+            self.log.records.push(journal::StoredRecord { seq, version: VERSION, body });
         }
         lost
     }
@@ -65,7 +65,7 @@ impl Disk {
 
     /// The records since the last checkpoint.
     pub fn records(&self) -> Vec<Record> {
-        let parse = |record: &journal::Record| serde_json::from_slice(&record.body).ok();
+        let parse = |record: &journal::StoredRecord| serde_json::from_slice(&record.body).ok();
         self.log.records.iter().filter_map(parse).collect()
     }
 

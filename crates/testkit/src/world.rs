@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use control::{Answer, Clock, Command, Engine, Event, Mode, Record, Ticket};
+use control::{Answer, Command, Engine, Event, Mode, Record, SteadyClock, Ticket};
 use journal::Lost;
 use model::{
     AppName, AppView, FromHost, HostAbilities, HostCommand, HostId, InstanceId, Millis, ProxyId,
@@ -61,7 +61,7 @@ pub struct World {
     foreign: BTreeSet<InstanceId>,
     /// The server is down, not only control.
     is_down: bool,
-    clock: Clock,
+    clock: SteadyClock,
     /// The wall clock's distance from `now`.
     wall: u64,
     epoch: u64,
@@ -99,7 +99,7 @@ impl World {
             engine: None,
             foreign: BTreeSet::new(),
             is_down: true,
-            clock: Clock::new(Timestamp(wall), Timestamp(0), Millis(0)),
+            clock: SteadyClock::new(Timestamp(wall), Timestamp(0), Millis(0)),
             wall,
             epoch: 0,
             queue: BTreeMap::new(),
@@ -373,7 +373,7 @@ impl World {
                 let engine = engine.with_host(local, Ipv4Addr::LOCALHOST.into(), able);
                 let mut engine = engine.with_strangers(taken);
                 let wall = Timestamp(self.now + self.wall);
-                self.clock = Clock::new(wall, engine.last_fact(), Millis(self.now));
+                self.clock = SteadyClock::new(wall, engine.last_fact(), Millis(self.now));
                 let now = self.clock.now(Millis(self.now));
                 let commands = engine.begin(now);
                 self.checker.recovered(&engine, self.now);
@@ -447,7 +447,7 @@ impl World {
         }
     }
 
-    fn announce(&mut self, event: &model::Event) {
+    fn announce(&mut self, event: &model::RolloutEvent) {
         let (seconds, millis) = (self.now / 1_000, self.now % 1_000);
         self.transcript.push(format!("{seconds:>4}.{millis:03} {} {}", event.app, event.text));
     }

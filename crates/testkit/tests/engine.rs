@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use control::{Answer, CheckpointBody, Command, Engine, Event, Mode, Refusal, Ticket, VERSION};
-use journal::{Checkpoint, Lost, Part, Recovered, Seq};
+use journal::{Checkpoint, CheckpointPart, Lost, Recovered, Seq};
 use model::{
     Abilities, AppName, InstanceId, Maintenance, Millis, Page, ProxyId, ReleaseNo, RolloutId,
     Share, Shares, Step, StrategyKind, Timestamp,
@@ -18,7 +18,7 @@ fn name(text: &str) -> AppName {
 }
 
 /// A log with nothing in it but a checkpoint.
-fn checkpoint(parts: Vec<Part>) -> Recovered {
+fn checkpoint(parts: Vec<CheckpointPart>) -> Recovered {
     let checkpoint = Some(Checkpoint { seq: Seq(7), parts });
     Recovered { checkpoint, ..Recovered::default() }
 }
@@ -183,7 +183,7 @@ fn a_checkpoint_is_read_in_parts_and_as_the_one_body_it_was_before() {
     let apps: Vec<App> = ["api", "web"].map(|app| App::new(name(app))).into();
     let body = CheckpointBody { apps: apps.clone(), fleet: Fleet::default(), at: NOW };
     let bytes = serde_json::to_vec(&body).expect("states have text keys only");
-    let whole = Part { key: Part::WHOLE.into(), version: VERSION, body: bytes };
+    let whole = CheckpointPart { key: CheckpointPart::WHOLE.into(), version: VERSION, body: bytes };
     let parts = body.parts().expect("states have text keys only");
     let keys: Vec<&str> = parts.iter().map(|part| part.key.as_str()).collect();
     assert_eq!(keys, ["latest", "fleet", "app/api", "app/web"]);
@@ -192,7 +192,7 @@ fn a_checkpoint_is_read_in_parts_and_as_the_one_body_it_was_before() {
         assert_eq!(engine.apps().cloned().collect::<Vec<_>>(), apps);
         assert_eq!(engine.last_fact(), NOW);
     }
-    let unknown = Part { key: "proxies".into(), version: VERSION, body: b"{}".into() };
+    let unknown = CheckpointPart { key: "proxies".into(), version: VERSION, body: b"{}".into() };
     let refused = Engine::recover(1, &[ProxyId(0)], &checkpoint(vec![unknown]));
     let why = refused.expect_err("nobody knows what it says").to_string();
     assert!(why.ends_with("its part `proxies` is unknown"), "{why}");

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
 
-use control::{Ask, Clock, Ended, Engine, Hosts, Inbox, Outbox, Runner, RunnerConfig, Traffic};
-use journal::sqlite::{Journal, Options};
-use journal::{Done, Log, Lost, NewRecord, Part, Recovered, Room, Seq};
+use control::{
+    Ask, Ended, Engine, HostLinks, Inbox, Outbox, Runner, RunnerConfig, SteadyClock, Traffic,
+};
+use journal::sqlite::{Journal, JournalOptions};
+use journal::{CheckpointPart, Done, Log, Lost, NewRecord, Recovered, Room, Seq};
 use model::{
     Abilities, AppName, AppView, Generation, HealthTable, Millis, ProxyId, Snapshot, Timestamp,
     ToHost,
@@ -16,7 +18,7 @@ use testkit::{Loss, release, spec};
 /// A machine on which nothing ever happens.
 struct Nothing;
 
-impl Hosts for Nothing {
+impl HostLinks for Nothing {
     fn send(&mut self, _: ToHost) {}
 }
 
@@ -46,7 +48,7 @@ impl Shown {
 }
 
 impl Outbox for Shown {
-    fn announce(&mut self, _: model::Event) {}
+    fn announce(&mut self, _: model::RolloutEvent) {}
     fn show(&mut self, view: Arc<AppView>) {
         self.0.lock().expect("nobody panics").push(view.app.clone());
     }
@@ -72,7 +74,7 @@ impl Log for Faulty {
         }
     }
 
-    fn checkpoint(&mut self, upto: Seq, parts: Vec<Part>, done: Done<()>) {
+    fn checkpoint(&mut self, upto: Seq, parts: Vec<CheckpointPart>, done: Done<()>) {
         self.journal.checkpoint(upto, parts, done);
     }
 
@@ -89,7 +91,7 @@ fn config(log: impl Log + 'static, last: Seq, shown: &Shown) -> RunnerConfig {
         traffic: vec![Box::new(Nothing)],
         outbox: Box::new(shown.clone()),
         crash: None,
-        clock: Clock::new(Timestamp(1), Timestamp(0), Millis(0)),
+        clock: SteadyClock::new(Timestamp(1), Timestamp(0), Millis(0)),
         boot_time: || Millis(0),
     }
 }
@@ -101,7 +103,7 @@ fn faulty(
     inbox: &Inbox,
     next: &Arc<Mutex<Option<Loss>>>,
 ) -> Result<Runner, String> {
-    let opened = Journal::open(path, Options::default());
+    let opened = Journal::open(path, JournalOptions::default());
     let (journal, recovered) = opened.map_err(|error| error.to_string())?;
     let engine = Engine::recover(recovered.term, &[ProxyId(0)], &recovered).expect("it is whole");
     let log = Faulty { journal, next: next.clone() };
@@ -178,7 +180,8 @@ fn control_does_not_wait_for_itself() {
     let path = folder.path().join("journal.db");
     let web: AppName = "web".parse().expect("it is valid");
     let ((inbox, mail), shown) = (Inbox::new(), Shown::default());
-    let (mut journal, recovered) = Journal::open(&path, Options::default()).expect("it opens");
+    let (mut journal, recovered) =
+        Journal::open(&path, JournalOptions::default()).expect("it opens");
     // Its thread is dead: every append is answered by whoever makes it.
     let record = journal::NewRecord { version: 1, body: b"{}".to_vec() };
     journal.append(vec![record.clone()], Box::new(|_| panic!("planted")));

@@ -26,7 +26,7 @@ type Result<T> = std::result::Result<T, ClientError>;
 
 /// A segue server, seen from outside.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub struct ApiClient {
     agent: Agent,
     /// The beginning of every URL.
     base: String,
@@ -38,7 +38,7 @@ pub struct Client {
 /// A server that says nothing for so long is given up. Streams send a line a second.
 const SILENCE: Duration = Duration::from_secs(10);
 
-impl Client {
+impl ApiClient {
     /// A client of the server at `url`, `http://HOST:PORT`. On this machine it says nothing to a process
     /// that is not `trusted`.
     ///
@@ -439,19 +439,19 @@ mod tests {
     #[test]
     fn only_the_address_of_a_server_is_taken() {
         for good in ["http://127.0.0.1:7070", "http://localhost:1/", "http://[::1]:7070"] {
-            assert!(Client::new(good, None, Trusted::default()).is_ok(), "{good}");
+            assert!(ApiClient::new(good, None, Trusted::default()).is_ok(), "{good}");
         }
         for bad in
             ["127.0.0.1:7070", "https://a", "http://", "http://a/b", "http://u@h", "http://a b"]
         {
-            assert!(Client::new(bad, None, Trusted::default()).is_err(), "{bad}");
+            assert!(ApiClient::new(bad, None, Trusted::default()).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn nobody_there_is_unreachable() {
         let url = format!("http://{}", testport::reserve());
-        let client = Client::new(&url, None, Trusted::default()).unwrap();
+        let client = ApiClient::new(&url, None, Trusted::default()).unwrap();
         assert!(matches!(client.apps(), Err(ClientError::Unreachable { .. })));
     }
 }

@@ -24,8 +24,8 @@ pub struct StreamEvent {
 
 impl StreamEvent {
     /// Makes the event with its number in the stream.
-    pub fn new(seq: u64, event: &model::Event) -> Self {
-        let model::Event { at, app, rollout, text, outcome } = event.clone();
+    pub fn new(seq: u64, event: &model::RolloutEvent) -> Self {
+        let model::RolloutEvent { at, app, rollout, text, outcome } = event.clone();
         Self { seq, at_ms: at.0, app, rollout: rollout.map(|r| r.0), text, outcome }
     }
 }

@@ -37,7 +37,7 @@ mod strategy;
 mod value_checks;
 
 pub use appfile::{AppFile, AppFileError};
-pub use client::{Client, Follow};
+pub use client::{ApiClient, Follow};
 pub use client_error::ClientError;
 pub use connector::{Distrust, SOCKET, Trusted, Unseen};
 pub use duration::parse_duration;

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use model::{AppName, Share};
-use wire::Client;
+use wire::ApiClient;
 
 use super::browser::{Browser, Told};
 
@@ -47,7 +47,7 @@ pub(super) struct NewUsers {
 
 impl NewUsers {
     /// Starts the thread that visits `address`; `client` tells the share of the release `new`.
-    pub(super) fn start(address: SocketAddr, client: Client, app: AppName, new: String) -> Self {
+    pub(super) fn start(address: SocketAddr, client: ApiClient, app: AppName, new: String) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let over = stop.clone();
         let thread = thread::spawn(move || count(address, &client, &app, &new, &over));
@@ -63,7 +63,7 @@ impl NewUsers {
 
 fn count(
     address: SocketAddr,
-    client: &Client,
+    client: &ApiClient,
     app: &AppName,
     new: &str,
     stop: &AtomicBool,
@@ -87,7 +87,7 @@ fn count(
 }
 
 /// The share on offer now, if it is a part.
-fn share(client: &Client, app: &AppName) -> Option<Share> {
+fn share(client: &ApiClient, app: &AppName) -> Option<Share> {
     let rollout = client.app(app).ok()?.status.rollout?;
     let part = rollout.share > 0.0 && rollout.share < 1.0;
     // Between 0 and 10 000, so nothing is cut off.

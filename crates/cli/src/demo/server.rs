@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wire::{Client, Secret, Trusted};
+use wire::{ApiClient, Secret, Trusted};
 
 use crate::CommandError;
 
@@ -28,7 +28,7 @@ pub(super) struct Server {
     pub(super) folder: PathBuf,
     pub(super) http: SocketAddr,
     pub(super) api: SocketAddr,
-    pub(super) client: Client,
+    pub(super) client: ApiClient,
     program: PathBuf,
     child: Option<Child>,
 }
@@ -70,7 +70,7 @@ impl Server {
             .process_group(0);
         let child = command.spawn().map_err(fail)?;
         let client = |folder: &Path, token| {
-            let client = Client::in_folder(&folder.join("data"), token, Trusted::default());
+            let client = ApiClient::in_folder(&folder.join("data"), token, Trusted::default());
             client.map_err(|error| CommandError::client(act, &error))
         };
         let program = program.to_owned();

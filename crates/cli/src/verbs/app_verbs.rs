@@ -2,13 +2,13 @@
 //! end of the rollout, `pause` and `sync`, which are done at once.
 
 use model::AppName;
-use wire::{BareRequest, Client, ClientError, CommandAccepted};
+use wire::{ApiClient, BareRequest, ClientError, CommandAccepted};
 
 use super::outcome::{Direction, Ending, finish, told};
 use crate::args::{AppOptions, ConnectionOptions, FollowOptions};
 use crate::{CommandError, ExitStatus, Io};
 
-type Call = fn(&Client, &AppName, &BareRequest) -> Result<CommandAccepted, ClientError>;
+type Call = fn(&ApiClient, &AppName, &BareRequest) -> Result<CommandAccepted, ClientError>;
 
 /// A verb whose rollout is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,9 +33,9 @@ pub(crate) fn follow(
 ) -> Result<ExitStatus, CommandError> {
     let FollowOptions { app, following } = options;
     let (act, call, wish): (_, Call, _) = match verb {
-        FollowedVerb::Resume => ("resume the rollout of", Client::resume, Direction::Forward),
-        FollowedVerb::Abort => ("abort the rollout of", Client::abort, Direction::Back),
-        FollowedVerb::Restart => ("restart", Client::restart, Direction::Forward),
+        FollowedVerb::Resume => ("resume the rollout of", ApiClient::resume, Direction::Forward),
+        FollowedVerb::Abort => ("abort the rollout of", ApiClient::abort, Direction::Back),
+        FollowedVerb::Restart => ("restart", ApiClient::restart, Direction::Forward),
     };
     let act = format!("{act} {app}");
     let (client, accepted) = ask(connection, app, &act, call)?;
@@ -52,10 +52,10 @@ pub(crate) fn at_once(
     let (act, call, otherwise): (_, Call, _) = match verb {
         AtOnce::Pause => (
             "pause the rollout of",
-            Client::pause,
+            ApiClient::pause,
             "held where it is; `segue resume` lets it go on",
         ),
-        AtOnce::Sync => ("sync", Client::sync, "the standby is brought to the live version"),
+        AtOnce::Sync => ("sync", ApiClient::sync, "the standby is brought to the live version"),
     };
     let (_, accepted) = ask(connection, app, &format!("{act} {app}"), call)?;
     told(&accepted, otherwise, io);
@@ -67,7 +67,7 @@ fn ask(
     app: &AppName,
     act: &str,
     call: Call,
-) -> Result<(Client, CommandAccepted), CommandError> {
+) -> Result<(ApiClient, CommandAccepted), CommandError> {
     let client = connection.client(act)?;
     let accepted = call(&client, app, &BareRequest::default());
     let accepted = accepted.map_err(|error| CommandError::client(act, &error))?;

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use wire::{
-    APP_FILE, AppFile, AppFileError, Client, CommandAccepted, DeployRequest, Scan, ScanError, scan,
+    APP_FILE, ApiClient, AppFile, AppFileError, CommandAccepted, DeployRequest, Scan, ScanError,
+    scan,
 };
 
 use super::outcome::{Direction, Ending, finish};
@@ -42,7 +43,7 @@ pub(crate) fn run(
 
 /// Everything up to the server's answer.
 pub(crate) fn send(
-    client: &Client,
+    client: &ApiClient,
     path: &Path,
     file: AppFile,
     options: &DeployOptions,

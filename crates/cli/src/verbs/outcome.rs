@@ -2,7 +2,7 @@
 
 use model::{Millis, Outcome};
 use wire::{
-    Client, CommandAccepted, Now, ReceiptWithCause, RolloutReceipt, RolloutStanding, StreamEvent,
+    ApiClient, CommandAccepted, Now, ReceiptWithCause, RolloutReceipt, RolloutStanding, StreamEvent,
 };
 
 use crate::args::Following;
@@ -32,7 +32,7 @@ pub(crate) struct Ending {
 
 /// Follows an accepted command, unless there is nothing to follow.
 pub(crate) fn finish(
-    client: &Client,
+    client: &ApiClient,
     accepted: &CommandAccepted,
     act: &str,
     ending: Ending,
@@ -130,7 +130,7 @@ pub(super) fn told(accepted: &CommandAccepted, otherwise: &str, io: &mut Io<'_>)
 }
 
 /// A repeated deploy still gets the receipt of the rollout that brought the release in.
-fn already(client: &Client, accepted: &CommandAccepted, io: &mut Io<'_>) {
+fn already(client: &ApiClient, accepted: &CommandAccepted, io: &mut Io<'_>) {
     let accounts = client.receipts(&accepted.app).unwrap_or_default();
     let brought_in = accounts.iter().rev().find(|account| {
         Some(&account.receipt.to) == accepted.label.as_ref()

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use model::AppName;
-use wire::{AppInfo, Client, ClientError, Code};
+use wire::{ApiClient, AppInfo, ClientError, Code};
 
 use crate::args::{ConnectionOptions, RemoveOptions};
 use crate::interrupt::Interrupt;
@@ -77,7 +77,7 @@ fn unasked(act: String, app: &AppName, with_state: bool) -> CommandError {
 
 /// Until the app is gone, and its state if that was said. Where state stays, if any does.
 fn wait(
-    client: &Client,
+    client: &ApiClient,
     act: &str,
     options: &RemoveOptions,
 ) -> Result<Option<String>, CommandError> {

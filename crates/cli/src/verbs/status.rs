@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use model::{AppName, Health, Millis, Outcome, Stage};
 use wire::{
-    AppInfo, Client, InstanceStatus, LeftState, ReceiptWithCause, ReleaseStatus, Rollback,
+    ApiClient, AppInfo, InstanceStatus, LeftState, ReceiptWithCause, ReleaseStatus, Rollback,
     RolloutProgress, RolloutStatus, Status,
 };
 
@@ -67,7 +67,7 @@ enum Seen {
     One(Box<AppInfo>),
 }
 
-fn look(client: &Client, app: Option<&AppName>) -> Result<Seen, wire::ClientError> {
+fn look(client: &ApiClient, app: Option<&AppName>) -> Result<Seen, wire::ClientError> {
     match app {
         None => Ok(Seen::All(client.apps()?, client.left_state()?)),
         Some(app) => client.app(app).map(|app| Seen::One(Box::new(app))),

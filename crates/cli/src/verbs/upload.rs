@@ -7,7 +7,7 @@ use std::path::Path;
 
 use model::Digest;
 use rustix::fs::{Mode, OFlags};
-use wire::{Blob, Client, ClientError, FileEntry, Kind, Manifest};
+use wire::{ApiClient, Blob, ClientError, FileEntry, Kind, Manifest};
 
 use crate::failure::STEADY;
 use crate::progress::ProgressLine;
@@ -25,7 +25,7 @@ pub(super) enum Uploaded {
 
 /// Uploads what is missing of `manifest`, whose files lie in `dir`.
 pub(super) fn upload(
-    client: &Client,
+    client: &ApiClient,
     dir: &Path,
     manifest: &Manifest,
     io: &mut Io<'_>,

@@ -64,7 +64,12 @@ fn forget_removed(engine: &mut Engine) {
 }
 
 /// Applies one record's facts, one by one so that each event sees the state it led to.
-fn fold(engine: &mut Engine, name: &AppName, facts: &[Fact], events: &mut Vec<model::Event>) {
+fn fold(
+    engine: &mut Engine,
+    name: &AppName,
+    facts: &[Fact],
+    events: &mut Vec<model::RolloutEvent>,
+) {
     if engine.apps.get(name).is_none() {
         engine.apps.insert(App::new(name.clone()));
     }

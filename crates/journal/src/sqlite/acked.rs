@@ -18,7 +18,7 @@ const LENGTH: usize = 8 + 8 + 32 + 32;
 
 /// What had been acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Mark {
+pub(crate) struct AckMark {
     pub term: u64,
     pub head: Seq,
     pub chain: Chain,
@@ -38,7 +38,7 @@ pub(crate) fn path_of(journal: &Path) -> PathBuf {
 }
 
 /// Reads the mark; `Ok(None)` if there is none, `InvalidData` if it is damaged.
-pub(crate) fn read(journal: &Path) -> io::Result<Option<Mark>> {
+pub(crate) fn read(journal: &Path) -> io::Result<Option<AckMark>> {
     let mut bytes = Vec::with_capacity(LENGTH + 1);
     match datadir::open(&path_of(journal)) {
         Ok(file) => file.take(LENGTH as u64 + 1).read_to_end(&mut bytes)?,
@@ -51,7 +51,7 @@ pub(crate) fn read(journal: &Path) -> io::Result<Option<Mark>> {
 impl Acked {
     /// Opens the file for writing and writes the first mark. A new file is made durable here, so
     /// that every later mark is one overwrite in place.
-    pub fn open(journal: &Path, mark: Mark) -> io::Result<Self> {
+    pub fn open(journal: &Path, mark: AckMark) -> io::Result<Self> {
         let path = path_of(journal);
         let new = !datadir::is_there(&path);
         let making = path.with_extension("db-acked.new");
@@ -72,12 +72,12 @@ impl Acked {
     }
 
     /// Moves the mark.
-    pub fn write(&self, mark: Mark) -> io::Result<()> {
+    pub fn write(&self, mark: AckMark) -> io::Result<()> {
         self.file.write_all_at(&encode(mark), 0)
     }
 }
 
-fn encode(mark: Mark) -> [u8; LENGTH] {
+fn encode(mark: AckMark) -> [u8; LENGTH] {
     let mut bytes = [0; LENGTH];
     bytes[..8].copy_from_slice(&mark.term.to_le_bytes());
     bytes[8..16].copy_from_slice(&mark.head.0.to_le_bytes());
@@ -87,9 +87,9 @@ fn encode(mark: Mark) -> [u8; LENGTH] {
     bytes
 }
 
-fn decode(bytes: &[u8]) -> Option<Mark> {
+fn decode(bytes: &[u8]) -> Option<AckMark> {
     let bytes: &[u8; LENGTH] = bytes.try_into().ok()?;
-    let mark = Mark {
+    let mark = AckMark {
         term: u64::from_le_bytes(bytes[..8].try_into().ok()?),
         head: Seq(u64::from_le_bytes(bytes[8..16].try_into().ok()?)),
         chain: Chain(bytes[16..48].try_into().ok()?),

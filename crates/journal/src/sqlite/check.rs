@@ -10,14 +10,14 @@ use super::acked;
 use super::chain::Chain;
 use super::error::OpenError;
 use super::format::{self, APPLICATION_ID, FORMAT, Found, Meta};
-use crate::record::{Checkpoint, Record, Seq};
+use crate::record::{Checkpoint, Seq, StoredRecord};
 
 /// The content of a journal that was found whole.
 #[derive(Debug)]
 pub(crate) struct Checked {
     pub meta: Meta,
     pub checkpoint: Option<Checkpoint>,
-    pub records: Vec<Record>,
+    pub records: Vec<StoredRecord>,
 }
 
 /// Reads and checks everything. The file exists.
@@ -85,16 +85,16 @@ fn read_records(
     path: &Path,
     (mut last, mut chain): (Seq, Chain),
     meta: Meta,
-) -> Result<Vec<Record>, OpenError> {
+) -> Result<Vec<StoredRecord>, OpenError> {
     let sqlite = |e| unreadable(path, e);
     let mut query =
         db.prepare("SELECT seq, version, body, chain FROM record ORDER BY seq").map_err(sqlite)?;
     let mut rows = query.query([]).map_err(sqlite)?;
     let mut records = Vec::new();
     while let Some(row) = rows.next().map_err(sqlite)? {
-        let take = || -> rusqlite::Result<(Record, Chain)> {
+        let take = || -> rusqlite::Result<(StoredRecord, Chain)> {
             let seq = Seq(row.get(0)?);
-            let record = Record { seq, version: row.get(1)?, body: row.get(2)? };
+            let record = StoredRecord { seq, version: row.get(1)?, body: row.get(2)? };
             Ok((record, Chain(row.get(3)?)))
         };
         let (record, found) = take().map_err(sqlite)?;

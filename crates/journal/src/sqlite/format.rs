@@ -2,9 +2,9 @@
 
 use rusqlite::{Connection, Row, params};
 
-use super::acked::Mark;
+use super::acked::AckMark;
 use super::chain::{Chain, sum};
-use crate::record::{Checkpoint, Part, Seq};
+use crate::record::{Checkpoint, CheckpointPart, Seq};
 
 /// `sgue`: tells a journal from other SQLite files.
 pub(crate) const APPLICATION_ID: i32 = 0x7367_7565;
@@ -75,8 +75,8 @@ impl Meta {
         sum(b"meta", &[&self.term.to_le_bytes(), &self.head.0.to_le_bytes(), &self.chain.0])
     }
 
-    pub fn mark(&self) -> Mark {
-        Mark { term: self.term, head: self.head, chain: self.chain }
+    pub fn mark(&self) -> AckMark {
+        AckMark { term: self.term, head: self.head, chain: self.chain }
     }
 }
 
@@ -85,14 +85,14 @@ pub(crate) fn write_checkpoint(
     transaction: &Connection,
     seq: Seq,
     chain: Chain,
-    parts: &[Part],
+    parts: &[CheckpointPart],
 ) -> rusqlite::Result<()> {
     if format(transaction)? == i64::from(ONE_BODY) {
         transaction.execute_batch("DROP TABLE checkpoint")?;
         transaction.execute_batch(CHECKPOINT)?;
         transaction.pragma_update(None, "user_version", FORMAT)?;
     }
-    let mut parts: Vec<&Part> = parts.iter().collect();
+    let mut parts: Vec<&CheckpointPart> = parts.iter().collect();
     parts.sort_by(|a, b| a.key.cmp(&b.key));
     transaction.execute("DELETE FROM part", [])?;
     let mut insert = transaction.prepare_cached("INSERT INTO part VALUES (?, ?, ?)")?;
@@ -135,8 +135,8 @@ pub(crate) enum Found {
 
 fn read_one_body(db: &Connection) -> rusqlite::Result<Found> {
     let row = db.query_row("SELECT seq, chain, sum, version, body FROM checkpoint", [], |row| {
-        let key = Part::WHOLE.to_owned();
-        Ok((read_head(row)?, Part { key, version: row.get(3)?, body: row.get(4)? }))
+        let key = CheckpointPart::WHOLE.to_owned();
+        Ok((read_head(row)?, CheckpointPart { key, version: row.get(3)?, body: row.get(4)? }))
     });
     let ((seq, chain, expected), part) = row?;
     let (number, version) = (seq.0.to_le_bytes(), part.version.to_le_bytes());
@@ -148,8 +148,10 @@ fn read_parts(db: &Connection) -> rusqlite::Result<Found> {
     let head = db.query_row("SELECT seq, chain, sum FROM checkpoint", [], read_head);
     let (seq, chain, expected) = head?;
     let mut query = db.prepare("SELECT key, version, body FROM part ORDER BY key")?;
-    let part = |row: &Row| Ok(Part { key: row.get(0)?, version: row.get(1)?, body: row.get(2)? });
-    let parts: Vec<Part> = query.query_map([], part)?.collect::<rusqlite::Result<_>>()?;
+    let part = |row: &Row| {
+        Ok(CheckpointPart { key: row.get(0)?, version: row.get(1)?, body: row.get(2)? })
+    };
+    let parts: Vec<CheckpointPart> = query.query_map([], part)?.collect::<rusqlite::Result<_>>()?;
     let is_whole = sum_of_parts(seq, chain, &parts.iter().collect::<Vec<_>>()) == expected;
     Ok(found(is_whole, Checkpoint { seq, parts }, chain))
 }
@@ -163,7 +165,7 @@ fn found(is_whole: bool, checkpoint: Checkpoint, chain: Chain) -> Found {
 }
 
 /// The checksum of a checkpoint in parts, and of what the records after it are chained to.
-fn sum_of_parts(seq: Seq, chain: Chain, parts: &[&Part]) -> [u8; 32] {
+fn sum_of_parts(seq: Seq, chain: Chain, parts: &[&CheckpointPart]) -> [u8; 32] {
     let (number, versions) = (seq.0.to_le_bytes(), parts.iter().map(|p| p.version.to_le_bytes()));
     let versions: Vec<[u8; 2]> = versions.collect();
     let mut all: Vec<&[u8]> = vec![&number, &chain.0];

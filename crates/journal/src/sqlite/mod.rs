@@ -11,5 +11,5 @@ mod store;
 mod worker;
 
 pub use error::OpenError;
-pub use options::Options;
+pub use options::JournalOptions;
 pub use worker::Journal;

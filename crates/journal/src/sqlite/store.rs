@@ -11,8 +11,8 @@ use super::chain::Chain;
 use super::check::{check, unreadable};
 use super::error::OpenError;
 use super::format::{self, Meta};
-use super::options::Options;
-use crate::record::{NewRecord, Part, Recovered, Seq};
+use super::options::JournalOptions;
+use crate::record::{CheckpointPart, NewRecord, Recovered, Seq};
 
 const PAGE_BYTES: u64 = 4096;
 /// Free pages that the file keeps, and pages after which the write-ahead log is folded in and begun
@@ -58,7 +58,7 @@ impl Store {
     /// whether trying again makes sense.
     pub fn open(
         path: &Path,
-        options: &Options,
+        options: &JournalOptions,
         make_room: &mut dyn FnMut() -> bool,
     ) -> Result<(Self, Recovered), OpenError> {
         let io = |act| move |source| OpenError::Io { act, path: path.into(), source };
@@ -123,7 +123,7 @@ impl Store {
     }
 
     /// Lets `parts` stand for all records up to `upto`, and deletes them.
-    pub fn checkpoint(&mut self, upto: Seq, parts: &[Part]) -> Result<(), WriteError> {
+    pub fn checkpoint(&mut self, upto: Seq, parts: &[CheckpointPart]) -> Result<(), WriteError> {
         let (first, before) = self.last_checkpoint()?;
         if upto < first || upto > self.meta.head {
             return Err(WriteError::NoSuchRecord { upto, first, last: self.meta.head });
@@ -227,7 +227,7 @@ fn fill(path: &Path) -> rusqlite::Result<()> {
     db.close().map_err(|(_, e)| e)
 }
 
-fn configure(db: &Connection, options: &Options) -> rusqlite::Result<()> {
+fn configure(db: &Connection, options: &JournalOptions) -> rusqlite::Result<()> {
     // Exclusive: a second process is refused, and SQLite needs no shared memory file.
     db.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(()))?;
     db.pragma_update(None, "synchronous", "FULL")?;

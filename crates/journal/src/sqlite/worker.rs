@@ -10,10 +10,10 @@ use std::thread::JoinHandle;
 
 use super::ballast::Ballast;
 use super::error::{AppendError, OpenError};
-use super::options::Options;
+use super::options::JournalOptions;
 use super::store::{Store, WriteError};
 use crate::log::{self, Log, Room};
-use crate::record::{NewRecord, Part, Recovered, Seq};
+use crate::record::{CheckpointPart, NewRecord, Recovered, Seq};
 
 /// Batches and checkpoints that may wait.
 const QUEUE: usize = 1024;
@@ -45,7 +45,7 @@ impl<T> Drop for Done<T> {
 
 enum Job {
     Append { batch: Vec<NewRecord>, done: Done<Seq> },
-    Checkpoint { upto: Seq, parts: Vec<Part>, done: Done<()> },
+    Checkpoint { upto: Seq, parts: Vec<CheckpointPart>, done: Done<()> },
 }
 
 /// An open journal. Dropping it writes what waits and closes the file.
@@ -66,7 +66,7 @@ impl Journal {
     ///
     /// # Errors
     /// A damaged, foreign or newer file is refused and left as it is; so is one in use.
-    pub fn open(path: &Path, options: Options) -> Result<(Self, Recovered), OpenError> {
+    pub fn open(path: &Path, options: JournalOptions) -> Result<(Self, Recovered), OpenError> {
         let mut ballast = Ballast::beside(path, options.ballast_bytes);
         let (store, recovered) = Store::open(path, &options, &mut || ballast.free())?;
         ballast.restore();
@@ -100,7 +100,7 @@ impl Log for Journal {
         self.send(Job::Append { batch, done: Done::new(done) });
     }
 
-    fn checkpoint(&mut self, upto: Seq, parts: Vec<Part>, done: log::Done<()>) {
+    fn checkpoint(&mut self, upto: Seq, parts: Vec<CheckpointPart>, done: log::Done<()>) {
         self.send(Job::Checkpoint { upto, parts, done: Done::new(done) });
     }
 
@@ -223,7 +223,7 @@ mod tests {
     fn a_commit_whose_mark_fails_is_acknowledged_and_the_next_one_waits_for_the_mark() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.db");
-        let (store, _) = Store::open(&path, &Options::default(), &mut || false).unwrap();
+        let (store, _) = Store::open(&path, &JournalOptions::default(), &mut || false).unwrap();
         let ballast = Ballast::beside(&path, 0);
         let mut worker = Worker { store, ballast, spent: Arc::default(), broken: None };
         let unwritable = Acked::unwritable(&path).unwrap();
@@ -235,7 +235,7 @@ mod tests {
         worker.store.acked = writable;
         assert_eq!(append(&mut worker, "third"), Ok(Seq(2)), "the disk can be written again");
         drop(worker);
-        let (_, recovered) = Store::open(&path, &Options::default(), &mut || false).unwrap();
+        let (_, recovered) = Store::open(&path, &JournalOptions::default(), &mut || false).unwrap();
         let bodies: Vec<&[u8]> = recovered.records.iter().map(|r| r.body.as_slice()).collect();
         assert_eq!(bodies, [&b"first"[..], b"third"]);
     }
@@ -244,7 +244,7 @@ mod tests {
     fn after_a_failure_of_which_nobody_knows_what_it_left_only_a_new_start_helps() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.db");
-        let (store, _) = Store::open(&path, &Options::default(), &mut || false).unwrap();
+        let (store, _) = Store::open(&path, &JournalOptions::default(), &mut || false).unwrap();
         let ballast = Ballast::beside(&path, 0);
         let mut worker = Worker { store, ballast, spent: Arc::default(), broken: None };
         assert_eq!(append(&mut worker, "first"), Ok(Seq(1)));
@@ -261,7 +261,7 @@ mod tests {
     fn whoever_waits_is_told_when_the_thread_panics() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.db");
-        let (mut journal, _) = Journal::open(&path, Options::default()).unwrap();
+        let (mut journal, _) = Journal::open(&path, JournalOptions::default()).unwrap();
         journal.append(one("first"), Box::new(|_| panic!("planted")));
         for _ in 0..10 {
             let (tell, told) = mpsc::channel();

@@ -4,7 +4,7 @@
 use std::io;
 use std::task::{Context, Poll};
 
-use http1::{AnswerTo, Body, Encoder, Fault, ResponseHead, Step};
+use http1::{AnswerTo, Body, BodyStep, Encoder, Fault, ResponseHead};
 
 use crate::back::broken::Broken;
 use crate::back::replay::Replay;
@@ -154,7 +154,7 @@ impl Backend {
 
     /// Reads on in the body: takes its framing, and leaves its data at the start of the input.
     #[inline]
-    pub(crate) fn body(&mut self) -> Result<Step, Fault> {
+    pub(crate) fn body(&mut self) -> Result<BodyStep, Fault> {
         let step = self.body.read(self.input.unread())?;
         self.input.consume(step.skip);
         Ok(step)

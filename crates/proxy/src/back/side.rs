@@ -4,7 +4,7 @@
 use std::io;
 use std::task::{Context, Poll};
 
-use http1::{AnswerTo, Body, Fault, ResponseHead, Step};
+use http1::{AnswerTo, Body, BodyStep, Fault, ResponseHead};
 
 use crate::back::broken::Broken;
 use crate::back::h1::Backend;
@@ -128,7 +128,7 @@ impl InstanceSide {
     /// # Errors
     /// If nothing behind that point can be trusted.
     #[inline]
-    pub(crate) fn body(&mut self) -> Result<Step, Fault> {
+    pub(crate) fn body(&mut self) -> Result<BodyStep, Fault> {
         match self {
             Self::H1(backend) => backend.body(),
         }

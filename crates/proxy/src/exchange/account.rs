@@ -9,7 +9,7 @@ use model::ReleaseNo;
 use crate::access_log::{EndedBy, Entry, RequestPhase, Said, Times};
 use crate::exchange::failure::AttemptFailure;
 use crate::exchange::own_answer::OwnAnswer;
-use crate::instance::Instance;
+use crate::instance::InstanceState;
 use crate::stats::AppStats;
 use crate::turn::Turn;
 use crate::unanswered::UnansweredRequest;
@@ -92,7 +92,7 @@ impl Accounting {
 
     /// An instance has been chosen: what was noted of another one before does not count.
     #[inline]
-    pub(super) fn chose(&mut self, instance: &Arc<Instance>, release: ReleaseNo, now_ms: u64) {
+    pub(super) fn chose(&mut self, instance: &Arc<InstanceState>, release: ReleaseNo, now_ms: u64) {
         let Some(entry) = &mut self.entry else { return };
         entry.instance = Some(Arc::clone(instance));
         entry.release = Some(release.0);

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use model::ReleaseNo;
 
-use crate::instance::Instance;
+use crate::instance::InstanceState;
 use crate::stats::{AppStats, ReleaseStats};
 use crate::turn::Turn;
 
 /// The arm of a request: the release whose instances it goes to.
 #[derive(Debug, Default)]
-pub(super) struct Arm {
+pub(super) struct ChosenArm {
     /// The release that the request keeps while there is one of that number (I5).
     kept: Option<ReleaseNo>,
     /// The one that had the request last.
@@ -19,7 +19,7 @@ pub(super) struct Arm {
     faulted: Option<ReleaseNo>,
 }
 
-impl Arm {
+impl ChosenArm {
     pub(super) fn kept(&self) -> Option<ReleaseNo> {
         self.kept
     }
@@ -57,7 +57,7 @@ impl Arm {
     /// often and others can stand in.
     pub(super) fn blame(
         &mut self,
-        instance: &Arc<Instance>,
+        instance: &Arc<InstanceState>,
         app: Option<&Arc<AppStats>>,
         turn: &Turn<'_, '_>,
     ) {
@@ -69,7 +69,7 @@ impl Arm {
 }
 
 /// Lets an instance rest, if others can stand in.
-fn eject(instance: &Arc<Instance>, app: Option<&Arc<AppStats>>, turn: &Turn<'_, '_>) {
+fn eject(instance: &Arc<InstanceState>, app: Option<&Arc<AppStats>>, turn: &Turn<'_, '_>) {
     let table = turn.worker.table.borrow();
     let Some(entry) = app.and_then(|app| table.app(app.key)) else { return };
     let arm = entry.arms.iter().find(|arm| arm.instances.iter().any(|i| i.key == instance.key));

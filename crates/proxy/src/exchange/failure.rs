@@ -1,6 +1,6 @@
 //! Why an attempt at a request came to nothing, and what the client is told if there is no other.
 
-use crate::pages::Page;
+use crate::pages::ErrorPage;
 
 /// Why an attempt came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +32,11 @@ impl AttemptFailure {
     }
 
     /// What the client gets if there is no other attempt.
-    pub(super) const fn page(self) -> Page {
+    pub(super) const fn page(self) -> ErrorPage {
         match self {
-            Self::NoRoom | Self::Timeout | Self::Drained => Page::GATEWAY_TIMEOUT,
+            Self::NoRoom | Self::Timeout | Self::Drained => ErrorPage::GATEWAY_TIMEOUT,
             Self::Connect | Self::ConnectOurs | Self::Broken | Self::Stale | Self::BadAnswer => {
-                Page::BAD_GATEWAY
+                ErrorPage::BAD_GATEWAY
             }
         }
     }

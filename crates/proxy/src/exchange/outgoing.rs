@@ -13,7 +13,7 @@ use crate::exchange::pacing::Pacing;
 use crate::exchange::request_info::RequestInfo;
 use crate::exchange::terms::Terms;
 use crate::front::side::ClientSide;
-use crate::pages::Page;
+use crate::pages::ErrorPage;
 use crate::stopwatch::Stopwatch;
 use crate::turn::Turn;
 use crate::upstream::UpstreamConnection;
@@ -42,10 +42,10 @@ pub(super) enum BadBody {
 }
 
 impl BadBody {
-    pub(super) fn page(self) -> Page {
+    pub(super) fn page(self) -> ErrorPage {
         match self {
-            Self::Malformed => Page::new(400, "The request's body is malformed."),
-            Self::TooLarge => Page::TOO_LARGE,
+            Self::Malformed => ErrorPage::new(400, "The request's body is malformed."),
+            Self::TooLarge => ErrorPage::TOO_LARGE,
         }
     }
 }

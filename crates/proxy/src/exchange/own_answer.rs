@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use crate::maintenance::Closed;
-use crate::pages::{Form, LocalReply, Page};
+use crate::pages::{ErrorPage, Form, LocalReply};
 use crate::redirect::Elsewhere;
 
 /// An answer of the proxy's own.
 #[derive(Debug)]
 pub(super) enum OwnAnswer {
-    Page(Page),
+    Page(ErrorPage),
     /// The client is sent elsewhere.
     Moved(Elsewhere),
     /// The app is closed. That is what it was told to do, so nothing has failed.
@@ -37,7 +37,7 @@ impl OwnAnswer {
     pub(super) fn reply(&self, form: Form, then: impl FnOnce(&LocalReply<'_>)) {
         match self {
             Self::Page(page) => page.reply(form, then),
-            Self::Moved(moved) => Page::reply_moved(moved, form, then),
+            Self::Moved(moved) => ErrorPage::reply_moved(moved, form, then),
             Self::Closed(closed) => then(&closed.reply(form)),
         }
     }

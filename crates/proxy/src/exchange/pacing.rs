@@ -7,7 +7,7 @@ use model::{AppLimits, Millis};
 use crate::body_limits::{BodyLimits, TooLarge};
 use crate::deadline::Deadline;
 use crate::delivery::Delivery;
-use crate::pace::Pace;
+use crate::pace::LeastPace;
 use crate::turn::Turn;
 
 /// What moves between the client and us, and how fast it has to.
@@ -112,8 +112,8 @@ impl Pacing {
     }
 
     /// What is asked of the client while it is waited for.
-    fn pace(&self, turn: &Turn<'_, '_>) -> Pace {
+    fn pace(&self, turn: &Turn<'_, '_>) -> LeastPace {
         let scarce_since_ms = turn.worker.scarce_since_ms();
-        Pace::new(&self.limits, &turn.worker.shared.config.limits, scarce_since_ms)
+        LeastPace::new(&self.limits, &turn.worker.shared.config.limits, scarce_since_ms)
     }
 }

@@ -12,8 +12,8 @@ use model::{Balance, ReleaseNo, Share};
 use crate::exchange::known::Known;
 use crate::exchange::own_answer::OwnAnswer;
 use crate::exchange::tries::Tries;
-use crate::instance::Instance;
-use crate::pages::Page;
+use crate::instance::InstanceState;
+use crate::pages::ErrorPage;
 use crate::stats::{AppStats, ReleaseStats};
 use crate::stopwatch::Stopwatch;
 use crate::table::{AppEntry, ArmEntry};
@@ -21,7 +21,7 @@ use crate::turn::Turn;
 
 /// What was chosen.
 pub(super) struct Chosen {
-    pub(super) instance: Arc<Instance>,
+    pub(super) instance: Arc<InstanceState>,
     pub(super) release: Arc<ReleaseStats>,
     pub(super) standing: Standing,
     /// Another arm than the user's own.
@@ -42,16 +42,16 @@ pub(super) struct Backlog {
 
 /// How long a request waits, and what it gets if that is in vain.
 #[derive(Debug)]
-pub(super) struct Patience {
+pub(super) struct HoldTerms {
     pub(super) hold_ms: u64,
     pub(super) instead: OwnAnswer,
 }
 
 /// What the snapshot says of a request.
-pub(super) enum Verdict {
+pub(super) enum PickResult {
     Goes(Chosen),
     /// No instance can have it, or none may.
-    Waits(Patience),
+    Waits(HoldTerms),
     /// Its app is gone.
     Lost,
 }
@@ -67,30 +67,30 @@ pub(super) struct Seeker<'a> {
 
 impl Seeker<'_> {
     /// Where the request goes.
-    pub(super) fn judge(self, app: &AppStats, turn: &Turn<'_, '_>) -> Verdict {
+    pub(super) fn judge(self, app: &AppStats, turn: &Turn<'_, '_>) -> PickResult {
         let table = turn.worker.table.borrow();
-        let Some(entry) = table.app(app.key) else { return Verdict::Lost };
+        let Some(entry) = table.app(app.key) else { return PickResult::Lost };
         if let Some(closed) = entry.closed.as_ref().filter(|it| !it.lets_in(turn.caller.whence)) {
             let instead = OwnAnswer::Closed(Arc::clone(closed));
-            return Verdict::Waits(Patience { hold_ms: closed.hold_ms, instead });
+            return PickResult::Waits(HoldTerms { hold_ms: closed.hold_ms, instead });
         }
         // Enough refused for one look: the rest of the pool has to wait for the next.
         let chosen = (!self.tries.are_used_up()).then(|| self.pick(entry, turn)).flatten();
-        let instead = || OwnAnswer::Page(Page::UNAVAILABLE);
-        let patience = || Patience { hold_ms: entry.hold_ms, instead: instead() };
-        chosen.map_or_else(|| Verdict::Waits(patience()), Verdict::Goes)
+        let instead = || OwnAnswer::Page(ErrorPage::UNAVAILABLE);
+        let patience = || HoldTerms { hold_ms: entry.hold_ms, instead: instead() };
+        chosen.map_or_else(|| PickResult::Waits(patience()), PickResult::Goes)
     }
 
     /// Whether another instance can have it: not one that is down.
     pub(super) fn has_another(self, app: &AppStats, turn: &Turn<'_, '_>) -> bool {
-        matches!(self.judge(app, turn), Verdict::Goes(it) if it.standing >= Standing::Doubtful)
+        matches!(self.judge(app, turn), PickResult::Goes(it) if it.standing >= Standing::Doubtful)
     }
 
     /// Whether another instance of its release can have it.
     pub(super) fn has_another_of_its_release(self, app: &AppStats, turn: &Turn<'_, '_>) -> bool {
         matches!(
             self.judge(app, turn),
-            Verdict::Goes(it) if it.standing >= Standing::Doubtful && !it.diverted
+            PickResult::Goes(it) if it.standing >= Standing::Doubtful && !it.diverted
         )
     }
 

@@ -18,9 +18,9 @@ use crate::exchange::own_answer::OwnAnswer;
 use crate::exchange::request_info::RequestInfo;
 use crate::exchange::terms::Terms;
 use crate::exchange::waits_for::WaitsFor;
-use crate::exchange::way::{Step, Then, Way};
+use crate::exchange::way::{Then, Way, WayStep};
 use crate::front::side::ClientSide;
-use crate::pages::Page;
+use crate::pages::ErrorPage;
 use crate::reuse::Next;
 use crate::timers::Watch;
 use crate::tunnel::{self, Tunnel};
@@ -152,10 +152,10 @@ impl Relay {
         let mut steps = 0;
         loop {
             match self.way.step(&self.outgoing, info, turn) {
-                Step::Rests => return Ok(steps),
-                Step::Refused(answer) => return Err(Stop::Reply(answer)),
-                Step::Moved => steps += 1,
-                Step::Failed(failure) => steps += self.failed(failure, info, turn)?,
+                WayStep::Rests => return Ok(steps),
+                WayStep::Refused(answer) => return Err(Stop::Reply(answer)),
+                WayStep::Moved => steps += 1,
+                WayStep::Failed(failure) => steps += self.failed(failure, info, turn)?,
             }
         }
     }
@@ -318,7 +318,7 @@ impl Relay {
             WaitsFor::Body if !info.pacing.sends_too_slowly(turn) => Ok(()),
             WaitsFor::Body => {
                 self.abort(info);
-                Err(Stop::Reply(OwnAnswer::Page(Page::TIMEOUT)))
+                Err(Stop::Reply(OwnAnswer::Page(ErrorPage::TIMEOUT)))
             }
             WaitsFor::Connection { .. }
             | WaitsFor::Room { .. }

@@ -10,7 +10,7 @@ use crate::exchange::presence::Presence;
 use crate::exchange::route::RoutedApp;
 use crate::exchange::terms::Terms;
 use crate::forwarded::was_passed_on;
-use crate::pages::Page;
+use crate::pages::ErrorPage;
 use crate::reuse::Reuse;
 use crate::turn::Turn;
 
@@ -56,7 +56,7 @@ impl RequestInfo {
         self.reuse.set_rule(keep_alive);
         let belongs = self.account.belongs_to(app, now_ms);
         let bound = self.pacing.bind(limits, head);
-        let too_large = || bound.is_err().then_some(OwnAnswer::Page(Page::TOO_LARGE));
+        let too_large = || bound.is_err().then_some(OwnAnswer::Page(ErrorPage::TOO_LARGE));
         (belongs, instead.or_else(too_large))
     }
 }

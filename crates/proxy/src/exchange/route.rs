@@ -8,7 +8,7 @@ use model::{AppLimits, KeepAlive};
 
 use crate::exchange::known::Known;
 use crate::exchange::own_answer::OwnAnswer;
-use crate::pages::Page;
+use crate::pages::ErrorPage;
 use crate::router::AppIndex;
 use crate::stats::AppStats;
 use crate::turn::Turn;
@@ -41,10 +41,14 @@ impl Place {
 
     /// The app there. Its client must be known by now.
     #[inline]
-    pub(super) fn route(&self, head: &RequestHead, turn: &Turn<'_, '_>) -> Result<RoutedApp, Page> {
+    pub(super) fn route(
+        &self,
+        head: &RequestHead,
+        turn: &Turn<'_, '_>,
+    ) -> Result<RoutedApp, ErrorPage> {
         let input = turn.client.head_bytes();
         let table = turn.worker.table.borrow();
-        let none = if table.apps.is_empty() { Page::UNAVAILABLE } else { Page::NO_APP };
+        let none = if table.apps.is_empty() { ErrorPage::UNAVAILABLE } else { ErrorPage::NO_APP };
         let entry = self.app.and_then(|at| table.apps.get(at)).ok_or(none)?;
         if turn.caller.whence.relayed
             && let Some(claim) = head.claim(input)
@@ -67,13 +71,13 @@ impl Place {
 const MOST_HOPS: u64 = 10;
 
 /// What we say to a request that may go no further (RFC 9110, 7.6.2), or that goes round.
-fn last_hop(head: &RequestHead, input: &[u8]) -> Option<Page> {
+fn last_hop(head: &RequestHead, input: &[u8]) -> Option<ErrorPage> {
     if head.hops() >= MOST_HOPS {
-        return Some(Page::CIRCLE);
+        return Some(ErrorPage::CIRCLE);
     }
     match (head.max_forwards(), head.method(input)) {
-        (Some(0), b"TRACE") => Some(Page::NO_TRACE),
-        (Some(0), _) => Some(Page::OPTIONS),
+        (Some(0), b"TRACE") => Some(ErrorPage::NO_TRACE),
+        (Some(0), _) => Some(ErrorPage::OPTIONS),
         (Some(_) | None, _) => None,
     }
 }

@@ -4,22 +4,22 @@
 use std::sync::Arc;
 use std::task::Poll;
 
-use balance::{Pace, Standing};
+use balance::{ReleasePace, Standing};
 
 use crate::deadline::Deadline;
 use crate::exchange::account::Belongs;
-use crate::exchange::arm::Arm;
+use crate::exchange::arm::ChosenArm;
 use crate::exchange::failure::AttemptFailure;
 use crate::exchange::held::Held;
 use crate::exchange::incoming::{Lasts, SeenOfAnswer};
 use crate::exchange::link::InstanceLink;
 use crate::exchange::outgoing::Outgoing;
 use crate::exchange::own_answer::OwnAnswer;
-use crate::exchange::pick::{Backlog, Chosen, Seeker, Verdict};
+use crate::exchange::pick::{Backlog, Chosen, PickResult, Seeker};
 use crate::exchange::request_info::RequestInfo;
 use crate::exchange::tries::Tries;
-use crate::instance::{InFlightGuard, Instance};
-use crate::pages::Page;
+use crate::instance::{InFlightGuard, InstanceState};
+use crate::pages::ErrorPage;
 use crate::pool::Demand;
 use crate::stats::AppStats;
 use crate::stopwatch::Stopwatch;
@@ -33,7 +33,7 @@ use crate::upstream::UpstreamConnection;
 pub(super) struct Way {
     link: InstanceLink,
     tries: Tries,
-    arm: Arm,
+    arm: ChosenArm,
     held: Held,
     /// How long its answer may take once its instance has left, in milliseconds.
     drain_ms: u64,
@@ -42,7 +42,7 @@ pub(super) struct Way {
 }
 
 /// What one step on the way has come to.
-pub(super) enum Step {
+pub(super) enum WayStep {
     /// There is none to be made until something happens.
     Rests,
     Moved,
@@ -58,7 +58,7 @@ pub(super) enum Then {
     /// Another attempt.
     Again,
     /// The client gets this page.
-    Give(Page),
+    Give(ErrorPage),
     /// The answer breaks off.
     Cut,
     /// Nothing: the client has left, or there was no attempt.
@@ -71,7 +71,7 @@ impl Default for Way {
         Self {
             link: InstanceLink::None,
             tries: Tries::default(),
-            arm: Arm::default(),
+            arm: ChosenArm::default(),
             held: Held::default(),
             drain_ms: 0,
             cut_at: Deadline::never(),
@@ -120,27 +120,27 @@ impl Way {
         outgoing: &Outgoing,
         info: &mut RequestInfo,
         turn: &mut Turn<'_, '_>,
-    ) -> Step {
+    ) -> WayStep {
         match &mut self.link {
-            InstanceLink::None => Step::Rests,
+            InstanceLink::None => WayStep::Rests,
             InstanceLink::Open(upstream) => {
                 upstream.lines_up(turn.now_ms);
-                Step::Rests
+                WayStep::Rests
             }
             InstanceLink::Unchosen => self.choose(outgoing, info, turn),
             InstanceLink::Connecting(_) => self.connecting(info, turn),
         }
     }
 
-    fn connecting(&mut self, info: &mut RequestInfo, turn: &mut Turn<'_, '_>) -> Step {
-        let InstanceLink::Connecting(upstream) = &mut self.link else { return Step::Rests };
+    fn connecting(&mut self, info: &mut RequestInfo, turn: &mut Turn<'_, '_>) -> WayStep {
+        let InstanceLink::Connecting(upstream) = &mut self.link else { return WayStep::Rests };
         match upstream.poll_connected(turn) {
             Poll::Pending => self.waits_to_connect(info, turn),
             Poll::Ready(Ok(())) => self.connected(info, turn),
             Poll::Ready(Err(error)) if is_local(&error) => {
-                Step::Failed(AttemptFailure::ConnectOurs)
+                WayStep::Failed(AttemptFailure::ConnectOurs)
             }
-            Poll::Ready(Err(_)) => Step::Failed(AttemptFailure::Connect),
+            Poll::Ready(Err(_)) => WayStep::Failed(AttemptFailure::Connect),
         }
     }
 
@@ -149,32 +149,32 @@ impl Way {
         outgoing: &Outgoing,
         info: &mut RequestInfo,
         turn: &mut Turn<'_, '_>,
-    ) -> Step {
-        let Some(app) = info.account.app().map(Arc::clone) else { return Step::Rests };
+    ) -> WayStep {
+        let Some(app) = info.account.app().map(Arc::clone) else { return WayStep::Rests };
         if self.held.looks_again(turn.now_ms) {
             self.tries.begin_anew();
         }
         if self.held.is_held() && info.presence.left(turn) {
-            return Step::Rests;
+            return WayStep::Rests;
         }
         match self.seeker(info).judge(&app, turn) {
-            Verdict::Goes(chosen) => {
+            PickResult::Goes(chosen) => {
                 if let Some(backlog) = chosen.behind
                     && self.lets_others_go(&app, backlog, outgoing, info, turn)
                 {
-                    return Step::Rests;
+                    return WayStep::Rests;
                 }
                 self.go(chosen, &app, info, turn);
-                Step::Moved
+                WayStep::Moved
             }
-            Verdict::Waits(patience) => {
+            PickResult::Waits(patience) => {
                 let bytes = outgoing.held_bytes(turn.client);
                 match self.held.enter(&app, patience.hold_ms, bytes, &mut info.presence, turn) {
-                    true => Step::Rests,
-                    false => Step::Refused(patience.instead),
+                    true => WayStep::Rests,
+                    false => WayStep::Refused(patience.instead),
                 }
             }
-            Verdict::Lost => Step::Refused(OwnAnswer::Page(Page::NO_APP)),
+            PickResult::Lost => WayStep::Refused(OwnAnswer::Page(ErrorPage::NO_APP)),
         }
     }
 
@@ -193,7 +193,7 @@ impl Way {
         info: &mut RequestInfo,
         turn: &Turn<'_, '_>,
     ) -> bool {
-        let at_first = Pace::at_first(backlog.instances, turn.worker.shared.config.workers);
+        let at_first = ReleasePace::at_first(backlog.instances, turn.worker.shared.config.workers);
         let its_turn = match self.held.may_go(at_first) {
             Some(may_go) => may_go,
             // Its turn had come when it was sent out the first time.
@@ -233,7 +233,7 @@ impl Way {
     /// Takes an idle connection or begins a new one; from here on the request counts as in flight.
     fn connect(
         &mut self,
-        instance: Arc<Instance>,
+        instance: Arc<InstanceState>,
         stopwatch: Option<Stopwatch>,
         info: &mut RequestInfo,
         turn: &mut Turn<'_, '_>,
@@ -268,31 +268,31 @@ impl Way {
 
     /// There is no connection yet. Moves on if another instance is to be chosen, or none for a client
     /// that has left.
-    fn waits_to_connect(&mut self, info: &mut RequestInfo, turn: &Turn<'_, '_>) -> Step {
+    fn waits_to_connect(&mut self, info: &mut RequestInfo, turn: &Turn<'_, '_>) -> WayStep {
         if info.presence.waits_in_vain(turn) {
             self.link = InstanceLink::None;
-            return Step::Moved;
+            return WayStep::Moved;
         }
-        let InstanceLink::Connecting(upstream) = &mut self.link else { return Step::Rests };
+        let InstanceLink::Connecting(upstream) = &mut self.link else { return WayStep::Rests };
         upstream.lines_up(turn.now_ms);
         let crowded = upstream.is_here() && upstream.is_late(turn.now_ms);
         let key = upstream.flight.instance().key;
         if !crowded || self.tries.tried().contains(&key) {
-            return Step::Rests;
+            return WayStep::Rests;
         }
         // It listens and has no room: that is no fault of it. One that has room goes first.
         self.tries.rule_out(key);
         let seeker = self.seeker(info);
         let elsewhere = info.account.app();
         if !elsewhere.is_some_and(|app| seeker.has_another_of_its_release(app, turn)) {
-            return Step::Rests;
+            return WayStep::Rests;
         }
         self.link = InstanceLink::Unchosen;
-        Step::Moved
+        WayStep::Moved
     }
 
     /// The connection stands: the request goes out on it, unless its client has left meanwhile.
-    fn connected(&mut self, info: &mut RequestInfo, turn: &Turn<'_, '_>) -> Step {
+    fn connected(&mut self, info: &mut RequestInfo, turn: &Turn<'_, '_>) -> WayStep {
         match std::mem::replace(&mut self.link, InstanceLink::None) {
             InstanceLink::Connecting(up)
                 if turn.now_ms > up.since_ms && info.presence.left(turn) => {}
@@ -304,7 +304,7 @@ impl Way {
                 self.link = link
             }
         }
-        Step::Moved
+        WayStep::Moved
     }
 
     /// The snapshot has changed while the request waited or was in flight. True if the request has to
@@ -434,7 +434,7 @@ impl Way {
     /// than two of them, and an app that is slow is not asked for the same again and again.
     fn may_ask_another(
         &mut self,
-        hung: &Instance,
+        hung: &InstanceState,
         info: &RequestInfo,
         turn: &Turn<'_, '_>,
     ) -> bool {

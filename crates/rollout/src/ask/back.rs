@@ -5,7 +5,7 @@ use alloc::string::ToString;
 
 use model::{NotReady, Readiness, ReleaseNo, Share, StrategyKind};
 
-use super::batch::Batch;
+use super::batch::FactBatch;
 use super::checks;
 use super::renew::{self, Again};
 use super::{Answer, Desk, Refusal, RefusalCode};
@@ -53,7 +53,7 @@ fn turn(desk: &Desk, rollout: &Rollout, cause: Cause) -> Answer {
     if rollout.kind.renews() {
         let (id, to) = (rollout.id, rollout.to);
         let note = format!("{} stays as it is", desk.app.label(to));
-        let mut batch = Batch::new(desk.app);
+        let mut batch = FactBatch::new(desk.app);
         batch.push(Fact::Kept { rollout: id, cause, at: desk.now })?;
         return Ok(batch.accepted(Some(id), Some(to), note));
     }
@@ -95,7 +95,7 @@ fn check_way_back(desk: &Desk) -> Result<ReleaseNo, Refusal> {
 
 /// One commit, one snapshot: starts nothing and waits for nothing (I7).
 fn switch_back(desk: &Desk, to: ReleaseNo) -> Answer {
-    let mut batch = Batch::new(desk.app);
+    let mut batch = FactBatch::new(desk.app);
     batch.end_rollout(Cause::RolledBack, desk.seen, desk.now)?;
     let rollout = batch.start(RolloutKind::Rollback, to, None, None, desk.now)?;
     let ready = ready(desk.app, desk.seen, to);
@@ -121,7 +121,7 @@ fn rollback_to(desk: &Desk, to: ReleaseNo) -> Answer {
         if let Some(renewed) = app.rollout.as_ref().filter(|r| r.kind.renews()) {
             return Ok(desk.attached(renewed.id, format!("{label} is already live")));
         }
-        return renew::is_live(desk, Batch::new(app), to, Again::Still);
+        return renew::is_live(desk, FactBatch::new(app), to, Again::Still);
     }
     if !idle {
         let way_back = app.rollout.as_ref().and_then(|r| r.from);
@@ -140,7 +140,7 @@ fn rollback_to(desk: &Desk, to: ReleaseNo) -> Answer {
         return switch_back(desk, to);
     }
     checks::can_run(desk, &release.spec)?;
-    let mut batch = Batch::new(app);
+    let mut batch = FactBatch::new(app);
     batch.end_rollout(Cause::RolledBack, desk.seen, desk.now)?;
     let rollout = batch.start(RolloutKind::Deploy, to, None, None, desk.now)?;
     checks::check_floor(desk, &batch)?;

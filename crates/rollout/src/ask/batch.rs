@@ -12,13 +12,13 @@ use crate::readiness::ready;
 use crate::{App, Cause, Fact, Illegal, Observed, Phase, RolloutKind, Started, apply};
 
 /// Facts under way, with the state they lead to.
-pub(super) struct Batch {
+pub(super) struct FactBatch {
     pub app: App,
     pub facts: Vec<Fact>,
     pub attached: Option<RolloutId>,
 }
 
-impl Batch {
+impl FactBatch {
     pub fn new(app: &App) -> Self {
         Self { app: app.clone(), facts: Vec::new(), attached: None }
     }

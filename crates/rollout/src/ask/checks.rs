@@ -5,7 +5,7 @@ use alloc::format;
 
 use model::{AppSpec, Obstacle, Order, ReleaseNo, Share, StrategyKind};
 
-use super::batch::Batch;
+use super::batch::FactBatch;
 use super::{Desk, Refusal};
 use crate::Fact;
 use crate::readiness::ready;
@@ -27,7 +27,7 @@ pub(super) fn can_start(desk: &Desk, release: ReleaseNo) -> Result<(), Refusal> 
 }
 
 /// Replacing a rollout must not leave the old release with less than it needs.
-pub(super) fn check_whole(desk: &Desk, batch: &Batch) -> Result<(), Refusal> {
+pub(super) fn check_whole(desk: &Desk, batch: &FactBatch) -> Result<(), Refusal> {
     let before = desk.app.rollout.as_ref();
     let Some(from) = before.filter(|r| r.share > Share::NONE || r.closed).and_then(|r| r.from)
     else {
@@ -49,7 +49,7 @@ pub(super) fn check_whole(desk: &Desk, batch: &Batch) -> Result<(), Refusal> {
 
 /// What cannot keep the floor is refused before it starts (I3): a rolling rollout in place, with the
 /// instances that will really be there, whatever the file says.
-pub(super) fn check_floor(desk: &Desk, batch: &Batch) -> Result<(), Refusal> {
+pub(super) fn check_floor(desk: &Desk, batch: &FactBatch) -> Result<(), Refusal> {
     let app = &batch.app;
     let Some(rollout) = app.rollout.as_ref().filter(|rollout| rollout.from.is_some()) else {
         return Ok(());

@@ -6,7 +6,7 @@ use model::{
     Conventions, Digest, Label, Release, ReleaseNo, Service, Share, Strategy, StrategyKind,
 };
 
-use super::batch::Batch;
+use super::batch::FactBatch;
 use super::checks;
 use super::renew::{self, Again};
 use super::{Answer, Desk, NewRelease, Refusal};
@@ -42,7 +42,7 @@ pub(super) fn deploy(desk: &Desk, new: &NewRelease, replace: bool) -> Answer {
     if let Some(live) = renew::settled_on(desk, &label)
         && (app.rollout.is_none() || ready(app, desk.seen, live) < app.replicas(live))
     {
-        return renew::is_live(desk, Batch::new(app), live, Again::Still);
+        return renew::is_live(desk, FactBatch::new(app), live, Again::Still);
     }
     let mut batch = make_way(desk, &label, new, stored, replace)?;
     if let Some(rollout) = batch.attached {
@@ -79,8 +79,8 @@ fn make_way(
     new: &NewRelease,
     stored: Option<ReleaseNo>,
     replace: bool,
-) -> Result<Batch, Refusal> {
-    let mut batch = Batch::new(desk.app);
+) -> Result<FactBatch, Refusal> {
+    let mut batch = FactBatch::new(desk.app);
     let Some(rollout) = &desk.app.rollout else { return Ok(batch) };
     let is_same = brings_in(desk, rollout, stored, &new.spec.strategy);
     if is_same == Same::OtherStrategy && !replace {

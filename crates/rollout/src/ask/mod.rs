@@ -20,7 +20,7 @@ use alloc::vec::Vec;
 use model::{AppSpec, Digest, Label, Maintenance, ReleaseNo, RolloutId, Strategy, Timestamp};
 
 use crate::{App, Cause, Fact, Observed, RolloutKind, Task};
-use batch::Batch;
+use batch::FactBatch;
 
 /// A command.
 #[derive(Clone, Debug, PartialEq)]
@@ -220,7 +220,7 @@ impl Desk<'_> {
         if self.app.removing.is_some() && !more {
             return Ok(self.nothing(None, format!("{} is being removed", self.app.name)));
         }
-        let mut batch = Batch::new(self.app);
+        let mut batch = FactBatch::new(self.app);
         batch.end_rollout(Cause::Removed, self.seen, self.now)?;
         batch.push(Fact::Removing { with_state, at: self.now })?;
         let note = format!("{} is being removed", self.app.name);
@@ -231,20 +231,20 @@ impl Desk<'_> {
         let candidate = self.app.rollout.as_ref().map(|rollout| rollout.to);
         let note = format!("taking {} back", self.app.label(candidate.unwrap_or(ReleaseNo(0))));
         let release = self.app.rollout.as_ref().and_then(|rollout| rollout.from);
-        let mut batch = Batch::new(self.app);
+        let mut batch = FactBatch::new(self.app);
         batch.push(Fact::Reverting { rollout, cause, at: self.now })?;
         Ok(batch.accepted(Some(rollout), release, note))
     }
 
     /// There is nothing to do.
     fn nothing(&self, release: Option<ReleaseNo>, note: String) -> Accepted {
-        Batch::new(self.app).accepted(None, release, note)
+        FactBatch::new(self.app).accepted(None, release, note)
     }
 
     /// There is nothing to do but to follow the rollout under way.
     fn attached(&self, rollout: RolloutId, note: String) -> Accepted {
         let to = self.app.rollout.as_ref().map(|rollout| rollout.to);
-        Batch::new(self.app).accepted(Some(rollout), to, note)
+        FactBatch::new(self.app).accepted(Some(rollout), to, note)
     }
 
     fn refused(&self, why: &str, hint: &str) -> Refusal {

@@ -4,7 +4,7 @@ use alloc::format;
 
 use model::{Label, ReleaseNo};
 
-use super::batch::Batch;
+use super::batch::FactBatch;
 use super::checks;
 use super::{Answer, Desk};
 use crate::readiness::ready;
@@ -22,7 +22,7 @@ pub(super) fn restart(desk: &Desk) -> Answer {
         return Err(desk.refused(&why, "wait for its end, or abort it with `segue abort`"));
     }
     checks::can_start(desk, live)?;
-    let mut batch = Batch::new(app);
+    let mut batch = FactBatch::new(app);
     let rollout = batch.start(RolloutKind::Restart, live, None, None, desk.now)?;
     let note = format!("restarting {}", app.label(live));
     Ok(batch.accepted(Some(rollout), Some(live), note))
@@ -30,7 +30,7 @@ pub(super) fn restart(desk: &Desk) -> Answer {
 
 /// The release that was asked for is live in `batch`: that is all there is to do if it is whole;
 /// otherwise what it lacks is started, without the pause that its deaths ask for.
-pub(super) fn is_live(desk: &Desk, mut batch: Batch, live: ReleaseNo, again: Again) -> Answer {
+pub(super) fn is_live(desk: &Desk, mut batch: FactBatch, live: ReleaseNo, again: Again) -> Answer {
     let label = desk.app.label(live);
     let (up, wanted) = (ready(&batch.app, desk.seen, live), batch.app.replicas(live));
     if up >= wanted {

@@ -6,7 +6,7 @@ use alloc::string::ToString;
 
 use model::{Maintenance, Page, Release, ReleaseNo, Service, StrategyKind};
 
-use super::batch::Batch;
+use super::batch::FactBatch;
 use super::checks;
 use super::{Answer, Desk, Promote};
 use crate::ladder::{rung, rungs};
@@ -50,7 +50,7 @@ fn open(desk: &Desk, rollout: &Rollout) -> Answer {
     let (id, to, at) = (rollout.id, rollout.to, desk.now);
     let share = rung(desk.app, rollout, rollout.rung).share;
     let ready = ready(desk.app, desk.seen, to);
-    let mut batch = Batch::new(desk.app);
+    let mut batch = FactBatch::new(desk.app);
     batch.push(Fact::Shifted { rollout: id, share, ready, at })?;
     let note = format!("switching {share} of the traffic to {}", desk.app.label(to));
     Ok(batch.accepted(Some(id), Some(to), note))
@@ -76,7 +76,7 @@ fn next(desk: &Desk, rollout: &Rollout, promote: Promote) -> Answer {
         return Err(desk.refused(&why, "`segue status` shows what it waits for"));
     }
     let share = rung(desk.app, rollout, number).share;
-    let mut batch = Batch::new(desk.app);
+    let mut batch = FactBatch::new(desk.app);
     batch.push(Fact::Stepped { rollout: id, rung: number, at: desk.now })?;
     let note = format!("on to {share} of the traffic for {}", desk.app.label(to));
     Ok(batch.accepted(Some(id), Some(to), note))
@@ -95,7 +95,7 @@ pub(super) fn pause(desk: &Desk) -> Answer {
         let why = format!("it is {}", rollout.phase.name());
         return Err(desk.refused(&why, "to go back, use `segue rollback`"));
     }
-    let mut batch = Batch::new(desk.app);
+    let mut batch = FactBatch::new(desk.app);
     batch.push(Fact::Paused { rollout: id, because: None, at: desk.now })?;
     Ok(batch.accepted(Some(id), Some(rollout.to), "held: `segue resume` goes on".into()))
 }
@@ -106,7 +106,7 @@ pub(super) fn resume(desk: &Desk) -> Answer {
         let hint = "`segue status` shows what it waits for";
         return Err(desk.refused("no rollout is held", hint));
     };
-    let mut batch = Batch::new(desk.app);
+    let mut batch = FactBatch::new(desk.app);
     batch.push(Fact::Resumed { rollout: rollout.id, at: desk.now })?;
     Ok(batch.accepted(Some(rollout.id), Some(rollout.to), "going on".into()))
 }
@@ -131,7 +131,7 @@ pub(super) fn scale(desk: &Desk, replicas: u16) -> Answer {
     if replicas > desk.app.replicas(live) {
         checks::can_start(desk, live)?;
     }
-    let mut batch = Batch::new(desk.app);
+    let mut batch = FactBatch::new(desk.app);
     batch.push(Fact::Scaled { replicas: Some(replicas), at: desk.now })?;
     let s = if replicas == 1 { "" } else { "s" };
     let note = format!("scaling to {replicas} instance{s}");
@@ -168,7 +168,7 @@ pub(super) fn sync(desk: &Desk) -> Answer {
         let (created, bad, service) = (desk.now, None, Service::Unknown);
         Box::new(Release { no: to, label, created, bad, service, ..live.clone() })
     });
-    let mut batch = Batch::new(desk.app);
+    let mut batch = FactBatch::new(desk.app);
     let keep = Some(desk.seen.keep_releases);
     batch.push(Fact::Synced { to, release, keep, at: desk.now })?;
     let note = format!("the standby becomes a second set of {}", live.label);
@@ -192,7 +192,7 @@ pub(super) fn maintain(desk: &Desk, on: Option<Maintenance>) -> Answer {
         Some(_) => format!("{name} is closed for its users"),
         None => format!("{name} is open again"),
     };
-    let mut batch = Batch::new(desk.app);
+    let mut batch = FactBatch::new(desk.app);
     batch.push(Fact::Maintained { on, at: desk.now })?;
     Ok(batch.accepted(None, live, note))
 }

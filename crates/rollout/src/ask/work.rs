@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::format;
 
-use super::batch::Batch;
+use super::batch::FactBatch;
 use super::{Answer, Desk};
 use crate::decide::host_for_work;
 use crate::{App, Fact, Task, WorkBegun};
@@ -38,7 +38,7 @@ pub(super) fn begin(desk: &Desk, task: &Task) -> Answer {
         token,
         at: desk.now,
     };
-    let mut batch = Batch::new(app);
+    let mut batch = FactBatch::new(app);
     batch.push(Fact::WorkBegun(Box::new(begun)))?;
     let note = format!("{} runs as {} on {host}", task.name, app.id(work));
     Ok(batch.accepted(None, Some(release.no), note))

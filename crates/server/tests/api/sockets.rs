@@ -9,25 +9,25 @@ use server::{bind, bind_in_folder, serve_port, serve_socket};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
 use wire::{
-    AppFile, Blob, Client, ClientError, DeployRequest, FileEntry, Follow, Kind, Line, Manifest,
+    ApiClient, AppFile, Blob, ClientError, DeployRequest, FileEntry, Follow, Kind, Line, Manifest,
     RollbackRequest, Secret, Trusted,
 };
 
 use crate::world::{TOKEN, World, world};
 
-async fn start(world: &World) -> (Client, JoinHandle<()>) {
+async fn start(world: &World) -> (ApiClient, JoinHandle<()>) {
     let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address: SocketAddr = listener.local_addr().unwrap();
     let server = tokio::spawn(serve_port(listener, world.router(), world.stop.subscribe()));
     let client =
-        Client::new(&format!("http://{address}"), Some(Secret::new(TOKEN)), Trusted::default());
+        ApiClient::new(&format!("http://{address}"), Some(Secret::new(TOKEN)), Trusted::default());
     (client.unwrap(), server)
 }
 
 /// The client blocks, so it gets a thread that may.
 async fn with<T: Send + 'static>(
-    client: &Client,
-    work: impl FnOnce(Client) -> T + Send + 'static,
+    client: &ApiClient,
+    work: impl FnOnce(ApiClient) -> T + Send + 'static,
 ) -> T {
     let client = client.clone();
     tokio::task::spawn_blocking(move || work(client)).await.unwrap()
@@ -217,7 +217,7 @@ async fn the_socket_in_the_data_folder_is_its_users_alone_whatever_the_paths_len
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o600);
     let _server = tokio::spawn(serve_socket(listener, world.router(), world.stop.subscribe()));
     let token = Some(Secret::new(TOKEN));
-    let client = Client::in_folder(&data, token, Trusted::default()).unwrap();
+    let client = ApiClient::in_folder(&data, token, Trusted::default()).unwrap();
     let apps = with(&client, |client| client.apps().unwrap()).await;
     assert_eq!(apps.len(), 1);
 }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use control::{Answer, Ask, Course, Refusal, RefusalCode, RolloutKind};
 use model::{
-    AppName, AppSpec, AppView, ArmView, Digest, Event, InstanceId, NotReady, Outcome, Readiness,
-    ReleaseNo, ReleaseView, RolloutId, Share, Timestamp,
+    AppName, AppSpec, AppView, ArmView, Digest, InstanceId, NotReady, Outcome, Readiness,
+    ReleaseNo, ReleaseView, RolloutEvent, RolloutId, Share, Timestamp,
 };
 use server::{
     ApiEngine, ApiHost, ApiState, ApiStore, Became, EngineCommand, Feed, Guard, LogCursor, LogPage,
@@ -108,7 +108,7 @@ impl ApiEngine for Scripted {
                 return Err(Refusal { code: RefusalCode::Conflict, message, hint: None });
             }
             if let Ask::Deploy { .. } = command.ask {
-                self.feed.publish(Event {
+                self.feed.publish(RolloutEvent {
                     at: Timestamp(1_000),
                     app: command.app.clone(),
                     rollout: Some(RolloutId(3)),
