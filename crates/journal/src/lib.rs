@@ -6,9 +6,9 @@
 //!
 //! ```no_run
 //! use journal::{Log, NewRecord};
-//! use journal::sqlite::{Journal, Options};
+//! use journal::sqlite::{Journal, JournalOptions};
 //!
-//! let (mut journal, recovered) = Journal::open("data/journal.db".as_ref(), Options::default())?;
+//! let (mut journal, recovered) = Journal::open("data/journal.db".as_ref(), JournalOptions::default())?;
 //! assert!(recovered.term >= 1);
 //! let batch = vec![NewRecord { version: 1, body: b"fact".to_vec() }];
 //! journal.append(batch, Box::new(|outcome| {
