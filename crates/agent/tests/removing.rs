@@ -129,7 +129,7 @@ impl Write for Lines {
     }
 }
 
-/// What this process logs from now on.
+/// Returns the lines that this process logs from now on.
 fn warnings() -> Receiver<String> {
     let (sender, lines) = mpsc::channel();
     tracing_subscriber::fmt().with_writer(move || Lines(sender.clone())).init();

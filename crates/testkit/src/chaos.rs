@@ -330,7 +330,7 @@ impl Chaos {
             && let Some(id) = self.world.rng.pick(&alive).cloned()
         {
             let of_app = self.world.hosts.processes_mut().filter(|(other, _)| other.app == id.app);
-            of_app.for_each(|(_, process)| process.sick_until = u64::MAX);
+            of_app.for_each(|(_, process)| process.hang());
         }
         let until = self.world.now + Self::REST;
         let before = self.world.steps;

@@ -70,7 +70,12 @@ pub struct Process {
 }
 
 impl Process {
-    /// No probe of it will ever succeed again.
+    /// Lets no probe of it ever succeed again.
+    pub fn hang(&mut self) {
+        self.sick_until = u64::MAX;
+    }
+
+    /// Whether no probe of it will ever succeed again.
     pub fn hangs(&self) -> bool {
         self.sick_until == u64::MAX
     }

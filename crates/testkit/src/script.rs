@@ -1,10 +1,10 @@
 //! Scenarios by hand: the same world without chance, and a transcript of what was announced.
 
-use model::{AppName, AppSpec, Health};
+use model::{AppName, AppSpec, ArmView, Health, InstanceView};
 use rollout::{Ask, NewRelease};
 
 use crate::apps::{Behaviour, release, spec};
-use crate::host::Pace;
+use crate::host::{Pace, Process};
 use crate::hosts::HostNo;
 use crate::world::World;
 
@@ -149,49 +149,41 @@ impl Script {
     /// their probes.
     pub fn take_standby(&mut self, seconds: u64) -> &mut Self {
         let standby = self.world.views.get(&self.app).and_then(|view| view.standby.clone());
-        let ids: Vec<_> =
-            standby.iter().flat_map(|arm| &arm.instances).map(|it| it.id.clone()).collect();
-        self.say(&format!("! somebody else listens at the addresses of {} instances", ids.len()));
         let until = self.world.now + seconds * 1_000;
-        for (id, process) in self.world.hosts.processes_mut() {
-            if ids.contains(id) {
-                process.taken_until = until;
-            }
-        }
+        let taken = self.change(standby, |_| true, |process| process.taken_until = until);
+        self.say(&format!("! somebody else listens at the addresses of {taken} instances"));
         self
     }
 
     /// The live release's instances give no answer to their probes for so many seconds.
     pub fn silence_live(&mut self, seconds: u64) -> &mut Self {
         let live = self.world.views.get(&self.app).and_then(|view| view.live.clone());
-        let ids: Vec<_> =
-            live.iter().flat_map(|arm| &arm.instances).map(|it| it.id.clone()).collect();
-        self.say(&format!("! {} instances give no answer to their probes", ids.len()));
         let until = self.world.now + seconds * 1_000;
-        for (id, process) in self.world.hosts.processes_mut() {
-            if ids.contains(id) {
-                process.silent_until = until;
-            }
-        }
+        let silent = self.change(live, |_| true, |process| process.silent_until = until);
+        self.say(&format!("! {silent} instances give no answer to their probes"));
         self
     }
 
     /// All healthy instances of the live release hang: they run on and refuse every probe from now on.
     pub fn hang_live(&mut self) -> &mut Self {
         let live = self.world.views.get(&self.app).and_then(|view| view.live.clone());
-        let ids: Vec<_> = live
-            .iter()
-            .flat_map(|arm| &arm.instances)
-            .filter(|it| it.health == Health::Up)
-            .map(|it| it.id.clone())
-            .collect();
-        self.say(&format!("! {} instances hang for ever", ids.len()));
-        for (id, process) in self.world.hosts.processes_mut() {
-            if ids.contains(id) {
-                process.sick_until = u64::MAX;
-            }
-        }
+        let hung = self.change(live, |it| it.health == Health::Up, Process::hang);
+        self.say(&format!("! {hung} instances hang for ever"));
         self
+    }
+
+    /// Changes the processes of those instances of an arm that are meant. Returns how many are.
+    fn change(
+        &mut self,
+        arm: Option<ArmView>,
+        is_meant: impl Fn(&InstanceView) -> bool,
+        change: impl Fn(&mut Process),
+    ) -> usize {
+        let instances = arm.into_iter().flat_map(|arm| arm.instances);
+        let ids: Vec<_> = instances.filter(is_meant).map(|it| it.id).collect();
+        let processes = self.world.hosts.processes_mut();
+        processes.filter(|(id, _)| ids.contains(id)).for_each(|(_, process)| change(process));
+        ids.len()
     }
 
     /// This many requests come at once, and each takes so many seconds.

@@ -5,8 +5,8 @@ use journal::Lost;
 use model::Timestamp;
 use rollout::{Bug, Refusal, RefusalCode};
 
-use super::Engine;
 use super::questions::refuse;
+use super::{Append, Engine};
 use crate::message::Command;
 use crate::record::Record;
 
@@ -27,15 +27,9 @@ pub(super) fn not_appended(
 
 /// Nothing of the append under way is in the log: it is as if it had never been.
 fn refused(engine: &mut Engine, why: String, now: Timestamp, commands: &mut Vec<Command>) {
-    let append = engine.writing.append.take().unwrap_or_default();
-    for (ticket, _) in append.answers {
-        let refusal = Refusal {
-            code: RefusalCode::Unavailable,
-            message: format!("cannot record the command: the journal cannot be written: {why}"),
-            hint: Some("nothing was changed and traffic goes on; free disk space".into()),
-        };
-        commands.push(Command::Answer(ticket, Err(refusal)));
-    }
+    let message = format!("cannot record the command: the journal cannot be written: {why}");
+    let hint = "nothing was changed and traffic goes on; free disk space";
+    let append = give_up(engine, &message, hint, commands);
     for app in append.records.iter().filter_map(Record::app) {
         engine.apps.change(app, |managed| managed.dirty = true);
     }
@@ -46,18 +40,22 @@ fn refused(engine: &mut Engine, why: String, now: Timestamp, commands: &mut Vec<
 /// Nobody knows whether the append under way is in the log. Whoever waits for it is told so, and
 /// nothing follows from it here.
 pub(super) fn step_down(engine: &mut Engine, lost: Lost, commands: &mut Vec<Command>) {
-    let append = engine.writing.append.take().unwrap_or_default();
-    for (ticket, _) in append.answers {
-        let refusal = Refusal {
-            code: RefusalCode::Unavailable,
-            message: format!("cannot say whether the command was recorded: {lost}"),
-            hint: Some("look with `segue status`; traffic goes on".into()),
-        };
-        commands.push(Command::Answer(ticket, Err(refusal)));
-    }
+    let message = format!("cannot say whether the command was recorded: {lost}");
+    give_up(engine, &message, "look with `segue status`; traffic goes on", commands);
     for question in engine.questions.drain(..) {
         let refusal = refuse(&question.app, "the journal is opened anew");
         commands.push(Command::Answer(question.ticket, Err(refusal)));
     }
     engine.lost = Some(lost);
+}
+
+/// Takes the append under way, and refuses the commands that wait for it.
+fn give_up(engine: &mut Engine, message: &str, hint: &str, commands: &mut Vec<Command>) -> Append {
+    let mut append = engine.writing.append.take().unwrap_or_default();
+    for (ticket, _) in append.answers.drain(..) {
+        let code = RefusalCode::Unavailable;
+        let (message, hint) = (message.to_owned(), Some(hint.to_owned()));
+        commands.push(Command::Answer(ticket, Err(Refusal { code, message, hint })));
+    }
+    append
 }

@@ -141,13 +141,11 @@ fn give_up(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Opti
 /// does not end them all. There are at most as many doomed ones as wanted ones, and one more.
 fn doom(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Option<Fact> {
     let patience = app.releases.get(&no)?.spec.health.start_deadline;
-    let is_joining = app.instances_of(no).any(|(_, i)| i.stage == Stage::Joining);
-    let doomed = app.instances_of(no).filter(|(_, i)| i.stage == Stage::Serving && i.doomed);
     let most = match Bug::ReplacesOnlyOne.is_planted() {
         true => 1,
         false => usize::from(wanted(app, no)) + 1,
     };
-    if is_joining || lacking(app, no) > 0 || doomed.count() >= most {
+    if !is_succeeded(app, no) || doomed(app, no).count() >= most {
         return None;
     }
     let since = |number: u64| seen.instance(number).health_since.max(seen.recovered);
@@ -163,16 +161,25 @@ fn doom(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Option<
 /// A doomed instance leaves once there are enough others: healthy ones if it is healthy itself. If it is
 /// not, its successor is enough, whatever has become of the others meanwhile.
 fn replace(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Option<Fact> {
-    let doomed =
-        app.instances_of(no).filter(|(_, i)| i.stage == Stage::Serving && i.doomed).map(|(n, _)| n);
+    let doomed = doomed(app, no);
     let recovered = doomed.clone().filter(|n| seen.instance(*n).health == Health::Up).count();
     let others = usize::from(ready(app, seen, no)).saturating_sub(recovered);
     let enough = others >= usize::from(wanted(app, no));
-    let is_joining = app.instances_of(no).any(|(_, i)| i.stage == Stage::Joining);
-    let is_succeeded = lacking(app, no) == 0 && !is_joining && !Bug::ReplacesOnlyOne.is_planted();
+    let is_succeeded = is_succeeded(app, no) && !Bug::ReplacesOnlyOne.is_planted();
     let may_leave = |n: &u64| enough || (is_succeeded && seen.instance(*n).health != Health::Up);
     let leaving = spare(app, seen, timer, doomed.filter(may_leave).collect());
     draining(leaving, DrainCause::Replaced, timer)
+}
+
+/// Instances of the release that serve until others have taken their place.
+fn doomed(app: &App, no: ReleaseNo) -> impl Iterator<Item = u64> + Clone {
+    let serving = app.instances_of(no).filter(|(_, i)| i.stage == Stage::Serving);
+    serving.filter(|(_, i)| i.doomed).map(|(number, _)| number)
+}
+
+/// Whether the successors of all doomed instances serve.
+fn is_succeeded(app: &App, no: ReleaseNo) -> bool {
+    lacking(app, no) == 0 && app.instances_of(no).all(|(_, i)| i.stage != Stage::Joining)
 }
 
 /// Every release on offer gets the instances it lacks, after the pause its deaths ask for.
