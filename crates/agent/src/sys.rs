@@ -56,6 +56,28 @@ pub(crate) fn default_signals() {
     }
 }
 
+/// Ignores every signal that can be, but the end of a child and faults of this program itself. What is sent to
+/// all processes of the program's name, such as `pkill -HUP segue` for the server, ends no shim.
+pub(crate) fn ignore_signals() {
+    const HEARD: [libc::c_int; 10] = [
+        libc::SIGCHLD,
+        libc::SIGCONT,
+        libc::SIGABRT,
+        libc::SIGBUS,
+        libc::SIGFPE,
+        libc::SIGILL,
+        libc::SIGSEGV,
+        libc::SIGSYS,
+        libc::SIGTRAP,
+        libc::SIGURG,
+    ];
+    for signal in (1..=libc::SIGRTMAX()).filter(|signal| !HEARD.contains(signal)) {
+        // SAFETY: to ignore a signal needs no handler, and nothing here waits for one of these. The call fails
+        // for SIGKILL, SIGSTOP and those that the C library keeps for itself.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
 /// The ordinary scheduler, and no class of disk access of its own. What is not allowed stays.
 pub(crate) fn default_scheduling() {
     const THIS_PROCESS: libc::c_int = 1;

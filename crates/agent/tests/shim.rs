@@ -15,7 +15,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use common::{Host, lives, processes_of, serving, until};
-use model::{Expect, HostReport, InstanceId, Millis};
+use model::{Exit, Expect, HostReport, InstanceId, Millis};
 
 /// Starts a shim the way an agent does.
 fn shim(run: &Path, order: &str) -> Child {
@@ -56,6 +56,26 @@ fn answer(child: &mut Child) -> String {
     let mut lines = std::io::BufReader::new(child.stdout.take().unwrap());
     std::io::BufRead::read_line(&mut lines, &mut text).unwrap();
     text
+}
+
+/// As `pkill -HUP segue` does, meant for the server.
+#[test]
+fn signals_to_all_of_the_programs_name_end_no_instance() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let host = Host::new();
+    let launch = host.shell("web-1", "trap 'echo asked; exit 7' TERM; sleep 1000 & wait");
+    host.run(&launch, Expect::Fresh);
+    let pid = host.running(&launch.id);
+    let shim = common::shim_of(pid);
+    let number = Pid::from_raw(i32::try_from(shim).unwrap()).unwrap();
+    for signal in [Signal::HUP, Signal::USR1, Signal::INT, Signal::QUIT, Signal::TERM] {
+        kill_process(number, signal).unwrap();
+    }
+    // Only a shim that lives hands the signal on, and knows how the instance ended.
+    host.stop(&launch.id, 30_000);
+    let (exit, _, tail) = host.exited(&launch.id);
+    assert_eq!((exit, tail), (Exit::Code(7), vec!["asked".to_owned()]));
+    until("the shim to end", || !lives(shim));
 }
 
 #[test]

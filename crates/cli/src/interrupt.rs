@@ -1,6 +1,7 @@
 //! Ctrl-C, SIGTERM and a terminal that is closed (SIGHUP) while a command waits: it stops waiting and says how to go on. A second
-//! Ctrl-C ends the program at once.
+//! Ctrl-C ends the program at once. What whoever started the command has had ignored, as `nohup` does with SIGHUP, stays ignored.
 
+use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,7 +16,8 @@ impl Interrupt {
     /// Listens from now on. If the signals cannot be caught, they end the program as ever.
     pub(crate) fn listen() -> Self {
         let asked = Self::default();
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        for signal in [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|it| !is_ignored(*it, &status)) {
             let _ = flag::register_conditional_shutdown(signal, 1, asked.0.clone());
             let _ = flag::register(signal, asked.0.clone());
         }
@@ -24,5 +26,27 @@ impl Interrupt {
 
     pub(crate) fn asked(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Whether a process ignores a signal, by its file `status` in `/proc`.
+fn is_ignored(signal: i32, status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask >> (signal - 1) & 1 == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_ignored_stays_so() {
+        let status = "Name:\tsegue\nSigBlk:\t0000000000000002\nSigIgn:\t0000000000001001\n";
+        assert_eq!(
+            [SIGHUP, SIGINT, SIGTERM].map(|it| is_ignored(it, status)),
+            [true, false, false]
+        );
+        assert!(!is_ignored(SIGHUP, ""));
     }
 }

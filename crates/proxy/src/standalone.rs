@@ -11,7 +11,6 @@ use model::{
     AppLimits, AppName, Balance, HealthTable, InstanceId, Invalid, Label, LoneLimits, Millis,
     Network, Route, TrafficReport, Upstream, UpstreamPlace,
 };
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin;
 use crate::circle;
@@ -19,6 +18,7 @@ use crate::config::{Config, Limits};
 use crate::error::Error;
 use crate::handle::Proxy;
 use crate::probe::{self, ProbeRecord};
+use crate::process_signals::{SignalAction, Signals};
 use crate::resolver::{Resolver, follow, known};
 
 /// What `segue proxy` is told.
@@ -74,7 +74,7 @@ impl Options {
     }
 }
 
-/// Serves until SIGTERM or SIGINT, then drains. SIGHUP opens the access log anew.
+/// Serves until SIGTERM, SIGINT or SIGQUIT, then drains. SIGHUP opens the access log anew.
 ///
 /// # Errors
 /// If the options contradict each other, or an address or file cannot be opened.
@@ -96,9 +96,7 @@ pub fn run(options: Options) -> Result<(), Error> {
         .map_err(|source| Error::System { act: "start the probes", source })?;
     runtime.block_on(async {
         let wrong = |source| Error::System { act: "listen for signals", source };
-        let mut terminate = signal(SignalKind::terminate()).map_err(wrong)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(wrong)?;
-        let mut hangup = signal(SignalKind::hangup()).map_err(wrong)?;
+        let mut signals = Signals::listen().map_err(wrong)?;
         let proxy = bound.start(&known(&resolver).snapshot(), |_| {})?;
         let ready = Arc::new(AtomicBool::new(false));
         if let Some(listener) = admin {
@@ -115,10 +113,8 @@ pub fn run(options: Options) -> Result<(), Error> {
         }
         tracing::info!(listen = ?proxy.local_addrs(), "the proxy serves");
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            () = asked_to_end(&mut signals, &proxy) => {}
             () = watch(&options, &resolver, &proxy, &ready) => {}
-            () = reopen(&mut hangup, &proxy) => {}
         }
         proxy.drain(options.drain.to_duration());
         proxy.join();
@@ -126,15 +122,14 @@ pub fn run(options: Options) -> Result<(), Error> {
     })
 }
 
-/// Opens the access log anew with each signal, for ever.
-async fn reopen(hangup: &mut Signal, proxy: &Proxy) {
-    while hangup.recv().await.is_some() {
+/// Waits for the signal to end, and opens the access log anew meanwhile whenever that is asked for.
+async fn asked_to_end(signals: &mut Signals, proxy: &Proxy) {
+    while signals.next().await == SignalAction::Reload {
         match proxy.reopen_access_log() {
             Ok(()) => tracing::info!("the access log is opened anew"),
             Err(error) => tracing::error!(%error, "the access log stays where it is"),
         }
     }
-    std::future::pending().await
 }
 
 /// The proxy's own address as an upstream would send each request round for ever.

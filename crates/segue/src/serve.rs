@@ -9,6 +9,7 @@ use std::time::Duration;
 use cli::{CommandError, Limit, ServerOptions};
 use control::Inbox;
 use model::Millis;
+use proxy::{SignalAction, Signals};
 use store::ReleaseStore;
 use tokio::runtime::Runtime;
 
@@ -17,7 +18,7 @@ use crate::brain::{Brain, BrainConfig};
 use crate::data_folder::DataFolder;
 use crate::failure::cannot_start;
 use crate::front::Front;
-use crate::signals::{self, SignalAction, Signals};
+use crate::signals;
 
 /// Time between SIGTERM and SIGKILL for instances when everything is stopped.
 pub const GRACE: Millis = Millis::from_secs(30);

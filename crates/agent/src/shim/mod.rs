@@ -44,6 +44,8 @@ pub fn main(run_dir: &Path) -> ExitCode {
     sys::close_inherited();
     match begin(run_dir) {
         Ok(Begun::Running(running)) => {
+            // Not before the second stage is there: it would inherit them ignored.
+            sys::ignore_signals();
             answer(&StartAnswer::Started { pid: running.tree.main() });
             detach_stdio();
             running.supervise();

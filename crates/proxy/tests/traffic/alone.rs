@@ -129,6 +129,20 @@ fn a_log_that_is_renamed_is_opened_anew_at_a_hangup_and_for_nobody_else_to_read(
 }
 
 #[test]
+fn a_signal_without_a_meaning_ends_nothing_and_sigquit_ends_in_order() {
+    use rustix::process::Signal;
+    let mut alone = Alone::start(&saying("ok").to_string(), &[]);
+    let mut client = Client::connect(alone.at);
+    for stray in [Signal::USR1, Signal::USR2, Signal::ALARM, Signal::POWER, Signal::XFSZ] {
+        alone.signal(stray);
+        assert_eq!(client.get("/").text(), "ok");
+    }
+    drop(client);
+    alone.signal(Signal::QUIT);
+    assert_eq!(alone.process.wait().expect("it ends").code(), Some(0));
+}
+
+#[test]
 fn clients_of_the_admin_address_that_say_nothing_hold_up_nobody() {
     let alone = Alone::start(&saying("ok").to_string(), &[]);
     let silent: Vec<_> =

@@ -46,6 +46,27 @@ fn rolling_in_place_and_with_surge_lose_no_request() {
     }
 }
 
+/// Under `nohup` a command outlives its terminal, as whoever wrote that expects.
+#[test]
+fn a_command_for_which_a_hangup_is_ignored_waits_on() {
+    let world = with_v1(CANARY);
+    let deploy = world.command(&["deploy", "--release", "v2", "--env", "VERSION=v2", "--wait"]);
+    let mut nohup = std::process::Command::new("sh");
+    nohup.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(deploy.get_program());
+    nohup.args(deploy.get_args()).current_dir(world.app_dir());
+    nohup.envs(deploy.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut waits = nohup.stderr(Stdio::piped()).spawn().unwrap();
+    world.until("at the gate", |status| {
+        status["rollout"]["waiting_for"].as_str().is_some_and(|what| what.contains("promote"))
+    });
+    crate::world::signal(waits.id(), rustix::process::Signal::HUP);
+    let said = world.segue(&["promote", "web"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let mut stderr = String::new();
+    waits.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!(waits.wait().unwrap().code(), Some(0), "{stderr}");
+}
+
 #[test]
 fn rolling_that_meets_a_bad_release_goes_back_and_loses_no_request() {
     let world = with_v1(ROLLING);
