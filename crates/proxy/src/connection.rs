@@ -110,9 +110,9 @@ impl Future for Connection {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Self { stage, client, caller, seat } = self.get_mut();
         seat.visit(cx, |seat, cx, news| {
-            let News { now_ms, snapshot, evicted } = news;
+            let News { now_ms, snapshot_changed, evicted } = news;
             let (worker, timer) = (seat.worker(), seat.timer());
-            let mut turn = Turn { cx, worker, client, caller, timer, now_ms, news: snapshot };
+            let mut turn = Turn { cx, worker, client, caller, timer, now_ms, snapshot_changed };
             if evicted && stage.leave(&mut turn, seat) {
                 return None;
             }
@@ -164,7 +164,7 @@ impl Stage {
                 turn.client.cut();
                 return true;
             }
-            Doing::Fresh | Doing::Busy | Doing::Closing => seat.stays(),
+            Doing::Fresh | Doing::Busy | Doing::Closing => seat.cancel_eviction(),
         }
         false
     }
@@ -308,7 +308,7 @@ impl Head {
         let limits = &turn.worker.shared.config.limits;
         let at = match begun {
             true => Deadline::at(self.since_ms + limits.head.0),
-            false => Deadline::at(self.since_ms + limits.idle.0).min(turn.worker.leaves_at()),
+            false => Deadline::at(self.since_ms + limits.idle.0).min(turn.worker.closes_idle_at()),
         };
         Wakeup { at, watch: Watch::Nothing }
     }

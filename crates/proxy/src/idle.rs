@@ -16,7 +16,7 @@ use tokio::io::Interest;
 use crate::timer_id::TimerId;
 
 /// Idle connections called in one poll before others get their turn.
-const CALLED: usize = 64;
+const WOKEN: usize = 64;
 
 /// What is kept of a connection at rest.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl IdleSet {
 /// The connections that an epoll tells of. `WouldBlock` if there are none.
 fn stirring(epoll: &tokio::net::TcpStream) -> io::Result<Vec<TimerId>> {
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    let mut events = Vec::with_capacity(CALLED);
+    let mut events = Vec::with_capacity(WOKEN);
     match epoll::wait(epoll, spare_capacity(&mut events), Some(&at_once)) {
         Ok(0) => Err(io::ErrorKind::WouldBlock.into()),
         // Nothing was missed: the next call tells.

@@ -5,7 +5,7 @@
 //!                           │ wakes
 //!             worker 0 … worker N-1      each: one thread, own sockets, own upstream pool
 //!                │
-//!            connection ─► exchange (way → outgoing → incoming) ─► lingering_close | tunnel
+//!            connection ─► exchange (dispatch → outgoing → incoming) ─► lingering_close | tunnel
 //! ```
 //!
 //! The data plane knows nothing of rollouts, journals or processes, decides by nothing but the snapshot and the

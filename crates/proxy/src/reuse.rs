@@ -72,7 +72,7 @@ impl Reuse {
     }
 
     /// Some of the request is not out, and the answer begins.
-    pub(crate) fn is_answered_early(&mut self) {
+    pub(crate) fn note_early_answer(&mut self) {
         self.early = true;
     }
 

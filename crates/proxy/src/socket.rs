@@ -33,7 +33,7 @@ pub(crate) enum Peer {
 pub(crate) struct Socket {
     state: State,
     /// Nothing follows what is written now but the end.
-    ends: bool,
+    close_follows: bool,
 }
 
 #[derive(Debug)]
@@ -53,12 +53,12 @@ enum State {
 impl Socket {
     /// `stream` must be non-blocking.
     pub(crate) fn new(stream: TcpStream) -> Self {
-        Self { state: State::Free { stream, drained: false }, ends: false }
+        Self { state: State::Free { stream, drained: false }, close_follows: false }
     }
 
     /// Leaves nothing behind.
     pub(crate) fn take(&mut self) -> Self {
-        std::mem::replace(self, Self { state: State::Lost, ends: false })
+        std::mem::replace(self, Self { state: State::Lost, close_follows: false })
     }
 
     /// Whether the event loop knows of it.
@@ -68,8 +68,8 @@ impl Socket {
 
     /// What is written from now on is the last, and the end follows at once. So the kernel may wait
     /// for it, and send both in one packet.
-    pub(crate) fn ends(&mut self) {
-        self.ends = true;
+    pub(crate) fn close_follows(&mut self) {
+        self.close_follows = true;
     }
 
     /// Whether nothing has come that was not read: as far as the last events tell, or, without any,
@@ -125,7 +125,7 @@ impl Socket {
     }
 
     /// Makes the end of the connection a reset.
-    pub(crate) fn resets(&self) {
+    pub(crate) fn reset_on_close(&self) {
         let at_once = Some(std::time::Duration::ZERO);
         // If that fails, the client sees an end in the midst of an answer.
         let _ = match &self.state {
@@ -186,14 +186,14 @@ impl AsyncWrite for Socket {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let flags = if this.ends { SendFlags::MORE } else { SendFlags::empty() };
+        let flags = if this.close_follows { SendFlags::MORE } else { SendFlags::empty() };
         loop {
             match &mut this.state {
                 State::Free { stream, .. } => match send(stream, bytes, flags) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => this.watch()?,
                     sent => return Poll::Ready(sent),
                 },
-                State::Watched(stream) if !this.ends => {
+                State::Watched(stream) if !this.close_follows => {
                     return Pin::new(stream).poll_write(cx, bytes);
                 }
                 State::Watched(stream) => {

@@ -69,7 +69,7 @@ struct Inner {
     free: Vec<usize>,
     tickets: u64,
     /// Idle connections that were woken: they need a task.
-    called: Vec<(TimerId, Box<IdleConnection>)>,
+    woken: Vec<(TimerId, Box<IdleConnection>)>,
 }
 
 impl Timers {
@@ -131,13 +131,13 @@ impl Timers {
     }
 
     /// Wakes one that may be at rest.
-    pub(crate) fn call(&self, id: TimerId) {
+    pub(crate) fn wake(&self, id: TimerId) {
         self.inner.borrow_mut().wake(id.0);
     }
 
     /// The next one that was at rest when it was woken.
-    pub(crate) fn called(&self) -> Option<(TimerId, Box<IdleConnection>)> {
-        self.inner.borrow_mut().called.pop()
+    pub(crate) fn next_woken(&self) -> Option<(TimerId, Box<IdleConnection>)> {
+        self.inner.borrow_mut().woken.pop()
     }
 
     /// Writes down what the connection is doing.
@@ -156,7 +156,7 @@ impl Timers {
     }
 
     /// The connection was asked to leave and has a request by now: it stays.
-    pub(crate) fn stays(&self, id: TimerId) {
+    pub(crate) fn cancel_eviction(&self, id: TimerId) {
         self.inner.borrow_mut().timers[id.0].leaving = Leaving::Stays;
     }
 
@@ -277,7 +277,7 @@ impl Inner {
                 waker.wake_by_ref();
                 *keeper = Keeper::Task(waker);
             }
-            Keeper::IdleSet(idle) => self.called.push((TimerId(at), idle)),
+            Keeper::IdleSet(idle) => self.woken.push((TimerId(at), idle)),
         }
     }
 }

@@ -27,8 +27,8 @@ pub(crate) const JITTER_MS: u64 = 250;
 pub(crate) struct Tunnel {
     upstream: InstanceStream,
     flight: InFlightGuard,
-    to_client: Way,
-    to_upstream: Way,
+    to_client: Flow,
+    to_upstream: Flow,
     from_upstream: Buffer,
     terms: TunnelTerms,
     /// Its app is closed for its client.
@@ -49,7 +49,7 @@ pub(crate) struct TunnelTerms {
 
 /// One direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+enum Flow {
     Open,
     /// The source has ended; what is in the buffer still goes out.
     Ending,
@@ -68,8 +68,8 @@ impl Tunnel {
         Self {
             upstream,
             flight,
-            to_client: Way::Open,
-            to_upstream: if turn.client.has_ended() { Way::Ending } else { Way::Open },
+            to_client: Flow::Open,
+            to_upstream: if turn.client.has_ended() { Flow::Ending } else { Flow::Open },
             from_upstream,
             terms,
             closed: turn.is_closed(terms.app),
@@ -90,7 +90,7 @@ impl Tunnel {
     }
 
     pub(crate) fn poll(&mut self, turn: &mut Turn<'_, '_>) -> Poll<()> {
-        if turn.news {
+        if turn.snapshot_changed {
             self.closed = turn.is_closed(self.terms.app);
         }
         if !self.closed && turn.worker.carries(self.flight.instance().key) {
@@ -106,7 +106,7 @@ impl Tunnel {
         loop {
             let Ok(down) = self.down(turn) else { return Poll::Ready(()) };
             let Ok(up) = self.up(turn) else { return Poll::Ready(()) };
-            if self.to_client == Way::Shut && self.to_upstream == Way::Shut {
+            if self.to_client == Flow::Shut && self.to_upstream == Flow::Shut {
                 return Poll::Ready(());
             }
             if down + up == 0 {
@@ -128,8 +128,8 @@ impl Tunnel {
         let mut moved = progress(turn.client.poll_flush(turn.cx, turn.worker))?;
         if turn.client.is_flushed() {
             let client = &mut turn.client.h1().stream;
-            let (way, buffer) = (&mut self.to_client, &mut self.from_upstream);
-            moved += carry(turn.cx, turn.worker, way, buffer, &mut self.upstream, client)?;
+            let (flow, buffer) = (&mut self.to_client, &mut self.from_upstream);
+            moved += carry(turn.cx, turn.worker, flow, buffer, &mut self.upstream, client)?;
         }
         Ok(moved)
     }
@@ -152,19 +152,19 @@ fn progress(poll: Poll<std::io::Result<usize>>) -> std::io::Result<usize> {
 fn carry(
     cx: &mut Context<'_>,
     worker: &Worker,
-    way: &mut Way,
+    flow: &mut Flow,
     buffer: &mut Buffer,
     from: &mut impl Source,
     to: &mut (impl AsyncWrite + Unpin),
 ) -> std::io::Result<usize> {
     let mut moved = 0;
-    if *way == Way::Open && buffer.len() < LARGE {
+    if *flow == Flow::Open && buffer.len() < LARGE {
         if buffer.tail().capacity() == 0 {
             *buffer = worker.stock.take();
         }
         match buffer.fill(cx, from) {
             Poll::Ready(Ok(0)) => {
-                *way = Way::Ending;
+                *flow = Flow::Ending;
                 moved += 1;
             }
             poll @ (Poll::Ready(_) | Poll::Pending) => moved += progress(poll)?,
@@ -175,8 +175,8 @@ fn carry(
     }
     if buffer.is_empty() {
         worker.stock.put(std::mem::take(buffer));
-        if *way == Way::Ending && Pin::new(to).poll_shutdown(cx).is_ready() {
-            *way = Way::Shut;
+        if *flow == Flow::Ending && Pin::new(to).poll_shutdown(cx).is_ready() {
+            *flow = Flow::Shut;
             moved += 1;
         }
     }

@@ -20,7 +20,7 @@ pub(crate) struct Turn<'a, 'b> {
     pub(crate) timer: TimerId,
     pub(crate) now_ms: u64,
     /// The snapshot has changed since the last turn.
-    pub(crate) news: bool,
+    pub(crate) snapshot_changed: bool,
 }
 
 impl Turn<'_, '_> {

@@ -146,7 +146,7 @@ impl UpstreamConnection {
 
     /// If nothing has come of it for a while, other connections of ours may be in its way: from then
     /// on they make room.
-    pub(crate) fn lines_up(&mut self, now_ms: u64) {
+    pub(crate) fn wait_for_room_if_late(&mut self, now_ms: u64) {
         if self.look_ms().is_some_and(|at_ms| now_ms >= at_ms) {
             self.waits = Waits::for_room(&self.flight.instance().room);
         }

@@ -22,7 +22,7 @@ pub(crate) struct Backend {
     /// Bytes of the request went out.
     sent: bool,
     /// Writing failed: an answer may have come before that.
-    deaf: bool,
+    write_failed: bool,
     /// What has come and is not read.
     input: Buffer,
     /// Nothing more comes.
@@ -38,7 +38,7 @@ impl Backend {
             framed: Buffer::default(),
             has_end: false,
             sent: false,
-            deaf: false,
+            write_failed: false,
             input: Buffer::default(),
             ended: false,
             body: Body::length(0),
@@ -51,19 +51,19 @@ impl Backend {
     }
 
     /// Whether nothing more goes out, since writing failed.
-    pub(crate) fn is_deaf(&self) -> bool {
-        self.deaf
+    pub(crate) fn write_failed(&self) -> bool {
+        self.write_failed
     }
 
     /// Whether there is anything to be sent of what has come.
     pub(crate) fn has_to_send(&self, request: &Replay) -> bool {
         let ends = request.is_open_ended() && request.is_whole() && !self.has_end;
-        !self.deaf && (ends || !request.is_empty() || !self.framed.is_empty())
+        !self.write_failed && (ends || !request.is_empty() || !self.framed.is_empty())
     }
 
     /// Whether all of the request has gone out.
     pub(crate) fn has_sent_all(&self, request: &Replay) -> bool {
-        request.is_whole() && !self.deaf && !self.has_to_send(request)
+        request.is_whole() && !self.write_failed && !self.has_to_send(request)
     }
 
     /// How many framed bytes have not gone out.
@@ -103,7 +103,7 @@ impl Backend {
             Err(error) => {
                 let certainly_unprocessed = !self.sent;
                 if self.sent {
-                    self.deaf = true;
+                    self.write_failed = true;
                     request.pass();
                     self.framed.clear();
                 }
@@ -124,7 +124,7 @@ impl Backend {
         }
         let read = self.input.fill(cx, &mut self.stream);
         match &read {
-            Poll::Pending if self.input.is_empty() => self.give_rest(stock),
+            Poll::Pending if self.input.is_empty() => self.release_input(stock),
             Poll::Ready(Ok(0) | Err(_)) => self.ended = true,
             Poll::Pending | Poll::Ready(Ok(_)) => {}
         }
@@ -166,7 +166,7 @@ impl Backend {
     }
 
     /// Gives the memory of what is not read back.
-    pub(crate) fn give_rest(&mut self, stock: &Stock) {
+    pub(crate) fn release_input(&mut self, stock: &Stock) {
         stock.put(std::mem::take(&mut self.input));
     }
 
@@ -290,7 +290,7 @@ mod tests {
             request.add(b"again");
             let broken = poll_fn(|cx| backend.poll_send(cx, &mut request, &stock)).await;
             assert!(!broken.unwrap_err().certainly_unprocessed);
-            assert!(backend.is_deaf());
+            assert!(backend.write_failed());
             assert!(!backend.has_to_send(&request));
         });
     }

@@ -62,9 +62,9 @@ impl InstanceSide {
     }
 
     /// Whether nothing more goes out, since writing failed.
-    pub(crate) fn is_deaf(&self) -> bool {
+    pub(crate) fn write_failed(&self) -> bool {
         match self {
-            Self::H1(backend) => backend.is_deaf(),
+            Self::H1(backend) => backend.write_failed(),
         }
     }
 
@@ -163,9 +163,9 @@ impl InstanceSide {
     }
 
     /// Gives the memory of what is not read back.
-    pub(crate) fn give_rest(&mut self, stock: &Stock) {
+    pub(crate) fn release_input(&mut self, stock: &Stock) {
         match self {
-            Self::H1(backend) => backend.give_rest(stock),
+            Self::H1(backend) => backend.release_input(stock),
         }
     }
 

@@ -166,7 +166,7 @@ impl Accounting {
 
     /// Counts the request, after so many attempts, and writes its line.
     #[inline]
-    pub(super) fn ends(&mut self, attempts: u32, worker: &Worker, now_ms: u64) {
+    pub(super) fn request_ended(&mut self, attempts: u32, worker: &Worker, now_ms: u64) {
         self.waiting = None;
         self.decide(Outcome::Fine);
         if let Some(app) = self.app.take() {

@@ -71,7 +71,7 @@ impl Held {
         if !again {
             turn.worker.count(app, |cells| &cells.held);
         }
-        presence.left(turn);
+        presence.check_gone(turn);
         true
     }
 
@@ -152,7 +152,7 @@ impl Held {
     }
 
     /// The request has ended.
-    pub(crate) fn ends(&mut self) {
+    pub(crate) fn request_ended(&mut self) {
         self.dequeued = None;
     }
 }

@@ -25,7 +25,7 @@ const INTERIM_RATE: u64 = 4 << 10;
 pub(super) enum AnswerState {
     Awaited(Box<ResponseParser>),
     Body {
-        lasts: Lasts,
+        kind: AnswerKind,
     },
     /// All of it is in the output.
     Done,
@@ -37,10 +37,10 @@ pub(super) enum AnswerState {
 
 /// Whether an answer has an end of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lasts {
-    UntilItsEnd,
+pub(super) enum AnswerKind {
+    Finite,
     /// The stream ends with its instance, and that is no failure.
-    AsItsInstance,
+    EventStream,
 }
 
 /// What has been seen of an answer when an attempt comes to nothing.
@@ -92,13 +92,13 @@ impl Incoming {
     }
 
     /// Whether the answer has an end of its own.
-    pub(super) fn lasts(&self) -> Lasts {
+    pub(super) fn kind(&self) -> AnswerKind {
         match &self.answer {
-            AnswerState::Body { lasts, .. } => *lasts,
+            AnswerState::Body { kind, .. } => *kind,
             AnswerState::Awaited(_)
             | AnswerState::Done
             | AnswerState::Cut
-            | AnswerState::Switched => Lasts::UntilItsEnd,
+            | AnswerState::Switched => AnswerKind::Finite,
         }
     }
 
@@ -323,7 +323,7 @@ impl Incoming {
         let status = head.status();
         let next = match head.is_switch() {
             true => AnswerState::Switched,
-            false => AnswerState::Body { lasts: Lasts::of(head) },
+            false => AnswerState::Body { kind: AnswerKind::of(head) },
         };
         if let AnswerState::Awaited(parser) = std::mem::replace(&mut self.answer, next) {
             turn.worker.parsers.put_response(parser);
@@ -339,19 +339,19 @@ impl Incoming {
     }
 
     /// The answer is whole.
-    pub(super) fn is_done(&mut self) {
+    pub(super) fn set_done(&mut self) {
         self.answer = AnswerState::Done;
     }
 
     /// The answer broke off after its head had gone out.
-    pub(super) fn is_cut(&mut self) {
+    pub(super) fn set_cut(&mut self) {
         self.answer = AnswerState::Cut;
     }
 }
 
-impl Lasts {
+impl AnswerKind {
     fn of(head: &ResponseHead) -> Self {
-        if head.is_event_stream() { Self::AsItsInstance } else { Self::UntilItsEnd }
+        if head.is_event_stream() { Self::EventStream } else { Self::Finite }
     }
 }
 

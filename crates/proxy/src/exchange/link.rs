@@ -15,7 +15,7 @@ pub(super) enum InstanceLink {
 
 impl InstanceLink {
     /// The connection that the request goes out on, if it does.
-    pub(super) fn open(&mut self) -> Option<&mut UpstreamConnection> {
+    pub(super) fn upstream_mut(&mut self) -> Option<&mut UpstreamConnection> {
         match self {
             Self::Open(upstream) => Some(upstream),
             Self::None | Self::Unchosen | Self::Connecting(_) => None,

@@ -3,6 +3,7 @@
 
 mod account;
 mod arm;
+mod dispatch;
 pub(crate) mod end;
 mod failure;
 mod held;
@@ -20,7 +21,6 @@ mod route;
 mod terms;
 mod tries;
 mod waits_for;
-mod way;
 
 use std::task::Poll;
 
@@ -102,7 +102,7 @@ impl Exchange {
     }
 
     fn advance(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), ExchangeEnd> {
-        if !turn.news {
+        if !turn.snapshot_changed {
             self.relay.look_at_instance(&self.info, turn);
         } else if self.relay.look_again(&self.info, turn) {
             self.route_again(turn);
@@ -141,14 +141,14 @@ impl Exchange {
         };
         let is_done = matches!(self.relay.answer(), AnswerState::Done);
         if is_done && self.info.terms.after() == After::Close {
-            turn.client.ends();
+            turn.client.close_follows();
         }
         match turn.client.poll_flush(turn.cx, turn.worker) {
             Poll::Ready(Ok(count)) => {
                 self.info.pacing.hand(count);
                 moved += count;
             }
-            Poll::Ready(Err(_)) => return Err(self.relay.left(&mut self.info)),
+            Poll::Ready(Err(_)) => return Err(self.relay.client_left(&mut self.info)),
             Poll::Pending => {}
         }
         Ok(moved + self.relay.read_client(&mut self.info, turn)?)

@@ -140,7 +140,7 @@ impl Outgoing {
             let (taken, last) = (piece.taken, piece.last);
             pacing.take(piece.data.len()).map_err(|_| BadBody::TooLarge)?;
             // Nobody reads it any more, but its end is worth knowing.
-            if !upstream.side.is_deaf() {
+            if !upstream.side.write_failed() {
                 self.request.add(piece.data);
             }
             client.took(taken);
@@ -174,7 +174,7 @@ impl Outgoing {
                 if !unsent {
                     upstream.flight.instance().moved(turn.now_ms);
                 }
-                info.presence.begins();
+                info.presence.request_begun();
                 if let Some(stopwatch) = &mut upstream.stopwatch {
                     *stopwatch = Stopwatch::start();
                 }
@@ -212,7 +212,7 @@ impl Outgoing {
     }
 
     /// Gives its memory back.
-    pub(super) fn ends(&mut self, stock: &Stock) {
+    pub(super) fn give_back(&mut self, stock: &Stock) {
         self.request.give_back(stock);
     }
 }

@@ -40,12 +40,12 @@ impl Presence {
     }
 
     /// Bytes of the request go out.
-    pub(crate) fn begins(&mut self) {
+    pub(crate) fn request_begun(&mut self) {
         self.begun = true;
     }
 
     /// The client has left, and its request ends.
-    pub(crate) fn has_left(&mut self) {
+    pub(crate) fn mark_gone(&mut self) {
         self.gone = true;
     }
 
@@ -69,30 +69,30 @@ impl Presence {
     }
 
     /// Whether another attempt may be made for the client.
-    pub(crate) fn goes_on(&mut self, turn: &Turn<'_, '_>) -> bool {
+    pub(crate) fn may_retry(&mut self, turn: &Turn<'_, '_>) -> bool {
         match self.may_begin(turn) {
             May::Begin => true,
             May::Answer => false,
             May::Nothing => {
-                self.has_left();
+                self.mark_gone();
                 false
             }
         }
     }
 
     /// Whether a client whose request has waited has left.
-    pub(crate) fn left(&mut self, turn: &Turn<'_, '_>) -> bool {
+    pub(crate) fn check_gone(&mut self, turn: &Turn<'_, '_>) -> bool {
         if self.may_begin(turn) != May::Begin {
-            self.has_left();
+            self.mark_gone();
         }
         self.is_gone()
     }
 
     /// Looks at the client of a request that waits for an instance, at first and from time to time.
     /// True if nothing may be begun for it any more.
-    pub(crate) fn waits_in_vain(&mut self, turn: &Turn<'_, '_>) -> bool {
+    pub(crate) fn check_gone_if_due(&mut self, turn: &Turn<'_, '_>) -> bool {
         let due = self.half_closed.is_none() || turn.now_ms >= self.look_ms;
-        due && self.left(turn)
+        due && self.check_gone(turn)
     }
 
     /// Whether the client has reset the connection while its request is in flight. For when what it

@@ -9,16 +9,16 @@ use crate::buffer::{Buffer, Stock};
 use crate::deadline::Deadline;
 use crate::eviction::{Doing, Moved};
 use crate::exchange::account::Belongs;
+use crate::exchange::dispatch::{AfterFailure, Dispatch, DispatchStep};
 use crate::exchange::end::{ExchangeEnd, Rest};
 use crate::exchange::failure::AttemptFailure;
-use crate::exchange::incoming::{AnswerState, Arrived, Incoming, Lasts};
+use crate::exchange::incoming::{AnswerKind, AnswerState, Arrived, Incoming};
 use crate::exchange::link::InstanceLink;
 use crate::exchange::outgoing::{Continue, Outgoing};
 use crate::exchange::own_answer::OwnAnswer;
 use crate::exchange::request_info::RequestInfo;
 use crate::exchange::terms::Terms;
 use crate::exchange::waits_for::WaitsFor;
-use crate::exchange::way::{Then, Way, WayStep};
 use crate::front::side::ClientSide;
 use crate::pages::ErrorPage;
 use crate::reuse::Next;
@@ -32,7 +32,7 @@ use crate::worker::Worker;
 #[derive(Debug)]
 pub(super) struct Relay {
     outgoing: Outgoing,
-    way: Way,
+    dispatch: Dispatch,
     incoming: Incoming,
 }
 
@@ -56,20 +56,20 @@ impl Relay {
     ) -> Self {
         Self {
             outgoing: Outgoing::of(head, bytes, terms, turn),
-            way: Way::default(),
+            dispatch: Dispatch::default(),
             incoming: Incoming::awaited(turn.worker),
         }
     }
 
     /// The request belongs to an app that may have it.
     pub(super) fn begin(&mut self, belongs: Belongs) {
-        self.way.begin(belongs);
+        self.dispatch.begin(belongs);
     }
 
     /// Whether the request may be routed anew, and is to be: the snapshot has changed.
     #[inline]
     pub(super) fn look_again(&mut self, info: &RequestInfo, turn: &Turn<'_, '_>) -> bool {
-        self.way.look_again(self.incoming.lasts(), info, turn) && turn.client.has_head()
+        self.dispatch.look_again(self.incoming.kind(), info, turn) && turn.client.has_head()
     }
 
     /// The request has been routed anew, and its head is this for an instance.
@@ -81,7 +81,7 @@ impl Relay {
     #[inline]
     pub(super) fn look_at_instance(&mut self, info: &RequestInfo, turn: &Turn<'_, '_>) {
         if self.is_endless() {
-            self.way.set_end(Lasts::AsItsInstance, info, turn);
+            self.dispatch.set_end(AnswerKind::EventStream, info, turn);
         }
     }
 
@@ -93,10 +93,10 @@ impl Relay {
         turn: &mut Turn<'_, '_>,
     ) -> Result<usize, Stop> {
         let mut moved = self.attempt(info, turn)?;
-        let Some(upstream) = self.way.open() else { return Ok(moved) };
+        let Some(upstream) = self.dispatch.upstream_mut() else { return Ok(moved) };
         moved += match self.outgoing.take_from(turn.client, upstream, &mut info.pacing) {
             Ok(count) => count,
-            Err(_) if !self.is_awaited() => return Err(Stop::End(self.left(info))),
+            Err(_) if !self.is_awaited() => return Err(Stop::End(self.client_left(info))),
             Err(bad) => {
                 // The instance must not take a broken body for a whole one: its connection is cut.
                 info.terms.close();
@@ -105,7 +105,7 @@ impl Relay {
         };
         let sent = self.outgoing.send(upstream, info, turn);
         moved += sent.or_else(|failure| self.failed(failure, info, turn))?;
-        let Some(upstream) = self.way.open() else { return Ok(moved) };
+        let Some(upstream) = self.dispatch.upstream_mut() else { return Ok(moved) };
         let received = self.incoming.receive(upstream, turn);
         moved += received.or_else(|failure| self.failed(failure, info, turn))?;
         Ok(moved + self.translate(info, turn)?)
@@ -119,9 +119,9 @@ impl Relay {
         turn: &mut Turn<'_, '_>,
     ) -> Result<usize, ExchangeEnd> {
         if !self.is_read_on(turn.client) {
-            let is_open = matches!(self.way.link(), InstanceLink::Open(_));
+            let is_open = matches!(self.dispatch.link(), InstanceLink::Open(_));
             return match is_open && info.presence.was_reset(turn) {
-                true => Err(self.left(info)),
+                true => Err(self.client_left(info)),
                 false => Ok(0),
             };
         }
@@ -131,11 +131,11 @@ impl Relay {
         let client = &mut *turn.client;
         match client.poll_read(turn.cx, turn.worker) {
             Poll::Pending => Ok(0),
-            Poll::Ready(Err(_)) => Err(self.left(info)),
+            Poll::Ready(Err(_)) => Err(self.client_left(info)),
             Poll::Ready(Ok(0)) => {
                 // It will never send the rest of its body.
                 let lost = !self.outgoing.is_whole() && self.is_awaited();
-                if lost && !client.has_input() { Err(self.left(info)) } else { Ok(1) }
+                if lost && !client.has_input() { Err(self.client_left(info)) } else { Ok(1) }
             }
             Poll::Ready(Ok(count)) => {
                 if self.waits_for_body() {
@@ -151,11 +151,11 @@ impl Relay {
     fn attempt(&mut self, info: &mut RequestInfo, turn: &mut Turn<'_, '_>) -> Result<usize, Stop> {
         let mut steps = 0;
         loop {
-            match self.way.step(&self.outgoing, info, turn) {
-                WayStep::Rests => return Ok(steps),
-                WayStep::Refused(answer) => return Err(Stop::Reply(answer)),
-                WayStep::Moved => steps += 1,
-                WayStep::Failed(failure) => steps += self.failed(failure, info, turn)?,
+            match self.dispatch.step(&self.outgoing, info, turn) {
+                DispatchStep::Rests => return Ok(steps),
+                DispatchStep::Refused(answer) => return Err(Stop::Reply(answer)),
+                DispatchStep::Moved => steps += 1,
+                DispatchStep::Failed(failure) => steps += self.failed(failure, info, turn)?,
             }
         }
     }
@@ -168,7 +168,7 @@ impl Relay {
         turn: &mut Turn<'_, '_>,
     ) -> Result<usize, Stop> {
         let mut moved = 0;
-        while let Some(upstream) = self.way.open() {
+        while let Some(upstream) = self.dispatch.upstream_mut() {
             let arrived = self.incoming.read(upstream, info, turn);
             moved += match arrived.and_then(|arrived| self.pass(arrived, info, turn)) {
                 Ok(0) => break,
@@ -186,7 +186,7 @@ impl Relay {
         info: &mut RequestInfo,
         turn: &mut Turn<'_, '_>,
     ) -> Result<usize, AttemptFailure> {
-        let Some(upstream) = self.way.open() else { return Ok(0) };
+        let Some(upstream) = self.dispatch.upstream_mut() else { return Ok(0) };
         match arrived {
             Arrived::Nothing => Ok(0),
             Arrived::Body(count) => Ok(count),
@@ -219,29 +219,29 @@ impl Relay {
         if !self.outgoing.is_whole() {
             info.terms.close();
         }
-        let Some(upstream) = self.way.open() else { return };
+        let Some(upstream) = self.dispatch.upstream_mut() else { return };
         if !self.outgoing.is_out(upstream) {
-            info.reuse.is_answered_early();
+            info.reuse.note_early_answer();
         }
         self.outgoing.settles();
         let status = self.incoming.accept(len, upstream, info, turn);
         self.look_at_instance(info, turn);
         if self.is_endless() || matches!(self.incoming.state(), AnswerState::Switched) {
-            self.way.clear_instance();
+            self.dispatch.clear_instance();
         }
-        self.way.answered(status, turn);
+        self.dispatch.answered(status, turn);
         info.account.answered(status, turn.now_ms);
     }
 
     /// The answer is whole: the instance is free, whatever the client still has to read.
     #[inline]
     fn finish(&mut self, info: &RequestInfo, turn: &mut Turn<'_, '_>) {
-        self.way.clear_instance();
-        let Some(mut upstream) = self.way.take_connection() else { return };
+        self.dispatch.clear_instance();
+        let Some(mut upstream) = self.dispatch.take_connection() else { return };
         upstream.flight.instance().moved(turn.now_ms);
         let sent = self.outgoing.is_out(&upstream);
         let clean = upstream.side.unread() == 0 && !upstream.side.has_ended();
-        upstream.side.give_rest(&turn.worker.stock);
+        upstream.side.release_input(&turn.worker.stock);
         if let (Next::Stays(kept), true) = (info.reuse.next(upstream.is_own()), sent && clean) {
             upstream.give_back(turn.timer, kept, turn.worker, turn.now_ms);
         }
@@ -254,16 +254,16 @@ impl Relay {
         info: &mut RequestInfo,
         turn: &Turn<'_, '_>,
     ) -> Result<usize, Stop> {
-        let unread = self.way.link().upstream().map_or(0, |upstream| upstream.side.unread());
+        let unread = self.dispatch.link().upstream().map_or(0, |upstream| upstream.side.unread());
         let seen = self.incoming.seen(unread);
-        match self.way.failed(failure, seen, &self.outgoing, info, turn) {
-            Then::Nothing => {}
-            Then::Give(page) => return Err(Stop::Reply(OwnAnswer::Page(page))),
-            Then::Cut => {
+        match self.dispatch.failed(failure, seen, &self.outgoing, info, turn) {
+            AfterFailure::Nothing => {}
+            AfterFailure::Reply(page) => return Err(Stop::Reply(OwnAnswer::Page(page))),
+            AfterFailure::Cut => {
                 info.account.fails();
-                self.incoming.is_cut();
+                self.incoming.set_cut();
             }
-            Then::Again => {
+            AfterFailure::Retry => {
                 self.incoming.begin_anew();
                 self.outgoing.rewind();
             }
@@ -274,18 +274,18 @@ impl Relay {
     /// What has to happen next.
     #[inline]
     fn waits_for(&self, turn: &Turn<'_, '_>) -> WaitsFor {
-        WaitsFor::of(&self.outgoing, &self.way, &self.incoming, turn)
+        WaitsFor::of(&self.outgoing, &self.dispatch, &self.incoming, turn)
     }
 
     /// Whether the client has to send more before anything can go out.
     fn waits_for_body(&self) -> bool {
-        self.outgoing.waits_for_body(self.way.link().upstream())
+        self.outgoing.waits_for_body(self.dispatch.link().upstream())
     }
 
     /// When something is done though nothing happens.
     #[inline]
     pub(super) fn due(&self, info: &RequestInfo, turn: &Turn<'_, '_>) -> Deadline {
-        self.waits_for(turn).due(&info.pacing, turn).min(self.way.cut_at())
+        self.waits_for(turn).due(&info.pacing, turn).min(self.dispatch.cut_at())
     }
 
     /// The event that the exchange waits for has not come in time.
@@ -294,8 +294,8 @@ impl Relay {
         info: &mut RequestInfo,
         turn: &mut Turn<'_, '_>,
     ) -> Result<(), Stop> {
-        if self.way.cut_at().is_over(turn.now_ms) {
-            self.way.is_cut_no_more();
+        if self.dispatch.cut_at().is_over(turn.now_ms) {
+            self.dispatch.never_cut();
             if self.is_endless() {
                 self.end_stream(info);
                 return Ok(());
@@ -324,7 +324,7 @@ impl Relay {
             | WaitsFor::Room { .. }
             | WaitsFor::Answer
             | WaitsFor::More
-            | WaitsFor::Event => self.failed(self.way.late(), info, turn).map(drop),
+            | WaitsFor::Event => self.failed(self.dispatch.late(), info, turn).map(drop),
             WaitsFor::End => Err(Stop::End(ExchangeEnd::Reset)),
         }
     }
@@ -332,37 +332,37 @@ impl Relay {
     /// An event stream whose instance goes: its client comes back to another. Not to be mistaken for
     /// one that its app has ended, it lacks the last chunk.
     fn end_stream(&mut self, info: &mut RequestInfo) {
-        self.way.drop_connection();
+        self.dispatch.drop_connection();
         info.terms.close();
-        self.incoming.is_done();
+        self.incoming.set_done();
     }
 
     /// Its client is to blame that it ends here.
     pub(super) fn abort(&mut self, info: &mut RequestInfo) {
         info.account.aborts();
-        self.way.drop_connection();
+        self.dispatch.drop_connection();
     }
 
     /// The client has left.
-    pub(super) fn left(&mut self, info: &mut RequestInfo) -> ExchangeEnd {
+    pub(super) fn client_left(&mut self, info: &mut RequestInfo) -> ExchangeEnd {
         self.abort(info);
         ExchangeEnd::Gone
     }
 
     /// The client gets an answer of our own, whole.
     pub(super) fn give_up(&mut self, info: &mut RequestInfo, client: &mut ClientSide) {
-        self.way.gives_up();
+        self.dispatch.gives_up();
         self.outgoing.discard(client, info.terms.after());
         if !self.outgoing.is_whole() {
             info.terms.close();
         }
-        self.incoming.is_done();
+        self.incoming.set_done();
     }
 
     /// When to wake up though nothing happens.
     #[inline]
     pub(super) fn wakeup(&self, info: &RequestInfo, turn: &Turn<'_, '_>) -> Wakeup {
-        let (watch, upstream) = match (self.way.link(), self.incoming.state()) {
+        let (watch, upstream) = match (self.dispatch.link(), self.incoming.state()) {
             (InstanceLink::Unchosen, _) => (Watch::Waiting, Deadline::never()),
             (InstanceLink::Connecting(up), AnswerState::Awaited(_)) => {
                 (Watch::Waiting, up.wake(turn.now_ms))
@@ -391,7 +391,7 @@ impl Relay {
 
     /// When to look at the client though nothing happens.
     fn client_look(&self, info: &RequestInfo, client: &ClientSide) -> Deadline {
-        match self.way.link() {
+        match self.dispatch.link() {
             InstanceLink::None => Deadline::never(),
             InstanceLink::Open(_) if self.is_read_on(client) => Deadline::never(),
             InstanceLink::Unchosen | InstanceLink::Connecting(_) | InstanceLink::Open(_) => {
@@ -402,7 +402,7 @@ impl Relay {
 
     /// Whether the body is read, or what else the client sends: its leaving is noticed there.
     fn is_read_on(&self, client: &ClientSide) -> bool {
-        match (self.way.link(), self.outgoing.is_whole()) {
+        match (self.dispatch.link(), self.outgoing.is_whole()) {
             (InstanceLink::Unchosen | InstanceLink::Connecting(_), _) => false,
             (InstanceLink::Open(up), false) => {
                 self.outgoing.room(up) > 0 && client.has_input_room()
@@ -415,7 +415,7 @@ impl Relay {
     pub(super) fn doing(&self, info: &RequestInfo, client: &ClientSide) -> Doing {
         let moved = |bytes| Moved { since_ms: info.account.started_ms(), bytes };
         let sends = self.waits_for_body() && self.outgoing.proceed() == Continue::Settled;
-        match (self.incoming.state(), self.way.link()) {
+        match (self.incoming.state(), self.dispatch.link()) {
             (_, InstanceLink::Unchosen | InstanceLink::Connecting(_)) => Doing::Busy,
             _ if !client.is_flushed() => Doing::Answer(moved(info.pacing.handed())),
             (AnswerState::Awaited(_) | AnswerState::Body { .. }, _) if sends => {
@@ -437,7 +437,7 @@ impl Relay {
 
     /// Whether the answer has no end of its own.
     pub(super) fn is_endless(&self) -> bool {
-        self.incoming.lasts() == Lasts::AsItsInstance
+        self.incoming.kind() == AnswerKind::EventStream
     }
 
     /// How the exchange ends, if it has come to its end.
@@ -448,7 +448,7 @@ impl Relay {
         turn: &Turn<'_, '_>,
     ) -> Option<ExchangeEnd> {
         if info.presence.is_gone() {
-            return Some(self.left(info));
+            return Some(self.client_left(info));
         }
         if let AnswerState::Switched = self.incoming.state() {
             return self.tunnel(info, turn).map(|tunnel| ExchangeEnd::Tunnel(Box::new(tunnel)));
@@ -460,10 +460,10 @@ impl Relay {
 
     /// The tunnel that a 101 opens.
     fn tunnel(&mut self, info: &RequestInfo, turn: &Turn<'_, '_>) -> Option<Tunnel> {
-        let UpstreamConnection { side, flight, .. } = self.way.take_connection()?;
+        let UpstreamConnection { side, flight, .. } = self.dispatch.take_connection()?;
         let terms = tunnel::TunnelTerms {
             app: info.account.app().map(|app| app.key),
-            drain_ms: self.way.drain_ms(),
+            drain_ms: self.dispatch.drain_ms(),
             idle_ms: info.pacing.limits().tunnel_idle.0,
         };
         let (stream, rest) = side.into_parts();
@@ -473,12 +473,12 @@ impl Relay {
     /// Counts the request as ended.
     #[inline]
     pub(super) fn settle(&mut self, info: &mut RequestInfo, worker: &Worker, now_ms: u64) {
-        self.way.ends();
-        info.account.ends(self.way.attempts(), worker, now_ms);
+        self.dispatch.request_ended();
+        info.account.request_ended(self.dispatch.attempts(), worker, now_ms);
     }
 
     /// Gives its memory back.
     pub(super) fn give_back(&mut self, stock: &Stock) {
-        self.outgoing.ends(stock);
+        self.outgoing.give_back(stock);
     }
 }

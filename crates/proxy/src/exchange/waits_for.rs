@@ -1,11 +1,11 @@
 //! What an exchange waits for, and until when. Decides nothing about what follows.
 
 use crate::deadline::Deadline;
-use crate::exchange::incoming::{AnswerState, Incoming, Lasts};
+use crate::exchange::dispatch::Dispatch;
+use crate::exchange::incoming::{AnswerKind, AnswerState, Incoming};
 use crate::exchange::link::InstanceLink;
 use crate::exchange::outgoing::{Continue, Outgoing};
 use crate::exchange::pacing::Pacing;
-use crate::exchange::way::Way;
 use crate::turn::Turn;
 
 /// What has to happen next.
@@ -38,12 +38,12 @@ impl WaitsFor {
     #[inline]
     pub(super) fn of(
         outgoing: &Outgoing,
-        way: &Way,
+        dispatch: &Dispatch,
         incoming: &Incoming,
         turn: &Turn<'_, '_>,
     ) -> Self {
-        match (incoming.state(), way.link()) {
-            (_, InstanceLink::Unchosen) => Self::Instance { look: way.held_look() },
+        match (incoming.state(), dispatch.link()) {
+            (_, InstanceLink::Unchosen) => Self::Instance { look: dispatch.held_look() },
             (_, InstanceLink::Connecting(upstream)) if upstream.is_here() => {
                 Self::Room { since_ms: upstream.since_ms }
             }
@@ -51,14 +51,14 @@ impl WaitsFor {
                 Self::Connection { since_ms: upstream.since_ms }
             }
             _ if !turn.client.is_flushed() => Self::Reader,
-            (AnswerState::Awaited(_), _) if outgoing.waits_for_body(way.link().upstream()) => {
+            (AnswerState::Awaited(_), _) if outgoing.waits_for_body(dispatch.link().upstream()) => {
                 match outgoing.proceed() {
                     Continue::Upstream { until_ms } => Self::Continue { until_ms },
                     Continue::Settled => Self::Body,
                 }
             }
             (AnswerState::Awaited(_), _) => Self::Answer,
-            (AnswerState::Body { lasts: Lasts::AsItsInstance, .. }, _) => Self::Event,
+            (AnswerState::Body { kind: AnswerKind::EventStream, .. }, _) => Self::Event,
             (AnswerState::Body { .. }, _) => Self::More,
             (AnswerState::Done | AnswerState::Cut | AnswerState::Switched, _) => Self::End,
         }

@@ -191,9 +191,9 @@ impl ClientSide {
     }
 
     /// Nothing follows what is written now but the end.
-    pub(crate) fn ends(&mut self) {
+    pub(crate) fn close_follows(&mut self) {
         match self {
-            Self::H1(client) => client.stream.ends(),
+            Self::H1(client) => client.stream.close_follows(),
         }
     }
 
@@ -225,7 +225,7 @@ impl ClientSide {
     /// What it has got must not look whole.
     pub(crate) fn cut(&self) {
         match self {
-            Self::H1(client) => client.stream.resets(),
+            Self::H1(client) => client.stream.reset_on_close(),
         }
     }
 

@@ -37,7 +37,7 @@ impl Acceptors {
     }
 
     /// A connection has ended.
-    pub(crate) fn has_room(&self) {
+    pub(crate) fn connection_ended(&self) {
         if self.is_full.replace(false) {
             self.wake();
         }

@@ -58,10 +58,10 @@ impl Worker {
         if self.shared.is_draining() && !self.is_draining() {
             let now_ms = self.shared.now_ms();
             let end = self.shared.drain_until.get();
-            self.pressure.leaves_at.set(end.min(Deadline::at(now_ms + LINGER_MS)));
+            self.pressure.closes_idle_at.set(end.min(Deadline::at(now_ms + LINGER_MS)));
             self.acceptors.wake();
             self.timers.wake_all();
-            self.resume_called();
+            self.resume_woken();
         }
     }
 
@@ -95,8 +95,8 @@ impl Worker {
     }
 
     /// Gives those a task that were at rest when they were woken.
-    fn resume_called(self: &Rc<Self>) {
-        while let Some((timer, idle)) = self.timers.called() {
+    fn resume_woken(self: &Rc<Self>) {
+        while let Some((timer, idle)) = self.timers.next_woken() {
             self.idle_set.leave(&idle.stream);
             self.shared.resting.fetch_sub(1, Ordering::Relaxed);
             tokio::task::spawn_local(Connection::resume(Rc::clone(self), timer, *idle));
@@ -150,7 +150,7 @@ pub(crate) fn run(
             }
         }
         tokio::task::spawn_local(take_in(Rc::clone(&worker)));
-        tokio::task::spawn_local(attend(Rc::clone(&worker)));
+        tokio::task::spawn_local(wake_idle(Rc::clone(&worker)));
         tokio::task::spawn_local(sweep(Rc::clone(&worker), beat));
         worker.acknowledge();
         loop {
@@ -181,16 +181,16 @@ async fn take_in(worker: Rc<Worker>) {
 }
 
 /// Calls those from their rest that have something to say, or have gone.
-async fn attend(worker: Rc<Worker>) {
+async fn wake_idle(worker: Rc<Worker>) {
     loop {
         match std::future::poll_fn(|cx| worker.idle_set.poll_stirring(cx)).await {
-            Ok(stirring) => stirring.into_iter().for_each(|timer| worker.timers.call(timer)),
+            Ok(stirring) => stirring.into_iter().for_each(|timer| worker.timers.wake(timer)),
             Err(error) => {
                 tracing::error!(%error, "cannot watch the connections at rest");
                 tokio::time::sleep(SWEEP).await;
             }
         }
-        worker.resume_called();
+        worker.resume_woken();
         tokio::task::yield_now().await;
     }
 }
@@ -204,7 +204,7 @@ async fn sweep(worker: Rc<Worker>, mut beat: Beat) {
         worker.pool.bring_back(now_ms);
         worker.make_room(now_ms);
         burst.note(worker.timers.sweep(now_ms));
-        worker.resume_called();
+        worker.resume_woken();
         worker.give_log();
         if now_ms >= tidy_ms {
             tidy_ms = now_ms + TIDY_MS;

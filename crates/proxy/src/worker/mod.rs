@@ -64,7 +64,7 @@ struct Pressure {
     /// How many connections there are, as of the last sweep.
     load: Cell<Load>,
     /// When idle connections are closed because the proxy is being shut down.
-    leaves_at: Cell<Deadline>,
+    closes_idle_at: Cell<Deadline>,
 }
 
 impl Worker {
@@ -93,7 +93,7 @@ impl Worker {
             acceptors: Acceptors::new(ports),
             pressure: Pressure {
                 load: Cell::new(Load::Light),
-                leaves_at: Cell::new(Deadline::never()),
+                closes_idle_at: Cell::new(Deadline::never()),
             },
             parsers,
         }
@@ -141,12 +141,12 @@ impl Worker {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        !self.pressure.leaves_at.get().is_never()
+        !self.pressure.closes_idle_at.get().is_never()
     }
 
     /// When idle connections are closed because the proxy is being shut down.
-    pub(crate) fn leaves_at(&self) -> Deadline {
-        self.pressure.leaves_at.get()
+    pub(crate) fn closes_idle_at(&self) -> Deadline {
+        self.pressure.closes_idle_at.get()
     }
 
     /// One that waited has chosen anew. The last one makes the worker acknowledge.
@@ -199,7 +199,7 @@ impl Worker {
     pub(crate) fn connection_ended(&self) {
         self.shared.connections.fetch_sub(1, Ordering::AcqRel);
         self.handle().arrivals.ended();
-        self.acceptors.has_room();
+        self.acceptors.connection_ended();
         if self.is_draining() {
             self.handle().wake.notify_one();
         }

@@ -29,7 +29,7 @@ pub(crate) struct Seat {
 pub(crate) struct News {
     pub(crate) now_ms: u64,
     /// The snapshot has changed.
-    pub(crate) snapshot: bool,
+    pub(crate) snapshot_changed: bool,
     /// There are too many: this one is to make room.
     pub(crate) evicted: bool,
 }
@@ -74,7 +74,7 @@ impl Seat {
     ) -> Poll<()> {
         let news = News {
             now_ms: self.worker.shared.now_ms(),
-            snapshot: self.worker.timers.notice(self.timer, self.worker.sequence()),
+            snapshot_changed: self.worker.timers.notice(self.timer, self.worker.sequence()),
             evicted: self.worker.timers.is_evicted(self.timer),
         };
         let waited = self.watch == Watch::Waiting;
@@ -84,15 +84,15 @@ impl Seat {
             self.worker.timers.set(self.timer, wakeup.watch, wakeup.at, cx);
             self.worker.timers.set_doing(self.timer, doing);
         }
-        if waited && news.snapshot {
+        if waited && news.snapshot_changed {
             self.worker.resolved_one();
         }
         if next.is_some() { Poll::Pending } else { Poll::Ready(()) }
     }
 
     /// The connection was asked to make room, and has something to do by now: it stays.
-    pub(crate) fn stays(&self) {
-        self.worker.timers.stays(self.timer);
+    pub(crate) fn cancel_eviction(&self) {
+        self.worker.timers.cancel_eviction(self.timer);
     }
 
     /// Keeps the place for an idle connection that needs no task until it is woken, at `until` at the latest.

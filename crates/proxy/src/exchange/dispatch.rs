@@ -11,7 +11,7 @@ use crate::exchange::account::Belongs;
 use crate::exchange::arm::ChosenArm;
 use crate::exchange::failure::AttemptFailure;
 use crate::exchange::held::Held;
-use crate::exchange::incoming::{Lasts, SeenOfAnswer};
+use crate::exchange::incoming::{AnswerKind, SeenOfAnswer};
 use crate::exchange::link::InstanceLink;
 use crate::exchange::outgoing::Outgoing;
 use crate::exchange::own_answer::OwnAnswer;
@@ -30,7 +30,7 @@ use crate::upstream::UpstreamConnection;
 
 /// A request's way to an instance.
 #[derive(Debug)]
-pub(super) struct Way {
+pub(super) struct Dispatch {
     link: InstanceLink,
     tries: Tries,
     arm: ChosenArm,
@@ -42,7 +42,7 @@ pub(super) struct Way {
 }
 
 /// What one step on the way has come to.
-pub(super) enum WayStep {
+pub(super) enum DispatchStep {
     /// There is none to be made until something happens.
     Rests,
     Moved,
@@ -54,18 +54,18 @@ pub(super) enum WayStep {
 
 /// What follows when an attempt has come to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Then {
+pub(super) enum AfterFailure {
     /// Another attempt.
-    Again,
+    Retry,
     /// The client gets this page.
-    Give(ErrorPage),
+    Reply(ErrorPage),
     /// The answer breaks off.
     Cut,
     /// Nothing: the client has left, or there was no attempt.
     Nothing,
 }
 
-impl Default for Way {
+impl Default for Dispatch {
     #[inline]
     fn default() -> Self {
         Self {
@@ -79,14 +79,14 @@ impl Default for Way {
     }
 }
 
-impl Way {
+impl Dispatch {
     pub(super) fn link(&self) -> &InstanceLink {
         &self.link
     }
 
     /// The connection that the request goes out on, if it does.
-    pub(super) fn open(&mut self) -> Option<&mut UpstreamConnection> {
-        self.link.open()
+    pub(super) fn upstream_mut(&mut self) -> Option<&mut UpstreamConnection> {
+        self.link.upstream_mut()
     }
 
     /// When a held request is looked at though nothing happened.
@@ -120,27 +120,27 @@ impl Way {
         outgoing: &Outgoing,
         info: &mut RequestInfo,
         turn: &mut Turn<'_, '_>,
-    ) -> WayStep {
+    ) -> DispatchStep {
         match &mut self.link {
-            InstanceLink::None => WayStep::Rests,
+            InstanceLink::None => DispatchStep::Rests,
             InstanceLink::Open(upstream) => {
-                upstream.lines_up(turn.now_ms);
-                WayStep::Rests
+                upstream.wait_for_room_if_late(turn.now_ms);
+                DispatchStep::Rests
             }
             InstanceLink::Unchosen => self.choose(outgoing, info, turn),
             InstanceLink::Connecting(_) => self.connecting(info, turn),
         }
     }
 
-    fn connecting(&mut self, info: &mut RequestInfo, turn: &mut Turn<'_, '_>) -> WayStep {
-        let InstanceLink::Connecting(upstream) = &mut self.link else { return WayStep::Rests };
+    fn connecting(&mut self, info: &mut RequestInfo, turn: &mut Turn<'_, '_>) -> DispatchStep {
+        let InstanceLink::Connecting(upstream) = &mut self.link else { return DispatchStep::Rests };
         match upstream.poll_connected(turn) {
             Poll::Pending => self.waits_to_connect(info, turn),
             Poll::Ready(Ok(())) => self.connected(info, turn),
             Poll::Ready(Err(error)) if is_local(&error) => {
-                WayStep::Failed(AttemptFailure::ConnectOurs)
+                DispatchStep::Failed(AttemptFailure::ConnectOurs)
             }
-            Poll::Ready(Err(_)) => WayStep::Failed(AttemptFailure::Connect),
+            Poll::Ready(Err(_)) => DispatchStep::Failed(AttemptFailure::Connect),
         }
     }
 
@@ -149,32 +149,32 @@ impl Way {
         outgoing: &Outgoing,
         info: &mut RequestInfo,
         turn: &mut Turn<'_, '_>,
-    ) -> WayStep {
-        let Some(app) = info.account.app().map(Arc::clone) else { return WayStep::Rests };
+    ) -> DispatchStep {
+        let Some(app) = info.account.app().map(Arc::clone) else { return DispatchStep::Rests };
         if self.held.looks_again(turn.now_ms) {
             self.tries.begin_anew();
         }
-        if self.held.is_held() && info.presence.left(turn) {
-            return WayStep::Rests;
+        if self.held.is_held() && info.presence.check_gone(turn) {
+            return DispatchStep::Rests;
         }
         match self.seeker(info).judge(&app, turn) {
             PickResult::Goes(chosen) => {
                 if let Some(backlog) = chosen.behind
                     && self.lets_others_go(&app, backlog, outgoing, info, turn)
                 {
-                    return WayStep::Rests;
+                    return DispatchStep::Rests;
                 }
                 self.go(chosen, &app, info, turn);
-                WayStep::Moved
+                DispatchStep::Moved
             }
             PickResult::Waits(patience) => {
                 let bytes = outgoing.held_bytes(turn.client);
                 match self.held.enter(&app, patience.hold_ms, bytes, &mut info.presence, turn) {
-                    true => WayStep::Rests,
-                    false => WayStep::Refused(patience.instead),
+                    true => DispatchStep::Rests,
+                    false => DispatchStep::Refused(patience.instead),
                 }
             }
-            PickResult::Lost => WayStep::Refused(OwnAnswer::Page(ErrorPage::NO_APP)),
+            PickResult::Lost => DispatchStep::Refused(OwnAnswer::Page(ErrorPage::NO_APP)),
         }
     }
 
@@ -268,34 +268,34 @@ impl Way {
 
     /// There is no connection yet. Moves on if another instance is to be chosen, or none for a client
     /// that has left.
-    fn waits_to_connect(&mut self, info: &mut RequestInfo, turn: &Turn<'_, '_>) -> WayStep {
-        if info.presence.waits_in_vain(turn) {
+    fn waits_to_connect(&mut self, info: &mut RequestInfo, turn: &Turn<'_, '_>) -> DispatchStep {
+        if info.presence.check_gone_if_due(turn) {
             self.link = InstanceLink::None;
-            return WayStep::Moved;
+            return DispatchStep::Moved;
         }
-        let InstanceLink::Connecting(upstream) = &mut self.link else { return WayStep::Rests };
-        upstream.lines_up(turn.now_ms);
+        let InstanceLink::Connecting(upstream) = &mut self.link else { return DispatchStep::Rests };
+        upstream.wait_for_room_if_late(turn.now_ms);
         let crowded = upstream.is_here() && upstream.is_late(turn.now_ms);
         let key = upstream.flight.instance().key;
         if !crowded || self.tries.tried().contains(&key) {
-            return WayStep::Rests;
+            return DispatchStep::Rests;
         }
         // It listens and has no room: that is no fault of it. One that has room goes first.
         self.tries.rule_out(key);
         let seeker = self.seeker(info);
         let elsewhere = info.account.app();
         if !elsewhere.is_some_and(|app| seeker.has_another_of_its_release(app, turn)) {
-            return WayStep::Rests;
+            return DispatchStep::Rests;
         }
         self.link = InstanceLink::Unchosen;
-        WayStep::Moved
+        DispatchStep::Moved
     }
 
     /// The connection stands: the request goes out on it, unless its client has left meanwhile.
-    fn connected(&mut self, info: &mut RequestInfo, turn: &Turn<'_, '_>) -> WayStep {
+    fn connected(&mut self, info: &mut RequestInfo, turn: &Turn<'_, '_>) -> DispatchStep {
         match std::mem::replace(&mut self.link, InstanceLink::None) {
             InstanceLink::Connecting(up)
-                if turn.now_ms > up.since_ms && info.presence.left(turn) => {}
+                if turn.now_ms > up.since_ms && info.presence.check_gone(turn) => {}
             InstanceLink::Connecting(up) => {
                 info.account.connected(up.since_ms, turn.now_ms);
                 self.link = InstanceLink::Open(up);
@@ -304,7 +304,7 @@ impl Way {
                 self.link = link
             }
         }
-        WayStep::Moved
+        DispatchStep::Moved
     }
 
     /// The snapshot has changed while the request waited or was in flight. True if the request has to
@@ -313,7 +313,7 @@ impl Way {
     #[inline]
     pub(super) fn look_again(
         &mut self,
-        lasts: Lasts,
+        kind: AnswerKind,
         info: &RequestInfo,
         turn: &Turn<'_, '_>,
     ) -> bool {
@@ -325,7 +325,7 @@ impl Way {
                 true
             }
             InstanceLink::Open(_) => {
-                self.set_end(lasts, info, turn);
+                self.set_end(kind, info, turn);
                 false
             }
         }
@@ -334,16 +334,16 @@ impl Way {
     /// How long the answer may take, by whether its instance stays. A stream without an end stays
     /// where traffic goes, as a tunnel does: not on a kept standby, nor in a proxy that ends, nor while
     /// its app is closed for its client.
-    pub(super) fn set_end(&mut self, lasts: Lasts, info: &RequestInfo, turn: &Turn<'_, '_>) {
+    pub(super) fn set_end(&mut self, kind: AnswerKind, info: &RequestInfo, turn: &Turn<'_, '_>) {
         let InstanceLink::Open(upstream) = &self.link else { return };
         let key = upstream.flight.instance().key;
-        let (stays, jitter) = match lasts {
-            Lasts::AsItsInstance => {
+        let (stays, jitter) = match kind {
+            AnswerKind::EventStream => {
                 let app = info.account.app().map(|app| app.key);
                 let stays = turn.worker.carries(key) && !turn.is_closed(app);
                 (stays, turn.worker.random() % JITTER_MS)
             }
-            Lasts::UntilItsEnd => (turn.worker.table.borrow().serves(key), 0),
+            AnswerKind::Finite => (turn.worker.table.borrow().serves(key), 0),
         };
         if stays {
             self.cut_at = Deadline::never();
@@ -371,14 +371,14 @@ impl Way {
         outgoing: &Outgoing,
         info: &mut RequestInfo,
         turn: &Turn<'_, '_>,
-    ) -> Then {
-        let Some(mut upstream) = self.link.take() else { return Then::Nothing };
+    ) -> AfterFailure {
+        let Some(mut upstream) = self.link.take() else { return AfterFailure::Nothing };
         let instance = Arc::clone(upstream.flight.instance());
         let (sent, used) = (!upstream.side.is_unsent(), upstream.is_used());
         if failure == AttemptFailure::Timeout && sent {
             upstream.note_time(turn.now_ms);
         }
-        upstream.side.give_rest(&turn.worker.stock);
+        upstream.side.release_input(&turn.worker.stock);
         drop(upstream);
         info.account.attempt_failed(failure);
         self.cut_at = Deadline::never();
@@ -391,7 +391,7 @@ impl Way {
             self.arm.blame(&instance, info.account.app(), turn);
         }
         if seen == SeenOfAnswer::Head {
-            return Then::Cut;
+            return AfterFailure::Cut;
         }
         let unanswered = seen == SeenOfAnswer::Nothing
             || (seen == SeenOfAnswer::Bytes && failure == AttemptFailure::Stale);
@@ -409,15 +409,15 @@ impl Way {
             AttemptFailure::Timeout => self.may_ask_another(&instance, info, turn) && again(),
             AttemptFailure::NoRoom | AttemptFailure::BadAnswer | AttemptFailure::Drained => false,
         };
-        let may = may && info.presence.goes_on(turn);
+        let may = may && info.presence.may_retry(turn);
         if info.presence.is_gone() {
-            return Then::Nothing;
+            return AfterFailure::Nothing;
         }
         if !may {
             if stale {
                 self.arm.failed(turn);
             }
-            return Then::Give(failure.page());
+            return AfterFailure::Reply(failure.page());
         }
         if failure == AttemptFailure::Timeout {
             self.tries.kept_waiting();
@@ -427,7 +427,7 @@ impl Way {
             self.tries.rule_out(instance.key);
         }
         self.link = InstanceLink::Unchosen;
-        Then::Again
+        AfterFailure::Retry
     }
 
     /// One that hangs is tried once only, and the request goes to another: so nobody waits for more
@@ -486,12 +486,12 @@ impl Way {
     }
 
     /// The answer goes on, whatever has become of its instance.
-    pub(super) fn is_cut_no_more(&mut self) {
+    pub(super) fn never_cut(&mut self) {
         self.cut_at = Deadline::never();
     }
 
     /// The request has ended.
-    pub(super) fn ends(&mut self) {
-        self.held.ends();
+    pub(super) fn request_ended(&mut self) {
+        self.held.request_ended();
     }
 }
