@@ -31,12 +31,15 @@ impl Minutes {
             let of = |counts: &BTreeMap<_, u64>| counts.get(release).copied().unwrap_or(0);
             let answers = grown(*answers, of(&last.answers));
             let faults = grown(of(&counters.faults), of(&last.faults));
+            // A broken-off answer is among the answers and among the faults: it counts once.
+            let broken_off = grown(of(&counters.broken_off), of(&last.broken_off));
+            let judged = (answers + faults).saturating_sub(broken_off);
             let bad = grown(of(&counters.bad), of(&last.bad));
-            if answers + faults == 0 {
+            if judged == 0 {
                 continue;
             }
             let tally = self.at(now).releases.entry(*release).or_default();
-            tally.answers += answers + faults;
+            tally.answers += judged;
             tally.bad += bad;
             if let Some(askers) = counters.askers.get(release) {
                 tally.askers.add(askers);
@@ -115,6 +118,17 @@ mod tests {
         minutes.rollout_begins(None, at(70));
         minutes.count(&counters(6, 2, 4), at(71));
         assert_eq!(tallies(&minutes), [(20, 2, 2), (5, 1, 1), (1, 1, 1)]);
+    }
+
+    #[test]
+    fn an_answer_that_was_broken_off_counts_once_and_is_bad() {
+        let v1 = ReleaseNo(1);
+        let mut minutes = Minutes::default();
+        minutes.count(&counters(0, 0, 1), Timestamp(0));
+        let all = || [(v1, 10)].into();
+        let after = AppCounters { faults: all(), broken_off: all(), ..counters(10, 10, 1) };
+        minutes.count(&after, Timestamp(1_000));
+        assert_eq!(tallies(&minutes), [(10, 10, 1)]);
     }
 
     #[test]

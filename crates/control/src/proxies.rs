@@ -231,6 +231,7 @@ fn plus(a: AppCounters, b: AppCounters) -> AppCounters {
         failed: a.failed + b.failed,
         answers: both(a.answers, b.answers),
         faults: both(a.faults, b.faults),
+        broken_off: both(a.broken_off, b.broken_off),
         app_5xx: both(a.app_5xx, b.app_5xx),
         bad: both(a.bad, b.bad),
         askers: together(a.askers, b.askers),
@@ -265,6 +266,7 @@ pub(crate) fn between(start: &AppCounters, end: &AppCounters) -> AppCounters {
         failed: end.failed.saturating_sub(start.failed),
         answers: grown(&start.answers, &end.answers),
         faults: grown(&start.faults, &end.faults),
+        broken_off: grown(&start.broken_off, &end.broken_off),
         app_5xx: grown(&start.app_5xx, &end.app_5xx),
         bad: grown(&start.bad, &end.bad),
         // Of a minute, not of a rollout.

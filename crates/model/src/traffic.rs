@@ -85,10 +85,14 @@ pub struct AppCounters {
     /// Requests of which an instance was to blame that they failed (no connection, no answer,
     /// answer broken off), by release. Client aborts and local errors never count.
     pub faults: BTreeMap<ReleaseNo, u64>,
+    /// Answers that an instance began and broke off, by release. They count in `answers` by their head, and in
+    /// `faults` unless the request had counted there before.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub broken_off: BTreeMap<ReleaseNo, u64>,
     /// 5xx answers that came from instances, by release.
     pub app_5xx: BTreeMap<ReleaseNo, u64>,
     /// What speaks against a release: its faults, and its 5xx answers but 501 and 505, which say that the
-    /// client asked for what there is not.
+    /// client asked for what there is not. An answer that was broken off counts once, whatever its status.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub bad: BTreeMap<ReleaseNo, u64>,
     /// Who has asked a release within this minute, by release.

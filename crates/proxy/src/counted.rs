@@ -51,6 +51,8 @@ impl Counted {
             if let Some(counters) = counters.get_mut(app) {
                 counters.answers.insert(*release, stats.sum(|cells| &cells.answers));
                 counters.faults.insert(*release, stats.sum(|cells| &cells.faults));
+                let broken_off = stats.sum(|cells| &cells.broken_off);
+                counters.broken_off.insert(*release, broken_off);
                 counters.app_5xx.insert(*release, stats.sum_class(5));
                 counters.bad.insert(*release, stats.bad());
                 counters.askers.insert(*release, stats.askers(now_ms));

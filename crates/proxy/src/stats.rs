@@ -79,8 +79,10 @@ pub(crate) struct ReleaseCells {
     /// Requests of which an instance of it was to blame that they failed, or would have failed
     /// without another attempt.
     pub(crate) faults: Counter,
-    /// 5xx answers that do not speak against it.
-    pub(crate) excused: Counter,
+    /// Answers that an instance of it began and broke off: they are among the answers, too.
+    pub(crate) broken_off: Counter,
+    /// What speaks against it: faults, and 5xx answers unless the client chose them.
+    bad: Counter,
     pub(crate) askers: AskerCells,
 }
 
@@ -91,22 +93,39 @@ impl ReleaseCells {
         if let Some(class) = self.by_class.get(usize::from(status / 100)) {
             class.add_one();
         }
-        let verdict = match status {
-            // It does not know the method, or the version: what the client chose.
-            501 | 505 => {
-                self.excused.add_one();
-                AskerVerdict::Good
-            }
-            500..=599 => AskerVerdict::Bad,
-            _ => AskerVerdict::Good,
-        };
+        let verdict = verdict(status);
+        if verdict == AskerVerdict::Bad {
+            self.bad.add_one();
+        }
         self.askers.note(client, verdict, now_ms);
     }
 
-    /// An instance of it has failed that client.
+    /// An instance of it has failed that client, before an answer had begun.
     pub(crate) fn failed(&self, client: IpAddr, now_ms: u64) {
         self.faults.add_one();
+        self.bad.add_one();
         self.askers.note(client, AskerVerdict::Bad, now_ms);
+    }
+
+    /// An instance of it has broken off an answer that began with `status`. The request counts as one, not
+    /// as an answer and a failure: half of all requests would look well answered.
+    pub(crate) fn broke_off(&self, status: u16, client: IpAddr, now_ms: u64) {
+        self.faults.add_one();
+        self.broken_off.add_one();
+        if verdict(status) == AskerVerdict::Good {
+            self.bad.add_one();
+        }
+        self.askers.note(client, AskerVerdict::Bad, now_ms);
+    }
+}
+
+/// What an answer with this status says of its release.
+fn verdict(status: u16) -> AskerVerdict {
+    match status {
+        // It does not know the method, or the version: what the client chose.
+        501 | 505 => AskerVerdict::Good,
+        500..=599 => AskerVerdict::Bad,
+        _ => AskerVerdict::Good,
     }
 }
 
@@ -190,8 +209,7 @@ impl ReleaseStats {
 
     /// What speaks against it.
     pub(crate) fn bad(&self) -> u64 {
-        let excused = self.sum(|cells| &cells.excused);
-        self.sum_class(5).saturating_sub(excused) + self.sum(|cells| &cells.faults)
+        self.sum(|cells| &cells.bad)
     }
 
     /// Who has asked within this minute.
@@ -236,6 +254,19 @@ mod tests {
         assert_eq!((stats.sum(|cells| &cells.answers), stats.sum_class(5)), (6, 4));
         let askers = stats.askers(0);
         assert_eq!((askers.asked.count(), askers.failing.count()), (1, 1), "of both workers");
+    }
+
+    #[test]
+    fn an_answer_that_is_broken_off_speaks_against_its_release_once_whatever_its_status() {
+        let stats = ReleaseStats::new(ReleaseNo(1), 1);
+        let client = IpAddr::from([192, 0, 2, 1]);
+        for status in [200, 500, 501] {
+            stats.workers[0].answered(status, client, 0);
+            stats.workers[0].broke_off(status, client, 0);
+        }
+        let sum = |of: fn(&ReleaseCells) -> &Counter| stats.sum(of);
+        assert_eq!((stats.bad(), sum(|cells| &cells.answers)), (3, 3));
+        assert_eq!((sum(|cells| &cells.faults), sum(|cells| &cells.broken_off)), (3, 3));
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub(super) struct ChosenArm {
     release: Option<Arc<ReleaseStats>>,
     /// The release that this request was last counted against: once, however often it is tried.
     faulted: Option<ReleaseNo>,
+    /// The status of its answer, once that has begun.
+    status: Option<u16>,
 }
 
 impl ChosenArm {
@@ -38,7 +40,8 @@ impl ChosenArm {
 
     /// Counts an answer of the release.
     #[inline]
-    pub(super) fn answered(&self, status: u16, turn: &Turn<'_, '_>) {
+    pub(super) fn answered(&mut self, status: u16, turn: &Turn<'_, '_>) {
+        self.status = Some(status);
         if let Some(release) = &self.release {
             let cells = turn.worker.cells(release);
             cells.answered(status, turn.caller.whence.ip, turn.now_ms);
@@ -49,7 +52,11 @@ impl ChosenArm {
     pub(super) fn failed(&mut self, turn: &Turn<'_, '_>) {
         let Some(release) = &self.release else { return };
         if self.faulted.replace(release.release) != Some(release.release) {
-            turn.worker.cells(release).failed(turn.caller.whence.ip, turn.now_ms);
+            let (cells, client) = (turn.worker.cells(release), turn.caller.whence.ip);
+            match self.status {
+                None => cells.failed(client, turn.now_ms),
+                Some(status) => cells.broke_off(status, client, turn.now_ms),
+            }
         }
     }
 

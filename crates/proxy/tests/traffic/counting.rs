@@ -71,6 +71,9 @@ fn answers_that_break_off_or_never_come_are_faults_and_clients_that_leave_are_no
     assert_eq!(slow.receive().status, 504);
     let counters = world.counted(3);
     assert_eq!((of(&counters.faults, 1), counters.failed), (3, 3));
+    // The half one is an answer and a fault. Whoever judges the release must not count it as two requests.
+    assert_eq!((of(&counters.answers, 1), of(&counters.broken_off, 1)), (1, 1));
+    assert_eq!(of(&counters.bad, 1), 3);
     let own = "segue_requests_total{app=\"web\",release=\"none\",code_class=\"5xx\"} 2";
     assert!(world.proxy.metrics().contains(own), "the half one was the instance's answer");
     let mut leaving = world.client();
