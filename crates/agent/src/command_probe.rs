@@ -15,7 +15,7 @@ use tokio::sync::OnceCell;
 
 use crate::context::Context;
 use crate::disk::on_disk;
-use crate::health_counter::ProbeResult;
+use crate::probe_history::ProbeResult;
 use crate::protocol::{CommandOutcome, StartOrder};
 use crate::start;
 

@@ -11,7 +11,7 @@ use model::{Address, Conventions, Serving};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::health_counter::ProbeResult;
+use crate::probe_history::ProbeResult;
 
 /// The longest head of an answer.
 const HEAD_BYTES: usize = 16 * 1024;

@@ -9,9 +9,9 @@ use tokio::task::JoinHandle;
 
 use crate::command_probe::CommandProbe;
 use crate::context::Context;
-use crate::health_counter::{HealthCounter, ProbeResult};
 use crate::http_probe::HttpProbe;
 use crate::listener_monitor::{Freshness, ListenerMonitor};
+use crate::probe_history::{ProbeHistory, ProbeResult};
 
 /// The last health report, which is sent again when control repeats its command.
 pub(crate) type LastHealth = Arc<Mutex<Option<HostReport>>>;
@@ -50,21 +50,21 @@ pub(crate) fn start(
     last: LastHealth,
 ) -> Prober {
     let task = tokio::spawn(async move {
-        let mut counter = HealthCounter::new(&serving.health, expect);
+        let mut history = ProbeHistory::new(&serving.health, expect);
         let mut monitor =
             ListenerMonitor::new(&context.sockets, &context.layout, &launch, &serving);
         let probe = Probe::new(&context, &launch, &serving);
         let mut told = Listeners::Unknown;
         loop {
-            let changed = look(&probe, &mut counter, &mut monitor).await;
+            let changed = look(&probe, &mut history, &mut monitor).await;
             let listeners = monitor.listeners();
             if changed || listeners != told {
                 let report = HostReport::Health {
                     id: launch.id.clone(),
-                    health: counter.health(),
-                    streak: counter.streak(),
-                    note: counter.note(),
-                    unanswered: counter.is_unanswered(),
+                    health: history.health(),
+                    streak: history.streak(),
+                    note: history.note(),
+                    unanswered: history.is_unanswered(),
                     listeners: listeners.clone(),
                 };
                 told = listeners;
@@ -72,7 +72,7 @@ pub(crate) fn start(
                 (context.report)(report);
             }
             tokio::select! {
-                () = tokio::time::sleep(with_jitter(counter.gap())) => {}
+                () = tokio::time::sleep(with_jitter(history.gap())) => {}
                 () = monitor.changed() => {}
             }
         }
@@ -107,17 +107,17 @@ impl Probe {
 }
 
 /// Probes once, unless a foreign listener would answer. Returns whether the health or the note has changed.
-async fn look(probe: &Probe, counter: &mut HealthCounter, monitor: &mut ListenerMonitor) -> bool {
+async fn look(probe: &Probe, history: &mut ProbeHistory, monitor: &mut ListenerMonitor) -> bool {
     if let Some(why) = monitor.look(Freshness::Latest).await {
-        return counter.found_foreign_listener(why);
+        return history.found_foreign_listener(why);
     }
     let result = probe.once().await;
     // An instance does not become Up by an outdated list of sockets.
-    let rises = result == ProbeResult::Good && counter.is_about_to_rise();
+    let rises = result == ProbeResult::Good && history.is_about_to_rise();
     let freshness = if rises { Freshness::Now } else { Freshness::Latest };
     match monitor.look(freshness).await {
-        Some(why) => counter.found_foreign_listener(why),
-        None => counter.count(result),
+        Some(why) => history.found_foreign_listener(why),
+        None => history.add(result),
     }
 }
 

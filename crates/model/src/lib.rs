@@ -12,6 +12,7 @@ extern crate std;
 mod abilities;
 mod causes;
 mod health;
+mod health_counter;
 mod host;
 mod id;
 mod limits;
@@ -35,6 +36,7 @@ mod view;
 pub use abilities::{Abilities, HostAbilities, Shares};
 pub use causes::in_full;
 pub use health::{Health, HealthTable};
+pub use health_counter::{HealthCounter, HealthThresholds, ProbeOutcome};
 pub use host::{
     Exit, Expect, FromHost, HostCommand, HostReport, Keep, Launch, NotStarted, Serving, ToHost,
 };

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use http1::{AnswerTo, Progress, ResponseParser, Version};
-use model::{Address, Health, Millis};
+use model::{Address, Health, HealthCounter, HealthThresholds, Millis, ProbeOutcome};
 use tokio::io::AsyncWriteExt;
 
 use crate::buffer::Source;
@@ -20,44 +20,26 @@ const ROOM: usize = 4 << 10;
 const RISE: u32 = 2;
 const FALL: u32 = 3;
 
-/// How one probe has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ProbeOutcome {
-    Good,
-    /// Nobody listens, or the answer is bad.
-    Bad,
-    /// No connection or no answer in time, from somebody who listens.
-    NoAnswer,
-}
+/// What the probes of one upstream have said so far. The first good one makes it Up: a proxy that was just
+/// started has nowhere else to send requests.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProbeRecord(HealthCounter);
 
-/// What the probes of one upstream have said so far.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct ProbeRecord {
-    health: Health,
-    last_good: bool,
-    streak: u32,
+impl Default for ProbeRecord {
+    fn default() -> Self {
+        Self(HealthCounter::new(HealthThresholds { first_rise: 1, rise: RISE, fall: FALL }))
+    }
 }
 
 impl ProbeRecord {
-    /// Takes in one probe. Tells the health that follows. No answer from an upstream that is `busy`
-    /// with requests of ours says nothing: the probe waits where they wait.
+    /// Adds one probe. Returns the health that follows. A probe without an answer is bad, unless the upstream
+    /// is `busy` with requests of ours: then the probe waits where they wait, and says nothing.
     pub(crate) fn add(&mut self, probed: ProbeOutcome, busy: bool) -> Health {
-        let good = match probed {
-            ProbeOutcome::NoAnswer if busy => return self.health,
-            ProbeOutcome::Good => true,
-            ProbeOutcome::Bad | ProbeOutcome::NoAnswer => false,
-        };
-        self.streak = if good == self.last_good { self.streak.saturating_add(1) } else { 1 };
-        self.last_good = good;
-        self.health = match (good, self.health) {
-            (true, Health::Unknown) => Health::Up,
-            (true, Health::Up | Health::Down) if self.streak >= RISE => Health::Up,
-            (false, Health::Unknown | Health::Up | Health::Down) if self.streak >= FALL => {
-                Health::Down
-            }
-            (true | false, health) => health,
-        };
-        self.health
+        match probed {
+            ProbeOutcome::NoAnswer if busy => self.0.health(),
+            ProbeOutcome::NoAnswer | ProbeOutcome::Bad => self.0.count(ProbeOutcome::Bad),
+            ProbeOutcome::Good => self.0.count(ProbeOutcome::Good),
+        }
     }
 }
 

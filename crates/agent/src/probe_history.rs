@@ -1,9 +1,9 @@
-//! Counts the results of probes: from `rise` good ones in a row an instance is Up, from `fall` bad ones it
-//! is Down. Says when to probe next. Does no IO and reads no clock.
+//! What the probes of one instance have found: its health, why the last probe was bad, and when to probe
+//! next. Does no IO and reads no clock.
 
 use std::time::Duration;
 
-use model::{Expect, Health, HealthCheck};
+use model::{Expect, Health, HealthCheck, HealthCounter, HealthThresholds, ProbeOutcome};
 
 /// Time between probes of an instance that has not answered well yet.
 const BOOTING_GAP: Duration = Duration::from_millis(100);
@@ -23,100 +23,77 @@ pub(crate) enum ProbeResult {
     Bad(String),
 }
 
-/// The probes of one instance so far, and the health that follows from them.
+/// What the probes of one instance have found so far.
 #[derive(Debug)]
-pub(crate) struct HealthCounter {
-    rise: u32,
-    fall: u32,
+pub(crate) struct ProbeHistory {
+    counter: HealthCounter,
     interval: Duration,
-    health: Health,
     /// Whether the instance has never answered well. Until it has, a refused connection says nothing.
     booting: bool,
-    good: u32,
-    /// Bad probes in a row, those without an answer included.
-    bad: u32,
-    /// Bad probes since the last good one, those without an answer excluded.
-    answered_badly: u32,
     note: Option<String>,
 }
 
-impl HealthCounter {
-    /// Makes the counter of an instance. If the instance is expected to run already, a refused connection
-    /// counts as bad from the start.
+impl ProbeHistory {
+    /// Makes the history of an instance that was not probed yet. If the instance is expected to run already, a
+    /// refused connection counts as bad from the start.
     pub fn new(check: &HealthCheck, expect: Expect) -> Self {
+        let HealthCheck { rise, fall, .. } = *check;
         Self {
-            rise: check.rise.max(1),
-            fall: check.fall.max(1),
+            counter: HealthCounter::new(HealthThresholds { first_rise: rise, rise, fall }),
             interval: check.interval.to_duration().max(RISING_GAP),
-            health: Health::Unknown,
             booting: expect == Expect::Fresh,
-            good: 0,
-            bad: 0,
-            answered_badly: 0,
             note: None,
         }
     }
 
-    /// Counts one probe. Returns whether the health or the note has changed.
-    pub fn count(&mut self, result: ProbeResult) -> bool {
-        let before = (self.health, self.note.take(), self.is_unanswered());
-        match result {
-            ProbeResult::Good => {
-                (self.good, self.booting) = (self.good.saturating_add(1), false);
-                (self.bad, self.answered_badly) = (0, 0);
-                if self.good >= self.rise {
-                    self.health = Health::Up;
-                }
+    /// Adds one probe. Returns whether the health or the note has changed.
+    pub fn add(&mut self, result: ProbeResult) -> bool {
+        let before = (self.health(), self.note.take(), self.is_unanswered());
+        let refused = || Some("connection refused".to_owned());
+        let (outcome, note) = match result {
+            ProbeResult::Good => (Some(ProbeOutcome::Good), None),
+            ProbeResult::Refused if self.booting => (None, refused()),
+            ProbeResult::Refused => (Some(ProbeOutcome::Bad), refused()),
+            ProbeResult::Silent(why) => (Some(ProbeOutcome::NoAnswer), Some(why)),
+            ProbeResult::Bad(why) => (Some(ProbeOutcome::Bad), Some(why)),
+        };
+        match outcome {
+            Some(outcome) => {
+                self.counter.count(outcome);
+                self.booting &= outcome != ProbeOutcome::Good;
             }
-            ProbeResult::Refused if self.booting => {
-                (self.good, self.bad, self.answered_badly) = (0, 0, 0);
-                self.note = Some("connection refused".to_owned());
-            }
-            ProbeResult::Refused => self.count_bad("connection refused".to_owned()),
-            ProbeResult::Silent(why) => {
-                (self.good, self.bad) = (0, self.bad.saturating_add(1));
-                self.note = Some(why);
-            }
-            ProbeResult::Bad(why) => self.count_bad(why),
+            None => self.counter.forget(),
         }
-        (self.health, &self.note, self.is_unanswered()) != (before.0, &before.1, before.2)
+        self.note = note;
+        (self.health(), &self.note, self.is_unanswered()) != (before.0, &before.1, before.2)
     }
 
     /// Returns whether one more good probe makes the instance Up.
     pub fn is_about_to_rise(&self) -> bool {
-        self.health != Health::Up && self.good.saturating_add(1) >= self.rise
+        self.counter.is_about_to_rise()
     }
 
     /// Makes the instance Down at once, since somebody else listens at its address. Returns whether the health
     /// or the note has changed.
     pub fn found_foreign_listener(&mut self, why: String) -> bool {
-        let before = (self.health, self.note.take());
-        (self.good, self.bad, self.health) = (0, self.bad.saturating_add(1), Health::Down);
+        let before = (self.health(), self.note.take());
+        self.counter.fall();
         self.note = Some(why);
-        (self.health, &self.note) != (before.0, &before.1)
-    }
-
-    fn count_bad(&mut self, why: String) {
-        (self.good, self.bad) = (0, self.bad.saturating_add(1));
-        self.answered_badly = self.answered_badly.saturating_add(1);
-        self.note = Some(why);
-        if self.answered_badly >= self.fall {
-            self.health = Health::Down;
-        }
+        (self.health(), &self.note) != (before.0, &before.1)
     }
 
     pub fn health(&self) -> Health {
-        self.health
+        self.counter.health()
     }
 
     /// Returns whether the instance would be Down if probes without an answer counted as bad.
     pub fn is_unanswered(&self) -> bool {
-        self.health != Health::Down && self.bad >= self.fall
+        self.counter.is_unanswered()
     }
 
     /// Returns the number of good, or of bad, probes in a row.
     pub fn streak(&self) -> u32 {
-        self.good.max(self.bad)
+        self.counter.streak()
     }
 
     /// Returns why the last probe was bad, if it was.
@@ -127,7 +104,7 @@ impl HealthCounter {
     /// Returns the time to the next probe, before jitter. It is short until the instance is Up, so that a
     /// deploy does not wait for a probe that could have been made.
     pub fn gap(&self) -> Duration {
-        if self.good > 0 && self.health != Health::Up {
+        if self.counter.is_rising() {
             RISING_GAP
         } else if self.booting {
             self.interval.min(BOOTING_GAP)
@@ -142,7 +119,7 @@ mod tests {
     use super::*;
     use model::Millis;
 
-    fn counter(expect: Expect) -> HealthCounter {
+    fn history(expect: Expect) -> ProbeHistory {
         let check = HealthCheck {
             path: "/up".to_owned(),
             interval: Millis::from_secs(1),
@@ -156,7 +133,7 @@ mod tests {
             command: None,
             busy: HealthCheck::BUSY,
         };
-        HealthCounter::new(&check, expect)
+        ProbeHistory::new(&check, expect)
     }
 
     /// `g` good, `r` refused, `s` silent, `b` bad; what is told, as `U`p, `D`own, `?` and `.` for nothing new.
@@ -165,7 +142,7 @@ mod tests {
     }
 
     fn check_of(expect: Expect, probes: &str, wanted: &str) {
-        let mut counter = counter(expect);
+        let mut history = history(expect);
         let told: String = probes
             .chars()
             .map(|probe| {
@@ -175,7 +152,7 @@ mod tests {
                     's' => ProbeResult::Silent("silent".to_owned()),
                     _ => ProbeResult::Bad("bad".to_owned()),
                 };
-                match (counter.count(result), counter.health()) {
+                match (history.add(result), history.health()) {
                     (false, _) => '.',
                     (true, Health::Unknown) => '?',
                     (true, Health::Up) => 'U',
@@ -206,7 +183,7 @@ mod tests {
         check("ggsss", ".UU.U");
         check("ggbssb", ".UUUUU");
         check("ggbsbb", ".UUUUD");
-        let mut counter = counter(Expect::Running);
+        let mut history = history(Expect::Running);
         for (result, unanswered) in
             [('g', false), ('s', false), ('s', false), ('s', true), ('s', true)]
         {
@@ -215,11 +192,11 @@ mod tests {
             } else {
                 ProbeResult::Silent("silent".to_owned())
             };
-            counter.count(result);
-            assert_eq!(counter.is_unanswered(), unanswered);
+            history.add(result);
+            assert_eq!(history.is_unanswered(), unanswered);
         }
-        counter.count(ProbeResult::Good);
-        assert!(!counter.is_unanswered());
+        history.add(ProbeResult::Good);
+        assert!(!history.is_unanswered());
     }
 
     #[test]
@@ -230,14 +207,14 @@ mod tests {
 
     #[test]
     fn it_is_probed_fast_until_it_is_up() {
-        let mut counter = counter(Expect::Fresh);
-        assert_eq!(counter.gap(), BOOTING_GAP);
-        counter.count(ProbeResult::Refused);
-        assert_eq!(counter.gap(), BOOTING_GAP);
-        counter.count(ProbeResult::Good);
-        assert_eq!(counter.gap(), RISING_GAP);
-        counter.count(ProbeResult::Good);
-        assert_eq!(counter.gap(), Duration::from_secs(1));
-        assert_eq!((counter.health(), counter.streak()), (Health::Up, 2));
+        let mut history = history(Expect::Fresh);
+        assert_eq!(history.gap(), BOOTING_GAP);
+        history.add(ProbeResult::Refused);
+        assert_eq!(history.gap(), BOOTING_GAP);
+        history.add(ProbeResult::Good);
+        assert_eq!(history.gap(), RISING_GAP);
+        history.add(ProbeResult::Good);
+        assert_eq!(history.gap(), Duration::from_secs(1));
+        assert_eq!((history.health(), history.streak()), (Health::Up, 2));
     }
 }
