@@ -165,10 +165,13 @@ impl App {
         self.releases.values().find(|release| release.label == *label)
     }
 
-    /// A release's label for messages, also when it is not stored any more.
-    pub fn label(&self, release: ReleaseNo) -> alloc::string::String {
-        use alloc::string::ToString;
-        self.releases.get(&release).map_or_else(|| release.to_string(), |r| r.label.to_string())
+    /// A release's label. One that is not stored any more gets a label of its number.
+    pub fn label(&self, release: ReleaseNo) -> Label {
+        let stored = self.releases.get(&release).map(|stored| stored.label.clone());
+        stored.unwrap_or_else(|| {
+            let text = alloc::format!("release-{}", release.0);
+            text.parse().expect("letters, a dash and digits make a label")
+        })
     }
 
     /// Nothing is left of it but its numbers.

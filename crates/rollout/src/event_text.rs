@@ -3,7 +3,7 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 
-use model::{Outcome, RolloutEvent, Share};
+use model::{Outcome, ReleaseNo, RolloutEvent, Share};
 
 use crate::ladder::{rung, rungs};
 use crate::{App, DrainCause, EndCause, Fact, ReleasedBy, RolloutKind};
@@ -35,8 +35,8 @@ fn sentence(app: &App, fact: &Fact) -> String {
                 (RolloutKind::Deploy, Some(from)) => format!("deploying {to} beside {from}"),
                 (RolloutKind::Restart, _) => format!("restarting {to}"),
                 (RolloutKind::Start, _) => format!("starting what {to} lacks"),
-                (RolloutKind::Rollback, from) => {
-                    format!("rolling back to {to} from {}", from.unwrap_or_default())
+                (RolloutKind::Rollback, _) => {
+                    format!("rolling back to {to} from {}", name(app, started.from))
                 }
             }
         }
@@ -94,11 +94,11 @@ fn sentence(app: &App, fact: &Fact) -> String {
             )
         }
         Fact::Shifted { share: Share::NONE, .. } => {
-            let back = app.live.map(|live| app.label(live)).unwrap_or_default();
+            let back = name(app, app.live);
             format!("switching all of the traffic back to {back}")
         }
         Fact::Shifted { share, .. } => {
-            let to = app.rollout.as_ref().map_or_else(String::new, |r| app.label(r.to));
+            let to = name(app, app.rollout.as_ref().map(|rollout| rollout.to));
             format!("switching {share} of the traffic to {to}")
         }
         Fact::Acknowledged { took, .. } => format!("switched in {took}, on every worker"),
@@ -119,23 +119,23 @@ fn sentence(app: &App, fact: &Fact) -> String {
         }
         Fact::Scaled { replicas: None, .. } => "as many instances as its file says".into(),
         Fact::Synced { .. } => {
-            let live = app.live.map(|live| app.label(live)).unwrap_or_default();
+            let live = name(app, app.live);
             format!("bringing the standby to {live}")
         }
         Fact::Maintained { on: Some(_), .. } => format!("{} is closed for its users", app.name),
         Fact::Maintained { on: None, .. } => format!("{} is open again", app.name),
         Fact::Settled { .. } if app.rollout.as_ref().is_some_and(|r| r.kind.renews()) => {
-            let live = app.live.map(|live| app.label(live)).unwrap_or_default();
+            let live = name(app, app.live);
             format!("{live} has all of its instances")
         }
         Fact::Settled { cause: Some(cause), .. } => {
-            let live = app.live.map(|live| app.label(live)).unwrap_or_default();
+            let live = name(app, app.live);
             let from = app.rollout.as_ref().and_then(|rollout| rollout.from);
             let no_better = from.map(|from| format!(", {} is no better", app.label(from)));
             format!("{live} stays live as it is{}: {cause}", no_better.unwrap_or_default())
         }
         Fact::Settled { cause: None, .. } => {
-            let live = app.live.map(|live| app.label(live)).unwrap_or_default();
+            let live = name(app, app.live);
             match app.standby {
                 Some(standby) => {
                     format!("{live} stays; {} is kept warm as standby", app.label(standby.release))
@@ -145,7 +145,7 @@ fn sentence(app: &App, fact: &Fact) -> String {
         }
         Fact::Reverting { cause, .. } => format!("taking it back: {cause}"),
         Fact::Kept { cause, .. } => {
-            let live = app.live.map(|live| app.label(live)).unwrap_or_default();
+            let live = name(app, app.live);
             format!("{live} stays live as it is: {cause}")
         }
         Fact::Ended { receipt, .. } => {
@@ -176,6 +176,11 @@ fn sentence(app: &App, fact: &Fact) -> String {
         Fact::Removing { with_state: false, .. } => format!("removing {}", app.name),
         Fact::Removing { with_state: true, .. } => format!("removing {} with its state", app.name),
     }
+}
+
+/// The label of a release, if there is one.
+fn name(app: &App, release: Option<ReleaseNo>) -> String {
+    release.map_or_else(|| "nothing".into(), |release| app.label(release).to_string())
 }
 
 fn counted(n: usize, noun: &str) -> String {

@@ -37,8 +37,7 @@ pub(crate) fn receipt(app: &App, rollout: &Rollout, seen: &Observed, now: Timest
         rollout: rollout.id,
         app: app.name.clone(),
         from: rollout.from.and_then(label),
-        // A release on its way in is never pruned.
-        to: label(rollout.to).unwrap_or_else(|| unreachable_label(rollout.to)),
+        to: app.label(rollout.to),
         strategy: strategy(app, rollout),
         outcome: outcome(rollout),
         live: app.live.and_then(label),
@@ -67,10 +66,4 @@ pub(crate) fn strategy(app: &App, rollout: &Rollout) -> alloc::string::String {
         (RolloutKind::Deploy, Some(release)) => release.spec.strategy.kind.name().into(),
         (RolloutKind::Deploy, None) => "unknown".into(),
     }
-}
-
-/// A label made of the number, so that a receipt can be written whatever was lost.
-fn unreachable_label(no: ReleaseNo) -> model::Label {
-    let text = alloc::format!("release-{}", no.0);
-    text.parse().expect("letters, a dash and digits make a label")
 }

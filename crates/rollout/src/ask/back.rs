@@ -65,7 +65,7 @@ fn turn(desk: &Desk, rollout: &Rollout, cause: Cause) -> Answer {
     if has_users && (one_switch || rollout.from.is_none()) {
         check_way_back(desk)?;
     }
-    desk.revert(rollout.id, cause)
+    desk.revert(rollout, cause)
 }
 
 /// The release a bare rollback goes to, or the reason why it cannot.

@@ -19,7 +19,7 @@ use alloc::vec::Vec;
 
 use model::{AppSpec, Digest, Label, Maintenance, ReleaseNo, RolloutId, Strategy, Timestamp};
 
-use crate::{App, Cause, Fact, Observed, RolloutKind, Task};
+use crate::{App, Cause, Fact, Observed, Rollout, RolloutKind, Task};
 use batch::FactBatch;
 
 /// A command.
@@ -227,13 +227,11 @@ impl Desk<'_> {
         Ok(batch.accepted(None, None, note))
     }
 
-    fn revert(&self, rollout: RolloutId, cause: Cause) -> Answer {
-        let candidate = self.app.rollout.as_ref().map(|rollout| rollout.to);
-        let note = format!("taking {} back", self.app.label(candidate.unwrap_or(ReleaseNo(0))));
-        let release = self.app.rollout.as_ref().and_then(|rollout| rollout.from);
+    fn revert(&self, rollout: &Rollout, cause: Cause) -> Answer {
+        let note = format!("taking {} back", self.app.label(rollout.to));
         let mut batch = FactBatch::new(self.app);
-        batch.push(Fact::Reverting { rollout, cause, at: self.now })?;
-        Ok(batch.accepted(Some(rollout), release, note))
+        batch.push(Fact::Reverting { rollout: rollout.id, cause, at: self.now })?;
+        Ok(batch.accepted(Some(rollout.id), rollout.from, note))
     }
 
     /// There is nothing to do.

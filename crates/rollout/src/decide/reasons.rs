@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use model::{Gate, Health, Label, Reason, ReleaseNo, Share, Stage, Timestamp, Waiting};
+use model::{Gate, Health, Reason, ReleaseNo, Share, Stage, Timestamp, Waiting};
 
 use super::replicas::lacking;
 use crate::ladder::{rung, wanted};
@@ -120,7 +120,7 @@ fn starting(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Re
     let patience = Patience::first(app, seen, rollout.to);
     let waiting = match patience {
         Some(Patience { of: Part::LayingOut, .. }) => {
-            Waiting::Files { release: label(app, rollout.to) }
+            Waiting::Files { release: app.label(rollout.to) }
         }
         Some(_) | None => instances(app, seen, rollout.to),
     };
@@ -162,7 +162,7 @@ fn joins(app: &App, no: ReleaseNo) -> bool {
 
 fn instances(app: &App, seen: &Observed, no: ReleaseNo) -> Waiting {
     let note = app.instances_of(no).find_map(|(number, _)| seen.instance(number).note.clone());
-    let release = label(app, no);
+    let release = app.label(no);
     Waiting::Instances { release, ready: ready(app, seen, no), wanted: wanted(app, no), note }
 }
 
@@ -171,7 +171,7 @@ fn back_off(app: &App, no: ReleaseNo, since: Timestamp, until: Timestamp) -> Rea
     let crashes = deaths.map_or(0, |deaths| deaths.in_a_row);
     let since = deaths.map_or(since, |deaths| deaths.last);
     Reason {
-        waiting: Waiting::BackOff { release: label(app, no), crashes },
+        waiting: Waiting::BackOff { release: app.label(no), crashes },
         since,
         until: Some(until),
     }
@@ -199,12 +199,4 @@ fn drain_or_stop(app: &App, seen: &Observed, since: Timestamp) -> Reason {
     };
     let until = waiting.iter().filter_map(deadline).max();
     Reason { waiting: Waiting::Drain { instances: count(waiting.len()), in_flight }, since, until }
-}
-
-fn label(app: &App, no: ReleaseNo) -> Label {
-    let stored = app.releases.get(&no).map(|release| release.label.clone());
-    stored.unwrap_or_else(|| {
-        let text = alloc::format!("release-{}", no.0);
-        text.parse().expect("letters, a dash and digits make a label")
-    })
 }
