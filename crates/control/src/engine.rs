@@ -25,7 +25,6 @@ use crate::managed::{Managed, Shared};
 use crate::message::{Answer, Command, Event, Mode, Ticket};
 use crate::record::{CheckpointBody, Record, RecoverError, parse};
 use crate::routing::Routing;
-use questions::refuse;
 
 #[derive(Clone, Debug)]
 struct Question {
@@ -75,6 +74,7 @@ pub struct Engine {
     last_fact: Timestamp,
     recovered: Timestamp,
     remind_at: Timestamp,
+    most_apps: usize,
     keep_releases: u16,
     /// A fact that this program decided and cannot fold.
     defect: Option<String>,
@@ -146,6 +146,7 @@ impl Engine {
             last_fact,
             recovered: last_fact,
             remind_at: last_fact,
+            most_apps: Self::APPS,
             keep_releases: App::KEPT,
             defect: None,
             lost: None,
@@ -157,6 +158,12 @@ impl Engine {
     #[must_use]
     pub fn keeping(self, keep_releases: u16) -> Self {
         Self { keep_releases, ..self }
+    }
+
+    /// Takes so many apps at the most, instead of [`Engine::APPS`].
+    #[must_use]
+    pub fn limited_to(self, most_apps: usize) -> Self {
+        Self { most_apps, ..self }
     }
 
     /// Adds a host whose agent is there and can do this. The host joins the fleet if it has not.
@@ -225,7 +232,8 @@ impl Engine {
             Event::Host(report) => self.host(report, now, &mut commands),
             Event::Traffic(report) => self.traffic(report, now, &mut commands),
             Event::Ask { ticket, app, ask, version, mode } => {
-                self.question(Question { ticket, app, ask, version, mode }, &mut commands);
+                let question = Question { ticket, app, ask, version, mode };
+                questions::queue(self, question, &mut commands);
             }
             Event::Appended(result) => history::appended(self, result, now, &mut commands),
             Event::Cut(lost) => lost::step_down(self, lost, &mut commands),
@@ -267,6 +275,11 @@ impl Engine {
     /// The ports of all hosts that rest after use; for invariants.
     pub fn resting_ports(&self) -> Vec<(&HostId, u16)> {
         self.hosts.resting_ports().collect()
+    }
+
+    /// How many requests to this app all proxies together have counted; for invariants.
+    pub fn counted_requests(&self, app: &AppName) -> u64 {
+        self.routing.proxies.requests(app)
     }
 
     /// What the rollout of `app` has cost so far, if one is under way.
@@ -360,16 +373,6 @@ impl Engine {
             counted == Some(true)
         });
         self.publish_health(&moved, commands);
-    }
-
-    fn question(&mut self, question: Question, commands: &mut Vec<Command>) {
-        let of_app = self.questions.iter().filter(|other| other.app == question.app).count();
-        if self.questions.len() >= Self::QUESTIONS || of_app >= Self::QUESTIONS_OF_ONE {
-            let why = format!("{of_app} commands are waiting for the journal");
-            commands.push(Command::Answer(question.ticket, Err(refuse(&question.app, &why))));
-            return;
-        }
-        self.questions.push_back(question);
     }
 
     /// Publishes the health table, if it says something else of these apps now.

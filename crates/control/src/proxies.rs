@@ -104,6 +104,9 @@ impl Proxies {
         let is_too_old = of_before && known.is_none();
         let is_old = is_too_old || known.is_some_and(|known| report.seq <= known.seq);
         if is_old && !believes_all {
+            if let Some(counters) = report.counters.filter(|_| Bug::CountsTwice.is_planted()) {
+                add(&mut member.counted, None, &counters);
+            }
             return ReportNews::None;
         }
         let read = known.map_or(0, |known| known.seq);
@@ -179,6 +182,12 @@ impl Proxies {
         let max_gap_ms = self.gaps.get(app).copied();
         let counted = self.counted(app)?.into_owned();
         Some(AppCounters { max_gap_ms, ..counted })
+    }
+
+    /// How many requests to one app the proxies have counted.
+    pub fn requests(&self, app: &AppName) -> u64 {
+        let of_app = self.members.values().filter_map(|member| member.counted.get(app));
+        of_app.map(|counters| counters.requests).sum()
     }
 
     /// The longest gap is that since now.

@@ -117,7 +117,9 @@ fn keep(app: &App) -> Keep {
     let needed = || app.releases.values().filter(needs);
     let instances = app.instances.keys().chain(app.works.keys());
     let instances = instances.chain(&app.remembered).chain(&app.remembered_works);
-    let env = needed().flat_map(|release| release.spec.run.env.values());
+    let forgets = |no| Bug::ForgetsValues.is_planted() && app.live != Some(no);
+    let env = needed().filter(|release| !forgets(release.no));
+    let env = env.flat_map(|release| release.spec.run.env.values());
     Keep {
         app: app.name.clone(),
         releases: needed().map(|r| (r.no, r.content)).collect(),

@@ -59,11 +59,19 @@ pub enum Bug {
     ReplacesOnlyOne,
     /// Control takes an append whose end nobody knows for refused.
     TrustsLostAppend,
+    /// A report that comes twice is counted twice.
+    CountsTwice,
+    /// Apps that are begun at once do not count against the limit.
+    ForgetsNewcomers,
+    /// Apps that were removed count against the limit.
+    CountsRemovedApps,
+    /// Only the values of variables that live names are kept.
+    ForgetsValues,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 30] = [
         Self::RoutesToDraining,
         Self::IgnoresInFlight,
         Self::TakesUnknownForIdle,
@@ -90,6 +98,10 @@ impl Bug {
         Self::AsksAtOnce,
         Self::ReplacesOnlyOne,
         Self::TrustsLostAppend,
+        Self::CountsTwice,
+        Self::ForgetsNewcomers,
+        Self::CountsRemovedApps,
+        Self::ForgetsValues,
     ];
 
     /// Whether this bug is to be there.

@@ -12,9 +12,9 @@ use crate::apps::{Behaviour, release, spec, task};
 use crate::coverage::Coverage;
 use crate::happening::Faults;
 use crate::host::Pace;
-use crate::invariants::Violation;
 use crate::rng::Rng;
 use crate::sabotage::Sabotage;
+use crate::violation::Violation;
 use crate::world::World;
 
 /// What became of one seed.
@@ -44,6 +44,12 @@ const HOSTS: u64 = 0x68_6f_73_74_73;
 /// Draws when somebody runs a task, and which, apart from everything else.
 const WORK: u64 = 0x77_6f_72_6b;
 
+/// Draws whether releases name variables, and whether somebody scrapes the proxies, apart from everything else.
+const WATCHED: u64 = 0x77_61_74_63_68;
+
+/// Draws whether a world is full of few apps, and which come and go, apart from everything else.
+const NAMES: u64 = 0x6e_61_6d_65;
+
 /// One world under chaos.
 #[derive(Debug)]
 pub struct Chaos {
@@ -52,6 +58,12 @@ pub struct Chaos {
     deployed: u64,
     /// Draws tasks apart from everything else.
     tasks: Rng,
+    /// Releases name variables.
+    has_values: bool,
+    /// Draws apps of names that were never used, in worlds of few apps.
+    names: Option<Rng>,
+    /// How many such names were used.
+    named: u64,
 }
 
 /// Runs one seed for at least so many steps of the engine, then until it has come to rest.
@@ -106,8 +118,19 @@ impl Chaos {
             _ => 1,
         };
         let more = (1..many).map(|n| format!("app-{n}").parse().expect("these are valid"));
-        let apps = std::iter::once(app).chain(more).collect();
-        Self { world, apps, deployed, tasks: Rng::new(seed ^ WORK) }
+        let apps: Vec<AppName> = std::iter::once(app).chain(more).collect();
+        let mut watched = Rng::new(seed ^ WATCHED);
+        let has_values = watched.once_in(4);
+        if watched.once_in(2) {
+            (0..world.proxies.len()).for_each(|number| world.scrape_from_now(number));
+        }
+        let mut names = Rng::new(seed ^ NAMES);
+        let names = names.once_in(6).then_some(names);
+        if names.is_some() {
+            world.limit_apps(apps.len() + 2);
+        }
+        let tasks = Rng::new(seed ^ WORK);
+        Self { world, apps, deployed, tasks, has_values, names, named: 0 }
     }
 
     fn run(&mut self, steps: u64) {
@@ -122,6 +145,7 @@ impl Chaos {
             if self.tasks.once_in(25) {
                 self.work(&app);
             }
+            self.come_and_go();
             let pause = match self.world.rng.between(0, 9) {
                 0 => self.world.rng.between(1_000, 12_000),
                 1..=4 => self.world.rng.between(20, 500),
@@ -183,6 +207,27 @@ impl Chaos {
         self.world.ask(app, Ask::Work(Box::new(task)), None);
     }
 
+    /// In a world of few apps, now and then: apps are deployed that were never there, all at once, or one of them is
+    /// removed.
+    fn come_and_go(&mut self) {
+        let Some(rng) = &mut self.names else { return };
+        if !rng.once_in(20) {
+            return;
+        }
+        let name = |number| -> AppName { format!("new-{number}").parse().expect("it is valid") };
+        if self.named > 0 && rng.once_in(2) {
+            let app = name(rng.between(1, self.named));
+            self.world.ask(&app, Ask::Remove { with_state: false }, None);
+            return;
+        }
+        for _ in 0..rng.between(1, 3) {
+            self.named += 1;
+            let app = name(self.named);
+            let release = Box::new(release(spec(&app), "v1", u64::MAX - self.named));
+            self.world.ask(&app, Ask::Deploy { release, replace: false }, None);
+        }
+    }
+
     fn deploy(&mut self, app: &AppName) -> Ask {
         let rng = &mut self.world.rng;
         let behaviour = match rng.between(0, 11) {
@@ -210,6 +255,9 @@ impl Chaos {
         let again = rng.once_in(5) && self.deployed > 0;
         let replace = rng.once_in(3);
         self.deployed += u64::from(!again);
+        if self.has_values {
+            spec.run.env = self.world.hosts.values.put(app, self.deployed);
+        }
         let release = release(spec, &format!("v{}", self.deployed), self.deployed);
         if errs && let Some(view) = self.world.views.get(app) {
             // The next new release of this app answers with errors, mostly.

@@ -33,6 +33,8 @@ pub(crate) enum Happening {
     ProxyComesBack(usize),
     /// That proxy reports, as it does every second.
     Heartbeat(usize),
+    /// Somebody scrapes the metrics of that proxy, and will again.
+    Scrape(usize),
     /// The engine wanted to be asked again.
     Wake,
     /// Control begins again, in a server that goes on.
@@ -58,7 +60,7 @@ impl Happening {
                 Next::Report(_) | Next::Work | Next::Probe(_) => true,
                 Next::Die(..) | Next::Stopped(_) => false,
             },
-            Self::ComeBack(_) | Self::ProxyComesBack(_) | Self::Restart => false,
+            Self::ComeBack(_) | Self::ProxyComesBack(_) | Self::Scrape(_) | Self::Restart => false,
         }
     }
 }

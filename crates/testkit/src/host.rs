@@ -117,6 +117,8 @@ pub struct Program {
     pub behaviour: Behaviour,
     /// Another program holds its port.
     pub is_port_taken: bool,
+    /// The value of a variable that it names is not there.
+    pub lacks_value: bool,
 }
 
 impl Host {
@@ -192,6 +194,10 @@ impl Host {
         let is_taken = address.is_some() && alive.any(|p| self::address(&p.launch) == address);
         if program.is_port_taken || is_taken {
             let why = NotStarted::AddressInUse;
+            return vec![(1, Next::Report(HostReport::NotStarted { id, why }))];
+        }
+        if program.lacks_value {
+            let why = NotStarted::Refused("the value of a variable is missing".into());
             return vec![(1, Next::Report(HostReport::NotStarted { id, why }))];
         }
         self.files.entry(launch.id.app.clone()).or_default().insert(launch.release);

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    Address, AppName, Digest, Exit, HostCommand, HostReport, InstanceId, ReleaseNo, ToHost,
+    Address, AppName, Digest, Exit, HostCommand, HostReport, InstanceId, NotStarted, ReleaseNo,
+    ToHost,
 };
 
 use crate::apps::Behaviour;
 use crate::host::{Host, Moment, Next, Nexts, Pace, Process, Program, Told};
 use crate::rng::Rng;
+use crate::values::Values;
 
 /// Names a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +41,12 @@ pub struct Hosts {
     /// Instances that were started twice, wherever.
     pub started_twice: Vec<InstanceId>,
     started: BTreeSet<InstanceId>,
+    /// The values of variables, as the server keeps them.
+    pub values: Values,
+    /// Instances that could not be started because a value was not there.
+    pub without_values: Vec<InstanceId>,
+    /// Agents tell values in their reports: a planted bug.
+    pub tells_values: bool,
     /// Whose files are to stay, as it was told last.
     kept: BTreeMap<AppName, Vec<ReleaseNo>>,
     /// The highest term that has commanded.
@@ -62,6 +70,9 @@ impl Hosts {
             behaviours: BTreeMap::new(),
             started_twice: Vec::new(),
             started: BTreeSet::new(),
+            values: Values::default(),
+            without_values: Vec::new(),
+            tells_values: false,
             kept: BTreeMap::new(),
             term: 0,
         }
@@ -123,6 +134,7 @@ impl Hosts {
                 let report = Next::Report(HostReport::Kept(keep.clone()));
                 let files = keep.releases.iter().map(|(no, _)| *no).collect();
                 self.kept.insert(keep.app.clone(), files);
+                self.values.keep_only(keep);
                 let all = (0..self.machines.len()).map(HostNo);
                 let each = all.map(|host| self.tell(host, command.clone(), at));
                 let mut errands = each.collect::<Vec<_>>().concat();
@@ -163,7 +175,8 @@ impl Hosts {
             Next::Probe(id) => {
                 let launch = self.machine(host).processes.get(&id).map(|p| p.launch.content);
                 let behaviour = self.behaviour(launch.flatten());
-                self.machine(host).probe(&id, behaviour, now, epoch)
+                let nexts = self.machine(host).probe(&id, behaviour, now, epoch);
+                if self.tells_values { self.with_values(host, nexts) } else { nexts }
             }
             Next::Die(id, exit) => self.machine(host).end(&id, exit),
             Next::Stopped(id) => self.machine(host).end(&id, Exit::Code(0)),
@@ -181,6 +194,7 @@ impl Hosts {
     /// The agents die with the server.
     pub fn agents_die(&mut self) {
         self.machines.iter_mut().for_each(Host::agent_dies);
+        self.values.server_dies();
     }
 
     /// A machine dies, with everything on it. Whether it lived.
@@ -232,8 +246,22 @@ impl Hosts {
                 };
                 let id = launch.id.clone();
                 let before = self.machine(host).processes.contains_key(&id);
-                let program = Program { behaviour, is_port_taken };
+                let lacks_value = !self.values.has_all(&id.app, &launch.run.env);
+                let program = Program { behaviour, is_port_taken, lacks_value };
                 let nexts = self.machine(host).run(*launch, expect, program, at);
+                let is_refused = |(_, next): &(u64, Next)| match next {
+                    Next::Report(HostReport::NotStarted { why, .. }) => {
+                        matches!(why, NotStarted::Refused(_))
+                    }
+                    Next::Report(_)
+                    | Next::Work
+                    | Next::Probe(_)
+                    | Next::Die(..)
+                    | Next::Stopped(_) => false,
+                };
+                if nexts.iter().any(is_refused) {
+                    self.without_values.push(id.clone());
+                }
                 let after = self.machine(host).processes.contains_key(&id);
                 if after && !before && !self.started.insert(id.clone()) {
                     self.started_twice.push(id);
@@ -248,6 +276,20 @@ impl Hosts {
             HostCommand::OfferPorts { .. } => Vec::new(),
         };
         self.errands(host, nexts)
+    }
+
+    /// Reports of a bad probe with the values that the instance was given.
+    fn with_values(&mut self, host: HostNo, mut nexts: Nexts) -> Nexts {
+        for (_, next) in &mut nexts {
+            let Next::Report(HostReport::Health { id, note: Some(note), .. }) = next else {
+                continue;
+            };
+            let Some(process) = self.machines[host.0].processes.get(id) else { continue };
+            for value in self.values.texts(&id.app, &process.launch.run.env) {
+                note.push_str(value);
+            }
+        }
+        nexts
     }
 
     fn behaviour(&self, content: Option<Digest>) -> Behaviour {

@@ -15,22 +15,13 @@ use model::{
 };
 use rollout::{App, Fact, Instance, RolloutKind};
 
+use crate::counts::Counts;
 use crate::disk::Disk;
 use crate::hosts::Hosts;
 use crate::proxy::Proxy;
 use crate::sabotage::Sabotage;
-use crate::works::{self, Works, Wrong};
-
-/// An invariant that did not hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// Which.
-    pub invariant: &'static str,
-    /// When, in milliseconds since the world began.
-    pub at: u64,
-    /// What was seen.
-    pub what: String,
-}
+use crate::violation::{Violation, Wrong};
+use crate::works::{self, Works};
 
 /// Watches commands go by.
 #[derive(Clone, Debug)]
@@ -45,6 +36,8 @@ pub struct Checker {
     history: BTreeMap<AppName, App>,
     pending: Vec<Record>,
     works: Works,
+    /// What proxies have really passed on.
+    pub counts: Counts,
 }
 
 impl Checker {
@@ -59,6 +52,7 @@ impl Checker {
             history: BTreeMap::new(),
             pending: Vec::new(),
             works: Works::default(),
+            counts: Counts::default(),
         }
     }
 
@@ -76,6 +70,7 @@ impl Checker {
 
     /// I4: what was acknowledged is there again; what was on its way is there whole or not at all.
     pub fn recovered(&mut self, engine: &Engine, at: u64) {
+        self.counts.restarted();
         let apps: BTreeMap<AppName, App> =
             engine.apps().map(|app| (app.name.clone(), app.clone())).collect();
         let pending = std::mem::take(&mut self.pending);
@@ -103,6 +98,9 @@ impl Checker {
     pub fn started_twice(&mut self, hosts: &Hosts, at: u64) {
         if let Some(id) = hosts.started_twice.first() {
             self.fail("I4", at, format!("{id} was started twice"));
+        }
+        if let Some(id) = hosts.without_values.first() {
+            self.fail("values", at, format!("a value that {id} needs was deleted"));
         }
         self.found(self.works.check_processes(hosts), at);
     }
@@ -198,6 +196,8 @@ impl Checker {
         self.pending = records.to_vec();
         for record in records {
             self.works.appending(record);
+            let removes = record.facts().iter().any(|fact| matches!(fact, Fact::Removing { .. }));
+            record.app().filter(|_| removes).into_iter().for_each(|app| self.counts.removed(app));
             let mut rollback = false;
             for fact in record.facts() {
                 match fact {
@@ -454,7 +454,8 @@ impl Checker {
         }
     }
 
-    fn found(&mut self, wrong: Option<Wrong>, at: u64) {
+    /// Takes note of what was found wrong elsewhere.
+    pub fn found(&mut self, wrong: Option<Wrong>, at: u64) {
         if let Some((invariant, what)) = wrong {
             self.fail(invariant, at, what);
         }

@@ -39,6 +39,8 @@ pub struct Proxy {
     pub epoch: u64,
     /// Reports that this one has made.
     seq: u64,
+    /// A scrape takes the counts with it: a planted bug.
+    pub scrape_takes_counts: bool,
     /// The proxy counts what is in flight; a foreign balancer may not.
     pub counts: bool,
 }
@@ -69,6 +71,7 @@ impl Proxy {
             arrives: 0,
             epoch: 1,
             seq: 0,
+            scrape_takes_counts: false,
             counts: true,
         }
     }
@@ -176,6 +179,19 @@ impl Proxy {
     pub fn acknowledged(&self) -> Generation {
         let held = self.workers.iter().map(|worker| worker.snapshot.generation);
         held.min().unwrap_or_default()
+    }
+
+    /// How many requests to the app this process has counted.
+    pub fn requests(&self, app: &AppName) -> u64 {
+        self.counters.get(app).map_or(0, |counters| counters.requests)
+    }
+
+    /// What it shows to whoever scrapes its metrics.
+    pub fn scrape(&mut self) -> BTreeMap<AppName, AppCounters> {
+        match self.scrape_takes_counts {
+            true => std::mem::take(&mut self.counters),
+            false => self.counters.clone(),
+        }
     }
 
     /// What it tells control.

@@ -7,9 +7,7 @@ use model::{AppName, FencingToken, InstanceId, Label};
 use rollout::{App, Fact, WorkStage};
 
 use crate::hosts::Hosts;
-
-/// An invariant, and what was seen instead.
-pub type Wrong = (&'static str, String);
+use crate::violation::Wrong;
 
 /// What was seen of works so far.
 #[derive(Clone, Debug, Default)]

@@ -1,6 +1,7 @@
 //! The world: one queue of happenings in virtual time, the real engine in the middle.
 
 mod traffic;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -19,10 +20,11 @@ use crate::disk::{Disk, Loss};
 use crate::happening::{At, Faults, Happening};
 use crate::host::Pace;
 use crate::hosts::{Errand, HostNo, Hosts};
-use crate::invariants::{Checker, Violation};
+use crate::invariants::Checker;
 use crate::proxy::Proxy;
 use crate::rng::Rng;
 use crate::sabotage::Sabotage;
+use crate::violation::Violation;
 
 /// Workers of each proxy.
 const WORKERS: usize = 3;
@@ -55,6 +57,8 @@ pub struct World {
     pub coverage: Coverage,
     /// Steps the engine has made.
     pub steps: u64,
+    /// How many apps there may be.
+    most_apps: usize,
     checker: Checker,
     engine: Option<Engine>,
     /// Instances at whose address control has found somebody else.
@@ -95,6 +99,7 @@ impl World {
             transcript: Vec::new(),
             coverage: Coverage::default(),
             steps: 0,
+            most_apps: Engine::APPS,
             checker: Checker::new(sabotage),
             engine: None,
             foreign: BTreeSet::new(),
@@ -108,8 +113,16 @@ impl World {
             asked: BTreeMap::new(),
             arrived: 0,
         };
+        world.hosts.tells_values = sabotage == Some(Sabotage::TellsValues);
+        world.proxies[0].scrape_takes_counts = sabotage == Some(Sabotage::ScrapeTakesCounts);
         world.restart();
         world
+    }
+
+    /// From now on there may be no more apps than this.
+    pub fn limit_apps(&mut self, most_apps: usize) {
+        self.most_apps = most_apps;
+        self.engine = self.engine.take().map(|engine| engine.limited_to(most_apps));
     }
 
     /// The first violation, if one was seen.
@@ -127,6 +140,7 @@ impl World {
         self.coverage.asked(&ask, self.views.get(app).map(|view| &**view));
         let ticket = self.ticket();
         self.asked.insert(ticket, (app.clone(), coverage::command(&ask)));
+        watch::asked(self, ticket, app, &ask);
         let mode = Mode::Commit;
         self.deliver(0, Event::Ask { ticket, app: app.clone(), ask, version, mode });
         ticket
@@ -159,6 +173,11 @@ impl World {
         }
     }
 
+    /// Somebody scrapes that proxy from now on.
+    pub fn scrape_from_now(&mut self, number: usize) {
+        self.at(2_000, Happening::Scrape(number));
+    }
+
     /// A request for `app` that lasts so long.
     pub fn request(&mut self, app: &AppName, lasts: u64) {
         let is_down = |number: usize| number == 0 && self.is_down;
@@ -173,7 +192,12 @@ impl World {
         };
         let worker = self.rng.between(0, WORKERS as u64 - 1) as usize;
         let at = At { proxy, epoch: self.proxies[proxy].epoch, worker };
-        if let Some(id) = self.proxies[proxy].request(app, worker, &mut self.rng) {
+        let before = self.proxies[proxy].requests(app);
+        let picked = self.proxies[proxy].request(app, worker, &mut self.rng);
+        if self.proxies[proxy].requests(app) > before {
+            self.checker.counts.passed((proxy, at.epoch), app);
+        }
+        if let Some(id) = picked {
             let now = self.clock.now(Millis(self.now));
             self.checker.picked(&id, self.engine.as_ref(), now, self.now);
             self.at(lasts, Happening::Done(at, id));
@@ -252,9 +276,7 @@ impl World {
     /// Checks that everything has come to rest, and that it took no more than so many steps.
     pub fn check_quiet(&mut self, steps: u64) {
         self.checker.spinning(steps, self.now);
-        if let Some(engine) = &self.engine {
-            self.checker.quiet(engine, &self.hosts, self.now);
-        }
+        watch::quiet(self);
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -302,6 +324,7 @@ impl World {
                 traffic::report_traffic(self, number);
                 self.at(1_000, Happening::Heartbeat(number));
             }
+            Happening::Scrape(number) => traffic::scrape(self, number),
             Happening::Wake => self.step(Event::Tick),
             Happening::BeginAgain if self.engine.is_none() => self.restart(),
             Happening::BeginAgain => {}
@@ -339,6 +362,7 @@ impl World {
             return;
         };
         self.steps += 1;
+        let is_report = matches!(event, Event::Traffic(_));
         let commands = engine.step(event, now);
         let wake = engine.wake_at();
         if let Some(defect) = engine.defect() {
@@ -346,6 +370,9 @@ impl World {
         }
         let has_stepped_down = engine.lost().is_some();
         self.foreign.clone_from(engine.foreign());
+        if is_report {
+            watch::counted(self, &engine);
+        }
         self.engine = Some(engine);
         self.carry_out(commands, now);
         if has_stepped_down {
@@ -371,7 +398,7 @@ impl World {
                 let taken = foreign.filter(|_| !with_server).map(|id| (id, "taken".to_owned()));
                 let (local, able) = (HostId::local(), HostAbilities::default());
                 let engine = engine.with_host(local, Ipv4Addr::LOCALHOST.into(), able);
-                let mut engine = engine.with_strangers(taken);
+                let mut engine = engine.with_strangers(taken).limited_to(self.most_apps);
                 let wall = Timestamp(self.now + self.wall);
                 self.clock = SteadyClock::new(wall, engine.last_fact(), Millis(self.now));
                 let now = self.clock.now(Millis(self.now));
@@ -393,7 +420,8 @@ impl World {
     fn carry_out(&mut self, commands: Vec<Command>, now: Timestamp) {
         let (engine, proxies) = (self.engine.as_ref(), &self.proxies);
         self.checker.check(&commands, engine, proxies, now, self.now);
-        self.count_accepted(&commands);
+        watch::said(self, &commands);
+        watch::accepted(self, &commands);
         for command in commands {
             match command {
                 Command::Append(records) => {
@@ -420,6 +448,7 @@ impl World {
                     self.proxies.iter_mut().for_each(|proxy| proxy.take_health(&table));
                 }
                 Command::Answer(ticket, answer) => {
+                    self.hosts.values.answered(ticket, &answer);
                     self.answers.insert(ticket, answer);
                 }
                 Command::Announce(event) => self.announce(&event),
@@ -430,19 +459,6 @@ impl World {
                 Command::Hide(app) => {
                     self.views.remove(&app);
                 }
-            }
-        }
-    }
-
-    /// Before anything new is shown: what is shown is still what was decided on.
-    fn count_accepted(&mut self, commands: &[Command]) {
-        for command in commands {
-            if let Command::Answer(ticket, answer) = command
-                && let Some((app, asked)) = self.asked.remove(ticket)
-                && matches!(answer, Ok(answer) if !answer.already)
-                && let Some(view) = self.views.get(&app)
-            {
-                self.coverage.accepted(asked, view);
             }
         }
     }

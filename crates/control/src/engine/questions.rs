@@ -2,13 +2,24 @@
 //! under way. It changes no app itself.
 
 use model::{AppName, Timestamp};
-use rollout::{App, Ask, Refusal, RefusalCode};
+use rollout::{App, Ask, Bug, Fact, Refusal, RefusalCode};
 
 use super::{Append, Engine, Question};
 use crate::managed::Managed;
 use crate::message::{Answer, Command, Mode};
 use crate::places;
 use crate::record::Record;
+
+/// Takes in a question, unless too many wait already.
+pub(super) fn queue(engine: &mut Engine, question: Question, commands: &mut Vec<Command>) {
+    let of_app = engine.questions.iter().filter(|other| other.app == question.app).count();
+    if engine.questions.len() >= Engine::QUESTIONS || of_app >= Engine::QUESTIONS_OF_ONE {
+        let why = format!("{of_app} commands are waiting for the journal");
+        commands.push(Command::Answer(question.ticket, Err(refuse(&question.app, &why))));
+        return;
+    }
+    engine.questions.push_back(question);
+}
 
 pub(super) fn answer_questions(
     engine: &mut Engine,
@@ -21,8 +32,9 @@ pub(super) fn answer_questions(
             engine.questions.push_back(question);
             continue;
         }
-        let Question { ticket, app, ask, version, mode } = question;
-        let accepted = answer(engine, &app, &ask, version, now).and_then(|accepted| {
+        let accepted = answer(engine, &question, append, now);
+        let Question { ticket, app, ask, version: _, mode } = question;
+        let accepted = accepted.and_then(|accepted| {
             let by = (&app, ask.verb());
             places::check(by, &accepted.facts, &engine.apps, &append.records)?;
             Ok(accepted)
@@ -59,13 +71,12 @@ fn has_to_wait(engine: &Engine, question: &Question, append: &Append, now: Times
 
 fn answer(
     engine: &Engine,
-    name: &AppName,
-    ask: &Ask,
-    version: Option<u64>,
+    Question { app: name, ask, version, ticket: _, mode: _ }: &Question,
+    append: &Append,
     now: Timestamp,
 ) -> Result<rollout::Accepted, Refusal> {
-    let there = engine.apps.states().filter(|app| !app.is_removed()).count();
-    let (known, full) = (engine.apps.get(name), there >= Engine::APPS);
+    let known = engine.apps.get(name);
+    let full = apps_to_be(engine, append) >= engine.most_apps;
     let newcomer;
     let managed = match (known, ask) {
         (Some(managed), Ask::Deploy { .. }) if !full || !managed.app.is_removed() => managed,
@@ -73,7 +84,7 @@ fn answer(
         // Its state is still there, and somebody wants it to go.
         (Some(managed), Ask::Remove { with_state: true }) => managed,
         (_, Ask::Deploy { .. }) | (None, Ask::Remove { with_state: true }) if full => {
-            return Err(refuse(name, &format!("there are {} apps already", Engine::APPS)));
+            return Err(refuse(name, &format!("there are {} apps already", engine.most_apps)));
         }
         (None, Ask::Deploy { .. } | Ask::Remove { with_state: true }) => {
             newcomer = Managed::new(App::new(name.clone()));
@@ -86,7 +97,21 @@ fn answer(
         }
     };
     check_proxies(engine, managed, ask)?;
-    managed.ask(ask, version, engine.shared(), now)
+    managed.ask(ask, *version, engine.shared(), now)
+}
+
+/// How many apps there are, those included whose first rollout is in the append that is being made.
+fn apps_to_be(engine: &Engine, append: &Append) -> usize {
+    let is_there =
+        |name: &AppName| engine.apps.get(name).is_some_and(|managed| !managed.app.is_removed());
+    let begins = |record: &&Record| {
+        record.app().is_some_and(|name| !is_there(name))
+            && record.facts().iter().any(|fact| matches!(fact, Fact::Started(_)))
+            && !Bug::ForgetsNewcomers.is_planted()
+    };
+    let removed = |app: &&App| app.is_removed() && !Bug::CountsRemovedApps.is_planted();
+    let there = engine.apps.states().filter(|app| !removed(app)).count();
+    there + append.records.iter().filter(begins).count()
 }
 
 /// What a proxy cannot do is known before anything is begun.

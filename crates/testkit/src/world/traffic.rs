@@ -90,6 +90,19 @@ pub(super) fn done(world: &mut World, at: At, id: &InstanceId) {
     }
 }
 
+/// Somebody scrapes a proxy, if it lives, and again two seconds later.
+pub(super) fn scrape(world: &mut World, number: usize) {
+    world.at(2_000, Happening::Scrape(number));
+    let is_down = number == 0 && world.is_down;
+    let Some(proxy) = world.proxies.get_mut(number).filter(|proxy| !proxy.is_dead && !is_down)
+    else {
+        return;
+    };
+    let scraped = proxy.scrape();
+    let wrong = world.checker.counts.check_scrape((number, proxy.epoch), &scraped);
+    world.checker.found(wrong, world.now);
+}
+
 pub(super) fn report_traffic(world: &mut World, proxy: usize) {
     if world.proxies[proxy].is_dead {
         return;

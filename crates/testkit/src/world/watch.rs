@@ -1,0 +1,54 @@
+//! What is checked and counted of a world beside the engine's own invariants.
+
+use control::{Command, Engine, Ticket};
+use model::AppName;
+use rollout::Ask;
+
+use super::World;
+use crate::{names, values};
+
+/// Takes note of values that a deploy brings. While the server is down nobody hears of it.
+pub(super) fn asked(world: &mut World, ticket: Ticket, app: &AppName, ask: &Ask) {
+    world.hosts.values.asked(ticket, app, ask);
+    if world.is_down {
+        world.hosts.values.server_dies();
+    }
+}
+
+/// Checks what control says: no app too many, none refused too early, no value of a variable anywhere.
+pub(super) fn said(world: &mut World, commands: &[Command]) {
+    let named = world.engine.as_ref().and_then(|it| names::check(it, commands, world.most_apps));
+    let has_values = !world.hosts.values.is_empty();
+    let told = || if has_values { values::check_told(commands) } else { None };
+    world.checker.found(named.or_else(told), world.now);
+}
+
+/// Checks what control has counted.
+pub(super) fn counted(world: &mut World, engine: &Engine) {
+    let wrong = world.checker.counts.check(engine);
+    world.checker.found(wrong, world.now);
+}
+
+/// Checks that everything has come to rest.
+pub(super) fn quiet(world: &mut World) {
+    let Some(engine) = &world.engine else { return };
+    world.checker.quiet(engine, &world.hosts, world.now);
+    let processes = world.proxies.iter().enumerate();
+    let processes = processes.map(|(number, proxy)| (number, proxy.epoch));
+    let uncounted = world.checker.counts.check_quiet(engine, processes);
+    let left = values::check_quiet(engine, &world.hosts.values);
+    world.checker.found(uncounted.or(left), world.now);
+}
+
+/// Takes note of commands that were accepted. What is shown then is still what was decided on.
+pub(super) fn accepted(world: &mut World, commands: &[Command]) {
+    for command in commands {
+        if let Command::Answer(ticket, answer) = command
+            && let Some((app, asked)) = world.asked.remove(ticket)
+            && matches!(answer, Ok(answer) if !answer.already)
+            && let Some(view) = world.views.get(&app)
+        {
+            world.coverage.accepted(asked, view);
+        }
+    }
+}
