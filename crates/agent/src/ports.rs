@@ -1,10 +1,11 @@
 //! Finds free ports for instances. Binds each for a moment to check it, and holds none.
 
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use model::Address;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
 
 /// The range of ports, below the ephemeral ports of common systems.
 const RANGE: RangeInclusive<u16> = 20_000..=29_999;
@@ -40,18 +41,38 @@ fn shuffle(ports: &mut [u16]) {
 /// instance itself fails to bind it, and says so.
 pub(crate) fn is_free(address: &Address) -> bool {
     match address {
-        Address::Tcp(address) => match TcpListener::bind(address) {
-            Ok(_) => true,
-            Err(e) => e.kind() != io::ErrorKind::AddrInUse,
-        },
+        Address::Tcp(address) => bind_only(*address) != Err(Errno::ADDRINUSE),
         // Its folder is the instance's own.
         Address::Unix(_) => true,
     }
 }
 
+/// Binds a socket and does not listen on it. Two checks of one address at the same time both succeed then;
+/// with two listeners each could take the other for somebody who holds the port.
+fn bind_only(address: SocketAddr) -> Result<(), Errno> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    bind(&socket, &address)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn checks_of_one_address_at_once_do_not_see_each_other() {
+        let address = Address::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, offer(&[])[0])));
+        let check = || (0..2_000).all(|_| is_free(&address));
+        std::thread::scope(|scope| {
+            let checks = [(); 4].map(|()| scope.spawn(check));
+            assert!(checks.into_iter().all(|check| check.join().unwrap()), "nobody listens");
+        });
+    }
 
     #[test]
     fn offered_ports_are_free_and_not_excepted() {

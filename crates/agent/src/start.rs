@@ -47,10 +47,13 @@ enum Found {
 pub(crate) async fn begin(context: &Arc<Context>, launch: &Launch, expect: Expect) -> Begun {
     let folder = RunFolder::at(&context.layout.run(&launch.id));
     loop {
+        // In this order: a shim holds the lock before it marks the folder, so whoever finds the mark and then no
+        // shim knows that it has ended. The other way round, a shim that begins in between would be waited for.
+        let found = look(&folder).await;
         if let Some(shim) = connect(&folder).await {
             return Begun::Running(shim);
         }
-        let found = match (look(&folder).await, expect) {
+        let found = match (found, expect) {
             (Found::Used, _) => return Begun::Over(final_report(context, &launch.id, None).await),
             (Found::Blank, Expect::Running) => {
                 let (id, tail) = (launch.id.clone(), Vec::new());

@@ -102,19 +102,24 @@ fn an_instance_that_ignores_sigterm_is_killed_after_the_grace() {
 #[test]
 fn many_starts_at_once_make_one_process() {
     let host = Host::new();
-    let launch = host.shell("web-1", "echo start >> $SEGUE_STATE_DIR/starts; exec sleep 1000");
     let agents: Vec<_> = (0..4).map(|_| host.another()).collect();
-    for _ in 0..5 {
-        for agent in &agents {
-            let launch = Box::new(launch.clone());
-            agent.handle(1, HostCommand::Run { launch, expect: Expect::Fresh });
+    // Often enough that one agent looks while the shim of another begins.
+    for number in 1..=25 {
+        let script = "echo start >> $SEGUE_STATE_DIR/$SEGUE_INSTANCE; exec sleep 1000";
+        let launch = host.shell(&format!("web-{number}"), script);
+        for _ in 0..5 {
+            for agent in &agents {
+                let launch = Box::new(launch.clone());
+                agent.handle(1, HostCommand::Run { launch, expect: Expect::Fresh });
+            }
         }
+        let pids: Vec<u32> = (0..20).map(|_| host.running(&launch.id)).collect();
+        assert!(pids.iter().all(|pid| *pid == pids[0]), "{pids:?}");
+        let starts = host.data().join(format!("apps/web/state/{}", launch.id));
+        assert_eq!(line_in(&starts), "start");
+        host.stop(&launch.id, 0);
+        host.exited(&launch.id);
     }
-    let pids: Vec<u32> = (0..20).map(|_| host.running(&launch.id)).collect();
-    assert!(pids.iter().all(|pid| *pid == pids[0]), "{pids:?}");
-    assert_eq!(line_in(&host.data().join("apps/web/state/starts")), "start");
-    host.stop(&launch.id, 0);
-    host.exited(&launch.id);
 }
 
 #[test]

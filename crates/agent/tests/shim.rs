@@ -63,9 +63,12 @@ fn answer(child: &mut Child) -> String {
 fn signals_to_all_of_the_programs_name_end_no_instance() {
     use rustix::process::{Pid, Signal, kill_process};
     let host = Host::new();
-    let launch = host.shell("web-1", "trap 'echo asked; exit 7' TERM; sleep 1000 & wait");
+    let script = "trap 'echo asked; exit 7' TERM; echo > $SEGUE_STATE_DIR/ready; sleep 1000 & wait";
+    let launch = host.shell("web-1", script);
     host.run(&launch, Expect::Fresh);
     let pid = host.running(&launch.id);
+    // Before that the shell may not have set its trap.
+    common::line_in(&host.data().join("apps/web/state/ready"));
     let shim = common::shim_of(pid);
     let number = Pid::from_raw(i32::try_from(shim).unwrap()).unwrap();
     for signal in [Signal::HUP, Signal::USR1, Signal::INT, Signal::QUIT, Signal::TERM] {
