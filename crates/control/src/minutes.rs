@@ -1,6 +1,6 @@
 //! What was counted of one app, minute by minute, for the guard of a rollout. Lost in a crash, and bounded.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use model::{AppCounters, Timestamp};
 use rollout::Minute;
@@ -27,9 +27,11 @@ impl Minutes {
             // A proxy that starts anew counts from none.
             if now < before { now } else { now - before }
         };
-        for (release, answers) in &counters.answers {
+        // A release that has failed every request has faults and not one answer.
+        let releases: BTreeSet<_> = counters.answers.keys().chain(counters.faults.keys()).collect();
+        for release in releases {
             let of = |counts: &BTreeMap<_, u64>| counts.get(release).copied().unwrap_or(0);
-            let answers = grown(*answers, of(&last.answers));
+            let answers = grown(of(&counters.answers), of(&last.answers));
             let faults = grown(of(&counters.faults), of(&last.faults));
             // A broken-off answer is among the answers and among the faults: it counts once.
             let broken_off = grown(of(&counters.broken_off), of(&last.broken_off));
@@ -118,6 +120,16 @@ mod tests {
         minutes.rollout_begins(None, at(70));
         minutes.count(&counters(6, 2, 4), at(71));
         assert_eq!(tallies(&minutes), [(20, 2, 2), (5, 1, 1), (1, 1, 1)]);
+    }
+
+    #[test]
+    fn a_release_that_has_failed_every_request_is_judged_by_its_faults() {
+        let mut minutes = Minutes::default();
+        minutes.count(&AppCounters::default(), Timestamp(0));
+        let all = || [(ReleaseNo(1), 10)].into();
+        let failed = AppCounters { answers: BTreeMap::new(), faults: all(), ..counters(0, 10, 1) };
+        minutes.count(&failed, Timestamp(1_000));
+        assert_eq!(tallies(&minutes), [(10, 10, 1)]);
     }
 
     #[test]

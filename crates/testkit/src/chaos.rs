@@ -263,7 +263,7 @@ impl Chaos {
             // The next new release of this app answers with errors, mostly.
             let last = view.releases.last().map_or(0, |release| release.no.0);
             for proxy in &mut self.world.proxies {
-                proxy.errors.insert(model::ReleaseNo(last + 1), 1);
+                proxy.errors.once_in.insert(model::ReleaseNo(last + 1), 1);
             }
         }
         if let Some(content) = release.content.filter(|_| !again) {

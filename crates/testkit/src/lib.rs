@@ -32,6 +32,7 @@ pub use coverage::Coverage;
 pub use disk::{Disk, Loss};
 pub use host::{Host, Pace};
 pub use hosts::{HostNo, Hosts};
+pub use proxy::ErrorKind;
 pub use sabotage::Sabotage;
 pub use script::Script;
 pub use violation::Violation;

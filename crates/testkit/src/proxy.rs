@@ -21,8 +21,8 @@ pub struct Proxy {
     pub health: Arc<HealthTable>,
     /// What it has counted.
     pub counters: BTreeMap<AppName, AppCounters>,
-    /// Releases that answer with an error once in so many times.
-    pub errors: BTreeMap<ReleaseNo, u64>,
+    /// How requests fail.
+    pub errors: Errors,
     /// The one client that asks and is always answered with an error; `None` lets a dozen take turns.
     pub client: Option<u8>,
     /// What `DIR/snapshot` holds: where the next process begins.
@@ -45,6 +45,27 @@ pub struct Proxy {
     pub counts: bool,
 }
 
+/// The requests that fail.
+#[derive(Clone, Debug, Default)]
+pub struct Errors {
+    /// Releases that fail a request once in so many times.
+    pub once_in: BTreeMap<ReleaseNo, u64>,
+    /// What such a failure looks like.
+    pub kind: ErrorKind,
+}
+
+/// How an instance fails a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The instance answers with 500.
+    #[default]
+    Status,
+    /// The instance closes the connection without an answer.
+    Unanswered,
+    /// The instance begins an answer and breaks it off.
+    BrokenOff,
+}
+
 /// One worker.
 #[derive(Clone, Debug, Default)]
 pub struct Worker {
@@ -62,7 +83,7 @@ impl Proxy {
             workers: vec![Worker::default(); workers],
             health: Arc::default(),
             counters: BTreeMap::new(),
-            errors: BTreeMap::new(),
+            errors: Errors::default(),
             client: None,
             saved: Arc::default(),
             prepared: Arc::default(),
@@ -126,18 +147,17 @@ impl Proxy {
         }
         let arm = pick_arm(section, rng)?;
         counters.requests += 1;
-        *counters.answers.entry(arm.release).or_default() += 1;
         // A dozen clients take turns, unless one is named.
         let in_turn = u8::try_from(counters.requests % 12).unwrap_or(0);
         let client = self.client.unwrap_or(in_turn);
         let askers = counters.askers.entry(arm.release).or_default();
         askers.asked.insert(client);
-        let chance = self.errors.get(&arm.release).copied().unwrap_or(u64::MAX);
-        if rng.once_in(chance) || self.client.is_some() {
-            *counters.app_5xx.entry(arm.release).or_default() += 1;
-            *counters.bad.entry(arm.release).or_default() += 1;
+        let chance = self.errors.once_in.get(&arm.release).copied().unwrap_or(u64::MAX);
+        let fails = rng.once_in(chance) || self.client.is_some();
+        if fails {
             askers.failing.insert(client);
         }
+        count(counters, arm.release, fails.then_some(self.errors.kind));
         let all: Vec<_> =
             arm.instances.iter().filter(|t| !health.foreign.contains(&t.id)).collect();
         let up: Vec<_> =
@@ -227,4 +247,19 @@ fn pick_arm<'a>(section: &'a AppSection, rng: &mut Rng) -> Option<&'a Arm> {
         ticket = ticket.saturating_sub(share);
         hit
     })
+}
+
+/// Counts a request as the real proxy does.
+fn count(counters: &mut AppCounters, release: ReleaseNo, error: Option<ErrorKind>) {
+    let AppCounters { answers, faults, broken_off, app_5xx, bad, failed, .. } = counters;
+    let kinds: &mut [&mut BTreeMap<ReleaseNo, u64>] = match error {
+        None => &mut [answers],
+        Some(ErrorKind::Status) => &mut [answers, app_5xx, bad],
+        Some(ErrorKind::Unanswered) => &mut [faults, bad],
+        Some(ErrorKind::BrokenOff) => &mut [answers, faults, broken_off, bad],
+    };
+    for kind in kinds {
+        *kind.entry(release).or_default() += 1;
+    }
+    *failed += u64::from(matches!(error, Some(ErrorKind::Unanswered | ErrorKind::BrokenOff)));
 }

@@ -300,7 +300,7 @@ fn a_canary_is_held_and_aborted_with_one_snapshot() {
 fn a_canary_that_answers_with_errors_is_taken_back() {
     let mut script = Script::new();
     script.deploy_with("v1", GOOD, false, four).wait(15);
-    script.world.proxies[0].errors.insert(model::ReleaseNo(2), 1);
+    script.world.proxies[0].errors.once_in.insert(model::ReleaseNo(2), 1);
     let steps = [(5_000, Gate::After(Millis::from_secs(30)))];
     script.deploy_with("v2", GOOD, false, canary(&steps)).wait(2);
     let app = "web".parse().unwrap();
