@@ -10,6 +10,7 @@ mod alone;
 mod choosing;
 mod counting;
 mod growing;
+mod scraping;
 mod spreading;
 mod switching;
 mod waiting;
