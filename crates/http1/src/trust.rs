@@ -56,6 +56,7 @@ const C: Names = Names {
         b"cluster-client-ip",
         b"coming-from",
     ],
+    claims_from: &[b"cf-access-authenticated-user-"],
     ..NONE
 };
 const D: Names = Names { claims: &[b"do-connecting-ip"], ..NONE };
@@ -77,14 +78,20 @@ const F: Names = Names {
     ..NONE
 };
 const H: Names = Names { dropped: &[b"http2-settings", b"host"], ..NONE };
+const I: Names =
+    Names { claims: &[b"incap-client-ip", b"iv-user", b"iv-groups", b"iv-creds"], ..NONE };
 const K: Names = Names { dropped: &[b"keep-alive"], ..NONE };
-const P: Names =
-    Names { dropped: &[b"proxy", b"proxy-connection"], claims: &[b"proxy-client-ip"], ..NONE };
+const O: Names = Names { claims_from: &[b"oidc-", b"oam-"], ..NONE };
+const P: Names = Names {
+    dropped: &[b"proxy", b"proxy-connection", b"proxy-auth-cert"],
+    claims: &[b"proxy-client-ip"],
+    ..NONE
+};
 const R: Names = Names {
     claims: &[b"remote-addr", b"remote-user", b"remote-name", b"remote-email", b"remote-groups"],
     ..NONE
 };
-const S: Names = Names { dropped_from: &[b"ssl-client"], ..NONE };
+const S: Names = Names { dropped_from: &[b"ssl-client"], claims_from: &[b"shib-", b"sm-"], ..NONE };
 const T: Names = Names {
     dropped: &[b"te", b"transfer-encoding"],
     claims: &[b"true-client-ip"],
@@ -94,7 +101,8 @@ const T: Names = Names {
 const U: Names = Names { dropped: &[b"upgrade"], ..NONE };
 /// Of these `Via` alone.
 const V: Names = Names { proxys_from: &[b"via"], ..NONE };
-const W: Names = Names { claims: &[b"wl-proxy-client-ip", b"wl-proxy-ssl"], ..NONE };
+const W: Names =
+    Names { dropped: &[b"wl-proxy-client-cert"], claims_from: &[b"wl-proxy-"], ..NONE };
 // Names that begin with `x-`, by the letter behind that: most of what people send is told apart there.
 const XA: Names = Names {
     dropped_from: &[b"x-amzn-mtls-", b"x-arr-clientcert"],
@@ -106,13 +114,16 @@ const XA: Names = Names {
         b"x-azure-socketip",
         b"x-authenticated-user",
         b"x-authenticated-userid",
+        b"x-accel-mapping",
     ],
     claims_from: &[b"x-amzn-oidc-", b"x-auth-request-", b"x-authentik-"],
     ..NONE
 };
 const XC: Names = Names {
-    dropped_from: &[b"x-client-cert"],
-    claims: &[b"x-client-ip", b"x-cluster-client-ip", b"x-coming-from"],
+    dropped: &[b"x-client-verify", b"x-client-dn"],
+    dropped_from: &[b"x-client-cert", b"x-clientcert"],
+    claims: &[b"x-client-ip", b"x-cluster-client-ip", b"x-coming-from", b"x-credential-identifier"],
+    claims_from: &[b"x-consumer-"],
     ..NONE
 };
 const XE: Names = Names { claims: &[b"x-envoy-external-address", b"x-envoy-internal"], ..NONE };
@@ -146,7 +157,7 @@ const XF: Names = Names {
 };
 const XG: Names = Names { claims_from: &[b"x-goog-authenticated-user-"], ..NONE };
 const XH: Names = Names { claims: &[b"x-host", b"x-http-host-override"], ..NONE };
-const XM: Names = Names { claims_from: &[b"x-ms-client-principal"], ..NONE };
+const XM: Names = Names { claims_from: &[b"x-ms-client-principal", b"x-ms-token-"], ..NONE };
 const XN: Names = Names { claims: &[b"x-nf-client-connection-ip"], ..NONE };
 const XO: Names = Names {
     dropped: &[b"x-original-url"],
@@ -159,7 +170,8 @@ const XO: Names = Names {
     ],
     ..NONE
 };
-const XP: Names = Names { claims: &[b"x-proxyuser-ip"], ..NONE };
+const XP: Names =
+    Names { claims: &[b"x-proxyuser-ip"], claims_from: &[b"x-pomerium-claim-"], ..NONE };
 const XR: Names = Names {
     said_anew: &[b"x-real-ip"],
     dropped: &[b"x-rewrite-url"],
@@ -177,12 +189,21 @@ const XR: Names = Names {
 };
 const XS: Names = Names {
     dropped_from: &[b"x-segue-", b"x-ssl-client"],
-    claims: &[b"x-scheme", b"x-sucuri-clientip", b"x-script-name"],
+    claims: &[b"x-scheme", b"x-sucuri-clientip", b"x-script-name", b"x-sendfile-type", b"x-ssl"],
     ..NONE
 };
-const XU: Names = Names { claims: &[b"x-url-scheme"], ..NONE };
-const XV: Names =
-    Names { claims: &[b"x-vercel-forwarded-for", b"x-vercel-proxied-for", b"x-vercel-ip"], ..NONE };
+const XT: Names = Names {
+    dropped_from: &[b"x-tls-client-"],
+    claims: &[b"x-token-subject"],
+    claims_from: &[b"x-token-user-"],
+    ..NONE
+};
+const XU: Names = Names { claims: &[b"x-url-scheme", b"x-userinfo"], ..NONE };
+const XV: Names = Names {
+    claims: &[b"x-vercel-forwarded-for", b"x-vercel-proxied-for", b"x-vercel-ip"],
+    claims_from: &[b"x-vouch-"],
+    ..NONE
+};
 const XW: Names = Names { claims_from: &[b"x-webauth-"], ..NONE };
 
 /// What tells most names apart from these: by the first letter, a bit for each length and for each
@@ -213,7 +234,7 @@ static KNOWN: [Known; 32] = {
 };
 
 /// All names but those that begin with `x-`.
-const PLAIN: [Names; 14] = [A, C, D, E, F, H, K, P, R, S, T, U, V, W];
+const PLAIN: [Names; 16] = [A, C, D, E, F, H, I, K, O, P, R, S, T, U, V, W];
 
 const fn with(mut known: [Known; 32], names: &[&[u8]], are_beginnings: bool) -> [Known; 32] {
     let mut at = 0;
@@ -254,7 +275,9 @@ fn look_up(name: &[u8]) -> FieldTrust {
         Some(b'e') => &E,
         Some(b'f') => &F,
         Some(b'h') => &H,
+        Some(b'i') => &I,
         Some(b'k') => &K,
+        Some(b'o') => &O,
         Some(b'p') => &P,
         Some(b'r') => &R,
         Some(b's') => &S,
@@ -295,6 +318,7 @@ fn of_x(name: &[u8]) -> &'static Names {
         Some(b'p') => &XP,
         Some(b'r') => &XR,
         Some(b's') => &XS,
+        Some(b't') => &XT,
         Some(b'u') => &XU,
         Some(b'v') => &XV,
         Some(b'w') => &XW,
@@ -340,6 +364,22 @@ mod tests {
         for name in ["Content.Length", "proxy", "X-Segue-Hops", "SSL.Client.Verify"] {
             assert_eq!(standing(name.as_bytes()), FieldTrust::Dropped, "{name}");
         }
+        for name in ["CF-Access-Authenticated-User-Email", "OIDC_CLAIM_email", "Shib-Session-ID"] {
+            assert_eq!(standing(name.as_bytes()), FieldTrust::Claim, "{name}");
+        }
+        for name in ["WL-Proxy-Client-Cert", "X_Client_Verify", "X-TLS-Client-Cert"] {
+            assert_eq!(standing(name.as_bytes()), FieldTrust::Dropped, "{name}");
+        }
+        for name in [
+            "X-Access-Token",
+            "CF-Access-Client-Id",
+            "X-Auth-Token",
+            "X-Api-Key",
+            "Origin",
+            "Smile",
+        ] {
+            assert_eq!(standing(name.as_bytes()), FieldTrust::Free, "{name}");
+        }
         for name in ["Accept", "X-Requested-With", "Client-IPs", "X-Forwarde-For", "", "-", "Vi"] {
             assert_eq!(standing(name.as_bytes()), FieldTrust::Free, "{name}");
         }
@@ -350,9 +390,9 @@ mod tests {
 
     #[test]
     fn every_name_stands_with_its_letter() {
-        let all = PLAIN.iter().zip("acdefhkprstuvw".bytes().map(|letter| [letter, 0]));
-        let x = [&XA, &XC, &XE, &XF, &XG, &XH, &XM, &XN, &XO, &XP, &XR, &XS, &XU, &XV, &XW];
-        let x = x.into_iter().zip("acefghmnoprsuvw".bytes().map(|letter| [b'x', letter]));
+        let all = PLAIN.iter().zip("acdefhikoprstuvw".bytes().map(|letter| [letter, 0]));
+        let x = [&XA, &XC, &XE, &XF, &XG, &XH, &XM, &XN, &XO, &XP, &XR, &XS, &XT, &XU, &XV, &XW];
+        let x = x.into_iter().zip("acefghmnoprstuvw".bytes().map(|letter| [b'x', letter]));
         for (names, letters) in all.chain(x) {
             let Names { dropped, dropped_from, said_anew, claims, claims_from, .. } = names;
             let all = [dropped, dropped_from, said_anew, claims, claims_from];
