@@ -118,7 +118,23 @@ fn as_many_apps_as_there_may_be_are_there() {
         let commands = deploy(&mut engine, app, 1, NOW);
         let refused = answer(&commands).expect("it is answered").as_ref().expect_err("it is full");
         assert!(refused.message.ends_with("there are 1000 apps already"), "{}", refused.message);
+        assert!(refused.hint.as_ref().is_some_and(|hint| hint.contains("segue remove")));
     }
+}
+
+#[test]
+fn apps_that_are_begun_at_once_do_not_exceed_the_limit() {
+    let live = |number: usize| App::new(name(&format!("app-{number}")));
+    let mut engine = engine((1..Engine::APPS).map(live).collect());
+    // Both wait for the append that is under way, and are answered together.
+    assert!(appends(&deploy(&mut engine, "app-1", 1, NOW)));
+    deploy(&mut engine, "first", 2, NOW);
+    deploy(&mut engine, "second", 3, NOW);
+    let commands = engine.step(Event::Appended(Ok(())), NOW);
+    let refused = commands.iter().filter_map(|command| {
+        if let Command::Answer(ticket, Err(_)) = command { Some(ticket.0) } else { None }
+    });
+    assert_eq!(refused.collect::<Vec<_>>(), [3]);
 }
 
 #[test]

@@ -84,7 +84,10 @@ fn answer(
         // Its state is still there, and somebody wants it to go.
         (Some(managed), Ask::Remove { with_state: true }) => managed,
         (_, Ask::Deploy { .. }) | (None, Ask::Remove { with_state: true }) if full => {
-            return Err(refuse(name, &format!("there are {} apps already", engine.most_apps)));
+            let (verb, most) = (ask.verb(), engine.most_apps);
+            let message = format!("cannot {verb} {name}: there are {most} apps already");
+            let hint = Some("remove an app that is not needed: `segue remove APP`".into());
+            return Err(Refusal { code: RefusalCode::Refused, message, hint });
         }
         (None, Ask::Deploy { .. } | Ask::Remove { with_state: true }) => {
             newcomer = Managed::new(App::new(name.clone()));
