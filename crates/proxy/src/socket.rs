@@ -66,8 +66,8 @@ impl Socket {
         !matches!(self.state, State::Free { .. })
     }
 
-    /// What is written from now on is the last, and the end follows at once. So the kernel may wait
-    /// for it, and send both in one packet.
+    /// The connection is closed right after the next write. So the kernel may wait, and send the last bytes and
+    /// the FIN in one packet.
     pub(crate) fn close_follows(&mut self) {
         self.close_follows = true;
     }
@@ -124,7 +124,7 @@ impl Socket {
         }
     }
 
-    /// Makes the end of the connection a reset.
+    /// Makes the kernel reset the connection when it is closed.
     pub(crate) fn reset_on_close(&self) {
         let at_once = Some(std::time::Duration::ZERO);
         // If that fails, the client sees an end in the midst of an answer.

@@ -130,12 +130,12 @@ impl Timers {
         timer.keeper = Keeper::IdleSet(Box::new(idle));
     }
 
-    /// Wakes one that may be at rest.
+    /// Wakes a connection, which may be idle and without a task.
     pub(crate) fn wake(&self, id: TimerId) {
         self.inner.borrow_mut().wake(id.0);
     }
 
-    /// The next one that was at rest when it was woken.
+    /// The next idle connection that was woken and needs a task.
     pub(crate) fn next_woken(&self) -> Option<(TimerId, Box<IdleConnection>)> {
         self.inner.borrow_mut().woken.pop()
     }
@@ -160,7 +160,7 @@ impl Timers {
         self.inner.borrow_mut().timers[id.0].leaving = Leaving::Stays;
     }
 
-    /// Wakes those that do this.
+    /// Wakes the connections whose activity `this` accepts.
     pub(crate) fn wake_doing(&self, this: impl Fn(Doing) -> bool) {
         let mut inner = self.inner.borrow_mut();
         for at in 0..inner.timers.len() {
@@ -268,7 +268,7 @@ impl Timer {
 }
 
 impl Inner {
-    /// Wakes the connection, or calls it from its rest.
+    /// Wakes the connection's task or, if it is idle, puts it among those that need one.
     fn wake(&mut self, at: usize) {
         let keeper = &mut self.timers[at].keeper;
         match std::mem::replace(keeper, Keeper::Nobody) {

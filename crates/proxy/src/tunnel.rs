@@ -47,7 +47,7 @@ pub(crate) struct TunnelTerms {
     pub(crate) idle_ms: u64,
 }
 
-/// One direction.
+/// How far one direction of a tunnel has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flow {
     Open,

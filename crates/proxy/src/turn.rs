@@ -16,7 +16,7 @@ pub(crate) struct Turn<'a, 'b> {
     pub(crate) worker: &'a Worker,
     pub(crate) client: &'a mut ClientSide,
     pub(crate) caller: &'a mut Caller,
-    /// By what the worker knows whoever is served.
+    /// The number by which the worker knows this connection.
     pub(crate) timer: TimerId,
     pub(crate) now_ms: u64,
     /// The snapshot has changed since the last turn.

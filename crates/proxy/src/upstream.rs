@@ -144,8 +144,8 @@ impl UpstreamConnection {
         look_ms.map_or(Deadline::never(), Deadline::at)
     }
 
-    /// If nothing has come of it for a while, other connections of ours may be in its way: from then
-    /// on they make room.
+    /// If the instance has not answered on a new connection for a while, idle connections of ours may keep it
+    /// from accepting this one. From then on they make room.
     pub(crate) fn wait_for_room_if_late(&mut self, now_ms: u64) {
         if self.look_ms().is_some_and(|at_ms| now_ms >= at_ms) {
             self.waits = Waits::for_room(&self.flight.instance().room);

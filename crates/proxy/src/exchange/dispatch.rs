@@ -1,5 +1,5 @@
-//! A request's way to an instance: choose one, wait for one, connect, and again if that is allowed
-//! (I10). Sends nothing itself, and never decides what the client gets instead.
+//! Dispatches a request to an instance: chooses one, waits if there is none, connects, and tries again where
+//! that is allowed (I10). Sends nothing itself, and does not decide what the client gets instead.
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -28,7 +28,7 @@ use crate::tunnel::JITTER_MS;
 use crate::turn::Turn;
 use crate::upstream::UpstreamConnection;
 
-/// A request's way to an instance.
+/// The dispatch of one request.
 #[derive(Debug)]
 pub(super) struct Dispatch {
     link: InstanceLink,
@@ -41,9 +41,9 @@ pub(super) struct Dispatch {
     cut_at: Deadline,
 }
 
-/// What one step on the way has come to.
+/// The outcome of one step.
 pub(super) enum DispatchStep {
-    /// There is none to be made until something happens.
+    /// Nothing can be done until something happens.
     Rests,
     Moved,
     /// The attempt came to nothing.

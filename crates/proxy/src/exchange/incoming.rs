@@ -338,12 +338,12 @@ impl Incoming {
         }
     }
 
-    /// The answer is whole.
+    /// Notes that the answer is whole.
     pub(super) fn set_done(&mut self) {
         self.answer = AnswerState::Done;
     }
 
-    /// The answer broke off after its head had gone out.
+    /// Notes that the answer broke off after its head had gone out.
     pub(super) fn set_cut(&mut self) {
         self.answer = AnswerState::Cut;
     }

@@ -22,7 +22,7 @@ impl InstanceLink {
         }
     }
 
-    /// The connection that the request goes out on, to look at.
+    /// The open connection that the request goes out on.
     pub(super) fn upstream(&self) -> Option<&UpstreamConnection> {
         match self {
             Self::Open(upstream) => Some(upstream),

@@ -39,12 +39,12 @@ impl Presence {
         Self { half_closed: None, begun: false, gone: false, look_ms: now_ms + LOOK_EVERY_MS }
     }
 
-    /// Bytes of the request go out.
+    /// A byte of the request has gone to an instance.
     pub(crate) fn request_begun(&mut self) {
         self.begun = true;
     }
 
-    /// The client has left, and its request ends.
+    /// Notes that the client has left: its request ends.
     pub(crate) fn mark_gone(&mut self) {
         self.gone = true;
     }
@@ -80,7 +80,7 @@ impl Presence {
         }
     }
 
-    /// Whether a client whose request has waited has left.
+    /// Looks at the client of a request that has waited. Returns whether it has left, and notes that.
     pub(crate) fn check_gone(&mut self, turn: &Turn<'_, '_>) -> bool {
         if self.may_begin(turn) != May::Begin {
             self.mark_gone();
@@ -88,8 +88,7 @@ impl Presence {
         self.is_gone()
     }
 
-    /// Looks at the client of a request that waits for an instance, at first and from time to time.
-    /// True if nothing may be begun for it any more.
+    /// [`Presence::check_gone`], at the first call and then once per interval.
     pub(crate) fn check_gone_if_due(&mut self, turn: &Turn<'_, '_>) -> bool {
         let due = self.half_closed.is_none() || turn.now_ms >= self.look_ms;
         due && self.check_gone(turn)

@@ -36,7 +36,7 @@ impl Acceptors {
         self.park(at, waker);
     }
 
-    /// A connection has ended.
+    /// A connection has ended: acceptors that waited for room go on.
     pub(crate) fn connection_ended(&self) {
         if self.is_full.replace(false) {
             self.wake();

@@ -1,5 +1,5 @@
-//! What a worker does by itself: accepts, takes in what others hand over, follows snapshots, looks at
-//! deadlines, and ends. Never takes part in a request: each connection is a task of its own.
+//! The event loop of a worker: accepts connections, takes those that other workers hand over, swaps
+//! snapshots, checks deadlines, and ends. Takes no part in a request: each connection is a task of its own.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -35,8 +35,9 @@ const ACCEPTS: usize = 16;
 const LINGER_MS: u64 = 1_000;
 
 impl Worker {
-    /// Swaps to the newest snapshot; closes idle connections of what left; makes those that wait
-    /// choose anew; then acknowledges, at once or when the last of them has.
+    /// Swaps to the newest snapshot, closes idle connections to instances that have left, and wakes waiting
+    /// requests so that they choose anew. Acknowledges when the last of them has chosen, or at once if none
+    /// waits.
     fn catch_up(self: &Rc<Self>) {
         let newest = self.shared.current.load_full();
         if newest.sequence != self.sequence() {
@@ -94,7 +95,7 @@ impl Worker {
         tokio::task::spawn_local(connection);
     }
 
-    /// Gives those a task that were at rest when they were woken.
+    /// Gives each idle connection that was woken a task again.
     fn resume_woken(self: &Rc<Self>) {
         while let Some((timer, idle)) = self.timers.next_woken() {
             self.idle_set.leave(&idle.stream);
@@ -180,7 +181,7 @@ async fn take_in(worker: Rc<Worker>) {
     }
 }
 
-/// Calls those from their rest that have something to say, or have gone.
+/// Wakes idle connections on which something has come, or whose client has gone.
 async fn wake_idle(worker: Rc<Worker>) {
     loop {
         match std::future::poll_fn(|cx| worker.idle_set.poll_stirring(cx)).await {

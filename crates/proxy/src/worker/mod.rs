@@ -53,7 +53,7 @@ pub(crate) struct Worker {
 /// How far the worker has taken in what is new.
 #[derive(Debug, Default)]
 struct Noticed {
-    /// How many have to choose anew before the newest snapshot is acknowledged.
+    /// How many connections have to choose an instance anew before the newest snapshot is acknowledged.
     unresolved: Cell<usize>,
     health_epoch: Cell<u64>,
 }
@@ -149,7 +149,7 @@ impl Worker {
         self.pressure.closes_idle_at.get()
     }
 
-    /// One that waited has chosen anew. The last one makes the worker acknowledge.
+    /// A waiting connection has chosen anew. After the last one the worker acknowledges the snapshot.
     pub(crate) fn resolved_one(&self) {
         let left = self.noticed.unresolved.get().saturating_sub(1);
         self.noticed.unresolved.set(left);
@@ -158,7 +158,7 @@ impl Worker {
         }
     }
 
-    /// Everything I5 asks for is done: this worker sends nothing to what is gone.
+    /// Acknowledges the snapshot (I5): this worker sends nothing to instances that have left.
     fn acknowledge(&self) {
         self.handle().acknowledged.set(self.sequence());
         self.shared.signal.ring();
@@ -205,7 +205,7 @@ impl Worker {
         }
     }
 
-    /// Has the lines written that are still here.
+    /// Hands the collected lines of the access log to the thread that writes them.
     fn give_log(&self) {
         if let Some(log) = &self.shared.access_log {
             log.give(&mut self.log.borrow_mut());

@@ -1,5 +1,6 @@
-//! The place that whoever waits has on a worker: a connection of HTTP/1, or one stream of a later version.
-//! What I5 asks of those that wait is kept here and nowhere else. Knows nothing of what they wait for.
+//! The seat of a client on a worker: its timer, and the snapshot it has noticed. A connection of HTTP/1 has one
+//! seat; a later version would have one per stream. I5 is enforced here and nowhere else. Knows nothing of
+//! requests.
 
 use std::cell::Cell;
 use std::net::{IpAddr, TcpStream};
@@ -14,7 +15,7 @@ use crate::timers::Watch;
 use crate::turn::Wakeup;
 use crate::worker::Worker;
 
-/// A place on a worker.
+/// A client's seat on a worker.
 #[derive(Debug)]
 pub(crate) struct Seat {
     worker: Rc<Worker>,
@@ -30,18 +31,19 @@ pub(crate) struct News {
     pub(crate) now_ms: u64,
     /// The snapshot has changed.
     pub(crate) snapshot_changed: bool,
-    /// There are too many: this one is to make room.
+    /// There are too many connections, and this one has to make room.
     pub(crate) evicted: bool,
 }
 
 impl Seat {
-    /// A new place; those of one origin leave first if it has too many. `None` may always stay.
+    /// Opens a seat. Connections of one origin are evicted first if the origin has too many; one without an
+    /// origin is never evicted.
     pub(crate) fn open(worker: Rc<Worker>, origin: Option<IpAddr>) -> Self {
         let timer = worker.timers.open(worker.sequence(), origin);
         Self::at(worker, timer)
     }
 
-    /// The place that an idle connection had before its rest.
+    /// The seat that a connection had before it went idle.
     pub(crate) fn at(worker: Rc<Worker>, timer: TimerId) -> Self {
         Self { worker, timer, watch: Watch::Nothing, rests: Cell::new(false) }
     }
@@ -50,23 +52,24 @@ impl Seat {
         &self.worker
     }
 
-    /// By what the worker knows the place.
+    /// The number by which the worker knows the seat.
     pub(crate) fn timer(&self) -> TimerId {
         self.timer
     }
 
-    /// Changes of the kind that the last visit asked for.
+    /// Which changes the last visit asked to be woken for.
     pub(crate) fn watch(&self) -> Watch {
         self.watch
     }
 
-    /// Whether the worker keeps the place for an idle connection.
+    /// Whether the worker keeps the seat for an idle connection.
     pub(crate) fn rests(&self) -> bool {
         self.rests.get()
     }
 
-    /// Notices the snapshot, polls, notes the wake-up, and resolves, in this order (I5). The poll says
-    /// when it wants to be woken and what it is doing, or `None` if it is over.
+    /// Polls the connection once. I5 needs this order: notice the snapshot, poll, note the wake-up, tell the
+    /// worker that this connection has chosen anew. `poll` returns when it wants to be woken and what it is
+    /// doing, or `None` if the connection is over.
     pub(crate) fn visit(
         &mut self,
         cx: &mut Context<'_>,
@@ -90,12 +93,13 @@ impl Seat {
         if next.is_some() { Poll::Pending } else { Poll::Ready(()) }
     }
 
-    /// The connection was asked to make room, and has something to do by now: it stays.
+    /// Cancels the eviction: by now the connection has a request.
     pub(crate) fn cancel_eviction(&self) {
         self.worker.timers.cancel_eviction(self.timer);
     }
 
-    /// Keeps the place for an idle connection that needs no task until it is woken, at `until` at the latest.
+    /// Gives up the task of an idle connection and keeps its seat. The connection is woken at `until` at the
+    /// latest.
     ///
     /// # Errors
     /// The idle connection's stream, if it cannot be watched.
@@ -107,7 +111,7 @@ impl Seat {
 }
 
 impl Drop for Seat {
-    /// Whoever leaves has chosen, too: nothing.
+    /// A connection that ends needs no instance any more, so it counts as having chosen anew.
     fn drop(&mut self) {
         if self.rests() {
             return;
