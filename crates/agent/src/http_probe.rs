@@ -69,7 +69,9 @@ impl HttpProbe {
                 let advice = self.advice(answer.status);
                 ProbeResult::Bad(format!("GET {path} answered {answer}{advice}"))
             }
-            Ok(Err(e)) if nobody_listens(&e) => ProbeResult::Refused,
+            Ok(Err(e)) if nobody_listens(&e) => {
+                ProbeResult::Refused("connection refused".to_owned())
+            }
             // A full queue of connections: of a unix socket it is told at once.
             Ok(Err(e)) if e.kind() == io::ErrorKind::WouldBlock => {
                 ProbeResult::Silent(format!("GET {path}: its queue of new connections is full"))

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::disk::on_disk;
 use crate::layout::InstanceLayout;
-use crate::listener_owner::{ListenerOwner, find_owner, unreadable};
+use crate::listener_owner::{ListenerOwner, find_listening, find_owner, unreadable};
 use crate::sockets::{Listening, SockDiag, SocketTable};
 
 /// Time between two lists.
@@ -87,6 +87,8 @@ struct Watched {
     addresses: Vec<WatchedAddress>,
     /// Whether the last look found a foreign listener.
     is_foreign: bool,
+    /// Where the instance listens, of all sockets that there were at the last look for that.
+    listening: Option<(Vec<Listening>, Vec<SocketAddr>)>,
 }
 
 /// An address at which only the instance may listen.
@@ -111,9 +113,12 @@ impl ListenerMonitor {
         });
         let addresses: Vec<WatchedAddress> = tcp.collect();
         let watch = match serving.listener(&launch.run) {
-            ListenerRule::Own if !addresses.is_empty() => {
-                Some(Watched { latest: sockets.latest.subscribe(), addresses, is_foreign: false })
-            }
+            ListenerRule::Own if !addresses.is_empty() => Some(Watched {
+                latest: sockets.latest.subscribe(),
+                addresses,
+                is_foreign: false,
+                listening: None,
+            }),
             ListenerRule::Own | ListenerRule::Any => None,
         };
         let (sockets, layout) = (Arc::clone(sockets), layout.clone());
@@ -148,6 +153,23 @@ impl ListenerMonitor {
         }
         let seen = watch.addresses.first().and_then(|address| address.seen.as_ref());
         seen.map_or(Listeners::Unknown, |(_, owner)| owner.listeners())
+    }
+
+    /// Returns where the instance listens, for one that refuses connections at its address. Its processes are
+    /// looked through only when a socket of the machine has come or gone.
+    pub async fn listening(&mut self) -> Vec<SocketAddr> {
+        let Some(watch) = &mut self.watch else { return Vec::new() };
+        let latest = watch.latest.borrow().clone();
+        let Some(Ok(table)) = latest.map(|list| list.table) else { return Vec::new() };
+        let all: Vec<Listening> = table.all().copied().collect();
+        if let Some((_, own)) = watch.listening.as_ref().filter(|(before, _)| *before == all) {
+            return own.clone();
+        }
+        let (layout, id, looked_at) = (self.layout.clone(), self.id.clone(), all.clone());
+        let found = on_disk(move || find_listening(&layout, &id, &looked_at)).await;
+        let own = found.unwrap_or_default();
+        watch.listening = Some((all, own.clone()));
+        own
     }
 
     /// Returns when the sockets at the addresses are no longer those of the last look.

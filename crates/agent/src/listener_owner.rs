@@ -119,6 +119,23 @@ pub(crate) fn find_owner(
     }
 }
 
+/// Returns where the processes of an instance listen, among these sockets. Blocks.
+pub(crate) fn find_listening(
+    layout: &InstanceLayout,
+    id: &InstanceId,
+    sockets: &[Listening],
+) -> Vec<SocketAddr> {
+    let folder = RunFolder::at(&layout.run(id));
+    let Ok(Some(record)) = folder.process() else { return Vec::new() };
+    let mut held = HeldSockets::default();
+    for pids in [in_group(&record), below_shim(&folder, &record)] {
+        held.take_in(&pids, sockets);
+    }
+    let own = sockets.iter().filter(|socket| held.inodes.contains(&socket.inode));
+    let addresses: BTreeSet<SocketAddr> = own.map(|socket| socket.address).collect();
+    addresses.into_iter().collect()
+}
+
 /// The sockets that the processes of an instance hold.
 #[derive(Default)]
 struct HeldSockets {

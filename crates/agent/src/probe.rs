@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use model::{Expect, HostReport, Launch, Listeners, Serving};
+use model::{Address, Expect, HostReport, Launch, Listeners, Serving};
 use tokio::task::JoinHandle;
 
 use crate::command_probe::CommandProbe;
@@ -12,6 +12,9 @@ use crate::context::Context;
 use crate::http_probe::HttpProbe;
 use crate::listener_monitor::{Freshness, ListenerMonitor};
 use crate::probe_history::{ProbeHistory, ProbeResult};
+
+/// Addresses that are told of an instance which listens elsewhere.
+const TOLD: usize = 3;
 
 /// The last health report, which is sent again when control repeats its command.
 pub(crate) type LastHealth = Arc<Mutex<Option<HostReport>>>;
@@ -56,7 +59,7 @@ pub(crate) fn start(
         let probe = Probe::new(&context, &launch, &serving);
         let mut told = Listeners::Unknown;
         loop {
-            let changed = look(&probe, &mut history, &mut monitor).await;
+            let changed = look(&probe, &serving, &mut history, &mut monitor).await;
             let listeners = monitor.listeners();
             if changed || listeners != told {
                 let report = HostReport::Health {
@@ -107,11 +110,19 @@ impl Probe {
 }
 
 /// Probes once, unless a foreign listener would answer. Returns whether the health or the note has changed.
-async fn look(probe: &Probe, history: &mut ProbeHistory, monitor: &mut ListenerMonitor) -> bool {
+async fn look(
+    probe: &Probe,
+    serving: &Serving,
+    history: &mut ProbeHistory,
+    monitor: &mut ListenerMonitor,
+) -> bool {
     if let Some(why) = monitor.look(Freshness::Latest).await {
         return history.found_foreign_listener(why);
     }
-    let result = probe.once().await;
+    let result = match probe.once().await {
+        ProbeResult::Refused(why) => ProbeResult::Refused(why + &elsewhere(monitor, serving).await),
+        result @ (ProbeResult::Good | ProbeResult::Silent(_) | ProbeResult::Bad(_)) => result,
+    };
     // An instance does not become Up by an outdated list of sockets.
     let rises = result == ProbeResult::Good && history.is_about_to_rise();
     let freshness = if rises { Freshness::Now } else { Freshness::Latest };
@@ -119,6 +130,22 @@ async fn look(probe: &Probe, history: &mut ProbeHistory, monitor: &mut ListenerM
         Some(why) => history.found_foreign_listener(why),
         None => history.add(result),
     }
+}
+
+/// Says where an instance listens that refuses connections at the address it was given: often at a port of
+/// its own choice.
+async fn elsewhere(monitor: &mut ListenerMonitor, serving: &Serving) -> String {
+    let (address, names) = match &serving.health_address {
+        Some(address) => (address, "HEALTH_PORT names"),
+        None => (&serving.address, "HOST and PORT name"),
+    };
+    let Address::Tcp(address) = address else { return String::new() };
+    let listening = monitor.listening().await;
+    let listening: Vec<String> = listening.iter().take(TOLD).map(ToString::to_string).collect();
+    if listening.is_empty() {
+        return String::new();
+    }
+    format!("; it listens at {} and not at {address}, which {names}", listening.join(", "))
 }
 
 /// Adds or subtracts up to a tenth, so that instances are not probed in step.

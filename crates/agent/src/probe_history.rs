@@ -15,8 +15,8 @@ const RISING_GAP: Duration = Duration::from_millis(10);
 pub(crate) enum ProbeResult {
     /// An answer with 2xx in time.
     Good,
-    /// The connection was refused: no socket listens.
-    Refused,
+    /// The connection was refused, since no socket listens there: says where others of the instance do.
+    Refused(String),
     /// The probe could not connect, or got no answer in time: says which. The instance may be busy.
     Silent(String),
     /// Any other result: says which.
@@ -49,13 +49,11 @@ impl ProbeHistory {
     /// Adds one probe. Returns whether the health or the note has changed.
     pub fn add(&mut self, result: ProbeResult) -> bool {
         let before = (self.health(), self.note.take(), self.is_unanswered());
-        let refused = || Some("connection refused".to_owned());
         let (outcome, note) = match result {
             ProbeResult::Good => (Some(ProbeOutcome::Good), None),
-            ProbeResult::Refused if self.booting => (None, refused()),
-            ProbeResult::Refused => (Some(ProbeOutcome::Bad), refused()),
+            ProbeResult::Refused(why) if self.booting => (None, Some(why)),
+            ProbeResult::Refused(why) | ProbeResult::Bad(why) => (Some(ProbeOutcome::Bad), Some(why)),
             ProbeResult::Silent(why) => (Some(ProbeOutcome::NoAnswer), Some(why)),
-            ProbeResult::Bad(why) => (Some(ProbeOutcome::Bad), Some(why)),
         };
         match outcome {
             Some(outcome) => {
@@ -148,7 +146,7 @@ mod tests {
             .map(|probe| {
                 let result = match probe {
                     'g' => ProbeResult::Good,
-                    'r' => ProbeResult::Refused,
+                    'r' => ProbeResult::Refused("connection refused".to_owned()),
                     's' => ProbeResult::Silent("silent".to_owned()),
                     _ => ProbeResult::Bad("bad".to_owned()),
                 };
@@ -209,7 +207,7 @@ mod tests {
     fn it_is_probed_fast_until_it_is_up() {
         let mut history = history(Expect::Fresh);
         assert_eq!(history.gap(), BOOTING_GAP);
-        history.add(ProbeResult::Refused);
+        history.add(ProbeResult::Refused("connection refused".to_owned()));
         assert_eq!(history.gap(), BOOTING_GAP);
         history.add(ProbeResult::Good);
         assert_eq!(history.gap(), RISING_GAP);

@@ -64,6 +64,11 @@ impl SocketTable {
         found
     }
 
+    /// All sockets, by their ports.
+    pub fn all(&self) -> impl Iterator<Item = &Listening> {
+        self.0.values().flatten()
+    }
+
     fn of(sockets: Vec<Listening>) -> Self {
         let mut by_port: BTreeMap<u16, Vec<Listening>> = BTreeMap::new();
         for socket in sockets {

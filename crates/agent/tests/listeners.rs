@@ -89,6 +89,24 @@ fn it_may_be_a_process_far_down_in_its_tree_that_listens() {
 }
 
 #[test]
+fn one_that_listens_at_another_port_than_it_was_given_is_told_where() {
+    let host = Host::new();
+    let (mut launch, closed) = app(&host, "web-1");
+    let given = address(&launch);
+    let own = host.free_port();
+    let script = format!("PORT={own} exec {APP} __serve {}", closed.display());
+    launch.run.command = ["sh", "-c", &script].map(str::to_owned).into();
+    host.run(&launch, Expect::Fresh);
+    let told = format!(
+        "connection refused; it listens at 127.0.0.1:{own} and not at {given}, which HOST and PORT name"
+    );
+    host.wait(&told, |report| match report {
+        HostReport::Health { note: Some(note), .. } if *note == told => Some(()),
+        _ => None,
+    });
+}
+
+#[test]
 fn somebody_else_at_the_address_is_named_and_never_called_up() {
     let host = Host::new();
     let launch = host.shell("web-1", "exec sleep 1000");
