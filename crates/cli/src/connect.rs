@@ -17,6 +17,8 @@ const DATA: &str = ".segue";
 const API: &str = "http://127.0.0.1:7070";
 /// Names the user that the server runs as, by name or number.
 const SERVER_USER: &str = "SEGUE_SERVER_USER";
+/// The hint for a folder that is none.
+const MAKES_ONE: &str = "`segue server --data DIR` makes one";
 /// A token is shorter.
 const TOKEN_BYTES: u64 = 4096;
 
@@ -66,6 +68,12 @@ impl ConnectionOptions {
             let client = ApiClient::new(server.unwrap_or(API), asked, trusted.unseen(unseen));
             return client.map_err(failed);
         };
+        // The server at the usual port is that of another folder.
+        if server.is_none() && self.data.is_some() && matches!(token, Ok(None)) {
+            let act = format!("use the data folder {}", path.display());
+            let failure = CommandError::because(act, "no server has used it");
+            return Err(failure.hint(MAKES_ONE));
+        }
         let trusted = trusted.user(owner);
         // Whoever may read the token may use the socket.
         if server.is_none() && token.is_ok() && path.join(SOCKET).exists() {
@@ -78,6 +86,14 @@ impl ConnectionOptions {
         };
         let unseen = if server.is_some() { Unseen::Allow } else { Unseen::Refuse };
         ApiClient::new(server.unwrap_or(API), token, trusted.unseen(unseen)).map_err(failed)
+    }
+
+    /// Returns these options as they were given, each after a blank, for a command that is to be given once
+    /// more. The token is secret, and left out.
+    pub(crate) fn repeated(&self) -> String {
+        let server = self.server.iter().map(|url| format!(" --server {url}"));
+        let data = self.data.iter().map(|path| format!(" --data {}", path.display()));
+        server.chain(data).collect()
     }
 
     /// The data folder that was named, or the nearest here or above that has a token.
@@ -120,9 +136,8 @@ struct DataFolder {
 impl DataFolder {
     fn open(path: PathBuf) -> Result<Self, CommandError> {
         let act = format!("use the data folder {}", path.display());
-        let found = fs::metadata(&path).map_err(|error| {
-            CommandError::new(act, &error).hint("`segue server --data DIR` makes one")
-        })?;
+        let found =
+            fs::metadata(&path).map_err(|error| CommandError::new(act, &error).hint(MAKES_ONE))?;
         let token = token(&path);
         Ok(Self { path, owner: found.uid(), token })
     }
@@ -212,6 +227,20 @@ mod tests {
         fs::rename(&path, dir.path().join("elsewhere")).unwrap();
         symlink("elsewhere", &path).unwrap();
         assert!(cause().contains("symbolic links"), "{}", cause());
+    }
+
+    #[test]
+    fn a_named_folder_that_no_server_has_used_leads_to_no_other_server() {
+        let dir = tempfile::tempdir().unwrap();
+        let named = |server: Option<&str>| ConnectionOptions {
+            server: server.map(str::to_owned),
+            token: Some(Secret::new("of another server")),
+            data: Some(dir.path().to_owned()),
+        };
+        let refused = named(None).client("stop everything").unwrap_err();
+        assert_eq!(refused.cause, "no server has used it");
+        let repeated = format!(" --server {API} --data {}", dir.path().display());
+        assert_eq!(named(Some(API)).repeated(), repeated);
     }
 
     #[test]

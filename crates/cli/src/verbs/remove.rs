@@ -37,7 +37,7 @@ pub(crate) fn run(
             Some(false) => {
                 return Err(CommandError::because(act, "nobody said yes; nothing was changed"));
             }
-            None => return Err(unasked(act, app, *with_state)),
+            None => return Err(unasked(act, connection, app, *with_state)),
         }
     }
     client.remove(app, *with_state).map_err(failed)?;
@@ -69,10 +69,16 @@ fn question(app: &AppName, known: Option<&AppInfo>, with_state: bool) -> String 
 }
 
 /// Returns the error for a command that cannot ask, since nobody could answer.
-fn unasked(act: String, app: &AppName, with_state: bool) -> CommandError {
+fn unasked(
+    act: String,
+    connection: &ConnectionOptions,
+    app: &AppName,
+    with_state: bool,
+) -> CommandError {
     let flag = if with_state { " --with-state" } else { "" };
+    let whole = format!("segue remove {app}{flag} --yes{}", connection.repeated());
     let failure = CommandError::because(act, "it destroys things, and nobody is there to ask");
-    failure.exit(ExitStatus::Usage).hint(format!("say it in full: segue remove {app}{flag} --yes"))
+    failure.exit(ExitStatus::Usage).hint(format!("say it in full: {whole}"))
 }
 
 /// Until the app is gone, and its state if that was said. Where state stays, if any does.
