@@ -14,9 +14,11 @@ pub(crate) fn run(options: &CheckOptions, io: &mut Io<'_>) -> Result<ExitStatus,
     let file = read(path, outside)?;
     let dir = resolve(path, "dir", &file.dir, outside)?;
     let manifest = list(path, &dir)?.manifest;
-    let all = findings(&file.spec.run.command, &dir, &manifest);
+    let probe = file.spec.health.command.as_deref().unwrap_or_default();
+    let all = [&file.spec.run.command, probe].map(|command| findings(command, &dir, &manifest));
+    let all = all.into_iter().flatten();
     let (errors, warnings): (Vec<Finding>, Vec<Finding>) =
-        all.into_iter().partition(|finding| finding.grave == Grave::Error);
+        all.partition(|finding| finding.grave == Grave::Error);
     for Finding { text, hint, .. } in warnings {
         io.say(format!("{WARN}warning:{WARN:#} {text}"));
         io.say(format!("{GOOD}hint:{GOOD:#} {hint}"));

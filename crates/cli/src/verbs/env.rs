@@ -21,8 +21,14 @@ pub(super) fn gather(
 ) -> Result<BTreeMap<String, Secret>, CommandError> {
     if let Some(path) = file {
         let act = format!("{ACT} from {}", path.display());
-        let text = fs::read_to_string(path).map_err(|error| CommandError::new(&*act, &error))?;
-        let all = env_file::parse(&text).map_err(|Wrong { line, why, hint }| {
+        let bytes = fs::read(path).map_err(|error| CommandError::new(&*act, &error))?;
+        let text = std::str::from_utf8(&bytes).map_err(|error| {
+            let before = &bytes[..error.valid_up_to()];
+            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+            CommandError::because(format!("{act}, line {line}"), "it is not UTF-8")
+                .hint("save the file as UTF-8")
+        })?;
+        let all = env_file::parse(text).map_err(|Wrong { line, why, hint }| {
             CommandError::because(format!("{act}, line {line}"), why).hint(hint)
         })?;
         for (line, name, value) in all {
@@ -81,6 +87,16 @@ mod tests {
         let env = gather(start.into(), &spec(""), Some(&path), &["C=line".into()]).unwrap();
         let values: Vec<String> = env.iter().map(|(k, v)| format!("{k}={}", v.expose())).collect();
         assert_eq!(values, ["A=file", "B=two words", "C=line", "D=app"]);
+    }
+
+    #[test]
+    fn a_file_in_another_encoding_is_refused_with_its_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("env");
+        fs::write(&path, b"A=1\nB=caf\xe9\n").unwrap();
+        let error = gather(BTreeMap::new(), &spec(""), Some(&path), &[]).unwrap_err();
+        assert!(error.act.ends_with("env, line 2"), "{}", error.act);
+        assert_eq!(error.cause, "it is not UTF-8");
     }
 
     #[test]

@@ -143,6 +143,11 @@ impl<'a> Rest<'a> {
                     Some((_, 't')) if quote == '"' => value.push('\t'),
                     Some((_, 'v')) if quote == '"' => value.push('\u{b}'),
                     Some((_, same @ ('\\' | '$'))) if quote == '"' => value.push(same),
+                    Some((at, '0')) if quote == '"' => {
+                        let digits = self.text.get(at + 1..at + 4).unwrap_or_default();
+                        value.push(octal(digits, self.line)?);
+                        chars.by_ref().take(digits.len()).for_each(drop);
+                    }
                     Some((_, other)) => {
                         self.line += usize::from(other == '\n');
                         value.extend(['\\', other]);
@@ -179,11 +184,26 @@ impl<'a> Rest<'a> {
     }
 }
 
+/// The character of three octal digits, which follow `\0`. Of fewer digits Compose makes something that nobody
+/// means.
+fn octal(digits: &str, line: usize) -> Result<char, Wrong> {
+    let is_octal = digits.len() == 3 && digits.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
+    let code = u8::from_str_radix(digits, 8).ok().filter(|code| is_octal && code.is_ascii());
+    code.filter(|code| *code > 0).map(char::from).ok_or_else(|| Wrong {
+        line,
+        why: "\\0 in double quotes begins three octal digits of a character of ASCII".to_owned(),
+        hint: "put the value in single quotes to keep it as it stands",
+    })
+}
+
 /// A value without quotes.
 fn plain(value: &str, readers: Readers, line: usize) -> Result<String, Wrong> {
     let bare = value.split(" #").next().unwrap_or_default();
     let trimmed = bare.trim();
     let why = match readers {
+        Readers::Compose if value.trim_start().starts_with('#') => {
+            "one version of Compose takes the value for a comment, another does not"
+        }
         Readers::Both if bare != value => {
             "Compose ends the value before ` #`, Docker takes what follows as part of it"
         }
@@ -234,9 +254,13 @@ mod tests {
 
     #[test]
     fn quoted_values_go_over_lines_and_nothing_is_expanded() {
-        let text = "KEY=\"-----BEGIN\nabc\n-----END\"\nP='$HOME ${X} $$'\nQ=$HOME\nR=\"\\$X $Y\"\n";
+        let text = "KEY=\"-----BEGIN\nabc\n-----END\"\nP='$HOME ${X} $$'\nQ=$HOME\nR=\"\\$X $Y\"\n\
+                    O=\"\\0101\\0011b\\\\0101\"\n";
         let key = "1 KEY=-----BEGIN\nabc\n-----END";
-        assert_eq!(read(text), [key, "4 P=$HOME ${X} $$", "5 Q=$HOME", "6 R=$X $Y"]);
+        assert_eq!(
+            read(text),
+            [key, "4 P=$HOME ${X} $$", "5 Q=$HOME", "6 R=$X $Y", "7 O=A\tb\\0101"]
+        );
     }
 
     #[test]
@@ -251,6 +275,10 @@ mod tests {
             ("A='1\n", 1, "is not closed"),
             ("A=\"1\"2\n", 1, "follows the closing quote"),
             ("A=\"1\n2\" x\n", 2, "follows the closing quote"),
+            ("A = #1\n", 1, "takes the value for a comment"),
+            ("A=\"\\01\"\n", 1, "three octal digits"),
+            ("A=\"\n\\0401\"\n", 2, "three octal digits"),
+            ("A=\"\\0é1\"\n", 1, "three octal digits"),
             ("just words\n", 1, "does not read K=V"),
         ] {
             let wrong = parse(text).unwrap_err();
