@@ -52,7 +52,9 @@ impl ProbeHistory {
         let (outcome, note) = match result {
             ProbeResult::Good => (Some(ProbeOutcome::Good), None),
             ProbeResult::Refused(why) if self.booting => (None, Some(why)),
-            ProbeResult::Refused(why) | ProbeResult::Bad(why) => (Some(ProbeOutcome::Bad), Some(why)),
+            ProbeResult::Refused(why) | ProbeResult::Bad(why) => {
+                (Some(ProbeOutcome::Bad), Some(why))
+            }
             ProbeResult::Silent(why) => (Some(ProbeOutcome::NoAnswer), Some(why)),
         };
         match outcome {

@@ -118,7 +118,7 @@ impl Waiting {
     fn afterwards(&self) -> &'static str {
         match self {
             Self::Instances { .. } | Self::Files { .. } | Self::Ports => {
-                "the release is refused and the live one stays"
+                "the rollout is given up and what is live stays live"
             }
             Self::Promote | Self::Resume { .. } | Self::Acknowledgement { .. } => {
                 "it is asked again"
