@@ -122,7 +122,36 @@ impl FromStr for HostId {
 
 written_as_it_is!(HostId);
 
-/// Returns why a text cannot be the name of an app or a host, if it cannot.
+/// The name of a member of a fleet, by the same rule: no other member has it, whatever either does.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MemberName(Arc<str>);
+
+impl MemberName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The member as a host.
+    pub fn as_host(&self) -> HostId {
+        HostId(self.0.clone())
+    }
+}
+
+impl FromStr for MemberName {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match name_fault(text) {
+            None => Ok(Self(text.into())),
+            Some(why) => Err(Invalid::new("member name", text, why)),
+        }
+    }
+}
+
+written_as_it_is!(MemberName);
+
+/// Returns why a text cannot be the name of an app, a host or a member, if it cannot.
 fn name_fault(text: &str) -> Option<&'static str> {
     if text.is_empty() || text.len() > 40 {
         Some("it has to have 1 to 40 characters")

@@ -41,8 +41,8 @@ pub use host::{
     Exit, Expect, FromHost, HostCommand, HostReport, Keep, Launch, NotStarted, Serving, ToHost,
 };
 pub use id::{
-    Address, AppName, Digest, FencingToken, HostId, InstanceId, Invalid, Label, ProxyId, ReleaseNo,
-    RolloutId,
+    Address, AppName, Digest, FencingToken, HostId, InstanceId, Invalid, Label, MemberName,
+    ProxyId, ReleaseNo, RolloutId,
 };
 pub use limits::AppLimits;
 pub use listener::{ListenerRule, Listeners};
