@@ -173,9 +173,10 @@ impl fmt::Display for Waiting {
                 note.as_ref().map_or(Ok(()), |note| write!(f, " (last probe: {note})"))
             }
             Self::Busy { instance, in_flight, note } => {
+                let requests = if *in_flight == 1 { "request is" } else { "requests are" };
                 write!(
                     f,
-                    "{instance} to answer its probes while {in_flight} requests are in flight"
+                    "{instance} to answer its probes while {in_flight} {requests} in flight"
                 )?;
                 note.as_ref().map_or(Ok(()), |note| write!(f, " (last probe: {note})"))
             }

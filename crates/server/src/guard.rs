@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq as _;
@@ -48,8 +48,17 @@ impl Guard {
     fn knows_host(&self, headers: &HeaderMap) -> bool {
         let mut all = headers.get_all(header::HOST).iter();
         let (Some(host), None) = (all.next(), all.next()) else { return false };
-        let Ok(host) = host.to_str() else { return false };
-        let name = without_port(host).to_ascii_lowercase();
+        host.to_str().is_ok_and(|host| self.is_own(without_port(host)))
+    }
+
+    /// Whether the target names no other host: in its absolute form it has one, which counts for more than
+    /// the field (RFC 9112, 3.2.2).
+    fn knows_target(&self, target: &Uri) -> bool {
+        target.authority().is_none_or(|authority| self.is_own(authority.host()))
+    }
+
+    fn is_own(&self, name: &str) -> bool {
+        let name = name.to_ascii_lowercase();
         matches!(name.as_str(), "localhost" | "127.0.0.1" | "[::1]") || self.hosts.contains(&name)
     }
 
@@ -80,7 +89,7 @@ pub(crate) async fn admit(
     request: Request,
     next: Next,
 ) -> Response {
-    if !guard.knows_host(request.headers()) {
+    if !(guard.knows_host(request.headers()) && guard.knows_target(request.uri())) {
         let message = "this API does not answer under the host name that was asked";
         let problem = Problem::new(Code::ForbiddenHost, message);
         return No(problem.hint("ask http://127.0.0.1:PORT or http://localhost:PORT"))
@@ -165,6 +174,11 @@ mod tests {
             assert!(!guard.knows_host(&headers(&[(header::HOST, host)])), "{host}");
         }
         assert!(!guard.knows_host(&HeaderMap::new()));
+        let knows = |target: &str| guard.knows_target(&target.parse().unwrap());
+        assert!(
+            knows("/v1/apps") && knows("http://localhost:7070/v1/apps") && knows("http://[::1]/")
+        );
+        assert!(!knows("http://evil.test/v1/apps") && !knows("http://localhost.evil:7070/"));
     }
 
     #[test]
