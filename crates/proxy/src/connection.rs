@@ -265,7 +265,7 @@ impl Head {
                         if let Some(parser) = self.parser.take() {
                             turn.worker.parsers.put_request(parser);
                         }
-                        return Err(Stage::Exchange(Box::new(exchange)));
+                        return Err(Stage::Exchange(exchange));
                     }
                     Ok(Progress::Unfinished) => {}
                     Err(refused) => return Err(refuse(ErrorPage::refused(refused), turn)),

@@ -32,7 +32,8 @@ struct Hold {
 /// How a request has been held.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
-    hold: Option<Hold>,
+    /// On the heap: few requests are held, and every request has room for this.
+    hold: Option<Box<Hold>>,
     /// The request's place in the queue, should the request have to wait again.
     ticket: Option<QueueTicket>,
     /// The request had to wait, was dequeued, and has no answer yet.
@@ -82,7 +83,7 @@ impl Held {
         until_ms: u64,
         bytes: usize,
         turn: &Turn<'_, '_>,
-    ) -> Option<Hold> {
+    ) -> Option<Box<Hold>> {
         let limits = &turn.worker.shared.config.limits;
         let requests = app.held_now.fetch_add(1, Ordering::Relaxed);
         let held = app.held_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -92,7 +93,8 @@ impl Held {
             return None;
         }
         let place = turn.worker.hold_queues.join(app.key, self.ticket, turn.cx.waker().clone());
-        Some(Hold { _room: room, place, until_ms, look_ms: turn.now_ms + LOOK_EVERY_MS })
+        let look_ms = turn.now_ms + LOOK_EVERY_MS;
+        Some(Box::new(Hold { _room: room, place, until_ms, look_ms }))
     }
 
     /// Whether the request is held.
@@ -102,7 +104,7 @@ impl Held {
 
     /// When a held request is looked at though nothing happened.
     pub(crate) fn look(&self) -> Deadline {
-        let look = |hold: &Hold| Deadline::at(hold.look_ms.min(hold.until_ms));
+        let look = |hold: &Box<Hold>| Deadline::at(hold.look_ms.min(hold.until_ms));
         self.hold.as_ref().map_or(Deadline::never(), look)
     }
 

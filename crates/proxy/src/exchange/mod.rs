@@ -33,6 +33,7 @@ use crate::exchange::own_answer::OwnAnswer;
 use crate::exchange::relay::{Relay, Stop};
 use crate::exchange::request_info::RequestInfo;
 use crate::exchange::route::Place;
+use crate::exchange::terms::Terms;
 use crate::forwarded::rewritten;
 use crate::front::side::ClientSide;
 use crate::turn::{Turn, Wakeup};
@@ -50,12 +51,15 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     /// Takes a request whose head is whole. Its first byte came at `since_ms`.
-    pub(crate) fn begin(head: &RequestHead, since_ms: u64, turn: &mut Turn<'_, '_>) -> Self {
+    pub(crate) fn begin(head: &RequestHead, since_ms: u64, turn: &mut Turn<'_, '_>) -> Box<Self> {
         let place = Place::of(head, turn);
         let bytes = rewritten(head, place.strip, turn);
-        let info = RequestInfo::of(head, since_ms, turn);
-        let relay = Relay::of(head, bytes, &info.terms, turn);
-        let mut exchange = Self { info, relay };
+        let terms = Terms::of(head, turn.client.head_bytes(), turn.worker.is_draining());
+        // In one expression: these are hundreds of bytes, which are not to be moved once they are there.
+        let mut exchange = Box::new(Self {
+            info: RequestInfo::of(head, terms, since_ms, turn),
+            relay: Relay::of(head, bytes, &terms, turn),
+        });
         exchange.route(head, &place, turn);
         exchange
     }

@@ -29,11 +29,11 @@ pub(super) struct RequestInfo {
 impl RequestInfo {
     /// Of a request whose first byte came at `since_ms`, and whose head is whole now.
     #[inline]
-    pub(super) fn of(head: &RequestHead, since_ms: u64, turn: &Turn<'_, '_>) -> Self {
+    pub(super) fn of(head: &RequestHead, terms: Terms, since_ms: u64, turn: &Turn<'_, '_>) -> Self {
         let input = turn.client.head_bytes();
         let passed_on = !head.body().is_empty() && was_passed_on(head, turn);
         Self {
-            terms: Terms::of(head, input, turn.worker.is_draining()),
+            terms,
             known: Known::default(),
             presence: Presence::since(turn.now_ms),
             pacing: Pacing::of(head, turn.now_ms),
