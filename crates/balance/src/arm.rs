@@ -1,28 +1,30 @@
-//! Which arm a request belongs to. Raising a share moves nobody back (I8); never looks at load.
+//! Chooses the arm that a request belongs to. Raising a share moves no user back (I8). Never looks at
+//! load.
 
 use model::Share;
 
-/// A user's or request's place in the traffic: 0 to 9 999.
+/// The position of a user or a request in the traffic: 0 to 9 999.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bucket(u16);
 
 impl Bucket {
-    /// The bucket of a keyed hash, or of a random number for those without a key.
+    /// Returns the bucket of a keyed hash, or of a random number if there is no key.
     pub const fn of(hash: u64) -> Self {
-        // The upper half scaled, not a remainder: no bucket is likelier than another.
+        // The upper half is scaled instead of taking a remainder, so that all buckets are equally likely.
         Self((((hash >> 32) * 10_000) >> 32) as u16)
     }
 }
 
-/// Whether the bucket is one of the first `share`.
+/// Returns whether the bucket is one of the first `share`.
 pub(crate) fn below(bucket: Bucket, share: Share) -> bool {
     bucket.0 < share.ten_thousandths()
 }
 
-/// The arm whose share holds `bucket`; `None` if no arm has any share.
+/// Returns the arm whose share holds `bucket`, or `None` if no arm has any share.
 ///
-/// Shares are laid out from the *last* arm on, and a snapshot's arms stand live first: so a
-/// candidate holds the buckets from 0 up to its share, and raising it only ever takes from live.
+/// Shares are laid out from the *last* arm on, and live is the first arm of a snapshot. A candidate
+/// therefore holds the buckets from 0 up to its share, and raising the share only takes buckets from
+/// live.
 pub fn choose_arm(
     shares: impl DoubleEndedIterator<Item = Share> + ExactSizeIterator,
     bucket: Bucket,

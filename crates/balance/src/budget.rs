@@ -1,17 +1,17 @@
-//! How many requests may be sent a second time, so that retries never multiply an overload. Never
-//! asked for attempts of which nothing was sent: those are free.
+//! Bounds how many requests may be sent a second time, so that retries never multiply an overload.
+//! Attempts of which nothing was sent are free and not counted here.
 
 /// The part of all requests that may be repeated, in percent.
 const PERCENT: u64 = 20;
-/// The least that is always allowed, per second.
+/// The number of retries that are always allowed, per second.
 const FLOOR_PER_SECOND: u64 = 10;
-/// How long what was not used stays saved up.
+/// Time that unused retries stay saved up.
 const WINDOW_MS: u64 = 10_000;
-/// A retry, in the unit of the account: thousandths of a percent of one request.
+/// One retry, in the unit of the budget: thousandths of a percent of one request.
 const RETRY: u64 = 100_000;
 
-/// One app's account. It is looked at only when a retry is wanted: requests are counted elsewhere
-/// and their total passed in, so the path of a request that succeeds pays nothing for it.
+/// The retry budget of one app. Consulted only when a retry is wanted: requests are counted elsewhere and
+/// their total is passed in, so a request that succeeds costs nothing here.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryBudget {
     saved: u64,
@@ -20,14 +20,14 @@ pub struct RetryBudget {
 }
 
 impl RetryBudget {
-    /// An account that begins at `now_ms` with one second's floor.
+    /// Returns a budget that begins at `now_ms` with one second's floor.
     pub const fn new(now_ms: u64) -> Self {
         Self { saved: FLOOR_PER_SECOND * RETRY, seen_ms: now_ms, seen_requests: 0 }
     }
 
-    /// Takes one retry if there is one. `requests` is the number of requests ever seen.
+    /// Takes one retry if there is one. `requests` is the number of all requests so far.
     pub fn take(&mut self, now_ms: u64, requests: u64) -> bool {
-        // What was saved runs out over the window, and of a longer time only the mean counts.
+        // Saved retries expire over the window. Of a longer time only the mean counts.
         let elapsed_ms = now_ms.saturating_sub(self.seen_ms);
         let passed_ms = elapsed_ms.min(WINDOW_MS);
         let new = requests.saturating_sub(self.seen_requests).min(1 << 32);

@@ -1,40 +1,42 @@
-//! Passive ejection: an instance that fails again and again rests for a while. Never ejects the
-//! last, and never judges by what clients did or what went wrong on our side.
+//! Passive ejection: an instance that fails again and again gets no requests for a while. Never ejects
+//! the last instance, and never counts failures by clients or on the proxy's side.
 
-/// The part of an arm's instances that may rest at the same time.
+/// The part of an arm's instances that may be ejected at the same time.
 pub const MAX_EJECTED_PERCENT: usize = 34;
 const FAILURES: u32 = 5;
 const BASE_MS: u64 = 2_000;
 const LONGEST_MS: u64 = 60_000;
 
-/// Failures in a row after which an instance rests.
+/// Returns the number of failures in a row after which an instance is ejected.
 pub const fn failures_to_eject() -> u32 {
     FAILURES
 }
 
-/// What counts of these when the rest is over: until it has answered, one more failure is enough.
+/// Returns the number of failures that count at the end of an ejection. Until the instance has answered,
+/// one more failure is enough.
 pub const fn failures_after_rest() -> u32 {
     FAILURES - 1
 }
 
-/// An instance's history of ejections.
+/// The history of ejections of an instance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ejection {
-    /// When the rest ends.
+    /// The time when the ejection ends.
     pub until_ms: u64,
-    /// How often in a row it was ejected.
+    /// How many times in a row the instance was ejected.
     pub times: u32,
 }
 
-/// Whether one more of `pool` instances may rest while `resting` do.
+/// Returns whether one more of `pool` instances may be ejected while `resting` are.
 pub const fn may_eject(pool: usize, resting: usize) -> bool {
     let most = pool * MAX_EJECTED_PERCENT / 100;
-    // One of two may go, the last may not.
+    // One of two may be ejected, the last one may not.
     let most = if most == 0 && pool > 1 { 1 } else { most };
     resting < most
 }
 
-/// The next ejection, twice as long as the one before. It begins anew after as long a time well.
+/// Returns the next ejection, twice as long as the one before. After an equally long time without failure
+/// the length starts anew.
 pub const fn time_out(before: Ejection, now_ms: u64) -> Ejection {
     let again = now_ms.saturating_sub(before.until_ms) < LONGEST_MS && before.times > 0;
     let times = if again { before.times.saturating_add(1) } else { 1 };

@@ -1,22 +1,23 @@
-//! How long an instance takes to answer, as a mean that believes bad news at once and good news slowly.
+//! The latency of an instance, as a mean that follows a rise at once and a fall slowly.
 //!
 //! This is peak EWMA as in Finagle (`PeakEwma` of `com.twitter.finagle.loadbalancer`;
 //! <https://twitter.github.io/finagle/guide/Clients.html>, "Power of Two Choices") and, after it, in
-//! Linkerd: a sample above the mean replaces it; one below moves it by `1 − e^(−t/τ)`, where t is the time
-//! since the last; and what an instance costs is that mean times the requests in flight with the one to
-//! come. τ is ten seconds, Finagle's default.
+//! Linkerd. A sample above the mean replaces the mean. A sample below moves it by `1 − e^(−t/τ)`, where t
+//! is the time since the last sample. The cost of an instance is the mean times the number of requests in
+//! flight, including the next one. τ is ten seconds, Finagle's default.
 
-/// The mean is halved in that time without a sample: τ ln 2.
+/// Time without a sample in which the mean is halved: τ ln 2.
 const HALF_MS: u64 = 6_931;
-/// The bits of the time; those of the mean are above. Two years, and four minutes.
+/// The bits of the time, in milliseconds: two years. The bits above are the mean's, in microseconds: four
+/// minutes.
 const TIME_BITS: u32 = 36;
 const LONGEST_US: u64 = (1 << (u64::BITS - TIME_BITS)) - 1;
-/// What an instance costs that has requests in flight and has never answered: more than any other.
+/// The cost of an instance that has requests in flight and has never answered: more than any other.
 const UNKNOWN: u64 = u64::MAX >> 16;
 /// One, in the fixed point of [`fade`].
 const ONE: u64 = 1 << 16;
 
-/// The mean of one instance. Nothing is known at first.
+/// The mean of one instance. Unknown at first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Latency {
     mean_us: u64,
@@ -24,17 +25,17 @@ pub struct Latency {
 }
 
 impl Latency {
-    /// The mean as one number, so that it can be changed at once. See [`Latency::bits`].
+    /// Returns the mean from one number, in which it can be changed atomically. See [`Latency::bits`].
     pub const fn from_bits(bits: u64) -> Self {
         Self { mean_us: bits >> TIME_BITS, at_ms: bits & ((1 << TIME_BITS) - 1) }
     }
 
-    /// The mean as one number.
+    /// Returns the mean as one number.
     pub const fn bits(self) -> u64 {
         (self.mean_us << TIME_BITS) | (self.at_ms & ((1 << TIME_BITS) - 1))
     }
 
-    /// The mean once an answer has taken `took_us`.
+    /// Returns the mean after an answer that took `took_us`.
     #[must_use]
     pub fn seen(self, took_us: u64, now_ms: u64) -> Self {
         let took_us = took_us.clamp(1, LONGEST_US);
@@ -45,8 +46,8 @@ impl Latency {
         Self { mean_us, at_ms: now_ms.max(self.at_ms) }
     }
 
-    /// What one more request costs with so many in flight; the less the better. Nothing on one that has
-    /// never answered and has none in flight: so it is tried, by one request at first.
+    /// Returns the cost of one more request with `in_flight` in flight; less is better. 0 if the instance
+    /// has never answered and has no request in flight: it is then tried, by one request at first.
     pub fn cost(self, in_flight: u32, now_ms: u64) -> u64 {
         let mean_us = fade(self.mean_us, now_ms.saturating_sub(self.at_ms));
         match (mean_us, u64::from(in_flight)) {
@@ -57,11 +58,11 @@ impl Latency {
     }
 }
 
-/// What is left after `elapsed_ms`. Within one halving by the parabola through both of its ends and
-/// its middle, which is never wrong by more than 0.3 %.
+/// Returns the value after it has decayed for `elapsed_ms`. Within one halving, the curve is the parabola
+/// through its two ends and its middle, with an error of at most 0.3 %.
 fn fade(value_us: u64, elapsed_ms: u64) -> u64 {
     let part = (elapsed_ms % HALF_MS) * ONE / HALF_MS;
-    // 0.17157 is 3 − 2√2; 0.67157 is a half more.
+    // 0.17157 is 3 − 2√2; 0.67157 is that and a half.
     let left = ONE - 44_012 * part / ONE + 11_244 * part / ONE * part / ONE;
     let halvings = u32::try_from(elapsed_ms / HALF_MS).unwrap_or(u32::MAX);
     (value_us * left / ONE).checked_shr(halvings).unwrap_or(0)
@@ -78,7 +79,7 @@ mod tests {
         assert_eq!(slow.cost(0, 1), 80_000);
         let better = slow.seen(1_000, 2);
         assert!(better.cost(0, 2) > 79_900, "{better:?}");
-        // Ten seconds are one τ: what was above the sample is down to 1/e of it.
+        // Ten seconds are one τ: the part above the sample has fallen to 1/e.
         let later = slow.seen(1_000, 10_001);
         assert!((29_900..30_200).contains(&later.cost(0, 10_001)), "{later:?}");
     }

@@ -1,7 +1,7 @@
-//! Who gets a request: arms by share, instances by load and health, ejection, the retry budget.
+//! Load balancing: picks arms by share, instances by load and health; ejection; the retry budget.
 //!
-//! Every decision is a pure function of its arguments: time and random numbers are passed in, load
-//! and health are asked for through closures. Nothing here holds a lock, an address or a clock.
+//! Every decision is a pure function of its arguments: time and random numbers are passed in, load and
+//! health are read through closures. Nothing here holds a lock, an address or a clock.
 
 #![no_std]
 

@@ -1,10 +1,10 @@
-//! How fast requests that had to wait are let go: a few per instance at first, and more for every
-//! answer that comes back. Never holds a request itself.
+//! The pace at which held requests are released: a few per instance at first, and more for every answer
+//! that comes back. Never holds a request itself.
 
-/// Let go at once for each instance: what even small accept queues have room for.
+/// Requests released at once for each instance. Even small accept queues have room for as many.
 const AT_ONCE: u64 = 8;
 
-/// How many are out, and how many more than at first may be.
+/// The number of requests released and unanswered, and the number by which the pace has grown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReleasePace {
     grown: u32,
@@ -12,35 +12,36 @@ pub struct ReleasePace {
 }
 
 impl ReleasePace {
-    /// How many one of `workers` may let go at first; at least one.
+    /// Returns how many requests one of `workers` may release at first; at least one.
     pub fn at_first(instances: usize, workers: usize) -> u32 {
         let all = (instances as u64).saturating_mul(AT_ONCE);
         let mine = all.div_ceil(workers.max(1) as u64).max(1);
         u32::try_from(mine).unwrap_or(u32::MAX)
     }
 
-    /// How many more may go now.
+    /// Returns how many more requests may be released now.
     pub const fn room(self, at_first: u32) -> u32 {
         at_first.saturating_add(self.grown).saturating_sub(self.out)
     }
 
-    /// Whether none is out.
+    /// Returns whether no released request is unanswered.
     pub const fn is_idle(self) -> bool {
         self.out == 0
     }
 
-    /// One was let go.
+    /// Counts a released request.
     pub const fn sent(&mut self) {
         self.out += 1;
     }
 
-    /// One was answered: there is room for it and one more, so the pace doubles with each round.
+    /// Counts an answered request: there is room for its successor and one more, so the pace doubles with
+    /// each round.
     pub const fn answered(&mut self) {
         self.grown = self.grown.saturating_add(1);
         self.lost();
     }
 
-    /// One came to nothing: there is room for another in its place.
+    /// Counts a failed request: there is room for another in its place.
     pub const fn lost(&mut self) {
         self.out = self.out.saturating_sub(1);
     }

@@ -1,45 +1,46 @@
-//! Which instance of an arm gets an attempt: power of two choices by load, among
-//! those that health and ejection allow. Never allocates, whatever the number of instances.
+//! Picks the instance of an arm for an attempt: power of two choices by load, among the instances that
+//! health and ejection allow. Never allocates, whatever the number of instances.
 
 use model::{Health, Share};
 
 use crate::arm::{Bucket, below as below_share};
 
-/// What is known of an instance at the moment of picking.
+/// The state of an instance at the moment of picking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// What the probes say.
+    /// The result of the probes.
     pub health: Health,
-    /// The instance has been Up at some time.
+    /// True if the instance has been Up at some time.
     pub once_up: bool,
-    /// Passive ejection keeps it out for now.
+    /// True while the instance is passively ejected.
     pub ejected: bool,
-    /// This request has already failed on it.
+    /// True if this request has already failed on the instance.
     pub tried: bool,
-    /// What it bears, over the whole process: requests in flight, or what one more costs
-    /// ([`crate::Latency::cost`]). The less the better.
+    /// The load over the whole process: requests in flight, or the cost of one more
+    /// ([`crate::Latency::cost`]). Less is better.
     pub load: u64,
-    /// The part of its picks that it gets: less than all while it starts slowly.
+    /// The part of its picks that the instance gets: less than all during slow start.
     pub warmth: Share,
 }
 
-/// How good a candidate is, best last.
+/// The suitability of a candidate, best last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
     /// Down and never seen Up, or already tried: never picked.
     Out,
-    /// Down, but it was Up once: better than an answer of our own.
+    /// Down, but Up at an earlier time: better than an answer of the proxy itself.
     FailOpen,
-    /// Ejected or not probed yet: may well be fine.
+    /// Ejected or not probed yet: may well be healthy.
     Doubtful,
-    /// Up, and spared this time because it has just begun.
+    /// Up, and passed over this time because of slow start.
     Warming,
     /// Up.
     Well,
 }
 
 impl Candidate {
-    /// How good it is for one pick, at its place: the same all through the pick of that seed.
+    /// Returns the standing for one pick with this seed, at this place. The result is the same throughout
+    /// the pick.
     fn standing_for(&self, seed: u64, at: usize) -> Standing {
         let standing = self.standing();
         let spared = standing == Standing::Well
@@ -48,7 +49,7 @@ impl Candidate {
         if spared { Standing::Warming } else { standing }
     }
 
-    /// How good it is once it is warm.
+    /// Returns the standing without regard to slow start.
     pub const fn standing(&self) -> Standing {
         match self.health {
             _ if self.tried => Standing::Out,
@@ -62,12 +63,12 @@ impl Candidate {
     }
 }
 
-/// What was picked.
+/// The result of a pick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {
-    /// Its place among the candidates.
+    /// Its index among the candidates.
     pub at: usize,
-    /// How good it is: [`Standing::FailOpen`] is worth counting.
+    /// The standing of the candidate. Callers count [`Standing::FailOpen`].
     pub standing: Standing,
 }
 
@@ -76,8 +77,8 @@ const DRAWS: u64 = 4;
 
 /// Picks one of `count` candidates with the given random number.
 ///
-/// Two random ones that are well, then the one with less load. Only when that fails are all
-/// of them looked at: so a pick costs the same among ten and among a thousand.
+/// Draws two random candidates that are [`Standing::Well`], and picks the one with less load. Looks at
+/// all candidates only if that fails, so a pick costs the same among ten and among a thousand.
 pub fn pick(count: usize, random: u64, look: impl Fn(usize) -> Candidate) -> Option<Choice> {
     let mut first: Option<(usize, u64)> = None;
     let seed = random;
@@ -105,13 +106,13 @@ pub fn pick(count: usize, random: u64, look: impl Fn(usize) -> Candidate) -> Opt
     least(count, random, seed, look)
 }
 
-/// Picks the one of `count` candidates with the least load. All of them are looked at.
+/// Picks the one of `count` candidates with the least load. Looks at all of them.
 pub fn pick_least(count: usize, random: u64, look: impl Fn(usize) -> Candidate) -> Option<Choice> {
     least(count, stir(random), random, look)
 }
 
-/// Picks one after the other: the first that is well from place `turn` on, counted round the
-/// `count` candidates. Whoever follows has to pass the next number.
+/// Picks round-robin: the first of the `count` candidates that is [`Standing::Well`], from place `turn`
+/// on and wrapping around. The caller must pass the next number each time.
 pub fn pick_in_turn(
     count: usize,
     turn: usize,
@@ -132,9 +133,9 @@ pub fn pick_in_turn(
     best
 }
 
-/// Picks the same candidate for the same user as long as it is well: rendezvous hashing. Whoever
-/// leaves gives up its own users only, and nobody else's move. `name` is what a candidate is known by,
-/// whatever its place. All of them are looked at.
+/// Picks the same candidate for the same user as long as that candidate is well: rendezvous hashing. If a
+/// candidate leaves, only its own users move. `name` returns the identity of a candidate, which does not
+/// depend on its place. Looks at all candidates.
 pub fn pick_for_user(
     count: usize,
     user: u64,
@@ -149,7 +150,7 @@ pub fn pick_for_user(
     (standing > Standing::Out).then_some(Choice { at, standing })
 }
 
-/// The best standing, then the least load; ties by a random starting place.
+/// Picks the best standing, then the least load. A random starting place breaks ties.
 fn least(
     count: usize,
     random: u64,
@@ -175,8 +176,8 @@ fn below(random: u64, count: usize) -> usize {
     ((u128::from(random) * count as u128) >> 64) as usize
 }
 
-/// What decides whether a young candidate is spared: the same all through one pick, and unlike the
-/// draws.
+/// Returns the number that decides whether a candidate in slow start is passed over: constant throughout
+/// one pick, and independent of the draws.
 const fn chance(seed: u64, at: usize) -> u64 {
     stir(!seed ^ (at as u64).wrapping_mul(0xd6e8_feb8_6659_fd93))
 }

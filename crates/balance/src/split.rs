@@ -1,12 +1,12 @@
-//! Live or candidate: by a user's bucket while a release comes in. Raising the candidate's share
-//! moves nobody back (I8); never looks at load or health.
+//! Chooses live or candidate by a user's bucket during a rollout. Raising the candidate's share moves no
+//! user back (I8). Never looks at load or health.
 
 use model::Share;
 
 use crate::arm::{Bucket, below, choose_arm};
 
-/// The arm of a user: the candidate if the bucket is below its share, whatever its place among the
-/// arms; otherwise the others by their shares. `None` if neither has any.
+/// Returns the arm of a user: the candidate if the bucket is below its share, whatever its index among
+/// the arms, otherwise one of the others by their shares. `None` if neither has any share.
 pub fn choose_split(
     shares: impl DoubleEndedIterator<Item = Share> + ExactSizeIterator,
     candidate: usize,
@@ -20,7 +20,7 @@ pub fn choose_split(
         true => Share::NONE,
         false => share,
     });
-    // With one live release that is all there is to it; among several the bucket decides again.
+    // A single live release takes all other buckets. Among several, the bucket decides again.
     choose_arm(others, bucket).or_else(|| (share > Share::NONE).then_some(candidate))
 }
 
@@ -35,7 +35,7 @@ mod tests {
     }
 
     fn arm(n: u16, hash: u64) -> Option<usize> {
-        // The candidate stands between a live release and a standby.
+        // The candidate is between a live release and a standby.
         let shares = [share(10_000 - n), share(n), Share::NONE];
         choose_split(shares.into_iter(), 1, share(n), Bucket::of(hash))
     }

@@ -1,10 +1,10 @@
-//! Slow start: an instance that has just begun gets a part of its picks that grows with its age. Knows
-//! no clock and no instance.
+//! Slow start: a new instance gets a part of its picks that grows with its age. Knows no clock and no
+//! instance.
 
 use model::{Millis, Share};
 
-/// The part of its picks that an instance of this age gets: from none to all of them, in a straight
-/// line over `slow_start`, which is 0 for none.
+/// Returns the part of its picks that an instance of this age gets. It grows linearly from none to all
+/// over `slow_start`; 0 means no slow start.
 pub fn warmth(age: Millis, slow_start: Millis) -> Share {
     let grown = u128::from(age.0) * 10_000;
     let part =

@@ -1,4 +1,4 @@
-//! Weights: how often each gets a turn or is drawn, and what its load counts. Knows no instance.
+//! Weights: how often each instance gets a turn or is drawn, and how its load counts. Knows no instance.
 
 use alloc::vec::Vec;
 
@@ -7,14 +7,14 @@ use model::Weight;
 /// A turn in a round, or a ticket to be drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WeightedTurn {
-    /// Whose it is: a place among the weights.
+    /// The index of its owner among the weights.
     pub at: usize,
-    /// Which of its own, from 0.
+    /// The number of this turn among its owner's, from 0.
     pub nth: u16,
 }
 
-/// One round: each has as many turns as it has weight, as evenly spread as they can be. `None` if
-/// all weigh the same, when a round is simply all of them.
+/// Returns one round, in which each owner has as many turns as its weight, spread as evenly as possible.
+/// `None` if all weights are equal: a round is then simply one turn each.
 pub fn round(weights: &[Weight]) -> Option<Vec<WeightedTurn>> {
     let common = weights.iter().map(|weight| weight.get()).reduce(common_divisor)?;
     if weights.iter().all(|weight| weight.get() == common) {
@@ -31,8 +31,8 @@ pub fn round(weights: &[Weight]) -> Option<Vec<WeightedTurn>> {
     Some(round.into_iter().map(|(turn, _)| turn).collect())
 }
 
-/// What so much load counts on one of this weight, in parts of 256. None is none whatever the weight:
-/// among those without any, the draw decides.
+/// Returns the load relative to the weight, in parts of 256. No load is 0 whatever the weight: among
+/// instances without any, the draw decides.
 pub fn weighted(load: u64, weight: Weight) -> u64 {
     let load = load.saturating_mul(1 << 8);
     if weight == Weight::ONE { load } else { load / u64::from(weight.get()) }
@@ -88,7 +88,8 @@ mod tests {
             for (at, weight) in of.iter().enumerate() {
                 let turns: Vec<_> = (0..order.len()).filter(|turn| order[*turn] == at).collect();
                 prop_assert_eq!(turns.len() * all, usize::from(*weight) * order.len());
-                // It is never behind or ahead of its part by more than one turn of each of the others.
+                // No owner is ever behind or ahead of its part by more than one turn of each of the
+                // others.
                 for (nth, turn) in turns.iter().enumerate() {
                     let fair = (2 * nth + 1) * order.len() / (2 * turns.len());
                     prop_assert!(turn.abs_diff(fair) <= of.len(), "{} {} {:?}", turn, fair, order);

@@ -1,8 +1,9 @@
-//! What a client would rather read, for answers of our own. Only JSON and HTML are told apart.
+//! The media types that a client prefers, for answers of the proxy itself. Only JSON and HTML are
+//! distinguished.
 
 use crate::chars::{list, trim};
 
-/// How much a client likes the two, in thousandths.
+/// The weights of the two types, in thousandths.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Preference {
     json: u16,
@@ -10,7 +11,7 @@ pub(crate) struct Preference {
 }
 
 impl Preference {
-    /// Takes in one `Accept` value.
+    /// Adds one `Accept` value.
     pub(crate) fn add(&mut self, value: &[u8]) {
         for range in list(value) {
             let mut parts = range.split(|&b| b == b';').map(trim);
@@ -26,13 +27,13 @@ impl Preference {
         }
     }
 
-    /// Whether JSON is named, and liked better than HTML.
+    /// Returns whether JSON is named, and preferred to HTML.
     pub(crate) fn is_json(self) -> bool {
         self.json > self.html
     }
 }
 
-/// `q=0.8` as 800; what cannot be read as 0.
+/// Parses `q=0.8` as 800. An invalid weight counts as 0.
 fn weight(parameter: &[u8]) -> Option<u16> {
     let value = match parameter {
         [b'q' | b'Q', b'=', value @ ..] => value,

@@ -1,58 +1,58 @@
-//! Where a body ends, for reading, and how it is framed anew, for writing. Never holds body bytes.
+//! The decoding and the encoding of a body's framing. Never holds body bytes.
 
 use alloc::vec::Vec;
 
 use crate::chunked::ChunkDecoder;
 use crate::fault::Fault;
 
-/// What a body's framing makes of the input: skip, then data.
+/// One step of decoding: bytes to skip, then bytes of data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyStep {
     /// Bytes of framing at the start of the input.
     pub skip: usize,
     /// Bytes of data behind them.
     pub data: usize,
-    /// The body has ended; what follows in the input is not its own.
+    /// True if the body has ended. Bytes that follow in the input do not belong to it.
     pub done: bool,
 }
 
 /// The state of a body being read.
 #[derive(Clone, Debug)]
 pub enum Body {
-    /// The bytes that are still to come.
+    /// A declared length. Holds the number of bytes that are still to come.
     Length(u64),
     /// Chunks.
     Chunked(ChunkDecoder),
-    /// Until the connection closes; only in answers.
+    /// Until the connection closes. Only in answers.
     UntilClose,
 }
 
 impl Body {
-    /// A body of `length` bytes; none if 0.
+    /// Returns a body of `length` bytes; an empty one if 0.
     pub fn length(length: u64) -> Self {
         Self::Length(length)
     }
 
-    /// A body in chunks.
+    /// Returns a body in chunks.
     pub fn chunked() -> Self {
         Self::Chunked(ChunkDecoder::new())
     }
 
-    /// Whether it comes in chunks.
+    /// Returns whether the body is chunked.
     pub fn is_chunked(&self) -> bool {
         matches!(self, Self::Chunked(_))
     }
 
-    /// Whether nothing more belongs to it.
+    /// Returns whether nothing more belongs to the body.
     pub fn is_empty(&self) -> bool {
         matches!(self, Self::Length(0))
     }
 
-    /// Reads on in `input`. Until `done`, call again with what follows the step; a step of nothing
-    /// asks for more input.
+    /// Continues to decode. Until `done`, the caller must call this again with the input behind the step.
+    /// A step of no bytes asks for more input.
     ///
     /// # Errors
-    /// When the chunks are malformed: nothing behind that point can be trusted.
+    /// If the chunks are malformed: nothing behind that point can be trusted.
     pub fn read(&mut self, input: &[u8]) -> Result<BodyStep, Fault> {
         match self {
             Self::Length(left) => {
@@ -68,12 +68,12 @@ impl Body {
         }
     }
 
-    /// Whether the sender may close now and the body is whole.
+    /// Returns whether the body is complete if the sender closes the connection now.
     pub fn whole_at_close(&self) -> bool {
         matches!(self, Self::UntilClose | Self::Length(0))
     }
 
-    /// Trailer lines to pass on, each with its line end. Known when the body is done.
+    /// Returns the trailer lines to pass on, each with its line end. Known when the body is done.
     pub fn trailers(&self) -> &[u8] {
         match self {
             Self::Chunked(decoder) => decoder.trailers(),
@@ -82,17 +82,17 @@ impl Body {
     }
 }
 
-/// How a body is framed when written.
+/// The framing of a body when written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoder {
-    /// As it is: its length was declared, or the end of the connection ends it.
+    /// No framing: the length was declared, or the end of the connection ends the body.
     Plain,
     /// In chunks.
     Chunked,
 }
 
 impl Encoder {
-    /// Writes `data`; nothing for no data, since an empty chunk would end the body.
+    /// Writes `data`. Writes nothing if there is none, since an empty chunk would end the body.
     pub fn data(self, data: &[u8], out: &mut Vec<u8>) {
         match self {
             Self::Plain => out.extend_from_slice(data),
@@ -105,7 +105,7 @@ impl Encoder {
         }
     }
 
-    /// Writes the end, with `trailers` where there is a place for them.
+    /// Writes the end of the body, with `trailers` if the framing has a place for them.
     pub fn end(self, trailers: &[u8], out: &mut Vec<u8>) {
         match self {
             Self::Plain => {}

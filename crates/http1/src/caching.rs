@@ -1,8 +1,8 @@
-//! Whether caches that many users share may keep an answer, as far as its head says so.
+//! Decides whether shared caches may store an answer, by its head.
 
 use crate::chars::list;
 
-/// What the fields of one answer said.
+/// The caching fields of one answer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Caching {
     public: bool,
@@ -11,7 +11,7 @@ pub(crate) struct Caching {
 }
 
 impl Caching {
-    /// Takes in one `Cache-Control` value.
+    /// Adds one `Cache-Control` value.
     pub(crate) fn control(&mut self, value: &[u8]) {
         for directive in list(value) {
             let name = directive.split(|&b| b == b'=').next().unwrap_or_default();
@@ -22,14 +22,15 @@ impl Caching {
         }
     }
 
-    /// There is an `Expires`. Without a letter it is no date, which means: at once.
+    /// Adds an `Expires` value. A value without a letter is no date, which means: expired.
     pub(crate) fn expires(&mut self, value: &[u8]) {
         self.lasting |= value.iter().any(u8::is_ascii_alphabetic);
     }
 
-    /// Whether the answer is offered to shared caches: in so many words, or by a lifetime without a
-    /// word that it is one user's own. An answer that says nothing is not: RFC 9111 lets caches
-    /// guess, and those that do leave answers with `Set-Cookie` alone.
+    /// Returns whether shared caches may store the answer: because it says so explicitly, or has a
+    /// lifetime and does not say that it belongs to one user. An answer without such fields is not
+    /// shared. RFC 9111 lets caches guess a lifetime, but caches that do so do not store answers with
+    /// `Set-Cookie`.
     pub(crate) fn is_shared(self) -> bool {
         self.public || (self.lasting && !self.closed)
     }

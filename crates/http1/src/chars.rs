@@ -1,4 +1,4 @@
-//! Which bytes may stand where, as tables. Never allocates, never panics.
+//! Tables of the bytes that are allowed in each place. Never allocates, never panics.
 
 const TOKEN: u8 = 1;
 const TARGET: u8 = 2;
@@ -82,8 +82,8 @@ pub(crate) const fn is_host(byte: u8) -> bool {
     CLASS[byte as usize] & HOST != 0
 }
 
-/// How many bytes at the start of `text` may stand in a field's value: HTAB, visible characters,
-/// space and obs-text. Eight at a time, because values are the bulk of a head.
+/// Returns how many bytes at the start of `text` are allowed in a field's value: HTAB, visible
+/// characters, space and obs-text. Checks eight bytes at a time, because values are the bulk of a head.
 pub(crate) fn value_len(text: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 255;
     const HIGHS: u64 = ONES << 7;
@@ -91,8 +91,8 @@ pub(crate) fn value_len(text: &[u8]) -> usize {
     let (words, _) = text.as_chunks::<8>();
     for word in words {
         let word = u64::from_ne_bytes(*word);
-        // Only bytes below 0x80 can be wrong. A borrow or carry between bytes may raise a false
-        // alarm, never hide one; the table below then looks again.
+        // Only bytes below 0x80 can be invalid. A borrow or carry between bytes may cause a false alarm,
+        // but never hides an invalid byte; the table below then checks again.
         let low = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
         let del = {
             let same = word ^ (ONES * 0x7f);
@@ -108,12 +108,12 @@ pub(crate) fn value_len(text: &[u8]) -> usize {
             break;
         }
         at += 1;
-        // A tab stops the fast loop; what follows it is scanned byte by byte, which is rare.
+        // A tab stops the fast loop. The bytes behind it are scanned one by one, which is rare.
     }
     at
 }
 
-/// How many bytes at the start of `text` form a token.
+/// Returns how many bytes at the start of `text` form a token.
 pub(crate) fn token_len(text: &[u8]) -> usize {
     text.iter().position(|&b| !is_token(b)).unwrap_or(text.len())
 }
@@ -122,7 +122,7 @@ pub(crate) const fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-/// `text` without spaces and tabs at both ends.
+/// Returns `text` without spaces and tabs at both ends.
 pub(crate) fn trim(mut text: &[u8]) -> &[u8] {
     while let [first, rest @ ..] = text
         && is_space(*first)
@@ -137,7 +137,7 @@ pub(crate) fn trim(mut text: &[u8]) -> &[u8] {
     text
 }
 
-/// The elements of a comma-separated list, without empty ones.
+/// Returns the elements of a comma-separated list, without empty ones.
 pub(crate) fn list(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|&b| b == b',').map(trim).filter(|element| !element.is_empty())
 }

@@ -1,5 +1,5 @@
-//! The chunked coding, decoded. Strict in both directions: a chunk line that two readers could
-//! read differently ends the connection. Never buffers data.
+//! The decoder of the chunked coding. Strict: a chunk line that two readers could read differently ends
+//! the connection. Never buffers data.
 
 use alloc::boxed::Box;
 
@@ -7,9 +7,9 @@ use crate::extension::Extension;
 use crate::fault::Fault;
 use crate::trailers::Trailers;
 
-/// Digits of a chunk's size; 15 hexadecimal digits cannot overflow.
+/// Number of digits of a chunk's size; 15 hexadecimal digits cannot overflow.
 const MAX_DIGITS: u8 = 15;
-/// Bytes of one chunk's extensions.
+/// Number of bytes of one chunk's extensions.
 const MAX_EXTENSIONS: u16 = 256;
 
 #[derive(Clone, Debug)]
@@ -24,25 +24,25 @@ enum At {
     Data,
     DataCr,
     DataLineFeed,
-    /// After the last chunk: mostly the empty line, for which no memory is taken.
+    /// After the last chunk: mostly the empty line follows, for which no memory is allocated.
     Last,
     LastLineFeed,
     Trailers(Box<Trailers>),
     End(Option<Box<Trailers>>),
 }
 
-/// What one step found at the start of the input.
+/// The result of one step at the start of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Chunk {
     /// Bytes of framing to skip.
     pub skip: usize,
     /// Bytes of data behind them.
     pub data: usize,
-    /// The body has ended.
+    /// True if the body has ended.
     pub done: bool,
 }
 
-/// Decodes a chunked body.
+/// A decoder of a chunked body.
 #[derive(Clone, Debug)]
 pub struct ChunkDecoder {
     at: At,
@@ -55,7 +55,7 @@ impl ChunkDecoder {
         Self { at: At::Size { digits: 0 }, left: 0, extensions: 0 }
     }
 
-    /// Trailer lines to pass on, each with its line end; empty before the end.
+    /// Returns the trailer lines to pass on, each with its line end; empty before the end.
     pub(crate) fn trailers(&self) -> &[u8] {
         match &self.at {
             At::End(Some(trailers)) => trailers.lines(),
@@ -112,7 +112,7 @@ impl ChunkDecoder {
         Ok(Chunk { skip: pos, data: 0, done: matches!(self.at, At::End(_)) })
     }
 
-    /// One byte between data. False if the byte is for the next state.
+    /// Handles one byte between data. Returns false if the byte is for the next state.
     fn framing(&mut self, byte: u8) -> Result<bool, Fault> {
         self.at = match (&self.at, byte) {
             (At::Size { digits }, _) if byte.is_ascii_hexdigit() => {

@@ -1,18 +1,18 @@
-//! Extensions of a chunk, judged byte by byte (RFC 9112, 7.1.1). What no reader needs, all readers
-//! must skip alike: attackers have hidden a chunk's end in what only some of them took for its
+//! Checks the extensions of a chunk byte by byte (RFC 9112, 7.1.1). No reader needs them, but all readers
+//! must skip them alike: attackers have hidden a chunk's end in bytes that only some readers took for its
 //! extension. Never keeps one.
 
 use crate::chars::{is_space, is_token};
 use crate::fault::Fault;
 
-/// Where in the extensions the last byte was.
+/// The state after the last byte of the extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extension {
-    /// Behind a semicolon: a name is due.
+    /// Behind a semicolon: a name must follow.
     Semicolon,
     Name,
     AfterName,
-    /// Behind an equals sign: a value is due.
+    /// Behind an equals sign: a value must follow.
     Equals,
     Value,
     Quoted,
@@ -23,15 +23,15 @@ pub(crate) enum Extension {
 }
 
 impl Extension {
-    /// The semicolon before the first.
+    /// The state behind the first semicolon.
     pub(crate) const START: Self = Self::Semicolon;
 
-    /// Whether the line may end here.
+    /// Returns whether the line may end here.
     pub(crate) const fn may_end(self) -> bool {
         matches!(self, Self::Name | Self::Value | Self::AfterQuoted)
     }
 
-    /// Goes on by one byte of the line.
+    /// Returns the state after one more byte of the line.
     pub(crate) fn next(self, byte: u8) -> Result<Self, Fault> {
         Ok(match (self, byte) {
             (_, b'\n') => return Err(Fault::BareLf),

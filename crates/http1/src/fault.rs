@@ -1,25 +1,25 @@
-//! Why input is refused. Never says anything about bytes that were not seen.
+//! The reasons why input is refused. Depends only on bytes that were seen.
 
 use core::fmt;
 
-/// What is wrong with a head, a chunk line or a trailer.
+/// The defect of a head, a chunk line or a trailer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// A line ends in LF without CR.
     BareLf,
-    /// A CR that no LF follows.
+    /// A CR without LF behind it.
     BareCr,
     /// A control character, NUL included, where text is expected.
     Control,
-    /// A line that goes on in the next one.
+    /// A line that is continued in the next one.
     Folded,
     /// Space between a field's name and its colon.
     SpaceBeforeColon,
     /// A field or method name that is empty or not a token.
     NotAToken,
-    /// The start line has not the three parts it must have.
+    /// The start line does not have the three parts that it must have.
     StartLine,
-    /// The request target is of no form that its method allows.
+    /// The request target has none of the forms that its method allows.
     Target,
     /// `Host` is missing, doubled or not a valid authority.
     Host,
@@ -37,7 +37,7 @@ pub enum Fault {
     TraceBody,
     /// A chunk's size is not hexadecimal or too large, or its line is too long.
     ChunkSize,
-    /// A chunk's extension has not the form that the RFC gives it.
+    /// A chunk's extension does not have the form that the RFC defines.
     ChunkExtension,
     /// A chunk does not end where it must.
     ChunkEnd,
@@ -73,25 +73,25 @@ impl fmt::Display for Fault {
 
 impl core::error::Error for Fault {}
 
-/// Why a request is answered by the proxy itself. Each closes the connection.
+/// The reason why the proxy answers a request itself. Each one closes the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// The request is not HTTP as the RFC has it: 400.
+    /// The request is not valid HTTP: 400.
     Malformed(Fault),
     /// CONNECT: 405.
     Connect,
     /// The target is too long: 414.
     TargetTooLong,
-    /// The request expects what we do not know: 417.
+    /// The request has an unknown expectation: 417.
     Expectation,
-    /// Too large a head, name or method, or too many fields: 431.
+    /// The head, a name or the method is too large, or there are too many fields: 431.
     HeadTooLarge,
     /// A version other than 1.0 and 1.1: 505.
     Version,
 }
 
 impl Refused {
-    /// The status of the answer.
+    /// Returns the status of the answer.
     pub const fn status(self) -> u16 {
         match self {
             Self::Malformed(_) => 400,
@@ -125,7 +125,7 @@ impl fmt::Display for Refused {
 
 impl core::error::Error for Refused {}
 
-/// Why an answer from upstream cannot be passed on: 502, and its connection is not used again.
+/// The reason why an answer from upstream cannot be passed on: 502, and its connection is not used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadAnswer {
     /// Its head is malformed.
@@ -136,7 +136,7 @@ pub enum BadAnswer {
     StatusLine,
     /// The answer names two different lengths.
     Lengths,
-    /// The answer switches protocols though nobody asked.
+    /// The answer switches protocols though the request did not ask for that.
     UnaskedSwitch,
 }
 

@@ -1,5 +1,5 @@
-//! The scanner of field lines, for heads and trailers: resumable at any byte. Never interprets a
-//! field, never copies one.
+//! The scanner of field lines, for heads and trailers. It can stop and continue at any byte. Never
+//! interprets a field, never copies one.
 
 use crate::chars::{is_space, is_token, value_len};
 use crate::fault::Fault;
@@ -13,31 +13,31 @@ pub(crate) struct Span {
 
 impl Span {
     pub(crate) fn new(start: usize, end: usize) -> Self {
-        // Heads are bounded far below 4 GiB, so neither conversion can cut anything off.
+        // The size of heads is bounded far below 4 GiB, so the conversions lose nothing.
         Self { start: start as u32, end: end as u32 }
     }
 
-    /// The bytes of the span in `input`; nothing if the caller shows another input.
+    /// Returns the bytes of the span in `input`, or nothing if the caller passes another input.
     pub(crate) fn of(self, input: &[u8]) -> &[u8] {
         input.get(self.start as usize..self.end as usize).unwrap_or_default()
     }
 }
 
-/// Where one field stands.
+/// The position of one field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) struct FieldSpan {
     pub name: Span,
-    /// Without the white space around it; may hold folds if the scanner is tolerant.
+    /// Without the white space around it. May contain folds if the scanner is tolerant.
     pub value: Span,
     /// The whole line or lines, with the last line end.
     pub line: Span,
-    /// The field must be written anew: it has a fold, or space before the colon.
+    /// True if the field must be rewritten: it has a fold, or space before the colon.
     pub quirky: bool,
 }
 
 impl FieldSpan {
-    /// Whether a number stands in its line as everybody writes it: one space before it, none behind
-    /// it, no zeros to fill up.
+    /// Returns whether a number is written in its line in the usual way: one space before it, none behind
+    /// it, no leading zeros.
     pub(crate) fn is_plain_number(self, input: &[u8]) -> bool {
         let before = Span { start: self.name.end, end: self.value.start };
         let value = self.value.of(input);
@@ -47,25 +47,25 @@ impl FieldSpan {
     }
 }
 
-/// How strict the scanner is.
+/// The strictness of the scanner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Manner {
     /// Requests and trailers.
     Strict,
-    /// Answers: space before a colon and folds pass, as RFC 9112 demands of a proxy.
+    /// Answers: space before a colon and folds are allowed, as RFC 9112 demands of a proxy.
     Tolerant,
 }
 
-/// What the scanner found.
+/// The result of one step of the scanner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scanned {
-    /// Nothing yet.
+    /// Nothing yet: more input is needed.
     More,
     /// A whole field.
     Field(FieldSpan),
-    /// The empty line; the section ends at this offset.
+    /// The empty line. The section ends at this offset.
     End(usize),
-    /// A name longer than allowed.
+    /// A name that is longer than allowed.
     NameTooLong,
 }
 
@@ -80,7 +80,7 @@ enum At {
     EndLineFeed,
 }
 
-/// The scanner.
+/// The scanner of field lines.
 #[derive(Clone, Debug)]
 pub(crate) struct FieldScanner {
     manner: Manner,
@@ -92,13 +92,13 @@ pub(crate) struct FieldScanner {
 }
 
 impl FieldScanner {
-    /// Scans from offset `start` on.
+    /// Returns a scanner that begins at offset `start`.
     pub(crate) fn new(manner: Manner, start: usize, max_name: usize) -> Self {
         let field = FieldSpan::default();
         Self { manner, at: At::LineStart, pos: start, field, pending: false, max_name }
     }
 
-    /// Goes on in `input`, which is the same as before with more at its end.
+    /// Continues in `input`, which is the earlier input with more bytes at its end.
     pub(crate) fn next(&mut self, input: &[u8]) -> Result<Scanned, Fault> {
         while let Some(&byte) = input.get(self.pos) {
             match self.at {
@@ -144,7 +144,7 @@ impl FieldScanner {
         Ok(())
     }
 
-    /// The byte after a line end tells whether the field before it is whole.
+    /// Handles the byte after a line end, which decides whether the field before it is complete.
     fn line_start(&mut self, byte: u8) -> Result<Option<Scanned>, Fault> {
         if is_space(byte) {
             if self.manner == Manner::Strict || !self.pending {
@@ -176,7 +176,7 @@ impl FieldScanner {
         Ok(None)
     }
 
-    /// False if the name is too long.
+    /// Scans a name. Returns false if it is too long.
     fn name(&mut self, input: &[u8]) -> Result<bool, Fault> {
         while let Some(&byte) = input.get(self.pos) {
             if !is_token(byte) {
@@ -213,7 +213,7 @@ impl FieldScanner {
     fn value(&mut self, input: &[u8]) -> Result<(), Fault> {
         let rest = input.get(self.pos..).unwrap_or_default();
         let len = value_len(rest);
-        // Remember the last byte that is no space, so that the value needs no trimming later.
+        // Remembers the last byte that is no space, so that the value needs no trimming later.
         if let Some(last) = rest[..len].iter().rposition(|&b| !is_space(b)) {
             self.field.value.end = (self.pos + last + 1) as u32;
         }

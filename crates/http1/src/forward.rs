@@ -1,55 +1,56 @@
-//! What of each field of a request is passed on to the upstream, and the lines that are written anew
-//! for it. Never allocates beside the output.
+//! The part of each field of a request that is passed on to the upstream, and the lines that are
+//! rewritten for it. Never allocates anything but the output.
 
 use alloc::vec::Vec;
 
 use crate::fields::FieldSpan;
 
-/// One field of a request and what of it is passed on.
+/// One field of a request and the part of it that is passed on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RequestField {
     pub span: FieldSpan,
     pub passed: Passed,
 }
 
-/// What of a field is passed on.
+/// The part of a field that is passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Passed {
-    /// The line as it came.
+    /// The line as it was received.
     Whole,
-    /// The cookies that are not ours.
+    /// The cookies that are not the proxy's own.
     WithoutOurs,
-    /// The length of the body, in plain spelling.
+    /// The length of the body, as a plain number.
     Length,
-    /// One forwarding less.
+    /// The number of forwardings, less one.
     MaxForwards,
-    /// The line as it came, if whoever sent it is trusted: it says what we cannot know.
+    /// The line as it was received, if its sender is trusted: it says something that this proxy cannot
+    /// know.
     Claim,
     /// Nothing.
     Not,
 }
 
-/// What the proxy tells the upstream about the client. All values are written as they are.
+/// The facts about the client that the proxy reports to the upstream. All values are written as they are.
 #[derive(Clone, Copy, Debug)]
 pub struct Forwarding<'a> {
     /// The client's address, without port.
     pub client: &'a [u8],
     /// `http` or `https`.
     pub proto: &'a [u8],
-    /// The port the client connected to.
+    /// The port that the client connected to.
     pub port: &'a [u8],
-    /// How many bytes are cut off the path's start, and told to the app. The caller knows that they
-    /// are there and end at a border between segments.
+    /// The number of bytes to cut off the start of the path, which the app is told. The caller must know
+    /// that the path has these bytes and that they end at a border between segments.
     pub strip: usize,
-    /// Whether the client is a proxy whose word on its own clients is passed on.
+    /// True if the client is a proxy whose claims about its own clients are passed on.
     pub is_trusted: bool,
 }
 
-/// Counts the proxies of this kind that a request has come through: in a circle it only grows.
+/// The field that counts the proxies of this kind that a request has passed. In a loop it only grows.
 pub(crate) const HOPS: &[u8] = b"X-Segue-Hops";
 
-/// A number in its plainest spelling: servers differ in what they take as a length, and some refuse
-/// a space behind it.
+/// Writes a number in its plainest form: servers differ in the forms of a length that they accept, and
+/// some refuse a space behind it.
 pub(crate) fn number_field(out: &mut Vec<u8>, name: &[u8], number: u64) {
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
@@ -57,7 +58,7 @@ pub(crate) fn number_field(out: &mut Vec<u8>, name: &[u8], number: u64) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// A number without sign or zeros before it.
+/// Writes a number without sign or leading zeros.
 pub(crate) fn decimal(mut number: u64, out: &mut Vec<u8>) {
     let mut digits = [0; 20];
     let mut at = digits.len();

@@ -1,6 +1,6 @@
-//! A request's head once it has been read: what it says, by offsets into what was read, and how it is
-//! written anew for the upstream: hop-by-hop fields and whatever a client could deceive the app with are
-//! left out, ours are added. Never judges it; that is the parser's part.
+//! The head of a request after parsing: its parts, as offsets into the input, and the way it is rewritten
+//! for the upstream. Hop-by-hop fields and fields with which a client could deceive the app are left out,
+//! and the proxy's own are added. Never judges a head; the parser does that.
 
 use alloc::vec::Vec;
 
@@ -13,16 +13,16 @@ use crate::host::host_of;
 use crate::semantics::{ConnectionTokens, Persistence, Version, is_idempotent};
 use crate::target::ParsedTarget;
 
-/// What a request expects before it sends its body.
+/// The expectation of a request before it sends its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expectation {
     /// Nothing.
     None,
-    /// `100-continue`: a word from the server.
+    /// `100-continue`: the client waits for the server's go-ahead.
     Continue,
 }
 
-/// A valid request head: offsets into the input that the parser was shown.
+/// A valid request head: offsets into the input that the parser was given.
 #[derive(Clone, Debug)]
 pub struct RequestHead {
     pub(crate) method: Span,
@@ -40,14 +40,14 @@ pub struct RequestHead {
     pub(crate) relayed: Relayed,
 }
 
-/// What a head says of the way that the request has come, and may go on.
+/// The fields about the proxies that a request has passed, and may still pass.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Relayed {
     pub(crate) max_forwards: Option<u64>,
     pub(crate) hops: u64,
-    /// The first name by which a proxy says something of its client.
+    /// The first name of a field in which a proxy describes its client.
     pub(crate) claim: Option<Span>,
-    /// Another field tells of a proxy.
+    /// True if another field shows that a proxy has passed the request on.
     pub(crate) tells_of_a_proxy: bool,
 }
 
@@ -70,12 +70,12 @@ impl RequestHead {
         }
     }
 
-    /// The method.
+    /// Returns the method.
     pub fn method<'a>(&self, input: &'a [u8]) -> &'a [u8] {
         self.method.of(input)
     }
 
-    /// The path and the query as they will be forwarded.
+    /// Returns the path and the query as they will be forwarded.
     pub fn target<'a>(&self, input: &'a [u8]) -> &'a [u8] {
         match self.target.path.of(input) {
             b"" if self.target.asterisk => b"*",
@@ -84,7 +84,7 @@ impl RequestHead {
         }
     }
 
-    /// The path without the query.
+    /// Returns the path without the query.
     pub fn path<'a>(&self, input: &'a [u8]) -> &'a [u8] {
         let target = self.target(input);
         match target.iter().position(|&b| b == b'?') {
@@ -94,28 +94,28 @@ impl RequestHead {
         }
     }
 
-    /// Host and port that the client asked for: an absolute target's authority, else `Host`.
+    /// Returns the host and port that the client asked for: an absolute target's authority, else `Host`.
     /// Empty only in HTTP/1.0.
     pub fn authority<'a>(&self, input: &'a [u8]) -> &'a [u8] {
         self.target.authority.or(self.host).map_or(&[], |span| span.of(input))
     }
 
-    /// The authority without its port. As the client wrote it: letters of both cases.
+    /// Returns the authority without its port, as the client wrote it: letters may be of either case.
     pub fn host<'a>(&self, input: &'a [u8]) -> &'a [u8] {
         host_of(self.authority(input))
     }
 
-    /// The version the client speaks.
+    /// Returns the version that the client speaks.
     pub fn version(&self) -> Version {
         self.version
     }
 
-    /// Whether the client would use the connection again.
+    /// Returns whether the client would use the connection again.
     pub fn persistence(&self) -> Persistence {
         self.options.persistence(self.version)
     }
 
-    /// How the body is framed.
+    /// Returns the framing of the body.
     pub fn body(&self) -> Body {
         match (self.chunked, self.content_length) {
             (true, _) => Body::chunked(),
@@ -124,23 +124,23 @@ impl RequestHead {
         }
     }
 
-    /// The declared length of the body, if it is declared.
+    /// Returns the length of the body, if it is declared.
     pub fn content_length(&self) -> Option<u64> {
         self.content_length
     }
 
-    /// How many more times an OPTIONS or TRACE request may be forwarded, this time included; at 0 we
-    /// answer it ourselves (RFC 9110, 7.6.2). For other methods the field says nothing.
+    /// Returns how many more times an OPTIONS or TRACE request may be forwarded, this time included. At 0
+    /// the proxy answers it itself (RFC 9110, 7.6.2). For other methods the field has no meaning.
     pub fn max_forwards(&self) -> Option<u64> {
         self.relayed.max_forwards
     }
 
-    /// How many proxies of this kind have passed the request on, as they say.
+    /// Returns how many proxies of this kind have passed the request on, as they report it.
     pub fn hops(&self) -> u64 {
         self.relayed.hops
     }
 
-    /// What the client waits for before it sends the body. HTTP/1.0 has no such thing.
+    /// Returns what the client waits for before it sends the body. HTTP/1.0 has no expectations.
     pub fn expectation(&self) -> Expectation {
         match (self.expect, self.version) {
             (Some(_), Version::Http11) => Expectation::Continue,
@@ -148,52 +148,52 @@ impl RequestHead {
         }
     }
 
-    /// Whether the client asks for another protocol on this connection.
+    /// Returns whether the client asks for another protocol on this connection.
     pub fn asks_upgrade(&self) -> bool {
         self.upgrade.is_some()
     }
 
-    /// Whether the client would rather read JSON than HTML, for answers of our own.
+    /// Returns whether the client prefers JSON to HTML, for answers of the proxy itself.
     pub fn prefers_json(&self) -> bool {
         self.accept.is_json()
     }
 
-    /// Whether the request may be sent twice, as far as its method says.
+    /// Returns whether the method allows the request to be sent twice.
     pub fn is_idempotent(&self, input: &[u8]) -> bool {
         is_idempotent(self.method(input))
     }
 
-    /// Whether somebody says to have passed the request on for its client.
+    /// Returns whether a sender says that it has passed the request on for its client.
     pub fn is_passed_on(&self) -> bool {
         self.relayed.tells_of_a_proxy || self.relayed.claim.is_some()
     }
 
-    /// The first name of a field by which a proxy says something of its client, and which is passed on
+    /// Returns the first name of a field in which a proxy describes its client. Such a field is passed on
     /// only if that proxy is trusted.
     pub fn claim<'a>(&self, input: &'a [u8]) -> Option<&'a [u8]> {
         self.relayed.claim.map(|span| span.of(input))
     }
 
-    /// Whether the answer has no body, whatever its head says.
+    /// Returns whether the answer has no body, whatever its head says.
     pub fn is_head(&self, input: &[u8]) -> bool {
         self.method(input) == b"HEAD"
     }
 
-    /// The values of all fields with this lower-case name.
+    /// Returns the values of all fields with this lower-case name.
     pub fn values<'a>(&'a self, input: &'a [u8], name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
         let same =
             move |field: &&RequestField| field.span.name.of(input).eq_ignore_ascii_case(name);
         self.fields.iter().filter(same).map(move |field| field.span.value.of(input))
     }
 
-    /// Forgets all, but keeps the memory.
+    /// Clears the head, but keeps the memory.
     pub(crate) fn clear(&mut self) {
         let mut fields = core::mem::take(&mut self.fields);
         fields.clear();
         *self = Self { fields, ..Self::new() };
     }
 
-    /// The values of the proxy's own cookies with this name. Costs nothing if there are none.
+    /// Returns the values of the proxy's own cookies with this name. Costs nothing if there are none.
     pub fn own_cookies<'a>(
         &'a self,
         input: &'a [u8],
@@ -202,7 +202,7 @@ impl RequestHead {
         self.own_cookies.then(|| self.cookies(input, name)).into_iter().flatten()
     }
 
-    /// The values of all cookies with this name.
+    /// Returns the values of all cookies with this name.
     pub fn cookies<'a>(
         &'a self,
         input: &'a [u8],
@@ -211,14 +211,14 @@ impl RequestHead {
         self.values(input, b"cookie").flat_map(move |value| cookies::named(value, name))
     }
 
-    /// Writes the head for the upstream, the empty line included. `input` is what was parsed.
+    /// Writes the head for the upstream, the empty line included. `input` is the input that was parsed.
     pub fn forward(&self, input: &[u8], with: &Forwarding<'_>, out: &mut Vec<u8>) {
         let authority = self.authority(input);
         out.extend_from_slice(self.method(input));
         out.push(b' ');
         let target = self.target(input);
         let (prefix, rest) = target.split_at_checked(with.strip).unwrap_or((b"", target));
-        // Of an absolute target without a path `?query` is left, or nothing of what is stripped.
+        // The rest may be `?query`, of an absolute target without a path, or empty, if all is stripped.
         if !matches!(rest.first(), Some(b'/' | b'*')) {
             out.push(b'/');
         }
@@ -239,7 +239,7 @@ impl RequestHead {
         field(out, b"X-Forwarded-Proto", with.proto);
         field(out, b"X-Forwarded-Port", with.port);
         match self.relayed.hops {
-            // Nearly always it is the first.
+            // This proxy is nearly always the first one.
             0 => out.extend_from_slice(b"X-Segue-Hops: 1\r\n"),
             hops => number_field(out, HOPS, hops.saturating_add(1)),
         }
@@ -252,7 +252,7 @@ impl RequestHead {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// Copies runs of kept fields at once: most heads are one or two runs.
+    /// Copies the kept fields in runs: most heads have one or two runs.
     fn kept_fields(&self, input: &[u8], is_trusted: bool, out: &mut Vec<u8>) {
         let mut run = 0..0;
         for field in &self.fields {
@@ -291,7 +291,7 @@ impl RequestHead {
         out.extend_from_slice(input.get(run).unwrap_or_default());
     }
 
-    /// Whether the client waits for a 100 before it sends its body.
+    /// Returns whether the client waits for a 100 before it sends its body.
     pub fn awaits_continue(&self) -> bool {
         self.expectation() == Expectation::Continue
     }

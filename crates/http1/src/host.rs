@@ -1,8 +1,9 @@
-//! What may stand in `Host` and in an absolute target's authority. Never resolves anything.
+//! Validates `Host` and an absolute target's authority. Never resolves anything.
 
 use crate::chars::is_host;
 
-/// A valid authority without user information: host and optional port (RFC 9112, 3.2).
+/// Returns whether this is a valid authority without user information: host and optional port (RFC 9112,
+/// 3.2).
 pub(crate) fn is_authority(text: &[u8]) -> bool {
     let (host_ok, port) = if let Some(rest) = text.strip_prefix(b"[") {
         let Some(end) = rest.iter().position(|&b| b == b']') else { return false };
@@ -37,7 +38,7 @@ fn is_port(text: &[u8]) -> bool {
     digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit)
 }
 
-/// The host of an authority, without its port and without the dot of a full name.
+/// Returns the host of an authority, without its port and without the dot at the end of a full name.
 pub(crate) fn host_of(authority: &[u8]) -> &[u8] {
     let end = match authority {
         [b'[', ..] => authority.iter().position(|&b| b == b']').map(|at| at + 1),

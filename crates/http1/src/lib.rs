@@ -1,13 +1,14 @@
 //! HTTP/1.1 for a proxy: heads and bodies as state machines over byte slices.
 //!
-//! There is no socket here, no clock and no randomness; no header map and no allocation per field.
-//! Requests are read strictly, because leniency is how requests are smuggled; answers from upstream
-//! are read tolerantly where the RFC demands it, and are refused where two readers could disagree
-//! about their end.
+//! There is no socket here, no clock and no randomness, no header map and no allocation per field.
+//! Requests are parsed strictly, because leniency enables request smuggling. Answers from upstream are
+//! parsed tolerantly where the RFC demands it, and are refused where two readers could disagree about
+//! their end.
 //!
-//! A head is parsed in place: [`RequestParser`] and [`ResponseParser`] are shown the whole input so
-//! far and go on where they stopped, so an unfinished head is judged as early as a finished one and
-//! a split never changes the verdict. What is forwarded is written straight into the output.
+//! A head is parsed in place. [`RequestParser`] and [`ResponseParser`] are given the whole input so far
+//! and continue where they stopped. An unfinished head is therefore judged as early as a finished one,
+//! and splitting the input never changes the verdict. Forwarded bytes are written straight into the
+//! output.
 
 #![no_std]
 

@@ -1,4 +1,4 @@
-//! Bounds on what a head may hold.
+//! Bounds on the size of a head.
 
 /// Bounds on a request head, in bytes and fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

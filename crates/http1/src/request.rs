@@ -1,5 +1,5 @@
-//! Request heads, read strictly and in place. Never forgives what two readers could read in two
-//! ways, and says so on an unfinished head already.
+//! Parses request heads, strictly and in place. Refuses anything that two readers could read in two ways,
+//! even before the head is finished.
 
 use alloc::vec::Vec;
 
@@ -15,13 +15,13 @@ use crate::semantics::{Version, plain_number};
 use crate::target;
 use crate::trust::{self, FieldTrust};
 
-/// Names that one head's `Connection` fields may list.
+/// Number of names that one head's `Connection` fields may list.
 const MAX_NAMED: usize = 32;
 
-/// How far a parser has come.
+/// The progress of a parser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// The head is not finished: show more.
+    /// The head is not finished: more input is needed.
     Unfinished,
     /// The head is finished and has this many bytes.
     Finished(usize),
@@ -52,7 +52,7 @@ pub struct RequestParser {
 }
 
 impl RequestParser {
-    /// A parser at the start of a request.
+    /// Returns a parser at the start of a request.
     pub fn new(limits: RequestLimits) -> Self {
         let limits = RequestLimits { head: limits.head.min(64 << 20), ..limits };
         Self {
@@ -68,7 +68,7 @@ impl RequestParser {
         }
     }
 
-    /// Makes ready for the next request, whose head begins at the start of the input.
+    /// Prepares for the next request, whose head begins at the start of the input.
     pub fn restart(&mut self) {
         self.at = At::Before;
         (self.pos, self.start, self.others, self.crumbs) = (0, 0, 0, 0);
@@ -76,17 +76,17 @@ impl RequestParser {
         self.named.clear();
     }
 
-    /// The head. Meaningful only after [`Progress::Finished`].
+    /// Returns the head. Meaningful only after [`Progress::Finished`].
     pub fn head(&self) -> &RequestHead {
         &self.head
     }
 
-    /// Goes on in `input`: all bytes since the start of the head.
+    /// Continues to parse. `input` is all bytes since the start of the head.
     ///
     /// # Errors
-    /// Says why the request cannot be served; the connection has to be closed then.
+    /// The reason why the request cannot be served. The connection has to be closed then.
     pub fn parse(&mut self, input: &[u8]) -> Result<Progress, Refused> {
-        // Bytes beyond the limit are never looked at, so a split cannot change the verdict.
+        // Bytes beyond the limit are never looked at, so splitting the input cannot change the verdict.
         let seen = input.get(..self.limits.head).unwrap_or(input);
         match self.advance(seen)? {
             Progress::Unfinished if seen.len() == self.limits.head => Err(Refused::HeadTooLarge),
@@ -133,7 +133,7 @@ impl RequestParser {
         }
     }
 
-    /// RFC 9112, 2.2: one empty line before a request is ignored. False if more is needed.
+    /// Skips one empty line before a request (RFC 9112, 2.2). Returns false if more input is needed.
     fn skip_empty_line(&mut self, input: &[u8]) -> Result<bool, Refused> {
         match (self.start, input.first(), input.get(1)) {
             (0, Some(b'\r'), None) => return Ok(false),
@@ -188,7 +188,7 @@ impl RequestParser {
         Ok(())
     }
 
-    /// False if more is needed.
+    /// Parses the version. Returns false if more input is needed.
     fn version(&mut self, input: &[u8]) -> Result<bool, Refused> {
         const LINE: &[u8; 10] = b"HTTP/1.1\r\n";
         let seen = &input[self.start..input.len().min(self.start + LINE.len())];
@@ -220,13 +220,13 @@ impl RequestParser {
         Ok(true)
     }
 
-    /// Takes in one field and refuses it as early as it can be.
+    /// Adds one field, and refuses it as early as possible.
     fn field(&mut self, input: &[u8], span: FieldSpan) -> Result<(), Refused> {
         let name = span.name.of(input);
         let value = span.value.of(input);
         let mut passed = Passed::Whole;
         let mut crumb = false;
-        // By length first: most fields are told apart from ours by it alone.
+        // By length first, which alone tells most fields from the known ones.
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => {
                 if self.head.host.replace(span.value).is_some() || !is_authority(value) {
@@ -244,7 +244,7 @@ impl RequestParser {
             6 if name.eq_ignore_ascii_case(b"accept") => self.head.accept.add(value),
             6 if name.eq_ignore_ascii_case(b"expect") => passed = self.expect(value, span)?,
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
-                // h2c is not offered: a tunnel for it would hide requests from us.
+                // h2c is not offered: a tunnel for it would hide requests from the proxy.
                 let h2c = list(value).any(|protocol| protocol.eq_ignore_ascii_case(b"h2c"));
                 self.head.upgrade = (!h2c && self.head.upgrade.is_none()).then_some(span.value);
                 passed = Passed::Not;
@@ -257,7 +257,7 @@ impl RequestParser {
                 passed = self.max_forwards(value, input)?;
             }
             12 if name.eq_ignore_ascii_case(HOPS) => {
-                // What is no number was not written by a proxy of ours.
+                // A value that is not a number was not written by a proxy of this kind.
                 self.head.relayed.hops =
                     self.head.relayed.hops.max(plain_number(value).unwrap_or(0));
                 passed = Passed::Not;
@@ -296,7 +296,7 @@ impl RequestParser {
         Ok(())
     }
 
-    /// What becomes of a field that says nothing to us.
+    /// Decides how a field without a meaning to the proxy is passed on.
     fn judge(&mut self, name: &[u8], span: FieldSpan) -> Passed {
         let passed = match trust::standing(name) {
             FieldTrust::Free => return Passed::Whole,
@@ -319,14 +319,14 @@ impl RequestParser {
         if !value.eq_ignore_ascii_case(b"100-continue") {
             return Err(Refused::Expectation);
         }
-        // Said twice it means the same; forwarded once.
+        // Repeated, the field means the same. It is forwarded once.
         Ok(match self.head.expect.replace(span.value) {
             None => Passed::Whole,
             Some(_) => Passed::Not,
         })
     }
 
-    /// Counts for two methods only.
+    /// Parses `Max-Forwards`, which counts for two methods only.
     fn max_forwards(&mut self, value: &[u8], input: &[u8]) -> Result<Passed, Refused> {
         if !matches!(self.head.method(input), b"OPTIONS" | b"TRACE") {
             return Ok(Passed::Whole);
@@ -353,25 +353,25 @@ impl RequestParser {
         fault.map_or(Ok(()), |fault| Err(fault.into()))
     }
 
-    /// What can be judged only when all fields are known.
+    /// Makes the checks for which all fields must be known.
     fn finish(&mut self, input: &[u8]) -> Result<(), Refused> {
         let head = &mut self.head;
         if head.host.is_none() && head.version == Version::Http11 {
             return Err(Fault::Host.into());
         }
-        // With a body nobody could say where the request ends and the tunnel begins. And who expects a
-        // 100 must get it before the switch (RFC 9110, 7.8), so we make none.
+        // With a body, it would be unclear where the request ends and the tunnel begins. A client that
+        // expects a 100 must get it before the switch (RFC 9110, 7.8). In both cases there is no switch.
         let has_body = head.chunked || head.content_length.is_some_and(|length| length > 0);
         let alone = !has_body && head.expect.is_none();
         if !head.options.upgrade || head.version == Version::Http10 || !alone {
             head.upgrade = None;
         }
-        // RFC 9110, 9.3.8. What comes back of a TRACE is the request itself.
+        // RFC 9110, 9.3.8. The answer to a TRACE contains the request itself.
         if has_body && head.method.of(input) == b"TRACE" {
             return Err(Fault::TraceBody.into());
         }
-        // Nothing is waited for that does not come (RFC 9110, 10.1.1); servers have waited for a body
-        // that the field announced.
+        // Without a body the client waits for nothing (RFC 9110, 10.1.1), and servers have waited for a
+        // body that the field announced.
         if !has_body && head.expect.take().is_some() {
             for field in &mut head.fields {
                 if field.span.name.of(input).eq_ignore_ascii_case(b"expect") {

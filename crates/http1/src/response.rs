@@ -1,5 +1,5 @@
-//! Answers from upstream: read tolerantly, judged strictly, and written anew for the client. Never
-//! passes on an answer whose end two readers could see in two places.
+//! Answers from upstream: parsed tolerantly, checked strictly, and rewritten for the client. Never passes
+//! on an answer whose end two readers could see in two places.
 
 use alloc::vec::Vec;
 
@@ -17,18 +17,18 @@ const MAX_NAME: usize = 1024;
 const MAX_FIELDS: usize = 512;
 const MAX_NAMED: usize = 32;
 
-/// The request an answer belongs to, as far as it decides how the answer is read and written.
+/// The properties of a request that decide how its answer is parsed and written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnswerTo {
-    /// The request was a HEAD: no body, whatever the answer's head says.
+    /// True if the request was a HEAD: no body, whatever the answer's head says.
     pub head: bool,
-    /// The request asked for another protocol.
+    /// True if the request asked for another protocol.
     pub upgrade: bool,
-    /// The version the client speaks.
+    /// The version that the client speaks.
     pub version: Version,
 }
 
-/// What becomes of the client's connection after an answer.
+/// The use of the client's connection after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
     /// The connection waits for the next request.
@@ -43,7 +43,7 @@ struct Field {
     keep: bool,
 }
 
-/// A valid answer's head: offsets into the input that the parser was shown.
+/// A valid head of an answer: offsets into the input that the parser was given.
 #[derive(Clone, Debug)]
 pub struct ResponseHead {
     status: u16,
@@ -78,28 +78,28 @@ impl ResponseHead {
         }
     }
 
-    /// The status, 100 to 999.
+    /// Returns the status, 100 to 999.
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// Whether another answer follows this one (1xx but 101).
+    /// Returns whether another answer follows this one (1xx except 101).
     pub fn is_interim(&self) -> bool {
         self.status < 200 && self.status != 101
     }
 
-    /// Whether it tells that no request has come on the connection for too long, and that the
-    /// connection ends: servers send such an answer before they close an idle one.
+    /// Returns whether the answer says that no request has come on the connection for too long, and that
+    /// the connection ends. Servers send such an answer before they close an idle connection.
     pub fn says_idle_for_too_long(&self) -> bool {
         self.status == 408 && self.options.close
     }
 
-    /// Whether the connection becomes a tunnel.
+    /// Returns whether the connection becomes a tunnel.
     pub fn is_switch(&self) -> bool {
         self.status == 101
     }
 
-    /// How the body is framed on the upstream connection.
+    /// Returns the framing of the body on the upstream connection.
     pub fn body(&self, to: AnswerTo) -> Body {
         match (self.has_body(to), self.chunked, self.content_length) {
             (false, _, _) => Body::length(0),
@@ -113,7 +113,7 @@ impl ResponseHead {
         !(to.head || self.status < 200 || self.status == 204 || self.status == 304)
     }
 
-    /// How the body is framed for the client, and whether the client's connection can stay.
+    /// Returns the framing of the body for the client, and whether the client's connection can stay open.
     pub fn encoding(&self, to: AnswerTo) -> (Encoder, Persistence) {
         let framed = !self.has_body(to) || (!self.chunked && self.content_length.is_some());
         match (framed, to.version) {
@@ -123,11 +123,11 @@ impl ResponseHead {
         }
     }
 
-    /// Whether the upstream's connection may carry another request once the body has been read.
+    /// Returns whether the upstream's connection may carry another request once the body has been read.
     pub fn persistence(&self, to: AnswerTo) -> Persistence {
         let clean = match self.body(to) {
             Body::UntilClose => false,
-            // Both lengths at once: one of them may be an attack on whoever believes the other.
+            // Both lengths at once: one of them may be an attack on a reader that believes the other.
             Body::Length(_) | Body::Chunked(_) => !(self.chunked && self.content_length.is_some()),
         };
         match self.version {
@@ -137,30 +137,30 @@ impl ResponseHead {
         }
     }
 
-    /// How many seconds the upstream says it keeps an idle connection.
+    /// Returns how many seconds the upstream says it keeps an idle connection.
     pub fn keep_alive_timeout(&self) -> Option<u64> {
         self.idle_s
     }
 
-    /// Whether silence within the body is normal, for as long as it may last.
+    /// Returns whether pauses within the body are normal, however long.
     pub fn is_event_stream(&self) -> bool {
         self.event_stream
     }
 
-    /// Whether it says when it was made. Whoever passes on one that does not has to say so in its
-    /// place (RFC 9110, 6.6.1).
+    /// Returns whether the answer has a date. A proxy that passes on an answer without one has to add it
+    /// (RFC 9110, 6.6.1).
     pub fn is_dated(&self) -> bool {
         self.dated
     }
 
-    /// Whether the answer is offered to caches that many users share: nothing that is one user's
-    /// own may be added to it.
+    /// Returns whether shared caches may store the answer. Nothing that belongs to one user may be added
+    /// to such an answer.
     pub fn is_shared(&self) -> bool {
         self.caching.is_shared()
     }
 
-    /// Writes the head for the client, the empty line included. `input` is what was parsed; `added`
-    /// are whole field lines of our own, or nothing.
+    /// Writes the head for the client, the empty line included. `input` is the input that was parsed.
+    /// `added` holds whole field lines of the proxy itself, or nothing.
     pub fn forward(
         &self,
         input: &[u8],
@@ -186,7 +186,8 @@ impl ResponseHead {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
         match (self.upgrade, self.status) {
-            // 101 switches, 426 tells what to switch to; elsewhere it is the upstream's own affair.
+            // A 101 switches, and a 426 names the protocol to switch to. In other answers the field
+            // concerns the upstream's connection only.
             (Some(protocol), 101 | 426) => {
                 out.extend_from_slice(b"Upgrade: ");
                 out.extend_from_slice(protocol.of(input));
@@ -208,8 +209,9 @@ impl ResponseHead {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// The length is passed on once, where it says something: not beside chunks, and not where
-    /// RFC 9110, 8.6 forbids it. With HEAD and 304 it tells of the body that is not sent.
+    /// Returns the length to write. It is written once, and only where it has a meaning: not beside
+    /// chunks, and not where RFC 9110, 8.6 forbids it. With HEAD and 304 it is the length of the body
+    /// that is not sent.
     fn written_length(&self) -> Option<u64> {
         let allowed = !self.chunked && self.status >= 200 && self.status != 204;
         self.content_length.filter(|_| allowed)
@@ -237,7 +239,7 @@ impl ResponseHead {
     }
 }
 
-/// Writes a field without space before its colon and with its folds as spaces.
+/// Writes a field without space before its colon, and with its folds replaced by spaces.
 fn write_straight(input: &[u8], span: FieldSpan, out: &mut Vec<u8>) {
     out.extend_from_slice(span.name.of(input));
     out.extend_from_slice(b": ");
@@ -265,7 +267,7 @@ impl Default for ResponseParser {
 }
 
 impl ResponseParser {
-    /// A parser at the start of an answer.
+    /// Returns a parser at the start of an answer.
     pub fn new() -> Self {
         Self {
             scanner: FieldScanner::new(Manner::Tolerant, 0, MAX_NAME),
@@ -278,7 +280,7 @@ impl ResponseParser {
         }
     }
 
-    /// Makes ready for the next answer, whose head begins at the start of the input.
+    /// Prepares for the next answer, whose head begins at the start of the input.
     pub fn restart(&mut self) {
         let mut fields = core::mem::take(&mut self.head.fields);
         let mut named = core::mem::take(&mut self.named);
@@ -287,15 +289,15 @@ impl ResponseParser {
         *self = Self { named, head: ResponseHead { fields, ..ResponseHead::new() }, ..Self::new() };
     }
 
-    /// The head. Meaningful only after [`Progress::Finished`].
+    /// Returns the head. Meaningful only after [`Progress::Finished`].
     pub fn head(&self) -> &ResponseHead {
         &self.head
     }
 
-    /// Goes on in `input`: all bytes since the start of the head.
+    /// Continues to parse. `input` is all bytes since the start of the head.
     ///
     /// # Errors
-    /// Says why the answer cannot be passed on.
+    /// The reason why the answer cannot be passed on.
     pub fn parse(&mut self, input: &[u8], to: AnswerTo) -> Result<Progress, BadAnswer> {
         let seen = input.get(..MAX_HEAD).unwrap_or(input);
         match self.advance(seen, to)? {
@@ -325,7 +327,7 @@ impl ResponseParser {
         }
     }
 
-    /// False if more is needed.
+    /// Parses the status line. Returns false if more input is needed.
     fn status_line(&mut self, input: &[u8]) -> Result<bool, BadAnswer> {
         const START: &[u8; 13] = b"HTTP/1.1 200 ";
         for (at, (&byte, &expected)) in input.iter().zip(START).enumerate() {
@@ -402,7 +404,7 @@ impl ResponseParser {
         Ok(())
     }
 
-    /// Equal lengths are one, in one field or in several.
+    /// Parses the length. Equal lengths count as one, in one field or in several.
     fn content_length(&mut self, value: &[u8]) -> Result<(), BadAnswer> {
         for element in value.split(|&b| b == b',').map(trim) {
             let number = plain_number(element).ok_or(Fault::ContentLength)?;
@@ -417,7 +419,7 @@ impl ResponseParser {
         let named = &mut self.named;
         let mut fine = true;
         self.head.options.add(span.value.of(input), |name| {
-            // Not a token: nothing that could name a field. Framing is never removed.
+            // A name that is not a token cannot be that of a field. Framing fields are never removed.
             if token_len(name) == name.len() {
                 fine &= named.len() < MAX_NAMED;
                 let start = name.as_ptr() as usize - base;
@@ -450,7 +452,7 @@ impl ResponseParser {
     }
 }
 
-/// `timeout=5` as 5.
+/// Parses `timeout=5` as 5.
 fn timeout_of(parameter: &[u8]) -> Option<u64> {
     let at = parameter.iter().position(|&b| b == b'=')?;
     trim(&parameter[..at]).eq_ignore_ascii_case(b"timeout").then_some(())?;

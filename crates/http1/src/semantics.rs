@@ -1,4 +1,4 @@
-//! What versions, methods and `Connection` options mean. Never reads a head itself.
+//! The meaning of versions, methods and `Connection` options. Never reads a head itself.
 
 use crate::chars::list;
 
@@ -11,7 +11,7 @@ pub enum Version {
     Http11,
 }
 
-/// Whether a connection may be used again after this message, as far as its sender says.
+/// Tells whether a connection may be used again after this message, as its sender declares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Persistence {
     /// The connection may carry another request.
@@ -20,12 +20,12 @@ pub enum Persistence {
     Close,
 }
 
-/// Whether sending a request twice has the same effect as sending it once (RFC 9110, 9.2.2).
+/// Returns whether sending a request twice has the same effect as sending it once (RFC 9110, 9.2.2).
 pub fn is_idempotent(method: &[u8]) -> bool {
     matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE")
 }
 
-/// What the `Connection` fields of one head said.
+/// The options in the `Connection` fields of one head.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ConnectionTokens {
     pub close: bool,
@@ -34,7 +34,7 @@ pub(crate) struct ConnectionTokens {
 }
 
 impl ConnectionTokens {
-    /// Takes in one `Connection` value; the names of fields it lists go to `named`.
+    /// Adds one `Connection` value. Calls `named` with the names of fields in it.
     pub(crate) fn add<'a>(&mut self, value: &'a [u8], mut named: impl FnMut(&'a [u8])) {
         for option in list(value) {
             if option.eq_ignore_ascii_case(b"close") {
@@ -59,7 +59,7 @@ impl ConnectionTokens {
     }
 }
 
-/// A plain decimal number of at most 18 digits: no sign, no space, no comma.
+/// Parses a plain decimal number of at most 18 digits: no sign, no space, no comma.
 pub(crate) fn plain_number(text: &[u8]) -> Option<u64> {
     if text.is_empty() || text.len() > 18 || !text.iter().all(u8::is_ascii_digit) {
         return None;

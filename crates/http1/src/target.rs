@@ -4,18 +4,18 @@ use crate::fault::{Fault, Refused};
 use crate::fields::Span;
 use crate::host::is_authority;
 
-/// A target taken apart.
+/// A parsed target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ParsedTarget {
-    /// Path and query as forwarded; empty stands for `/` (or `*`, see `asterisk`).
+    /// Path and query as forwarded. Empty stands for `/` (or `*`, see `asterisk`).
     pub path: Span,
     /// The authority of an absolute target.
     pub authority: Option<Span>,
-    /// The whole server is meant, not a resource.
+    /// True if the target is the whole server, not a resource.
     pub asterisk: bool,
 }
 
-/// Takes the target at `span` apart.
+/// Parses the target at `span`.
 pub(crate) fn parse(input: &[u8], method: &[u8], span: Span) -> Result<ParsedTarget, Refused> {
     let text = span.of(input);
     if method == b"CONNECT" {
@@ -29,7 +29,8 @@ pub(crate) fn parse(input: &[u8], method: &[u8], span: Span) -> Result<ParsedTar
     }
 }
 
-/// Where a tunnel is to lead: a host and, unlike in an authority, always a port (RFC 9112, 3.2.3).
+/// Returns whether this is a valid target of a tunnel: a host and, unlike in an authority, always a port
+/// (RFC 9112, 3.2.3).
 fn is_tunnel(text: &[u8]) -> bool {
     is_authority(text) && text.contains(&b':') && matches!(text.last(), Some(b'0'..=b'9'))
 }

@@ -1,5 +1,5 @@
-//! The trailer section after the last chunk. Valid fields pass, those that would change framing,
-//! routing or trust once the head is sent are dropped; never keeps more than its bound.
+//! The trailer section after the last chunk. Valid fields are passed on. Fields that would change
+//! framing, routing or trust after the head is sent are dropped. Never keeps more bytes than its bound.
 
 use alloc::vec::Vec;
 
@@ -7,15 +7,15 @@ use crate::fault::Fault;
 use crate::fields::{FieldScanner, FieldSpan, Manner, Scanned};
 use crate::trust::{FieldTrust, standing};
 
-/// The largest trailer section read.
+/// The size of the largest trailer section that is read.
 const MAX_BYTES: usize = 8 << 10;
 const MAX_NAME: usize = 256;
 
-/// Reads a trailer section.
+/// A reader of a trailer section.
 #[derive(Clone, Debug)]
 pub(crate) struct Trailers {
     scanner: FieldScanner,
-    /// The section as it came, then, when it has ended, the lines that are passed on.
+    /// The section as received. After its end, the lines that are passed on.
     bytes: Vec<u8>,
     kept: Vec<FieldSpan>,
 }
@@ -26,7 +26,7 @@ impl Trailers {
         Self { scanner, bytes: Vec::new(), kept: Vec::new() }
     }
 
-    /// Takes bytes from `input`; tells how many, and whether the section has ended.
+    /// Takes bytes from `input`. Returns how many, and whether the section has ended.
     pub(crate) fn read(&mut self, input: &[u8]) -> Result<(usize, bool), Fault> {
         let before = self.bytes.len();
         let room = (MAX_BYTES - before).min(input.len());
@@ -58,13 +58,14 @@ impl Trailers {
         self.bytes.truncate(len);
     }
 
-    /// The lines that are passed on, each with its line end. Only after the section has ended.
+    /// Returns the lines that are passed on, each with its line end. Valid only after the section has
+    /// ended.
     pub(crate) fn lines(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-/// RFC 9110, 6.5.1: what a sender must not put into trailers.
+/// Returns whether a sender must not put the field into trailers (RFC 9110, 6.5.1).
 fn is_forbidden(name: &[u8]) -> bool {
     const FORBIDDEN: [&[u8]; 29] = [
         b"transfer-encoding",

@@ -1,33 +1,35 @@
-//! Field names by which an app can be told who its client is and how it came. From a client they are
-//! lies, so they are known however a server may read them. Never looks at a value.
+//! The names of fields that tell an app who its client is and how the request came. From a client they
+//! are not to be believed, so they are recognised in every spelling that a server may accept. Never looks
+//! at a value.
 //!
 //! docs/forwarding.md lists the claims with the frameworks and services that believe or set them.
 
-/// What becomes of a field of a request, by its name.
+/// The treatment of a request's field, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FieldTrust {
     /// The field is passed on.
     Free,
-    /// The field is passed on, and tells that a proxy has passed the request on.
+    /// The field is passed on, and shows that a proxy has passed the request on.
     Proxys,
-    /// The field is never passed on: it speaks of one connection only, or of what nobody before us may say.
+    /// The field is never passed on: it concerns one connection only, or no sender before this proxy may
+    /// set it.
     Dropped,
-    /// The field is never passed on: a proxy says it of its client, and we say it anew.
+    /// The field is never passed on: a proxy describes its client with it, and this proxy writes it anew.
     SaidAnew,
-    /// Another proxy says it of its client: it is passed on if that proxy is trusted.
+    /// Another proxy describes its client with the field. It is passed on if that proxy is trusted.
     Claim,
 }
 
-/// Names that begin with one letter.
+/// The names that begin with one letter.
 #[derive(Clone, Copy)]
 struct Names {
     dropped: &'static [&'static [u8]],
-    /// Beginnings of such names.
+    /// Prefixes of dropped names.
     dropped_from: &'static [&'static [u8]],
     said_anew: &'static [&'static [u8]],
     claims: &'static [&'static [u8]],
     claims_from: &'static [&'static [u8]],
-    /// Beginnings of names that pass, and tell that a proxy has passed the request on.
+    /// Prefixes of names that are passed on, and show that a proxy has passed the request on.
     proxys_from: &'static [&'static [u8]],
 }
 
@@ -99,11 +101,11 @@ const T: Names = Names {
     ..NONE
 };
 const U: Names = Names { dropped: &[b"upgrade"], ..NONE };
-/// Of these `Via` alone.
+/// `Via` is the only such name in use.
 const V: Names = Names { proxys_from: &[b"via"], ..NONE };
 const W: Names =
     Names { dropped: &[b"wl-proxy-client-cert"], claims_from: &[b"wl-proxy-"], ..NONE };
-// Names that begin with `x-`, by the letter behind that: most of what people send is told apart there.
+// Names that begin with `x-`, by the letter behind that, which distinguishes most fields in use.
 const XA: Names = Names {
     dropped_from: &[b"x-amzn-mtls-", b"x-arr-clientcert"],
     claims: &[
@@ -206,8 +208,8 @@ const XV: Names = Names {
 };
 const XW: Names = Names { claims_from: &[b"x-webauth-"], ..NONE };
 
-/// What tells most names apart from these: by the first letter, a bit for each length and for each
-/// second letter that one of them can have.
+/// A filter that most other names fail: for each first letter, a bit for each length and for each second
+/// letter of a known name.
 #[derive(Clone, Copy)]
 struct Known {
     lengths: u64,
@@ -228,12 +230,12 @@ static KNOWN: [Known; 32] = {
         }
         at += 1;
     }
-    // What stands behind the `-` is looked at by name.
+    // Names that begin with `x-` are always compared in full.
     known[place(b'x')] = Known { lengths: u64::MAX, seconds: u32::MAX };
     known
 };
 
-/// All names but those that begin with `x-`.
+/// All names except those that begin with `x-`.
 const PLAIN: [Names; 16] = [A, C, D, E, F, H, I, K, O, P, R, S, T, U, V, W];
 
 const fn with(mut known: [Known; 32], names: &[&[u8]], are_beginnings: bool) -> [Known; 32] {
@@ -247,19 +249,20 @@ const fn with(mut known: [Known; 32], names: &[&[u8]], are_beginnings: bool) -> 
     known
 }
 
-/// Upper and lower case have one place. Other bytes share it: they are told apart later.
+/// Returns the index of a letter, the same for upper and lower case. Other bytes share the indices; they
+/// are told apart later.
 const fn place(byte: u8) -> usize {
     (byte & 0x1f) as usize
 }
 
-/// What becomes of a field with this name.
+/// Returns the treatment of a field with this name.
 #[inline]
 pub(crate) fn standing(name: &[u8]) -> FieldTrust {
     let (Some(&first), Some(&second)) = (name.first(), name.get(1)) else {
         return FieldTrust::Free;
     };
     let known = KNOWN[place(first)];
-    // No name is as long as 63.
+    // No known name has 63 bytes.
     let has_length = known.lengths >> name.len().min(63) & 1 == 1;
     if !has_length || known.seconds >> place(second) & 1 == 0 {
         return FieldTrust::Free;
@@ -303,7 +306,7 @@ fn look_up(name: &[u8]) -> FieldTrust {
     }
 }
 
-/// The names that begin with `x-` and the letter that stands behind it.
+/// Returns the names that begin with `x-` and the letter behind that.
 fn of_x(name: &[u8]) -> &'static Names {
     match name.get(2).map(u8::to_ascii_lowercase) {
         Some(b'a') => &XA,
@@ -326,16 +329,17 @@ fn of_x(name: &[u8]) -> &'static Names {
     }
 }
 
-/// Names that `Connection` may not list: removing them would change whose request it is or where
-/// it ends.
+/// Returns whether `Connection` may not list the name, because removing the field would change whose
+/// request it is or where the request ends.
 pub(crate) fn is_essential(name: &[u8]) -> bool {
     const ESSENTIAL: [&[u8]; 4] = [b"host", b"content-length", b"transfer-encoding", b"expect"];
     ESSENTIAL.iter().any(|known| same(name, known))
         || matches!(standing(name), FieldTrust::SaidAnew)
 }
 
-/// Equal once letters are lower case and every byte that is neither letter nor digit reads `-`: CGI, WSGI
-/// and PHP make `_` of it, and some servers of dots and other bytes, too.
+/// Returns whether the names are equal once letters are lower case and every byte that is neither letter
+/// nor digit is read as `-`. CGI, WSGI and PHP turn `-` into `_`, and some servers turn dots and other
+/// bytes into it, too.
 fn same(name: &[u8], known: &[u8]) -> bool {
     name.len() == known.len() && starts(name, known)
 }

@@ -1,5 +1,5 @@
-//! A worker's listening socket. Accepts without telling the event loop of what it accepted: that is
-//! the connection's business, and of whichever worker it ends up with.
+//! A worker's listening socket. Accepted connections are not registered with the event loop here: that is
+//! left to the connection, and to the worker that gets it.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,19 +12,19 @@ use tokio::io::Interest;
 /// A listening socket on the event loop.
 #[derive(Debug)]
 pub(crate) struct Acceptor {
-    /// tokio's own listener would watch every connection at once, whether it has to wait or not. To
-    /// be told of events any socket will do.
+    /// tokio's own listener would register every connection at once, whether it has to wait or not. Any
+    /// type of socket can receive readiness events.
     socket: tokio::net::TcpStream,
 }
 
 impl Acceptor {
-    /// `listener` must be non-blocking.
+    /// Registers `listener`, which must be non-blocking.
     pub(crate) fn new(listener: TcpListener) -> io::Result<Self> {
         let socket = TcpStream::from(OwnedFd::from(listener));
         Ok(Self { socket: tokio::net::TcpStream::from_std(socket)? })
     }
 
-    /// Takes one connection, non-blocking, with its peer's address.
+    /// Accepts one connection. Returns it as non-blocking, with its peer's address.
     pub(crate) fn poll_accept(
         &self,
         cx: &mut Context<'_>,
@@ -43,7 +43,7 @@ fn accept(socket: &tokio::net::TcpStream) -> io::Result<(TcpStream, SocketAddr)>
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let (client, peer) = rustix::net::acceptfrom_with(socket, flags)?;
     let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-    // Without an address it has gone already.
+    // A connection without a peer address has been closed already.
     let peer = peer.ok_or(io::ErrorKind::ConnectionAborted)?;
     Ok((client.into(), peer))
 }

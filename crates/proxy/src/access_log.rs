@@ -1,6 +1,6 @@
-//! The access log (docs/observability.md): one JSON line per request. A worker collects its lines and gives
-//! them in blocks, through a bounded ring, to a thread that writes. A slow disk costs lines, which are
-//! counted, and never a request's time. No query strings.
+//! The access log (docs/observability.md): one JSON line per request. Each worker collects its lines and
+//! passes them in blocks, through a bounded queue, to a thread that writes. With a slow disk lines are
+//! dropped and counted; requests are never delayed. Query strings are not logged.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -16,46 +16,47 @@ use crate::error::Error;
 use crate::instance::InstanceState;
 use crate::stats::AppStats;
 
-/// Blocks that may wait to be written.
+/// Number of blocks that may wait to be written.
 const RING: usize = 64;
-/// A block is given away when it is as long as this, in bytes, or at the worker's next sweep.
+/// Length in bytes from which a block is passed on. Shorter ones are passed on at the worker's next
+/// sweep.
 const BLOCK: usize = 32 << 10;
-/// Of a log that is made here: clients' addresses and paths are nobody's business but that of the user,
-/// and of a group that collects logs.
+/// Mode of a log that is created here. Clients' addresses and paths are readable only by the user, and by
+/// a group that collects logs.
 const MODE: u32 = 0o640;
-/// How long the end of the process waits for the last lines.
+/// Time that the end of the process waits for the last lines.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// The log.
+/// The access log.
 #[derive(Debug)]
 pub(crate) struct RequestLog {
     blocks: SyncSender<Message>,
     dropped: AtomicU64,
     path: PathBuf,
-    /// The file that was opened anew, until the thread takes it.
+    /// The reopened file, until the thread takes it.
     anew: Arc<Mutex<Option<File>>>,
 }
 
 #[derive(Debug)]
 enum Message {
     Block(Vec<u8>),
-    /// Everything before this has been written once the other end hears of it.
+    /// A marker: the sender hears of it once everything before it has been written.
     Flush(SyncSender<()>),
-    /// There is another file.
+    /// The file has been reopened.
     Anew,
 }
 
-/// The lines of one worker that are still to be given away.
+/// The lines of one worker that have not been passed on yet.
 #[derive(Debug, Default)]
 pub(crate) struct Block {
     bytes: Vec<u8>,
     lines: u64,
 }
 
-/// What is written of one request.
+/// The facts that are logged of one request.
 #[derive(Debug, Default)]
 pub(crate) struct Entry {
-    /// What the client sent, as it is written.
+    /// The fields that the client sent, as they are written.
     pub(crate) said: Said,
     pub(crate) app: Option<Arc<AppStats>>,
     pub(crate) release: Option<u32>,
@@ -64,31 +65,31 @@ pub(crate) struct Entry {
     pub(crate) attempts: u32,
     pub(crate) held_ms: u64,
     pub(crate) times: Times,
-    /// How far it came.
+    /// The phase that the request has reached.
     pub(crate) phase: RequestPhase,
-    /// Who is to blame that an attempt came to nothing; the last one's counts.
+    /// The party to blame for the last failed attempt.
     pub(crate) blamed: EndedBy,
-    /// Who ended it.
+    /// The party that ended the request.
     pub(crate) end: EndedBy,
 }
 
-/// Where a request's time went, in milliseconds, by HAProxy's names for it. What it has not come to
-/// is none.
+/// The times of a request in milliseconds, with HAProxy's names. A time is `None` if the request did not
+/// get that far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Times {
-    /// TR: from the first byte of its head to the last.
+    /// TR: from the first byte of the head to the last.
     pub(crate) head: u64,
-    /// Tw: until an instance was chosen, with all the waiting and the attempts before the last.
+    /// Tw: until an instance was chosen, including all waiting and all earlier attempts.
     pub(crate) waiting: Option<u64>,
-    /// Tc: connecting to it.
+    /// Tc: until the instance was connected.
     pub(crate) connecting: Option<u64>,
-    /// Tr: until it had sent the head of its answer.
+    /// Tr: until the instance had sent the head of its answer.
     pub(crate) answering: Option<u64>,
     /// Ta: from the first byte of the request to the last of the answer.
     pub(crate) all: u64,
 }
 
-/// How far a request has come.
+/// The phase that a request has reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum RequestPhase {
     /// No instance has been chosen.
@@ -101,22 +102,22 @@ pub(crate) enum RequestPhase {
     Answered,
 }
 
-/// Who ended a request.
+/// The party that ended a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum EndedBy {
-    /// The answer is whole.
+    /// None: the answer is complete.
     Done,
     Client,
-    /// The instance refused, broke off or sent what cannot be passed on.
+    /// The instance refused, broke off or sent bytes that cannot be passed on.
     Upstream,
     /// The instance took too long.
     Timeout,
-    /// The proxy: nobody could take it, it was refused, or the time to drain was over.
+    /// The proxy: no instance could take the request, it was refused, or the time to drain was over.
     #[default]
     Proxy,
 }
 
-/// The fields of a line that are the client's.
+/// The fields of a line that come from the client.
 #[derive(Debug, Default)]
 pub(crate) struct Said(Vec<u8>);
 
@@ -145,23 +146,23 @@ impl RequestLog {
         Ok(Self { blocks, dropped: AtomicU64::new(0), path: path.to_owned(), anew })
     }
 
-    /// Opens the file anew under its name, for a log that was renamed. The file in use is closed with
-    /// the next block.
+    /// Reopens the file under its name, for a log that was renamed. The file used until now is closed
+    /// with the next block.
     pub(crate) fn reopen(&self) -> Result<(), Error> {
         let wrong = |source| Error::AccessLog { path: self.path.clone(), source };
         let file = open(&self.path).map_err(wrong)?;
         *self.anew.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
-        // If there is no room, a block is on its way, which does as well.
+        // If the queue is full, a block is on its way, and the thread takes the new file with that.
         let _ = self.blocks.try_send(Message::Anew);
         Ok(())
     }
 
-    /// HoldQueues that were not written because the disk was too slow.
+    /// Returns the number of lines that were not written because the disk was too slow.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Waits until what was given away before is written, but not for long: the disk may hang.
+    /// Waits until the blocks passed on before are written, for a short time only: the disk may hang.
     pub(crate) fn flush(&self) {
         let (done, written) = sync_channel(1);
         if self.blocks.try_send(Message::Flush(done)).is_ok() {
@@ -169,7 +170,7 @@ impl RequestLog {
         }
     }
 
-    /// Adds a line to a worker's block, and gives that away if it is long enough.
+    /// Adds a line to a worker's block, and passes the block on if it is long enough.
     pub(crate) fn add(&self, entry: &Entry, block: &mut Block) {
         if block.bytes.capacity() == 0 {
             block.bytes.reserve(BLOCK + BLOCK / 4);
@@ -181,7 +182,7 @@ impl RequestLog {
         }
     }
 
-    /// Gives a block away, if there is anything in it.
+    /// Passes a block on, if there is anything in it.
     pub(crate) fn give(&self, block: &mut Block) {
         let Block { bytes, lines } = std::mem::take(block);
         if lines > 0 && self.blocks.try_send(Message::Block(bytes)).is_err() {
@@ -190,7 +191,7 @@ impl RequestLog {
     }
 }
 
-/// For adding lines at its end. The mode of a file that is there already is its owner's business.
+/// Opens a file for appending. The mode of an existing file is left to its owner.
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.append(true).mode(MODE);
@@ -218,7 +219,7 @@ fn write(mut file: File, anew: &Mutex<Option<File>>, messages: &Receiver<Message
                     tracing::warn!(%error, "cannot write to the access log");
                 }
             }
-            // Whoever waits may have given up: then nobody has to be told.
+            // The waiting thread may have given up, which is fine.
             Message::Flush(done) => drop(done.try_send(())),
         }
     }
@@ -273,7 +274,7 @@ fn name(name: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\":");
 }
 
-/// A field, and `null` for none.
+/// Writes a number field, or `null` for `None`.
 fn number(what: &str, value: Option<u64>, out: &mut Vec<u8>) {
     name(what, out);
     match value {
@@ -282,8 +283,8 @@ fn number(what: &str, value: Option<u64>, out: &mut Vec<u8>) {
     }
 }
 
-/// A field in JSON without control bytes and obs-text: a byte that is not visible ASCII is written as
-/// its code.
+/// Writes a JSON text field without control bytes and obs-text: a byte that is not visible ASCII is
+/// written as its code.
 fn text(what: &str, value: &[u8], out: &mut Vec<u8>) {
     name(what, out);
     out.push(b'"');

@@ -1,5 +1,5 @@
-//! Metrics and health of a proxy that runs alone: three paths, one request per connection, on a
-//! thread of its own. Never reachable through the apps' ports, and never held up by one client.
+//! Metrics and health of a proxy that runs alone: three paths, one request per connection, on a thread of
+//! its own. Never reachable through the apps' ports, and never delayed by one client.
 
 use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpListener};
@@ -16,22 +16,22 @@ use tokio::task::JoinHandle;
 use crate::error::Error;
 use crate::handle::Proxy;
 
-/// What one client has for its request and for reading the answer.
+/// Time that one client has for sending its request and reading the answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Clients at a time; one more ends the one that has been there for longest.
+/// Number of clients served at a time. One more closes the oldest connection.
 const CLIENTS: usize = 64;
-/// After an error of the system that says nothing about a client.
+/// Pause after a system error that is not caused by a client.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Reserves the admin address.
 ///
 /// # Errors
-/// If somebody listens there already.
+/// If another process listens there already.
 pub fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
     TcpListener::bind(address).map_err(|source| Error::Listen { address, source })
 }
 
-/// Serves on `listener` as long as the process lives. `ready` tells whether traffic is served well.
+/// Serves on `listener` for the life of the process. `ready` returns whether traffic is served well.
 ///
 /// # Errors
 /// If the system gives no thread.
@@ -61,7 +61,7 @@ pub fn start(
     spawned.map(|_| ()).map_err(wrong)
 }
 
-/// What the pages tell of.
+/// The data that the pages show.
 type Told = (Proxy, Box<dyn Fn() -> bool>);
 
 async fn serve(listener: &tokio::net::TcpListener, told: Rc<Told>) {

@@ -1,5 +1,5 @@
-//! Which client addresses a release has answered within the minute, a bit for each. One worker writes,
-//! whoever reports reads. It takes no lock, grows with nothing, and remembers no address.
+//! The client addresses that a release has answered within the minute, hashed to one bit each. One worker
+//! writes, the reporter reads. Takes no lock, has a fixed size, and stores no address.
 
 use std::net::IpAddr;
 
@@ -7,19 +7,19 @@ use model::{Addresses, Askers};
 
 use crate::counter::Counter;
 
-/// How long an address is remembered at the most, in milliseconds.
+/// The longest time that an address is noted, in milliseconds.
 const MINUTE_MS: u64 = 60_000;
 
-/// What one worker has noted of one release.
+/// The clients that one worker has noted for one release.
 #[derive(Debug, Default)]
 pub(crate) struct AskerCells {
-    /// Which minute of the clock the bits are of.
+    /// The minute of the clock that the bits belong to.
     minute: Counter,
     asked: [Counter; 4],
     failing: [Counter; 4],
 }
 
-/// Whether what a client got speaks against the release.
+/// Tells whether the answer to a client speaks against the release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AskerVerdict {
     Good,
@@ -27,7 +27,7 @@ pub(crate) enum AskerVerdict {
 }
 
 impl AskerCells {
-    /// The release answered this client, or failed it.
+    /// Notes that the release answered this client, or failed it.
     pub(crate) fn note(&self, client: IpAddr, verdict: AskerVerdict, now_ms: u64) {
         let minute = now_ms / MINUTE_MS;
         if self.minute.get() != minute {
@@ -41,7 +41,7 @@ impl AskerCells {
         }
     }
 
-    /// What it has noted within this minute.
+    /// Returns the clients noted within this minute.
     pub(crate) fn seen(&self, now_ms: u64) -> Askers {
         if self.minute.get() != now_ms / MINUTE_MS {
             return Askers::default();
@@ -59,7 +59,8 @@ fn mark(cells: &[Counter; 4], bit: u8) {
     }
 }
 
-/// The bit of an address. Of IPv6 the network (/64) counts, which is what one client has.
+/// Returns the bit of an address. For IPv6 it depends on the /64 network, because one client has a whole
+/// network.
 fn bit_of(client: IpAddr) -> u8 {
     let number = match client {
         IpAddr::V4(address) => u64::from(address.to_bits()),

@@ -1,4 +1,4 @@
-//! The longest times with a request waiting and none succeeding: what reports tell of them.
+//! The longest times in which requests were waiting and none succeeded, as reports list them.
 
 use std::collections::VecDeque;
 
@@ -9,12 +9,12 @@ use crate::unanswered::AvailabilityGap;
 pub(crate) struct RecentGaps(VecDeque<(u64, model::Gap)>);
 
 impl RecentGaps {
-    /// A gap stays in the reports of so many milliseconds.
+    /// Time in milliseconds that a gap stays in the reports.
     const KEPT_MS: u64 = 60_000;
-    /// Of more than this, the two oldest become one.
+    /// Number of gaps kept. Beyond it, the two oldest are merged.
     const MOST: usize = 128;
 
-    /// Takes what `gap` has found since the report before that number.
+    /// Takes the gaps that `gap` has found since the report before report `seq`.
     pub(crate) fn take(&mut self, gap: &AvailabilityGap, seq: u64, now_ms: u64) {
         while self.0.front().is_some_and(|(at_ms, _)| at_ms + Self::KEPT_MS < now_ms) {
             self.0.pop_front();
@@ -29,7 +29,7 @@ impl RecentGaps {
         }
     }
 
-    /// All of them, oldest first.
+    /// Returns all gaps, oldest first.
     pub(crate) fn all(&self) -> Vec<model::Gap> {
         self.0.iter().map(|(_, gap)| *gap).collect()
     }

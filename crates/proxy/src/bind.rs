@@ -9,15 +9,15 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::error::Error;
 
 const BACKLOG: i32 = 4096;
-/// Bytes that the kernel takes for a client before it has sent those before.
+/// Unsent bytes that the kernel takes for one client.
 const UNSENT: u32 = 256 << 10;
 /// Files that the rest of the process may need.
 const RESERVED_FILES: usize = 128;
 
-/// For each worker its sockets, one per address.
+/// The sockets of each worker, one per address.
 pub(crate) type Sockets = Vec<Vec<TcpListener>>;
 
-/// Opens `workers` sockets on every address and tells the addresses with their real ports.
+/// Opens `workers` sockets on every address. Returns them and the addresses with their real ports.
 pub(crate) fn listen(
     addresses: &[SocketAddr],
     workers: usize,
@@ -41,9 +41,9 @@ pub(crate) fn listen(
     Ok((sockets, bound))
 }
 
-/// The first socket listens without SO_REUSEPORT, which fails if anybody else listens there; only
-/// then are the other workers' sockets let in. So there is no moment in which a second server, not
-/// even one of ours, could take a part of the connections unnoticed.
+/// Opens a socket that no other program can share. The first socket listens without SO_REUSEPORT, which
+/// fails if any other socket listens there. Only then are the other workers' sockets admitted. At no
+/// moment can a second server, not even one of segue, take a part of the connections unnoticed.
 fn exclusive(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = open(address)?;
     socket.bind(&address.into())?;
@@ -63,12 +63,13 @@ fn shared(address: SocketAddr) -> io::Result<TcpListener> {
 fn open(address: SocketAddr) -> io::Result<Socket> {
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
-    // Connections of a predecessor that are still closing do not keep the port.
+    // Connections of a previous process that are still closing must not block the port.
     socket.set_reuse_address(true)?;
-    // What is accepted inherits it: without it answers may wait for the client's acknowledgement.
+    // Accepted sockets inherit this option. Without it, answers may wait for the client's
+    // acknowledgement.
     socket.set_tcp_nodelay(true)?;
-    // Inherited, too: a client that reads slowly or not at all does not fill the kernel's memory with
-    // an answer of megabytes.
+    // Inherited, too. Without it, the answers to a client that reads slowly or not at all could fill the
+    // kernel's memory.
     socket.set_tcp_notsent_lowat(UNSENT)?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
@@ -76,8 +77,8 @@ fn open(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Raises the limit of open files as far as the system allows, and tells how many connections of
-/// clients that is enough for: each may need a second one to its instance.
+/// Raises the limit of open files as far as the system allows. Returns how many client connections that
+/// allows: each may need a second one to its instance.
 pub(crate) fn raise_file_limit() -> usize {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
@@ -100,7 +101,7 @@ mod tests {
     #[test]
     fn accepted_connections_send_without_delay_and_with_a_bound() {
         let (sockets, addresses) = listen(&["127.0.0.1:0".parse().unwrap()], 2).unwrap();
-        // Until one of each worker's sockets has got a connection.
+        // Loops until one of each worker's sockets has got a connection.
         for socket in sockets.iter().flatten() {
             let accepted = loop {
                 let _client = TcpStream::connect(addresses[0]).unwrap();

@@ -1,20 +1,20 @@
-//! How a client delivers its body: not more than it may, and not slower. Measures only the time in
-//! which it is the client that is waited for, and all that has come: who sent most of it at once may
-//! pause for longer, unless connections are scarce.
+//! Limits on the size and the pace of a client's body. Only the time in which the proxy waits for the
+//! client counts, and all bytes so far count: a client that has sent most of its body at once may pause
+//! for longer, unless connections are scarce.
 
 use http1::RequestHead;
 
 use crate::deadline::Deadline;
 use crate::pace::{LeastPace, TransferProgress};
 
-/// One request's body on its way in.
+/// The limits of one request's body on its way in.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BodyLimits {
-    /// Not more bytes than these, if there is a bound.
+    /// The largest number of bytes, if there is a bound.
     most: Option<u64>,
     taken: u64,
-    /// Its length was declared: whoever sends it has it. What is open-ended may take its time, unless
-    /// connections are scarce.
+    /// True if the length was declared: the client then has the whole body. An open-ended body may take
+    /// its time, unless connections are scarce.
     declared: bool,
     waited_ms: u64,
     progress: TransferProgress,
@@ -31,17 +31,19 @@ impl BodyLimits {
         Self { most: None, taken: 0, declared, waited_ms: 0, progress }
     }
 
-    /// Not more bytes than these; none for as many as come. Tells whether the head already says too
-    /// much.
+    /// Sets the largest number of bytes; `None` for no bound.
+    ///
+    /// # Errors
+    /// If the head already declares more.
     pub(crate) fn bound(&mut self, most: Option<u64>, head: &RequestHead) -> Result<(), TooLarge> {
         self.most = most;
         self.allow(head.content_length().unwrap_or(0))
     }
 
-    /// Takes note of how many bytes of the body have been passed on.
+    /// Counts bytes of the body that have been passed on.
     ///
     /// # Errors
-    /// If these are more than allowed.
+    /// If the body is larger than allowed.
     pub(crate) fn take(&mut self, bytes: usize) -> Result<(), TooLarge> {
         self.taken = self.taken.saturating_add(bytes as u64);
         self.allow(self.taken)
@@ -51,23 +53,24 @@ impl BodyLimits {
         if self.most.is_some_and(|most| bytes > most) { Err(TooLarge) } else { Ok(()) }
     }
 
-    /// All bytes that have been passed on.
+    /// Returns the number of bytes that have been passed on.
     pub(crate) fn taken(&self) -> u64 {
         self.taken
     }
 
-    /// The client was waited for from `since_ms` to `now_ms`.
+    /// Counts the time from `since_ms` to `now_ms` as time spent waiting for the client.
     pub(crate) fn waited(&mut self, since_ms: u64, now_ms: u64, pace: LeastPace) {
         self.waited_ms = self.waited_ms.saturating_add(now_ms.saturating_sub(since_ms));
         self.progress.waited(since_ms, now_ms, pace);
     }
 
-    /// Until when more has to come, if it has been waited for since then.
+    /// Returns when more has to have come, if the proxy has waited for the client since `since_ms`.
     pub(crate) fn due(&self, since_ms: u64, pace: LeastPace) -> Deadline {
         self.declared_due(since_ms, pace).min(self.progress.due(since_ms, pace))
     }
 
-    /// Whether less has come than has to by now, if it has been waited for since `since_ms`.
+    /// Returns whether less has come than is required by now, if the proxy has waited for the client
+    /// since `since_ms`.
     pub(crate) fn is_late(&mut self, since_ms: u64, now_ms: u64, pace: LeastPace) -> bool {
         let lacks = self.progress.due(since_ms, pace).is_over(now_ms)
             && !self.progress.suffices(self.taken, now_ms, pace);

@@ -1,4 +1,4 @@
-//! Bytes on their way, and a worker's stock of them. A connection that is idle holds none.
+//! Buffers for bytes on their way, and a worker's stock of buffers. An idle connection holds none.
 
 use std::cell::RefCell;
 use std::io;
@@ -8,24 +8,24 @@ use tokio::io::AsyncWrite;
 
 /// The size of a fresh buffer.
 pub(crate) const SMALL: usize = 16 << 10;
-/// The size a buffer grows to while it is filled to the brim.
+/// The size that a buffer grows to while reads fill it completely.
 pub(crate) const LARGE: usize = 64 << 10;
-/// Buffers a worker keeps in stock.
+/// Number of buffers that a worker keeps in stock.
 const STOCK: usize = 256;
 
-/// Where bytes come from.
+/// A stream that bytes are read from.
 pub(crate) trait Source {
-    /// Reads once, at the end of `into` and into no more room than it has. `Ok(0)` is the end of the
-    /// stream.
+    /// Reads once, at the end of `into` and at most as many bytes as it has room for. `Ok(0)` is the end
+    /// of the stream.
     fn poll_into(&mut self, cx: &mut Context<'_>, into: &mut Vec<u8>) -> Poll<io::Result<usize>>;
 }
 
-/// Bytes read or written at the front and added at the back.
+/// Bytes that are taken at the front and added at the back.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
     start: usize,
-    /// The last read filled it: more is to come.
+    /// True if the last read filled the buffer: more bytes are to come.
     is_brimful: bool,
 }
 
@@ -55,22 +55,22 @@ impl Buffer {
         self.start = 0;
     }
 
-    /// The place where more is added.
+    /// Returns the vector to append to.
     pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
-    /// Goes back to the very first byte. Only meaningful if nothing was dropped since it was added.
+    /// Goes back to the very first byte. Only meaningful if no byte was dropped since it was added.
     pub(crate) fn rewind(&mut self) {
         self.start = 0;
     }
 
-    /// How many bytes were taken from the front since the start.
+    /// Returns how many bytes were taken from the front since the start.
     pub(crate) fn taken(&self) -> usize {
         self.start
     }
 
-    /// Like `consume`, but keeps the bytes for [`Buffer::rewind`].
+    /// Takes `count` bytes like `consume`, but keeps them for [`Buffer::rewind`].
     pub(crate) fn pass(&mut self, count: usize) {
         self.start = (self.start + count).min(self.bytes.len());
     }
@@ -98,7 +98,7 @@ impl Buffer {
         read
     }
 
-    /// Writes until nothing is left or the stream takes no more. Tells how much it took.
+    /// Writes until nothing is left or the stream takes no more. Returns how many bytes the stream took.
     pub(crate) fn drain_to(
         &mut self,
         cx: &mut Context<'_>,
@@ -108,7 +108,7 @@ impl Buffer {
         let mut written = 0;
         while !self.is_empty() {
             match std::pin::Pin::new(&mut *to).poll_write(cx, self.unread()) {
-                // An error is told the next time: what went out before it is out.
+                // The next call returns the error. The bytes before it have gone out.
                 Poll::Pending | Poll::Ready(Ok(0) | Err(_)) if written > 0 => {
                     return Poll::Ready(Ok(written));
                 }
@@ -128,12 +128,12 @@ impl Buffer {
     }
 }
 
-/// What becomes of bytes that were written.
+/// The rule for bytes that were written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AfterWrite {
     /// Written bytes are dropped.
     Nothing,
-    /// Written bytes stay, in case the request has to be sent again.
+    /// Written bytes are kept, in case the request has to be sent again.
     All,
 }
 
@@ -163,7 +163,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes some bytes, then fails.
+    /// A stream that takes some bytes, then fails.
     struct Breaks(usize);
 
     impl AsyncWrite for Breaks {
@@ -202,7 +202,7 @@ mod tests {
         assert!(matches!(failed, Poll::Ready(Err(_))), "{failed:?}");
     }
 
-    /// Gives as much as there is room for.
+    /// A source that gives as many bytes as there is room for.
     struct Plenty;
 
     impl Source for Plenty {
@@ -217,7 +217,7 @@ mod tests {
         }
     }
 
-    /// Large bodies take fewer system calls, however quickly the client reads.
+    /// Large bodies take fewer system calls, however fast the client reads.
     #[test]
     fn a_buffer_that_was_filled_to_the_brim_is_larger_the_next_time() {
         let mut buffer = Stock::default().take();

@@ -1,27 +1,27 @@
-//! When a worker's memory goes back to the system: once most connections of a burst have ended or gone
-//! idle. Without it what the burst needed is kept until the next one, since an allocator looks for free
-//! memory only while it is asked for some.
+//! Decides when a worker's memory is returned to the system: once most connections of a burst have ended
+//! or gone idle. Otherwise the memory of a burst is kept until the next one, because an allocator looks
+//! for free memory only during allocations.
 
-/// Connections with a task that are no burst yet: their memory is below one MiB.
+/// Number of connections with a task that is not a burst yet. Their memory is below one MiB.
 const FEW: usize = 64;
 
-/// How many connections of a worker have a task.
+/// The number of a worker's connections that have a task.
 #[derive(Debug, Default)]
 pub(crate) struct Burst {
     now: usize,
-    /// The most since memory was last given back.
+    /// The largest number since memory was last returned.
     most: usize,
 }
 
 impl Burst {
-    /// Takes note of how many connections have a task now.
+    /// Records how many connections have a task now.
     pub(crate) fn note(&mut self, with_task: usize) {
         self.now = with_task;
         self.most = self.most.max(with_task);
     }
 
-    /// Whether at least half of the connections of a burst have no task any more. The next burst begins with
-    /// those that are left, so that a steady load never gives back what it needs again.
+    /// Returns whether at least half of the connections of a burst have no task any more. The next burst
+    /// begins with those that are left, so that a steady load never returns memory that it needs again.
     pub(crate) fn is_over(&mut self) -> bool {
         let is_over = self.most > FEW && self.now <= self.most / 2;
         if is_over {
@@ -35,7 +35,7 @@ impl Burst {
 mod tests {
     use super::*;
 
-    /// The counts at which memory goes back.
+    /// Returns the counts at which memory is returned.
     fn over<const N: usize>(counts: [usize; N]) -> Vec<usize> {
         let mut burst = Burst::default();
         let mut is_over = |count: &usize| {

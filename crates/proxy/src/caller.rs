@@ -1,26 +1,25 @@
-//! Who asks: the client of a connection, or of one stream on it, by what trusted proxies say. Moves no
-//! bytes.
+//! The client of a connection, or of one stream on it, as identified by trusted proxies. Moves no bytes.
 
 use std::net::IpAddr;
 use std::rc::Rc;
 
 use crate::whence::Whence;
 
-/// Who asks.
+/// The client that sends a request.
 #[derive(Debug)]
 pub(crate) struct Caller {
-    /// Who is connected: the client itself, or a proxy before us.
+    /// The connected peer: the client itself, or a proxy before this one.
     pub(crate) peer: IpAddr,
-    /// Where its request comes from.
+    /// The origin of its request.
     pub(crate) whence: Whence,
     /// The client's address as text, without port.
     pub(crate) address: String,
-    /// The port it connected to, as text.
+    /// The port that the client connected to, as text.
     pub(crate) port: Rc<str>,
 }
 
 impl Caller {
-    /// Whoever is connected from there, before a request says more.
+    /// Returns the connected peer as the client, before a request says more.
     pub(crate) fn new(peer: IpAddr, port: Rc<str>) -> Self {
         Self { peer, whence: Whence { ip: peer, relayed: false }, address: peer.to_string(), port }
     }

@@ -1,11 +1,11 @@
-//! Whether an upstream is the proxy itself, so that requests would go round in a circle. Sees only
-//! circles of one; longer ones end by the count of hops in the requests.
+//! Detects an upstream that is the proxy itself, which would make requests loop. Sees only loops through
+//! one proxy. Longer ones end by the hop count in the requests.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 use model::Address;
 
-/// Where the proxy itself listens.
+/// The addresses that the proxy itself listens on.
 #[derive(Clone, Debug)]
 pub(crate) struct Own(Vec<SocketAddr>);
 
@@ -14,10 +14,10 @@ impl Own {
         Self(listen.to_vec())
     }
 
-    /// Whether a connection to the address would be one to the proxy.
+    /// Returns whether a connection to the address would lead to this proxy.
     pub(crate) fn is(&self, address: &Address) -> bool {
         let Address::Tcp(address) = address else { return false };
-        // Linux takes a connection to no address in particular for one to this machine.
+        // Linux connects the unspecified address to this machine.
         let ip = match address.ip().to_canonical() {
             ip if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
             ip => ip,
@@ -30,7 +30,7 @@ impl Own {
     }
 }
 
-/// Only an address of this machine can be bound.
+/// Returns whether the address belongs to this machine: only then can it be bound.
 fn is_of_this_machine(ip: IpAddr) -> bool {
     UdpSocket::bind((ip, 0)).is_ok()
 }

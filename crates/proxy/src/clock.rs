@@ -1,4 +1,4 @@
-//! What time it is. All limits are measured on one clock: the system's, or one that a test moves by
+//! The proxy's clock. All limits are measured on one clock: the system's, or one that a test advances by
 //! hand while real sockets and threads run. Never waits on the path of a request.
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use model::Millis;
 use tokio::sync::watch;
 
-/// What a proxy measures its limits on. Clones tell the same time.
+/// The clock by which a proxy measures its limits. Clones tell the same time.
 #[derive(Clone, Debug)]
 pub struct Clock(Kind);
 
@@ -20,12 +20,12 @@ enum Kind {
 }
 
 impl Clock {
-    /// The system's, which is never set back.
+    /// Returns the system's monotonic clock.
     pub fn system() -> Self {
         Self(Kind::System(Instant::now()))
     }
 
-    /// Milliseconds since the clock was made.
+    /// Returns the milliseconds since the clock was made.
     pub(crate) fn now_ms(&self) -> u64 {
         match &self.0 {
             Kind::System(made) => u64::try_from(made.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -33,7 +33,7 @@ impl Clock {
         }
     }
 
-    /// What tells one worker when to look at its deadlines.
+    /// Returns the beat that tells one worker when to check its deadlines.
     pub(crate) fn beat(&self) -> Beat {
         match &self.0 {
             Kind::System(_) => Beat::System,
@@ -42,7 +42,7 @@ impl Clock {
     }
 }
 
-/// When a worker looks at its deadlines.
+/// Tells a worker when to check its deadlines.
 #[derive(Debug)]
 pub(crate) enum Beat {
     System,
@@ -50,8 +50,8 @@ pub(crate) enum Beat {
 }
 
 impl Beat {
-    /// Waits for the next one: so long, or until the hand moves. Whoever asks has done what the one
-    /// before was for.
+    /// Waits for the next beat: for `every`, or until the hand moves. The caller must have finished the
+    /// work of the beat before.
     pub(crate) async fn next(&mut self, every: Duration) {
         match self {
             Self::System => tokio::time::sleep(every).await,
@@ -60,42 +60,42 @@ impl Beat {
     }
 }
 
-/// A clock that stands still until it is moved: a test reaches a limit to the millisecond without
+/// A clock that stands still until it is advanced. A test reaches a limit to the millisecond without
 /// waiting for it.
 #[derive(Clone, Debug, Default)]
 pub struct HandClock(Arc<Hand>);
 
 impl HandClock {
-    /// The clock that is moved by this hand.
+    /// Returns the clock that this hand advances.
     pub fn clock(&self) -> Clock {
         Clock(Kind::Hand(Arc::clone(&self.0)))
     }
 
-    /// Serves what has come until now, moves the time, and returns when every worker has done what
-    /// the new time asks of it.
+    /// Lets workers handle everything that has come so far, advances the time, and returns when every
+    /// worker has done the work that is due at the new time.
     ///
     /// # Panics
-    /// If a worker does not come to it for twenty seconds.
+    /// If a worker does not get to it within twenty seconds.
     pub fn advance(&self, by: Millis) {
         self.settle();
         self.0.now_ms.fetch_add(by.0, Ordering::AcqRel);
         self.settle();
     }
 
-    /// Returns when every worker has served what its sockets held before, and has looked at its
-    /// deadlines. The time stands still.
+    /// Returns when every worker has handled what its sockets held before, and has checked its deadlines.
+    /// The time stands still.
     ///
     /// # Panics
-    /// If a worker does not come to it for twenty seconds.
+    /// If a worker does not get to it within twenty seconds.
     pub fn settle(&self) {
         (0..ROUNDS).for_each(|_| self.0.round());
     }
 }
 
-/// What one worker has done in the first may be for another one, which does it in the second.
+/// A worker's work in the first round may create work for another one, which does it in the second.
 const ROUNDS: usize = 2;
-/// Looks at the sockets before and after each beat: what has come is accepted, called from its rest,
-/// read and answered in one each.
+/// Number of times that sockets are checked before and after each beat. A new connection is accepted,
+/// woken from idle, read and answered in one of them each.
 const LOOKS: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -103,13 +103,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Hand {
     now_ms: AtomicU64,
     round: watch::Sender<u64>,
-    /// The last round that each listener has been through.
+    /// The last round that each listener has completed.
     done: Mutex<BTreeMap<u64, u64>>,
     progress: Condvar,
 }
 
 impl Hand {
-    /// Lets every worker look once.
+    /// Lets every worker check once.
     fn round(&self) {
         let mut this = 0;
         self.round.send_modify(|round| {
@@ -128,13 +128,13 @@ impl Hand {
     }
 }
 
-/// One worker, as the hand knows it: from before its thread starts until it has ended.
+/// One worker as the hand sees it, from before its thread starts until it has ended.
 #[derive(Debug)]
 pub(crate) struct Listener {
     hand: Arc<Hand>,
     number: u64,
     rounds: watch::Receiver<u64>,
-    /// The one it is in.
+    /// The round that the worker is in.
     round: u64,
 }
 
@@ -153,7 +153,7 @@ impl Listener {
         look().await;
         self.hand.done().insert(self.number, self.round);
         self.hand.progress.notify_all();
-        // It ends only with the hand, which is held here.
+        // The channel closes only with the hand, which is held here.
         let _ = self.rounds.changed().await;
         self.round = *self.rounds.borrow_and_update();
         look().await;
@@ -167,7 +167,7 @@ impl Drop for Listener {
     }
 }
 
-/// Gives way: the runtime asks the kernel for news each time, and serves them first.
+/// Yields to the runtime, which asks the kernel for new events each time and handles them first.
 async fn look() {
     for _ in 0..LOOKS {
         tokio::task::yield_now().await;

@@ -10,42 +10,42 @@ use model::{HeadSizes, Millis, Network, ProxyId, ProxyLimits};
 use crate::clock::Clock;
 use crate::signing::AffinityKey;
 
-/// What a proxy is started with.
+/// The configuration of a proxy.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Its name in reports.
+    /// The id of the proxy in reports.
     pub id: ProxyId,
-    /// Numbers this process in reports: a later one of the same proxy has a larger number. By default the
-    /// milliseconds since 1970.
+    /// The number of this process in reports. A later process of the same proxy has a larger number. By
+    /// default the milliseconds since 1970.
     pub epoch: u64,
-    /// Where it listens; port 0 takes a free one.
+    /// The addresses to listen on; port 0 takes a free port.
     pub listen: Vec<SocketAddr>,
-    /// Threads, each with its own listening sockets and upstream connections; at least 1.
+    /// The number of threads, each with its own listening sockets and upstream connections; at least 1.
     pub workers: usize,
     /// Bounds and time limits.
     pub limits: Limits,
-    /// What they are measured on.
+    /// The clock by which limits are measured.
     pub clock: Clock,
     /// The file that gets one line per request, if any.
     pub access_log: Option<PathBuf>,
-    /// Proxies before this one whose `X-Forwarded-For`, `-Proto` and `-Port` are believed. The client
-    /// is the first address from the right that is none of them. By default nobody is.
+    /// Proxies before this one whose `X-Forwarded-For`, `-Proto` and `-Port` are believed. The client is
+    /// the first address from the right that is none of them. By default none is believed.
     pub trusted_proxies: Vec<Network>,
-    /// Where clients may pick themselves for a cohort by what they send. A request that another proxy
-    /// has passed on comes from here only if that proxy is trusted, too.
+    /// Networks from which clients may put themselves into a cohort by what they send. A request that
+    /// another proxy has passed on counts as coming from here only if that proxy is trusted, too.
     pub trusted_networks: Vec<Network>,
-    /// The keys that seal users' cookies: the first seals, all open, so that a key can be renewed
-    /// while cookies of the one before are about. With none, a key is drawn that no other proxy and
-    /// no later start knows.
+    /// The keys that seal users' cookies. The first key seals and all keys open, so that a key can be
+    /// renewed while cookies of the one before are in use. With none, a random key is made that no other
+    /// proxy and no later start knows.
     pub affinity_keys: Vec<AffinityKey>,
-    /// Has the allocator return free memory to the system. A worker calls it on its own thread when a burst
-    /// of connections is over: many allocators look for free memory only while they allocate. By default
-    /// nothing is done.
+    /// Makes the allocator return free memory to the system. A worker calls it on its own thread when a
+    /// burst of connections is over, because many allocators look for free memory only during
+    /// allocations. Does nothing by default.
     pub release_memory: fn(),
 }
 
 impl Config {
-    /// The defaults, with as many workers as this process may use processors.
+    /// Returns the defaults, with one worker for each processor that this process may use.
     pub fn new(listen: Vec<SocketAddr>) -> Self {
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
@@ -66,40 +66,42 @@ impl Config {
     }
 }
 
-/// Bounds and time limits of a proxy, as they are measured here. Their table is [`model::PROXY_LIMITS`];
-/// those of an app come with its route ([`model::AppLimits`]).
+/// Bounds and time limits of a proxy, as they are measured here. Their table is [`model::PROXY_LIMITS`].
+/// Those of an app come with its route ([`model::AppLimits`]).
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// From the first byte of a request to the end of its head, in all.
+    /// Time from the first byte of a request to the end of its head.
     pub head: Millis,
-    /// A kept-alive connection without a request.
+    /// Time that a kept-alive connection may be without a request.
     pub idle: Millis,
-    /// How large a request's head may be.
+    /// Bounds on the size of a request's head.
     pub head_sizes: RequestLimits,
-    /// The least bytes per second of a body whose length was declared, over all the time that we
-    /// wait for it; 0 for none. While more than half of the connections are in use, of every body and
-    /// every answer, over each `body_grace` that we wait for the client.
+    /// The least bytes per second of a body whose length was declared, over all the time that the proxy
+    /// waits for the body; 0 for none. While more than half of the connections are in use, the rate also
+    /// applies to every body and every answer, over each `body_grace` that the proxy waits for the
+    /// client.
     pub body_rate: u64,
-    /// The time without progress that is forgiven before `body_rate` applies.
+    /// Time without progress that is allowed before `body_rate` applies.
     pub body_grace: Millis,
-    /// Without a byte taken by the receiver.
+    /// Time without a byte taken by the receiver.
     pub write_stall: Millis,
-    /// Connecting to an instance.
+    /// Time to connect to an instance.
     pub connect: Millis,
-    /// How long bytes are discarded after an early answer, so that clients see it that write first.
-    /// Not at all while there are nearly too many connections.
+    /// Time that bytes are discarded after an early answer, so that clients that write first see the
+    /// answer. None while the number of connections is near its limit.
     pub linger: Millis,
-    /// How long we wait for a `100 Continue` from upstream before we send one.
+    /// Time that the proxy waits for a `100 Continue` from the instance before it sends one itself.
     pub continue_wait: Millis,
-    /// An idle upstream connection, unless the upstream said otherwise.
+    /// Time that an upstream connection may be idle, unless the upstream declared another.
     pub upstream_idle: Millis,
-    /// Idle upstream connections per instance, over all workers; for a moment there may be more.
+    /// Number of idle upstream connections per instance, over all workers. For a moment there may be
+    /// more.
     pub upstream_idle_max: u32,
-    /// Requests held per app.
+    /// Number of requests held per app.
     pub hold_requests: u32,
     /// Bytes of held requests per app.
     pub hold_bytes: usize,
-    /// Connections of clients.
+    /// Number of connections of clients.
     pub connections: usize,
 }
 

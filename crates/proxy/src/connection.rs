@@ -1,5 +1,5 @@
-//! One client's connection: a state machine that is polled, from accept to close. Never spawns, and
-//! never waits for two things in a way that could lose half a write.
+//! One client's connection: a state machine that is polled, from accept to close. Never spawns a task,
+//! and never waits for two events in a way that could lose half a write.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -28,29 +28,30 @@ use crate::turn::{Turn, Wakeup};
 use crate::worker::Worker;
 use crate::worker::seat::{News, Seat};
 
-/// Requests of one connection served in one poll before others get their turn.
+/// Requests of one connection served in one poll, before other connections of the worker are polled.
 const PIPELINED: usize = 32;
 
-/// A connection that has been idle for so long rests: giving up its task and getting one again costs
-/// a few system calls, which those that are used all the time never pay.
+/// Time after which an idle connection gives up its task. Giving up a task and getting one again costs a
+/// few system calls, which connections in constant use never pay.
 const REST_MS: u64 = 100;
 
 #[derive(Debug)]
 enum Stage {
-    /// Between requests, or within a head.
+    /// The connection is idle, or a head is coming.
     Head(Head),
     Exchange(Box<Exchange>),
     Tunnel(Box<Tunnel>),
     LingeringClose(LingeringClose),
-    /// The worker has it as a [`IdleConnection`]; what is left here is empty.
+    /// The worker keeps the connection as an [`IdleConnection`]. The one left here is empty.
     AtRest,
 }
 
 #[derive(Debug)]
 struct Head {
-    /// Since when it is idle or, once a byte has come, since when the head is coming.
+    /// The time since when the connection is idle or, once a byte has come, since when the head is
+    /// coming.
     since_ms: u64,
-    /// When it rests, unless something comes.
+    /// The time when the connection gives up its task, unless bytes come.
     rest_ms: u64,
     parser: Option<Box<RequestParser>>,
 }
@@ -61,11 +62,11 @@ pub(crate) struct Connection {
     stage: Stage,
     client: ClientSide,
     caller: Caller,
-    /// Given up last: an instance is free by then.
+    /// Dropped last: the instance is free by then.
     seat: Seat,
 }
 
-/// Whether a step changed the stage.
+/// The outcome of one step: a new stage, or what the connection waits for.
 enum Step {
     Changed,
     Waits(Wakeup),
@@ -90,7 +91,7 @@ impl Connection {
         }
     }
 
-    /// Goes on where it was when it went to rest.
+    /// Resumes an idle connection with the state that it had when it gave up its task.
     pub(crate) fn resume(worker: Rc<Worker>, timer: TimerId, idle: IdleConnection) -> Self {
         let IdleConnection { stream, peer, port, since_ms } = idle;
         let rest_ms = worker.shared.now_ms() + REST_MS;
@@ -150,8 +151,9 @@ impl Stage {
         }
     }
 
-    /// There are too many: it makes room, unless a request of it waits for its instance by now. True if
-    /// it simply closes; half a head gets an answer first.
+    /// Makes room because there are too many connections, unless the request now waits for its instance.
+    /// Returns true if the connection is simply closed. If half a head has come, the client gets an
+    /// answer first.
     fn leave(&mut self, turn: &mut Turn<'_, '_>, seat: &Seat) -> bool {
         match self.doing(turn.client) {
             Doing::Idle(_) => return true,
@@ -160,7 +162,7 @@ impl Stage {
                 if let Self::Exchange(exchange) = self {
                     exchange.abort();
                 }
-                // What was sent must not look whole.
+                // The client must not take the bytes sent so far for a complete answer.
                 turn.client.cut();
                 return true;
             }
@@ -169,7 +171,7 @@ impl Stage {
         false
     }
 
-    /// Goes on as far as possible without waiting. When to wake it up; `None` if it is over.
+    /// Advances until it has to wait. Returns when to wake it up, or `None` if the connection is over.
     fn advance(&mut self, turn: &mut Turn<'_, '_>, seat: &Seat) -> Option<Wakeup> {
         for _ in 0..PIPELINED {
             match self.step(turn) {
@@ -209,7 +211,8 @@ impl Stage {
         Step::Changed
     }
 
-    /// Gives up its task until something happens, at the latest until then. `None` if that is done.
+    /// Gives up the task until an event comes, at the latest until `until`. Returns `None` if that is
+    /// done.
     fn rest(&mut self, until: Deadline, turn: &mut Turn<'_, '_>, seat: &Seat) -> Option<()> {
         let Self::Head(head) = self else { return None };
         let stream = turn.client.h1().stream.take().free().ok()?;
@@ -229,18 +232,19 @@ impl Stage {
     }
 }
 
-/// The stage after an exchange; none if the connection is simply closed.
+/// Returns the stage after an exchange, or `None` if the connection is simply closed.
 fn after(end: ExchangeEnd, turn: &Turn<'_, '_>) -> Option<Stage> {
     match end {
         ExchangeEnd::Next => Some(Stage::Head(Head::idle_since(turn.now_ms))),
-        // Nobody sends anything any more: there is nothing to discard, and no reason to stay.
+        // The client sends nothing more: there are no bytes to discard, and no reason to linger.
         ExchangeEnd::Last if turn.client.is_quiet() => None,
         ExchangeEnd::Last | ExchangeEnd::Close => {
             Some(Stage::LingeringClose(LingeringClose::new(turn)))
         }
         ExchangeEnd::Gone => None,
         ExchangeEnd::Reset => {
-            // What was sent must not look whole: the client sees a reset, not an end.
+            // The client must see a reset, not an end, so that it does not take the answer for a complete
+            // one.
             turn.client.cut();
             None
         }
@@ -253,7 +257,7 @@ impl Head {
         Self { since_ms, rest_ms: since_ms + REST_MS, parser: None }
     }
 
-    /// Reads until a head is whole. `Err` is the next stage.
+    /// Reads until a head is complete. `Err` is the next stage.
     fn poll(&mut self, turn: &mut Turn<'_, '_>) -> Result<Step, Stage> {
         loop {
             if turn.client.has_input() {
@@ -292,8 +296,8 @@ impl Head {
         }
     }
 
-    /// Nothing has come: while idle it rests once it is time. Not in a proxy that is being shut down,
-    /// where it would be called again at once.
+    /// Waits for bytes. An idle connection gives up its task when it is time. Not while the proxy shuts
+    /// down, where it would be woken again at once.
     fn waits(&self, turn: &Turn<'_, '_>, wakeup: Wakeup, begun: bool) -> Step {
         if begun || turn.worker.is_draining() {
             Step::Waits(wakeup)
@@ -314,7 +318,7 @@ impl Head {
     }
 }
 
-/// Answers a request that cannot be read, and closes so that the client sees it.
+/// Answers a request that cannot be parsed, and closes in a way that lets the client read the answer.
 fn refuse(page: ErrorPage, turn: &mut Turn<'_, '_>) -> Stage {
     let date = turn.worker.date(turn.now_ms);
     page.write(Form::UNREAD, &date, turn.client.h1().out(turn.worker));

@@ -1,4 +1,4 @@
-//! What is counted, apart from the tables: sums are made of it without keeping anybody from publishing.
+//! Everything that is counted, apart from the tables: sums can be made without blocking a new snapshot.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use model::{AppCounters, AppName, InstanceId, Millis, ReleaseNo};
 use crate::instance::InstanceState;
 use crate::stats::{AppStats, ReleaseStats};
 
-/// All that is counted.
+/// Everything that is counted.
 #[derive(Debug)]
 pub(crate) struct Counted {
     pub(crate) instances: Vec<(InstanceId, Arc<InstanceState>)>,
@@ -17,8 +17,8 @@ pub(crate) struct Counted {
 }
 
 impl Counted {
-    /// The instances with requests in flight: how many, and how long each has made no progress. `now_ms` is
-    /// by the proxy's clock.
+    /// Returns, for each instance with requests in flight, their number and how long the instance has
+    /// made no progress. `now_ms` is by the proxy's clock.
     pub(crate) fn in_flight(
         &self,
         now_ms: u64,
@@ -34,7 +34,7 @@ impl Counted {
         (in_flight, quiet)
     }
 
-    /// What has been counted so far, by app. `now_ms` is by the proxy's clock.
+    /// Returns the sums so far, by app. `now_ms` is by the proxy's clock.
     pub(crate) fn sums(&self, now_ms: u64) -> BTreeMap<AppName, AppCounters> {
         let sums = |stats: &AppStats| AppCounters {
             requests: stats.sum(|cells| &cells.requests),

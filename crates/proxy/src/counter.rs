@@ -1,4 +1,4 @@
-//! A counter of one worker, which others read.
+//! A counter that one worker writes and others read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,18 +1,18 @@
-//! When an answer was made, as the line that says so: written once a second, copied for each answer
-//! that needs it. Never asks the system for the time while the line is fresh.
+//! The `Date` line of answers: written once a second, copied for each answer that needs it. Does not ask
+//! the system for the time while the line is fresh.
 
 use std::cell::Cell;
 use std::time::{Duration, UNIX_EPOCH};
 
-/// How long a line stays in use. Dates tell seconds.
+/// Milliseconds that a line is used for. Dates have a resolution of one second.
 const FRESH_MS: u64 = 1_000;
-/// The end of the year 9999, the last that the form can tell.
+/// The end of the year 9999, the last one that the format can express.
 const LAST_S: u64 = 253_402_300_799;
 
 /// `Date: Sun, 06 Nov 1994 08:49:37 GMT` with its line end (RFC 9110, 5.6.7).
 pub(crate) type DateLine = [u8; 37];
 
-/// A worker's clock for answers.
+/// A worker's source of `Date` lines.
 #[derive(Debug)]
 pub(crate) struct Dates {
     line: Cell<DateLine>,
@@ -26,7 +26,7 @@ impl Default for Dates {
 }
 
 impl Dates {
-    /// The line for now. `epoch_s` gives seconds since 1970, and is asked once a second.
+    /// Returns the line for now. `epoch_s` returns the seconds since 1970, and is called once a second.
     pub(crate) fn line(&self, now_ms: u64, epoch_s: impl FnOnce() -> u64) -> DateLine {
         if now_ms >= self.fresh_until_ms.get() {
             self.line.set(date_line(epoch_s()));

@@ -1,29 +1,29 @@
-//! A moment on the proxy's clock until which something is waited for, or never.
+//! A point in time on the proxy's clock at which a wait ends, or never.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// When something is due. Never comes after every moment.
+/// The time at which something is due. Never is later than all times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Deadline(u64);
 
 impl Deadline {
-    /// Nothing is due.
+    /// Returns a deadline that never comes.
     pub(crate) const fn never() -> Self {
         Self(u64::MAX)
     }
 
-    /// Due at that moment, in milliseconds by the proxy's clock.
+    /// Returns a deadline at that time, in milliseconds by the proxy's clock.
     pub(crate) const fn at(ms: u64) -> Self {
-        // One too far away to be told from never is still to come.
+        // A deadline whose number would mean never still comes.
         Self(if ms == u64::MAX { u64::MAX - 1 } else { ms })
     }
 
-    /// Whether nothing is due.
+    /// Returns whether the deadline never comes.
     pub(crate) const fn is_never(self) -> bool {
         self.0 == u64::MAX
     }
 
-    /// Whether that moment has come. Never does not come.
+    /// Returns whether the deadline has passed. Never does not pass.
     pub(crate) const fn is_over(self, now_ms: u64) -> bool {
         self.0 <= now_ms && !self.is_never()
     }
@@ -34,7 +34,7 @@ impl Deadline {
 pub(crate) struct SharedDeadline(AtomicU64);
 
 impl SharedDeadline {
-    /// Nothing is due.
+    /// Returns a deadline that never comes.
     pub(crate) const fn never() -> Self {
         Self(AtomicU64::new(Deadline::never().0))
     }

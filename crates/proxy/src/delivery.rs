@@ -1,40 +1,42 @@
-//! How a client takes its answer: while connections are scarce, not slower than it must. Counts what
-//! its side has acknowledged, since the kernel takes much for a client that reads nothing.
+//! Measures how fast a client takes its answer, which matters while connections are scarce. Counts the
+//! bytes that the client's side has acknowledged, since the kernel buffers many for a client that reads
+//! nothing.
 
 use crate::deadline::Deadline;
 use crate::front::side::ClientSide;
 use crate::pace::{LeastPace, TransferProgress};
 
-/// One answer on its way out.
+/// The delivery of one answer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Delivery {
-    /// What the kernel took for the client.
+    /// Bytes that the kernel took for the client.
     handed: u64,
     progress: TransferProgress,
 }
 
 impl Delivery {
-    /// The kernel took so many bytes.
+    /// Counts bytes that the kernel took.
     pub(crate) fn hand(&mut self, bytes: usize) {
         self.handed += bytes as u64;
     }
 
-    /// All bytes that the kernel took.
+    /// Returns the number of bytes that the kernel took.
     pub(crate) fn handed(&self) -> u64 {
         self.handed
     }
 
-    /// The client was waited for from `since_ms` to `now_ms`.
+    /// Counts the time from `since_ms` to `now_ms` as time spent waiting for the client.
     pub(crate) fn waited(&mut self, since_ms: u64, now_ms: u64, pace: LeastPace) {
         self.progress.waited(since_ms, now_ms, pace);
     }
 
-    /// When it is looked at what the client has read, if it has been waited for since then.
+    /// Returns when the client's progress is checked, if the proxy has waited for it since `since_ms`.
     pub(crate) fn due(&self, since_ms: u64, pace: LeastPace) -> Deadline {
         self.progress.due(since_ms, pace)
     }
 
-    /// Whether the client has read less than it has to by now, if it has been waited for since then.
+    /// Returns whether the client has read less than is required by now, if the proxy has waited for it
+    /// since `since_ms`.
     pub(crate) fn is_late(
         &mut self,
         since_ms: u64,

@@ -1,21 +1,23 @@
-//! What proxies that nobody has named say of their clients, which is dropped: noted for each app, so
-//! that people hear of it. Never keeps a request waiting: a note that would have to wait is left out.
+//! Notes the fields that are dropped because the proxy that sent them is not configured as trusted. Noted
+//! for each app, so that operators hear of it. Never blocks a request: a note that would have to wait is
+//! left out.
 
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-/// People hear of it once in so many milliseconds, and look at what has come in as many.
+/// Interval between warnings in milliseconds, and the time that a warning looks back.
 const HOUR_MS: u64 = 3_600_000;
-/// Of a name, in bytes.
+/// The longest field name that is noted, in bytes.
 const NAME: usize = 48;
 
-/// What is noted of one app.
+/// The notes of one app.
 #[derive(Debug, Default)]
 pub(crate) struct Dropped(Mutex<Option<Sender>>);
 
-/// The one that sends most, as far as one can tell without keeping them all: who is seen more often than
-/// all others together stays, whoever is seen less often makes way (Boyer and Moore's majority vote).
+/// The sender of most requests, as far as that can be told without keeping all senders: a sender seen
+/// more often than all others together stays, one seen less often is replaced (Boyer and Moore's majority
+/// vote).
 #[derive(Debug)]
 struct Sender {
     network: Box<str>,
@@ -25,12 +27,12 @@ struct Sender {
     requests: u64,
     since_ms: u64,
     last_ms: u64,
-    /// When people were told.
+    /// The time of the last warning.
     warned_ms: Option<u64>,
 }
 
 impl Dropped {
-    /// A request had a field of this name, and came from there.
+    /// Notes that a request from `from` had a field of this name.
     pub(crate) fn note(&self, name: &[u8], from: IpAddr, now_ms: u64) {
         let Ok(mut noted) = self.0.try_lock() else { return };
         let network = Network::of(from);
@@ -49,7 +51,7 @@ impl Dropped {
                 let name = name.get(..NAME).unwrap_or(name);
                 *noted = Some(Sender {
                     network: network.text().into(),
-                    // A field's name is ASCII.
+                    // The name of a field is ASCII.
                     name: String::from_utf8_lossy(name).into(),
                     votes: 1,
                     requests: 1,
@@ -61,14 +63,14 @@ impl Dropped {
         }
     }
 
-    /// What people are told who look now, if anything came in the last hour.
+    /// Returns the warning to show on request, if such a field came in the last hour.
     pub(crate) fn told(&self, now_ms: u64) -> Option<String> {
         let noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let sender = noted.as_ref()?;
         (now_ms.saturating_sub(sender.last_ms) < HOUR_MS).then(|| sender.sentence())
     }
 
-    /// What people are told unasked: at once, and then once an hour if more has come.
+    /// Returns the warning to log: at once, and then once an hour if more requests have come.
     pub(crate) fn warning(&self, now_ms: u64) -> Option<String> {
         let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let sender = noted.as_mut()?;
@@ -98,8 +100,8 @@ impl Sender {
     }
 }
 
-/// Where a proxy may stand: this very address if it is of this machine or a private network; of a service
-/// somewhere else, whose addresses are many, the network it may well be in.
+/// The place where a proxy may run: the exact address if it is of this machine or a private network. For
+/// a service elsewhere, which has many addresses, the network that it probably belongs to.
 #[derive(Clone, Copy)]
 struct Network(IpAddr);
 
@@ -109,7 +111,7 @@ impl Network {
     }
 
     fn is(self, text: &str) -> bool {
-        // Written into a buffer on the stack: this is done for every such request.
+        // Written into a buffer on the stack, because this runs for every such request.
         let mut written = Text::default();
         let _ = write!(written, "{self}");
         written.as_bytes() == text.as_bytes()
@@ -159,7 +161,7 @@ impl Write for Text {
     }
 }
 
-/// In groups of three digits.
+/// Returns the number in groups of three digits.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();

@@ -1,4 +1,5 @@
-//! What can go wrong when a proxy is started, fed or run. Says what, to what, and why.
+//! Errors of starting, feeding and running a proxy. Each says what the proxy was doing, to what, and why
+//! it failed.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,31 +7,31 @@ use std::path::PathBuf;
 
 use model::{Address, Generation};
 
-/// Why a proxy could not be started or run.
+/// The reason why a proxy could not be started or run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Somebody else listens there, or the address is not ours.
+    /// Another process listens there, or the address does not belong to this machine.
     #[error("cannot listen on {address}")]
     Listen {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// The operating system gave no thread or no event queue.
     #[error("cannot start worker {worker}")]
     Worker {
-        /// Which.
+        /// The number of the worker.
         worker: usize,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// The access log cannot be written.
     #[error("cannot open the access log {}", path.display())]
     AccessLog {
-        /// Its file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// The options contradict each other.
@@ -39,15 +40,15 @@ pub enum Error {
     /// The proxy is its own upstream.
     #[error("its upstream {upstream} is the proxy itself, and requests would go round in a circle")]
     Circle {
-        /// Where both are.
+        /// The address of both.
         upstream: Address,
     },
-    /// Signals or the probes' runtime.
+    /// Signals or the runtime of the probes could not be set up.
     #[error("cannot {act}")]
     System {
-        /// What we were doing.
+        /// The action that failed.
         act: &'static str,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }
@@ -56,7 +57,7 @@ pub enum Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("snapshot {offered} is refused: {current} is in use")]
 pub struct Stale {
-    /// Its generation.
+    /// The generation of the refused snapshot.
     pub offered: Generation,
     /// The generation in use.
     pub current: Generation,

@@ -1,41 +1,41 @@
-//! Who has to leave when there are nearly too many connections: the idle and the slowest heads of
-//! whichever address has most, then exchanges whose clients move least. Never one that waits for its
-//! instance.
+//! Selects the connections that have to leave when the number of connections nears its limit: the idle
+//! ones and the slowest heads of the address that has most, then the exchanges whose clients move least.
+//! Never one that waits for its instance.
 
 use std::collections::{BinaryHeap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 
-/// An exchange that began so lately has had no time to move anything: not yet, in milliseconds.
+/// Age below which an exchange is not judged, since it has had no time to move anything, in milliseconds.
 const YOUNG_MS: u64 = 1_000;
 
-/// What a connection is doing, as far as it may be asked to leave.
+/// The activity of a connection, as far as eviction is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Doing {
-    /// Nothing, since then.
+    /// The connection has been idle since then.
     Idle(u64),
-    /// The client sends a head, since then.
+    /// The client has been sending a head since then.
     Head(u64),
-    /// The connection came so lately that its request may be on its way: not yet.
+    /// The connection is so new that its request may be on its way. Not evicted yet.
     Fresh,
-    /// Its client is waited for: for more of its body.
+    /// The proxy waits for the client to send more of its body.
     Body(Moved),
-    /// Its client is waited for: to take more of its answer.
+    /// The proxy waits for the client to take more of its answer.
     Answer(Moved),
     Tunnel(Moved),
-    /// Its request is being served.
+    /// A request is being served.
     Busy,
-    /// The connection is being closed, and what still comes is discarded.
+    /// The connection is being closed, and the bytes that still come are discarded.
     Closing,
 }
 
-/// What a client has moved since its exchange began.
+/// The number of bytes that a client has moved since its exchange began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Moved {
     pub(crate) since_ms: u64,
     pub(crate) bytes: u64,
 }
 
-/// Who leaves first, within one origin: by kind, then the one with the smallest number.
+/// The order of eviction within one origin: by kind, then the smallest number first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Idle,
@@ -46,18 +46,19 @@ enum Kind {
     Tunnel,
 }
 
-/// How many have to leave, and how many connections of one origin are left alone.
+/// The number of connections to evict, and how many of one origin are left alone.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Surplus {
     pub(crate) count: usize,
-    /// Above so many an origin is the first to give, and gives anything.
+    /// An origin with more connections than this is the first to give, and gives any of them.
     pub(crate) share: usize,
-    /// Down to so many an origin keeps what is being served.
+    /// An origin with no more connections than this keeps those in service.
     pub(crate) few: usize,
     pub(crate) now_ms: u64,
 }
 
-/// Connections of one origin count together: of IPv6 a network of 64 bits is one user's.
+/// Returns the origin of an address. Connections of one origin count together. An IPv6 network of 64 bits
+/// counts as one user.
 pub(crate) fn origin(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(four) => IpAddr::V4(four),
@@ -71,15 +72,15 @@ pub(crate) fn origin(address: IpAddr) -> IpAddr {
 #[derive(Default)]
 struct Origin {
     weight: usize,
-    /// The first to leave stands last.
+    /// Sorted, with the first to leave at the end.
     may_leave: Vec<(Kind, u64, usize)>,
 }
 
-/// Chooses at most so many of these connections.
+/// Chooses connections to evict, at most as many as the surplus.
 ///
-/// An origin with more than its share gives first, whatever it has. Then the heaviest give what is idle
-/// or slow with its head, and last the exchanges that have moved least. Busy connections only make their
-/// origin heavier.
+/// An origin with more than its share gives first, whatever its connections do. Then the heaviest origins
+/// give connections that are idle or slow with their head, and last the exchanges that have moved least.
+/// Busy connections only make their origin heavier.
 pub(crate) fn leave(
     connections: impl Iterator<Item = (usize, IpAddr, Doing)>,
     surplus: Surplus,
@@ -100,12 +101,13 @@ pub(crate) fn leave(
     {
         shed(&mut origins, &mut chosen, surplus.count, (above, last));
     }
-    // The fresh ones of a heavy origin stay for now, but nobody lighter leaves in their place.
+    // Fresh connections of a heavy origin stay for now, but no lighter origin gives connections in their
+    // place.
     chosen.retain(|(kind, _)| *kind != Kind::Fresh);
     chosen.into_iter().map(|(_, id)| id).collect()
 }
 
-/// Where a connection stands among those of its origin; `None` if it may not be asked to leave.
+/// Returns the rank of a connection among those of its origin. `None` if it must not be evicted.
 fn rank(doing: Doing, now_ms: u64) -> Option<(Kind, u64)> {
     let by_pace = |kind, Moved { since_ms, bytes }: Moved| {
         let age_ms = now_ms.saturating_sub(since_ms);
@@ -122,8 +124,8 @@ fn rank(doing: Doing, now_ms: u64) -> Option<(Kind, u64)> {
     }
 }
 
-/// Takes connections up to this kind from the heaviest origins, until enough are chosen or each origin
-/// has no more than it may keep.
+/// Chooses connections up to this kind from the heaviest origins, until enough are chosen or each origin
+/// is down to what it may keep.
 fn shed(
     origins: &mut [Origin],
     chosen: &mut Vec<(Kind, usize)>,

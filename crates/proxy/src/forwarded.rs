@@ -1,5 +1,5 @@
-//! Who the client is when proxies that we trust stand before us. Believes nobody else: private and
-//! loopback addresses are not trusted by themselves.
+//! Identifies the client behind trusted proxies. Believes no other sender: private and loopback addresses
+//! are not trusted by themselves.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,8 +11,8 @@ use crate::caller::Caller;
 use crate::turn::Turn;
 use crate::whence::Whence;
 
-/// The head as the upstream gets it, with so many bytes less of its path. Says to the client's side
-/// whose request it is.
+/// Returns the head as the upstream gets it, without the first `strip` bytes of its path. Sets the
+/// address of the turn's caller to that of the client that sent the request.
 pub(crate) fn rewritten(head: &RequestHead, strip: usize, turn: &mut Turn<'_, '_>) -> Buffer {
     let trusted = &turn.worker.shared.config.trusted_proxies;
     let Caller { peer, whence, address, port } = &mut *turn.caller;
@@ -39,14 +39,14 @@ pub(crate) fn rewritten(head: &RequestHead, strip: usize, turn: &mut Turn<'_, '_
     request
 }
 
-/// Whether a proxy has passed the request on: one that we know, or one that says so. Its connection
-/// carries requests of many clients.
+/// Returns whether a proxy has passed the request on: one that is trusted, or one that says so. The
+/// connection of a proxy carries requests of many clients.
 pub(crate) fn was_passed_on(head: &RequestHead, turn: &Turn<'_, '_>) -> bool {
     let peer = turn.caller.peer;
     Network::any_contains(&turn.worker.shared.config.trusted_proxies, peer) || head.is_passed_on()
 }
 
-/// What the proxies before us say of a request.
+/// The client's address, scheme and port, as trusted proxies report them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Forwarded<'a> {
     client: IpAddr,
@@ -54,8 +54,8 @@ struct Forwarded<'a> {
     port: Option<&'a [u8]>,
 }
 
-/// Walks `X-Forwarded-For` from the right to the first address that is not trusted. `None` if the
-/// peer itself is not.
+/// Walks `X-Forwarded-For` from the right to the first address that is not trusted. Returns `None` if the
+/// peer itself is not trusted.
 fn forwarded<'a>(
     head: &'a RequestHead,
     input: &'a [u8],
@@ -69,7 +69,7 @@ fn forwarded<'a>(
     let mut client = peer;
     let mut walked = 0;
     for hop in hops(head, input, b"x-forwarded-for") {
-        // What cannot be read was not written by a proxy that we trust: it ends the walk.
+        // A trusted proxy writes only valid addresses, so an invalid one ends the walk.
         let Some(address) = address(hop) else { break };
         client = address;
         walked += 1;
@@ -77,7 +77,7 @@ fn forwarded<'a>(
             break;
         }
     }
-    // Whoever wrote the client's address knew how it came.
+    // The proxy that wrote the client's address also knew the scheme and the port.
     let beside = |name| {
         let mut hops = hops(head, input, name);
         let beside = hops.nth(usize::saturating_sub(walked, 1));
@@ -93,8 +93,8 @@ fn forwarded<'a>(
     })
 }
 
-/// The members of a list, from the last to the first. It may stand in many fields, and only their order
-/// from the end says who wrote what.
+/// Returns the members of a list, from the last to the first. A list may be spread over many fields, and
+/// only the order from the end tells which proxy wrote a member.
 fn hops<'a>(
     head: &'a RequestHead,
     input: &'a [u8],
@@ -105,8 +105,8 @@ fn hops<'a>(
     (0..count).rev().flat_map(move |at| field(at).rsplit(|&b| b == b',')).map(<[u8]>::trim_ascii)
 }
 
-/// What a proxy calls the scheme. Its letters have no case (RFC 9110, 4.2.3), and a WebSocket's is that of
-/// the request it begins with.
+/// Returns the scheme for a proxy's name of it. Case does not matter (RFC 9110, 4.2.3), and a WebSocket
+/// has the scheme of its opening request.
 fn scheme(text: &[u8]) -> Option<&'static [u8]> {
     let is = |name: &[u8]| text.eq_ignore_ascii_case(name);
     match () {
@@ -116,7 +116,7 @@ fn scheme(text: &[u8]) -> Option<&'static [u8]> {
     }
 }
 
-/// An address as proxies write it: some add a port, some brackets.
+/// Parses an address as proxies write it: some add a port, some brackets.
 fn address(text: &[u8]) -> Option<IpAddr> {
     let text = str::from_utf8(text).ok()?;
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
@@ -183,7 +183,7 @@ mod tests {
                 "X-Forwarded-For: 192.0.2.1, 10.0.0.2\r\nX-Forwarded-Proto: https, http\r\n",
                 Some("https"),
             ),
-            // What stands before that is the client's own invention.
+            // Entries before that are the client's own and not to be believed.
             (
                 "X-Forwarded-For: 192.0.2.1, 10.0.0.2\r\nX-Forwarded-Proto: https, http, http\r\n",
                 Some("http"),

@@ -1,4 +1,4 @@
-//! The proxy from outside: bound, started, fed with snapshots, drained. Never on the path of a
+//! The proxy as seen from outside: bound, started, given snapshots, drained. Never on the path of a
 //! request.
 
 use std::net::SocketAddr;
@@ -31,7 +31,7 @@ pub struct Bound {
     access_log: Option<RequestLog>,
 }
 
-/// A running proxy. Clones are the same proxy; dropping them all leaves it running.
+/// A running proxy. Clones are handles to one proxy, which goes on when all of them are dropped.
 #[derive(Clone, Debug)]
 pub struct Proxy {
     shared: Arc<ProxyState>,
@@ -40,12 +40,12 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Reserves the ports and opens the access log; starts no thread that serves. Raises this
-    /// process's limit of open files to what the system allows, and keeps the number of connections
+    /// Reserves the ports and opens the access log; starts no thread that serves. Raises this process's
+    /// limit of open files to the maximum that the system allows, and keeps the number of connections
     /// below that.
     ///
     /// # Errors
-    /// If somebody listens there already, or the log cannot be opened.
+    /// If another process listens on a port already, or the log cannot be opened.
     pub fn bind(mut config: Config) -> Result<Bound, Error> {
         config.workers = config.workers.max(1);
         if config.affinity_keys.is_empty() {
@@ -66,86 +66,87 @@ impl Proxy {
         Ok(Bound { config, sockets, addresses, access_log })
     }
 
-    /// Makes `snapshot` the one in use. Returns when its table is made; the workers swap in the next moments, and
-    /// the report that says so follows. The same generation again changes nothing.
+    /// Puts `snapshot` into use. Returns when its table is built. The workers swap in the next moments,
+    /// and the report that says so follows. Publishing the same generation again changes nothing.
     ///
     /// # Errors
-    /// If the snapshot is older than the one in use: it is not taken over.
+    /// If the snapshot is older than the one in use, which stays.
     pub fn publish(&self, snapshot: &Snapshot) -> Result<(), Stale> {
         self.prepare(snapshot)?;
         self.commit(snapshot.generation);
         Ok(())
     }
 
-    /// Its name in reports.
+    /// Returns the proxy's id in reports.
     pub fn id(&self) -> ProxyId {
         self.shared.config.id
     }
 
-    /// Makes the table of `snapshot` without using it. Returns when it is made; the next report says so.
+    /// Builds the table of `snapshot` without using it. Returns when the table is built. The next report
+    /// says so.
     ///
     /// # Errors
-    /// If the snapshot is older than the newest: it is not taken over.
+    /// If the snapshot is older than the newest one, which stays.
     pub fn prepare(&self, snapshot: &Snapshot) -> Result<(), Stale> {
         self.shared.prepare(snapshot)
     }
 
-    /// Uses the snapshot that was prepared of that generation. Returns at once; the workers swap in the
-    /// next moments, and the report that says so follows. Nothing is done if none was prepared, or it is
-    /// in use already.
+    /// Puts the snapshot into use that was prepared for that generation. Returns at once. The workers
+    /// swap in the next moments, and the report that says so follows. Does nothing if none was prepared,
+    /// or if it is in use already.
     pub fn commit(&self, generation: Generation) {
         self.shared.commit(generation);
     }
 
-    /// Takes over what the probes say. A table with a lower version than the last is ignored.
+    /// Takes over the results of the probes. A table with a lower version than the last is ignored.
     pub fn set_health(&self, table: Arc<HealthTable>) {
         self.shared.set_health(table);
     }
 
-    /// A report for control: what is seen and counted now, numbered.
+    /// Returns a numbered report for control on the present state and counts.
     pub fn report(&self) -> TrafficReport {
         self.shared.report()
     }
 
-    /// What is seen and counted now, for whoever only looks: gaps are those of the reports so far, and the
-    /// number is that of the last.
+    /// Returns the present state and counts, for readers that change nothing. Gaps are those of the
+    /// reports so far, and the number is that of the last report.
     pub fn observe(&self) -> TrafficReport {
         self.shared.observe()
     }
 
-    /// The counters as Prometheus text.
+    /// Returns the counters as Prometheus text.
     pub fn metrics(&self) -> String {
         metrics::render(&self.shared)
     }
 
-    /// What is not well with an app's traffic and can be put right, in a sentence: that fields are dropped
-    /// which a proxy that nobody has named sends. `None` if nothing of it came in the last hour.
+    /// Returns a sentence on a problem with an app's traffic that can be fixed: an unnamed proxy sends
+    /// fields that are dropped. `None` if no such field came in the last hour.
     pub fn warning(&self, app: &AppName) -> Option<String> {
         let stats = self.shared.ledger().directory.apps.get(app).cloned();
         stats.and_then(|stats| stats.dropped.told(self.shared.now_ms()))
     }
 
-    /// Opens the access log anew under its name, for whoever has renamed it. Without a log nothing is
-    /// done. Blocks for as long as opening the file takes.
+    /// Reopens the access log under its name, after it was renamed. Does nothing without a log. Blocks
+    /// for as long as opening the file takes.
     ///
     /// # Errors
-    /// If the file cannot be opened: then the one in use stays.
+    /// If the file cannot be opened. The one in use stays.
     pub fn reopen_access_log(&self) -> Result<(), Error> {
         self.shared.access_log.as_ref().map_or(Ok(()), RequestLog::reopen)
     }
 
-    /// Where it listens, in the order of the configuration, with real ports.
+    /// Returns the listening addresses in the order of the configuration, with real ports.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// Whether it still accepts connections.
+    /// Returns whether the proxy still accepts connections.
     pub fn is_accepting(&self) -> bool {
         !self.shared.is_draining()
     }
 
-    /// Stops accepting, says `Connection: close` on answers, lets requests in flight finish until
-    /// the deadline and cuts off what is left then. Returns at once; see [`Proxy::join`].
+    /// Stops accepting, says `Connection: close` on answers, lets requests in flight finish until the
+    /// deadline, and then cuts off the rest. Returns at once; see [`Proxy::join`].
     pub fn drain(&self, deadline: Duration) {
         let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
         let until = Deadline::at(self.shared.now_ms().saturating_add(deadline_ms));
@@ -153,8 +154,7 @@ impl Proxy {
         self.shared.wake_workers();
     }
 
-    /// Waits until every worker has ended after [`Proxy::drain`] and the access log is written.
-    /// Blocks.
+    /// Waits until every worker has ended after [`Proxy::drain`] and the access log is written. Blocks.
     pub fn join(&self) {
         let threads =
             std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
@@ -170,14 +170,14 @@ impl Proxy {
 }
 
 impl Bound {
-    /// Where it will listen, with real ports.
+    /// Returns the addresses that the proxy will listen on, with real ports.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// Starts the workers with `initial`. `on_report` is called on a thread of its own: at once when
-    /// the last worker acknowledged a snapshot or an instance that left has none in flight any more,
-    /// and about once a second.
+    /// Starts the workers with `initial`. `on_report` is called on a thread of its own: at once when the
+    /// last worker has acknowledged a snapshot or an instance that left has no request in flight any
+    /// more, and about once a second.
     ///
     /// # Errors
     /// If the system gives no thread.
@@ -203,7 +203,7 @@ impl Bound {
 }
 
 fn serve(index: usize, shared: Arc<ProxyState>, listeners: Vec<std::net::TcpListener>, beat: Beat) {
-    /// Says that the worker sends nothing any more, however it ended.
+    /// Marks the worker as ended on drop, even after a panic.
     struct Ended(Arc<ProxyState>, usize);
     impl Drop for Ended {
         fn drop(&mut self) {
@@ -219,7 +219,7 @@ fn serve(index: usize, shared: Arc<ProxyState>, listeners: Vec<std::net::TcpList
     }
 }
 
-/// One thread, nothing stolen: futures need not be `Send`.
+/// Returns a runtime on one thread. Tasks do not move, so futures need not be `Send`.
 fn runtime() -> std::io::Result<LocalRuntime> {
     Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default())
 }
@@ -247,7 +247,7 @@ mod tests {
             client.read_exact(&mut start).expect("an answer while the ledger is held");
             assert_eq!(&start, b"HTTP/1.1 503");
             proxy.shared.wake_workers();
-            // The rest of the page.
+            // Reads the rest of the page.
             let read = client.read(&mut [0; 4096]).expect("the rest");
             assert!(read > 0);
         }

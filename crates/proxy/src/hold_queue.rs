@@ -1,5 +1,5 @@
-//! Requests that are held, in the order they came, one queue per app and worker. When an instance is
-//! there they leave the queue at a pace that it bears. A request with none before it never waits.
+//! Held requests in the order they came, in one queue per app and worker. When an instance is there, they
+//! leave the queue at a pace that the instance can take. A request with none before it never waits.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -8,11 +8,11 @@ use std::task::Waker;
 
 use balance::ReleasePace;
 
-/// A place in a queue: who came first has the lower number.
+/// A place in a queue. Earlier requests have lower numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct QueueTicket(u64);
 
-/// The queues of one worker: mostly none.
+/// The queues of one worker. There are mostly none.
 #[derive(Debug, Default)]
 pub(crate) struct HoldQueues(RefCell<Inner>);
 
@@ -35,7 +35,7 @@ impl Inner {
         self.queues.iter_mut().find(|queue| queue.app == app)
     }
 
-    /// Forgets a queue that nobody stands in: the next begins with a pace of its own.
+    /// Removes a queue that is not used any more. The next one begins with a pace of its own.
     fn tidy(&mut self, app: u32) {
         self.queues.retain(|l| l.app != app || !l.waiting.is_empty() || !l.pace.is_idle());
     }
@@ -46,7 +46,7 @@ impl HoldQueue {
         self.pace.room(self.at_first) as usize
     }
 
-    /// Wakes those that may go since there was room for so many only.
+    /// Wakes the requests that may go now, if only the first `before` could go before.
     fn wake(&self, before: usize) {
         self.waiting
             .range(before.min(self.waiting.len())..)
@@ -56,13 +56,13 @@ impl HoldQueue {
 }
 
 impl HoldQueues {
-    /// Whether somebody waits for an instance of the app.
+    /// Returns whether a request waits for an instance of the app.
     pub(crate) fn is_waiting(&self, app: u32) -> bool {
         let inner = self.0.borrow();
         inner.queues.iter().any(|queue| queue.app == app && !queue.waiting.is_empty())
     }
 
-    /// Takes a place at the end of the queue, or the one that a request had before.
+    /// Takes a place at the end of the queue, or the one that the request had before.
     pub(crate) fn join(
         self: &Rc<Self>,
         app: u32,
@@ -84,7 +84,7 @@ impl HoldQueues {
     }
 }
 
-/// A place in a queue. Falls with it.
+/// A place in a queue. Given up on drop.
 #[derive(Debug)]
 pub(crate) struct QueuePlace {
     queues: Rc<HoldQueues>,
@@ -93,7 +93,7 @@ pub(crate) struct QueuePlace {
 }
 
 impl QueuePlace {
-    /// Whether its turn has come, where so many are let go at first.
+    /// Returns whether the request may go, if `at_first` requests may go at first.
     pub(crate) fn may_go(&self, at_first: u32) -> bool {
         let mut inner = self.queues.0.borrow_mut();
         let Some(queue) = inner.queue(self.app) else { return true };
@@ -116,7 +116,7 @@ impl Drop for QueuePlace {
         if let Some(queue) = inner.queue(self.app) {
             let at = queue.waiting.partition_point(|(other, _)| *other < self.ticket);
             queue.waiting.remove(at);
-            // Those behind have moved up by one.
+            // The requests behind have moved up by one.
             if let Some(before) = queue.room().checked_sub(1) {
                 queue.wake(before);
             }
@@ -125,7 +125,7 @@ impl Drop for QueuePlace {
     }
 }
 
-/// One that was let go and has no answer yet.
+/// A request that left the queue and has no answer yet.
 #[derive(Debug)]
 pub(crate) struct Dequeued {
     queues: Rc<HoldQueues>,
@@ -134,7 +134,7 @@ pub(crate) struct Dequeued {
 }
 
 impl Dequeued {
-    /// Its instance bears more.
+    /// Notes the answer: the instance can take more requests.
     pub(crate) fn answered(mut self) {
         self.answered = true;
     }

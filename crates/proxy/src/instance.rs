@@ -1,5 +1,5 @@
-//! What all workers know together of one instance: requests in flight, health, ejection. Relaxed
-//! atomics on a line of its own; never a lock.
+//! The state of one instance that all workers share: requests in flight, health, ejection. Relaxed
+//! atomics on a cache line of its own; never a lock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -11,24 +11,24 @@ use crate::acknowledged::InFlightCount;
 use crate::room::ConnectionRoom;
 use crate::signal::Signal;
 
-/// One instance. Lives as long as somebody may still send to it or count it.
+/// One instance. Lives as long as a worker may still send to it or a report count it.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct InstanceState {
     in_flight: InFlightCount,
     probed: Probed,
-    /// The instance is in no arm of the newest snapshot.
+    /// True if the instance is in no arm of the newest snapshot.
     left: AtomicBool,
     failures: Failures,
-    /// When it last made progress with what is in flight on it.
+    /// The time when a request in flight on the instance last made progress.
     moved_at_ms: AtomicU64,
-    /// [`Latency::bits`]; kept only where instances are picked by it.
+    /// [`Latency::bits`]. Kept only if instances are picked by latency.
     latency: AtomicU64,
     pub(crate) idle: AtomicU32,
     pub(crate) room: Arc<ConnectionRoom>,
-    /// When this process saw it in a snapshot for the first time.
+    /// The time when this process first saw the instance in a snapshot.
     since_ms: u64,
-    /// Never used twice in this process.
+    /// Never reused in this process.
     pub(crate) key: u64,
     pub(crate) id: InstanceId,
     /// [`InstanceState::id`] as text.
@@ -38,7 +38,7 @@ pub(crate) struct InstanceState {
     drained: Arc<Signal>,
 }
 
-/// What probes have told of an instance.
+/// The results of probes of an instance.
 #[derive(Debug)]
 struct Probed {
     /// [`code`], or [`FOREIGN`].
@@ -46,8 +46,8 @@ struct Probed {
     once_up: AtomicBool,
 }
 
-/// What attempts have told of an instance: how often in a row they failed by its own fault, and how it
-/// rests for that.
+/// The results of attempts at an instance: how often in a row they failed by its own fault, and its
+/// ejection for that.
 #[derive(Debug, Default)]
 struct Failures {
     in_a_row: AtomicU32,
@@ -83,14 +83,14 @@ impl InstanceState {
         self.in_flight.get()
     }
 
-    /// Takes note of progress with something in flight: the instance sent a byte, or took more of a body.
+    /// Notes progress of a request in flight: the instance sent a byte, or took more of a body.
     pub(crate) fn moved(&self, now_ms: u64) {
         if self.moved_at_ms.load(Ordering::Relaxed) != now_ms {
             self.moved_at_ms.store(now_ms, Ordering::Relaxed);
         }
     }
 
-    /// How long it has made none.
+    /// Returns how long the instance has made no progress.
     pub(crate) fn quiet(&self, now_ms: u64) -> Millis {
         Millis(now_ms.saturating_sub(self.moved_at_ms.load(Ordering::Relaxed)))
     }
@@ -103,7 +103,7 @@ impl InstanceState {
         }
     }
 
-    /// A good probe ends an ejection.
+    /// Sets the health. A good probe ends an ejection.
     pub(crate) fn set_health(&self, health: Health) {
         self.probed.health.store(code(health), Ordering::Relaxed);
         if health == Health::Up {
@@ -113,7 +113,8 @@ impl InstanceState {
         }
     }
 
-    /// Somebody else listens at its address: it gets nothing, and no connection to it is kept.
+    /// Returns whether another process listens at the instance's address. It gets no request, and no
+    /// connection to it is kept.
     pub(crate) fn is_foreign(&self) -> bool {
         self.probed.health.load(Ordering::Relaxed) == FOREIGN
     }
@@ -142,7 +143,7 @@ impl InstanceState {
         }
     }
 
-    /// [`InstanceState::candidate`], by what one more request costs.
+    /// Like [`InstanceState::candidate`], by the cost of one more request.
     pub(crate) fn candidate_by_cost(
         &self,
         now_ms: u64,
@@ -154,7 +155,7 @@ impl InstanceState {
         Candidate { load, ..self.candidate(now_ms, slow_start, tried) }
     }
 
-    /// Takes note of how long the instance took to answer, or to be given up.
+    /// Notes how long the instance took to answer, or until it was given up.
     pub(crate) fn took(&self, took_us: u64, now_ms: u64) {
         let seen = |bits| Some(Latency::from_bits(bits).seen(took_us, now_ms).bits());
         let _ = self.latency.fetch_update(Ordering::Relaxed, Ordering::Relaxed, seen);
@@ -164,14 +165,15 @@ impl InstanceState {
         self.failures.rests_until_ms.load(Ordering::Relaxed) > now_ms
     }
 
-    /// An attempt on it was answered, to the end if the answer has one.
+    /// Notes that the instance answered an attempt, to the end if the answer has one.
     pub(crate) fn answered(&self) {
         if self.failures.in_a_row.load(Ordering::Relaxed) != 0 {
             self.failures.in_a_row.store(0, Ordering::Relaxed);
         }
     }
 
-    /// An attempt on it failed by its own fault; says whether it has now failed too often.
+    /// Counts an attempt that failed by the instance's own fault. Returns whether it has now failed too
+    /// often.
     pub(crate) fn failed(&self) -> bool {
         self.failures.in_a_row.fetch_add(1, Ordering::Relaxed) + 1 >= balance::failures_to_eject()
     }
@@ -188,7 +190,7 @@ impl InstanceState {
     }
 }
 
-/// Beside the codes of [`code`]: whatever the probes say, somebody else would answer.
+/// A code beside those of [`code`]: another process would answer, whatever the probes say.
 const FOREIGN: u8 = 3;
 
 fn code(health: Health) -> u8 {
@@ -199,14 +201,14 @@ fn code(health: Health) -> u8 {
     }
 }
 
-/// One request or tunnel in flight on an instance; counted from the pick on, until this is dropped.
+/// One request or tunnel in flight on an instance. Counted from the pick until this is dropped.
 #[derive(Debug)]
 pub(crate) struct InFlightGuard(Arc<InstanceState>);
 
 impl InFlightGuard {
     pub(crate) fn new(instance: Arc<InstanceState>, now_ms: u64) -> Self {
         if instance.in_flight.add() == 0 {
-            // It has only just been asked.
+            // Its time without progress begins with this request.
             instance.moved(now_ms);
         }
         Self(instance)

@@ -1,4 +1,4 @@
-//! The data plane: takes requests, finds an instance by one whole snapshot, and passes bytes on.
+//! The data plane: takes requests, picks an instance by one whole snapshot, and passes bytes on.
 //!
 //! ```text
 //!   handle ── publish ──► shared ◄── report ── reporter
@@ -8,8 +8,8 @@
 //!            connection ─► exchange (dispatch → outgoing → incoming) ─► lingering_close | tunnel
 //! ```
 //!
-//! The data plane knows nothing of rollouts, journals or processes, decides by nothing but the snapshot and the
-//! health it was handed, and holds no lock and spawns nothing on the path of a request.
+//! The data plane knows nothing of rollouts, journals or processes. Its only inputs for a decision are
+//! the snapshot and the health in it. On the path of a request it holds no lock and spawns no task.
 
 mod acceptor;
 mod access_log;

@@ -1,5 +1,5 @@
-//! Closing so that the client sees the answer: what is written is flushed, our side closes, and what
-//! the client still sends is discarded for a while. Never reads a byte as a request.
+//! Closes a connection in a way that lets the client read the answer: flushes the output, closes the
+//! proxy's side, and discards for a while what the client still sends. Never parses a byte as a request.
 
 use std::pin::Pin;
 use std::task::Poll;
@@ -10,7 +10,7 @@ use crate::deadline::Deadline;
 use crate::timers::Watch;
 use crate::turn::{Turn, Wakeup};
 
-/// Bytes discarded in one poll before others get their turn.
+/// Bytes discarded in one poll, before other connections of the worker are polled.
 const TURN_BYTES: usize = 256 << 10;
 
 /// A connection that is being closed.
@@ -51,15 +51,17 @@ impl LingeringClose {
                 Poll::Ready(Ok(_)) | Poll::Pending => {}
             }
         }
-        // Every connection counts then: whoever has not read the answer by now may miss it.
+        // Near the limit every connection counts. A client that has not read the answer by now may miss
+        // it.
         if turn.worker.is_crowded() {
             return Poll::Ready(());
         }
         self.discard(turn)
     }
 
-    /// Closing on unread bytes would reset the connection, and with it the answer. A client that
-    /// writes all of its request before it reads takes the answer only after that.
+    /// Discards the client's bytes. Closing a socket with unread bytes would reset the connection, and
+    /// the answer would be lost. A client that writes all of its request before it reads takes the answer
+    /// only after that.
     fn discard(&self, turn: &mut Turn<'_, '_>) -> Poll<()> {
         let mut discarded = 0;
         while !turn.client.has_ended() {

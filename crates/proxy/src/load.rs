@@ -1,27 +1,27 @@
-//! How many connections there are, of what there may be, and what follows from that. Looks once per
-//! sweep, never when a request comes.
+//! The number of connections relative to the limit, and the measures that follow from it. Checked once
+//! per sweep, never when a request comes.
 
 use crate::eviction::Surplus;
 
-/// What came so lately does not have to make room: its request may be on its way.
+/// Age in milliseconds below which a connection is not evicted: its request may be on its way.
 pub(crate) const GRACE_MS: u64 = 250;
-/// When there are nearly too many connections, one origin keeps no more than this part of what there
-/// may be, unless its requests wait for their instances.
+/// The limit divided by this is the share of one origin: near the limit, an origin keeps no more
+/// connections than that, unless its requests wait for their instances.
 const SHARES: usize = 4;
 
-/// How many connections there are.
+/// The load by the number of connections.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Load {
-    /// Half of what there may be, or fewer.
+    /// Half of the limit, or fewer.
     Light,
-    /// More, since then.
+    /// More than half of the limit, since then.
     Scarce { since_ms: u64 },
-    /// More than nine tenths; more than half since then.
+    /// More than nine tenths of the limit; more than half since then.
     Crowded { since_ms: u64 },
 }
 
 impl Load {
-    /// Since when more than half of what there may be are in use, if they are.
+    /// Returns since when more than half of the limit is in use, if it is.
     pub(crate) fn scarce_since_ms(self) -> Option<u64> {
         match self {
             Self::Light => None,
@@ -29,7 +29,7 @@ impl Load {
         }
     }
 
-    /// What follows this load with `open` connections of `limit`.
+    /// Returns the load that follows this one with `open` connections of `limit`.
     pub(crate) fn next(self, open: usize, limit: usize, now_ms: u64) -> Self {
         match self.scarce_since_ms().unwrap_or(now_ms) {
             _ if open <= limit / 2 => Self::Light,
@@ -39,7 +39,7 @@ impl Load {
     }
 }
 
-/// How many connections one of the workers has to send away, if there are too many.
+/// Returns how many connections one of the workers has to evict, if there are too many.
 pub(crate) fn surplus(open: usize, limit: usize, workers: usize, now_ms: u64) -> Option<Surplus> {
     let surplus = open.saturating_sub(wanted(limit));
     (surplus > 0).then(|| Surplus {
@@ -50,7 +50,7 @@ pub(crate) fn surplus(open: usize, limit: usize, workers: usize, now_ms: u64) ->
     })
 }
 
-/// The most connections without anybody having to make room.
+/// Returns the largest number of connections at which none is evicted.
 fn wanted(limit: usize) -> usize {
     limit - limit / 10
 }

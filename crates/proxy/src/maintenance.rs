@@ -1,5 +1,5 @@
-//! What users see of an app that is closed for them: a page, or JSON for those who like it better.
-//! Written once per snapshot; never asks the app.
+//! The page that users see while an app is closed to them, as HTML or as JSON. Built once per snapshot;
+//! never asks the app.
 
 use model::{Maintenance, Network};
 use serde_json::json;
@@ -9,10 +9,10 @@ use crate::whence::Whence;
 
 const MESSAGE: &str = "We are working on it and will be back soon.";
 
-/// A closed app.
+/// An app that is closed to its users.
 #[derive(Debug)]
 pub(crate) struct Closed {
-    /// Requests wait so long before they get the page.
+    /// Milliseconds that requests wait before they get the page.
     pub(crate) hold_ms: u64,
     allow: Vec<Network>,
     html: String,
@@ -24,7 +24,8 @@ impl Closed {
     pub(crate) fn new(maintenance: &Maintenance) -> Self {
         let page = &maintenance.page;
         let message = page.message.as_deref().unwrap_or(MESSAGE);
-        // Rounded up: whoever comes back too early meets the same page. Never 0, which says "now".
+        // Rounded up: a client that comes back too early would get the page again. Never 0, which means
+        // "now".
         let retry_after_s = page.retry_after.0.div_ceil(1000).max(1);
         let error =
             json!({ "code": "maintenance", "message": message, "retry_after": retry_after_s });
@@ -37,12 +38,12 @@ impl Closed {
         }
     }
 
-    /// Whether the client is let through.
+    /// Returns whether the client may use the app.
     pub(crate) fn lets_in(&self, client: Whence) -> bool {
         client.is_in(&self.allow)
     }
 
-    /// The answer, in the form that suits the client.
+    /// Returns the answer in the form that suits the client.
     pub(crate) fn reply(&self, form: Form) -> LocalReply<'_> {
         let (kind, body) = match form.json {
             true => ("application/json", &self.json),

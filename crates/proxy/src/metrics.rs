@@ -1,5 +1,5 @@
-//! The counters as Prometheus text. Labels are app names, release numbers and instance ids, which
-//! are safe by their types; never anything a client sent.
+//! The counters as Prometheus text. Labels are app names, release numbers and instance ids, which are
+//! safe by their types. No label contains text from a client.
 
 use std::fmt::{Display, Formatter, Write};
 use std::sync::atomic::Ordering;
@@ -24,7 +24,7 @@ const APP_COUNTERS: [AppCounter; 6] = [
     ("segue_failed_open_total", "Requests sent to an instance that is down.", |c| &c.failed_open),
 ];
 
-/// How long requests took, from the end of their head to the end of their answer.
+/// Writes the durations of requests, from the end of their head to the end of their answer.
 fn durations(counted: &Counted, out: &mut String) -> std::fmt::Result {
     let name = "segue_request_duration_seconds";
     family(out, name, "histogram", "From a request's head to the end of its answer.")?;
@@ -43,7 +43,7 @@ fn durations(counted: &Counted, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-/// Milliseconds, written as seconds.
+/// Milliseconds, formatted as seconds.
 struct Seconds(u64);
 
 impl Display for Seconds {

@@ -1,45 +1,46 @@
-//! How much a client has to move at least while connections are scarce. Counts only the time in
-//! which it is the client that is waited for; never decides who else has to leave.
+//! The least pace that clients have to keep while connections are scarce. Only the time in which the
+//! proxy waits for the client counts. Does not decide who is evicted.
 
 use model::{AppLimits, Millis};
 
 use crate::config::Limits;
 use crate::deadline::Deadline;
 
-/// What is asked of one client.
+/// The least pace that is required of one client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LeastPace {
-    /// Bytes per second; 0 for none.
+    /// Bytes per second; 0 for no least pace.
     pub(crate) rate: u64,
     pub(crate) grace: Millis,
-    /// Since when connections are scarce. Open-ended bodies and readers may take their time else.
+    /// The time since when connections are scarce. At other times open-ended bodies and readers may take
+    /// their time.
     pub(crate) scarce_since_ms: Option<u64>,
 }
 
 impl LeastPace {
-    /// An app may have a rate of its own.
+    /// Returns the pace for clients of an app, which may have a rate of its own.
     pub(crate) fn new(app: &AppLimits, all: &Limits, scarce_since_ms: Option<u64>) -> Self {
         let rate = app.body_rate.unwrap_or(all.body_rate);
         Self { rate, grace: all.body_grace, scarce_since_ms }
     }
 
-    /// What has to move in one grace.
+    /// Returns how many bytes have to move in one grace period.
     fn least(self) -> u64 {
         self.rate.saturating_mul(self.grace.0) / 1000
     }
 }
 
-/// What one client has moved in one direction, one grace of waiting at a time.
+/// The progress of one client in one direction, measured in grace periods of waiting.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TransferProgress {
-    /// The present grace began then, when so many bytes had moved.
+    /// The time and the number of bytes moved when the present grace period began.
     from_ms: u64,
     mark: u64,
     waited_ms: u64,
 }
 
 impl TransferProgress {
-    /// The client was waited for from `since_ms` to `now_ms`.
+    /// Counts the time from `since_ms` to `now_ms` as time spent waiting for the client.
     pub(crate) fn waited(&mut self, since_ms: u64, now_ms: u64, pace: LeastPace) {
         if let Some(scarce_ms) = pace.scarce_since_ms {
             let since_ms = since_ms.max(scarce_ms).max(self.from_ms);
@@ -47,7 +48,8 @@ impl TransferProgress {
         }
     }
 
-    /// When the present grace is over, if the client is waited for since `since_ms`.
+    /// Returns when the present grace period is over, if the proxy has waited for the client since
+    /// `since_ms`.
     pub(crate) fn due(&self, since_ms: u64, pace: LeastPace) -> Deadline {
         match (pace.scarce_since_ms, pace.rate) {
             (None, _) | (_, 0) => Deadline::never(),
@@ -59,8 +61,8 @@ impl TransferProgress {
         }
     }
 
-    /// A grace is over: whether enough has moved in it, of which `moved` are all bytes so far. If so,
-    /// the next one begins.
+    /// Returns whether enough bytes have moved in the grace period that is over. `moved` is the number of
+    /// all bytes so far. If enough have moved, the next period begins.
     pub(crate) fn suffices(&mut self, moved: u64, now_ms: u64, pace: LeastPace) -> bool {
         let enough = moved.saturating_sub(self.mark) >= pace.least();
         if enough {
@@ -93,7 +95,7 @@ mod tests {
         progress.waited(6_000, 16_000, SCARCE);
         assert_eq!(progress.due(20_000, SCARCE), Deadline::at(40_000));
         assert!(progress.suffices(7_680, 40_000, SCARCE));
-        // Much at once does not pay for the next one.
+        // A surplus of one period does not count for the next one.
         assert_eq!(progress.due(20_000, SCARCE), Deadline::at(70_000));
         assert!(!progress.suffices(7_680 + 7_679, 70_000, SCARCE));
         assert!(progress.suffices(7_680 + 7_680, 70_000, SCARCE));

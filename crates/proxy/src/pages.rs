@@ -1,17 +1,17 @@
-//! Answers of our own: small, plain, and without a word about what is inside.
+//! Answers of the proxy itself: small, plain, and without any internal details.
 
 use http1::{After, Version};
 
 use crate::date::DateLine;
 use crate::redirect::Elsewhere;
 
-/// One of our own answers.
+/// An answer of the proxy itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ErrorPage {
     pub(crate) status: u16,
-    /// One sentence for whoever reads it; none for an answer without a body.
+    /// One sentence for the reader; empty for an answer without a body.
     pub(crate) text: &'static str,
-    /// After how many seconds to try again.
+    /// Seconds after which to try again.
     pub(crate) retry_after_s: Option<u32>,
 }
 
@@ -20,7 +20,7 @@ impl ErrorPage {
         Self { status, text, retry_after_s: None }
     }
 
-    /// What the methods are that may be asked for here.
+    /// The answer to OPTIONS, with the methods that are allowed here.
     pub(crate) const OPTIONS: Self = Self::new(200, "");
     pub(crate) const NO_TRACE: Self = Self::new(405, "TRACE is not offered here.");
     pub(crate) const NO_APP: Self = Self::new(404, "Nothing is served under this address.");
@@ -41,7 +41,7 @@ impl ErrorPage {
         retry_after_s: Some(1),
     };
 
-    /// The page for a request that is refused.
+    /// Returns the page for a request that is refused.
     pub(crate) const fn refused(refused: http1::Refused) -> Self {
         let text = match refused {
             http1::Refused::Malformed(_) => "The request is malformed.",
@@ -59,12 +59,12 @@ impl ErrorPage {
         self.reply(form, |reply| reply.write(form, date, out));
     }
 
-    /// Gives the answer to `then`, in the form that suits the client.
+    /// Calls `then` with the answer, in the form that suits the client.
     pub(crate) fn reply(self, form: Form, then: impl FnOnce(&LocalReply<'_>)) {
         self.reply_at(None, form, then);
     }
 
-    /// Gives to `then` that something is found elsewhere.
+    /// Calls `then` with a redirect.
     pub(crate) fn reply_moved(moved: &Elsewhere, form: Form, then: impl FnOnce(&LocalReply<'_>)) {
         let page = Self::new(moved.status, "This is found at another address.");
         page.reply_at(Some(&moved.location), form, then);
@@ -87,7 +87,7 @@ impl ErrorPage {
     }
 }
 
-/// A whole answer of ours, ready to be written.
+/// A complete answer of the proxy itself, ready to be written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LocalReply<'a> {
     pub(crate) status: u16,
@@ -95,12 +95,12 @@ pub(crate) struct LocalReply<'a> {
     pub(crate) kind: &'a str,
     pub(crate) body: &'a [u8],
     pub(crate) retry_after_s: Option<u64>,
-    /// Where else to look; visible ASCII.
+    /// The address to redirect to, in visible ASCII.
     pub(crate) location: Option<&'a str>,
 }
 
 impl LocalReply<'_> {
-    /// Writes it. Nobody may keep it.
+    /// Writes the answer, which must not be cached.
     pub(crate) fn write(&self, form: Form, date: &DateLine, out: &mut Vec<u8>) {
         let mut head = format!(
             "HTTP/1.1 {} {}\r\nContent-Type: {}; charset=utf-8\r\n\
@@ -116,7 +116,7 @@ impl LocalReply<'_> {
         if let Some(location) = self.location {
             head.push_str(&format!("Location: {location}\r\n"));
         }
-        // 200 is what we say to OPTIONS, and to nothing else.
+        // The proxy itself answers 200 to OPTIONS only.
         if matches!(self.status, 200 | 405) {
             head.push_str("Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
         }
@@ -133,19 +133,19 @@ impl LocalReply<'_> {
     }
 }
 
-/// For whom an answer is written.
+/// The form of an answer, as the request demands it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Form {
-    /// The request was HEAD: no body.
+    /// True if the request was HEAD: no body.
     pub(crate) head: bool,
-    /// The client likes JSON.
+    /// True if the client prefers JSON.
     pub(crate) json: bool,
     pub(crate) version: Version,
     pub(crate) after: After,
 }
 
 impl Form {
-    /// For a request that could not be read.
+    /// The form for a request that could not be parsed.
     pub(crate) const UNREAD: Self =
         Self { head: false, json: false, version: Version::Http11, after: After::Close };
 }

@@ -1,5 +1,6 @@
-//! A worker's idle connections to instances: last in, first out, and not for long. Never gives out
-//! one that is known to be closed, and never one that carried a client's body to another client.
+//! A worker's idle connections to instances: last in, first out, and kept for a short time. Never gives
+//! out a connection that is known to be closed, and never gives one that carried a client's body to
+//! another client.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -13,27 +14,29 @@ use crate::room::Served;
 use crate::stream::InstanceStream;
 use crate::timer_id::TimerId;
 
-/// What a request demands of a connection that has been used before.
+/// The demand that a request makes of a reused connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Demand {
-    /// Any will do: if it turns out closed, the request can be sent again.
+    /// Any connection will do: if it turns out to be closed, the request can be sent again.
     Any,
-    /// The request cannot be sent again: idle for less than a second, and certainly open.
+    /// The request cannot be sent again: the connection must have been idle for less than a second, and
+    /// be open for certain.
     Certain,
 }
 
-/// Between two bursts of requests more may be idle than the limit: closing them only to open them
-/// again would cost more than it saves. So many times the limit, and for so long.
+/// Between two bursts of requests, more connections than the limit may be idle, because closing and
+/// reopening them would cost more. They may be this many times the limit, for this many milliseconds.
 const BURST: u32 = 16;
 const BRIEF_MS: u64 = 100;
 
-/// Idle for longer, the kernel is asked whether a connection still stands.
+/// Idle time after which the kernel is asked whether a connection is still open.
 const TRUSTED_MS: u64 = 1_000;
 
-/// An answer that has no body is followed by none within this time, or its connection is closed.
+/// Milliseconds that a connection is set aside after an answer without a body. If bytes come in that
+/// time, or the instance closes it, the connection is dropped.
 const ASIDE_MS: u64 = 100;
 
-/// Connections that are kept for one client: its requests may go to several instances.
+/// Number of connections that are kept for one client, whose requests may go to several instances.
 const OWN_MOST: usize = 4;
 
 /// A connection that has carried an answer.
@@ -41,7 +44,7 @@ const OWN_MOST: usize = 4;
 pub(crate) struct Used {
     pub(crate) stream: InstanceStream,
     pub(crate) served: Served,
-    /// The connection has carried a body, and belongs to whoever sent it.
+    /// True if the connection has carried a body. It then belongs to the client that sent the body.
     pub(crate) own: bool,
 }
 
@@ -50,12 +53,12 @@ struct Idle {
     used: Used,
     since_ms: u64,
     until_ms: u64,
-    /// Nobody uses it before.
+    /// Not used before this time.
     from_ms: u64,
     place: Place,
 }
 
-/// One of the places that an instance's idle connections may take, over all workers.
+/// One of the places for an instance's idle connections, over all workers.
 #[derive(Debug)]
 struct Place(Arc<InstanceState>);
 
@@ -78,14 +81,14 @@ impl Idle {
         &self.place.0
     }
 
-    /// Whether it still stands. What the last events told may be out of date in either direction,
-    /// so a doubt is settled by the kernel. A byte that has come is an answer nobody asked for.
+    /// Returns whether the connection is still open and quiet. The last events may be out of date in
+    /// either direction, so the kernel settles a doubt. Bytes that have come are an answer to no request.
     fn stands(&self, now_ms: u64, ask: bool) -> bool {
         let quiet = self.used.stream.is_quiet() && !ask;
         self.until_ms > now_ms && (quiet || self.used.stream.is_quiet_now())
     }
 
-    /// Whether it serves a request with this demand.
+    /// Returns whether the connection serves a request with this demand.
     fn serves(&self, demand: Demand, now_ms: u64) -> bool {
         let aged = now_ms.saturating_sub(self.since_ms) >= TRUSTED_MS;
         match demand {
@@ -94,12 +97,12 @@ impl Idle {
         }
     }
 
-    /// Whether it stays, with so many idle connections to its instance at the most.
+    /// Returns whether the connection is kept, with at most `most` idle connections to its instance.
     fn stays(&self, now_ms: u64, most: u32) -> bool {
         let beyond = self.instance().idle.load(Ordering::Relaxed) > most
             && now_ms.saturating_sub(self.since_ms) >= BRIEF_MS;
         let instance = self.instance();
-        // What listens at its address now may have accepted this one.
+        // If another process listens at the address now, it may have accepted this connection.
         !beyond
             && self.stands(now_ms, false)
             && instance.room.keeps(now_ms)
@@ -107,20 +110,20 @@ impl Idle {
     }
 }
 
-/// The idle connections. The keys are our own numbers: nobody outside chooses them, so a hash that is
-/// only quick will do.
+/// A worker's pool of idle connections. Its keys are numbers that no outsider chooses, so a fast hash
+/// without protection against collisions will do.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    /// For everybody, by instance.
+    /// Connections for any client, by instance.
     common: RefCell<FxHashMap<u64, Vec<Idle>>>,
-    /// For the client that has sent a body on them.
+    /// Connections for the client that has sent a body on them.
     own: RefCell<FxHashMap<TimerId, Vec<Idle>>>,
-    /// For everybody, once they have been quiet for a while; in order of their time.
+    /// Connections for any client once they have been quiet for a while, in order of time.
     aside: RefCell<Vec<Idle>>,
 }
 
 impl Pool {
-    /// A connection to the instance: the client's own, or one that is everybody's.
+    /// Takes a connection to the instance: the client's own, or a common one.
     pub(crate) fn take(
         &self,
         client: TimerId,
@@ -139,7 +142,7 @@ impl Pool {
             }
             if demand == Demand::Certain && now_ms.saturating_sub(candidate.since_ms) >= TRUSTED_MS
             {
-                // Those below it are older still.
+                // The connections below it are older still.
                 idle.clear();
             }
         }
@@ -162,7 +165,7 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection that this client's request was answered on, `most` to its instance.
+    /// Keeps a connection on which this client's request was answered, at most `most` to its instance.
     pub(crate) fn put(
         &self,
         (client, used): (TimerId, Used),
@@ -191,7 +194,7 @@ impl Pool {
         }
     }
 
-    /// The client is gone, and what was kept for it goes with it.
+    /// Drops the connections that were kept for a client that has left.
     pub(crate) fn forget(&self, client: TimerId) {
         let mut own = self.own.borrow_mut();
         if !own.is_empty() {
@@ -199,10 +202,10 @@ impl Pool {
         }
     }
 
-    /// Closes what is not to be kept: of instances that have left or at whose
-    /// address somebody else listens, too old, closed by the peer or
-    /// with a byte on it, in the way of others, or idle for more than a moment and beyond `most` per
-    /// instance, oldest first. What has been quiet for long enough is everybody's from now on.
+    /// Closes connections that are not to be kept: those to instances that have left or at whose address
+    /// another process listens; those too old, closed by the peer or with a byte on them; those in the
+    /// way of others; and those idle for more than a moment and beyond `most` per instance, oldest first.
+    /// Connections that have been quiet for long enough become common.
     pub(crate) fn retain(&self, now_ms: u64, most: u32, serves: impl Fn(u64) -> bool) {
         let stays = |idle: &Idle| serves(idle.instance().key) && idle.stays(now_ms, most);
         self.common.borrow_mut().retain(|&key, idle| {
@@ -221,7 +224,7 @@ impl Pool {
         self.bring_back(now_ms);
     }
 
-    /// Gives everybody what has been quiet for long enough.
+    /// Makes connections common that have been quiet for long enough.
     pub(crate) fn bring_back(&self, now_ms: u64) {
         let mut aside = self.aside.borrow_mut();
         let count = aside.partition_point(|idle| idle.from_ms <= now_ms);

@@ -1,5 +1,5 @@
-//! Probes of fixed upstreams, for a proxy that runs alone: once per process, not per worker.
-//! Managed instances are probed by their agent and never from here.
+//! Probes of fixed upstreams, for a proxy that runs alone: once per process, not per worker. Managed
+//! instances are probed by their agent, never from here.
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use tokio::io::AsyncWriteExt;
 use crate::buffer::Source;
 use crate::stream::InstanceStream;
 
-/// Between two probes.
+/// Interval between two probes.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
-/// How long an upstream with several requests in flight may make no progress and still be busy.
+/// Time that an upstream with several requests in flight may make no progress and still count as busy.
 pub(crate) const BUSY: Millis = Millis::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// Room for what is read at once.
+/// Bytes read at once.
 const ROOM: usize = 4 << 10;
 const RISE: u32 = 2;
 const FALL: u32 = 3;
 
-/// What the probes of one upstream have said so far. The first good one makes it Up: a proxy that was just
-/// started has nowhere else to send requests.
+/// The results of one upstream's probes so far. The first good probe makes the upstream Up, because a
+/// proxy that was just started has nowhere else to send requests.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProbeRecord(HealthCounter);
 
@@ -32,8 +32,9 @@ impl Default for ProbeRecord {
 }
 
 impl ProbeRecord {
-    /// Adds one probe. Returns the health that follows. A probe without an answer is bad, unless the upstream
-    /// is `busy` with requests of ours: then the probe waits where they wait, and says nothing.
+    /// Adds one probe. Returns the health that follows. A probe without an answer is bad, unless the
+    /// upstream is `busy` with requests of this proxy: then the probe waits where they wait, and does not
+    /// count.
     pub(crate) fn add(&mut self, probed: ProbeOutcome, busy: bool) -> Health {
         match probed {
             ProbeOutcome::NoAnswer if busy => self.0.health(),
@@ -43,7 +44,7 @@ impl ProbeRecord {
     }
 }
 
-/// Whether a GET of `path` is answered with 2xx in time.
+/// Sends a GET of `path`, which is good if a 2xx comes in time.
 pub(crate) async fn probe(address: &Address, path: &str) -> ProbeOutcome {
     match tokio::time::timeout(TIMEOUT, ask(address, path)).await {
         Ok(Some(_)) => ProbeOutcome::Good,

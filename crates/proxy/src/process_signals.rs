@@ -1,5 +1,5 @@
-//! Signals to a process that serves: SIGTERM, SIGINT and SIGQUIT end it in order, and SIGHUP makes it read and
-//! open files anew. Others that would end it by their default action are logged and do nothing else.
+//! Signals to a process that serves. SIGTERM, SIGINT and SIGQUIT end it in order, and SIGHUP makes it
+//! read and open files anew. Other signals that would end it by their default action are only logged.
 
 use std::future::poll_fn;
 use std::io;
@@ -8,8 +8,8 @@ use std::task::Poll;
 use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Signals without a meaning here. Programs for rotating logs send USR1, and the kernel sends XFSZ and XCPU
-/// where a limit was inherited: nobody who sends one of them asks for the end of all traffic.
+/// Signals without a meaning here. Programs that rotate logs send USR1, and the kernel sends XFSZ and
+/// XCPU at an inherited limit. The sender of such a signal does not ask for the end of all traffic.
 const STRAY: [(&str, Number); 10] = [
     ("SIGUSR1", Number::USR1),
     ("SIGUSR2", Number::USR2),
@@ -23,7 +23,7 @@ const STRAY: [(&str, Number); 10] = [
     ("SIGXFSZ", Number::XFSZ),
 ];
 
-/// The signals that are heard.
+/// The signals that the process listens for.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
@@ -36,14 +36,14 @@ pub struct Signals {
 /// The action that a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignalAction {
-    /// The end, in order.
+    /// End in order.
     End,
-    /// Files are read and opened anew.
+    /// Read and open files anew.
     Reload,
 }
 
 impl Signals {
-    /// Starts to listen for the signals. Has to be called on the runtime.
+    /// Starts to listen for the signals. Must be called on the runtime.
     ///
     /// # Errors
     /// If the system does not let this process catch one of them.
@@ -60,7 +60,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next signal that asks for something.
+    /// Waits for the next signal that asks for an action.
     pub async fn next(&mut self) -> SignalAction {
         loop {
             tokio::select! {
@@ -76,7 +76,7 @@ impl Signals {
     }
 }
 
-/// Waits for any of these signals.
+/// Waits for any of these signals. Returns the name of the one that came.
 async fn next_of(signals: &mut [(&'static str, Signal)]) -> &'static str {
     poll_fn(|context| {
         for (name, signal) in signals.iter_mut() {

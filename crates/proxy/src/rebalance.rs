@@ -1,5 +1,6 @@
-//! New connections handed from a worker that has too many to one that has fewer: the kernel spreads
-//! them by chance, and long-lived ones would stay where they fell. Only at accept, never later.
+//! Hands new connections from a worker that has too many to one that has fewer. The kernel spreads
+//! connections at random, and long-lived ones would stay where they are. Connections are handed over only
+//! at accept, never later.
 
 use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpStream};
@@ -8,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// Connections that wait for one worker.
+/// Number of connections that may wait for one worker.
 const WAITING: usize = 64;
 
 /// A connection that was accepted and has not been read from.
@@ -16,14 +17,14 @@ const WAITING: usize = 64;
 pub(crate) struct Arrival {
     pub(crate) stream: TcpStream,
     pub(crate) peer: SocketAddr,
-    /// Which of the addresses it came to.
+    /// The index of the listening address that the connection came to.
     pub(crate) listener: usize,
 }
 
-/// Where a worker gets connections from the others.
+/// The queue of connections that other workers hand over to one worker.
 #[derive(Debug, Default)]
 pub(crate) struct ArrivalQueue {
-    /// The worker's open connections, with those that wait here.
+    /// The number of the worker's open connections, including those in the queue.
     open: AtomicUsize,
     queue: Mutex<Queue>,
     pub(crate) wake: Notify,
@@ -40,17 +41,17 @@ impl ArrivalQueue {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// The worker has accepted a connection and keeps it.
+    /// Notes that the worker has accepted a connection and keeps it.
     pub(crate) fn opened(&self) {
         self.open.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A connection of the worker has ended.
+    /// Notes that a connection of the worker has ended.
     pub(crate) fn ended(&self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Takes a connection for the worker, or gives it back: too many wait, or the worker ends.
+    /// Takes a connection for the worker. Gives it back if too many wait, or if the worker ends.
     fn offer(&self, arrival: Arrival) -> Result<(), Arrival> {
         let mut queue = self.queue();
         if queue.closed || queue.waiting.len() >= WAITING {
@@ -63,12 +64,12 @@ impl ArrivalQueue {
         Ok(())
     }
 
-    /// The next one that waits.
+    /// Returns the next connection in the queue.
     pub(crate) fn take(&self) -> Option<Arrival> {
         self.queue().waiting.pop_front()
     }
 
-    /// Takes nothing more from now on, unless something waits. Tells whether it is closed.
+    /// Closes the queue unless a connection waits in it. Returns whether the queue is closed.
     pub(crate) fn close(&self) -> bool {
         let mut queue = self.queue();
         queue.closed = queue.waiting.is_empty();
@@ -80,8 +81,9 @@ impl ArrivalQueue {
     }
 }
 
-/// Hands `arrival` on if its worker would have more than 1.25 times the mean: to the less loaded of
-/// two others, if that has fewer. `arrivals` is that of each worker. Gives back what stays; it is counted where it goes.
+/// Hands `arrival` on if its worker would have more than 1.25 times the mean: to the less loaded of two
+/// other workers, if that one has fewer. `arrivals` returns the queue of each worker. Gives the
+/// connection back if it stays; otherwise it is counted at the worker that gets it.
 pub(crate) fn pass_on<'a>(
     (workers, arrivals): (usize, impl Fn(usize) -> &'a ArrivalQueue),
     own: usize,
@@ -101,7 +103,7 @@ pub(crate) fn pass_on<'a>(
     }
 }
 
-/// Two workers beside `own`, different ones if there are.
+/// Returns two workers other than `own`, different ones if possible.
 fn two_others(workers: usize, own: usize, random: u64) -> [Option<usize>; 2] {
     let Some(others) = workers.checked_sub(1).filter(|others| *others > 0) else {
         return [None; 2];

@@ -1,18 +1,18 @@
-//! Sending users elsewhere: to the one name of their app, or to where a path has moved. Never asks an
+//! Redirects users to the canonical name of their app, or to the new address of a path. Never asks an
 //! instance.
 
 use http1::RequestHead;
 use model::{Redirect, Route};
 
-/// Where the users of one app are sent.
+/// The redirects of one app.
 #[derive(Debug)]
 pub(crate) struct Redirects {
     canonical: Option<Box<[u8]>>,
-    /// By `from`.
+    /// The redirects of paths, by `from`.
     moved: Vec<Redirect>,
 }
 
-/// Where one request is sent.
+/// The redirect of one request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Elsewhere {
     pub(crate) status: u16,
@@ -20,11 +20,12 @@ pub(crate) struct Elsewhere {
     pub(crate) location: String,
 }
 
-/// Keeps the method and the body, and may change with the next release: nobody may keep the answer.
+/// This status keeps the method and the body. The redirect may change with the next release, so it must
+/// not be cached.
 const CANONICAL: u16 = 308;
 
 impl Redirects {
-    /// `None` if nobody is sent anywhere.
+    /// Returns `None` if the route has no redirects.
     pub(crate) fn new(route: &Route) -> Option<Self> {
         let canonical = route.canonical.as_ref().map(|host| host.as_bytes().into());
         let mut moved = route.redirects.clone();
@@ -32,7 +33,7 @@ impl Redirects {
         (canonical.is_some() || !moved.is_empty()).then_some(Self { canonical, moved })
     }
 
-    /// Where this request is sent, if it is.
+    /// Returns the redirect of this request, if there is one.
     pub(crate) fn find(&self, head: &RequestHead, input: &[u8]) -> Option<Elsewhere> {
         let target = head.target(input);
         // `OPTIONS *` asks about the server, not about an address.
@@ -43,7 +44,7 @@ impl Redirects {
         if let Some(host) = &self.canonical
             && !head.host(input).eq_ignore_ascii_case(host)
         {
-            // Without a scheme: the client keeps its own, which we cannot know behind a proxy.
+            // Without a scheme: the client keeps its own, which is unknown behind a proxy.
             let port = port(head.authority(input));
             let location = [&b"//"[..], host, port, slash, target].concat();
             return Some(Elsewhere { status: CANONICAL, location: text(location) });
@@ -57,14 +58,14 @@ impl Redirects {
     }
 }
 
-/// The port of a valid authority, with its colon.
+/// Returns the port of a valid authority, with its colon.
 fn port(authority: &[u8]) -> &[u8] {
     let after_address = authority.iter().rposition(|&b| b == b']').unwrap_or(0);
     let colon = authority[after_address..].iter().position(|&b| b == b':');
     colon.map_or(b"", |colon| &authority[after_address + colon..])
 }
 
-/// Targets and settings are visible ASCII, so nothing is lost.
+/// Converts to text. Targets and settings are visible ASCII, so no byte is lost.
 fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! The thread that tells control: at once when something it waits for has happened, and once a
-//! second besides. Never decides anything.
+//! The thread that reports to control: at once when an event that control waits for has happened, and
+//! otherwise once a second. Never decides anything.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,10 +11,10 @@ use model::TrafficReport;
 use crate::error::Error;
 use crate::shared::ProxyState;
 
-/// Between two reports when nothing happens.
+/// Interval between two reports if no event comes.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// What receives the reports. Called on a thread of its own; it may block, later reports are newer.
+/// The receiver of the reports. Called on a thread of its own. It may block: later reports are newer.
 pub type OnReport = Box<dyn Fn(TrafficReport) + Send>;
 
 /// Starts the thread. It ends when all workers have ended.

@@ -1,5 +1,5 @@
-//! Which instances fixed upstreams come to: one for each address, and for a name as many as it has.
-//! Names are asked for again and again, off the workers; the last good answer is kept.
+//! The instances of fixed upstreams: one for each address, and for a name one for each of its addresses.
+//! Names are resolved again and again, off the workers; the last good answer is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,30 +13,30 @@ use model::{
 use crate::circle::Own;
 use crate::handle::Proxy;
 
-/// Between two questions for a name. Nobody tells how long the answer holds.
+/// Interval between two look-ups of a name. The resolver does not tell how long an answer is valid.
 const ASKED_EVERY: Duration = Duration::from_secs(5);
-/// Between two questions for a name of which nothing is known.
+/// Interval between two look-ups of a name that has not been resolved yet.
 const UNKNOWN_EVERY: Duration = Duration::from_secs(1);
-/// Addresses of one name at the most.
+/// The largest number of addresses of one name.
 const ADDRESSES: usize = 64;
 
-/// Fixed upstreams and where they are.
+/// The fixed upstreams and their addresses.
 #[derive(Debug)]
 pub(crate) struct Resolver {
     app: AppName,
     label: Label,
     route: Route,
     drain_deadline: Millis,
-    /// Each upstream's instances, in the order of the upstreams.
+    /// The instances of each upstream, in the order of the upstreams.
     found: Vec<BTreeMap<Address, u64>>,
     weights: Vec<Weight>,
-    /// The next instance's number.
+    /// The number of the next instance.
     next: u64,
     generation: Generation,
 }
 
 impl Resolver {
-    /// Knows where all of them are that have an address, and of the others nothing yet.
+    /// Returns a resolver that knows the upstreams given by address. Those given by name are unknown yet.
     pub(crate) fn new(
         (app, label): (AppName, Label),
         upstreams: &[Upstream],
@@ -61,7 +61,7 @@ impl Resolver {
         resolver
     }
 
-    /// This upstream is found at these addresses now. What was there before stays the same instance.
+    /// Sets the addresses of an upstream. An address that it had before stays the same instance.
     fn set(&mut self, at: usize, addresses: impl IntoIterator<Item = Address>) {
         let before = std::mem::take(&mut self.found[at]);
         for address in addresses {
@@ -73,7 +73,7 @@ impl Resolver {
         }
     }
 
-    /// All instances.
+    /// Returns all instances.
     pub(crate) fn targets(&self) -> Vec<Target> {
         let all = self.found.iter().zip(&self.weights);
         let targets = all.flat_map(|(found, weight)| {
@@ -85,7 +85,7 @@ impl Resolver {
         targets.collect()
     }
 
-    /// One app, one release, all instances.
+    /// Returns a snapshot of one app with one release and all instances.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let arm = Arm {
             release: ReleaseNo(1),
@@ -105,12 +105,12 @@ impl Resolver {
     }
 }
 
-/// What is known by now.
+/// Returns the resolver as it is now.
 pub(crate) fn known(resolver: &Mutex<Resolver>) -> MutexGuard<'_, Resolver> {
     resolver.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Asks for one upstream's name, for ever, and tells the proxy where it leads.
+/// Resolves one upstream's name for ever, and publishes its addresses to the proxy.
 pub(crate) async fn follow(
     at: usize,
     (host, port): (String, u16),
@@ -135,7 +135,7 @@ pub(crate) async fn follow(
     }
 }
 
-/// An answer has come. One without any address is none.
+/// Handles an answer. An answer without any address counts as none.
 fn moved(
     at: usize,
     host: &str,

@@ -1,25 +1,26 @@
-//! How many connections an instance has served at once, and when its idle ones make way for those
-//! that wait for it to accept them. Knows nothing of the kernel's queues: it goes by what was answered.
+//! The number of connections that an instance can serve at once, and the rule by which its idle ones make
+//! room for connections that wait to be accepted. Knows nothing of the kernel's queues: it goes by the
+//! answers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// While an instance has as many connections as it has ever served at once, one of them is closed
-/// this often. Requests of other workers, and probes, which no proxy knows of, wait no longer for a
-/// program that serves one connection after the other.
+/// Interval in milliseconds at which one connection is closed while an instance has as many connections as it
+/// has ever served at once. Requests of other workers, and probes, which no proxy knows of, wait no longer
+/// than this for a program that serves one connection after the other.
 const MAKE_WAY_MS: u64 = 500;
-/// How long nothing is kept open to an instance that has served a new connection only after we had
-/// closed the others.
+/// Milliseconds for which no connection is kept open to an instance that has served a new connection only
+/// after the proxy had closed the others.
 const KEEP_NONE_MS: u64 = 10_000;
 
-/// What all workers know together of an instance's connections.
+/// The connections of one instance, as all workers together know them.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionRoom {
     /// Connections that have carried an answer and are still open.
     open: AtomicU32,
-    /// The most there have been at once: so many it can serve.
+    /// The largest number that have been open at once: the instance can serve as many.
     most: AtomicU32,
-    /// Requests on connections that it has not answered on for a while, perhaps since it has not
+    /// Requests on connections without an answer for a while, perhaps because the instance has not
     /// accepted them.
     waiting: AtomicU32,
     made_way_ms: AtomicU64,
@@ -27,7 +28,7 @@ pub(crate) struct ConnectionRoom {
 }
 
 impl ConnectionRoom {
-    /// Whether a connection whose answer is whole may stay open, or has to make way.
+    /// Returns whether a connection whose answer is complete may stay open, or has to make room.
     pub(crate) fn keeps(&self, now_ms: u64) -> bool {
         if self.open.load(Ordering::Relaxed) < self.most.load(Ordering::Relaxed) {
             return true;
@@ -43,7 +44,7 @@ impl ConnectionRoom {
         !(waited_for || keeps_none || due && sole(made_way_ms))
     }
 
-    /// Whether a connection that is not served yet may be waiting for another one to be closed.
+    /// Returns whether a connection that is not served yet may be waiting for another one to be closed.
     fn is_taken(&self) -> bool {
         let open = self.open.load(Ordering::Relaxed);
         open > 0 && open >= self.most.load(Ordering::Relaxed)
@@ -55,7 +56,7 @@ impl ConnectionRoom {
 pub(crate) struct Served(Arc<ConnectionRoom>);
 
 impl Served {
-    /// The first answer on a connection has begun; `waited` if the request was [`Waits`].
+    /// Counts a connection whose first answer has begun. `waited` is true if the request was [`Waits`].
     pub(crate) fn first(room: &Arc<ConnectionRoom>, waited: bool, now_ms: u64) -> Self {
         let open = room.open.fetch_add(1, Ordering::Relaxed) + 1;
         if open == 1 {
@@ -75,8 +76,8 @@ impl Drop for Served {
     }
 }
 
-/// A request that may be waiting for another connection to be closed. While there is one, none is
-/// kept open.
+/// A request that may be waiting for another connection to be closed. While there is one, no connection
+/// is kept open.
 #[derive(Debug)]
 pub(crate) struct Waits(Arc<ConnectionRoom>);
 

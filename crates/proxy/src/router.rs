@@ -1,26 +1,27 @@
-//! Which app a request belongs to: host, exact or `*.wildcard`, then the longest path prefix that
-//! ends at a border between segments. Built once per snapshot; never allocates when asked, and never
-//! decodes a path: it is compared as the client wrote it, and as the app will see it.
+//! Finds the app that a request belongs to: by host, exact or `*.wildcard`, then by the longest path
+//! prefix that ends at a border between segments. Built once per snapshot. A look-up allocates nothing,
+//! and a path is never decoded: it is compared as the client wrote it, which is also how the app will see
+//! it.
 
 use std::collections::HashMap;
 
 use model::Route;
 
-/// One app's place in a snapshot.
+/// The index of an app in a snapshot.
 pub(crate) type AppIndex = usize;
 
-/// The paths under one host: a look-up per segment, however many routes there are.
+/// The paths under one host. A look-up takes one step per segment, however many routes there are.
 #[derive(Debug, Default)]
 struct Paths {
     /// By prefix, without the `/` at its end.
     prefixes: HashMap<Box<[u8]>, AppIndex>,
-    /// What `/` leads to.
+    /// The app of the path `/`.
     root: Option<AppIndex>,
     longest: usize,
 }
 
 impl Paths {
-    /// Of two equal ones the app that comes first in the snapshot stays.
+    /// Inserts a path. Of two equal paths, the app that comes first in the snapshot stays.
     fn insert(&mut self, path: &str, app: AppIndex) {
         let prefix = path.trim_end_matches('/').as_bytes();
         if prefix.is_empty() {
@@ -31,7 +32,7 @@ impl Paths {
         self.prefixes.entry(prefix.into()).or_insert(app);
     }
 
-    /// Cuts the path at one border after the other, from the last that a route could reach.
+    /// Tries the prefixes of the path that end at a border, the longest that a route could have first.
     fn find(&self, path: &[u8]) -> Option<AppIndex> {
         let mut end = path.len();
         while end > 0 && self.longest > 0 {
@@ -51,12 +52,12 @@ impl Paths {
 #[derive(Debug, Default)]
 pub(crate) struct Router {
     exact: HashMap<Box<[u8]>, Paths>,
-    /// By what follows the `*`, dot included.
+    /// By the part after the `*`, dot included.
     wildcard: HashMap<Box<[u8]>, Paths>,
     any: Paths,
 }
 
-/// The longest host name there is; longer ones can match nothing but "every host".
+/// The length of the longest host name. Longer ones can only match "every host".
 const MAX_HOST: usize = 255;
 
 impl Router {
@@ -78,7 +79,7 @@ impl Router {
         router
     }
 
-    /// The app for this host (any case, no port) and path.
+    /// Returns the app for this host (any case, no port) and path.
     pub(crate) fn find(&self, host: &[u8], path: &[u8]) -> Option<AppIndex> {
         let mut lower = [0; MAX_HOST];
         if let Some(lower) = lower.get_mut(..host.len())
@@ -93,7 +94,7 @@ impl Router {
         self.any.find(path)
     }
 
-    /// The most exact name first; a name without a matching path leaves the request to the next.
+    /// Tries the most exact name first. If that name has no matching path, the next one is tried.
     fn named(&self, host: &[u8], path: &[u8]) -> Option<AppIndex> {
         if let Some(app) = self.exact.get(host).and_then(|paths| paths.find(path)) {
             return Some(app);
@@ -154,9 +155,9 @@ mod tests {
         }
     }
 
-    /// A thousand apps cost no more than ten, but for what the caches of the machine say: the fastest
-    /// of many runs is compared, and a look that went through the routes one by one would take a
-    /// hundred times as long.
+    /// A thousand apps cost no more than ten, apart from effects of the machine's caches. The fastest of
+    /// many runs is compared. A look-up that went through the routes one by one would take a hundred
+    /// times as long.
     #[test]
     fn a_thousand_routes_are_found_as_fast_as_ten() {
         let fastest = |count: usize| {

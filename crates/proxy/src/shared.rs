@@ -1,4 +1,4 @@
-//! What the handle, the reporter and the workers share. Locked only when a snapshot comes or a
+//! The state that the handle, the reporter and the workers share. Locked only when a snapshot comes or a
 //! report is made, never by a worker.
 
 use std::collections::BTreeMap;
@@ -22,27 +22,27 @@ use crate::signal::Signal;
 use crate::signing::Keyring;
 use crate::table::{Directory, Table};
 
-/// One worker, as the others see it.
+/// One worker, as other threads see it.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct WorkerHandle {
     /// Wakes the task that follows snapshots.
     pub(crate) wake: Notify,
-    /// Connections that others hand to it.
+    /// Connections that other workers hand over.
     pub(crate) arrivals: ArrivalQueue,
-    /// The sequence of the newest snapshot it has acknowledged.
+    /// The sequence of the newest snapshot that the worker has acknowledged.
     pub(crate) acknowledged: Acknowledged,
-    /// Its thread has ended: it sends nothing any more.
+    /// True once the worker's thread has ended and sends nothing any more.
     pub(crate) ended: AtomicBool,
 }
 
-/// Everything that outlives a snapshot. No worker ever waits for it, and nobody holds it while a table is
-/// made or counts are summed.
+/// Everything that outlives a snapshot. No worker ever waits for its lock, and the lock is not held while
+/// a table is built or counts are summed.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    /// A table that is made and not used yet.
+    /// A table that is built and not used yet.
     prepared: Option<Arc<Table>>,
-    /// Tables that some worker may still hold: they are dropped here, not on a worker.
+    /// Tables that a worker may still hold. They are dropped here, not on a worker.
     old: Vec<Arc<Table>>,
     pub(crate) directory: Directory,
     health: Arc<HealthTable>,
@@ -68,31 +68,32 @@ impl Ledger {
     }
 }
 
-/// What all threads of one proxy share.
+/// The state that all threads of one proxy share.
 #[derive(Debug)]
 pub(crate) struct ProxyState {
     pub(crate) config: Config,
     pub(crate) workers: Box<[WorkerHandle]>,
     pub(crate) signal: Arc<Signal>,
     pub(crate) connections: AtomicUsize,
-    /// Connections that are idle and have no task.
+    /// Number of idle connections without a task.
     pub(crate) resting: AtomicUsize,
-    /// Connections that went from one worker to another.
+    /// Number of connections handed from one worker to another.
     pub(crate) handed_over: AtomicU64,
-    /// Connections that had to make room for others.
+    /// Number of connections that were evicted.
     pub(crate) evicted: AtomicU64,
-    /// Counts health tables, so that workers know when to look again.
+    /// Number of health tables so far. Tells workers when to look again.
     pub(crate) health_epoch: AtomicU64,
-    /// When what is left is cut off; never while running.
+    /// The time when all remaining connections are cut. Never, unless the proxy drains.
     pub(crate) drain_until: SharedDeadline,
     pub(crate) access_log: Option<RequestLog>,
     pub(crate) keyring: Keyring,
-    /// The newest snapshot, made ready. Workers read it without waiting for whoever makes the next.
+    /// The newest snapshot, prepared for use. Workers read it without waiting for the thread that makes
+    /// the next one.
     pub(crate) current: ArcSwap<Table>,
     ledger: Mutex<Ledger>,
-    /// Held while a table is made: one at a time.
+    /// Held while a table is built: one at a time.
     making: Mutex<()>,
-    /// Held while a report is made, so that one with a larger number was made later.
+    /// Held while a report is made, so that a report with a larger number was made later.
     reporting: Mutex<()>,
 }
 
@@ -139,7 +140,7 @@ impl ProxyState {
         self.config.clock.now_ms()
     }
 
-    /// Seconds since 1970, for what outlives this process: the lives of cookies.
+    /// Returns the seconds since 1970, for the lifetime of cookies, which outlive this process.
     pub(crate) fn epoch_s(&self) -> u64 {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
     }
@@ -152,8 +153,8 @@ impl ProxyState {
         self.workers.iter().for_each(|worker| worker.wake.notify_one());
     }
 
-    /// Makes the table of `snapshot`, and does not use it yet: see [`ProxyState::commit`]. The newest one
-    /// replaces one that was never used.
+    /// Builds the table of `snapshot` without using it: see [`ProxyState::commit`]. Replaces a prepared
+    /// table that was never used.
     pub(crate) fn prepare(&self, snapshot: &Snapshot) -> Result<(), Stale> {
         let _one = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ledger = self.ledger();
@@ -173,8 +174,8 @@ impl ProxyState {
         Ok(())
     }
 
-    /// Uses the table that was prepared of that generation; the workers acknowledge it as they swap. Without
-    /// such a one nothing is done.
+    /// Uses the table that was prepared for that generation. The workers acknowledge it as they swap.
+    /// Does nothing if there is no such table.
     pub(crate) fn commit(&self, generation: Generation) {
         let mut ledger = self.ledger();
         let Some(table) = ledger.prepared.take_if(|table| table.generation == generation) else {
@@ -188,14 +189,14 @@ impl ProxyState {
         self.wake_workers();
     }
 
-    /// The generation of the newest table that was made.
+    /// Returns the generation of the newest table that was built.
     fn newest(&self, ledger: &Ledger) -> Generation {
         let prepared = ledger.prepared.as_ref().map(|table| table.generation);
         prepared.unwrap_or_default().max(self.current.load().generation)
     }
 
-    /// Takes in a newer health table; an older one is ignored. It is kept, because the instances it
-    /// speaks of may come with a later snapshot.
+    /// Takes over a newer health table; ignores an older one. The table is kept, because a later snapshot
+    /// may have instances that it speaks of.
     pub(crate) fn set_health(&self, table: Arc<HealthTable>) {
         let mut ledger = self.ledger();
         if table.version < ledger.health.version {
@@ -208,14 +209,15 @@ impl ProxyState {
         self.wake_workers();
     }
 
-    /// The sequence that every worker has acknowledged; `None` if none runs, so that none is waited for.
+    /// Returns the sequence that every worker has acknowledged. `None` if no worker runs: then there is
+    /// none to wait for.
     fn acknowledged_sequence(&self) -> Option<u64> {
         let running = self.workers.iter().filter(|worker| !worker.ended.load(Ordering::Acquire));
         let acknowledged = running.map(|worker| worker.acknowledged.get());
         acknowledged.min()
     }
 
-    /// The newest snapshot that every worker has acknowledged.
+    /// Returns the newest generation that every worker has acknowledged.
     fn acknowledged(&self, ledger: &Ledger) -> Generation {
         let sequence = self.acknowledged_sequence();
         let current = self.current.load_full();
@@ -225,7 +227,7 @@ impl ProxyState {
         newest.unwrap_or(ledger.acknowledged).max(ledger.acknowledged)
     }
 
-    /// What is counted and what has been acknowledged, for whoever only looks.
+    /// Returns the counts and the acknowledged generation, for readers that change nothing.
     pub(crate) fn seen(&self) -> (Counted, Generation) {
         let ledger = self.ledger();
         // Acknowledgements are read before the requests in flight (I2).
@@ -233,7 +235,7 @@ impl ProxyState {
         (ledger.directory.counted(), acknowledged)
     }
 
-    /// Says of each app what is dropped of what unnamed proxies say, once an hour.
+    /// Logs once an hour for each app which fields of unnamed proxies are dropped.
     pub(crate) fn warn(&self) {
         let now_ms = self.now_ms();
         for (app, stats) in &self.ledger().directory.apps {
@@ -243,15 +245,15 @@ impl ProxyState {
         }
     }
 
-    /// A report for control, with a number of its own.
+    /// Returns a report for control, with a number of its own.
     pub(crate) fn report(&self) -> TrafficReport {
         let _one = self.reporting.lock().unwrap_or_else(PoisonError::into_inner);
         self.settle();
         self.observe()
     }
 
-    /// Begins the next report: takes the gaps since the one before, and lets go of the tables and counts
-    /// that nobody uses any more.
+    /// Begins the next report: takes the gaps since the one before, and drops the tables and counts that
+    /// are not used any more.
     fn settle(&self) {
         let now_ms = self.now_ms();
         let mut ledger = self.ledger();
@@ -267,11 +269,11 @@ impl ProxyState {
             gaps.entry(app.clone()).or_default().take(&stats.gap, *seq, now_ms);
         }
         drop(ledger);
-        // They may be large.
+        // Dropped after the lock is released, since they may be large.
         drop(unused);
     }
 
-    /// What is seen and counted now, under the number of the last report. Changes nothing.
+    /// Returns the present counts under the number of the last report. Changes nothing.
     pub(crate) fn observe(&self) -> TrafficReport {
         let now_ms = self.now_ms();
         let ((acknowledged, counted, gaps, (prepared, seq)), (in_flight, quiet)) = in_order(

@@ -1,10 +1,10 @@
-//! Wakes the reporter from any thread. Carries no data: what happened is read from the counters.
+//! Wakes the reporter from any thread. Carries no data: the events are read from the counters.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Thread;
 
-/// A bell for one thread.
+/// A wake-up signal for one thread.
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
     thread: OnceLock<Thread>,
@@ -12,7 +12,7 @@ pub(crate) struct Signal {
 }
 
 impl Signal {
-    /// Names the thread that listens. Only the first call counts.
+    /// Sets the thread that listens. Only the first call counts.
     pub(crate) fn listen(&self, thread: Thread) {
         let _ = self.thread.set(thread);
     }
@@ -26,7 +26,7 @@ impl Signal {
         }
     }
 
-    /// Whether it rang since the last call.
+    /// Returns whether the signal was sent since the last call.
     pub(crate) fn take(&self) -> bool {
         self.rung.swap(false, Ordering::AcqRel)
     }

@@ -1,5 +1,5 @@
-//! The keys that seal the proxy's own cookies. Says whether a cookie is one of ours and what it
-//! holds; never which release anybody gets.
+//! The keys that seal the proxy's own cookies. Checks whether a cookie is genuine and reads its payload;
+//! never decides which release a user gets.
 
 use std::fmt;
 
@@ -10,12 +10,12 @@ use model::{AppName, RolloutId};
 pub struct AffinityKey([u8; 32]);
 
 impl AffinityKey {
-    /// The key made of these bytes, which nobody else may know.
+    /// Returns the key made of these bytes, which must be kept secret.
     pub const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// A key that only this process knows.
+    /// Returns a random key that only this process knows.
     pub(crate) fn random() -> Result<Self, getrandom::Error> {
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes)?;
@@ -31,20 +31,20 @@ impl fmt::Debug for AffinityKey {
 
 const SEAL: usize = 16;
 const EXPIRY: usize = 8;
-/// The longest token in bytes; twice that many letters.
+/// The length of the longest token in bytes. Its text has twice as many letters.
 const LONGEST: usize = 16 + EXPIRY + SEAL;
 
-/// What a cookie speaks of. One for another subject is worth nothing.
+/// The subject of a cookie. A cookie for another subject is invalid.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Subject<'a> {
     /// A user of an app.
     User(&'a AppName),
-    /// A place in the cohort of one rollout.
+    /// Membership in the cohort of one rollout.
     Cohort(&'a AppName, RolloutId),
 }
 
 impl Subject<'_> {
-    /// How long such a cookie is good for, in seconds.
+    /// Returns how long such a cookie is valid, in seconds.
     pub(crate) const fn life_s(self) -> u64 {
         match self {
             Self::User(_) => 30 * 24 * 3600,
@@ -52,7 +52,7 @@ impl Subject<'_> {
         }
     }
 
-    /// Whether a browser keeps such a cookie when it is closed.
+    /// Returns whether a browser keeps such a cookie after it is closed.
     pub(crate) const fn outlives_the_session(self) -> bool {
         match self {
             Self::User(_) => true,
@@ -60,7 +60,7 @@ impl Subject<'_> {
         }
     }
 
-    /// Feeds the hash so that no two subjects feed it the same: names of apps hold no zero byte.
+    /// Feeds the hash, differently for any two subjects: names of apps contain no zero byte.
     fn feed(self, hasher: &mut blake3::Hasher) {
         match self {
             Self::User(app) => hasher.update(b"user\0").update(app.as_str().as_bytes()),
@@ -73,15 +73,15 @@ impl Subject<'_> {
     }
 }
 
-/// What a good cookie holds.
+/// The content of a valid cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Opened<const N: usize> {
     pub(crate) payload: [u8; N],
-    /// The cookie is worth being set anew: an older key sealed it, or most of its life is over.
+    /// True if the cookie should be renewed: an older key sealed it, or most of its life is over.
     pub(crate) aged: bool,
 }
 
-/// The keys in use. The first seals, all open.
+/// The keys in use. The first one seals, all of them open.
 #[derive(Debug)]
 pub(crate) struct Keyring(Vec<AffinityKey>);
 
@@ -93,7 +93,7 @@ impl Keyring {
         Self(keys.iter().map(derive).collect())
     }
 
-    /// Writes `payload` as a cookie's value that is good for the life of its subject.
+    /// Seals `payload` as a cookie's value, valid for the life of its subject.
     pub(crate) fn write(
         &self,
         subject: Subject<'_>,
@@ -108,7 +108,7 @@ impl Keyring {
         hex(&seal(key, subject, payload, expiry), out);
     }
 
-    /// Opens a cookie's value. `None` if it is forged, expired, foreign or nonsense.
+    /// Opens a cookie's value. Returns `None` if it is forged, expired, for another subject or malformed.
     pub(crate) fn open<const N: usize>(
         &self,
         subject: Subject<'_>,
@@ -142,7 +142,7 @@ fn seal(
     sealed
 }
 
-/// Compares in a time that does not depend on where they differ.
+/// Compares in constant time, whatever the position of a difference.
 fn same(left: &[u8; SEAL], right: &[u8]) -> bool {
     right.len() == SEAL && left.iter().zip(right).fold(0, |all, (a, b)| all | (a ^ b)) == 0
 }

@@ -1,5 +1,5 @@
-//! `DIR/snapshot`: the last routing table, for a start without control. Checksummed, replaced by
-//! rename. It is not synced: what a crash of the machine takes, took the instances too.
+//! `DIR/snapshot`: the last routing table, for a start without control. Checksummed, replaced by rename.
+//! Not synced: a crash of the machine that loses the file ends the instances, too.
 
 use std::io;
 use std::path::Path;
@@ -9,7 +9,7 @@ use model::Snapshot;
 /// The first word of the file, with the version of its format.
 const FORMAT: &str = "segue-snapshot-1";
 
-/// Why there is no saved snapshot to start with.
+/// The reason why there is no saved snapshot to start with.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
     /// The file cannot be read.
@@ -23,7 +23,7 @@ pub enum Unusable {
 /// Replaces the saved snapshot.
 ///
 /// # Errors
-/// If it cannot be written; the one before is still there then.
+/// If it cannot be written. The one before is still there then.
 pub fn save(path: &Path, snapshot: &Snapshot) -> io::Result<()> {
     let body = serde_json::to_vec(snapshot).map_err(io::Error::other)?;
     let mut text = format!("{FORMAT} {}\n", blake3::hash(&body).to_hex()).into_bytes();
@@ -31,10 +31,10 @@ pub fn save(path: &Path, snapshot: &Snapshot) -> io::Result<()> {
     datadir::replace(path, &text)
 }
 
-/// The saved snapshot; `None` if none was ever saved.
+/// Returns the saved snapshot, or `None` if none was ever saved.
 ///
 /// # Errors
-/// If it is damaged or cannot be read. It stays as it is.
+/// If it is damaged or cannot be read. The file is left as it is.
 pub fn load(path: &Path) -> Result<Option<Snapshot>, Unusable> {
     let bytes = match datadir::read(path) {
         Ok(bytes) => bytes,

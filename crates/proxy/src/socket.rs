@@ -1,5 +1,5 @@
-//! A client's socket. It asks the kernel first, and only when it has to wait the event loop: for many
-//! a connection that carries one request, never. Holds no bytes of its own.
+//! A client's socket. It asks the kernel first, and registers with the event loop only when it has to
+//! wait. Many a connection with a single request never does. Holds no bytes of its own.
 
 use std::future::Future;
 use std::io;
@@ -17,14 +17,14 @@ use tokio::io::{AsyncReadExt, AsyncWrite, Interest};
 use crate::buffer::Source;
 use crate::sys;
 
-/// What the other side of a connection has done.
+/// The state of the other side of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
     /// The peer may send more.
     Open,
     /// The peer sends nothing more, but may read.
     Ended,
-    /// The peer takes nothing any more.
+    /// The peer takes no bytes any more.
     Reset,
 }
 
@@ -32,48 +32,48 @@ pub(crate) enum Peer {
 #[derive(Debug)]
 pub(crate) struct Socket {
     state: State,
-    /// Nothing follows what is written now but the end.
+    /// True if the connection ends after the bytes that are to be written now.
     close_follows: bool,
 }
 
 #[derive(Debug)]
 enum State {
-    /// Nobody notices what comes, or that it ends.
+    /// Not registered: no event tells of bytes or of the end.
     Free {
         stream: TcpStream,
-        /// The last read took all there was.
+        /// True if the last read took all the bytes there were.
         drained: bool,
     },
-    /// The event loop tells of it.
+    /// Registered with the event loop.
     Watched(tokio::net::TcpStream),
-    /// The event loop would not have it.
+    /// Lost: the event loop refused the socket.
     Lost,
 }
 
 impl Socket {
-    /// `stream` must be non-blocking.
+    /// Wraps `stream`, which must be non-blocking.
     pub(crate) fn new(stream: TcpStream) -> Self {
         Self { state: State::Free { stream, drained: false }, close_follows: false }
     }
 
-    /// Leaves nothing behind.
+    /// Takes the socket and leaves a lost one behind.
     pub(crate) fn take(&mut self) -> Self {
         std::mem::replace(self, Self { state: State::Lost, close_follows: false })
     }
 
-    /// Whether the event loop knows of it.
+    /// Returns whether the socket is registered with the event loop.
     pub(crate) fn is_watched(&self) -> bool {
         !matches!(self.state, State::Free { .. })
     }
 
-    /// The connection is closed right after the next write. So the kernel may wait, and send the last bytes and
-    /// the FIN in one packet.
+    /// Notes that the connection is closed right after the next write. The kernel may then wait, and send
+    /// the last bytes and the FIN in one packet.
     pub(crate) fn close_follows(&mut self) {
         self.close_follows = true;
     }
 
-    /// Whether nothing has come that was not read: as far as the last events tell, or, without any,
-    /// as the kernel says. An end is nothing.
+    /// Returns whether there are no unread bytes: by the last events or, if unregistered, by asking the
+    /// kernel. An end of the stream counts as no bytes.
     pub(crate) fn is_quiet(&self) -> bool {
         match &self.state {
             State::Free { stream, .. } => {
@@ -91,7 +91,7 @@ impl Socket {
         }
     }
 
-    /// What was written and the client has not acknowledged; nothing if the kernel does not say.
+    /// Returns how many written bytes the client has not acknowledged; 0 if the kernel does not say.
     pub(crate) fn unacknowledged(&self) -> u64 {
         let count = match &self.state {
             State::Free { stream, .. } => sys::unacknowledged(stream),
@@ -101,7 +101,7 @@ impl Socket {
         count.unwrap_or(0)
     }
 
-    /// Asks the kernel what the other side has done, whatever of it has been read.
+    /// Asks the kernel for the state of the other side, whatever has been read of its bytes.
     pub(crate) fn peer(&self) -> Peer {
         let fd = match &self.state {
             State::Free { stream, .. } => stream.as_fd(),
@@ -110,7 +110,7 @@ impl Socket {
         };
         let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::RDHUP)];
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-        // Without an answer it counts as open: its end is noticed when it is read or written.
+        // Without an answer the peer counts as open. Its end is noticed at the next read or write.
         if retry_on_intr(|| poll(&mut fds, Some(&at_once))).is_err() {
             return Peer::Open;
         }
@@ -127,7 +127,7 @@ impl Socket {
     /// Makes the kernel reset the connection when it is closed.
     pub(crate) fn reset_on_close(&self) {
         let at_once = Some(std::time::Duration::ZERO);
-        // If that fails, the client sees an end in the midst of an answer.
+        // If this fails, the client sees an end in the middle of an answer.
         let _ = match &self.state {
             State::Free { stream, .. } => socket2::SockRef::from(stream).set_linger(at_once),
             State::Watched(stream) => socket2::SockRef::from(stream).set_linger(at_once),
@@ -135,7 +135,7 @@ impl Socket {
         };
     }
 
-    /// Takes it from the event loop, as it came.
+    /// Unregisters the socket and returns it as it was.
     pub(crate) fn free(self) -> io::Result<TcpStream> {
         match self.state {
             State::Free { stream, .. } => Ok(stream),
@@ -144,7 +144,7 @@ impl Socket {
         }
     }
 
-    /// Has the event loop tell of it from now on; what is the case already it tells, too.
+    /// Registers the socket with the event loop, which also reports what is already the case.
     fn watch(&mut self) -> io::Result<()> {
         if let State::Free { stream, .. } = std::mem::replace(&mut self.state, State::Lost) {
             self.state = State::Watched(tokio::net::TcpStream::from_std(stream)?);
@@ -170,8 +170,7 @@ impl Source for Socket {
                         }
                     }
                 }
-                // The future has no state beside its borrows: dropping it after one poll loses
-                // nothing.
+                // The future has no state besides its borrows. Dropping it after one poll loses nothing.
                 State::Watched(stream) => return pin!(stream.read_buf(into)).poll(cx),
                 State::Lost => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
             }

@@ -1,5 +1,5 @@
-//! `segue proxy`: fixed upstreams, no control plane. For measuring, testing, and as a plain load
-//! balancer. Its snapshot changes only when the name of an upstream leads elsewhere.
+//! `segue proxy`: fixed upstreams, no control plane. For measuring, for testing, and as a plain load
+//! balancer. Its snapshot changes only when the name of an upstream resolves to other addresses.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,39 +21,39 @@ use crate::probe::{self, ProbeRecord};
 use crate::process_signals::{SignalAction, Signals};
 use crate::resolver::{Resolver, follow, known};
 
-/// What `segue proxy` is told.
+/// The options of `segue proxy`.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where to listen.
+    /// The addresses to listen on.
     pub listen: Vec<SocketAddr>,
     /// The upstreams; at least one.
     pub upstreams: Vec<Upstream>,
-    /// Threads; by default as many as there are processors.
+    /// The number of threads; by default the number of processors.
     pub workers: Option<usize>,
-    /// Where metrics and health are served.
+    /// The address that serves metrics and health.
     pub admin: Option<SocketAddr>,
-    /// Path of a GET that a healthy upstream answers with 2xx; without it nothing is probed.
+    /// The path of a GET that a healthy upstream answers with 2xx. Without it, upstreams are not probed.
     pub health_path: Option<String>,
     /// The file that gets one line per request.
     pub access_log: Option<PathBuf>,
     /// Proxies before this one whose `X-Forwarded-For`, `-Proto` and `-Port` are believed.
     pub trusted_proxies: Vec<Network>,
-    /// How an upstream is picked.
+    /// The algorithm by which an upstream is picked.
     pub balance: Balance,
     /// Bounds and time limits of the proxy.
     pub limits: Limits,
     /// Bounds and time limits of a request.
     pub request: AppLimits,
-    /// How long requests in flight may take after SIGTERM, and on an address that a name has left.
+    /// Time that requests in flight may take after SIGTERM, and on an address that a name has left.
     pub drain: Millis,
-    /// How long a request waits when no upstream can take it.
+    /// Time that a request waits when no upstream can take it.
     pub hold: Millis,
-    /// Has the allocator return free memory to the system: see [`Config::release_memory`].
+    /// Makes the allocator return free memory to the system: see [`Config::release_memory`].
     pub release_memory: fn(),
 }
 
 impl Options {
-    /// The defaults for these addresses.
+    /// Returns the defaults for these addresses.
     pub fn new(listen: Vec<SocketAddr>, upstreams: Vec<Upstream>) -> Self {
         let limits = LoneLimits::default();
         Self {
@@ -74,7 +74,7 @@ impl Options {
     }
 }
 
-/// Serves until SIGTERM, SIGINT or SIGQUIT, then drains. SIGHUP opens the access log anew.
+/// Serves until SIGTERM, SIGINT or SIGQUIT, then drains. SIGHUP reopens the access log.
 ///
 /// # Errors
 /// If the options contradict each other, or an address or file cannot be opened.
@@ -122,7 +122,7 @@ pub fn run(options: Options) -> Result<(), Error> {
     })
 }
 
-/// Waits for the signal to end, and opens the access log anew meanwhile whenever that is asked for.
+/// Waits for the signal to end. Meanwhile reopens the access log on each signal to reload.
 async fn asked_to_end(signals: &mut Signals, proxy: &Proxy) {
     while signals.next().await == SignalAction::Reload {
         match proxy.reopen_access_log() {
@@ -132,7 +132,7 @@ async fn asked_to_end(signals: &mut Signals, proxy: &Proxy) {
     }
 }
 
-/// The proxy's own address as an upstream would send each request round for ever.
+/// Refuses an upstream that is the proxy's own address: each request would loop for ever.
 fn refuse_circle(upstreams: &[Upstream], own: &circle::Own) -> Result<(), Error> {
     for upstream in upstreams {
         if let UpstreamPlace::Fixed(address) = &upstream.place
@@ -144,7 +144,7 @@ fn refuse_circle(upstreams: &[Upstream], own: &circle::Own) -> Result<(), Error>
     Ok(())
 }
 
-/// Probes all upstreams in turn, for ever, and tells whether traffic is served well.
+/// Probes all upstreams in turn, for ever, and records whether traffic is served well.
 async fn watch(options: &Options, resolver: &Mutex<Resolver>, proxy: &Proxy, ready: &AtomicBool) {
     let mut records = BTreeMap::<InstanceId, ProbeRecord>::new();
     let mut table = HealthTable::default();
@@ -182,8 +182,8 @@ async fn watch(options: &Options, resolver: &Mutex<Resolver>, proxy: &Proxy, rea
     }
 }
 
-/// Whether an upstream has requests of ours and makes progress with them. A single request makes
-/// none before its answer.
+/// Returns whether an upstream has requests of this proxy in flight and makes progress with them. A
+/// single request makes no progress before its answer.
 fn is_busy(id: &InstanceId, report: &TrafficReport, options: &Options) -> bool {
     let patience = match report.in_flight.on(id) {
         None | Some(0) => return false,

@@ -1,5 +1,5 @@
-//! Counters. Each worker writes its own cells, so a request never waits for another's count; sums
-//! are made when somebody asks.
+//! Counters. Each worker writes its own cells, so a request never waits for another worker's count. Sums
+//! are made when they are read.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -13,12 +13,12 @@ use crate::counter::Counter;
 use crate::dropped::Dropped;
 use crate::unanswered::AvailabilityGap;
 
-/// Upper bounds of the steps in which requests' durations are counted, in milliseconds; what takes
-/// longer is counted in one more.
+/// Upper bounds in milliseconds of the steps in which requests' durations are counted. One more step
+/// counts longer ones.
 pub(crate) const DURATIONS_MS: [u64; 15] =
     [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000];
 
-/// What one worker counts for one app.
+/// The counts of one worker for one app.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct AppCells {
@@ -29,10 +29,10 @@ pub(crate) struct AppCells {
     pub(crate) held: Counter,
     pub(crate) diverted: Counter,
     pub(crate) failed_open: Counter,
-    /// Answers of our own, by the hundreds of their status.
+    /// Answers of the proxy itself, by the class of their status.
     own_by_class: [Counter; 6],
     durations: [Counter; DURATIONS_MS.len() + 1],
-    /// All durations together.
+    /// The sum of all durations.
     pub(crate) total_ms: Counter,
 }
 
@@ -52,15 +52,16 @@ impl AppCells {
     }
 }
 
-/// When something was last in a table or held by a request.
+/// The time when an app or a release was last in a table or held by a request.
 #[derive(Debug, Default)]
 pub(crate) struct LastUsed(AtomicU64);
 
 impl LastUsed {
-    /// Counts stay so long after what they count has gone: whoever collects them has seen the last ones.
+    /// Milliseconds that counts are kept after their app or release has gone. By then every collector has
+    /// read the last ones.
     const KEPT_MS: u64 = 60 * 60 * 1_000;
 
-    /// Whether the counts are to stay; `in_use` if somebody may still add to them.
+    /// Returns whether the counts are to be kept. `in_use` if they may still change.
     pub(crate) fn stays(&self, in_use: bool, now_ms: u64) -> bool {
         if in_use {
             self.0.store(now_ms, Ordering::Relaxed);
@@ -69,25 +70,26 @@ impl LastUsed {
     }
 }
 
-/// What one worker counts for one release: answers by the hundreds of their status.
+/// The counts of one worker for one release: answers by the class of their status.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct ReleaseCells {
     pub(crate) by_class: [Counter; 6],
     /// All answers, also those whose status belongs to no class.
     pub(crate) answers: Counter,
-    /// Requests of which an instance of it was to blame that they failed, or would have failed
-    /// without another attempt.
+    /// Requests that failed through the fault of an instance of the release, or would have without
+    /// another attempt.
     pub(crate) faults: Counter,
-    /// Answers that an instance of it began and broke off: they are among the answers, too.
+    /// Answers that an instance of the release began and broke off. They are counted among the answers,
+    /// too.
     pub(crate) broken_off: Counter,
-    /// What speaks against it: faults, and 5xx answers unless the client chose them.
+    /// Requests that speak against the release: faults, and 5xx answers unless the client caused them.
     bad: Counter,
     pub(crate) askers: AskerCells,
 }
 
 impl ReleaseCells {
-    /// An instance of it has answered that client.
+    /// Counts an answer to that client.
     pub(crate) fn answered(&self, status: u16, client: IpAddr, now_ms: u64) {
         self.answers.add_one();
         if let Some(class) = self.by_class.get(usize::from(status / 100)) {
@@ -100,15 +102,15 @@ impl ReleaseCells {
         self.askers.note(client, verdict, now_ms);
     }
 
-    /// An instance of it has failed that client, before an answer had begun.
+    /// Counts a failed request of that client, before an answer had begun.
     pub(crate) fn failed(&self, client: IpAddr, now_ms: u64) {
         self.faults.add_one();
         self.bad.add_one();
         self.askers.note(client, AskerVerdict::Bad, now_ms);
     }
 
-    /// An instance of it has broken off an answer that began with `status`. The request counts as one, not
-    /// as an answer and a failure: half of all requests would look well answered.
+    /// Counts an answer that began with `status` and was broken off. The request counts once, not as an
+    /// answer and a failure: otherwise half of all requests would seem well answered.
     pub(crate) fn broke_off(&self, status: u16, client: IpAddr, now_ms: u64) {
         self.faults.add_one();
         self.broken_off.add_one();
@@ -119,20 +121,20 @@ impl ReleaseCells {
     }
 }
 
-/// What an answer with this status says of its release.
+/// Returns whether an answer with this status speaks against its release.
 fn verdict(status: u16) -> AskerVerdict {
     match status {
-        // It does not know the method, or the version: what the client chose.
+        // The instance does not know the method or the version, which the client chose.
         501 | 505 => AskerVerdict::Good,
         500..=599 => AskerVerdict::Bad,
         _ => AskerVerdict::Good,
     }
 }
 
-/// One app over all workers.
+/// One app, over all workers.
 #[derive(Debug)]
 pub(crate) struct AppStats {
-    /// Never used twice in this process.
+    /// Never reused in this process.
     pub(crate) key: u32,
     pub(crate) app: AppName,
     pub(crate) workers: Box<[AppCells]>,
@@ -140,7 +142,7 @@ pub(crate) struct AppStats {
     pub(crate) held_now: AtomicU32,
     pub(crate) held_bytes: AtomicUsize,
     budget: Mutex<RetryBudget>,
-    /// What unnamed proxies say of their clients.
+    /// Fields of unnamed proxies that were dropped.
     pub(crate) dropped: Dropped,
     pub(crate) used: LastUsed,
 }
@@ -160,17 +162,17 @@ impl AppStats {
         }
     }
 
-    /// The sum of one counter over all workers.
+    /// Returns the sum of one counter over all workers.
     pub(crate) fn sum(&self, of: impl Fn(&AppCells) -> &Counter) -> u64 {
         self.workers.iter().map(|cells| of(cells).get()).sum()
     }
 
-    /// Answers of our own with a status of these hundreds.
+    /// Returns the number of answers of the proxy itself with a status of this class.
     pub(crate) fn sum_own_class(&self, class: usize) -> u64 {
         self.sum_at(|cells| cells.own_by_class.get(class))
     }
 
-    /// Requests whose duration fell into this step of [`DURATIONS_MS`].
+    /// Returns the number of requests whose duration fell into this step of [`DURATIONS_MS`].
     pub(crate) fn sum_duration(&self, step: usize) -> u64 {
         self.sum_at(|cells| cells.durations.get(step))
     }
@@ -179,7 +181,8 @@ impl AppStats {
         self.workers.iter().filter_map(|cells| of(cells).map(Counter::get)).sum()
     }
 
-    /// Takes one retry from the app's budget, if there is one. Locks: retries are rare.
+    /// Takes one retry from the app's budget. Returns false if none is left. Locks, which is fine because
+    /// retries are rare.
     pub(crate) fn may_retry(&self, now_ms: u64) -> bool {
         let requests = self.sum(|cells| &cells.requests);
         let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
@@ -187,7 +190,7 @@ impl AppStats {
     }
 }
 
-/// One release over all workers.
+/// One release, over all workers.
 #[derive(Debug)]
 pub(crate) struct ReleaseStats {
     pub(crate) release: ReleaseNo,
@@ -201,25 +204,25 @@ impl ReleaseStats {
         Self { release, workers, used: LastUsed::default() }
     }
 
-    /// Answers with a status of these hundreds.
+    /// Returns the number of answers with a status of this class.
     pub(crate) fn sum_class(&self, class: usize) -> u64 {
         let cell = |cells: &ReleaseCells| cells.by_class.get(class).map_or(0, Counter::get);
         self.workers.iter().map(cell).sum()
     }
 
-    /// What speaks against it.
+    /// Returns the number of requests that speak against the release.
     pub(crate) fn bad(&self) -> u64 {
         self.sum(|cells| &cells.bad)
     }
 
-    /// Who has asked within this minute.
+    /// Returns the clients that the release has answered within this minute.
     pub(crate) fn askers(&self, now_ms: u64) -> Askers {
         let mut all = Askers::default();
         self.workers.iter().for_each(|cells| all.add(&cells.askers.seen(now_ms)));
         all
     }
 
-    /// The sum of one counter over all workers.
+    /// Returns the sum of one counter over all workers.
     pub(crate) fn sum(&self, of: impl Fn(&ReleaseCells) -> &Counter) -> u64 {
         self.workers.iter().map(|cells| of(cells).get()).sum()
     }

@@ -1,9 +1,9 @@
-//! How long an instance takes from a request to the head of its answer, to the microsecond. Runs only
-//! where instances are picked by that: a worker's own clock ticks in milliseconds.
+//! Measures the time from a request to the head of its answer in microseconds. Runs only where instances
+//! are picked by latency, because a worker's own clock has a resolution of milliseconds.
 
 use std::time::Instant;
 
-/// Runs from its start on.
+/// A stopwatch that runs from its start on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stopwatch(Instant);
 

@@ -24,13 +24,13 @@ pub(crate) enum InstanceStream {
     Tcp(TcpStream),
     /// Over a unix socket.
     Unix(UnixStream),
-    /// Over none yet: where the queue of a unix socket is full, the kernel does not let us wait.
+    /// No socket yet: the queue of a unix socket is full, and the kernel offers no way to wait for room.
     NoRoom,
 }
 
 impl InstanceStream {
-    /// Begins to connect; [`InstanceStream::poll_connected`] tells when it is done. Never done is
-    /// [`InstanceStream::NoRoom`]: who wants to wait for room has to begin again.
+    /// Begins to connect. [`InstanceStream::poll_connected`] returns when that is done.
+    /// [`InstanceStream::NoRoom`] never connects: to wait for room, the caller has to begin again.
     pub(crate) fn connect(address: &Address) -> io::Result<Self> {
         let found;
         let (domain, protocol, address) = match address {
@@ -38,7 +38,7 @@ impl InstanceStream {
                 (Domain::for_address(*address), Some(Protocol::TCP), SockAddr::from(*address))
             }
             Address::Unix(path) => {
-                // An app must not lead us to a socket that it could not reach itself.
+                // An app must not lead the proxy to a socket that the app could not reach itself.
                 found = FoundSocket::find(Path::new(path))?;
                 (Domain::UNIX, None, SockAddr::unix(found.path())?)
             }
@@ -61,7 +61,7 @@ impl InstanceStream {
         })
     }
 
-    /// Our own address on it, over IP and once one is chosen.
+    /// Returns the proxy's own address on the connection, over IP and once one is chosen.
     pub(crate) fn local_ip(&self) -> Option<IpAddr> {
         match self {
             Self::Tcp(stream) => stream.local_addr().ok().map(|address| address.ip()),
@@ -84,8 +84,8 @@ impl InstanceStream {
         Poll::Ready(error.map_or(Ok(()), Err))
     }
 
-    /// Whether nothing has come on this idle connection, as far as the last events tell: what has
-    /// come can only be its end, or an answer nobody asked for.
+    /// Returns whether nothing has come on this idle connection, by the last events. Anything that comes
+    /// can only be its end, or an answer to no request.
     pub(crate) fn is_quiet(&self) -> bool {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let readable = match self {
@@ -96,7 +96,7 @@ impl InstanceStream {
         readable.is_pending()
     }
 
-    /// Asks the kernel the same: it may know of an end that no event has told us yet.
+    /// Returns the same by asking the kernel, which may know of an end that no event has reported yet.
     pub(crate) fn is_quiet_now(&self) -> bool {
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         let mut byte = [0_u8; 1];
@@ -111,7 +111,8 @@ impl InstanceStream {
 
 const IN_PROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
 
-/// Whether an error is ours and says nothing about the instance: no port, no descriptor, no memory.
+/// Returns whether an error is local and says nothing about the instance: no port, no descriptor, no
+/// memory.
 pub(crate) fn is_local(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let local = [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOBUFS, Errno::NOMEM];
@@ -121,7 +122,7 @@ pub(crate) fn is_local(error: &io::Error) -> bool {
 
 impl Source for InstanceStream {
     fn poll_into(&mut self, cx: &mut Context<'_>, into: &mut Vec<u8>) -> Poll<io::Result<usize>> {
-        // The futures have no state beside their borrows: dropping them after one poll loses nothing.
+        // The futures have no state besides their borrows. Dropping them after one poll loses nothing.
         match self {
             Self::Tcp(stream) => pin!(stream.read_buf(into)).poll(cx),
             Self::Unix(stream) => pin!(stream.read_buf(into)).poll(cx),

@@ -1,4 +1,5 @@
-//! The one place with `unsafe`: asks the kernel what no safe crate asks. Nothing else belongs here.
+//! The only module with `unsafe`: asks the kernel for what no safe crate offers. Nothing else belongs
+//! here.
 
 #![allow(unsafe_code)]
 
@@ -11,9 +12,9 @@ use rustix::ioctl::{Getter, ioctl};
 /// `TIOCOUTQ`, also called `SIOCOUTQ`; the same number on every Linux that segue is built for.
 const UNACKNOWLEDGED: u32 = 0x5411;
 
-/// The bytes of a TCP socket that its peer has not acknowledged.
+/// Returns the number of bytes of a TCP socket that its peer has not acknowledged.
 pub(crate) fn unacknowledged(socket: impl AsFd) -> io::Result<u64> {
-    // SAFETY: the opcode only reads, and what the kernel writes for it is one `int`.
+    // SAFETY: the opcode only reads, and the kernel writes one `int` for it.
     let count: c_int = unsafe { ioctl(socket, Getter::<UNACKNOWLEDGED, c_int>::new()) }?;
     Ok(u64::try_from(count).unwrap_or(0))
 }

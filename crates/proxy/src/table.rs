@@ -1,5 +1,5 @@
-//! A snapshot made ready for the workers: routes indexed, instances joined with their counts. Built
-//! off the workers; afterwards nothing in it changes but whose turn it is.
+//! A snapshot prepared for the workers: routes indexed, instances joined with their counts. Built on
+//! other threads than the workers'. After that only the turns of round-robin change.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,19 +20,19 @@ use crate::signal::Signal;
 use crate::stats::{AppStats, ReleaseStats};
 use crate::traffic_split::SplitEntry;
 
-/// One snapshot, ready.
+/// One snapshot, prepared for use.
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) generation: Generation,
-    /// Counts the snapshots of this process.
+    /// The number of the snapshot among those of this process.
     pub(crate) sequence: u64,
     pub(crate) apps: Vec<AppEntry>,
     pub(crate) router: Router,
-    /// Keys of all instances, sorted.
+    /// The keys of all instances, sorted.
     keys: Vec<u64>,
     /// The keys of instances whose arm has a share, sorted.
     carrying: Vec<u64>,
-    /// Keys of all apps with their places, sorted.
+    /// The keys of all apps with their indices, sorted.
     places: Vec<(u32, usize)>,
 }
 
@@ -44,49 +44,49 @@ pub(crate) struct AppEntry {
     pub(crate) limits: AppLimits,
     pub(crate) drain_ms: u64,
     pub(crate) balance: Balance,
-    /// By what a user is known, where the pick hangs on it.
+    /// Identifies a user, where the pick depends on the user.
     pub(crate) affinity: Affinity,
-    /// How long new instances get less than their share.
+    /// Time in which new instances get less than their share.
     pub(crate) slow_start: Millis,
-    /// Which connections to its instances are used again.
+    /// The rule by which connections to the app's instances are reused.
     pub(crate) keep_alive: KeepAlive,
-    /// Bytes of the path that its instances do not see.
+    /// The number of bytes to strip from the front of the path.
     pub(crate) strip: usize,
-    /// Set if some of its users are sent elsewhere.
+    /// Set if some of the app's users are redirected.
     pub(crate) redirects: Option<Redirects>,
-    /// Set while a candidate has a part of the traffic, or may get users by its cohort.
+    /// Set while a candidate has a share of the traffic, or may get users by its cohort.
     pub(crate) split: Option<SplitEntry>,
-    /// Set while the app is closed for its users.
+    /// Set while the app is closed to its users.
     pub(crate) closed: Option<Arc<Closed>>,
     pub(crate) arms: Vec<ArmEntry>,
 }
 
-/// One release on offer.
+/// One release that gets requests.
 #[derive(Debug)]
 pub(crate) struct ArmEntry {
     pub(crate) share: Share,
     pub(crate) stats: Arc<ReleaseStats>,
     pub(crate) instances: Vec<Arc<InstanceState>>,
-    /// By their weights, if those differ.
+    /// The turns of a round, if the instances' weights differ.
     round: Option<Vec<WeightedTurn>>,
-    /// Whose turn it is, where they take turns.
+    /// The number of the next turn, for round-robin.
     pub(crate) turn: AtomicUsize,
 }
 
 impl ArmEntry {
-    /// How many turns a round of its instances has: one each, unless their weights differ.
+    /// Returns the number of turns in a round: one for each instance, unless their weights differ.
     pub(crate) fn turns(&self) -> usize {
         self.round.as_ref().map_or(self.instances.len(), Vec::len)
     }
 
-    /// Whose turn is the one at this place of the round.
+    /// Returns the instance whose turn is at this place of the round.
     pub(crate) fn turn_at(&self, place: usize) -> WeightedTurn {
         self.round.as_ref().map_or(WeightedTurn { at: place, nth: 0 }, |round| round[place])
     }
 }
 
 impl Table {
-    /// Makes the table of `snapshot`, of which `enlisted` are the apps. Takes long if there are many.
+    /// Builds the table of `snapshot`. `enlisted` are its apps. Takes long if there are many.
     pub(crate) fn new(snapshot: &Snapshot, enlisted: Vec<Enlisted>, sequence: u64) -> Self {
         let entries = snapshot.apps.iter().zip(enlisted);
         let apps: Vec<_> = entries.map(|(section, app)| AppEntry::new(section, app)).collect();
@@ -103,18 +103,18 @@ impl Table {
         Self { generation: snapshot.generation, sequence, apps, router, keys, carrying, places }
     }
 
-    /// Whether the instance is Serving in this snapshot (I1).
+    /// Returns whether the instance is Serving in this snapshot (I1).
     pub(crate) fn serves(&self, key: u64) -> bool {
         self.keys.binary_search(&key).is_ok()
     }
 
-    /// Whether the instance's arm has a part of the traffic: a tunnel on one that has none any more,
-    /// a kept standby, lives until the drain deadline as if the instance had left.
+    /// Returns whether the instance's arm has a share of the traffic. A tunnel on an instance whose arm
+    /// has none any more (a kept standby) lives until the drain deadline, as if the instance had left.
     pub(crate) fn carries(&self, key: u64) -> bool {
         self.carrying.binary_search(&key).is_ok()
     }
 
-    /// An app by its key.
+    /// Returns an app by its key.
     pub(crate) fn app(&self, key: u32) -> Option<&AppEntry> {
         let at = self.places.binary_search_by_key(&key, |(key, _)| *key).ok()?;
         self.apps.get(self.places[at].1)
@@ -149,31 +149,31 @@ impl AppEntry {
     }
 }
 
-/// An app of a snapshot, with what outlives it.
+/// An app of a snapshot, with its counters and instances, which outlive the snapshot.
 #[derive(Debug)]
 pub(crate) struct Enlisted {
     stats: Arc<AppStats>,
-    /// In the snapshot's order.
+    /// In the order of the snapshot.
     arms: Vec<EnlistedArm>,
 }
 
 #[derive(Debug)]
 struct EnlistedArm {
     stats: Arc<ReleaseStats>,
-    /// In the snapshot's order.
+    /// In the order of the snapshot.
     instances: Vec<Arc<InstanceState>>,
 }
 
-/// A random place to begin at: with every snapshot and in every process another, or the first
-/// instance would get more than the rest.
+/// Returns a random place for round-robin to begin at. With a fixed place, every new snapshot and every
+/// process would give the first instance more than the others.
 fn anywhere() -> usize {
     let mut place = [0; size_of::<usize>()];
-    // Without random numbers the first begins: that is no reason to serve nobody.
+    // Without random numbers the first instance begins. Requests are still served.
     let _ = getrandom::fill(&mut place);
     usize::from_le_bytes(place)
 }
 
-/// All that outlives a snapshot: instances that may still have requests, counters.
+/// Everything that outlives a snapshot: counters, and instances that may still have requests.
 #[derive(Debug)]
 pub(crate) struct Directory {
     workers: usize,
@@ -198,7 +198,7 @@ impl Directory {
         }
     }
 
-    /// All that is counted.
+    /// Returns everything that is counted.
     pub(crate) fn counted(&self) -> Counted {
         fn all<K: Clone, V>(map: &BTreeMap<K, Arc<V>>) -> Vec<(K, Arc<V>)> {
             map.iter().map(|(key, value)| (key.clone(), Arc::clone(value))).collect()
@@ -210,13 +210,13 @@ impl Directory {
         }
     }
 
-    /// Finds the counters and instances of `snapshot`, and makes those that are new. The table itself is made
-    /// of them by [`Table::new`], without the directory.
+    /// Finds the counters and instances of `snapshot`, and creates the new ones. [`Table::new`] builds
+    /// the table from them without the directory.
     pub(crate) fn enlist(&mut self, snapshot: &Snapshot, now_ms: u64) -> Vec<Enlisted> {
         snapshot.apps.iter().map(|section| self.enlist_app(section, now_ms)).collect()
     }
 
-    /// From now on `table` is the one in use: marks the instances that are no longer in it.
+    /// Marks the instances that are not in `table`, which is the one in use from now on.
     pub(crate) fn uses(&self, table: &Table) {
         for instance in self.instances.values() {
             instance.set_left(!table.serves(instance.key));
@@ -260,8 +260,8 @@ impl Directory {
         instance
     }
 
-    /// Forgets instances that have left and that nobody can send to or count any more, and in time the
-    /// counts of apps and releases that have left.
+    /// Removes instances that have left once no one can send to them or count them any more, and later
+    /// the counts of apps and releases that have left.
     pub(crate) fn forget_gone(&mut self, now_ms: u64) {
         self.apps.retain(|_, stats| stats.used.stays(Arc::strong_count(stats) > 1, now_ms));
         self.releases.retain(|_, stats| stats.used.stays(Arc::strong_count(stats) > 1, now_ms));
@@ -276,7 +276,7 @@ mod tests {
     use super::*;
     use model::{Address, Arm, Route, Target};
 
-    /// One app with these instances, on ports that nobody dials.
+    /// Returns a snapshot of one app with these instances, on ports that are never dialled.
     fn snapshot(counter: u64, numbers: &[u64]) -> Snapshot {
         let app: AppName = "web".parse().expect("a name");
         let target = |number: &u64| {

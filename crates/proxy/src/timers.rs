@@ -1,5 +1,5 @@
-//! One timer per connection: when the connection wants to be woken, and what for. The timers are no
-//! timers of the runtime: one sweep per worker looks at all of them.
+//! One timer per connection: when the connection wants to be woken, and for what. The timers are not the
+//! runtime's: one sweep per worker checks all of them.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -10,10 +10,10 @@ use crate::eviction::{self, Doing, Surplus};
 use crate::idle::IdleConnection;
 use crate::timer_id::TimerId;
 
-/// Which changes wake a connection.
+/// The changes that wake a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Watch {
-    /// None: it is idle, or its answer does not depend on any instance.
+    /// None: the connection is idle, or its answer does not depend on any instance.
     Nothing,
     /// The connection waits for an instance: it must choose anew before a snapshot is acknowledged (I5).
     Waiting,
@@ -21,23 +21,23 @@ pub(crate) enum Watch {
     Engaged,
 }
 
-/// Who acts for a connection when it is woken.
+/// The way to wake a connection.
 #[derive(Debug)]
 enum Keeper {
-    /// Nobody: it has not been polled yet, or it has just been called.
+    /// None: the connection has not been polled yet, or has just been woken.
     Nobody,
     Task(Waker),
-    /// The set of idle connections: the connection has to be given a task first.
+    /// The connection is in the set of idle ones. It has to be given a task first.
     IdleSet(Box<IdleConnection>),
 }
 
-/// Whether a connection has to make room for others.
+/// The state of a connection's eviction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leaving {
     Stays,
-    /// The connection is to leave, and has not heard of it.
+    /// The connection is to leave, and has not been told.
     Asked,
-    /// The connection is on its way out.
+    /// The connection has been told and is leaving.
     Leaves,
 }
 
@@ -46,12 +46,12 @@ struct Timer {
     used: bool,
     watch: Watch,
     deadline: Deadline,
-    /// The snapshot it has last taken notice of.
+    /// The snapshot that the connection noticed last.
     seen: u64,
-    /// Its place among those that wait.
+    /// Its place in the order of waiting connections.
     ticket: u64,
     keeper: Keeper,
-    /// Whose connection it is; `None` if it may always stay.
+    /// The origin of the connection; `None` if it may always stay.
     origin: Option<IpAddr>,
     doing: Doing,
     leaving: Leaving,
@@ -68,7 +68,7 @@ struct Inner {
     timers: Vec<Timer>,
     free: Vec<usize>,
     tickets: u64,
-    /// Idle connections that were woken: they need a task.
+    /// Idle connections that were woken and need a task.
     woken: Vec<(TimerId, Box<IdleConnection>)>,
 }
 
@@ -103,7 +103,7 @@ impl Timers {
         inner.free.push(id.0);
     }
 
-    /// Writes down what the connection waits for, at the end of its poll.
+    /// Records what the connection waits for, at the end of its poll.
     pub(crate) fn set(&self, id: TimerId, watch: Watch, deadline: Deadline, cx: &Context<'_>) {
         let mut inner = self.inner.borrow_mut();
         let Inner { timers, tickets, .. } = &mut *inner;
@@ -122,7 +122,7 @@ impl Timers {
         }
     }
 
-    /// The connection gives up its task and rests until it is woken, at the latest at `deadline`.
+    /// Keeps the connection without a task until it is woken, at the latest at `deadline`.
     pub(crate) fn rest(&self, id: TimerId, deadline: Deadline, idle: IdleConnection) {
         let timer = &mut self.inner.borrow_mut().timers[id.0];
         timer.watch = Watch::Nothing;
@@ -135,17 +135,17 @@ impl Timers {
         self.inner.borrow_mut().wake(id.0);
     }
 
-    /// The next idle connection that was woken and needs a task.
+    /// Returns the next idle connection that was woken and needs a task.
     pub(crate) fn next_woken(&self) -> Option<(TimerId, Box<IdleConnection>)> {
         self.inner.borrow_mut().woken.pop()
     }
 
-    /// Writes down what the connection is doing.
+    /// Records what the connection is doing.
     pub(crate) fn set_doing(&self, id: TimerId, doing: Doing) {
         self.inner.borrow_mut().timers[id.0].doing = doing;
     }
 
-    /// Whether the connection has to leave; said once.
+    /// Returns whether the connection has to leave. True only once per eviction.
     pub(crate) fn is_evicted(&self, id: TimerId) -> bool {
         let timer = &mut self.inner.borrow_mut().timers[id.0];
         let asked = timer.leaving == Leaving::Asked;
@@ -155,7 +155,7 @@ impl Timers {
         asked
     }
 
-    /// The connection was asked to leave and has a request by now: it stays.
+    /// Cancels an eviction: the connection has a request by now and stays.
     pub(crate) fn cancel_eviction(&self, id: TimerId) {
         self.inner.borrow_mut().timers[id.0].leaving = Leaving::Stays;
     }
@@ -170,8 +170,9 @@ impl Timers {
         }
     }
 
-    /// Makes connections leave, of those that are idle or send a head only what did so before
-    /// `before_ms`, so that as many are on their way out as have to be. Tells how many that are anew.
+    /// Evicts connections until as many are leaving as the surplus demands. Of those that are idle or
+    /// send a head, only the ones that have done so since before `before_ms`. Returns how many were newly
+    /// evicted.
     pub(crate) fn evict(&self, surplus: Surplus, before_ms: u64) -> usize {
         let mut inner = self.inner.borrow_mut();
         let used = || inner.timers.iter().enumerate().filter(|(_, timer)| timer.used);
@@ -204,7 +205,7 @@ impl Timers {
         leaving.len()
     }
 
-    /// Takes notice of snapshot `sequence`; tells whether it is news to this connection.
+    /// Notes that the connection has noticed snapshot `sequence`. Returns whether that is new to it.
     pub(crate) fn notice(&self, id: TimerId, sequence: u64) -> bool {
         let timer = &mut self.inner.borrow_mut().timers[id.0];
         let news = timer.seen != sequence;
@@ -212,14 +213,14 @@ impl Timers {
         news
     }
 
-    /// How many wait for an instance and have not noticed snapshot `sequence` yet.
+    /// Returns how many connections wait for an instance and have not noticed snapshot `sequence` yet.
     pub(crate) fn unresolved(&self, sequence: u64) -> usize {
         let inner = self.inner.borrow();
         let waits = |timer: &&Timer| timer.watch == Watch::Waiting && timer.seen != sequence;
         inner.timers.iter().filter(waits).count()
     }
 
-    /// Wakes those that wait, first come first, then those that use an instance.
+    /// Wakes the connections that wait for an instance, first come first, then those that use one.
     pub(crate) fn wake_engaged(&self) {
         let inner = self.inner.borrow();
         let mut wakers: Vec<_> =
@@ -228,7 +229,7 @@ impl Timers {
         wakers.into_iter().filter_map(Timer::waker).for_each(Waker::wake_by_ref);
     }
 
-    /// Wakes those that wait, first come first.
+    /// Wakes the connections that wait for an instance, first come first.
     pub(crate) fn wake_waiting(&self) {
         let inner = self.inner.borrow();
         let mut waiting: Vec<_> =
@@ -237,13 +238,13 @@ impl Timers {
         waiting.into_iter().filter_map(Timer::waker).for_each(Waker::wake_by_ref);
     }
 
-    /// Wakes everybody.
+    /// Wakes all connections.
     pub(crate) fn wake_all(&self) {
         let mut inner = self.inner.borrow_mut();
         (0..inner.timers.len()).for_each(|at| inner.wake(at));
     }
 
-    /// Wakes those whose time has come. Returns how many connections have a task.
+    /// Wakes the connections whose deadline is over. Returns how many connections have a task.
     pub(crate) fn sweep(&self, now_ms: u64) -> usize {
         let mut inner = self.inner.borrow_mut();
         let mut with_task = 0;
@@ -268,7 +269,7 @@ impl Timer {
 }
 
 impl Inner {
-    /// Wakes the connection's task or, if it is idle, puts it among those that need one.
+    /// Wakes the connection's task or, if it is idle, adds it to those that need a task.
     fn wake(&mut self, at: usize) {
         let keeper = &mut self.timers[at].keeper;
         match std::mem::replace(keeper, Keeper::Nobody) {

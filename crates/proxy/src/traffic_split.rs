@@ -1,5 +1,5 @@
-//! Which users get the candidate: cohort first, then the user key, then chance. Decides by what a
-//! request says of its user; never by load, and never twice differently for the same user.
+//! Decides which users get the candidate: by the cohort first, then by the user key, then by chance. Uses
+//! only what a request says of its user, never load, and always decides the same for the same user.
 
 use std::net::IpAddr;
 use std::slice::from_ref;
@@ -11,45 +11,46 @@ use model::{Affinity, AppName, AppSection, Cohort, Mark, Network, RolloutId, Sha
 use crate::signing::{Keyring, Subject};
 use crate::whence::Whence;
 
-/// One app's split, ready.
+/// One app's traffic split, prepared for use.
 #[derive(Debug)]
 pub(crate) struct SplitEntry {
     app: AppName,
     rollout: RolloutId,
-    /// The candidate's place among the arms.
+    /// The candidate's index among the arms.
     candidate: usize,
     share: Share,
     affinity: Affinity,
     cohort: Option<Cohort>,
-    /// Divides the users of this rollout in its own way. It hangs on nothing that could change
-    /// meanwhile: not on the keys, so that renewing them moves nobody, nor on a process.
+    /// Salt that divides the users of each rollout differently. It depends on nothing that could change
+    /// during the rollout: not on the keys, so that renewing them moves no user, nor on a process.
     salt: [u8; 32],
     user_cookie: Box<[u8]>,
     cohort_cookie: Box<[u8]>,
 }
 
-/// What a user is recognised by: the cookie's random number, or 128 bits made of what they showed.
+/// The key by which a user is recognised: the random number in the cookie, or 128 bits made from the
+/// user's address or header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct UserKey([u8; 16]);
 
-/// What a request's head said of its user. Kept with the request: it may have to wait.
+/// The user of a request, by its head. Kept with the request, which may have to wait.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct User {
     rollout: RolloutId,
     key: Option<UserKey>,
     in_cohort: bool,
-    /// The cookie that says the key has to be set.
+    /// True if the cookie with the user key has to be set.
     sets_key: bool,
-    /// The cookie that keeps them in the cohort has to be set.
+    /// True if the cookie that keeps the user in the cohort has to be set.
     sets_cohort: bool,
 }
 
-/// A request whose user is to be recognised, and what that takes.
+/// A request whose user is to be recognised, and the data needed for that.
 pub(crate) struct Asked<'a> {
     pub(crate) head: &'a RequestHead,
     pub(crate) input: &'a [u8],
     pub(crate) from: Whence,
-    /// Networks that we trust.
+    /// The networks that the proxy trusts.
     pub(crate) trusted: &'a [Network],
     pub(crate) keyring: &'a Keyring,
     pub(crate) random: &'a dyn Fn() -> u64,
@@ -57,7 +58,7 @@ pub(crate) struct Asked<'a> {
 }
 
 impl SplitEntry {
-    /// `None` if the section has no split, or its candidate is not on offer.
+    /// Returns `None` if the section has no split, or its candidate gets no requests.
     pub(crate) fn new(section: &AppSection) -> Option<Self> {
         let split = section.split.as_ref()?;
         let candidate = section.arms.iter().position(|arm| arm.release == split.candidate)?;
@@ -73,13 +74,13 @@ impl SplitEntry {
             cohort: split.cohort.clone(),
             salt: blake3::derive_key("segue 2026 buckets of a rollout v1", &material),
             user_cookie: format!("__segue_{app}").into_bytes().into(),
-            // No app's name has a dot in it.
+            // Names of apps contain no dot.
             cohort_cookie: format!("__segue_{app}.cohort").into_bytes().into(),
             app,
         })
     }
 
-    /// Reads what the head says of its user. Allocates nothing.
+    /// Recognises the user from the request's head. Allocates nothing.
     pub(crate) fn recognise(&self, asked: &Asked<'_>) -> User {
         let mut user = User {
             rollout: self.rollout,
@@ -99,7 +100,7 @@ impl SplitEntry {
                 let mut ours = asked.head.own_cookies(asked.input, &self.user_cookie);
                 let open = |text| asked.keyring.open(Subject::User(&self.app), text, asked.now_s);
                 let opened = ours.find_map(open);
-                // Not a secret, only unlike all others: what counts is the seal.
+                // The number has to be unique, not secret. The seal protects the cookie.
                 let draw = || (u128::from((asked.random)()) << 64) | u128::from((asked.random)());
                 let payload = opened.map_or_else(|| draw().to_be_bytes(), |o| o.payload);
                 user.sets_key = opened.is_none_or(|opened| opened.aged);
@@ -142,7 +143,8 @@ impl SplitEntry {
         };
     }
 
-    /// The arm of a user. One who came before there was a split is known by the address, or not.
+    /// Returns the arm of a user. A user without a cookie from before the split is recognised by the
+    /// address, or not at all.
     pub(crate) fn choose(
         &self,
         user: Option<&User>,
@@ -173,8 +175,8 @@ impl SplitEntry {
         u64::from_le_bytes(first)
     }
 
-    /// The `Set-Cookie` lines for an answer that is the user's own; mostly none. The key is told
-    /// only while it makes a difference.
+    /// Returns the `Set-Cookie` lines for an answer to the user, mostly none. The key is set only while
+    /// it makes a difference.
     pub(crate) fn cookies(&self, user: &User, keyring: &Keyring, now_s: u64) -> Vec<u8> {
         let mut lines = Vec::new();
         let divided = self.share > Share::NONE && self.share < Share::ALL;
@@ -191,13 +193,14 @@ impl SplitEntry {
 }
 
 impl User {
-    /// Whether there is something to tell their browser.
+    /// Returns whether a cookie has to be set.
     pub(crate) fn has_news(&self) -> bool {
         self.sets_key || self.sets_cohort
     }
 }
 
-/// By what a user is known whatever is coming in: the address, or a header. Nothing for cookies.
+/// Returns a hash of what identifies a user without cookies: the address, or a header. `None` for
+/// cookies.
 pub(crate) fn known_by(
     affinity: &Affinity,
     head: &RequestHead,
@@ -218,7 +221,7 @@ pub(crate) fn known_by(
 }
 
 impl UserKey {
-    /// Of IPv6 the network of 64 bits: browsers change the rest all the time.
+    /// Takes only the /64 network of an IPv6 address, because browsers change the rest often.
     fn of_address(address: IpAddr) -> Self {
         let mut bytes = match address.to_canonical() {
             IpAddr::V4(four) => return Self(four.to_ipv6_mapped().octets()),
@@ -253,7 +256,7 @@ fn line(
     lines.extend_from_slice(b"; HttpOnly; SameSite=Lax\r\n");
 }
 
-/// Whether the query has this parameter with this value, as forms write them.
+/// Returns whether the query has this parameter with this value, in the encoding of forms.
 fn has_parameter(target: &[u8], name: &str, value: &str) -> bool {
     let Some(start) = target.iter().position(|&b| b == b'?') else { return false };
     target[start + 1..].split(|&b| b == b'&').any(|pair| {
@@ -263,7 +266,7 @@ fn has_parameter(target: &[u8], name: &str, value: &str) -> bool {
     })
 }
 
-/// Whether `encoded` stands for `text`, without writing it out.
+/// Returns whether `encoded` decodes to `text`, without decoding it into memory.
 fn reads(mut encoded: &[u8], text: &[u8]) -> bool {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     for &expected in text {

@@ -1,6 +1,6 @@
-//! Bytes passed on both ways after a switch of protocols. An end on one side is passed on to the
-//! other; the whole ends when both have, when nothing moves, or when its instance has to go or its app
-//! is closed.
+//! Passes bytes both ways after a switch of protocols. An end on one side is passed on to the other. The
+//! tunnel ends when both sides have ended, when nothing moves, when its instance has to go, or when its
+//! app is closed.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -16,10 +16,10 @@ use crate::timers::Watch;
 use crate::turn::{Turn, Wakeup};
 use crate::worker::Worker;
 
-/// Bytes moved before others get their turn.
+/// Bytes moved in one poll, before other connections of the worker are polled.
 const TURN_BYTES: usize = 256 << 10;
-/// Tunnels and event streams of an instance that goes are closed within this time after the deadline,
-/// so that their clients do not all come back in the same moment.
+/// Tunnels and event streams of an instance that goes are closed within this time after the deadline, so
+/// that their clients do not all reconnect at the same moment.
 pub(crate) const JITTER_MS: u64 = 250;
 
 /// A connection that has become a tunnel.
@@ -31,14 +31,14 @@ pub(crate) struct Tunnel {
     to_upstream: Flow,
     from_upstream: Buffer,
     terms: TunnelTerms,
-    /// Its app is closed for its client.
+    /// True while its app is closed to its client.
     closed: bool,
     leaves_at: Deadline,
     moved: Moved,
     moved_at_ms: u64,
 }
 
-/// What its request brought with it.
+/// The terms that the request of a tunnel sets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TunnelTerms {
     /// The key of its app.
@@ -47,17 +47,17 @@ pub(crate) struct TunnelTerms {
     pub(crate) idle_ms: u64,
 }
 
-/// How far one direction of a tunnel has come.
+/// The state of one direction of a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flow {
     Open,
-    /// The source has ended; what is in the buffer still goes out.
+    /// The source has ended. The bytes in the buffer still go out.
     Ending,
     Shut,
 }
 
 impl Tunnel {
-    /// `from_upstream` holds what came behind the upstream's 101.
+    /// Opens a tunnel. `from_upstream` holds the bytes that came behind the upstream's 101.
     pub(crate) fn new(
         upstream: InstanceStream,
         flight: InFlightGuard,
@@ -79,7 +79,7 @@ impl Tunnel {
         }
     }
 
-    /// What it has moved, should some have to leave.
+    /// Returns what the tunnel has moved. Used to choose connections to evict.
     pub(crate) fn doing(&self) -> Doing {
         Doing::Tunnel(self.moved)
     }
@@ -124,7 +124,7 @@ impl Tunnel {
     }
 
     fn down(&mut self, turn: &mut Turn<'_, '_>) -> Result<usize, std::io::Error> {
-        // What was written for the client before, the 101 itself, goes first.
+        // Bytes that were written for the client before, the 101 itself, go first.
         let mut moved = progress(turn.client.poll_flush(turn.cx, turn.worker))?;
         if turn.client.is_flushed() {
             let client = &mut turn.client.h1().stream;
@@ -148,7 +148,7 @@ fn progress(poll: Poll<std::io::Result<usize>>) -> std::io::Result<usize> {
     }
 }
 
-/// Moves what can be moved in one direction. Tells how many bytes or ends did.
+/// Moves as much as possible in one direction. Returns how many bytes and ends moved.
 fn carry(
     cx: &mut Context<'_>,
     worker: &Worker,

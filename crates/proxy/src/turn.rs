@@ -1,5 +1,5 @@
-//! What every step of a connection may use: the client's side, the worker, and the time. Never waits, and
-//! knows no step.
+//! The context of one poll, which every step of a connection may use: the client's side, the worker, and
+//! the time. Never waits, and knows no step.
 
 use std::task::Context;
 
@@ -10,7 +10,7 @@ use crate::timer_id::TimerId;
 use crate::timers::Watch;
 use crate::worker::Worker;
 
-/// What every step of a connection may use.
+/// The context of one poll, which every step of a connection may use.
 pub(crate) struct Turn<'a, 'b> {
     pub(crate) cx: &'a mut Context<'b>,
     pub(crate) worker: &'a Worker,
@@ -19,12 +19,12 @@ pub(crate) struct Turn<'a, 'b> {
     /// The number by which the worker knows this connection.
     pub(crate) timer: TimerId,
     pub(crate) now_ms: u64,
-    /// The snapshot has changed since the last turn.
+    /// True if the snapshot has changed since the last turn.
     pub(crate) snapshot_changed: bool,
 }
 
 impl Turn<'_, '_> {
-    /// Whether the app is closed for the client.
+    /// Returns whether the app is closed to the client.
     pub(crate) fn is_closed(&self, app: Option<u32>) -> bool {
         let table = self.worker.table.borrow();
         let closed = app.and_then(|app| table.app(app)).and_then(|entry| entry.closed.as_ref());
@@ -32,7 +32,7 @@ impl Turn<'_, '_> {
     }
 }
 
-/// When to wake the connection even if nothing happens, and which changes concern it.
+/// The time to wake the connection even if no event comes, and the changes that wake it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wakeup {
     pub(crate) at: Deadline,

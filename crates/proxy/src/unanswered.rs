@@ -1,26 +1,26 @@
-//! How long requests of an app have waited with none succeeding, over all workers, exactly. Costs three
-//! uncontended atomic operations per request. Kept apart, with its atomics from `sync.rs`, so that
-//! `tests/orders` can try every order of the threads.
+//! Measures for how long requests of an app have waited with none succeeding, over all workers, exactly.
+//! Costs three uncontended atomic operations per request. Kept apart, with its atomics from `sync.rs`, so
+//! that `tests/orders` can try every order of the threads.
 
 use std::sync::Arc;
 
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// One app's gaps. Times are milliseconds by the proxy's clock.
+/// The gaps of one app. Times are milliseconds by the proxy's clock.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct AvailabilityGap {
     waiting: AtomicU32,
-    /// The last success, or when the first of those waiting came.
+    /// The time of the last success, or the time when the first of the waiting requests came.
     since_ms: AtomicU64,
-    /// The longest since it was last asked for, plus one; 0 without traffic.
+    /// The longest gap since it was last taken, plus one; 0 without traffic.
     longest: AtomicU64,
 }
 
 impl AvailabilityGap {
-    /// A request has come.
+    /// Notes that a request has come.
     pub(crate) fn begin(self: &Arc<Self>, now_ms: u64) -> UnansweredRequest {
-        // Whoever sees a request waiting sees since when, too: the time is there before the count.
+        // The time is set before the count, so a thread that sees a request waiting also sees since when.
         if self.waiting.load(Ordering::Acquire) == 0 {
             self.since_ms.fetch_max(now_ms, Ordering::AcqRel);
         }
@@ -28,8 +28,8 @@ impl AvailabilityGap {
         UnansweredRequest { gap: Arc::clone(self) }
     }
 
-    /// The longest gap that ended since this was last asked, or the one that lasts; `None` without
-    /// traffic. One that lasts is told again the next time, longer.
+    /// Returns the longest gap that ended since the last call, or the one that still lasts. `None`
+    /// without traffic. A gap that lasts is returned again by the next call, longer.
     pub(crate) fn take_ms(&self, now_ms: u64) -> Option<u64> {
         let ended = self.longest.swap(0, Ordering::AcqRel);
         let lasting = match self.waiting.load(Ordering::Acquire) {
@@ -55,7 +55,7 @@ pub(crate) struct UnansweredRequest {
 }
 
 impl UnansweredRequest {
-    /// The answer has come.
+    /// Notes that the answer has come.
     pub(crate) fn succeeded(self, now_ms: u64) {
         self.gap.close(now_ms);
     }

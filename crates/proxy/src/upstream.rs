@@ -1,5 +1,5 @@
-//! A connection to an instance with the request counted on it: how it comes about, what it has
-//! carried before, and what it is waiting for. Never chooses the instance.
+//! A connection to an instance with the request counted on it: how it is opened, what it has carried
+//! before, and what it waits for. Never chooses the instance.
 
 use std::pin::Pin;
 use std::task::Poll;
@@ -20,15 +20,15 @@ use crate::timer_id::TimerId;
 use crate::turn::Turn;
 use crate::worker::Worker;
 
-/// The first dial to an address of this machine waits so long and up to twice as long; each one after
-/// it twice as long as the one before, up to [`MOST_DOUBLINGS`] times.
+/// The first redial to an address of this machine follows after a random time between this and twice
+/// this. Each later one waits twice as long as the one before, up to [`MOST_DOUBLINGS`] times.
 const REDIAL_MS: u64 = 10;
 const MOST_DOUBLINGS: u32 = 4;
 
-/// Without an answer for so long on a new connection, the instance may have no room for it.
+/// Time without an answer on a new connection after which the instance may have no room for it.
 const PATIENT_MS: u64 = 50;
 
-/// An idle connection is kept no longer than this, whatever its instance says.
+/// The longest time that an idle connection is kept, whatever its instance declares.
 const MOST_IDLE_MS: u64 = 60_000;
 
 /// A connection to an instance, with the request counted on it.
@@ -37,16 +37,17 @@ pub(crate) struct UpstreamConnection {
     pub(crate) side: InstanceSide,
     pub(crate) flight: InFlightGuard,
     pub(crate) since_ms: u64,
-    /// Dials again though the time to connect is not over; see [`UpstreamConnection::poll_connected`].
+    /// Timer for another dial before the time to connect is over; see
+    /// [`UpstreamConnection::poll_connected`].
     redial: Option<Pin<Box<Sleep>>>,
     dials: u32,
-    /// The connection has carried an answer.
+    /// Set if the connection has carried an answer.
     served: Option<Served>,
-    /// The connection carried a body of this client before.
+    /// True if the connection has carried a body of this client.
     own: bool,
-    /// The attempt may have to wait until another connection is closed.
+    /// Set while the attempt may have to wait until another connection is closed.
     waits: Option<Waits>,
-    /// Since the last byte was sent, if instances are picked by the time they take.
+    /// Runs since the last byte was sent. Set if instances are picked by their latency.
     pub(crate) stopwatch: Option<Stopwatch>,
 }
 
@@ -61,7 +62,7 @@ impl UpstreamConnection {
         Ok(Self::on(stream, flight, stopwatch, now_ms))
     }
 
-    /// Goes on with a connection that has been idle.
+    /// Takes up a connection that has been idle.
     pub(crate) fn again(
         used: Used,
         flight: InFlightGuard,
@@ -91,13 +92,13 @@ impl UpstreamConnection {
         }
     }
 
-    /// Whether the instance has answered on this connection.
+    /// Returns whether the instance has answered on this connection.
     pub(crate) fn is_used(&self) -> bool {
         self.served.is_some()
     }
 
-    /// Whether the instance is on this machine: there a connection that is not made at once waits
-    /// for room in the instance's accept queue. Elsewhere silence says nothing.
+    /// Returns whether the instance is on this machine. There, a connection that is not made at once
+    /// waits for room in the instance's accept queue. Elsewhere, a delay says nothing about the queue.
     pub(crate) fn is_here(&self) -> bool {
         match &self.flight.instance().address {
             Address::Unix(_) => true,
@@ -107,9 +108,9 @@ impl UpstreamConnection {
         }
     }
 
-    /// For room in an accept queue the kernel asks again only after one second, then three: small
-    /// queues (Python's has five places) would cost seconds. So on this machine we dial again
-    /// ourselves, and not all at the same moment.
+    /// Polls until the connection is made, and redials on this machine. If an accept queue is full, the
+    /// kernel retries only after one second, then three, and small queues (Python's has five places)
+    /// would cost seconds. Redials are spread by random delays.
     pub(crate) fn poll_connected(&mut self, turn: &mut Turn<'_, '_>) -> Poll<std::io::Result<()>> {
         loop {
             if let Poll::Ready(connected) = self.side.stream().poll_connected(turn.cx) {
@@ -128,31 +129,31 @@ impl UpstreamConnection {
         }
     }
 
-    /// Whether nothing has come of it for a while.
+    /// Returns whether the attempt has had no result for a while.
     pub(crate) fn is_late(&self, now_ms: u64) -> bool {
         now_ms >= self.since_ms + PATIENT_MS
     }
 
-    /// When it lines up, unless an answer comes first.
+    /// Returns when the attempt begins to wait for room, unless an answer comes first.
     fn look_ms(&self) -> Option<u64> {
         (self.served.is_none() && self.waits.is_none()).then_some(self.since_ms + PATIENT_MS)
     }
 
-    /// The next time to look at it though nothing happens.
+    /// Returns when to look at the connection if no event comes before.
     pub(crate) fn wake(&self, now_ms: u64) -> Deadline {
         let look_ms = self.look_ms().filter(|at_ms| *at_ms > now_ms);
         look_ms.map_or(Deadline::never(), Deadline::at)
     }
 
-    /// If the instance has not answered on a new connection for a while, idle connections of ours may keep it
-    /// from accepting this one. From then on they make room.
+    /// Begins to wait for room if the instance has not answered on a new connection for a while. Idle
+    /// connections of this proxy may keep the instance from accepting it; they make room from then on.
     pub(crate) fn wait_for_room_if_late(&mut self, now_ms: u64) {
         if self.look_ms().is_some_and(|at_ms| now_ms >= at_ms) {
             self.waits = Waits::for_room(&self.flight.instance().room);
         }
     }
 
-    /// The answer on it has begun.
+    /// Notes that the answer on this connection has begun.
     pub(crate) fn answered(&mut self, now_ms: u64) {
         let waited = self.waits.take().is_some();
         if self.served.is_none() {
@@ -160,22 +161,22 @@ impl UpstreamConnection {
         }
     }
 
-    /// Whether a body that it carried before was this client's.
+    /// Returns whether a body that the connection carried before was this client's.
     pub(crate) fn is_own(&self) -> bool {
         self.own
     }
 
-    /// Tells the instance how long it has taken, if there is a stopwatch.
+    /// Tells the instance's latency record the time since the stopwatch started, if there is a stopwatch.
     pub(crate) fn note_time(&self, now_ms: u64) {
         if let Some(stopwatch) = self.stopwatch {
             self.flight.instance().took(stopwatch.took_us(), now_ms);
         }
     }
 
-    /// Keeps the connection for the next request.
+    /// Gives the connection back to the pool for the next request.
     pub(crate) fn give_back(self, client: TimerId, kept: Kept, worker: &Worker, now_ms: u64) {
         let limits = &worker.shared.config.limits;
-        // A second less than the upstream says: it may count from a different moment.
+        // One second less than the instance declares: the instance may count from a different moment.
         let said = |s: u64| s.saturating_sub(1).saturating_mul(1000).min(MOST_IDLE_MS);
         let idle_ms = kept.idle_s.map_or(limits.upstream_idle.0, said);
         let Self { side, flight, served: Some(served), .. } = self else { return };

@@ -1,23 +1,23 @@
-//! Where a request comes from, and what that grants. Never believes that itself: `forwarded` judges what
-//! proxies say.
+//! The origin of a request, and the rights that the origin gives. Does not decide whom to believe:
+//! `forwarded` judges the fields of proxies.
 
 use std::net::IpAddr;
 
 use model::Network;
 
-/// Where a request comes from.
+/// The origin of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Whence {
-    /// The client's address, by what trusted proxies say.
+    /// The client's address, as trusted proxies report it.
     pub(crate) ip: IpAddr,
-    /// Somebody whom we do not trust says to have passed it on: the address is theirs, and the client
-    /// may be anywhere.
+    /// True if a sender that is not trusted says that it has passed the request on. The address is then
+    /// the sender's, and the client may be anywhere.
     pub(crate) relayed: bool,
 }
 
 impl Whence {
-    /// Whether its client is inside one of these networks. The one rule for all that is granted by
-    /// network: cohorts, and who is let into a closed app.
+    /// Returns whether the client is inside one of these networks. All rights by network use this rule:
+    /// cohorts, and access to a closed app.
     pub(crate) fn is_in(self, networks: &[Network]) -> bool {
         !self.relayed && Network::any_contains(networks, self.ip)
     }

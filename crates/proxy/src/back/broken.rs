@@ -1,12 +1,12 @@
-//! Why a request cannot be sent on, and what that says of it.
+//! A failure to send a request, and what follows from it for another attempt.
 
 use std::io;
 
-/// Why sending stopped.
+/// The reason why sending stopped.
 #[derive(Debug)]
 pub(crate) struct Broken {
     pub(crate) error: io::Error,
-    /// The instance has not had a byte of the request, so that it may go elsewhere (I10). Not so if a
-    /// part went out before the error, be it in one write with it.
+    /// True if the instance has not got a byte of the request, which may then go to another one (I10).
+    /// False if a part went out before the error, even in the same call.
     pub(crate) certainly_unprocessed: bool,
 }

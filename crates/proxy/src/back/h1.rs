@@ -1,5 +1,5 @@
-//! A connection to an instance that speaks HTTP/1: what it has not taken, and what it has sent. Frames
-//! bodies, and never knows where they come from or go to.
+//! An HTTP/1 connection to an instance: the bytes that the instance has not taken, and those that it has
+//! sent. Frames bodies, and does not know where they come from or go to.
 
 use std::io;
 use std::task::{Context, Poll};
@@ -11,23 +11,23 @@ use crate::back::replay::Replay;
 use crate::buffer::{AfterWrite, Buffer, Stock};
 use crate::stream::InstanceStream;
 
-/// The instance's side of a connection.
+/// The instance's side of an HTTP/1 connection.
 #[derive(Debug)]
 pub(crate) struct Backend {
     pub(crate) stream: InstanceStream,
-    /// What is framed and has not gone out.
+    /// Framed bytes that have not gone out.
     framed: Buffer,
-    /// The end of the body is framed.
+    /// True if the end of the body is framed.
     has_end: bool,
-    /// Bytes of the request went out.
+    /// True once bytes of the request went out.
     sent: bool,
-    /// Writing failed: an answer may have come before that.
+    /// True if writing failed. An answer may have come before that.
     write_failed: bool,
-    /// What has come and is not read.
+    /// Bytes that have come and are not read.
     input: Buffer,
-    /// Nothing more comes.
+    /// True if nothing more comes.
     ended: bool,
-    /// What of the answer's body is still to be read.
+    /// The part of the answer's body that is still to be read.
     body: Body,
 }
 
@@ -45,36 +45,36 @@ impl Backend {
         }
     }
 
-    /// Whether no byte of the request went out.
+    /// Returns whether no byte of the request went out.
     pub(crate) fn is_unsent(&self) -> bool {
         !self.sent
     }
 
-    /// Whether nothing more goes out, since writing failed.
+    /// Returns whether writing failed. Nothing more goes out then.
     pub(crate) fn write_failed(&self) -> bool {
         self.write_failed
     }
 
-    /// Whether there is anything to be sent of what has come.
+    /// Returns whether there is a part of the request that can be sent now.
     pub(crate) fn has_to_send(&self, request: &Replay) -> bool {
         let ends = request.is_open_ended() && request.is_whole() && !self.has_end;
         !self.write_failed && (ends || !request.is_empty() || !self.framed.is_empty())
     }
 
-    /// Whether all of the request has gone out.
+    /// Returns whether all of the request has gone out.
     pub(crate) fn has_sent_all(&self, request: &Replay) -> bool {
         request.is_whole() && !self.write_failed && !self.has_to_send(request)
     }
 
-    /// How many framed bytes have not gone out.
+    /// Returns how many framed bytes have not gone out.
     pub(crate) fn unwritten(&self) -> usize {
         self.framed.len()
     }
 
-    /// Writes what the instance takes. Tells how much that was.
+    /// Writes as much as the instance takes. Returns the number of bytes.
     ///
     /// # Errors
-    /// When writing fails. An answer may have come before.
+    /// If writing fails. An answer may have come before.
     #[inline]
     pub(crate) fn poll_send(
         &mut self,
@@ -112,7 +112,8 @@ impl Backend {
         })
     }
 
-    /// Reads once, into a buffer from the stock that goes back if nothing came. 0 if it ends.
+    /// Reads once. The buffer comes from the stock and goes back if nothing was read. Returns 0 at the
+    /// end of the stream.
     #[inline]
     pub(crate) fn poll_receive(
         &mut self,
@@ -131,28 +132,28 @@ impl Backend {
         read
     }
 
-    /// Whether nothing more comes.
+    /// Returns whether nothing more comes.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended
     }
 
-    /// What has come and is not read.
+    /// Returns the bytes that have come and are not read.
     pub(crate) fn input(&mut self) -> &mut Buffer {
         &mut self.input
     }
 
-    /// How many bytes have come that are not read.
+    /// Returns how many bytes have come that are not read.
     pub(crate) fn unread(&self) -> usize {
         self.input.len()
     }
 
-    /// The head of an answer, of `len` bytes, has been read: its body follows.
+    /// Takes the head of an answer, of `len` bytes, which has been read. Its body follows.
     pub(crate) fn took_head(&mut self, head: &ResponseHead, len: usize, to: AnswerTo) {
         self.input.consume(len);
         self.body = head.body(to);
     }
 
-    /// Reads on in the body: takes its framing, and leaves its data at the start of the input.
+    /// Reads the next step of the body: takes its framing, and leaves its data at the start of the input.
     #[inline]
     pub(crate) fn body(&mut self) -> Result<BodyStep, Fault> {
         let step = self.body.read(self.input.unread())?;
@@ -160,23 +161,23 @@ impl Backend {
         Ok(step)
     }
 
-    /// What of the answer's body is still to be read.
+    /// Returns the part of the answer's body that is still to be read.
     pub(crate) fn body_left(&self) -> &Body {
         &self.body
     }
 
-    /// Gives the memory of what is not read back.
+    /// Gives the buffer of the unread input back.
     pub(crate) fn release_input(&mut self, stock: &Stock) {
         stock.put(std::mem::take(&mut self.input));
     }
 
-    /// The connection, and what has come and is not read.
+    /// Returns the connection and the unread input.
     pub(crate) fn into_parts(self) -> (InstanceStream, Buffer) {
         (self.stream, self.input)
     }
 
-    /// Frames what there is, once all before it is out. What is framed stays with the request until a
-    /// byte of it is out: until then it is free to go elsewhere.
+    /// Frames the bytes that are there, once all bytes before them are out. The request keeps the framed
+    /// bytes until one of them is out: until then it may go to another instance.
     fn frame(&mut self, request: &mut Replay, stock: &Stock) {
         let ends = request.is_whole() && !self.has_end;
         if !self.framed.is_empty() || request.is_empty() && !ends {
@@ -223,7 +224,7 @@ mod tests {
         });
     }
 
-    /// Sends what there is. What the other end got of it.
+    /// Sends the bytes that are there. Returns what the other end received.
     async fn sent(backend: &mut Backend, request: &mut Replay, to: &mut UnixStream) -> String {
         let stock = Stock::default();
         let mut count = 0;
@@ -235,7 +236,7 @@ mod tests {
         String::from_utf8(got).unwrap()
     }
 
-    /// A request that was framed for an instance and never sent is all there for another (I10).
+    /// A request that was framed for an instance but never sent is complete for another one (I10).
     #[test]
     fn a_body_in_chunks_that_never_went_out_goes_whole_to_another_instance() {
         let stock = Stock::default();
@@ -256,7 +257,7 @@ mod tests {
         });
     }
 
-    /// The end may come long after the last byte, and alone.
+    /// The end of the body may come long after the last byte, and alone.
     #[test]
     fn a_body_in_chunks_is_framed_as_it_comes_and_its_end_is_never_forgotten() {
         with_backend(async |mut backend, mut theirs| {
@@ -278,7 +279,7 @@ mod tests {
         });
     }
 
-    /// Once a byte is out, an error says nothing of what the instance has done with it.
+    /// After the first byte is out, an error does not tell what the instance has done with the request.
     #[test]
     fn a_connection_that_breaks_in_the_midst_of_a_body_may_have_been_heard() {
         with_backend(async |mut backend, theirs| {

@@ -1,4 +1,4 @@
-//! The instance's side of an exchange, in whatever version it speaks.
+//! The instance's side of an exchange, for each version of HTTP.
 
 pub(crate) mod broken;
 pub(crate) mod h1;

@@ -1,5 +1,5 @@
-//! What a request is counted for and noted as: its app, the gap it may belong to, how it ended, and its
-//! line in the access log. Never decides anything.
+//! What a request is counted and logged as: its app, the availability gap that it may belong to, how it
+//! ended, and its line in the access log. Never decides anything.
 
 use std::sync::Arc;
 
@@ -19,17 +19,17 @@ use crate::worker::Worker;
 #[derive(Debug)]
 pub(super) struct Accounting {
     app: Option<Arc<AppStats>>,
-    /// When the head was whole.
+    /// The time when the head was complete.
     started_ms: u64,
     waiting: Option<UnansweredRequest>,
     outcome: Outcome,
-    /// Of the answer; 0 before there is one.
+    /// The status of the answer; 0 before there is one.
     status: u16,
-    /// The line of the access log, if there is one.
+    /// The line for the access log, if there is a log.
     entry: Option<Box<Entry>>,
 }
 
-/// How a request is counted. Decided once, by whoever ends it first.
+/// The outcome that a request is counted as. The first one decided stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Open,
@@ -38,7 +38,7 @@ enum Outcome {
     Aborted,
 }
 
-/// Whether a request belongs to the app that it belonged to before.
+/// Tells whether a request belongs to the same app as before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Belongs {
     AsBefore,
@@ -46,7 +46,7 @@ pub(super) enum Belongs {
 }
 
 impl Accounting {
-    /// The account of a request whose first byte came at `since_ms`, and whose head is whole now.
+    /// Returns the account of a request whose head is complete. Its first byte came at `since_ms`.
     #[inline]
     pub(super) fn of(head: &RequestHead, since_ms: u64, turn: &Turn<'_, '_>) -> Self {
         Self {
@@ -59,17 +59,17 @@ impl Accounting {
         }
     }
 
-    /// The app of the request, once it is known.
+    /// Returns the app of the request, once it is known.
     pub(super) fn app(&self) -> Option<&Arc<AppStats>> {
         self.app.as_ref()
     }
 
-    /// When the head was whole, by the proxy's clock.
+    /// Returns the time when the head was complete, by the proxy's clock.
     pub(super) fn started_ms(&self) -> u64 {
         self.started_ms
     }
 
-    /// The request belongs to this app from now on.
+    /// Assigns the request to an app.
     #[inline]
     pub(super) fn belongs_to(&mut self, app: Arc<AppStats>, now_ms: u64) -> Belongs {
         let is_other = self.app.as_ref().is_none_or(|before| before.key != app.key);
@@ -83,14 +83,14 @@ impl Accounting {
         if is_other { Belongs::Anew } else { Belongs::AsBefore }
     }
 
-    /// The request was held for so long.
+    /// Notes how long the request was held.
     pub(super) fn held(&mut self, held_ms: u64) {
         let Some(entry) = &mut self.entry else { return };
         entry.held_ms = held_ms;
         entry.phase = RequestPhase::Waiting;
     }
 
-    /// An instance has been chosen: what was noted of another one before does not count.
+    /// Notes the chosen instance. Notes on an instance chosen before are cleared.
     #[inline]
     pub(super) fn chose(&mut self, instance: &Arc<InstanceState>, release: ReleaseNo, now_ms: u64) {
         let Some(entry) = &mut self.entry else { return };
@@ -101,7 +101,7 @@ impl Accounting {
         entry.times = Times { head: entry.times.head, waiting, ..Times::default() };
     }
 
-    /// The instance is connected, which began at `since_ms`.
+    /// Notes that the instance is connected. Connecting began at `since_ms`.
     #[inline]
     pub(super) fn connected(&mut self, since_ms: u64, now_ms: u64) {
         let Some(entry) = &mut self.entry else { return };
@@ -109,7 +109,7 @@ impl Accounting {
         entry.times.connecting = Some(now_ms.saturating_sub(since_ms));
     }
 
-    /// An attempt came to nothing: who is to blame, should it have been the last.
+    /// Notes who is to blame for a failed attempt, in case it was the last one.
     pub(super) fn attempt_failed(&mut self, failure: AttemptFailure) {
         let Some(entry) = &mut self.entry else { return };
         entry.blamed = match failure {
@@ -122,7 +122,7 @@ impl Accounting {
         };
     }
 
-    /// The head of an instance's answer has come.
+    /// Notes that the head of an instance's answer has come.
     #[inline]
     pub(super) fn answered(&mut self, status: u16, now_ms: u64) {
         self.status = status;
@@ -135,7 +135,7 @@ impl Accounting {
         entry.times.answering = Some(now_ms.saturating_sub(self.started_ms + before));
     }
 
-    /// The request gets an answer of our own.
+    /// Notes that the proxy answers itself.
     pub(super) fn answered_ourselves(&mut self, answer: &OwnAnswer, worker: &Worker) {
         if answer.is_failure() {
             self.fails();
@@ -147,13 +147,13 @@ impl Accounting {
         }
     }
 
-    /// The request has failed, unless that has been decided.
+    /// Notes that the request has failed, unless its outcome is decided.
     pub(super) fn fails(&mut self) {
         self.decide(Outcome::Failed);
     }
 
-    /// Its client is to blame that it ends here: whoever has not got the whole answer went away first,
-    /// whatever we were about to say.
+    /// Notes that the client aborted the request. A client that leaves before it has the whole answer is
+    /// to blame, whatever the proxy was about to answer.
     pub(super) fn aborts(&mut self) {
         self.decide(Outcome::Aborted);
     }
@@ -164,7 +164,7 @@ impl Accounting {
         }
     }
 
-    /// Counts the request, after so many attempts, and writes its line.
+    /// Counts the request, with its number of attempts, and writes its log line.
     #[inline]
     pub(super) fn request_ended(&mut self, attempts: u32, worker: &Worker, now_ms: u64) {
         self.waiting = None;
@@ -198,7 +198,7 @@ impl Accounting {
     }
 }
 
-/// An entry for a request whose first byte came at `since_ms`; none without a log.
+/// Returns a log entry for a request whose first byte came at `since_ms`. `None` without a log.
 fn entry(head: &RequestHead, since_ms: u64, turn: &Turn<'_, '_>) -> Option<Box<Entry>> {
     turn.worker.shared.access_log.as_ref()?;
     let input = turn.client.head_bytes();

@@ -1,4 +1,4 @@
-//! The release that a request belongs to, and what is counted against it. Never chooses it.
+//! The release that a request belongs to, and what is counted against the release. Never chooses one.
 
 use std::sync::Arc;
 
@@ -8,16 +8,17 @@ use crate::instance::InstanceState;
 use crate::stats::{AppStats, ReleaseStats};
 use crate::turn::Turn;
 
-/// The arm of a request: the release whose instances it goes to.
+/// The arm of a request: the release to whose instances the request goes.
 #[derive(Debug, Default)]
 pub(super) struct ChosenArm {
-    /// The release that the request keeps while there is one of that number (I5).
+    /// The release that the request keeps while a release of that number exists (I5).
     kept: Option<ReleaseNo>,
-    /// The one that had the request last.
+    /// The release whose instance had the request last.
     release: Option<Arc<ReleaseStats>>,
-    /// The release that this request was last counted against: once, however often it is tried.
+    /// The release that this request was last counted against. A request counts once, however often it is
+    /// tried.
     faulted: Option<ReleaseNo>,
-    /// The status of its answer, once that has begun.
+    /// The status of the answer, once it has begun.
     status: Option<u16>,
 }
 
@@ -26,14 +27,14 @@ impl ChosenArm {
         self.kept
     }
 
-    /// The request goes to an instance of this release.
+    /// Keeps the release for further attempts: the request goes to one of its instances.
     #[inline]
     pub(super) fn keep(&mut self, release: Arc<ReleaseStats>) {
         self.kept = Some(release.release);
         self.release = Some(release);
     }
 
-    /// The request belongs to another app now.
+    /// Forgets the kept release: the request belongs to another app now.
     pub(super) fn changes_app(&mut self) {
         self.kept = None;
     }
@@ -60,8 +61,8 @@ impl ChosenArm {
         }
     }
 
-    /// Counts a failure against an instance and its release; the instance rests if it failed too
-    /// often and others can stand in.
+    /// Counts a failure against an instance and its release. Ejects the instance if it failed too often
+    /// and others can take its traffic.
     pub(super) fn blame(
         &mut self,
         instance: &Arc<InstanceState>,
@@ -75,12 +76,12 @@ impl ChosenArm {
     }
 }
 
-/// Lets an instance rest, if others can stand in.
+/// Ejects an instance for a while, if others can take its traffic.
 fn eject(instance: &Arc<InstanceState>, app: Option<&Arc<AppStats>>, turn: &Turn<'_, '_>) {
     let table = turn.worker.table.borrow();
     let Some(entry) = app.and_then(|app| table.app(app.key)) else { return };
     let arm = entry.arms.iter().find(|arm| arm.instances.iter().any(|i| i.key == instance.key));
-    // Those that were on their way when it began to rest say nothing new.
+    // Requests that were already on their way when the instance was ejected say nothing new about it.
     if let Some(arm) = arm.filter(|_| !instance.is_ejected(turn.now_ms)) {
         let resting = arm.instances.iter().filter(|i| i.is_ejected(turn.now_ms)).count();
         if balance::may_eject(arm.instances.len(), resting) {

@@ -1,5 +1,5 @@
-//! Dispatches a request to an instance: chooses one, waits if there is none, connects, and tries again where
-//! that is allowed (I10). Sends nothing itself, and does not decide what the client gets instead.
+//! Dispatches a request to an instance: chooses one, waits if there is none, connects, and tries again
+//! where I10 allows it. Sends nothing itself, and does not decide what the client gets instead.
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -35,24 +35,24 @@ pub(super) struct Dispatch {
     tries: Tries,
     arm: ChosenArm,
     held: Held,
-    /// How long its answer may take once its instance has left, in milliseconds.
+    /// Milliseconds that the answer may take once its instance has left.
     drain_ms: u64,
-    /// When its connection is cut, since its instance has left.
+    /// The time at which the connection is cut, because its instance has left.
     cut_at: Deadline,
 }
 
 /// The outcome of one step.
 pub(super) enum DispatchStep {
-    /// Nothing can be done until something happens.
+    /// Nothing can be done until an event comes.
     Rests,
     Moved,
-    /// The attempt came to nothing.
+    /// The attempt failed.
     Failed(AttemptFailure),
-    /// No instance can have the request.
+    /// No instance can take the request.
     Refused(OwnAnswer),
 }
 
-/// What follows when an attempt has come to nothing.
+/// The step that follows a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AfterFailure {
     /// Another attempt.
@@ -84,27 +84,27 @@ impl Dispatch {
         &self.link
     }
 
-    /// The connection that the request goes out on, if it does.
+    /// Returns the open connection that the request is sent on, if there is one.
     pub(super) fn upstream_mut(&mut self) -> Option<&mut UpstreamConnection> {
         self.link.upstream_mut()
     }
 
-    /// When a held request is looked at though nothing happened.
+    /// Returns when a held request is looked at if no event comes before.
     pub(super) fn held_look(&self) -> Deadline {
         self.held.look()
     }
 
-    /// When the connection is cut.
+    /// Returns when the connection is cut.
     pub(super) fn cut_at(&self) -> Deadline {
         self.cut_at
     }
 
-    /// How many attempts there were.
+    /// Returns the number of attempts.
     pub(super) fn attempts(&self) -> u32 {
         self.tries.attempts()
     }
 
-    /// The request has been routed: an instance is to be chosen.
+    /// Begins to choose an instance: the request has been routed.
     pub(super) fn begin(&mut self, belongs: Belongs) {
         if belongs == Belongs::Anew {
             self.held.changes_app();
@@ -182,9 +182,9 @@ impl Dispatch {
         Seeker { known: &info.known, tries: &self.tries, kept: self.arm.kept() }
     }
 
-    /// Whether a request that could go lets those go first that came before: all at once would be
-    /// more than instances bear that have only just come. Nobody is refused for that: where there is
-    /// no room or no time to wait, it goes.
+    /// Returns whether a request that could go lets earlier requests go first, because all of them at
+    /// once would be too many for instances that have just come. No request is refused for that: if there
+    /// is no room or no time to wait, the request goes.
     fn lets_others_go(
         &mut self,
         app: &Arc<AppStats>,
@@ -196,7 +196,7 @@ impl Dispatch {
         let at_first = ReleasePace::at_first(backlog.instances, turn.worker.shared.config.workers);
         let its_turn = match self.held.may_go(at_first) {
             Some(may_go) => may_go,
-            // Its turn had come when it was sent out the first time.
+            // The request had its turn when it was sent the first time.
             None => self.arm.kept().is_some() || !turn.worker.hold_queues.is_waiting(app.key),
         };
         let bytes = outgoing.held_bytes(turn.client);
@@ -230,7 +230,7 @@ impl Dispatch {
         self.connect(chosen.instance, chosen.stopwatch, info, turn);
     }
 
-    /// Takes an idle connection or begins a new one; from here on the request counts as in flight.
+    /// Takes an idle connection or opens a new one. From here on the request counts as in flight.
     fn connect(
         &mut self,
         instance: Arc<InstanceState>,
@@ -266,8 +266,8 @@ impl Dispatch {
         }
     }
 
-    /// There is no connection yet. Moves on if another instance is to be chosen, or none for a client
-    /// that has left.
+    /// Waits for a connection. Moves on if another instance is to be chosen, or if the client has left
+    /// and no instance is needed.
     fn waits_to_connect(&mut self, info: &mut RequestInfo, turn: &Turn<'_, '_>) -> DispatchStep {
         if info.presence.check_gone_if_due(turn) {
             self.link = InstanceLink::None;
@@ -280,7 +280,7 @@ impl Dispatch {
         if !crowded || self.tries.tried().contains(&key) {
             return DispatchStep::Rests;
         }
-        // It listens and has no room: that is no fault of it. One that has room goes first.
+        // The instance listens but has no room, which is no failure. An instance with room goes first.
         self.tries.rule_out(key);
         let seeker = self.seeker(info);
         let elsewhere = info.account.app();
@@ -291,7 +291,7 @@ impl Dispatch {
         DispatchStep::Moved
     }
 
-    /// The connection stands: the request goes out on it, unless its client has left meanwhile.
+    /// Sends the request on the new connection, unless its client has left meanwhile.
     fn connected(&mut self, info: &mut RequestInfo, turn: &Turn<'_, '_>) -> DispatchStep {
         match std::mem::replace(&mut self.link, InstanceLink::None) {
             InstanceLink::Connecting(up)
@@ -307,9 +307,9 @@ impl Dispatch {
         DispatchStep::Moved
     }
 
-    /// The snapshot has changed while the request waited or was in flight. True if the request has to
-    /// be routed anew: what refused before may be gone, and others may have come. Nothing was sent, so
-    /// that is no retry.
+    /// Reacts to a new snapshot while the request waits or is in flight. Returns true if the request has
+    /// to be routed anew: what refused before may be gone, and other instances may have come. Nothing was
+    /// sent, so this is no retry.
     #[inline]
     pub(super) fn look_again(
         &mut self,
@@ -331,9 +331,9 @@ impl Dispatch {
         }
     }
 
-    /// How long the answer may take, by whether its instance stays. A stream without an end stays
-    /// where traffic goes, as a tunnel does: not on a kept standby, nor in a proxy that ends, nor while
-    /// its app is closed for its client.
+    /// Sets the time limit of the answer, by whether its instance stays. An endless stream stays where
+    /// new traffic goes, like a tunnel: not on a kept standby, not in a proxy that shuts down, and not
+    /// while its app is closed to its client.
     pub(super) fn set_end(&mut self, kind: AnswerKind, info: &RequestInfo, turn: &Turn<'_, '_>) {
         let InstanceLink::Open(upstream) = &self.link else { return };
         let key = upstream.flight.instance().key;
@@ -352,7 +352,7 @@ impl Dispatch {
         }
     }
 
-    /// Why the attempt fails if its time is over.
+    /// Returns the failure of an attempt whose time is over.
     pub(super) fn late(&self) -> AttemptFailure {
         match &self.link {
             InstanceLink::Connecting(upstream) if upstream.is_here() => AttemptFailure::NoRoom,
@@ -363,7 +363,7 @@ impl Dispatch {
         }
     }
 
-    /// The attempt has come to nothing. Another one if I10 allows it.
+    /// Handles a failed attempt. Retries if I10 allows it.
     pub(super) fn failed(
         &mut self,
         failure: AttemptFailure,
@@ -382,8 +382,8 @@ impl Dispatch {
         drop(upstream);
         info.account.attempt_failed(failure);
         self.cut_at = Deadline::never();
-        // An idle connection that its owner closed is nobody's fault, unless it costs the request. Nor
-        // is one that bore what an earlier answer had left on it.
+        // An idle connection closed by its owner is nobody's fault, unless that costs the request. Nor is
+        // a connection with the rest of an earlier answer on it.
         let stale = used
             && matches!(failure, AttemptFailure::Broken | AttemptFailure::Stale)
             && seen != SeenOfAnswer::Head;
@@ -430,8 +430,9 @@ impl Dispatch {
         AfterFailure::Retry
     }
 
-    /// One that hangs is tried once only, and the request goes to another: so nobody waits for more
-    /// than two of them, and an app that is slow is not asked for the same again and again.
+    /// Returns whether another instance may be tried after one hangs. Only one retry follows a hang: a
+    /// client waits for at most two such instances, and a slow app does not get the same request again
+    /// and again.
     fn may_ask_another(
         &mut self,
         hung: &InstanceState,
@@ -443,7 +444,7 @@ impl Dispatch {
         !self.tries.were_kept_waiting() && info.account.app().is_some_and(has_another)
     }
 
-    /// The head of the answer has come.
+    /// Notes that the head of the answer has come.
     #[inline]
     pub(super) fn answered(&mut self, status: u16, turn: &Turn<'_, '_>) {
         if let InstanceLink::Open(upstream) = &mut self.link {
@@ -454,43 +455,43 @@ impl Dispatch {
         self.held.answered();
     }
 
-    /// Its instance can answer. One that breaks off each answer in the middle cannot: what has an end
-    /// must have come to it.
+    /// Notes that the instance can answer. Called at the end of a finite answer, because an instance that
+    /// breaks off every answer in the middle cannot.
     pub(super) fn clear_instance(&self) {
         if let InstanceLink::Open(upstream) = &self.link {
             upstream.flight.instance().answered();
         }
     }
 
-    /// The instance is not needed any more, or has gone.
+    /// Drops the connection: the instance is not needed any more, or has gone.
     pub(super) fn drop_connection(&mut self) {
         self.link = InstanceLink::None;
     }
 
-    /// The answer is whole, or a tunnel follows: what the connection is good for is up to the caller.
+    /// Takes the connection after a complete answer or for a tunnel. The caller decides how to use it.
     #[inline]
     pub(super) fn take_connection(&mut self) -> Option<UpstreamConnection> {
         self.cut_at = Deadline::never();
         self.link.take()
     }
 
-    /// How long the answer may take once its instance has left, in milliseconds.
+    /// Returns how many milliseconds the answer may take once its instance has left.
     pub(super) fn drain_ms(&self) -> u64 {
         self.drain_ms
     }
 
-    /// No instance is going to answer.
+    /// Gives up: no instance is going to answer.
     pub(super) fn gives_up(&mut self) {
         self.link = InstanceLink::None;
         self.held.gives_up();
     }
 
-    /// The answer goes on, whatever has become of its instance.
+    /// Lets the answer go on, whatever happens to its instance.
     pub(super) fn never_cut(&mut self) {
         self.cut_at = Deadline::never();
     }
 
-    /// The request has ended.
+    /// Notes that the request has ended.
     pub(super) fn request_ended(&mut self) {
         self.held.request_ended();
     }

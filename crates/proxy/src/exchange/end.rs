@@ -1,4 +1,4 @@
-//! How an exchange ends, for the connection. Knows nothing of what becomes of the connection then.
+//! The ways in which an exchange ends, for the connection. Does not decide what the connection does then.
 
 use http1::After;
 
@@ -6,40 +6,40 @@ use crate::exchange::incoming::AnswerState;
 use crate::exchange::terms::Terms;
 use crate::tunnel::Tunnel;
 
-/// How an exchange has ended.
+/// The way in which an exchange has ended.
 #[derive(Debug)]
 pub(crate) enum ExchangeEnd {
     /// The connection waits for the next request.
     Next,
-    /// The answer is whole and the connection is to close.
+    /// The answer is complete and the connection is to be closed.
     Close,
-    /// The answer is whole, and the client has said that this was its last request.
+    /// The answer is complete, and the client has said that this was its last request.
     Last,
-    /// The client has gone.
+    /// The client has left.
     Gone,
-    /// The answer broke off: the client must see that.
+    /// The answer broke off. The connection is reset, to let the client see that.
     Reset,
-    /// The protocol was switched.
+    /// The connection is a tunnel from now on.
     Tunnel(Box<Tunnel>),
 }
 
-/// What there is between an exchange and its end.
+/// The bytes that are still on their way when an answer is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rest {
-    /// The client has something to read.
+    /// True if the client has not read all of the answer.
     pub(super) unread: bool,
-    /// The client has not sent all of its request.
+    /// True if the client has not sent all of its request.
     pub(super) unsent: bool,
 }
 
 impl ExchangeEnd {
-    /// How an exchange whose answer has come so far ends, if it does. A tunnel is not told here.
+    /// Returns how the exchange ends, or `None` if it goes on. Tunnels are handled elsewhere.
     #[inline]
     pub(super) fn of(answer: &AnswerState, terms: &Terms, rest: Rest) -> Option<Self> {
         match (answer, terms.after()) {
-            // What came before the break goes out first, as far as the client takes it.
+            // The bytes before the break go out first, as far as the client takes them.
             (AnswerState::Cut, _) if !rest.unread => Some(Self::Reset),
-            // Who still sends its body may read nothing before that is out.
+            // A client that is still sending its body might read nothing before all of the body is sent.
             (AnswerState::Done, _) if rest.unsent => Some(Self::Close),
             (AnswerState::Done, _) if rest.unread => None,
             (AnswerState::Done, After::KeepAlive) => Some(Self::Next),

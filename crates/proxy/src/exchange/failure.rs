@@ -1,29 +1,30 @@
-//! Why an attempt at a request came to nothing, and what the client is told if there is no other.
+//! Reasons why an attempt at a request failed, and the page that the client gets if no other attempt
+//! follows.
 
 use crate::pages::ErrorPage;
 
-/// Why an attempt came to nothing.
+/// The reason why an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AttemptFailure {
-    /// No connection. `Ours` if the instance has no part in it.
+    /// No connection. `ConnectOurs` if the cause is on the proxy's side, not the instance's.
     Connect,
     ConnectOurs,
-    /// The instance listens, and has had no room for another connection in all the time there was.
+    /// The instance listens, but its backlog had no room for another connection until the time was over.
     NoRoom,
-    /// The connection broke before an answer.
+    /// The connection broke before an answer came.
     Broken,
-    /// What came on a connection that had been idle is no answer to this request.
+    /// The bytes that came on a reused connection are not an answer to this request.
     Stale,
-    /// No answer in time.
+    /// No answer came in time.
     Timeout,
-    /// An answer that cannot be passed on.
+    /// The answer cannot be passed on.
     BadAnswer,
-    /// We cut it: its instance has left and the drain deadline is over.
+    /// The proxy cut the connection: the instance has left, and the drain deadline is over.
     Drained,
 }
 
 impl AttemptFailure {
-    /// Whether the instance has no part in it.
+    /// Returns whether the instance is not to blame.
     pub(super) const fn is_ours(self) -> bool {
         match self {
             Self::ConnectOurs | Self::NoRoom | Self::Drained => true,
@@ -31,7 +32,7 @@ impl AttemptFailure {
         }
     }
 
-    /// What the client gets if there is no other attempt.
+    /// Returns the page that the client gets if there is no other attempt.
     pub(super) const fn page(self) -> ErrorPage {
         match self {
             Self::NoRoom | Self::Timeout | Self::Drained => ErrorPage::GATEWAY_TIMEOUT,

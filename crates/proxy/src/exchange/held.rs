@@ -1,5 +1,6 @@
-//! A request's places among the held: bounded in number, bytes and time, body unread, first come first
-//! served. Never knows where the request may go.
+//! A held request and its place in the hold queue. Held requests are bounded in number, bytes and time,
+//! their bodies are not read, and they are served first come, first served. Does not know where a request
+//! may go.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,10 +11,10 @@ use crate::hold_queue::{Dequeued, QueuePlace, QueueTicket};
 use crate::stats::AppStats;
 use crate::turn::Turn;
 
-/// While held, instances that refused are tried again this often.
+/// The interval at which a held request tries again the instances that refused it.
 const LOOK_EVERY_MS: u64 = 100;
 
-/// What a held request takes of the app's limits. Falls with it.
+/// The part of the app's hold limits that a held request takes up. Given back on drop.
 #[derive(Debug)]
 struct Room {
     app: Arc<AppStats>,
@@ -29,22 +30,22 @@ struct Hold {
     look_ms: u64,
 }
 
-/// How a request has been held.
+/// The state of a request with regard to the hold queue.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     /// On the heap: few requests are held, and every request has room for this.
     hold: Option<Box<Hold>>,
-    /// The request's place in the queue, should the request have to wait again.
+    /// The request's place in the queue, in case it has to wait again.
     ticket: Option<QueueTicket>,
-    /// The request had to wait, was dequeued, and has no answer yet.
+    /// Set if the request was held, has been dequeued, and has no answer yet.
     dequeued: Option<Dequeued>,
-    /// When the request was held for the first time.
+    /// The time when the request was held for the first time.
     since_ms: Option<u64>,
 }
 
 impl Held {
-    /// Takes or keeps a place, if there is room and time. A new place takes so many bytes, and is
-    /// when the client is looked at for the first time.
+    /// Takes or keeps a place, if there is room and time. Returns whether the request is held. A new
+    /// place takes up `bytes` bytes, and taking one checks the client for the first time.
     pub(crate) fn enter(
         &mut self,
         app: &Arc<AppStats>,
@@ -53,8 +54,8 @@ impl Held {
         presence: &mut Presence,
         turn: &Turn<'_, '_>,
     ) -> bool {
-        // An attempt in between does not make the patience begin anew; another reason to wait may
-        // make it longer or shorter.
+        // An attempt in between does not restart the time to wait. Another reason to wait may make that
+        // time longer or shorter.
         let again = self.since_ms.is_some();
         let since_ms = *self.since_ms.get_or_insert(turn.now_ms);
         let until_ms = since_ms.saturating_add(hold_ms);
@@ -76,7 +77,7 @@ impl Held {
         true
     }
 
-    /// A place among the held of the app, if there is room.
+    /// Takes a place among the held requests of the app, if there is room.
     fn place(
         &self,
         app: &Arc<AppStats>,
@@ -87,7 +88,7 @@ impl Held {
         let limits = &turn.worker.shared.config.limits;
         let requests = app.held_now.fetch_add(1, Ordering::Relaxed);
         let held = app.held_bytes.fetch_add(bytes, Ordering::Relaxed);
-        // Counted first: two workers never share the last place.
+        // Counted before the check: two workers never share the last place.
         let room = Room { app: Arc::clone(app), bytes };
         if requests >= limits.hold_requests || held + bytes > limits.hold_bytes {
             return None;
@@ -97,18 +98,18 @@ impl Held {
         Some(Box::new(Hold { _room: room, place, until_ms, look_ms }))
     }
 
-    /// Whether the request is held.
+    /// Returns whether the request is held.
     pub(crate) fn is_held(&self) -> bool {
         self.hold.is_some()
     }
 
-    /// When a held request is looked at though nothing happened.
+    /// Returns when a held request is looked at if no event comes before.
     pub(crate) fn look(&self) -> Deadline {
         let look = |hold: &Box<Hold>| Deadline::at(hold.look_ms.min(hold.until_ms));
         self.hold.as_ref().map_or(Deadline::never(), look)
     }
 
-    /// Whether it is time for a held request to try again those that refused.
+    /// Returns whether it is time for a held request to try again the instances that refused.
     #[inline]
     pub(crate) fn looks_again(&mut self, now_ms: u64) -> bool {
         let Some(hold) = &mut self.hold else { return false };
@@ -119,13 +120,14 @@ impl Held {
         due
     }
 
-    /// Whether the turn of a held request has come, where so many may go at first.
+    /// Returns whether a held request may go, if `at_first` requests may go at first. `None` if it is not
+    /// held.
     pub(crate) fn may_go(&self, at_first: u32) -> Option<bool> {
         self.hold.as_ref().map(|hold| hold.place.may_go(at_first))
     }
 
-    /// Leaves the queue to try an instance. How long the request has been held by now, in
-    /// milliseconds, if it was.
+    /// Leaves the queue to try an instance. Returns how long the request has been held by now, in
+    /// milliseconds, if it was held.
     #[inline]
     pub(crate) fn go(&mut self, now_ms: u64) -> Option<u64> {
         if let Some(hold) = self.hold.take() {
@@ -134,7 +136,7 @@ impl Held {
         self.since_ms.map(|since_ms| now_ms.saturating_sub(since_ms))
     }
 
-    /// An instance has answered.
+    /// Notes that an instance has answered.
     #[inline]
     pub(crate) fn answered(&mut self) {
         if let Some(dequeued) = self.dequeued.take() {
@@ -142,18 +144,18 @@ impl Held {
         }
     }
 
-    /// The request belongs to another app now, and its place in the queue is lost.
+    /// Gives up the place in the queue: the request belongs to another app now.
     pub(crate) fn changes_app(&mut self) {
         (self.hold, self.ticket) = (None, None);
     }
 
-    /// No instance is going to answer.
+    /// Gives up the place: no instance is going to answer.
     pub(crate) fn gives_up(&mut self) {
         self.hold = None;
         self.dequeued = None;
     }
 
-    /// The request has ended.
+    /// Notes that the request has ended.
     pub(crate) fn request_ended(&mut self) {
         self.dequeued = None;
     }

@@ -1,5 +1,5 @@
-//! The answer on its way to the client: its head judged and written anew, its body framed anew. Never
-//! makes a broken answer look whole.
+//! The answer on its way to the client: its head is checked and rewritten, its body is framed anew. Never
+//! makes a broken answer look complete.
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -15,35 +15,35 @@ use crate::turn::Turn;
 use crate::upstream::UpstreamConnection;
 use crate::worker::Worker;
 
-/// Bytes of interim answers before the final one: so many at once, and so many more with each second.
-/// Their number has no bound (RFC 9110, 15.2).
+/// Bytes of interim answers before the final one: a fixed amount, and a further amount for each second.
+/// The number of interim answers has no bound (RFC 9110, 15.2).
 const INTERIM_BYTES: u64 = 64 << 10;
 const INTERIM_RATE: u64 = 4 << 10;
 
-/// How far an answer has come.
+/// The state of an answer.
 #[derive(Debug)]
 pub(super) enum AnswerState {
     Awaited(Box<ResponseParser>),
     Body {
         kind: AnswerKind,
     },
-    /// All of it is in the output.
+    /// All of the answer is in the output.
     Done,
     /// The answer broke off.
     Cut,
-    /// The answer is a 101: a tunnel follows.
+    /// The answer is a 101. A tunnel follows.
     Switched,
 }
 
-/// Whether an answer has an end of its own.
+/// The kind of an answer, by whether it has an end of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AnswerKind {
     Finite,
-    /// The stream ends with its instance, and that is no failure.
+    /// A stream of events. It ends with its instance, which is no failure.
     EventStream,
 }
 
-/// What has been seen of an answer when an attempt comes to nothing.
+/// The part of an answer that was seen before the attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SeenOfAnswer {
     Nothing,
@@ -51,36 +51,36 @@ pub(super) enum SeenOfAnswer {
     Bytes,
     /// Interim answers.
     Interim,
-    /// Its head, which has gone out.
+    /// The head, which has gone out.
     Head,
 }
 
-/// What has been read of an answer.
+/// The part of an answer that was read in one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Arrived {
     Nothing,
-    /// An interim head of so many bytes.
+    /// An interim head, of this many bytes.
     Interim(usize),
-    /// One that tells the client to go on with its body.
+    /// An interim head (100) that asks the client for its body, of this many bytes.
     Continue(usize),
-    /// The final head, of so many bytes.
+    /// The final head, of this many bytes.
     Head(usize),
-    /// Bytes of the body, this many.
+    /// This many bytes of the body.
     Body(usize),
-    /// Bytes of the body, this many, and its end.
+    /// This many bytes of the body, and its end.
     End(usize),
 }
 
-/// An answer on its way.
+/// An answer on its way to the client.
 #[derive(Debug)]
 pub(super) struct Incoming {
     answer: AnswerState,
-    /// Bytes of interim answers.
+    /// The number of bytes of interim answers so far.
     interims: u64,
 }
 
 impl Incoming {
-    /// An answer that nothing has come of.
+    /// Returns an answer of which nothing has come.
     #[inline]
     pub(super) fn awaited(worker: &Worker) -> Self {
         let answer = AnswerState::Awaited(worker.parsers.response());
@@ -91,7 +91,7 @@ impl Incoming {
         &self.answer
     }
 
-    /// Whether the answer has an end of its own.
+    /// Returns whether the answer has an end of its own.
     pub(super) fn kind(&self) -> AnswerKind {
         match &self.answer {
             AnswerState::Body { kind, .. } => *kind,
@@ -102,7 +102,7 @@ impl Incoming {
         }
     }
 
-    /// What has been seen of the answer, if so many bytes of it are not read.
+    /// Returns the part of the answer that has been seen, if `unread` bytes of it are not read yet.
     pub(super) fn seen(&self, unread: usize) -> SeenOfAnswer {
         match &self.answer {
             AnswerState::Awaited(_) if self.interims > 0 => SeenOfAnswer::Interim,
@@ -115,7 +115,7 @@ impl Incoming {
         }
     }
 
-    /// Reads once from the instance, if the client keeps up.
+    /// Reads once from the instance, unless the client is too far behind.
     #[inline]
     pub(super) fn receive(
         &self,
@@ -133,7 +133,8 @@ impl Incoming {
                 upstream.flight.instance().moved(turn.now_ms);
                 Ok(count)
             }
-            // What came before is worth reading, unless only a clean end would make it whole.
+            // The bytes before the error are worth reading, unless only a clean end would complete the
+            // body.
             Poll::Ready(Err(_)) => match &self.answer {
                 AnswerState::Body { .. } if upstream.side.ends_with_connection() => {
                     Err(AttemptFailure::Broken)
@@ -147,7 +148,7 @@ impl Incoming {
         }
     }
 
-    /// Reads on in what the instance sent; what is of the body goes to the client.
+    /// Parses the bytes from the instance. Passes bytes of the body on to the client.
     #[inline]
     pub(super) fn read(
         &mut self,
@@ -180,14 +181,14 @@ impl Incoming {
         let len = match parser.parse(upstream.side.input().unread(), info.terms.to()) {
             Ok(Progress::Unfinished) => return nothing,
             Ok(Progress::Finished(len)) => len,
-            // On a connection that was used before, that is what an earlier answer has left there.
+            // On a connection that was used before, these bytes are the rest of an earlier answer.
             Err(BadAnswer::StatusLine) if upstream.is_used() => return Err(AttemptFailure::Stale),
             Err(error) => {
                 tracing::debug!(%error, "an instance's answer cannot be passed on");
                 return Err(AttemptFailure::BadAnswer);
             }
         };
-        // Nor is this an answer to the request, but to the silence before it (RFC 9110, 15.5.9).
+        // A 408 here answers the silence before the request, not the request (RFC 9110, 15.5.9).
         if parser.head().says_idle_for_too_long()
             && upstream.is_used()
             && info.terms.is_resendable()
@@ -234,7 +235,7 @@ impl Incoming {
         Ok(if moved == 0 { Arrived::Nothing } else { Arrived::Body(moved) })
     }
 
-    /// Passes on an interim head of so many bytes.
+    /// Passes on an interim head of `len` bytes.
     pub(super) fn pass_interim(
         &mut self,
         len: usize,
@@ -254,7 +255,7 @@ impl Incoming {
         Ok(())
     }
 
-    /// Drops an interim head of so many bytes.
+    /// Drops an interim head of `len` bytes.
     pub(super) fn drop_interim(
         &mut self,
         len: usize,
@@ -286,7 +287,7 @@ impl Incoming {
         upstream.side.input().consume(len);
     }
 
-    /// The final head, of so many bytes: it goes to the client. Tells its status.
+    /// Passes the final head, of `len` bytes, on to the client. Returns its status.
     #[inline]
     pub(super) fn accept(
         &mut self,
@@ -338,7 +339,7 @@ impl Incoming {
         }
     }
 
-    /// Notes that the answer is whole.
+    /// Notes that the answer is complete.
     pub(super) fn set_done(&mut self) {
         self.answer = AnswerState::Done;
     }
@@ -355,13 +356,14 @@ impl AnswerKind {
     }
 }
 
-/// A cookie is one user's own: never on an answer that is offered to caches of many. Nor on one that
-/// only renews what a cache has, nor on a switch, whose clients rarely keep cookies.
+/// Returns whether cookies may be added to the answer. A cookie belongs to one user, so it is never added
+/// to an answer that shared caches may store. Nor to a 304, which only renews a cached answer, nor to a
+/// 101, whose clients rarely keep cookies.
 fn may_add_cookies(head: &ResponseHead) -> bool {
     !(head.is_shared() || head.is_switch() || head.status() == 304)
 }
 
-/// The user's `Set-Cookie` lines, as the newest snapshot has it.
+/// Returns the user's `Set-Cookie` lines, by the newest snapshot.
 fn cookies(user: &User, app: Option<&AppStats>, worker: &Worker) -> Vec<u8> {
     let table = worker.table.borrow();
     let split = app.and_then(|app| table.app(app.key)).and_then(|entry| entry.split.as_ref());

@@ -1,4 +1,4 @@
-//! What is known of the user who sent a request, by its head. Recognises; never chooses.
+//! The user who sent a request, as recognised by its head. Never chooses an arm or an instance.
 
 use http1::RequestHead;
 use model::Balance;
@@ -10,9 +10,9 @@ use crate::turn::Turn;
 /// The user of a request.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Known {
-    /// Set while traffic of the app is split among its users.
+    /// Set while the app's traffic is split among its users.
     user: Option<User>,
-    /// A hash of what the user is known by. Set only with `balance = "hash"`.
+    /// A hash of what identifies the user. Set only with `balance = "hash"`.
     key: Option<u64>,
 }
 
@@ -41,12 +41,12 @@ impl Known {
         Self { user, key }
     }
 
-    /// The user, while traffic of the app is split among its users.
+    /// Returns the user, while the app's traffic is split among its users.
     pub(crate) fn user(&self) -> Option<&User> {
         self.user.as_ref()
     }
 
-    /// What an instance is picked by, with `balance = "hash"`.
+    /// Returns the hash by which an instance is picked, with `balance = "hash"`.
     pub(crate) fn key(&self) -> Option<u64> {
         self.key
     }

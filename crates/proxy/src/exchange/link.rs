@@ -1,20 +1,20 @@
-//! How far a request has come on its way to an instance. Makes no step itself.
+//! The connection of a request to an instance, by its stage. Makes no step itself.
 
 use crate::upstream::UpstreamConnection;
 
-/// How far a request has come on its way.
+/// The stage of the connection between a request and an instance.
 #[derive(Debug)]
 pub(super) enum InstanceLink {
-    /// No instance is needed: the answer is ours, or it is whole.
+    /// No instance is needed: the proxy answers itself, or the answer is complete.
     None,
-    /// No instance is chosen; if none can be, the request is held.
+    /// No instance is chosen. The request is held if none can be.
     Unchosen,
     Connecting(UpstreamConnection),
     Open(UpstreamConnection),
 }
 
 impl InstanceLink {
-    /// The connection that the request goes out on, if it does.
+    /// Returns the open connection that the request is sent on, if there is one.
     pub(super) fn upstream_mut(&mut self) -> Option<&mut UpstreamConnection> {
         match self {
             Self::Open(upstream) => Some(upstream),
@@ -22,7 +22,7 @@ impl InstanceLink {
         }
     }
 
-    /// The open connection that the request goes out on.
+    /// Returns the open connection that the request is sent on, if there is one.
     pub(super) fn upstream(&self) -> Option<&UpstreamConnection> {
         match self {
             Self::Open(upstream) => Some(upstream),
@@ -30,7 +30,7 @@ impl InstanceLink {
         }
     }
 
-    /// The connection of the attempt, which ends.
+    /// Takes the connection of the attempt, which ends.
     pub(super) fn take(&mut self) -> Option<UpstreamConnection> {
         match std::mem::replace(self, Self::None) {
             Self::Connecting(upstream) | Self::Open(upstream) => Some(upstream),

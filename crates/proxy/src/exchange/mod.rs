@@ -1,5 +1,6 @@
-//! One request, from its head to the end of its answer: `request_info` knows, `relay` moves, and here is
-//! what the client is told. Never holds a snapshot across a wait.
+//! One request, from its head to the end of its answer. `request_info` holds what is known of the
+//! request, `relay` moves its bytes, and this file decides what the client is told. Never holds a
+//! snapshot across a wait.
 
 mod account;
 mod arm;
@@ -39,7 +40,7 @@ use crate::front::side::ClientSide;
 use crate::turn::{Turn, Wakeup};
 use crate::worker::Worker;
 
-/// Bytes moved in one poll before others get their turn.
+/// Bytes moved in one poll, before other connections of the worker are polled.
 const TURN_BYTES: usize = 256 << 10;
 
 /// One request and its answer.
@@ -50,7 +51,7 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    /// Takes a request whose head is whole. Its first byte came at `since_ms`.
+    /// Begins the exchange of a request whose head is complete. Its first byte came at `since_ms`.
     pub(crate) fn begin(head: &RequestHead, since_ms: u64, turn: &mut Turn<'_, '_>) -> Box<Self> {
         let place = Place::of(head, turn);
         let bytes = rewritten(head, place.strip, turn);
@@ -64,7 +65,7 @@ impl Exchange {
         exchange
     }
 
-    /// Takes the app that the head belongs to, which need not be the one that it had before.
+    /// Assigns the request to the app that the head belongs to. That may be another app than before.
     fn route(&mut self, head: &RequestHead, place: &Place, turn: &mut Turn<'_, '_>) {
         let instead = match place.route(head, turn) {
             Ok(route) => {
@@ -79,11 +80,11 @@ impl Exchange {
         }
     }
 
-    /// Routes a request that has not gone out yet by the newest snapshot: its app may be reached in
-    /// another way now, with other limits, or another app is.
+    /// Routes a request that has not been sent yet by the newest snapshot. Its app may have another route
+    /// or other limits by now, or the request may belong to another app.
     fn route_again(&mut self, turn: &mut Turn<'_, '_>) {
         let mut parser = turn.worker.parsers.request();
-        // It could be read before.
+        // The head was parsed before, so it parses again.
         if let Ok(Progress::Finished(_)) = parser.parse(turn.client.head_bytes()) {
             let place = Place::of(parser.head(), turn);
             let bytes = rewritten(parser.head(), place.strip, turn);
@@ -93,7 +94,7 @@ impl Exchange {
         turn.worker.parsers.put_request(parser);
     }
 
-    /// Goes on as far as possible without waiting.
+    /// Moves bytes until the exchange has to wait or ends.
     pub(crate) fn poll(&mut self, turn: &mut Turn<'_, '_>) -> Poll<ExchangeEnd> {
         match self.advance(turn) {
             Ok(()) => Poll::Pending,
@@ -137,7 +138,7 @@ impl Exchange {
         }
     }
 
-    /// Reads and writes once in every direction. Tells how much moved.
+    /// Reads and writes once in every direction. Returns the number of bytes and steps moved.
     fn exchange_bytes(&mut self, turn: &mut Turn<'_, '_>) -> Result<usize, ExchangeEnd> {
         let mut moved = match self.relay.poll(&mut self.info, turn) {
             Ok(moved) => moved,
@@ -158,7 +159,7 @@ impl Exchange {
         Ok(moved + self.relay.read_client(&mut self.info, turn)?)
     }
 
-    /// No instance gives the rest of the answer.
+    /// Handles a stop: no instance gives the rest of the answer.
     fn stop(&mut self, stop: Stop, turn: &mut Turn<'_, '_>) -> Result<(), ExchangeEnd> {
         match stop {
             Stop::Reply(answer) => self.reply(&answer, turn),
@@ -167,8 +168,8 @@ impl Exchange {
         Ok(())
     }
 
-    /// Answers in place of an instance; there will be no attempt any more. Never after a part of an
-    /// answer has gone out.
+    /// Answers in place of an instance and makes no further attempt. Must not be called after a part of
+    /// an answer has gone out.
     fn reply(&mut self, answer: &OwnAnswer, turn: &mut Turn<'_, '_>) {
         self.info.account.answered_ourselves(answer, turn.worker);
         self.relay.give_up(&mut self.info, turn.client);
@@ -177,12 +178,13 @@ impl Exchange {
         answer.reply(form, |reply| turn.client.reply(reply, form, &date, turn.worker));
     }
 
-    /// Its client is to blame that it ends here.
+    /// Ends the exchange as aborted by its client.
     pub(crate) fn abort(&mut self) {
         self.relay.abort(&mut self.info);
     }
 
-    /// The connection ends under it: the proxy is being shut down and its time is over.
+    /// Ends the exchange because its connection is closed: the proxy shuts down and its time to drain is
+    /// over.
     pub(crate) fn broken_off(&mut self, worker: &Worker) {
         if self.info.account.app().is_some() && !self.relay.is_endless() {
             self.info.account.fails();
@@ -190,12 +192,12 @@ impl Exchange {
         self.relay.settle(&mut self.info, worker, worker.shared.now_ms());
     }
 
-    /// When to wake up though nothing happens.
+    /// Returns when to wake up if no event comes before.
     pub(crate) fn wakeup(&self, turn: &Turn<'_, '_>) -> Wakeup {
         self.relay.wakeup(&self.info, turn)
     }
 
-    /// What the client does, should some have to leave.
+    /// Returns what the client does. Used to choose connections to evict.
     pub(crate) fn doing(&self, client: &ClientSide) -> Doing {
         self.relay.doing(&self.info, client)
     }

@@ -1,5 +1,5 @@
-//! The request on its way to an instance: its body as it comes, and who tells the client to go on with it.
-//! Never takes more from the client than the instance is ready for.
+//! The request on its way to an instance: its body as it comes, and who asks the client for it (100
+//! Continue). Never takes more from the client than the instance is ready for.
 
 use std::task::Poll;
 
@@ -18,23 +18,23 @@ use crate::stopwatch::Stopwatch;
 use crate::turn::Turn;
 use crate::upstream::UpstreamConnection;
 
-/// Who tells the client to go on with its body.
+/// The side that asks the client to send its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Continue {
-    /// The client does not ask, or has been told.
+    /// Neither: the client does not wait for that, or has been asked.
     Settled,
-    /// The upstream may, until then; then we do.
+    /// The instance may until `until_ms`, then the proxy does.
     Upstream { until_ms: u64 },
 }
 
-/// A request on its way.
+/// A request on its way to an instance.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     request: Replay,
     proceed: Continue,
 }
 
-/// Why a body is not passed on.
+/// The reason why a body is not passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BadBody {
     Malformed,
@@ -51,7 +51,7 @@ impl BadBody {
 }
 
 impl Outgoing {
-    /// A request whose head is `bytes` for an instance.
+    /// Returns a request whose head, as written for an instance, is `bytes`.
     #[inline]
     pub(super) fn of(
         head: &RequestHead,
@@ -79,49 +79,49 @@ impl Outgoing {
         self.request.replace_head(bytes, stock);
     }
 
-    /// How many bytes of memory a request takes that has not gone out.
+    /// Returns how many bytes of memory a request takes up before it is sent.
     pub(super) fn held_bytes(&self, client: &ClientSide) -> usize {
-        // The head counts once, though it is kept as it came, too.
+        // The head counts once, though it is also kept as the client sent it.
         self.request.len() + client.behind_head()
     }
 
-    /// Whether it can be sent again after bytes of it went out.
+    /// Returns whether the request can be sent again after a part of it went out.
     pub(super) fn is_kept(&self) -> bool {
         self.request.is_kept()
     }
 
-    /// Whether all of it has come from the client.
+    /// Returns whether all of the request has come from the client.
     pub(super) fn is_whole(&self) -> bool {
         self.request.is_whole()
     }
 
-    /// Whether all of it has gone out on this connection.
+    /// Returns whether all of the request has gone out on this connection.
     pub(super) fn is_out(&self, upstream: &UpstreamConnection) -> bool {
         upstream.side.has_sent_all(&self.request)
     }
 
-    /// Whether all that has come has gone out, and more has to come.
+    /// Returns whether everything that came has gone out, and more has to come.
     pub(super) fn waits_for_body(&self, upstream: Option<&UpstreamConnection>) -> bool {
         let unwritten = upstream.map_or(0, |upstream| upstream.side.unwritten());
         !self.request.is_whole() && self.request.len() + unwritten == 0
     }
 
-    /// How much more of the body there is room for, in bytes.
+    /// Returns how many more bytes of the body there is room for.
     pub(super) fn room(&self, upstream: &UpstreamConnection) -> usize {
         self.request.room().saturating_sub(upstream.side.unwritten())
     }
 
-    /// Who tells the client to go on.
+    /// Returns which side asks the client to send its body.
     pub(super) fn proceed(&self) -> Continue {
         self.proceed
     }
 
-    /// The client has been told to go on, or need not be any more.
+    /// Notes that the client has been asked for its body, or need not be any more.
     pub(super) fn settles(&mut self) {
         self.proceed = Continue::Settled;
     }
 
-    /// Takes what there is room for of the body.
+    /// Takes as much of the body from the client as there is room for.
     #[inline]
     pub(super) fn take_from(
         &mut self,
@@ -139,7 +139,7 @@ impl Outgoing {
             let piece = client.body(room).map_err(|_| BadBody::Malformed)?;
             let (taken, last) = (piece.taken, piece.last);
             pacing.take(piece.data.len()).map_err(|_| BadBody::TooLarge)?;
-            // Nobody reads it any more, but its end is worth knowing.
+            // After a failed write no one reads the body, but its end is still needed.
             if !upstream.side.write_failed() {
                 self.request.add(piece.data);
             }
@@ -155,7 +155,7 @@ impl Outgoing {
         Ok(moved)
     }
 
-    /// Writes what the instance takes.
+    /// Writes as much as the instance takes.
     #[inline]
     pub(super) fn send(
         &mut self,
@@ -170,7 +170,8 @@ impl Outgoing {
         match upstream.side.poll_send(turn.cx, &mut self.request, &turn.worker.stock) {
             Poll::Pending => Ok(0),
             Poll::Ready(Ok(count)) => {
-                // The kernel takes the first bytes, whatever the instance does.
+                // The kernel takes the first bytes even if the instance hangs. Only later bytes show that
+                // the instance reads.
                 if !unsent {
                     upstream.flight.instance().moved(turn.now_ms);
                 }
@@ -182,19 +183,19 @@ impl Outgoing {
             }
             Poll::Ready(Err(Broken { error, certainly_unprocessed })) => {
                 tracing::debug!(%error, "a request cannot be sent on");
-                // An answer may have come before the connection broke: that is read first.
+                // An answer may have come before the connection broke. That answer is read first.
                 if certainly_unprocessed { Err(AttemptFailure::Broken) } else { Ok(1) }
             }
         }
     }
 
-    /// Goes back to its first byte, for another attempt.
+    /// Goes back to the first byte, for another attempt.
     pub(super) fn rewind(&mut self) {
         self.request.rewind();
     }
 
-    /// Nobody wants it. What has come of its body is discarded: if that is all, a connection that is
-    /// to stay remains usable.
+    /// Discards the part of the body that has come, because no instance takes it. If that completes the
+    /// body, a connection that is to stay open remains usable.
     #[inline]
     pub(super) fn discard(&mut self, client: &mut ClientSide, after: After) {
         client.take_head();
@@ -211,7 +212,7 @@ impl Outgoing {
         }
     }
 
-    /// Gives its memory back.
+    /// Gives the buffers back.
     pub(super) fn give_back(&mut self, stock: &Stock) {
         self.request.give_back(stock);
     }

@@ -1,4 +1,4 @@
-//! Answers that no instance gives. Knows nothing of when they are given.
+//! Answers that the proxy gives itself. Does not decide when they are given.
 
 use std::sync::Arc;
 
@@ -6,13 +6,13 @@ use crate::maintenance::Closed;
 use crate::pages::{ErrorPage, Form, LocalReply};
 use crate::redirect::Elsewhere;
 
-/// An answer of the proxy's own.
+/// An answer of the proxy itself.
 #[derive(Debug)]
 pub(super) enum OwnAnswer {
     Page(ErrorPage),
-    /// The client is sent elsewhere.
+    /// A redirect.
     Moved(Elsewhere),
-    /// The app is closed. That is what it was told to do, so nothing has failed.
+    /// The app is in maintenance. An operator asked for that, so the request has not failed.
     Closed(Arc<Closed>),
 }
 
@@ -25,7 +25,7 @@ impl OwnAnswer {
         }
     }
 
-    /// Whether a request that gets it has failed.
+    /// Returns whether a request that gets this answer has failed.
     pub(super) fn is_failure(&self) -> bool {
         match self {
             Self::Page(page) => matches!(page.status, 502..=504),
@@ -33,7 +33,7 @@ impl OwnAnswer {
         }
     }
 
-    /// Gives the answer to `then`, in the form that suits the client.
+    /// Calls `then` with the answer, in the form that suits the client.
     pub(super) fn reply(&self, form: Form, then: impl FnOnce(&LocalReply<'_>)) {
         match self {
             Self::Page(page) => page.reply(form, then),

@@ -1,5 +1,5 @@
-//! Which arm and which instance gets a request, by the worker's newest snapshot. Says what would be
-//! chosen; never counts, and never sends anything.
+//! Picks the arm and the instance for a request, by the worker's newest snapshot. Only returns the
+//! choice: counts nothing, and sends nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,17 +19,18 @@ use crate::stopwatch::Stopwatch;
 use crate::table::{AppEntry, ArmEntry};
 use crate::turn::Turn;
 
-/// What was chosen.
+/// The instance that was chosen for a request.
 pub(super) struct Chosen {
     pub(super) instance: Arc<InstanceState>,
     pub(super) release: Arc<ReleaseStats>,
     pub(super) standing: Standing,
-    /// Another arm than the user's own.
+    /// True if the arm is not the user's own.
     pub(super) diverted: bool,
     pub(super) drain_ms: u64,
-    /// Set if instances are picked by the time they take.
+    /// Set if instances are picked by their latency.
     pub(super) stopwatch: Option<Stopwatch>,
-    /// The requests that came before go first. `None` if this one is let in where they are not.
+    /// The backlog of held requests that go first. `None` if this request is let in where held ones are
+    /// not.
     pub(super) behind: Option<Backlog>,
 }
 
@@ -40,33 +41,33 @@ pub(super) struct Backlog {
     pub(super) hold_ms: u64,
 }
 
-/// How long a request waits, and what it gets if that is in vain.
+/// The time that a request waits, and the answer that it gets if the wait is in vain.
 #[derive(Debug)]
 pub(super) struct HoldTerms {
     pub(super) hold_ms: u64,
     pub(super) instead: OwnAnswer,
 }
 
-/// What the snapshot says of a request.
+/// The result of picking for a request.
 pub(super) enum PickResult {
     Goes(Chosen),
-    /// No instance can have it, or none may.
+    /// No instance can take the request, or none may.
     Waits(HoldTerms),
-    /// Its app is gone.
+    /// The app is gone.
     Lost,
 }
 
-/// What a request is chosen for by.
+/// The properties of a request by which an instance is picked.
 #[derive(Clone, Copy)]
 pub(super) struct Seeker<'a> {
     pub(super) known: &'a Known,
     pub(super) tries: &'a Tries,
-    /// The release that it keeps, if it has been sent before.
+    /// The release that the request keeps, if it has been sent before.
     pub(super) kept: Option<ReleaseNo>,
 }
 
 impl Seeker<'_> {
-    /// Where the request goes.
+    /// Picks an instance for the request.
     pub(super) fn judge(self, app: &AppStats, turn: &Turn<'_, '_>) -> PickResult {
         let table = turn.worker.table.borrow();
         let Some(entry) = table.app(app.key) else { return PickResult::Lost };
@@ -74,19 +75,19 @@ impl Seeker<'_> {
             let instead = OwnAnswer::Closed(Arc::clone(closed));
             return PickResult::Waits(HoldTerms { hold_ms: closed.hold_ms, instead });
         }
-        // Enough refused for one look: the rest of the pool has to wait for the next.
+        // Enough instances refused in this round: the rest of them are tried in the next round.
         let chosen = (!self.tries.are_used_up()).then(|| self.pick(entry, turn)).flatten();
         let instead = || OwnAnswer::Page(ErrorPage::UNAVAILABLE);
         let patience = || HoldTerms { hold_ms: entry.hold_ms, instead: instead() };
         chosen.map_or_else(|| PickResult::Waits(patience()), PickResult::Goes)
     }
 
-    /// Whether another instance can have it: not one that is down.
+    /// Returns whether another instance can take the request. Instances that are down do not count.
     pub(super) fn has_another(self, app: &AppStats, turn: &Turn<'_, '_>) -> bool {
         matches!(self.judge(app, turn), PickResult::Goes(it) if it.standing >= Standing::Doubtful)
     }
 
-    /// Whether another instance of its release can have it.
+    /// Returns whether another instance of the same release can take the request.
     pub(super) fn has_another_of_its_release(self, app: &AppStats, turn: &Turn<'_, '_>) -> bool {
         matches!(
             self.judge(app, turn),
@@ -94,8 +95,9 @@ impl Seeker<'_> {
         )
     }
 
-    /// The arm kept while it exists (I5), else the user's; within it by load and health. If nobody
-    /// there is well, an arm with a share whose instances are.
+    /// Picks an instance in the kept arm while it exists (I5), else in the user's own arm, by load and
+    /// health. If no instance there is healthy, picks one in another arm with a share whose instances
+    /// are.
     fn pick(self, entry: &AppEntry, turn: &Turn<'_, '_>) -> Option<Chosen> {
         let own = self.kept_arm(entry).or_else(|| self.own_arm(entry, turn))?;
         let look = |arm: &ArmEntry| self.pick_in(arm, entry, turn);
@@ -125,7 +127,7 @@ impl Seeker<'_> {
         first.map(|choice| chosen(&entry.arms[own], choice, false))
     }
 
-    /// Within an arm, as the app's file says.
+    /// Picks an instance within an arm, with the algorithm that the app's file sets.
     fn pick_in(self, arm: &ArmEntry, entry: &AppEntry, turn: &Turn<'_, '_>) -> Option<Choice> {
         let (count, random) = (arm.turns(), turn.worker.random());
         let instance = |place: usize| &arm.instances[arm.turn_at(place).at];
@@ -142,12 +144,12 @@ impl Seeker<'_> {
                 pick_in_turn(count, turn, random, look)
             }
             (Balance::Hash, Some(user)) => {
-                // A heavy one has as many names as it has turns: so many users are its own.
+                // An instance has as many names as it has turns: a heavier instance gets more users.
                 let name =
                     |place| u64::from(arm.turn_at(place).nth) << 48 ^ instance(place).id.number;
                 pick_for_user(count, user, name, look)
             }
-            // Somebody unknown goes anywhere.
+            // An unknown user may go to any instance.
             (Balance::TwoChoices, _) | (Balance::Hash, None) => pick(count, random, look),
         };
         choice.map(|choice| Choice { at: arm.turn_at(choice.at).at, ..choice })

@@ -1,35 +1,35 @@
-//! Whether the client of a request is still there. Nothing new is begun for a client that has left:
-//! no request that waited is sent, and none is sent again. A client that has ended only its own side
-//! of the connection gets its answer.
+//! Checks whether the client of a request is still there. For a client that has left, no waiting request
+//! is sent, and no request is sent again. A client that has ended only its own side of the connection
+//! gets its answer.
 
 use crate::deadline::Deadline;
 use crate::socket::Peer;
 use crate::turn::Turn;
 
-/// Between two looks at a client while its request waits: the kernel is asked, since what the client
-/// has sent is not read then.
+/// Interval between two checks of a client while its request waits. The check asks the kernel, because
+/// the proxy does not read from the client during that time.
 const LOOK_EVERY_MS: u64 = 100;
 
-/// What is known of a request's client.
+/// The facts known about a request's client.
 #[derive(Debug)]
 pub(crate) struct Presence {
-    /// Whether it had ended its side when its request began to wait. A request whose client had done
-    /// that is whole, and is carried out once.
+    /// True if the client had ended its side when its request began to wait; `None` before. Such a
+    /// request is whole, and is carried out once.
     half_closed: Option<bool>,
-    /// A byte of the request has gone to an instance.
+    /// True once a byte of the request has gone to an instance.
     begun: bool,
     gone: bool,
     look_ms: u64,
 }
 
-/// What may be begun for a client.
+/// The actions that the proxy may still begin for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum May {
-    /// Whatever is needed.
+    /// Anything that is needed.
     Begin,
-    /// Nothing, but it may still read an answer of ours.
+    /// Nothing, but the client may still read an answer of the proxy itself.
     Answer,
-    /// Nothing: it has left.
+    /// Nothing: the client has left.
     Nothing,
 }
 
@@ -39,12 +39,12 @@ impl Presence {
         Self { half_closed: None, begun: false, gone: false, look_ms: now_ms + LOOK_EVERY_MS }
     }
 
-    /// A byte of the request has gone to an instance.
+    /// Notes that a byte of the request has gone to an instance.
     pub(crate) fn request_begun(&mut self) {
         self.begun = true;
     }
 
-    /// Notes that the client has left: its request ends.
+    /// Notes that the client has left. Its request ends.
     pub(crate) fn mark_gone(&mut self) {
         self.gone = true;
     }
@@ -53,7 +53,7 @@ impl Presence {
         self.gone
     }
 
-    /// What may be begun for the client. The first call is made when its request begins to wait.
+    /// Returns what may be begun for the client. The first call is made when its request begins to wait.
     fn may_begin(&mut self, turn: &Turn<'_, '_>) -> May {
         let peer = turn.client.peer();
         let ended = turn.client.has_ended() || peer != Peer::Open;
@@ -68,7 +68,7 @@ impl Presence {
         }
     }
 
-    /// Whether another attempt may be made for the client.
+    /// Returns whether another attempt may be made for the client.
     pub(crate) fn may_retry(&mut self, turn: &Turn<'_, '_>) -> bool {
         match self.may_begin(turn) {
             May::Begin => true,
@@ -80,7 +80,7 @@ impl Presence {
         }
     }
 
-    /// Looks at the client of a request that has waited. Returns whether it has left, and notes that.
+    /// Checks the client of a request that has waited. Returns whether it has left, and notes that.
     pub(crate) fn check_gone(&mut self, turn: &Turn<'_, '_>) -> bool {
         if self.may_begin(turn) != May::Begin {
             self.mark_gone();
@@ -88,14 +88,14 @@ impl Presence {
         self.is_gone()
     }
 
-    /// [`Presence::check_gone`], at the first call and then once per interval.
+    /// Calls [`Presence::check_gone`] the first time, and then once per interval.
     pub(crate) fn check_gone_if_due(&mut self, turn: &Turn<'_, '_>) -> bool {
         let due = self.half_closed.is_none() || turn.now_ms >= self.look_ms;
         due && self.check_gone(turn)
     }
 
-    /// Whether the client has reset the connection while its request is in flight. For when what it
-    /// has sent keeps us from reading on.
+    /// Returns whether the client has reset the connection while its request is in flight. Needed when
+    /// bytes from the client keep the proxy from reading on.
     pub(crate) fn was_reset(&mut self, turn: &Turn<'_, '_>) -> bool {
         if turn.now_ms < self.look_ms {
             return false;
@@ -104,7 +104,7 @@ impl Presence {
         turn.client.peer() == Peer::Reset
     }
 
-    /// When to look at the client again, if what it sends is not read.
+    /// Returns when to check the client again, if the proxy does not read from it.
     pub(crate) fn look(&self) -> Deadline {
         Deadline::at(self.look_ms)
     }

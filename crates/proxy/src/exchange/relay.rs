@@ -1,5 +1,5 @@
-//! A request on its way to an instance, and the answer on its way back: what leads from one to the other.
-//! Never writes an answer of our own, and never ends the exchange.
+//! A request on its way to an instance and the answer on its way back, and the steps between the two.
+//! Never writes an answer of the proxy itself, and never ends the exchange.
 
 use std::task::Poll;
 
@@ -36,17 +36,17 @@ pub(super) struct Relay {
     incoming: Incoming,
 }
 
-/// Why no instance gives the rest of the answer.
+/// The reason why no instance gives the rest of the answer.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// The client gets this instead.
+    /// The client gets this answer instead.
     Reply(OwnAnswer),
     /// The exchange ends.
     End(ExchangeEnd),
 }
 
 impl Relay {
-    /// The relay of a request whose head is `bytes` for an instance.
+    /// Returns the relay of a request whose head, as written for an instance, is `bytes`.
     #[inline]
     pub(super) fn of(
         head: &RequestHead,
@@ -61,23 +61,24 @@ impl Relay {
         }
     }
 
-    /// The request belongs to an app that may have it.
+    /// Begins to look for an instance: the app of the request is known.
     pub(super) fn begin(&mut self, belongs: Belongs) {
         self.dispatch.begin(belongs);
     }
 
-    /// Whether the request may be routed anew, and is to be: the snapshot has changed.
+    /// Returns whether the request has to be routed anew because the snapshot has changed, and still can
+    /// be.
     #[inline]
     pub(super) fn look_again(&mut self, info: &RequestInfo, turn: &Turn<'_, '_>) -> bool {
         self.dispatch.look_again(self.incoming.kind(), info, turn) && turn.client.has_head()
     }
 
-    /// The request has been routed anew, and its head is this for an instance.
+    /// Replaces the head of a request that has been routed anew.
     pub(super) fn replace_head(&mut self, bytes: Buffer, stock: &Stock) {
         self.outgoing.replace_head(bytes, stock);
     }
 
-    /// An answer without an end may go on for as long as its instance stays.
+    /// Checks whether the instance of an endless answer stays. The answer may go on for that long.
     #[inline]
     pub(super) fn look_at_instance(&mut self, info: &RequestInfo, turn: &Turn<'_, '_>) {
         if self.is_endless() {
@@ -85,7 +86,7 @@ impl Relay {
         }
     }
 
-    /// Moves what can be moved in both directions. Tells how much that was.
+    /// Moves bytes in both directions as far as possible. Returns how much moved.
     #[inline]
     pub(super) fn poll(
         &mut self,
@@ -98,7 +99,7 @@ impl Relay {
             Ok(count) => count,
             Err(_) if !self.is_awaited() => return Err(Stop::End(self.client_left(info))),
             Err(bad) => {
-                // The instance must not take a broken body for a whole one: its connection is cut.
+                // The instance must not take a broken body for a complete one, so its connection is cut.
                 info.terms.close();
                 return Err(Stop::Reply(OwnAnswer::Page(bad.page())));
             }
@@ -111,7 +112,7 @@ impl Relay {
         Ok(moved + self.translate(info, turn)?)
     }
 
-    /// Reads the body, or what else the client sends: its leaving is noticed here.
+    /// Reads the body, or whatever else the client sends. A client that leaves is noticed here.
     #[inline]
     pub(super) fn read_client(
         &mut self,
@@ -133,7 +134,7 @@ impl Relay {
             Poll::Pending => Ok(0),
             Poll::Ready(Err(_)) => Err(self.client_left(info)),
             Poll::Ready(Ok(0)) => {
-                // It will never send the rest of its body.
+                // The client will never send the rest of its body.
                 let lost = !self.outgoing.is_whole() && self.is_awaited();
                 if lost && !client.has_input() { Err(self.client_left(info)) } else { Ok(1) }
             }
@@ -146,7 +147,7 @@ impl Relay {
         }
     }
 
-    /// Moves towards an open connection. Tells how many steps that took.
+    /// Moves towards an open connection. Returns the number of steps taken.
     #[inline]
     fn attempt(&mut self, info: &mut RequestInfo, turn: &mut Turn<'_, '_>) -> Result<usize, Stop> {
         let mut steps = 0;
@@ -160,7 +161,7 @@ impl Relay {
         }
     }
 
-    /// Turns what the instance sent into what the client gets. Tells whether anything moved.
+    /// Translates the bytes from the instance into bytes for the client. Returns how much moved.
     #[inline]
     fn translate(
         &mut self,
@@ -194,7 +195,8 @@ impl Relay {
                 self.finish(info, turn);
                 Ok(count + 1)
             }
-            // A 100 that nobody waits for any more would be taken for another one's.
+            // If the client does not wait for a 100 any more, it would take one for the answer to another
+            // request.
             Arrived::Continue(len) if self.outgoing.proceed() == Continue::Settled => {
                 self.incoming.drop_interim(len, upstream, info, turn.now_ms).map(|()| len)
             }
@@ -212,7 +214,7 @@ impl Relay {
         }
     }
 
-    /// The final head.
+    /// Passes on the final head.
     #[inline]
     fn accept(&mut self, len: usize, info: &mut RequestInfo, turn: &mut Turn<'_, '_>) {
         // A body that is not read to its end makes the rest of the connection unreadable.
@@ -233,7 +235,7 @@ impl Relay {
         info.account.answered(status, turn.now_ms);
     }
 
-    /// The answer is whole: the instance is free, whatever the client still has to read.
+    /// Finishes a complete answer. The instance is free, even if the client has not read all of it.
     #[inline]
     fn finish(&mut self, info: &RequestInfo, turn: &mut Turn<'_, '_>) {
         self.dispatch.clear_instance();
@@ -247,7 +249,7 @@ impl Relay {
         }
     }
 
-    /// Another attempt if I10 allows one, else an answer of ours, else the answer breaks off.
+    /// Retries if I10 allows it, else replies with an error page, else cuts the answer.
     fn failed(
         &mut self,
         failure: AttemptFailure,
@@ -271,24 +273,24 @@ impl Relay {
         Ok(1)
     }
 
-    /// What has to happen next.
+    /// Returns the event that has to come next.
     #[inline]
     fn waits_for(&self, turn: &Turn<'_, '_>) -> WaitsFor {
         WaitsFor::of(&self.outgoing, &self.dispatch, &self.incoming, turn)
     }
 
-    /// Whether the client has to send more before anything can go out.
+    /// Returns whether the client has to send more before anything can go out.
     fn waits_for_body(&self) -> bool {
         self.outgoing.waits_for_body(self.dispatch.link().upstream())
     }
 
-    /// When something is done though nothing happens.
+    /// Returns when something has to be done if no event comes before.
     #[inline]
     pub(super) fn due(&self, info: &RequestInfo, turn: &Turn<'_, '_>) -> Deadline {
         self.waits_for(turn).due(&info.pacing, turn).min(self.dispatch.cut_at())
     }
 
-    /// The event that the exchange waits for has not come in time.
+    /// Handles an event that has not come in time.
     pub(super) fn overdue(
         &mut self,
         info: &mut RequestInfo,
@@ -329,27 +331,27 @@ impl Relay {
         }
     }
 
-    /// An event stream whose instance goes: its client comes back to another. Not to be mistaken for
-    /// one that its app has ended, it lacks the last chunk.
+    /// Ends an event stream whose instance goes: its client reconnects to another one. The last chunk is
+    /// left out, to tell the end from one by the app.
     fn end_stream(&mut self, info: &mut RequestInfo) {
         self.dispatch.drop_connection();
         info.terms.close();
         self.incoming.set_done();
     }
 
-    /// Its client is to blame that it ends here.
+    /// Ends the exchange as aborted by its client.
     pub(super) fn abort(&mut self, info: &mut RequestInfo) {
         info.account.aborts();
         self.dispatch.drop_connection();
     }
 
-    /// The client has left.
+    /// Ends the exchange of a client that has left.
     pub(super) fn client_left(&mut self, info: &mut RequestInfo) -> ExchangeEnd {
         self.abort(info);
         ExchangeEnd::Gone
     }
 
-    /// The client gets an answer of our own, whole.
+    /// Makes way for a complete answer of the proxy itself.
     pub(super) fn give_up(&mut self, info: &mut RequestInfo, client: &mut ClientSide) {
         self.dispatch.gives_up();
         self.outgoing.discard(client, info.terms.after());
@@ -359,7 +361,7 @@ impl Relay {
         self.incoming.set_done();
     }
 
-    /// When to wake up though nothing happens.
+    /// Returns when to wake up if no event comes before.
     #[inline]
     pub(super) fn wakeup(&self, info: &RequestInfo, turn: &Turn<'_, '_>) -> Wakeup {
         let (watch, upstream) = match (self.dispatch.link(), self.incoming.state()) {
@@ -379,7 +381,8 @@ impl Relay {
         Wakeup { at: self.due(info, turn).min(look).min(upstream).min(client), watch }
     }
 
-    /// Until when the client's socket is not watched, since nothing is expected of it, if that is to come.
+    /// Returns until when the client's socket is not watched, because nothing is expected from it. `None`
+    /// if it is watched or that time is over.
     fn unwatched_until(&self, info: &RequestInfo, turn: &Turn<'_, '_>) -> Option<Deadline> {
         if !self.outgoing.is_whole() {
             return None;
@@ -389,7 +392,7 @@ impl Relay {
         (!until.is_over(turn.now_ms)).then_some(until)
     }
 
-    /// When to look at the client though nothing happens.
+    /// Returns when to check the client if no event comes before.
     fn client_look(&self, info: &RequestInfo, client: &ClientSide) -> Deadline {
         match self.dispatch.link() {
             InstanceLink::None => Deadline::never(),
@@ -400,7 +403,7 @@ impl Relay {
         }
     }
 
-    /// Whether the body is read, or what else the client sends: its leaving is noticed there.
+    /// Returns whether the proxy reads from the client. Then it notices there that the client leaves.
     fn is_read_on(&self, client: &ClientSide) -> bool {
         match (self.dispatch.link(), self.outgoing.is_whole()) {
             (InstanceLink::Unchosen | InstanceLink::Connecting(_), _) => false,
@@ -411,7 +414,7 @@ impl Relay {
         }
     }
 
-    /// What the client does, should some have to leave.
+    /// Returns what the client does. Used to choose connections to evict.
     pub(super) fn doing(&self, info: &RequestInfo, client: &ClientSide) -> Doing {
         let moved = |bytes| Moved { since_ms: info.account.started_ms(), bytes };
         let sends = self.waits_for_body() && self.outgoing.proceed() == Continue::Settled;
@@ -425,22 +428,22 @@ impl Relay {
         }
     }
 
-    /// How far the answer has come.
+    /// Returns the state of the answer.
     pub(super) fn answer(&self) -> &AnswerState {
         self.incoming.state()
     }
 
-    /// Whether nothing of the answer has gone out.
+    /// Returns whether no part of the answer has gone out.
     fn is_awaited(&self) -> bool {
         matches!(self.incoming.state(), AnswerState::Awaited(_))
     }
 
-    /// Whether the answer has no end of its own.
+    /// Returns whether the answer has no end of its own.
     pub(super) fn is_endless(&self) -> bool {
         self.incoming.kind() == AnswerKind::EventStream
     }
 
-    /// How the exchange ends, if it has come to its end.
+    /// Returns how the exchange ends, if it has come to its end.
     #[inline]
     pub(super) fn end(
         &mut self,
@@ -458,7 +461,7 @@ impl Relay {
         ExchangeEnd::of(self.incoming.state(), &info.terms, rest)
     }
 
-    /// The tunnel that a 101 opens.
+    /// Returns the tunnel that a 101 opens.
     fn tunnel(&mut self, info: &RequestInfo, turn: &Turn<'_, '_>) -> Option<Tunnel> {
         let UpstreamConnection { side, flight, .. } = self.dispatch.take_connection()?;
         let terms = tunnel::TunnelTerms {
@@ -477,7 +480,7 @@ impl Relay {
         info.account.request_ended(self.dispatch.attempts(), worker, now_ms);
     }
 
-    /// Gives its memory back.
+    /// Gives the buffers back.
     pub(super) fn give_back(&mut self, stock: &Stock) {
         self.outgoing.give_back(stock);
     }

@@ -14,20 +14,20 @@ use crate::pages::ErrorPage;
 use crate::reuse::Reuse;
 use crate::turn::Turn;
 
-/// A request as every step of its exchange knows it.
+/// The facts about a request that every step of its exchange needs.
 #[derive(Debug)]
 pub(super) struct RequestInfo {
     pub(super) terms: Terms,
     pub(super) known: Known,
     pub(super) presence: Presence,
     pub(super) pacing: Pacing,
-    /// Whether a connection to an instance may be used again.
+    /// The rule by which a connection to an instance is reused.
     pub(super) reuse: Reuse,
     pub(super) account: Accounting,
 }
 
 impl RequestInfo {
-    /// Of a request whose first byte came at `since_ms`, and whose head is whole now.
+    /// Returns the information on a request whose head is complete. Its first byte came at `since_ms`.
     #[inline]
     pub(super) fn of(head: &RequestHead, terms: Terms, since_ms: u64, turn: &Turn<'_, '_>) -> Self {
         let input = turn.client.head_bytes();
@@ -42,8 +42,8 @@ impl RequestInfo {
         }
     }
 
-    /// Takes the route, which need not be to the app that the request belonged to before. What the
-    /// request gets if it goes no further.
+    /// Takes the route, which may lead to another app than before. Returns the answer that the request
+    /// gets if it goes no further.
     #[inline]
     pub(super) fn take(
         &mut self,

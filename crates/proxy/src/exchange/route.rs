@@ -1,5 +1,5 @@
-//! Where a request belongs, by the worker's newest snapshot, and what it gets if it goes no further.
-//! Never chooses an instance.
+//! The app that a request belongs to, by the worker's newest snapshot, and the answer that the request
+//! gets if it goes no further. Never chooses an instance.
 
 use std::sync::Arc;
 
@@ -13,20 +13,20 @@ use crate::router::AppIndex;
 use crate::stats::AppStats;
 use crate::turn::Turn;
 
-/// Where a head belongs, by the worker's table.
+/// The app that a head belongs to, by the worker's table.
 pub(super) struct Place {
     app: Option<AppIndex>,
-    /// Bytes of the path that the app does not see.
+    /// The number of bytes to strip from the front of the path.
     pub(super) strip: usize,
 }
 
-/// The app of a request, and what that app says of it.
+/// The app of a request, and the app's settings for it.
 pub(super) struct RoutedApp {
     pub(super) app: Arc<AppStats>,
     pub(super) limits: AppLimits,
     pub(super) keep_alive: KeepAlive,
     pub(super) known: Known,
-    /// What the request gets if it goes no further.
+    /// The answer that the request gets if it goes no further.
     pub(super) instead: Option<OwnAnswer>,
 }
 
@@ -39,7 +39,7 @@ impl Place {
         Self { app, strip: app.and_then(|at| table.apps.get(at)).map_or(0, |entry| entry.strip) }
     }
 
-    /// The app there. Its client must be known by now.
+    /// Returns the app of the request. The client must be known by now.
     #[inline]
     pub(super) fn route(
         &self,
@@ -67,10 +67,10 @@ impl Place {
     }
 }
 
-/// Proxies of this kind that a request may come through: more are a circle.
+/// The number of proxies of this kind that a request may come through. More are a loop.
 const MOST_HOPS: u64 = 10;
 
-/// What we say to a request that may go no further (RFC 9110, 7.6.2), or that goes round.
+/// Returns the answer to a request that may go no further (RFC 9110, 7.6.2) or goes round in a loop.
 fn last_hop(head: &RequestHead, input: &[u8]) -> Option<ErrorPage> {
     if head.hops() >= MOST_HOPS {
         return Some(ErrorPage::CIRCLE);

@@ -1,23 +1,23 @@
-//! What a request's head says of its answer: how it is framed, whether the request may be sent again, and
-//! how the connection goes on. Set once; later the connection can only be told to close.
+//! The terms that a request's head sets for its answer: its framing, whether the request may be sent
+//! again, and whether the connection stays open. Set once; later only `close` may change them.
 
 use http1::{After, AnswerTo, Persistence, RequestHead};
 
 use crate::back::replay::REPLAY;
 use crate::pages::Form;
 
-/// What a request and its answer are bound to.
+/// The terms of a request and its answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
     to: AnswerTo,
     form: Form,
-    /// What the client said of its connection.
+    /// The persistence of the connection that the client asked for.
     asked: Persistence,
     resendable: bool,
 }
 
 impl Terms {
-    /// The terms of a request.
+    /// Returns the terms of a request.
     #[inline]
     pub(crate) fn of(head: &RequestHead, input: &[u8], is_draining: bool) -> Self {
         let to = AnswerTo {
@@ -35,32 +35,33 @@ impl Terms {
         Self { to, form, asked, resendable }
     }
 
-    /// What an answer has to suit.
+    /// Returns the request's demands on the framing of an answer.
     pub(crate) fn to(&self) -> AnswerTo {
         self.to
     }
 
-    /// The form of an answer of our own.
+    /// Returns the form of an answer of the proxy itself.
     pub(crate) fn form(&self) -> Form {
         self.form
     }
 
-    /// What becomes of the client's connection after the answer.
+    /// Returns what happens to the client's connection after the answer.
     pub(crate) fn after(&self) -> After {
         self.form.after
     }
 
-    /// The client's connection closes after the answer.
+    /// Closes the client's connection after the answer.
     pub(crate) fn close(&mut self) {
         self.form.after = After::Close;
     }
 
-    /// Whether the client has said that this is its last request.
+    /// Returns whether the client has said that this is its last request.
     pub(crate) fn is_last(&self) -> bool {
         self.asked == Persistence::Close
     }
 
-    /// Whether the method allows a second attempt, and the body is short enough to be kept for it.
+    /// Returns whether the method allows a second attempt, and the body is short enough to be kept for
+    /// one.
     pub(crate) fn is_resendable(&self) -> bool {
         self.resendable
     }

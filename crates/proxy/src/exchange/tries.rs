@@ -1,68 +1,68 @@
-//! What has been tried for a request. Bounds the attempts; never makes one.
+//! The attempts at a request. Bounds their number; never makes one.
 
-/// Attempts at one request, whatever the reason for the next.
+/// The bound on attempts at one request, for all reasons together.
 const MOST_ATTEMPTS: u32 = 8;
 
 /// The attempts at a request.
 #[derive(Debug, Default)]
 pub(super) struct Tries {
-    /// Keys of the instances that are not asked again.
+    /// The keys of the instances that are not tried again.
     tried: Vec<u64>,
     attempts: u32,
-    /// A connection that had been idle broke: no other one is taken.
+    /// True after a reused connection broke: further attempts open new ones.
     fresh_only: bool,
-    /// One instance has let the request wait for an answer in vain.
+    /// True if one instance has let the request wait for an answer in vain.
     kept_waiting: bool,
 }
 
 impl Tries {
-    /// What refused before may be gone, and others may have come: all may be tried again.
+    /// Allows all instances again: those that refused may be gone, and others may have come.
     pub(super) fn begin_anew(&mut self) {
         self.tried.clear();
         self.attempts = 0;
     }
 
-    /// There is one more.
+    /// Counts an attempt.
     pub(super) fn count(&mut self) {
         self.attempts += 1;
     }
 
-    /// How many there were.
+    /// Returns the number of attempts.
     pub(super) fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    /// Whether there is none left.
+    /// Returns whether no attempt is left.
     pub(super) fn are_used_up(&self) -> bool {
         self.attempts >= MOST_ATTEMPTS
     }
 
-    /// The instances that are not asked again.
+    /// Returns the keys of the instances that are not tried again.
     pub(super) fn tried(&self) -> &[u64] {
         &self.tried
     }
 
-    /// This instance is not asked again.
+    /// Excludes an instance from further attempts.
     pub(super) fn rule_out(&mut self, key: u64) {
         self.tried.push(key);
     }
 
-    /// A connection that had been idle broke.
+    /// Notes that a reused connection broke.
     pub(super) fn want_fresh(&mut self) {
         self.fresh_only = true;
     }
 
-    /// Whether a connection may be taken that has been idle.
+    /// Returns whether an attempt may take an idle connection.
     pub(super) fn may_take_idle(&self) -> bool {
         !self.fresh_only
     }
 
-    /// An instance let the request wait for an answer in vain.
+    /// Notes that an instance let the request wait for an answer in vain.
     pub(super) fn kept_waiting(&mut self) {
         self.kept_waiting = true;
     }
 
-    /// Whether one has.
+    /// Returns whether an instance let the request wait for an answer in vain.
     pub(super) fn were_kept_waiting(&self) -> bool {
         self.kept_waiting
     }

@@ -1,4 +1,4 @@
-//! What an exchange waits for, and until when. Decides nothing about what follows.
+//! The event that an exchange waits for, and its deadline. Does not decide what follows.
 
 use crate::deadline::Deadline;
 use crate::exchange::dispatch::Dispatch;
@@ -8,33 +8,34 @@ use crate::exchange::outgoing::{Continue, Outgoing};
 use crate::exchange::pacing::Pacing;
 use crate::turn::Turn;
 
-/// What has to happen next.
+/// The event that has to come next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WaitsFor {
-    /// An instance to be chosen; a look is taken at that time at the latest.
+    /// An instance can be chosen. The request is looked at again at `look` at the latest.
     Instance { look: Deadline },
-    /// A connection to an instance elsewhere, which began then.
+    /// A connection to an instance on another host. Connecting began at `since_ms`.
     Connection { since_ms: u64 },
-    /// One to an instance here: whoever listens here and has no room is slow, not gone.
+    /// A connection to an instance on this host. If the instance listens but has no room, it is slow, not
+    /// gone.
     Room { since_ms: u64 },
-    /// The client, to read what is there for it.
+    /// The client reads the bytes that are there for it.
     Reader,
-    /// The instance, to let the client send its body; until then.
+    /// The instance asks for the body, until `until_ms`. After that the proxy does.
     Continue { until_ms: u64 },
-    /// The client, to send more of its body.
+    /// The client sends more of its body.
     Body,
-    /// The head of the answer.
+    /// The head of the answer comes.
     Answer,
-    /// More of the answer.
+    /// More of the answer comes.
     More,
-    /// More of an answer that has no end: that may take forever.
+    /// More of an answer without an end comes. That may take forever.
     Event,
-    /// The end of the exchange.
+    /// The exchange ends.
     End,
 }
 
 impl WaitsFor {
-    /// What has to happen next; `unread` if there is something for the client to read.
+    /// Returns the event that has to come next.
     #[inline]
     pub(super) fn of(
         outgoing: &Outgoing,
@@ -64,7 +65,7 @@ impl WaitsFor {
         }
     }
 
-    /// Until when that is waited for, by the proxy's clock.
+    /// Returns the deadline of the event, by the proxy's clock.
     #[inline]
     pub(super) fn due(self, pacing: &Pacing, turn: &Turn<'_, '_>) -> Deadline {
         let limits = &turn.worker.shared.config.limits;

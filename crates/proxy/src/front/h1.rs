@@ -1,5 +1,5 @@
-//! A client that speaks HTTP/1: its socket, what it has sent, and what it has to read. Frames bodies, and
-//! never knows where they come from or go to.
+//! The client's side of an HTTP/1 connection: its socket, its input and its output. Frames bodies, and
+//! does not know where they come from or go to.
 
 use std::task::{Context, Poll};
 
@@ -12,29 +12,29 @@ use crate::pages::{Form, LocalReply};
 use crate::socket::Socket;
 use crate::worker::Worker;
 
-/// A client's leaving is noticed after so long: most answers have come before, and their clients'
-/// sockets need not be watched.
+/// Time after which the proxy notices that a client leaves. Most answers have come by then, and the
+/// sockets of their clients need not be watched.
 const UNWATCHED_MS: u64 = 50;
 
-/// The client's side of a connection.
+/// The client's side of an HTTP/1 connection.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) stream: Socket,
     pub(crate) input: Buffer,
     pub(crate) output: Buffer,
-    /// The client sends nothing more; it may still read.
+    /// True if the client sends nothing more. It may still read.
     pub(crate) ended: bool,
-    /// Bytes of a request's head, while that stands at the start of the input: until the request goes
-    /// out it may have to be routed anew.
+    /// Length of the request's head while it is at the start of the input. The head stays there until the
+    /// request is sent, because the request may have to be routed anew. 0 otherwise.
     head_len: usize,
-    /// What of the request's body is still to be read.
+    /// The part of the request's body that is still to be read.
     body: Body,
-    /// How the answer's body is framed.
+    /// The framing of the answer's body.
     encoder: Encoder,
 }
 
 impl Client {
-    /// The client's side of a connection that nothing has come on.
+    /// Returns the client's side of a connection on which nothing has come yet.
     pub(crate) fn new(stream: Socket) -> Self {
         Self {
             stream,
@@ -47,7 +47,7 @@ impl Client {
         }
     }
 
-    /// Reads once into the input, with a buffer from the stock that goes back if nothing came.
+    /// Reads once into the input. The buffer comes from the stock and goes back if nothing was read.
     pub(crate) fn read(
         &mut self,
         cx: &mut Context<'_>,
@@ -63,28 +63,28 @@ impl Client {
         read
     }
 
-    /// A request begins, whose head is the first `len` bytes of the input.
+    /// Begins a request whose head is the first `len` bytes of the input.
     pub(crate) fn begin(&mut self, head: &RequestHead, len: usize) {
         self.head_len = len;
         self.body = head.body();
     }
 
-    /// Whether the head of the request is still in the input.
+    /// Returns whether the head of the request is still in the input.
     pub(crate) fn has_head(&self) -> bool {
         self.head_len > 0
     }
 
-    /// Takes the head off the input: what follows is the body.
+    /// Removes the head from the input. The body follows.
     pub(crate) fn take_head(&mut self) {
         self.input.consume(std::mem::take(&mut self.head_len));
     }
 
-    /// How many bytes have come behind the head.
+    /// Returns how many bytes have come behind the head.
     pub(crate) fn behind_head(&self) -> usize {
         self.input.len() - self.head_len
     }
 
-    /// Reads on in the body, not more than so many bytes. What is read has to be taken whole.
+    /// Reads the next piece of the body, at most `most` bytes. The caller must take the whole piece.
     #[inline]
     pub(crate) fn body(&mut self, most: usize) -> Result<Piece<'_>, Fault> {
         let input = self.input.unread();
@@ -93,12 +93,12 @@ impl Client {
         Ok(Piece { data: &input[step.skip..taken], last: step.done, taken })
     }
 
-    /// Takes what was read.
+    /// Removes the bytes of a piece that was read.
     pub(crate) fn took(&mut self, taken: usize) {
         self.input.consume(taken);
     }
 
-    /// Trailer lines to pass on. Known when the body has ended.
+    /// Returns the trailer lines to pass on. Known when the body has ended.
     pub(crate) fn trailers(&self) -> &[u8] {
         self.body.trailers()
     }
@@ -114,12 +114,12 @@ impl Client {
         head.forward(bytes, to, After::KeepAlive, b"", self.out(worker));
     }
 
-    /// Tells the client to go on with its body.
+    /// Asks the client to send its body.
     pub(crate) fn proceed(&mut self, worker: &Worker) {
         self.out(worker).extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
     }
 
-    /// Writes the head of an answer, with whole field lines of our own.
+    /// Writes the head of an answer, with added field lines that are already complete.
     #[inline]
     pub(crate) fn head(
         &mut self,
@@ -133,14 +133,14 @@ impl Client {
         head.forward(bytes, to, after, added, self.out(worker));
     }
 
-    /// Writes the first bytes of `from`, which belong to a body, and takes them from there.
+    /// Moves the first `count` bytes of `from`, which belong to a body, to the output.
     #[inline]
     pub(crate) fn data(&mut self, from: &mut Buffer, count: usize, worker: &Worker) {
         if count == 0 {
             return;
         }
         if self.encoder == Encoder::Plain && count == from.len() && self.output.is_empty() {
-            // Nothing to write anew: the buffer itself goes out.
+            // The bytes go out as they are, so the buffers are swapped instead of copied.
             std::mem::swap(from, &mut self.output);
         } else {
             let encoder = self.encoder;
@@ -149,7 +149,7 @@ impl Client {
         }
     }
 
-    /// Writes the end of a body, with these trailer lines if there is a place for them.
+    /// Writes the end of a body, with these trailer lines if the framing has a place for them.
     pub(crate) fn end(&mut self, trailers: &[u8], worker: &Worker) {
         let encoder = self.encoder;
         if encoder != Encoder::Plain {
@@ -157,7 +157,7 @@ impl Client {
         }
     }
 
-    /// Writes an answer of our own.
+    /// Writes an answer of the proxy itself.
     pub(crate) fn reply(
         &mut self,
         reply: &LocalReply<'_>,
@@ -168,18 +168,19 @@ impl Client {
         reply.write(form, date, self.out(worker));
     }
 
-    /// Until when its leaving is not noticed, if it asked then; `None` if it is watched.
+    /// Returns until when the proxy does not notice that the client leaves, if its request came at
+    /// `asked_ms`. `None` if the client's socket is watched.
     pub(crate) fn unwatched_until_ms(&self, asked_ms: u64) -> Option<u64> {
         (!self.stream.is_watched()).then_some(asked_ms + UNWATCHED_MS)
     }
 
-    /// Whether nothing of it is unread. Closing on unread bytes would reset the connection, and with
-    /// it what the client has not read of the answer.
+    /// Returns whether all bytes from the client have been read. Closing a socket with unread bytes would
+    /// reset the connection, and the client would lose the unread part of the answer.
     pub(crate) fn is_quiet(&self) -> bool {
         self.input.is_empty() && (self.ended || self.stream.is_quiet())
     }
 
-    /// Where output is written; from the stock.
+    /// Returns the buffer for output, taken from the stock if there is none.
     pub(crate) fn out(&mut self, worker: &Worker) -> &mut Vec<u8> {
         if self.output.tail().capacity() == 0 {
             self.output = worker.stock.take();
@@ -187,7 +188,7 @@ impl Client {
         self.output.tail()
     }
 
-    /// Writes what is to be written. Tells how much the client took.
+    /// Writes the output. Returns how many bytes the client took.
     pub(crate) fn flush(
         &mut self,
         cx: &mut Context<'_>,

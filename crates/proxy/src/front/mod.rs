@@ -1,4 +1,4 @@
-//! The client's side of an exchange, in whatever version it speaks.
+//! The client's side of an exchange, for each version of HTTP.
 
 pub(crate) mod h1;
 pub(crate) mod piece;

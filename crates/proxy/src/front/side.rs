@@ -1,5 +1,5 @@
-//! The client's side of one exchange: bodies cross it plain, whatever their framing. Matched, never boxed;
-//! a version of HTTP is one more variant.
+//! The client's side of one exchange. Bodies pass through it without framing. The enum is matched, never
+//! boxed; each version of HTTP is a variant.
 
 use std::task::{Context, Poll};
 
@@ -13,69 +13,69 @@ use crate::pages::{Form, LocalReply};
 use crate::socket::Peer;
 use crate::worker::Worker;
 
-/// The client's side.
+/// The client's side of one exchange.
 #[derive(Debug)]
 pub(crate) enum ClientSide {
     H1(Client),
 }
 
 impl ClientSide {
-    /// The client of a connection of HTTP/1.
+    /// Returns the client of an HTTP/1 connection.
     pub(crate) fn h1(&mut self) -> &mut Client {
         let Self::H1(client) = self;
         client
     }
 
-    /// The bytes that the request's head was parsed from; until that is taken.
+    /// Returns the bytes that the request's head was parsed from, until the head is taken.
     pub(crate) fn head_bytes(&self) -> &[u8] {
         match self {
             Self::H1(client) => client.input.unread(),
         }
     }
 
-    /// Whether the request's head has not been taken.
+    /// Returns whether the request's head has not been taken.
     pub(crate) fn has_head(&self) -> bool {
         match self {
             Self::H1(client) => client.has_head(),
         }
     }
 
-    /// The request's head is not needed any more: what follows is the body.
+    /// Takes the request's head, which is not needed any more. The body follows.
     pub(crate) fn take_head(&mut self) {
         match self {
             Self::H1(client) => client.take_head(),
         }
     }
 
-    /// How many bytes are kept that have come behind the head.
+    /// Returns how many bytes behind the head are kept.
     pub(crate) fn behind_head(&self) -> usize {
         match self {
             Self::H1(client) => client.behind_head(),
         }
     }
 
-    /// Whether there is anything to be read of what has come.
+    /// Returns whether there is input that has not been read.
     pub(crate) fn has_input(&self) -> bool {
         match self {
             Self::H1(client) => !client.input.is_empty(),
         }
     }
 
-    /// Whether more may come before what has come is read.
+    /// Returns whether there is room for more input before the present one is read.
     pub(crate) fn has_input_room(&self) -> bool {
         match self {
             Self::H1(client) => client.input.len() < LARGE,
         }
     }
 
-    /// Whether it sends nothing more; it may still read.
+    /// Returns whether the client sends nothing more. It may still read.
     pub(crate) fn has_ended(&self) -> bool {
         match self {
             Self::H1(client) => client.ended,
         }
     }
 
-    /// Reads once. 0 if it sends nothing more.
+    /// Reads once. Returns 0 if the client sends nothing more.
     pub(crate) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -90,10 +90,10 @@ impl ClientSide {
         }
     }
 
-    /// Reads on in the body, not more than so many bytes. What is read has to be taken whole.
+    /// Reads the next piece of the body, at most `most` bytes. The caller must take the whole piece.
     ///
     /// # Errors
-    /// If nothing behind that point can be trusted.
+    /// If the body is malformed: nothing behind that point can be trusted.
     #[inline]
     pub(crate) fn body(&mut self, most: usize) -> Result<Piece<'_>, Fault> {
         match self {
@@ -108,7 +108,7 @@ impl ClientSide {
         }
     }
 
-    /// Trailer lines to pass on. Known when the body has ended.
+    /// Returns the trailer lines to pass on. Known when the body has ended.
     pub(crate) fn trailers(&self) -> &[u8] {
         match self {
             Self::H1(client) => client.trailers(),
@@ -128,14 +128,15 @@ impl ClientSide {
         }
     }
 
-    /// Tells the client to go on with its body.
+    /// Asks the client to send its body.
     pub(crate) fn proceed(&mut self, worker: &Worker) {
         match self {
             Self::H1(client) => client.proceed(worker),
         }
     }
 
-    /// Passes on the head of an answer, with whole field lines of our own. `bytes` is what was parsed.
+    /// Passes on the head of an answer, with added field lines that are already complete. `bytes` is the
+    /// input that the head was parsed from.
     #[inline]
     pub(crate) fn head(
         &mut self,
@@ -150,7 +151,7 @@ impl ClientSide {
         }
     }
 
-    /// Passes on the first bytes of `from`, plain bytes of a body, and takes them from there.
+    /// Moves the first `count` bytes of `from`, plain bytes of a body, to the client.
     #[inline]
     pub(crate) fn data(&mut self, from: &mut Buffer, count: usize, worker: &Worker) {
         match self {
@@ -158,14 +159,14 @@ impl ClientSide {
         }
     }
 
-    /// Ends the body, with these trailer lines if there is a place for them.
+    /// Ends the body, with these trailer lines if the framing has a place for them.
     pub(crate) fn end(&mut self, trailers: &[u8], worker: &Worker) {
         match self {
             Self::H1(client) => client.end(trailers, worker),
         }
     }
 
-    /// Gives an answer of our own, whole.
+    /// Writes a complete answer of the proxy itself.
     pub(crate) fn reply(
         &mut self,
         reply: &LocalReply<'_>,
@@ -178,26 +179,26 @@ impl ClientSide {
         }
     }
 
-    /// How many bytes it has to read that are not written yet.
+    /// Returns how many bytes for the client are not written yet.
     pub(crate) fn unwritten(&self) -> usize {
         match self {
             Self::H1(client) => client.output.len(),
         }
     }
 
-    /// Whether all is written that it has to read.
+    /// Returns whether all bytes for the client are written.
     pub(crate) fn is_flushed(&self) -> bool {
         self.unwritten() == 0
     }
 
-    /// Nothing follows what is written now but the end.
+    /// Notes that the connection ends after the bytes that are to be written now.
     pub(crate) fn close_follows(&mut self) {
         match self {
             Self::H1(client) => client.stream.close_follows(),
         }
     }
 
-    /// Writes what is to be written. Tells how much it took.
+    /// Writes the output. Returns how many bytes the client took.
     pub(crate) fn poll_flush(
         &mut self,
         cx: &mut Context<'_>,
@@ -208,35 +209,36 @@ impl ClientSide {
         }
     }
 
-    /// Asks the kernel what it has done, whatever of it has been read.
+    /// Asks the kernel for the state of the client's side, whatever has been read of its input.
     pub(crate) fn peer(&self) -> Peer {
         match self {
             Self::H1(client) => client.stream.peer(),
         }
     }
 
-    /// What was written and it has not acknowledged, in bytes.
+    /// Returns how many written bytes the client has not acknowledged.
     pub(crate) fn unacknowledged(&self) -> u64 {
         match self {
             Self::H1(client) => client.stream.unacknowledged(),
         }
     }
 
-    /// What it has got must not look whole.
+    /// Makes sure that the client does not take a broken answer for a complete one.
     pub(crate) fn cut(&self) {
         match self {
             Self::H1(client) => client.stream.reset_on_close(),
         }
     }
 
-    /// Whether nothing of what it sent is unread, and nothing comes.
+    /// Returns whether all bytes from the client have been read and none are there to be read.
     pub(crate) fn is_quiet(&self) -> bool {
         match self {
             Self::H1(client) => client.is_quiet(),
         }
     }
 
-    /// Until when its leaving is not noticed, if it asked then; `None` if it is watched.
+    /// Returns until when the proxy does not notice that the client leaves, if its request came at
+    /// `asked_ms`. `None` if the client's socket is watched.
     pub(crate) fn unwatched_until_ms(&self, asked_ms: u64) -> Option<u64> {
         match self {
             Self::H1(client) => client.unwatched_until_ms(asked_ms),

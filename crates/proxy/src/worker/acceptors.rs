@@ -1,4 +1,4 @@
-//! The tasks that accept connections on a worker's listening sockets, while they wait. Never accepts.
+//! The wakers of the tasks that accept connections on a worker's listening sockets. Never accepts.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -10,7 +10,7 @@ pub(crate) struct Acceptors {
     parked: RefCell<Vec<Option<Waker>>>,
     /// The ports of the listening sockets, as text.
     ports: Vec<Rc<str>>,
-    /// One waits for a connection to end.
+    /// True while an acceptor waits for a connection to end.
     is_full: Cell<bool>,
 }
 
@@ -20,30 +20,30 @@ impl Acceptors {
         Self { parked: RefCell::new(parked), ports, is_full: Cell::new(false) }
     }
 
-    /// The port of a listening socket, as text.
+    /// Returns the port of a listening socket, as text.
     pub(crate) fn port(&self, at: usize) -> Rc<str> {
         Rc::clone(&self.ports[at])
     }
 
-    /// An acceptor waits until all are woken.
+    /// Parks an acceptor until all are woken.
     pub(crate) fn park(&self, at: usize, waker: &Waker) {
         self.parked.borrow_mut()[at] = Some(waker.clone());
     }
 
-    /// An acceptor waits until a connection ends: there are as many as there may be.
+    /// Parks an acceptor until a connection ends, because the number of connections is at its limit.
     pub(crate) fn park_until_room(&self, at: usize, waker: &Waker) {
         self.is_full.set(true);
         self.park(at, waker);
     }
 
-    /// A connection has ended: acceptors that waited for room go on.
+    /// Wakes the acceptors that wait for room: a connection has ended.
     pub(crate) fn connection_ended(&self) {
         if self.is_full.replace(false) {
             self.wake();
         }
     }
 
-    /// Wakes all.
+    /// Wakes all acceptors.
     pub(crate) fn wake(&self) {
         self.parked.borrow_mut().iter_mut().filter_map(Option::take).for_each(Waker::wake);
     }

@@ -1,5 +1,6 @@
-//! The event loop of a worker: accepts connections, takes those that other workers hand over, swaps
-//! snapshots, checks deadlines, and ends. Takes no part in a request: each connection is a task of its own.
+//! The event loop of a worker: accepts connections, takes connections from other workers, swaps
+//! snapshots, checks deadlines, and ends. Takes no part in a request: each connection is a task of its
+//! own.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -24,24 +25,24 @@ use crate::rebalance::{self, Arrival};
 use crate::shared::ProxyState;
 use crate::socket::Socket;
 
-/// How often deadlines are looked at.
+/// The interval at which deadlines are checked.
 const SWEEP: Duration = Duration::from_millis(50);
-/// How often everything else is looked at that is not urgent.
+/// The interval at which work that is not urgent is done.
 const TIDY_MS: u64 = 200;
-/// Connections accepted before others get their turn.
+/// Connections accepted in one poll, before other tasks are polled.
 const ACCEPTS: usize = 16;
-/// How long idle connections stay open when the proxy is being shut down: a request that is on its
-/// way meets an open listener and an answer that says `Connection: close`.
+/// Time that idle connections stay open when the proxy shuts down. A request that is already on its way
+/// finds an open connection and gets an answer with `Connection: close`.
 const LINGER_MS: u64 = 1_000;
 
 impl Worker {
-    /// Swaps to the newest snapshot, closes idle connections to instances that have left, and wakes waiting
-    /// requests so that they choose anew. Acknowledges when the last of them has chosen, or at once if none
-    /// waits.
+    /// Swaps to the newest snapshot, closes idle connections to instances that have left, and wakes
+    /// waiting requests to choose anew. Acknowledges the snapshot when the last of them has chosen, or at
+    /// once if none waits.
     fn catch_up(self: &Rc<Self>) {
         let newest = self.shared.current.load_full();
         if newest.sequence != self.sequence() {
-            // The old table is dropped by the ledger, not here: it may be large.
+            // The ledger drops the old table, which may be large. A worker must not.
             drop(self.table.replace(newest));
             let table = self.table.borrow();
             self.close_idle(&table, self.shared.now_ms());
@@ -95,7 +96,7 @@ impl Worker {
         tokio::task::spawn_local(connection);
     }
 
-    /// Gives each idle connection that was woken a task again.
+    /// Gives a task to each idle connection that was woken.
     fn resume_woken(self: &Rc<Self>) {
         while let Some((timer, idle)) = self.timers.next_woken() {
             self.idle_set.leave(&idle.stream);
@@ -104,8 +105,8 @@ impl Worker {
         }
     }
 
-    /// With more than half of the connections there may be, clients that are waited for hear that they
-    /// have to hurry. With more than nine tenths, some have to make room: each worker sends away its part.
+    /// Frees connections near the limit. Above one half of it, clients that the proxy waits for have to
+    /// keep a least pace. Above nine tenths, some connections are evicted: each worker evicts its part.
     fn make_room(&self, now_ms: u64) {
         let limit = self.shared.config.limits.connections;
         let open = self.shared.connections.load(Ordering::Acquire);
@@ -126,7 +127,7 @@ impl Worker {
 /// Runs a worker on this thread until the proxy has been drained.
 ///
 /// # Errors
-/// If the system gives no descriptor for the connections at rest.
+/// If the system gives no descriptor for watching idle connections.
 pub(crate) fn run(
     runtime: LocalRuntime,
     index: usize,
@@ -136,7 +137,7 @@ pub(crate) fn run(
 ) -> io::Result<()> {
     let idle_set = runtime.block_on(async { IdleSet::open() })?;
     let mut seed = [0; 8];
-    // Without entropy the picks are less well spread, and still right.
+    // Without entropy, instances are picked less evenly, but still correctly.
     let _ = getrandom::fill(&mut seed);
     let ports = listeners.iter().map(|listener| local_port(listener).to_string().into()).collect();
     let seed = u64::from_ne_bytes(seed);
@@ -156,7 +157,8 @@ pub(crate) fn run(
         worker.acknowledge();
         loop {
             worker.catch_up();
-            // Nobody hands over while the proxy drains, but one may have begun to before it heard.
+            // No worker hands connections over while the proxy drains, but one may have begun before it
+            // noticed.
             if worker.is_done() && worker.handle().arrivals.close() {
                 break;
             }
@@ -171,7 +173,7 @@ pub(crate) fn run(
     Ok(())
 }
 
-/// Takes in what other workers hand over.
+/// Takes in the connections that other workers hand over.
 async fn take_in(worker: Rc<Worker>) {
     loop {
         while let Some(arrival) = worker.handle().arrivals.take() {
@@ -181,7 +183,7 @@ async fn take_in(worker: Rc<Worker>) {
     }
 }
 
-/// Wakes idle connections on which something has come, or whose client has gone.
+/// Wakes idle connections on which bytes have come, or whose client has left.
 async fn wake_idle(worker: Rc<Worker>) {
     loop {
         match std::future::poll_fn(|cx| worker.idle_set.poll_stirring(cx)).await {
@@ -196,7 +198,7 @@ async fn wake_idle(worker: Rc<Worker>) {
     }
 }
 
-/// Looks at all deadlines in turn.
+/// Checks all deadlines at each interval.
 async fn sweep(worker: Rc<Worker>, mut beat: Beat) {
     let (mut tidy_ms, mut burst) = (0, Burst::default());
     loop {
@@ -222,8 +224,8 @@ async fn sweep(worker: Rc<Worker>, mut beat: Beat) {
     }
 }
 
-/// Accepts until the proxy is drained. At the limit, or without descriptors, it waits for the next
-/// sweep or the end of a connection; what waits in the kernel's queue is not lost.
+/// Accepts connections until the proxy is drained. At the limit, or without descriptors, it waits for the
+/// next sweep or the end of a connection. Connections in the kernel's queue are not lost.
 async fn accept(worker: Rc<Worker>, acceptor: Acceptor, at: usize) {
     std::future::poll_fn(move |cx| {
         for _ in 0..ACCEPTS {
@@ -243,7 +245,7 @@ async fn accept(worker: Rc<Worker>, acceptor: Acceptor, at: usize) {
                     worker.acceptors.park(at, cx.waker());
                     return Poll::Pending;
                 }
-                // The queue is empty: a listener that is to go may go now.
+                // The queue is empty: while the proxy drains, the listening socket may be closed now.
                 Poll::Pending if worker.is_draining() => return Poll::Ready(()),
                 Poll::Pending => {
                     worker.acceptors.park(at, cx.waker());
@@ -261,7 +263,7 @@ fn local_port(listener: &TcpListener) -> u16 {
     listener.local_addr().as_ref().map_or(0, SocketAddr::port)
 }
 
-/// The client went away before it was accepted.
+/// Returns whether the error means that the client left before it was accepted.
 fn is_of_the_client(error: &io::Error) -> bool {
     matches!(
         error.kind(),

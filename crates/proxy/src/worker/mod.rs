@@ -1,5 +1,5 @@
-//! One worker: a thread with its own listening sockets, upstream connections and snapshot. A
-//! request lives on one worker from accept to end; nothing here waits for another thread.
+//! One worker: a thread with its own listening sockets, upstream connections and snapshot. A request
+//! stays on one worker from its head to its end. Nothing here waits for another thread.
 
 mod acceptors;
 pub(crate) mod event_loop;
@@ -29,7 +29,7 @@ use crate::timers::Timers;
 use crate::worker::acceptors::Acceptors;
 use crate::worker::parsers::Parsers;
 
-/// What a worker's connections share. Only its own thread ever sees it.
+/// The state that a worker's connections share. Only the worker's own thread sees it.
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) index: usize,
@@ -43,27 +43,28 @@ pub(crate) struct Worker {
     noticed: Noticed,
     random: Cell<u64>,
     dates: Dates,
-    /// Of the access log, if there is one.
+    /// Lines for the access log, if there is one.
     pub(crate) log: RefCell<Block>,
     acceptors: Acceptors,
     pressure: Pressure,
     pub(crate) parsers: Parsers,
 }
 
-/// How far the worker has taken in what is new.
+/// The snapshot and health that the worker has noticed so far.
 #[derive(Debug, Default)]
 struct Noticed {
-    /// How many connections have to choose an instance anew before the newest snapshot is acknowledged.
+    /// Number of connections that have to choose an instance anew before the newest snapshot is
+    /// acknowledged.
     unresolved: Cell<usize>,
     health_epoch: Cell<u64>,
 }
 
-/// Why connections of the worker have to hurry, or to leave.
+/// The reasons why connections of the worker have to hurry or to leave.
 #[derive(Debug)]
 struct Pressure {
-    /// How many connections there are, as of the last sweep.
+    /// The load by the number of connections, as of the last sweep.
     load: Cell<Load>,
-    /// When idle connections are closed because the proxy is being shut down.
+    /// The time when idle connections are closed because the proxy shuts down.
     closes_idle_at: Cell<Deadline>,
 }
 
@@ -103,12 +104,12 @@ impl Worker {
         &self.shared.workers[self.index]
     }
 
-    /// The number of the snapshot in use.
+    /// Returns the number of the snapshot in use.
     pub(crate) fn sequence(&self) -> u64 {
         self.table.borrow().sequence
     }
 
-    /// A random number; not for secrets.
+    /// Returns a random number. Not for secrets.
     pub(crate) fn random(&self) -> u64 {
         let mut x = self.random.get();
         x ^= x << 13;
@@ -118,7 +119,7 @@ impl Worker {
         x.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    /// The line that says when an answer was made that is made now.
+    /// Returns the `Date` line of an answer that is made now.
     pub(crate) fn date(&self, now_ms: u64) -> DateLine {
         self.dates.line(now_ms, || self.shared.epoch_s())
     }
@@ -135,7 +136,7 @@ impl Worker {
         &release.workers[self.index]
     }
 
-    /// Whether traffic goes to the instance: what has no end of its own may stay with it.
+    /// Returns whether new traffic goes to the instance. If so, endless streams may stay with it.
     pub(crate) fn carries(&self, key: u64) -> bool {
         self.table.borrow().carries(key) && !self.is_draining()
     }
@@ -144,12 +145,13 @@ impl Worker {
         !self.pressure.closes_idle_at.get().is_never()
     }
 
-    /// When idle connections are closed because the proxy is being shut down.
+    /// Returns when idle connections are closed because the proxy shuts down.
     pub(crate) fn closes_idle_at(&self) -> Deadline {
         self.pressure.closes_idle_at.get()
     }
 
-    /// A waiting connection has chosen anew. After the last one the worker acknowledges the snapshot.
+    /// Notes that a waiting connection has chosen anew. After the last one the worker acknowledges the
+    /// snapshot.
     pub(crate) fn resolved_one(&self) {
         let left = self.noticed.unresolved.get().saturating_sub(1);
         self.noticed.unresolved.set(left);
@@ -158,18 +160,18 @@ impl Worker {
         }
     }
 
-    /// Acknowledges the snapshot (I5): this worker sends nothing to instances that have left.
+    /// Acknowledges the snapshot (I5): from now on this worker sends nothing to instances that have left.
     fn acknowledge(&self) {
         self.handle().acknowledged.set(self.sequence());
         self.shared.signal.ring();
     }
 
-    /// Since when more than half of the connections there may be are in use, if they are.
+    /// Returns since when more than half of the permitted connections are in use, if they are.
     pub(crate) fn scarce_since_ms(&self) -> Option<u64> {
         self.pressure.load.get().scarce_since_ms()
     }
 
-    /// More than nine tenths of the connections there may be are in use.
+    /// Returns whether more than nine tenths of the permitted connections are in use.
     pub(crate) fn is_crowded(&self) -> bool {
         matches!(self.pressure.load.get(), Load::Crowded { .. })
     }
@@ -179,7 +181,8 @@ impl Worker {
         self.pool.retain(now_ms, most, |key| table.serves(key));
     }
 
-    /// Lets a connection rest without a task until it is woken. Gives it back if it cannot be watched.
+    /// Keeps a connection without a task until it is woken. Gives the connection back if it cannot be
+    /// watched.
     pub(crate) fn rest(
         &self,
         timer: TimerId,
@@ -195,7 +198,7 @@ impl Worker {
         Ok(())
     }
 
-    /// A connection has ended: there is room for another.
+    /// Notes that a connection has ended: there is room for another.
     pub(crate) fn connection_ended(&self) {
         self.shared.connections.fetch_sub(1, Ordering::AcqRel);
         self.handle().arrivals.ended();

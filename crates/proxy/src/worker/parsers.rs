@@ -1,13 +1,13 @@
-//! A worker's stock of parsers. One that is not in use holds nothing of the head that it has read.
+//! A worker's stock of parsers. A parser in the stock keeps nothing of the head that it has parsed.
 
 use std::cell::RefCell;
 
 use http1::{RequestLimits, RequestParser, ResponseParser};
 
-/// Parsers kept of each kind.
+/// The number of parsers kept of each kind.
 const MOST: usize = 64;
 
-/// The stock.
+/// A worker's stock of parsers.
 #[derive(Debug)]
 #[expect(clippy::vec_box, reason = "a parser's box moves into a connection and back")]
 pub(crate) struct Parsers {
@@ -17,7 +17,7 @@ pub(crate) struct Parsers {
 }
 
 impl Parsers {
-    /// An empty stock; heads of requests may be as large as `sizes` say.
+    /// Returns an empty stock. `sizes` bounds the heads of requests.
     pub(crate) fn new(sizes: RequestLimits) -> Self {
         Self { sizes, requests: RefCell::default(), responses: RefCell::default() }
     }

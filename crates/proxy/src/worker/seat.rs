@@ -1,6 +1,6 @@
-//! The seat of a client on a worker: its timer, and the snapshot it has noticed. A connection of HTTP/1 has one
-//! seat; a later version would have one per stream. I5 is enforced here and nowhere else. Knows nothing of
-//! requests.
+//! The registration of a client on a worker: its timer, and the snapshot that it has noticed. An HTTP/1
+//! connection has one seat; a later version would have one per stream. I5 is enforced here and nowhere
+//! else. Knows nothing of requests.
 
 use std::cell::Cell;
 use std::net::{IpAddr, TcpStream};
@@ -15,35 +15,35 @@ use crate::timers::Watch;
 use crate::turn::Wakeup;
 use crate::worker::Worker;
 
-/// A client's seat on a worker.
+/// A client's registration on a worker.
 #[derive(Debug)]
 pub(crate) struct Seat {
     worker: Rc<Worker>,
     timer: TimerId,
     watch: Watch,
-    /// The worker keeps the timer for an idle connection.
+    /// True while the worker keeps the timer for an idle connection.
     rests: Cell<bool>,
 }
 
-/// What is new since the last visit.
+/// The changes since the last visit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct News {
     pub(crate) now_ms: u64,
-    /// The snapshot has changed.
+    /// True if the snapshot has changed.
     pub(crate) snapshot_changed: bool,
-    /// There are too many connections, and this one has to make room.
+    /// True if there are too many connections, and this one has to make room.
     pub(crate) evicted: bool,
 }
 
 impl Seat {
-    /// Opens a seat. Connections of one origin are evicted first if the origin has too many; one without an
-    /// origin is never evicted.
+    /// Opens a seat. If an origin has too many connections, they are evicted first. A connection without
+    /// an origin is never evicted.
     pub(crate) fn open(worker: Rc<Worker>, origin: Option<IpAddr>) -> Self {
         let timer = worker.timers.open(worker.sequence(), origin);
         Self::at(worker, timer)
     }
 
-    /// The seat that a connection had before it went idle.
+    /// Returns the seat that a connection had before it went idle.
     pub(crate) fn at(worker: Rc<Worker>, timer: TimerId) -> Self {
         Self { worker, timer, watch: Watch::Nothing, rests: Cell::new(false) }
     }
@@ -52,17 +52,17 @@ impl Seat {
         &self.worker
     }
 
-    /// The number by which the worker knows the seat.
+    /// Returns the number by which the worker knows the seat.
     pub(crate) fn timer(&self) -> TimerId {
         self.timer
     }
 
-    /// Which changes the last visit asked to be woken for.
+    /// Returns the changes that the last visit asked to be woken for.
     pub(crate) fn watch(&self) -> Watch {
         self.watch
     }
 
-    /// Whether the worker keeps the seat for an idle connection.
+    /// Returns whether the worker keeps the seat for an idle connection.
     pub(crate) fn rests(&self) -> bool {
         self.rests.get()
     }
