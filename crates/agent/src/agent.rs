@@ -23,12 +23,13 @@ use crate::ports;
 use crate::release_files::ReleaseFiles;
 use crate::socketfolder::socket_folders;
 
-/// Capacity of the queue of commands. More are dropped: control repeats each until a report answers it.
+/// Capacity of the queue of commands. Further commands are dropped: control repeats each until a report
+/// answers it.
 const COMMANDS: usize = 4096;
 /// Capacity of the queue of commands to one instance's task.
 const TASK_COMMANDS: usize = 16;
 
-/// Why an agent could not be started.
+/// The reason why an agent could not be started.
 #[derive(Debug, Error)]
 #[error("cannot {act} {}", path.display())]
 pub struct StartError {
@@ -51,8 +52,8 @@ impl fmt::Debug for Agent {
 }
 
 impl Agent {
-    /// Starts the agent's thread. Files and values of releases come from `store`. `reports` is called on
-    /// that thread, and has to be quick.
+    /// Starts the agent's thread. Files and values of releases come from `store`. The thread calls `reports`,
+    /// which has to be quick.
     ///
     /// # Errors
     /// If the data folder cannot be prepared or the thread cannot be started.
@@ -66,7 +67,7 @@ impl Agent {
             let path = data.clone();
             move |source| StartError { act, path, source }
         };
-        // Relative paths would mean something else to the shims, which work elsewhere.
+        // The shims work in other folders, where a relative path would name another file.
         let absolute = std::path::absolute(&config.data).map_err(failed("find"))?;
         let config = AgentConfig { data: absolute, ..config };
         let layout = InstanceLayout::new(&config.data);
@@ -91,15 +92,15 @@ impl Agent {
             .name("agent".to_owned())
             .spawn(move || {
                 runtime.block_on(Actor::new(Arc::new(context)).run(inbox));
-                // Work on the disk may be under way; nobody waits for its outcome any more.
+                // Work on the disk may be under way; nothing waits for its outcome any more.
                 runtime.shutdown_background();
             })
             .map_err(failed("start the thread for"))?;
         Ok(Self { commands: Some(commands), abilities, thread: Some(thread) })
     }
 
-    /// Queues a command from the control with that term. Never blocks; the answer comes as a report. A
-    /// command with a lower term than an earlier one is refused: that control has been replaced.
+    /// Queues a command from the control with this term. Never blocks; the answer comes as a report. A
+    /// command with a lower term than an earlier one is refused, because its control has been replaced.
     pub fn handle(&self, term: u64, command: HostCommand) {
         let Some(commands) = &self.commands else { return };
         if let Err(e) = commands.try_send((term, command)) {
@@ -107,7 +108,7 @@ impl Agent {
         }
     }
 
-    /// Returns what this host could do for instances when the agent started.
+    /// Returns the abilities that this host had when the agent started.
     pub fn abilities(&self) -> &HostAbilities {
         &self.abilities
     }
@@ -128,7 +129,7 @@ struct Actor {
     context: Arc<Context>,
     instances: BTreeMap<InstanceId, mpsc::Sender<TaskCommand>>,
     tasks: JoinSet<()>,
-    /// The highest term that a command has had.
+    /// The highest term of the commands so far.
     term: u64,
 }
 
@@ -179,7 +180,7 @@ impl Actor {
                 });
             }
             HostCommand::Keep(keep) => {
-                // The garbage is found now, so that it contains nothing that a later command makes.
+                // The garbage is found now, so that it cannot contain anything that a later command creates.
                 self.context.keeps(keep.clone());
                 let garbage = garbage_collection::find(&self.context, keep, self.instances.keys());
                 let tasks = garbage
@@ -197,9 +198,9 @@ impl Actor {
         let command = match self.instances.get(&id) {
             None => command,
             Some(task) => match task.try_send(command) {
-                // A command to a task that does not keep up is dropped: control repeats it.
+                // A command to a task that does not keep up is dropped; control repeats the command.
                 Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => return,
-                // The task broke off: a new one finds what is there.
+                // The task has ended early. A new one finds the state on the disk.
                 Err(mpsc::error::TrySendError::Closed(command)) => command,
             },
         };

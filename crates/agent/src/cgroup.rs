@@ -1,5 +1,6 @@
 //! A control group per instance, where a cgroup2 mount allows it. The group holds the whole process tree,
-//! which cannot leave it, limits what the processes use together, and kills all of them at once.
+//! which cannot leave it. The group limits the tree's total use of resources, and can kill all its processes
+//! at once.
 
 use std::fs;
 use std::io::{self, Write};
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use model::ResourceLimits;
 
-/// Processor time is granted anew after each period, in microseconds; the kernel's default.
+/// The period of CPU limits, in microseconds; the kernel's default.
 const PERIOD_US: u64 = 100_000;
 
 /// A group of processes.
@@ -20,7 +21,7 @@ impl Cgroup {
     /// Creates a group.
     pub fn create(path: &Path) -> io::Result<Self> {
         match fs::create_dir(path) {
-            // Left over from a start that was cut short, with the same name and so the same purpose.
+            // An interrupted start has left the group. It has the same name and so the same purpose.
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
             Ok(()) | Err(_) => Ok(Self::at(path)),
         }
@@ -46,15 +47,15 @@ impl Cgroup {
         text.lines().filter_map(|line| line.parse().ok()).collect()
     }
 
-    /// Sets limits for all its processes together.
+    /// Sets limits for all processes of the group together.
     ///
     /// # Errors
-    /// If the kernel has no such file or does not take the value: then not all limits are set.
+    /// If the kernel has no such file or does not accept the value. Then some limits are not set.
     pub fn limit(&self, limits: &ResourceLimits) -> io::Result<()> {
         let ResourceLimits { memory, pids, cpu } = limits;
         if let Some(bytes) = memory {
             self.set("memory.max", &bytes.to_string())?;
-            // An app that has lost some of its processes is worse than one that is started again.
+            // An app that has lost some of its processes is worse than one that is restarted.
             self.set("memory.oom.group", "1")?;
         }
         if let Some(count) = pids {
@@ -73,7 +74,7 @@ impl Cgroup {
         write(&path, value).map_err(told)
     }
 
-    /// Returns what the limits did to its processes, one sentence each without a subject.
+    /// Returns the effects of the limits on the group's processes, one sentence each without a subject.
     pub fn hit_limits(&self) -> Vec<String> {
         let mut sentences = Vec::new();
         let events = self.path.join("memory.events");
@@ -81,7 +82,7 @@ impl Cgroup {
             let limit = self.value("memory.max").filter(|_| count(&events, "oom ") > 0);
             sentences.push(match limit {
                 Some(bytes) => {
-                    // In tenths, rounded.
+                    // The size in tenths, rounded.
                     let tenths = (bytes * 10 + (1 << 19)) >> 20;
                     let size = match (tenths / 10, tenths % 10) {
                         (whole, 0) => format!("{whole} MiB"),
@@ -119,14 +120,14 @@ impl Cgroup {
     }
 }
 
-/// Writes to a file that is there: the kernel makes the files of a group, and which of them depends on
-/// the controllers.
+/// Writes to an existing file. The kernel creates the files of a group, and which files depends on the
+/// controllers.
 pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
     let mut file = fs::OpenOptions::new().write(true).truncate(true).open(path)?;
     file.write_all(text.as_bytes())
 }
 
-/// Returns the number after this name in a file of `NAME NUMBER` lines; 0 if there is none.
+/// Returns the number after this name in a file of `NAME NUMBER` lines; 0 if the name is missing.
 fn count(path: &Path, name: &str) -> u64 {
     let text = fs::read_to_string(path).unwrap_or_default();
     let number = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
@@ -182,11 +183,11 @@ mod tests {
         assert_eq!(told(killed, "536870912\n", "max 0\n"), said);
         let half = ["killed for using more than 1.5 MiB (`memory` in [run])"];
         assert_eq!(told(killed, "1572864\n", "max 0\n"), half);
-        // The limit of a group around it, or the machine's memory.
+        // The limit of a surrounding group, or the machine's memory.
         let around = "max 0\noom 0\noom_kill 1\n";
         let said = ["killed because memory ran out outside of its own limit"];
         assert_eq!(told(around, "max\n", "max 0\n"), said);
-        // Near its limit the kernel only takes memory back.
+        // Near its limit the kernel only reclaims memory.
         assert_eq!(told("max 80\noom 0\noom_kill 0\n", "536870912\n", "max 0\n"), [""; 0]);
         let said = ["could not start a process or thread 4 times: it had 200 (`pids` in [run])"];
         assert_eq!(told("", "max\n", "max 4\n"), said);

@@ -1,7 +1,7 @@
-//! One probe by a command, which runs as the app's user in the release's folder with the instance's
-//! environment. The instance is well if the command exits with 0. A process of its own
-//! (`shim::probe_command`) kills the command with its whole process tree when its time is up, and also when
-//! the agent no longer waits for it.
+//! One probe by a command. The command runs as the app's user in the release's folder with the instance's
+//! environment. The instance is healthy if the command exits with 0. A separate process
+//! (`shim::probe_command`) kills the command with its whole process tree when its time is up, or when the
+//! agent no longer waits for it.
 
 use std::io;
 use std::process::Stdio;
@@ -19,20 +19,20 @@ use crate::probe_history::ProbeResult;
 use crate::protocol::{CommandOutcome, StartOrder};
 use crate::start;
 
-/// Time beyond the command's own that the process which ends the command has.
+/// The time that the process which runs the command has, beyond the command's own limit.
 const BEYOND: Duration = Duration::from_secs(10);
-/// Bytes of the command's last output that are kept.
+/// The number of bytes at the end of the command's output that are kept.
 const TAIL_BYTES: usize = 1024;
-/// Characters of its last line that are shown.
+/// The largest number of characters of the last line that are shown.
 const SHOWN_CHARS: usize = 200;
 
-/// The command of one instance.
+/// The command probe of one instance.
 pub(crate) struct CommandProbe {
     context: Arc<Context>,
     launch: Launch,
     command: Vec<String>,
     timeout: Millis,
-    /// The order, made once: neither files nor values of a release change.
+    /// The order, created once: neither the files nor the values of a release change.
     order: OnceCell<StartOrder>,
 }
 
@@ -100,7 +100,7 @@ impl CommandProbe {
             .stderr(Stdio::piped())
             .spawn()?;
         let closed = || io::Error::from(io::ErrorKind::BrokenPipe);
-        // Held to the end: when it closes, the command is ended.
+        // Kept open to the end: closing it ends the command.
         let mut stdin = child.stdin.take().ok_or_else(closed)?;
         let stdout = child.stdout.take().ok_or_else(closed)?;
         let stderr = child.stderr.take().ok_or_else(closed)?;
@@ -117,7 +117,7 @@ impl CommandProbe {
     }
 }
 
-/// Returns the last line of the output, fit to be printed. Reads to the end.
+/// Reads the output to its end, and returns its last line in printable form.
 async fn tail(mut output: impl AsyncRead + Unpin) -> String {
     let (mut kept, mut buffer) = (Vec::new(), [0; 4096]);
     while let Ok(length @ 1..) = output.read(&mut buffer).await {

@@ -1,4 +1,4 @@
-//! State that all tasks of an agent share. Starts nothing, and knows none of the tasks.
+//! The state that all tasks of an agent share. Starts nothing, and has no reference to a task.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,15 +17,15 @@ use crate::release_files::ReleaseFiles;
 pub struct AgentConfig {
     /// The data folder.
     pub data: PathBuf,
-    /// The binary that knows the hidden verbs `__shim` and `__exec`.
+    /// The binary that has the hidden verbs `__shim` and `__exec`.
     pub program: PathBuf,
-    /// This boot of the machine, from [`crate::boot_id`].
+    /// The id of this boot of the machine, from [`crate::boot_id`].
     pub boot_id: String,
     /// The limit of open files that instances get; `None` leaves this process's limit in place.
     pub open_files: Option<OpenFiles>,
 }
 
-/// State that all tasks share.
+/// The state that all tasks share.
 pub(crate) struct Context {
     pub config: AgentConfig,
     pub layout: InstanceLayout,
@@ -60,7 +60,7 @@ impl Context {
         }
     }
 
-    /// Returns the app's lock for garbage collection: one task collects at a time.
+    /// Returns the app's lock for garbage collection: only one task at a time collects an app's garbage.
     pub fn collecting(&self, app: &AppName) -> Arc<tokio::sync::Mutex<()>> {
         let mut collecting = self.collecting.lock().unwrap_or_else(PoisonError::into_inner);
         collecting.retain(|_, lock| Arc::strong_count(lock) > 1);

@@ -1,6 +1,6 @@
-//! The part of cgroup2 that is delegated to this server: where the control groups of instances are
-//! made, which limits can be enforced there, and which processes have to be moved first. Moves only
-//! processes of segue, kills none.
+//! The part of cgroup2 that is delegated to this server: where the control groups of instances are created,
+//! which limits can be enforced there, and which processes have to be moved first. Moves only processes of
+//! segue, and kills none.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -22,9 +22,10 @@ use crate::procfs;
 use crate::unresponsive_shim;
 
 /// The group of the server and its shims once an instance has a limit: cgroup2 limits the groups below a
-/// group only if that has no processes itself. Also the value of `DelegateSubgroup=` in the unit.
+/// group only if the group itself has no processes. This name is also the value of `DelegateSubgroup=` in the
+/// unit.
 const LEAF: &str = "segue-server";
-/// Time for moving processes that are being started while others are moved.
+/// The time limit for moving processes while others are being started.
 const PATIENCE: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(10);
 
@@ -42,11 +43,11 @@ pub(crate) fn obstacles(layout: &InstanceLayout) -> LimitObstacles {
     LimitObstacles::new(found)
 }
 
-/// Makes sure that an instance can be held to these limits, before it is started. The first time this
-/// moves the server and its shims.
+/// Makes sure, before an instance is started, that these limits can be enforced. The first call moves the
+/// server and its shims.
 ///
 /// # Errors
-/// If that is not possible; the text says why, and what to do.
+/// If the limits cannot be enforced. The text says why, and what to do.
 pub(crate) async fn make_room(
     context: &Arc<Context>,
     limits: &ResourceLimits,
@@ -57,7 +58,8 @@ pub(crate) async fn make_room(
     if own.disabled(&resources).is_empty() {
         return Ok(());
     }
-    // A shim moves what it starts into the instance's group: nobody else may move that at the time.
+    // A shim moves the processes that it starts into the instance's group. Nothing else may move them at that
+    // time.
     let _alone = context.starting.write().await;
     let shared = Arc::clone(context);
     let enabled = on_disk(move || own.enable(&resources, &|| processes_of(&shared.layout))).await;
@@ -82,7 +84,7 @@ pub(crate) struct Delegation {
     mount: PathBuf,
     /// The content of `/proc/self/cgroup`.
     groups: String,
-    /// Whether this process is in the leaf, and not in `home` itself.
+    /// True if this process is in the leaf, and not in `home` itself.
     is_in_leaf: bool,
 }
 
@@ -114,8 +116,8 @@ impl Delegation {
         resources.iter().copied().filter(is_off).collect()
     }
 
-    /// Returns why a limit of this resource cannot be enforced, if it cannot. `ours` are segue's processes. Changes
-    /// nothing.
+    /// Returns the obstacle to enforcing a limit of this resource, if there is one. `ours` are segue's
+    /// processes. Changes nothing.
     fn obstacle(&self, resource: Resource, ours: &dyn Fn() -> BTreeSet<u32>) -> Option<Obstacle> {
         if !words(&self.home.join("cgroup.controllers")).iter().any(|it| it == resource.name()) {
             return Some(self.missing(resource));
@@ -146,10 +148,10 @@ impl Delegation {
         Some(obstacle(resource, &self.shared_with(stranger), START_ALONE))
     }
 
-    /// Returns why there is no such controller.
+    /// Returns the reason why the controller does not exist.
     fn missing(&self, resource: Resource) -> Obstacle {
         let name = resource.name();
-        // A line is `NUMBER:CONTROLLERS:GROUP`; the line of cgroup2 names none.
+        // Each line is `NUMBER:CONTROLLERS:GROUP`; the line of cgroup2 names no controllers.
         let first_version = self.groups.lines().any(|line| {
             let controllers = line.split(':').nth(1).unwrap_or_default();
             controllers.split(',').any(|controller| controller == name)
@@ -174,8 +176,8 @@ impl Delegation {
         obstacle(resource, &why, &hint)
     }
 
-    /// Returns whether segue may make and change groups here. systemd undoes changes to groups that it has not
-    /// delegated; root is stopped by nothing but the mark that systemd leaves on delegated groups.
+    /// Returns whether segue may create and change groups here. systemd undoes changes to groups that it has
+    /// not delegated. For root, only the mark that systemd leaves on delegated groups shows this.
     fn is_delegated(&self) -> bool {
         let files = ["", "cgroup.procs", "cgroup.subtree_control"].map(|name| self.home.join(name));
         if !files.iter().all(|path| rustix::fs::access(path, Access::WRITE_OK).is_ok()) {
@@ -192,12 +194,12 @@ impl Delegation {
             || is_marked("user.delegate")
     }
 
-    /// The machine's own highest group may have processes beside groups with limits.
+    /// Returns whether this is the machine's root group, which may have processes beside groups with limits.
     fn is_root(&self) -> bool {
         !datadir::is_there(&self.home.join("cgroup.type"))
     }
 
-    /// Returns the processes that are in this group itself. A process that this one cannot see has the number 0.
+    /// Returns the processes in this group itself. A process that this one cannot see has the number 0.
     fn processes(&self) -> Vec<u32> {
         let processes = words(&self.home.join("cgroup.procs"));
         processes.iter().filter_map(|pid| pid.parse().ok()).collect()
@@ -243,7 +245,7 @@ impl Delegation {
         Ok(())
     }
 
-    /// Moves all processes that are in this group itself into the leaf, if all of them are segue's.
+    /// Moves all processes in this group itself into the leaf, if all of them are segue's.
     fn clear(&self, ours: &dyn Fn() -> BTreeSet<u32>) -> Result<(), String> {
         let processes = self.processes();
         if let Some(stranger) = stranger_in(&processes, &ours()) {
@@ -261,7 +263,7 @@ impl Delegation {
                 Err(e) if e.raw_os_error() != Some(Errno::SRCH.raw_os_error()) => {
                     return Err(format!("cannot move pid {pid} to {}: {e}", leaf.display()));
                 }
-                // It has ended.
+                // The process has ended.
                 Ok(()) | Err(_) => {}
             }
         }
@@ -281,7 +283,7 @@ impl Delegation {
     }
 }
 
-/// Returns the first of these processes that lives and is not one of ours.
+/// Returns the first living process of `processes` that is not in `ours`.
 fn stranger_in(processes: &[u32], ours: &BTreeSet<u32>) -> Option<u32> {
     let lives = |pid: u32| pid == 0 || procfs::process(pid).is_some();
     processes.iter().copied().find(|pid| !ours.contains(pid) && lives(*pid))
@@ -309,7 +311,7 @@ fn told(obstacle: &Obstacle) -> String {
     format!("{}; {}", obstacle.why, obstacle.hint)
 }
 
-/// Returns the words of a small file; none if it cannot be read.
+/// Returns the words of a small file; no words if the file cannot be read.
 fn words(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap_or_default();
     text.split_ascii_whitespace().map(str::to_owned).collect()
@@ -324,7 +326,7 @@ fn folder(line: &str, own: &str) -> Option<(PathBuf, PathBuf)> {
     let mut fields = mount.split(' ').skip(3);
     let (root, point) = (fields.next()?, fields.next()?);
     let below = Path::new(own).strip_prefix(root).ok()?;
-    // A mount point with a blank in it is written with escapes; nobody does that to this one.
+    // A mount point with a blank in its path is written with escapes. In practice this one has none.
     let point = Path::new(point);
     let group = if below.as_os_str().is_empty() { point.into() } else { point.join(below) };
     (!point.to_str()?.contains('\\')).then(|| (point.to_path_buf(), group))

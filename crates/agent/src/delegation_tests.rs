@@ -1,4 +1,5 @@
-//! Limits on machines of all kinds: folders that look like cgroup2, and the kernel's own.
+//! Tests of limits on machines of all kinds: with folders that look like cgroup2, and with real control
+//! groups.
 
 use std::process::{Child, Command};
 
@@ -7,14 +8,14 @@ use super::*;
 const FIRST_VERSION: &str = "8:pids:/\n4:cpu,memory:/\n0::/\n";
 const UNIFIED: &str = "0::/\n";
 
-/// A mount of cgroup2 with one group, in which segue is.
+/// A mount of cgroup2 with one group, which contains segue.
 struct Machine {
     folder: tempfile::TempDir,
     own: Delegation,
 }
 
 impl Machine {
-    /// A group `group` with these files beside what a kernel always makes.
+    /// Creates the group `group` with these files, in addition to the files that a kernel always creates.
     fn new(group: &str, groups: &str, files: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (mount, home) = (folder.path().to_path_buf(), folder.path().join(group));
@@ -41,7 +42,7 @@ impl Machine {
         fs::read_to_string(self.own.home.join(file)).unwrap()
     }
 
-    /// Why memory cannot be limited, with the folder's name shortened.
+    /// Returns the obstacle to limiting memory, with the folder's name shortened.
     fn obstacle(&self) -> Option<String> {
         let obstacle = self.own.obstacle(Resource::Memory, &nobody)?;
         Some(told(&obstacle).replace(self.folder.path().to_str().unwrap(), "/cg"))
@@ -55,7 +56,7 @@ fn nobody() -> BTreeSet<u32> {
 #[test]
 fn a_group_that_segue_has_alone_needs_nothing_else() {
     assert_eq!(Machine::new("own", UNIFIED, &[]).obstacle(), None);
-    // The processes of the highest group of a machine may stay where they are.
+    // The processes of the machine's root group may stay in it.
     let me = std::process::id().to_string();
     let root = Machine::new("", UNIFIED, &[("cgroup.procs", &me)]);
     fs::remove_file(root.own.home.join("cgroup.type")).unwrap();
@@ -92,7 +93,7 @@ fn each_machine_without_the_controller_hears_what_it_lacks() {
              `cgroup_enable=memory`, and a container has to be given it{out}"
         )
     );
-    // What one machine lacks is no reason to refuse the rest.
+    // A missing controller is no reason to refuse limits of other resources.
     let pids = Machine::new("own", UNIFIED, &[("cgroup.controllers", "pids\n")]);
     assert_eq!(pids.own.obstacle(Resource::Pids, &nobody), None);
     assert!(pids.own.obstacle(Resource::Cpu, &nobody).is_some());
@@ -100,7 +101,7 @@ fn each_machine_without_the_controller_hears_what_it_lacks() {
 
 #[test]
 fn a_unit_that_systemd_could_not_start_again_is_left_alone() {
-    // Other users than root are given the files instead.
+    // Users other than root get the ownership of the files instead of the mark.
     let is_root = rustix::process::geteuid().is_root();
     // The mark of a unit with `Delegate=yes`.
     let unit = |marked: bool| {
@@ -127,7 +128,7 @@ fn a_unit_that_systemd_could_not_start_again_is_left_alone() {
     let refused = marked.own.enable(&[Resource::Memory], &nobody).unwrap_err();
     assert!(refused.contains("DelegateSubgroup"), "{refused}");
     assert_eq!(marked.read("cgroup.subtree_control"), "\n", "nothing was enabled");
-    // With the subgroup it is where systemd starts it.
+    // With the subgroup, systemd starts segue in the leaf.
     marked.own.is_in_leaf = true;
     assert_eq!(marked.obstacle(), None);
     marked.own.enable(&[Resource::Memory], &nobody).unwrap();
@@ -194,7 +195,7 @@ struct Real {
 }
 
 impl Real {
-    /// `None` where this user may make none.
+    /// Creates a group; returns `None` if this user may not.
     fn new(name: &str) -> Option<Self> {
         let own = Delegation::own()?;
         let home = own.group(&format!("{name}-{}", std::process::id()));
@@ -202,7 +203,7 @@ impl Real {
         Some(Self { own: Delegation { home, is_in_leaf: false, ..own }, children: Vec::new() })
     }
 
-    /// A process in it.
+    /// Starts a process in the group.
     fn start(&mut self) -> u32 {
         let child = Command::new("sleep").arg("1000").spawn().unwrap();
         let pid = child.id();
@@ -239,7 +240,7 @@ fn the_kernel_moves_all_processes_of_segue_and_none_beside_a_stranger() {
     assert_eq!(real.own.processes(), [0; 0]);
     let leaf = Delegation { home: real.own.home.join(LEAF), ..real.own.clone() };
     assert_eq!(leaf.processes().into_iter().collect::<BTreeSet<u32>>(), all);
-    // Once more, with one that has come since.
+    // Repeats this with a process that was started later.
     let late = real.start();
     real.own.clear(&|| [late].into()).unwrap();
     assert_eq!((real.own.processes(), leaf.processes().len()), (Vec::new(), 4));

@@ -1,6 +1,7 @@
-//! Work that would block the agent's only thread.
+//! Runs work that would block the agent's only thread.
 
-/// Work that waits for the disk, on a thread of its own; `None` if it panicked, which was logged.
+/// Runs work that waits for the disk on another thread. Returns `None` if the work panicked; the panic was
+/// logged.
 pub(crate) async fn on_disk<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {

@@ -22,9 +22,9 @@ pub struct StoppedInstance {
     pub exit: Exit,
 }
 
-/// Ends all instances of a data folder at the same time, with their whole trees: SIGTERM, after
-/// `grace` SIGKILL. For use while no server runs on the folder. Returns those that were running. Blocks,
-/// and has to be called outside of any runtime.
+/// Ends all instances of a data folder at the same time, with their whole process trees: sends SIGTERM, and
+/// SIGKILL after `grace`. For use while no server runs on the folder. Returns the instances that were
+/// running. Blocks, and must be called outside of any runtime.
 ///
 /// # Errors
 /// If the run folders cannot be listed.
@@ -44,7 +44,8 @@ pub fn stop_all(data: &Path, grace: Millis) -> io::Result<Vec<StoppedInstance>> 
     Ok(ended)
 }
 
-/// How many instances of a data folder run, by their shims: each holds the lock of its run folder.
+/// Returns the number of running instances of a data folder. An instance counts as running if a shim holds
+/// the lock of its run folder.
 ///
 /// # Errors
 /// If the run folders cannot be listed.
@@ -55,7 +56,7 @@ pub fn running(data: &Path) -> io::Result<u32> {
     Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-/// The instances that have a run folder, in order.
+/// Returns the instances that have a run folder, in order.
 fn all(layout: &InstanceLayout) -> io::Result<Vec<InstanceId>> {
     let entries = match std::fs::read_dir(layout.runs()) {
         Ok(entries) => entries,
@@ -68,7 +69,7 @@ fn all(layout: &InstanceLayout) -> io::Result<Vec<InstanceId>> {
     Ok(ids)
 }
 
-/// `None` if it had ended before.
+/// Stops one instance; returns `None` if it had ended before.
 async fn stop_one(
     layout: InstanceLayout,
     boot_id: String,

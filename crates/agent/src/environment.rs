@@ -1,5 +1,5 @@
-//! The environment variables and the state folder of an instance. Passes only a short list of the server's own
-//! variables on.
+//! The environment variables and the state folder of an instance. Only a short list of the server's own
+//! variables is passed on.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +12,7 @@ use model::{Address, AppName, Launch, Variable};
 use crate::identity::{Access, Identity};
 use crate::layout::InstanceLayout;
 
-/// Variables of the server that are passed on, besides those that start with `LC_`.
+/// The server's variables that are passed on, besides those that start with `LC_`.
 const HANDED_DOWN: [&str; 6] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "USER"];
 /// The PATH of an instance if the server has none.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -29,7 +29,7 @@ pub(crate) fn of(
         Some((name, value.into_string().ok()?))
     }));
     let run = &launch.run;
-    // If the machine does not know the user, the start says so.
+    // If the machine does not have the user, the start reports that.
     let identity = Identity::of(run.user.as_deref(), run.group.as_deref());
     if let Some(user) = identity.ok().and_then(|identity| identity.user) {
         env.insert("HOME".to_owned(), user.dir.display().to_string());
@@ -65,8 +65,8 @@ fn is_handed_down(name: &str) -> bool {
     HANDED_DOWN.contains(&name) || name.starts_with("LC_")
 }
 
-/// Makes the folder that outlives releases, open to the app's user alone, and to its group if one is named. A
-/// folder that exists stays as it is.
+/// Creates the folder that outlives releases. Only the app's user can access it, and its group if the app
+/// names one. A folder that exists stays as it is.
 pub(crate) fn make_state_folder(path: &Path, access: Access) -> io::Result<()> {
     if datadir::is_there(path) {
         return datadir::private_folder(path);
@@ -76,7 +76,8 @@ pub(crate) fn make_state_folder(path: &Path, access: Access) -> io::Result<()> {
     datadir::set_mode(path, access.state())
 }
 
-/// Returns the apps that have something in their state folder, with the folder. State of a removed app may stay.
+/// Returns the apps whose state folder is not empty, with the paths of these folders. They may include
+/// removed apps.
 ///
 /// # Errors
 /// If the folders cannot be listed.

@@ -1,5 +1,5 @@
-//! Deletes files that the server no longer needs. A command names what is kept. When it comes, each
-//! unneeded folder is renamed, so that nothing made later is deleted; the folder is deleted only after the
+//! Deletes files that the server no longer needs. A command lists what is kept. When the command comes, each
+//! unneeded folder is renamed, so that nothing created later is deleted. The folder is deleted only after the
 //! instances that use it have ended.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,14 +21,14 @@ use crate::release_files::label_of;
 pub(crate) struct Garbage {
     pub keep: Box<Keep>,
     pub instances: BTreeSet<InstanceId>,
-    /// Folders that have been set aside.
+    /// The folders that were set aside.
     folders: Vec<PathBuf>,
-    /// Whether a folder could not be set aside: then the command is not carried out.
+    /// True if a folder could not be set aside. Then the command is not carried out.
     failed: bool,
 }
 
-/// Finds what the command does not keep, and sets its folders aside. `with_task` are the instances that
-/// have a task.
+/// Finds everything that the command does not keep, and sets its folders aside. `with_task` are the instances
+/// that have a task.
 pub(crate) fn find<'a>(
     context: &Context,
     keep: Box<Keep>,
@@ -62,15 +62,16 @@ pub(crate) fn find<'a>(
     garbage
 }
 
-/// Returns whether the folder existed at that time. A folder made later, from a backup or for another app of that
-/// name, is not the one the command means. A folder whose birth the file system does not record counts as old.
+/// Returns whether the folder existed at that time. A folder created later, from a backup or for another app
+/// of the same name, is not the one the command means. A folder without a recorded creation time counts as
+/// old.
 fn is_nothing_newer(folder: &Path, at: Timestamp) -> bool {
     let made = fs::symlink_metadata(folder).and_then(|found| found.created());
     let limit = SystemTime::UNIX_EPOCH + Duration::from_millis(at.0);
     datadir::is_there(folder) && made.map_or(true, |made| made <= limit)
 }
 
-/// Renames a folder to a temporary name, which nothing looks up and which the next start deletes.
+/// Renames a folder to a temporary name. Nothing reads that name, and the next start deletes the folder.
 fn set_aside(folder: &Path) -> io::Result<PathBuf> {
     let aside = datadir::temporary(folder);
     fs::rename(folder, &aside)?;
@@ -80,8 +81,8 @@ fn set_aside(folder: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// Ends the instances that still run, deletes the garbage, and reports that. Control sends the command
-/// again until it gets this report, so whatever fails is tried again.
+/// Ends the instances that still run, deletes the garbage, and sends the report. Control repeats the command
+/// until it gets the report, so a failed deletion is tried again.
 pub(crate) async fn collect(
     context: Arc<Context>,
     garbage: Garbage,
@@ -93,7 +94,7 @@ pub(crate) async fn collect(
     for (id, task) in tasks {
         let folder = context.layout.run(&id);
         if task.is_none() && !datadir::is_there(&folder) {
-            // An earlier command has deleted it in the meantime.
+            // An earlier command has deleted the folder in the meantime.
             continue;
         }
         end(&context, &id, task).await;
@@ -106,14 +107,14 @@ pub(crate) async fn collect(
     }
 }
 
-/// Waits until the instance has ended; most instances ended long ago.
+/// Waits until the instance has ended. Most instances have ended long before.
 async fn end(context: &Arc<Context>, id: &InstanceId, task: Option<mpsc::Sender<TaskCommand>>) {
     let (reply, ended) = oneshot::channel();
     let commands = [TaskCommand::Stop(Millis(0)), TaskCommand::Finish(reply)];
     match task {
         Some(task) => {
             for command in commands {
-                // A task that broke off has nothing running that it knows of.
+                // A task that has ended early supervises no running instance.
                 let _ = task.send(command).await;
             }
             let _ = ended.await;
@@ -133,7 +134,7 @@ fn delete_files(context: &Context, app: &AppName, folders: &[PathBuf]) -> io::Re
             Ok(()) | Err(_) => {}
         }
     }
-    // The latest command counts, not the one that began this: a deploy may have come since.
+    // The latest command counts, not the one that started this collection: a deploy may have come since.
     let Some(keep) = context.kept(app) else { return Ok(()) };
     let contents = keep.releases.iter().filter_map(|(_, content)| *content).collect();
     let store = &context.store;
@@ -141,7 +142,8 @@ fn delete_files(context: &Context, app: &AppName, folders: &[PathBuf]) -> io::Re
     store.content.delete_unneeded_blobs()?;
     store.secrets.keep_only(&keep)?;
     if keep.is_nothing() {
-        // The system refuses to remove a folder that is not empty: kept state, or a new deploy.
+        // The system refuses to remove a folder that is not empty. This protects kept state and the files of
+        // a new deploy.
         for folder in [context.layout.releases(app), context.layout.state(app)] {
             let _ = fs::remove_dir(folder);
         }

@@ -1,5 +1,5 @@
-//! One probe by HTTP: a GET on a connection of its own. Reads no more of an answer than its head and a
-//! little of its body, and judges nothing but the status.
+//! One probe by HTTP: a GET on a new connection. Reads only the head and a little of the body of a response,
+//! and judges only the status.
 
 use std::fmt::{self, Write as _};
 use std::io;
@@ -13,27 +13,27 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::probe_history::ProbeResult;
 
-/// The longest head of an answer.
+/// The longest head of a response, in bytes.
 const HEAD_BYTES: usize = 16 * 1024;
-/// Characters of a `Location` that are told.
+/// The largest number of characters of a `Location` in a message.
 const LOCATION_CHARS: usize = 200;
-/// Bytes of the body that are read, so that a server that writes them sees no error.
+/// The number of bytes of the body that are read, so that a server that is writing them sees no error.
 const BODY_BYTES: usize = 64 * 1024;
-/// The longest time for which the body is read.
+/// The longest time spent on reading the body.
 const BODY_PATIENCE: Duration = Duration::from_millis(100);
 
 /// The request that an instance is probed with.
 #[derive(Clone, Debug)]
 pub(crate) struct HttpProbe {
     address: Address,
-    /// For messages.
+    /// The path, for messages.
     path: String,
     timeout: Duration,
     request: String,
 }
 
 impl HttpProbe {
-    /// Makes the probe that the release's settings describe.
+    /// Creates the probe that the release's settings describe.
     pub fn new(serving: &Serving) -> Self {
         let address = serving.health_address.as_ref().unwrap_or(&serving.address);
         Self {
@@ -44,7 +44,7 @@ impl HttpProbe {
         }
     }
 
-    /// Sends the request once and judges the answer.
+    /// Sends the request once and judges the response.
     pub async fn ask(&self) -> ProbeResult {
         let mut is_connected = false;
         let probe = async {
@@ -72,7 +72,7 @@ impl HttpProbe {
             Ok(Err(e)) if nobody_listens(&e) => {
                 ProbeResult::Refused("connection refused".to_owned())
             }
-            // A full queue of connections: of a unix socket it is told at once.
+            // A full queue of connections. A unix socket reports this at once.
             Ok(Err(e)) if e.kind() == io::ErrorKind::WouldBlock => {
                 ProbeResult::Silent(format!("GET {path}: its queue of new connections is full"))
             }
@@ -86,7 +86,7 @@ impl HttpProbe {
         }
     }
 
-    /// Says which setting helps, for statuses with which frameworks answer a probe that does not look like a
+    /// Returns the setting that helps, for a status that frameworks send to a probe that does not look like a
     /// user's request.
     fn advice(&self, status: u16) -> String {
         if !matches!(status, 301 | 302 | 307 | 308 | 400 | 403 | 421) {
@@ -101,12 +101,13 @@ fn duration_ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Returns whether nobody listens. "Not found" means that the unix socket has not been made yet.
+/// Returns true if nobody listens. "Not found" means that the unix socket has not been created yet.
 fn nobody_listens(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
 }
 
-/// A probe looks like a request of a user that a proxy has passed on, unless its settings say otherwise.
+/// Returns the text of the request. It looks like a user's request that a proxy has passed on, unless the
+/// settings say otherwise.
 fn request(serving: &Serving, address: &Address) -> String {
     let check = &serving.health;
     let host = serving.probe_host.clone().unwrap_or_else(|| match address {
@@ -126,7 +127,8 @@ fn request(serving: &Serving, address: &Address) -> String {
     let given = check.headers.iter().map(|(name, value)| (name.as_str(), value.clone()));
     fields.extend(given);
     fields.push(("Connection", "close".to_owned()));
-    // All of it was checked when it was read; what could end a line must not come through anyway.
+    // The settings were checked when they were read. Characters that could end a line are removed all the
+    // same.
     let path: String = check.path.chars().filter(|c| !c.is_control() && *c != ' ').collect();
     let mut text = format!("GET {path} HTTP/1.1\r\n");
     for (name, value) in fields {
@@ -138,7 +140,7 @@ fn request(serving: &Serving, address: &Address) -> String {
     text
 }
 
-/// The part of an answer that is told.
+/// The parts of a response that matter for the result.
 struct Answer {
     status: u16,
     /// The target of a redirect.
@@ -154,7 +156,7 @@ impl fmt::Display for Answer {
     }
 }
 
-/// Returns the `Location` of a 3xx, cut to what fits into a sentence.
+/// Returns the `Location` of a 3xx, shortened to fit into a sentence.
 fn location(head: &[u8], status: u16) -> Option<String> {
     if !(300..=399).contains(&status) {
         return None;
@@ -168,7 +170,7 @@ fn location(head: &[u8], status: u16) -> Option<String> {
     Some(text.chars().filter(|c| !c.is_control()).collect())
 }
 
-/// Sends the request and reads the status of the answer; interim answers (1xx) are passed over.
+/// Sends the request and reads the status of the response. Skips interim responses (1xx).
 async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> io::Result<Answer> {
     stream.write_all(request.as_bytes()).await?;
     let mut head = Vec::with_capacity(1024);
@@ -195,7 +197,7 @@ async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> 
     Ok(answer)
 }
 
-/// `HTTP/1.1 200 OK` → 200.
+/// Returns the status of a status line: 200 for `HTTP/1.1 200 OK`.
 fn status_of(head: &[u8]) -> io::Result<u16> {
     let wrong = || io::Error::other("the answer is not HTTP/1");
     let rest = head.strip_prefix(b"HTTP/1.").and_then(|rest| rest.get(1..)).ok_or_else(wrong)?;

@@ -7,17 +7,17 @@ use nix::unistd::{Gid, Group, Uid, User};
 /// The user and group of an app, as the machine knows them.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
-    /// The user, if one is named.
+    /// The user, if the app names one.
     pub user: Option<User>,
-    /// The group that is named, else the user's own.
+    /// The group that the app names, or else the user's own group.
     pub gid: Option<Gid>,
 }
 
 impl Identity {
-    /// Looks the user and the group up.
+    /// Looks up the user and the group.
     ///
     /// # Errors
-    /// If there is no such user or group, or segue may not run an app as anybody but itself.
+    /// If there is no such user or group, or segue may run apps only as its own user.
     pub fn of(user: Option<&str>, group: Option<&str>) -> Result<Self, String> {
         let user = user.map(find_user).transpose()?;
         let group = group.map(find_group).transpose()?;
@@ -59,9 +59,9 @@ fn find_group(name: &str) -> Result<Gid, String> {
 /// The owner and the modes of a release's files and of an app's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Access {
-    /// The owner; `None` is segue's own user.
+    /// The owner; `None` for segue's own user.
     pub(crate) uid: Option<u32>,
-    /// The group; `None` is segue's own.
+    /// The group; `None` for segue's own group.
     pub(crate) gid: Option<u32>,
     file: u32,
     state: u32,
@@ -71,11 +71,12 @@ impl Access {
     /// The access of an app that runs as segue's own user.
     pub const OWN: Self = Self { uid: None, gid: None, file: 0o600, state: 0o700 };
 
-    /// Returns the access of an app that runs as `run` says. Files are readable for the app's user alone, and
-    /// writable only if that user is segue's own; `group` adds its members, `files = "world"` everybody.
+    /// Returns the access for an app that runs as `run` says. Files are readable for the app's user only, and
+    /// writable only if that user is segue's own. `group` adds the group's members, and `files = "world"`
+    /// adds everybody.
     ///
     /// # Errors
-    /// If there is no such user or group, or segue may not run an app as it.
+    /// If there is no such user or group, or segue may not run an app as this user.
     pub fn of(run: &Run) -> Result<Self, String> {
         let identity = Identity::of(run.user.as_deref(), run.group.as_deref())?;
         let other = identity.other_user().map(|user| user.uid.as_raw());
@@ -94,7 +95,7 @@ impl Access {
         if executable { self.file | (self.file & 0o444) >> 2 } else { self.file }
     }
 
-    /// Returns the mode of a folder: whoever may read its files may enter it.
+    /// Returns the mode of a folder. A user who may read its files may also enter it.
     pub(crate) fn folder(self) -> u32 {
         self.file(true)
     }
@@ -104,8 +105,8 @@ impl Access {
         self.state
     }
 
-    /// Returns the owner of a release's files. Files that everybody may read stay segue's, so that the app cannot
-    /// give itself the right to change them.
+    /// Returns the owner of a release's files. Files that everybody may read stay segue's, so that the app
+    /// cannot give itself permission to change them.
     pub(crate) fn file_owner(self) -> (Option<u32>, Option<u32>) {
         if self.file & 0o004 == 0 { (self.uid, self.gid) } else { (None, None) }
     }

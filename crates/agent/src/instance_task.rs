@@ -1,5 +1,5 @@
-//! The task of one instance, from its first command to its last report. A command that comes after the
-//! last report is answered with that report again.
+//! The task of one instance, from its first command to its last report. The task answers a command that comes
+//! after the last report with that report again.
 
 use std::sync::{Arc, PoisonError};
 
@@ -20,7 +20,8 @@ use crate::stop::{self, Stopping};
 pub(crate) enum TaskCommand {
     Run(Box<Launch>, Expect),
     Stop(Millis),
-    /// End the task once the instance has ended, and send the reply: the instance's folder is to be deleted.
+    /// Ends the task once the instance has ended, and sends the reply. The instance's folder is deleted after
+    /// that.
     Finish(oneshot::Sender<()>),
 }
 
@@ -66,8 +67,8 @@ pub(crate) async fn run(
     }
 }
 
-/// Probes a running instance, unless it serves nobody, passes commands on to its shim, and waits for its end. Returns its last
-/// report, or `None` if the agent itself ends.
+/// Supervises a running instance: probes it if it serves requests, passes commands on to its shim, and waits
+/// for its end. Returns its last report, or `None` if the agent itself ends.
 async fn supervise(
     context: &Arc<Context>,
     launch: &Launch,
@@ -93,7 +94,7 @@ async fn supervise(
                     stopping.iter_mut().for_each(Stopping::answered);
                 }
                 Some(ShimEvent::Exited { .. }) => break,
-                // The connection was cut: the shim is gone, or only the connection.
+                // The connection is closed. Either the shim has ended, or only the connection.
                 None => match connect(&folder).await {
                     Some(again) => shim = again,
                     None => break,
@@ -109,7 +110,7 @@ async fn supervise(
                     last.into_iter().for_each(&*context.report);
                 }
                 Some(TaskCommand::Stop(grace)) => {
-                    // A process that shuts down refuses probes, which says nothing of its health.
+                    // A process that shuts down refuses probes. That says nothing about its health.
                     prober.iter().for_each(Prober::abort);
                     stopping = Some(Stopping::told(stopping, grace));
                     stop::tell(&folder, &mut shim, grace).await;

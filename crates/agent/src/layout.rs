@@ -1,12 +1,12 @@
-//! Where things of instances lie in the data folder, beside the store's, and whether it was segue that
-//! put them there. Makes nothing, reads no file.
+//! The paths of instances' files in the data folder, beside those of the store. Checks that segue has created
+//! the folders. Creates nothing and reads no file.
 
 use std::path::{Path, PathBuf};
 
 use datadir::{Unsafe, check_folder, check_names, check_tree};
 use model::{AppName, InstanceId, ReleaseNo};
 
-/// The paths below one data folder.
+/// The paths in one data folder.
 #[derive(Clone, Debug)]
 pub(crate) struct InstanceLayout {
     store: store::Layout,
@@ -17,8 +17,8 @@ impl InstanceLayout {
         Self { store: store::Layout::new(data) }
     }
 
-    /// Looks whether all of it was made by segue, before any of it is read. What belongs to apps, their
-    /// state and the insides of their releases, is theirs and is not looked at.
+    /// Checks that segue has created all these folders, before any of them is read. State folders and the
+    /// contents of releases belong to the apps and are not checked.
     pub fn check(&self) -> Result<(), Unsafe> {
         check_folder(&self.runs())?;
         check_tree(&self.runs(), 2)?;
@@ -31,27 +31,27 @@ impl InstanceLayout {
         Ok(())
     }
 
-    /// The run folders of all instances.
+    /// Returns the folder with the run folders of all instances.
     pub fn runs(&self) -> PathBuf {
         self.store.data().join("run")
     }
 
-    /// One instance's lock, socket, records and output.
+    /// Returns the run folder of one instance, with its lock, socket, records and output.
     pub fn run(&self, id: &InstanceId) -> PathBuf {
         self.runs().join(id.to_string())
     }
 
-    /// The folders of instances' own sockets, where their paths are short enough.
+    /// Returns the folder for instances' own sockets. It is used where their paths are short enough.
     pub fn sockets(&self) -> PathBuf {
         self.store.data().join("sock")
     }
 
-    /// All apps' folders.
+    /// Returns the folder with all apps' folders.
     pub fn apps(&self) -> PathBuf {
         self.store.apps()
     }
 
-    /// Everything of one app but its secrets and run folders.
+    /// Returns the folder of one app. It contains everything but the app's secrets and run folders.
     pub fn app(&self, app: &AppName) -> PathBuf {
         self.store.app(app)
     }
@@ -61,12 +61,13 @@ impl InstanceLayout {
         self.app(app).join("state")
     }
 
-    /// The releases' files, and beside each folder a file that names its content.
+    /// Returns the folder with the releases' files. Beside each release's folder lies a file that names its
+    /// content.
     pub fn releases(&self, app: &AppName) -> PathBuf {
         self.app(app).join("releases")
     }
 
-    /// One release's files.
+    /// Returns the folder with the files of one release.
     pub fn release(&self, app: &AppName, no: ReleaseNo) -> PathBuf {
         self.releases(app).join(no.0.to_string())
     }

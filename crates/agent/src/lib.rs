@@ -1,8 +1,8 @@
-//! Instances on this host: started, stopped, adopted and probed; their files and their output.
+//! Runs the instances on this host: starts, stops, adopts and probes them, and keeps their files and output.
 //!
 //! The agent carries out each [`model::HostCommand`] and answers with a [`model::HostReport`]. It decides
-//! nothing about rollouts or traffic, keeps no state but what lies in the data folder, and ends no
-//! instance unless told to: instances outlive the agent, each supervised by its [`shim`].
+//! nothing about rollouts or traffic. It keeps no state outside the data folder. It ends no instance unless
+//! told to: instances outlive the agent, and each is supervised by its [`shim`].
 
 mod agent;
 mod cgroup;

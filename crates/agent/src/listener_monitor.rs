@@ -1,5 +1,5 @@
-//! Watches the sockets at the addresses of instances: once a second the machine's listening sockets
-//! are listed, and each instance compares the list with the one before. Only changes are looked into.
+//! Watches the sockets at the addresses of instances. The machine's listening sockets are listed once a
+//! second, and each instance compares the list with the previous one. Owners are looked up only for changes.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,10 +14,10 @@ use crate::layout::InstanceLayout;
 use crate::listener_owner::{ListenerOwner, find_listening, find_owner, unreadable};
 use crate::sockets::{Listening, SockDiag, SocketTable};
 
-/// Time between two lists.
+/// The time between two lists.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// One list of sockets, and when it was asked for.
+/// A list of sockets, and the time when it was requested.
 #[derive(Clone, Debug)]
 struct SocketList {
     at: Instant,
@@ -28,7 +28,7 @@ struct SocketList {
 #[derive(Debug, Default)]
 pub(crate) struct SocketMonitor {
     sock_diag: Arc<Mutex<SockDiag>>,
-    /// Held by the one caller that asks the kernel; the others wait and use its answer.
+    /// Held by the one caller that asks the kernel. Other callers wait and use its answer.
     asking: tokio::sync::Mutex<()>,
     latest: watch::Sender<Option<SocketList>>,
 }
@@ -46,7 +46,7 @@ impl SocketMonitor {
         }
     }
 
-    /// Returns a list that was asked for at that moment or later.
+    /// Returns a list that was requested at `moment` or later.
     async fn since(&self, moment: Instant) -> Result<Arc<SocketTable>, String> {
         let _asking = self.asking.lock().await;
         if let Some(list) = self.latest.borrow().as_ref().filter(|list| list.at >= moment) {
@@ -64,42 +64,44 @@ impl SocketMonitor {
     }
 }
 
-/// How new a list has to be.
+/// The required freshness of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Freshness {
-    /// At most about a second old: the newest list there is.
+    /// The newest existing list, at most about a second old.
     Latest,
-    /// Made after the call.
+    /// A list requested after the call.
     Now,
 }
 
-/// Watches the addresses of one instance: the one for users, and the one for probes if it is another.
+/// Watches the addresses of one instance: its address for users, and its address for probes if that is
+/// another.
 pub(crate) struct ListenerMonitor {
     sockets: Arc<SocketMonitor>,
     layout: InstanceLayout,
     id: InstanceId,
-    /// `None` where anybody may listen, and where nobody else can.
+    /// `None` if any process may listen, and if no other process can.
     watch: Option<Watched>,
 }
 
 struct Watched {
     latest: watch::Receiver<Option<SocketList>>,
     addresses: Vec<WatchedAddress>,
-    /// Whether the last look found a foreign listener.
+    /// True if the last check found a foreign listener.
     is_foreign: bool,
-    /// Where the instance listens, of all sockets that there were at the last look for that.
+    /// The addresses at which the instance listens, and the list of all sockets at the last check for that.
     listening: Option<(Vec<Listening>, Vec<SocketAddr>)>,
 }
 
 /// An address at which only the instance may listen.
 struct WatchedAddress {
     address: SocketAddr,
-    /// The sockets at the last look, and their owner.
+    /// The sockets at the last check, and their owner.
     seen: Option<(Vec<Listening>, ListenerOwner)>,
 }
 
 impl ListenerMonitor {
-    /// Makes the monitor of the instance's addresses. A unix socket is protected by its folder.
+    /// Creates the monitor of the instance's addresses. A unix socket is protected by its folder and needs no
+    /// watching.
     pub fn new(
         sockets: &Arc<SocketMonitor>,
         layout: &InstanceLayout,
@@ -125,8 +127,8 @@ impl ListenerMonitor {
         Self { sockets, layout, id: launch.id.clone(), watch }
     }
 
-    /// Compares the lists and looks into changes. Returns why no request may go to the instance, or `None`
-    /// if requests may.
+    /// Compares the lists and checks the owners of changed sockets. Returns the reason why no request may go
+    /// to the instance, or `None` if requests may.
     pub async fn look(&mut self, freshness: Freshness) -> Option<String> {
         let watch = self.watch.as_mut()?;
         let latest = watch.latest.borrow_and_update().clone();
@@ -144,8 +146,8 @@ impl ListenerMonitor {
         why
     }
 
-    /// Returns who listens at the address for users, as found by the last look. A socket that could not be
-    /// looked into counts as foreign.
+    /// Returns who listens at the address for users, as found by the last check. A socket that could not be
+    /// checked counts as foreign.
     pub fn listeners(&self) -> Listeners {
         let Some(watch) = &self.watch else { return Listeners::Any };
         if watch.is_foreign {
@@ -155,8 +157,8 @@ impl ListenerMonitor {
         seen.map_or(Listeners::Unknown, |(_, owner)| owner.listeners())
     }
 
-    /// Returns where the instance listens, for one that refuses connections at its address. Its processes are
-    /// looked through only when a socket of the machine has come or gone.
+    /// Returns where the instance listens, for an instance that refuses connections at its address. The
+    /// instance's processes are read only when the machine's sockets have changed.
     pub async fn listening(&mut self) -> Vec<SocketAddr> {
         let Some(watch) = &mut self.watch else { return Vec::new() };
         let latest = watch.latest.borrow().clone();
@@ -201,7 +203,7 @@ impl WatchedAddress {
     ) -> Option<String> {
         let table = match (list, &self.seen) {
             (Ok(table), _) => table,
-            // Nothing new is known: the last finding stands.
+            // Nothing new is known, so the last result stands.
             (Err(_), Some((_, owner))) => return why(owner),
             (Err(unreadable), None) => return Some(unreadable.clone()),
         };

@@ -1,5 +1,5 @@
-//! Tells whether the sockets at an instance's address belong to the instance's own processes, and to whom
-//! otherwise. Reads `/proc` and changes nothing. Callers ask only when the sockets have changed.
+//! Finds out whether the sockets at an instance's address belong to the instance's own processes, and if not,
+//! to which process. Reads `/proc` and changes nothing. Callers ask only when the sockets have changed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,15 +17,16 @@ use crate::runfolder::{ProcessRecord, RunFolder};
 use crate::sockets::{Listening, SockDiag};
 use crate::unresponsive_shim::is_shim_of;
 
-/// Times that the processes are read, since a process may pass a socket on in the meantime.
+/// The number of times that the processes are read, since a process may pass a socket on in the meantime.
 const READS: usize = 2;
 
 /// The owner of the sockets at an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ListenerOwner {
-    /// The instance owns all of them: their inodes, ascending. The list is empty if no socket listens.
+    /// The instance owns all sockets. The list contains their inodes, ascending; it is empty if no socket
+    /// listens.
     Own(Vec<u64>),
-    /// Somebody else owns at least one: a sentence that names the holder and says what to do.
+    /// Another process owns at least one socket. The sentence names the owner and says what to do.
     Foreign(String),
 }
 
@@ -38,9 +39,9 @@ impl ListenerOwner {
     }
 }
 
-/// Returns the instances of a saved routing table that must get no requests yet, and why: the sockets at
-/// their addresses are neither those of the table nor provably the instances' own. Used when a server
-/// starts, before the agent has adopted its instances.
+/// Returns the instances of a saved routing table that must not get requests yet, and why: the sockets at
+/// their addresses are neither those of the table nor provably the instances' own. Used when a server starts,
+/// before the agent has adopted its instances.
 pub fn foreign_listeners<'a>(
     data: &Path,
     targets: impl IntoIterator<Item = &'a Target>,
@@ -83,7 +84,7 @@ pub fn foreign_listeners<'a>(
     noted.filter_map(strange).collect()
 }
 
-/// Says why no socket could be looked at.
+/// Returns a sentence that says why the sockets could not be read.
 pub(crate) fn unreadable(e: &io::Error) -> String {
     format!(
         "cannot see who listens on this machine: {e}; `listener = \"any\"` in [run] goes without \
@@ -119,7 +120,7 @@ pub(crate) fn find_owner(
     }
 }
 
-/// Returns where the processes of an instance listen, among these sockets. Blocks.
+/// Returns the addresses at which the processes of an instance listen, among these sockets. Blocks.
 pub(crate) fn find_listening(
     layout: &InstanceLayout,
     id: &InstanceId,
@@ -141,7 +142,7 @@ pub(crate) fn find_listening(
 struct HeldSockets {
     inodes: BTreeSet<u64>,
     users: BTreeSet<u32>,
-    /// Whether the descriptors of at least one process cannot be read.
+    /// True if the descriptors of at least one process cannot be read.
     is_closed: bool,
 }
 
@@ -185,8 +186,8 @@ fn below_shim(folder: &RunFolder, record: &ProcessRecord) -> BTreeSet<u32> {
     tree
 }
 
-/// Returns whether a socket's user can only be the instance's: a user that runs this app and no other. Decides
-/// where descriptors cannot be read.
+/// Returns whether a socket's user can only be the instance's, because the user runs this app and no other.
+/// This decides if descriptors cannot be read.
 fn is_by_user(layout: &InstanceLayout, id: &InstanceId, users: &BTreeSet<u32>, uid: u32) -> bool {
     if !users.contains(&uid) {
         return false;
@@ -203,7 +204,7 @@ fn is_by_user(layout: &InstanceLayout, id: &InstanceId, users: &BTreeSet<u32>, u
     others.filter(|other| other.app != id.app).all(|other| runs_as(&other) != Some(uid))
 }
 
-/// Says who holds the socket, and what to do about that.
+/// Returns a sentence that names the holder of the socket and says what to do.
 fn refusal(id: &InstanceId, socket: &Listening) -> String {
     let port = socket.address.port();
     let user = |uid: u32| match User::from_uid(Uid::from_raw(uid)) {

@@ -1,5 +1,5 @@
-//! An instance's output, for people: its last lines, and what comes after. Reads the files that the
-//! shim writes; never writes to them.
+//! An instance's output: its last lines, and the lines that follow. Reads the files that the shim writes;
+//! never writes to them.
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
@@ -11,22 +11,22 @@ use wire::LogLine;
 use crate::layout::InstanceLayout;
 use crate::runfolder::{OLDER_OUTPUT, OUTPUT};
 
-/// Longest line of an instance's last output, in bytes. A longer line is cut in its middle: the failure is at
-/// its start, and often the cause at its end.
+/// The longest line in an instance's last words, in bytes. A longer line is cut in its middle: the failure is
+/// at its start, and often the cause is at its end.
 const LINE_BYTES: usize = 500;
 const START_BYTES: usize = 150;
-/// Most lines of one request.
+/// The largest number of lines of one request.
 const MOST_LINES: usize = 10_000;
-/// Most bytes of one page.
+/// The largest number of bytes of one page.
 const PAGE_BYTES: u64 = 64 * 1024;
-/// Bytes at the end of the output in which an instance's last lines are looked for.
+/// The number of bytes at the end of the output that are searched for an instance's last words.
 const WORDS_BYTES: usize = 64 * 1024;
 
-/// The last lines of an instance's output, oldest first, whole and as they were written. They have `most`
-/// bytes at most; only if a single line has more is it the end of one.
+/// Returns the last lines of an instance's output, oldest first, whole and as they were written. They have at
+/// most `most` bytes. Only if the last line alone is longer, the result is the end of that line.
 ///
 /// # Errors
-/// If the files cannot be read; an instance without output has no lines.
+/// If the files cannot be read. An instance without output has no lines.
 pub fn tail(
     data: &Path,
     instance: &InstanceId,
@@ -37,8 +37,8 @@ pub fn tail(
     Ok(split(&bytes).map(|line| log_line(instance, line)).collect())
 }
 
-/// An instance's last words, by its run folder. Of a line that is longer than 500 bytes the middle is left
-/// out, and control characters are written as `\u{1b}`: they go into sentences.
+/// Returns the last words of the instance with this run folder. The middle of a line longer than 500 bytes is
+/// left out, and control characters are written as `\u{1b}`, since the lines become parts of sentences.
 pub(crate) fn last_words(folder: &Path, lines: usize) -> io::Result<Vec<String>> {
     let bytes = last_lines(folder, lines, WORDS_BYTES)?;
     Ok(split(&bytes).map(readable).collect())
@@ -54,7 +54,7 @@ fn log_line(instance: &InstanceId, line: &[u8]) -> LogLine {
     LogLine::new(instance.clone(), line.to_vec())
 }
 
-/// The last lines of both files.
+/// Returns the last lines of both files.
 fn last_lines(folder: &Path, lines: usize, most: usize) -> io::Result<Vec<u8>> {
     let lines = lines.min(MOST_LINES);
     let mut end = end_of(&folder.join(OUTPUT), lines, most)?;
@@ -67,27 +67,27 @@ fn last_lines(folder: &Path, lines: usize, most: usize) -> io::Result<Vec<u8>> {
     let mut ends = (0..inside).rev().filter(|at| bytes[*at] == b'\n');
     let start = match lines {
         0 => Some(bytes.len()),
-        // Between this line end and the one before lies the first that is wanted.
+        // The first wanted line lies between this line end and the previous one.
         lines => ends.nth(lines - 1).map(|at| at + 1),
     };
-    // With fewer than were wanted, the first may have lost its beginning.
+    // If there are fewer lines than wanted, the first may have lost its beginning.
     let first_end = || bytes[..inside].iter().position(|byte| *byte == b'\n').map(|at| at + 1);
     let start = start.or_else(|| if whole { None } else { first_end() });
     Ok(bytes.split_off(start.unwrap_or(0)))
 }
 
-/// Line ends with something before them in the same bytes.
+/// Counts the line ends.
 fn line_ends(bytes: &[u8]) -> usize {
     bytes.iter().filter(|byte| **byte == b'\n').count()
 }
 
-/// The end of a file, and whether it is all of it.
+/// The end of a file, and whether it is the whole file.
 struct End {
     bytes: Vec<u8>,
     whole: bool,
 }
 
-/// As much of the end of a file as holds so many lines, `most` bytes at most.
+/// Reads the end of a file: enough to contain this number of lines, but at most `most` bytes.
 fn end_of(path: &Path, lines: usize, most: usize) -> io::Result<End> {
     let mut file = match datadir::open(path) {
         Ok(file) => file,
@@ -103,7 +103,7 @@ fn end_of(path: &Path, lines: usize, most: usize) -> io::Result<End> {
         file.seek(SeekFrom::Start(start))?;
         let mut bytes = Vec::new();
         (&mut file).take(length - start).read_to_end(&mut bytes)?;
-        // One more than the lines that are wanted: the end of the line before them.
+        // One line end more than wanted lines: the end of the line before them.
         if start == 0 || wanted >= most as u64 || line_ends(&bytes) > lines {
             return Ok(End { bytes, whole: start == 0 });
         }
@@ -111,7 +111,7 @@ fn end_of(path: &Path, lines: usize, most: usize) -> io::Result<End> {
     }
 }
 
-/// A line as it can be shown on a terminal: nothing in it moves a cursor or sets a title.
+/// Returns the line in a form that is safe on a terminal: nothing in it moves the cursor or sets a title.
 fn readable(line: &[u8]) -> String {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let text = match line.len() {
@@ -133,18 +133,18 @@ fn readable(line: &[u8]) -> String {
     shown
 }
 
-/// A place in an instance's output: which file, as the last 40 bits of its inode number, and how far
-/// in it, in 24 bits: a file is rotated long before it is so long. 0 is the beginning.
+/// A position in an instance's output: the last 40 bits of the file's inode number, and the position in the
+/// file in 24 bits. A file is rotated long before it needs more bits. 0 is the beginning.
 pub type LogOffset = u64;
 
 const OFFSET_BITS: u32 = 24;
 
-/// The lines that an instance has written since `from`, and the place where they end. A line whose
-/// end has not come yet waits for the next call, unless it fills a page: then it comes in parts. After a
-/// rotation the rest of the older file comes first; what was rotated away twice is lost.
+/// Returns the lines that an instance has written since `from`, and the position after them. A line without
+/// an end is returned by a later call, unless it fills a page: then it is returned in parts. After a rotation
+/// the rest of the older file comes first. A file that was rotated away twice is lost.
 ///
 /// # Errors
-/// If the files cannot be read; an instance without output has no lines.
+/// If the files cannot be read. An instance without output has no lines.
 pub fn page(
     data: &Path,
     instance: &InstanceId,
@@ -163,7 +163,7 @@ pub fn page(
         let (lines, used) = complete_lines(instance, &bytes);
         return Ok((lines, from + used));
     }
-    // The line at the end of the older file may go on in the new one.
+    // The last line of the older file may continue in the new one.
     let rest = bytes.len() as u64;
     bytes.append(&mut read_from(&output, start)?);
     let (lines, used) = complete_lines(instance, &bytes);
@@ -173,16 +173,16 @@ pub fn page(
     Ok((lines, file << OFFSET_BITS | (start + used - rest)))
 }
 
-/// The place after all that an instance has written so far.
+/// Returns the position after all that an instance has written so far.
 ///
 /// # Errors
-/// If its output cannot be looked at.
+/// If the instance's output cannot be read.
 pub fn end(data: &Path, instance: &InstanceId) -> io::Result<LogOffset> {
     let output = InstanceLayout::new(data).run(instance).join(OUTPUT);
     Ok(look(&output)?.map_or(0, |(file, length)| file << OFFSET_BITS | length))
 }
 
-/// The instances of an app that have left output, oldest first.
+/// Returns the instances of an app that have left output, oldest first.
 ///
 /// # Errors
 /// If the run folders cannot be listed.
@@ -194,7 +194,7 @@ pub fn instances(data: &Path, app: &AppName) -> io::Result<Vec<InstanceId>> {
     Ok(ids)
 }
 
-/// The last 40 bits of a file's inode number, and its length; `None` if there is no such file.
+/// Returns the last 40 bits of a file's inode number, and the file's length; `None` if there is no such file.
 fn look(path: &Path) -> io::Result<Option<(u64, u64)>> {
     match std::fs::symlink_metadata(path) {
         Ok(file) => Ok(Some((file.ino() & ((1 << 40) - 1), file.len()))),
@@ -216,8 +216,8 @@ fn read_from(path: &Path, from: u64) -> io::Result<Vec<u8>> {
     }
 }
 
-/// The lines in `bytes` that have an end, and how many bytes they are. What fills a whole page without an
-/// end is a part of a line.
+/// Returns the lines in `bytes` that have an end, and their length in bytes. Bytes that fill a whole page
+/// without a line end are returned as a part of a line.
 fn complete_lines(instance: &InstanceId, bytes: &[u8]) -> (Vec<LogLine>, u64) {
     match bytes.iter().rposition(|byte| *byte == b'\n') {
         Some(end) => {
@@ -225,7 +225,7 @@ fn complete_lines(instance: &InstanceId, bytes: &[u8]) -> (Vec<LogLine>, u64) {
             (lines, end as u64 + 1)
         }
         None if bytes.len() as u64 >= PAGE_BYTES => {
-            // A character is not cut in two.
+            // A character must not be cut in two.
             let end = match std::str::from_utf8(bytes) {
                 Err(e) if e.error_len().is_none() => e.valid_up_to(),
                 Ok(_) | Err(_) => bytes.len(),
@@ -283,7 +283,7 @@ mod tests {
         assert_eq!(tail(1, 1 << 20), ["last"]);
         assert_eq!(tail(0, 1 << 20), [""; 0]);
         assert_eq!(tail(9, 100_000), ["last"], "of what does not fit, no part is given");
-        // One that follows gets it in parts.
+        // A follower gets the line in parts.
         let (mut text, mut place, mut parts) = (String::new(), 0, 0);
         while !text.ends_with("last") {
             let (lines, next) = page(data.path(), &id, place).unwrap();
@@ -329,7 +329,8 @@ mod tests {
         assert_eq!(lines, ["old and", "new"]);
         write("\n");
         assert_eq!(page(at).0, ["no end"]);
-        // What is no UTF-8 is kept as it is: a stray byte, a character cut off by the line's end.
+        // Bytes that are not UTF-8 are kept unchanged: a stray byte, and a character cut off by the end of
+        // the line.
         fs::write(folder.join(OUTPUT), b"a\xffb\ncut \xc3\n").unwrap();
         let bytes: Vec<Vec<u8>> =
             tail(data.path(), &id, 2, 1 << 20).unwrap().iter().map(|l| l.bytes().into()).collect();

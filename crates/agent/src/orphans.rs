@@ -1,5 +1,5 @@
-//! Ends the processes that a shim left behind when it died, found by what was recorded of them, and says
-//! how the instance ended. Never touches a process that it cannot prove to belong to the instance.
+//! Ends the processes that a shim left behind when it died, and reports how the instance ended. Finds the
+//! processes by their records. Never touches a process that it cannot prove to belong to the instance.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -21,20 +21,20 @@ use crate::procfs;
 use crate::runfolder::{ProcessRecord, RunFolder};
 use crate::socketfolder;
 
-/// Processes that are known by their environment alone, and are started again and again, delay the
-/// replacement of a dead instance by no more than this.
+/// The largest delay of a dead instance's replacement by processes that are known only by their environment
+/// and are started again and again.
 const MARKED_TIMEOUT: Duration = Duration::from_secs(10);
-/// Lines of output in the last report.
+/// The number of output lines in the last report.
 const TAIL_LINES: usize = 20;
 
-/// How an instance ended.
+/// The end of an instance.
 pub(crate) struct EndedInstance {
     pub exit: Exit,
     pub tail: Vec<String>,
 }
 
 impl EndedInstance {
-    /// An instance whose end nobody saw.
+    /// Returns the end of an instance whose exit nobody recorded.
     pub fn unknown() -> Self {
         Self { exit: Exit::Unknown, tail: Vec::new() }
     }
@@ -54,7 +54,7 @@ pub(crate) async fn final_report(
     HostReport::Exited { id: id.clone(), exit, address_in_use, tail }
 }
 
-/// Waits until no shim has the instance, ends its remaining processes, and reads how it ended.
+/// Waits until no shim has the instance, ends its remaining processes, and reads how the instance ended.
 pub(crate) fn clean_up(layout: &InstanceLayout, boot_id: &str, id: &InstanceId) -> EndedInstance {
     let folder = RunFolder::at(&layout.run(id));
     if !datadir::is_there(folder.path()) {
@@ -65,14 +65,14 @@ pub(crate) fn clean_up(layout: &InstanceLayout, boot_id: &str, id: &InstanceId) 
         tracing::warn!(instance = %id, "cannot lock the run folder: {e}");
     }
     let exit = folder.exit().unwrap_or_default();
-    // A recorded exit means that the shim saw the whole tree end.
+    // A recorded exit means that the shim has seen the end of the whole tree.
     if let (None, Ok(Some(record))) = (exit, folder.process())
         && record.boot_id == boot_id
     {
         kill_remaining(&folder, &record, id, &layout.state(&id.app));
     }
     if exit.is_none() && lock.is_ok() {
-        // From now on this is what is known: whoever follows the output sees that it has ended.
+        // The exit is unknown. Recording this tells followers of the output that the instance has ended.
         let _ = folder.record_exit(Exit::Unknown);
     }
     if lock.is_ok() {
@@ -82,9 +82,9 @@ pub(crate) fn clean_up(layout: &InstanceLayout, boot_id: &str, id: &InstanceId) 
     EndedInstance { exit: exit.unwrap_or(Exit::Unknown), tail }
 }
 
-/// Kills the instance's remaining processes, and returns when none is left that certainly is the
-/// instance's. A process that only carries the instance's marks, as any process can, is killed as well,
-/// but waited for only if it runs as the instance's user, and for a bounded time.
+/// Kills the instance's remaining processes, and returns when no process is left that certainly belongs to
+/// the instance. A process that only carries the instance's marks, as any process can, is killed as well. It
+/// is waited for only if it runs as the instance's user, and only for a bounded time.
 fn kill_remaining(folder: &RunFolder, record: &ProcessRecord, id: &InstanceId, state: &Path) {
     let group = record.cgroup.as_deref().map(Cgroup::at);
     let owners = owners(state);
@@ -110,7 +110,7 @@ fn kill_remaining(folder: &RunFolder, record: &ProcessRecord, id: &InstanceId, s
         if round.is_multiple_of(100) {
             tracing::warn!(instance = %id, "processes do not end on SIGKILL: {pids:?}");
         }
-        // It takes the kernel a moment; a process that hangs in a system call takes longer.
+        // The kernel needs a moment; a process that hangs in a system call takes longer.
         std::thread::sleep(Duration::from_millis(if round < 100 { 10 } else { 200 }));
     }
     if let Some(group) = group {
@@ -121,8 +121,8 @@ fn kill_remaining(folder: &RunFolder, record: &ProcessRecord, id: &InstanceId, s
     }
 }
 
-/// Returns the users whose processes can be the instance's: segue's own, and the app's, who owns its
-/// state folder.
+/// Returns the users whose processes can belong to the instance: segue's own user, and the app's user, who
+/// owns its state folder.
 fn owners(state: &Path) -> BTreeSet<u32> {
     let app = fs::metadata(state).ok().map(|state| state.uid());
     app.into_iter().chain([rustix::process::geteuid().as_raw()]).collect()
@@ -151,7 +151,7 @@ fn find_remaining(
     let recorded = all.get(&record.pid).is_some_and(|process| process.start == record.start);
     certain.extend(recorded.then_some(record.pid));
     let marks = [format!("SEGUE_INSTANCE={id}"), format!("SEGUE_STATE_DIR={}", state.display())];
-    // Nothing of the tree can be older than its first process.
+    // No process of the tree can be older than its first process.
     let young = all.iter().filter(|(_, process)| process.start >= record.start);
     let of_owner = |pid: &u32| procfs::user_of(*pid).is_some_and(|uid| owners.contains(&uid));
     let (marked, others): (BTreeSet<u32>, BTreeSet<u32>) =

@@ -1,4 +1,4 @@
-//! Finds free ports for instances. Binds each for a moment to check it, and holds none.
+//! Finds free ports for instances. Binds each port for a moment to check it, and keeps none bound.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -12,9 +12,9 @@ const RANGE: RangeInclusive<u16> = 20_000..=29_999;
 /// Number of ports that are offered at once.
 const OFFER: usize = 64;
 
-/// Returns ports that are free now, without those in `except`, in random order: nobody can predict which an
-/// instance will get, and two servers on one machine seldom offer the same ones. Binds each port of the range
-/// at most once, which takes some milliseconds where few are free.
+/// Returns ports that are free now, without those in `except`. The order is random, so that nobody can
+/// predict which port an instance will get, and two servers on one machine seldom offer the same ports. Binds
+/// each port of the range at most once; this takes some milliseconds if few ports are free.
 pub(crate) fn offer(except: &[u16]) -> Vec<u16> {
     let mut ports: Vec<u16> = RANGE.filter(|port| !except.contains(port)).collect();
     shuffle(&mut ports);
@@ -25,7 +25,7 @@ pub(crate) fn offer(except: &[u16]) -> Vec<u16> {
         .collect()
 }
 
-/// Shuffles by Fisher and Yates. Without randomness the order stays.
+/// Shuffles by Fisher and Yates. If no randomness is available, the order does not change.
 fn shuffle(ports: &mut [u16]) {
     let mut random = vec![0; ports.len() * 4];
     if getrandom::fill(&mut random).is_err() {
@@ -37,18 +37,18 @@ fn shuffle(ports: &mut [u16]) {
     }
 }
 
-/// Returns whether nobody listens at this address. An address that cannot be checked counts as free: then the
-/// instance itself fails to bind it, and says so.
+/// Returns whether nobody listens at this address. An address that cannot be checked counts as free; the
+/// instance itself then fails to bind it and reports the error.
 pub(crate) fn is_free(address: &Address) -> bool {
     match address {
         Address::Tcp(address) => bind_only(*address) != Err(Errno::ADDRINUSE),
-        // Its folder is the instance's own.
+        // The folder of a unix socket belongs to the instance alone.
         Address::Unix(_) => true,
     }
 }
 
-/// Binds a socket and does not listen on it. Two checks of one address at the same time both succeed then;
-/// with two listeners each could take the other for somebody who holds the port.
+/// Binds a socket and does not listen on it. Thus two checks of one address at the same time both succeed. If
+/// they listened, each could take the other for a process that holds the port.
 fn bind_only(address: SocketAddr) -> Result<(), Errno> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::INET,

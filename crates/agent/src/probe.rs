@@ -1,5 +1,5 @@
-//! Probes one instance periodically, by HTTP or by a command, and reports its health. Whether an instance
-//! that gives no answer is busy or down is decided by control.
+//! Probes one instance periodically, by HTTP or by a command, and reports its health. Control decides whether
+//! an instance that gives no answer is busy or down.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::http_probe::HttpProbe;
 use crate::listener_monitor::{Freshness, ListenerMonitor};
 use crate::probe_history::{ProbeHistory, ProbeResult};
 
-/// Addresses that are told of an instance which listens elsewhere.
+/// The largest number of addresses in the note about an instance that listens elsewhere.
 const TOLD: usize = 3;
 
 /// The last health report, which is sent again when control repeats its command.
@@ -123,7 +123,7 @@ async fn look(
         ProbeResult::Refused(why) => ProbeResult::Refused(why + &elsewhere(monitor, serving).await),
         result @ (ProbeResult::Good | ProbeResult::Silent(_) | ProbeResult::Bad(_)) => result,
     };
-    // An instance does not become Up by an outdated list of sockets.
+    // An outdated list of sockets must not make an instance Up.
     let rises = result == ProbeResult::Good && history.is_about_to_rise();
     let freshness = if rises { Freshness::Now } else { Freshness::Latest };
     match monitor.look(freshness).await {
@@ -132,8 +132,8 @@ async fn look(
     }
 }
 
-/// Says where an instance listens that refuses connections at the address it was given: often at a port of
-/// its own choice.
+/// Returns a sentence about where an instance listens that refuses connections at its assigned address. Often
+/// it listens at a port of its own choice.
 async fn elsewhere(monitor: &mut ListenerMonitor, serving: &Serving) -> String {
     let (address, names) = match &serving.health_address {
         Some(address) => (address, "HEALTH_PORT names"),
@@ -148,7 +148,7 @@ async fn elsewhere(monitor: &mut ListenerMonitor, serving: &Serving) -> String {
     format!("; it listens at {} and not at {address}, which {names}", listening.join(", "))
 }
 
-/// Adds or subtracts up to a tenth, so that instances are not probed in step.
+/// Adds or subtracts up to a tenth, so that instances are not probed at the same moments.
 fn with_jitter(gap: Duration) -> Duration {
     let mut byte = [128];
     // Without randomness there is no jitter, which does no harm.

@@ -1,5 +1,5 @@
-//! What the probes of one instance have found: its health, why the last probe was bad, and when to probe
-//! next. Does no IO and reads no clock.
+//! The history of one instance's probes: its health, why the last probe was bad, and when to probe next. Does
+//! no IO and reads no clock.
 
 use std::time::Duration;
 
@@ -15,27 +15,28 @@ const RISING_GAP: Duration = Duration::from_millis(10);
 pub(crate) enum ProbeResult {
     /// An answer with 2xx in time.
     Good,
-    /// The connection was refused, since no socket listens there: says where others of the instance do.
+    /// The connection was refused, since no socket listens there. The text says where the instance listens
+    /// instead.
     Refused(String),
-    /// The probe could not connect, or got no answer in time: says which. The instance may be busy.
+    /// The probe could not connect, or got no answer in time; the text says which. The instance may be busy.
     Silent(String),
-    /// Any other result: says which.
+    /// Any other result, described by the text.
     Bad(String),
 }
 
-/// What the probes of one instance have found so far.
+/// The history of one instance's probes.
 #[derive(Debug)]
 pub(crate) struct ProbeHistory {
     counter: HealthCounter,
     interval: Duration,
-    /// Whether the instance has never answered well. Until it has, a refused connection says nothing.
+    /// True if the instance has never answered well. Until it has, a refused connection says nothing.
     booting: bool,
     note: Option<String>,
 }
 
 impl ProbeHistory {
-    /// Makes the history of an instance that was not probed yet. If the instance is expected to run already, a
-    /// refused connection counts as bad from the start.
+    /// Creates the history of an instance that was not probed yet. If the instance is expected to run
+    /// already, a refused connection counts as bad from the start.
     pub fn new(check: &HealthCheck, expect: Expect) -> Self {
         let HealthCheck { rise, fall, .. } = *check;
         Self {
@@ -46,7 +47,7 @@ impl ProbeHistory {
         }
     }
 
-    /// Adds one probe. Returns whether the health or the note has changed.
+    /// Adds the result of one probe. Returns whether the health or the note has changed.
     pub fn add(&mut self, result: ProbeResult) -> bool {
         let before = (self.health(), self.note.take(), self.is_unanswered());
         let (outcome, note) = match result {
@@ -73,8 +74,8 @@ impl ProbeHistory {
         self.counter.is_about_to_rise()
     }
 
-    /// Makes the instance Down at once, since somebody else listens at its address. Returns whether the health
-    /// or the note has changed.
+    /// Makes the instance Down at once, because a foreign process listens at its address. Returns whether the
+    /// health or the note has changed.
     pub fn found_foreign_listener(&mut self, why: String) -> bool {
         let before = (self.health(), self.note.take());
         self.counter.fall();
@@ -91,7 +92,7 @@ impl ProbeHistory {
         self.counter.is_unanswered()
     }
 
-    /// Returns the number of good, or of bad, probes in a row.
+    /// Returns the number of consecutive good or bad probes.
     pub fn streak(&self) -> u32 {
         self.counter.streak()
     }
@@ -136,7 +137,7 @@ mod tests {
         ProbeHistory::new(&check, expect)
     }
 
-    /// `g` good, `r` refused, `s` silent, `b` bad; what is told, as `U`p, `D`own, `?` and `.` for nothing new.
+    /// Probes: `g` good, `r` refused, `s` silent, `b` bad. Results: `U`p, `D`own, `?`, and `.` for no change.
     fn check(probes: &str, wanted: &str) {
         check_of(Expect::Fresh, probes, wanted);
     }

@@ -1,4 +1,4 @@
-//! Information about processes from the kernel. Reads `/proc`, changes nothing.
+//! Information about processes from the kernel. Reads `/proc` and changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,27 +7,28 @@ use std::io;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-/// Names this boot of the machine; empty if the kernel does not say.
+/// Returns the id of this boot of the machine; empty if the kernel does not tell it.
 pub fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
-/// A process, as far as it matters here.
+/// A process, reduced to what is needed here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProcessInfo {
     pub parent: u32,
-    /// Ticks from boot to its start: with the pid and the boot it names a process for good.
+    /// The ticks from boot to the process's start. Together with the pid and the boot id, this identifies a
+    /// process for ever.
     pub start: u64,
-    /// Whether it has ended, but its parent has not reaped it yet.
+    /// True if the process has ended, but its parent has not reaped it yet.
     pub zombie: bool,
 }
 
-/// One process; `None` if there is none with this number.
+/// Returns the process with this number, if there is one.
 pub(crate) fn process(pid: u32) -> Option<ProcessInfo> {
     parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// All processes there are now.
+/// Returns all processes that exist now.
 pub(crate) fn processes() -> BTreeMap<u32, ProcessInfo> {
     let Ok(entries) = fs::read_dir("/proc") else { return BTreeMap::new() };
     entries
@@ -36,13 +37,13 @@ pub(crate) fn processes() -> BTreeMap<u32, ProcessInfo> {
         .collect()
 }
 
-/// The roots that are there, and all processes that descend from any of them.
+/// Returns those of the roots that exist, and all descendants of any of them.
 pub(crate) fn with_descendants(
     roots: BTreeSet<u32>,
     all: &BTreeMap<u32, ProcessInfo>,
 ) -> BTreeSet<u32> {
     let mut found = roots;
-    // A child may have a smaller number than its parent, so this goes round until nothing is added.
+    // A child may have a smaller number than its parent, so the loop repeats until nothing is added.
     loop {
         let more: Vec<u32> = all
             .iter()
@@ -57,7 +58,7 @@ pub(crate) fn with_descendants(
     }
 }
 
-/// The numbers of the sockets that a process has open.
+/// Returns the inode numbers of the sockets that a process has open.
 pub(crate) fn sockets_of(pid: u32) -> io::Result<Vec<u64>> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd"))?;
     let socket = |entry: io::Result<fs::DirEntry>| {
@@ -67,14 +68,14 @@ pub(crate) fn sockets_of(pid: u32) -> io::Result<Vec<u64>> {
     Ok(entries.filter_map(socket).collect())
 }
 
-/// The user a process runs as: its effective one.
+/// Returns the effective user of a process.
 pub(crate) fn user_of(pid: u32) -> Option<u32> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
     ids.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// Returns the name of a process with unprintable characters replaced: a process may call itself anything.
+/// Returns the name of a process with unprintable characters replaced. A process may give itself any name.
 pub(crate) fn name_of(pid: u32) -> String {
     let name = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
     let name = String::from_utf8_lossy(&name);
@@ -82,12 +83,12 @@ pub(crate) fn name_of(pid: u32) -> String {
     name.trim_end_matches('\n').chars().map(plain).collect()
 }
 
-/// Sends a signal to the process that was found with this number and this start, and never to another
-/// that has got the number since. It may be gone already: then there is nothing to do.
+/// Sends a signal to the process that was found with this number and this start time, and never to another
+/// process that has got the number since. Does nothing if the process has ended.
 pub(crate) fn signal(pid: u32, start: u64, signal: Signal) {
     let Some(number) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
     let opened = rustix::process::pidfd_open(number, PidfdFlags::empty());
-    // From here on the descriptor means one process: either the one that was found, or another.
+    // From here on the descriptor refers to one process: either the one that was found, or another.
     if process(pid).is_none_or(|found| found.start != start) {
         return;
     }
@@ -103,7 +104,8 @@ pub(crate) fn signal(pid: u32, start: u64, signal: Signal) {
     }
 }
 
-/// `PID (NAME) STATE PARENT …`; the name may contain anything, so it is cut at the last bracket.
+/// Parses `PID (NAME) STATE PARENT …`. The name may contain anything, so the line is split at the last
+/// bracket.
 fn parse(stat: &str) -> Option<ProcessInfo> {
     let (_, rest) = stat.rsplit_once(") ")?;
     let fields: Vec<&str> = rest.split(' ').collect();

@@ -1,5 +1,5 @@
-//! The protocol between agent and shim: one JSON object per line. The two may be of different versions of
-//! segue, because a shim runs as long as its instance: a field or a kind may be added, but none may change
+//! The protocol between the agent and a shim: one JSON object per line. The two may be of different versions
+//! of segue, because a shim runs as long as its instance. A field or a kind may be added, but none may change
 //! its meaning.
 
 use std::collections::BTreeMap;
@@ -9,16 +9,16 @@ use std::path::PathBuf;
 use model::{Exit, InstanceId, ResourceLimits};
 use serde::{Deserialize, Serialize};
 
-/// Counts the versions of this protocol.
+/// The version of this protocol.
 pub(crate) const VERSION: u32 = 1;
 
-/// The order to start an instance. It goes through a pipe, never through a file: it holds secrets.
+/// The order to start an instance. It holds secrets, so it goes through a pipe and never through a file.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct StartOrder {
     pub version: u32,
     pub id: InstanceId,
     pub command: Vec<String>,
-    /// The working folder; a command with a `/` is looked up here.
+    /// The working folder. A command with a `/` is resolved relative to it.
     pub folder: PathBuf,
     /// The whole environment.
     pub env: BTreeMap<String, String>,
@@ -28,7 +28,7 @@ pub(crate) struct StartOrder {
     /// The limits of the instance's control group.
     #[serde(default, skip_serializing_if = "ResourceLimits::is_none")]
     pub limits: ResourceLimits,
-    /// The command is a probe and gets so long; an instance has no limit.
+    /// The time limit if the command is a probe; an instance has no limit.
     #[serde(default)]
     pub timeout_ms: Option<u64>,
 }
@@ -54,11 +54,12 @@ pub struct OpenFiles {
 }
 
 impl OpenFiles {
-    /// The least limit for a web service, even if segue was started from a shell with a lower one.
+    /// The least limit that suits a web service. It applies even if segue was started from a shell with a
+    /// lower limit.
     const LEAST: u64 = 65_536;
 
-    /// Returns the limit for instances: the limit of this process now, and at least 65 536 where the hard limit
-    /// allows that. Call this before raising the limit.
+    /// Returns the limit for instances: the current limit of this process, but at least 65 536 where the hard
+    /// limit allows that. Must be called before raising this process's limit.
     pub fn for_apps() -> Self {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
         let least = limit.maximum.map_or(Self::LEAST, |hard| hard.min(Self::LEAST));
@@ -73,9 +74,9 @@ impl OpenFiles {
 pub(crate) enum StartAnswer {
     /// The command runs.
     Started { pid: u32 },
-    /// Another shim has this instance, or it was begun or stopped before.
+    /// Another shim has this instance, or the instance was started or stopped before.
     Taken,
-    /// The command cannot be run: act, object and cause.
+    /// The command cannot be run. The text names the act, the object and the cause.
     Refused(String),
 }
 
@@ -91,39 +92,41 @@ pub(crate) enum CommandOutcome {
     Refused(String),
 }
 
-/// A line to the shim's socket.
+/// A request to the shim's socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "kebab-case")]
 pub(crate) enum ShimRequest {
-    /// Answered by [`ShimEvent::Hello`].
+    /// Asks for the greeting, [`ShimEvent::Hello`].
     Hello { version: u32 },
-    /// Answered by [`ShimEvent::Status`].
+    /// Asks for the state, [`ShimEvent::Status`].
     Status,
-    /// SIGTERM to the whole tree, after the grace SIGKILL. A shorter grace may follow.
+    /// Sends SIGTERM to the whole process tree, and SIGKILL after the grace period. A later request may
+    /// shorten the period.
     Stop { grace_ms: u64 },
-    /// From a later agent: something this version does not know.
+    /// A request of a later agent that this version does not know.
     #[serde(other)]
     Unknown,
 }
 
-/// A line from the shim's socket.
+/// An event from the shim's socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "kebab-case")]
 pub(crate) enum ShimEvent {
-    /// The first line on every connection.
+    /// The greeting, the first line on every connection.
     Hello { version: u32, pid: u32 },
-    /// Whether it has been told to stop, and output lost because the disk was full.
+    /// The state: whether the instance was told to stop, and how much output was lost because the disk was
+    /// full.
     Status { pid: u32, stopping: bool, dropped_bytes: u64 },
-    /// The tree has ended. The last line.
+    /// The process tree has ended. This is the last line.
     Exited { exit: Exit },
-    /// From a later shim: something this version does not know.
+    /// An event of a later shim that this version does not know.
     #[serde(other)]
     Unknown,
 }
 
-/// One line.
+/// Encodes one line.
 pub(crate) fn line<T: Serialize>(message: &T) -> Vec<u8> {
-    // Numbers and texts with string keys: JSON has a form for all of it.
+    // The messages contain only numbers and texts, with texts as keys, so this cannot fail.
     let mut line = serde_json::to_vec(message).unwrap_or_default();
     line.push(b'\n');
     line

@@ -1,5 +1,6 @@
-//! A release's files, laid out in its folder: built under another name, renamed when it is whole.
-//! Copies or reflinks, never hard-links: an app that writes into its folder changes no other's.
+//! Lays out a release's files in its folder: builds the folder under another name, and renames it when it is
+//! complete. Copies or reflinks files and never hard-links them, so that an app that writes into its folder
+//! changes no other folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,7 +18,7 @@ use wire::{Kind, Manifest};
 use crate::identity::Access;
 use crate::layout::InstanceLayout;
 
-/// Why files could not be laid out.
+/// The reason why files could not be laid out.
 #[derive(Debug, Error)]
 pub enum ReleaseFilesError {
     /// The list of files is not in the store, or is damaged.
@@ -30,7 +31,7 @@ pub enum ReleaseFilesError {
         app: AppName,
         /// The release.
         release: ReleaseNo,
-        /// The list.
+        /// The digest of the list.
         manifest: Digest,
     },
     /// The operating system refused an operation.
@@ -38,14 +39,14 @@ pub enum ReleaseFilesError {
     Io {
         /// The act that failed.
         act: &'static str,
-        /// Its object.
+        /// The object of the act.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
 }
 
-/// Makes an argument for `map_err` that adds the act and its object.
+/// Returns a closure for `map_err` that adds the act and its object.
 fn io_error<'a>(
     act: &'static str,
     path: &'a Path,
@@ -65,8 +66,8 @@ pub struct ReleaseFiles {
 }
 
 impl ReleaseFiles {
-    /// Opens the folders in a data folder, filled from its store. Folders that a crash left half laid out or half
-    /// deleted are deleted.
+    /// Opens the folders in a data folder. Their files come from `store`. Deletes folders that a crash left
+    /// half laid out or half deleted.
     ///
     /// # Errors
     /// If the folders cannot be read.
@@ -80,8 +81,8 @@ impl ReleaseFiles {
         Ok(Self { layout, store, turns: Mutex::default() })
     }
 
-    /// Returns the folder of a release, which is laid out unless it is already, with the owner and modes of
-    /// `access`. Without content the folder is empty.
+    /// Returns the folder of a release, and lays it out first if necessary, with the owner and modes of
+    /// `access`. The folder of a release without content is empty.
     ///
     /// # Errors
     /// If the list of files or a content is missing, or the disk is full.
@@ -166,7 +167,7 @@ impl ReleaseFiles {
                 }
             }
         }
-        // The innermost first: a folder that is given away is closed for whoever is not root.
+        // The innermost folder comes first: once a folder has another owner, only root can enter it.
         for path in folders.iter().rev() {
             give(path, access.folder(), access)?;
         }
@@ -179,16 +180,17 @@ fn is_laid_out(folder: &Path, wanted: &str) -> bool {
         && datadir::read_to_string(&label_of(folder)).is_ok_and(|found| found == wanted)
 }
 
-/// The label goes first: a folder under its final name always has one.
+/// Moves the folder to its final name. The label is written first: a folder under its final name always has
+/// one.
 fn put_in_place(building: &Path, folder: &Path, wanted: &str) -> io::Result<()> {
     let label = label_of(folder);
     if datadir::read_to_string(&label).is_ok_and(|found| found != wanted) {
-        // Left by a removed app of the same name; nothing runs from it.
+        // A removed app of the same name has left this folder; no process runs from it.
         datadir::remove_folder(folder)?;
     }
     datadir::write(&label, wanted.as_bytes())?;
     match fs::rename(building, folder) {
-        // Somebody else has laid out the same in the meantime.
+        // Another thread has laid out the same folder in the meantime.
         Err(_) if is_laid_out(folder, wanted) => fs::remove_dir_all(building),
         Err(e) => Err(e),
         Ok(()) => datadir::sync_parent(folder),

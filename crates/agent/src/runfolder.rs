@@ -1,5 +1,5 @@
-//! The run folder of one instance: the lock that says who owns it, and records of its start, its stop and its
-//! end. The shim writes most of it, and the agent reads it.
+//! The run folder of one instance: the lock, and the records of its start, its stop and its end. The process
+//! that holds the lock owns the folder. The shim writes most of the records, and the agent reads them.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -14,19 +14,19 @@ use serde::{Deserialize, Serialize};
 
 const EXIT_BYTES: usize = 256;
 
-/// The socket's name in the folder.
+/// The name of the socket in the folder.
 pub(crate) const SOCKET: &str = "shim.sock";
 /// The name of the output file in the folder.
 pub(crate) const OUTPUT: &str = "output.log";
 /// The name of the previous output file.
 pub(crate) const OLDER_OUTPUT: &str = "output.log.1";
 
-/// The record of the instance's process, written before the command runs. Once it exists, the instance is
-/// never started again.
+/// The record of the instance's process, written before the command runs. Once the record exists, the
+/// instance is never started again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ProcessRecord {
     pub pid: u32,
-    /// Ticks from boot to its start.
+    /// The ticks from boot to the process's start.
     pub start: u64,
     pub boot_id: String,
     /// The control group of its process tree.
@@ -45,7 +45,7 @@ pub(crate) struct RunFolder {
     path: PathBuf,
 }
 
-/// The lock of the folder, held by a running shim, or by the agent while it cleans up after one.
+/// The lock of the folder, held by a running shim, or by the agent while it cleans up after a shim.
 #[derive(Debug)]
 pub(crate) struct Lock {
     _file: File,
@@ -60,12 +60,12 @@ impl RunFolder {
         &self.path
     }
 
-    /// Makes the folder, private.
+    /// Creates the folder, accessible to its owner only.
     pub fn create(&self) -> io::Result<()> {
         datadir::private_folder(&self.path)
     }
 
-    /// Takes the lock if it is free.
+    /// Takes the lock if it is free; returns `None` if it is not.
     pub fn try_lock(&self) -> io::Result<Option<Lock>> {
         let file = self.lock_file()?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -95,8 +95,9 @@ impl RunFolder {
         datadir::write(&self.path.join("process.json"), &serde_json::to_vec(record)?)
     }
 
-    /// Returns the path of the instance's socket, if it has one. It is recorded, since the process that cleans up
-    /// may have another environment than the one that started the instance, and so another folder for sockets.
+    /// Returns the path of the instance's socket, if it has one. The path is recorded because the process
+    /// that cleans up may have another environment than the one that started the instance, and so another
+    /// folder for sockets.
     pub fn socket_folder(&self) -> io::Result<Option<PathBuf>> {
         match datadir::read(&self.path.join("socket")) {
             Ok(bytes) => Ok(Some(PathBuf::from(OsString::from_vec(bytes)))),
@@ -109,7 +110,7 @@ impl RunFolder {
         datadir::write(&self.path.join("socket"), folder.as_os_str().as_bytes())
     }
 
-    /// Returns whether a start is refused, because the instance was started already, or told to stop before.
+    /// Returns whether a start is refused, because the instance was started before or told to stop.
     pub fn is_used(&self) -> bool {
         datadir::is_there(&self.path.join("process.json")) || self.is_stopped()
     }
@@ -119,12 +120,12 @@ impl RunFolder {
         datadir::is_there(&self.path.join("stopped"))
     }
 
-    /// Leaves the tombstone, after which this instance is not started any more.
+    /// Leaves the tombstone, after which this instance can no longer be started.
     pub fn tombstone(&self) -> io::Result<()> {
         if self.is_stopped() { Ok(()) } else { datadir::write(&self.path.join("stopped"), b"") }
     }
 
-    /// Reserves space for the exit record, so that it can be written even if the disk is full by then.
+    /// Reserves space for the exit record, so that it can be written even if the disk is full then.
     pub fn reserve_exit(&self) -> io::Result<()> {
         let file = datadir::create_private(&self.path.join("exit.reserve"))?;
         file.write_all_at(&[b' '; EXIT_BYTES], 0)?;
@@ -142,7 +143,7 @@ impl RunFolder {
         datadir::sync_parent(&reserve)
     }
 
-    /// Adds a line of segue's own to the output, which says why the instance has ended.
+    /// Appends a line of segue's own to the output, which says why the instance has ended.
     pub fn note(&self, text: &str) -> io::Result<()> {
         let path = self.path.join(OUTPUT);
         let mut last = [b'\n'];

@@ -1,5 +1,5 @@
-//! The agent's connection to a shim. The agent never judges by a process id whether an instance runs:
-//! only by who answers on the shim's socket, and by who holds the lock of the run folder.
+//! The agent's connection to a shim. The agent never uses a process id to judge whether an instance runs. It
+//! only checks who answers on the shim's socket, and who holds the lock of the run folder.
 
 use std::fs::File;
 use std::io;
@@ -16,7 +16,7 @@ use crate::protocol::{ShimEvent, ShimRequest, line};
 use crate::runfolder::{RunFolder, SOCKET};
 use crate::unresponsive_shim::{ANSWER_TIMEOUT, kill_shim};
 
-/// Time between two attempts while the lock is held: a shim that starts listens within milliseconds.
+/// The time between two attempts while the lock is held. A shim that is starting listens within milliseconds.
 const RETRY_AFTER: Duration = Duration::from_millis(10);
 /// A shim greets as soon as it has accepted a connection. After this time it counts as unresponsive.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,7 +25,7 @@ const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 enum Attempt {
     /// The shim answers.
     Connected(ShimConnection),
-    /// A process holds the lock but does not answer: it is just starting or just ending.
+    /// A process holds the lock but does not answer. It is just starting or just ending.
     Locked,
     /// No process holds the lock.
     Absent,
@@ -90,8 +90,8 @@ async fn greeted(folder: &Path) -> io::Result<Option<ShimConnection>> {
     })
 }
 
-/// Returns a short path to the socket, valid while the returned folder is open: the path of a socket may
-/// have 107 bytes only, and the path of a data folder may be longer.
+/// Returns a short path to the socket, valid while the returned folder is open. The path of a socket may have
+/// only 107 bytes, and the path of a data folder may be longer.
 fn socket_path(folder: &Path) -> io::Result<(PathBuf, File)> {
     let folder = datadir::open(folder)?;
     let path = format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd());
@@ -104,7 +104,7 @@ impl ShimConnection {
         self.pid
     }
 
-    /// Returns the next event; `None` once the shim is gone. Cancel safe.
+    /// Returns the next event; `None` once the shim is gone. This method is cancel safe.
     pub async fn next(&mut self) -> Option<ShimEvent> {
         let text = self.lines.next_line().await.ok()??;
         Some(serde_json::from_str(&text).unwrap_or(ShimEvent::Unknown))

@@ -1,6 +1,6 @@
 //! The folder of an instance's own unix socket. The folder belongs to the app's user and is closed to
-//! everybody else (0700), inside a folder that only segue writes to. Therefore nobody else can bind the
-//! socket's name or connect to it, and the owner of the socket need not be checked.
+//! everybody else (0700). It lies in a folder that only segue writes to. Therefore no other user can bind the
+//! socket's name or connect to the socket, and the owner of the socket need not be checked.
 
 use std::fs;
 use std::io;
@@ -13,24 +13,26 @@ use crate::identity::Access;
 use crate::layout::InstanceLayout;
 use crate::runfolder::RunFolder;
 
-/// Attempts to make a folder that others delete meanwhile.
+/// The number of attempts to create a folder that others delete meanwhile.
 const TRIES: u32 = 100;
-/// Names the folder of users who are not root, for as long as they are logged in.
+/// The variable that names the runtime folder of a user other than root. The folder exists while the user is
+/// logged in.
 const RUNTIME: &str = "XDG_RUNTIME_DIR";
 
-/// Returns the folder for the sockets of this data folder's instances: inside it, or, where that makes a path
-/// too long, in `/run` (as root) or `$XDG_RUNTIME_DIR`, under a name that no other data folder has.
+/// Returns the folder for the sockets of this data folder's instances. It lies in the data folder. If that
+/// makes the path too long, it lies in `/run` (as root) or `$XDG_RUNTIME_DIR`, under a name that no other
+/// data folder has.
 pub(crate) fn socket_folders(data: &Path) -> SocketFolders {
     let data = std::path::absolute(data).unwrap_or_else(|_| data.to_path_buf());
     let layout = InstanceLayout::new(&data);
     let own = layout.sockets();
     let (other, obstacle) = match other(&data) {
         Ok(other) => (other, None),
-        // Named all the same, so that what cannot be started says so.
+        // The folder gets a name all the same, so that an instance that cannot be started reports the reason.
         Err(why) => (within(Path::new("/run"), &data), Some(why)),
     };
     let text = |path: &Path| path.to_str().map(str::to_owned);
-    // A path that is no text is too long for everything.
+    // A path that is not valid UTF-8 counts as too long.
     let own = text(&own).unwrap_or_else(|| "/".repeat(model::Address::MOST_PATH));
     SocketFolders::new(own, text(&other).unwrap_or_default(), obstacle)
 }
@@ -51,8 +53,8 @@ fn within(folder: &Path, data: &Path) -> PathBuf {
     folder.join(format!("segue-{}", &hash[..16]))
 }
 
-/// Makes the folder of this socket anew, so that nothing of an earlier attempt is in it, unless another process
-/// is starting the instance or has started it.
+/// Creates the folder of this socket anew, so that it contains nothing of an earlier attempt. Does not do so
+/// if another process is starting the instance or has started it.
 pub(crate) fn make(
     data: &Path,
     run: &RunFolder,
@@ -69,7 +71,7 @@ pub(crate) fn make(
     if run.is_used() {
         return Ok(());
     }
-    // From here on whoever clears up finds it.
+    // From here on, a later cleanup finds the folder.
     run.record_socket_folder(&folder).map_err(failed(&folder))?;
     delete(&folder).map_err(failed(&folder))?;
     create(&folder).map_err(failed(&folder))?;
@@ -84,14 +86,15 @@ fn create(folder: &Path) -> io::Result<()> {
             datadir::check_folder(all).map_err(io::Error::other)?;
         }
         match fs::DirBuilder::new().mode(0o700).create(folder) {
-            // The last instance beside this one has just gone, and the folder of both with it.
+            // The last instance beside this one has just ended, and its cleanup has removed the common
+            // folder.
             Err(e) if e.kind() == io::ErrorKind::NotFound && tries < TRIES => tries += 1,
             made => return made.and_then(|()| datadir::set_mode(folder, 0o700)),
         }
     }
 }
 
-/// Deletes the folder with everything that the app has put into it. No link is followed.
+/// Deletes the folder with everything that the app has put into it. Follows no links.
 fn delete(folder: &Path) -> io::Result<()> {
     match fs::remove_dir_all(folder) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
@@ -99,8 +102,8 @@ fn delete(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Returns the folder, if it is where this server has its socket folders: nobody else may name a folder whose
-/// owner is changed or that is deleted.
+/// Returns the folder, if it lies where this server has its socket folders. Nobody else may choose a folder
+/// whose owner is changed or that is deleted.
 fn expected(data: &Path, id: &InstanceId, socket: &Path) -> Result<PathBuf, String> {
     let folder = socket.parent().filter(|_| socket.ends_with(SocketFolders::NAME));
     let all = folder.filter(|folder| folder.ends_with(id.to_string())).and_then(Path::parent);
@@ -124,7 +127,7 @@ pub(crate) fn remove_of(run: &RunFolder) {
         Err(e) => Err(e),
     };
     match folder {
-        // Refused by the system while other instances have theirs beside it.
+        // The system refuses this while other instances have their folders in it.
         Ok(folder) => drop(folder.parent().map(fs::remove_dir)),
         Err(e) => {
             tracing::warn!("cannot delete the folder of a socket of {}: {e}", run.path().display());

@@ -1,8 +1,8 @@
 //! Lists the TCP sockets that listen on this machine, by one dump of the kernel's table. Knows nothing of
 //! instances, and reads no process's descriptors.
 //!
-//! The kernel is asked by netlink (`sock_diag(7)`), which lists only the sockets that listen. A kernel without
-//! it tells them in `/proc/net/tcp`, among all connections.
+//! The kernel is asked by netlink (`sock_diag(7)`), which lists only listening sockets. Without netlink, the
+//! sockets are read from `/proc/net/tcp`, which lists them among all connections.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,11 +16,11 @@ use rustix::net::{
 };
 use wire::TcpSocket;
 
-/// The kernel answers at once; a dump that takes longer is given up.
+/// The time limit for a dump. The kernel usually answers at once.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The kernel fills at most this much at a time.
+/// The size of the buffer, in bytes. The kernel sends no more at a time.
 const ROOM: usize = 64 * 1024;
-/// More sockets than this are not looked at: a machine has 65 535 ports.
+/// The largest number of sockets; a longer list is an error. A machine has 65 535 ports.
 const MOST: usize = 200_000;
 
 /// `SOCK_DIAG_BY_FAMILY` of `linux/sock_diag.h`.
@@ -43,10 +43,10 @@ const DIAG_BYTES: usize = 72;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Listening {
     pub address: SocketAddr,
-    /// An IPv6 socket that takes no IPv4 connections.
+    /// True for an IPv6 socket that takes no IPv4 connections.
     pub v6only: bool,
     pub inode: u64,
-    /// The user who opened it.
+    /// The user who opened the socket.
     pub uid: u32,
 }
 
@@ -55,7 +55,7 @@ pub(crate) struct Listening {
 pub(crate) struct SocketTable(BTreeMap<u16, Vec<Listening>>);
 
 impl SocketTable {
-    /// The sockets that take connections to this address, by their inodes.
+    /// Returns the sockets that take connections to this address.
     pub fn at(&self, address: SocketAddr) -> Vec<Listening> {
         let there = self.0.get(&address.port()).into_iter().flatten();
         let mut found: Vec<Listening> =
@@ -64,7 +64,7 @@ impl SocketTable {
         found
     }
 
-    /// All sockets, by their ports.
+    /// Returns all sockets, ordered by port.
     pub fn all(&self) -> impl Iterator<Item = &Listening> {
         self.0.values().flatten()
     }
@@ -90,7 +90,8 @@ impl Listening {
     }
 }
 
-/// Asks the kernel over one socket, which stays open: later there may be no descriptor left for another.
+/// A client of `sock_diag` with one socket, which stays open: later there may be no descriptor left for
+/// another.
 #[derive(Debug, Default)]
 pub(crate) struct SockDiag {
     socket: Option<OwnedFd>,
@@ -101,14 +102,14 @@ impl SockDiag {
     /// Lists all sockets that listen now. Blocks for some milliseconds.
     ///
     /// # Errors
-    /// If the kernel tells them neither way.
+    /// If neither netlink nor `/proc` lists the sockets.
     pub fn read_table(&mut self) -> io::Result<SocketTable> {
         let dumped = self.dump(AF_INET).and_then(|mut sockets| {
             sockets.extend(self.dump(AF_INET6)?);
             Ok(sockets)
         });
         let sockets = dumped.or_else(|e| {
-            // Half an answer may still be under way on it.
+            // The rest of an answer may still be unread in the socket.
             self.socket = None;
             tracing::debug!("the kernel does not list its sockets by netlink: {e}");
             from_procfs()
@@ -147,7 +148,7 @@ fn open() -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// `nlmsghdr` and `inet_diag_req_v2`: all TCP sockets of the family that listen.
+/// Returns a `nlmsghdr` and an `inet_diag_req_v2` that ask for all listening TCP sockets of the family.
 fn request(family: u8, sequence: u32) -> Vec<u8> {
     let states = 1_u32 << LISTEN;
     let mut body = vec![family, IPPROTO_TCP, 0, 0];
@@ -164,7 +165,7 @@ fn request(family: u8, sequence: u32) -> Vec<u8> {
     message
 }
 
-/// Takes the sockets out of one answer, and returns whether the answer was the last.
+/// Adds the sockets in one answer to `sockets`, and returns whether the answer was the last.
 fn read(mut bytes: &[u8], sequence: u32, sockets: &mut Vec<Listening>) -> io::Result<bool> {
     let odd = || io::Error::other("the kernel's answer is not as it should be");
     while !bytes.is_empty() {
@@ -172,7 +173,7 @@ fn read(mut bytes: &[u8], sequence: u32, sockets: &mut Vec<Listening>) -> io::Re
         let message = bytes.get(..length).filter(|_| length >= NLMSG_HEAD).ok_or_else(odd)?;
         let kind = u16_at(message, 4).ok_or_else(odd)?;
         let body = &message[NLMSG_HEAD..];
-        // What is left of an earlier question, given up, is passed over.
+        // Messages of an earlier dump that was given up are skipped.
         if u32_at(message, 8) == Some(sequence) {
             match kind {
                 NLMSG_DONE => return Ok(true),
@@ -189,7 +190,7 @@ fn read(mut bytes: &[u8], sequence: u32, sockets: &mut Vec<Listening>) -> io::Re
     Ok(false)
 }
 
-/// `inet_diag_msg` and its attributes.
+/// Reads an `inet_diag_msg` and its attributes.
 fn listening(body: &[u8]) -> Option<Listening> {
     let (message, attributes) = body.split_at_checked(DIAG_BYTES)?;
     let port = u16::from_be_bytes([message[4], message[5]]);
@@ -207,7 +208,7 @@ fn listening(body: &[u8]) -> Option<Listening> {
     })
 }
 
-/// Returns whether the attribute, of one byte, is there and not zero.
+/// Returns whether this one-byte attribute is present and not zero.
 fn flag(mut attributes: &[u8], wanted: u16) -> bool {
     while let (Some(length), Some(kind)) = (u16_at(attributes, 0), u16_at(attributes, 2)) {
         let length = usize::from(length);
@@ -234,8 +235,8 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
-/// Lists the sockets as `/proc` tells them. It does not say whether an IPv6 socket takes IPv4, so each is taken
-/// to.
+/// Lists the sockets in `/proc`. It does not tell whether an IPv6 socket takes IPv4, so each is assumed to do
+/// so.
 fn from_procfs() -> io::Result<Vec<Listening>> {
     let listening = wire::tcp_sockets()?.into_iter().filter(|socket| socket.listens);
     let socket = |TcpSocket { local, remote: _, listens: _, uid, inode, is_v6: _ }| Listening {
@@ -260,7 +261,7 @@ mod tests {
         fs::metadata(format!("/proc/self/fd/{}", listener.as_raw_fd())).unwrap().ino()
     }
 
-    /// Both ways of asking have to agree on what this test opens.
+    /// Both methods have to agree on the sockets that this test opens.
     #[test]
     fn every_socket_that_takes_connections_to_an_address_is_found() {
         let four = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,5 +1,5 @@
-//! Starts an instance: adopts it if it runs, starts it if it may be started, and otherwise says what became
-//! of it. Never starts an instance a second time.
+//! Starts an instance: adopts it if it runs, starts it if it may be started, and otherwise reports how it
+//! ended. Never starts an instance a second time.
 
 use std::io;
 use std::path::Path;
@@ -24,7 +24,7 @@ use crate::runfolder::RunFolder;
 use crate::shim_client::{ShimConnection, connect};
 use crate::socketfolder;
 
-/// Time in which a shim must take its order and answer; the disk may be slow.
+/// The time in which a shim must read its order and answer; the disk may be slow.
 const HANDSHAKE: Duration = Duration::from_secs(20);
 
 /// The outcome of a start.
@@ -34,10 +34,10 @@ pub(crate) enum Begun {
     Over(HostReport),
 }
 
-/// The state of a run folder without a shim.
+/// The state of a run folder that no shim has.
 #[derive(PartialEq, Eq)]
 enum Found {
-    /// An instance was begun or stopped here before.
+    /// An instance was started or stopped here before.
     Used,
     /// Nothing has happened here yet.
     Blank,
@@ -47,8 +47,9 @@ enum Found {
 pub(crate) async fn begin(context: &Arc<Context>, launch: &Launch, expect: Expect) -> Begun {
     let folder = RunFolder::at(&context.layout.run(&launch.id));
     loop {
-        // In this order: a shim holds the lock before it marks the folder, so whoever finds the mark and then no
-        // shim knows that it has ended. The other way round, a shim that begins in between would be waited for.
+        // The order matters: a shim takes the lock before it marks the folder. If the mark exists and then no
+        // shim is found, the shim has ended. In the other order, the code below would wait for a shim that
+        // starts in between.
         let found = look(&folder).await;
         if let Some(shim) = connect(&folder).await {
             return Begun::Running(shim);
@@ -62,7 +63,8 @@ pub(crate) async fn begin(context: &Arc<Context>, launch: &Launch, expect: Expec
             }
             (Found::Blank, Expect::Fresh) => start(context, launch, &folder).await,
         };
-        // After a start, by us or by another shim, either a shim answers or the folder says how it ended.
+        // After a start, by this agent or by another shim, either a shim answers or the folder records how it
+        // ended.
         if let Err(why) = found {
             refuse(&folder).await;
             return Begun::Over(HostReport::NotStarted { id: launch.id.clone(), why });
@@ -73,12 +75,12 @@ pub(crate) async fn begin(context: &Arc<Context>, launch: &Launch, expect: Expec
 async fn look(folder: &RunFolder) -> Found {
     let folder = folder.clone();
     let used = on_disk(move || folder.is_used()).await;
-    // If the look failed, nothing is started: better no instance than two.
+    // If the check failed, nothing is started: no instance is better than two.
     if used == Some(false) { Found::Blank } else { Found::Used }
 }
 
-/// Leaves a tombstone, so that an instance that could not be started is not started later: control has
-/// given it up by then.
+/// Leaves a tombstone, so that an instance that could not be started is not started later, when control has
+/// given it up.
 async fn refuse(folder: &RunFolder) {
     let folder = folder.clone();
     let _ = on_disk(move || {
@@ -131,7 +133,7 @@ fn prepare(context: &Context, launch: &Launch, run: &RunFolder) -> Result<StartO
     Ok(order)
 }
 
-/// Makes the order: the release's command with its folder, its user and the instance's environment.
+/// Creates the order: the release's command, folder and user, and the instance's environment.
 pub(crate) fn order(context: &Context, launch: &Launch) -> Result<StartOrder, String> {
     let app = &launch.id.app;
     let access = Access::of(&launch.run)?;
@@ -173,7 +175,7 @@ async fn run_shim(
     let stdin = shim.stdin.take().ok_or_else(closed)?;
     let stdout = shim.stdout.take().ok_or_else(closed)?;
     let (give_up, given_up) = oneshot::channel();
-    // The shim is reaped when it ends, however much later that is; it does not end with this process.
+    // Reaps the shim when it ends, however much later. The shim does not end with this process.
     let reaped = tokio::spawn(async move {
         tokio::select! {
             _ = shim.wait() => {}
@@ -185,7 +187,7 @@ async fn run_shim(
         Err(_) => {
             let _ = give_up.send(());
             let _ = reaped.await;
-            // The shim may already have started a process: then that is found, and ended.
+            // The shim may already have started a process. That process is then found and ended.
             if look(folder).await == Found::Used {
                 return Ok(StartAnswer::Taken);
             }

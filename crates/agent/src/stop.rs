@@ -1,4 +1,4 @@
-//! Tells a shim to stop and waits until it has. A shim that does not stop in time is killed.
+//! Tells a shim to stop and waits until it has ended. A shim that does not stop in time is killed.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use crate::runfolder::RunFolder;
 use crate::shim_client::{ShimConnection, connect, kill_unresponsive};
 use crate::unresponsive_shim::{AFTER_GRACE, ANSWER_TIMEOUT};
 
-/// Stops an instance that no task supervises: it may run, have run, or never have been started. Returns once
-/// no shim runs; the result is whether a shim was told.
+/// Stops an instance that no task supervises. The instance may run, may have ended, or may never have been
+/// started. Returns once no shim runs; the result is true if a shim was told to stop.
 pub(crate) async fn stop(folder: &RunFolder, grace: Millis) -> bool {
     leave_tombstone(folder).await;
     let mut was_told = false;
-    // A shim that is just starting finds the tombstone, or opens its socket.
+    // A shim that is just starting either finds the tombstone or opens its socket.
     while let Some(mut shim) = connect(folder).await {
         let mut stopping = Some(Stopping::told(None, grace));
         was_told |= tell(folder, &mut shim, grace).await;
@@ -35,15 +35,15 @@ pub(crate) async fn stop(folder: &RunFolder, grace: Millis) -> bool {
     was_told
 }
 
-/// Tells a shim to stop. Returns whether it could be told; if the shim is gone, the end of the connection
-/// follows.
+/// Tells a shim to stop. Returns whether the request could be sent; if the shim is gone, the connection ends
+/// next.
 pub(crate) async fn tell(folder: &RunFolder, shim: &mut ShimConnection, grace: Millis) -> bool {
     leave_tombstone(folder).await;
     shim.send(&ShimRequest::Stop { grace_ms: grace.0 }).await.is_ok()
 }
 
 /// Leaves a tombstone, after which a late start is refused. If the disk is too full even for an empty file,
-/// the stop goes on without it.
+/// the stop continues without a tombstone.
 async fn leave_tombstone(folder: &RunFolder) {
     let folder = folder.clone();
     let left = on_disk(move || {
@@ -58,17 +58,18 @@ async fn leave_tombstone(folder: &RunFolder) {
 /// The deadlines of a shim that was told to stop.
 #[derive(Clone, Copy)]
 pub(crate) struct Stopping {
-    /// When the shim must have confirmed the order; `None` once it has.
+    /// The time by which the shim must have confirmed the request; `None` once it has.
     answer_by: Option<Instant>,
-    /// When the instance's process tree must have ended.
+    /// The time by which the instance's process tree must have ended.
     end_by: Instant,
 }
 
 impl Stopping {
-    /// Returns the deadlines after a stop, the first or a repeated one, which never extends them.
+    /// Returns the deadlines after a first or a repeated request to stop. A repeated request never extends
+    /// them.
     pub fn told(before: Option<Self>, grace: Millis) -> Self {
         let now = Instant::now();
-        // The shim caps the grace period; here it need only not overflow.
+        // The shim limits the grace period. Here only an overflow has to be avoided.
         let grace = grace.to_duration().min(Duration::from_secs(24 * 60 * 60));
         let end_by = now + grace + AFTER_GRACE;
         match before {
@@ -81,12 +82,12 @@ impl Stopping {
         self.answer_by = None;
     }
 
-    /// Returns when the shim has missed a deadline. Never returns if it was not told to stop.
+    /// Returns when the shim has missed a deadline. Never returns if the shim was not told to stop.
     pub async fn overdue(stopping: &mut Option<Self>) {
         let Some(stopping) = stopping else { return std::future::pending().await };
         let by = stopping.answer_by.unwrap_or(stopping.end_by).min(stopping.end_by);
         tokio::time::sleep_until(by).await;
-        // Killing the shim takes a moment; if it did not help, it is tried again.
+        // Killing the shim takes a moment. If it did not help, it is repeated.
         *stopping = Self { answer_by: None, end_by: Instant::now() + ANSWER_TIMEOUT };
     }
 }

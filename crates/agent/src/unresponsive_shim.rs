@@ -1,5 +1,5 @@
-//! Kills a shim that holds its run folder and does not answer, because a debugger has stopped it or it
-//! gets no CPU. Nobody waits for such a shim without a bound; its instance is then ended by its record.
+//! Kills a shim that holds its run folder and does not answer, because a debugger has stopped it or it gets
+//! no CPU. Every wait for such a shim is bounded. The instance is then ended with the help of its record.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -11,13 +11,13 @@ use rustix::process::Signal;
 use crate::procfs;
 use crate::runfolder::RunFolder;
 
-/// A shim answers at once. One that has not answered after this time counts as unresponsive.
+/// The time after which a shim that has not answered counts as unresponsive. A shim normally answers at once.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time that a shim has after the grace period of a stop until its process tree must have ended.
+/// The time after the grace period of a stop within which the shim's process tree must have ended.
 pub(crate) const AFTER_GRACE: Duration = Duration::from_secs(30);
 
-/// Kills the shim of this run folder. Returns false if there is none: then the lock is held by another
-/// part of segue, which releases it.
+/// Kills the shim of this run folder. Returns false if there is no shim. Then another part of segue holds the
+/// lock, and will release it.
 pub(crate) fn kill_shim(folder: &RunFolder) -> bool {
     let shims = shims_in(folder);
     for (pid, start) in &shims {
@@ -28,7 +28,7 @@ pub(crate) fn kill_shim(folder: &RunFolder) -> bool {
     !shims.is_empty()
 }
 
-/// Returns the shims of this run folder by process id and start time.
+/// Returns the shims of this run folder, as process ids and start times.
 fn shims_in(folder: &RunFolder) -> Vec<(u32, u64)> {
     let living = procfs::processes().into_iter().filter(|(_, process)| !process.zombie);
     let shims = living.filter(|(pid, _)| is_shim_of(*pid, folder));
@@ -36,7 +36,7 @@ fn shims_in(folder: &RunFolder) -> Vec<(u32, u64)> {
 }
 
 /// Returns whether this process is the shim of that run folder. A shim is recognised by its user, which is
-/// ours, by its verb, and by its working folder, in which no other process works.
+/// segue's own, by its verb, and by its working folder, in which no other process works.
 pub(crate) fn is_shim_of(pid: u32, folder: &RunFolder) -> bool {
     is_shim_in(pid, "cwd", folder.path())
 }
@@ -46,7 +46,8 @@ pub(crate) fn is_shim_below(pid: u32, runs: &Path) -> bool {
     is_shim_in(pid, "cwd/..", runs)
 }
 
-/// `works_in` is the path, from the process's entry in `/proc`, that must lead to `folder`.
+/// Returns whether this process is a shim that works in `folder`. `works_in` is the path, relative to the
+/// process's entry in `/proc`, that must lead to `folder`.
 fn is_shim_in(pid: u32, works_in: &str, folder: &Path) -> bool {
     if procfs::user_of(pid) != Some(rustix::process::geteuid().as_raw()) {
         return false;

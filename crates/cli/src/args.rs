@@ -1,4 +1,4 @@
-//! The definition of the command line with its help: help, docs and completions are made from it.
+//! The definition of the command line. Help, docs and completions are generated from it.
 
 mod rollout;
 
@@ -190,7 +190,7 @@ pub enum AccessLogTarget {
 }
 
 impl AccessLogTarget {
-    /// The file, if there is one.
+    /// Returns the path of the file, if there is one.
     pub fn file(self) -> Option<PathBuf> {
         match self {
             Self::Off => None,
@@ -305,12 +305,12 @@ pub(crate) enum OnOff {
     Off,
 }
 
-/// A length of time, checked here and sent as it is written.
+/// Checks a length of time, which is sent as it is written.
 fn time(text: &str) -> Result<String, Invalid> {
     wire::parse_duration(text).map(|_| text.to_owned())
 }
 
-/// A network, checked here and sent as it is written.
+/// Checks a network, which is sent as it is written.
 fn network(text: &str) -> Result<String, Invalid> {
     text.parse::<Network>().map(|_| text.to_owned())
 }

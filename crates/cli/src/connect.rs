@@ -1,4 +1,4 @@
-//! Finds the server and its token, and says to whom the token may be sent.
+//! Finds the server and its token, and decides to whom the token may be sent.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -11,15 +11,15 @@ use wire::{ApiClient, SOCKET, Secret, Trusted, Unseen, user_id, user_name};
 
 use crate::{CommandError, ExitStatus};
 
-/// The name of the data folder that is looked for.
+/// The name of the data folder that is searched for.
 const DATA: &str = ".segue";
-/// Where a server's API is unless it was told otherwise.
+/// The default address of a server's API.
 const API: &str = "http://127.0.0.1:7070";
-/// Names the user that the server runs as, by name or number.
+/// The variable that names the user that the server runs as, by name or number.
 const SERVER_USER: &str = "SEGUE_SERVER_USER";
-/// The hint for a folder that is none.
+/// The hint for a path that is not a data folder.
 const MAKES_ONE: &str = "`segue server --data DIR` makes one";
-/// A token is shorter.
+/// The largest length of a token file, in bytes. A token is shorter.
 const TOKEN_BYTES: u64 = 4096;
 
 /// The options that choose the server.
@@ -37,8 +37,8 @@ pub(crate) struct ConnectionOptions {
 }
 
 impl ConnectionOptions {
-    /// Its options for the help of a verb that asks no server: taken, so that scripts may set them
-    /// everywhere, but not shown.
+    /// Returns these options, hidden, for the help of a verb that calls no server. The verb accepts them, so
+    /// that scripts may set them everywhere.
     pub(crate) fn unseen() -> Vec<Arg> {
         let all = Self::augment_args(clap::Command::new("unseen"));
         all.get_arguments().map(|arg| arg.clone().hide(true)).collect()
@@ -49,9 +49,9 @@ impl ConnectionOptions {
         Self::unseen().into_iter().filter(|arg| arg.get_id() != "data").collect()
     }
 
-    /// A client for `act`. Without a server from the command line or environment it is the one of the
-    /// local data folder, through the socket in there. Without a token from there it is the folder's,
-    /// which is sent to this machine only.
+    /// Creates a client for `act`. If neither the command line nor the environment names a server, the client
+    /// connects to the server of the local data folder, through the folder's socket. If neither gives a
+    /// token, the client uses the folder's token, which is sent only to this machine.
     pub(crate) fn client(&self, act: &str) -> Result<ApiClient, CommandError> {
         let server = self.server.as_deref();
         let here = server.is_none_or(is_local);
@@ -68,14 +68,14 @@ impl ConnectionOptions {
             let client = ApiClient::new(server.unwrap_or(API), asked, trusted.unseen(unseen));
             return client.map_err(failed);
         };
-        // The server at the usual port is that of another folder.
+        // The server at the default port belongs to another folder.
         if server.is_none() && self.data.is_some() && matches!(token, Ok(None)) {
             let act = format!("use the data folder {}", path.display());
             let failure = CommandError::because(act, "no server has used it");
             return Err(failure.hint(MAKES_ONE));
         }
         let trusted = trusted.user(owner);
-        // Whoever may read the token may use the socket.
+        // A user who may read the token may use the socket.
         if server.is_none() && token.is_ok() && path.join(SOCKET).exists() {
             let token = asked.map_or(token, |asked| Ok(Some(asked)))?;
             return ApiClient::in_folder(&path, token, trusted).map_err(failed);
@@ -88,15 +88,16 @@ impl ConnectionOptions {
         ApiClient::new(server.unwrap_or(API), token, trusted.unseen(unseen)).map_err(failed)
     }
 
-    /// Returns these options as they were given, each after a blank, for a command that is to be given once
-    /// more. The token is secret, and left out.
+    /// Returns these options as they were given, each after a blank, for a command that is to be run again.
+    /// The token is left out because it is secret.
     pub(crate) fn repeated(&self) -> String {
         let server = self.server.iter().map(|url| format!(" --server {url}"));
         let data = self.data.iter().map(|path| format!(" --data {}", path.display()));
         server.chain(data).collect()
     }
 
-    /// The data folder that was named, or the nearest here or above that has a token.
+    /// Returns the data folder that the options name, or else the nearest one, here or in a parent folder,
+    /// that has a token.
     fn data_folder(&self) -> Result<Option<DataFolder>, CommandError> {
         if let Some(path) = &self.data {
             return DataFolder::open(path.clone()).map(Some);
@@ -114,7 +115,8 @@ impl ConnectionOptions {
         Ok(Some(folder))
     }
 
-    /// The data folder that was named, or the usual one here or above, or here.
+    /// Returns the path of the data folder that the options name, or else of the default one, here or in a
+    /// parent folder, or else here.
     pub(crate) fn data(&self) -> PathBuf {
         let found = || {
             let here = std::env::current_dir().ok()?;
@@ -125,11 +127,11 @@ impl ConnectionOptions {
     }
 }
 
-/// A server's folder, seen from a client.
+/// A server's data folder, as a client uses it.
 struct DataFolder {
     path: PathBuf,
     owner: u32,
-    /// None where no server has been; an error where it is not for us.
+    /// `None` if no server has used the folder; an error if the client must not use its token.
     token: Result<Option<Secret>, CommandError>,
 }
 
@@ -143,8 +145,8 @@ impl DataFolder {
     }
 }
 
-/// The token of a data folder. A file that others could have put there or changed is not taken for one:
-/// it may be part of what somebody has checked out.
+/// Returns the token of a data folder. A file that other users could have created or changed does not count
+/// as a token: it may be part of a repository that the user has checked out.
 fn token(folder: &Path) -> Result<Option<Secret>, CommandError> {
     let path = folder.join("token");
     let act = format!("read {}", path.display());
@@ -189,7 +191,7 @@ fn is_local(url: &str) -> bool {
     })
 }
 
-/// A file in this folder or the nearest above that has it.
+/// Finds a file in this folder or in the nearest parent folder that has it.
 pub(crate) fn above(here: &Path, name: &Path) -> Option<PathBuf> {
     here.ancestors().map(|folder| folder.join(name)).find(|path| path.is_file())
 }
@@ -219,7 +221,7 @@ mod tests {
         let cause = || token(dir.path()).unwrap_err().cause;
         assert!(matches!(token(dir.path()), Ok(None)));
         fs::write(&path, "secret\n").unwrap();
-        // As `git clone` leaves it.
+        // The mode that `git clone` gives the file.
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert_eq!(cause(), "others may read or change it, so it is not used");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();

@@ -1,4 +1,4 @@
-//! The error of a command: the act, its object, the cause, and a hint. Defines the exit codes, too.
+//! The error of a command: the act, its object, the cause, and a hint. Also defines the exit codes.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -11,18 +11,18 @@ pub(crate) const STEADY: &str = "if the app does not need the file, name it in `
 /// The exit code of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitStatus {
-    /// Done.
+    /// The command has succeeded.
     Done,
-    /// Refused or failed. Also a command that was left before its outcome was known: whoever asked
-    /// whether it is done is told that it is not.
+    /// The command was refused or has failed. This is also the code of a command that was left before its
+    /// outcome was known: a script must not take such a command for a success.
     Failed,
     /// The command line is wrong.
     Usage,
-    /// The release had been live and was taken back.
+    /// The release had been live and was reverted.
     RolledBack,
     /// No answer from the server.
     Unreachable,
-    /// The rollout is at a gate that a person opens.
+    /// The rollout waits at a gate that a person opens.
     Waiting,
 }
 
@@ -39,26 +39,26 @@ impl From<ExitStatus> for ExitCode {
     }
 }
 
-/// Why a command failed. Printed as `error: ACT: CAUSE`, an instance's own words, `hint: HINT`.
+/// The error of a command. Printed as `error: ACT: CAUSE`, then an instance's last words, then `hint: HINT`.
 #[derive(Debug)]
 pub struct CommandError {
     /// The exit code.
     pub exit: ExitStatus,
     /// The act and its object: `deploy web`.
     pub act: String,
-    /// Why it failed, the chain of causes in one line; further lines are an instance's own words.
+    /// The cause: the chain of causes in one line. Further lines are an instance's last words.
     pub cause: String,
     /// What the user can do now.
     pub hint: Option<String>,
 }
 
 impl CommandError {
-    /// A failure with the whole chain of causes of `error`.
+    /// Creates an error with the whole chain of causes of `error`.
     pub fn new(act: impl Into<String>, error: &dyn Error) -> Self {
         Self::because(act, model::in_full(error))
     }
 
-    /// A failure in our own words.
+    /// Creates an error with this cause.
     pub fn because(act: impl Into<String>, cause: impl Into<String>) -> Self {
         Self { exit: ExitStatus::Failed, act: act.into(), cause: cause.into(), hint: None }
     }
@@ -70,14 +70,14 @@ impl CommandError {
         self
     }
 
-    /// Sets another exit code.
+    /// Sets the exit code.
     #[must_use]
     pub fn exit(mut self, exit: ExitStatus) -> Self {
         self.exit = exit;
         self
     }
 
-    /// Makes the error of a failed call to the API.
+    /// Creates the error of a failed call to the API.
     pub(crate) fn client(act: impl Into<String>, error: &ClientError) -> Self {
         let failure = Self::new(act, error);
         match error {

@@ -1,5 +1,5 @@
-//! Follows a rollout to its outcome. The rollout does not depend on being followed: a server that restarts is
-//! waited for, and Ctrl-C only stops following.
+//! Follows a rollout to its outcome. The rollout does not depend on being followed. If the server restarts,
+//! the command waits for it. Ctrl-C only stops following.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
@@ -14,40 +14,41 @@ use wire::{
 use crate::CommandError;
 use crate::interrupt::Interrupt;
 
-/// A server that is away for longer is given up.
+/// The time after which an unreachable server is given up.
 const AWAY: Duration = Duration::from_secs(60);
-/// Time between two tries to reach it.
+/// The time between two attempts to reach the server.
 const AGAIN: Duration = Duration::from_millis(250);
-/// How often Ctrl-C is looked for.
+/// The time between two checks for Ctrl-C.
 const LOOK: Duration = Duration::from_millis(50);
-/// Time between an outcome and the next look for its receipt.
+/// The time between an outcome and the next request for its receipt.
 const SOON: Duration = Duration::from_millis(10);
-/// Time after which a rollout that the server does not know is given up.
+/// The time after which a rollout that the server does not know is given up.
 const UNKNOWN: Duration = Duration::from_secs(10);
-/// Lines read ahead of what is shown.
+/// The number of lines that are read ahead of those shown.
 const AHEAD: usize = 64;
 
-/// How following ended.
+/// The result of following.
 #[derive(Debug)]
 pub(crate) enum FollowOutcome {
     /// The rollout ended.
     Ended(Box<ReceiptWithCause>),
     /// The user stopped following; the rollout goes on.
     Detached,
-    /// The rollout waits for a person; the receipt so far.
+    /// The rollout waits for a person. This is the receipt so far.
     Stands(Box<RolloutReceipt<RolloutStanding>>),
 }
 
-/// How long a rollout is followed.
+/// The point to which a rollout is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Until {
-    /// To its end, even if a person has to act before.
+    /// Its end, even if a person has to act first.
     End,
-    /// To its end, or until it waits for a person: at a gate, or held by a failure. A paused rollout is waited for.
+    /// Its end, or the point where it waits for a person: at a gate, or held by a failure. A paused rollout
+    /// is followed further.
     Person,
 }
 
-/// Gets news of the rollout on the way.
+/// Receives news of the rollout.
 pub(crate) trait Watcher {
     /// An event happened.
     fn event(&mut self, event: &StreamEvent);
@@ -57,10 +58,10 @@ pub(crate) trait Watcher {
     fn note(&mut self, text: &str);
 }
 
-/// Follows one rollout of `app`; `act` names the command in errors.
+/// Follows one rollout of `app`. `act` names the command in errors.
 ///
 /// # Errors
-/// When the server says no, or stays away.
+/// If the server refuses a request, or stays unreachable.
 pub(crate) fn follow(
     client: &ApiClient,
     app: &AppName,
@@ -76,7 +77,7 @@ pub(crate) fn follow(
         let lines = read(client, app, rollout, after);
         match watch(&lines, rollout, interrupt, watcher, &mut after, &mut patience, until) {
             Watched::Interrupted => return Ok(FollowOutcome::Detached),
-            // Somebody may have opened the gate since: then it is followed on.
+            // A person may have opened the gate since then. If so, following goes on.
             Watched::Stands => match client.rollout(app) {
                 Ok(so_far) if so_far.rollout == rollout && needs_person(so_far.outcome) => {
                     return Ok(FollowOutcome::Stands(Box::new(so_far)));
@@ -85,7 +86,7 @@ pub(crate) fn follow(
             },
             Watched::Outcome | Watched::Broke => {}
         }
-        // A stream that ended may mean anything; the receipt tells whether the rollout has.
+        // A stream may end for any reason. The receipt shows whether the rollout has ended.
         match client.receipt(app, rollout) {
             Ok(account) => return Ok(FollowOutcome::Ended(Box::new(account))),
             Err(ClientError::Refused(problem)) if problem.code == Code::NotFound => {
@@ -110,7 +111,8 @@ pub(crate) fn follow(
     }
 }
 
-/// Whether the rollout goes on only if a person acts who has not said so yet.
+/// Returns whether the rollout waits for a person's decision. A paused rollout does not: a person has already
+/// decided to hold it.
 fn needs_person(standing: RolloutStanding) -> bool {
     match standing {
         RolloutStanding::Waiting | RolloutStanding::Held => true,
@@ -118,17 +120,18 @@ fn needs_person(standing: RolloutStanding) -> bool {
     }
 }
 
-/// How long it has gone on that nothing can be learned.
+/// The times since which nothing could be learned about the rollout.
 #[derive(Default)]
 struct Patience {
-    /// The server does not answer.
+    /// The server has not answered since then.
     away: Option<Instant>,
-    /// The server answers and knows nothing of the rollout.
+    /// The server has answered since then, but does not know the rollout.
     unknown: Option<Instant>,
 }
 
-/// There is no receipt yet: fine while the rollout is under way, and for a moment after its end,
-/// which is told before the receipt can be read. Otherwise says why there will be none.
+/// Checks whether a missing receipt is to be expected. This is so while the rollout is under way, and for a
+/// moment after its end, because the end is announced before the receipt can be read. Otherwise returns why
+/// there will be no receipt.
 fn under_way(
     client: &ApiClient,
     app: &AppName,
@@ -150,7 +153,7 @@ fn under_way(
     Ok(())
 }
 
-/// Whether asking again cannot help.
+/// Returns whether repeating the request cannot help.
 fn is_final(error: &ClientError) -> bool {
     match error {
         ClientError::Url { .. } | ClientError::Changed | ClientError::Unreadable(_) => true,
@@ -165,7 +168,7 @@ fn is_final(error: &ClientError) -> bool {
             | Code::TooLarge
             | Code::Internal => true,
         },
-        // A port that somebody else has taken may be the server's again.
+        // A port that another process has taken may become the server's again.
         ClientError::Unreachable { .. }
         | ClientError::Distrusted(_)
         | ClientError::Lost { .. }
@@ -175,7 +178,7 @@ fn is_final(error: &ClientError) -> bool {
 
 type Read = Result<Line, ClientError>;
 
-/// Reads the stream on a thread of its own, which ends when the stream does or nobody listens.
+/// Reads the stream on a thread of its own. The thread ends when the stream ends or the receiver is dropped.
 fn read(client: &ApiClient, app: &AppName, rollout: u32, after: u64) -> Receiver<Read> {
     let (told, lines) = sync_channel(AHEAD);
     let (client, app) = (client.clone(), app.clone());
@@ -202,7 +205,7 @@ fn hand_on(
     Ok(())
 }
 
-/// Why one stream is not watched any more.
+/// The reason why one stream is no longer watched.
 enum Watched {
     Outcome,
     Interrupted,
@@ -240,7 +243,8 @@ fn watch(
                 }
             }
             Line::Now(now) => {
-                // Another rollout, or none: ours has ended without our hearing of it.
+                // Another rollout or none is under way: this rollout has ended, but the stream did not report
+                // that.
                 if now.rollout != Some(rollout) {
                     return Watched::Outcome;
                 }

@@ -1,5 +1,6 @@
-//! Ctrl-C, SIGTERM and a terminal that is closed (SIGHUP) while a command waits: it stops waiting and says how to go on. A second
-//! Ctrl-C ends the program at once. What whoever started the command has had ignored, as `nohup` does with SIGHUP, stays ignored.
+//! Handles Ctrl-C, SIGTERM and the closing of the terminal (SIGHUP) while a command waits. The command stops
+//! waiting and says how to go on. A second Ctrl-C ends the program at once. A signal that the parent process
+//! ignores, as `nohup` does with SIGHUP, stays ignored.
 
 use std::fs;
 use std::sync::Arc;
@@ -8,12 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
-/// Whether somebody wants the command to end.
+/// A flag that is true once the command has been told to end.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Listens from now on. If the signals cannot be caught, they end the program as ever.
+    /// Starts to catch the signals. If they cannot be caught, they end the program as usual.
     pub(crate) fn listen() -> Self {
         let asked = Self::default();
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -29,7 +30,7 @@ impl Interrupt {
     }
 }
 
-/// Whether a process ignores a signal, by its file `status` in `/proc`.
+/// Returns whether a process ignores a signal, according to its file `status` in `/proc`.
 fn is_ignored(signal: i32, status: &str) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);

@@ -1,5 +1,5 @@
-//! Where a command's words go: data to stdout, talk to stderr, colour only where it is read. Every word
-//! passes `paint`, so that nothing from elsewhere draws on a terminal.
+//! The output of a command: data to stdout, messages to stderr, and colours only on terminals. All text
+//! passes `paint`, so that no text from elsewhere can control the terminal.
 
 use std::fmt::Display;
 use std::io::{self, BufRead, IsTerminal as _, Write};
@@ -12,19 +12,19 @@ use crate::style::{BAD, DIM, GOOD, Paint, shown, shown_json};
 use crate::text::own_words;
 use crate::{CommandError, ExitStatus};
 
-/// The cursor goes home and the rest of the screen is cleared.
+/// Moves the cursor to the top left and clears the rest of the screen.
 const ANEW: &str = "\x1b[H\x1b[J";
 
 /// The input and output of a command.
 pub struct Io<'a> {
     out: Box<dyn Write + 'a>,
     err: Box<dyn Write + 'a>,
-    /// How styles on stdout are printed.
+    /// The way styles are printed on stdout.
     out_paint: Paint,
-    /// How styles on stderr are printed.
+    /// The way styles are printed on stderr.
     err_paint: Paint,
     screen: Screen,
-    /// How wide help may be, where the terminal does not say it.
+    /// The width of help text if the terminal does not report its width.
     help_width: Option<usize>,
     reader: Reader,
     zone: TimeZone,
@@ -32,21 +32,21 @@ pub struct Io<'a> {
     answers: Option<Box<dyn BufRead + 'a>>,
 }
 
-/// Who reads the data.
+/// The reader of the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reader {
-    /// Stdout is a terminal: a person.
+    /// A person: stdout is a terminal.
     Person,
-    /// A pipe, a file, a job.
+    /// A program: stdout is a pipe, a file or a job's log.
     Program,
 }
 
-/// Whether somebody looks at a screen.
+/// The kind of output on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Screen {
-    /// Lines may be drawn over.
+    /// A terminal on which lines may be overwritten.
     Live,
-    /// One line after the other.
+    /// Plain lines, one after the other.
     Plain,
 }
 
@@ -57,14 +57,15 @@ impl std::fmt::Debug for Io<'_> {
 }
 
 impl Io<'static> {
-    /// The real ones. Colours go where a terminal is, `NO_COLOR` is heeded.
+    /// Returns the real input and output. Terminals get colours, unless `NO_COLOR` is set.
     pub fn terminal() -> Self {
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let live = io::stderr().is_terminal() && !dumb;
         Self {
             out_paint: paint_for(&io::stdout()),
             err_paint: paint_for(&io::stderr()),
-            // Not anstream's own, which would take escape sequences out of what is to stay as it came.
+            // Not anstream's own writers, which would remove escape sequences from output that has to stay
+            // unchanged.
             out: Box::new(io::stdout()),
             err: Box::new(io::stderr()),
             screen: if live { Screen::Live } else { Screen::Plain },
@@ -77,7 +78,8 @@ impl Io<'static> {
     }
 }
 
-/// Colours go where a terminal is that knows them, unless `NO_COLOR` and the like say otherwise.
+/// Returns whether styles are printed: on terminals that support colours, unless `NO_COLOR` and the like
+/// forbid it.
 fn paint_for(stream: &impl anstream::stream::RawStream) -> Paint {
     match anstream::AutoStream::choice(stream) {
         ColorChoice::Never => Paint::Nothing,
@@ -86,7 +88,7 @@ fn paint_for(stream: &impl anstream::stream::RawStream) -> Paint {
 }
 
 impl<'a> Io<'a> {
-    /// Writers without colour, and times in UTC.
+    /// Returns output to these writers without colour, with times in UTC.
     pub fn plain(out: impl Write + 'a, err: impl Write + 'a) -> Self {
         Self {
             out: Box::new(out),
@@ -106,7 +108,7 @@ impl<'a> Io<'a> {
         Self { answers: Some(Box::new(answers)), ..self }
     }
 
-    /// Asks a person. Only "y" and "yes" say yes; `None` if nobody is there to ask.
+    /// Asks a person. Only "y" and "yes" mean yes. Returns `None` if there is no person to ask.
     pub(crate) fn agrees(&mut self, question: &str) -> Option<bool> {
         let question = self.shown(format!("{question} [y/N] "));
         let answers = self.answers.as_mut()?;
@@ -117,7 +119,7 @@ impl<'a> Io<'a> {
         Some(read > 0 && ["y", "yes"].contains(&said.as_str()))
     }
 
-    /// How wide help may be, where the terminal does not say it.
+    /// Returns the width of help text if the terminal does not report its width.
     pub(crate) fn width(&self) -> Option<usize> {
         self.help_width
     }
@@ -130,25 +132,25 @@ impl<'a> Io<'a> {
         self.reader
     }
 
-    /// One line of data. A reader that has gone away ends the program quietly, as it does others.
+    /// Prints one line of data. If the reader has closed its end, the program ends quietly, as others do.
     pub(crate) fn data(&mut self, line: impl Display) {
         let line = shown(&line.to_string(), self.out_paint);
         self.out(line + "\n");
     }
 
-    /// One line of JSON.
+    /// Prints one line of JSON.
     pub(crate) fn json(&mut self, value: &impl serde::Serialize) {
-        // Our shapes have only texts as keys, so this cannot fail.
+        // These shapes have only texts as keys, so this cannot fail.
         let json = serde_json::to_string(value).unwrap_or_default();
         self.out(shown_json(&json) + "\n");
     }
 
-    /// Bytes as they came, for programs.
+    /// Prints bytes unchanged, for programs.
     pub(crate) fn raw(&mut self, bytes: impl AsRef<[u8]>) {
         self.out(bytes);
     }
 
-    /// A screen starts anew; elsewhere nothing happens.
+    /// Clears the screen. Does nothing if stdout is not a terminal.
     pub(crate) fn anew(&mut self) {
         if self.screen == Screen::Live && self.reader == Reader::Person {
             self.out(ANEW);
@@ -161,23 +163,23 @@ impl<'a> Io<'a> {
         }
     }
 
-    /// A line of talk as it is printed, for whoever prints it.
+    /// Returns a message in its printed form, for a caller that prints it.
     pub(crate) fn shown(&self, line: impl Display) -> String {
         shown(&line.to_string(), self.err_paint)
     }
 
-    /// One line of talk. Talk that nobody can hear is no reason to fail.
+    /// Prints one message. Errors are ignored: a message that cannot be printed must not fail the command.
     pub(crate) fn say(&mut self, line: impl Display) {
         let line = self.shown(line);
         let _ = writeln!(self.err, "{line}").and_then(|()| self.err.flush());
     }
 
-    /// The time of day people read beside an event.
+    /// Returns the time of day of an event in the form that is shown to people.
     pub(crate) fn clock(&self, ms: u64) -> String {
         self.time(ms, "%H:%M:%S")
     }
 
-    /// The day and time people read in a list.
+    /// Returns the date and time in the form that is shown to people in a list.
     pub(crate) fn date(&self, ms: u64) -> String {
         self.time(ms, "%Y-%m-%d %H:%M")
     }
@@ -197,7 +199,7 @@ impl<'a> Io<'a> {
         let CommandError { exit: _, act, cause, hint } = failure;
         let mut lines = cause.lines();
         let first = lines.next().unwrap_or("no cause is known");
-        // A refusal of the engine's names act and object itself.
+        // A refusal of the engine already names the act and the object.
         let told = first.starts_with("cannot ");
         let first = if told { first.to_owned() } else { format!("{act}: {first}") };
         self.say(format!("{BAD}error:{BAD:#} {first}"));
@@ -209,11 +211,11 @@ impl<'a> Io<'a> {
         }
     }
 
-    /// Help, version, or what is wrong with the command line.
+    /// Prints the help, the version, or an error in the command line.
     pub(crate) fn usage(&mut self, error: &clap::Error) -> ExitCode {
         let plain = error.render().to_string();
         let clean = shown(&plain, Paint::Nothing);
-        // Colours are clap's own if nothing else in the text could be one.
+        // Clap's colours stay only if no other part of the text could be an escape sequence.
         let paint = if error.use_stderr() { self.err_paint } else { self.out_paint };
         let text = match paint {
             Paint::Ansi if clean == plain => error.render().ansi().to_string(),

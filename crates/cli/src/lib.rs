@@ -1,7 +1,8 @@
-//! The command line: one file per verb; progress, tables, JSON.
+//! The command line: one file per verb, and modules for progress, tables and JSON.
 //!
-//! stdout is data, stderr is talk. It knows the API through `wire` and nothing behind it: what has
-//! to run on the spot (server, proxy, shim) is the program's, handed in as [`Local`].
+//! Data goes to stdout, messages for people go to stderr. The command line knows the API only through `wire`.
+//! The verbs that run in this process (server, proxy, shim) are implemented by the program, which passes them
+//! as [`Local`].
 
 mod args;
 mod connect;
@@ -32,12 +33,12 @@ pub use local::Local;
 use args::Verb;
 use verbs::app_verbs::{AtOnce, FollowedVerb};
 
-/// The whole program: reads the command line, does what it says.
+/// Runs the whole program: parses the command line and runs the verb.
 pub fn main(local: &dyn Local) -> ExitCode {
     run(std::env::args_os(), &mut Io::terminal(), local)
 }
 
-/// As [`main`], with everything it touches handed in.
+/// Runs the program like [`main`], but takes everything that it touches as arguments.
 pub fn run(
     args: impl IntoIterator<Item = OsString>,
     io: &mut Io<'_>,

@@ -1,5 +1,5 @@
-//! Bounds of a proxy as a flag sets them: `--limit idle=2m`. Which there are, and what they may be, says
-//! [`model::PROXY_LIMITS`].
+//! Limits of a proxy, set by a flag: `--limit idle=2m`. [`model::PROXY_LIMITS`] defines the limits and their
+//! ranges.
 
 use bytesize::ByteSize;
 use model::{
@@ -8,7 +8,7 @@ use model::{
 };
 use wire::parse_duration;
 
-/// One bound.
+/// One limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
     name: &'static str,
@@ -23,7 +23,7 @@ enum LimitValue {
 }
 
 impl Limit {
-    /// The defaults, with these instead.
+    /// Returns the defaults, overridden by `limits`.
     pub fn all(limits: &[Self]) -> LoneLimits {
         let mut all = LoneLimits::default();
         for Self { name, value } in limits {
@@ -36,7 +36,7 @@ impl Limit {
                 (Some(LimitField::Count(field, _)), LimitValue::Count(count)) => {
                     *field(&mut all) = count;
                 }
-                // The value was read as the row wants it.
+                // The value was parsed in the form that the row requires.
                 (
                     Some(LimitField::Time(_) | LimitField::Size(..) | LimitField::Count(..)) | None,
                     LimitValue::Time(_) | LimitValue::Size(_) | LimitValue::Count(_),
@@ -46,7 +46,7 @@ impl Limit {
         all
     }
 
-    /// Reads one of `segue server`, where apps have their own in their files.
+    /// Parses a limit of `segue server`, where apps set their own limits in their files.
     pub(crate) fn of_server(text: &str) -> Result<Self, Invalid> {
         let name = text.split('=').next().unwrap_or_default();
         if LONE_APP_LIMITS.iter().any(|row| row.name == name) {
@@ -56,7 +56,7 @@ impl Limit {
         parse(text, &[&PROXY_LIMITS])
     }
 
-    /// Reads one of `segue proxy`.
+    /// Parses a limit of `segue proxy`.
     pub(crate) fn of_proxy(text: &str) -> Result<Self, Invalid> {
         parse(text, &[&PROXY_LIMITS, &LONE_APP_LIMITS])
     }

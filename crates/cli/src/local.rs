@@ -1,4 +1,4 @@
-//! The parts of the program that run in this process and not through the API, as the command line sees them.
+//! The verbs that run in this process and not through the API, as an interface for the command line.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -6,29 +6,30 @@ use std::process::ExitCode;
 
 use crate::{CommandError, ProxyOptions, ServerOptions};
 
-/// The parts of the program that the command line starts but does not know.
+/// The verbs that the command line runs but does not implement.
 pub trait Local {
-    /// `segue server`: runs until it is told to end.
+    /// Runs `segue server` until the server is told to stop.
     ///
     /// # Errors
-    /// When it cannot start or go on.
+    /// If the server cannot start or continue.
     fn server(&self, options: ServerOptions) -> Result<(), CommandError>;
 
-    /// `segue proxy`: runs until it is told to end.
+    /// Runs `segue proxy` until the proxy is told to stop.
     ///
     /// # Errors
-    /// When it cannot start or go on.
+    /// If the proxy cannot start or continue.
     fn proxy(&self, options: ProxyOptions) -> Result<(), CommandError>;
 
-    /// Stops the instances of a data folder that no server uses, and says how many there were.
+    /// Stops the instances of a data folder that no server uses. Returns the number of instances that were
+    /// running.
     ///
     /// # Errors
-    /// When a server uses the folder, or an instance cannot be stopped.
+    /// If a server uses the folder, or an instance cannot be stopped.
     fn down(&self, data: &Path) -> Result<u32, CommandError>;
 
-    /// `segue __shim`: keeps one instance.
+    /// Runs `segue __shim`, which supervises one instance.
     fn shim(&self, args: Vec<OsString>) -> ExitCode;
 
-    /// `segue __exec`: becomes an instance's program.
+    /// Runs `segue __exec`, which becomes an instance's program.
     fn exec(&self, args: Vec<OsString>) -> ExitCode;
 }

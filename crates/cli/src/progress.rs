@@ -1,4 +1,4 @@
-//! Progress of a command that waits: one line that is updated in a terminal, plain lines with the time
+//! The progress of a command that waits: one updated line on a terminal, and plain lines with the time
 //! elsewhere.
 
 use std::time::Duration;
@@ -16,11 +16,11 @@ use crate::text::{headline, percent, step_of};
 pub(crate) struct ProgressLine {
     bar: Option<ProgressBar>,
     talk: Talk,
-    /// Where the rollout was when that was told last.
+    /// The position of the rollout that was printed last.
     place: Option<String>,
 }
 
-/// Whether steps on the way are told.
+/// The choice whether intermediate steps are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Talk {
     Steps,
@@ -28,17 +28,17 @@ enum Talk {
 }
 
 impl ProgressLine {
-    /// Says nothing: somebody else tells the story.
+    /// Creates a progress line that prints no steps, because the caller reports them.
     pub(crate) fn silent() -> Self {
         Self { bar: None, talk: Talk::None, place: None }
     }
 
-    /// Starts with what the command is about to do.
+    /// Starts with a text about what the command is going to do.
     pub(crate) fn new(io: &Io<'_>, text: impl Into<String>) -> Self {
         let bar = match io.screen() {
             Screen::Plain => None,
             Screen::Live => {
-                // The template is ours, so it cannot fail; without it the default would do.
+                // The template is a constant, so this cannot fail. Without it the default style would do.
                 let style = ProgressStyle::with_template("{spinner} {wide_msg}");
                 let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
                 let bar = ProgressBar::new_spinner()
@@ -60,14 +60,15 @@ impl ProgressLine {
         }
     }
 
-    /// Something happened.
+    /// Prints an event.
     pub(crate) fn event(&mut self, io: &mut Io<'_>, event: &StreamEvent) {
         let clock = io.clock(event.at_ms);
-        // What an instance said is told once, in the error that ends the command.
+        // An instance's last words are printed once, in the error that ends the command.
         self.line(io, &format!("{DIM}{clock}{DIM:#}  {}", headline(event)));
     }
 
-    /// How things stand. Outside a terminal a phase or step is told once, not every second.
+    /// Shows the state of the rollout. Without a terminal, each phase or step is printed once, not every
+    /// second.
     pub(crate) fn now(&mut self, io: &mut Io<'_>, now: &Now) {
         let (Some(place), Some(waiting)) = (place(now), &now.waiting_for) else { return };
         if let Some(bar) = &self.bar {
@@ -78,7 +79,7 @@ impl ProgressLine {
         self.place = Some(place);
     }
 
-    /// A line that stays.
+    /// Prints a line that stays on the screen.
     pub(crate) fn line(&mut self, io: &mut Io<'_>, text: &str) {
         match &self.bar {
             Some(bar) => bar.suspend(|| io.say(text)),
@@ -86,7 +87,7 @@ impl ProgressLine {
         }
     }
 
-    /// Takes the moving line away.
+    /// Removes the updated line.
     pub(crate) fn end(self) {
         if let Some(bar) = self.bar {
             bar.finish_and_clear();
@@ -94,7 +95,7 @@ impl ProgressLine {
     }
 }
 
-/// Where a rollout is: `switching at 25 %, step 2 of 3, paused`.
+/// Returns the position of a rollout: `switching at 25 %, step 2 of 3, paused`.
 fn place(now: &Now) -> Option<String> {
     let Now { rollout: _, phase, strategy, share, step, paused, waiting_for: _, standing: _ } = now;
     let mut text = phase.clone()?;

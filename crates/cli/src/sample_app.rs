@@ -1,5 +1,5 @@
-//! The hidden verb `__sample`: a small web service for the demo. HTTP/1.1 with keep-alive on
-//! threads; after SIGTERM it answers what it has read and ends. Not part of the product.
+//! The hidden verb `__sample`: a small web service for the demo. It speaks HTTP/1.1 with keep-alive on
+//! threads. After SIGTERM it answers the requests that it has read and ends. Not part of the product.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -12,14 +12,14 @@ use signal_hook::iterator::Signals;
 
 use crate::args::{SampleFault, SampleOptions};
 
-/// More connections are closed at once.
+/// The largest number of connections. Further connections are closed at once.
 const CONNECTIONS: usize = 512;
-/// A head longer than this is none.
+/// The largest size of a request head, in bytes.
 const HEAD: u64 = 16 * 1024;
-/// Time that requests in flight have after SIGTERM.
+/// The time limit for requests in flight after SIGTERM.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// Runs until SIGTERM.
+/// Serves until SIGTERM.
 pub(crate) fn run(options: &SampleOptions) -> ExitCode {
     let mut err = io::stderr();
     if options.broken == Some(SampleFault::Exit) {
@@ -52,7 +52,7 @@ fn serve(address: &str, options: &SampleOptions) -> io::Result<()> {
     let _ = writeln!(io::stdout(), "{} listens on {}", sample.version, listener.local_addr()?);
     let accepting = sample.clone();
     std::thread::spawn(move || accepting.accept(&listener));
-    // Blocks until the signal comes; from then on no request begins.
+    // Blocks until the signal comes. From then on no new request is served.
     let _ = signals.forever().next();
     sample.drain();
     Ok(())
@@ -102,7 +102,7 @@ impl Sample {
         }
     }
 
-    /// One connection, request by request.
+    /// Serves one connection, request by request.
     fn talk(&self, stream: TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
         let mut writer = stream.try_clone()?;
@@ -155,7 +155,7 @@ impl Sample {
         Ok(if close { Next::Close } else { Next::Request })
     }
 
-    /// Whether a request may begin.
+    /// Counts a new request; returns whether it may be served.
     fn begin(&self) -> bool {
         let mut state = self.lock();
         if state.draining {
@@ -165,7 +165,7 @@ impl Sample {
         true
     }
 
-    /// Whether another may follow on this connection.
+    /// Ends a request; returns whether another may follow on this connection.
     fn end(&self) -> bool {
         let mut state = self.lock();
         state.in_flight -= 1;
@@ -197,7 +197,7 @@ struct Request {
     close: bool,
 }
 
-/// Reads one request with its body; `None` if it is not one.
+/// Reads one request with its body; returns `None` if the data is not a request.
 fn read_request(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Request>> {
     let mut head = reader.take(HEAD);
     let mut line = String::new();

@@ -1,13 +1,13 @@
-//! Styles, and the one place where text becomes what is printed. Names, commands, lines of output and
-//! messages of a server come from elsewhere: nothing in them moves a cursor, sets a title or turns the
-//! direction of reading. Styles are marked in the text with a secret of this process, so that only ours
-//! become escape sequences.
+//! Styles, and the only place that turns text into printed text. Names, commands, lines of output and a
+//! server's messages come from elsewhere. Nothing in them may move the cursor, set a title or change the
+//! direction of reading. Styles are marked in the text with a secret of this process, so that only segue's
+//! own marks become escape sequences.
 
 use std::fmt::{self, Write as _};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::LazyLock;
 
-/// How a piece of text looks: `{BOLD}text{BOLD:#}`.
+/// The appearance of a piece of text: `{BOLD}text{BOLD:#}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Style {
     Plain,
@@ -24,7 +24,7 @@ pub(crate) const DIM: Style = Style::Dim;
 pub(crate) const GOOD: Style = Style::Good;
 pub(crate) const WARN: Style = Style::Warn;
 
-/// How styles are printed.
+/// The way styles are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Paint {
     /// Styles are escape sequences.
@@ -33,7 +33,7 @@ pub(crate) enum Paint {
     Nothing,
 }
 
-/// The beginning of each of our marks: two random numbers that no text from elsewhere can contain.
+/// The beginning of each style mark: two random numbers that no text from elsewhere can contain.
 static MARK: LazyLock<String> = LazyLock::new(|| {
     let number = || RandomState::new().hash_one(0);
     format!("\u{1b}{:016x}{:016x}", number(), number())
@@ -66,14 +66,14 @@ impl Style {
 }
 
 impl fmt::Display for Style {
-    /// The mark where the style begins, with `#` that where it ends.
+    /// Writes the mark where the style begins, or with `#` the mark where the style ends.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let style = if f.alternate() { Self::Plain } else { *self };
         if *self == Self::Plain { Ok(()) } else { write!(f, "{}{}", *MARK, style.letter()) }
     }
 }
 
-/// The text as it is printed.
+/// Returns the text in its printed form.
 pub(crate) fn shown(text: &str, paint: Paint) -> String {
     let mut out = String::with_capacity(text.len());
     for piece in pieces(text) {
@@ -87,14 +87,14 @@ pub(crate) fn shown(text: &str, paint: Paint) -> String {
     out
 }
 
-/// JSON as it is printed: the same document.
+/// Returns JSON in its printed form, which is the same document.
 pub(crate) fn shown_json(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
         if draws(c) {
             let mut units = [0; 2];
             for unit in c.encode_utf16(&mut units) {
-                // To write into a string cannot fail.
+                // Writing to a string cannot fail.
                 let _ = write!(out, "\\u{unit:04x}");
             }
         } else {
@@ -104,7 +104,7 @@ pub(crate) fn shown_json(json: &str) -> String {
     out
 }
 
-/// How many characters are seen.
+/// Returns the number of visible characters.
 pub(crate) fn width(text: &str) -> usize {
     pieces(text).filter(|piece| matches!(piece, Piece::Char(_))).count()
 }
@@ -131,8 +131,8 @@ fn pieces(text: &str) -> impl Iterator<Item = Piece> {
     })
 }
 
-/// Whether a terminal does anything but show it: controls, marks for the direction of reading (UAX #9),
-/// and separators of lines that are none of ours. Line ends and tabs are ours.
+/// Returns whether a terminal does more with this character than show it: control characters, marks for the
+/// direction of reading (UAX #9), and line separators. Segue's own line ends and tabs are allowed.
 fn draws(c: char) -> bool {
     match c {
         '\n' | '\t' => false,
@@ -156,7 +156,7 @@ mod tests {
         let plain = "a\\u{1b}]0;t\\u{7}\\u{1b}[2J\\u{9b}1m\\u{d}\\u{7f}\\u{202e}x\\u{2066}\\u{61c}";
         assert_eq!(shown(&text, Paint::Nothing), plain);
         assert_eq!(shown(&text, Paint::Ansi), format!("\u{1b}[32m{plain}\u{1b}[0m"));
-        // One of our own styles, as a name would have it.
+        // A name that contains one of segue's own styles as an escape sequence.
         assert_eq!(shown("\u{1b}[32mfine", Paint::Ansi), "\\u{1b}[32mfine");
         assert_eq!(shown("zwei\tWörter\n日本", Paint::Ansi), "zwei\tWörter\n日本");
     }

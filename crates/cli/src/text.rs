@@ -1,4 +1,4 @@
-//! Words for people: tables, wrapped sentences, numbers with units.
+//! Text for people: tables, wrapped sentences, numbers with units.
 
 use model::Millis;
 use wire::StreamEvent;
@@ -6,10 +6,10 @@ use wire::StreamEvent;
 use crate::style::DIM;
 use crate::style::{Style, width};
 
-/// No line is longer where it can be helped.
+/// The largest width of a line, where possible.
 pub(crate) const WIDTH: usize = 80;
 
-/// One cell of a table: what it says, and how it looks.
+/// One cell of a table: its text and its appearance.
 #[derive(Clone, Debug)]
 pub(crate) struct TableCell {
     text: String,
@@ -33,7 +33,7 @@ impl TableCell {
         self
     }
 
-    /// A number: stands at the right.
+    /// Aligns the cell to the right, for a number.
     pub(crate) fn right(mut self) -> Self {
         self.side = Side::Right;
         self
@@ -46,7 +46,8 @@ impl<T: Into<String>> From<T> for TableCell {
     }
 }
 
-/// Columns as wide as their widest cell, two spaces between them; no space at the end of a line.
+/// Lays out a table. A column is as wide as its widest cell; columns are two spaces apart. Lines have no
+/// space at their end.
 pub(crate) fn table(indent: usize, rows: &[Vec<TableCell>]) -> Vec<String> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widest = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(length).max();
@@ -74,7 +75,7 @@ fn length(cell: &TableCell) -> usize {
     width(&cell.text)
 }
 
-/// A sentence in lines of at most [`WIDTH`], each after `indent` spaces.
+/// Wraps a sentence into lines of at most [`WIDTH`], each indented by `indent` spaces.
 pub(crate) fn wrap(indent: usize, sentence: &str) -> Vec<String> {
     let pad = " ".repeat(indent);
     let mut lines = Vec::new();
@@ -95,8 +96,8 @@ pub(crate) fn wrap(indent: usize, sentence: &str) -> Vec<String> {
     lines
 }
 
-/// An event in one line: without an instance's own words, and an outcome without its cause, which
-/// was told when it happened.
+/// Returns an event as one line. Leaves out an instance's last words, and the cause of an outcome, which was
+/// printed when it occurred.
 pub(crate) fn headline(event: &StreamEvent) -> &str {
     let first = event.text.lines().next().unwrap_or_default();
     match (event.outcome, first.split_once(": ")) {
@@ -105,12 +106,12 @@ pub(crate) fn headline(event: &StreamEvent) -> &str {
     }
 }
 
-/// A name and what it is.
+/// Returns a line with a name and its value.
 pub(crate) fn field(name: &str, text: &str) -> String {
     format!("{DIM}{name:<10}{DIM:#} {text}")
 }
 
-/// A name and a sentence that may need more lines.
+/// Returns a name with a sentence that may need several lines.
 pub(crate) fn hang(name: &str, sentence: &str) -> Vec<String> {
     let mut lines = wrap(11, sentence);
     if let Some(first) = lines.first_mut() {
@@ -125,20 +126,20 @@ pub(crate) fn step_of(strategy: &str, (step, steps): (u16, u16)) -> String {
     format!("{word} {step} of {steps}")
 }
 
-/// One line of an instance's own words, without the mark an API may have put before it: whoever
-/// shows it puts one of its own.
+/// Returns one line of an instance's last words, without the mark that the API may have put before it. The
+/// caller prints a mark of its own.
 pub(crate) fn own_words(line: &str) -> &str {
     line.trim_start().strip_prefix("| ").unwrap_or(line)
 }
 
-/// A share as people read it: `100 %`, `2.5 %`.
+/// Formats a share for people: `100 %`, `2.5 %`.
 pub(crate) fn percent(share: f64) -> String {
     let text = format!("{:.2}", share * 100.0);
     let text = text.trim_end_matches('0').trim_end_matches('.');
     format!("{text} %")
 }
 
-/// A large number in groups of three.
+/// Formats a large number in groups of three digits.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -151,7 +152,7 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
-/// A size as people read it.
+/// Formats a size for people.
 pub(crate) fn size(bytes: u64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB"];
     let power = (0..units.len() - 1).take_while(|p| bytes >> (10 * (p + 1)) > 0).count();
@@ -163,12 +164,12 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
-/// A number that may not have been measured.
+/// Formats a number that may not have been measured.
 pub(crate) fn known(number: Option<u64>) -> String {
     number.map_or_else(|| "?".into(), grouped)
 }
 
-/// A length of time that may not have been measured.
+/// Formats a length of time that may not have been measured.
 pub(crate) fn known_ms(ms: Option<u64>) -> String {
     ms.map_or_else(|| "?".into(), |ms| Millis(ms).to_string())
 }

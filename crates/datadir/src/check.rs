@@ -1,5 +1,6 @@
-//! Who made a data folder: its owner and mode, and those of what lies in it, are looked at before any
-//! of it is read. Repairs one thing only: a folder of our own that others may write to is closed.
+//! Checks who created a data folder: the owners and modes of the folder and its entries are checked before
+//! any of them is read. Repairs one thing only: a folder of our own that others may write to is closed to
+//! them.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -9,28 +10,29 @@ use std::path::{Path, PathBuf};
 use crate::refusal::Unsafe;
 use crate::{files, git_checkout, path_links};
 
-/// Files that are private. Only segue makes them, and always for their owner alone: whatever copies a
-/// folder (git, an archive with the usual umask) makes them readable for others.
+/// The private files. Only segue creates them, and always for their owner only. A copy of a folder (by git,
+/// or from an archive with the usual umask) makes them readable for others.
 const SECRETS: [&str; 7] =
     ["lock", "token", "affinity.keys", "env.key", "journal.db", "journal.db-acked", "snapshot"];
-/// Files that a start writes anew without reading them. Earlier versions left their mode to the umask.
+/// The files that every start writes anew without reading them. Earlier versions left their mode to the
+/// umask.
 const REWRITTEN: [&str; 3] = ["server.pid", "ballast", "lock"];
 
 const OTHERS: &str = "name another folder with --data; if this one is yours, run as its owner or \
                       give it to yourself with `chown -R`";
 
-/// A data folder that has been checked. Below it nothing belongs to anybody but root and us, and there
-/// is no symbolic link, as far as [`DataDir::open`] has looked.
+/// A data folder that has been checked. As far as [`DataDir::open`] has checked, everything in it belongs to
+/// root or to our own user, and there is no symbolic link.
 #[derive(Clone, Debug)]
 pub struct DataDir {
     path: PathBuf,
 }
 
 impl DataDir {
-    /// Checks a data folder, and makes it (0711) if it is not there.
+    /// Checks a data folder, and creates it (0711) if it does not exist.
     ///
     /// # Errors
-    /// If it, or something that lies directly in it, was made by somebody else.
+    /// If the folder or one of its direct entries was created by somebody else.
     pub fn open_or_create(path: &Path) -> Result<Self, Unsafe> {
         let me = rustix::process::geteuid().as_raw();
         let path = path_links::follow(path, me)?;
@@ -41,16 +43,17 @@ impl DataDir {
         Self::checked(path, me)
     }
 
-    /// Checks a data folder that is there.
+    /// Checks a data folder that exists.
     ///
     /// # Errors
-    /// If it is not there, or it or something that lies directly in it was made by somebody else.
+    /// If the folder does not exist, or if the folder or one of its direct entries was created by somebody
+    /// else.
     pub fn open(path: &Path) -> Result<Self, Unsafe> {
         let me = rustix::process::geteuid().as_raw();
         Self::checked(path_links::follow(path, me)?, me)
     }
 
-    /// Its path, absolute and without symbolic links.
+    /// Returns the folder's path, absolute and without symbolic links.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -61,7 +64,7 @@ impl DataDir {
             return Err(Unsafe::because(&path, "it is not a folder"));
         }
         check_owner(&path, &folder, me)?;
-        // Closed first: from here on nobody can put anything else into it.
+        // The folder is closed first. From here on nobody else can put anything into it.
         if folder.mode() & 0o022 != 0 && folder.uid() == me {
             files::set_mode(&path, folder.mode() & 0o7755)
                 .map_err(|e| Unsafe::io("close", &path, e))?;
@@ -79,10 +82,10 @@ impl DataDir {
     }
 }
 
-/// Looks at everything below `folder`, `depth` folders deep.
+/// Checks everything in `folder`, `depth` folders deep.
 ///
 /// # Errors
-/// If something was made by somebody else, or is a symbolic link.
+/// If something was created by somebody else, or is a symbolic link.
 pub fn check_tree(folder: &Path, depth: usize) -> Result<(), Unsafe> {
     let me = rustix::process::geteuid().as_raw();
     let entries = match fs::read_dir(folder) {
@@ -100,10 +103,10 @@ pub fn check_tree(folder: &Path, depth: usize) -> Result<(), Unsafe> {
     Ok(())
 }
 
-/// Looks at one folder of ours, not at what lies in it. One that is not there is fine.
+/// Checks one folder of our own, but not its entries. A folder that does not exist is accepted.
 ///
 /// # Errors
-/// If it was made by somebody else, or is something else than a folder.
+/// If the folder was created by somebody else, or is not a folder.
 pub fn check_folder(folder: &Path) -> Result<(), Unsafe> {
     if !files::is_there(folder) {
         return Ok(());
@@ -112,11 +115,11 @@ pub fn check_folder(folder: &Path) -> Result<(), Unsafe> {
     if found.is_dir() { Ok(()) } else { Err(Unsafe::because(folder, "it is not a folder")) }
 }
 
-/// Looks at what lies in a folder of ours that has things of apps in it, whoever owns them: none of
-/// them may be a symbolic link.
+/// Checks a folder of our own that contains files of apps, whoever owns them. None of its entries may be a
+/// symbolic link.
 ///
 /// # Errors
-/// If the folder was made by somebody else, or there is a symbolic link in it.
+/// If the folder was created by somebody else, or contains a symbolic link.
 pub fn check_names(folder: &Path) -> Result<(), Unsafe> {
     check_folder(folder)?;
     let entries = match fs::read_dir(folder) {
@@ -163,12 +166,12 @@ fn check_owner(path: &Path, found: &Metadata, me: u32) -> Result<(), Unsafe> {
     Err(Unsafe::because(path, why).hinting(OTHERS))
 }
 
-/// Whom a file or folder has to be closed to.
+/// The users to whom a file or folder has to be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Closed {
-    /// To everybody else's writing.
+    /// Nobody else may write.
     ToWriters,
-    /// To everybody else.
+    /// Nobody else may read or write.
     ToAll,
 }
 
@@ -190,7 +193,8 @@ fn check_mode(path: &Path, found: &Metadata, closed: Closed) -> Result<(), Unsaf
     if mode & open == 0 { Ok(()) } else { Err(Unsafe::because(path, why).hinting(hint)) }
 }
 
-/// A folder that holds anything was made by segue, here: with a secret beside, and not by git.
+/// Checks that segue has created a folder with contents on this machine: it has a secret file, and git does
+/// not track it.
 fn check_origin(path: &Path, names: &[String]) -> Result<(), Unsafe> {
     let holds = ["apps", "blobs", "run", "env"];
     let holds = names.iter().find(|name| holds.contains(&name.as_str()));
@@ -215,7 +219,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::{chown, symlink};
 
-    /// A data folder as a server leaves it.
+    /// Creates a data folder like one that a server has used.
     fn used() -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().canonicalize().unwrap().join("data");
@@ -236,7 +240,7 @@ mod tests {
         let (_dir, data) = used();
         assert_eq!(DataDir::open(&data).unwrap().path(), data);
         assert_eq!(fs::metadata(&data).unwrap().mode() & 0o777, 0o711);
-        // Made by hand with the umask of a user who has a group of their own.
+        // A folder created by hand, with the umask of a user who has their own group.
         files::set_mode(&data, 0o775).unwrap();
         DataDir::open(&data).unwrap();
         assert_eq!(fs::metadata(&data).unwrap().mode() & 0o777, 0o755);
@@ -273,7 +277,7 @@ mod tests {
         let (_dir, data) = used();
         files::set_mode(&data.join("run"), 0o777).unwrap();
         assert!(refusal(&data).contains("other users may write to it"), "{}", refusal(&data));
-        // Cloned with a umask that makes everything private.
+        // A clone, made with a umask that makes every file private.
         let (dir, data) = used();
         fs::create_dir(dir.path().join(".git")).unwrap();
         fs::write(dir.path().join(".git/index"), b"DIRC\0\0\0\x02....data/token\0").unwrap();

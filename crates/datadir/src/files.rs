@@ -1,5 +1,5 @@
-//! Files and folders below the data folder. Every open refuses symbolic links, in the file's own name
-//! and in every folder of its path; every file that is made is private (0600), whatever the umask is.
+//! Files and folders in the data folder. Every open refuses symbolic links, both in the file's own name and
+//! in every folder of its path. Every file that is created is private (0600), whatever the umask is.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -12,74 +12,75 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 const PRIVATE: u32 = 0o600;
-/// Up to this many files are made durable one by one, more with the whole file system.
+/// The largest number of files that are synced one by one. For more files, the whole file system is synced.
 const FEW: usize = 64;
 
-/// Opens a file that is there.
+/// Opens a file that exists.
 ///
 /// # Errors
-/// If it is not there, is reached through a symbolic link, or the system refuses.
+/// If the file does not exist, is reached through a symbolic link, or the system refuses.
 pub fn open(path: &Path) -> io::Result<File> {
     open_with(path, OFlags::RDONLY)
 }
 
-/// All bytes of a file.
+/// Returns all bytes of a file.
 ///
 /// # Errors
-/// As for opening it.
+/// Those of [`open`], and if the file cannot be read.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path)?.read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// The text of a file.
+/// Returns the text of a file.
 ///
 /// # Errors
-/// As for opening it, and if it is not UTF-8.
+/// Those of [`read`], and if the text is not UTF-8.
 pub fn read_to_string(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     open(path)?.read_to_string(&mut text)?;
     Ok(text)
 }
 
-/// Opens a private file for writing, as it is; makes it if it is not there.
+/// Opens a private file for writing, and keeps its content. Creates the file if it does not exist.
 ///
 /// # Errors
-/// If it is a symbolic link or is reached through one, or the system refuses.
+/// If the file is a symbolic link or is reached through one, or the system refuses.
 pub fn open_or_create(path: &Path) -> io::Result<File> {
     make(path, OFlags::WRONLY)
 }
 
-/// Opens a private file for writing at its end; makes it if it is not there.
+/// Opens a private file for appending. Creates the file if it does not exist.
 ///
 /// # Errors
-/// If it is a symbolic link or is reached through one, or the system refuses.
+/// If the file is a symbolic link or is reached through one, or the system refuses.
 pub fn append(path: &Path) -> io::Result<File> {
     make(path, OFlags::WRONLY | OFlags::APPEND)
 }
 
-/// Makes a private file, or empties the one that is there.
+/// Creates a private file, or empties the existing one.
 ///
 /// # Errors
-/// If it is a symbolic link or is reached through one, or the system refuses.
+/// If the file is a symbolic link or is reached through one, or the system refuses.
 pub fn create_private(path: &Path) -> io::Result<File> {
     make(path, OFlags::WRONLY | OFlags::TRUNC)
 }
 
-/// Writes a private file so that after a crash of the machine it has its old content or the new one.
+/// Writes a private file in such a way that after a crash of the machine it has either its old content or the
+/// new one.
 ///
 /// # Errors
-/// If it cannot be written; the old content is still there then.
+/// If the file cannot be written. It then still has its old content.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     put(path, bytes, true).and_then(|()| sync_parent(path))
 }
 
-/// Writes a private file so that after a crash of this process it has its old content or the new one.
-/// A crash of the machine may take either.
+/// Writes a private file in such a way that after a crash of this process it has either its old content or
+/// the new one. A crash of the machine may lose either.
 ///
 /// # Errors
-/// If it cannot be written; the old content is still there then.
+/// If the file cannot be written. It then still has its old content.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     put(path, bytes, false)
 }
@@ -99,8 +100,8 @@ fn put(path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
     written
 }
 
-/// A name beside this one that nobody else uses, `.NAME.PID-NUMBER`. [`clear_unfinished`] deletes what still
-/// has such a name at the next start.
+/// Returns an unused name beside this path, `.NAME.PID-NUMBER`. At the next start, [`clear_unfinished`]
+/// deletes files that still have such a name.
 pub fn temporary(path: &Path) -> PathBuf {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -108,7 +109,7 @@ pub fn temporary(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.{}-{number}", std::process::id()))
 }
 
-/// Whether [`temporary`] made this name, or an earlier version before it deleted a folder.
+/// Returns whether this name was made by [`temporary`], or by an earlier version before it deleted a folder.
 fn is_unfinished(name: &str) -> bool {
     let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let is_temporary = |rest: &str| {
@@ -118,10 +119,11 @@ fn is_unfinished(name: &str) -> bool {
     name.strip_prefix('.').is_some_and(|rest| rest.starts_with("doomed-") || is_temporary(rest))
 }
 
-/// Deletes a folder so that a crash leaves no part of it under its name. One that is not there is fine.
+/// Deletes a folder in such a way that a crash leaves no part of it under its name. Accepts a folder that
+/// does not exist.
 ///
 /// # Errors
-/// If it cannot be renamed, or something in it not deleted.
+/// If the folder cannot be renamed, or one of its entries cannot be deleted.
 pub fn remove_folder(path: &Path) -> io::Result<()> {
     if !is_there(path) {
         return Ok(());
@@ -131,11 +133,11 @@ pub fn remove_folder(path: &Path) -> io::Result<()> {
     fs::remove_dir_all(&doomed)
 }
 
-/// Deletes what a process that ended early left unfinished in a folder. To be called at a start, while
-/// nobody else writes there.
+/// Deletes files and folders that a process which ended early has left unfinished in a folder. Call this at a
+/// start, while no other process writes there.
 ///
 /// # Errors
-/// If the folder cannot be read, or something in it not deleted.
+/// If the folder cannot be read, or one of its entries cannot be deleted.
 pub fn clear_unfinished(folder: &Path) -> io::Result<()> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -156,12 +158,12 @@ pub fn clear_unfinished(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether something has this name; a symbolic link counts as itself.
+/// Returns whether something has this name. A symbolic link is not followed.
 pub fn is_there(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
-/// Makes a private folder (0700), and those that lead to it.
+/// Creates a private folder (0700), and its missing parent folders.
 ///
 /// # Errors
 /// If the name belongs to something else, or the system refuses.
@@ -172,8 +174,8 @@ pub fn private_folder(path: &Path) -> io::Result<()> {
     folder(path, 0o700)
 }
 
-/// Makes a folder (0711) through which an app that runs as its own user gets to its files, though the
-/// app cannot list it. What leads to the folder is there.
+/// Creates a folder (0711) through which an app that runs as its own user can reach its files, but which the
+/// app cannot list. The parent folder has to exist.
 ///
 /// # Errors
 /// If the name belongs to something else, or the system refuses.
@@ -181,7 +183,7 @@ pub fn passable_folder(path: &Path) -> io::Result<()> {
     folder(path, 0o711)
 }
 
-/// Makes a folder with this mode. One that is there keeps the mode it has.
+/// Creates a folder with this mode. An existing folder keeps its mode.
 pub(crate) fn folder(path: &Path, mode: u32) -> io::Result<()> {
     match fs::DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => set_mode(path, mode),
@@ -193,7 +195,7 @@ pub(crate) fn folder(path: &Path, mode: u32) -> io::Result<()> {
     }
 }
 
-/// Sets the mode of a file or folder that was just made.
+/// Sets the mode of a file or folder that was just created.
 ///
 /// # Errors
 /// If the system refuses.
@@ -204,7 +206,7 @@ pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
 /// Makes the name of a file durable.
 ///
 /// # Errors
-/// If the disk does.
+/// If the disk fails.
 pub fn sync_parent(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     open_with(folder, OFlags::RDONLY | OFlags::DIRECTORY)?.sync_all()
@@ -226,7 +228,8 @@ pub fn sync_files(folder: &Path, files: &[PathBuf]) -> io::Result<()> {
     folders.into_iter().try_for_each(|folder| open(folder)?.sync_all())
 }
 
-/// A file that is made gets its mode from here, not from the umask; one that is there keeps its own.
+/// Opens or creates a file. A new file gets its mode from here, not from the umask; an existing file keeps
+/// its mode.
 fn make(path: &Path, flags: OFlags) -> io::Result<File> {
     match open_with(path, flags | OFlags::CREATE | OFlags::EXCL) {
         Ok(file) => {
@@ -243,8 +246,8 @@ fn open_with(path: &Path, flags: OFlags) -> io::Result<File> {
     let create = flags.contains(OFlags::CREATE);
     let mode = if create { Mode::from_raw_mode(PRIVATE) } else { Mode::empty() };
     let opened = match rustix::fs::openat2(CWD, path, flags, mode, ResolveFlags::NO_SYMLINKS) {
-        // Before Linux 5.6, or in a container that does not know the call, the last name is watched
-        // alone; the folders were checked when the data folder was opened.
+        // Before Linux 5.6, or in a container that does not support the call, only the last component is
+        // checked for links. The folders were checked when the data folder was opened.
         Err(Errno::NOSYS | Errno::PERM) => rustix::fs::openat(CWD, path, flags, mode),
         opened => opened,
     };
@@ -286,7 +289,7 @@ mod tests {
         assert!(create_private(&dir.join("dangling")).is_err());
         assert!(private_folder(&dir.join("folder")).is_err());
         assert!(!victim.join("made").exists());
-        // A link that has the name of a file is replaced, not followed.
+        // A link with the name of the file is replaced, not followed.
         write(&dir.join("link"), b"new").unwrap();
         assert_eq!(fs::read_to_string(victim.join("file")).unwrap(), "precious");
         assert_eq!(read(&dir.join("link")).unwrap(), b"new");

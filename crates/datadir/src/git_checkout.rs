@@ -1,16 +1,17 @@
-//! Whether a folder came with a repository: files that git checks out belong to whoever cloned it, so
-//! owner and mode say nothing about who wrote them. Reads git's index as bytes, never runs git.
+//! Finds out whether a folder came with a git repository. Files that git checks out belong to the user who
+//! cloned the repository, so owner and mode do not show who wrote them. Reads git's index as bytes and never
+//! runs git.
 
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// A larger index is not searched.
+/// The largest size of an index that is searched, in bytes.
 const INDEX_BYTES: u64 = 256 << 20;
-/// Folders above that are looked at.
+/// The largest number of parent folders that are checked.
 const DEPTH: usize = 64;
 
-/// Whether the repository around `folder` tracks a file in it.
+/// Returns whether the repository around `folder` tracks a file in it.
 pub(crate) fn tracks(folder: &Path) -> bool {
     let Some((top, index)) = folder.ancestors().skip(1).take(DEPTH).find_map(repository) else {
         return false;
@@ -23,21 +24,21 @@ pub(crate) fn tracks(folder: &Path) -> bool {
     }
     let mut name = inside.as_os_str().as_encoded_bytes().to_vec();
     name.push(b'/');
-    // A path begins after the flags of its entry, so the byte before is no part of a name. In the
-    // index's fourth version a path leaves out what it shares with the one before.
+    // A path begins after the flags of its entry, so the byte before the path is not part of a name. In
+    // version 4 of the index, a path leaves out the prefix that it shares with the previous path.
     let version = bytes.get(7).copied().unwrap_or_default();
     let wanted = if version >= 4 { name.strip_prefix(b".").unwrap_or(&name) } else { &name };
     bytes.windows(wanted.len()).any(|window| window == wanted)
 }
 
-/// The top of a work tree and its index, if this folder is one.
+/// Returns the top folder and the index of a work tree, if this folder is the top of one.
 fn repository(top: &Path) -> Option<(PathBuf, PathBuf)> {
     let git = top.join(".git");
     let found = fs::metadata(&git).ok()?;
     if found.is_dir() {
         return Some((top.to_owned(), git.join("index")));
     }
-    // A work tree beside its repository, or a submodule: the file names the folder.
+    // In a separate work tree or a submodule, `.git` is a file that names the folder.
     let text = fs::read_to_string(git).ok()?;
     let folder = text.strip_prefix("gitdir:")?.trim();
     Some((top.to_owned(), top.join(folder).join("index")))

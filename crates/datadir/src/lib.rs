@@ -1,6 +1,6 @@
-//! The data folder on disk: who made it is checked before anything in it is read, nothing in it is
-//! opened through a symbolic link, and every mode is set instead of inherited. Knows the names of
-//! secrets, but never what any file means.
+//! The data folder on disk. Its owner is checked before anything in it is read. Nothing in it is opened
+//! through a symbolic link. Every mode is set instead of inherited. This crate knows the names of secret
+//! files, but not the meaning of any file.
 
 mod check;
 mod files;

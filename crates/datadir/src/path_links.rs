@@ -1,5 +1,5 @@
-//! The way to the data folder: its symbolic links are followed only if root or we own them. Looks at
-//! names, never into files.
+//! The path to the data folder. Its symbolic links are followed only if root or our own user owns them. Looks
+//! at names and never reads files.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -10,10 +10,10 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::refusal::Unsafe;
 
-/// Links that may lead to each other, as in the kernel.
+/// The largest number of links that are followed, as in the kernel.
 const LINKS: usize = 40;
 
-/// The path without any symbolic link. Folders that are not there yet stay as they are named.
+/// Returns the path without any symbolic link. Components that do not exist yet stay unchanged.
 pub(crate) fn follow(path: &Path, me: u32) -> Result<PathBuf, Unsafe> {
     let absolute = std::path::absolute(path).map_err(|e| Unsafe::io("find", path, e))?;
     let mut ahead = parts(&absolute);
@@ -82,7 +82,7 @@ mod tests {
         assert_eq!(follow(&dir.join("link/new/x"), me).unwrap(), dir.join("a/real/new/x"));
         symlink("round", dir.join("round")).unwrap();
         assert!(follow(&dir.join("round"), me).unwrap_err().to_string().contains("circle"));
-        // Whoever is neither root nor the owner of the link does not follow it.
+        // A user who is neither root nor the owner of the link does not follow it.
         if lchown(dir.join("link"), Some(12_345), None).is_ok() {
             let why = follow(&dir.join("link"), me).unwrap_err().to_string();
             assert!(why.contains("symbolic link of user 12345"), "{why}");

@@ -1,11 +1,11 @@
-//! Why a data folder, or something in it, is not used.
+//! The reason why a data folder, or an entry of it, is not used.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-/// Why a data folder, or something in it, is not used.
+/// The reason why a data folder, or an entry of it, is not used.
 #[derive(Debug, Error)]
 #[error("{} cannot be trusted: {why}", path.display())]
 pub struct Unsafe {
@@ -23,7 +23,7 @@ impl Unsafe {
         Self { hint: Some(hint), ..self }
     }
 
-    /// Returns what the user can do about it.
+    /// Returns the change that would help, if there is one.
     pub fn hint(&self) -> Option<&'static str> {
         self.hint
     }

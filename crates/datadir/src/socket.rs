@@ -1,6 +1,6 @@
-//! Unix sockets that others have made. An app may put what it likes where its socket belongs, and
-//! whoever connects may be root: so a link is followed only if root or we made it, and no name of a
-//! socket that has another name elsewhere is taken. Never connects itself.
+//! Unix sockets that others have created. An app may put anything at the path of its socket, and the process
+//! that connects may be root. Therefore a link is followed only if root or our own user owns it, and a socket
+//! that has another name elsewhere is refused. This module never connects.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -9,17 +9,17 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 
-/// As many links in a row are followed.
+/// The largest number of links that are followed in a row.
 const LINKS: usize = 8;
 
-/// A socket that was found, whatever its name leads to later.
+/// A socket that was found. It stays the same, whatever its name leads to later.
 #[derive(Debug)]
 pub struct FoundSocket {
     file: OwnedFd,
 }
 
 impl FoundSocket {
-    /// Finds the socket of this name.
+    /// Finds the socket with this name.
     ///
     /// # Errors
     /// If nothing has that name, or it is not a socket that can be trusted.
@@ -54,7 +54,7 @@ impl FoundSocket {
         Err(refuse("too many symbolic links lead on from it"))
     }
 
-    /// Returns a short path that leads to this very socket, valid as long as `self` exists.
+    /// Returns a short path to this very socket, valid as long as `self` exists.
     pub fn path(&self) -> String {
         format!("/proc/self/fd/{}", self.file.as_raw_fd())
     }

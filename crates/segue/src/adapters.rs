@@ -1,4 +1,5 @@
-//! The ports of control and of the API, fitted to the parts behind them. Translates and keeps nothing.
+//! Adapters that implement the interfaces of control and of the API with the agent, the store and the proxy
+//! of this server. They translate and keep no data.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,7 +14,7 @@ use model::{
 };
 use server::{ApiHost, LogCursor, LogPage, LogStart};
 
-/// The last lines of all instances of an app have at most so many bytes together.
+/// The limit for the last lines of all instances of an app together, in bytes.
 const TAIL_BYTES: usize = 16 << 20;
 
 /// The agent in this server.
@@ -70,7 +71,7 @@ impl ApiHost for LocalFiles {
     }
 }
 
-/// The proxy in this server, and the file it begins from after a crash.
+/// The proxy in this server, and the snapshot file from which it starts after a crash.
 #[derive(Clone)]
 pub struct LocalTraffic {
     pub proxy: proxy::Proxy,
@@ -95,7 +96,7 @@ impl Traffic for LocalTraffic {
         }
     }
 
-    /// Saved first: a new process must not begin behind what a worker held.
+    /// Saves the snapshot first: a new process must not start from an older one than a worker has used.
     fn commit(&mut self, generation: Generation) {
         let prepared = self.prepared.take_if(|snapshot| snapshot.generation == generation);
         if let Some(snapshot) = prepared

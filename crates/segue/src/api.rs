@@ -1,5 +1,5 @@
-//! The API in this server: answered on the socket in the data folder, and on its port, which is tried again
-//! while another program has it. Traffic waits for neither.
+//! The API in this server, on the socket in the data folder and on its port. While another program has the
+//! port, binding is retried. Traffic waits for neither.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,10 +16,10 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::adapters::LocalFiles;
 
-/// Time between two tries to get the port.
+/// The time between two attempts to bind the port.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Why the port is not there, if it is not.
+/// The reason why the port is not bound, if it is not.
 #[derive(Clone, Debug, Default)]
 struct Missing(Arc<RwLock<Option<String>>>);
 
@@ -28,7 +28,7 @@ impl Missing {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Tells systemd, too, and the log when it is news.
+    /// Stores the reason. If it has changed, logs it and notifies systemd.
     fn set(&self, why: Option<String>) {
         let before = std::mem::replace(
             &mut *self.0.write().unwrap_or_else(PoisonError::into_inner),
@@ -44,13 +44,13 @@ impl Missing {
     }
 }
 
-/// Without systemd there is nobody to notify.
+/// Notifies systemd. Without systemd this does nothing.
 fn notify(states: &[NotifyState<'_>]) {
     let _ = sd_notify::notify(states);
 }
 
-/// Listeners that are bound before the server says that it is ready: a client that connects at once waits for
-/// the answer.
+/// The API's listeners. They are bound before the server says that it is ready, so a client that connects at
+/// once waits for the answer.
 #[derive(Debug)]
 pub struct ApiListeners {
     socket: Option<UnixListener>,
@@ -60,8 +60,8 @@ pub struct ApiListeners {
 }
 
 impl ApiListeners {
-    /// The socket in the data folder, then the port, if it can be had at once. Tells systemd in between that
-    /// traffic is served.
+    /// Binds the socket in the data folder, then the port if it is free. Between the two, notifies systemd
+    /// that traffic is served.
     pub async fn bind(data: &Path, address: SocketAddr) -> Self {
         let socket = server::bind_in_folder(data);
         let socket = socket.inspect_err(|error| tracing::error!("{}", in_full(error))).ok();
@@ -82,16 +82,16 @@ impl ApiListeners {
 pub struct ApiConfig {
     /// The data folder.
     pub data: PathBuf,
-    /// Host names that it answers for, besides those of this machine.
+    /// The host names that the API answers for, besides those of this machine.
     pub hosts: Vec<String>,
     /// The token that a client has to send.
     pub token: wire::Secret,
 }
 
-/// The API, while it is answered.
+/// The API while it serves requests.
 pub struct Api {
     guard: Guard,
-    /// Becomes true when somebody asks for the end of everything.
+    /// Becomes true when a client asks to stop all instances and the server.
     down: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     serving: JoinSet<()>,
@@ -99,7 +99,7 @@ pub struct Api {
 }
 
 impl Api {
-    /// Begins to answer. Has to be called on the runtime.
+    /// Starts serving. Must be called on the runtime.
     pub fn start(
         listeners: ApiListeners,
         config: ApiConfig,
@@ -131,18 +131,18 @@ impl Api {
         Self { guard, down, stop, serving, collecting }
     }
 
-    /// The guard at its door.
+    /// Returns the guard, which checks the requests.
     pub fn guard(&self) -> &Guard {
         &self.guard
     }
 
-    /// Waits until somebody asks for the end of everything.
+    /// Waits until a client asks to stop all instances and the server.
     pub async fn is_asked_down(&self) {
-        // A sender that is gone means the same, but this one is not.
+        // An error would mean that the sender is gone, but `self` has the sender.
         let _ = self.down.subscribe().wait_for(|down| *down).await;
     }
 
-    /// Lets what is under way finish, and hangs up.
+    /// Lets requests in flight finish, then closes all connections.
     pub async fn stop(mut self) {
         self.collecting.abort();
         self.stop.send_replace(true);
@@ -150,7 +150,7 @@ impl Api {
     }
 }
 
-/// Answers on both; the tasks end after `stop` has become true.
+/// Serves on both listeners. The tasks end after `stop` has become true.
 fn serve(
     listeners: ApiListeners,
     data: &Path,
@@ -169,7 +169,7 @@ fn serve(
             Some(bound) => bound,
             None => tokio::select! {
                 bound = bind(address, &missing) => bound,
-                // A sender that is gone means the same.
+                // An error means that the sender is gone, which also means stop.
                 _ = stopped.wait_for(|stop| *stop) => return,
             },
         };
@@ -182,7 +182,7 @@ fn serve(
     tasks
 }
 
-/// The port, as soon as it can be had.
+/// Binds the port as soon as it is free.
 async fn bind(port: SocketAddr, missing: &Missing) -> TcpListener {
     loop {
         match server::bind(port).await {

@@ -1,5 +1,5 @@
-//! The part that decides and acts: control with its journal, and the agent. It may stop while traffic goes on,
-//! and another one may start on the same data folder. When control has stepped down, it restarts from the
+//! The part that decides and acts: control with its journal, and the agent. It can stop while traffic goes
+//! on, and another one can start on the same data folder. When control has stepped down, it restarts from the
 //! journal by itself.
 
 use std::collections::BTreeSet;
@@ -28,11 +28,11 @@ use crate::test_hooks;
 pub struct BrainConfig {
     /// The data folder.
     pub data: PathBuf,
-    /// The store in it.
+    /// The store in the data folder.
     pub store: Arc<ReleaseStore>,
-    /// How many releases of each app stay stored.
+    /// The number of releases of each app that stay stored.
     pub keep_releases: u16,
-    /// The limit of open files that instances get.
+    /// The limit of open files for instances.
     pub open_files: agent::OpenFiles,
 }
 
@@ -40,13 +40,13 @@ pub struct BrainConfig {
 pub struct Brain {
     engine: Arc<EngineHandle>,
     control: Option<JoinHandle<()>>,
-    /// Dropped after control, so that it takes the last command.
+    /// Dropped after control, so that the agent takes control's last command.
     _agent: Arc<Agent>,
 }
 
 impl Brain {
     /// Starts the agent and control. If control cannot start, everything can be read all the same, and the
-    /// engine says why nothing can be changed.
+    /// engine returns the reason why changes are refused.
     pub fn start(
         config: BrainConfig,
         front: &mut Front,
@@ -76,16 +76,16 @@ impl Brain {
         Ok(Self { engine, control, _agent: agent })
     }
 
-    /// Control as the API sees it. It can be read when control has stopped.
+    /// Returns control as the API sees it. Its views can be read even after control has stopped.
     pub fn engine(&self) -> Arc<EngineHandle> {
         self.engine.clone()
     }
 
-    /// Ends control and the agent, and closes the journal. Traffic and instances go on. Blocks.
+    /// Stops control and the agent, and closes the journal. Traffic and instances go on. Blocks.
     pub fn stop(self) {
         if let (Ok(inbox), Some(control)) = (&self.engine.inbox, self.control) {
             inbox.stop();
-            // A panic on that thread was printed there.
+            // A panic on that thread has been printed already.
             let _ = control.join();
         }
     }
@@ -110,13 +110,13 @@ fn start_agent(
     agent.map_err(|error| cannot_start(&error))
 }
 
-/// Everything that control is started with, each time.
+/// Everything that each start of control needs.
 struct Leader {
     data: PathBuf,
     /// The highest term that proxies have seen.
     above: u64,
     keep_releases: u16,
-    /// Instances that get no requests when control starts for the first time.
+    /// The instances that get no requests when control starts for the first time.
     foreign_at_start: Option<ForeignListeners>,
     inbox: Inbox,
     traffic: LocalTraffic,
@@ -125,8 +125,9 @@ struct Leader {
 }
 
 impl Leader {
-    /// Starts control's thread; or says why control cannot start. Returns once the board shows every app:
-    /// nobody is told that an app is not there because it is not there yet.
+    /// Starts control's thread, or returns the reason why control cannot start. Returns only once the views
+    /// contain every app, so that no client is told that an app does not exist merely because it is not
+    /// loaded yet.
     fn start(mut self, mail: Mail) -> Result<JoinHandle<()>, String> {
         let (tell, told) = std::sync::mpsc::sync_channel(1);
         let run = move || {
@@ -134,7 +135,7 @@ impl Leader {
                 &mail,
                 |foreign| self.runner(foreign),
                 move |begun| {
-                    // Nobody waits any more only if this server has panicked.
+                    // The receiver is gone only if this server has panicked.
                     let _ = tell.send(begun);
                 },
             );
@@ -143,19 +144,20 @@ impl Leader {
         let thread = thread.map_err(|error| in_full(&error))?;
         match told.recv() {
             Ok(Err(why)) => Err(why),
-            // An error means that it has ended already, which the API tells.
+            // An error means that the thread has ended already; the API reports that.
             Ok(Ok(())) | Err(_) => Ok(thread),
         }
     }
 
-    /// An engine from what the journal holds. `foreign` are instances at whose address the engine before has
-    /// found somebody else.
+    /// Creates a runner with an engine recovered from the journal. `foreign` are the instances at whose
+    /// addresses the previous engine found foreign listeners.
     fn runner(&mut self, foreign: &BTreeSet<InstanceId>) -> Result<Runner, String> {
         let path = self.data.join("journal.db");
         not_lost(&self.data, &path)?;
         let (journal, recovered) =
             Journal::open(&path, test_hooks::journal_options()).map_err(|error| in_full(&error))?;
-        // A journal from a backup may be older than what proxies have seen: its terms must not be.
+        // A journal from a backup may be older than the terms that proxies have seen. The new term must be
+        // higher than those.
         let term = recovered.term.max(self.above + 1);
         self.above = term;
         let found =
@@ -182,8 +184,9 @@ impl Leader {
     }
 }
 
-/// A new journal would give out numbers that instances of the lost one may still have, and would know
-/// nothing of what answers users at this moment.
+/// Returns an error if instances have run from this data folder but its journal is missing. A new journal
+/// would give out numbers that instances of the lost one may still have, and would not contain the instances
+/// that serve users now.
 fn not_lost(data: &Path, journal: &Path) -> Result<(), String> {
     let has_run = fs::read_dir(data.join("run")).is_ok_and(|mut runs| runs.next().is_some());
     if !has_run || journal.exists() {

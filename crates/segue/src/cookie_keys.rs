@@ -1,5 +1,5 @@
-//! `DIR/affinity.keys`: the keys that seal users' cookies, newest first, one per line in hexadecimal.
-//! Every start and every proxy on this folder shares them. They are never printed.
+//! `DIR/affinity.keys`: the keys that seal users' cookies, newest first, one per line in hexadecimal. Every
+//! start and every proxy on this data folder uses the same keys. They are never printed.
 
 use std::fs;
 use std::io;
@@ -8,12 +8,13 @@ use std::time::{Duration, SystemTime};
 
 use proxy::AffinityKey;
 
-/// A key older than this is followed by a new one at the next start; cookies live shorter.
+/// The age after which the next start adds a new key. Cookies expire sooner.
 const RENEW: Duration = Duration::from_secs(90 * 24 * 3_600);
-/// Keys that still open cookies.
+/// The number of keys that are kept. An older key no longer opens cookies.
 const KEPT: usize = 2;
 
-/// The keys, newest first; made on the first start, renewed in time.
+/// Returns the keys, newest first. Creates the file on the first start, and adds a new key once the newest is
+/// older than [`RENEW`].
 pub fn load_or_create(path: &Path) -> io::Result<Vec<AffinityKey>> {
     let text = match datadir::read_to_string(path) {
         Ok(text) => text,

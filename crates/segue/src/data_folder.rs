@@ -1,4 +1,4 @@
-//! The data folder as the program uses it: checked first, then locked. Reads nothing that lies in it.
+//! The data folder as the program uses it: first checked, then locked. Reads none of its files.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -6,19 +6,19 @@ use std::path::Path;
 use cli::CommandError;
 use datadir::DataDir;
 
-/// A data folder that segue made, or is about to.
+/// A data folder that segue has created or is about to create.
 pub struct DataFolder {
     dir: DataDir,
     act: String,
 }
 
 impl DataFolder {
-    /// Checks the folder, and makes it if it is not there.
+    /// Checks the folder, and creates it if it does not exist.
     pub fn open_or_create(path: &Path) -> Result<Self, CommandError> {
         Self::checked(path, DataDir::open_or_create)
     }
 
-    /// Checks a folder that is there.
+    /// Checks a folder that exists.
     pub fn open(path: &Path) -> Result<Self, CommandError> {
         Self::checked(path, DataDir::open)
     }
@@ -40,12 +40,12 @@ impl DataFolder {
         }
     }
 
-    /// Its path, absolute and without symbolic links.
+    /// Returns the folder's path, absolute and without symbolic links.
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    /// Its lock: only one server at a time uses a data folder.
+    /// Takes the folder's lock. Only one server at a time uses a data folder.
     pub fn lock(&self) -> Result<File, CommandError> {
         self.try_lock()?.ok_or_else(|| {
             let failure = CommandError::because(self.act.as_str(), "another server uses it");
@@ -53,7 +53,7 @@ impl DataFolder {
         })
     }
 
-    /// Its lock, unless a server has it.
+    /// Takes the folder's lock; `None` if a server has it.
     pub fn try_lock(&self) -> Result<Option<File>, CommandError> {
         let failed = |error: std::io::Error| CommandError::new(self.act.as_str(), &error);
         let file = datadir::open_or_create(&self.path().join("lock")).map_err(failed)?;

@@ -1,10 +1,10 @@
-//! Why the server could not be started.
+//! The error for a server that cannot be started.
 
 use std::error::Error;
 
 use cli::CommandError;
 
-/// The server cannot be started, for this reason.
+/// Returns the error for a server that cannot be started for this reason.
 pub fn cannot_start(error: &dyn Error) -> CommandError {
     CommandError::new("start the server", error)
 }

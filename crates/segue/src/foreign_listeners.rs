@@ -1,15 +1,16 @@
-//! Before the proxy begins from a saved table: leaves out the instances at whose address somebody else
-//! listens by now, and tells proxy and control. It judges nothing itself: [`agent::foreign_listeners`] does.
+//! Runs before the proxy starts from a saved table. Leaves out the instances at whose addresses foreign
+//! processes listen by now, and tells the proxy and control. [`agent::foreign_listeners`] finds them; this
+//! module decides nothing.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use model::{HealthTable, InstanceId, Snapshot};
 
-/// Instances that get no requests until the agent has found them well, and why.
+/// The instances that get no requests until the agent has found them healthy, each with the reason.
 pub struct ForeignListeners(Vec<(InstanceId, String)>);
 
-/// Takes them out of a saved table.
+/// Removes these instances from a saved table.
 pub fn leave_out(data: &Path, saved: &mut Snapshot) -> ForeignListeners {
     let arms = saved.apps.iter().flat_map(|app| &app.arms);
     let foreign = agent::foreign_listeners(data, arms.flat_map(|arm| &arm.instances));
@@ -24,8 +25,8 @@ pub fn leave_out(data: &Path, saved: &mut Snapshot) -> ForeignListeners {
 }
 
 impl ForeignListeners {
-    /// Tells a proxy that has just started. Control's first table has all of them again, and its first
-    /// health table says of all at once that nothing may be sent to them.
+    /// Tells a proxy that has just started. Control's first table contains these instances again, and its
+    /// first health table excludes all of them at once.
     pub fn tell(&self, proxy: &proxy::Proxy) {
         if self.0.is_empty() {
             return;

@@ -1,5 +1,5 @@
-//! Traffic: the proxy in this server, from the saved snapshot on. Depends on neither the journal, nor
-//! control, nor the API: it begins before they do, and goes on when they have stopped.
+//! Traffic: the proxy in this server, from the saved snapshot on. It depends on neither the journal, nor
+//! control, nor the API: it starts before them, and goes on when they have stopped.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,20 +12,20 @@ use crate::adapters::LocalTraffic;
 use crate::failure::cannot_start;
 use crate::foreign_listeners::{self, ForeignListeners};
 
-/// Time for requests in flight when traffic ends.
+/// The time limit for requests in flight when traffic ends.
 const DRAIN: Duration = Duration::from_secs(30);
 
 /// The proxy, with the snapshot and the term that it started with.
 pub struct Front {
     proxy: Proxy,
-    /// The file that it begins from.
+    /// The file with the snapshot that the proxy starts from.
     saved: PathBuf,
     term: u64,
     foreign: Option<ForeignListeners>,
 }
 
 impl Front {
-    /// Takes connections from now on. What the proxy counts goes into `inbox`.
+    /// Starts accepting connections. The proxy sends its traffic reports to `inbox`.
     pub fn start(config: proxy::Config, data: &Path, inbox: &Inbox) -> Result<Self, CommandError> {
         let bound = Proxy::bind(config).map_err(|error| {
             let failure = cannot_start(&error);
@@ -50,27 +50,28 @@ impl Front {
         Ok(Self { proxy, saved, term, foreign: Some(foreign) })
     }
 
-    /// The term of the snapshot that it began with.
+    /// Returns the term of the snapshot that the proxy started with.
     pub fn term(&self) -> u64 {
         self.term
     }
 
-    /// The instances that were left out of that snapshot, for whoever asks first.
+    /// Takes the instances that were left out of that snapshot. Only the first call returns them.
     pub fn take_foreign_listeners(&mut self) -> Option<ForeignListeners> {
         self.foreign.take()
     }
 
-    /// Control's port to it.
+    /// Returns control's interface to the proxy.
     pub fn traffic(&self) -> LocalTraffic {
         LocalTraffic { proxy: self.proxy.clone(), saved: self.saved.clone(), prepared: None }
     }
 
-    /// For questions about its traffic.
+    /// Returns the proxy, for questions about its traffic.
     pub fn proxy(&self) -> &Proxy {
         &self.proxy
     }
 
-    /// Stops to accept, and waits until requests in flight have finished or [`DRAIN`] is over. Blocks.
+    /// Stops accepting connections, and waits until requests in flight have finished or [`DRAIN`] is over.
+    /// Blocks.
     pub fn drain(self) {
         tracing::info!("ending: requests in flight get {} s", DRAIN.as_secs());
         self.proxy.drain(DRAIN);

@@ -1,4 +1,4 @@
-//! The program: puts the parts together and does nothing itself.
+//! The program: connects the parts and contains no logic of its own.
 
 mod adapters;
 mod api;
@@ -26,10 +26,10 @@ use proxy::standalone::Options;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// A server that has closed its API is gone within this time.
+/// The time within which a server that has closed its API has ended.
 const ENDING: Duration = Duration::from_secs(2);
 
-/// The parts that run in this process and not through the API.
+/// The commands that run in this process and do not use the API.
 struct Program;
 
 impl Local for Program {
@@ -74,7 +74,7 @@ impl Local for Program {
             if let Some(lock) = folder.try_lock()? {
                 break lock;
             }
-            // A server that ends has closed its API before it lets go of the folder.
+            // A server that stops closes its API before it releases the folder's lock.
             if started.elapsed() > ENDING {
                 let failure =
                     CommandError::because(act, "its server is running, with its API elsewhere");
@@ -100,12 +100,13 @@ fn main() -> ExitCode {
     cli::main(&Program)
 }
 
-/// The one argument of the hidden verbs.
+/// Returns the only argument of the hidden verbs.
 fn run_folder(args: &[OsString]) -> Option<&Path> {
     args.first().map(Path::new)
 }
 
-/// `SEGUE_LOG` chooses what is logged, in the syntax of `tracing`'s filters.
+/// Starts logging to standard error. `SEGUE_LOG` chooses what is logged, in the syntax of `tracing`'s
+/// filters.
 fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("SEGUE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));

@@ -1,5 +1,5 @@
-//! `segue server`: the order in which its three parts start and end. Traffic first, since it depends on
-//! nothing else; then what decides, then the API.
+//! `segue server`: the order in which its three parts start and stop. Traffic starts first, since it depends
+//! on neither of the others; then the brain, then the API.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::failure::cannot_start;
 use crate::front::Front;
 use crate::signals;
 
-/// Time between SIGTERM and SIGKILL for instances when everything is stopped.
+/// The time between SIGTERM and SIGKILL for instances when everything is stopped.
 pub const GRACE: Millis = Millis::from_secs(30);
 
 /// The scope of a stop.
@@ -40,7 +40,7 @@ pub fn run(options: &ServerOptions) -> Result<(), CommandError> {
     let runtime = runtime.map_err(|error| cannot_start(&error))?;
     let signals = runtime.block_on(async { Signals::listen() });
     let signals = signals.map_err(|error| cannot_start(&error))?;
-    // What no line below sets a mode for, a library may make: for segue alone, then.
+    // Files whose mode is not set below, such as those that a library creates, are for segue's user only.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let folder = DataFolder::open_or_create(&options.data)?;
     let _lock = folder.lock()?;
@@ -81,7 +81,7 @@ pub fn run(options: &ServerOptions) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Waits until somebody asks for the end, and does what else is asked by signals.
+/// Waits until a signal or a client asks for a stop, and carries out the other signals meanwhile.
 async fn asked_to_end(mut signals: Signals, api: &Api, data: &Path, front: &Front) -> Scope {
     loop {
         tokio::select! {
@@ -94,12 +94,12 @@ async fn asked_to_end(mut signals: Signals, api: &Api, data: &Path, front: &Fron
     }
 }
 
-/// Traffic ends first. The API is answered until the end, so that it can tell of it.
+/// Stops traffic first. The API is served until the end, so that it can report the progress.
 fn end(runtime: &Runtime, scope: Scope, data: &Path, (front, brain, api): (Front, Brain, Api)) {
     let data = data.to_owned();
     let finish = move || {
         front.drain();
-        // Before instances are stopped: control would start others in their place.
+        // Control stops before the instances do; otherwise it would start others in their place.
         brain.stop();
         if scope == Scope::Everything
             && let Err(error) = agent::stop_all(&data, GRACE)
@@ -108,7 +108,7 @@ fn end(runtime: &Runtime, scope: Scope, data: &Path, (front, brain, api): (Front
         }
     };
     runtime.block_on(async {
-        // A panic there was printed there.
+        // A panic on that thread has been printed already.
         let _ = tokio::task::spawn_blocking(finish).await;
         api.stop().await;
     });
@@ -125,7 +125,7 @@ fn check_addresses(options: &ServerOptions) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Whether a listener on one address would take the other's connections.
+/// Returns whether a listener on one address would take the other's connections.
 fn meet(http: SocketAddr, api: SocketAddr) -> bool {
     http.port() == api.port()
         && http.port() != 0

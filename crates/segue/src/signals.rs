@@ -1,11 +1,11 @@
-//! Carries out SIGHUP: files are read and opened anew while the server goes on.
+//! Carries out SIGHUP: reads and reopens files while the server goes on.
 
 use std::path::Path;
 
 use server::Guard;
 
-/// Opens the access log anew, for whoever has renamed it, and reads the token. What cannot be read stays as
-/// it was.
+/// Reopens the access log, so that a log rotator can rename the file, and reads the token again. If a file
+/// cannot be read, its previous state stays in use.
 pub async fn reload(data: &Path, guard: &Guard, proxy: &proxy::Proxy) {
     let (data, guard, proxy) = (data.to_owned(), guard.clone(), proxy.clone());
     let work = move || {

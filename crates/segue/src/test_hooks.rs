@@ -5,7 +5,8 @@ use std::time::Duration;
 use control::CrashPoint;
 use journal::sqlite::JournalOptions;
 
-/// How the journal is opened: with `SEGUE_TEST_FSYNC_DELAY_MS=n`, on a disk that takes so long.
+/// Returns the options for opening the journal. `SEGUE_TEST_FSYNC_DELAY_MS=n` simulates a disk whose fsync
+/// takes n milliseconds.
 pub fn journal_options() -> JournalOptions {
     let delay = std::env::var("SEGUE_TEST_FSYNC_DELAY_MS").ok().and_then(|ms| ms.parse().ok());
     JournalOptions {
@@ -14,8 +15,8 @@ pub fn journal_options() -> JournalOptions {
     }
 }
 
-/// Where the process is to be killed: with `SEGUE_TEST_CRASH_AT=n`, at the n-th crossing of an append or
-/// an effect.
+/// Returns the point at which the process is to be killed: with `SEGUE_TEST_CRASH_AT=n`, at the n-th crossing
+/// of an append or an effect.
 pub fn crash_point() -> Option<Box<dyn CrashPoint>> {
     let left = std::env::var("SEGUE_TEST_CRASH_AT").ok()?.parse().ok()?;
     Some(Box::new(CrashAt { left }))
@@ -26,7 +27,7 @@ struct CrashAt {
 }
 
 impl CrashPoint for CrashAt {
-    /// Nothing is flushed, nobody is told, as in a real `kill -9`.
+    /// Kills the process. Nothing is flushed and nobody is told, as with a real `kill -9`.
     fn cross(&mut self, what: &'static str) {
         self.left = self.left.saturating_sub(1);
         if self.left == 0 {

@@ -1,4 +1,4 @@
-//! Turns answers and refusals into HTTP. Every refusal says what was refused and why.
+//! Turns answers and refusals into HTTP responses. Every refusal says what was refused and why.
 
 use axum::Json;
 use axum::body::{Body, Bytes};
@@ -67,10 +67,11 @@ impl From<StoreError> for No {
 
 /// Bodies longer than this, in bytes, are parsed on a thread for blocking work.
 const LONG: usize = 64 * 1024;
-/// Permits for parsing long bodies: each may have 32 MiB, and there may be two hundred connections.
+/// Limits how many long bodies are parsed at a time. Each may have 32 MiB, and there may be two hundred
+/// connections.
 static LONG_BODIES: Semaphore = Semaphore::const_new(8);
 
-/// A JSON body that reads as a `T`; an empty body reads as `{}`.
+/// A JSON body parsed as a `T`. An empty body is parsed as `{}`.
 pub(crate) struct Sent<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Sent<T> {
@@ -104,7 +105,7 @@ fn broken_body(rejection: BytesRejection) -> No {
     No(Problem::new(Code::Invalid, "the body broke off"))
 }
 
-/// Parses an app's name from the path.
+/// Parses an app's name from the path of a request.
 pub(crate) fn app_name(text: &str) -> ApiResult<AppName> {
     text.parse().map_err(|error: model::Invalid| No(Problem::new(Code::Invalid, error.to_string())))
 }
@@ -135,7 +136,7 @@ pub(crate) async fn no_such_method(method: Method, uri: Uri) -> Response {
     (StatusCode::METHOD_NOT_ALLOWED, Json(error)).into_response()
 }
 
-/// Runs work that may block on a thread for such work.
+/// Runs blocking work on a thread for such work.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> ApiResult<T> {

@@ -1,4 +1,4 @@
-//! The parts that the API is made of.
+//! The state that all handlers of the API share.
 
 use std::sync::Arc;
 
@@ -9,39 +9,39 @@ use crate::engine::ApiEngine;
 use crate::host::ApiHost;
 use crate::store::ApiStore;
 
-/// Text for `/metrics`.
+/// Returns the text for `/metrics`.
 pub type Metrics = dyn Fn() -> String + Send + Sync;
-/// Returns a sentence about what is wrong with an app's traffic, if anything is.
+/// Returns a sentence about a problem with an app's traffic; `None` if there is no problem.
 pub type TrafficWarning = dyn Fn(&model::AppName) -> Option<String> + Send + Sync;
-/// Returns, for `/readyz`, whether traffic is served: with a sentence about a problem that does not prevent it,
-/// or with the reason why it is not served.
+/// Returns `Ok` for `/readyz` if traffic is served, with a sentence about a problem that does not prevent
+/// this, if there is one. Returns `Err` with the reason if traffic is not served.
 pub type Ready = dyn Fn() -> Result<Option<String>, String> + Send + Sync;
 
-/// Everything that the API needs.
+/// The state that all handlers share.
 #[derive(Clone)]
 pub struct ApiState {
     /// Decides on commands.
     pub engine: Arc<dyn ApiEngine>,
     /// Keeps files and secrets.
     pub store: Arc<dyn ApiStore>,
-    /// Runs the instances, and has their output and the apps' state.
+    /// Runs the instances. Gives access to their output and to the apps' state.
     pub host: Arc<dyn ApiHost>,
-    /// Becomes true when a client asks for the end of all instances and of the server.
+    /// Becomes true when a client asks to stop all instances and the server.
     pub down: watch::Sender<bool>,
-    /// Instances run as root unless their app names a user.
+    /// True if instances run as root unless their app names a user.
     pub as_root: bool,
-    /// Text for `/metrics`.
+    /// Returns the text for `/metrics`.
     pub metrics: Arc<Metrics>,
-    /// Says what is wrong with an app's traffic, if anything is.
+    /// Returns the problem with an app's traffic, if there is one.
     pub traffic_warning: Arc<TrafficWarning>,
     /// Answers `/readyz`.
     pub ready: Arc<Ready>,
-    /// Becomes true when the server ends: streams end with it.
+    /// Becomes true when the server stops. Streams end then.
     pub stop: watch::Receiver<bool>,
 }
 
 impl ApiState {
-    /// Returns why nothing can be changed, if nothing can.
+    /// Returns the reason why changes are refused; `None` if they are accepted.
     pub(crate) fn read_only(&self) -> Option<Problem> {
         let why = self.engine.read_only()?;
         let problem = Problem::new(Code::ReadOnly, format!("nothing can be changed now: {why}"));

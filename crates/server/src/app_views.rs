@@ -1,5 +1,5 @@
-//! How the apps look, and what has happened to them: written by control, read by the API, and left as it
-//! is when control ends.
+//! The views of the apps and their events. Control writes them and the API reads them. They keep their last
+//! state when control stops.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -9,7 +9,7 @@ use model::{AppName, AppView, RolloutEvent};
 
 use crate::Feed;
 
-/// Where people look.
+/// The views of all apps, and the feed of their events.
 #[derive(Debug, Default)]
 pub struct AppViews {
     feed: Feed,
@@ -22,19 +22,19 @@ impl AppViews {
         &self.feed
     }
 
-    /// One app.
+    /// Returns the view of one app.
     pub(crate) fn view(&self, app: &AppName) -> Option<Arc<AppView>> {
         self.views.read().unwrap_or_else(PoisonError::into_inner).get(app).cloned()
     }
 
-    /// All apps, in order of their names.
+    /// Returns the views of all apps, sorted by name.
     pub(crate) fn views(&self) -> Vec<Arc<AppView>> {
         let views = self.views.read().unwrap_or_else(PoisonError::into_inner);
         views.values().cloned().collect()
     }
 }
 
-/// Control's end of a board.
+/// Control's side of the views: publishes into them.
 #[derive(Clone, Debug)]
 pub struct Notices(pub Arc<AppViews>);
 

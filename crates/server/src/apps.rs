@@ -1,4 +1,4 @@
-//! Apps: what they are, their releases and receipts. Changes nothing.
+//! Queries about apps, their releases and their receipts. Changes nothing.
 
 use std::sync::Arc;
 
@@ -56,7 +56,7 @@ pub(crate) async fn receipt(
     Err(No(problem.hint(format!("`segue receipt {app}` shows the last one"))))
 }
 
-/// The receipt so far of the rollout under way.
+/// Returns the receipt so far of the rollout under way.
 pub(crate) async fn rollout(
     State(api): State<ApiState>,
     Path(app): Path<String>,
@@ -91,7 +91,7 @@ fn as_root(api: &ApiState, view: &AppView) -> Option<String> {
     })
 }
 
-/// Returns a warning if nobody checks who listens at the instances' addresses.
+/// Returns a warning if listeners at the addresses of the live release's instances are not checked.
 fn unchecked(view: &AppView) -> Option<String> {
     let live = view.live.as_ref()?.release;
     let release = view.releases.iter().find(|release| release.no == live)?;
@@ -108,12 +108,12 @@ fn unchecked(view: &AppView) -> Option<String> {
     }
 }
 
-/// Whether a release of this user runs as root, by whatever name, where the server is root.
+/// Returns whether a release with this user runs as root, by whatever name, on a server that runs as root.
 fn is_root(user: Option<&str>) -> bool {
     user.is_none_or(|user| wire::user_id(user) == Some(0))
 }
 
-/// All apps. That there are none is not said while the journal could not be read.
+/// Returns all apps. If there are none because the journal could not be read, returns an error instead.
 pub(crate) fn known(api: &ApiState) -> ApiResult<Vec<Arc<AppView>>> {
     let apps = api.engine.apps();
     match api.engine.read_only() {
@@ -133,7 +133,7 @@ pub(crate) fn find(api: &ApiState, app: &AppName) -> ApiResult<Arc<AppView>> {
     Err(no_such_app(app, apps.iter().map(|view| view.app.as_str())))
 }
 
-/// A release by its label, else by its number: `12` or `#12`.
+/// Finds a release by its label, or else by its number: `12` or `#12`.
 pub(crate) fn find_release(view: &AppView, text: &str) -> ApiResult<ReleaseNo> {
     let number = text.strip_prefix('#').unwrap_or(text);
     let by_label = view.releases.iter().find(|release| release.label.as_str() == text);

@@ -1,4 +1,4 @@
-//! Uploads: what is missing, and one blob at a time, streamed in bounded memory.
+//! Uploads of blobs: answers which blobs are missing, and receives one blob at a time in bounded memory.
 
 use std::io::{self, Read};
 use std::time::Duration;
@@ -17,11 +17,11 @@ use wire::{Code, MOST_BYTES, MOST_ENTRIES, Missing, Problem, Wanted};
 use crate::ApiState;
 use crate::answer::{ApiResult, No, Sent, blocking};
 
-/// Pieces of a body that may wait for the disk.
+/// The number of pieces of a body that may wait for the disk.
 const IN_HAND: usize = 4;
-/// An upload that stalls for this long is given up.
+/// An upload that stalls for this time is given up.
 const STALL: Duration = Duration::from_secs(60);
-/// An upload whose average is slower than this is given up, too.
+/// An upload with a lower average rate is given up, too.
 const BYTES_PER_SECOND: u64 = 16 * 1024;
 
 pub(crate) async fn missing(
@@ -56,7 +56,8 @@ pub(crate) async fn put(
     let mut content = Content { pieces: content, current: Bytes::new(), ended: false };
     let kept = blocking(move || api.store.put_blob(digest, &mut content));
     let (sent, kept) = tokio::join!(send(body, pieces), kept);
-    // A body that broke off or was too long is the cause; that the store gave up follows from it.
+    // If the body broke off or was too long, the store's error only follows from that. The body's error comes
+    // first.
     sent?;
     kept?;
     Ok(StatusCode::CREATED)
@@ -66,8 +67,8 @@ fn too_large() -> No {
     No(Problem::new(Code::TooLarge, format!("a file may have {MOST_BYTES} bytes at most")))
 }
 
-/// Hands the body on. The last thing sent is `None`, so that a body that broke off is not taken
-/// for a short one.
+/// Passes the body on. The last piece sent is `None`, so that a body that broke off is not mistaken for a
+/// shorter one.
 async fn send(body: Body, pieces: mpsc::Sender<Option<Bytes>>) -> ApiResult<()> {
     let mut body = body.into_data_stream();
     let (mut size, started) = (0, Instant::now());
@@ -94,7 +95,7 @@ async fn send(body: Body, pieces: mpsc::Sender<Option<Bytes>>) -> ApiResult<()> 
     Ok(())
 }
 
-/// The pieces as a file that can be read.
+/// A reader over the pieces of a body.
 struct Content {
     pieces: mpsc::Receiver<Option<Bytes>>,
     current: Bytes,
@@ -122,7 +123,7 @@ mod tests {
 
     use super::*;
 
-    /// How long an upload is taken from a client that sends so much every `gap`.
+    /// Returns how long an upload lasts whose client sends this number of bytes every `gap`.
     async fn patience(bytes: usize, gap: Duration) -> Duration {
         let pieces = stream::repeat(()).then(move |()| async move {
             tokio::time::sleep_until(Instant::now() + gap).await;
@@ -141,7 +142,7 @@ mod tests {
     async fn an_upload_that_stalls_or_trickles_is_given_up() {
         assert_eq!(patience(1, Duration::from_secs(3_600)).await.as_secs(), 60);
         assert_eq!(patience(1_024, Duration::from_secs(10)).await.as_secs(), 60);
-        // A minute more than the pace would take: 64 KiB pay for four seconds of the ten.
+        // The rate alone would allow 36 s, and the stall limit adds 60 s: every 64 KiB pay for 4 s of 10 s.
         assert_eq!(patience(64 * 1_024, Duration::from_secs(10)).await.as_secs(), 96);
     }
 }

@@ -1,5 +1,5 @@
-//! Lists the differences between a stored release and a requested one: names only, never values of
-//! variables or contents of files.
+//! Lists the differences between a stored release and a requested one. The lists contain names only, never
+//! values of variables or contents of files.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,8 @@ use model::{AppSpec, Digest, ReleaseView};
 use serde_json::Value;
 use wire::{Kind, Manifest};
 
-/// The names of the settings that differ, as an app file writes them, and `files`.
+/// Returns the names of the settings that differ, as an app file writes them, and `files` if the files
+/// differ.
 pub(crate) fn changes(
     stored: &ReleaseView,
     wanted: &AppSpec,
@@ -33,10 +34,10 @@ pub(crate) fn changes(
     names.into_iter().collect()
 }
 
-/// As many names are told.
+/// The largest number of names of files in a text.
 const TOLD: usize = 5;
 
-/// The files that differ, as a few words: `files (app.py, new.js; and 3 more)`.
+/// Returns the names of the files that differ, as a few words: `files (app.py, new.js; and 3 more)`.
 pub(crate) fn files(stored: &Manifest, wanted: &Manifest) -> String {
     let by_path = |manifest: &Manifest| -> BTreeMap<String, Kind> {
         let entries = manifest.entries.iter();
@@ -56,12 +57,13 @@ pub(crate) fn files(stored: &Manifest, wanted: &Manifest) -> String {
     if more == 0 { format!("files ({told})") } else { format!("files ({told}; and {more} more)") }
 }
 
-/// These shapes have only texts as keys, so this cannot fail.
+/// Converts a value to JSON. These shapes have only texts as keys, so this cannot fail.
 fn json(value: &impl serde::Serialize) -> Value {
     serde_json::to_value(value).unwrap_or_default()
 }
 
-/// Goes into tables; everything else differs as a whole.
+/// Collects the names of the values that differ. Tables are compared key by key; every other value is
+/// compared as a whole.
 fn differ(path: &str, before: &Value, wanted: &Value, names: &mut BTreeSet<String>) {
     if let (Value::Object(left), Value::Object(right)) = (before, wanted) {
         let keys: BTreeSet<&String> = left.keys().chain(right.keys()).collect();

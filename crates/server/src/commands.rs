@@ -20,7 +20,7 @@ use crate::apps::{find, find_release, known};
 use crate::events::wrong_query;
 use crate::{ApiHost, ApiState, EngineCommand, StoreError};
 
-/// Most instances that an app file may ask for.
+/// The largest number of instances that an app file may ask for.
 const MOST_REPLICAS: u16 = 1_000;
 
 pub(crate) type AcceptedResponse = (StatusCode, Json<wire::CommandAccepted>);
@@ -122,23 +122,23 @@ pub(crate) async fn remove(
     ask(&api, EngineCommand { app, seen: None, ask: Ask::Remove { with_state } }).await
 }
 
-/// The query of a removal: what is deleted with the app.
+/// The query of a removal, which says what is deleted with the app.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Removal {
-    /// Its state, which is its users' data.
+    /// True if the app's state, which is its users' data, is deleted, too.
     #[serde(default)]
     with_state: bool,
 }
 
-/// The state that apps left behind which are removed.
+/// Lists the state folders that removed apps have left behind.
 pub(crate) async fn left_state(State(api): State<ApiState>) -> ApiResult<Json<Vec<LeftState>>> {
     let left = left(&api).await?.into_iter();
     Ok(Json(left.map(|(app, path)| LeftState { app, path }).collect()))
 }
 
 async fn left(api: &ApiState) -> ApiResult<BTreeMap<AppName, PathBuf>> {
-    // Without the journal nobody knows which apps there are.
+    // Without the journal it is not known which apps exist.
     known(api)?;
     let host = api.host.clone();
     let mut states = blocking(move || states(&*host)).await?;
@@ -146,14 +146,14 @@ async fn left(api: &ApiState) -> ApiResult<BTreeMap<AppName, PathBuf>> {
     Ok(states)
 }
 
-/// The apps that have state, and where it is.
+/// Returns the apps that have state, and the paths of their state folders.
 pub(crate) fn states(host: &dyn ApiHost) -> Result<BTreeMap<AppName, PathBuf>, StoreError> {
     host.states().map_err(|error| {
         StoreError::Unavailable(format!("cannot list the apps' state: {}", model::in_full(&error)))
     })
 }
 
-/// Asks about an app that has to be there.
+/// Gives a command about an app that has to exist.
 async fn ask_known(
     api: &ApiState,
     app: &str,
@@ -165,7 +165,7 @@ async fn ask_known(
     ask(api, EngineCommand { app, seen, ask: wanted }).await
 }
 
-/// Asks the engine. On a task of its own: a client that hangs up does not take the command back.
+/// Gives the engine a command, on a task of its own: a client that disconnects does not cancel the command.
 pub(crate) async fn ask(api: &ApiState, command: EngineCommand) -> ApiResult<AcceptedResponse> {
     let engine = api.engine.clone();
     let app = command.app.clone();
@@ -181,7 +181,7 @@ pub(crate) async fn ask(api: &ApiState, command: EngineCommand) -> ApiResult<Acc
     Ok((status, Json(accepted(app, taken))))
 }
 
-/// The engine's answer as it travels.
+/// Converts the engine's answer to its wire shape.
 pub(crate) fn accepted(app: AppName, taken: Taken) -> wire::CommandAccepted {
     let Taken { rollout, release, note, already, ends: _, begins: _ } = taken;
     let (release, label) = release.map_or((None, None), |(no, label)| (Some(no.0), Some(label)));

@@ -1,6 +1,6 @@
-//! Who is connected to the API. Those that have shown the token stay as long as they like; strangers
-//! get a short time and a share of the connections, and the one that was there longest makes room for
-//! the next. Says nothing about what either may ask.
+//! Limits the connections to the API. A connection that has shown the token may stay for any time. A
+//! connection without the token gets a short time and a share of the connections; the oldest one is closed to
+//! make room for the next. Decides nothing about what a connection may request.
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -10,13 +10,14 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// Connections that have shown the token.
+/// The limit of connections that have shown the token.
 const KNOWN: usize = 192;
-/// Connections that have not shown the token.
+/// The limit of connections that have not shown the token.
 const STRANGERS: usize = 64;
-/// Time from the start of a connection until it has to show the token.
+/// The time from the start of a connection until it has to show the token.
 const TIME: Duration = Duration::from_secs(20);
-/// Least time that a connection without the token is kept. The next one waits to be accepted meanwhile.
+/// The least time that a connection without the token is kept. The next connection waits to be accepted
+/// meanwhile.
 const LEAST: Duration = Duration::from_millis(50);
 
 /// One connection.
@@ -42,12 +43,12 @@ impl ApiConnection {
             return Ok(());
         }
         let permit = self.0.room.clone().try_acquire_owned().map_err(|_| Full)?;
-        // Requests of one connection come one after the other, so nobody was faster.
+        // The requests of one connection come one after the other, so no other request has set the permit.
         let _ = self.0.known.set(permit);
         Ok(())
     }
 
-    /// Returns when its time is over; never for one that has shown the token.
+    /// Returns when the connection's time is over. Never returns for a connection that has shown the token.
     pub(crate) async fn has_to_leave(&self) {
         tokio::select! {
             () = sleep_until(self.0.came + TIME) => {}
@@ -67,7 +68,7 @@ impl ApiConnection {
 #[derive(Debug)]
 pub(crate) struct ConnectionLimit {
     room: Arc<Semaphore>,
-    /// Oldest first.
+    /// The connections without the token, oldest first.
     strangers: VecDeque<Weak<State>>,
 }
 
@@ -76,7 +77,7 @@ impl ConnectionLimit {
         Self { room: Arc::new(Semaphore::new(KNOWN)), strangers: VecDeque::new() }
     }
 
-    /// Lets one more in.
+    /// Adds a connection.
     pub(crate) fn enter(&mut self) -> ApiConnection {
         let state = Arc::new(State {
             room: self.room.clone(),
@@ -88,7 +89,8 @@ impl ConnectionLimit {
         ApiConnection(state)
     }
 
-    /// Waits until another may come in, and sends the oldest stranger away if there are too many.
+    /// Waits until another connection may be added, and closes the oldest one without the token if there are
+    /// too many.
     pub(crate) async fn make_room(&mut self) {
         self.strangers
             .retain(|stranger| stranger.upgrade().is_some_and(|state| state.known.get().is_none()));
@@ -119,7 +121,7 @@ mod tests {
             inside.push(limit.enter());
         }
         inside[0].is_known_now().unwrap();
-        // One has shown the token, so there is room for another stranger.
+        // One connection has shown the token, so there is room for another one without.
         limit.make_room().await;
         inside.push(limit.enter());
         assert!(!leaves(&inside[1], Duration::ZERO).await);

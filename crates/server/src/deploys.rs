@@ -1,5 +1,5 @@
-//! A deploy, and what it would do: both read the body in one way and ask the engine in one way; only the
-//! deploy keeps anything.
+//! Deploys and their dry runs. Both read the body and ask the engine in the same way; only the deploy stores
+//! anything.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::changes::{changes, files};
 use crate::commands::{AcceptedResponse, accepted, ask, states};
 use crate::{ApiHost, ApiState, ApiStore, Became, EngineCommand, StoreError};
 
-/// All values of an environment together have at most so many bytes.
+/// The limit for all values of an environment together, in bytes.
 const ENV_LIMIT: usize = 256 * 1024;
 
 pub(crate) async fn deploy(
@@ -35,8 +35,8 @@ pub(crate) async fn deploy(
     let (spec, files, content, warnings) = blocking(move || {
         let warnings = takes_over(&*host, view.as_deref(), &spec.app)?;
         spec.run.env = store.env_digests(&spec.app, &values);
-        // Looked at first, so that nothing is kept of what is refused, and to say what differs. The engine
-        // looks again.
+        // The conflicts are looked for before anything is stored, so that a refused deploy stores nothing,
+        // and so that the refusal can name the differences. The engine checks again.
         let view = view.filter(|view| !view.removing);
         let asked = Asked { spec: &spec, manifest: manifest.as_ref(), label: named };
         if let Some(taken) = taken(&*store, view.as_deref(), &asked)? {
@@ -63,7 +63,7 @@ pub(crate) async fn deploy(
     Ok((status, Json(accepted)))
 }
 
-/// Asks the engine, and tells the store what became of the values that were put for it.
+/// Asks the engine, and tells the store the outcome for the values that were stored for this deploy.
 async fn ask_with(
     api: &ApiState,
     command: EngineCommand,
@@ -75,7 +75,7 @@ async fn ask_with(
         let answer = ask(&api, command).await;
         let became = match &answer {
             Ok((_, Json(accepted))) => Some(Became::Accepted(accepted.rollout.map(RolloutId))),
-            // Whether it was taken is not certain then: the values stay for a while.
+            // It is not certain then whether the engine took the command: the values stay stored for a while.
             Err(No(Problem {
                 code: Code::Unavailable | Code::Internal | Code::Timeout, ..
             })) => None,
@@ -96,7 +96,7 @@ async fn ask_with(
     })
 }
 
-/// Answers what a deploy with this body would do. No files or values are kept; the engine makes a dry run.
+/// Answers what a deploy with this body would do. Stores no files or values; the engine makes a dry run.
 pub(crate) async fn plan(
     State(api): State<ApiState>,
     Path(app): Path<String>,
@@ -165,7 +165,7 @@ pub(crate) async fn plan(
     }))
 }
 
-/// A release that is asked for beside what is stored.
+/// A requested release, compared with the stored releases.
 struct Compared {
     spec: AppSpec,
     content: Option<Digest>,
@@ -190,14 +190,14 @@ fn effect(app: &AppName, answer: control::Answer, warnings: Vec<String>) -> Effe
     Effect { kind, ends, answer }
 }
 
-/// A release as it is asked for.
+/// The requested release.
 struct Asked<'a> {
     spec: &'a AppSpec,
     manifest: Option<&'a Manifest>,
     label: Option<Label>,
 }
 
-/// The release that is live.
+/// Returns the live release.
 fn live(view: &AppView) -> Option<&ReleaseView> {
     let live = view.live.as_ref()?.release;
     view.releases.iter().find(|release| release.no == live)
@@ -207,7 +207,8 @@ fn live_content(view: &AppView) -> Option<Digest> {
     live(view)?.content
 }
 
-/// The release with the digest of its files in place of its list's name, which has their times in it.
+/// Returns the release with the digest of its files in place of its list's digest, which depends on the
+/// files' times.
 fn timeless(store: &dyn ApiStore, stored: &ReleaseView) -> ReleaseView {
     let files = stored.content.map(|content| {
         store.manifest(&stored.spec.app, content).map_or(content, |list| list.digest())
@@ -215,7 +216,8 @@ fn timeless(store: &dyn ApiStore, stored: &ReleaseView) -> ReleaseView {
     ReleaseView { content: files, ..stored.clone() }
 }
 
-/// Returns the digest that names the release's files: that of a stored release with the same files, if any.
+/// Returns the digest that names the release's files. This is the digest of a stored release with the same
+/// files, if there is one.
 fn content(store: &dyn ApiStore, view: Option<&AppView>, asked: &Asked<'_>) -> Option<Digest> {
     let manifest = asked.manifest?;
     let alike = stored_alike(store, view, asked.spec, manifest);
@@ -225,7 +227,7 @@ fn content(store: &dyn ApiStore, view: Option<&AppView>, asked: &Asked<'_>) -> O
 /// A label that belongs to a release with other content.
 struct Taken {
     release: ReleaseView,
-    /// The names of what differs.
+    /// The names of the settings that differ.
     differs: Vec<String>,
 }
 
@@ -243,7 +245,7 @@ impl Taken {
     }
 }
 
-/// The release that has the label already, if it is another one.
+/// Returns the release that already has the label, if its content is different.
 fn taken(
     store: &dyn ApiStore,
     view: Option<&AppView>,
@@ -261,7 +263,7 @@ fn taken(
         return Ok(None);
     };
     let mut differs = changes(&timeless(store, stored), asked.spec, content);
-    // Another strategy is no other content.
+    // The strategy is not part of a release's content.
     differs.retain(|name| name != "strategy");
     let before = stored.content.and_then(|content| store.manifest(&asked.spec.app, content));
     if let (Some(before), Some(after)) = (before, asked.manifest)
@@ -289,8 +291,8 @@ fn takes_over(
     Ok(warning.into_iter().collect())
 }
 
-/// The release by its name, which the engine makes of the digest when nobody gave it one, and
-/// whether it is there already.
+/// Returns the release by its label, and whether the release is stored already. The engine makes the label
+/// from the digest if the client gave none.
 fn planned(view: Option<&AppView>, label: Option<Label>, digest: Digest) -> PlannedRelease {
     let label = label.or_else(|| digest.short().parse().ok());
     let stored = view.map_or(&[][..], |view| &view.releases);
@@ -305,7 +307,7 @@ fn planned(view: Option<&AppView>, label: Option<Label>, digest: Digest) -> Plan
     PlannedRelease { label, kind }
 }
 
-/// The settings and all values of the environment, checked.
+/// Returns the checked settings and all values of the environment.
 fn read(
     app: &AppName,
     spec: &serde_json::Value,
@@ -324,8 +326,9 @@ fn read(
     Ok((spec, values))
 }
 
-/// The files of a stored release with these settings that has these files and its app file. Earlier
-/// versions shipped that file, and a re-run of a job's deploy is still of the same release.
+/// Returns the list of files of a stored release with these settings, if that list has the same files and
+/// also the app file. Earlier versions shipped the app file, and the re-run of a job's deploy has to find the
+/// same release.
 fn stored_alike(
     store: &dyn ApiStore,
     view: Option<&AppView>,
@@ -340,8 +343,9 @@ fn stored_alike(
     contents.find(|content| store.is_without_app_file(&spec.app, *content, manifest))
 }
 
-/// Names everything that makes a release: its files and its settings, but not the strategy, which
-/// belongs to the rollout. Blake3 over their JSON; values of the environment count by their digests.
+/// Returns the digest of everything that makes a release: its files and its settings, but not the strategy,
+/// which belongs to the rollout. The digest is the Blake3 hash of their JSON; values of the environment count
+/// by their digests.
 fn digest(spec: &AppSpec, content: Option<Digest>) -> Digest {
     let AppSpec { app, run, health, route, drain, strategy: _ } = spec;
     // These shapes have only texts as keys, so this cannot fail.
@@ -370,7 +374,7 @@ fn check_env(values: &BTreeMap<String, Secret>, spec: &AppSpec) -> ApiResult<()>
 mod tests {
     use super::*;
 
-    /// Every key that version 0.1.0 knew, away from its default.
+    /// An app file with every key that version 0.1.0 knew, each away from its default.
     const ALL_KEYS: &str = r#"
 app = "shop"
 [run]
@@ -408,8 +412,9 @@ kind = "canary"
 steps = [{ share = "10%", hold = "5m" }]
 "#;
 
-    /// A digest is in the journal and in every `already live` that a re-run of a job relies on: a new
-    /// version of segue must give the same one to the same app file. These were made by 0.1.0.
+    /// A digest is in the journal and in every `already live` that the re-run of a job relies on. A new
+    /// version of segue must compute the same digest from the same app file. Version 0.1.0 computed these
+    /// digests.
     #[test]
     fn digests_stay_those_of_the_first_version() {
         let content = Digest::from_bytes([0x5e; 32]);

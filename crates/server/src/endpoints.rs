@@ -1,5 +1,5 @@
-//! Every path of the API, once: the router, the guard and the rule for a server that takes no changes are
-//! all made from this table.
+//! The table of all endpoints of the API. The router, the guard and the rule for a read-only server are
+//! derived from this table.
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
@@ -14,11 +14,11 @@ pub(crate) struct Endpoint {
     method: Method,
     filter: MethodFilter,
     path: &'static str,
-    /// Answered without the token.
+    /// True if the endpoint is answered without the token.
     pub open: bool,
-    /// Answered while nothing can be changed, too.
+    /// True if the endpoint is answered even while changes are refused.
     pub when_read_only: bool,
-    /// Takes as long as it takes; others are given up after a while.
+    /// True if a request may take any time. Other requests are given up after a time limit.
     pub long: bool,
     handler: Handler,
 }
@@ -104,7 +104,8 @@ impl Endpoint {
         self
     }
 
-    /// The endpoint that a request was routed to; `None` if it goes to none. HEAD is answered as GET.
+    /// Returns the endpoint that a request was routed to, or `None` if no endpoint matches. HEAD is answered
+    /// as GET.
     pub(crate) fn of(request: &Request) -> Option<&'static Self> {
         let path = request.extensions().get::<MatchedPath>()?.as_str();
         let method = match *request.method() {
@@ -115,7 +116,7 @@ impl Endpoint {
     }
 }
 
-/// All of them.
+/// Returns the router with all endpoints.
 pub(crate) fn routes() -> Router<ApiState> {
     ENDPOINTS.iter().fold(Router::new(), |router, endpoint| {
         router.route(endpoint.path, (endpoint.handler)(endpoint.filter))
@@ -131,7 +132,7 @@ mod tests {
         these.map(|endpoint| format!("{} {}", endpoint.method, endpoint.path)).collect()
     }
 
-    /// An endpoint that everybody may use has to be named here.
+    /// Every endpoint that is open to everybody has to be listed here.
     #[test]
     fn whatever_is_not_named_here_is_closed_refused_when_read_only_and_given_up_in_time() {
         assert_eq!(with(|endpoint| endpoint.open), ["GET /healthz"]);
@@ -149,7 +150,7 @@ mod tests {
             let filter = MethodFilter::try_from(endpoint.method.clone()).unwrap();
             assert_eq!(format!("{filter:?}"), format!("{:?}", endpoint.filter));
         }
-        // Two of one method and path would panic here.
+        // This panics if two endpoints have the same method and path.
         let _ = routes();
     }
 }

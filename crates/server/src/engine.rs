@@ -1,4 +1,4 @@
-//! The engine as the API sees it. This is the interface alone; decisions are made behind it.
+//! The engine's interface for the API. It contains no decisions; the engine behind the trait makes them.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,34 +8,36 @@ use model::{AppName, AppView, Receipt, Timestamp};
 
 use crate::Subscription;
 
-/// An answer that comes later.
+/// A future with an answer of the engine.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// The engine, seen from the API. Reading never waits for a rollout, nor for the journal.
+/// The engine, as the API uses it. Reading never waits for a rollout or for the journal.
 pub trait ApiEngine: Send + Sync + 'static {
-    /// Returns the time by the engine's clock, which sentences about waiting count from.
+    /// Returns the time by the engine's clock. Texts about waiting count from this time.
     fn now(&self) -> Timestamp;
 
-    /// Returns one app as it is now.
+    /// Returns the current view of one app.
     fn view(&self, app: &AppName) -> Option<Arc<AppView>>;
 
-    /// Returns all apps, sorted by name.
+    /// Returns the views of all apps, sorted by name.
     fn apps(&self) -> Vec<Arc<AppView>>;
 
-    /// Gives a command. The answer comes when the command is journaled or refused, not when it is done.
-    /// Dropping the future does not take the command back.
+    /// Gives a command. The future completes when the command is journaled or refused, not when it is carried
+    /// out. Dropping the future does not cancel the command.
     fn command(&self, command: EngineCommand) -> Pending<'_, Result<Answer, Refusal>>;
 
-    /// Returns what [`ApiEngine::command`] would answer, and changes nothing.
+    /// Returns the answer that [`ApiEngine::command`] would give, and changes nothing.
     fn dry_run(&self, command: EngineCommand) -> Pending<'_, Result<Answer, Refusal>>;
 
-    /// Returns the receipt of the app's rollout so far; `None` if none is under way.
+    /// Returns the receipt so far of the app's rollout; `None` if no rollout is under way.
     fn account(&self, app: &AppName) -> Pending<'_, Option<Receipt>>;
 
-    /// Subscribes to the events of an app after the one with that number; 0 for all that are remembered.
+    /// Subscribes to the events of an app that come after the event number `after`; 0 for all remembered
+    /// events.
     fn events(&self, app: &AppName, after: u64) -> Subscription;
 
-    /// Returns why nothing can be changed, if nothing can. Traffic goes on.
+    /// Returns the reason why changes are refused; `None` if they are accepted. Traffic is served in both
+    /// cases.
     fn read_only(&self) -> Option<String>;
 }
 
@@ -44,7 +46,8 @@ pub trait ApiEngine: Send + Sync + 'static {
 pub struct EngineCommand {
     /// The app.
     pub app: AppName,
-    /// The version of the app that the client has seen: the command is a conflict if the app's is newer.
+    /// The version of the app that the client has seen. The command is a conflict if the app's version is
+    /// newer.
     pub seen: Option<u64>,
     /// The command itself.
     pub ask: Ask,

@@ -1,5 +1,5 @@
-//! Control as the API sees it: a board to read from, an inbox to put commands into, or the reason why there
-//! is none.
+//! The API's handle to control: the views that control publishes, and the inbox for commands or the reason
+//! why there is no control.
 
 use std::sync::Arc;
 
@@ -10,19 +10,19 @@ use tokio::sync::oneshot;
 use crate::engine::{ApiEngine, EngineCommand, Pending};
 use crate::{AppViews, Subscription};
 
-/// The engine that control's thread runs.
+/// A handle to the engine that control's thread runs.
 #[derive(Debug)]
 pub struct EngineHandle {
     /// The views that control publishes.
     pub board: Arc<AppViews>,
-    /// `Err` says why nothing can be changed: traffic goes on.
+    /// The inbox for commands. `Err` is the reason why changes are refused; traffic is served all the same.
     pub inbox: Result<Inbox, String>,
     /// Control's clock.
     pub clock: fn() -> Timestamp,
 }
 
 impl EngineHandle {
-    /// Puts the command into control's inbox, and waits for the answer.
+    /// Puts the command into control's inbox and waits for the answer.
     async fn ask(&self, command: EngineCommand, mode: Mode) -> Result<Answer, Refusal> {
         let EngineCommand { app, seen, ask } = command;
         let unavailable = |why: &str| Refusal {
@@ -33,7 +33,7 @@ impl EngineHandle {
         let inbox = self.inbox.as_ref().map_err(|why| unavailable(why))?;
         let (reply, answer) = oneshot::channel();
         inbox.ask(app.clone(), ask, seen, mode, move |answered| {
-            // Whoever asked may have gone; the command stands.
+            // The client may have disconnected. The command stands.
             let _ = reply.send(answered);
         });
         answer.await.unwrap_or_else(|_| Err(unavailable("the server is ending")))
@@ -67,7 +67,7 @@ impl ApiEngine for EngineHandle {
             let inbox = self.inbox.as_ref().ok()?;
             let (reply, answer) = oneshot::channel();
             inbox.account(app, move |account| {
-                // Whoever asked may have gone.
+                // The client may have disconnected.
                 let _ = reply.send(account);
             });
             answer.await.ok().flatten()

@@ -1,5 +1,5 @@
-//! The stream of an app's events, as JSON lines. It ends with the server, and has a line about the state of
-//! the rollout every second, so that silence means a broken connection.
+//! The stream of an app's events, as JSON lines. The stream ends when the server stops. It has a line about
+//! the state of the rollout every second, so that a client can take silence for a broken connection.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use wire::{Code, Line, Now, Problem, StreamEvent};
 use crate::answer::{ApiResult, No, app_name, lines};
 use crate::{ApiState, FeedItem, Subscription, apps};
 
-/// Longest time between two lines.
+/// The longest time between two lines.
 const EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default, Deserialize)]
@@ -60,7 +60,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// Returns the next line; `None` when the server ends.
+    /// Returns the next line; `None` when the server stops.
     async fn next(&mut self) -> Option<Line> {
         loop {
             tokio::select! {
@@ -83,9 +83,9 @@ impl Reader {
     }
 }
 
-/// Encodes one JSON object with a line end.
+/// Encodes one value as a line of JSON.
 pub(crate) fn encode(line: &impl serde::Serialize) -> Bytes {
-    // Our shapes have only texts as keys, so this cannot fail; an empty line would be harmless.
+    // These shapes have only texts as keys, so this cannot fail; an empty line would do no harm.
     let mut bytes = serde_json::to_vec(line).unwrap_or_default();
     bytes.push(b'\n');
     bytes.into()

@@ -1,5 +1,5 @@
-//! The feed of the last events. All readers share one ring and read at their own pace: no reader has a queue,
-//! and a slow reader delays nobody and is told how many events it missed.
+//! The feed of the last events. All readers share one ring and read at their own pace. No reader has a queue.
+//! A slow reader delays nobody, and is told how many events it missed.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use model::{AppName, RolloutEvent};
 use tokio::sync::watch;
 
-/// Events that the feed remembers for readers that come back.
+/// The number of events that the feed keeps for readers that reconnect.
 const REMEMBERED: usize = 1_024;
 
-/// Where events are put.
+/// The ring of events, and the number of the newest.
 #[derive(Debug)]
 pub struct Feed {
     ring: Arc<Mutex<Ring>>,
@@ -30,7 +30,7 @@ impl Default for Feed {
 }
 
 impl Feed {
-    /// Tells everybody who follows. Returns the event's number, from 1 on.
+    /// Adds an event and wakes all readers. Returns the event's number; the first is 1.
     pub fn publish(&self, event: RolloutEvent) -> u64 {
         let mut ring = lock(&self.ring);
         ring.newest += 1;
@@ -44,8 +44,8 @@ impl Feed {
         newest
     }
 
-    /// Follows one app from the event after `after` on. A number from before a restart of the
-    /// server, larger than any there is, counts as 0.
+    /// Subscribes to the events of one app that come after the event number `after`. A number larger than any
+    /// event's, from before a restart of the server, counts as 0.
     pub fn follow(&self, app: &AppName, after: u64) -> Subscription {
         let newest = lock(&self.ring).newest;
         Subscription {
@@ -71,13 +71,12 @@ pub struct Subscription {
 pub enum FeedItem {
     /// An event and its number.
     Event(u64, Arc<RolloutEvent>),
-    /// The number of events, of any app, that were forgotten before this reader came to them.
+    /// The number of events, of any app, that were dropped before this reader read them.
     Lost(u64),
 }
 
 impl Subscription {
-    /// The next event; waits for it. `None` when the feed has ended. May be dropped while waiting
-    /// without losing anything.
+    /// Waits for the next event and returns it; `None` when the feed has ended. This method is cancel safe.
     pub async fn next(&mut self) -> Option<FeedItem> {
         loop {
             self.wake.mark_unchanged();
@@ -108,7 +107,8 @@ impl Subscription {
     }
 }
 
-/// The ring is whole after every line that holds it, so a panic elsewhere does not spoil it.
+/// Locks the ring. The ring is consistent after every line that holds the lock, so a panic elsewhere does not
+/// spoil it.
 fn lock(ring: &Mutex<Ring>) -> MutexGuard<'_, Ring> {
     ring.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,6 @@
-//! Who may ask. Closed by default: every endpoint that is not open needs the token, and every request a
-//! `ApiHost` this API answers for, so that a web page cannot reach it by a name of its own (DNS
-//! rebinding).
+//! Authentication of requests. The default is closed: every endpoint that is not open needs the token. Every
+//! request needs a `Host` that this API answers for, so that a web page cannot reach the API under a name of
+//! its own (DNS rebinding).
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
@@ -17,26 +17,26 @@ use crate::answer::No;
 use crate::connection_limit::{ApiConnection, Full};
 use crate::endpoints::Endpoint;
 
-/// An ordinary request is answered within this time.
+/// The time limit for an ordinary request.
 const IN_TIME: Duration = Duration::from_secs(30);
 
-/// The token, and the host names this API answers for besides the loopback ones.
+/// The token, and the host names that this API answers for besides the loopback names.
 #[derive(Clone, Debug)]
 pub struct Guard {
-    /// Shared by all clones.
+    /// The token, shared by all clones.
     token: Arc<RwLock<Secret>>,
     hosts: Vec<String>,
 }
 
 impl Guard {
-    /// A guard that wants this token. `hosts` are names without port.
+    /// Creates a guard that requires this token. `hosts` are names without a port.
     pub fn new(token: Secret, hosts: Vec<String>) -> Self {
         let hosts = hosts.into_iter().map(|host| host.to_ascii_lowercase()).collect();
         Self { token: Arc::new(RwLock::new(token)), hosts }
     }
 
-    /// Wants this token from now on. Who has shown the one before stays connected, and is asked again with
-    /// each request.
+    /// Replaces the token. A client that has sent the previous token stays connected, but each of its further
+    /// requests is checked against the new one.
     pub fn replace_token(&self, token: Secret) {
         *self.token.write().unwrap_or_else(PoisonError::into_inner) = token;
     }
@@ -62,7 +62,8 @@ impl Guard {
         matches!(name.as_str(), "localhost" | "127.0.0.1" | "[::1]") || self.hosts.contains(&name)
     }
 
-    /// Takes the same time whatever the token sent, but for its length.
+    /// Returns whether the request has the right token. The time this takes depends only on the length of the
+    /// token sent, not on its content.
     fn knows_token(&self, headers: &HeaderMap) -> bool {
         let mut all = headers.get_all(header::AUTHORIZATION).iter();
         let (Some(value), None) = (all.next(), all.next()) else { return false };
@@ -114,7 +115,7 @@ pub(crate) async fn admit(
     next.run(request).await
 }
 
-/// While nothing can be changed, refuses what would change something.
+/// Refuses requests that would change something while changes are refused.
 pub(crate) async fn not_read_only(
     State(api): State<ApiState>,
     request: Request,
@@ -128,7 +129,8 @@ pub(crate) async fn not_read_only(
     next.run(request).await
 }
 
-/// Ends what takes too long. A command that was taken before goes on.
+/// Gives up a request that takes longer than the time limit. A command that was accepted before is still
+/// carried out.
 pub(crate) async fn in_time(request: Request, next: Next) -> Response {
     if Endpoint::of(&request).is_some_and(|endpoint| endpoint.long) {
         return next.run(request).await;

@@ -1,4 +1,4 @@
-//! For whoever operates the server: is it alive, is it ready, its numbers, and its end.
+//! Endpoints for the operator: liveness, readiness, metrics, and the end of the server.
 
 use axum::Json;
 use axum::extract::State;
@@ -24,11 +24,11 @@ pub(crate) async fn metrics(State(api): State<ApiState>) -> impl IntoResponse {
 
 pub(crate) async fn down(
     State(api): State<ApiState>,
-    // Read, so that the connection can be closed in order.
+    // The body is read so that the connection can be closed in order.
     Sent(_): Sent<serde::de::IgnoredAny>,
 ) -> ApiResult<Json<wire::Down>> {
     let host = api.host.clone();
-    // Counted where they run: it is true whatever the engine knows.
+    // The instances are counted on the host, so the number is right whatever the engine knows.
     let count = move || {
         host.running().map_err(|error| {
             let why = model::in_full(&error);

@@ -1,4 +1,4 @@
-//! The hosts as the API sees them. Every call may block; the API makes them on threads for blocking work.
+//! The hosts' interface for the API. Every call may block; the API calls from threads for blocking work.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use model::{AppName, InstanceId};
 use wire::LogLine;
 
-/// The hosts, seen from the API.
+/// The hosts, as the API uses them.
 pub trait ApiHost: Send + Sync + 'static {
-    /// Lines of output, of one instance or of all of the app, at most [`crate::MAX_LINES`].
+    /// Returns lines of output of one instance or of all instances of the app, at most [`crate::MAX_LINES`].
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// If the output cannot be read.
     fn logs(
         &self,
         app: &AppName,
@@ -20,37 +20,37 @@ pub trait ApiHost: Send + Sync + 'static {
         start: &LogStart,
     ) -> io::Result<LogPage>;
 
-    /// How many instances run.
+    /// Returns the number of running instances.
     ///
     /// # Errors
-    /// When they cannot be counted.
+    /// If the instances cannot be counted.
     fn running(&self) -> io::Result<u32>;
 
-    /// The apps that have a folder with state, and where it is.
+    /// Returns the apps that have a state folder, and the path of that folder.
     ///
     /// # Errors
-    /// When they cannot be listed.
+    /// If the folders cannot be listed.
     fn states(&self) -> io::Result<BTreeMap<AppName, PathBuf>>;
 }
 
-/// Where to read output from.
+/// The position from which output is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogStart {
-    /// This many lines before the end.
+    /// This number of lines before the end.
     Last(u32),
-    /// Where the page before ended.
+    /// The end of the previous page.
     After(LogCursor),
 }
 
-/// A place in the output of several instances: bytes already read, for each.
+/// A position in the output of several instances: the number of bytes already read, for each instance.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct LogCursor(pub BTreeMap<InstanceId, u64>);
 
-/// Some lines of output.
+/// A page of output.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct LogPage {
-    /// The lines, an instance's own in their order.
+    /// The lines. The lines of one instance are in their order.
     pub lines: Vec<LogLine>,
-    /// Where they end.
+    /// The position after the last line.
     pub next: LogCursor,
 }

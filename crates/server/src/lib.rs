@@ -1,7 +1,8 @@
-//! The HTTP API: who may ask, what is asked, and the stream of events.
+//! The HTTP API: authentication, commands, queries and the stream of events.
 //!
-//! The API translates and decides nothing: commands go to an [`ApiEngine`], files to a [`ApiStore`], and
-//! output comes from a [`ApiHost`]. It never touches a journal, a process or a routing table.
+//! The API translates requests and decides nothing. It passes commands to an [`ApiEngine`], keeps files in an
+//! [`ApiStore`], and reads output from an [`ApiHost`]. It never touches a journal, a process or a routing
+//! table.
 
 mod answer;
 mod api_state;
@@ -34,7 +35,7 @@ use axum::middleware;
 
 pub use api_state::{ApiState, Metrics, Ready, TrafficWarning};
 pub use app_views::{AppViews, Notices};
-/// All paths of the API.
+/// The type that [`router`] returns.
 pub use axum::Router;
 pub use engine::{ApiEngine, EngineCommand, Pending};
 pub use engine_handle::EngineHandle;
@@ -47,10 +48,10 @@ pub use store::{ApiStore, Became, StoreError};
 pub use token::load_or_create_token;
 pub use upload_cleanup::collect_uploads;
 
-/// A list of files is the largest body there is, besides blobs.
+/// The largest body of a request other than a blob, in bytes. A list of files is the largest such body.
 const BODY_LIMIT: usize = 32 * 1024 * 1024;
 
-/// All routes, behind the guard.
+/// Returns the router with all endpoints of the API, behind the guard.
 pub fn router(api: ApiState, guard: Guard) -> Router {
     endpoints::routes()
         .fallback(answer::no_such_path)

@@ -1,5 +1,5 @@
-//! The API's sockets: one in the data folder that its owner alone can open, and a port where nobody
-//! outside can reach it. Bounds how many are connected, and for how long without the token.
+//! The API's listeners: a socket in the data folder that only the folder's owner can open, and a loopback
+//! port. Limits the number of connections, and the time a connection may last without the token.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -23,15 +23,15 @@ use wire::SOCKET;
 
 use crate::connection_limit::{ApiConnection, ConnectionLimit};
 
-/// Connections that wait to be accepted.
+/// The backlog of connections that wait to be accepted.
 const QUEUE: u32 = 1_024;
-/// A connection without a whole head of a request for so long is closed.
+/// A connection that has not sent a complete request head within this time is closed.
 const HEAD: Duration = Duration::from_secs(30);
 
-/// Why the API cannot listen.
+/// The reason why the API cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// The token would travel in clear text.
+    /// The address is not a loopback address, so the token would travel in clear text.
     #[error("the API cannot listen on {0}: without TLS only loopback addresses are allowed")]
     NotLoopback(SocketAddr),
     /// The address cannot be bound.
@@ -39,44 +39,44 @@ pub enum ListenError {
     Bind {
         /// The address.
         address: SocketAddr,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// The socket cannot be made.
+    /// The socket cannot be created.
     #[error("the API cannot listen on {}", path.display())]
     Socket {
-        /// Its path.
+        /// The path of the socket.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
 }
 
-/// Whether the API may listen there: on loopback addresses alone.
+/// Checks that the API may listen on this address. Only loopback addresses are allowed.
 ///
 /// # Errors
-/// When it may not.
+/// If the address is not a loopback address.
 pub fn may_bind(address: SocketAddr) -> Result<(), ListenError> {
     if address.ip().is_loopback() { Ok(()) } else { Err(ListenError::NotLoopback(address)) }
 }
 
-/// Binds the API's port, loopback only.
+/// Binds the API's port, on loopback addresses only.
 ///
 /// # Errors
-/// When the address is not loopback, or cannot be bound.
+/// If the address is not a loopback address, or cannot be bound.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
     may_bind(address)?;
     TcpListener::bind(address).await.map_err(|source| ListenError::Bind { address, source })
 }
 
-/// Makes the API's socket in the data folder, for the folder's user alone. The caller holds the lock on
-/// the folder. Has to be called on the runtime.
+/// Creates the API's socket in the data folder, for the folder's owner only. The caller holds the lock on the
+/// folder. Must be called on the runtime.
 ///
 /// # Errors
-/// When it cannot be made there.
+/// If the socket cannot be created.
 pub fn bind_in_folder(data: &Path) -> Result<UnixListener, ListenError> {
     let make = || -> io::Result<UnixListener> {
-        // A socket's path has 107 bytes at most; the folder's own may be longer.
+        // The path of a socket has at most 107 bytes; the folder's own path may be longer.
         let folder = File::open(data)?;
         let path = format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd());
         match fs::remove_file(&path) {
@@ -85,21 +85,22 @@ pub fn bind_in_folder(data: &Path) -> Result<UnixListener, ListenError> {
         }
         let socket = UnixSocket::new_stream()?;
         socket.bind(&path)?;
-        // Nobody can connect before it listens.
+        // Nobody can connect before the socket listens.
         fs::set_permissions(&path, Permissions::from_mode(0o600))?;
         socket.listen(QUEUE)
     };
     make().map_err(|source| ListenError::Socket { path: data.join(SOCKET), source })
 }
 
-/// Answers on the port until `stop` becomes true, then lets what is under way finish.
+/// Serves the API on the port until `stop` becomes true, then lets requests in flight finish.
 pub async fn serve_port(listener: TcpListener, router: Router, stop: watch::Receiver<bool>) {
-    // The API's messages are small and waited for.
+    // The API's messages are small, and clients wait for them.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     serve(listener, router, stop).await;
 }
 
-/// Serves the API on the socket in the data folder, until `stop`.
+/// Serves the API on the socket in the data folder until `stop` becomes true, then lets requests in flight
+/// finish.
 pub async fn serve_socket(listener: UnixListener, router: Router, stop: watch::Receiver<bool>) {
     serve(listener, router, stop).await;
 }
@@ -122,7 +123,7 @@ async fn serve(mut listener: impl Listener, router: Router, mut stop: watch::Rec
     while connections.join_next().await.is_some() {}
 }
 
-/// One connection, to its end.
+/// Serves one connection to its end.
 async fn answer(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     slot: ApiConnection,
@@ -133,7 +134,7 @@ async fn answer(
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD);
     let service = TowerToHyperService::new(router);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    // How a connection broke is its client's to know.
+    // The error of a broken connection is not logged: it concerns only the client.
     tokio::select! {
         _ = connection.as_mut() => {}
         () = slot.has_to_leave() => {}
@@ -145,6 +146,6 @@ async fn answer(
 }
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // A sender that is gone means the same.
+    // An error means that the sender is gone, which also means stop.
     let _ = stop.wait_for(|stop| *stop).await;
 }

@@ -1,4 +1,4 @@
-//! The output of instances, as JSON lines. With `follow` the answer goes on with new output.
+//! The output of instances, as JSON lines. With `follow`, the response goes on with new output.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -16,11 +16,11 @@ use crate::answer::{ApiResult, No, app_name, blocking, lines};
 use crate::events::{encode, wrong_query};
 use crate::{ApiState, LogCursor, LogPage, LogStart, StoreError, apps};
 
-/// Most lines in one page of output.
+/// The largest number of lines in one page of output.
 pub const MAX_LINES: u32 = 10_000;
-/// Time between two looks for new output.
+/// The time between two checks for new output.
 const LOOK: Duration = Duration::from_millis(200);
-/// After this many looks in vain, an empty line says that the connection is alive.
+/// After this number of checks without new output, an empty line shows that the connection is alive.
 const QUIET: u32 = 5;
 
 #[derive(Debug, Deserialize)]
@@ -66,7 +66,7 @@ pub(crate) async fn stream(
     Ok(lines(Body::from_stream(rest)))
 }
 
-/// One follower.
+/// The reader of one stream with `follow`.
 struct Reader {
     api: ApiState,
     app: AppName,
@@ -86,8 +86,8 @@ impl Reader {
         blocking(read).await
     }
 
-    /// Returns the output after `cursor`, or an empty line when none came for a while. Returns `None` when the
-    /// server ends or the output cannot be read any more.
+    /// Returns the output after `cursor`, or an empty line if none came for a while. Returns `None` when the
+    /// server stops or the output cannot be read any more.
     async fn more(&mut self, mut cursor: LogCursor) -> Option<(Bytes, LogCursor)> {
         loop {
             tokio::select! {

@@ -1,4 +1,4 @@
-//! The store of releases as the API uses it: the store's words and errors in the API's.
+//! The store of releases behind the API's interface: translates calls and errors.
 
 use std::collections::BTreeMap;
 use std::io::Read;

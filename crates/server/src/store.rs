@@ -1,5 +1,5 @@
-//! The store as the API sees it: files and values. Every call may block; the API makes them on threads for
-//! blocking work.
+//! The store's interface for the API: files and values of releases. Every call may block; the API calls from
+//! threads for blocking work.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -7,26 +7,26 @@ use std::io::Read;
 use model::{AppName, Digest, RolloutId};
 use wire::{Blob, Manifest, Secret};
 
-/// The store of releases, seen from the API.
+/// The store of releases, as the API uses it.
 pub trait ApiStore: Send + Sync + 'static {
-    /// Returns which of these blobs the store does not have.
+    /// Returns the digests of those of these blobs that the store does not have.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// If the store cannot be read.
     fn missing(&self, blobs: &[Blob]) -> Result<Vec<Digest>, StoreError>;
 
-    /// Keeps a blob. Reads `content` to its end; an error of `content` means that the upload broke
-    /// off, and nothing of it may stay.
+    /// Stores a blob. Reads `content` to its end. An error of `content` means that the upload broke off;
+    /// nothing of the blob may be stored then.
     ///
     /// # Errors
-    /// [`StoreError::Invalid`] when the content is not what the digest names.
+    /// [`StoreError::Invalid`] if the content does not match the digest.
     fn put_blob(&self, digest: Digest, content: &mut dyn Read) -> Result<(), StoreError>;
 
-    /// Keeps the list of files of a release of `app`; the digest names it from then on. `before`
-    /// is the list of the release that is live, from which files that have not changed keep their times.
+    /// Stores the list of files of a release of `app`. The digest names the list from then on. `before` is
+    /// the list of the live release: files that have not changed keep their times from that list.
     ///
     /// # Errors
-    /// [`StoreError::Invalid`] when it is not sound, or a blob is missing.
+    /// [`StoreError::Invalid`] if the list is not sound, or a blob is missing.
     fn put_manifest(
         &self,
         app: &AppName,
@@ -34,18 +34,18 @@ pub trait ApiStore: Send + Sync + 'static {
         before: Option<Digest>,
     ) -> Result<Digest, StoreError>;
 
-    /// The list of files that this digest names, if it is kept.
+    /// Returns the list of files that this digest names, if the list is stored.
     fn manifest(&self, app: &AppName, digest: Digest) -> Option<Manifest>;
 
-    /// Whether `wanted` is the stored list of files without its app file, which earlier versions
-    /// shipped.
+    /// Returns whether `wanted` is the stored list of files without its app file. Earlier versions shipped
+    /// the app file.
     fn is_without_app_file(&self, app: &AppName, stored: Digest, wanted: &Manifest) -> bool;
 
-    /// Keeps the values of an app's environment where nobody else reads them, and gives their
-    /// keyed digests.
+    /// Stores the values of an app's environment where no other user can read them. Returns their keyed
+    /// digests.
     ///
     /// # Errors
-    /// When they cannot be kept.
+    /// If the values cannot be stored.
     fn put_env(
         &self,
         app: &AppName,
@@ -55,7 +55,8 @@ pub trait ApiStore: Send + Sync + 'static {
     /// Tells the store the outcome of the deploy that these values were put for.
     fn env_is(&self, app: &AppName, env: &BTreeMap<String, Digest>, became: Became);
 
-    /// The digests [`ApiStore::put_env`] would give for these values, without keeping them.
+    /// Returns the digests that [`ApiStore::put_env`] would return for these values, without storing the
+    /// values.
     fn env_digests(
         &self,
         app: &AppName,
@@ -66,22 +67,22 @@ pub trait ApiStore: Send + Sync + 'static {
 /// The outcome of a deploy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Became {
-    /// The deploy is this rollout, new or under way already; `None` when nothing had to be done.
+    /// The deploy is this rollout, a new one or one already under way. `None` if nothing had to be done.
     Accepted(Option<RolloutId>),
-    /// The deploy is certainly no rollout.
+    /// The deploy has certainly not become a rollout.
     Refused,
 }
 
-/// Why the store did not keep or give something. The texts name act, object and cause.
+/// The reason why the store failed. The texts name the act, the object and the cause.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// The request is invalid.
     #[error("{0}")]
     Invalid(String),
-    /// Understood, and the answer is no.
+    /// The request is valid, but the store refuses it.
     #[error("{message}")]
     Refused {
-        /// The act, its object, and why it is refused.
+        /// The act, its object, and the reason for the refusal.
         message: String,
         /// What the user can do now.
         hint: &'static str,

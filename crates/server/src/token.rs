@@ -1,14 +1,14 @@
-//! The token file: made on the first start, readable by its owner alone.
+//! The token file, created on the first start and readable by its owner only.
 
 use std::io;
 use std::path::Path;
 
 use wire::Secret;
 
-/// Reads `dir/token`, or makes one of 256 random bits. The caller holds the lock on `dir`.
+/// Reads `dir/token`, or creates the file with 256 random bits. The caller holds the lock on `dir`.
 ///
 /// # Errors
-/// When the file cannot be read or written, or holds no token.
+/// If the file cannot be read or written, or holds no token.
 pub fn load_or_create_token(dir: &Path) -> io::Result<Secret> {
     let path = dir.join("token");
     match datadir::read_to_string(&path) {

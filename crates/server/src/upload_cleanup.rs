@@ -1,5 +1,5 @@
 //! Deletes files and values of uploads whose deploy was refused or never requested. Never deletes anything of
-//! a release that the engine knows, and nothing at all while the engine is not available.
+//! a release that the engine knows. Deletes nothing while the engine is not available.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use store::{InUse, ReleaseStore};
 
 use crate::ApiEngine;
 
-/// How often, and how old something has to be.
+/// The time between two cleanups, and the least age of what is deleted.
 const EVERY: Duration = Duration::from_secs(15 * 60);
 
-/// Goes on until it is dropped.
+/// Deletes unused uploads periodically until the future is dropped.
 pub async fn collect_uploads(engine: Arc<dyn ApiEngine>, store: Arc<ReleaseStore>) {
     loop {
         tokio::time::sleep(EVERY).await;

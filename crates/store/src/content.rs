@@ -1,5 +1,5 @@
-//! Files of releases: contents by their digest, and the lists of files that need them. Takes nothing
-//! whose digest is not the promised one, and deletes nothing that is in use.
+//! The files of releases: contents by their digest, and the lists of files that need them. Stores no content
+//! that does not match its digest, and deletes nothing that is in use.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -16,49 +16,49 @@ use crate::folders::{apps_in, delete_unneeded, entries, file_of, is_younger};
 use crate::layout::Layout;
 use crate::recent_uploads::RecentUploads;
 
-/// Why files could not be taken.
+/// The reason why files could not be stored.
 #[derive(Debug, Error)]
 pub enum ContentError {
-    /// The content is not what was promised.
+    /// The content does not match its digest.
     #[error("cannot store content {expected}: what was sent has the digest {found}")]
     Mismatch {
-        /// Promised.
+        /// The expected digest.
         expected: Digest,
-        /// Sent.
+        /// The digest of the content that was sent.
         found: Digest,
     },
-    /// More than was promised.
+    /// The content is longer than announced.
     #[error("cannot store content {expected}: it has more than {bytes} bytes")]
     TooLong {
-        /// Promised.
+        /// The digest of the content.
         expected: Digest,
-        /// The bound.
+        /// The limit, in bytes.
         bytes: u64,
     },
-    /// The list of files is not acceptable.
+    /// The list of files is invalid.
     #[error("cannot accept the list of files")]
     Refused(#[from] InvalidEntry),
-    /// Contents that the list of files names are not here.
+    /// Some contents that the list of files names are missing.
     #[error("cannot use the list of files {manifest}: {count} contents are missing")]
     Incomplete {
-        /// The list.
+        /// The digest of the list.
         manifest: Digest,
-        /// How many.
+        /// The number of missing contents.
         count: usize,
     },
-    /// The operating system said no.
+    /// The operating system refused an operation.
     #[error("cannot {act} {}", path.display())]
     Io {
         /// The act that failed.
         act: &'static str,
-        /// To what.
+        /// The object of the act.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
 }
 
-/// For `map_err`: what we were doing, and to what.
+/// Returns a closure for `map_err` that adds the act and its object.
 fn io_error<'a>(act: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> ContentError + 'a {
     move |source| ContentError::Io { act, path: path.to_path_buf(), source }
 }
@@ -68,22 +68,22 @@ fn io_error<'a>(act: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> 
 pub struct Content {
     layout: Layout,
     recent: Mutex<RecentUploads>,
-    /// Shared by whoever reads or adds contents, exclusive for whoever deletes some.
+    /// Held shared while contents are read or added, and exclusively while contents are deleted.
     blobs_in_use: RwLock<()>,
-    /// Held by whoever makes or deletes folders of apps and of their lists of files.
+    /// Held while folders of apps or of their lists of files are created or deleted.
     folders: Mutex<()>,
 }
 
-/// While this is held, no content is deleted.
+/// A guard: no content is deleted while it is held.
 #[derive(Debug)]
 pub struct Reading<'a>(#[expect(dead_code, reason = "held for its Drop")] RwLockReadGuard<'a, ()>);
 
 impl Content {
-    /// The store in a data folder. What a crash left half done is deleted, and so are contents
-    /// that no list of files needs: nobody knows whether they reached the disk whole.
+    /// Opens the files of a data folder. Deletes what a crash has left unfinished, and contents that no list
+    /// of files needs, since it is not known whether they were written to the disk completely.
     ///
     /// # Errors
-    /// If the folders cannot be made or read.
+    /// If the folders cannot be created or read.
     pub(crate) fn open(data: &Path) -> io::Result<Self> {
         let layout = Layout::new(data);
         datadir::private_folder(&layout.blobs())?;
@@ -99,10 +99,10 @@ impl Content {
         Ok(content)
     }
 
-    /// Returns which of these contents, with their sizes, are not stored yet. Those that are stored stay, until
-    /// the upload is done or given up.
+    /// Returns which of these contents, given with their sizes, are not stored yet. The contents that are
+    /// stored stay until the upload is finished or given up.
     pub fn missing(&self, blobs: &BTreeMap<Digest, u64>) -> Vec<Digest> {
-        // Nothing is deleted between the look and the note.
+        // No content may be deleted between the check and the note.
         let _reading = self.reading();
         let is_here = |digest: &Digest, size: u64| {
             fs::symlink_metadata(self.blob(*digest)).is_ok_and(|file| file.len() == size)
@@ -114,10 +114,10 @@ impl Content {
         missing.into_iter().map(|(digest, _)| *digest).collect()
     }
 
-    /// Begins to store a content of at most `most` bytes.
+    /// Starts storing a content of at most `most` bytes.
     ///
     /// # Errors
-    /// If there is no room.
+    /// If the file cannot be created.
     pub fn begin_blob(&self, expected: Digest, most: u64) -> Result<BlobWriter<'_>, ContentError> {
         let temporary = datadir::temporary(&self.layout.blobs().join("blob"));
         let file = datadir::create_private(&temporary).map_err(io_error("create", &temporary))?;
@@ -125,10 +125,10 @@ impl Content {
         Ok(BlobWriter { content: self, expected, most, bytes: 0, hasher, file, temporary })
     }
 
-    /// Stores a content from a reader; its size.
+    /// Stores a content from a reader, and returns its size.
     ///
     /// # Errors
-    /// If it is longer than `most` bytes, is not what was expected, or cannot be read or written.
+    /// If the content is longer than `most` bytes, does not match the digest, or cannot be read or written.
     pub fn put_blob(
         &self,
         mut reader: impl Read,
@@ -147,7 +147,7 @@ impl Content {
         }
     }
 
-    /// Whether the app has this list of files, with all contents.
+    /// Returns whether the app has this list of files, with all contents.
     pub fn has_manifest(&self, app: &AppName, digest: Digest) -> bool {
         let here = self.manifest(app, digest).is_some_and(|m| self.missing(&m.blobs()).is_empty());
         if here {
@@ -156,7 +156,7 @@ impl Content {
         here
     }
 
-    /// Whether `wanted` is the stored list of files without its app file.
+    /// Returns whether `wanted` is the stored list of files without its app file.
     pub fn is_without_app_file(&self, app: &AppName, stored: Digest, wanted: &Manifest) -> bool {
         let text = |entry: &FileEntry| match &entry.kind {
             Kind::File { digest, .. } => datadir::read_to_string(&self.blob(*digest)).ok(),
@@ -166,11 +166,11 @@ impl Content {
         stored.is_some_and(|stored| wanted.is_without_app_file(&stored, text))
     }
 
-    /// Keeps a list of files all of whose contents are here, with the times that they get after the
-    /// list `before`; its name. When this returns, all of it is on the disk.
+    /// Stores a list of files whose contents are all stored, with the times that the files get after the list
+    /// `before`. Returns the digest that names the list. When this returns, everything is on the disk.
     ///
     /// # Errors
-    /// If it is not acceptable or not complete.
+    /// If the list is invalid or incomplete.
     pub fn put_manifest(
         &self,
         app: &AppName,
@@ -200,18 +200,18 @@ impl Content {
         Ok(digest)
     }
 
-    /// The list of files, if it is here and whole.
+    /// Returns the list of files, if it is stored and undamaged.
     pub fn manifest(&self, app: &AppName, digest: Digest) -> Option<Manifest> {
         let path = file_of(&self.layout.manifests(app), digest);
         let manifest: Manifest = serde_json::from_slice(&datadir::read(&path).ok()?).ok()?;
         (manifest.name() == digest && manifest.validate().is_ok()).then_some(manifest)
     }
 
-    /// Copies a content, as a reflink where the file system can. Whoever copies several holds
-    /// [`Content::reading`].
+    /// Copies a content, as a reflink if the file system supports it. A caller that copies several contents
+    /// holds [`Content::reading`].
     ///
     /// # Errors
-    /// If the content is not here or is damaged, or the disk is full.
+    /// If the content is missing or damaged, or the disk is full.
     pub fn copy_blob(&self, digest: Digest, size: u64, to: &Path) -> io::Result<()> {
         reflink_copy::reflink_or_copy(self.blob(digest), to)?;
         if fs::symlink_metadata(to)?.len() == size {
@@ -222,34 +222,34 @@ impl Content {
         }
     }
 
-    /// Keeps all contents until the result is dropped.
+    /// Returns a guard that keeps all contents until it is dropped.
     pub fn reading(&self) -> Reading<'_> {
         Reading(self.blobs_in_use.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Where a content lies: `ab/cdef…`.
+    /// Returns the path of a content: `ab/cdef…`.
     fn blob(&self, digest: Digest) -> PathBuf {
         let name = digest.to_string();
         self.layout.blobs().join(&name[..2]).join(&name[2..])
     }
 
-    /// A release has this list of files now: the release protects it from now on, and its being new no
-    /// longer does.
+    /// Notes that a release has this list of files. From now on the release protects the list, and no longer
+    /// the fact that the list is new.
     pub fn is_released(&self, app: &AppName, digest: Digest, manifest: &Manifest) {
         self.recent().released(app, digest, manifest);
     }
 
-    /// Deletes an app's lists of files but these, and those that are new.
+    /// Deletes all lists of files of an app except those in `keep` and new ones.
     ///
     /// # Errors
-    /// If the folder cannot be read or a file not deleted.
+    /// If the folder cannot be read or a file cannot be deleted.
     pub fn keep_manifests(&self, app: &AppName, keep: &BTreeSet<Digest>) -> io::Result<()> {
         let is_kept = |digest| keep.contains(&digest);
         self.delete_manifests(app, |digest| Ok(is_kept(digest)))
     }
 
-    /// Deletes lists of files that are not in use and not younger than `age`. The folder of an app that
-    /// uses none goes if it is empty.
+    /// Deletes lists of files that are neither in use nor younger than `age`. Deletes the folder of an app
+    /// that uses none, if the folder is empty.
     pub(crate) fn collect(
         &self,
         app: &AppName,
@@ -277,22 +277,23 @@ impl Content {
         })
     }
 
-    /// Deletes an app's folder if nothing is in it: neither state that stays, nor a new deploy.
+    /// Deletes an app's folder if it is empty, that is, if it has neither remaining state nor files of a new
+    /// deploy.
     pub fn forget_folder(&self, app: &AppName) {
         let _folders = self.folders();
-        // Refused by the system if it is not empty.
+        // The system refuses to remove a folder that is not empty.
         let _ = fs::remove_dir(self.layout.app(app));
     }
 
-    /// The apps that have a folder.
+    /// Returns the apps that have a folder.
     pub(crate) fn apps(&self) -> io::Result<BTreeSet<AppName>> {
         apps_in(&self.layout.apps())
     }
 
-    /// Deletes contents that no list of files needs and that are not just being uploaded.
+    /// Deletes contents that no list of files needs and that were not uploaded recently.
     ///
     /// # Errors
-    /// If folders cannot be read or files not deleted.
+    /// If folders cannot be read or files cannot be deleted.
     pub fn delete_unneeded_blobs(&self) -> io::Result<()> {
         let _alone = self.blobs_in_use.write().unwrap_or_else(PoisonError::into_inner);
         let mut needed: BTreeSet<Digest> = self.recent().blobs(Instant::now()).collect();
@@ -314,7 +315,7 @@ impl Content {
                     fs::remove_file(blob.path())?;
                 }
             }
-            // Refused by the system if it is not empty.
+            // The system refuses to remove a folder that is not empty.
             let _ = fs::remove_dir(folder.path());
         }
         Ok(())
@@ -328,7 +329,7 @@ impl Content {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Clears away what was being written when a process ended early.
+    /// Deletes files that were being written when a process ended early.
     fn clear_unfinished(&self) -> io::Result<()> {
         datadir::clear_unfinished(&self.layout.blobs())?;
         let mut apps = self.apps()?.into_iter();
@@ -336,7 +337,7 @@ impl Content {
     }
 }
 
-/// A content on its way in. Dropped before [`BlobWriter::finish`], it leaves nothing behind.
+/// A content that is being stored. If it is dropped before [`BlobWriter::finish`], nothing is left of it.
 #[derive(Debug)]
 pub struct BlobWriter<'a> {
     content: &'a Content,
@@ -349,10 +350,10 @@ pub struct BlobWriter<'a> {
 }
 
 impl BlobWriter<'_> {
-    /// Takes the next bytes.
+    /// Adds the next bytes.
     ///
     /// # Errors
-    /// If they are too many, or cannot be written.
+    /// If there are too many bytes, or they cannot be written.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), ContentError> {
         self.bytes += bytes.len() as u64;
         if self.bytes > self.most {
@@ -362,10 +363,10 @@ impl BlobWriter<'_> {
         self.file.write_all(bytes).map_err(io_error("write", &self.temporary))
     }
 
-    /// Stores what was taken, if it is what was expected; its size.
+    /// Stores the content if it matches the digest, and returns its size.
     ///
     /// # Errors
-    /// If it is not, or cannot be stored.
+    /// If the content does not match, or cannot be stored.
     pub fn finish(self) -> Result<u64, ContentError> {
         let found = Digest::from_bytes(*self.hasher.finalize().as_bytes());
         if found != self.expected {
@@ -384,7 +385,7 @@ impl BlobWriter<'_> {
 
 impl Drop for BlobWriter<'_> {
     fn drop(&mut self) {
-        // Gone already if it was stored.
+        // If the content was stored, the temporary file does not exist any more.
         let _ = fs::remove_file(&self.temporary);
     }
 }

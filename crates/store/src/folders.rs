@@ -1,4 +1,4 @@
-//! Folders of the store as lists: one folder per app, and in it one file `DIGEST.json` per entry.
+//! Folders of the store as lists. There is one folder per app; it has one file `DIGEST.json` per entry.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use model::{AppName, Digest};
 
-/// The apps that have a folder of their name in this one. What has another name is left out.
+/// Returns the apps that have a folder with their name in this folder. Skips entries with other names.
 ///
 /// # Errors
 /// If the folder cannot be read.
@@ -19,12 +19,12 @@ pub fn apps_in(folder: &Path) -> io::Result<BTreeSet<AppName>> {
     fs::read_dir(folder)?.map(app).filter_map(Result::transpose).collect()
 }
 
-/// The file of an entry.
+/// Returns the path of an entry's file.
 pub(crate) fn file_of(folder: &Path, digest: Digest) -> PathBuf {
     folder.join(format!("{digest}.json"))
 }
 
-/// The entries of a folder; none if the folder is not there.
+/// Returns the entries of a folder; none if the folder does not exist.
 pub(crate) fn entries(folder: &Path) -> io::Result<Vec<Digest>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -37,7 +37,7 @@ pub(crate) fn entries(folder: &Path) -> io::Result<Vec<Digest>> {
     entries.map(digest).filter_map(Result::transpose).collect()
 }
 
-/// Deletes the entries that nothing needs, and the folder if none is left.
+/// Deletes the entries that are not needed, and the folder if it is then empty.
 pub(crate) fn delete_unneeded(
     folder: &Path,
     is_needed: impl Fn(Digest) -> io::Result<bool>,
@@ -47,14 +47,14 @@ pub(crate) fn delete_unneeded(
             fs::remove_file(file_of(folder, digest))?;
         }
     }
-    // Refused by the system if there are others in it.
+    // The system refuses to remove a folder that is not empty.
     let _ = fs::remove_dir(folder);
     Ok(())
 }
 
-/// Whether an entry was made less than `age` ago.
+/// Returns whether an entry was created less than `age` ago.
 pub(crate) fn is_younger(folder: &Path, digest: Digest, age: Duration) -> io::Result<bool> {
     let made = fs::symlink_metadata(file_of(folder, digest))?.modified()?;
-    // A clock that was set back makes it young.
+    // If the clock was set back, the entry counts as young.
     Ok(made.elapsed().unwrap_or_default() < age)
 }

@@ -1,5 +1,5 @@
-//! Where the store keeps things in the data folder, and whether it was segue that put them there. Makes
-//! nothing, reads no file.
+//! The paths of the store's files in the data folder. Checks that segue has created the files and folders.
+//! Creates nothing and reads no file.
 
 use std::path::{Path, PathBuf};
 
@@ -8,23 +8,23 @@ use model::AppName;
 
 use crate::folders::apps_in;
 
-/// The store's paths below one data folder.
+/// The store's paths in one data folder.
 #[derive(Clone, Debug)]
 pub struct Layout {
     data: PathBuf,
 }
 
 impl Layout {
-    /// The paths below `data`.
+    /// Returns the paths in `data`.
     pub fn new(data: &Path) -> Self {
         Self { data: data.to_path_buf() }
     }
 
-    /// Looks whether all of it was made by segue, before any of it is read. The folders of apps hold more
-    /// than the store's: what else is in them is not looked at.
+    /// Checks that segue has created all files and folders of the store, before any of them is read. The
+    /// folders of apps have other entries than the store's; these are not checked.
     ///
     /// # Errors
-    /// If something was made by somebody else, or is a symbolic link.
+    /// If something was created by somebody else, or is a symbolic link.
     pub fn check(&self) -> Result<(), Unsafe> {
         for folder in [self.secrets(), self.blobs()] {
             check_folder(&folder)?;
@@ -40,37 +40,37 @@ impl Layout {
         Ok(())
     }
 
-    /// The data folder.
+    /// Returns the data folder.
     pub fn data(&self) -> &Path {
         &self.data
     }
 
-    /// All apps' folders.
+    /// Returns the folder with all apps' folders.
     pub fn apps(&self) -> PathBuf {
         self.data.join("apps")
     }
 
-    /// Everything of one app but its secrets and run folders.
+    /// Returns the folder of one app. It has everything but the app's secrets and run folders.
     pub fn app(&self, app: &AppName) -> PathBuf {
         self.apps().join(app.as_str())
     }
 
-    /// The lists of files of an app's releases, by their digest.
+    /// Returns the folder with the lists of files of an app's releases, named by their digests.
     pub fn manifests(&self, app: &AppName) -> PathBuf {
         self.app(app).join("manifests")
     }
 
-    /// File contents by their digest, shared by all apps.
+    /// Returns the folder with file contents, named by their digests and shared by all apps.
     pub fn blobs(&self) -> PathBuf {
         self.data.join("blobs")
     }
 
-    /// Values of environment variables, of all apps.
+    /// Returns the folder with the values of all apps' environment variables.
     pub fn secrets(&self) -> PathBuf {
         self.data.join("env")
     }
 
-    /// The key of the secrets' digests.
+    /// Returns the path of the key for the secrets' digests.
     pub fn secrets_key(&self) -> PathBuf {
         self.data.join("env.key")
     }

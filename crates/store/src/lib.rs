@@ -1,5 +1,5 @@
-//! The server's store for releases: contents of files by digest, lists of files, values of variables. Knows no
-//! instance and no host: where a release runs, `agent` lays its files out.
+//! The server's store for releases: contents of files by digest, lists of files, and values of variables.
+//! Knows no instances and no hosts: on the host where a release runs, `agent` lays its files out.
 
 mod content;
 mod folders;
@@ -22,38 +22,38 @@ pub use secrets::{SecretError, Secrets};
 /// The store of one data folder.
 #[derive(Debug)]
 pub struct ReleaseStore {
-    /// Files.
+    /// The files.
     pub content: Content,
-    /// Values of environment variables.
+    /// The values of environment variables.
     pub secrets: Secrets,
 }
 
 /// The digests that an app's releases refer to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InUse {
-    /// Lists of files.
+    /// The digests of lists of files.
     pub manifests: BTreeSet<Digest>,
-    /// Values of environment variables.
+    /// The digests of values of environment variables.
     pub values: BTreeSet<Digest>,
 }
 
 impl ReleaseStore {
-    /// Checks who made what lies in the store's folders, then opens it. The caller holds the lock of the
-    /// data folder.
+    /// Checks that segue has created everything in the store's folders, then opens the store. The caller
+    /// holds the lock of the data folder.
     ///
     /// # Errors
-    /// If somebody else made something in it, or the system refuses.
+    /// If somebody else has created something in the folders, or the system refuses.
     pub fn open(data: &Path) -> io::Result<Self> {
         Layout::new(data).check().map_err(io::Error::other)?;
         Ok(Self { content: Content::open(data)?, secrets: Secrets::open(data)? })
     }
 
     /// Deletes what uploads have left behind: lists of files and values that no release in `in_use` names,
-    /// whether their app is known or not, and contents that no list of files names. What is younger than
-    /// `age` stays, since a deploy may be about to name it.
+    /// whether their app is known or not, and contents that no list of files names. Lists and values younger
+    /// than `age` stay, since a deploy may be about to name them.
     ///
     /// # Errors
-    /// If folders cannot be read or files not deleted; what is left goes the next time.
+    /// If folders cannot be read or files cannot be deleted. The next call deletes what is left.
     pub fn collect(&self, in_use: &BTreeMap<AppName, InUse>, age: Duration) -> io::Result<()> {
         let mut apps = self.content.apps()?;
         apps.extend(self.secrets.apps()?);

@@ -1,4 +1,4 @@
-//! Remembers recent uploads that are not part of a release yet and may not be deleted. Knows no files.
+//! The recent uploads that are not part of a release yet and must not be deleted. Knows no files.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 use model::{AppName, Digest};
 use wire::Manifest;
 
-/// Time for which an upload that is not part of a release is kept.
+/// The time for which an upload that is not part of a release is kept.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15 * 60);
-/// Least time between two searches for expired entries: there may be many, and each upload is one.
+/// The least time between two searches for expired entries. There may be many entries, and every upload would
+/// search them.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// Stored contents that were uploaded or asked for recently, with the time. There are no more of them than
-/// contents on the disk.
+/// The stored contents and lists of files that were uploaded or asked for recently, each with the time. There
+/// are no more entries than files on the disk.
 #[derive(Debug)]
 pub(crate) struct RecentUploads {
     blobs: BTreeMap<Digest, Instant>,
@@ -25,19 +26,20 @@ impl RecentUploads {
         Self { blobs: BTreeMap::new(), manifests: BTreeMap::new(), looked: now }
     }
 
-    /// These contents are here and wanted.
+    /// Notes that these contents are stored and wanted.
     pub(crate) fn note_blobs(&mut self, blobs: impl IntoIterator<Item = Digest>, now: Instant) {
         self.forget(now);
         self.blobs.extend(blobs.into_iter().map(|digest| (digest, now)));
     }
 
-    /// This list of files is here and wanted.
+    /// Notes that this list of files is stored and wanted.
     pub(crate) fn note_manifest(&mut self, app: &AppName, digest: Digest, now: Instant) {
         self.forget(now);
         self.manifests.insert((app.clone(), digest), now);
     }
 
-    /// The list of files is part of a release: what protects it is that, no longer being new.
+    /// Notes that the list of files is part of a release. The release protects it from now on, so its entry
+    /// is removed.
     pub(crate) fn released(&mut self, app: &AppName, digest: Digest, manifest: &Manifest) {
         self.manifests.remove(&(app.clone(), digest));
         for blob in manifest.blobs().keys() {
@@ -55,7 +57,7 @@ impl RecentUploads {
         self.blobs.iter().filter(recent).map(|(digest, _)| *digest)
     }
 
-    /// Lets go of what has been kept for long enough, once in a while.
+    /// Removes expired entries, at most once every [`EVERY`].
     fn forget(&mut self, now: Instant) {
         if now.duration_since(self.looked) < EVERY {
             return;
@@ -81,7 +83,7 @@ mod tests {
         };
         let app: AppName = "web".parse().unwrap();
         recent.note_manifest(&app, digest(1), start);
-        // With a look at all of them for each, this would be five thousand million looks.
+        // If every upload searched all entries, this would take five thousand million steps.
         for n in 0..100_000 {
             recent.note_blobs([digest(n)], start);
         }

@@ -1,5 +1,5 @@
-//! Values of environment variables: kept in private files, named by keyed digests. A value never
-//! comes into an error, a log, a journal or a `Debug` text; only an instance gets it.
+//! The values of environment variables, stored in private files that are named by keyed digests. A value
+//! never gets into an error, a log, a journal or a `Debug` text. Only an instance gets it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -16,19 +16,19 @@ use thiserror::Error;
 use crate::folders::{apps_in, delete_unneeded, file_of, is_younger};
 use crate::layout::Layout;
 
-/// Why a value could not be kept or found. Holds names only.
+/// The reason why a value could not be stored or found. It contains names only.
 #[derive(Debug, Error)]
 pub enum SecretError {
-    /// The disk did not do what it should.
+    /// A file operation failed.
     #[error("cannot {act} the value of {name} for {app}")]
     Io {
         /// The act that failed.
         act: &'static str,
-        /// The variable.
+        /// The name of the variable.
         name: String,
         /// The app.
         app: AppName,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
     /// The store has no such value.
@@ -37,32 +37,32 @@ pub enum SecretError {
          hint: deploy again with `--env {name}` or `--env-file`"
     )]
     Missing {
-        /// The variable.
+        /// The name of the variable.
         name: String,
         /// The app.
         app: AppName,
     },
 }
 
-/// One value as it is kept.
+/// The stored form of a value.
 #[derive(Serialize, Deserialize)]
 struct Kept {
     value: String,
 }
 
-/// Whatever became of a deploy, its values are protected for this long at most.
+/// The longest time for which the values of a deploy are protected, whatever its outcome.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
-/// Protects a value that a deploy has put, until a command about what to keep knows of the deploy.
+/// The protection of a value of a deploy, until a [`Keep`] command takes the deploy into account.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
-    /// Deploys with the value that are being answered.
+    /// The number of deploys with the value that are not answered yet.
     asked: u32,
-    /// The value was not here before the first of them.
+    /// True if the value was not stored before the first of these deploys.
     is_new: bool,
-    /// The last rollout with it that was accepted.
+    /// The last accepted rollout with the value.
     accepted: Option<RolloutId>,
-    /// When the last deploy put it.
+    /// The time at which the last deploy put the value.
     at: Instant,
 }
 
@@ -71,7 +71,7 @@ impl Mark {
         self.at.elapsed() >= PATIENCE
     }
 
-    /// Whether control knew of all deploys with the value when this was the app's last rollout.
+    /// Returns whether control knew all deploys with the value when `last` was the app's last rollout.
     fn is_known_at(&self, last: RolloutId) -> bool {
         self.asked == 0 && self.accepted.is_none_or(|accepted| accepted <= last)
     }
@@ -91,10 +91,10 @@ impl fmt::Debug for Secrets {
 }
 
 impl Secrets {
-    /// The store in a data folder; its key is made if there is none.
+    /// Opens the values of a data folder. Creates the key if there is none.
     ///
     /// # Errors
-    /// If the key cannot be read or made, or is not 32 bytes long.
+    /// If the key cannot be read or created, or is not 32 bytes long.
     pub(crate) fn open(data: &Path) -> io::Result<Self> {
         let layout = Layout::new(data);
         datadir::private_folder(&layout.secrets())?;
@@ -116,12 +116,12 @@ impl Secrets {
         Ok(Self { layout, key: bytes.try_into().map_err(wrong)?, marks: Mutex::default() })
     }
 
-    /// Keeps values; the digests that stand for them from now on. The same value of the same
-    /// variable of the same app always has the same digest. Whoever puts values says with
-    /// [`Secrets::accepted`] or [`Secrets::refused`] what became of their deploy.
+    /// Stores values, and returns the digests that refer to them from now on. A value of a variable of an app
+    /// always has the same digest. The caller then reports the outcome of the deploy with
+    /// [`Secrets::accepted`] or [`Secrets::refused`].
     ///
     /// # Errors
-    /// If a value cannot be written; then none of them has to be there.
+    /// If a value cannot be written. Then some or all of the values may be missing.
     pub fn put(
         &self,
         app: &AppName,
@@ -150,8 +150,8 @@ impl Secrets {
             .collect()
     }
 
-    /// A deploy with these values became this rollout, or needed none: they stay until a command
-    /// about what to keep that knows of the rollout leaves them out.
+    /// Notes that a deploy with these values became this rollout, or needed no rollout. The values stay until
+    /// a [`Keep`] command that takes the rollout into account leaves them out.
     pub fn accepted(
         &self,
         app: &AppName,
@@ -168,7 +168,7 @@ impl Secrets {
         }
     }
 
-    /// A deploy with these values was refused: those that only it has brought are deleted.
+    /// Notes that a deploy with these values was refused. Deletes the values that only this deploy has put.
     pub fn refused(&self, app: &AppName, env: &BTreeMap<String, Digest>) {
         let mut marks = self.marks();
         for digest in env.values() {
@@ -185,14 +185,14 @@ impl Secrets {
             }
             marks.remove(&key);
         }
-        // Refused by the system if there are others in it.
+        // The system refuses to remove a folder that is not empty.
         let _ = fs::remove_dir(self.folder(app));
     }
 
-    /// The values that stand behind the digests.
+    /// Returns the values for these digests.
     ///
     /// # Errors
-    /// If one is missing or cannot be read.
+    /// If a value is missing or cannot be read.
     pub fn values(
         &self,
         app: &AppName,
@@ -212,11 +212,11 @@ impl Secrets {
             .collect()
     }
 
-    /// Deletes the values of an app that it does not need any more, as this command says. Those of a
-    /// deploy that it does not know of stay.
+    /// Deletes the values of an app that this command does not keep. Values of a deploy that the command does
+    /// not take into account stay.
     ///
     /// # Errors
-    /// If the folder cannot be read or a file not deleted.
+    /// If the folder cannot be read or a file cannot be deleted.
     pub fn keep_only(&self, keep: &Keep) -> io::Result<()> {
         let mut marks = self.marks();
         marks.retain(|(of, _), mark| {
@@ -227,8 +227,8 @@ impl Secrets {
         })
     }
 
-    /// Deletes an app's values that are not in use and not younger than `age`: no command about what to
-    /// keep comes for an app that never was, or for what a server that broke off was asked for.
+    /// Deletes an app's values that are neither in use nor younger than `age`. No [`Keep`] command comes for
+    /// an app that never existed, or for a deploy during which the server ended early.
     pub(crate) fn collect(
         &self,
         app: &AppName,
@@ -243,12 +243,12 @@ impl Secrets {
         })
     }
 
-    /// The apps that have values here.
+    /// Returns the apps that have values.
     pub(crate) fn apps(&self) -> io::Result<BTreeSet<AppName>> {
         apps_in(&self.layout.secrets())
     }
 
-    /// Locked for every change: a value that is put again is not deleted at the same time.
+    /// Locks the marks. Every change takes this lock, so that no value is deleted while it is put again.
     fn marks(&self) -> MutexGuard<'_, BTreeMap<(AppName, Digest), Mark>> {
         self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -273,7 +273,7 @@ impl Secrets {
 
     fn read(&self, path: &Path) -> io::Result<Option<Kept>> {
         match datadir::read(path) {
-            // The parser's own words could quote the value.
+            // The error of the parser could quote the value, so it is left out.
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map(Some)
                 .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the file is damaged")),
@@ -327,7 +327,7 @@ mod tests {
         assert!(missing.to_string().contains("--env KEY"), "{missing}");
     }
 
-    /// Makes control's command after a rollout that is the app's last one.
+    /// Creates control's command after the rollout `last`, the app's last one.
     fn keep(app: &AppName, last: u32, env: &[&BTreeMap<String, Digest>]) -> Keep {
         Keep {
             app: app.clone(),
@@ -357,7 +357,7 @@ mod tests {
         assert!(lives(&new), "this was said before its rollout");
         says(2, &[&old]);
         assert!(lives(&old) && !lives(&new), "its rollout has failed by now");
-        // The value of a release that goes is brought anew meanwhile.
+        // The value of a release that is being removed is put again meanwhile.
         assert_eq!(put(&secrets, &app, "old"), old);
         says(2, &[&old]);
         says(2, &[]);
@@ -369,7 +369,7 @@ mod tests {
         assert!(!lives(&old) && !secrets.folder(&app).exists());
     }
 
-    /// Control may have told of the rollout, and of its failure, before the deploy's answer is out.
+    /// Control may report the rollout and its failure before the deploy is answered.
     #[test]
     fn no_value_of_a_removed_app_is_left_whenever_its_deploys_are_answered() {
         let data = tempfile::tempdir().unwrap();
@@ -394,14 +394,14 @@ mod tests {
         let first = put(&secrets, &app, "one");
         secrets.refused(&app, &first);
         assert!(!lives(&first) && !secrets.folder(&app).exists());
-        // Two at once: one is refused, then the other.
+        // Two deploys at the same time: one is refused, then the other.
         put(&secrets, &app, "one");
         put(&secrets, &app, "one");
         secrets.refused(&app, &first);
         assert!(lives(&first));
         secrets.refused(&app, &first);
         assert!(!lives(&first));
-        // One is accepted, the other refused, in either order.
+        // Of two deploys, one is accepted and the other refused, in either order.
         for accepted_first in [true, false] {
             put(&secrets, &app, "one");
             put(&secrets, &app, "one");
@@ -413,7 +413,7 @@ mod tests {
                 secrets.accepted(&app, &first, Some(RolloutId(1)));
             }
             assert!(lives(&first));
-            // A release has it already.
+            // A release has the value already.
             secrets.keep_only(&keep(&app, 1, &[&first])).unwrap();
             put(&secrets, &app, "one");
             secrets.refused(&app, &first);

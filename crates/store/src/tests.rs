@@ -1,4 +1,4 @@
-//! Tests of collection, over files and values together.
+//! Tests of collection, with files and values together.
 
 use super::*;
 use std::fs;
@@ -24,8 +24,8 @@ fn upload(store: &ReleaseStore, app: &AppName, text: &str) -> Digest {
     store.content.put_manifest(app, &Manifest { entries }, None).unwrap()
 }
 
-/// Uploads of two deploys: one became a release, one was refused or never asked. Then those of an app that
-/// never was.
+/// Uploads the files of two deploys: one became a release, the other was refused or never requested. Then
+/// uploads files of an app that never existed.
 #[test]
 fn what_no_release_names_is_collected_once_it_is_old() {
     let data = tempfile::tempdir().unwrap();
@@ -50,7 +50,8 @@ fn what_no_release_names_is_collected_once_it_is_old() {
     };
     store.collect(&in_use, Duration::ZERO).unwrap();
     assert_eq!(there(), ([true; 3], [true; 3], 3), "their deploys are being asked");
-    // The server broke off before it knew what became of them: only their age says that they are new.
+    // The server ended before it knew the outcome of the deploys. Only the age of the uploads shows that they
+    // are new.
     let store = ReleaseStore::open(data.path()).unwrap();
     store.collect(&in_use, Duration::from_secs(3_600)).unwrap();
     assert_eq!(there(), ([true; 3], [true; 3], 3));
@@ -62,7 +63,7 @@ fn what_no_release_names_is_collected_once_it_is_old() {
     assert!(!data.path().join("apps/web").exists() && !data.path().join("env/web").exists());
 }
 
-/// Remains of a removed app are deleted while a new app of its name is uploaded.
+/// Deletes the remains of a removed app while files of a new app with the same name are uploaded.
 #[test]
 fn an_upload_finds_its_folder_whenever_the_empty_one_is_deleted() {
     let data = tempfile::tempdir().unwrap();

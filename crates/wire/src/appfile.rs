@@ -1,5 +1,5 @@
-//! The app file `segue.toml`, and the same settings as JSON on the API: read once, checked whole,
-//! with every default in one place. Reads no file and no environment.
+//! The app file `segue.toml`, and the same settings as JSON on the API. The settings are read once and
+//! checked as a whole, and every default is defined in one place. Reads no other file and no environment.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::value_checks::DAY;
 use crate::{ANOTHER_NAME, Secret, check_env_name};
 use crate::{resources, route};
 
-/// The keys of each table; the empty name is the whole file. docs/segue.schema.json has the same.
+/// The keys of each table; the empty name is the whole file. docs/segue.schema.json lists the same keys.
 const TOP: &[&str] = &["app", "run", "health", "route", "limits", "drain", "strategy"];
 const RUN: &[&str] = &[
     "command", "dir", "replicas", "env", "user", "group", "files", "listen", "listener", "memory",
@@ -28,13 +28,14 @@ const DRAIN: &[&str] = &["deadline"];
 /// An app file that has been read and checked.
 #[derive(Clone, Debug)]
 pub struct AppFile {
-    /// The settings. `run.env` is empty: digests of values are the server's to make.
+    /// The settings. `run.env` is empty, because the server computes the digests of values.
     pub spec: AppSpec,
-    /// The environment the file sets.
+    /// The environment that the file sets.
     pub env: BTreeMap<String, Secret>,
-    /// The folder to ship, relative to the file's own.
+    /// The folder to ship, relative to the file's folder.
     pub dir: String,
-    /// The maintenance page the file names, relative to it; [`AppFile::with_page`] takes its text.
+    /// The maintenance page that the file names, relative to the file's folder; [`AppFile::with_page`] takes
+    /// its text.
     pub page: Option<String>,
     settings: Json,
 }
@@ -50,11 +51,11 @@ impl AppFile {
         read(&tree, PageSource::Path)
     }
 
-    /// Reads the settings as the API gets them. There a path of the client's has no meaning: so
+    /// Reads the settings in the form that the API gets. A path on the client has no meaning there. Therefore
     /// `run.dir` is refused, and `strategy.page` is the page itself.
     ///
     /// # Errors
-    /// As [`AppFile::from_toml`], without the line.
+    /// Those of [`AppFile::from_toml`], without the line.
     pub fn from_json(settings: &Json) -> Result<Self, AppFileError> {
         if settings.pointer("/run/dir").is_some() {
             let message = "`run.dir`: the API takes files by upload, never a path";
@@ -63,11 +64,11 @@ impl AppFile {
         read(&Node::from_json(settings), PageSource::Text)
     }
 
-    /// Returns this app under another strategy. Settings of the file's own strategy are dropped; the
-    /// other strategy gets its defaults.
+    /// Returns this app with another strategy. The settings of the file's own strategy are dropped; the other
+    /// strategy gets its defaults.
     ///
     /// # Errors
-    /// When there is no such strategy.
+    /// If there is no such strategy.
     pub fn with_strategy(self, kind: &str) -> Result<Self, AppFileError> {
         if kind == self.spec.strategy.kind.name() {
             return Ok(self);
@@ -88,7 +89,7 @@ impl AppFile {
     /// Returns this app with the text of the maintenance page that the file names.
     ///
     /// # Errors
-    /// When the text is too long.
+    /// If the text is too long.
     pub fn with_page(self, html: &str) -> Result<Self, AppFileError> {
         let mut settings = self.settings;
         settings["strategy"]["page"] = html.into();
@@ -96,8 +97,8 @@ impl AppFile {
         Ok(Self { env: self.env, dir: self.dir, ..read })
     }
 
-    /// The settings as the API takes them: without `run.dir`, without the environment, whose values
-    /// travel on their own, and with the text of the page instead of its path.
+    /// Returns the settings in the form that the API takes: without `run.dir`, without the environment, whose
+    /// values are sent separately, and with the text of the page instead of its path.
     pub fn settings(&self) -> &Json {
         &self.settings
     }
@@ -132,7 +133,7 @@ fn read(tree: &Node, page: PageSource) -> Result<AppFile, AppFileError> {
     Ok(AppFile { spec, env, dir, page: path, settings })
 }
 
-/// The settings of `[run]`, and the folder that is shipped.
+/// Reads the settings of `[run]`, and the folder that is shipped.
 fn read_run(top: &Section<'_>) -> Result<(Run, String), AppFileError> {
     if let Some(image) = entry(top, "run", "image") {
         let message = "`run.image`: containers are not supported yet";
@@ -214,8 +215,8 @@ fn read_drain(top: &Section<'_>) -> Result<Drain, AppFileError> {
     Ok(Drain { deadline: drain.duration("deadline", Millis::from_secs(30), Millis(0)..=DAY)? })
 }
 
-/// A key of a table that has not been checked yet: what we know to come deserves a better answer
-/// than "unknown key".
+/// Returns a key of a table that has not been checked yet. A key that is planned for later gets a better
+/// error than "unknown key".
 fn entry<'a>(top: &Section<'a>, table: &str, key: &str) -> Option<&'a TreeEntry> {
     match &top.get(table)?.value {
         TreeValue::Table(entries) => entries.iter().find(|entry| entry.key == key),

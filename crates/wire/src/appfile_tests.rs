@@ -1,4 +1,4 @@
-//! App files, good and bad.
+//! Tests of valid and invalid app files.
 
 use model::{AppLimits, Prefix, Redirect, ResourceLimits, Run};
 
@@ -196,7 +196,7 @@ fn another_strategy_can_be_asked_for() {
     assert!(file.with_strategy("roling").is_err());
 }
 
-/// Editors complete and check `segue.toml` by this schema, so it has to be the same as the reader.
+/// Editors complete and check `segue.toml` by this schema, so it has to match the reader.
 #[test]
 fn the_schema_has_the_keys_and_the_defaults_of_the_reader() {
     let schema: Json =
@@ -258,7 +258,7 @@ fn what_listens_on_a_socket_has_no_other_listener_and_no_socket_of_its_own() {
     let unix = on("listen = \"unix\"").unwrap().spec.run;
     assert_eq!(unix.listen, Listen::Unix);
     assert_eq!(serde_json::to_value(&unix).unwrap()["listen"], "unix");
-    // At its default it is in no digest.
+    // The default value must not change any digest.
     let port = on("listen = \"port\"").unwrap().spec.run;
     assert_eq!(serde_json::to_value(&port).unwrap().get("listen"), None);
     let listener = refusal("listen = \"unix\"\nlistener = \"any\"");
@@ -283,14 +283,14 @@ fn limits_of_an_instance_have_units_and_bounds() {
     let all = on("memory = \"512MiB\"\npids = 200\ncpu = 1.5").unwrap();
     let limits = ResourceLimits { memory: Some(512 << 20), pids: Some(200), cpu: Some(1_500) };
     assert_eq!(all.spec.run.limits, limits);
-    // As the API gets them, and as they are kept.
+    // The settings in the form that the API gets and that is stored.
     let told = AppFile::from_json(all.settings()).unwrap();
     assert_eq!(told.spec, all.spec);
     let kept = serde_json::to_value(&all.spec.run).unwrap();
     assert_eq!(kept["memory"], 512 << 20);
     assert_eq!((&kept["pids"], &kept["cpu"]), (&200.into(), &1_500.into()));
     assert_eq!(serde_json::from_value::<Run>(kept).unwrap(), all.spec.run);
-    // Without them nothing is kept, so that no digest changes.
+    // Without these keys nothing is stored, so that no digest changes.
     let none = serde_json::to_value(on("").unwrap().spec.run).unwrap();
     let keys = ["memory", "pids", "cpu", "limits"];
     assert!(keys.iter().all(|key| none.get(key).is_none()), "{none}");

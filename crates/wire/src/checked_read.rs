@@ -1,5 +1,5 @@
-//! Reads a file's content as it was listed. A file may change between listing and sending, and then nothing of
-//! it is sent whole.
+//! Reads a file's content and checks it against the list. A file may change between listing and sending; then
+//! it is not sent as a whole.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -11,7 +11,7 @@ use crate::Blob;
 /// The reason why a file was not sent.
 #[derive(Debug)]
 pub(crate) enum NotSent {
-    /// Its content is no longer the listed one.
+    /// The content is no longer the listed one.
     Changed,
     /// The file cannot be read.
     Unreadable(io::Error),
@@ -36,7 +36,7 @@ impl std::error::Error for NotSent {
 }
 
 impl NotSent {
-    /// Takes the reason that [`Listed`] has put into an IO error.
+    /// Takes the reason out of an IO error, where [`Listed`] has put it.
     pub(crate) fn of(error: &mut io::Error) -> Option<Self> {
         if !error.get_ref()?.is::<Self>() {
             return None;
@@ -46,8 +46,8 @@ impl NotSent {
     }
 }
 
-/// A reader that gives as many bytes as were listed, and the last of them only if the content is the listed one.
-/// Bytes that were added to the file since are left out.
+/// A reader that returns as many bytes as were listed. It returns the last of them only if the content is the
+/// listed one. Bytes that were appended to the file since are left out.
 pub(crate) struct Listed<R> {
     content: R,
     left: u64,

@@ -1,5 +1,5 @@
-//! The client of the API: blocking, one method per endpoint. Decides nothing and prints nothing;
-//! whether a call may be repeated is the caller's business.
+//! The client of the API: blocking, with one method per endpoint. Decides nothing and prints nothing; the
+//! caller decides whether a call may be repeated.
 
 use std::io::Read;
 use std::path::Path;
@@ -24,26 +24,26 @@ use crate::{
 
 type Result<T> = std::result::Result<T, ClientError>;
 
-/// A segue server, seen from outside.
+/// A client of one segue server.
 #[derive(Clone, Debug)]
 pub struct ApiClient {
     agent: Agent,
     /// The beginning of every URL.
     base: String,
-    /// The address as people read it.
+    /// The server's address in the form that is shown to people.
     name: String,
     token: Option<Secret>,
 }
 
-/// A server that says nothing for so long is given up. Streams send a line a second.
+/// The time after which a silent server is given up. Streams send a line a second.
 const SILENCE: Duration = Duration::from_secs(10);
 
 impl ApiClient {
-    /// A client of the server at `url`, `http://HOST:PORT`. On this machine it says nothing to a process
-    /// that is not `trusted`.
+    /// Creates a client of the server at `url`, which has the form `http://HOST:PORT`. On this machine the
+    /// client sends nothing to a process that is not `trusted`.
     ///
     /// # Errors
-    /// When `url` cannot be one.
+    /// If `url` cannot be the address of a server.
     pub fn new(url: &str, token: Option<Secret>, trusted: Trusted) -> Result<Self> {
         let wrong = |why| ClientError::Url { url: url.to_owned(), why };
         if url.starts_with("https://") {
@@ -59,7 +59,8 @@ impl ApiClient {
             return Err(wrong("write it like http://127.0.0.1:7070"));
         };
         let base = format!("http://{authority}");
-        // What the name resolves to is nobody's business but ours: a server binds one of two addresses.
+        // The name `localhost` is not resolved by the system: a server binds one of the two loopback
+        // addresses.
         let (place, asked) = if parsed.host().eq_ignore_ascii_case("localhost") {
             let port = parsed.port_u16().unwrap_or(80);
             (ServerAddress::Localhost(port), format!("http://127.0.0.1:{port}"))
@@ -69,10 +70,11 @@ impl ApiClient {
         Self::dialing(Dialer { place, trusted }, asked, base, token)
     }
 
-    /// A client of the server that uses the data folder `folder`, through the socket in it.
+    /// Creates a client of the server that uses the data folder `folder`. The client connects to the socket
+    /// in that folder.
     ///
     /// # Errors
-    /// When the token cannot be one.
+    /// If the token has an invalid form.
     pub fn in_folder(folder: &Path, token: Option<Secret>, trusted: Trusted) -> Result<Self> {
         let place = ServerAddress::Folder(folder.to_owned());
         let name = folder.join(SOCKET).display().to_string();
@@ -99,65 +101,65 @@ impl ApiClient {
         Ok(Self { agent, base, name, token })
     }
 
-    /// The server's address, as people read it.
+    /// Returns the server's address in the form that is shown to people.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether somebody answers there as a segue server does. Needs no token.
+    /// Checks that a segue server answers at the address. Needs no token.
     ///
     /// # Errors
-    /// When nobody does.
+    /// If no segue server answers.
     pub fn alive(&self) -> Result<()> {
         let url = format!("{}/healthz", self.base);
         let answer = self.agent.get(&url).call();
         self.checked(answer).map(|_| ())
     }
 
-    /// All apps.
+    /// Returns all apps.
     ///
     /// # Errors
-    /// As every call: nobody answered, or the answer was no.
+    /// If the server does not answer or refuses the request. This holds for every call.
     pub fn apps(&self) -> Result<Vec<AppInfo>> {
         self.get("/v1/apps")
     }
 
-    /// One app.
+    /// Returns one app.
     ///
     /// # Errors
-    /// As every call.
+    /// Those of every call.
     pub fn app(&self, app: &AppName) -> Result<AppInfo> {
         self.get(&format!("/v1/apps/{app}"))
     }
 
-    /// An app's releases, oldest first.
+    /// Returns an app's releases, oldest first.
     ///
     /// # Errors
-    /// As every call.
+    /// Those of every call.
     pub fn releases(&self, app: &AppName) -> Result<Vec<StoredRelease>> {
         self.get(&format!("/v1/apps/{app}/releases"))
     }
 
-    /// The receipts of an app's last rollouts, oldest first.
+    /// Returns the receipts of an app's last rollouts, oldest first.
     ///
     /// # Errors
-    /// As every call.
+    /// Those of every call.
     pub fn receipts(&self, app: &AppName) -> Result<Vec<ReceiptWithCause>> {
         self.get(&format!("/v1/apps/{app}/receipts"))
     }
 
-    /// The receipt of one rollout.
+    /// Returns the receipt of one rollout.
     ///
     /// # Errors
-    /// As every call; not found while the rollout is under way.
+    /// Those of every call; "not found" while the rollout is under way.
     pub fn receipt(&self, app: &AppName, rollout: u32) -> Result<ReceiptWithCause> {
         self.get(&format!("/v1/apps/{app}/receipts/{rollout}"))
     }
 
-    /// The receipt so far of the rollout under way.
+    /// Returns the receipt so far of the rollout under way.
     ///
     /// # Errors
-    /// As every call; not found when no rollout is under way.
+    /// Those of every call; "not found" if no rollout is under way.
     pub fn rollout(&self, app: &AppName) -> Result<RolloutReceipt<RolloutStanding>> {
         self.get(&format!("/v1/apps/{app}/rollout"))
     }
@@ -165,7 +167,7 @@ impl ApiClient {
     /// Deploys a release whose blobs the server has.
     ///
     /// # Errors
-    /// As every call.
+    /// Those of every call.
     pub fn deploy(&self, app: &AppName, request: &DeployRequest) -> Result<CommandAccepted> {
         self.post(&format!("/v1/apps/{app}/deploys"), request)
     }
@@ -173,15 +175,15 @@ impl ApiClient {
     /// Goes back to another release.
     ///
     /// # Errors
-    /// As every call.
+    /// Those of every call.
     pub fn rollback(&self, app: &AppName, request: &RollbackRequest) -> Result<CommandAccepted> {
         self.post(&format!("/v1/apps/{app}/rollback"), request)
     }
 
-    /// Lets a rollout that waits for somebody go on.
+    /// Continues a rollout that waits for a person.
     ///
     /// # Errors
-    /// As every call.
+    /// Those of every call.
     pub fn promote(&self, app: &AppName, request: &PromoteRequest) -> Result<CommandAccepted> {
         self.post(&format!("/v1/apps/{app}/promote"), request)
     }
@@ -189,15 +191,15 @@ impl ApiClient {
     /// Asks what a deploy would do. Changes nothing.
     ///
     /// # Errors
-    /// As every call.
+    /// Those of every call.
     pub fn plan(&self, app: &AppName, request: &DeployRequest) -> Result<DeployPlan> {
         self.post(&format!("/v1/apps/{app}/plan"), request)
     }
 
-    /// Holds a rollout where it is.
+    /// Holds a rollout at its current step.
     ///
     /// # Errors
-    /// As every call.
+    /// Those of every call.
     pub fn pause(&self, app: &AppName, request: &BareRequest) -> Result<CommandAccepted> {
         self.post(&format!("/v1/apps/{app}/pause"), request)
     }
@@ -205,15 +207,15 @@ impl ApiClient {
     /// Brings the standby to the live version.
     ///
     /// # Errors
-    /// When the server says no, or does not answer.
+    /// Those of every call.
     pub fn sync(&self, app: &AppName, request: &BareRequest) -> Result<CommandAccepted> {
         self.post(&format!("/v1/apps/{app}/sync"), request)
     }
 
-    /// Lets a rollout that is held go on.
+    /// Continues a rollout that is held.
     ///
     /// # Errors
-    /// As every call.
+    /// Those of every call.
     pub fn resume(&self, app: &AppName, request: &BareRequest) -> Result<CommandAccepted> {
         self.post(&format!("/v1/apps/{app}/resume"), request)
     }
@@ -221,15 +223,15 @@ impl ApiClient {
     /// Replaces every instance of the live release.
     ///
     /// # Errors
-    /// As every call.
+    /// Those of every call.
     pub fn restart(&self, app: &AppName, request: &BareRequest) -> Result<CommandAccepted> {
         self.post(&format!("/v1/apps/{app}/restart"), request)
     }
 
-    /// Changes how many instances an app has.
+    /// Changes the number of instances of an app.
     ///
     /// # Errors
-    /// As every call.
+    /// Those of every call.
     pub fn scale(&self, app: &AppName, request: &ScaleRequest) -> Result<CommandAccepted> {
         self.post(&format!("/v1/apps/{app}/scale"), request)
     }
@@ -237,7 +239,7 @@ impl ApiClient {
     /// Closes an app for its users, or opens it again.
     ///
     /// # Errors
-    /// As every call.
+    /// Those of every call.
     pub fn maintenance(
         &self,
         app: &AppName,
@@ -246,26 +248,26 @@ impl ApiClient {
         self.post(&format!("/v1/apps/{app}/maintenance"), request)
     }
 
-    /// Stops a rollout.
+    /// Aborts a rollout.
     ///
     /// # Errors
-    /// As every call.
+    /// Those of every call.
     pub fn abort(&self, app: &AppName, request: &BareRequest) -> Result<CommandAccepted> {
         self.post(&format!("/v1/apps/{app}/abort"), request)
     }
 
-    /// State that removed apps have left behind.
+    /// Returns the state that removed apps have left behind.
     ///
     /// # Errors
-    /// As every call.
+    /// Those of every call.
     pub fn left_state(&self) -> Result<Vec<LeftState>> {
         self.get("/v1/state")
     }
 
-    /// Removes an app, with its state if that is wanted.
+    /// Removes an app, and its state if `with_state` is true.
     ///
     /// # Errors
-    /// As every call.
+    /// Those of every call.
     pub fn remove(&self, app: &AppName, with_state: bool) -> Result<CommandAccepted> {
         let query = if with_state { "?with_state=true" } else { "" };
         let url = self.at(&format!("/v1/apps/{app}{query}"));
@@ -276,24 +278,24 @@ impl ApiClient {
     /// Stops every instance and then the server.
     ///
     /// # Errors
-    /// As every call.
+    /// Those of every call.
     pub fn down(&self) -> Result<Down> {
         self.post("/v1/down", &serde_json::json!({}))
     }
 
-    /// Asks which of these blobs the server does not have.
+    /// Returns the digests of those of these blobs that the server does not have.
     ///
     /// # Errors
-    /// As every call.
+    /// Those of every call.
     pub fn missing(&self, blobs: Vec<Blob>) -> Result<Vec<Digest>> {
         let Missing { missing } = self.post("/v1/blobs/missing", &Wanted { blobs })?;
         Ok(missing)
     }
 
-    /// Uploads one blob, of which `content` may have more.
+    /// Uploads one blob. `content` may be longer than the blob.
     ///
     /// # Errors
-    /// As every call; changed when the content is not what the digest names.
+    /// Those of every call; [`ClientError::Changed`] if the content does not match the digest.
     pub fn put_blob(&self, blob: Blob, content: impl Read) -> Result<()> {
         let mut content = Listed::new(content, blob);
         let url = self.at(&format!("/v1/blobs/{}", blob.digest));
@@ -305,11 +307,11 @@ impl ApiClient {
         self.checked(answer).map(|_| ())
     }
 
-    /// What happens in an app after the event numbered `after`, and in that rollout only if one is
-    /// named. Goes on until the server ends it.
+    /// Returns the stream of an app's events after the event number `after`. If a rollout is named, the
+    /// stream has only its events. The stream goes on until the server ends it.
     ///
     /// # Errors
-    /// As every call.
+    /// Those of every call.
     pub fn events(
         &self,
         app: &AppName,
@@ -323,11 +325,11 @@ impl ApiClient {
         self.stream(&path)
     }
 
-    /// The last `lines` lines of an app's output, or of one instance's, and with `follow` what
-    /// comes after them. A line that is empty JSON-wise keeps the connection alive and is skipped.
+    /// Returns the last `lines` lines of the output of an app or of one instance, and with `follow` the lines
+    /// that come after them. Empty lines in the response keep the connection alive and are skipped.
     ///
     /// # Errors
-    /// As every call.
+    /// Those of every call.
     pub fn logs(
         &self,
         app: &AppName,
@@ -375,7 +377,7 @@ impl ApiClient {
         })
     }
 
-    /// Sorts out what is no answer, and what is a no.
+    /// Returns the response if it is a success of the API, and otherwise the error.
     fn checked(&self, answer: Answered) -> Result<Response<Body>> {
         let mut answer = answer.map_err(|error| self.unanswered(error))?;
         let status = answer.status();
@@ -400,7 +402,7 @@ impl ApiClient {
         }
     }
 
-    /// Why there is no answer.
+    /// Returns the reason why there is no response.
     fn unanswered(&self, error: ureq::Error) -> ClientError {
         if let ureq::Error::Io(mut error) = error {
             return match NotSent::of(&mut error) {
@@ -423,7 +425,7 @@ impl ApiClient {
 
 type Answered = std::result::Result<Response<Body>, ureq::Error>;
 
-/// Whether a stream of output goes on with what is still to come.
+/// The choice whether a stream of output goes on with new output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Follow {
     /// The stream stays open for new output.

@@ -1,16 +1,16 @@
-//! Why a call to a server did not give an answer.
+//! The error of a call to a server.
 
 use crate::{Distrust, Problem};
 
-/// Why a call did not give an answer.
+/// The error of a call to a server.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The address cannot be one of a server.
+    /// The address cannot be the address of a server.
     #[error("{url:?} is not the address of a server: {why}")]
     Url {
         /// The address.
         url: String,
-        /// Why not.
+        /// The reason.
         why: &'static str,
     },
     /// The server did not answer.
@@ -18,35 +18,35 @@ pub enum ClientError {
     Unreachable {
         /// The address.
         url: String,
-        /// What went wrong.
+        /// The cause.
         source: ureq::Error,
     },
-    /// The process that listens there is not trusted, and was sent nothing.
+    /// The listening process is not trusted. Nothing was sent to it.
     #[error(transparent)]
     Distrusted(#[from] Distrust),
-    /// The connection broke in the middle of an answer.
+    /// The connection broke in the middle of a response.
     #[error("the connection to {url} broke")]
     Lost {
         /// The address.
         url: String,
-        /// What went wrong.
+        /// The cause.
         source: std::io::Error,
     },
-    /// A file is not what was listed of it any more.
+    /// The content of a file is no longer the listed one.
     #[error("it changed while it was sent")]
     Changed,
     /// A file cannot be read any more.
     #[error("it cannot be read")]
     Unreadable(#[source] std::io::Error),
-    /// The server said no.
+    /// The server refused the request.
     #[error(transparent)]
     Refused(#[from] Problem),
-    /// An answer that is none of the API's.
+    /// The response is not one of the API's.
     #[error("{url} did not answer as a segue server does")]
     Answer {
         /// The address.
         url: String,
-        /// Why the URL is invalid.
+        /// The reason why the response is not one of the API's.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }

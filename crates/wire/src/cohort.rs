@@ -1,4 +1,4 @@
-//! The key `cohort` of a canary: users picked by one thing about their requests.
+//! The key `cohort` of a canary: users selected by one property of their requests.
 
 use model::{Cohort, Mark, Network};
 
@@ -11,7 +11,7 @@ const NAME: &str = "strategy.cohort";
 
 type Result<T> = std::result::Result<T, AppFileError>;
 
-/// Reads `{ header = "X-Team: qa" }` and the like.
+/// Reads a table such as `{ header = "X-Team: qa" }`.
 pub(crate) fn read(node: &Node) -> Result<Cohort> {
     let cohort = Section::open(NAME, Some(node), COHORT)?;
     let mut marks = MARKS.iter().filter(|mark| cohort.get(mark).is_some());
@@ -44,7 +44,7 @@ fn mark(cohort: &Section<'_>, key: &str) -> Result<Mark> {
     }
 }
 
-/// A name and its whole value.
+/// Reads a name and its whole value.
 fn pair(cohort: &Section<'_>, key: &str, sign: char, like: &str) -> Result<(String, String)> {
     let text = cohort.text(key)?.unwrap_or_default();
     let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);

@@ -1,5 +1,5 @@
-//! Connects the client to a server, by the socket in the server's data folder or over TCP. On this machine it
-//! finds out who has the other end before it sends anything, since the token is secret.
+//! Connects the client to a server, by the socket in the server's data folder or over TCP. On this machine,
+//! finds out which user has the other end before anything is sent, since the token is secret.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
@@ -20,14 +20,14 @@ use crate::listener_owner::{Holder, OtherEnd, Owner, other_end};
 /// The name of the API's socket in a data folder.
 pub const SOCKET: &str = "api.sock";
 
-/// The place of a server.
+/// The location of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ServerAddress {
-    /// Behind [`SOCKET`] in this data folder.
+    /// The socket [`SOCKET`] in this data folder.
     Folder(PathBuf),
-    /// At the addresses its name has.
+    /// The addresses to which the server's name resolves.
     Named,
-    /// At this port of this machine, on whichever loopback address a server binds.
+    /// This port of this machine, on either loopback address.
     Localhost(u16),
 }
 
@@ -38,17 +38,17 @@ pub struct Trusted {
     unseen: Unseen,
 }
 
-/// How to treat an address where something answers and nobody is seen to listen.
+/// The treatment of an address where something answers but no process is seen to listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unseen {
-    /// Send nothing.
+    /// Nothing is sent.
     Refuse,
-    /// Take the other end for the server: whoever asks has named the address and knows what forwards it.
+    /// The other end is taken for the server: the user has named the address and knows what forwards it.
     Allow,
 }
 
 impl Default for Trusted {
-    /// Trusts root and the user that asks.
+    /// Returns a set that trusts root and the current user.
     fn default() -> Self {
         let own = nix::unistd::geteuid().as_raw();
         Self { uids: BTreeSet::from([0, own]), unseen: Unseen::Refuse }
@@ -56,7 +56,7 @@ impl Default for Trusted {
 }
 
 impl Trusted {
-    /// Trusts this user, too.
+    /// Adds a user to the trusted ones.
     #[must_use]
     pub fn user(mut self, uid: u32) -> Self {
         self.uids.insert(uid);
@@ -68,7 +68,7 @@ impl Trusted {
         self.uids.contains(&uid)
     }
 
-    /// Sets how to treat an address where nobody is seen to listen.
+    /// Sets the treatment of an address where no process is seen to listen.
     #[must_use]
     pub fn unseen(mut self, unseen: Unseen) -> Self {
         self.unseen = unseen;
@@ -92,18 +92,18 @@ impl Trusted {
     }
 }
 
-/// The reason why nothing was sent to whoever answers.
+/// The reason why nothing was sent to the other end.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Distrust {
-    /// A process of another user.
+    /// The other end is a process of another user.
     #[error("{address} is held by {holder}, so nothing was sent there, the token least of all")]
     Foreign {
         /// The address.
         address: String,
-        /// Its holder.
+        /// The holder of the address.
         holder: Holder,
     },
-    /// The holder is not known.
+    /// The holder of the address is not known.
     #[error(
         "something answers on {address}, but no process of this machine is seen to listen there"
     )]
@@ -113,7 +113,7 @@ pub enum Distrust {
     },
 }
 
-/// Opens connections to one server.
+/// A dialer that opens connections to one server.
 #[derive(Debug)]
 pub(crate) struct Dialer {
     pub(crate) place: ServerAddress,
@@ -144,7 +144,7 @@ impl<In: Transport> Connector<In> for Dialer {
 }
 
 impl Dialer {
-    /// Connects to the first address that somebody listens on. The listener has to be trusted.
+    /// Connects to the first address with a listener. The listener has to be trusted.
     fn first(&self, addresses: &[SocketAddr], within: Duration) -> Result<JsonLines, ureq::Error> {
         let mut refused = io::Error::from(io::ErrorKind::ConnectionRefused);
         for address in addresses {
@@ -165,7 +165,8 @@ impl Dialer {
         Err(refused.into())
     }
 
-    /// Connects through the folder's descriptor: a socket's path has 107 bytes at most, a folder's may be longer.
+    /// Connects through the folder's descriptor: the path of a socket has at most 107 bytes, and a folder's
+    /// path may be longer.
     fn folder(&self, folder: &Path, within: Duration) -> Result<JsonLines, ureq::Error> {
         let fail = |error: rustix::io::Errno| ureq::Error::Io(error.into());
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -176,7 +177,7 @@ impl Dialer {
         let socket: OwnedFd =
             rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
                 .map_err(fail)?;
-        // A queue that is full makes this wait.
+        // With a full queue, connecting waits. This limits the wait.
         sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(within)).map_err(fail)?;
         rustix::net::connect(&socket, &address).map_err(fail)?;
         let peer = sockopt::socket_peercred(&socket).map_err(fail)?;
@@ -264,7 +265,8 @@ impl Transport for ServerConnection {
         self.stream.set_timeouts(None, timeout.not_zero().map(|time| *time))?;
         let output = &self.buffers.output()[..amount];
         match self.stream.write_all(output) {
-            // A server may answer before it has read all, and close: the answer is there to be read.
+            // A server may respond and close before it has read the whole request. The response can still be
+            // read.
             Err(error) if has_closed(&error) => Ok(()),
             written => written.map_err(|error| in_time(error, timeout)),
         }
@@ -279,7 +281,8 @@ impl Transport for ServerConnection {
         Ok(read > 0)
     }
 
-    /// Returns whether an idle connection is still open: nothing can be read on it then, not even its end.
+    /// Returns whether an idle connection is still open. If it is, nothing can be read on it, not even its
+    /// end.
     fn is_open(&mut self) -> bool {
         let would_block = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
         self.stream.set_nonblocking(true).is_ok()
@@ -292,7 +295,7 @@ fn has_closed(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
-/// Turns the error of a wait that ran out into a timeout.
+/// Turns the error of an expired wait into a timeout.
 fn in_time(error: io::Error, timeout: NextTimeout) -> ureq::Error {
     if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) {
         return ureq::Error::Timeout(timeout.reason);
@@ -315,7 +318,7 @@ mod tests {
             assert_eq!(check(&trusted, OtherEnd::Accepted(owner(uid))), Ok(()));
         }
         assert!(check(&trusted, OtherEnd::Accepted(owner(other))).is_err());
-        // Any of them may get the connection.
+        // Any of the listeners may get the connection.
         assert!(check(&trusted, OtherEnd::Queued(vec![owner(own), owner(other)])).is_err());
         let more = trusted.clone().user(other);
         assert_eq!(check(&more, OtherEnd::Queued(vec![owner(own), owner(other)])), Ok(()));

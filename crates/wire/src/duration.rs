@@ -1,11 +1,11 @@
-//! Lengths of time as people write them: `500ms`, `5s`, `1m30s`, `2h`.
+//! Lengths of time in the form that people write: `500ms`, `5s`, `1m30s`, `2h`.
 
 use model::{Invalid, Millis};
 
-/// Reads a length of time: whole numbers with a unit, the larger unit first.
+/// Parses a length of time: whole numbers with a unit, the larger unit first.
 ///
 /// # Errors
-/// When it reads otherwise, or is longer than a million hours.
+/// If the text has another form, or the time is longer than a million hours.
 pub fn parse_duration(text: &str) -> Result<Millis, Invalid> {
     let wrong = |why: &str| Invalid::new("length of time", text, why);
     let mut rest = text.trim();

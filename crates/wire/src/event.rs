@@ -8,34 +8,34 @@ use crate::RolloutStanding;
 /// An event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamEvent {
-    /// Counts up while the server runs; anew after its restart.
+    /// The number of the event. It increases while the server runs, and starts anew after a restart.
     pub seq: u64,
-    /// When, in milliseconds since 1970 (UTC).
+    /// The time of the event, in milliseconds since 1970 (UTC).
     pub at_ms: u64,
-    /// The app in which it happened.
+    /// The app that the event belongs to.
     pub app: AppName,
-    /// The rollout in which it happened, if any.
+    /// The rollout that the event belongs to, if any.
     pub rollout: Option<u32>,
-    /// One sentence for people; more lines are an instance's own words.
+    /// One sentence for people. Further lines are an instance's last words.
     pub text: String,
-    /// Set on the last event of a rollout.
+    /// The outcome, on the last event of a rollout.
     pub outcome: Option<Outcome>,
 }
 
 impl StreamEvent {
-    /// Makes the event with its number in the stream.
+    /// Creates the event with its number in the stream.
     pub fn new(seq: u64, event: &model::RolloutEvent) -> Self {
         let model::RolloutEvent { at, app, rollout, text, outcome } = event.clone();
         Self { seq, at_ms: at.0, app, rollout: rollout.map(|r| r.0), text, outcome }
     }
 }
 
-/// Where the rollout is now. Sent once a second, so that a silent stream is a broken one.
+/// The current state of the rollout. It is sent once a second, so that a silent stream is a broken one.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 pub struct Now {
     /// The rollout under way.
     pub rollout: Option<u32>,
-    /// Its phase.
+    /// The name of the phase.
     pub phase: Option<String>,
     /// The strategy's name, or `rollback`.
     #[serde(default)]
@@ -43,15 +43,15 @@ pub struct Now {
     /// The candidate's share, from 0 to 1.
     #[serde(default)]
     pub share: Option<f64>,
-    /// The number of the current step or batch, from 1 on, and how many there are.
+    /// The number of the current step or batch, from 1 on, and the number of steps or batches.
     #[serde(default)]
     pub step: Option<(u16, u16)>,
-    /// Whether a person or a failure holds the rollout where it is.
+    /// True if a person or a failure holds the rollout where it is.
     #[serde(default)]
     pub paused: bool,
-    /// The sentence that says what it waits for.
+    /// The sentence that says what the rollout waits for.
     pub waiting_for: Option<String>,
-    /// Whether it goes on by itself; `None` without a rollout, and from an older server.
+    /// The standing of the rollout; `None` without a rollout, and from an older server.
     #[serde(default)]
     pub standing: Option<RolloutStanding>,
 }
@@ -81,8 +81,8 @@ impl Now {
 pub enum Line {
     /// An event happened.
     Event(StreamEvent),
-    /// Nothing happened for a second; this is the state of the rollout.
+    /// No event happened for a second. This is the state of the rollout.
     Now(Now),
-    /// The reader was too slow, or came too late: this many events are lost.
+    /// The reader was too slow or came too late. This number of events is lost.
     Lost(u64),
 }

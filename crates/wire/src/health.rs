@@ -1,4 +1,4 @@
-//! The table `[health]` of an app file: how an instance shows that it is well.
+//! The table `[health]` of an app file: how the health of an instance is checked.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::settings_table::{AppFileError, Section};
 use crate::settings_tree::{Node, TreeValue};
 use crate::value_checks::{DAY, check_host, check_path};
 
-/// docs/segue.schema.json has the same.
+/// The keys of the table; docs/segue.schema.json lists them, too.
 pub(crate) const KEYS: &[&str] = &[
     "path",
     "host",
@@ -23,9 +23,9 @@ pub(crate) const KEYS: &[&str] = &[
     "busy",
 ];
 const HOUR: Millis = Millis::from_secs(3_600);
-/// Keys of a probe by HTTP, which one by a command does not have.
+/// The keys that only a probe by HTTP has, and a probe by a command does not.
 const OF_HTTP: &[&str] = &["path", "host", "headers", "port"];
-/// Fields of a request that say where it ends or what becomes of the connection.
+/// The header fields that segue sets: they define the end of a request or what becomes of the connection.
 const OURS: &[&str] = &["connection", "content-length", "transfer-encoding", "upgrade"];
 const HEADERS: usize = 32;
 const HEADER_BYTES: usize = 4 * 1024;
@@ -58,7 +58,7 @@ pub(crate) fn read(top: &Section<'_>) -> Result<HealthCheck> {
     })
 }
 
-/// Checks a value of the `Host` field: a name or an address, optionally with a port.
+/// Checks the value of the `Host` field: a name or an address, optionally with a port.
 fn host(health: &Section<'_>) -> Result<Option<String>> {
     let Some(text) = health.text("host")? else { return Ok(None) };
     let digits = |port: &str| !port.is_empty() && port.parse::<u16>().is_ok();

@@ -1,4 +1,4 @@
-//! A long answer, read line by line: one JSON object each.
+//! A long response that is read line by line. Each line is one JSON object.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::marker::PhantomData;
@@ -7,10 +7,11 @@ use serde::de::DeserializeOwned;
 
 use crate::client_error::ClientError;
 
-/// No line of the API is longer.
+/// The largest length of a line, in bytes. The API sends no longer lines.
 const LINE_LIMIT: u64 = 1024 * 1024;
 
-/// Lines as they come. Ends when the server closes the answer; a broken connection is an error.
+/// An iterator over the lines as they arrive. It ends when the server ends the response. A broken connection
+/// is an error.
 pub struct JsonLines<T> {
     url: String,
     body: BufReader<ureq::BodyReader<'static>>,

@@ -1,8 +1,8 @@
 //! Everything that the command line and the server exchange: JSON shapes, the app file, the list of a
 //! release's files, and the client.
 //!
-//! Shapes live here and nowhere else; they are made from [`model`] by destructuring without `..`,
-//! so a new field has to be given a place. Nothing here knows the engine or the store.
+//! All shapes are defined here. They are created from [`model`] by destructuring without `..`, so every new
+//! field has to be handled. This crate knows nothing of the engine or the store.
 
 mod appfile;
 mod checked_read;

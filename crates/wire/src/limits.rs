@@ -1,14 +1,14 @@
-//! The table `[limits]` of an app file: how long and how large a request may be.
+//! The table `[limits]` of an app file: the limits of the time and the size of a request.
 
 use bytesize::ByteSize;
 use model::{AppLimits, Millis};
 
 use crate::settings_table::{AppFileError, Section};
 
-/// docs/segue.schema.json has the same.
+/// The keys of the table; docs/segue.schema.json lists them, too.
 pub(crate) const KEYS: &[&str] =
     &["body", "body_read", "body_rate", "first_byte", "between_bytes", "tunnel_idle"];
-/// From one second to a week: what is shorter breaks, what is longer never ends.
+/// The range of times, from one second to a week. Shorter times break requests, and longer ones never end.
 const TIMES: std::ops::RangeInclusive<Millis> =
     Millis::from_secs(1)..=Millis::from_secs(7 * 86_400);
 
@@ -27,7 +27,7 @@ pub(crate) fn read(top: &Section<'_>) -> Result<AppLimits, AppFileError> {
     })
 }
 
-/// A size with its unit; none without the key.
+/// Reads the size of a body with its unit; `None` if the key is missing.
 fn body(limits: &Section<'_>) -> Result<Option<u64>, AppFileError> {
     let hint = "write body = \"10MiB\", or leave it out for no limit";
     let Some(text) = limits.text("body").map_err(|error| error.hint(hint))? else {
@@ -42,7 +42,7 @@ fn body(limits: &Section<'_>) -> Result<Option<u64>, AppFileError> {
     }
 }
 
-/// Bytes per second; none without the key. Faster than this no client could be asked to be.
+/// The highest rate that may be required, in bytes per second. No client could be asked to send faster.
 const FASTEST: u64 = 1 << 30;
 
 fn body_rate(limits: &Section<'_>) -> Result<Option<u64>, AppFileError> {

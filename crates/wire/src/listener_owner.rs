@@ -1,4 +1,4 @@
-//! Finds who holds a TCP address of this machine, in `/proc`. Opens no connection and ends nobody.
+//! Finds the holder of a TCP address of this machine in `/proc`. Opens no connection and ends no process.
 
 use std::fmt;
 use std::fs;
@@ -6,37 +6,37 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::MetadataExt as _;
 
-/// The state of a socket that listens, in `/proc/net/tcp`.
+/// The state of a listening socket in `/proc/net/tcp`.
 const LISTEN: &str = "0A";
 
 /// The holder of a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// The user that opened it.
+    /// The user that opened the socket.
     pub uid: u32,
-    /// A process that has it open, where `/proc` lets us look.
+    /// A process that has the socket open, if `/proc` can be read.
     pub process: Option<HolderProcess>,
 }
 
 /// A process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HolderProcess {
-    /// Its number.
+    /// The process id.
     pub pid: u32,
-    /// The name it gives itself.
+    /// The name that the process gives itself.
     pub name: String,
 }
 
-/// The owner of a socket, before anybody looks for a process.
+/// The owner of a socket, before the process is looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owner {
     pub(crate) uid: u32,
-    /// 0 where it is not known.
+    /// The inode; 0 if it is not known.
     pub(crate) inode: u64,
 }
 
 impl Owner {
-    /// Finds a process that has the socket open. Looks at all processes.
+    /// Finds a process that has the socket open. Reads all processes.
     pub(crate) fn holder(self) -> Holder {
         let process = if self.inode == 0 { None } else { process_with(self.inode) };
         Holder { uid: self.uid, process }
@@ -53,23 +53,23 @@ impl fmt::Display for Holder {
     }
 }
 
-/// The name of a user, or its number if it has none.
+/// Returns the name of a user, or the user's number if it has no name.
 pub fn user_name(uid: u32) -> String {
     let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
     user.map_or_else(|| format!("user {uid}"), |user| user.name)
 }
 
-/// The number of a user by its name or number.
+/// Returns the number of a user, given by name or number.
 pub fn user_id(text: &str) -> Option<u32> {
     let by_name = nix::unistd::User::from_name(text).ok().flatten().map(|user| user.uid.as_raw());
     by_name.or_else(|| text.parse().ok())
 }
 
-/// Returns the holders of the sockets that take connections to `address`, each once; none if no listening socket
-/// is seen.
+/// Returns the holders of the sockets that take connections to `address`, each once. The list is empty if no
+/// listening socket is seen.
 ///
 /// # Errors
-/// When `/proc` cannot be read.
+/// If `/proc` cannot be read.
 pub fn holders(address: SocketAddr) -> io::Result<Vec<Holder>> {
     let mut found: Vec<Holder> = Vec::new();
     for socket in listening(address)? {
@@ -88,14 +88,15 @@ pub(crate) enum OtherEnd {
     Accepted(Owner),
     /// The connection waits in the queue of one of these sockets.
     Queued(Vec<Owner>),
-    /// No listening socket is seen: the connection is forwarded from outside this machine or network namespace.
+    /// No listening socket is seen: the connection is forwarded from outside this machine or network
+    /// namespace.
     Unseen,
 }
 
 /// Finds who has the other end of the connection from `local` to `peer`.
 ///
-/// Listening sockets are read first. A connection waits only in the queue of a socket that still
-/// listens, so a connection not accepted by the second look belongs to one of those sockets.
+/// Listening sockets are read first. A connection waits only in the queue of a socket that still listens.
+/// Therefore a connection that is not accepted at the second check belongs to one of those sockets.
 pub(crate) fn other_end(local: SocketAddr, peer: SocketAddr) -> io::Result<OtherEnd> {
     let queues = listening(peer)?;
     let is_other_end =
@@ -109,20 +110,20 @@ pub(crate) fn other_end(local: SocketAddr, peer: SocketAddr) -> io::Result<Other
     Ok(OtherEnd::Queued(queues.iter().map(TcpSocket::owner).collect()))
 }
 
-/// One socket of `/proc/net/tcp` or `tcp6`, IPv4 inside IPv6 as IPv4.
+/// A socket of `/proc/net/tcp` or `tcp6`. IPv4 addresses within IPv6 are converted to IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TcpSocket {
-    /// Its own address.
+    /// The local address.
     pub local: SocketAddr,
-    /// The other end's; the port is 0 where there is none.
+    /// The remote address; its port is 0 if there is none.
     pub remote: SocketAddr,
-    /// Whether it listens.
+    /// True if the socket listens.
     pub listens: bool,
-    /// The user that opened it.
+    /// The user that opened the socket.
     pub uid: u32,
-    /// Its inode; 0 while nobody has accepted the connection.
+    /// The inode of the socket; 0 while no process has accepted the connection.
     pub inode: u64,
-    /// Whether it is an IPv6 socket.
+    /// True if the socket is an IPv6 socket.
     pub is_v6: bool,
 }
 
@@ -132,15 +133,15 @@ impl TcpSocket {
     }
 }
 
-/// The sockets that take connections to `address`.
+/// Returns the sockets that take connections to `address`.
 fn listening(address: SocketAddr) -> io::Result<Vec<TcpSocket>> {
     let mut all = sockets(address.port())?;
     all.retain(|socket| socket.listens);
     Ok(taking(canonical(address).ip(), all))
 }
 
-/// Returns the sockets that take connections to `ip`. A socket bound to `::` takes IPv4, too, unless
-/// there is one for IPv4: the kernel allows both only if the former is for IPv6 alone.
+/// Returns the sockets that take connections to `ip`. A socket bound to `::` takes IPv4, too, unless there is
+/// a separate socket for IPv4: the kernel allows both only if the former is IPv6-only.
 fn taking(ip: IpAddr, all: Vec<TcpSocket>) -> Vec<TcpSocket> {
     let takes = |socket: &TcpSocket| {
         let own = socket.local.ip();
@@ -152,17 +153,17 @@ fn taking(ip: IpAddr, all: Vec<TcpSocket>) -> Vec<TcpSocket> {
     if exact.is_empty() { others.into_iter().filter(any_6).collect() } else { exact }
 }
 
-/// All sockets with this local port.
+/// Returns all sockets with this local port.
 fn sockets(port: u16) -> io::Result<Vec<TcpSocket>> {
     let mut all = tcp_sockets()?;
     all.retain(|socket| socket.local.port() == port);
     Ok(all)
 }
 
-/// Reads all TCP sockets of this machine from `/proc/net/tcp` and `tcp6`, connections and all.
+/// Reads all TCP sockets of this machine from `/proc/net/tcp` and `tcp6`, including connections.
 ///
 /// # Errors
-/// When `/proc` cannot be read. A kernel without IPv6 has no `tcp6`.
+/// If `/proc` cannot be read. It is no error if `tcp6` is missing, as with a kernel without IPv6.
 pub fn tcp_sockets() -> io::Result<Vec<TcpSocket>> {
     let mut all = in_table(&fs::read("/proc/net/tcp")?);
     match fs::read("/proc/net/tcp6") {
@@ -173,12 +174,12 @@ pub fn tcp_sockets() -> io::Result<Vec<TcpSocket>> {
     Ok(all)
 }
 
-/// The sockets of a table as the kernel prints it. Lines that read otherwise are passed over.
+/// Parses a table in the form that the kernel prints. Skips other lines.
 fn in_table(text: &[u8]) -> Vec<TcpSocket> {
     String::from_utf8_lossy(text).lines().filter_map(socket).collect()
 }
 
-/// `sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode …`
+/// Parses a line of the form `sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode …`.
 fn socket(line: &str) -> Option<TcpSocket> {
     let mut words = line.split_ascii_whitespace();
     let (local, remote) = (words.nth(1)?, words.next()?);
@@ -190,7 +191,8 @@ fn socket(line: &str) -> Option<TcpSocket> {
     Some(TcpSocket { local, remote, listens: state == LISTEN, uid, inode, is_v6 })
 }
 
-/// `0100007F:1B9E`: each word of the address in the machine's order of bytes, the port in hexadecimal.
+/// Parses an address such as `0100007F:1B9E`: each word is in the machine's byte order, and the port is
+/// hexadecimal.
 fn address(text: &str) -> Option<SocketAddr> {
     let (ip, port) = text.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
@@ -210,12 +212,12 @@ fn address(text: &str) -> Option<SocketAddr> {
     Some(canonical(SocketAddr::new(ip, port)))
 }
 
-/// IPv4 inside IPv6 as IPv4.
+/// Converts an IPv4 address within IPv6 to IPv4.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// A process that has this socket open, among those we may look into.
+/// Returns a process that has this socket open. Processes that this user may not read are skipped.
 fn process_with(inode: u64) -> Option<HolderProcess> {
     for entry in fs::read_dir("/proc").ok()?.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
@@ -259,7 +261,7 @@ mod tests {
         }
     }
 
-    /// As the kernel prints an address: words in the machine's order of bytes.
+    /// Returns an address in the form that the kernel prints, with words in the machine's byte order.
     fn printed(address: SocketAddr) -> String {
         let hex = |bytes: &[u8]| -> String {
             let words = bytes.chunks(4).map(|word| u32::from_ne_bytes(word.try_into().unwrap()));

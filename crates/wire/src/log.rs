@@ -1,4 +1,4 @@
-//! The output of instances.
+//! The JSON of instances' output.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,11 +8,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// One line of output, without its line end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
-    /// Whose.
+    /// The instance that wrote the line.
     pub instance: InstanceId,
-    /// The line as it was written; bytes that are no UTF-8 are replaced.
+    /// The line as it was written, with bytes that are not UTF-8 replaced.
     pub text: String,
-    /// The line as it was written, in base64, where `text` is not the same.
+    /// The line as it was written, in base64, if `text` differs from it.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -20,13 +20,13 @@ pub struct LogLine {
         deserialize_with = "from_base64"
     )]
     pub base64: Option<Vec<u8>>,
-    /// Whether this is only part of a line, which the instance's next entry continues.
+    /// True if this is only a part of a line, which the instance's next entry continues.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub goes_on: bool,
 }
 
 impl LogLine {
-    /// A whole line of these bytes.
+    /// Creates a whole line from these bytes.
     pub fn new(instance: InstanceId, bytes: Vec<u8>) -> Self {
         match String::from_utf8(bytes) {
             Ok(text) => Self { instance, text, base64: None, goes_on: false },
@@ -37,7 +37,7 @@ impl LogLine {
         }
     }
 
-    /// The bytes as they were written.
+    /// Returns the bytes as they were written.
     pub fn bytes(&self) -> &[u8] {
         self.base64.as_deref().unwrap_or(self.text.as_bytes())
     }

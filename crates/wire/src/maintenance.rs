@@ -1,4 +1,4 @@
-//! Closing an app by hand: the request, read once and checked whole.
+//! Closing an app by hand: the request, which is read once and checked as a whole.
 
 use model::{Maintenance, Millis, Page};
 use serde::{Deserialize, Serialize};
@@ -8,16 +8,16 @@ use crate::value_checks::DAY;
 use crate::{Code, Problem, parse_duration};
 
 const HOUR: Millis = Millis::from_secs(3_600);
-/// More networks than these are a mistake.
+/// The largest number of networks. More are a mistake.
 const MOST_NETWORKS: usize = 256;
 
 /// `POST /v1/apps/{app}/maintenance`.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MaintenanceRequest {
-    /// Close it, or open it again; the rest is for closing only.
+    /// True to close the app, false to open it again. The other fields are only for closing.
     pub on: bool,
-    /// A whole HTML page, 64 KiB at most; a plain one if there is none.
+    /// A whole HTML page of at most 64 KiB. The default is a plain page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page: Option<String>,
     /// One sentence for users.
@@ -26,22 +26,22 @@ pub struct MaintenanceRequest {
     /// The value of `Retry-After`, as a length of time in whole seconds; the default is `30s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<String>,
-    /// Networks whose clients are let through.
+    /// The networks whose clients are let through.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<String>,
-    /// Requests wait so long before they get the page; not at all if there is none.
+    /// The time that requests wait before they get the page. By default they do not wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<String>,
-    /// The state the asker has seen.
+    /// The version of the app that the client has seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
 }
 
 impl MaintenanceRequest {
-    /// The page that users see; `None` opens the app.
+    /// Returns the page that users see; `None` opens the app.
     ///
     /// # Errors
-    /// Names the field that is wrong, and why.
+    /// Names the invalid field and the reason.
     pub fn read(self) -> Result<Option<Maintenance>, Problem> {
         let Self { on, page, message, retry_after, allow, hold, version: _ } = self;
         if !on {

@@ -1,5 +1,5 @@
-//! The list of a release's files: what may stand in it, how it is named, and how a client makes one
-//! from a folder. Needs nothing from the rest of this crate, and writes nothing.
+//! The list of a release's files: its valid entries, its digests, and how a client creates it from a folder.
+//! Uses nothing of the rest of this crate, and writes nothing.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, Metadata};
@@ -11,23 +11,23 @@ use model::Digest;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Entries a release may have.
+/// The largest number of entries of a release.
 pub const MOST_ENTRIES: usize = 100_000;
-/// Bytes all its files may have together.
+/// The largest size of all its files together, in bytes.
 pub const MOST_BYTES: u64 = 4 << 30;
-/// Bytes a path, or what a symbolic link says, may have.
+/// The largest length of a path, or of the target of a symbolic link, in bytes.
 pub const PATH_BYTES: usize = 1024;
-/// Folders that may lie in each other.
+/// The largest depth of nested folders.
 pub const DEPTH: usize = 64;
-/// Bytes a name in a path may have.
+/// The largest length of a name in a path, in bytes.
 const NAME_BYTES: usize = 255;
-/// The last second of the year 9999.
+/// The last second of the year 9999, in seconds since 1970.
 const LATEST: u64 = 253_402_300_799;
-/// Symbolic links that may lead to each other.
+/// The largest number of symbolic links that are followed for one path.
 const LINKS: usize = 40;
-/// Parts of paths that are walked to check all links of one list.
+/// The largest number of path components that are walked to check all links of one list.
 const MOST_STEPS: usize = 1_000_000;
-/// The kernel follows no longer path.
+/// The longest path that the kernel follows, in bytes.
 const WALKED_BYTES: usize = 4096;
 
 /// All files of a release, by path in ascending order.
@@ -42,45 +42,45 @@ pub struct Manifest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileEntry {
-    /// Relative to the release's folder, parts separated by `/`.
+    /// The path relative to the release's folder, with components separated by `/`.
     pub path: String,
     /// The kind of entry.
     pub kind: Kind,
-    /// When a file was last changed, in seconds since 1970. No part of what the digest names: a fresh
-    /// clone of the same files is the same release.
+    /// The modification time of a file, in seconds since 1970. It is not part of [`Manifest::digest`]: a
+    /// fresh clone of the same files is the same release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modified: Option<u64>,
 }
 
-/// The kind of an entry. There is none for a device or a socket, and no set-uid bit.
+/// The kind of an entry. Devices, sockets and set-uid bits are not supported.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Kind {
     /// A regular file.
     File {
-        /// The BLAKE3 digest of its content.
+        /// The BLAKE3 digest of the file's content.
         digest: Digest,
-        /// Its length in bytes.
+        /// The length of the file in bytes.
         size: u64,
-        /// Whether it may be executed.
+        /// True if the file is executable.
         executable: bool,
     },
-    /// A symbolic link that points inside.
+    /// A symbolic link that points into the release's folder.
     Symlink {
         /// The path that the link contains.
         target: String,
     },
-    /// A folder; needed only for empty ones.
+    /// A folder. Only empty folders need an entry.
     Dir,
 }
 
-/// Why a list of files is refused.
+/// The reason why a list of files is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{path:?} cannot be in a release: {why}")]
 pub struct InvalidEntry {
-    /// The entry.
+    /// The path of the entry.
     pub path: String,
-    /// Completes "because …".
+    /// The reason. It completes "because …".
     pub why: String,
 }
 
@@ -89,24 +89,25 @@ fn refused(path: &str, why: impl Into<String>) -> InvalidEntry {
 }
 
 impl Manifest {
-    /// Names the files: the same ones have the same digest, everywhere, whenever they were changed.
+    /// Returns the digest of the files. The same files have the same digest, whatever their modification
+    /// times are.
     pub fn digest(&self) -> Digest {
         let timeless = |entry: &FileEntry| FileEntry { modified: None, ..entry.clone() };
         Self { entries: self.entries.iter().map(timeless).collect() }.name()
     }
 
-    /// Names this very list, with the times in it.
+    /// Returns the digest of the list itself, including the modification times.
     pub fn name(&self) -> Digest {
         Digest::from_bytes(*blake3::hash(&self.canonical_bytes()).as_bytes())
     }
 
-    /// The one form that is hashed and kept.
+    /// Returns the only form that is hashed and stored.
     pub fn canonical_bytes(&self) -> Vec<u8> {
-        // Structs and enums with named fields: JSON has a form for all of it.
+        // Only structs and enums with named fields, so this cannot fail.
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// The contents it needs, with their sizes.
+    /// Returns the contents that the files need, with their sizes.
     pub fn blobs(&self) -> BTreeMap<Digest, u64> {
         let blob = |entry: &FileEntry| match entry.kind {
             Kind::File { digest, size, .. } => Some((digest, size)),
@@ -115,10 +116,10 @@ impl Manifest {
         self.entries.iter().filter_map(blob).collect()
     }
 
-    /// Whether it can be laid out inside one folder and nowhere else.
+    /// Checks that the files can be laid out inside one folder and nowhere else.
     ///
     /// # Errors
-    /// Names the first entry that cannot.
+    /// Names the first entry that is invalid.
     pub fn validate(&self) -> Result<(), InvalidEntry> {
         if self.entries.len() > MOST_ENTRIES {
             return Err(refused("", format!("there are more than {MOST_ENTRIES} entries")));
@@ -174,10 +175,10 @@ fn validate_path(path: &str) -> Result<(), InvalidEntry> {
     Ok(())
 }
 
-/// Checks that the parent of every entry is a folder. Entries are sorted, so entries whose path begins with
-/// another's come right after it.
+/// Checks that the parent of every entry is a folder. Entries are sorted, so an entry directly follows those
+/// whose path is a prefix of its own.
 fn validate_parents(entries: &[FileEntry]) -> Result<(), InvalidEntry> {
-    // Those that are no folder and that the path at hand begins with.
+    // The entries that are not folders and whose paths are prefixes of the current one.
     let mut before: Vec<&str> = Vec::new();
     for FileEntry { path, kind, modified: _ } in entries {
         while before.last().is_some_and(|last| !path.starts_with(last)) {
@@ -194,18 +195,19 @@ fn validate_parents(entries: &[FileEntry]) -> Result<(), InvalidEntry> {
     Ok(())
 }
 
-/// All links of a list, and how much work it was to walk them.
+/// All links of a list, and the work that was needed to walk them.
 struct Links<'a> {
     targets: HashMap<&'a str, &'a str>,
     steps: usize,
 }
 
 impl<'a> Links<'a> {
-    /// Walks as the kernel would, through other links too, and never above the release's folder.
+    /// Follows a link like the kernel, including other links on the way, and never above the release's
+    /// folder.
     fn validate(&mut self, path: &str, target: &'a str) -> Result<(), InvalidEntry> {
         let outside = || refused(path, format!("the link to {target:?} leads outside"));
         let mut here = path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
-        // What is still to be walked, the next part last.
+        // The components that are still to be walked, the next one last.
         let mut ahead: Vec<&str> = Vec::new();
         let mut links = 0;
         let mut follow = Some(target);
@@ -255,23 +257,23 @@ impl<'a> Links<'a> {
     }
 }
 
-/// Why a folder cannot be made into a release.
+/// The reason why a folder cannot become a release.
 #[derive(Debug, Error)]
 pub enum ScanError {
-    /// Something in it cannot be in a release.
+    /// An entry of the folder cannot be in a release.
     #[error("cannot ship {}: {why}", path.display())]
     Refused {
-        /// What.
+        /// The entry.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         why: String,
     },
     /// A file or folder cannot be read.
     #[error("cannot read {}", path.display())]
     Io {
-        /// What.
+        /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// The folder cannot be walked.
@@ -279,22 +281,23 @@ pub enum ScanError {
     Walk {
         /// The folder.
         dir: PathBuf,
-        /// Why.
+        /// The cause.
         source: ignore::Error,
     },
 }
 
-/// A folder as a release.
+/// A folder, read as a release.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Scan {
-    /// Its files.
+    /// The list of the folder's files.
     pub manifest: Manifest,
-    /// Where the content with this digest can be read.
+    /// The path of a file with this content, by digest.
     pub files: BTreeMap<Digest, PathBuf>,
 }
 
-/// Reads a folder: everything but `.git`, a data folder `.segue` of segue's own, and what
-/// `.segueignore` files name. No other ignore file counts: build outputs are needed to run.
+/// Reads a folder. Leaves out `.git`, a data folder `.segue` of segue's own, and the paths that
+/// `.segueignore` files name. Other ignore files have no effect, because build outputs are needed at run
+/// time.
 ///
 /// # Errors
 /// Names the path that cannot be read or shipped.
@@ -316,16 +319,16 @@ pub fn scan(dir: &Path) -> Result<Scan, ScanError> {
     Ok(scan)
 }
 
-/// Something in a folder that is to be shipped.
+/// An entry of a folder that is to be shipped.
 struct Found {
     path: PathBuf,
-    /// Relative to the folder.
+    /// The path relative to the folder.
     name: String,
     metadata: Metadata,
 }
 
-/// All that is to be shipped. Reads no file: what is too much is refused by its size, before anybody
-/// waits for its digest.
+/// Finds all entries that are to be shipped. Reads no file: a folder that is too large is refused by its
+/// size, before the user waits for digests.
 fn find(dir: &Path) -> Result<Vec<Found>, ScanError> {
     let walk = ignore::WalkBuilder::new(dir)
         .standard_filters(false)
@@ -360,7 +363,7 @@ fn find(dir: &Path) -> Result<Vec<Found>, ScanError> {
     Ok(all)
 }
 
-/// `None` for a device, a socket, a pipe.
+/// Returns the kind of an entry; `None` for a device, a socket or a pipe.
 fn read_kind(
     path: &Path,
     metadata: &Metadata,
@@ -380,7 +383,7 @@ fn read_kind(
         return Ok(None);
     }
     let mut hasher = blake3::Hasher::new();
-    // The size is that of what was hashed. What a file grows by meanwhile is left out.
+    // The size is the number of hashed bytes. Bytes that are appended to the file meanwhile are left out.
     let mut content = File::open(path).map_err(io)?.take(metadata.len());
     let size = io::copy(&mut content, &mut hasher).map_err(io)?;
     let digest = Digest::from_bytes(*hasher.finalize().as_bytes());

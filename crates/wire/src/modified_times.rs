@@ -1,16 +1,16 @@
-//! When the files of a release were last changed: an app makes `ETag`, `Last-Modified` and the names of
-//! compiled files of that, so the same content keeps its time from release to release, and another
-//! content never has an earlier one. Reads no clock.
+//! The modification times of a release's files. An app derives `ETag`, `Last-Modified` and the names of
+//! compiled files from them. Therefore unchanged content keeps its time from release to release, and changed
+//! content never gets an earlier time. Reads no clock.
 
 use std::collections::BTreeMap;
 
 use crate::manifest::{FileEntry, Kind, Manifest};
 
 impl Manifest {
-    /// Returns this manifest with the modification times that its files get after `before`, the release
-    /// that was live when they came. A path with the content it had there keeps that time. A path with
-    /// other content gets the client's time, or one second more than it had, whichever is later. A new
-    /// path gets the client's time.
+    /// Returns this manifest with the modification times that its files get after `before`, the release that
+    /// was live when the files were uploaded. A path with the same content as in `before` keeps that time. A
+    /// path with other content gets the client's time, or one second more than in `before`, whichever is
+    /// later. A new path gets the client's time.
     #[must_use]
     pub fn timed_after(mut self, before: Option<&Self>) -> Self {
         let before: BTreeMap<&str, &FileEntry> = before
@@ -76,7 +76,7 @@ mod tests {
             [times(&first), times(&second), times(&third)],
             [[Some(1)], [Some(2)], [Some(3)]]
         );
-        // What the client says counts where it is later.
+        // The client's time counts if it is later.
         let late = Manifest { entries: vec![file("app.js", "4", Some(90))] };
         assert_eq!(times(&late.timed_after(Some(&third))), [Some(90)]);
     }
@@ -86,7 +86,7 @@ mod tests {
         let old = Manifest { entries: vec![file("a", "1", None), file("b", "1", None)] };
         let new = Manifest { entries: vec![file("a", "1", Some(5)), file("c", "1", Some(6))] };
         assert_eq!(times(&new.clone().timed_after(Some(&old))), [Some(5), Some(6)]);
-        // A client that sends no times after one that did.
+        // A client that sends times, followed by one that sends none.
         let bare = Manifest { entries: vec![file("a", "2", None), file("d", "1", None)] };
         assert_eq!(times(&bare.timed_after(Some(&new))), [Some(6), None]);
         assert_eq!(old.name(), old.digest(), "lists that earlier versions stored keep their name");

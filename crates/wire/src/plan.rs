@@ -1,4 +1,4 @@
-//! What a deploy would do: the answer to `POST /v1/apps/{app}/plan`, which takes the body of a deploy
+//! The answer to `POST /v1/apps/{app}/plan`: what a deploy would do. The endpoint takes the body of a deploy
 //! and changes nothing.
 
 use model::{AppName, Gate, Label, Standby, Strategy, StrategyKind, Switch};
@@ -8,30 +8,31 @@ use crate::{CommandAccepted, Problem};
 
 /// A description of what a deploy would do. It names settings, and never the value of a variable.
 ///
-/// The verdict, the strategy and its steps are the engine's: they come from a dry run of the deploy.
+/// The verdict, the strategy and its steps come from the engine's dry run of the deploy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeployPlan {
     /// The app.
     pub app: AppName,
-    /// The release it would bring in.
+    /// The release that the deploy would bring in.
     pub release: PlannedRelease,
-    /// The label of the release that is live.
+    /// The label of the live release.
     pub live: Option<Label>,
-    /// Files of the release.
+    /// The number of files of the release.
     pub files: u32,
-    /// Contents the server does not have.
+    /// The number of contents that the server does not have.
     pub uploads: u32,
-    /// Their bytes.
+    /// The size of these contents, in bytes.
     pub upload_bytes: u64,
     /// The strategy's name.
     pub strategy: String,
-    /// The steps of the rollout, one sentence each, in order; empty when no release would be rolled out.
+    /// The steps of the rollout, one sentence each, in order; empty if no release would be rolled out.
     pub steps: Vec<String>,
-    /// Settings that differ from the live release's, by name; `None` when that cannot be told.
+    /// The names of the settings that differ from the live release's; `None` if this is not known.
     pub changes: Option<Vec<String>>,
-    /// The rollout under way.
+    /// The number of the rollout under way.
     pub rollout: Option<u32>,
-    /// Differences from the release that has the label already, by name; with any, the deploy would be refused.
+    /// The names of the settings that differ from the release that already has the label. If there are any,
+    /// the deploy would be refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differs: Vec<String>,
     /// The answer to the deploy.
@@ -44,7 +45,7 @@ pub struct DeployPlan {
 pub enum DeployVerdict {
     /// The deploy would be accepted.
     Accepted(Effect),
-    /// The deploy would be refused, in these words.
+    /// The deploy would be refused for this reason.
     Refused(Problem),
 }
 
@@ -53,7 +54,7 @@ pub enum DeployVerdict {
 pub struct Effect {
     /// The kind of effect.
     pub kind: EffectKind,
-    /// The rollout under way that would end by it.
+    /// The rollout under way that would end because of the deploy.
     pub ends: Option<u32>,
     /// The answer to the deploy.
     pub answer: CommandAccepted,
@@ -65,9 +66,9 @@ pub struct Effect {
 pub enum EffectKind {
     /// A rollout of the release begins.
     Begins,
-    /// The rollout under way brings it in already: it is followed.
+    /// The rollout under way already brings in the release. The command follows that rollout.
     Joins,
-    /// The release is live with less than its instances: those it lacks are started.
+    /// The release is live with fewer instances than it should have. The missing instances are started.
     Starts,
     /// The rollout under way ends, and the release that was live before it stays live.
     Returns,
@@ -80,15 +81,15 @@ pub enum EffectKind {
 pub struct PlannedRelease {
     /// The label that the release would have.
     pub label: Option<Label>,
-    /// Whether there is such a release already.
+    /// The kind of release: new, or existing already.
     pub kind: Planned,
 }
 
-/// Whether a release is there already.
+/// The kind of release that a deploy would bring in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Planned {
-    /// The deploy would make a new release.
+    /// The deploy would create a new release.
     New,
     /// The release is stored.
     Stored,

@@ -1,39 +1,39 @@
-//! How a refusal travels: `{"error":{"code","message","hint"}}`.
+//! The JSON of a refusal: `{"error":{"code","message","hint"}}`.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The kind of a refusal, for programs. Each has one HTTP status.
+/// The kind of a refusal, for programs. Each kind has one HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Code {
-    /// Understood, and the answer is no.
+    /// The request is valid, but the server refuses it.
     Refused,
-    /// Another command came first: look at the app and decide again.
+    /// Another command came first. The client has to look at the app and decide again.
     Conflict,
     /// There is no such app, release, rollout or path.
     NotFound,
     /// The request itself is wrong.
     Invalid,
-    /// No token, or not the right one.
+    /// The request has no token, or not the right one.
     Unauthorized,
-    /// The `Host` header names a host this API does not answer for.
+    /// The `Host` header names a host that this API does not answer for.
     ForbiddenHost,
-    /// The request is larger than the API takes.
+    /// The request is larger than the API accepts.
     TooLarge,
-    /// The request took longer than the API waits.
+    /// The request took longer than the API's time limit.
     Timeout,
-    /// Not now; later perhaps.
+    /// The server cannot answer now, but perhaps later.
     Unavailable,
-    /// Traffic goes on, but nothing can be changed.
+    /// Changes are refused. Traffic is served all the same.
     ReadOnly,
     /// A defect of segue.
     Internal,
 }
 
 impl Code {
-    /// The HTTP status it travels with.
+    /// Returns the HTTP status of this kind.
     pub const fn status(self) -> u16 {
         match self {
             Self::Refused => 422,
@@ -50,12 +50,12 @@ impl Code {
     }
 }
 
-/// A refusal, and what to do about it.
+/// A refusal, and the user's possible reaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// Its kind.
+    /// The kind of the refusal.
     pub code: Code,
-    /// The act, its object, and why it is refused.
+    /// The act, its object, and the reason for the refusal.
     pub message: String,
     /// What the user can do now.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -63,7 +63,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A refusal without a hint.
+    /// Creates a refusal without a hint.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), hint: None }
     }
@@ -84,7 +84,7 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
-/// The body of every answer that is not 2xx.
+/// The body of every response that is not 2xx.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody {
     /// The refusal.

@@ -1,6 +1,7 @@
-//! Tells by the first bytes of a program on which system and processor it runs. Does not know scripts.
+//! Recognises by the first bytes of a program for which system and processor it was built. Does not recognise
+//! scripts.
 
-/// The number of bytes that are needed.
+/// The number of bytes that are needed to recognise a program.
 pub const PROGRAM_START: usize = 20;
 
 /// The system that a program is for.
@@ -8,7 +9,7 @@ pub const PROGRAM_START: usize = 20;
 pub enum Program {
     /// Linux and similar systems, on the processor with this number in ELF's `e_machine`.
     Elf {
-        /// The number, as /usr/include/elf.h lists them.
+        /// The number, as listed in /usr/include/elf.h.
         machine: u16,
     },
     /// macOS.
@@ -18,7 +19,7 @@ pub enum Program {
 }
 
 impl Program {
-    /// Returns the kind of program that begins with these bytes; `None` if it is not a known one.
+    /// Returns the kind of program that begins with these bytes; `None` if the kind is unknown.
     pub fn of(start: &[u8]) -> Option<Self> {
         match start {
             [0x7f, b'E', b'L', b'F', _, order, ..] => {
@@ -28,14 +29,15 @@ impl Program {
                 Some(Self::Elf { machine: read(machine) })
             }
             [0xcf | 0xce, 0xfa, 0xed, 0xfe, ..] => Some(Self::MachO),
-            // As many parts as a program for several processors has; a class file of Java has more.
+            // The last number counts the parts of a program for several processors. In a class file of Java
+            // it is larger.
             [0xca, 0xfe, 0xba, 0xbe, 0, 0, 0, 1..=8, ..] => Some(Self::MachO),
             [b'M', b'Z', ..] => Some(Self::Windows),
             _ => None,
         }
     }
 
-    /// Why it does not run on this machine, if that is sure.
+    /// Returns the reason why the program certainly does not run on this machine; `None` if it may.
     pub fn unfit_here(self) -> Option<String> {
         match self {
             Self::MachO => Some("it is a program for macOS".to_owned()),
@@ -59,7 +61,7 @@ impl Program {
     }
 }
 
-/// The processors whose programs this machine runs; none where that is not known.
+/// Returns the processors whose programs this machine runs; an empty list if they are not known.
 const fn native() -> &'static [u16] {
     if cfg!(target_arch = "x86_64") {
         &[62, 3]

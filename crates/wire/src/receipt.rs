@@ -1,12 +1,12 @@
-//! The JSON of a receipt: the measured account of one rollout.
+//! The JSON of a receipt: the measurements of one rollout.
 
 use std::collections::BTreeMap;
 
 use model::{AppName, Label, Outcome, RolloutView, Waiting};
 use serde::{Deserialize, Serialize};
 
-/// A receipt, exactly as `receipt --json` prints it. What nobody measured is `null`. Of a rollout that is
-/// under way it is the receipt so far, and says how the rollout stands instead of how it ended.
+/// A receipt, exactly as `receipt --json` prints it. A number that was not measured is `null`. The receipt of
+/// a rollout under way is the receipt so far, and has the rollout's standing instead of its outcome.
 /// Many fields: it is the contract of `receipt --json`, one flat object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RolloutReceipt<O = Outcome> {
@@ -16,61 +16,61 @@ pub struct RolloutReceipt<O = Outcome> {
     pub app: AppName,
     /// The label of the release that was live before.
     pub from: Option<Label>,
-    /// The label of the release that came in.
+    /// The label of the release that the rollout brings in.
     pub to: Label,
     /// The strategy's name, or `rollback`.
     pub strategy: String,
-    /// How it ended, or how it stands.
+    /// The outcome of the rollout, or its standing.
     pub outcome: O,
-    /// The sentence that says what it waits for, while it is under way.
+    /// The sentence that says what the rollout waits for, while it is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
-    /// The label of the release that is live at its end, or so far; `None` for none, and from an older
-    /// server.
+    /// The label of the release that is live at the rollout's end, or so far; `None` if there is none, and
+    /// from an older server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<Label>,
-    /// `false` when a crash lost counters.
+    /// False if a crash has lost counters.
     pub complete: bool,
-    /// Requests of the app during the rollout.
+    /// The number of requests of the app during the rollout.
     pub requests: Option<u64>,
-    /// Answers the proxy had to make itself, and answers broken off.
+    /// The number of responses that the proxy had to make itself, and of responses that were cut off.
     pub failed: Option<u64>,
-    /// Answers of the app's own, over all releases; `None` from an older server.
+    /// The number of the app's own responses, over all releases; `None` from an older server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answers: Option<u64>,
-    /// 5xx answers of the app's own, by release label.
+    /// The number of the app's own 5xx responses, by release label.
     pub app_5xx: BTreeMap<Label, u64>,
-    /// Requests whose client went away first.
+    /// The number of requests whose client disconnected first.
     pub client_aborted: Option<u64>,
-    /// Attempts made again.
+    /// The number of attempts that were retried.
     pub retried: Option<u64>,
-    /// Requests that had to wait for an instance.
+    /// The number of requests that had to wait for an instance.
     pub held: Option<u64>,
-    /// Requests sent to live because their own arm had no healthy instance.
+    /// The number of requests sent to the live release because their own arm had no healthy instance.
     pub diverted: Option<u64>,
-    /// The longest time with a request waiting and none succeeding.
+    /// The longest time during which a request was waiting and none succeeded, in milliseconds.
     pub max_gap_ms: Option<u64>,
-    /// From the decision or command to the last worker's acknowledgement.
+    /// The time from the decision or command to the last worker's acknowledgement, in milliseconds.
     pub switch_ms: Option<u64>,
-    /// From the first fact of the rollout to its last.
+    /// The time from the rollout's first fact to its last, in milliseconds.
     pub duration_ms: u64,
 }
 
-/// A receipt, and why the rollout did not complete. This is the API's answer; the cause is text for people and
-/// therefore no part of the receipt.
+/// A receipt, and the reason why the rollout did not complete. This is the API's answer. The cause is text
+/// for people and therefore not a part of the receipt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceiptWithCause {
     /// The receipt.
     pub receipt: RolloutReceipt,
-    /// Why it did not complete, with the instance's last words.
+    /// The reason why the rollout did not complete, with the instance's last words.
     pub cause: Option<String>,
 }
 
-/// How a rollout under way stands: whether it goes on by itself.
+/// The standing of a rollout under way: whether it continues by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RolloutStanding {
-    /// The rollout goes on by itself.
+    /// The rollout continues by itself.
     Running,
     /// The rollout is at a gate that a person opens with `segue promote`.
     Waiting,
@@ -81,7 +81,8 @@ pub enum RolloutStanding {
 }
 
 impl RolloutStanding {
-    /// Returns how `rollout` stands, by the reason it waits for and by its phase: the reason may be older by one fact.
+    /// Returns the standing of `rollout`, judged by the reason it waits for and by its phase. The reason may
+    /// be older by one fact.
     pub fn of(rollout: &RolloutView) -> Self {
         let at_a_gate = matches!(rollout.phase, "ready" | "holding");
         match rollout.waiting.as_ref().map(|reason| &reason.waiting) {
@@ -101,7 +102,7 @@ impl From<&model::Receipt> for ReceiptWithCause {
 }
 
 impl RolloutReceipt<RolloutStanding> {
-    /// Makes the receipt of a rollout that is under way.
+    /// Creates the receipt of a rollout that is under way.
     pub fn so_far(
         receipt: &model::Receipt,
         standing: RolloutStanding,

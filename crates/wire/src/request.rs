@@ -14,19 +14,20 @@ use crate::{Manifest, Secret};
 pub struct DeployRequest {
     /// The app file as JSON: the same keys and values as in `segue.toml`, without `run.dir`.
     pub spec: serde_json::Value,
-    /// The label of the release; the server makes one from the digest if there is none.
+    /// The label of the release. Without it the server creates one from the digest.
     #[serde(default)]
     pub label: Option<Label>,
-    /// The release's files; their blobs have been uploaded before.
+    /// The release's files. Their blobs have to be uploaded before.
     #[serde(default)]
     pub manifest: Option<Manifest>,
-    /// Environment variables, beside those in the spec; these win.
+    /// Environment variables. They override those in the spec.
     #[serde(default)]
     pub env: BTreeMap<String, Secret>,
-    /// Abort a rollout that is under way and start this one.
+    /// True if a rollout under way is to be aborted in favour of this one.
     #[serde(default)]
     pub replace: bool,
-    /// The state the asker has seen; refused as a conflict when it is older than the app's.
+    /// The version of the app that the client has seen. The request is refused as a conflict if the app's
+    /// version is newer.
     #[serde(default)]
     pub version: Option<u64>,
 }
@@ -35,10 +36,10 @@ pub struct DeployRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RollbackRequest {
-    /// A label or number (`12`, `#12`) of a release; the standby if there is none.
+    /// The label or number (`12`, `#12`) of a release. The default is the standby.
     #[serde(default)]
     pub to: Option<String>,
-    /// The state the asker has seen.
+    /// The version of the app that the client has seen.
     #[serde(default)]
     pub version: Option<u64>,
 }
@@ -47,19 +48,19 @@ pub struct RollbackRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PromoteRequest {
-    /// To all of the traffic, past the steps that are left.
+    /// True to go to all of the traffic and skip the remaining steps.
     #[serde(default)]
     pub full: bool,
-    /// The state the asker has seen.
+    /// The version of the app that the client has seen.
     #[serde(default)]
     pub version: Option<u64>,
 }
 
-/// `POST /v1/apps/{app}/abort`, `…/pause`, `…/restart`, `…/resume` and `…/sync`: the verb says it all.
+/// `POST /v1/apps/{app}/abort`, `…/pause`, `…/restart`, `…/resume` and `…/sync`, which need no other fields.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BareRequest {
-    /// The state the asker has seen.
+    /// The version of the app that the client has seen.
     #[serde(default)]
     pub version: Option<u64>,
 }
@@ -70,25 +71,25 @@ pub struct BareRequest {
 pub struct ScaleRequest {
     /// The number of instances, 1 to 1000.
     pub replicas: u16,
-    /// The state the asker has seen.
+    /// The version of the app that the client has seen.
     #[serde(default)]
     pub version: Option<u64>,
 }
 
-/// The answer to a command that was taken.
+/// The answer to a command that was accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandAccepted {
     /// The app.
     pub app: AppName,
-    /// The rollout to follow; `None` when there is nothing to wait for.
+    /// The rollout to follow; `None` if there is nothing to wait for.
     pub rollout: Option<u32>,
-    /// Whether nothing new was started: the release is live already, or this rollout was under way.
+    /// True if nothing new was started: the release is live already, or this rollout was under way.
     pub already: bool,
-    /// The release the command is about, if about one.
+    /// The number of the release that the command is about, if it is about one.
     pub release: Option<u32>,
-    /// Its label.
+    /// The label of that release.
     pub label: Option<Label>,
-    /// One sentence for people; empty when there is nothing to say.
+    /// One sentence for people; empty if there is nothing to say.
     #[serde(default)]
     pub note: String,
     /// Warnings for the user, as sentences.
@@ -96,16 +97,16 @@ pub struct CommandAccepted {
     pub warnings: Vec<String>,
 }
 
-/// State that an app left behind which was removed.
+/// The state that a removed app has left behind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftState {
     /// The app's name.
     pub app: AppName,
-    /// The folder on the host.
+    /// The path of the state folder on the host.
     pub path: PathBuf,
 }
 
-/// `POST /v1/blobs/missing`: what a release needs.
+/// `POST /v1/blobs/missing`: the contents that a release needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
@@ -113,28 +114,28 @@ pub struct Wanted {
     pub blobs: Vec<Blob>,
 }
 
-/// One file's content.
+/// The content of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Blob {
-    /// Its blake3 digest.
+    /// The blake3 digest of the content.
     pub digest: Digest,
-    /// Its length in bytes.
+    /// The length of the content in bytes.
     pub size: u64,
 }
 
-/// The answer to [`Wanted`]: what the server does not have.
+/// The answer to [`Wanted`]: the contents that the server does not have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missing {
-    /// To be uploaded with `PUT /v1/blobs/{digest}`.
+    /// The digests of the contents, which have to be uploaded with `PUT /v1/blobs/{digest}`.
     pub missing: Vec<Digest>,
 }
 
 /// The answer to `POST /v1/down`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Down {
-    /// The server's process, which ends once everything is stopped.
+    /// The id of the server's process, which ends once everything is stopped.
     pub pid: u32,
-    /// Instances that are being stopped.
+    /// The number of instances that are being stopped.
     pub instances: u32,
 }

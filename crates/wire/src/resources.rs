@@ -1,4 +1,4 @@
-//! The keys `memory`, `pids` and `cpu` of `[run]`: the most that an instance may use of its host.
+//! The keys `memory`, `pids` and `cpu` of `[run]`: the limits of an instance's resources.
 
 use bytesize::ByteSize;
 use model::ResourceLimits;
@@ -8,11 +8,12 @@ use crate::settings_tree::{Node, TreeValue};
 
 type Result<T> = std::result::Result<T, AppFileError>;
 
-/// Bounds of `memory`, in bytes. No program starts with less than a mebibyte.
+/// The range of `memory`, in bytes. No program starts with less than a mebibyte.
 const MEMORY: std::ops::RangeInclusive<u64> = 1 << 20..=1 << 50;
-/// Linux has no more process ids.
+/// The largest number of process ids on Linux.
 const MOST_PIDS: i64 = 1 << 22;
-/// Bounds of `cpu`, in thousandths of a core. The kernel grants no less than a millisecond in a tenth of a second.
+/// The range of `cpu`, in thousandths of a core. The least time that the kernel grants is a millisecond in a
+/// tenth of a second.
 const CPU: std::ops::RangeInclusive<u32> = 10..=1_000_000;
 
 /// Reads the three keys.
@@ -45,18 +46,18 @@ fn cpu(run: &Section<'_>) -> Result<Option<u32>> {
     let processors = match run.get("cpu") {
         None => return Ok(None),
         Some(Node { value: TreeValue::Fraction(number), .. }) => *number,
-        // Every whole number within the bounds is a fraction as well.
+        // A whole number within the bounds can be converted without loss.
         Some(Node { value: TreeValue::Number(number), .. }) => *number as f64,
         Some(node) => return wrong(format!("a number is needed, not {}", node.kind())),
     };
     let thousandths = processors * 1_000.0;
     let whole = thousandths.round();
-    // A number that is none or too large becomes one that is out of bounds.
+    // A value that is not a number or too large becomes one that is out of bounds.
     let cpu = whole as u32;
     if !CPU.contains(&cpu) {
         return wrong(format!("{processors:?} is not within 0.01 and 1000"));
     }
-    // So near is the nearest fraction that a computer has of three decimals.
+    // A floating-point number is at most this far from a number with three decimals.
     if (thousandths - whole).abs() > 1e-6 {
         return wrong(format!("{processors} has more than three decimals"));
     }

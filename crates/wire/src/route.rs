@@ -1,4 +1,4 @@
-//! The table `[route]` of an app file: which requests are the app's, and who is sent elsewhere.
+//! The table `[route]` of an app file: the requests that belong to the app, and the users who are redirected.
 
 use model::{Affinity, Balance, KeepAlive, Millis, Prefix, Redirect, Route};
 
@@ -7,7 +7,7 @@ use crate::settings_table::{AppFileError, Section};
 use crate::settings_tree::{Node, TreeValue};
 use crate::value_checks::{check_host, check_path};
 
-/// docs/segue.schema.json has the same.
+/// The keys of the table; docs/segue.schema.json lists them, too.
 pub(crate) const KEYS: &[&str] = &[
     "hosts",
     "path",
@@ -32,7 +32,7 @@ const STATUSES: [u16; 5] = [301, 302, 303, 307, 308];
 
 type Result<T> = std::result::Result<T, AppFileError>;
 
-/// Reads the table, and that of the limits: they go with it.
+/// Reads the table and the table of the limits, which belong to the route.
 pub(crate) fn read(top: &Section<'_>) -> Result<Route> {
     let route = Section::open("route", top.get("route"), KEYS)?;
     let hosts = hosts(&route)?;
@@ -106,7 +106,7 @@ fn hosts(route: &Section<'_>) -> Result<Vec<String>> {
     Ok(hosts)
 }
 
-/// The name that users should see.
+/// Returns the host name that users should see.
 fn canonical(route: &Section<'_>, hosts: &[String]) -> Result<Option<String>> {
     let Some(text) = route.text("canonical")? else { return Ok(None) };
     let host = text.to_ascii_lowercase();
@@ -116,7 +116,7 @@ fn canonical(route: &Section<'_>, hosts: &[String]) -> Result<Option<String>> {
         return Err(route.wrong("canonical", why).hint("write canonical = \"example.com\""));
     }
     if !hosts.is_empty() && !hosts.contains(&host) {
-        // The users would be sent where the app is not.
+        // Users would be redirected to a host that the app does not serve.
         let error = route.wrong("canonical", format!("{host:?} is not among `hosts`"));
         return Err(error.hint(format!("add {host:?} to `hosts`")));
     }

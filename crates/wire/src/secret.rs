@@ -1,12 +1,12 @@
-//! Values of environment variables on their way to the server. They are never printed: not by
-//! `Debug`, not in errors.
+//! Values of environment variables on their way to the server. They are never printed, neither by `Debug` nor
+//! in errors.
 
 use std::fmt;
 
 use model::{AppSpec, Variable};
 use serde::{Deserialize, Serialize};
 
-/// A value nobody should see. Only [`Secret::expose`] gives it away, so uses are easy to find.
+/// A secret value. Only [`Secret::expose`] returns it, so uses are easy to find.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
@@ -17,7 +17,7 @@ impl Secret {
         Self(value.into())
     }
 
-    /// The value itself.
+    /// Returns the value itself.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -38,11 +38,10 @@ impl fmt::Debug for Secret {
 /// The hint for a variable that segue sets itself.
 pub const ANOTHER_NAME: &str = "give the variable another name";
 
-/// Checks the name of an environment variable of an app with these settings; the error completes
-/// "because …".
+/// Checks the name of an environment variable of an app with these settings. The error completes "because …".
 ///
 /// # Errors
-/// When it is no name, or one that segue sets itself.
+/// If the name is invalid, or is one that segue sets itself.
 pub fn check_env_name(name: &str, spec: &AppSpec) -> Result<(), String> {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if name.is_empty() || name.len() > 128 {

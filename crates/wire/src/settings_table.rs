@@ -1,5 +1,5 @@
-//! Reads one table of an app file: every key is known, every value is what it should be, and an
-//! error names the line, the key and what to write instead.
+//! Reads one table of an app file. Checks that every key is known and every value is valid. An error names
+//! the line, the key and what to write instead.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -10,14 +10,14 @@ use model::{Millis, nearest};
 use crate::duration::parse_duration;
 use crate::settings_tree::{Node, TreeEntry, TreeValue};
 
-/// An error in an app file, with its place.
+/// An error in an app file, with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppFileError {
-    /// The line, when it was read from a file.
+    /// The line, if the settings were read from a file.
     pub line: Option<u32>,
     /// The error.
     pub message: String,
-    /// What the user can do about it.
+    /// The change that would help.
     pub hint: Option<String>,
 }
 
@@ -53,8 +53,8 @@ pub(crate) struct Section<'a> {
 }
 
 impl<'a> Section<'a> {
-    /// Opens the table `name` (empty for the whole file), in which only `keys` may stand. A table
-    /// that is not there is an empty one. A table within a table is named by its whole path.
+    /// Opens the table `name` (empty for the whole file), which may have only these `keys`. A missing table
+    /// counts as an empty one. A table within a table is named by its whole path.
     pub(crate) fn open(
         name: impl Into<String>,
         node: Option<&'a Node>,
@@ -86,19 +86,19 @@ impl<'a> Section<'a> {
         Ok(Self { name, line: node.line, entries })
     }
 
-    /// The value of a key, if it is there.
+    /// Returns the value of a key, if the key is present.
     pub(crate) fn get(&self, key: &str) -> Option<&'a Node> {
         self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
     }
 
-    /// An error about a key's value.
+    /// Returns an error about a key's value.
     pub(crate) fn wrong(&self, key: &str, why: impl Display) -> AppFileError {
         let line = self.get(key).map_or(self.line, |node| node.line);
         let path = if self.name.is_empty() { key.into() } else { format!("{}.{key}", self.name) };
         AppFileError::new(line, format!("`{path}`: {why}"))
     }
 
-    /// A text, if the key is there.
+    /// Returns a text, if the key is present.
     pub(crate) fn text(&self, key: &str) -> Result<Option<&'a str>> {
         match self.get(key) {
             None => Ok(None),
@@ -107,12 +107,12 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A text that reads as a `T`, if the key is there.
+    /// Returns a text parsed as a `T`, if the key is present.
     pub(crate) fn parsed<T: FromStr<Err: Display>>(&self, key: &str) -> Result<Option<T>> {
         self.text(key)?.map(|text| text.parse().map_err(|e| self.wrong(key, e))).transpose()
     }
 
-    /// A list of texts; empty if the key is not there.
+    /// Returns a list of texts; empty if the key is missing.
     pub(crate) fn texts(&self, key: &str) -> Result<Vec<&'a str>> {
         let list = match self.get(key) {
             None => return Ok(Vec::new()),
@@ -140,7 +140,7 @@ impl<'a> Section<'a> {
             .collect()
     }
 
-    /// True or false, or the default.
+    /// Returns true or false, or the default.
     pub(crate) fn flag(&self, key: &str, default: bool) -> Result<bool> {
         match self.get(key) {
             None => Ok(default),
@@ -153,7 +153,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A whole number within bounds, or the default.
+    /// Returns a whole number within bounds, or the default.
     pub(crate) fn count<T: TryFrom<i64>>(
         &self,
         key: &str,
@@ -184,7 +184,7 @@ impl<'a> Section<'a> {
         Err(self.wrong(key, why))
     }
 
-    /// A length of time within bounds, or the default.
+    /// Returns a length of time within bounds, or the default.
     pub(crate) fn duration(
         &self,
         key: &str,
@@ -204,7 +204,7 @@ impl<'a> Section<'a> {
         Ok(length)
     }
 
-    /// One of some words, or the default.
+    /// Returns the value of one of these words, or the default.
     pub(crate) fn word<T: Copy>(&self, key: &str, default: T, words: &[(&str, T)]) -> Result<T> {
         let Some(text) = self.text(key)? else { return Ok(default) };
         if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {

@@ -1,10 +1,10 @@
-//! Settings as a tree, from TOML with line numbers or from JSON without. Knows no key: what may
-//! stand where is `appfile`'s business.
+//! Settings as a tree, from TOML with line numbers or from JSON without. Knows no keys; `appfile` checks
+//! them.
 
 use serde_json::Value as Json;
 use toml::de::{DeTable, DeValue};
 
-/// A value and the line it stands on.
+/// A value and its line.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) line: Option<u32>,
@@ -20,7 +20,7 @@ pub(crate) enum TreeValue {
     Flag(bool),
     List(Vec<Node>),
     Table(Vec<TreeEntry>),
-    /// A value that no key takes: a huge number, a date, a null.
+    /// A value that no key accepts: a huge number, a date, a null.
     Other(&'static str),
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct TomlError {
 }
 
 impl Node {
-    /// Reads TOML.
+    /// Parses TOML.
     pub(crate) fn from_toml(text: &str) -> Result<Self, TomlError> {
         let lines = Lines { text };
         let table = DeTable::parse(text).map_err(|error| TomlError {
@@ -49,7 +49,7 @@ impl Node {
         Ok(Self { line: Some(1), value: lines.table(table.get_ref()) })
     }
 
-    /// Takes JSON.
+    /// Converts JSON to a tree.
     pub(crate) fn from_json(json: &Json) -> Self {
         let value = match json {
             Json::String(text) => TreeValue::Text(text.clone()),
@@ -89,7 +89,7 @@ impl Node {
         }
     }
 
-    /// Returns the kind of value, for an error that says what it should be.
+    /// Returns the name of the value's kind, for an error about the expected kind.
     pub(crate) fn kind(&self) -> &'static str {
         match self.value {
             TreeValue::Text(_) => "a text",
@@ -103,7 +103,7 @@ impl Node {
     }
 }
 
-/// Turns places into line numbers.
+/// Converts positions to line numbers.
 struct Lines<'a> {
     text: &'a str,
 }
@@ -126,7 +126,7 @@ impl Lines<'_> {
                 }
             })
             .collect();
-        // The parser's tables are sorted by name; people read from the top.
+        // The parser sorts tables by name; errors should come in the order of the lines.
         entries.sort_by_key(|entry| entry.line);
         TreeValue::Table(entries)
     }

@@ -1,8 +1,8 @@
-//! Shares as people write them: `5%`, `0.5%`, `12.25%`.
+//! Shares in the form that people write: `5%`, `0.5%`, `12.25%`.
 
 use model::{Invalid, Share};
 
-/// Reads a share in percent, with two digits after the point at most.
+/// Parses a share in percent, with at most two digits after the point.
 pub(crate) fn parse_share(text: &str) -> Result<Share, Invalid> {
     let wrong = |why: &str| Invalid::new("share", text, why);
     let number = text.trim().strip_suffix('%').ok_or_else(|| wrong("write it like \"5%\""))?;

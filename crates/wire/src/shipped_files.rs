@@ -1,5 +1,5 @@
-//! Leaves the app file out of the folder that is shipped. The file that was deployed from stays with whoever
-//! deploys: it says how the app is run, may hold values of variables, and a comment in it makes no new release.
+//! Leaves the app file out of the folder that is shipped. The app file stays on the client: it describes how
+//! the app is run, may hold values of variables, and a changed comment in it must not make a new release.
 
 use std::fs;
 use std::path::Path;
@@ -7,13 +7,14 @@ use std::path::Path;
 use crate::AppFile;
 use crate::manifest::{FileEntry, Kind, Manifest, Scan};
 
-/// The usual name of an app file.
+/// The default name of an app file.
 pub const APP_FILE: &str = "segue.toml";
-/// The longest text that is looked at, in bytes.
+/// The largest size of a file that is checked, in bytes.
 const APP_FILE_BYTES: u64 = 256 * 1024;
 
 impl Scan {
-    /// Returns the release without its app file: the one at `app_file`, and `segue.toml` in the folder itself.
+    /// Returns the release without its app files: the file at `app_file`, and `segue.toml` in the folder
+    /// itself.
     #[must_use]
     pub fn without_app_file(mut self, dir: &Path, app_file: &Path) -> Self {
         let own = fs::canonicalize(app_file).ok();
@@ -26,7 +27,7 @@ impl Scan {
         self
     }
 
-    /// Lists the files that are shipped though they look like app files.
+    /// Lists the shipped files that look like app files.
     pub fn other_app_files(&self, dir: &Path) -> Vec<String> {
         let looks_like_one = |entry: &&FileEntry| {
             let small = matches!(entry.kind, Kind::File { size, .. } if size <= APP_FILE_BYTES);
@@ -40,7 +41,8 @@ impl Scan {
 }
 
 impl Manifest {
-    /// Returns whether these files are those of `stored` without its app file. `read` gives the text of a stored file.
+    /// Returns whether these files are those of `stored` without its app file. `read` returns the text of a
+    /// stored file.
     pub fn is_without_app_file(
         &self,
         stored: &Self,
@@ -106,7 +108,7 @@ mod tests {
         let now = scan(dir.path()).unwrap().without_app_file(dir.path(), &at("segue.toml"));
         assert!(now.manifest.is_without_app_file(&stored, read));
         assert!(!stored.is_without_app_file(&stored, read), "nothing is missing");
-        // Another file that went is a change, and so is another content.
+        // Another missing file is a change, and so is a file with other content.
         fs::write(at("config.toml"), "port = 1\n").unwrap();
         let with_config = scan(dir.path()).unwrap().manifest;
         assert!(!now.manifest.is_without_app_file(&with_config, read));

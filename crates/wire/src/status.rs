@@ -15,28 +15,28 @@ pub struct Status {
     pub app: AppName,
     /// The release that gets production traffic.
     pub live: Option<ReleaseStatus>,
-    /// The previous one, kept warm.
+    /// The previous release, kept running for a rollback.
     pub standby: Option<ReleaseStatus>,
-    /// The one a rollout is bringing in.
+    /// The release that a rollout brings in.
     pub candidate: Option<ReleaseStatus>,
     /// The rollout under way.
     pub rollout: Option<RolloutStatus>,
-    /// Whether requests get the maintenance page.
+    /// True if requests get the maintenance page.
     pub maintenance: bool,
-    /// Whether a rollback would work at once.
+    /// The state of a possible rollback.
     pub rollback: Rollback,
 }
 
-/// A release on offer.
+/// A release with instances.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReleaseStatus {
-    /// Its number.
+    /// The release's number.
     pub release: u32,
-    /// Its label.
+    /// The release's label.
     pub label: Label,
-    /// Its part of the traffic, from 0 to 1.
+    /// The release's share of the traffic, from 0 to 1.
     pub share: f64,
-    /// Its instances that are not Gone.
+    /// The release's instances that are not Gone.
     pub instances: Vec<InstanceStatus>,
 }
 
@@ -45,18 +45,18 @@ pub struct ReleaseStatus {
 pub struct InstanceStatus {
     /// The instance's name.
     pub id: InstanceId,
-    /// Its process, once it runs.
+    /// The id of the instance's process, once it runs.
     pub pid: Option<u32>,
-    /// Where it listens.
+    /// The address at which the instance listens.
     pub address: Address,
-    /// Its stage.
+    /// The instance's stage.
     pub stage: Stage,
-    /// Its health.
+    /// The instance's health.
     pub health: Health,
-    /// Requests and tunnels in flight on it.
+    /// The number of requests and tunnels in flight on the instance.
     pub in_flight: u32,
-    /// Since when it has been too busy with requests to answer its probes, if it is; in milliseconds
-    /// since 1970 (UTC). Its health stands meanwhile.
+    /// The time since which the instance has been too busy with requests to answer its probes, in
+    /// milliseconds since 1970 (UTC); `None` if it is not. Its health does not change meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub busy_since: Option<u64>,
 }
@@ -64,80 +64,82 @@ pub struct InstanceStatus {
 /// A rollout under way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RolloutStatus {
-    /// Its number.
+    /// The rollout's number.
     pub id: u32,
     /// The strategy's name, or `rollback`.
     pub strategy: String,
-    /// The phase's name.
+    /// The name of the phase.
     pub phase: String,
     /// The candidate's share, from 0 to 1.
     pub share: f64,
-    /// The sentence that says what it waits for.
+    /// The sentence that says what the rollout waits for.
     pub waiting_for: Option<String>,
 }
 
 /// The state of a possible rollback.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollback {
-    /// Whether a rollback needs one switch alone.
+    /// True if a rollback needs only one switch.
     pub ready: bool,
-    /// The label of the release it goes to.
+    /// The label of the release to which a rollback would go.
     pub to: Option<Label>,
-    /// Why it is not ready.
+    /// The reason why the rollback is not ready.
     pub reason: Option<String>,
 }
 
-/// The API's answer about an app: its status, and information for people alone.
+/// The API's answer about an app: its status, and information that is only for people.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AppInfo {
-    /// Counts the app's facts; a command that carries it loses to whoever came first.
+    /// The version of the app, which counts its facts. A command with an older version is refused as a
+    /// conflict.
     pub version: u64,
-    /// The state.
+    /// The app's status.
     pub status: Status,
     /// More about the rollout under way.
     pub progress: Option<RolloutProgress>,
     /// Reasons for which the app waits besides the rollout, as sentences.
     pub waiting: Vec<String>,
-    /// As many instances as `segue scale` asked for, if it did.
+    /// The number of instances that `segue scale` has set, if it has.
     #[serde(default)]
     pub scale: Option<u16>,
-    /// Whether the app is being removed.
+    /// True if the app is being removed.
     pub removing: bool,
-    /// The account of the last rollout that has ended.
+    /// The receipt of the last rollout that has ended.
     #[serde(default)]
     pub last: Option<ReceiptWithCause>,
-    /// Why nothing can be changed, if nothing can: this is what was last known then.
+    /// The reason why changes are refused; `None` if they are accepted. The other fields are then the last
+    /// known state.
     #[serde(default)]
     pub read_only: Option<String>,
-    /// Warnings about what works but should be changed, as sentences.
+    /// Warnings about settings that work but should be changed, as sentences.
     #[serde(default)]
     pub warnings: Vec<String>,
 }
 
-/// How far a rollout is, and why it is going back.
+/// The progress of a rollout, and the reason why it is being reverted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RolloutProgress {
-    /// How long the phase has lasted.
+    /// The time since the phase began, in milliseconds.
     pub phase_ms: u64,
-    /// How long the rollout has lasted.
+    /// The time since the rollout began, in milliseconds.
     pub rollout_ms: u64,
-    /// The least time it can take as a whole, as far as anything was measured.
+    /// The least time that the whole rollout can take, in milliseconds; `None` if nothing was measured yet.
     #[serde(default)]
     pub at_least_ms: Option<u64>,
     /// The number of the current step or batch, from 1 on.
     #[serde(default = "first")]
     pub step: u16,
-    /// How many there are.
+    /// The number of steps or batches.
     #[serde(default = "first")]
     pub steps: u16,
-    /// Whether a person or a failure holds the rollout where it is.
+    /// True if a person or a failure holds the rollout where it is.
     #[serde(default)]
     pub paused: bool,
-    /// Why it is being taken back, if it is.
+    /// The reason why the rollout is being reverted, if it is.
     pub cause: Option<String>,
 }
 
-/// An older server's rollouts have one step.
+/// Returns the only step that an older server's rollouts have.
 fn first() -> u16 {
     1
 }
@@ -145,22 +147,22 @@ fn first() -> u16 {
 /// A stored release, as `releases --json` prints it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredRelease {
-    /// Its number.
+    /// The release's number.
     pub release: u32,
-    /// Its label.
+    /// The release's label.
     pub label: Label,
-    /// Names everything that makes the release.
+    /// The digest of everything that makes the release.
     pub digest: Digest,
-    /// When it was first deployed, in milliseconds since 1970 (UTC).
+    /// The time of its first deploy, in milliseconds since 1970 (UTC).
     pub created_ms: u64,
-    /// Why it is marked bad, if it is.
+    /// The reason why the release is marked bad, if it is.
     pub bad: Option<String>,
-    /// When it last got users or lost them, in milliseconds since 1970 (UTC); `None` if it has had none,
-    /// or if nobody wrote it down.
+    /// The last time at which the release got users or lost them, in milliseconds since 1970 (UTC); `None` if
+    /// it has had no users, or if the time was not recorded.
     #[serde(default)]
     pub served_ms: Option<u64>,
-    /// Whether its files are kept, so that a rollback to it is possible. Files of a release that never had users
-    /// are not kept.
+    /// True if the release's files are kept, so that a rollback to it is possible. Files of a release that
+    /// never had users are not kept.
     #[serde(default = "kept")]
     pub files: bool,
     /// The last output of the instance because of which the release never had users.
@@ -168,13 +170,13 @@ pub struct StoredRelease {
     pub last_words: Vec<String>,
 }
 
-/// An older server keeps the files of all.
+/// Returns true: an older server keeps the files of all releases.
 fn kept() -> bool {
     true
 }
 
 impl AppInfo {
-    /// The view as of `now`, which the sentences count from.
+    /// Creates the status from a view. Times in sentences count up to `now`.
     pub fn new(view: &AppView, now: Timestamp) -> Self {
         let AppView {
             app,

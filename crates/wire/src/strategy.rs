@@ -1,5 +1,5 @@
-//! The table `[strategy]` of an app file: each kind has keys of its own, and defaults that are
-//! sensible without any of them. Reads no file: a page is named here, and read by the client.
+//! The table `[strategy]` of an app file. Each kind has its own keys, with sensible defaults for all of them.
+//! Reads no file: the client reads the page that is named here.
 
 use model::{
     Batch, Capacity, Gate, Millis, OnFailure, Order, Page as Shown, Share, Standby, Step, Strategy,
@@ -13,14 +13,14 @@ use crate::settings_tree::{Node, TreeEntry, TreeValue};
 use crate::share::parse_share;
 use crate::value_checks::DAY;
 
-/// More steps than these are a mistake.
+/// The largest number of steps. More are a mistake.
 const MOST_STEPS: usize = 50;
-/// A message is one sentence.
+/// The largest length of a message, in bytes. A message is one sentence.
 const MOST_MESSAGE: usize = 1_000;
 
-/// The keys that every kind takes. docs/segue.schema.json has the same, and so with the others.
+/// The keys of every kind. docs/segue.schema.json lists the same keys, and those below.
 pub(crate) const COMMON: &[&str] = &["kind", "standby", "watch"];
-/// The kinds with the keys of their own; the first is the default.
+/// The kinds with their own keys; the first kind is the default.
 pub(crate) const KINDS: &[(&str, &[&str])] = &[
     ("blue-green", &["switch"]),
     ("rolling", &["batch", "surge", "pause", "on_failure"]),
@@ -40,7 +40,7 @@ pub(crate) enum PageSource {
 
 type Result<T> = std::result::Result<T, AppFileError>;
 
-/// Reads the table, with the path of the page it names if it names one.
+/// Reads the table. Also returns the path of the page, if the table names one.
 pub(crate) fn read(
     node: Option<&Node>,
     page: PageSource,
@@ -65,11 +65,11 @@ pub(crate) fn read(
     Ok((Strategy { kind, standby, watch }, path))
 }
 
-/// The kind and its keys. A key of another kind deserves a better answer than "unknown key".
+/// Returns the kind and its keys. A key of another kind gets a better error than "unknown key".
 fn read_kind(node: Option<&Node>) -> Result<(&'static str, &'static [&'static str])> {
     let entries: &[TreeEntry] = match node.map(|node| &node.value) {
         Some(TreeValue::Table(entries)) => entries,
-        // What is no table is told by whoever opens it.
+        // The caller that opens the table reports a value that is not a table.
         Some(_) | None => &[],
     };
     let written = entries.iter().find(|entry| entry.key == "kind");
@@ -279,7 +279,7 @@ fn read_recreate(
     Ok((StrategyKind::Recreate { page }, path))
 }
 
-/// Whether a page is short enough; the error completes "because …".
+/// Checks that a page is short enough. The error completes "because …".
 pub(crate) fn check_page(html: &str) -> std::result::Result<(), String> {
     let (size, most) = (html.len(), Shown::MOST_BYTES);
     if size <= most {
@@ -288,7 +288,7 @@ pub(crate) fn check_page(html: &str) -> std::result::Result<(), String> {
     Err(format!("the page has {size} bytes, {most} at most are taken"))
 }
 
-/// Whether a message is one sentence; the error completes "because …".
+/// Checks that a message is one sentence. The error completes "because …".
 pub(crate) fn check_message(message: &str) -> std::result::Result<(), String> {
     if message.len() <= MOST_MESSAGE && !message.chars().any(char::is_control) {
         return Ok(());
@@ -296,7 +296,7 @@ pub(crate) fn check_message(message: &str) -> std::result::Result<(), String> {
     Err(format!("one line of {MOST_MESSAGE} bytes at most is needed"))
 }
 
-/// Whether `Retry-After` can say it; the error completes "because …".
+/// Checks that a time can be sent in `Retry-After`. The error completes "because …".
 pub(crate) fn check_retry_after(time: Millis) -> std::result::Result<(), String> {
     if time.0.is_multiple_of(1_000) { Ok(()) } else { Err(format!("{time} is no whole second")) }
 }

@@ -1,4 +1,4 @@
-//! The table `[strategy]`, good and bad, for every kind.
+//! Tests of the table `[strategy]` with valid and invalid values, for every kind.
 
 use crate::AppFile;
 

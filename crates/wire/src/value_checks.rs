@@ -1,13 +1,13 @@
-//! Checks of values that more than one table of an app file has.
+//! Checks of values that occur in several tables of an app file.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use model::Millis;
 
-/// The longest of most times.
+/// The upper bound of most times.
 pub(crate) const DAY: Millis = Millis::from_secs(86_400);
 
-/// A path a request line can carry; the error completes "because …".
+/// Checks that a path can be sent in a request line. The error completes "because …".
 pub(crate) fn check_path(path: &str) -> Result<(), String> {
     if !path.starts_with('/') {
         return Err(format!("{path:?} has to start with `/`"));
@@ -20,7 +20,7 @@ pub(crate) fn check_path(path: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A host name, a pattern or an address, without port; the error completes "because …".
+/// Checks a host name, a pattern or an address, without a port. The error completes "because …".
 pub(crate) fn check_host(host: &str) -> Result<(), &'static str> {
     let (host, pattern) = host.strip_prefix("*.").map_or((host, false), |rest| (rest, true));
     if host.contains('*') || host.is_empty() {

@@ -1,4 +1,4 @@
-//! The hidden verbs alone, and a small app, for this crate's tests. Not shipped.
+//! The hidden verbs and a small app, for this crate's tests. Not shipped.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
         [_, "__shim", folder] => agent::shim::main(Path::new(folder)),
         [_, "__exec", folder] => agent::shim::exec(Path::new(folder)),
         [_, "__serve", closed] => {
-            // It never ends by itself.
+            // `serve` returns only with an error.
             let _ = serve(Path::new(closed));
             ExitCode::FAILURE
         }
@@ -31,8 +31,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Answers every request with 200 at the address that the environment names, but listens only while
-/// there is no file `closed`.
+/// Answers every request with 200 at the address that the environment names. Listens only while there is no
+/// file `closed`.
 fn serve(closed: &Path) -> std::io::Result<()> {
     if let Some(path) = std::env::var_os("SOCKET") {
         return serve_socket(Path::new(&path));
@@ -44,9 +44,9 @@ fn serve(closed: &Path) -> std::io::Result<()> {
     loop {
         let flags = SocketFlags::CLOEXEC;
         let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
-        // So that a test can listen beside it.
+        // Allows a test to listen at the same address.
         sockopt::set_socket_reuseport(&socket, true)?;
-        // And after it, whatever is left of connections.
+        // Allows binding while connections of an earlier socket remain.
         sockopt::set_socket_reuseaddr(&socket, true)?;
         bind(&socket, &address)?;
         listen(&socket, 128)?;
@@ -85,6 +85,6 @@ fn serve_socket(path: &Path) -> std::io::Result<()> {
 }
 
 fn pause() {
-    // it waits: for a connection, or for the test's word
+    // it waits: for a connection, or for the file with which a test closes the listener
     std::thread::sleep(Duration::from_millis(5));
 }

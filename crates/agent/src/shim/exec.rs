@@ -1,5 +1,5 @@
-//! The second stage of a start: becomes the user, sets the limits, and turns into the command.
-//! Runs nothing before its order has come, and hands nothing of the server down.
+//! The second stage of a start: becomes the user, sets the limits, and executes the command. Runs nothing
+//! before its order has come, and passes nothing of the server on to the command.
 
 use std::ffi::CString;
 use std::fs::OpenOptions;
@@ -16,14 +16,14 @@ use crate::identity::Identity;
 use crate::protocol::StartOrder;
 use crate::sys;
 
-/// The exit code of a shell for a command that cannot be run.
+/// The exit code that a shell uses for a command that cannot be run.
 const CANNOT_RUN: u8 = 127;
 
-/// The hidden verb `__exec`: turns into the command of the order on standard input. Returns only if
-/// that fails, or after the command of a probe; what went wrong then stands in the instance's output. To be called before anything
-/// else in `main`. The run folder is there for whoever reads a list of processes.
+/// The hidden verb `__exec`: executes the command of the order on standard input. Returns only if that fails,
+/// or after the command of a probe. The error is then written to the instance's output. Must be called before
+/// anything else in `main`. The run folder is an argument only so that a list of processes shows it.
 pub fn exec(run_dir: &Path) -> ExitCode {
-    // An order that is cut off means that the shim died before it was ready: nothing may run.
+    // An incomplete order means that the shim died before it was ready. Nothing may run then.
     let orders = serde_json::Deserializer::from_reader(io::stdin().lock());
     let Some(Ok(order)) = orders.into_iter::<StartOrder>().next() else {
         return ExitCode::from(CANNOT_RUN);
@@ -38,12 +38,13 @@ pub fn exec(run_dir: &Path) -> ExitCode {
     ExitCode::from(CANNOT_RUN)
 }
 
-/// Does not return if it succeeds.
+/// Executes the command. Returns only if that fails, with the error.
 fn become_command(order: &StartOrder) -> String {
     let prepare = || -> Result<(), String> {
         let null = OpenOptions::new().read(true).open("/dev/null").map_err(|e| e.to_string())?;
         rustix::stdio::dup2_stdin(&null).map_err(|e| e.to_string())?;
-        // A session of its own: signals to its group reach it alone, and it has no terminal.
+        // The command gets its own session: a signal to its process group reaches no other process, and it
+        // has no terminal.
         let _ = rustix::process::setsid();
         inherited_state::reset(order.open_files)?;
         become_user(order.user.as_deref(), order.group.as_deref())?;
@@ -56,7 +57,7 @@ fn become_command(order: &StartOrder) -> String {
     let Some((program, arguments)) = order.command.split_first() else {
         return "the command is empty".to_owned();
     };
-    // A name is looked up in PATH, anything else in the release's folder.
+    // A name without `/` is looked up in PATH; any other path is relative to the release's folder.
     let program =
         if program.contains('/') { order.folder.join(program) } else { PathBuf::from(program) };
     if let Some(why) = exec_error::foreseen(&program) {
@@ -67,8 +68,9 @@ fn become_command(order: &StartOrder) -> String {
     exec_error::explain(&program, order.env.get("PATH").map(String::as_str), &error)
 }
 
-/// Group first: afterwards there is no right left to change it. The output's pipe goes along: an app
-/// may open `/dev/stdout` and `/dev/stderr` by name, and the name leads to the pipe's own mode.
+/// Changes the group before the user: afterwards the process has no permission to change it. The pipe of the
+/// output gets the new owner, too. An app may open `/dev/stdout` and `/dev/stderr` by name, and then the
+/// pipe's own mode applies.
 fn become_user(user: Option<&str>, group: Option<&str>) -> Result<(), String> {
     let identity = Identity::of(user, group)?;
     if !Uid::effective().is_root() {

@@ -1,5 +1,5 @@
-//! Explains why a command could not be run. The kernel says "No such file" of a script that exists when its
-//! interpreter does not. Reads files, and changes nothing.
+//! Explains why a command could not be run. The kernel reports "No such file" for a script that exists if the
+//! script's interpreter does not. Reads files and changes nothing.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -8,12 +8,12 @@ use std::path::Path;
 
 use wire::{PROGRAM_START, Program};
 
-/// The kernel reads no more of a script's first line.
+/// The number of bytes that the kernel reads of a script's first line.
 const FIRST_LINE: u64 = 256;
 
-/// Returns why the program must not be passed to `exec`, which would start something else. The C library
-/// passes a file that the kernel does not know to a shell, which complains of its syntax; and
-/// `#!/usr/bin/env bash` with CR LF looks for `bash\r`.
+/// Returns the reason why the program must not be passed to `exec`, which would start something else. The C
+/// library passes a file of an unknown format to a shell, which then reports a syntax error. `#!/usr/bin/env
+/// bash` with CR LF looks for `bash\r`.
 pub(super) fn foreseen(program: &Path) -> Option<String> {
     if is_bare(program) {
         return None;
@@ -23,11 +23,12 @@ pub(super) fn foreseen(program: &Path) -> Option<String> {
     }
     let line = first_line(program)?;
     let words = line.strip_prefix("#!")?;
-    // `env -S` splits what follows, and takes the CR for a space.
+    // `env -S` splits its argument into words and treats the CR as a space.
     (words.ends_with('\r') && !words.contains(" -S")).then(carriage_return)
 }
 
-/// A program for another system or processor, unless the kernel was told what runs such programs.
+/// Returns an error for a program for another system or processor, unless the kernel is configured to run
+/// such programs.
 fn foreign(program: &Path) -> Option<String> {
     let mut start = [0; PROGRAM_START];
     File::open(program).ok()?.read_exact(&mut start).ok()?;
@@ -40,7 +41,7 @@ fn foreign(program: &Path) -> Option<String> {
     (!has_handler).then_some(why)
 }
 
-/// Explains an error of `exec`. `path` is the variable `PATH` in which a bare name was looked up.
+/// Explains an error of `exec`. `path` is the variable `PATH` in which a name without `/` was looked up.
 pub(super) fn explain(program: &Path, path: Option<&str>, error: &io::Error) -> String {
     let kind = error.kind();
     if kind == io::ErrorKind::NotFound && is_bare(program) {
@@ -61,7 +62,7 @@ pub(super) fn explain(program: &Path, path: Option<&str>, error: &io::Error) -> 
     error.to_string()
 }
 
-/// A name that is looked up in PATH.
+/// Returns whether the program is a name that is looked up in PATH.
 fn is_bare(program: &Path) -> bool {
     !program.as_os_str().as_encoded_bytes().contains(&b'/')
 }
@@ -103,7 +104,7 @@ fn carriage_return() -> String {
         .to_owned()
 }
 
-/// The first line of a text.
+/// Returns the first line of a script.
 fn first_line(program: &Path) -> Option<String> {
     let mut start = Vec::new();
     File::open(program).ok()?.take(FIRST_LINE).read_to_end(&mut start).ok()?;
@@ -125,7 +126,7 @@ mod tests {
         let program = dir.path().join("start");
         fs::write(&program, text).unwrap();
         fs::set_permissions(&program, Permissions::from_mode(mode)).unwrap();
-        // An `exec` that succeeded would end this test without a result.
+        // A successful `exec` would end this test without a result.
         foreseen(&program).unwrap_or_else(|| {
             let error = Command::new(&program).spawn().unwrap_err();
             explain(&program, None, &error)

@@ -1,18 +1,20 @@
-//! Resets the state that a process inherits to the defaults of a fresh machine: an app runs alike whether
-//! segue was started by systemd, `nohup`, `nice` or a shell with limits. Never touches what is put around
-//! the server on purpose: namespaces, control groups, CPU affinity, capability bounding sets.
+//! Resets the state that a process inherits to the defaults of a freshly booted machine, so that an app runs
+//! in the same way whether segue was started by systemd, `nohup`, `nice` or a shell with limits. Never
+//! touches what surrounds the server on purpose: namespaces, control groups, CPU affinity, capability
+//! bounding sets.
 
 use rustix::process::{Resource, Rlimit};
 
 use crate::protocol::OpenFiles;
 use crate::sys;
 
-/// The kernel's own slack of timers, in nanoseconds.
+/// The kernel's default timer slack, in nanoseconds.
 const TIMER_SLACK_NS: u64 = 50_000;
-/// The kernel's own limit of a stack, in bytes; a thread's stack has the same size in many programs.
+/// The kernel's default stack limit, in bytes. Many programs use this limit as the stack size of their
+/// threads.
 const STACK_BYTES: u64 = 8 << 20;
 
-/// Limits a shell or a unit may have lowered, with the soft limit a machine starts with.
+/// The limits that a shell or a unit may have lowered, with the default soft limits of a machine.
 const LIMITS: [(Resource, Option<u64>); 9] = [
     (Resource::Cpu, None),
     (Resource::Fsize, None),
@@ -25,8 +27,9 @@ const LIMITS: [(Resource, Option<u64>); 9] = [
     (Resource::Locks, None),
 ];
 
-/// Resets everything but the user. Whatever the system does not allow stays as it is: an app whose `nice`
-/// cannot be lowered is better than none. Call this while the process still is root, if it ever was.
+/// Resets everything except the user. Settings that the system does not allow to change stay as they are: an
+/// app that runs with a wrong `nice` value is better than no app. Call this while the process still is root,
+/// if it ever was.
 pub(super) fn reset(open_files: Option<OpenFiles>) -> Result<(), String> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     sys::default_signals();
@@ -35,7 +38,7 @@ pub(super) fn reset(open_files: Option<OpenFiles>) -> Result<(), String> {
     let _ = std::fs::write("/proc/self/oom_score_adj", "0");
     let slack = std::num::NonZeroU64::new(TIMER_SLACK_NS);
     let _ = rustix::thread::set_current_timer_slack(slack);
-    // A server that may bind port 80 without being root would hand that down.
+    // A server that may bind port 80 without being root would pass that capability on.
     let _ = rustix::thread::clear_ambient_capability_set();
     for (resource, soft) in LIMITS {
         let _ = set(resource, Rlimit { current: soft, maximum: None });
@@ -46,7 +49,7 @@ pub(super) fn reset(open_files: Option<OpenFiles>) -> Result<(), String> {
     })
 }
 
-/// Sets a limit, or, where the hard limit cannot be raised, comes as near to it as allowed.
+/// Sets a limit. If the hard limit cannot be raised, sets the nearest value that is allowed.
 fn set(resource: Resource, wanted: Rlimit) -> rustix::io::Result<()> {
     let hard = rustix::process::getrlimit(resource).maximum;
     let lowered = Rlimit { current: at_most(wanted.current, hard), maximum: hard };
@@ -54,7 +57,7 @@ fn set(resource: Resource, wanted: Rlimit) -> rustix::io::Result<()> {
         .or_else(|_| rustix::process::setrlimit(resource, lowered))
 }
 
-/// The lower of two limits; `None` is no limit.
+/// Returns the lower of two limits; `None` is no limit.
 fn at_most(wanted: Option<u64>, limit: Option<u64>) -> Option<u64> {
     match (wanted, limit) {
         (Some(wanted), Some(limit)) => Some(wanted.min(limit)),

@@ -1,4 +1,4 @@
-//! Messages from the other threads of a shim to its supervisor. One thread waits for the children.
+//! Messages from the other threads of a shim to its supervisor. One of these threads waits for the children.
 
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::SyncSender;
@@ -7,14 +7,14 @@ use rustix::process::{WaitOptions, WaitStatus};
 
 use crate::protocol::ShimRequest;
 
-/// A message to the supervisor. Connections are numbered.
+/// A message to the supervisor. The numbers identify connections.
 pub(super) enum SupervisorMessage {
-    /// A child of this process, its own or adopted, has ended.
+    /// A child of this process has ended. Adopted orphans count as children.
     Reaped {
         pid: u32,
         status: WaitStatus,
     },
-    /// This process has no child left: the process tree is empty.
+    /// This process has no child left, so the process tree is empty.
     NoChildren,
     /// All output is written.
     OutputDone,
@@ -23,8 +23,8 @@ pub(super) enum SupervisorMessage {
     Disconnected(usize),
 }
 
-/// Waits for all children. Orphans of the process tree become children of this process, so when it has
-/// none left, no process of the tree is left.
+/// Waits for all children. Orphans of the process tree become children of this process. Once this process has
+/// no child left, no process of the tree is left.
 pub(super) fn reap_children(messages: &SyncSender<SupervisorMessage>) {
     loop {
         let message = match rustix::process::wait(WaitOptions::empty()) {

@@ -1,8 +1,8 @@
-//! The shim: a small process beside each instance, of the same binary, that outlives the server.
+//! The shim: a small process beside each instance, from the same binary, that outlives the server.
 //!
-//! The shim owns the instance's lock and output, reaps its orphans, ends its whole process tree and
-//! records how the instance ended. It knows nothing of apps, releases, probes or traffic, it never
-//! starts anything a second time, and no file it writes holds a secret.
+//! The shim holds the instance's lock and output, reaps its orphans, ends its whole process tree and records
+//! how the instance ended. It knows nothing of apps, releases, probes or traffic. It never starts anything a
+//! second time. No file that it writes holds a secret.
 
 mod exec;
 mod exec_error;
@@ -33,18 +33,18 @@ use output::Output;
 use process_tree::ProcessTree;
 use supervisor::Running;
 
-/// A shim that finds the lock held waits this long for it to be released.
+/// The time that a shim waits for a lock that another process holds.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The hidden verb `__shim`: runs one instance from the order on standard input, to its end.
 ///
-/// Call this before anything else in `main`: it closes every descriptor above standard error, and relies
-/// on there being no other thread.
+/// Call this before anything else in `main`: it closes every descriptor above standard error, and requires
+/// that there is no other thread.
 pub fn main(run_dir: &Path) -> ExitCode {
     sys::close_inherited();
     match begin(run_dir) {
         Ok(Begun::Running(running)) => {
-            // Not before the second stage is there: it would inherit them ignored.
+            // Not before the second stage has started, which would inherit the ignored signals.
             sys::ignore_signals();
             answer(&StartAnswer::Started { pid: running.tree.main() });
             detach_stdio();
@@ -73,7 +73,7 @@ struct Refused {
     source: io::Error,
 }
 
-/// Makes an argument for `map_err` that adds what we were doing.
+/// Returns a closure for `map_err` that adds the act.
 fn doing(act: &'static str) -> impl FnOnce(io::Error) -> Refused {
     move |source| Refused { act, source }
 }
@@ -81,10 +81,10 @@ fn doing(act: &'static str) -> impl FnOnce(io::Error) -> Refused {
 fn begin(run_dir: &Path) -> Result<Begun, Refused> {
     let order: StartOrder = serde_json::from_reader(io::stdin().lock())
         .map_err(|e| doing("read the order")(e.into()))?;
-    // From here on all paths are relative: the folder's own path may be too long for a socket.
+    // From here on all paths are relative, because the run folder's path may be too long for a socket.
     std::env::set_current_dir(run_dir).map_err(doing("enter the run folder"))?;
     let folder = RunFolder::at(Path::new("."));
-    // Fails only for the leader of a process group, which is as good.
+    // This fails only for the leader of a process group, where it is not needed.
     let _ = rustix::process::setsid();
     let me = rustix::process::getpid();
     rustix::process::set_child_subreaper(Some(me))
@@ -107,8 +107,8 @@ fn begin(run_dir: &Path) -> Result<Begun, Refused> {
     Ok(Begun::Running(Box::new(Running { folder, tree, listener, output, lock })))
 }
 
-/// Takes the lock of the run folder, or returns `None` if another shim holds it. A process that only cleans
-/// up releases the lock soon; a running shim does not.
+/// Takes the lock of the run folder; returns `None` if another shim holds it. A process that only cleans up
+/// releases the lock soon; a running shim does not.
 fn take_lock(folder: &RunFolder) -> io::Result<Option<Lock>> {
     let give_up = Instant::now() + LOCK_TIMEOUT;
     loop {
@@ -132,8 +132,8 @@ fn listen() -> io::Result<UnixListener> {
 }
 
 /// Starts the second stage, which waits for its order, and records its process. The record is therefore
-/// durable before the command runs. If this process dies in between, the second stage reads the end of the
-/// pipe instead of an order, and ends.
+/// durable before the command runs. If this process dies in between, the second stage finds the pipe closed,
+/// reads no order, and ends.
 fn spawn(
     folder: &RunFolder,
     run_dir: &Path,
@@ -142,7 +142,7 @@ fn spawn(
 ) -> Result<(ProcessTree, Child), Refused> {
     let errors = output.try_clone().map_err(doing("share the output pipe"))?;
     let group = make_group(run_dir, order)?;
-    // Our own binary, even if the file has been replaced since.
+    // The binary of this process, even if its file has been replaced since.
     let child = Command::new("/proc/self/exe")
         .arg("__exec")
         .arg(run_dir)
@@ -155,7 +155,7 @@ fn spawn(
     let pid = child.id();
     let group = match group.map(|group| (group.add(pid), group)) {
         Some((Ok(()), group)) => Some(group),
-        // The second stage ends with its pipe.
+        // The second stage ends when its pipe closes.
         Some((Err(e), group)) if !order.limits.is_none() => {
             group.remove();
             return Err(doing("move it into its control group")(e));
@@ -179,8 +179,8 @@ fn spawn(
     }
 }
 
-/// Makes the instance's own control group with its limits. An instance without limits runs without a group
-/// where none can be made.
+/// Creates the instance's own control group with its limits. If no group can be created, an instance without
+/// limits runs without a group.
 fn make_group(run_dir: &Path, order: &StartOrder) -> Result<Option<Cgroup>, Refused> {
     let hash = blake3::hash(run_dir.as_os_str().as_encoded_bytes()).to_hex();
     let name = format!("segue-{}-{}", order.id, &hash[..8]);
@@ -201,19 +201,19 @@ fn make_group(run_dir: &Path, order: &StartOrder) -> Result<Option<Cgroup>, Refu
     }
 }
 
-/// Sends the second stage its order.
+/// Sends the order to the second stage.
 fn send_order(mut child: Child, order: &StartOrder) -> io::Result<()> {
     let mut pipe = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
     serde_json::to_writer(&mut pipe, order)?;
     pipe.flush()
 }
 
-/// Answers the agent. If it is gone, the next one connects to the socket.
+/// Answers the agent. If the agent is gone, the next one connects to the socket.
 fn answer(answer: &StartAnswer) {
     let _ = io::stdout().lock().write_all(&line(answer)).and_then(|()| io::stdout().flush());
 }
 
-/// Replaces standard input, output and error with `/dev/null`, which closes the agent's pipes.
+/// Replaces standard input, output and error with `/dev/null`. This closes the agent's pipes.
 fn detach_stdio() {
     let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null");
     if let Ok(null) = null {

@@ -1,5 +1,5 @@
-//! The instance's output: one pipe for both streams, so that lines stay in order, into a file of
-//! bounded size. Never makes the instance wait for a full disk: what does not fit is dropped and
+//! The instance's output. Both streams share one pipe, so that lines stay in order, and go to a file of
+//! bounded size. A full disk never makes the instance wait: the output that does not fit is dropped and
 //! counted.
 
 use std::fs::{self, File};
@@ -10,27 +10,28 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::runfolder::{OLDER_OUTPUT, OUTPUT};
 
-/// Most bytes in one output file. Two are kept: the current one and the one before it.
+/// The size limit of an output file, in bytes. Two files are kept: the current one and the previous one.
 const FILE_BYTES: u64 = 8 << 20;
-/// Bytes that the kernel buffers while the disk is slow.
+/// The number of bytes that the kernel buffers while the disk is slow.
 const PIPE_BYTES: usize = 1 << 20;
 
-/// The reading end of the pipe, and the file.
+/// The reading end of the pipe, and the output file.
 #[derive(Debug)]
 pub(super) struct Output {
     pipe: PipeReader,
     file: Option<File>,
     bytes: u64,
-    /// Bytes dropped since the last line that said so.
+    /// The number of bytes dropped since the last line that reported them.
     unreported: u64,
     dropped: Arc<AtomicU64>,
 }
 
 impl Output {
-    /// Opens the output of an instance in the current folder. Returns it with the writing end of the pipe.
+    /// Opens the output of an instance in the current folder. Returns the output and the writing end of the
+    /// pipe.
     pub fn open() -> io::Result<(Self, PipeWriter)> {
         let (pipe, theirs) = io::pipe()?;
-        // A matter of comfort: without it the pipe has its usual size.
+        // This is optional: if it fails, the pipe has its default size.
         let _ = rustix::pipe::fcntl_setpipe_size(&pipe, PIPE_BYTES);
         let file = append()?;
         let bytes = file.metadata()?.len();
@@ -38,12 +39,12 @@ impl Output {
         Ok((Self { pipe, file: Some(file), bytes, unreported: 0, dropped }, theirs))
     }
 
-    /// Returns the counter of bytes that were lost to a full disk.
+    /// Returns the counter of bytes that were lost because the disk was full.
     pub fn dropped(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.dropped)
     }
 
-    /// Copies output to the file until the last process with the writing end has closed it.
+    /// Copies output to the file until every process with the writing end has closed it.
     pub fn run(mut self) {
         let mut buffer = vec![0; 64 * 1024];
         loop {
@@ -93,7 +94,7 @@ impl Output {
         }
     }
 
-    /// Writes a line about the bytes that are missing before it, once there is space again.
+    /// Once there is space again, writes a line about the bytes that are missing before it.
     fn report_missing(&mut self) {
         let missing = std::mem::take(&mut self.unreported);
         if missing > 0 {

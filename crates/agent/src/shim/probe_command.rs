@@ -1,6 +1,6 @@
-//! Runs the command of a probe to its end, in the control group of its instance: under the instance's
-//! limits, and ended with the instance. Kills the command with its whole process tree when its time is up,
-//! or when the agent no longer waits for it. Stores nothing.
+//! Runs the command of a probe in the control group of its instance. The instance's limits apply to the
+//! command, and the command ends with the instance. Kills the command with its whole process tree when its
+//! time is up, or when the agent no longer waits for it. Stores nothing.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -19,11 +19,11 @@ use crate::cgroup::Cgroup;
 use crate::protocol::{CommandOutcome, StartOrder, line};
 use crate::runfolder::RunFolder;
 
-/// Runs the second stage with a time limit. Standard input stays open for as long as the agent waits.
+/// Runs the second stage with a time limit. Standard input stays open as long as the agent waits.
 pub(super) fn run(run_dir: &Path, order: StartOrder, timeout: Duration) -> ExitCode {
     let probed = attempt(run_dir, order, timeout)
         .unwrap_or_else(|e| CommandOutcome::Refused(format!("cannot start a process: {e}")));
-    // Whoever asked may be gone.
+    // The agent may be gone.
     let _ = io::stdout().lock().write_all(&line(&probed));
     ExitCode::SUCCESS
 }
@@ -36,8 +36,9 @@ fn attempt(run_dir: &Path, order: StartOrder, timeout: Duration) -> io::Result<C
     let tree = ProcessTree::new(child.id(), None);
     let record = RunFolder::at(run_dir).process().ok().flatten();
     if let Some(group) = record.and_then(|record| record.cgroup) {
-        // A server that is not root and was started elsewhere than the one before may not do that: then
-        // the command runs in the server's group. An instance that is well must not count as down for it.
+        // This can fail if the server is not root and the previous server ran in another control group. Then
+        // the command runs in the server's group, because the failure must not make a healthy instance count
+        // as Down.
         let _ = Cgroup::at(&group).add(child.id());
     }
     send_order(child, &StartOrder { timeout_ms: None, ..order }).inspect_err(|_| tree.kill())?;
@@ -62,7 +63,7 @@ fn attempt(run_dir: &Path, order: StartOrder, timeout: Duration) -> io::Result<C
                 continue;
             }
         }
-        // What the command leaves behind has no reason to go on.
+        // Processes that the command leaves behind are no longer needed.
         late |= exit.is_none();
         tree.kill();
         next = Instant::now() + KILL_AGAIN;
@@ -86,10 +87,10 @@ fn spawn(run_dir: &Path) -> io::Result<Child> {
         .spawn()
 }
 
-/// Until whoever asked closes its end.
+/// Waits until the agent closes its end of the pipe.
 fn wait_for_nobody(messages: &SyncSender<SupervisorMessage>) {
     let mut rest = [0; 64];
     while let Ok(1..) = io::stdin().lock().read(&mut rest) {}
-    // At the end nobody listens any more.
+    // At the end there is no receiver any more.
     let _ = messages.send(SupervisorMessage::Disconnected(0));
 }

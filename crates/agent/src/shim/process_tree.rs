@@ -1,5 +1,5 @@
-//! The processes of one instance: the command and all that descends from it. Signals nothing that is
-//! not a descendant of this process or in the instance's control group.
+//! The processes of one instance: the command and all its descendants. Sends signals only to descendants of
+//! this process and to processes in the instance's control group.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -9,11 +9,11 @@ use rustix::process::Signal;
 use crate::cgroup::Cgroup;
 use crate::procfs;
 
-/// Processes left in a control group when its instance has ended are waited for no longer than this.
+/// The longest wait for processes left in the control group of an ended instance.
 const TIMEOUT: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(5);
 
-/// The process tree of the instance whose reaper this process is.
+/// The process tree of the instance for which this process is the reaper.
 #[derive(Debug)]
 pub(super) struct ProcessTree {
     main: u32,
@@ -39,8 +39,8 @@ impl ProcessTree {
         self.signal(Signal::TERM);
     }
 
-    /// Kills all processes that exist now. Repeat this until none is left: a process may be just starting
-    /// another.
+    /// Kills all processes that exist now. Repeat this until none is left, because a process may be just
+    /// starting another.
     pub fn kill(&self) {
         if let Some(group) = &self.cgroup {
             group.kill();
@@ -48,13 +48,13 @@ impl ProcessTree {
         self.signal(Signal::KILL);
     }
 
-    /// Returns what the limits did to the processes, one sentence each.
+    /// Returns the effects of the limits on the processes, one sentence each.
     pub fn hit_limits(&self) -> Vec<String> {
         self.cgroup.as_ref().map(Cgroup::hit_limits).unwrap_or_default()
     }
 
-    /// Removes the control group, once all descendants of this process have ended, together with other
-    /// processes in it, such as the command of a probe.
+    /// Removes the control group, once all descendants of this process have ended. Kills other processes in
+    /// the group, such as the command of a probe.
     pub fn clear(&self) {
         let Some(group) = &self.cgroup else { return };
         let give_up = Instant::now() + TIMEOUT;
@@ -67,12 +67,13 @@ impl ProcessTree {
     fn signal(&self, signal: Signal) {
         let me = std::process::id();
         let all = procfs::processes();
-        // Orphans of the tree come to this process, their reaper: so all are below it.
+        // This process is the reaper and adopts the tree's orphans, so all processes of the tree are its
+        // descendants.
         let mut members = procfs::with_descendants(BTreeSet::from([me]), &all);
         members.remove(&me);
         members.extend(self.cgroup.iter().flat_map(Cgroup::members));
         for pid in members {
-            // One that has joined the group since then.
+            // The process may have joined the group since the list was made.
             let found = all.get(&pid).copied().or_else(|| procfs::process(pid));
             if let Some(found) = found {
                 procfs::signal(pid, found.start, signal);

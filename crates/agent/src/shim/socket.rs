@@ -11,13 +11,13 @@ use std::time::Duration;
 use super::message::SupervisorMessage;
 use crate::protocol::{ShimEvent, ShimRequest, line};
 
-/// Most connections at a time; further ones are closed at once.
+/// The largest number of connections at a time. Further connections are closed at once.
 const CONNECTIONS: usize = 16;
 /// The longest request, in bytes.
 const LINE_BYTES: u64 = 4096;
-/// A connection whose peer does not read for this long is closed.
+/// A connection is closed if its peer does not read for this time.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Stack of each thread of a shim; all of them are shallow.
+/// The stack size of each thread of a shim, in bytes. None of the threads needs much.
 pub(super) const STACK_BYTES: usize = 128 * 1024;
 
 /// Starts the thread that accepts connections for as long as the shim runs.

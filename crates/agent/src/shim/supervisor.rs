@@ -1,5 +1,5 @@
-//! Supervises a running instance: waits for its end, or ends it when told to, and records how it ended.
-//! One thread decides; the others only send messages.
+//! Supervises a running instance: waits for its end, or ends it on request, and records how it ended. One
+//! thread makes all decisions; the others only send messages.
 
 use std::collections::BTreeMap;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -18,11 +18,11 @@ use super::socket::{self, send, thread};
 use crate::protocol::{ShimEvent, ShimRequest, VERSION};
 use crate::runfolder::{Lock, RunFolder};
 
-/// Time after which SIGKILL is repeated, until no process is left.
+/// The time between two SIGKILLs, until no process is left.
 pub(super) const KILL_AGAIN: Duration = Duration::from_millis(20);
-/// Time for output that is still in the pipe when the last process has ended.
+/// The time to read output that is still in the pipe when the last process has ended.
 const OUTPUT_TIMEOUT: Duration = Duration::from_secs(2);
-/// A longer grace is cut to this.
+/// The longest grace period. A longer one is reduced to this.
 const LONGEST_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Capacity of the queue of messages.
 const MESSAGES: usize = 64;
@@ -43,14 +43,14 @@ struct Supervisor {
     peers: BTreeMap<usize, UnixStream>,
     dropped: Arc<AtomicU64>,
     exit: Option<Exit>,
-    /// When the remaining processes are killed; set by a stop, or by the end of the command.
+    /// The time at which the remaining processes are killed. A stop or the end of the command sets it.
     kill_at: Option<Instant>,
     no_children: bool,
     output_done: bool,
 }
 
 impl Running {
-    /// Supervises the instance. Returns when it and its whole process tree have ended.
+    /// Supervises the instance. Returns when the instance and its whole process tree have ended.
     pub fn supervise(self) {
         let Self { folder, tree, listener, output, lock } = self;
         let (messages, inbox) = sync_channel(MESSAGES);
@@ -99,7 +99,7 @@ impl Supervisor {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        // A process outside the tree may hold the pipe open: the wait is bounded.
+        // A process outside the tree may hold the pipe open, so the wait is bounded.
         let give_up = Instant::now() + OUTPUT_TIMEOUT;
         while !self.output_done {
             let left = give_up.saturating_duration_since(Instant::now());
@@ -113,7 +113,7 @@ impl Supervisor {
         }
         self.tree.clear();
         let exit = self.exit.unwrap_or(Exit::Unknown);
-        // If even the reserved space is not writable, connected peers still get the event.
+        // If even the reserved space is not writable, connected agents still get the event.
         let _ = self.folder.record_exit(exit);
         self.send_all(&ShimEvent::Exited { exit });
     }
@@ -132,8 +132,8 @@ impl Supervisor {
         match message {
             SupervisorMessage::Reaped { pid, status } if pid == self.tree.main() => {
                 self.exit = Some(exit_of(status));
-                // During a stop the other processes may finish within the grace period. Otherwise they
-                // have no reason to go on.
+                // During a stop the other processes may finish within the grace period. Otherwise they are no
+                // longer needed.
                 self.kill_at.get_or_insert_with(Instant::now);
             }
             SupervisorMessage::Reaped { .. } => {}
@@ -169,7 +169,7 @@ impl Supervisor {
     }
 
     fn stop(&mut self, grace: Duration) {
-        // The agent writes the tombstone, too; this one covers every other client.
+        // The agent writes the tombstone, too. This one covers all other clients.
         let _ = self.folder.tombstone();
         let at = Instant::now() + grace.min(LONGEST_GRACE);
         match self.kill_at {

@@ -1,4 +1,5 @@
-//! The words of the verbs that begin a rollout or steer one, and how long they wait for it. Does nothing.
+//! The options of the verbs that start or control a rollout, and how long they wait for it. Contains no
+//! logic.
 
 use std::path::PathBuf;
 

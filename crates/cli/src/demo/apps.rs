@@ -1,4 +1,4 @@
-//! The demo's apps: one small folder per release, whose program is segue itself.
+//! The demo's apps: one small folder per release. Their program is segue itself.
 
 use std::fs;
 use std::io;
@@ -9,15 +9,15 @@ use crate::args::SampleFault;
 /// A release of the demo's app.
 #[derive(Clone, Debug)]
 pub(super) struct DemoRelease {
-    /// Its label, and what the app calls itself.
+    /// The label, which the app also calls its version.
     pub(super) label: &'static str,
-    /// How it is broken, if it is.
+    /// The fault of the release, if it has one.
     pub(super) broken: Option<SampleFault>,
-    /// How it comes in.
+    /// The way the release is rolled out.
     pub(super) comes: Comes,
 }
 
-/// How a release of the demo comes in.
+/// The way a release of the demo is rolled out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Comes {
     BlueGreen,
@@ -27,7 +27,7 @@ pub(super) enum Comes {
 }
 
 impl Comes {
-    /// The table `[strategy]`, short enough for a demo.
+    /// Returns the table `[strategy]`, with times short enough for a demo.
     fn table(self) -> &'static str {
         match self {
             Self::BlueGreen => "kind = \"blue-green\"\nstandby = \"keep\"\nwatch = \"2s\"\n",
@@ -68,7 +68,7 @@ pub(super) fn write(root: &Path, program: &Path, release: &DemoRelease) -> io::R
     Ok(file)
 }
 
-/// A TOML string that reads as `text`.
+/// Returns a TOML string that reads as `text`.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {

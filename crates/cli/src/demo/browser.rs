@@ -1,19 +1,19 @@
-//! One user's browser: one connection, kept as long as it can be, and the cookies it was given.
+//! One user's browser: one connection, kept open as long as possible, and the cookies that it received.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// An answer that takes longer has failed.
+/// The time after which a response counts as failed.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// The answer that a user got.
+/// The response that a user got.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Told {
     /// The answer of this release.
     Release(String),
-    /// The app is closed; come back after this time.
+    /// The app is closed, and the user should come back after this time.
     Wait(Duration),
 }
 
@@ -30,12 +30,12 @@ impl Browser {
         Self { address, connection: None, cookies: BTreeMap::new() }
     }
 
-    /// From now on it is somebody else's: nobody knows it. The connection stays.
+    /// Deletes the cookies, so that the next request is a new user's. The connection stays open.
     pub(super) fn forget(&mut self) {
         self.cookies.clear();
     }
 
-    /// Asks for `/`. Anything but 200, and 503 with `Retry-After`, is an error.
+    /// Requests `/`. Anything but 200, or 503 with `Retry-After`, is an error.
     pub(super) fn ask(&mut self) -> io::Result<Told> {
         let mut reader = match self.connection.take() {
             Some(reader) => reader,
@@ -75,14 +75,14 @@ impl Browser {
 struct Answer {
     status: u16,
     release: String,
-    /// Returns the time of `Retry-After`, if the answer has that field.
+    /// The time of `Retry-After`, if the response has that field.
     retry_after: Option<Duration>,
-    /// The cookies it sets, `name=value`.
+    /// The cookies that the response sets, as `name=value`.
     cookies: Vec<String>,
     close: bool,
 }
 
-/// Reads one whole answer; anything cut short is an error.
+/// Reads one whole response. An incomplete response is an error.
 fn read_answer(reader: &mut BufReader<TcpStream>) -> io::Result<Answer> {
     let line = read_line(reader)?;
     let status = line.split_whitespace().nth(1).and_then(|word| word.parse().ok());

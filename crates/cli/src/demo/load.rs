@@ -1,5 +1,5 @@
-//! The demo's load: some users, each one request after the other, everything counted. Bounded in
-//! users, pace and time.
+//! The demo's load: some users, each of whom sends one request after the other. Everything is counted. The
+//! number of users, the pace and the time are bounded.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,15 +11,15 @@ use std::time::{Duration, Instant};
 
 use super::browser::{Browser, Told};
 
-/// Connections at a time.
+/// The number of concurrent connections.
 pub(super) const CONNECTIONS: usize = 16;
-/// Between two requests of a connection.
+/// The time between two requests of a connection.
 const PACE: Duration = Duration::from_millis(10);
-/// The load ends by itself after this time.
+/// The time after which the load ends by itself.
 const LONGEST: Duration = Duration::from_secs(180);
-/// A user who is told to wait waits no longer than this.
+/// The longest wait of a user who is told to wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
-/// The first failures are kept for the report.
+/// The number of first failures that are kept for the report.
 const KEPT: usize = 5;
 
 /// The counts of the load.
@@ -27,19 +27,19 @@ const KEPT: usize = 5;
 pub(super) struct Counts {
     pub(super) ok: u64,
     pub(super) failed: u64,
-    /// Users who were told to wait while the app was closed.
+    /// The number of users who were told to wait while the app was closed.
     pub(super) told_to_wait: u64,
-    /// Answers by release.
+    /// The number of responses, by release.
     pub(super) by_release: BTreeMap<String, u64>,
-    /// The releases each connection saw, one after the other.
+    /// The releases that each connection saw, in order.
     pub(super) seen: Vec<Vec<String>>,
     /// The first failures.
     pub(super) failures: Vec<String>,
-    /// The slowest answer.
+    /// The time of the slowest response.
     pub(super) slowest: Duration,
 }
 
-/// Whether the app is closed on purpose.
+/// The state of the app: closed on purpose, or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Door {
     Open,
@@ -50,14 +50,14 @@ pub(super) enum Door {
 #[derive(Debug)]
 pub(super) struct DemoLoad {
     stop: Arc<AtomicBool>,
-    /// The app is closed on purpose: to be told to wait is no failure.
+    /// True while the app is closed on purpose. A response that tells the user to wait is then no failure.
     closed: Arc<AtomicBool>,
     counts: Arc<Mutex<Counts>>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl DemoLoad {
-    /// Starts asking `address`.
+    /// Starts sending requests to `address`.
     pub(super) fn start(address: SocketAddr) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let closed = Arc::new(AtomicBool::new(false));
@@ -80,7 +80,7 @@ impl DemoLoad {
         Self { stop, closed, counts, threads }
     }
 
-    /// From now on the app is closed on purpose for a while, or is not any more.
+    /// Sets whether the app is closed on purpose from now on.
     pub(super) fn closed(&self, door: Door) {
         self.closed.store(door == Door::Closed, Ordering::Relaxed);
     }
@@ -90,11 +90,11 @@ impl DemoLoad {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Ends it and gives the counts. A request under way is finished and counted.
+    /// Stops the load and returns the counts. A request in flight is finished and counted.
     pub(super) fn stop(mut self) -> Counts {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
-            // A thread that panicked has asked nothing since; what it counted is counted.
+            // A thread that panicked has sent no more requests. Its counts so far remain.
             let _ = thread.join();
         }
         self.so_far()
@@ -107,7 +107,7 @@ impl Drop for DemoLoad {
     }
 }
 
-/// One connection's thread.
+/// The state of one connection's thread.
 struct One {
     number: usize,
     address: SocketAddr,
@@ -159,7 +159,7 @@ impl One {
 }
 
 impl Counts {
-    /// Connections that saw releases in another order than they were switched in.
+    /// Returns the number of connections that saw releases in another order than that of the switches.
     pub(super) fn out_of_order(&self, switched: &[String]) -> usize {
         let in_order = |seen: &[String]| {
             let mut rest = switched.iter();

@@ -1,5 +1,5 @@
-//! `segue demo`: the whole of it on this machine, against a real server, under load: every strategy,
-//! a broken release, a rollback, and the counts. Stops and deletes only what it made.
+//! `segue demo`: a demonstration on this machine, with a real server under load. It shows every strategy, a
+//! broken release, a rollback, and the counts. It stops and deletes only what it has created.
 
 mod apps;
 mod browser;

@@ -1,5 +1,5 @@
-//! New users, one request each: which part of them gets the new release at each
-//! step of a canary. Bounded in time.
+//! New users who send one request each. They show which part of new users gets the new release at each step
+//! of a canary. Bounded in time.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,17 +13,17 @@ use wire::ApiClient;
 
 use super::browser::{Browser, Told};
 
-/// Requests between two looks at the share.
+/// The number of requests between two checks of the share.
 const BATCH: usize = 100;
-/// The thread ends by itself after this time.
+/// The time after which the thread ends by itself.
 const LONGEST: Duration = Duration::from_secs(60);
-/// Between two looks while there is nothing to count, and between two batches.
+/// The time between two batches, and between two checks while there is nothing to count.
 const PACE: Duration = Duration::from_millis(20);
 
 /// New users by the release that answered them, for each share.
 pub(super) type SharesSeen = BTreeMap<Share, ReleaseShare>;
 
-/// How many of some new users got the new release.
+/// The number of new users who got the new release, of all in a sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ReleaseShare {
     pub(super) new: u64,
@@ -31,7 +31,7 @@ pub(super) struct ReleaseShare {
 }
 
 impl ReleaseShare {
-    /// The new release's part.
+    /// Returns the new release's part.
     pub(super) fn fraction(self) -> f64 {
         // Counts of one demo are far below 2^52.
         if self.all == 0 { 0.0 } else { self.new as f64 / self.all as f64 }
@@ -46,7 +46,7 @@ pub(super) struct NewUsers {
 }
 
 impl NewUsers {
-    /// Starts the thread that visits `address`; `client` tells the share of the release `new`.
+    /// Starts the thread that sends requests to `address`. `client` returns the share of the release `new`.
     pub(super) fn start(address: SocketAddr, client: ApiClient, app: AppName, new: String) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let over = stop.clone();
@@ -54,7 +54,7 @@ impl NewUsers {
         Self { stop, thread }
     }
 
-    /// Ends it and gives the counts.
+    /// Stops the thread and returns the counts.
     pub(super) fn stop(self) -> SharesSeen {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap_or_default()
@@ -74,7 +74,7 @@ fn count(
     while !stop.load(Ordering::Relaxed) && started.elapsed() < LONGEST {
         if let Some(share) = share(client, app) {
             let split = ask(&mut browser, new);
-            // A batch counts only if it was asked at one share.
+            // A batch counts only if the share did not change during it.
             if self::share(client, app) == Some(share) {
                 let sum = tally.entry(share).or_default();
                 sum.new += split.new;
@@ -86,11 +86,11 @@ fn count(
     tally
 }
 
-/// The share on offer now, if it is a part.
+/// Returns the current share, if it is more than nothing and less than all.
 fn share(client: &ApiClient, app: &AppName) -> Option<Share> {
     let rollout = client.app(app).ok()?.status.rollout?;
     let part = rollout.share > 0.0 && rollout.share < 1.0;
-    // Between 0 and 10 000, so nothing is cut off.
+    // The value is between 0 and 10 000, so nothing is cut off.
     let parts = (rollout.share * 10_000.0).round() as u16;
     part.then(|| Share::from_ten_thousandths(parts)).flatten()
 }
@@ -99,7 +99,7 @@ fn ask(browser: &mut Browser, new: &str) -> ReleaseShare {
     let mut split = ReleaseShare::default();
     for _ in 0..BATCH {
         browser.forget();
-        // Failures are the load's business, which asks at the same time.
+        // Failures are counted by the load, which sends requests at the same time.
         let Ok(Told::Release(release)) = browser.ask() else { continue };
         split.all += 1;
         split.new += u64::from(release == new);

@@ -1,4 +1,4 @@
-//! The demo's counts at its end, and whether they are as they have to be.
+//! The report at the demo's end: the counts, and whether they are as they should be.
 
 use model::{Millis, Outcome, Share};
 use wire::RolloutReceipt;
@@ -9,11 +9,11 @@ use crate::Io;
 use crate::style::{BAD, BOLD, DIM, GOOD};
 use crate::text::{TableCell, grouped, known, known_ms, table};
 
-/// The canary's shares, in ten-thousandths.
+/// The shares of the canary, in ten-thousandths.
 const STEPS: [u16; 2] = [1_000, 5_000];
-/// Strangers that make a share worth comparing.
+/// The least number of new users for which a share is compared.
 const ENOUGH: u64 = 300;
-/// How far a share of so few may be off by chance.
+/// The largest deviation of a share that chance explains for so few users.
 const NEAR: f64 = 0.1;
 
 /// One rollout of the demo.
@@ -21,11 +21,11 @@ const NEAR: f64 = 0.1;
 pub(super) struct Act {
     pub(super) name: String,
     pub(super) receipt: RolloutReceipt,
-    /// How it has to end.
+    /// The outcome that the rollout must have.
     pub(super) wanted: Outcome,
 }
 
-/// Prints the counts; `true` if all is well.
+/// Prints the counts. Returns true if all of them are as they should be.
 pub(super) fn print(
     acts: &[Act],
     counts: &Counts,
@@ -39,7 +39,8 @@ pub(super) fn print(
     let mut good = true;
     for Act { name, receipt, wanted } in acts {
         let as_wanted = receipt.outcome == *wanted;
-        // To answer with the page for a while is what recreate is; the users count those apart.
+        // The strategy recreate answers with the page for a while. The users count those responses
+        // separately.
         let lossless =
             receipt.failed.is_none_or(|failed| failed == 0) || receipt.strategy == "recreate";
         good &= as_wanted && lossless;
@@ -62,7 +63,7 @@ pub(super) fn print(
     good & users(counts, switched, io) & new_users(shares, io)
 }
 
-/// Prints which part of the new users got the canary at each step.
+/// Prints the part of the new users that got the canary at each step.
 fn new_users(shares: &SharesSeen, io: &mut Io<'_>) -> bool {
     let mut good = true;
     for share in STEPS.into_iter().filter_map(Share::from_ten_thousandths) {
@@ -79,7 +80,7 @@ fn new_users(shares: &SharesSeen, io: &mut Io<'_>) -> bool {
     good
 }
 
-/// Prints the answers that the users got.
+/// Prints the number of responses that the users got.
 fn users(counts: &Counts, switched: &[String], io: &mut Io<'_>) -> bool {
     let out_of_order = counts.out_of_order(switched);
     let unseen: Vec<&str> = switched

@@ -1,4 +1,4 @@
-//! The demo's play: what is deployed when, and what has to come out of it.
+//! The sequence of the demo: which release is deployed when, and what the outcome must be.
 
 use std::path::PathBuf;
 use std::thread;
@@ -22,7 +22,7 @@ use crate::verbs::{deploy, outcome};
 use crate::{CommandError, ExitStatus, Io};
 
 const ACT: &str = "play the demo";
-/// Load between two acts, so that each release is seen.
+/// The time of load between two acts, in which each release is seen.
 const BREATH: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(options: &DemoOptions, io: &mut Io<'_>) -> Result<ExitStatus, CommandError> {
@@ -59,7 +59,7 @@ pub(crate) fn run(options: &DemoOptions, io: &mut Io<'_>) -> Result<ExitStatus, 
     Err(CommandError::because(ACT, cause))
 }
 
-/// The play and what it needs.
+/// The state of the sequence.
 struct Play {
     server: Server,
     program: PathBuf,
@@ -210,7 +210,7 @@ impl Play {
         Ok(())
     }
 
-    /// Ends everything, or says how to look at it and how to end it.
+    /// Stops everything. With `--keep`, says instead how to look at it and how to stop it.
     fn leave(mut self, options: &DemoOptions, io: &mut Io<'_>) -> Result<(), CommandError> {
         if !options.keep {
             self.server.end()?;

@@ -1,5 +1,5 @@
-//! The demo's server: a process of its own, with free ports and a data folder of its own. Ended
-//! when it goes out of sight, unless it is kept.
+//! The demo's server: a separate process with free ports and its own data folder. Dropping it stops the
+//! server, unless the server is kept.
 
 use std::fs::{self, File};
 use std::io;
@@ -15,11 +15,11 @@ use wire::{ApiClient, Secret, Trusted};
 
 use crate::CommandError;
 
-/// A server that is not up after this time does not come up.
+/// The time within which a server must have started.
 const START: Duration = Duration::from_secs(15);
-/// A server that has not ended after this time is killed.
+/// The time after which a server that has not ended is killed.
 const END: Duration = Duration::from_secs(30);
-/// Time between two looks.
+/// The time between two checks.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A running server and the folder of the demo.
@@ -33,9 +33,9 @@ pub(super) struct Server {
     child: Option<Child>,
 }
 
-/// Two addresses for the server: the usual ports, or free ones.
+/// Returns two addresses for the server: with the default ports, or else with free ones.
 pub(super) fn free_addresses() -> io::Result<(SocketAddr, SocketAddr)> {
-    // Both stay bound until both are found, so that they differ.
+    // Both ports stay bound until both are found, so that they differ.
     let (http, api) = (free(8080)?, free(7070)?);
     Ok((http.local_addr()?, api.local_addr()?))
 }
@@ -66,7 +66,7 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(fail)?)
             .stderr(log)
-            // Ctrl-C is for the demo, which then ends the server in order.
+            // Ctrl-C must reach only the demo, which then stops the server in order.
             .process_group(0);
         let child = command.spawn().map_err(fail)?;
         let client = |folder: &Path, token| {
@@ -103,12 +103,12 @@ impl Server {
         self.child.as_ref().map(Child::id)
     }
 
-    /// Leaves the server and its folder as they are.
+    /// Leaves the server and its folder in place.
     pub(super) fn keep(mut self) {
         self.child = None;
     }
 
-    /// Stops what a killed server left running; whether that went well.
+    /// Stops the instances that a killed server left running. Returns whether that succeeded.
     fn stop_instances(&self, data: &Path) -> bool {
         let mut down = Command::new(&self.program);
         down.args(["down", "--data"]).arg(data);
@@ -116,7 +116,7 @@ impl Server {
         down.status().is_ok_and(|status| status.success())
     }
 
-    /// Ends the instances and the server, and deletes the folder.
+    /// Stops the instances and the server, and deletes the folder.
     pub(super) fn end(&mut self) -> Result<(), CommandError> {
         let Some(mut child) = self.child.take() else { return Ok(()) };
         let act = "stop the demo";
@@ -124,7 +124,7 @@ impl Server {
         let started = Instant::now();
         while child.try_wait().map_err(|error| CommandError::new(act, &error))?.is_none() {
             if asked.is_err() || started.elapsed() > END {
-                // Only this one process, which the demo started itself.
+                // This kills only the one process that the demo has started.
                 let _ = child.kill();
                 let _ = child.wait();
                 let data = self.folder.join("data");
@@ -144,7 +144,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The way out after a failure, which is what the user is told of.
+        // This runs after a failure, which is reported to the user. Another error is ignored.
         let _ = self.end();
     }
 }

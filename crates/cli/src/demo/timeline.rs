@@ -1,4 +1,4 @@
-//! Output of the demo while it runs: the time since its start, and what happens.
+//! The output of the demo while it runs: the time since its start, and the events.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use crate::follow::Watcher;
 use crate::style::{BOLD, DIM};
 use crate::text::{headline, own_words};
 
-/// The demo's talk.
+/// The printer of the demo's messages.
 pub(super) struct Timeline<'a, 'b> {
     io: &'a mut Io<'b>,
     started: Instant,
@@ -24,14 +24,14 @@ impl<'a, 'b> Timeline<'a, 'b> {
         self.io
     }
 
-    /// A new act of the demo.
+    /// Prints the heading of a new act.
     pub(super) fn act(&mut self, text: &str) {
         let time = self.time();
         self.io.say("");
         self.io.say(format!("{DIM}{time}{DIM:#}  {BOLD}{text}{BOLD:#}"));
     }
 
-    /// Something in it.
+    /// Prints a message within an act.
     pub(super) fn say(&mut self, text: &str) {
         let time = self.time();
         let mut lines = text.lines();
@@ -48,7 +48,7 @@ impl<'a, 'b> Timeline<'a, 'b> {
 
 impl Watcher for Timeline<'_, '_> {
     fn event(&mut self, event: &StreamEvent) {
-        // The outcome's cause was told when it happened.
+        // The outcome's cause was printed when it occurred.
         self.say(if event.outcome.is_none() { &event.text } else { headline(event) });
     }
 

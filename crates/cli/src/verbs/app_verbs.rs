@@ -1,5 +1,5 @@
-//! The verbs that need nothing but the app's name: `resume`, `abort` and `restart`, which are followed to the
-//! end of the rollout, `pause` and `sync`, which are done at once.
+//! The verbs that need only the app's name. `resume`, `abort` and `restart` follow the rollout to its end.
+//! `pause` and `sync` are done at once.
 
 use model::AppName;
 use wire::{ApiClient, BareRequest, ClientError, CommandAccepted};

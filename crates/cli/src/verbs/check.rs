@@ -1,5 +1,5 @@
-//! `segue check`: reads an app file and looks at the folder it ships; says what it means, what is wrong
-//! and what may be. Asks no server: what only that can know is not checked.
+//! `segue check`: reads an app file and the folder that it ships, and reports what the file means, and which
+//! errors and possible errors it has. Asks no server, and does not check what only a server can know.
 
 use super::command_check::{Finding, Grave, findings};
 use super::outside_paths::{Outside, resolve};

@@ -1,5 +1,5 @@
-//! Checks a command before it runs: whether it is shipped, may be executed, and has its interpreter. This
-//! machine is not the server, so a program that is missing only here is a warning.
+//! Checks a command before it runs: whether its program is shipped, may be executed, and has its interpreter.
+//! This machine is not the server, so a program that is missing only here is a warning.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -7,14 +7,14 @@ use std::path::Path;
 
 use wire::{FileEntry, Kind, Manifest, PROGRAM_START, Program};
 
-/// Programs that read `$PORT` in their arguments.
+/// The programs that expand `$PORT` in their arguments.
 const SHELLS: &[&str] = &["sh", "bash", "dash", "ash", "zsh", "ksh", "busybox"];
-/// Variables that segue sets.
+/// The variables that segue sets.
 const VARIABLES: &[&str] = &["PORT", "HOST", "SOCKET"];
-/// The kernel reads no more of a first line.
+/// The number of bytes that the kernel reads of a script's first line.
 const FIRST_LINE: u64 = 256;
 
-/// Something that is wrong, or may be.
+/// An error or a possible error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Finding {
     pub(super) grave: Grave,
@@ -22,7 +22,7 @@ pub(super) struct Finding {
     pub(super) hint: String,
 }
 
-/// How serious a finding is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Grave {
     /// The deploy cannot work.
@@ -64,7 +64,7 @@ pub(super) fn findings(command: &[String], dir: &Path, manifest: &Manifest) -> V
     all
 }
 
-/// A bare name, which the server looks up in its own PATH.
+/// Checks a bare name, which the server looks up in its own PATH.
 fn in_path(program: &str) -> Option<Finding> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let here = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
@@ -86,7 +86,7 @@ fn absolute(program: &str, dir: &Path) -> Option<Finding> {
     })
 }
 
-/// A file of the app.
+/// Checks a program that is a file of the app.
 fn shipped(program: &str, dir: &Path, manifest: &Manifest) -> Option<Finding> {
     let name = clean(program);
     let path = dir.join(&name);
@@ -101,7 +101,7 @@ fn shipped(program: &str, dir: &Path, manifest: &Manifest) -> Option<Finding> {
     };
     match &entry.kind {
         Kind::Dir => Some(error(format!("`{program}` is a folder"), "name a file in it")),
-        // Where it leads to is another entry, or nothing that is shipped; the kernel will tell.
+        // The target of the link is another entry, or is not shipped. In the second case the start will fail.
         Kind::Symlink { .. } => None,
         Kind::File { executable: false, .. } => {
             let hint = format!("chmod +x {}, and commit that", path.display());
@@ -113,7 +113,8 @@ fn shipped(program: &str, dir: &Path, manifest: &Manifest) -> Option<Finding> {
     }
 }
 
-/// A program that no server of segue runs. For which processor it is only the server can judge.
+/// Checks for a program of a system that segue does not run on. Only the server knows whether the processor
+/// is right.
 fn compiled(program: &str, path: &Path) -> Option<Finding> {
     let mut start = [0; PROGRAM_START];
     File::open(path).ok()?.read_exact(&mut start).ok()?;
@@ -126,7 +127,7 @@ fn compiled(program: &str, path: &Path) -> Option<Finding> {
     Some(error(text, "build it for the server: Linux, and its processor"))
 }
 
-/// The interpreter of a script.
+/// Checks the interpreter of a script.
 fn script(program: &str, path: &Path) -> Option<Finding> {
     let line = first_line(path)?;
     let words = line.strip_prefix("#!")?;
@@ -159,7 +160,7 @@ fn first_line(path: &Path) -> Option<String> {
     String::from_utf8(start[..end].to_vec()).ok()
 }
 
-/// A variable that nothing will put a value in for.
+/// Checks for a variable in an argument that no program will expand.
 fn variable(argument: &str) -> Option<Finding> {
     let name = VARIABLES.iter().find(|name| {
         [format!("${name}"), format!("${{{name}}}")].iter().any(|form| argument.contains(form))
@@ -172,7 +173,7 @@ fn variable(argument: &str) -> Option<Finding> {
     Some(error(text, hint))
 }
 
-/// `./a//b` is `a/b` in a list of files.
+/// Returns a path in the form of a list of files: `a/b` for `./a//b`.
 fn clean(path: &str) -> String {
     path.split('/').filter(|part| !part.is_empty() && *part != ".").collect::<Vec<_>>().join("/")
 }
@@ -188,7 +189,8 @@ mod tests {
 
     use super::*;
 
-    /// Returns the findings about a command in a folder with these files; those that end in `.x` are executable.
+    /// Returns the findings about a command in a folder with these files. Files whose names end in `.x` are
+    /// executable.
     fn found(files: &[(&str, &str)], command: &[&str]) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();
         for (name, text) in files {

@@ -1,4 +1,4 @@
-//! `segue completions`: made from the same words as the help.
+//! `segue completions`: generated from the same definition as the help.
 
 use clap::CommandFactory as _;
 

@@ -1,7 +1,7 @@
-//! `segue deploy`: reads the app file, sends the files, asks for the rollout, follows it.
+//! `segue deploy`: reads the app file, uploads the files, requests the rollout, and follows it.
 //!
-//! Ctrl-C leaves the rollout alone and exits with 1: whoever asks whether the release is live is
-//! not told that it is.
+//! Ctrl-C does not stop the rollout. The command then exits with 1, so that a script does not take the
+//! release for live.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -41,7 +41,7 @@ pub(crate) fn run(
     finish(&client, &accepted, &act, ending, io)
 }
 
-/// Everything up to the server's answer.
+/// Does everything up to the server's answer.
 pub(crate) fn send(
     client: &ApiClient,
     path: &Path,
@@ -71,14 +71,14 @@ pub(crate) fn send(
     client.deploy(&app, &request).map_err(|e| CommandError::client(format!("deploy {app}"), &e))
 }
 
-/// Whether a folder in which something changed is read again.
+/// The choice whether a folder that has changed meanwhile is read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Again {
     Once,
     No,
 }
 
-/// A release as it is sent, and the folder its files lie in.
+/// A release in the form that is sent, and the folder with its files.
 pub(super) struct Packed {
     pub(super) request: DeployRequest,
     pub(super) dir: PathBuf,
@@ -86,7 +86,7 @@ pub(super) struct Packed {
     pub(super) warnings: Vec<String>,
 }
 
-/// Reads everything a deploy sends, the files' contents apart.
+/// Reads everything that a deploy sends, except the contents of files.
 pub(super) fn pack(
     path: &Path,
     file: AppFile,
@@ -123,8 +123,8 @@ pub(super) fn pack(
     Ok(Packed { request, dir, warnings })
 }
 
-/// The files of the folder to ship, without the app file itself. A file that goes away meanwhile is no reason to fail: the folder is
-/// read once more.
+/// Lists the files of the folder to ship, without the app file itself. If a file disappears meanwhile, the
+/// folder is read once more.
 pub(super) fn list(path: &Path, dir: &Path) -> Result<Scan, CommandError> {
     let went = |error: &ScanError| matches!(error, ScanError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
     let scanned = match scan(dir) {
@@ -145,7 +145,8 @@ pub(super) fn list(path: &Path, dir: &Path) -> Result<Scan, CommandError> {
     Ok(scanned.without_app_file(dir, path))
 }
 
-/// The app file: the one named, or the nearest here or above.
+/// Returns the path of the app file: the one that is named, or else the nearest one, here or in a parent
+/// folder.
 pub(super) fn find(named: Option<&Path>) -> Result<PathBuf, CommandError> {
     if let Some(path) = named {
         return Ok(path.to_owned());
@@ -158,7 +159,7 @@ pub(super) fn find(named: Option<&Path>) -> Result<PathBuf, CommandError> {
     })
 }
 
-/// Reads and checks an app file, with the page it names.
+/// Reads and checks an app file, with the page that it names.
 pub(crate) fn read(path: &Path, outside: Outside) -> Result<AppFile, CommandError> {
     let act = format!("read {}", path.display());
     let text = fs::read_to_string(path).map_err(|error| CommandError::new(&*act, &error))?;

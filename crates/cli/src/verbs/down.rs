@@ -1,4 +1,4 @@
-//! `segue down`: stops all instances and the server, or what a server left running.
+//! `segue down`: stops all instances and the server, or the instances that a server left running.
 
 use std::time::{Duration, Instant};
 
@@ -8,9 +8,9 @@ use crate::args::ConnectionOptions;
 use crate::progress::ProgressLine;
 use crate::{CommandError, ExitStatus, Io, Local};
 
-/// Drains have an end; something is wrong when it takes longer.
+/// The time limit for a stop. Drains are bounded, so a stop that takes longer has failed.
 const LONGEST: Duration = Duration::from_secs(600);
-/// Time between two looks.
+/// The time between two checks.
 const LOOK: Duration = Duration::from_millis(50);
 
 pub(crate) fn run(

@@ -1,4 +1,5 @@
-//! The environment a deploy brings: the app file's, a file's, the command line's, later ones win.
+//! The environment of a deploy, from the app file, a file of variables and the command line. Later sources
+//! override earlier ones.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +13,7 @@ use crate::CommandError;
 
 const ACT: &str = "read the environment";
 
-/// Adds the lines of `--env-file` and the words of `--env` to what the app file sets.
+/// Adds the variables of `--env-file` and of `--env` to those of the app file.
 pub(super) fn gather(
     mut env: BTreeMap<String, Secret>,
     spec: &AppSpec,
@@ -61,7 +62,7 @@ fn insert(
     Ok(())
 }
 
-/// The value a variable has where the command runs.
+/// Returns the value that a variable has in the environment of this command.
 fn here(name: &str, act: &str) -> Result<String, CommandError> {
     std::env::var(name).map_err(|error| {
         let hint = format!("set it, or write its value: {name}=VALUE");

@@ -1,10 +1,10 @@
-//! Reads a file of environment variables as Docker Compose does, without expansion: `$` stays `$`. A line
-//! that Compose and `docker run --env-file` read differently is refused unless its value is quoted.
-//! Never repeats a value, which may be secret.
+//! Reads a file of environment variables in the way of Docker Compose, but without expansion: `$` stays `$`.
+//! A line that Compose and `docker run --env-file` read differently is refused unless its value is quoted.
+//! Errors never contain a value, which may be secret.
 
 use wire::Secret;
 
-/// Why a file cannot be read: in which line, from 1 on, and what to write instead.
+/// The error of a file: its line, from 1 on, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wrong {
     pub(super) line: usize,
@@ -15,13 +15,13 @@ pub(super) struct Wrong {
 /// The value that a line sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum EnvValue {
-    /// This.
+    /// This value.
     Set(Secret),
-    /// The value that the variable has where the command runs.
+    /// The value that the variable has in the environment of this command.
     Here,
 }
 
-/// The variables of a file in their order, each with its line. Names are not checked.
+/// Returns the variables of a file in their order, each with its line. Does not check names.
 pub(super) fn parse(text: &str) -> Result<Vec<(usize, String, EnvValue)>, Wrong> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
     let mut rest = Rest { text: &text, line: 1 };
@@ -45,23 +45,24 @@ pub(super) fn parse(text: &str) -> Result<Vec<(usize, String, EnvValue)>, Wrong>
     Ok(all)
 }
 
-/// Who can read a line.
+/// The programs that accept a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Readers {
-    /// Compose and Docker, which have to read the same.
+    /// Compose and Docker. They have to read the same value.
     Both,
-    /// Compose alone: Docker refuses the line.
+    /// Compose only: Docker refuses the line.
     Compose,
 }
 
 struct Name {
     name: String,
-    /// Where its `=` or `:` is.
+    /// The position of the `=` or `:`.
     end: Option<usize>,
     readers: Readers,
 }
 
-/// The name at the beginning of a statement. Docker ends it at `=` alone and refuses spaces in it.
+/// Returns the name at the beginning of a statement. Docker ends the name only at `=`, and refuses spaces in
+/// it.
 fn name(statement: &str, line: usize) -> Result<Name, Wrong> {
     let whole = statement.split('\n').next().unwrap_or_default();
     let end = whole.find(['=', ':']);
@@ -83,14 +84,14 @@ fn name(statement: &str, line: usize) -> Result<Name, Wrong> {
     Ok(Name { name: bare.to_owned(), end, readers })
 }
 
-/// The text that is still to be read.
+/// The rest of the text that is not read yet.
 struct Rest<'a> {
     text: &'a str,
     line: usize,
 }
 
 impl<'a> Rest<'a> {
-    /// The next text that is neither empty nor a comment.
+    /// Returns the next statement. Skips empty lines and comments.
     fn statement(&mut self) -> Option<&'a str> {
         loop {
             let whole = self.text.split('\n').next().unwrap_or_default();
@@ -111,7 +112,7 @@ impl<'a> Rest<'a> {
         self.line += 1;
     }
 
-    /// The value behind a delimiter, and goes on to the next line.
+    /// Returns the value after a delimiter, and moves on to the next line.
     fn value(&mut self, readers: Readers) -> Result<String, Wrong> {
         let whole = self.text.split('\n').next().unwrap_or_default();
         let inside = whole.trim_start();
@@ -126,7 +127,7 @@ impl<'a> Rest<'a> {
         Ok(value)
     }
 
-    /// A value up to its closing quote, over lines too; behind it only a comment may stand.
+    /// Reads a value up to its closing quote, possibly over several lines. Only a comment may follow it.
     fn quoted(&mut self, quote: char) -> Result<String, Wrong> {
         let opened = self.line;
         let mut value = String::new();
@@ -184,8 +185,8 @@ impl<'a> Rest<'a> {
     }
 }
 
-/// The character of three octal digits, which follow `\0`. Of fewer digits Compose makes something that nobody
-/// means.
+/// Returns the character of three octal digits, which follow `\0`. With fewer digits Compose produces a
+/// character that nobody intends.
 fn octal(digits: &str, line: usize) -> Result<char, Wrong> {
     let is_octal = digits.len() == 3 && digits.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
     let code = u8::from_str_radix(digits, 8).ok().filter(|code| is_octal && code.is_ascii());
@@ -196,7 +197,7 @@ fn octal(digits: &str, line: usize) -> Result<char, Wrong> {
     })
 }
 
-/// A value without quotes.
+/// Reads a value without quotes.
 fn plain(value: &str, readers: Readers, line: usize) -> Result<String, Wrong> {
     let bare = value.split(" #").next().unwrap_or_default();
     let trimmed = bare.trim();

@@ -1,4 +1,4 @@
-//! `segue logs`: the output of an app's instances, each line whole and after its instance's name.
+//! `segue logs`: the output of an app's instances. Each line is printed whole, after its instance's name.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::args::{ConnectionOptions, LogsOptions};
 use crate::style::DIM;
 use crate::{CommandError, ExitStatus, Io};
 
-/// A line that has no end for so long is printed in parts.
+/// The length, in bytes, above which a line without an end is printed in parts.
 const LINE_BYTES: usize = 16 << 20;
 
 pub(crate) fn run(
@@ -42,12 +42,12 @@ pub(crate) fn run(
     Ok(ExitStatus::Done)
 }
 
-/// The beginnings of lines whose end has not come yet.
+/// The beginnings of lines whose end has not arrived yet.
 #[derive(Debug, Default)]
 struct Parts(BTreeMap<InstanceId, Vec<u8>>);
 
 impl Parts {
-    /// A whole line, once all of it is there.
+    /// Adds a part of a line. Returns the whole line once its end has arrived.
     fn join(&mut self, line: LogLine) -> Option<LogLine> {
         let mut whole = self.0.remove(&line.instance).unwrap_or_default();
         whole.extend_from_slice(line.bytes());

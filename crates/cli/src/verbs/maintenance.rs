@@ -1,4 +1,4 @@
-//! `segue maintenance`: an app is closed for its users, or opened again.
+//! `segue maintenance`: closes an app for its users, or opens it again.
 
 use wire::MaintenanceRequest;
 
@@ -27,7 +27,7 @@ pub(crate) fn run(
         hold: hold.clone(),
         version: None, // whoever closes an app means it as it is now
     };
-    // What the server would refuse needs no server to be refused.
+    // A request that the server would refuse is refused here, without a server.
     if let Err(problem) = request.clone().read() {
         let failure = CommandError::because(act, problem.message).exit(ExitStatus::Usage);
         return Err(match state {

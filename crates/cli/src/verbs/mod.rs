@@ -1,4 +1,4 @@
-//! One file per verb, and one for those that need nothing but the app's name.
+//! One file per verb, and one file for the verbs that need only the app's name.
 
 pub(crate) mod app_verbs;
 pub(crate) mod check;

@@ -1,4 +1,4 @@
-//! From a command that was taken to its end: follow, say how it ended, give the exit code.
+//! The end of an accepted command: follows the rollout, prints its outcome, and returns the exit code.
 
 use model::{Millis, Outcome};
 use wire::{
@@ -23,14 +23,14 @@ pub(crate) enum Direction {
     Back,
 }
 
-/// How a command ends on the terminal.
+/// The way a command ends on the terminal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ending {
     pub(crate) wish: Direction,
     pub(crate) following: Following,
 }
 
-/// Follows an accepted command, unless there is nothing to follow.
+/// Follows an accepted command, if there is a rollout to follow.
 pub(crate) fn finish(
     client: &ApiClient,
     accepted: &CommandAccepted,
@@ -61,7 +61,7 @@ pub(crate) fn finish(
         }
         return Ok(ExitStatus::Done);
     }
-    // A person at a terminal sees what is waited for; a job would hang.
+    // A person at a terminal sees that the rollout waits. A job would hang.
     let until = match io.reader() {
         Reader::Program if !ending.following.wait => Until::Person,
         Reader::Program | Reader::Person => Until::End,
@@ -91,8 +91,9 @@ pub(crate) fn finish(
     }
 }
 
-/// The rollout does not go on without a person: where it is, and what they can say. Only a program comes here,
-/// and it has to know what it has left behind: the receipt so far is its last line without `--json`, too.
+/// Reports a rollout that waits for a person: its position, and the commands that move it. This runs only for
+/// a program, which has to know the state of the rollout. Therefore the receipt so far is its last line even
+/// without `--json`.
 fn stands(
     so_far: &RolloutReceipt<RolloutStanding>,
     act: &str,
@@ -120,7 +121,7 @@ fn stands(
     Ok(ExitStatus::Waiting)
 }
 
-/// Says what came of a command that is done at once, in the server's words or in these.
+/// Prints the result of a command that is done at once, in the server's words or in `otherwise`.
 pub(super) fn told(accepted: &CommandAccepted, otherwise: &str, io: &mut Io<'_>) {
     let CommandAccepted { app, note, .. } = accepted;
     let note = if note.is_empty() { otherwise } else { note };
@@ -129,7 +130,7 @@ pub(super) fn told(accepted: &CommandAccepted, otherwise: &str, io: &mut Io<'_>)
     io.say(format!("{GOOD}{app}:{GOOD:#} {note}"));
 }
 
-/// A repeated deploy still gets the receipt of the rollout that brought the release in.
+/// Prints the receipt of the rollout that brought the release in, for a repeated deploy.
 fn already(client: &ApiClient, accepted: &CommandAccepted, io: &mut Io<'_>) {
     let accounts = client.receipts(&accepted.app).unwrap_or_default();
     let brought_in = accounts.iter().rev().find(|account| {
@@ -192,7 +193,7 @@ fn end(
     Err(failure.hint(format!("{live}; `segue receipt {app} {rollout}` shows this again")))
 }
 
-/// One line that says how a rollout ended well.
+/// Returns one line about a rollout that succeeded.
 pub(crate) fn summary(receipt: &RolloutReceipt) -> String {
     let live = match (receipt.outcome, &receipt.from) {
         (Outcome::Completed, _) | (_, None) => &receipt.to,
@@ -217,7 +218,7 @@ pub(crate) fn summary(receipt: &RolloutReceipt) -> String {
     text + &format!(", {} in all", Millis(receipt.duration_ms))
 }
 
-/// Shows what happens as it happens.
+/// Prints the progress of a rollout.
 struct Shown<'a, 'b> {
     io: &'a mut Io<'b>,
     progress: ProgressLine,

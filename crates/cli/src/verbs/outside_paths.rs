@@ -1,28 +1,28 @@
-//! Checks that an app file ships only files below its own folder, or in the git work tree that the folder is
-//! part of. An app file may come from somebody else, and must not reach for other files of the user who
-//! deploys it. Reads only where paths lead.
+//! Checks that an app file ships only files in its own folder, or in the git work tree that contains the
+//! folder. An app file may come from somebody else, and must not ship other files of the user who deploys it.
+//! Resolves paths and reads no files.
 
 use std::path::{Path, PathBuf};
 
 use crate::CommandError;
 
-/// Whether an app file may name what lies outside.
+/// The permission of an app file to name paths outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outside {
-    /// The file may: a person has looked at it.
+    /// The file may name them: the user has checked it.
     Allowed,
-    /// The file may not.
+    /// The file may not name them.
     Refused,
 }
 
 impl Outside {
-    /// As `--outside` says.
+    /// Returns the permission for the flag `--outside`.
     pub(crate) fn flag(given: bool) -> Self {
         if given { Self::Allowed } else { Self::Refused }
     }
 }
 
-/// The path that `key` of the app file names, with all links followed.
+/// Returns the path that `key` of the app file names, with all links resolved.
 pub(super) fn resolve(
     app_file: &Path,
     key: &str,
@@ -84,7 +84,7 @@ mod tests {
             assert!(refused.cause.contains("outside"), "{named}: {refused:?}");
             assert!(ask(named, Outside::Allowed).is_ok(), "{named}");
         }
-        // In a git work tree its other folders are as good as the app's own.
+        // Other folders of the same git work tree are allowed like the app's own.
         fs::create_dir(root.join("clone/.git")).unwrap();
         for named in ["../..", "page.html"] {
             assert!(ask(named, Outside::Refused).is_ok(), "{named}");

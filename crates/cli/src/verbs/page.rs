@@ -1,4 +1,4 @@
-//! A page for users: an HTML file of this machine, which travels as its text.
+//! A page for users: an HTML file on this machine, which is sent as text.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -8,7 +8,7 @@ use model::Page;
 
 use crate::CommandError;
 
-/// Reads the page at `path`; no more of it than is needed to see that it is too long.
+/// Reads the page at `path`. Reads no more of it than is needed to find out that it is too long.
 pub(super) fn read(path: &Path) -> Result<String, CommandError> {
     let act = format!("read the page {}", path.display());
     let file = File::open(path).map_err(|error| CommandError::new(&*act, &error))?;

@@ -1,4 +1,4 @@
-//! `segue plan`: what a deploy of the same words would do. Sends the list of files, and no file.
+//! `segue plan`: shows the effect of a deploy with the same options. Sends the list of files, but no file.
 
 use wire::{DeployPlan, DeployRequest, DeployVerdict, Effect, EffectKind, Planned, PlannedRelease};
 
@@ -94,7 +94,7 @@ fn release_words(release: &PlannedRelease) -> String {
     format!("{BOLD}{label}{BOLD:#}, {words}")
 }
 
-/// Prints what the deploy would do, and its answer.
+/// Returns the effect and the answer of the deploy as text.
 fn verdict_words(verdict: &DeployVerdict) -> String {
     let Effect { kind, ends, answer } = match verdict {
         DeployVerdict::Accepted(effect) => effect,

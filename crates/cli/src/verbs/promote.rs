@@ -1,4 +1,4 @@
-//! `segue promote`: the release that waits for a person goes on, by a step or all the way.
+//! `segue promote`: continues a rollout that waits for a person, by one step or to its end.
 
 use wire::PromoteRequest;
 

@@ -1,4 +1,4 @@
-//! `segue receipt`: what a rollout cost, measured.
+//! `segue receipt`: shows the measured effects of a rollout.
 
 use model::Millis;
 use wire::{ReceiptWithCause, RolloutReceipt};

@@ -1,4 +1,4 @@
-//! `segue releases`: what can be gone back to.
+//! `segue releases`: lists the releases to which an app can go back.
 
 use wire::{ReleaseStatus, StoredRelease};
 

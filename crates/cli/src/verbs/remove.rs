@@ -1,5 +1,5 @@
-//! `segue remove`: the app goes once somebody has agreed, its state only if that was said; waits until
-//! it is gone.
+//! `segue remove`: removes an app once a person has agreed, and its state only if that was requested. Waits
+//! until the app is removed.
 
 use std::time::{Duration, Instant};
 
@@ -11,9 +11,9 @@ use crate::interrupt::Interrupt;
 use crate::progress::ProgressLine;
 use crate::{CommandError, ExitStatus, Io};
 
-/// Time between two looks.
+/// The time between two checks.
 const LOOK: Duration = Duration::from_millis(50);
-/// Drains have an end; something is wrong when it takes longer.
+/// The time limit for a removal. Drains are bounded, so a removal that takes longer has failed.
 const LONGEST: Duration = Duration::from_secs(600);
 
 pub(crate) fn run(
@@ -25,7 +25,7 @@ pub(crate) fn run(
     let act = format!("remove {app}");
     let client = connection.client(&act)?;
     let failed = |error: ClientError| CommandError::client(&*act, &error);
-    // What is not there is said before anything is asked.
+    // If the app does not exist, the command fails before it asks.
     let known = match client.app(app) {
         Ok(known) => Some(known),
         Err(ClientError::Refused(problem)) if *with_state && problem.code == Code::NotFound => None,
@@ -68,7 +68,7 @@ fn question(app: &AppName, known: Option<&AppInfo>, with_state: bool) -> String 
     format!("Remove {app}, with {count} {noun} and every stored release? {state} Go on?")
 }
 
-/// Returns the error for a command that cannot ask, since nobody could answer.
+/// Returns the error for a command that cannot ask because there is no terminal.
 fn unasked(
     act: String,
     connection: &ConnectionOptions,
@@ -81,7 +81,8 @@ fn unasked(
     failure.exit(ExitStatus::Usage).hint(format!("say it in full: {whole}"))
 }
 
-/// Until the app is gone, and its state if that was said. Where state stays, if any does.
+/// Waits until the app is removed, and its state if that was requested. Returns the path of the state that
+/// stays, if any does.
 fn wait(
     client: &ApiClient,
     act: &str,

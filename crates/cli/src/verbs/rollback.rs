@@ -1,4 +1,4 @@
-//! `segue rollback`: back to the release before, or to one that is named.
+//! `segue rollback`: goes back to the previous release, or to the release that is named.
 
 use wire::RollbackRequest;
 
@@ -17,7 +17,8 @@ pub(crate) fn run(
         None => format!("roll back {app}"),
     };
     let client = connection.client(&act)?;
-    // No version is sent: whoever rolls back means what is live now, and is in a hurry.
+    // No version is sent: a rollback is meant for whatever is live now, and must not be delayed by a
+    // conflict.
     let request = RollbackRequest { to: to.clone(), version: None };
     let accepted = client.rollback(app, &request).map_err(|e| CommandError::client(&*act, &e))?;
     let ending = Ending { wish: Direction::Back, following: *following };

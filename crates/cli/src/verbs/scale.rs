@@ -1,4 +1,4 @@
-//! `segue scale`: another number of instances, until the app file says another one itself.
+//! `segue scale`: changes the number of instances, until the app file itself sets another one.
 
 use wire::ScaleRequest;
 

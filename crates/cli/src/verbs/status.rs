@@ -1,4 +1,4 @@
-//! `segue status`: what is live, what is on its way, and whether there is a way back.
+//! `segue status`: shows the live release, the rollout under way, and whether a rollback is ready.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use crate::style::{BAD, BOLD, DIM, GOOD, WARN};
 use crate::text::{TableCell, field, hang, own_words, percent, step_of, table, wrap};
 use crate::{CommandError, ExitStatus, Io};
 
-/// Time between two looks of `--watch`.
+/// The time between two updates of `--watch`.
 const EVERY: Duration = Duration::from_secs(1);
-/// How often Ctrl-C is looked for.
+/// The time between two checks for Ctrl-C.
 const LOOK: Duration = Duration::from_millis(50);
 
 pub(crate) fn run(
@@ -74,7 +74,7 @@ fn look(client: &ApiClient, app: Option<&AppName>) -> Result<Seen, wire::ClientE
     }
 }
 
-/// All apps, one line each.
+/// Lists all apps, one line each.
 fn list(apps: &[AppInfo]) -> String {
     if apps.is_empty() {
         return "no apps yet; `segue deploy` brings in the first".into();
@@ -112,7 +112,8 @@ fn list(apps: &[AppInfo]) -> String {
     lines.join("\n")
 }
 
-/// Lists the state that removed apps have left behind. Lines are not wrapped: paths and commands are for copying.
+/// Lists the state that removed apps have left behind. Lines are not wrapped, because people copy the paths
+/// and commands.
 fn left(states: &[LeftState]) -> Vec<String> {
     let line = |LeftState { app, path }: &LeftState| {
         field("state", &format!("{app}, which is removed: {}", path.display()))
@@ -125,14 +126,14 @@ fn left(states: &[LeftState]) -> Vec<String> {
     lines
 }
 
-/// Says that the state shown may be old.
+/// Returns a warning that the state shown may be outdated.
 fn frozen(why: &str) -> Vec<String> {
     let text =
         format!("{WARN}nothing can be changed, and this is what was last known{WARN:#}: {why}");
     hang("note", &text)
 }
 
-/// How many of an arm's instances are well.
+/// Returns the number of healthy instances of an arm.
 fn up(arm: Option<&ReleaseStatus>) -> TableCell {
     let Some(arm) = arm else { return "-".into() };
     let well = arm.instances.iter().filter(|i| i.health == Health::Up).count();
@@ -140,7 +141,7 @@ fn up(arm: Option<&ReleaseStatus>) -> TableCell {
     TableCell::new(format!("{well}/{}", arm.instances.len())).style(style)
 }
 
-/// One app in full.
+/// Shows one app in full.
 fn one(app: &AppInfo) -> Vec<String> {
     let AppInfo {
         version: _,
@@ -192,7 +193,7 @@ fn headline(name: &AppName, scale: Option<u16>, removing: bool, maintenance: boo
     line
 }
 
-/// A release and its instances.
+/// Shows a release and its instances.
 fn block(role: &str, arm: &ReleaseStatus) -> Vec<String> {
     let ReleaseStatus { release, label, share, instances } = arm;
     let share = percent(*share);
@@ -261,7 +262,7 @@ fn progress_lines(rollout: &RolloutStatus, progress: Option<&RolloutProgress>) -
     lines
 }
 
-/// The step or batch of a rollout that has several, and whether it is held.
+/// Returns the step or batch of a rollout that has several, and whether the rollout is held.
 fn how_far(strategy: &str, progress: &RolloutProgress) -> Option<String> {
     let step = (progress.steps > 1).then(|| step_of(strategy, (progress.step, progress.steps)));
     let paused = progress.paused.then(|| format!("{WARN}paused{WARN:#}"));
@@ -269,7 +270,7 @@ fn how_far(strategy: &str, progress: &RolloutProgress) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-/// Why the last rollout did not complete, if it did not.
+/// Returns the reason why the last rollout did not complete, if it did not.
 fn last_failure(last: &ReceiptWithCause) -> Vec<String> {
     let ReceiptWithCause { receipt, cause } = last;
     if receipt.outcome == Outcome::Completed {

@@ -1,4 +1,4 @@
-//! Sends the files of a release that the server does not have.
+//! Uploads the files of a release that the server does not have.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,16 +14,16 @@ use crate::progress::ProgressLine;
 use crate::text::size;
 use crate::{CommandError, Io};
 
-/// How it ended.
+/// The result of an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Uploaded {
     /// The server has all files.
     All,
-    /// This file is not what was listed any more.
+    /// The content of this file is no longer the listed one.
     Changed(String),
 }
 
-/// Uploads what is missing of `manifest`, whose files lie in `dir`.
+/// Uploads the missing contents of `manifest`, whose files lie in `dir`.
 pub(super) fn upload(
     client: &ApiClient,
     dir: &Path,
@@ -62,7 +62,7 @@ pub(super) fn upload(
     Ok(Uploaded::All)
 }
 
-/// The file, if it still is one. A pipe in its place would have nobody write to it.
+/// Opens the file if it still is a regular file. Does not block if a pipe has taken its place.
 fn open(path: &Path) -> io::Result<Option<File>> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);

@@ -1,4 +1,4 @@
-//! Two of the three parts stop, and the third goes on.
+//! Two of the three parts stop, and the third one goes on.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -20,7 +20,7 @@ fn brain(
     (Brain::start(config, front, mail).unwrap(), store)
 }
 
-/// The first line of the answer.
+/// Sends the request and returns the first line of the response.
 fn ask(mut stream: impl Read + Write, request: &str) -> String {
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
@@ -50,7 +50,7 @@ fn traffic_goes_on_while_the_rest_stops_and_begins_again() {
     assert_eq!(before, "HTTP/1.1 503 Service Unavailable", "no app is there");
     let mut mail = Some((inbox, mail));
     for _ in 0..2 {
-        // The journal and its lock were given back.
+        // The journal and its lock have been released.
         let (brain, store) = brain(data, &mut front, mail.take().unwrap_or_else(Inbox::new));
         let engine = brain.engine();
         assert_eq!(engine.read_only(), None);

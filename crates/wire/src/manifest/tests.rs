@@ -1,4 +1,4 @@
-//! Lists of files that are refused, and folders that are read.
+//! Tests of lists of files that are refused, and of folders that are read.
 
 use proptest::prelude::*;
 
@@ -50,7 +50,7 @@ fn links_may_point_inside_only_also_through_other_links() {
     check(&[link("a", "..")], Err("leads outside"));
     check(&[link("d/a", "../..")], Err("leads outside"));
     check(&[link("a", "b/../../c")], Err("leads outside"));
-    // By its letters `x/..` stays inside, but `x` leads to the top, and `..` of that does not.
+    // By its text `x/..` stays inside. But `x` leads to the top folder, and `..` of that leads outside.
     check(&[link("d/x", ".."), link("d/y", "x/../z")], Err("leads outside"));
     check(&[link("a", "b"), link("b", "a")], Err("circle"));
     check(&[link("a", "")], Err("empty"));
@@ -70,7 +70,7 @@ fn too_much_is_refused() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// Whatever is accepted stays inside when it is laid out for real.
+    /// Every accepted link stays inside when it is laid out on a real file system.
     #[test]
     fn an_accepted_link_never_leads_outside(
         links in prop::collection::btree_map("[ab](/[ab]){0,2}", "(\\.\\.|[ab])(/(\\.\\.|[ab])){0,4}", 1..7),
@@ -152,8 +152,8 @@ fn what_cannot_be_shipped_is_named() {
     assert!(error.contains("socket") && error.contains("neither"), "{error}");
 }
 
-/// A sparse file is refused by its length, before a byte of it is read: it takes no room on the disk, and its
-/// digest takes a minute.
+/// A sparse file is refused by its length, before any byte of it is read: it takes no room on the disk, but
+/// computing its digest would take a minute.
 #[test]
 fn a_folder_that_is_too_large_is_refused_before_it_is_read() {
     let folder = tempfile::tempdir().unwrap();
@@ -165,7 +165,8 @@ fn a_folder_that_is_too_large_is_refused_before_it_is_read() {
     assert!(started.elapsed() < std::time::Duration::from_secs(2), "{:?}", started.elapsed());
 }
 
-/// As many links as there may be, each as long as it may be, through as many others as it may be.
+/// Checks the largest allowed number of links, each of the largest allowed length and through as many others
+/// as allowed.
 #[test]
 fn a_list_of_links_does_not_take_long_to_check() {
     let steps = "x/../".repeat(150);
