@@ -1,6 +1,6 @@
-//! `cargo xtask bench`: what a request costs in our proxy, in nginx and in HAProxy, one core each.
-//! Measures only; never changes anything but `docs/benchmarks.md`, and that only after a run of all
-//! cases that is long enough.
+//! `cargo xtask bench`: the cost of a request in our proxy, in nginx and in HAProxy, on one core each. Only
+//! measures. Changes no file except `docs/benchmarks.md`, and that only after a long enough run of all
+//! cases.
 
 mod behind;
 mod calls;
@@ -31,36 +31,36 @@ use self::report::{Measured, Report, Sample};
 use crate::run::{Done, output, root, run};
 use crate::tools;
 
-/// Fewer rounds are a try: they are printed, and do not go into the docs.
+/// Minimum number of rounds for the docs. The results of fewer rounds are only printed.
 const ROUNDS_FOR_THE_DOCS: usize = 5;
 const MOST_ROUNDS: usize = 99;
-/// Fresh processes of each that are enough to see whether chance has a part in it.
+/// Number of fresh processes of each contender that is enough to show the influence of chance.
 const MOST_IDLE_ROUNDS: usize = 5;
 const MOST_SECONDS: u32 = 60;
 
-/// What a run is told.
+/// The options of a run.
 #[derive(Clone, Debug)]
 struct Options {
     rounds: usize,
     seconds: u32,
     cases: Vec<Case>,
     more: Vec<More>,
-    /// An earlier build of ours, to be compared with instead of the others.
+    /// An earlier build of ours to compare with, in place of the other proxies.
     against: Option<String>,
 }
 
-/// What is measured in a way of its own.
+/// Measurements that have a procedure of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum More {
     /// Memory of idle connections.
     Idle,
-    /// What slow clients cost the others.
+    /// The effect of slow clients on other clients.
     Slow,
     /// Latency at a fixed rate.
     Rate,
-    /// What a large routing table costs.
+    /// The cost of a large routing table.
     Table,
-    /// Requests that are logged.
+    /// The cost of an access log.
     Log,
 }
 
@@ -72,7 +72,7 @@ const MORE: [(&str, More); 5] = [
     ("log", More::Log),
 ];
 
-/// The cores a run uses.
+/// The cores of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Cores {
     contender: usize,
@@ -91,7 +91,7 @@ pub(crate) fn bench(words: &[String]) -> Done {
     let machine = report::machine()?;
     let folder = tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?;
     let folder = folder.path();
-    // Declared after the folder, so that they end before it goes.
+    // Declared after the folder, so that the processes end before the folder is deleted.
     let (_origin, origin) = contender::origin(cores.origin, folder)?;
     let behind = Behind::one(&segue, origin);
     let who: &'static [Who] = if options.against.is_some() { &BUILDS } else { &EVERYONE };
@@ -134,7 +134,7 @@ pub(crate) fn bench(words: &[String]) -> Done {
     fs::write(&file, report.page()).map_err(|error| format!("{}: {error}", file.display()))
 }
 
-/// All rounds of one case.
+/// Measures all rounds of one case.
 fn measure(
     case: &Case,
     contenders: &[Contender],
@@ -174,7 +174,7 @@ fn measure(
     Ok(measured)
 }
 
-/// One contender under load for some seconds.
+/// Measures one contender under load for some seconds.
 fn sample(
     contender: &Contender,
     case: &Case,
@@ -196,7 +196,7 @@ fn sample(
     })
 }
 
-/// Waits until nothing of an earlier run is still counted.
+/// Waits until no request of an earlier run is still counted.
 fn settle(contender: &Contender) -> Done {
     if contender.admin.is_none() {
         return Ok(());
@@ -263,14 +263,15 @@ impl Options {
         Ok(())
     }
 
-    /// The command that does the same again.
+    /// Returns the command that repeats the run.
     fn command(&self) -> String {
         format!("cargo xtask bench --rounds {} --seconds {}", self.rounds, self.seconds)
     }
 }
 
 impl Cores {
-    /// The measured one alone on the first; the origin beside the load client only if it must.
+    /// Assigns the cores. The measured program has the first core alone. The origin shares one with the load
+    /// client only if it must.
     fn of(allowed: &[usize]) -> Result<Self, String> {
         match *allowed {
             [contender, load] => Ok(Self { contender, origin: load, load }),
@@ -280,14 +281,14 @@ impl Cores {
     }
 }
 
-/// The cores this process may use.
+/// Returns the cores that this process may use.
 fn allowed() -> Result<Vec<usize>, String> {
     let status = fs::read_to_string("/proc/self/status").map_err(|error| error.to_string())?;
     let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
     list.and_then(ranges).ok_or_else(|| "cannot tell which cores there are".to_owned())
 }
 
-/// Reads `0-2,5`.
+/// Parses a list such as `0-2,5`.
 fn ranges(list: &str) -> Option<Vec<usize>> {
     let mut cores = Vec::new();
     for part in list.trim().split(',') {
@@ -298,7 +299,7 @@ fn ranges(list: &str) -> Option<Vec<usize>> {
     Some(cores)
 }
 
-/// Where cargo put our binary and the example with a large table.
+/// Returns the paths of our binary and of the example with a large table, as built by cargo.
 fn built() -> Result<(String, String), String> {
     let metadata = cargo_metadata::MetadataCommand::new().current_dir(root()).no_deps().exec();
     let metadata = metadata.map_err(|error| format!("cannot read the workspace: {error}"))?;

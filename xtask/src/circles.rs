@@ -1,10 +1,10 @@
-//! No circle between the files of a crate: each file can be read after the files that it uses, alone.
+//! Forbids circles between the files of a crate, so that each file can be read after the files that it uses.
 //!
-//! An arrow is a path into another file, whether in a `use`, an expression or a macro, and followed
-//! through re-exports to the file that defines the name. Another one leads from a file that calls a method
-//! of its own type to the file in which that method is written. What a module's parts know of the module
-//! itself does not count, but for the methods that they write for it: a type whose methods lie in many
-//! files is read in one sitting or not at all.
+//! A file depends on another one by a path in a `use`, an expression or a macro, followed through re-exports
+//! to the file that defines the name. A file also depends on another one that contains methods of its own
+//! type if it calls them. References from the parts of a module to the module itself do not count, except
+//! through methods that the parts define for it: a type with methods in many files has to be read at once or
+//! not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,13 +18,13 @@ use syn::{
 
 use crate::run::Done;
 
-/// A module by its names from the crate's root on; the root has none.
+/// A module by its names from the crate's root on. The root has none.
 type Name = Vec<String>;
 
-/// A type with methods of it: the module in front, the path to the type, the names of the methods.
+/// A type and its methods: the module of the path, the path to the type, the names of the methods.
 type Written = (Name, Vec<String>, Vec<String>);
 
-/// Re-exports are followed this far.
+/// Maximum number of re-exports that are followed.
 const DEPTH: usize = 16;
 
 /// Fails on every circle.
@@ -49,24 +49,24 @@ pub(crate) fn check(root: &Path) -> Done {
 #[derive(Clone, Default)]
 struct Files(BTreeMap<Name, File>);
 
-/// What one file says of others.
+/// The definitions and references of one file.
 #[derive(Clone, Default)]
 struct File {
-    /// Names that it defines.
+    /// Names that the file defines.
     defines: BTreeSet<String>,
-    /// Names that it passes on, with where they come from, seen from the module in front.
+    /// Names that the file re-exports, with their origin, relative to the module in front.
     exports: Vec<(String, Name, Vec<String>)>,
-    /// Modules that it passes on whole.
+    /// Modules that the file re-exports completely.
     globs: Vec<(Name, Vec<String>)>,
-    /// Names that it imports for itself.
+    /// Names that the file imports for itself.
     imports: BTreeMap<String, (Name, Vec<String>)>,
-    /// Paths that it uses, seen from the module in front.
+    /// Paths that the file uses, relative to the module in front.
     paths: Vec<(Name, Vec<String>)>,
-    /// Types that it has an inherent `impl` of, with the methods.
+    /// Types for which the file has an inherent `impl`, with the methods.
     impls: Vec<Written>,
-    /// Names of methods and functions that it calls.
+    /// Names of methods and functions that the file calls.
     calls: BTreeSet<String>,
-    /// Modules that are there for tests only.
+    /// Modules that exist for tests only.
     test_modules: BTreeSet<String>,
 }
 
@@ -85,7 +85,7 @@ impl Files {
 
     fn add(&mut self, name: Name, text: &str) -> syn::Result<()> {
         let parsed = syn::parse_file(text)?;
-        // A library and a program of one name have one root.
+        // A library and a program of one name share their root.
         let file = self.0.entry(name.clone()).or_default();
         Reader { file, base: name }.visit_file(&parsed);
         Ok(())
@@ -100,7 +100,7 @@ impl Files {
         self.0.retain(|name, _| !tests.iter().any(|test| name.starts_with(test)));
     }
 
-    /// Which files each file uses.
+    /// Returns the files that each file uses.
     fn arrows(&self) -> BTreeMap<&Name, BTreeSet<&Name>> {
         let mut arrows: BTreeMap<&Name, BTreeSet<&Name>> =
             self.0.keys().map(|name| (name, BTreeSet::new())).collect();
@@ -120,7 +120,7 @@ impl Files {
         arrows
     }
 
-    /// The file that calls these methods, which another file writes for it.
+    /// Returns the file that calls these methods, which another file defines for its type.
     fn needs(&self, from: &Name, (base, path, methods): &Written) -> Option<&Name> {
         let file = self.0.get(from)?;
         let to = match path.as_slice() {
@@ -135,7 +135,7 @@ impl Files {
         (to != from && methods.iter().any(calls)).then_some(to)
     }
 
-    /// The file that a path leads to.
+    /// Returns the file that a path leads to.
     fn resolve(&self, base: &[String], path: &[String], depth: usize) -> &Name {
         let mut at = base.to_vec();
         for (place, step) in path.iter().enumerate() {
@@ -153,12 +153,12 @@ impl Files {
                 }
             }
         }
-        // A module inside a file is that file.
+        // A module inside a file belongs to that file.
         while !self.0.contains_key(&at) && at.pop().is_some() {}
         self.0.get_key_value(&at).map_or_else(|| self.root(), |(name, _)| name)
     }
 
-    /// Where a re-export of this name leads.
+    /// Returns where a re-export of this name leads.
     fn passed_on(&self, at: &[String], name: &str, rest: &[String], depth: usize) -> Option<&Name> {
         let file = self.0.get(at)?;
         let depth = depth.checked_sub(1)?;
@@ -176,11 +176,11 @@ impl Files {
     }
 
     fn root(&self) -> &Name {
-        // There is one in every crate, and it is the first.
+        // Every crate has a root, which is the first entry.
         self.0.keys().next().unwrap_or(const { &Vec::new() })
     }
 
-    /// Files that lead back to themselves, each circle once.
+    /// Returns the circles of files, each circle once.
     fn circles(&self) -> Vec<String> {
         let arrows = self.arrows();
         let reach: BTreeMap<&Name, BTreeSet<&Name>> =
@@ -200,7 +200,7 @@ impl Files {
     }
 }
 
-/// All files to which arrows lead from this one.
+/// Returns all files that this one depends on, directly or not.
 fn reached<'a>(
     from: &'a Name,
     arrows: &BTreeMap<&'a Name, BTreeSet<&'a Name>>,
@@ -212,8 +212,8 @@ fn reached<'a>(
     seen
 }
 
-/// A module may know the one that it is a part of: the two are read together. All are parts of the
-/// root, so that does not count.
+/// Returns whether one module is part of another one. Such a module may use the other: the two are read
+/// together. The root does not count, since all modules are part of it.
 fn is_part_of(part: &Name, whole: &Name) -> bool {
     part == whole || !whole.is_empty() && part.starts_with(whole)
 }
@@ -222,7 +222,7 @@ fn child(module: &[String], name: &str) -> Name {
     [module, &[name.to_owned()]].concat()
 }
 
-/// The files below a folder, by their modules. Programs in `bin` are crates of their own.
+/// Collects the files below a folder by their modules. Programs in `bin` are crates of their own.
 fn collect(folder: &Path, module: &mut Name, found: &mut Vec<(Name, PathBuf)>) -> Done {
     let wrong = |error| format!("{}: {error}", folder.display());
     for entry in fs::read_dir(folder).map_err(wrong)? {
@@ -245,7 +245,7 @@ fn collect(folder: &Path, module: &mut Name, found: &mut Vec<(Name, PathBuf)>) -
 /// Reads one file.
 struct Reader<'a> {
     file: &'a mut File,
-    /// The module that is being read, modules inside the file included.
+    /// The module being read, including modules inside the file.
     base: Name,
 }
 
@@ -283,7 +283,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Paths in a macro's tokens, which nothing has parsed.
+    /// Finds paths in the tokens of a macro, which are not parsed.
     fn tokens(&mut self, tokens: TokenStream) {
         let mut path: Vec<String> = Vec::new();
         let mut colons = 0;
@@ -394,7 +394,7 @@ fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
-/// `#[cfg(test)]`.
+/// Returns whether the attribute is `#[cfg(test)]`.
 fn is_for_tests(attribute: &Attribute) -> bool {
     attribute.path().is_ident("cfg")
         && attribute.parse_args::<syn::Ident>().is_ok_and(|what| what == "test")

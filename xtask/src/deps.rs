@@ -1,4 +1,4 @@
-//! Which crate may use which. A crate exists to forbid something; here the machine does.
+//! The allowed dependencies between crates. A crate exists to forbid something, and this check enforces it.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 
 use crate::run::Done;
 
-/// Every edge between our own crates that there may be. What is not here fails.
+/// All allowed edges between our own crates. Any other edge fails.
 const ALLOWED: [(&str, &[&str]); 18] = [
     ("datadir", &[]),
     ("identity", &["model", "datadir"]),
@@ -28,7 +28,7 @@ const ALLOWED: [(&str, &[&str]); 18] = [
     ("xtask", &["testport"]),
 ];
 
-/// Crates that any other may use in its tests.
+/// Crates that any other crate may use in its tests.
 const FOR_TESTS: [&str; 2] = ["testkit", "testport"];
 
 const ANY: &[&str] = &[
@@ -36,7 +36,7 @@ const ANY: &[&str] = &[
     "server", "cli", "datadir", "store", "identity",
 ];
 
-/// Libraries that would take a crate over the border it exists for.
+/// Libraries that would violate the purpose of a crate's border.
 const FORBIDDEN: [(&str, &[&str]); 7] = [
     ("identity", &["axum", "hyper", "rusqlite", "socket2", "tokio", "ureq"]),
     ("journal", &["axum", "hyper", "reqwest", "socket2", "tokio", "ureq"]),
@@ -70,14 +70,14 @@ pub(crate) fn check(root: &Path) -> Done {
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
 }
 
-/// What a dependency is for.
+/// The purpose of a dependency.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Use {
     Product,
     Tests,
 }
 
-/// Why one of our crates may not use another.
+/// Returns why one of our crates may not use another.
 fn edge(from: &str, to: &str, use_: Use) -> Option<String> {
     let Some((_, allowed)) = ALLOWED.iter().find(|(name, _)| *name == from) else {
         return Some(format!("crate `{from}` is not in the table of allowed edges"));
@@ -86,7 +86,7 @@ fn edge(from: &str, to: &str, use_: Use) -> Option<String> {
     (!fine).then(|| format!("`{from}` may not depend on `{to}`"))
 }
 
-/// Why one of our crates may not use a library.
+/// Returns why one of our crates may not use a library.
 fn library(from: &str, to: &str) -> Option<String> {
     let (_, forbidden) = FORBIDDEN.iter().find(|(name, _)| *name == from)?;
     forbidden.contains(&to).then(|| format!("`{from}` may not use the library `{to}`"))

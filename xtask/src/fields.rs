@@ -1,11 +1,11 @@
-//! A type with many fields is several types, or says beside it why it is one.
+//! Requires a type with many fields to be split, or to give the reason why it is one type.
 
 use syn::{Attribute, Expr, ExprLit, Fields, Item, Lit, Meta};
 
-/// Fields of a struct that needs no reason.
+/// Maximum number of fields of a struct without a reason.
 const MOST: usize = 15;
 
-/// Begins the sentence of a doc comment that says why a struct has more.
+/// The words that introduce the reason in a doc comment.
 const REASON: &str = "Many fields:";
 
 /// Returns what is wrong with the structs of one file.

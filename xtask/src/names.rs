@@ -1,4 +1,4 @@
-//! One word, one meaning: a type that others can name has its name to itself in the whole product.
+//! Each term has one meaning: a public type name is unique in the whole product.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,7 +8,7 @@ use syn::{Attribute, Item, Visibility};
 
 use crate::run::Done;
 
-/// Crates that are no part of the product.
+/// Crates that are not part of the product.
 const ASIDE: [&str; 1] = ["testkit"];
 
 /// Returns a complaint for every name that several types of the product have.

@@ -1,5 +1,5 @@
-//! The long form of what the tests show in short: the parts of an issue, each of ten minutes at most
-//! on two cores. A part that has passed on this commit is not run again, so a run may be interrupted.
+//! The long forms of the tests: the parts of an issue, each of ten minutes at most on two cores. A part that
+//! has passed on this commit is not run again, so a run may be interrupted.
 
 use std::fs;
 use std::time::Instant;
@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::run::{Done, output, root, run};
 use crate::soak;
 
-/// One part: its name, and what it runs.
+/// One part: its name and its function.
 type Part = (&'static str, fn() -> Done);
 
 /// A thousand deployments, and ten thousand simulated worlds.

@@ -1,4 +1,4 @@
-//! The pure crates touch no system: they are `no_std`, and so is all they are built from.
+//! Checks that the pure crates use no system functions: they and all their dependencies are `no_std`.
 
 use std::fs;
 use std::path::Path;
@@ -8,10 +8,10 @@ use crate::run::{Done, output};
 /// Crates without IO, clock, randomness and async.
 const PURE: [&str; 4] = ["model", "rollout", "balance", "http1"];
 
-/// All they may be built from, besides each other, and never with the feature `std`.
+/// The only dependencies allowed besides each other, and never with the feature `std`.
 const BUILT_FROM: [&str; 2] = ["serde", "serde_core"];
 
-/// Fails when a pure crate could touch the system.
+/// Fails if a pure crate could use the system.
 pub(crate) fn check(root: &Path) -> Done {
     let mut wrong = Vec::new();
     for name in PURE {
@@ -30,7 +30,7 @@ pub(crate) fn check(root: &Path) -> Done {
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
 }
 
-/// Without the standard library, but in tests.
+/// Returns whether a crate does without the standard library, except in tests.
 fn no_std(source: &str) -> bool {
     let lines: Vec<&str> = source.lines().map(str::trim).collect();
     let before = |at: usize| at.checked_sub(1).map_or("", |before| lines[before]);
@@ -41,7 +41,7 @@ fn no_std(source: &str) -> bool {
     lines.contains(&"#![no_std]") && !brought_back
 }
 
-/// What is wrong with one line of the tree, `NAME VERSION …|FEATURES`.
+/// Returns what is wrong with one line of the tree, `NAME VERSION …|FEATURES`.
 fn unfit(line: &str) -> Option<String> {
     let (package, features) = line.split_once('|').unwrap_or((line, ""));
     let name = package.split_whitespace().next()?;

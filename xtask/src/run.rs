@@ -1,25 +1,25 @@
-//! Runs other programs, and says which.
+//! Runs other programs and prints their command lines.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// A task that went well, or why it did not.
+/// The success of a task, or the reason of its failure.
 pub(crate) type Done = Result<(), String>;
 
-/// The workspace's folder.
+/// Returns the workspace's folder.
 pub(crate) fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_owned()
 }
 
-/// Runs a program in the workspace; its output goes to the terminal.
+/// Runs a program in the workspace. Its output goes to the terminal.
 pub(crate) fn run<I: AsRef<OsStr>>(program: &str, args: impl IntoIterator<Item = I>) -> Done {
     let mut command = Command::new(program);
     status(command.args(args).current_dir(root()))
 }
 
-/// Runs a command that is ready; its output goes to the terminal.
+/// Runs a prepared command. Its output goes to the terminal.
 pub(crate) fn status(command: &mut Command) -> Done {
     println!("→ {}", line(command));
     let program = command.get_program().to_string_lossy().into_owned();
@@ -39,7 +39,7 @@ pub(crate) fn output(program: &str, args: &[&str]) -> Result<String, String> {
     Err(format!("`{}` {}: {said}", line(&command), output.status))
 }
 
-/// Whether a program is there and runs.
+/// Returns whether a program exists and runs.
 pub(crate) fn there(program: &str, args: &[&str]) -> bool {
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

@@ -1,15 +1,15 @@
-//! `cargo xtask soak`: many deployments in a row with the release build. The story itself, and its
-//! short form, is the test `soak` of the program.
+//! `cargo xtask soak`: many deployments in a row with the release build. The scenario, and its short form,
+//! is the test `soak` of the program.
 
 use std::process::Command;
 
 use crate::run::{Done, root, status};
 
-/// The test reads how many deployments it is to make.
+/// The environment variable from which the test reads the number of deployments.
 const COUNT: &str = "SEGUE_SOAK";
 const MOST: u32 = 100_000;
 
-/// Runs `--deployments N`, or a thousand.
+/// Runs `--deployments N`; by default a thousand.
 pub(crate) fn soak(words: &[String]) -> Done {
     let usage = "usage: cargo xtask soak [--deployments N]";
     match words {

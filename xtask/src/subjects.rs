@@ -1,4 +1,4 @@
-//! A doc comment names its subject: its paragraphs do not begin with a word that stands for another one.
+//! Requires doc comments to name their subject: no paragraph begins with a word that stands for another one.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ pub(crate) fn complaints(name: &Path, text: &str) -> Vec<String> {
     unnamed(text).into_iter().map(why).collect()
 }
 
-/// The lines on which a paragraph of a doc comment begins without its subject.
+/// Returns the lines on which a paragraph of a doc comment begins without its subject.
 fn unnamed(text: &str) -> Vec<usize> {
     let mut begins = true;
     let mut found = Vec::new();

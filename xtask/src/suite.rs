@@ -1,15 +1,15 @@
-//! Everything continuous integration runs, quickest first. The test runner comes last, so that its
-//! closing lines are followed by the time of each part alone.
+//! All checks of continuous integration, the quickest first. The test runner comes last, so that its closing
+//! lines are followed by the time of each part alone.
 
 use std::time::{Duration, Instant};
 
 use crate::run::{Done, root, run, there};
 use crate::{deps, purity, tidy, tools};
 
-/// What everything may take together, on two cores.
+/// Maximum time of all parts together, on two cores.
 const MOST: Duration = Duration::from_secs(40 * 60);
 
-/// One part: its name, and what it runs.
+/// One part: its name and its function.
 type Part = (&'static str, fn() -> Done);
 
 const PARTS: [Part; 8] = [
@@ -23,8 +23,8 @@ const PARTS: [Part; 8] = [
     ("tests", || run("cargo", ["nextest", "run", "--workspace", "--locked"])),
 ];
 
-/// Runs everything; stops at the first thing that fails. Fails, too, when it takes too long: what is
-/// slow is run less often.
+/// Runs everything, and stops at the first failure. Also fails if the run takes too long, since slow checks
+/// are run less often.
 pub(crate) fn test() -> Done {
     let start = Instant::now();
     let mut took = Vec::new();
@@ -62,15 +62,15 @@ fn clippy() -> Done {
     run("cargo", words)
 }
 
-/// The fuzz targets still compile. They are a workspace of their own, with a lock file of its own; the
-/// fuzzer itself, which needs a C++ compiler, is left out.
+/// Checks that the fuzz targets compile. They are a workspace with its own lock file. The fuzzer itself
+/// needs a C++ compiler and is left out.
 fn fuzz() -> Done {
     let manifest = ["--manifest-path", "fuzz/Cargo.toml", "--target-dir", "target/fuzz"];
     let what = ["--bins", "--no-default-features", "--locked"];
     run("cargo", ["check"].into_iter().chain(manifest).chain(what))
 }
 
-/// Known holes in libraries, as far as the list of them can be had: some machines reach only the
+/// Checks libraries for known vulnerabilities, if the list can be downloaded. Some machines reach only the
 /// package registry.
 fn advisories() -> Done {
     if there("timeout", &["60", "cargo", "deny", "fetch", "db"]) {

@@ -1,7 +1,7 @@
-//! What a reader should not stumble over: files too long, files without a first line that says
-//! what they are for, words that must not stay, tests that wait for time to pass, one name
-//! for several types (`names.rs`), types of too many fields (`fields.rs`), and doc comments without
-//! their subject (`subjects.rs`).
+//! Checks the form of the source. Rejects files that are too long, files without a first line about their
+//! purpose, words that must not stay, tests that wait for time to pass, one name for several types
+//! (`names.rs`), types of too many fields (`fields.rs`), and doc comments without their subject
+//! (`subjects.rs`).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,14 +10,14 @@ use crate::run::Done;
 use crate::subjects;
 use crate::{fields, names};
 
-/// A file longer than this holds more than one noun.
+/// Maximum number of lines. A longer file is about more than one thing.
 const LONGEST: usize = 500;
 
-/// A test that has to wait for another process says why on the line before, after these words; in
-/// an app written in Python, too.
+/// A test that has to wait for another process gives the reason on the line before, after these words. This
+/// also applies to apps written in Python.
 const WAITS: [&str; 2] = ["// it waits: ", "# it waits: "];
 
-/// Fails on whatever a reader should not stumble over.
+/// Fails on every violation.
 pub(crate) fn check(root: &Path) -> Done {
     let mut files = Vec::new();
     for folder in ["crates", "xtask"] {
@@ -51,7 +51,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Done {
 }
 
 fn complaints(name: &Path, text: &str) -> Vec<String> {
-    // Put together here, so that this file does not complain about itself.
+    // The words are put together here, so that this file does not complain about itself.
     let never = [concat!("FIX", "ME"), concat!("TO", "DO"), concat!("to", "do!(")];
     let mut wrong = Vec::new();
     if !text.starts_with("//! ") {

@@ -1,9 +1,10 @@
-//! What the tests and the bench need on the machine, and how it gets there. Installs only what is missing.
+//! The programs that the tests and the bench need on the machine, and their installation. Installs only
+//! missing ones.
 
 use crate::run::{Done, run, there};
 
-/// Programs the tests run, and the Debian packages they come in: the servers are the origins of the
-/// proxy's differential test.
+/// Programs used by the tests, and their Debian packages. The servers are the origins of the proxy's
+/// differential test.
 const PROGRAMS: [(&str, &str); 12] = [
     ("wrk", "wrk"),
     ("ip", "iproute2"),
@@ -19,10 +20,11 @@ const PROGRAMS: [(&str, &str); 12] = [
     ("hypercorn", "python3-hypercorn"),
 ];
 
-/// A parser that uvicorn uses if it is there.
+/// A parser that uvicorn uses if it is installed.
 const HTTPTOOLS: &str = "python3-httptools";
 
-/// Programs the bench runs, and their packages. strace is not among them: it is used if there.
+/// Programs used by the bench, and their packages. strace is not among them: it is used only if it is
+/// installed.
 const BENCH: [(&str, &str); 6] = [
     ("wrk", "wrk"),
     ("nginx", "nginx-light"),
@@ -32,10 +34,10 @@ const BENCH: [(&str, &str); 6] = [
     ("setpriv", "util-linux"),
 ];
 
-/// Cargo's subcommands the tests run.
+/// Cargo's subcommands used by the tests.
 const SUBCOMMANDS: [&str; 2] = ["nextest", "deny"];
 
-/// Installs what is missing.
+/// Installs missing tools.
 pub(crate) fn install() -> Done {
     let mut missing = missing(PROGRAMS);
     if !there("/usr/bin/python3", &["-c", "import httptools"]) {
@@ -44,21 +46,22 @@ pub(crate) fn install() -> Done {
     apt(&missing)?;
     for name in SUBCOMMANDS {
         if !there("cargo", &[name, "--version"]) {
-            // A debug build of the tool: it is built once and waits for the disk most of the time.
+            // A debug build is enough: the tool is built once and waits for the disk most of the time.
             run("cargo", ["install", "--locked", "--debug", &format!("cargo-{name}")])?;
         }
     }
     Ok(())
 }
 
-/// Installs what the bench needs and is missing.
+/// Installs missing tools of the bench.
 pub(crate) fn install_for_bench() -> Done {
     apt(&missing(BENCH))
 }
 
-/// The packages of those programs that are not there.
+/// Returns the packages of the missing programs.
 fn missing(programs: impl IntoIterator<Item = (&'static str, &'static str)>) -> Vec<&'static str> {
-    // Being found is enough: wrk prints its help with exit code 1. Servers are not on everybody's path.
+    // Only the presence of a program is checked: wrk prints its help with exit code 1. Servers are not in
+    // every user's path.
     let found = |program: &str| format!("PATH=$PATH:/usr/sbin; command -v {program}");
     programs
         .into_iter()
@@ -77,8 +80,8 @@ fn apt(packages: &[&str]) -> Done {
     if !there("apt-get", &["--version"]) || (!root && !there("sudo", &["-n", "true"])) {
         return Err(format!("these Debian packages are missing, please install them: {list}"));
     }
-    // No server is started as a service of the machine because it was installed: for systemd, and for
-    // what was before it.
+    // The installation must not start a server as a service of the machine. One setting is for systemd, the
+    // other for older init systems.
     let quietly = ["DEBIAN_FRONTEND=noninteractive", "SYSTEMD_OFFLINE=1", "RUNLEVEL=1"];
     let env = [&["env"], &quietly[..], &["apt-get"]].concat();
     let ask = |args: &[&str]| {

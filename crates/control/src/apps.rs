@@ -1,4 +1,5 @@
-//! The apps under control, and which of them a step has to look at. An app at rest costs a step nothing.
+//! The apps under control, and which of them a step has to look at. Apps without changes cost a step
+//! nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,29 +8,29 @@ use rollout::App;
 
 use crate::managed::Managed;
 
-/// All apps. One is changed through [`Apps::change`] alone, which keeps the sets below true.
+/// All apps. Apps are changed only through [`Apps::change`], which keeps the sets below consistent.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Apps {
     managed: BTreeMap<AppName, Managed>,
-    /// Apps of which something was seen or has happened since their last decision.
+    /// Apps with observations or events since their last decision.
     dirty: BTreeSet<AppName>,
-    /// When to decide on each app again at the latest; an app that waits for nothing has no entry.
+    /// Time of the next decision on each app at the latest. An app that waits for nothing has no entry.
     wakes: BTreeSet<(Timestamp, AppName)>,
-    /// Apps whose state follows the clock and the counts: with a rollout, or with a busy instance.
+    /// Apps whose state depends on the clock and the counts: with a rollout, or with a busy instance.
     restless: BTreeSet<AppName>,
-    /// Apps that were changed since they were last taken.
+    /// Apps changed since they were last taken.
     touched: BTreeSet<AppName>,
 }
 
 impl Apps {
-    /// The apps of a recovered journal. All of them are to be looked at.
+    /// Returns the apps of a recovered journal. All of them are due.
     pub fn new(apps: impl IntoIterator<Item = App>) -> Self {
         let mut all = Self::default();
         apps.into_iter().for_each(|app| all.insert(app));
         all
     }
 
-    /// Takes in a new app.
+    /// Adds a new app.
     pub fn insert(&mut self, app: App) {
         let name = app.name.clone();
         self.managed.insert(name.clone(), Managed::new(app));
@@ -46,22 +47,22 @@ impl Apps {
         }
     }
 
-    /// One app.
+    /// Returns one app.
     pub fn get(&self, name: &AppName) -> Option<&Managed> {
         self.managed.get(name)
     }
 
-    /// All of them, by name.
+    /// Returns all apps, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&AppName, &Managed)> {
         self.managed.iter()
     }
 
-    /// Their states.
+    /// Returns the states of all apps.
     pub fn states(&self) -> impl Iterator<Item = &App> {
         self.managed.values().map(|managed| &managed.app)
     }
 
-    /// Changes one app, if it is there.
+    /// Changes one app, if it exists.
     pub fn change<T>(
         &mut self,
         name: &AppName,
@@ -81,29 +82,29 @@ impl Apps {
         Some(changed)
     }
 
-    /// Has a decision made on every app.
+    /// Makes every app due for a decision.
     pub fn dirty_all(&mut self) {
         self.managed.values_mut().for_each(|managed| managed.dirty = true);
         self.dirty.extend(self.managed.keys().cloned());
     }
 
-    /// The apps to decide on now: something has happened, or their time has come.
+    /// Returns the apps to decide on now: something has happened, or their time has come.
     pub fn due(&self, now: Timestamp) -> BTreeSet<AppName> {
         let woken = self.wakes.iter().take_while(|(wake, _)| *wake <= now).map(|(_, name)| name);
         self.dirty.iter().chain(woken).cloned().collect()
     }
 
-    /// When the time of the next app comes.
+    /// Returns the time of the next decision.
     pub fn wake_at(&self) -> Option<Timestamp> {
         self.wakes.first().map(|(wake, _)| *wake)
     }
 
-    /// The apps that may change with every report of a proxy, whatever it says.
+    /// Returns the apps that may change with every report of a proxy, whatever its content.
     pub fn restless(&self) -> &BTreeSet<AppName> {
         &self.restless
     }
 
-    /// Takes the apps that were changed since this was last called.
+    /// Takes the apps changed since the last call.
     pub fn take_touched(&mut self) -> BTreeSet<AppName> {
         std::mem::take(&mut self.touched)
     }

@@ -1,38 +1,38 @@
-//! Busy or down: what it means that an instance gives no answer to its probes while requests of ours
-//! are in flight on it. Knows no clock and acts on nothing.
+//! Decides whether an instance that does not answer its probes is busy or down, given the requests in
+//! flight on it. Reads no clock and acts on nothing.
 
 use model::{Health, Millis, Timestamp};
 use rollout::Busy;
 
-/// What the probes and the proxies say of one instance.
+/// Results of the probes and the proxies for one instance.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InstanceLoad {
-    /// As the agent has it: probes without an answer are left out.
+    /// The health according to the agent, which ignores probes without an answer.
     health: Health,
     note: Option<String>,
-    /// With them it would be Down.
+    /// True if the instance would be Down with those probes counted as bad.
     unanswered: bool,
     in_flight: u32,
-    /// When an exchange of ours on it last moved or ended.
+    /// Time at which an exchange on it last moved or ended.
     moved: Timestamp,
-    /// Since when nothing is in flight, if it ever was.
+    /// Time since which nothing is in flight, if anything ever was.
     idle_since: Option<Timestamp>,
     busy_since: Option<Timestamp>,
 }
 
-/// How long what counts as busy.
+/// Time limits for an instance that counts as busy.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct BusyTerms {
-    /// Without progress, with several requests in flight.
+    /// Maximum time without progress, with several requests in flight.
     pub busy: Millis,
-    /// Without progress, with a single one.
+    /// Maximum time without progress, with a single request in flight.
     pub first_byte: Millis,
-    /// A probe and the pause after it: one that began while something was in flight may end so much
-    /// later.
+    /// Duration of a probe and the pause after it. A probe that began while something was in flight may
+    /// end that much later.
     pub probe: Millis,
 }
 
-/// The health that follows.
+/// The resulting health.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Weighed {
     pub health: Health,
@@ -41,12 +41,12 @@ pub(crate) struct Weighed {
 }
 
 impl InstanceLoad {
-    /// What the agent reports.
+    /// Takes the agent's report.
     pub fn probed(&mut self, health: Health, note: Option<String>, unanswered: bool) {
         (self.health, self.note, self.unanswered) = (health, note, unanswered);
     }
 
-    /// What the proxies report: requests in flight, and for how long none of them has moved.
+    /// Takes the proxies' report: the requests in flight, and how long none of them has moved.
     pub fn counted(&mut self, in_flight: u32, quiet: Option<Millis>, now: Timestamp) {
         match (self.in_flight, in_flight) {
             (0, 0) => {}
@@ -60,7 +60,7 @@ impl InstanceLoad {
         }
     }
 
-    /// Whether it is busy, or down after all.
+    /// Determines whether the instance is busy or down.
     pub fn weigh(&mut self, patience: BusyTerms, now: Timestamp) -> Weighed {
         let (health, note) = (self.health, self.note.clone());
         if !self.unanswered || health == Health::Down {
@@ -81,7 +81,7 @@ impl InstanceLoad {
         Weighed { health, note, busy: Some(Busy { since, until }) }
     }
 
-    /// The probe's words, with what else is known.
+    /// Returns the probe's note, with what else is known.
     fn stuck(&self, now: Timestamp) -> Option<String> {
         if self.in_flight == 0 {
             return self.note.clone();
@@ -95,7 +95,7 @@ impl InstanceLoad {
     }
 }
 
-/// For how long a phase of a rollout has stood because the candidate was busy.
+/// The time during which a phase of a rollout has stood because the candidate was busy.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Standstill {
     phase_since: Timestamp,
@@ -104,7 +104,7 @@ pub(crate) struct Standstill {
 }
 
 impl Standstill {
-    /// Takes in whether the candidate is busy now, in the phase that began then.
+    /// Takes whether the candidate is busy now, in the phase that began at `phase_since`.
     pub fn look(&mut self, phase_since: Timestamp, is_busy: bool, now: Timestamp) {
         if self.phase_since != phase_since {
             *self = Self { phase_since, ..Self::default() };
@@ -115,7 +115,7 @@ impl Standstill {
         self.since = is_busy.then_some(now);
     }
 
-    /// In all.
+    /// Returns the total time.
     pub fn total(&self) -> Millis {
         self.before
     }
@@ -135,8 +135,8 @@ mod tests {
         Timestamp(1_000_000 + seconds * 1_000)
     }
 
-    /// One that was Up and whose probes get no answer any more, with so many requests in flight that
-    /// have not moved since second 0.
+    /// Returns an instance that was Up and no longer answers its probes, with this many requests in
+    /// flight that have not moved since second 0.
     fn silent(in_flight: u32) -> InstanceLoad {
         let mut load = InstanceLoad::default();
         load.counted(in_flight, Some(Millis(0)), at(0));

@@ -1,8 +1,8 @@
-//! The engine clock: boot time while running, wall time across a restart; it never goes back.
+//! The engine clock: boot time while running, wall time across a restart. It never goes back.
 
 use model::{Millis, Timestamp};
 
-/// Turns readings of two clocks into the engine's time. It reads neither itself.
+/// Converts readings of two clocks into the engine's time. It reads neither clock itself.
 #[derive(Clone, Debug)]
 pub struct SteadyClock {
     started: Timestamp,
@@ -11,13 +11,13 @@ pub struct SteadyClock {
 }
 
 impl SteadyClock {
-    /// Starts at the wall clock's time, or at the last journaled moment if that is later.
+    /// Starts at the wall clock's time, or at the last journaled time if that is later.
     pub fn new(wall: Timestamp, last_fact: Timestamp, boot: Millis) -> Self {
         let started = wall.max(last_fact);
         Self { started, boot_at_start: boot, last: started }
     }
 
-    /// The time now, given the time since the machine was booted.
+    /// Returns the current time, given the time since the machine was booted.
     pub fn now(&mut self, boot: Millis) -> Timestamp {
         let elapsed = Millis(boot.0.saturating_sub(self.boot_at_start.0));
         self.last = self.last.max(self.started.after(elapsed));

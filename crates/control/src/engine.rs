@@ -1,7 +1,7 @@
 //! The step function: observe, decide, journal, apply, plan, act. No IO, no clock, no randomness.
 //!
-//! At most one append is under way. Until it is answered, what is seen is collected and nothing is
-//! decided; when it is answered, its facts are applied and everything that follows is published.
+//! At most one append is in progress. Until it is answered, observations are collected and nothing is
+//! decided. Once it is answered, its facts are applied and everything that follows is published.
 
 mod history;
 mod lost;
@@ -35,27 +35,27 @@ struct Question {
     mode: Mode,
 }
 
-/// How far what was decided has got into the log.
+/// The progress of decided facts into the log.
 #[derive(Clone, Debug, Default)]
 struct Writing {
-    /// The append under way.
+    /// The append in progress.
     append: Option<Append>,
-    /// Why the last append failed, until one succeeds.
+    /// Why the last append failed, until an append succeeds.
     fault: Option<String>,
-    /// After a failed append, when to try again.
+    /// Time of the next attempt after a failed append.
     retry_at: Option<Timestamp>,
-    /// Records since the last checkpoint.
+    /// Number of records since the last checkpoint.
     records: u32,
 }
 
 impl Writing {
-    /// After the log refused a record, only people's commands try again at once.
+    /// Returns whether an append may be tried. After a refused record, only commands are tried at once.
     fn may_append(&self, now: Timestamp) -> bool {
         self.retry_at.is_none_or(|retry| now >= retry)
     }
 }
 
-/// The append under way.
+/// The append in progress.
 #[derive(Clone, Debug, Default)]
 struct Append {
     records: Vec<Record>,
@@ -78,28 +78,28 @@ pub struct Engine {
     keep_releases: u16,
     /// A fact that this program decided and cannot fold.
     defect: Option<String>,
-    /// Why it has stepped down, if it has.
+    /// Why the engine has stepped down, if it has.
     lost: Option<Lost>,
     shown: BTreeMap<AppName, Arc<AppView>>,
 }
 
 impl Engine {
-    /// Apps at the most; and so many that were removed, of which the numbers are kept.
+    /// Maximum number of apps; also of removed apps whose numbers are kept.
     pub const APPS: usize = 1_000;
-    /// Questions that may wait for the journal.
+    /// Maximum number of questions that wait for the journal.
     pub const QUESTIONS: usize = 4 * Self::QUESTIONS_OF_ONE;
-    /// Questions of one app that may wait for the journal.
+    /// Maximum number of questions of one app that wait for the journal.
     pub const QUESTIONS_OF_ONE: usize = 256;
-    /// Records between two checkpoints.
+    /// Number of records between two checkpoints.
     pub const CHECKPOINT: u32 = 1_000;
-    /// What a host was told and has not made so is told again after this time.
+    /// Interval at which commands that a host has not carried out are repeated.
     const REMIND: Millis = Millis::from_secs(5);
-    /// After a restart a command that hangs on how instances are waits so long for their first probes.
+    /// After a restart, commands that depend on health wait this long for the first probes of instances.
     const FIRST_LOOK: Millis = Millis::from_secs(3);
-    /// After the journal refused a record, the next attempt.
+    /// Pause before the next attempt after the journal refused a record.
     const RETRY: Millis = Millis::from_secs(1);
 
-    /// The state after a checkpoint and the records since. `term` is larger than that of any engine before.
+    /// Recovers the state from a checkpoint and later records. `term` exceeds that of any earlier engine.
     pub fn recover(
         term: u64,
         proxies: &[ProxyId],
@@ -154,26 +154,26 @@ impl Engine {
         })
     }
 
-    /// Keeps so many releases of each app stored besides those on offer, instead of [`App::KEPT`].
+    /// Sets the number of releases of each app stored besides those on offer. Default: [`App::KEPT`].
     #[must_use]
     pub fn keeping(self, keep_releases: u16) -> Self {
         Self { keep_releases, ..self }
     }
 
-    /// Takes so many apps at the most, instead of [`Engine::APPS`].
+    /// Sets the maximum number of apps. The default is [`Engine::APPS`].
     #[must_use]
     pub fn limited_to(self, most_apps: usize) -> Self {
         Self { most_apps, ..self }
     }
 
-    /// Adds a host whose agent is there and can do this. The host joins the fleet if it has not.
+    /// Adds a host whose agent is present, and its abilities. The host joins the fleet if it has not.
     #[must_use]
     pub fn with_host(mut self, host: HostId, address: IpAddr, abilities: HostAbilities) -> Self {
         self.hosts.said(host, address, abilities);
         self
     }
 
-    /// Says what proxies can do; one that is not named can do everything.
+    /// Sets what proxies can do. A proxy that is not named can do everything.
     #[must_use]
     pub fn with_proxies(
         mut self,
@@ -185,8 +185,8 @@ impl Engine {
         self
     }
 
-    /// Says of instances that somebody else listens at their address, and why that is thought. All of them
-    /// stand in the first health table.
+    /// Marks instances at whose address another program listens, with the evidence. All of them appear
+    /// in the first health table.
     #[must_use]
     pub fn with_strangers(
         mut self,
@@ -212,12 +212,12 @@ impl Engine {
         self
     }
 
-    /// The first commands after [`Engine::recover`]: everything that should be so is said again.
+    /// Returns the first commands after [`Engine::recover`]: they repeat the whole desired state.
     pub fn begin(&mut self, now: Timestamp) -> Vec<Command> {
         (self.recovered, self.remind_at) = (now, now.after(Self::REMIND));
         let mut commands = Vec::new();
         let all = self.apps.iter().map(|(name, _)| name.clone()).collect();
-        // An engine before this one may have shown them.
+        // An earlier engine may have shown them.
         let removed = self.apps.states().filter(|app| app.is_removed());
         commands.extend(removed.map(|app| Command::Hide(app.name.clone())));
         history::make_so(self, &all, &mut commands);
@@ -225,7 +225,7 @@ impl Engine {
         commands
     }
 
-    /// Takes one event, says what is to be done.
+    /// Takes one event and returns the commands that follow.
     pub fn step(&mut self, event: Event, now: Timestamp) -> Vec<Command> {
         let mut commands = Vec::new();
         match event {
@@ -242,18 +242,18 @@ impl Engine {
         if self.lost.is_none() {
             self.go_on(now, &mut commands);
         }
-        // Whoever is answered can see what was done.
+        // Answers come last, so that a client that has its answer can see the effect.
         commands.sort_by_key(|command| matches!(command, Command::Answer(..)));
         commands
     }
 
-    /// When to call [`Engine::step`] with [`Event::Tick`] at the latest.
+    /// Returns the time at which to call [`Engine::step`] with [`Event::Tick`] at the latest.
     pub fn wake_at(&self) -> Timestamp {
         let apps = if self.writing.append.is_some() { None } else { self.apps.wake_at() };
-        // Without an append under way they can only wait for the first look.
+        // Without an append in progress, questions can only wait for the first look.
         let asked = !self.questions.is_empty() && self.writing.append.is_none();
         let look = asked.then(|| self.recovered.after(Self::FIRST_LOOK));
-        // While an append is under way, what was to be tried again waits for its answer.
+        // While an append is in progress, a retry waits for its answer.
         let retry = self.writing.retry_at.filter(|_| self.writing.append.is_none());
         [Some(self.remind_at), retry, apps, look]
             .into_iter()
@@ -262,59 +262,59 @@ impl Engine {
             .unwrap_or(self.remind_at)
     }
 
-    /// The apps as they are; for invariants and checkpoints.
+    /// Returns the current states of the apps; for invariants and checkpoints.
     pub fn apps(&self) -> impl Iterator<Item = &App> {
         self.apps.states()
     }
 
-    /// How many commands to hosts about this app's instances and works are kept to be repeated; for invariants.
+    /// Returns how many commands to hosts about this app are kept to be repeated; for invariants.
     pub fn told_count(&self, app: &AppName) -> usize {
         self.apps.get(app).map_or(0, Managed::told_count)
     }
 
-    /// The ports of all hosts that rest after use; for invariants.
+    /// Returns the resting ports of all hosts; for invariants.
     pub fn resting_ports(&self) -> Vec<(&HostId, u16)> {
         self.hosts.resting_ports().collect()
     }
 
-    /// How many requests to this app all proxies together have counted; for invariants.
+    /// Returns how many requests to this app all proxies together have counted; for invariants.
     pub fn counted_requests(&self, app: &AppName) -> u64 {
         self.routing.proxies.requests(app)
     }
 
-    /// What the rollout of `app` has cost so far, if one is under way.
+    /// Returns what the rollout of `app` has cost so far, if one is in progress.
     pub fn account(&self, app: &AppName, now: Timestamp) -> Option<Receipt> {
         self.apps.get(app)?.account(self.shared(), now)
     }
 
-    /// The latest moment that a fact names; the clock starts no earlier.
+    /// Returns the latest time in any fact. The clock starts no earlier.
     pub fn last_fact(&self) -> Timestamp {
         self.last_fact
     }
 
-    /// Why nothing can be journaled at the moment, if so.
+    /// Returns why nothing can be journaled at the moment, if so.
     pub fn journal_fault(&self) -> Option<&str> {
         self.writing.fault.as_deref()
     }
 
-    /// What this program decided and cannot fold, if there is such a thing. Nothing is decided or
-    /// answered from then on: what was decided rests on a state that is not what it seems.
+    /// Returns the decision that this program cannot fold, if there is one. The engine then decides and
+    /// answers nothing more, since the state is not what the decision assumed.
     pub fn defect(&self) -> Option<&str> {
         self.defect.as_deref()
     }
 
-    /// The newest snapshot, whether proxies have it already or not.
+    /// Returns the newest snapshot, whether proxies have it already or not.
     pub fn snapshot(&self) -> Option<&Arc<Snapshot>> {
         self.routing.newest()
     }
 
-    /// The instances at whose address somebody else listens, for [`Engine::with_strangers`] of the next.
+    /// Returns the instances at whose address another program listens, for [`Engine::with_strangers`].
     pub fn foreign(&self) -> &BTreeSet<InstanceId> {
         &self.health.foreign
     }
 
-    /// Why this engine has stepped down, if it has. It decides nothing any more and answers nobody: the
-    /// log has to be opened anew, and another engine goes on from what is found there.
+    /// Returns why this engine has stepped down, if it has. It then decides and answers nothing more.
+    /// The log has to be opened again, and another engine continues from the log's content.
     pub fn lost(&self) -> Option<&Lost> {
         self.lost.as_ref()
     }
@@ -342,7 +342,7 @@ impl Engine {
         let known = self.apps.get(&id.app).and_then(|it| it.app.host_of(id.number));
         if known != Some(&host) {
             if matches!(report, HostReport::Running { .. }) {
-                // Something runs that no fact knows on that host: it is not ours to keep.
+                // An instance runs that no fact places on that host. Control does not keep it.
                 let stop = HostCommand::Stop { id, grace: Millis(0) };
                 commands.push(self.to_host((host, stop)));
             }
@@ -375,7 +375,7 @@ impl Engine {
         self.publish_health(&moved, commands);
     }
 
-    /// Publishes the health table, if it says something else of these apps now.
+    /// Publishes the health table if it has changed for these apps.
     fn publish_health<'a>(
         &mut self,
         changed: impl IntoIterator<Item = &'a AppName>,
@@ -394,9 +394,9 @@ impl Engine {
         }
     }
 
-    /// Answers and decides what can be, unless an append is under way; then shows what changed.
+    /// Answers and decides whatever is possible, unless an append is in progress. Then shows changes.
     fn go_on(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
-        // Versions that needed no new snapshot stand in one that may be acknowledged already.
+        // Versions without a new snapshot belong to one that may be acknowledged already.
         self.take_acknowledgements(now);
         if self.writing.append.is_none() && self.defect.is_none() {
             let mut append = Append::default();
@@ -477,7 +477,7 @@ impl Engine {
         }
     }
 
-    /// Shows every app whose look has changed.
+    /// Shows every app whose view has changed.
     fn show(&mut self, commands: &mut Vec<Command>) {
         for name in self.apps.take_touched() {
             let managed = self.apps.get(&name).filter(|managed| !managed.app.is_removed());

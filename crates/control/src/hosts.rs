@@ -1,4 +1,4 @@
-//! The hosts of the fleet as control sees them: what placement looks at, and the ports of each.
+//! The hosts of the fleet as control knows them: the data for placement, and the ports of each host.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -13,14 +13,14 @@ use crate::record::Record;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Hosts {
     fleet: Fleet,
-    /// What the agents say of their hosts.
+    /// The agents' reports about their hosts.
     said: BTreeMap<HostId, Said>,
-    /// Hosts that have joined and whose agent is there: new instances may be placed on them.
+    /// Hosts that have joined and whose agent is present. New instances may be placed on them.
     seen: BTreeMap<HostId, HostSeen>,
     ports: BTreeMap<HostId, Ports>,
 }
 
-/// What an agent says of its host.
+/// An agent's report about its host.
 #[derive(Clone, Debug)]
 struct Said {
     address: IpAddr,
@@ -28,18 +28,18 @@ struct Said {
 }
 
 impl Hosts {
-    /// The hosts of a recovered fleet.
+    /// Returns the hosts of a recovered fleet.
     pub fn new(fleet: Fleet) -> Self {
         Self { fleet, ..Self::default() }
     }
 
-    /// The agent of this host is there.
+    /// Records that the agent of this host is present.
     pub fn said(&mut self, host: HostId, address: IpAddr, abilities: HostAbilities) {
         self.said.insert(host, Said { address, abilities });
         self.look();
     }
 
-    /// Hosts whose agent is there and that have not joined yet.
+    /// Returns facts for hosts whose agent is present and that have not joined yet.
     pub fn newcomers(&self, now: Timestamp) -> Vec<FleetFact> {
         let new = self.said.iter().filter(|(host, _)| !self.fleet.hosts.contains_key(host));
         let joins = |(host, said): (&HostId, &Said)| FleetFact::HostJoined {
@@ -56,24 +56,24 @@ impl Hosts {
         self.look();
     }
 
-    /// The state of the fleet; for checkpoints.
+    /// Returns the state of the fleet; for checkpoints.
     pub fn fleet(&self) -> &Fleet {
         &self.fleet
     }
 
-    /// The hosts that instances may be placed on.
+    /// Returns the hosts that instances may be placed on.
     pub fn seen(&self) -> &BTreeMap<HostId, HostSeen> {
         &self.seen
     }
 
-    /// A host named free ports. Whether there are any more than before.
+    /// Takes the free ports that a host named. Returns whether there are more than before.
     pub fn offer(&mut self, host: &HostId, free: &[u16], used: &BTreeSet<u16>) -> bool {
         let more = self.ports.entry(host.clone()).or_default().offer(free, used);
         self.refresh(host);
         more
     }
 
-    /// The addresses of these instances were handed out.
+    /// Records that the addresses of these instances were assigned.
     pub fn used(&mut self, minted: &[Minted]) {
         for minted in minted {
             let Some(ports) = self.ports.get_mut(&minted.host) else { continue };
@@ -82,18 +82,19 @@ impl Hosts {
         }
     }
 
-    /// An instance is Gone: its ports rest, at least until the app's state of `version` is acknowledged.
+    /// Lets the ports of a Gone instance rest, at least until the app's state of `version` is
+    /// acknowledged.
     pub fn rest(&mut self, instance: &Instance, app: &AppName, version: u64, now: Timestamp) {
         let ports = self.ports.entry(instance.host.clone()).or_default();
         instance.addresses().for_each(|address| ports.rest(address, app, version, now));
     }
 
-    /// The app's state of that version is acknowledged by every worker.
+    /// Records that every worker acknowledged the app's state of that version.
     pub fn acknowledged(&mut self, app: &AppName, version: u64) {
         self.ports.values_mut().for_each(|ports| ports.acknowledged(app, version));
     }
 
-    /// Which hosts to ask for ports, and which ports each is to leave out.
+    /// Returns the hosts to ask for ports, and the ports that each has to leave out.
     pub fn questions(
         &mut self,
         now: Timestamp,
@@ -108,13 +109,13 @@ impl Hosts {
         questions
     }
 
-    /// The ports that rest after use.
+    /// Returns the ports that rest after use.
     pub fn resting_ports(&self) -> impl Iterator<Item = (&HostId, u16)> {
         let all = self.ports.iter();
         all.flat_map(|(host, ports)| ports.resting().map(move |port| (host, port)))
     }
 
-    /// No host has answered, or each had few: all are asked again.
+    /// Lets all hosts be asked again, after they did not answer or had few ports.
     pub fn forget_questions(&mut self) {
         self.ports.values_mut().for_each(Ports::forget_question);
     }
@@ -140,7 +141,7 @@ impl Hosts {
     }
 }
 
-/// Ports of all instances of a host, also of those that are on their way into the journal.
+/// Returns the ports of all instances of a host, including those whose facts are being journaled.
 pub(crate) fn in_use<'a>(
     host: &HostId,
     apps: impl Iterator<Item = &'a App>,

@@ -1,4 +1,4 @@
-//! Where agents, proxies and the API reach control, whichever engine runs at the moment.
+//! The inbox through which agents, proxies and the API reach control, whichever engine is running.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +15,7 @@ type AccountReply = Box<dyn FnOnce(Option<Receipt>) + Send>;
 
 pub(crate) enum Message {
     Host(FromHost),
-    /// Some proxy has reported: see [`Reports`].
+    /// A proxy has reported: see [`Reports`].
     Traffic,
     Ask {
         app: AppName,
@@ -28,12 +28,12 @@ pub(crate) enum Message {
         app: AppName,
         reply: AccountReply,
     },
-    /// The log has answered; what it said is in the runner's hands.
+    /// The log has answered. The runner holds the result.
     Logged,
     Stop,
 }
 
-/// Where agents, proxies and the API reach control. Cheap to clone.
+/// The inbox through which agents, proxies and the API reach control. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Inbox {
     sender: SyncSender<Message>,
@@ -41,37 +41,39 @@ pub struct Inbox {
     reports: Arc<Reports>,
 }
 
-/// Messages that may wait for control; agents and proxies wait beyond, commands are refused.
+/// Maximum number of waiting messages. Beyond it, agents and proxies wait and commands are refused.
 const QUEUE: usize = 4_096;
 
 impl Inbox {
-    /// An inbox and the end that a [`Runner`] reads.
+    /// Returns an inbox and the end that a [`Runner`] reads.
     pub fn new() -> (Self, Mail) {
         let (sender, receiver) = sync_channel(QUEUE);
         let (fault, reports) = (Arc::<Mutex<_>>::default(), Arc::default());
         (Self { sender, fault: fault.clone(), reports }, Mail { receiver, fault })
     }
 
-    /// Why nothing can be changed, if so: control has ended, in order or in a panic, or cannot begin.
+    /// Returns why nothing can be changed, if so: control has ended, in order or by a panic, or cannot
+    /// start.
     pub fn fault(&self) -> Option<String> {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// An agent reports.
+    /// Delivers an agent's report.
     pub fn host(&self, report: FromHost) {
-        // Control has ended: there is nobody left to tell.
+        // If control has ended, nobody is left to receive the report.
         let _ = self.sender.send(Message::Host(report));
     }
 
-    /// A proxy reports. When control is behind, it reads only the newest.
+    /// Delivers a proxy's report. If control is behind, it reads only the newest.
     pub fn traffic(&self, report: TrafficReport) {
         if self.reports.put(report) {
-            // If there is no room, control has other messages, before each of which it looks for reports.
+            // If there is no room, control has other messages, and looks for reports before each of
+            // them.
             let _ = self.sender.try_send(Message::Traffic);
         }
     }
 
-    /// Somebody asks; `reply` is called once, from control's thread or right here.
+    /// Asks a question. `reply` is called once, on control's thread or within this call.
     pub fn ask(
         &self,
         app: AppName,
@@ -88,24 +90,24 @@ impl Inbox {
         }
     }
 
-    /// What the rollout of `app` has cost so far; `reply` is called once with `None` if none is under
-    /// way, and dropped if control does not answer.
+    /// Asks what the rollout of `app` has cost so far. `reply` is called once, with `None` if no
+    /// rollout is in progress. It is dropped if control does not answer.
     pub fn account(&self, app: AppName, reply: impl FnOnce(Option<Receipt>) + Send + 'static) {
-        // Whoever asked sees that the reply was dropped.
+        // The client notices that the reply was dropped.
         let _ = self.sender.try_send(Message::Account { app, reply: Box::new(reply) });
     }
 
-    /// Ends the runner after what it is doing.
+    /// Ends the runner after its current step.
     pub fn stop(&self) {
         let _ = self.sender.send(Message::Stop);
     }
 
-    /// All reports of proxies that nobody has read.
+    /// Returns all reports of proxies that were not read yet.
     pub(crate) fn reports(&self) -> impl Iterator<Item = TrafficReport> + use<> {
         self.reports.take()
     }
 
-    /// Wakes whoever reads the mail. Never waits: if there is no room, the reader is awake.
+    /// Wakes the reader of the mail. Never blocks: if there is no room, the reader is awake.
     pub(crate) fn wake(&self) {
         let _ = self.sender.try_send(Message::Logged);
     }
@@ -131,7 +133,7 @@ pub struct Mail {
 }
 
 impl Mail {
-    /// The next message, or the end of `wait`.
+    /// Returns the next message, or a timeout after `wait`.
     pub(crate) fn next(&self, wait: Duration) -> Result<Message, RecvTimeoutError> {
         match self.receiver.try_recv() {
             Ok(message) => Ok(message),
@@ -139,7 +141,7 @@ impl Mail {
         }
     }
 
-    /// For so long nothing can be changed: refuses every command, saying why. Whether to go on then.
+    /// Refuses every command with `why` for the time of `wait`. Returns whether to go on afterwards.
     pub(crate) fn refuse_for(&self, wait: Duration, why: &str) -> bool {
         self.set_fault(Some(why.to_owned()));
         let end = Instant::now() + wait;
@@ -153,7 +155,7 @@ impl Mail {
         true
     }
 
-    /// What [`Inbox::fault`] says from now on.
+    /// Sets the result of [`Inbox::fault`].
     pub(crate) fn set_fault(&self, fault: Option<String>) {
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
     }

@@ -1,5 +1,5 @@
-//! Runs control for as long as it is wanted. An engine that has stepped down is followed by another one,
-//! which is recovered from the log as after a start.
+//! Runs control until it is stopped. If an engine steps down, another one is recovered from the log, as
+//! after a start.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,15 +9,16 @@ use model::InstanceId;
 use crate::inbox::Mail;
 use crate::runner::{Ended, Runner};
 
-/// Between two attempts to begin again; each pause is twice the one before.
+/// The first pause between two attempts to start again. Each later pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The longest of them.
+/// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Runs what `start` gives, until somebody stops it. `start` opens the log and recovers an engine: once at
-/// first, and again after each time that the engine has stepped down, until it succeeds. It is given the
-/// instances at whose address the engine before has found somebody else. Tells `begun` once
-/// that everything in the log has been shown, or why the first start has failed; then it is over.
+/// Runs the runners that `start` returns, until control is stopped. `start` opens the log and recovers
+/// an engine. It is called once at first, and after each time that the engine has stepped down until it
+/// succeeds. Its argument is the set of instances at whose address the engine before has found another
+/// program. Calls `begun` once everything in the log has been shown. If the first start fails, calls
+/// `begun` with the reason and returns.
 pub fn lead(
     mail: &Mail,
     mut start: impl FnMut(&BTreeSet<InstanceId>) -> Result<Runner, String>,
@@ -45,7 +46,7 @@ pub fn lead(
     }
 }
 
-/// Tries until it succeeds; `None` if nobody wants it any more.
+/// Retries until `start` succeeds. Returns `None` if control is stopped meanwhile.
 fn start_again(
     mail: &Mail,
     foreign: &BTreeSet<InstanceId>,

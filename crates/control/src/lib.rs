@@ -1,10 +1,9 @@
-//! Control: the one place where facts become so.
+//! Control: the only component that decides and causes changes.
 //!
-//! [`Engine::step`] is synchronous and does no IO: an event goes in, commands come out. Only
-//! append, apply and plan are serial; effects run concurrently wherever they are carried out.
-//! [`Runner`] feeds it with real time, a log, and the two ports [`HostLinks`] and [`Traffic`]; [`lead`] runs one
-//! after the other.
-//! Nothing here opens a socket.
+//! [`Engine::step`] is synchronous and does no IO: it takes an event and returns commands. Append,
+//! apply and plan are serial. Effects run concurrently wherever they are carried out. [`Runner`] feeds
+//! the engine with real time, a log, and the two ports [`HostLinks`] and [`Traffic`]. [`lead`] runs one
+//! runner after the other. Nothing here opens a socket.
 
 mod apps;
 mod busy;
@@ -31,6 +30,6 @@ pub use inbox::{Inbox, Mail};
 pub use lead::lead;
 pub use message::{Answer, Command, Event, Mode, Ticket};
 pub use record::{CheckpointBody, Record, RecoverError, VERSION};
-/// The words of a command and its answer, for whoever passes them on.
+/// The types of a command and its answer, for callers that pass them on.
 pub use rollout::{Ask, Course, NewRelease, Promote, Refusal, RefusalCode, RolloutKind};
 pub use runner::{CrashPoint, Ended, HostLinks, Outbox, Runner, RunnerConfig, Traffic};

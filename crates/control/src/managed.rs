@@ -1,4 +1,4 @@
-//! One app under control: its state, what is seen of it, and what hosts were told of it.
+//! One app under control: its state, its observations, and the commands sent to hosts for it.
 
 use std::collections::BTreeMap;
 
@@ -20,35 +20,35 @@ use crate::routing::Routing;
 /// One app under control.
 #[derive(Clone, Debug)]
 pub(crate) struct Managed {
-    /// Its state: the fold of its facts.
+    /// The state of the app: the fold of its facts.
     pub app: App,
-    /// When to decide again at the latest.
+    /// Time of the next decision at the latest.
     pub wake_at: Option<Timestamp>,
-    /// Something was seen or has happened since the last decision.
+    /// True if there are observations or events since the last decision.
     pub dirty: bool,
-    /// What is seen of instances, and of works, which have no health.
+    /// Observations of instances, and of works, which have no health.
     seen: BTreeMap<u64, InstanceSeen>,
-    /// What makes an instance busy or down, by its number.
+    /// Data that determine whether an instance is busy or down, by number.
     loads: BTreeMap<u64, InstanceLoad>,
-    /// The candidate was busy for so long in the phase under way.
+    /// Time for which the candidate was busy in the current phase.
     stood: Standstill,
     acknowledged: u64,
     acknowledged_at: Timestamp,
-    /// The counters when the rollout under way began; lost in a crash.
+    /// The counters at the beginning of the rollout in progress; lost in a crash.
     baseline: Option<AppCounters>,
     minutes: Minutes,
-    /// When a host last reported on an instance or work, by its number.
+    /// Time of the last host report on an instance or work, by number.
     heard: BTreeMap<u64, Timestamp>,
-    /// What hosts were told about instances and works.
+    /// The last commands to hosts about instances and works.
     told: BTreeMap<u64, (HostId, HostCommand)>,
-    /// What all hosts were told to keep.
+    /// The last command to all hosts about what to keep.
     keep: Option<Box<Keep>>,
-    /// The last such command that each host has carried out.
+    /// The last keep command that each host has carried out.
     kept: BTreeMap<HostId, Box<Keep>>,
     reasons: Reasons,
 }
 
-/// What all apps share.
+/// Data shared by all apps.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shared<'a> {
     pub routing: &'a Routing,
@@ -58,10 +58,10 @@ pub(crate) struct Shared<'a> {
 }
 
 impl Managed {
-    /// A host that has said nothing of an instance or work for this time is asked again: its last report may
-    /// have been lost.
+    /// Time after which a host that has not reported on an instance or work is asked again. Its last
+    /// report may have been lost.
     const SILENT: Millis = Millis::from_secs(60);
-    /// How long a host may say nothing of an instance that is not Up.
+    /// The equivalent of `SILENT` for an instance that is not Up.
     const UNSURE: Millis = Millis::from_secs(10);
 
     pub fn new(app: App) -> Self {
@@ -84,7 +84,7 @@ impl Managed {
         }
     }
 
-    /// What must now be recorded.
+    /// Decides which facts to record next.
     pub fn decide(
         &mut self,
         shared: Shared,
@@ -110,18 +110,18 @@ impl Managed {
         rollout::ask(&self.app, ask, version, &self.observed(shared, counted.as_ref()), now)
     }
 
-    /// What the rollout under way has cost so far.
+    /// Returns what the rollout in progress has cost so far.
     pub fn account(&self, shared: Shared, now: Timestamp) -> Option<Receipt> {
         let counted = self.counted(shared.routing);
         rollout::account(&self.app, &self.observed(shared, counted.as_ref()), now)
     }
 
-    /// What people are shown.
+    /// Returns the view of the app for people.
     pub fn view(&self, shared: Shared) -> AppView {
         rollout::view(&self.app, &self.observed(shared, None), self.reasons.clone())
     }
 
-    /// Folds committed facts, and forgets what was seen of what is Gone.
+    /// Folds committed facts, and forgets the observations of instances that are Gone.
     pub fn apply(&mut self, facts: &[Fact], routing: &Routing) -> Result<(), rollout::Illegal> {
         for fact in facts {
             rollout::apply(&mut self.app, fact)?;
@@ -142,16 +142,16 @@ impl Managed {
         Ok(())
     }
 
-    /// Every worker holds the app's state of `version`.
+    /// Records that every worker holds the app's state of `version`.
     pub fn acknowledge(&mut self, version: u64, at: Timestamp) {
         if version > self.acknowledged {
             (self.acknowledged, self.acknowledged_at, self.dirty) = (version, at, true);
         }
     }
 
-    /// Takes the requests in flight from the proxies' reports. A rollout is also judged by what they
-    /// counted. Whether an instance's health is another now: one that gives no answer is busy only
-    /// while something is in flight on it.
+    /// Takes the requests in flight from the proxies' reports, and the counts by which a rollout is
+    /// also judged. Returns whether the health of an instance has changed: an instance that does not
+    /// answer probes is busy only while requests are in flight on it.
     pub fn count_in_flight(&mut self, routing: &Routing, now: Timestamp) -> bool {
         if let Some(counters) = routing.proxies.counted(&self.app.name) {
             self.minutes.count(&counters, now);
@@ -176,7 +176,7 @@ impl Managed {
         changed
     }
 
-    /// The health that follows from probes and requests in flight. Whether it is another now.
+    /// Updates the health from probes and requests in flight. Returns whether it has changed.
     fn weigh(&mut self, number: u64, now: Timestamp) -> bool {
         let Some(instance) = self.app.instances.get(&number) else { return false };
         let spec = self.app.releases.get(&instance.release).map(|release| &release.spec);
@@ -200,7 +200,7 @@ impl Managed {
         changed
     }
 
-    /// While the candidate of a rollout is busy the clock of its step stands.
+    /// Stops the clock of a rollout step while the candidate is busy.
     fn look_at_candidate(&mut self, now: Timestamp) {
         let Some(rollout) = &self.app.rollout else { return };
         let mut numbers = self.app.instances_of(rollout.to).map(|(number, _)| number);
@@ -208,7 +208,8 @@ impl Managed {
         self.stood.look(rollout.since, is_busy, now);
     }
 
-    /// Takes a host's report on the instance or work with that number. Whether anything changed.
+    /// Takes a host's report on the instance or work with this number. Returns whether anything
+    /// changed.
     pub fn report(&mut self, number: u64, report: HostReport, now: Timestamp) -> bool {
         self.heard.insert(number, now);
         let seen = self.seen.entry(number).or_default();
@@ -244,17 +245,19 @@ impl Managed {
         changed
     }
 
-    /// A host has deleted what this command did not name.
+    /// Records that a host has deleted everything that this command did not name.
     pub fn kept(&mut self, host: HostId, keep: Box<Keep>) {
         self.kept.insert(host, keep);
     }
 
-    /// Its state follows the clock and the counts: a rollout is judged, or an instance is busy.
+    /// Returns whether the state depends on the clock and the counts: during a rollout, or while an
+    /// instance is busy.
     pub fn is_restless(&self) -> bool {
         self.app.rollout.is_some() || self.seen.values().any(|seen| seen.busy.is_some())
     }
 
-    /// After a restart: there are instances that served before, and nothing is known of them yet.
+    /// Returns whether, after a restart, there are instances that served before but were not observed
+    /// yet.
     pub fn has_unseen(&self) -> bool {
         let mut serving = self.app.instances.iter().filter(|(_, i)| i.stage == Stage::Serving);
         serving.any(|(number, _)| {
@@ -263,7 +266,7 @@ impl Managed {
         })
     }
 
-    /// The health proxies go by: an ended process is Down before any probe says so.
+    /// Returns the health for the proxies. An ended process is Down before any probe reports this.
     pub fn health(&self) -> impl Iterator<Item = (model::InstanceId, Health)> {
         self.seen.iter().filter(|(n, _)| self.app.instances.contains_key(n)).map(
             |(number, seen)| {
@@ -273,7 +276,7 @@ impl Managed {
         )
     }
 
-    /// The instances at whose address somebody else listens.
+    /// Returns the instances at whose address another program listens.
     pub fn foreign(&self) -> impl Iterator<Item = model::InstanceId> {
         let foreign = self.seen.iter().filter(|(number, seen)| {
             seen.listeners == Listeners::Foreign && self.app.instances.contains_key(number)
@@ -281,7 +284,7 @@ impl Managed {
         foreign.map(|(number, _)| self.app.id(*number))
     }
 
-    /// What the plan wants and hosts were not told yet.
+    /// Returns the commands of the plan that hosts have not been sent yet.
     pub fn news_for_hosts(
         &mut self,
         effects: Vec<(HostId, HostCommand)>,
@@ -303,9 +306,9 @@ impl Managed {
         news
     }
 
-    /// What hosts were told and have not made so, as far as is seen, and what they have said nothing of for
-    /// long: they are told again. What has ended is never started once more, however long its end takes to be
-    /// journaled.
+    /// Returns commands to be repeated: those that hosts, as far as observed, have not carried out, and
+    /// those about instances or works without a report for long. An instance that has ended is never
+    /// started again, however long it takes to journal its end.
     pub fn unheard(&self, hosts: &Hosts, now: Timestamp) -> Vec<(HostId, HostCommand)> {
         let is_unheard = |number: &u64| {
             let released = self.app.instances.get(number).is_some_and(|i| i.released);
@@ -317,7 +320,8 @@ impl Managed {
         told.map(|(_, told)| told.clone()).chain(unkept).collect()
     }
 
-    /// Whether nothing was ever reported on this instance or work, or nothing for long while it runs.
+    /// Returns whether the instance or work was never reported on, or runs and was not reported on for
+    /// long.
     fn is_silent(&self, number: u64, now: Timestamp) -> bool {
         let Some(seen) = self.seen.get(&number) else { return true };
         match seen.process {
@@ -334,12 +338,12 @@ impl Managed {
         }
     }
 
-    /// How many commands about instances and works are kept to be repeated.
+    /// Returns how many commands about instances and works are kept to be repeated.
     pub fn told_count(&self) -> usize {
         self.told.len()
     }
 
-    /// The command about what to keep, for the hosts that have not carried it out.
+    /// Returns the command about what to keep, for the hosts that have not carried it out.
     fn unkept(&self, hosts: &Hosts) -> impl Iterator<Item = (HostId, HostCommand)> {
         let keep = self.keep.as_ref();
         let behind = hosts.seen().keys().filter(move |host| self.kept.get(*host) != keep);
@@ -347,7 +351,7 @@ impl Managed {
     }
 
     fn counted(&self, routing: &Routing) -> Option<AppCounters> {
-        // What some proxy does not count is missing from every sum.
+        // Requests that some proxy does not count are missing from every sum.
         let baseline = self.baseline.as_ref().filter(|_| routing.proxies.count_all());
         let now = routing.proxies.counters(&self.app.name).unwrap_or_default();
         baseline.map(|baseline| between(baseline, &now))
@@ -375,7 +379,7 @@ impl Managed {
     }
 }
 
-/// The instance or work that a command is about, if it is about one.
+/// Returns the instance or work that a command concerns, if there is one.
 fn instance_of(command: &HostCommand) -> Option<u64> {
     match command {
         HostCommand::Run { launch, .. } => Some(launch.id.number),

@@ -1,4 +1,4 @@
-//! What reaches control, and what control wants done. Only words.
+//! Messages to control, and commands from control. Types only.
 
 use std::sync::Arc;
 
@@ -11,85 +11,85 @@ use rollout::{Ask, Course, Refusal};
 
 use crate::record::{CheckpointBody, Record};
 
-/// Names one question, so that its answer finds the way back.
+/// Identifies a question, so that its answer can be delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
-/// Whether an accepted question is done.
+/// The mode of an accepted question: commit or dry run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Its facts are journaled, then answered.
+    /// Its facts are journaled before it is answered.
     Commit,
-    /// The command is answered as if it were to be done, and changes nothing.
+    /// The command is answered as if it were carried out, and changes nothing.
     DryRun,
 }
 
-/// Something that reaches control.
+/// A message to control.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// A host's agent reports.
     Host(FromHost),
     /// A proxy reports.
     Traffic(TrafficReport),
-    /// Somebody asks for something.
+    /// A client asks a question.
     Ask {
-        /// For the answer.
+        /// The ticket for the answer.
         ticket: Ticket,
-        /// Of this app.
+        /// The app that the question concerns.
         app: AppName,
-        /// What.
+        /// The command.
         ask: Ask,
-        /// The state its sender saw.
+        /// The state that the sender saw.
         version: Option<u64>,
-        /// Whether it is done.
+        /// The mode: commit or dry run.
         mode: Mode,
     },
-    /// The append under way is durable, or was not acknowledged.
+    /// The append in progress is durable, or was not acknowledged.
     Appended(Result<(), Lost>),
-    /// The log takes nothing any more.
+    /// The log accepts nothing any more.
     Cut(Lost),
     /// Time has passed.
     Tick,
 }
 
-/// Something control wants done. Every one may be carried out concurrently, in this order per kind.
+/// A command from control. Commands of different kinds may run concurrently; each kind keeps its order.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Make these records durable together; answered by [`Event::Appended`].
+    /// Make these records durable together. Answered by [`Event::Appended`].
     Append(Vec<Record>),
-    /// All records so far amount to this.
+    /// Store the state that all records so far lead to.
     Checkpoint(CheckpointBody),
-    /// For a host's agent.
+    /// Send a command to a host's agent.
     Host(ToHost),
-    /// Every proxy makes its table of this snapshot, and does not use it yet; answered by a report.
+    /// Let every proxy prepare its table for this snapshot, without using it. Answered by a report.
     Prepare(Arc<Snapshot>),
-    /// Every proxy that has made its table of that snapshot uses it; answered by a report.
+    /// Let every proxy that has prepared a table for that snapshot use it. Answered by a report.
     Commit(Generation),
-    /// For every proxy, unacknowledged.
+    /// Send the health table to every proxy. Not acknowledged.
     Health(Arc<HealthTable>),
-    /// For whoever asked.
+    /// Answer the client.
     Answer(Ticket, Result<Answer, Refusal>),
-    /// For whoever follows.
+    /// Announce an event to observers.
     Announce(model::RolloutEvent),
-    /// How an app looks now.
+    /// Show the current view of an app.
     Show(Arc<AppView>),
-    /// The app is gone; it looks like nothing.
+    /// Remove an app from view.
     Hide(AppName),
 }
 
-/// The answer to an accepted command, given once it is durable; or to its dry run.
+/// The answer to an accepted command, sent once the command is durable, or to its dry run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The rollout to follow.
     pub rollout: Option<RolloutId>,
-    /// The release it is about, if about one.
+    /// The release that the command concerns, if there is one.
     pub release: Option<(ReleaseNo, Label)>,
     /// One sentence for people.
     pub note: String,
-    /// There was nothing to do.
+    /// True if there was nothing to do.
     pub already: bool,
-    /// The rollout under way that it ends.
+    /// The rollout in progress that the command ends.
     pub ends: Option<RolloutId>,
-    /// How the rollout goes that it begins.
+    /// The course of the rollout that the command begins.
     pub begins: Option<Box<Course>>,
 }

@@ -1,4 +1,5 @@
-//! What was counted of one app, minute by minute, for the guard of a rollout. Lost in a crash, and bounded.
+//! Counts of one app, minute by minute, for the error guard of a rollout. They are bounded, and lost in
+//! a crash.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -9,31 +10,32 @@ use rollout::Minute;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Minutes {
     kept: VecDeque<Minute>,
-    /// What the proxies had counted when that was last taken in.
+    /// The counts of the proxies when they were last taken.
     last: Option<AppCounters>,
 }
 
 impl Minutes {
-    /// Minutes kept: eleven, so that ten whole ones are there, and some that a rollout's start cut short.
+    /// Number of minutes kept: enough for ten whole ones besides those cut short by the start of a
+    /// rollout.
     const KEPT: usize = 16;
 
-    /// Takes in what the proxies have counted so far.
+    /// Takes the current counts of the proxies.
     pub fn count(&mut self, counters: &AppCounters, now: Timestamp) {
         if self.last.as_ref() == Some(counters) {
             return;
         }
         let Some(last) = self.last.replace(counters.clone()) else { return };
         let grown = |now: u64, before: u64| {
-            // A proxy that starts anew counts from none.
+            // A proxy that starts anew counts from zero.
             if now < before { now } else { now - before }
         };
-        // A release that has failed every request has faults and not one answer.
+        // A release that has failed every request has faults but no answers.
         let releases: BTreeSet<_> = counters.answers.keys().chain(counters.faults.keys()).collect();
         for release in releases {
             let of = |counts: &BTreeMap<_, u64>| counts.get(release).copied().unwrap_or(0);
             let answers = grown(of(&counters.answers), of(&last.answers));
             let faults = grown(of(&counters.faults), of(&last.faults));
-            // A broken-off answer is among the answers and among the faults: it counts once.
+            // A broken-off answer is among the answers and among the faults, but counts once.
             let broken_off = grown(of(&counters.broken_off), of(&last.broken_off));
             let judged = (answers + faults).saturating_sub(broken_off);
             let bad = grown(of(&counters.bad), of(&last.bad));
@@ -49,9 +51,10 @@ impl Minutes {
         }
     }
 
-    /// A rollout begins, and with it another minute; `counters` are what the proxies have counted so far.
+    /// Begins another minute because a rollout begins. `counters` are the current counts of the
+    /// proxies.
     pub fn rollout_begins(&mut self, counters: Option<&AppCounters>, now: Timestamp) {
-        // Of an app that nobody has asked yet, everything that comes is news.
+        // For an app without any requests so far, all later counts are new.
         self.last.get_or_insert_with(|| counters.cloned().unwrap_or_default());
         self.begin(now);
     }
@@ -63,7 +66,7 @@ impl Minutes {
         self.kept.push_back(Minute { began: now, releases: BTreeMap::new() });
     }
 
-    /// All of them, oldest first.
+    /// Returns all minutes, oldest first.
     pub fn all(&self) -> &VecDeque<Minute> {
         &self.kept
     }

@@ -1,6 +1,6 @@
-//! One place, one app: no rollout starts whose release wants the requests of another app. Decided
-//! where all apps are known, when a command is answered; what is on offer has its place already, so
-//! neither a switch nor a way back can bring a conflict in.
+//! Prevents route conflicts: no rollout starts if its release wants the requests of another app. The
+//! check is made when a command is answered, where all apps are known. Releases on offer already have
+//! their place, so neither a switch nor a rollback can cause a conflict.
 
 use model::{AppName, Label, Route};
 use rollout::{App, Fact, Refusal, RefusalCode};
@@ -8,7 +8,7 @@ use rollout::{App, Fact, Refusal, RefusalCode};
 use crate::apps::Apps;
 use crate::record::Record;
 
-/// A place that an app has, or may have as soon as it switches.
+/// A route that an app has, or may have as soon as it switches.
 struct Claim<'a> {
     app: &'a AppName,
     label: Label,
@@ -16,8 +16,8 @@ struct Claim<'a> {
     is_live: bool,
 }
 
-/// Refuses facts of `name` that start a rollout into another app's place. Of two that are asked at
-/// once the first gets it: its record is among `pending`.
+/// Refuses facts of `name` that start a rollout into another app's place. If two apps ask at once, the
+/// first one gets the place: its record is among `pending`.
 pub(crate) fn check(
     (name, verb): (&AppName, &str),
     facts: &[Fact],
@@ -39,7 +39,7 @@ pub(crate) fn check(
     }
 }
 
-/// The release that a rollout brings in, by its label and its route.
+/// Returns the label and the route of the release that a rollout brings in.
 fn started<'a>(app: Option<&'a App>, facts: &'a [Fact]) -> Option<(Label, &'a Route)> {
     let to = |fact: &'a Fact| {
         let Fact::Started(started) = fact else { return None };
@@ -50,7 +50,7 @@ fn started<'a>(app: Option<&'a App>, facts: &'a [Fact]) -> Option<(Label, &'a Ro
     Some((release.label.clone(), &release.spec.route))
 }
 
-/// What is live, comes in, or may be gone back to.
+/// Returns the releases that are live, come in, or may be gone back to.
 fn on_offer(app: &App) -> impl Iterator<Item = Claim<'_>> {
     let releases = app.on_offer().filter_map(|no| app.releases.get(&no));
     releases.map(|release| Claim {

@@ -1,16 +1,17 @@
-//! Ports of one host for new instances: offered by the host, handed out once, resting after use.
+//! Ports of one host for new instances: offered by the host, assigned once, resting after use.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use model::{Address, AppName, Millis, Timestamp};
 use rollout::Bug;
 
-/// The ports of a host that control may hand out.
+/// The ports of a host that control may assign.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ports {
     offered: VecDeque<u16>,
     resting: Vec<Resting>,
-    /// The host was asked and has not answered, or had so few that asking again at once is no use.
+    /// True if the host was asked and has not answered, or had so few ports that asking again at once
+    /// is no use.
     asked: bool,
 }
 
@@ -19,20 +20,20 @@ pub(crate) struct Ports {
 struct Resting {
     port: u16,
     since: Timestamp,
-    /// Until the app's state of that version is acknowledged, some worker may still hold a snapshot
-    /// that has the port.
+    /// Set until the app's state of that version is acknowledged. Until then a worker may hold a
+    /// snapshot with the port.
     held: Option<(AppName, u64)>,
 }
 
 impl Ports {
-    /// Fewer than this on offer: the host is asked for more.
+    /// If fewer ports than this are on offer, the host is asked for more.
     const LOW: usize = 32;
-    /// A port that nobody holds rests so long, unless few others are left: whoever waits for it to be
-    /// free waits in vain.
+    /// Time that an unused port rests, unless few others are left. A program that waits to take over a
+    /// freed port thus waits in vain.
     const REST: Millis = Millis::from_secs(60);
 
-    /// The host named ports; those that are used or resting are left out. Whether there are any more
-    /// than before.
+    /// Takes the ports that the host named, without those in use or resting. Returns whether there are
+    /// more than before.
     pub fn offer(&mut self, free: &[u16], used: &BTreeSet<u16>) -> bool {
         let before = self.offered.len();
         let held = |port: &u16| {
@@ -43,22 +44,22 @@ impl Ports {
         let (tired, fresh): (Vec<&u16>, Vec<&u16>) = free.iter().partition(rests);
         let spare = Self::LOW.saturating_sub(fresh.len());
         self.offered = fresh.into_iter().chain(tired.into_iter().take(spare)).copied().collect();
-        // Where there are few, there will not be more in the next moment.
+        // If the host has few ports, it will not have more a moment later.
         self.asked = self.offered.len() < Self::LOW && !Bug::AsksAtOnce.is_planted();
         self.offered.len() > before
     }
 
-    /// What may be handed out, the best first.
+    /// Returns the ports that may be assigned, the best first.
     pub fn free(&self) -> impl Iterator<Item = u16> {
         self.offered.iter().copied()
     }
 
-    /// The ports that rest after use.
+    /// Returns the ports that rest after use.
     pub fn resting(&self) -> impl Iterator<Item = u16> {
         self.resting.iter().map(|resting| resting.port)
     }
 
-    /// A port was handed out.
+    /// Records that a port was assigned.
     pub fn used(&mut self, address: &Address) {
         if let Address::Tcp(address) = address {
             self.offered.retain(|port| *port != address.port());
@@ -68,7 +69,8 @@ impl Ports {
         }
     }
 
-    /// A port's instance is Gone; it rests, at least until the app's state of `version` is acknowledged.
+    /// Lets the port of a Gone instance rest, at least until the app's state of `version` is
+    /// acknowledged.
     pub fn rest(&mut self, address: &Address, app: &AppName, version: u64, now: Timestamp) {
         if let Address::Tcp(address) = address {
             let held = Some((app.clone(), version));
@@ -76,7 +78,7 @@ impl Ports {
         }
     }
 
-    /// The app's state of that version is acknowledged by every worker.
+    /// Records that every worker acknowledged the app's state of that version.
     pub fn acknowledged(&mut self, app: &AppName, version: u64) {
         for resting in &mut self.resting {
             if resting.held.as_ref().is_some_and(|(of, held)| of == app && *held <= version) {
@@ -85,7 +87,8 @@ impl Ports {
         }
     }
 
-    /// What to ask the host for: `Some` with the ports to leave out, when there are few left.
+    /// Returns the ports to leave out when the host is asked for more; `None` if there are enough
+    /// ports.
     pub fn want_more(
         &mut self,
         now: Timestamp,
@@ -101,7 +104,7 @@ impl Ports {
         Some(except.into_iter().collect())
     }
 
-    /// The host did not answer, or had few: ask again.
+    /// Lets the host be asked again if it did not answer or had few ports.
     pub fn forget_question(&mut self) {
         self.asked = false;
     }

@@ -1,5 +1,5 @@
-//! What the proxies have reported: which tables they hold, what is in flight, what they have counted.
-//! Reports may be lost, come twice or late; a proxy may die and begin anew.
+//! State reported by the proxies: their tables, requests in flight, and counters. Reports may be lost,
+//! repeated or late, and a proxy may die and restart.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,11 +12,11 @@ use rollout::Bug;
 
 type Counters = BTreeMap<AppName, AppCounters>;
 
-/// The proxies that are members.
+/// The member proxies.
 #[derive(Clone, Debug)]
 pub(crate) struct Proxies {
     members: BTreeMap<ProxyId, Member>,
-    /// The longest gap of each app since its last rollout began.
+    /// The longest availability gap of each app since its last rollout began.
     gaps: BTreeMap<AppName, u64>,
 }
 
@@ -25,38 +25,38 @@ pub(crate) struct Proxies {
 struct Member {
     abilities: Abilities,
     newest: Option<TrafficReport>,
-    /// The last that was read of the process before: a report of it may still come.
+    /// The last report read from the previous process, which may still send late reports.
     before: Option<TrafficReport>,
-    /// What all its processes have counted since control began.
+    /// Counts of all its processes since control began.
     counted: Counters,
 }
 
-/// What a report has brought.
+/// The effect of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReportNews {
-    /// Nothing that was not known.
+    /// The report contains nothing new.
     None,
-    /// The proxy's state is another.
+    /// The proxy's state has changed.
     State,
-    /// Another process of the proxy has begun.
+    /// Another process of the proxy has started.
     BegunAnew,
 }
 
 impl Proxies {
-    /// Begins with the proxies that must acknowledge; nothing is known of them yet.
+    /// Returns the proxies that must acknowledge, with nothing known of them yet.
     pub fn new(members: &[ProxyId]) -> Self {
         let members = members.iter().map(|id| (*id, Member::default())).collect();
         Self { members, gaps: BTreeMap::new() }
     }
 
-    /// What the proxy with that name can do, if it is a member; until this is said, everything.
+    /// Sets what a member proxy can do. Until this is called, the proxy can do everything.
     pub fn set_abilities(&mut self, id: ProxyId, abilities: Abilities) {
         if let Some(member) = self.members.get_mut(&id) {
             member.abilities = abilities;
         }
     }
 
-    /// The first proxy that cannot do something, and what.
+    /// Returns the first proxy that cannot do something, and what it cannot do.
     pub fn lacking(
         &self,
         lacks: impl Fn(&Abilities) -> Option<&'static str>,
@@ -64,18 +64,18 @@ impl Proxies {
         self.members.iter().find_map(|(id, member)| Some((*id, lacks(&member.abilities)?)))
     }
 
-    /// Whether every proxy counts what it passes on.
+    /// Returns whether every proxy counts the requests that it forwards.
     pub fn count_all(&self) -> bool {
         self.members.values().all(|member| member.abilities.counts)
     }
 
-    /// Whether there is no other beside the one that a table is given to.
+    /// Returns whether there is only one proxy.
     pub fn is_one(&self) -> bool {
         self.members.len() == 1
     }
 
-    /// The apps of which a report says something else than the newest of its proxy; `None` if that may be
-    /// any of them.
+    /// Returns the apps for which a report differs from the newest one of its proxy. Returns `None` if
+    /// these may be any apps.
     pub fn moved(&self, report: &TrafficReport) -> Option<BTreeSet<AppName>> {
         let before = self.members.get(&report.proxy).and_then(|member| member.newest.as_ref())?;
         let (InFlight::Counted(was), InFlight::Counted(is)) =
@@ -92,7 +92,7 @@ impl Proxies {
         Some(counters.chain(in_flight).chain(quiet).collect())
     }
 
-    /// Takes a report. What its process had told before counts once, in whatever order reports come.
+    /// Takes a report. Counts of a process are added once, in whatever order its reports arrive.
     pub fn report(&mut self, report: TrafficReport) -> ReportNews {
         let Some(member) = self.members.get_mut(&report.proxy) else { return ReportNews::None };
         let newest_epoch = member.newest.as_ref().map(|newest| newest.epoch);
@@ -100,7 +100,7 @@ impl Proxies {
         let of_before = newest_epoch.is_some_and(|newest| report.epoch < newest) && !believes_all;
         let known = if of_before { &member.before } else { &member.newest };
         let known = known.as_ref().filter(|known| known.epoch == report.epoch);
-        // Of a process before the last one nothing is known any more: its counts may be counted already.
+        // Processes before the last two are no longer known. Their counts may have been added already.
         let is_too_old = of_before && known.is_none();
         let is_old = is_too_old || known.is_some_and(|known| report.seq <= known.seq);
         if is_old && !believes_all {
@@ -134,24 +134,24 @@ impl Proxies {
         if member.before.is_some() { ReportNews::BegunAnew } else { ReportNews::State }
     }
 
-    /// The snapshot that every worker of every proxy holds, or a later one.
+    /// Returns the latest snapshot that every worker of every proxy holds, or has gone beyond.
     pub fn acknowledged(&self) -> Generation {
         self.least(|report| report.acknowledged)
     }
 
-    /// The snapshot of which every proxy has made a table, or a later one.
+    /// Returns the latest snapshot for which every proxy has prepared a table, or has gone beyond.
     pub fn prepared(&self) -> Generation {
         self.least(|report| report.prepared)
     }
 
     fn least(&self, of: impl Fn(&TrafficReport) -> Generation) -> Generation {
         let newest = self.members.values().map(|member| member.newest.as_ref());
-        // A proxy that has not spoken may hold any.
+        // A proxy that has not reported may hold any snapshot.
         newest.map(|report| report.map_or(Generation::default(), &of)).min().unwrap_or_default()
     }
 
-    /// Requests in flight on one instance, over all proxies, and whether there may be more because some
-    /// proxy cannot say.
+    /// Returns the number of requests in flight on one instance over all proxies. Also returns whether
+    /// there may be more because some proxy cannot tell.
     pub fn in_flight(&self, id: &InstanceId) -> (u32, bool) {
         let on = |report: &TrafficReport| report.in_flight.on(id);
         self.reports().map(on).fold((0, false), |(sum, uncounted), on| match on {
@@ -160,8 +160,8 @@ impl Proxies {
         })
     }
 
-    /// For how long nothing has moved on that instance, by the proxy where something moved last; `None`
-    /// if no proxy has anything in flight on it.
+    /// Returns how long nothing has moved on the instance, according to the proxy with the latest
+    /// movement. Returns `None` if no proxy has anything in flight on it.
     pub fn quiet(&self, id: &InstanceId) -> Option<Millis> {
         self.reports().filter_map(|report| report.quiet.get(id)).min().copied()
     }
@@ -170,32 +170,32 @@ impl Proxies {
         self.members.values().filter_map(|member| member.newest.as_ref())
     }
 
-    /// What the proxies have counted for one app, the gap aside.
+    /// Returns what the proxies have counted for one app, except the gap.
     pub fn counted(&self, app: &AppName) -> Option<Cow<'_, AppCounters>> {
         let mut of_app = self.members.values().filter_map(|member| member.counted.get(app));
         let first = Cow::Borrowed(of_app.next()?);
         Some(of_app.fold(first, |sum, more| Cow::Owned(plus(sum.into_owned(), more.clone()))))
     }
 
-    /// What the proxies have counted for one app.
+    /// Returns what the proxies have counted for one app.
     pub fn counters(&self, app: &AppName) -> Option<AppCounters> {
         let max_gap_ms = self.gaps.get(app).copied();
         let counted = self.counted(app)?.into_owned();
         Some(AppCounters { max_gap_ms, ..counted })
     }
 
-    /// How many requests to one app the proxies have counted.
+    /// Returns how many requests to one app the proxies have counted.
     pub fn requests(&self, app: &AppName) -> u64 {
         let of_app = self.members.values().filter_map(|member| member.counted.get(app));
         of_app.map(|counters| counters.requests).sum()
     }
 
-    /// The longest gap is that since now.
+    /// Restarts the measurement of the longest gap.
     pub fn forget_gap(&mut self, app: &AppName) {
         self.gaps.remove(app);
     }
 
-    /// The app is in no table any more: nobody asks what was counted for it.
+    /// Forgets an app that is in no table any more: nobody asks for its counts.
     pub fn forget(&mut self, app: &AppName) {
         self.gaps.remove(app);
         for member in self.members.values_mut() {
@@ -204,7 +204,7 @@ impl Proxies {
     }
 }
 
-/// The keys under which one map has something else than the other.
+/// Returns the keys whose values differ between two maps.
 fn differing<'a, K: Ord, V: PartialEq>(
     a: &'a BTreeMap<K, V>,
     b: &'a BTreeMap<K, V>,
@@ -213,14 +213,14 @@ fn differing<'a, K: Ord, V: PartialEq>(
     b.iter().filter(|(key, value)| a.get(*key) != Some(*value)).map(|(key, _)| key).chain(gone)
 }
 
-/// Adds what a process has counted between two of its reports; `None` is its beginning.
+/// Adds what a process has counted between two of its reports. `before` is `None` at its beginning.
 fn add(counted: &mut Counters, before: Option<&Counters>, now: &Counters) {
     for (app, now) in now {
         let before = before.and_then(|before| before.get(app));
         if before == Some(now) {
             continue;
         }
-        // A proxy forgets an app that has gone for long: what it counts afterwards begins anew.
+        // A proxy forgets an app that was gone for long. Its counts then begin anew.
         let since = before.filter(|before| before.requests <= now.requests);
         let more = since.map_or_else(|| now.clone(), |before| between(before, now));
         let sum = counted.entry(app.clone()).or_default();
@@ -262,7 +262,7 @@ fn together(
     a
 }
 
-/// What was counted from `start` to `end`.
+/// Returns what was counted from `start` to `end`.
 pub(crate) fn between(start: &AppCounters, end: &AppCounters) -> AppCounters {
     let grown = |start: &BTreeMap<ReleaseNo, u64>, end: &BTreeMap<ReleaseNo, u64>| {
         let since = |(release, n): (&ReleaseNo, &u64)| {
@@ -278,7 +278,7 @@ pub(crate) fn between(start: &AppCounters, end: &AppCounters) -> AppCounters {
         broken_off: grown(&start.broken_off, &end.broken_off),
         app_5xx: grown(&start.app_5xx, &end.app_5xx),
         bad: grown(&start.bad, &end.bad),
-        // Of a minute, not of a rollout.
+        // Clients are counted per minute, not per rollout.
         askers: BTreeMap::new(),
         client_aborted: end.client_aborted.saturating_sub(start.client_aborted),
         retried: end.retried.saturating_sub(start.retried),
@@ -297,8 +297,8 @@ mod tests {
         "web".parse().unwrap()
     }
 
-    /// A report of this many requests since that process began; each gap with the number of the report that
-    /// told it.
+    /// Returns a report with this many requests since the process began. Each gap comes with the number
+    /// of the report that told it.
     fn report(
         proxy: u32,
         epoch: u64,
@@ -356,7 +356,7 @@ mod tests {
         proxies.report(report(0, 7, 90, 100, &[]));
         assert_eq!(proxies.report(report(0, 8, 1, 2, &[(1, 40)])), ReportNews::BegunAnew);
         assert_eq!(counted(&proxies), (1_102, Some(1_102), Some(40)));
-        // The last word of the one before comes late.
+        // The last report of the previous process arrives late.
         let late = report(0, 7, 91, 105, &[(91, 70)]);
         assert_eq!(proxies.report(late.clone()), ReportNews::None);
         assert_eq!(proxies.report(late), ReportNews::None);

@@ -1,5 +1,5 @@
-//! Gives the proxies each snapshot in two steps: all make their table of it, then all use it (I5). One
-//! snapshot is under way at a time; of those that wait for it the newest replaces the rest.
+//! Gives the proxies each snapshot in two steps: first all of them prepare their tables, then all use
+//! them (I5). One snapshot is in progress at a time. Of the waiting snapshots only the newest is kept.
 
 use std::sync::Arc;
 
@@ -8,17 +8,18 @@ use rollout::Bug;
 
 use crate::message::Command;
 
-/// Which snapshot is on its way to the proxies.
+/// The snapshot on its way to the proxies.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Publishing {
-    /// The newest one, whether it is under way or waits.
+    /// The newest snapshot, in progress or waiting.
     pub newest: Option<Arc<Snapshot>>,
-    /// The one of which not every proxy has made its table yet.
+    /// The snapshot for which not every proxy has prepared its table yet.
     preparing: Option<Arc<Snapshot>>,
 }
 
 impl Publishing {
-    /// There is a new snapshot. `is_one` if there is one proxy: it need not wait for others.
+    /// Takes a new snapshot. `is_one` is true if there is a single proxy, which need not wait for
+    /// others.
     pub fn offer(&mut self, snapshot: Arc<Snapshot>, is_one: bool, commands: &mut Vec<Command>) {
         self.newest = Some(snapshot.clone());
         if is_one || Bug::CommitsEarly.is_planted() {
@@ -29,7 +30,7 @@ impl Publishing {
         }
     }
 
-    /// Every proxy has made its table of the snapshot `everywhere`, or of a later one.
+    /// Takes the newest snapshot, `everywhere`, for which every proxy has prepared a table.
     pub fn prepared(&mut self, everywhere: Generation, commands: &mut Vec<Command>) {
         let Some(snapshot) = self.preparing.take_if(|s| s.generation <= everywhere) else { return };
         commands.push(Command::Commit(snapshot.generation));
@@ -38,7 +39,8 @@ impl Publishing {
         }
     }
 
-    /// Some proxy may not have what the others have. Whoever has it does nothing more.
+    /// Repeats the commands for a proxy that may be behind. Proxies that are up to date do nothing
+    /// more.
     pub fn repeat(&self, commands: &mut Vec<Command>) {
         if let Some(snapshot) = &self.preparing {
             commands.push(Command::Prepare(snapshot.clone()));
@@ -66,7 +68,7 @@ mod tests {
         Generation { term: 1, counter }
     }
 
-    /// `+n` is prepare, `!n` is commit.
+    /// Writes prepare as `+n` and commit as `!n`.
     fn said(act: impl FnOnce(&mut Vec<Command>)) -> String {
         let mut commands = Vec::new();
         act(&mut commands);

@@ -1,4 +1,4 @@
-//! The shape of facts on disk: what the journal keeps as opaque bodies.
+//! The shape of facts on disk. The journal stores them as opaque bodies.
 
 use journal::{Checkpoint, CheckpointPart};
 use model::{AppName, Timestamp};
@@ -6,26 +6,27 @@ use rollout::{App, Fact, Fleet, FleetFact};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// The version of [`Record`] and [`CheckpointBody`] that this program writes, and the newest it reads.
+/// The version of [`Record`] and [`CheckpointBody`] that this program writes. It reads none that is
+/// newer.
 pub const VERSION: u16 = 2;
 
-/// What one decision or one command made so: applied as a whole or not at all.
+/// The effect of one decision or one command. It is applied as a whole or not at all.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Body", into = "Body")]
 pub enum Record {
-    /// In an app.
+    /// Facts of an app.
     App {
-        /// Its name.
+        /// The app's name.
         app: AppName,
-        /// In this order.
+        /// The facts, in this order.
         facts: Vec<Fact>,
     },
-    /// In the fleet, in this order.
+    /// Facts of the fleet, in this order.
     Fleet(Vec<FleetFact>),
 }
 
 impl Record {
-    /// The app it is of.
+    /// Returns the app that the record concerns.
     pub fn app(&self) -> Option<&AppName> {
         match self {
             Self::App { app, .. } => Some(app),
@@ -33,7 +34,7 @@ impl Record {
         }
     }
 
-    /// Its facts of an app.
+    /// Returns the record's facts of an app.
     pub fn facts(&self) -> &[Fact] {
         match self {
             Self::App { facts, .. } => facts,
@@ -41,7 +42,7 @@ impl Record {
         }
     }
 
-    /// The names of its facts.
+    /// Returns the names of the record's facts.
     pub fn names(&self) -> Vec<&'static str> {
         match self {
             Self::App { facts, .. } => facts.iter().map(Fact::name).collect(),
@@ -85,69 +86,69 @@ impl TryFrom<Body> for Record {
     }
 }
 
-/// The state of all apps after some record. Stored in parts, one per app.
+/// The state of all apps after some record. It is stored in parts, one per app.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CheckpointBody {
-    /// In order of their names.
+    /// The apps, in order of their names.
     pub apps: Vec<App>,
-    /// The fleet; version 1 had none.
+    /// The fleet. Version 1 had none.
     #[serde(default)]
     pub fleet: Fleet,
-    /// The latest moment that a fact names.
+    /// The latest time in any fact.
     pub at: Timestamp,
 }
 
-/// What the journal holds cannot be understood: traffic goes on, control does not start.
+/// The content of the journal cannot be understood. Traffic continues, but control does not start.
 #[derive(Debug, Error)]
 pub enum RecoverError {
-    /// Written by a newer segue.
+    /// The record was written by a newer segue.
     #[error(
         "cannot read record {seq} of the journal: its version is {version}, this segue reads up to {VERSION}"
     )]
     Newer {
-        /// Which record.
+        /// The number of the record.
         seq: u64,
-        /// Its version.
+        /// The record's version.
         version: u16,
     },
-    /// Its body has another shape.
+    /// The body has another shape than expected.
     #[error("cannot read record {seq} of the journal")]
     Shape {
-        /// Which record.
+        /// The number of the record.
         seq: u64,
-        /// What is wrong with it.
+        /// The parse error.
         source: serde_json::Error,
     },
-    /// A checkpoint has a part that this program does not know.
+    /// The checkpoint has a part that this program does not know.
     #[error(
         "cannot read the checkpoint at record {seq} of the journal: its part `{key}` is unknown"
     )]
     CheckpointPart {
-        /// The last record that the checkpoint stands for.
+        /// The last record that the checkpoint covers.
         seq: u64,
-        /// The part.
+        /// The key of the part.
         key: String,
     },
-    /// Its facts contradict those before.
+    /// The record's facts contradict earlier ones.
     #[error("cannot apply record {seq} of the journal")]
     Illegal {
-        /// Which record.
+        /// The number of the record.
         seq: u64,
         /// The contradiction.
         source: rollout::Illegal,
     },
 }
 
-/// Begins the key of an app's part of a checkpoint; its name follows.
+/// The prefix of the key of an app's part of a checkpoint. The app's name follows.
 const APP: &str = "app/";
 /// The key of the part that holds the fleet.
 const FLEET: &str = "fleet";
-/// The key of the part that holds the latest moment.
+/// The key of the part that holds the latest time in any fact.
 const LATEST: &str = "latest";
 
 impl CheckpointBody {
-    /// As it is stored.
+    /// Returns the parts to be stored.
     pub fn parts(&self) -> Result<Vec<CheckpointPart>, serde_json::Error> {
         let part = |key: String, body| CheckpointPart { key, version: VERSION, body };
         let mut parts = vec![
@@ -160,7 +161,7 @@ impl CheckpointBody {
         Ok(parts)
     }
 
-    /// From what was stored: in parts, or as one body, as it was before there were parts.
+    /// Reads a stored checkpoint: in parts, or as one body in the earlier format.
     pub(crate) fn read(checkpoint: &Checkpoint) -> Result<Self, RecoverError> {
         let seq = checkpoint.seq.0;
         let mut whole = Self::default();
@@ -181,7 +182,7 @@ impl CheckpointBody {
     }
 }
 
-/// The body of a record or of a part of a checkpoint.
+/// Parses the body of a record or of a part of a checkpoint.
 pub(crate) fn parse<T: serde::de::DeserializeOwned>(
     seq: u64,
     version: u16,

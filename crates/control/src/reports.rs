@@ -1,17 +1,17 @@
-//! What the proxies have reported and control has not read. Never grows: two reports per proxy.
+//! Reports of the proxies that control has not read. Bounded by two reports per proxy.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use model::{ProxyId, TrafficReport};
 
-/// The newest report of each process of a proxy that control has not read: it tells all that an older one
-/// has told. Of more processes than two the oldest is left out.
+/// The newest unread report of each process of a proxy. It contains everything that an older one
+/// contained. Of more than two processes, the oldest is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Reports(Mutex<BTreeMap<(ProxyId, u64), TrafficReport>>);
 
 impl Reports {
-    /// Tells whether there was none before.
+    /// Stores a report. Returns whether there was none before.
     pub fn put(&self, report: TrafficReport) -> bool {
         let mut reports = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let was_empty = reports.is_empty();
@@ -27,7 +27,7 @@ impl Reports {
         was_empty
     }
 
-    /// All that there are, those of an earlier process first.
+    /// Takes all reports, those of an earlier process first.
     pub fn take(&self) -> impl Iterator<Item = TrafficReport> + use<> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_values()
     }

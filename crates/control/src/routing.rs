@@ -1,4 +1,4 @@
-//! Composes the apps' sections into whole, numbered snapshots and follows their acknowledgement.
+//! Composes the sections of all apps into whole, numbered snapshots, and tracks their acknowledgement.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::message::Command;
 use crate::proxies::{Proxies, ReportNews};
 use crate::publishing::Publishing;
 
-/// The routing table, and who holds which of its snapshots.
+/// The routing table, and the snapshots that the proxies hold of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Routing {
     generation: Generation,
@@ -18,17 +18,17 @@ pub(crate) struct Routing {
     /// State versions of apps in snapshots that are not acknowledged by all yet, oldest first.
     pending: VecDeque<(Generation, BTreeMap<AppName, u64>)>,
     published: bool,
-    /// What the proxies have said.
+    /// The reports of the proxies.
     pub proxies: Proxies,
     publishing: Publishing,
 }
 
 impl Routing {
-    /// Snapshots remembered while a worker does not answer; in between, acknowledgements only come
-    /// later than they could.
+    /// Maximum number of snapshots remembered while a worker does not answer. Beyond it,
+    /// acknowledgements are only noticed later.
     const PENDING: usize = 64;
 
-    /// Starts in a new term, with the proxies that must acknowledge.
+    /// Begins a new term, with the proxies that must acknowledge.
     pub fn new(term: u64, proxies: &[ProxyId]) -> Self {
         Self {
             generation: Generation { term, counter: 0 },
@@ -40,8 +40,8 @@ impl Routing {
         }
     }
 
-    /// Takes new sections. A snapshot comes back if the table has changed (or none was made yet);
-    /// otherwise the newest one stands for these versions too.
+    /// Takes new sections. Returns a snapshot if the table has changed or none was made yet. Otherwise
+    /// the newest snapshot also covers these versions.
     pub fn update(
         &mut self,
         changed: Vec<(AppName, Option<AppSection>, u64)>,
@@ -65,7 +65,7 @@ impl Routing {
             if self.pending.len() >= Self::PENDING
                 && let Some((_, dropped)) = self.pending.pop_back()
             {
-                // A later snapshot stands for what came before it.
+                // A later snapshot covers the earlier ones.
                 for (app, version) in dropped {
                     versions.entry(app).or_insert(version);
                 }
@@ -81,7 +81,7 @@ impl Routing {
         None
     }
 
-    /// The versions that every worker of every proxy has acknowledged since this was last asked.
+    /// Returns the versions that every worker of every proxy has acknowledged since the last call.
     pub fn newly_acknowledged(&mut self) -> BTreeMap<AppName, u64> {
         let everywhere = self.proxies.acknowledged();
         let mut versions = BTreeMap::new();
@@ -95,7 +95,7 @@ impl Routing {
         versions
     }
 
-    /// The newest snapshot.
+    /// Returns the newest snapshot.
     pub fn newest(&self) -> Option<&Arc<Snapshot>> {
         self.publishing.newest.as_ref()
     }
@@ -105,7 +105,7 @@ impl Routing {
         self.publishing.offer(snapshot, self.proxies.is_one(), commands);
     }
 
-    /// Takes a proxy's report. Whether the proxy has begun anew: it knows nothing then.
+    /// Takes a proxy's report. Returns whether the proxy has restarted: it then knows nothing.
     pub fn report(&mut self, report: TrafficReport, commands: &mut Vec<Command>) -> bool {
         let has_begun = self.proxies.report(report) == ReportNews::BegunAnew;
         if has_begun && !Bug::ForgetsProxies.is_planted() {
@@ -115,7 +115,7 @@ impl Routing {
         has_begun
     }
 
-    /// Says again what a proxy apart may not have heard.
+    /// Repeats commands that a proxy on another host may have missed.
     pub fn remind(&self, commands: &mut Vec<Command>) {
         let is_behind = !self.proxies.is_one() && self.proxies.acknowledged() < self.generation;
         if is_behind && !Bug::ForgetsProxies.is_planted() {
@@ -123,7 +123,7 @@ impl Routing {
         }
     }
 
-    /// The newest snapshot's number.
+    /// Returns the newest snapshot's number.
     pub fn generation(&self) -> Generation {
         self.generation
     }

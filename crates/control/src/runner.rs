@@ -1,5 +1,5 @@
-//! Feeds the engine: one thread, real time, a real journal, and whatever stands behind the ports.
-//! It decides nothing.
+//! Runs the engine on one thread, with real time, a real journal, and the implementations behind the
+//! ports. It decides nothing.
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::RecvTimeoutError;
@@ -19,64 +19,63 @@ use crate::inbox::{Inbox, Mail, Message, Reply};
 use crate::message::{Command, Event, Ticket};
 use crate::record::VERSION;
 
-/// The port to the hosts' agents.
+/// The port to the agents of the hosts.
 pub trait HostLinks: Send {
-    /// Has a host do this; never blocks. Commands about one instance are taken in order, everything else
-    /// may run concurrently.
+    /// Sends a command to a host. Never blocks. Commands about one instance are carried out in order;
+    /// all others may run concurrently.
     fn send(&mut self, command: ToHost);
 }
 
-/// The port to one proxy. No call blocks for longer than the proxy's own work takes.
+/// The port to one proxy. No call blocks longer than the proxy's own work takes.
 pub trait Traffic: Send {
-    /// Its name in reports.
+    /// Returns the proxy's name in reports.
     fn id(&self) -> ProxyId;
-    /// What it can do. A command that needs more is refused.
+    /// Returns what the proxy can do. Control refuses commands that need more.
     fn abilities(&self) -> Abilities;
-    /// Has it make its table of this snapshot without using it; a [`TrafficReport`] says so. The one that it
-    /// has already is not made again.
+    /// Tells the proxy to prepare its table for this snapshot without using it. A [`TrafficReport`]
+    /// confirms this. A table that exists already is not built again.
     fn prepare(&mut self, snapshot: Arc<Snapshot>);
-    /// Has it use the snapshot that it has prepared of that generation; acknowledged by a report.
+    /// Tells the proxy to use the prepared snapshot of this generation. A report acknowledges this.
     fn commit(&mut self, generation: Generation);
-    /// Gives it this health table.
+    /// Gives the proxy this health table.
     fn health(&mut self, table: Arc<HealthTable>);
-    /// A report of now, where it can be had at once.
+    /// Returns a current report, if the proxy can provide one at once.
     fn sample(&mut self) -> Option<TrafficReport>;
 }
 
-/// For whoever watches: the API and the dashboard.
+/// The port to observers: the API and the dashboard.
 pub trait Outbox: Send {
-    /// Something has happened.
+    /// Announces an event.
     fn announce(&mut self, event: model::RolloutEvent);
-    /// An app looks like this now.
+    /// Shows the current view of an app.
     fn show(&mut self, view: Arc<AppView>);
-    /// An app is gone.
+    /// Removes an app from view.
     fn hide(&mut self, app: &AppName);
 }
 
-/// Crossing points at which a test may have the process die: before and after every append and
-/// every effect.
+/// Points at which a test may let the process die: before and after every append and every effect.
 pub trait CrashPoint: Send {
-    /// Called at every point, with what is crossed.
+    /// Called at every point, with the name of the action.
     fn cross(&mut self, what: &'static str);
 }
 
-/// The engine's surroundings.
+/// The environment of an engine.
 pub struct RunnerConfig {
-    /// Facts go here.
+    /// The log that facts are written to.
     pub log: Box<dyn Log>,
-    /// The number of the last record in it.
+    /// The number of the last record in the log.
     pub last: Seq,
-    /// Effects on hosts go here.
+    /// The hosts that effects go to.
     pub hosts: Box<dyn HostLinks>,
-    /// Snapshots go here: the proxies, each with the name that the engine knows.
+    /// The proxies that snapshots go to, each with its name as known to the engine.
     pub traffic: Vec<Box<dyn Traffic>>,
-    /// What people see goes here.
+    /// The receiver of everything that people see.
     pub outbox: Box<dyn Outbox>,
-    /// For tests; production passes `None`.
+    /// Crash points for tests; `None` in production.
     pub crash: Option<Box<dyn CrashPoint>>,
-    /// The engine's time.
+    /// The engine's clock.
     pub clock: SteadyClock,
-    /// Milliseconds since the machine was booted.
+    /// Returns the time since the machine was booted.
     pub boot_time: fn() -> Millis,
 }
 
@@ -96,31 +95,31 @@ pub struct Runner {
     logged: Arc<Mutex<Logged>>,
 }
 
-/// What the log has answered. Beside the inbox, so that whoever answers never waits, not even control
-/// itself with its inbox full.
+/// Results from the log. They are kept outside the inbox, so that delivering one never blocks, not even
+/// when control itself delivers it while its inbox is full.
 #[derive(Debug, Default)]
 struct Logged {
-    /// The answer to the append under way.
+    /// The result of the append in progress.
     append: Option<Result<Seq, Lost>>,
-    /// Why the log takes nothing any more, as a checkpoint has shown.
+    /// Why the log accepts nothing any more, as found by a checkpoint.
     cut: Option<Lost>,
 }
 
-/// How a runner has ended.
+/// The end of a runner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Ended {
     /// The runner was told to end.
     Stopped,
-    /// What is in the log is not known, or somebody else writes to it. The log has to be opened anew; the
-    /// engine that is recovered from it goes on as after a start.
+    /// The content of the log is unknown, or another process writes to it. The log has to be opened
+    /// again. An engine recovered from it continues as after a start.
     SteppedDown {
-        /// What the log has said.
+        /// The error from the log.
         lost: Lost,
-        /// The instances at whose address somebody else listened.
+        /// The instances at whose address another program listened.
         foreign: BTreeSet<InstanceId>,
     },
-    /// The engine has decided what it cannot fold.
+    /// The engine has decided a fact that it cannot fold.
     Defect(String),
 }
 
@@ -131,14 +130,14 @@ impl std::fmt::Debug for Runner {
 }
 
 impl Runner {
-    /// An engine that has been recovered, and its surroundings.
+    /// Returns a runner for a recovered engine and its environment.
     pub fn new(engine: Engine, config: RunnerConfig, inbox: Inbox) -> Self {
         let (replies, logged) = (Default::default(), Arc::default());
         Self { engine, config, inbox, replies, next_ticket: 0, logged }
     }
 
-    /// Runs until [`Inbox::stop`], or until it cannot go on. Returns once the log is closed. Calls `begun`
-    /// when everything that the log knows of has been shown.
+    /// Runs until [`Inbox::stop`] is called or the runner cannot continue. Returns once the log is
+    /// closed. Calls `begun` once the complete content of the log has been shown.
     pub fn run(mut self, mail: &Mail, begun: impl FnOnce()) -> Ended {
         let now = self.now();
         let commands = self.engine.begin(now);
@@ -165,7 +164,7 @@ impl Runner {
             if matches!(message, Some(Message::Traffic)) {
                 continue;
             }
-            // What is decided now rests on counts of now.
+            // Decisions after these messages depend on current counts.
             let counts = matches!(
                 message,
                 None | Some(Message::Ask { .. } | Message::Account { .. } | Message::Logged)
@@ -179,7 +178,7 @@ impl Runner {
         }
     }
 
-    /// Takes what the proxies count now.
+    /// Takes the current counts of the proxies.
     fn sample(&mut self, now: Timestamp) {
         let proxies = self.config.traffic.iter_mut();
         let reports: Vec<_> = proxies.filter_map(|proxy| proxy.sample()).collect();
@@ -194,7 +193,7 @@ impl Runner {
         self.config.clock.now(boot)
     }
 
-    /// Waits for a message, or until the engine wants to be asked again.
+    /// Waits for a message, or for the time at which the engine has to be called again.
     fn next(&mut self, mail: &Mail) -> Result<Message, RecvTimeoutError> {
         let logged = self.logged();
         if logged.append.is_some() || logged.cut.is_some() {
@@ -209,7 +208,7 @@ impl Runner {
             Some(Message::Ask { app, ask: Ask::Deploy { .. }, reply, .. })
                 if self.config.log.room() == Room::Spent =>
             {
-                // What room is left is for the way back.
+                // The remaining space is reserved for rollbacks, aborts and restarts.
                 let message = format!("cannot deploy {app}: the disk is full");
                 let hint = Some("free disk space; rollback, abort and restarts still work".into());
                 reply(Err(Refusal { code: RefusalCode::Unavailable, message, hint }));
@@ -231,7 +230,7 @@ impl Runner {
                 if let Some(lost) = cut {
                     return Event::Cut(lost);
                 }
-                // It may have been found before the message came.
+                // The result may have been taken before the message arrived.
                 let Some(result) = append else { return Event::Tick };
                 self.cross("appended");
                 Event::Appended(result.map(|seq| self.config.last = seq))

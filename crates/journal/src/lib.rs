@@ -1,8 +1,8 @@
 //! The durable log of facts: records in order, one durable write per batch, bounded by checkpoints.
 //!
-//! [`Log`] is the port. [`sqlite`] keeps it in a file: each record is checksummed and chained to the one
-//! before. It never repairs, truncates or overwrites a file that it finds damaged or too new. Nothing here
-//! knows what a record means, and nothing touches the network.
+//! [`Log`] is the port. [`sqlite`] implements it with a file. Each record is checksummed and chained to the
+//! previous one. A damaged or too new file is never repaired, truncated or overwritten. Nothing here
+//! interprets a record or uses the network.
 //!
 //! ```no_run
 //! use journal::{Log, NewRecord};

@@ -1,4 +1,4 @@
-//! What a host can do for instances, and a proxy for apps. Known when the server starts.
+//! Abilities of a host for instances, and of a proxy for apps. They are known when the server starts.
 
 use alloc::string::ToString;
 
@@ -6,17 +6,17 @@ use crate::{
     AppSpec, LimitObstacles, Listen, Maintenance, Millis, Obstacle, SocketFolders, StrategyKind,
 };
 
-/// What differs from host to host. By default a host can do everything.
+/// The abilities that differ from host to host. By default a host can do everything.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct HostAbilities {
-    /// Where instances have their unix sockets.
+    /// The folders for the unix sockets of instances.
     pub sockets: SocketFolders,
-    /// Which limits cannot be enforced.
+    /// The limits that cannot be enforced.
     pub limits: LimitObstacles,
 }
 
 impl HostAbilities {
-    /// Why no instance of this release can run here, if so.
+    /// Returns why no instance of this release can run here, if so.
     pub fn obstacle(&self, spec: &AppSpec) -> Option<Obstacle> {
         let socket = match spec.run.listen {
             Listen::Port => None,
@@ -32,28 +32,28 @@ impl HostAbilities {
     }
 }
 
-/// What a proxy can do for apps, or the load balancer of another maker in its place. Segue's own proxy can do
-/// everything, and so it is by default.
+/// Abilities of a proxy, or of a third-party load balancer in its place. By default everything is possible,
+/// as with segue's own proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Abilities {
-    /// How it divides an app's traffic between two releases.
+    /// The ways to divide an app's traffic between two releases.
     pub shares: Shares,
-    /// The proxy knows users by what they send, and gives them the release that is meant for them.
+    /// True if the proxy recognises users by their requests, and gives them the release selected for them.
     pub cohorts: bool,
-    /// The proxy keeps requests waiting while an app is closed.
+    /// True if the proxy holds requests while an app is closed.
     pub hold: bool,
-    /// The proxy answers with a page while an app is closed.
+    /// True if the proxy answers with a page while an app is closed.
     pub maintenance: bool,
-    /// The proxy counts requests, answers and failures.
+    /// True if the proxy counts requests, answers and failures.
     pub counts: bool,
 }
 
-/// How traffic can be divided between two releases.
+/// The ways to divide traffic between two releases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shares {
     /// By any share.
     Any,
-    /// All of it goes to one of them.
+    /// All of the traffic goes to one of them.
     Whole,
 }
 
@@ -64,7 +64,7 @@ impl Default for Abilities {
 }
 
 impl Abilities {
-    /// What it would have to do for a rollout from one release to another by this strategy, and cannot.
+    /// Returns the ability that a rollout between two releases by this strategy needs and the proxy lacks.
     pub fn lacks_for(&self, strategy: &StrategyKind) -> Option<&'static str> {
         let divides = self.shares == Shares::Any;
         match strategy {
@@ -78,7 +78,7 @@ impl Abilities {
         }
     }
 
-    /// What it would have to do while an app is closed like this, and cannot.
+    /// Returns the ability that closing an app like this needs and the proxy lacks.
     pub fn lacks_while(&self, closed: &Maintenance) -> Option<&'static str> {
         if !self.maintenance {
             return Some("close an app");

@@ -1,10 +1,11 @@
-//! Errors as text, for whoever shows them to people.
+//! Errors as text for people.
 
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use core::error::Error;
 
-/// An error and its causes in one line, each said once: a text that holds its cause's is not repeated.
+/// Returns an error and its causes in one line. A cause whose text the error contains already is not
+/// repeated.
 pub fn in_full(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

@@ -1,4 +1,4 @@
-//! Health: the second axis of an instance, never mixed with its stage.
+//! Health: the second property of an instance, kept separate from its stage.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
@@ -6,41 +6,41 @@ use serde::{Deserialize, Serialize};
 
 use crate::{AppName, Generation, InstanceId};
 
-/// What the probes say of an instance.
+/// The health of an instance according to its probes.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Health {
-    /// Not yet known: booting, or just adopted.
+    /// Not known yet: the instance is starting, or was just adopted.
     #[default]
     Unknown,
-    /// `rise` good probes in a row.
+    /// The last `rise` probes in a row were good.
     Up,
-    /// `fall` bad probes in a row, or the process has ended.
+    /// The last `fall` probes in a row were bad, or the process has ended.
     Down,
 }
 
-/// The health of all instances. Handed to proxies beside the snapshot, unacknowledged: flapping
-/// makes no snapshots. A table with a lower version is older and refused.
+/// The health of all instances. Proxies get it beside the snapshot and do not acknowledge it, so that
+/// flapping makes no snapshots. A receiver refuses a table with a lower version.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct HealthTable {
-    /// Counts up with every change, and with every start of control.
+    /// The version, which grows with every change and with every start of control.
     pub version: Generation,
-    /// What is not in here is Unknown.
+    /// Health by instance. An instance that is missing is Unknown.
     pub health: BTreeMap<InstanceId, Health>,
-    /// Instances at whose address somebody else listens: whatever their health, they get nothing.
+    /// Instances at whose address another program listens. They get no requests, whatever their health.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub foreign: BTreeSet<InstanceId>,
 }
 
 impl HealthTable {
-    /// The health of one instance.
+    /// Returns the health of one instance.
     pub fn get(&self, id: &InstanceId) -> Health {
         self.health.get(id).copied().unwrap_or_default()
     }
 
-    /// Puts this in the place of what is known of one app's instances. Returns whether it is something else.
+    /// Replaces the health of one app's instances. Returns whether anything changed.
     pub fn replace(
         &mut self,
         app: &AppName,

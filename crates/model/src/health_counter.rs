@@ -1,5 +1,5 @@
-//! Health from the results of probes, for everybody who probes: the agent of an instance and a proxy that
-//! runs alone. Probes nothing itself and reads no clock.
+//! Computes health from the results of probes, for the agent of an instance and for a proxy that runs alone.
+//! Probes nothing itself and reads no clock.
 
 use crate::Health;
 
@@ -8,43 +8,43 @@ use crate::Health;
 pub enum ProbeOutcome {
     /// A good answer in time.
     Good,
-    /// A bad answer, or nobody listens.
+    /// A bad answer, or no listener.
     Bad,
-    /// Somebody listens and gave no answer in time.
+    /// A listener that gave no answer in time.
     NoAnswer,
 }
 
-/// How many results in a row change the health. Zero counts as one.
+/// Numbers of consecutive results that change the health. Zero counts as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HealthThresholds {
-    /// Good results in a row that make Unknown Up.
+    /// Number of consecutive good results that turn Unknown into Up.
     pub first_rise: u32,
-    /// Good results in a row that make Down Up.
+    /// Number of consecutive good results that turn Down into Up.
     pub rise: u32,
-    /// Bad results that make it Down, with no good one between them.
+    /// Number of bad results, without a good one between them, that turn any health into Down.
     pub fall: u32,
 }
 
-/// The probes of one instance so far, and the health that follows from them.
+/// The results of an instance's probes so far, and the health that follows from them.
 #[derive(Clone, Copy, Debug)]
 pub struct HealthCounter {
     thresholds: HealthThresholds,
     health: Health,
     good: u32,
-    /// Bad results in a row, those without an answer included.
+    /// Number of consecutive bad results, including those without an answer.
     bad: u32,
-    /// Bad results since the last good one, those without an answer excluded.
+    /// Number of bad results since the last good one, excluding those without an answer.
     answered_badly: u32,
 }
 
 impl HealthCounter {
-    /// A counter of an instance that has not been probed: its health is Unknown.
+    /// Returns a counter for an instance that has not been probed. Its health is Unknown.
     pub fn new(thresholds: HealthThresholds) -> Self {
         Self { thresholds, health: Health::Unknown, good: 0, bad: 0, answered_badly: 0 }
     }
 
-    /// Counts one probe. Returns the health that follows. A probe without an answer never changes the health:
-    /// whoever knows that the instance is not busy counts it as bad instead.
+    /// Counts one probe and returns the resulting health. A probe without an answer never changes the
+    /// health. Callers that know that the instance is not busy count it as bad instead.
     pub fn count(&mut self, outcome: ProbeOutcome) -> Health {
         match outcome {
             ProbeOutcome::Good => {
@@ -112,7 +112,8 @@ mod tests {
     use super::*;
     use std::string::String;
 
-    /// `g` good, `b` bad, `n` no answer; the health after each as `U`p, `D`own or `?`.
+    /// Checks a sequence of probes (`g` good, `b` bad, `n` no answer) against the health after each (`U`p,
+    /// `D`own or `?`).
     fn check(first_rise: u32, probes: &str, wanted: &str) {
         let mut counter = HealthCounter::new(HealthThresholds { first_rise, rise: 2, fall: 3 });
         let health: String = probes

@@ -1,5 +1,5 @@
-//! What control and a host's agent say to each other. Commands may be repeated: each says what is
-//! to be so, and doing it twice is the same as doing it once.
+//! Messages between control and the agent of a host. Commands may be repeated: each describes a desired
+//! state, so carrying it out twice has the effect of carrying it out once.
 
 use alloc::collections::BTreeSet;
 use alloc::string::String;
@@ -16,39 +16,39 @@ use crate::{
 /// Everything an agent needs to run an instance or a work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Launch {
-    /// The instance, or the work: both have numbers of one sequence.
+    /// The number of the instance or the work. Both share one sequence of numbers.
     pub id: InstanceId,
     /// Its release.
     pub release: ReleaseNo,
     /// The release's label.
     pub label: Label,
-    /// The release's files.
+    /// The digest of the list of the release's files.
     pub content: Option<Digest>,
-    /// What to run.
+    /// The settings to run it.
     pub run: Run,
-    /// How an instance is reached and probed; `None` for a work, which serves nobody.
+    /// The settings to reach and probe an instance; `None` for a work, which serves no requests.
     pub serving: Option<Serving>,
-    /// The number of the lease that a work holds: the command gets it as `SEGUE_LEASE_TOKEN`.
+    /// The number of the lease that a work holds. The command gets it as `SEGUE_LEASE_TOKEN`.
     pub token: Option<FencingToken>,
 }
 
-/// How an instance is reached and probed.
+/// The settings to reach and probe an instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Serving {
-    /// Where it has to listen: the app gets it as `HOST` and `PORT`, or as `SOCKET`.
+    /// The address it has to listen at. The app gets it as `HOST` and `PORT`, or as `SOCKET`.
     pub address: Address,
-    /// Where it has to answer probes, if not there: the app gets the port as `HEALTH_PORT`.
+    /// The address for probes, if it is a separate one. The app gets the port as `HEALTH_PORT`.
     pub health_address: Option<Address>,
-    /// The `Host` of its probes; `None` is the address.
+    /// The `Host` of its probes; `None` uses the address.
     pub probe_host: Option<String>,
-    /// How it is checked and probed where its settings say nothing.
+    /// The conventions for checks and probes that the settings do not determine.
     pub conventions: Conventions,
-    /// How to probe it, from its start to its end.
+    /// The health check, from its start to its end.
     pub health: HealthCheck,
 }
 
 impl Serving {
-    /// Who may listen at its address, by the settings of what it runs.
+    /// Returns who may listen at its address, according to the settings.
     pub fn listener(&self, run: &Run) -> ListenerRule {
         match self.conventions {
             Conventions::First => ListenerRule::Any,
@@ -57,7 +57,7 @@ impl Serving {
     }
 }
 
-/// What the agent should find when it is told to run an instance.
+/// The state of an instance that the agent should expect when it is told to run it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Expect {
@@ -67,83 +67,84 @@ pub enum Expect {
     Running,
 }
 
-/// A command on its way to a host.
+/// A command to a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToHost {
     /// The host.
     pub host: HostId,
-    /// The term of the control that asks. An agent refuses every command of a lower term than it has
-    /// seen: control has been replaced since.
+    /// The term of the sending control. An agent refuses commands of a lower term than it has seen, since
+    /// that control has been replaced.
     pub term: u64,
-    /// What it asks for.
+    /// The command.
     pub command: HostCommand,
 }
 
-/// A report and the host it comes from.
+/// A report from a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FromHost {
     /// The host.
     pub host: HostId,
-    /// What it says.
+    /// The report.
     pub report: HostReport,
 }
 
-/// What control asks of an agent.
+/// A command from control to an agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HostCommand {
-    /// This instance is to run, and to be probed.
+    /// Run and probe this instance.
     Run {
         /// The instance.
         launch: alloc::boxed::Box<Launch>,
-        /// Whether it may be started.
+        /// The state to expect. It determines whether the agent may start the instance.
         expect: Expect,
     },
-    /// This instance is to end, with its whole process tree: SIGTERM, after `grace` SIGKILL.
-    /// Answered by [`HostReport::Exited`], also if it was never started.
+    /// End this instance with its whole process tree: SIGTERM, and SIGKILL after `grace`. Answered by
+    /// [`HostReport::Exited`], even if the instance was never started.
     Stop {
         /// The instance.
         id: InstanceId,
         /// Time between SIGTERM and SIGKILL.
         grace: Millis,
     },
-    /// Name ports that are free now. Answered by [`HostReport::Ports`].
+    /// Name free ports. Answered by [`HostReport::Ports`].
     OfferPorts {
-        /// Ports that are in use or resting, whatever the machine says.
+        /// Ports that are in use or resting, regardless of the machine's view.
         except: Vec<u16>,
     },
-    /// Only this is still needed for an app. Answered by [`HostReport::Kept`] once the rest is deleted.
+    /// Delete everything of an app except this. Answered by [`HostReport::Kept`] once the rest is deleted.
     Keep(alloc::boxed::Box<Keep>),
 }
 
-/// What a host still needs for one app; everything else of the app goes. With no release and no
-/// instance the app is removed.
+/// The data that a host still needs for one app. All other data of the app is deleted. Without any release
+/// or instance, the app is removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keep {
     /// The app.
     pub app: AppName,
     /// The releases, with the digest of their list of files.
     pub releases: Vec<(ReleaseNo, Option<Digest>)>,
-    /// The digests of all values of variables that these releases name.
+    /// The digests of the values of all variables that these releases name.
     pub env: BTreeSet<Digest>,
-    /// Instances that are not Gone, works that have not ended, and the last of both that have: their output
-    /// is kept.
+    /// Instances that are not Gone, works that have not ended, and the last ones of both that have. Their
+    /// output is kept.
     pub instances: Vec<InstanceId>,
-    /// The app was removed with its state at this time: a state folder made before goes, too. One made
-    /// later, by hand or from a backup, stays.
+    /// Time at which the app was removed with its state. A state folder created before is deleted too. One
+    /// created later, by hand or from a backup, stays.
     pub forget_state: Option<Timestamp>,
-    /// The app's last rollout when this was said. What a later one brings is not meant.
+    /// The app's last rollout when the command was issued. The command does not concern data of later
+    /// rollouts.
     pub last_rollout: RolloutId,
 }
 
 impl Keep {
-    /// The app is removed.
+    /// Returns whether the app is removed.
     pub fn is_nothing(&self) -> bool {
         self.releases.is_empty() && self.instances.is_empty()
     }
 }
 
-/// What an agent tells control.
+/// A report from an agent to control.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HostReport {
@@ -151,24 +152,24 @@ pub enum HostReport {
     Running {
         /// The instance.
         id: InstanceId,
-        /// Its process.
+        /// The process id.
         pid: u32,
     },
-    /// The health changed, or what the last probe said did.
+    /// The health or the result of the last probe changed.
     Health {
         /// The instance.
         id: InstanceId,
-        /// As `rise` and `fall` make it.
+        /// The health according to `rise` and `fall`.
         health: Health,
-        /// Probes in a row that said the same.
+        /// Number of consecutive probes with this result.
         streak: u32,
-        /// What the last bad probe saw: `GET /up answered 500`, `connection refused`.
+        /// The result of the last bad probe: `GET /up answered 500`, `connection refused`.
         note: Option<String>,
-        /// The instance would be Down if probes without an answer in time counted as bad. `health` leaves
-        /// those out, since a busy instance may be well.
+        /// True if the instance would be Down with unanswered probes counted as bad. `health` ignores those,
+        /// since a busy instance may be healthy.
         #[serde(default)]
         unanswered: bool,
-        /// Who listens at its address.
+        /// The sockets that listen at its address.
         #[serde(default)]
         listeners: Listeners,
     },
@@ -183,16 +184,16 @@ pub enum HostReport {
     Exited {
         /// The instance.
         id: InstanceId,
-        /// How.
+        /// The exit.
         exit: Exit,
-        /// Its port is held by somebody else: not the release's fault.
+        /// True if another program holds its port, which is not the release's fault.
         address_in_use: bool,
         /// The last lines of its output.
         tail: Vec<String>,
     },
-    /// What this command did not name is deleted.
+    /// Everything that this command did not name is deleted.
     Kept(alloc::boxed::Box<Keep>),
-    /// These ports were free a moment ago.
+    /// These ports were free just before.
     Ports {
         /// The ports.
         free: Vec<u16>,
@@ -203,21 +204,21 @@ pub enum HostReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NotStarted {
-    /// Its port is held by somebody else.
+    /// Another program holds its port.
     AddressInUse,
-    /// The machine or the release does not allow it: names act, object and cause.
+    /// The machine or the release does not allow the start. The text names act, object and cause.
     Refused(String),
 }
 
-/// How a process ended.
+/// The exit of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exit {
-    /// With this exit code.
+    /// An exit with this code.
     Code(i32),
-    /// By this signal.
+    /// Termination by this signal.
     Signal(i32),
-    /// Nobody saw it: the machine went down, or the shim was killed.
+    /// The end was not observed: the machine went down, or the shim was killed.
     Unknown,
 }
 

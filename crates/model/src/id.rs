@@ -1,4 +1,4 @@
-//! Names and numbers that carry identity. Never mixed up, because each is its own type.
+//! Names and numbers with identity. Each has its own type, so that they cannot be mixed up.
 
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -10,7 +10,7 @@ use core::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A text that cannot be what it was meant to be: says what it should be, and why it is not.
+/// The error for a text that cannot be parsed: what it should be, and why it is not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid {
     what: &'static str,
@@ -19,7 +19,7 @@ pub struct Invalid {
 }
 
 impl Invalid {
-    /// `what` names the kind of thing, `text` is the input, `why` completes "because …".
+    /// Returns the error. `what` names the kind of value, `text` is the input, `why` completes "because …".
     pub fn new(what: &'static str, text: &str, why: impl Into<String>) -> Self {
         let text: String = text.chars().take(80).collect();
         Self { what, text, why: why.into() }
@@ -34,7 +34,7 @@ impl fmt::Display for Invalid {
 
 impl core::error::Error for Invalid {}
 
-/// Serde through `Display` and `FromStr`, so that a text from disk or network is parsed once.
+/// Implements Serde through `Display` and `FromStr`, so that a text from disk or network is parsed once.
 macro_rules! serde_as_text {
     ($type:ty) => {
         impl Serialize for $type {
@@ -51,7 +51,7 @@ macro_rules! serde_as_text {
     };
 }
 
-/// A text that is shown, in `Debug` as well, and stored as it is.
+/// Implements `Display`, `Debug` and Serde for types whose text is shown and stored without changes.
 macro_rules! written_as_it_is {
     ($type:ty) => {
         impl fmt::Display for $type {
@@ -74,7 +74,7 @@ macro_rules! written_as_it_is {
 pub struct AppName(Arc<str>);
 
 impl AppName {
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -93,17 +93,17 @@ impl FromStr for AppName {
 
 written_as_it_is!(AppName);
 
-/// The name of a host, by the same rule as an app's.
+/// The name of a host, by the rules for an app's name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostId(Arc<str>);
 
 impl HostId {
-    /// The host that the server itself runs on.
+    /// Returns the host that the server itself runs on.
     pub fn local() -> Self {
         Self("local".into())
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -164,12 +164,12 @@ fn name_fault(text: &str) -> Option<&'static str> {
     }
 }
 
-/// What people call a release: 1 to 64 letters, digits and `._+-`, starting with a letter or digit.
+/// The name that people give a release: 1 to 64 letters, digits and `._+-`, starting with a letter or digit.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Label(Arc<str>);
 
 impl Label {
-    /// The label as text.
+    /// Returns the label as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -194,22 +194,22 @@ impl FromStr for Label {
 
 written_as_it_is!(Label);
 
-/// 256 bits that name a content; 64 hexadecimal digits as text.
+/// A content hash of 256 bits; 64 hexadecimal digits as text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// From the 32 bytes a hash function gave.
+    /// Returns the digest with the 32 bytes of a hash function.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The 32 bytes.
+    /// Returns the 32 bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The first eight hexadecimal digits, for people.
+    /// Returns the first eight hexadecimal digits, for people.
     pub fn short(&self) -> String {
         let mut text = self.to_string();
         text.truncate(8);
@@ -281,15 +281,15 @@ impl fmt::Debug for RolloutId {
     }
 }
 
-/// The number of a lease of an app. A lease that is granted later has a higher one, so whoever is written to
-/// can refuse a holder of before.
+/// The number of a lease of an app. A later lease has a higher number, so that the target of a write can
+/// refuse the holder of an earlier one.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub struct FencingToken(pub u64);
 
 impl FencingToken {
-    /// The number of the next lease.
+    /// Returns the number of the next lease.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0 + 1)
@@ -305,7 +305,7 @@ pub struct ProxyId(pub u32);
 pub struct InstanceId {
     /// The app it belongs to.
     pub app: AppName,
-    /// Counted up per app, never used twice.
+    /// A number counted up per app and never used twice.
     pub number: u64,
 }
 
@@ -336,7 +336,7 @@ impl fmt::Debug for InstanceId {
 
 serde_as_text!(InstanceId);
 
-/// Where an instance listens: `127.0.0.1:20001`, `[::1]:20001` or `unix:/path`.
+/// The address an instance listens at: `127.0.0.1:20001`, `[::1]:20001` or `unix:/path`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Address {
     /// IPv4 or IPv6 with a port.
@@ -346,10 +346,10 @@ pub enum Address {
 }
 
 impl Address {
-    /// The path of a unix socket is at most so many bytes long: the kernel's limit.
+    /// Maximum length of the path of a unix socket in bytes: the kernel's limit.
     pub const MOST_PATH: usize = 107;
 
-    /// The port, over IP.
+    /// Returns the port of an IP address.
     pub fn port(&self) -> Option<u16> {
         match self {
             Self::Tcp(address) => Some(address.port()),

@@ -1,7 +1,7 @@
-//! The words of segue, one meaning each: ids, units, app specs, snapshots, messages, reasons.
+//! The vocabulary of segue, one meaning per term: ids, units, app specs, snapshots, messages, reasons.
 //!
-//! There is no IO here, no clock, no randomness and no async: the crate is `no_std`, so it cannot
-//! name them, and `cargo xtask deps` checks that nothing it depends on brings them in.
+//! The crate has no IO, no clock, no randomness and no async: it is `no_std`, so it cannot name them. `cargo
+//! xtask deps` checks that none of its dependencies brings them in.
 
 #![no_std]
 

@@ -1,30 +1,31 @@
-//! How long and how large a request of an app may be.
+//! Limits on the duration and size of an app's requests.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Millis;
 
-/// What one request of an app may take. The defaults are right for most.
+/// Limits of one request of an app. The defaults suit most apps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppLimits {
-    /// The largest body of a request, in bytes; none by default. More is answered with 413.
+    /// Maximum size of a request's body in bytes; `None` sets no limit. A larger body is answered with 413.
     pub body: Option<u64>,
-    /// Between two reads of a request's body; then 408.
+    /// Maximum time between two reads of a request's body. Then the answer is 408.
     pub body_read: Millis,
-    /// The least bytes per second of a body, and, while connections are scarce, of an answer that its
-    /// client takes; 0 for none. The proxy's own by default.
+    /// Minimum rate, in bytes per second, of a request's body and, while connections are scarce, of an
+    /// answer that its client reads; 0 sets no minimum. `None` uses the proxy's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_rate: Option<u64>,
-    /// From a request sent to the first byte of its answer; then 504.
+    /// Maximum time from sending a request to the first byte of its answer. Then the answer is 504.
     pub first_byte: Millis,
-    /// Between two reads of an answer's body; then it is broken off. Event streams have no such limit.
+    /// Maximum time between two reads of an answer's body. Then the answer is broken off. Event streams have
+    /// no such limit.
     pub between_bytes: Millis,
-    /// A tunnel without a byte in either direction; then it is closed.
+    /// Maximum time of a tunnel without a byte in either direction. Then the tunnel is closed.
     pub tunnel_idle: Millis,
 }
 
 impl AppLimits {
-    /// Whether nobody has set any.
+    /// Returns whether no limit was set.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }

@@ -1,17 +1,18 @@
-//! Whose sockets take connections at an instance's address, and whose may.
+//! The processes whose sockets accept connections at an instance's address, and those that may.
 
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-/// Who may listen at an instance's address: `listener` in `[run]`.
+/// The processes that may listen at an instance's address: `listener` in `[run]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ListenerRule {
     /// Only the instance's own processes.
     #[default]
     Own,
-    /// Anybody: another program listens for the instance, as with Docker, socket activation or PM2.
+    /// Any process, for setups where another program listens for the instance: Docker, socket activation,
+    /// PM2.
     Any,
 }
 
@@ -21,18 +22,18 @@ impl ListenerRule {
     }
 }
 
-/// The sockets that take connections at an instance's address, as its host has found them.
+/// The sockets that accept connections at an instance's address, as found by its host.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Listeners {
-    /// Nobody has looked yet.
+    /// Not checked yet.
     #[default]
     Unknown,
-    /// All of them belong to the instance's own processes: the numbers of their inodes, ascending.
+    /// All sockets belong to the instance's own processes. Their inode numbers, ascending.
     Own(Vec<u64>),
-    /// [`ListenerRule::Any`] applies: nobody looks.
+    /// [`ListenerRule::Any`] applies, so there is no check.
     Any,
-    /// At least one of them belongs to somebody else: no request may go there.
+    /// At least one socket belongs to another program. No request may go to the address.
     Foreign,
 }
 

@@ -1,11 +1,10 @@
-//! "Did you mean …?": the nearest of a set of words.
+//! "Did you mean …?": finds the nearest word in a set.
 
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// The candidate that is the fewest edits away from `word`, if any is close enough to be meant:
-/// at most a third of the longer word's length. Edits are as Damerau and Levenshtein count them,
-/// without transpositions.
+/// Returns the candidate with the fewest edits from `word`, if it is near enough: at most a third of the
+/// longer word's length. Edits are counted as by Damerau and Levenshtein, without transpositions.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .into_iter()
@@ -15,7 +14,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein's distance in bytes, row by row.
+/// Returns the Levenshtein distance in bytes, computed row by row.
 fn distance(a: &str, b: &str) -> usize {
     let b = b.as_bytes();
     let mut row: Vec<usize> = (0..=b.len()).collect();

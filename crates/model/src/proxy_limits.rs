@@ -1,52 +1,52 @@
-//! Bounds of a proxy: what they are, how `--limit` calls them, and what they may be. The flag and the
-//! proxy's settings are made from these tables, and docs/limits.md is compared with them.
+//! The limits of a proxy, their names as `--limit`, and their ranges. The flag and the proxy's settings are
+//! made from these tables, and docs/limits.md is compared with them.
 
 use core::ops::RangeInclusive;
 
 use self::LimitField::{Count, Size, Time};
 use crate::{AppLimits, Millis};
 
-/// Bounds and time limits of a proxy. Those of an app come with its route ([`AppLimits`]).
+/// Limits of a proxy. The limits of an app come with its route ([`AppLimits`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProxyLimits {
-    /// Connections of clients.
+    /// Maximum number of client connections.
     pub connections: u32,
-    /// From the first byte of a request to the end of its head, in all.
+    /// Total time from the first byte of a request to the end of its head.
     pub head: Millis,
-    /// How large a request's head may be.
+    /// Maximum size of a request's head.
     pub head_sizes: HeadSizes,
-    /// A kept-alive connection without a request.
+    /// Time that a kept-alive connection may stay without a request.
     pub idle: Millis,
-    /// The least bytes per second of a body; 0 for none.
+    /// Minimum rate of a body in bytes per second; 0 sets no minimum.
     pub body_rate: u64,
     /// Grace before [`ProxyLimits::body_rate`] applies to a body.
     pub body_grace: Millis,
-    /// Without a byte taken by the client.
+    /// Time that a client may take no byte.
     pub write_stall: Millis,
-    /// Connecting to an instance.
+    /// Time to connect to an instance.
     pub connect: Millis,
-    /// Waiting for a `100 Continue` of the instance.
+    /// Time to wait for a `100 Continue` of the instance.
     pub continue_wait: Millis,
-    /// How long bytes are discarded after an early answer.
+    /// Time for which bytes are discarded after an early answer.
     pub linger: Millis,
-    /// An idle connection to an instance, unless the instance says otherwise.
+    /// Time that a connection to an instance may stay idle, unless the instance sets another.
     pub upstream_idle: Millis,
-    /// Idle connections per instance.
+    /// Maximum number of idle connections per instance.
     pub upstream_idle_max: u32,
-    /// Requests held per app.
+    /// Maximum number of held requests per app.
     pub hold_requests: u32,
-    /// Bytes of held requests per app.
+    /// Maximum bytes of held requests per app.
     pub hold_bytes: u64,
 }
 
-/// How large a request's head may be.
+/// Maximum size of a request's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadSizes {
-    /// All of it, in bytes.
+    /// Size of the whole head in bytes.
     pub head: u64,
-    /// Fields without cookies.
+    /// Number of fields, not counting cookies.
     pub fields: u32,
-    /// Path and query, in bytes.
+    /// Size of path and query in bytes.
     pub target: u64,
 }
 
@@ -71,16 +71,16 @@ impl Default for ProxyLimits {
     }
 }
 
-/// Bounds of `segue proxy`, which has no app file: the proxy's, and those of its one app.
+/// Limits of `segue proxy`, which has no app file: those of the proxy and of its single app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoneLimits {
     /// The limits of the proxy.
     pub proxy: ProxyLimits,
     /// The limits of a request.
     pub request: AppLimits,
-    /// How long a request waits for an instance.
+    /// Time that a request waits for an instance.
     pub hold: Millis,
-    /// Requests in flight at the end.
+    /// Time for requests in flight to finish when the proxy ends.
     pub drain: Millis,
 }
 
@@ -95,29 +95,29 @@ impl Default for LoneLimits {
     }
 }
 
-/// One bound as a flag sets it.
+/// One limit that a flag can set.
 #[derive(Debug)]
 pub struct LimitRow {
-    /// What the flag calls it.
+    /// The name of the limit in the flag.
     pub name: &'static str,
-    /// Where it stands, and what it may be.
+    /// The field that holds the limit, and its range.
     pub field: LimitField,
 }
 
-/// Where a bound stands, and what it may be.
+/// The field that holds a limit, and its range.
 #[derive(Debug)]
 pub enum LimitField {
     /// From 10 ms to a week.
     Time(fn(&mut LoneLimits) -> &mut Millis),
-    /// Bytes, within this range.
+    /// A size in bytes, within this range.
     Size(fn(&mut LoneLimits) -> &mut u64, RangeInclusive<u64>),
     /// A number within this range.
     Count(fn(&mut LoneLimits) -> &mut u32, RangeInclusive<u32>),
 }
 
-/// What is shorter breaks, what is longer never ends.
+/// Range of times. Shorter times break requests, longer ones never end.
 pub const LIMIT_TIMES: RangeInclusive<Millis> = Millis(10)..=Millis::from_secs(7 * 86_400);
-/// Of a head, in bytes: less no browser can do with, and each connection may need as much as there is.
+/// Range of the size of a head in bytes. Browsers need the minimum, and each connection may use the maximum.
 const HEAD: RangeInclusive<u64> = 1 << 10..=1 << 20;
 const ANY: RangeInclusive<u64> = 0..=u64::MAX;
 const MOST: u32 = 1_000_000;
@@ -126,7 +126,7 @@ const fn row(name: &'static str, field: LimitField) -> LimitRow {
     LimitRow { name, field }
 }
 
-/// Bounds of every proxy.
+/// Limits of every proxy.
 pub static PROXY_LIMITS: [LimitRow; 16] = [
     row("connections", Count(|all| &mut all.proxy.connections, 1..=MOST)),
     row("head", Time(|all| &mut all.proxy.head)),
@@ -146,7 +146,7 @@ pub static PROXY_LIMITS: [LimitRow; 16] = [
     row("hold-bytes", Size(|all| &mut all.proxy.hold_bytes, ANY)),
 ];
 
-/// Bounds of an app, which a flag sets only where there is no app file.
+/// Limits of an app, which a flag sets only where there is no app file.
 pub static LONE_APP_LIMITS: [LimitRow; 7] = [
     row("hold", Time(|all| &mut all.hold)),
     row("body", Size(|all| all.request.body.get_or_insert(0), ANY)),
@@ -167,7 +167,7 @@ mod tests {
 
     const PAGE: &str = include_str!("../../../docs/limits.md");
 
-    /// The default as people read it.
+    /// Returns the default as text for people.
     fn shown(field: &LimitField) -> String {
         let mut all = LoneLimits::default();
         match field {

@@ -1,5 +1,5 @@
-//! "Not yet" and "no" are values: what is waited for, since when, until when, what happens then.
-//! The command line, the API and the dashboard print the same sentences.
+//! Reasons for "not yet" and "no", as values: the awaited condition, since when, until when, and what
+//! happens then. The command line, the API and the dashboard print them in the same sentences.
 
 use alloc::string::String;
 use core::fmt;
@@ -11,15 +11,15 @@ use crate::{Exit, Generation, InstanceId, Label, ReleaseNo, Share, Timestamp};
 /// Why something has not happened yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
-    /// What it waits for.
+    /// The awaited condition.
     pub waiting: Waiting,
-    /// Since when.
+    /// Beginning of the wait.
     pub since: Timestamp,
-    /// Until when at the most; `None` waits for good.
+    /// End of the wait at the latest; `None` sets no limit.
     pub until: Option<Timestamp>,
 }
 
-/// What can be waited for.
+/// The conditions that can be waited for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Waiting {
@@ -27,21 +27,21 @@ pub enum Waiting {
     Instances {
         /// The release.
         release: Label,
-        /// Serving and Up.
+        /// Number of instances Serving and Up.
         ready: u16,
-        /// As many as there have to be.
+        /// Number of instances required.
         wanted: u16,
-        /// What the last bad probe saw.
+        /// The result of the last bad probe.
         note: Option<String>,
     },
-    /// The host to lay out the candidate's files and start its processes.
+    /// The host to prepare the candidate's files and start its processes.
     Files {
         /// The release.
         release: Label,
     },
     /// The host to name free ports.
     Ports,
-    /// Somebody to say `segue promote`.
+    /// A person to run `segue promote`.
     Promote,
     /// Every worker of every proxy to acknowledge a snapshot.
     Acknowledgement {
@@ -50,12 +50,12 @@ pub enum Waiting {
     },
     /// The time of a step, or the pause between two batches, to pass.
     Step {
-        /// The candidate's share meanwhile.
+        /// The candidate's share during the step.
         share: Share,
     },
-    /// Somebody to say `segue resume`.
+    /// A person to run `segue resume`.
     Resume {
-        /// Why the rollout holds, if it was not asked to.
+        /// The failure that paused the rollout; `None` if a person asked for the pause.
         because: Option<String>,
     },
     /// The watch after the switch to end.
@@ -83,7 +83,7 @@ pub enum Waiting {
     Recovery {
         /// The instance.
         instance: InstanceId,
-        /// What the last bad probe saw.
+        /// The result of the last bad probe.
         note: Option<String>,
     },
     /// An instance that is busy with requests to answer its probes again.
@@ -92,13 +92,13 @@ pub enum Waiting {
         instance: InstanceId,
         /// Requests in flight on it.
         in_flight: u32,
-        /// What the last probe saw.
+        /// The result of the last probe.
         note: Option<String>,
     },
 }
 
 impl Reason {
-    /// The sentence people read, as of `now`.
+    /// Returns the sentence for people, as of `now`.
     pub fn sentence(&self, now: Timestamp) -> String {
         use fmt::Write as _;
         let mut text = String::new();
@@ -114,7 +114,7 @@ impl Reason {
 }
 
 impl Waiting {
-    /// What happens when the time is up.
+    /// Returns what happens at the end of the wait.
     fn afterwards(&self) -> &'static str {
         match self {
             Self::Instances { .. } | Self::Files { .. } | Self::Ports => {
@@ -184,18 +184,18 @@ impl fmt::Display for Waiting {
     }
 }
 
-/// Why there is no warm way back.
+/// Why there is no warm release to go back to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NotReady {
     /// There has never been another release.
     NoPrevious,
-    /// The policy `standby = "none"`, or its time, has ended it.
+    /// The policy `standby = "none"` or the end of its time has retired the release.
     NotKept {
-        /// The release that was there.
+        /// The retired release.
         release: Option<ReleaseNo>,
     },
-    /// The release was rolled back from, or taken back by segue.
+    /// A rollback left the release, or segue reverted it.
     MarkedBad {
         /// The release.
         release: ReleaseNo,
@@ -206,11 +206,11 @@ pub enum NotReady {
     NotWhole {
         /// The release.
         release: ReleaseNo,
-        /// Serving and Up.
+        /// Number of instances Serving and Up.
         ready: u16,
-        /// As many as there have to be.
+        /// Number of instances required.
         wanted: u16,
-        /// How the last one that died did.
+        /// The exit of the last instance that died.
         died: Option<Exit>,
     },
     /// No release is live yet.

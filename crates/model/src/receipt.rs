@@ -1,4 +1,4 @@
-//! The measured account of one rollout.
+//! The receipt of one rollout: its measured cost.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -8,18 +8,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::{AppName, Label, RolloutId};
 
-/// How a rollout ended.
+/// The outcome of a rollout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// The new release is live.
     Completed,
-    /// The new release had been live and was taken back.
+    /// The new release had been live and was reverted.
     Reverted,
-    /// Somebody stopped it before the switch, or where it moved nothing: what was live stays live.
+    /// A person stopped it before the switch, or when it moved no traffic. The live release stays live.
     Aborted,
-    /// The new release never got to the switch, through its own fault; or it did not do well and stays
-    /// live, since there is nothing to go back to: the first release of an app, or one that was restarted.
+    /// The new release failed by its own fault before the switch. Or it was unhealthy and stays live because
+    /// there is nothing to go back to: the first release of an app, or one that was restarted.
     Failed,
 }
 
@@ -34,8 +34,9 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// What one rollout cost. Numbers that nobody measured are `None`, never invented.
-/// Many fields: it is the contract of `receipt --json`, one flat object.
+/// The measured cost of one rollout. Numbers that were not measured are `None`, never invented.
+///
+/// Many fields: the type is the contract of `receipt --json`, one flat object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     /// The rollout.
@@ -48,36 +49,36 @@ pub struct Receipt {
     pub to: Label,
     /// The strategy's name, or `rollback`.
     pub strategy: String,
-    /// How it ended.
+    /// The outcome.
     pub outcome: Outcome,
-    /// The release that was live at its end; `None` for none, and in receipts of earlier versions.
+    /// The release that was live at its end; `None` if there was none, and in receipts of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<Label>,
-    /// Why, if it did not complete.
+    /// Why it did not complete, if so.
     pub cause: Option<String>,
-    /// `false` when a crash lost counters.
+    /// False if a crash lost counters.
     pub complete: bool,
     /// Requests of the app from the start of the rollout to its end.
     pub requests: Option<u64>,
-    /// Answers the proxy had to make itself (502, 503, 504) and answers broken off.
+    /// Answers that the proxy had to generate (502, 503, 504) and answers broken off.
     pub failed: Option<u64>,
-    /// Answers of the app's own, over all releases; `None` in receipts of earlier versions.
+    /// Answers from the app itself, over all releases; `None` in receipts of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answers: Option<u64>,
-    /// 5xx answers of the app's own, by release label.
+    /// 5xx answers from the app itself, by release label.
     pub app_5xx: BTreeMap<Label, u64>,
-    /// Requests whose client went away first.
+    /// Requests whose client disconnected first.
     pub client_aborted: Option<u64>,
-    /// Attempts that were made again.
+    /// Attempts that were retried.
     pub retried: Option<u64>,
     /// Requests that had to wait for an instance.
     pub held: Option<u64>,
-    /// Requests sent to live because their own arm had no healthy instance.
+    /// Requests sent to the live release because their own arm had no healthy instance.
     pub diverted: Option<u64>,
-    /// The longest time with a request waiting and none succeeding.
+    /// The longest time with a request waiting and none succeeding, in milliseconds.
     pub max_gap_ms: Option<u64>,
-    /// From the decision (or the command) to the last worker's acknowledgement.
+    /// Time from the decision (or the command) to the last worker's acknowledgement, in milliseconds.
     pub switch_ms: Option<u64>,
-    /// From the first fact of the rollout to its last.
+    /// Time from the first fact of the rollout to its last, in milliseconds.
     pub duration_ms: u64,
 }

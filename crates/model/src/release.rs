@@ -1,4 +1,4 @@
-//! A release as it is kept, and the stage of an instance's life.
+//! A stored release, and the stages of an instance's life.
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -13,41 +13,42 @@ use crate::{AppSpec, Digest, Label, ReleaseNo, Timestamp};
 pub struct Release {
     /// Its number within the app.
     pub no: ReleaseNo,
-    /// What people call it; not used for another content as long as the release is stored.
+    /// The name that people give it. It is not used for another content while the release is stored.
     pub label: Label,
-    /// Names everything that makes the release: files, command, environment, settings.
+    /// The digest over everything that makes up the release: files, command, environment, settings.
     pub digest: Digest,
-    /// Names the list of its files; `None` if it brings none.
+    /// The digest of the list of its files; `None` if it has none.
     pub content: Option<Digest>,
     /// The settings it was deployed with.
     pub spec: Arc<AppSpec>,
-    /// When it was first deployed.
+    /// Time of its first deploy.
     pub created: Timestamp,
-    /// Why it must not come back by a bare `rollback`, if it must not.
+    /// Why a `rollback` without `--to` must not bring it back, if so.
     pub bad: Option<String>,
-    /// How its instances are checked and probed: as by the segue that first stored it.
+    /// The conventions by which its instances are checked and probed: those of the segue that first stored
+    /// it.
     #[serde(default, skip_serializing_if = "Conventions::is_first")]
     pub conventions: Conventions,
-    /// What it has shown of itself: what has served is kept before what has not.
+    /// Its past use. Releases that had users are kept before those that had none.
     #[serde(default, skip_serializing_if = "Service::is_unknown")]
     pub service: Service,
 }
 
-/// Whether a release has ever had users.
+/// A release's past use: whether it has ever had users.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Service {
-    /// Nothing is known yet, or it is of the time before this was kept.
+    /// Nothing is known yet, or the release is older than this record.
     #[default]
     Unknown,
-    /// The release had a part of the traffic.
+    /// The release had a share of the traffic.
     Served {
-        /// When it last got it, or last lost it.
+        /// Time at which it last got or lost its share.
         last: Timestamp,
     },
-    /// Its rollout ended before it had any. Its files are not kept.
+    /// Its rollout ended before it had any traffic. Its files are not kept.
     Never {
-        /// The last words of the instance that failed.
+        /// The last lines of output of the instance that failed.
         last_words: Vec<String>,
     },
 }
@@ -57,7 +58,7 @@ impl Service {
         *self == Self::Unknown
     }
 
-    /// Its files are kept as long as the release is stored.
+    /// Returns whether its files are kept while the release is stored.
     pub fn keeps_files(&self) -> bool {
         match self {
             Self::Unknown | Self::Served { .. } => true,
@@ -66,20 +67,22 @@ impl Service {
     }
 }
 
-/// How segue checks and probes a release's instances where its settings say nothing. Fixed when the
-/// release is stored, so that a newer segue does not find an instance unhealthy that was healthy.
+/// The way in which segue checks and probes a release's instances where its settings do not determine it.
+/// The conventions are fixed when the release is stored, so that a newer segue does not find a healthy
+/// instance unhealthy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Conventions {
-    /// The conventions of 0.1: anybody may listen at an instance's address, and a probe names it as its host.
+    /// The conventions of 0.1: any process may listen at an instance's address, and a probe names this
+    /// address as its host.
     #[default]
     First,
-    /// An instance has to listen itself, and a probe looks like a request of a user.
+    /// An instance has to listen itself, and a probe looks like a user's request.
     Second,
 }
 
 impl Conventions {
-    /// The conventions that a release deployed now gets.
+    /// The conventions of a release that is deployed now.
     pub const NOW: Self = Self::Second;
 
     pub(crate) fn is_first(&self) -> bool {
@@ -87,17 +90,17 @@ impl Conventions {
     }
 }
 
-/// An instance's life. It only moves to the right, and is a question of its own: whether the
-/// instance is well is [`crate::Health`].
+/// The stages of an instance's life. Stages only advance. Whether the instance is healthy is a separate
+/// question: see [`crate::Health`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
-    /// Being started; gets no requests.
+    /// The instance is being started and gets no requests.
     Joining,
-    /// May get requests, if its arm has a share.
+    /// The instance may get requests, if its arm has a share.
     Serving,
-    /// Gets no new requests; will be stopped.
+    /// The instance gets no new requests and will be stopped.
     Draining,
-    /// Ended.
+    /// The instance has ended.
     Gone,
 }

@@ -1,5 +1,5 @@
-//! Which requests are an app's, and when two apps want the same. Never looks at a request: that is
-//! the proxy's part.
+//! Routes: the requests that belong to an app, and conflicts between the routes of two apps. Requests
+//! themselves are matched by the proxy.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -9,37 +9,37 @@ use serde::{Deserialize, Serialize};
 
 use crate::{AppLimits, Millis};
 
-/// Which requests are the app's, and what the proxy does with them.
+/// The requests that belong to the app, and what the proxy does with them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
-    /// Host names in lower case, without port; `*.` before one stands for one label or more. None
+    /// Host names in lower case, without port. A leading `*.` stands for one or more labels. An empty list
     /// means every host.
     pub hosts: Vec<String>,
-    /// Requests whose path starts with this, at a border between segments. Starts with `/`.
+    /// Path prefix of the requests, matched at a border between segments. Starts with `/`.
     pub path: String,
-    /// What becomes of `path` on the way to the app.
+    /// The treatment of `path` on the way to the app.
     #[serde(default, skip_serializing_if = "Prefix::is_kept")]
     pub prefix: Prefix,
-    /// The one of the names that users should see: requests for any other are redirected there.
+    /// The host name that users should see. Requests for any other name are redirected to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canonical: Option<String>,
     /// Paths that have moved; at most [`Route::REDIRECTS`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub redirects: Vec<Redirect>,
-    /// By what a user is recognised.
+    /// The key by which a user is recognised.
     pub affinity: Affinity,
-    /// How long a request waits for an instance before it is answered with 503.
+    /// Time that a request waits for an instance before it is answered with 503.
     pub hold: Millis,
-    /// How long and how large a request may be.
+    /// Limits on the duration and size of a request.
     #[serde(default, skip_serializing_if = "AppLimits::is_default")]
     pub limits: AppLimits,
-    /// How one of a release's instances is picked.
+    /// The method to pick one of a release's instances.
     #[serde(default, skip_serializing_if = "Balance::is_default")]
     pub balance: Balance,
-    /// For this time after its start an instance gets only a part of the requests, which grows; 0 for none.
+    /// Time after its start during which an instance gets a growing part of the requests; 0 for none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub slow_start: Millis,
-    /// Which connections to an instance carry more than one request.
+    /// The connections to an instance that carry more than one request.
     #[serde(default, skip_serializing_if = "KeepAlive::is_default")]
     pub keep_alive: KeepAlive,
 }
@@ -49,12 +49,12 @@ fn is_zero(time: &Millis) -> bool {
 }
 
 impl Route {
-    /// Hosts of one app at the most.
+    /// Maximum number of hosts of one app.
     pub const HOSTS: usize = 100;
-    /// Redirects of one app at the most.
+    /// Maximum number of redirects of one app.
     pub const REDIRECTS: usize = 100;
 
-    /// All requests, whatever their host and path, without affinity.
+    /// Returns a route for all requests, regardless of host and path, without affinity.
     pub fn everything(hold: Millis) -> Self {
         Self {
             hosts: Vec::new(),
@@ -71,8 +71,8 @@ impl Route {
         }
     }
 
-    /// Where two routes want the same requests, in words: one host, exact or pattern, with one path.
-    /// A more exact host or a longer path is no conflict: it goes first.
+    /// Returns, in words, where two routes want the same requests: one host, exact or pattern, with one
+    /// path. A more exact host or a longer path is no conflict, since it takes precedence.
     pub fn conflict(&self, other: &Self) -> Option<String> {
         let path = self.path.trim_end_matches('/');
         if path != other.path.trim_end_matches('/') {
@@ -86,14 +86,14 @@ impl Route {
     }
 }
 
-/// What becomes of a route's path on the way to the app.
+/// The treatment of a route's path on the way to the app.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Prefix {
-    /// The app sees it.
+    /// The app sees the path.
     #[default]
     Kept,
-    /// The prefix is cut off, and told in `X-Forwarded-Prefix`.
+    /// The prefix is removed, and reported in `X-Forwarded-Prefix`.
     Stripped,
 }
 
@@ -103,22 +103,22 @@ impl Prefix {
     }
 }
 
-/// How one of a release's instances is picked, among those that are well.
+/// The method to pick one of a release's healthy instances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Balance {
-    /// Of two random ones that with fewer requests in flight.
+    /// Of two random instances, the one with fewer requests in flight.
     #[default]
     TwoChoices,
-    /// Of all that with the fewest requests in flight.
+    /// Of all instances, the one with the fewest requests in flight.
     LeastConnections,
-    /// Of two random ones that with the smaller product of the time it takes to answer, a mean that
-    /// believes bad news at once, and of the requests in flight.
+    /// Of two random instances, the one with the smaller product of answer time and requests in flight. The
+    /// answer time is a mean that rises at once and falls slowly.
     PeakEwma,
-    /// One after the other.
+    /// One instance after the other.
     RoundRobin,
-    /// One instance per user, by the user key of [`Affinity`]; cookies are no such key, since they are set
-    /// only while a release comes in.
+    /// One instance per user, by the user key of [`Affinity`]. Cookies are no such key, since they are set
+    /// only during a rollout.
     Hash,
 }
 
@@ -128,18 +128,18 @@ impl Balance {
     }
 }
 
-/// Which connections to an instance carry more than one request.
+/// The connections to an instance that carry more than one request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeepAlive {
-    /// Connections on which no client can have left anything for the next: an app that answers a request
-    /// without reading its body leaves the body to be read as the next request.
+    /// Connections on which no client can have left anything for the next one. If an app answers a request
+    /// without reading its body, the body would be read as the next request.
     #[default]
     Careful,
-    /// All on which the answer came to its end, for an app that is known to read every body and to
-    /// send none where none may be.
+    /// All connections whose answer was complete, for an app that is known to read every body and to send
+    /// none where none is allowed.
     Trusting,
-    /// None: each request gets a connection of its own.
+    /// None. Each request gets a connection of its own.
     Off,
 }
 
@@ -152,15 +152,15 @@ impl KeepAlive {
 /// A path that has moved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Redirect {
-    /// The whole path, as a request writes it, without query.
+    /// The complete path, as written in a request, without query.
     pub from: String,
-    /// Where it is now: a path, or a whole address. The query goes along unless this has its own.
+    /// The new path or complete address. The query is kept unless this has its own.
     pub to: String,
-    /// 301, 302, 303, 307 or 308.
+    /// The status: 301, 302, 303, 307 or 308.
     pub status: u16,
 }
 
-/// By what a user is recognised.
+/// The key by which a user is recognised.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Affinity {
@@ -170,7 +170,7 @@ pub enum Affinity {
     ClientIp,
     /// The value of this request header.
     Header(String),
-    /// Not at all.
+    /// No key.
     None,
 }
 
@@ -200,7 +200,7 @@ mod tests {
         }
     }
 
-    /// Digests of releases and journals that are older than a setting stay what they were.
+    /// Digests of releases and journals that are older than a setting must not change.
     #[test]
     fn what_is_not_set_is_not_written() {
         let text = serde_json::to_string(&route(&[], "/")).unwrap();

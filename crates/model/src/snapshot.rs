@@ -1,4 +1,4 @@
-//! The routing table: whole, numbered, and the only thing a proxy decides by.
+//! The routing table: complete, numbered, and the only input of a proxy's decisions.
 
 use alloc::vec::Vec;
 
@@ -9,7 +9,7 @@ use crate::{
     ReleaseNo, RolloutId, Route, Share, Weight,
 };
 
-/// One whole routing table of all apps. A receiver refuses one with a lower generation.
+/// One complete routing table of all apps. A receiver refuses one with a lower generation.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Snapshot {
     /// Its number.
@@ -25,10 +25,10 @@ pub struct AppSection {
     pub app: AppName,
     /// The live release's route.
     pub route: Route,
-    /// How long tunnels and requests in flight may go on once their instance has left.
+    /// Time for which tunnels and requests in flight may continue once their instance has left.
     pub drain_deadline: Millis,
-    /// Set while a candidate has a part of the traffic, or may get users by its cohort: who gets
-    /// it, and by what.
+    /// Set while a candidate has a part of the traffic, or may get users by its cohort. It determines who
+    /// gets the candidate.
     pub split: Option<Split>,
     /// Set while the app is closed for its users.
     pub maintenance: Option<Maintenance>,
@@ -36,16 +36,16 @@ pub struct AppSection {
     pub arms: Vec<Arm>,
 }
 
-/// How users are divided between the live release and the candidate. A user's bucket is a keyed hash
-/// of the user key and the rollout, from 0 to 9 999; the candidate gets those below its share. So
-/// raising the share moves nobody back (I8), and the next rollout divides anew.
+/// The division of users between the live release and the candidate. A user's bucket is a keyed hash of the
+/// user key and the rollout, from 0 to 9 999. The candidate gets the buckets below its share. Raising the
+/// share thus moves nobody back (I8), and the next rollout divides the users anew.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Split {
-    /// Divides the users.
+    /// The rollout, which is part of the hash.
     pub rollout: RolloutId,
     /// The release whose share counts.
     pub candidate: ReleaseNo,
-    /// Users that get the candidate whatever the share.
+    /// Users that get the candidate regardless of the share.
     pub cohort: Option<Cohort>,
 }
 
@@ -56,30 +56,31 @@ pub struct Arm {
     pub release: ReleaseNo,
     /// Its label, for logs and headers.
     pub label: Label,
-    /// The part of the app's traffic that it gets.
+    /// Its share of the app's traffic.
     pub share: Share,
-    /// Its Serving instances, and no others: standing here is what Serving means to a proxy (I1).
+    /// Its Serving instances, and no others. For a proxy, an instance is Serving if and only if it is listed
+    /// here (I1).
     pub instances: Vec<Target>,
 }
 
-/// Where one instance listens.
+/// The address of one instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// The instance.
     pub id: InstanceId,
     /// Its address.
     pub address: Address,
-    /// How much it gets, compared with the others of its arm.
+    /// Its traffic relative to the others of its arm.
     #[serde(default, skip_serializing_if = "Weight::is_one")]
     pub weight: Weight,
-    /// The sockets at its address when it became Serving: a proxy that starts from a saved snapshot
-    /// compares them with those it finds.
+    /// The sockets at its address when it became Serving. A proxy that starts from a saved snapshot compares
+    /// them with the sockets it finds.
     #[serde(default, skip_serializing_if = "Listeners::is_unknown")]
     pub listeners: Listeners,
 }
 
 impl Target {
-    /// One that weighs as much as any other.
+    /// Returns a target with the default weight.
     pub const fn new(id: InstanceId, address: Address) -> Self {
         Self { id, address, weight: Weight::ONE, listeners: Listeners::Unknown }
     }

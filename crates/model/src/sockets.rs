@@ -1,4 +1,4 @@
-//! Where instances listen that have a unix socket instead of a port: `listen` in `[run]`. Opens nothing.
+//! Paths of the unix sockets of instances that have no port: `listen` in `[run]`. Opens nothing.
 
 use alloc::format;
 use alloc::string::String;
@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Address, AppName, InstanceId};
 
-/// What an instance listens on: `listen` in `[run]`.
+/// The kind of address that an instance listens on: `listen` in `[run]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Listen {
-    /// A port of its own, which it gets as `HOST` and `PORT`.
+    /// A port of its own. The instance gets it as `HOST` and `PORT`.
     #[default]
     Port,
-    /// A unix socket in a folder of its own, whose path it gets as `SOCKET`.
+    /// A unix socket in a folder of its own. The instance gets the path as `SOCKET`.
     Unix,
 }
 
@@ -24,8 +24,8 @@ impl Listen {
     }
 }
 
-/// The folders of a host in which instances have the folders of their sockets. A socket's path may be at
-/// most [`Address::MOST_PATH`] bytes long, a data folder's may be longer.
+/// The folders of a host that contain the socket folders of instances. The path of a socket may have
+/// [`Address::MOST_PATH`] bytes at most, and a data folder's path may be longer than that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketFolders {
     own: String,
@@ -36,35 +36,35 @@ pub struct SocketFolders {
 impl SocketFolders {
     /// The name of a socket in its instance's folder.
     pub const NAME: &str = "app.sock";
-    /// An instance's number has at most so many digits.
+    /// Maximum number of digits of an instance's number.
     const DIGITS: usize = 20;
-    /// An app's name is at most so long.
+    /// Maximum length of an app's name.
     const APP: usize = 40;
 
-    /// In `own` wherever the path is short enough, else in `other`; `obstacle` says why nothing can be
-    /// made in `other`, if so.
+    /// Returns folders in `own` wherever the path is short enough, otherwise in `other`. `obstacle` is the
+    /// reason why nothing can be created in `other`, if so.
     pub fn new(own: String, other: String, obstacle: Option<String>) -> Self {
         Self { own, other, obstacle }
     }
 
-    /// Where this instance listens: `FOLDER/APP-N/app.sock`.
+    /// Returns the address of this instance: `FOLDER/APP-N/app.sock`.
     pub fn address(&self, id: &InstanceId) -> Address {
         let folder = if self.fits_own(&id.app) { &self.own } else { &self.other };
         Address::Unix(format!("{folder}/{id}/{}", Self::NAME))
     }
 
-    /// Why no instance of the app can have a socket here, if so.
+    /// Returns why no instance of the app can have a socket here, if so.
     pub fn obstacle(&self, app: &AppName) -> Option<&str> {
         if self.fits_own(app) { None } else { self.obstacle.as_deref() }
     }
 
-    /// Whether the socket of any instance of any app fits into this folder.
+    /// Returns whether the socket of any instance of any app fits into this folder.
     pub fn fits_any(folder: &str) -> bool {
         Self::fits(folder, Self::APP)
     }
 
-    /// Whether a socket's path fits into the data folder; all instances of an app get the same answer,
-    /// whatever their number.
+    /// Returns whether a socket's path fits into the data folder. The result is identical for all instances
+    /// of an app, whatever their number.
     fn fits_own(&self, app: &AppName) -> bool {
         Self::fits(&self.own, app.as_str().len())
     }
@@ -76,7 +76,7 @@ impl SocketFolders {
 }
 
 impl Default for SocketFolders {
-    /// For a host whose data folder nobody knows.
+    /// Returns the folders of a host whose data folder is unknown.
     fn default() -> Self {
         Self::new("/run/segue".into(), "/run/segue".into(), None)
     }

@@ -1,4 +1,4 @@
-//! What users ask for: one app as its `segue.toml` describes it, checked and with units.
+//! The settings of one app as its `segue.toml` describes them, checked and with units.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -11,53 +11,54 @@ use serde::{Deserialize, Serialize};
 
 use crate::{AppName, Digest, Invalid, Listen, ListenerRule, Millis, ResourceLimits, Route, Share};
 
-/// One app, as asked for by one deploy.
+/// The settings of one app, as requested by one deploy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppSpec {
     /// The app's name.
     pub app: AppName,
-    /// How an instance is run. Belongs to the release.
+    /// Settings to run an instance. They belong to the release.
     pub run: Run,
-    /// How an instance shows that it is well. Belongs to the release.
+    /// Settings to check an instance's health. They belong to the release.
     pub health: HealthCheck,
-    /// Which requests are the app's. Belongs to the live release and moves with it.
+    /// The requests that belong to the app. The route belongs to the live release and moves with it.
     pub route: Route,
-    /// How an instance is let go. Belongs to the release.
+    /// Settings to drain an instance. They belong to the release.
     pub drain: Drain,
-    /// How this release comes in. Belongs to the incoming rollout.
+    /// The strategy to bring this release in. It belongs to the incoming rollout.
     pub strategy: Strategy,
 }
 
-/// How an instance is run.
+/// Settings to run an instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
-    /// Program and arguments; the program is looked up in the release's folder when it has a `/`,
-    /// else in `PATH`. Never empty.
+    /// Program and arguments; never empty. A program with a `/` is looked up in the release's folder, any
+    /// other in `PATH`.
     pub command: Vec<String>,
-    /// How many instances; at least 1.
+    /// Number of instances, at least 1.
     pub replicas: u16,
-    /// Environment variables by name, with the keyed digest of the value: values never come here.
+    /// Environment variables by name, with the keyed digest of the value. The values themselves are never
+    /// stored here.
     pub env: BTreeMap<String, Digest>,
     /// The user to run as, when segue runs as root.
     pub user: Option<String>,
     /// The group to run as, when segue runs as root.
     pub group: Option<String>,
-    /// Who may read the release's files.
+    /// The users that may read the release's files.
     #[serde(default, skip_serializing_if = "Files::is_private")]
     pub files: Files,
-    /// What an instance listens on.
+    /// The kind of address that an instance listens on.
     #[serde(default, skip_serializing_if = "Listen::is_port")]
     pub listen: Listen,
-    /// Who may listen at an instance's address.
+    /// The processes that may listen at an instance's address.
     #[serde(default, skip_serializing_if = "ListenerRule::is_own")]
     pub listener: ListenerRule,
-    /// The most that an instance may use of its host.
+    /// The resources of its host that an instance may use.
     #[serde(flatten)]
     pub limits: ResourceLimits,
 }
 
 impl Run {
-    /// One instance of a command, with every other setting at its default.
+    /// Returns settings for one instance of a command, with every other setting at its default.
     pub fn of_command(command: impl IntoIterator<Item = String>) -> Self {
         Self {
             command: command.into_iter().collect(),
@@ -73,43 +74,44 @@ impl Run {
     }
 }
 
-/// Who may read a release's files on the host.
+/// The users that may read a release's files on the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Files {
-    /// The app's user, and its group if one is named.
+    /// The app's user, and its group if one is set.
     #[default]
     Private,
-    /// Every user of the host: for programs whose workers run as yet another user.
+    /// Every user of the host, for programs whose workers run as yet another user.
     World,
 }
 
 impl Files {
-    /// The default.
+    /// Returns whether this is the default.
     pub fn is_private(&self) -> bool {
         *self == Self::Private
     }
 }
 
-/// How an instance shows that it is well: it answers an HTTP GET with 2xx, or a command exits with 0.
+/// The health check of an instance. It is good if an HTTP GET is answered with 2xx, or if a command exits
+/// with 0.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthCheck {
     /// Path and query of the request.
     pub path: String,
-    /// The `Host` of the request, instead of the route's.
+    /// The `Host` of the request, in place of the route's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// Fields of the request's head by their names in lower case: they replace segue's own.
+    /// Header fields of the request by their names in lower case. They replace segue's own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
-    /// The port that the request goes to.
+    /// The port of the request.
     #[serde(default, skip_serializing_if = "ProbePort::is_same")]
     pub port: ProbePort,
-    /// Program and arguments to run instead of the request; never empty.
+    /// Program and arguments to run instead of the request. Never empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<Vec<String>>,
-    /// An instance that gives no answer while it is busy with requests is not called Down before it has
-    /// made no progress for so long.
+    /// An instance that does not answer because it is busy with requests counts as Down only after this time
+    /// without progress.
     #[serde(
         default = "HealthCheck::default_busy",
         skip_serializing_if = "HealthCheck::is_busy_default"
@@ -117,18 +119,18 @@ pub struct HealthCheck {
     pub busy: Millis,
     /// Time from one probe to the next.
     pub interval: Millis,
-    /// An answer that takes longer counts as bad.
+    /// Time limit of a probe. A later answer counts as bad.
     pub timeout: Millis,
-    /// Good probes in a row that make an instance Up.
+    /// Number of consecutive good probes that make an instance Up.
     pub rise: u32,
-    /// Bad probes in a row that make an instance Down.
+    /// Number of consecutive bad probes that make an instance Down.
     pub fall: u32,
-    /// An instance that is not Up so long after its start is given up.
+    /// Time after its start at which an instance that is not Up is given up.
     pub start_deadline: Millis,
 }
 
 impl HealthCheck {
-    /// What `busy` is unless said otherwise.
+    /// Default of `busy`.
     pub const BUSY: Millis = Millis::from_secs(30);
 
     fn default_busy() -> Millis {
@@ -144,10 +146,10 @@ impl HealthCheck {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProbePort {
-    /// The one that users are sent to.
+    /// The port that users' requests go to.
     #[default]
     Same,
-    /// One of its own, which the instance gets as `HEALTH_PORT`.
+    /// A separate port, which the instance gets as `HEALTH_PORT`.
     Own,
 }
 
@@ -157,21 +159,21 @@ impl ProbePort {
     }
 }
 
-/// How an instance is let go.
+/// Settings to drain an instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drain {
-    /// Requests in flight get so long to finish; what is left then is cut off.
+    /// Time for requests in flight to finish. The remaining ones are cut off.
     pub deadline: Millis,
 }
 
-/// How a release comes in.
+/// The way in which a release comes in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Strategy {
-    /// The kind and its own settings.
+    /// The kind of rollout and its own settings.
     pub kind: StrategyKind,
-    /// What becomes of the release that was live before.
+    /// The treatment of the release that was live before.
     pub standby: Standby,
-    /// How long the new release is watched after the switch, with the old one whole beside it.
+    /// Time for which the new release is watched after the switch, with the old one complete beside it.
     pub watch: Millis,
 }
 
@@ -179,40 +181,40 @@ pub struct Strategy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StrategyKind {
-    /// A second set beside the live one, then one switch.
+    /// A second set of instances beside the live one, then one switch.
     BlueGreen {
-        /// When to switch.
+        /// The time of the switch.
         switch: Switch,
     },
-    /// Instance after instance, or some at a time.
+    /// One instance after the other, or some at a time.
     Rolling {
-        /// How many instances are replaced at a time.
+        /// Number of instances replaced at a time.
         batch: Batch,
-        /// Whether new instances start before old ones leave.
+        /// The order in which new instances start and old ones leave.
         order: Order,
         /// Time between two batches.
         pause: Millis,
-        /// What happens when an instance of the new release fails.
+        /// The reaction to a failed instance of the new release.
         on_failure: OnFailure,
     },
-    /// A share of the users first, then more, then all.
+    /// First a share of the users, then more, then all.
     Canary {
-        /// The shares on the way to all; at least one, strictly growing, below all.
+        /// The shares before all: at least one, strictly growing, below all.
         steps: Vec<Step>,
-        /// Users that get the new release from the first step on, whatever the share.
+        /// Users that get the new release from the first step on, regardless of the share.
         cohort: Option<Cohort>,
-        /// How many instances the new release has on the way.
+        /// Number of instances of the new release before it gets all of the traffic.
         capacity: Capacity,
     },
-    /// The old release stops before the new one starts; requests are held, then get a page.
+    /// The old release stops before the new one starts. Requests are held, then get a page.
     Recreate {
-        /// What users see meanwhile.
+        /// The page that users see meanwhile.
         page: Page,
     },
 }
 
 impl StrategyKind {
-    /// The name users write.
+    /// Returns the name that users write.
     pub fn name(&self) -> &'static str {
         match self {
             Self::BlueGreen { .. } => "blue-green",
@@ -223,28 +225,28 @@ impl StrategyKind {
     }
 }
 
-/// When a blue/green rollout switches.
+/// The time at which a blue/green rollout switches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Switch {
     /// As soon as the candidate is ready.
     Auto,
-    /// When somebody says `segue promote`.
+    /// When a person runs `segue promote`.
     Manual,
 }
 
-/// How many instances a rolling rollout moves at a time.
+/// Number of instances that a rolling rollout moves at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Batch {
-    /// This many.
+    /// A number of instances.
     Count(u16),
-    /// This part of the replicas in percent, 1 to 100; at least one instance.
+    /// A percentage of the replicas, 1 to 100; at least one instance.
     Percent(u8),
 }
 
 impl Batch {
-    /// How many instances that is; at least 1 and at most all.
+    /// Returns the number of instances, at least 1 and at most all.
     pub fn of(self, replicas: u16) -> u16 {
         let count = match self {
             Self::Count(count) => count,
@@ -257,88 +259,88 @@ impl Batch {
     }
 }
 
-/// Whether a rolling rollout starts new instances before old ones leave.
+/// The order in which a rolling rollout starts new instances and lets old ones leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
-    /// Old ones leave first: no more instances than replicas at any time.
+    /// Old instances leave first: there are never more instances than replicas.
     InPlace,
-    /// New ones start first: up to a batch more than replicas.
+    /// New instances start first: there are up to a batch more instances than replicas.
     Surge,
 }
 
-/// What a rolling rollout does when an instance of the new release fails.
+/// The reaction of a rolling rollout to a failed instance of the new release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnFailure {
-    /// The rollout goes back: the old release is made whole again, then gets all of the traffic.
+    /// The rollout goes back: the old release is made complete again, then gets all of the traffic.
     Revert,
-    /// The rollout stays as it is until somebody says `segue resume` or `segue abort`.
+    /// The rollout pauses until a person runs `segue resume` or `segue abort`.
     Hold,
 }
 
-/// One share of a canary.
+/// One step of a canary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     /// The new release's share.
     pub share: Share,
-    /// What it waits for before the next step.
+    /// The gate before the next step.
     pub gate: Gate,
 }
 
-/// What a step waits for.
+/// The condition for leaving a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Gate {
-    /// This time.
+    /// The step lasts this time.
     After(Millis),
-    /// Somebody to say `segue promote`.
+    /// A person runs `segue promote`.
     Manual,
 }
 
-/// How many instances a canary's new release has on the way.
+/// Number of instances of a canary's new release before it gets all of the traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Capacity {
-    /// The part of the replicas that its share is of the traffic, rounded up.
+    /// A part of the replicas equal to its share of the traffic, rounded up.
     Share,
-    /// This many, until it gets all traffic.
+    /// A fixed number, until it gets all traffic.
     Fixed(u16),
 }
 
-/// Users picked whatever the share.
+/// Users selected regardless of the share.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cohort {
-    /// What picks them.
+    /// The property that selects them.
     pub mark: Mark,
-    /// The mark counts whoever shows it. Otherwise a header, a cookie or a parameter, which anybody can send,
-    /// counts only from networks that the server trusts.
+    /// True if the mark counts from any client. Otherwise a header, a cookie or a query parameter counts
+    /// only from networks that the server trusts, since any client can send one.
     pub public: bool,
 }
 
-/// What is to be seen of a request whose user is picked.
+/// The property of a request that selects its user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mark {
-    /// Requests with this header; names in lower case.
+    /// Requests with this header. Names are in lower case.
     Header {
-        /// Its name.
+        /// The header's name.
         name: String,
-        /// Its whole value.
+        /// The complete value.
         value: String,
     },
     /// Requests with this cookie.
     Cookie {
-        /// Its name.
+        /// The cookie's name.
         name: String,
-        /// Its whole value.
+        /// The complete value.
         value: String,
     },
-    /// Requests with this query parameter; a cookie keeps the user in the cohort.
+    /// Requests with this query parameter. A cookie then keeps the user in the cohort.
     Query {
-        /// Its name.
+        /// The parameter's name.
         name: String,
-        /// Its whole value.
+        /// The complete value.
         value: String,
     },
     /// Clients in this network.
@@ -348,19 +350,19 @@ pub enum Mark {
 /// A network of addresses: `10.0.0.0/8`, `2001:db8::/32`, or one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
-    /// Its first address.
+    /// The first address of the network.
     pub address: IpAddr,
-    /// How many leading bits count.
+    /// Number of leading bits that count.
     pub bits: u8,
 }
 
 impl Network {
-    /// Whether the address is in one of these networks.
+    /// Returns whether the address is in one of these networks.
     pub fn any_contains(networks: &[Self], address: IpAddr) -> bool {
         networks.iter().any(|network| network.contains(address))
     }
 
-    /// Whether the address is in the network. An IPv4 address written as IPv6 counts as IPv4.
+    /// Returns whether the address is in the network. An IPv4 address written as IPv6 counts as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         let (left, right) = (self.address.to_canonical(), address.to_canonical());
         match (left, right) {
@@ -397,42 +399,42 @@ impl FromStr for Network {
     }
 }
 
-/// What users see while an app is closed.
+/// The page that users see while an app is closed.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Page {
-    /// A whole HTML page; a plain one of our own if there is none. At most [`Page::MOST_BYTES`].
+    /// A complete HTML page of at most [`Page::MOST_BYTES`]. Without one, segue's own plain page is used.
     pub html: Option<Arc<str>>,
-    /// One sentence for users, on our own page and in JSON.
+    /// One sentence for users, shown on segue's own page and in JSON.
     pub message: Option<String>,
-    /// What `Retry-After` says, in whole seconds.
+    /// The value of `Retry-After`, in whole seconds.
     pub retry_after: Millis,
 }
 
 impl Page {
-    /// A page is at most so long.
+    /// Maximum size of a page, in bytes.
     pub const MOST_BYTES: usize = 64 * 1024;
 }
 
-/// An app that is closed for its users.
+/// Settings for an app that is closed for its users.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Maintenance {
-    /// What users see.
+    /// The page that users see.
     pub page: Page,
-    /// Requests wait so long before they get the page.
+    /// Time for which requests wait before they get the page.
     pub hold: Millis,
-    /// Clients that are let through.
+    /// Clients that are not blocked.
     pub allow: Vec<Network>,
 }
 
-/// What becomes of the release that was live before.
+/// The treatment of the release that was live before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standby {
-    /// The old release stays warm until the next switch: rollback is one switch.
+    /// The old release stays warm until the next switch. A rollback is one switch.
     Keep,
     /// The old release stays warm for this time.
     For(Millis),
-    /// The old release is stopped once the new one has been watched: no warm rollback after that.
+    /// The old release is stopped at the end of the watch. There is no warm rollback after that.
     None,
 }
 

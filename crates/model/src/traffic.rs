@@ -1,4 +1,4 @@
-//! What a proxy tells control.
+//! Reports from a proxy to control.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -7,55 +7,55 @@ use serde::{Deserialize, Serialize};
 
 use crate::{AppName, Generation, InstanceId, Millis, ProxyId, ReleaseNo};
 
-/// The state of one proxy. Sent when the last worker acknowledged a snapshot, when an instance that
-/// left the snapshot has no request in flight any more, and about once a second besides.
+/// The state of one proxy. It is sent when the last worker acknowledged a snapshot, when the last request on
+/// an instance outside the snapshot has ended, and about once a second.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrafficReport {
-    /// Which proxy.
+    /// The proxy.
     pub proxy: ProxyId,
-    /// Which process of that proxy: of two, the one with the larger number began later. What an earlier
-    /// one had in flight has ended with it.
+    /// The process of that proxy. A larger number means a later start. Requests in flight of an earlier
+    /// process have ended with it.
     pub epoch: u64,
-    /// Counts the reports of this process: of two, the one with the larger number was made later.
+    /// The number of the report from this process. A larger number means a later report.
     pub seq: u64,
-    /// The newest snapshot of which it has made a table, whether that is in use or not.
+    /// The newest snapshot for which it has prepared a table, in use or not.
     pub prepared: Generation,
-    /// Every worker has swapped to this snapshot or a later one (I5).
+    /// The snapshot that every worker has swapped to, or gone beyond (I5).
     pub acknowledged: Generation,
     /// Requests and tunnels in flight, seen at that generation or later.
     pub in_flight: InFlight,
-    /// For each instance with something in flight: the time since it last made progress there. It
-    /// does when an exchange of ours begins on it while nothing else is in flight, when it sends a
-    /// byte, when it takes more of a body, and when an exchange ends with its answer whole. A request
-    /// that waits for a connection or for an answer is in flight and moves nothing.
+    /// Time since the last progress, for each instance with something in flight. Progress is one of four
+    /// events: an exchange begins on an instance that has nothing else in flight, the instance sends a byte,
+    /// the instance takes more of a body, or an exchange ends with its answer complete. A request that waits
+    /// for a connection or for an answer is in flight and makes no progress.
     pub quiet: BTreeMap<InstanceId, Millis>,
-    /// Counted since this process began; `None` from a balancer that does not count.
+    /// Counts since this process began; `None` from a balancer that does not count.
     pub counters: Option<BTreeMap<AppName, AppCounters>>,
-    /// The gaps of the last minute, of each app that had traffic, oldest first. A report that was lost
-    /// loses none of them.
+    /// The gaps of the last minute, for each app with traffic, oldest first. They are repeated, so that a
+    /// lost report loses none.
     pub gaps: BTreeMap<AppName, Vec<Gap>>,
 }
 
-/// The longest time in which requests waited and none succeeded, between one report and the next.
+/// The longest time between two reports in which requests waited and none succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
-    /// The number of the report that told it first: whoever has read that one knows it.
+    /// The number of the report that first contained the gap. A reader of that report knows the gap already.
     pub seq: u64,
-    /// How long it was, in milliseconds.
+    /// The length of the gap in milliseconds.
     pub ms: u64,
 }
 
 /// Requests and tunnels in flight on the instances.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum InFlight {
-    /// Counted; what is missing has none.
+    /// The counts. An instance that is missing has none in flight.
     Counted(BTreeMap<InstanceId, u32>),
-    /// Nobody can say: there may be some on any instance.
+    /// The proxy cannot tell: any instance may have some.
     Unknown,
 }
 
 impl InFlight {
-    /// How many there are on one instance; `None` if nobody can say.
+    /// Returns the number on one instance; `None` if it is unknown.
     pub fn on(&self, id: &InstanceId) -> Option<u32> {
         match self {
             Self::Counted(counts) => Some(counts.get(id).copied().unwrap_or(0)),
@@ -63,7 +63,7 @@ impl InFlight {
         }
     }
 
-    /// The instances that have some for certain.
+    /// Returns the instances that certainly have some.
     pub fn counts(&self) -> impl Iterator<Item = (&InstanceId, u32)> {
         let counts = match self {
             Self::Counted(counts) => Some(counts),
@@ -73,81 +73,82 @@ impl InFlight {
     }
 }
 
-/// What the proxies have counted for one app. Every number only grows.
+/// Counts of the proxies for one app. Every number only grows.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct AppCounters {
     /// Requests answered or broken off, over all releases.
     pub requests: u64,
-    /// Answers the proxy had to make itself (502, 503, 504) and answers broken off.
+    /// Answers that the proxy had to generate (502, 503, 504) and answers broken off.
     pub failed: u64,
-    /// Answers that came from instances, by release; whatever their status.
+    /// Answers from instances, by release, regardless of their status.
     pub answers: BTreeMap<ReleaseNo, u64>,
-    /// Requests of which an instance was to blame that they failed (no connection, no answer,
-    /// answer broken off), by release. Client aborts and local errors never count.
+    /// Failed requests for which an instance was to blame (no connection, no answer, answer broken off), by
+    /// release. Client aborts and local errors never count.
     pub faults: BTreeMap<ReleaseNo, u64>,
-    /// Answers that an instance began and broke off, by release. They count in `answers` by their head, and in
-    /// `faults` unless the request had counted there before.
+    /// Answers that an instance began and broke off, by release. They count in `answers` by their head, and
+    /// in `faults` unless the request had counted there before.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub broken_off: BTreeMap<ReleaseNo, u64>,
-    /// 5xx answers that came from instances, by release.
+    /// 5xx answers from instances, by release.
     pub app_5xx: BTreeMap<ReleaseNo, u64>,
-    /// What speaks against a release: its faults, and its 5xx answers but 501 and 505, which say that the
-    /// client asked for what there is not. An answer that was broken off counts once, whatever its status.
+    /// Results that speak against a release: its faults, and its 5xx answers except 501 and 505, which mean
+    /// that the client asked for something unsupported. A broken-off answer counts once, whatever its
+    /// status.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub bad: BTreeMap<ReleaseNo, u64>,
-    /// Who has asked a release within this minute, by release.
+    /// The clients of each release within this minute.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub askers: BTreeMap<ReleaseNo, Askers>,
-    /// Requests whose client went away first; never counted as failed.
+    /// Requests whose client disconnected first. They never count as failed.
     pub client_aborted: u64,
-    /// Attempts that were made again on another connection or instance.
+    /// Attempts that were retried on another connection or instance.
     pub retried: u64,
     /// Requests that had to wait for an instance.
     pub held: u64,
-    /// Requests sent to live because their own arm had no healthy instance.
+    /// Requests sent to the live release because their own arm had no healthy instance.
     pub diverted: u64,
-    /// The longest [`Gap`], in milliseconds, of those that control has read since it last began to look
-    /// for the longest; `None` without traffic. Proxies tell gaps apart from what they count.
+    /// The longest [`Gap`], in milliseconds, that control has read since it last began to look for one;
+    /// `None` without traffic. Proxies report gaps apart from the counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_gap_ms: Option<u64>,
 }
 
-/// Who has asked a release: the addresses of clients that it answered or failed.
+/// The clients of a release: the addresses that it answered or failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Askers {
-    /// All of them.
+    /// All client addresses.
     pub asked: Addresses,
-    /// Addresses whose requests failed, or were answered with what speaks against the release.
+    /// Addresses whose requests failed, or got an answer that speaks against the release.
     pub failing: Addresses,
 }
 
 impl Askers {
-    /// Takes in who has asked elsewhere, or before.
+    /// Adds clients counted elsewhere or before.
     pub fn add(&mut self, other: &Self) {
         self.asked.add(&other.asked);
         self.failing.add(&other.failing);
     }
 }
 
-/// A set of client addresses, of which each is one bit out of 256. Two addresses may share a bit, so the
+/// A set of client addresses, each represented by one of 256 bits. Two addresses may share a bit, so the
 /// count is a lower bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Addresses(pub [u64; 4]);
 
 impl Addresses {
-    /// Takes in the address with that bit.
+    /// Adds the address with this bit.
     pub fn insert(&mut self, bit: u8) {
         self.0[usize::from(bit >> 6)] |= 1 << (bit & 63);
     }
 
-    /// Takes in all of another set.
+    /// Adds all addresses of another set.
     pub fn add(&mut self, other: &Self) {
         for (word, more) in self.0.iter_mut().zip(other.0) {
             *word |= more;
         }
     }
 
-    /// How many there are, at least.
+    /// Returns the minimum number of addresses.
     pub fn count(&self) -> u32 {
         self.0.iter().map(|word| word.count_ones()).sum()
     }

@@ -1,4 +1,4 @@
-//! Numbers with units: no bare integer crosses a crate border.
+//! Numbers with units. No bare integer crosses a crate border.
 
 use core::fmt;
 use core::time::Duration;
@@ -15,22 +15,22 @@ impl Share {
     /// All traffic.
     pub const ALL: Self = Self(10_000);
 
-    /// A share of that many ten-thousandths; `None` above 10 000.
+    /// Returns a share of `n` ten-thousandths; `None` above 10 000.
     pub const fn from_ten_thousandths(n: u16) -> Option<Self> {
         if n <= 10_000 { Some(Self(n)) } else { None }
     }
 
-    /// The share in ten-thousandths.
+    /// Returns the share in ten-thousandths.
     pub const fn ten_thousandths(self) -> u16 {
         self.0
     }
 
-    /// What is left of all of the traffic.
+    /// Returns the remaining share of the traffic.
     pub const fn rest(self) -> Self {
         Self(10_000 - self.0)
     }
 
-    /// The share as a fraction from 0 to 1.
+    /// Returns the share as a fraction from 0 to 1.
     pub fn fraction(self) -> f64 {
         f64::from(self.0) / 10_000.0
     }
@@ -54,19 +54,19 @@ impl fmt::Debug for Share {
 pub struct Millis(pub u64);
 
 impl Millis {
-    /// That many seconds.
+    /// Returns a length of this many seconds.
     pub const fn from_secs(seconds: u64) -> Self {
         Self(seconds * 1_000)
     }
 
-    /// As the standard library's type.
+    /// Converts the length to the standard library's type.
     pub const fn to_duration(self) -> Duration {
         Duration::from_millis(self.0)
     }
 }
 
 impl fmt::Display for Millis {
-    /// The largest unit that loses nothing, two at most: `1h`, `1m 30s`, `2.5s`, `350ms`.
+    /// Writes the length exactly, in at most two units: `1h`, `1m 30s`, `2.5s`, `350ms`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = self.0;
         let (hours, minutes, seconds) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
@@ -88,17 +88,17 @@ impl fmt::Debug for Millis {
     }
 }
 
-/// A moment of the engine clock, in milliseconds since 1970 (UTC). The clock never goes back.
+/// A time of the engine clock, in milliseconds since 1970 (UTC). The clock never goes back.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// The moment `later` after this one; the end of time instead of an overflow.
+    /// Returns the time `later` after this one. Saturates instead of overflowing.
     pub const fn after(self, later: Millis) -> Self {
         Self(self.0.saturating_add(later.0))
     }
 
-    /// The time from `earlier` to this moment; nothing if `earlier` is not earlier.
+    /// Returns the time from `earlier` to this time; zero if `earlier` is not earlier.
     pub const fn since(self, earlier: Self) -> Millis {
         Millis(self.0.saturating_sub(earlier.0))
     }
@@ -110,18 +110,18 @@ impl fmt::Debug for Timestamp {
     }
 }
 
-/// The number of a snapshot. The term is journaled once per start of control, the counter starts
-/// anew in each term: so numbers only grow, also across crashes.
+/// The number of a snapshot. The term is journaled at each start of control, and the counter begins anew in
+/// each term. Numbers thus only grow, also across crashes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Generation {
-    /// Which start of control made it.
+    /// The start of control that made the snapshot.
     pub term: u64,
-    /// Which snapshot of that term.
+    /// The number of the snapshot within that term.
     pub counter: u64,
 }
 
 impl Generation {
-    /// The one after this, in the same term.
+    /// Returns the next number of the same term.
     pub const fn next(self) -> Self {
         Self { term: self.term, counter: self.counter + 1 }
     }

@@ -1,4 +1,4 @@
-//! A fixed upstream as people write it, and what its weight means.
+//! A fixed upstream as people write it, and the meaning of its weight.
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -9,24 +9,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Address, Invalid};
 
-/// How much of its arm's traffic an instance gets, compared with the others: one of weight 3 gets three
-/// times as much as one of weight 1.
+/// The traffic of an instance relative to the others of its arm. An instance of weight 3 gets three times as
+/// much as one of weight 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u16", into = "u16")]
 pub struct Weight(u16);
 
 impl Weight {
-    /// What an instance has unless said otherwise.
+    /// The default weight.
     pub const ONE: Self = Self(1);
-    /// The largest.
+    /// The largest weight.
     pub const MOST: u16 = 100;
 
-    /// From 1 to [`Weight::MOST`].
+    /// Returns a weight from 1 to [`Weight::MOST`].
     pub const fn new(weight: u16) -> Option<Self> {
         if weight >= 1 && weight <= Self::MOST { Some(Self(weight)) } else { None }
     }
 
-    /// The number.
+    /// Returns the number.
     pub const fn get(self) -> u16 {
         self.0
     }
@@ -56,12 +56,12 @@ impl From<Weight> for u16 {
     }
 }
 
-/// Where an upstream is found.
+/// The place of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpstreamPlace {
-    /// Always here.
+    /// A fixed address.
     Fixed(Address),
-    /// Wherever its name leads: each of its addresses is an instance.
+    /// The addresses that a name resolves to. Each is an instance.
     Named {
         /// The name.
         host: String,
@@ -79,13 +79,13 @@ impl fmt::Display for UpstreamPlace {
     }
 }
 
-/// A fixed upstream: `127.0.0.1:9000`, `[::1]:9000`, `unix:/path` or `app.internal:9000`, with
-/// `,weight=3` behind it if it has one.
+/// A fixed upstream: `127.0.0.1:9000`, `[::1]:9000`, `unix:/path` or `app.internal:9000`, optionally
+/// followed by `,weight=3`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
-    /// Where it is.
+    /// The place of the upstream.
     pub place: UpstreamPlace,
-    /// Of each of its instances.
+    /// The weight of each of its instances.
     pub weight: Weight,
 }
 
@@ -110,7 +110,7 @@ impl FromStr for Upstream {
     }
 }
 
-/// A host name and a port.
+/// Parses a host name and a port.
 fn named(text: &str) -> Option<UpstreamPlace> {
     let (host, port) = text.rsplit_once(':')?;
     let port = port.parse().ok().filter(|port| *port > 0)?;
@@ -119,7 +119,7 @@ fn named(text: &str) -> Option<UpstreamPlace> {
         (1..=63).contains(&label.len()) && label.bytes().all(of_name) && !label.starts_with('-')
     };
     let labels = host.strip_suffix('.').unwrap_or(host);
-    // A name whose last part is a number is an address that is none.
+    // A name whose last part is a number is an invalid address.
     let is_name = host.len() <= 253
         && labels.split('.').all(is_label)
         && !labels.rsplit('.').next()?.bytes().all(|b| b.is_ascii_digit());

@@ -1,5 +1,5 @@
-//! The environment variables that segue sets for an instance: one list for the agent, which sets them, and for
-//! the checks that refuse an app's own variables of these names.
+//! The environment variables that segue sets for an instance. The agent sets them from this list, and checks
+//! use it to refuse variables of an app with these names.
 
 use crate::{AppSpec, Listen, ProbePort};
 
@@ -12,7 +12,7 @@ pub enum Variable {
     Port,
     /// The path of the unix socket to listen on.
     Socket,
-    /// The port on which the health checks come.
+    /// The port for health checks.
     HealthPort,
     /// The app's name.
     App,
@@ -27,7 +27,7 @@ pub enum Variable {
 }
 
 impl Variable {
-    /// All of them.
+    /// All variables.
     pub const ALL: [Self; 9] = [
         Self::Host,
         Self::Port,
@@ -40,10 +40,10 @@ impl Variable {
         Self::LeaseToken,
     ];
 
-    /// Names that begin so are segue's, whether it sets them today or not.
+    /// The prefix of names reserved for segue, whether it sets them today or not.
     const PREFIX: &str = "SEGUE_";
 
-    /// Its name.
+    /// Returns the variable's name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Host => "HOST",
@@ -58,7 +58,7 @@ impl Variable {
         }
     }
 
-    /// Why an app with these settings cannot have a variable of that name for itself, if it cannot; the text
+    /// Returns why an app with these settings cannot set a variable of this name itself, if so. The text
     /// completes "because …".
     pub fn reserved(name: &str, spec: &AppSpec) -> Option<&'static str> {
         if name.starts_with(Self::PREFIX) {

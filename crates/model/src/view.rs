@@ -1,4 +1,4 @@
-//! What people are shown: derived from state and observations, never stored.
+//! Views for people: derived from state and observations, never stored.
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -9,34 +9,34 @@ use crate::{
     Outcome, Reason, Receipt, ReleaseNo, RolloutId, Service, Share, Stage, Timestamp,
 };
 
-/// One app as it is now.
+/// The current view of one app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppView {
     /// The app.
     pub app: AppName,
-    /// Counts the app's facts; a command that carries it loses to whoever came first.
+    /// Number of the app's facts. A command with this version is refused if another command came first.
     pub version: u64,
     /// The release that gets production traffic.
     pub live: Option<ArmView>,
-    /// The previous one, kept warm.
+    /// The previous release, kept warm.
     pub standby: Option<ArmView>,
-    /// The one a rollout is bringing in.
+    /// The release that a rollout is bringing in.
     pub candidate: Option<ArmView>,
-    /// The rollout under way.
+    /// The rollout in progress.
     pub rollout: Option<RolloutView>,
-    /// Whether a rollback would work at once, and why not.
+    /// The readiness for an immediate rollback, or the reason why none is possible.
     pub rollback: Readiness,
-    /// What the app waits for besides the rollout: back-off, recovery.
+    /// Reasons why the app waits, besides those of the rollout: back-off, recovery.
     pub waiting: Vec<Reason>,
     /// All stored releases, oldest first.
     pub releases: Vec<ReleaseView>,
     /// The receipts of the last rollouts, oldest first.
     pub receipts: Vec<Receipt>,
-    /// The app is closed for its users, by hand or by its rollout.
+    /// True while the app is closed for its users, by command or by its rollout.
     pub maintenance: bool,
-    /// As many instances as `segue scale` asked for, if it did.
+    /// Number of instances set by `segue scale`, if it was used.
     pub scale: Option<u16>,
-    /// The app is being removed.
+    /// True while the app is being removed.
     pub removing: bool,
 }
 
@@ -47,7 +47,7 @@ pub struct ArmView {
     pub release: ReleaseNo,
     /// Its label.
     pub label: Label,
-    /// Its part of the traffic.
+    /// Its share of the traffic.
     pub share: Share,
     /// Its instances that are not Gone.
     pub instances: Vec<InstanceView>,
@@ -56,11 +56,11 @@ pub struct ArmView {
 /// An instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceView {
-    /// Which.
+    /// The instance's id.
     pub id: InstanceId,
-    /// Its process, once it runs.
+    /// Its process id, once it runs.
     pub pid: Option<u32>,
-    /// Where it listens.
+    /// The address it listens at.
     pub address: Address,
     /// Its stage.
     pub stage: Stage,
@@ -68,49 +68,49 @@ pub struct InstanceView {
     pub health: Health,
     /// Requests and tunnels in flight on it.
     pub in_flight: u32,
-    /// Since when it has been too busy to answer its probes, if it is.
+    /// Time since which it has been too busy to answer its probes, if it is.
     pub busy_since: Option<Timestamp>,
 }
 
-/// A rollout under way.
+/// A rollout in progress.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RolloutView {
-    /// Which.
+    /// The rollout's id.
     pub id: RolloutId,
     /// The strategy's name, or `rollback`.
     pub strategy: String,
     /// The phase's name.
     pub phase: &'static str,
-    /// Since when this phase lasts.
+    /// Time at which this phase began.
     pub since: Timestamp,
-    /// Since when the rollout lasts.
+    /// Time at which the rollout began.
     pub started: Timestamp,
     /// The candidate's share.
     pub share: Share,
-    /// Which step or batch it is at, and how many there are; from 1 on.
+    /// The current step or batch, and the number of them; from 1 on.
     pub step: (u16, u16),
-    /// Somebody, or a failure, holds it where it is.
+    /// True while a person or a failure has paused the rollout.
     pub paused: bool,
-    /// The least time the whole rollout can take with the drains and starts of its instances as
-    /// measured so far; `None` while nothing was measured.
+    /// Minimum duration of the whole rollout, by the drains and starts of its instances as measured so far;
+    /// `None` if nothing was measured.
     pub at_least: Option<Millis>,
-    /// What it waits for.
+    /// Why it waits.
     pub waiting: Option<Reason>,
-    /// Why it is being taken back, if it is.
+    /// Why it is being reverted, if it is.
     pub cause: Option<String>,
 }
 
-/// Whether a rollback would work at once.
+/// The readiness for an immediate rollback.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Readiness {
-    /// One switch away.
+    /// The rollback is one switch.
     Ready {
-        /// To this release.
+        /// The release that a rollback goes to.
         to: ReleaseNo,
         /// Its label.
         label: Label,
     },
-    /// Refused, for this reason.
+    /// The rollback would be refused for this reason.
     NotReady(NotReady),
 }
 
@@ -125,26 +125,26 @@ pub struct ReleaseView {
     pub digest: Digest,
     /// Its settings.
     pub spec: Arc<AppSpec>,
-    /// Names the list of its files.
+    /// The digest of the list of its files.
     pub content: Option<Digest>,
-    /// When it was first deployed.
+    /// Time of its first deploy.
     pub created: Timestamp,
     /// Why it is marked bad, if it is.
     pub bad: Option<String>,
-    /// Whether it ever had users.
+    /// Its past use: whether it has ever had users.
     pub service: Service,
-    /// How its instances are checked and probed.
+    /// The conventions by which its instances are checked and probed.
     pub conventions: Conventions,
 }
 
-/// Something that happened, for whoever follows a rollout. Derived from a committed fact.
+/// An event of a rollout, for people who follow it. It is derived from a committed fact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RolloutEvent {
-    /// When.
+    /// Time of the event.
     pub at: Timestamp,
-    /// In which app.
+    /// The app.
     pub app: AppName,
-    /// In which rollout, if in one.
+    /// The rollout, if there is one.
     pub rollout: Option<RolloutId>,
     /// One sentence for people.
     pub text: String,

@@ -1,4 +1,4 @@
-//! The state of one app: a fold over its facts, and nothing else. It never holds observations.
+//! The state of one app: a fold over its facts. It never holds observations.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
@@ -13,73 +13,75 @@ use crate::planted::Bug;
 use crate::{Cause, Minted, RolloutKind, Work};
 
 /// One app.
-/// Many fields: it is one object on disk, and grows by fields only.
+///
+/// Many fields: the type is one object on disk. Its format grows only by adding fields.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct App {
-    /// Its name.
+    /// The app's name.
     pub name: AppName,
-    /// How many facts made this state.
+    /// Number of facts folded into this state.
     pub version: u64,
     /// Stored releases.
     pub releases: BTreeMap<ReleaseNo, Release>,
     /// Instances that are not Gone, by number.
     pub instances: BTreeMap<u64, Instance>,
-    /// Works that have not ended, by number: what runs for the app and serves nobody.
+    /// Works that have not ended, by number. A work is a task that runs for the app but serves no
+    /// requests.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub works: BTreeMap<u64, Work>,
     /// The release that gets production traffic.
     pub live: Option<ReleaseNo>,
-    /// The previous one, kept warm.
+    /// The previous release, kept running.
     pub standby: Option<StandbyState>,
-    /// The rollout under way.
+    /// The rollout in progress.
     pub rollout: Option<Rollout>,
-    /// How releases have been dying, for back-off and for messages.
+    /// Recent deaths of each release's instances, for back-off and for messages.
     pub deaths: BTreeMap<ReleaseNo, Deaths>,
-    /// The last instances that are Gone, at most [`App::REMEMBERED`]: their output is kept.
+    /// Numbers of the last instances that are Gone, at most [`App::REMEMBERED`]. Their output is kept.
     pub remembered: VecDeque<u64>,
-    /// The last works that have ended, at most [`App::REMEMBERED`]: their output is kept.
+    /// Numbers of the last works that have ended, at most [`App::REMEMBERED`]. Their output is kept.
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     pub remembered_works: VecDeque<u64>,
-    /// The last rollouts' receipts, at most [`App::RECEIPTS`].
+    /// Receipts of the last rollouts, at most [`App::RECEIPTS`].
     pub receipts: VecDeque<Receipt>,
-    /// The last number given to a release; none is given twice.
+    /// The last number given to a release. Numbers are never reused.
     pub last_release: u32,
-    /// The last number given to a rollout; none is given twice.
+    /// The last number given to a rollout. Numbers are never reused.
     pub last_rollout: u32,
-    /// The last number given to an instance or a work; none is given twice.
+    /// The last number given to an instance or a work. Numbers are never reused.
     pub last_instance: u64,
-    /// The number of the last lease that was granted; none is given twice.
+    /// The number of the last lease that was granted. Numbers are never reused.
     #[serde(default)]
     pub last_token: FencingToken,
-    /// Since when the app is being removed.
+    /// Time at which the removal of the app began.
     pub removing: Option<Timestamp>,
-    /// When the app was removed together with its state, if it was.
+    /// Time at which the app was removed together with its state, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forget_state: Option<Timestamp>,
-    /// The number of instances of every release, instead of what their files say.
+    /// The number of instances of every release. Overrides the number in the releases' app files.
     pub scale: Option<u16>,
-    /// Set while somebody has closed the app for its users.
+    /// Set while the app is closed for its users by command.
     pub maintenance: Option<Maintenance>,
-    /// How long starts and drains have taken.
+    /// Durations of the last start and the last drain.
     pub pace: Pace,
 }
 
 impl App {
-    /// Instances that are Gone whose output is kept.
+    /// Number of Gone instances whose output is kept.
     pub const REMEMBERED: usize = 6;
-    /// Receipts kept.
+    /// Number of receipts kept.
     pub const RECEIPTS: usize = 20;
-    /// Releases kept besides those on offer by segue 0.1, whatever they were worth.
+    /// Number of releases not on offer that segue 0.1 kept, whether they had users or not.
     pub(crate) const RELEASES: usize = 10;
-    /// Releases kept besides those on offer where nobody says otherwise: so many that had users, and so
-    /// many rows of those that had none.
+    /// Default number of releases kept besides those on offer. The number applies twice: to releases
+    /// that had users, and to the rows of releases that never had any.
     pub const KEPT: u16 = 10;
-    /// Instances of one release at the most.
+    /// Maximum number of instances of one release.
     pub const REPLICAS: u16 = 1_000;
-    /// Works at the most at one time.
+    /// Maximum number of works at one time.
     pub const WORKS: usize = 100;
 
-    /// An app nothing has happened to yet.
+    /// Returns an app without any facts.
     pub fn new(name: AppName) -> Self {
         Self {
             name,
@@ -106,12 +108,12 @@ impl App {
         }
     }
 
-    /// The full id of the instance or work with that number.
+    /// Returns the full id of the instance or work with this number.
     pub fn id(&self, number: u64) -> InstanceId {
         InstanceId { app: self.name.clone(), number }
     }
 
-    /// The releases on offer: every other one's instances are drained. Live first.
+    /// Returns the releases on offer, the live one first. Instances of all other releases are drained.
     pub fn on_offer(&self) -> impl Iterator<Item = ReleaseNo> + Clone {
         let rollout = self.rollout.as_ref();
         let to = rollout.filter(|r| r.may_have_traffic()).map(|r| r.to);
@@ -121,13 +123,13 @@ impl App {
         (0..4).filter_map(move |i| offered[i].filter(|r| !offered[..i].contains(&Some(*r))))
     }
 
-    /// How many instances this release has when it is whole.
+    /// Returns the number of instances that a release has when it is complete.
     pub fn replicas(&self, release: ReleaseNo) -> u16 {
         let stored = self.releases.get(&release);
         stored.map_or(0, |stored| self.scale.unwrap_or(stored.spec.run.replicas))
     }
 
-    /// The part of the traffic this release gets.
+    /// Returns the share of the traffic that a release gets.
     pub fn share(&self, release: ReleaseNo) -> Share {
         let rollout = self.rollout.as_ref().filter(|r| r.kind == RolloutKind::Deploy);
         match rollout {
@@ -139,7 +141,7 @@ impl App {
         }
     }
 
-    /// The instances of one release that are not Gone.
+    /// Returns the instances of one release that are not Gone.
     pub fn instances_of(
         &self,
         release: ReleaseNo,
@@ -147,25 +149,25 @@ impl App {
         self.instances.iter().filter(move |(_, i)| i.release == release).map(|(n, i)| (*n, i))
     }
 
-    /// The host of the instance or work with that number.
+    /// Returns the host of the instance or work with this number.
     pub fn host_of(&self, number: u64) -> Option<&HostId> {
         let of_work = || self.works.get(&number).map(|work| &work.host);
         self.instances.get(&number).map(|instance| &instance.host).or_else(of_work)
     }
 
-    /// The work that holds the lease of that name.
+    /// Returns the number of the work that holds the lease of this name.
     pub fn holder(&self, name: &Label) -> Option<u64> {
         let holds = |work: &Work| work.token.is_some() && work.task.name == *name;
         let holder = self.works.iter().find(|(_, work)| holds(work));
         holder.map(|(number, _)| *number).filter(|_| !Bug::LeasesTwice.is_planted())
     }
 
-    /// The release people call that.
+    /// Returns the release with this label.
     pub fn labelled(&self, label: &Label) -> Option<&Release> {
         self.releases.values().find(|release| release.label == *label)
     }
 
-    /// A release's label. One that is not stored any more gets a label of its number.
+    /// Returns a release's label. A release that is no longer stored gets a label made of its number.
     pub fn label(&self, release: ReleaseNo) -> Label {
         let stored = self.releases.get(&release).map(|stored| stored.label.clone());
         stored.unwrap_or_else(|| {
@@ -174,7 +176,7 @@ impl App {
         })
     }
 
-    /// Nothing is left of it but its numbers.
+    /// Returns whether the app is removed: only its numbers are left.
     pub fn is_removed(&self) -> bool {
         self.removing.is_some() && self.instances.is_empty() && self.works.is_empty()
     }
@@ -183,35 +185,36 @@ impl App {
 /// A running copy of a release.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Instance {
-    /// Of which release.
+    /// The instance's release.
     pub release: ReleaseNo,
-    /// Where it runs. States of earlier versions know one host only.
+    /// The host it runs on. States of earlier versions know one host only.
     #[serde(default = "HostId::local")]
     pub host: HostId,
-    /// Where it listens.
+    /// The address it listens at.
     pub address: Address,
-    /// Where it has to answer probes, if not there.
+    /// The address at which it answers probes, if that is a separate one.
     #[serde(default)]
     pub health_address: Option<Address>,
-    /// How far its life is.
+    /// The stage of its life.
     pub stage: Stage,
     /// The sockets at its address when it became Serving.
     #[serde(default)]
     pub listeners: Listeners,
-    /// When it was minted.
+    /// Time at which it was minted.
     pub minted: Timestamp,
-    /// When it reached this stage.
+    /// Time at which it reached this stage.
     pub since: Timestamp,
-    /// The instance has been Down too long: it is drained as soon as another has taken its place.
+    /// True if the instance was Down for too long. It is drained as soon as another has taken its
+    /// place.
     pub doomed: bool,
     /// The state version in which it left the snapshot, once Draining.
     pub left: Option<u64>,
-    /// No request is in flight on it, or its time was up: it may be stopped.
+    /// True if it may be stopped: no request is in flight on it, or its drain deadline has passed.
     pub released: bool,
 }
 
 impl Instance {
-    /// One that was minted just now.
+    /// Returns an instance that was minted just now.
     pub(crate) fn joining(release: ReleaseNo, minted: &Minted, at: Timestamp) -> Self {
         let Minted { number: _, host, address, health_address } = minted.clone();
         Self {
@@ -229,41 +232,42 @@ impl Instance {
         }
     }
 
-    /// All addresses that it was given.
+    /// Returns all addresses that the instance was given.
     pub fn addresses(&self) -> impl Iterator<Item = &Address> {
         core::iter::once(&self.address).chain(&self.health_address)
     }
 }
 
-/// The previous release, kept warm.
+/// The previous release, kept running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StandbyState {
-    /// Which.
+    /// The release.
     pub release: ReleaseNo,
-    /// Until when; `None` keeps it until the next switch.
+    /// Time at which it is retired; `None` keeps it until the next switch.
     pub until: Option<Timestamp>,
 }
 
-/// How a release has been dying.
+/// Recent deaths of one release's instances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deaths {
-    /// Deaths in a row, none of them after [`Deaths::STABLE`] of service.
+    /// Deaths in a row. A death after [`Deaths::STABLE`] of service begins a new row.
     pub in_a_row: u32,
-    /// The last one.
+    /// Time of the last death.
     pub last: Timestamp,
-    /// How it ended; `None` if it was given up alive.
+    /// The exit of the last instance; `None` if it was given up while alive.
     pub exit: Option<Exit>,
 }
 
 impl Deaths {
-    /// An instance that served so long has not died of its start: counting begins anew.
+    /// An instance that served for this time has not died of its start: the count begins anew.
     pub const STABLE: Millis = Millis::from_secs(60);
-    /// Deaths that nobody saw, so close to each other, have one cause.
+    /// Unobserved deaths within this time of each other count as one.
     pub const TOGETHER: Millis = Millis::from_secs(1);
     /// The longest pause between two starts.
     pub const LONGEST: Millis = Millis::from_secs(60);
 
-    /// The pause before the next start: none after the first death, then 1 s doubling up to 60 s.
+    /// Returns the pause before the next start: none after the first death, then 1 s doubling up to 60
+    /// s.
     pub fn pause(&self) -> Millis {
         match self.in_a_row {
             0 | 1 => Millis(0),
@@ -271,71 +275,73 @@ impl Deaths {
         }
     }
 
-    /// When the next start is due.
+    /// Returns the time at which the next start is due.
     pub fn next_start(&self) -> Timestamp {
         self.last.after(self.pause())
     }
 }
 
-/// Moving the app from one release to another.
-/// Many fields: it is one object on disk, and grows by fields only.
+/// A move of the app from one release to another.
+///
+/// Many fields: the type is one object on disk. Its format grows only by adding fields.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rollout {
-    /// Which.
+    /// The rollout's id.
     pub id: RolloutId,
-    /// What it is for.
+    /// The purpose of the rollout.
     pub kind: RolloutKind,
     /// The release that was live before.
     pub from: Option<ReleaseNo>,
     /// The release that comes in.
     pub to: ReleaseNo,
-    /// When it started.
+    /// Time at which it started.
     pub started: Timestamp,
-    /// Where it is.
+    /// Its current phase.
     pub phase: Phase,
-    /// When this phase began.
+    /// Time at which this phase began.
     pub since: Timestamp,
     /// Deaths of the candidate's instances so far.
     pub crashes: u32,
-    /// How often a port turned out to be taken.
+    /// Number of times that a port turned out to be taken by another program.
     pub ports_taken: u32,
     /// The last change of the share, forward or back.
     pub switched: Option<Switched>,
-    /// The candidate's part of the traffic.
+    /// The candidate's share of the traffic.
     pub share: Share,
-    /// The rung it stands on, or climbs to, from 1 on.
+    /// The rung that the rollout stands on or moves to, from 1 on.
     pub rung: u16,
-    /// The candidate has had a part of the traffic: from then on a way back is a revert.
+    /// True once the candidate has had a share of the traffic. Going back is a revert from then on.
     pub went_live: bool,
-    /// Why and since when the rollout is held where it is, if it is.
+    /// Set while the rollout is paused.
     pub paused: Option<Pause>,
-    /// The app is closed for its users until the candidate, or the old release again, is whole.
+    /// True while the app is closed for its users, until the candidate or again the old release is
+    /// complete.
     pub closed: bool,
-    /// Why it has failed, if the candidate stays because no release is better.
+    /// Why the rollout has failed, if the candidate stays because no release is better.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<Cause>,
 }
 
-/// Why a rollout is held.
+/// A pause of a rollout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pause {
-    /// A failure that held it; `None` if somebody said `segue pause`.
+    /// The failure that paused it; `None` if a person ran `segue pause`.
     pub because: Option<String>,
-    /// Since when.
+    /// Time at which the pause began.
     pub since: Timestamp,
 }
 
-/// How long starts and drains have taken, the last time.
+/// Durations of the last start and the last drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Pace {
-    /// From minted to Serving.
+    /// Time from minted to Serving.
     pub start: Option<Millis>,
-    /// From Draining to Gone.
+    /// Time from Draining to Gone.
     pub drain: Option<Millis>,
 }
 
 impl Rollout {
-    /// Why it is taken back or has failed, if so.
+    /// Returns why the rollout is reverted or has failed, if it is or has.
     pub fn cause(&self) -> Option<&Cause> {
         match &self.phase {
             Phase::Reverting { cause } => Some(cause),
@@ -348,49 +354,50 @@ impl Rollout {
         }
     }
 
-    /// The candidate has a part of the traffic, or may get one.
+    /// Returns whether the candidate has a share of the traffic or may get one.
     pub fn may_have_traffic(&self) -> bool {
         !matches!(self.phase, Phase::Reverting { .. }) || self.share != Share::NONE
     }
 
-    /// Whatever becomes of it, what is live stays live: its instances are only renewed, or it is the
-    /// first release and has the traffic, so that there is nothing to go back to.
+    /// Returns whether the live release stays live however the rollout ends. This holds if its
+    /// instances are only renewed, or if it is the first release and has the traffic: there is no
+    /// release to go back to.
     pub fn keeps_live(&self) -> bool {
         self.kind.renews() || (self.from.is_none() && self.share == Share::ALL)
     }
 
-    /// How often an instance's port may be taken by somebody else.
+    /// Number of ports taken by other programs after which the rollout fails.
     pub const PORT_ATTEMPTS: u32 = 3;
-    /// How often an instance may die while the rollout waits for a person.
+    /// Number of deaths of instances after which the rollout fails while it waits for a person.
     pub const CRASHES_WHILE_WAITING: u32 = 3;
 }
 
-/// Where a rollout is.
+/// The phase of a rollout.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// The candidate's instances start and become healthy.
     Starting,
-    /// The candidate's instances are healthy; a gate keeps the switch waiting.
+    /// The candidate's instances are healthy. A gate delays the switch.
     Ready,
-    /// The candidate's new share is journaled; workers acknowledge it.
+    /// The candidate's new share is journaled. Workers have yet to acknowledge it.
     Switching,
-    /// The candidate has a part of the traffic; a gate keeps the next step waiting.
+    /// The candidate has a share of the traffic. A gate delays the next step.
     Holding,
-    /// The candidate is live; the old release stays whole beside it.
+    /// The candidate is live. The old release stays complete beside it.
     Watching,
-    /// What is no longer needed drains and stops.
+    /// Instances that are no longer needed drain and stop.
     Settling,
-    /// The old release has the traffic (again); the candidate drains and stops.
+    /// The old release has, or gets back, the traffic. The candidate drains and stops.
     Reverting {
-        /// Why.
+        /// Why the rollout is reverted.
         cause: Cause,
     },
 }
 
 impl Phase {
-    /// Returns one phase of each kind, in the order in which a rollout may come through them. A new kind has to
-    /// be given its place here before this compiles.
+    /// Returns one phase of each kind, in the order in which a rollout may pass through them. Does not
+    /// compile until a new kind is given its place here.
     #[cfg(feature = "testing")]
     pub fn all() -> impl Iterator<Item = Self> {
         core::iter::successors(Some(Self::Starting), |phase| match phase {
@@ -404,7 +411,7 @@ impl Phase {
         })
     }
 
-    /// A rollout can be held here.
+    /// Returns whether a rollout can be paused in this phase.
     pub fn can_pause(&self) -> bool {
         match self {
             Self::Starting | Self::Ready | Self::Holding => true,
@@ -412,7 +419,7 @@ impl Phase {
         }
     }
 
-    /// Its name for people.
+    /// Returns the name of the phase for people.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Starting => "starting",
@@ -429,10 +436,10 @@ impl Phase {
 /// A switch of the traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Switched {
-    /// When it was decided.
+    /// Time of the decision.
     pub at: Timestamp,
-    /// The state version that has it.
+    /// The state version that contains the switch.
     pub version: u64,
-    /// How long it took until the last worker acknowledged it.
+    /// Time from the decision to the last worker's acknowledgement.
     pub took: Option<Millis>,
 }

@@ -1,4 +1,4 @@
-//! Folds one fact into the state of its app. Live running and recovery come through here alike.
+//! Folds one fact into the state of its app. Both live operation and recovery use this code.
 
 mod instances;
 mod removal;
@@ -17,12 +17,13 @@ use crate::{
 use instances::{drain, gone, mint, stage};
 use stored::{mark_bad, prune, served, sync, tried};
 
-/// A fact that cannot follow what happened before: a defect or a damaged journal, never user input.
+/// A fact that cannot follow the facts before it. The cause is a defect or a damaged journal, never
+/// user input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Illegal {
     /// The fact's name.
     pub fact: &'static str,
-    /// Why it cannot be.
+    /// Why the fact is illegal.
     pub why: &'static str,
 }
 
@@ -34,7 +35,7 @@ impl fmt::Display for Illegal {
 
 impl core::error::Error for Illegal {}
 
-/// Folds `fact` into `app`. On an error `app` is as it was.
+/// Folds `fact` into `app`. On an error `app` is unchanged.
 pub fn apply(app: &mut App, fact: &Fact) -> Result<(), Illegal> {
     let version = app.version + 1;
     fold(app, fact, version).map_err(|why| Illegal { fact: fact.name(), why })?;
@@ -137,7 +138,7 @@ fn fold(app: &mut App, fact: &Fact, version: u64) -> Folded {
     }
 }
 
-/// A rollout begins; its release is stored if it is new. An app that was removed comes back here.
+/// Begins a rollout, and stores its release if it is new. Also brings back an app that was removed.
 fn start(app: &mut App, started: &Started) -> Folded {
     if app.rollout.is_some() {
         return Err("another rollout is under way");
@@ -167,7 +168,8 @@ fn start(app: &mut App, started: &Started) -> Folded {
         app.last_release = release.no.0;
         app.releases.insert(release.no, release.clone());
     }
-    // The strategy is no part of what a release is: the last one it came in by is kept with it.
+    // The strategy is not part of the release's identity. The release keeps the strategy that it last
+    // came in by.
     if let (Some(strategy), Some(release)) = (&started.strategy, app.releases.get_mut(&started.to))
     {
         Arc::make_mut(&mut release.spec).strategy = (**strategy).clone();
@@ -179,7 +181,7 @@ fn start(app: &mut App, started: &Started) -> Folded {
     {
         bad.bad = Some("it was rolled back from".into());
     }
-    // A scale holds until the file asks for another number of instances.
+    // A scale applies until the app file asks for another number of instances.
     let replicas = |no: ReleaseNo| app.releases.get(&no).map(|r| r.spec.run.replicas);
     let new = started.release.is_some();
     if new && started.from.and_then(replicas) != replicas(started.to) {
@@ -190,7 +192,7 @@ fn start(app: &mut App, started: &Started) -> Folded {
     let deploys = started.kind == RolloutKind::Deploy;
     let recreates = deploys && is_recreate(kind);
     if recreates {
-        // It cannot run twice: nothing else of it is kept.
+        // The app cannot run twice, so no other release of it is kept running.
         app.standby = None;
     }
     let restarts = started.kind == RolloutKind::Restart;
@@ -216,7 +218,7 @@ fn start(app: &mut App, started: &Started) -> Folded {
     Ok(())
 }
 
-/// The candidate's share is set: forward to what its rung says, or back to none.
+/// Sets the candidate's share: forward to the share of its rung, or back to none.
 fn shift(app: &mut App, id: RolloutId, share: Share, at: Timestamp, version: u64) -> Folded {
     let rollout = in_phase(app, id, |phase| {
         matches!(phase, Phase::Starting | Phase::Ready | Phase::Reverting { .. })
@@ -246,9 +248,9 @@ fn shift(app: &mut App, id: RolloutId, share: Share, at: Timestamp, version: u64
     Ok(())
 }
 
-/// The rollout turns back. The old release gets the traffic at once if it is whole; otherwise the
-/// candidate carries its share until the old release is, or, where both must not run at the same
-/// time, the app is closed until then.
+/// Turns the rollout back. The old release gets the traffic at once if it is complete. Otherwise the
+/// candidate keeps its share until the old release is complete. If both releases must not run at the
+/// same time, the app is closed instead until then.
 fn revert(app: &mut App, id: RolloutId, cause: &Cause, at: Timestamp, version: u64) -> Folded {
     let running = in_phase(app, id, |p| !matches!(p, Phase::Reverting { .. } | Phase::Settling))?;
     enter(running, Phase::Reverting { cause: cause.clone() }, at);
@@ -269,7 +271,7 @@ fn revert(app: &mut App, id: RolloutId, cause: &Cause, at: Timestamp, version: u
     Ok(())
 }
 
-/// The rollout ends without moving anything: what is live stays live, for better or worse.
+/// Ends the rollout without moving traffic: the live release stays live, even if it is unhealthy.
 fn keep(app: &mut App, id: RolloutId, cause: &Cause, at: Timestamp) -> Folded {
     let running = in_phase(app, id, |p| !matches!(p, Phase::Reverting { .. } | Phase::Settling))?;
     if !running.keeps_live() {
@@ -278,12 +280,12 @@ fn keep(app: &mut App, id: RolloutId, cause: &Cause, at: Timestamp) -> Folded {
     enter(running, Phase::Reverting { cause: cause.clone() }, at);
     (running.paused, running.closed) = (None, false);
     let to = running.to;
-    // What was to be replaced serves on.
+    // Instances that were to be replaced continue to serve.
     app.instances.values_mut().filter(|i| i.release == to).for_each(|i| i.doomed = false);
     Ok(())
 }
 
-/// The old release has all of the traffic again.
+/// Gives all of the traffic back to the old release.
 fn take_back(app: &mut App, at: Timestamp, version: u64) {
     let Some(rollout) = app.rollout.as_mut() else { return };
     rollout.switched = Some(Switched { at, version, took: None });
@@ -291,7 +293,7 @@ fn take_back(app: &mut App, at: Timestamp, version: u64) {
     app.live = rollout.from;
 }
 
-/// The release stays: what was live before becomes the standby, as the policy says.
+/// Keeps the new release. The formerly live release becomes the standby if the policy says so.
 fn settle(app: &mut App, id: RolloutId, failed: Option<&Cause>, at: Timestamp) -> Folded {
     let renews = app.rollout.as_ref().is_some_and(|rollout| rollout.kind.renews());
     let before = if renews { Phase::Starting } else { Phase::Watching };
@@ -303,7 +305,7 @@ fn settle(app: &mut App, id: RolloutId, failed: Option<&Cause>, at: Timestamp) -
         return Ok(());
     }
     let (kind, from, to) = (rollout.kind, rollout.from, rollout.to);
-    // After a rollback the release that left is kept as the policy it came in with says.
+    // After a rollback, the standby policy of the release that left applies to that release.
     let policy_of = match kind {
         RolloutKind::Deploy => Some(to),
         RolloutKind::Rollback | RolloutKind::Restart | RolloutKind::Start => from,
@@ -339,10 +341,11 @@ fn end(app: &mut App, receipt: &model::Receipt, keep: Option<u16>, at: Timestamp
     Ok(())
 }
 
-/// The receipt of the rollout that made the live release live stays, however many have failed since.
+/// Returns whether the receipt is of the rollout that made the live release live. Such a receipt is
+/// kept, however many rollouts have failed since.
 fn brought_in(app: &App, receipt: &model::Receipt) -> bool {
     let live = app.live.and_then(|live| app.releases.get(&live));
-    // It may have failed and stayed, with nothing better to go back to.
+    // A failed rollout may have left its release live because there was no better one to go back to.
     let stayed = receipt.live.as_ref() == Some(&receipt.to);
     (receipt.outcome == Outcome::Completed || stayed)
         && live.is_some_and(|live| live.label == receipt.to)
@@ -361,7 +364,7 @@ fn is_switching(phase: &Phase) -> bool {
     matches!(phase, Phase::Switching | Phase::Reverting { .. })
 }
 
-/// The rollout with that id, if it is in such a phase.
+/// Returns the rollout with this id if its phase passes the check.
 fn in_phase(
     app: &mut App,
     id: RolloutId,

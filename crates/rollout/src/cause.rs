@@ -1,4 +1,4 @@
-//! Why a rollout is taken back.
+//! Why a rollout is reverted or has failed.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -7,80 +7,80 @@ use core::fmt;
 use model::{Exit, InstanceId, Label, Millis};
 use serde::{Deserialize, Serialize};
 
-/// Why a rollout is taken back. Its text is what people read in the error of `deploy`.
+/// Why a rollout is reverted or has failed. People read its text in the error of `deploy`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
     /// An instance ended before it was healthy.
     DiedAtStart {
-        /// Which.
+        /// The instance.
         instance: InstanceId,
-        /// How.
+        /// The exit.
         exit: Exit,
-        /// Its own last words.
+        /// The last lines of its output.
         tail: Vec<String>,
     },
     /// An instance was not healthy in time.
     NeverHealthy {
-        /// Which.
+        /// The instance.
         instance: InstanceId,
-        /// How long it was given.
+        /// The time it was given.
         waited: Millis,
-        /// What the last bad probe saw.
+        /// The result of the last bad probe.
         note: Option<String>,
     },
     /// An instance could not be started.
     NotStarted {
-        /// Which.
+        /// The instance.
         instance: InstanceId,
-        /// Why.
+        /// Why it could not be started.
         why: String,
     },
-    /// Other programs took the instance's port, again and again.
+    /// Other programs took the instance's port again and again.
     PortsTaken {
-        /// How often.
+        /// Number of times.
         times: u32,
     },
     /// The host named no free port in time.
     NoPorts {
-        /// How long it was given.
+        /// The time it was given.
         waited: Millis,
     },
-    /// Instances kept dying, while the rollout waited or in its watch.
+    /// Instances kept dying while the rollout waited or was watched.
     KeptDying {
-        /// How often.
+        /// Number of deaths.
         times: u32,
-        /// How the last one ended.
+        /// The exit of the last one.
         exit: Option<Exit>,
-        /// Its own last words.
+        /// The last lines of its output.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         tail: Vec<String>,
     },
-    /// After the switch, fewer instances were healthy than there have to be.
+    /// After the switch, fewer instances were healthy than required.
     BelowFloor {
-        /// Serving and Up.
+        /// Number of instances Serving and Up.
         ready: u16,
-        /// As many as there have to be.
+        /// Number of instances required.
         floor: u16,
-        /// How the last one that died ended.
+        /// The exit of the last instance that died.
         exit: Option<Exit>,
-        /// Its own last words.
+        /// The last lines of its output.
         tail: Vec<String>,
     },
-    /// Most of the candidate's last answers were errors, while live's own were not.
+    /// Most of the candidate's last answers were errors, while those of the live release were not.
     MostlyErrors {
-        /// Answers and failures in these minutes.
+        /// Number of answers and failed requests in these minutes.
         answers: u64,
-        /// Errors among them.
+        /// Number of errors among them.
         errors: u64,
     },
-    /// Somebody said `segue abort`.
+    /// A person ran `segue abort`.
     Aborted,
-    /// Somebody said `segue rollback`.
+    /// A person ran `segue rollback`.
     RolledBack,
-    /// Somebody deployed another release with `--replace`.
+    /// A person deployed another release with `--replace`.
     Replaced {
-        /// That release.
+        /// The other release.
         by: Label,
     },
     /// The app is being removed.
@@ -88,7 +88,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// The last words of the instance that failed, if one did.
+    /// Returns the last lines of output of the instance that failed, if one did.
     pub fn last_words(&self) -> &[String] {
         match self {
             Self::DiedAtStart { tail, .. }
@@ -106,7 +106,7 @@ impl Cause {
         }
     }
 
-    /// A person wanted it, as opposed to the release's own fault.
+    /// Returns whether a person asked for the end of the rollout, as opposed to a fault of the release.
     pub fn is_asked_for(&self) -> bool {
         match self {
             Self::Aborted | Self::RolledBack | Self::Replaced { .. } | Self::Removed => true,
@@ -163,7 +163,7 @@ impl fmt::Display for Cause {
     }
 }
 
-/// An instance's last lines, indented below the sentence that names it.
+/// Writes an instance's last lines, indented below the sentence that names the instance.
 fn last_words(f: &mut fmt::Formatter<'_>, tail: &[String]) -> fmt::Result {
     if !tail.is_empty() {
         f.write_str("; its last words:")?;

@@ -1,4 +1,4 @@
-//! What a fact means to somebody who follows a rollout.
+//! Turns facts into sentences for people who follow a rollout.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -8,7 +8,7 @@ use model::{Outcome, ReleaseNo, RolloutEvent, Share};
 use crate::ladder::{rung, rungs};
 use crate::{App, DrainCause, EndCause, Fact, ReleasedBy, RolloutKind};
 
-/// The event that tells of `fact`, once it is applied to `app`.
+/// Returns the event for `fact`, once the fact is applied to `app`.
 pub fn event(app: &App, fact: &Fact) -> RolloutEvent {
     let ended = if let Fact::Ended { receipt, .. } = fact {
         Some((receipt.rollout, receipt.outcome))
@@ -178,7 +178,7 @@ fn sentence(app: &App, fact: &Fact) -> String {
     }
 }
 
-/// The label of a release, if there is one.
+/// Returns the label of a release, if there is one.
 fn name(app: &App, release: Option<ReleaseNo>) -> String {
     release.map_or_else(|| "nothing".into(), |release| app.label(release).to_string())
 }

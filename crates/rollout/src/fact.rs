@@ -1,5 +1,5 @@
-//! Facts: what has happened, with the numbers the decision rested on and its time.
-//! Their shape is a file format: change it only together with the record version in `control`.
+//! Facts: events that have happened, with their time and the numbers that the decision was based on.
+//! Their shape is a file format. Change it only together with the record version in `control`.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Cause, EndCause, RolloutKind, WorkBegun, WorkEnded};
 
-/// Something that has happened to an app.
+/// An event in the life of an app.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fact {
@@ -21,217 +21,218 @@ pub enum Fact {
     Started(Box<Started>),
     /// Instances were given numbers and addresses; they are to be started.
     Minted {
-        /// Of this release.
+        /// The release of the new instances.
         release: ReleaseNo,
         /// The new instances.
         instances: Vec<Minted>,
-        /// When.
+        /// Time of the event.
         at: Timestamp,
     },
     /// An instance was healthy for the first time and may get requests.
     Serving {
         /// The instance's number.
         instance: u64,
-        /// Good probes in a row that say so.
+        /// Number of good probes in a row.
         probes: u32,
-        /// The sockets at its address then.
+        /// The sockets at its address at that time.
         #[serde(default)]
         listeners: Listeners,
-        /// When.
+        /// Time of the event.
         at: Timestamp,
     },
-    /// An instance has been Down for too long; another is to take its place.
+    /// An instance has been Down for too long. Another one takes its place.
     Doomed {
         /// The instance's number.
         instance: u64,
-        /// How long it has been Down.
+        /// Time for which it has been Down.
         down: Millis,
-        /// When.
+        /// Time of the event.
         at: Timestamp,
     },
     /// Instances get no new requests from now on and will be stopped.
     Draining {
-        /// Their numbers.
+        /// The instances' numbers.
         instances: Vec<u64>,
         /// Why.
         cause: DrainCause,
-        /// When.
+        /// Time of the event.
         at: Timestamp,
     },
     /// An instance may be stopped (I2).
     Released {
         /// The instance's number.
         instance: u64,
-        /// What released it.
+        /// Why it may be stopped.
         by: ReleasedBy,
-        /// When.
+        /// Time of the event.
         at: Timestamp,
     },
     /// An instance has ended, with its whole process tree.
     Gone {
         /// The instance's number.
         instance: u64,
-        /// How; `None` if it never started.
+        /// The exit; `None` if it never started.
         exit: Option<Exit>,
-        /// Its port is held by somebody else.
+        /// True if another program holds its port.
         address_in_use: bool,
-        /// Its last lines.
+        /// The last lines of its output.
         tail: Vec<String>,
-        /// When.
+        /// Time of the event.
         at: Timestamp,
     },
-    /// The candidate is whole; a gate keeps the switch waiting.
+    /// The candidate is complete. A gate delays the switch.
     Ready {
         /// The rollout.
         rollout: RolloutId,
-        /// Instances Serving and Up.
+        /// Number of its instances that are Serving and Up.
         ready: u16,
-        /// When.
+        /// Time of the event.
         at: Timestamp,
     },
     /// The candidate's share was set.
     Shifted {
         /// The rollout.
         rollout: RolloutId,
-        /// The share.
+        /// The new share.
         share: Share,
-        /// Instances of the candidate Serving and Up.
+        /// Number of the candidate's instances that are Serving and Up.
         ready: u16,
-        /// When it was decided, or the command accepted.
+        /// Time at which the switch was decided, or the command accepted.
         at: Timestamp,
     },
-    /// The gate of a step is passed: the rollout climbs to this rung.
+    /// The gate of a step is open: the rollout moves to this rung.
     Stepped {
         /// The rollout.
         rollout: RolloutId,
         /// The rung, from 1 on.
         rung: u16,
-        /// When.
+        /// Time of the event.
         at: Timestamp,
     },
-    /// The rollout is held where it is.
+    /// The rollout is paused.
     Paused {
         /// The rollout.
         rollout: RolloutId,
-        /// The failure that holds it; `None` if somebody asked for it.
+        /// The failure that paused it; `None` if a person asked for the pause.
         because: Option<String>,
-        /// When.
+        /// Time of the event.
         at: Timestamp,
     },
-    /// The rollout goes on.
+    /// The rollout continues after a pause.
     Resumed {
         /// The rollout.
         rollout: RolloutId,
-        /// When.
+        /// Time of the event.
         at: Timestamp,
     },
-    /// Every release is to have so many instances.
+    /// The number of instances of every release was set.
     Scaled {
-        /// The number of instances; `None` leaves it to the files.
+        /// The number of instances; `None` returns to the number in the app files.
         replicas: Option<u16>,
-        /// When.
+        /// Time of the event.
         at: Timestamp,
     },
-    /// The standby was brought to the live version: a second set of the same content.
+    /// The standby was brought to the live version: a second set of instances of the live content.
     Synced {
         /// The release that is the standby from now on.
         to: ReleaseNo,
-        /// The whole release, when it was not stored before.
+        /// The whole release, if it was not stored before.
         release: Option<Box<Release>>,
-        /// How many releases stay stored, as in [`Fact::Ended`].
+        /// Number of releases that stay stored, as in [`Fact::Ended`].
         #[serde(default, skip_serializing_if = "Option::is_none")]
         keep: Option<u16>,
-        /// When.
+        /// Time of the event.
         at: Timestamp,
     },
-    /// Somebody closed the app for its users, or opened it again.
+    /// The app was closed for its users, or opened again.
     Maintained {
-        /// What users see; `None` opens it.
+        /// The maintenance settings; `None` opens the app.
         on: Option<Maintenance>,
-        /// When.
+        /// Time of the event.
         at: Timestamp,
     },
     /// Every worker of every proxy acknowledged the switch.
     Acknowledged {
         /// The rollout.
         rollout: RolloutId,
-        /// The snapshot.
+        /// The acknowledged snapshot.
         generation: Generation,
-        /// From the decision to the last acknowledgement.
+        /// Time from the decision to the last acknowledgement.
         took: Millis,
-        /// When.
+        /// Time of the event.
         at: Timestamp,
     },
-    /// The watch is over: the release stays.
+    /// The watch is over. The release stays.
     Settled {
         /// The rollout.
         rollout: RolloutId,
-        /// Why the rollout has failed, if the release stays only because none is better.
+        /// Why the rollout has failed, if the release stays only because no other is better.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cause: Option<Cause>,
-        /// When.
+        /// Time of the event.
         at: Timestamp,
     },
-    /// The rollout is taken back: the old release has the traffic from now on.
+    /// The rollout is reverted: the old release gets the traffic back.
     Reverting {
         /// The rollout.
         rollout: RolloutId,
-        /// Why.
+        /// Why the rollout is reverted.
         cause: Cause,
-        /// When.
+        /// Time of the event.
         at: Timestamp,
     },
-    /// The rollout ends badly and moves nothing: what is live stays live.
+    /// The rollout fails and moves no traffic: the live release stays live.
     Kept {
         /// The rollout.
         rollout: RolloutId,
         /// Why it ends.
         cause: Cause,
-        /// When.
+        /// Time of the event.
         at: Timestamp,
     },
     /// The rollout is over.
     Ended {
-        /// How, and what it cost.
+        /// The outcome of the rollout, and its cost.
         receipt: Box<Receipt>,
-        /// How many releases that are not on offer stay stored, and how many that never had users. Facts of
-        /// earlier versions keep the last ten, whatever they were worth.
+        /// Number of releases that stay stored besides those on offer. It applies to those that had
+        /// users, and once more to those that never had any. Facts of earlier versions keep the last
+        /// ten, whether they had users or not.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         keep: Option<u16>,
-        /// When.
+        /// Time of the event.
         at: Timestamp,
     },
-    /// The standby's time is up.
+    /// The standby's time is over.
     StandbyRetired {
-        /// The release.
+        /// The release that was the standby.
         release: ReleaseNo,
-        /// When.
+        /// Time of the event.
         at: Timestamp,
     },
-    /// The app is being removed: no requests, all instances drain.
+    /// The app is being removed: it gets no requests, and all its instances drain.
     Removing {
-        /// Its state goes as well.
+        /// True if the app's state is removed as well.
         #[serde(default)]
         with_state: bool,
-        /// When.
+        /// Time of the event.
         at: Timestamp,
     },
     /// A work is to be started.
     WorkBegun(Box<WorkBegun>),
     /// A work was seen running.
     WorkRuns {
-        /// Its number.
+        /// The work's number.
         work: u64,
-        /// When.
+        /// Time of the event.
         at: Timestamp,
     },
     /// A work is told to end.
     WorkStopped {
-        /// Its number.
+        /// The work's number.
         work: u64,
-        /// Why.
+        /// Why it is told to end.
         cause: EndCause,
-        /// When.
+        /// Time of the event.
         at: Timestamp,
     },
     /// A work has ended.
@@ -239,12 +240,12 @@ pub enum Fact {
 }
 
 impl Fact {
-    /// The instances it brings into being.
+    /// Returns the instances that the fact creates.
     pub fn minted(&self) -> &[Minted] {
         if let Self::Minted { instances, .. } = self { instances } else { &[] }
     }
 
-    /// When it happened.
+    /// Returns the time of the event.
     pub fn at(&self) -> Timestamp {
         match self {
             Self::Started(started) => started.at,
@@ -276,7 +277,7 @@ impl Fact {
         }
     }
 
-    /// Its name in journals and transcripts.
+    /// Returns the fact's name in journals and transcripts.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Started(_) => "started",
@@ -314,44 +315,44 @@ impl Fact {
     }
 }
 
-/// A rollout began.
+/// The start of a rollout.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Started {
     /// The rollout.
     pub rollout: RolloutId,
-    /// What it is for.
+    /// The purpose of the rollout.
     pub kind: RolloutKind,
-    /// The release that is live.
+    /// The live release.
     pub from: Option<ReleaseNo>,
     /// The release that comes in.
     pub to: ReleaseNo,
-    /// The whole release, when it was not stored before.
+    /// The whole release, if it was not stored before.
     pub release: Option<Release>,
-    /// The strategy that was asked for with a release that was stored before. Without one the release
-    /// comes in by the strategy it is stored with, as every one did in journals of earlier versions.
+    /// The strategy of the command, if the release was stored before. `None` uses the strategy stored
+    /// with the release, as journals of earlier versions always did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strategy: Option<Box<Strategy>>,
-    /// When.
+    /// Time of the event.
     pub at: Timestamp,
 }
 
 /// A new instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Minted {
-    /// Its number.
+    /// The instance's number.
     pub number: u64,
-    /// Where it is to run. Facts of earlier versions know one host only.
+    /// The host it runs on. Facts of earlier versions know one host only.
     #[serde(default = "HostId::local")]
     pub host: HostId,
-    /// Where it has to listen.
+    /// The address it has to listen at.
     pub address: Address,
-    /// Where it has to answer probes, if not there.
+    /// The address at which it has to answer probes, if that is a separate one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health_address: Option<Address>,
 }
 
 impl Minted {
-    /// All addresses that it was given.
+    /// Returns all addresses that the instance was given.
     pub fn addresses(&self) -> impl Iterator<Item = &Address> {
         core::iter::once(&self.address).chain(&self.health_address)
     }
@@ -361,25 +362,26 @@ impl Minted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DrainCause {
-    /// Their release needs fewer instances, or none.
+    /// The release needs fewer instances, or none.
     NotNeeded,
     /// The instance was not healthy in time.
     NeverHealthy,
-    /// The instance was Down for too long and another has taken its place.
+    /// The instance was Down for too long, and another has taken its place.
     Replaced,
-    /// Its release is restarted, and its successor comes only after it.
+    /// The release is restarted, and the successor starts only after this instance has gone.
     Restarted,
 }
 
-/// What released an instance for its stop.
+/// Why an instance may be stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReleasedBy {
-    /// Every worker acknowledged its absence and reports nothing in flight.
+    /// Every worker acknowledged a snapshot without the instance and reports no request in flight on
+    /// it.
     Idle,
-    /// Its drain deadline passed with so many requests in flight.
+    /// Its drain deadline passed while requests were in flight.
     Deadline {
-        /// Requests cut off.
+        /// Number of requests cut off.
         in_flight: u32,
     },
 }

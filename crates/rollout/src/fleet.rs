@@ -1,4 +1,4 @@
-//! The fleet: which hosts there are. A fold over its facts, which belong to no app.
+//! The fleet: the set of hosts. Its state is a fold over its facts, which belong to no app.
 
 use alloc::collections::BTreeMap;
 use core::net::IpAddr;
@@ -9,36 +9,36 @@ use serde::{Deserialize, Serialize};
 /// The hosts that instances can be placed on.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Fleet {
-    /// By name.
+    /// Hosts by name.
     pub hosts: BTreeMap<HostId, Host>,
 }
 
 /// A host of the fleet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
-    /// Where its instances listen.
+    /// The address at which its instances listen.
     pub address: IpAddr,
-    /// Since when it belongs to the fleet.
+    /// Time at which it joined the fleet.
     pub joined: Timestamp,
 }
 
-/// Something that has happened to the fleet.
+/// An event in the life of the fleet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FleetFact {
-    /// A host joined, or one that had joined has another address.
+    /// A host joined, or a host that had joined has a new address.
     HostJoined {
-        /// Its name.
+        /// The host's name.
         host: HostId,
-        /// Where its instances will listen.
+        /// The address at which its instances will listen.
         address: IpAddr,
-        /// When.
+        /// Time of the event.
         at: Timestamp,
     },
 }
 
 impl Fleet {
-    /// Folds one fact.
+    /// Folds one fact into the fleet.
     pub fn apply(&mut self, fact: &FleetFact) {
         match fact {
             FleetFact::HostJoined { host, address, at } => {
@@ -51,14 +51,14 @@ impl Fleet {
 }
 
 impl FleetFact {
-    /// When it happened.
+    /// Returns the time of the event.
     pub fn at(&self) -> Timestamp {
         match self {
             Self::HostJoined { at, .. } => *at,
         }
     }
 
-    /// Its name in journals.
+    /// Returns the fact's name in journals.
     pub fn name(&self) -> &'static str {
         match self {
             Self::HostJoined { .. } => "host-joined",

@@ -1,8 +1,8 @@
-//! What a rollout is for.
+//! The purpose of a rollout.
 
 use serde::{Deserialize, Serialize};
 
-/// What a rollout is for.
+/// The purpose of a rollout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RolloutKind {
@@ -12,12 +12,12 @@ pub enum RolloutKind {
     Rollback,
     /// Replace every instance of the live release, one after the other.
     Restart,
-    /// Start what the live release lacks, and replace what is Down.
+    /// Start the instances that the live release lacks, and replace those that are Down.
     Start,
 }
 
 impl RolloutKind {
-    /// The live release stays; its instances are renewed.
+    /// Returns whether the live release stays and only its instances are renewed.
     pub fn renews(self) -> bool {
         match self {
             Self::Deploy | Self::Rollback => false,

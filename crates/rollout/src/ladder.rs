@@ -1,31 +1,31 @@
-//! The rungs of a rollout: how many instances each side has, and how much of the traffic, step by
-//! step. One shape for every strategy; which rung a rollout stands on is a fact.
+//! The rungs of a rollout: the number of instances of each side and the share of the traffic, step by
+//! step. All strategies share this one shape. The rung that a rollout stands on is a fact.
 
 use model::{Capacity, Gate, Order, ReleaseNo, Share, Stage, StrategyKind, Switch};
 
 use crate::planted::Bug;
 use crate::{App, Instance, Phase, Rollout, RolloutKind};
 
-/// One rung.
+/// One step of a rollout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rung {
-    /// The candidate's part of the traffic once this rung is reached.
+    /// The candidate's share of the traffic once this rung is reached.
     pub share: Share,
-    /// Instances the candidate needs before it gets that share.
+    /// Number of instances that the candidate needs before it gets that share.
     pub to: u16,
-    /// Instances of the old release until the candidate has that share.
+    /// Number of instances of the old release until the candidate has that share.
     pub before: u16,
-    /// Instances of the old release from then on.
+    /// Number of instances of the old release from then on.
     pub after: u16,
-    /// Whether the share is given as soon as the candidate is whole.
+    /// Defines whether the share is given as soon as the candidate is complete.
     pub switch: Switch,
-    /// What is waited for before the next rung; nothing after the last.
+    /// The gate before the next rung; `None` on the last rung.
     pub gate: Option<Gate>,
-    /// The old instances have to be gone before new ones start.
+    /// True if old instances have to be gone before new ones start.
     pub makes_room: bool,
 }
 
-/// How many rungs this rollout has; at least one.
+/// Returns the number of rungs of a rollout, at least one.
 pub fn rungs(app: &App, rollout: &Rollout) -> u16 {
     let replicas = app.replicas(rollout.to);
     match kind(app, rollout) {
@@ -38,7 +38,7 @@ pub fn rungs(app: &App, rollout: &Rollout) -> u16 {
     }
 }
 
-/// The rung with that number, from 1 on; a number beyond the last is the last.
+/// Returns the rung with this number, from 1 on. A number beyond the last rung gives the last one.
 pub fn rung(app: &App, rollout: &Rollout, number: u16) -> Rung {
     let last = rungs(app, rollout);
     let number = number.clamp(1, last);
@@ -85,19 +85,20 @@ pub fn rung(app: &App, rollout: &Rollout, number: u16) -> Rung {
     }
 }
 
-/// The strategy by which the release comes in; none for a first release or a rollback, which are
-/// one switch, and for what moves no traffic.
+/// Returns the strategy by which the release comes in. Returns `None` for a first release and for a
+/// rollback, which are a single switch, and for rollouts that move no traffic.
 fn kind<'a>(app: &'a App, rollout: &Rollout) -> Option<&'a StrategyKind> {
     if rollout.kind != RolloutKind::Deploy {
         return None;
     }
     let kind = &app.releases.get(&rollout.to)?.spec.strategy.kind;
-    // With nothing to compare with, a first release waits at most for a person.
+    // A first release has no release to compare with. The only gate that applies to it is a person's
+    // promotion.
     let first = rollout.from.is_none() && !matches!(kind, StrategyKind::BlueGreen { .. });
     (!first).then_some(kind)
 }
 
-/// How many instances this release should have now.
+/// Returns the number of instances that a release should have now.
 pub fn wanted(app: &App, release: ReleaseNo) -> u16 {
     if !app.on_offer().any(|offered| offered == release) {
         return 0;
@@ -115,7 +116,7 @@ pub fn wanted(app: &App, release: ReleaseNo) -> u16 {
     }
 }
 
-/// How many instances the old release should have now.
+/// Returns the number of instances that the old release should have now.
 fn wanted_from(app: &App, rollout: &Rollout) -> u16 {
     let rung = rung(app, rollout, rollout.rung);
     let all = rollout.from.map_or(0, |from| app.replicas(from));
@@ -124,7 +125,8 @@ fn wanted_from(app: &App, rollout: &Rollout) -> u16 {
         Phase::Starting | Phase::Ready => rung.before,
         Phase::Switching | Phase::Holding | Phase::Watching => rung.after,
         Phase::Settling => 0,
-        // Nothing of it is started while another release, or what it had before, still ends.
+        // None of its instances is started while other instances, including its own former ones, are
+        // still ending.
         Phase::Reverting { .. } if needs_room(app, rollout) && is_crowded(app, rollout.from) => {
             rollout.from.map_or(0, |from| staying(app, from)).min(all)
         }
@@ -132,7 +134,7 @@ fn wanted_from(app: &App, rollout: &Rollout) -> u16 {
     }
 }
 
-/// How many instances the candidate should have now.
+/// Returns the number of instances that the candidate should have now.
 fn wanted_to(app: &App, rollout: &Rollout) -> u16 {
     let here = rung(app, rollout, rollout.rung);
     let reached = if rollout.rung > 1 { rung(app, rollout, rollout.rung - 1).to } else { 0 };
@@ -147,13 +149,13 @@ fn wanted_to(app: &App, rollout: &Rollout) -> u16 {
             let is_full = old > usize::from(here.before) && !Bug::RunsBeside.is_planted();
             if here.makes_room && is_full { reached } else { here.to }
         }
-        // While a pause lasts, the next batch of a surge starts already: there is room for it.
+        // While the pause of a surge lasts, the next batch already starts: there is room for it.
         Phase::Holding if here.after < here.before => rung(app, rollout, rollout.rung + 1).to,
         Phase::Switching | Phase::Holding => here.to,
         Phase::Watching | Phase::Settling => app.replicas(rollout.to),
         Phase::Reverting { .. } if rollout.share == Share::NONE => 0,
         Phase::Reverting { .. } if needs_room(app, rollout) => 0,
-        // What is there carries its share a little longer; nothing of it is started any more.
+        // Existing instances carry the candidate's share for a little longer. No more are started.
         Phase::Reverting { .. } => {
             let there = app.instances_of(rollout.to).filter(|(_, i)| i.stage < Stage::Draining);
             u16::try_from(there.count()).unwrap_or(here.to).min(here.to)
@@ -161,11 +163,11 @@ fn wanted_to(app: &App, rollout: &Rollout) -> u16 {
     }
 }
 
-/// How many instances the live release should have now while they are renewed.
+/// Returns the number of instances that the live release should have now, during a restart or a start.
 fn wanted_renewed(app: &App, rollout: &Rollout) -> u16 {
     let all = app.replicas(rollout.to);
-    // What must not run twice starts once the former instances have gone, also those that a person who
-    // holds the restart keeps from draining.
+    // A release that must not run twice starts new instances once the former ones have gone. This
+    // includes former instances that do not drain yet because a person has paused the restart.
     let is_former = |(_, i): (u64, &Instance)| i.minted < rollout.started;
     let to_leave =
         rollout.kind == RolloutKind::Restart && app.instances_of(rollout.to).any(is_former);
@@ -175,19 +177,20 @@ fn wanted_renewed(app: &App, rollout: &Rollout) -> u16 {
     all
 }
 
-/// The release whose instances are renewed must not run twice.
+/// Returns whether the release whose instances are renewed must not run twice.
 pub(crate) fn runs_alone(app: &App, rollout: &Rollout) -> bool {
     let kind = app.releases.get(&rollout.to).map(|release| &release.spec.strategy.kind);
     matches!(kind, Some(StrategyKind::Recreate { .. }))
 }
 
-/// Both releases must not run at the same time.
+/// Returns whether the two releases must not run at the same time.
 pub(crate) fn needs_room(app: &App, rollout: &Rollout) -> bool {
     matches!(kind(app, rollout), Some(StrategyKind::Recreate { .. }))
 }
 
-/// The instances that have to carry the app while a rollout moves it, over both releases: fewer are
-/// never left by letting healthy ones go (I3). The way back takes what there is.
+/// Returns the number of instances, over both releases, that have to carry the app while a rollout
+/// moves it. Healthy instances are not let go below this number (I3). A revert gets along with whatever
+/// is left.
 pub(crate) fn least(app: &App) -> u16 {
     if let Some(renewed) = app.rollout.as_ref().filter(|r| r.kind.renews()) {
         return if runs_alone(app, renewed) { 0 } else { app.replicas(renewed.to) };
@@ -212,7 +215,7 @@ pub(crate) fn least(app: &App) -> u16 {
     }
 }
 
-/// The instances that carry the share the candidate has: fewer are too few.
+/// Returns the number of instances that the candidate needs to carry its share.
 pub(crate) fn floor(app: &App, rollout: &Rollout) -> u16 {
     match rollout.phase {
         Phase::Starting | Phase::Ready if rollout.rung > 1 => {
@@ -227,19 +230,19 @@ pub(crate) fn floor(app: &App, rollout: &Rollout) -> u16 {
     }
 }
 
-/// Instances of the release that have neither been let go nor are to be replaced.
+/// Returns the number of the release's instances that neither drain nor are to be replaced.
 fn staying(app: &App, release: ReleaseNo) -> u16 {
     let stays = |(_, i): &(u64, &Instance)| i.stage < Stage::Draining && !i.doomed;
     u16::try_from(app.instances_of(release).filter(stays).count()).unwrap_or(u16::MAX)
 }
 
-/// Something runs that has to end before this release starts: another release, or what drains of
-/// itself.
+/// Returns whether an instance runs that has to end before this release starts: one of another release,
+/// or a draining one of this release.
 fn is_crowded(app: &App, release: Option<ReleaseNo>) -> bool {
     app.instances.values().any(|i| Some(i.release) != release || i.stage == Stage::Draining)
 }
 
-/// `of` × `part` / `whole`, rounded up.
+/// Returns `of` × `part` / `whole`, rounded up.
 fn part_of(of: u16, part: u16, whole: u16) -> u16 {
     let product = u32::from(of) * u32::from(part);
     u16::try_from(product.div_ceil(u32::from(whole.max(1)))).unwrap_or(of)

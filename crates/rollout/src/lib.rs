@@ -1,9 +1,9 @@
 //! The rollout core: facts in, plan out.
 //!
-//! [`decide`] says what must now be recorded, [`apply`] folds one fact into an app's state, [`plan`]
-//! says what should be so, and [`ask`] answers what people ask for. Nothing here acts: no IO, no
-//! clock, no randomness, no async; time is an argument. Recovery replays facts through the same
-//! [`apply`] that runs live.
+//! [`decide`] returns the facts to record next. [`apply`] folds one fact into an app's state. [`plan`]
+//! returns the desired state that follows from it. [`ask`] answers commands. Nothing here performs
+//! effects: no IO, no clock, no randomness, no async. Time is an argument. Recovery replays facts
+//! through the [`apply`] that also runs live.
 
 #![no_std]
 

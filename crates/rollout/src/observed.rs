@@ -1,4 +1,4 @@
-//! Observations: what is seen now and may be forgotten.
+//! Observations: the current facts of the outside world. They may be lost at any time.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
@@ -10,69 +10,72 @@ use model::{
     ReleaseNo, Timestamp,
 };
 
-/// What is seen of one app.
+/// Observations of one app.
 #[derive(Clone, Debug)]
 pub struct Observed<'a> {
-    /// By instance number; what is missing has not been seen.
+    /// Observations of instances, by number. An instance that was not observed is missing.
     pub instances: &'a BTreeMap<u64, InstanceSeen>,
-    /// The app's state up to this version is in a snapshot that every worker acknowledged.
+    /// The highest state version contained in a snapshot that every worker acknowledged.
     pub acknowledged: u64,
-    /// That snapshot.
+    /// The number of that snapshot.
     pub generation: Generation,
-    /// When the last acknowledgement came.
+    /// Time of the last acknowledgement.
     pub acknowledged_at: Timestamp,
     /// The hosts that new instances may be placed on.
     pub hosts: &'a BTreeMap<HostId, HostSeen>,
-    /// When this control started: guards begin anew from here.
+    /// Time at which this control started. Deadlines begin anew from here.
     pub recovered: Timestamp,
-    /// How long the candidate was busy in this phase of the rollout: the clock of a step stood.
+    /// Time for which the candidate was busy in this phase of the rollout. The clock of a step stands
+    /// during this time.
     pub stood: Millis,
-    /// What the proxies counted since the rollout began; `None` if a crash lost it.
+    /// Counts of the proxies since the rollout began; `None` if a crash lost them.
     pub counted: Option<&'a AppCounters>,
-    /// How many releases that are not on offer stay stored.
+    /// Number of releases that stay stored besides those on offer.
     pub keep_releases: u16,
-    /// What they counted in the last minutes, oldest first; a minute ends early where a rollout begins.
+    /// Counts of the proxies in the last minutes, oldest first. A minute is cut short where a
+    /// rollout begins.
     pub minutes: &'a VecDeque<Minute>,
 }
 
-/// What is seen of a host.
+/// Observations of a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostSeen {
-    /// Where its instances listen.
+    /// The address at which its instances listen.
     pub address: IpAddr,
     /// Ports that may be given to new instances, best first.
     pub free_ports: Vec<u16>,
-    /// What it can do for new instances.
+    /// The features that it offers to new instances.
     pub abilities: HostAbilities,
 }
 
-/// What was counted of one app in a minute.
+/// Counts of one app in one minute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Minute {
-    /// When it began.
+    /// Time at which the minute began.
     pub began: Timestamp,
-    /// By release.
+    /// Counts by release.
     pub releases: BTreeMap<ReleaseNo, Tally>,
 }
 
 impl Minute {
-    /// How long it is.
+    /// The length of a minute.
     pub const LENGTH: Millis = Millis::from_secs(60);
 }
 
-/// What was counted of one release.
+/// Counts of one release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Tally {
-    /// Answers of its instances, and requests that they failed.
+    /// Number of answers from its instances, and of requests that its instances failed.
     pub answers: u64,
-    /// Answers that speak against the release, 5xx but 501 and 505, and requests that its instances failed.
+    /// Number of answers that speak against the release (5xx except 501 and 505), and of requests that
+    /// its instances failed.
     pub bad: u64,
-    /// Whose requests these were.
+    /// The clients of these requests.
     pub askers: Askers,
 }
 
 impl Tally {
-    /// Takes in another one.
+    /// Adds another tally.
     pub fn add(&mut self, other: &Self) {
         self.answers += other.answers;
         self.bad += other.bad;
@@ -80,68 +83,69 @@ impl Tally {
     }
 }
 
-/// What is seen of one instance.
+/// Observations of one instance.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct InstanceSeen {
-    /// Its process.
+    /// The instance's process.
     pub process: Process,
-    /// Since when its process is seen to run; what came before was laying out its files.
+    /// Time since which its process is seen to run. Before, its files were laid out.
     pub running_since: Option<Timestamp>,
-    /// What the probes say.
+    /// The health according to the probes.
     pub health: Health,
-    /// Probes in a row that said so.
+    /// Number of consecutive probes with this result.
     pub streak: u32,
-    /// What the last bad probe saw.
+    /// The result of the last bad probe.
     pub note: Option<String>,
-    /// Who listens at its address.
+    /// The sockets that listen at its address.
     pub listeners: Listeners,
-    /// Since when it has this health.
+    /// Time since which it has this health.
     pub health_since: Timestamp,
-    /// Requests and tunnels in flight, over all proxies that count them.
+    /// Number of requests and tunnels in flight, summed over all proxies that count them.
     pub in_flight: u32,
-    /// Some proxy cannot say whether there are more.
+    /// True if some proxy cannot tell whether more requests are in flight.
     pub uncounted: bool,
-    /// The instance gives no answer to its probes because it is busy with requests: its health stands.
+    /// Set while the instance does not answer its probes because it is busy with requests. Its health
+    /// then stays unchanged.
     pub busy: Option<Busy>,
 }
 
 /// An instance that is busy with requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Busy {
-    /// Since when.
+    /// Time since which it is busy.
     pub since: Timestamp,
-    /// The instance counts as Down from then on, unless it makes progress before.
+    /// Time from which the instance counts as Down, unless it makes progress before.
     pub until: Timestamp,
 }
 
-/// What is seen of an instance's process.
+/// Observations of an instance's process.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum Process {
-    /// Nothing yet.
+    /// Nothing was observed yet.
     #[default]
     Unseen,
     /// The process runs.
     Running {
-        /// Its process id.
+        /// The process id.
         pid: u32,
     },
-    /// Its port is held by somebody else.
+    /// Another program holds its port.
     AddressInUse,
     /// The process cannot be started.
     Refused(String),
     /// The process has ended, with its whole tree.
     Exited {
-        /// How.
+        /// The exit.
         exit: Exit,
-        /// Its port is held by somebody else.
+        /// True if another program holds its port.
         address_in_use: bool,
-        /// Its last lines.
+        /// The last lines of its output.
         tail: Vec<String>,
     },
 }
 
 impl Process {
-    /// There is nothing left of it.
+    /// Returns whether nothing is left of the process.
     pub fn has_ended(&self) -> bool {
         match self {
             Self::Unseen | Self::Running { .. } => false,
@@ -151,7 +155,7 @@ impl Process {
 }
 
 impl Observed<'_> {
-    /// What is seen of the instance with that number.
+    /// Returns the observations of the instance with this number.
     pub fn instance(&self, number: u64) -> &InstanceSeen {
         static NOTHING: InstanceSeen = InstanceSeen {
             process: Process::Unseen,

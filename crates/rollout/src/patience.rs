@@ -1,21 +1,21 @@
-//! How long a joining instance may take, and from when on that is counted. Decides nothing.
+//! The time that a joining instance may take, and the start of that time. Decides nothing.
 
 use model::{Millis, ReleaseNo, Stage, Timestamp};
 
 use crate::{App, Instance, Observed};
 
-/// What a joining instance is given now.
+/// The time limit of a joining instance at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Patience {
-    /// What its time is for.
+    /// The part of the start that the limit applies to.
     pub of: Part,
-    /// From when on.
+    /// The beginning of this part.
     pub since: Timestamp,
-    /// How long.
+    /// The length of the limit.
     pub given: Millis,
 }
 
-/// The two parts of a start. Copying many files is no part of how quickly an app starts.
+/// The two parts of a start. The time to copy files does not count as time that the app takes to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     /// Its files are laid out, and its process is started.
@@ -25,10 +25,10 @@ pub(crate) enum Part {
 }
 
 impl Patience {
-    /// The longest that laying out the files of a release may take.
+    /// Maximum time to lay out the files of a release.
     pub const LAYING_OUT: Millis = Millis::from_secs(600);
 
-    /// What this instance is given. A restart of control begins the part anew.
+    /// Returns the time limit of this instance. A restart of control begins the part anew.
     pub fn with(app: &App, seen: &Observed, number: u64, instance: &Instance) -> Self {
         let release = app.releases.get(&instance.release);
         match seen.instance(number).running_since {
@@ -45,15 +45,15 @@ impl Patience {
         }
     }
 
-    /// Of a release's joining instances the one whose files are still being laid out, else the one whose
-    /// time is up first.
+    /// Returns the limit of the release's joining instance whose files are still being laid out. If
+    /// there is none, returns the limit that is over first.
     pub fn first(app: &App, seen: &Observed, release: ReleaseNo) -> Option<Self> {
         let joining = app.instances_of(release).filter(|(_, i)| i.stage == Stage::Joining);
         let all = joining.map(|(number, instance)| Self::with(app, seen, number, instance));
         all.min_by_key(|patience| (patience.of != Part::LayingOut, patience.until()))
     }
 
-    /// When it is over.
+    /// Returns the end of the limit.
     pub fn until(self) -> Timestamp {
         self.since.after(self.given)
     }

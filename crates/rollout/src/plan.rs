@@ -1,5 +1,5 @@
-//! What should be so: effects and the app's section of the snapshot. It looks at no clock and at no
-//! observation, so it says the same after any restart.
+//! Computes the desired state: effects on hosts, and the app's section of the snapshot. The plan
+//! depends neither on a clock nor on observations, so it is identical after any restart.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -13,19 +13,19 @@ use model::{
 use crate::planted::Bug;
 use crate::{App, Instance, Phase, Rollout, Work, WorkStage};
 
-/// Everything wanted now.
+/// The desired state of one app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The app's part of the snapshot; `None` while no release is live.
     pub section: Option<AppSection>,
-    /// What the hosts of its instances and works are to do. Idempotent, and repeated until the fact it leads to has
-    /// arrived.
+    /// Commands to the hosts of its instances and works. They are idempotent, and repeated until the
+    /// resulting fact has arrived.
     pub effects: Vec<(HostId, HostCommand)>,
-    /// What is still needed of the app, on every host.
+    /// The files and values of the app that every host still has to keep.
     pub keep: Option<Box<Keep>>,
 }
 
-/// What should be so for `app`.
+/// Returns the desired state of `app`.
 pub fn plan(app: &App) -> Plan {
     let effect = |(number, instance): (&u64, &Instance)| {
         Some((instance.host.clone(), effect(app, *number, instance)?))
@@ -44,7 +44,7 @@ fn effect(app: &App, number: u64, instance: &Instance) -> Option<HostCommand> {
     let expect = match instance.stage {
         Stage::Joining => Expect::Fresh,
         Stage::Serving => Expect::Running,
-        // A draining instance is kept running, and probed, until it may be stopped.
+        // A draining instance keeps running, and is probed, until it may be stopped.
         Stage::Draining if !instance.released => Expect::Running,
         Stage::Draining => {
             let grace = release.spec.drain.deadline;
@@ -70,7 +70,8 @@ fn effect(app: &App, number: u64, instance: &Instance) -> Option<HostCommand> {
     Some(HostCommand::Run { launch: Box::new(launch), expect })
 }
 
-/// A work is run with its own command, and in everything else as an instance of its release.
+/// Returns the command for a work. A work has its own command, and otherwise runs like an instance of
+/// its release.
 fn effect_of_work(app: &App, number: u64, work: &Work) -> Option<HostCommand> {
     let release = app.releases.get(&work.release)?;
     let expect = match work.stage {
@@ -92,7 +93,8 @@ fn effect_of_work(app: &App, number: u64, work: &Work) -> Option<HostCommand> {
     Some(HostCommand::Run { launch: Box::new(launch), expect })
 }
 
-/// The host that probes name: what users ask for, so that an app that knows its own name answers.
+/// Returns the host name for probes. It is a name that users ask for, so that an app that accepts only
+/// its own name answers.
 fn probe_host(release: &Release) -> Option<String> {
     let (health, route) = (&release.spec.health, &release.spec.route);
     match release.conventions {
@@ -104,9 +106,9 @@ fn probe_host(release: &Release) -> Option<String> {
     }
 }
 
-/// What the host has to keep for this app; nothing once it is removed.
+/// Returns what hosts have to keep for this app. The result is empty once the app is removed.
 fn keep(app: &App) -> Keep {
-    // What never had users keeps its files and values only while it is tried.
+    // A release that never had users keeps its files and values only while it is tried.
     let tried = app.rollout.as_ref().map(|rollout| rollout.to);
     let needs = |release: &&Release| {
         let no = release.no;
@@ -142,7 +144,7 @@ fn section(app: &App) -> Option<AppSection> {
     })
 }
 
-/// Who gets the candidate, while it has a part of the traffic.
+/// Returns who gets the candidate while it has a part of the traffic.
 fn split(app: &App) -> Option<Split> {
     let rollout = app.rollout.as_ref()?;
     let partly = rollout.share > Share::NONE && rollout.share < Share::ALL;
@@ -156,7 +158,8 @@ fn split(app: &App) -> Option<Split> {
     partly.then_some(Split { rollout: rollout.id, candidate: rollout.to, cohort })
 }
 
-/// What users see while the app is closed: by hand, or by a rollout that runs nothing meanwhile.
+/// Returns the maintenance settings while the app is closed: by command, or by a rollout during which
+/// nothing of the app runs.
 fn maintenance(app: &App, live: &Release) -> Option<Maintenance> {
     if app.maintenance.is_some() {
         return app.maintenance.clone();

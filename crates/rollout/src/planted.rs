@@ -1,43 +1,43 @@
-//! Bugs that a test plants in this core and in control, to show that the simulation finds them. Only the feature
-//! `testing` lets them be planted: without it none of them is in the program.
+//! Bugs that tests plant in this core and in control, to show that the simulation finds them. They can
+//! be planted only with the feature `testing`. Without it the program contains none of them.
 
 #[cfg(feature = "testing")]
 use core::sync::atomic::{AtomicU8, Ordering};
 
-/// A bug in what is asked, decided, folded or planned, or in what control makes of it.
+/// A bug in the code that answers, decides, folds or plans, or in what control does with the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
     /// The plan routes to instances that drain.
     RoutesToDraining,
     /// An instance is released although requests are in flight on it.
     IgnoresInFlight,
-    /// An instance counts as idle although some proxy cannot say what is in flight on it.
+    /// An instance counts as idle although some proxy cannot tell what is in flight on it.
     TakesUnknownForIdle,
-    /// An instance that drains counts as left before any worker has swapped.
+    /// A draining instance counts as absent from all tables before any worker has swapped its table.
     LeavesAtOnce,
     /// The candidate gets its share as soon as one instance is ready.
     SwitchesShort,
-    /// The old release is let go when the rollout begins, without a look at how many are left.
+    /// The old release is let go when the rollout begins, regardless of how many instances are left.
     ForgetsFloor,
-    /// The number of an instance that is gone is given to the next.
+    /// The number of an instance that is gone is given to the next one.
     RepeatsNumbers,
-    /// A rollback only begins: the switch needs another commit.
+    /// A rollback only begins. The switch needs another commit.
     RollsBackInTwo,
-    /// The plan gives the candidate nothing while its next step starts.
+    /// The plan gives the candidate no traffic while its next step starts.
     ForgetsShare,
-    /// An instance that may be stopped is taken for one that has ended.
+    /// An instance that may be stopped counts as one that has ended.
     LeavesProcesses,
-    /// No host is told what nothing needs any more.
+    /// No host is told which files are no longer needed.
     LeavesFiles,
-    /// A release that must not run beside another one does.
+    /// A release that must not run beside another one does so.
     RunsBeside,
     /// The watch after the last switch never ends.
     WatchesForever,
-    /// Control lets proxies use a snapshot before all of them have made their table of it.
+    /// Control lets proxies use a snapshot before all of them have prepared their tables.
     CommitsEarly,
-    /// Control gives a proxy that has begun anew nothing.
+    /// Control sends nothing to a proxy that has restarted.
     ForgetsProxies,
-    /// Control takes a proxy's report that comes late for the newest.
+    /// Control takes a late report of a proxy for the newest one.
     BelievesLateReports,
     /// A lease is granted while another work holds it.
     LeasesTwice,
@@ -45,32 +45,32 @@ pub enum Bug {
     EndsWorkEarly,
     /// Works run on when their app is removed.
     ForgetsWork,
-    /// Control never asks a host again that has said nothing of an instance for long.
+    /// Control never asks a host again that has not reported on an instance for a long time.
     TrustsSilence,
-    /// Control does not repeat to a host what to keep.
+    /// Control does not repeat to a host what the host has to keep.
     NeverRepeatsKeep,
-    /// Control keeps what hosts were told about instances that are gone.
+    /// Control keeps the commands to hosts about instances that are gone.
     RemembersTold,
-    /// Control keeps a port among those that rest when it is used again.
+    /// Control leaves a port among the resting ports when the port is used again.
     RestsTwice,
-    /// Control asks a host that has few ports again at once.
+    /// Control at once asks a host again that has few ports.
     AsksAtOnce,
-    /// While one instance is replaced, no other that hangs is.
+    /// While one instance is replaced, no other instance that hangs is replaced.
     ReplacesOnlyOne,
-    /// Control takes an append whose end nobody knows for refused.
+    /// Control takes an append with an unknown result for a refused one.
     TrustsLostAppend,
-    /// A report that comes twice is counted twice.
+    /// A report that arrives twice is counted twice.
     CountsTwice,
-    /// Apps that are begun at once do not count against the limit.
+    /// Apps that are begun at the same moment do not count against the limit.
     ForgetsNewcomers,
     /// Apps that were removed count against the limit.
     CountsRemovedApps,
-    /// Only the values of variables that live names are kept.
+    /// Only the values of variables that the live release names are kept.
     ForgetsValues,
 }
 
 impl Bug {
-    /// All of them.
+    /// All bugs.
     pub const ALL: [Self; 30] = [
         Self::RoutesToDraining,
         Self::IgnoresInFlight,
@@ -104,13 +104,13 @@ impl Bug {
         Self::ForgetsValues,
     ];
 
-    /// Whether this bug is to be there.
+    /// Returns whether this bug is planted.
     #[cfg(feature = "testing")]
     pub fn is_planted(self) -> bool {
         PLANTED.load(Ordering::Relaxed) == self.number()
     }
 
-    /// Whether this bug is to be there: never.
+    /// Returns whether this bug is planted: never.
     #[cfg(not(feature = "testing"))]
     pub const fn is_planted(self) -> bool {
         false
@@ -122,11 +122,11 @@ impl Bug {
     }
 }
 
-/// The number of the planted bug; 0 is none.
+/// The number of the planted bug; 0 means none.
 #[cfg(feature = "testing")]
 static PLANTED: AtomicU8 = AtomicU8::new(0);
 
-/// From now on this process has that bug, and no other.
+/// Plants this bug in the process, in place of any other.
 #[cfg(feature = "testing")]
 pub fn plant(bug: Option<Bug>) {
     PLANTED.store(bug.map_or(0, Bug::number), Ordering::Relaxed);

@@ -1,10 +1,10 @@
-//! Whether there is a warm way back, as a fact with a reason.
+//! Determines whether a warm way back exists, and if not, why.
 
 use model::{Health, NotReady, Outcome, Readiness, ReleaseNo, Share, Stage};
 
 use crate::{App, InstanceSeen, Observed, Phase, RolloutKind};
 
-/// Whether `rollback` would work at once.
+/// Returns whether `rollback` would work at once.
 pub fn readiness(app: &App, seen: &Observed) -> Readiness {
     let Some(live) = app.live else { return Readiness::NotReady(NotReady::NothingServed) };
     let Some(back) = way_back(app) else {
@@ -27,14 +27,14 @@ pub fn readiness(app: &App, seen: &Observed) -> Readiness {
     }
 }
 
-/// The release that was live before, if it is still stored.
+/// Returns the release that was live before, if it is still stored.
 fn previous(app: &App, live: ReleaseNo) -> Option<ReleaseNo> {
     let completed = app.receipts.iter().rev().filter(|r| r.outcome == Outcome::Completed);
     let before = completed.filter_map(|receipt| app.labelled(receipt.from.as_ref()?));
     before.map(|release| release.no).find(|no| *no != live)
 }
 
-/// The release that a rollback would go to.
+/// Returns the release that a rollback would go to.
 pub(crate) fn way_back(app: &App) -> Option<ReleaseNo> {
     let standby = app.standby.map(|standby| standby.release);
     match &app.rollout {
@@ -50,7 +50,7 @@ pub(crate) fn way_back(app: &App) -> Option<ReleaseNo> {
     }
 }
 
-/// All instances that the release should have are Serving and Up.
+/// Checks that all instances that the release should have are Serving and Up.
 pub(crate) fn whole(app: &App, seen: &Observed, release: ReleaseNo) -> Result<(), NotReady> {
     let (ready, wanted) = (ready(app, seen, release), app.replicas(release));
     if ready >= wanted.max(1) {
@@ -60,12 +60,12 @@ pub(crate) fn whole(app: &App, seen: &Observed, release: ReleaseNo) -> Result<()
     Err(NotReady::NotWhole { release, ready, wanted, died })
 }
 
-/// Instances among those of [`ready`] that are not too busy to answer their probes.
+/// Counts the instances of [`ready`] that are not too busy to answer their probes.
 pub(crate) fn at_ease(app: &App, seen: &Observed, release: ReleaseNo) -> u16 {
     count(app, seen, release, |seen| seen.busy.is_none())
 }
 
-/// Instances of the release that are Serving, Up, and have a process.
+/// Counts the instances of the release that are Serving, Up, and have a process.
 pub(crate) fn ready(app: &App, seen: &Observed, release: ReleaseNo) -> u16 {
     count(app, seen, release, |_| true)
 }

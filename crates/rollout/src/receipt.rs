@@ -1,4 +1,4 @@
-//! Writes the measured account of a rollout that ends.
+//! Writes the receipt of a rollout that ends.
 
 use alloc::string::ToString;
 
@@ -6,7 +6,7 @@ use model::{Outcome, Receipt, ReleaseNo, Timestamp};
 
 use crate::{App, Cause, Observed, Phase, Rollout, RolloutKind};
 
-/// How a rollout in this state ends, if it ends now.
+/// Returns the outcome of the rollout if it ends in its present state.
 pub(crate) fn outcome(rollout: &Rollout) -> Outcome {
     match &rollout.phase {
         Phase::Reverting { .. } if rollout.went_live && !rollout.keeps_live() => Outcome::Reverted,
@@ -22,12 +22,12 @@ pub(crate) fn outcome(rollout: &Rollout) -> Outcome {
     }
 }
 
-/// The receipt so far of the rollout under way, as if it ended `now`.
+/// Returns the receipt of the rollout in progress so far, as if it ended `now`.
 pub fn account(app: &App, seen: &Observed, now: Timestamp) -> Option<Receipt> {
     app.rollout.as_ref().map(|rollout| receipt(app, rollout, seen, now))
 }
 
-/// The receipt of `rollout`, ending `now`.
+/// Returns the receipt of `rollout`, ending `now`.
 pub(crate) fn receipt(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Receipt {
     let label = |no: ReleaseNo| app.releases.get(&no).map(|release| release.label.clone());
     let counted = seen.counted;
@@ -57,7 +57,7 @@ pub(crate) fn receipt(app: &App, rollout: &Rollout, seen: &Observed, now: Timest
     }
 }
 
-/// The strategy's name, or `rollback`, `restart`, `start`.
+/// Returns the strategy's name, or `rollback`, `restart`, `start`.
 pub(crate) fn strategy(app: &App, rollout: &Rollout) -> alloc::string::String {
     match (rollout.kind, app.releases.get(&rollout.to)) {
         (RolloutKind::Rollback, _) => "rollback".into(),

@@ -1,4 +1,4 @@
-//! What people are shown of an app: derived from state and observations, stored nowhere.
+//! The view of an app for people. It is derived from state and observations, and stored nowhere.
 
 use model::{
     AppView, ArmView, Gate, Health, InstanceView, Millis, ReleaseNo, ReleaseView, RolloutView,
@@ -8,7 +8,7 @@ use crate::ladder::{rung, rungs};
 use crate::readiness::way_back;
 use crate::{App, Cause, Observed, Process, Reasons, Rollout, readiness};
 
-/// The app as it is now.
+/// Returns the current view of the app.
 pub fn view(app: &App, seen: &Observed, reasons: Reasons) -> AppView {
     let candidate = app.rollout.as_ref().map(|r| r.to).filter(|to| app.live != Some(*to));
     let standby = way_back(app).filter(|no| app.live != Some(*no) && candidate != Some(*no));
@@ -92,8 +92,9 @@ fn release(release: &model::Release) -> ReleaseView {
     }
 }
 
-/// The least time of the whole rollout: every rung takes a start, an in-place one a drain before it,
-/// and gates take their time. Persons take none. The watch comes on top.
+/// Returns the minimum duration of the whole rollout. Every rung takes a start; a rung in place also
+/// takes a drain first; timed gates take their time. Manual gates count as zero. The watch comes on
+/// top.
 fn at_least(app: &App, rollout: &Rollout) -> Option<Millis> {
     let (start, drain) = (app.pace.start?.0, app.pace.drain.map_or(0, |drain| drain.0));
     let count = rungs(app, rollout);

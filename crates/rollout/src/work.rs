@@ -1,5 +1,5 @@
-//! Work: what runs for an app and serves nobody, such as a job. It lives beside the instances and never among
-//! them, so that nothing that counts, routes or replaces instances can meet it.
+//! Works: tasks, such as jobs, that run for an app and serve no requests. They are kept apart from the
+//! instances, so that code that counts, routes or replaces instances never meets them.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -14,22 +14,22 @@ pub struct Work {
     pub release: ReleaseNo,
     /// The host it runs on.
     pub host: HostId,
-    /// What it does.
+    /// The task.
     pub task: Task,
-    /// The number of the lease that it holds, from its beginning to its end.
+    /// The number of the lease that it holds from its beginning to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<FencingToken>,
-    /// How far it is.
+    /// The stage of the work.
     pub stage: WorkStage,
-    /// When it reached this stage.
+    /// Time at which it reached this stage.
     pub since: Timestamp,
 }
 
 impl Work {
-    /// Time between SIGTERM and SIGKILL when it is told to end.
+    /// Time between SIGTERM and SIGKILL when the work is told to end.
     pub const GRACE: Millis = Millis::from_secs(10);
 
-    /// When its time is up, if it has a limit and is known to run.
+    /// Returns the time at which the work has to end, if it has a limit and is known to run.
     pub(crate) fn time_is_up_at(&self) -> Option<Timestamp> {
         match self.stage {
             WorkStage::Running => self.task.time_limit.map(|limit| self.since.after(limit)),
@@ -38,61 +38,62 @@ impl Work {
     }
 }
 
-/// What a work does.
+/// The task of a work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task {
-    /// What people call it.
+    /// The task's name.
     pub name: Label,
-    /// The command, in place of the release's own.
+    /// The command, which replaces the release's own.
     pub command: Vec<String>,
-    /// The work is told to end after running for this time; `None` lets it run on.
+    /// Time after which the running work is told to end; `None` sets no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_limit: Option<Millis>,
-    /// The work runs only with the lease of its name, of which an app has one at a time.
+    /// True if the work runs only with the lease of its name. An app grants one lease per name at a
+    /// time.
     #[serde(default)]
     pub needs_lease: bool,
 }
 
-/// How far a work is. Only moves right.
+/// The stage of a work. Stages only advance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WorkStage {
     /// Its host has been told to start it.
     Starting,
-    /// The work was seen running, and is never started again.
+    /// The work was seen running. It is never started again.
     Running,
     /// Its host has been told to end it.
     Ending,
 }
 
-/// A work begins.
+/// The beginning of a work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkBegun {
-    /// Its number, the next after all instances and works before it.
+    /// The work's number, which follows those of all instances and works before it.
     pub work: u64,
     /// The release it runs with.
     pub release: ReleaseNo,
-    /// Where it is to run.
+    /// The host it runs on.
     pub host: HostId,
-    /// What it does.
+    /// The task.
     pub task: Task,
-    /// The number of the lease that it is granted, the next after all before it.
+    /// The number of the lease granted to it, which follows those of all leases before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<FencingToken>,
-    /// When.
+    /// Time of the event.
     pub at: Timestamp,
 }
 
-/// A work has ended, with its whole process tree. Its lease is free again.
+/// The end of a work with its whole process tree. Its lease is free again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkEnded {
-    /// Its number.
+    /// The work's number.
     pub work: u64,
-    /// How; `None` if it never started.
+    /// The exit; `None` if it never started.
     pub exit: Option<Exit>,
-    /// Its last lines, or why it could not be started.
+    /// The last lines of its output, or why it could not be started.
     pub tail: Vec<String>,
-    /// When.
+    /// Time of the event.
     pub at: Timestamp,
 }
 
@@ -100,8 +101,8 @@ pub struct WorkEnded {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EndCause {
-    /// The work has run for as long as it may.
+    /// The work has reached its time limit.
     TimeUp,
-    /// Its app is removed.
+    /// The app is removed.
     AppRemoved,
 }

@@ -1,5 +1,5 @@
-//! Leads a quiet world to one place, a phase of one strategy, and strikes there with one fault or command:
-//! what chance alone would seldom meet.
+//! Leads a quiet world to one phase of one strategy, and applies one fault or command there. Chance alone
+//! would seldom reach such a combination.
 
 use model::{
     AppName, Capacity, Gate, Maintenance, Millis, OnFailure, Order, Page, ReleaseNo, Share,
@@ -13,29 +13,30 @@ use crate::disk::Loss;
 use crate::hosts::HostNo;
 use crate::world::World;
 
-/// Where to strike, and with what.
+/// A fault or command, and the place to apply it.
 #[derive(Clone, Copy, Debug)]
 pub struct Ambush {
-    /// There.
+    /// The place.
     pub place: Place,
-    /// A fault or command, by its name.
+    /// The name of a fault or command.
     pub what: &'static str,
 }
 
-/// Time given to get there, in virtual milliseconds.
+/// Maximum time to get there, in virtual milliseconds.
 const PATIENCE: u64 = 40_000;
-/// How long a watch lasts here.
+/// Duration of a watch in these scenarios.
 const WATCH: Millis = Millis(400);
 
 impl Ambush {
-    /// Plays it, with releases from number `serial` on; the next free one comes back.
+    /// Plays the scenario, with releases numbered from `serial` on. Returns the next free number.
     pub fn play(self, world: &mut World, app: &AppName, mut serial: u64) -> u64 {
         let (strategy, phase) = self.place;
         if self.what == "dead-proxy" && world.proxies.len() == 1 {
             world.add_proxy();
         }
         for _ in 0..2 {
-            // A request that outlasts the second rollout keeps the first release from being gone.
+            // A request that outlasts the second rollout keeps an instance of the first release from being
+            // gone.
             let calm = StrategyKind::BlueGreen { switch: Switch::Auto };
             self.deploy(world, app, &mut serial, calm, Behaviour::Good(100));
             until(world, app, ("none", "idle"));
@@ -70,12 +71,12 @@ impl Ambush {
         serial
     }
 
-    /// The strategy of the place, with gates that wait for somebody where that is the place.
+    /// Returns the strategy of the place, with gates that wait for a person if the place is such a gate.
     fn kind(self) -> Option<StrategyKind> {
         let (strategy, phase) = self.place;
         let gate = match phase {
             "holding" => Gate::Manual,
-            // The candidate dies meanwhile.
+            // The candidate dies during this time.
             "reverting" => Gate::After(Millis(5_000)),
             _ => Gate::After(Millis(50)),
         };
@@ -111,7 +112,8 @@ impl Ambush {
         *serial += 1;
         let mut settings = spec(app);
         if self.what == "deploy" && matches!(kind, StrategyKind::Rolling { .. }) {
-            // Of four the first batch leaves the old release whole, so that another may come in.
+            // With four replicas, the first batch leaves enough of the old release for another one to come
+            // in.
             settings.run.replicas = 4;
         }
         settings.strategy.kind = kind;
@@ -154,7 +156,8 @@ impl Ambush {
             }
             "rollback" => Ask::Rollback { to: None },
             "rollback-to" => {
-                // Under way the only one is the release it came from; else any that is not live.
+                // During a rollout, the only choice is the release it came from. Otherwise any release that
+                // is not live will do.
                 let from = view.filter(|view| view.rollout.is_some()).and(live);
                 let under_way =
                     !matches!(self.place.1, "idle" | "settling") && self.place.0 != "restart";
@@ -192,7 +195,7 @@ fn maintenance() -> Maintenance {
     Maintenance { page: Page::default(), hold: Millis(0), allow: Vec::new() }
 }
 
-/// Runs until the app is there; whether it got there.
+/// Runs until the app is there. Returns whether it got there.
 fn until(world: &mut World, app: &AppName, there: Place) -> bool {
     let until = world.now + PATIENCE;
     while world.now < until && world.violation().is_none() {

@@ -1,4 +1,4 @@
-//! Apps as the simulation deploys them, and how their instances behave.
+//! Apps of the simulation, and the behaviour of their instances.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -10,25 +10,25 @@ use model::{
 };
 use rollout::{HostSeen, NewRelease, Task};
 
-/// How the instances of a release behave.
+/// The behaviour of a release's instances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
-    /// Healthy after so many milliseconds, for good.
+    /// Healthy after this many milliseconds, for good.
     Good(u64),
-    /// Exits after so many milliseconds.
+    /// Exits after this many milliseconds.
     Exits(u64),
     /// Runs and never answers a probe.
     NeverHealthy,
-    /// Healthy after 200 ms, exits after so many.
+    /// Healthy after 200 ms, exits after this many milliseconds.
     DiesLater(u64),
     /// Healthy after 200 ms, then fails probes for five seconds out of every fifteen.
     Flaps,
-    /// Serves nobody, and has done its work after so many milliseconds, if ever.
+    /// Serves no requests, and ends after this many milliseconds, if ever.
     Works(Option<u64>),
 }
 
 impl Behaviour {
-    /// Whether a probe succeeds at that age of the process, in milliseconds.
+    /// Returns whether a probe succeeds at that age of the process, in milliseconds.
     pub fn is_healthy(self, age: u64) -> bool {
         match self {
             Self::Good(after) => age >= after,
@@ -38,7 +38,7 @@ impl Behaviour {
         }
     }
 
-    /// When the process ends by itself, and how.
+    /// Returns when and how the process ends by itself.
     pub fn end(self) -> Option<(u64, Exit)> {
         match self {
             Self::Exits(after) | Self::DiesLater(after) => Some((after, Exit::Code(1))),
@@ -47,18 +47,18 @@ impl Behaviour {
         }
     }
 
-    /// What a task of [`task`] does.
+    /// Returns the behaviour of a task of [`task`].
     pub fn of_task(command: &[String]) -> Self {
         Self::Works(command.get(1).and_then(|milliseconds| milliseconds.parse().ok()))
     }
 
-    /// A rollout to it can succeed and stay.
+    /// Returns whether a rollout to it can succeed and stay.
     pub fn is_good(self) -> bool {
         matches!(self, Self::Good(_))
     }
 }
 
-/// An app as most scenarios want it: two instances, short deadlines.
+/// Returns an app that suits most scenarios: two instances, short deadlines.
 pub fn spec(app: &AppName) -> AppSpec {
     AppSpec {
         app: app.clone(),
@@ -76,7 +76,7 @@ pub fn spec(app: &AppName) -> AppSpec {
             command: None,
             busy: HealthCheck::BUSY,
         },
-        // Each app has its own host, as two may not share a place.
+        // Each app has its own host, since two apps may not share a place.
         route: Route {
             hosts: vec![format!("{app}.example")],
             ..Route::everything(Millis::from_secs(5))
@@ -90,7 +90,7 @@ pub fn spec(app: &AppName) -> AppSpec {
     }
 }
 
-/// A task that takes so many milliseconds, or goes on until it is ended.
+/// Returns a task that takes this many milliseconds, or runs until it is ended.
 pub fn task(name: &str, takes: Option<u64>, needs_lease: bool) -> Task {
     let takes = takes.map(|milliseconds| milliseconds.to_string());
     Task {
@@ -101,14 +101,14 @@ pub fn task(name: &str, takes: Option<u64>, needs_lease: bool) -> Task {
     }
 }
 
-/// One host that can do this and has no port to give.
+/// Returns one host with these abilities and without free ports.
 pub fn local_host(abilities: HostAbilities) -> BTreeMap<HostId, HostSeen> {
     let address = Ipv4Addr::LOCALHOST.into();
     let seen = HostSeen { address, free_ports: Vec::new(), abilities };
     BTreeMap::from([(HostId::local(), seen)])
 }
 
-/// A release of `spec` whose digest tells the world how it behaves.
+/// Returns a release of `spec`. The world looks up its behaviour by the digest.
 pub fn release(spec: AppSpec, label: &str, serial: u64) -> NewRelease {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&serial.to_be_bytes());

@@ -1,5 +1,5 @@
-//! Chaos from one seed: impatient users and every fault, then quiet, then the question whether
-//! everything has come to rest.
+//! Chaos from one seed: impatient users and every fault, then quiet, then a check that everything has come
+//! to rest.
 
 use model::{
     AppName, Batch, Capacity, Gate, InstanceId, Listen, Maintenance, Millis, OnFailure, Order,
@@ -17,37 +17,38 @@ use crate::sabotage::Sabotage;
 use crate::violation::Violation;
 use crate::world::World;
 
-/// What became of one seed.
+/// The result of one seed.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// Steps the engine made.
+    /// Number of steps of the engine.
     pub steps: u64,
-    /// What was reached.
+    /// The coverage of the run.
     pub coverage: Coverage,
-    /// The first invariant that did not hold.
+    /// The first violation of an invariant.
     pub violation: Option<Violation>,
-    /// What was announced.
+    /// The announced events.
     pub transcript: Vec<String>,
-    /// What was journaled since the last checkpoint.
+    /// The records journaled since the last checkpoint.
     pub records: Vec<control::Record>,
 }
 
-/// Draws whether a world has a second proxy apart from everything else that its seed draws.
+/// Salt of the generator that decides whether a world has a second proxy. It leaves all other draws
+/// unchanged.
 const PROXIES: u64 = 0x70_72_6f_78_79;
 
-/// Draws whether control is told what has become of each append, apart from everything else.
+/// Salt of the generator that decides whether control learns the result of each append.
 const LOG: u64 = 0x6c_6f_67;
 
-/// Draws whether reports of hosts are lost, and whether their ports are scarce, apart from everything else.
+/// Salt of the generator that decides whether reports of hosts are lost and whether ports are scarce.
 const HOSTS: u64 = 0x68_6f_73_74_73;
 
-/// Draws when somebody runs a task, and which, apart from everything else.
+/// Salt of the generator for tasks: when they are run, and which.
 const WORK: u64 = 0x77_6f_72_6b;
 
-/// Draws whether releases name variables, and whether somebody scrapes the proxies, apart from everything else.
+/// Salt of the generator that decides whether releases name variables and whether the proxies are scraped.
 const WATCHED: u64 = 0x77_61_74_63_68;
 
-/// Draws whether a world is full of few apps, and which come and go, apart from everything else.
+/// Salt of the generator that decides whether the number of apps is limited, and which apps come and go.
 const NAMES: u64 = 0x6e_61_6d_65;
 
 /// One world under chaos.
@@ -56,17 +57,17 @@ pub struct Chaos {
     world: World,
     apps: Vec<AppName>,
     deployed: u64,
-    /// Draws tasks apart from everything else.
+    /// The generator for tasks, separate from all others.
     tasks: Rng,
-    /// Releases name variables.
+    /// True if releases name variables.
     has_values: bool,
-    /// Draws apps of names that were never used, in worlds of few apps.
+    /// The generator for apps with new names, in worlds with a limited number of apps.
     names: Option<Rng>,
-    /// How many such names were used.
+    /// Number of such names used.
     named: u64,
 }
 
-/// Runs one seed for at least so many steps of the engine, then until it has come to rest.
+/// Runs one seed for at least `steps` steps of the engine, then until everything has come to rest.
 pub fn run_seed(seed: u64, steps: u64, sabotage: Option<Sabotage>) -> Outcome {
     rollout::plant(sabotage.and_then(Sabotage::bug));
     let mut chaos = Chaos::new(seed, sabotage);
@@ -83,7 +84,7 @@ pub fn run_seed(seed: u64, steps: u64, sabotage: Option<Sabotage>) -> Outcome {
 }
 
 impl Chaos {
-    /// Time given for everything to come to rest, in virtual milliseconds.
+    /// Time for everything to come to rest, in virtual milliseconds.
     const REST: u64 = 15 * 60 * 1_000;
 
     fn new(seed: u64, sabotage: Option<Sabotage>) -> Self {
@@ -91,11 +92,11 @@ impl Chaos {
         let mut more_proxies = Rng::new(seed ^ PROXIES);
         if more_proxies.once_in(3) {
             world.add_proxy();
-            // A balancer that does not count.
+            // This proxy is a balancer that does not count.
             world.proxies[1].counts = !more_proxies.once_in(4);
         }
         let app: AppName = "web".parse().expect("it is valid");
-        // Each seed begins at another crossing, and goes on from there by chance.
+        // Each seed begins with another crossing, and continues at random.
         let all = Coverage::crossings();
         let turn = usize::try_from(seed % all.len() as u64).unwrap_or(0);
         let (place, what) = all[turn];
@@ -188,7 +189,7 @@ impl Chaos {
         let again = matches!(ask, Ask::Remove { .. }) && self.world.rng.once_in(2);
         self.world.ask(app, ask, version);
         if again {
-            // Somebody deploys the app anew before it is gone, or right after.
+            // The app is deployed again before its removal is complete, or right after.
             let pause = self.world.rng.between(0, 4_000);
             self.world.run_for(pause);
             let ask = self.deploy(app);
@@ -207,8 +208,8 @@ impl Chaos {
         self.world.ask(app, Ask::Work(Box::new(task)), None);
     }
 
-    /// In a world of few apps, now and then: apps are deployed that were never there, all at once, or one of them is
-    /// removed.
+    /// Deploys several new apps at once or removes one of them, now and then, in worlds with a limited
+    /// number of apps.
     fn come_and_go(&mut self) {
         let Some(rng) = &mut self.names else { return };
         if !rng.once_in(20) {
@@ -239,7 +240,7 @@ impl Chaos {
         };
         let mut spec = spec(app);
         spec.run.replicas = u16::try_from(rng.between(1, 4)).unwrap_or(1);
-        // No draw: the seeds before go on to tell the same stories.
+        // No random draw is used here, so that existing seeds replay unchanged.
         spec.run.listen = if self.deployed % 4 == 1 { Listen::Unix } else { Listen::Port };
         spec.strategy.kind = strategy(rng);
         spec.strategy.standby = match rng.between(0, 3) {
@@ -248,7 +249,7 @@ impl Chaos {
             _ => Standby::Keep,
         };
         if self.deployed % 3 == 2 {
-            // Whoever comes second is refused.
+            // The second app with this host is refused.
             spec.route.hosts = vec!["shared.example".into()];
         }
         let errs = rng.once_in(8);
@@ -260,7 +261,7 @@ impl Chaos {
         }
         let release = release(spec, &format!("v{}", self.deployed), self.deployed);
         if errs && let Some(view) = self.world.views.get(app) {
-            // The next new release of this app answers with errors, mostly.
+            // The next new release of this app mostly answers with errors.
             let last = view.releases.last().map_or(0, |release| release.no.0);
             for proxy in &mut self.world.proxies {
                 proxy.errors.once_in.insert(model::ReleaseNo(last + 1), 1);
@@ -299,7 +300,7 @@ impl Chaos {
             0..=3 => {
                 let durable = self.world.rng.once_in(2);
                 if self.world.rng.once_in(4) {
-                    // The wall clock jumps while control is down: an hour back or ahead.
+                    // The wall clock jumps while control is down: by an hour, back or ahead.
                     let ahead = self.world.rng.between(0, 2) * 3_600_000;
                     self.world.set_wall_clock(1_700_000_000_000 + ahead);
                 }
@@ -340,7 +341,8 @@ impl Chaos {
         }
     }
 
-    /// An instance fails its probes for some time or hangs for ever, alone or with all others of its app.
+    /// Makes an instance fail its probes for some time or hang for ever, alone or with all others of its
+    /// app.
     fn sicken(&mut self, id: &InstanceId) {
         let (hangs, all) = (self.world.rng.once_in(4), self.world.rng.once_in(2));
         let lasts = self.world.rng.between(500, 20_000);
@@ -350,12 +352,12 @@ impl Chaos {
         meant.for_each(|(_, process)| process.sick_until = until);
     }
 
-    /// Faults stop, gates are answered, and everything has to come to rest.
+    /// Stops all faults and opens all gates, so that everything has to come to rest.
     fn calm(&mut self) {
         if self.world.faults.lose_keep > 0
             && let Some(app) = self.apps.last().cloned()
         {
-            // What is said last of an app that is removed is what must not be lost.
+            // The last command about a removed app must not be lost.
             self.world.ask(&app, Ask::Remove { with_state: false }, None);
             self.world.run_for(60_000);
         }
@@ -363,7 +365,7 @@ impl Chaos {
         self.world.disk.full = false;
         self.world.disk.next = None;
         self.world.hosts.foreign.clear();
-        // Probes that flap are a fault too.
+        // Flapping probes are a fault too.
         for behaviour in self.world.hosts.behaviours.values_mut() {
             if *behaviour == Behaviour::Flaps {
                 *behaviour = Behaviour::Good(200);
@@ -372,7 +374,7 @@ impl Chaos {
         for (_, process) in self.world.hosts.processes_mut().filter(|(_, it)| !it.hangs()) {
             process.sick_until = 0;
         }
-        // What hangs is to be replaced, and that is no fault that can stop.
+        // A hanging instance has to be replaced. This fault does not stop by itself.
         let alive: Vec<_> = self.world.hosts.alive().cloned().collect();
         if self.world.rng.once_in(4)
             && let Some(id) = self.world.rng.pick(&alive).cloned()
@@ -400,7 +402,7 @@ impl Chaos {
     }
 }
 
-/// The machines of a world: mostly one that adds nothing, else three of which each has its own pace.
+/// Returns the machines of a world: mostly one without delays, otherwise three with different paces.
 fn paces(seed: u64) -> Vec<Pace> {
     let mut rng = Rng::new(!seed);
     if !rng.once_in(3) {
@@ -414,7 +416,7 @@ fn paces(seed: u64) -> Vec<Pace> {
     vec![pace(), pace(), pace()]
 }
 
-/// One of all strategies there are, with settings of its own.
+/// Returns a random strategy with random settings.
 fn strategy(rng: &mut Rng) -> StrategyKind {
     let some = |rng: &mut Rng, most| Millis(rng.between(0, most));
     match rng.between(0, 5) {

@@ -1,5 +1,5 @@
-//! What was really passed on, and whether proxies and control count it: each request once, and never less than
-//! before.
+//! The requests really forwarded, compared with the counts of proxies and control. Each request counts once,
+//! and counts never fall.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,35 +8,35 @@ use model::{AppCounters, AppName};
 
 use crate::violation::Wrong;
 
-/// Requests as they were passed on.
+/// The requests as they were forwarded.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
-    /// By proxy, the number of its process, and app.
+    /// By proxy and number of its process, then by app.
     passed: BTreeMap<(usize, u64), BTreeMap<AppName, u64>>,
-    /// What this control counted when it was last looked at.
+    /// The counts of this control at the last check.
     before: BTreeMap<AppName, u64>,
-    /// Apps that were removed: what was counted for them is forgotten.
+    /// Removed apps, whose counts are forgotten.
     removed: BTreeSet<AppName>,
 }
 
 impl Counts {
-    /// A process of a proxy has passed a request on, or answered it.
+    /// Records that a process of a proxy has forwarded or answered a request.
     pub fn passed(&mut self, process: (usize, u64), app: &AppName) {
         *self.passed.entry(process).or_default().entry(app.clone()).or_default() += 1;
     }
 
-    /// The app is removed.
+    /// Records that the app is removed.
     pub fn removed(&mut self, app: &AppName) {
         self.removed.insert(app.clone());
         self.before.remove(app);
     }
 
-    /// Another control begins to count.
+    /// Records that another control begins to count.
     pub fn restarted(&mut self) {
         self.before.clear();
     }
 
-    /// Checks a scrape: it shows what the process has passed on since it began, whatever was scraped before.
+    /// Checks that a scrape shows all requests since the process began, regardless of earlier scrapes.
     pub fn check_scrape(
         &self,
         process: (usize, u64),
@@ -52,7 +52,7 @@ impl Counts {
         })
     }
 
-    /// Checks what control has counted: never more than was passed on, and never less than before.
+    /// Checks control's counts: never above the forwarded requests, and never below earlier counts.
     pub fn check(&mut self, engine: &Engine) -> Option<Wrong> {
         for app in engine.apps().map(|app| &app.name) {
             let counted = engine.counted_requests(app);
@@ -70,7 +70,7 @@ impl Counts {
         None
     }
 
-    /// Once everything is quiet: all that the processes there are now have passed on was counted.
+    /// Checks, at rest, that all requests forwarded by the present processes were counted.
     pub fn check_quiet(
         &self,
         engine: &Engine,

@@ -1,27 +1,27 @@
-//! What a set of runs has reached: every reason, every phase of every strategy with every fault and every
-//! command, and every command accepted wherever it can be.
+//! Coverage of a set of runs: every reason, every phase of every strategy with every fault and every
+//! command, and every command wherever it can be accepted.
 
 use std::collections::BTreeMap;
 
 use model::{AppView, NotReady, Readiness, Waiting};
 use rollout::{Ask, Phase, Promote};
 
-/// Where an app is: the strategy of its rollout, and the phase.
+/// The strategy of an app's rollout, and its phase.
 pub type Place = (&'static str, &'static str);
 
-/// Counts of what was reached.
+/// Counts of everything that was reached.
 #[derive(Clone, Debug, Default)]
 pub struct Coverage {
     /// By reason.
     pub reasons: BTreeMap<&'static str, u64>,
-    /// By place, and fault or command.
+    /// By place, and by fault or command.
     pub crossings: BTreeMap<(Place, &'static str), u64>,
-    /// By place, and command that was accepted there and changed something.
+    /// By place, and by command that was accepted there and changed something.
     pub accepted: BTreeMap<(Place, &'static str), u64>,
 }
 
 impl Coverage {
-    /// Every reason that there is to reach.
+    /// All reasons.
     pub const REASONS: [&str; 17] = [
         "step",
         "resume",
@@ -41,12 +41,12 @@ impl Coverage {
         "not-whole",
         "nothing-served",
     ];
-    /// The strategy of an app without a rollout, and its phase.
+    /// The strategy and the phase of an app without a rollout.
     const IDLE: Place = ("none", "idle");
-    /// Every strategy that a rollout can have.
+    /// All strategies of a rollout.
     const STRATEGIES: [&str; 6] =
         ["blue-green", "rolling", "canary", "recreate", "rollback", "restart"];
-    /// Every fault that is to meet every phase.
+    /// The faults that have to occur in every phase.
     pub const FAULTS: [&str; 8] = [
         "crash",
         "reboot",
@@ -57,7 +57,7 @@ impl Coverage {
         "lost-append",
         "fenced",
     ];
-    /// Every command that is to meet every phase.
+    /// The commands that have to be asked in every phase.
     pub const COMMANDS: [&str; 14] = [
         "deploy",
         "rollback",
@@ -75,7 +75,7 @@ impl Coverage {
         "remove",
     ];
 
-    /// An app was shown.
+    /// Records the view of an app.
     pub fn seen(&mut self, view: &AppView) {
         let of_rollout = view.rollout.iter().filter_map(|rollout| rollout.waiting.as_ref());
         for reason in of_rollout.chain(&view.waiting) {
@@ -93,24 +93,24 @@ impl Coverage {
         }
     }
 
-    /// Somebody asked for something while the app looked like this.
+    /// Records a command and the view of the app at that time.
     pub fn asked(&mut self, ask: &Ask, view: Option<&AppView>) {
         self.fault(command(ask), view.into_iter());
     }
 
-    /// What somebody asked for was done; it was decided while the app looked like this.
+    /// Records an accepted command and the view that it was decided on.
     pub fn accepted(&mut self, command: &'static str, view: &AppView) {
         *self.accepted.entry((place(view), command)).or_default() += 1;
     }
 
-    /// A fault met apps that looked like this.
+    /// Records a fault and the views of the apps at that time.
     pub fn fault<'a>(&mut self, fault: &'static str, views: impl Iterator<Item = &'a AppView>) {
         for view in views {
             *self.crossings.entry((place(view), fault)).or_default() += 1;
         }
     }
 
-    /// Adds what another run has reached.
+    /// Adds the coverage of another run.
     pub fn add(&mut self, other: &Self) {
         for (reason, n) in &other.reasons {
             *self.reasons.entry(reason).or_default() += n;
@@ -123,7 +123,7 @@ impl Coverage {
         }
     }
 
-    /// What was not reached.
+    /// Returns what was not reached.
     pub fn missing(&self) -> Vec<String> {
         let reasons = Self::REASONS.iter().filter(|reason| !self.reasons.contains_key(*reason));
         let mut missing: Vec<String> = reasons.map(ToString::to_string).collect();
@@ -139,7 +139,7 @@ impl Coverage {
         missing
     }
 
-    /// Every phase of every strategy with everything that is to meet it.
+    /// Returns every phase of every strategy with every fault and command that has to occur in it.
     pub fn crossings() -> Vec<(Place, &'static str)> {
         let all = || Self::FAULTS.into_iter().chain(Self::COMMANDS);
         Self::places().flat_map(|place| all().map(move |what| (place, what))).collect()
@@ -154,7 +154,7 @@ impl Coverage {
     }
 }
 
-/// Whether rollouts of that strategy come through such a phase.
+/// Returns whether rollouts of that strategy pass through such a phase.
 fn has_phase(strategy: &str, phase: &Phase) -> bool {
     match phase {
         Phase::Starting => strategy != "rollback",
@@ -162,14 +162,13 @@ fn has_phase(strategy: &str, phase: &Phase) -> bool {
         Phase::Switching => strategy != "restart",
         Phase::Holding => matches!(strategy, "rolling" | "canary"),
         Phase::Watching | Phase::Reverting { .. } => !matches!(strategy, "rollback" | "restart"),
-        // Of a recreate nothing is left to settle. A restart has an end of its own: what still drains does
-        // not keep it.
+        // A recreate leaves nothing to settle. A restart ends even while former instances drain.
         Phase::Settling => !matches!(strategy, "recreate" | "restart"),
     }
 }
 
-/// Whether that command can be accepted there and change something: the verb × phase table once more,
-/// as people read it.
+/// Returns whether that command can be accepted there and change something. This repeats the table of
+/// commands and phases in readable form.
 fn can_be(command: &str, strategy: &str, phase: &str) -> bool {
     let under_way = matches!(phase, "starting" | "ready" | "switching" | "holding" | "watching");
     let deploys = strategy != "rollback";
@@ -178,10 +177,10 @@ fn can_be(command: &str, strategy: &str, phase: &str) -> bool {
         "scale" | "sync" | "restart" => phase == "idle",
         "pause" | "resume" => matches!(phase, "starting" | "ready" | "holding"),
         "abort" => deploys && under_way,
-        // A warm standby beside what settles; after a rollback it is known to be bad.
+        // A warm standby exists beside a settling deploy. After a rollback it is known to be bad.
         "rollback" => {
             let warm = matches!(strategy, "blue-green" | "canary") && phase == "settling";
-            // A restart is put aside for a way back that is warm.
+            // A restart gives way to a warm rollback.
             phase == "idle" || warm || (deploys && under_way)
         }
         "rollback-to" => phase == "idle" || phase == "settling" || (deploys && under_way),
@@ -191,7 +190,7 @@ fn can_be(command: &str, strategy: &str, phase: &str) -> bool {
     }
 }
 
-/// Where the app is.
+/// Returns the place of the app.
 pub fn place(view: &AppView) -> Place {
     let Some(rollout) = &view.rollout else { return Coverage::IDLE };
     let mut known = Coverage::STRATEGIES.into_iter();
@@ -199,7 +198,7 @@ pub fn place(view: &AppView) -> Place {
     (strategy.unwrap_or("unknown"), rollout.phase)
 }
 
-/// A command's name.
+/// Returns a command's name.
 pub fn command(ask: &Ask) -> &'static str {
     match ask {
         Ask::Deploy { .. } => "deploy",

@@ -1,38 +1,38 @@
-//! The simulated log: what is durable, what is on its way, and what a crash leaves of it.
+//! The simulated log: durable records, the append in progress, and the effects of a crash.
 
 use control::{CheckpointBody, Record, VERSION};
 use journal::{Checkpoint, Lost, Recovered, Seq};
 
-/// A disk with one log on it.
+/// A disk with one log.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
     log: Recovered,
     on_its_way: Vec<Vec<u8>>,
-    /// Appends fail.
+    /// True if appends fail.
     pub full: bool,
-    /// What becomes of the next append, instead of what should.
+    /// A loss that the next append suffers.
     pub next: Option<Loss>,
 }
 
-/// What becomes of an append that is not acknowledged, and not refused either.
+/// The fate of an append that is neither acknowledged nor refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
-    /// The append is there, and nobody says so.
+    /// The append is in the log, but is not acknowledged.
     There,
-    /// The append is not there, and nobody says so.
+    /// The append is not in the log, and is not refused.
     NotThere,
     /// Another control leads.
     Fenced,
 }
 
 impl Disk {
-    /// Begins an append; nothing of it is durable yet.
+    /// Begins an append. Nothing of it is durable yet.
     pub fn begin(&mut self, records: &[Record]) {
         let body = |r: &Record| serde_json::to_vec(r).expect("facts have text keys only");
         self.on_its_way = records.iter().map(body).collect();
     }
 
-    /// The append reaches the disk, or does not.
+    /// Finishes the append. It reaches the disk or fails.
     pub fn finish(&mut self) -> Result<(), Lost> {
         let bodies = std::mem::take(&mut self.on_its_way);
         if self.full {
@@ -54,7 +54,7 @@ impl Disk {
         lost
     }
 
-    /// The process dies: an append on its way is durable or has never been.
+    /// Ends the process. An append in progress becomes durable or is lost completely.
     pub fn crash(&mut self, is_durable: bool) {
         self.next = None;
         if is_durable && !self.full {
@@ -63,25 +63,25 @@ impl Disk {
         self.on_its_way.clear();
     }
 
-    /// The records since the last checkpoint.
+    /// Returns the records since the last checkpoint.
     pub fn records(&self) -> Vec<Record> {
         let parse = |record: &journal::StoredRecord| serde_json::from_slice(&record.body).ok();
         self.log.records.iter().filter_map(parse).collect()
     }
 
-    /// Loses the last durable record, as no disk may: a planted bug.
+    /// Loses the last durable record, which no disk may do: a planted bug.
     pub fn lose_last(&mut self) -> bool {
         self.log.records.pop().is_some()
     }
 
-    /// Replaces all records by the state they amount to.
+    /// Replaces all records with the state they lead to.
     pub fn checkpoint(&mut self, body: &CheckpointBody) {
         let parts = body.parts().expect("states have text keys only");
         self.log.checkpoint = Some(Checkpoint { seq: self.log.head(), parts });
         self.log.records.clear();
     }
 
-    /// What an opened log gives back, in a new term.
+    /// Returns the content of the log as if opened in a new term.
     pub fn open(&mut self) -> Recovered {
         self.log.term += 1;
         self.log.clone()

@@ -1,4 +1,4 @@
-//! What will happen in a world, and how unkind it is.
+//! Future events of a world, and the rates of faults.
 
 use std::sync::Arc;
 
@@ -8,43 +8,43 @@ use model::{Generation, InstanceId, Snapshot};
 use crate::host::Next;
 use crate::hosts::{Errand, HostNo};
 
-/// Something that will happen.
+/// A future event.
 #[derive(Clone, Debug)]
 pub(crate) enum Happening {
-    /// Reaches the engine of that epoch, if it still lives.
+    /// An event reaches the engine of its epoch, if that still lives.
     Deliver(Event),
-    /// Reaches the agent.
+    /// A command reaches the agent.
     Host(model::ToHost),
-    /// A machine does what it was to do.
+    /// A machine carries out a scheduled event.
     Errand(Errand),
-    /// A dead machine is there again.
+    /// A dead machine comes back.
     ComeBack(HostNo),
-    /// The append under way reaches the disk.
+    /// The append in progress reaches the disk.
     Append,
-    /// A proxy is told to make its table of a snapshot.
+    /// A proxy is told to prepare its table for a snapshot.
     Prepare(usize, Arc<Snapshot>),
-    /// A proxy is told to use it.
+    /// A proxy is told to use a prepared table.
     Commit(usize, Generation),
     /// A worker swaps.
     Swap(At, Arc<Snapshot>),
     /// A request ends.
     Done(At, InstanceId),
-    /// A dead proxy is there again.
+    /// A dead proxy comes back.
     ProxyComesBack(usize),
-    /// That proxy reports, as it does every second.
+    /// A proxy sends its report of every second.
     Heartbeat(usize),
-    /// Somebody scrapes the metrics of that proxy, and will again.
+    /// A scraper reads the metrics of a proxy, and will again.
     Scrape(usize),
-    /// The engine wanted to be asked again.
+    /// The time for which the engine asked to be called.
     Wake,
-    /// Control begins again, in a server that goes on.
+    /// Control restarts in a server that keeps running.
     BeginAgain,
     /// The server starts again.
     Restart,
 }
 
 impl Happening {
-    /// What dies with the server process.
+    /// Returns whether the event dies with the server process.
     pub fn is_mortal(&self) -> bool {
         match self {
             Self::Deliver(_)
@@ -53,7 +53,7 @@ impl Happening {
             | Self::Heartbeat(_)
             | Self::Wake
             | Self::BeginAgain => true,
-            // Only the first proxy is a part of the server.
+            // Only the first proxy is part of the server.
             Self::Prepare(proxy, _) | Self::Commit(proxy, _) => *proxy == 0,
             Self::Swap(at, _) | Self::Done(at, _) => at.proxy == 0,
             Self::Errand(errand) => match errand.next {
@@ -65,32 +65,32 @@ impl Happening {
     }
 }
 
-/// A worker of a proxy, in one of its processes.
+/// A worker of a proxy, in one of the proxy's processes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct At {
-    /// Which proxy.
+    /// The proxy.
     pub proxy: usize,
-    /// Which of its processes.
+    /// The number of its process.
     pub epoch: u64,
-    /// Which of its workers.
+    /// The worker.
     pub worker: usize,
 }
 
-/// How unkind the world is.
+/// The rates of faults.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
-    /// One message in so many is lost; 0 loses none.
+    /// One in this many messages is lost; 0 loses none.
     pub lose: u64,
-    /// One command about what to keep in so many is lost besides; 0 loses none.
+    /// One in this many commands about what to keep is lost as well; 0 loses none.
     pub lose_keep: u64,
-    /// One report of a host in so many is lost; 0 loses none.
+    /// One in this many reports of a host is lost; 0 loses none.
     pub lose_report: u64,
-    /// One message in so many comes twice; 0 repeats none.
+    /// One in this many messages arrives twice; 0 repeats none.
     pub repeat: u64,
-    /// One report in so many comes seconds later, after others; 0 delays none.
+    /// One in this many reports arrives seconds later, after others; 0 delays none.
     pub late: u64,
-    /// One swap in so many takes seconds; 0 is never slow.
+    /// One in this many swaps takes seconds; 0 delays none.
     pub slow_swap: u64,
-    /// Of one append in so many control is not told what has become; 0 tells of all.
+    /// Control does not learn the result of one in this many appends; 0 reports all.
     pub lose_append: u64,
 }

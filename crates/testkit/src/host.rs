@@ -1,5 +1,5 @@
-//! One simulated machine: processes that survive control, an agent that dies with it, probes, and a
-//! pace of its own. It can die as a whole.
+//! One simulated machine: processes that survive control, an agent that dies with it, probes, and delays of
+//! its own. The whole machine can die.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -11,33 +11,33 @@ use model::{
 use crate::apps::Behaviour;
 use crate::rng::Rng;
 
-/// How slow a machine is, in milliseconds; by default it adds nothing to what a release takes.
+/// The delays of a machine, in milliseconds. The default adds none to those of a release.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pace {
-    /// Each start or stop takes so long, one after the other.
+    /// Duration of each start or stop. The agent does one after the other.
     pub work: u64,
-    /// A process needs so long before its program begins to run.
+    /// Time before a new process runs its program.
     pub start: u64,
-    /// What a probe has found is known so much later.
+    /// Delay of the result of a probe.
     pub probe: u64,
 }
 
-/// A machine with processes on it.
+/// A machine with processes.
 #[derive(Clone, Debug, Default)]
 pub struct Host {
     /// Everything that was ever started here and not forgotten, with its run folder.
     pub processes: BTreeMap<InstanceId, Process>,
-    /// The releases whose files are laid out here.
+    /// The releases whose files are stored here.
     pub files: BTreeMap<AppName, BTreeSet<ReleaseNo>>,
-    /// Instances that were told to stop: a late start is refused.
+    /// Instances that were told to stop. A late start of them is refused.
     tombstones: BTreeSet<InstanceId>,
-    /// What the agent has yet to do, in order.
+    /// Commands that the agent has yet to carry out, in order.
     queue: VecDeque<HostCommand>,
-    /// How slow it is.
+    /// The machine's delays.
     pub pace: Pace,
-    /// The machine is dead, and answers nothing.
+    /// True if the machine is dead and answers nothing.
     pub is_dead: bool,
-    /// How often it has died: what was to happen in an earlier life does not.
+    /// Number of deaths so far. Events scheduled in an earlier life do not happen.
     pub life: u64,
     next_pid: u32,
 }
@@ -45,50 +45,50 @@ pub struct Host {
 /// One process, alive or dead.
 #[derive(Clone, Debug)]
 pub struct Process {
-    /// What it was started as.
+    /// The launch it was started with.
     pub launch: Launch,
-    /// Its id.
+    /// The process id.
     pub pid: u32,
-    /// When its program began to run, in milliseconds.
+    /// Time at which its program began to run, in milliseconds.
     pub born: u64,
-    /// How it ended.
+    /// The exit.
     pub exit: Option<Exit>,
-    /// The agent of this epoch probes it.
+    /// The epoch of the agent that probes it.
     probed_in: Option<u64>,
     health: Health,
     streak: u32,
     good: bool,
-    /// What the agent has last said of its health.
+    /// The agent's last report of its health.
     said: Option<HostReport>,
-    /// Probes fail until then.
+    /// Time until which probes fail.
     pub sick_until: u64,
-    /// Somebody else listens at its address until then.
+    /// Time until which another program listens at its address.
     pub taken_until: u64,
-    /// The instance gives no answer to its probes until then.
+    /// Time until which the instance does not answer probes.
     pub silent_until: u64,
     unanswered: bool,
 }
 
 impl Process {
-    /// Lets no probe of it ever succeed again.
+    /// Makes all later probes fail.
     pub fn hang(&mut self) {
         self.sick_until = u64::MAX;
     }
 
-    /// Whether no probe of it will ever succeed again.
+    /// Returns whether all later probes fail.
     pub fn hangs(&self) -> bool {
         self.sick_until == u64::MAX
     }
 }
 
-/// What follows from something a host does: after so many milliseconds.
+/// An event that follows from an action of a host, after a delay.
 #[derive(Clone, Debug)]
 pub enum Next {
-    /// The agent reports.
+    /// The agent sends a report.
     Report(HostReport),
-    /// The agent has done the first of what it has yet to do.
+    /// The agent has carried out the first command of its queue.
     Work,
-    /// The agent probes.
+    /// The agent probes an instance.
     Probe(InstanceId),
     /// The process ends by itself.
     Die(InstanceId, Exit),
@@ -96,44 +96,45 @@ pub enum Next {
     Stopped(InstanceId),
 }
 
-/// What a host does next, each after so many milliseconds.
+/// The next events of a host, each with its delay in milliseconds.
 pub type Nexts = Vec<(u64, Next)>;
 
-/// What a host needs to know of the world around it.
+/// The state of the world that a host needs to know.
 #[derive(Debug)]
 pub struct Moment<'a> {
     /// Milliseconds since the world began.
     pub now: u64,
-    /// Which agent it is: one dies with the server.
+    /// The epoch of the agent. It dies with the server.
     pub epoch: u64,
     /// The one source of chance.
     pub rng: &'a mut Rng,
 }
 
-/// What a host has to start, with what only the world knows of it.
+/// The program that a host has to start, with data that only the world knows.
 #[derive(Clone, Copy, Debug)]
 pub struct Program {
-    /// How it behaves.
+    /// The behaviour of the program.
     pub behaviour: Behaviour,
-    /// Another program holds its port.
+    /// True if another program holds its port.
     pub is_port_taken: bool,
-    /// The value of a variable that it names is not there.
+    /// True if the value of a variable that it names is missing.
     pub lacks_value: bool,
 }
 
 impl Host {
-    /// A machine with nothing on it.
+    /// Returns a machine without processes.
     pub fn new(pace: Pace) -> Self {
         Self { pace, ..Self::default() }
     }
 
-    /// The agent is told something. It starts and stops one after the other; the rest it does at once.
+    /// Gives the agent a command. The agent starts and stops one after the other, and does everything else
+    /// at once.
     pub fn told(&mut self, command: HostCommand) -> Told {
         if self.is_dead {
             return Told::Nobody;
         }
         let is_work = match &command {
-            // What concerns one instance keeps its order.
+            // Commands about one instance keep their order.
             HostCommand::Run { launch, expect: Expect::Running } => {
                 self.queue.iter().any(|queued| is_about(queued, &launch.id))
             }
@@ -143,24 +144,24 @@ impl Host {
         if !is_work || self.pace.work == 0 {
             return Told::Now(command);
         }
-        // Told again, it is on its way already.
+        // A repeated command is already in the queue.
         if self.queue.contains(&command) {
             return Told::Later(Vec::new());
         }
         self.queue.push_back(command);
-        // What is under way already goes on to the next by itself.
+        // A command in progress schedules the next one by itself.
         let begins = self.queue.len() == 1;
         Told::Later(begins.then_some((self.pace.work, Next::Work)).into_iter().collect())
     }
 
-    /// The agent has done its next piece of work, and begins the one after it.
+    /// Finishes the agent's current piece of work, and begins the next one.
     pub fn worked(&mut self) -> (Option<HostCommand>, Nexts) {
         let done = self.queue.pop_front();
         let next = (!self.queue.is_empty()).then_some((self.pace.work, Next::Work));
         (done, next.into_iter().collect())
     }
 
-    /// Runs an instance, or takes it over.
+    /// Runs an instance, or adopts it.
     pub fn run(
         &mut self,
         launch: Launch,
@@ -204,7 +205,7 @@ impl Host {
         self.start(launch, program.behaviour, at)
     }
 
-    /// Deletes what an app does not need any more.
+    /// Deletes the data that an app no longer needs.
     pub fn keep(&mut self, keep: &Keep) {
         let Keep { app, releases, env: _, instances, forget_state: _, last_rollout: _ } = keep;
         self.processes.retain(|id, process| {
@@ -246,7 +247,7 @@ impl Host {
         next
     }
 
-    /// Stops an instance; one that comes later is not started.
+    /// Stops an instance. A later start of it is refused.
     pub fn stop(&mut self, id: InstanceId, grace: u64, at: &mut Moment) -> Nexts {
         self.tombstones.insert(id.clone());
         match self.processes.get(&id) {
@@ -259,7 +260,7 @@ impl Host {
         }
     }
 
-    /// One probe by the agent of `epoch`.
+    /// Probes an instance once, for the agent of `epoch`.
     pub fn probe(&mut self, id: &InstanceId, behaviour: Behaviour, now: u64, epoch: u64) -> Nexts {
         let Some(process) = self.processes.get_mut(id) else { return Vec::new() };
         if process.exit.is_some() || process.probed_in != Some(epoch) {
@@ -304,7 +305,7 @@ impl Host {
         next
     }
 
-    /// A process ends.
+    /// Ends a process.
     pub fn end(&mut self, id: &InstanceId, exit: Exit) -> Nexts {
         let Some(process) = self.processes.get_mut(id) else { return Vec::new() };
         if process.exit.is_none() {
@@ -314,12 +315,12 @@ impl Host {
         vec![(1, exited(id, exit))]
     }
 
-    /// The agent dies with the server: what it had yet to do is forgotten.
+    /// Ends the agent together with the server. Its queue is lost.
     pub fn agent_dies(&mut self) {
         self.queue.clear();
     }
 
-    /// The machine dies: nobody sees how anything on it ends.
+    /// Kills the machine. The ends of its processes are not observed.
     pub fn die(&mut self) {
         (self.is_dead, self.life) = (true, self.life + 1);
         self.queue.clear();
@@ -328,7 +329,7 @@ impl Host {
         }
     }
 
-    /// The machine is there again; its agent finds what has ended.
+    /// Brings the machine back. Its agent finds the processes that have ended.
     pub fn come_back(&mut self) -> Nexts {
         self.is_dead = false;
         let ended = self.processes.iter().filter(|(_, process)| process.exit.is_some());
@@ -336,14 +337,14 @@ impl Host {
     }
 }
 
-/// What becomes of a command.
+/// The result of sending a command.
 #[derive(Debug)]
 pub enum Told {
-    /// The machine is dead: nobody hears it.
+    /// The machine is dead and does not receive the command.
     Nobody,
     /// The command is carried out at once.
     Now(HostCommand),
-    /// The command waits for its turn.
+    /// The command waits in the queue.
     Later(Nexts),
 }
 

@@ -1,4 +1,5 @@
-//! The simulated machines together, of which control sees one host: which instance is on which, and what each of them does next.
+//! All simulated machines, which control sees as one host: the machine of each instance, and the next events
+//! of each machine.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,54 +13,55 @@ use crate::host::{Host, Moment, Next, Nexts, Pace, Process, Program, Told};
 use crate::rng::Rng;
 use crate::values::Values;
 
-/// Names a machine.
+/// The number of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostNo(pub usize);
 
-/// Something that a machine will do, unless it dies before.
+/// An event that a machine will carry out, unless it dies before.
 #[derive(Clone, Debug)]
 pub struct Errand {
-    /// Which machine.
+    /// The machine.
     pub host: HostNo,
-    /// In which of its lives.
+    /// The machine's life in which the event was scheduled.
     life: u64,
-    /// What.
+    /// The event.
     pub next: Next,
 }
 
-/// All machines. For control they are one host: an instance is placed on one when it is first told of.
+/// All machines. For control they are one host. An instance is placed on a machine by the first command
+/// about it.
 #[derive(Clone, Debug)]
 pub struct Hosts {
     machines: Vec<Host>,
     placed: BTreeMap<InstanceId, HostNo>,
-    /// Free ports that are named in one answer.
+    /// Number of free ports named in one answer.
     pub offers: usize,
-    /// Ports that other programs hold.
+    /// Ports held by other programs.
     pub foreign: BTreeSet<u16>,
-    /// What releases do, by their content.
+    /// Behaviour of releases, by their content.
     pub behaviours: BTreeMap<Digest, Behaviour>,
-    /// Instances that were started twice, wherever.
+    /// Instances that were started twice, on any machine.
     pub started_twice: Vec<InstanceId>,
     started: BTreeSet<InstanceId>,
-    /// The values of variables, as the server keeps them.
+    /// The values of variables in the server's store.
     pub values: Values,
-    /// Instances that could not be started because a value was not there.
+    /// Instances that could not be started because a value was missing.
     pub without_values: Vec<InstanceId>,
-    /// Agents tell values in their reports: a planted bug.
+    /// True if agents include values in their reports: a planted bug.
     pub tells_values: bool,
-    /// Whose files are to stay, as it was told last.
+    /// The releases whose files have to be kept, according to the last command.
     kept: BTreeMap<AppName, Vec<ReleaseNo>>,
-    /// The highest term that has commanded.
+    /// The highest term of a command so far.
     term: u64,
 }
 
 type Errands = Vec<(u64, Errand)>;
 
 impl Hosts {
-    /// Free ports that a host names in one answer, unless they are scarce.
+    /// Number of free ports that a host names in one answer, unless they are scarce.
     const OFFERS: usize = 48;
 
-    /// One machine for each pace; at least one.
+    /// Returns one machine for each pace; at least one.
     pub fn new(paces: &[Pace]) -> Self {
         let paces = if paces.is_empty() { &[Pace::default()] } else { paces };
         Self {
@@ -78,37 +80,37 @@ impl Hosts {
         }
     }
 
-    /// The releases of that app whose files stay.
+    /// Returns the releases of that app whose files are kept.
     pub fn kept(&self, app: &AppName) -> &[ReleaseNo] {
         self.kept.get(app).map_or(&[], Vec::as_slice)
     }
 
-    /// The machines, in order of their numbers.
+    /// Returns the machines, in order of their numbers.
     pub fn machines(&self) -> impl Iterator<Item = (HostNo, &Host)> {
         self.machines.iter().enumerate().map(|(no, host)| (HostNo(no), host))
     }
 
-    /// Everything that was ever started and not forgotten, alive or dead.
+    /// Returns everything that was ever started and not forgotten, alive or dead.
     pub fn processes(&self) -> impl Iterator<Item = (&InstanceId, &Process)> {
         self.machines.iter().flat_map(|host| &host.processes)
     }
 
-    /// All processes, as [`Hosts::processes`], to change.
+    /// Returns the processes of [`Hosts::processes`] for changes.
     pub fn processes_mut(&mut self) -> impl Iterator<Item = (&InstanceId, &mut Process)> {
         self.machines.iter_mut().flat_map(|host| &mut host.processes)
     }
 
-    /// The processes that are alive.
+    /// Returns the processes that are alive.
     pub fn alive(&self) -> impl Iterator<Item = &InstanceId> {
         self.processes().filter(|(_, process)| process.exit.is_none()).map(|(id, _)| id)
     }
 
-    /// Whether the process is alive and no probe of it will ever succeed again.
+    /// Returns whether the process is alive and all its later probes fail.
     pub fn hangs(&self, id: &InstanceId) -> bool {
         self.processes().any(|(other, process)| other == id && process.hangs())
     }
 
-    /// The agents are told something. One of a control that has been replaced is refused (I11).
+    /// Gives the agents a command. A command of a control that has been replaced is refused (I11).
     pub fn command(
         &mut self,
         ToHost { host: _, term, command }: ToHost,
@@ -138,7 +140,7 @@ impl Hosts {
                 let all = (0..self.machines.len()).map(HostNo);
                 let each = all.map(|host| self.tell(host, command.clone(), at));
                 let mut errands = each.collect::<Vec<_>>().concat();
-                // On a dead machine something may be left: then nobody says that all is done.
+                // A dead machine may hold remains, so completion is not reported.
                 if self.machines.iter().all(|machine| !machine.is_dead) {
                     errands.extend(self.errands(HostNo(0), vec![(1, report)]));
                 }
@@ -155,7 +157,7 @@ impl Hosts {
         }
     }
 
-    /// A machine does something it was to do; what only the world can take comes back.
+    /// Carries out an event of a machine. Returns what concerns the world.
     pub fn go_on(&mut self, errand: Errand, now: u64, epoch: u64, rng: &mut Rng) -> GoneOn {
         let Errand { host, life, next } = errand;
         if self.machine(host).life != life || self.machine(host).is_dead {
@@ -184,20 +186,20 @@ impl Hosts {
         GoneOn { report: None, errands: self.errands(host, nexts) }
     }
 
-    /// A process dies of somebody else's hand.
+    /// Kills a process from outside.
     pub fn kill(&mut self, id: &InstanceId) -> Errands {
         let Some(host) = self.placed.get(id).copied() else { return Vec::new() };
         let nexts = self.machine(host).end(id, Exit::Signal(9));
         self.errands(host, nexts)
     }
 
-    /// The agents die with the server.
+    /// Ends the agents together with the server.
     pub fn agents_die(&mut self) {
         self.machines.iter_mut().for_each(Host::agent_dies);
         self.values.server_dies();
     }
 
-    /// A machine dies, with everything on it. Whether it lived.
+    /// Kills a machine with everything on it. Returns whether it was alive.
     pub fn die(&mut self, host: HostNo) -> bool {
         let lived = self.machines.get(host.0).is_some_and(|machine| !machine.is_dead);
         if lived {
@@ -206,20 +208,20 @@ impl Hosts {
         lived
     }
 
-    /// A dead machine is there again, and reports what it finds.
+    /// Brings a dead machine back, which then reports what it finds.
     pub fn come_back(&mut self, host: HostNo) -> Errands {
         let nexts = self.machine(host).come_back();
         self.errands(host, nexts)
     }
 
-    /// Where the instance is, or will be: somewhere among the machines that live.
+    /// Returns the machine of an instance. A new instance gets a random one among those alive.
     fn place(&mut self, id: &InstanceId, rng: &mut Rng) -> Option<HostNo> {
         if let Some(host) = self.placed.get(id) {
             return Some(*host);
         }
         let living: Vec<HostNo> =
             self.machines().filter(|(_, host)| !host.is_dead).map(|(no, _)| no).collect();
-        // With one machine there is no choice, and none is drawn.
+        // With one machine there is no choice, so no random number is drawn.
         let host = if living.len() > 1 { rng.pick(&living) } else { living.first() }.copied()?;
         self.placed.insert(id.clone(), host);
         Some(host)
@@ -278,7 +280,7 @@ impl Hosts {
         self.errands(host, nexts)
     }
 
-    /// Reports of a bad probe with the values that the instance was given.
+    /// Adds the instance's values to reports of bad probes.
     fn with_values(&mut self, host: HostNo, mut nexts: Nexts) -> Nexts {
         for (_, next) in &mut nexts {
             let Next::Report(HostReport::Health { id, note: Some(note), .. }) = next else {
@@ -307,11 +309,11 @@ impl Hosts {
     }
 }
 
-/// What came of an errand.
+/// The result of an event.
 #[derive(Debug)]
 pub struct GoneOn {
     /// A report for control.
     pub report: Option<HostReport>,
-    /// What follows.
+    /// The events that follow.
     pub errands: Errands,
 }

@@ -23,7 +23,7 @@ use crate::sabotage::Sabotage;
 use crate::violation::{Violation, Wrong};
 use crate::works::{self, Works};
 
-/// Watches commands go by.
+/// Checks the commands of the engine.
 #[derive(Clone, Debug)]
 pub struct Checker {
     /// The first violation.
@@ -32,16 +32,16 @@ pub struct Checker {
     generation: Generation,
     sections: BTreeMap<AppName, AppSection>,
     rollouts: BTreeMap<AppName, RolloutId>,
-    /// The apps as the journal has them: the fold of every record that was acknowledged.
+    /// The states of the apps according to the journal: the fold of every acknowledged record.
     history: BTreeMap<AppName, App>,
     pending: Vec<Record>,
     works: Works,
-    /// What proxies have really passed on.
+    /// Counts of the requests that proxies have really forwarded.
     pub counts: Counts,
 }
 
 impl Checker {
-    /// Of a world with that bug in it.
+    /// Returns a checker for a world with that bug planted.
     pub fn new(sabotage: Option<Sabotage>) -> Self {
         Self {
             violation: None,
@@ -56,19 +56,20 @@ impl Checker {
         }
     }
 
-    /// The term control is given.
+    /// Returns the term that control is given.
     pub fn term(&self, term: u64) -> u64 {
         if self.sabotage == Some(Sabotage::ReuseTerm) { 1 } else { term }
     }
 
-    /// Control is about to read the journal.
+    /// Prepares for control to read the journal.
     pub fn restarting(&mut self, disk: &mut Disk) {
         if self.sabotage == Some(Sabotage::LoseCommit) {
             disk.lose_last();
         }
     }
 
-    /// I4: what was acknowledged is there again; what was on its way is there whole or not at all.
+    /// I4: acknowledged facts are recovered. Facts of an append in progress are recovered completely or not
+    /// at all.
     pub fn recovered(&mut self, engine: &Engine, at: u64) {
         self.counts.restarted();
         let apps: BTreeMap<AppName, App> =
@@ -84,7 +85,7 @@ impl Checker {
         self.history = apps;
     }
 
-    /// The engine decided what it cannot fold.
+    /// The engine decided a fact that it cannot fold.
     pub fn defect(&mut self, defect: &str, at: u64) {
         self.fail("defect", at, defect.into());
     }
@@ -94,7 +95,7 @@ impl Checker {
         self.fail("I4", at, format!("the journal cannot be read: {error}"));
     }
 
-    /// I4: no instance or work is started twice. I6: no two run under one lease.
+    /// I4: no instance or work is started twice. I6: no two works run under one lease.
     pub fn started_twice(&mut self, hosts: &Hosts, at: u64) {
         if let Some(id) = hosts.started_twice.first() {
             self.fail("I4", at, format!("{id} was started twice"));
@@ -105,7 +106,7 @@ impl Checker {
         self.found(self.works.check_processes(hosts), at);
     }
 
-    /// I2: what may be stopped because it was idle everywhere gets no request any more.
+    /// I2: an instance that was released because it was idle gets no more requests.
     pub fn picked(&mut self, id: &InstanceId, engine: Option<&Engine>, now: Timestamp, at: u64) {
         let app = engine.and_then(|engine| engine.apps().find(|app| app.name == id.app));
         let instance = app.and_then(|app| app.instances.get(&id.number));
@@ -115,7 +116,7 @@ impl Checker {
         }
     }
 
-    /// Checks what the engine wants done.
+    /// Checks the commands of a step.
     pub fn check(
         &mut self,
         commands: &[Command],
@@ -130,7 +131,7 @@ impl Checker {
             records.iter().for_each(|record| fold(&mut self.history, record));
         }
         let apps: BTreeMap<&AppName, &App> = engine.apps().map(|app| (&app.name, app)).collect();
-        // All of them are told the same.
+        // All proxies are sent the same table.
         let mut health = proxies.first().map(|proxy| proxy.health.clone()).unwrap_or_default();
         for command in commands {
             if let Command::Health(table) = command {
@@ -181,7 +182,7 @@ impl Checker {
         self.found(wrong, at);
     }
 
-    /// The engine has applied the append under way.
+    /// Returns whether the engine has applied the append in progress.
     fn acknowledged(&self, engine: &Engine) -> bool {
         let version = |name: &AppName| {
             engine.apps().find(|app| app.name == *name).map_or(0, |app| app.version)
@@ -191,7 +192,7 @@ impl Checker {
         !self.pending.is_empty() && of_apps.all(|name| version(name) > before(name))
     }
 
-    /// I7: a rollback is one record that switches.
+    /// I7: a rollback is one record that contains the switch.
     fn appending(&mut self, records: &[Record], at: u64) {
         self.pending = records.to_vec();
         for record in records {
@@ -212,7 +213,7 @@ impl Checker {
         }
     }
 
-    /// I5: numbers grow. I3: the arm with the traffic is whole.
+    /// I5: generations grow. I3: the arm with the traffic is complete.
     fn published(&mut self, snapshot: &Arc<Snapshot>, apps: &BTreeMap<&AppName, &App>, at: u64) {
         if snapshot.generation <= self.generation {
             let (new, old) = (snapshot.generation, self.generation);
@@ -232,7 +233,7 @@ impl Checker {
         self.sections = snapshot.apps.iter().map(|s| (s.app.clone(), s.clone())).collect();
     }
 
-    /// I5: nobody uses a snapshot before everybody has made its table.
+    /// I5: no proxy uses a snapshot before all of them have prepared their tables.
     pub fn committed(&mut self, generation: Generation, proxies: &[Proxy], at: u64) {
         if let Some(proxy) = proxies.iter().find(|proxy| proxy.made < generation) {
             let what = format!("{generation} is used, and {:?} has only {}", proxy.id, proxy.made);
@@ -240,7 +241,7 @@ impl Checker {
         }
     }
 
-    /// I1: only Serving instances are in the newest snapshot, also when none was published just now.
+    /// I1: only Serving instances are in the newest snapshot, even if none was published just now.
     fn routed(&mut self, apps: &BTreeMap<&AppName, &App>, at: u64) {
         let arms = self.sections.values().flat_map(|s| s.arms.iter().map(move |arm| (&s.app, arm)));
         let targets =
@@ -258,8 +259,8 @@ impl Checker {
         }
     }
 
-    /// I3: an arm whose share grows has the instances to carry it. I8: a candidate's share never
-    /// falls but on the way back.
+    /// I3: an arm whose share grows has the instances to carry it. I8: a candidate's share falls only during
+    /// a revert.
     fn switched(&mut self, section: &AppSection, app: &App, at: u64) {
         let share_of = |section: Option<&AppSection>, release: ReleaseNo| {
             let arm = section.and_then(|s| s.arms.iter().find(|arm| arm.release == release));
@@ -286,7 +287,7 @@ impl Checker {
         }
     }
 
-    /// I3: no healthy instance is let go while that leaves fewer than the floor.
+    /// I3: no healthy instance is let go if fewer than the floor would remain.
     fn draining(&mut self, app: &App, facts: &[Fact], health: &model::HealthTable, at: u64) {
         let Some(rollout) = app.rollout.as_ref().filter(|r| r.from.is_some()) else { return };
         let kind = app.releases.get(&rollout.to).map(|r| &r.spec.strategy.kind);
@@ -330,7 +331,7 @@ impl Checker {
         }
     }
 
-    /// Recreate: a release is started only when nothing of another is left.
+    /// Recreate: a release is started only when nothing is left of another one.
     fn starting(&mut self, id: &InstanceId, app: Option<&App>, at: u64) {
         let Some((app, rollout)) = app.and_then(|app| Some((app, app.rollout.as_ref()?))) else {
             return;
@@ -339,7 +340,7 @@ impl Checker {
         let alone = matches!(kind, Some(StrategyKind::Recreate { .. }));
         let recreates = rollout.kind == RolloutKind::Deploy && rollout.from.is_some() && alone;
         let restarts = rollout.kind == RolloutKind::Restart && alone;
-        // What was minted before it is only told of again.
+        // Commands for instances minted before the rollout are only repeated.
         let new = app.instances.get(&id.number).filter(|i| i.minted >= rollout.started);
         let of_before = |i: &Instance| i.minted < rollout.started;
         if restarts && new.is_some() && app.instances.values().any(of_before) {
@@ -351,7 +352,7 @@ impl Checker {
         }
     }
 
-    /// I2: an instance is told to stop only when it is idle everywhere, or its time is up.
+    /// I2: an instance is told to stop only when it is idle on all proxies or its deadline has passed.
     fn stopping(
         &mut self,
         id: &InstanceId,
@@ -378,7 +379,7 @@ impl Checker {
         }
     }
 
-    /// I9: what an app keeps is bounded, and so are the apps, also those that were removed.
+    /// I9: the data kept for an app is bounded, and so is the number of apps, including removed ones.
     fn bounds(&mut self, engine: &Engine, apps: &BTreeMap<&AppName, &App>, at: u64) {
         let resting = engine.resting_ports();
         if resting.iter().collect::<BTreeSet<_>>().len() < resting.len() {
@@ -390,7 +391,7 @@ impl Checker {
         for app in apps.values() {
             let surplus = app.releases.len().saturating_sub(2 * usize::from(App::KEPT) + 5);
             let replicas = app.releases.keys().map(|no| usize::from(app.replicas(*no))).max();
-            // Live, candidate, standby, and what still drains: some times a whole release.
+            // Live, candidate, standby, and draining instances: a few times a whole release.
             let instances = 100 + 4 * replicas.unwrap_or(0);
             let told = engine.told_count(&app.name);
             let is_told_of_gone = told > app.instances.len() + app.works.len();
@@ -405,14 +406,14 @@ impl Checker {
         }
     }
 
-    /// I9: a quarter of an hour without faults takes few steps: nothing asks itself again and again.
+    /// I9: fifteen minutes without faults take few steps, so no step schedules itself again and again.
     pub fn spinning(&mut self, steps: u64, at: u64) {
         if steps > 10_000 {
             self.fail("I9", at, format!("{steps} steps in a quiet quarter of an hour"));
         }
     }
 
-    /// Once everything is quiet: what runs is what the facts say, and rollouts have ended.
+    /// At rest, the running processes match the facts, and rollouts have ended.
     pub fn quiet(&mut self, engine: &Engine, hosts: &Hosts, at: u64) {
         let known: BTreeSet<InstanceId> = engine
             .apps()
@@ -454,7 +455,7 @@ impl Checker {
         }
     }
 
-    /// Takes note of what was found wrong elsewhere.
+    /// Records a violation found elsewhere.
     pub fn found(&mut self, wrong: Option<Wrong>, at: u64) {
         if let Some((invariant, what)) = wrong {
             self.fail(invariant, at, what);
@@ -466,7 +467,7 @@ impl Checker {
     }
 }
 
-/// When a draining instance may be stopped whatever is in flight on it.
+/// Returns the time at which a draining instance may be stopped regardless of requests in flight.
 fn overdue(app: &App, instance: &Instance) -> Timestamp {
     let drain = app.releases.get(&instance.release).map(|r| r.spec.drain.deadline);
     instance.since.after(drain.unwrap_or_default())
@@ -476,7 +477,7 @@ fn fold(apps: &mut BTreeMap<AppName, App>, record: &Record) {
     let Some(name) = record.app() else { return };
     let app = apps.entry(name.clone()).or_insert_with(|| App::new(name.clone()));
     for fact in record.facts() {
-        // An illegal fact shows as a difference to what the engine has.
+        // An illegal fact shows as a difference from the engine's state.
         let _ = rollout::apply(app, fact);
     }
 }

@@ -1,10 +1,10 @@
-//! The simulated world: the real control with simulated hosts, proxies, journal, users and clock,
-//! all from one seed. For tests only; nothing in the product depends on it.
+//! The simulated world: the real control with simulated hosts, proxies, journal, users and clock, all from
+//! one seed. For tests only; nothing in the product depends on it.
 //!
-//! A [`World`] runs events in virtual time and checks the invariants after every step. [`Chaos`]
-//! begins at one crossing of a phase with a fault or command, then drives it with impatient users and
-//! every fault; [`Script`] drives it by hand and keeps a
-//! transcript. [`Sabotage`] plants bugs in the core and around it, to show that they would be caught.
+//! A [`World`] runs events in virtual time and checks the invariants after every step. [`Chaos`] begins with
+//! one fault or command in one phase, then drives the world with impatient users and every fault. [`Script`]
+//! drives a world by hand and keeps a transcript. [`Sabotage`] plants bugs in the core and around it, to
+//! show that the simulation catches them.
 
 mod ambush;
 mod apps;

@@ -1,4 +1,4 @@
-//! What holds of the number of apps: never more than the limit, and nobody is refused below it.
+//! Invariants of the number of apps: never above the limit, and no refusal below it.
 
 use std::collections::BTreeSet;
 

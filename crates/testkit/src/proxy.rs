@@ -1,4 +1,4 @@
-//! The simulated proxy: workers that swap at different moments, requests that take their time.
+//! The simulated proxy: workers that swap at different times, and requests that take time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,48 +13,48 @@ use crate::rng::Rng;
 /// One proxy.
 #[derive(Clone, Debug)]
 pub struct Proxy {
-    /// Which.
+    /// The proxy's id.
     pub id: ProxyId,
     /// Its workers.
     pub workers: Vec<Worker>,
     /// Its health table.
     pub health: Arc<HealthTable>,
-    /// What it has counted.
+    /// The counts.
     pub counters: BTreeMap<AppName, AppCounters>,
-    /// How requests fail.
+    /// The requests that fail.
     pub errors: Errors,
-    /// The one client that asks and is always answered with an error; `None` lets a dozen take turns.
+    /// The only client, whose requests all fail; `None` lets a dozen clients take turns.
     pub client: Option<u8>,
-    /// What `DIR/snapshot` holds: where the next process begins.
+    /// The content of `DIR/snapshot`, from which the next process begins.
     pub saved: Arc<Snapshot>,
-    /// What it has made its table of, in use or not.
+    /// The snapshot of its prepared table, in use or not.
     prepared: Arc<Snapshot>,
-    /// The newest that any of its processes has made its table of.
+    /// The newest snapshot for which any of its processes has prepared a table.
     pub made: Generation,
-    /// The proxy is dead, and answers nothing.
+    /// True if the proxy is dead and answers nothing.
     pub is_dead: bool,
-    /// When the last message to it arrives: they keep their order.
+    /// Time at which the last message to it arrives. Messages keep their order.
     pub arrives: u64,
-    /// Counts its processes.
+    /// Number of its process.
     pub epoch: u64,
-    /// Reports that this one has made.
+    /// Number of reports of this process.
     seq: u64,
-    /// A scrape takes the counts with it: a planted bug.
+    /// True if a scrape resets the counts: a planted bug.
     pub scrape_takes_counts: bool,
-    /// The proxy counts what is in flight; a foreign balancer may not.
+    /// True if the proxy counts requests in flight. A third-party balancer may not.
     pub counts: bool,
 }
 
 /// The requests that fail.
 #[derive(Clone, Debug, Default)]
 pub struct Errors {
-    /// Releases that fail a request once in so many times.
+    /// For these releases, one request in this many fails.
     pub once_in: BTreeMap<ReleaseNo, u64>,
-    /// What such a failure looks like.
+    /// The kind of failure.
     pub kind: ErrorKind,
 }
 
-/// How an instance fails a request.
+/// The kind of an instance's failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The instance answers with 500.
@@ -69,14 +69,14 @@ pub enum ErrorKind {
 /// One worker.
 #[derive(Clone, Debug, Default)]
 pub struct Worker {
-    /// The snapshot it routes by.
+    /// The snapshot that it routes by.
     pub snapshot: Arc<Snapshot>,
     /// Requests in flight.
     pub in_flight: BTreeMap<InstanceId, u32>,
 }
 
 impl Proxy {
-    /// With so many workers.
+    /// Returns a proxy with this many workers.
     pub fn new(id: ProxyId, workers: usize) -> Self {
         Self {
             id,
@@ -97,14 +97,14 @@ impl Proxy {
         }
     }
 
-    /// Takes a health table; an older one than it has is refused.
+    /// Takes a health table, unless it is older than the present one.
     pub fn take_health(&mut self, table: &Arc<HealthTable>) {
         if self.health.version <= table.version {
             self.health = table.clone();
         }
     }
 
-    /// Makes its table of a snapshot; not of one that is no newer than what it has. Whether it did.
+    /// Prepares a table for a snapshot, unless it is no newer than the prepared one. Returns whether it did.
     pub fn prepare(&mut self, snapshot: &Arc<Snapshot>) -> bool {
         let is_newer = self.prepared.generation < snapshot.generation;
         if is_newer {
@@ -114,8 +114,8 @@ impl Proxy {
         is_newer
     }
 
-    /// What its workers are to swap to: what it has prepared of that generation. Saved first, so that a new
-    /// process never begins behind what a worker held.
+    /// Returns the snapshot that workers have to swap to: the prepared one of that generation. It is saved
+    /// first, so that a new process never begins behind a worker's snapshot.
     pub fn commit(&mut self, generation: Generation) -> Option<Arc<Snapshot>> {
         let is_prepared = self.prepared.generation == generation;
         if !is_prepared || self.saved.generation >= generation {
@@ -125,7 +125,7 @@ impl Proxy {
         Some(self.saved.clone())
     }
 
-    /// A worker swaps; an older snapshot than it holds is refused.
+    /// Swaps a worker's snapshot, unless the new one is older.
     pub fn swap(&mut self, worker: usize, snapshot: Arc<Snapshot>) {
         if let Some(worker) = self.workers.get_mut(worker)
             && worker.snapshot.generation < snapshot.generation
@@ -134,8 +134,8 @@ impl Proxy {
         }
     }
 
-    /// A request for `app` reaches a worker: the instance it goes to, if there is one. The pick and
-    /// the count are one act (I5).
+    /// Sends a request for `app` to a worker. Returns the instance that gets it, if there is one. Pick and
+    /// count are one atomic step (I5).
     pub fn request(&mut self, app: &AppName, worker: usize, rng: &mut Rng) -> Option<InstanceId> {
         let health = self.health.clone();
         let worker = self.workers.get_mut(worker)?;
@@ -147,7 +147,7 @@ impl Proxy {
         }
         let arm = pick_arm(section, rng)?;
         counters.requests += 1;
-        // A dozen clients take turns, unless one is named.
+        // A dozen clients take turns, unless a single one is set.
         let in_turn = u8::try_from(counters.requests % 12).unwrap_or(0);
         let client = self.client.unwrap_or(in_turn);
         let askers = counters.askers.entry(arm.release).or_default();
@@ -167,7 +167,7 @@ impl Proxy {
         Some(target.id.clone())
     }
 
-    /// A request ends.
+    /// Ends a request.
     pub fn done(&mut self, worker: usize, id: &InstanceId) {
         if let Some(worker) = self.workers.get_mut(worker)
             && let Some(n) = worker.in_flight.get_mut(id)
@@ -179,12 +179,12 @@ impl Proxy {
         }
     }
 
-    /// Requests in flight on one instance.
+    /// Returns the number of requests in flight on one instance.
     pub fn in_flight(&self, id: &InstanceId) -> u32 {
         self.workers.iter().filter_map(|worker| worker.in_flight.get(id)).sum()
     }
 
-    /// The process dies and a new one begins from the saved snapshot.
+    /// Kills the process. A new one begins from the saved snapshot.
     pub fn crash(&mut self) {
         let fresh = Worker { snapshot: self.saved.clone(), in_flight: BTreeMap::new() };
         self.workers = vec![fresh; self.workers.len()];
@@ -195,18 +195,18 @@ impl Proxy {
         self.seq = 0;
     }
 
-    /// The snapshot that every worker holds, or a later one.
+    /// Returns the snapshot that every worker holds, or has gone beyond.
     pub fn acknowledged(&self) -> Generation {
         let held = self.workers.iter().map(|worker| worker.snapshot.generation);
         held.min().unwrap_or_default()
     }
 
-    /// How many requests to the app this process has counted.
+    /// Returns how many requests to the app this process has counted.
     pub fn requests(&self, app: &AppName) -> u64 {
         self.counters.get(app).map_or(0, |counters| counters.requests)
     }
 
-    /// What it shows to whoever scrapes its metrics.
+    /// Returns the metrics shown to a scraper.
     pub fn scrape(&mut self) -> BTreeMap<AppName, AppCounters> {
         match self.scrape_takes_counts {
             true => std::mem::take(&mut self.counters),
@@ -214,7 +214,7 @@ impl Proxy {
         }
     }
 
-    /// What it tells control.
+    /// Returns the next report to control.
     pub fn report(&mut self) -> TrafficReport {
         self.seq += 1;
         let mut in_flight = BTreeMap::new();
@@ -238,7 +238,7 @@ impl Proxy {
     }
 }
 
-/// An arm by its share, as for a user without a key.
+/// Picks an arm by its share, as for a user without a key.
 fn pick_arm<'a>(section: &'a AppSection, rng: &mut Rng) -> Option<&'a Arm> {
     let mut ticket = rng.between(0, 9_999);
     section.arms.iter().find(|arm| {

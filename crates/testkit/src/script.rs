@@ -1,4 +1,4 @@
-//! Scenarios by hand: the same world without chance, and a transcript of what was announced.
+//! Scenarios by hand: the simulated world without chance, and a transcript of announced events.
 
 use model::{AppName, AppSpec, ArmView, Health, InstanceView};
 use rollout::{Ask, NewRelease};
@@ -11,7 +11,7 @@ use crate::world::World;
 /// A scenario of one app, `web`.
 #[derive(Debug)]
 pub struct Script {
-    /// The world it plays in.
+    /// The world of the scenario.
     pub world: World,
     app: AppName,
     deployed: u64,
@@ -24,23 +24,23 @@ impl Default for Script {
 }
 
 impl Script {
-    /// A world in which nothing is deployed yet.
+    /// Returns a world without deployed apps.
     pub fn new() -> Self {
         Self::with_hosts(&[Pace::default()])
     }
 
-    /// A world with a machine for each of `paces`, in which nothing is deployed yet.
+    /// Returns a world with a machine for each of `paces` and without deployed apps.
     pub fn with_hosts(paces: &[Pace]) -> Self {
         let app: AppName = "web".parse().expect("it is valid");
         Self { world: World::with_hosts(1, paces, None), app, deployed: 0 }
     }
 
-    /// Somebody deploys a release that behaves so.
+    /// Deploys a release with this behaviour.
     pub fn deploy(&mut self, label: &str, behaviour: Behaviour) -> &mut Self {
         self.deploy_with(label, behaviour, false, |_| {})
     }
 
-    /// Somebody deploys a release that behaves so, with changed settings.
+    /// Deploys a release with this behaviour and changed settings.
     pub fn deploy_with(
         &mut self,
         label: &str,
@@ -54,7 +54,7 @@ impl Script {
         self.ask(Ask::Deploy { release: Box::new(release), replace })
     }
 
-    /// Somebody deploys the content of the deploy with that number, from 1 on, once more.
+    /// Deploys the content of an earlier deploy again. Deploys are numbered from 1 on.
     pub fn deploy_again(
         &mut self,
         label: &str,
@@ -66,7 +66,7 @@ impl Script {
         self.ask(question)
     }
 
-    /// A deploy of the content with that number, for whoever asks it themselves.
+    /// Returns the command that deploys the content with that number, for tests that send it themselves.
     pub fn question(
         &self,
         label: &str,
@@ -83,7 +83,8 @@ impl Script {
         release(spec, label, number)
     }
 
-    /// Somebody asks; the answer stands in the transcript. A dry run at that moment has to say the same.
+    /// Sends a command and writes the answer to the transcript. A dry run at that time must give an equal
+    /// answer.
     pub fn ask(&mut self, ask: Ask) -> &mut Self {
         let app = self.app.clone();
         let foretold = self.world.dry_run(&app, ask.clone(), None);
@@ -105,13 +106,13 @@ impl Script {
         self
     }
 
-    /// Time passes.
+    /// Lets time pass.
     pub fn wait(&mut self, seconds: u64) -> &mut Self {
         self.world.run_for(seconds * 1_000);
         self
     }
 
-    /// How the app looks, as a line in the transcript.
+    /// Writes the view of the app as a line of the transcript.
     pub fn look(&mut self) -> &mut Self {
         let Some(view) = self.world.views.get(&self.app).cloned() else {
             self.say("= there is no such app");
@@ -145,7 +146,7 @@ impl Script {
         self
     }
 
-    /// Somebody else listens at the addresses of the standby's instances for so many seconds, and answers
+    /// Lets another program listen at the addresses of the standby's instances for `seconds`, and answer
     /// their probes.
     pub fn take_standby(&mut self, seconds: u64) -> &mut Self {
         let standby = self.world.views.get(&self.app).and_then(|view| view.standby.clone());
@@ -155,7 +156,7 @@ impl Script {
         self
     }
 
-    /// The live release's instances give no answer to their probes for so many seconds.
+    /// Lets the live release's instances not answer their probes for `seconds`.
     pub fn silence_live(&mut self, seconds: u64) -> &mut Self {
         let live = self.world.views.get(&self.app).and_then(|view| view.live.clone());
         let until = self.world.now + seconds * 1_000;
@@ -164,7 +165,7 @@ impl Script {
         self
     }
 
-    /// All healthy instances of the live release hang: they run on and refuse every probe from now on.
+    /// Lets all healthy instances of the live release hang: they keep running and fail every later probe.
     pub fn hang_live(&mut self) -> &mut Self {
         let live = self.world.views.get(&self.app).and_then(|view| view.live.clone());
         let hung = self.change(live, |it| it.health == Health::Up, Process::hang);
@@ -172,7 +173,7 @@ impl Script {
         self
     }
 
-    /// Changes the processes of those instances of an arm that are meant. Returns how many are.
+    /// Changes the processes of selected instances of an arm. Returns their number.
     fn change(
         &mut self,
         arm: Option<ArmView>,
@@ -186,7 +187,7 @@ impl Script {
         ids.len()
     }
 
-    /// This many requests come at once, and each takes so many seconds.
+    /// Sends this many requests at once, each of which takes `seconds`.
     pub fn requests(&mut self, count: u32, seconds: u64) -> &mut Self {
         self.say(&format!("! {count} requests of {seconds} s each"));
         for _ in 0..count {
@@ -196,28 +197,28 @@ impl Script {
         self
     }
 
-    /// A machine dies with all that runs on it, and is back after so many milliseconds.
+    /// Kills a machine with all its processes, and brings it back after `back_in` milliseconds.
     pub fn kill_host(&mut self, host: HostNo, back_in: u64) -> &mut Self {
         self.say(&format!("! machine {} is dead for {back_in} ms", host.0));
         self.world.kill_host(host, back_in);
         self
     }
 
-    /// The server dies and comes back two seconds later.
+    /// Kills the server, which comes back two seconds later.
     pub fn crash(&mut self) -> &mut Self {
         self.say("! the server is killed");
         self.world.crash(true, 2_000);
         self
     }
 
-    /// The machine goes down and comes back.
+    /// Reboots the machine.
     pub fn reboot(&mut self) -> &mut Self {
         self.say("! the machine is rebooted");
         self.world.reboot();
         self
     }
 
-    /// The transcript so far. Fails if an invariant did not hold.
+    /// Returns the transcript so far. Fails if an invariant was violated.
     pub fn transcript(&self) -> String {
         assert_eq!(self.world.violation(), None);
         self.world.transcript.join("\n")

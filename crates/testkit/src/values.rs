@@ -1,5 +1,5 @@
-//! The values of variables that releases name, as the server's store keeps them: by digest, until a command
-//! about what to keep leaves them out. Nobody but the store and the instances may ever see one.
+//! The values of variables that releases name, as kept in the server's store: by digest, until a command
+//! about what to keep omits them. Only the store and the instances may ever see a value.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use rollout::{App, Ask, Refusal, RefusalCode};
 
 use crate::violation::Wrong;
 
-/// What every value begins with, and nothing else in a world contains.
+/// The prefix of every value, which occurs nowhere else in a world.
 const MARK: &str = "hunter2-";
 
 /// The variable that releases of the simulation name.
@@ -19,27 +19,27 @@ const VARIABLE: &str = "DATABASE_PASSWORD";
 #[derive(Clone, Debug, Default)]
 pub struct Values {
     kept: BTreeMap<(AppName, Digest), Value>,
-    /// The values of deploys that are not answered yet.
+    /// The values of deploys without an answer so far.
     asked: BTreeMap<Ticket, Vec<(AppName, Digest)>>,
 }
 
-/// A value, and what protects it until control has heard of all deploys that bring it.
+/// A value, and its protection until control knows of all deploys that bring it.
 #[derive(Clone, Debug)]
 struct Value {
     text: String,
-    /// Deploys with it that are not answered yet.
+    /// Number of deploys with it that have no answer yet.
     asked: u32,
-    /// No deploy with it was accepted.
+    /// True if no deploy with it was accepted.
     is_new: bool,
-    /// The last rollout with it that was accepted.
+    /// The last accepted rollout with it.
     accepted: Option<RolloutId>,
-    /// Whether a command about what to keep may have spared it for a deploy that came to nothing. The store
+    /// True if a command about what to keep may have spared it for a deploy that was not accepted. The store
     /// deletes such a value by its age.
     is_spared: bool,
 }
 
 impl Values {
-    /// Puts the value that release `serial` of the app brings, which every second release shares with the one
+    /// Stores the value of release `serial` of the app. Every second release shares its value with the one
     /// before. Returns the variables for the release.
     pub fn put(&mut self, app: &AppName, serial: u64) -> BTreeMap<String, Digest> {
         let number = serial / 2;
@@ -53,7 +53,7 @@ impl Values {
         [(VARIABLE.to_owned(), digest)].into()
     }
 
-    /// A deploy that brings values is asked for.
+    /// Records a request to deploy values.
     pub fn asked(&mut self, ticket: Ticket, app: &AppName, ask: &Ask) {
         let Ask::Deploy { release, .. } = ask else { return };
         let brings = release.spec.run.env.values().map(|digest| (app.clone(), *digest));
@@ -64,12 +64,12 @@ impl Values {
         self.asked.insert(ticket, brings);
     }
 
-    /// The deploy is answered.
+    /// Records the answer to a deploy.
     pub fn answered(&mut self, ticket: Ticket, answer: &Result<Answer, Refusal>) {
         for key in self.asked.remove(&ticket).unwrap_or_default() {
             let Some(value) = self.kept.get_mut(&key) else { continue };
             if matches!(answer, Err(refusal) if refusal.code == RefusalCode::Unavailable) {
-                // Whether it was taken is not certain.
+                // The deploy may have been accepted or not.
                 value.is_spared = true;
                 continue;
             }
@@ -87,7 +87,7 @@ impl Values {
         }
     }
 
-    /// The server dies: which deploys are under way is forgotten.
+    /// The server dies and forgets the deploys in progress.
     pub fn server_dies(&mut self) {
         self.asked.clear();
         for value in self.kept.values_mut() {
@@ -96,7 +96,7 @@ impl Values {
         }
     }
 
-    /// Deletes what the app does not need any more. Values of a deploy that the command does not know of stay.
+    /// Deletes values that the app no longer needs. Values of a deploy unknown to the command stay.
     pub fn keep_only(&mut self, keep: &Keep) {
         self.kept.retain(|(app, digest), value| {
             let is_known = value.accepted.is_none_or(|accepted| accepted <= keep.last_rollout);
@@ -104,12 +104,12 @@ impl Values {
         });
     }
 
-    /// Whether all of these values are there.
+    /// Returns whether all of these values are stored.
     pub fn has_all(&self, app: &AppName, env: &BTreeMap<String, Digest>) -> bool {
         env.values().all(|digest| self.kept.contains_key(&(app.clone(), *digest)))
     }
 
-    /// The values that stand behind the digests.
+    /// Returns the values of these digests.
     pub fn texts<'a>(
         &'a self,
         app: &'a AppName,
@@ -118,26 +118,26 @@ impl Values {
         env.values().filter_map(|digest| Some(&*self.kept.get(&(app.clone(), *digest))?.text))
     }
 
-    /// What is kept, but for values that are deleted by their age.
+    /// Returns the stored values, except those that will be deleted by their age.
     pub fn settled(&self) -> impl Iterator<Item = (&AppName, Digest)> {
         let settled = self.kept.iter().filter(|(_, value)| !value.is_spared);
         settled.map(|((app, digest), _)| (app, *digest))
     }
 
-    /// Whether no values are kept.
+    /// Returns whether no values are stored.
     pub fn is_empty(&self) -> bool {
         self.kept.is_empty()
     }
 }
 
-/// Checks that no value is in a fact, a table, a receipt, an answer, or anything else that control says.
+/// Checks that control includes no value in a fact, a table, a receipt, an answer, or any other command.
 pub fn check_told(commands: &[Command]) -> Option<Wrong> {
     let tells = |command: &&Command| format!("{command:?}").contains(MARK);
     let told = commands.iter().find(tells)?;
     Some(("secret", format!("the value of a variable is in {told:?}")))
 }
 
-/// Once everything is quiet: no value is left that no stored release names.
+/// Checks, at rest, that a stored release names every remaining value.
 pub fn check_quiet(engine: &Engine, values: &Values) -> Option<Wrong> {
     let names = |app: &App, digest: Digest| {
         app.releases.values().any(|release| release.spec.run.env.values().any(|it| *it == digest))

@@ -1,15 +1,15 @@
-//! An invariant that did not hold.
+//! A violation of an invariant.
 
-/// An invariant that did not hold.
+/// A violation of an invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Which.
+    /// The invariant.
     pub invariant: &'static str,
-    /// When, in milliseconds since the world began.
+    /// Time of the violation, in milliseconds since the world began.
     pub at: u64,
-    /// What was seen.
+    /// The observation.
     pub what: String,
 }
 
-/// An invariant, and what was seen instead.
+/// An invariant, and the observation that contradicts it.
 pub type Wrong = (&'static str, String);

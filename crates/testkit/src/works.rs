@@ -1,4 +1,4 @@
-//! What holds of works, checked from outside: I6, and that none is taken for an instance.
+//! Invariants of works, checked from outside: I6, and that no work is taken for an instance.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use rollout::{App, Fact, WorkStage};
 use crate::hosts::Hosts;
 use crate::violation::Wrong;
 
-/// What was seen of works so far.
+/// The works seen so far.
 #[derive(Clone, Debug, Default)]
 pub struct Works {
     /// The last lease of each app.
@@ -19,7 +19,7 @@ pub struct Works {
 }
 
 impl Works {
-    /// Takes note of the works that a record begins.
+    /// Records the works that a record begins.
     pub fn appending(&mut self, record: &Record) {
         let Some(app) = record.app() else { return };
         for fact in record.facts() {
@@ -69,7 +69,7 @@ impl Works {
     }
 }
 
-/// Once everything is quiet: a work runs, or is over, and none is left of an app that was removed.
+/// Checks, at rest, that every work runs or is over, and that none is left of a removed app.
 pub fn check_quiet(engine: &Engine, alive: &BTreeSet<&InstanceId>) -> Option<Wrong> {
     for app in engine.apps() {
         for (number, work) in &app.works {

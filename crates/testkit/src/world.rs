@@ -1,4 +1,4 @@
-//! The world: one queue of happenings in virtual time, the real engine in the middle.
+//! The world: one queue of events in virtual time, around the real engine.
 
 mod traffic;
 mod watch;
@@ -26,65 +26,66 @@ use crate::rng::Rng;
 use crate::sabotage::Sabotage;
 use crate::violation::Violation;
 
-/// Workers of each proxy.
+/// Number of workers of each proxy.
 const WORKERS: usize = 3;
-/// What comes late comes within so many milliseconds.
+/// Maximum delay of a late message, in milliseconds.
 const LATEST: u64 = 3_000;
 
 /// The simulated world.
-/// Many fields: every part of the world is there once, and each draws from the same chance.
+///
+/// Many fields: each part of the world exists once, and all parts draw from one source of chance.
 #[derive(Clone, Debug)]
 pub struct World {
-    /// Milliseconds since the world began; also the machine's boot time.
+    /// Milliseconds since the world began. This is also the machine's boot time.
     pub now: u64,
     /// The one source of chance.
     pub rng: Rng,
     /// The journal.
     pub disk: Disk,
-    /// The machines; the server is on the first.
+    /// The machines. The server runs on the first one.
     pub hosts: Hosts,
-    /// The proxies. The first is in the server and dies with it; the others live on.
+    /// The proxies. The first one is part of the server and dies with it; the others survive.
     pub proxies: Vec<Proxy>,
-    /// How unkind it is.
+    /// The rates of faults.
     pub faults: Faults,
     /// Answers to commands.
     pub answers: BTreeMap<Ticket, Result<Answer, Refusal>>,
-    /// How apps look.
+    /// The views of apps.
     pub views: BTreeMap<AppName, Arc<AppView>>,
-    /// What was announced, as transcript lines.
+    /// Announced events, as lines of a transcript.
     pub transcript: Vec<String>,
-    /// What has been reached.
+    /// The coverage of the run.
     pub coverage: Coverage,
-    /// Steps the engine has made.
+    /// Number of steps of the engine.
     pub steps: u64,
-    /// How many apps there may be.
+    /// Maximum number of apps.
     most_apps: usize,
     checker: Checker,
     engine: Option<Engine>,
-    /// Instances at whose address control has found somebody else.
+    /// Instances at whose address control has found another program.
     foreign: BTreeSet<InstanceId>,
-    /// The server is down, not only control.
+    /// True if the server is down, not only control.
     is_down: bool,
     clock: SteadyClock,
-    /// The wall clock's distance from `now`.
+    /// The distance of the wall clock from `now`.
     wall: u64,
     epoch: u64,
     queue: BTreeMap<(u64, u64), (u64, Happening)>,
     order: u64,
     tickets: u64,
-    /// What was asked and not answered yet.
+    /// Questions without an answer so far.
     asked: BTreeMap<Ticket, (AppName, &'static str)>,
-    /// When the last command reached the host.
+    /// Time at which the last command reached the host.
     arrived: u64,
 }
 
 impl World {
-    /// A new world of one machine, with control running and nothing deployed.
+    /// Returns a new world of one machine, with control running and no app deployed.
     pub fn new(seed: u64, sabotage: Option<Sabotage>) -> Self {
         Self::with_hosts(seed, &[Pace::default()], sabotage)
     }
 
-    /// A new world with a machine for each of `paces`, with control running and nothing deployed.
+    /// Returns a new world with a machine for each of `paces`, with control running and no app deployed.
     pub fn with_hosts(seed: u64, paces: &[Pace], sabotage: Option<Sabotage>) -> Self {
         let wall = 1_700_000_000_000;
         let mut world = Self {
@@ -119,23 +120,23 @@ impl World {
         world
     }
 
-    /// From now on there may be no more apps than this.
+    /// Sets the maximum number of apps.
     pub fn limit_apps(&mut self, most_apps: usize) {
         self.most_apps = most_apps;
         self.engine = self.engine.take().map(|engine| engine.limited_to(most_apps));
     }
 
-    /// The first violation, if one was seen.
+    /// Returns the first violation, if there was one.
     pub fn violation(&self) -> Option<&Violation> {
         self.checker.violation.as_ref()
     }
 
-    /// The engine, while control lives.
+    /// Returns the engine, while control lives.
     pub fn engine(&self) -> Option<&Engine> {
         self.engine.as_ref()
     }
 
-    /// Somebody asks; the answer is found under the ticket once it is there.
+    /// Sends a command. The answer appears under the ticket.
     pub fn ask(&mut self, app: &AppName, ask: Ask, version: Option<u64>) -> Ticket {
         self.coverage.asked(&ask, self.views.get(app).map(|view| &**view));
         let ticket = self.ticket();
@@ -146,14 +147,14 @@ impl World {
         ticket
     }
 
-    /// Somebody asks what the answer would be.
+    /// Sends a dry run of a command.
     pub fn dry_run(&mut self, app: &AppName, ask: Ask, version: Option<u64>) -> Ticket {
         let (ticket, mode) = (self.ticket(), Mode::DryRun);
         self.deliver(0, Event::Ask { ticket, app: app.clone(), ask, version, mode });
         ticket
     }
 
-    /// One more proxy, on a machine of its own. Control is started again to know it.
+    /// Adds a proxy on a machine of its own. Control is restarted to learn of it.
     pub fn add_proxy(&mut self) {
         let number = u32::try_from(self.proxies.len()).unwrap_or(u32::MAX);
         self.proxies.push(Proxy::new(ProxyId(number), WORKERS));
@@ -161,8 +162,8 @@ impl World {
         self.run_for(0);
     }
 
-    /// A proxy apart dies, and is there again after so many milliseconds: another process, which begins from
-    /// what was saved.
+    /// Kills a separate proxy, and brings it back after `back_in` milliseconds as another process, which
+    /// begins from the saved snapshot.
     pub fn kill_proxy(&mut self, number: usize, back_in: u64) {
         let alive = self.proxies.get_mut(number).filter(|proxy| number > 0 && !proxy.is_dead);
         if let Some(proxy) = alive {
@@ -173,18 +174,18 @@ impl World {
         }
     }
 
-    /// Somebody scrapes that proxy from now on.
+    /// Begins to scrape that proxy regularly.
     pub fn scrape_from_now(&mut self, number: usize) {
         self.at(2_000, Happening::Scrape(number));
     }
 
-    /// A request for `app` that lasts so long.
+    /// Sends a request for `app` that lasts `lasts` milliseconds.
     pub fn request(&mut self, app: &AppName, lasts: u64) {
         let is_down = |number: usize| number == 0 && self.is_down;
         let up = self.proxies.iter().enumerate();
         let up = up.filter(|(number, proxy)| !is_down(*number) && !proxy.is_dead);
         let up: Vec<usize> = up.map(|(number, _)| number).collect();
-        // Where there is no choice, none is drawn.
+        // With a single choice, no random number is drawn.
         let proxy = match up[..] {
             [] => return,
             [one] => one,
@@ -209,7 +210,7 @@ impl World {
         Ticket(self.tickets)
     }
 
-    /// The whole server dies at this very moment: control, agent and its proxy; processes live on.
+    /// Kills the whole server at once: control, agent and its proxy. Processes of instances survive.
     pub fn crash(&mut self, append_is_durable: bool, restart_in: u64) {
         if self.is_down {
             return;
@@ -225,18 +226,18 @@ impl World {
         self.at(restart_in, Happening::Restart);
     }
 
-    /// The server's machine dies and comes up again.
+    /// Reboots the server's machine.
     pub fn reboot(&mut self) {
         self.coverage.fault("reboot", self.views.values().map(|view| &**view));
         self.crash(false, 2_000);
-        // The server is there again before anybody asks the agent; nothing is reported to it.
+        // The server is back before the agent receives a request, and nothing was reported to it.
         if self.hosts.die(HostNo(0)) {
             self.hosts.come_back(HostNo(0));
         }
     }
 
-    /// A machine dies, all at once, and answers nothing for so many milliseconds. The server lives on,
-    /// wherever it is.
+    /// Kills a machine, which then answers nothing for `back_in` milliseconds. The server survives, wherever
+    /// it runs.
     pub fn kill_host(&mut self, host: HostNo, back_in: u64) {
         if self.hosts.die(host) {
             self.coverage.fault("dead-host", self.views.values().map(|view| &**view));
@@ -244,19 +245,19 @@ impl World {
         }
     }
 
-    /// A process dies of somebody else's hand.
+    /// Kills a process from outside.
     pub fn kill(&mut self, id: &InstanceId) {
         self.coverage.fault("kill", self.views.values().map(|view| &**view));
         let errands = self.hosts.kill(id);
         self.follow(errands);
     }
 
-    /// The wall clock is set; what counts is what control reads at its next start.
+    /// Sets the wall clock. Control reads it at its next start.
     pub fn set_wall_clock(&mut self, ahead: u64) {
         self.wall = ahead;
     }
 
-    /// Runs what happens within so many milliseconds.
+    /// Runs everything that happens within this many milliseconds.
     pub fn run_for(&mut self, milliseconds: u64) {
         let until = self.now + milliseconds;
         while self.checker.violation.is_none() {
@@ -273,7 +274,7 @@ impl World {
         self.now = self.now.max(until);
     }
 
-    /// Checks that everything has come to rest, and that it took no more than so many steps.
+    /// Checks that everything has come to rest within `steps` steps.
     pub fn check_quiet(&mut self, steps: u64) {
         self.checker.spinning(steps, self.now);
         watch::quiet(self);
@@ -332,7 +333,7 @@ impl World {
         }
     }
 
-    /// A report reaches control: at once, after later ones, or both.
+    /// Delivers a report to control: at once, after later ones, or both.
     fn report(&mut self, report: Event) {
         if self.strikes(self.faults.repeat) {
             let after = self.rng.between(1, LATEST);
@@ -346,16 +347,16 @@ impl World {
         }
     }
 
-    /// Whether a fault that strikes once in so many times does.
+    /// Returns whether a fault with a rate of one in `once_in` occurs.
     fn strikes(&mut self, once_in: u64) -> bool {
         once_in > 0 && self.rng.once_in(once_in)
     }
 
-    /// One step of the engine, its consequences, and the invariants.
+    /// Runs one step of the engine, carries out its commands, and checks the invariants.
     fn step(&mut self, event: Event) {
         let now = self.clock.now(Millis(self.now));
         let Some(mut engine) = self.engine.take() else {
-            // It waits in control's inbox, unless that has died.
+            // The event waits in control's inbox, unless the inbox has died.
             if !self.is_down {
                 self.deliver(1, event);
             }
@@ -384,7 +385,7 @@ impl World {
         }
     }
 
-    /// Control starts, with the server or by itself: reads the log, says everything again.
+    /// Starts control, with the server or alone. Control reads the log and repeats the desired state.
     fn restart(&mut self) {
         let with_server = std::mem::take(&mut self.is_down);
         self.epoch += u64::from(with_server);
@@ -426,7 +427,7 @@ impl World {
             match command {
                 Command::Append(records) => {
                     self.disk.begin(&records);
-                    // What is of the fleet alone is written at once.
+                    // Records of the fleet alone are written at once.
                     let of_apps = records.iter().filter_map(Record::app).count();
                     let takes = if of_apps > 0 { self.rng.between(1, 15) } else { 0 };
                     self.at(takes, Happening::Append);
@@ -436,7 +437,7 @@ impl World {
                     let is_keep = matches!(command.command, HostCommand::Keep(_));
                     let is_lost = is_keep && self.strikes(self.faults.lose_keep);
                     if !is_lost && !self.strikes(self.faults.lose) {
-                        // The port to a host keeps the order.
+                        // The port to a host keeps the order of commands.
                         let arrives = (self.now + self.rng.between(0, 3)).max(self.arrived);
                         self.arrived = arrives;
                         self.at(arrives - self.now, Happening::Host(command));
@@ -470,7 +471,7 @@ impl World {
 
     fn schedule_wake(&mut self, wake: Timestamp, now: Timestamp) {
         let key = self.now + wake.since(now).0.max(1);
-        // One wake-up at a time is enough: each step schedules the next.
+        // One wake-up at a time is enough, since each step schedules the next.
         let later = |(at, h): (&(u64, u64), &(u64, Happening))| {
             matches!(h.1, Happening::Wake) && at.0 <= key
         };

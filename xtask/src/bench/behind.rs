@@ -1,6 +1,6 @@
-//! What stands behind a contender: one app with one origin, or a table of many with many instances;
-//! and the configurations that tell nginx and HAProxy so. The origin is one program all the same, at
-//! as many addresses as there are instances.
+//! The upstreams of a contender: one app with one origin, or a table of many apps with many instances. Also
+//! the matching configurations of nginx and HAProxy. In both cases the origin is one program, with an
+//! address for each instance.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -9,30 +9,30 @@ use std::path::{Path, PathBuf};
 
 use super::capacity::slots;
 
-/// What is behind a contender.
+/// The upstreams of a contender.
 #[derive(Clone, Debug)]
 pub(super) struct Behind {
     /// Our program.
     pub(super) segue: String,
-    /// What ours is told besides its own addresses.
+    /// The arguments of our program besides its own addresses.
     pub(super) words: String,
     apps: Vec<App>,
-    /// Whether the contenders that can do so probe the instances.
+    /// True if the contenders that can do so probe the instances.
     probed: bool,
-    /// Where requests are logged, if they are.
+    /// The folder for access logs, if requests are logged.
     log: Option<PathBuf>,
 }
 
-/// One app, as nginx and HAProxy are told of it.
+/// One app, for the configurations of nginx and HAProxy.
 #[derive(Clone, Debug)]
 struct App {
     name: String,
-    /// Without one it has all hosts.
+    /// The app's host. An app without one has all hosts.
     host: Option<String>,
     instances: Vec<SocketAddr>,
 }
 
-/// How large a table is; `u8` because each has its byte in an instance's address.
+/// The size of a table. The numbers are `u8` because each has its byte in an instance's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Size {
     pub(super) apps: u8,
@@ -40,41 +40,41 @@ pub(super) struct Size {
 }
 
 impl Size {
-    /// Where the instances of an app listen, as the example `table` has it.
+    /// Returns the addresses of an app's instances, which the example `table` uses too.
     pub(super) fn addresses(self, app: u8, port: u16) -> impl Iterator<Item = SocketAddr> {
         (1..=self.instances).map(move |one| (Ipv4Addr::new(127, 0, app + 1, one), port).into())
     }
 
-    /// Where all of them listen.
+    /// Returns the addresses of all instances.
     pub(super) fn all(self, port: u16) -> Vec<SocketAddr> {
         (0..self.apps).flat_map(|app| self.addresses(app, port)).collect()
     }
 }
 
-/// The host that an app of a table has.
+/// Returns the host of an app of a table.
 pub(super) fn host(app: u8) -> String {
     format!("app-{app}.test")
 }
 
 impl Behind {
-    /// Where ours and nginx log, in the folder for logs.
+    /// The names of our log and of nginx's, in the folder for logs.
     pub(super) const SEGUE_LOG: &str = "segue.log";
     pub(super) const NGINX_LOG: &str = "nginx.log";
 
-    /// Has both log one line per request to a file in `folder`.
+    /// Lets both log one line per request to a file in `folder`.
     pub(super) fn logged(mut self, folder: &Path) -> Self {
         self.words += &format!(" --access-log {}", folder.join(Self::SEGUE_LOG).display());
         self.log = Some(folder.to_owned());
         self
     }
 
-    /// Behind another build of ours.
+    /// Uses another build of ours.
     pub(super) fn by(mut self, program: &str) -> Self {
         program.clone_into(&mut self.segue);
         self
     }
 
-    /// One app, by `segue proxy`.
+    /// Returns one app, served by `segue proxy`.
     pub(super) fn one(segue: &str, origin: SocketAddr) -> Self {
         Self {
             segue: segue.to_owned(),
@@ -85,8 +85,8 @@ impl Behind {
         }
     }
 
-    /// A table of this size, by the example `table`. Nobody probes: a thousand probes are no part of
-    /// a request.
+    /// Returns a table of this size, served by the example `table`. There are no probes: a thousand probes
+    /// are not part of a request.
     pub(super) fn table(example: &str, size: Size, port: u16) -> Self {
         let app = |app| App {
             name: format!("app-{app}"),
@@ -106,7 +106,7 @@ impl Behind {
     pub(super) fn nginx(&self, address: SocketAddr) -> String {
         let mut all = String::new();
         for (at, app) in self.apps.iter().enumerate() {
-            // It wants an address' options once.
+            // nginx accepts an address' options only once.
             let options = if at == 0 { " backlog=4096" } else { "" };
             all += &include_str!("nginx-app.conf")
                 .replace("{listen}", &format!("{address}{options}"))
@@ -121,7 +121,7 @@ impl Behind {
         include_str!("nginx.conf").replace("{log}", &log).replace("{apps}", &all)
     }
 
-    /// HAProxy finds the app of many in a map, which is written into `folder`.
+    /// Returns HAProxy's configuration. For several apps it uses a map, which is written into `folder`.
     pub(super) fn haproxy(&self, address: SocketAddr, folder: &Path) -> Result<String, String> {
         let mut all = String::new();
         let check = if self.probed { "  option httpchk GET /up\n" } else { "" };
@@ -158,7 +158,7 @@ impl Behind {
             .replace("{apps}", &all))
     }
 
-    /// `mode tcp` reads no host: it knows one instance.
+    /// Returns HAProxy's configuration for `mode tcp`, which reads no host and has one instance.
     pub(super) fn haproxy_tcp(&self, address: SocketAddr) -> String {
         include_str!("haproxy-tcp.cfg")
             .replace("{address}", &address.to_string())
@@ -168,7 +168,7 @@ impl Behind {
 }
 
 impl App {
-    /// One line per instance, numbered.
+    /// Returns one line per instance, numbered.
     fn lines(&self, line: impl Fn(usize, SocketAddr) -> String) -> String {
         let lines = self.instances.iter().enumerate();
         lines.map(|(number, at)| line(number, *at) + "\n").collect()

@@ -1,5 +1,5 @@
-//! System calls per request, counted by strace where it is there and may trace. Counted apart from
-//! the rounds: being traced is slow.
+//! System calls per request, counted by strace if it is installed and may trace. They are counted outside
+//! the rounds, because tracing is slow.
 
 use std::fs;
 use std::path::Path;
@@ -15,11 +15,11 @@ use super::load;
 use crate::run::there;
 
 const SECONDS: u32 = 1;
-/// How long strace gets to attach itself, and to write its table.
+/// Time for strace to attach itself, and to write its table.
 const ATTACH: Duration = Duration::from_millis(400);
 const WRITE: Duration = Duration::from_secs(5);
 
-/// Whether calls can be counted here.
+/// Returns whether calls can be counted here.
 pub(super) fn countable() -> bool {
     there("strace", &["-f", "-c", "true"])
 }

@@ -1,4 +1,4 @@
-//! What is asked of each contender: the cases, and wrk's script for each.
+//! The requests sent to each contender: the cases, and wrk's script for each.
 
 use std::fmt::Write as _;
 
@@ -13,13 +13,14 @@ pub(super) struct Case {
     pub(super) what: &'static str,
     pub(super) path: &'static str,
     pub(super) head: Head,
-    /// Bytes sent with a POST; without them it is a GET.
+    /// Number of bytes sent with a POST. Without them, the request is a GET.
     pub(super) sent: Option<usize>,
-    /// Bytes of the answer's body.
+    /// Number of bytes of the answer's body.
     pub(super) answered: usize,
     pub(super) connections: usize,
     pub(super) reuse: Reuse,
-    /// Hosts of a table that are asked in turn; without them it is the contender's address.
+    /// Number of hosts of a table to be requested in turn. Without them, the host is the contender's
+    /// address.
     pub(super) hosts: u8,
 }
 
@@ -29,7 +30,7 @@ pub(super) enum Head {
     Browser,
 }
 
-/// How many requests a connection of the client carries.
+/// Number of requests on one connection of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reuse {
     KeptAlive,
@@ -67,8 +68,8 @@ pub(super) const CASES: [Case; 7] = [
         ..SMALL_GET
     },
     Case { name: "post", what: "POST of 16 KiB", path: "/post", sent: Some(16 * KIB), ..SMALL_GET },
-    // What a form sends. The proxy keeps the connection to the instance for the client that sent a
-    // body: its reuse is as good as that of requests without one, or this case shows it.
+    // A POST of the size of a form. The proxy keeps the connection to the instance for the client that sent
+    // a body. This case shows whether connections are then reused as well as without bodies.
     Case { name: "form", what: "POST of 200 bytes", path: "/post", sent: Some(200), ..SMALL_GET },
     Case {
         name: "new",
@@ -78,7 +79,7 @@ pub(super) const CASES: [Case; 7] = [
     },
 ];
 
-/// What a browser sends besides the request line and Host.
+/// Header fields that a browser sends besides the request line and Host.
 const BROWSER: [(&str, &str); 14] = [
     (
         "User-Agent",
@@ -110,7 +111,7 @@ const BROWSER: [(&str, &str); 14] = [
     ("Upgrade-Insecure-Requests", "1"),
 ];
 
-/// Asks one host after the other. The requests are made before the run.
+/// Requests one host after the other. The requests are built before the run.
 const IN_TURN: &str = r#"
 local requests, at = {}, 0
 init = function(args)
@@ -125,7 +126,7 @@ request = function()
 end
 "#;
 
-/// At the end of a run wrk's script writes one line for us; `load` reads it.
+/// At the end of a run, wrk's script writes one line that `load` parses.
 const REPORT: &str = r#"
 done = function(summary)
   local e = summary.errors
@@ -144,7 +145,7 @@ impl Case {
         if self.sent.is_some() { "POST" } else { "GET" }
     }
 
-    /// The fields of the head, without Host and Content-Length.
+    /// Returns the header fields, without Host and Content-Length.
     pub(super) fn fields(&self) -> Vec<(&'static str, &'static str)> {
         let mut fields = match self.head {
             Head::Bare => Vec::new(),
@@ -156,7 +157,7 @@ impl Case {
         fields
     }
 
-    /// wrk's script. Where it asks the same each time, nothing of it runs per request.
+    /// Returns wrk's script. If all requests are equal, the script runs no code per request.
     pub(super) fn script(&self) -> String {
         let mut script = format!("wrk.method = \"{}\"\n", self.method());
         for (name, value) in self.fields() {

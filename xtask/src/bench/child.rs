@@ -1,5 +1,5 @@
-//! A program the bench started, on one core. Knows what it and its children cost, and ends them,
-//! by their ids, whatever way the bench ends. Never touches a process it did not start.
+//! A program started by the bench, on one core. Measures the cost of the program and its children. Ends them
+//! by their ids, however the bench ends. Never touches a process it did not start.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -25,20 +25,20 @@ pub(super) struct Child {
     said: PathBuf,
 }
 
-/// One process as `/proc/PID/stat` tells of it.
+/// One process according to `/proc/PID/stat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Process {
     id: i32,
     parent: i32,
     /// User and system time, in clock ticks.
     ticks: u64,
-    /// With the id it names a process for good: ids are used again.
+    /// Start time. Together with the id it identifies a process permanently, since ids are reused.
     started: u64,
 }
 
 impl Child {
-    /// Starts `program` on `core`; what it says goes to a file in `folder`. It gets a SIGTERM if
-    /// this process dies without a chance to end it.
+    /// Starts `program` on `core`, with its output in a file in `folder`. It gets a SIGTERM if this process
+    /// dies without ending it.
     pub(super) fn start<S: AsRef<OsStr>>(
         (name, core): (&str, usize),
         program: &str,
@@ -56,7 +56,7 @@ impl Child {
         Ok(Self { name: name.to_owned(), process, said })
     }
 
-    /// Waits until `address` takes connections.
+    /// Waits until `address` accepts connections.
     pub(super) fn listens(&mut self, address: SocketAddr) -> Done {
         let deadline = Instant::now() + START;
         while TcpStream::connect_timeout(&address, START).is_err() {
@@ -71,32 +71,32 @@ impl Child {
         Ok(())
     }
 
-    /// Waits until the program has ended; after `patience` that is an error, and it is ended.
+    /// Waits until the program has ended. After `patience`, ends it and returns an error.
     pub(super) fn wait(&mut self, patience: Duration) -> Result<ExitStatus, String> {
         let ended = self.ended_within(patience);
         ended
             .ok_or_else(|| format!("{} takes longer than {patience:?}: {}", self.name, self.said()))
     }
 
-    /// Asks it to end with `signal`.
+    /// Sends `signal` to the program.
     pub(super) fn signal(&self, signal: Signal) {
         if let Some(id) = pid(self.id()) {
-            // Gone already is as good.
+            // If it has ended already, that is fine.
             let _gone = kill_process(id, signal);
         }
     }
 
-    /// What it wrote, to both of its outputs.
+    /// Returns the program's output, from both streams.
     pub(super) fn said(&self) -> String {
         fs::read_to_string(&self.said).unwrap_or_default().trim().to_owned()
     }
 
-    /// The user and system time of the program and its children so far, in clock ticks.
+    /// Returns the user and system time of the program and its children so far, in clock ticks.
     pub(super) fn ticks(&self) -> u64 {
         self.family().iter().map(|process| process.ticks).sum()
     }
 
-    /// The memory of the program and its children, shared pages by their part, in bytes.
+    /// Returns the memory of the program and its children in bytes. Shared pages count in proportion.
     pub(super) fn pss(&self) -> Result<u64, String> {
         let mut sum = 0;
         for id in self.ids() {
@@ -109,7 +109,7 @@ impl Child {
         Ok(sum)
     }
 
-    /// The ids of the program and its children.
+    /// Returns the ids of the program and its children.
     pub(super) fn ids(&self) -> Vec<i32> {
         self.family().iter().map(|process| process.id).collect()
     }
@@ -138,7 +138,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // Once waited for, its id may belong to someone else.
+        // Once the process was waited for, its id may belong to another one.
         if self.process.try_wait().is_ok_and(|ended| ended.is_some()) {
             return;
         }
@@ -163,7 +163,7 @@ fn pid(id: i32) -> Option<Pid> {
     Pid::from_raw(id)
 }
 
-/// Every process on the machine.
+/// Returns every process on the machine.
 fn everyone() -> Vec<Process> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries
@@ -174,7 +174,7 @@ fn everyone() -> Vec<Process> {
         .collect()
 }
 
-/// `id` and those that come from it.
+/// Returns the process `id` and its descendants.
 fn family(id: i32, everyone: &[Process]) -> Vec<Process> {
     let mut family: Vec<Process> = everyone.iter().filter(|one| one.id == id).copied().collect();
     let mut at = 0;
@@ -185,7 +185,7 @@ fn family(id: i32, everyone: &[Process]) -> Vec<Process> {
     family
 }
 
-/// Reads `/proc/PID/stat`. The name may hold blanks and brackets; what follows is numbers.
+/// Parses `/proc/PID/stat`. The name may contain blanks and brackets; only numbers follow it.
 fn parse(stat: &str) -> Option<Process> {
     let (id, _) = stat.split_once(' ')?;
     let (_, rest) = stat.rsplit_once(')')?;

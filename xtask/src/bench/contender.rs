@@ -1,4 +1,4 @@
-//! The origin and those that stand in front of it, each one worker on one core, on loopback.
+//! The origin and the contenders in front of it, each with one worker on one core, on loopback.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,21 +10,21 @@ use super::case::{KIB, SMALL};
 use super::child::Child;
 use crate::run::Done;
 
-/// Where the origin writes down who has probed it.
+/// The file in which the origin records who has probed it.
 pub(super) const PROBES: &str = "probes.log";
 
-/// Who is compared.
+/// The contenders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Who {
     Segue,
-    /// An earlier build of ours, named with `--against`.
+    /// An earlier build of ours, given by `--against`.
     Before,
     Nginx,
     Haproxy,
     HaproxyTcp,
 }
 
-/// All that are compared, ours first.
+/// All contenders, ours first.
 pub(super) const EVERYONE: [Who; 4] = [Who::Segue, Who::Nginx, Who::Haproxy, Who::HaproxyTcp];
 
 /// Ours and an earlier build of ours.
@@ -38,12 +38,12 @@ pub(super) fn compared(contenders: &[Contender]) -> Vec<&Contender> {
     COMPARED.iter().filter_map(|who| contenders.iter().find(|one| one.who == *who)).collect()
 }
 
-/// The places of so many in the order of this round, which moves by one from round to round.
+/// Returns the indices below `count` in the order of this round. The order is rotated by one in each round.
 pub(super) fn in_turn(count: usize, round: usize) -> impl Iterator<Item = usize> {
     (0..count).map(move |at| (at + round) % count)
 }
 
-/// A folder of its own for a part of the run.
+/// Creates a folder for a part of the run.
 pub(super) fn subfolder(folder: &Path, name: &str) -> Result<PathBuf, String> {
     let own = folder.join(name);
     fs::create_dir(&own).map_err(|error| format!("{}: {error}", own.display()))?;
@@ -61,18 +61,18 @@ impl Who {
         }
     }
 
-    /// Whether it reads what passes through it.
+    /// Returns whether it reads the requests that pass through it.
     pub(super) fn speaks_http(self) -> bool {
         self != Self::HaproxyTcp
     }
 }
 
-/// One that takes requests, running.
+/// A running contender that accepts requests.
 #[derive(Debug)]
 pub(super) struct Contender {
     pub(super) who: Who,
     pub(super) address: SocketAddr,
-    /// Where ours serves its metrics.
+    /// The address of our metrics.
     pub(super) admin: Option<SocketAddr>,
     pub(super) child: Child,
 }
@@ -107,12 +107,12 @@ fn origin_at(addresses: &[SocketAddr], (core, folder): (usize, &Path)) -> Result
         .replace("{files}", &files.display().to_string())
         .replace("{probes}", &folder.join(PROBES).display().to_string());
     let mut child = nginx(("origin", core), &http, folder)?;
-    // It binds all of them before it takes the first connection.
+    // The origin binds all addresses before it accepts the first connection.
     child.listens(addresses[0])?;
     Ok(child)
 }
 
-/// Starts one contender in front of what is `behind`.
+/// Starts one contender in front of `behind`.
 pub(super) fn start(
     who: Who,
     behind: &Behind,
@@ -136,11 +136,11 @@ pub(super) fn start(
     Ok(Contender { who, address, admin, child })
 }
 
-/// An nginx with one worker that writes into `folder` only.
+/// Starts an nginx with one worker that writes only into `folder`.
 fn nginx((name, core): (&str, usize), http: &str, folder: &Path) -> Result<Child, String> {
     let own = subfolder(folder, name)?;
     let own = own.display();
-    // The worker must be able to read the folder, which belongs to us.
+    // The worker must be able to read the folder, which belongs to this user.
     let user = if rustix::process::geteuid().is_root() { "user root;\n" } else { "" };
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .iter()

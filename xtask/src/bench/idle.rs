@@ -1,4 +1,4 @@
-//! Memory of connections that are idle after one request each: how much a fresh process grows.
+//! Memory of connections that are idle after one request each: the growth of a fresh process.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -16,10 +16,10 @@ use super::report::{cell, heading, row};
 use super::statistics::Spread;
 
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Between the last answer and the look at the memory.
+/// Time between the last answer and the measurement of the memory.
 const REST: Duration = Duration::from_millis(500);
 
-/// Measures `rounds` times, and writes the table.
+/// Measures `rounds` times, and returns the table.
 pub(super) fn table(
     behind: &Behind,
     rounds: usize,
@@ -48,9 +48,9 @@ pub(super) fn table(
     Ok(out)
 }
 
-/// Bytes per connection by which a contender grows.
+/// Returns the growth of a contender in bytes per connection.
 fn growth(contender: &Contender, count: usize) -> Result<f64, String> {
-    // What is needed for the first connection is not the connection's.
+    // Memory needed for the first connection alone does not belong to the connections.
     drop(served(contender.address)?);
     let before = contender.child.pss()?;
     let idle: Vec<TcpStream> =
@@ -68,7 +68,7 @@ fn growth(contender: &Contender, count: usize) -> Result<f64, String> {
     Ok(after.saturating_sub(before) as f64 / count as f64)
 }
 
-/// A connection that has got one answer.
+/// Returns a connection that has received one answer.
 fn served(address: SocketAddr) -> Result<TcpStream, String> {
     let exchange = || {
         let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
@@ -87,9 +87,9 @@ fn served(address: SocketAddr) -> Result<TcpStream, String> {
     exchange().map_err(|error: std::io::Error| format!("cannot ask {address}: {error}"))
 }
 
-/// The other ends of all those connections are ours.
+/// Raises the limit of open files, since this process holds the other ends of all those connections.
 fn raise_file_limit() {
     let maximum = getrlimit(Resource::Nofile).maximum;
-    // Without it a connection fails, which is told.
+    // If this fails, a connection fails later, which is reported.
     let _kept = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }

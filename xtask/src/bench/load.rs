@@ -1,4 +1,4 @@
-//! wrk: sends the load, and says how much of it was answered.
+//! wrk: sends the load, and reports how much of it was answered.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -8,10 +8,10 @@ use std::time::Duration;
 use super::case::Case;
 use super::child::Child;
 
-/// How long wrk may take on top of what it was told.
+/// Time that wrk may take beyond its given duration.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// What a run of wrk did.
+/// The result of a run of wrk.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Load {
     pub(super) requests: f64,
@@ -26,7 +26,7 @@ impl Load {
     }
 }
 
-/// Loads `address` with `case` for some seconds. Fails if any request did, or was answered short.
+/// Loads `address` with `case` for some seconds. Fails if any request failed or got a short answer.
 pub(super) fn send(
     case: &Case,
     address: SocketAddr,
@@ -59,7 +59,7 @@ pub(super) fn send(
     Ok(load)
 }
 
-/// Reads the line our script makes wrk write.
+/// Parses the line that our script lets wrk write.
 fn parse(said: &str) -> Option<Load> {
     let line = said.lines().find_map(|line| line.strip_prefix("bench: "))?;
     let words: Vec<&str> = line.split_whitespace().collect();

@@ -1,4 +1,5 @@
-//! What a request costs with an access log: each writes one line per request into a file of its own.
+//! The cost of a request with an access log. Each contender writes one line per request into a file of its
+//! own.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +13,7 @@ use super::{Cores, Options, sample};
 
 const CASE: Case = Case { name: "log", ..SMALL_GET };
 
-/// Measures all rounds, and writes the table.
+/// Measures all rounds, and returns the table.
 pub(super) fn table(
     behind: &Behind,
     options: &Options,
@@ -45,12 +46,12 @@ pub(super) fn table(
     Ok(out)
 }
 
-/// How long its log is.
+/// Returns the length of a contender's log.
 fn written(contender: &Contender, folder: &Path) -> Result<u64, String> {
     let file = match contender.who {
         Who::Segue | Who::Before => folder.join(Behind::SEGUE_LOG),
         Who::Nginx => folder.join(Behind::NGINX_LOG),
-        // It logs to its standard output.
+        // HAProxy logs to its standard output.
         Who::Haproxy | Who::HaproxyTcp => folder.join("haproxy.said"),
     };
     let length = fs::metadata(&file).map(|data| data.len());

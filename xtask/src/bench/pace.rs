@@ -1,5 +1,5 @@
-//! A load client at a fixed rate. Requests are due at equal intervals whatever the answers do, and
-//! their latency counts from when they were due: who is slow makes nobody ask less (Gil Tene's
+//! A load client at a fixed rate. Requests are due at equal intervals regardless of answers, and their
+//! latency counts from the time they were due. A slow server thus does not reduce the load (Gil Tene's
 //! "coordinated omission").
 
 use std::io::{self, Read, Write};
@@ -16,21 +16,22 @@ use super::behind::host;
 use super::case::SMALL;
 use super::statistics::quantile_of;
 
-/// As many as wrk has.
+/// Number of connections; wrk has this number too.
 const CONNECTIONS: usize = 32;
-/// Answers at the beginning that are not counted.
+/// Time at the beginning during which answers are not counted.
 const WARM_UP: Duration = Duration::from_millis(300);
-/// How long after the last was due all must have been answered.
+/// Maximum time for all answers after the last request was due.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// An answer is shorter.
+/// Upper bound of the length of an answer in bytes.
 const ANSWER: usize = 4096;
 
-/// What is asked how often.
+/// The requests and their rate.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     pub(super) per_second: f64,
     pub(super) lasts: Duration,
-    /// Hosts of a table that are asked in turn; without them it is the contender's address.
+    /// Number of hosts of a table to be requested in turn. Without them, the host is the contender's
+    /// address.
     pub(super) hosts: u8,
 }
 
@@ -39,7 +40,7 @@ pub(super) struct Pace {
 pub(super) struct Latencies(Vec<f64>);
 
 impl Latencies {
-    /// The latency that `part` of the requests did not exceed.
+    /// Returns the latency that `part` of the requests did not exceed.
     pub(super) fn quantile(&self, part: f64) -> f64 {
         quantile_of(&self.0, part).unwrap_or(f64::NAN)
     }
@@ -49,24 +50,23 @@ impl Latencies {
     }
 }
 
-/// A kept-alive connection and what it waits for.
+/// A kept-alive connection and the request it waits for.
 #[derive(Debug)]
 struct Line {
     stream: TcpStream,
-    /// When the request it carries was due.
+    /// Time at which its request was due.
     due: Option<Instant>,
     answer: Vec<u8>,
 }
 
-/// Asks `address` for `/small` from one thread on `core`. Fails if one answer is wrong or does not
-/// come.
+/// Requests `/small` from `address`, on one thread on `core`. Fails if any answer is wrong or missing.
 pub(super) fn keep(pace: Pace, address: SocketAddr, core: usize) -> Result<Latencies, String> {
-    // On a thread of its own, since the core is a thread's.
+    // A separate thread is used, since a core is assigned per thread.
     let timed = thread::spawn(move || {
         let mut cores = CpuSet::new();
         cores.set(core);
         sched_setaffinity(None, &cores)?;
-        // Otherwise the kernel lets each wait take 50 µs longer.
+        // By default, the kernel lets each wait take up to 50 µs longer.
         set_current_timer_slack(NonZeroU64::new(1))?;
         run(pace, address)
     });
@@ -111,7 +111,7 @@ fn run(pace: Pace, address: SocketAddr) -> io::Result<Latencies> {
     }
 }
 
-/// What is asked, one for each host.
+/// Returns the requests, one for each host.
 fn requests(hosts: u8, address: SocketAddr) -> Vec<String> {
     let request = |host: String| format!("GET /small HTTP/1.1\r\nHost: {host}\r\n\r\n");
     if hosts == 0 {
@@ -120,7 +120,7 @@ fn requests(hosts: u8, address: SocketAddr) -> Vec<String> {
     (0..hosts).map(|app| request(host(app))).collect()
 }
 
-/// The places of the connections that have something to read, after at most `patience`.
+/// Returns the indices of the connections with data to read, after at most `patience`.
 fn readable(lines: &[Line], patience: Duration) -> io::Result<Vec<usize>> {
     let mut waited: Vec<PollFd<'_>> = lines
         .iter()
@@ -146,8 +146,8 @@ impl Line {
         Ok(())
     }
 
-    /// Reads what is there. At the end of an answer it says when its request was due, and when it
-    /// was over.
+    /// Reads available data. At the end of an answer, returns when its request was due and when the answer
+    /// was complete.
     fn hear(&mut self) -> io::Result<Option<(Instant, Instant)>> {
         let mut part = [0; ANSWER];
         match self.stream.read(&mut part) {
@@ -178,7 +178,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers each request at once, but the one with this number that much later.
+    /// Starts a server that answers each request at once, except the one with this number, which it delays.
     fn server(late: usize, by: Duration) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -219,9 +219,9 @@ mod tests {
         let lasts = Duration::from_secs(2);
         let pace = Pace { per_second: 500.0, lasts, hosts: 0 };
         let latencies = run(pace, address).unwrap();
-        // All that were due in a second are there, also those that the pause kept from being sent.
+        // All requests due within the second were sent, including those delayed by the pause.
         assert!((999..=1001).contains(&latencies.count()), "{}", latencies.count());
-        // 250 were due during the pause. A client that waits for its answers before it asks on would
+        // 250 requests were due during the pause. A client that waits for answers before it sends more would
         // have seen 32 slow ones.
         let slow = latencies.0.iter().filter(|micros| **micros > 50_000.0).count();
         assert!(slow >= 220, "{slow} were slow");

@@ -1,5 +1,5 @@
-//! Proves that what is measured does its work: answers are right, the origin learns who asked, and
-//! ours counts what the load client sent.
+//! Proves that the measured programs do their work: answers are right, the origin learns the client's
+//! address, and our proxy counts the load client's requests.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -16,7 +16,7 @@ use crate::run::Done;
 const PATIENCE: Duration = Duration::from_secs(5);
 const STEP: Duration = Duration::from_millis(20);
 
-/// Asks once, and looks at the whole answer.
+/// Sends one request and checks the whole answer.
 pub(super) fn answers(contender: &Contender, case: &Case) -> Done {
     let body = "x".repeat(case.sent.unwrap_or(0));
     let fields: String =
@@ -37,7 +37,7 @@ pub(super) fn answers(contender: &Contender, case: &Case) -> Done {
     Ok(())
 }
 
-/// The origin is told the client's address by everyone who speaks HTTP.
+/// Checks that the origin learns the client's address from every contender that speaks HTTP.
 pub(super) fn forwards(contender: &Contender) -> Done {
     let request = format!("GET /seen HTTP/1.1\r\nHost: {}\r\n", contender.address);
     let (status, seen) = ask(contender.address, &request, "")?;
@@ -50,7 +50,7 @@ pub(super) fn forwards(contender: &Contender) -> Done {
     Err(format!("behind {who} the origin saw X-Forwarded-For {seen:?}, not {wanted:?} ({status})"))
 }
 
-/// The origin has been probed by ours, and by somebody else.
+/// Checks that the origin was probed by our proxy and by another one.
 pub(super) fn probed(folder: &Path) -> Done {
     let file = folder.join(PROBES);
     let probes = fs::read_to_string(&file).map_err(|why| format!("{}: {why}", file.display()))?;
@@ -64,7 +64,7 @@ pub(super) fn probed(folder: &Path) -> Done {
     Ok(())
 }
 
-/// Every app's host leads to an instance of that app.
+/// Checks that every app's host leads to an instance of that app.
 pub(super) fn leads(contender: &Contender, size: Size) -> Done {
     for app in 0..size.apps {
         let host = host(app);
@@ -80,7 +80,7 @@ pub(super) fn leads(contender: &Contender, size: Size) -> Done {
     Ok(())
 }
 
-/// How many requests ours says it has answered; none for the others.
+/// Returns how many requests our proxy says it has answered; `None` for other contenders.
 pub(super) fn counted(contender: &Contender) -> Result<Option<u64>, String> {
     let Some(admin) = contender.admin else { return Ok(None) };
     let request = format!("GET /metrics HTTP/1.1\r\nHost: {admin}\r\n");
@@ -90,7 +90,7 @@ pub(super) fn counted(contender: &Contender) -> Result<Option<u64>, String> {
     count.map(Some).ok_or_else(|| format!("the metrics do not count requests: {page}"))
 }
 
-/// How many connections of clients somebody has, as the kernel tells it.
+/// Returns the number of a contender's client connections according to the kernel.
 pub(super) fn connections(contender: &Contender) -> Result<usize, String> {
     let file = "/proc/net/tcp";
     let table = fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
@@ -103,8 +103,8 @@ pub(super) fn connections(contender: &Contender) -> Result<usize, String> {
     Ok(table.lines().filter(is_open).count())
 }
 
-/// Ours has counted, since it said `before`, what the load client got answers to: not less, and
-/// more only by those in flight at the end.
+/// Checks that our proxy has counted, since `before`, the requests that the load client got answers to. It
+/// must not count fewer. It may count more only by those in flight at the end.
 pub(super) fn counts(
     contender: &Contender,
     before: Option<u64>,
@@ -126,7 +126,7 @@ pub(super) fn counts(
     }
 }
 
-/// The sum of a family's samples.
+/// Returns the sum of a metric family's samples.
 fn total(page: &str, family: &str) -> Option<u64> {
     let samples = page.lines().filter_map(|line| {
         let rest = line.strip_prefix(family)?;
@@ -135,7 +135,7 @@ fn total(page: &str, family: &str) -> Option<u64> {
     samples.fold(None, |sum, sample| Some(sum.unwrap_or(0) + sample))
 }
 
-/// Sends one request on a connection of its own; `head` lacks the empty line at its end.
+/// Sends one request on a connection of its own. `head` lacks the empty line at its end.
 fn ask(address: SocketAddr, head: &str, body: &str) -> Result<(u16, Vec<u8>), String> {
     let close = if head.contains("Connection: close") { "" } else { "Connection: close\r\n" };
     let exchange = || {
@@ -152,7 +152,7 @@ fn ask(address: SocketAddr, head: &str, body: &str) -> Result<(u16, Vec<u8>), St
     parse(&answer).ok_or_else(|| format!("{address} answers {}", String::from_utf8_lossy(&answer)))
 }
 
-/// The status and the body of an answer that ends with its connection.
+/// Parses the status and the body of an answer that ends with its connection.
 fn parse(answer: &[u8]) -> Option<(u16, Vec<u8>)> {
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = std::str::from_utf8(answer.get(..end)?).ok()?;

@@ -1,4 +1,4 @@
-//! Latency at the same fixed rate for all: seven tenths of what the slowest can do.
+//! Latency at one fixed rate for all contenders: 70% of the maximum rate of the slowest.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use super::pace::{self, Pace};
 use super::report::{cell, heading, row};
 use super::statistics::Spread;
 
-/// The part of the slowest's most requests per second.
+/// The fraction of the slowest contender's maximum rate.
 const PART: f64 = 0.7;
-/// How long each is asked for its most.
+/// Duration of the measurement of each contender's maximum rate.
 const PROBE_SECONDS: u32 = 1;
 const QUANTILES: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
 
-/// Measures `rounds` times, and writes the table.
+/// Measures `rounds` times, and returns the table.
 pub(super) fn table(
     contenders: &[Contender],
     (rounds, seconds): (usize, u32),
@@ -31,7 +31,7 @@ pub(super) fn table(
     let lasts = Duration::from_secs(seconds.into());
     let pace = Pace { per_second: least * PART, lasts, hosts: 0 };
     println!("rate: {:.0} requests per second", pace.per_second);
-    // By quantile, then by contender, then by round.
+    // Indexed by quantile, then by contender, then by round.
     let mut all = QUANTILES.map(|_| COMPARED.map(|_| Vec::new()));
     let mut cost = COMPARED.map(|_| Vec::new());
     for round in 0..rounds {

@@ -1,4 +1,4 @@
-//! What a run measured, as tables, and the page in the docs. Ratios, never absolute times.
+//! The results of a run as tables, and the page in the docs. Contains ratios, never absolute times.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -6,34 +6,34 @@ use std::fs;
 use super::contender::Who;
 use super::statistics::{Spread, Verdict};
 
-/// One contender in one round.
+/// The result of one contender in one round.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sample {
     /// User and system time per request.
     pub(super) cpu_micros: f64,
     pub(super) per_second: f64,
-    /// The part of its core it used.
+    /// The fraction of its core that it used.
     pub(super) busy: f64,
 }
 
-/// One case, all rounds.
+/// All rounds of one case.
 #[derive(Clone, Debug)]
 pub(super) struct Measured {
     what: &'static str,
     samples: Vec<(Who, Vec<Sample>)>,
-    /// System calls per request; empty where they cannot be counted.
+    /// System calls per request. Empty if they cannot be counted.
     pub(super) calls: Vec<(Who, f64)>,
 }
 
 /// A whole run.
 #[derive(Clone, Debug)]
 pub(super) struct Report {
-    /// Who was measured in the cases, ours first.
+    /// The contenders measured in the cases, ours first.
     pub(super) contenders: &'static [Who],
     pub(super) machine: String,
     pub(super) command: String,
     pub(super) measured: Vec<Measured>,
-    /// What is measured in ways of its own, as tables.
+    /// The results of other measurements, as tables.
     pub(super) more: Vec<String>,
 }
 
@@ -43,7 +43,7 @@ impl Measured {
         Self { what, samples, calls: Vec::new() }
     }
 
-    /// Adds what one contender did in the next round.
+    /// Adds the result of one contender in the next round.
     pub(super) fn add(&mut self, who: Who, sample: Sample) {
         let mut samples = self.samples.iter_mut();
         if let Some((_, samples)) = samples.find(|(other, _)| *other == who) {
@@ -56,12 +56,12 @@ impl Measured {
         samples.flat_map(|(_, samples)| samples.iter().map(value)).collect()
     }
 
-    /// Ours ÷ theirs, round by round.
+    /// Returns the ratio of ours to theirs, round by round.
     fn ratio(&self, theirs: Who, value: fn(&Sample) -> f64) -> Option<Spread> {
         Spread::of_ratios(&self.values(Who::Segue, value), &self.values(theirs, value))
     }
 
-    /// The one of the two HTTP proxies that needs less per request.
+    /// Returns the HTTP proxy, of the other two, that needs less per request.
     fn better(&self) -> Who {
         let needs = |who| Spread::of(&self.values(who, |sample| sample.cpu_micros));
         let needs = |who| needs(who).map_or(f64::INFINITY, |spread| spread.median);
@@ -70,7 +70,7 @@ impl Measured {
 }
 
 impl Report {
-    /// The page in the docs.
+    /// Returns the page in the docs.
     pub(super) fn page(&self) -> String {
         include_str!("benchmarks.md")
             .replace("{command}", &self.command)
@@ -78,7 +78,7 @@ impl Report {
             .replace("{tables}", self.tables().trim_end())
     }
 
-    /// All tables, as Markdown.
+    /// Returns all tables, as Markdown.
     pub(super) fn tables(&self) -> String {
         let mut out = String::new();
         if !self.measured.is_empty() {
@@ -166,7 +166,7 @@ pub(super) fn cell(ratio: Option<Spread>) -> String {
     cell
 }
 
-/// The machine in general terms; asked before the load starts.
+/// Describes the machine in general terms. Called before the load starts.
 pub(super) fn machine() -> Result<String, String> {
     let read = |file| fs::read_to_string(file).map_err(|error| format!("{file}: {error}"));
     let kernel = read("/proc/sys/kernel/osrelease")?;
@@ -177,7 +177,7 @@ pub(super) fn machine() -> Result<String, String> {
     Ok(format!("{cores} cores, Linux {major}; {}", company(load)))
 }
 
-/// What the load average before a run says about who else was there.
+/// Describes other activity on the machine, judging by the load average before the run.
 fn company(load: f64) -> String {
     if load < 0.5 {
         return "nobody else used it when the run began".to_owned();

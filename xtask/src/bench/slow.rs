@@ -1,5 +1,5 @@
-//! What slow clients cost the others: the latency of a few users at a fixed pace, without and with a
-//! thousand connections of slowhttptest, which send a head or a body or read an answer byte by byte.
+//! The effect of slow clients on other clients: the latency of a few users at a fixed rate, without and with
+//! a thousand connections of slowhttptest. These send a head or a body, or read an answer, byte by byte.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -16,21 +16,21 @@ use super::proof;
 use super::report::{cell, heading, row};
 use super::statistics::{Spread, quantile_of};
 
-/// Runs while its core has nothing else to do: slow clients are somebody else's machines, and take no
-/// time from those of the users.
+/// Runs only while its core is idle. Slow clients stand for other machines, and must take no time from the
+/// users.
 const SLOW: &str = "slowhttptest";
 const CONNECTIONS: usize = 1_000;
-/// Slow connections that are enough to measure: some are refused or done by then.
+/// Number of slow connections that is enough to measure, since some are refused or done by then.
 const ENOUGH: usize = 900;
 const ROUNDS: usize = 5;
-/// How long the users are timed, without and with the slow ones.
+/// Duration of the measurement of users, without and with slow clients.
 const TIMED: Duration = Duration::from_secs(2);
 const USERS: usize = 4;
-/// Between two requests of a user.
+/// Time between two requests of a user.
 const PACE: Duration = Duration::from_millis(2);
 const PATIENCE: Duration = Duration::from_secs(10);
 const STEP: Duration = Duration::from_millis(50);
-/// Longer than one round takes; it is ended before.
+/// Duration of slowhttptest in seconds, longer than one round. It is ended before.
 const LASTS: &str = "20";
 
 const WAYS: [(&str, &str); 3] = [
@@ -39,7 +39,7 @@ const WAYS: [(&str, &str); 3] = [
     ("slow readers", "-X -w 1 -y 2 -n 3 -z 1 -u http://{address}/1m"),
 ];
 
-/// Measures all ways to be slow, and writes the table.
+/// Measures all kinds of slow clients, and returns the table.
 pub(super) fn table(
     contenders: &[Contender],
     (core, folder): (usize, &Path),
@@ -66,7 +66,7 @@ pub(super) fn table(
     Ok(out)
 }
 
-/// The users' p99 without and with those that are slow in this way.
+/// Returns the users' p99 without and with slow clients of this kind.
 fn one(
     contender: &Contender,
     words: &str,
@@ -85,7 +85,7 @@ fn one(
     Ok([before, with])
 }
 
-/// Waits until the number of its connections is as wanted.
+/// Waits until the number of connections meets the condition.
 fn wait(contender: &Contender, wanted: impl Fn(usize) -> bool) -> Result<(), String> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -100,7 +100,7 @@ fn wait(contender: &Contender, wanted: impl Fn(usize) -> bool) -> Result<(), Str
     }
 }
 
-/// The 99th percentile of the users' latencies, in microseconds.
+/// Returns the 99th percentile of the users' latencies, in microseconds.
 fn p99(address: SocketAddr, core: usize) -> Result<f64, String> {
     let users: Vec<_> = (0..USERS).map(|_| thread::spawn(move || user(address, core))).collect();
     let mut all = Vec::new();

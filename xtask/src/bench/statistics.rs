@@ -1,6 +1,6 @@
 //! Medians and quartiles of paired ratios. Pure.
 
-/// The middle of some measurements, and how far they lie apart.
+/// The median and the quartiles of a set of measurements.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Spread {
     pub(super) lower: f64,
@@ -8,7 +8,7 @@ pub(super) struct Spread {
     pub(super) upper: f64,
 }
 
-/// What a spread of ratios says.
+/// The conclusion from a spread of ratios.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Less,
@@ -18,7 +18,7 @@ pub(super) enum Verdict {
 }
 
 impl Spread {
-    /// The quartiles of `values`, interpolated between neighbours; none of no values.
+    /// Returns the quartiles of `values`, interpolated between neighbours; `None` without values.
     pub(super) fn of(values: &[f64]) -> Option<Self> {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -26,7 +26,7 @@ impl Spread {
         Some(Self { lower: at(0.25)?, median: at(0.5)?, upper: at(0.75)? })
     }
 
-    /// The spread of ours ÷ theirs, each pair from one round.
+    /// Returns the spread of ours ÷ theirs. Each pair comes from one round.
     pub(super) fn of_ratios(ours: &[f64], theirs: &[f64]) -> Option<Self> {
         let ratios: Vec<f64> = ours
             .iter()
@@ -37,7 +37,7 @@ impl Spread {
         Self::of(&ratios)
     }
 
-    /// What the spread of a ratio says.
+    /// Returns the conclusion from the spread of a ratio.
     pub(super) fn verdict(&self) -> Verdict {
         if self.upper < 1.0 {
             Verdict::Less
@@ -49,14 +49,14 @@ impl Spread {
     }
 }
 
-/// The value below which `part` of the values lie; none of no values.
+/// Returns the value below which `part` of the values lie; `None` without values.
 pub(super) fn quantile_of(values: &[f64], part: f64) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     quantile(&sorted, part)
 }
 
-/// The value below which `part` of the sorted values lie.
+/// Returns the value below which `part` of the sorted values lie.
 fn quantile(sorted: &[f64], part: f64) -> Option<f64> {
     let last = sorted.len().checked_sub(1)?;
     #[expect(clippy::cast_precision_loss, reason = "a run has tens of rounds")]
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn ratios_are_taken_within_a_round() {
-        // The second round was three times as slow for both: the ratio does not see it.
+        // The second round was three times as slow for both. The ratio is not affected.
         let spread = Spread::of_ratios(&[10.0, 30.0, 11.0], &[20.0, 60.0, 22.0]).unwrap();
         assert_eq!(spread, Spread { lower: 0.5, median: 0.5, upper: 0.5 });
         assert_eq!(Spread::of_ratios(&[1.0], &[0.0]), None);

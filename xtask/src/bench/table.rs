@@ -1,5 +1,5 @@
-//! What a large routing table costs: the same requests with a hundred apps of ten instances each, and
-//! with one; and what it costs users when such a table is replaced again and again.
+//! The cost of a large routing table: equal requests with a hundred apps of ten instances each, and with one
+//! app. Also the effect on users when such a table is replaced again and again.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,18 +15,18 @@ use super::{Cores, Options, proof, sample};
 
 const ONE: Size = Size { apps: 1, instances: 1 };
 const MANY: Size = Size { apps: 100, instances: 10 };
-/// Asks the apps in turn, also where there is but one, which has every host: both runs ask the same.
+/// Requests the apps in turn. A table of one app has every host, so both runs send equal requests.
 const CASE: Case = Case { name: "table", hosts: MANY.apps, ..SMALL_GET };
 
-/// Users, while the table is replaced or stays.
+/// Request rate of users while the table is replaced or stays.
 const USERS_PER_SECOND: f64 = 1_000.0;
-/// Between two tables. At most one request in ten meets one.
+/// Time between two tables. At most one request in ten meets a replacement.
 const SWAP_EVERY_MS: u64 = 100;
 const SWAP_WORKERS: usize = 2;
-/// What every worker should have taken over a table in.
+/// Time within which every worker should have switched to a table.
 const SOON_MICROS: u64 = 5_000;
 
-/// Measures both, and writes the tables.
+/// Measures both, and returns the tables.
 pub(super) fn table(
     example: &str,
     options: &Options,
@@ -54,7 +54,7 @@ pub(super) fn table(
                 let why = |why| format!("table: {}: {why}", of.who.name());
                 sample.map(|sample| sample.cpu_micros).map_err(why)
             };
-            // Whoever goes second finds the caches warmer: they take turns.
+            // The run that comes second finds warmer caches, so the runs take turns.
             let (few, lots) = if round % 2 == 0 {
                 let few = cost(&one[at])?;
                 (few, cost(&many[at])?)
@@ -91,7 +91,7 @@ fn written(ratios: &[Vec<f64>; 3]) -> String {
     out + &row("CPU time per request", &[&cells[..], &[apart]].concat())
 }
 
-/// What users of ours notice of tables that are replaced, and how soon every worker has each.
+/// Measures the effect of replaced tables on users, and the time until every worker has each table.
 fn swaps(
     example: &str,
     port: u16,
@@ -101,8 +101,8 @@ fn swaps(
     let mut still = Behind::table(example, MANY, port);
     still.words += &format!(" --workers {SWAP_WORKERS}");
     let mut busy = still.clone();
-    // Whoever makes the tables must not take the workers' core from them: what is measured is what a new
-    // table costs those that use it.
+    // Building the tables must not take the workers' core from them. The measurement covers the cost of a
+    // new table for the workers that use it.
     let Cores { load, .. } = cores;
     busy.words += &format!(" --swap-every {SWAP_EVERY_MS} --publisher-core {load}");
     let lasts = Duration::from_secs(options.seconds.into());
@@ -115,7 +115,7 @@ fn swaps(
             let latencies = pace::keep(pace, contender.address, cores.load)?;
             Ok::<_, String>((latencies.quantile(0.99), applied(&contender.child)))
         };
-        // Whoever goes second finds the caches warmer: they take turns.
+        // The run that comes second finds warmer caches, so the runs take turns.
         let (quiet, (with, times)) = if round % 2 == 0 {
             let (quiet, _) = p99(&still, "still")?;
             (quiet, p99(&busy, "busy")?)
@@ -150,7 +150,7 @@ fn swaps(
     Ok(out)
 }
 
-/// The times that the example has told of, in microseconds.
+/// Returns the times reported by the example, in microseconds.
 fn applied(child: &Child) -> Vec<u64> {
     let said = child.said();
     let lines = said.lines().filter_map(|line| line.strip_prefix("applied by all "));

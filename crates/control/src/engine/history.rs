@@ -1,4 +1,4 @@
-//! What is in the journal becomes so: facts are folded, then everything that follows from them is published.
+//! Applies journaled facts, then publishes everything that follows from them.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use super::{Append, Engine, lost};
 use crate::message::Command;
 use crate::record::{CheckpointBody, Record};
 
-/// The append was answered: its facts are history, or nothing has happened.
+/// Takes the result of the append. Its facts are applied, or nothing has happened.
 pub(super) fn appended(
     engine: &mut Engine,
     result: Result<(), Lost>,
@@ -51,7 +51,7 @@ pub(super) fn appended(
     }
 }
 
-/// Of removed apps only the last few keep their numbers; a checkpoint carries no others.
+/// Forgets removed apps except the last few. Only those keep their numbers, in checkpoints too.
 fn forget_removed(engine: &mut Engine) {
     let removed = engine.apps.states().filter(|app| app.is_removed());
     let mut removed: Vec<(Option<Timestamp>, AppName)> =
@@ -63,7 +63,7 @@ fn forget_removed(engine: &mut Engine) {
     }
 }
 
-/// Applies one record's facts, one by one so that each event sees the state it led to.
+/// Applies the facts of one record. Each event is made with the state that its fact led to.
 fn fold(
     engine: &mut Engine,
     name: &AppName,
@@ -93,21 +93,21 @@ fn fold(
             events.push(rollout::event(&managed.app, fact));
             applied
         });
-        // Decided facts were applied to a draft before: only a defect makes one illegal now.
+        // Decided facts were applied to a draft before. Only a defect makes one illegal now.
         if let Some(Err(illegal)) = applied {
             engine.defect.get_or_insert_with(|| format!("{name}: {illegal}"));
         }
     }
 }
 
-/// A host that has joined can get instances of every app.
+/// Folds a fact of the fleet. A host that has joined can get instances of every app.
 fn fold_fleet(engine: &mut Engine, fact: &FleetFact) {
     engine.last_fact = engine.last_fact.max(fact.at());
     engine.hosts.apply(fact);
     engine.apps.dirty_all();
 }
 
-/// Publishes what the changed apps' plans say and tells the hosts what is new to them.
+/// Publishes the plans of the changed apps, and sends the hosts the commands that are new to them.
 pub(super) fn make_so(
     engine: &mut Engine,
     changed: &BTreeSet<AppName>,

@@ -1,5 +1,5 @@
-//! What follows from an append that was not acknowledged. Says "nothing was changed" only where the log
-//! has said so.
+//! Handles an append that was not acknowledged. The message "nothing was changed" is used only if the
+//! log has confirmed this.
 
 use journal::Lost;
 use model::Timestamp;
@@ -25,7 +25,7 @@ pub(super) fn not_appended(
     }
 }
 
-/// Nothing of the append under way is in the log: it is as if it had never been.
+/// Handles an append that the log refused: it has no effect at all.
 fn refused(engine: &mut Engine, why: String, now: Timestamp, commands: &mut Vec<Command>) {
     let message = format!("cannot record the command: the journal cannot be written: {why}");
     let hint = "nothing was changed and traffic goes on; free disk space";
@@ -37,8 +37,8 @@ fn refused(engine: &mut Engine, why: String, now: Timestamp, commands: &mut Vec<
     engine.writing.retry_at = Some(now.after(Engine::RETRY));
 }
 
-/// Nobody knows whether the append under way is in the log. Whoever waits for it is told so, and
-/// nothing follows from it here.
+/// Steps down, because it is unknown whether the append in progress is in the log. Clients that wait
+/// for it are told so, and nothing else follows from it.
 pub(super) fn step_down(engine: &mut Engine, lost: Lost, commands: &mut Vec<Command>) {
     let message = format!("cannot say whether the command was recorded: {lost}");
     give_up(engine, &message, "look with `segue status`; traffic goes on", commands);
@@ -49,7 +49,7 @@ pub(super) fn step_down(engine: &mut Engine, lost: Lost, commands: &mut Vec<Comm
     engine.lost = Some(lost);
 }
 
-/// Takes the append under way, and refuses the commands that wait for it.
+/// Takes the append in progress, and refuses the commands that wait for it.
 fn give_up(engine: &mut Engine, message: &str, hint: &str, commands: &mut Vec<Command>) -> Append {
     let mut append = engine.writing.append.take().unwrap_or_default();
     for (ticket, _) in append.answers.drain(..) {

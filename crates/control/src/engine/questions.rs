@@ -1,5 +1,5 @@
-//! What people ask of the engine: each question is answered by the core, and becomes part of the append
-//! under way. It changes no app itself.
+//! Questions to the engine. The core answers each, and its facts become part of the append in progress.
+//! Changes no app itself.
 
 use model::{AppName, Timestamp};
 use rollout::{App, Ask, Bug, Fact, Refusal, RefusalCode};
@@ -10,7 +10,7 @@ use crate::message::{Answer, Command, Mode};
 use crate::places;
 use crate::record::Record;
 
-/// Takes in a question, unless too many wait already.
+/// Queues a question, unless too many are waiting already.
 pub(super) fn queue(engine: &mut Engine, question: Question, commands: &mut Vec<Command>) {
     let of_app = engine.questions.iter().filter(|other| other.app == question.app).count();
     if engine.questions.len() >= Engine::QUESTIONS || of_app >= Engine::QUESTIONS_OF_ONE {
@@ -55,8 +55,8 @@ pub(super) fn answer_questions(
     }
 }
 
-/// A command waits for those before it on the same app, and for the first look at its instances after
-/// a start. It waits for no other app.
+/// Returns whether a command has to wait: for earlier commands on the same app, or, after a start, for
+/// the first look at its instances. A command never waits for other apps.
 fn has_to_wait(engine: &Engine, question: &Question, append: &Append, now: Timestamp) -> bool {
     let app = &question.app;
     let is_second = engine.questions.iter().any(|before| before.app == *app)
@@ -81,7 +81,7 @@ fn answer(
     let managed = match (known, ask) {
         (Some(managed), Ask::Deploy { .. }) if !full || !managed.app.is_removed() => managed,
         (Some(managed), _) if !managed.app.is_removed() => managed,
-        // Its state is still there, and somebody wants it to go.
+        // The app's state still exists and is to be removed.
         (Some(managed), Ask::Remove { with_state: true }) => managed,
         (_, Ask::Deploy { .. }) | (None, Ask::Remove { with_state: true }) if full => {
             let (verb, most) = (ask.verb(), engine.most_apps);
@@ -103,7 +103,7 @@ fn answer(
     managed.ask(ask, *version, engine.shared(), now)
 }
 
-/// How many apps there are, those included whose first rollout is in the append that is being made.
+/// Returns the number of apps, including those whose first rollout is in the append being prepared.
 fn apps_to_be(engine: &Engine, append: &Append) -> usize {
     let is_there =
         |name: &AppName| engine.apps.get(name).is_some_and(|managed| !managed.app.is_removed());
@@ -117,7 +117,7 @@ fn apps_to_be(engine: &Engine, append: &Append) -> usize {
     there + append.records.iter().filter(begins).count()
 }
 
-/// What a proxy cannot do is known before anything is begun.
+/// Refuses a command that some proxy cannot carry out, before anything is begun.
 fn check_proxies(engine: &Engine, managed: &Managed, ask: &Ask) -> Result<(), Refusal> {
     let proxies = &engine.routing.proxies;
     let (lacking, other) = match ask {

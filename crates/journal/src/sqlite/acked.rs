@@ -1,10 +1,10 @@
-//! How far the journal had been acknowledged, in a small file of its own.
+//! The mark of the last acknowledged record, in a small file of its own.
 //!
-//! SQLite takes a damaged tail of its write-ahead log for a write that a crash cut short, and drops
-//! it without a word. This mark tells the two apart: it is written after the fsync of a commit and
-//! before its acknowledgement, so it is never ahead of the disk; a journal that is behind its mark
-//! has lost acknowledged records. The mark itself is not fsynced: after a power failure it may be
-//! older, which is harmless.
+//! SQLite takes a damaged tail of its write-ahead log for a write that a crash cut short, and drops the tail
+//! silently. This mark distinguishes the two cases. It is written after the fsync of a commit and before its
+//! acknowledgement, so it is never ahead of the disk. A journal that is behind its mark has lost
+//! acknowledged records. The mark itself is not fsynced. After a power failure it may be older, which is
+//! harmless.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -16,7 +16,7 @@ use crate::record::Seq;
 
 const LENGTH: usize = 8 + 8 + 32 + 32;
 
-/// What had been acknowledged.
+/// The position acknowledged last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AckMark {
     pub term: u64,
@@ -30,14 +30,14 @@ pub(crate) struct Acked {
     file: File,
 }
 
-/// Where the mark of the journal at `journal` is.
+/// Returns the path of the mark of the journal at `journal`.
 pub(crate) fn path_of(journal: &Path) -> PathBuf {
     let mut name = journal.as_os_str().to_owned();
     name.push("-acked");
     name.into()
 }
 
-/// Reads the mark; `Ok(None)` if there is none, `InvalidData` if it is damaged.
+/// Reads the mark. Returns `Ok(None)` if there is none, and `InvalidData` if it is damaged.
 pub(crate) fn read(journal: &Path) -> io::Result<Option<AckMark>> {
     let mut bytes = Vec::with_capacity(LENGTH + 1);
     match datadir::open(&path_of(journal)) {
@@ -49,8 +49,8 @@ pub(crate) fn read(journal: &Path) -> io::Result<Option<AckMark>> {
 }
 
 impl Acked {
-    /// Opens the file for writing and writes the first mark. A new file is made durable here, so
-    /// that every later mark is one overwrite in place.
+    /// Opens the file for writing and writes the first mark. A new file is made durable here, so that every
+    /// later mark is one overwrite in place.
     pub fn open(journal: &Path, mark: AckMark) -> io::Result<Self> {
         let path = path_of(journal);
         let new = !datadir::is_there(&path);
@@ -65,7 +65,7 @@ impl Acked {
         Ok(acked)
     }
 
-    /// One that cannot be written, as on a disk that fails.
+    /// Returns a mark that cannot be written, as on a failing disk.
     #[cfg(test)]
     pub fn unwritable(journal: &Path) -> io::Result<Self> {
         Ok(Self { file: std::fs::File::open(path_of(journal))? })

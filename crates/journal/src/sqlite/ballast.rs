@@ -1,12 +1,12 @@
-//! A file of no use but its size: deleted when the disk is full, so that a rollback, an abort or a
-//! restart can still be journaled. Never deleted for anything else.
+//! A file that only reserves space. It is deleted when the disk is full, so that a rollback, an abort or a
+//! restart can still be journaled. It is never deleted for another purpose.
 
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Not tried more often than this: every try costs a look at the file system.
+/// Minimum time between two tries, since each try queries the file system.
 const BETWEEN_TRIES: Duration = Duration::from_secs(1);
 
 /// The file beside the journal.
@@ -19,19 +19,19 @@ pub(crate) struct Ballast {
 }
 
 impl Ballast {
-    /// The ballast beside the journal at `journal`, as it is found.
+    /// Returns the ballast of the journal at `journal`, in the state it is found in.
     pub fn beside(journal: &Path, bytes: u64) -> Self {
         let path = journal.with_file_name("ballast");
         let there = fs::symlink_metadata(&path).is_ok_and(|file| file.len() == bytes);
         Self { path, bytes, there, tried: None }
     }
 
-    /// Whether the way back is still paid for.
+    /// Returns whether the space for a rollback is still reserved.
     pub fn is_there(&self) -> bool {
         self.there || self.bytes == 0
     }
 
-    /// Gives the room back to the disk; `false` if there was none to give.
+    /// Gives the space back to the disk. Returns `false` if there was none to give.
     pub fn free(&mut self) -> bool {
         let freed = self.there && fs::remove_file(&self.path).is_ok();
         self.there = false;
@@ -39,14 +39,14 @@ impl Ballast {
         freed
     }
 
-    /// Makes the file again once the disk has room for twice as much.
+    /// Creates the file again once the disk has room for twice its size.
     pub fn restore(&mut self) {
         let rested = self.tried.is_none_or(|at| at.elapsed() >= BETWEEN_TRIES);
         if self.there || !rested || self.bytes == 0 {
             return;
         }
         self.tried = Some(Instant::now());
-        // A ballast that cannot be made is not an error: `is_there` says so.
+        // A ballast that cannot be made is not an error. `is_there` reports it.
         self.there = self.make().unwrap_or(false);
     }
 
@@ -56,7 +56,7 @@ impl Ballast {
         if disk.f_bavail.saturating_mul(disk.f_frsize) < self.bytes * 2 {
             return Ok(false);
         }
-        // Written out, not only reserved: some file systems keep no reserve for holes.
+        // The file is written in full, not only allocated: some file systems reserve no space for holes.
         let temporary = self.path.with_extension("new");
         let outcome = self.fill(&temporary);
         if outcome.is_err() {

@@ -1,24 +1,24 @@
-//! The checksums of records. Each covers the one before, so that a record that was changed, swapped, or
-//! left out is noticed.
+//! The checksums of records. Each covers the previous one, so that a changed, swapped or missing record is
+//! noticed.
 
 use crate::record::Seq;
 
-/// A checksum over a record and, through its predecessor's, over all before it.
+/// A checksum over a record and, through its predecessor's checksum, over all records before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Chain(pub [u8; 32]);
 
 impl Chain {
-    /// What the first record is chained to.
+    /// The value that the first record is chained to.
     pub const START: Self = Self([0; 32]);
 
-    /// The checksum of the record that follows this one.
+    /// Returns the checksum of the record that follows this one.
     pub fn next(self, seq: Seq, version: u16, body: &[u8]) -> Self {
         Self(sum(b"record", &[&self.0, &seq.0.to_le_bytes(), &version.to_le_bytes(), body]))
     }
 }
 
-/// A checksum over parts, told apart by a word that says what they are. The length of each part is
-/// covered too, so that no two lists of parts look alike.
+/// Returns a checksum over parts. `what` names the kind of data. The length of each part is covered too, so
+/// that no two lists of parts look alike.
 pub(crate) fn sum(what: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     for part in std::iter::once(&what).chain(parts) {

@@ -1,5 +1,5 @@
-//! Looks at a journal without changing it: is it one, can this program read it, is it whole?
-//! Opens the file read-only; writes neither to it nor to its write-ahead log.
+//! Checks a journal without changing it: whether the file is a journal, whether this program can read it,
+//! and whether it is intact. Opens the file read-only, and writes neither to it nor to its write-ahead log.
 
 use std::io::Read;
 use std::path::Path;
@@ -12,7 +12,7 @@ use super::error::OpenError;
 use super::format::{self, APPLICATION_ID, FORMAT, Found, Meta};
 use crate::record::{Checkpoint, Seq, StoredRecord};
 
-/// The content of a journal that was found whole.
+/// The content of a journal that was found intact.
 #[derive(Debug)]
 pub(crate) struct Checked {
     pub meta: Meta,
@@ -20,7 +20,7 @@ pub(crate) struct Checked {
     pub records: Vec<StoredRecord>,
 }
 
-/// Reads and checks everything. The file exists.
+/// Reads and checks everything. The file must exist.
 pub(crate) fn check(path: &Path) -> Result<Checked, OpenError> {
     refuse_other_files(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
@@ -32,7 +32,7 @@ pub(crate) fn check(path: &Path) -> Result<Checked, OpenError> {
     Ok(checked)
 }
 
-/// SQLite would take an empty or cut file for an empty database.
+/// Refuses an empty or truncated file, which SQLite would take for an empty database.
 fn refuse_other_files(path: &Path) -> Result<(), OpenError> {
     let mut header = [0; 16];
     let read = datadir::open(path).and_then(|mut file| file.read_exact(&mut header));
@@ -116,11 +116,11 @@ fn read_records(
     }
 }
 
-/// A journal that is behind what was acknowledged has lost something.
+/// Compares the journal with its mark. A journal that is behind the mark has lost acknowledged records.
 fn compare_with_mark(path: &Path, checked: &Checked) -> Result<(), OpenError> {
     let mark = match acked::read(path) {
         Ok(Some(mark)) => mark,
-        // A copy brought back from a backup has no mark.
+        // A copy restored from a backup has no mark.
         Ok(None) => return Ok(()),
         Err(e) if e.kind() == std::io::ErrorKind::InvalidData => {
             let name = acked::path_of(path);
@@ -150,7 +150,7 @@ fn damaged(path: &Path, what: &str) -> OpenError {
     OpenError::Damaged { path: path.into(), what: what.to_owned(), source: None }
 }
 
-/// What SQLite could not read: in use, damaged, or out of reach.
+/// Returns the error for a file that SQLite could not read: in use, damaged, or inaccessible.
 pub(crate) fn unreadable(path: &Path, source: rusqlite::Error) -> OpenError {
     use rusqlite::ErrorCode::{
         CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, PermissionDenied, SystemIoFailure,
@@ -162,7 +162,7 @@ pub(crate) fn unreadable(path: &Path, source: rusqlite::Error) -> OpenError {
         Some(CannotOpen | PermissionDenied | SystemIoFailure) => {
             OpenError::Sqlite { act: "read", path, source }
         }
-        // A missing table, a text where a number should be: all damage.
+        // A missing table or a text in place of a number means damage.
         Some(_) | None => OpenError::Damaged {
             path,
             what: "SQLite cannot read it".to_owned(),

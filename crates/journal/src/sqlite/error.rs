@@ -1,4 +1,4 @@
-//! Why a journal could not be opened, or a batch not be written. Never holds a record's content.
+//! Errors of opening a journal and of writing a batch. They never contain a record's content.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use thiserror::Error;
 
 use crate::log::Lost;
 
-/// Why the journal was not opened. The files are as they were.
+/// Why the journal was not opened. The files are unchanged.
 #[derive(Debug, Error)]
 pub enum OpenError {
-    /// The content is not what was written.
+    /// The content differs from what was written.
     #[error(
         "cannot open the journal {}: it is damaged: {what}\n\
          hint: nothing was changed; restore it from a backup, or begin anew in another data folder",
@@ -19,12 +19,12 @@ pub enum OpenError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The kind of damage.
         what: String,
-        /// What SQLite said, if it was SQLite that noticed.
+        /// The error from SQLite, if SQLite noticed the damage.
         source: Option<rusqlite::Error>,
     },
-    /// Another program's database.
+    /// The file is another program's database.
     #[error(
         "cannot open the journal {}: it is not a journal of segue\n\
          hint: nothing was changed; is this the right data folder?",
@@ -34,7 +34,7 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
-    /// Written by a later version of segue.
+    /// The file was written by a later version of segue.
     #[error(
         "cannot open the journal {}: its format is {found}, this segue knows {known}\n\
          hint: nothing was changed; start the newer segue that wrote it",
@@ -48,7 +48,7 @@ pub enum OpenError {
         /// The newest format this program reads.
         known: i64,
     },
-    /// Another process has it.
+    /// Another process uses the file.
     #[error(
         "cannot open the journal {}: another process uses it\n\
          hint: only one `segue server` may run on a data folder",
@@ -58,7 +58,7 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
-    /// No room for the new term, even without the ballast.
+    /// The disk has no room for the new term, even without the ballast.
     #[error(
         "cannot open the journal {}: the disk is full\nhint: free some space and start again",
         path.display()
@@ -67,24 +67,24 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
-    /// SQLite could not read or write.
+    /// SQLite could not read or write the file.
     #[error("cannot {act} the journal {}", path.display())]
     Sqlite {
-        /// What we were doing.
+        /// The action that failed.
         act: &'static str,
-        /// To which file.
+        /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: rusqlite::Error,
     },
-    /// The operating system said no.
+    /// The operating system refused the action.
     #[error("cannot {act} {}", path.display())]
     Io {
-        /// What we were doing.
+        /// The action that failed.
         act: &'static str,
-        /// To which file.
+        /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: std::io::Error,
     },
 }
@@ -92,35 +92,35 @@ pub enum OpenError {
 /// Why a batch or a checkpoint was not acknowledged.
 #[derive(Debug, Clone, Error)]
 pub(super) enum AppendError {
-    /// No room, even without the ballast. A later append may succeed.
+    /// The disk has no room, even without the ballast. A later append may succeed.
     #[error("the disk is full")]
     Full,
-    /// The queue is full: the disk does not keep up.
+    /// The queue is full because the disk does not keep up.
     #[error("{waiting} batches wait already")]
     Overloaded {
-        /// The bound of the queue.
+        /// The capacity of the queue.
         waiting: usize,
     },
-    /// A checkpoint up to a record that is not there.
+    /// The checkpoint covers a record that does not exist.
     #[error("the journal holds the records {first} to {last}, but not {upto}")]
     NoSuchRecord {
-        /// What was asked for.
+        /// The requested record.
         upto: u64,
-        /// Where the last checkpoint is.
+        /// The record of the last checkpoint.
         first: u64,
         /// The last record.
         last: u64,
     },
-    /// How far the last append was acknowledged could not be written down, so that nothing more was tried.
+    /// The mark of the last acknowledged append could not be written, so no further write was tried.
     #[error("what was acknowledged cannot be written down")]
     Unmarked(#[source] Arc<std::io::Error>),
-    /// Writing failed in a way after which nobody knows what is on the disk.
+    /// A write failed in such a way that the content of the disk is unknown.
     #[error("the disk failed")]
     InDoubt(#[source] Arc<rusqlite::Error>),
-    /// The disk failed earlier, so nothing was tried.
+    /// The disk failed earlier, so no write was tried.
     #[error("the disk failed earlier")]
     Broken(#[source] Arc<rusqlite::Error>),
-    /// The journal's thread has panicked before it said what became of the batch.
+    /// The journal's thread panicked before it reported the result of the batch.
     #[error("the journal's thread has panicked")]
     Died,
     /// The journal's thread has ended.
@@ -136,7 +136,7 @@ impl From<AppendError> for Lost {
             | AppendError::Overloaded { .. }
             | AppendError::NoSuchRecord { .. }
             | AppendError::Unmarked(_) => Self::Refused(why),
-            // Of the last two nothing was tried. But it takes a new start to write again.
+            // In the last two cases no write was tried. A restart is required before writing again.
             AppendError::InDoubt(_)
             | AppendError::Died
             | AppendError::Broken(_)

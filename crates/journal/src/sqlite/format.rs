@@ -1,4 +1,4 @@
-//! What a journal's file looks like: its tables, and the checksums over what is in them.
+//! The format of a journal's file: its tables, and the checksums over their content.
 
 use rusqlite::{Connection, Row, params};
 
@@ -6,15 +6,15 @@ use super::acked::AckMark;
 use super::chain::{Chain, sum};
 use crate::record::{Checkpoint, CheckpointPart, Seq};
 
-/// `sgue`: tells a journal from other SQLite files.
+/// The characters `sgue`, which distinguish a journal from other SQLite files.
 pub(crate) const APPLICATION_ID: i32 = 0x7367_7565;
-/// Counts the formats of the file; a higher one is refused. In the first, a checkpoint was one body; the
-/// first checkpoint in parts makes the file one of the second.
+/// The version of the file format. A higher one is refused. In format 1, a checkpoint is one body. The first
+/// checkpoint in parts changes the file to format 2.
 pub(crate) const FORMAT: i32 = 2;
 /// The format in which a checkpoint is one body.
 pub(crate) const ONE_BODY: i32 = 1;
 
-/// Whether this program reads a file of that format.
+/// Returns whether this program reads a file of that format.
 pub(crate) fn is_known(format: i64) -> bool {
     (i64::from(ONE_BODY)..=i64::from(FORMAT)).contains(&format)
 }
@@ -39,7 +39,7 @@ const CHECKPOINT: &str = "
     ) STRICT;
 ";
 
-/// Makes the tables of an empty journal.
+/// Creates the tables of an empty journal.
 pub(crate) fn create(transaction: &Connection) -> rusqlite::Result<()> {
     transaction.execute_batch(SCHEMA)?;
     transaction.execute_batch(CHECKPOINT)?;
@@ -47,7 +47,7 @@ pub(crate) fn create(transaction: &Connection) -> rusqlite::Result<()> {
     transaction.pragma_update(None, "user_version", FORMAT)
 }
 
-/// The term, and where the records end.
+/// The term, and the end of the records.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Meta {
     pub term: u64,
@@ -56,7 +56,7 @@ pub(crate) struct Meta {
 }
 
 impl Meta {
-    /// `None` if the checksum is wrong.
+    /// Returns `None` if the checksum is wrong.
     pub fn read(db: &Connection) -> rusqlite::Result<Option<Self>> {
         db.query_row("SELECT term, head, chain, sum FROM meta", [], |row| {
             let meta =
@@ -80,7 +80,7 @@ impl Meta {
     }
 }
 
-/// Replaces the checkpoint. A file in which it was one body is of the newest format afterwards.
+/// Replaces the checkpoint. A file with a checkpoint in one body gets the newest format.
 pub(crate) fn write_checkpoint(
     transaction: &Connection,
     seq: Seq,
@@ -108,12 +108,12 @@ pub(crate) fn write_checkpoint(
         .map(drop)
 }
 
-/// The number of the file's format.
+/// Returns the version of the file's format.
 pub(crate) fn format(db: &Connection) -> rusqlite::Result<i64> {
     db.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-/// The checkpoint of a file of that format.
+/// Returns the checkpoint of a file of that format.
 pub(crate) fn read_checkpoint(db: &Connection, format: i64) -> rusqlite::Result<Found> {
     let found = if format == i64::from(ONE_BODY) { read_one_body(db) } else { read_parts(db) };
     match found {
@@ -122,14 +122,14 @@ pub(crate) fn read_checkpoint(db: &Connection, format: i64) -> rusqlite::Result<
     }
 }
 
-/// What there is of a checkpoint.
+/// The state of a stored checkpoint.
 #[derive(Debug)]
 pub(crate) enum Found {
-    /// None was written.
+    /// No checkpoint was written.
     None,
     /// Its checksum is wrong.
     Damaged,
-    /// The checkpoint is whole. The first record after it is chained to this.
+    /// The checkpoint is intact. The first record after it is chained to this checksum.
     Whole(Checkpoint, Chain),
 }
 
@@ -164,7 +164,7 @@ fn found(is_whole: bool, checkpoint: Checkpoint, chain: Chain) -> Found {
     if is_whole { Found::Whole(checkpoint, chain) } else { Found::Damaged }
 }
 
-/// The checksum of a checkpoint in parts, and of what the records after it are chained to.
+/// Returns the checksum of a checkpoint in parts, which also covers the start of the chain of later records.
 fn sum_of_parts(seq: Seq, chain: Chain, parts: &[&CheckpointPart]) -> [u8; 32] {
     let (number, versions) = (seq.0.to_le_bytes(), parts.iter().map(|p| p.version.to_le_bytes()));
     let versions: Vec<[u8; 2]> = versions.collect();

@@ -1,4 +1,4 @@
-//! The log in a SQLite file of this machine. One process at a time has it, so that it is never fenced.
+//! The log in a SQLite file on this machine. Only one process at a time can open it, so it is never fenced.
 
 mod acked;
 mod ballast;

@@ -1,15 +1,15 @@
-//! How a journal is kept.
+//! Options of a journal.
 
 use std::time::Duration;
 
-/// How a journal is kept.
+/// Options of a journal.
 #[derive(Clone, Debug)]
 pub struct JournalOptions {
-    /// Waited before every commit, as if the disk were that slow. For tests and measurements.
+    /// Delay before every commit, to simulate a slow disk. For tests and measurements.
     pub fsync_delay: Duration,
-    /// The file does not grow beyond this; what does not fit is refused as if the disk were full.
+    /// Maximum size of the file. Data beyond it is refused as if the disk were full.
     pub max_bytes: u64,
-    /// Room that is kept for the way back.
+    /// Size of the space reserved for rollbacks.
     pub ballast_bytes: u64,
 }
 

@@ -1,5 +1,5 @@
-//! The tables, and the transactions on them. Synchronous: whoever calls waits for the disk.
-//! Never opens a file that was not checked first.
+//! The tables, and the transactions on them. Calls are synchronous and wait for the disk. A file that was
+//! not checked first is never opened.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,11 +15,11 @@ use super::options::JournalOptions;
 use crate::record::{CheckpointPart, NewRecord, Recovered, Seq};
 
 const PAGE_BYTES: u64 = 4096;
-/// Free pages that the file keeps, and pages after which the write-ahead log is folded in and begun
-/// anew: 1 MiB each.
+/// Number of free pages that the file keeps. Also the number of pages after which the write-ahead log is
+/// checkpointed and restarted. Both are 1 MiB.
 const RESERVE_PAGES: u64 = 256;
 
-/// What went wrong in a transaction.
+/// The failure of a transaction.
 #[derive(Debug)]
 pub(crate) enum WriteError {
     Full,
@@ -28,7 +28,7 @@ pub(crate) enum WriteError {
         first: Seq,
         last: Seq,
     },
-    /// The last commit cannot be marked, so nothing was tried.
+    /// The last commit cannot be marked, so no write was tried.
     Unmarked(std::io::Error),
     Broken(rusqlite::Error),
 }
@@ -49,13 +49,13 @@ pub(crate) struct Store {
     pub(crate) acked: Acked,
     meta: Meta,
     fsync_delay: Duration,
-    /// The mark could not be moved after the last commit.
+    /// True if the mark could not be moved after the last commit.
     unmarked: bool,
 }
 
 impl Store {
-    /// Checks, opens, and begins a new term. `make_room` is called when the disk is full, and says
-    /// whether trying again makes sense.
+    /// Checks and opens the file, and begins a new term. `make_room` is called when the disk is full, and
+    /// returns whether another try makes sense.
     pub fn open(
         path: &Path,
         options: &JournalOptions,
@@ -87,9 +87,10 @@ impl Store {
         Ok((Self { db, acked, meta, fsync_delay: options.fsync_delay, unmarked: false }, recovered))
     }
 
-    /// Writes all batches in one transaction; the number of the last record of each.
+    /// Writes all batches in one transaction. Returns the number of the last record of each.
     pub fn append(&mut self, batches: &[&[NewRecord]]) -> Result<Vec<Seq>, WriteError> {
-        // Without marks a later loss could go unnoticed, so that nothing more is taken before.
+        // Without marks, a later loss could go unnoticed. Nothing more is accepted until the mark can be
+        // written.
         if self.unmarked {
             self.acked.write(self.meta.mark()).map_err(WriteError::Unmarked)?;
             self.unmarked = false;
@@ -117,12 +118,12 @@ impl Store {
         meta.write(&transaction)?;
         commit(transaction, self.fsync_delay)?;
         self.meta = meta;
-        // The commit is on the disk whether the mark is or not: what was appended is acknowledged.
+        // The commit is on the disk whether the mark is or not, so the batches are acknowledged.
         self.unmarked = self.acked.write(meta.mark()).is_err();
         Ok(ends)
     }
 
-    /// Lets `parts` stand for all records up to `upto`, and deletes them.
+    /// Replaces all records up to `upto` with `parts`, and deletes them.
     pub fn checkpoint(&mut self, upto: Seq, parts: &[CheckpointPart]) -> Result<(), WriteError> {
         let (first, before) = self.last_checkpoint()?;
         if upto < first || upto > self.meta.head {
@@ -141,7 +142,7 @@ impl Store {
         format::write_checkpoint(&transaction, upto, chain, parts)?;
         transaction.execute("DELETE FROM record WHERE seq <= ?", [upto.0])?;
         commit(transaction, self.fsync_delay)?;
-        // Tidying is not part of the promise: if it fails, the next checkpoint does it.
+        // Shrinking the file is not part of the guarantee. If it fails, the next checkpoint does it.
         let _ = self.shrink();
         Ok(())
     }
@@ -156,13 +157,13 @@ impl Store {
         }
     }
 
-    /// Gives free pages back to the disk, but for a reserve. What the journal owns nobody else can
-    /// take: on a full disk, records go into that reserve and over the old write-ahead log.
+    /// Returns free pages to the disk, except for a reserve. Pages that the journal owns cannot be taken by
+    /// other programs. On a full disk, records go into this reserve and over the old write-ahead log.
     fn shrink(&self) -> rusqlite::Result<()> {
         let free: u64 = self.db.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
         let surplus = free.saturating_sub(RESERVE_PAGES);
         if surplus > 0 {
-            // It frees one page per step, and has to be stepped to its end.
+            // The pragma frees one page per step, and has to be stepped to its end.
             let mut vacuum = self.db.prepare(&format!("PRAGMA incremental_vacuum({surplus})"))?;
             let mut steps = vacuum.query([])?;
             while steps.next()?.is_some() {}
@@ -171,7 +172,8 @@ impl Store {
     }
 }
 
-/// What lies beside a journal that is gone belonged to it: a new one must not take it for its own.
+/// Refuses files left beside a journal that is gone. They belonged to it, and a new journal must not use
+/// them.
 fn refuse_remains(path: &Path) -> Result<(), OpenError> {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
@@ -185,7 +187,7 @@ fn refuse_remains(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// Makes an empty journal under another name first: a crash leaves no half-made one behind.
+/// Creates an empty journal under another name first, so that a crash leaves no partial one behind.
 fn create(path: &Path) -> Result<(), OpenError> {
     let io = |act| move |source| OpenError::Io { act, path: path.into(), source };
     let mut name = path.as_os_str().to_owned();
@@ -228,7 +230,7 @@ fn fill(path: &Path) -> rusqlite::Result<()> {
 }
 
 fn configure(db: &Connection, options: &JournalOptions) -> rusqlite::Result<()> {
-    // Exclusive: a second process is refused, and SQLite needs no shared memory file.
+    // In exclusive mode, a second process is refused, and SQLite needs no shared memory file.
     db.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(()))?;
     db.pragma_update(None, "synchronous", "FULL")?;
     db.pragma_update(None, "cache_size", -512)?;
@@ -248,7 +250,7 @@ fn begin(db: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
     db.transaction_with_behavior(TransactionBehavior::Immediate)
 }
 
-/// The one place that waits for the disk.
+/// Commits the transaction. This is the only place that waits for the disk.
 fn commit(transaction: Transaction<'_>, fsync_delay: Duration) -> rusqlite::Result<()> {
     if !fsync_delay.is_zero() {
         std::thread::sleep(fsync_delay);

@@ -1,5 +1,5 @@
-//! The journal's thread: one at a time, in order, several waiting batches in one transaction.
-//! Never blocks a caller, never writes half a batch.
+//! The journal's thread. It works in order, and writes several waiting batches in one transaction. It never
+//! blocks a caller and never writes half a batch.
 
 use std::fmt;
 use std::path::Path;
@@ -15,12 +15,12 @@ use super::store::{Store, WriteError};
 use crate::log::{self, Log, Room};
 use crate::record::{CheckpointPart, NewRecord, Recovered, Seq};
 
-/// Batches and checkpoints that may wait.
+/// Maximum number of waiting batches and checkpoints.
 const QUEUE: usize = 1024;
-/// Batches that share one transaction.
+/// Maximum number of batches in one transaction.
 const GROUP: usize = 128;
 
-/// Who is told what became of a job. Told in any case: a panic must not leave anybody waiting.
+/// The callback for the result of a job. It is called in any case: a panic must not leave a caller waiting.
 struct Done<T>(Option<log::Done<T>>);
 
 impl<T> Done<T> {
@@ -48,7 +48,7 @@ enum Job {
     Checkpoint { upto: Seq, parts: Vec<CheckpointPart>, done: Done<()> },
 }
 
-/// An open journal. Dropping it writes what waits and closes the file.
+/// An open journal. Dropping it writes the waiting batches and closes the file.
 pub struct Journal {
     jobs: Option<SyncSender<Job>>,
     spent: Arc<AtomicBool>,
@@ -62,10 +62,11 @@ impl fmt::Debug for Journal {
 }
 
 impl Journal {
-    /// Checks the journal at `path`, or makes an empty one, and begins a new term.
+    /// Checks the journal at `path`, or creates an empty one, and begins a new term.
     ///
     /// # Errors
-    /// A damaged, foreign or newer file is refused and left as it is; so is one in use.
+    ///
+    /// Refuses a damaged, foreign or newer file, and one in use. The file is left as it is.
     pub fn open(path: &Path, options: JournalOptions) -> Result<(Self, Recovered), OpenError> {
         let mut ballast = Ballast::beside(path, options.ballast_bytes);
         let (store, recovered) = Store::open(path, &options, &mut || ballast.free())?;
@@ -95,7 +96,7 @@ impl Journal {
 }
 
 impl Log for Journal {
-    /// `done` is called on the journal's thread, or right here if its queue is full.
+    /// Calls `done` on the journal's thread, or within this call if its queue is full.
     fn append(&mut self, batch: Vec<NewRecord>, done: log::Done<Seq>) {
         self.send(Job::Append { batch, done: Done::new(done) });
     }
@@ -104,7 +105,7 @@ impl Log for Journal {
         self.send(Job::Checkpoint { upto, parts, done: Done::new(done) });
     }
 
-    /// Spent is the room of the ballast, once the disk was full.
+    /// Returns [`Room::Spent`] once the disk was full and the ballast is used up.
     fn room(&self) -> Room {
         if self.spent.load(Ordering::Relaxed) { Room::Spent } else { Room::Plenty }
     }
@@ -114,7 +115,7 @@ impl Drop for Journal {
     fn drop(&mut self) {
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
-            // A panic on that thread was printed there; here it changes nothing.
+            // A panic on that thread was printed there and has no further effect here.
             let _ = thread.join();
         }
     }
@@ -165,7 +166,7 @@ impl Worker {
         let batches: Vec<&[NewRecord]> = group.iter().map(|(batch, _)| batch.as_slice()).collect();
         match self.write(|store| store.append(&batches)) {
             Ok(ends) => group.into_iter().zip(ends).for_each(|((_, done), seq)| done.tell(Ok(seq))),
-            // Together they do not fit, one by one the first may.
+            // The batches do not fit together, but the first of them may.
             Err(AppendError::Full) if group.len() > 1 => {
                 group.into_iter().for_each(|one| self.append(vec![one]));
             }
@@ -173,7 +174,7 @@ impl Worker {
         }
     }
 
-    /// One transaction; once more without the ballast if the disk is full.
+    /// Runs one transaction. If the disk is full, runs it once more without the ballast.
     fn write<T>(
         &mut self,
         transaction: impl Fn(&mut Store) -> Result<T, WriteError>,
@@ -248,7 +249,7 @@ mod tests {
         let ballast = Ballast::beside(&path, 0);
         let mut worker = Worker { store, ballast, spent: Arc::default(), broken: None };
         assert_eq!(append(&mut worker, "first"), Ok(Seq(1)));
-        // Every transaction fails from now on, as on a disk that does.
+        // Every transaction fails from now on, as on a failing disk.
         worker.store.db.execute_batch("ALTER TABLE meta RENAME TO gone").unwrap();
         for why in ["the disk failed: ", "the disk failed earlier: "] {
             let lost = append(&mut worker, "next").unwrap_err();

@@ -1,4 +1,4 @@
-//! Folds what happens to instances: minted, drained, gone, and how they died. Moves no traffic.
+//! Folds events of instances: minted, draining, gone, and how they died. Moves no traffic.
 
 use model::{ReleaseNo, Stage, Timestamp};
 
@@ -90,14 +90,14 @@ fn died(
     let stable = served != Timestamp(0) && at.since(served) >= Deaths::STABLE;
     let deaths = app.deaths.get(&release);
     let before = deaths.map_or(0, |deaths| deaths.in_a_row);
-    // A machine that goes down takes many with it, unseen: that is one death.
+    // A machine that goes down ends many instances unobserved. They count as one death.
     let unseen = Some(model::Exit::Unknown);
     let together = exit == unseen
         && deaths.is_some_and(|d| d.exit == unseen && at.since(d.last) < Deaths::TOGETHER);
     let so_far = if stable { 0 } else { before };
     let in_a_row = if together { before } else { so_far.saturating_add(1) };
     app.deaths.insert(release, Deaths { in_a_row, last: at, exit });
-    // A death that nobody saw (the machine went down) is not held against the rollout.
+    // A death that nobody observed, because the machine went down, does not count against the rollout.
     if exit != Some(model::Exit::Unknown)
         && let Some(rollout) = candidate_of(app, release)
     {
@@ -105,7 +105,7 @@ fn died(
     }
 }
 
-/// The instance with that number, if it is at that stage.
+/// Returns the instance with this number if it is at this stage.
 pub(super) fn stage(
     app: &mut App,
     number: u64,
@@ -118,7 +118,7 @@ pub(super) fn stage(
     }
 }
 
-/// The rollout that brings this release in, if one does.
+/// Returns the rollout that brings this release in, if there is one.
 fn candidate_of(app: &mut App, release: ReleaseNo) -> Option<&mut Rollout> {
     app.rollout.as_mut().filter(|rollout| rollout.to == release)
 }

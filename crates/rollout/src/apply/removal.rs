@@ -1,4 +1,4 @@
-//! The end of an app: what is taken from it at once.
+//! Begins the removal of an app.
 
 use model::Timestamp;
 
@@ -6,8 +6,8 @@ use super::Folded;
 use super::stored::forget_if_removed;
 use crate::App;
 
-/// The app gets no requests any more and its instances drain. What was removed without its state may be
-/// removed with it later.
+/// Stops all requests to the app and drains its instances. An app that was removed without its state
+/// may be removed once more with its state.
 pub(super) fn remove(app: &mut App, with_state: bool, at: Timestamp) -> Folded {
     let more = with_state && app.forget_state.is_none();
     if (app.removing.is_some() && !more) || app.rollout.is_some() {

@@ -1,4 +1,4 @@
-//! Folds what becomes of stored releases: marked, kept, forgotten. Runs nothing and moves no traffic.
+//! Folds events of stored releases: marked, kept, forgotten. Runs nothing and moves no traffic.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -8,7 +8,7 @@ use model::{Release, ReleaseNo, Service, Timestamp};
 use super::Folded;
 use crate::{App, Cause, Rollout, RolloutKind, StandbyState};
 
-/// Of a removed app only its numbers stay, so that none is ever used twice.
+/// Forgets a removed app except for its numbers, so that none of them is ever used again.
 pub(super) fn forget_if_removed(app: &mut App) {
     if app.is_removed() {
         app.releases.clear();
@@ -19,7 +19,7 @@ pub(super) fn forget_if_removed(app: &mut App) {
     }
 }
 
-/// Another release becomes the standby; the one before is not on offer any more.
+/// Makes another release the standby. The former standby is no longer on offer.
 pub(super) fn sync(
     app: &mut App,
     to: ReleaseNo,
@@ -45,14 +45,14 @@ pub(super) fn sync(
     Ok(())
 }
 
-/// The release has, or had until now, a part of the traffic.
+/// Records that the release has a share of the traffic, or had one until now.
 pub(super) fn served(app: &mut App, release: ReleaseNo, at: Timestamp) {
     if let Some(release) = app.releases.get_mut(&release) {
         release.service = Service::Served { last: at };
     }
 }
 
-/// A rollout is over: who had users by it, and who still has never had any.
+/// Records, at the end of a rollout, which release had users by it and which still has never had any.
 pub(super) fn tried(app: &mut App, rollout: &Rollout, at: Timestamp) {
     if rollout.went_live {
         let both = [rollout.from, Some(rollout.to)];
@@ -65,7 +65,7 @@ pub(super) fn tried(app: &mut App, rollout: &Rollout, at: Timestamp) {
     {
         match release.service {
             Service::Served { .. } => {}
-            // One of an earlier version may have served.
+            // A release that an earlier version stored may have served.
             Service::Unknown if release.created != rollout.started => {}
             Service::Unknown | Service::Never { .. } => {
                 release.service = Service::Never { last_words };
@@ -74,9 +74,9 @@ pub(super) fn tried(app: &mut App, rollout: &Rollout, at: Timestamp) {
     }
 }
 
-/// Forgets releases that nothing refers to: those that never had users on their own account, of the
-/// others those that have had none for the longest time. Without `keep`, as earlier versions did, the
-/// oldest.
+/// Forgets releases that nothing refers to. Releases that never had users are counted separately. Of
+/// the others, those go first that have had no users for the longest time. Without `keep`, the oldest
+/// go first, as in earlier versions.
 pub(super) fn prune(app: &mut App, keep: Option<u16>) {
     let running = app.instances.values().map(|instance| instance.release);
     let working = app.works.values().map(|work| work.release);

@@ -1,4 +1,4 @@
-//! Folds what happens to works: begun, running, told to end, ended. Touches no instance and no rollout.
+//! Folds events of works: begun, running, told to end, ended. Touches no instance and no rollout.
 
 use model::Timestamp;
 

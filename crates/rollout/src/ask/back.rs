@@ -1,4 +1,4 @@
-//! `rollback` and `abort`: the ways back.
+//! `rollback` and `abort`: the commands that go back to another release.
 
 use alloc::format;
 use alloc::string::ToString;
@@ -30,7 +30,7 @@ pub(super) fn rollback(desk: &Desk, to: Option<ReleaseNo>) -> Answer {
     }
 }
 
-/// Stops the rollout; what was live stays, or gets the traffic back.
+/// Stops the rollout. The live release stays live, or gets its traffic back.
 pub(super) fn abort(desk: &Desk) -> Answer {
     let Some(rollout) = &desk.app.rollout else {
         let hint = "to go back to the release before, use `segue rollback`";
@@ -44,7 +44,7 @@ pub(super) fn abort(desk: &Desk) -> Answer {
     turn(desk, rollout, Cause::Aborted)
 }
 
-/// Turns the rollout back, unless it is on its way already or there is nothing to go back to.
+/// Turns the rollout back, unless it is already going back or has no release to go back to.
 fn turn(desk: &Desk, rollout: &Rollout, cause: Cause) -> Answer {
     let on_its_way = matches!(rollout.phase, Phase::Reverting { .. });
     if on_its_way || rollout.kind == RolloutKind::Rollback {
@@ -58,7 +58,7 @@ fn turn(desk: &Desk, rollout: &Rollout, cause: Cause) -> Answer {
         return Ok(batch.accepted(Some(id), Some(to), note));
     }
     let kind = desk.app.releases.get(&rollout.to).map(|r| &r.spec.strategy.kind);
-    // The others bring what they go back to themselves.
+    // The other strategies start what they go back to by themselves.
     let one_switch =
         matches!(kind, Some(StrategyKind::BlueGreen { .. } | StrategyKind::Canary { .. }));
     let has_users = rollout.share > Share::NONE;
@@ -68,7 +68,7 @@ fn turn(desk: &Desk, rollout: &Rollout, cause: Cause) -> Answer {
     desk.revert(rollout, cause)
 }
 
-/// The release a bare rollback goes to, or the reason why it cannot.
+/// Returns the release that a rollback without `--to` goes to, or refuses with the reason.
 fn check_way_back(desk: &Desk) -> Result<ReleaseNo, Refusal> {
     let why = match readiness(desk.app, desk.seen) {
         Readiness::Ready { to, .. } => return Ok(to),
@@ -93,7 +93,7 @@ fn check_way_back(desk: &Desk) -> Result<ReleaseNo, Refusal> {
     Err(desk.refused(&why.to_string(), &hint))
 }
 
-/// One commit, one snapshot: starts nothing and waits for nothing (I7).
+/// Switches back with one commit and one snapshot. Starts nothing and waits for nothing (I7).
 fn switch_back(desk: &Desk, to: ReleaseNo) -> Answer {
     let mut batch = FactBatch::new(desk.app);
     batch.end_rollout(Cause::RolledBack, desk.seen, desk.now)?;
@@ -106,7 +106,8 @@ fn switch_back(desk: &Desk, to: ReleaseNo) -> Answer {
     Ok(batch.accepted(Some(rollout), Some(to), note))
 }
 
-/// To a named release: one switch if it is the warm standby, else a rollout like a deploy.
+/// Goes back to a named release: by one switch if it is the warm standby, otherwise by a rollout like a
+/// deploy.
 fn rollback_to(desk: &Desk, to: ReleaseNo) -> Answer {
     let app = desk.app;
     let Some(release) = app.releases.get(&to) else {

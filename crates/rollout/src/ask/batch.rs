@@ -1,4 +1,4 @@
-//! Facts under way: each is applied to a draft as it is added, so that the next can rest on it.
+//! A batch of new facts. Each is applied to a draft when it is added, so that the next can build on it.
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
@@ -11,7 +11,7 @@ use crate::decide::ended;
 use crate::readiness::ready;
 use crate::{App, Cause, Fact, Illegal, Observed, Phase, RolloutKind, Started, apply};
 
-/// Facts under way, with the state they lead to.
+/// New facts, with the state that they lead to.
 pub(super) struct FactBatch {
     pub app: App,
     pub facts: Vec<Fact>,
@@ -29,8 +29,8 @@ impl FactBatch {
         Ok(())
     }
 
-    /// Begins a rollout. `strategy` is what was asked for with a stored release; `None` leaves it at
-    /// the one it is stored with.
+    /// Begins a rollout. `strategy` is the strategy of the command, if the release is stored already.
+    /// `None` keeps the strategy stored with the release.
     pub fn start(
         &mut self,
         kind: RolloutKind,
@@ -62,7 +62,7 @@ impl FactBatch {
         Accepted { facts: self.facts, rollout, release, note, ends, begins }
     }
 
-    /// How the rollout goes that one of the facts begins.
+    /// Returns the course of the rollout that one of the facts begins.
     fn begins(&self) -> Option<Course> {
         let begins = self.facts.iter().any(|fact| matches!(fact, Fact::Started(_)));
         let rollout = self.app.rollout.as_ref().filter(|_| begins)?;
@@ -76,7 +76,8 @@ impl FactBatch {
         })
     }
 
-    /// Ends the rollout under way at once, going back to where it came from unless it is decided.
+    /// Ends the rollout in progress at once. It goes back to the release it came from unless it is
+    /// decided.
     pub fn end_rollout(
         &mut self,
         cause: Cause,
@@ -116,7 +117,7 @@ impl FactBatch {
 }
 
 impl From<Illegal> for Refusal {
-    /// A defect of ours, told as what it is instead of a panic in front of production traffic.
+    /// Reports a defect of segue as such, instead of panicking in front of production traffic.
     fn from(illegal: Illegal) -> Self {
         let hint = Some("this is a defect in segue; nothing was changed".into());
         Self { code: RefusalCode::Refused, message: illegal.to_string(), hint }

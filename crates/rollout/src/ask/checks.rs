@@ -1,5 +1,5 @@
-//! What a command needs besides its place in a rollout: a host that can run the release, and enough instances
-//! that carry the app meanwhile. Changes nothing.
+//! Checks of commands that do not concern the phase of a rollout: a host must be able to run the
+//! release, and enough instances must carry the app meanwhile. Changes nothing.
 
 use alloc::format;
 
@@ -10,7 +10,7 @@ use super::{Desk, Refusal};
 use crate::Fact;
 use crate::readiness::ready;
 
-/// What no host can do for a release is known before anything is begun.
+/// Refuses a release that no host can run, before anything is begun.
 pub(super) fn can_run(desk: &Desk, spec: &AppSpec) -> Result<(), Refusal> {
     let mut obstacles = desk.seen.hosts.values().map(|host| host.abilities.obstacle(spec));
     let first = obstacles.next().flatten();
@@ -26,7 +26,7 @@ pub(super) fn can_start(desk: &Desk, release: ReleaseNo) -> Result<(), Refusal> 
     stored.map_or(Ok(()), |stored| can_run(desk, &stored.spec))
 }
 
-/// Replacing a rollout must not leave the old release with less than it needs.
+/// Refuses to replace a rollout if the old release would be left with fewer instances than it needs.
 pub(super) fn check_whole(desk: &Desk, batch: &FactBatch) -> Result<(), Refusal> {
     let before = desk.app.rollout.as_ref();
     let Some(from) = before.filter(|r| r.share > Share::NONE || r.closed).and_then(|r| r.from)
@@ -47,8 +47,8 @@ pub(super) fn check_whole(desk: &Desk, batch: &FactBatch) -> Result<(), Refusal>
     Err(desk.refused(&why, hint))
 }
 
-/// What cannot keep the floor is refused before it starts (I3): a rolling rollout in place, with the
-/// instances that will really be there, whatever the file says.
+/// Refuses a rollout that cannot keep the floor (I3). This concerns a rolling rollout in place, judged
+/// by the actual number of instances, whatever the app file says.
 pub(super) fn check_floor(desk: &Desk, batch: &FactBatch) -> Result<(), Refusal> {
     let app = &batch.app;
     let Some(rollout) = app.rollout.as_ref().filter(|rollout| rollout.from.is_some()) else {
@@ -66,8 +66,8 @@ pub(super) fn check_floor(desk: &Desk, batch: &FactBatch) -> Result<(), Refusal>
     let why =
         format!("a batch of {size} in place of {replicas} would leave no instance to serve with");
     let scale = format!("`segue scale {} {}`", app.name, size.saturating_add(1));
-    // A rollback takes the strategy of the stored release; a scale that holds hides what the file
-    // says.
+    // A rollback takes the strategy of the stored release. While a scale is set, the number in the app
+    // file has no effect.
     let stored = batch.facts.iter().any(
         |fact| matches!(fact, Fact::Started(s) if s.release.is_none() && s.strategy.is_none()),
     );

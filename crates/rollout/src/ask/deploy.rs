@@ -1,4 +1,4 @@
-//! `deploy`: a new rollout, or the one under way, or a reason why not.
+//! `deploy`: begins a rollout, follows the rollout in progress, or refuses with a reason.
 
 use alloc::format;
 
@@ -14,14 +14,14 @@ use crate::decide::ended;
 use crate::readiness::ready;
 use crate::{Cause, Phase, Rollout, RolloutKind};
 
-/// Whether the rollout under way is what a deploy asks for.
+/// The result of comparing the rollout in progress with a deploy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Same {
-    /// The rollout under way brings in another release.
+    /// The rollout in progress brings in another release.
     No,
-    /// The rollout under way brings in that release, by another strategy.
+    /// The rollout in progress brings in that release by another strategy.
     OtherStrategy,
-    /// The rollout under way does what is asked for.
+    /// The rollout in progress does what the deploy asks for.
     Yes,
 }
 
@@ -52,7 +52,7 @@ pub(super) fn deploy(desk: &Desk, new: &NewRelease, replace: bool) -> Answer {
     if let Some(live) = stored.filter(|no| batch.app.live == Some(*no)) {
         return renew::is_live(desk, batch, live, Again::Back);
     }
-    // A removed app's labels are free again: its releases are forgotten when it starts anew.
+    // The labels of a removed app are free again: its releases are forgotten when it starts anew.
     let to = stored.unwrap_or(ReleaseNo(app.last_release + 1));
     let release = stored.is_none().then(|| Release {
         no: to,
@@ -72,7 +72,7 @@ pub(super) fn deploy(desk: &Desk, new: &NewRelease, replace: bool) -> Answer {
     Ok(batch.accepted(Some(rollout), Some(to), note))
 }
 
-/// Ends or attaches to the rollout under way, or refuses to.
+/// Ends the rollout in progress, attaches to it, or refuses the deploy.
 fn make_way(
     desk: &Desk,
     label: &Label,
@@ -98,7 +98,8 @@ fn make_way(
             batch.attached = Some(rollout.id);
             Ok(batch)
         }
-        // What settles is decided; what still drains goes on draining beside the new rollout.
+        // A settling rollout is decided. Its draining instances continue to drain beside the new
+        // rollout.
         Phase::Settling => {
             batch.push(ended(&batch.app, rollout, desk.seen, desk.now))?;
             Ok(batch)
@@ -112,7 +113,7 @@ fn make_way(
             if replace {
                 let cause = Cause::Replaced { by: label.clone() };
                 batch.end_rollout(cause, desk.seen, desk.now)?;
-                // A recreate closes the app again, and stops what is left of the old release.
+                // A recreate closes the app again and stops what is left of the old release.
                 let kind = &new.spec.strategy.kind;
                 let recreates = matches!(kind, StrategyKind::Recreate { .. });
                 if !recreates || stored == rollout.from {
@@ -129,10 +130,10 @@ fn make_way(
     }
 }
 
-/// Whether `rollout` brings in that stored release, by that strategy.
+/// Compares `rollout` with a deploy of that stored release by that strategy.
 fn brings_in(desk: &Desk, rollout: &Rollout, stored: Option<ReleaseNo>, by: &Strategy) -> Same {
     let Some(release) = stored.filter(|no| *no == rollout.to) else { return Same::No };
-    // With all of the traffic moved the strategy has done its part.
+    // Once all of the traffic is moved, the strategy no longer matters.
     let decided = rollout.kind != RolloutKind::Deploy || rollout.share == Share::ALL;
     let differs = desk.app.releases.get(&release).is_some_and(|r| r.spec.strategy != *by);
     let back = matches!(rollout.phase, Phase::Reverting { .. });

@@ -1,7 +1,8 @@
-//! What people ask for, and whether it can be: the verb × phase table.
+//! Answers commands: decides whether a command is possible in the current phase, and what follows from
+//! it.
 //!
-//! An accepted command is facts to be journaled as one record; a refused one says why, and what to do
-//! instead. Nothing is ever half accepted.
+//! An accepted command yields facts that are journaled as one record. A refused command says why, and
+//! what to do instead. A command is never accepted in part.
 
 mod back;
 mod batch;
@@ -25,25 +26,25 @@ use batch::FactBatch;
 /// A command.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ask {
-    /// Bring this release in.
+    /// Bring in a release.
     Deploy {
         /// The release.
         release: Box<NewRelease>,
-        /// Take another rollout's place.
+        /// True if the deploy may replace another rollout.
         replace: bool,
     },
-    /// Go back: to the standby, or to this release.
+    /// Go back to the standby, or to a named release.
     Rollback {
-        /// `None` is the standby.
+        /// The release to go back to; `None` is the standby.
         to: Option<ReleaseNo>,
     },
     /// Open the gate: go on to the next step.
     Promote(Promote),
-    /// Hold the rollout where it is.
+    /// Pause the rollout.
     Pause,
-    /// Let a rollout that is held go on.
+    /// Resume a rollout that is paused.
     Resume,
-    /// Have so many instances from now on, until the file's `replicas` changes.
+    /// Set the number of instances, until the app file's `replicas` changes.
     Scale {
         /// The number of instances.
         replicas: u16,
@@ -52,7 +53,7 @@ pub enum Ask {
     Sync,
     /// Close the app for its users, or open it again.
     Maintenance {
-        /// What users see; `None` opens it.
+        /// The maintenance settings; `None` opens the app.
         on: Option<Maintenance>,
     },
     /// Replace every instance of the live release, one after the other.
@@ -63,12 +64,12 @@ pub enum Ask {
     Work(Box<Task>),
     /// Remove the app.
     Remove {
-        /// Its state as well: nothing of it is left.
+        /// True if the app's state is removed as well, without any remains.
         with_state: bool,
     },
 }
 
-/// How far `promote` goes.
+/// The extent of `promote`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Promote {
     /// To the next step.
@@ -78,7 +79,7 @@ pub enum Promote {
 }
 
 impl Ask {
-    /// Whether the answer hangs on how instances are.
+    /// Returns whether the answer depends on the health of instances.
     pub fn looks_at_health(&self) -> bool {
         match self {
             Self::Deploy { .. } | Self::Rollback { .. } | Self::Promote(_) | Self::Abort => true,
@@ -93,7 +94,7 @@ impl Ask {
         }
     }
 
-    /// What it does, for messages: "cannot … the app".
+    /// Returns what the command does, for messages: "cannot … the app".
     pub fn verb(&self) -> &'static str {
         match self {
             Self::Deploy { .. } => "deploy",
@@ -112,57 +113,57 @@ impl Ask {
     }
 }
 
-/// A release as it is deployed.
+/// A release to be deployed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewRelease {
-    /// What people call it; the digest's first digits if nobody said.
+    /// The release's label; `None` uses the first digits of the digest.
     pub label: Option<Label>,
-    /// Names everything that makes it.
+    /// The digest over everything that makes up the release.
     pub digest: Digest,
-    /// Names the list of its files.
+    /// The digest of the list of its files.
     pub content: Option<Digest>,
-    /// Its settings.
+    /// The app's settings.
     pub spec: Arc<AppSpec>,
 }
 
 /// An accepted command.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Accepted {
-    /// To be journaled as one record; none when there is nothing to do.
+    /// Facts to be journaled as one record. Empty if there is nothing to do.
     pub facts: Vec<Fact>,
     /// The rollout to follow, if there is one.
     pub rollout: Option<RolloutId>,
-    /// The release it is about, if about one.
+    /// The release that the command concerns, if there is one.
     pub release: Option<(ReleaseNo, Label)>,
     /// One sentence for people.
     pub note: String,
-    /// The rollout under way that ends by it.
+    /// The rollout in progress that the command ends.
     pub ends: Option<RolloutId>,
-    /// How the rollout goes that begins by it.
+    /// The course of the rollout that the command begins.
     pub begins: Option<Box<Course>>,
 }
 
-/// How a rollout goes that a command begins.
+/// The course of a rollout that a command begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Course {
-    /// What it is for.
+    /// The purpose of the rollout.
     pub kind: RolloutKind,
-    /// The release that is live before it.
+    /// The release that was live before it.
     pub from: Option<Label>,
-    /// The strategy it goes by.
+    /// The strategy of the rollout.
     pub strategy: Strategy,
-    /// How many instances its release has at its end.
+    /// Number of instances that the release has at the end.
     pub replicas: u16,
 }
 
 /// A refused command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// What kind of refusal.
+    /// The kind of refusal.
     pub code: RefusalCode,
-    /// Act, object and cause.
+    /// The act, its object and the cause.
     pub message: String,
-    /// What to do instead.
+    /// The user's alternative.
     pub hint: Option<String>,
 }
 
@@ -171,17 +172,17 @@ pub struct Refusal {
 pub enum RefusalCode {
     /// The command cannot be carried out, now or at all.
     Refused,
-    /// Somebody else was first.
+    /// Another command was first.
     Conflict,
-    /// There is no such thing.
+    /// The object of the command does not exist.
     NotFound,
-    /// Not now: it cannot be recorded.
+    /// The command cannot be recorded at the moment.
     Unavailable,
 }
 
 type Answer = Result<Accepted, Refusal>;
 
-/// Answers a command. `version` is the state its sender saw, if it matters to them.
+/// Answers a command. `version` is the state that the sender saw, if the command depends on it.
 pub fn ask(app: &App, ask: &Ask, version: Option<u64>, seen: &Observed, now: Timestamp) -> Answer {
     if version.is_some_and(|version| version != app.version) {
         let (verb, name) = (ask.verb(), &app.name);
@@ -206,7 +207,7 @@ pub fn ask(app: &App, ask: &Ask, version: Option<u64>, seen: &Observed, now: Tim
     }
 }
 
-/// Everything an answer rests on.
+/// Everything that an answer is based on.
 struct Desk<'a> {
     app: &'a App,
     seen: &'a Observed<'a>,
@@ -234,12 +235,12 @@ impl Desk<'_> {
         Ok(batch.accepted(Some(rollout.id), rollout.from, note))
     }
 
-    /// There is nothing to do.
+    /// Accepts a command that requires no change.
     fn nothing(&self, release: Option<ReleaseNo>, note: String) -> Accepted {
         FactBatch::new(self.app).accepted(None, release, note)
     }
 
-    /// There is nothing to do but to follow the rollout under way.
+    /// Accepts a command that only has to follow the rollout in progress.
     fn attached(&self, rollout: RolloutId, note: String) -> Accepted {
         let to = self.app.rollout.as_ref().map(|rollout| rollout.to);
         FactBatch::new(self.app).accepted(Some(rollout), to, note)

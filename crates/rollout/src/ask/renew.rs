@@ -1,4 +1,4 @@
-//! `restart`, and a deploy of what is live already: the live release stays, its instances are renewed.
+//! `restart`, and a deploy of the live release: the release stays, and its instances are renewed.
 
 use alloc::format;
 
@@ -10,7 +10,7 @@ use super::{Answer, Desk};
 use crate::readiness::ready;
 use crate::{Cause, Phase, RolloutKind};
 
-/// Every instance of the live release is replaced, one after the other.
+/// Replaces every instance of the live release, one after the other.
 pub(super) fn restart(desk: &Desk) -> Answer {
     let app = desk.app;
     let Some(live) = app.live else {
@@ -28,8 +28,8 @@ pub(super) fn restart(desk: &Desk) -> Answer {
     Ok(batch.accepted(Some(rollout), Some(live), note))
 }
 
-/// The release that was asked for is live in `batch`: that is all there is to do if it is whole;
-/// otherwise what it lacks is started, without the pause that its deaths ask for.
+/// Accepts a deploy of the release that is live in `batch`. If the release is complete, nothing more is
+/// done. Otherwise its missing instances are started, without the pause that its deaths require.
 pub(super) fn is_live(desk: &Desk, mut batch: FactBatch, live: ReleaseNo, again: Again) -> Answer {
     let label = desk.app.label(live);
     let (up, wanted) = (ready(&batch.app, desk.seen, live), batch.app.replicas(live));
@@ -41,7 +41,7 @@ pub(super) fn is_live(desk: &Desk, mut batch: FactBatch, live: ReleaseNo, again:
         return Ok(batch.accepted(None, Some(live), note));
     }
     checks::can_start(desk, live)?;
-    // What still settles is decided; what still drains goes on draining.
+    // A settling rollout is decided. Its draining instances continue to drain.
     batch.end_rollout(Cause::RolledBack, desk.seen, desk.now)?;
     let rollout = batch.start(RolloutKind::Start, live, None, None, desk.now)?;
     let s = if wanted == 1 { "" } else { "s" };
@@ -50,7 +50,7 @@ pub(super) fn is_live(desk: &Desk, mut batch: FactBatch, live: ReleaseNo, again:
     Ok(batch.accepted(Some(rollout), Some(live), note))
 }
 
-/// The release with that label, if it is live and stays so.
+/// Returns the release with this label if it is live and stays so.
 pub(super) fn settled_on(desk: &Desk, label: &Label) -> Option<ReleaseNo> {
     let app = desk.app;
     let settled = app.rollout.as_ref().is_none_or(|r| r.phase == Phase::Settling);
@@ -58,11 +58,11 @@ pub(super) fn settled_on(desk: &Desk, label: &Label) -> Option<ReleaseNo> {
     stored.filter(|no| settled && app.live == Some(*no))
 }
 
-/// Since when a release that is asked for is live.
+/// Since when the requested release is live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Again {
-    /// The release was live before.
+    /// The release was already live.
     Still,
-    /// The rollout that was to replace it has just been ended.
+    /// The rollout that was to replace the release has just been ended.
     Back,
 }

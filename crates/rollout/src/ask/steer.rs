@@ -1,4 +1,5 @@
-//! `promote`, `pause`, `resume`, `scale`, `maintenance`: steering what is there.
+//! `promote`, `pause`, `resume`, `scale`, `sync` and `maintenance`: commands that steer a running app
+//! or rollout.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -13,7 +14,7 @@ use crate::ladder::{rung, rungs};
 use crate::readiness::{ready, whole};
 use crate::{App, Fact, Phase, Rollout};
 
-/// Opens the gate the rollout waits at.
+/// Opens the gate at which the rollout waits.
 pub(super) fn promote(desk: &Desk, promote: Promote) -> Answer {
     let Some(rollout) = &desk.app.rollout else {
         let hint = "start one with `segue deploy`";
@@ -41,7 +42,7 @@ pub(super) fn promote(desk: &Desk, promote: Promote) -> Answer {
     }
 }
 
-/// The candidate waits whole: it gets its share.
+/// Gives the share to a candidate that is complete and waits for it.
 fn open(desk: &Desk, rollout: &Rollout) -> Answer {
     if let Err(why) = whole(desk.app, desk.seen, rollout.to) {
         let hint = "`segue status` shows what it waits for; promote again when it is whole";
@@ -56,12 +57,12 @@ fn open(desk: &Desk, rollout: &Rollout) -> Answer {
     Ok(batch.accepted(Some(id), Some(to), note))
 }
 
-/// On to the next rung, or to the last.
+/// Moves on to the next rung, or to the last one.
 fn next(desk: &Desk, rollout: &Rollout, promote: Promote) -> Answer {
     let here = rung(desk.app, rollout, rollout.rung);
     let number = match promote {
         Promote::Step => rollout.rung + 1,
-        // All at once would leave too few to serve with.
+        // Moving all instances at once would leave too few to serve.
         Promote::Full if rung(desk.app, rollout, u16::MAX).after == 0 => {
             let hint = "without --full it goes on to the next batch at once";
             return Err(desk.refused("it moves batch by batch", hint));
@@ -82,7 +83,7 @@ fn next(desk: &Desk, rollout: &Rollout, promote: Promote) -> Answer {
     Ok(batch.accepted(Some(id), Some(to), note))
 }
 
-/// Holds the rollout where it is.
+/// Pauses the rollout.
 pub(super) fn pause(desk: &Desk) -> Answer {
     let Some(rollout) = &desk.app.rollout else {
         return Err(desk.refused("no rollout is under way", "there is nothing to hold"));
@@ -100,7 +101,7 @@ pub(super) fn pause(desk: &Desk) -> Answer {
     Ok(batch.accepted(Some(id), Some(rollout.to), "held: `segue resume` goes on".into()))
 }
 
-/// Lets a rollout that is held go on.
+/// Resumes a rollout that is paused.
 pub(super) fn resume(desk: &Desk) -> Answer {
     let Some(rollout) = desk.app.rollout.as_ref().filter(|rollout| rollout.paused.is_some()) else {
         let hint = "`segue status` shows what it waits for";
@@ -111,7 +112,7 @@ pub(super) fn resume(desk: &Desk) -> Answer {
     Ok(batch.accepted(Some(rollout.id), Some(rollout.to), "going on".into()))
 }
 
-/// Live and standby have so many instances from now on.
+/// Sets the number of instances of the live release and the standby.
 pub(super) fn scale(desk: &Desk, replicas: u16) -> Answer {
     if replicas == 0 || replicas > App::REPLICAS {
         let why = format!("{replicas} is not between 1 and {}", App::REPLICAS);
@@ -138,8 +139,8 @@ pub(super) fn scale(desk: &Desk, replicas: u16) -> Answer {
     Ok(batch.accepted(None, Some(live), note))
 }
 
-/// The standby runs what is live, as a second set of its own: after that a rollback changes the
-/// set and not the version.
+/// Brings the standby to the live version, as a second set of instances. A later rollback then changes
+/// the set of instances and not the version.
 pub(super) fn sync(desk: &Desk) -> Answer {
     let live = desk.app.live.and_then(|live| desk.app.releases.get(&live));
     let Some(live) = live else {

@@ -1,4 +1,4 @@
-//! Beginning a work: a task of the live release, on one of the hosts.
+//! Begins a work: a task of the live release on one of the hosts.
 
 use alloc::boxed::Box;
 use alloc::format;

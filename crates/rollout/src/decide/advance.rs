@@ -1,4 +1,4 @@
-//! The next step of a rollout that goes well, or of one that is on its way back.
+//! The next step of a rollout that goes well, or of one that is being reverted.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -34,10 +34,10 @@ pub(super) fn step(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
     fact.into_iter().collect()
 }
 
-/// The candidate is whole for its rung: it gets the share, unless a person has to say so.
+/// Gives the candidate its share once it is complete for its rung, unless a person has to promote it.
 fn climb(app: &App, rollout: &Rollout, seen: &Observed, at: Timestamp) -> Option<Fact> {
     let rung = rung(app, rollout, rollout.rung);
-    // One that is busy may be well, and gets no more before it answers.
+    // A busy instance may be healthy, but gets no larger share before it answers.
     let ready = at_ease(app, seen, rollout.to);
     let needed = if Bug::SwitchesShort.is_planted() { 1 } else { rung.to };
     if ready < needed {
@@ -50,8 +50,8 @@ fn climb(app: &App, rollout: &Rollout, seen: &Observed, at: Timestamp) -> Option
     })
 }
 
-/// The gate's time is over and the candidate is whole. Whether the old release is does not matter:
-/// what is moved away from it only helps.
+/// Moves on once the gate's time is over and the candidate is complete. The old release need not be
+/// complete: moving traffic away from it only helps.
 fn next_rung(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) -> Option<Fact> {
     let here = rung(app, rollout, rollout.rung);
     let Gate::After(time) = here.gate? else { return None };
@@ -61,8 +61,9 @@ fn next_rung(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) -
     (over && whole).then_some(Fact::Stepped { rollout: rollout.id, rung: next, at: timer.now })
 }
 
-/// On the way back the old release gets the traffic once it is whole; with what it has if the
-/// candidate is dead, or if the app is closed and its instances have had the time of a start.
+/// Gives the traffic back to the old release during a revert, once the old release is complete. If the
+/// candidate is dead, the old release gets the traffic with whatever it has. This also applies if the
+/// app is closed and the old instances have had the time of a start.
 fn give_back(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) -> Option<Fact> {
     let from = rollout.from.filter(|_| rollout.share > Share::NONE || rollout.closed)?;
     let ready_from = ready(app, seen, from);
@@ -83,7 +84,7 @@ fn give_back(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) -
     })
 }
 
-/// The last switch has been acknowledged by every worker, and that is not recorded yet.
+/// Records that every worker has acknowledged the last switch, unless that is recorded already.
 fn acknowledged(rollout: &Rollout, seen: &Observed) -> Option<Fact> {
     let switched =
         rollout.switched.filter(|s| s.took.is_none() && seen.acknowledged >= s.version)?;
@@ -92,8 +93,9 @@ fn acknowledged(rollout: &Rollout, seen: &Observed) -> Option<Fact> {
     Some(Fact::Acknowledged { rollout: rollout.id, generation: seen.generation, took, at })
 }
 
-/// The watch is over, and the release is whole; a rollback needs none. One that has its instances and is
-/// busy stays when they have had the time of a start once more; one that lacks some has failed by then.
+/// Ends the watch once its time is over and the release is complete; a rollback needs no watch. After
+/// one more start deadline, a release stays if it has all its instances and some are only busy. A
+/// release that lacks instances has failed by then.
 fn watched(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) -> bool {
     if Bug::WatchesForever.is_planted() {
         return false;
@@ -113,12 +115,12 @@ fn watched(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) -> 
     }
 }
 
-/// Nothing is left of releases that are not on offer.
+/// Returns whether no instances are left of releases that are not on offer.
 fn is_tidy(app: &App) -> bool {
     app.instances.values().all(|i| app.on_offer().any(|release| release == i.release))
 }
 
-/// The way back is acknowledged, and nothing is left of the candidate unless it is needed.
+/// Returns whether the revert is acknowledged and nothing is left of the candidate unless it is needed.
 fn is_back(app: &App, rollout: &Rollout) -> bool {
     let acknowledged = rollout.switched.is_none_or(|switched| switched.took.is_some());
     if rollout.keeps_live() {
@@ -129,7 +131,7 @@ fn is_back(app: &App, rollout: &Rollout) -> bool {
     settled && (needed || app.instances_of(rollout.to).next().is_none())
 }
 
-/// The end of `rollout`, with its receipt.
+/// Returns the end of `rollout`, with its receipt.
 pub(crate) fn ended(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Fact {
     let receipt = Box::new(receipt(app, rollout, seen, now));
     Fact::Ended { receipt, keep: Some(seen.keep_releases), at: now }

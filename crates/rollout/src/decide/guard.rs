@@ -1,19 +1,22 @@
-//! The guard of every rollout: whether the candidate answers mostly with errors while live does not. It
-//! looks at the answers of the last minutes, and at nothing that was counted before the rollout began.
+//! The error guard of every rollout: detects that the candidate mostly returns errors while the live
+//! release does not. It considers the answers of the last minutes, and none counted before the rollout
+//! began.
 
 use model::{ReleaseNo, Timestamp};
 
 use crate::{Cause, Minute, Observed, Rollout, Tally};
 
-/// Answers that are judged at the least.
+/// Minimum number of answers to judge a release by.
 const ANSWERS: u64 = 20;
-/// Minutes that are looked at, at the most.
+/// Maximum number of minutes considered.
 const MINUTES: usize = 10;
-/// This many addresses with failed requests are enough, however many have asked.
+/// Number of client addresses with failed requests that is always enough, however many addresses sent
+/// requests.
 const ADDRESSES: u32 = 5;
 
-/// More than half of the candidate's last answers were bad, the bad ones went to at least half of the
-/// addresses that asked, or to five, and fewer than a quarter of live's own answers were bad.
+/// Returns a cause if three conditions hold. More than half of the candidate's last answers were bad.
+/// The bad answers went to at least half of the client addresses, or to five. Fewer than a quarter of
+/// the live release's own answers were bad.
 pub(super) fn mostly_errors(rollout: &Rollout, seen: &Observed) -> Option<Cause> {
     let judged = last_answers(seen, rollout.to, rollout.started)?;
     let Tally { answers, bad, askers } = judged.tally;
@@ -22,7 +25,8 @@ pub(super) fn mostly_errors(rollout: &Rollout, seen: &Observed) -> Option<Cause>
     if bad * 2 <= answers || one_client_alone {
         return None;
     }
-    // Without live's own there is nothing to compare with: the first release, or one without users.
+    // Without answers of a live release there is nothing to compare with: on a first release, or
+    // without users.
     let live = rollout.from.map(|live| of_live(seen, live, judged.since)).unwrap_or_default();
     let live_too = live.bad * 4 >= live.answers && live.answers > 0;
     (!live_too).then_some(Cause::MostlyErrors { answers, errors: bad })
@@ -46,8 +50,8 @@ fn last_answers(seen: &Observed, release: ReleaseNo, from: Timestamp) -> Option<
     None
 }
 
-/// What live has answered in the minutes since then or, where that is too little because its traffic has
-/// moved, in the last ten.
+/// Returns the live release's answers since that time. If these are too few because its traffic has
+/// moved, returns its answers of the last ten minutes.
 fn of_live(seen: &Observed, live: ReleaseNo, since: Timestamp) -> Tally {
     let sum = |minutes: &mut dyn Iterator<Item = &Minute>| {
         let mut tally = Tally::default();

@@ -1,4 +1,4 @@
-//! What instances have done: ended, or become healthy.
+//! Records what instances have done: ended, or become healthy.
 
 use alloc::vec::Vec;
 
@@ -7,7 +7,7 @@ use model::{Health, Stage, Timestamp};
 use crate::planted::Bug;
 use crate::{App, Fact, Observed, Process};
 
-/// Every instance whose process has ended is Gone.
+/// Records every instance whose process has ended as Gone.
 pub(super) fn ended(app: &App, seen: &Observed, now: Timestamp) -> Vec<Fact> {
     let gone = |number: &u64| {
         let (exit, address_in_use, tail) = match &seen.instance(*number).process {
@@ -29,7 +29,7 @@ pub(super) fn ended(app: &App, seen: &Observed, now: Timestamp) -> Vec<Fact> {
     app.instances.keys().filter_map(gone).collect()
 }
 
-/// Every joining instance that its probes call Up may serve.
+/// Lets every joining instance serve that is Up according to its probes.
 pub(super) fn serving(app: &App, seen: &Observed, now: Timestamp) -> Vec<Fact> {
     let joining = app.instances.iter().filter(|(_, i)| i.stage == Stage::Joining);
     joining

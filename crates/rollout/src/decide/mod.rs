@@ -1,4 +1,4 @@
-//! What must now be recorded, given what is seen, and when to ask again.
+//! Decides which facts to record next, given the observations, and when to decide again.
 
 mod advance;
 mod guard;
@@ -21,27 +21,29 @@ pub(crate) use advance::ended;
 pub(crate) use placement::host_for_work;
 pub use reasons::Reasons;
 
-/// What [`decide`] says.
+/// The result of [`decide`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
-    /// To be journaled together, then applied in this order.
+    /// Facts to be journaled together, then applied in this order.
     pub facts: Vec<Fact>,
-    /// When to ask again even if nothing new is seen.
+    /// Time to decide again even without new observations.
     pub wake_at: Option<Timestamp>,
-    /// What is waited for, once the facts are applied.
+    /// The reasons why the app waits, once the facts are applied.
     pub reasons: Reasons,
 }
 
-/// Rounds of one decision at the most; each follows from the one before.
+/// Maximum rounds of one decision. Each round follows from the one before.
 const ROUNDS: usize = 16;
 
-/// What must now be recorded, given what is seen: readiness, drained, deadline passed, gate.
+/// Returns the facts to record next, for example that an instance is ready or a deadline has passed.
 ///
-/// Facts that follow from one another come in one batch, so a switch costs one commit. A batch that
-/// is not finished after [`ROUNDS`] is asked for again at once.
+/// Facts that follow from one another are returned as one batch, so that a switch costs one commit. A
+/// batch that is not finished after [`ROUNDS`] is continued at once by another call.
 ///
 /// # Errors
-/// When it decides what cannot be: a defect, after which nothing rests on this state.
+///
+/// Returns [`Illegal`] if a decided fact cannot follow the state. This is a defect: the state must not
+/// be used any further.
 pub fn decide(app: &App, seen: &Observed, now: Timestamp) -> Result<Decision, Illegal> {
     let mut draft = Cow::Borrowed(app);
     let mut facts = Vec::new();
@@ -65,7 +67,8 @@ pub fn decide(app: &App, seen: &Observed, now: Timestamp) -> Result<Decision, Il
     Ok(Decision { facts, wake_at: timer.wake, reasons })
 }
 
-/// The next facts, the most urgent first; a later kind is looked at when the earlier have none.
+/// Returns the next facts, the most urgent kind first. A later kind is tried only if the earlier ones
+/// yield none.
 fn next(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
     let mut facts = revert::revert(app, seen, timer);
     if facts.is_empty() {
@@ -86,14 +89,14 @@ fn next(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
     facts
 }
 
-/// Asks whether moments have come, and remembers the nearest that has not.
+/// Tells whether given times have come, and remembers the nearest one that has not.
 pub(crate) struct Timer {
     pub now: Timestamp,
     wake: Option<Timestamp>,
 }
 
 impl Timer {
-    /// Whether `at` has come.
+    /// Returns whether `at` has come.
     pub fn due(&mut self, at: Timestamp) -> bool {
         if self.now >= at {
             return true;

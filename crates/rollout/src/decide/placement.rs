@@ -1,4 +1,4 @@
-//! Which host a new instance goes to, and the address it gets there.
+//! Chooses the host of a new instance and its address there.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -8,40 +8,40 @@ use model::{Address, HostId, Listen, ProbePort, Release, Stage};
 
 use crate::{App, HostSeen, Instance, Minted, Observed};
 
-/// Places new instances of one app, release after release, as long as addresses are left.
+/// Places new instances of one app, one release after the other, until addresses run out.
 pub(super) struct Placement<'a> {
     app: &'a App,
     hosts: BTreeMap<&'a HostId, Room<'a>>,
-    /// The last number that was given to an instance.
+    /// The last number given to an instance.
     number: u64,
 }
 
-/// A host, and what is left of its ports.
+/// A host and its remaining ports.
 struct Room<'a> {
     host: &'a HostSeen,
     ports: Vec<u16>,
 }
 
 impl<'a> Placement<'a> {
-    /// Begins with the ports that are free now, less those that instances of the app were given in this
-    /// decision already.
+    /// Begins with the ports that are free now, without those that this decision has already given to
+    /// instances of the app.
     pub fn new(app: &'a App, seen: &Observed<'a>) -> Self {
         let held: BTreeSet<&Address> =
             app.instances.values().flat_map(Instance::addresses).collect();
         let room = |(id, host): (&'a HostId, &'a HostSeen)| {
             let is_free =
                 |port: &&u16| !held.contains(&Address::Tcp(SocketAddr::new(host.address, **port)));
-            // The best is taken first, from the end.
+            // Ports are taken from the end, so the best one comes last.
             let ports = host.free_ports.iter().filter(is_free).rev().copied().collect();
             (id, Room { host, ports })
         };
         Self { app, hosts: seen.hosts.iter().map(room).collect(), number: app.last_instance }
     }
 
-    /// Places `count` instances of a release, fewer if addresses run out. Each goes to the host with the fewest
-    /// instances of this release; among equals to the one with the fewest instances of the app; then by name.
-    /// So no host has two while another has none. Hosts that cannot run the release are left out, unless none
-    /// can: then the host itself says why.
+    /// Places `count` instances of a release, or fewer if addresses run out. Each instance goes to the
+    /// host with the fewest instances of this release, then the fewest instances of the app, then the
+    /// first name. No host thus has two instances while another has none. Hosts that cannot run the
+    /// release are left out. If no host can run it, all hosts remain, and the host itself reports why.
     pub fn place(&mut self, release: &Release, count: usize) -> Vec<Minted> {
         let mut load = self.load(release);
         let can_run = |host: &&HostId| {
@@ -68,7 +68,8 @@ impl<'a> Placement<'a> {
         placed
     }
 
-    /// For each host the instances of the release, and those of the app, that are not on their way out.
+    /// Counts, for each host, the instances of the release and those of the app. Draining instances do
+    /// not count.
     fn load(&self, release: &Release) -> BTreeMap<&'a HostId, (usize, usize)> {
         let mut load: BTreeMap<&'a HostId, (usize, usize)> =
             self.hosts.keys().map(|host| (*host, (0, 0))).collect();
@@ -100,8 +101,8 @@ impl<'a> Placement<'a> {
     }
 }
 
-/// Returns the host for a work: of those that can run the release, or of all if none can, the one with the
-/// fewest works of the app.
+/// Returns the host for a work: of the hosts that can run the release, the one with the fewest works of
+/// the app. If no host can run the release, all hosts are considered.
 pub(crate) fn host_for_work<'a>(
     app: &App,
     seen: &Observed<'a>,
@@ -115,7 +116,7 @@ pub(crate) fn host_for_work<'a>(
 }
 
 impl Room<'_> {
-    /// Whether there are addresses for one more instance of this release.
+    /// Returns whether there are addresses for one more instance of this release.
     fn fits(&self, release: &Release) -> bool {
         let own = usize::from(release.spec.run.listen == Listen::Port);
         let probed = usize::from(release.spec.health.port == ProbePort::Own);

@@ -1,4 +1,4 @@
-//! What is waited for: the answer to "why is nothing happening?".
+//! Returns what an app waits for: the answer to "why is nothing happening?".
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -11,12 +11,12 @@ use crate::patience::{Part, Patience};
 use crate::readiness::ready;
 use crate::{App, Observed, Phase, Rollout};
 
-/// What one app waits for.
+/// The reasons why one app waits.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Reasons {
-    /// What the rollout waits for.
+    /// The reason why the rollout waits.
     pub rollout: Option<Reason>,
-    /// What else is not as it should be.
+    /// All other deviations from the desired state.
     pub app: Vec<Reason>,
 }
 
@@ -89,7 +89,8 @@ fn holding(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Rea
     }
 }
 
-/// On the way back: for the old release to be whole again, then for the end of the candidate.
+/// Returns the reason during a revert. First the old release has to be complete again, then the
+/// candidate has to end.
 fn way_back(app: &App, rollout: &Rollout, seen: &Observed) -> Reason {
     let since = rollout.since;
     let open = rollout.share > Share::NONE || rollout.closed;
@@ -127,7 +128,7 @@ fn starting(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Re
     Reason { waiting, since, until: patience.map(Patience::until) }
 }
 
-/// What keeps a release on offer from being whole.
+/// Returns what keeps a release on offer from being complete.
 fn of_release(app: &App, seen: &Observed, now: Timestamp, no: ReleaseNo) -> Vec<Reason> {
     let mut reasons = Vec::new();
     let bringing_in = app.rollout.as_ref().is_some_and(|rollout| rollout.to == no);
@@ -177,13 +178,14 @@ fn back_off(app: &App, no: ReleaseNo, since: Timestamp, until: Timestamp) -> Rea
     }
 }
 
-/// Draining while requests are in flight, else the end of processes.
+/// Returns the drain as the reason while requests are in flight, otherwise the end of processes.
 fn drain_or_stop(app: &App, seen: &Observed, since: Timestamp) -> Reason {
     let draining = app.instances.iter().filter(|(_, i)| i.stage == Stage::Draining);
     let (stopping, waiting): (Vec<_>, Vec<_>) = draining.partition(|(_, i)| i.released);
     let count = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
     if waiting.is_empty() {
-        // Told to stop at the end of its drain at the latest, it gets the same time again to end.
+        // An instance is told to stop at the end of its drain at the latest. It then has the drain time
+        // once more to end.
         let killed = |(_, i): &(&u64, &crate::Instance)| {
             let grace = app.releases.get(&i.release).map(|r| r.spec.drain.deadline)?;
             Some(i.since.max(seen.recovered).after(grace).after(grace))

@@ -1,5 +1,5 @@
-//! Renews the instances of the live release: all of them for `segue restart`, what is Down for a deploy of
-//! a release that is live and not well. It never moves traffic to another release.
+//! Renews the instances of the live release. `segue restart` renews all of them. A deploy of a release
+//! that is live but unhealthy renews those that are Down. Traffic never moves to another release.
 
 use alloc::vec::Vec;
 
@@ -9,12 +9,13 @@ use crate::ladder::runs_alone;
 use crate::readiness::ready;
 use crate::{App, DrainCause, Fact, Instance, Observed, Rollout, RolloutKind};
 
-/// The next fact: another instance is to be replaced, or all have been.
+/// Returns the next fact: another instance is to be replaced, or all have been.
 pub(super) fn step(app: &App, rollout: &Rollout, seen: &Observed, at: Timestamp) -> Option<Fact> {
     let there = app.instances_of(rollout.to).filter(|(_, i)| i.stage < Stage::Draining);
     let stale: Vec<(u64, &Instance)> =
         there.clone().filter(|(n, i)| is_stale(rollout, (*n, i), seen)).collect();
-    // What never served has no users to lose; what must not run twice goes before the next one comes.
+    // A release that never served has no users to lose. A release that must not run twice stops an
+    // instance before it starts the next.
     let first = |(_, i): &&(u64, &Instance)| {
         runs_alone(app, rollout) || (i.stage == Stage::Joining && !i.doomed)
     };
@@ -32,7 +33,7 @@ pub(super) fn step(app: &App, rollout: &Rollout, seen: &Observed, at: Timestamp)
     whole.then_some(Fact::Settled { rollout: rollout.id, cause: None, at })
 }
 
-/// Whether the instance was there before the rollout began and has to be replaced.
+/// Returns whether the instance existed before the rollout began and has to be replaced.
 fn is_stale(rollout: &Rollout, (number, instance): (u64, &Instance), seen: &Observed) -> bool {
     let of_before = instance.minted < rollout.started;
     match rollout.kind {

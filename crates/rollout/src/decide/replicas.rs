@@ -1,4 +1,4 @@
-//! Keeps every release on offer whole and lets go of everything else, rollout or not.
+//! Keeps every release on offer complete and lets go of all other instances, with or without a rollout.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -32,15 +32,16 @@ pub(super) fn upkeep(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact>
     facts
 }
 
-/// The standby's time is up; during a rollout it is part of the way back and stays.
+/// Retires the standby once its time is over. During a rollout it stays: it is part of the way back.
 fn retire_standby(app: &App, timer: &mut Timer) -> Option<Fact> {
     let standby = app.standby.filter(|_| app.rollout.is_none())?;
     let due = timer.due(standby.until?);
     due.then_some(Fact::StandbyRetired { release: standby.release, at: timer.now })
 }
 
-/// Instances that their release does not need drain: all of one that is not on offer, and of others
-/// what is too many, the unhealthy first, then the oldest. What is doomed waits for its successor.
+/// Drains instances that their release does not need: all of a release that is not on offer, and the
+/// surplus of other releases. Of the surplus, the unhealthy go first, then the oldest. Doomed instances
+/// wait for their successors.
 fn let_go(app: &App, seen: &Observed, timer: &mut Timer) -> Option<Fact> {
     let wanted: BTreeMap<ReleaseNo, u16> =
         app.on_offer().map(|release| (release, wanted(app, release))).collect();
@@ -65,9 +66,9 @@ fn let_go(app: &App, seen: &Observed, timer: &mut Timer) -> Option<Fact> {
     draining(surplus, DrainCause::NotNeeded, timer)
 }
 
-/// Instances of `leaving` that can be spared: without them enough healthy instances carry the app (I3). After
-/// a restart of control an instance that was not probed yet is taken for a healthy one, until it has had the
-/// time of a start.
+/// Returns the instances of `leaving` that can go while enough healthy instances carry the app (I3).
+/// After a restart of control an instance that was not probed yet counts as healthy until it has had
+/// the time of a start.
 fn spare(app: &App, seen: &Observed, timer: &mut Timer, mut leaving: Vec<u64>) -> Vec<u64> {
     if Bug::ForgetsFloor.is_planted() {
         return leaving;
@@ -100,7 +101,8 @@ fn is_up(seen: &Observed, number: u64) -> bool {
     seen.health == Health::Up && !seen.process.has_ended()
 }
 
-/// Draining instances that are idle everywhere, or whose time is up, may be stopped (I2).
+/// Releases draining instances to be stopped, once they are idle on all proxies or their time is over
+/// (I2).
 fn release(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
     let mut facts = Vec::new();
     for (number, instance) in &app.instances {
@@ -125,7 +127,7 @@ fn release(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
     facts
 }
 
-/// A joining instance that is not healthy in time is given up; its successor is minted after a pause.
+/// Gives up a joining instance that is not healthy in time. Its successor is minted after a pause.
 fn give_up(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Option<Fact> {
     let overdue: Vec<u64> = app
         .instances_of(no)
@@ -136,9 +138,9 @@ fn give_up(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Opti
     draining(overdue, DrainCause::NeverHealthy, timer)
 }
 
-/// An instance that stays Down, or whose probes say nothing after a restart of control, is doomed. One
-/// follows the other, each once the successor of the one before serves: a fault that all of them share
-/// does not end them all. There are at most as many doomed ones as wanted ones, and one more.
+/// Dooms an instance that stays Down, or whose probes report nothing after a restart of control. Each
+/// further instance is doomed only after the successor of the one before serves. A fault that all
+/// instances share thus does not end them all. At most `wanted + 1` instances are doomed.
 fn doom(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Option<Fact> {
     let patience = app.releases.get(&no)?.spec.health.start_deadline;
     let most = match Bug::ReplacesOnlyOne.is_planted() {
@@ -158,8 +160,9 @@ fn doom(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Option<
     Some(Fact::Doomed { instance, down, at: timer.now })
 }
 
-/// A doomed instance leaves once there are enough others: healthy ones if it is healthy itself. If it is
-/// not, its successor is enough, whatever has become of the others meanwhile.
+/// Drains doomed instances once there are enough others. A healthy one leaves only if enough healthy
+/// ones remain. An unhealthy one leaves as soon as its successor serves, even if others have failed
+/// meanwhile.
 fn replace(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Option<Fact> {
     let doomed = doomed(app, no);
     let recovered = doomed.clone().filter(|n| seen.instance(*n).health == Health::Up).count();
@@ -171,18 +174,18 @@ fn replace(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Opti
     draining(leaving, DrainCause::Replaced, timer)
 }
 
-/// Instances of the release that serve until others have taken their place.
+/// Returns the release's doomed instances that still serve until others have taken their place.
 fn doomed(app: &App, no: ReleaseNo) -> impl Iterator<Item = u64> + Clone {
     let serving = app.instances_of(no).filter(|(_, i)| i.stage == Stage::Serving);
     serving.filter(|(_, i)| i.doomed).map(|(number, _)| number)
 }
 
-/// Whether the successors of all doomed instances serve.
+/// Returns whether the successors of all doomed instances serve.
 fn is_succeeded(app: &App, no: ReleaseNo) -> bool {
     lacking(app, no) == 0 && app.instances_of(no).all(|(_, i)| i.stage != Stage::Joining)
 }
 
-/// Every release on offer gets the instances it lacks, after the pause its deaths ask for.
+/// Mints the instances that releases on offer lack, after the pause that their deaths require.
 fn mint(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
     let mut placement = Placement::new(app, seen);
     let mut facts = Vec::new();
@@ -201,7 +204,8 @@ fn mint(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
     facts
 }
 
-/// How many instances the release lacks; those that drain or are doomed do not count.
+/// Returns the number of instances that the release lacks. Draining and doomed ones do not count as
+/// present.
 pub(super) fn lacking(app: &App, release: ReleaseNo) -> usize {
     let counts = |(_, i): &(u64, &Instance)| i.stage < Stage::Draining && !i.doomed;
     let have = app.instances_of(release).filter(counts).count();

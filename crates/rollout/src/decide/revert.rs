@@ -1,5 +1,6 @@
-//! Whether the candidate has to be taken back: before the switch for what its instances do, after it
-//! for falling below the floor. A rollback is never taken back: where it came from is known to be bad.
+//! Decides whether a rollout is reverted. Before the switch the candidate's instances are judged by how
+//! they start. After the switch the candidate must not fall below the floor. A rollback is never
+//! reverted: the release it leaves is known to be bad.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -15,11 +16,11 @@ use crate::{
     App, Cause, Fact, Instance, InstanceSeen, Observed, Phase, Process, Rollout, RolloutKind,
 };
 
-/// The facts that take the rollout back, or hold it, together with the deaths that led to it.
+/// Returns the facts that revert or pause the rollout, together with the deaths that led to it.
 pub(super) fn revert(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
-    // Where a rollback came from is known to be bad.
+    // A rollback is never reverted: the release it leaves is known to be bad.
     let judged = app.rollout.as_ref().filter(|r| r.kind != RolloutKind::Rollback);
-    // What a failure holds is a person's to decide.
+    // After a failure has paused the rollout, a person has to decide.
     let held = |r: &&Rollout| r.paused.as_ref().is_some_and(|pause| pause.because.is_some());
     let Some(rollout) = judged.filter(|r| !held(r)) else { return Vec::new() };
     let back = |cause| (cause, Way::Back);
@@ -53,16 +54,16 @@ pub(super) fn revert(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact>
     facts
 }
 
-/// Where traffic goes from a candidate that has failed.
+/// The target of the traffic after a candidate has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     /// To the old release.
     Back,
-    /// Nowhere: the old release is no better.
+    /// Nowhere: the old release is no better than the candidate.
     None,
 }
 
-/// The strategy asks to be held, instead of taken back, when an instance fails.
+/// Returns whether the strategy wants a pause instead of a revert when an instance fails.
 fn holds_on_failure(app: &App, rollout: &Rollout) -> bool {
     let kind = app.releases.get(&rollout.to).map(|release| &release.spec.strategy.kind);
     let hold = OnFailure::Hold;
@@ -103,7 +104,7 @@ fn before_the_switch(
     again_and_again.then_some(Cause::KeptDying { times, exit, tail: Vec::new() })
 }
 
-/// What one candidate's process says.
+/// Returns the cause of failure that one candidate's process shows.
 fn of_instance(
     app: &App,
     rollout: &Rollout,
@@ -119,7 +120,7 @@ fn of_instance(
             let times = rollout.ports_taken + 1;
             (times >= Rollout::PORT_ATTEMPTS).then_some(Cause::PortsTaken { times })
         }
-        // Nobody saw it end: the machine went down, which is not the release's fault.
+        // Nobody saw the process end because the machine went down. The release is not to blame.
         Process::Exited { exit: Exit::Unknown, .. } => None,
         Process::Exited { exit, tail, .. } => {
             let exit = *exit;
@@ -161,8 +162,9 @@ fn never_healthy(
     })
 }
 
-/// The candidate has a part of the traffic: mostly errors, or below the floor by a death or by
-/// probes, with a better place to go back to.
+/// Judges a candidate that has a share of the traffic. Returns a cause if most of its answers are
+/// errors. Also returns a cause if deaths or probes put it below the floor, while the old release can
+/// serve better.
 fn with_traffic(app: &App, rollout: &Rollout, seen: &Observed) -> Option<Cause> {
     if rollout.share == Share::NONE {
         return None;
@@ -191,10 +193,10 @@ fn with_traffic(app: &App, rollout: &Rollout, seen: &Observed) -> Option<Cause> 
     Some(Cause::BelowFloor { ready: to_ready, floor, exit, tail })
 }
 
-/// The first release is replaced while it dies now and then: there is nothing to go back to. It has failed
-/// when its instances die again and again.
+/// Judges a first release whose instances die now and then and are replaced, since there is no release
+/// to go back to. The release has failed when its instances die again and again.
 fn keeps_dying(app: &App, rollout: &Rollout, seen: &Observed) -> Option<Cause> {
-    // What drains was given up, and counted, before it ended.
+    // Draining instances were given up and counted before they ended.
     let mut there = app.instances_of(rollout.to).filter(|(_, i)| i.stage < Stage::Draining);
     let (exit, tail) = there.find_map(|(number, _)| death(seen.instance(number)))?;
     let times = rollout.crashes + 1;
@@ -202,7 +204,7 @@ fn keeps_dying(app: &App, rollout: &Rollout, seen: &Observed) -> Option<Cause> {
     again_and_again.then_some(Cause::KeptDying { times, exit: Some(exit), tail })
 }
 
-/// The release still lacks instances when its watch is over and they have had the time of a start once more.
+/// Returns a cause if the release still lacks instances one start deadline after the end of its watch.
 fn never_whole(
     app: &App,
     rollout: &Rollout,
@@ -220,7 +222,7 @@ fn never_whole(
     Some((Cause::BelowFloor { ready, floor, exit, tail: Vec::new() }, way))
 }
 
-/// How an instance died, if somebody saw it.
+/// Returns how an instance died, if the death was observed.
 fn death(seen: &InstanceSeen) -> Option<(Exit, Vec<alloc::string::String>)> {
     match &seen.process {
         Process::Exited { exit: Exit::Unknown, .. } => None,
@@ -231,14 +233,16 @@ fn death(seen: &InstanceSeen) -> Option<(Exit, Vec<alloc::string::String>)> {
     }
 }
 
-/// Going back is worth it: to a release with more to serve with; or away from one that dies again and again,
-/// to one that serves or is only to be started; or while a rolling rollout still has both.
+/// Returns whether going back is worth it in one of three cases. The old release has more ready
+/// instances. Or the candidate dies again and again, and the old release serves or was only stopped. Or
+/// a rolling rollout still has instances of both releases.
 fn is_worth_it(app: &App, rollout: &Rollout, seen: &Observed, to_ready: u16) -> bool {
     let Some(from) = rollout.from else { return false };
     let kind = app.releases.get(&rollout.to).map(|release| &release.spec.strategy.kind);
     let rolling = matches!(kind, Some(StrategyKind::Rolling { .. }));
     let ready_from = ready(app, seen, from);
-    // Beside the candidate it is kept whole: without one instance it is as bad.
+    // Except in these strategies, the old release is kept complete. If it has no ready instance, it is
+    // as bad.
     let was_stopped = rolling || needs_room(app, rollout);
     let keeps_dying = rollout.crashes >= Rollout::CRASHES_WHILE_WAITING;
     ready_from > to_ready

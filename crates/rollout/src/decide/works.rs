@@ -1,4 +1,4 @@
-//! What works have done, and which have to end. Begins none: somebody asks for each.
+//! Decides what works have done, and which of them have to end. Begins none: that takes a command.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -10,7 +10,7 @@ use super::Timer;
 use crate::planted::Bug;
 use crate::{App, EndCause, Fact, Observed, Process, Work, WorkEnded, WorkStage};
 
-/// The next fact of every work.
+/// Returns the next fact of every work.
 pub(super) fn follow(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
     let mut facts = Vec::new();
     for (number, work) in &app.works {
@@ -26,7 +26,7 @@ pub(super) fn follow(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact>
     facts
 }
 
-/// How a work has ended, if it has.
+/// Returns how a work has ended, if it has.
 fn ending(work: &Work, process: &Process) -> Option<(Option<Exit>, Vec<String>)> {
     match process {
         Process::Unseen | Process::Running { .. } => {

@@ -1,5 +1,5 @@
-//! Runs seeds of the simulation: `cargo xtask sim --seeds N --from K`. Prints what was reached, and for
-//! a violation the one line that replays it.
+//! Runs seeds of the simulation: `cargo xtask sim --seeds N --from K`. Prints the coverage and, for a
+//! violation, the command that replays it.
 #![allow(clippy::print_stdout, reason = "it is a command: stdout is its result")]
 
 use std::process::ExitCode;

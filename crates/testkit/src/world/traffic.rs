@@ -1,5 +1,5 @@
-//! The proxies of a world: requests, tables, reports. The first is in the server; the others are told over a
-//! network.
+//! The proxies of a world: requests, tables, reports. The first proxy is part of the server. Messages to the
+//! others go over a network.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ pub(super) fn tell_to_commit(world: &mut World, generation: Generation) {
     }
 }
 
-/// A message to a proxy of several.
+/// Sends a message to one of several proxies.
 fn tell(world: &mut World, number: usize, message: Happening) {
     if number > 0 && world.strikes(world.faults.lose) {
         return;
@@ -90,7 +90,7 @@ pub(super) fn done(world: &mut World, at: At, id: &InstanceId) {
     }
 }
 
-/// Somebody scrapes a proxy, if it lives, and again two seconds later.
+/// Scrapes a proxy, if it is alive, and again two seconds later.
 pub(super) fn scrape(world: &mut World, number: usize) {
     world.at(2_000, Happening::Scrape(number));
     let is_down = number == 0 && world.is_down;

@@ -1,4 +1,4 @@
-//! What is checked and counted of a world beside the engine's own invariants.
+//! Checks and counts of a world besides the engine's own invariants.
 
 use control::{Command, Engine, Ticket};
 use model::AppName;
@@ -7,7 +7,7 @@ use rollout::Ask;
 use super::World;
 use crate::{names, values};
 
-/// Takes note of values that a deploy brings. While the server is down nobody hears of it.
+/// Records the values that a deploy brings. While the server is down, the deploy reaches nobody.
 pub(super) fn asked(world: &mut World, ticket: Ticket, app: &AppName, ask: &Ask) {
     world.hosts.values.asked(ticket, app, ask);
     if world.is_down {
@@ -15,7 +15,7 @@ pub(super) fn asked(world: &mut World, ticket: Ticket, app: &AppName, ask: &Ask)
     }
 }
 
-/// Checks what control says: no app too many, none refused too early, no value of a variable anywhere.
+/// Checks commands: not too many apps, no app refused too early, no value of a variable anywhere.
 pub(super) fn said(world: &mut World, commands: &[Command]) {
     let named = world.engine.as_ref().and_then(|it| names::check(it, commands, world.most_apps));
     let has_values = !world.hosts.values.is_empty();
@@ -23,7 +23,7 @@ pub(super) fn said(world: &mut World, commands: &[Command]) {
     world.checker.found(named.or_else(told), world.now);
 }
 
-/// Checks what control has counted.
+/// Checks the counts of control.
 pub(super) fn counted(world: &mut World, engine: &Engine) {
     let wrong = world.checker.counts.check(engine);
     world.checker.found(wrong, world.now);
@@ -40,7 +40,7 @@ pub(super) fn quiet(world: &mut World) {
     world.checker.found(uncounted.or(left), world.now);
 }
 
-/// Takes note of commands that were accepted. What is shown then is still what was decided on.
+/// Records accepted commands. The views at that time are still those that were decided on.
 pub(super) fn accepted(world: &mut World, commands: &[Command]) {
     for command in commands {
         if let Command::Answer(ticket, answer) = command
