@@ -105,8 +105,8 @@ impl Held {
 
     /// Returns when a held request is looked at if no event comes before.
     pub(crate) fn look(&self) -> Deadline {
-        let look = |hold: &Box<Hold>| Deadline::at(hold.look_ms.min(hold.until_ms));
-        self.hold.as_ref().map_or(Deadline::never(), look)
+        let look = |hold: &Hold| Deadline::at(hold.look_ms.min(hold.until_ms));
+        self.hold.as_deref().map_or(Deadline::never(), look)
     }
 
     /// Returns whether it is time for a held request to try again the instances that refused.
