@@ -45,7 +45,7 @@ pub struct Inbox {
 const QUEUE: usize = 4_096;
 
 impl Inbox {
-    /// Returns an inbox and the end that a [`Runner`] reads.
+    /// Returns an inbox and the end that a `Runner` reads.
     pub fn new() -> (Self, Mail) {
         let (sender, receiver) = sync_channel(QUEUE);
         let (fault, reports) = (Arc::<Mutex<_>>::default(), Arc::default());

@@ -2,7 +2,7 @@
 //!
 //! [`Engine::step`] is synchronous and does no IO: it takes an event and returns commands. Append,
 //! apply and plan are serial. Effects run concurrently wherever they are carried out. [`Runner`] feeds
-//! the engine with real time, a log, and the two ports [`HostLinks`] and [`Traffic`]. [`lead`] runs one
+//! the engine with real time, a log, and the two ports [`HostLinks`] and [`Traffic`]. [`lead()`] runs one
 //! runner after the other. Nothing here opens a socket.
 
 mod apps;

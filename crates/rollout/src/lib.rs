@@ -1,9 +1,9 @@
 //! The rollout core: facts in, plan out.
 //!
-//! [`decide`] returns the facts to record next. [`apply`] folds one fact into an app's state. [`plan`]
-//! returns the desired state that follows from it. [`ask`] answers commands. Nothing here performs
+//! [`decide()`] returns the facts to record next. [`apply()`] folds one fact into an app's state. [`plan()`]
+//! returns the desired state that follows from it. [`ask()`] answers commands. Nothing here performs
 //! effects: no IO, no clock, no randomness, no async. Time is an argument. Recovery replays facts
-//! through the [`apply`] that also runs live.
+//! through the [`apply()`] that also runs live.
 
 #![no_std]
 

@@ -38,7 +38,7 @@ const ROUNDS: usize = 16;
 /// Returns the facts to record next, for example that an instance is ready or a deadline has passed.
 ///
 /// Facts that follow from one another are returned as one batch, so that a switch costs one commit. A
-/// batch that is not finished after [`ROUNDS`] is continued at once by another call.
+/// batch that is not finished after `ROUNDS` is continued at once by another call.
 ///
 /// # Errors
 ///
