@@ -206,7 +206,7 @@ fn check_origin(path: &Path, names: &[String]) -> Result<(), Unsafe> {
         return Err(Unsafe::because(path, why).hinting(hint));
     }
     if !names.is_empty() && git_checkout::tracks(path) {
-        let why = "it is part of a git repository, so whoever wrote that wrote it";
+        let why = "it is part of a git repository, and may come from whoever can write to that";
         let hint = "name another folder with --data, or take this one out of the repository with \
                     `git rm -r --cached`";
         return Err(Unsafe::because(path, why).hinting(hint));

@@ -39,7 +39,7 @@ pub(crate) fn follow(path: &Path, me: u32) -> Result<PathBuf, Unsafe> {
         }
         links += 1;
         if links > LINKS {
-            return Err(Unsafe::because(&next, "it leads round in a circle of links"));
+            return Err(Unsafe::because(&next, "it is part of a loop of symbolic links"));
         }
         if found.uid() != 0 && found.uid() != me {
             let why = format!("it is a symbolic link of user {}", found.uid());
@@ -81,7 +81,7 @@ mod tests {
         symlink("a/../a/real", dir.join("link")).unwrap();
         assert_eq!(follow(&dir.join("link/new/x"), me).unwrap(), dir.join("a/real/new/x"));
         symlink("round", dir.join("round")).unwrap();
-        assert!(follow(&dir.join("round"), me).unwrap_err().to_string().contains("circle"));
+        assert!(follow(&dir.join("round"), me).unwrap_err().to_string().contains("loop"));
         // A user who is neither root nor the owner of the link does not follow it.
         if lchown(dir.join("link"), Some(12_345), None).is_ok() {
             let why = follow(&dir.join("link"), me).unwrap_err().to_string();

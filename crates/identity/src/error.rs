@@ -30,7 +30,7 @@ pub enum IdentityError {
     #[error("the request for a certificate cannot be read")]
     Request,
     /// A certificate does not say who its owner is.
-    #[error("the certificate is of nobody in a fleet: {0}")]
+    #[error("the certificate does not belong to a member of a fleet: {0}")]
     Stranger(&'static str),
     /// A text is not an invite.
     #[error(

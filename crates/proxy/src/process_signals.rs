@@ -69,7 +69,7 @@ impl Signals {
                 _ = self.quit.recv() => return SignalAction::End,
                 _ = self.hangup.recv() => return SignalAction::Reload,
                 name = next_of(&mut self.stray) => tracing::warn!(
-                    "{name} does nothing: SIGHUP opens the access log anew, SIGTERM ends the process"
+                    "{name} does nothing: SIGHUP reopens the access log, SIGTERM ends the process"
                 ),
             }
         }

@@ -126,7 +126,7 @@ pub fn run(options: Options) -> Result<(), Error> {
 async fn asked_to_end(signals: &mut Signals, proxy: &Proxy) {
     while signals.next().await == SignalAction::Reload {
         match proxy.reopen_access_log() {
-            Ok(()) => tracing::info!("the access log is opened anew"),
+            Ok(()) => tracing::info!("the access log is reopened"),
             Err(error) => tracing::error!(%error, "the access log stays where it is"),
         }
     }

@@ -10,7 +10,7 @@ pub async fn reload(data: &Path, guard: &Guard, proxy: &proxy::Proxy) {
     let (data, guard, proxy) = (data.to_owned(), guard.clone(), proxy.clone());
     let work = move || {
         match proxy.reopen_access_log() {
-            Ok(()) => tracing::info!("SIGHUP: the access log, if there is one, is opened anew"),
+            Ok(()) => tracing::info!("SIGHUP: the access log, if there is one, is reopened"),
             Err(error) => {
                 tracing::error!("the access log stays where it is: {}", model::in_full(&error))
             }

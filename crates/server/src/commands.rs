@@ -84,7 +84,7 @@ pub(crate) async fn scale(
     Sent(ScaleRequest { replicas, version }): Sent<ScaleRequest>,
 ) -> ApiResult<AcceptedResponse> {
     if replicas == 0 || replicas > MOST_REPLICAS {
-        let message = format!("`replicas`: 1 to {MOST_REPLICAS} are possible, not {replicas}");
+        let message = format!("`replicas`: expected 1 to {MOST_REPLICAS}, found {replicas}");
         let problem = Problem::new(Code::Invalid, message);
         return Err(No(problem.hint("to have no instance at all, remove the app")));
     }

@@ -364,7 +364,7 @@ fn check_env(values: &BTreeMap<String, Secret>, spec: &AppSpec) -> ApiResult<()>
     }
     let size: usize = values.iter().map(|(name, value)| name.len() + value.expose().len()).sum();
     if size > ENV_LIMIT {
-        let message = format!("the environment has {size} bytes, {ENV_LIMIT} at most are taken");
+        let message = format!("the environment has {size} bytes; at most {ENV_LIMIT} are allowed");
         return Err(No(Problem::new(Code::TooLarge, message)));
     }
     Ok(())

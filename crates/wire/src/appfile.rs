@@ -180,7 +180,8 @@ fn read_run(top: &Section<'_>) -> Result<(Run, String), AppFileError> {
         limits: resources::read(&run)?,
     };
     if settings.listen == Listen::Unix && settings.listener == ListenerRule::Any {
-        let why = "the folder of a unix socket is closed to others, so nobody is looked for there";
+        let why =
+            "the folder of a unix socket is closed to other users, so its listener is not checked";
         return Err(run.wrong("listener", why).hint("leave `listener` out"));
     }
     Ok((settings, dir.to_owned()))
@@ -190,7 +191,7 @@ fn read_env(top: &Section<'_>, spec: &AppSpec) -> Result<BTreeMap<String, Secret
     let run = Section::open("run", top.get("run"), RUN)?;
     let Some(node) = run.get("env") else { return Ok(BTreeMap::new()) };
     let TreeValue::Table(entries) = &node.value else {
-        let why = format!("a table is needed, not {}", node.kind());
+        let why = format!("expected a table, found {}", node.kind());
         return Err(run.wrong("env", why).hint("write env = { NAME = \"value\" }"));
     };
     let mut env = BTreeMap::new();
@@ -199,7 +200,7 @@ fn read_env(top: &Section<'_>, spec: &AppSpec) -> Result<BTreeMap<String, Secret
             |why: String| AppFileError::new(entry.line, format!("`run.env.{}`: {why}", entry.key));
         check_env_name(&entry.key, spec).map_err(|why| wrong(why).hint(ANOTHER_NAME))?;
         let TreeValue::Text(text) = &entry.node.value else {
-            let error = wrong(format!("a text is needed, not {}", entry.node.kind()));
+            let error = wrong(format!("expected a text, found {}", entry.node.kind()));
             return Err(error.hint(format!("write {} = \"…\"", entry.key)));
         };
         if text.contains('\0') {

@@ -169,12 +169,12 @@ fn an_app_has_limits_of_its_own() {
     };
     assert_eq!(limits, expected);
     for (wrong, why) in [
-        ("body = 10", "`limits.body`: a text is needed, not a number"),
-        ("body = \"much\"", "`limits.body`: a size with its unit is needed, not \"much\""),
-        ("body = \"0MiB\"", "`limits.body`: a size with its unit is needed, not \"0MiB\""),
+        ("body = 10", "`limits.body`: expected a text, found a number"),
+        ("body = \"much\"", "`limits.body`: expected a size with its unit, found \"much\""),
+        ("body = \"0MiB\"", "`limits.body`: expected a size with its unit, found \"0MiB\""),
         (
             "body_rate = \"2GiB\"",
-            "`limits.body_rate`: a size of at most 1GiB is needed, not \"2GiB\"",
+            "`limits.body_rate`: expected a size of at most 1GiB, found \"2GiB\"",
         ),
         ("first_byte = \"0s\"", "`limits.first_byte`: 0ms is not within 1s and 168h"),
     ] {

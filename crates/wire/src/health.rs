@@ -88,7 +88,7 @@ fn host(health: &Section<'_>) -> Result<Option<String>> {
 fn headers(health: &Section<'_>) -> Result<BTreeMap<String, String>> {
     let Some(node) = health.get("headers") else { return Ok(BTreeMap::new()) };
     let TreeValue::Table(entries) = &node.value else {
-        let error = health.wrong("headers", format!("a table is needed, not {}", node.kind()));
+        let error = health.wrong("headers", format!("expected a table, found {}", node.kind()));
         return Err(error.hint("write headers = { X-Name = \"value\" }"));
     };
     if entries.len() > HEADERS {
@@ -113,7 +113,7 @@ fn headers(health: &Section<'_>) -> Result<BTreeMap<String, String>> {
             return Err(wrong("segue sets it, since a probe ends its connection".into()));
         }
         let TreeValue::Text(text) = &entry.node.value else {
-            let error = wrong(format!("a text is needed, not {}", entry.node.kind()));
+            let error = wrong(format!("expected a text, found {}", entry.node.kind()));
             return Err(error.hint(format!("write {} = \"…\"", entry.key)));
         };
         if text.len() > HEADER_BYTES || text.bytes().any(|b| b.is_ascii_control() && b != b'\t') {

@@ -36,7 +36,7 @@ fn body(limits: &Section<'_>) -> Result<Option<u64>, AppFileError> {
     match text.parse::<ByteSize>() {
         Ok(ByteSize(bytes @ 1..)) => Ok(Some(bytes)),
         Ok(ByteSize(0)) | Err(_) => {
-            let why = format!("a size with its unit is needed, not {text:?}");
+            let why = format!("expected a size with its unit, found {text:?}");
             Err(limits.wrong("body", why).hint(hint))
         }
     }
@@ -53,7 +53,7 @@ fn body_rate(limits: &Section<'_>) -> Result<Option<u64>, AppFileError> {
     match text.parse::<ByteSize>() {
         Ok(ByteSize(bytes @ ..=FASTEST)) => Ok(Some(bytes)),
         Ok(_) | Err(_) => {
-            let why = format!("a size of at most 1GiB is needed, not {text:?}");
+            let why = format!("expected a size of at most 1GiB, found {text:?}");
             Err(limits.wrong("body_rate", why).hint(hint))
         }
     }

@@ -62,7 +62,7 @@ impl MaintenanceRequest {
         let retry_after = time("retry_after", retry_after, Millis::from_secs(30), second, DAY)?;
         check_retry_after(retry_after).map_err(|why| wrong("retry_after", why))?;
         if allow.len() > MOST_NETWORKS {
-            return Err(wrong("allow", format!("{MOST_NETWORKS} networks at most are taken")));
+            return Err(wrong("allow", format!("{MOST_NETWORKS} networks at most are allowed")));
         }
         let networks = allow.iter().map(|text| text.parse().map_err(|e| wrong("allow", e)));
         Ok(Some(Maintenance {

@@ -132,7 +132,7 @@ impl Manifest {
                 return Err(refused(path, "it was changed after the year 9999"));
             }
             if before.is_some_and(|before| before >= path.as_str()) {
-                return Err(refused(path, "it comes twice, or not in order"));
+                return Err(refused(path, "it is listed twice, or out of order"));
             }
             before = Some(path);
             if let Kind::File { size, .. } = kind {
@@ -160,7 +160,7 @@ fn validate_path(path: &str) -> Result<(), InvalidEntry> {
         return Err(refused(path, format!("its path has more than {PATH_BYTES} bytes")));
     }
     if path.split('/').count() > DEPTH {
-        return Err(refused(path, format!("it lies more than {DEPTH} folders deep")));
+        return Err(refused(path, format!("it is more than {DEPTH} folders deep")));
     }
     for name in path.split('/') {
         let why = match name {
@@ -215,7 +215,7 @@ impl<'a> Links<'a> {
             if let Some(target) = follow.take() {
                 links += 1;
                 if links > LINKS {
-                    return Err(refused(path, "it leads round in a circle of links"));
+                    return Err(refused(path, "it is part of a loop of symbolic links"));
                 }
                 if target.is_empty() || target.len() > PATH_BYTES || target.contains('\0') {
                     return Err(refused(path, "the link is empty, too long, or has a zero byte"));

@@ -36,7 +36,7 @@ fn memory(run: &Section<'_>) -> Result<Option<u64>> {
         Ok(ByteSize(bytes)) => {
             wrong(format!("{text:?} is {bytes} bytes, which is not within 1MiB and 1PiB"))
         }
-        Err(_) => wrong(format!("a size with its unit is needed, not {text:?}")),
+        Err(_) => wrong(format!("expected a size with its unit, found {text:?}")),
     }
 }
 
@@ -48,7 +48,7 @@ fn cpu(run: &Section<'_>) -> Result<Option<u32>> {
         Some(Node { value: TreeValue::Fraction(number), .. }) => *number,
         // A whole number within the bounds can be converted without loss.
         Some(Node { value: TreeValue::Number(number), .. }) => *number as f64,
-        Some(node) => return wrong(format!("a number is needed, not {}", node.kind())),
+        Some(node) => return wrong(format!("expected a number, found {}", node.kind())),
     };
     let thousandths = processors * 1_000.0;
     let whole = thousandths.round();

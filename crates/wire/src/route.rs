@@ -128,7 +128,7 @@ fn redirects(route: &Section<'_>, path: &str) -> Result<Vec<Redirect>> {
         None => return Ok(Vec::new()),
         Some(Node { value: TreeValue::List(items), .. }) => items,
         Some(node) => {
-            let why = format!("a list of tables is needed, not {}", node.kind());
+            let why = format!("expected a list of tables, found {}", node.kind());
             let error = route.wrong("redirects", why);
             return Err(error.hint("write redirects = [{ from = \"/old\", to = \"/new\" }]"));
         }
@@ -178,7 +178,9 @@ fn redirect(one: &Section<'_>, path: &str) -> Result<Redirect> {
     let status = one.count("status", 308, 300..=399)?;
     if !STATUSES.contains(&status) {
         let error = one.wrong("status", format!("{status} is not one of {STATUSES:?}"));
-        return Err(error.hint("308 is for ever and 307 for now; both keep the method"));
+        return Err(error.hint(
+            "use 308 for a permanent redirect and 307 for a temporary one; both keep the method",
+        ));
     }
     Ok(Redirect { from: from.to_owned(), to: to.to_owned(), status })
 }

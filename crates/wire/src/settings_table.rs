@@ -103,7 +103,7 @@ impl<'a> Section<'a> {
         match self.get(key) {
             None => Ok(None),
             Some(Node { value: TreeValue::Text(text), .. }) => Ok(Some(text)),
-            Some(node) => Err(self.wrong(key, format!("a text is needed, not {}", node.kind()))),
+            Some(node) => Err(self.wrong(key, format!("expected a text, found {}", node.kind()))),
         }
     }
 
@@ -118,7 +118,7 @@ impl<'a> Section<'a> {
             None => return Ok(Vec::new()),
             Some(Node { value: TreeValue::List(items), .. }) => items,
             Some(node) => {
-                let why = format!("a list of texts is needed, not {}", node.kind());
+                let why = format!("expected a list of texts, found {}", node.kind());
                 return Err(self.wrong(key, why).hint(format!("write {key} = [\"…\"]")));
             }
         };
@@ -147,7 +147,7 @@ impl<'a> Section<'a> {
             Some(Node { value: TreeValue::Flag(flag), .. }) => Ok(*flag),
             Some(node) => {
                 let error =
-                    self.wrong(key, format!("true or false is needed, not {}", node.kind()));
+                    self.wrong(key, format!("expected true or false, found {}", node.kind()));
                 Err(error.hint(format!("write {key} = {default}, without quotes")))
             }
         }
@@ -180,7 +180,7 @@ impl<'a> Section<'a> {
             | TreeValue::Table(_)
             | TreeValue::Other(_) => node.kind().into(),
         };
-        let why = format!("a whole number from {low} to {high} is needed, not {found}");
+        let why = format!("expected a whole number from {low} to {high}, found {found}");
         Err(self.wrong(key, why))
     }
 
@@ -192,7 +192,7 @@ impl<'a> Section<'a> {
         bounds: RangeInclusive<Millis>,
     ) -> Result<Millis> {
         if let Some(Node { value: TreeValue::Number(number), .. }) = self.get(key) {
-            let why = format!("a length of time with its unit is needed, not the number {number}");
+            let why = format!("expected a length of time with its unit, found the number {number}");
             return Err(self.wrong(key, why).hint(format!("write {key} = \"{number}s\"")));
         }
         let Some(text) = self.text(key)? else { return Ok(default) };

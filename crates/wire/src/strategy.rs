@@ -184,12 +184,12 @@ fn read_steps(strategy: &Section<'_>) -> Result<Vec<Step>> {
         }
         Some(Node { value: TreeValue::List(nodes), .. }) => nodes,
         Some(node) => {
-            let why = format!("a list of steps is needed, not {}", node.kind());
+            let why = format!("expected a list of steps, found {}", node.kind());
             return Err(strategy.wrong("steps", why).hint(example));
         }
     };
     if nodes.is_empty() || nodes.len() > MOST_STEPS {
-        let why = format!("1 to {MOST_STEPS} steps are needed, not {}", nodes.len());
+        let why = format!("expected 1 to {MOST_STEPS} steps, found {}", nodes.len());
         return Err(strategy.wrong("steps", why).hint(example));
     }
     let mut steps: Vec<Step> = Vec::new();
@@ -209,7 +209,7 @@ fn read_step(step: &Section<'_>) -> Result<Step> {
     let share = match step.get("share") {
         None => Err(step.wrong("share", "a share is needed").hint("write share = \"5%\"")),
         Some(Node { value: TreeValue::Number(number), .. }) => {
-            let why = format!("a share with its sign is needed, not the number {number}");
+            let why = format!("expected a share with its sign, found the number {number}");
             Err(step.wrong("share", why).hint(format!("write share = \"{number}%\"")))
         }
         Some(_) => {
@@ -218,10 +218,10 @@ fn read_step(step: &Section<'_>) -> Result<Step> {
         }
     }?;
     if share == Share::NONE || share == Share::ALL {
-        let why = "more than nobody and less than everybody is a step";
+        let why = "the share of a step is more than 0 % and less than 100 %";
         return Err(step
             .wrong("share", why)
-            .hint("everybody comes after the last step, by itself"));
+            .hint("all traffic follows after the last step, without a step of its own"));
     }
     let hint = "write hold = \"1m\", or gate = \"manual\"";
     let gate = match (step.get("hold"), step.get("gate")) {
@@ -285,7 +285,7 @@ pub(crate) fn check_page(html: &str) -> std::result::Result<(), String> {
     if size <= most {
         return Ok(());
     }
-    Err(format!("the page has {size} bytes, {most} at most are taken"))
+    Err(format!("the page has {size} bytes; at most {most} are allowed"))
 }
 
 /// Checks that a message is one sentence. The error completes "because …".

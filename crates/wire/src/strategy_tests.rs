@@ -97,7 +97,7 @@ fn too_many_steps_are_a_mistake() {
     let steps: Vec<String> =
         (1..=51).map(|n| format!("{{ share = \"{n}%\", hold = \"1s\" }}")).collect();
     let lines = format!("kind = \"canary\"\nsteps = [{}]", steps.join(", "));
-    assert!(error(2, &lines).contains("1 to 50 steps are needed, not 51"));
+    assert!(error(2, &lines).contains("expected 1 to 50 steps, found 51"));
 }
 
 #[test]
@@ -111,5 +111,8 @@ fn the_page_travels_as_its_text() {
     let model::StrategyKind::Recreate { page } = &told.spec.strategy.kind else { panic!() };
     assert_eq!(page.html.as_deref(), Some("<h1>Closed</h1>"));
     let error = file.with_page(&"x".repeat(70_000)).unwrap_err();
-    assert_eq!(error.message, "`strategy.page`: the page has 70000 bytes, 65536 at most are taken");
+    assert_eq!(
+        error.message,
+        "`strategy.page`: the page has 70000 bytes; at most 65536 are allowed"
+    );
 }

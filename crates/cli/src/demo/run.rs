@@ -55,7 +55,7 @@ pub(crate) fn run(options: &DemoOptions, io: &mut Io<'_>) -> Result<ExitStatus, 
     if good {
         return Ok(ExitStatus::Done);
     }
-    let cause = "it did not come out as it has to; the counts above say where";
+    let cause = "a result is not what it has to be; the counts above show which";
     Err(CommandError::because(ACT, cause))
 }
 

@@ -48,7 +48,7 @@ pub(super) fn resolve(
         found.display()
     );
     let failure = CommandError::because(format!("read {}", app_file.display()), cause);
-    Err(failure.hint("if you trust this app file, say --outside"))
+    Err(failure.hint("if you trust this app file, pass --outside"))
 }
 
 fn is_inside(path: &Path, folder: &Path) -> bool {

@@ -35,7 +35,10 @@ pub(crate) fn run(
         match io.agrees(&question(app, known.as_ref(), *with_state)) {
             Some(true) => {}
             Some(false) => {
-                return Err(CommandError::because(act, "nobody said yes; nothing was changed"));
+                return Err(CommandError::because(
+                    act,
+                    "it was not confirmed; nothing was changed",
+                ));
             }
             None => return Err(unasked(act, connection, app, *with_state)),
         }
@@ -77,8 +80,9 @@ fn unasked(
 ) -> CommandError {
     let flag = if with_state { " --with-state" } else { "" };
     let whole = format!("segue remove {app}{flag} --yes{}", connection.repeated());
-    let failure = CommandError::because(act, "it destroys things, and nobody is there to ask");
-    failure.exit(ExitStatus::Usage).hint(format!("say it in full: {whole}"))
+    let failure =
+        CommandError::because(act, "it has to be confirmed, and there is no terminal to ask on");
+    failure.exit(ExitStatus::Usage).hint(format!("to confirm, run: {whole}"))
 }
 
 /// Waits until the app is removed, and its state if that was requested. Returns the path of the state that

@@ -79,7 +79,7 @@ fn a_closed_door_is_described_well_or_not_at_all() {
 
 #[test]
 fn a_cold_rollback_says_so_beforehand() {
-    let note = "v1 is not warm: it is started anew, then switched to";
+    let note = "v1 is not warm: it is started again, then switched to";
     assert_snapshot!(run(Some(2), note, &["rollback", "web", "--to", "v1"]));
 }
 

@@ -43,7 +43,7 @@ pub(super) fn step_down(engine: &mut Engine, lost: Lost, commands: &mut Vec<Comm
     let message = format!("cannot say whether the command was recorded: {lost}");
     give_up(engine, &message, "look with `segue status`; traffic goes on", commands);
     for question in engine.questions.drain(..) {
-        let refusal = refuse(&question.app, "the journal is opened anew");
+        let refusal = refuse(&question.app, "the journal is being reopened");
         commands.push(Command::Answer(question.ticket, Err(refusal)));
     }
     engine.lost = Some(lost);

@@ -76,7 +76,7 @@ fn check_way_back(desk: &Desk) -> Result<ReleaseNo, Refusal> {
     };
     let redeploy = |release: &ReleaseNo| {
         let (name, label) = (&desk.app.name, desk.app.label(*release));
-        format!("`segue rollback {name} --to {label}` starts it anew")
+        format!("`segue rollback {name} --to {label}` starts it again")
     };
     let hint = match &why {
         NotReady::NoPrevious | NotReady::NotKept { release: None } | NotReady::NothingServed => {
@@ -84,7 +84,7 @@ fn check_way_back(desk: &Desk) -> Result<ReleaseNo, Refusal> {
         }
         NotReady::MarkedBad { release, .. } => {
             let (name, label) = (&desk.app.name, desk.app.label(*release));
-            format!("if you mean it: `segue rollback {name} --to {label}`")
+            format!("to go back to it anyway: `segue rollback {name} --to {label}`")
         }
         NotReady::NotKept { release: Some(release) } | NotReady::NotWhole { release, .. } => {
             redeploy(release)
@@ -145,6 +145,6 @@ fn rollback_to(desk: &Desk, to: ReleaseNo) -> Answer {
     batch.end_rollout(Cause::RolledBack, desk.seen, desk.now)?;
     let rollout = batch.start(RolloutKind::Deploy, to, None, None, desk.now)?;
     checks::check_floor(desk, &batch)?;
-    let note = format!("{label} is not warm: it is started anew, then switched to");
+    let note = format!("{label} is not warm: it is started again, then switched to");
     Ok(batch.accepted(Some(rollout), Some(to), note))
 }

@@ -149,7 +149,7 @@ fn other_strategy(desk: &Desk, rollout: &Rollout, asked: &Strategy) -> Refusal {
     } else {
         format!("rollout {} of {label} is under way by {runs}, not by {asked}", rollout.id)
     };
-    desk.refused(&why, "wait for it, or begin anew with `segue deploy --replace`")
+    desk.refused(&why, "wait for it, or start over with `segue deploy --replace`")
 }
 
 fn default_label(digest: &Digest) -> Label {

@@ -116,7 +116,7 @@ pub(super) fn resume(desk: &Desk) -> Answer {
 pub(super) fn scale(desk: &Desk, replicas: u16) -> Answer {
     if replicas == 0 || replicas > App::REPLICAS {
         let why = format!("{replicas} is not between 1 and {}", App::REPLICAS);
-        return Err(desk.refused(&why, "to serve nobody, use `segue maintenance on`"));
+        return Err(desk.refused(&why, "to serve no requests, use `segue maintenance on`"));
     }
     let Some(live) = desk.app.live else {
         return Err(desk.refused("no release is live", "deploy one first"));

@@ -96,7 +96,12 @@ async fn what_is_wrong_with_a_request_is_said() {
         ),
         ("POST", "/v1/apps/db/pause", String::new(), "404 not-found there is no app `db`"),
         ("POST", "/v1/apps/web/promote", "{\"ful\":true}".into(), "400 invalid the body is not"),
-        ("POST", "/v1/apps/web/scale", "{\"replicas\":0}".into(), "400 invalid `replicas`: 1 to"),
+        (
+            "POST",
+            "/v1/apps/web/scale",
+            "{\"replicas\":0}".into(),
+            "400 invalid `replicas`: expected 1 to",
+        ),
         (
             "POST",
             "/v1/apps/web/maintenance",
