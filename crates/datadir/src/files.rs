@@ -26,7 +26,7 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// Returns all bytes of a file.
 ///
 /// # Errors
-/// Those of [`open`], and if the file cannot be read.
+/// The errors of [`open`], or if the file cannot be read.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path)?.read_to_end(&mut bytes)?;
@@ -36,7 +36,7 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 /// Returns the text of a file.
 ///
 /// # Errors
-/// Those of [`read`], and if the text is not UTF-8.
+/// The errors of [`read`], or if the text is not UTF-8.
 pub fn read_to_string(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     open(path)?.read_to_string(&mut text)?;

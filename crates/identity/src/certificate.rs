@@ -1,4 +1,4 @@
-//! What a certificate says, once the authority behind it has been checked.
+//! Reads certificates. Whether an authority is behind one is for the verifier to check.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -49,9 +49,8 @@ impl PeerCertificate {
     /// # Errors
     /// If it cannot be read, or does not say who its owner is.
     pub fn of(certificate: &CertificateDer<'_>) -> Result<Self, IdentityError> {
-        let uri = uri(certificate)?;
-        let identity = uri.parse().map_err(IdentityError::Stranger)?;
         let parsed = parse(certificate)?;
+        let identity = uri_of(&parsed)?.parse().map_err(IdentityError::Stranger)?;
         let validity = parsed.validity();
         Ok(Self {
             identity,
@@ -69,14 +68,12 @@ impl PeerCertificate {
     }
 }
 
-/// When a certificate ends.
-pub(crate) fn end(certificate: &CertificateDer<'_>) -> Result<SystemTime, IdentityError> {
-    Ok(time_of(parse(certificate)?.validity().not_after.timestamp()))
+/// Returns the one URI of a certificate. A certificate with any other name is refused.
+pub(crate) fn uri(certificate: &CertificateDer<'_>) -> Result<String, IdentityError> {
+    uri_of(&parse(certificate)?)
 }
 
-/// The one URI of a certificate, and there is no other name in it.
-pub(crate) fn uri(certificate: &CertificateDer<'_>) -> Result<String, IdentityError> {
-    let parsed = parse(certificate)?;
+fn uri_of(parsed: &X509Certificate<'_>) -> Result<String, IdentityError> {
     let names = parsed.subject_alternative_name().ok().flatten();
     let names = names.ok_or(IdentityError::Stranger("it has no name"))?;
     match names.value.general_names.as_slice() {

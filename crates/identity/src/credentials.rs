@@ -1,4 +1,4 @@
-//! What a member shows: its key, its certificate, and the authorities that it believes.
+//! A member's credentials: its key, its certificate, and the authorities that it trusts.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What can go wrong with keys, certificates and invites.
+//! Errors of keys, certificates and invites.
 
 use std::io;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ pub enum IdentityError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         why: &'static str,
     },
     /// A certificate could not be made.

@@ -31,7 +31,7 @@ pub struct Invite {
     pub addresses: Vec<String>,
     /// The fingerprint of the authority's certificate.
     pub authority: Fingerprint,
-    /// What the member will do.
+    /// The role that the member will have.
     pub role: Role,
     /// The member's name.
     pub name: MemberName,

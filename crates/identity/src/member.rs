@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 const SCHEME: &str = "segue://";
 
-/// What a member does.
+/// The role of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
@@ -93,7 +93,7 @@ impl FromStr for FleetId {
 pub struct MemberIdentity {
     /// The fleet.
     pub fleet: FleetId,
-    /// What the member does.
+    /// The role of the member.
     pub role: Role,
     /// The member's name, which no other member of any role has.
     pub name: MemberName,
@@ -142,7 +142,7 @@ mod tests {
             format!("https://{fleet}/proxy/lb-1"),
             format!("segue://{fleet}/proxy/lb-1/more"),
             format!("segue://{fleet}/proxy"),
-            format!("segue://{fleet}/root/lb-1"),
+            format!("segue://{fleet}/admin/lb-1"),
             format!("segue://{fleet}/proxy/LB 1"),
             format!("segue://{}/proxy/lb-1", fleet.to_uppercase()),
             format!("segue://+{}/proxy/lb-1", "a".repeat(31)),

@@ -11,7 +11,7 @@ use crate::error::IdentityError;
 const KEY: &str = "PRIVATE KEY";
 const CERTIFICATE: &str = "CERTIFICATE";
 
-/// What is in the file.
+/// The content of the file.
 pub(crate) struct PemFile {
     /// The private key as PKCS #8.
     pub(crate) key: Vec<u8>,

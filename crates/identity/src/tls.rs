@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
-use rustls::server::ResolvesServerCert;
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::sign::SingleCertAndKey;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, ServerConfig};
 
@@ -14,8 +13,8 @@ use crate::error::IdentityError;
 use crate::invite::Invite;
 use crate::verifier::{FleetVerifier, TrustedAuthorities};
 
-/// What a server shows at its door, and whom it lets in: members of its fleet, and whoever shows no
-/// certificate, who may only join. A certificate that has run out passes; the one behind the door has to
+/// Returns the TLS settings of a server's door. They let in members of the fleet, and clients without a
+/// certificate, which may only join. A certificate that has run out passes; the one behind the door has to
 /// look at its dates.
 ///
 /// # Errors
@@ -26,11 +25,11 @@ pub fn door(server: &Credentials) -> Result<ServerConfig, IdentityError> {
     let config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(verifier)
-        .with_cert_resolver(resolver(server.certified()?));
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(server.certified()?)));
     Ok(config)
 }
 
-/// Whom somebody believes who joins: a server of the one authority that the invite names.
+/// Returns the TLS settings for joining: the server has to belong to the authority that the invite names.
 ///
 /// # Errors
 /// If TLS cannot be set up.
@@ -46,7 +45,7 @@ pub fn join(invite: &Invite) -> Result<ClientConfig, IdentityError> {
     Ok(config)
 }
 
-/// What a member shows, and whom it believes: servers of its own fleet.
+/// Returns the TLS settings of a member, which shows its certificate and connects to servers of its fleet only.
 ///
 /// # Errors
 /// If TLS cannot be set up with these keys.
@@ -64,10 +63,6 @@ pub fn member(member: &Credentials) -> Result<ClientConfig, IdentityError> {
 fn known(of: &Credentials) -> TrustedAuthorities {
     let authorities: Vec<CertificateDer<'static>> = of.authorities().to_vec();
     TrustedAuthorities::Known { fleet: of.own().identity.fleet, authorities }
-}
-
-fn resolver(key: Arc<CertifiedKey>) -> Arc<dyn ResolvesServerCert> {
-    Arc::new(SingleCertAndKey::from(key))
 }
 
 fn provider() -> Arc<CryptoProvider> {

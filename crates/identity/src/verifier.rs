@@ -2,7 +2,7 @@
 //! judged by whoever reads the certificate: one that has run out must still be able to renew itself.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
@@ -11,7 +11,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
-use crate::certificate::{PeerCertificate, end};
+use crate::certificate::PeerCertificate;
 use crate::fingerprint::Fingerprint;
 use crate::member::{FleetId, Role};
 
@@ -67,7 +67,7 @@ impl FleetVerifier {
         // The authority's word is asked for, not the date: see the module's comment. A server's must not have
         // run out, since nothing but its date says that it may still command.
         let at = match wanted {
-            Wanted::Member => now.min(last_second(certificate)),
+            Wanted::Member => now.min(last_second(&peer)),
             Wanted::Server => now,
         };
         parsed
@@ -120,7 +120,7 @@ impl ServerCertVerifier for FleetVerifier {
         _certificate: &CertificateDer<'_>,
         _signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::PeerIncompatible(rustls::PeerIncompatible::Tls12NotOffered))
+        tls12_signature()
     }
 
     fn verify_tls13_signature(
@@ -163,7 +163,7 @@ impl ClientCertVerifier for FleetVerifier {
         _certificate: &CertificateDer<'_>,
         _signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::PeerIncompatible(rustls::PeerIncompatible::Tls12NotOffered))
+        tls12_signature()
     }
 
     fn verify_tls13_signature(
@@ -180,10 +180,15 @@ impl ClientCertVerifier for FleetVerifier {
     }
 }
 
-/// The last second in which a certificate is valid; the very first of all if it cannot be read.
-fn last_second(certificate: &CertificateDer<'_>) -> UnixTime {
-    let until = end(certificate).unwrap_or(SystemTime::UNIX_EPOCH);
-    UnixTime::since_unix_epoch(until.duration_since(UNIX_EPOCH).unwrap_or_default())
+/// Returns the last second in which a certificate is valid.
+fn last_second(peer: &PeerCertificate) -> UnixTime {
+    let until = peer.validity.until.duration_since(UNIX_EPOCH);
+    UnixTime::since_unix_epoch(until.unwrap_or_default())
+}
+
+/// TLS 1.2 is offered by neither end.
+fn tls12_signature() -> Result<HandshakeSignatureValid, Error> {
+    Err(Error::PeerIncompatible(rustls::PeerIncompatible::Tls12NotOffered))
 }
 
 fn unknown_issuer() -> Error {
