@@ -105,11 +105,8 @@ pub(crate) fn find_owner(
             break;
         }
         let Ok(Some(record)) = folder.process() else { break };
-        let mut held = HeldSockets::default();
-        for pids in [in_group(&record), below_shim(&folder, &record)] {
-            held.take_in(&pids, &foreign);
-            foreign.retain(|socket| !held.inodes.contains(&socket.inode));
-        }
+        let held = HeldSockets::of(&folder, &record, &foreign);
+        foreign.retain(|socket| !held.inodes.contains(&socket.inode));
         if held.is_closed {
             foreign.retain(|socket| !is_by_user(layout, id, &held.users, socket.uid));
         }
@@ -128,10 +125,7 @@ pub(crate) fn find_listening(
 ) -> Vec<SocketAddr> {
     let folder = RunFolder::at(&layout.run(id));
     let Ok(Some(record)) = folder.process() else { return Vec::new() };
-    let mut held = HeldSockets::default();
-    for pids in [in_group(&record), below_shim(&folder, &record)] {
-        held.take_in(&pids, sockets);
-    }
+    let held = HeldSockets::of(&folder, &record, sockets);
     let own = sockets.iter().filter(|socket| held.inodes.contains(&socket.inode));
     let addresses: BTreeSet<SocketAddr> = own.map(|socket| socket.address).collect();
     addresses.into_iter().collect()
@@ -147,6 +141,15 @@ struct HeldSockets {
 }
 
 impl HeldSockets {
+    /// Reads which of these sockets the processes of an instance hold.
+    fn of(folder: &RunFolder, record: &ProcessRecord, wanted: &[Listening]) -> Self {
+        let mut held = Self::default();
+        for pids in [in_group(record), below_shim(folder, record)] {
+            held.take_in(&pids, wanted);
+        }
+        held
+    }
+
     /// Reads the descriptors of these processes until all of the sockets are found.
     fn take_in(&mut self, pids: &BTreeSet<u32>, wanted: &[Listening]) {
         for pid in pids {

@@ -76,14 +76,14 @@ fn answer(
     now: Timestamp,
 ) -> Result<rollout::Accepted, Refusal> {
     let known = engine.apps.get(name);
-    let full = apps_to_be(engine, append) >= engine.most_apps;
+    let full = || apps_to_be(engine, append) >= engine.most_apps;
     let newcomer;
     let managed = match (known, ask) {
-        (Some(managed), Ask::Deploy { .. }) if !full || !managed.app.is_removed() => managed,
         (Some(managed), _) if !managed.app.is_removed() => managed,
+        (Some(managed), Ask::Deploy { .. }) if !full() => managed,
         // The app's state still exists and is to be removed.
         (Some(managed), Ask::Remove { with_state: true }) => managed,
-        (_, Ask::Deploy { .. }) | (None, Ask::Remove { with_state: true }) if full => {
+        (_, Ask::Deploy { .. }) | (None, Ask::Remove { with_state: true }) if full() => {
             let (verb, most) = (ask.verb(), engine.most_apps);
             let message = format!("cannot {verb} {name}: there are {most} apps already");
             let hint = Some("remove an app that is not needed: `segue remove APP`".into());
