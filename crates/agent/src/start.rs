@@ -46,6 +46,7 @@ enum Found {
 /// Starts the instance, or adopts it if it runs.
 pub(crate) async fn begin(context: &Arc<Context>, launch: &Launch, expect: Expect) -> Begun {
     let folder = RunFolder::at(&context.layout.run(&launch.id));
+    let mut started = None;
     loop {
         // The order matters: a shim takes the lock before it marks the folder. If the mark exists and then no
         // shim is found, the shim has ended. In the other order, the code below would wait for a shim that
@@ -54,8 +55,14 @@ pub(crate) async fn begin(context: &Arc<Context>, launch: &Launch, expect: Expec
         if let Some(shim) = connect(&folder).await {
             return Begun::Running(shim);
         }
-        let found = match (found, expect) {
-            (Found::Used, _) => return Begun::Over(final_report(context, &launch.id, None).await),
+        let answer = match (found, expect) {
+            (Found::Used, _) => {
+                // A command may end before anybody can connect to its shim. Control is still told that it ran.
+                if let Some(pid) = started {
+                    (context.report)(HostReport::Running { id: launch.id.clone(), pid });
+                }
+                return Begun::Over(final_report(context, &launch.id, None).await);
+            }
             (Found::Blank, Expect::Running) => {
                 let (id, tail) = (launch.id.clone(), Vec::new());
                 let exit = Exit::Unknown;
@@ -65,9 +72,12 @@ pub(crate) async fn begin(context: &Arc<Context>, launch: &Launch, expect: Expec
         };
         // After a start, by this agent or by another shim, either a shim answers or the folder records how it
         // ended.
-        if let Err(why) = found {
-            refuse(&folder).await;
-            return Begun::Over(HostReport::NotStarted { id: launch.id.clone(), why });
+        match answer {
+            Ok(pid) => started = pid,
+            Err(why) => {
+                refuse(&folder).await;
+                return Begun::Over(HostReport::NotStarted { id: launch.id.clone(), why });
+            }
         }
     }
 }
@@ -91,11 +101,12 @@ async fn refuse(folder: &RunFolder) {
     .await;
 }
 
+/// Starts a shim. Returns the process id of the command, or `None` if another shim has the run folder.
 async fn start(
     context: &Arc<Context>,
     launch: &Launch,
     folder: &RunFolder,
-) -> Result<(), NotStarted> {
+) -> Result<Option<u32>, NotStarted> {
     let refused = |act: &str, why: &dyn std::fmt::Display| {
         NotStarted::Refused(format!("cannot {act} {}: {why}", launch.id))
     };
@@ -112,7 +123,8 @@ async fn start(
         .map_err(|why| refused("limit", &why))?;
     let _starting = context.starting.read().await;
     match run_shim(context, folder, &order).await {
-        Ok(StartAnswer::Started { .. } | StartAnswer::Taken) => Ok(()),
+        Ok(StartAnswer::Started { pid }) => Ok(Some(pid)),
+        Ok(StartAnswer::Taken) => Ok(None),
         Ok(StartAnswer::Refused(why)) => Err(refused("start", &why)),
         Err(e) => Err(refused("start", &format!("{}: {e}", context.config.program.display()))),
     }
