@@ -82,7 +82,10 @@ fn fold(app: &mut App, fact: &Fact, version: u64) -> Folded {
             }
             Ok(())
         }
-        Fact::Settled { rollout, cause, at } => settle(app, *rollout, cause.as_ref(), *at),
+        Fact::Settled { rollout, cause, at } => {
+            stay(app, *rollout, cause.as_ref(), *at, version)?;
+            settle(app, *rollout, cause.as_ref(), *at)
+        }
         Fact::Stepped { rollout, rung, at } => {
             let rollout = in_phase(app, *rollout, |phase| *phase == Phase::Holding)?;
             if *rung <= rollout.rung {
@@ -293,6 +296,34 @@ fn take_back(app: &mut App, at: Timestamp, version: u64) {
     app.live = rollout.from;
 }
 
+/// Ends a revert whose old release cannot run: the candidate gets all of the traffic, and then settles like
+/// a rollout that has been watched.
+fn stay(
+    app: &mut App,
+    id: RolloutId,
+    failed: Option<&Cause>,
+    at: Timestamp,
+    version: u64,
+) -> Folded {
+    let back = |phase: &Phase| matches!(phase, Phase::Reverting { .. });
+    let Some(cause) = failed.filter(|_| app.rollout.as_ref().is_some_and(|r| back(&r.phase)))
+    else {
+        return Ok(());
+    };
+    let rollout = in_phase(app, id, back)?;
+    if rollout.share < Share::ALL {
+        rollout.switched = Some(Switched { at, version, took: None });
+        rollout.share = Share::ALL;
+    }
+    enter(rollout, Phase::Watching, at);
+    let (from, to) = (rollout.from, rollout.to);
+    app.live = Some(to);
+    if let Some(from) = from {
+        mark_bad(app, from, cause);
+    }
+    Ok(())
+}
+
 /// Keeps the new release. The formerly live release becomes the standby if the policy says so.
 fn settle(app: &mut App, id: RolloutId, failed: Option<&Cause>, at: Timestamp) -> Folded {
     let renews = app.rollout.as_ref().is_some_and(|rollout| rollout.kind.renews());
@@ -314,7 +345,8 @@ fn settle(app: &mut App, id: RolloutId, failed: Option<&Cause>, at: Timestamp) -
         .and_then(|release| app.releases.get(&release))
         .map_or(Standby::None, |release| release.spec.strategy.standby);
     let twice = !is_recreate(app.releases.get(&to).map(|release| &release.spec.strategy.kind));
-    app.standby = match (from.filter(|_| twice), policy) {
+    let runs = !matches!(failed, Some(Cause::OldKeptDying { .. }));
+    app.standby = match (from.filter(|_| twice && runs), policy) {
         (None, _) | (_, Standby::None) => None,
         (Some(release), Standby::Keep) => Some(StandbyState { release, until: None }),
         (Some(release), Standby::For(time)) => {

@@ -56,6 +56,13 @@ pub enum Cause {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         tail: Vec<String>,
     },
+    /// On the way back, the instances of the old release kept dying.
+    OldKeptDying {
+        /// Number of deaths in a row.
+        times: u32,
+        /// The exit of the last one; `None` if it was given up while alive.
+        exit: Option<Exit>,
+    },
     /// After the switch, fewer instances were healthy than required.
     BelowFloor {
         /// Number of instances Serving and Up.
@@ -98,6 +105,7 @@ impl Cause {
             | Self::NotStarted { .. }
             | Self::PortsTaken { .. }
             | Self::NoPorts { .. }
+            | Self::OldKeptDying { .. }
             | Self::MostlyErrors { .. }
             | Self::Aborted
             | Self::RolledBack
@@ -116,6 +124,7 @@ impl Cause {
             | Self::PortsTaken { .. }
             | Self::NoPorts { .. }
             | Self::KeptDying { .. }
+            | Self::OldKeptDying { .. }
             | Self::BelowFloor { .. }
             | Self::MostlyErrors { .. } => false,
         }
@@ -146,6 +155,10 @@ impl fmt::Display for Cause {
                 write!(f, "instances died {times} times")?;
                 exit.map_or(Ok(()), |exit| write!(f, "; the last one {exit}"))?;
                 last_words(f, tail)
+            }
+            Self::OldKeptDying { times, exit } => {
+                write!(f, "on the way back, instances died {times} times")?;
+                exit.map_or(Ok(()), |exit| write!(f, "; the last one {exit}"))
             }
             Self::BelowFloor { ready, floor, exit, tail } => {
                 write!(f, "after the switch only {ready} of {floor} instances were healthy")?;

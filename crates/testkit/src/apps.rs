@@ -112,7 +112,14 @@ pub fn local_host(abilities: HostAbilities) -> BTreeMap<HostId, HostSeen> {
 pub fn release(spec: AppSpec, label: &str, serial: u64) -> NewRelease {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&serial.to_be_bytes());
+    let content = Some(Digest::from_bytes(bytes));
+    // As in the product, a release of other values is another release.
+    for (byte, of_value) in
+        bytes[8..].iter_mut().zip(spec.run.env.values().flat_map(|v| v.as_bytes()))
+    {
+        *byte = *of_value;
+    }
     let digest = Digest::from_bytes(bytes);
     let label = Some(label.parse().expect("scenarios use valid labels"));
-    NewRelease { label, digest, content: Some(digest), spec: Arc::new(spec) }
+    NewRelease { label, digest, content, spec: Arc::new(spec) }
 }

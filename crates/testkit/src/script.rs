@@ -136,10 +136,28 @@ impl Script {
         self
     }
 
+    /// Changes how new instances of an earlier deploy behave. Deploys are numbered from 1 on.
+    pub fn behave(&mut self, deploy: u64, behaviour: Behaviour) -> &mut Self {
+        self.say(&format!("! the release of deploy {deploy} now behaves as {behaviour:?}"));
+        let content = release(spec(&self.app), "any", deploy).content;
+        self.world.hosts.behaviours.extend(content.map(|content| (content, behaviour)));
+        self
+    }
+
     /// Kills one instance of the live release.
     pub fn kill_live(&mut self) -> &mut Self {
         let live = self.world.views.get(&self.app).and_then(|view| view.live.clone());
         if let Some(instance) = live.and_then(|live| live.instances.first().cloned()) {
+            self.say(&format!("! {} is killed", instance.id));
+            self.world.kill(&instance.id);
+        }
+        self
+    }
+
+    /// Kills all instances of the candidate.
+    pub fn kill_candidate(&mut self) -> &mut Self {
+        let candidate = self.world.views.get(&self.app).and_then(|view| view.candidate.clone());
+        for instance in candidate.into_iter().flat_map(|candidate| candidate.instances) {
             self.say(&format!("! {} is killed", instance.id));
             self.world.kill(&instance.id);
         }

@@ -7,8 +7,8 @@ use model::{AppSpec, Obstacle, Order, ReleaseNo, Share, StrategyKind};
 
 use super::batch::FactBatch;
 use super::{Desk, Refusal};
-use crate::Fact;
 use crate::readiness::ready;
+use crate::{Fact, Phase};
 
 /// Refuses a release that no host can run, before anything is begun.
 pub(super) fn can_run(desk: &Desk, spec: &AppSpec) -> Result<(), Refusal> {
@@ -26,21 +26,24 @@ pub(super) fn can_start(desk: &Desk, release: ReleaseNo) -> Result<(), Refusal> 
     stored.map_or(Ok(()), |stored| can_run(desk, &stored.spec))
 }
 
-/// Refuses to replace a rollout if the old release would be left with fewer instances than it needs.
+/// Refuses to replace a rollout if the old release would be left with fewer instances than it needs. If
+/// the candidate has none that serve, the old release gets the traffic with whatever it has in any case.
 pub(super) fn check_whole(desk: &Desk, batch: &FactBatch) -> Result<(), Refusal> {
-    let before = desk.app.rollout.as_ref();
-    let Some(from) = before.filter(|r| r.share > Share::NONE || r.closed).and_then(|r| r.from)
-    else {
+    let Some(before) = &desk.app.rollout else { return Ok(()) };
+    let Some(from) = before.from.filter(|_| before.share > Share::NONE || before.closed) else {
         return Ok(());
     };
-    let ready = ready(&batch.app, desk.seen, from);
-    if ready >= batch.app.replicas(from) {
+    let ready_from = ready(&batch.app, desk.seen, from);
+    let no_loss = !before.closed && ready(desk.app, desk.seen, before.to) == 0;
+    if ready_from >= batch.app.replicas(from) || no_loss {
         return Ok(());
     }
     let label = desk.app.label(from);
-    let why = format!("only {ready} instances of {label} are left to go back to");
-    let hint = if before.is_some_and(|rollout| rollout.closed) {
+    let why = format!("only {ready_from} instances of {label} are left to go back to");
+    let hint = if before.closed {
         "wait for the way back; or deploy by `recreate`, which needs none of them"
+    } else if matches!(before.phase, Phase::Reverting { .. }) {
+        "wait for the way back; `segue status` says what it waits for"
     } else {
         "`segue abort` goes back in order; deploy again after it"
     };

@@ -3,14 +3,14 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use model::{Gate, Share, Stage, Switch, Timestamp};
+use model::{Exit, Gate, ReleaseNo, Share, Stage, Switch, Timestamp};
 
 use super::{Timer, renew};
 use crate::ladder::rung;
 use crate::planted::Bug;
 use crate::readiness::{at_ease, ready};
 use crate::receipt::receipt;
-use crate::{App, Fact, Observed, Phase, Rollout, RolloutKind};
+use crate::{App, Cause, Fact, Observed, Phase, Rollout, RolloutKind};
 
 pub(super) fn step(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
     let Some(rollout) = &app.rollout else { return Vec::new() };
@@ -61,27 +61,54 @@ fn next_rung(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) -
     (over && whole).then_some(Fact::Stepped { rollout: rollout.id, rung: next, at: timer.now })
 }
 
-/// Gives the traffic back to the old release during a revert, once the old release is complete. If the
-/// candidate is dead, the old release gets the traffic with whatever it has. This also applies if the
-/// app is closed and the old instances have had the time of a start.
+/// Gives the traffic back to the old release during a revert, once the old release is complete. It gets
+/// the traffic with whatever it has if the candidate is dead, or if the app is closed and the old
+/// instances have had the time of a start.
+///
+/// An old release that keeps dying is never complete. The candidate then stays if it is live and has
+/// healthy instances, or if the old release has none.
 fn give_back(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) -> Option<Fact> {
     let from = rollout.from.filter(|_| rollout.share > Share::NONE || rollout.closed)?;
-    let ready_from = ready(app, seen, from);
+    let (id, at) = (rollout.id, timer.now);
+    let (ready_from, ready_to) = (ready(app, seen, from), ready(app, seen, rollout.to));
+    let back = Fact::Shifted { rollout: id, share: Share::NONE, ready: ready_from, at };
+    if ready_from >= app.replicas(from) {
+        return Some(back);
+    }
+    let hopeless = keeps_dying(app, rollout, from, seen, timer);
+    if let Some(cause) = hopeless.clone().filter(|_| ready_to > 0) {
+        let errs = matches!(rollout.phase, Phase::Reverting { cause: Cause::MostlyErrors { .. } });
+        let better = ready_from > 0 && (errs || rollout.share < Share::ALL);
+        let stays = Fact::Settled { rollout: id, cause: Some(cause), at };
+        return Some(if better { back } else { stays });
+    }
     let in_need = if rollout.closed {
         let start = app.releases.get(&from)?.spec.health.start_deadline;
         let there = app.instances_of(from).filter(|(_, i)| i.stage < Stage::Draining);
         let began = there.map(|(_, i)| i.minted).min()?;
-        timer.due(began.max(rollout.since).max(seen.recovered).after(start))
+        hopeless.is_some() || timer.due(began.max(rollout.since).max(seen.recovered).after(start))
     } else {
-        ready(app, seen, rollout.to) == 0
+        ready_to == 0
     };
-    let enough = ready_from >= app.replicas(from) || (in_need && ready_from > 0);
-    enough.then_some(Fact::Shifted {
-        rollout: rollout.id,
-        share: Share::NONE,
-        ready: ready_from,
-        at: timer.now,
-    })
+    (in_need && ready_from > 0).then_some(back)
+}
+
+/// Returns a cause if the instances of the old release have died again and again on the way back, for at
+/// least the time of a start.
+fn keeps_dying(
+    app: &App,
+    rollout: &Rollout,
+    from: ReleaseNo,
+    seen: &Observed,
+    timer: &mut Timer,
+) -> Option<Cause> {
+    let start = app.releases.get(&from)?.spec.health.start_deadline;
+    let deaths = app.deaths.get(&from)?;
+    // A machine that goes down is no fault of the release.
+    let own = deaths.last >= rollout.since && deaths.exit != Some(Exit::Unknown);
+    let again_and_again = own && deaths.in_a_row >= Rollout::CRASHES_WHILE_WAITING;
+    (again_and_again && timer.due(rollout.since.max(seen.recovered).after(start)))
+        .then_some(Cause::OldKeptDying { times: deaths.in_a_row, exit: deaths.exit })
 }
 
 /// Records that every worker has acknowledged the last switch, unless that is recorded already.

@@ -30,7 +30,9 @@ fn main() -> ExitCode {
         coverage.add(&outcome.coverage);
         made += outcome.steps;
         if let Some(violation) = outcome.violation {
-            let tail = outcome.transcript.iter().rev().take(40).rev();
+            // A single seed is a replay, for which all of it is of interest.
+            let shown = if seeds == 1 { outcome.transcript.len() } else { 40 };
+            let tail = outcome.transcript.iter().rev().take(shown).rev();
             tail.for_each(|line| println!("{line}"));
             println!("seed {seed}: {violation:?}");
             println!("replay: cargo xtask sim --seeds 1 --from {seed} --steps {steps}");
