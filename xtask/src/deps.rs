@@ -7,9 +7,10 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use crate::run::Done;
 
 /// All allowed edges between our own crates. Any other edge fails.
-const ALLOWED: [(&str, &[&str]); 18] = [
+const ALLOWED: [(&str, &[&str]); 19] = [
     ("datadir", &[]),
     ("identity", &["model", "datadir"]),
+    ("link", &["model", "identity"]),
     ("model", &[]),
     ("rollout", &["model"]),
     ("balance", &["model"]),
@@ -33,12 +34,13 @@ const FOR_TESTS: [&str; 2] = ["testkit", "testport"];
 
 const ANY: &[&str] = &[
     "model", "rollout", "balance", "http1", "journal", "wire", "proxy", "agent", "control",
-    "server", "cli", "datadir", "store", "identity",
+    "server", "cli", "datadir", "store", "identity", "link",
 ];
 
 /// Libraries that would violate the purpose of a crate's border.
-const FORBIDDEN: [(&str, &[&str]); 7] = [
+const FORBIDDEN: [(&str, &[&str]); 8] = [
     ("identity", &["axum", "hyper", "rusqlite", "socket2", "tokio", "ureq"]),
+    ("link", &["axum", "rusqlite", "ureq"]),
     ("journal", &["axum", "hyper", "reqwest", "socket2", "tokio", "ureq"]),
     ("control", &["axum", "hyper", "reqwest", "rusqlite", "rustix", "socket2", "ureq"]),
     ("wire", &["axum", "hyper", "rusqlite", "tokio"]),

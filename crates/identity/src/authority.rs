@@ -107,10 +107,15 @@ impl Authority {
         identity: &MemberIdentity,
         now: SystemTime,
     ) -> Result<CertificateDer<'static>, IdentityError> {
-        let request = CertificateSigningRequestDer::from(request);
-        let request = CertificateSigningRequestParams::from_der(&request)
-            .map_err(|_| IdentityError::Request)?;
-        self.certify(&request.public_key, identity, now)
+        self.certify(&parsed(request)?.public_key, identity, now)
+    }
+
+    /// The fingerprint of the key that a request for a certificate was signed with.
+    ///
+    /// # Errors
+    /// If the request cannot be read, or was not signed with its own key.
+    pub fn requested_key(request: &[u8]) -> Result<Fingerprint, IdentityError> {
+        Ok(Fingerprint::of(&parsed(request)?.public_key.subject_public_key_info()))
     }
 
     /// A certificate for a server of this fleet, with its key.
@@ -147,6 +152,11 @@ impl Authority {
         (params.not_before, params.not_after) = (date(now - BEFORE), date(now + LIFE));
         Ok(params.signed_by(key, &self.issuer)?.der().clone())
     }
+}
+
+fn parsed(request: &[u8]) -> Result<CertificateSigningRequestParams, IdentityError> {
+    let request = CertificateSigningRequestDer::from(request);
+    CertificateSigningRequestParams::from_der(&request).map_err(|_| IdentityError::Request)
 }
 
 fn named(name: &str) -> CertificateParams {

@@ -58,6 +58,10 @@ impl MemberKey {
         Ok(params.serialize_request(&self.0)?.der().to_vec())
     }
 
+    fn copy(&self) -> Result<Self, IdentityError> {
+        Ok(Self(KeyPair::try_from(self.0.serialize_der())?))
+    }
+
     pub(crate) fn pair(&self) -> &KeyPair {
         &self.0
     }
@@ -135,16 +139,16 @@ impl Credentials {
         &self.authorities
     }
 
-    /// Replaces the certificate by a newer one for the same key.
+    /// The same key with a newer certificate.
     ///
     /// # Errors
     /// As for [`Self::new`].
     pub fn renewed(
-        self,
+        &self,
         certificate: CertificateDer<'static>,
         authorities: Vec<CertificateDer<'static>>,
     ) -> Result<Self, IdentityError> {
-        Self::new(self.key, certificate, authorities)
+        Self::new(self.key.copy()?, certificate, authorities)
     }
 
     /// Key and chain as TLS shows them. The authority is part of the chain: whoever joins knows it by its

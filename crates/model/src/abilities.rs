@@ -2,12 +2,15 @@
 
 use alloc::string::ToString;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     AppSpec, LimitObstacles, Listen, Maintenance, Millis, Obstacle, SocketFolders, StrategyKind,
 };
 
 /// The abilities that differ from host to host. By default a host can do everything.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct HostAbilities {
     /// The folders for the unix sockets of instances.
     pub sockets: SocketFolders,
@@ -34,7 +37,8 @@ impl HostAbilities {
 
 /// Abilities of a proxy, or of a third-party load balancer in its place. By default everything is possible,
 /// as with segue's own proxy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Abilities {
     /// The ways to divide an app's traffic between two releases.
     pub shares: Shares,
@@ -49,7 +53,8 @@ pub struct Abilities {
 }
 
 /// The ways to divide traffic between two releases.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Shares {
     /// By any share.
     Any,

@@ -39,7 +39,8 @@ impl ResourceLimits {
 }
 
 /// A resource that can be limited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Resource {
     /// Memory.
     Memory,
@@ -64,7 +65,7 @@ impl Resource {
 }
 
 /// Why a host cannot run a release, and the remedy.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Obstacle {
     /// The cause.
     pub why: String,
@@ -73,7 +74,7 @@ pub struct Obstacle {
 }
 
 /// The limits that a host cannot enforce.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct LimitObstacles(BTreeMap<Resource, Obstacle>);
 
 impl LimitObstacles {

@@ -26,7 +26,7 @@ impl Listen {
 
 /// The folders of a host that contain the socket folders of instances. The path of a socket may have
 /// [`Address::MOST_PATH`] bytes at most, and a data folder's path may be longer than that.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SocketFolders {
     own: String,
     other: String,

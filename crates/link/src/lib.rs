@@ -1,0 +1,27 @@
+//! The link between members of a fleet and their server. Members connect outwards, over TLS 1.3 with
+//! certificates on both sides (crate `identity`), and keep one session: a WebSocket with heartbeats and one
+//! bounded queue in each direction. What is too large for messages is fetched by requests beside it.
+//!
+//! This crate moves messages. What they mean is for control, the agent and the proxy.
+
+mod answers;
+mod content;
+mod dial;
+mod door;
+mod error;
+mod fetch;
+mod join;
+mod member;
+mod member_session;
+mod message;
+mod queue;
+mod session;
+
+pub use content::{Content, ContentRefusal, Wanted};
+pub use door::{Door, DoorConfig, DoorEnd, Standing, ToMembers};
+pub use error::LinkError;
+pub use fetch::{Fetcher, Fetching};
+pub use join::join;
+pub use member::{Member, MemberEnd, MemberEnded, ToServer};
+pub use message::{ControlRun, FromMember, Hello, Offers, ToMember, VERSION, Welcome, is_spoken};
+pub use session::{SessionEnd, Times};

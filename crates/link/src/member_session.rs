@@ -1,0 +1,120 @@
+//! The server's session with one member, from its first message to its end.
+
+use std::net::SocketAddr;
+
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use identity::{PeerCertificate, Role};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::Role as WebSocketRole;
+
+use crate::door::{Shared, Standing};
+use crate::message::{FromMember, Hello, Offers, ToMember, is_spoken};
+use crate::queue::Queue;
+use crate::session::{self, Heard};
+
+/// Runs a session with a member.
+pub(crate) async fn run(
+    shared: &Shared,
+    peer: PeerCertificate,
+    from: SocketAddr,
+    upgraded: Upgraded,
+) {
+    let role = WebSocketRole::Server;
+    let socket = TokioIo::new(upgraded);
+    let socket = WebSocketStream::from_raw_socket(socket, role, Some(session::limits())).await;
+    let queue = Queue::new();
+    queue.push(ToMember::Welcome(shared.end.welcome()));
+    let mut session = Session { shared, peer: &peer, from, queue: &queue, hello: None };
+    let heartbeat = || ToMember::Heartbeat;
+    let ended = session::run(socket, &queue, heartbeat, shared.times, |heard| session.hear(heard));
+    let why = ended.await.to_string();
+    let Session { hello, .. } = session;
+    let member = &peer.identity;
+    if let Some((_, number)) = hello
+        && shared.ends(&member.name, number)
+    {
+        tracing::info!(%member, why, "the session with a member ended");
+        shared.end.silent(member, &why);
+    }
+}
+
+/// The state of a session.
+struct Session<'a> {
+    shared: &'a Shared,
+    peer: &'a PeerCertificate,
+    from: SocketAddr,
+    queue: &'a Queue<ToMember>,
+    /// The member's first message, and the number of the session; `None` before it.
+    hello: Option<(Hello, u64)>,
+}
+
+impl Session<'_> {
+    fn hear(&mut self, heard: Heard<FromMember>) {
+        let member = &self.peer.identity;
+        match heard {
+            Heard::Message(FromMember::Hello(hello)) if self.hello.is_none() => self.begin(hello),
+            Heard::Message(FromMember::Heartbeat | FromMember::Unknown) => {}
+            Heard::Message(message) => {
+                // A member that was removed is not heard any more, and neither is an earlier session.
+                if !self.is_current() || !may_say(member.role, &message) {
+                    tracing::warn!(%member, "a message of a member was refused");
+                    self.queue.close();
+                    return;
+                }
+                self.shared.end.receive(member, message);
+            }
+            Heard::Silence if self.is_current() => {
+                self.shared.end.silent(member, "nothing was heard of it for a while");
+            }
+            Heard::Again if self.is_current() => {
+                if let Some((hello, _)) = &self.hello {
+                    self.shared.end.connected(self.peer, self.from, hello);
+                }
+            }
+            Heard::Silence | Heard::Again => {}
+        }
+    }
+
+    fn begin(&mut self, hello: Hello) {
+        let member = &self.peer.identity;
+        let offers = match hello.offers {
+            Offers::Host { .. } => Role::Host,
+            Offers::Proxy { .. } => Role::Proxy,
+        };
+        if offers != member.role || !is_spoken(hello.version) {
+            let (version, segue) = (hello.version, &hello.segue);
+            tracing::warn!(%member, version, segue, "a member was refused: it speaks otherwise");
+            self.queue.close();
+            return;
+        }
+        match self.shared.end.standing(self.peer) {
+            Standing::Removed => {
+                self.queue.push(ToMember::Removed);
+                self.queue.close();
+            }
+            // Its work goes on as it is, until a person takes it in.
+            Standing::Unknown => tracing::warn!(%member, "a member is connected that nobody knows"),
+            Standing::Member => {
+                let number = self.shared.begins(&member.name, self.queue);
+                self.shared.end.connected(self.peer, self.from, &hello);
+                self.hello = Some((hello, number));
+            }
+        }
+    }
+
+    fn is_current(&self) -> bool {
+        let number = self.hello.as_ref().map(|(_, number)| *number);
+        number.is_some_and(|number| self.shared.is_current(&self.peer.identity.name, number))
+    }
+}
+
+/// Returns whether a member of this role may say this.
+fn may_say(role: Role, message: &FromMember) -> bool {
+    match message {
+        FromMember::Report { .. } => role == Role::Host,
+        FromMember::Traffic { .. } => role == Role::Proxy,
+        FromMember::Hello(_) => false,
+        FromMember::Heartbeat | FromMember::Unknown => true,
+    }
+}

@@ -1,0 +1,181 @@
+//! Messages between a server and a member of its fleet, as JSON in text frames of a WebSocket.
+//!
+//! Each end names its version in its first message. A server and a member understand each other if their
+//! versions differ by at most one. A message of a kind that the receiver does not know is skipped.
+
+use std::fmt;
+use std::sync::Arc;
+
+use model::{
+    Abilities, Generation, HealthTable, HostAbilities, HostCommand, HostReport, Snapshot,
+    TrafficReport,
+};
+use serde::{Deserialize, Serialize};
+
+/// The version of the messages that this program speaks.
+pub const VERSION: u32 = 1;
+
+/// Returns whether this program understands the messages of that version.
+pub fn is_spoken(version: u32) -> bool {
+    version.abs_diff(VERSION) <= 1
+}
+
+/// A run of control: a term, and a random number that tells two controls with the same term apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlRun {
+    /// The term. A member refuses commands of a lower term than it has obeyed.
+    pub term: u64,
+    /// The random number of this run.
+    pub run: u64,
+}
+
+impl fmt::Display for ControlRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{:08x}", self.term, self.run)
+    }
+}
+
+/// A message from a server to a member.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case")]
+pub enum ToMember {
+    /// The first message of every session.
+    Welcome(Welcome),
+    /// The server is there.
+    Heartbeat,
+    /// A command to a host.
+    Host {
+        /// The control that sends it.
+        by: ControlRun,
+        /// The command.
+        command: HostCommand,
+    },
+    /// Prepare a table for this snapshot without using it.
+    Prepare {
+        /// The snapshot.
+        snapshot: Arc<Snapshot>,
+    },
+    /// Use the prepared snapshot of this generation.
+    Commit {
+        /// The generation.
+        generation: Generation,
+    },
+    /// Use this health table.
+    Health {
+        /// The table.
+        table: Arc<HealthTable>,
+    },
+    /// The member was removed from the fleet. The last message of a session.
+    Removed,
+    /// A message of a kind that this program does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A message from a member to its server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case")]
+pub enum FromMember {
+    /// The first message of every session.
+    Hello(Hello),
+    /// The member is there.
+    Heartbeat,
+    /// A report of a host.
+    Report {
+        /// The report.
+        report: HostReport,
+    },
+    /// A report of a proxy.
+    Traffic {
+        /// The report.
+        report: Box<TrafficReport>,
+    },
+    /// A message of a kind that this program does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// The first message of a server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The version of the server's messages.
+    pub version: u32,
+    /// The version of the server's program.
+    pub segue: String,
+    /// The control that commands through this session.
+    pub by: ControlRun,
+    /// The addresses at which members reach the server, as `HOST:PORT`. A member keeps them.
+    pub servers: Vec<String>,
+}
+
+/// The first message of a member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The version of the member's messages.
+    pub version: u32,
+    /// The version of the member's program.
+    pub segue: String,
+    /// The id of this boot of the member's machine.
+    pub boot: String,
+    /// The control that the member obeyed last; `None` if it has obeyed none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub obeyed: Option<ControlRun>,
+    /// What the member offers in its role.
+    pub offers: Offers,
+}
+
+/// What a member offers in its role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "role", rename_all = "kebab-case")]
+pub enum Offers {
+    /// A host offers to run instances.
+    Host {
+        /// The features that it offers to new instances.
+        abilities: HostAbilities,
+    },
+    /// A proxy offers to take requests to instances.
+    Proxy {
+        /// What the proxy can do.
+        abilities: Abilities,
+        /// The process of the proxy. A larger number means a later start.
+        epoch: u64,
+    },
+}
+
+/// Messages that replace an earlier one of the same kind that was not sent yet: only the last one matters.
+pub(crate) trait Replaces: Serialize {
+    /// Returns the kind of such a message.
+    fn slot(&self) -> Option<Slot>;
+}
+
+/// Kinds of messages of which only the last one matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slot {
+    Prepare,
+    Commit,
+    Health,
+    Traffic,
+    Heartbeat,
+}
+
+impl Replaces for ToMember {
+    fn slot(&self) -> Option<Slot> {
+        match self {
+            Self::Prepare { .. } => Some(Slot::Prepare),
+            Self::Commit { .. } => Some(Slot::Commit),
+            Self::Health { .. } => Some(Slot::Health),
+            Self::Heartbeat => Some(Slot::Heartbeat),
+            Self::Welcome(_) | Self::Host { .. } | Self::Removed | Self::Unknown => None,
+        }
+    }
+}
+
+impl Replaces for FromMember {
+    fn slot(&self) -> Option<Slot> {
+        match self {
+            Self::Traffic { .. } => Some(Slot::Traffic),
+            Self::Heartbeat => Some(Slot::Heartbeat),
+            Self::Hello(_) | Self::Report { .. } | Self::Unknown => None,
+        }
+    }
+}

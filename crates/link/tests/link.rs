@@ -1,0 +1,225 @@
+//! Members and their server over real sockets: joining, sessions that break and come back, who is heard, and
+//! content.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Fleet, Said, command, traffic};
+use identity::{InviteSecret, MemberKey, Role};
+use link::{ControlRun, Fetcher, FromMember, LinkError, MemberEnded, ToMember, Wanted};
+use model::{Digest, HostReport, InstanceId};
+
+const FIRST: ControlRun = ControlRun { term: 1, run: 1 };
+
+fn report(number: u64) -> FromMember {
+    let id = InstanceId { app: "web".parse().unwrap(), number };
+    FromMember::Report { report: HostReport::Running { id, pid: 1 } }
+}
+
+#[test]
+fn a_member_joins_with_its_invite_and_both_ends_hear_each_other() {
+    let fleet = Fleet::new();
+    let host = fleet.joins(Role::Host, "web-1");
+    fleet.wait(|said| matches!(said, Said::Connected(name) if name == "web-1"));
+    host.to_server.send(report(7));
+    fleet.wait(|said| matches!(said, Said::Message(name, message) if name == "web-1" && *message == report(7)));
+    fleet.to_members().send(&"web-1".parse().unwrap(), command(FIRST, 20_001));
+    assert_eq!(host.received(), command(FIRST, 20_001));
+}
+
+#[test]
+fn an_invite_is_good_for_one_key() {
+    let fleet = Fleet::new();
+    let invite = fleet.invite(Role::Host, "web-1");
+    let key = |name: &str| MemberKey::open_or_create(&fleet.folder().join(name)).unwrap();
+    fleet.block_on(link::join(&invite, key("mine"))).unwrap();
+    // The answer may have been lost: the same key asks again.
+    fleet.block_on(link::join(&invite, key("mine"))).unwrap();
+    let error = fleet.block_on(link::join(&invite, key("another"))).unwrap_err();
+    assert!(error.to_string().contains("refuses: the invite was used"), "{error}");
+    let forged = identity::Invite { secret: InviteSecret::draw().unwrap(), ..invite };
+    let error = fleet.block_on(link::join(&forged, key("forged"))).unwrap_err();
+    assert!(error.to_string().contains("refuses: there is no such invite"), "{error}");
+}
+
+#[test]
+fn an_invite_of_another_fleet_gets_no_secret_out_of_a_member() {
+    let (fleet, other) = (Fleet::new(), Fleet::new());
+    let invite = fleet.invite(Role::Host, "web-1");
+    let stolen = identity::Invite { addresses: vec![other.address()], ..invite };
+    let key = MemberKey::open_or_create(&fleet.folder().join("key")).unwrap();
+    let error = fleet.block_on(link::join(&stolen, key)).unwrap_err();
+    assert!(matches!(error, LinkError::Connect { .. }), "{error}");
+    assert_eq!(other.redeemed(), 0);
+}
+
+#[test]
+fn a_member_of_another_fleet_is_not_let_in() {
+    let (fleet, other) = (Fleet::new(), Fleet::new());
+    let stranger = other.credentials(Role::Host, "web-1");
+    let host = fleet.runs(stranger);
+    let why = host.disconnected();
+    assert!(why.contains("cannot connect") || why.contains("cannot open"), "{why}");
+    assert!(fleet.said().is_empty(), "{:?}", fleet.said());
+}
+
+#[test]
+fn a_member_comes_back_when_its_server_does() {
+    let mut fleet = Fleet::new();
+    let host = fleet.joins(Role::Host, "web-1");
+    fleet.wait(|said| matches!(said, Said::Connected(_)));
+    fleet.close_door();
+    host.disconnected();
+    fleet.open_door();
+    fleet.wait(|said| matches!(said, Said::Connected(_)));
+    host.to_server.send(report(8));
+    fleet.wait(|said| matches!(said, Said::Message(_, message) if *message == report(8)));
+}
+
+#[test]
+fn a_cut_link_is_told_as_silence_and_healed_by_both_ends() {
+    let fleet = Fleet::new();
+    let relay = fleet.relay();
+    let host = fleet.joins_through(&relay, Role::Host, "web-1");
+    fleet.wait(|said| matches!(said, Said::Connected(_)));
+    relay.cut();
+    fleet.wait(|said| matches!(said, Said::Silent(name, _) if name == "web-1"));
+    host.disconnected();
+    relay.heal();
+    fleet.wait(|said| matches!(said, Said::Connected(_)));
+}
+
+#[test]
+fn a_message_that_does_not_get_through_ends_the_session_and_says_so() {
+    let fleet = Fleet::new();
+    let relay = fleet.relay();
+    let _host = fleet.joins_through(&relay, Role::Host, "web-1");
+    fleet.wait(|said| matches!(said, Said::Connected(_)));
+    // What the member says still comes, small as it is. What is sent to it stays on the way.
+    relay.cut_to_member();
+    let except = vec![20_000; 4 << 20];
+    let command = model::HostCommand::OfferPorts { except };
+    fleet.to_members().send(&"web-1".parse().unwrap(), ToMember::Host { by: FIRST, command });
+    fleet.wait(|said| matches!(said, Said::Silent(_, why) if why.contains("did not get through")));
+}
+
+#[test]
+fn who_was_removed_is_told_so_and_is_heard_no_more() {
+    let fleet = Fleet::new();
+    let host = fleet.joins(Role::Host, "web-1");
+    fleet.wait(|said| matches!(said, Said::Connected(_)));
+    fleet.remove("web-1");
+    assert_eq!(host.ended(), MemberEnded::Removed);
+    // With the same keys it is told so again, and can neither renew nor fetch.
+    let again = fleet.runs(fleet.kept_credentials("web-1"));
+    assert_eq!(again.ended(), MemberEnded::Removed);
+    let fetcher = fleet.fetcher("web-1");
+    let error = fleet.block_on(fetch(&fetcher, blob(0))).unwrap_err();
+    assert!(error.to_string().contains("only hosts of the fleet get content"), "{error}");
+    let connected = |said: &Said| matches!(said, Said::Connected(_));
+    assert_eq!(fleet.said().iter().filter(|said| connected(said)).count(), 0);
+}
+
+#[test]
+fn a_member_says_only_what_its_role_may_say() {
+    let fleet = Fleet::new();
+    let proxy = fleet.joins(Role::Proxy, "lb-1");
+    fleet.wait(|said| matches!(said, Said::Connected(_)));
+    proxy.to_server.send(report(1));
+    proxy.disconnected();
+    fleet.wait(|said| matches!(said, Said::Connected(_)));
+    proxy.to_server.send(traffic(3));
+    fleet.wait(|said| matches!(said, Said::Message(_, message) if *message == traffic(3)));
+    let reported = |said: &Said| matches!(said, Said::Message(_, FromMember::Report { .. }));
+    assert!(!fleet.said().iter().any(reported));
+    let error = fleet.block_on(fetch(&fleet.fetcher("lb-1"), blob(0))).unwrap_err();
+    assert!(error.to_string().contains("only hosts of the fleet get content"), "{error}");
+}
+
+#[test]
+fn a_control_that_was_replaced_commands_nobody() {
+    let fleet = Fleet::new();
+    let host = fleet.joins(Role::Host, "web-1");
+    fleet.wait(|said| matches!(said, Said::Connected(_)));
+    let send = |by, port| fleet.to_members().send(&"web-1".parse().unwrap(), command(by, port));
+    let second = ControlRun { term: 2, run: 5 };
+    send(FIRST, 1);
+    send(second, 2);
+    send(FIRST, 3);
+    send(ControlRun { term: 2, run: 6 }, 4);
+    send(second, 5);
+    let received: Vec<_> = (0..3).map(|_| host.received()).collect();
+    assert_eq!(received, [command(FIRST, 1), command(second, 2), command(second, 5)]);
+}
+
+#[test]
+fn the_newest_session_of_a_member_is_the_one() {
+    let fleet = Fleet::new();
+    let first = fleet.joins(Role::Host, "web-1");
+    fleet.wait(|said| matches!(said, Said::Connected(_)));
+    let second = fleet.runs(fleet.kept_credentials("web-1"));
+    fleet.wait(|said| matches!(said, Said::Connected(_)));
+    first.disconnected();
+    drop(first);
+    fleet.to_members().send(&"web-1".parse().unwrap(), command(FIRST, 9));
+    assert_eq!(second.received(), command(FIRST, 9));
+}
+
+fn blob(from: u64) -> Wanted {
+    Wanted::Blob { digest: Digest::from_bytes([7; 32]), from }
+}
+
+async fn fetch(fetcher: &Fetcher, wanted: Wanted) -> Result<Vec<u8>, LinkError> {
+    let mut fetching = fetcher.fetch(&wanted).await?;
+    let mut all = Vec::new();
+    while let Some(piece) = fetching.piece().await? {
+        all.extend_from_slice(&piece);
+    }
+    Ok(all)
+}
+
+#[test]
+fn content_is_fetched_from_where_it_broke_off() {
+    let fleet = Fleet::new();
+    let _host = fleet.joins(Role::Host, "web-1");
+    fleet.wait(|said| matches!(said, Said::Connected(_)));
+    let fetcher = fleet.fetcher("web-1");
+    let whole = fleet.block_on(fetch(&fetcher, blob(0))).unwrap();
+    assert_eq!(whole, common::content());
+    let rest = fleet.block_on(fetch(&fetcher, blob(300_000))).unwrap();
+    assert_eq!(rest, common::content()[300_000..]);
+    let unknown = Wanted::Blob { digest: Digest::from_bytes([8; 32]), from: 0 };
+    let error = fleet.block_on(fetch(&fetcher, unknown)).unwrap_err();
+    assert!(error.to_string().contains("refuses: no release of this host needs it"), "{error}");
+}
+
+#[test]
+fn content_whose_connection_breaks_is_not_taken_for_whole() {
+    let fleet = Fleet::new();
+    let relay = fleet.relay();
+    let _host = fleet.joins_through(&relay, Role::Host, "web-1");
+    fleet.wait(|said| matches!(said, Said::Connected(_)));
+    let fetcher = fleet.fetcher_through(&relay, "web-1");
+    relay.break_after(200_000);
+    let error = fleet.block_on(fetch(&fetcher, blob(0))).unwrap_err();
+    assert!(matches!(error, LinkError::Answer { .. }), "{error}");
+}
+
+#[test]
+fn a_certificate_that_ran_out_renews_itself_and_nothing_else() {
+    let fleet = Fleet::new();
+    let _joined = fleet.joins(Role::Host, "web-1");
+    fleet.wait(|said| matches!(said, Said::Connected(_)));
+    let old = fleet.credentials_of_age("web-1", Duration::from_hours(24 * 40));
+    let until = old.own().validity.until;
+    let host = fleet.runs(old);
+    let renewed = host.renewed();
+    assert!(renewed > until + Duration::from_hours(24 * 30));
+    fleet.wait(|said| matches!(said, Said::Connected(_)));
+    let too_old = fleet.credentials_of_age("web-1", Duration::from_hours(24 * 91));
+    let why = fleet.runs(too_old).disconnected();
+    assert!(why.contains("cannot open a session"), "{why}");
+}
