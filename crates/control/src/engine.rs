@@ -3,21 +3,21 @@
 //! At most one append is in progress. Until it is answered, observations are collected and nothing is
 //! decided. Once it is answered, its facts are applied and everything that follows is published.
 
+mod builder;
+mod fleet;
 mod history;
 mod lost;
 mod questions;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use journal::{Lost, Recovered};
 use model::{
-    Abilities, AppName, AppView, FromHost, Generation, Health, HealthTable, HostAbilities,
-    HostCommand, HostId, HostReport, InstanceId, Listeners, Millis, ProxyId, Receipt, Snapshot,
-    Timestamp, ToHost, TrafficReport,
+    AppName, AppView, FleetView, FromHost, Generation, HealthTable, HostCommand, HostId,
+    HostReport, InstanceId, Millis, ProxyId, Receipt, Snapshot, Timestamp, ToHost, TrafficReport,
 };
-use rollout::{App, Ask, Fleet};
+use rollout::{App, Ask, Fleet, FleetAsk};
 
 use crate::apps::Apps;
 use crate::hosts::{Hosts, in_use};
@@ -70,6 +70,7 @@ pub struct Engine {
     hosts: Hosts,
     health: HealthTable,
     questions: VecDeque<Question>,
+    fleet_questions: VecDeque<(Ticket, FleetAsk)>,
     writing: Writing,
     last_fact: Timestamp,
     recovered: Timestamp,
@@ -80,7 +81,14 @@ pub struct Engine {
     defect: Option<String>,
     /// Why the engine has stepped down, if it has.
     lost: Option<Lost>,
-    shown: BTreeMap<AppName, Arc<AppView>>,
+    shown: Shown,
+}
+
+/// What observers were shown last.
+#[derive(Clone, Debug, Default)]
+struct Shown {
+    apps: BTreeMap<AppName, Arc<AppView>>,
+    fleet: Option<Arc<FleetView>>,
 }
 
 impl Engine {
@@ -142,6 +150,7 @@ impl Engine {
                 ..HealthTable::default()
             },
             questions: VecDeque::new(),
+            fleet_questions: VecDeque::new(),
             writing: Writing::default(),
             last_fact,
             recovered: last_fact,
@@ -150,66 +159,8 @@ impl Engine {
             keep_releases: App::KEPT,
             defect: None,
             lost: None,
-            shown: BTreeMap::new(),
+            shown: Shown::default(),
         })
-    }
-
-    /// Sets the number of releases of each app stored besides those on offer. Default: [`App::KEPT`].
-    #[must_use]
-    pub fn keeping(self, keep_releases: u16) -> Self {
-        Self { keep_releases, ..self }
-    }
-
-    /// Sets the maximum number of apps. The default is [`Engine::APPS`].
-    #[must_use]
-    pub fn limited_to(self, most_apps: usize) -> Self {
-        Self { most_apps, ..self }
-    }
-
-    /// Adds a host whose agent is present, and its abilities. The host joins the fleet if it has not.
-    #[must_use]
-    pub fn with_host(mut self, host: HostId, address: IpAddr, abilities: HostAbilities) -> Self {
-        self.hosts.said(host, address, abilities);
-        self
-    }
-
-    /// Sets what proxies can do. A proxy that is not named can do everything.
-    #[must_use]
-    pub fn with_proxies(
-        mut self,
-        abilities: impl IntoIterator<Item = (ProxyId, Abilities)>,
-    ) -> Self {
-        for (id, abilities) in abilities {
-            self.routing.proxies.set_abilities(id, abilities);
-        }
-        self
-    }
-
-    /// Marks instances at whose address another program listens, with the evidence. All of them appear
-    /// in the first health table.
-    #[must_use]
-    pub fn with_strangers(
-        mut self,
-        strangers: impl IntoIterator<Item = (InstanceId, String)>,
-    ) -> Self {
-        for (id, why) in strangers {
-            let (app, number) = (id.app.clone(), id.number);
-            let known = self.apps.get(&app);
-            if !known.is_some_and(|managed| managed.app.instances.contains_key(&number)) {
-                continue;
-            }
-            let report = HostReport::Health {
-                id,
-                health: Health::Down,
-                streak: 1,
-                note: Some(why),
-                unanswered: false,
-                listeners: Listeners::Foreign,
-            };
-            let at = self.last_fact;
-            self.apps.change(&app, |managed| managed.report(number, report, at));
-        }
-        self
     }
 
     /// Returns the first commands after [`Engine::recover`]: they repeat the whole desired state.
@@ -235,6 +186,7 @@ impl Engine {
                 let question = Question { ticket, app, ask, version, mode };
                 questions::queue(self, question, &mut commands);
             }
+            Event::Fleet { ticket, ask } => fleet::queue(self, (ticket, ask), &mut commands),
             Event::Appended(result) => history::appended(self, result, now, &mut commands),
             Event::Cut(lost) => lost::step_down(self, lost, &mut commands),
             Event::Tick => {}
@@ -406,6 +358,7 @@ impl Engine {
                     append.records.push(Record::Fleet(newcomers));
                 }
             }
+            fleet::answer(self, now, &mut append, commands);
             questions::answer_questions(self, now, &mut append, commands);
             if self.writing.may_append(now) {
                 self.writing.retry_at = None;
@@ -477,20 +430,21 @@ impl Engine {
         }
     }
 
-    /// Shows every app whose view has changed.
+    /// Shows every app whose view has changed, and the fleet if it has.
     fn show(&mut self, commands: &mut Vec<Command>) {
+        fleet::show(self, commands);
         for name in self.apps.take_touched() {
             let managed = self.apps.get(&name).filter(|managed| !managed.app.is_removed());
             let Some(managed) = managed else {
-                if self.shown.remove(&name).is_some() {
+                if self.shown.apps.remove(&name).is_some() {
                     commands.push(Command::Hide(name));
                 }
                 continue;
             };
             let view = managed.view(self.shared());
-            if self.shown.get(&name).is_none_or(|shown| **shown != view) {
+            if self.shown.apps.get(&name).is_none_or(|shown| **shown != view) {
                 let view = Arc::new(view);
-                self.shown.insert(name, view.clone());
+                self.shown.apps.insert(name, view.clone());
                 commands.push(Command::Show(view));
             }
         }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use model::{AppName, FromHost, Receipt, TrafficReport};
-use rollout::{Ask, Refusal, RefusalCode};
+use rollout::{Ask, FleetAsk, Refusal, RefusalCode};
 
 use crate::message::{Answer, Mode};
 use crate::reports::Reports;
@@ -27,6 +27,10 @@ pub(crate) enum Message {
     Account {
         app: AppName,
         reply: AccountReply,
+    },
+    Fleet {
+        ask: FleetAsk,
+        reply: Reply,
     },
     /// The log has answered. The runner holds the result.
     Logged,
@@ -97,6 +101,20 @@ impl Inbox {
         let _ = self.sender.try_send(Message::Account { app, reply: Box::new(reply) });
     }
 
+    /// Asks for a change of the fleet. `reply` is called once, on control's thread or within this call.
+    pub fn fleet(
+        &self,
+        ask: FleetAsk,
+        reply: impl FnOnce(Result<Answer, Refusal>) + Send + 'static,
+    ) {
+        let message = Message::Fleet { ask, reply: Box::new(reply) };
+        if let Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) =
+            self.sender.try_send(message)
+        {
+            message.refuse("control does not answer");
+        }
+    }
+
     /// Ends the runner after its current step.
     pub fn stop(&self) {
         let _ = self.sender.send(Message::Stop);
@@ -115,13 +133,18 @@ impl Inbox {
 
 impl Message {
     fn refuse(self, why: &str) {
-        if let Self::Ask { app, reply, .. } = self {
-            reply(Err(Refusal {
-                code: RefusalCode::Unavailable,
-                message: format!("cannot change {app}: {why}"),
-                hint: Some("traffic goes on; look at the server's log".into()),
-            }));
-        }
+        let (what, reply) = match self {
+            Self::Ask { app, reply, .. } => (app.to_string(), reply),
+            Self::Fleet { reply, .. } => ("the fleet".to_owned(), reply),
+            Self::Host(_) | Self::Traffic | Self::Account { .. } | Self::Logged | Self::Stop => {
+                return;
+            }
+        };
+        reply(Err(Refusal {
+            code: RefusalCode::Unavailable,
+            message: format!("cannot change {what}: {why}"),
+            hint: Some("traffic goes on; look at the server's log".into()),
+        }));
     }
 }
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use journal::Lost;
 use model::{
-    AppName, AppView, FromHost, Generation, HealthTable, Label, ReleaseNo, RolloutId, Snapshot,
-    ToHost, TrafficReport,
+    AppName, AppView, FleetView, FromHost, Generation, HealthTable, Label, ReleaseNo, RolloutId,
+    Snapshot, ToHost, TrafficReport,
 };
-use rollout::{Ask, Course, Refusal};
+use rollout::{Ask, Course, FleetAsk, Refusal};
 
 use crate::record::{CheckpointBody, Record};
 
@@ -44,6 +44,13 @@ pub enum Event {
         /// The mode: commit or dry run.
         mode: Mode,
     },
+    /// A client asks for a change of the fleet.
+    Fleet {
+        /// The ticket for the answer.
+        ticket: Ticket,
+        /// The command.
+        ask: FleetAsk,
+    },
     /// The append in progress is durable, or was not acknowledged.
     Appended(Result<(), Lost>),
     /// The log accepts nothing any more.
@@ -75,6 +82,8 @@ pub enum Command {
     Show(Arc<AppView>),
     /// Remove an app from view.
     Hide(AppName),
+    /// Show the current members of the fleet.
+    ShowFleet(Arc<FleetView>),
 }
 
 /// The answer to an accepted command, sent once the command is durable, or to its dry run.

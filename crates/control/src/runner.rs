@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use journal::{Log, Lost, NewRecord, Room, Seq};
 use model::{
-    Abilities, AppName, AppView, Generation, HealthTable, InstanceId, Millis, ProxyId, Snapshot,
-    Timestamp, ToHost, TrafficReport,
+    Abilities, AppName, AppView, FleetView, Generation, HealthTable, InstanceId, Millis, ProxyId,
+    Snapshot, Timestamp, ToHost, TrafficReport,
 };
 use rollout::{Ask, Refusal, RefusalCode};
 
@@ -51,6 +51,8 @@ pub trait Outbox: Send {
     fn show(&mut self, view: Arc<AppView>);
     /// Removes an app from view.
     fn hide(&mut self, app: &AppName);
+    /// Shows the current members of the fleet.
+    fn show_fleet(&mut self, view: Arc<FleetView>);
 }
 
 /// Points at which a test may let the process die: before and after every append and every effect.
@@ -216,10 +218,12 @@ impl Runner {
             }
             Some(Message::Host(report)) => Event::Host(report),
             Some(Message::Ask { app, ask, version, mode, reply }) => {
-                self.next_ticket += 1;
-                let ticket = Ticket(self.next_ticket);
-                self.replies.insert(ticket, reply);
+                let ticket = self.ticket(reply);
                 Event::Ask { ticket, app, ask, version, mode }
+            }
+            Some(Message::Fleet { ask, reply }) => {
+                let ticket = self.ticket(reply);
+                Event::Fleet { ticket, ask }
             }
             Some(Message::Account { app, reply }) => {
                 reply(self.engine.account(&app, now));
@@ -237,6 +241,14 @@ impl Runner {
             }
             Some(Message::Traffic | Message::Stop) | None => Event::Tick,
         }
+    }
+
+    /// Returns the ticket under which a reply is kept until its answer comes.
+    fn ticket(&mut self, reply: Reply) -> Ticket {
+        self.next_ticket += 1;
+        let ticket = Ticket(self.next_ticket);
+        self.replies.insert(ticket, reply);
+        ticket
     }
 
     fn logged(&self) -> MutexGuard<'_, Logged> {
@@ -275,6 +287,7 @@ impl Runner {
                 Command::Announce(event) => self.config.outbox.announce(event),
                 Command::Show(view) => self.config.outbox.show(view),
                 Command::Hide(app) => self.config.outbox.hide(&app),
+                Command::ShowFleet(view) => self.config.outbox.show_fleet(view),
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use model::Role;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
@@ -15,7 +16,7 @@ use crate::certificate::PeerCertificate;
 use crate::credentials::{Credentials, MemberKey};
 use crate::error::IdentityError;
 use crate::fingerprint::Fingerprint;
-use crate::member::{FleetId, MemberIdentity, Role};
+use crate::member::{FleetId, MemberIdentity};
 use crate::pem_file::{PemFile, read, write};
 
 const DAY: Duration = Duration::from_hours(24);

@@ -139,7 +139,7 @@ impl Credentials {
         &self.authorities
     }
 
-    /// The same key with a newer certificate.
+    /// Returns the same key with a newer certificate.
     ///
     /// # Errors
     /// As for [`Self::new`].

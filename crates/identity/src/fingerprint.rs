@@ -4,6 +4,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use model::Digest;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
@@ -19,6 +20,11 @@ impl Fingerprint {
         let mut own = [0; 32];
         own.copy_from_slice(digest.as_ref());
         Self(own)
+    }
+
+    /// The fingerprint as a digest, as facts have it.
+    pub fn digest(&self) -> Digest {
+        Digest::from_bytes(self.0)
     }
 
     /// Whether both are equal, in a time that does not tell where they differ.

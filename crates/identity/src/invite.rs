@@ -6,12 +6,11 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use model::MemberName;
+use model::{MemberName, Role};
 use serde::{Deserialize, Serialize};
 
 use crate::error::IdentityError;
 use crate::fingerprint::Fingerprint;
-use crate::member::Role;
 
 const PREFIX: &str = "segue-";
 /// A longer text is no invite, in bytes.

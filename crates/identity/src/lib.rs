@@ -23,5 +23,5 @@ pub use credentials::{Credentials, MemberKey};
 pub use error::IdentityError;
 pub use fingerprint::Fingerprint;
 pub use invite::{Invite, InviteSecret, InviteText};
-pub use member::{FleetId, MemberIdentity, Role};
+pub use member::{FleetId, MemberIdentity};
 pub use tls::{door, join, member};

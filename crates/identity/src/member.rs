@@ -1,50 +1,11 @@
-//! Members of a fleet by role and name, and how a certificate spells them.
+//! Members of a fleet by role and name, as a certificate spells them.
 
 use std::fmt;
 use std::str::FromStr;
 
-use model::MemberName;
-use serde::{Deserialize, Serialize};
+use model::{MemberName, Role};
 
 const SCHEME: &str = "segue://";
-
-/// The role of a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Role {
-    /// Decides, and commands the others.
-    Server,
-    /// Runs instances.
-    Host,
-    /// Takes users' requests to instances.
-    Proxy,
-}
-
-impl Role {
-    /// The role as text, as certificates and commands have it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Server => "server",
-            Self::Host => "host",
-            Self::Proxy => "proxy",
-        }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Role {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let roles = [Self::Server, Self::Host, Self::Proxy];
-        roles.into_iter().find(|role| role.as_str() == text).ok_or("its role is unknown")
-    }
-}
 
 /// A fleet, by a number drawn when its authority is made: two fleets never take each other's members.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use model::Role;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -13,7 +14,7 @@ use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
 use crate::certificate::PeerCertificate;
 use crate::fingerprint::Fingerprint;
-use crate::member::{FleetId, Role};
+use crate::member::FleetId;
 
 /// The authorities that are believed.
 #[derive(Clone, Debug)]

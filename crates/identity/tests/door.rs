@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use identity::{
-    Authority, Credentials, Invite, InviteSecret, MemberIdentity, MemberKey, PeerCertificate, Role,
+    Authority, Credentials, Invite, InviteSecret, MemberIdentity, MemberKey, PeerCertificate,
 };
+use model::Role;
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig, ClientConnection, Error, ServerConnection};
 use tempfile::TempDir;

@@ -6,25 +6,25 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
-use futures_util::stream::try_unfold;
 use http::header::{AUTHORIZATION, CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::combinators::BoxBody;
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
-use identity::{Authority, Fingerprint, InviteSecret, MemberIdentity, PeerCertificate, Role};
-use tokio::io::AsyncReadExt as _;
+use identity::{Authority, Fingerprint, InviteSecret, MemberIdentity, PeerCertificate};
+use model::Role;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_util::io::ReaderStream;
 
-use crate::content::{Content, ContentRefusal, Wanted};
-use crate::door::{Caller, Shared, Standing};
+use crate::content::{ContentRefusal, ContentRequest, ServedContent};
+use crate::door_state::{DoorCaller, DoorState, MemberStanding};
 use crate::join::{Certified, JOIN, RENEW};
 use crate::member::LINK;
 use crate::member_session;
 
 /// The body of an answer.
-pub(crate) type Body = BoxBody<Bytes, io::Error>;
+pub(crate) type AnswerBody = UnsyncBoxBody<Bytes, io::Error>;
 
 /// The longest request for a certificate, in bytes.
 const REQUEST: usize = 16 << 10;
@@ -37,10 +37,10 @@ const PIECE: usize = 64 << 10;
 
 /// Answers one request.
 pub(crate) async fn answer(
-    shared: Arc<Shared>,
-    caller: Caller,
+    shared: Arc<DoorState>,
+    caller: DoorCaller,
     request: Request<Incoming>,
-) -> Response<Body> {
+) -> Response<AnswerBody> {
     let path = request.uri().path().to_owned();
     let answered = match (request.method(), path.as_str()) {
         (&Method::POST, JOIN) => join(&shared, &caller, request).await,
@@ -67,10 +67,10 @@ fn refused(status: StatusCode, why: impl Into<String>) -> Refusal {
 }
 
 async fn join(
-    shared: &Shared,
-    caller: &Caller,
+    shared: &DoorState,
+    caller: &DoorCaller,
     request: Request<Incoming>,
-) -> Result<Response<Body>, Refusal> {
+) -> Result<Response<AnswerBody>, Refusal> {
     let secret = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let secret = secret.and_then(|value| value.strip_prefix("Bearer "));
     let secret = secret.and_then(|secret| secret.parse::<InviteSecret>().ok());
@@ -88,10 +88,10 @@ async fn join(
 }
 
 async fn renew(
-    shared: &Shared,
-    caller: &Caller,
+    shared: &DoorState,
+    caller: &DoorCaller,
     request: Request<Incoming>,
-) -> Result<Response<Body>, Refusal> {
+) -> Result<Response<AnswerBody>, Refusal> {
     let forbidden = |why: &str| refused(StatusCode::FORBIDDEN, why);
     let certificate = caller.certificate.as_ref();
     let peer = certificate.ok_or_else(|| forbidden("there is no certificate to renew"))?;
@@ -100,7 +100,7 @@ async fn renew(
             "the certificate ran out more than 60 days ago: invite the member again",
         ));
     }
-    if shared.end.standing(peer) == Standing::Removed {
+    if shared.end.standing(peer) == MemberStanding::Removed {
         return Err(forbidden("the member was removed from the fleet"));
     }
     let body = body(request).await?;
@@ -109,11 +109,11 @@ async fn renew(
 
 /// Signs a request with this key for this member.
 fn certify(
-    shared: &Shared,
+    shared: &DoorState,
     request: &[u8],
     identity: &MemberIdentity,
     key: Fingerprint,
-) -> Result<Response<Body>, Refusal> {
+) -> Result<Response<AnswerBody>, Refusal> {
     let failed =
         |error: identity::IdentityError| refused(StatusCode::BAD_REQUEST, error.to_string());
     if !Authority::requested_key(request).map_err(failed)?.is(&key) {
@@ -128,10 +128,10 @@ fn certify(
 
 /// Opens a session for a member.
 fn open(
-    shared: Arc<Shared>,
-    caller: &Caller,
+    shared: Arc<DoorState>,
+    caller: &DoorCaller,
     mut request: Request<Incoming>,
-) -> Result<Response<Body>, Refusal> {
+) -> Result<Response<AnswerBody>, Refusal> {
     let peer = member(caller)?.clone();
     let key = request.headers().get(SEC_WEBSOCKET_KEY).map(|key| derive_accept_key(key.as_bytes()));
     let accept = key.ok_or_else(|| refused(StatusCode::BAD_REQUEST, "a WebSocket is expected"))?;
@@ -151,12 +151,16 @@ fn open(
         .map_err(|error| refused(StatusCode::BAD_REQUEST, error.to_string()))
 }
 
-async fn content(shared: &Shared, caller: &Caller, path: &str) -> Result<Response<Body>, Refusal> {
+async fn content(
+    shared: &DoorState,
+    caller: &DoorCaller,
+    path: &str,
+) -> Result<Response<AnswerBody>, Refusal> {
     let not_found = || refused(StatusCode::NOT_FOUND, "there is no such thing here");
-    let wanted = Wanted::from_path(path).ok_or_else(not_found)?;
+    let wanted = ContentRequest::from_path(path).ok_or_else(not_found)?;
     let peer = member(caller)?;
     let is_host = peer.identity.role == Role::Host;
-    if !is_host || shared.end.standing(peer) != Standing::Member {
+    if !is_host || shared.end.standing(peer) != MemberStanding::Member {
         return Err(refused(StatusCode::FORBIDDEN, "only hosts of the fleet get content"));
     }
     let found = shared.end.content(&peer.identity.name, wanted).await;
@@ -168,39 +172,18 @@ async fn content(shared: &Shared, caller: &Caller, path: &str) -> Result<Respons
         };
         refused(status, refusal.to_string())
     })?;
-    Ok(match found {
-        Content::Bytes(bytes) => response(StatusCode::OK, bytes.into()),
-        Content::File(file, length) => Response::new(pieces(file, length)),
-    })
+    let ServedContent(reader) = found;
+    let pieces = ReaderStream::with_capacity(reader, PIECE).map_ok(Frame::data);
+    Ok(Response::new(StreamBody::new(pieces).boxed_unsync()))
 }
 
 /// Returns the member that asks, unless its certificate has run out.
-fn member(caller: &Caller) -> Result<&PeerCertificate, Refusal> {
+fn member(caller: &DoorCaller) -> Result<&PeerCertificate, Refusal> {
     let why = match &caller.certificate {
         None => "only members of the fleet may ask this",
         Some(_) => "the certificate has run out: renew it first",
     };
     caller.valid().ok_or_else(|| refused(StatusCode::FORBIDDEN, why))
-}
-
-/// Returns the rest of a file as a body, piece by piece.
-fn pieces(file: std::fs::File, length: u64) -> Body {
-    let file = tokio::fs::File::from_std(file);
-    let stream = try_unfold((file, length), |(mut file, left)| async move {
-        if left == 0 {
-            return Ok::<_, io::Error>(None);
-        }
-        let most = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
-        let mut piece = vec![0; most];
-        let read = file.read(&mut piece).await?;
-        if read == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        piece.truncate(read);
-        Ok(Some((Bytes::from(piece), (file, left - read as u64))))
-    });
-    // A stream of a file is no `Sync`, which `boxed` would want.
-    BoxBody::new(StreamBody::new(stream.map_ok(Frame::data)))
 }
 
 async fn body(request: Request<Incoming>) -> Result<Vec<u8>, Refusal> {
@@ -210,12 +193,12 @@ async fn body(request: Request<Incoming>) -> Result<Vec<u8>, Refusal> {
     Ok(body.map_err(|error| bad(error.to_string()))?.to_bytes().to_vec())
 }
 
-fn response(status: StatusCode, body: Bytes) -> Response<Body> {
+fn response(status: StatusCode, body: Bytes) -> Response<AnswerBody> {
     let mut response = Response::new(full(body));
     *response.status_mut() = status;
     response
 }
 
-fn full(body: Bytes) -> Body {
-    Full::new(body).map_err(|never| match never {}).boxed()
+fn full(body: Bytes) -> AnswerBody {
+    Full::new(body).map_err(|never| match never {}).boxed_unsync()
 }

@@ -1,18 +1,21 @@
 //! Fetches content from a server, over a few connections that are kept for the next request.
 
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use std::{fmt, io};
 
-use bytes::Bytes;
+use futures_util::stream::try_unfold;
+use http::Response;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use identity::Credentials;
 use rustls::ClientConfig;
+use tokio::io::AsyncRead;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+use tokio_util::io::StreamReader;
 
-use crate::content::Wanted;
+use crate::content::ContentRequest;
 use crate::dial::Requests;
 use crate::error::LinkError;
 
@@ -68,7 +71,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// If no server can be reached, or the server refuses.
-    pub async fn fetch(&self, wanted: &Wanted) -> Result<Fetching, LinkError> {
+    pub async fn fetch(&self, wanted: &ContentRequest) -> Result<Reader, LinkError> {
         let place = Arc::clone(&self.0.places).acquire_owned().await;
         let place = place.map_err(|_| LinkError::NoServer)?;
         let path = wanted.to_path();
@@ -79,7 +82,7 @@ impl Fetcher {
         {
             match requests.get(&path).await {
                 Ok(answer) => {
-                    return Ok(self.fetching(server, requests, answer.into_body(), place));
+                    return Ok(self.coming(server, requests, answer, place));
                 }
                 Err(refused @ LinkError::Refused { .. }) => return Err(refused),
                 Err(_) => {}
@@ -94,7 +97,7 @@ impl Fetcher {
             match Requests::connect(&server, &tls).await {
                 Ok(mut requests) => {
                     let answer = requests.get(&path).await?;
-                    return Ok(self.fetching(server, requests, answer.into_body(), place));
+                    return Ok(self.coming(server, requests, answer, place));
                 }
                 Err(error) => last = error,
             }
@@ -102,14 +105,15 @@ impl Fetcher {
         Err(last)
     }
 
-    fn fetching(
+    fn coming(
         &self,
         server: String,
         requests: Requests,
-        body: Incoming,
+        answer: Response<Incoming>,
         place: OwnedSemaphorePermit,
-    ) -> Fetching {
-        Fetching { of: self.clone(), server, requests: Some(requests), body, _place: place }
+    ) -> Reader {
+        let (of, body) = (self.clone(), answer.into_body());
+        Coming { of, server, requests, body, _place: place }.into_reader()
     }
 
     fn source(&self) -> std::sync::MutexGuard<'_, Source> {
@@ -117,42 +121,36 @@ impl Fetcher {
     }
 }
 
-/// Content that is being fetched.
-pub struct Fetching {
+/// ServedContent on its way. Reading fails if the connection breaks or nothing comes for a while. What came before
+/// is not lost: the rest can be asked for.
+type Reader = Box<dyn AsyncRead + Send + Unpin>;
+
+/// The body of an answer, with the connection that it comes over.
+struct Coming {
     of: Fetcher,
     server: String,
-    requests: Option<Requests>,
+    requests: Requests,
     body: Incoming,
     _place: OwnedSemaphorePermit,
 }
 
-impl fmt::Debug for Fetching {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fetching").field("server", &self.server).finish_non_exhaustive()
-    }
-}
-
-impl Fetching {
-    /// Returns the next piece; `None` at the end.
-    ///
-    /// # Errors
-    /// If the connection breaks, or nothing comes for a while. What came before is not lost: the rest can be
-    /// asked for.
-    pub async fn piece(&mut self) -> Result<Option<Bytes>, LinkError> {
-        let answer = |why: String| LinkError::Answer { server: self.server.clone(), why };
-        loop {
-            let frame = timeout(PATIENCE, self.body.frame()).await;
-            let frame = frame.map_err(|_| answer("it stopped in the middle".into()))?;
-            let Some(frame) = frame else {
-                if let Some(requests) = self.requests.take() {
-                    self.of.source().idle.push((self.server.clone(), requests));
+impl Coming {
+    /// Returns the body as a reader. Its connection is kept for another request once it was read to the end.
+    fn into_reader(self) -> Reader {
+        let pieces = try_unfold(self, |mut coming| async move {
+            loop {
+                let late = |_| io::Error::from(io::ErrorKind::TimedOut);
+                let frame = timeout(PATIENCE, coming.body.frame()).await.map_err(late)?;
+                let Some(frame) = frame else {
+                    let Self { of, server, requests, .. } = coming;
+                    of.source().idle.push((server, requests));
+                    return Ok::<_, io::Error>(None);
+                };
+                if let Ok(piece) = frame.map_err(io::Error::other)?.into_data() {
+                    return Ok(Some((piece, coming)));
                 }
-                return Ok(None);
-            };
-            let frame = frame.map_err(|error| answer(error.to_string()))?;
-            if let Ok(piece) = frame.into_data() {
-                return Ok(Some(piece));
             }
-        }
+        });
+        Box::new(StreamReader::new(Box::pin(pieces)))
     }
 }

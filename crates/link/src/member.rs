@@ -15,7 +15,7 @@ use crate::error::LinkError;
 use crate::join::{Certified, renew};
 use crate::message::{ControlRun, FromMember, Hello, ToMember, Welcome, is_spoken};
 use crate::queue::Queue;
-use crate::session::{self, Heard, Times};
+use crate::session::{self, Heard, SessionTimes};
 
 /// The path of sessions.
 pub(crate) const LINK: &str = "/link";
@@ -65,7 +65,7 @@ impl ToServer {
 pub struct Member {
     credentials: Arc<Credentials>,
     servers: Vec<String>,
-    times: Times,
+    times: SessionTimes,
     /// The control that was obeyed last.
     obeyed: Option<ControlRun>,
     to_server: ToServer,
@@ -75,7 +75,7 @@ pub struct Member {
 /// The end of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemberEnded {
-    /// It was removed from its fleet.
+    /// The member was removed from its fleet.
     Removed,
 }
 
@@ -86,7 +86,7 @@ impl Member {
         credentials: Credentials,
         servers: Vec<String>,
         obeyed: Option<ControlRun>,
-        times: Times,
+        times: SessionTimes,
     ) -> Self {
         let renewal = credentials.own().validity.renewal();
         let credentials = Arc::new(credentials);

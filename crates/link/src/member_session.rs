@@ -4,18 +4,19 @@ use std::net::SocketAddr;
 
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use identity::{PeerCertificate, Role};
+use identity::PeerCertificate;
+use model::Role;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role as WebSocketRole;
 
-use crate::door::{Shared, Standing};
+use crate::door_state::{DoorState, MemberStanding};
 use crate::message::{FromMember, Hello, Offers, ToMember, is_spoken};
 use crate::queue::Queue;
 use crate::session::{self, Heard};
 
 /// Runs a session with a member.
 pub(crate) async fn run(
-    shared: &Shared,
+    shared: &DoorState,
     peer: PeerCertificate,
     from: SocketAddr,
     upgraded: Upgraded,
@@ -32,7 +33,7 @@ pub(crate) async fn run(
     let Session { hello, .. } = session;
     let member = &peer.identity;
     if let Some((_, number)) = hello
-        && shared.ends(&member.name, number)
+        && shared.ended(&member.name, number)
     {
         tracing::info!(%member, why, "the session with a member ended");
         shared.end.silent(member, &why);
@@ -41,7 +42,7 @@ pub(crate) async fn run(
 
 /// The state of a session.
 struct Session<'a> {
-    shared: &'a Shared,
+    shared: &'a DoorState,
     peer: &'a PeerCertificate,
     from: SocketAddr,
     queue: &'a Queue<ToMember>,
@@ -89,13 +90,15 @@ impl Session<'_> {
             return;
         }
         match self.shared.end.standing(self.peer) {
-            Standing::Removed => {
+            MemberStanding::Removed => {
                 self.queue.push(ToMember::Removed);
                 self.queue.close();
             }
             // Its work goes on as it is, until a person takes it in.
-            Standing::Unknown => tracing::warn!(%member, "a member is connected that nobody knows"),
-            Standing::Member => {
+            MemberStanding::Unknown => {
+                tracing::warn!(%member, "a member is connected that nobody knows")
+            }
+            MemberStanding::Member => {
                 let number = self.shared.begins(&member.name, self.queue);
                 self.shared.end.connected(self.peer, self.from, &hello);
                 self.hello = Some((hello, number));

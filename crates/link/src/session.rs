@@ -21,7 +21,7 @@ const LONGEST: usize = 64 << 20;
 
 /// The times of a session.
 #[derive(Clone, Copy, Debug)]
-pub struct Times {
+pub struct SessionTimes {
     /// The time between two heartbeats.
     pub heartbeat: Duration,
     /// The time without a word after which the other end counts as silent.
@@ -31,7 +31,7 @@ pub struct Times {
     pub lost: Duration,
 }
 
-impl Default for Times {
+impl Default for SessionTimes {
     fn default() -> Self {
         let secs = Duration::from_secs;
         Self { heartbeat: secs(2), silent: secs(3), lost: secs(10) }
@@ -43,7 +43,7 @@ impl Default for Times {
 pub(crate) enum Heard<M> {
     /// The other end said this.
     Message(M),
-    /// There was no word for [`Times::silent`].
+    /// There was no word for [`SessionTimes::silent`].
     Silence,
     /// The other end speaks again after a silence.
     Again,
@@ -90,7 +90,7 @@ pub(crate) async fn run<S, Out, In>(
     socket: WebSocketStream<S>,
     queue: &Queue<Out>,
     heartbeat: impl Fn() -> Out,
-    times: Times,
+    times: SessionTimes,
     mut hear: impl FnMut(Heard<In>),
 ) -> SessionEnd
 where

@@ -8,9 +8,10 @@ mod common;
 use std::time::Duration;
 
 use common::{Fleet, Said, command, traffic};
-use identity::{InviteSecret, MemberKey, Role};
-use link::{ControlRun, Fetcher, FromMember, LinkError, MemberEnded, ToMember, Wanted};
-use model::{Digest, HostReport, InstanceId};
+use identity::{InviteSecret, MemberKey};
+use link::{ContentRequest, ControlRun, Fetcher, FromMember, LinkError, MemberEnded, ToMember};
+use model::{Digest, HostReport, InstanceId, Role};
+use tokio::io::AsyncReadExt as _;
 
 const FIRST: ControlRun = ControlRun { term: 1, run: 1 };
 
@@ -118,7 +119,7 @@ fn who_was_removed_is_told_so_and_is_heard_no_more() {
     assert_eq!(again.ended(), MemberEnded::Removed);
     let fetcher = fleet.fetcher("web-1");
     let error = fleet.block_on(fetch(&fetcher, blob(0))).unwrap_err();
-    assert!(error.to_string().contains("only hosts of the fleet get content"), "{error}");
+    assert!(error.contains("only hosts of the fleet get content"), "{error}");
     let connected = |said: &Said| matches!(said, Said::Connected(_));
     assert_eq!(fleet.said().iter().filter(|said| connected(said)).count(), 0);
 }
@@ -136,7 +137,7 @@ fn a_member_says_only_what_its_role_may_say() {
     let reported = |said: &Said| matches!(said, Said::Message(_, FromMember::Report { .. }));
     assert!(!fleet.said().iter().any(reported));
     let error = fleet.block_on(fetch(&fleet.fetcher("lb-1"), blob(0))).unwrap_err();
-    assert!(error.to_string().contains("only hosts of the fleet get content"), "{error}");
+    assert!(error.contains("only hosts of the fleet get content"), "{error}");
 }
 
 #[test]
@@ -168,16 +169,14 @@ fn the_newest_session_of_a_member_is_the_one() {
     assert_eq!(second.received(), command(FIRST, 9));
 }
 
-fn blob(from: u64) -> Wanted {
-    Wanted::Blob { digest: Digest::from_bytes([7; 32]), from }
+fn blob(from: u64) -> ContentRequest {
+    ContentRequest::Blob { app: "web".parse().unwrap(), digest: Digest::from_bytes([7; 32]), from }
 }
 
-async fn fetch(fetcher: &Fetcher, wanted: Wanted) -> Result<Vec<u8>, LinkError> {
-    let mut fetching = fetcher.fetch(&wanted).await?;
+async fn fetch(fetcher: &Fetcher, wanted: ContentRequest) -> Result<Vec<u8>, String> {
+    let mut reader = fetcher.fetch(&wanted).await.map_err(|error| error.to_string())?;
     let mut all = Vec::new();
-    while let Some(piece) = fetching.piece().await? {
-        all.extend_from_slice(&piece);
-    }
+    reader.read_to_end(&mut all).await.map_err(|_| format!("broken off at {}", all.len()))?;
     Ok(all)
 }
 
@@ -191,9 +190,10 @@ fn content_is_fetched_from_where_it_broke_off() {
     assert_eq!(whole, common::content());
     let rest = fleet.block_on(fetch(&fetcher, blob(300_000))).unwrap();
     assert_eq!(rest, common::content()[300_000..]);
-    let unknown = Wanted::Blob { digest: Digest::from_bytes([8; 32]), from: 0 };
+    let app = "web".parse().unwrap();
+    let unknown = ContentRequest::Blob { app, digest: Digest::from_bytes([8; 32]), from: 0 };
     let error = fleet.block_on(fetch(&fetcher, unknown)).unwrap_err();
-    assert!(error.to_string().contains("refuses: no release of this host needs it"), "{error}");
+    assert!(error.contains("refuses: no release of this host needs it"), "{error}");
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn content_whose_connection_breaks_is_not_taken_for_whole() {
     let fetcher = fleet.fetcher_through(&relay, "web-1");
     relay.break_after(200_000);
     let error = fleet.block_on(fetch(&fetcher, blob(0))).unwrap_err();
-    assert!(matches!(error, LinkError::Answer { .. }), "{error}");
+    assert!(error.starts_with("broken off at"), "{error}");
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod host;
 mod id;
 mod limits;
 mod listener;
+mod member;
 mod nearest;
 mod proxy_limits;
 mod reason;
@@ -46,6 +47,7 @@ pub use id::{
 };
 pub use limits::AppLimits;
 pub use listener::{ListenerRule, Listeners};
+pub use member::{FleetView, MemberView, Role};
 pub use nearest::nearest;
 pub use proxy_limits::{
     HeadSizes, LIMIT_TIMES, LONE_APP_LIMITS, LimitField, LimitRow, LoneLimits, PROXY_LIMITS,

@@ -1,16 +1,28 @@
-//! The fleet: the set of hosts. Its state is a fold over its facts, which belong to no app.
+//! The fleet: hosts, and members with their invites. Its state is a fold over its facts, which belong to no
+//! app.
 
 use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use model::{HostId, Timestamp};
+use model::{Digest, FleetView, HostId, MemberName, MemberView, Millis, Role, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// The hosts that instances can be placed on.
+/// The hosts that instances can be placed on, and the members of the fleet.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Fleet {
     /// Hosts by name.
     pub hosts: BTreeMap<HostId, Host>,
+    /// Members on other machines.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub members: BTreeMap<MemberName, FleetMember>,
+    /// Invites that can still be used.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub invites: BTreeMap<MemberName, Invitation>,
+    /// Members that were removed, for as long as they may still have a certificate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<RemovedMember>,
 }
 
 /// A host of the fleet.
@@ -20,6 +32,66 @@ pub struct Host {
     pub address: IpAddr,
     /// Time at which it joined the fleet.
     pub joined: Timestamp,
+}
+
+/// A member on another machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FleetMember {
+    /// Its role.
+    pub role: Role,
+    /// The SHA-256 of its public key.
+    pub key: Digest,
+    /// The address of its instances, if its invite named one. Otherwise it is the one that it connects from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// Its labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Time at which it joined.
+    pub joined: Timestamp,
+}
+
+/// An invite, as the server keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invitation {
+    /// The role that the member will have.
+    pub role: Role,
+    /// The SHA-256 of the invite's secret.
+    pub secret: Digest,
+    /// The address of the member's instances; `None` takes the one that it connects from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// The member's labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Time at which the invite ends.
+    pub until: Timestamp,
+    /// The SHA-256 of the key that has used the invite. The same key may use it again, since the answer may
+    /// have been lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_by: Option<Digest>,
+}
+
+impl Invitation {
+    /// Time for which an invite can be used.
+    pub const LIFE: Millis = Millis::from_secs(60 * 60);
+}
+
+/// A member that was removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemovedMember {
+    /// Its name.
+    pub name: MemberName,
+    /// The SHA-256 of its public key.
+    pub key: Digest,
+    /// Time at which it was removed.
+    pub at: Timestamp,
+}
+
+impl RemovedMember {
+    /// Time for which a removed member is told that it was removed: 90 days after the end of the last
+    /// certificate that it can have, which lives 30 days.
+    const KEPT: Millis = Millis::from_secs(120 * 24 * 60 * 60);
 }
 
 /// An event in the life of the fleet.
@@ -35,6 +107,31 @@ pub enum FleetFact {
         /// Time of the event.
         at: Timestamp,
     },
+    /// A member was invited. An earlier invite of that name ends.
+    Invited {
+        /// The member's name.
+        name: MemberName,
+        /// The invite.
+        invitation: Invitation,
+        /// Time of the event.
+        at: Timestamp,
+    },
+    /// A member used its invite. One that had this name before is replaced.
+    MemberJoined {
+        /// The member's name.
+        name: MemberName,
+        /// The SHA-256 of its public key.
+        key: Digest,
+        /// Time of the event.
+        at: Timestamp,
+    },
+    /// A member was removed, or its invite.
+    MemberRemoved {
+        /// The member's name.
+        name: MemberName,
+        /// Time of the event.
+        at: Timestamp,
+    },
 }
 
 impl Fleet {
@@ -46,7 +143,49 @@ impl Fleet {
                 let known = self.hosts.entry(host.clone()).or_insert(Host { address, joined });
                 known.address = address;
             }
+            FleetFact::Invited { name, invitation, at } => {
+                self.invites.retain(|_, invite| invite.until > *at);
+                self.invites.insert(name.clone(), invitation.clone());
+            }
+            FleetFact::MemberJoined { name, key, at } => self.joined(name, *key, *at),
+            FleetFact::MemberRemoved { name, at } => self.removed(name, *at),
         }
+    }
+
+    fn joined(&mut self, name: &MemberName, key: Digest, at: Timestamp) {
+        let Some(invite) = self.invites.get_mut(name) else { return };
+        invite.used_by = Some(key);
+        let Invitation { role, address, labels, .. } = invite.clone();
+        self.removed.retain(|removed| removed.key != key);
+        if let Some(before) = self.members.get(name).filter(|before| before.key != key) {
+            let key = before.key;
+            self.removed.push(RemovedMember { name: name.clone(), key, at });
+        }
+        let member = FleetMember { role, key, address, labels, joined: at };
+        self.members.insert(name.clone(), member);
+    }
+
+    fn removed(&mut self, name: &MemberName, at: Timestamp) {
+        self.invites.remove(name);
+        self.removed.retain(|removed| at < removed.at.after(RemovedMember::KEPT));
+        if let Some(FleetMember { key, .. }) = self.members.remove(name) {
+            self.removed.push(RemovedMember { name: name.clone(), key, at });
+        }
+        self.hosts.remove(&name.as_host());
+    }
+
+    /// Returns what observers are shown.
+    pub fn view(&self) -> FleetView {
+        let members = self.members.iter().map(|(name, member)| MemberView {
+            name: name.clone(),
+            role: member.role,
+            key: member.key,
+            address: self.hosts.get(&name.as_host()).map(|host| host.address).or(member.address),
+            labels: member.labels.clone(),
+            joined: member.joined,
+        });
+        let removed = self.removed.iter().map(|removed| removed.key);
+        FleetView { members: members.collect(), removed: removed.collect() }
     }
 }
 
@@ -54,7 +193,10 @@ impl FleetFact {
     /// Returns the time of the event.
     pub fn at(&self) -> Timestamp {
         match self {
-            Self::HostJoined { at, .. } => *at,
+            Self::HostJoined { at, .. }
+            | Self::Invited { at, .. }
+            | Self::MemberJoined { at, .. }
+            | Self::MemberRemoved { at, .. } => *at,
         }
     }
 
@@ -62,6 +204,9 @@ impl FleetFact {
     pub fn name(&self) -> &'static str {
         match self {
             Self::HostJoined { .. } => "host-joined",
+            Self::Invited { .. } => "invited",
+            Self::MemberJoined { .. } => "member-joined",
+            Self::MemberRemoved { .. } => "member-removed",
         }
     }
 }

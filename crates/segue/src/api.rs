@@ -116,6 +116,7 @@ impl Api {
             engine: engine.clone(),
             store: store.clone(),
             host: Arc::new(LocalFiles { data: data.clone() }),
+            fleet: Arc::new(server::NoFleet),
             down: down.clone(),
             metrics: Arc::new(move || metrics.metrics()),
             traffic_warning: Arc::new(move |app| traffic.warning(app)),

@@ -6,6 +6,7 @@ use tokio::sync::watch;
 use wire::{Code, Problem};
 
 use crate::engine::ApiEngine;
+use crate::fleet::ApiFleet;
 use crate::host::ApiHost;
 use crate::store::ApiStore;
 
@@ -26,6 +27,8 @@ pub struct ApiState {
     pub store: Arc<dyn ApiStore>,
     /// Runs the instances. Gives access to their output and to the apps' state.
     pub host: Arc<dyn ApiHost>,
+    /// Knows the members of the fleet.
+    pub fleet: Arc<dyn ApiFleet>,
     /// Becomes true when a client asks to stop all instances and the server.
     pub down: watch::Sender<bool>,
     /// True if instances run as root unless their app names a user.

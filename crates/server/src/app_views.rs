@@ -1,11 +1,11 @@
-//! The views of the apps and their events. Control writes them and the API reads them. They keep their last
+//! The views of the apps with their events, and of the fleet. Control writes them and the API reads them. They keep their last
 //! state when control stops.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use control::Outbox;
-use model::{AppName, AppView, RolloutEvent};
+use model::{AppName, AppView, FleetView, RolloutEvent};
 
 use crate::Feed;
 
@@ -14,6 +14,7 @@ use crate::Feed;
 pub struct AppViews {
     feed: Feed,
     views: RwLock<BTreeMap<AppName, Arc<AppView>>>,
+    fleet: RwLock<Arc<FleetView>>,
 }
 
 impl AppViews {
@@ -23,14 +24,19 @@ impl AppViews {
     }
 
     /// Returns the view of one app.
-    pub(crate) fn view(&self, app: &AppName) -> Option<Arc<AppView>> {
+    pub fn view(&self, app: &AppName) -> Option<Arc<AppView>> {
         self.views.read().unwrap_or_else(PoisonError::into_inner).get(app).cloned()
     }
 
     /// Returns the views of all apps, sorted by name.
-    pub(crate) fn views(&self) -> Vec<Arc<AppView>> {
+    pub fn views(&self) -> Vec<Arc<AppView>> {
         let views = self.views.read().unwrap_or_else(PoisonError::into_inner);
         views.values().cloned().collect()
+    }
+
+    /// Returns the members of the fleet.
+    pub fn fleet(&self) -> Arc<FleetView> {
+        Arc::clone(&self.fleet.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -51,5 +57,9 @@ impl Outbox for Notices {
 
     fn hide(&mut self, app: &AppName) {
         self.0.views.write().unwrap_or_else(PoisonError::into_inner).remove(app);
+    }
+
+    fn show_fleet(&mut self, view: Arc<FleetView>) {
+        *self.0.fleet.write().unwrap_or_else(PoisonError::into_inner) = view;
     }
 }

@@ -7,7 +7,7 @@ use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use crate::api_state::ApiState;
-use crate::{apps, blobs, commands, deploys, events, health, logs};
+use crate::{apps, blobs, commands, deploys, events, health, logs, members};
 
 /// One method of one path.
 pub(crate) struct Endpoint {
@@ -25,7 +25,7 @@ pub(crate) struct Endpoint {
 
 type Handler = fn(MethodFilter) -> MethodRouter<ApiState>;
 
-static ENDPOINTS: [Endpoint; 27] = [
+static ENDPOINTS: [Endpoint; 30] = [
     get("/healthz", |method| on(method, health::healthy)).open(),
     get("/metrics", |method| on(method, health::metrics)),
     get("/readyz", |method| on(method, health::ready)),
@@ -49,6 +49,9 @@ static ENDPOINTS: [Endpoint; 27] = [
     post("/v1/apps/{app}/scale", |method| on(method, commands::scale)),
     post("/v1/apps/{app}/maintenance", |method| on(method, commands::maintenance)),
     post("/v1/apps/{app}/abort", |method| on(method, commands::abort)),
+    get("/v1/fleet", |method| on(method, members::show)),
+    post("/v1/fleet/invites", |method| on(method, members::invite)),
+    delete("/v1/fleet/members/{name}", |method| on(method, members::remove)),
     get("/v1/state", |method| on(method, commands::left_state)),
     post("/v1/blobs/missing", |method| on(method, blobs::missing)),
     put("/v1/blobs/{digest}", |method| on(method, blobs::put)).long(),

@@ -25,7 +25,8 @@ pub fn check(engine: &Engine, commands: &[Command], most: usize) -> Option<Wrong
         | Command::Answer(..)
         | Command::Announce(_)
         | Command::Show(_)
-        | Command::Hide(_) => None,
+        | Command::Hide(_)
+        | Command::ShowFleet(_) => None,
     });
     let begins =
         |record: &&Record| record.facts().iter().any(|fact| matches!(fact, Fact::Started(_)));

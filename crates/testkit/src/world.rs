@@ -460,6 +460,7 @@ impl World {
                 Command::Hide(app) => {
                     self.views.remove(&app);
                 }
+                Command::ShowFleet(_) => {}
             }
         }
     }

@@ -61,7 +61,8 @@ fn answer(commands: &[Command]) -> Option<&Result<Answer, Refusal>> {
         | Command::Health(_)
         | Command::Announce(_)
         | Command::Show(_)
-        | Command::Hide(_) => None,
+        | Command::Hide(_)
+        | Command::ShowFleet(_) => None,
     })
 }
 

@@ -10,8 +10,8 @@ use control::{
 use journal::sqlite::{Journal, JournalOptions};
 use journal::{CheckpointPart, Done, Log, Lost, NewRecord, Recovered, Room, Seq};
 use model::{
-    Abilities, AppName, AppView, Generation, HealthTable, Millis, ProxyId, Snapshot, Timestamp,
-    ToHost,
+    Abilities, AppName, AppView, FleetView, Generation, HealthTable, Millis, ProxyId, Snapshot,
+    Timestamp, ToHost,
 };
 use testkit::{Loss, release, spec};
 
@@ -53,6 +53,8 @@ impl Outbox for Shown {
         self.0.lock().expect("nobody panics").push(view.app.clone());
     }
     fn hide(&mut self, _: &AppName) {}
+
+    fn show_fleet(&mut self, _: Arc<FleetView>) {}
 }
 
 /// A journal of which one append goes wrong.

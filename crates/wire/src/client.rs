@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use model::{AppName, Digest, InstanceId};
+use model::{AppName, Digest, InstanceId, MemberName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::Response;
@@ -17,9 +17,10 @@ use crate::client_error::ClientError;
 use crate::connector::{Dialer, ServerAddress};
 use crate::{
     AppInfo, BareRequest, Blob, Code, CommandAccepted, DeployPlan, DeployRequest, Distrust, Down,
-    ErrorBody, JsonLines, LeftState, Line, LogLine, MaintenanceRequest, Missing, Problem,
-    PromoteRequest, ReceiptWithCause, RollbackRequest, RolloutReceipt, RolloutStanding, SOCKET,
-    ScaleRequest, Secret, StoredRelease, Trusted, Wanted,
+    ErrorBody, FleetStatus, InviteRequest, Invited, JsonLines, LeftState, Line, LogLine,
+    MaintenanceRequest, MemberChanged, Missing, Problem, PromoteRequest, ReceiptWithCause,
+    RollbackRequest, RolloutReceipt, RolloutStanding, SOCKET, ScaleRequest, Secret, StoredRelease,
+    Trusted, Wanted,
 };
 
 type Result<T> = std::result::Result<T, ClientError>;
@@ -271,6 +272,32 @@ impl ApiClient {
     pub fn remove(&self, app: &AppName, with_state: bool) -> Result<CommandAccepted> {
         let query = if with_state { "?with_state=true" } else { "" };
         let url = self.at(&format!("/v1/apps/{app}{query}"));
+        let answer = self.authorized(self.agent.delete(&url)).call();
+        self.json(answer)
+    }
+
+    /// Returns the members of the fleet.
+    ///
+    /// # Errors
+    /// Those of every call.
+    pub fn fleet(&self) -> Result<FleetStatus> {
+        self.get("/v1/fleet")
+    }
+
+    /// Invites a member into the fleet.
+    ///
+    /// # Errors
+    /// Those of every call.
+    pub fn invite(&self, request: &InviteRequest) -> Result<Invited> {
+        self.post("/v1/fleet/invites", request)
+    }
+
+    /// Removes a member from the fleet.
+    ///
+    /// # Errors
+    /// Those of every call.
+    pub fn remove_member(&self, name: &MemberName) -> Result<MemberChanged> {
+        let url = self.at(&format!("/v1/fleet/members/{name}"));
         let answer = self.authorized(self.agent.delete(&url)).call();
         self.json(answer)
     }

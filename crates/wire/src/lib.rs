@@ -12,6 +12,7 @@ mod cohort;
 mod connector;
 mod duration;
 mod event;
+mod fleet;
 mod health;
 mod json_lines;
 mod limits;
@@ -42,6 +43,9 @@ pub use client_error::ClientError;
 pub use connector::{Distrust, SOCKET, Trusted, Unseen};
 pub use duration::parse_duration;
 pub use event::{Line, Now, StreamEvent};
+pub use fleet::{
+    FleetStatus, HostStatus, InviteRequest, Invited, MemberChanged, MemberState, ProxyStatus,
+};
 pub use json_lines::JsonLines;
 pub use listener_owner::{
     Holder, HolderProcess, TcpSocket, holders, tcp_sockets, user_id, user_name,

@@ -6,7 +6,7 @@ use model::Timestamp;
 use rollout::{Bug, Refusal, RefusalCode};
 
 use super::questions::refuse;
-use super::{Append, Engine};
+use super::{Append, Engine, fleet};
 use crate::message::Command;
 use crate::record::Record;
 
@@ -46,6 +46,7 @@ pub(super) fn step_down(engine: &mut Engine, lost: Lost, commands: &mut Vec<Comm
         let refusal = refuse(&question.app, "the journal is being reopened");
         commands.push(Command::Answer(question.ticket, Err(refusal)));
     }
+    fleet::refuse_waiting(engine, commands);
     engine.lost = Some(lost);
 }
 

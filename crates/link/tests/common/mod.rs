@@ -1,11 +1,12 @@
 //! A fleet's server for tests: a real door that notes all it hears, members, and a relay between the two that
 //! can be cut.
 
+pub mod relay;
+
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
@@ -13,22 +14,25 @@ use std::time::{Duration, Instant, SystemTime};
 use futures_util::future::BoxFuture;
 use identity::{
     Authority, Credentials, Fingerprint, Invite, InviteSecret, MemberIdentity, MemberKey,
-    PeerCertificate, Role,
+    PeerCertificate,
 };
 use link::{
-    Content, ContentRefusal, ControlRun, Door, DoorConfig, DoorEnd, Fetcher, FromMember, Hello,
-    LinkError, Member, MemberEnd, MemberEnded, Offers, Standing, Times, ToMember, ToMembers,
-    ToServer, VERSION, Wanted, Welcome,
+    ContentRefusal, ContentRequest, ControlRun, DoorConfig, DoorEnd, Fetcher, FleetDoor,
+    FromMember, Hello, LinkError, Member, MemberEnd, MemberEnded, MemberStanding, Offers,
+    ServedContent, SessionTimes, ToMember, ToMembers, ToServer, VERSION, Welcome,
 };
 use model::{
-    Abilities, Digest, HostAbilities, HostCommand, InFlight, MemberName, ProxyId, TrafficReport,
+    Abilities, Digest, HostAbilities, HostCommand, InFlight, MemberName, ProxyId, Role,
+    TrafficReport,
 };
 use tempfile::TempDir;
+
+pub use relay::Relay;
 
 /// Longer than anything here takes, whatever else the machine does.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const TIMES: Times = Times {
+const TIMES: SessionTimes = SessionTimes {
     heartbeat: Duration::from_millis(100),
     silent: Duration::from_secs(1),
     lost: Duration::from_secs(2),
@@ -113,9 +117,9 @@ impl DoorEnd for End {
         Box::pin(async move { answer })
     }
 
-    fn standing(&self, peer: &PeerCertificate) -> Standing {
+    fn standing(&self, peer: &PeerCertificate) -> MemberStanding {
         let removed = self.known.lock().unwrap().removed.contains(&peer.identity.name);
-        if removed { Standing::Removed } else { Standing::Member }
+        if removed { MemberStanding::Removed } else { MemberStanding::Member }
     }
 
     fn connected(&self, member: &PeerCertificate, _from: SocketAddr, _hello: &Hello) {
@@ -133,10 +137,10 @@ impl DoorEnd for End {
     fn content<'a>(
         &'a self,
         _host: &'a MemberName,
-        wanted: Wanted,
-    ) -> BoxFuture<'a, Result<Content, ContentRefusal>> {
+        wanted: ContentRequest,
+    ) -> BoxFuture<'a, Result<ServedContent, ContentRefusal>> {
         Box::pin(async move {
-            let Wanted::Blob { digest, from } = wanted else {
+            let ContentRequest::Blob { app: _, digest, from } = wanted else {
                 return Err(ContentRefusal::NotStored);
             };
             if digest != Digest::from_bytes([7; 32]) {
@@ -146,7 +150,7 @@ impl DoorEnd for End {
             std::fs::write(&path, content()).unwrap();
             let mut file = std::fs::File::open(path).unwrap();
             std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(from)).unwrap();
-            Ok(Content::File(file, content().len() as u64 - from))
+            Ok(ServedContent(Box::new(tokio::fs::File::from_std(file))))
         })
     }
 }
@@ -158,7 +162,7 @@ pub struct Fleet {
     end: Arc<End>,
     heard: Receiver<Said>,
     address: SocketAddr,
-    door: Option<Door>,
+    door: Option<FleetDoor>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -185,7 +189,7 @@ impl Fleet {
         let server = self.authority.server(self.key("server"), &identity, SystemTime::now());
         let authority = authority(self.folder.path());
         let config = DoorConfig { authority, server: server.unwrap(), times: TIMES };
-        self.door = Some(Door::open(listener, config, self.end.clone()).unwrap());
+        self.door = Some(FleetDoor::open(listener, config, self.end.clone()).unwrap());
     }
 
     pub fn close_door(&mut self) {
@@ -411,97 +415,4 @@ impl MemberEnd for Noted {
     fn renewed(&self, credentials: &Credentials) {
         let _ = self.renewed.lock().unwrap().send(credentials.own().validity.until);
     }
-}
-
-/// Carries bytes between members and the door, until it is cut.
-pub struct Relay {
-    pub address: SocketAddr,
-    way: Arc<Way>,
-}
-
-struct Way {
-    to_member: AtomicBool,
-    to_server: AtomicBool,
-    /// Bytes that still get to members before their connections break.
-    left: AtomicU64,
-    streams: Mutex<Vec<TcpStream>>,
-    open: AtomicUsize,
-}
-
-impl Relay {
-    fn start(door: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let way = Arc::new(Way {
-            to_member: AtomicBool::new(true),
-            to_server: AtomicBool::new(true),
-            left: AtomicU64::new(u64::MAX),
-            streams: Mutex::default(),
-            open: AtomicUsize::new(0),
-        });
-        let of_thread = Arc::clone(&way);
-        std::thread::spawn(move || {
-            for member in listener.incoming() {
-                let (Ok(member), Ok(server)) = (member, TcpStream::connect(door)) else { return };
-                let way = &of_thread;
-                way.streams.lock().unwrap().push(member.try_clone().unwrap());
-                way.open.fetch_add(1, Ordering::SeqCst);
-                carry(member.try_clone().unwrap(), server.try_clone().unwrap(), way, |way| {
-                    &way.to_server
-                });
-                carry(server, member, way, |way| &way.to_member);
-            }
-        });
-        Self { address, way }
-    }
-
-    /// Carries nothing any more, in either direction. Connections stay open, as with a cable that is pulled.
-    pub fn cut(&self) {
-        self.way.to_member.store(false, Ordering::SeqCst);
-        self.way.to_server.store(false, Ordering::SeqCst);
-    }
-
-    /// Carries nothing to members any more.
-    pub fn cut_to_member(&self) {
-        self.way.to_member.store(false, Ordering::SeqCst);
-    }
-
-    pub fn heal(&self) {
-        self.way.to_member.store(true, Ordering::SeqCst);
-        self.way.to_server.store(true, Ordering::SeqCst);
-    }
-
-    /// Breaks the connections once so many more bytes went to members.
-    pub fn break_after(&self, bytes: u64) {
-        self.way.left.store(bytes, Ordering::SeqCst);
-    }
-}
-
-fn carry(
-    mut from: TcpStream,
-    mut to: TcpStream,
-    way: &Arc<Way>,
-    gate: impl Fn(&Way) -> &AtomicBool + Send + 'static,
-) {
-    use std::io::{Read as _, Write as _};
-    let way = Arc::clone(way);
-    std::thread::spawn(move || {
-        let mut buffer = vec![0; 16 << 10];
-        while let Ok(read @ 1..) = from.read(&mut buffer) {
-            while !gate(&way).load(Ordering::SeqCst) {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            if std::ptr::eq(gate(&way), &way.to_member) {
-                let left = way.left.load(Ordering::SeqCst);
-                if left < read as u64 {
-                    break;
-                }
-                way.left.store(left - read as u64, Ordering::SeqCst);
-            }
-            if to.write_all(&buffer[..read]).is_err() {
-                break;
-            }
-        }
-        let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
-    });
 }

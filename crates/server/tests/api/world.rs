@@ -258,6 +258,7 @@ impl World {
             as_root: self.as_root,
             engine: self.engine.clone(),
             store: self.shelf.clone(),
+            fleet: Arc::new(server::NoFleet),
             host: self.shelf.clone(),
             down: self.down.clone(),
             metrics: Arc::new(|| "segue_up 1\n".into()),

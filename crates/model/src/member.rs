@@ -1,0 +1,83 @@
+//! Members of a fleet: their roles, and what people and programs are shown of them.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::IpAddr;
+use core::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, MemberName, Timestamp};
+
+/// The role of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Decides, and commands the others.
+    Server,
+    /// Runs instances.
+    Host,
+    /// Takes users' requests to instances.
+    Proxy,
+}
+
+impl Role {
+    /// Returns the role as text, as certificates and commands have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Host => "host",
+            Self::Proxy => "proxy",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Role {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let roles = [Self::Server, Self::Host, Self::Proxy];
+        roles.into_iter().find(|role| role.as_str() == text).ok_or("its role is unknown")
+    }
+}
+
+/// The members of a fleet as control knows them.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct FleetView {
+    /// Members, in order of their names.
+    pub members: Vec<MemberView>,
+    /// Keys of members that were removed.
+    pub removed: Vec<Digest>,
+}
+
+/// A member as control knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberView {
+    /// Its name.
+    pub name: MemberName,
+    /// Its role.
+    pub role: Role,
+    /// The SHA-256 of its public key.
+    pub key: Digest,
+    /// The address at which its instances listen; `None` until a host has connected, and for proxies.
+    pub address: Option<IpAddr>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Time at which it joined.
+    pub joined: Timestamp,
+}
+
+impl FleetView {
+    /// Returns the member with this key.
+    pub fn by_key(&self, key: Digest) -> Option<&MemberView> {
+        self.members.iter().find(|member| member.key == key)
+    }
+}

@@ -1,0 +1,47 @@
+//! The fleet's interface for the API, and the fleet of a server that has no door for members.
+
+use control::{Refusal, RefusalCode};
+use model::MemberName;
+use wire::{FleetStatus, InviteRequest, Invited, MemberChanged};
+
+use crate::engine::Pending;
+
+/// The fleet, as the API uses it.
+pub trait ApiFleet: Send + Sync + 'static {
+    /// Returns the members as they are.
+    fn status(&self) -> FleetStatus;
+
+    /// Invites a member.
+    fn invite(&self, request: InviteRequest) -> Pending<'_, Result<Invited, Refusal>>;
+
+    /// Removes a member, or takes back its invite.
+    fn remove(&self, name: MemberName) -> Pending<'_, Result<MemberChanged, Refusal>>;
+}
+
+/// The fleet of a server without a door for members.
+#[derive(Clone, Copy, Debug)]
+pub struct NoFleet;
+
+impl NoFleet {
+    fn refusal(act: &str) -> Refusal {
+        let message = format!("cannot {act}: this server has no door for members");
+        let hint = Some("start it with `--fleet ADDR:PORT`, where other machines reach it".into());
+        Refusal { code: RefusalCode::Refused, message, hint }
+    }
+}
+
+impl ApiFleet for NoFleet {
+    fn status(&self) -> FleetStatus {
+        FleetStatus::default()
+    }
+
+    fn invite(&self, request: InviteRequest) -> Pending<'_, Result<Invited, Refusal>> {
+        let refusal = Self::refusal(&format!("invite {}", request.name));
+        Box::pin(async move { Err(refusal) })
+    }
+
+    fn remove(&self, name: MemberName) -> Pending<'_, Result<MemberChanged, Refusal>> {
+        let refusal = Self::refusal(&format!("remove {name}"));
+        Box::pin(async move { Err(refusal) })
+    }
+}

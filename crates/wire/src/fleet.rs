@@ -1,0 +1,109 @@
+//! The fleet: an invite for a member, and the members as they are.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use model::{MemberName, Role};
+use serde::{Deserialize, Serialize};
+
+use crate::Secret;
+
+/// `POST /v1/fleet/invites`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InviteRequest {
+    /// The role that the member will have: a host or a proxy.
+    pub role: Role,
+    /// The member's name, which no other member has.
+    pub name: MemberName,
+    /// The address at which its instances will listen. The default is the one that it connects from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// Its labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// True if the member takes the place of one of that name, whose machine is gone.
+    #[serde(default)]
+    pub replace: bool,
+}
+
+/// The answer to a request for an invite.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invited {
+    /// The invite: one word, which is shown only once.
+    pub invite: Secret,
+    /// One sentence for people.
+    pub note: String,
+}
+
+/// The answer to a command about a member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberChanged {
+    /// One sentence for people.
+    pub note: String,
+}
+
+/// The members of a fleet. Fields are only added.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct FleetStatus {
+    /// The hosts, in order of their names.
+    pub hosts: Vec<HostStatus>,
+    /// The proxies, in order of their names.
+    pub proxies: Vec<ProxyStatus>,
+    /// Members that are connected with a certificate of this fleet, and that the server does not know.
+    pub unknown: Vec<String>,
+}
+
+/// State of a member: whether it is heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MemberState {
+    /// The member is connected, and speaks.
+    Here,
+    /// Nothing is heard of it for the moment.
+    Silent,
+    /// Nothing has been heard of it for so long that it counts as gone.
+    Lost,
+    /// The member has joined, and has not connected since the server was started.
+    Joined,
+}
+
+/// A host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostStatus {
+    /// Its name.
+    pub name: String,
+    /// The address at which its instances listen; `None` until it has connected.
+    pub address: Option<IpAddr>,
+    /// Its state.
+    pub state: MemberState,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The number of its instances.
+    pub instances: usize,
+    /// The version of its program; `None` until it has connected.
+    pub version: Option<String>,
+    /// The end of its certificate, in milliseconds since 1970; `None` for the server's own host.
+    pub certificate_until: Option<u64>,
+    /// Time since which it is in this state, in milliseconds since 1970.
+    pub since: Option<u64>,
+    /// Why it is not here.
+    pub reason: Option<String>,
+}
+
+/// A proxy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProxyStatus {
+    /// Its name.
+    pub name: String,
+    /// Its state.
+    pub state: MemberState,
+    /// The version of its program; `None` until it has connected.
+    pub version: Option<String>,
+    /// The end of its certificate, in milliseconds since 1970; `None` for the server's own proxy.
+    pub certificate_until: Option<u64>,
+    /// Time since which it is in this state, in milliseconds since 1970.
+    pub since: Option<u64>,
+    /// Why it is not here.
+    pub reason: Option<String>,
+}
