@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use model::{AppName, InstanceId};
-use wire::LogLine;
+use wire::{LogLine, LogPage, LogRequest, LogStart};
 
 use crate::layout::InstanceLayout;
 use crate::runfolder::{OLDER_OUTPUT, OUTPUT};
@@ -17,22 +17,50 @@ const LINE_BYTES: usize = 500;
 const START_BYTES: usize = 150;
 /// The largest number of lines of one request.
 const MOST_LINES: usize = 10_000;
-/// The largest number of bytes of one page.
-const PAGE_BYTES: u64 = 64 * 1024;
+/// The largest number of bytes of one instance's output in a page.
+const PAGE_BYTES: usize = 64 * 1024;
+/// The number of bytes of each instance's output that fit into any page, so that no instance is left out.
+const LEAST_BYTES: usize = 4 * 1024;
 /// The number of bytes at the end of the output that are searched for an instance's last words.
 const WORDS_BYTES: usize = 64 * 1024;
 
-/// Returns the last lines of an instance's output, oldest first, whole and as they were written. They have at
-/// most `most` bytes. Only if the last line alone is longer, the result is the end of that line.
+/// Answers a request for output from the data folder `data`. All lines together have at most `most` bytes, of
+/// which each instance gets an equal part; the part is never less than 4 KiB. What does not fit is in the next
+/// page if the request starts after a page, and left out if it asks for the last lines.
 ///
 /// # Errors
-/// If the files cannot be read. An instance without output has no lines.
-pub fn tail(
-    data: &Path,
-    instance: &InstanceId,
-    lines: usize,
-    most: usize,
-) -> io::Result<Vec<LogLine>> {
+/// If the output cannot be read. An instance without output has no lines.
+pub fn answer(data: &Path, request: &LogRequest, most: usize) -> io::Result<LogPage> {
+    let LogRequest { app, instance, start } = request;
+    let of = match instance {
+        Some(instance) => vec![instance.clone()],
+        None => instances(data, app)?,
+    };
+    let most = (most / of.len().max(1)).max(LEAST_BYTES);
+    let mut page = LogPage::default();
+    for id in of {
+        let (lines, next) = match start {
+            LogStart::Last(count) => {
+                // The position is read before the lines: a line that is written in between is returned twice,
+                // and none is lost.
+                let position = end(data, &id)?;
+                let count = usize::try_from(*count).unwrap_or(usize::MAX);
+                (tail(data, &id, count, most)?, position)
+            }
+            LogStart::After(cursor) => {
+                let position = cursor.0.get(&id).copied().unwrap_or(0);
+                lines_after(data, &id, position, most.min(PAGE_BYTES))?
+            }
+        };
+        page.lines.extend(lines);
+        page.next.0.insert(id, next);
+    }
+    Ok(page)
+}
+
+/// Returns the last lines of an instance's output, oldest first, whole and as they were written. They have at
+/// most `most` bytes. Only if the last line alone is longer, the result is the end of that line.
+fn tail(data: &Path, instance: &InstanceId, lines: usize, most: usize) -> io::Result<Vec<LogLine>> {
     let bytes = last_lines(&InstanceLayout::new(data).run(instance), lines, most)?;
     Ok(split(&bytes).map(|line| log_line(instance, line)).collect())
 }
@@ -97,7 +125,7 @@ fn end_of(path: &Path, lines: usize, most: usize) -> io::Result<End> {
         Err(e) => return Err(e),
     };
     let length = file.metadata()?.len();
-    let mut wanted = PAGE_BYTES.min(most as u64);
+    let mut wanted = PAGE_BYTES.min(most) as u64;
     loop {
         let start = length.saturating_sub(wanted);
         file.seek(SeekFrom::Start(start))?;
@@ -135,20 +163,18 @@ fn readable(line: &[u8]) -> String {
 
 /// A position in an instance's output: the last 40 bits of the file's inode number, and the position in the
 /// file in 24 bits. A file is rotated long before it needs more bits. 0 is the beginning.
-pub type LogOffset = u64;
+type LogOffset = u64;
 
 const OFFSET_BITS: u32 = 24;
 
 /// Returns the lines that an instance has written since `from`, and the position after them. A line without
-/// an end is returned by a later call, unless it fills a page: then it is returned in parts. After a rotation
-/// the rest of the older file comes first. A file that was rotated away twice is lost.
-///
-/// # Errors
-/// If the files cannot be read. An instance without output has no lines.
-pub fn page(
+/// an end is returned by a later call, unless it has `most` bytes: then it is returned in parts. After a
+/// rotation the rest of the older file comes first. A file that was rotated away twice is lost.
+fn lines_after(
     data: &Path,
     instance: &InstanceId,
     from: LogOffset,
+    most: usize,
 ) -> io::Result<(Vec<LogLine>, LogOffset)> {
     let folder = InstanceLayout::new(data).run(instance);
     let (output, older) = (folder.join(OUTPUT), folder.join(OLDER_OUTPUT));
@@ -158,15 +184,16 @@ pub fn page(
     let offset = from & ((1 << OFFSET_BITS) - 1);
     let start = if from >> OFFSET_BITS == file { offset } else { 0 };
     let rotated = before.is_some_and(|(inode, _)| inode == from >> OFFSET_BITS && inode != file);
-    let mut bytes = if rotated { read_from(&older, offset)? } else { Vec::new() };
-    if bytes.len() as u64 == PAGE_BYTES {
-        let (lines, used) = complete_lines(instance, &bytes);
+    let mut bytes = if rotated { read_from(&older, offset, most)? } else { Vec::new() };
+    if bytes.len() == most {
+        let (lines, used) = complete_lines(instance, &bytes, most);
         return Ok((lines, from + used));
     }
     // The last line of the older file may continue in the new one.
     let rest = bytes.len() as u64;
-    bytes.append(&mut read_from(&output, start)?);
-    let (lines, used) = complete_lines(instance, &bytes);
+    let room = most - bytes.len();
+    bytes.append(&mut read_from(&output, start, room)?);
+    let (lines, used) = complete_lines(instance, &bytes, most);
     if used < rest {
         return Ok((lines, from + used));
     }
@@ -174,19 +201,13 @@ pub fn page(
 }
 
 /// Returns the position after all that an instance has written so far.
-///
-/// # Errors
-/// If the instance's output cannot be read.
-pub fn end(data: &Path, instance: &InstanceId) -> io::Result<LogOffset> {
+fn end(data: &Path, instance: &InstanceId) -> io::Result<LogOffset> {
     let output = InstanceLayout::new(data).run(instance).join(OUTPUT);
     Ok(look(&output)?.map_or(0, |(file, length)| file << OFFSET_BITS | length))
 }
 
 /// Returns the instances of an app that have left output, oldest first.
-///
-/// # Errors
-/// If the run folders cannot be listed.
-pub fn instances(data: &Path, app: &AppName) -> io::Result<Vec<InstanceId>> {
+fn instances(data: &Path, app: &AppName) -> io::Result<Vec<InstanceId>> {
     let entries = std::fs::read_dir(InstanceLayout::new(data).runs())?;
     let ids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let mut ids: Vec<InstanceId> = ids.filter(|id: &InstanceId| id.app == *app).collect();
@@ -203,12 +224,12 @@ fn look(path: &Path) -> io::Result<Option<(u64, u64)>> {
     }
 }
 
-fn read_from(path: &Path, from: u64) -> io::Result<Vec<u8>> {
+fn read_from(path: &Path, from: u64, most: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     match datadir::open(path) {
         Ok(mut file) => {
             file.seek(SeekFrom::Start(from))?;
-            file.take(PAGE_BYTES).read_to_end(&mut bytes)?;
+            file.take(most as u64).read_to_end(&mut bytes)?;
             Ok(bytes)
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(bytes),
@@ -216,15 +237,15 @@ fn read_from(path: &Path, from: u64) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Returns the lines in `bytes` that have an end, and their length in bytes. Bytes that fill a whole page
-/// without a line end are returned as a part of a line.
-fn complete_lines(instance: &InstanceId, bytes: &[u8]) -> (Vec<LogLine>, u64) {
+/// Returns the lines in `bytes` that have an end, and their length in bytes. If there are `most` bytes without
+/// a line end, they are returned as a part of a line.
+fn complete_lines(instance: &InstanceId, bytes: &[u8], most: usize) -> (Vec<LogLine>, u64) {
     match bytes.iter().rposition(|byte| *byte == b'\n') {
         Some(end) => {
             let lines = split(&bytes[..=end]).map(|line| log_line(instance, line)).collect();
             (lines, end as u64 + 1)
         }
-        None if bytes.len() as u64 >= PAGE_BYTES => {
+        None if bytes.len() >= most => {
             // A character must not be cut in two.
             let end = match std::str::from_utf8(bytes) {
                 Err(e) if e.error_len().is_none() => e.valid_up_to(),
@@ -286,7 +307,7 @@ mod tests {
         // A follower gets the line in parts.
         let (mut text, mut place, mut parts) = (String::new(), 0, 0);
         while !text.ends_with("last") {
-            let (lines, next) = page(data.path(), &id, place).unwrap();
+            let (lines, next) = lines_after(data.path(), &id, place, PAGE_BYTES).unwrap();
             assert_ne!(next, place);
             for line in lines {
                 parts += u32::from(line.goes_on);
@@ -315,7 +336,7 @@ mod tests {
         let at = end(data.path(), &id).unwrap();
         write("a\nb");
         let page = |at| {
-            let (lines, at) = super::page(data.path(), &id, at).unwrap();
+            let (lines, at) = lines_after(data.path(), &id, at, PAGE_BYTES).unwrap();
             (lines.into_iter().map(|line| line.text).collect::<Vec<_>>(), at)
         };
         let (lines, at) = page(at);
@@ -336,5 +357,47 @@ mod tests {
             tail(data.path(), &id, 2, 1 << 20).unwrap().iter().map(|l| l.bytes().into()).collect();
         assert_eq!(bytes, [&b"a\xffb"[..], b"cut \xc3"]);
         assert_eq!(instances(data.path(), &id.app).unwrap(), [id]);
+    }
+
+    #[test]
+    fn a_page_is_bounded_and_leaves_no_instance_out() {
+        let data = tempfile::tempdir().unwrap();
+        let line = format!("{}\n", "x".repeat(99));
+        let ids: Vec<InstanceId> =
+            (1..=40).map(|number| format!("web-{number}").parse().unwrap()).collect();
+        for id in &ids {
+            let folder = InstanceLayout::new(data.path()).run(id);
+            RunFolder::at(&folder).create().unwrap();
+            fs::write(folder.join(OUTPUT), line.repeat(1_000)).unwrap();
+        }
+        let app = ids[0].app.clone();
+        let page = |instance: Option<&InstanceId>, start, most| {
+            let request = LogRequest { app: app.clone(), instance: instance.cloned(), start };
+            answer(data.path(), &request, most).unwrap()
+        };
+        let size = |page: &LogPage| -> usize {
+            page.lines.iter().map(|line| line.bytes().len() + 1).sum()
+        };
+        for most in [400_000_usize, 1] {
+            let bound = most.max(ids.len() * LEAST_BYTES);
+            let mut after = LogPage::default();
+            // From the beginning to the end, page by page.
+            let mut lines = 0;
+            loop {
+                after = page(None, LogStart::After(after.next), most);
+                if after.lines.is_empty() {
+                    break;
+                }
+                assert!(size(&after) <= bound, "{} bytes", size(&after));
+                assert!(ids.iter().all(|id| after.lines.iter().any(|line| line.instance == *id)));
+                lines += after.lines.len();
+            }
+            assert_eq!(lines, 40_000);
+            let last = page(None, LogStart::Last(2_000), most);
+            assert!(size(&last) <= bound && last.next == after.next, "{} bytes", size(&last));
+            assert!(ids.iter().all(|id| last.lines.iter().any(|line| line.instance == *id)));
+        }
+        let one = page(Some(&ids[6]), LogStart::Last(2), 1 << 20);
+        assert!(one.lines.len() == 2 && one.lines.iter().all(|line| line.instance == ids[6]));
     }
 }

@@ -6,16 +6,15 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use agent::logs;
 use control::{HostLinks, Traffic};
 use model::{
-    Abilities, AppName, Generation, HealthTable, InstanceId, ProxyId, Snapshot, ToHost,
-    TrafficReport,
+    Abilities, AppName, Generation, HealthTable, ProxyId, Snapshot, ToHost, TrafficReport,
 };
-use server::{ApiHost, LogCursor, LogPage, LogStart};
+use server::ApiHost;
+use wire::{LogPage, LogRequest};
 
-/// The limit for the last lines of all instances of an app together, in bytes.
-const TAIL_BYTES: usize = 16 << 20;
+/// The largest number of bytes of output in one page, of all instances of an app together.
+const PAGE_BYTES: usize = 16 << 20;
 
 /// The agent in this server.
 pub struct LocalHost(pub Arc<agent::Agent>);
@@ -32,34 +31,8 @@ pub struct LocalFiles {
 }
 
 impl ApiHost for LocalFiles {
-    fn logs(
-        &self,
-        app: &AppName,
-        instance: Option<&InstanceId>,
-        start: &LogStart,
-    ) -> io::Result<LogPage> {
-        let of = match instance {
-            Some(instance) => vec![instance.clone()],
-            None => logs::instances(&self.data, app)?,
-        };
-        let most = TAIL_BYTES / of.len().max(1);
-        let mut page = LogPage::default();
-        for id in of {
-            let (lines, next) = match start {
-                LogStart::Last(count) => {
-                    let place = logs::end(&self.data, &id)?;
-                    let count = usize::try_from(*count).unwrap_or(usize::MAX);
-                    (logs::tail(&self.data, &id, count, most)?, place)
-                }
-                LogStart::After(LogCursor(places)) => {
-                    let place = places.get(&id).copied().unwrap_or(0);
-                    logs::page(&self.data, &id, place)?
-                }
-            };
-            page.lines.extend(lines);
-            page.next.0.insert(id, next);
-        }
-        Ok(page)
+    fn logs(&self, request: &LogRequest) -> io::Result<LogPage> {
+        agent::logs::answer(&self.data, request, PAGE_BYTES)
     }
 
     fn running(&self) -> io::Result<u32> {

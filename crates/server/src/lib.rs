@@ -44,7 +44,7 @@ pub use engine_handle::EngineHandle;
 pub use feed::{Feed, FeedItem, Subscription};
 pub use fleet::{ApiFleet, NoFleet};
 pub use guard::Guard;
-pub use host::{ApiHost, LogCursor, LogPage, LogStart};
+pub use host::ApiHost;
 pub use listen::{ListenError, bind, bind_in_folder, may_bind, serve_port, serve_socket};
 pub use logs::MAX_LINES;
 pub use store::{ApiStore, Became, StoreError};

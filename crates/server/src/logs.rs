@@ -10,11 +10,11 @@ use axum::response::Response;
 use futures_util::stream;
 use model::{AppName, InstanceId};
 use serde::Deserialize;
-use wire::{Code, Problem};
+use wire::{Code, LogCursor, LogPage, LogRequest, LogStart, Problem};
 
 use crate::answer::{ApiResult, No, app_name, blocking, lines};
 use crate::events::{encode, wrong_query};
-use crate::{ApiState, LogCursor, LogPage, LogStart, StoreError, apps};
+use crate::{ApiState, StoreError, apps};
 
 /// The largest number of lines in one page of output.
 pub const MAX_LINES: u32 = 10_000;
@@ -76,10 +76,12 @@ struct Reader {
 
 impl Reader {
     async fn page(&self, start: LogStart) -> ApiResult<LogPage> {
-        let (host, app) = (self.api.host.clone(), self.app.clone());
-        let instance = self.instance.clone();
+        let host = self.api.host.clone();
+        let (app, instance) = (self.app.clone(), self.instance.clone());
+        let request = LogRequest { app, instance, start };
         let read = move || {
-            host.logs(&app, instance.as_ref(), &start).map_err(|error| {
+            host.logs(&request).map_err(|error| {
+                let app = &request.app;
                 StoreError::Unavailable(format!("cannot read the output of {app}: {error}"))
             })
         };

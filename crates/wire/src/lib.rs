@@ -50,7 +50,7 @@ pub use json_lines::JsonLines;
 pub use listener_owner::{
     Holder, HolderProcess, TcpSocket, holders, tcp_sockets, user_id, user_name,
 };
-pub use log::LogLine;
+pub use log::{LogCursor, LogLine, LogPage, LogRequest, LogStart};
 pub use maintenance::MaintenanceRequest;
 pub use manifest::{
     FileEntry, InvalidEntry, Kind, MOST_BYTES, MOST_ENTRIES, Manifest, Scan, ScanError, scan,

@@ -1,8 +1,10 @@
 //! The JSON of instances' output.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use model::InstanceId;
+use model::{AppName, InstanceId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// One line of output, without its line end.
@@ -52,6 +54,43 @@ fn from_base64<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<u8>>, D:
     text.map(|text| STANDARD.decode(text).map_err(serde::de::Error::custom)).transpose()
 }
 
+/// A request for lines of output of an app's instances.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogRequest {
+    /// The app.
+    pub app: AppName,
+    /// The only instance whose output is wanted; `None` for all instances of the app.
+    pub instance: Option<InstanceId>,
+    /// The position from which output is read.
+    pub start: LogStart,
+}
+
+/// The position from which output is read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogStart {
+    /// This number of lines before the end.
+    Last(u32),
+    /// The end of the previous page.
+    After(LogCursor),
+}
+
+/// A position in the output of several instances. The number of each is made and understood by the host of
+/// the instance only; 0 is the beginning.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LogCursor(pub BTreeMap<InstanceId, u64>);
+
+/// A page of output.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogPage {
+    /// The lines. The lines of one instance are in their order.
+    pub lines: Vec<LogLine>,
+    /// The position after the last line.
+    pub next: LogCursor,
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -73,6 +112,27 @@ mod tests {
         );
         let wrong = "{\"instance\":\"web-1\",\"text\":\"\",\"base64\":\"?\"}";
         assert!(serde_json::from_str::<LogLine>(wrong).is_err());
+    }
+
+    #[test]
+    fn these_are_the_request_and_the_page() {
+        let cursor = LogCursor([(id(), 7)].into());
+        let json = |start| {
+            let request = LogRequest { app: id().app, instance: Some(id()), start };
+            let text = serde_json::to_string(&request).unwrap();
+            assert_eq!(serde_json::from_str::<LogRequest>(&text).unwrap(), request);
+            text
+        };
+        let last = "{\"app\":\"web\",\"instance\":\"web-1\",\"start\":{\"last\":100}}";
+        assert_eq!(json(LogStart::Last(100)), last);
+        let after = "{\"app\":\"web\",\"instance\":\"web-1\",\"start\":{\"after\":{\"web-1\":7}}}";
+        assert_eq!(json(LogStart::After(cursor.clone())), after);
+        let page = LogPage { lines: vec![LogLine::new(id(), b"so".into())], next: cursor };
+        let text = serde_json::to_string(&page).unwrap();
+        let wanted =
+            "{\"lines\":[{\"instance\":\"web-1\",\"text\":\"so\"}],\"next\":{\"web-1\":7}}";
+        assert_eq!(text, wanted);
+        assert_eq!(serde_json::from_str::<LogPage>(&text).unwrap(), page);
     }
 
     proptest! {

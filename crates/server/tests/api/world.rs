@@ -11,11 +11,14 @@ use model::{
     ReleaseNo, ReleaseView, RolloutEvent, RolloutId, Share, Timestamp,
 };
 use server::{
-    ApiEngine, ApiHost, ApiState, ApiStore, Became, EngineCommand, Feed, Guard, LogCursor, LogPage,
-    LogStart, Pending, StoreError, Subscription, router,
+    ApiEngine, ApiHost, ApiState, ApiStore, Became, EngineCommand, Feed, Guard, Pending,
+    StoreError, Subscription, router,
 };
 use tokio::sync::watch;
-use wire::{AppFile, Blob, FileEntry, Kind, LogLine, Manifest, Secret};
+use wire::{
+    AppFile, Blob, FileEntry, Kind, LogCursor, LogLine, LogPage, LogRequest, LogStart, Manifest,
+    Secret,
+};
 
 pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
@@ -210,15 +213,10 @@ impl ApiHost for Shelf {
         Ok(2)
     }
 
-    fn logs(
-        &self,
-        _app: &AppName,
-        _instance: Option<&InstanceId>,
-        start: &LogStart,
-    ) -> io::Result<LogPage> {
+    fn logs(&self, request: &LogRequest) -> io::Result<LogPage> {
         let instance: InstanceId = "web-1".parse().unwrap();
         let line = |text: &str| LogLine::new(instance.clone(), text.into());
-        let (lines, at) = match start {
+        let (lines, at) = match &request.start {
             LogStart::Last(_) => (vec![line("one"), line("two")], 2),
             LogStart::After(LogCursor(at)) if at[&instance] == 2 => (vec![line("three")], 3),
             LogStart::After(LogCursor(at)) => (vec![], at[&instance]),
