@@ -74,6 +74,7 @@ fn refused(error: ContentError) -> StoreError {
         ContentError::Mismatch { .. }
         | ContentError::TooLong { .. }
         | ContentError::Refused(_)
+        | ContentError::Unreadable { .. }
         | ContentError::Incomplete { .. } => StoreError::Invalid(text),
     }
 }

@@ -9,59 +9,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use model::{AppName, Digest};
-use thiserror::Error;
-use wire::{FileEntry, InvalidEntry, Kind, Manifest};
+use wire::{FileEntry, Kind, Manifest};
 
+use crate::content_error::{ContentError, io_error};
 use crate::folders::{apps_in, delete_unneeded, entries, file_of, is_younger};
 use crate::layout::Layout;
+use crate::partial_blob::{self, Lacking, PartialBlob};
 use crate::recent_uploads::RecentUploads;
-
-/// The reason why files could not be stored.
-#[derive(Debug, Error)]
-pub enum ContentError {
-    /// The content does not match its digest.
-    #[error("cannot store content {expected}: what was sent has the digest {found}")]
-    Mismatch {
-        /// The expected digest.
-        expected: Digest,
-        /// The digest of the content that was sent.
-        found: Digest,
-    },
-    /// The content is longer than announced.
-    #[error("cannot store content {expected}: it has more than {bytes} bytes")]
-    TooLong {
-        /// The digest of the content.
-        expected: Digest,
-        /// The limit, in bytes.
-        bytes: u64,
-    },
-    /// The list of files is invalid.
-    #[error("cannot accept the list of files")]
-    Refused(#[from] InvalidEntry),
-    /// Some contents that the list of files names are missing.
-    #[error("cannot use the list of files {manifest}: {count} contents are missing")]
-    Incomplete {
-        /// The digest of the list.
-        manifest: Digest,
-        /// The number of missing contents.
-        count: usize,
-    },
-    /// The operating system refused an operation.
-    #[error("cannot {act} {}", path.display())]
-    Io {
-        /// The act that failed.
-        act: &'static str,
-        /// The object of the act.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-}
-
-/// Returns a closure for `map_err` that adds the act and its object.
-fn io_error<'a>(act: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> ContentError + 'a {
-    move |source| ContentError::Io { act, path: path.to_path_buf(), source }
-}
 
 /// The files of all apps' releases.
 #[derive(Debug)]
@@ -104,14 +58,16 @@ impl Content {
     pub fn missing(&self, blobs: &BTreeMap<Digest, u64>) -> Vec<Digest> {
         // No content may be deleted between the check and the note.
         let _reading = self.reading();
-        let is_here = |digest: &Digest, size: u64| {
-            fs::symlink_metadata(self.blob(*digest)).is_ok_and(|file| file.len() == size)
-        };
         let (here, missing): (Vec<_>, Vec<_>) =
-            blobs.iter().partition(|(digest, size)| is_here(digest, **size));
+            blobs.iter().partition(|(digest, size)| self.has_blob(**digest, **size));
         let here = here.into_iter().map(|(digest, _)| *digest);
         self.recent().note_blobs(here, Instant::now());
         missing.into_iter().map(|(digest, _)| *digest).collect()
+    }
+
+    /// Returns whether a content of this size is stored.
+    fn has_blob(&self, digest: Digest, size: u64) -> bool {
+        fs::symlink_metadata(self.blob(digest)).is_ok_and(|file| file.len() == size)
     }
 
     /// Starts storing a content of at most `most` bytes.
@@ -190,14 +146,45 @@ impl Content {
             manifest.blobs().into_keys().map(|blob| self.blob(blob)).collect();
         let folder = self.layout.blobs();
         datadir::sync_files(&folder, &blobs).map_err(io_error("make durable", &folder))?;
+        self.write_manifest(app, digest, &manifest)?;
+        Ok(digest)
+    }
+
+    /// Stores a list of files whose contents may be missing. [`Content::lacking`] says which ones. From now on
+    /// the list keeps those that are stored, complete or in part.
+    ///
+    /// # Errors
+    /// If `bytes` are not the list with this digest, or the list is invalid.
+    pub fn put_manifest_first(
+        &self,
+        app: &AppName,
+        digest: Digest,
+        bytes: &[u8],
+    ) -> Result<Manifest, ContentError> {
+        let manifest: Manifest = serde_json::from_slice(bytes)
+            .map_err(|source| ContentError::Unreadable { manifest: digest, source })?;
+        let found = manifest.name();
+        if found != digest {
+            return Err(ContentError::Mismatch { expected: digest, found });
+        }
+        manifest.validate()?;
+        self.write_manifest(app, digest, &manifest)?;
+        Ok(manifest)
+    }
+
+    fn write_manifest(
+        &self,
+        app: &AppName,
+        digest: Digest,
+        manifest: &Manifest,
+    ) -> Result<(), ContentError> {
         let manifests = self.layout.manifests(app);
         let path = file_of(&manifests, digest);
         let _folders = self.folders();
         datadir::passable_folder(&self.layout.app(app))
             .and_then(|()| datadir::private_folder(&manifests))
             .and_then(|()| datadir::write(&path, &manifest.canonical_bytes()))
-            .map_err(io_error("write", &path))?;
-        Ok(digest)
+            .map_err(io_error("write", &path))
     }
 
     /// Returns the list of files, if it is stored and undamaged.
@@ -220,6 +207,61 @@ impl Content {
             let why = format!("its stored content {digest} is damaged");
             Err(io::Error::new(io::ErrorKind::InvalidData, why))
         }
+    }
+
+    /// Opens a content for reading. It can be read to its end even if it is deleted meanwhile.
+    ///
+    /// # Errors
+    /// If the content is not stored, or cannot be opened.
+    pub fn open_blob(&self, digest: Digest) -> io::Result<File> {
+        datadir::open(&self.blob(digest))
+    }
+
+    /// Returns the contents of a list of files that are not stored completely.
+    pub fn lacking(&self, manifest: &Manifest) -> BTreeMap<Digest, Lacking> {
+        let lacking = |(digest, size)| {
+            let fetched = partial_blob::length(&self.part_path(digest)).min(size);
+            (!self.has_blob(digest, size)).then_some((digest, Lacking { size, fetched }))
+        };
+        manifest.blobs().into_iter().filter_map(lacking).collect()
+    }
+
+    /// Opens a content of `size` bytes to fetch it, or the rest of it. Waits while it is open elsewhere. Returns
+    /// `None` if the content is stored by now.
+    ///
+    /// # Errors
+    /// If the file cannot be created or read.
+    pub fn resume_blob(
+        &self,
+        expected: Digest,
+        size: u64,
+    ) -> Result<Option<PartialBlob>, ContentError> {
+        let folder = self.layout.parts();
+        datadir::private_folder(&folder).map_err(io_error("create", &folder))?;
+        let part = PartialBlob::open(&self.part_path(expected), expected, size)?;
+        if self.has_blob(expected, size) {
+            part.discard()?;
+            return Ok(None);
+        }
+        Ok(Some(part))
+    }
+
+    /// Stores a content that was fetched completely. When this returns, the content is on the disk.
+    ///
+    /// # Errors
+    /// If the content cannot be stored, or does not match its digest. In the second case nothing is left of it.
+    pub fn store_blob(&self, part: PartialBlob) -> Result<(), ContentError> {
+        let path = self.blob(part.expected());
+        let part = part.verified()?;
+        let _reading = self.reading();
+        path.parent()
+            .map_or(Ok(()), datadir::private_folder)
+            .and_then(|()| part.rename(&path))
+            .map_err(io_error("store", &path))
+    }
+
+    fn part_path(&self, digest: Digest) -> PathBuf {
+        self.layout.parts().join(digest.to_string())
     }
 
     /// Returns a guard that keeps all contents until it is dropped.
@@ -290,7 +332,7 @@ impl Content {
         apps_in(&self.layout.apps())
     }
 
-    /// Deletes contents that no list of files needs and that were not uploaded recently.
+    /// Deletes contents that no list of files needs and that were not uploaded recently, complete or in part.
     ///
     /// # Errors
     /// If folders cannot be read or files cannot be deleted.
@@ -318,7 +360,7 @@ impl Content {
             // The system refuses to remove a folder that is not empty.
             let _ = fs::remove_dir(folder.path());
         }
-        Ok(())
+        partial_blob::delete_unneeded(&self.layout.parts(), &needed)
     }
 
     fn folders(&self) -> MutexGuard<'_, ()> {

@@ -26,7 +26,7 @@ impl Layout {
     /// # Errors
     /// If something was created by somebody else, or is a symbolic link.
     pub fn check(&self) -> Result<(), Unsafe> {
-        for folder in [self.secrets(), self.blobs()] {
+        for folder in [self.secrets(), self.blobs(), self.parts()] {
             check_folder(&folder)?;
             check_tree(&folder, 2)?;
         }
@@ -63,6 +63,11 @@ impl Layout {
     /// Returns the folder with file contents, named by their digests and shared by all apps.
     pub fn blobs(&self) -> PathBuf {
         self.data.join("blobs")
+    }
+
+    /// Returns the folder with contents that are being fetched, named by their digests.
+    pub fn parts(&self) -> PathBuf {
+        self.data.join("parts")
     }
 
     /// Returns the folder with the values of all apps' environment variables.

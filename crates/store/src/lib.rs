@@ -2,8 +2,10 @@
 //! Knows no instances and no hosts: on the host where a release runs, `agent` lays its files out.
 
 mod content;
+mod content_error;
 mod folders;
 mod layout;
+mod partial_blob;
 mod recent_uploads;
 mod secrets;
 
@@ -14,9 +16,11 @@ use std::time::Duration;
 
 use model::{AppName, Digest};
 
-pub use content::{BlobWriter, Content, ContentError, Reading};
+pub use content::{BlobWriter, Content, Reading};
+pub use content_error::ContentError;
 pub use folders::apps_in;
 pub use layout::Layout;
+pub use partial_blob::{Lacking, PartialBlob};
 pub use secrets::{SecretError, Secrets};
 
 /// The store of one data folder.

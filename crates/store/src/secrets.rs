@@ -48,6 +48,9 @@ pub enum SecretError {
 #[derive(Serialize, Deserialize)]
 struct Kept {
     value: String,
+    /// The digest of the value by this store's key, if the value is named by a digest of another store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    own: Option<Digest>,
 }
 
 /// The longest time for which the values of a deploy are protected, whatever its outcome.
@@ -136,7 +139,7 @@ impl Secrets {
                 let path = self.path(app, digest);
                 let is_new = !datadir::is_there(&path);
                 if is_new {
-                    let kept = Kept { value: value.clone() };
+                    let kept = Kept { value: value.clone(), own: None };
                     let written = datadir::private_folder(&self.folder(app))
                         .and_then(|()| datadir::write(&path, &serde_json::to_vec(&kept)?));
                     written.map_err(failed("keep", name, app))?;
@@ -204,12 +207,44 @@ impl Secrets {
                     self.read(&self.path(app, *digest)).map_err(failed("read", name, app))?;
                 let missing = || SecretError::Missing { name: name.clone(), app: app.clone() };
                 let kept = kept.ok_or_else(missing)?;
-                if self.digest(app, name, &kept.value) != *digest {
+                if self.digest(app, name, &kept.value) != kept.own.unwrap_or(*digest) {
                     return Err(missing());
                 }
                 Ok((name.clone(), kept.value))
             })
             .collect()
+    }
+
+    /// Stores a value under the digest by which another store names it. This store cannot check that digest,
+    /// since each store has a key of its own.
+    ///
+    /// # Errors
+    /// If the value cannot be written.
+    pub fn put_named(
+        &self,
+        app: &AppName,
+        name: &str,
+        digest: Digest,
+        value: &str,
+    ) -> Result<(), SecretError> {
+        let kept = Kept { value: value.to_owned(), own: Some(self.digest(app, name, value)) };
+        // While a value is put, none is deleted.
+        let _marks = self.marks();
+        datadir::private_folder(&self.folder(app))
+            .and_then(|()| datadir::write(&self.path(app, digest), &serde_json::to_vec(&kept)?))
+            .map_err(failed("keep", name, app))
+    }
+
+    /// Returns those of these values that are missing or damaged.
+    pub fn lacking(
+        &self,
+        app: &AppName,
+        env: &BTreeMap<String, Digest>,
+    ) -> BTreeMap<String, Digest> {
+        let lacks = |(name, digest): &(&String, &Digest)| {
+            self.values(app, &BTreeMap::from([((*name).clone(), **digest)])).is_err()
+        };
+        env.iter().filter(lacks).map(|(name, digest)| (name.clone(), *digest)).collect()
     }
 
     /// Deletes the values of an app that this command does not keep. Values of a deploy that the command does
@@ -421,6 +456,35 @@ mod tests {
             secrets.keep_only(&keep(&app, 1, &[])).unwrap();
             assert!(!lives(&first));
         }
+    }
+
+    /// The digests of the server's values mean nothing to the store of another host, which has another key.
+    #[test]
+    fn a_value_of_another_store_is_kept_under_its_name_and_checked() {
+        let [server, host] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let app: AppName = "web".parse().unwrap();
+        let env = put(&Secrets::open(server.path()).unwrap(), &app, "hunter2");
+        let secrets = Secrets::open(host.path()).unwrap();
+        assert_eq!(secrets.lacking(&app, &env), env);
+        secrets.put_named(&app, "KEY", env["KEY"], "hunter2").unwrap();
+        assert!(secrets.lacking(&app, &env).is_empty());
+        assert_eq!(secrets.values(&app, &env).unwrap()["KEY"], "hunter2");
+        let path = secrets.path(&app, env["KEY"]);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let text = fs::read_to_string(&path).unwrap();
+        for damaged in [text.replace("hunter2", "hunter3"), text[..text.len() / 2].to_owned()] {
+            fs::write(&path, damaged).unwrap();
+            assert_eq!(secrets.lacking(&app, &env), env, "it has to be fetched again");
+            assert!(secrets.values(&app, &env).is_err());
+        }
+        // Under another variable's name it is another value.
+        secrets.put_named(&app, "KEY", env["KEY"], "hunter2").unwrap();
+        let other = BTreeMap::from([("OTHER".to_owned(), env["KEY"])]);
+        assert!(secrets.values(&app, &other).is_err());
+        secrets.keep_only(&keep(&app, 1, &[&env])).unwrap();
+        assert!(secrets.lacking(&app, &env).is_empty());
+        secrets.keep_only(&keep(&app, 1, &[])).unwrap();
+        assert!(!secrets.folder(&app).exists());
     }
 
     #[test]
