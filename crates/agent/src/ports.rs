@@ -1,9 +1,10 @@
-//! Finds free ports for instances. Binds each port for a moment to check it, and keeps none bound.
+//! Finds free ports for instances, and checks the addresses that they are told to listen at. Binds each
+//! address for a moment to check it, and keeps none bound.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
-use model::Address;
+use model::{Address, Serving};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
 
@@ -45,6 +46,31 @@ pub(crate) fn is_free(address: &Address) -> bool {
         // The folder of a unix socket belongs to the instance alone.
         Address::Unix(_) => true,
     }
+}
+
+/// Checks that an instance may be started at its addresses: each has to be an address of this host, with a port
+/// from the range that hosts offer.
+///
+/// # Errors
+/// The reason why one of the addresses is refused, for people.
+pub(crate) fn check(serving: &Serving) -> Result<(), String> {
+    for address in [Some(&serving.address), serving.health_address.as_ref()] {
+        let Some(Address::Tcp(address)) = address else { continue };
+        let (ip, port) = (address.ip(), address.port());
+        if !RANGE.contains(&port) {
+            let (first, last) = (RANGE.start(), RANGE.end());
+            return Err(format!(
+                "port {port} is outside {first} to {last}, the range of instances' ports"
+            ));
+        }
+        if bind_only(*address) == Err(Errno::ADDRNOTAVAIL) {
+            return Err(format!(
+                "{ip} is not an address of this host\n\
+                 hint: compare `ip address` on the host with its address in the fleet"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Binds a socket and does not listen on it. Thus two checks of one address at the same time both succeed. If

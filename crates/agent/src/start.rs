@@ -110,6 +110,7 @@ async fn start(
     let refused = |act: &str, why: &dyn std::fmt::Display| {
         NotStarted::Refused(format!("cannot {act} {}: {why}", launch.id))
     };
+    launch.serving.iter().try_for_each(ports::check).map_err(|why| refused("start", &why))?;
     let (shared, owned, run) = (Arc::clone(context), launch.clone(), folder.clone());
     let prepared = on_disk(move || prepare(&shared, &owned, &run)).await;
     let order = prepared

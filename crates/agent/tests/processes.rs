@@ -257,8 +257,8 @@ fn one_that_was_expected_to_run_is_never_started_again() {
 #[test]
 fn a_port_that_somebody_holds_is_named_before_and_after() {
     let host = Host::new();
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port();
+    let port = host.free_port();
+    let taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
     let late = launch("web-1", port, &["sleep", "1000"]);
     host.run(&late, Expect::Fresh);
     let why = host.wait("a refusal", |report| match report {
