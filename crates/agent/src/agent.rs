@@ -16,12 +16,15 @@ use tokio::task::JoinSet;
 use crate::context::{AgentConfig, Context};
 use crate::delegation;
 use crate::disk::on_disk;
+use crate::fetch::ReleaseFetcher;
 use crate::garbage_collection;
-use crate::instance_task::{self, TaskCommand};
+use crate::instance_task;
 use crate::layout::InstanceLayout;
 use crate::ports;
 use crate::release_files::ReleaseFiles;
 use crate::socketfolder::socket_folders;
+use crate::source::ReleaseSource;
+use crate::task_command::TaskCommand;
 
 /// Capacity of the queue of commands. Further commands are dropped: control repeats each until a report
 /// answers it.
@@ -52,14 +55,16 @@ impl fmt::Debug for Agent {
 }
 
 impl Agent {
-    /// Starts the agent's thread. Files and values of releases come from `store`. The thread calls `reports`,
-    /// which has to be quick.
+    /// Starts the agent's thread. Files and values of releases come from `store`; what it lacks is fetched from
+    /// `source`. Without a source, as on the server's host, an instance whose release is not stored completely
+    /// is not started. The thread calls `reports`, which has to be quick.
     ///
     /// # Errors
     /// If the data folder cannot be prepared or the thread cannot be started.
     pub fn start(
         config: AgentConfig,
         store: Arc<ReleaseStore>,
+        source: Option<Arc<dyn ReleaseSource>>,
         reports: impl Fn(HostReport) + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
         let data = config.data.clone();
@@ -82,7 +87,10 @@ impl Agent {
             limits: delegation::obstacles(&layout),
         };
         let (commands, inbox) = mpsc::channel(COMMANDS);
-        let context = Context::new(config, layout, store, files, Box::new(reports));
+        let fetcher = source.map(|source| {
+            Arc::new(ReleaseFetcher::new(source, Arc::clone(&store), config.data.clone()))
+        });
+        let context = Context::new(config, layout, store, fetcher, files, Box::new(reports));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .thread_name("agent-disk")

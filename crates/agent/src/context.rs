@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use model::{AppName, HostReport, Keep};
 use store::ReleaseStore;
 
+use crate::fetch::ReleaseFetcher;
 use crate::layout::InstanceLayout;
 use crate::listener_monitor::SocketMonitor;
 use crate::protocol::OpenFiles;
@@ -30,6 +31,8 @@ pub(crate) struct Context {
     pub config: AgentConfig,
     pub layout: InstanceLayout,
     pub store: Arc<ReleaseStore>,
+    /// Fetches what the store lacks; `None` on the server's host.
+    pub fetcher: Option<Arc<ReleaseFetcher>>,
     pub files: ReleaseFiles,
     pub report: Box<dyn Fn(HostReport) + Send + Sync>,
     pub sockets: Arc<SocketMonitor>,
@@ -44,6 +47,7 @@ impl Context {
         config: AgentConfig,
         layout: InstanceLayout,
         store: Arc<ReleaseStore>,
+        fetcher: Option<Arc<ReleaseFetcher>>,
         files: ReleaseFiles,
         report: Box<dyn Fn(HostReport) + Send + Sync>,
     ) -> Self {
@@ -51,6 +55,7 @@ impl Context {
             config,
             layout,
             store,
+            fetcher,
             files,
             report,
             sockets: Arc::default(),

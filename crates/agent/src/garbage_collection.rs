@@ -14,8 +14,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::context::Context;
 use crate::disk::on_disk;
-use crate::instance_task::{self, TaskCommand};
+use crate::instance_task;
 use crate::release_files::label_of;
+use crate::task_command::TaskCommand;
 
 /// Instances and folders that one command no longer keeps.
 pub(crate) struct Garbage {
@@ -135,8 +136,15 @@ fn delete_files(context: &Context, app: &AppName, folders: &[PathBuf]) -> io::Re
         }
     }
     // The latest command counts, not the one that started this collection: a deploy may have come since.
-    let Some(keep) = context.kept(app) else { return Ok(()) };
-    let contents = keep.releases.iter().filter_map(|(_, content)| *content).collect();
+    let Some(mut keep) = context.kept(app) else { return Ok(()) };
+    let mut contents: BTreeSet<_> =
+        keep.releases.iter().filter_map(|(_, content)| *content).collect();
+    // An instance may be told to run before the command that names its release comes.
+    if let Some(fetcher) = &context.fetcher {
+        let (lists, values) = fetcher.in_use(app);
+        contents.extend(lists);
+        keep.env.extend(values);
+    }
     let store = &context.store;
     store.content.keep_manifests(app, &contents)?;
     store.content.delete_unneeded_blobs()?;

@@ -3,9 +3,10 @@
 
 use std::sync::{Arc, PoisonError};
 
-use model::{Expect, HostReport, InstanceId, Launch, Millis, Serving};
+use model::{Expect, HostReport, InstanceId, Launch, Serving};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::await_files::{Awaited, await_files};
 use crate::context::Context;
 use crate::orphans::final_report;
 use crate::probe::{self, LastHealth, Prober};
@@ -14,16 +15,7 @@ use crate::runfolder::RunFolder;
 use crate::shim_client::{ShimConnection, connect, kill_unresponsive};
 use crate::start::{Begun, begin};
 use crate::stop::{self, Stopping};
-
-/// A command to the task of an instance.
-#[derive(Debug)]
-pub(crate) enum TaskCommand {
-    Run(Box<Launch>, Expect),
-    Stop(Millis),
-    /// Ends the task once the instance has ended, and sends the reply. The instance's folder is deleted after
-    /// that.
-    Finish(oneshot::Sender<()>),
-}
+use crate::task_command::TaskCommand;
 
 /// Runs the task of an instance until it is told to finish, or the agent ends.
 pub(crate) async fn run(
@@ -37,10 +29,18 @@ pub(crate) async fn run(
             None => return,
             Some(TaskCommand::Finish(reply)) => finish = Some(reply),
             Some(TaskCommand::Run(launch, expect)) => {
+                let waited = await_files(&context, &launch, expect, &mut commands, &mut finish);
+                // What was fetched is not deleted before it is laid out.
+                let fetch = match waited.await {
+                    Awaited::Here(fetch) => fetch,
+                    Awaited::Over(last) => break last,
+                    Awaited::AgentEnds => return,
+                };
                 let shim = match begin(&context, &launch, expect).await {
                     Begun::Running(shim) => shim,
                     Begun::Over(last) => break last,
                 };
+                drop(fetch);
                 match supervise(&context, &launch, expect, shim, &mut commands, &mut finish).await {
                     Some(last) => break last,
                     None => return,

@@ -5,6 +5,7 @@
 //! told to: instances outlive the agent, and each is supervised by its [`shim`].
 
 mod agent;
+mod await_files;
 mod cgroup;
 mod command_probe;
 mod context;
@@ -12,6 +13,10 @@ mod delegation;
 mod disk;
 mod down;
 mod environment;
+mod fetch;
+#[cfg(test)]
+mod fetch_tests;
+mod fetch_tries;
 mod garbage_collection;
 mod http_probe;
 mod identity;
@@ -30,11 +35,14 @@ mod release_files;
 mod runfolder;
 pub mod shim;
 mod shim_client;
+mod single_flight;
 mod socketfolder;
 mod sockets;
+mod source;
 mod start;
 mod stop;
 mod sys;
+mod task_command;
 mod unresponsive_shim;
 
 pub use agent::{Agent, StartError};
@@ -46,3 +54,4 @@ pub use listener_owner::foreign_listeners;
 pub use procfs::boot_id;
 pub use protocol::OpenFiles;
 pub use release_files::{ReleaseFiles, ReleaseFilesError};
+pub use source::{ReleaseSource, Request, SourceError, SourceReader, StoreSource};

@@ -96,7 +96,7 @@ impl ReleaseFiles {
         let turn = self.turn(app, release);
         let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = self.layout.release(app, release);
-        let wanted = content.map_or_else(|| "none".to_owned(), |digest| digest.to_string());
+        let wanted = name_of(content);
         if is_laid_out(&folder, &wanted) {
             return Ok(folder);
         }
@@ -123,6 +123,16 @@ impl ReleaseFiles {
             stored.is_released(app, digest, &manifest);
         }
         Ok(folder)
+    }
+
+    /// Returns whether the folder of a release has this content.
+    pub(crate) fn are_laid_out(
+        &self,
+        app: &AppName,
+        release: ReleaseNo,
+        content: Option<Digest>,
+    ) -> bool {
+        is_laid_out(&self.layout.release(app, release), &name_of(content))
     }
 
     /// Returns the lock for laying out this release: several instances of it may start at once.
@@ -173,6 +183,11 @@ impl ReleaseFiles {
         }
         datadir::sync_files(folder, &files).map_err(io_error("make durable", folder))
     }
+}
+
+/// Returns the text by which a release's folder names its content.
+fn name_of(content: Option<Digest>) -> String {
+    content.map_or_else(|| "none".to_owned(), |digest| digest.to_string())
 }
 
 fn is_laid_out(folder: &Path, wanted: &str) -> bool {

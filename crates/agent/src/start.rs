@@ -74,12 +74,24 @@ pub(crate) async fn begin(context: &Arc<Context>, launch: &Launch, expect: Expec
         // ended.
         match answer {
             Ok(pid) => started = pid,
-            Err(why) => {
-                refuse(&folder).await;
-                return Begun::Over(HostReport::NotStarted { id: launch.id.clone(), why });
-            }
+            Err(why) => return Begun::Over(not_started(context, launch, why).await),
         }
     }
+}
+
+/// Returns whether [`begin`] is going to start the instance now, unless somebody else does.
+pub(crate) async fn is_to_be_started(context: &Context, launch: &Launch, expect: Expect) -> bool {
+    let folder = RunFolder::at(&context.layout.run(&launch.id));
+    expect == Expect::Fresh
+        && look(&folder).await == Found::Blank
+        && connect(&folder).await.is_none()
+        && launch.serving.iter().try_for_each(ports::check).is_ok()
+}
+
+/// Gives up an instance before it was started, and returns its last report.
+pub(crate) async fn not_started(context: &Context, launch: &Launch, why: NotStarted) -> HostReport {
+    refuse(&RunFolder::at(&context.layout.run(&launch.id))).await;
+    HostReport::NotStarted { id: launch.id.clone(), why }
 }
 
 async fn look(folder: &RunFolder) -> Found {

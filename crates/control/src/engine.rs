@@ -286,7 +286,8 @@ impl Engine {
                 self.apps.change(&keep.app, |managed| managed.kept(host.clone(), keep.clone()));
                 return;
             }
-            HostReport::Running { id, .. }
+            HostReport::Fetching { id, .. }
+            | HostReport::Running { id, .. }
             | HostReport::Health { id, .. }
             | HostReport::NotStarted { id, .. }
             | HostReport::Exited { id, .. } => id.clone(),

@@ -215,6 +215,12 @@ impl Managed {
         let seen = self.seen.entry(number).or_default();
         let before = seen.clone();
         match report {
+            HostReport::Fetching { trouble, .. } if seen.process == Process::Unseen => {
+                if trouble.is_none() {
+                    seen.fetch.came_at = Some(now);
+                }
+                seen.fetch.trouble = trouble;
+            }
             HostReport::Running { pid, .. } if !seen.process.has_ended() => {
                 seen.process = Process::Running { pid };
                 seen.running_since.get_or_insert(now);
@@ -235,7 +241,8 @@ impl Managed {
             HostReport::Exited { exit, address_in_use, tail, .. } => {
                 seen.process = Process::Exited { exit, address_in_use, tail };
             }
-            HostReport::Running { .. }
+            HostReport::Fetching { .. }
+            | HostReport::Running { .. }
             | HostReport::Health { .. }
             | HostReport::Ports { .. }
             | HostReport::Kept(_) => {}

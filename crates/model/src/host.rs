@@ -148,6 +148,17 @@ impl Keep {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HostReport {
+    /// What the instance needs is being fetched from the server, before it is started.
+    Fetching {
+        /// The instance.
+        id: InstanceId,
+        /// The number of bytes of its release's files that are here, of those that were missing.
+        bytes: u64,
+        /// The number of bytes that were missing.
+        of: u64,
+        /// Why the last try failed; `None` if bytes have come since the last report.
+        trouble: Option<String>,
+    },
     /// The instance's process runs.
     Running {
         /// The instance.

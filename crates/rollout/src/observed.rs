@@ -90,6 +90,8 @@ pub struct InstanceSeen {
     pub process: Process,
     /// Time since which its process is seen to run. Before, its files were laid out.
     pub running_since: Option<Timestamp>,
+    /// The fetch of its files from the server, before the start.
+    pub fetch: FetchSeen,
     /// The health according to the probes.
     pub health: Health,
     /// Number of consecutive probes with this result.
@@ -107,6 +109,15 @@ pub struct InstanceSeen {
     /// Set while the instance does not answer its probes because it is busy with requests. Its health
     /// then stays unchanged.
     pub busy: Option<Busy>,
+}
+
+/// Observations of the fetch of an instance's files by its host.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct FetchSeen {
+    /// Time of the last report that some of them had come.
+    pub came_at: Option<Timestamp>,
+    /// Why the last try failed, if nothing has come since.
+    pub trouble: Option<String>,
 }
 
 /// An instance that is busy with requests.
@@ -160,6 +171,7 @@ impl Observed<'_> {
         static NOTHING: InstanceSeen = InstanceSeen {
             process: Process::Unseen,
             running_since: None,
+            fetch: FetchSeen { came_at: None, trouble: None },
             health: Health::Unknown,
             streak: 0,
             note: None,

@@ -25,13 +25,15 @@ pub(crate) enum Part {
 }
 
 impl Patience {
-    /// Maximum time to lay out the files of a release.
+    /// Maximum time to lay out the files of a release. The time begins anew whenever some of them have come
+    /// from the server.
     pub const LAYING_OUT: Millis = Millis::from_secs(600);
 
     /// Returns the time limit of this instance. A restart of control begins the part anew.
     pub fn with(app: &App, seen: &Observed, number: u64, instance: &Instance) -> Self {
         let release = app.releases.get(&instance.release);
-        match seen.instance(number).running_since {
+        let instance_seen = seen.instance(number);
+        match instance_seen.running_since {
             Some(since) => Self {
                 of: Part::Starting,
                 since: since.max(seen.recovered),
@@ -39,7 +41,10 @@ impl Patience {
             },
             None => Self {
                 of: Part::LayingOut,
-                since: instance.minted.max(seen.recovered),
+                since: instance
+                    .minted
+                    .max(seen.recovered)
+                    .max(instance_seen.fetch.came_at.unwrap_or_default()),
                 given: Self::LAYING_OUT,
             },
         }

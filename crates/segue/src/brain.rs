@@ -104,7 +104,7 @@ fn start_agent(
         open_files: Some(open_files),
     };
     let reports = inbox.clone();
-    let agent = Agent::start(config, store, move |report| {
+    let agent = Agent::start(config, store, None, move |report| {
         reports.host(FromHost { host: HostId::local(), report });
     });
     agent.map_err(|error| cannot_start(&error))

@@ -488,7 +488,8 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, after: u64, event: Event) {
+    /// Delivers an event to control after this many milliseconds.
+    pub fn deliver(&mut self, after: u64, event: Event) {
         self.at(after, Happening::Deliver(event));
     }
 

@@ -1,6 +1,7 @@
 //! Laying out a release's files is no part of an app's start: it has its own time, and its own words.
 
-use model::Waiting;
+use control::Event;
+use model::{FromHost, HostId, HostReport, Waiting};
 use testkit::{Behaviour, Pace, Script};
 
 const GOOD: Behaviour = Behaviour::Good(200);
@@ -40,4 +41,35 @@ fn a_host_that_never_gets_done_is_not_waited_for_for_ever() {
     script.wait(20);
     let text = script.transcript();
     assert!(text.contains("its files were not laid out within 10m"), "{text}");
+}
+
+/// Every minute for so many minutes, the host says how its fetch goes.
+fn fetches(script: &mut Script, minutes: u64, trouble: Option<&str>) {
+    for minute in 1..=minutes {
+        for number in 1..=2 {
+            let report = HostReport::Fetching {
+                id: format!("web-{number}").parse().expect("it is valid"),
+                bytes: minute << 20,
+                of: 1 << 30,
+                trouble: trouble.map(str::to_owned),
+            };
+            let from = FromHost { host: HostId::local(), report };
+            script.world.deliver(0, Event::Host(from));
+        }
+        script.wait(60);
+    }
+}
+
+#[test]
+fn a_host_is_waited_for_as_long_as_files_come_and_then_for_ten_minutes() {
+    let mut script = script(36_000_000);
+    script.deploy("v1", GOOD);
+    fetches(&mut script, 60, None);
+    assert!(waits_for_files(&script), "{}", script.transcript());
+    fetches(&mut script, 8, Some("content 1234: no connection to the server"));
+    assert!(waits_for_files(&script), "{}", script.transcript());
+    script.wait(120);
+    let text = script.transcript();
+    let why = "its files were not laid out within 10m: content 1234: no connection to the server";
+    assert!(text.contains(why), "{text}");
 }

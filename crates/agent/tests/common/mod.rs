@@ -8,16 +8,18 @@
     reason = "a test may fail by panicking, and not every test needs every helper"
 )]
 
+pub mod server;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use agent::{Agent, AgentConfig, OpenFiles};
+use agent::{Agent, AgentConfig, OpenFiles, ReleaseSource};
 use model::{
     Address, Conventions, Exit, Expect, Health, HealthCheck, HostCommand, HostReport, InstanceId,
-    Keep, Launch, Millis, Run, Serving,
+    Keep, Launch, Millis, NotStarted, Run, Serving,
 };
 use store::ReleaseStore;
 
@@ -27,6 +29,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Host {
     pub store: Arc<ReleaseStore>,
     pub agent: Option<Agent>,
+    source: Option<Arc<dyn ReleaseSource>>,
     tell: Sender<HostReport>,
     reports: Receiver<HostReport>,
     folder: tempfile::TempDir,
@@ -36,8 +39,26 @@ pub struct Host {
 }
 
 impl Host {
+    /// The server's own host.
     pub fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start(None)
+    }
+
+    /// A host that fetches from this source.
+    pub fn with_source(source: Arc<dyn ReleaseSource>) -> Self {
+        Self::start(Some(source))
+    }
+
+    /// A host that fetches from this source, with its data on this disk.
+    pub fn on_disk(disk: &Path, source: Arc<dyn ReleaseSource>) -> Self {
+        Self::in_folder(tempfile::tempdir_in(disk).unwrap(), Some(source))
+    }
+
+    fn start(source: Option<Arc<dyn ReleaseSource>>) -> Self {
+        Self::in_folder(tempfile::tempdir().unwrap(), source)
+    }
+
+    fn in_folder(folder: tempfile::TempDir, source: Option<Arc<dyn ReleaseSource>>) -> Self {
         // Longer than a socket's path may be.
         let data = folder.path().join("long".repeat(30));
         fs::create_dir_all(&data).unwrap();
@@ -50,7 +71,8 @@ impl Host {
         let boot_id = agent::boot_id();
         let program = env!("CARGO_BIN_EXE_agent-shim-for-tests").into();
         let store = Arc::new(ReleaseStore::open(&data).unwrap());
-        let mut host = Self { store, agent: None, tell, reports, folder, boot_id, program };
+        let agent = None;
+        let mut host = Self { store, agent, source, tell, reports, folder, boot_id, program };
         host.restart();
         host
     }
@@ -74,8 +96,8 @@ impl Host {
             open_files: Some(OpenFiles { soft: Some(777), hard: Some(1000) }),
         };
         let tell = self.tell.clone();
-        Agent::start(config, Arc::clone(&self.store), move |report| drop(tell.send(report)))
-            .unwrap()
+        let (store, source) = (Arc::clone(&self.store), self.source.clone());
+        Agent::start(config, store, source, move |report| drop(tell.send(report))).unwrap()
     }
 
     pub fn agent(&self) -> &Agent {
@@ -131,6 +153,16 @@ impl Host {
         })
     }
 
+    /// The reason why this instance is refused.
+    pub fn refused(&self, wanted: &InstanceId) -> String {
+        self.wait("a refusal", |report| match report {
+            HostReport::NotStarted { id, why: NotStarted::Refused(why) } if id == wanted => {
+                Some(why.clone())
+            }
+            _ => None,
+        })
+    }
+
     pub fn health(&self, wanted: &InstanceId, health: Health) -> Option<String> {
         self.wait(&format!("{health:?}"), |report| match report {
             HostReport::Health { id, health: found, note, .. } if id == wanted => {
@@ -158,6 +190,11 @@ impl Host {
             told.push(report);
         }
         told
+    }
+
+    /// Loses the reports that nobody has read, as a broken connection does.
+    pub fn forget_reports(&self) {
+        while self.reports.try_recv().is_ok() {}
     }
 
     pub fn free_port(&self) -> u16 {

@@ -152,7 +152,9 @@ fn never_healthy(
     let (instance, waited) = (app.id(number), patience.given);
     overdue.then(|| match patience.of {
         Part::LayingOut => {
-            let why = format!("its files were not laid out within {waited}");
+            let trouble = seen.instance(number).fetch.trouble.as_ref();
+            let mut why = format!("its files were not laid out within {waited}");
+            why.extend(trouble.map(|trouble| format!(": {trouble}")));
             Cause::NotStarted { instance, why }
         }
         Part::Starting => {
