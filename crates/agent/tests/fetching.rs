@@ -276,18 +276,19 @@ fn an_instance_that_runs_is_adopted_without_the_server() {
     let server = Server::new();
     let mut host = host(&server);
     let content = server.upload(&web(), &[("file", b"file")]);
-    let launch = sleeper(&host, "web-1", content);
+    let mut launch = sleeper(&host, "web-1", content);
+    launch.run.env = server.env(&web(), "hunter2");
     host.run(&launch, Expect::Fresh);
     let pid = host.running(&launch.id);
     host.restart();
     server.is_away(true);
-    for folder in ["apps/web/manifests", "blobs"] {
+    for folder in ["apps/web/manifests", "blobs", "env/web"] {
         fs::remove_dir_all(host.data().join(folder)).unwrap();
     }
     host.run(&launch, Expect::Fresh);
     assert_eq!(host.running(&launch.id), pid);
     assert!(lives(pid));
-    // Nor does another one need it whose release is laid out.
+    // Nor does one need it that starts, if its release is laid out.
     let another = sleeper(&host, "web-2", content);
     host.run(&another, Expect::Fresh);
     host.running(&another.id);

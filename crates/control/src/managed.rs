@@ -7,8 +7,8 @@ use model::{
     Millis, NotStarted, Receipt, Share, Stage, Timestamp,
 };
 use rollout::{
-    Accepted, App, Ask, Bug, Decision, Fact, InstanceSeen, Observed, Process, Reasons, Refusal,
-    WorkStage,
+    Accepted, App, Ask, Bug, Decision, Fact, FetchProgress, FetchSeen, InstanceSeen, Observed,
+    Process, Reasons, Refusal, WorkStage,
 };
 
 use crate::busy::{BusyTerms, InstanceLoad, Standstill, Weighed};
@@ -215,11 +215,10 @@ impl Managed {
         let seen = self.seen.entry(number).or_default();
         let before = seen.clone();
         match report {
-            HostReport::Fetching { trouble, .. } if seen.process == Process::Unseen => {
-                if trouble.is_none() {
-                    seen.fetch.came_at = Some(now);
-                }
-                seen.fetch.trouble = trouble;
+            HostReport::Fetching { bytes, of, trouble, .. } if seen.process == Process::Unseen => {
+                let came_at = if trouble.is_none() { Some(now) } else { seen.fetch.came_at };
+                let progress = (of > 0).then_some(FetchProgress { bytes, of });
+                seen.fetch = FetchSeen { came_at, progress, trouble };
             }
             HostReport::Running { pid, .. } if !seen.process.has_ended() => {
                 seen.process = Process::Running { pid };

@@ -38,6 +38,9 @@ pub enum Waiting {
     Files {
         /// The release.
         release: Label,
+        /// How far the host has fetched them from the server, or why it does not come further.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
     },
     /// The host to name free ports.
     Ports,
@@ -144,8 +147,9 @@ impl fmt::Display for Waiting {
                     None => f.write_str(")"),
                 }
             }
-            Self::Files { release } => {
-                write!(f, "the host to lay out the files of {release} and start it")
+            Self::Files { release, note } => {
+                write!(f, "the host to lay out the files of {release} and start it")?;
+                note.as_ref().map_or(Ok(()), |note| write!(f, " ({note})"))
             }
             Self::Ports => f.write_str("free ports on the host"),
             Self::Promote => f.write_str("somebody to say `segue promote`"),

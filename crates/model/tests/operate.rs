@@ -17,7 +17,7 @@ fn waitings() -> Vec<Waiting> {
             wanted: 2,
             note: Some("GET /up answered 503".into()),
         },
-        Waiting::Files { release: label() },
+        Waiting::Files { release: label(), note: None },
         Waiting::Ports,
         Waiting::Promote,
         Waiting::Acknowledgement { generation: Generation { term: 7, counter: 12 } },

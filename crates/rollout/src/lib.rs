@@ -42,7 +42,9 @@ pub use fleet::{Fleet, FleetFact, Invitation};
 pub use fleet_ask::{FleetAccepted, FleetAsk, address_fault, fleet_ask};
 pub use kind::RolloutKind;
 pub use ladder::{Rung, rung, rungs, wanted};
-pub use observed::{Busy, FetchSeen, HostSeen, InstanceSeen, Minute, Observed, Process, Tally};
+pub use observed::{
+    Busy, FetchProgress, FetchSeen, HostSeen, InstanceSeen, Minute, Observed, Process, Tally,
+};
 pub use plan::{Plan, plan};
 pub use planted::Bug;
 #[cfg(feature = "testing")]

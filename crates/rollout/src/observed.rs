@@ -116,8 +116,19 @@ pub struct InstanceSeen {
 pub struct FetchSeen {
     /// Time of the last report that some of them had come.
     pub came_at: Option<Timestamp>,
+    /// How far it has come; `None` until it is known what is missing.
+    pub progress: Option<FetchProgress>,
     /// Why the last try failed, if nothing has come since.
     pub trouble: Option<String>,
+}
+
+/// How far a fetch has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FetchProgress {
+    /// The number of bytes that have come.
+    pub bytes: u64,
+    /// The number of bytes that were missing.
+    pub of: u64,
 }
 
 /// An instance that is busy with requests.
@@ -171,7 +182,7 @@ impl Observed<'_> {
         static NOTHING: InstanceSeen = InstanceSeen {
             process: Process::Unseen,
             running_since: None,
-            fetch: FetchSeen { came_at: None, trouble: None },
+            fetch: FetchSeen { came_at: None, progress: None, trouble: None },
             health: Health::Unknown,
             streak: 0,
             note: None,

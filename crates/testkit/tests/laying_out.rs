@@ -11,6 +11,13 @@ fn script(work: u64) -> Script {
     Script::with_hosts(&[Pace { work, start: 0, probe: 0 }])
 }
 
+/// What is waited for, as people read it.
+fn reason(script: &Script) -> String {
+    let name = "web".parse().expect("it is valid");
+    let rollout = script.world.views.get(&name).and_then(|view| view.rollout.clone());
+    rollout.and_then(|rollout| rollout.waiting).map(|it| it.waiting.to_string()).unwrap_or_default()
+}
+
 fn waits_for_files(script: &Script) -> bool {
     let name = "web".parse().expect("it is valid");
     let rollout = script.world.views.get(&name).and_then(|view| view.rollout.as_ref());
@@ -65,9 +72,11 @@ fn a_host_is_waited_for_as_long_as_files_come_and_then_for_ten_minutes() {
     let mut script = script(36_000_000);
     script.deploy("v1", GOOD);
     fetches(&mut script, 60, None);
+    let wanted = "the host to lay out the files of v1 and start it (60 of 1024 MiB fetched)";
+    assert_eq!(reason(&script), wanted);
     assert!(waits_for_files(&script), "{}", script.transcript());
     fetches(&mut script, 8, Some("content 1234: no connection to the server"));
-    assert!(waits_for_files(&script), "{}", script.transcript());
+    assert!(reason(&script).ends_with(" (content 1234: no connection to the server)"));
     script.wait(120);
     let text = script.transcript();
     let why = "its files were not laid out within 10m: content 1234: no connection to the server";

@@ -1,5 +1,6 @@
 //! Returns what an app waits for: the answer to "why is nothing happening?".
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -9,7 +10,7 @@ use super::replicas::lacking;
 use crate::ladder::{rung, wanted};
 use crate::patience::{Part, Patience};
 use crate::readiness::ready;
-use crate::{App, Observed, Phase, Rollout};
+use crate::{App, FetchProgress, Observed, Phase, Rollout};
 
 /// The reasons why one app waits.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -121,7 +122,7 @@ fn starting(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Re
     let patience = Patience::first(app, seen, rollout.to);
     let waiting = match patience {
         Some(Patience { of: Part::LayingOut, .. }) => {
-            Waiting::Files { release: app.label(rollout.to) }
+            Waiting::Files { release: app.label(rollout.to), note: fetch(app, seen, rollout.to) }
         }
         Some(_) | None => instances(app, seen, rollout.to),
     };
@@ -165,6 +166,22 @@ fn instances(app: &App, seen: &Observed, no: ReleaseNo) -> Waiting {
     let note = app.instances_of(no).find_map(|(number, _)| seen.instance(number).note.clone());
     let release = app.label(no);
     Waiting::Instances { release, ready: ready(app, seen, no), wanted: wanted(app, no), note }
+}
+
+/// Returns why the files of a release cannot be fetched on some host, or else how far the slowest host has
+/// come. Returns `None` if nothing is fetched.
+fn fetch(app: &App, seen: &Observed, no: ReleaseNo) -> Option<String> {
+    let joining = app.instances_of(no).filter(|(_, i)| i.stage == Stage::Joining);
+    let waits = |number| seen.instance(number).running_since.is_none();
+    let fetches = joining.map(|(number, _)| number).filter(|number| waits(*number));
+    let fetches = fetches.map(|number| &seen.instance(number).fetch);
+    if let Some(trouble) = fetches.clone().find_map(|fetch| fetch.trouble.clone()) {
+        return Some(trouble);
+    }
+    let progress = fetches.filter_map(|fetch| fetch.progress);
+    let rest = |progress: &FetchProgress| progress.of.saturating_sub(progress.bytes);
+    let FetchProgress { bytes, of } = progress.max_by_key(rest)?;
+    Some(format!("{} of {} MiB fetched", bytes >> 20, of.div_ceil(1 << 20)))
 }
 
 fn back_off(app: &App, no: ReleaseNo, since: Timestamp, until: Timestamp) -> Reason {
