@@ -44,8 +44,7 @@ pub(crate) async fn await_files(
     }
     let fetch = fetcher.join(wanted(context, launch).await);
     let own = fetch.clone();
-    let done = async move { own.done().await };
-    tokio::pin!(done);
+    let mut done = Box::pin(async move { own.done().await });
     let mut news = News { fetcher: Arc::clone(fetcher), received: fetcher.received(), said: None };
     let mut ticks = interval_at(Instant::now() + REPORT, REPORT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -68,6 +67,8 @@ pub(crate) async fn await_files(
                 Some(TaskCommand::Finish(reply)) => *finish = Some(reply),
                 Some(TaskCommand::Run(..)) => (context.report)(report(&launch.id, fetch.fetched())),
                 Some(TaskCommand::Stop(grace)) => {
+                    drop(done);
+                    fetch.settled().await;
                     stop::stop(&RunFolder::at(&context.layout.run(&launch.id)), grace).await;
                     return Awaited::Over(final_report(context, &launch.id, None).await);
                 }

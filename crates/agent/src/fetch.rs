@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use model::{AppName, Digest, ReleaseNo, in_full};
 use store::{ContentError, PartialBlob, ReleaseStore};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{RwLock, Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use wire::{Kind, Manifest};
@@ -84,6 +84,8 @@ pub(crate) struct Fetch {
     fetcher: Arc<ReleaseFetcher>,
     wanted: ReleaseNeeds,
     call: Arc<Call<Progress>>,
+    /// Held shared by everything that works for this one.
+    works: Arc<RwLock<()>>,
 }
 
 /// A fetch as people see it.
@@ -112,7 +114,7 @@ impl ReleaseFetcher {
     /// Returns the fetch of this, which may be under way already.
     pub fn join(self: &Arc<Self>, wanted: ReleaseNeeds) -> Fetch {
         let call = self.releases.join(wanted.clone());
-        Fetch { fetcher: Arc::clone(self), wanted, call }
+        Fetch { fetcher: Arc::clone(self), wanted, call, works: Arc::default() }
     }
 
     /// Returns the lists of files and the values of an app that fetches need at present.
@@ -140,12 +142,22 @@ impl ReleaseFetcher {
 }
 
 impl Fetch {
-    /// Fetches everything, or waits until it is fetched.
+    /// Fetches everything, or waits until it is fetched. To give it up, drop this and then wait for
+    /// [`Fetch::settled`].
     ///
     /// # Errors
     /// The reason why something could not be fetched, for people.
     pub async fn done(&self) -> Result<(), String> {
-        self.call.outcome(|| self.everything()).await
+        let outcome = self.call.outcome(|| self.everything()).await;
+        if outcome.is_err() {
+            self.settled().await;
+        }
+        outcome
+    }
+
+    /// Waits until nothing works for this fetch any more. What is written later would be deleted by nobody.
+    pub async fn settled(&self) {
+        let _nobody = self.works.write().await;
     }
 
     /// Returns how far it has come.
@@ -186,8 +198,7 @@ impl Fetch {
         let all: u64 = all.iter().map(|(_, call)| call.state.needed()).sum();
         let kept = SPARE_BYTES + all.saturating_sub(self.call.state.needed());
         let data = self.fetcher.data.clone();
-        let found = on_disk(move || rustix::fs::statvfs(&data)).await;
-        let disk = found.ok_or_else(|| Failure::see_log().why())?;
+        let disk = self.on_store(move |_| rustix::fs::statvfs(&data)).await?;
         let data = self.fetcher.data.display();
         let disk = disk.map_err(|e| format!("cannot find the free space of {data}: {e}"))?;
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
@@ -209,7 +220,9 @@ impl Fetch {
         let mut workers = JoinSet::new();
         for _ in 0..tasks {
             let (fetch, queue) = (self.clone(), Arc::clone(&queue));
+            let works = Arc::clone(&self.works).read_owned().await;
             workers.spawn(async move {
+                let _works = works;
                 while let Some(item) = next(&queue) {
                     fetch.item(item).await?;
                 }
@@ -399,8 +412,8 @@ impl Fetch {
 
     async fn write(&self, mut part: PartialBlob, chunk: Vec<u8>) -> Result<PartialBlob, Failure> {
         let bytes = chunk.len() as u64;
-        let written = on_disk(move || part.write(&chunk).map(|()| part)).await;
-        let part = written.ok_or_else(Failure::see_log)?.map_err(Failure::of_store)?;
+        let written = self.on_store(move |_| part.write(&chunk).map(|()| part)).await;
+        let part = written.map_err(Failure::Final)?.map_err(Failure::of_store)?;
         self.call.state.fetched.fetch_add(bytes, Ordering::Relaxed);
         Ok(part)
     }
@@ -426,13 +439,18 @@ impl Fetch {
         Ok(())
     }
 
-    /// Runs `work` with the store.
+    /// Runs `work` with the store, on a thread that may wait for the disk.
     async fn on_store<T: Send + 'static>(
         &self,
         work: impl FnOnce(&ReleaseStore) -> T + Send + 'static,
     ) -> Result<T, String> {
         let store = Arc::clone(&self.fetcher.store);
-        on_disk(move || work(&store)).await.ok_or_else(|| Failure::see_log().why())
+        let works = Arc::clone(&self.works).read_owned().await;
+        let done = on_disk(move || {
+            let _works = works;
+            work(&store)
+        });
+        done.await.ok_or_else(|| "see the log of this host".to_owned())
     }
 }
 

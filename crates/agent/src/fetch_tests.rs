@@ -118,3 +118,62 @@ async fn a_source_that_stays_away_is_asked_for_an_hour() {
     assert!(begun.elapsed() < Duration::from_secs(61 * 60));
     assert!(world.fetch.fetched().trouble.is_some_and(|why| why.ends_with("it is away")));
 }
+
+/// A source that answers at once, after it has given the only thread for the disk something to wait for.
+struct Busy(Mutex<Option<std::sync::mpsc::Receiver<()>>>);
+
+impl ReleaseSource for Busy {
+    fn manifest<'a>(&'a self, _: &'a AppName, _: Digest) -> Request<'a, SourceReader> {
+        Box::pin(async { Err(SourceError::Refused("there is none".to_owned())) })
+    }
+
+    fn content<'a>(&'a self, _: &'a AppName, _: Digest, _: u64) -> Request<'a, SourceReader> {
+        Box::pin(async { Err(SourceError::Refused("there is none".to_owned())) })
+    }
+
+    fn value<'a>(&'a self, _: &'a AppName, _: &'a str, _: Digest) -> Request<'a, Secret> {
+        let busy = self.0.lock().unwrap().take().unwrap();
+        drop(tokio::task::spawn_blocking(move || busy.recv()));
+        Box::pin(async { Ok(Secret::new("hunter2")) })
+    }
+}
+
+/// A value that is written after its app's values were deleted would stay for ever.
+#[test]
+fn nothing_is_written_once_a_fetch_that_was_given_up_has_settled() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(ReleaseStore::open(folder.path()).unwrap());
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().max_blocking_threads(1).build().unwrap();
+    let (go_on, busy) = std::sync::mpsc::channel();
+    let source = Arc::new(Busy(Mutex::new(Some(busy))));
+    let data = folder.path().to_path_buf();
+    let fetcher = Arc::new(ReleaseFetcher::new(source.clone(), Arc::clone(&store), data));
+    let values = BTreeMap::from([("KEY".to_owned(), Digest::from_bytes([1; 32]))]);
+    let (app, release): (AppName, _) = ("web".parse().unwrap(), ReleaseNo(1));
+    let wanted = ReleaseNeeds { app: app.clone(), release, content: None, values: values.clone() };
+    runtime.block_on(async {
+        let fetch = fetcher.join(wanted);
+        let own = fetch.clone();
+        let done = tokio::spawn(async move { own.done().await });
+        while source.0.lock().unwrap().is_some() {
+            tokio::task::yield_now().await;
+        }
+        let everybody_runs = async || {
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+        };
+        everybody_runs().await;
+        done.abort();
+        let mut settled = Box::pin(fetch.settled());
+        tokio::select! {
+            biased;
+            () = &mut settled => panic!("the value is still to be written"),
+            () = everybody_runs() => {}
+        }
+        go_on.send(()).unwrap();
+        settled.await;
+    });
+    assert!(store.secrets.lacking(&app, &values).is_empty(), "it was written before");
+}

@@ -36,11 +36,6 @@ impl Failure {
         Self::Broken(format!("nothing came for {} s", STALLED.as_secs()))
     }
 
-    /// The failure of work that panicked.
-    pub fn see_log() -> Self {
-        Self::Final("see the log of this host".to_owned())
-    }
-
     pub fn of_store(error: ContentError) -> Self {
         let why = in_full(&error);
         match error {
