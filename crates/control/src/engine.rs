@@ -6,6 +6,7 @@
 mod builder;
 mod fleet;
 mod history;
+mod hosts;
 mod lost;
 mod questions;
 
@@ -14,10 +15,10 @@ use std::sync::Arc;
 
 use journal::{Lost, Recovered};
 use model::{
-    AppName, AppView, FleetView, FromHost, Generation, HealthTable, HostCommand, HostId,
-    HostReport, InstanceId, Millis, ProxyId, Receipt, Snapshot, Timestamp, ToHost, TrafficReport,
+    AppName, AppView, FleetView, Generation, HealthTable, HostCommand, HostId, InstanceId, Millis,
+    ProxyId, Receipt, Snapshot, Timestamp, ToHost, TrafficReport,
 };
-use rollout::{App, Ask, Fleet, FleetAsk};
+use rollout::{App, Ask, Fleet, FleetAsk, HostSeen, Suspicion};
 
 use crate::apps::Apps;
 use crate::hosts::{Hosts, in_use};
@@ -166,6 +167,7 @@ impl Engine {
     /// Returns the first commands after [`Engine::recover`]: they repeat the whole desired state.
     pub fn begin(&mut self, now: Timestamp) -> Vec<Command> {
         (self.recovered, self.remind_at) = (now, now.after(Self::REMIND));
+        self.hosts.begin(now);
         let mut commands = Vec::new();
         let all = self.apps.iter().map(|(name, _)| name.clone()).collect();
         // An earlier engine may have shown them.
@@ -180,7 +182,8 @@ impl Engine {
     pub fn step(&mut self, event: Event, now: Timestamp) -> Vec<Command> {
         let mut commands = Vec::new();
         match event {
-            Event::Host(report) => self.host(report, now, &mut commands),
+            Event::Host(report) => hosts::report(self, report, now, &mut commands),
+            Event::Link { host, link } => hosts::link(self, &host, link, now, &mut commands),
             Event::Traffic(report) => self.traffic(report, now, &mut commands),
             Event::Ask { ticket, app, ask, version, mode } => {
                 let question = Question { ticket, app, ask, version, mode };
@@ -207,11 +210,8 @@ impl Engine {
         let look = asked.then(|| self.recovered.after(Self::FIRST_LOOK));
         // While an append is in progress, a retry waits for its answer.
         let retry = self.writing.retry_at.filter(|_| self.writing.append.is_none());
-        [Some(self.remind_at), retry, apps, look]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(self.remind_at)
+        let times = [retry, apps, look, self.hosts.wake_at()];
+        times.into_iter().flatten().fold(self.remind_at, Timestamp::min)
     }
 
     /// Returns the current states of the apps; for invariants and checkpoints.
@@ -222,6 +222,16 @@ impl Engine {
     /// Returns how many commands to hosts about this app are kept to be repeated; for invariants.
     pub fn told_count(&self, app: &AppName) -> usize {
         self.apps.get(app).map_or(0, Managed::told_count)
+    }
+
+    /// Returns the hosts of the fleet, and whether they are heard.
+    pub fn hosts(&self) -> &BTreeMap<HostId, HostSeen> {
+        self.hosts.seen()
+    }
+
+    /// Returns the suspicion of the server against its own network, while there is one.
+    pub fn suspicion(&self) -> Option<Suspicion> {
+        self.hosts.suspicion()
     }
 
     /// Returns the resting ports of all hosts; for invariants.
@@ -271,42 +281,6 @@ impl Engine {
         self.lost.as_ref()
     }
 
-    fn host(&mut self, from: FromHost, now: Timestamp, commands: &mut Vec<Command>) {
-        let FromHost { host, report } = from;
-        let id: InstanceId = match &report {
-            HostReport::Ports { free } => {
-                let coming = self.writing.append.iter().flat_map(|append| &append.records);
-                let used = in_use(&host, self.apps.states(), coming);
-                if self.hosts.offer(&host, free, &used) {
-                    self.apps.dirty_all();
-                }
-                return;
-            }
-            HostReport::Kept(keep) => {
-                self.apps.change(&keep.app, |managed| managed.kept(host.clone(), keep.clone()));
-                return;
-            }
-            HostReport::Fetching { id, .. }
-            | HostReport::Running { id, .. }
-            | HostReport::Health { id, .. }
-            | HostReport::NotStarted { id, .. }
-            | HostReport::Exited { id, .. } => id.clone(),
-        };
-        let known = self.apps.get(&id.app).and_then(|it| it.app.host_of(id.number));
-        if known != Some(&host) {
-            if matches!(report, HostReport::Running { .. }) {
-                // An instance runs that no fact places on that host. Control does not keep it.
-                let stop = HostCommand::Stop { id, grace: Millis(0) };
-                commands.push(self.to_host((host, stop)));
-            }
-            return;
-        }
-        let (app, number) = (id.app, id.number);
-        if self.apps.change(&app, |managed| managed.report(number, report, now)) == Some(true) {
-            self.publish_health([&app], commands);
-        }
-    }
-
     fn to_host(&self, (host, command): (HostId, HostCommand)) -> Command {
         Command::Host(ToHost { host, term: self.routing.generation().term, command })
     }
@@ -351,6 +325,9 @@ impl Engine {
     fn go_on(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
         // Versions without a new snapshot belong to one that may be acknowledged already.
         self.take_acknowledgements(now);
+        if self.hosts.pass(now) {
+            self.apps.dirty_all();
+        }
         if self.writing.append.is_none() && self.defect.is_none() {
             let mut append = Append::default();
             if self.writing.may_append(now) {

@@ -1,11 +1,11 @@
 //! The hosts of the fleet as control knows them: the data for placement, and the ports of each host.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
-use model::{Address, AppName, HostAbilities, HostId, Timestamp};
-use rollout::{App, Fact, Fleet, FleetFact, HostSeen, Instance, Minted};
+use model::{Address, AppName, HostAbilities, HostHello, HostId, Link, Timestamp};
+use rollout::{App, Fact, Fleet, FleetFact, HostSeen, Instance, Minted, Reach, Suspicion};
 
+use crate::links::Links;
 use crate::ports::Ports;
 use crate::record::Record;
 
@@ -13,18 +13,24 @@ use crate::record::Record;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Hosts {
     fleet: Fleet,
-    /// The agents' reports about their hosts.
-    said: BTreeMap<HostId, Said>,
-    /// Hosts that have joined and whose agent is present. New instances may be placed on them.
+    /// What the agents last said of their hosts.
+    said: BTreeMap<HostId, HostHello>,
+    /// Hosts that have joined, as last seen.
     seen: BTreeMap<HostId, HostSeen>,
+    links: Links,
     ports: BTreeMap<HostId, Ports>,
 }
 
-/// An agent's report about its host.
-#[derive(Clone, Debug)]
-struct Said {
-    address: IpAddr,
-    abilities: HostAbilities,
+/// The effect of a change of a host's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinkNews {
+    /// The agent has connected. It has to be told everything again.
+    Up {
+        /// True if what was observed of its instances is worth nothing any more.
+        is_stale: bool,
+    },
+    /// The host is not heard any more.
+    Silent,
 }
 
 impl Hosts {
@@ -33,16 +39,64 @@ impl Hosts {
         Self { fleet, ..Self::default() }
     }
 
-    /// Records that the agent of this host is present.
-    pub fn said(&mut self, host: HostId, address: IpAddr, abilities: HostAbilities) {
-        self.said.insert(host, Said { address, abilities });
-        self.look();
+    /// Starts at `now`: hosts whose agents have not connected are silent from now on.
+    pub fn begin(&mut self, now: Timestamp) {
+        let unheard = self.fleet.hosts.keys().filter(|host| !self.said.contains_key(*host));
+        self.links.begin(unheard.cloned(), now);
+        self.look(now);
     }
 
-    /// Returns facts for hosts whose agent is present and that have not joined yet.
+    /// Records that the agent of this host is connected when control starts.
+    pub fn said(&mut self, host: HostId, hello: HostHello) {
+        self.said.insert(host, hello);
+    }
+
+    /// Takes a change of the connection to a host's agent. Returns `None` if nothing follows. The server's
+    /// own host is always here.
+    pub fn link(&mut self, host: &HostId, link: Link, now: Timestamp) -> Option<LinkNews> {
+        if *host == HostId::local() {
+            return None;
+        }
+        let news = match link {
+            Link::Up(hello) => {
+                let was_lost = self.links.reach(host, now).lost_since().is_some();
+                let before = self.said.insert(host.clone(), hello.clone());
+                let has_rebooted = before.is_some_and(|before| before.boot != hello.boot);
+                self.links.up(host, now);
+                LinkNews::Up { is_stale: was_lost || has_rebooted }
+            }
+            Link::Silent if self.said.contains_key(host) => {
+                self.links.silent(host, now);
+                LinkNews::Silent
+            }
+            Link::Silent => return None,
+        };
+        self.look(now);
+        Some(news)
+    }
+
+    /// Lets time pass. Returns whether a host was lost, or the suspicion has changed.
+    pub fn pass(&mut self, now: Timestamp) -> bool {
+        self.links.is_due(now) && {
+            self.look(now);
+            true
+        }
+    }
+
+    /// Returns the time of the next call of [`Hosts::pass`] that changes anything.
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        self.links.wake_at()
+    }
+
+    /// Returns the suspicion of the server against its own network.
+    pub fn suspicion(&self) -> Option<Suspicion> {
+        self.links.suspicion()
+    }
+
+    /// Returns facts for hosts whose agents have connected and that have not joined yet.
     pub fn newcomers(&self, now: Timestamp) -> Vec<FleetFact> {
         let new = self.said.iter().filter(|(host, _)| !self.fleet.hosts.contains_key(host));
-        let joins = |(host, said): (&HostId, &Said)| FleetFact::HostJoined {
+        let joins = |(host, said): (&HostId, &HostHello)| FleetFact::HostJoined {
             host: host.clone(),
             address: said.address,
             at: now,
@@ -51,9 +105,17 @@ impl Hosts {
     }
 
     /// Folds a fact of the fleet.
-    pub fn apply(&mut self, fact: &FleetFact) {
+    pub fn apply(&mut self, fact: &FleetFact, now: Timestamp) {
         self.fleet.apply(fact);
-        self.look();
+        let is_removed = |host: &&HostId| !self.fleet.hosts.contains_key(*host);
+        let removed: Vec<HostId> = self.seen.keys().filter(is_removed).cloned().collect();
+        for host in &removed {
+            self.seen.remove(host);
+            self.said.remove(host);
+            self.ports.remove(host);
+            self.links.forget(host);
+        }
+        self.look(now);
     }
 
     /// Returns the state of the fleet; for checkpoints.
@@ -61,9 +123,14 @@ impl Hosts {
         &self.fleet
     }
 
-    /// Returns the hosts that instances may be placed on.
+    /// Returns the hosts that have joined.
     pub fn seen(&self) -> &BTreeMap<HostId, HostSeen> {
         &self.seen
+    }
+
+    /// Returns the hosts whose agents are heard.
+    pub fn here(&self) -> impl Iterator<Item = &HostId> {
+        self.seen.iter().filter(|(_, seen)| seen.reach == Reach::Here).map(|(host, _)| host)
     }
 
     /// Takes the free ports that a host named. Returns whether there are more than before.
@@ -101,7 +168,7 @@ impl Hosts {
         used: impl Fn(&HostId) -> BTreeSet<u16>,
     ) -> Vec<(HostId, Vec<u16>)> {
         let mut questions = Vec::new();
-        for host in self.seen.keys() {
+        for (host, _) in self.seen.iter().filter(|(_, seen)| seen.reach == Reach::Here) {
             let ports = self.ports.entry(host.clone()).or_default();
             let except = ports.want_more(now, || used(host));
             questions.extend(except.map(|except| (host.clone(), except)));
@@ -115,22 +182,34 @@ impl Hosts {
         all.flat_map(|(host, ports)| ports.resting().map(move |port| (host, port)))
     }
 
+    /// Lets a host be asked again whose connection broke.
+    pub fn forget_question(&mut self, host: &HostId) {
+        self.ports.get_mut(host).into_iter().for_each(Ports::forget_question);
+    }
+
     /// Lets all hosts be asked again, after they did not answer or had few ports.
     pub fn forget_questions(&mut self) {
         self.ports.values_mut().for_each(Ports::forget_question);
     }
 
-    /// Brings `seen` up to date with the fleet and the agents.
-    fn look(&mut self) {
+    /// Brings `seen` up to date with the fleet, the agents and the clock.
+    fn look(&mut self, now: Timestamp) {
+        let local = HostId::local();
+        let remote = self.fleet.hosts.keys().filter(|host| **host != local).count();
+        self.links.suspect(remote, now);
         for (id, host) in &self.fleet.hosts {
-            let Some(said) = self.said.get(id) else { continue };
+            let said = self.said.get(id);
+            let abilities = said.map(|said| said.abilities.clone()).unwrap_or_default();
+            let (reach, back_since) = (self.links.reach(id, now), self.links.back_since(id));
             let seen = self.seen.entry(id.clone()).or_insert_with(|| HostSeen {
                 address: host.address,
                 free_ports: Vec::new(),
-                abilities: said.abilities.clone(),
+                abilities: HostAbilities::default(),
+                reach,
+                back_since,
             });
-            seen.address = host.address;
-            seen.abilities.clone_from(&said.abilities);
+            (seen.address, seen.abilities) = (host.address, abilities);
+            (seen.reach, seen.back_since) = (reach, back_since);
         }
     }
 

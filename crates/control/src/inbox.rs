@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use model::{AppName, FromHost, Receipt, TrafficReport};
+use model::{AppName, FromHost, HostId, Link, Receipt, TrafficReport};
 use rollout::{Ask, FleetAsk, Refusal, RefusalCode};
 
 use crate::message::{Answer, Mode};
@@ -15,6 +15,10 @@ type AccountReply = Box<dyn FnOnce(Option<Receipt>) + Send>;
 
 pub(crate) enum Message {
     Host(FromHost),
+    Link {
+        host: HostId,
+        link: Link,
+    },
     /// A proxy has reported: see [`Reports`].
     Traffic,
     Ask {
@@ -66,6 +70,13 @@ impl Inbox {
     pub fn host(&self, report: FromHost) {
         // If control has ended, nobody is left to receive the report.
         let _ = self.sender.send(Message::Host(report));
+    }
+
+    /// Delivers a change of the connection to a host's agent. It keeps its order with the agent's reports.
+    /// A control that begins again learns of the connected hosts from `Engine::with_host`.
+    pub fn link(&self, host: HostId, link: Link) {
+        // If control has ended, nobody is left to receive it.
+        let _ = self.sender.send(Message::Link { host, link });
     }
 
     /// Delivers a proxy's report. If control is behind, it reads only the newest.
@@ -136,7 +147,12 @@ impl Message {
         let (what, reply) = match self {
             Self::Ask { app, reply, .. } => (app.to_string(), reply),
             Self::Fleet { reply, .. } => ("the fleet".to_owned(), reply),
-            Self::Host(_) | Self::Traffic | Self::Account { .. } | Self::Logged | Self::Stop => {
+            Self::Host(_)
+            | Self::Link { .. }
+            | Self::Traffic
+            | Self::Account { .. }
+            | Self::Logged
+            | Self::Stop => {
                 return;
             }
         };

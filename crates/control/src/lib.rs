@@ -12,6 +12,7 @@ mod engine;
 mod hosts;
 mod inbox;
 mod lead;
+mod links;
 mod managed;
 mod message;
 mod minutes;

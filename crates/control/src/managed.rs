@@ -8,7 +8,7 @@ use model::{
 };
 use rollout::{
     Accepted, App, Ask, Bug, Decision, Fact, FetchProgress, FetchSeen, InstanceSeen, Observed,
-    Process, Reasons, Refusal, WorkStage,
+    Process, Reach, Reasons, Refusal, WorkStage,
 };
 
 use crate::busy::{BusyTerms, InstanceLoad, Standstill, Weighed};
@@ -312,8 +312,8 @@ impl Managed {
         news
     }
 
-    /// Returns commands to be repeated: those that hosts, as far as observed, have not carried out, and
-    /// those about instances or works without a report for long. An instance that has ended is never
+    /// Returns commands to be repeated to hosts that are here: those that hosts, as far as observed, have not
+    /// carried out, and those about instances or works without a report for long. An instance that has ended is never
     /// started again, however long it takes to journal its end.
     pub fn unheard(&self, hosts: &Hosts, now: Timestamp) -> Vec<(HostId, HostCommand)> {
         let is_unheard = |number: &u64| {
@@ -321,7 +321,9 @@ impl Managed {
             let ending = self.app.works.get(number).is_some_and(|w| w.stage == WorkStage::Ending);
             self.is_silent(*number, now) || released || ending
         };
-        let told = self.told.iter().filter(|(number, _)| is_unheard(number));
+        let is_here = |host: &HostId| hosts.seen().get(host).is_none_or(|s| s.reach == Reach::Here);
+        let told = self.told.iter();
+        let told = told.filter(|(number, (host, _))| is_unheard(number) && is_here(host));
         let unkept = self.unkept(hosts).filter(|_| !Bug::NeverRepeatsKeep.is_planted());
         told.map(|(_, told)| told.clone()).chain(unkept).collect()
     }
@@ -349,10 +351,29 @@ impl Managed {
         self.told.len()
     }
 
-    /// Returns the command about what to keep, for the hosts that have not carried it out.
+    /// Returns all commands to a host whose agent has connected: it may have missed any of them.
+    pub fn again(&mut self, host: &HostId) -> Vec<(HostId, HostCommand)> {
+        self.kept.remove(host);
+        let keep = self.keep.iter().map(|keep| (host.clone(), HostCommand::Keep(keep.clone())));
+        let told = self.told.values().filter(|(of, _)| of == host).cloned();
+        told.chain(keep).collect()
+    }
+
+    /// Forgets the health of the instances on a host, which may have changed while nobody heard of it.
+    pub fn forget_health(&mut self, host: &HostId, now: Timestamp) {
+        let there = self.app.instances.iter().filter(|(_, instance)| instance.host == *host);
+        let numbers: Vec<u64> = there.map(|(number, _)| *number).collect();
+        for number in numbers {
+            let load = self.loads.entry(number).or_default();
+            load.probed(Health::Unknown, None, false);
+            self.weigh(number, now);
+        }
+    }
+
+    /// Returns the command about what to keep, for the hosts that are here and have not carried it out.
     fn unkept(&self, hosts: &Hosts) -> impl Iterator<Item = (HostId, HostCommand)> {
         let keep = self.keep.as_ref();
-        let behind = hosts.seen().keys().filter(move |host| self.kept.get(*host) != keep);
+        let behind = hosts.here().filter(move |host| self.kept.get(*host) != keep);
         behind.filter_map(move |host| Some((host.clone(), HostCommand::Keep(keep?.clone()))))
     }
 
@@ -376,6 +397,7 @@ impl Managed {
             generation,
             acknowledged_at: self.acknowledged_at,
             hosts: hosts.seen(),
+            suspicion: hosts.suspicion(),
             recovered,
             stood: self.stood.total(),
             counted,

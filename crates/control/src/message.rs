@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use journal::Lost;
 use model::{
-    AppName, AppView, FleetView, FromHost, Generation, HealthTable, Label, ReleaseNo, RolloutId,
-    Snapshot, ToHost, TrafficReport,
+    AppName, AppView, FleetView, FromHost, Generation, HealthTable, HostId, Label, Link, ReleaseNo,
+    RolloutId, Snapshot, ToHost, TrafficReport,
 };
 use rollout::{Ask, Course, FleetAsk, Refusal};
 
@@ -29,6 +29,14 @@ pub enum Mode {
 pub enum Event {
     /// A host's agent reports.
     Host(FromHost),
+    /// The connection to a host's agent has changed. A silent host is lost after
+    /// [`rollout::Reach::LOST_AFTER`], without another word.
+    Link {
+        /// The host.
+        host: HostId,
+        /// The change.
+        link: Link,
+    },
     /// A proxy reports.
     Traffic(TrafficReport),
     /// A client asks a question.

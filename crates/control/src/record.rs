@@ -8,7 +8,7 @@ use thiserror::Error;
 
 /// The version of [`Record`] and [`CheckpointBody`] that this program writes. It reads none that is
 /// newer.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// The effect of one decision or one command. It is applied as a whole or not at all.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

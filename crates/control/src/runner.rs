@@ -22,7 +22,8 @@ use crate::record::VERSION;
 /// The port to the agents of the hosts.
 pub trait HostLinks: Send {
     /// Sends a command to a host. Never blocks. Commands about one instance are carried out in order;
-    /// all others may run concurrently.
+    /// all others may run concurrently. A command to a host whose agent is not connected may be dropped:
+    /// everything is said again after [`model::Link::Up`].
     fn send(&mut self, command: ToHost);
 }
 
@@ -217,6 +218,7 @@ impl Runner {
                 Event::Tick
             }
             Some(Message::Host(report)) => Event::Host(report),
+            Some(Message::Link { host, link }) => Event::Link { host, link },
             Some(Message::Ask { app, ask, version, mode, reply }) => {
                 let ticket = self.ticket(reply);
                 Event::Ask { ticket, app, ask, version, mode }

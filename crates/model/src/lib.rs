@@ -16,6 +16,7 @@ mod health_counter;
 mod host;
 mod id;
 mod limits;
+mod link;
 mod listener;
 mod member;
 mod nearest;
@@ -46,6 +47,7 @@ pub use id::{
     ProxyId, ReleaseNo, RolloutId,
 };
 pub use limits::AppLimits;
+pub use link::{HostHello, Link};
 pub use listener::{ListenerRule, Listeners};
 pub use member::{FleetView, MemberView, Role};
 pub use nearest::nearest;

@@ -6,7 +6,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Exit, Generation, InstanceId, Label, ReleaseNo, Share, Timestamp};
+use crate::{Exit, Generation, HostId, InstanceId, Label, ReleaseNo, Share, Timestamp};
 
 /// Why something has not happened yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +89,21 @@ pub enum Waiting {
         /// The result of the last bad probe.
         note: Option<String>,
     },
+    /// A host that is silent or lost to be heard again.
+    Host {
+        /// The host.
+        host: HostId,
+        /// Number of the app's instances there that should serve.
+        instances: u16,
+    },
+    /// Hosts to be heard again after so many fell silent at once that the network of the server itself may be
+    /// at fault.
+    SuspectsItself {
+        /// Number of hosts that are not heard.
+        silent: u16,
+        /// Number of hosts besides the server's own.
+        of: u16,
+    },
     /// An instance that is busy with requests to answer its probes again.
     Busy {
         /// The instance.
@@ -123,15 +138,17 @@ impl Waiting {
             Self::Instances { .. } | Self::Files { .. } | Self::Ports => {
                 "the rollout is given up and what is live stays live"
             }
-            Self::Promote | Self::Resume { .. } | Self::Acknowledgement { .. } => {
-                "it is asked again"
-            }
+            Self::Promote
+            | Self::Resume { .. }
+            | Self::Acknowledgement { .. }
+            | Self::SuspectsItself { .. } => "it is asked again",
             Self::Step { .. } => "the next step begins",
             Self::Watch => "the release is settled",
             Self::Drain { .. } => "what is still in flight is cut off",
             Self::Stop { .. } => "the processes are killed",
             Self::BackOff { .. } => "it is started again",
             Self::Recovery { .. } => "it is replaced",
+            Self::Host { .. } => "others are started elsewhere",
             Self::Busy { .. } => "it counts as down, unless it makes progress",
         }
     }
@@ -175,6 +192,17 @@ impl fmt::Display for Waiting {
             Self::Recovery { instance, note } => {
                 write!(f, "{instance} to recover")?;
                 note.as_ref().map_or(Ok(()), |note| write!(f, " (last probe: {note})"))
+            }
+            Self::Host { host, instances } => {
+                let these = if *instances == 1 { "instance" } else { "instances" };
+                write!(f, "{host} to be heard again ({instances} {these} there)")
+            }
+            Self::SuspectsItself { silent, of } => {
+                write!(
+                    f,
+                    "hosts to be heard again, or somebody to say `segue resume`: {silent} of {of} "
+                )?;
+                f.write_str("fell silent at once, so the server suspects its own network")
             }
             Self::Busy { instance, in_flight, note } => {
                 let requests = if *in_flight == 1 { "request is" } else { "requests are" };

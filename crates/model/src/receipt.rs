@@ -2,11 +2,12 @@
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AppName, Label, RolloutId};
+use crate::{AppName, HostId, Label, RolloutId};
 
 /// The outcome of a rollout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,4 +82,7 @@ pub struct Receipt {
     pub switch_ms: Option<u64>,
     /// Time from the first fact of the rollout to its last, in milliseconds.
     pub duration_ms: u64,
+    /// The lost hosts on which instances were still to be stopped at its end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owed: Vec<HostId>,
 }

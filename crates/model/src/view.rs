@@ -5,8 +5,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::{
-    Address, AppName, AppSpec, Conventions, Digest, Health, InstanceId, Label, Millis, NotReady,
-    Outcome, Reason, Receipt, ReleaseNo, RolloutId, Service, Share, Stage, Timestamp,
+    Address, AppName, AppSpec, Conventions, Digest, Health, HostId, InstanceId, Label, Millis,
+    NotReady, Outcome, Reason, Receipt, ReleaseNo, RolloutId, Service, Share, Stage, Timestamp,
 };
 
 /// The current view of one app.
@@ -38,6 +38,8 @@ pub struct AppView {
     pub scale: Option<u16>,
     /// True while the app is being removed.
     pub removing: bool,
+    /// The lost hosts on which instances are to be stopped as soon as the hosts are heard again.
+    pub owed: Vec<HostId>,
 }
 
 /// A release on offer.
@@ -109,6 +111,8 @@ pub enum Readiness {
         to: ReleaseNo,
         /// Its label.
         label: Label,
+        /// The hosts with instances of it that are not heard. It is ready without them.
+        without: Vec<HostId>,
     },
     /// The rollback would be refused for this reason.
     NotReady(NotReady),

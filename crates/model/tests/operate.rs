@@ -31,6 +31,8 @@ fn waitings() -> Vec<Waiting> {
             instance: "web-3".parse().expect("it is valid"),
             note: Some("GET /up got no answer within 2s".into()),
         },
+        Waiting::Host { host: "h7".parse().expect("it is valid"), instances: 2 },
+        Waiting::SuspectsItself { silent: 4, of: 5 },
         Waiting::Busy {
             instance: "web-3".parse().expect("it is valid"),
             in_flight: 5,
@@ -53,6 +55,8 @@ fn page_of_waiting(waiting: &Waiting) -> &'static str {
         Waiting::Stop { .. } => "waiting-stop",
         Waiting::BackOff { .. } => "waiting-back-off",
         Waiting::Recovery { .. } => "waiting-recovery",
+        Waiting::Host { .. } => "waiting-host",
+        Waiting::SuspectsItself { .. } => "waiting-suspects-itself",
         Waiting::Busy { .. } => "waiting-busy",
     }
 }

@@ -64,6 +64,10 @@ pub struct App {
     pub maintenance: Option<Maintenance>,
     /// Durations of the last start and the last drain.
     pub pace: Pace,
+    /// Time at which a person last confirmed that silent hosts are lost, although the server suspected its
+    /// own network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_confirmed: Option<Timestamp>,
 }
 
 impl App {
@@ -105,6 +109,7 @@ impl App {
             scale: None,
             maintenance: None,
             pace: Pace::default(),
+            loss_confirmed: None,
         }
     }
 
@@ -211,6 +216,10 @@ pub struct Instance {
     pub left: Option<u64>,
     /// True if it may be stopped: no request is in flight on it, or its drain deadline has passed.
     pub released: bool,
+    /// True if it may be stopped and its host is lost. It is stopped when the host is heard again, and no
+    /// rollout waits for it, except one whose releases must not run at the same time.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub owed: bool,
 }
 
 impl Instance {
@@ -229,6 +238,7 @@ impl Instance {
             doomed: false,
             left: None,
             released: false,
+            owed: false,
         }
     }
 

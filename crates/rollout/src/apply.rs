@@ -65,6 +65,7 @@ fn fold(app: &mut App, fact: &Fact, version: u64) -> Folded {
             stage(app, *instance, Stage::Draining)?.released = true;
             Ok(())
         }
+        Fact::Owed { instances, .. } => instances::owe(app, instances),
         Fact::Gone { .. } => gone(app, fact),
         Fact::Ready { rollout, at, .. } => {
             let rollout = in_phase(app, *rollout, |phase| *phase == Phase::Starting)?;
@@ -109,6 +110,10 @@ fn fold(app: &mut App, fact: &Fact, version: u64) -> Folded {
             (rollout.crashes, rollout.ports_taken) = (0, 0);
             let to = rollout.to;
             app.deaths.remove(&to);
+            Ok(())
+        }
+        Fact::LossConfirmed { at } => {
+            app.loss_confirmed = Some(*at);
             Ok(())
         }
         Fact::Scaled { replicas, .. } => {

@@ -2,10 +2,12 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
-use model::{Outcome, ReleaseNo, RolloutEvent, Share};
+use model::{HostId, Outcome, ReleaseNo, RolloutEvent, Share};
 
 use crate::ladder::{rung, rungs};
+use crate::reach::hosts;
 use crate::{App, DrainCause, EndCause, Fact, ReleasedBy, RolloutKind};
 
 /// Returns the event for `fact`, once the fact is applied to `app`.
@@ -79,6 +81,11 @@ fn sentence(app: &App, fact: &Fact) -> String {
             let id = app.id(*instance);
             format!("{id} has had its time, stopping it with {in_flight} requests in flight")
         }
+        Fact::Owed { instances, .. } => {
+            let count = counted(instances.len(), "instance");
+            let hosts = listed(&hosts(instances.iter().filter_map(|n| app.instances.get(n))));
+            format!("{count} on {hosts} will be stopped when the host is heard again")
+        }
         Fact::Gone { instance, exit, address_in_use, .. } => {
             let id = app.id(*instance);
             match (exit, address_in_use) {
@@ -114,6 +121,7 @@ fn sentence(app: &App, fact: &Fact) -> String {
             format!("held: {why}\n`segue resume` goes on, `segue abort` goes back")
         }
         Fact::Resumed { .. } => "going on".into(),
+        Fact::LossConfirmed { .. } => "the silent hosts count as lost".into(),
         Fact::Scaled { replicas: Some(count), .. } => {
             format!("scaled to {}", counted(usize::from(*count), "instance"))
         }
@@ -150,11 +158,16 @@ fn sentence(app: &App, fact: &Fact) -> String {
         }
         Fact::Ended { receipt, .. } => {
             let (to, outcome) = (&receipt.to, receipt.outcome);
-            match (&receipt.cause, outcome) {
+            let ended = match (&receipt.cause, outcome) {
                 (_, Outcome::Completed) => format!("{to} is live"),
                 (Some(cause), _) => format!("{outcome}: {cause}"),
                 (None, _) => outcome.to_string(),
+            };
+            if receipt.owed.is_empty() {
+                return ended;
             }
+            let hosts = listed(&receipt.owed);
+            format!("{ended}; on {hosts}, instances are stopped when the host is heard again")
         }
         Fact::StandbyRetired { release, .. } => {
             format!("the time of the standby {} is up", app.label(*release))
@@ -181,6 +194,12 @@ fn sentence(app: &App, fact: &Fact) -> String {
 /// Returns the label of a release, if there is one.
 fn name(app: &App, release: Option<ReleaseNo>) -> String {
     release.map_or_else(|| "nothing".into(), |release| app.label(release).to_string())
+}
+
+/// Returns names with commas between them.
+fn listed(hosts: &[HostId]) -> String {
+    let names: Vec<&str> = hosts.iter().map(HostId::as_str).collect();
+    names.join(", ")
 }
 
 fn counted(n: usize, noun: &str) -> String {

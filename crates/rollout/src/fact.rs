@@ -67,6 +67,13 @@ pub enum Fact {
         /// Time of the event.
         at: Timestamp,
     },
+    /// Instances that may be stopped are on lost hosts. They are stopped when the hosts are heard again.
+    Owed {
+        /// The instances' numbers.
+        instances: Vec<u64>,
+        /// Time of the event.
+        at: Timestamp,
+    },
     /// An instance has ended, with its whole process tree.
     Gone {
         /// The instance's number.
@@ -122,6 +129,11 @@ pub enum Fact {
     Resumed {
         /// The rollout.
         rollout: RolloutId,
+        /// Time of the event.
+        at: Timestamp,
+    },
+    /// A person confirmed that the silent hosts are lost, although the server suspected its own network.
+    LossConfirmed {
         /// Time of the event.
         at: Timestamp,
     },
@@ -256,12 +268,14 @@ impl Fact {
             | Self::Doomed { at, .. }
             | Self::Draining { at, .. }
             | Self::Released { at, .. }
+            | Self::Owed { at, .. }
             | Self::Gone { at, .. }
             | Self::Ready { at, .. }
             | Self::Shifted { at, .. }
             | Self::Stepped { at, .. }
             | Self::Paused { at, .. }
             | Self::Resumed { at, .. }
+            | Self::LossConfirmed { at }
             | Self::Scaled { at, .. }
             | Self::Synced { at, .. }
             | Self::Maintained { at, .. }
@@ -286,12 +300,14 @@ impl Fact {
             Self::Doomed { .. } => "doomed",
             Self::Draining { .. } => "draining",
             Self::Released { .. } => "released",
+            Self::Owed { .. } => "owed",
             Self::Gone { .. } => "gone",
             Self::Ready { .. } => "ready",
             Self::Shifted { .. } => "shifted",
             Self::Stepped { .. } => "stepped",
             Self::Paused { .. } => "paused",
             Self::Resumed { .. } => "resumed",
+            Self::LossConfirmed { .. } => "loss-confirmed",
             Self::Scaled { .. } => "scaled",
             Self::Synced { .. } => "synced",
             Self::Maintained { .. } => "maintained",

@@ -145,7 +145,9 @@ fn wanted_to(app: &App, rollout: &Rollout) -> u16 {
     }
     match rollout.phase {
         Phase::Starting | Phase::Ready => {
-            let old = rollout.from.map_or(0, |from| app.instances_of(from).count());
+            // An instance that is owed takes up no room on a host that is here.
+            let old = rollout.from.into_iter().flat_map(|from| app.instances_of(from));
+            let old = old.filter(|(_, i)| !i.owed || needs_room(app, rollout)).count();
             let is_full = old > usize::from(here.before) && !Bug::RunsBeside.is_planted();
             if here.makes_room && is_full { reached } else { here.to }
         }

@@ -26,6 +26,7 @@ mod observed;
 mod patience;
 mod plan;
 mod planted;
+mod reach;
 mod readiness;
 mod receipt;
 mod view;
@@ -43,7 +44,8 @@ pub use fleet_ask::{FleetAccepted, FleetAsk, address_fault, fleet_ask};
 pub use kind::RolloutKind;
 pub use ladder::{Rung, rung, rungs, wanted};
 pub use observed::{
-    Busy, FetchProgress, FetchSeen, HostSeen, InstanceSeen, Minute, Observed, Process, Tally,
+    Busy, FetchProgress, FetchSeen, HostSeen, InstanceSeen, Minute, Observed, Process, Reach,
+    Suspicion, Tally,
 };
 pub use plan::{Plan, plan};
 pub use planted::Bug;

@@ -21,8 +21,10 @@ pub struct Observed<'a> {
     pub generation: Generation,
     /// Time of the last acknowledgement.
     pub acknowledged_at: Timestamp,
-    /// The hosts that new instances may be placed on.
+    /// The hosts of the fleet. New instances are placed on those that are here.
     pub hosts: &'a BTreeMap<HostId, HostSeen>,
+    /// Set while the server suspects its own network.
+    pub suspicion: Option<Suspicion>,
     /// Time at which this control started. Deadlines begin anew from here.
     pub recovered: Timestamp,
     /// Time for which the candidate was busy in this phase of the rollout. The clock of a step stands
@@ -46,6 +48,59 @@ pub struct HostSeen {
     pub free_ports: Vec<u16>,
     /// The features that it offers to new instances.
     pub abilities: HostAbilities,
+    /// Whether its agent is heard.
+    pub reach: Reach,
+    /// Time at which its agent was last heard again after a silence.
+    pub back_since: Option<Timestamp>,
+}
+
+/// Whether the agent of a host is heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// The agent is connected.
+    Here,
+    /// The agent is not heard.
+    Silent {
+        /// Time since which it is not heard.
+        since: Timestamp,
+    },
+    /// The agent was not heard for [`Reach::LOST_AFTER`].
+    Lost {
+        /// Time at which the host was lost.
+        since: Timestamp,
+    },
+}
+
+impl Reach {
+    /// Time after which a silent host is lost.
+    pub const LOST_AFTER: Millis = Millis::from_secs(10);
+    /// Time after which the instances of a lost host are started elsewhere.
+    pub const REPLACED_AFTER: Millis = Millis::from_secs(60);
+
+    /// Returns the reach at `now` of a host that was last heard at `silent_since`.
+    pub fn of_silent(silent_since: Timestamp, now: Timestamp) -> Self {
+        let lost = silent_since.after(Self::LOST_AFTER);
+        if now >= lost { Self::Lost { since: lost } } else { Self::Silent { since: silent_since } }
+    }
+
+    /// Returns the time at which the host was lost, if it is.
+    pub fn lost_since(self) -> Option<Timestamp> {
+        match self {
+            Self::Here | Self::Silent { .. } => None,
+            Self::Lost { since } => Some(since),
+        }
+    }
+}
+
+/// The server's suspicion that its own network is at fault, since so many hosts fell silent at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Suspicion {
+    /// Time at which it arose.
+    pub since: Timestamp,
+    /// Number of hosts that are not heard.
+    pub silent: u16,
+    /// Number of hosts besides the server's own.
+    pub of: u16,
 }
 
 /// Counts of one app in one minute.

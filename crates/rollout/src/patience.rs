@@ -2,6 +2,7 @@
 
 use model::{Millis, ReleaseNo, Stage, Timestamp};
 
+use crate::reach::heard_from;
 use crate::{App, Instance, Observed};
 
 /// The time limit of a joining instance at present.
@@ -29,21 +30,22 @@ impl Patience {
     /// from the server.
     pub const LAYING_OUT: Millis = Millis::from_secs(600);
 
-    /// Returns the time limit of this instance. A restart of control begins the part anew.
+    /// Returns the time limit of this instance. A restart of control begins the part anew, and so does the
+    /// return of a host that was not heard.
     pub fn with(app: &App, seen: &Observed, number: u64, instance: &Instance) -> Self {
         let release = app.releases.get(&instance.release);
         let instance_seen = seen.instance(number);
         match instance_seen.running_since {
             Some(since) => Self {
                 of: Part::Starting,
-                since: since.max(seen.recovered),
+                since: since.max(heard_from(seen, instance)),
                 given: release.map(|r| r.spec.health.start_deadline).unwrap_or_default(),
             },
             None => Self {
                 of: Part::LayingOut,
                 since: instance
                     .minted
-                    .max(seen.recovered)
+                    .max(heard_from(seen, instance))
                     .max(instance_seen.fetch.came_at.unwrap_or_default()),
                 given: Self::LAYING_OUT,
             },

@@ -67,11 +67,19 @@ pub enum Bug {
     CountsRemovedApps,
     /// Only the values of variables that the live release names are kept.
     ForgetsValues,
+    /// Instances are placed on hosts that are not heard.
+    PlacesOnLostHosts,
+    /// The instances of a lost host count as ended.
+    TakesLostForGone,
+    /// The receipt does not name the hosts on which instances are still to be stopped.
+    ForgetsOwed,
+    /// The server never suspects its own network.
+    TrustsOwnNetwork,
 }
 
 impl Bug {
     /// All bugs.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 34] = [
         Self::RoutesToDraining,
         Self::IgnoresInFlight,
         Self::TakesUnknownForIdle,
@@ -102,6 +110,10 @@ impl Bug {
         Self::ForgetsNewcomers,
         Self::CountsRemovedApps,
         Self::ForgetsValues,
+        Self::PlacesOnLostHosts,
+        Self::TakesLostForGone,
+        Self::ForgetsOwed,
+        Self::TrustsOwnNetwork,
     ];
 
     /// Returns whether this bug is planted.

@@ -2,6 +2,7 @@
 
 use model::{Health, NotReady, Outcome, Readiness, ReleaseNo, Share, Stage};
 
+use crate::reach::{away, is_here, missing_hosts, required};
 use crate::{App, InstanceSeen, Observed, Phase, RolloutKind};
 
 /// Returns whether `rollback` would work at once.
@@ -21,8 +22,11 @@ pub fn readiness(app: &App, seen: &Observed) -> Readiness {
         let why = why.clone();
         return Readiness::NotReady(NotReady::MarkedBad { release: back, why });
     }
-    match whole(app, seen, back) {
-        Ok(()) => Readiness::Ready { to: back, label: release.label.clone() },
+    match can_take_over(app, seen, live, back) {
+        Ok(()) => {
+            let (label, without) = (release.label.clone(), missing_hosts(app, seen, back));
+            Readiness::Ready { to: back, label, without }
+        }
         Err(why) => Readiness::NotReady(why),
     }
 }
@@ -50,14 +54,45 @@ pub(crate) fn way_back(app: &App) -> Option<ReleaseNo> {
     }
 }
 
-/// Checks that all instances that the release should have are Serving and Up.
-pub(crate) fn whole(app: &App, seen: &Observed, release: ReleaseNo) -> Result<(), NotReady> {
-    let (ready, wanted) = (ready(app, seen, release), app.replicas(release));
-    if ready >= wanted.max(1) {
+/// Checks that the release can take over from `live` at once. All of its instances on hosts that are here
+/// are Serving and Up, and they are at least as large a part of it as those of `live` are of `live`.
+pub(crate) fn can_take_over(
+    app: &App,
+    seen: &Observed,
+    live: ReleaseNo,
+    back: ReleaseNo,
+) -> Result<(), NotReady> {
+    let (up, of_live) = (ready(app, seen, back), ready(app, seen, live));
+    let (all, all_of_live) = (app.replicas(back), app.replicas(live));
+    let part = u32::from(up) * u32::from(all_of_live);
+    let is_smaller = part < u32::from(of_live) * u32::from(all);
+    if up >= all.max(1) || (is_up_where_heard(app, seen, back) && !is_smaller) {
         return Ok(());
     }
+    Err(not_whole(app, seen, back, all))
+}
+
+/// Returns whether the release has instances that are Serving and Up, and lacks only those on hosts that
+/// are not heard.
+pub(crate) fn is_up_where_heard(app: &App, seen: &Observed, release: ReleaseNo) -> bool {
+    let up = ready(app, seen, release);
+    up > 0 && up + away(app, seen, release) >= app.replicas(release)
+}
+
+/// Checks that all instances that the release should have are Serving and Up. Instances on lost hosts are
+/// not waited for.
+pub(crate) fn whole(app: &App, seen: &Observed, release: ReleaseNo) -> Result<(), NotReady> {
+    let wanted = required(app, seen, release, app.replicas(release)).max(1);
+    if ready(app, seen, release) >= wanted {
+        return Ok(());
+    }
+    Err(not_whole(app, seen, release, wanted))
+}
+
+fn not_whole(app: &App, seen: &Observed, release: ReleaseNo, wanted: u16) -> NotReady {
+    let ready = ready(app, seen, release);
     let died = app.deaths.get(&release).and_then(|deaths| deaths.exit);
-    Err(NotReady::NotWhole { release, ready, wanted, died })
+    NotReady::NotWhole { release, ready, wanted, died }
 }
 
 /// Counts the instances of [`ready`] that are not too busy to answer their probes.
@@ -65,7 +100,7 @@ pub(crate) fn at_ease(app: &App, seen: &Observed, release: ReleaseNo) -> u16 {
     count(app, seen, release, |seen| seen.busy.is_none())
 }
 
-/// Counts the instances of the release that are Serving, Up, and have a process.
+/// Counts the instances of the release that are Serving, Up, have a process, and whose hosts are here.
 pub(crate) fn ready(app: &App, seen: &Observed, release: ReleaseNo) -> u16 {
     count(app, seen, release, |_| true)
 }
@@ -77,9 +112,9 @@ fn count(
     counts: impl Fn(&InstanceSeen) -> bool,
 ) -> u16 {
     let is_ready = |(number, instance): &(u64, &crate::Instance)| {
-        let seen = seen.instance(*number);
-        let well = seen.health == Health::Up && !seen.process.has_ended() && counts(seen);
-        instance.stage == Stage::Serving && well
+        let of_it = seen.instance(*number);
+        let well = of_it.health == Health::Up && !of_it.process.has_ended() && counts(of_it);
+        instance.stage == Stage::Serving && well && is_here(app, seen, instance)
     };
     u16::try_from(app.instances_of(release).filter(is_ready).count()).unwrap_or(u16::MAX)
 }

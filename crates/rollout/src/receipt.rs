@@ -1,9 +1,12 @@
 //! Writes the receipt of a rollout that ends.
 
 use alloc::string::ToString;
+use alloc::vec::Vec;
 
 use model::{Outcome, Receipt, ReleaseNo, Timestamp};
 
+use crate::planted::Bug;
+use crate::reach::owed;
 use crate::{App, Cause, Observed, Phase, Rollout, RolloutKind};
 
 /// Returns the outcome of the rollout if it ends in its present state.
@@ -54,6 +57,7 @@ pub(crate) fn receipt(app: &App, rollout: &Rollout, seen: &Observed, now: Timest
         max_gap_ms: counted.and_then(|c| c.max_gap_ms),
         switch_ms: rollout.switched.and_then(|s| s.took).map(|took| took.0),
         duration_ms: now.since(rollout.started).0,
+        owed: if Bug::ForgetsOwed.is_planted() { Vec::new() } else { owed(app) },
     }
 }
 

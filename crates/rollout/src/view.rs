@@ -5,6 +5,7 @@ use model::{
 };
 
 use crate::ladder::{rung, rungs};
+use crate::reach::owed;
 use crate::readiness::way_back;
 use crate::{App, Cause, Observed, Process, Reasons, Rollout, readiness};
 
@@ -27,6 +28,7 @@ pub fn view(app: &App, seen: &Observed, reasons: Reasons) -> AppView {
         maintenance: app.maintenance.is_some() || app.rollout.as_ref().is_some_and(|r| r.closed),
         scale: app.scale,
         removing: app.removing.is_some(),
+        owed: owed(app),
     }
 }
 

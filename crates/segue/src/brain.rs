@@ -13,7 +13,7 @@ use agent::Agent;
 use cli::CommandError;
 use control::{Engine, Inbox, Mail, Runner, RunnerConfig, SteadyClock, Traffic as _};
 use journal::sqlite::Journal;
-use model::{FromHost, HostId, InstanceId, in_full};
+use model::{FromHost, HostHello, HostId, InstanceId, in_full};
 use server::{AppViews, EngineHandle, Notices};
 use store::ReleaseStore;
 
@@ -164,10 +164,15 @@ impl Leader {
             |id: &InstanceId| (id.clone(), "somebody else listens at its address".to_owned());
         let at_start = self.foreign_at_start.take().into_iter().flatten();
         let proxies = [self.traffic.id()];
+        let hello = HostHello {
+            address: Ipv4Addr::LOCALHOST.into(),
+            abilities: self.agent.abilities().clone(),
+            boot: agent::boot_id(),
+        };
         let engine = Engine::recover(term, &proxies, &recovered)
             .map_err(|error| in_full(&error))?
             .keeping(self.keep_releases)
-            .with_host(HostId::local(), Ipv4Addr::LOCALHOST.into(), self.agent.abilities().clone())
+            .with_host(HostId::local(), hello)
             .with_proxies([(self.traffic.id(), self.traffic.abilities())])
             .with_strangers(at_start.chain(foreign.iter().map(found)));
         let config = RunnerConfig {

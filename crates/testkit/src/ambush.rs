@@ -44,6 +44,8 @@ impl Ambush {
                 (0..6).for_each(|_| world.request(app, 12_000));
             }
         }
+        // A switch mostly takes a few milliseconds, too few for the fault or command to come in between.
+        world.faults.slow_swap = u64::from(phase == "switching");
         if strategy == "rollback" {
             if phase == "settling" {
                 let calm = StrategyKind::BlueGreen { switch: Switch::Auto };
@@ -68,6 +70,7 @@ impl Ambush {
             world.disk.full = false;
             world.disk.next = None;
         }
+        world.faults.slow_swap = 0;
         serial
     }
 
@@ -131,7 +134,19 @@ impl Ambush {
         let ask = match self.what {
             "crash" => return world.crash(true, 700),
             "reboot" => return world.reboot(),
-            "dead-host" => return world.kill_host(HostNo(0), 3_000),
+            "dead-host" => {
+                let remote = world.hosts.remote();
+                let host = remote.first().copied().unwrap_or(HostNo(0));
+                return world.kill_host(host, 3_000);
+            }
+            "cut-link" => {
+                let lasts = world.rng.between(1_000, 90_000);
+                return world.cut_link(HostNo(1), lasts);
+            }
+            "cut-all" => {
+                let lasts = world.rng.between(1_000, 40_000);
+                return world.cut_all_links(lasts);
+            }
             "dead-proxy" => return world.kill_proxy(1, 3_000),
             "kill" => {
                 let first = world.hosts.alive().find(|id| id.app == *app).cloned();

@@ -8,7 +8,7 @@ use model::{
     AppName, AppSpec, Digest, Drain, Exit, HealthCheck, HostAbilities, HostId, Millis, Route, Run,
     Standby, Strategy, StrategyKind, Switch,
 };
-use rollout::{HostSeen, NewRelease, Task};
+use rollout::{HostSeen, NewRelease, Reach, Task};
 
 /// The behaviour of a release's instances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +104,8 @@ pub fn task(name: &str, takes: Option<u64>, needs_lease: bool) -> Task {
 /// Returns one host with these abilities and without free ports.
 pub fn local_host(abilities: HostAbilities) -> BTreeMap<HostId, HostSeen> {
     let address = Ipv4Addr::LOCALHOST.into();
-    let seen = HostSeen { address, free_ports: Vec::new(), abilities };
+    let (free_ports, reach) = (Vec::new(), Reach::Here);
+    let seen = HostSeen { address, free_ports, abilities, reach, back_since: None };
     BTreeMap::from([(HostId::local(), seen)])
 }
 

@@ -12,6 +12,7 @@ use crate::apps::{Behaviour, release, spec, task};
 use crate::coverage::Coverage;
 use crate::happening::Faults;
 use crate::host::Pace;
+use crate::invariants::Checker;
 use crate::rng::Rng;
 use crate::sabotage::Sabotage;
 use crate::violation::Violation;
@@ -88,7 +89,11 @@ impl Chaos {
     const REST: u64 = 15 * 60 * 1_000;
 
     fn new(seed: u64, sabotage: Option<Sabotage>) -> Self {
-        let mut world = World::with_hosts(seed, &paces(seed), sabotage);
+        // Each seed begins with another crossing, and continues at random.
+        let all = Coverage::crossings();
+        let turn = usize::try_from(seed % all.len() as u64).unwrap_or(0);
+        let (place, what) = all[turn];
+        let mut world = world(seed, sabotage, matches!(what, "cut-link" | "cut-all"));
         let mut more_proxies = Rng::new(seed ^ PROXIES);
         if more_proxies.once_in(3) {
             world.add_proxy();
@@ -96,10 +101,6 @@ impl Chaos {
             world.proxies[1].counts = !more_proxies.once_in(4);
         }
         let app: AppName = "web".parse().expect("it is valid");
-        // Each seed begins with another crossing, and continues at random.
-        let all = Coverage::crossings();
-        let turn = usize::try_from(seed % all.len() as u64).unwrap_or(0);
-        let (place, what) = all[turn];
         let deployed = Ambush { place, what }.play(&mut world, &app, 0);
         let odds = [0, 50, 200];
         let mut draw = || world.rng.pick(&odds).copied().unwrap_or(0);
@@ -295,6 +296,9 @@ impl Chaos {
     }
 
     fn fault(&mut self) {
+        if !self.world.hosts.remote().is_empty() && self.world.rng.once_in(3) {
+            return self.cut();
+        }
         let last = if self.world.proxies.len() > 1 { 14 } else { 12 };
         match self.world.rng.between(0, last) {
             0..=3 => {
@@ -341,6 +345,21 @@ impl Chaos {
         }
     }
 
+    /// Cuts the connection to one machine or to all of them, for a moment or for minutes.
+    fn cut(&mut self) {
+        let lasts = match self.world.rng.between(0, 2) {
+            0 => self.world.rng.between(500, 9_000),
+            1 => self.world.rng.between(9_000, 40_000),
+            _ => self.world.rng.between(40_000, 200_000),
+        };
+        if self.world.rng.once_in(4) {
+            return self.world.cut_all_links(lasts);
+        }
+        if let Some(host) = self.world.rng.pick(&self.world.hosts.remote()).copied() {
+            self.world.cut_link(host, lasts);
+        }
+    }
+
     /// Makes an instance fail its probes for some time or hang for ever, alone or with all others of its
     /// app.
     fn sicken(&mut self, id: &InstanceId) {
@@ -362,6 +381,7 @@ impl Chaos {
             self.world.run_for(60_000);
         }
         self.world.faults = Faults::default();
+        self.world.heal_links();
         self.world.disk.full = false;
         self.world.disk.next = None;
         self.world.hosts.foreign.clear();
@@ -384,7 +404,11 @@ impl Chaos {
         }
         let until = self.world.now + Self::REST;
         let before = self.world.steps;
-        while self.world.now < until && self.world.violation().is_none() {
+        let is_spinning = |world: &World| world.steps - before > Checker::QUIET_STEPS;
+        while self.world.now < until
+            && self.world.violation().is_none()
+            && !is_spinning(&self.world)
+        {
             for app in self.apps.clone() {
                 let view = self.world.views.get(&app);
                 let Some(rollout) = view.and_then(|v| v.rollout.clone()) else { continue };
@@ -402,18 +426,23 @@ impl Chaos {
     }
 }
 
-/// Returns the machines of a world: mostly one without delays, otherwise three with different paces.
-fn paces(seed: u64) -> Vec<Pace> {
+/// Returns a new world: mostly of one machine without delays, otherwise of three with different paces. Control
+/// sees those as one host, or each as a host of its own: always if `has_links` is set.
+fn world(seed: u64, sabotage: Option<Sabotage>, has_links: bool) -> World {
     let mut rng = Rng::new(!seed);
-    if !rng.once_in(3) {
-        return vec![Pace::default()];
+    if !rng.once_in(3) && !has_links {
+        return World::with_hosts(seed, &[Pace::default()], sabotage);
     }
     let mut pace = || Pace {
         work: rng.between(0, 200),
         start: rng.between(0, 2_000),
         probe: rng.between(0, 100),
     };
-    vec![pace(), pace(), pace()]
+    let paces = [pace(), pace(), pace()];
+    if has_links || rng.once_in(2) {
+        return World::with_fleet(seed, &paces, sabotage);
+    }
+    World::with_hosts(seed, &paces, sabotage)
 }
 
 /// Returns a random strategy with random settings.

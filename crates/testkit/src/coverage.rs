@@ -22,7 +22,7 @@ pub struct Coverage {
 
 impl Coverage {
     /// All reasons.
-    pub const REASONS: [&str; 17] = [
+    pub const REASONS: [&str; 19] = [
         "step",
         "resume",
         "instances",
@@ -35,6 +35,8 @@ impl Coverage {
         "stop",
         "back-off",
         "recovery",
+        "host",
+        "suspects-itself",
         "no-previous",
         "not-kept",
         "marked-bad",
@@ -47,11 +49,13 @@ impl Coverage {
     const STRATEGIES: [&str; 6] =
         ["blue-green", "rolling", "canary", "recreate", "rollback", "restart"];
     /// The faults that have to occur in every phase.
-    pub const FAULTS: [&str; 8] = [
+    pub const FAULTS: [&str; 10] = [
         "crash",
         "reboot",
         "kill",
         "dead-host",
+        "cut-link",
+        "cut-all",
         "dead-proxy",
         "disk-full",
         "lost-append",
@@ -232,6 +236,8 @@ fn name_of(waiting: &Waiting) -> &'static str {
         Waiting::Stop { .. } => "stop",
         Waiting::BackOff { .. } => "back-off",
         Waiting::Recovery { .. } => "recovery",
+        Waiting::Host { .. } => "host",
+        Waiting::SuspectsItself { .. } => "suspects-itself",
         Waiting::Busy { .. } => "busy",
     }
 }

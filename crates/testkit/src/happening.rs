@@ -19,6 +19,12 @@ pub(crate) enum Happening {
     Errand(Errand),
     /// A dead machine comes back.
     ComeBack(HostNo),
+    /// Control learns that a host is not heard, unless its connection was healed since that cut.
+    Unheard(HostNo, u64),
+    /// A connection is healed, unless it was cut again since that cut.
+    Heal(HostNo, u64),
+    /// An agent connects.
+    Connect(HostNo),
     /// The append in progress reaches the disk.
     Append,
     /// A proxy is told to prepare its table for a snapshot.
@@ -60,7 +66,13 @@ impl Happening {
                 Next::Report(_) | Next::Work | Next::Probe(_) => true,
                 Next::Die(..) | Next::Stopped(_) => false,
             },
-            Self::ComeBack(_) | Self::ProxyComesBack(_) | Self::Scrape(_) | Self::Restart => false,
+            Self::ComeBack(_)
+            | Self::Unheard(..)
+            | Self::Heal(..)
+            | Self::Connect(_)
+            | Self::ProxyComesBack(_)
+            | Self::Scrape(_)
+            | Self::Restart => false,
         }
     }
 }

@@ -1,11 +1,12 @@
-//! All simulated machines, which control sees as one host: the machine of each instance, and the next events
-//! of each machine.
+//! All simulated machines: the machine of each instance, and the next events of each machine. Control sees
+//! them as one host, or each as a host of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use model::{
-    Address, AppName, Digest, Exit, HostCommand, HostReport, InstanceId, NotStarted, ReleaseNo,
-    ToHost,
+    Address, AppName, Digest, Exit, HostAbilities, HostCommand, HostHello, HostId, HostReport,
+    InstanceId, NotStarted, ReleaseNo, ToHost,
 };
 
 use crate::apps::Behaviour;
@@ -28,11 +29,13 @@ pub struct Errand {
     pub next: Next,
 }
 
-/// All machines. For control they are one host. An instance is placed on a machine by the first command
-/// about it.
+/// All machines. If they are one host for control, an instance is placed on a machine by the first command
+/// about it. Otherwise control names the machine.
 #[derive(Clone, Debug)]
 pub struct Hosts {
     machines: Vec<Host>,
+    /// True if each machine is a host of its own.
+    are_apart: bool,
     placed: BTreeMap<InstanceId, HostNo>,
     /// Number of free ports named in one answer.
     pub offers: usize,
@@ -61,11 +64,17 @@ impl Hosts {
     /// Number of free ports that a host names in one answer, unless they are scarce.
     const OFFERS: usize = 48;
 
-    /// Returns one machine for each pace; at least one.
+    /// Returns one machine for each pace, at least one. Each is a host of its own; the first is `local`.
+    pub fn apart(paces: &[Pace]) -> Self {
+        Self { are_apart: true, ..Self::new(paces) }
+    }
+
+    /// Returns one machine for each pace; at least one. For control they are one host.
     pub fn new(paces: &[Pace]) -> Self {
         let paces = if paces.is_empty() { &[Pace::default()] } else { paces };
         Self {
             machines: paces.iter().map(|pace| Host::new(*pace)).collect(),
+            are_apart: false,
             placed: BTreeMap::new(),
             offers: Self::OFFERS,
             foreign: BTreeSet::new(),
@@ -83,6 +92,48 @@ impl Hosts {
     /// Returns the releases of that app whose files are kept.
     pub fn kept(&self, app: &AppName) -> &[ReleaseNo] {
         self.kept.get(app).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns the name of a machine's host.
+    pub fn name(&self, host: HostNo) -> HostId {
+        match host {
+            HostNo(number) if self.is_remote(host) => {
+                format!("h{number}").parse().expect("it is a name")
+            }
+            HostNo(_) => HostId::local(),
+        }
+    }
+
+    /// Returns the first machine of that host.
+    pub fn number(&self, host: &HostId) -> Option<HostNo> {
+        (0..self.machines.len()).map(HostNo).find(|no| self.name(*no) == *host)
+    }
+
+    /// Returns the machine's first message when it connects.
+    pub fn hello(&self, host: HostNo) -> HostHello {
+        let number = u8::try_from(host.0).unwrap_or(u8::MAX);
+        let address = match self.is_remote(host) {
+            true => Ipv4Addr::new(10, 0, 0, number),
+            false => Ipv4Addr::LOCALHOST,
+        };
+        let life = self.machines.get(host.0).map_or(0, |machine| machine.life);
+        let abilities = HostAbilities::default();
+        HostHello { address: address.into(), abilities, boot: format!("boot-{life}") }
+    }
+
+    /// Returns whether the machine is a host of its own, and not the server's.
+    pub fn is_remote(&self, host: HostNo) -> bool {
+        self.are_apart && host.0 > 0
+    }
+
+    /// Returns the machines that are hosts of their own, without the server's.
+    pub fn remote(&self) -> Vec<HostNo> {
+        (0..self.machines.len()).map(HostNo).filter(|host| self.is_remote(*host)).collect()
+    }
+
+    /// Returns whether the machine is alive.
+    pub fn is_alive(&self, host: HostNo) -> bool {
+        self.machines.get(host.0).is_some_and(|machine| !machine.is_dead)
     }
 
     /// Returns the machines, in order of their numbers.
@@ -113,7 +164,7 @@ impl Hosts {
     /// Gives the agents a command. A command of a control that has been replaced is refused (I11).
     pub fn command(
         &mut self,
-        ToHost { host: _, term, command }: ToHost,
+        ToHost { host, term, command }: ToHost,
         now: u64,
         epoch: u64,
         rng: &mut Rng,
@@ -123,12 +174,13 @@ impl Hosts {
         }
         self.term = term;
         let at = &mut Moment { now, epoch, rng };
+        let named = self.number(&host).filter(|_| self.are_apart);
         match &command {
-            HostCommand::Run { launch, .. } => match self.place(&launch.id, at.rng) {
+            HostCommand::Run { launch, .. } => match self.place(&launch.id, named, at.rng) {
                 Some(host) => self.tell(host, command, at),
                 None => Vec::new(),
             },
-            HostCommand::Stop { id, .. } => match self.place(id, at.rng) {
+            HostCommand::Stop { id, .. } => match self.place(id, named, at.rng) {
                 Some(host) => self.tell(host, command, at),
                 None => Vec::new(),
             },
@@ -137,17 +189,22 @@ impl Hosts {
                 let files = keep.releases.iter().map(|(no, _)| *no).collect();
                 self.kept.insert(keep.app.clone(), files);
                 self.values.keep_only(keep);
-                let all = (0..self.machines.len()).map(HostNo);
-                let each = all.map(|host| self.tell(host, command.clone(), at));
+                let meant: Vec<HostNo> = match named {
+                    Some(host) => vec![host],
+                    None => (0..self.machines.len()).map(HostNo).collect(),
+                };
+                let each = meant.iter().map(|host| self.tell(*host, command.clone(), at));
                 let mut errands = each.collect::<Vec<_>>().concat();
                 // A dead machine may hold remains, so completion is not reported.
-                if self.machines.iter().all(|machine| !machine.is_dead) {
-                    errands.extend(self.errands(HostNo(0), vec![(1, report)]));
+                if meant.iter().all(|host| self.is_alive(*host)) {
+                    let reporter = meant.first().copied().unwrap_or(HostNo(0));
+                    errands.extend(self.errands(reporter, vec![(1, report)]));
                 }
                 errands
             }
             HostCommand::OfferPorts { except } => {
-                let Some(host) = self.machines().find(|(_, h)| !h.is_dead).map(|(no, _)| no) else {
+                let living = self.machines().find(|(_, h)| !h.is_dead).map(|(no, _)| no);
+                let Some(host) = named.or(living).filter(|host| self.is_alive(*host)) else {
                     return Vec::new();
                 };
                 let free = (20_000..30_000).filter(|port| !except.contains(port));
@@ -214,8 +271,12 @@ impl Hosts {
         self.errands(host, nexts)
     }
 
-    /// Returns the machine of an instance. A new instance gets a random one among those alive.
-    fn place(&mut self, id: &InstanceId, rng: &mut Rng) -> Option<HostNo> {
+    /// Returns the machine of an instance: the named one, or a random one among those alive when it is new.
+    fn place(&mut self, id: &InstanceId, named: Option<HostNo>, rng: &mut Rng) -> Option<HostNo> {
+        if let Some(host) = named {
+            self.placed.insert(id.clone(), host);
+            return named;
+        }
         if let Some(host) = self.placed.get(id) {
             return Some(*host);
         }

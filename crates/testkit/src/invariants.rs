@@ -20,6 +20,7 @@ use crate::disk::Disk;
 use crate::hosts::Hosts;
 use crate::proxy::Proxy;
 use crate::sabotage::Sabotage;
+use crate::silence;
 use crate::violation::{Violation, Wrong};
 use crate::works::{self, Works};
 
@@ -32,6 +33,8 @@ pub struct Checker {
     generation: Generation,
     sections: BTreeMap<AppName, AppSection>,
     rollouts: BTreeMap<AppName, RolloutId>,
+    /// Instances of each app that its last share was given without.
+    excused: BTreeMap<AppName, usize>,
     /// The states of the apps according to the journal: the fold of every acknowledged record.
     history: BTreeMap<AppName, App>,
     pending: Vec<Record>,
@@ -41,6 +44,9 @@ pub struct Checker {
 }
 
 impl Checker {
+    /// Maximum number of steps in a quarter of an hour without faults.
+    pub const QUIET_STEPS: u64 = 10_000;
+
     /// Returns a checker for a world with that bug planted.
     pub fn new(sabotage: Option<Sabotage>) -> Self {
         Self {
@@ -49,6 +55,7 @@ impl Checker {
             generation: Generation::default(),
             sections: BTreeMap::new(),
             rollouts: BTreeMap::new(),
+            excused: BTreeMap::new(),
             history: BTreeMap::new(),
             pending: Vec::new(),
             works: Works::default(),
@@ -145,7 +152,9 @@ impl Checker {
                     self.appending(records, at);
                     for record in records {
                         if let Some(app) = record.app().and_then(|name| apps.get(name)) {
-                            self.draining(app, record.facts(), &health, at);
+                            let excused = silence::excused(app, record.facts(), engine);
+                            self.excused.extend(excused.map(|n| (app.name.clone(), n)));
+                            self.draining(app, record.facts(), &health, engine, at);
                         }
                     }
                 }
@@ -281,6 +290,7 @@ impl Checker {
         }
         let Some(arm) = section.arms.iter().find(|arm| arm.release == rollout.to) else { return };
         let wanted = usize::from(rollout::rung(app, rollout, rollout.rung).to);
+        let wanted = wanted.saturating_sub(self.excused.get(name).copied().unwrap_or(0));
         if arm.instances.len() < wanted {
             let have = arm.instances.len();
             self.fail("I3", at, format!("{name} was switched to {have} of {wanted} instances"));
@@ -288,29 +298,32 @@ impl Checker {
     }
 
     /// I3: no healthy instance is let go if fewer than the floor would remain.
-    fn draining(&mut self, app: &App, facts: &[Fact], health: &model::HealthTable, at: u64) {
+    fn draining(
+        &mut self,
+        app: &App,
+        facts: &[Fact],
+        health: &model::HealthTable,
+        engine: &Engine,
+        at: u64,
+    ) {
         let Some(rollout) = app.rollout.as_ref().filter(|r| r.from.is_some()) else { return };
         let kind = app.releases.get(&rollout.to).map(|r| &r.spec.strategy.kind);
+        let replicas = app.replicas(rollout.to);
+        let all = replicas.min(rollout.from.map_or(replicas, |from| app.replicas(from)));
         let floor = match kind {
             Some(StrategyKind::Recreate { .. }) | None => return,
-            Some(_) if rollout.kind.renews() => app.replicas(rollout.to),
+            Some(_) if rollout.kind.renews() => replicas,
             Some(StrategyKind::Rolling { batch, order: Order::InPlace, .. }) => {
-                let replicas = app.replicas(rollout.to);
-                replicas
-                    .min(rollout.from.map_or(replicas, |from| app.replicas(from)))
-                    .saturating_sub(batch.of(replicas))
-                    .max(1)
+                all.saturating_sub(batch.of(replicas)).max(1)
             }
-            Some(_) => {
-                let replicas = app.replicas(rollout.to);
-                replicas.min(rollout.from.map_or(replicas, |from| app.replicas(from)))
-            }
+            Some(_) => all,
         };
         let carries = |app: &App| {
             let well = |(number, i): &(&u64, &Instance)| {
                 i.stage == Stage::Serving
                     && app.share(i.release) > Share::NONE
                     && health.get(&app.id(**number)) == Health::Up
+                    && silence::is_heard(engine, i)
             };
             app.instances.iter().filter(well).count()
         };
@@ -408,7 +421,7 @@ impl Checker {
 
     /// I9: fifteen minutes without faults take few steps, so no step schedules itself again and again.
     pub fn spinning(&mut self, steps: u64, at: u64) {
-        if steps > 10_000 {
+        if steps > Self::QUIET_STEPS {
             self.fail("I9", at, format!("{steps} steps in a quiet quarter of an hour"));
         }
     }

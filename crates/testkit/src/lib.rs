@@ -21,6 +21,7 @@ mod proxy;
 mod rng;
 mod sabotage;
 mod script;
+mod silence;
 mod values;
 mod violation;
 mod works;

@@ -35,6 +35,12 @@ impl Script {
         Self { world: World::with_hosts(1, paces, None), app, deployed: 0 }
     }
 
+    /// Returns a world in which each machine is a host of its own, and without deployed apps.
+    pub fn with_fleet(paces: &[Pace]) -> Self {
+        let app: AppName = "web".parse().expect("it is valid");
+        Self { world: World::with_fleet(1, paces, None), app, deployed: 0 }
+    }
+
     /// Deploys a release with this behaviour.
     pub fn deploy(&mut self, label: &str, behaviour: Behaviour) -> &mut Self {
         self.deploy_with(label, behaviour, false, |_| {})
@@ -122,7 +128,13 @@ impl Script {
             arm.as_ref().map_or("none".into(), |arm| format!("{} {}", arm.label, arm.share))
         };
         let rollback = match &view.rollback {
-            model::Readiness::Ready { label, .. } => format!("ready, to {label}"),
+            model::Readiness::Ready { label, without, .. } => {
+                let without: Vec<&str> = without.iter().map(model::HostId::as_str).collect();
+                match without[..] {
+                    [] => format!("ready, to {label}"),
+                    [..] => format!("ready, to {label}, without {}", without.join(", ")),
+                }
+            }
             model::Readiness::NotReady(why) => format!("no, {why}"),
         };
         let (live, standby, candidate) =
@@ -219,6 +231,21 @@ impl Script {
     pub fn kill_host(&mut self, host: HostNo, back_in: u64) -> &mut Self {
         self.say(&format!("! machine {} is dead for {back_in} ms", host.0));
         self.world.kill_host(host, back_in);
+        self
+    }
+
+    /// Cuts the connection to a host for `seconds`. The host itself runs on.
+    pub fn cut(&mut self, host: HostNo, seconds: u64) -> &mut Self {
+        let name = self.world.hosts.name(host);
+        self.say(&format!("! the connection to {name} is cut for {seconds} s"));
+        self.world.cut_link(host, seconds * 1_000);
+        self
+    }
+
+    /// Cuts the connections to all other hosts for `seconds`.
+    pub fn cut_all(&mut self, seconds: u64) -> &mut Self {
+        self.say(&format!("! the server is cut off for {seconds} s"));
+        self.world.cut_all_links(seconds * 1_000);
         self
     }
 

@@ -1,18 +1,16 @@
 //! The world: one queue of events in virtual time, around the real engine.
 
+mod connections;
+mod start;
 mod traffic;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use control::{Answer, Command, Engine, Event, Mode, Record, SteadyClock, Ticket};
 use journal::Lost;
-use model::{
-    AppName, AppView, FromHost, HostAbilities, HostCommand, HostId, InstanceId, Millis, ProxyId,
-    Timestamp,
-};
+use model::{AppName, AppView, FromHost, HostCommand, InstanceId, Millis, ProxyId, Timestamp};
 use rollout::{Ask, Refusal};
 
 use crate::coverage::{self, Coverage};
@@ -25,6 +23,7 @@ use crate::proxy::Proxy;
 use crate::rng::Rng;
 use crate::sabotage::Sabotage;
 use crate::violation::Violation;
+use connections::Connections;
 
 /// Number of workers of each proxy.
 const WORKERS: usize = 3;
@@ -44,6 +43,8 @@ pub struct World {
     pub disk: Disk,
     /// The machines. The server runs on the first one.
     pub hosts: Hosts,
+    /// The connections to the agents of the other machines, if each is a host of its own.
+    connections: Connections,
     /// The proxies. The first one is part of the server and dies with it; the others survive.
     pub proxies: Vec<Proxy>,
     /// The rates of faults.
@@ -85,14 +86,27 @@ impl World {
         Self::with_hosts(seed, &[Pace::default()], sabotage)
     }
 
-    /// Returns a new world with a machine for each of `paces`, with control running and no app deployed.
+    /// Returns a new world with a machine for each of `paces`, with control running and no app deployed. For
+    /// control all machines are one host.
     pub fn with_hosts(seed: u64, paces: &[Pace], sabotage: Option<Sabotage>) -> Self {
+        Self::of(seed, Hosts::new(paces), sabotage)
+    }
+
+    /// Returns a new world in which each machine is a host of its own. The first one is `local`.
+    pub fn with_fleet(seed: u64, paces: &[Pace], sabotage: Option<Sabotage>) -> Self {
+        let mut world = Self::of(seed, Hosts::apart(paces), sabotage);
+        world.run_for(200); // All hosts join, and name their ports.
+        world
+    }
+
+    fn of(seed: u64, hosts: Hosts, sabotage: Option<Sabotage>) -> Self {
         let wall = 1_700_000_000_000;
         let mut world = Self {
             now: 0,
             rng: Rng::new(seed),
             disk: Disk::default(),
-            hosts: Hosts::new(paces),
+            hosts,
+            connections: Connections::default(),
             proxies: vec![Proxy::new(ProxyId(0), WORKERS)],
             faults: Faults::default(),
             answers: BTreeMap::new(),
@@ -116,7 +130,7 @@ impl World {
         };
         world.hosts.tells_values = sabotage == Some(Sabotage::TellsValues);
         world.proxies[0].scrape_takes_counts = sabotage == Some(Sabotage::ScrapeTakesCounts);
-        world.restart();
+        start::start(&mut world);
         world
     }
 
@@ -220,6 +234,7 @@ impl World {
         self.disk.crash(append_is_durable);
         self.proxies[0].crash();
         self.hosts.agents_die();
+        self.connections.break_all();
         self.views.clear();
         self.asked.clear();
         self.queue.retain(|_, (_, happening)| !happening.is_mortal());
@@ -236,13 +251,25 @@ impl World {
         }
     }
 
-    /// Kills a machine, which then answers nothing for `back_in` milliseconds. The server survives, wherever
-    /// it runs.
+    /// Kills a machine, which then answers nothing for `back_in` milliseconds. The server survives, wherever it
+    /// runs.
     pub fn kill_host(&mut self, host: HostNo, back_in: u64) {
-        if self.hosts.die(host) {
-            self.coverage.fault("dead-host", self.views.values().map(|view| &**view));
-            self.at(back_in, Happening::ComeBack(host));
-        }
+        connections::kill_host(self, host, back_in);
+    }
+
+    /// Cuts the connection to a machine for `lasts` milliseconds. The machine itself runs on.
+    pub fn cut_link(&mut self, host: HostNo, lasts: u64) {
+        connections::cut_link(self, host, lasts);
+    }
+
+    /// Cuts the connections to all other machines at once.
+    pub fn cut_all_links(&mut self, lasts: u64) {
+        connections::cut_all(self, lasts);
+    }
+
+    /// Heals all connections that were cut. Machines that are dead stay dead.
+    pub fn heal_links(&mut self) {
+        connections::heal_all(self);
     }
 
     /// Kills a process from outside.
@@ -283,22 +310,24 @@ impl World {
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Deliver(event) => self.step(event),
+            Happening::Host(command) if !connections::arrives(self, &command.host) => {}
             Happening::Host(command) => {
                 let errands = self.hosts.command(command, self.now, self.epoch, &mut self.rng);
                 self.follow(errands);
             }
             Happening::Errand(errand) => {
+                let host = self.hosts.name(errand.host);
                 let gone_on = self.hosts.go_on(errand, self.now, self.epoch, &mut self.rng);
                 self.follow(gone_on.errands);
-                let heard = gone_on.report.filter(|_| !self.strikes(self.faults.lose_report));
-                if let Some(report) = heard {
-                    self.report(Event::Host(FromHost { host: HostId::local(), report }));
+                let report = gone_on.report.filter(|_| connections::arrives(self, &host));
+                if let Some(report) = report.filter(|_| !self.strikes(self.faults.lose_report)) {
+                    self.report(Event::Host(FromHost { host, report }));
                 }
             }
-            Happening::ComeBack(host) => {
-                let errands = self.hosts.come_back(host);
-                self.follow(errands);
-            }
+            Happening::ComeBack(host) => connections::come_back(self, host),
+            Happening::Unheard(host, cut) => connections::fall_silent(self, host, cut),
+            Happening::Heal(host, cut) => connections::heal(self, host, cut),
+            Happening::Connect(host) => connections::connect(self, host),
             Happening::Append => {
                 if self.strikes(self.faults.lose_append) {
                     let losses = [Loss::There, Loss::NotThere, Loss::Fenced];
@@ -327,9 +356,9 @@ impl World {
             }
             Happening::Scrape(number) => traffic::scrape(self, number),
             Happening::Wake => self.step(Event::Tick),
-            Happening::BeginAgain if self.engine.is_none() => self.restart(),
+            Happening::BeginAgain if self.engine.is_none() => start::start(self),
             Happening::BeginAgain => {}
-            Happening::Restart => self.restart(),
+            Happening::Restart => start::start(self),
         }
     }
 
@@ -382,39 +411,6 @@ impl World {
             self.at(takes, Happening::BeginAgain);
         } else {
             self.schedule_wake(wake, now);
-        }
-    }
-
-    /// Starts control, with the server or alone. Control reads the log and repeats the desired state.
-    fn restart(&mut self) {
-        let with_server = std::mem::take(&mut self.is_down);
-        self.epoch += u64::from(with_server);
-        self.checker.restarting(&mut self.disk);
-        let recovered = self.disk.open();
-        let term = self.checker.term(recovered.term);
-        let proxies: Vec<ProxyId> = self.proxies.iter().map(|proxy| proxy.id).collect();
-        match Engine::recover(term, &proxies, &recovered) {
-            Ok(engine) => {
-                let foreign = std::mem::take(&mut self.foreign).into_iter();
-                let taken = foreign.filter(|_| !with_server).map(|id| (id, "taken".to_owned()));
-                let (local, able) = (HostId::local(), HostAbilities::default());
-                let engine = engine.with_host(local, Ipv4Addr::LOCALHOST.into(), able);
-                let mut engine = engine.with_strangers(taken).limited_to(self.most_apps);
-                let wall = Timestamp(self.now + self.wall);
-                self.clock = SteadyClock::new(wall, engine.last_fact(), Millis(self.now));
-                let now = self.clock.now(Millis(self.now));
-                let commands = engine.begin(now);
-                self.checker.recovered(&engine, self.now);
-                let wake = engine.wake_at();
-                self.engine = Some(engine);
-                self.carry_out(commands, now);
-                self.schedule_wake(wake, now);
-                let beginning = if with_server { 0..self.proxies.len() } else { 0..0 };
-                for proxy in beginning {
-                    self.at(1_000, Happening::Heartbeat(proxy));
-                }
-            }
-            Err(error) => self.checker.unreadable(&error, self.now),
         }
     }
 

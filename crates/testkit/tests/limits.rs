@@ -41,6 +41,7 @@ impl World {
             generation: Generation { term: 1, counter: self.app.version },
             acknowledged_at: NOW,
             hosts: &self.hosts,
+            suspicion: None,
             stood: Millis(0),
             recovered: Timestamp(0),
             counted: None,

@@ -8,7 +8,7 @@ use model::{
     Stage, Timestamp,
 };
 use proptest::prelude::*;
-use rollout::{App, Ask, Fact, HostSeen, Minted, Observed, apply, ask, decide};
+use rollout::{App, Ask, Fact, HostSeen, Minted, Observed, Reach, apply, ask, decide};
 use testkit::{release, spec};
 
 const NOW: Timestamp = Timestamp(1_000_000_000);
@@ -22,7 +22,8 @@ fn hosts(ports: &[u16]) -> BTreeMap<HostId, HostSeen> {
     let seen = |(at, free): (usize, &u16)| {
         let address = IpAddr::from([10, 0, 0, u8::try_from(at + 1).expect("there are few")]);
         let free_ports = (20_000..20_000 + free).collect();
-        let seen = HostSeen { address, free_ports, abilities: HostAbilities::default() };
+        let (abilities, reach) = (HostAbilities::default(), Reach::Here);
+        let seen = HostSeen { address, free_ports, abilities, reach, back_since: None };
         (host(&format!("h{}", at + 1)), seen)
     };
     ports.iter().enumerate().map(seen).collect()
@@ -39,6 +40,7 @@ fn observed<'a>(
         generation: Generation { term: 1, counter: 0 },
         acknowledged_at: NOW,
         hosts,
+        suspicion: None,
         stood: Millis(0),
         recovered: Timestamp(0),
         counted: None,

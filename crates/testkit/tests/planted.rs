@@ -28,7 +28,7 @@ fn every_planted_bug_is_caught_by_the_invariant_that_it_breaks() {
             Sabotage::Core(Bug::ForgetsWork | Bug::TrustsSilence) => "work",
             Sabotage::Core(Bug::RollsBackInTwo) => "I7",
             Sabotage::Core(Bug::ForgetsShare) => "I8",
-            Sabotage::Core(Bug::LeavesProcesses | Bug::LeavesFiles | Bug::EndsWorkEarly) => "I9",
+            Sabotage::Core(Bug::LeavesFiles | Bug::EndsWorkEarly) => "I9",
             Sabotage::Core(Bug::NeverRepeatsKeep | Bug::RemembersTold) => "I9",
             Sabotage::Core(Bug::RestsTwice | Bug::AsksAtOnce) => "I9",
             Sabotage::Core(Bug::RunsBeside) => "recreate",
@@ -38,6 +38,10 @@ fn every_planted_bug_is_caught_by_the_invariant_that_it_breaks() {
             Sabotage::Core(Bug::ForgetsNewcomers | Bug::CountsRemovedApps) => "names",
             Sabotage::Core(Bug::ForgetsValues) => "values",
             Sabotage::TellsValues => "secret",
+            Sabotage::Core(Bug::PlacesOnLostHosts) => "reach",
+            Sabotage::Core(Bug::TakesLostForGone | Bug::LeavesProcesses) => "gone",
+            Sabotage::Core(Bug::ForgetsOwed) => "owed",
+            Sabotage::Core(Bug::TrustsOwnNetwork) => "blind",
             Sabotage::Core(Bug::WatchesForever | Bug::ForgetsProxies | Bug::ReplacesOnlyOne) => {
                 "end"
             }

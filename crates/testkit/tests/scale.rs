@@ -26,6 +26,7 @@ fn observed(instances: &BTreeMap<u64, InstanceSeen>, acknowledged: u64) -> Obser
         generation: Generation { term: 1, counter: acknowledged },
         acknowledged_at: NOW,
         hosts: &HOSTS,
+        suspicion: None,
         stood: Millis(0),
         recovered: Timestamp(0),
         counted: None,

@@ -19,6 +19,7 @@ fn minted(listen: Listen, abilities: &HostAbilities) -> Result<Vec<String>, Refu
         generation: Generation { term: 1, counter: 0 },
         acknowledged_at: NOW,
         hosts: &local_host(abilities.clone()),
+        suspicion: None,
         stood: model::Millis(0),
         recovered: Timestamp(0),
         counted: None,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{AppName, Label, Outcome, RolloutView, Waiting};
+use model::{AppName, HostId, Label, Outcome, RolloutView, Waiting};
 use serde::{Deserialize, Serialize};
 
 /// A receipt, exactly as `receipt --json` prints it. A number that was not measured is `null`. The receipt of
@@ -54,6 +54,9 @@ pub struct RolloutReceipt<O = Outcome> {
     pub switch_ms: Option<u64>,
     /// The time from the rollout's first fact to its last, in milliseconds.
     pub duration_ms: u64,
+    /// The lost hosts on which instances were still to be stopped at the rollout's end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owed: Vec<HostId>,
 }
 
 /// A receipt, and the reason why the rollout did not complete. This is the API's answer. The cause is text
@@ -135,6 +138,7 @@ impl<O> RolloutReceipt<O> {
             max_gap_ms,
             switch_ms,
             duration_ms,
+            owed,
         } = receipt.clone();
         Self {
             rollout: rollout.0,
@@ -157,6 +161,7 @@ impl<O> RolloutReceipt<O> {
             max_gap_ms,
             switch_ms,
             duration_ms,
+            owed,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The JSON of an app's state.
 
 use model::{
-    Address, AppName, AppView, ArmView, Digest, Health, InstanceId, InstanceView, Label, Readiness,
-    ReleaseView, RolloutView, Service, Stage, Timestamp,
+    Address, AppName, AppView, ArmView, Digest, Health, HostId, InstanceId, InstanceView, Label,
+    Readiness, ReleaseView, RolloutView, Service, Stage, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -83,7 +83,7 @@ pub struct Rollback {
     pub ready: bool,
     /// The label of the release to which a rollback would go.
     pub to: Option<Label>,
-    /// The reason why the rollback is not ready.
+    /// The reason why the rollback is not ready, or the hosts without which it is.
     pub reason: Option<String>,
 }
 
@@ -104,6 +104,9 @@ pub struct AppInfo {
     pub scale: Option<u16>,
     /// True if the app is being removed.
     pub removing: bool,
+    /// The lost hosts on which instances are stopped as soon as the hosts are heard again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owed: Vec<HostId>,
     /// The receipt of the last rollout that has ended.
     #[serde(default)]
     pub last: Option<ReceiptWithCause>,
@@ -192,6 +195,7 @@ impl AppInfo {
             maintenance,
             scale,
             removing,
+            owed,
         } = view;
         let status = Status {
             app: app.clone(),
@@ -209,6 +213,7 @@ impl AppInfo {
             waiting: waiting.iter().map(|reason| reason.sentence(now)).collect(),
             scale: *scale,
             removing: *removing,
+            owed: owed.clone(),
             last: receipts.last().map(ReceiptWithCause::from),
             read_only: None,
             warnings: Vec::new(),
@@ -277,8 +282,10 @@ impl RolloutProgress {
 impl From<&Readiness> for Rollback {
     fn from(readiness: &Readiness) -> Self {
         match readiness {
-            Readiness::Ready { to: _, label } => {
-                Self { ready: true, to: Some(label.clone()), reason: None }
+            Readiness::Ready { to: _, label, without } => {
+                let names: Vec<&str> = without.iter().map(HostId::as_str).collect();
+                let reason = (!names.is_empty()).then(|| format!("without {}", names.join(", ")));
+                Self { ready: true, to: Some(label.clone()), reason }
             }
             Readiness::NotReady(why) => {
                 Self { ready: false, to: None, reason: Some(why.to_string()) }
@@ -369,6 +376,7 @@ mod tests {
             maintenance: false,
             scale: None,
             removing: false,
+            owed: Vec::new(),
         };
         insta::assert_json_snapshot!(AppInfo::new(&view, now));
     }

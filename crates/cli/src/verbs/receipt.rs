@@ -57,6 +57,7 @@ fn lines(account: &ReceiptWithCause) -> Vec<String> {
         max_gap_ms,
         switch_ms,
         duration_ms,
+        owed,
     } = receipt;
     let way = from.as_ref().map_or_else(|| to.to_string(), |from| format!("{from} → {to}"));
     let mut lines = vec![format!(
@@ -88,6 +89,11 @@ fn lines(account: &ReceiptWithCause) -> Vec<String> {
     lines.extend(table(2, &rows));
     if let Some(live) = live {
         lines.push(format!("  {live} was live at its end."));
+    }
+    if !owed.is_empty() {
+        let hosts: Vec<String> = owed.iter().map(ToString::to_string).collect();
+        let hosts = hosts.join(", ");
+        lines.push(format!("  Instances are still to be stopped on {hosts}, once heard again."));
     }
     if !complete {
         lines.push("  Some counts were lost in a crash; the true ones are higher.".into());

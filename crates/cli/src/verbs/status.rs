@@ -150,6 +150,7 @@ fn one(app: &AppInfo) -> Vec<String> {
         waiting,
         scale,
         removing,
+        owed,
         last,
         read_only,
         warnings,
@@ -171,6 +172,11 @@ fn one(app: &AppInfo) -> Vec<String> {
     lines.extend(last.iter().flat_map(last_failure));
     for sentence in waiting {
         lines.extend(hang("note", sentence));
+    }
+    if !owed.is_empty() {
+        let hosts: Vec<String> = owed.iter().map(ToString::to_string).collect();
+        let hosts = hosts.join(", ");
+        lines.extend(hang("note", &format!("instances are stopped on {hosts} once heard again")));
     }
     for sentence in warnings {
         lines.extend(hang("warning", sentence));
@@ -288,7 +294,9 @@ fn way_back(rollback: &Rollback) -> Vec<String> {
     let Rollback { ready, to, reason } = rollback;
     let to = to.as_ref().map_or_else(|| "the release before".into(), ToString::to_string);
     if *ready {
-        return vec![field("rollback", &format!("{GOOD}ready{GOOD:#}, one switch to {to}"))];
+        let without = reason.as_ref().map(|without| format!(", {without}")).unwrap_or_default();
+        let text = format!("{GOOD}ready{GOOD:#}, one switch to {to}{without}");
+        return vec![field("rollback", &text)];
     }
     let reason = reason.as_deref().unwrap_or("the reason is not known");
     hang("rollback", &format!("not ready: {reason}"))

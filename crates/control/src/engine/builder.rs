@@ -1,8 +1,6 @@
 //! Settings of a recovered engine, made before its first step.
 
-use std::net::IpAddr;
-
-use model::{Abilities, Health, HostAbilities, HostId, HostReport, InstanceId, Listeners, ProxyId};
+use model::{Abilities, Health, HostHello, HostId, HostReport, InstanceId, Listeners, ProxyId};
 
 use super::Engine;
 
@@ -19,10 +17,11 @@ impl Engine {
         Self { most_apps, ..self }
     }
 
-    /// Adds a host whose agent is present, and its abilities. The host joins the fleet if it has not.
+    /// Adds a host whose agent is connected. The host joins the fleet if it has not. All other hosts of the
+    /// fleet are silent until their agents connect. The host `local` is always here.
     #[must_use]
-    pub fn with_host(mut self, host: HostId, address: IpAddr, abilities: HostAbilities) -> Self {
-        self.hosts.said(host, address, abilities);
+    pub fn with_host(mut self, host: HostId, hello: HostHello) -> Self {
+        self.hosts.said(host, hello);
         self
     }
 

@@ -31,7 +31,7 @@ pub(super) fn appended(
                 fold(engine, app, facts, &mut events);
             }
             Record::Fleet(facts) => {
-                facts.iter().for_each(|fact| fold_fleet(engine, fact));
+                facts.iter().for_each(|fact| fold_fleet(engine, fact, now));
                 changed.extend(engine.apps.iter().map(|(name, _)| name.clone()));
             }
         }
@@ -101,9 +101,9 @@ fn fold(
 }
 
 /// Folds a fact of the fleet. A host that has joined can get instances of every app.
-fn fold_fleet(engine: &mut Engine, fact: &FleetFact) {
+fn fold_fleet(engine: &mut Engine, fact: &FleetFact, now: Timestamp) {
     engine.last_fact = engine.last_fact.max(fact.at());
-    engine.hosts.apply(fact);
+    engine.hosts.apply(fact, now);
     engine.apps.dirty_all();
 }
 

@@ -48,6 +48,18 @@ pub(super) fn drain(
     Ok(())
 }
 
+/// Records that instances that may be stopped are on lost hosts.
+pub(super) fn owe(app: &mut App, numbers: &[u64]) -> Folded {
+    let can_be = |number: &u64| app.instances.get(number).is_some_and(|i| i.released && !i.owed);
+    if !numbers.iter().all(can_be) {
+        return Err("an instance may not be stopped yet, or is owed already");
+    }
+    for number in numbers {
+        app.instances.entry(*number).and_modify(|instance| instance.owed = true);
+    }
+    Ok(())
+}
+
 pub(super) fn gone(app: &mut App, fact: &Fact) -> Folded {
     let Fact::Gone { instance: number, exit, address_in_use, at, .. } = fact else {
         return Err("it is another fact");

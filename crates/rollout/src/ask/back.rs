@@ -10,7 +10,8 @@ use super::checks;
 use super::renew::{self, Again};
 use super::{Answer, Desk, Refusal, RefusalCode};
 use crate::planted::Bug;
-use crate::readiness::{ready, whole};
+use crate::reach::suspicion;
+use crate::readiness::{can_take_over, is_up_where_heard, ready};
 use crate::{Cause, Fact, Phase, Rollout, RolloutKind, readiness};
 
 pub(super) fn rollback(desk: &Desk, to: Option<ReleaseNo>) -> Answer {
@@ -41,7 +42,11 @@ pub(super) fn abort(desk: &Desk) -> Answer {
         let why = format!("{} is live and stays", desk.app.label(rollout.to));
         return Err(desk.refused(&why, "to go back, use `segue rollback`"));
     }
-    turn(desk, rollout, Cause::Aborted)
+    let mut answer = turn(desk, rollout, Cause::Aborted)?;
+    if suspicion(desk.app, desk.seen).is_some() && !answer.facts.is_empty() {
+        answer.facts.insert(0, Fact::LossConfirmed { at: desk.now });
+    }
+    Ok(answer)
 }
 
 /// Turns the rollout back, unless it is already going back or has no release to go back to.
@@ -68,7 +73,8 @@ fn turn(desk: &Desk, rollout: &Rollout, cause: Cause) -> Answer {
     desk.revert(rollout, cause)
 }
 
-/// Returns the release that a rollback without `--to` goes to, or refuses with the reason.
+/// Returns the release that a rollback without `--to` goes to, or refuses with the reason. Hosts that are
+/// not heard are no reason to refuse, as long as an instance is left on another.
 fn check_way_back(desk: &Desk) -> Result<ReleaseNo, Refusal> {
     let why = match readiness(desk.app, desk.seen) {
         Readiness::Ready { to, .. } => return Ok(to),
@@ -78,6 +84,11 @@ fn check_way_back(desk: &Desk) -> Result<ReleaseNo, Refusal> {
         let (name, label) = (&desk.app.name, desk.app.label(*release));
         format!("`segue rollback {name} --to {label}` starts it again")
     };
+    if let NotReady::NotWhole { release, .. } = &why
+        && is_up_where_heard(desk.app, desk.seen, *release)
+    {
+        return Ok(*release);
+    }
     let hint = match &why {
         NotReady::NoPrevious | NotReady::NotKept { release: None } | NotReady::NothingServed => {
             "`segue releases` lists what is stored; deploy the release you want".into()
@@ -137,7 +148,8 @@ fn rollback_to(desk: &Desk, to: ReleaseNo) -> Answer {
         return Err(desk.refused(&why, "deploy it again"));
     }
     let standby = app.standby.filter(|s| s.release == to);
-    if standby.is_some() && whole(app, desk.seen, to).is_ok() {
+    let live = app.live.unwrap_or(to);
+    if standby.is_some() && can_take_over(app, desk.seen, live, to).is_ok() {
         return switch_back(desk, to);
     }
     checks::can_run(desk, &release.spec)?;

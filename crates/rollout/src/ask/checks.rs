@@ -7,12 +7,13 @@ use model::{AppSpec, Obstacle, Order, ReleaseNo, Share, StrategyKind};
 
 use super::batch::FactBatch;
 use super::{Desk, Refusal};
-use crate::readiness::ready;
-use crate::{Fact, Phase};
+use crate::readiness::{can_take_over, ready};
+use crate::{Fact, Phase, Reach};
 
-/// Refuses a release that no host can run, before anything is begun.
+/// Refuses a release that none of the hosts that are here can run, before anything is begun.
 pub(super) fn can_run(desk: &Desk, spec: &AppSpec) -> Result<(), Refusal> {
-    let mut obstacles = desk.seen.hosts.values().map(|host| host.abilities.obstacle(spec));
+    let here = desk.seen.hosts.values().filter(|host| host.reach == Reach::Here);
+    let mut obstacles = here.map(|host| host.abilities.obstacle(spec));
     let first = obstacles.next().flatten();
     match first.filter(|_| obstacles.all(|obstacle| obstacle.is_some())) {
         Some(Obstacle { why, hint }) => Err(desk.refused(&why, &hint)),
@@ -35,7 +36,7 @@ pub(super) fn check_whole(desk: &Desk, batch: &FactBatch) -> Result<(), Refusal>
     };
     let ready_from = ready(&batch.app, desk.seen, from);
     let no_loss = !before.closed && ready(desk.app, desk.seen, before.to) == 0;
-    if ready_from >= batch.app.replicas(from) || no_loss {
+    if can_take_over(&batch.app, desk.seen, before.to, from).is_ok() || no_loss {
         return Ok(());
     }
     let label = desk.app.label(from);

@@ -11,7 +11,7 @@ use super::checks;
 use super::renew::{self, Again};
 use super::{Answer, Desk, NewRelease, Refusal};
 use crate::decide::ended;
-use crate::readiness::ready;
+use crate::readiness::whole;
 use crate::{Cause, Phase, Rollout, RolloutKind};
 
 /// The result of comparing the rollout in progress with a deploy.
@@ -40,7 +40,7 @@ pub(super) fn deploy(desk: &Desk, new: &NewRelease, replace: bool) -> Answer {
     }
     let stored = stored.map(|release| release.no);
     if let Some(live) = renew::settled_on(desk, &label)
-        && (app.rollout.is_none() || ready(app, desk.seen, live) < app.replicas(live))
+        && (app.rollout.is_none() || whole(app, desk.seen, live).is_err())
     {
         return renew::is_live(desk, FactBatch::new(app), live, Again::Still);
     }

@@ -7,6 +7,7 @@ use model::{Label, ReleaseNo};
 use super::batch::FactBatch;
 use super::checks;
 use super::{Answer, Desk};
+use crate::reach::required;
 use crate::readiness::ready;
 use crate::{Cause, Phase, RolloutKind};
 
@@ -32,7 +33,8 @@ pub(super) fn restart(desk: &Desk) -> Answer {
 /// done. Otherwise its missing instances are started, without the pause that its deaths require.
 pub(super) fn is_live(desk: &Desk, mut batch: FactBatch, live: ReleaseNo, again: Again) -> Answer {
     let label = desk.app.label(live);
-    let (up, wanted) = (ready(&batch.app, desk.seen, live), batch.app.replicas(live));
+    let up = ready(&batch.app, desk.seen, live);
+    let wanted = required(&batch.app, desk.seen, live, batch.app.replicas(live));
     if up >= wanted {
         let note = match again {
             Again::Still => format!("{label} is already live"),

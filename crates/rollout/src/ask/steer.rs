@@ -3,7 +3,7 @@
 
 use alloc::boxed::Box;
 use alloc::format;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 
 use model::{Maintenance, Page, Release, ReleaseNo, Service, StrategyKind};
 
@@ -11,8 +11,9 @@ use super::batch::FactBatch;
 use super::checks;
 use super::{Answer, Desk, Promote};
 use crate::ladder::{rung, rungs};
+use crate::reach::{required, suspicion};
 use crate::readiness::{ready, whole};
-use crate::{App, Fact, Phase, Rollout};
+use crate::{App, Fact, Phase, Rollout, Suspicion};
 
 /// Opens the gate at which the rollout waits.
 pub(super) fn promote(desk: &Desk, promote: Promote) -> Answer {
@@ -23,6 +24,11 @@ pub(super) fn promote(desk: &Desk, promote: Promote) -> Answer {
     let to = desk.app.label(rollout.to);
     if rollout.paused.is_some() {
         return Err(desk.refused("the rollout is held", "`segue resume` goes on"));
+    }
+    if let Some(Suspicion { silent, of, .. }) = suspicion(desk.app, desk.seen) {
+        let why = format!("{silent} of {of} hosts fell silent at once");
+        let hint = "if the server's network is in order, `segue resume` takes them for lost";
+        return Err(desk.refused(&why, hint));
     }
     match &rollout.phase {
         Phase::Ready => open(desk, rollout),
@@ -71,7 +77,7 @@ fn next(desk: &Desk, rollout: &Rollout, promote: Promote) -> Answer {
     };
     let (id, to) = (rollout.id, rollout.to);
     let ready = ready(desk.app, desk.seen, to);
-    if ready < here.to {
+    if ready < required(desk.app, desk.seen, to, here.to) {
         let label = desk.app.label(to);
         let why = format!("only {ready} of {} instances of {label} are healthy", here.to);
         return Err(desk.refused(&why, "`segue status` shows what it waits for"));
@@ -101,15 +107,24 @@ pub(super) fn pause(desk: &Desk) -> Answer {
     Ok(batch.accepted(Some(id), Some(rollout.to), "held: `segue resume` goes on".into()))
 }
 
-/// Resumes a rollout that is paused.
+/// Resumes a rollout that is paused, and what waits because the server suspects its own network.
 pub(super) fn resume(desk: &Desk) -> Answer {
-    let Some(rollout) = desk.app.rollout.as_ref().filter(|rollout| rollout.paused.is_some()) else {
+    let rollout = desk.app.rollout.as_ref();
+    let paused = rollout.filter(|rollout| rollout.paused.is_some());
+    let mut batch = FactBatch::new(desk.app);
+    let mut note = String::from("going on");
+    if let Some(Suspicion { silent, .. }) = suspicion(desk.app, desk.seen) {
+        batch.push(Fact::LossConfirmed { at: desk.now })?;
+        note = format!("going on: {silent} silent hosts count as lost");
+    } else if paused.is_none() {
         let hint = "`segue status` shows what it waits for";
         return Err(desk.refused("no rollout is held", hint));
-    };
-    let mut batch = FactBatch::new(desk.app);
-    batch.push(Fact::Resumed { rollout: rollout.id, at: desk.now })?;
-    Ok(batch.accepted(Some(rollout.id), Some(rollout.to), "going on".into()))
+    }
+    if let Some(rollout) = paused {
+        batch.push(Fact::Resumed { rollout: rollout.id, at: desk.now })?;
+    }
+    let (id, to) = (rollout.map(|r| r.id), rollout.map(|r| r.to));
+    Ok(batch.accepted(id, to, note))
 }
 
 /// Sets the number of instances of the live release and the standby.

@@ -8,7 +8,8 @@ use model::{Exit, Gate, ReleaseNo, Share, Stage, Switch, Timestamp};
 use super::{Timer, renew};
 use crate::ladder::rung;
 use crate::planted::Bug;
-use crate::readiness::{at_ease, ready};
+use crate::reach::{away, required};
+use crate::readiness::{at_ease, can_take_over, ready};
 use crate::receipt::receipt;
 use crate::{App, Cause, Fact, Observed, Phase, Rollout, RolloutKind};
 
@@ -39,7 +40,8 @@ fn climb(app: &App, rollout: &Rollout, seen: &Observed, at: Timestamp) -> Option
     let rung = rung(app, rollout, rollout.rung);
     // A busy instance may be healthy, but gets no larger share before it answers.
     let ready = at_ease(app, seen, rollout.to);
-    let needed = if Bug::SwitchesShort.is_planted() { 1 } else { rung.to };
+    let needed = required(app, seen, rollout.to, rung.to);
+    let needed = if Bug::SwitchesShort.is_planted() { 1 } else { needed };
     if ready < needed {
         return None;
     }
@@ -56,14 +58,14 @@ fn next_rung(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) -
     let here = rung(app, rollout, rollout.rung);
     let Gate::After(time) = here.gate? else { return None };
     let over = timer.due(rollout.since.max(seen.recovered).after(time).after(seen.stood));
-    let whole = at_ease(app, seen, rollout.to) >= here.to;
+    let whole = at_ease(app, seen, rollout.to) >= required(app, seen, rollout.to, here.to);
     let next = rollout.rung + 1;
     (over && whole).then_some(Fact::Stepped { rollout: rollout.id, rung: next, at: timer.now })
 }
 
-/// Gives the traffic back to the old release during a revert, once the old release is complete. It gets
-/// the traffic with whatever it has if the candidate is dead, or if the app is closed and the old
-/// instances have had the time of a start.
+/// Gives the traffic back to the old release during a revert, once the old release is complete on the hosts
+/// that are here. It gets the traffic with whatever it has if the candidate is dead. It also does once the
+/// old instances have had the time of a start, if the app is closed or some hosts are not heard.
 ///
 /// An old release that keeps dying is never complete. The candidate then stays if it is live and has
 /// healthy instances, or if the old release has none.
@@ -72,7 +74,7 @@ fn give_back(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) -
     let (id, at) = (rollout.id, timer.now);
     let (ready_from, ready_to) = (ready(app, seen, from), ready(app, seen, rollout.to));
     let back = Fact::Shifted { rollout: id, share: Share::NONE, ready: ready_from, at };
-    if ready_from >= app.replicas(from) {
+    if can_take_over(app, seen, rollout.to, from).is_ok() {
         return Some(back);
     }
     let hopeless = keeps_dying(app, rollout, from, seen, timer);
@@ -82,11 +84,13 @@ fn give_back(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) -
         let stays = Fact::Settled { rollout: id, cause: Some(cause), at };
         return Some(if better { back } else { stays });
     }
-    let in_need = if rollout.closed {
+    let in_need = if rollout.closed || away(app, seen, from) > 0 {
         let start = app.releases.get(&from)?.spec.health.start_deadline;
         let there = app.instances_of(from).filter(|(_, i)| i.stage < Stage::Draining);
         let began = there.map(|(_, i)| i.minted).min()?;
-        hopeless.is_some() || timer.due(began.max(rollout.since).max(seen.recovered).after(start))
+        hopeless.is_some()
+            || (ready_to == 0 && !rollout.closed)
+            || timer.due(began.max(rollout.since).max(seen.recovered).after(start))
     } else {
         ready_to == 0
     };
@@ -134,7 +138,7 @@ fn watched(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) -> 
         (RolloutKind::Deploy, Some(spec)) => {
             let began = rollout.since.max(seen.recovered);
             let end = began.after(spec.strategy.watch).after(seen.stood);
-            let wanted = app.replicas(rollout.to).max(1);
+            let wanted = required(app, seen, rollout.to, app.replicas(rollout.to)).max(1);
             timer.due(end)
                 && (at_ease(app, seen, rollout.to) >= wanted
                     || timer.due(end.after(spec.health.start_deadline)))
@@ -142,12 +146,13 @@ fn watched(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) -> 
     }
 }
 
-/// Returns whether no instances are left of releases that are not on offer.
+/// Returns whether no instances are left of releases that are not on offer, except those that are owed.
 fn is_tidy(app: &App) -> bool {
-    app.instances.values().all(|i| app.on_offer().any(|release| release == i.release))
+    app.instances.values().all(|i| i.owed || app.on_offer().any(|release| release == i.release))
 }
 
-/// Returns whether the revert is acknowledged and nothing is left of the candidate unless it is needed.
+/// Returns whether the revert is acknowledged and nothing is left of the candidate, unless it is needed or
+/// owed.
 fn is_back(app: &App, rollout: &Rollout) -> bool {
     let acknowledged = rollout.switched.is_none_or(|switched| switched.took.is_some());
     if rollout.keeps_live() {
@@ -155,7 +160,7 @@ fn is_back(app: &App, rollout: &Rollout) -> bool {
     }
     let settled = rollout.share == Share::NONE && !rollout.closed && acknowledged;
     let needed = app.on_offer().any(|release| release == rollout.to);
-    settled && (needed || app.instances_of(rollout.to).next().is_none())
+    settled && (needed || app.instances_of(rollout.to).all(|(_, i)| i.owed))
 }
 
 /// Returns the end of `rollout`, with its receipt.

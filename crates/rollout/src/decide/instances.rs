@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use model::{Health, Stage, Timestamp};
 
 use crate::planted::Bug;
+use crate::reach::is_lost;
 use crate::{App, Fact, Observed, Process};
 
 /// Records every instance whose process has ended as Gone.
@@ -12,8 +13,10 @@ pub(super) fn ended(app: &App, seen: &Observed, now: Timestamp) -> Vec<Fact> {
     let gone = |number: &u64| {
         let (exit, address_in_use, tail) = match &seen.instance(*number).process {
             Process::Unseen | Process::Running { .. } => {
-                let released = app.instances.get(number).is_some_and(|i| i.released);
-                if !(released && Bug::LeavesProcesses.is_planted()) {
+                let instance = app.instances.get(number)?;
+                let is_taken_for_gone = (instance.released && Bug::LeavesProcesses.is_planted())
+                    || (is_lost(app, seen, instance) && Bug::TakesLostForGone.is_planted());
+                if !is_taken_for_gone {
                     return None;
                 }
                 (None, false, Vec::new())

@@ -15,7 +15,8 @@ use alloc::vec::Vec;
 
 use model::Timestamp;
 
-use crate::{App, Fact, Illegal, Observed, apply};
+use crate::reach::suspicion;
+use crate::{App, Fact, Illegal, Observed, RolloutKind, apply};
 
 pub(crate) use advance::ended;
 pub(crate) use placement::host_for_work;
@@ -70,7 +71,13 @@ pub fn decide(app: &App, seen: &Observed, now: Timestamp) -> Result<Decision, Il
 /// Returns the next facts, the most urgent kind first. A later kind is tried only if the earlier ones
 /// yield none.
 fn next(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
-    let mut facts = revert::revert(app, seen, timer);
+    // While the server suspects its own network, only what is heard is recorded, and only a rollback goes on.
+    let is_blind = suspicion(app, seen).is_some();
+    let goes_back = app.rollout.as_ref().is_some_and(|r| r.kind == RolloutKind::Rollback);
+    let mut facts = Vec::new();
+    if !is_blind {
+        facts = revert::revert(app, seen, timer);
+    }
     if facts.is_empty() {
         facts = instances::ended(app, seen, timer.now);
     }
@@ -80,10 +87,13 @@ fn next(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
     if facts.is_empty() {
         facts = works::follow(app, seen, timer);
     }
-    if facts.is_empty() {
+    if facts.is_empty() && (!is_blind || goes_back) {
         facts = advance::step(app, seen, timer);
     }
-    if facts.is_empty() {
+    if facts.is_empty() && is_blind {
+        facts = replicas::keep_live(app, seen, timer);
+    }
+    if facts.is_empty() && !is_blind {
         facts = replicas::upkeep(app, seen, timer);
     }
     facts

@@ -9,8 +9,9 @@ use model::{Gate, Health, Reason, ReleaseNo, Share, Stage, Timestamp, Waiting};
 use super::replicas::lacking;
 use crate::ladder::{rung, wanted};
 use crate::patience::{Part, Patience};
+use crate::reach::{replaced_from, suspicion};
 use crate::readiness::ready;
-use crate::{App, FetchProgress, Observed, Phase, Rollout};
+use crate::{App, FetchProgress, Instance, Observed, Phase, Reach, Rollout, Suspicion};
 
 /// The reasons why one app waits.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -22,16 +23,49 @@ pub struct Reasons {
 }
 
 pub(super) fn reasons(app: &App, seen: &Observed, now: Timestamp) -> Reasons {
-    let rollout = app.rollout.as_ref().map(|rollout| of_rollout(app, rollout, seen, now));
-    let mut reasons = Reasons { rollout, app: Vec::new() };
+    let rollout = app.rollout.as_ref();
+    let mut reasons = Reasons { rollout: None, app: Vec::new() };
+    if let Some(Suspicion { since, silent, of }) = suspicion(app, seen) {
+        let waiting = Waiting::SuspectsItself { silent, of };
+        let reason = Reason { waiting, since, until: None };
+        match rollout {
+            Some(_) => reasons.rollout = Some(reason),
+            None => reasons.app.push(reason),
+        }
+    } else {
+        reasons.rollout = rollout.map(|rollout| of_rollout(app, rollout, seen, now));
+        reasons.app.extend(of_hosts(app, seen));
+    }
     for no in app.on_offer() {
         reasons.app.extend(of_release(app, seen, now, no));
     }
     let told = reasons.rollout.as_ref().map(|reason| &reason.waiting);
     reasons.app.retain(|reason| Some(&reason.waiting) != told);
-    if app.rollout.is_none() && app.instances.values().any(|i| i.stage == Stage::Draining) {
+    let drains = |i: &Instance| i.stage == Stage::Draining && !i.owed;
+    if app.rollout.is_none() && app.instances.values().any(drains) {
         let since = app.removing.unwrap_or(now);
         reasons.app.push(drain_or_stop(app, seen, since));
+    }
+    reasons
+}
+
+/// Returns the hosts with instances that should serve and are not heard.
+fn of_hosts(app: &App, seen: &Observed) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    for (host, of_host) in seen.hosts {
+        let since = match of_host.reach {
+            Reach::Here => continue,
+            Reach::Silent { since } | Reach::Lost { since } => since,
+        };
+        let there = app.instances.values().filter(|i| i.host == *host);
+        let there: Vec<&Instance> = there.filter(|i| i.stage < Stage::Draining).collect();
+        if there.is_empty() {
+            continue;
+        }
+        let instances = u16::try_from(there.len()).unwrap_or(u16::MAX);
+        let until = there.iter().filter_map(|i| replaced_from(app, seen, i)).min();
+        let waiting = Waiting::Host { host: host.clone(), instances };
+        reasons.push(Reason { waiting, since, until });
     }
     reasons
 }
@@ -55,7 +89,7 @@ fn of_rollout(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> 
         Phase::Switching | Phase::Reverting { .. } => {
             match rollout.switched.filter(|s| s.took.is_none()) {
                 Some(switched) => acknowledgement(switched),
-                None => way_back(app, rollout, seen),
+                None => way_back(app, rollout, seen, now),
             }
         }
         Phase::Watching => {
@@ -92,10 +126,12 @@ fn holding(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Rea
 
 /// Returns the reason during a revert. First the old release has to be complete again, then the
 /// candidate has to end.
-fn way_back(app: &App, rollout: &Rollout, seen: &Observed) -> Reason {
+fn way_back(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Reason {
     let since = rollout.since;
     let open = rollout.share > Share::NONE || rollout.closed;
-    let from = rollout.from.filter(|from| open && (lacking(app, *from) > 0 || joins(app, *from)));
+    let from = rollout
+        .from
+        .filter(|from| open && (lacking(app, seen, now, *from) > 0 || joins(app, *from)));
     match from.filter(|from| wanted(app, *from) == app.replicas(*from)) {
         Some(from) => Reason { waiting: instances(app, seen, from), since, until: None },
         None => drain_or_stop(app, seen, since),
@@ -105,10 +141,10 @@ fn way_back(app: &App, rollout: &Rollout, seen: &Observed) -> Reason {
 fn starting(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Reason {
     let since = rollout.since;
     let short = ready(app, seen, rollout.to) < rung(app, rollout, rollout.rung).to;
-    if short && lacking(app, rollout.to) == 0 && !joins(app, rollout.to) {
+    if short && lacking(app, seen, now, rollout.to) == 0 && !joins(app, rollout.to) {
         return drain_or_stop(app, seen, since);
     }
-    if lacking(app, rollout.to) > 0 {
+    if lacking(app, seen, now, rollout.to) > 0 {
         let pause = app.deaths.get(&rollout.to).map(|deaths| deaths.next_start());
         return match pause.filter(|until| *until > now) {
             Some(until) => back_off(app, rollout.to, since, until),
@@ -134,7 +170,7 @@ fn of_release(app: &App, seen: &Observed, now: Timestamp, no: ReleaseNo) -> Vec<
     let mut reasons = Vec::new();
     let bringing_in = app.rollout.as_ref().is_some_and(|rollout| rollout.to == no);
     let pause = app.deaths.get(&no).map(|deaths| deaths.next_start());
-    if let Some(until) = pause.filter(|until| *until > now && lacking(app, no) > 0) {
+    if let Some(until) = pause.filter(|until| *until > now && lacking(app, seen, now, no) > 0) {
         reasons.push(back_off(app, no, now, until));
     } else if !bringing_in && app.instances_of(no).any(|(_, i)| i.stage == Stage::Joining) {
         let since = app.instances_of(no).map(|(_, i)| i.minted).max().unwrap_or(now);
@@ -197,7 +233,7 @@ fn back_off(app: &App, no: ReleaseNo, since: Timestamp, until: Timestamp) -> Rea
 
 /// Returns the drain as the reason while requests are in flight, otherwise the end of processes.
 fn drain_or_stop(app: &App, seen: &Observed, since: Timestamp) -> Reason {
-    let draining = app.instances.iter().filter(|(_, i)| i.stage == Stage::Draining);
+    let draining = app.instances.iter().filter(|(_, i)| i.stage == Stage::Draining && !i.owed);
     let (stopping, waiting): (Vec<_>, Vec<_>) = draining.partition(|(_, i)| i.released);
     let count = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
     if waiting.is_empty() {

@@ -6,12 +6,16 @@ use alloc::vec::Vec;
 use model::{Health, Stage, Timestamp};
 
 use crate::ladder::runs_alone;
-use crate::readiness::ready;
+use crate::reach::is_lost;
+use crate::readiness::whole;
 use crate::{App, DrainCause, Fact, Instance, Observed, Rollout, RolloutKind};
 
 /// Returns the next fact: another instance is to be replaced, or all have been.
 pub(super) fn step(app: &App, rollout: &Rollout, seen: &Observed, at: Timestamp) -> Option<Fact> {
-    let there = app.instances_of(rollout.to).filter(|(_, i)| i.stage < Stage::Draining);
+    // An instance on a lost host is not waited for. A release that must not run twice waits for it.
+    let is_asked = |i: &Instance| runs_alone(app, rollout) || !is_lost(app, seen, i);
+    let there = app.instances_of(rollout.to);
+    let there = there.filter(|(_, i)| i.stage < Stage::Draining && is_asked(i));
     let stale: Vec<(u64, &Instance)> =
         there.clone().filter(|(n, i)| is_stale(rollout, (*n, i), seen)).collect();
     // A release that never served has no users to lose. A release that must not run twice stops an
@@ -29,8 +33,8 @@ pub(super) fn step(app: &App, rollout: &Rollout, seen: &Observed, at: Timestamp)
     if let Some((instance, _)) = stale.first() {
         return Some(Fact::Doomed { instance: *instance, down: model::Millis(0), at });
     }
-    let whole = ready(app, seen, rollout.to) >= app.replicas(rollout.to).max(1);
-    whole.then_some(Fact::Settled { rollout: rollout.id, cause: None, at })
+    let is_whole = whole(app, seen, rollout.to).is_ok();
+    is_whole.then_some(Fact::Settled { rollout: rollout.id, cause: None, at })
 }
 
 /// Returns whether the instance existed before the rollout began and has to be replaced.

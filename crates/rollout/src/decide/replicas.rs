@@ -1,15 +1,17 @@
 //! Keeps every release on offer complete and lets go of all other instances, with or without a rollout.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 
-use model::{Health, ReleaseNo, Share, Stage};
+use model::{Health, ReleaseNo, Share, Stage, Timestamp};
 
 use super::Timer;
 use super::placement::Placement;
 use crate::ladder::{least, wanted};
 use crate::patience::Patience;
 use crate::planted::Bug;
+use crate::reach::{back_since, heard_from, is_here, is_lost, replaced_from, required};
 use crate::readiness::ready;
 use crate::{App, DrainCause, Fact, Instance, InstanceSeen, Observed, ReleasedBy};
 
@@ -18,6 +20,7 @@ pub(super) fn upkeep(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact>
     facts.extend(retire_standby(app, timer));
     facts.extend(let_go(app, seen, timer));
     facts.extend(release(app, seen, timer));
+    facts.extend(owe(app, seen, timer));
     if !facts.is_empty() {
         return facts;
     }
@@ -27,9 +30,14 @@ pub(super) fn upkeep(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact>
         facts.extend(replace(app, seen, timer, no));
     }
     if facts.is_empty() {
-        facts.extend(mint(app, seen, timer));
+        facts.extend(mint(app, seen, timer, app.on_offer()));
     }
     facts
+}
+
+/// Replaces instances of the live release that have ended, and changes nothing else.
+pub(super) fn keep_live(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
+    mint(app, seen, timer, app.live.into_iter())
 }
 
 /// Retires the standby once its time is over. During a rollout it stays: it is part of the way back.
@@ -40,30 +48,58 @@ fn retire_standby(app: &App, timer: &mut Timer) -> Option<Fact> {
 }
 
 /// Drains instances that their release does not need: all of a release that is not on offer, and the
-/// surplus of other releases. Of the surplus, the unhealthy go first, then the oldest. Doomed instances
-/// wait for their successors.
+/// surplus of other releases. Of the surplus, the unhealthy go first, then the oldest. If a host has
+/// returned with an instance, the newest go first instead: they were to take its place. They go once that
+/// instance was probed. Doomed instances wait for their successors, and instances that were replaced for
+/// their hosts.
 fn let_go(app: &App, seen: &Observed, timer: &mut Timer) -> Option<Fact> {
     let wanted: BTreeMap<ReleaseNo, u16> =
         app.on_offer().map(|release| (release, wanted(app, release))).collect();
     let needs = |release: ReleaseNo| wanted.get(&release).copied().unwrap_or(0);
     let mut surplus: Vec<u64> = Vec::new();
     let mut seen_of: BTreeMap<ReleaseNo, Vec<(bool, u64)>> = BTreeMap::new();
+    let (mut returned, mut unprobed) = (BTreeSet::new(), BTreeSet::new());
     for (number, instance) in app.instances.iter().filter(|(_, i)| i.stage < Stage::Draining) {
-        let well = instance.stage == Stage::Serving && is_up(seen, *number);
+        let well = instance.stage == Stage::Serving && is_up(app, seen, *number);
         if needs(instance.release) == 0 {
             surplus.push(*number);
-        } else if !instance.doomed {
+        } else if !instance.doomed && !is_replaced(app, seen, instance, timer.now) {
             seen_of.entry(instance.release).or_default().push((well, *number));
+            if let Some(back) = back_since(seen, instance) {
+                returned.insert(instance.release);
+                if is_unprobed(app, seen, timer, (*number, instance), back) {
+                    unprobed.insert(instance.release);
+                }
+            }
         }
     }
+    seen_of.retain(|release, _| !unprobed.contains(release));
     for (release, mut instances) in seen_of {
         let extra = instances.len().saturating_sub(usize::from(needs(release)));
         instances.sort_unstable();
+        if returned.contains(&release) {
+            instances.sort_by_key(|(well, number)| (*well, Reverse(*number)));
+        }
         surplus.extend(instances.iter().take(extra).map(|(_, number)| *number));
     }
     let mut surplus = spare(app, seen, timer, surplus);
     surplus.sort_unstable();
     draining(surplus, DrainCause::NotNeeded, timer)
+}
+
+/// Returns whether the instance served before its host returned at `back`, and was not probed since.
+fn is_unprobed(
+    app: &App,
+    seen: &Observed,
+    timer: &mut Timer,
+    (number, instance): (u64, &Instance),
+    back: Timestamp,
+) -> bool {
+    let of_it = seen.instance(number);
+    let is_known = of_it.health != Health::Unknown || of_it.process.has_ended();
+    let patience = app.releases.get(&instance.release).map(|r| r.spec.health.start_deadline);
+    let waits = instance.stage == Stage::Serving && !is_known;
+    waits && !timer.due(back.after(patience.unwrap_or_default()))
 }
 
 /// Returns the instances of `leaving` that can go while enough healthy instances carry the app (I3).
@@ -79,26 +115,31 @@ fn spare(app: &App, seen: &Observed, timer: &mut Timer, mut leaving: Vec<u64>) -
         let carries = instance.stage == Stage::Serving && app.share(instance.release) > Share::NONE;
         carries.then_some(instance.release)
     };
-    let healthy = app.instances.keys().filter(|n| carrying(**n).is_some() && is_up(seen, **n));
+    let healthy = app.instances.keys().filter(|n| carrying(**n).is_some() && is_up(app, seen, **n));
     let mut left = healthy.count();
     leaving.retain(|number| {
         let Some(release) = carrying(*number) else { return true };
-        if is_up(seen, *number) {
+        if is_up(app, seen, *number) {
             let spared = left > least;
             left -= usize::from(spared);
             return spared;
         }
         let of_it = seen.instance(*number);
         let patience = app.releases.get(&release).map(|r| r.spec.health.start_deadline);
-        let known = of_it.health == Health::Down || of_it.process.has_ended();
-        known || left >= least || timer.due(seen.recovered.after(patience.unwrap_or_default()))
+        let instance = app.instances.get(number);
+        let known = of_it.health == Health::Down
+            || of_it.process.has_ended()
+            || instance.is_some_and(|instance| !is_here(app, seen, instance));
+        let heard_from = instance.map_or(seen.recovered, |instance| heard_from(seen, instance));
+        known || left >= least || timer.due(heard_from.after(patience.unwrap_or_default()))
     });
     leaving
 }
 
-fn is_up(seen: &Observed, number: u64) -> bool {
+fn is_up(app: &App, seen: &Observed, number: u64) -> bool {
+    let is_here = app.instances.get(&number).is_some_and(|i| is_here(app, seen, i));
     let seen = seen.instance(number);
-    seen.health == Health::Up && !seen.process.has_ended()
+    is_here && seen.health == Health::Up && !seen.process.has_ended()
 }
 
 /// Releases draining instances to be stopped, once they are idle on all proxies or their time is over
@@ -127,11 +168,19 @@ fn release(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
     facts
 }
 
+/// Records which instances may be stopped and are on lost hosts.
+fn owe(app: &App, seen: &Observed, timer: &Timer) -> Option<Fact> {
+    let is_owed = |i: &Instance| i.released && !i.owed && is_lost(app, seen, i);
+    let owed = app.instances.iter().filter(|(_, i)| is_owed(i));
+    let instances: Vec<u64> = owed.map(|(number, _)| *number).collect();
+    (!instances.is_empty()).then_some(Fact::Owed { instances, at: timer.now })
+}
+
 /// Gives up a joining instance that is not healthy in time. Its successor is minted after a pause.
 fn give_up(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Option<Fact> {
     let overdue: Vec<u64> = app
         .instances_of(no)
-        .filter(|(_, i)| i.stage == Stage::Joining)
+        .filter(|(_, i)| i.stage == Stage::Joining && is_here(app, seen, i))
         .filter(|(number, i)| timer.due(Patience::with(app, seen, *number, i).until()))
         .map(|(number, _)| number)
         .collect();
@@ -147,16 +196,17 @@ fn doom(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Option<
         true => 1,
         false => usize::from(wanted(app, no)) + 1,
     };
-    if !is_succeeded(app, no) || doomed(app, no).count() >= most {
+    if !is_succeeded(app, seen, timer, no) || doomed(app, no).count() >= most {
         return None;
     }
-    let since = |number: u64| seen.instance(number).health_since.max(seen.recovered);
-    let (instance, _) = app.instances_of(no).find(|(number, i)| {
-        let serves = i.stage == Stage::Serving && !i.doomed;
+    let since =
+        |number: u64, i: &Instance| seen.instance(number).health_since.max(heard_from(seen, i));
+    let (instance, of_it) = app.instances_of(no).find(|(number, i)| {
+        let serves = i.stage == Stage::Serving && !i.doomed && is_here(app, seen, i);
         let down = serves && seen.instance(*number).health != Health::Up;
-        down && timer.due(since(*number).after(patience))
+        down && timer.due(since(*number, i).after(patience))
     })?;
-    let down = timer.now.since(since(instance));
+    let down = timer.now.since(since(instance, of_it));
     Some(Fact::Doomed { instance, down, at: timer.now })
 }
 
@@ -167,8 +217,8 @@ fn replace(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Opti
     let doomed = doomed(app, no);
     let recovered = doomed.clone().filter(|n| seen.instance(*n).health == Health::Up).count();
     let others = usize::from(ready(app, seen, no)).saturating_sub(recovered);
-    let enough = others >= usize::from(wanted(app, no));
-    let is_succeeded = is_succeeded(app, no) && !Bug::ReplacesOnlyOne.is_planted();
+    let enough = others >= usize::from(required(app, seen, no, wanted(app, no)));
+    let is_succeeded = is_succeeded(app, seen, timer, no) && !Bug::ReplacesOnlyOne.is_planted();
     let may_leave = |n: &u64| enough || (is_succeeded && seen.instance(*n).health != Health::Up);
     let leaving = spare(app, seen, timer, doomed.filter(may_leave).collect());
     draining(leaving, DrainCause::Replaced, timer)
@@ -181,17 +231,27 @@ fn doomed(app: &App, no: ReleaseNo) -> impl Iterator<Item = u64> + Clone {
 }
 
 /// Returns whether the successors of all doomed instances serve.
-fn is_succeeded(app: &App, no: ReleaseNo) -> bool {
-    lacking(app, no) == 0 && app.instances_of(no).all(|(_, i)| i.stage != Stage::Joining)
+fn is_succeeded(app: &App, seen: &Observed, timer: &Timer, no: ReleaseNo) -> bool {
+    let joins = |i: &Instance| i.stage == Stage::Joining && !is_lost(app, seen, i);
+    lacking(app, seen, timer.now, no) == 0 && !app.instances_of(no).any(|(_, i)| joins(i))
 }
 
 /// Mints the instances that releases on offer lack, after the pause that their deaths require.
-fn mint(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
+fn mint(
+    app: &App,
+    seen: &Observed,
+    timer: &mut Timer,
+    releases: impl Iterator<Item = ReleaseNo>,
+) -> Vec<Fact> {
     let mut placement = Placement::new(app, seen);
     let mut facts = Vec::new();
-    for no in app.on_offer() {
+    for no in releases {
         let Some(release) = app.releases.get(&no) else { continue };
-        let lacking = lacking(app, no);
+        for (_, instance) in app.instances_of(no) {
+            // Wakes up when it is to be replaced.
+            replaced_from(app, seen, instance).map(|at| timer.due(at));
+        }
+        let lacking = lacking(app, seen, timer.now, no);
         let pause = app.deaths.get(&no).map(|deaths| deaths.next_start());
         if lacking == 0 || !pause.is_none_or(|until| timer.due(until)) {
             continue;
@@ -205,11 +265,17 @@ fn mint(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
 }
 
 /// Returns the number of instances that the release lacks. Draining and doomed ones do not count as
-/// present.
-pub(super) fn lacking(app: &App, release: ReleaseNo) -> usize {
-    let counts = |(_, i): &(u64, &Instance)| i.stage < Stage::Draining && !i.doomed;
+/// present, nor do those whose hosts have been lost for too long.
+pub(super) fn lacking(app: &App, seen: &Observed, now: Timestamp, release: ReleaseNo) -> usize {
+    let counts = |(_, i): &(u64, &Instance)| {
+        i.stage < Stage::Draining && !i.doomed && !is_replaced(app, seen, i, now)
+    };
     let have = app.instances_of(release).filter(counts).count();
     usize::from(wanted(app, release)).saturating_sub(have)
+}
+
+fn is_replaced(app: &App, seen: &Observed, instance: &Instance, now: Timestamp) -> bool {
+    replaced_from(app, seen, instance).is_some_and(|at| now >= at)
 }
 
 fn draining(

@@ -5,15 +5,16 @@
 use alloc::format;
 use alloc::vec::Vec;
 
-use model::{Exit, Health, OnFailure, Share, Stage, StrategyKind};
+use model::{Exit, Health, OnFailure, ReleaseNo, Share, Stage, StrategyKind};
 
 use super::replicas::lacking;
 use super::{Timer, guard, instances};
 use crate::ladder::{floor, needs_room};
 use crate::patience::{Part, Patience};
+use crate::reach::{away, is_here};
 use crate::readiness::ready;
 use crate::{
-    App, Cause, Fact, Instance, InstanceSeen, Observed, Phase, Process, Rollout, RolloutKind,
+    App, Cause, Fact, Instance, InstanceSeen, Observed, Phase, Process, Reach, Rollout, RolloutKind,
 };
 
 /// Returns the facts that revert or pause the rollout, together with the deaths that led to it.
@@ -78,7 +79,9 @@ fn before_the_switch(
     seen: &Observed,
     timer: &mut Timer,
 ) -> Option<Cause> {
-    let candidates = app.instances_of(rollout.to).filter(|(_, i)| i.stage < Stage::Draining);
+    // No word of a host is no bad word about the release.
+    let candidates = app.instances_of(rollout.to);
+    let candidates = candidates.filter(|(_, i)| i.stage < Stage::Draining && is_here(app, seen, i));
     for (number, instance) in candidates {
         let seen_of_it = seen.instance(number);
         let cause = of_instance(app, rollout, (number, instance), seen_of_it)
@@ -88,8 +91,8 @@ fn before_the_switch(
         }
     }
     if rollout.phase == Phase::Starting
-        && seen.hosts.values().all(|host| host.free_ports.is_empty())
-        && lacking(app, rollout.to) > 0
+        && seen.hosts.values().all(|host| host.reach != Reach::Here || host.free_ports.is_empty())
+        && lacking(app, seen, timer.now, rollout.to) > 0
         && let Some(release) = app.releases.get(&rollout.to)
     {
         let waited = release.spec.health.start_deadline;
@@ -171,10 +174,14 @@ fn with_traffic(app: &App, rollout: &Rollout, seen: &Observed) -> Option<Cause> 
     if rollout.share == Share::NONE {
         return None;
     }
-    if let Some(cause) = guard::mostly_errors(rollout, seen) {
+    // Going back to instances of which none is heard helps nobody.
+    let is_heard = |from: ReleaseNo| ready(app, seen, from) > 0 || away(app, seen, from) == 0;
+    let cause = guard::mostly_errors(rollout, seen);
+    if let Some(cause) = cause.filter(|_| rollout.from.is_none_or(is_heard)) {
         return Some(cause);
     }
-    let (to_ready, floor) = (ready(app, seen, rollout.to), floor(app, rollout));
+    let to_ready = ready(app, seen, rollout.to);
+    let floor = floor_here(app, rollout, seen);
     if to_ready >= floor {
         return None;
     }
@@ -183,7 +190,8 @@ fn with_traffic(app: &App, rollout: &Rollout, seen: &Observed) -> Option<Cause> 
     }
     let dead = app.instances_of(rollout.to).find_map(|(number, _)| death(seen.instance(number)));
     let is_down = |(number, i): (u64, &Instance)| {
-        i.stage == Stage::Serving && seen.instance(number).health == Health::Down
+        let is_down = seen.instance(number).health == Health::Down;
+        i.stage == Stage::Serving && is_down && is_here(app, seen, i)
     };
     let at_fault =
         rollout.crashes > 0 || dead.is_some() || app.instances_of(rollout.to).any(is_down);
@@ -215,13 +223,19 @@ fn never_whole(
 ) -> Option<(Cause, Way)> {
     let spec = &app.releases.get(&rollout.to)?.spec;
     let watched = rollout.since.max(seen.recovered).after(spec.strategy.watch).after(seen.stood);
-    let (ready, floor) = (ready(app, seen, rollout.to), floor(app, rollout));
+    let (ready, floor) = (ready(app, seen, rollout.to), floor_here(app, rollout, seen));
     if ready >= floor || !timer.due(watched.after(spec.health.start_deadline)) {
         return None;
     }
     let exit = app.deaths.get(&rollout.to).and_then(|deaths| deaths.exit);
     let way = if is_worth_it(app, rollout, seen, ready) { Way::Back } else { Way::None };
     Some((Cause::BelowFloor { ready, floor, exit, tail: Vec::new() }, way))
+}
+
+/// Returns the number of instances that the candidate needs to carry its share, without those on hosts
+/// that are not heard.
+fn floor_here(app: &App, rollout: &Rollout, seen: &Observed) -> u16 {
+    floor(app, rollout).saturating_sub(away(app, seen, rollout.to))
 }
 
 /// Returns how an instance died, if the death was observed.

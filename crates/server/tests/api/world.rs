@@ -65,6 +65,7 @@ fn app_view() -> AppView {
         maintenance: false,
         scale: None,
         removing: false,
+        owed: Vec::new(),
     }
 }
 

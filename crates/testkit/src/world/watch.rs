@@ -4,8 +4,8 @@ use control::{Command, Engine, Ticket};
 use model::AppName;
 use rollout::Ask;
 
-use super::World;
-use crate::{names, values};
+use super::{World, connections};
+use crate::{names, silence, values};
 
 /// Records the values that a deploy brings. While the server is down, the deploy reaches nobody.
 pub(super) fn asked(world: &mut World, ticket: Ticket, app: &AppName, ask: &Ask) {
@@ -20,7 +20,13 @@ pub(super) fn said(world: &mut World, commands: &[Command]) {
     let named = world.engine.as_ref().and_then(|it| names::check(it, commands, world.most_apps));
     let has_values = !world.hosts.values.is_empty();
     let told = || if has_values { values::check_told(commands) } else { None };
-    world.checker.found(named.or_else(told), world.now);
+    let decided = commands.iter().any(|command| matches!(command, Command::Append(_)));
+    let engine = world.engine.as_ref().filter(|_| decided);
+    let acted = || {
+        engine.and_then(|it| silence::check(it, commands, &world.hosts, &connections::heard(world)))
+    };
+    let wrong = named.or_else(told).or_else(acted);
+    world.checker.found(wrong, world.now);
 }
 
 /// Checks the counts of control.

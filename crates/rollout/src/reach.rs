@@ -1,0 +1,95 @@
+//! Whether hosts are heard, and what that means for their instances. An instance on a host that is not
+//! heard may run and serve all the same. It counts neither as Up nor as missing.
+
+use alloc::vec::Vec;
+
+use model::{HostId, ReleaseNo, Stage, StrategyKind, Timestamp};
+
+use crate::ladder::needs_room;
+use crate::planted::Bug;
+use crate::{App, Instance, Observed, Reach, Suspicion};
+
+/// Returns the suspicion of the server against itself, unless a person has said for this app that the
+/// hosts are lost. While it lasts, every host counts as last heard, and nothing moves.
+pub(crate) fn suspicion(app: &App, seen: &Observed) -> Option<Suspicion> {
+    let stands = |suspicion: &Suspicion| app.loss_confirmed.is_none_or(|at| at < suspicion.since);
+    seen.suspicion.filter(stands).filter(|_| !Bug::TrustsOwnNetwork.is_planted())
+}
+
+/// Returns whether the instance counts as heard.
+pub(crate) fn is_here(app: &App, seen: &Observed, instance: &Instance) -> bool {
+    reach(app, seen, &instance.host) == Reach::Here
+}
+
+/// Returns whether the instance's host is lost.
+pub(crate) fn is_lost(app: &App, seen: &Observed, instance: &Instance) -> bool {
+    reach(app, seen, &instance.host).lost_since().is_some()
+}
+
+fn reach(app: &App, seen: &Observed, host: &HostId) -> Reach {
+    let reach = seen.hosts.get(host).map_or(Reach::Here, |host| host.reach);
+    if suspicion(app, seen).is_some() { Reach::Here } else { reach }
+}
+
+/// Returns the time from which the deadlines of this instance count at the earliest: the start of control, or
+/// the time at which its host was heard again.
+pub(crate) fn heard_from(seen: &Observed, instance: &Instance) -> Timestamp {
+    seen.recovered.max(back_since(seen, instance).unwrap_or_default())
+}
+
+/// Returns the time at which the instance's host was last heard again, if the instance existed before.
+pub(crate) fn back_since(seen: &Observed, instance: &Instance) -> Option<Timestamp> {
+    let back = seen.hosts.get(&instance.host).and_then(|host| host.back_since);
+    back.filter(|back| *back > instance.minted)
+}
+
+/// Counts the instances of the release that should serve and are on lost hosts.
+pub(crate) fn lost(app: &App, seen: &Observed, release: ReleaseNo) -> u16 {
+    count(app, release, |instance| is_lost(app, seen, instance))
+}
+
+/// Counts the instances of the release that should serve and are on hosts that are silent or lost.
+pub(crate) fn away(app: &App, seen: &Observed, release: ReleaseNo) -> u16 {
+    count(app, release, |instance| !is_here(app, seen, instance))
+}
+
+fn count(app: &App, release: ReleaseNo, is_meant: impl Fn(&Instance) -> bool) -> u16 {
+    let stays = |i: &Instance| i.stage < Stage::Draining && !i.doomed;
+    let meant = app.instances_of(release).filter(|(_, i)| stays(i) && is_meant(i));
+    u16::try_from(meant.count()).unwrap_or(u16::MAX)
+}
+
+/// Returns the number of instances required in place of `count`: those on lost hosts are not waited for. At
+/// least one is required.
+pub(crate) fn required(app: &App, seen: &Observed, release: ReleaseNo, count: u16) -> u16 {
+    count.saturating_sub(lost(app, seen, release)).max(count.min(1))
+}
+
+/// Returns the time from which the instance is started elsewhere because its host is lost. A release that
+/// must not run twice is started nowhere else, and neither is another one during its rollout: the instance
+/// may still run.
+pub(crate) fn replaced_from(app: &App, seen: &Observed, instance: &Instance) -> Option<Timestamp> {
+    let lost = reach(app, seen, &instance.host).lost_since()?;
+    let kind = &app.releases.get(&instance.release)?.spec.strategy.kind;
+    let is_alone = matches!(kind, StrategyKind::Recreate { .. });
+    let waits = app.rollout.as_ref().is_some_and(|rollout| needs_room(app, rollout));
+    (!is_alone && !waits).then(|| lost.after(Reach::REPLACED_AFTER))
+}
+
+/// Returns the hosts that are silent or lost and have instances of the release.
+pub(crate) fn missing_hosts(app: &App, seen: &Observed, release: ReleaseNo) -> Vec<HostId> {
+    hosts(app.instances_of(release).map(|(_, i)| i).filter(|i| !is_here(app, seen, i)))
+}
+
+/// Returns the hosts on which instances are to be stopped as soon as the hosts are heard again.
+pub(crate) fn owed(app: &App) -> Vec<HostId> {
+    hosts(app.instances.values().filter(|i| i.owed))
+}
+
+/// Returns the hosts of these instances, each once.
+pub(crate) fn hosts<'a>(instances: impl Iterator<Item = &'a Instance>) -> Vec<HostId> {
+    let mut hosts: Vec<HostId> = instances.map(|instance| instance.host.clone()).collect();
+    hosts.sort_unstable();
+    hosts.dedup();
+    hosts
+}
