@@ -9,7 +9,7 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -161,6 +161,26 @@ fn what_is_not_what_was_asked_for_is_thrown_away_and_asked_for_three_times() {
     host.run(&launch, Expect::Fresh);
     let why = host.refused(&launch.id);
     assert!(why.ends_with("it has more than 100 bytes; it was fetched 3 times"), "{why}");
+}
+
+#[test]
+fn what_is_damaged_on_the_disk_meanwhile_is_fetched_again() {
+    let server = Server::new();
+    let host = host(&server);
+    let big = text(64 * PIECE, 13);
+    let content = server.upload(&web(), &[("big", &big)]);
+    server.close();
+    server.allow(40);
+    let launch = sleeper(&host, "web-1", content);
+    host.run(&launch, Expect::Fresh);
+    let part = host.data().join("parts").join(digest(&big).to_string());
+    until("half is here", || fs::metadata(&part).is_ok_and(|found| found.len() >= 300_000));
+    let file = fs::OpenOptions::new().write(true).open(&part).unwrap();
+    file.write_at(&[0; 1_000], 0).unwrap();
+    server.allow(1_000);
+    host.running(&launch.id);
+    assert_eq!(server.asked().contents[&digest(&big)], [0, 0]);
+    assert_eq!(fs::read(laid_out(&host, 1).join("big")).unwrap(), big);
 }
 
 #[test]

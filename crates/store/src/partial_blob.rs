@@ -28,7 +28,6 @@ pub struct PartialBlob {
     expected: Digest,
     size: u64,
     bytes: u64,
-    hasher: Box<blake3::Hasher>,
     /// Locked, and opened for appending.
     file: File,
     path: PathBuf,
@@ -38,16 +37,12 @@ impl PartialBlob {
     /// Opens the part with this path. Waits while it is open elsewhere.
     pub(crate) fn open(path: &Path, expected: Digest, size: u64) -> Result<Self, ContentError> {
         let file = open_alone(path).map_err(io_error("open", path))?;
-        let mut hasher = Box::new(blake3::Hasher::new());
-        let mut bytes = datadir::open(path)
-            .and_then(|mut written| io::copy(&mut written, &mut hasher))
-            .map_err(io_error("read", path))?;
+        let mut bytes = file.metadata().map_err(io_error("read", path))?.len();
         if bytes > size {
             file.set_len(0).map_err(io_error("empty", path))?;
-            hasher.reset();
             bytes = 0;
         }
-        Ok(Self { expected, size, bytes, hasher, file, path: path.to_path_buf() })
+        Ok(Self { expected, size, bytes, file, path: path.to_path_buf() })
     }
 
     /// Returns the digest of the whole content.
@@ -74,14 +69,18 @@ impl PartialBlob {
             return Err(ContentError::TooLong { expected: self.expected, bytes: self.size });
         }
         self.file.write_all(bytes).map_err(io_error("write", &self.path))?;
-        self.hasher.update(bytes);
         self.bytes += bytes.len() as u64;
         Ok(())
     }
 
-    /// Makes the content durable if it matches its digest. Otherwise deletes it.
+    /// Makes the content durable if it matches its digest. Otherwise deletes it. What counts is what the file
+    /// has, not what was written to it: a fetch may take hours, and the file may be damaged meanwhile.
     pub(crate) fn verified(self) -> Result<Self, ContentError> {
-        let found = Digest::from_bytes(*self.hasher.finalize().as_bytes());
+        let mut hasher = blake3::Hasher::new();
+        datadir::open(&self.path)
+            .and_then(|mut written| io::copy(&mut written, &mut hasher))
+            .map_err(io_error("read", &self.path))?;
+        let found = Digest::from_bytes(*hasher.finalize().as_bytes());
         if found != self.expected {
             let expected = self.expected;
             self.discard()?;

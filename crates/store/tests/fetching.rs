@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
@@ -98,6 +99,14 @@ fn a_damaged_part_is_thrown_away_whole() {
     let wrong = content.store_blob(rest).unwrap_err();
     assert!(matches!(wrong, ContentError::Mismatch { .. }), "{wrong:?}");
     assert!(parts(data.path()).is_empty());
+    // The same, while it is open.
+    let mut whole = part(content, &big);
+    whole.write(&big[..200_000]).unwrap();
+    let file = fs::OpenOptions::new().write(true).open(&parts(data.path())[0]).unwrap();
+    file.write_at(&[0; 1_000], 0).unwrap();
+    whole.write(&big[200_000..]).unwrap();
+    let wrong = content.store_blob(whole).unwrap_err();
+    assert!(matches!(wrong, ContentError::Mismatch { .. }), "{wrong:?}");
     // More than there should be: nothing of it can be trusted.
     fs::write(data.path().join("parts").join(digest(&big).to_string()), text(300_001)).unwrap();
     let mut again = part(content, &big);
