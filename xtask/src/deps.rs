@@ -10,7 +10,7 @@ use crate::run::Done;
 const ALLOWED: [(&str, &[&str]); 19] = [
     ("datadir", &[]),
     ("identity", &["model", "datadir"]),
-    ("link", &["model", "identity"]),
+    ("link", &["model", "identity", "wire"]),
     ("model", &[]),
     ("rollout", &["model"]),
     ("balance", &["model"]),

@@ -5,9 +5,10 @@ use crate::run::{Done, run, there};
 
 /// Programs used by the tests, and their Debian packages. The servers are the origins of the proxy's
 /// differential test.
-const PROGRAMS: [(&str, &str); 12] = [
+const PROGRAMS: [(&str, &str); 13] = [
     ("wrk", "wrk"),
     ("ip", "iproute2"),
+    ("nft", "nftables"),
     ("python3", "python3"),
     ("node", "nodejs"),
     ("nginx", "nginx-light"),

@@ -1,5 +1,6 @@
 //! The definition of the command line. Help, docs and completions are generated from it.
 
+mod fleet;
 mod rollout;
 
 use std::ffi::OsString;
@@ -12,6 +13,8 @@ use model::{AppName, InstanceId, Invalid, Network, Upstream};
 pub(crate) use crate::connect::ConnectionOptions;
 use crate::limit::Limit;
 
+pub use fleet::{AgentOptions, DoorOptions};
+pub(crate) use fleet::{FleetOptions, FleetVerb, InviteOptions, InvitedRole, MemberOptions};
 pub(crate) use rollout::{
     DeployOptions, FollowOptions, Following, PromoteOptions, ReleaseOptions, RollbackOptions,
 };
@@ -35,7 +38,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Run the server: load balancer, rollouts, instances and API.
-    #[command(args(ConnectionOptions::unseen_by_server()))]
+    #[command(args(ConnectionOptions::unseen_but_for_data()))]
     Server(ServerOptions),
     /// Deploy a release of the app that segue.toml describes.
     Deploy(DeployOptions),
@@ -80,6 +83,11 @@ pub(crate) enum Verb {
     /// Run the load balancer alone, in front of fixed upstreams.
     #[command(args(ConnectionOptions::unseen()))]
     Proxy(ProxyOptions),
+    /// Show the members of the fleet, invite and remove them.
+    Fleet(FleetOptions),
+    /// Run instances on this machine for a server on another one.
+    #[command(args(ConnectionOptions::unseen_but_for_data()))]
+    Agent(AgentOptions),
     /// Print completions for a shell.
     #[command(args(ConnectionOptions::unseen()))]
     Completions(CompletionsOptions),
@@ -143,6 +151,9 @@ pub struct ServerOptions {
     /// than once.
     #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = Limit::of_server)]
     pub limits: Vec<Limit>,
+    /// The door for members of the fleet.
+    #[command(flatten)]
+    pub door: DoorOptions,
 }
 
 /// `segue proxy`.

@@ -44,8 +44,8 @@ impl ConnectionOptions {
         all.get_arguments().map(|arg| arg.clone().hide(true)).collect()
     }
 
-    /// Returns these options, hidden, for `segue server`, which has a `--data` of its own.
-    pub(crate) fn unseen_by_server() -> Vec<Arg> {
+    /// Returns these options, hidden, for a verb that has a `--data` of its own.
+    pub(crate) fn unseen_but_for_data() -> Vec<Arg> {
         Self::unseen().into_iter().filter(|arg| arg.get_id() != "data").collect()
     }
 

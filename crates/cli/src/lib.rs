@@ -24,7 +24,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 
-pub use args::{AccessLogTarget, BalanceOption, Cli, ProxyOptions, ServerOptions};
+pub use args::{
+    AccessLogTarget, AgentOptions, BalanceOption, Cli, DoorOptions, ProxyOptions, ServerOptions,
+};
 pub use failure::{CommandError, ExitStatus};
 pub use io::Io;
 pub use limit::Limit;
@@ -67,6 +69,7 @@ fn dispatch(cli: Cli, io: &mut Io<'_>, local: &dyn Local) -> Result<ExitCode, Co
     let exit = match verb {
         Verb::Server(options) => return local.server(options).map(|()| ExitStatus::Done.into()),
         Verb::Proxy(options) => return local.proxy(options).map(|()| ExitStatus::Done.into()),
+        Verb::Agent(options) => return local.agent(options).map(|()| ExitStatus::Done.into()),
         Verb::Shim { args } => return Ok(local.shim(args)),
         Verb::Exec { args } => return Ok(local.exec(args)),
         Verb::Sample(options) => return Ok(sample_app::run(&options)),
@@ -95,6 +98,7 @@ fn dispatch(cli: Cli, io: &mut Io<'_>, local: &dyn Local) -> Result<ExitCode, Co
         Verb::Receipt(options) => verbs::receipt::run(&connection, &options, io)?,
         Verb::Remove(options) => verbs::remove::run(&connection, &options, io)?,
         Verb::Down => verbs::down::run(&connection, io, local)?,
+        Verb::Fleet(options) => verbs::fleet::run(&connection, &options, io)?,
         Verb::Check(options) => verbs::check::run(&options, io)?,
         Verb::Demo(options) => demo::run(&options, io)?,
         Verb::Completions(options) => verbs::completions::run(&options, io)?,

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::{CommandError, ProxyOptions, ServerOptions};
+use crate::{AgentOptions, CommandError, ProxyOptions, ServerOptions};
 
 /// The verbs that the command line runs but does not implement.
 pub trait Local {
@@ -19,6 +19,12 @@ pub trait Local {
     /// # Errors
     /// If the proxy cannot start or continue.
     fn proxy(&self, options: ProxyOptions) -> Result<(), CommandError>;
+
+    /// Runs `segue agent` until the agent is told to stop, or its host is removed from the fleet.
+    ///
+    /// # Errors
+    /// If the host cannot join its fleet, or the agent cannot start.
+    fn agent(&self, options: AgentOptions) -> Result<(), CommandError>;
 
     /// Stops the instances of a data folder that no server uses. Returns the number of instances that were
     /// running.

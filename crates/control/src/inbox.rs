@@ -36,6 +36,8 @@ pub(crate) enum Message {
         ask: FleetAsk,
         reply: Reply,
     },
+    /// A host has obeyed a control of this term, which is not behind this one's.
+    Superseded(u64),
     /// The log has answered. The runner holds the result.
     Logged,
     Stop,
@@ -77,6 +79,12 @@ impl Inbox {
     pub fn link(&self, host: HostId, link: Link) {
         // If control has ended, nobody is left to receive it.
         let _ = self.sender.send(Message::Link { host, link });
+    }
+
+    /// Tells control that a host has obeyed another control, of this term: one that had more of the journal.
+    /// Control begins anew with a higher term, since hosts obey no lower one.
+    pub fn superseded(&self, term: u64) {
+        let _ = self.sender.send(Message::Superseded(term));
     }
 
     /// Delivers a proxy's report. If control is behind, it reads only the newest.
@@ -151,6 +159,7 @@ impl Message {
             | Self::Link { .. }
             | Self::Traffic
             | Self::Account { .. }
+            | Self::Superseded(_)
             | Self::Logged
             | Self::Stop => {
                 return;

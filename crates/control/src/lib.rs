@@ -32,5 +32,5 @@ pub use lead::lead;
 pub use message::{Answer, Command, Event, Mode, Ticket};
 pub use record::{CheckpointBody, Record, RecoverError, VERSION};
 /// The types of a command and its answer, for callers that pass them on.
-pub use rollout::{Ask, Course, NewRelease, Promote, Refusal, RefusalCode, RolloutKind};
+pub use rollout::{Ask, Course, FleetAsk, NewRelease, Promote, Refusal, RefusalCode, RolloutKind};
 pub use runner::{CrashPoint, Ended, HostLinks, Outbox, Runner, RunnerConfig, Traffic};

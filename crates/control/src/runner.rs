@@ -231,6 +231,7 @@ impl Runner {
                 reply(self.engine.account(&app, now));
                 Event::Tick
             }
+            Some(Message::Superseded(term)) => Event::Cut(Lost::Fenced { by: term }),
             Some(Message::Logged) => {
                 let Logged { append, cut } = std::mem::take(&mut *self.logged());
                 if let Some(lost) = cut {

@@ -65,3 +65,10 @@ pub enum LinkError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
 }
+
+impl LinkError {
+    /// Returns whether the server has refused what was asked. Asking again does not help.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused { status, .. } if *status < 500)
+    }
+}

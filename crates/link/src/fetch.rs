@@ -57,14 +57,25 @@ impl Fetcher {
         Ok(Self(Arc::new(Shared { places: Arc::new(Semaphore::new(AT_ONCE)), source })))
     }
 
-    /// Uses renewed credentials, and the addresses that a server named.
+    /// Shows renewed credentials from now on.
     ///
     /// # Errors
     /// If TLS cannot be set up with them.
-    pub fn update(&self, credentials: &Credentials, servers: Vec<String>) -> Result<(), LinkError> {
+    pub fn show(&self, credentials: &Credentials) -> Result<(), LinkError> {
         let tls = Arc::new(identity::member(credentials)?);
-        *self.source() = Source { tls, servers, idle: Vec::new() };
+        let mut source = self.source();
+        source.idle.clear();
+        source.tls = tls;
         Ok(())
+    }
+
+    /// Fetches from these servers from now on.
+    pub fn move_to(&self, servers: Vec<String>) {
+        let mut source = self.source();
+        if source.servers != servers {
+            source.idle.clear();
+            source.servers = servers;
+        }
     }
 
     /// Asks for content. Waits while too many other requests are under way.

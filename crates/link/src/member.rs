@@ -158,7 +158,8 @@ impl Member {
                     command @ (ToMember::Host { .. }
                     | ToMember::Prepare { .. }
                     | ToMember::Commit { .. }
-                    | ToMember::Health { .. }) => {
+                    | ToMember::Health { .. }
+                    | ToMember::ReadLogs { .. }) => {
                         if self.may_command(&command) {
                             end.receive(command);
                         }
@@ -221,6 +222,7 @@ impl Member {
             ToMember::Prepare { .. } | ToMember::Commit { .. } | ToMember::Health { .. } => {
                 return true;
             }
+            ToMember::ReadLogs { .. } => return true,
             ToMember::Welcome(_) | ToMember::Heartbeat | ToMember::Removed | ToMember::Unknown => {
                 return false;
             }

@@ -35,7 +35,7 @@ pub(crate) async fn run(
     if let Some((_, number)) = hello
         && shared.ended(&member.name, number)
     {
-        tracing::info!(%member, why, "the session with a member ended");
+        tracing::info!(name = %member.name, why, "the session with a member ended");
         shared.end.silent(member, &why);
     }
 }
@@ -59,7 +59,7 @@ impl Session<'_> {
             Heard::Message(message) => {
                 // A member that was removed is not heard any more, and neither is an earlier session.
                 if !self.is_current() || !may_say(member.role, &message) {
-                    tracing::warn!(%member, "a message of a member was refused");
+                    tracing::warn!(name = %member.name, "a message of a member was refused");
                     self.queue.close();
                     return;
                 }
@@ -85,7 +85,7 @@ impl Session<'_> {
         };
         if offers != member.role || !is_spoken(hello.version) {
             let (version, segue) = (hello.version, &hello.segue);
-            tracing::warn!(%member, version, segue, "a member was refused: it speaks otherwise");
+            tracing::warn!(name = %member.name, version, segue, "a member was refused: it speaks otherwise");
             self.queue.close();
             return;
         }
@@ -96,7 +96,7 @@ impl Session<'_> {
             }
             // Its work goes on as it is, until a person takes it in.
             MemberStanding::Unknown => {
-                tracing::warn!(%member, "a member is connected that nobody knows")
+                tracing::warn!(name = %member.name, "a member is connected that nobody knows")
             }
             MemberStanding::Member => {
                 let number = self.shared.begins(&member.name, self.queue);
@@ -115,7 +115,7 @@ impl Session<'_> {
 /// Returns whether a member of this role may say this.
 fn may_say(role: Role, message: &FromMember) -> bool {
     match message {
-        FromMember::Report { .. } => role == Role::Host,
+        FromMember::Report { .. } | FromMember::Logs { .. } => role == Role::Host,
         FromMember::Traffic { .. } => role == Role::Proxy,
         FromMember::Hello(_) => false,
         FromMember::Heartbeat | FromMember::Unknown => true,

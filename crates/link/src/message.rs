@@ -11,6 +11,7 @@ use model::{
     TrafficReport,
 };
 use serde::{Deserialize, Serialize};
+use wire::{LogPage, LogRequest};
 
 /// The version of the messages that this program speaks.
 pub const VERSION: u32 = 1;
@@ -65,6 +66,13 @@ pub enum ToMember {
         /// The table.
         table: Arc<HealthTable>,
     },
+    /// Read output of instances. Answered by [`FromMember::Logs`].
+    ReadLogs {
+        /// The number of the question, for its answer.
+        question: u64,
+        /// The lines that are wanted.
+        request: LogRequest,
+    },
     /// The member was removed from the fleet. The last message of a session.
     Removed,
     /// A message of a kind that this program does not know.
@@ -84,6 +92,13 @@ pub enum FromMember {
     Report {
         /// The report.
         report: HostReport,
+    },
+    /// The answer to [`ToMember::ReadLogs`].
+    Logs {
+        /// The number of the question.
+        question: u64,
+        /// The lines, or why there are none.
+        answer: Result<LogPage, String>,
     },
     /// A report of a proxy.
     Traffic {
@@ -165,7 +180,11 @@ impl Replaces for ToMember {
             Self::Commit { .. } => Some(Slot::Commit),
             Self::Health { .. } => Some(Slot::Health),
             Self::Heartbeat => Some(Slot::Heartbeat),
-            Self::Welcome(_) | Self::Host { .. } | Self::Removed | Self::Unknown => None,
+            Self::Welcome(_)
+            | Self::Host { .. }
+            | Self::ReadLogs { .. }
+            | Self::Removed
+            | Self::Unknown => None,
         }
     }
 }
@@ -175,7 +194,7 @@ impl Replaces for FromMember {
         match self {
             Self::Traffic { .. } => Some(Slot::Traffic),
             Self::Heartbeat => Some(Slot::Heartbeat),
-            Self::Hello(_) | Self::Report { .. } | Self::Unknown => None,
+            Self::Hello(_) | Self::Report { .. } | Self::Logs { .. } | Self::Unknown => None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A session: a WebSocket between a server and a member, with heartbeats in both directions. Both ends run
 //! this code.
 
+use std::io::ErrorKind;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
 
@@ -77,7 +79,32 @@ pub enum SessionEnd {
     Unreadable(serde_json::Error),
     /// The connection broke.
     #[error("the connection broke: {0}")]
-    Broken(#[from] WebSocketError),
+    Connection(std::io::Error),
+    /// The other end does not keep to the rules of a WebSocket.
+    #[error("the other end speaks no WebSocket: {0}")]
+    Broken(WebSocketError),
+}
+
+impl SessionEnd {
+    /// Returns the end that this error means. A process that is killed closes its connection without a word.
+    fn of(error: WebSocketError) -> Self {
+        match error {
+            WebSocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake)
+            | WebSocketError::ConnectionClosed
+            | WebSocketError::AlreadyClosed => Self::OtherEnd,
+            WebSocketError::Io(error) if error.kind() == ErrorKind::UnexpectedEof => Self::OtherEnd,
+            WebSocketError::Io(error) => Self::Connection(error),
+            WebSocketError::Tls(_)
+            | WebSocketError::Capacity(_)
+            | WebSocketError::Protocol(_)
+            | WebSocketError::WriteBufferFull(_)
+            | WebSocketError::Utf8(_)
+            | WebSocketError::AttackAttempt
+            | WebSocketError::Url(_)
+            | WebSocketError::Http(_)
+            | WebSocketError::HttpFormat(_) => Self::Broken(error),
+        }
+    }
 }
 
 /// Returns the limits of a session's WebSocket.
@@ -124,7 +151,7 @@ where
             on_its_way(None);
             match sent {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => return SessionEnd::Broken(error),
+                Ok(Err(error)) => return SessionEnd::of(error),
                 Err(_) => return SessionEnd::NotDelivered { bytes, within: times.lost },
             }
         }
@@ -142,7 +169,7 @@ where
                     continue;
                 }
                 Ok(None) => return SessionEnd::OtherEnd,
-                Ok(Some(Err(error))) => return SessionEnd::Broken(error),
+                Ok(Some(Err(error))) => return SessionEnd::of(error),
                 Ok(Some(Ok(message))) => message,
             };
             last = Instant::now();

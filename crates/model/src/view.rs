@@ -60,6 +60,8 @@ pub struct ArmView {
 pub struct InstanceView {
     /// The instance's id.
     pub id: InstanceId,
+    /// The host that it runs on.
+    pub host: HostId,
     /// Its process id, once it runs.
     pub pid: Option<u32>,
     /// The address it listens at.

@@ -46,6 +46,7 @@ fn arm(app: &App, seen: &Observed, no: ReleaseNo) -> Option<ArmView> {
         let health = if seen.process.has_ended() { Health::Down } else { seen.health };
         InstanceView {
             id: app.id(number),
+            host: i.host.clone(),
             pid,
             address: i.address.clone(),
             stage: i.stage,

@@ -1,17 +1,20 @@
 //! Adapters that implement the interfaces of control and of the API with the agent, the store and the proxy
 //! of this server. They translate and keep no data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use control::{HostLinks, Traffic};
 use model::{
-    Abilities, AppName, Generation, HealthTable, ProxyId, Snapshot, ToHost, TrafficReport,
+    Abilities, AppName, Generation, HealthTable, HostId, InstanceView, ProxyId, Snapshot, ToHost,
+    TrafficReport,
 };
-use server::ApiHost;
+use server::{ApiHost, AppViews};
 use wire::{LogPage, LogRequest};
+
+use crate::fleet::{Desk, RemoteHosts};
 
 /// The largest number of bytes of output in one page, of all instances of an app together.
 const PAGE_BYTES: usize = 16 << 20;
@@ -25,14 +28,57 @@ impl HostLinks for LocalHost {
     }
 }
 
-/// The output and state of instances in this server's data folder.
-pub struct LocalFiles {
-    pub data: PathBuf,
+/// The agents of all hosts: the one in this server, and those on other machines.
+pub struct AllHosts {
+    pub local: LocalHost,
+    pub remote: Option<RemoteHosts>,
 }
 
-impl ApiHost for LocalFiles {
+impl HostLinks for AllHosts {
+    fn send(&mut self, to: ToHost) {
+        match &self.remote {
+            Some(remote) if to.host != HostId::local() => remote.send(to),
+            Some(_) | None => self.local.send(to),
+        }
+    }
+}
+
+/// The output of instances on all hosts, and the state of apps in this server's data folder.
+pub struct HostFiles {
+    pub data: PathBuf,
+    pub board: Arc<AppViews>,
+    pub fleet: Option<Arc<Desk>>,
+}
+
+impl HostFiles {
+    /// Returns the other hosts that run the instances which a request is about.
+    fn other_hosts(&self, request: &LogRequest) -> BTreeSet<HostId> {
+        let Some(view) = self.board.view(&request.app) else { return BTreeSet::new() };
+        let arms = [&view.live, &view.standby, &view.candidate];
+        let instances = arms.into_iter().flatten().flat_map(|arm| &arm.instances);
+        let meant = |it: &&InstanceView| request.instance.as_ref().is_none_or(|id| it.id == *id);
+        let hosts = instances.filter(meant).map(|instance| instance.host.clone());
+        hosts.filter(|host| *host != HostId::local()).collect()
+    }
+}
+
+impl ApiHost for HostFiles {
+    /// Lines of hosts that do not answer are left out. If the server's own host has none and another one does
+    /// not answer, that is an error.
     fn logs(&self, request: &LogRequest) -> io::Result<LogPage> {
-        agent::logs::answer(&self.data, request, PAGE_BYTES)
+        let mut page = agent::logs::answer(&self.data, request, PAGE_BYTES);
+        let Some(fleet) = &self.fleet else { return page };
+        for host in self.other_hosts(request) {
+            match (&mut page, fleet.read_logs(&host, request)) {
+                (Ok(page), Ok(more)) => {
+                    page.lines.extend(more.lines);
+                    page.next.0.extend(more.next.0);
+                }
+                (Err(_), Ok(more)) => page = Ok(more),
+                (_, Err(error)) => tracing::warn!(%host, %error, "its output cannot be read"),
+            }
+        }
+        page
     }
 
     fn running(&self) -> io::Result<u32> {

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use model::in_full;
 use sd_notify::NotifyState;
-use server::{ApiEngine, ApiState, Guard, ListenError};
+use server::{ApiEngine, ApiState, AppViews, Guard, ListenError, NoFleet};
 use store::ReleaseStore;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::adapters::LocalFiles;
+use crate::adapters::HostFiles;
+use crate::fleet::Desk;
 
 /// The time between two attempts to bind the port.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -86,6 +87,10 @@ pub struct ApiConfig {
     pub hosts: Vec<String>,
     /// The token that a client has to send.
     pub token: wire::Secret,
+    /// The views that control publishes.
+    pub board: Arc<AppViews>,
+    /// The members of the fleet, if the server has a door for them.
+    pub fleet: Option<Arc<Desk>>,
 }
 
 /// The API while it serves requests.
@@ -107,7 +112,7 @@ impl Api {
         engine: Arc<dyn ApiEngine>,
         store: Arc<ReleaseStore>,
     ) -> Self {
-        let ApiConfig { data, hosts, token } = config;
+        let ApiConfig { data, hosts, token, board, fleet } = config;
         let (down, stop) = (watch::Sender::new(false), watch::Sender::new(false));
         let (metrics, traffic, ready) = (proxy.clone(), proxy.clone(), proxy.clone());
         let missing = listeners.missing.clone();
@@ -115,8 +120,11 @@ impl Api {
             as_root: rustix::process::geteuid().is_root(),
             engine: engine.clone(),
             store: store.clone(),
-            host: Arc::new(LocalFiles { data: data.clone() }),
-            fleet: Arc::new(server::NoFleet),
+            host: Arc::new(HostFiles { data: data.clone(), board, fleet: fleet.clone() }),
+            fleet: match fleet {
+                Some(fleet) => fleet,
+                None => Arc::new(NoFleet),
+            },
             down: down.clone(),
             metrics: Arc::new(move || metrics.metrics()),
             traffic_warning: Arc::new(move |app| traffic.warning(app)),

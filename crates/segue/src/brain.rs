@@ -17,9 +17,10 @@ use model::{FromHost, HostHello, HostId, InstanceId, in_full};
 use server::{AppViews, EngineHandle, Notices};
 use store::ReleaseStore;
 
-use crate::adapters::{LocalHost, LocalTraffic};
+use crate::adapters::{AllHosts, LocalHost, LocalTraffic};
 use crate::clock::{boot_time, wall_clock};
 use crate::failure::cannot_start;
+use crate::fleet::Members;
 use crate::foreign_listeners::ForeignListeners;
 use crate::front::Front;
 use crate::test_hooks;
@@ -34,6 +35,10 @@ pub struct BrainConfig {
     pub keep_releases: u16,
     /// The limit of open files for instances.
     pub open_files: agent::OpenFiles,
+    /// The views that control publishes.
+    pub board: Arc<AppViews>,
+    /// The hosts on other machines, if the server has a door for them.
+    pub fleet: Option<Arc<Members>>,
 }
 
 /// Control's thread, and the agent that it commands.
@@ -52,9 +57,8 @@ impl Brain {
         front: &mut Front,
         (inbox, mail): (Inbox, Mail),
     ) -> Result<Self, CommandError> {
-        let BrainConfig { data, store, keep_releases, open_files } = config;
+        let BrainConfig { data, store, keep_releases, open_files, board, fleet } = config;
         let agent = Arc::new(start_agent(&data, store, open_files, &inbox)?);
-        let board = Arc::new(AppViews::default());
         let leader = Leader {
             data,
             above: front.term(),
@@ -64,6 +68,7 @@ impl Brain {
             traffic: front.traffic(),
             agent: agent.clone(),
             board: board.clone(),
+            fleet,
         };
         let (control, inbox) = match leader.start(mail) {
             Ok(control) => (Some(control), Ok(inbox)),
@@ -122,6 +127,7 @@ struct Leader {
     traffic: LocalTraffic,
     agent: Arc<Agent>,
     board: Arc<AppViews>,
+    fleet: Option<Arc<Members>>,
 }
 
 impl Leader {
@@ -156,9 +162,10 @@ impl Leader {
         not_lost(&self.data, &path)?;
         let (journal, recovered) =
             Journal::open(&path, test_hooks::journal_options()).map_err(|error| in_full(&error))?;
-        // A journal from a backup may be older than the terms that proxies have seen. The new term must be
-        // higher than those.
-        let term = recovered.term.max(self.above + 1);
+        // A journal from a backup may be older than the terms that proxies and hosts have seen. The new term
+        // must be higher than those.
+        let heard = self.fleet.as_ref().map_or(0, |fleet| fleet.desk().highest_term());
+        let term = recovered.term.max(self.above.max(heard) + 1);
         self.above = term;
         let found =
             |id: &InstanceId| (id.clone(), "somebody else listens at its address".to_owned());
@@ -175,10 +182,11 @@ impl Leader {
             .with_host(HostId::local(), hello)
             .with_proxies([(self.traffic.id(), self.traffic.abilities())])
             .with_strangers(at_start.chain(foreign.iter().map(found)));
+        let remote = self.fleet.as_ref().map(|fleet| fleet.begins(term));
         let config = RunnerConfig {
             log: Box::new(journal),
             last: recovered.head(),
-            hosts: Box::new(LocalHost(self.agent.clone())),
+            hosts: Box::new(AllHosts { local: LocalHost(self.agent.clone()), remote }),
             traffic: vec![Box::new(self.traffic.clone())],
             outbox: Box::new(Notices(self.board.clone())),
             crash: test_hooks::crash_point(),

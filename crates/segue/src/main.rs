@@ -7,8 +7,11 @@ mod clock;
 mod cookie_keys;
 mod data_folder;
 mod failure;
+mod fleet;
 mod foreign_listeners;
 mod front;
+mod host_member;
+mod membership;
 mod serve;
 mod signals;
 mod sys;
@@ -19,7 +22,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use cli::{CommandError, Limit, Local, ProxyOptions, ServerOptions};
+use cli::{AgentOptions, CommandError, Limit, Local, ProxyOptions, ServerOptions};
 use model::Balance;
 use proxy::standalone::Options;
 
@@ -64,6 +67,11 @@ impl Local for Program {
                 false => failure,
             }
         })
+    }
+
+    fn agent(&self, options: AgentOptions) -> Result<(), CommandError> {
+        log_to_stderr();
+        host_member::run(&options)
     }
 
     fn down(&self, data: &Path) -> Result<u32, CommandError> {

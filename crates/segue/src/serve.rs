@@ -6,10 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cli::{CommandError, Limit, ServerOptions};
+use cli::{CommandError, DoorOptions, Limit, ServerOptions};
 use control::Inbox;
 use model::Millis;
 use proxy::{SignalAction, Signals};
+use server::AppViews;
 use store::ReleaseStore;
 use tokio::runtime::Runtime;
 
@@ -17,6 +18,7 @@ use crate::api::{Api, ApiConfig, ApiListeners};
 use crate::brain::{Brain, BrainConfig};
 use crate::data_folder::DataFolder;
 use crate::failure::cannot_start;
+use crate::fleet::{FleetConfig, Members};
 use crate::front::Front;
 use crate::signals;
 
@@ -52,14 +54,20 @@ pub fn run(options: &ServerOptions) -> Result<(), CommandError> {
     let token = server::load_or_create_token(data).map_err(|error| cannot_start(&error))?;
     let listeners = runtime.block_on(ApiListeners::bind(data, options.api));
     let store = open_store(data)?;
+    let board = Arc::new(AppViews::default());
+    let fleet = open_fleet(options, data, (&inbox, &board, &store))?;
     let config = BrainConfig {
         data: data.to_owned(),
         store: store.clone(),
         keep_releases: options.keep_releases,
         open_files,
+        board: board.clone(),
+        fleet: fleet.clone(),
     };
     let brain = Brain::start(config, &mut front, (inbox, mail))?;
-    let config = ApiConfig { data: data.to_owned(), hosts: options.api_hosts.clone(), token };
+    let (data_folder, hosts) = (data.to_owned(), options.api_hosts.clone());
+    let fleet = fleet.map(|fleet| fleet.desk());
+    let config = ApiConfig { data: data_folder, hosts, token, board, fleet };
     let api = {
         let _on_runtime = runtime.enter();
         Api::start(listeners, config, front.proxy(), brain.engine(), store)
@@ -116,6 +124,15 @@ fn end(runtime: &Runtime, scope: Scope, data: &Path, (front, brain, api): (Front
 
 fn check_addresses(options: &ServerOptions) -> Result<(), CommandError> {
     server::may_bind(options.api).map_err(|error| cannot_start(&error))?;
+    if let DoorOptions { fleet: Some(listen), advertise } = &options.door
+        && listen.ip().is_unspecified()
+        && advertise.is_empty()
+    {
+        let cause = format!("{} is no address that members could connect to", listen.ip());
+        let failure = CommandError::because("open the door for members", cause);
+        let hint = "say where they reach it: --advertise HOST:PORT";
+        return Err(failure.hint(hint).exit(cli::ExitStatus::Usage));
+    }
     if meet(options.http, options.api) {
         let cause = format!("--http and --api are both on port {}", options.api.port());
         let failure =
@@ -144,6 +161,20 @@ fn proxy_config(options: &ServerOptions, data: &Path) -> Result<proxy::Config, C
     config.affinity_keys = crate::cookie_keys::load_or_create(&keys)
         .map_err(|error| CommandError::new(format!("read {}", keys.display()), &error))?;
     Ok(config)
+}
+
+/// Opens the door for members of the fleet, if one is wanted.
+fn open_fleet(
+    options: &ServerOptions,
+    data: &Path,
+    (inbox, board, store): (&Inbox, &Arc<AppViews>, &Arc<ReleaseStore>),
+) -> Result<Option<Arc<Members>>, CommandError> {
+    let DoorOptions { fleet, advertise } = &options.door;
+    let Some(listen) = *fleet else { return Ok(None) };
+    let advertise = if advertise.is_empty() { vec![listen.to_string()] } else { advertise.clone() };
+    let config = FleetConfig { listen, advertise };
+    let (inbox, board, store) = (inbox.clone(), board.clone(), store.clone());
+    Members::open(config, data, inbox, board, store).map(|fleet| Some(Arc::new(fleet)))
 }
 
 fn open_store(data: &Path) -> Result<Arc<ReleaseStore>, CommandError> {

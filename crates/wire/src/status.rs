@@ -45,6 +45,9 @@ pub struct ReleaseStatus {
 pub struct InstanceStatus {
     /// The instance's name.
     pub id: InstanceId,
+    /// The host that the instance runs on.
+    #[serde(default = "HostId::local")]
+    pub host: HostId,
     /// The id of the instance's process, once it runs.
     pub pid: Option<u32>,
     /// The address at which the instance listens.
@@ -231,10 +234,10 @@ impl From<&ArmView> for ReleaseStatus {
 
 impl From<&InstanceView> for InstanceStatus {
     fn from(instance: &InstanceView) -> Self {
-        let InstanceView { id, pid, address, stage, health, in_flight, busy_since } =
+        let InstanceView { id, host, pid, address, stage, health, in_flight, busy_since } =
             instance.clone();
         let busy_since = busy_since.map(|since| since.0);
-        Self { id, pid, address, stage, health, in_flight, busy_since }
+        Self { id, host, pid, address, stage, health, in_flight, busy_since }
     }
 }
 
@@ -328,6 +331,7 @@ mod tests {
         let now = Timestamp(1_000_000);
         let instance = InstanceView {
             id: "web-3".parse().unwrap(),
+            host: HostId::local(),
             pid: Some(4711),
             address: "127.0.0.1:20003".parse().unwrap(),
             stage: Stage::Serving,

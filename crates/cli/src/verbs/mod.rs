@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod deploy;
 pub(crate) mod down;
+pub(crate) mod fleet;
 pub(crate) mod logs;
 pub(crate) mod maintenance;
 pub(crate) mod outcome;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{AppName, Health, Millis, Outcome, Stage};
+use model::{AppName, Health, HostId, Millis, Outcome, Stage};
 use wire::{
     ApiClient, AppInfo, InstanceStatus, LeftState, ReceiptWithCause, ReleaseStatus, Rollback,
     RolloutProgress, RolloutStatus, Status,
@@ -212,14 +212,21 @@ fn block(role: &str, arm: &ReleaseStatus) -> Vec<String> {
     let head = ["INSTANCE", "PID", "ADDRESS", "STAGE", "HEALTH"];
     let mut head: Vec<TableCell> = head.map(|text| TableCell::new(text).style(DIM)).into();
     head.push(TableCell::new("IN FLIGHT").style(DIM).right());
-    let rows: Vec<Vec<TableCell>> =
+    let mut rows: Vec<Vec<TableCell>> =
         std::iter::once(head).chain(instances.iter().map(row)).collect();
+    // Where all run on the server's own host, nobody need be told so.
+    if instances.iter().any(|instance| instance.host != HostId::local()) {
+        let hosts = instances.iter().map(|instance| TableCell::new(instance.host.to_string()));
+        let hosts = std::iter::once(TableCell::new("HOST").style(DIM)).chain(hosts);
+        rows.iter_mut().zip(hosts).for_each(|(row, host)| row.insert(1, host));
+    }
     lines.extend(table(11, &rows));
     lines
 }
 
 fn row(instance: &InstanceStatus) -> Vec<TableCell> {
-    let InstanceStatus { id, pid, address, stage, health, in_flight, busy_since } = instance;
+    let InstanceStatus { id, host: _, pid, address, stage, health, in_flight, busy_since } =
+        instance;
     let (stage, stage_style) = match stage {
         Stage::Joining => ("joining", WARN),
         Stage::Serving => ("serving", GOOD),

@@ -17,6 +17,10 @@ fn the_reference_is_what_the_help_says() {
         }
         let name = verb.get_name().to_owned();
         write!(text, "\n## segue {name}\n\n```text\n{}```\n", verb.render_help()).unwrap();
+        for part in verb.get_subcommands_mut().filter(|part| part.get_name() != "help") {
+            let name = format!("{name} {}", part.get_name());
+            write!(text, "\n## segue {name}\n\n```text\n{}```\n", part.render_help()).unwrap();
+        }
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cli.md");
     if std::env::var_os("UPDATE_DOCS").is_some() {

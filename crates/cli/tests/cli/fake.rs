@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use cli::{CommandError, Io, Local, ProxyOptions, ServerOptions};
+use cli::{AgentOptions, CommandError, Io, Local, ProxyOptions, ServerOptions};
 use serde_json::{Value, json};
 
 /// What the script answers.
@@ -88,6 +88,10 @@ impl Local for Nobody {
     }
 
     fn proxy(&self, options: ProxyOptions) -> Result<(), CommandError> {
+        Err(CommandError::because(format!("start with {options:?}"), "this is a test"))
+    }
+
+    fn agent(&self, options: AgentOptions) -> Result<(), CommandError> {
         Err(CommandError::because(format!("start with {options:?}"), "this is a test"))
     }
 

@@ -9,6 +9,8 @@ mod errors;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
+mod fleet;
+#[cfg(test)]
 mod gates;
 #[cfg(test)]
 mod removing;

@@ -15,8 +15,14 @@ fn brain(
 ) -> (Brain, Arc<ReleaseStore>) {
     let store = open_store(data).unwrap();
     let open_files = agent::OpenFiles::for_apps();
-    let config =
-        BrainConfig { data: data.to_owned(), store: store.clone(), keep_releases: 10, open_files };
+    let config = BrainConfig {
+        data: data.to_owned(),
+        store: store.clone(),
+        keep_releases: 10,
+        open_files,
+        board: Arc::default(),
+        fleet: None,
+    };
     (Brain::start(config, front, mail).unwrap(), store)
 }
 
@@ -58,6 +64,8 @@ fn traffic_goes_on_while_the_rest_stops_and_begins_again() {
             data: data.to_owned(),
             hosts: vec![],
             token: server::load_or_create_token(data).unwrap(),
+            board: Arc::default(),
+            fleet: None,
         };
         let socket = data.join("api.sock");
         let api = runtime.block_on(async {

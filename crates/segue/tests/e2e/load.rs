@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -29,11 +30,19 @@ pub struct Seen {
 impl Load {
     /// Starts this many connections.
     pub fn start(address: SocketAddr, connections: usize) -> Self {
+        Self::start_on(None, address, connections)
+    }
+
+    /// Starts this many connections from the machine behind a file, or from this one.
+    pub fn start_on(door: Option<PathBuf>, address: SocketAddr, connections: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let clients = (0..connections)
             .map(|_| {
-                let stop = stop.clone();
-                std::thread::spawn(move || client(address, &stop))
+                let (stop, door) = (stop.clone(), door.clone());
+                std::thread::spawn(move || {
+                    door.iter().for_each(|door| crate::fleet::enter(door));
+                    client(address, &stop)
+                })
             })
             .collect();
         Self { stop, clients }

@@ -5,6 +5,7 @@
 mod app;
 mod crashes;
 mod deploys;
+mod fleet;
 mod kills;
 mod listeners;
 mod load;

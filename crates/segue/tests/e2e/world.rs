@@ -12,9 +12,9 @@ use serde_json::Value;
 
 use crate::app;
 
-const SEGUE: &str = env!("CARGO_BIN_EXE_segue");
+pub const SEGUE: &str = env!("CARGO_BIN_EXE_segue");
 /// Nothing here takes so long unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server, its data folder, and an app folder beside it. Everything ends with it.
 pub struct World {
@@ -277,6 +277,11 @@ impl Drop for World {
 pub fn pids(status: &Value, arm: &str) -> Vec<u64> {
     let instances = status[arm]["instances"].as_array().cloned().unwrap_or_default();
     instances.iter().filter_map(|instance| instance["pid"].as_u64()).collect()
+}
+
+/// Returns whether a process exists.
+pub fn lives(pid: u32) -> bool {
+    Path::new("/proc").join(pid.to_string()).exists()
 }
 
 pub fn signal(pid: u32, signal: Signal) {

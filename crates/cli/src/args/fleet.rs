@@ -1,0 +1,98 @@
+//! The words about a fleet: its members, and the agent of a host.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use model::MemberName;
+
+#[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct FleetOptions {
+    #[command(subcommand)]
+    pub(crate) verb: Option<FleetVerb>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum FleetVerb {
+    /// Print an invite: the one word with which a machine joins. It works once, for one hour.
+    Invite(InviteOptions),
+    /// Remove a member, or take back its invite.
+    Remove(MemberOptions),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct InviteOptions {
+    /// What the machine will do: a host runs instances.
+    #[arg(value_enum, value_name = "host", hide_possible_values = true)]
+    pub(crate) role: InvitedRole,
+    /// The member's name, which no other member has.
+    pub(crate) name: MemberName,
+    /// A label, by which apps choose their hosts: role=web. May be given more than once.
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    pub(crate) labels: Vec<(String, String)>,
+    /// The address at which its instances listen [default: the one that it connects from].
+    #[arg(long, value_name = "IP")]
+    pub(crate) address: Option<IpAddr>,
+    /// Let it take the place of a member of that name whose machine is gone.
+    #[arg(long)]
+    pub(crate) replace: bool,
+}
+
+/// The roles that can be invited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InvitedRole {
+    /// Runs instances.
+    Host,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct MemberOptions {
+    /// The member.
+    pub(crate) name: MemberName,
+}
+
+fn label(text: &str) -> Result<(String, String), &'static str> {
+    let (key, value) = text.split_once('=').ok_or("a label is KEY=VALUE, as in role=web")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// The server's door for members of its fleet.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct DoorOptions {
+    /// Where members of the fleet connect, over TLS [default: no door].
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub fleet: Option<SocketAddr>,
+    /// Where members reach that, as HOST:PORT [default: --fleet, if it names one address]. May be given more
+    /// than once.
+    #[arg(long, value_name = "HOST:PORT", requires = "fleet", value_parser = host_port)]
+    pub advertise: Vec<String>,
+}
+
+/// `segue agent`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct AgentOptions {
+    /// The data folder, used by one agent at a time.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// The invite with which the host joins its fleet, needed once: the word itself, `-` for standard input, or
+    /// @FILE.
+    #[arg(long, value_name = "INVITE|-|@FILE")]
+    pub join: Option<String>,
+    /// Where the server is, instead of where it was: HOST:PORT, more than one separated by commas.
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', value_parser = host_port)]
+    pub servers: Vec<String>,
+}
+
+/// Checks the text of a host and a port, which is used as it is written.
+fn host_port(text: &str) -> Result<String, &'static str> {
+    let wrong = "it is not HOST:PORT, as in segue.internal:7443 or [fd00::1]:7443";
+    let (host, port) = text.rsplit_once(':').ok_or(wrong)?;
+    let is_port = port.parse::<u16>().is_ok_and(|port| port > 0);
+    let is_v6 = host.starts_with('[') && host.ends_with(']');
+    let is_host = !host.is_empty() && (is_v6 || !host.contains(':')) && !host.contains('/');
+    if is_port && is_host { Ok(text.to_owned()) } else { Err(wrong) }
+}

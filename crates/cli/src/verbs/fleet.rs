@@ -1,0 +1,133 @@
+//! `segue fleet`: shows the members of the fleet, invites and removes them.
+
+use wire::{FleetStatus, HostStatus, InviteRequest, MemberState, ProxyStatus};
+
+use crate::args::{
+    ConnectionOptions, FleetOptions, FleetVerb, InviteOptions, InvitedRole, MemberOptions,
+};
+use crate::style::{BAD, BOLD, DIM, GOOD, Style};
+use crate::text::{TableCell, table};
+use crate::{CommandError, ExitStatus, Io};
+
+pub(crate) fn run(
+    connection: &ConnectionOptions,
+    options: &FleetOptions,
+    io: &mut Io<'_>,
+) -> Result<ExitStatus, CommandError> {
+    match &options.verb {
+        None => show(connection, options.json, io),
+        Some(FleetVerb::Invite(options)) => invite(connection, options, io),
+        Some(FleetVerb::Remove(options)) => remove(connection, options, io),
+    }
+}
+
+fn show(
+    connection: &ConnectionOptions,
+    as_json: bool,
+    io: &mut Io<'_>,
+) -> Result<ExitStatus, CommandError> {
+    let act = "show the fleet";
+    let client = connection.client(act)?;
+    let fleet = client.fleet().map_err(|error| CommandError::client(act, &error))?;
+    if as_json {
+        io.json(&fleet);
+        return Ok(ExitStatus::Done);
+    }
+    for line in lines(&fleet, io) {
+        io.data(line);
+    }
+    Ok(ExitStatus::Done)
+}
+
+fn lines(fleet: &FleetStatus, io: &Io<'_>) -> Vec<String> {
+    let head = ["MEMBER", "ROLE", "STATE", "ADDRESS", "INSTANCES", "VERSION", "LABELS"];
+    let mut rows: Vec<Vec<TableCell>> =
+        vec![head.map(|text| TableCell::new(text).style(DIM)).into()];
+    let date = |since: Option<u64>| since.map(|ms| io.date(ms));
+    for host in &fleet.hosts {
+        let HostStatus { name, address, state, labels, instances, version, since, .. } = host;
+        let labels: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        rows.push(vec![
+            TableCell::new(name).style(BOLD),
+            TableCell::new("host"),
+            cell(*state, date(*since)),
+            TableCell::new(address.map_or_else(|| "-".into(), |address| address.to_string())),
+            TableCell::new(instances.to_string()).right(),
+            TableCell::new(version.as_deref().unwrap_or("-")),
+            TableCell::new(labels.join(",")),
+        ]);
+    }
+    for proxy in &fleet.proxies {
+        let ProxyStatus { name, state, version, since, .. } = proxy;
+        rows.push(vec![
+            TableCell::new(name).style(BOLD),
+            TableCell::new("proxy"),
+            cell(*state, date(*since)),
+            TableCell::new("-"),
+            TableCell::new(""),
+            TableCell::new(version.as_deref().unwrap_or("-")),
+            TableCell::new(""),
+        ]);
+    }
+    let mut lines = table(0, &rows);
+    let hosts = fleet.hosts.iter().map(|host| (&host.name, &host.reason));
+    let proxies = fleet.proxies.iter().map(|proxy| (&proxy.name, &proxy.reason));
+    for (name, reason) in hosts.chain(proxies) {
+        lines.extend(reason.as_ref().map(|reason| format!("{name}: {reason}")));
+    }
+    lines
+}
+
+fn cell(state: MemberState, since: Option<String>) -> TableCell {
+    let (text, style): (&str, Style) = match state {
+        MemberState::Here => ("here", GOOD),
+        MemberState::Silent => ("silent", BAD),
+        MemberState::Lost => ("lost", BAD),
+        MemberState::Joined => ("not here", DIM),
+    };
+    let away = matches!(state, MemberState::Silent | MemberState::Lost);
+    let text = match since.filter(|_| away) {
+        Some(since) => format!("{text} since {since}"),
+        None => text.to_owned(),
+    };
+    TableCell::new(text).style(style)
+}
+
+/// Prints the invite alone on stdout, so that it can be piped to the machine that joins.
+fn invite(
+    connection: &ConnectionOptions,
+    options: &InviteOptions,
+    io: &mut Io<'_>,
+) -> Result<ExitStatus, CommandError> {
+    let InviteOptions { role, name, labels, address, replace } = options;
+    let act = format!("invite {name}");
+    let client = connection.client(&act)?;
+    let role = match role {
+        InvitedRole::Host => model::Role::Host,
+    };
+    let request = InviteRequest {
+        role,
+        name: name.clone(),
+        address: *address,
+        labels: labels.iter().cloned().collect(),
+        replace: *replace,
+    };
+    let invited = client.invite(&request).map_err(|error| CommandError::client(&*act, &error))?;
+    io.data(invited.invite.expose());
+    io.say(&invited.note);
+    io.say("on that machine: segue agent --data DIR --join INVITE");
+    Ok(ExitStatus::Done)
+}
+
+fn remove(
+    connection: &ConnectionOptions,
+    options: &MemberOptions,
+    io: &mut Io<'_>,
+) -> Result<ExitStatus, CommandError> {
+    let MemberOptions { name } = options;
+    let act = format!("remove {name}");
+    let client = connection.client(&act)?;
+    let changed = client.remove_member(name).map_err(|e| CommandError::client(&*act, &e))?;
+    io.say(&changed.note);
+    Ok(ExitStatus::Done)
+}

@@ -1,0 +1,102 @@
+//! The members of a fleet: what is shown of them, and what is printed of an invite.
+
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use crate::fake::{Fake, Reply, refusal, segue};
+
+/// 2026-11-27 12:00:00 UTC.
+const THEN: u64 = 1_795_780_800_000;
+
+fn host(name: &str, parts: &Value) -> Value {
+    let mut host = json!({
+        "name": name, "address": "10.77.0.11", "state": "here", "labels": {}, "instances": 2,
+        "version": "0.1.0", "certificate_until": THEN, "since": THEN, "reason": null,
+    });
+    for (key, value) in parts.as_object().unwrap() {
+        host[key] = value.clone();
+    }
+    host
+}
+
+#[test]
+fn the_members_and_why_one_is_not_here() {
+    let fake = Fake::new(|_, _| {
+        let lost = json!({
+            "state": "lost", "address": "10.77.0.12", "labels": {"role": "web", "set": "blue"},
+            "reason": "nothing was heard for 10 s",
+        });
+        let new = json!({"state": "joined", "address": null, "instances": 0, "version": null,
+            "since": null, "reason": "it has not connected since the server was started"});
+        let proxy = json!({"name": "lb-1", "state": "here", "version": "0.1.0",
+            "certificate_until": THEN, "since": THEN, "reason": null});
+        let hosts = [
+            host("local", &json!({"address": "127.0.0.1"})),
+            host("web-1", &lost),
+            host("web-2", &new),
+        ];
+        Reply::Json(200, json!({"hosts": hosts, "proxies": [proxy], "unknown": []}))
+    });
+    assert_snapshot!(segue(Some(&fake), &["fleet"]));
+}
+
+#[test]
+fn an_invite_stands_alone_on_stdout() {
+    let fake = Fake::new(|request, body| {
+        assert_eq!(request, "POST /v1/fleet/invites");
+        let asked: Value = serde_json::from_slice(body).unwrap();
+        let wanted = json!({
+            "role": "host", "name": "web-1", "address": "10.77.0.11",
+            "labels": {"role": "web", "set": "blue"}, "replace": true,
+        });
+        assert_eq!(asked, wanted);
+        let note = "host web-1 is invited; the invite lasts one hour";
+        Reply::Json(200, json!({"invite": "segue-abc", "note": note}))
+    });
+    let words = [
+        "fleet",
+        "invite",
+        "host",
+        "web-1",
+        "--label",
+        "role=web",
+        "--label",
+        "set=blue",
+        "--address",
+        "10.77.0.11",
+        "--replace",
+    ];
+    assert_snapshot!(segue(Some(&fake), &words));
+}
+
+#[test]
+fn a_server_without_a_door_says_how_to_open_one() {
+    let fake = Fake::new(|request, _| {
+        assert!(request == "POST /v1/fleet/invites" || request == "DELETE /v1/fleet/members/lb-1");
+        refusal(
+            409,
+            "refused",
+            "cannot invite lb-1: this server has no door for members",
+            "start it with `--fleet ADDR:PORT`, where other machines reach it",
+        )
+    });
+    assert_snapshot!(segue(Some(&fake), &["fleet", "invite", "host", "lb-1"]));
+    assert_snapshot!(segue(Some(&fake), &["fleet", "remove", "lb-1"]));
+}
+
+#[test]
+fn words_about_members_are_checked_before_anything_is_sent() {
+    for words in [
+        &["fleet", "invite", "server", "web-1"][..],
+        &["fleet", "invite", "proxy", "lb-1"],
+        &["fleet", "invite", "host", "Web_1"],
+        &["fleet", "invite", "host", "web-1", "--label", "web"],
+        &["fleet", "invite", "host", "web-1", "--address", "10.77.0"],
+        &["agent", "--data", "d", "--servers", "10.77.0.1"],
+        &["agent", "--data", "d", "--servers", "fd00::1:7443"],
+        &["server", "--advertise", "lb:7443"],
+    ] {
+        let said = segue(None, words);
+        assert!(said.ends_with("--- exit 2"), "{words:?}: {said}");
+    }
+}

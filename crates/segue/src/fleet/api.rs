@@ -1,0 +1,171 @@
+//! The fleet as the API sees it: invites, removal, and the members as they are.
+
+use std::collections::BTreeMap;
+use std::time::UNIX_EPOCH;
+
+use control::{FleetAsk, Refusal, RefusalCode};
+use identity::{Invite, InviteSecret};
+use model::{HostId, MemberName, MemberView, Role, Timestamp};
+use server::{ApiFleet, Pending};
+use wire::{
+    FleetStatus, HostStatus, InviteRequest, Invited, MemberChanged, MemberState, ProxyStatus,
+    Secret,
+};
+
+use super::desk::Desk;
+use super::presence::MemberPresence;
+use crate::clock::wall_clock;
+
+impl ApiFleet for Desk {
+    fn status(&self) -> FleetStatus {
+        let now = wall_clock();
+        let instances = self.instances();
+        let count = |host: &HostId| instances.get(host).copied().unwrap_or(0);
+        let mut status = FleetStatus::default();
+        let local = HostId::local();
+        status.hosts.push(HostStatus {
+            name: local.to_string(),
+            address: Some(std::net::Ipv4Addr::LOCALHOST.into()),
+            state: MemberState::Here,
+            labels: BTreeMap::new(),
+            instances: count(&local),
+            version: Some(env!("CARGO_PKG_VERSION").into()),
+            certificate_until: None,
+            since: None,
+            reason: None,
+        });
+        let presences = self.presences();
+        for member in &self.board.fleet().members {
+            let presence = presences.of(&member.name);
+            let seen = Seen::of(presence, now);
+            match member.role {
+                Role::Host => {
+                    let instances = count(&member.name.as_host());
+                    status.hosts.push(seen.host(member, presence, instances));
+                }
+                Role::Proxy => status.proxies.push(seen.proxy(member)),
+                Role::Server => {}
+            }
+        }
+        status
+    }
+
+    fn invite(&self, request: InviteRequest) -> Pending<'_, Result<Invited, Refusal>> {
+        Box::pin(async move {
+            let InviteRequest { role, name, address, labels, replace } = request;
+            if role != Role::Host {
+                let message = format!("cannot invite {name}: only hosts can join a fleet so far");
+                let hint = Some("users reach the apps through the server's own proxy".to_owned());
+                return Err(Refusal { code: RefusalCode::Refused, message, hint });
+            }
+            let secret = InviteSecret::draw().map_err(|error| Refusal {
+                code: RefusalCode::Unavailable,
+                message: format!("cannot invite {name}: there are no random numbers: {error}"),
+                hint: None,
+            })?;
+            let is_here = self.presences().of(&name).is_some_and(|it| it.silent.is_none());
+            if replace && is_here {
+                let message = format!("cannot invite {name}: a member of that name is here");
+                let hint = Some(format!("remove it first: `segue fleet remove {name}`"));
+                return Err(Refusal { code: RefusalCode::Refused, message, hint });
+            }
+            let ask = FleetAsk::Invite {
+                role,
+                name: name.clone(),
+                secret: secret.fingerprint().digest(),
+                address,
+                labels,
+                replace,
+            };
+            let note = self.ask(ask).await?.note;
+            let (addresses, authority) = (self.advertise.clone(), self.authority);
+            let invite = Invite { addresses, authority, role, name, secret };
+            Ok(Invited { invite: Secret::new(invite.to_text().reveal()), note })
+        })
+    }
+
+    fn remove(&self, name: MemberName) -> Pending<'_, Result<MemberChanged, Refusal>> {
+        Box::pin(async move {
+            let count = self.instances().get(&name.as_host()).copied().unwrap_or(0);
+            if count > 0 {
+                let message = format!("cannot remove {name}: it runs {count} instances");
+                let hint = "move the apps to other hosts first";
+                let hint = Some(hint.to_owned());
+                return Err(Refusal { code: RefusalCode::Refused, message, hint });
+            }
+            let note = self.ask(FleetAsk::Remove { name: name.clone() }).await?.note;
+            if let Some(to_members) = self.to_members() {
+                to_members.dismiss(&name);
+            }
+            self.presences().forget(&name);
+            Ok(MemberChanged { note })
+        })
+    }
+}
+
+impl Desk {
+    /// Counts the instances on each host.
+    fn instances(&self) -> BTreeMap<HostId, usize> {
+        let mut counts = BTreeMap::new();
+        for view in self.board.views() {
+            let arms = [&view.live, &view.standby, &view.candidate];
+            for instance in arms.into_iter().flatten().flat_map(|arm| &arm.instances) {
+                *counts.entry(instance.host.clone()).or_default() += 1;
+            }
+        }
+        counts
+    }
+}
+
+/// What is seen of a member, as people are shown it.
+struct Seen {
+    state: MemberState,
+    version: Option<String>,
+    certificate_until: Option<u64>,
+    since: Option<u64>,
+    reason: Option<String>,
+}
+
+impl Seen {
+    fn of(presence: Option<&MemberPresence>, now: Timestamp) -> Self {
+        let Some(presence) = presence else {
+            let reason = Some("it has not connected since the server was started".to_owned());
+            let state = MemberState::Joined;
+            return Self { state, version: None, certificate_until: None, since: None, reason };
+        };
+        let until = presence.certificate.validity.until.duration_since(UNIX_EPOCH);
+        Self {
+            state: presence.state(now),
+            version: Some(presence.hello.segue.clone()),
+            certificate_until: until.ok().and_then(|it| u64::try_from(it.as_millis()).ok()),
+            since: Some(presence.since.0),
+            reason: presence.silent.clone(),
+        }
+    }
+
+    fn host(
+        self,
+        member: &MemberView,
+        presence: Option<&MemberPresence>,
+        instances: usize,
+    ) -> HostStatus {
+        let Self { state, version, certificate_until, since, reason } = self;
+        HostStatus {
+            name: member.name.to_string(),
+            address: member.address.or(presence.map(|presence| presence.from)),
+            state,
+            labels: member.labels.clone(),
+            instances,
+            version,
+            certificate_until,
+            since,
+            reason,
+        }
+    }
+
+    fn proxy(self, member: &MemberView) -> ProxyStatus {
+        let Self { state, version, certificate_until, since, reason } = self;
+        let name = member.name.to_string();
+        ProxyStatus { name, state, version, certificate_until, since, reason }
+    }
+}

@@ -1,0 +1,85 @@
+//! Who of the members is connected, since when, and with what they came.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use identity::PeerCertificate;
+use link::Hello;
+use model::{MemberName, Timestamp};
+use wire::MemberState;
+
+/// The time without a word after which a member counts as lost.
+const LOST_AFTER: Duration = Duration::from_secs(10);
+
+/// What is seen of the members.
+#[derive(Debug, Default)]
+pub struct Presences(BTreeMap<MemberName, MemberPresence>);
+
+/// What is seen of a member.
+#[derive(Clone, Debug)]
+pub struct MemberPresence {
+    /// Where it connected from.
+    pub from: IpAddr,
+    /// What it said first.
+    pub hello: Hello,
+    /// The certificate that it showed.
+    pub certificate: PeerCertificate,
+    /// Time of the last change.
+    pub since: Timestamp,
+    /// Why it is silent; `None` while it is heard.
+    pub silent: Option<String>,
+}
+
+impl MemberPresence {
+    /// Returns the member's state.
+    pub fn state(&self, now: Timestamp) -> MemberState {
+        let lost = now.since(self.since).to_duration() >= LOST_AFTER;
+        match (&self.silent, lost) {
+            (None, _) => MemberState::Here,
+            (Some(_), false) => MemberState::Silent,
+            (Some(_), true) => MemberState::Lost,
+        }
+    }
+}
+
+impl Presences {
+    /// Records that a member is heard.
+    pub fn heard(
+        &mut self,
+        from: IpAddr,
+        certificate: &PeerCertificate,
+        hello: &Hello,
+        at: Timestamp,
+    ) {
+        let (hello, certificate) = (hello.clone(), certificate.clone());
+        let name = certificate.identity.name.clone();
+        let presence = MemberPresence { from, hello, certificate, since: at, silent: None };
+        self.0.insert(name, presence);
+    }
+
+    /// Records that nothing is heard of a member.
+    pub fn silent(&mut self, member: &MemberName, why: &str, at: Timestamp) {
+        if let Some(presence) = self.0.get_mut(member) {
+            if presence.silent.is_none() {
+                presence.since = at;
+            }
+            presence.silent = Some(why.to_owned());
+        }
+    }
+
+    /// Forgets a member.
+    pub fn forget(&mut self, member: &MemberName) {
+        self.0.remove(member);
+    }
+
+    /// Returns what is seen of a member, if it has connected.
+    pub fn of(&self, member: &MemberName) -> Option<&MemberPresence> {
+        self.0.get(member)
+    }
+
+    /// Returns the members that are heard.
+    pub fn here(&self) -> impl Iterator<Item = &MemberPresence> {
+        self.0.values().filter(|presence| presence.silent.is_none())
+    }
+}

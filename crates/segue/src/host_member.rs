@@ -1,0 +1,247 @@
+//! `segue agent`: the agent of a host on another machine than the server's. Instances outlive it, as they
+//! outlive a server.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use agent::{Agent, ReleaseSource, Request, SourceError, SourceReader};
+use cli::{AgentOptions, CommandError};
+use identity::Credentials;
+use link::{
+    ContentRequest, ControlRun, Fetcher, FromMember, Hello, LinkError, Member, MemberEnd,
+    MemberEnded, Offers, SessionTimes, ToMember, ToServer, VERSION, Welcome,
+};
+use model::{AppName, Digest, Role};
+use proxy::{SignalAction, Signals};
+use sd_notify::NotifyState;
+use store::ReleaseStore;
+use tokio::io::AsyncReadExt as _;
+use wire::{LogRequest, Secret};
+
+use crate::data_folder::DataFolder;
+use crate::membership::{KnownServers, Membership, MembershipFiles};
+use crate::serve::GRACE;
+
+/// The largest number of bytes of output in one answer.
+const PAGE_BYTES: usize = 4 << 20;
+/// The longest value of a variable, in bytes.
+const LONGEST_VALUE: u64 = 1 << 20;
+
+/// Runs instances for a fleet until a signal comes, or the host is removed from its fleet.
+pub fn run(options: &AgentOptions) -> Result<(), CommandError> {
+    let failed = |error: &dyn std::error::Error| CommandError::new("run the agent", error);
+    let open_files = agent::OpenFiles::for_apps();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| failed(&error))?;
+    let signals = runtime.block_on(async { Signals::listen() }).map_err(|error| failed(&error))?;
+    // Files whose mode is not set below, such as those that a library creates, are for segue's user only.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let folder = DataFolder::open_or_create(&options.data)?;
+    let _lock = folder.lock()?;
+    let data = folder.path();
+    datadir::clear_unfinished(data).map_err(|error| failed(&error))?;
+    let join = options.join.as_deref();
+    let joined = Membership::open_or_join(data, Role::Host, join, &options.servers);
+    let membership = runtime.block_on(joined)?;
+    let store = ReleaseStore::open(data).map(Arc::new).map_err(|error| failed(&error))?;
+
+    let files = membership.files();
+    let Membership { credentials, known, .. } = membership;
+    let name = credentials.own().identity.name.clone();
+    let fetcher = Fetcher::new(&credentials, known.servers.clone());
+    let fetcher = fetcher.map_err(|error| failed(&error))?;
+    let member =
+        Member::new(credentials, known.servers.clone(), known.obeyed, SessionTimes::default());
+    let to_server = member.to_server();
+    let config = agent::AgentConfig {
+        data: data.to_owned(),
+        program: std::env::current_exe().map_err(|error| failed(&error))?,
+        boot_id: agent::boot_id(),
+        open_files: Some(open_files),
+    };
+    let reports = to_server.clone();
+    let source = Some(Arc::new(FleetSource(fetcher.clone())) as Arc<dyn ReleaseSource>);
+    let agent = Agent::start(config, store, source, move |report| {
+        reports.send(FromMember::Report { report });
+    });
+    let end = HostEnd {
+        agent: agent.map_err(|error| failed(&error))?,
+        data: data.to_owned(),
+        to_server,
+        files,
+        known: Mutex::new(known),
+        fetcher,
+        told: OnceLock::new(),
+    };
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    tracing::info!(%name, "instances of the fleet run here");
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            ended = member.run(&end) => Some(ended),
+            () = asked_to_end(signals) => None,
+        }
+    });
+    // The agent takes no more commands; instances go on.
+    drop(end);
+    match ended {
+        Some(MemberEnded::Removed) => leave(data),
+        None => Ok(()),
+    }
+}
+
+async fn asked_to_end(mut signals: Signals) {
+    while signals.next().await != SignalAction::End {}
+}
+
+/// Stops the instances and deletes what the host has of releases, values of variables above all, since it is
+/// no member any more. State folders of apps stay.
+fn leave(data: &Path) -> Result<(), CommandError> {
+    let act = "leave the fleet";
+    tracing::warn!("this host was removed from its fleet: its instances are stopped");
+    let stopped = agent::stop_all(data, GRACE).map_err(|error| CommandError::new(act, &error))?;
+    // The agent's own store may still hold some for a deploy.
+    ReleaseStore::open(data)
+        .and_then(|store| store.collect(&BTreeMap::new(), Duration::ZERO))
+        .map_err(|error| CommandError::new(act, &error))?;
+    tracing::info!("{} instances were stopped", stopped.len());
+    Ok(())
+}
+
+/// The host's end of the link.
+struct HostEnd {
+    agent: Agent,
+    data: PathBuf,
+    to_server: ToServer,
+    files: MembershipFiles,
+    known: Mutex<KnownServers>,
+    fetcher: Fetcher,
+    /// The last reason why there is no session, so that one reason is logged once.
+    told: OnceLock<Mutex<String>>,
+}
+
+impl HostEnd {
+    /// Changes what is known of the servers, and keeps it if it is new.
+    fn know(&self, change: impl FnOnce(&mut KnownServers)) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = known.clone();
+        change(&mut known);
+        if *known != before {
+            self.files.keep(&known);
+        }
+    }
+
+    /// Answers a question for output, from a thread that may wait for the disk.
+    fn read_logs(&self, question: u64, request: LogRequest) {
+        let (data, to_server) = (self.data.clone(), self.to_server.clone());
+        tokio::task::spawn_blocking(move || {
+            let page = agent::logs::answer(&data, &request, PAGE_BYTES);
+            let answer = page.map_err(|error| error.to_string());
+            to_server.send(FromMember::Logs { question, answer });
+        });
+    }
+
+    fn obeys(&self, by: ControlRun) {
+        self.know(|known| known.obeyed = Some(by));
+    }
+
+    /// Logs the state of the link, unless it is what was logged last.
+    fn tell(&self, state: String) {
+        let told = self.told.get_or_init(Mutex::default);
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told != state {
+            tracing::info!("{state}");
+            *told = state;
+        }
+    }
+}
+
+impl MemberEnd for HostEnd {
+    fn hello(&self) -> Hello {
+        Hello {
+            version: VERSION,
+            segue: env!("CARGO_PKG_VERSION").into(),
+            boot: agent::boot_id(),
+            obeyed: None,
+            offers: Offers::Host { abilities: self.agent.abilities().clone() },
+        }
+    }
+
+    fn receive(&self, message: ToMember) {
+        match message {
+            ToMember::Host { by, command } => {
+                self.obeys(by);
+                self.agent.handle(by.term, command);
+            }
+            ToMember::ReadLogs { question, request } => self.read_logs(question, request),
+            ToMember::Welcome(_)
+            | ToMember::Heartbeat
+            | ToMember::Prepare { .. }
+            | ToMember::Commit { .. }
+            | ToMember::Health { .. }
+            | ToMember::Removed
+            | ToMember::Unknown => {}
+        }
+    }
+
+    fn connected(&self, welcome: &Welcome) {
+        self.tell("connected to the server".into());
+        if !welcome.servers.is_empty() {
+            self.know(|known| known.servers.clone_from(&welcome.servers));
+            self.fetcher.move_to(welcome.servers.clone());
+        }
+    }
+
+    fn disconnected(&self, why: &LinkError) {
+        self.tell(format!("{}; instances go on", model::in_full(why)));
+    }
+
+    fn renewed(&self, credentials: &Credentials) {
+        self.files.keep_credentials(credentials);
+        if let Err(error) = self.fetcher.show(credentials) {
+            tracing::warn!(%error, "the renewed certificate cannot be used for files");
+        }
+    }
+}
+
+/// The server as the source of what instances need.
+struct FleetSource(Fetcher);
+
+impl FleetSource {
+    async fn get(&self, request: ContentRequest) -> Result<SourceReader, SourceError> {
+        self.0.fetch(&request).await.map_err(|error| {
+            if error.is_refusal() {
+                SourceError::Refused(error.to_string())
+            } else {
+                SourceError::Unavailable(model::in_full(&error))
+            }
+        })
+    }
+}
+
+impl ReleaseSource for FleetSource {
+    fn manifest<'a>(&'a self, app: &'a AppName, digest: Digest) -> Request<'a, SourceReader> {
+        Box::pin(self.get(ContentRequest::Manifest { app: app.clone(), digest }))
+    }
+
+    fn content<'a>(
+        &'a self,
+        app: &'a AppName,
+        digest: Digest,
+        from: u64,
+    ) -> Request<'a, SourceReader> {
+        Box::pin(self.get(ContentRequest::Blob { app: app.clone(), digest, from }))
+    }
+
+    fn value<'a>(&'a self, app: &'a AppName, name: &'a str, digest: Digest) -> Request<'a, Secret> {
+        Box::pin(async move {
+            let request = ContentRequest::Value { app: app.clone(), name: name.to_owned(), digest };
+            let mut value = String::new();
+            let reader = self.get(request).await?;
+            let read = reader.take(LONGEST_VALUE).read_to_string(&mut value).await;
+            read.map_err(|error| SourceError::Unavailable(error.to_string()))?;
+            Ok(Secret::new(value))
+        })
+    }
+}
