@@ -185,11 +185,12 @@ impl Host {
     pub fn told_by_now(&self) -> Vec<HostReport> {
         self.agent().handle(1, HostCommand::OfferPorts { except: Vec::new() });
         let mut told = Vec::new();
-        self.wait("ports", |_| Some(()));
-        while let Ok(report) = self.reports.try_recv() {
-            told.push(report);
+        loop {
+            match self.reports.recv_timeout(PATIENCE).unwrap() {
+                HostReport::Ports { .. } => return told,
+                report => told.push(report),
+            }
         }
-        told
     }
 
     /// Loses the reports that nobody has read, as a broken connection does.
