@@ -15,6 +15,8 @@ mod down;
 mod environment;
 mod fetch;
 #[cfg(test)]
+mod fetch_fault_tests;
+#[cfg(test)]
 mod fetch_tests;
 mod fetch_tries;
 mod garbage_collection;
