@@ -13,7 +13,7 @@ use crate::probe::{self, LastHealth, Prober};
 use crate::protocol::ShimEvent;
 use crate::runfolder::RunFolder;
 use crate::shim_client::{ShimConnection, connect, kill_unresponsive};
-use crate::start::{Begun, begin};
+use crate::start::{Begun, begin, number_taken, release_of};
 use crate::stop::{self, Stopping};
 use crate::task_command::TaskCommand;
 
@@ -104,7 +104,11 @@ async fn supervise(
             command = commands.recv() => match command {
                 None => return None,
                 Some(TaskCommand::Finish(reply)) => *finish = Some(reply),
-                Some(TaskCommand::Run(..)) => {
+                Some(TaskCommand::Run(again, _)) => {
+                    if let Some(refused) = number_taken(Some(release_of(launch)), &again) {
+                        (context.report)(refused);
+                        continue;
+                    }
                     (context.report)(running.clone());
                     let last = health.lock().unwrap_or_else(PoisonError::into_inner).clone();
                     last.into_iter().for_each(&*context.report);

@@ -8,7 +8,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use model::Exit;
+use model::{Digest, Exit, Label};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +31,14 @@ pub(crate) struct ProcessRecord {
     pub boot_id: String,
     /// The control group of its process tree.
     pub cgroup: Option<PathBuf>,
+}
+
+/// The record of the release that the instance is of, written when the folder is created. A control that has
+/// lost a part of its journal gives out numbers again, and must not take one release's instance for another's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ReleaseRecord {
+    pub label: Label,
+    pub content: Option<Digest>,
 }
 
 /// The record of the instance's end, written after the last process of its tree has ended.
@@ -63,6 +71,15 @@ impl RunFolder {
     /// Creates the folder, accessible to its owner only.
     pub fn create(&self) -> io::Result<()> {
         datadir::private_folder(&self.path)
+    }
+
+    /// Returns the record of the instance's release. An earlier version wrote none.
+    pub fn release(&self) -> io::Result<Option<ReleaseRecord>> {
+        read(&self.path.join("release.json"))
+    }
+
+    pub fn record_release(&self, record: &ReleaseRecord) -> io::Result<()> {
+        datadir::write(&self.path.join("release.json"), &serde_json::to_vec(record)?)
     }
 
     /// Takes the lock if it is free; returns `None` if it is not.

@@ -20,7 +20,7 @@ use crate::identity::Access;
 use crate::orphans::final_report;
 use crate::ports;
 use crate::protocol::{StartAnswer, StartOrder, VERSION};
-use crate::runfolder::RunFolder;
+use crate::runfolder::{ReleaseRecord, RunFolder};
 use crate::shim_client::{ShimConnection, connect};
 use crate::socketfolder;
 
@@ -46,6 +46,9 @@ enum Found {
 /// Starts the instance, or adopts it if it runs.
 pub(crate) async fn begin(context: &Arc<Context>, launch: &Launch, expect: Expect) -> Begun {
     let folder = RunFolder::at(&context.layout.run(&launch.id));
+    if let Some(refused) = number_taken(recorded_release(&folder).await, launch) {
+        return Begun::Over(refused);
+    }
     let mut started = None;
     loop {
         // The order matters: a shim takes the lock before it marks the folder. If the mark exists and then no
@@ -77,6 +80,29 @@ pub(crate) async fn begin(context: &Arc<Context>, launch: &Launch, expect: Expec
             Err(why) => return Begun::Over(not_started(context, launch, why).await),
         }
     }
+}
+
+/// Returns the release of the instance that the folder belongs to, if it is known.
+async fn recorded_release(folder: &RunFolder) -> Option<ReleaseRecord> {
+    let folder = folder.clone();
+    on_disk(move || folder.release()).await.and_then(Result::ok).flatten()
+}
+
+/// Returns a report if the number of an instance is that of another release's on this host. What runs under
+/// that number is left alone.
+pub(crate) fn number_taken(by: Option<ReleaseRecord>, launch: &Launch) -> Option<HostReport> {
+    let other = by.filter(|by| *by != release_of(launch))?;
+    let (id, label) = (launch.id.clone(), other.label);
+    let why = format!(
+        "cannot start {id}: on its host that number belongs to an instance of {label}, which the server does \
+         not know: was its data folder restored from a backup?"
+    );
+    Some(HostReport::NotStarted { id, why: NotStarted::Refused(why) })
+}
+
+/// Returns the release of the instance that is to be run.
+pub(crate) fn release_of(launch: &Launch) -> ReleaseRecord {
+    ReleaseRecord { label: launch.label.clone(), content: launch.content }
 }
 
 /// Returns whether [`begin`] is going to start the instance now, unless somebody else does.
@@ -150,7 +176,9 @@ fn prepare(context: &Context, launch: &Launch, run: &RunFolder) -> Result<StartO
     let access = Access::of(&launch.run)?;
     environment::make_state_folder(&state, access)
         .map_err(|e| format!("{}: {e}", state.display()))?;
-    run.create().map_err(|e| format!("{}: {e}", run.path().display()))?;
+    run.create()
+        .and_then(|()| run.record_release(&release_of(launch)))
+        .map_err(|e| format!("{}: {e}", run.path().display()))?;
     let address = launch.serving.as_ref().map(|serving| &serving.address);
     if let Some(Address::Unix(path)) = address {
         socketfolder::make(&context.config.data, run, &launch.id, Path::new(path), access)?;

@@ -107,3 +107,22 @@ fn an_address_that_is_not_this_host_s_or_not_an_instance_s_is_refused() {
     say(&host, 1, run(&near, Expect::Fresh));
     host.running(&near.id);
 }
+
+/// The server was restored from a backup, and gives out a number again that an instance has here.
+#[test]
+fn an_instance_of_another_release_is_not_taken_for_the_one_to_be_run() {
+    let mut host = Host::new();
+    let known = host.shell("web-7", "sleep 1000");
+    say(&host, 1, run(&known, Expect::Fresh));
+    let pid = host.running(&known.id);
+    let other = Launch { label: "v2".parse().unwrap(), ..known.clone() };
+    for _ in 0..2 {
+        say(&host, 2, run(&other, Expect::Fresh));
+        let why = host.refused(&known.id);
+        assert!(why.contains("that number belongs to an instance of v1"), "{why}");
+        // So it is for an agent that finds the instance on its host.
+        host.restart();
+    }
+    say(&host, 2, run(&known, Expect::Running));
+    assert_eq!(host.running(&known.id), pid, "it runs on");
+}
