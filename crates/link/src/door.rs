@@ -22,12 +22,11 @@ use tokio_rustls::server::TlsStream;
 use crate::answers::{self, AnswerBody};
 use crate::door_state::{DoorCaller, DoorEnd, DoorState};
 use crate::message::ToMember;
+use crate::newcomers::Newcomers;
 use crate::session::SessionTimes;
 
 /// Connections at the same time; the next one waits.
 const CONNECTIONS: usize = 8_192;
-/// TLS handshakes at the same time; the next one waits.
-const HANDSHAKES: usize = 64;
 /// The time for a TLS handshake, and for the head of a request.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -139,7 +138,7 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, shared: Arc<DoorSt
         Err(error) => return tracing::error!(%error, "the fleet's door does not open"),
     };
     let places = Arc::new(Semaphore::new(CONNECTIONS));
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    let newcomers = Newcomers::default();
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let (stream, from) = match listener.accept().await {
@@ -151,13 +150,11 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, shared: Arc<DoorSt
             }
         };
         let (acceptor, shared) = (acceptor.clone(), Arc::clone(&shared));
-        let handshakes = Arc::clone(&handshakes);
+        let Some(newcomer) = newcomers.admit(from.ip()) else { continue };
         tokio::spawn(async move {
-            let shaken = async {
-                let _turn = handshakes.acquire_owned().await.ok()?;
-                timeout(PATIENCE, acceptor.accept(stream)).await.ok()?.ok()
-            };
-            if let Some(stream) = shaken.await {
+            let shaken = timeout(PATIENCE, acceptor.accept(stream)).await;
+            drop(newcomer);
+            if let Ok(Ok(stream)) = shaken {
                 serve(stream, from, shared).await;
             }
             drop(place);

@@ -15,6 +15,7 @@ mod join;
 mod member;
 mod member_session;
 mod message;
+mod newcomers;
 mod queue;
 mod session;
 

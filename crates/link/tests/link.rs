@@ -124,6 +124,36 @@ fn who_was_removed_is_told_so_and_is_heard_no_more() {
     assert_eq!(fleet.said().iter().filter(|said| connected(said)).count(), 0);
 }
 
+/// Whoever holds connections open without a word, or sends what is no TLS, keeps nobody out.
+#[test]
+fn strangers_at_the_door_keep_no_member_out() {
+    let fleet = Fleet::new();
+    let door = fleet.address().parse().unwrap();
+    let strangers: Vec<_> = (0..300).map(|_| common::stranger(door)).collect();
+    for (stranger, number) in strangers.iter().zip(0_u32..) {
+        if number % 2 == 0 {
+            // The door may have closed it already.
+            let _ = std::io::Write::write_all(&mut &*stranger, &[number as u8; 600]);
+        }
+    }
+    let host = fleet.joins(Role::Host, "web-1");
+    fleet.wait(|said| matches!(said, Said::Connected(_)));
+    host.to_server.send(report(9));
+    fleet.wait(|said| matches!(said, Said::Message(_, message) if *message == report(9)));
+}
+
+/// A client without a certificate may join and nothing else.
+#[test]
+fn a_client_without_a_certificate_gets_nothing_but_the_way_to_join() {
+    let fleet = Fleet::new();
+    for path in ["GET /link", "POST /renew", "GET /content/blob/web/0/0", "GET /", "POST /join"] {
+        let answer = fleet.ask_as_nobody(path);
+        let status = answer.split(' ').nth(1).unwrap_or_default();
+        assert!(status == "403" || status == "404", "{path}: {answer}");
+    }
+    assert_eq!(fleet.redeemed(), 0);
+}
+
 #[test]
 fn a_member_says_only_what_its_role_may_say() {
     let fleet = Fleet::new();

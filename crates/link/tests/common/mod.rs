@@ -51,6 +51,15 @@ pub fn content() -> Vec<u8> {
     (0..1_000_000_u32).map(|n| (n % 251) as u8).collect()
 }
 
+/// Connects from another address than the members of the test have.
+pub fn stranger(door: SocketAddr) -> std::net::TcpStream {
+    use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&socket, &SocketAddr::from(([127, 0, 0, 2], 0))).unwrap();
+    connect(&socket, &door).unwrap();
+    socket.into()
+}
+
 pub fn command(by: ControlRun, port: u16) -> ToMember {
     ToMember::Host { by, command: HostCommand::OfferPorts { except: vec![port] } }
 }
@@ -286,6 +295,25 @@ impl Fleet {
 
     pub fn fetcher_through(&self, relay: &Relay, name: &str) -> Fetcher {
         Fetcher::new(&self.kept_credentials(name), vec![relay.address.to_string()]).unwrap()
+    }
+
+    /// Sends one request over TLS without a certificate, and returns the first line of the answer.
+    pub fn ask_as_nobody(&self, request: &str) -> String {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let tls = identity::join(&self.invite(Role::Host, "nobody")).unwrap();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(tls));
+        self.block_on(async {
+            let stream = tokio::net::TcpStream::connect(self.address).await.unwrap();
+            let name = "nobody.invalid".try_into().unwrap();
+            let mut stream = connector.connect(name, stream).await.unwrap();
+            let head = "host: nobody\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            let request = format!("{request} HTTP/1.1\r\n{head}");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            // A server may close without the last word of TLS.
+            let _ = stream.read_to_end(&mut answer).await;
+            String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned()
+        })
     }
 
     pub fn relay(&self) -> Relay {
