@@ -14,6 +14,7 @@ use wire::{FileEntry, Kind, Manifest};
 use crate::content_error::{ContentError, io_error};
 use crate::folders::{apps_in, delete_unneeded, entries, file_of, is_younger};
 use crate::layout::Layout;
+use crate::listed_blobs::ListedBlobs;
 use crate::partial_blob::{self, Lacking, PartialBlob};
 use crate::recent_uploads::RecentUploads;
 
@@ -22,6 +23,7 @@ use crate::recent_uploads::RecentUploads;
 pub struct Content {
     layout: Layout,
     recent: Mutex<RecentUploads>,
+    listed: ListedBlobs,
     /// Held shared while contents are read or added, and exclusively while contents are deleted.
     blobs_in_use: RwLock<()>,
     /// Held while folders of apps or of their lists of files are created or deleted.
@@ -45,6 +47,7 @@ impl Content {
         let content = Self {
             layout,
             recent: Mutex::new(RecentUploads::new(Instant::now())),
+            listed: ListedBlobs::default(),
             blobs_in_use: RwLock::default(),
             folders: Mutex::default(),
         };
@@ -192,6 +195,12 @@ impl Content {
         let path = file_of(&self.layout.manifests(app), digest);
         let manifest: Manifest = serde_json::from_slice(&datadir::read(&path).ok()?).ok()?;
         (manifest.name() == digest && manifest.validate().is_ok()).then_some(manifest)
+    }
+
+    /// Returns whether a list of files names this content. Reads the list only if it was not asked about lately.
+    pub fn is_listed(&self, app: &AppName, list: Digest, content: Digest) -> bool {
+        let read = || Some(self.manifest(app, list)?.blobs().into_keys().collect());
+        self.listed.of(app, list, read).is_some_and(|blobs| blobs.contains(&content))
     }
 
     /// Copies a content, as a reflink if the file system supports it. A caller that copies several contents

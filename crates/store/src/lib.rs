@@ -5,6 +5,7 @@ mod content;
 mod content_error;
 mod folders;
 mod layout;
+mod listed_blobs;
 mod partial_blob;
 mod recent_uploads;
 mod secrets;

@@ -197,3 +197,19 @@ fn a_list_that_is_not_the_one_asked_for_is_not_stored() {
     assert!(matches!(refused, ContentError::Refused(_)), "{refused:?}");
     assert!(!data.path().join("apps/web").exists());
 }
+
+/// A server is asked for thousands of contents of one list, and looks each up in the list.
+#[test]
+fn a_list_is_read_once_for_all_its_contents() {
+    let data = tempfile::tempdir().unwrap();
+    let store = ReleaseStore::open(data.path()).unwrap();
+    let content = &store.content;
+    let list = list(&[b"one", b"two"]);
+    put_first(content, &list).unwrap();
+    let is_listed = |bytes: &[u8]| content.is_listed(&web(), list.name(), digest(bytes));
+    assert!(is_listed(b"one") && !is_listed(b"three"));
+    fs::remove_file(data.path().join(format!("apps/web/manifests/{}.json", list.name()))).unwrap();
+    assert!(is_listed(b"two") && !is_listed(b"three"), "nothing is read any more");
+    assert!(!content.is_listed(&"other".parse().unwrap(), list.name(), digest(b"one")));
+    assert!(!content.is_listed(&web(), digest(b"?"), digest(b"one")));
+}

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use agent::{ReleaseSource as _, SourceError, StoreSource};
 use link::{ContentRefusal, ContentRequest, ServedContent};
-use model::{AppName, AppView, Digest, MemberName, ReleaseView};
+use model::{AppView, MemberName, ReleaseView};
 use server::AppViews;
 use store::ReleaseStore;
 
@@ -22,6 +22,7 @@ pub async fn for_host(
     host: &MemberName,
     wanted: ContentRequest,
 ) -> Result<ServedContent, ContentRefusal> {
+    check(board, store, host, &wanted).await?;
     let source = StoreSource(store.clone());
     let refused = |error: SourceError| match error {
         SourceError::Refused(_) => ContentRefusal::NotStored,
@@ -29,19 +30,12 @@ pub async fn for_host(
     };
     match wanted {
         ContentRequest::Manifest { app, digest } => {
-            check(board, host, &app, |release| release.content == Some(digest)).await?;
             source.manifest(&app, digest).await.map(ServedContent).map_err(refused)
         }
         ContentRequest::Blob { app, digest, from } => {
-            let lists = |release: &ReleaseView| {
-                release.content.is_some_and(|list| lists(store, &app, list, digest))
-            };
-            check(board, host, &app, lists).await?;
             source.content(&app, digest, from).await.map(ServedContent).map_err(refused)
         }
         ContentRequest::Value { app, name, digest } => {
-            let names = |release: &ReleaseView| release.spec.run.env.get(&name) == Some(&digest);
-            check(board, host, &app, names).await?;
             let value = source.value(&app, &name, digest).await.map_err(refused)?;
             Ok(ServedContent(Box::new(std::io::Cursor::new(value.expose().as_bytes().to_vec()))))
         }
@@ -52,17 +46,21 @@ pub async fn for_host(
 /// the instance that it was told to run, so one that is refused is looked at again for a moment.
 async fn check(
     board: &AppViews,
+    store: &Arc<ReleaseStore>,
     host: &MemberName,
-    app: &AppName,
-    needs: impl Fn(&ReleaseView) -> bool,
+    wanted: &ContentRequest,
 ) -> Result<(), ContentRefusal> {
+    let (ContentRequest::Manifest { app, .. }
+    | ContentRequest::Blob { app, .. }
+    | ContentRequest::Value { app, .. }) = wanted;
     let until = Instant::now() + SHOWN_WITHIN;
     loop {
         // While the server starts, no app is shown yet.
         let Some(view) = board.view(app) else { return Err(ContentRefusal::Unreadable) };
-        let is_here = |release: &&ReleaseView| runs_on(&view, release, host);
-        if view.releases.iter().filter(is_here).any(&needs) {
-            return Ok(());
+        for release in view.releases.iter().filter(|release| runs_on(&view, release, host)) {
+            if needs(store, release, wanted).await {
+                return Ok(());
+            }
         }
         if Instant::now() >= until {
             return Err(ContentRefusal::NotYours);
@@ -71,14 +69,26 @@ async fn check(
     }
 }
 
+/// Returns whether the release needs what is wanted.
+async fn needs(store: &Arc<ReleaseStore>, release: &ReleaseView, wanted: &ContentRequest) -> bool {
+    match wanted {
+        ContentRequest::Manifest { app: _, digest } => release.content == Some(*digest),
+        ContentRequest::Blob { app, digest, from: _ } => {
+            let Some(list) = release.content else { return false };
+            let (store, app, digest) = (store.clone(), app.clone(), *digest);
+            // Reading a list may take a while.
+            let listed = move || store.content.is_listed(&app, list, digest);
+            tokio::task::spawn_blocking(listed).await.unwrap_or(false)
+        }
+        ContentRequest::Value { app: _, name, digest } => {
+            release.spec.run.env.get(name) == Some(digest)
+        }
+    }
+}
+
 /// Returns whether the release has an instance on the host.
 fn runs_on(view: &AppView, release: &ReleaseView, host: &MemberName) -> bool {
     let arms = [&view.live, &view.standby, &view.candidate];
     let arms = arms.into_iter().flatten().filter(|arm| arm.release == release.no);
     arms.flat_map(|arm| &arm.instances).any(|it| it.host == host.as_host())
-}
-
-fn lists(store: &ReleaseStore, app: &AppName, list: Digest, content: Digest) -> bool {
-    let manifest = store.content.manifest(app, list);
-    manifest.is_some_and(|manifest| manifest.blobs().contains_key(&content))
 }
