@@ -1,9 +1,10 @@
 //! `segue down` without a server: ends every instance of a data folder. Deletes nothing.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use model::{Exit, InstanceId, Millis};
+use model::{AppName, Exit, InstanceId, Millis};
 use tokio::task::JoinSet;
 
 use crate::disk::on_disk;
@@ -54,6 +55,16 @@ pub fn running(data: &Path) -> io::Result<u32> {
     let held = |id: &InstanceId| matches!(RunFolder::at(&layout.run(id)).try_lock(), Ok(None));
     let count = all(&layout)?.iter().filter(|id| held(id)).count();
     Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// Returns the highest number of an instance of each app that the data folder has kept anything of.
+///
+/// # Errors
+/// If the run folders cannot be listed.
+pub fn numbers(data: &Path) -> io::Result<BTreeMap<AppName, u64>> {
+    let layout = InstanceLayout::new(&std::path::absolute(data)?);
+    // They are in order, so the highest comes last.
+    Ok(all(&layout)?.into_iter().map(|id| (id.app, id.number)).collect())
 }
 
 /// Returns the instances that have a run folder, in order.

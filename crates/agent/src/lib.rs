@@ -49,7 +49,7 @@ mod unresponsive_shim;
 
 pub use agent::{Agent, StartError};
 pub use context::AgentConfig;
-pub use down::{StoppedInstance, running, stop_all};
+pub use down::{StoppedInstance, numbers, running, stop_all};
 pub use environment::states;
 pub use identity::Access;
 pub use listener_owner::foreign_listeners;

@@ -336,6 +336,9 @@ impl Engine {
                     append.records.push(Record::Fleet(newcomers));
                 }
             }
+            if self.writing.may_append(now) {
+                append.records.extend(self.hosts.skipped_numbers(self.apps.states(), now));
+            }
             fleet::answer(self, now, &mut append, commands);
             questions::answer_questions(self, now, &mut append, commands);
             if self.writing.may_append(now) {

@@ -19,6 +19,8 @@ pub(crate) struct Hosts {
     seen: BTreeMap<HostId, HostSeen>,
     links: Links,
     ports: BTreeMap<HostId, Ports>,
+    /// True if hosts may know numbers of instances that the journal does not.
+    has_numbers: bool,
 }
 
 /// The effect of a change of a host's connection.
@@ -34,6 +36,9 @@ pub(crate) enum LinkNews {
 }
 
 impl Hosts {
+    /// A number so far ahead of the journal's was given out by nobody.
+    const FAR: u64 = 1 << 32;
+
     /// Returns the hosts of a recovered fleet.
     pub fn new(fleet: Fleet) -> Self {
         Self { fleet, ..Self::default() }
@@ -48,7 +53,36 @@ impl Hosts {
 
     /// Records that the agent of this host is connected when control starts.
     pub fn said(&mut self, host: HostId, hello: HostHello) {
+        self.has_numbers = true;
         self.said.insert(host, hello);
+    }
+
+    /// Compares the numbers that hosts know with those of an app that is new here.
+    pub fn look_at_numbers(&mut self) {
+        self.has_numbers = true;
+    }
+
+    /// Returns facts for apps with numbers that a host knows and the journal does not: an earlier control gave
+    /// them out, whose journal had more.
+    pub fn skipped_numbers<'a>(
+        &mut self,
+        apps: impl Iterator<Item = &'a App>,
+        now: Timestamp,
+    ) -> Vec<Record> {
+        if !self.has_numbers {
+            return Vec::new();
+        }
+        let skipped = |app: &App| {
+            let known = self.said.values().filter_map(|said| said.numbers.get(&app.name));
+            // A host that says more than this lies, and would leave no numbers to anybody.
+            let believed = known.filter(|number| **number < app.last_instance + Self::FAR);
+            let to = believed.max().copied().filter(|to| *to > app.last_instance)?;
+            let facts = vec![Fact::NumbersSkipped { to, at: now }];
+            Some(Record::App { app: app.name.clone(), facts })
+        };
+        let records: Vec<Record> = apps.filter_map(skipped).collect();
+        self.has_numbers = !records.is_empty();
+        records
     }
 
     /// Takes a change of the connection to a host's agent. Returns `None` if nothing follows. The server's
@@ -60,6 +94,7 @@ impl Hosts {
         let news = match link {
             Link::Up(hello) => {
                 let was_lost = self.links.reach(host, now).lost_since().is_some();
+                self.has_numbers = true;
                 let before = self.said.insert(host.clone(), hello.clone());
                 let has_rebooted = before.is_some_and(|before| before.boot != hello.boot);
                 self.links.up(host, now);

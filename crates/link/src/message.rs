@@ -3,11 +3,12 @@
 //! Each end names its version in its first message. A server and a member understand each other if their
 //! versions differ by at most one. A message of a kind that the receiver does not know is skipped.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use model::{
-    Abilities, Generation, HealthTable, HostAbilities, HostCommand, HostReport, Snapshot,
+    Abilities, AppName, Generation, HealthTable, HostAbilities, HostCommand, HostReport, Snapshot,
     TrafficReport,
 };
 use serde::{Deserialize, Serialize};
@@ -147,6 +148,9 @@ pub enum Offers {
     Host {
         /// The features that it offers to new instances.
         abilities: HostAbilities,
+        /// The highest number of an instance of each app that it has kept anything of.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        numbers: BTreeMap<AppName, u64>,
     },
     /// A proxy offers to take requests to instances.
     Proxy {

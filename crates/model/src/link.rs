@@ -1,9 +1,10 @@
 //! The connection between control and the agent of a host, as control sees it. Types only.
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use core::net::IpAddr;
 
-use crate::HostAbilities;
+use crate::{AppName, HostAbilities};
 
 /// A change of the connection to a host's agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct HostHello {
     pub address: IpAddr,
     /// The features that the host offers to new instances.
     pub abilities: HostAbilities,
+    /// The highest number of an instance of each app that the host has kept anything of.
+    pub numbers: BTreeMap<AppName, u64>,
     /// The host's boot id. Another boot has ended all processes of the one before.
     pub boot: String,
 }

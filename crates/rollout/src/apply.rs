@@ -66,6 +66,10 @@ fn fold(app: &mut App, fact: &Fact, version: u64) -> Folded {
             Ok(())
         }
         Fact::Owed { instances, .. } => instances::owe(app, instances),
+        Fact::NumbersSkipped { to, .. } => {
+            app.last_instance = app.last_instance.max(*to);
+            Ok(())
+        }
         Fact::Gone { .. } => gone(app, fact),
         Fact::Ready { rollout, at, .. } => {
             let rollout = in_phase(app, *rollout, |phase| *phase == Phase::Starting)?;

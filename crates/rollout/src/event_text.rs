@@ -81,6 +81,9 @@ fn sentence(app: &App, fact: &Fact) -> String {
             let id = app.id(*instance);
             format!("{id} has had its time, stopping it with {in_flight} requests in flight")
         }
+        Fact::NumbersSkipped { to, .. } => {
+            format!("going on behind {}: hosts know numbers that the journal does not", app.id(*to))
+        }
         Fact::Owed { instances, .. } => {
             let count = counted(instances.len(), "instance");
             let hosts = listed(&hosts(instances.iter().filter_map(|n| app.instances.get(n))));

@@ -74,6 +74,14 @@ pub enum Fact {
         /// Time of the event.
         at: Timestamp,
     },
+    /// Numbers up to this one were given out before, by a control whose journal had more than this one: the
+    /// server was restored from a backup. They are given to no other instance.
+    NumbersSkipped {
+        /// The last of them.
+        to: u64,
+        /// Time of the event.
+        at: Timestamp,
+    },
     /// An instance has ended, with its whole process tree.
     Gone {
         /// The instance's number.
@@ -269,6 +277,7 @@ impl Fact {
             | Self::Draining { at, .. }
             | Self::Released { at, .. }
             | Self::Owed { at, .. }
+            | Self::NumbersSkipped { at, .. }
             | Self::Gone { at, .. }
             | Self::Ready { at, .. }
             | Self::Shifted { at, .. }
@@ -301,6 +310,7 @@ impl Fact {
             Self::Draining { .. } => "draining",
             Self::Released { .. } => "released",
             Self::Owed { .. } => "owed",
+            Self::NumbersSkipped { .. } => "numbers-skipped",
             Self::Gone { .. } => "gone",
             Self::Ready { .. } => "ready",
             Self::Shifted { .. } => "shifted",

@@ -174,6 +174,7 @@ impl Leader {
         let hello = HostHello {
             address: Ipv4Addr::LOCALHOST.into(),
             abilities: self.agent.abilities().clone(),
+            numbers: agent::numbers(&self.data).unwrap_or_default(),
             boot: agent::boot_id(),
         };
         let engine = Engine::recover(term, &proxies, &recovered)

@@ -164,7 +164,10 @@ impl MemberEnd for HostEnd {
             segue: env!("CARGO_PKG_VERSION").into(),
             boot: agent::boot_id(),
             obeyed: None,
-            offers: Offers::Host { abilities: self.agent.abilities().clone() },
+            offers: Offers::Host {
+                abilities: self.agent.abilities().clone(),
+                numbers: agent::numbers(&self.data).unwrap_or_default(),
+            },
         }
     }
 

@@ -116,9 +116,13 @@ impl Hosts {
             true => Ipv4Addr::new(10, 0, 0, number),
             false => Ipv4Addr::LOCALHOST,
         };
-        let life = self.machines.get(host.0).map_or(0, |machine| machine.life);
-        let abilities = HostAbilities::default();
-        HostHello { address: address.into(), abilities, boot: format!("boot-{life}") }
+        let machine = self.machines.get(host.0);
+        let life = machine.map_or(0, |machine| machine.life);
+        let ids = machine.into_iter().flat_map(|machine| machine.processes.keys());
+        // They are in order, so the highest of an app comes last.
+        let numbers = ids.map(|id| (id.app.clone(), id.number)).collect();
+        let (abilities, boot) = (HostAbilities::default(), format!("boot-{life}"));
+        HostHello { address: address.into(), abilities, numbers, boot }
     }
 
     /// Returns whether the machine is a host of its own, and not the server's.

@@ -77,6 +77,7 @@ fn fold(
         engine.last_fact = engine.last_fact.max(fact.at());
         if matches!(fact, Fact::Started(_)) {
             engine.routing.proxies.forget_gap(name);
+            engine.hosts.look_at_numbers();
         }
         engine.hosts.used(fact.minted());
         let (hosts, routing) = (&mut engine.hosts, &engine.routing);

@@ -422,7 +422,9 @@ impl Running {
 impl MemberEnd for Noted {
     fn hello(&self) -> Hello {
         let offers = match self.role {
-            Role::Host => Offers::Host { abilities: HostAbilities::default() },
+            Role::Host => {
+                Offers::Host { abilities: HostAbilities::default(), numbers: BTreeMap::new() }
+            }
             Role::Proxy | Role::Server => {
                 Offers::Proxy { abilities: Abilities::default(), epoch: 1 }
             }

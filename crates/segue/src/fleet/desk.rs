@@ -169,7 +169,7 @@ impl Desk {
 
     /// Tells control that a host is there.
     fn up(&self, member: &MemberName, from: std::net::IpAddr, hello: &Hello) {
-        let Offers::Host { abilities } = &hello.offers else { return };
+        let Offers::Host { abilities, numbers } = &hello.offers else { return };
         let fleet = self.board.fleet();
         let known = fleet.members.iter().find(|known| known.name == *member);
         let address = known.and_then(|known| known.address).unwrap_or(from);
@@ -177,7 +177,8 @@ impl Desk {
         let elsewhere = "proxies on other machines cannot reach a unix socket".to_owned();
         let sockets = SocketFolders::new(String::new(), String::new(), Some(elsewhere));
         let abilities = HostAbilities { sockets, ..abilities.clone() };
-        let hello = HostHello { address, abilities, boot: hello.boot.clone() };
+        let (numbers, boot) = (numbers.clone(), hello.boot.clone());
+        let hello = HostHello { address, abilities, numbers, boot };
         self.inbox.link(member.as_host(), Link::Up(hello));
     }
 
