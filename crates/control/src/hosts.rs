@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Address, AppName, HostAbilities, HostHello, HostId, Link, Timestamp};
-use rollout::{App, Fact, Fleet, FleetFact, HostSeen, Instance, Minted, Reach, Suspicion};
+use model::{
+    Address, AppName, HostAbilities, HostDuty, HostHello, HostId, HostView, Link, Reach, Timestamp,
+};
+use rollout::{App, Fact, Fleet, FleetFact, HostSeen, Instance, Minted, Suspicion};
 
 use crate::links::Links;
 use crate::ports::Ports;
@@ -18,6 +20,8 @@ pub(crate) struct Hosts {
     /// Hosts that have joined, as last seen.
     seen: BTreeMap<HostId, HostSeen>,
     links: Links,
+    /// True if hosts or members may have changed since they were last shown.
+    has_changed: bool,
     ports: BTreeMap<HostId, Ports>,
     /// True if hosts may know numbers of instances that the journal does not.
     has_numbers: bool,
@@ -163,6 +167,22 @@ impl Hosts {
         &self.seen
     }
 
+    /// Returns the hosts for observers.
+    pub fn views(&self) -> Vec<HostView> {
+        let view = |(name, seen): (&HostId, &HostSeen)| HostView {
+            name: name.clone(),
+            address: seen.address,
+            reach: seen.reach,
+            duty: seen.duty,
+        };
+        self.seen.iter().map(view).collect()
+    }
+
+    /// Returns whether hosts or members may have changed since the last call.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.has_changed)
+    }
+
     /// Returns the hosts whose agents are heard.
     pub fn here(&self) -> impl Iterator<Item = &HostId> {
         self.seen.iter().filter(|(_, seen)| seen.reach == Reach::Here).map(|(host, _)| host)
@@ -229,6 +249,7 @@ impl Hosts {
 
     /// Brings `seen` up to date with the fleet, the agents and the clock.
     fn look(&mut self, now: Timestamp) {
+        self.has_changed = true;
         let local = HostId::local();
         let remote = self.fleet.hosts.keys().filter(|host| **host != local).count();
         self.links.suspect(remote, now);
@@ -241,9 +262,10 @@ impl Hosts {
                 free_ports: Vec::new(),
                 abilities: HostAbilities::default(),
                 reach,
+                duty: HostDuty::Active,
                 back_since,
             });
-            (seen.address, seen.abilities) = (host.address, abilities);
+            (seen.address, seen.abilities, seen.duty) = (host.address, abilities, host.duty);
             (seen.reach, seen.back_since) = (reach, back_since);
         }
     }

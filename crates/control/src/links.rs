@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{HostId, Timestamp};
-use rollout::{Reach, Suspicion};
+use model::{HostId, Reach, Timestamp};
+use rollout::Suspicion;
 
 /// The connections to the agents of all hosts but the server's own.
 #[derive(Clone, Debug, Default)]

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use model::{
     AppCounters, AppView, Generation, Health, HostCommand, HostId, HostReport, Keep, Listeners,
-    Millis, NotStarted, Receipt, Share, Stage, Timestamp,
+    Millis, NotStarted, Reach, Receipt, Share, Stage, Timestamp,
 };
 use rollout::{
     Accepted, App, Ask, Bug, Decision, Fact, FetchProgress, FetchSeen, InstanceSeen, Observed,
-    Process, Reach, Reasons, Refusal, WorkStage,
+    Process, Reasons, Refusal, WorkStage,
 };
 
 use crate::busy::{BusyTerms, InstanceLoad, Standstill, Weighed};

@@ -30,7 +30,7 @@ pub enum Event {
     /// A host's agent reports.
     Host(FromHost),
     /// The connection to a host's agent has changed. A silent host is lost after
-    /// [`rollout::Reach::LOST_AFTER`], without another word.
+    /// [`model::Reach::LOST_AFTER`], without another word.
     Link {
         /// The host.
         host: HostId,

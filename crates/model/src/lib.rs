@@ -47,9 +47,9 @@ pub use id::{
     ProxyId, ReleaseNo, RolloutId,
 };
 pub use limits::AppLimits;
-pub use link::{HostHello, Link};
+pub use link::{HostHello, Link, Reach};
 pub use listener::{ListenerRule, Listeners};
-pub use member::{FleetView, MemberView, Role};
+pub use member::{FleetView, HostDuty, HostView, MemberView, Role};
 pub use nearest::nearest;
 pub use proxy_limits::{
     HeadSizes, LIMIT_TIMES, LONE_APP_LIMITS, LimitField, LimitRow, LoneLimits, PROXY_LIMITS,

@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use core::net::IpAddr;
 
-use crate::{AppName, HostAbilities};
+use crate::{AppName, HostAbilities, Millis, Timestamp};
 
 /// A change of the connection to a host's agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,4 +26,42 @@ pub struct HostHello {
     pub numbers: BTreeMap<AppName, u64>,
     /// The host's boot id. Another boot has ended all processes of the one before.
     pub boot: String,
+}
+
+/// Whether the agent of a host is heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// The agent is connected.
+    Here,
+    /// The agent is not heard.
+    Silent {
+        /// Time since which it is not heard.
+        since: Timestamp,
+    },
+    /// The agent was not heard for [`Reach::LOST_AFTER`].
+    Lost {
+        /// Time at which the host was lost.
+        since: Timestamp,
+    },
+}
+
+impl Reach {
+    /// Time after which a silent host is lost.
+    pub const LOST_AFTER: Millis = Millis::from_secs(10);
+    /// Time after which the instances of a lost host are started elsewhere.
+    pub const REPLACED_AFTER: Millis = Millis::from_secs(60);
+
+    /// Returns the reach at `now` of a host that was last heard at `silent_since`.
+    pub fn of_silent(silent_since: Timestamp, now: Timestamp) -> Self {
+        let lost = silent_since.after(Self::LOST_AFTER);
+        if now >= lost { Self::Lost { since: lost } } else { Self::Silent { since: silent_since } }
+    }
+
+    /// Returns the time at which the host was lost, if it is.
+    pub fn lost_since(self) -> Option<Timestamp> {
+        match self {
+            Self::Here | Self::Silent { .. } => None,
+            Self::Lost { since } => Some(since),
+        }
+    }
 }

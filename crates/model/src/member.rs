@@ -9,7 +9,7 @@ use core::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, MemberName, Timestamp};
+use crate::{Digest, HostId, MemberName, Reach, Timestamp};
 
 /// The role of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -49,13 +49,48 @@ impl FromStr for Role {
     }
 }
 
+/// What a host is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostDuty {
+    /// The host gets new instances.
+    #[default]
+    Active,
+    /// The host keeps its instances and gets nothing new.
+    Cordoned,
+    /// The host's instances are replaced on other hosts, and it gets nothing new.
+    Draining,
+}
+
+impl HostDuty {
+    /// Returns whether the host gets new instances.
+    pub fn is_active(&self) -> bool {
+        *self == Self::Active
+    }
+}
+
 /// The members of a fleet as control knows them.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct FleetView {
     /// Members, in order of their names.
     pub members: Vec<MemberView>,
+    /// Hosts, in order of their names, with the server's own.
+    pub hosts: Vec<HostView>,
     /// Keys of members that were removed.
     pub removed: Vec<Digest>,
+}
+
+/// A host as control sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostView {
+    /// Its name.
+    pub name: HostId,
+    /// The address at which its instances listen.
+    pub address: IpAddr,
+    /// Whether its agent is heard.
+    pub reach: Reach,
+    /// What it is used for.
+    pub duty: HostDuty,
 }
 
 /// A member as control knows it.

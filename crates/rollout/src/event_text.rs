@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use model::{HostId, Outcome, ReleaseNo, RolloutEvent, Share};
+use model::{HostId, Millis, Outcome, ReleaseNo, RolloutEvent, Share};
 
 use crate::ladder::{rung, rungs};
 use crate::reach::hosts;
@@ -59,7 +59,7 @@ fn sentence(app: &App, fact: &Fact) -> String {
                 counted(*probes as usize, "good probe")
             )
         }
-        Fact::Doomed { instance, .. } if app.rollout.as_ref().is_some_and(|r| r.kind.renews()) => {
+        Fact::Doomed { instance, down: Millis(0), .. } => {
             format!("another takes the place of {}", app.id(*instance))
         }
         Fact::Doomed { instance, down, .. } => {
@@ -71,6 +71,7 @@ fn sentence(app: &App, fact: &Fact) -> String {
                 DrainCause::NeverHealthy => "they were not healthy in time",
                 DrainCause::Replaced => "others have taken their place",
                 DrainCause::Restarted => "others start once they have ended",
+                DrainCause::HostDrained => "their host is drained",
             };
             format!("draining {}: {why}", counted(instances.len(), "instance"))
         }

@@ -396,6 +396,8 @@ pub enum DrainCause {
     Replaced,
     /// The release is restarted, and the successor starts only after this instance has gone.
     Restarted,
+    /// The instance's host is drained, and the successor starts only after this instance has gone.
+    HostDrained,
 }
 
 /// Why an instance may be stopped.

@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use model::{Digest, FleetView, HostId, MemberName, MemberView, Millis, Role, Timestamp};
+use model::{Digest, FleetView, HostDuty, HostId, MemberName, MemberView, Millis, Role, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The hosts that instances can be placed on, and the members of the fleet.
@@ -32,6 +32,9 @@ pub struct Host {
     pub address: IpAddr,
     /// Time at which it joined the fleet.
     pub joined: Timestamp,
+    /// What it is used for.
+    #[serde(default, skip_serializing_if = "HostDuty::is_active")]
+    pub duty: HostDuty,
 }
 
 /// A member on another machine.
@@ -107,6 +110,15 @@ pub enum FleetFact {
         /// Time of the event.
         at: Timestamp,
     },
+    /// A person said what a host is used for.
+    DutySet {
+        /// The host's name.
+        host: HostId,
+        /// What it is used for.
+        duty: HostDuty,
+        /// Time of the event.
+        at: Timestamp,
+    },
     /// A member was invited. An earlier invite of that name ends.
     Invited {
         /// The member's name.
@@ -140,8 +152,11 @@ impl Fleet {
         match fact {
             FleetFact::HostJoined { host, address, at } => {
                 let (address, joined) = (*address, *at);
-                let known = self.hosts.entry(host.clone()).or_insert(Host { address, joined });
-                known.address = address;
+                let new = Host { address, joined, duty: HostDuty::Active };
+                self.hosts.entry(host.clone()).or_insert(new).address = address;
+            }
+            FleetFact::DutySet { host, duty, .. } => {
+                self.hosts.entry(host.clone()).and_modify(|host| host.duty = *duty);
             }
             FleetFact::Invited { name, invitation, at } => {
                 self.invites.retain(|_, invite| invite.until > *at);
@@ -174,7 +189,7 @@ impl Fleet {
         self.hosts.remove(&name.as_host());
     }
 
-    /// Returns what observers are shown.
+    /// Returns what observers are shown, without what is seen of the hosts.
     pub fn view(&self) -> FleetView {
         let members = self.members.iter().map(|(name, member)| MemberView {
             name: name.clone(),
@@ -185,7 +200,7 @@ impl Fleet {
             joined: member.joined,
         });
         let removed = self.removed.iter().map(|removed| removed.key);
-        FleetView { members: members.collect(), removed: removed.collect() }
+        FleetView { members: members.collect(), hosts: Vec::new(), removed: removed.collect() }
     }
 }
 
@@ -194,6 +209,7 @@ impl FleetFact {
     pub fn at(&self) -> Timestamp {
         match self {
             Self::HostJoined { at, .. }
+            | Self::DutySet { at, .. }
             | Self::Invited { at, .. }
             | Self::MemberJoined { at, .. }
             | Self::MemberRemoved { at, .. } => *at,
@@ -204,6 +220,7 @@ impl FleetFact {
     pub fn name(&self) -> &'static str {
         match self {
             Self::HostJoined { .. } => "host-joined",
+            Self::DutySet { .. } => "duty-set",
             Self::Invited { .. } => "invited",
             Self::MemberJoined { .. } => "member-joined",
             Self::MemberRemoved { .. } => "member-removed",

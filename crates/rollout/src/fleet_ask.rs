@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use model::{Digest, MemberName, Role, Timestamp};
+use model::{Digest, HostDuty, HostId, MemberName, Role, Timestamp};
 
 use crate::ask::{Refusal, RefusalCode};
 use crate::fleet::{Fleet, FleetFact, Invitation};
@@ -35,6 +35,13 @@ pub enum FleetAsk {
         secret: Digest,
         /// The SHA-256 of the member's public key.
         key: Digest,
+    },
+    /// Say what a host is used for.
+    SetDuty {
+        /// The host's name.
+        host: HostId,
+        /// What it is to be used for.
+        duty: HostDuty,
     },
     /// Remove a member, or take back its invite.
     Remove {
@@ -74,6 +81,7 @@ pub fn fleet_ask(fleet: &Fleet, ask: &FleetAsk, now: Timestamp) -> Result<FleetA
             invite(fleet, name, invitation, *replace, now)
         }
         FleetAsk::Join { secret, key } => join(fleet, *secret, *key, now),
+        FleetAsk::SetDuty { host, duty } => set_duty(fleet, host, *duty, now),
         FleetAsk::Remove { name } => remove(fleet, name, now),
     }
 }
@@ -161,6 +169,34 @@ fn remove(fleet: &Fleet, name: &MemberName, now: Timestamp) -> Result<FleetAccep
     }
     let facts = Vec::from([FleetFact::MemberRemoved { name: name.clone(), at: now }]);
     Ok(FleetAccepted { facts, note: format!("{name} is removed") })
+}
+
+fn set_duty(
+    fleet: &Fleet,
+    host: &HostId,
+    duty: HostDuty,
+    now: Timestamp,
+) -> Result<FleetAccepted, Refusal> {
+    let Some(known) = fleet.hosts.get(host) else {
+        let message = format!("there is no host {host}");
+        let hint = Some("`segue fleet` lists them".into());
+        return Err(Refusal { code: RefusalCode::NotFound, message, hint });
+    };
+    let note = match duty {
+        HostDuty::Active => format!("{host} takes new instances"),
+        HostDuty::Cordoned => format!("{host} gets nothing new"),
+        HostDuty::Draining => format!("{host} is drained: its instances are replaced on others"),
+    };
+    if known.duty == duty {
+        return Ok(FleetAccepted { facts: Vec::new(), note });
+    }
+    let mut others = fleet.hosts.iter().filter(|(other, _)| *other != host);
+    if duty == HostDuty::Draining && !others.any(|(_, other)| other.duty.is_active()) {
+        let hint = "let one take new instances first: `segue fleet uncordon NAME`";
+        return Err(refuse(&format!("drain {host}"), "no other host takes its instances", hint));
+    }
+    let facts = Vec::from([FleetFact::DutySet { host: host.clone(), duty, at: now }]);
+    Ok(FleetAccepted { facts, note })
 }
 
 /// Returns why instances cannot be reached at this address from other machines, if they cannot.

@@ -44,8 +44,8 @@ pub use fleet_ask::{FleetAccepted, FleetAsk, address_fault, fleet_ask};
 pub use kind::RolloutKind;
 pub use ladder::{Rung, rung, rungs, wanted};
 pub use observed::{
-    Busy, FetchProgress, FetchSeen, HostSeen, InstanceSeen, Minute, Observed, Process, Reach,
-    Suspicion, Tally,
+    Busy, FetchProgress, FetchSeen, HostSeen, InstanceSeen, Minute, Observed, Process, Suspicion,
+    Tally,
 };
 pub use plan::{Plan, plan};
 pub use planted::Bug;

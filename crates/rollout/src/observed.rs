@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use model::{
-    AppCounters, Askers, Exit, Generation, Health, HostAbilities, HostId, Listeners, Millis,
-    ReleaseNo, Timestamp,
+    AppCounters, Askers, Exit, Generation, Health, HostAbilities, HostDuty, HostId, Listeners,
+    Millis, Reach, ReleaseNo, Timestamp,
 };
 
 /// Observations of one app.
@@ -50,46 +50,10 @@ pub struct HostSeen {
     pub abilities: HostAbilities,
     /// Whether its agent is heard.
     pub reach: Reach,
+    /// What it is used for.
+    pub duty: HostDuty,
     /// Time at which its agent was last heard again after a silence.
     pub back_since: Option<Timestamp>,
-}
-
-/// Whether the agent of a host is heard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// The agent is connected.
-    Here,
-    /// The agent is not heard.
-    Silent {
-        /// Time since which it is not heard.
-        since: Timestamp,
-    },
-    /// The agent was not heard for [`Reach::LOST_AFTER`].
-    Lost {
-        /// Time at which the host was lost.
-        since: Timestamp,
-    },
-}
-
-impl Reach {
-    /// Time after which a silent host is lost.
-    pub const LOST_AFTER: Millis = Millis::from_secs(10);
-    /// Time after which the instances of a lost host are started elsewhere.
-    pub const REPLACED_AFTER: Millis = Millis::from_secs(60);
-
-    /// Returns the reach at `now` of a host that was last heard at `silent_since`.
-    pub fn of_silent(silent_since: Timestamp, now: Timestamp) -> Self {
-        let lost = silent_since.after(Self::LOST_AFTER);
-        if now >= lost { Self::Lost { since: lost } } else { Self::Silent { since: silent_since } }
-    }
-
-    /// Returns the time at which the host was lost, if it is.
-    pub fn lost_since(self) -> Option<Timestamp> {
-        match self {
-            Self::Here | Self::Silent { .. } => None,
-            Self::Lost { since } => Some(since),
-        }
-    }
 }
 
 /// The server's suspicion that its own network is at fault, since so many hosts fell silent at once.
@@ -101,6 +65,13 @@ pub struct Suspicion {
     pub silent: u16,
     /// Number of hosts besides the server's own.
     pub of: u16,
+}
+
+impl HostSeen {
+    /// Returns whether new instances may be placed on the host.
+    pub fn takes_instances(&self) -> bool {
+        self.reach == Reach::Here && self.duty.is_active()
+    }
 }
 
 /// Counts of one app in one minute.

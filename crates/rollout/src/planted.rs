@@ -69,6 +69,8 @@ pub enum Bug {
     ForgetsValues,
     /// Instances are placed on hosts that are not heard.
     PlacesOnLostHosts,
+    /// Instances are placed on hosts that are to get nothing new.
+    PlacesOnCordonedHosts,
     /// The instances of a lost host count as ended.
     TakesLostForGone,
     /// The receipt does not name the hosts on which instances are still to be stopped.
@@ -79,7 +81,7 @@ pub enum Bug {
 
 impl Bug {
     /// All bugs.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::RoutesToDraining,
         Self::IgnoresInFlight,
         Self::TakesUnknownForIdle,
@@ -111,6 +113,7 @@ impl Bug {
         Self::CountsRemovedApps,
         Self::ForgetsValues,
         Self::PlacesOnLostHosts,
+        Self::PlacesOnCordonedHosts,
         Self::TakesLostForGone,
         Self::ForgetsOwed,
         Self::TrustsOwnNetwork,

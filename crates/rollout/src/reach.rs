@@ -3,11 +3,11 @@
 
 use alloc::vec::Vec;
 
-use model::{HostId, ReleaseNo, Stage, StrategyKind, Timestamp};
+use model::{HostDuty, HostId, Reach, ReleaseNo, Stage, StrategyKind, Timestamp};
 
 use crate::ladder::needs_room;
 use crate::planted::Bug;
-use crate::{App, Instance, Observed, Reach, Suspicion};
+use crate::{App, Instance, Observed, Suspicion};
 
 /// Returns the suspicion of the server against itself, unless a person has said for this app that the
 /// hosts are lost. While it lasts, every host counts as last heard, and nothing moves.
@@ -29,6 +29,23 @@ pub(crate) fn is_lost(app: &App, seen: &Observed, instance: &Instance) -> bool {
 fn reach(app: &App, seen: &Observed, host: &HostId) -> Reach {
     let reach = seen.hosts.get(host).map_or(Reach::Here, |host| host.reach);
     if suspicion(app, seen).is_some() { Reach::Here } else { reach }
+}
+
+/// Returns whether a host does not belong to the fleet any more. The server's own host always does.
+pub(crate) fn is_host_removed(seen: &Observed, host: &HostId) -> bool {
+    !seen.hosts.contains_key(host) && *host != HostId::local()
+}
+
+/// Returns whether the instance has to leave its host, which is heard.
+pub(crate) fn has_to_leave(app: &App, seen: &Observed, instance: &Instance) -> bool {
+    let duty = seen.hosts.get(&instance.host).map(|host| host.duty);
+    duty == Some(HostDuty::Draining) && is_here(app, seen, instance)
+}
+
+/// Returns whether no two instances of the release may run at a time.
+pub(crate) fn runs_alone(app: &App, release: ReleaseNo) -> bool {
+    let kind = app.releases.get(&release).map(|release| &release.spec.strategy.kind);
+    matches!(kind, Some(StrategyKind::Recreate { .. }))
 }
 
 /// Returns the time from which the deadlines of this instance count at the earliest: the start of control, or
@@ -70,8 +87,7 @@ pub(crate) fn required(app: &App, seen: &Observed, release: ReleaseNo, count: u1
 /// may still run.
 pub(crate) fn replaced_from(app: &App, seen: &Observed, instance: &Instance) -> Option<Timestamp> {
     let lost = reach(app, seen, &instance.host).lost_since()?;
-    let kind = &app.releases.get(&instance.release)?.spec.strategy.kind;
-    let is_alone = matches!(kind, StrategyKind::Recreate { .. });
+    let is_alone = runs_alone(app, instance.release);
     let waits = app.rollout.as_ref().is_some_and(|rollout| needs_room(app, rollout));
     (!is_alone && !waits).then(|| lost.after(Reach::REPLACED_AFTER))
 }

@@ -5,10 +5,10 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use model::{
-    AppName, AppSpec, Digest, Drain, Exit, HealthCheck, HostAbilities, HostId, Millis, Route, Run,
-    Standby, Strategy, StrategyKind, Switch,
+    AppName, AppSpec, Digest, Drain, Exit, HealthCheck, HostAbilities, HostDuty, HostId, Millis,
+    Reach, Route, Run, Standby, Strategy, StrategyKind, Switch,
 };
-use rollout::{HostSeen, NewRelease, Reach, Task};
+use rollout::{HostSeen, NewRelease, Task};
 
 /// The behaviour of a release's instances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,8 +104,8 @@ pub fn task(name: &str, takes: Option<u64>, needs_lease: bool) -> Task {
 /// Returns one host with these abilities and without free ports.
 pub fn local_host(abilities: HostAbilities) -> BTreeMap<HostId, HostSeen> {
     let address = Ipv4Addr::LOCALHOST.into();
-    let (free_ports, reach) = (Vec::new(), Reach::Here);
-    let seen = HostSeen { address, free_ports, abilities, reach, back_since: None };
+    let (free_ports, reach, duty) = (Vec::new(), Reach::Here, HostDuty::Active);
+    let seen = HostSeen { address, free_ports, abilities, reach, duty, back_since: None };
     BTreeMap::from([(HostId::local(), seen)])
 }
 

@@ -2,10 +2,10 @@
 //! to rest.
 
 use model::{
-    AppName, Batch, Capacity, Gate, InstanceId, Listen, Maintenance, Millis, OnFailure, Order,
-    Page, Share, Standby, Step, StrategyKind, Switch, Waiting,
+    AppName, Batch, Capacity, Gate, HostDuty, InstanceId, Listen, Maintenance, Millis, OnFailure,
+    Order, Page, Share, Standby, Step, StrategyKind, Switch, Waiting,
 };
-use rollout::{Ask, Promote};
+use rollout::{Ask, FleetAsk, Promote};
 
 use crate::ambush::Ambush;
 use crate::apps::{Behaviour, release, spec, task};
@@ -345,8 +345,22 @@ impl Chaos {
         }
     }
 
+    /// Says what a machine is used for.
+    fn set_duty(&mut self) {
+        let all: Vec<_> = self.world.hosts.machines().map(|(no, _)| no).collect();
+        let duties = [HostDuty::Active, HostDuty::Cordoned, HostDuty::Draining];
+        let duty = self.world.rng.pick(&duties).copied().unwrap_or_default();
+        if let Some(host) = self.world.rng.pick(&all).copied() {
+            let host = self.world.hosts.name(host);
+            self.world.ask_fleet(FleetAsk::SetDuty { host, duty });
+        }
+    }
+
     /// Cuts the connection to one machine or to all of them, for a moment or for minutes.
     fn cut(&mut self) {
+        if self.world.rng.once_in(3) {
+            return self.set_duty();
+        }
         let lasts = match self.world.rng.between(0, 2) {
             0 => self.world.rng.between(500, 9_000),
             1 => self.world.rng.between(9_000, 40_000),
@@ -419,6 +433,11 @@ impl Chaos {
                 } else if gate == Some(Waiting::Promote) {
                     self.world.ask(&app, Ask::Promote(Promote::Step), None);
                 }
+            }
+            let hosts = self.world.engine().into_iter().flat_map(|engine| engine.hosts());
+            let idle = hosts.filter(|(_, host)| !host.duty.is_active());
+            for host in idle.map(|(host, _)| host.clone()).collect::<Vec<_>>() {
+                self.world.ask_fleet(FleetAsk::SetDuty { host, duty: HostDuty::Active });
             }
             self.world.run_for(20_000);
         }

@@ -1,7 +1,7 @@
 //! Scenarios by hand: the simulated world without chance, and a transcript of announced events.
 
 use model::{AppName, AppSpec, ArmView, Health, InstanceView};
-use rollout::{Ask, NewRelease};
+use rollout::{Ask, FleetAsk, NewRelease};
 
 use crate::apps::{Behaviour, release, spec};
 use crate::host::{Pace, Process};
@@ -231,6 +231,18 @@ impl Script {
     pub fn kill_host(&mut self, host: HostNo, back_in: u64) -> &mut Self {
         self.say(&format!("! machine {} is dead for {back_in} ms", host.0));
         self.world.kill_host(host, back_in);
+        self
+    }
+
+    /// Gives a command about the fleet, and writes the answer to the transcript.
+    pub fn ask_fleet(&mut self, ask: FleetAsk) -> &mut Self {
+        let ticket = self.world.ask_fleet(ask);
+        self.world.run_for(20);
+        match self.world.answers.remove(&ticket) {
+            Some(Ok(answer)) => self.say(&format!("> {}", answer.note)),
+            Some(Err(refusal)) => self.say(&format!("> {}", refusal.message)),
+            None => self.say("> no answer"),
+        }
         self
     }
 

@@ -9,8 +9,8 @@
 use std::collections::BTreeSet;
 
 use control::{Command, Engine, Record};
-use model::{HostId, InstanceId, Stage};
-use rollout::{App, Fact, Instance, Reach};
+use model::{HostId, InstanceId, Reach, Stage};
+use rollout::{App, Fact, Instance};
 
 use crate::hosts::Hosts;
 use crate::violation::Wrong;
@@ -31,21 +31,33 @@ pub fn check(
         let name = record.app()?;
         let app = engine.apps().find(|app| app.name == *name).cloned();
         let app = app.unwrap_or_else(|| App::new(name.clone()));
-        check_facts(record, &app, &alive, heard).or_else(|| acts_blindly(engine, record, &app))
+        check_facts(engine, record, &app, &alive, heard)
+            .or_else(|| acts_blindly(engine, record, &app))
     })
 }
 
 fn check_facts(
+    engine: &Engine,
     record: &Record,
     before: &App,
     alive: &BTreeSet<&InstanceId>,
     heard: &BTreeSet<HostId>,
 ) -> Option<Wrong> {
+    let is_member = |host: Option<&HostId>| host.is_some_and(|it| engine.hosts().contains_key(it));
     let mut app = before.clone();
     for fact in record.facts() {
         let name = &app.name;
         match fact {
             Fact::Minted { instances, .. } => {
+                let is_active =
+                    |host| engine.hosts().get(host).is_none_or(|it| it.duty.is_active());
+                if let Some(minted) = instances.iter().find(|minted| !is_active(&minted.host)) {
+                    let (id, host) = (app.id(minted.number), &minted.host);
+                    return Some((
+                        "duty",
+                        format!("{id} is placed on {host}, which takes nothing"),
+                    ));
+                }
                 if let Some(minted) = instances.iter().find(|minted| !heard.contains(&minted.host))
                 {
                     let (id, host) = (app.id(minted.number), &minted.host);
@@ -59,9 +71,12 @@ fn check_facts(
                 let (id, host) = (app.id(begun.work), &begun.host);
                 return Some(("reach", format!("{id} is begun on {host}, which is not heard")));
             }
-            Fact::Gone { instance, .. } if alive.contains(&app.id(*instance)) => {
+            // Whoever removes a host says that it will not be heard again.
+            Fact::Gone { instance, .. } if is_member(app.host_of(*instance)) => {
                 let id = app.id(*instance);
-                return Some(("gone", format!("{id} counts as gone and runs")));
+                if alive.contains(&id) {
+                    return Some(("gone", format!("{id} counts as gone and runs")));
+                }
             }
             Fact::Ended { receipt, .. } => {
                 let mut owed = app.instances.values().filter(|instance| instance.owed);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use control::{Answer, Command, Engine, Event, Mode, Record, SteadyClock, Ticket};
 use journal::Lost;
 use model::{AppName, AppView, FromHost, HostCommand, InstanceId, Millis, ProxyId, Timestamp};
-use rollout::{Ask, Refusal};
+use rollout::{Ask, FleetAsk, Refusal};
 
 use crate::coverage::{self, Coverage};
 use crate::disk::{Disk, Loss};
@@ -86,8 +86,7 @@ impl World {
         Self::with_hosts(seed, &[Pace::default()], sabotage)
     }
 
-    /// Returns a new world with a machine for each of `paces`, with control running and no app deployed. For
-    /// control all machines are one host.
+    /// Returns a new world with a machine for each of `paces`. For control all of them are one host.
     pub fn with_hosts(seed: u64, paces: &[Pace], sabotage: Option<Sabotage>) -> Self {
         Self::of(seed, Hosts::new(paces), sabotage)
     }
@@ -161,6 +160,13 @@ impl World {
         ticket
     }
 
+    /// Sends a command about the fleet.
+    pub fn ask_fleet(&mut self, ask: FleetAsk) -> Ticket {
+        let ticket = self.ticket();
+        self.deliver(0, Event::Fleet { ticket, ask });
+        ticket
+    }
+
     /// Sends a dry run of a command.
     pub fn dry_run(&mut self, app: &AppName, ask: Ask, version: Option<u64>) -> Ticket {
         let (ticket, mode) = (self.ticket(), Mode::DryRun);
@@ -176,8 +182,7 @@ impl World {
         self.run_for(0);
     }
 
-    /// Kills a separate proxy, and brings it back after `back_in` milliseconds as another process, which
-    /// begins from the saved snapshot.
+    /// Kills a separate proxy, and brings it back after `back_in` milliseconds as another process.
     pub fn kill_proxy(&mut self, number: usize, back_in: u64) {
         let alive = self.proxies.get_mut(number).filter(|proxy| number > 0 && !proxy.is_dead);
         if let Some(proxy) = alive {
@@ -251,8 +256,7 @@ impl World {
         }
     }
 
-    /// Kills a machine, which then answers nothing for `back_in` milliseconds. The server survives, wherever it
-    /// runs.
+    /// Kills a machine, which answers nothing for `back_in` milliseconds. The server survives.
     pub fn kill_host(&mut self, host: HostNo, back_in: u64) {
         connections::kill_host(self, host, back_in);
     }

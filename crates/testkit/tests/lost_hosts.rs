@@ -7,7 +7,7 @@ use model::{
     AppSpec, FromHost, Health, HostId, HostReport, InstanceId, Millis, OnFailure, Order, Outcome,
     Readiness, Standby, StrategyKind, Switch,
 };
-use rollout::{Ask, Promote};
+use rollout::{Ask, FleetAsk, Promote};
 use testkit::{Behaviour, HostNo, Pace, Script};
 
 const H1: HostNo = HostNo(1);
@@ -247,4 +247,28 @@ fn a_report_about_an_instance_of_another_host_changes_nothing() {
     script.world.deliver(0, control::Event::Host(FromHost { host: host("h1"), report }));
     script.wait(2);
     assert_eq!(view(&script), before);
+}
+
+#[test]
+fn a_host_that_was_removed_is_waited_for_no_longer() {
+    let mut script = fleet();
+    let alone = |spec: &mut AppSpec| {
+        spec.run.replicas = 1;
+        spec.strategy.kind = StrategyKind::Recreate { page: model::Page::default() };
+    };
+    script.deploy_with("v1", Behaviour::Good(200), false, alone).wait(15);
+    script.deploy_with("v2", Behaviour::Good(200), false, alone).cut(H1, 10_000).wait(60).look();
+    script.deploy_with("v3", Behaviour::Good(200), true, alone);
+    assert_eq!(view(&script).rollout.as_ref().map(|r| r.phase), Some("starting"));
+    // Whoever was invited can be removed.
+    let name: model::MemberName = "h1".parse().expect("it is a name");
+    let secret = model::Digest::from_bytes([7; 32]);
+    let (role, address, labels) = (model::Role::Host, None, BTreeMap::new());
+    let invite =
+        FleetAsk::Invite { role, name: name.clone(), secret, address, labels, replace: true };
+    script.ask_fleet(invite).ask_fleet(FleetAsk::Remove { name }).wait(20).look();
+    let receipt = last_receipt(&script);
+    assert_eq!((receipt.outcome, receipt.owed), (Outcome::Completed, Vec::new()));
+    assert_eq!(view(&script).live.as_ref().expect("it serves").label.as_str(), "v2");
+    insta::assert_snapshot!(script.transcript());
 }

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use model::{
-    Generation, HostAbilities, HostId, LimitObstacles, Millis, Obstacle, Resource, ResourceLimits,
-    Stage, Timestamp,
+    Generation, HostAbilities, HostDuty, HostId, LimitObstacles, Millis, Obstacle, Reach, Resource,
+    ResourceLimits, Stage, Timestamp,
 };
 use proptest::prelude::*;
-use rollout::{App, Ask, Fact, HostSeen, Minted, Observed, Reach, apply, ask, decide};
+use rollout::{App, Ask, Fact, HostSeen, Minted, Observed, apply, ask, decide};
 use testkit::{release, spec};
 
 const NOW: Timestamp = Timestamp(1_000_000_000);
@@ -22,8 +22,9 @@ fn hosts(ports: &[u16]) -> BTreeMap<HostId, HostSeen> {
     let seen = |(at, free): (usize, &u16)| {
         let address = IpAddr::from([10, 0, 0, u8::try_from(at + 1).expect("there are few")]);
         let free_ports = (20_000..20_000 + free).collect();
-        let (abilities, reach) = (HostAbilities::default(), Reach::Here);
-        let seen = HostSeen { address, free_ports, abilities, reach, back_since: None };
+        let (abilities, duty) = (HostAbilities::default(), HostDuty::Active);
+        let (reach, back_since) = (Reach::Here, None);
+        let seen = HostSeen { address, free_ports, abilities, reach, duty, back_since };
         (host(&format!("h{}", at + 1)), seen)
     };
     ports.iter().enumerate().map(seen).collect()

@@ -24,8 +24,9 @@ fn every_planted_bug_is_caught_by_the_invariant_that_it_breaks() {
             Sabotage::LoseCommit => "I4",
             Sabotage::Core(Bug::CommitsEarly) | Sabotage::ReuseTerm => "I5",
             Sabotage::Core(Bug::LeasesTwice) => "I6",
-            // The end of a work is lost as well as that of an instance.
-            Sabotage::Core(Bug::ForgetsWork | Bug::TrustsSilence) => "work",
+            Sabotage::Core(Bug::ForgetsWork) => "work",
+            // Nobody notices that an instance has ended, so no other takes its place.
+            Sabotage::Core(Bug::TrustsSilence) => "end",
             Sabotage::Core(Bug::RollsBackInTwo) => "I7",
             Sabotage::Core(Bug::ForgetsShare) => "I8",
             Sabotage::Core(Bug::LeavesFiles | Bug::EndsWorkEarly) => "I9",
@@ -39,6 +40,7 @@ fn every_planted_bug_is_caught_by_the_invariant_that_it_breaks() {
             Sabotage::Core(Bug::ForgetsValues) => "values",
             Sabotage::TellsValues => "secret",
             Sabotage::Core(Bug::PlacesOnLostHosts) => "reach",
+            Sabotage::Core(Bug::PlacesOnCordonedHosts) => "duty",
             Sabotage::Core(Bug::TakesLostForGone | Bug::LeavesProcesses) => "gone",
             Sabotage::Core(Bug::ForgetsOwed) => "owed",
             Sabotage::Core(Bug::TrustsOwnNetwork) => "blind",

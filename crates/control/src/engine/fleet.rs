@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use model::Timestamp;
+use model::{FleetView, Timestamp};
 use rollout::{FleetAccepted, FleetAsk, Refusal, RefusalCode, fleet_ask};
 
 use super::{Append, Engine};
@@ -63,7 +63,10 @@ pub(super) fn refuse_waiting(engine: &mut Engine, commands: &mut Vec<Command>) {
 
 /// Shows the fleet if it has changed.
 pub(super) fn show(engine: &mut Engine, commands: &mut Vec<Command>) {
-    let view = engine.hosts.fleet().view();
+    if !engine.hosts.take_changed() {
+        return;
+    }
+    let view = FleetView { hosts: engine.hosts.views(), ..engine.hosts.fleet().view() };
     if engine.shown.fleet.as_deref() != Some(&view) {
         let view = Arc::new(view);
         engine.shown.fleet = Some(view.clone());

@@ -3,17 +3,21 @@
 
 use alloc::format;
 
-use model::{AppSpec, Obstacle, Order, ReleaseNo, Share, StrategyKind};
+use model::{AppSpec, HostId, Obstacle, Order, Reach, ReleaseNo, Share, StrategyKind};
 
 use super::batch::FactBatch;
 use super::{Desk, Refusal};
 use crate::readiness::{can_take_over, ready};
-use crate::{Fact, Phase, Reach};
+use crate::{Fact, Instance, Phase};
 
-/// Refuses a release that none of the hosts that are here can run, before anything is begun.
+/// Refuses a release that none of the hosts that take instances can run, before anything is begun.
 pub(super) fn can_run(desk: &Desk, spec: &AppSpec) -> Result<(), Refusal> {
-    let here = desk.seen.hosts.values().filter(|host| host.reach == Reach::Here);
-    let mut obstacles = here.map(|host| host.abilities.obstacle(spec));
+    let mut taking = desk.seen.hosts.values().filter(|host| host.takes_instances()).peekable();
+    if !desk.seen.hosts.is_empty() && taking.peek().is_none() {
+        let hint = "`segue fleet` shows why; `segue fleet uncordon NAME` lets one take them again";
+        return Err(desk.refused("no host takes new instances", hint));
+    }
+    let mut obstacles = taking.map(|host| host.abilities.obstacle(spec));
     let first = obstacles.next().flatten();
     match first.filter(|_| obstacles.all(|obstacle| obstacle.is_some())) {
         Some(Obstacle { why, hint }) => Err(desk.refused(&why, &hint)),
@@ -49,6 +53,21 @@ pub(super) fn check_whole(desk: &Desk, batch: &FactBatch) -> Result<(), Refusal>
         "`segue abort` goes back in order; deploy again after it"
     };
     Err(desk.refused(&why, hint))
+}
+
+/// Refuses to stop all of an app before anything of it is started, while an instance is on a host that is
+/// not heard. The app would be closed until the host returns.
+pub(super) fn check_heard(desk: &Desk) -> Result<(), Refusal> {
+    let away = |host: &HostId| desk.seen.hosts.get(host).is_some_and(|it| it.reach != Reach::Here);
+    let mut instances = desk.app.instances.iter();
+    let Some((number, Instance { host, .. })) = instances.find(|(_, i)| away(&i.host)) else {
+        return Ok(());
+    };
+    let id = desk.app.id(*number);
+    let why = format!("{id} is on {host}, which is not heard: it may run and cannot be stopped");
+    let hint =
+        format!("wait until the host is heard; if it never will be, `segue fleet remove {host}`");
+    Err(desk.refused(&why, &hint))
 }
 
 /// Refuses a rollout that cannot keep the floor (I3). This concerns a rolling rollout in place, judged

@@ -68,6 +68,9 @@ pub(super) fn deploy(desk: &Desk, new: &NewRelease, replace: bool) -> Answer {
     let strategy = stored.is_some().then(|| new.spec.strategy.clone());
     let rollout = batch.start(RolloutKind::Deploy, to, release, strategy, desk.now)?;
     checks::check_floor(desk, &batch)?;
+    if batch.app.rollout.as_ref().is_some_and(|rollout| rollout.closed) {
+        checks::check_heard(desk)?;
+    }
     let note = format!("{label} is release {to}");
     Ok(batch.accepted(Some(rollout), Some(to), note))
 }

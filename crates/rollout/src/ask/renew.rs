@@ -25,6 +25,9 @@ pub(super) fn restart(desk: &Desk) -> Answer {
     checks::can_start(desk, live)?;
     let mut batch = FactBatch::new(app);
     let rollout = batch.start(RolloutKind::Restart, live, None, None, desk.now)?;
+    if batch.app.rollout.as_ref().is_some_and(|rollout| rollout.closed) {
+        checks::check_heard(desk)?;
+    }
     let note = format!("restarting {}", app.label(live));
     Ok(batch.accepted(Some(rollout), Some(live), note))
 }

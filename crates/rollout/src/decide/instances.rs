@@ -1,16 +1,24 @@
 //! Records what instances have done: ended, or become healthy.
 
+use alloc::format;
 use alloc::vec::Vec;
 
-use model::{Health, Stage, Timestamp};
+use model::{Exit, Health, Stage, Timestamp};
 
 use crate::planted::Bug;
-use crate::reach::is_lost;
-use crate::{App, Fact, Observed, Process};
+use crate::reach::{is_host_removed, is_lost};
+use crate::{App, Fact, Instance, Observed, Process};
 
-/// Records every instance whose process has ended as Gone.
+/// Records every instance whose process has ended as Gone. So is one whose host was removed from the fleet:
+/// the host will not be heard again.
 pub(super) fn ended(app: &App, seen: &Observed, now: Timestamp) -> Vec<Fact> {
     let gone = |number: &u64| {
+        let removed = app.instances.get(number).filter(|i| is_host_removed(seen, &i.host));
+        if let Some(Instance { host, .. }) = removed {
+            let tail = alloc::vec![format!("its host {host} was removed")];
+            let (instance, exit, at) = (*number, Some(Exit::Unknown), now);
+            return Some(Fact::Gone { instance, exit, address_in_use: false, tail, at });
+        }
         let (exit, address_in_use, tail) = match &seen.instance(*number).process {
             Process::Unseen | Process::Running { .. } => {
                 let instance = app.instances.get(number)?;

@@ -4,10 +4,10 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use model::{Address, HostId, Listen, ProbePort, Release, Stage};
+use model::{Address, HostId, Listen, ProbePort, Reach, Release, Stage};
 
 use crate::planted::Bug;
-use crate::{App, HostSeen, Instance, Minted, Observed, Reach};
+use crate::{App, HostSeen, Instance, Minted, Observed};
 
 /// Places new instances of one app, one release after the other, until addresses run out.
 pub(super) struct Placement<'a> {
@@ -36,7 +36,7 @@ impl<'a> Placement<'a> {
             let ports = host.free_ports.iter().filter(is_free).rev().copied().collect();
             (id, Room { host, ports })
         };
-        Self { app, hosts: here(seen).map(room).collect(), number: app.last_instance }
+        Self { app, hosts: taking(seen).map(room).collect(), number: app.last_instance }
     }
 
     /// Places `count` instances of a release, or fewer if addresses run out. Each instance goes to the
@@ -103,23 +103,25 @@ impl<'a> Placement<'a> {
 }
 
 /// Returns the host for a work: of the hosts that can run the release, the one with the fewest works of
-/// the app. If no host can run the release, all hosts that are here are considered.
+/// the app. If no host can run the release, all that take instances are considered.
 pub(crate) fn host_for_work<'a>(
     app: &App,
     seen: &Observed<'a>,
     release: &Release,
 ) -> Option<&'a HostId> {
     let works = |host: &HostId| app.works.values().filter(|work| work.host == *host).count();
-    let able = here(seen).filter(|(_, host)| host.abilities.obstacle(&release.spec).is_none());
+    let able = taking(seen).filter(|(_, host)| host.abilities.obstacle(&release.spec).is_none());
     let best = able.map(|(id, _)| id).min_by_key(|id| works(id));
-    best.or_else(|| here(seen).map(|(id, _)| id).min_by_key(|id| works(id)))
+    best.or_else(|| taking(seen).map(|(id, _)| id).min_by_key(|id| works(id)))
 }
 
-/// Returns the hosts whose agents are heard. Nothing is placed on any other.
-fn here<'a>(seen: &Observed<'a>) -> impl Iterator<Item = (&'a HostId, &'a HostSeen)> + use<'a> {
-    let is_here =
-        |host: &HostSeen| host.reach == Reach::Here || Bug::PlacesOnLostHosts.is_planted();
-    seen.hosts.iter().filter(move |(_, host)| is_here(host))
+/// Returns the hosts that take new instances.
+fn taking<'a>(seen: &Observed<'a>) -> impl Iterator<Item = (&'a HostId, &'a HostSeen)> + use<'a> {
+    let takes = |host: &HostSeen| {
+        let is_heard = host.reach == Reach::Here || Bug::PlacesOnLostHosts.is_planted();
+        is_heard && (host.duty.is_active() || Bug::PlacesOnCordonedHosts.is_planted())
+    };
+    seen.hosts.iter().filter(move |(_, host)| takes(host))
 }
 
 impl Room<'_> {

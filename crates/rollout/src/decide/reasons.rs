@@ -4,14 +4,14 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use model::{Gate, Health, Reason, ReleaseNo, Share, Stage, Timestamp, Waiting};
+use model::{Gate, Health, Reach, Reason, ReleaseNo, Share, Stage, Timestamp, Waiting};
 
 use super::replicas::lacking;
 use crate::ladder::{rung, wanted};
 use crate::patience::{Part, Patience};
 use crate::reach::{replaced_from, suspicion};
 use crate::readiness::ready;
-use crate::{App, FetchProgress, Instance, Observed, Phase, Reach, Rollout, Suspicion};
+use crate::{App, FetchProgress, Instance, Observed, Phase, Rollout, Suspicion};
 
 /// The reasons why one app waits.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -236,6 +236,12 @@ fn drain_or_stop(app: &App, seen: &Observed, since: Timestamp) -> Reason {
     let draining = app.instances.iter().filter(|(_, i)| i.stage == Stage::Draining && !i.owed);
     let (stopping, waiting): (Vec<_>, Vec<_>) = draining.partition(|(_, i)| i.released);
     let count = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
+    let owed: Vec<(&u64, &Instance)> = app.instances.iter().filter(|(_, i)| i.owed).collect();
+    if let (true, true, [(_, first), ..]) = (waiting.is_empty(), stopping.is_empty(), &owed[..]) {
+        let there = owed.iter().filter(|(_, i)| i.host == first.host).count();
+        let waiting = Waiting::Host { host: first.host.clone(), instances: count(there) };
+        return Reason { waiting, since, until: None };
+    }
     if waiting.is_empty() {
         // An instance is told to stop at the end of its drain at the latest. It then has the drain time
         // once more to end.

@@ -4,14 +4,16 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
-use model::{Health, ReleaseNo, Share, Stage, Timestamp};
+use model::{Health, Millis, ReleaseNo, Share, Stage, Timestamp};
 
 use super::Timer;
 use super::placement::Placement;
 use crate::ladder::{least, wanted};
 use crate::patience::Patience;
 use crate::planted::Bug;
-use crate::reach::{back_since, heard_from, is_here, is_lost, replaced_from, required};
+use crate::reach::{
+    back_since, has_to_leave, heard_from, is_here, is_lost, replaced_from, required, runs_alone,
+};
 use crate::readiness::ready;
 use crate::{App, DrainCause, Fact, Instance, InstanceSeen, Observed, ReleasedBy};
 
@@ -25,6 +27,10 @@ pub(super) fn upkeep(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact>
         return facts;
     }
     for no in app.on_offer() {
+        if let Some(leaving) = leave(app, seen, timer, no) {
+            facts.push(leaving);
+            continue;
+        }
         facts.extend(give_up(app, seen, timer, no));
         facts.extend(doom(app, seen, timer, no));
         facts.extend(replace(app, seen, timer, no));
@@ -187,7 +193,16 @@ fn give_up(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Opti
     draining(overdue, DrainCause::NeverHealthy, timer)
 }
 
-/// Dooms an instance that stays Down, or whose probes report nothing after a restart of control. Each
+/// Drains the instances that have to leave their host and must not run beside their successors. Outside
+/// of a rollout only: a rollout of such a release stops what runs by itself.
+fn leave(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Option<Fact> {
+    let is_moved = app.rollout.is_none() && runs_alone(app, no);
+    let there = app.instances_of(no).filter(|(_, i)| i.stage < Stage::Draining);
+    let leaving = there.filter(|(_, i)| is_moved && has_to_leave(app, seen, i));
+    draining(leaving.map(|(number, _)| number), DrainCause::HostDrained, timer)
+}
+
+/// Dooms an instance that has to leave its host, or that stays Down, or whose probes report nothing after a restart of control. Each
 /// further instance is doomed only after the successor of the one before serves. A fault that all
 /// instances share thus does not end them all. At most `wanted + 1` instances are doomed.
 fn doom(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Option<Fact> {
@@ -203,10 +218,12 @@ fn doom(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Option<
         |number: u64, i: &Instance| seen.instance(number).health_since.max(heard_from(seen, i));
     let (instance, of_it) = app.instances_of(no).find(|(number, i)| {
         let serves = i.stage == Stage::Serving && !i.doomed && is_here(app, seen, i);
-        let down = serves && seen.instance(*number).health != Health::Up;
-        down && timer.due(since(*number, i).after(patience))
+        let leaves = has_to_leave(app, seen, i) && !runs_alone(app, no);
+        let down = seen.instance(*number).health != Health::Up;
+        serves && (leaves || (down && timer.due(since(*number, i).after(patience))))
     })?;
-    let down = timer.now.since(since(instance, of_it));
+    let leaves = has_to_leave(app, seen, of_it);
+    let down = if leaves { Millis(0) } else { timer.now.since(since(instance, of_it)) };
     Some(Fact::Doomed { instance, down, at: timer.now })
 }
 
@@ -253,6 +270,9 @@ fn mint(
         }
         let lacking = lacking(app, seen, timer.now, no);
         let pause = app.deaths.get(&no).map(|deaths| deaths.next_start());
+        if app.rollout.is_none() && runs_alone(app, no) && is_leaving(app, seen, no) {
+            continue;
+        }
         if lacking == 0 || !pause.is_none_or(|until| timer.due(until)) {
             continue;
         }
@@ -272,6 +292,12 @@ pub(super) fn lacking(app: &App, seen: &Observed, now: Timestamp, release: Relea
     };
     let have = app.instances_of(release).filter(counts).count();
     usize::from(wanted(app, release)).saturating_sub(have)
+}
+
+/// Returns whether an instance of the release is still ending on a host that is drained.
+fn is_leaving(app: &App, seen: &Observed, no: ReleaseNo) -> bool {
+    let leaves = |i: &Instance| i.stage == Stage::Draining && has_to_leave(app, seen, i);
+    app.instances_of(no).any(|(_, i)| leaves(i))
 }
 
 fn is_replaced(app: &App, seen: &Observed, instance: &Instance, now: Timestamp) -> bool {

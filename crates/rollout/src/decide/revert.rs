@@ -14,7 +14,7 @@ use crate::patience::{Part, Patience};
 use crate::reach::{away, is_here};
 use crate::readiness::ready;
 use crate::{
-    App, Cause, Fact, Instance, InstanceSeen, Observed, Phase, Process, Reach, Rollout, RolloutKind,
+    App, Cause, Fact, Instance, InstanceSeen, Observed, Phase, Process, Rollout, RolloutKind,
 };
 
 /// Returns the facts that revert or pause the rollout, together with the deaths that led to it.
@@ -91,7 +91,7 @@ fn before_the_switch(
         }
     }
     if rollout.phase == Phase::Starting
-        && seen.hosts.values().all(|host| host.reach != Reach::Here || host.free_ports.is_empty())
+        && seen.hosts.values().all(|host| !host.takes_instances() || host.free_ports.is_empty())
         && lacking(app, seen, timer.now, rollout.to) > 0
         && let Some(release) = app.releases.get(&rollout.to)
     {

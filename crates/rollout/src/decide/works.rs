@@ -8,6 +8,7 @@ use model::Exit;
 
 use super::Timer;
 use crate::planted::Bug;
+use crate::reach::is_host_removed;
 use crate::{App, EndCause, Fact, Observed, Process, Work, WorkEnded, WorkStage};
 
 /// Returns the next fact of every work.
@@ -15,7 +16,8 @@ pub(super) fn follow(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact>
     let mut facts = Vec::new();
     for (number, work) in &app.works {
         let process = &seen.instance(*number).process;
-        facts.extend(match ending(work, process) {
+        let removed = is_host_removed(seen, &work.host).then(|| (Some(Exit::Unknown), Vec::new()));
+        facts.extend(match removed.or_else(|| ending(work, process)) {
             Some((exit, tail)) => {
                 let ended = WorkEnded { work: *number, exit, tail, at: timer.now };
                 Some(Fact::WorkEnded(Box::new(ended)))
