@@ -14,7 +14,9 @@ pub(crate) use crate::connect::ConnectionOptions;
 use crate::limit::Limit;
 
 pub use fleet::{AgentOptions, DoorOptions};
-pub(crate) use fleet::{FleetOptions, FleetVerb, InviteOptions, InvitedRole, MemberOptions};
+pub(crate) use fleet::{
+    FleetOptions, FleetVerb, HostOptions, InviteOptions, InvitedRole, RemoveMemberOptions,
+};
 pub(crate) use rollout::{
     DeployOptions, FollowOptions, Following, PromoteOptions, ReleaseOptions, RollbackOptions,
 };

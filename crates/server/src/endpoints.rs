@@ -25,7 +25,7 @@ pub(crate) struct Endpoint {
 
 type Handler = fn(MethodFilter) -> MethodRouter<ApiState>;
 
-static ENDPOINTS: [Endpoint; 30] = [
+static ENDPOINTS: [Endpoint; 31] = [
     get("/healthz", |method| on(method, health::healthy)).open(),
     get("/metrics", |method| on(method, health::metrics)),
     get("/readyz", |method| on(method, health::ready)),
@@ -51,6 +51,7 @@ static ENDPOINTS: [Endpoint; 30] = [
     post("/v1/apps/{app}/abort", |method| on(method, commands::abort)),
     get("/v1/fleet", |method| on(method, members::show)),
     post("/v1/fleet/invites", |method| on(method, members::invite)),
+    post("/v1/fleet/hosts/{name}/duty", |method| on(method, members::set_duty)),
     delete("/v1/fleet/members/{name}", |method| on(method, members::remove)),
     get("/v1/state", |method| on(method, commands::left_state)),
     post("/v1/blobs/missing", |method| on(method, blobs::missing)),

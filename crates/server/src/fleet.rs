@@ -1,7 +1,7 @@
 //! The fleet's interface for the API, and the fleet of a server that has no door for members.
 
 use control::{Refusal, RefusalCode};
-use model::MemberName;
+use model::{HostDuty, HostId, MemberName};
 use wire::{FleetStatus, InviteRequest, Invited, MemberChanged};
 
 use crate::engine::Pending;
@@ -14,8 +14,13 @@ pub trait ApiFleet: Send + Sync + 'static {
     /// Invites a member.
     fn invite(&self, request: InviteRequest) -> Pending<'_, Result<Invited, Refusal>>;
 
-    /// Removes a member, or takes back its invite.
-    fn remove(&self, name: MemberName) -> Pending<'_, Result<MemberChanged, Refusal>>;
+    /// Says what a host is used for.
+    fn set_duty(&self, host: HostId, duty: HostDuty)
+    -> Pending<'_, Result<MemberChanged, Refusal>>;
+
+    /// Removes a member, or takes back its invite. One that is here and runs instances is removed only if `now`
+    /// is set.
+    fn remove(&self, name: MemberName, now: bool) -> Pending<'_, Result<MemberChanged, Refusal>>;
 }
 
 /// The fleet of a server without a door for members.
@@ -40,7 +45,16 @@ impl ApiFleet for NoFleet {
         Box::pin(async move { Err(refusal) })
     }
 
-    fn remove(&self, name: MemberName) -> Pending<'_, Result<MemberChanged, Refusal>> {
+    fn set_duty(
+        &self,
+        host: HostId,
+        _duty: HostDuty,
+    ) -> Pending<'_, Result<MemberChanged, Refusal>> {
+        let refusal = Self::refusal(&format!("change {host}"));
+        Box::pin(async move { Err(refusal) })
+    }
+
+    fn remove(&self, name: MemberName, _now: bool) -> Pending<'_, Result<MemberChanged, Refusal>> {
         let refusal = Self::refusal(&format!("remove {name}"));
         Box::pin(async move { Err(refusal) })
     }

@@ -1,9 +1,11 @@
 //! The fleet's endpoints: its members, invites, removal.
 
 use axum::Json;
-use axum::extract::{Path, State};
-use model::MemberName;
-use wire::{Code, FleetStatus, InviteRequest, Invited, MemberChanged, Problem};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use model::{HostId, MemberName};
+use serde::Deserialize;
+use wire::{Code, DutyRequest, FleetStatus, InviteRequest, Invited, MemberChanged, Problem};
 
 use crate::answer::{ApiResult, No, Sent};
 use crate::api_state::ApiState;
@@ -21,12 +23,36 @@ pub(crate) async fn invite(
     Ok(Json(api.fleet.invite(request).await?))
 }
 
+/// Says what a host is used for.
+pub(crate) async fn set_duty(
+    State(api): State<ApiState>,
+    Path(host): Path<String>,
+    Sent(DutyRequest { duty }): Sent<DutyRequest>,
+) -> ApiResult<Json<MemberChanged>> {
+    let host = host.parse::<HostId>().map_err(|error| invalid(&error))?;
+    Ok(Json(api.fleet.set_duty(host, duty).await?))
+}
+
 /// Removes a member.
 pub(crate) async fn remove(
     State(api): State<ApiState>,
     Path(name): Path<String>,
+    query: Result<Query<MemberRemoval>, QueryRejection>,
 ) -> ApiResult<Json<MemberChanged>> {
-    let name = name.parse::<MemberName>();
-    let name = name.map_err(|error| No(Problem::new(Code::Invalid, error.to_string())))?;
-    Ok(Json(api.fleet.remove(name).await?))
+    let Query(MemberRemoval { now }) = query.map_err(|error| invalid(&error))?;
+    let name = name.parse::<MemberName>().map_err(|error| invalid(&error))?;
+    Ok(Json(api.fleet.remove(name, now).await?))
+}
+
+/// The query of a removal.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MemberRemoval {
+    /// True if the member is removed although it runs instances.
+    #[serde(default)]
+    now: bool,
+}
+
+fn invalid(error: &dyn std::error::Error) -> No {
+    No(Problem::new(Code::Invalid, error.to_string()))
 }

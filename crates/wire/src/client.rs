@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use model::{AppName, Digest, InstanceId, MemberName};
+use model::{AppName, Digest, HostId, InstanceId, MemberName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::Response;
@@ -17,8 +17,8 @@ use crate::client_error::ClientError;
 use crate::connector::{Dialer, ServerAddress};
 use crate::{
     AppInfo, BareRequest, Blob, Code, CommandAccepted, DeployPlan, DeployRequest, Distrust, Down,
-    ErrorBody, FleetStatus, InviteRequest, Invited, JsonLines, LeftState, Line, LogLine,
-    MaintenanceRequest, MemberChanged, Missing, Problem, PromoteRequest, ReceiptWithCause,
+    DutyRequest, ErrorBody, FleetStatus, InviteRequest, Invited, JsonLines, LeftState, Line,
+    LogLine, MaintenanceRequest, MemberChanged, Missing, Problem, PromoteRequest, ReceiptWithCause,
     RollbackRequest, RolloutReceipt, RolloutStanding, SOCKET, ScaleRequest, Secret, StoredRelease,
     Trusted, Wanted,
 };
@@ -292,12 +292,21 @@ impl ApiClient {
         self.post("/v1/fleet/invites", request)
     }
 
-    /// Removes a member from the fleet.
+    /// Says what a host is used for.
     ///
     /// # Errors
     /// Those of every call.
-    pub fn remove_member(&self, name: &MemberName) -> Result<MemberChanged> {
-        let url = self.at(&format!("/v1/fleet/members/{name}"));
+    pub fn set_duty(&self, host: &HostId, request: &DutyRequest) -> Result<MemberChanged> {
+        self.post(&format!("/v1/fleet/hosts/{host}/duty"), request)
+    }
+
+    /// Removes a member from the fleet, even one that runs instances if `now` is set.
+    ///
+    /// # Errors
+    /// Those of every call.
+    pub fn remove_member(&self, name: &MemberName, now: bool) -> Result<MemberChanged> {
+        let query = if now { "?now=true" } else { "" };
+        let url = self.at(&format!("/v1/fleet/members/{name}{query}"));
         let answer = self.authorized(self.agent.delete(&url)).call();
         self.json(answer)
     }

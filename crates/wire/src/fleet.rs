@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use model::{MemberName, Role};
+use model::{HostDuty, MemberName, Role};
 use serde::{Deserialize, Serialize};
 
 use crate::Secret;
@@ -34,6 +34,14 @@ pub struct Invited {
     pub invite: Secret,
     /// One sentence for people.
     pub note: String,
+}
+
+/// `POST /v1/fleet/hosts/{name}/duty`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DutyRequest {
+    /// What the host is used for from now on.
+    pub duty: HostDuty,
 }
 
 /// The answer to a command about a member.
@@ -77,6 +85,12 @@ pub struct HostStatus {
     pub address: Option<IpAddr>,
     /// Its state.
     pub state: MemberState,
+    /// True if the host gets nothing new.
+    #[serde(default)]
+    pub cordoned: bool,
+    /// True if its instances are replaced on other hosts, too.
+    #[serde(default)]
+    pub draining: bool,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// The number of its instances.

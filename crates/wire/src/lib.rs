@@ -44,7 +44,8 @@ pub use connector::{Distrust, SOCKET, Trusted, Unseen};
 pub use duration::parse_duration;
 pub use event::{Line, Now, StreamEvent};
 pub use fleet::{
-    FleetStatus, HostStatus, InviteRequest, Invited, MemberChanged, MemberState, ProxyStatus,
+    DutyRequest, FleetStatus, HostStatus, InviteRequest, Invited, MemberChanged, MemberState,
+    ProxyStatus,
 };
 pub use json_lines::JsonLines;
 pub use listener_owner::{

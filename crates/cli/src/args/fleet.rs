@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use model::MemberName;
+use model::{HostId, MemberName};
 
 #[derive(Clone, Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -20,8 +20,14 @@ pub(crate) struct FleetOptions {
 pub(crate) enum FleetVerb {
     /// Print an invite: the one word with which a machine joins. It works once, for one hour.
     Invite(InviteOptions),
+    /// Let a host keep what it runs and get nothing new.
+    Cordon(HostOptions),
+    /// Let a host get new instances again.
+    Uncordon(HostOptions),
+    /// Replace a host's instances on other hosts, and wait until it has none.
+    Drain(HostOptions),
     /// Remove a member, or take back its invite.
-    Remove(MemberOptions),
+    Remove(RemoveMemberOptions),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -50,9 +56,18 @@ pub(crate) enum InvitedRole {
 }
 
 #[derive(Clone, Debug, Args)]
-pub(crate) struct MemberOptions {
+pub(crate) struct HostOptions {
+    /// The host.
+    pub(crate) host: HostId,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RemoveMemberOptions {
     /// The member.
     pub(crate) name: MemberName,
+    /// Remove it although it runs instances: they are stopped, and requests on them are lost.
+    #[arg(long)]
+    pub(crate) now: bool,
 }
 
 fn label(text: &str) -> Result<(String, String), &'static str> {

@@ -1,13 +1,22 @@
 //! `segue fleet`: shows the members of the fleet, invites and removes them.
 
-use wire::{FleetStatus, HostStatus, InviteRequest, MemberState, ProxyStatus};
+use std::time::Duration;
+
+use model::HostDuty;
+use wire::{
+    ApiClient, DutyRequest, FleetStatus, HostStatus, InviteRequest, MemberState, ProxyStatus,
+};
 
 use crate::args::{
-    ConnectionOptions, FleetOptions, FleetVerb, InviteOptions, InvitedRole, MemberOptions,
+    ConnectionOptions, FleetOptions, FleetVerb, HostOptions, InviteOptions, InvitedRole,
+    RemoveMemberOptions,
 };
-use crate::style::{BAD, BOLD, DIM, GOOD, Style};
+use crate::style::{BAD, BOLD, DIM, GOOD, Style, WARN};
 use crate::text::{TableCell, table};
 use crate::{CommandError, ExitStatus, Io};
+
+/// The time between two looks at a host that drains.
+const LOOK: Duration = Duration::from_millis(200);
 
 pub(crate) fn run(
     connection: &ConnectionOptions,
@@ -17,6 +26,13 @@ pub(crate) fn run(
     match &options.verb {
         None => show(connection, options.json, io),
         Some(FleetVerb::Invite(options)) => invite(connection, options, io),
+        Some(FleetVerb::Cordon(options)) => {
+            set_duty(connection, options, HostDuty::Cordoned, io).map(|_| ExitStatus::Done)
+        }
+        Some(FleetVerb::Uncordon(options)) => {
+            set_duty(connection, options, HostDuty::Active, io).map(|_| ExitStatus::Done)
+        }
+        Some(FleetVerb::Drain(options)) => drain(connection, options, io),
         Some(FleetVerb::Remove(options)) => remove(connection, options, io),
     }
 }
@@ -46,11 +62,16 @@ fn lines(fleet: &FleetStatus, io: &Io<'_>) -> Vec<String> {
     let date = |since: Option<u64>| since.map(|ms| io.date(ms));
     for host in &fleet.hosts {
         let HostStatus { name, address, state, labels, instances, version, since, .. } = host;
+        let state = match (state, host.draining, host.cordoned) {
+            (MemberState::Here, true, _) => TableCell::new("here, draining").style(WARN),
+            (MemberState::Here, false, true) => TableCell::new("here, cordoned").style(WARN),
+            (state, _, _) => cell(*state, date(*since)),
+        };
         let labels: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         rows.push(vec![
             TableCell::new(name).style(BOLD),
             TableCell::new("host"),
-            cell(*state, date(*since)),
+            state,
             TableCell::new(address.map_or_else(|| "-".into(), |address| address.to_string())),
             TableCell::new(instances.to_string()).right(),
             TableCell::new(version.as_deref().unwrap_or("-")),
@@ -119,15 +140,65 @@ fn invite(
     Ok(ExitStatus::Done)
 }
 
-fn remove(
+/// Says what a host is used for from now on.
+fn set_duty(
     connection: &ConnectionOptions,
-    options: &MemberOptions,
+    HostOptions { host }: &HostOptions,
+    duty: HostDuty,
+    io: &mut Io<'_>,
+) -> Result<ApiClient, CommandError> {
+    let verb = match duty {
+        HostDuty::Active => "uncordon",
+        HostDuty::Cordoned => "cordon",
+        HostDuty::Draining => "drain",
+    };
+    let act = format!("{verb} {host}");
+    let client = connection.client(&act)?;
+    let changed = client.set_duty(host, &DutyRequest { duty });
+    io.say(&changed.map_err(|error| CommandError::client(act, &error))?.note);
+    Ok(client)
+}
+
+/// Drains a host, and waits until it has no instance.
+fn drain(
+    connection: &ConnectionOptions,
+    options: &HostOptions,
     io: &mut Io<'_>,
 ) -> Result<ExitStatus, CommandError> {
-    let MemberOptions { name } = options;
+    let HostOptions { host } = options;
+    let act = format!("drain {host}");
+    let client = set_duty(connection, options, HostDuty::Draining, io)?;
+    let mut told = None;
+    loop {
+        let fleet = client.fleet().map_err(|error| CommandError::client(&*act, &error))?;
+        let state = fleet.hosts.iter().find(|state| state.name == host.as_str());
+        let Some(state) = state.filter(|state| state.draining) else {
+            return Err(CommandError::because(act, "somebody has changed what it is used for"));
+        };
+        let left = state.instances;
+        if left == 0 {
+            io.say(format!("{host} has no instance"));
+            return Ok(ExitStatus::Done);
+        }
+        if told != Some(left) {
+            let noun = if left == 1 { "instance" } else { "instances" };
+            io.say(format!("{left} {noun} left; `segue status` says what each app waits for"));
+            told = Some(left);
+        }
+        // It waits: for other hosts to take over.
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn remove(
+    connection: &ConnectionOptions,
+    options: &RemoveMemberOptions,
+    io: &mut Io<'_>,
+) -> Result<ExitStatus, CommandError> {
+    let RemoveMemberOptions { name, now } = options;
     let act = format!("remove {name}");
     let client = connection.client(&act)?;
-    let changed = client.remove_member(name).map_err(|e| CommandError::client(&*act, &e))?;
+    let changed = client.remove_member(name, *now).map_err(|e| CommandError::client(&*act, &e))?;
     io.say(&changed.note);
     Ok(ExitStatus::Done)
 }

@@ -5,7 +5,7 @@ use std::time::UNIX_EPOCH;
 
 use control::{FleetAsk, Refusal, RefusalCode};
 use identity::{Invite, InviteSecret};
-use model::{HostId, MemberName, MemberView, Role, Timestamp};
+use model::{HostDuty, HostId, MemberName, MemberView, Role, Timestamp};
 use server::{ApiFleet, Pending};
 use wire::{
     FleetStatus, HostStatus, InviteRequest, Invited, MemberChanged, MemberState, ProxyStatus,
@@ -23,10 +23,17 @@ impl ApiFleet for Desk {
         let count = |host: &HostId| instances.get(host).copied().unwrap_or(0);
         let mut status = FleetStatus::default();
         let local = HostId::local();
+        let fleet = self.board.fleet();
+        let duty = |host: &HostId| {
+            let known = fleet.hosts.iter().find(|known| known.name == *host);
+            known.map(|known| known.duty).unwrap_or_default()
+        };
         status.hosts.push(HostStatus {
             name: local.to_string(),
             address: Some(std::net::Ipv4Addr::LOCALHOST.into()),
             state: MemberState::Here,
+            cordoned: !duty(&local).is_active(),
+            draining: duty(&local) == HostDuty::Draining,
             labels: BTreeMap::new(),
             instances: count(&local),
             version: Some(env!("CARGO_PKG_VERSION").into()),
@@ -35,13 +42,14 @@ impl ApiFleet for Desk {
             reason: None,
         });
         let presences = self.presences();
-        for member in &self.board.fleet().members {
+        for member in &fleet.members {
             let presence = presences.of(&member.name);
             let seen = Seen::of(presence, now);
             match member.role {
                 Role::Host => {
-                    let instances = count(&member.name.as_host());
-                    status.hosts.push(seen.host(member, presence, instances));
+                    let host = member.name.as_host();
+                    let facts = (presence, count(&host), duty(&host));
+                    status.hosts.push(seen.host(member, facts));
                 }
                 Role::Proxy => status.proxies.push(seen.proxy(member)),
                 Role::Server => {}
@@ -84,14 +92,26 @@ impl ApiFleet for Desk {
         })
     }
 
-    fn remove(&self, name: MemberName) -> Pending<'_, Result<MemberChanged, Refusal>> {
+    fn set_duty(
+        &self,
+        host: HostId,
+        duty: HostDuty,
+    ) -> Pending<'_, Result<MemberChanged, Refusal>> {
+        Box::pin(async move {
+            let note = self.ask(FleetAsk::SetDuty { host, duty }).await?.note;
+            Ok(MemberChanged { note })
+        })
+    }
+
+    fn remove(&self, name: MemberName, now: bool) -> Pending<'_, Result<MemberChanged, Refusal>> {
         Box::pin(async move {
             let count = self.instances().get(&name.as_host()).copied().unwrap_or(0);
-            if count > 0 {
+            if count > 0 && !now {
                 let message = format!("cannot remove {name}: it runs {count} instances");
-                let hint = "move the apps to other hosts first";
-                let hint = Some(hint.to_owned());
-                return Err(Refusal { code: RefusalCode::Refused, message, hint });
+                let hint = format!(
+                    "`segue fleet drain {name}` replaces them on other hosts first; `--now` stops them"
+                );
+                return Err(Refusal { code: RefusalCode::Refused, message, hint: Some(hint) });
             }
             let note = self.ask(FleetAsk::Remove { name: name.clone() }).await?.note;
             if let Some(to_members) = self.to_members() {
@@ -146,14 +166,15 @@ impl Seen {
     fn host(
         self,
         member: &MemberView,
-        presence: Option<&MemberPresence>,
-        instances: usize,
+        (presence, instances, duty): (Option<&MemberPresence>, usize, HostDuty),
     ) -> HostStatus {
         let Self { state, version, certificate_until, since, reason } = self;
         HostStatus {
             name: member.name.to_string(),
             address: member.address.or(presence.map(|presence| presence.from)),
             state,
+            cordoned: !duty.is_active(),
+            draining: duty == HostDuty::Draining,
             labels: member.labels.clone(),
             instances,
             version,

@@ -191,6 +191,31 @@ fn a_host_that_is_switched_off_costs_what_it_was_serving_and_no_more() {
     world.until("all is settled", |status| is_up(status, "live") && status["rollout"].is_null());
 }
 
+/// For maintenance of the machine: what it runs is replaced on the others first, and nobody notices.
+#[test]
+fn a_host_is_drained_under_load_without_a_loss_and_then_removed() {
+    let mut world = FleetWorld::start(3, &app::watch("1s"));
+    world.deploy("v1");
+    assert!(by_host(&world.status(), "live").contains_key("h1"));
+    let users = world.users(4);
+    let refused = world.segue(&["fleet", "remove", "h1"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    let drained = world.segue(&["fleet", "drain", "h1"]);
+    assert_eq!(drained.code, Some(0), "{drained:?}");
+    let hosts = by_host(&world.status(), "live");
+    assert!(!hosts.contains_key("h1") && hosts.len() == 2, "{hosts:?}");
+    let fleet = world.segue(&["fleet"]);
+    assert!(fleet.stdout.contains("here, draining"), "{fleet:?}");
+    world.deploy("v2");
+    assert!(!by_host(&world.status(), "live").contains_key("h1"), "it gets nothing new");
+    let removed = world.segue(&["fleet", "remove", "h1"]);
+    assert_eq!(removed.code, Some(0), "{removed:?}");
+    assert_eq!(world.agent_ends(1), Some(0));
+    let seen = users.stop();
+    let failures: Vec<_> = seen.iter().flat_map(|seen| &seen.failures).collect();
+    assert!(failures.is_empty(), "{failures:?}");
+}
+
 #[test]
 fn a_host_that_was_removed_stops_and_cannot_come_back() {
     let mut world = FleetWorld::start(1, &app::watch("1s"));
