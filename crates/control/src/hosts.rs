@@ -262,10 +262,13 @@ impl Hosts {
                 free_ports: Vec::new(),
                 abilities: HostAbilities::default(),
                 reach,
+                labels: BTreeMap::new(),
                 duty: HostDuty::Active,
                 back_since,
             });
             (seen.address, seen.abilities, seen.duty) = (host.address, abilities, host.duty);
+            let member = self.fleet.members.iter().find(|(name, _)| name.as_host() == *id);
+            seen.labels = member.map(|(_, member)| member.labels.clone()).unwrap_or_default();
             (seen.reach, seen.back_since) = (reach, back_since);
         }
     }

@@ -14,6 +14,7 @@ mod causes;
 mod health;
 mod health_counter;
 mod host;
+mod host_selector;
 mod id;
 mod limits;
 mod link;
@@ -42,6 +43,7 @@ pub use health_counter::{HealthCounter, HealthThresholds, ProbeOutcome};
 pub use host::{
     Exit, Expect, FromHost, HostCommand, HostReport, Keep, Launch, NotStarted, Serving, ToHost,
 };
+pub use host_selector::HostSelector;
 pub use id::{
     Address, AppName, Digest, FencingToken, HostId, InstanceId, Invalid, Label, MemberName,
     ProxyId, ReleaseNo, RolloutId,

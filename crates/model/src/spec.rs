@@ -9,7 +9,10 @@ use core::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AppName, Digest, Invalid, Listen, ListenerRule, Millis, ResourceLimits, Route, Share};
+use crate::{
+    AppName, Digest, HostSelector, Invalid, Listen, ListenerRule, Millis, ResourceLimits, Route,
+    Share,
+};
 
 /// The settings of one app, as requested by one deploy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +29,9 @@ pub struct AppSpec {
     pub drain: Drain,
     /// The strategy to bring this release in. It belongs to the incoming rollout.
     pub strategy: Strategy,
+    /// The hosts that its instances may run on; `None` for all. It belongs to the release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<HostSelector>,
 }
 
 /// Settings to run an instance.

@@ -1,13 +1,14 @@
 //! Observations: the current facts of the outside world. They may be lost at any time.
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use model::{
-    AppCounters, Askers, Exit, Generation, Health, HostAbilities, HostDuty, HostId, Listeners,
-    Millis, Reach, ReleaseNo, Timestamp,
+    AppCounters, AppSpec, Askers, Exit, Generation, Health, HostAbilities, HostDuty, HostId,
+    Listeners, Millis, Obstacle, Reach, ReleaseNo, Timestamp,
 };
 
 /// Observations of one app.
@@ -50,6 +51,8 @@ pub struct HostSeen {
     pub abilities: HostAbilities,
     /// Whether its agent is heard.
     pub reach: Reach,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
     /// What it is used for.
     pub duty: HostDuty,
     /// Time at which its agent was last heard again after a silence.
@@ -71,6 +74,23 @@ impl HostSeen {
     /// Returns whether new instances may be placed on the host.
     pub fn takes_instances(&self) -> bool {
         self.reach == Reach::Here && self.duty.is_active()
+    }
+
+    /// Returns whether instances of this release are meant for the host.
+    pub fn is_meant(&self, spec: &AppSpec) -> bool {
+        spec.on.as_ref().is_none_or(|on| on.matches(&self.labels))
+    }
+
+    /// Returns why no instance of this release can run here, if so.
+    pub fn obstacle(&self, spec: &AppSpec) -> Option<Obstacle> {
+        match &spec.on {
+            Some(on) if !on.matches(&self.labels) => Some(Obstacle {
+                why: format!("no host that takes instances has the label {on}"),
+                hint: "`segue fleet` shows their labels; `on` in [placement] says which are meant"
+                    .into(),
+            }),
+            Some(_) | None => self.abilities.obstacle(spec),
+        }
     }
 }
 

@@ -28,6 +28,9 @@ pub(crate) fn changes(
     for (name, before, wanted) in &pairs {
         differ(name, before, wanted, &mut names);
     }
+    if before.on != wanted.on {
+        names.insert("placement".to_owned());
+    }
     if before.strategy != wanted.strategy {
         names.insert("strategy".to_owned());
     }

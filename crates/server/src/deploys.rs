@@ -347,9 +347,13 @@ fn stored_alike(
 /// which belongs to the rollout. The digest is the Blake3 hash of their JSON; values of the environment count
 /// by their digests.
 fn digest(spec: &AppSpec, content: Option<Digest>) -> Digest {
-    let AppSpec { app, run, health, route, drain, strategy: _ } = spec;
-    // These shapes have only texts as keys, so this cannot fail.
-    let text = serde_json::to_vec(&(app, run, health, route, drain, content)).unwrap_or_default();
+    let AppSpec { app, run, health, route, drain, strategy: _, on } = spec;
+    // These shapes have only texts as keys, so this cannot fail. A setting that is not there is no part of it.
+    let text = match on {
+        None => serde_json::to_vec(&(app, run, health, route, drain, content)),
+        Some(on) => serde_json::to_vec(&(app, run, health, route, drain, content, on)),
+    };
+    let text = text.unwrap_or_default();
     Digest::from_bytes(*blake3::hash(&text).as_bytes())
 }
 

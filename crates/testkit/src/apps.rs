@@ -87,6 +87,7 @@ pub fn spec(app: &AppName) -> AppSpec {
             standby: Standby::Keep,
             watch: Millis::from_secs(10),
         },
+        on: None,
     }
 }
 
@@ -105,7 +106,8 @@ pub fn task(name: &str, takes: Option<u64>, needs_lease: bool) -> Task {
 pub fn local_host(abilities: HostAbilities) -> BTreeMap<HostId, HostSeen> {
     let address = Ipv4Addr::LOCALHOST.into();
     let (free_ports, reach, duty) = (Vec::new(), Reach::Here, HostDuty::Active);
-    let seen = HostSeen { address, free_ports, abilities, reach, duty, back_since: None };
+    let labels = BTreeMap::new();
+    let seen = HostSeen { address, free_ports, abilities, reach, labels, duty, back_since: None };
     BTreeMap::from([(HostId::local(), seen)])
 }
 

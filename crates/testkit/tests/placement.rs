@@ -24,7 +24,8 @@ fn hosts(ports: &[u16]) -> BTreeMap<HostId, HostSeen> {
         let free_ports = (20_000..20_000 + free).collect();
         let (abilities, duty) = (HostAbilities::default(), HostDuty::Active);
         let (reach, back_since) = (Reach::Here, None);
-        let seen = HostSeen { address, free_ports, abilities, reach, duty, back_since };
+        let labels = [("number".to_owned(), (at + 1).to_string())].into();
+        let seen = HostSeen { address, free_ports, abilities, reach, labels, duty, back_since };
         (host(&format!("h{}", at + 1)), seen)
     };
     ports.iter().enumerate().map(seen).collect()
@@ -105,6 +106,26 @@ fn a_host_without_ports_gets_nothing_and_what_finds_no_place_comes_later() {
         counts(&app),
         BTreeMap::from([(&host("h1"), 2), (&host("h2"), 2), (&host("h3"), 1)])
     );
+}
+
+/// However full the hosts with the label are, the others get nothing.
+#[test]
+fn a_release_runs_only_on_hosts_with_its_label_and_is_refused_where_there_is_none() {
+    let (mut app, hosts) = (web(), hosts(&[50, 2, 50]));
+    let on = |text: &str| Some(text.parse().expect("it is a label"));
+    let (seen, minutes) = (BTreeMap::new(), VecDeque::new());
+    let deploy = |selector: &str| {
+        let mut settings = spec(&"web".parse().expect("it is valid"));
+        (settings.on, settings.run.replicas) = (on(selector), 3);
+        Ask::Deploy { release: Box::new(release(settings, "v1", 1)), replace: false }
+    };
+    let observed = observed(&hosts, &seen, &minutes);
+    let refused = ask(&app, &deploy("number=9"), None, &observed, NOW).expect_err("there is none");
+    assert!(refused.message.contains("has the label number=9"), "{}", refused.message);
+    let accepted = ask(&app, &deploy("number=2"), None, &observed, NOW).expect("there is one");
+    accepted.facts.iter().for_each(|fact| apply(&mut app, fact).expect("it follows"));
+    assert_eq!(minted(&mut app, &hosts, 3).len(), 2);
+    assert_eq!(counts(&app), BTreeMap::from([(&host("h2"), 2)]));
 }
 
 #[test]

@@ -16,7 +16,8 @@ use crate::{ANOTHER_NAME, Secret, check_env_name};
 use crate::{resources, route};
 
 /// The keys of each table; the empty name is the whole file. docs/segue.schema.json lists the same keys.
-const TOP: &[&str] = &["app", "run", "health", "route", "limits", "drain", "strategy"];
+const TOP: &[&str] = &["app", "run", "health", "route", "limits", "drain", "strategy", "placement"];
+const PLACEMENT: &[&str] = &["on"];
 const RUN: &[&str] = &[
     "command", "dir", "replicas", "env", "user", "group", "files", "listen", "listener", "memory",
     "pids", "cpu",
@@ -118,6 +119,7 @@ fn read(tree: &Node, page: PageSource) -> Result<AppFile, AppFileError> {
         route: route::read(&top)?,
         drain: read_drain(&top)?,
         strategy,
+        on: Section::open("placement", top.get("placement"), PLACEMENT)?.parsed("on")?,
     };
     let env = read_env(&top, &spec)?;
     let mut settings = tree.to_json();

@@ -184,6 +184,20 @@ fn an_app_has_limits_of_its_own() {
 }
 
 #[test]
+fn an_app_runs_on_hosts_with_a_label() {
+    let on = |text: &str| AppFile::from_toml(&with(text)).map(|file| file.spec.on);
+    assert_eq!(on("").unwrap(), None);
+    let selector = on("[placement]\non = \"role=web\"").unwrap().unwrap();
+    assert_eq!(selector.to_string(), "role=web");
+    for wrong in ["role", "=web", "role=", "role=web,set=blue", "a b=c"] {
+        let error = on(&format!("[placement]\non = \"{wrong}\"")).unwrap_err().to_string();
+        assert!(error.contains("it has to be KEY=VALUE, as in role=web"), "{error}");
+    }
+    let unknown = on("[placement]\nhost = \"h1\"").unwrap_err().to_string();
+    assert!(unknown.contains("host"), "{unknown}");
+}
+
+#[test]
 fn another_strategy_can_be_asked_for() {
     let file = AppFile::from_toml(WHOLE).unwrap();
     assert_eq!(file.clone().with_strategy("blue-green").unwrap().spec, file.spec);

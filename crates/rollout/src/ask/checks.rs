@@ -17,7 +17,7 @@ pub(super) fn can_run(desk: &Desk, spec: &AppSpec) -> Result<(), Refusal> {
         let hint = "`segue fleet` shows why; `segue fleet uncordon NAME` lets one take them again";
         return Err(desk.refused("no host takes new instances", hint));
     }
-    let mut obstacles = taking.map(|host| host.abilities.obstacle(spec));
+    let mut obstacles = taking.map(|host| host.obstacle(spec));
     let first = obstacles.next().flatten();
     match first.filter(|_| obstacles.all(|obstacle| obstacle.is_some())) {
         Some(Obstacle { why, hint }) => Err(desk.refused(&why, &hint)),

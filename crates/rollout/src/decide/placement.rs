@@ -41,13 +41,17 @@ impl<'a> Placement<'a> {
 
     /// Places `count` instances of a release, or fewer if addresses run out. Each instance goes to the
     /// host with the fewest instances of this release, then the fewest instances of the app, then the
-    /// first name. No host thus has two instances while another has none. Hosts that cannot run the
-    /// release are left out. If no host can run it, all hosts remain, and the host itself reports why.
+    /// first name. No host thus has two instances while another has none. Hosts that the release does not
+    /// want, and those that cannot run it, are left out. If no host can run it, all that it wants remain,
+    /// and the host itself reports why.
     pub fn place(&mut self, release: &Release, count: usize) -> Vec<Minted> {
         let mut load = self.load(release);
+        load.retain(|host, _| {
+            self.hosts.get(*host).is_some_and(|room| room.host.is_meant(&release.spec))
+        });
         let can_run = |host: &&HostId| {
             let room = self.hosts.get(*host);
-            room.is_some_and(|room| room.host.abilities.obstacle(&release.spec).is_none())
+            room.is_some_and(|room| room.host.obstacle(&release.spec).is_none())
         };
         if load.keys().any(can_run) {
             load.retain(|host, _| can_run(host));
@@ -110,9 +114,10 @@ pub(crate) fn host_for_work<'a>(
     release: &Release,
 ) -> Option<&'a HostId> {
     let works = |host: &HostId| app.works.values().filter(|work| work.host == *host).count();
-    let able = taking(seen).filter(|(_, host)| host.abilities.obstacle(&release.spec).is_none());
+    let meant = || taking(seen).filter(|(_, host)| host.is_meant(&release.spec));
+    let able = meant().filter(|(_, host)| host.obstacle(&release.spec).is_none());
     let best = able.map(|(id, _)| id).min_by_key(|id| works(id));
-    best.or_else(|| taking(seen).map(|(id, _)| id).min_by_key(|id| works(id)))
+    best.or_else(|| meant().map(|(id, _)| id).min_by_key(|id| works(id)))
 }
 
 /// Returns the hosts that take new instances.

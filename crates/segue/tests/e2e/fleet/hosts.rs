@@ -46,6 +46,23 @@ fn a_release_runs_on_the_hosts_that_joined_and_is_taken_back_in_one_switch() {
     assert!(said.stdout.contains("listening"), "{said:?}");
 }
 
+#[test]
+fn an_app_runs_only_on_the_hosts_that_it_names_by_a_label() {
+    let world = FleetWorld::start(2, &app::watch("300ms"));
+    let only = |label: &str| {
+        let on = format!("{}\n[placement]\non = \"{label}\"\n", app::watch("300ms"));
+        app::write(&world.app_dir(), &on);
+    };
+    only("number=2");
+    world.deploy("v1");
+    let hosts: Vec<String> = by_host(&world.status(), "live").into_keys().collect();
+    assert_eq!(hosts, ["h2"]);
+    only("number=7");
+    let said = world.segue(&["deploy", "--release", "v2", "--env", "VERSION=v2"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.stderr.contains("has the label number=7"), "{said:?}");
+}
+
 /// Each strategy brings a release in over three hosts and is taken back, with users all the time.
 #[test]
 fn every_strategy_goes_over_three_hosts_and_back_and_loses_no_request() {

@@ -30,7 +30,8 @@ impl FleetWorld {
         world.serve();
         for number in 1..=hosts {
             let name = format!("h{number}");
-            let invite = world.segue(&["fleet", "invite", "host", &name]);
+            let label = format!("number={number}");
+            let invite = world.segue(&["fleet", "invite", "host", &name, "--label", &label]);
             assert_eq!(invite.code, Some(0), "{invite:?}");
             let file = world.dir.path().join(format!("{name}.invite"));
             std::fs::write(&file, invite.stdout).unwrap();
