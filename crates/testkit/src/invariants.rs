@@ -269,7 +269,7 @@ impl Checker {
     }
 
     /// I3: an arm whose share grows has the instances to carry it, unless it stays because the old release
-    /// cannot run. I8: a candidate's share falls only during a revert.
+    /// cannot run, or no arm had any. I8: a candidate's share falls only during a revert.
     fn switched(&mut self, section: &AppSection, app: &App, at: u64) {
         let share_of = |section: Option<&AppSection>, release: ReleaseNo| {
             let arm = section.and_then(|s| s.arms.iter().find(|arm| arm.release == release));
@@ -285,7 +285,10 @@ impl Checker {
             self.fail("I8", at, format!("{name} was moved back from {before} to {after}"));
             return;
         }
-        if after <= before || back || rollout.from.is_none() || rollout.failed.is_some() {
+        let known = self.sections.get(&section.app);
+        let nobody = known.is_some_and(|s| s.arms.iter().all(|arm| arm.instances.is_empty()));
+        let excused = back || rollout.from.is_none() || rollout.failed.is_some() || nobody;
+        if after <= before || excused {
             return;
         }
         let Some(arm) = section.arms.iter().find(|arm| arm.release == rollout.to) else { return };
