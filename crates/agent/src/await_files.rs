@@ -92,7 +92,7 @@ fn report(id: &InstanceId, fetched: Fetched) -> HostReport {
     HostReport::Fetching { id: id.clone(), bytes, of, trouble }
 }
 
-/// What is new about a fetch.
+/// The news of a fetch.
 struct News {
     fetcher: Arc<ReleaseFetcher>,
     /// The bytes that all fetches of this host had received at the last look.

@@ -40,7 +40,7 @@ pub(crate) struct ReleaseFetcher {
     received: AtomicU64,
 }
 
-/// What an instance needs.
+/// The needs of an instance.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ReleaseNeeds {
     pub app: AppName,

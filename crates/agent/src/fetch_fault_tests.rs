@@ -15,7 +15,7 @@ use wire::{FileEntry, Kind, Manifest, Secret};
 use crate::fetch::{ReleaseFetcher, ReleaseNeeds};
 use crate::source::{ReleaseSource, Request, SourceError, SourceReader, StoreSource};
 
-/// What happens to one request.
+/// The fate of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     Away,

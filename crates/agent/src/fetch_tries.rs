@@ -25,7 +25,7 @@ const WRONG: u32 = 3;
 pub(crate) enum Failure {
     /// Another try may help.
     Broken(String),
-    /// What was sent is not what was asked for.
+    /// The source sent something else than was asked for.
     Wrong(String),
     /// Another try does not help.
     Final(String),

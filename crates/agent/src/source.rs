@@ -20,7 +20,7 @@ pub type Request<'a, T> = Pin<Box<dyn Future<Output = Result<T, SourceError>> + 
 /// Bytes on their way. An error of a read means that the connection broke, and that another try may help.
 pub type SourceReader = Box<dyn AsyncRead + Send + Unpin>;
 
-/// What an agent can fetch. The agent checks the digests of lists and contents. It makes at most eight requests
+/// A place from which an agent can fetch. The agent checks the digests of lists and contents. It makes at most eight requests
 /// at a time, gives one up that brings nothing for 30 s, and makes it again.
 pub trait ReleaseSource: Send + Sync + 'static {
     /// Opens a release's list of files in its canonical form, [`wire::Manifest::canonical_bytes`].

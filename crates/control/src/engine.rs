@@ -85,7 +85,7 @@ pub struct Engine {
     shown: Shown,
 }
 
-/// What observers were shown last.
+/// The views that observers were shown last.
 #[derive(Clone, Debug, Default)]
 struct Shown {
     apps: BTreeMap<AppName, Arc<AppView>>,

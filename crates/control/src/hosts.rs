@@ -15,7 +15,7 @@ use crate::record::Record;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Hosts {
     fleet: Fleet,
-    /// What the agents last said of their hosts.
+    /// The last messages of the agents about their hosts.
     said: BTreeMap<HostId, HostHello>,
     /// Hosts that have joined, as last seen.
     seen: BTreeMap<HostId, HostSeen>,

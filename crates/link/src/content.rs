@@ -10,7 +10,7 @@ use tokio::io::AsyncRead;
 /// The prefix of paths of content.
 pub(crate) const CONTENT: &str = "/content/";
 
-/// What a host asks for.
+/// A request of a host for content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ContentRequest {
     /// The list of a release's files.

@@ -1,4 +1,4 @@
-//! What the connections of a door share: the sessions with members, and the interface to whoever judges and
+//! The state that the connections of a door share: the sessions with members, and the interface to whoever judges and
 //! hears them.
 
 use std::collections::BTreeMap;

@@ -63,7 +63,7 @@ impl ToServer {
 /// A member with its identity and the addresses of its servers.
 #[derive(Debug)]
 pub struct Member {
-    credentials: Arc<Credentials>,
+    credentials: Credentials,
     servers: Vec<String>,
     times: SessionTimes,
     /// The control that was obeyed last.
@@ -89,7 +89,6 @@ impl Member {
         times: SessionTimes,
     ) -> Self {
         let renewal = credentials.own().validity.renewal();
-        let credentials = Arc::new(credentials);
         Self { credentials, servers, times, obeyed, to_server: ToServer::default(), renewal }
     }
 
@@ -249,7 +248,7 @@ impl Member {
             Ok(new) => {
                 self.renewal = new.own().validity.renewal();
                 end.renewed(&new);
-                self.credentials = Arc::new(new);
+                self.credentials = new;
             }
             Err(error) => {
                 tracing::warn!(%error, "the certificate is not renewed; it is tried again")

@@ -18,6 +18,12 @@ pub struct HostSelector {
 }
 
 impl HostSelector {
+    /// Returns whether a text can be the key or the value of a label: 1 to 64 letters, digits and `-_./`.
+    pub fn is_part(text: &str) -> bool {
+        (1..=64).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./".contains(&b))
+    }
+
     /// Returns whether a host with these labels is meant.
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         labels.get(&self.key) == Some(&self.value)
@@ -34,12 +40,8 @@ impl FromStr for HostSelector {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let is_plain = |part: &str| {
-            (1..=64).contains(&part.len())
-                && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./".contains(&b))
-        };
         match text.split_once('=') {
-            Some((key, value)) if is_plain(key) && is_plain(value) => {
+            Some((key, value)) if Self::is_part(key) && Self::is_part(value) => {
                 Ok(Self { key: key.into(), value: value.into() })
             }
             Some(_) | None => {

@@ -42,6 +42,18 @@ pub struct AppView {
     pub owed: Vec<HostId>,
 }
 
+impl AppView {
+    /// Returns the releases on offer.
+    pub fn arms(&self) -> impl Iterator<Item = &ArmView> {
+        [&self.live, &self.standby, &self.candidate].into_iter().flatten()
+    }
+
+    /// Returns the instances of the releases on offer.
+    pub fn instances(&self) -> impl Iterator<Item = &InstanceView> {
+        self.arms().flat_map(|arm| &arm.instances)
+    }
+}
+
 /// A release on offer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArmView {

@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use model::{Digest, HostDuty, HostId, MemberName, Role, Timestamp};
+use model::{Digest, HostDuty, HostId, HostSelector, MemberName, Role, Timestamp};
 
 use crate::ask::{Refusal, RefusalCode};
 use crate::fleet::{Fleet, FleetFact, Invitation};
@@ -63,8 +63,6 @@ pub struct FleetAccepted {
 const MOST: usize = 2_000;
 /// Maximum number of labels of a member.
 const MOST_LABELS: usize = 64;
-/// Maximum length of a label's key and of its value, in bytes.
-const LONGEST_LABEL: usize = 64;
 
 /// Answers a command about the fleet.
 pub fn fleet_ask(fleet: &Fleet, ask: &FleetAsk, now: Timestamp) -> Result<FleetAccepted, Refusal> {
@@ -223,11 +221,9 @@ fn label_fault(labels: &BTreeMap<String, String>) -> Option<String> {
     if labels.len() > MOST_LABELS {
         return Some(format!("it has more than {MOST_LABELS} labels"));
     }
-    let is_plain = |text: &str| {
-        (1..=LONGEST_LABEL).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./".contains(&b))
-    };
-    let odd = labels.iter().find(|(key, value)| !is_plain(key) || !is_plain(value));
+    let odd = labels
+        .iter()
+        .find(|(key, value)| !HostSelector::is_part(key) || !HostSelector::is_part(value));
     odd.map(|(key, value)| {
         format!("the label `{key}={value}` has other characters than letters, digits and `-_./`")
     })

@@ -54,10 +54,8 @@ impl HostFiles {
     /// Returns the other hosts that run the instances which a request is about.
     fn other_hosts(&self, request: &LogRequest) -> BTreeSet<HostId> {
         let Some(view) = self.board.view(&request.app) else { return BTreeSet::new() };
-        let arms = [&view.live, &view.standby, &view.candidate];
-        let instances = arms.into_iter().flatten().flat_map(|arm| &arm.instances);
         let meant = |it: &&InstanceView| request.instance.as_ref().is_none_or(|id| it.id == *id);
-        let hosts = instances.filter(meant).map(|instance| instance.host.clone());
+        let hosts = view.instances().filter(meant).map(|instance| instance.host.clone());
         hosts.filter(|host| *host != HostId::local()).collect()
     }
 }

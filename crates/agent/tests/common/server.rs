@@ -21,7 +21,7 @@ pub struct Server {
     asked: Mutex<Asked>,
 }
 
-/// What the connection does to answers.
+/// The connection's effect on answers.
 struct Faults {
     /// The number of bytes of a content after which it breaks.
     breaks_after: AtomicU64,

@@ -128,8 +128,7 @@ impl Desk {
     fn instances(&self) -> BTreeMap<HostId, usize> {
         let mut counts = BTreeMap::new();
         for view in self.board.views() {
-            let arms = [&view.live, &view.standby, &view.candidate];
-            for instance in arms.into_iter().flatten().flat_map(|arm| &arm.instances) {
+            for instance in view.instances() {
                 *counts.entry(instance.host.clone()).or_default() += 1;
             }
         }

@@ -88,7 +88,6 @@ async fn needs(store: &Arc<ReleaseStore>, release: &ReleaseView, wanted: &Conten
 
 /// Returns whether the release has an instance on the host.
 fn runs_on(view: &AppView, release: &ReleaseView, host: &MemberName) -> bool {
-    let arms = [&view.live, &view.standby, &view.candidate];
-    let arms = arms.into_iter().flatten().filter(|arm| arm.release == release.no);
+    let arms = view.arms().filter(|arm| arm.release == release.no);
     arms.flat_map(|arm| &arm.instances).any(|it| it.host == host.as_host())
 }

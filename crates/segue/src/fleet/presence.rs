@@ -1,22 +1,18 @@
-//! Who of the members is connected, since when, and with what they came.
+//! The presence of members: which are connected, since when, and with what they came.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::Duration;
 
 use identity::PeerCertificate;
 use link::Hello;
-use model::{MemberName, Timestamp};
+use model::{MemberName, Reach, Timestamp};
 use wire::MemberState;
 
-/// The time without a word after which a member counts as lost.
-const LOST_AFTER: Duration = Duration::from_secs(10);
-
-/// What is seen of the members.
+/// The presence of all members.
 #[derive(Debug, Default)]
 pub struct Presences(BTreeMap<MemberName, MemberPresence>);
 
-/// What is seen of a member.
+/// The presence of a member.
 #[derive(Clone, Debug)]
 pub struct MemberPresence {
     /// Where it connected from.
@@ -34,11 +30,11 @@ pub struct MemberPresence {
 impl MemberPresence {
     /// Returns the member's state.
     pub fn state(&self, now: Timestamp) -> MemberState {
-        let lost = now.since(self.since).to_duration() >= LOST_AFTER;
-        match (&self.silent, lost) {
-            (None, _) => MemberState::Here,
-            (Some(_), false) => MemberState::Silent,
-            (Some(_), true) => MemberState::Lost,
+        let reach = self.silent.as_ref().map_or(Reach::Here, |_| Reach::of_silent(self.since, now));
+        match reach {
+            Reach::Here => MemberState::Here,
+            Reach::Silent { .. } => MemberState::Silent,
+            Reach::Lost { .. } => MemberState::Lost,
         }
     }
 }

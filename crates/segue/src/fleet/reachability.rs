@@ -123,9 +123,7 @@ impl Reachability {
     /// Returns the address of an instance, from what observers are shown.
     fn address(&self, id: &InstanceId) -> Option<SocketAddr> {
         let view = self.0.board.view(&id.app)?;
-        let arms = [&view.live, &view.standby, &view.candidate];
-        let mut instances = arms.into_iter().flatten().flat_map(|arm| &arm.instances);
-        match &instances.find(|instance| instance.id == *id)?.address {
+        match &view.instances().find(|instance| instance.id == *id)?.address {
             Address::Tcp(address) => Some(*address),
             Address::Unix(_) => None,
         }
