@@ -16,14 +16,15 @@ use std::sync::Arc;
 use journal::{Lost, Recovered};
 use model::{
     AppName, AppView, FleetView, Generation, HealthTable, HostCommand, HostId, InstanceId, Millis,
-    ProxyId, Receipt, Snapshot, Timestamp, ToHost, TrafficReport,
+    ProxyId, ProxyLink, Receipt, Snapshot, Timestamp, ToHost, TrafficReport,
 };
-use rollout::{App, Ask, Fleet, FleetAsk, HostSeen, Suspicion};
+use rollout::{App, Ask, Fleet, FleetAsk, HostSeen, ProxiesSeen, Suspicion};
 
 use crate::apps::Apps;
 use crate::hosts::{Hosts, in_use};
 use crate::managed::{Managed, Shared};
 use crate::message::{Answer, Command, Event, Mode, Ticket};
+use crate::proxies::Proxies;
 use crate::record::{CheckpointBody, Record, RecoverError, parse};
 use crate::routing::Routing;
 
@@ -142,9 +143,16 @@ impl Engine {
                     .map_err(|source| RecoverError::Illegal { seq, source })?;
             }
         }
+        let mut routing = Routing::new(term, proxies);
+        for proxy in fleet.proxies() {
+            let instances = apps.values().flat_map(|app| {
+                app.instances.keys().chain(app.abandoned.keys()).map(|number| app.id(*number))
+            });
+            routing.proxies.recover(proxy, instances.collect(), term);
+        }
         Ok(Self {
             apps: Apps::new(apps.into_values()),
-            routing: Routing::new(term, proxies),
+            routing,
             hosts: Hosts::new(fleet),
             health: HealthTable {
                 version: Generation { term, counter: 0 },
@@ -168,12 +176,13 @@ impl Engine {
     pub fn begin(&mut self, now: Timestamp) -> Vec<Command> {
         (self.recovered, self.remind_at) = (now, now.after(Self::REMIND));
         self.hosts.begin(now);
+        self.routing.proxies.begin(now);
         let mut commands = Vec::new();
         let all = self.apps.iter().map(|(name, _)| name.clone()).collect();
         // An earlier engine may have shown them.
         let removed = self.apps.states().filter(|app| app.is_removed());
         commands.extend(removed.map(|app| Command::Hide(app.name.clone())));
-        history::make_so(self, &all, &mut commands);
+        history::make_so(self, &all, now, &mut commands);
         self.go_on(now, &mut commands);
         commands
     }
@@ -184,6 +193,7 @@ impl Engine {
         match event {
             Event::Host(report) => hosts::report(self, report, now, &mut commands),
             Event::Link { host, link } => hosts::link(self, &host, link, now, &mut commands),
+            Event::ProxyLink { proxy, link } => self.proxy_link(&proxy, link, now, &mut commands),
             Event::Traffic(report) => self.traffic(report, now, &mut commands),
             Event::Ask { ticket, app, ask, version, mode } => {
                 let question = Question { ticket, app, ask, version, mode };
@@ -210,7 +220,7 @@ impl Engine {
         let look = asked.then(|| self.recovered.after(Self::FIRST_LOOK));
         // While an append is in progress, a retry waits for its answer.
         let retry = self.writing.retry_at.filter(|_| self.writing.append.is_none());
-        let times = [retry, apps, look, self.hosts.wake_at()];
+        let times = [retry, apps, look, self.hosts.wake_at(), self.routing.wake_at()];
         times.into_iter().flatten().fold(self.remind_at, Timestamp::min)
     }
 
@@ -227,6 +237,11 @@ impl Engine {
     /// Returns the hosts of the fleet, and whether they are heard.
     pub fn hosts(&self) -> &BTreeMap<HostId, HostSeen> {
         self.hosts.seen()
+    }
+
+    /// Returns which proxies are here, and what the others may use.
+    pub fn proxies(&self) -> &ProxiesSeen {
+        self.routing.proxies.seen()
     }
 
     /// Returns the suspicion of the server against its own network, while there is one.
@@ -285,11 +300,30 @@ impl Engine {
         Command::Host(ToHost { host, term: self.routing.generation().term, command })
     }
 
+    fn proxy_link(
+        &mut self,
+        proxy: &ProxyId,
+        link: ProxyLink,
+        now: Timestamp,
+        commands: &mut Vec<Command>,
+    ) {
+        let is_up = matches!(link, ProxyLink::Up(_));
+        if self.routing.proxies.link(proxy, link, now) {
+            self.hosts.show_again();
+            if is_up {
+                commands.push(Proxies::health_to(proxy, Arc::new(self.health.clone())));
+            }
+            self.look_at_proxies(now, commands);
+        }
+    }
+
     fn traffic(&mut self, report: TrafficReport, now: Timestamp, commands: &mut Vec<Command>) {
         let moved = self.routing.proxies.moved(&report);
-        if self.routing.report(report, commands) {
-            commands.push(Command::Health(Arc::new(self.health.clone())));
+        let proxy = report.proxy.clone();
+        if self.routing.report(report) {
+            commands.push(Proxies::health_to(&proxy, Arc::new(self.health.clone())));
         }
+        self.look_at_proxies(now, commands);
         self.take_acknowledgements(now);
         let all = || self.apps.iter().map(|(name, _)| name.clone()).collect();
         let mut moved: BTreeSet<AppName> = moved.unwrap_or_else(all);
@@ -317,12 +351,21 @@ impl Engine {
         }
         if differs {
             self.health.version = self.health.version.next();
-            commands.push(Command::Health(Arc::new(self.health.clone())));
+            self.routing.proxies.health(&Arc::new(self.health.clone()), commands);
+        }
+    }
+
+    /// Moves snapshots on their way to the proxies on. Decisions depend on which proxies are here.
+    fn look_at_proxies(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
+        if self.routing.go_on(now, commands) {
+            self.hosts.show_again();
+            self.apps.dirty_all();
         }
     }
 
     /// Answers and decides whatever is possible, unless an append is in progress. Then shows changes.
     fn go_on(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
+        self.look_at_proxies(now, commands);
         // Versions without a new snapshot belong to one that may be acknowledged already.
         self.take_acknowledgements(now);
         if self.hosts.pass(now) {
@@ -361,12 +404,12 @@ impl Engine {
         if now >= self.remind_at {
             self.remind_at = now.after(Self::REMIND);
             self.hosts.forget_questions();
-            self.routing.remind(commands);
+            self.routing.remind();
             let unheard =
                 self.apps.iter().flat_map(|(_, managed)| managed.unheard(&self.hosts, now));
             commands.extend(unheard.map(|told| self.to_host(told)));
         }
-        self.show(commands);
+        self.show(now, commands);
     }
 
     fn take_acknowledgements(&mut self, now: Timestamp) {
@@ -412,8 +455,8 @@ impl Engine {
     }
 
     /// Shows every app whose view has changed, and the fleet if it has.
-    fn show(&mut self, commands: &mut Vec<Command>) {
-        fleet::show(self, commands);
+    fn show(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
+        fleet::show(self, now, commands);
         for name in self.apps.take_touched() {
             let managed = self.apps.get(&name).filter(|managed| !managed.app.is_removed());
             let Some(managed) = managed else {

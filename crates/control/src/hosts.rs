@@ -178,6 +178,11 @@ impl Hosts {
         self.seen.iter().map(view).collect()
     }
 
+    /// Lets the fleet be shown again: something has changed that is not known here.
+    pub fn show_again(&mut self) {
+        self.has_changed = true;
+    }
+
     /// Returns whether hosts or members may have changed since the last call.
     pub fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.has_changed)
@@ -286,8 +291,13 @@ pub(crate) fn in_use<'a>(
     apps: impl Iterator<Item = &'a App>,
     coming: impl Iterator<Item = &'a Record>,
 ) -> BTreeSet<u16> {
-    let instances = apps.flat_map(|app| app.instances.values()).filter(|i| i.host == *host);
+    let used = apps.flat_map(|app| {
+        let instances = app.instances.values().filter(|i| i.host == *host);
+        let abandoned = app.abandoned.values().filter(|it| it.host == *host);
+        let abandoned = abandoned.flat_map(|it| &it.addresses);
+        instances.flat_map(Instance::addresses).chain(abandoned)
+    });
     let minted = coming.flat_map(Record::facts).flat_map(Fact::minted);
     let minted = minted.filter(|minted| minted.host == *host).flat_map(Minted::addresses);
-    instances.flat_map(Instance::addresses).chain(minted).filter_map(Address::port).collect()
+    used.chain(minted).filter_map(Address::port).collect()
 }

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use model::{AppName, FromHost, HostId, Link, Receipt, TrafficReport};
+use model::{AppName, FromHost, HostId, Link, ProxyId, ProxyLink, Receipt, TrafficReport};
 use rollout::{Ask, FleetAsk, Refusal, RefusalCode};
 
 use crate::message::{Answer, Mode};
@@ -18,6 +18,10 @@ pub(crate) enum Message {
     Link {
         host: HostId,
         link: Link,
+    },
+    ProxyLink {
+        proxy: ProxyId,
+        link: ProxyLink,
     },
     /// A proxy has reported: see [`Reports`].
     Traffic,
@@ -79,6 +83,13 @@ impl Inbox {
     pub fn link(&self, host: HostId, link: Link) {
         // If control has ended, nobody is left to receive it.
         let _ = self.sender.send(Message::Link { host, link });
+    }
+
+    /// Delivers a change of the connection to a proxy on another machine. It keeps no order with the proxy's
+    /// reports, which name its process.
+    pub fn proxy_link(&self, proxy: ProxyId, link: ProxyLink) {
+        // If control has ended, nobody is left to receive it.
+        let _ = self.sender.send(Message::ProxyLink { proxy, link });
     }
 
     /// Tells control that a host has obeyed another control, of this term: one that had more of the journal.
@@ -157,6 +168,7 @@ impl Message {
             Self::Fleet { reply, .. } => ("the fleet".to_owned(), reply),
             Self::Host(_)
             | Self::Link { .. }
+            | Self::ProxyLink { .. }
             | Self::Traffic
             | Self::Account { .. }
             | Self::Superseded(_)

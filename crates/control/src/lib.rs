@@ -2,12 +2,13 @@
 //!
 //! [`Engine::step`] is synchronous and does no IO: it takes an event and returns commands. Append,
 //! apply and plan are serial. Effects run concurrently wherever they are carried out. [`Runner`] feeds
-//! the engine with real time, a log, and the two ports [`HostLinks`] and [`Traffic`]. [`lead()`] runs one
+//! the engine with real time, a log, and the two ports [`HostLinks`] and [`ProxyLinks`]. [`lead()`] runs one
 //! runner after the other. Nothing here opens a socket.
 
 mod apps;
 mod busy;
 mod clock;
+mod counts;
 mod engine;
 mod hosts;
 mod inbox;
@@ -19,6 +20,7 @@ mod minutes;
 mod places;
 mod ports;
 mod proxies;
+mod proxy_member;
 mod publishing;
 mod record;
 mod reports;
@@ -33,4 +35,4 @@ pub use message::{Answer, Command, Event, Mode, Ticket};
 pub use record::{CheckpointBody, Record, RecoverError, VERSION};
 /// The types of a command and its answer, for callers that pass them on.
 pub use rollout::{Ask, Course, FleetAsk, NewRelease, Promote, Refusal, RefusalCode, RolloutKind};
-pub use runner::{CrashPoint, Ended, HostLinks, Outbox, Runner, RunnerConfig, Traffic};
+pub use runner::{CrashPoint, Ended, HostLinks, Outbox, ProxyLinks, Runner, RunnerConfig};

@@ -12,9 +12,9 @@ use rollout::{
 };
 
 use crate::busy::{BusyTerms, InstanceLoad, Standstill, Weighed};
+use crate::counts::between;
 use crate::hosts::Hosts;
 use crate::minutes::Minutes;
-use crate::proxies::between;
 use crate::routing::Routing;
 
 /// One app under control.
@@ -403,6 +403,7 @@ impl Managed {
             counted,
             keep_releases,
             minutes: self.minutes.all(),
+            proxies: routing.proxies.seen(),
         }
     }
 }

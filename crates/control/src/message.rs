@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use journal::Lost;
 use model::{
-    AppName, AppView, FleetView, FromHost, Generation, HealthTable, HostId, Label, Link, ReleaseNo,
-    RolloutId, Snapshot, ToHost, TrafficReport,
+    AppName, AppView, FleetView, FromHost, HostId, Label, Link, ProxyId, ProxyLink, ReleaseNo,
+    RolloutId, ToHost, ToProxy, TrafficReport,
 };
 use rollout::{Ask, Course, FleetAsk, Refusal};
 
@@ -36,6 +36,13 @@ pub enum Event {
         host: HostId,
         /// The change.
         link: Link,
+    },
+    /// The connection to a proxy on another machine has changed.
+    ProxyLink {
+        /// The proxy.
+        proxy: ProxyId,
+        /// The change.
+        link: ProxyLink,
     },
     /// A proxy reports.
     Traffic(TrafficReport),
@@ -76,12 +83,8 @@ pub enum Command {
     Checkpoint(CheckpointBody),
     /// Send a command to a host's agent.
     Host(ToHost),
-    /// Let every proxy prepare its table for this snapshot, without using it. Answered by a report.
-    Prepare(Arc<Snapshot>),
-    /// Let every proxy that has prepared a table for that snapshot use it. Answered by a report.
-    Commit(Generation),
-    /// Send the health table to every proxy. Not acknowledged.
-    Health(Arc<HealthTable>),
+    /// Send a command to a proxy.
+    Proxy(ToProxy),
     /// Answer the client.
     Answer(Ticket, Result<Answer, Refusal>),
     /// Announce an event to observers.

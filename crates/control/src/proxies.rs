@@ -1,34 +1,33 @@
-//! State reported by the proxies: their tables, requests in flight, and counters. Reports may be lost,
+//! The proxies: which are here, what each holds and may use, and what they report. Reports may be lost,
 //! repeated or late, and a proxy may die and restart.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use model::{
-    Abilities, AppCounters, AppName, Askers, Generation, InFlight, InstanceId, Millis, ProxyId,
-    ReleaseNo, TrafficReport,
+    Abilities, AppCounters, AppName, Generation, HealthTable, InFlight, InstanceId, Millis,
+    ProxyCommand, ProxyHello, ProxyId, ProxyLink, ProxyView, Reach, Timestamp, ToProxy,
+    TrafficReport,
 };
-use rollout::Bug;
+use rollout::{Absence, Bug, ProxiesSeen, ProxySeen, SentTables};
 
-type Counters = BTreeMap<AppName, AppCounters>;
+use crate::counts::{Counters, add, differing, plus};
+use crate::message::Command;
+use crate::proxy_member::{MemberLink, ProxyMember, ToldTables};
+use crate::publishing::{Prepared, Publishing};
 
-/// The member proxies.
+/// All proxies.
 #[derive(Clone, Debug)]
 pub(crate) struct Proxies {
-    members: BTreeMap<ProxyId, Member>,
+    members: BTreeMap<ProxyId, ProxyMember>,
     /// The longest availability gap of each app since its last rollout began.
     gaps: BTreeMap<AppName, u64>,
-}
-
-/// One proxy.
-#[derive(Clone, Debug, Default)]
-struct Member {
-    abilities: Abilities,
-    newest: Option<TrafficReport>,
-    /// The last report read from the previous process, which may still send late reports.
-    before: Option<TrafficReport>,
-    /// Counts of all its processes since control began.
-    counted: Counters,
+    /// What proxies counted that were removed.
+    removed: Counters,
+    seen: ProxiesSeen,
+    /// Time of the last look at the clock.
+    looked: Timestamp,
 }
 
 /// The effect of a report.
@@ -43,15 +42,83 @@ pub(crate) enum ReportNews {
 }
 
 impl Proxies {
-    /// Returns the proxies that must acknowledge, with nothing known of them yet.
-    pub fn new(members: &[ProxyId]) -> Self {
-        let members = members.iter().map(|id| (*id, Member::default())).collect();
-        Self { members, gaps: BTreeMap::new() }
+    /// Returns the server's own proxies, with nothing known of them yet.
+    pub fn new(own: &[ProxyId]) -> Self {
+        Self {
+            members: own.iter().map(|id| (id.clone(), ProxyMember::default())).collect(),
+            gaps: BTreeMap::new(),
+            removed: Counters::new(),
+            seen: ProxiesSeen::default(),
+            looked: Timestamp(0),
+        }
     }
 
-    /// Sets what a member proxy can do. Until this is called, the proxy can do everything.
-    pub fn set_abilities(&mut self, id: ProxyId, abilities: Abilities) {
-        if let Some(member) = self.members.get_mut(&id) {
+    /// Adds a proxy on another machine when control starts. Nothing is known of its tables, except that they
+    /// contain no other instances than these.
+    pub fn recover(&mut self, id: ProxyId, instances: BTreeSet<InstanceId>, term: u64) {
+        let generation = Generation { term, counter: 0 };
+        let tables = SentTables::assume(instances.into_iter(), generation);
+        let link = MemberLink::Silent { since: Timestamp(0) };
+        self.members.insert(id, ProxyMember { tables, link, ..ProxyMember::default() });
+    }
+
+    /// Starts at `now`: proxies that have not connected are silent from now on.
+    pub fn begin(&mut self, now: Timestamp) {
+        for member in self.members.values_mut() {
+            if let MemberLink::Silent { since } = &mut member.link {
+                *since = now;
+            }
+        }
+        self.look(&Publishing::default(), now);
+    }
+
+    /// Takes the names of all proxies on other machines. A new one is waited for only once it has the newest
+    /// table.
+    pub fn set_members(&mut self, names: &BTreeSet<ProxyId>, now: Timestamp) {
+        let is_gone = |(id, member): &(&ProxyId, &ProxyMember)| {
+            member.link != MemberLink::Own && !names.contains(*id)
+        };
+        let gone: Vec<ProxyId> =
+            self.members.iter().filter(is_gone).map(|(id, _)| id.clone()).collect();
+        for member in gone.iter().filter_map(|id| self.members.remove(id)) {
+            for (app, counters) in member.counted {
+                let sum = self.removed.entry(app).or_default();
+                *sum = plus(std::mem::take(sum), counters);
+            }
+        }
+        for name in names {
+            self.members.entry(name.clone()).or_insert_with(|| ProxyMember {
+                link: MemberLink::Silent { since: now },
+                late: Some(now),
+                ..ProxyMember::default()
+            });
+        }
+    }
+
+    /// Takes a change of the connection to a proxy. Returns false if it is not a member.
+    pub fn link(&mut self, id: &ProxyId, link: ProxyLink, now: Timestamp) -> bool {
+        let Some(member) = self.members.get_mut(id).filter(|it| it.link != MemberLink::Own) else {
+            return false;
+        };
+        match (link, member.link) {
+            (ProxyLink::Up(ProxyHello { abilities, epoch }), _) => {
+                member.abilities = abilities;
+                member.link = MemberLink::Up { epoch };
+                if !Bug::ForgetsProxies.is_planted() {
+                    member.told = ToldTables::default();
+                }
+            }
+            (ProxyLink::Silent, MemberLink::Silent { .. }) => {}
+            (ProxyLink::Silent, MemberLink::Own | MemberLink::Up { .. }) => {
+                member.link = MemberLink::Silent { since: now };
+            }
+        }
+        true
+    }
+
+    /// Sets what a proxy can do. Until this is called, the proxy can do everything.
+    pub fn set_abilities(&mut self, id: &ProxyId, abilities: Abilities) {
+        if let Some(member) = self.members.get_mut(id) {
             member.abilities = abilities;
         }
     }
@@ -61,7 +128,7 @@ impl Proxies {
         &self,
         lacks: impl Fn(&Abilities) -> Option<&'static str>,
     ) -> Option<(ProxyId, &'static str)> {
-        self.members.iter().find_map(|(id, member)| Some((*id, lacks(&member.abilities)?)))
+        self.members.iter().find_map(|(id, member)| Some((id.clone(), lacks(&member.abilities)?)))
     }
 
     /// Returns whether every proxy counts the requests that it forwards.
@@ -69,9 +136,9 @@ impl Proxies {
         self.members.values().all(|member| member.abilities.counts)
     }
 
-    /// Returns whether there is only one proxy.
-    pub fn is_one(&self) -> bool {
-        self.members.len() == 1
+    /// Returns whether there is only one proxy, the server's own.
+    pub fn is_alone(&self) -> bool {
+        self.members.len() == 1 && self.members.values().all(|it| it.link == MemberLink::Own)
     }
 
     /// Returns the apps for which a report differs from the newest one of its proxy. Returns `None` if
@@ -126,28 +193,35 @@ impl Proxies {
             return ReportNews::None;
         }
         let has_begun = newest_epoch != Some(report.epoch);
+        member.tables.acknowledged(report.acknowledged);
         let newest = member.newest.replace(report);
         if !has_begun {
             return ReportNews::State;
         }
         member.before = newest;
-        if member.before.is_some() { ReportNews::BegunAnew } else { ReportNews::State }
+        if member.before.is_none() {
+            return ReportNews::State;
+        }
+        if !Bug::ForgetsProxies.is_planted() {
+            member.told = ToldTables::default();
+        }
+        ReportNews::BegunAnew
     }
 
-    /// Returns the latest snapshot that every worker of every proxy holds, or has gone beyond.
+    /// Lets a proxy that has not acknowledged `newest` be told again: commands may have been lost.
+    pub fn remind(&mut self, newest: Generation) {
+        for member in self.members.values_mut().filter(|it| it.acknowledged() < newest) {
+            if member.link != MemberLink::Own && !Bug::ForgetsProxies.is_planted() {
+                member.told = ToldTables::default();
+            }
+        }
+    }
+
+    /// Returns the latest snapshot that every worker of every proxy holds, or has gone beyond. Proxies that are
+    /// late or lost are left out.
     pub fn acknowledged(&self) -> Generation {
-        self.least(|report| report.acknowledged)
-    }
-
-    /// Returns the latest snapshot for which every proxy has prepared a table, or has gone beyond.
-    pub fn prepared(&self) -> Generation {
-        self.least(|report| report.prepared)
-    }
-
-    fn least(&self, of: impl Fn(&TrafficReport) -> Generation) -> Generation {
-        let newest = self.members.values().map(|member| member.newest.as_ref());
-        // A proxy that has not reported may hold any snapshot.
-        newest.map(|report| report.map_or(Generation::default(), &of)).min().unwrap_or_default()
+        let waited_for = self.members.values().filter(|member| member.is_waited_for(self.looked));
+        waited_for.map(ProxyMember::acknowledged).min().unwrap_or_default()
     }
 
     /// Returns the number of requests in flight on one instance over all proxies. Also returns whether
@@ -172,7 +246,8 @@ impl Proxies {
 
     /// Returns what the proxies have counted for one app, except the gap.
     pub fn counted(&self, app: &AppName) -> Option<Cow<'_, AppCounters>> {
-        let mut of_app = self.members.values().filter_map(|member| member.counted.get(app));
+        let of_members = self.members.values().map(|member| &member.counted);
+        let mut of_app = of_members.chain([&self.removed]).filter_map(|counted| counted.get(app));
         let first = Cow::Borrowed(of_app.next()?);
         Some(of_app.fold(first, |sum, more| Cow::Owned(plus(sum.into_owned(), more.clone()))))
     }
@@ -186,8 +261,7 @@ impl Proxies {
 
     /// Returns how many requests to one app the proxies have counted.
     pub fn requests(&self, app: &AppName) -> u64 {
-        let of_app = self.members.values().filter_map(|member| member.counted.get(app));
-        of_app.map(|counters| counters.requests).sum()
+        self.counted(app).map_or(0, |counters| counters.requests)
     }
 
     /// Restarts the measurement of the longest gap.
@@ -198,103 +272,122 @@ impl Proxies {
     /// Forgets an app that is in no table any more: nobody asks for its counts.
     pub fn forget(&mut self, app: &AppName) {
         self.gaps.remove(app);
+        self.removed.remove(app);
         for member in self.members.values_mut() {
             member.counted.remove(app);
         }
     }
-}
 
-/// Returns the keys whose values differ between two maps.
-fn differing<'a, K: Ord, V: PartialEq>(
-    a: &'a BTreeMap<K, V>,
-    b: &'a BTreeMap<K, V>,
-) -> impl Iterator<Item = &'a K> {
-    let gone = a.keys().filter(|key| !b.contains_key(*key));
-    b.iter().filter(|(key, value)| a.get(*key) != Some(*value)).map(|(key, _)| key).chain(gone)
-}
-
-/// Adds what a process has counted between two of its reports. `before` is `None` at its beginning.
-fn add(counted: &mut Counters, before: Option<&Counters>, now: &Counters) {
-    for (app, now) in now {
-        let before = before.and_then(|before| before.get(app));
-        if before == Some(now) {
-            continue;
+    /// Looks at `now` which proxies are late or lost, and what these may use. Returns whether anything of it
+    /// has changed.
+    pub fn look(&mut self, publishing: &Publishing, now: Timestamp) -> bool {
+        self.looked = now;
+        let newest = publishing.newest().map(|snapshot| snapshot.generation).unwrap_or_default();
+        for member in self.members.values_mut() {
+            let is_behind = member.is_lost(now) || member.deadline(publishing).any(|at| now >= at);
+            if is_behind {
+                member.late.get_or_insert(now);
+            } else if member.is_up() && member.acknowledged() >= newest {
+                member.late = None;
+            }
         }
-        // A proxy forgets an app that was gone for long. Its counts then begin anew.
-        let since = before.filter(|before| before.requests <= now.requests);
-        let more = since.map_or_else(|| now.clone(), |before| between(before, now));
-        let sum = counted.entry(app.clone()).or_default();
-        *sum = AppCounters { askers: now.askers.clone(), ..plus(std::mem::take(sum), more) };
+        let here = self.members.values().filter(|member| member.is_waited_for(now)).count();
+        let remote = self.members.iter().filter(|(_, member)| member.link != MemberLink::Own);
+        let remote = remote.map(|(id, member)| ProxySeen {
+            name: id.clone(),
+            absence: member.absence(now),
+            tables: member.tables.clone(),
+        });
+        let here = u16::try_from(here).unwrap_or(u16::MAX);
+        let seen = ProxiesSeen { here, remote: remote.collect() };
+        let has_changed = here != self.seen.here || !absent(&seen).eq(absent(&self.seen));
+        self.seen = seen;
+        has_changed
     }
-}
 
-fn plus(a: AppCounters, b: AppCounters) -> AppCounters {
-    let both = |mut a: BTreeMap<ReleaseNo, u64>, b: BTreeMap<ReleaseNo, u64>| {
-        for (release, n) in b {
-            *a.entry(release).or_default() += n;
-        }
-        a
-    };
-    AppCounters {
-        requests: a.requests + b.requests,
-        failed: a.failed + b.failed,
-        answers: both(a.answers, b.answers),
-        faults: both(a.faults, b.faults),
-        broken_off: both(a.broken_off, b.broken_off),
-        app_5xx: both(a.app_5xx, b.app_5xx),
-        bad: both(a.bad, b.bad),
-        askers: together(a.askers, b.askers),
-        client_aborted: a.client_aborted + b.client_aborted,
-        retried: a.retried + b.retried,
-        held: a.held + b.held,
-        diverted: a.diverted + b.diverted,
-        max_gap_ms: a.max_gap_ms.max(b.max_gap_ms),
+    /// Returns the time of the next [`Proxies::look`] that changes anything.
+    pub fn wake_at(&self, publishing: &Publishing) -> Option<Timestamp> {
+        let times = self.members.values().flat_map(|member| {
+            let lost = match member.link {
+                MemberLink::Silent { since } => Some(since.after(Reach::LOST_AFTER)),
+                MemberLink::Own | MemberLink::Up { .. } => None,
+            };
+            lost.into_iter().chain(member.deadline(publishing))
+        });
+        times.chain(publishing.wake_at()).filter(|at| *at > self.looked).min()
     }
-}
 
-fn together(
-    mut a: BTreeMap<ReleaseNo, Askers>,
-    b: BTreeMap<ReleaseNo, Askers>,
-) -> BTreeMap<ReleaseNo, Askers> {
-    for (release, askers) in b {
-        a.entry(release).or_default().add(&askers);
+    /// Returns what the core sees of the proxies.
+    pub fn seen(&self) -> &ProxiesSeen {
+        &self.seen
     }
-    a
-}
 
-/// Returns what was counted from `start` to `end`.
-pub(crate) fn between(start: &AppCounters, end: &AppCounters) -> AppCounters {
-    let grown = |start: &BTreeMap<ReleaseNo, u64>, end: &BTreeMap<ReleaseNo, u64>| {
-        let since = |(release, n): (&ReleaseNo, &u64)| {
-            (*release, n.saturating_sub(start.get(release).copied().unwrap_or(0)))
+    /// Returns the proxies for people.
+    pub fn views(&self, now: Timestamp) -> Vec<ProxyView> {
+        let view = |(id, member): (&ProxyId, &ProxyMember)| ProxyView {
+            name: id.clone(),
+            state: member.state(now),
+            acknowledged: member.newest.as_ref().map(|report| report.acknowledged),
+            epoch: member.newest.as_ref().map(|report| report.epoch),
         };
-        end.iter().map(since).filter(|(_, n)| *n > 0).collect()
-    };
-    AppCounters {
-        requests: end.requests.saturating_sub(start.requests),
-        failed: end.failed.saturating_sub(start.failed),
-        answers: grown(&start.answers, &end.answers),
-        faults: grown(&start.faults, &end.faults),
-        broken_off: grown(&start.broken_off, &end.broken_off),
-        app_5xx: grown(&start.app_5xx, &end.app_5xx),
-        bad: grown(&start.bad, &end.bad),
-        // Clients are counted per minute, not per rollout.
-        askers: BTreeMap::new(),
-        client_aborted: end.client_aborted.saturating_sub(start.client_aborted),
-        retried: end.retried.saturating_sub(start.retried),
-        held: end.held.saturating_sub(start.held),
-        diverted: end.diverted.saturating_sub(start.diverted),
-        max_gap_ms: end.max_gap_ms,
+        self.members.iter().map(view).collect()
     }
+
+    /// Tells each proxy that is heard what it lacks of the snapshots under way.
+    pub fn tell(&mut self, publishing: &Publishing, commands: &mut Vec<Command>) {
+        for (id, member) in &mut self.members {
+            let mut say = |command| commands.push(to(id, command));
+            member.tell(publishing, &mut say);
+        }
+    }
+
+    /// Sends the health table to one proxy.
+    pub fn health_to(id: &ProxyId, table: Arc<HealthTable>) -> Command {
+        to(id, ProxyCommand::Health(table))
+    }
+
+    /// Sends the health table to all proxies that are heard.
+    pub fn health(&self, table: &Arc<HealthTable>, commands: &mut Vec<Command>) {
+        let heard = self.members.iter().filter(|(_, member)| member.is_heard());
+        commands.extend(heard.map(|(id, _)| Self::health_to(id, Arc::clone(table))));
+    }
+}
+
+impl Prepared for Proxies {
+    fn all_have(&self, generation: Generation) -> bool {
+        let mut waited_for =
+            self.members.values().filter(|member| member.is_waited_for(self.looked));
+        waited_for.all(|member| member.prepared() >= generation) && self.some_has(generation)
+    }
+
+    fn some_has(&self, generation: Generation) -> bool {
+        self.members.values().any(|member| member.is_heard() && member.prepared() >= generation)
+    }
+}
+
+/// Returns the proxies that are late or lost, with what changes when they can use other instances.
+fn absent(
+    seen: &ProxiesSeen,
+) -> impl Iterator<Item = (&ProxyId, Absence, (Option<Generation>, Option<Generation>, usize))> {
+    let absent = seen.remote.iter().filter_map(|it| Some((it, it.absence?)));
+    absent.map(|(proxy, absence)| (&proxy.name, absence, proxy.tables.extent()))
+}
+
+fn to(proxy: &ProxyId, command: ProxyCommand) -> Command {
+    Command::Proxy(ToProxy { proxy: proxy.clone(), command })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::Gap;
+    use model::{Gap, ReleaseNo};
 
     fn web() -> AppName {
         "web".parse().unwrap()
+    }
+
+    fn id(number: u32) -> ProxyId {
+        format!("p{number}").parse().unwrap()
     }
 
     /// Returns a report with this many requests since the process began. Each gap comes with the number
@@ -311,7 +404,7 @@ mod tests {
         let generation = Generation { term: 1, counter: seq };
         let gaps: Vec<_> = gaps.iter().map(|(seq, ms)| Gap { seq: *seq, ms: *ms }).collect();
         TrafficReport {
-            proxy: ProxyId(proxy),
+            proxy: id(proxy),
             epoch,
             seq,
             prepared: generation,
@@ -330,7 +423,7 @@ mod tests {
 
     #[test]
     fn reports_that_are_lost_doubled_or_late_change_no_sum() {
-        let mut proxies = Proxies::new(&[ProxyId(0)]);
+        let mut proxies = Proxies::new(&[id(0)]);
         assert_eq!(proxies.report(report(0, 7, 1, 10, &[])), ReportNews::State);
         assert_eq!(proxies.report(report(0, 7, 5, 50, &[(2, 900), (5, 1)])), ReportNews::State);
         assert_eq!(
@@ -351,7 +444,7 @@ mod tests {
 
     #[test]
     fn what_a_process_has_counted_stays_when_another_takes_its_place() {
-        let mut proxies = Proxies::new(&[ProxyId(0), ProxyId(1)]);
+        let mut proxies = Proxies::new(&[id(0), id(1)]);
         proxies.report(report(1, 1, 1, 1_000, &[]));
         proxies.report(report(0, 7, 90, 100, &[]));
         assert_eq!(proxies.report(report(0, 8, 1, 2, &[(1, 40)])), ReportNews::BegunAnew);
@@ -373,14 +466,14 @@ mod tests {
 
     #[test]
     fn a_proxy_that_cannot_say_what_is_in_flight_is_not_one_that_has_nothing() {
-        let mut proxies = Proxies::new(&[ProxyId(0), ProxyId(1)]);
-        let id = InstanceId { app: web(), number: 3 };
-        let in_flight = InFlight::Counted([(id.clone(), 2)].into());
+        let mut proxies = Proxies::new(&[id(0), id(1)]);
+        let instance = InstanceId { app: web(), number: 3 };
+        let in_flight = InFlight::Counted([(instance.clone(), 2)].into());
         proxies.report(TrafficReport { in_flight, ..report(0, 1, 1, 0, &[]) });
-        assert_eq!(proxies.in_flight(&id), (2, false));
+        assert_eq!(proxies.in_flight(&instance), (2, false));
         let unknown = || TrafficReport { in_flight: InFlight::Unknown, ..report(1, 1, 1, 0, &[]) };
         proxies.report(unknown());
-        assert_eq!(proxies.in_flight(&id), (2, true));
+        assert_eq!(proxies.in_flight(&instance), (2, true));
         let without = TrafficReport { counters: None, seq: 2, ..unknown() };
         assert_eq!(proxies.report(without), ReportNews::State);
     }

@@ -3,56 +3,103 @@
 
 use std::sync::Arc;
 
-use model::{Generation, Snapshot};
+use model::{Generation, Millis, Snapshot, Timestamp};
 use rollout::Bug;
 
-use crate::message::Command;
-
-/// The snapshot on its way to the proxies.
+/// The snapshots on their way to the proxies.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Publishing {
     /// The newest snapshot, in progress or waiting.
-    pub newest: Option<Arc<Snapshot>>,
-    /// The snapshot for which not every proxy has prepared its table yet.
-    preparing: Option<Arc<Snapshot>>,
+    newest: Option<Arc<Snapshot>>,
+    /// The snapshot that is prepared and that no proxy may use yet.
+    preparing: Option<Preparing>,
+    /// The snapshot that all proxies may use.
+    committed: Option<Committed>,
+}
+
+/// A snapshot for which proxies prepare their tables.
+#[derive(Clone, Debug)]
+pub(crate) struct Preparing {
+    pub snapshot: Arc<Snapshot>,
+    /// Time since which it is prepared.
+    pub since: Timestamp,
+    /// True if it takes users back: it does not wait long for slow proxies.
+    is_urgent: bool,
+}
+
+/// A snapshot that proxies may use.
+#[derive(Clone, Debug)]
+pub(crate) struct Committed {
+    pub snapshot: Arc<Snapshot>,
+    /// Time since which they may.
+    pub since: Timestamp,
+}
+
+/// What the proxies have prepared, as far as it concerns a commit.
+pub(crate) trait Prepared {
+    /// Returns whether every proxy that is waited for has prepared this snapshot, and one at least.
+    fn all_have(&self, generation: Generation) -> bool;
+    /// Returns whether some proxy has prepared this snapshot.
+    fn some_has(&self, generation: Generation) -> bool;
 }
 
 impl Publishing {
-    /// Takes a new snapshot. `is_one` is true if there is a single proxy, which need not wait for
-    /// others.
-    pub fn offer(&mut self, snapshot: Arc<Snapshot>, is_one: bool, commands: &mut Vec<Command>) {
+    /// Time that a snapshot which takes users back waits for all proxies.
+    const URGENT: Millis = Millis(200);
+
+    /// Takes a new snapshot. One that takes users back replaces the one that is being prepared.
+    pub fn offer(&mut self, snapshot: Arc<Snapshot>, is_urgent: bool, now: Timestamp) {
         self.newest = Some(snapshot.clone());
-        if is_one || Bug::CommitsEarly.is_planted() {
-            let generation = snapshot.generation;
-            commands.extend([Command::Prepare(snapshot), Command::Commit(generation)]);
-        } else if self.preparing.is_none() {
-            self.prepare(snapshot, commands);
+        if is_urgent || self.preparing.is_none() {
+            self.preparing = Some(Preparing { snapshot, since: now, is_urgent });
         }
     }
 
-    /// Takes the newest snapshot, `everywhere`, for which every proxy has prepared a table.
-    pub fn prepared(&mut self, everywhere: Generation, commands: &mut Vec<Command>) {
-        let Some(snapshot) = self.preparing.take_if(|s| s.generation <= everywhere) else { return };
-        commands.push(Command::Commit(snapshot.generation));
-        if let Some(next) = self.newest.clone().filter(|s| s.generation > snapshot.generation) {
-            self.prepare(next, commands);
+    /// Lets the proxies use the newest snapshot without waiting for tables. The only proxy waits for no other.
+    pub fn commit_at_once(&mut self, now: Timestamp) {
+        self.preparing = None;
+        if let Some(snapshot) = self.newest.clone() {
+            self.committed = Some(Committed { snapshot, since: now });
         }
     }
 
-    /// Repeats the commands for a proxy that may be behind. Proxies that are up to date do nothing
-    /// more.
-    pub fn repeat(&self, commands: &mut Vec<Command>) {
-        if let Some(snapshot) = &self.preparing {
-            commands.push(Command::Prepare(snapshot.clone()));
-        } else if let Some(snapshot) = &self.newest {
-            commands.push(Command::Prepare(snapshot.clone()));
-            commands.push(Command::Commit(snapshot.generation));
-        }
+    /// Lets the proxies use the snapshot that is being prepared, if they may. Returns whether they may.
+    pub fn commit(&mut self, proxies: &impl Prepared, now: Timestamp) -> bool {
+        let may_be_used = |preparing: &mut Preparing| {
+            let generation = preparing.snapshot.generation;
+            let is_over = preparing.is_urgent && now >= preparing.since.after(Self::URGENT);
+            proxies.all_have(generation)
+                || (is_over && proxies.some_has(generation))
+                || Bug::CommitsEarly.is_planted()
+        };
+        let Some(Preparing { snapshot, .. }) = self.preparing.take_if(may_be_used) else {
+            return false;
+        };
+        let next = self.newest.clone().filter(|newest| newest.generation > snapshot.generation);
+        self.preparing = next.map(|snapshot| Preparing { snapshot, since: now, is_urgent: false });
+        self.committed = Some(Committed { snapshot, since: now });
+        true
     }
 
-    fn prepare(&mut self, snapshot: Arc<Snapshot>, commands: &mut Vec<Command>) {
-        self.preparing = Some(snapshot.clone());
-        commands.push(Command::Prepare(snapshot));
+    /// Returns the newest snapshot, in progress or waiting.
+    pub fn newest(&self) -> Option<&Arc<Snapshot>> {
+        self.newest.as_ref()
+    }
+
+    /// Returns the snapshot that is being prepared.
+    pub fn preparing(&self) -> Option<&Preparing> {
+        self.preparing.as_ref()
+    }
+
+    /// Returns the snapshot that proxies may use.
+    pub fn committed(&self) -> Option<&Committed> {
+        self.committed.as_ref()
+    }
+
+    /// Returns the time at which a snapshot that takes users back waits no longer for all proxies.
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        let urgent = self.preparing.as_ref().filter(|preparing| preparing.is_urgent);
+        urgent.map(|preparing| preparing.since.after(Self::URGENT))
     }
 }
 
@@ -60,52 +107,56 @@ impl Publishing {
 mod tests {
     use super::*;
 
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    /// The generations that the slowest and the fastest proxy have prepared.
+    struct Have(u64, u64);
+
+    impl Prepared for Have {
+        fn all_have(&self, generation: Generation) -> bool {
+            self.0 >= generation.counter
+        }
+
+        fn some_has(&self, generation: Generation) -> bool {
+            self.1 >= generation.counter
+        }
+    }
+
     fn snapshot(counter: u64) -> Arc<Snapshot> {
-        Arc::new(Snapshot { generation: generation(counter), apps: Vec::new() })
+        let generation = Generation { term: 1, counter };
+        Arc::new(Snapshot { generation, apps: Vec::new() })
     }
 
-    fn generation(counter: u64) -> Generation {
-        Generation { term: 1, counter }
-    }
-
-    /// Writes prepare as `+n` and commit as `!n`.
-    fn said(act: impl FnOnce(&mut Vec<Command>)) -> String {
-        let mut commands = Vec::new();
-        act(&mut commands);
-        let words = commands.iter().map(|command| {
-            if let Command::Prepare(snapshot) = command {
-                return format!("+{}", snapshot.generation.counter);
-            }
-            let Command::Commit(generation) = command else { panic!("{command:?}") };
-            format!("!{}", generation.counter)
-        });
-        words.collect::<Vec<_>>().join(" ")
+    fn state(publishing: &Publishing) -> (Option<u64>, Option<u64>) {
+        let number = |snapshot: &Arc<Snapshot>| snapshot.generation.counter;
+        let preparing = publishing.preparing().map(|it| number(&it.snapshot));
+        (preparing, publishing.committed().map(|it| number(&it.snapshot)))
     }
 
     #[test]
-    fn one_proxy_waits_for_nobody() {
+    fn nobody_uses_a_snapshot_before_everybody_has_prepared_its_table() {
         let mut publishing = Publishing::default();
-        assert_eq!(said(|out| publishing.offer(snapshot(1), true, out)), "+1 !1");
-        assert_eq!(said(|out| publishing.prepared(generation(1), out)), "");
-        assert_eq!(said(|out| publishing.repeat(out)), "+1 !1");
+        (1..=3).for_each(|counter| publishing.offer(snapshot(counter), false, NOW));
+        assert_eq!(state(&publishing), (Some(1), None));
+        assert!(!publishing.commit(&Have(0, 1), NOW));
+        assert!(publishing.commit(&Have(1, 1), NOW));
+        assert_eq!(state(&publishing), (Some(3), Some(1)), "the second is never prepared");
+        assert!(!publishing.commit(&Have(1, 3), NOW.after(Millis::from_secs(60))));
+        assert!(publishing.commit(&Have(3, 3), NOW));
+        assert_eq!(state(&publishing), (None, Some(3)));
     }
 
     #[test]
-    fn nobody_uses_a_snapshot_before_everybody_has_made_its_table() {
+    fn a_way_back_waits_neither_for_the_snapshot_before_it_nor_long_for_slow_proxies() {
         let mut publishing = Publishing::default();
-        assert_eq!(said(|out| publishing.repeat(out)), "");
-        assert_eq!(said(|out| publishing.offer(snapshot(1), false, out)), "+1");
-        assert_eq!(said(|out| publishing.offer(snapshot(2), false, out)), "");
-        assert_eq!(said(|out| publishing.offer(snapshot(3), false, out)), "");
-        assert_eq!(said(|out| publishing.prepared(generation(0), out)), "");
-        assert_eq!(said(|out| publishing.repeat(out)), "+1");
-        assert_eq!(
-            said(|out| publishing.prepared(generation(1), out)),
-            "!1 +3",
-            "the second never"
-        );
-        assert_eq!(said(|out| publishing.prepared(generation(1), out)), "");
-        assert_eq!(said(|out| publishing.prepared(generation(3), out)), "!3");
-        assert_eq!(said(|out| publishing.repeat(out)), "+3 !3");
+        publishing.offer(snapshot(1), false, NOW);
+        publishing.offer(snapshot(2), true, NOW);
+        assert_eq!(state(&publishing), (Some(2), None));
+        let later = publishing.wake_at().expect("it waits");
+        assert_eq!(later, NOW.after(Millis(200)));
+        assert!(!publishing.commit(&Have(1, 2), NOW));
+        assert!(!publishing.commit(&Have(1, 1), later), "there has to be one");
+        assert!(publishing.commit(&Have(1, 2), later));
+        assert_eq!(state(&publishing), (None, Some(2)));
     }
 }

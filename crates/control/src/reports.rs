@@ -15,14 +15,14 @@ impl Reports {
     pub fn put(&self, report: TrafficReport) -> bool {
         let mut reports = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let was_empty = reports.is_empty();
-        let (proxy, key) = (report.proxy, (report.proxy, report.epoch));
+        let (proxy, key) = (report.proxy.clone(), (report.proxy.clone(), report.epoch));
         if reports.get(&key).is_none_or(|unread| unread.seq < report.seq) {
             reports.insert(key, report);
         }
-        let of_proxy: Vec<_> =
-            reports.range((proxy, 0)..=(proxy, u64::MAX)).map(|(key, _)| *key).collect();
-        if let [oldest, _, _] = of_proxy[..] {
-            reports.remove(&oldest);
+        let of_proxy = reports.range((proxy.clone(), 0)..=(proxy, u64::MAX));
+        let of_proxy: Vec<_> = of_proxy.map(|(key, _)| key.clone()).collect();
+        if let [oldest, _, _] = &of_proxy[..] {
+            reports.remove(oldest);
         }
         was_empty
     }
@@ -41,7 +41,7 @@ mod tests {
     fn report(epoch: u64, seq: u64) -> TrafficReport {
         let counters = AppCounters { requests: seq * 10, ..AppCounters::default() };
         TrafficReport {
-            proxy: ProxyId(0),
+            proxy: ProxyId::local(),
             epoch,
             seq,
             prepared: Generation::default(),

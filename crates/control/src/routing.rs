@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use model::{AppName, AppSection, Generation, ProxyId, Snapshot, TrafficReport};
-use rollout::Bug;
+use model::{AppName, AppSection, Generation, ProxyId, Snapshot, Timestamp, TrafficReport};
 
 use crate::message::Command;
 use crate::proxies::{Proxies, ReportNews};
@@ -97,30 +96,48 @@ impl Routing {
 
     /// Returns the newest snapshot.
     pub fn newest(&self) -> Option<&Arc<Snapshot>> {
-        self.publishing.newest.as_ref()
+        self.publishing.newest()
     }
 
-    /// Gives the proxies a snapshot.
-    pub fn publish(&mut self, snapshot: Arc<Snapshot>, commands: &mut Vec<Command>) {
-        self.publishing.offer(snapshot, self.proxies.is_one(), commands);
+    /// Gives the proxies a snapshot. One that takes users back does not wait long for slow proxies.
+    pub fn publish(
+        &mut self,
+        snapshot: Arc<Snapshot>,
+        is_urgent: bool,
+        now: Timestamp,
+        commands: &mut Vec<Command>,
+    ) {
+        self.publishing.offer(snapshot, is_urgent, now);
+        self.go_on(now, commands);
     }
 
     /// Takes a proxy's report. Returns whether the proxy has restarted: it then knows nothing.
-    pub fn report(&mut self, report: TrafficReport, commands: &mut Vec<Command>) -> bool {
-        let has_begun = self.proxies.report(report) == ReportNews::BegunAnew;
-        if has_begun && !Bug::ForgetsProxies.is_planted() {
-            self.publishing.repeat(commands);
-        }
-        self.publishing.prepared(self.proxies.prepared(), commands);
-        has_begun
+    pub fn report(&mut self, report: TrafficReport) -> bool {
+        self.proxies.report(report) == ReportNews::BegunAnew
     }
 
-    /// Repeats commands that a proxy on another host may have missed.
-    pub fn remind(&self, commands: &mut Vec<Command>) {
-        let is_behind = !self.proxies.is_one() && self.proxies.acknowledged() < self.generation;
-        if is_behind && !Bug::ForgetsProxies.is_planted() {
-            self.publishing.repeat(commands);
+    /// Moves the snapshots under way on, and tells proxies what they lack. Returns whether proxies have become
+    /// late or lost, or are so no more, or can use other instances meanwhile.
+    pub fn go_on(&mut self, now: Timestamp, commands: &mut Vec<Command>) -> bool {
+        let mut has_changed = self.proxies.look(&self.publishing, now);
+        if self.proxies.is_alone() {
+            self.publishing.commit_at_once(now);
         }
+        while self.publishing.commit(&self.proxies, now) {
+            has_changed |= self.proxies.look(&self.publishing, now);
+        }
+        self.proxies.tell(&self.publishing, commands);
+        has_changed
+    }
+
+    /// Lets commands be repeated that a proxy on another machine may have missed.
+    pub fn remind(&mut self) {
+        self.proxies.remind(self.generation);
+    }
+
+    /// Returns the time of the next [`Routing::go_on`] that changes anything.
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        self.proxies.wake_at(&self.publishing)
     }
 
     /// Returns the newest snapshot's number.

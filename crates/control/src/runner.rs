@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use journal::{Log, Lost, NewRecord, Room, Seq};
 use model::{
-    Abilities, AppName, AppView, FleetView, Generation, HealthTable, InstanceId, Millis, ProxyId,
-    Snapshot, Timestamp, ToHost, TrafficReport,
+    AppName, AppView, FleetView, InstanceId, Millis, ProxyCommand, Timestamp, ToHost, ToProxy,
+    TrafficReport,
 };
 use rollout::{Ask, Refusal, RefusalCode};
 
@@ -27,20 +27,13 @@ pub trait HostLinks: Send {
     fn send(&mut self, command: ToHost);
 }
 
-/// The port to one proxy. No call blocks longer than the proxy's own work takes.
-pub trait Traffic: Send {
-    /// Returns the proxy's name in reports.
-    fn id(&self) -> ProxyId;
-    /// Returns what the proxy can do. Control refuses commands that need more.
-    fn abilities(&self) -> Abilities;
-    /// Tells the proxy to prepare its table for this snapshot without using it. A [`TrafficReport`]
-    /// confirms this. A table that exists already is not built again.
-    fn prepare(&mut self, snapshot: Arc<Snapshot>);
-    /// Tells the proxy to use the prepared snapshot of this generation. A report acknowledges this.
-    fn commit(&mut self, generation: Generation);
-    /// Gives the proxy this health table.
-    fn health(&mut self, table: Arc<HealthTable>);
-    /// Returns a current report, if the proxy can provide one at once.
+/// The port to the proxies.
+pub trait ProxyLinks: Send {
+    /// Sends a command to a proxy. Never blocks longer than the server's own proxy needs to build a table.
+    /// Commands to one proxy are carried out in order. A command to a proxy that is not connected may be
+    /// dropped: everything is said again after [`model::ProxyLink::Up`].
+    fn send(&mut self, command: ToProxy);
+    /// Returns a current report of the server's own proxy, if there is one.
     fn sample(&mut self) -> Option<TrafficReport>;
 }
 
@@ -70,8 +63,8 @@ pub struct RunnerConfig {
     pub last: Seq,
     /// The hosts that effects go to.
     pub hosts: Box<dyn HostLinks>,
-    /// The proxies that snapshots go to, each with its name as known to the engine.
-    pub traffic: Vec<Box<dyn Traffic>>,
+    /// The proxies that snapshots go to.
+    pub proxies: Box<dyn ProxyLinks>,
     /// The receiver of everything that people see.
     pub outbox: Box<dyn Outbox>,
     /// Crash points for tests; `None` in production.
@@ -181,11 +174,9 @@ impl Runner {
         }
     }
 
-    /// Takes the current counts of the proxies.
+    /// Takes the current counts of the server's own proxy.
     fn sample(&mut self, now: Timestamp) {
-        let proxies = self.config.traffic.iter_mut();
-        let reports: Vec<_> = proxies.filter_map(|proxy| proxy.sample()).collect();
-        for report in reports {
+        if let Some(report) = self.config.proxies.sample() {
             let commands = self.engine.step(Event::Traffic(report), now);
             self.carry_out(commands);
         }
@@ -219,6 +210,7 @@ impl Runner {
             }
             Some(Message::Host(report)) => Event::Host(report),
             Some(Message::Link { host, link }) => Event::Link { host, link },
+            Some(Message::ProxyLink { proxy, link }) => Event::ProxyLink { proxy, link },
             Some(Message::Ask { app, ask, version, mode, reply }) => {
                 let ticket = self.ticket(reply);
                 Event::Ask { ticket, app, ask, version, mode }
@@ -268,20 +260,7 @@ impl Runner {
                     self.config.hosts.send(command);
                     self.cross("effect sent");
                 }
-                Command::Prepare(snapshot) => {
-                    self.cross("publish");
-                    let proxies = self.config.traffic.iter_mut();
-                    proxies.for_each(|proxy| proxy.prepare(snapshot.clone()));
-                }
-                Command::Commit(generation) => {
-                    let proxies = self.config.traffic.iter_mut();
-                    proxies.for_each(|proxy| proxy.commit(generation));
-                    self.cross("published");
-                }
-                Command::Health(table) => {
-                    let proxies = self.config.traffic.iter_mut();
-                    proxies.for_each(|proxy| proxy.health(table.clone()));
-                }
+                Command::Proxy(to) => self.tell_proxy(to),
                 Command::Answer(ticket, answer) => {
                     if let Some(reply) = self.replies.remove(&ticket) {
                         reply(answer);
@@ -293,6 +272,17 @@ impl Runner {
                 Command::ShowFleet(view) => self.config.outbox.show_fleet(view),
             }
         }
+    }
+
+    fn tell_proxy(&mut self, to: ToProxy) {
+        let (before, after) = match &to.command {
+            ProxyCommand::Prepare(_) => (Some("publish"), None),
+            ProxyCommand::Commit(_) => (None, Some("published")),
+            ProxyCommand::Health(_) => (None, None),
+        };
+        before.into_iter().for_each(|what| self.cross(what));
+        self.config.proxies.send(to);
+        after.into_iter().for_each(|what| self.cross(what));
     }
 
     fn append(&mut self, records: &[crate::Record]) {

@@ -122,6 +122,35 @@ impl FromStr for HostId {
 
 written_as_it_is!(HostId);
 
+/// The name of a proxy, by the rules for an app's name.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProxyId(Arc<str>);
+
+impl ProxyId {
+    /// Returns the proxy in the server's own process.
+    pub fn local() -> Self {
+        Self("local".into())
+    }
+
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ProxyId {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match name_fault(text) {
+            None => Ok(Self(text.into())),
+            Some(why) => Err(Invalid::new("proxy name", text, why)),
+        }
+    }
+}
+
+written_as_it_is!(ProxyId);
+
 /// The name of a member of a fleet, by the same rule: no other member has it, whatever either does.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemberName(Arc<str>);
@@ -135,6 +164,11 @@ impl MemberName {
     /// The member as a host.
     pub fn as_host(&self) -> HostId {
         HostId(self.0.clone())
+    }
+
+    /// The member as a proxy.
+    pub fn as_proxy(&self) -> ProxyId {
+        ProxyId(self.0.clone())
     }
 }
 
@@ -295,10 +329,6 @@ impl FencingToken {
         Self(self.0 + 1)
     }
 }
-
-/// One proxy process: the server's own, a predecessor still draining, or one that joined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ProxyId(pub u32);
 
 /// One running copy of a release; `web-17` as text. A restart is a new instance with a new number.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -49,9 +49,9 @@ pub use id::{
     ProxyId, ReleaseNo, RolloutId,
 };
 pub use limits::AppLimits;
-pub use link::{HostHello, Link, Reach};
+pub use link::{HostHello, Link, ProxyCommand, ProxyHello, ProxyLink, Reach, ToProxy};
 pub use listener::{ListenerRule, Listeners};
-pub use member::{FleetView, HostDuty, HostView, MemberView, Role};
+pub use member::{FleetView, HostDuty, HostView, MemberView, ProxyPresence, ProxyView, Role};
 pub use nearest::nearest;
 pub use proxy_limits::{
     HeadSizes, LIMIT_TIMES, LONE_APP_LIMITS, LimitField, LimitRow, LoneLimits, PROXY_LIMITS,

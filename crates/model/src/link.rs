@@ -1,10 +1,14 @@
-//! The connection between control and the agent of a host, as control sees it. Types only.
+//! The connections between control and the members of its fleet, as control sees them. Types only.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::sync::Arc;
 use core::net::IpAddr;
 
-use crate::{AppName, HostAbilities, Millis, Timestamp};
+use crate::{
+    Abilities, AppName, Generation, HealthTable, HostAbilities, Millis, ProxyId, Snapshot,
+    Timestamp,
+};
 
 /// A change of the connection to a host's agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +32,46 @@ pub struct HostHello {
     pub boot: String,
 }
 
-/// Whether the agent of a host is heard.
+/// A change of the connection to a proxy on another machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProxyLink {
+    /// The proxy has connected, for the first time or again after a break.
+    Up(ProxyHello),
+    /// The connection broke, or no heartbeat came for 3 s.
+    Silent,
+}
+
+/// The first message of a proxy that has connected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyHello {
+    /// What the proxy can do.
+    pub abilities: Abilities,
+    /// The process of the proxy. A larger number means a later start.
+    pub epoch: u64,
+}
+
+/// A command to one proxy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToProxy {
+    /// The proxy.
+    pub proxy: ProxyId,
+    /// The command.
+    pub command: ProxyCommand,
+}
+
+/// A command to a proxy.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ProxyCommand {
+    /// Prepare a table for this snapshot without using it. Answered by a report. A table that exists already
+    /// is not built again.
+    Prepare(Arc<Snapshot>),
+    /// Use the prepared snapshot of this generation. Answered by a report.
+    Commit(Generation),
+    /// Use this health table. Not acknowledged.
+    Health(Arc<HealthTable>),
+}
+
+/// Whether a member, the agent of a host or a proxy, is heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
     /// The agent is connected.

@@ -9,7 +9,7 @@ use core::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, HostId, MemberName, Reach, Timestamp};
+use crate::{Digest, Generation, HostId, MemberName, ProxyId, Reach, Timestamp};
 
 /// The role of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -76,6 +76,8 @@ pub struct FleetView {
     pub members: Vec<MemberView>,
     /// Hosts, in order of their names, with the server's own.
     pub hosts: Vec<HostView>,
+    /// Proxies, in order of their names, with the server's own.
+    pub proxies: Vec<ProxyView>,
     /// Keys of members that were removed.
     pub removed: Vec<Digest>,
 }
@@ -91,6 +93,36 @@ pub struct HostView {
     pub reach: Reach,
     /// What it is used for.
     pub duty: HostDuty,
+}
+
+/// A proxy as control sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyView {
+    /// Its name.
+    pub name: ProxyId,
+    /// Whether switches wait for it.
+    pub state: ProxyPresence,
+    /// The table that it uses; `None` until it has reported.
+    pub acknowledged: Option<Generation>,
+    /// Its process; `None` until it has reported.
+    pub epoch: Option<u64>,
+}
+
+/// Whether switches wait for a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyPresence {
+    /// The proxy answers.
+    Here,
+    /// The proxy did not answer in time, and has not acknowledged the newest table since.
+    Late {
+        /// Time since which it is late.
+        since: Timestamp,
+    },
+    /// The proxy was not heard for [`Reach::LOST_AFTER`].
+    Lost {
+        /// Time at which it was lost.
+        since: Timestamp,
+    },
 }
 
 /// A member as control knows it.

@@ -49,7 +49,7 @@ impl Config {
     pub fn new(listen: Vec<SocketAddr>) -> Self {
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
-            id: ProxyId(0),
+            id: ProxyId::local(),
             epoch: SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),

@@ -79,7 +79,7 @@ impl Proxy {
 
     /// Returns the proxy's id in reports.
     pub fn id(&self) -> ProxyId {
-        self.shared.config.id
+        self.shared.config.id.clone()
     }
 
     /// Builds the table of `snapshot` without using it. Returns when the table is built. The next report

@@ -288,7 +288,7 @@ impl ProxyState {
             |(_, counted, _, _)| counted.in_flight(now_ms),
         );
         TrafficReport {
-            proxy: self.config.id,
+            proxy: self.config.id.clone(),
             epoch: self.config.epoch,
             seq,
             prepared,

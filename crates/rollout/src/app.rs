@@ -2,6 +2,7 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use model::{
     Address, AppName, Exit, FencingToken, HostId, InstanceId, Label, Listeners, Maintenance,
@@ -25,6 +26,10 @@ pub struct App {
     pub releases: BTreeMap<ReleaseNo, Release>,
     /// Instances that are not Gone, by number.
     pub instances: BTreeMap<u64, Instance>,
+    /// Addresses of instances that are Gone, by number, to which a proxy on another machine may still send
+    /// requests.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub abandoned: BTreeMap<u64, Abandoned>,
     /// Works that have not ended, by number. A work is a task that runs for the app but serves no
     /// requests.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -92,6 +97,7 @@ impl App {
             version: 0,
             releases: BTreeMap::new(),
             instances: BTreeMap::new(),
+            abandoned: BTreeMap::new(),
             works: BTreeMap::new(),
             live: None,
             standby: None,
@@ -144,6 +150,11 @@ impl App {
             None if self.live == Some(release) => Share::ALL,
             None => Share::NONE,
         }
+    }
+
+    /// Returns whether users are being taken back to another release, and not every proxy has acknowledged it.
+    pub fn is_switching_back(&self) -> bool {
+        self.rollout.as_ref().is_some_and(Rollout::is_switching_back)
     }
 
     /// Returns the instances of one release that are not Gone.
@@ -220,6 +231,15 @@ pub struct Instance {
     /// rollout waits for it, except one whose releases must not run at the same time.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub owed: bool,
+}
+
+/// The addresses of an instance that is Gone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Abandoned {
+    /// The host it ran on.
+    pub host: HostId,
+    /// The addresses that it was given.
+    pub addresses: Vec<Address>,
 }
 
 impl Instance {
@@ -374,6 +394,13 @@ impl Rollout {
     /// release to go back to.
     pub fn keeps_live(&self) -> bool {
         self.kind.renews() || (self.from.is_none() && self.share == Share::ALL)
+    }
+
+    /// Returns whether users are being taken back to another release, and not every proxy has acknowledged it.
+    pub(crate) fn is_switching_back(&self) -> bool {
+        let goes_back =
+            self.kind == RolloutKind::Rollback || matches!(self.phase, Phase::Reverting { .. });
+        goes_back && self.switched.is_some_and(|switched| switched.took.is_none())
     }
 
     /// Number of ports taken by other programs after which the rollout fails.

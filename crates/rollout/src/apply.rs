@@ -71,6 +71,7 @@ fn fold(app: &mut App, fact: &Fact, version: u64) -> Folded {
             Ok(())
         }
         Fact::Gone { .. } => gone(app, fact),
+        Fact::AddressesFreed { instances, .. } => instances::free_addresses(app, instances),
         Fact::Ready { rollout, at, .. } => {
             let rollout = in_phase(app, *rollout, |phase| *phase == Phase::Starting)?;
             enter(rollout, Phase::Ready, *at);

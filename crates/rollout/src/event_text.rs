@@ -98,6 +98,9 @@ fn sentence(app: &App, fact: &Fact) -> String {
                 (None, false) => format!("{id} could not be started"),
             }
         }
+        Fact::AddressesFreed { instances, .. } => {
+            format!("the addresses of {} are free", counted(instances.len(), "ended instance"))
+        }
         Fact::Ready { ready, .. } => {
             format!(
                 "ready: {} healthy; `segue promote` switches",

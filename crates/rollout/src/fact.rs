@@ -92,6 +92,17 @@ pub enum Fact {
         address_in_use: bool,
         /// The last lines of its output.
         tail: Vec<String>,
+        /// True if a proxy on another machine may still send requests to its address, which therefore is given
+        /// to no other instance.
+        #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+        in_use: bool,
+        /// Time of the event.
+        at: Timestamp,
+    },
+    /// No proxy can send requests to the addresses of these instances any more, which are Gone.
+    AddressesFreed {
+        /// Their numbers.
+        instances: Vec<u64>,
         /// Time of the event.
         at: Timestamp,
     },
@@ -279,6 +290,7 @@ impl Fact {
             | Self::Owed { at, .. }
             | Self::NumbersSkipped { at, .. }
             | Self::Gone { at, .. }
+            | Self::AddressesFreed { at, .. }
             | Self::Ready { at, .. }
             | Self::Shifted { at, .. }
             | Self::Stepped { at, .. }
@@ -312,6 +324,7 @@ impl Fact {
             Self::Owed { .. } => "owed",
             Self::NumbersSkipped { .. } => "numbers-skipped",
             Self::Gone { .. } => "gone",
+            Self::AddressesFreed { .. } => "addresses-freed",
             Self::Ready { .. } => "ready",
             Self::Shifted { .. } => "shifted",
             Self::Stepped { .. } => "stepped",

@@ -6,7 +6,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use model::{Digest, FleetView, HostDuty, HostId, MemberName, MemberView, Millis, Role, Timestamp};
+use model::{
+    Digest, FleetView, HostDuty, HostId, MemberName, MemberView, Millis, ProxyId, Role, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 /// The hosts that instances can be placed on, and the members of the fleet.
@@ -189,6 +191,12 @@ impl Fleet {
         self.hosts.remove(&name.as_host());
     }
 
+    /// Returns the proxies on other machines.
+    pub fn proxies(&self) -> impl Iterator<Item = ProxyId> {
+        let proxies = self.members.iter().filter(|(_, member)| member.role == Role::Proxy);
+        proxies.map(|(name, _)| name.as_proxy())
+    }
+
     /// Returns what observers are shown, without what is seen of the hosts.
     pub fn view(&self) -> FleetView {
         let members = self.members.iter().map(|(name, member)| MemberView {
@@ -200,7 +208,12 @@ impl Fleet {
             joined: member.joined,
         });
         let removed = self.removed.iter().map(|removed| removed.key);
-        FleetView { members: members.collect(), hosts: Vec::new(), removed: removed.collect() }
+        FleetView {
+            members: members.collect(),
+            hosts: Vec::new(),
+            proxies: Vec::new(),
+            removed: removed.collect(),
+        }
     }
 }
 

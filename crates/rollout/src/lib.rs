@@ -29,10 +29,13 @@ mod planted;
 mod reach;
 mod readiness;
 mod receipt;
+mod sent_tables;
 mod view;
 mod work;
 
-pub use app::{App, Deaths, Instance, Pace, Pause, Phase, Rollout, StandbyState, Switched};
+pub use app::{
+    Abandoned, App, Deaths, Instance, Pace, Pause, Phase, Rollout, StandbyState, Switched,
+};
 pub use apply::{Illegal, apply};
 pub use ask::{Accepted, Ask, Course, NewRelease, Promote, Refusal, RefusalCode, ask};
 pub use cause::Cause;
@@ -44,8 +47,8 @@ pub use fleet_ask::{FleetAccepted, FleetAsk, address_fault, fleet_ask};
 pub use kind::RolloutKind;
 pub use ladder::{Rung, rung, rungs, wanted};
 pub use observed::{
-    Busy, FetchProgress, FetchSeen, HostSeen, InstanceSeen, Minute, Observed, Process, Suspicion,
-    Tally,
+    Absence, Busy, FetchProgress, FetchSeen, HostSeen, InstanceSeen, Minute, Observed, Process,
+    ProxiesSeen, ProxySeen, Suspicion, Tally,
 };
 pub use plan::{Plan, plan};
 pub use planted::Bug;
@@ -53,5 +56,6 @@ pub use planted::Bug;
 pub use planted::plant;
 pub use readiness::readiness;
 pub use receipt::account;
+pub use sent_tables::SentTables;
 pub use view::view;
 pub use work::{EndCause, Task, Work, WorkBegun, WorkEnded, WorkStage};

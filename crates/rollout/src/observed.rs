@@ -8,8 +8,11 @@ use core::net::IpAddr;
 
 use model::{
     AppCounters, AppSpec, Askers, Exit, Generation, Health, HostAbilities, HostDuty, HostId,
-    Listeners, Millis, Obstacle, Reach, ReleaseNo, Timestamp,
+    InstanceId, Listeners, Millis, Obstacle, ProxyId, Reach, ReleaseNo, Timestamp,
 };
+
+use crate::SentTables;
+use crate::planted::Bug;
 
 /// Observations of one app.
 #[derive(Clone, Debug)]
@@ -38,6 +41,37 @@ pub struct Observed<'a> {
     /// Counts of the proxies in the last minutes, oldest first. A minute is cut short where a
     /// rollout begins.
     pub minutes: &'a VecDeque<Minute>,
+    /// The proxies.
+    pub proxies: &'a ProxiesSeen,
+}
+
+/// Observations of the proxies.
+#[derive(Clone, Debug, Default)]
+pub struct ProxiesSeen {
+    /// Number of proxies that switches wait for.
+    pub here: u16,
+    /// The proxies on other machines.
+    pub remote: Vec<ProxySeen>,
+}
+
+/// Observations of a proxy on another machine.
+#[derive(Clone, Debug)]
+pub struct ProxySeen {
+    /// The proxy.
+    pub name: ProxyId,
+    /// Set while switches do not wait for it. It may serve users all the same.
+    pub absence: Option<Absence>,
+    /// The tables that it may use.
+    pub tables: SentTables,
+}
+
+/// The absence of a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Absence {
+    /// Time since which it lasts.
+    pub since: Timestamp,
+    /// True if the proxy is not heard; false if it does not answer in time.
+    pub is_lost: bool,
 }
 
 /// Observations of a host.
@@ -222,7 +256,19 @@ impl Process {
     }
 }
 
-impl Observed<'_> {
+impl<'a> Observed<'a> {
+    /// Returns a proxy on another machine that may send requests to this instance.
+    pub fn remote_user(&self, id: &InstanceId) -> Option<&'a ProxySeen> {
+        let mut remote = self.proxies.remote.iter();
+        remote.find(|proxy| proxy.tables.may_use(id)).filter(|_| !Bug::ForgetsAbsent.is_planted())
+    }
+
+    /// Returns a proxy that is late or lost and may send requests to this instance.
+    pub fn absent_user(&self, id: &InstanceId) -> Option<&'a ProxySeen> {
+        let mut absent = self.proxies.remote.iter().filter(|proxy| proxy.absence.is_some());
+        absent.find(|proxy| proxy.tables.may_use(id))
+    }
+
     /// Returns the observations of the instance with this number.
     pub fn instance(&self, number: u64) -> &InstanceSeen {
         static NOTHING: InstanceSeen = InstanceSeen {

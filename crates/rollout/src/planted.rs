@@ -77,11 +77,13 @@ pub enum Bug {
     ForgetsOwed,
     /// The server never suspects its own network.
     TrustsOwnNetwork,
+    /// Proxies that are late or lost count as if they could use nothing.
+    ForgetsAbsent,
 }
 
 impl Bug {
     /// All bugs.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::RoutesToDraining,
         Self::IgnoresInFlight,
         Self::TakesUnknownForIdle,
@@ -117,6 +119,7 @@ impl Bug {
         Self::TakesLostForGone,
         Self::ForgetsOwed,
         Self::TrustsOwnNetwork,
+        Self::ForgetsAbsent,
     ];
 
     /// Returns whether this bug is planted.

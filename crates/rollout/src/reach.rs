@@ -102,6 +102,13 @@ pub(crate) fn owed(app: &App) -> Vec<HostId> {
     hosts(app.instances.values().filter(|i| i.owed))
 }
 
+/// Returns whether no rollout waits for the end of the instance: it is owed, or it is kept for a proxy that is
+/// late or lost.
+pub(crate) fn is_left_behind(app: &App, seen: &Observed, (number, i): (u64, &Instance)) -> bool {
+    let drains = i.stage == Stage::Draining && !i.released;
+    i.owed || (drains && seen.absent_user(&app.id(number)).is_some())
+}
+
 /// Returns the hosts of these instances, each once.
 pub(crate) fn hosts<'a>(instances: impl Iterator<Item = &'a Instance>) -> Vec<HostId> {
     let mut hosts: Vec<HostId> = instances.map(|instance| instance.host.clone()).collect();

@@ -6,9 +6,9 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use control::{HostLinks, Traffic};
+use control::{HostLinks, ProxyLinks};
 use model::{
-    Abilities, AppName, Generation, HealthTable, HostId, InstanceView, ProxyId, Snapshot, ToHost,
+    AppName, Generation, HostId, InstanceView, ProxyCommand, Snapshot, ToHost, ToProxy,
     TrafficReport,
 };
 use server::{ApiHost, AppViews};
@@ -97,15 +97,7 @@ pub struct LocalTraffic {
     pub prepared: Option<Arc<Snapshot>>,
 }
 
-impl Traffic for LocalTraffic {
-    fn id(&self) -> ProxyId {
-        self.proxy.id()
-    }
-
-    fn abilities(&self) -> Abilities {
-        Abilities::default()
-    }
-
+impl LocalTraffic {
     fn prepare(&mut self, snapshot: Arc<Snapshot>) {
         match self.proxy.prepare(&snapshot) {
             Ok(()) => self.prepared = Some(snapshot),
@@ -123,9 +115,15 @@ impl Traffic for LocalTraffic {
         }
         self.proxy.commit(generation);
     }
+}
 
-    fn health(&mut self, table: Arc<HealthTable>) {
-        self.proxy.set_health(table);
+impl ProxyLinks for LocalTraffic {
+    fn send(&mut self, to: ToProxy) {
+        match to.command {
+            ProxyCommand::Prepare(snapshot) => self.prepare(snapshot),
+            ProxyCommand::Commit(generation) => self.commit(generation),
+            ProxyCommand::Health(table) => self.proxy.set_health(table),
+        }
     }
 
     fn sample(&mut self) -> Option<TrafficReport> {

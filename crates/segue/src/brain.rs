@@ -11,9 +11,9 @@ use std::thread::JoinHandle;
 
 use agent::Agent;
 use cli::CommandError;
-use control::{Engine, Inbox, Mail, Runner, RunnerConfig, SteadyClock, Traffic as _};
+use control::{Engine, Inbox, Mail, Runner, RunnerConfig, SteadyClock};
 use journal::sqlite::Journal;
-use model::{FromHost, HostHello, HostId, InstanceId, in_full};
+use model::{FromHost, HostHello, HostId, InstanceId, ProxyId, in_full};
 use server::{AppViews, EngineHandle, Notices};
 use store::ReleaseStore;
 
@@ -170,25 +170,23 @@ impl Leader {
         let found =
             |id: &InstanceId| (id.clone(), "somebody else listens at its address".to_owned());
         let at_start = self.foreign_at_start.take().into_iter().flatten();
-        let proxies = [self.traffic.id()];
         let hello = HostHello {
             address: Ipv4Addr::LOCALHOST.into(),
             abilities: self.agent.abilities().clone(),
             numbers: agent::numbers(&self.data).unwrap_or_default(),
             boot: agent::boot_id(),
         };
-        let engine = Engine::recover(term, &proxies, &recovered)
+        let engine = Engine::recover(term, &[ProxyId::local()], &recovered)
             .map_err(|error| in_full(&error))?
             .keeping(self.keep_releases)
             .with_host(HostId::local(), hello)
-            .with_proxies([(self.traffic.id(), self.traffic.abilities())])
             .with_strangers(at_start.chain(foreign.iter().map(found)));
         let remote = self.fleet.as_ref().map(|fleet| fleet.begins(term));
         let config = RunnerConfig {
             log: Box::new(journal),
             last: recovered.head(),
             hosts: Box::new(AllHosts { local: LocalHost(self.agent.clone()), remote }),
-            traffic: vec![Box::new(self.traffic.clone())],
+            proxies: Box::new(self.traffic.clone()),
             outbox: Box::new(Notices(self.board.clone())),
             crash: test_hooks::crash_point(),
             clock: SteadyClock::new(wall_clock(), engine.last_fact(), boot_time()),

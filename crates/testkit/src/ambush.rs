@@ -31,7 +31,7 @@ impl Ambush {
     /// Plays the scenario, with releases numbered from `serial` on. Returns the next free number.
     pub fn play(self, world: &mut World, app: &AppName, mut serial: u64) -> u64 {
         let (strategy, phase) = self.place;
-        if self.what == "dead-proxy" && world.proxies.len() == 1 {
+        if matches!(self.what, "dead-proxy" | "cut-proxy") && world.proxies.len() == 1 {
             world.add_proxy();
         }
         for _ in 0..2 {
@@ -148,6 +148,10 @@ impl Ambush {
                 return world.cut_all_links(lasts);
             }
             "dead-proxy" => return world.kill_proxy(1, 3_000),
+            "cut-proxy" => {
+                let lasts = world.rng.between(1_000, 90_000);
+                return world.cut_proxy(1, lasts);
+            }
             "kill" => {
                 let first = world.hosts.alive().find(|id| id.app == *app).cloned();
                 return first.iter().for_each(|id| world.kill(id));

@@ -8,7 +8,7 @@ use model::{
     AppName, AppSpec, Digest, Drain, Exit, HealthCheck, HostAbilities, HostDuty, HostId, Millis,
     Reach, Route, Run, Standby, Strategy, StrategyKind, Switch,
 };
-use rollout::{HostSeen, NewRelease, Task};
+use rollout::{HostSeen, NewRelease, ProxiesSeen, Task};
 
 /// The behaviour of a release's instances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +101,9 @@ pub fn task(name: &str, takes: Option<u64>, needs_lease: bool) -> Task {
         needs_lease,
     }
 }
+
+/// The proxies of a server alone.
+pub static ONE_PROXY: ProxiesSeen = ProxiesSeen { here: 1, remote: Vec::new() };
 
 /// Returns one host with these abilities and without free ports.
 pub fn local_host(abilities: HostAbilities) -> BTreeMap<HostId, HostSeen> {

@@ -333,8 +333,16 @@ impl Chaos {
                 }
             }
             13..=14 => {
-                let back_in = self.world.rng.between(500, 10_000);
-                self.world.kill_proxy(1, back_in);
+                let lasts = match self.world.rng.between(0, 2) {
+                    0 => self.world.rng.between(500, 9_000),
+                    1 => self.world.rng.between(9_000, 40_000),
+                    _ => self.world.rng.between(40_000, 200_000),
+                };
+                if self.world.rng.once_in(2) {
+                    self.world.kill_proxy(1, lasts);
+                } else {
+                    self.world.cut_proxy(1, lasts);
+                }
             }
             _ => {
                 let taken = 20_000 + u16::try_from(self.world.rng.between(0, 60)).unwrap_or(0);

@@ -49,7 +49,7 @@ impl Coverage {
     const STRATEGIES: [&str; 6] =
         ["blue-green", "rolling", "canary", "recreate", "rollback", "restart"];
     /// The faults that have to occur in every phase.
-    pub const FAULTS: [&str; 10] = [
+    pub const FAULTS: [&str; 11] = [
         "crash",
         "reboot",
         "kill",
@@ -57,6 +57,7 @@ impl Coverage {
         "cut-link",
         "cut-all",
         "dead-proxy",
+        "cut-proxy",
         "disk-full",
         "lost-append",
         "fenced",

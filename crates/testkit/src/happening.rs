@@ -25,6 +25,12 @@ pub(crate) enum Happening {
     Heal(HostNo, u64),
     /// An agent connects.
     Connect(HostNo),
+    /// A separate proxy connects.
+    ProxyConnects(usize),
+    /// Control learns that a proxy is not heard, unless its connection was healed since that cut.
+    ProxyUnheard(usize, u64),
+    /// The connection to a proxy is healed, unless it was cut again since that cut.
+    ProxyHeals(usize, u64),
     /// The append in progress reaches the disk.
     Append,
     /// A proxy is told to prepare its table for a snapshot.
@@ -70,6 +76,9 @@ impl Happening {
             | Self::Unheard(..)
             | Self::Heal(..)
             | Self::Connect(_)
+            | Self::ProxyConnects(_)
+            | Self::ProxyUnheard(..)
+            | Self::ProxyHeals(..)
             | Self::ProxyComesBack(_)
             | Self::Scrape(_)
             | Self::Restart => false,

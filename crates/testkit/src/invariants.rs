@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use control::{Command, Engine, Record};
 use model::{
-    AppName, AppSection, Expect, Generation, Health, HostCommand, InstanceId, Order, ReleaseNo,
-    RolloutId, Share, Snapshot, Stage, StrategyKind, Timestamp, ToHost,
+    AppName, AppSection, Expect, Generation, Health, HostCommand, InstanceId, Order, ProxyCommand,
+    ReleaseNo, RolloutId, Share, Snapshot, Stage, StrategyKind, Timestamp, ToHost, ToProxy,
 };
 use rollout::{App, Fact, Instance, RolloutKind};
 
@@ -21,6 +21,7 @@ use crate::hosts::Hosts;
 use crate::proxy::Proxy;
 use crate::sabotage::Sabotage;
 use crate::silence;
+use crate::table_users;
 use crate::violation::{Violation, Wrong};
 use crate::works::{self, Works};
 
@@ -31,6 +32,8 @@ pub struct Checker {
     pub violation: Option<Violation>,
     sabotage: Option<Sabotage>,
     generation: Generation,
+    /// Snapshots that take users back, and do not wait for slow proxies.
+    pub hurried: BTreeSet<Generation>,
     sections: BTreeMap<AppName, AppSection>,
     rollouts: BTreeMap<AppName, RolloutId>,
     /// Instances of each app that its last share was given without.
@@ -53,6 +56,7 @@ impl Checker {
             violation: None,
             sabotage,
             generation: Generation::default(),
+            hurried: BTreeSet::new(),
             sections: BTreeMap::new(),
             rollouts: BTreeMap::new(),
             excused: BTreeMap::new(),
@@ -118,7 +122,7 @@ impl Checker {
         let app = engine.and_then(|engine| engine.apps().find(|app| app.name == id.app));
         let instance = app.and_then(|app| app.instances.get(&id.number));
         let (Some(app), Some(instance)) = (app, instance) else { return };
-        if instance.released && now < overdue(app, instance) {
+        if instance.released && now < table_users::overdue(app, instance) {
             self.fail("I2", at, format!("{id} got a request and may be stopped"));
         }
     }
@@ -141,7 +145,7 @@ impl Checker {
         // All proxies are sent the same table.
         let mut health = proxies.first().map(|proxy| proxy.health.clone()).unwrap_or_default();
         for command in commands {
-            if let Command::Health(table) = command {
+            if let Command::Proxy(ToProxy { command: ProxyCommand::Health(table), .. }) = command {
                 health.clone_from(table);
             }
         }
@@ -150,6 +154,7 @@ impl Checker {
             match command {
                 Command::Append(records) => {
                     self.appending(records, at);
+                    self.found(table_users::addresses(records, proxies), at);
                     for record in records {
                         if let Some(app) = record.app().and_then(|name| apps.get(name)) {
                             let excused = silence::excused(app, record.facts(), engine);
@@ -163,7 +168,11 @@ impl Checker {
                         self.starting(&launch.id, apps.get(&launch.id.app).copied(), at);
                     }
                     HostCommand::Stop { id, .. } => {
-                        self.stopping(id, apps.get(&id.app).copied(), proxies, now, at);
+                        let app = apps.get(&id.app);
+                        let it =
+                            app.and_then(|app| Some((id, *app, app.instances.get(&id.number)?)));
+                        let wrong = it.and_then(|it| table_users::stopping(it, proxies, now));
+                        self.found(wrong, at);
                     }
                     _ => {}
                 },
@@ -229,6 +238,9 @@ impl Checker {
             self.fail("I5", at, format!("snapshot {new} was published after {old}"));
         }
         self.generation = snapshot.generation;
+        if apps.values().any(|app| app.is_switching_back()) {
+            self.hurried.insert(snapshot.generation);
+        }
         for (at_place, one) in snapshot.apps.iter().enumerate() {
             let others = snapshot.apps.iter().skip(at_place + 1);
             for other in others.filter(|other| one.route.conflict(&other.route).is_some()) {
@@ -240,14 +252,6 @@ impl Checker {
             self.switched(section, app, at);
         }
         self.sections = snapshot.apps.iter().map(|s| (s.app.clone(), s.clone())).collect();
-    }
-
-    /// I5: no proxy uses a snapshot before all of them have prepared their tables.
-    pub fn committed(&mut self, generation: Generation, proxies: &[Proxy], at: u64) {
-        if let Some(proxy) = proxies.iter().find(|proxy| proxy.made < generation) {
-            let what = format!("{generation} is used, and {:?} has only {}", proxy.id, proxy.made);
-            self.fail("I5", at, what);
-        }
     }
 
     /// I1: only Serving instances are in the newest snapshot, even if none was published just now.
@@ -368,33 +372,6 @@ impl Checker {
         }
     }
 
-    /// I2: an instance is told to stop only when it is idle on all proxies or its deadline has passed.
-    fn stopping(
-        &mut self,
-        id: &InstanceId,
-        app: Option<&App>,
-        proxies: &[Proxy],
-        now: Timestamp,
-        at: u64,
-    ) {
-        let Some((app, instance)) = app.and_then(|app| Some((app, app.instances.get(&id.number)?)))
-        else {
-            return;
-        };
-        let holds = |snapshot: &Snapshot| {
-            let arms = snapshot.apps.iter().flat_map(|section| &section.arms);
-            arms.flat_map(|arm| &arm.instances).any(|target| target.id == *id)
-        };
-        let mut workers = proxies.iter().flat_map(|proxy| &proxy.workers);
-        let absent = !workers.any(|worker| holds(&worker.snapshot));
-        let deadline = overdue(app, instance);
-        let in_flight: u32 = proxies.iter().map(|proxy| proxy.in_flight(id)).sum();
-        if !(absent && in_flight == 0) && now < deadline {
-            let what = format!("{id} was told to stop: absent {absent}, {in_flight} in flight");
-            self.fail("I2", at, what);
-        }
-    }
-
     /// I9: the data kept for an app is bounded, and so is the number of apps, including removed ones.
     fn bounds(&mut self, engine: &Engine, apps: &BTreeMap<&AppName, &App>, at: u64) {
         let resting = engine.resting_ports();
@@ -481,12 +458,6 @@ impl Checker {
     fn fail(&mut self, invariant: &'static str, at: u64, what: String) {
         self.violation.get_or_insert(Violation { invariant, at, what });
     }
-}
-
-/// Returns the time at which a draining instance may be stopped regardless of requests in flight.
-fn overdue(app: &App, instance: &Instance) -> Timestamp {
-    let drain = app.releases.get(&instance.release).map(|r| r.spec.drain.deadline);
-    instance.since.after(drain.unwrap_or_default())
 }
 
 fn fold(apps: &mut BTreeMap<AppName, App>, record: &Record) {

@@ -22,12 +22,13 @@ mod rng;
 mod sabotage;
 mod script;
 mod silence;
+mod table_users;
 mod values;
 mod violation;
 mod works;
 mod world;
 
-pub use apps::{Behaviour, local_host, release, spec, task};
+pub use apps::{Behaviour, ONE_PROXY, local_host, release, spec, task};
 pub use chaos::{Chaos, Outcome, run_seed};
 pub use coverage::Coverage;
 pub use disk::{Disk, Loss};

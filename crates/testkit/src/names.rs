@@ -19,9 +19,7 @@ pub fn check(engine: &Engine, commands: &[Command], most: usize) -> Option<Wrong
         Command::Append(records) => Some(records),
         Command::Checkpoint(_)
         | Command::Host(_)
-        | Command::Prepare(_)
-        | Command::Commit(_)
-        | Command::Health(_)
+        | Command::Proxy(_)
         | Command::Answer(..)
         | Command::Announce(_)
         | Command::Show(_)

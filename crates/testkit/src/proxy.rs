@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::{
-    AppCounters, AppName, AppSection, Arm, Generation, Health, HealthTable, InFlight, InstanceId,
-    ProxyId, ReleaseNo, Snapshot, TrafficReport,
+    Abilities, AppCounters, AppName, AppSection, Arm, Generation, Health, HealthTable, InFlight,
+    InstanceId, ProxyHello, ProxyId, ReleaseNo, Snapshot, Target, TrafficReport,
 };
 
 use crate::rng::Rng;
@@ -33,8 +33,8 @@ pub struct Proxy {
     pub made: Generation,
     /// True if the proxy is dead and answers nothing.
     pub is_dead: bool,
-    /// Time at which the last message to it arrives. Messages keep their order.
-    pub arrives: u64,
+    /// The connection to control, if it is on a machine of its own.
+    pub connection: ProxyConnection,
     /// Number of its process.
     pub epoch: u64,
     /// Number of reports of this process.
@@ -43,6 +43,17 @@ pub struct Proxy {
     pub scrape_takes_counts: bool,
     /// True if the proxy counts requests in flight. A third-party balancer may not.
     pub counts: bool,
+}
+
+/// The connection of a proxy on a machine of its own.
+#[derive(Clone, Debug, Default)]
+pub struct ProxyConnection {
+    /// True if control takes the proxy for connected.
+    pub is_up: bool,
+    /// The number of the cut through which nothing arrives, if the connection is cut.
+    pub cut: Option<u64>,
+    /// Time at which the last message to the proxy arrives. Messages keep their order.
+    pub arrives: u64,
 }
 
 /// The requests that fail.
@@ -89,7 +100,7 @@ impl Proxy {
             prepared: Arc::default(),
             made: Generation::default(),
             is_dead: false,
-            arrives: 0,
+            connection: ProxyConnection::default(),
             epoch: 1,
             seq: 0,
             scrape_takes_counts: false,
@@ -184,6 +195,19 @@ impl Proxy {
         self.workers.iter().filter_map(|worker| worker.in_flight.get(id)).sum()
     }
 
+    /// Returns the instances that the proxy sends requests to, or may any moment: those of the snapshots of its
+    /// workers, and of the one that a new process begins from.
+    pub fn uses(&self) -> impl Iterator<Item = &Target> {
+        let snapshots = self.workers.iter().map(|worker| &worker.snapshot).chain([&self.saved]);
+        let sections = snapshots.flat_map(|snapshot| &snapshot.apps);
+        sections.flat_map(|section| &section.arms).flat_map(|arm| &arm.instances)
+    }
+
+    /// Returns what the proxy says when it connects.
+    pub fn hello(&self) -> ProxyHello {
+        ProxyHello { abilities: Abilities::default(), epoch: self.epoch }
+    }
+
     /// Kills the process. A new one begins from the saved snapshot.
     pub fn crash(&mut self) {
         let fresh = Worker { snapshot: self.saved.clone(), in_flight: BTreeMap::new() };
@@ -222,7 +246,7 @@ impl Proxy {
             *in_flight.entry(id.clone()).or_default() += n;
         }
         TrafficReport {
-            proxy: self.id,
+            proxy: self.id.clone(),
             epoch: self.epoch,
             seq: self.seq,
             prepared: self.prepared.generation,

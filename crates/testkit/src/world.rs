@@ -1,6 +1,7 @@
 //! The world: one queue of events in virtual time, around the real engine.
 
 mod connections;
+mod proxies;
 mod start;
 mod traffic;
 mod watch;
@@ -106,7 +107,7 @@ impl World {
             disk: Disk::default(),
             hosts,
             connections: Connections::default(),
-            proxies: vec![Proxy::new(ProxyId(0), WORKERS)],
+            proxies: vec![Proxy::new(ProxyId::local(), WORKERS)],
             faults: Faults::default(),
             answers: BTreeMap::new(),
             views: BTreeMap::new(),
@@ -174,23 +175,19 @@ impl World {
         ticket
     }
 
-    /// Adds a proxy on a machine of its own. Control is restarted to learn of it.
+    /// Adds a proxy on a machine of its own. It joins the fleet and connects.
     pub fn add_proxy(&mut self) {
-        let number = u32::try_from(self.proxies.len()).unwrap_or(u32::MAX);
-        self.proxies.push(Proxy::new(ProxyId(number), WORKERS));
-        self.crash(true, 0);
-        self.run_for(0);
+        proxies::add(self);
+    }
+
+    /// Cuts the connection to a separate proxy for `lasts` milliseconds. Its users reach it all the same.
+    pub fn cut_proxy(&mut self, number: usize, lasts: u64) {
+        proxies::cut_link(self, number, lasts);
     }
 
     /// Kills a separate proxy, and brings it back after `back_in` milliseconds as another process.
     pub fn kill_proxy(&mut self, number: usize, back_in: u64) {
-        let alive = self.proxies.get_mut(number).filter(|proxy| number > 0 && !proxy.is_dead);
-        if let Some(proxy) = alive {
-            proxy.is_dead = true;
-            proxy.crash();
-            self.coverage.fault("dead-proxy", self.views.values().map(|view| &**view));
-            self.at(back_in, Happening::ProxyComesBack(number));
-        }
+        proxies::kill(self, number, back_in);
     }
 
     /// Begins to scrape that proxy regularly.
@@ -240,6 +237,7 @@ impl World {
         self.proxies[0].crash();
         self.hosts.agents_die();
         self.connections.break_all();
+        self.proxies.iter_mut().for_each(|proxy| proxy.connection.is_up = false);
         self.views.clear();
         self.asked.clear();
         self.queue.retain(|_, (_, happening)| !happening.is_mortal());
@@ -274,6 +272,7 @@ impl World {
     /// Heals all connections that were cut. Machines that are dead stay dead.
     pub fn heal_links(&mut self) {
         connections::heal_all(self);
+        proxies::heal_all(self);
     }
 
     /// Kills a process from outside.
@@ -329,6 +328,9 @@ impl World {
                 }
             }
             Happening::ComeBack(host) => connections::come_back(self, host),
+            Happening::ProxyConnects(number) => proxies::connect(self, number),
+            Happening::ProxyUnheard(number, cut) => proxies::fall_silent(self, number, cut),
+            Happening::ProxyHeals(number, cut) => proxies::heal(self, number, cut),
             Happening::Unheard(host, cut) => connections::fall_silent(self, host, cut),
             Happening::Heal(host, cut) => connections::heal(self, host, cut),
             Happening::Connect(host) => connections::connect(self, host),
@@ -353,7 +355,7 @@ impl World {
             Happening::Commit(proxy, generation) => traffic::commit(self, proxy, generation),
             Happening::Swap(at, snapshot) => traffic::swap(self, at, snapshot),
             Happening::Done(at, id) => traffic::done(self, at, &id),
-            Happening::ProxyComesBack(proxy) => traffic::proxy_comes_back(self, proxy),
+            Happening::ProxyComesBack(proxy) => proxies::come_back(self, proxy),
             Happening::Heartbeat(number) => {
                 traffic::report_traffic(self, number);
                 self.at(1_000, Happening::Heartbeat(number));
@@ -443,11 +445,7 @@ impl World {
                         self.at(arrives - self.now, Happening::Host(command));
                     }
                 }
-                Command::Prepare(snapshot) => traffic::tell_to_prepare(self, &snapshot),
-                Command::Commit(generation) => traffic::tell_to_commit(self, generation),
-                Command::Health(table) => {
-                    self.proxies.iter_mut().for_each(|proxy| proxy.take_health(&table));
-                }
+                Command::Proxy(to) => traffic::tell(self, to),
                 Command::Answer(ticket, answer) => {
                     self.hosts.values.answered(ticket, &answer);
                     self.answers.insert(ticket, answer);

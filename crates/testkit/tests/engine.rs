@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use control::{Answer, CheckpointBody, Command, Engine, Event, Mode, Refusal, Ticket, VERSION};
 use journal::{Checkpoint, CheckpointPart, Lost, Recovered, Seq};
 use model::{
-    Abilities, AppName, InstanceId, Maintenance, Millis, Page, ProxyId, ReleaseNo, RolloutId,
-    Share, Shares, Step, StrategyKind, Timestamp,
+    Abilities, AppName, InstanceId, Maintenance, Millis, Page, ProxyCommand, ProxyId, ReleaseNo,
+    RolloutId, Share, Shares, Step, StrategyKind, Timestamp,
 };
 use rollout::{App, Ask, Fact, Fleet, Phase, RolloutKind, Started};
 use testkit::{Behaviour, Script, release, spec};
@@ -27,7 +27,7 @@ fn recover(apps: Vec<App>) -> Engine {
     let parts = CheckpointBody { apps, fleet: Fleet::default(), at: NOW }
         .parts()
         .expect("states have text keys only");
-    Engine::recover(1, &[ProxyId(0)], &checkpoint(parts)).expect("it is whole")
+    Engine::recover(1, &[ProxyId::local()], &checkpoint(parts)).expect("it is whole")
 }
 
 fn engine(apps: Vec<App>) -> Engine {
@@ -56,9 +56,7 @@ fn answer(commands: &[Command]) -> Option<&Result<Answer, Refusal>> {
         Command::Append(_)
         | Command::Checkpoint(_)
         | Command::Host(_)
-        | Command::Prepare(_)
-        | Command::Commit(_)
-        | Command::Health(_)
+        | Command::Proxy(_)
         | Command::Announce(_)
         | Command::Show(_)
         | Command::Hide(_)
@@ -205,12 +203,13 @@ fn a_checkpoint_is_read_in_parts_and_as_the_one_body_it_was_before() {
     let keys: Vec<&str> = parts.iter().map(|part| part.key.as_str()).collect();
     assert_eq!(keys, ["latest", "fleet", "app/api", "app/web"]);
     for parts in [parts, vec![whole]] {
-        let engine = Engine::recover(1, &[ProxyId(0)], &checkpoint(parts)).expect("it is whole");
+        let engine =
+            Engine::recover(1, &[ProxyId::local()], &checkpoint(parts)).expect("it is whole");
         assert_eq!(engine.apps().cloned().collect::<Vec<_>>(), apps);
         assert_eq!(engine.last_fact(), NOW);
     }
     let unknown = CheckpointPart { key: "proxies".into(), version: VERSION, body: b"{}".into() };
-    let refused = Engine::recover(1, &[ProxyId(0)], &checkpoint(vec![unknown]));
+    let refused = Engine::recover(1, &[ProxyId::local()], &checkpoint(vec![unknown]));
     let why = refused.expect_err("nobody knows what it says").to_string();
     assert!(why.ends_with("its part `proxies` is unknown"), "{why}");
 }
@@ -269,7 +268,11 @@ fn all_to_whom_nothing_may_be_sent_stand_in_the_first_health_table() {
     let tables: Vec<_> = engine
         .begin(NOW)
         .into_iter()
-        .filter_map(|command| if let Command::Health(table) = command { Some(table) } else { None })
+        .filter_map(|command| {
+            let Command::Proxy(to) = command else { return None };
+            let ProxyCommand::Health(table) = to.command else { return None };
+            Some(table)
+        })
         .collect();
     assert_eq!(tables.len(), 1);
     assert_eq!(tables[0].foreign, all);
@@ -283,7 +286,7 @@ fn a_command_that_needs_what_a_proxy_cannot_do_is_refused_with_its_name() {
     let apps: Vec<App> = script.world.engine().expect("it lives").apps().cloned().collect();
     let app = apps[0].name.clone();
     let said = |abilities: Abilities, ask: Ask| {
-        let mut engine = recover(apps.clone()).with_proxies([(ProxyId(0), abilities)]);
+        let mut engine = recover(apps.clone()).with_proxies([(ProxyId::local(), abilities)]);
         engine.begin(NOW);
         let (app, ticket) = (app.clone(), Ticket(1));
         let event = Event::Ask { ticket, app, ask, version: None, mode: Mode::DryRun };

@@ -12,7 +12,7 @@ use rollout::{
     Accepted, App, Ask, Fact, HostSeen, InstanceSeen, Minted, Observed, Process, Refusal, apply,
     ask, decide,
 };
-use testkit::{local_host, release, spec};
+use testkit::{ONE_PROXY, local_host, release, spec};
 
 const NOW: Timestamp = Timestamp(1_000_000_000);
 
@@ -47,6 +47,7 @@ impl World {
             counted: None,
             keep_releases: App::KEPT,
             minutes,
+            proxies: &ONE_PROXY,
         }
     }
 

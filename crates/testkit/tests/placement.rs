@@ -9,7 +9,7 @@ use model::{
 };
 use proptest::prelude::*;
 use rollout::{App, Ask, Fact, HostSeen, Minted, Observed, apply, ask, decide};
-use testkit::{release, spec};
+use testkit::{ONE_PROXY, release, spec};
 
 const NOW: Timestamp = Timestamp(1_000_000_000);
 
@@ -48,6 +48,7 @@ fn observed<'a>(
         counted: None,
         keep_releases: App::KEPT,
         minutes,
+        proxies: &ONE_PROXY,
     }
 }
 

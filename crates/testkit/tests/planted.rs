@@ -18,15 +18,15 @@ fn every_planted_bug_is_caught_by_the_invariant_that_it_breaks() {
         let expected = match sabotage {
             Sabotage::Core(Bug::RoutesToDraining) => "I1",
             Sabotage::Core(Bug::IgnoresInFlight | Bug::TakesUnknownForIdle) => "I2",
-            Sabotage::Core(Bug::LeavesAtOnce) => "I2",
+            Sabotage::Core(Bug::LeavesAtOnce | Bug::ForgetsAbsent) => "I2",
             Sabotage::Core(Bug::SwitchesShort | Bug::ForgetsFloor) => "I3",
             Sabotage::Core(Bug::RepeatsNumbers | Bug::TrustsLostAppend) => "I4",
             Sabotage::LoseCommit => "I4",
             Sabotage::Core(Bug::CommitsEarly) | Sabotage::ReuseTerm => "I5",
             Sabotage::Core(Bug::LeasesTwice) => "I6",
             Sabotage::Core(Bug::ForgetsWork) => "work",
-            // Nobody notices that an instance has ended, so no other takes its place.
-            Sabotage::Core(Bug::TrustsSilence) => "end",
+            // Nobody notices that a work has ended.
+            Sabotage::Core(Bug::TrustsSilence) => "work",
             Sabotage::Core(Bug::RollsBackInTwo) => "I7",
             Sabotage::Core(Bug::ForgetsShare) => "I8",
             Sabotage::Core(Bug::LeavesFiles | Bug::EndsWorkEarly) => "I9",

@@ -24,7 +24,7 @@ fn engine(apps: usize) -> Engine {
     let parts = body.parts().expect("it can be written");
     let checkpoint = Some(Checkpoint { seq: Seq(7), parts });
     let recovered = Recovered { checkpoint, ..Recovered::default() };
-    let mut engine = Engine::recover(2, &[ProxyId(0)], &recovered).expect("it is whole");
+    let mut engine = Engine::recover(2, &[ProxyId::local()], &recovered).expect("it is whole");
     engine.begin(NOW);
     engine
 }

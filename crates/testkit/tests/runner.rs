@@ -5,14 +5,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
 
 use control::{
-    Ask, Ended, Engine, HostLinks, Inbox, Outbox, Runner, RunnerConfig, SteadyClock, Traffic,
+    Ask, Ended, Engine, HostLinks, Inbox, Outbox, ProxyLinks, Runner, RunnerConfig, SteadyClock,
 };
 use journal::sqlite::{Journal, JournalOptions};
 use journal::{CheckpointPart, Done, Log, Lost, NewRecord, Recovered, Room, Seq};
-use model::{
-    Abilities, AppName, AppView, FleetView, Generation, HealthTable, Millis, ProxyId, Snapshot,
-    Timestamp, ToHost,
-};
+use model::{AppName, AppView, FleetView, Millis, ProxyId, Timestamp, ToHost, ToProxy};
 use testkit::{Loss, release, spec};
 
 /// A machine on which nothing ever happens.
@@ -22,16 +19,8 @@ impl HostLinks for Nothing {
     fn send(&mut self, _: ToHost) {}
 }
 
-impl Traffic for Nothing {
-    fn id(&self) -> ProxyId {
-        ProxyId(0)
-    }
-    fn abilities(&self) -> Abilities {
-        Abilities::default()
-    }
-    fn prepare(&mut self, _: Arc<Snapshot>) {}
-    fn commit(&mut self, _: Generation) {}
-    fn health(&mut self, _: Arc<HealthTable>) {}
+impl ProxyLinks for Nothing {
+    fn send(&mut self, _: ToProxy) {}
     fn sample(&mut self) -> Option<model::TrafficReport> {
         None
     }
@@ -90,7 +79,7 @@ fn config(log: impl Log + 'static, last: Seq, shown: &Shown) -> RunnerConfig {
         log: Box::new(log),
         last,
         hosts: Box::new(Nothing),
-        traffic: vec![Box::new(Nothing)],
+        proxies: Box::new(Nothing),
         outbox: Box::new(shown.clone()),
         crash: None,
         clock: SteadyClock::new(Timestamp(1), Timestamp(0), Millis(0)),
@@ -107,7 +96,8 @@ fn faulty(
 ) -> Result<Runner, String> {
     let opened = Journal::open(path, JournalOptions::default());
     let (journal, recovered) = opened.map_err(|error| error.to_string())?;
-    let engine = Engine::recover(recovered.term, &[ProxyId(0)], &recovered).expect("it is whole");
+    let engine =
+        Engine::recover(recovered.term, &[ProxyId::local()], &recovered).expect("it is whole");
     let log = Faulty { journal, next: next.clone() };
     Ok(Runner::new(engine, config(log, recovered.head(), shown), inbox.clone()))
 }
@@ -196,7 +186,7 @@ fn control_does_not_wait_for_itself() {
             break;
         }
     }
-    let engine = Engine::recover(recovered.term, &[ProxyId(0)], &Recovered::default());
+    let engine = Engine::recover(recovered.term, &[ProxyId::local()], &Recovered::default());
     let engine = engine.expect("it is whole");
     let config = config(journal, Seq(0), &shown);
     let runner = Runner::new(engine, config, inbox.clone());

@@ -11,7 +11,7 @@ use rollout::{
     Accepted, App, Ask, Fact, HostSeen, InstanceSeen, Minted, Minute, Observed, Process, apply,
     ask, decide, plan,
 };
-use testkit::{local_host, release, spec};
+use testkit::{ONE_PROXY, local_host, release, spec};
 
 const NOW: Timestamp = Timestamp(1_000_000_000);
 
@@ -32,6 +32,7 @@ fn observed(instances: &BTreeMap<u64, InstanceSeen>, acknowledged: u64) -> Obser
         counted: None,
         keep_releases: App::KEPT,
         minutes: &NO_MINUTES,
+        proxies: &ONE_PROXY,
     }
 }
 
@@ -128,7 +129,14 @@ fn a_hundred_thousand_facts_are_replayed_in_under_a_second() {
             vec![Minted { number, host: HostId::local(), address, health_address: None }];
         let facts = [
             Fact::Minted { release, instances, at },
-            Fact::Gone { instance: number, exit: None, address_in_use: true, tail: vec![], at },
+            Fact::Gone {
+                instance: number,
+                exit: None,
+                address_in_use: true,
+                tail: vec![],
+                in_use: false,
+                at,
+            },
         ];
         facts.iter().for_each(|fact| apply(&mut app, fact).expect("it follows"));
     }

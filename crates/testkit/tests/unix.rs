@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use model::{Generation, HostAbilities, Listen, SocketFolders, Timestamp};
 use rollout::{App, Ask, Fact, Observed, Refusal, apply, ask, decide};
-use testkit::{local_host, release, spec};
+use testkit::{ONE_PROXY, local_host, release, spec};
 
 const NOW: Timestamp = Timestamp(1_000_000_000);
 
@@ -25,6 +25,7 @@ fn minted(listen: Listen, abilities: &HostAbilities) -> Result<Vec<String>, Refu
         counted: None,
         keep_releases: App::KEPT,
         minutes: &std::collections::VecDeque::new(),
+        proxies: &ONE_PROXY,
     };
     let mut settings = spec(&name);
     settings.run.listen = listen;

@@ -1,6 +1,9 @@
 //! Settings of a recovered engine, made before its first step.
 
-use model::{Abilities, Health, HostHello, HostId, HostReport, InstanceId, Listeners, ProxyId};
+use model::{
+    Abilities, Health, HostHello, HostId, HostReport, InstanceId, Listeners, ProxyHello, ProxyId,
+    ProxyLink,
+};
 
 use super::Engine;
 
@@ -32,8 +35,15 @@ impl Engine {
         abilities: impl IntoIterator<Item = (ProxyId, Abilities)>,
     ) -> Self {
         for (id, abilities) in abilities {
-            self.routing.proxies.set_abilities(id, abilities);
+            self.routing.proxies.set_abilities(&id, abilities);
         }
+        self
+    }
+
+    /// Adds the connection of a proxy on another machine, if it is a member of the fleet.
+    #[must_use]
+    pub fn with_proxy(mut self, proxy: &ProxyId, hello: ProxyHello) -> Self {
+        self.routing.proxies.link(proxy, ProxyLink::Up(hello), self.last_fact);
         self
     }
 

@@ -62,11 +62,12 @@ pub(super) fn refuse_waiting(engine: &mut Engine, commands: &mut Vec<Command>) {
 }
 
 /// Shows the fleet if it has changed.
-pub(super) fn show(engine: &mut Engine, commands: &mut Vec<Command>) {
+pub(super) fn show(engine: &mut Engine, now: Timestamp, commands: &mut Vec<Command>) {
     if !engine.hosts.take_changed() {
         return;
     }
-    let view = FleetView { hosts: engine.hosts.views(), ..engine.hosts.fleet().view() };
+    let (hosts, proxies) = (engine.hosts.views(), engine.routing.proxies.views(now));
+    let view = FleetView { hosts, proxies, ..engine.hosts.fleet().view() };
     if engine.shown.fleet.as_deref() != Some(&view) {
         let view = Arc::new(view);
         engine.shown.fleet = Some(view.clone());

@@ -37,7 +37,7 @@ pub(super) fn appended(
         }
     }
     engine.writing.records += u32::try_from(records.len()).unwrap_or(u32::MAX);
-    make_so(engine, &changed, commands);
+    make_so(engine, &changed, now, commands);
     let answered = answers.into_iter().map(|(ticket, answer)| Command::Answer(ticket, Ok(answer)));
     commands.extend(answered);
     commands.extend(events.into_iter().map(Command::Announce));
@@ -105,6 +105,8 @@ fn fold(
 fn fold_fleet(engine: &mut Engine, fact: &FleetFact, now: Timestamp) {
     engine.last_fact = engine.last_fact.max(fact.at());
     engine.hosts.apply(fact, now);
+    let proxies = engine.hosts.fleet().proxies().collect();
+    engine.routing.proxies.set_members(&proxies, now);
     engine.apps.dirty_all();
 }
 
@@ -112,20 +114,23 @@ fn fold_fleet(engine: &mut Engine, fact: &FleetFact, now: Timestamp) {
 pub(super) fn make_so(
     engine: &mut Engine,
     changed: &BTreeSet<AppName>,
+    now: Timestamp,
     commands: &mut Vec<Command>,
 ) {
     let mut sections = Vec::new();
     let mut effects = Vec::new();
+    let mut takes_back = false;
     for name in changed {
         let hosts = &engine.hosts;
         engine.apps.change(name, |managed| {
             let plan = rollout::plan(&managed.app);
+            takes_back |= managed.app.is_switching_back();
             sections.push((name.clone(), plan.section, managed.app.version));
             effects.extend(managed.news_for_hosts(plan.effects, plan.keep, hosts));
         });
     }
     if let Some(snapshot) = engine.routing.update(sections) {
-        engine.routing.publish(snapshot, commands);
+        engine.routing.publish(snapshot, takes_back, now, commands);
     }
     commands.extend(effects.into_iter().map(|effect| engine.to_host(effect)));
     engine.publish_health(changed, commands);

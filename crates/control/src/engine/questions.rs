@@ -146,7 +146,7 @@ fn check_proxies(engine: &Engine, managed: &Managed, ask: &Ask) -> Result<(), Re
     };
     let Some((proxy, what)) = lacking else { return Ok(()) };
     let (verb, app) = (ask.verb(), &managed.app.name);
-    let message = format!("cannot {verb} {app}: proxy {} cannot {what}", proxy.0);
+    let message = format!("cannot {verb} {app}: proxy {} cannot {what}", proxy.as_str());
     Err(Refusal { code: RefusalCode::Refused, message, hint: Some(other.into()) })
 }
 

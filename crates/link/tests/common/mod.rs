@@ -66,7 +66,7 @@ pub fn command(by: ControlRun, port: u16) -> ToMember {
 
 pub fn traffic(seq: u64) -> FromMember {
     let report = TrafficReport {
-        proxy: ProxyId(1),
+        proxy: ProxyId::local(),
         epoch: 1,
         seq,
         prepared: Default::default(),

@@ -5,7 +5,7 @@ use model::{ReleaseNo, Stage, Timestamp};
 use super::Folded;
 use super::stored::forget_if_removed;
 use crate::planted::Bug;
-use crate::{App, Deaths, DrainCause, Fact, Instance, Minted, Rollout};
+use crate::{Abandoned, App, Deaths, DrainCause, Fact, Instance, Minted, Rollout};
 
 pub(super) fn mint(app: &mut App, release: ReleaseNo, minted: &[Minted], at: Timestamp) -> Folded {
     if !app.releases.contains_key(&release) {
@@ -61,12 +61,16 @@ pub(super) fn owe(app: &mut App, numbers: &[u64]) -> Folded {
 }
 
 pub(super) fn gone(app: &mut App, fact: &Fact) -> Folded {
-    let Fact::Gone { instance: number, exit, address_in_use, at, .. } = fact else {
+    let Fact::Gone { instance: number, exit, address_in_use, in_use, at, .. } = fact else {
         return Err("it is another fact");
     };
     let instance = app.instances.remove(number).ok_or("there is no such instance")?;
     if Bug::RepeatsNumbers.is_planted() {
         app.last_instance = app.instances.keys().last().copied().unwrap_or(0);
+    }
+    if *in_use {
+        let (host, addresses) = (instance.host.clone(), instance.addresses().cloned().collect());
+        app.abandoned.insert(*number, Abandoned { host, addresses });
     }
     app.remembered.push_back(*number);
     while app.remembered.len() > App::REMEMBERED {
@@ -89,6 +93,12 @@ pub(super) fn gone(app: &mut App, fact: &Fact) -> Folded {
     };
     died(app, instance.release, served, *exit, *at);
     Ok(())
+}
+
+/// Records that no proxy can send requests to the addresses of these instances any more.
+pub(super) fn free_addresses(app: &mut App, numbers: &[u64]) -> Folded {
+    let were_abandoned = numbers.iter().all(|number| app.abandoned.remove(number).is_some());
+    if were_abandoned { Ok(()) } else { Err("its addresses are free already") }
 }
 
 /// Counts a death that nobody asked for.

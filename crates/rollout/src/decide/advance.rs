@@ -8,10 +8,10 @@ use model::{Exit, Gate, ReleaseNo, Share, Stage, Switch, Timestamp};
 use super::{Timer, renew};
 use crate::ladder::rung;
 use crate::planted::Bug;
-use crate::reach::{away, required};
+use crate::reach::{away, is_left_behind, required};
 use crate::readiness::{at_ease, can_take_over, ready};
 use crate::receipt::receipt;
-use crate::{App, Cause, Fact, Observed, Phase, Rollout, RolloutKind};
+use crate::{App, Cause, Fact, Instance, Observed, Phase, Rollout, RolloutKind};
 
 pub(super) fn step(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
     let Some(rollout) = &app.rollout else { return Vec::new() };
@@ -27,10 +27,10 @@ pub(super) fn step(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
             let settled = Fact::Settled { rollout: id, cause: None, at: now };
             watched(app, rollout, seen, timer).then_some(settled)
         }
-        Phase::Settling => is_tidy(app).then(|| ended(app, rollout, seen, now)),
+        Phase::Settling => is_tidy(app, seen).then(|| ended(app, rollout, seen, now)),
         Phase::Reverting { .. } => acknowledged(rollout, seen)
             .or_else(|| give_back(app, rollout, seen, timer))
-            .or_else(|| is_back(app, rollout).then(|| ended(app, rollout, seen, now))),
+            .or_else(|| is_back(app, rollout, seen).then(|| ended(app, rollout, seen, now))),
     };
     fact.into_iter().collect()
 }
@@ -146,21 +146,25 @@ fn watched(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) -> 
     }
 }
 
-/// Returns whether no instances are left of releases that are not on offer, except those that are owed.
-fn is_tidy(app: &App) -> bool {
-    app.instances.values().all(|i| i.owed || app.on_offer().any(|release| release == i.release))
+/// Returns whether no instances are left of releases that are not on offer, except those that rollouts do not
+/// wait for.
+fn is_tidy(app: &App, seen: &Observed) -> bool {
+    let is_on_offer = |i: &Instance| app.on_offer().any(|release| release == i.release);
+    app.instances
+        .iter()
+        .all(|(number, i)| is_left_behind(app, seen, (*number, i)) || is_on_offer(i))
 }
 
-/// Returns whether the revert is acknowledged and nothing is left of the candidate, unless it is needed or
-/// owed.
-fn is_back(app: &App, rollout: &Rollout) -> bool {
+/// Returns whether the revert is acknowledged and nothing is left of the candidate that the rollout waits for,
+/// unless it is needed.
+fn is_back(app: &App, rollout: &Rollout, seen: &Observed) -> bool {
     let acknowledged = rollout.switched.is_none_or(|switched| switched.took.is_some());
     if rollout.keeps_live() {
         return acknowledged;
     }
     let settled = rollout.share == Share::NONE && !rollout.closed && acknowledged;
     let needed = app.on_offer().any(|release| release == rollout.to);
-    settled && (needed || app.instances_of(rollout.to).all(|(_, i)| i.owed))
+    settled && (needed || app.instances_of(rollout.to).all(|it| is_left_behind(app, seen, it)))
 }
 
 /// Returns the end of `rollout`, with its receipt.

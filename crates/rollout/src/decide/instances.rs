@@ -12,12 +12,14 @@ use crate::{App, Fact, Instance, Observed, Process};
 /// Records every instance whose process has ended as Gone. So is one whose host was removed from the fleet:
 /// the host will not be heard again.
 pub(super) fn ended(app: &App, seen: &Observed, now: Timestamp) -> Vec<Fact> {
+    let is_used = |number: u64| seen.remote_user(&app.id(number)).is_some();
     let gone = |number: &u64| {
         let removed = app.instances.get(number).filter(|i| is_host_removed(seen, &i.host));
         if let Some(Instance { host, .. }) = removed {
             let tail = alloc::vec![format!("its host {host} was removed")];
             let (instance, exit, at) = (*number, Some(Exit::Unknown), now);
-            return Some(Fact::Gone { instance, exit, address_in_use: false, tail, at });
+            let (address_in_use, in_use) = (false, is_used(instance));
+            return Some(Fact::Gone { instance, exit, address_in_use, tail, in_use, at });
         }
         let (exit, address_in_use, tail) = match &seen.instance(*number).process {
             Process::Unseen | Process::Running { .. } => {
@@ -35,7 +37,8 @@ pub(super) fn ended(app: &App, seen: &Observed, now: Timestamp) -> Vec<Fact> {
                 (Some(*exit), *address_in_use, tail.clone())
             }
         };
-        Some(Fact::Gone { instance: *number, exit, address_in_use, tail, at: now })
+        let (instance, in_use) = (*number, is_used(*number));
+        Some(Fact::Gone { instance, exit, address_in_use, tail, in_use, at: now })
     };
     app.instances.keys().filter_map(gone).collect()
 }

@@ -23,6 +23,7 @@ pub(super) fn upkeep(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact>
     facts.extend(let_go(app, seen, timer));
     facts.extend(release(app, seen, timer));
     facts.extend(owe(app, seen, timer));
+    facts.extend(free_addresses(app, seen, timer));
     if !facts.is_empty() {
         return facts;
     }
@@ -156,6 +157,10 @@ fn release(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
         if instance.stage != Stage::Draining || instance.released {
             continue;
         }
+        if seen.remote_user(&app.id(*number)).is_some() {
+            // It is not known what this proxy has in flight, or will have.
+            continue;
+        }
         let InstanceSeen { in_flight, uncounted, .. } = *seen.instance(*number);
         let absent = instance.left.is_some_and(|left| seen.acknowledged >= left);
         let drain = app.releases.get(&instance.release).map(|r| r.spec.drain.deadline);
@@ -180,6 +185,13 @@ fn owe(app: &App, seen: &Observed, timer: &Timer) -> Option<Fact> {
     let owed = app.instances.iter().filter(|(_, i)| is_owed(i));
     let instances: Vec<u64> = owed.map(|(number, _)| *number).collect();
     (!instances.is_empty()).then_some(Fact::Owed { instances, at: timer.now })
+}
+
+/// Records which addresses of ended instances no proxy can send requests to any more.
+fn free_addresses(app: &App, seen: &Observed, timer: &Timer) -> Option<Fact> {
+    let is_free = |number: &&u64| seen.remote_user(&app.id(**number)).is_none();
+    let instances: Vec<u64> = app.abandoned.keys().filter(is_free).copied().collect();
+    (!instances.is_empty()).then_some(Fact::AddressesFreed { instances, at: timer.now })
 }
 
 /// Gives up a joining instance that is not healthy in time. Its successor is minted after a pause.

@@ -13,8 +13,7 @@ pub(super) fn start(world: &mut World) {
     world.checker.restarting(&mut world.disk);
     let recovered = world.disk.open();
     let term = world.checker.term(recovered.term);
-    let proxies: Vec<ProxyId> = world.proxies.iter().map(|proxy| proxy.id).collect();
-    let engine = match Engine::recover(term, &proxies, &recovered) {
+    let engine = match Engine::recover(term, &[ProxyId::local()], &recovered) {
         Ok(engine) => engine,
         Err(error) => return world.checker.unreadable(&error, world.now),
     };
@@ -24,6 +23,9 @@ pub(super) fn start(world: &mut World) {
     // Agents stay connected to a server that keeps running.
     for host in world.connections.all() {
         engine = engine.with_host(world.hosts.name(host), world.hosts.hello(host));
+    }
+    for proxy in world.proxies.iter().filter(|proxy| proxy.connection.is_up) {
+        engine = engine.with_proxy(&proxy.id, proxy.hello());
     }
     let mut engine = engine.with_strangers(taken).limited_to(world.most_apps);
     let wall = Timestamp(world.now + world.wall);
@@ -40,5 +42,6 @@ pub(super) fn start(world: &mut World) {
             world.at(1_000, Happening::Heartbeat(proxy));
         }
         super::connections::connect_all(world);
+        super::proxies::connect_all(world);
     }
 }

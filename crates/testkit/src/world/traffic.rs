@@ -4,57 +4,62 @@
 use std::sync::Arc;
 
 use control::Event;
-use model::{Generation, InstanceId, Snapshot};
+use model::{Generation, InstanceId, ProxyCommand, Snapshot, ToProxy};
 
-use super::{WORKERS, World};
+use super::{WORKERS, World, watch};
 use crate::happening::{At, Happening};
 
-pub(super) fn proxy_comes_back(world: &mut World, number: usize) {
-    world.proxies[number].is_dead = false;
-    report_traffic(world, number);
-}
-
-pub(super) fn tell_to_prepare(world: &mut World, snapshot: &Arc<Snapshot>) {
-    if let [proxy] = &mut world.proxies[..] {
-        proxy.prepare(snapshot);
-        return;
-    }
-    for number in 0..world.proxies.len() {
-        tell(world, number, Happening::Prepare(number, snapshot.clone()));
-    }
-}
-
-pub(super) fn tell_to_commit(world: &mut World, generation: Generation) {
-    world.checker.committed(generation, &world.proxies, world.now);
-    if world.proxies.len() == 1 {
-        return commit(world, 0, generation);
-    }
-    for number in 0..world.proxies.len() {
-        tell(world, number, Happening::Commit(number, generation));
+/// Sends a command to a proxy. Those on other machines may be cut off.
+pub(super) fn tell(world: &mut World, to: ToProxy) {
+    let Some(number) = world.proxies.iter().position(|proxy| proxy.id == to.proxy) else { return };
+    let is_alone = world.proxies.len() == 1;
+    match to.command {
+        ProxyCommand::Prepare(snapshot) if is_alone => {
+            world.proxies[0].prepare(&snapshot);
+        }
+        ProxyCommand::Prepare(snapshot) => {
+            send(world, number, Happening::Prepare(number, snapshot))
+        }
+        ProxyCommand::Commit(generation) => {
+            watch::committed(world, generation);
+            match is_alone {
+                true => commit(world, 0, generation),
+                false => send(world, number, Happening::Commit(number, generation)),
+            }
+        }
+        ProxyCommand::Health(table) if arrives(world, number) => {
+            world.proxies[number].take_health(&table);
+        }
+        ProxyCommand::Health(_) => {}
     }
 }
 
 /// Sends a message to one of several proxies.
-fn tell(world: &mut World, number: usize, message: Happening) {
-    if number > 0 && world.strikes(world.faults.lose) {
+fn send(world: &mut World, number: usize, message: Happening) {
+    if !arrives(world, number) || (number > 0 && world.strikes(world.faults.lose)) {
         return;
     }
     let takes = if number == 0 { 0 } else { world.rng.between(0, 5) };
     let proxy = &mut world.proxies[number];
-    proxy.arrives = proxy.arrives.max(world.now + takes);
-    let after = proxy.arrives - world.now;
+    proxy.connection.arrives = proxy.connection.arrives.max(world.now + takes);
+    let after = proxy.connection.arrives - world.now;
     world.at(after, message);
 }
 
+/// Returns whether messages to and from this proxy arrive. The first one is part of the server.
+fn arrives(world: &World, number: usize) -> bool {
+    let proxy = &world.proxies[number];
+    number == 0 || (proxy.connection.is_up && proxy.connection.cut.is_none() && !proxy.is_dead)
+}
+
 pub(super) fn prepare(world: &mut World, number: usize, snapshot: &Arc<Snapshot>) {
-    let proxy = &mut world.proxies[number];
-    if !proxy.is_dead && proxy.prepare(snapshot) {
+    if arrives(world, number) && world.proxies[number].prepare(snapshot) {
         report_traffic(world, number);
     }
 }
 
 pub(super) fn commit(world: &mut World, proxy: usize, generation: Generation) {
-    if world.proxies[proxy].is_dead {
+    if !arrives(world, proxy) {
         return;
     }
     let Some(snapshot) = world.proxies[proxy].commit(generation) else { return };
@@ -104,7 +109,7 @@ pub(super) fn scrape(world: &mut World, number: usize) {
 }
 
 pub(super) fn report_traffic(world: &mut World, proxy: usize) {
-    if world.proxies[proxy].is_dead {
+    if !arrives(world, proxy) {
         return;
     }
     let report = world.proxies[proxy].report();

@@ -1,11 +1,11 @@
 //! Checks and counts of a world besides the engine's own invariants.
 
 use control::{Command, Engine, Ticket};
-use model::AppName;
+use model::{AppName, Generation};
 use rollout::Ask;
 
 use super::{World, connections};
-use crate::{names, silence, values};
+use crate::{names, silence, table_users, values};
 
 /// Records the values that a deploy brings. While the server is down, the deploy reaches nobody.
 pub(super) fn asked(world: &mut World, ticket: Ticket, app: &AppName, ask: &Ask) {
@@ -29,6 +29,14 @@ pub(super) fn said(world: &mut World, commands: &[Command]) {
     world.checker.found(wrong, world.now);
 }
 
+/// Checks a commit.
+pub(super) fn committed(world: &mut World, generation: Generation) {
+    let Some(engine) = &world.engine else { return };
+    let hurried = &world.checker.hurried;
+    let wrong = table_users::committed(generation, hurried, engine, &world.proxies);
+    world.checker.found(wrong, world.now);
+}
+
 /// Checks the counts of control.
 pub(super) fn counted(world: &mut World, engine: &Engine) {
     let wrong = world.checker.counts.check(engine);
@@ -43,7 +51,8 @@ pub(super) fn quiet(world: &mut World) {
     let processes = processes.map(|(number, proxy)| (number, proxy.epoch));
     let uncounted = world.checker.counts.check_quiet(engine, processes);
     let left = values::check_quiet(engine, &world.hosts.values);
-    world.checker.found(uncounted.or(left), world.now);
+    let behind = table_users::behind(engine, &world.proxies);
+    world.checker.found(uncounted.or(left).or(behind), world.now);
 }
 
 /// Records accepted commands. The views at that time are still those that were decided on.

@@ -1,0 +1,87 @@
+//! Invariants of what proxies may use, checked against what they really hold, whether control hears them or not.
+
+use std::collections::BTreeSet;
+
+use control::{Engine, Record};
+use model::{Generation, InstanceId, Snapshot, Target, Timestamp};
+use rollout::{App, Fact, Instance};
+
+use crate::proxy::Proxy;
+use crate::violation::Wrong;
+
+/// No instance gets an address at which a proxy believes another one.
+pub fn addresses(records: &[Record], proxies: &[Proxy]) -> Option<Wrong> {
+    let minted = records.iter().flat_map(|record| {
+        let minted = record.facts().iter().flat_map(Fact::minted);
+        minted.map(|minted| (record.app(), minted))
+    });
+    let (mut minted, remote) = (minted, proxies.get(1..).unwrap_or_default());
+    minted.find_map(|(name, minted)| {
+        let is_other = |used: &&Target| {
+            let is_it = Some(&used.id.app) == name && used.id.number == minted.number;
+            used.address == minted.address && !is_it
+        };
+        let (proxy, other) =
+            remote.iter().find_map(|proxy| Some((proxy, proxy.uses().find(is_other)?)))?;
+        let (address, proxy, other) = (&minted.address, &proxy.id, &other.id);
+        let what = format!("{address} is given away, and {proxy} believes {other} there");
+        Some(("address", what))
+    })
+}
+
+/// I5: no proxy uses a snapshot before all of them have prepared their tables, except those that are late or
+/// lost. Those in `hurried` take users back, and do not wait for slow proxies.
+pub fn committed(
+    generation: Generation,
+    hurried: &BTreeSet<Generation>,
+    engine: &Engine,
+    proxies: &[Proxy],
+) -> Option<Wrong> {
+    let is_absent = |proxy: &Proxy| {
+        let mut remote = engine.proxies().remote.iter();
+        remote.any(|it| it.name == proxy.id && it.absence.is_some())
+    };
+    let waits = |proxy: &&Proxy| proxy.made < generation && !is_absent(proxy);
+    let proxy = proxies.iter().find(waits).filter(|_| !hurried.contains(&generation))?;
+    Some(("I5", format!("{generation} is used, and {} has only {}", proxy.id, proxy.made)))
+}
+
+/// I2: an instance is told to stop only when it is idle on all proxies or its deadline has passed, and never
+/// while a proxy on another machine may send it requests, whether that proxy is heard or not.
+pub fn stopping(
+    (id, app, instance): (&InstanceId, &App, &Instance),
+    proxies: &[Proxy],
+    now: Timestamp,
+) -> Option<Wrong> {
+    let holds = |snapshot: &Snapshot| {
+        let arms = snapshot.apps.iter().flat_map(|section| &section.arms);
+        arms.flat_map(|arm| &arm.instances).any(|target| target.id == *id)
+    };
+    let mut remote = proxies.iter().skip(1);
+    if let Some(proxy) = remote.find(|proxy| proxy.uses().any(|used| used.id == *id)) {
+        return Some(("I2", format!("{id} was told to stop, and {} uses it", proxy.id)));
+    }
+    let mut workers = proxies.iter().flat_map(|proxy| &proxy.workers);
+    let absent = !workers.any(|worker| holds(&worker.snapshot));
+    let in_flight: u32 = proxies.iter().map(|proxy| proxy.in_flight(id)).sum();
+    let is_early = !(absent && in_flight == 0) && now < overdue(app, instance);
+    let what = || format!("{id} was told to stop: absent {absent}, {in_flight} in flight");
+    is_early.then(|| ("I2", what()))
+}
+
+/// Returns the time at which a draining instance may be stopped regardless of requests in flight.
+pub fn overdue(app: &App, instance: &Instance) -> Timestamp {
+    let drain = app.releases.get(&instance.release).map(|r| r.spec.drain.deadline);
+    instance.since.after(drain.unwrap_or_default())
+}
+
+/// Returns a proxy that does not use the newest snapshot. The last one may be on its way.
+pub fn behind(engine: &Engine, proxies: &[Proxy]) -> Option<Wrong> {
+    let newest = engine.snapshot()?.generation;
+    let is_behind = |proxy: &&Proxy| {
+        let uses = proxy.acknowledged();
+        uses.term != newest.term || uses.counter + 1 < newest.counter
+    };
+    let behind = proxies.iter().find(is_behind)?;
+    Some(("end", format!("{} uses {}, not {newest}", behind.id, behind.acknowledged())))
+}
