@@ -85,6 +85,7 @@ impl Agent {
         let abilities = HostAbilities {
             sockets: socket_folders(&config.data),
             limits: delegation::obstacles(&layout),
+            closed: None,
         };
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let fetcher = source.map(|source| {

@@ -1,13 +1,13 @@
 //! One probe by HTTP: a GET on a new connection. Reads only the head and a little of the body of a response,
 //! and judges only the status.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 use datadir::FoundSocket;
-use model::{Address, Conventions, Serving};
+use model::{Address, Serving};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -35,12 +35,11 @@ pub(crate) struct HttpProbe {
 impl HttpProbe {
     /// Creates the probe that the release's settings describe.
     pub fn new(serving: &Serving) -> Self {
-        let address = serving.health_address.as_ref().unwrap_or(&serving.address);
         Self {
-            address: address.clone(),
+            address: serving.probed_address().clone(),
             path: serving.health.path.clone(),
             timeout: serving.health.timeout.to_duration(),
-            request: request(serving, address),
+            request: serving.health_request(),
         }
     }
 
@@ -104,40 +103,6 @@ fn duration_ms(duration: Duration) -> u64 {
 /// Returns true if nobody listens. "Not found" means that the unix socket has not been created yet.
 fn nobody_listens(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
-}
-
-/// Returns the text of the request. It looks like a user's request that a proxy has passed on, unless the
-/// settings say otherwise.
-fn request(serving: &Serving, address: &Address) -> String {
-    let check = &serving.health;
-    let host = serving.probe_host.clone().unwrap_or_else(|| match address {
-        Address::Tcp(address) => address.to_string(),
-        Address::Unix(_) => "localhost".to_owned(),
-    });
-    let mut fields = vec![("Host", host), ("User-Agent", "segue-probe".to_owned())];
-    fields.push(("Accept", "*/*".to_owned()));
-    match serving.conventions {
-        Conventions::First => {}
-        Conventions::Second => {
-            fields.push(("X-Forwarded-Proto", "https".to_owned()));
-            fields.push(("X-Forwarded-For", "127.0.0.1".to_owned()));
-        }
-    }
-    fields.retain(|(name, _)| !check.headers.contains_key(&name.to_ascii_lowercase()));
-    let given = check.headers.iter().map(|(name, value)| (name.as_str(), value.clone()));
-    fields.extend(given);
-    fields.push(("Connection", "close".to_owned()));
-    // The settings were checked when they were read. Characters that could end a line are removed all the
-    // same.
-    let path: String = check.path.chars().filter(|c| !c.is_control() && *c != ' ').collect();
-    let mut text = format!("GET {path} HTTP/1.1\r\n");
-    for (name, value) in fields {
-        let value: String = value.chars().filter(|c| !c.is_control()).collect();
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{name}: {value}\r\n");
-    }
-    text.push_str("\r\n");
-    text
 }
 
 /// The parts of a response that matter for the result.
@@ -207,6 +172,8 @@ fn status_of(head: &[u8]) -> io::Result<u16> {
 
 #[cfg(test)]
 mod tests {
+    use model::Conventions;
+
     use super::*;
 
     async fn answered(answer: &'static [u8]) -> Result<String, String> {

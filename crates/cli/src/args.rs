@@ -4,16 +4,16 @@ mod fleet;
 mod rollout;
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use model::{AppName, InstanceId, Invalid, Network, Upstream};
 
 pub(crate) use crate::connect::ConnectionOptions;
 use crate::limit::Limit;
 
-pub use fleet::{AgentOptions, DoorOptions};
+pub use fleet::{AgentOptions, DoorOptions, ProxyMemberOptions};
 pub(crate) use fleet::{
     FleetOptions, FleetVerb, HostOptions, InviteOptions, InvitedRole, RemoveMemberOptions,
 };
@@ -82,8 +82,8 @@ pub(crate) enum Verb {
     /// Show everything on this machine, with an app and load of its own.
     #[command(args(ConnectionOptions::unseen()))]
     Demo(DemoOptions),
-    /// Run the load balancer alone, in front of fixed upstreams.
-    #[command(args(ConnectionOptions::unseen()))]
+    /// Run a load balancer: in front of fixed upstreams, or for the server of a fleet on another machine.
+    #[command(args(ConnectionOptions::unseen_but_for_data()))]
     Proxy(ProxyOptions),
     /// Show the members of the fleet, invite and remove them.
     Fleet(FleetOptions),
@@ -116,6 +116,10 @@ pub struct ServerOptions {
     /// Where to listen for requests to the apps.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080")]
     pub http: SocketAddr,
+    /// This machine's address, at which instances on it listen, so that proxies on other machines of the fleet
+    /// reach them [default: 127.0.0.1].
+    #[arg(long, value_name = "IP")]
+    pub address: Option<IpAddr>,
     /// Where the API listens; loopback only, since it speaks no TLS.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7070")]
     pub api: SocketAddr,
@@ -158,38 +162,59 @@ pub struct ServerOptions {
     pub door: DoorOptions,
 }
 
-/// `segue proxy`.
+/// `segue proxy`: alone in front of fixed upstreams, or as a member of a fleet.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[command(group = ArgGroup::new("form").required(true).args(["upstreams", "data"]))]
 pub struct ProxyOptions {
     /// Where to listen for HTTP.
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: SocketAddr,
-    /// An upstream: 127.0.0.1:9000, [::1]:9000, unix:/path or app.internal:9000; more than one may be
-    /// named. With ,weight=3 behind it, it gets three times as much as one without.
-    #[arg(long = "upstream", value_name = "ADDR", required = true, num_args = 1..)]
-    pub upstreams: Vec<Upstream>,
-    /// How an upstream is picked.
-    #[arg(long, value_enum, default_value_t = BalanceOption::TwoChoices)]
-    pub balance: BalanceOption,
     /// Threads that serve traffic [default: one per core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
     /// Where /metrics, /healthz and /readyz listen.
     #[arg(long, value_name = "ADDR:PORT")]
     pub admin: Option<SocketAddr>,
-    /// Probe upstreams at this path, and send nothing to those that do not answer with 2xx.
-    #[arg(long, value_name = "PATH")]
-    pub health_path: Option<String>,
     /// Where requests are logged: a file, or `off`.
     #[arg(long, value_name = "off|FILE", default_value = "off")]
     pub access_log: AccessLogTarget,
+    #[command(flatten)]
+    pub alone: LoneProxyOptions,
+    #[command(flatten)]
+    pub member: ProxyMemberOptions,
+}
+
+/// The options of a proxy in front of fixed upstreams.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[command(next_help_heading = "In front of fixed upstreams")]
+pub struct LoneProxyOptions {
+    /// An upstream: 127.0.0.1:9000, [::1]:9000, unix:/path or app.internal:9000; more than one may be
+    /// named. With ,weight=3 behind it, it gets three times as much as one without.
+    #[arg(long = "upstream", value_name = "ADDR", num_args = 1..)]
+    pub upstreams: Vec<Upstream>,
+    /// How an upstream is picked.
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = BalanceOption::TwoChoices,
+        conflicts_with = "data"
+    )]
+    pub balance: BalanceOption,
+    /// Probe upstreams at this path, and send nothing to those that do not answer with 2xx.
+    #[arg(long, value_name = "PATH", conflicts_with = "data")]
+    pub health_path: Option<String>,
     /// A proxy in front, as an address or a network: its X-Forwarded-For, -Proto and -Port are
     /// believed. May be given more than once.
-    #[arg(long = "trusted-proxy", value_name = "NETWORK")]
+    #[arg(long = "trusted-proxy", value_name = "NETWORK", conflicts_with = "data")]
     pub trusted_proxies: Vec<Network>,
     /// Another bound than the default, such as idle=2m; docs/limits.md has them all. May be given more
     /// than once.
-    #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = Limit::of_proxy)]
+    #[arg(
+        long = "limit",
+        value_name = "NAME=VALUE",
+        value_parser = Limit::of_proxy,
+        conflicts_with = "data"
+    )]
     pub limits: Vec<Limit>,
 }
 

@@ -25,7 +25,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _};
 
 pub use args::{
-    AccessLogTarget, AgentOptions, BalanceOption, Cli, DoorOptions, ProxyOptions, ServerOptions,
+    AccessLogTarget, AgentOptions, BalanceOption, Cli, DoorOptions, LoneProxyOptions,
+    ProxyMemberOptions, ProxyOptions, ServerOptions,
 };
 pub use failure::{CommandError, ExitStatus};
 pub use io::Io;

@@ -14,10 +14,10 @@ pub trait Local {
     /// If the server cannot start or continue.
     fn server(&self, options: ServerOptions) -> Result<(), CommandError>;
 
-    /// Runs `segue proxy` until the proxy is told to stop.
+    /// Runs `segue proxy` until the proxy is told to stop, or is removed from its fleet.
     ///
     /// # Errors
-    /// If the proxy cannot start or continue.
+    /// If the proxy cannot join its fleet, start or continue.
     fn proxy(&self, options: ProxyOptions) -> Result<(), CommandError>;
 
     /// Runs `segue agent` until the agent is told to stop, or its host is removed from the fleet.

@@ -132,9 +132,14 @@ impl Hosts {
         self.links.suspicion()
     }
 
-    /// Returns facts for hosts whose agents have connected and that have not joined yet.
+    /// Returns facts for hosts whose agents have connected and that have not joined yet, and for the server's own
+    /// if a person has named another address for it.
     pub fn newcomers(&self, now: Timestamp) -> Vec<FleetFact> {
-        let new = self.said.iter().filter(|(host, _)| !self.fleet.hosts.contains_key(host));
+        let is_known = |(host, said): &(&HostId, &HostHello)| {
+            let known = self.fleet.hosts.get(host);
+            known.is_some_and(|it| **host != HostId::local() || it.address == said.address)
+        };
+        let new = self.said.iter().filter(|it| !is_known(it));
         let joins = |(host, said): (&HostId, &HostHello)| FleetFact::HostJoined {
             host: host.clone(),
             address: said.address,

@@ -34,5 +34,7 @@ pub use lead::lead;
 pub use message::{Answer, Command, Event, Mode, Ticket};
 pub use record::{CheckpointBody, Record, RecoverError, VERSION};
 /// The types of a command and its answer, for callers that pass them on.
-pub use rollout::{Ask, Course, FleetAsk, NewRelease, Promote, Refusal, RefusalCode, RolloutKind};
+pub use rollout::{
+    Ask, Course, FleetAsk, NewRelease, Promote, Refusal, RefusalCode, RolloutKind, address_fault,
+};
 pub use runner::{CrashPoint, Ended, HostLinks, Outbox, ProxyLinks, Runner, RunnerConfig};

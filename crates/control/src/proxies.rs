@@ -413,6 +413,7 @@ mod tests {
             quiet: BTreeMap::new(),
             counters: Some([(web(), counters)].into()),
             gaps: [(web(), gaps)].into(),
+            reached: BTreeMap::new(),
         }
     }
 

@@ -50,6 +50,7 @@ mod tests {
             quiet: BTreeMap::new(),
             counters: Some([("web".parse().unwrap(), counters)].into()),
             gaps: BTreeMap::new(),
+            reached: BTreeMap::new(),
         }
     }
 

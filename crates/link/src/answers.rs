@@ -100,8 +100,12 @@ async fn renew(
             "the certificate ran out more than 60 days ago: invite the member again",
         ));
     }
-    if shared.end.standing(peer) == MemberStanding::Removed {
-        return Err(forbidden("the member was removed from the fleet"));
+    match shared.end.standing(peer) {
+        MemberStanding::Removed => {
+            return Err(forbidden("the member was removed from the fleet"));
+        }
+        MemberStanding::NotKnownYet => return Err(starting()),
+        MemberStanding::Member | MemberStanding::Unknown => {}
     }
     let body = body(request).await?;
     certify(shared, &body, &peer.identity, peer.key)
@@ -159,9 +163,12 @@ async fn content(
     let not_found = || refused(StatusCode::NOT_FOUND, "there is no such thing here");
     let wanted = ContentRequest::from_path(path).ok_or_else(not_found)?;
     let peer = member(caller)?;
-    let is_host = peer.identity.role == Role::Host;
-    if !is_host || shared.end.standing(peer) != MemberStanding::Member {
-        return Err(refused(StatusCode::FORBIDDEN, "only hosts of the fleet get content"));
+    match shared.end.standing(peer) {
+        MemberStanding::Member if peer.identity.role == Role::Host => {}
+        MemberStanding::NotKnownYet => return Err(starting()),
+        MemberStanding::Member | MemberStanding::Removed | MemberStanding::Unknown => {
+            return Err(refused(StatusCode::FORBIDDEN, "only hosts of the fleet get content"));
+        }
     }
     let found = shared.end.content(&peer.identity.name, wanted).await;
     let found = found.map_err(|refusal| {
@@ -175,6 +182,11 @@ async fn content(
     let ServedContent(reader) = found;
     let pieces = ReaderStream::with_capacity(reader, PIECE).map_ok(Frame::data);
     Ok(Response::new(StreamBody::new(pieces).boxed_unsync()))
+}
+
+/// Returns the refusal of a server that does not know its members yet.
+fn starting() -> Refusal {
+    refused(StatusCode::SERVICE_UNAVAILABLE, "the server is starting")
 }
 
 /// Returns the member that asks, unless its certificate has run out.

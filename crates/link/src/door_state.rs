@@ -24,6 +24,8 @@ pub enum MemberStanding {
     Removed,
     /// The authority has certified it, and nobody here knows it: the server was restored from a backup.
     Unknown,
+    /// The server is starting, and does not know its members yet.
+    NotKnownYet,
 }
 
 /// The interface of a door to whoever hears its members, and knows them.

@@ -158,6 +158,9 @@ impl Member {
                     | ToMember::Prepare { .. }
                     | ToMember::Commit { .. }
                     | ToMember::Health { .. }
+                    | ToMember::Settings { .. }
+                    | ToMember::CookieKeys { .. }
+                    | ToMember::Reach { .. }
                     | ToMember::ReadLogs { .. }) => {
                         if self.may_command(&command) {
                             end.receive(command);
@@ -216,11 +219,13 @@ impl Member {
     /// all that it has obeyed, or the one that it obeys.
     fn may_command(&mut self, message: &ToMember) -> bool {
         let by = match message {
-            ToMember::Host { by, .. } => *by,
-            // A table names its term itself, and the proxy refuses one of a lower term.
-            ToMember::Prepare { .. } | ToMember::Commit { .. } | ToMember::Health { .. } => {
-                return true;
-            }
+            ToMember::Host { by, .. }
+            | ToMember::Prepare { by, .. }
+            | ToMember::Commit { by, .. }
+            | ToMember::Health { by, .. }
+            | ToMember::Settings { by, .. }
+            | ToMember::CookieKeys { by, .. }
+            | ToMember::Reach { by, .. } => *by,
             ToMember::ReadLogs { .. } => return true,
             ToMember::Welcome(_) | ToMember::Heartbeat | ToMember::Removed | ToMember::Unknown => {
                 return false;

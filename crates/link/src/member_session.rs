@@ -94,6 +94,8 @@ impl Session<'_> {
                 self.queue.push(ToMember::Removed);
                 self.queue.close();
             }
+            // It comes back in a moment.
+            MemberStanding::NotKnownYet => self.queue.close(),
             // Its work goes on as it is, until a person takes it in.
             MemberStanding::Unknown => {
                 tracing::warn!(name = %member.name, "a member is connected that nobody knows")

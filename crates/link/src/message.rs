@@ -8,11 +8,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use model::{
-    Abilities, AppName, Generation, HealthTable, HostAbilities, HostCommand, HostReport, Snapshot,
-    TrafficReport,
+    Abilities, AppName, Generation, HealthTable, HostAbilities, HostCommand, HostReport,
+    ProxySettings, ReachTarget, Snapshot, TrafficReport,
 };
 use serde::{Deserialize, Serialize};
-use wire::{LogPage, LogRequest};
+use wire::{LogPage, LogRequest, Secret};
 
 /// The version of the messages that this program speaks.
 pub const VERSION: u32 = 1;
@@ -54,18 +54,45 @@ pub enum ToMember {
     },
     /// Prepare a table for this snapshot without using it.
     Prepare {
+        /// The control that sends it.
+        by: ControlRun,
         /// The snapshot.
         snapshot: Arc<Snapshot>,
     },
     /// Use the prepared snapshot of this generation.
     Commit {
+        /// The control that sends it.
+        by: ControlRun,
         /// The generation.
         generation: Generation,
     },
     /// Use this health table.
     Health {
+        /// The control that sends it.
+        by: ControlRun,
         /// The table.
         table: Arc<HealthTable>,
+    },
+    /// Use these settings.
+    Settings {
+        /// The control that sends it. A later one may have other settings.
+        by: ControlRun,
+        /// The settings.
+        settings: ProxySettings,
+    },
+    /// Use these keys for users' cookies.
+    CookieKeys {
+        /// The control that sends it.
+        by: ControlRun,
+        /// The keys, newest first, one per line in hexadecimal.
+        keys: Secret,
+    },
+    /// Ask these instances, and no others, whether they can be reached. Reports of the proxy say what it found.
+    Reach {
+        /// The control that sends it.
+        by: ControlRun,
+        /// The instances.
+        targets: Arc<Vec<ReachTarget>>,
     },
     /// Read output of instances. Answered by [`FromMember::Logs`].
     ReadLogs {
@@ -165,6 +192,9 @@ pub enum Offers {
 pub(crate) trait Replaces: Serialize {
     /// Returns the kind of such a message.
     fn slot(&self) -> Option<Slot>;
+
+    /// Returns whether a later message makes no sense without this one.
+    fn is_needed_by(&self, later: &Self) -> bool;
 }
 
 /// Kinds of messages of which only the last one matters.
@@ -173,6 +203,7 @@ pub(crate) enum Slot {
     Prepare,
     Commit,
     Health,
+    Reach,
     Traffic,
     Heartbeat,
 }
@@ -183,17 +214,34 @@ impl Replaces for ToMember {
             Self::Prepare { .. } => Some(Slot::Prepare),
             Self::Commit { .. } => Some(Slot::Commit),
             Self::Health { .. } => Some(Slot::Health),
+            Self::Reach { .. } => Some(Slot::Reach),
             Self::Heartbeat => Some(Slot::Heartbeat),
             Self::Welcome(_)
             | Self::Host { .. }
+            | Self::Settings { .. }
+            | Self::CookieKeys { .. }
             | Self::ReadLogs { .. }
             | Self::Removed
             | Self::Unknown => None,
         }
     }
+
+    /// A commit means the table that was prepared for it.
+    fn is_needed_by(&self, later: &Self) -> bool {
+        match (self, later) {
+            (Self::Prepare { snapshot, .. }, Self::Commit { generation, .. }) => {
+                snapshot.generation == *generation
+            }
+            _ => false,
+        }
+    }
 }
 
 impl Replaces for FromMember {
+    fn is_needed_by(&self, _: &Self) -> bool {
+        false
+    }
+
     fn slot(&self) -> Option<Slot> {
         match self {
             Self::Traffic { .. } => Some(Slot::Traffic),

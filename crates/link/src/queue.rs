@@ -34,6 +34,23 @@ impl<M> Clone for Queue<M> {
     }
 }
 
+impl<M: Replaces> Waiting<M> {
+    /// Drops the messages that a new one replaces, unless another one needs them. The newest gets the last place:
+    /// a commit stays behind the table that it means.
+    fn make_way_for(&mut self, message: &M) {
+        let Some(slot) = message.slot() else { return };
+        let mut at = 0;
+        while let Some(earlier) = self.messages.get(at) {
+            let is_needed = self.messages.iter().any(|other| earlier.is_needed_by(other));
+            if earlier.slot() == Some(slot) && !is_needed {
+                self.messages.remove(at);
+            } else {
+                at += 1;
+            }
+        }
+    }
+}
+
 impl<M: Replaces> Queue<M> {
     pub fn new() -> Self {
         let waiting = Mutex::new(Waiting { messages: VecDeque::new(), closed: false });
@@ -46,10 +63,7 @@ impl<M: Replaces> Queue<M> {
         if waiting.closed {
             return;
         }
-        // The newest keeps the place of the newest: a commit stays behind the snapshot that it means.
-        if let Some(slot) = message.slot() {
-            waiting.messages.retain(|earlier| earlier.slot() != Some(slot));
-        }
+        waiting.make_way_for(&message);
         if waiting.messages.len() >= CAPACITY {
             waiting.messages.clear();
             waiting.closed = true;
@@ -104,13 +118,20 @@ mod tests {
     use super::*;
     use crate::message::{ControlRun, ToMember};
 
+    const BY: ControlRun = ControlRun { term: 1, run: 1 };
+
     fn prepare(number: u64) -> ToMember {
         let generation = Generation { term: 1, counter: number };
-        ToMember::Prepare { snapshot: Arc::new(Snapshot { generation, ..Snapshot::default() }) }
+        let snapshot = Arc::new(Snapshot { generation, ..Snapshot::default() });
+        ToMember::Prepare { by: BY, snapshot }
+    }
+
+    fn health() -> ToMember {
+        ToMember::Health { by: BY, table: Arc::new(HealthTable::default()) }
     }
 
     fn commit(number: u64) -> ToMember {
-        ToMember::Commit { generation: Generation { term: 1, counter: number } }
+        ToMember::Commit { by: BY, generation: Generation { term: 1, counter: number } }
     }
 
     fn all(queue: &Queue<ToMember>) -> Vec<ToMember> {
@@ -122,20 +143,26 @@ mod tests {
         let queue = Queue::new();
         for number in 1..=3 {
             queue.push(prepare(number));
-            queue.push(ToMember::Health { table: Arc::new(HealthTable::default()) });
+            queue.push(health());
             queue.push(commit(number));
         }
-        let health = ToMember::Health { table: Arc::new(HealthTable::default()) };
-        assert_eq!(all(&queue), [prepare(3), health, commit(3)]);
+        assert_eq!(all(&queue), [prepare(2), prepare(3), health(), commit(3)]);
+    }
+
+    #[test]
+    fn a_table_that_is_to_be_used_is_sent_although_the_next_one_waits() {
+        let queue = Queue::new();
+        let messages = [prepare(1), commit(1), prepare(2)];
+        messages.iter().for_each(|message| queue.push(message.clone()));
+        queue.push(prepare(3));
+        assert_eq!(all(&queue), [prepare(1), commit(1), prepare(3)]);
     }
 
     #[test]
     fn a_queue_that_nobody_reads_is_closed_and_not_longer_than_its_bound() {
         let queue = Queue::new();
-        let command = || ToMember::Host {
-            by: ControlRun { term: 1, run: 1 },
-            command: HostCommand::OfferPorts { except: Vec::new() },
-        };
+        let command =
+            || ToMember::Host { by: BY, command: HostCommand::OfferPorts { except: Vec::new() } };
         (0..CAPACITY).for_each(|_| queue.push(command()));
         assert!(!queue.is_closed());
         queue.push(command());

@@ -80,6 +80,19 @@ fn a_member_comes_back_when_its_server_does() {
     fleet.wait(|said| matches!(said, Said::Message(_, message) if *message == report(8)));
 }
 
+/// A session that it began with while nobody knew it would be worth nothing.
+#[test]
+fn a_member_that_is_there_before_the_server_knows_it_comes_back() {
+    let fleet = Fleet::new();
+    fleet.knows_its_members(false);
+    let host = fleet.joins(Role::Host, "web-1");
+    host.disconnected();
+    assert!(fleet.knows_its_members(true) > 0);
+    fleet.wait(|said| matches!(said, Said::Connected(_)));
+    host.to_server.send(report(8));
+    fleet.wait(|said| matches!(said, Said::Message(_, message) if *message == report(8)));
+}
+
 #[test]
 fn a_cut_link_is_told_as_silence_and_healed_by_both_ends() {
     let fleet = Fleet::new();
@@ -184,6 +197,27 @@ fn a_control_that_was_replaced_commands_nobody() {
     send(second, 5);
     let received: Vec<_> = (0..3).map(|_| host.received()).collect();
     assert_eq!(received, [command(FIRST, 1), command(second, 2), command(second, 5)]);
+}
+
+#[test]
+fn a_control_that_was_replaced_moves_no_traffic() {
+    let fleet = Fleet::new();
+    let proxy = fleet.joins(Role::Proxy, "lb-1");
+    fleet.wait(|said| matches!(said, Said::Connected(_)));
+    let send = |message| fleet.to_members().send(&"lb-1".parse().unwrap(), message);
+    let second = ControlRun { term: 2, run: 5 };
+    let keys = |text: &str| ToMember::CookieKeys { by: second, keys: text.to_owned().into() };
+    send(keys("a"));
+    for by in [FIRST, ControlRun { term: 2, run: 6 }] {
+        send(ToMember::Settings { by, settings: Default::default() });
+        send(ToMember::CookieKeys { by, keys: String::new().into() });
+        send(ToMember::Reach { by, targets: Default::default() });
+        send(ToMember::Prepare { by, snapshot: Default::default() });
+        send(ToMember::Commit { by, generation: Default::default() });
+        send(ToMember::Health { by, table: Default::default() });
+    }
+    send(keys("b"));
+    assert_eq!([proxy.received(), proxy.received()], [keys("a"), keys("b")]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Abilities of a host for instances, and of a proxy for apps. They are known when the server starts.
 
+use alloc::boxed::Box;
 use alloc::string::ToString;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,9 @@ pub struct HostAbilities {
     pub sockets: SocketFolders,
     /// The limits that cannot be enforced.
     pub limits: LimitObstacles,
+    /// Why no instance should run here at all, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub closed: Option<Box<Obstacle>>,
 }
 
 impl HostAbilities {
@@ -31,7 +35,8 @@ impl HostAbilities {
                    or set `listen = \"port\"` in [run]"
                 .to_string(),
         });
-        socket.or_else(|| self.limits.to(&spec.run.limits).cloned())
+        let closed = self.closed.as_deref().cloned();
+        closed.or(socket).or_else(|| self.limits.to(&spec.run.limits).cloned())
     }
 }
 

@@ -284,8 +284,32 @@ impl fmt::Debug for Digest {
 serde_as_text!(Digest);
 
 /// The number of a release within its app, from 1 on; `#12` as text.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct ReleaseNo(pub u32);
+
+/// Reads a number, or the text of one: the keys of a map in JSON are text, and Serde hands them on as such when
+/// the map is inside an enum with a tag.
+impl<'de> Deserialize<'de> for ReleaseNo {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct Number;
+        impl serde::de::Visitor<'_> for Number {
+            type Value = ReleaseNo;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the number of a release")
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<ReleaseNo, E> {
+                u32::try_from(number).map(ReleaseNo).map_err(E::custom)
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<ReleaseNo, E> {
+                text.parse().map(ReleaseNo).map_err(E::custom)
+            }
+        }
+        d.deserialize_any(Number)
+    }
+}
 
 impl fmt::Display for ReleaseNo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

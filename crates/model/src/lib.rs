@@ -13,6 +13,7 @@ mod abilities;
 mod causes;
 mod health;
 mod health_counter;
+mod health_request;
 mod host;
 mod host_selector;
 mod id;
@@ -22,6 +23,7 @@ mod listener;
 mod member;
 mod nearest;
 mod proxy_limits;
+mod reachable;
 mod reason;
 mod receipt;
 mod release;
@@ -55,8 +57,9 @@ pub use member::{FleetView, HostDuty, HostView, MemberView, ProxyPresence, Proxy
 pub use nearest::nearest;
 pub use proxy_limits::{
     HeadSizes, LIMIT_TIMES, LONE_APP_LIMITS, LimitField, LimitRow, LoneLimits, PROXY_LIMITS,
-    ProxyLimits,
+    ProxyLimits, ProxySettings,
 };
+pub use reachable::{ReachTarget, Reached};
 pub use reason::{NotReady, Reason, Waiting};
 pub use receipt::{Outcome, Receipt};
 pub use release::{Conventions, Release, Service, Stage};

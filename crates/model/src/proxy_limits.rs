@@ -1,13 +1,17 @@
 //! The limits of a proxy, their names as `--limit`, and their ranges. The flag and the proxy's settings are
 //! made from these tables, and docs/limits.md is compared with them.
 
+use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 
+use serde::{Deserialize, Serialize};
+
 use self::LimitField::{Count, Size, Time};
-use crate::{AppLimits, Millis};
+use crate::{AppLimits, Millis, Network};
 
 /// Limits of a proxy. The limits of an app come with its route ([`AppLimits`]).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ProxyLimits {
     /// Maximum number of client connections.
     pub connections: u32,
@@ -40,7 +44,7 @@ pub struct ProxyLimits {
 }
 
 /// Maximum size of a request's head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeadSizes {
     /// Size of the whole head in bytes.
     pub head: u64,
@@ -69,6 +73,19 @@ impl Default for ProxyLimits {
             hold_bytes: 4 << 20,
         }
     }
+}
+
+/// The settings by which a proxy decides who gets what. All proxies of a fleet have those of the server, wherever
+/// they run.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProxySettings {
+    /// The limits.
+    pub limits: ProxyLimits,
+    /// Proxies in front whose word about the client is believed.
+    pub trusted_proxies: Vec<Network>,
+    /// Networks from which clients may put themselves into a cohort.
+    pub trusted_networks: Vec<Network>,
 }
 
 /// Limits of `segue proxy`, which has no app file: those of the proxy and of its single app.

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AppName, Generation, InstanceId, Millis, ProxyId, ReleaseNo};
+use crate::{AppName, Generation, InstanceId, Millis, ProxyId, Reached, ReleaseNo};
 
 /// The state of one proxy. It is sent when the last worker acknowledged a snapshot, when the last request on
 /// an instance outside the snapshot has ended, and about once a second.
@@ -34,6 +34,10 @@ pub struct TrafficReport {
     /// The gaps of the last minute, for each app with traffic, oldest first. They are repeated, so that a
     /// lost report loses none.
     pub gaps: BTreeMap<AppName, Vec<Gap>>,
+    /// What the proxy found when it asked instances on other machines. One that is missing was not asked, or has
+    /// not answered yet.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reached: BTreeMap<InstanceId, Reached>,
 }
 
 /// The longest time between two reports in which requests waited and none succeeded.

@@ -66,6 +66,28 @@ impl Config {
     }
 }
 
+/// The settings of a proxy that may change while it runs: which sender is believed, and the limits.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Bounds and time limits: [`Config::limits`].
+    pub limits: Limits,
+    /// Proxies in front: [`Config::trusted_proxies`].
+    pub trusted_proxies: Vec<Network>,
+    /// Networks of cohorts: [`Config::trusted_networks`].
+    pub trusted_networks: Vec<Network>,
+}
+
+impl Settings {
+    /// Returns those that a proxy starts with.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            limits: config.limits,
+            trusted_proxies: config.trusted_proxies.clone(),
+            trusted_networks: config.trusted_networks.clone(),
+        }
+    }
+}
+
 /// Bounds and time limits of a proxy, as they are measured here. Their table is [`model::PROXY_LIMITS`].
 /// Those of an app come with its route ([`model::AppLimits`]).
 #[derive(Clone, Copy, Debug)]

@@ -80,7 +80,7 @@ enum Step {
 impl Connection {
     pub(crate) fn new(worker: Rc<Worker>, stream: Socket, peer: SocketAddr, port: Rc<str>) -> Self {
         let peer = peer.ip().to_canonical();
-        let is_trusted = Network::any_contains(&worker.shared.config.trusted_proxies, peer);
+        let is_trusted = Network::any_contains(&worker.settings().trusted_proxies, peer);
         let origin = (!is_trusted).then(|| eviction::origin(peer));
         let head = Head::idle_since(worker.shared.now_ms());
         Self {
@@ -309,7 +309,8 @@ impl Head {
     }
 
     fn wakeup(&self, turn: &Turn<'_, '_>, begun: bool) -> Wakeup {
-        let limits = &turn.worker.shared.config.limits;
+        let settings = turn.worker.settings();
+        let limits = &settings.limits;
         let at = match begun {
             true => Deadline::at(self.since_ms + limits.head.0),
             false => Deadline::at(self.since_ms + limits.idle.0).min(turn.worker.closes_idle_at()),

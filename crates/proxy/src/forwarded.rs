@@ -14,7 +14,8 @@ use crate::whence::Whence;
 /// Returns the head as the upstream gets it, without the first `strip` bytes of its path. Sets the
 /// address of the turn's caller to that of the client that sent the request.
 pub(crate) fn rewritten(head: &RequestHead, strip: usize, turn: &mut Turn<'_, '_>) -> Buffer {
-    let trusted = &turn.worker.shared.config.trusted_proxies;
+    let settings = turn.worker.settings();
+    let trusted = &settings.trusted_proxies;
     let Caller { peer, whence, address, port } = &mut *turn.caller;
     let input = turn.client.head_bytes();
     let said = match trusted.is_empty() {
@@ -43,7 +44,7 @@ pub(crate) fn rewritten(head: &RequestHead, strip: usize, turn: &mut Turn<'_, '_
 /// connection of a proxy carries requests of many clients.
 pub(crate) fn was_passed_on(head: &RequestHead, turn: &Turn<'_, '_>) -> bool {
     let peer = turn.caller.peer;
-    Network::any_contains(&turn.worker.shared.config.trusted_proxies, peer) || head.is_passed_on()
+    Network::any_contains(&turn.worker.settings().trusted_proxies, peer) || head.is_passed_on()
 }
 
 /// The client's address, scheme and port, as trusted proxies report them.

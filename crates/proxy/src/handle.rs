@@ -7,19 +7,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use model::{AppName, Generation, HealthTable, ProxyId, Snapshot, TrafficReport};
+use model::{
+    AppName, Generation, HealthTable, ProxyId, ProxySettings, ReachTarget, Snapshot, TrafficReport,
+};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
 use crate::access_log::RequestLog;
 use crate::bind::{self, Sockets};
 use crate::clock::Beat;
-use crate::config::Config;
+use crate::config::{Config, Limits, Settings};
 use crate::deadline::Deadline;
 use crate::error::{Error, Stale};
 use crate::metrics;
 use crate::reporter::{self, OnReport};
 use crate::shared::ProxyState;
-use crate::signing::AffinityKey;
+use crate::signing::{AffinityKey, Keyring};
 use crate::worker::event_loop;
 
 /// A proxy whose ports are reserved and that accepts nothing yet. Connections wait in the kernel.
@@ -55,12 +57,7 @@ impl Proxy {
             })?;
             config.affinity_keys.push(drawn);
         }
-        let enough = bind::raise_file_limit();
-        let wanted = config.limits.connections;
-        if wanted > enough {
-            tracing::warn!(wanted, enough, "the limit of open files allows fewer connections");
-            config.limits.connections = enough;
-        }
+        config.limits = possible(config.limits);
         let (sockets, addresses) = bind::listen(&config.listen, config.workers)?;
         let access_log = config.access_log.as_deref().map(RequestLog::open).transpose()?;
         Ok(Bound { config, sockets, addresses, access_log })
@@ -101,6 +98,32 @@ impl Proxy {
     /// Takes over the results of the probes. A table with a lower version than the last is ignored.
     pub fn set_health(&self, table: Arc<HealthTable>) {
         self.shared.set_health(table);
+    }
+
+    /// Replaces the settings. Limits of requests and connections under way change with their next step, but for
+    /// the size of a head that is being read.
+    pub fn set_settings(&self, settings: &ProxySettings) {
+        let ProxySettings { limits, trusted_proxies, trusted_networks } = settings;
+        self.shared.live.settings.store(Arc::new(Settings {
+            limits: possible(Limits::from(*limits)),
+            trusted_proxies: trusted_proxies.clone(),
+            trusted_networks: trusted_networks.clone(),
+        }));
+        self.shared.wake_workers();
+    }
+
+    /// Replaces the keys that seal users' cookies: see [`Config::affinity_keys`].
+    pub fn set_affinity_keys(&self, keys: &[AffinityKey]) {
+        self.shared.live.keyring.store(Arc::new(Keyring::new(keys)));
+    }
+
+    /// Replaces the instances on other machines that the proxy asks whether it reaches them. What it finds is in
+    /// its reports.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn ask_instances(&self, targets: &[ReachTarget]) -> Result<(), Error> {
+        self.shared.live.reach.replace(targets)
     }
 
     /// Returns a numbered report for control on the present state and counts.
@@ -151,6 +174,7 @@ impl Proxy {
         let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
         let until = Deadline::at(self.shared.now_ms().saturating_add(deadline_ms));
         self.shared.drain_until.set(until);
+        self.shared.live.reach.end();
         self.shared.wake_workers();
     }
 
@@ -200,6 +224,16 @@ impl Bound {
         let threads = Arc::new(Mutex::new(threads));
         Ok(Proxy { shared, addresses: addresses.into(), threads })
     }
+}
+
+/// Returns the limits with no more connections than open files allow.
+fn possible(limits: Limits) -> Limits {
+    let enough = bind::raise_file_limit();
+    let wanted = limits.connections;
+    if wanted > enough {
+        tracing::warn!(wanted, enough, "the limit of open files allows fewer connections");
+    }
+    Limits { connections: wanted.min(enough), ..limits }
 }
 
 fn serve(index: usize, shared: Arc<ProxyState>, listeners: Vec<std::net::TcpListener>, beat: Beat) {

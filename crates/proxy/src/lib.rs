@@ -51,6 +51,7 @@ mod pages;
 mod pool;
 mod probe;
 mod process_signals;
+mod reach;
 mod rebalance;
 mod redirect;
 mod reporter;

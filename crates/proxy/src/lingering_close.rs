@@ -22,7 +22,8 @@ pub(crate) struct LingeringClose {
 
 impl LingeringClose {
     pub(crate) fn new(turn: &Turn<'_, '_>) -> Self {
-        let limits = &turn.worker.shared.config.limits;
+        let settings = turn.worker.settings();
+        let limits = &settings.limits;
         // An answer that is not written yet gets the time of any other write.
         let wait = if turn.client.is_flushed() { limits.linger.0 } else { limits.write_stall.0 };
         Self { until: Deadline::at(turn.now_ms + wait), shut: false }
@@ -44,7 +45,7 @@ impl LingeringClose {
                         return Poll::Ready(());
                     }
                     self.shut = true;
-                    let linger = turn.worker.shared.config.limits.linger;
+                    let linger = turn.worker.settings().limits.linger;
                     self.until = Deadline::at(turn.now_ms + linger.0);
                 }
                 Poll::Ready(Err(_)) => return Poll::Ready(()),

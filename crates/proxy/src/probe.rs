@@ -1,6 +1,7 @@
-//! Probes of fixed upstreams, for a proxy that runs alone: once per process, not per worker. Managed
-//! instances are probed by their agent, never from here.
+//! Probes of fixed upstreams, for a proxy that runs alone: once per process, not per worker. The health of managed
+//! instances is found by their agent, never from here.
 
+use std::io;
 use std::time::Duration;
 
 use http1::{AnswerTo, Progress, ResponseParser, Version};
@@ -46,39 +47,43 @@ impl ProbeRecord {
 
 /// Sends a GET of `path`, which is good if a 2xx comes in time.
 pub(crate) async fn probe(address: &Address, path: &str) -> ProbeOutcome {
-    match tokio::time::timeout(TIMEOUT, ask(address, path)).await {
-        Ok(Some(_)) => ProbeOutcome::Good,
-        Ok(None) => ProbeOutcome::Bad,
+    let asked = async {
+        let stream = InstanceStream::connect(address)?;
+        std::future::poll_fn(|cx| stream.poll_connected(cx)).await?;
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: segue-probe\r\n\
+             Connection: close\r\n\r\n"
+        );
+        ask(stream, &request).await
+    };
+    match tokio::time::timeout(TIMEOUT, asked).await {
+        Ok(Ok(200..=299)) => ProbeOutcome::Good,
+        Ok(Ok(_) | Err(_)) => ProbeOutcome::Bad,
         Err(_) => ProbeOutcome::NoAnswer,
     }
 }
 
-async fn ask(address: &Address, path: &str) -> Option<u16> {
-    let mut stream = InstanceStream::connect(address).ok()?;
-    std::future::poll_fn(|cx| stream.poll_connected(cx)).await.ok()?;
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: segue-probe\r\nConnection: close\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).await.ok()?;
+/// Sends a request for which no other answer is under way. Returns the status of the answer.
+pub(crate) async fn ask(mut stream: InstanceStream, request: &str) -> io::Result<u16> {
+    stream.write_all(request.as_bytes()).await?;
     let to = AnswerTo { head: false, upgrade: false, version: Version::Http11 };
     let mut parser = ResponseParser::new();
     let mut input = Vec::new();
     loop {
         input.reserve(ROOM);
-        if std::future::poll_fn(|cx| stream.poll_into(cx, &mut input)).await.ok()? == 0 {
-            return None;
+        if std::future::poll_fn(|cx| stream.poll_into(cx, &mut input)).await? == 0 {
+            return Err(io::Error::other("the connection was closed without an answer"));
         }
-        match parser.parse(&input, to).ok()? {
+        let unreadable = |_| io::Error::other("the answer is not HTTP");
+        match parser.parse(&input, to).map_err(unreadable)? {
             Progress::Finished(len) if parser.head().is_interim() => {
                 input.drain(..len);
                 parser.restart();
             }
-            Progress::Finished(_) => break,
+            Progress::Finished(_) => return Ok(parser.head().status()),
             Progress::Unfinished => {}
         }
     }
-    let status = parser.head().status();
-    (200..300).contains(&status).then_some(status)
 }
 
 #[cfg(test)]

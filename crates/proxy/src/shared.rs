@@ -13,10 +13,11 @@ use tokio::sync::Notify;
 use crate::access_log::RequestLog;
 use crate::acknowledged::{Acknowledged, in_order};
 use crate::availability_gap::RecentGaps;
-use crate::config::Config;
+use crate::config::{Config, Settings};
 use crate::counted::Counted;
 use crate::deadline::SharedDeadline;
 use crate::error::Stale;
+use crate::reach::ReachList;
 use crate::rebalance::ArrivalQueue;
 use crate::signal::Signal;
 use crate::signing::Keyring;
@@ -68,6 +69,16 @@ impl Ledger {
     }
 }
 
+/// The settings that may change while the proxy runs.
+#[derive(Debug)]
+pub(crate) struct LiveSettings {
+    /// Limits, and who is believed. Workers keep the ones that they use.
+    pub(crate) settings: ArcSwap<Settings>,
+    pub(crate) keyring: ArcSwap<Keyring>,
+    /// The instances on other machines that the proxy asks.
+    pub(crate) reach: Arc<ReachList>,
+}
+
 /// The state that all threads of one proxy share.
 #[derive(Debug)]
 pub(crate) struct ProxyState {
@@ -86,7 +97,7 @@ pub(crate) struct ProxyState {
     /// The time when all remaining connections are cut. Never, unless the proxy drains.
     pub(crate) drain_until: SharedDeadline,
     pub(crate) access_log: Option<RequestLog>,
-    pub(crate) keyring: Keyring,
+    pub(crate) live: LiveSettings,
     /// The newest snapshot, prepared for use. Workers read it without waiting for the thread that makes
     /// the next one.
     pub(crate) current: ArcSwap<Table>,
@@ -114,7 +125,11 @@ impl ProxyState {
             gaps: BTreeMap::new(),
         };
         Self {
-            keyring: Keyring::new(&config.affinity_keys),
+            live: LiveSettings {
+                settings: ArcSwap::from_pointee(Settings::of(&config)),
+                keyring: ArcSwap::from_pointee(Keyring::new(&config.affinity_keys)),
+                reach: Arc::new(ReachList::new(Arc::clone(&signal))),
+            },
             config,
             workers: (0..workers).map(|_| WorkerHandle::default()).collect(),
             signal,
@@ -297,6 +312,7 @@ impl ProxyState {
             quiet,
             counters: Some(counted.sums(now_ms)),
             gaps,
+            reached: self.live.reach.results(),
         }
     }
 }

@@ -20,13 +20,24 @@ pub enum Unusable {
     Damaged,
 }
 
-/// Replaces the saved snapshot.
+/// A saved snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct SavedSnapshot {
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// The boot of the machine during which it was saved, if that matters to whoever saved it.
+    pub boot: Option<String>,
+}
+
+/// Replaces the saved snapshot. `boot` is the id of the machine's boot, a word without blanks, for those to
+/// whom it matters at the next start.
 ///
 /// # Errors
 /// If it cannot be written. The one before is still there then.
-pub fn save(path: &Path, snapshot: &Snapshot) -> io::Result<()> {
+pub fn save(path: &Path, snapshot: &Snapshot, boot: Option<&str>) -> io::Result<()> {
     let body = serde_json::to_vec(snapshot).map_err(io::Error::other)?;
-    let mut text = format!("{FORMAT} {}\n", blake3::hash(&body).to_hex()).into_bytes();
+    let boot = boot.map(|boot| format!(" {boot}")).unwrap_or_default();
+    let mut text = format!("{FORMAT} {}{boot}\n", checksum(&boot, &body)).into_bytes();
     text.extend(body);
     datadir::replace(path, &text)
 }
@@ -35,7 +46,7 @@ pub fn save(path: &Path, snapshot: &Snapshot) -> io::Result<()> {
 ///
 /// # Errors
 /// If it is damaged or cannot be read. The file is left as it is.
-pub fn load(path: &Path) -> Result<Option<Snapshot>, Unusable> {
+pub fn load(path: &Path) -> Result<Option<SavedSnapshot>, Unusable> {
     let bytes = match datadir::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -43,11 +54,22 @@ pub fn load(path: &Path) -> Result<Option<Snapshot>, Unusable> {
     };
     let end = bytes.iter().position(|byte| *byte == b'\n').ok_or(Unusable::Damaged)?;
     let (head, body) = (&bytes[..end], &bytes[end + 1..]);
-    let expected = format!("{FORMAT} {}", blake3::hash(body).to_hex());
-    if head != expected.as_bytes() {
+    let head = std::str::from_utf8(head).map_err(|_| Unusable::Damaged)?;
+    let rest = head.strip_prefix(FORMAT).and_then(|rest| rest.strip_prefix(' '));
+    let rest = rest.ok_or(Unusable::Damaged)?;
+    let (sum, boot) = rest.split_at(rest.find(' ').unwrap_or(rest.len()));
+    if sum != checksum(boot, body) {
         return Err(Unusable::Damaged);
     }
-    serde_json::from_slice(body).map(Some).map_err(|_| Unusable::Damaged)
+    let snapshot = serde_json::from_slice(body).map_err(|_| Unusable::Damaged)?;
+    Ok(Some(SavedSnapshot { snapshot, boot: boot.strip_prefix(' ').map(str::to_owned) }))
+}
+
+/// Returns the checksum over the end of the first line, if there is more on it, and the body.
+fn checksum(boot: &str, body: &[u8]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(boot.as_bytes()).update(body);
+    hasher.finalize().to_hex().to_string()
 }
 
 #[cfg(test)]
@@ -62,14 +84,17 @@ mod tests {
         assert!(load(&path).unwrap().is_none());
         let generation = model::Generation { term: 3, counter: 9 };
         let snapshot = Snapshot { generation, apps: Vec::new() };
-        save(&path, &snapshot).unwrap();
-        assert_eq!(load(&path).unwrap(), Some(snapshot));
-        let mut bytes = fs::read(&path).unwrap();
-        for at in 0..bytes.len() {
-            bytes[at] ^= 1;
-            fs::write(&path, &bytes).unwrap();
-            assert!(matches!(load(&path), Err(Unusable::Damaged)), "byte {at}");
-            bytes[at] ^= 1;
+        for boot in [None, Some("3f1c-boot")] {
+            save(&path, &snapshot, boot).unwrap();
+            let saved = SavedSnapshot { snapshot: snapshot.clone(), boot: boot.map(str::to_owned) };
+            assert_eq!(load(&path).unwrap(), Some(saved));
+            let mut bytes = fs::read(&path).unwrap();
+            for at in 0..bytes.len() {
+                bytes[at] ^= 1;
+                fs::write(&path, &bytes).unwrap();
+                assert!(matches!(load(&path), Err(Unusable::Damaged)), "byte {at}");
+                bytes[at] ^= 1;
+            }
         }
     }
 }

@@ -175,7 +175,8 @@ impl UpstreamConnection {
 
     /// Gives the connection back to the pool for the next request.
     pub(crate) fn give_back(self, client: TimerId, kept: Kept, worker: &Worker, now_ms: u64) {
-        let limits = &worker.shared.config.limits;
+        let settings = worker.settings();
+        let limits = &settings.limits;
         // One second less than the instance declares: the instance may count from a different moment.
         let said = |s: u64| s.saturating_sub(1).saturating_mul(1000).min(MOST_IDLE_MS);
         let idle_ms = kept.idle_s.map_or(limits.upstream_idle.0, said);

@@ -96,7 +96,13 @@ fn invite(
         return Err(refused("servers are not invited", "invite a host or a proxy"));
     }
     if name.as_str() == "local" {
-        return Err(refused("`local` is the server's own host", "give it another name"));
+        let why = "`local` is the server's own machine";
+        return Err(refused(why, "give it another name"));
+    }
+    let is_placed = invitation.address.is_some() || !invitation.labels.is_empty();
+    if invitation.role == Role::Proxy && is_placed {
+        let why = "a proxy runs no instances that an address or a label could be for";
+        return Err(refused(why, "leave out --address and --label"));
     }
     if fleet.members.contains_key(name) && !replace {
         let hint = "give it another name; or, if the machine is gone for good and a new one takes its \
@@ -286,6 +292,24 @@ mod tests {
         assert!(late.contains("has run out"), "{late}");
         let stolen = give(&mut fleet, &join(9, 52), NOW);
         assert!(stolen.contains("unknown"), "{stolen}");
+    }
+
+    #[test]
+    fn a_proxy_is_invited_by_its_name_alone() {
+        let mut fleet = Fleet::default();
+        let FleetAsk::Invite { name, secret, address, labels, replace, .. } = invite_of("lb-1", 1)
+        else {
+            unreachable!("it is an invite")
+        };
+        let ask = |address, labels| {
+            let (name, role) = (name.clone(), Role::Proxy);
+            FleetAsk::Invite { role, name, secret, address, labels, replace }
+        };
+        let label = BTreeMap::from([("role".into(), "web".into())]);
+        for placed in [ask(address, labels.clone()), ask(None, label)] {
+            assert!(give(&mut fleet, &placed, NOW).contains("runs no instances"));
+        }
+        assert!(give(&mut fleet, &ask(None, labels), NOW).contains("proxy lb-1 is invited"));
     }
 
     #[test]

@@ -2,12 +2,11 @@
 //! depends neither on a clock nor on observations, so it is identical after any restart.
 
 use alloc::boxed::Box;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use model::{
-    AppSection, Arm, Conventions, Expect, HostCommand, HostId, Keep, Launch, Maintenance, Release,
-    ReleaseNo, RolloutId, Run, Serving, Share, Split, Stage, StrategyKind, Target,
+    AppSection, Arm, Expect, HostCommand, HostId, Keep, Launch, Maintenance, Release, ReleaseNo,
+    RolloutId, Run, Serving, Share, Split, Stage, StrategyKind, Target,
 };
 
 use crate::planted::Bug;
@@ -58,13 +57,12 @@ fn effect(app: &App, number: u64, instance: &Instance) -> Option<HostCommand> {
         label: release.label.clone(),
         content: release.content,
         run: release.spec.run.clone(),
-        serving: Some(Serving {
-            address: instance.address.clone(),
-            health_address: instance.health_address.clone(),
-            probe_host: probe_host(release),
-            conventions: release.conventions,
-            health: release.spec.health.clone(),
-        }),
+        serving: Some(Serving::new(
+            &release.spec,
+            release.conventions,
+            instance.address.clone(),
+            instance.health_address.clone(),
+        )),
         token: None,
     };
     Some(HostCommand::Run { launch: Box::new(launch), expect })
@@ -91,19 +89,6 @@ fn effect_of_work(app: &App, number: u64, work: &Work) -> Option<HostCommand> {
         token: work.token,
     };
     Some(HostCommand::Run { launch: Box::new(launch), expect })
-}
-
-/// Returns the host name for probes. It is a name that users ask for, so that an app that accepts only
-/// its own name answers.
-fn probe_host(release: &Release) -> Option<String> {
-    let (health, route) = (&release.spec.health, &release.spec.route);
-    match release.conventions {
-        Conventions::First => None,
-        Conventions::Second => {
-            let named = route.hosts.iter().find(|host| !host.contains('*'));
-            health.host.as_ref().or(route.canonical.as_ref()).or(named).cloned()
-        }
-    }
 }
 
 /// Returns what hosts have to keep for this app. The result is empty once the app is removed.

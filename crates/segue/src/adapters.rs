@@ -7,14 +7,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use control::{HostLinks, ProxyLinks};
-use model::{
-    AppName, Generation, HostId, InstanceView, ProxyCommand, Snapshot, ToHost, ToProxy,
-    TrafficReport,
-};
+use model::{AppName, HostId, InstanceView, ProxyCommand, ProxyId, ToHost, ToProxy, TrafficReport};
 use server::{ApiHost, AppViews};
 use wire::{LogPage, LogRequest};
 
-use crate::fleet::{Desk, RemoteHosts};
+use crate::fleet::{Desk, RemoteHosts, RemoteProxies};
+use crate::saving_proxy::SavingProxy;
 
 /// The largest number of bytes of output in one page, of all instances of an app together.
 const PAGE_BYTES: usize = 16 << 20;
@@ -88,45 +86,24 @@ impl ApiHost for HostFiles {
     }
 }
 
-/// The proxy in this server, and the snapshot file from which it starts after a crash.
-#[derive(Clone)]
-pub struct LocalTraffic {
-    pub proxy: proxy::Proxy,
-    pub saved: PathBuf,
-    /// The snapshot that the proxy has prepared and does not use yet.
-    pub prepared: Option<Arc<Snapshot>>,
+/// All proxies: the one in this server, and those on other machines.
+pub struct AllProxies {
+    pub local: SavingProxy,
+    pub remote: Option<RemoteProxies>,
 }
 
-impl LocalTraffic {
-    fn prepare(&mut self, snapshot: Arc<Snapshot>) {
-        match self.proxy.prepare(&snapshot) {
-            Ok(()) => self.prepared = Some(snapshot),
-            Err(error) => tracing::error!(%error, "the proxy refuses a snapshot"),
-        }
-    }
-
-    /// Saves the snapshot first: a new process must not start from an older one than a worker has used.
-    fn commit(&mut self, generation: Generation) {
-        let prepared = self.prepared.take_if(|snapshot| snapshot.generation == generation);
-        if let Some(snapshot) = prepared
-            && let Err(error) = proxy::snapshot_file::save(&self.saved, &snapshot)
-        {
-            tracing::warn!(%error, "the snapshot is not saved; traffic is not affected");
-        }
-        self.proxy.commit(generation);
-    }
-}
-
-impl ProxyLinks for LocalTraffic {
+impl ProxyLinks for AllProxies {
     fn send(&mut self, to: ToProxy) {
-        match to.command {
-            ProxyCommand::Prepare(snapshot) => self.prepare(snapshot),
-            ProxyCommand::Commit(generation) => self.commit(generation),
-            ProxyCommand::Health(table) => self.proxy.set_health(table),
+        let ToProxy { proxy, command } = to;
+        match (&mut self.remote, command) {
+            (Some(remote), command) if proxy != ProxyId::local() => remote.send(&proxy, command),
+            (_, ProxyCommand::Prepare(snapshot)) => self.local.prepare(snapshot),
+            (_, ProxyCommand::Commit(generation)) => self.local.commit(generation),
+            (_, ProxyCommand::Health(table)) => self.local.set_health(table),
         }
     }
 
     fn sample(&mut self) -> Option<TrafficReport> {
-        Some(self.proxy.report())
+        Some(self.local.proxy().report())
     }
 }

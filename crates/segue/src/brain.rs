@@ -4,7 +4,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -13,16 +12,18 @@ use agent::Agent;
 use cli::CommandError;
 use control::{Engine, Inbox, Mail, Runner, RunnerConfig, SteadyClock};
 use journal::sqlite::Journal;
-use model::{FromHost, HostHello, HostId, InstanceId, ProxyId, in_full};
+use model::{FromHost, HostAbilities, HostHello, HostId, InstanceId, ProxyId, in_full};
 use server::{AppViews, EngineHandle, Notices};
 use store::ReleaseStore;
 
-use crate::adapters::{AllHosts, LocalHost, LocalTraffic};
+use crate::adapters::{AllHosts, AllProxies, LocalHost};
 use crate::clock::{boot_time, wall_clock};
 use crate::failure::cannot_start;
 use crate::fleet::Members;
 use crate::foreign_listeners::ForeignListeners;
 use crate::front::Front;
+use crate::local_host::LocalHostTerms;
+use crate::saving_proxy::SavingProxy;
 use crate::test_hooks;
 
 /// Settings of a brain.
@@ -33,6 +34,8 @@ pub struct BrainConfig {
     pub store: Arc<ReleaseStore>,
     /// The number of releases of each app that stay stored.
     pub keep_releases: u16,
+    /// The terms of the server's own host.
+    pub local: LocalHostTerms,
     /// The limit of open files for instances.
     pub open_files: agent::OpenFiles,
     /// The views that control publishes.
@@ -57,15 +60,16 @@ impl Brain {
         front: &mut Front,
         (inbox, mail): (Inbox, Mail),
     ) -> Result<Self, CommandError> {
-        let BrainConfig { data, store, keep_releases, open_files, board, fleet } = config;
+        let BrainConfig { data, store, keep_releases, local, open_files, board, fleet } = config;
         let agent = Arc::new(start_agent(&data, store, open_files, &inbox)?);
         let leader = Leader {
             data,
             above: front.term(),
             keep_releases,
+            local,
             foreign_at_start: front.take_foreign_listeners(),
             inbox: inbox.clone(),
-            traffic: front.traffic(),
+            proxy: front.saving_proxy(),
             agent: agent.clone(),
             board: board.clone(),
             fleet,
@@ -121,10 +125,11 @@ struct Leader {
     /// The highest term that proxies have seen.
     above: u64,
     keep_releases: u16,
+    local: LocalHostTerms,
     /// The instances that get no requests when control starts for the first time.
     foreign_at_start: Option<ForeignListeners>,
     inbox: Inbox,
-    traffic: LocalTraffic,
+    proxy: SavingProxy,
     agent: Arc<Agent>,
     board: Arc<AppViews>,
     fleet: Option<Arc<Members>>,
@@ -170,9 +175,10 @@ impl Leader {
         let found =
             |id: &InstanceId| (id.clone(), "somebody else listens at its address".to_owned());
         let at_start = self.foreign_at_start.take().into_iter().flatten();
+        let LocalHostTerms { address, closed } = self.local.clone();
         let hello = HostHello {
-            address: Ipv4Addr::LOCALHOST.into(),
-            abilities: self.agent.abilities().clone(),
+            address,
+            abilities: HostAbilities { closed, ..self.agent.abilities().clone() },
             numbers: agent::numbers(&self.data).unwrap_or_default(),
             boot: agent::boot_id(),
         };
@@ -181,12 +187,12 @@ impl Leader {
             .keeping(self.keep_releases)
             .with_host(HostId::local(), hello)
             .with_strangers(at_start.chain(foreign.iter().map(found)));
-        let remote = self.fleet.as_ref().map(|fleet| fleet.begins(term));
+        let (remote, proxies) = self.fleet.as_ref().map(|fleet| fleet.begins(term)).unzip();
         let config = RunnerConfig {
             log: Box::new(journal),
             last: recovered.head(),
             hosts: Box::new(AllHosts { local: LocalHost(self.agent.clone()), remote }),
-            proxies: Box::new(self.traffic.clone()),
+            proxies: Box::new(AllProxies { local: self.proxy.clone(), remote: proxies }),
             outbox: Box::new(Notices(self.board.clone())),
             crash: test_hooks::crash_point(),
             clock: SteadyClock::new(wall_clock(), engine.last_fact(), boot_time()),

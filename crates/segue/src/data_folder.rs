@@ -23,6 +23,18 @@ impl DataFolder {
         Self::checked(path, DataDir::open)
     }
 
+    /// Checks the folder, creates it if it does not exist, takes its lock, and deletes files that an earlier
+    /// process had not finished. Files of this process whose mode is not set, such as those that a library
+    /// creates, are for segue's user only from here on.
+    pub fn claim(path: &Path) -> Result<(Self, File), CommandError> {
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+        let folder = Self::open_or_create(path)?;
+        let lock = folder.lock()?;
+        datadir::clear_unfinished(folder.path())
+            .map_err(|error| CommandError::new(folder.act.as_str(), &error))?;
+        Ok((folder, lock))
+    }
+
     fn checked(
         path: &Path,
         open: impl FnOnce(&Path) -> Result<DataDir, datadir::Unsafe>,

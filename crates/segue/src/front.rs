@@ -8,12 +8,12 @@ use cli::CommandError;
 use control::Inbox;
 use proxy::Proxy;
 
-use crate::adapters::LocalTraffic;
 use crate::failure::cannot_start;
 use crate::foreign_listeners::{self, ForeignListeners};
+use crate::saving_proxy::SavingProxy;
 
 /// The time limit for requests in flight when traffic ends.
-const DRAIN: Duration = Duration::from_secs(30);
+pub const DRAIN: Duration = Duration::from_secs(30);
 
 /// The proxy, with the snapshot and the term that it started with.
 pub struct Front {
@@ -36,7 +36,7 @@ impl Front {
             tracing::warn!(%error, "traffic starts with an empty table");
             None
         });
-        let mut initial = initial.unwrap_or_default();
+        let mut initial = initial.unwrap_or_default().snapshot;
         let foreign = foreign_listeners::leave_out(data, &mut initial);
         let term = initial.generation.term;
         let reports = inbox.clone();
@@ -60,9 +60,9 @@ impl Front {
         self.foreign.take()
     }
 
-    /// Returns control's interface to the proxy.
-    pub fn traffic(&self) -> LocalTraffic {
-        LocalTraffic { proxy: self.proxy.clone(), saved: self.saved.clone(), prepared: None }
+    /// Returns the proxy as control commands it.
+    pub fn saving_proxy(&self) -> SavingProxy {
+        SavingProxy::new(self.proxy.clone(), self.saved.clone(), None)
     }
 
     /// Returns the proxy, for questions about its traffic.

@@ -3,15 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use agent::{Agent, ReleaseSource, Request, SourceError, SourceReader};
 use cli::{AgentOptions, CommandError};
 use identity::Credentials;
 use link::{
-    ContentRequest, ControlRun, Fetcher, FromMember, Hello, LinkError, Member, MemberEnd,
-    MemberEnded, Offers, SessionTimes, ToMember, ToServer, VERSION, Welcome,
+    ContentRequest, Fetcher, FromMember, Hello, LinkError, MemberEnd, MemberEnded, Offers,
+    ToMember, ToServer, VERSION, Welcome,
 };
 use model::{AppName, Digest, Role};
 use proxy::{SignalAction, Signals};
@@ -21,7 +21,8 @@ use tokio::io::AsyncReadExt as _;
 use wire::{LogRequest, Secret};
 
 use crate::data_folder::DataFolder;
-use crate::membership::{KnownServers, Membership, MembershipFiles};
+use crate::link_record::LinkRecord;
+use crate::membership::Membership;
 use crate::serve::GRACE;
 
 /// The largest number of bytes of output in one answer.
@@ -36,24 +37,17 @@ pub fn run(options: &AgentOptions) -> Result<(), CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed(&error))?;
     let signals = runtime.block_on(async { Signals::listen() }).map_err(|error| failed(&error))?;
-    // Files whose mode is not set below, such as those that a library creates, are for segue's user only.
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    let folder = DataFolder::open_or_create(&options.data)?;
-    let _lock = folder.lock()?;
+    let (folder, _lock) = DataFolder::claim(&options.data)?;
     let data = folder.path();
-    datadir::clear_unfinished(data).map_err(|error| failed(&error))?;
     let join = options.join.as_deref();
     let joined = Membership::open_or_join(data, Role::Host, join, &options.servers);
     let membership = runtime.block_on(joined)?;
     let store = ReleaseStore::open(data).map(Arc::new).map_err(|error| failed(&error))?;
 
-    let files = membership.files();
-    let Membership { credentials, known, .. } = membership;
-    let name = credentials.own().identity.name.clone();
-    let fetcher = Fetcher::new(&credentials, known.servers.clone());
+    let name = membership.credentials.own().identity.name.clone();
+    let fetcher = Fetcher::new(&membership.credentials, membership.known.servers.clone());
     let fetcher = fetcher.map_err(|error| failed(&error))?;
-    let member =
-        Member::new(credentials, known.servers.clone(), known.obeyed, SessionTimes::default());
+    let (member, record) = LinkRecord::begin(membership, "instances go on");
     let to_server = member.to_server();
     let config = agent::AgentConfig {
         data: data.to_owned(),
@@ -70,10 +64,8 @@ pub fn run(options: &AgentOptions) -> Result<(), CommandError> {
         agent: agent.map_err(|error| failed(&error))?,
         data: data.to_owned(),
         to_server,
-        files,
-        known: Mutex::new(known),
+        record,
         fetcher,
-        told: OnceLock::new(),
     };
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     tracing::info!(%name, "instances of the fleet run here");
@@ -114,24 +106,11 @@ struct HostEnd {
     agent: Agent,
     data: PathBuf,
     to_server: ToServer,
-    files: MembershipFiles,
-    known: Mutex<KnownServers>,
+    record: LinkRecord,
     fetcher: Fetcher,
-    /// The last reason why there is no session, so that one reason is logged once.
-    told: OnceLock<Mutex<String>>,
 }
 
 impl HostEnd {
-    /// Changes what is known of the servers, and keeps it if it is new.
-    fn know(&self, change: impl FnOnce(&mut KnownServers)) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = known.clone();
-        change(&mut known);
-        if *known != before {
-            self.files.keep(&known);
-        }
-    }
-
     /// Answers a question for output, from a thread that may wait for the disk.
     fn read_logs(&self, question: u64, request: LogRequest) {
         let (data, to_server) = (self.data.clone(), self.to_server.clone());
@@ -140,20 +119,6 @@ impl HostEnd {
             let answer = page.map_err(|error| error.to_string());
             to_server.send(FromMember::Logs { question, answer });
         });
-    }
-
-    fn obeys(&self, by: ControlRun) {
-        self.know(|known| known.obeyed = Some(by));
-    }
-
-    /// Logs the state of the link, unless it is what was logged last.
-    fn tell(&self, state: String) {
-        let told = self.told.get_or_init(Mutex::default);
-        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-        if *told != state {
-            tracing::info!("{state}");
-            *told = state;
-        }
     }
 }
 
@@ -174,7 +139,7 @@ impl MemberEnd for HostEnd {
     fn receive(&self, message: ToMember) {
         match message {
             ToMember::Host { by, command } => {
-                self.obeys(by);
+                self.record.obeyed(by);
                 self.agent.handle(by.term, command);
             }
             ToMember::ReadLogs { question, request } => self.read_logs(question, request),
@@ -183,25 +148,27 @@ impl MemberEnd for HostEnd {
             | ToMember::Prepare { .. }
             | ToMember::Commit { .. }
             | ToMember::Health { .. }
+            | ToMember::Settings { .. }
+            | ToMember::CookieKeys { .. }
+            | ToMember::Reach { .. }
             | ToMember::Removed
             | ToMember::Unknown => {}
         }
     }
 
     fn connected(&self, welcome: &Welcome) {
-        self.tell("connected to the server".into());
+        self.record.connected(welcome);
         if !welcome.servers.is_empty() {
-            self.know(|known| known.servers.clone_from(&welcome.servers));
             self.fetcher.move_to(welcome.servers.clone());
         }
     }
 
     fn disconnected(&self, why: &LinkError) {
-        self.tell(format!("{}; instances go on", model::in_full(why)));
+        self.record.disconnected(why);
     }
 
     fn renewed(&self, credentials: &Credentials) {
-        self.files.keep_credentials(credentials);
+        self.record.renewed(credentials);
         if let Err(error) = self.fetcher.show(credentials) {
             tracing::warn!(%error, "the renewed certificate cannot be used for files");
         }

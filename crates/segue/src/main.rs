@@ -11,7 +11,12 @@ mod fleet;
 mod foreign_listeners;
 mod front;
 mod host_member;
+mod link_record;
+mod local_host;
 mod membership;
+mod proxy_files;
+mod proxy_member;
+mod saving_proxy;
 mod serve;
 mod signals;
 mod sys;
@@ -43,8 +48,13 @@ impl Local for Program {
 
     fn proxy(&self, options: ProxyOptions) -> Result<(), CommandError> {
         log_to_stderr();
+        if let Some(data) = &options.member.data {
+            return proxy_member::run(&options, data);
+        }
         let act = "run the proxy";
-        let mut alone = Options::new(vec![options.listen], options.upstreams);
+        let ProxyOptions { listen, workers, admin, access_log, alone: options, member: _ } =
+            options;
+        let mut alone = Options::new(vec![listen], options.upstreams);
         let limits = Limit::all(&options.limits);
         alone.limits = limits.proxy.into();
         (alone.request, alone.hold, alone.drain) = (limits.request, limits.hold, limits.drain);
@@ -54,11 +64,11 @@ impl Local for Program {
             cli::BalanceOption::PeakEwma => Balance::PeakEwma,
             cli::BalanceOption::RoundRobin => Balance::RoundRobin,
         };
-        alone.workers = options.workers.map(usize::from);
-        alone.admin = options.admin;
+        alone.workers = workers.map(usize::from);
+        alone.admin = admin;
         alone.health_path = options.health_path;
         alone.trusted_proxies = options.trusted_proxies;
-        alone.access_log = options.access_log.file();
+        alone.access_log = access_log.file();
         alone.release_memory = sys::release_memory;
         proxy::standalone::run(alone).map_err(|error| {
             let failure = CommandError::new(act, &error);

@@ -116,9 +116,9 @@ impl Membership {
         Ok(Self { files, credentials, known })
     }
 
-    /// Returns where the member keeps all this.
-    pub fn files(&self) -> MembershipFiles {
-        self.files.clone()
+    /// Returns the identity, what is known of the servers, and where the member keeps both.
+    pub fn into_parts(self) -> (Credentials, KnownServers, MembershipFiles) {
+        (self.credentials, self.known, self.files)
     }
 }
 

@@ -8,18 +8,21 @@ use std::time::Duration;
 
 use cli::{CommandError, DoorOptions, Limit, ServerOptions};
 use control::Inbox;
-use model::Millis;
+use model::{Millis, ProxySettings};
 use proxy::{SignalAction, Signals};
 use server::AppViews;
 use store::ReleaseStore;
 use tokio::runtime::Runtime;
+use wire::Secret;
 
 use crate::api::{Api, ApiConfig, ApiListeners};
 use crate::brain::{Brain, BrainConfig};
+use crate::cookie_keys::CookieKeys;
 use crate::data_folder::DataFolder;
 use crate::failure::cannot_start;
 use crate::fleet::{FleetConfig, Members};
 use crate::front::Front;
+use crate::local_host::LocalHostTerms;
 use crate::signals;
 
 /// The time between SIGTERM and SIGKILL for instances when everything is stopped.
@@ -42,24 +45,22 @@ pub fn run(options: &ServerOptions) -> Result<(), CommandError> {
     let runtime = runtime.map_err(|error| cannot_start(&error))?;
     let signals = runtime.block_on(async { Signals::listen() });
     let signals = signals.map_err(|error| cannot_start(&error))?;
-    // Files whose mode is not set below, such as those that a library creates, are for segue's user only.
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    let folder = DataFolder::open_or_create(&options.data)?;
-    let _lock = folder.lock()?;
+    let (folder, _lock) = DataFolder::claim(&options.data)?;
     let data = folder.path();
-    datadir::clear_unfinished(data).map_err(|error| cannot_start(&error))?;
 
     let (inbox, mail) = Inbox::new();
-    let mut front = Front::start(proxy_config(options, data)?, data, &inbox)?;
+    let keys = cookie_keys(data)?;
+    let mut front = Front::start(proxy_config(options, &keys), data, &inbox)?;
     let token = server::load_or_create_token(data).map_err(|error| cannot_start(&error))?;
     let listeners = runtime.block_on(ApiListeners::bind(data, options.api));
     let store = open_store(data)?;
     let board = Arc::new(AppViews::default());
-    let fleet = open_fleet(options, data, (&inbox, &board, &store))?;
+    let fleet = open_fleet(options, data, keys.to_text(), (&inbox, &board, &store))?;
     let config = BrainConfig {
         data: data.to_owned(),
         store: store.clone(),
         keep_releases: options.keep_releases,
+        local: LocalHostTerms::of(options),
         open_files,
         board: board.clone(),
         fleet: fleet.clone(),
@@ -67,6 +68,9 @@ pub fn run(options: &ServerOptions) -> Result<(), CommandError> {
     let brain = Brain::start(config, &mut front, (inbox, mail))?;
     let (data_folder, hosts) = (data.to_owned(), options.api_hosts.clone());
     let fleet = fleet.map(|fleet| fleet.desk());
+    if let Some(desk) = &fleet {
+        runtime.spawn(crate::fleet::keep_told(desk.clone(), front.proxy().clone()));
+    }
     let config = ApiConfig { data: data_folder, hosts, token, board, fleet };
     let api = {
         let _on_runtime = runtime.enter();
@@ -133,6 +137,11 @@ fn check_addresses(options: &ServerOptions) -> Result<(), CommandError> {
         let hint = "say where they reach it: --advertise HOST:PORT";
         return Err(failure.hint(hint).exit(cli::ExitStatus::Usage));
     }
+    if let Some(fault) = options.address.and_then(control::address_fault) {
+        let failure = CommandError::because("start the server", fault);
+        let hint = "--address is the one at which other machines reach this one";
+        return Err(failure.hint(hint).exit(cli::ExitStatus::Usage));
+    }
     if meet(options.http, options.api) {
         let cause = format!("--http and --api are both on port {}", options.api.port());
         let failure =
@@ -149,30 +158,47 @@ fn meet(http: SocketAddr, api: SocketAddr) -> bool {
         && (http.ip() == api.ip() || http.ip().is_unspecified())
 }
 
-fn proxy_config(options: &ServerOptions, data: &Path) -> Result<proxy::Config, CommandError> {
+fn cookie_keys(data: &Path) -> Result<CookieKeys, CommandError> {
+    let keys = data.join("affinity.keys");
+    CookieKeys::load_or_create(&keys)
+        .map_err(|error| CommandError::new(format!("read {}", keys.display()), &error))
+}
+
+fn proxy_config(options: &ServerOptions, keys: &CookieKeys) -> proxy::Config {
     let mut config = proxy::Config::new(vec![options.http]);
     config.workers = options.workers.map_or(config.workers, usize::from);
     config.access_log = options.access_log.clone().file();
-    config.limits = Limit::all(&options.limits).proxy.into();
-    config.trusted_proxies.clone_from(&options.trusted_proxies);
-    config.trusted_networks.clone_from(&options.trusted_networks);
+    let ProxySettings { limits, trusted_proxies, trusted_networks } = proxy_settings(options);
+    config.limits = limits.into();
+    config.trusted_proxies = trusted_proxies;
+    config.trusted_networks = trusted_networks;
     config.release_memory = crate::sys::release_memory;
-    let keys = data.join("affinity.keys");
-    config.affinity_keys = crate::cookie_keys::load_or_create(&keys)
-        .map_err(|error| CommandError::new(format!("read {}", keys.display()), &error))?;
-    Ok(config)
+    config.affinity_keys = keys.to_proxy();
+    config
+}
+
+/// Returns the settings of all proxies, the server's own and those of its fleet.
+fn proxy_settings(options: &ServerOptions) -> ProxySettings {
+    ProxySettings {
+        limits: Limit::all(&options.limits).proxy,
+        trusted_proxies: options.trusted_proxies.clone(),
+        trusted_networks: options.trusted_networks.clone(),
+    }
 }
 
 /// Opens the door for members of the fleet, if one is wanted.
 fn open_fleet(
     options: &ServerOptions,
     data: &Path,
+    keys: Secret,
     (inbox, board, store): (&Inbox, &Arc<AppViews>, &Arc<ReleaseStore>),
 ) -> Result<Option<Arc<Members>>, CommandError> {
     let DoorOptions { fleet, advertise } = &options.door;
     let Some(listen) = *fleet else { return Ok(None) };
     let advertise = if advertise.is_empty() { vec![listen.to_string()] } else { advertise.clone() };
-    let config = FleetConfig { listen, advertise };
+    let settings = proxy_settings(options);
+    let config =
+        FleetConfig { listen, advertise, settings, keys, local: LocalHostTerms::of(options) };
     let (inbox, board, store) = (inbox.clone(), board.clone(), store.clone());
     Members::open(config, data, inbox, board, store).map(|fleet| Some(Arc::new(fleet)))
 }

@@ -15,6 +15,11 @@ pub fn journal_options() -> JournalOptions {
     }
 }
 
+/// Returns the id of this boot of the machine. `SEGUE_TEST_BOOT_ID=ID` simulates another boot.
+pub fn boot_id() -> String {
+    std::env::var("SEGUE_TEST_BOOT_ID").unwrap_or_else(|_| agent::boot_id())
+}
+
 /// Returns the point at which the process is to be killed: with `SEGUE_TEST_CRASH_AT=n`, at the n-th crossing
 /// of an append or an effect.
 pub fn crash_point() -> Option<Box<dyn CrashPoint>> {

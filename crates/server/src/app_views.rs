@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use control::Outbox;
 use model::{AppName, AppView, FleetView, RolloutEvent};
+use tokio::sync::watch;
 
 use crate::Feed;
 
@@ -14,7 +15,10 @@ use crate::Feed;
 pub struct AppViews {
     feed: Feed,
     views: RwLock<BTreeMap<AppName, Arc<AppView>>>,
-    fleet: RwLock<Arc<FleetView>>,
+    /// `None` until control has shown it.
+    fleet: RwLock<Option<Arc<FleetView>>>,
+    /// Tells that the views of apps have changed.
+    changed: watch::Sender<()>,
 }
 
 impl AppViews {
@@ -34,9 +38,19 @@ impl AppViews {
         views.values().cloned().collect()
     }
 
-    /// Returns the members of the fleet.
+    /// Returns a receiver that is told of every change of the views of apps.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Returns the members of the fleet; none until control has shown them.
     pub fn fleet(&self) -> Arc<FleetView> {
-        Arc::clone(&self.fleet.read().unwrap_or_else(PoisonError::into_inner))
+        self.known_fleet().unwrap_or_default()
+    }
+
+    /// Returns the members of the fleet; `None` until control has shown them.
+    pub fn known_fleet(&self) -> Option<Arc<FleetView>> {
+        self.fleet.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -53,13 +67,15 @@ impl Outbox for Notices {
     fn show(&mut self, view: Arc<AppView>) {
         let mut views = self.0.views.write().unwrap_or_else(PoisonError::into_inner);
         views.insert(view.app.clone(), view);
+        self.0.changed.send_replace(());
     }
 
     fn hide(&mut self, app: &AppName) {
         self.0.views.write().unwrap_or_else(PoisonError::into_inner).remove(app);
+        self.0.changed.send_replace(());
     }
 
     fn show_fleet(&mut self, view: Arc<FleetView>) {
-        *self.0.fleet.write().unwrap_or_else(PoisonError::into_inner) = view;
+        *self.0.fleet.write().unwrap_or_else(PoisonError::into_inner) = Some(view);
     }
 }

@@ -258,6 +258,7 @@ impl Proxy {
             quiet: BTreeMap::new(),
             counters: Some(self.counters.clone()),
             gaps: BTreeMap::new(),
+            reached: BTreeMap::new(),
         }
     }
 }

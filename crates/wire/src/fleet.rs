@@ -70,6 +70,8 @@ pub enum MemberState {
     Here,
     /// Nothing is heard of it for the moment.
     Silent,
+    /// The proxy did not answer in time, and does not use the newest table yet.
+    Late,
     /// Nothing has been heard of it for so long that it counts as gone.
     Lost,
     /// The member has joined, and has not connected since the server was started.
@@ -112,6 +114,15 @@ pub struct ProxyStatus {
     pub name: String,
     /// Its state.
     pub state: MemberState,
+    /// True if the proxy has a table to serve users from.
+    #[serde(default)]
+    pub ready: bool,
+    /// The table that it uses, as TERM.N; `None` until it has reported.
+    #[serde(default)]
+    pub acknowledged: Option<String>,
+    /// Its process. A larger number means a later start; `None` until it has reported.
+    #[serde(default)]
+    pub epoch: Option<u64>,
     /// The version of its program; `None` until it has connected.
     pub version: Option<String>,
     /// The end of its certificate, in milliseconds since 1970; `None` for the server's own proxy.

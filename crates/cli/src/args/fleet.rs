@@ -1,4 +1,4 @@
-//! The words about a fleet: its members, and the agent of a host.
+//! The words about a fleet: its members, the agent of a host, and a proxy on a machine of its own.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -32,8 +32,8 @@ pub(crate) enum FleetVerb {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct InviteOptions {
-    /// What the machine will do: a host runs instances.
-    #[arg(value_enum, value_name = "host", hide_possible_values = true)]
+    /// What the machine will do: a host runs instances, a proxy takes users' requests to them.
+    #[arg(value_enum, value_name = "host|proxy", hide_possible_values = true)]
     pub(crate) role: InvitedRole,
     /// The member's name, which no other member has.
     pub(crate) name: MemberName,
@@ -53,6 +53,8 @@ pub(crate) struct InviteOptions {
 pub(crate) enum InvitedRole {
     /// Runs instances.
     Host,
+    /// Takes users' requests to instances.
+    Proxy,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -99,6 +101,29 @@ pub struct AgentOptions {
     pub join: Option<String>,
     /// Where the server is, instead of where it was: HOST:PORT, more than one separated by commas.
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', value_parser = host_port)]
+    pub servers: Vec<String>,
+}
+
+/// The options of a proxy that is a member of a fleet.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[command(next_help_heading = "For the server of a fleet")]
+pub struct ProxyMemberOptions {
+    /// The data folder, used by one proxy at a time.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The invite with which the proxy joins its fleet, needed once: the word itself, `-` for standard input,
+    /// or @FILE.
+    #[arg(long, value_name = "INVITE|-|@FILE", requires = "data", conflicts_with = "upstreams")]
+    pub join: Option<String>,
+    /// Where the server is, instead of where it was: HOST:PORT, more than one separated by commas.
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        value_delimiter = ',',
+        value_parser = host_port,
+        requires = "data",
+        conflicts_with = "upstreams"
+    )]
     pub servers: Vec<String>,
 }
 

@@ -79,11 +79,14 @@ fn lines(fleet: &FleetStatus, io: &Io<'_>) -> Vec<String> {
         ]);
     }
     for proxy in &fleet.proxies {
-        let ProxyStatus { name, state, version, since, .. } = proxy;
+        let ProxyStatus { name, state, ready, version, since, .. } = proxy;
         rows.push(vec![
             TableCell::new(name).style(BOLD),
             TableCell::new("proxy"),
-            cell(*state, date(*since)),
+            match (state, ready) {
+                (MemberState::Here, false) => TableCell::new("here, without a table").style(WARN),
+                (state, _) => cell(*state, date(*since)),
+            },
             TableCell::new("-"),
             TableCell::new(""),
             TableCell::new(version.as_deref().unwrap_or("-")),
@@ -103,10 +106,11 @@ fn cell(state: MemberState, since: Option<String>) -> TableCell {
     let (text, style): (&str, Style) = match state {
         MemberState::Here => ("here", GOOD),
         MemberState::Silent => ("silent", BAD),
+        MemberState::Late => ("late", BAD),
         MemberState::Lost => ("lost", BAD),
         MemberState::Joined => ("not here", DIM),
     };
-    let away = matches!(state, MemberState::Silent | MemberState::Lost);
+    let away = matches!(state, MemberState::Silent | MemberState::Late | MemberState::Lost);
     let text = match since.filter(|_| away) {
         Some(since) => format!("{text} since {since}"),
         None => text.to_owned(),
@@ -123,8 +127,11 @@ fn invite(
     let InviteOptions { role, name, labels, address, replace } = options;
     let act = format!("invite {name}");
     let client = connection.client(&act)?;
-    let role = match role {
-        InvitedRole::Host => model::Role::Host,
+    let (role, next) = match role {
+        InvitedRole::Host => (model::Role::Host, "segue agent --data DIR --join INVITE"),
+        InvitedRole::Proxy => {
+            (model::Role::Proxy, "segue proxy --data DIR --join INVITE --listen ADDR:PORT")
+        }
     };
     let request = InviteRequest {
         role,
@@ -136,7 +143,7 @@ fn invite(
     let invited = client.invite(&request).map_err(|error| CommandError::client(&*act, &error))?;
     io.data(invited.invite.expose());
     io.say(&invited.note);
-    io.say("on that machine: segue agent --data DIR --join INVITE");
+    io.say(format!("on that machine: {next}"));
     Ok(ExitStatus::Done)
 }
 

@@ -54,10 +54,21 @@ fn the_command_line_is_wrong() {
 }
 
 #[test]
+fn the_two_forms_of_a_proxy_refuse_each_other_s_options() {
+    let said = |more: &[&str]| segue(None, &[&["proxy", "--listen", "[::1]:80"], more].concat());
+    assert_snapshot!(said(&["--data", "/d", "--upstream", "127.0.0.1:1"]));
+    assert_snapshot!(said(&["--data", "/d", "--limit", "idle=2m"]));
+    assert_snapshot!(said(&["--join", "-", "--upstream", "127.0.0.1:1"]));
+}
+
+#[test]
 fn what_runs_on_the_spot_gets_its_options() {
     assert_snapshot!(segue(None, &["server", "--data", "/d", "--http", "127.0.0.1:80"]));
     let words = ["proxy", "--listen", "[::1]:80", "--upstream", "127.0.0.1:1", "unix:/s"];
     assert_snapshot!(segue(None, &[&words[..], &["--access-log", "f", "--workers", "2"]].concat()));
+    let words =
+        ["proxy", "--data", "/d", "--join", "@f", "--listen", "[::]:80", "--servers", "s:7443"];
+    assert_snapshot!(segue(None, &words));
 }
 
 #[test]

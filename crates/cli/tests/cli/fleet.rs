@@ -28,14 +28,22 @@ fn the_members_and_why_one_is_not_here() {
         });
         let new = json!({"state": "joined", "address": null, "instances": 0, "version": null,
             "since": null, "reason": "it has not connected since the server was started"});
-        let proxy = json!({"name": "lb-1", "state": "here", "version": "0.1.0",
-            "certificate_until": THEN, "since": THEN, "reason": null});
+        let proxy = |name: &str, state: &str, ready: bool| {
+            json!({"name": name, "state": state, "ready": ready, "acknowledged": "3.17",
+                "epoch": 7, "version": "0.1.0", "certificate_until": THEN, "since": THEN,
+                "reason": null})
+        };
+        let proxies = [
+            proxy("local", "here", true),
+            proxy("lb-1", "late", true),
+            proxy("lb-2", "here", false),
+        ];
         let hosts = [
             host("local", &json!({"address": "127.0.0.1"})),
             host("web-1", &lost),
             host("web-2", &new),
         ];
-        Reply::Json(200, json!({"hosts": hosts, "proxies": [proxy], "unknown": []}))
+        Reply::Json(200, json!({"hosts": hosts, "proxies": proxies, "unknown": []}))
     });
     assert_snapshot!(segue(Some(&fake), &["fleet"]));
 }
@@ -70,6 +78,17 @@ fn an_invite_stands_alone_on_stdout() {
 }
 
 #[test]
+fn whoever_invites_a_proxy_is_told_how_it_joins() {
+    let fake = Fake::new(|_, body| {
+        let asked: Value = serde_json::from_slice(body).unwrap();
+        assert_eq!(asked, json!({"role": "proxy", "name": "lb-1", "replace": false}));
+        let note = "proxy lb-1 is invited; the invite lasts one hour";
+        Reply::Json(200, json!({"invite": "segue-abc", "note": note}))
+    });
+    assert_snapshot!(segue(Some(&fake), &["fleet", "invite", "proxy", "lb-1"]));
+}
+
+#[test]
 fn a_server_without_a_door_says_how_to_open_one() {
     let fake = Fake::new(|request, _| {
         assert!(request == "POST /v1/fleet/invites" || request == "DELETE /v1/fleet/members/lb-1");
@@ -88,12 +107,12 @@ fn a_server_without_a_door_says_how_to_open_one() {
 fn words_about_members_are_checked_before_anything_is_sent() {
     for words in [
         &["fleet", "invite", "server", "web-1"][..],
-        &["fleet", "invite", "proxy", "lb-1"],
         &["fleet", "invite", "host", "Web_1"],
         &["fleet", "invite", "host", "web-1", "--label", "web"],
         &["fleet", "invite", "host", "web-1", "--address", "10.77.0"],
         &["agent", "--data", "d", "--servers", "10.77.0.1"],
         &["agent", "--data", "d", "--servers", "fd00::1:7443"],
+        &["proxy", "--data", "d", "--listen", "[::]:80", "--servers", "10.77.0.1"],
         &["server", "--advertise", "lb:7443"],
     ] {
         let said = segue(None, words);

@@ -22,8 +22,8 @@ use link::{
     ServedContent, SessionTimes, ToMember, ToMembers, ToServer, VERSION, Welcome,
 };
 use model::{
-    Abilities, Digest, HostAbilities, HostCommand, InFlight, MemberName, ProxyId, Role,
-    TrafficReport,
+    Abilities, AppCounters, AppName, Askers, Digest, Gap, Generation, HostAbilities, HostCommand,
+    InFlight, InstanceId, MemberName, Millis, Reached, ReleaseNo, Role, TrafficReport,
 };
 use tempfile::TempDir;
 
@@ -64,17 +64,34 @@ pub fn command(by: ControlRun, port: u16) -> ToMember {
     ToMember::Host { by, command: HostCommand::OfferPorts { except: vec![port] } }
 }
 
+/// A report in which every map has something.
 pub fn traffic(seq: u64) -> FromMember {
+    let app: AppName = "web".parse().unwrap();
+    let id: InstanceId = "web-7".parse().unwrap();
+    let release = ReleaseNo(3);
+    let counts = || BTreeMap::from([(release, 7)]);
+    let counters = AppCounters {
+        requests: 9,
+        answers: counts(),
+        faults: counts(),
+        broken_off: counts(),
+        app_5xx: counts(),
+        bad: counts(),
+        askers: [(release, Askers::default())].into(),
+        max_gap_ms: Some(4),
+        ..AppCounters::default()
+    };
     let report = TrafficReport {
-        proxy: ProxyId::local(),
+        proxy: "lb-1".parse().unwrap(),
         epoch: 1,
         seq,
-        prepared: Default::default(),
-        acknowledged: Default::default(),
-        in_flight: InFlight::Unknown,
-        quiet: BTreeMap::new(),
-        counters: None,
-        gaps: BTreeMap::new(),
+        prepared: Generation { term: 2, counter: 8 },
+        acknowledged: Generation { term: 2, counter: 7 },
+        in_flight: InFlight::Counted([(id.clone(), 2)].into()),
+        quiet: [(id.clone(), Millis(5))].into(),
+        counters: Some([(app.clone(), counters)].into()),
+        gaps: [(app, vec![Gap { seq: 1, ms: 6 }])].into(),
+        reached: [(id, Reached::No("connection refused".into()))].into(),
     };
     FromMember::Traffic { report: Box::new(report) }
 }
@@ -84,6 +101,10 @@ struct Known {
     /// Invites by the fingerprint of their secret, with the key that used each.
     invites: Vec<(Fingerprint, Role, MemberName, Option<Fingerprint>)>,
     removed: Vec<MemberName>,
+    /// True while the server does not know its members yet.
+    is_starting: bool,
+    /// How often somebody asked about a member meanwhile.
+    asked_early: usize,
     redeemed: usize,
 }
 
@@ -127,7 +148,12 @@ impl DoorEnd for End {
     }
 
     fn standing(&self, peer: &PeerCertificate) -> MemberStanding {
-        let removed = self.known.lock().unwrap().removed.contains(&peer.identity.name);
+        let mut known = self.known.lock().unwrap();
+        if known.is_starting {
+            known.asked_early += 1;
+            return MemberStanding::NotKnownYet;
+        }
+        let removed = known.removed.contains(&peer.identity.name);
         if removed { MemberStanding::Removed } else { MemberStanding::Member }
     }
 
@@ -266,6 +292,13 @@ impl Fleet {
 
     pub fn runs(&self, credentials: Credentials) -> Running {
         Running::start(credentials, self.address())
+    }
+
+    /// Lets the server know its members, or not yet. Returns how often it was asked before it did.
+    pub fn knows_its_members(&self, knows: bool) -> usize {
+        let mut known = self.end.known.lock().unwrap();
+        known.is_starting = !knows;
+        known.asked_early
     }
 
     pub fn remove(&self, name: &str) {

@@ -85,7 +85,8 @@ impl Held {
         bytes: usize,
         turn: &Turn<'_, '_>,
     ) -> Option<Box<Hold>> {
-        let limits = &turn.worker.shared.config.limits;
+        let settings = turn.worker.settings();
+        let limits = &settings.limits;
         let requests = app.held_now.fetch_add(1, Ordering::Relaxed);
         let held = app.held_bytes.fetch_add(bytes, Ordering::Relaxed);
         // Counted before the check: two workers never share the last place.

@@ -368,5 +368,7 @@ fn cookies(user: &User, app: Option<&AppStats>, worker: &Worker) -> Vec<u8> {
     let table = worker.table.borrow();
     let split = app.and_then(|app| table.app(app.key)).and_then(|entry| entry.split.as_ref());
     let shared = &worker.shared;
-    split.map_or_else(Vec::new, |split| split.cookies(user, &shared.keyring, shared.epoch_s()))
+    split.map_or_else(Vec::new, |split| {
+        split.cookies(user, &shared.live.keyring.load(), shared.epoch_s())
+    })
 }

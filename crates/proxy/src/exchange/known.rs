@@ -25,8 +25,8 @@ impl Known {
                 head,
                 input,
                 from: turn.caller.whence,
-                trusted: &turn.worker.shared.config.trusted_networks,
-                keyring: &turn.worker.shared.keyring,
+                trusted: &turn.worker.settings().trusted_networks,
+                keyring: &turn.worker.shared.live.keyring.load(),
                 random: &|| turn.worker.random(),
                 now_s: turn.worker.shared.epoch_s(),
             })

@@ -66,7 +66,7 @@ impl Outgoing {
         if body.is_empty() {
             request.end(&[]);
         }
-        let until_ms = turn.now_ms + turn.worker.shared.config.limits.continue_wait.0;
+        let until_ms = turn.now_ms + turn.worker.settings().limits.continue_wait.0;
         let proceed = match head.awaits_continue() && !body.is_empty() {
             true => Continue::Upstream { until_ms },
             false => Continue::Settled,

@@ -84,7 +84,7 @@ impl Pacing {
 
     /// Returns when the client has to have read more, while there is something for it to read.
     pub(crate) fn reader_due(&self, turn: &Turn<'_, '_>) -> Deadline {
-        let stalls = self.since_moved(turn.worker.shared.config.limits.write_stall);
+        let stalls = self.since_moved(turn.worker.settings().limits.write_stall);
         stalls.min(self.delivery.due(self.moved_at_ms, self.pace(turn)))
     }
 
@@ -110,13 +110,13 @@ impl Pacing {
     /// Returns whether the client has read less than is required by now.
     pub(crate) fn reads_too_slowly(&mut self, turn: &Turn<'_, '_>) -> bool {
         let (since_ms, now_ms, pace) = (self.moved_at_ms, turn.now_ms, self.pace(turn));
-        let stalls = self.since_moved(turn.worker.shared.config.limits.write_stall).is_over(now_ms);
+        let stalls = self.since_moved(turn.worker.settings().limits.write_stall).is_over(now_ms);
         stalls || self.delivery.is_late(since_ms, now_ms, pace, turn.client)
     }
 
     /// Returns the least pace that is required of the client.
     fn pace(&self, turn: &Turn<'_, '_>) -> LeastPace {
         let scarce_since_ms = turn.worker.scarce_since_ms();
-        LeastPace::new(&self.limits, &turn.worker.shared.config.limits, scarce_since_ms)
+        LeastPace::new(&self.limits, &turn.worker.settings().limits, scarce_since_ms)
     }
 }

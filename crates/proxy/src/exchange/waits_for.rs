@@ -68,7 +68,8 @@ impl WaitsFor {
     /// Returns the deadline of the event, by the proxy's clock.
     #[inline]
     pub(super) fn due(self, pacing: &Pacing, turn: &Turn<'_, '_>) -> Deadline {
-        let limits = &turn.worker.shared.config.limits;
+        let settings = turn.worker.settings();
+        let limits = &settings.limits;
         let of_app = pacing.limits();
         match self {
             Self::Instance { look } => look,

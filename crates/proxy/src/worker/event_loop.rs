@@ -52,6 +52,11 @@ impl Worker {
                 self.acknowledge();
             }
         }
+        let settings = self.shared.live.settings.load_full();
+        if !Arc::ptr_eq(&settings, &self.noticed.settings.borrow()) {
+            self.parsers.limit(settings.limits.head_sizes);
+            self.noticed.settings.replace(settings);
+        }
         let epoch = self.shared.health_epoch.load(Ordering::Acquire);
         if self.noticed.health_epoch.replace(epoch) != epoch {
             self.close_idle(&self.table.borrow(), self.shared.now_ms());
@@ -108,7 +113,7 @@ impl Worker {
     /// Frees connections near the limit. Above one half of it, clients that the proxy waits for have to
     /// keep a least pace. Above nine tenths, some connections are evicted: each worker evicts its part.
     fn make_room(&self, now_ms: u64) {
-        let limit = self.shared.config.limits.connections;
+        let limit = self.settings().limits.connections;
         let open = self.shared.connections.load(Ordering::Acquire);
         let before = self.pressure.load.get();
         let load = before.next(open, limit, now_ms);
@@ -230,7 +235,7 @@ async fn accept(worker: Rc<Worker>, acceptor: Acceptor, at: usize) {
     std::future::poll_fn(move |cx| {
         for _ in 0..ACCEPTS {
             let full = worker.shared.connections.load(Ordering::Acquire)
-                >= worker.shared.config.limits.connections;
+                >= worker.settings().limits.connections;
             if full && !worker.is_draining() {
                 worker.acceptors.park_until_room(at, cx.waker());
                 return Poll::Pending;

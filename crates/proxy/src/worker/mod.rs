@@ -6,7 +6,7 @@ pub(crate) mod event_loop;
 mod parsers;
 pub(crate) mod seat;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::net::TcpStream;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering;
 
 use crate::access_log::Block;
 use crate::buffer::Stock;
+use crate::config::Settings;
 use crate::counter::Counter;
 use crate::date::{DateLine, Dates};
 use crate::deadline::Deadline;
@@ -50,13 +51,14 @@ pub(crate) struct Worker {
     pub(crate) parsers: Parsers,
 }
 
-/// The snapshot and health that the worker has noticed so far.
-#[derive(Debug, Default)]
+/// The snapshot, health and settings that the worker has noticed so far.
+#[derive(Debug)]
 struct Noticed {
     /// Number of connections that have to choose an instance anew before the newest snapshot is
     /// acknowledged.
     unresolved: Cell<usize>,
     health_epoch: Cell<u64>,
+    settings: RefCell<Arc<Settings>>,
 }
 
 /// The reasons why connections of the worker have to hurry or to leave.
@@ -77,7 +79,8 @@ impl Worker {
         seed: u64,
     ) -> Self {
         let table = shared.current.load_full();
-        let parsers = Parsers::new(shared.config.limits.head_sizes);
+        let settings = shared.live.settings.load_full();
+        let parsers = Parsers::new(settings.limits.head_sizes);
         Self {
             index,
             shared,
@@ -87,7 +90,11 @@ impl Worker {
             timers: Timers::default(),
             idle_set,
             hold_queues: Rc::default(),
-            noticed: Noticed::default(),
+            noticed: Noticed {
+                unresolved: Cell::default(),
+                health_epoch: Cell::default(),
+                settings: RefCell::new(settings),
+            },
             random: Cell::new(seed | 1),
             dates: Dates::default(),
             log: RefCell::default(),
@@ -98,6 +105,12 @@ impl Worker {
             },
             parsers,
         }
+    }
+
+    /// Returns the settings that the worker uses. They stay the same until it looks for newer ones, between two
+    /// steps of its connections.
+    pub(crate) fn settings(&self) -> Ref<'_, Settings> {
+        Ref::map(self.noticed.settings.borrow(), |settings| &**settings)
     }
 
     fn handle(&self) -> &WorkerHandle {
@@ -177,7 +190,7 @@ impl Worker {
     }
 
     fn close_idle(&self, table: &Table, now_ms: u64) {
-        let most = self.shared.config.limits.upstream_idle_max;
+        let most = self.settings().limits.upstream_idle_max;
         self.pool.retain(now_ms, most, |key| table.serves(key));
     }
 

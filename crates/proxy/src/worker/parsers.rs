@@ -1,6 +1,6 @@
 //! A worker's stock of parsers. A parser in the stock keeps nothing of the head that it has parsed.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use http1::{RequestLimits, RequestParser, ResponseParser};
 
@@ -11,7 +11,7 @@ const MOST: usize = 64;
 #[derive(Debug)]
 #[expect(clippy::vec_box, reason = "a parser's box moves into a connection and back")]
 pub(crate) struct Parsers {
-    sizes: RequestLimits,
+    sizes: Cell<RequestLimits>,
     requests: RefCell<Vec<Box<RequestParser>>>,
     responses: RefCell<Vec<Box<ResponseParser>>>,
 }
@@ -19,12 +19,22 @@ pub(crate) struct Parsers {
 impl Parsers {
     /// Returns an empty stock. `sizes` bounds the heads of requests.
     pub(crate) fn new(sizes: RequestLimits) -> Self {
-        Self { sizes, requests: RefCell::default(), responses: RefCell::default() }
+        Self {
+            sizes: Cell::new(sizes),
+            requests: RefCell::default(),
+            responses: RefCell::default(),
+        }
+    }
+
+    /// Bounds the heads of requests by other sizes. Parsers in use keep theirs until the connection ends.
+    pub(crate) fn limit(&self, sizes: RequestLimits) {
+        self.sizes.set(sizes);
+        self.requests.borrow_mut().clear();
     }
 
     pub(crate) fn request(&self) -> Box<RequestParser> {
         let stocked = self.requests.borrow_mut().pop();
-        stocked.unwrap_or_else(|| Box::new(RequestParser::new(self.sizes)))
+        stocked.unwrap_or_else(|| Box::new(RequestParser::new(self.sizes.get())))
     }
 
     pub(crate) fn put_request(&self, mut parser: Box<RequestParser>) {

@@ -1,6 +1,6 @@
 //! Who the client is, and who may say so.
 
-use model::{Maintenance, Millis, Page};
+use model::{HeadSizes, Maintenance, Millis, Page, ProxyLimits, ProxySettings};
 
 use crate::common::*;
 
@@ -40,6 +40,28 @@ fn nobody_is_believed_unless_trusted_and_then_to_the_last_trusted_hop() {
     world.publish(&closed);
     assert_eq!(client.get_with("/", fields).status, 200);
     assert_eq!(client.get("/").status, 503);
+}
+
+#[test]
+fn whom_to_believe_and_the_limits_may_change_while_users_are_served() {
+    let world = World::new(&one(1, 1, told()));
+    let mut client = world.client();
+    let mut asked = || client.get_with("/", "X-Forwarded-For: 203.0.113.9\r\n").text().to_owned();
+    let own = format!("127.0.0.1 127.0.0.1 http {}", world.at.port());
+    assert_eq!(asked(), own);
+    let long = format!("X-Long: {}\r\n", "a".repeat(2_000));
+    assert_eq!(world.client().get_with("/", &long).status, 200);
+    let head_sizes = HeadSizes { head: 1_000, ..ProxyLimits::default().head_sizes };
+    world.proxy.set_settings(&ProxySettings {
+        limits: ProxyLimits { head_sizes, ..ProxyLimits::default() },
+        trusted_proxies: vec!["127.0.0.0/8".parse().expect("a network")],
+        ..ProxySettings::default()
+    });
+    eventually("it believes", || asked().starts_with("203.0.113.9 203.0.113.9").then_some(()));
+    let refused = || (world.client().get_with("/", &long).status == 431).then_some(());
+    eventually("long heads are refused", refused);
+    world.proxy.set_settings(&ProxySettings::default());
+    eventually("it believes nobody", || (asked() == own).then_some(()));
 }
 
 #[test]

@@ -5,7 +5,10 @@ use std::time::UNIX_EPOCH;
 
 use control::{FleetAsk, Refusal, RefusalCode};
 use identity::{Invite, InviteSecret};
-use model::{HostDuty, HostId, MemberName, MemberView, Role, Timestamp};
+use model::{
+    Generation, HostDuty, HostId, MemberName, MemberView, ProxyId, ProxyPresence, ProxyView, Role,
+    Timestamp,
+};
 use server::{ApiFleet, Pending};
 use wire::{
     FleetStatus, HostStatus, InviteRequest, Invited, MemberChanged, MemberState, ProxyStatus,
@@ -30,7 +33,7 @@ impl ApiFleet for Desk {
         };
         status.hosts.push(HostStatus {
             name: local.to_string(),
-            address: Some(std::net::Ipv4Addr::LOCALHOST.into()),
+            address: Some(self.local.address),
             state: MemberState::Here,
             cordoned: !duty(&local).is_active(),
             draining: duty(&local) == HostDuty::Draining,
@@ -39,8 +42,10 @@ impl ApiFleet for Desk {
             version: Some(env!("CARGO_PKG_VERSION").into()),
             certificate_until: None,
             since: None,
-            reason: None,
+            reason: self.local.closed.as_ref().map(|closed| closed.why.clone()),
         });
+        let own = fleet.proxies.iter().find(|known| known.name == ProxyId::local());
+        status.proxies.push(Seen::own().proxy(local.to_string(), own));
         let presences = self.presences();
         for member in &fleet.members {
             let presence = presences.of(&member.name);
@@ -51,7 +56,10 @@ impl ApiFleet for Desk {
                     let facts = (presence, count(&host), duty(&host));
                     status.hosts.push(seen.host(member, facts));
                 }
-                Role::Proxy => status.proxies.push(seen.proxy(member)),
+                Role::Proxy => {
+                    let known = fleet.proxies.iter().find(|it| it.name == member.name.as_proxy());
+                    status.proxies.push(seen.proxy(member.name.to_string(), known));
+                }
                 Role::Server => {}
             }
         }
@@ -61,11 +69,6 @@ impl ApiFleet for Desk {
     fn invite(&self, request: InviteRequest) -> Pending<'_, Result<Invited, Refusal>> {
         Box::pin(async move {
             let InviteRequest { role, name, address, labels, replace } = request;
-            if role != Role::Host {
-                let message = format!("cannot invite {name}: only hosts can join a fleet so far");
-                let hint = Some("users reach the apps through the server's own proxy".to_owned());
-                return Err(Refusal { code: RefusalCode::Refused, message, hint });
-            }
             let secret = InviteSecret::draw().map_err(|error| Refusal {
                 code: RefusalCode::Unavailable,
                 message: format!("cannot invite {name}: there are no random numbers: {error}"),
@@ -118,6 +121,7 @@ impl ApiFleet for Desk {
                 to_members.dismiss(&name);
             }
             self.presences().forget(&name);
+            self.reachability.proxy_is_gone(&name.as_proxy());
             Ok(MemberChanged { note })
         })
     }
@@ -183,9 +187,35 @@ impl Seen {
         }
     }
 
-    fn proxy(self, member: &MemberView) -> ProxyStatus {
+    fn proxy(self, name: String, known: Option<&ProxyView>) -> ProxyStatus {
         let Self { state, version, certificate_until, since, reason } = self;
-        let name = member.name.to_string();
-        ProxyStatus { name, state, version, certificate_until, since, reason }
+        // Control has another opinion only of one that is heard.
+        let (state, since) = match known.map(|known| known.state) {
+            Some(ProxyPresence::Late { since }) if state == MemberState::Here => {
+                (MemberState::Late, Some(since.0))
+            }
+            Some(ProxyPresence::Here | ProxyPresence::Late { .. } | ProxyPresence::Lost { .. })
+            | None => (state, since),
+        };
+        let acknowledged = known.and_then(|known| known.acknowledged);
+        ProxyStatus {
+            name,
+            state,
+            ready: acknowledged.is_some_and(|table| table > Generation::default()),
+            acknowledged: acknowledged
+                .map(|Generation { term, counter }| format!("{term}.{counter}")),
+            epoch: known.and_then(|known| known.epoch),
+            version,
+            certificate_until,
+            since,
+            reason,
+        }
+    }
+
+    /// Returns the server itself, as a member that is here.
+    fn own() -> Self {
+        let version = Some(env!("CARGO_PKG_VERSION").into());
+        let (certificate_until, since, reason) = (None, None, None);
+        Self { state: MemberState::Here, version, certificate_until, since, reason }
     }
 }

@@ -13,17 +13,22 @@ use link::{
     ContentRefusal, ContentRequest, ControlRun, DoorEnd, FromMember, Hello, MemberStanding, Offers,
     ServedContent, ToMember, ToMembers, VERSION, Welcome,
 };
-use model::{FleetView, HostAbilities, HostHello, HostId, Link, MemberName, Role, SocketFolders};
+use model::{
+    AppName, FleetView, HostAbilities, HostHello, HostId, Link, MemberName, ProxyHello, ProxyLink,
+    ReachTarget, Role, SocketFolders, TrafficReport,
+};
 use server::AppViews;
 use store::ReleaseStore;
 use tokio::sync::oneshot;
 use wire::{LogPage, LogRequest};
 
 use super::content;
+use super::for_proxies::ForProxies;
 use super::logs::LogQuestions;
 use super::presence::Presences;
 use super::reachability::Reachability;
 use crate::clock::wall_clock;
+use crate::local_host::LocalHostTerms;
 
 /// A future of the door.
 type Pending<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -57,33 +62,35 @@ impl Obeyed {
 pub struct Desk {
     pub(super) authority: Fingerprint,
     pub(super) advertise: Vec<String>,
+    /// The terms of the server's own host.
+    pub(super) local: LocalHostTerms,
     pub(super) inbox: Inbox,
     pub(super) board: Arc<AppViews>,
     store: Arc<ReleaseStore>,
     to_members: OnceLock<ToMembers>,
     presences: Mutex<Presences>,
-    reachability: Reachability,
+    pub(super) reachability: Reachability,
     logs: LogQuestions,
     obeyed: Mutex<Obeyed>,
+    for_proxies: ForProxies,
     /// The control that commands now.
     by: Mutex<ControlRun>,
 }
 
 impl Desk {
     pub fn new(
-        authority: Fingerprint,
-        advertise: Vec<String>,
-        inbox: Inbox,
-        board: Arc<AppViews>,
-        store: Arc<ReleaseStore>,
+        (authority, advertise, local): (Fingerprint, Vec<String>, LocalHostTerms),
+        (inbox, board, store): (Inbox, Arc<AppViews>, Arc<ReleaseStore>),
+        for_proxies: ForProxies,
     ) -> Self {
         let by = Mutex::new(ControlRun { term: 0, run: 0 });
         let (to_members, presences) = (OnceLock::new(), Mutex::default());
-        let reachability = Reachability::new(inbox.clone(), board.clone());
+        let reachability = Reachability::new(inbox.clone());
         let (logs, obeyed) = (LogQuestions::default(), Mutex::default());
         Self {
             authority,
             advertise,
+            local,
             inbox,
             board,
             store,
@@ -92,6 +99,7 @@ impl Desk {
             reachability,
             logs,
             obeyed,
+            for_proxies,
             by,
         }
     }
@@ -107,7 +115,7 @@ impl Desk {
         self.to_members.get()
     }
 
-    /// Begins the run of a control with this term, and tells it of every host that is heard.
+    /// Begins the run of a control with this term, and tells it of every member that is heard.
     pub fn begins(&self, term: u64) -> ControlRun {
         let mut random = [0; 8];
         // Without random numbers two controls of one term could not be told apart; terms only grow.
@@ -119,6 +127,22 @@ impl Desk {
             self.up(&presence.certificate.identity.name, presence.from, &presence.hello);
         }
         by
+    }
+
+    /// Lets the proxies that are connected, and those that connect later, ask these instances.
+    pub fn ask_instances(&self, targets: Vec<ReachTarget>) {
+        let message = self.for_proxies.ask_instances(self.by(), targets);
+        let Some(to_members) = self.to_members() else { return };
+        for presence in self.presences().here() {
+            if presence.certificate.identity.role == Role::Proxy {
+                to_members.send(&presence.certificate.identity.name, message.clone());
+            }
+        }
+    }
+
+    /// Returns the control that commands now.
+    fn by(&self) -> ControlRun {
+        *self.by.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn presences(&self) -> MutexGuard<'_, Presences> {
@@ -133,7 +157,7 @@ impl Desk {
     /// Looks at the control that a member has obeyed. If this server was restored from a backup, that may be a
     /// later one than its own: control then begins anew above it.
     fn heed(&self, member: &MemberName, hello: &Hello) {
-        let by = *self.by.lock().unwrap_or_else(PoisonError::into_inner);
+        let by = self.by();
         let other =
             hello.obeyed.filter(|it| it.term > by.term || (it.term == by.term && *it != by));
         let Some(other) = other.filter(|_| by.term > 0) else { return };
@@ -167,19 +191,48 @@ impl Desk {
         question.wait()
     }
 
-    /// Tells control that a host is there.
+    /// Tells control that a member is there. A proxy first gets what it has from the server besides the tables.
     fn up(&self, member: &MemberName, from: std::net::IpAddr, hello: &Hello) {
-        let Offers::Host { abilities, numbers } = &hello.offers else { return };
+        let by = self.by();
+        if by.term == 0 {
+            // No control has begun. The first one is told of all members that are here.
+            return;
+        }
+        match &hello.offers {
+            Offers::Host { abilities, numbers } => {
+                let (abilities, numbers) = (abilities.clone(), numbers.clone());
+                let hello = self.host_hello(member, from, (abilities, numbers, &hello.boot));
+                self.inbox.link(member.as_host(), Link::Up(hello));
+            }
+            Offers::Proxy { abilities, epoch } => {
+                self.reachability.proxy_is_here(member.as_proxy());
+                for message in self.for_proxies.greeting(by) {
+                    self.to_members().into_iter().for_each(|it| it.send(member, message.clone()));
+                }
+                let hello = ProxyHello { abilities: *abilities, epoch: *epoch };
+                self.inbox.proxy_link(member.as_proxy(), ProxyLink::Up(hello));
+            }
+        }
+    }
+
+    fn host_hello(
+        &self,
+        member: &MemberName,
+        from: std::net::IpAddr,
+        (abilities, numbers, boot): (HostAbilities, BTreeMap<AppName, u64>, &str),
+    ) -> HostHello {
         let fleet = self.board.fleet();
         let known = fleet.members.iter().find(|known| known.name == *member);
         let address = known.and_then(|known| known.address).unwrap_or(from);
         // A socket in a folder of another machine is out of reach of this one's proxy.
         let elsewhere = "proxies on other machines cannot reach a unix socket".to_owned();
         let sockets = SocketFolders::new(String::new(), String::new(), Some(elsewhere));
-        let abilities = HostAbilities { sockets, ..abilities.clone() };
-        let (numbers, boot) = (numbers.clone(), hello.boot.clone());
-        let hello = HostHello { address, abilities, numbers, boot };
-        self.inbox.link(member.as_host(), Link::Up(hello));
+        HostHello {
+            address,
+            abilities: HostAbilities { sockets, ..abilities },
+            numbers,
+            boot: boot.to_owned(),
+        }
     }
 
     /// Asks control for a change of the fleet, and waits until it is journaled.
@@ -204,7 +257,7 @@ impl DoorEnd for Desk {
         Welcome {
             version: VERSION,
             segue: env!("CARGO_PKG_VERSION").into(),
-            by: *self.by.lock().unwrap_or_else(PoisonError::into_inner),
+            by: self.by(),
             servers: self.advertise.clone(),
         }
     }
@@ -225,7 +278,8 @@ impl DoorEnd for Desk {
     }
 
     fn standing(&self, peer: &PeerCertificate) -> MemberStanding {
-        standing(&self.board.fleet(), peer)
+        let fleet = self.board.known_fleet();
+        fleet.map_or(MemberStanding::NotKnownYet, |fleet| standing(&fleet, peer))
     }
 
     fn connected(&self, member: &PeerCertificate, from: SocketAddr, hello: &Hello) {
@@ -239,8 +293,14 @@ impl DoorEnd for Desk {
 
     fn silent(&self, member: &MemberIdentity, why: &str) {
         self.presences().silent(&member.name, why, wall_clock());
-        if member.role == Role::Host {
-            self.inbox.link(member.name.as_host(), Link::Silent);
+        match member.role {
+            Role::Host => self.inbox.link(member.name.as_host(), Link::Silent),
+            Role::Proxy => {
+                let proxy = member.name.as_proxy();
+                self.reachability.proxy_is_gone(&proxy);
+                self.inbox.proxy_link(proxy, ProxyLink::Silent);
+            }
+            Role::Server => {}
         }
     }
 
@@ -250,10 +310,12 @@ impl DoorEnd for Desk {
                 self.reachability.pass(member.name.as_host(), report);
             }
             FromMember::Logs { question, answer } => self.logs.answer(question, answer),
-            FromMember::Traffic { .. }
-            | FromMember::Hello(_)
-            | FromMember::Heartbeat
-            | FromMember::Unknown => {}
+            // Whose report it is says the certificate, not the report.
+            FromMember::Traffic { report } => {
+                self.reachability.proxy_found(&member.name.as_proxy(), &report.reached);
+                self.inbox.traffic(TrafficReport { proxy: member.name.as_proxy(), ..*report });
+            }
+            FromMember::Hello(_) | FromMember::Heartbeat | FromMember::Unknown => {}
         }
     }
 

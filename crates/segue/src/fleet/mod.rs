@@ -3,9 +3,12 @@
 mod api;
 mod content;
 mod desk;
+mod for_proxies;
 mod logs;
 mod presence;
+mod reach_targets;
 mod reachability;
+mod remote_proxies;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -16,11 +19,17 @@ use cli::CommandError;
 use control::Inbox;
 use identity::{Authority, MemberIdentity, MemberKey};
 use link::{ControlRun, DoorConfig, FleetDoor, SessionTimes, ToMember};
-use model::{Role, ToHost};
+use model::{ProxySettings, Role, ToHost};
 use server::AppViews;
 use store::ReleaseStore;
+use wire::Secret;
+
+use crate::local_host::LocalHostTerms;
+use for_proxies::ForProxies;
 
 pub use desk::Desk;
+pub use reach_targets::keep_told;
+pub use remote_proxies::RemoteProxies;
 
 /// Settings of a fleet's door.
 pub struct FleetConfig {
@@ -28,6 +37,12 @@ pub struct FleetConfig {
     pub listen: SocketAddr,
     /// The addresses at which members reach it, as `HOST:PORT`.
     pub advertise: Vec<String>,
+    /// The settings of all proxies.
+    pub settings: ProxySettings,
+    /// The keys of users' cookies.
+    pub keys: Secret,
+    /// The terms of the server's own host.
+    pub local: LocalHostTerms,
 }
 
 /// The members of a server's fleet, behind its door.
@@ -55,12 +70,17 @@ impl Members {
         let authority = authority.map_err(failed)?;
         let fingerprint = authority.fingerprint();
         let server = server_credentials(&authority, &keys, now).map_err(failed)?;
-        let FleetConfig { listen, advertise } = config;
+        let FleetConfig { listen, advertise, settings, keys, local } = config;
         let listener = TcpListener::bind(listen).map_err(|error| {
             let failure = CommandError::new(format!("{act} at {listen}"), &error);
             failure.hint("choose another address with --fleet")
         })?;
-        let desk = Arc::new(Desk::new(fingerprint, advertise, inbox, board, store));
+        let for_proxies = ForProxies::new(settings, keys);
+        let desk = Arc::new(Desk::new(
+            (fingerprint, advertise, local),
+            (inbox, board, store),
+            for_proxies,
+        ));
         let config = DoorConfig { authority, server, times: SessionTimes::default() };
         let door = FleetDoor::open(listener, config, desk.clone());
         let door = door.map_err(|error| CommandError::new(act, &error))?;
@@ -69,10 +89,12 @@ impl Members {
         Ok(Self { _door: door, desk })
     }
 
-    /// Returns the way to the hosts, for a control of this term. Control is told of every host that is
-    /// connected.
-    pub fn begins(&self, term: u64) -> RemoteHosts {
-        RemoteHosts { by: self.desk.begins(term), desk: self.desk.clone() }
+    /// Returns the ways to the hosts and to the proxies, for a control of this term. Control is told of every
+    /// member that is connected.
+    pub fn begins(&self, term: u64) -> (RemoteHosts, RemoteProxies) {
+        let by = self.desk.begins(term);
+        let hosts = RemoteHosts { by, desk: self.desk.clone() };
+        (hosts, RemoteProxies::new(self.desk.clone(), by))
     }
 
     /// Returns what is known of the members, and the way to them.

@@ -1,137 +1,170 @@
-//! Whether the server's proxy reaches instances on other hosts. An agent finds an instance healthy on its own
-//! machine; a firewall between may be of another opinion. Control hears that an instance is up once a
-//! connection to it has been made from here.
+//! Holds back that an instance on another host is up until every proxy that is heard reaches it. Its agent finds
+//! an instance healthy on its own machine; a firewall between may be of another opinion.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use control::Inbox;
-use model::{Address, FromHost, Health, HostId, HostReport, InstanceId};
-use server::AppViews;
-use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use model::{FromHost, Health, HostId, HostReport, InstanceId, ProxyId, Reached};
+use tokio::sync::Notify;
 
-/// The time for one connection.
-const CONNECT: Duration = Duration::from_secs(2);
-/// The time between two attempts.
-const AGAIN: Duration = Duration::from_millis(500);
-/// The time after which an instance that is shown nowhere is gone.
-const GONE: Duration = Duration::from_secs(60);
+/// What a proxy has found of each instance.
+type Found = BTreeMap<InstanceId, Reached>;
 
-/// Passes reports of hosts on to control, and holds back that an instance is up until it is reached.
-#[derive(Clone)]
-pub struct Reachability(Arc<Parts>);
-
-struct Parts {
+/// Passes reports of hosts on to control.
+#[derive(Debug)]
+pub struct Reachability {
     inbox: Inbox,
-    board: Arc<AppViews>,
-    instances: Mutex<BTreeMap<InstanceId, Reached>>,
+    known: Mutex<Known>,
+    /// Wakes whoever judges when a report is held back.
+    holds: Notify,
 }
 
-/// What is known of an instance that its host has found healthy.
-enum Reached {
-    /// A connection was made.
-    Yes,
-    /// No connection was made yet. This is the host's last report of its health.
-    NotYet(HostReport),
+#[derive(Debug, Default)]
+struct Known {
+    /// Instances that are healthy for their agent, and that some proxy has not reached yet.
+    held: BTreeMap<InstanceId, HeldReport>,
+    /// Instances that every proxy has reached. One that joins later is not waited for.
+    reached: BTreeSet<InstanceId>,
+    /// What each proxy on another machine has found; those that are heard, and no others.
+    proxies: BTreeMap<ProxyId, Found>,
+}
+
+/// A report that is held back.
+#[derive(Debug)]
+struct HeldReport {
+    host: HostId,
+    /// The agent's last report of the instance's health.
+    report: HostReport,
+    /// The reason that control was told last.
+    told: Option<String>,
 }
 
 impl Reachability {
-    pub fn new(inbox: Inbox, board: Arc<AppViews>) -> Self {
-        Self(Arc::new(Parts { inbox, board, instances: Mutex::default() }))
+    pub fn new(inbox: Inbox) -> Self {
+        Self { inbox, known: Mutex::default(), holds: Notify::new() }
     }
 
-    /// Passes a report on. Must be called on a runtime.
+    /// Passes a report on, or holds back that an instance is up.
     pub fn pass(&self, host: HostId, report: HostReport) {
-        match &report {
+        let report = match &report {
             HostReport::Health { id, health, .. } => {
-                let id = id.clone();
-                let mut instances = self.instances();
-                let held = match (instances.get_mut(&id), health) {
-                    (Some(Reached::Yes), _) | (None, Health::Down | Health::Unknown) => false,
-                    (Some(Reached::NotYet(last)), _) => {
-                        last.clone_from(&report);
-                        true
-                    }
-                    (None, Health::Up) => {
-                        instances.insert(id.clone(), Reached::NotYet(report.clone()));
-                        let (this, host) = (self.clone(), host.clone());
-                        tokio::spawn(async move { this.reach(host, id).await });
-                        true
-                    }
-                };
-                drop(instances);
-                let report = if held { held_back(report, None) } else { report };
-                self.0.inbox.host(FromHost { host, report });
+                let mut known = self.known();
+                let is_waited_for = !known.reached.contains(id)
+                    && (known.held.contains_key(id) || *health == Health::Up);
+                if is_waited_for {
+                    let (host, report) = (host.clone(), report.clone());
+                    let told = known.held.remove(id).and_then(|held| held.told);
+                    known.held.insert(id.clone(), HeldReport { host, report, told });
+                }
+                drop(known);
+                if is_waited_for {
+                    self.holds.notify_one();
+                    held_back(report, None)
+                } else {
+                    report
+                }
             }
             HostReport::Exited { id, .. } | HostReport::NotStarted { id, .. } => {
-                self.instances().remove(id);
-                self.0.inbox.host(FromHost { host, report });
+                let mut known = self.known();
+                known.held.remove(id);
+                known.reached.remove(id);
+                drop(known);
+                report
             }
             HostReport::Fetching { .. }
             | HostReport::Running { .. }
             | HostReport::Kept(_)
-            | HostReport::Ports { .. } => self.0.inbox.host(FromHost { host, report }),
+            | HostReport::Ports { .. } => report,
+        };
+        self.inbox.host(FromHost { host, report });
+    }
+
+    /// Records that a proxy on another machine is heard. It is waited for from now on.
+    pub fn proxy_is_here(&self, proxy: ProxyId) {
+        self.known().proxies.entry(proxy).or_default();
+    }
+
+    /// Records what a proxy on another machine has found, if it is heard.
+    pub fn proxy_found(&self, proxy: &ProxyId, found: &Found) {
+        if let Some(known) = self.known().proxies.get_mut(proxy)
+            && known != found
+        {
+            known.clone_from(found);
         }
     }
 
-    /// Tries to reach an instance until it is reached or has ended.
-    async fn reach(self, host: HostId, id: InstanceId) {
-        let mut told = None;
-        let mut seen = Instant::now();
-        loop {
-            let reached = match self.address(&id) {
-                Some(address) => {
-                    seen = Instant::now();
-                    connect(address).await
+    /// Records that a proxy is not heard any more. It is not waited for.
+    pub fn proxy_is_gone(&self, proxy: &ProxyId) {
+        self.known().proxies.remove(proxy);
+    }
+
+    /// Returns whether a report is held back.
+    pub fn holds_any(&self) -> bool {
+        !self.known().held.is_empty()
+    }
+
+    /// Waits until a report is held back.
+    pub async fn begins_to_hold(&self) {
+        self.holds.notified().await;
+    }
+
+    /// Passes on what every proxy reaches by now, and tells control why others are not reached. `own` is what the
+    /// server's own proxy has found, and `addresses` are those of the instances that are asked.
+    pub fn judge(&self, own: &Found, addresses: &BTreeMap<InstanceId, SocketAddr>) {
+        let mut known = self.known();
+        let Known { held, reached, proxies } = &mut *known;
+        let mut passed = Vec::new();
+        held.retain(|id, held| {
+            // One that is not asked yet will be in a moment.
+            let Some(address) = addresses.get(id) else { return true };
+            match obstacle(id, *address, own, proxies) {
+                None => {
+                    reached.insert(id.clone());
+                    passed.push((held.host.clone(), held.report.clone()));
+                    false
                 }
-                // It is shown in a moment, unless it is gone for good.
-                None if seen.elapsed() > GONE => {
-                    self.instances().remove(&id);
-                    return;
+                Some(why) if held.told.as_ref() != Some(&why) => {
+                    passed.push((held.host.clone(), held_back(held.report.clone(), Some(&why))));
+                    held.told = Some(why);
+                    true
                 }
-                None => Err(format!("{id} is not known here")),
-            };
-            let Some(last) = self.last_report(&id, reached.is_ok()) else { return };
-            match reached {
-                Ok(()) => return self.0.inbox.host(FromHost { host, report: last }),
-                Err(why) if told.as_ref() != Some(&why) => {
-                    let report = held_back(last, Some(&why));
-                    self.0.inbox.host(FromHost { host: host.clone(), report });
-                    told = Some(why);
-                }
-                Err(_) => {}
+                Some(_) => true,
             }
-            sleep(AGAIN).await;
+        });
+        drop(known);
+        for (host, report) in passed {
+            self.inbox.host(FromHost { host, report });
         }
     }
 
-    /// Returns the last report of the health of an instance that was not reached so far; `None` if it has ended.
-    /// Records whether it is reached now.
-    fn last_report(&self, id: &InstanceId, is_reached: bool) -> Option<HostReport> {
-        let mut instances = self.instances();
-        let Reached::NotYet(last) = instances.get(id)? else { return None };
-        let last = last.clone();
-        if is_reached {
-            instances.insert(id.clone(), Reached::Yes);
-        }
-        Some(last)
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// Returns the address of an instance, from what observers are shown.
-    fn address(&self, id: &InstanceId) -> Option<SocketAddr> {
-        let view = self.0.board.view(&id.app)?;
-        match &view.instances().find(|instance| instance.id == *id)?.address {
-            Address::Tcp(address) => Some(*address),
-            Address::Unix(_) => None,
+/// Returns why an instance does not count as up yet, if so: which proxy does not reach it.
+fn obstacle(
+    id: &InstanceId,
+    address: SocketAddr,
+    own: &Found,
+    proxies: &BTreeMap<ProxyId, Found>,
+) -> Option<String> {
+    let remote = proxies.iter().map(|(name, found)| (name.as_str(), found));
+    let mut waits = None;
+    for (name, found) in [("the server", own)].into_iter().chain(remote) {
+        match found.get(id) {
+            Some(Reached::Yes) => {}
+            Some(Reached::No(why)) => {
+                return Some(format!(
+                    "it is healthy on its host, and {name} cannot reach {address}: {why}"
+                ));
+            }
+            None => waits = Some(format!("{name} has not tried yet to reach {address}")),
         }
     }
-
-    fn instances(&self) -> MutexGuard<'_, BTreeMap<InstanceId, Reached>> {
-        self.0.instances.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    waits
 }
 
 /// Returns a report of health as control hears it before the instance is reached.
@@ -144,13 +177,4 @@ fn held_back(report: HostReport, why: Option<&str>) -> HostReport {
         Health::Unknown | Health::Down => (health, note),
     };
     HostReport::Health { id, health, streak, note, unanswered, listeners }
-}
-
-async fn connect(address: SocketAddr) -> Result<(), String> {
-    let why = match timeout(CONNECT, TcpStream::connect(address)).await {
-        Ok(Ok(_)) => return Ok(()),
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("no answer within {} s", CONNECT.as_secs()),
-    };
-    Err(format!("it is healthy on its host, and the server cannot reach {address}: {why}"))
 }

@@ -19,6 +19,7 @@ fn brain(
         data: data.to_owned(),
         store: store.clone(),
         keep_releases: 10,
+        local: LocalHostTerms { address: Ipv4Addr::LOCALHOST.into(), closed: None },
         open_files,
         board: Arc::default(),
         fleet: None,

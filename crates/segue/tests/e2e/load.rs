@@ -48,6 +48,15 @@ impl Load {
         Self { stop, clients }
     }
 
+    /// Sends one request from the machine behind a file: the version that answered, or what went wrong.
+    pub fn one_from(door: PathBuf, address: SocketAddr) -> Result<String, String> {
+        let asked = std::thread::spawn(move || {
+            crate::fleet::enter(&door);
+            ask(&mut None, address, "/")
+        });
+        asked.join().unwrap()
+    }
+
     /// Ends after the requests under way.
     pub fn stop(self) -> Vec<Seen> {
         self.stop.store(true, Ordering::Relaxed);

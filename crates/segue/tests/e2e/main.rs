@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a story that cannot go on has failed")]
 
 mod app;
+mod browser;
 mod crashes;
 mod deploys;
 mod fleet;

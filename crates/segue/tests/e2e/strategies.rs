@@ -1,12 +1,13 @@
 //! Every strategy under load, and with the server killed in the middle of it.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::browser::Browser;
 use crate::load::{Load, ask};
 use crate::world::World;
 
@@ -78,35 +79,6 @@ fn rolling_that_meets_a_bad_release_goes_back_and_loses_no_request() {
     assert_eq!(world.at_rest()["live"]["label"], "v1");
 }
 
-/// A browser: a connection of its own, and the cookie it was given.
-struct Browser {
-    cookie: Option<String>,
-}
-
-impl Browser {
-    fn ask(&mut self, address: SocketAddr) -> String {
-        let mut stream = TcpStream::connect(address).unwrap();
-        let cookie =
-            self.cookie.iter().map(|c| format!("Cookie: theme=dark; {c}\r\n")).collect::<String>();
-        let request =
-            format!("GET / HTTP/1.1\r\nHost: web.test\r\nConnection: close\r\n{cookie}\r\n");
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
-        let set = head.lines().find_map(|line| {
-            let (name, value) = line.split_once(": ")?;
-            name.eq_ignore_ascii_case("set-cookie").then(|| value.to_owned())
-        });
-        if let Some(set) = set {
-            assert!(set.contains("HttpOnly") && set.contains("SameSite=Lax"), "{set}");
-            self.cookie = set.split(';').next().map(str::to_owned);
-        }
-        body.trim().to_owned()
-    }
-}
-
 #[test]
 fn a_canary_keeps_every_user_on_the_release_they_got_and_an_abort_takes_all_back() {
     let mut world = with_v1(CANARY);
@@ -116,7 +88,7 @@ fn a_canary_keeps_every_user_on_the_release_they_got_and_an_abort_takes_all_back
         status["rollout"]["phase"] == "holding" && status["candidate"]["share"] == share
     };
     world.until("at 50 %", |status| holds(status, 0.5));
-    let mut users: Vec<Browser> = (0..400).map(|_| Browser { cookie: None }).collect();
+    let mut users: Vec<Browser> = (0..400).map(|_| Browser::default()).collect();
     let first: Vec<String> = users.iter_mut().map(|user| user.ask(world.http)).collect();
     let got_it = first.iter().filter(|version| *version == "v2").count();
     assert!((140..=260).contains(&got_it), "{got_it} of 400 at 50 %");

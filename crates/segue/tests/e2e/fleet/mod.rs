@@ -1,8 +1,8 @@
-//! A fleet on machines of its own: a server, and hosts whose agents join it, with users on yet another
-//! machine.
+//! A fleet on machines of its own: a server, hosts and proxies that join it, with users on yet another machine.
 
 mod hosts;
 mod network;
+mod proxies;
 mod world;
 
 pub use network::enter;

@@ -10,19 +10,22 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 static NETWORKS: AtomicU32 = AtomicU32::new(0);
 
-/// The machines of a network: the server, hosts, and one for clients.
+/// The machines of a network: the server, hosts, proxies, and one for clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Machine {
     Server,
     Host(u8),
+    Proxy(u8),
     Client,
 }
 
 impl Machine {
-    fn name(self) -> String {
+    /// Returns the machine's name, which is also the one of the member on it.
+    pub fn name(self) -> String {
         match self {
             Self::Server => "srv".to_owned(),
             Self::Host(number) => format!("h{number}"),
+            Self::Proxy(number) => format!("lb{number}"),
             Self::Client => "cl".to_owned(),
         }
     }
@@ -32,6 +35,7 @@ impl Machine {
         let last = match self {
             Self::Server => 1,
             Self::Host(number) => 10 + number,
+            Self::Proxy(number) => 20 + number,
             Self::Client => 31,
         };
         format!("10.77.0.{last}")
@@ -45,12 +49,13 @@ pub struct Network {
 }
 
 impl Network {
-    /// Makes a network with this many hosts. Needs the rights of root.
-    pub fn new(hosts: u8) -> Self {
+    /// Makes a network with this many hosts and proxies. Needs the rights of root.
+    pub fn new(hosts: u8, proxies: u8) -> Self {
         let number = NETWORKS.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("sg{}n{number}", std::process::id());
         let mut machines = vec![Machine::Server, Machine::Client];
         machines.extend((1..=hosts).map(Machine::Host));
+        machines.extend((1..=proxies).map(Machine::Proxy));
         let network = Self { prefix, machines };
         let switch = network.switch();
         ip(&format!("netns add {switch}"));
@@ -92,12 +97,30 @@ impl Network {
 
     /// Lets a machine drop what comes from another one to the ports of instances.
     pub fn firewall(&self, machine: Machine, from: Machine) {
+        let rule = format!("ip saddr {} tcp dport 20000-29999 drop", from.address());
+        self.filter(machine, &rule);
+    }
+
+    /// Lets a machine drop whatever comes from another one.
+    pub fn refuse(&self, machine: Machine, from: Machine) {
+        self.filter(machine, &format!("ip saddr {} drop", from.address()));
+    }
+
+    /// Takes away what a machine drops.
+    pub fn accept(&self, machine: Machine) {
+        self.nft(machine, "delete table inet segue");
+    }
+
+    fn filter(&self, machine: Machine, rule: &str) {
         let rules = format!(
             "add table inet segue; \
              add chain inet segue input {{ type filter hook input priority 0; }}; \
-             add rule inet segue input ip saddr {} tcp dport 20000-29999 drop",
-            from.address()
+             add rule inet segue input {rule}"
         );
+        self.nft(machine, &rules);
+    }
+
+    fn nft(&self, machine: Machine, rules: &str) {
         let ran = self.on(machine, "nft").arg(rules).output().unwrap();
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::network::{Machine, Network};
 use crate::app;
+use crate::browser::Browser;
 use crate::load::Load;
 use crate::world::{PATIENCE, SEGUE, Said};
 
@@ -18,33 +19,94 @@ pub struct FleetWorld {
     dir: tempfile::TempDir,
     server: Option<Child>,
     agents: BTreeMap<u8, Child>,
+    proxies: BTreeMap<u8, Child>,
 }
 
 impl FleetWorld {
     /// Starts a server and lets this many hosts join it. The app's file goes on with `more`.
     pub fn start(hosts: u8, more: &str) -> Self {
+        Self::start_with_proxies(hosts, 0, more)
+    }
+
+    /// Starts a server and lets this many hosts and proxies join it.
+    pub fn start_with_proxies(hosts: u8, proxies: u8, more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         app::write(&dir.path().join("app"), more);
-        let network = Network::new(hosts);
-        let mut world = Self { network, dir, server: None, agents: BTreeMap::new() };
+        let network = Network::new(hosts, proxies);
+        let (agents, of_proxies) = (BTreeMap::new(), BTreeMap::new());
+        let mut world = Self { network, dir, server: None, agents, proxies: of_proxies };
         world.serve();
         for number in 1..=hosts {
-            let name = format!("h{number}");
             let label = format!("number={number}");
-            let invite = world.segue(&["fleet", "invite", "host", &name, "--label", &label]);
-            assert_eq!(invite.code, Some(0), "{invite:?}");
-            let file = world.dir.path().join(format!("{name}.invite"));
-            std::fs::write(&file, invite.stdout).unwrap();
-            world.run_agent(number, &["--join", &format!("@{}", file.display())]);
+            let invite = world.invite(Machine::Host(number), "host", &["--label", &label]);
+            world.run_agent(number, &["--join", &invite]);
+        }
+        for number in 1..=proxies {
+            let invite = world.invite(Machine::Proxy(number), "proxy", &[]);
+            world.run_proxy(number, &["--join", &invite]);
         }
         world
+    }
+
+    /// Invites the member on a machine. Returns the invite's file, as `--join` takes it.
+    fn invite(&self, machine: Machine, role: &str, more: &[&str]) -> String {
+        let name = machine.name();
+        let invite = self.segue(&[&["fleet", "invite", role, &name], more].concat());
+        assert_eq!(invite.code, Some(0), "{invite:?}");
+        let file = self.dir.path().join(format!("{name}.invite"));
+        std::fs::write(&file, invite.stdout).unwrap();
+        format!("@{}", file.display())
+    }
+
+    /// Starts a proxy, and waits until the server knows that it is here.
+    pub fn run_proxy(&mut self, number: u8, more: &[&str]) {
+        self.start_proxy(number, more);
+        self.proxy_is_here(number);
+    }
+
+    /// Starts a proxy.
+    pub fn start_proxy(&mut self, number: u8, more: &[&str]) {
+        self.start_proxy_in(None, number, more);
+    }
+
+    /// Starts a proxy after its machine was booted anew.
+    pub fn boot_proxy(&mut self, number: u8) {
+        self.start_proxy_in(Some("another-boot"), number, &[]);
+    }
+
+    fn start_proxy_in(&mut self, boot: Option<&str>, number: u8, more: &[&str]) {
+        let machine = Machine::Proxy(number);
+        let mut command = self.network.on(machine, SEGUE);
+        command.args(["proxy", "--workers", "1", "--listen", &front_door(machine)]).args(more);
+        command.arg("--data").arg(self.dir.path().join(machine.name()));
+        command.stderr(self.log(&machine.name())).stdout(Stdio::null());
+        command.envs(boot.map(|boot| ("SEGUE_TEST_BOOT_ID", boot)));
+        self.proxies.insert(number, command.spawn().unwrap());
+    }
+
+    /// Kills a proxy.
+    pub fn kill_proxy(&mut self, number: u8) {
+        kill(self.proxies.remove(&number));
+    }
+
+    /// Waits for the end of a proxy, and returns its exit code.
+    pub fn proxy_ends(&mut self, number: u8) -> Option<i32> {
+        let proxy = self.proxies.remove(&number).unwrap();
+        self.ends(proxy)
+    }
+
+    /// Waits until the server hears a proxy, which uses the newest table.
+    pub fn proxy_is_here(&self, number: u8) {
+        let name = Machine::Proxy(number).name();
+        self.eventually(&format!("{name} is here"), || self.state(&name) == "here");
     }
 
     /// Starts the server, and waits until it answers.
     pub fn serve(&mut self) {
         let mut command = self.network.on(Machine::Server, SEGUE);
-        let at = |port| format!("{}:{port}", Machine::Server.address());
-        command.args(["server", "--workers", "2", "--http", &at(8080), "--fleet", &at(7443)]);
+        let door = format!("{}:7443", Machine::Server.address());
+        let http = front_door(Machine::Server);
+        command.args(["server", "--workers", "2", "--http", &http, "--fleet", &door]);
         let log = self.log("server");
         command.arg("--data").arg(self.data()).stderr(log).stdout(Stdio::null());
         self.server = Some(command.spawn().unwrap());
@@ -79,13 +141,17 @@ impl FleetWorld {
 
     /// Waits for the end of an agent, and returns its exit code.
     pub fn agent_ends(&mut self, number: u8) -> Option<i32> {
-        let mut agent = self.agents.remove(&number).unwrap();
+        let agent = self.agents.remove(&number).unwrap();
+        self.ends(agent)
+    }
+
+    fn ends(&self, mut member: Child) -> Option<i32> {
         let until = Instant::now() + PATIENCE;
         loop {
-            if let Some(status) = agent.try_wait().unwrap() {
+            if let Some(status) = member.try_wait().unwrap() {
                 return status.code();
             }
-            assert!(Instant::now() < until, "the agent goes on; {}", self.logs());
+            assert!(Instant::now() < until, "the member goes on; {}", self.logs());
             // it waits: for a real process to end
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -102,13 +168,14 @@ impl FleetWorld {
         self.eventually(&format!("{name} is here"), || self.state(&name) == "here");
     }
 
-    /// Returns the state of a host.
+    /// Returns the state of a member.
     pub fn state(&self, name: &str) -> String {
         let fleet = self.segue(&["fleet", "--json"]);
         let fleet: Value = serde_json::from_str(&fleet.stdout).unwrap_or_default();
-        let hosts = fleet["hosts"].as_array().cloned().unwrap_or_default();
-        let host = hosts.into_iter().find(|host| host["name"] == name);
-        host.map(|host| host["state"].as_str().unwrap_or_default().to_owned()).unwrap_or_default()
+        let members = ["hosts", "proxies"].map(|role| fleet[role].as_array().cloned());
+        let mut members = members.into_iter().flatten().flatten();
+        let member = members.find(|member| member["name"] == name);
+        member.map(|it| it["state"].as_str().unwrap_or_default().to_owned()).unwrap_or_default()
     }
 
     /// Says something to the server.
@@ -163,8 +230,47 @@ impl FleetWorld {
 
     /// Users on a machine of their own, who ask the app all the time.
     pub fn users(&self, connections: usize) -> Load {
-        let address = format!("{}:8080", Machine::Server.address()).parse().unwrap();
+        self.users_at_once_of(Machine::Server, connections)
+    }
+
+    /// Users who come through the proxy on this machine, once it serves the app.
+    pub fn users_of(&self, proxy: Machine, connections: usize) -> Load {
+        let name = proxy.name();
+        self.eventually(&format!("{name} serves"), || self.answer_of(proxy).is_ok());
+        self.users_at_once_of(proxy, connections)
+    }
+
+    fn users_at_once_of(&self, proxy: Machine, connections: usize) -> Load {
+        let address = front_door(proxy).parse().unwrap();
         Load::start_on(Some(self.network.door(Machine::Client)), address, connections)
+    }
+
+    /// Returns what one user gets from the proxy on this machine.
+    pub fn answer_of(&self, proxy: Machine) -> Result<String, String> {
+        let address = front_door(proxy).parse().unwrap();
+        Load::one_from(self.network.door(Machine::Client), address)
+    }
+
+    /// Lets each of these users visit the app once through a proxy. Returns the versions that answered.
+    pub fn visits(&self, proxy: Machine, users: &mut [Browser]) -> Vec<String> {
+        let address = front_door(proxy).parse().unwrap();
+        let door = self.network.door(Machine::Client);
+        std::thread::scope(|scope| {
+            let visit = scope.spawn(|| {
+                super::enter(&door);
+                users.iter_mut().map(|user| user.ask(address)).collect()
+            });
+            visit.join().unwrap()
+        })
+    }
+
+    /// Waits until each of these proxies serves a version. One that is slow to follow is not waited for by a
+    /// rollout.
+    pub fn all_serve(&self, proxies: &[Machine], version: &str) {
+        for proxy in proxies {
+            let what = format!("{} serves {version}", proxy.name());
+            self.eventually(&what, || self.answer_of(*proxy).is_ok_and(|it| it == version));
+        }
     }
 
     pub fn eventually(&self, what: &str, so: impl Fn() -> bool) {
@@ -218,10 +324,16 @@ impl FleetWorld {
 impl Drop for FleetWorld {
     fn drop(&mut self) {
         kill(self.server.take());
-        for (_, agent) in std::mem::take(&mut self.agents) {
-            kill(Some(agent));
+        let proxies = std::mem::take(&mut self.proxies);
+        for (_, member) in std::mem::take(&mut self.agents).into_iter().chain(proxies) {
+            kill(Some(member));
         }
     }
+}
+
+/// Returns where the proxy on a machine listens for users.
+fn front_door(proxy: Machine) -> String {
+    format!("{}:8080", proxy.address())
 }
 
 fn kill(child: Option<Child>) {

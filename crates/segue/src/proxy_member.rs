@@ -1,0 +1,284 @@
+//! `segue proxy --data`: a load balancer that is a member of a fleet. It serves users from the table that it
+//! saved last, and depends on nothing else; it gets newer ones from the server when that is there.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use cli::{CommandError, ProxyOptions};
+use identity::Credentials;
+use link::{
+    FromMember, Hello, LinkError, Member, MemberEnd, MemberEnded, Offers, ToMember, ToServer,
+    VERSION, Welcome,
+};
+use model::{Abilities, Generation, ProxySettings, Role, Snapshot, in_full};
+use proxy::snapshot_file::SavedSnapshot;
+use proxy::{Proxy, SignalAction, Signals};
+use sd_notify::NotifyState;
+use wire::Secret;
+
+use crate::cookie_keys::CookieKeys;
+use crate::data_folder::DataFolder;
+use crate::front::DRAIN;
+use crate::link_record::LinkRecord;
+use crate::membership::Membership;
+use crate::proxy_files::ProxyFiles;
+use crate::saving_proxy::SavingProxy;
+use crate::test_hooks;
+
+/// The time that a proxy waits for control after a boot of its machine, before it uses the table that it saved
+/// before that boot.
+const AFTER_BOOT: Duration = Duration::from_secs(10);
+
+/// Serves users until a signal comes, or the proxy is removed from its fleet.
+pub fn run(options: &ProxyOptions, data: &Path) -> Result<(), CommandError> {
+    let failed = |error: &dyn std::error::Error| CommandError::new("run the proxy", error);
+    if let Some(admin) = options.admin {
+        server::may_bind(admin).map_err(|error| failed(&error))?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| failed(&error))?;
+    let signals = runtime.block_on(async { Signals::listen() }).map_err(|error| failed(&error))?;
+    let (folder, _lock) = DataFolder::claim(data)?;
+    let serving = Serving::start(options, folder.path())?;
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            ended = serving.be_a_member(options) => ended.map(Some),
+            () = asked_to_end(signals, serving.proxy.clone()) => Ok(None),
+        }
+    });
+    tracing::info!("ending: requests in flight get {} s", DRAIN.as_secs());
+    serving.proxy.drain(DRAIN);
+    serving.proxy.join();
+    match ended? {
+        // It must not serve the table when it is no member any more.
+        Some(MemberEnded::Removed) => {
+            tracing::warn!("this proxy was removed from its fleet");
+            serving.files.delete()
+        }
+        None => Ok(()),
+    }
+}
+
+/// Waits for the signal to end. Meanwhile reopens the access log on each signal to reload.
+async fn asked_to_end(mut signals: Signals, proxy: Proxy) {
+    while signals.next().await == SignalAction::Reload {
+        let proxy = proxy.clone();
+        let reopened = tokio::task::spawn_blocking(move || proxy.reopen_access_log()).await;
+        match reopened {
+            Ok(Ok(())) => tracing::info!("SIGHUP: the access log, if there is one, is reopened"),
+            Ok(Err(error)) => tracing::error!(error = in_full(&error), "the access log stays"),
+            // A panic on that thread has been printed already.
+            Err(_) => {}
+        }
+    }
+}
+
+/// The proxy that serves users, whether there is a server or not.
+struct Serving {
+    data: PathBuf,
+    files: ProxyFiles,
+    proxy: Proxy,
+    /// The table that was saved before the machine was booted.
+    before_boot: Option<Snapshot>,
+    /// Whether any table was saved.
+    has_saved: bool,
+    /// The way to the server, once there is one.
+    to_server: Arc<OnceLock<ToServer>>,
+}
+
+impl Serving {
+    /// Starts to serve users from the saved table, unless it was saved before the machine was booted.
+    fn start(options: &ProxyOptions, data: &Path) -> Result<Self, CommandError> {
+        let failed = |error: &proxy::Error| CommandError::new("run the proxy", error);
+        let mut config = proxy::Config::new(vec![options.listen]);
+        config.workers = options.workers.map_or(config.workers, usize::from);
+        config.access_log = options.access_log.clone().file();
+        config.release_memory = crate::sys::release_memory;
+        let files = ProxyFiles::of(data);
+        let ProxySettings { limits, trusted_proxies, trusted_networks } = files.settings();
+        config.limits = limits.into();
+        config.trusted_proxies = trusted_proxies;
+        config.trusted_networks = trusted_networks;
+        config.affinity_keys = files.keys().to_proxy();
+        let bound = Proxy::bind(config).map_err(|error| {
+            failed(&error).hint("another program listens there; choose another with --listen")
+        })?;
+        let admin = options.admin.map(proxy::admin::bind).transpose();
+        let admin = admin.map_err(|error| failed(&error))?;
+        let saved = files.table();
+        let has_saved = saved.is_some();
+        let SavedSnapshot { snapshot, boot } = saved.unwrap_or_default();
+        let is_of_this_boot = boot.is_none_or(|boot| boot == test_hooks::boot_id());
+        let (initial, before_boot) = match is_of_this_boot {
+            true => (snapshot, None),
+            false => (Snapshot::default(), Some(snapshot)),
+        };
+        let to_server = Arc::new(OnceLock::<ToServer>::new());
+        let reports = Arc::clone(&to_server);
+        let proxy = bound.start(&initial, move |report| {
+            if let Some(to_server) = reports.get() {
+                to_server.send(FromMember::Traffic { report: Box::new(report) });
+            }
+        });
+        let proxy = proxy.map_err(|error| failed(&error))?;
+        if let Some(listener) = admin {
+            let observed = proxy.clone();
+            let has_table = move || observed.observe().acknowledged > Generation::default();
+            proxy::admin::start(listener, proxy.clone(), has_table)
+                .map_err(|error| failed(&error))?;
+        }
+        for http in proxy.local_addrs() {
+            tracing::info!("apps are served on http://{http}");
+        }
+        let data = data.to_owned();
+        Ok(Self { data, files, proxy, before_boot, has_saved, to_server })
+    }
+
+    /// Keeps a session with the server until the proxy is removed from its fleet. An identity that cannot be
+    /// used is an error only if there is nothing to serve.
+    async fn be_a_member(&self, options: &ProxyOptions) -> Result<MemberEnded, CommandError> {
+        let (join, servers) = (options.member.join.as_deref(), &options.member.servers);
+        let membership =
+            match Membership::open_or_join(&self.data, Role::Proxy, join, servers).await {
+                Ok(membership) => membership,
+                Err(error) if self.has_saved => {
+                    let CommandError { act, cause, .. } = error;
+                    tracing::error!("users are served by the saved table alone: {act}: {cause}");
+                    let _ = sd_notify::notify(&[NotifyState::Ready]);
+                    return std::future::pending().await;
+                }
+                Err(error) => return Err(error),
+            };
+        let name = membership.credentials.own().identity.name.clone();
+        let (member, record) = LinkRecord::begin(membership, "users are served by the last table");
+        let end = ProxyEnd::new(self, &member, record);
+        let _ = sd_notify::notify(&[NotifyState::Ready]);
+        tracing::info!(%name, "users of the fleet are served here");
+        let ended = tokio::select! {
+            ended = member.run(&end) => ended,
+            never = end.use_table_of_before_boot(self.before_boot.clone()) => match never {},
+        };
+        Ok(ended)
+    }
+}
+
+/// The proxy's end of the link.
+struct ProxyEnd {
+    table: Mutex<SavingProxy>,
+    files: ProxyFiles,
+    to_server: ToServer,
+    record: LinkRecord,
+}
+
+impl ProxyEnd {
+    fn new(serving: &Serving, member: &Member, record: LinkRecord) -> Self {
+        let files = serving.files.clone();
+        let (proxy, saved) = (serving.proxy.clone(), files.table.clone());
+        let table = SavingProxy::new(proxy, saved, Some(test_hooks::boot_id()));
+        let to_server = serving.to_server.get_or_init(|| member.to_server()).clone();
+        Self { table: Mutex::new(table), files, to_server, record }
+    }
+
+    /// Uses a table that was saved before the machine was booted, if control gives none in time. Instances may
+    /// have got other addresses since, which control would know. Never returns.
+    async fn use_table_of_before_boot(&self, saved: Option<Snapshot>) -> std::convert::Infallible {
+        if let Some(saved) = saved {
+            tokio::time::sleep(AFTER_BOOT).await;
+            let mut table = self.table();
+            if table.proxy().observe().prepared == Generation::default() {
+                tracing::warn!("nothing is heard of control: the table of before the boot is used");
+                let generation = saved.generation;
+                table.prepare(Arc::new(saved));
+                table.commit(generation);
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// Uses other keys for users' cookies, and keeps them for the next start.
+    fn use_keys(&self, keys: &Secret) {
+        match CookieKeys::parse(keys.expose()) {
+            Ok(keys) => {
+                self.table().proxy().set_affinity_keys(&keys.to_proxy());
+                self.files.keep_keys(&keys);
+            }
+            Err(error) => tracing::error!(%error, "the server's keys cannot be used"),
+        }
+    }
+
+    /// Sends a report at once, for an event that the proxy does not report by itself.
+    fn report(&self) {
+        let report = Box::new(self.table().proxy().report());
+        self.to_server.send(FromMember::Traffic { report });
+    }
+
+    fn table(&self) -> MutexGuard<'_, SavingProxy> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl MemberEnd for ProxyEnd {
+    fn hello(&self) -> Hello {
+        let epoch = self.table().proxy().observe().epoch;
+        Hello {
+            version: VERSION,
+            segue: env!("CARGO_PKG_VERSION").into(),
+            boot: test_hooks::boot_id(),
+            obeyed: None,
+            offers: Offers::Proxy { abilities: Abilities::default(), epoch },
+        }
+    }
+
+    fn receive(&self, message: ToMember) {
+        match message {
+            ToMember::Prepare { by, snapshot } => {
+                self.record.obeyed(by);
+                self.table().prepare(snapshot);
+                self.report();
+            }
+            ToMember::Commit { by, generation } => {
+                self.record.obeyed(by);
+                self.table().commit(generation);
+            }
+            ToMember::Health { by, table } => {
+                self.record.obeyed(by);
+                self.table().set_health(table);
+            }
+            ToMember::Settings { by, settings } => {
+                self.record.obeyed(by);
+                self.table().proxy().set_settings(&settings);
+                self.files.keep_settings(&settings);
+            }
+            ToMember::CookieKeys { by, keys } => {
+                self.record.obeyed(by);
+                self.use_keys(&keys);
+            }
+            ToMember::Reach { by, targets } => {
+                self.record.obeyed(by);
+                if let Err(error) = self.table().proxy().ask_instances(&targets) {
+                    tracing::error!(error = in_full(&error), "no instance is asked");
+                }
+            }
+            ToMember::Welcome(_)
+            | ToMember::Heartbeat
+            | ToMember::Host { .. }
+            | ToMember::ReadLogs { .. }
+            | ToMember::Removed
+            | ToMember::Unknown => {}
+        }
+    }
+
+    fn connected(&self, welcome: &Welcome) {
+        self.record.connected(welcome);
+        self.report();
+    }
+
+    fn disconnected(&self, why: &LinkError) {
+        self.record.disconnected(why);
+    }
+
+    fn renewed(&self, credentials: &Credentials) {
+        self.record.renewed(credentials);
+    }
+}
