@@ -10,6 +10,7 @@ extern crate alloc;
 extern crate std;
 
 mod abilities;
+mod budget;
 mod causes;
 mod health;
 mod health_counter;
@@ -39,6 +40,7 @@ mod variable;
 mod view;
 
 pub use abilities::{Abilities, HostAbilities, Shares};
+pub use budget::{BudgetSpent, FailureBudget, HostAside, HostFault};
 pub use causes::in_full;
 pub use health::{Health, HealthTable};
 pub use health_counter::{HealthCounter, HealthThresholds, ProbeOutcome};

@@ -6,7 +6,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Exit, Generation, HostId, InstanceId, Label, ReleaseNo, Share, Timestamp};
+use crate::{Exit, Generation, HostAside, HostId, InstanceId, Label, ReleaseNo, Share, Timestamp};
 
 /// Why something has not happened yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +96,8 @@ pub enum Waiting {
         /// Number of the app's instances there that should serve.
         instances: u16,
     },
+    /// A host that a rollout went on without, to be tried again.
+    HostAside(HostAside),
     /// Hosts to be heard again after so many fell silent at once that the network of the server itself may be
     /// at fault.
     SuspectsItself {
@@ -141,6 +143,7 @@ impl Waiting {
             Self::Promote
             | Self::Resume { .. }
             | Self::Acknowledgement { .. }
+            | Self::HostAside(_)
             | Self::SuspectsItself { .. } => "it is asked again",
             Self::Step { .. } => "the next step begins",
             Self::Watch => "the release is settled",
@@ -196,6 +199,9 @@ impl fmt::Display for Waiting {
             Self::Host { host, instances } => {
                 let these = if *instances == 1 { "instance" } else { "instances" };
                 write!(f, "{host} to be heard again ({instances} {these} there)")
+            }
+            Self::HostAside(HostAside { host, why }) => {
+                write!(f, "{host} to be tried again by the next deploy or restart: {why}")
             }
             Self::SuspectsItself { silent, of } => {
                 write!(

@@ -7,7 +7,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AppName, HostId, Label, RolloutId};
+use crate::{AppName, BudgetSpent, HostAside, HostId, Label, RolloutId};
 
 /// The outcome of a rollout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,4 +85,10 @@ pub struct Receipt {
     /// The lost hosts on which instances were still to be stopped at its end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub owed: Vec<HostId>,
+    /// What it spent of its failure budget; `None` if it had a single host to place instances on, or none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<BudgetSpent>,
+    /// The hosts that it went on without.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aside: Vec<HostAside>,
 }

@@ -10,8 +10,8 @@ use core::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AppName, Digest, HostSelector, Invalid, Listen, ListenerRule, Millis, ResourceLimits, Route,
-    Share,
+    AppName, Digest, FailureBudget, HostSelector, Invalid, Listen, ListenerRule, Millis,
+    ResourceLimits, Route, Share,
 };
 
 /// The settings of one app, as requested by one deploy.
@@ -181,6 +181,9 @@ pub struct Strategy {
     pub standby: Standby,
     /// Time for which the new release is watched after the switch, with the old one complete beside it.
     pub watch: Millis,
+    /// Number of hosts that the rollout may do without.
+    #[serde(default, skip_serializing_if = "FailureBudget::is_default")]
+    pub failure_budget: FailureBudget,
 }
 
 /// The kinds of rollout.

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use model::{Exit, Generation, NotReady, ReleaseNo, Share, Waiting};
+use model::{Exit, Generation, HostAside, HostFault, NotReady, ReleaseNo, Share, Waiting};
 
 /// One of each. A new one does not compile until it is named in [`page_of_waiting`]; its page is not
 /// allowed until it is named here.
@@ -32,6 +32,10 @@ fn waitings() -> Vec<Waiting> {
             note: Some("GET /up got no answer within 2s".into()),
         },
         Waiting::Host { host: "h7".parse().expect("it is valid"), instances: 2 },
+        Waiting::HostAside(HostAside {
+            host: "h7".parse().expect("it is valid"),
+            why: HostFault::Lost,
+        }),
         Waiting::SuspectsItself { silent: 4, of: 5 },
         Waiting::Busy {
             instance: "web-3".parse().expect("it is valid"),
@@ -56,6 +60,7 @@ fn page_of_waiting(waiting: &Waiting) -> &'static str {
         Waiting::BackOff { .. } => "waiting-back-off",
         Waiting::Recovery { .. } => "waiting-recovery",
         Waiting::Host { .. } => "waiting-host",
+        Waiting::HostAside(_) => "waiting-host-aside",
         Waiting::SuspectsItself { .. } => "waiting-suspects-itself",
         Waiting::Busy { .. } => "waiting-busy",
     }

@@ -5,13 +5,13 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use model::{
-    Address, AppName, Exit, FencingToken, HostId, InstanceId, Label, Listeners, Maintenance,
-    Millis, Receipt, Release, ReleaseNo, RolloutId, Share, Stage, Timestamp,
+    Address, AppName, Exit, FencingToken, HostAside, HostId, InstanceId, Label, Listeners,
+    Maintenance, Millis, Receipt, Release, ReleaseNo, RolloutId, Share, Stage, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::planted::Bug;
-use crate::{Cause, Minted, RolloutKind, Work};
+use crate::{Budget, Cause, Minted, RolloutKind, Work};
 
 /// One app.
 ///
@@ -73,6 +73,10 @@ pub struct App {
     /// own network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss_confirmed: Option<Timestamp>,
+    /// Hosts on which the last rollout could not start its release. Until the next one, they get instances only
+    /// if no other host has room.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub avoided: Vec<HostAside>,
 }
 
 impl App {
@@ -116,6 +120,7 @@ impl App {
             maintenance: None,
             pace: Pace::default(),
             loss_confirmed: None,
+            avoided: Vec::new(),
         }
     }
 
@@ -350,6 +355,9 @@ pub struct Rollout {
     /// Why the rollout has failed, if the candidate stays because no release is better.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<Cause>,
+    /// The hosts that it may do without, and those that it does without.
+    #[serde(default, skip_serializing_if = "Budget::is_absent")]
+    pub budget: Budget,
 }
 
 /// A pause of a rollout.

@@ -6,15 +6,20 @@ mod stored;
 mod works;
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 
-use model::{Outcome, ReleaseNo, RolloutId, Share, Stage, Standby, StrategyKind, Timestamp};
+use model::{
+    HostAside, HostFault, Outcome, ReleaseNo, RolloutId, Share, Stage, Standby, StrategyKind,
+    Timestamp,
+};
 
 use crate::ladder::needs_room;
+use crate::planted::Bug;
 use crate::{
-    App, Cause, Fact, Pause, Phase, Rollout, RolloutKind, StandbyState, Started, Switched,
+    App, Budget, Cause, Fact, Pause, Phase, Rollout, RolloutKind, StandbyState, Started, Switched,
 };
-use instances::{drain, gone, mint, stage};
+use instances::{drain, gone, mint, serve, stage};
 use stored::{mark_bad, prune, served, sync, tried};
 
 /// A fact that cannot follow the facts before it. The cause is a defect or a damaged journal, never
@@ -49,13 +54,7 @@ fn fold(app: &mut App, fact: &Fact, version: u64) -> Folded {
     match fact {
         Fact::Started(started) => start(app, started),
         Fact::Minted { release, instances, at } => mint(app, *release, instances, *at),
-        Fact::Serving { instance, listeners, at, .. } => {
-            let instance = stage(app, *instance, Stage::Joining)?;
-            (instance.stage, instance.since) = (Stage::Serving, *at);
-            instance.listeners.clone_from(listeners);
-            app.pace.start = Some(at.since(instance.minted));
-            Ok(())
-        }
+        Fact::Serving { instance, listeners, at, .. } => serve(app, *instance, listeners, *at),
         Fact::Doomed { instance, .. } => {
             stage(app, *instance, Stage::Serving)?.doomed = true;
             Ok(())
@@ -113,10 +112,13 @@ fn fold(app: &mut App, fact: &Fact, version: u64) -> Folded {
             let rollout = in_phase(app, *rollout, Phase::can_pause)?;
             rollout.paused.take().ok_or("it is not held")?;
             (rollout.crashes, rollout.ports_taken) = (0, 0);
+            // Whoever goes on goes on without the hosts that have failed so far.
+            rollout.budget.of = rollout.budget.of.max(rollout.budget.account().spent);
             let to = rollout.to;
             app.deaths.remove(&to);
             Ok(())
         }
+        Fact::HostAside { rollout, aside, .. } => put_aside(app, *rollout, aside),
         Fact::LossConfirmed { at } => {
             app.loss_confirmed = Some(*at);
             Ok(())
@@ -177,6 +179,9 @@ fn start(app: &mut App, started: &Started) -> Folded {
     }
     (app.removing, app.forget_state) = (None, None);
     app.last_rollout = started.rollout.0;
+    if matches!(started.kind, RolloutKind::Deploy | RolloutKind::Restart) {
+        app.avoided.clear();
+    }
     if let Some(release) = &started.release {
         app.last_release = release.no.0;
         app.releases.insert(release.no, release.clone());
@@ -200,8 +205,8 @@ fn start(app: &mut App, started: &Started) -> Folded {
     if new && started.from.and_then(replicas) != replicas(started.to) {
         app.scale = None;
     }
-    let kind = app.releases.get(&started.to).map(|release| release.spec.strategy.kind.clone());
-    let kind = kind.as_ref();
+    let strategy = app.releases.get(&started.to).map(|release| release.spec.strategy.clone());
+    let kind = strategy.as_ref().map(|strategy| &strategy.kind);
     let deploys = started.kind == RolloutKind::Deploy;
     let recreates = deploys && is_recreate(kind);
     if recreates {
@@ -227,7 +232,28 @@ fn start(app: &mut App, started: &Started) -> Folded {
         paused: None,
         closed,
         failed: None,
+        budget: budget(app, started),
     });
+    Ok(())
+}
+
+/// Returns the budget of a rollout that begins. It counts the hosts that get instances.
+fn budget(app: &App, started: &Started) -> Budget {
+    let release = app.releases.get(&started.to);
+    let hosts = u16::try_from(started.hosts.len()).unwrap_or(u16::MAX);
+    let placed_on = hosts.min(app.replicas(started.to));
+    let of = release.map_or(0, |release| release.spec.strategy.failure_budget.of(placed_on));
+    Budget { hosts: started.hosts.clone(), of, aside: Vec::new() }
+}
+
+/// Puts a host aside for the rest of the rollout. Each host counts once.
+fn put_aside(app: &mut App, id: RolloutId, aside: &HostAside) -> Folded {
+    let rollout =
+        in_phase(app, id, |phase| !matches!(phase, Phase::Settling | Phase::Reverting { .. }))?;
+    if rollout.budget.is_aside(&aside.host) && !Bug::CountsHostTwice.is_planted() {
+        return Err("the host is put aside already");
+    }
+    rollout.budget.aside.push(aside.clone());
     Ok(())
 }
 
@@ -269,7 +295,7 @@ fn revert(app: &mut App, id: RolloutId, cause: &Cause, at: Timestamp, version: u
     enter(running, Phase::Reverting { cause: cause.clone() }, at);
     running.paused = None;
     let (from, to, share, closed) = (running.from, running.to, running.share, running.closed);
-    if !cause.is_asked_for() || matches!(cause, Cause::RolledBack) {
+    if cause.blames_release() {
         mark_bad(app, to, cause);
     }
     let serving =
@@ -372,6 +398,8 @@ fn settle(app: &mut App, id: RolloutId, failed: Option<&Cause>, at: Timestamp) -
 fn end(app: &mut App, receipt: &model::Receipt, keep: Option<u16>, at: Timestamp) -> Folded {
     in_phase(app, receipt.rollout, |p| matches!(p, Phase::Settling | Phase::Reverting { .. }))?;
     if let Some(rollout) = app.rollout.take().filter(|_| keep.is_some()) {
+        let cannot = |aside: &&HostAside| matches!(aside.why, HostFault::CannotRun(_));
+        app.avoided.extend(rollout.budget.aside.iter().filter(cannot).cloned());
         tried(app, &rollout, at);
     }
     app.receipts.push_back(receipt.clone());

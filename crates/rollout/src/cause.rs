@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use model::{Exit, InstanceId, Label, Millis};
+use model::{Exit, HostAside, HostFault, InstanceId, Label, Millis};
 use serde::{Deserialize, Serialize};
 
 /// Why a rollout is reverted or has failed. People read its text in the error of `deploy`.
@@ -81,6 +81,13 @@ pub enum Cause {
         /// Number of errors among them.
         errors: u64,
     },
+    /// More hosts failed than the failure budget allows.
+    BudgetSpent {
+        /// Number of hosts that may fail.
+        of: u16,
+        /// The hosts that failed.
+        hosts: Vec<HostAside>,
+    },
     /// A person ran `segue abort`.
     Aborted,
     /// A person ran `segue rollback`.
@@ -107,6 +114,7 @@ impl Cause {
             | Self::NoPorts { .. }
             | Self::OldKeptDying { .. }
             | Self::MostlyErrors { .. }
+            | Self::BudgetSpent { .. }
             | Self::Aborted
             | Self::RolledBack
             | Self::Replaced { .. }
@@ -126,7 +134,30 @@ impl Cause {
             | Self::KeptDying { .. }
             | Self::OldKeptDying { .. }
             | Self::BelowFloor { .. }
+            | Self::BudgetSpent { .. }
             | Self::MostlyErrors { .. } => false,
+        }
+    }
+
+    /// Returns whether the release is at fault: it goes back to nobody by itself.
+    pub fn blames_release(&self) -> bool {
+        match self {
+            Self::RolledBack => true,
+            Self::BudgetSpent { hosts, .. } => {
+                hosts.iter().any(|aside| matches!(aside.why, HostFault::CannotRun(_)))
+            }
+            Self::DiedAtStart { .. }
+            | Self::NeverHealthy { .. }
+            | Self::NotStarted { .. }
+            | Self::PortsTaken { .. }
+            | Self::NoPorts { .. }
+            | Self::KeptDying { .. }
+            | Self::OldKeptDying { .. }
+            | Self::BelowFloor { .. }
+            | Self::MostlyErrors { .. }
+            | Self::Aborted
+            | Self::Replaced { .. }
+            | Self::Removed => !self.is_asked_for(),
         }
     }
 }
@@ -167,6 +198,14 @@ impl fmt::Display for Cause {
             }
             Self::MostlyErrors { answers, errors } => {
                 write!(f, "{errors} of its last {answers} answers were errors")
+            }
+            Self::BudgetSpent { of, hosts } => {
+                let s = if hosts.len() == 1 { "" } else { "s" };
+                write!(f, "{} host{s} failed, and `failure_budget` allows {of}: ", hosts.len())?;
+                hosts.iter().enumerate().try_for_each(|(number, aside)| {
+                    f.write_str(if number == 0 { "" } else { "; " })?;
+                    write!(f, "{aside}")
+                })
             }
             Self::Aborted => f.write_str("somebody said `segue abort`"),
             Self::RolledBack => f.write_str("somebody said `segue rollback`"),

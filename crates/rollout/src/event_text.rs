@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use model::{HostId, Millis, Outcome, ReleaseNo, RolloutEvent, Share};
+use model::{BudgetSpent, HostId, Millis, Outcome, ReleaseNo, RolloutEvent, Share};
 
 use crate::ladder::{rung, rungs};
 use crate::reach::hosts;
@@ -72,6 +72,7 @@ fn sentence(app: &App, fact: &Fact) -> String {
                 DrainCause::Replaced => "others have taken their place",
                 DrainCause::Restarted => "others start once they have ended",
                 DrainCause::HostDrained => "their host is drained",
+                DrainCause::HostAside => "the rollout goes on without their host",
             };
             format!("draining {}: {why}", counted(instances.len(), "instance"))
         }
@@ -128,6 +129,11 @@ fn sentence(app: &App, fact: &Fact) -> String {
             format!("held: {why}\n`segue resume` goes on, `segue abort` goes back")
         }
         Fact::Resumed { .. } => "going on".into(),
+        Fact::HostAside { aside, .. } => {
+            let budget = app.rollout.as_ref().map(|rollout| rollout.budget.account());
+            let BudgetSpent { spent, of } = budget.unwrap_or(BudgetSpent { spent: 0, of: 0 });
+            format!("putting {aside} aside: {spent} of {of} hosts that may fail")
+        }
         Fact::LossConfirmed { .. } => "the silent hosts count as lost".into(),
         Fact::Scaled { replicas: Some(count), .. } => {
             format!("scaled to {}", counted(usize::from(*count), "instance"))

@@ -6,8 +6,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use model::{
-    Address, Exit, Generation, HostId, Listeners, Maintenance, Millis, Outcome, Receipt, Release,
-    ReleaseNo, RolloutId, Share, Strategy, Timestamp,
+    Address, Exit, Generation, HostAside, HostId, Listeners, Maintenance, Millis, Outcome, Receipt,
+    Release, ReleaseNo, RolloutId, Share, Strategy, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -148,6 +148,15 @@ pub enum Fact {
     Resumed {
         /// The rollout.
         rollout: RolloutId,
+        /// Time of the event.
+        at: Timestamp,
+    },
+    /// The rollout goes on without a host.
+    HostAside {
+        /// The rollout.
+        rollout: RolloutId,
+        /// The host, and why.
+        aside: HostAside,
         /// Time of the event.
         at: Timestamp,
     },
@@ -297,6 +306,7 @@ impl Fact {
             | Self::Paused { at, .. }
             | Self::Resumed { at, .. }
             | Self::LossConfirmed { at }
+            | Self::HostAside { at, .. }
             | Self::Scaled { at, .. }
             | Self::Synced { at, .. }
             | Self::Maintained { at, .. }
@@ -330,6 +340,7 @@ impl Fact {
             Self::Stepped { .. } => "stepped",
             Self::Paused { .. } => "paused",
             Self::Resumed { .. } => "resumed",
+            Self::HostAside { .. } => "host-aside",
             Self::LossConfirmed { .. } => "loss-confirmed",
             Self::Scaled { .. } => "scaled",
             Self::Synced { .. } => "synced",
@@ -371,6 +382,10 @@ pub struct Started {
     /// with the release, as journals of earlier versions always did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strategy: Option<Box<Strategy>>,
+    /// The hosts that the release can be placed on, which are those that its failure budget is about. Empty if
+    /// it has none: a way back never has one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<HostId>,
     /// Time of the event.
     pub at: Timestamp,
 }
@@ -411,6 +426,8 @@ pub enum DrainCause {
     Restarted,
     /// The instance's host is drained, and the successor starts only after this instance has gone.
     HostDrained,
+    /// The rollout goes on without the instance's host.
+    HostAside,
 }
 
 /// Why an instance may be stopped.

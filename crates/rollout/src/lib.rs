@@ -14,6 +14,7 @@ extern crate std;
 mod app;
 mod apply;
 mod ask;
+mod budget;
 mod cause;
 mod decide;
 mod event_text;
@@ -38,6 +39,7 @@ pub use app::{
 };
 pub use apply::{Illegal, apply};
 pub use ask::{Accepted, Ask, Course, NewRelease, Promote, Refusal, RefusalCode, ask};
+pub use budget::Budget;
 pub use cause::Cause;
 pub use decide::{Decision, Reasons, decide};
 pub use event_text::event;

@@ -79,11 +79,23 @@ pub enum Bug {
     TrustsOwnNetwork,
     /// Proxies that are late or lost count as if they could use nothing.
     ForgetsAbsent,
+    /// A rollout goes on, however many hosts have failed.
+    NeverSpendsBudget,
+    /// One host can be put aside again and again.
+    CountsHostTwice,
+    /// Hosts are put aside on the way back.
+    SpendsOnTheWayBack,
+    /// Hosts that were lost before the rollout began are put aside.
+    SpendsForLostBefore,
+    /// The candidate is placed on hosts that were put aside.
+    PlacesOnHostsAside,
+    /// Lost hosts are not put aside.
+    ForgetsLostHosts,
 }
 
 impl Bug {
     /// All bugs.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 42] = [
         Self::RoutesToDraining,
         Self::IgnoresInFlight,
         Self::TakesUnknownForIdle,
@@ -120,6 +132,12 @@ impl Bug {
         Self::ForgetsOwed,
         Self::TrustsOwnNetwork,
         Self::ForgetsAbsent,
+        Self::NeverSpendsBudget,
+        Self::CountsHostTwice,
+        Self::SpendsOnTheWayBack,
+        Self::SpendsForLostBefore,
+        Self::PlacesOnHostsAside,
+        Self::ForgetsLostHosts,
     ];
 
     /// Returns whether this bug is planted.

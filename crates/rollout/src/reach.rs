@@ -3,11 +3,11 @@
 
 use alloc::vec::Vec;
 
-use model::{HostDuty, HostId, Reach, ReleaseNo, Stage, StrategyKind, Timestamp};
+use model::{HostDuty, HostId, Millis, Reach, ReleaseNo, Stage, StrategyKind, Timestamp};
 
 use crate::ladder::needs_room;
 use crate::planted::Bug;
-use crate::{App, Instance, Observed, Suspicion};
+use crate::{App, Instance, Observed, Rollout, Suspicion};
 
 /// Returns the suspicion of the server against itself, unless a person has said for this app that the
 /// hosts are lost. While it lasts, every host counts as last heard, and nothing moves.
@@ -18,15 +18,16 @@ pub(crate) fn suspicion(app: &App, seen: &Observed) -> Option<Suspicion> {
 
 /// Returns whether the instance counts as heard.
 pub(crate) fn is_here(app: &App, seen: &Observed, instance: &Instance) -> bool {
-    reach(app, seen, &instance.host) == Reach::Here
+    host_reach(app, seen, &instance.host) == Reach::Here
 }
 
 /// Returns whether the instance's host is lost.
 pub(crate) fn is_lost(app: &App, seen: &Observed, instance: &Instance) -> bool {
-    reach(app, seen, &instance.host).lost_since().is_some()
+    host_reach(app, seen, &instance.host).lost_since().is_some()
 }
 
-fn reach(app: &App, seen: &Observed, host: &HostId) -> Reach {
+/// Returns whether the host counts as heard, for this app.
+pub(crate) fn host_reach(app: &App, seen: &Observed, host: &HostId) -> Reach {
     let reach = seen.hosts.get(host).map_or(Reach::Here, |host| host.reach);
     if suspicion(app, seen).is_some() { Reach::Here } else { reach }
 }
@@ -70,6 +71,23 @@ pub(crate) fn away(app: &App, seen: &Observed, release: ReleaseNo) -> u16 {
     count(app, release, |instance| !is_here(app, seen, instance))
 }
 
+/// Returns a host that has an instance of the candidate and is not heard, unless the rollout goes on without it.
+pub(crate) fn unheard_host<'a>(
+    app: &'a App,
+    seen: &Observed,
+    rollout: &Rollout,
+) -> Option<&'a HostId> {
+    let budget = &rollout.budget;
+    let there = app.instances_of(rollout.to).filter(|(_, i)| i.stage < Stage::Draining);
+    let mut hosts = there.map(|(_, instance)| &instance.host);
+    hosts.find(|host| match host_reach(app, seen, host) {
+        Reach::Here => false,
+        Reach::Silent { .. } => !budget.is_aside(host),
+        // A rollout without a budget goes on without whatever is lost.
+        Reach::Lost { .. } => !budget.is_absent() && !budget.is_aside(host),
+    })
+}
+
 fn count(app: &App, release: ReleaseNo, is_meant: impl Fn(&Instance) -> bool) -> u16 {
     let stays = |i: &Instance| i.stage < Stage::Draining && !i.doomed;
     let meant = app.instances_of(release).filter(|(_, i)| stays(i) && is_meant(i));
@@ -86,10 +104,14 @@ pub(crate) fn required(app: &App, seen: &Observed, release: ReleaseNo, count: u1
 /// must not run twice is started nowhere else, and neither is another one during its rollout: the instance
 /// may still run.
 pub(crate) fn replaced_from(app: &App, seen: &Observed, instance: &Instance) -> Option<Timestamp> {
-    let lost = reach(app, seen, &instance.host).lost_since()?;
+    let lost = host_reach(app, seen, &instance.host).lost_since()?;
     let is_alone = runs_alone(app, instance.release);
     let waits = app.rollout.as_ref().is_some_and(|rollout| needs_room(app, rollout));
-    (!is_alone && !waits).then(|| lost.after(Reach::REPLACED_AFTER))
+    // A rollout that goes on without the host starts on others what the host was to run.
+    let candidate = app.rollout.as_ref().filter(|rollout| rollout.to == instance.release);
+    let is_aside = candidate.is_some_and(|rollout| rollout.budget.is_aside(&instance.host));
+    let after = if is_aside { Millis(0) } else { Reach::REPLACED_AFTER };
+    (!is_alone && !waits).then(|| lost.after(after))
 }
 
 /// Returns the hosts that are silent or lost and have instances of the release.

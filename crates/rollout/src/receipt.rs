@@ -58,6 +58,8 @@ pub(crate) fn receipt(app: &App, rollout: &Rollout, seen: &Observed, now: Timest
         switch_ms: rollout.switched.and_then(|s| s.took).map(|took| took.0),
         duration_ms: now.since(rollout.started).0,
         owed: if Bug::ForgetsOwed.is_planted() { Vec::new() } else { owed(app) },
+        budget: (rollout.budget.hosts.len() > 1).then(|| rollout.budget.account()),
+        aside: rollout.budget.aside.clone(),
     }
 }
 

@@ -5,10 +5,13 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use model::{
-    AppName, AppSpec, Digest, Drain, Exit, HealthCheck, HostAbilities, HostDuty, HostId, Millis,
-    Reach, Route, Run, Standby, Strategy, StrategyKind, Switch,
+    AppName, AppSpec, Batch, Capacity, Digest, Drain, Exit, FailureBudget, Gate, HealthCheck,
+    HostAbilities, HostDuty, HostId, Millis, OnFailure, Order, Page, Reach, Route, Run, Share,
+    Standby, Step, Strategy, StrategyKind, Switch,
 };
 use rollout::{HostSeen, NewRelease, ProxiesSeen, Task};
+
+use crate::rng::Rng;
 
 /// The behaviour of a release's instances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +89,7 @@ pub fn spec(app: &AppName) -> AppSpec {
             kind: StrategyKind::BlueGreen { switch: Switch::Auto },
             standby: Standby::Keep,
             watch: Millis::from_secs(10),
+            failure_budget: FailureBudget::default(),
         },
         on: None,
     }
@@ -128,4 +132,31 @@ pub fn release(spec: AppSpec, label: &str, serial: u64) -> NewRelease {
     let digest = Digest::from_bytes(bytes);
     let label = Some(label.parse().expect("scenarios use valid labels"));
     NewRelease { label, digest, content, spec: Arc::new(spec) }
+}
+
+/// Returns a random strategy with random settings.
+pub fn random_strategy(rng: &mut Rng) -> StrategyKind {
+    let some = |rng: &mut Rng, most| Millis(rng.between(0, most));
+    match rng.between(0, 5) {
+        0..=1 => {
+            let switch = if rng.once_in(3) { Switch::Manual } else { Switch::Auto };
+            StrategyKind::BlueGreen { switch }
+        }
+        2..=3 => StrategyKind::Rolling {
+            batch: if rng.once_in(3) { Batch::Percent(50) } else { Batch::Count(1) },
+            order: if rng.once_in(2) { Order::InPlace } else { Order::Surge },
+            pause: some(rng, 3_000),
+            on_failure: if rng.once_in(3) { OnFailure::Hold } else { OnFailure::Revert },
+        },
+        4 => {
+            let share = |n| Share::from_ten_thousandths(n).unwrap_or(Share::NONE);
+            let gate = |rng: &mut Rng| {
+                if rng.once_in(3) { Gate::Manual } else { Gate::After(some(rng, 8_000)) }
+            };
+            let steps = [500, 2_500, 5_000].map(|n| Step { share: share(n), gate: gate(rng) });
+            let capacity = if rng.once_in(3) { Capacity::Fixed(1) } else { Capacity::Share };
+            StrategyKind::Canary { steps: steps.to_vec(), cohort: None, capacity }
+        }
+        _ => StrategyKind::Recreate { page: Page::default() },
+    }
 }

@@ -2,16 +2,17 @@
 //! to rest.
 
 use model::{
-    AppName, Batch, Capacity, Gate, HostDuty, InstanceId, Listen, Maintenance, Millis, OnFailure,
-    Order, Page, Share, Standby, Step, StrategyKind, Switch, Waiting,
+    AppName, FailureBudget, HostDuty, InstanceId, Listen, Maintenance, Millis, Page, Standby,
+    Waiting,
 };
 use rollout::{Ask, FleetAsk, Promote};
 
 use crate::ambush::Ambush;
-use crate::apps::{Behaviour, release, spec, task};
+use crate::apps::{Behaviour, random_strategy, release, spec, task};
 use crate::coverage::Coverage;
 use crate::happening::Faults;
 use crate::host::Pace;
+use crate::hosts::HostNo;
 use crate::invariants::Checker;
 use crate::rng::Rng;
 use crate::sabotage::Sabotage;
@@ -243,11 +244,16 @@ impl Chaos {
         spec.run.replicas = u16::try_from(rng.between(1, 4)).unwrap_or(1);
         // No random draw is used here, so that existing seeds replay unchanged.
         spec.run.listen = if self.deployed % 4 == 1 { Listen::Unix } else { Listen::Port };
-        spec.strategy.kind = strategy(rng);
+        spec.strategy.kind = random_strategy(rng);
         spec.strategy.standby = match rng.between(0, 3) {
             0 => Standby::None,
             1 => Standby::For(Millis(rng.between(1_000, 60_000))),
             _ => Standby::Keep,
+        };
+        spec.strategy.failure_budget = match self.deployed % 4 {
+            1 => FailureBudget::Count(1),
+            3 => FailureBudget::Percent(70),
+            _ => FailureBudget::default(),
         };
         if self.deployed % 3 == 2 {
             // The second app with this host is refused.
@@ -369,6 +375,12 @@ impl Chaos {
         if self.world.rng.once_in(3) {
             return self.set_duty();
         }
+        if self.world.rng.once_in(4) {
+            let remote = self.world.hosts.remote();
+            let host = self.world.rng.pick(&remote).copied().unwrap_or(HostNo(1));
+            let is_read_only = !self.world.rng.once_in(3);
+            return self.world.hosts.set_read_only(host, is_read_only);
+        }
         let lasts = match self.world.rng.between(0, 2) {
             0 => self.world.rng.between(500, 9_000),
             1 => self.world.rng.between(9_000, 40_000),
@@ -407,6 +419,9 @@ impl Chaos {
         self.world.disk.full = false;
         self.world.disk.next = None;
         self.world.hosts.foreign.clear();
+        for host in self.world.hosts.remote() {
+            self.world.hosts.set_read_only(host, false);
+        }
         // Flapping probes are a fault too.
         for behaviour in self.world.hosts.behaviours.values_mut() {
             if *behaviour == Behaviour::Flaps {
@@ -470,31 +485,4 @@ fn world(seed: u64, sabotage: Option<Sabotage>, has_links: bool) -> World {
         return World::with_fleet(seed, &paces, sabotage);
     }
     World::with_hosts(seed, &paces, sabotage)
-}
-
-/// Returns a random strategy with random settings.
-fn strategy(rng: &mut Rng) -> StrategyKind {
-    let some = |rng: &mut Rng, most| Millis(rng.between(0, most));
-    match rng.between(0, 5) {
-        0..=1 => {
-            let switch = if rng.once_in(3) { Switch::Manual } else { Switch::Auto };
-            StrategyKind::BlueGreen { switch }
-        }
-        2..=3 => StrategyKind::Rolling {
-            batch: if rng.once_in(3) { Batch::Percent(50) } else { Batch::Count(1) },
-            order: if rng.once_in(2) { Order::InPlace } else { Order::Surge },
-            pause: some(rng, 3_000),
-            on_failure: if rng.once_in(3) { OnFailure::Hold } else { OnFailure::Revert },
-        },
-        4 => {
-            let share = |n| Share::from_ten_thousandths(n).unwrap_or(Share::NONE);
-            let gate = |rng: &mut Rng| {
-                if rng.once_in(3) { Gate::Manual } else { Gate::After(some(rng, 8_000)) }
-            };
-            let steps = [500, 2_500, 5_000].map(|n| Step { share: share(n), gate: gate(rng) });
-            let capacity = if rng.once_in(3) { Capacity::Fixed(1) } else { Capacity::Share };
-            StrategyKind::Canary { steps: steps.to_vec(), cohort: None, capacity }
-        }
-        _ => StrategyKind::Recreate { page: Page::default() },
-    }
 }

@@ -22,7 +22,7 @@ pub struct Coverage {
 
 impl Coverage {
     /// All reasons.
-    pub const REASONS: [&str; 19] = [
+    pub const REASONS: [&str; 20] = [
         "step",
         "resume",
         "instances",
@@ -37,6 +37,7 @@ impl Coverage {
         "recovery",
         "host",
         "suspects-itself",
+        "host-aside",
         "no-previous",
         "not-kept",
         "marked-bad",
@@ -238,6 +239,7 @@ fn name_of(waiting: &Waiting) -> &'static str {
         Waiting::BackOff { .. } => "back-off",
         Waiting::Recovery { .. } => "recovery",
         Waiting::Host { .. } => "host",
+        Waiting::HostAside(_) => "host-aside",
         Waiting::SuspectsItself { .. } => "suspects-itself",
         Waiting::Busy { .. } => "busy",
     }

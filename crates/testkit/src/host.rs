@@ -37,6 +37,8 @@ pub struct Host {
     pub pace: Pace,
     /// True if the machine is dead and answers nothing.
     pub is_dead: bool,
+    /// True if the agent's folder is read-only, so that nothing can be started.
+    pub is_read_only: bool,
     /// Number of deaths so far. Events scheduled in an earlier life do not happen.
     pub life: u64,
     next_pid: u32,
@@ -199,6 +201,10 @@ impl Host {
         }
         if program.lacks_value {
             let why = NotStarted::Refused("the value of a variable is missing".into());
+            return vec![(1, Next::Report(HostReport::NotStarted { id, why }))];
+        }
+        if self.is_read_only {
+            let why = NotStarted::Refused("read-only file system".into());
             return vec![(1, Next::Report(HostReport::NotStarted { id, why }))];
         }
         self.files.entry(launch.id.app.clone()).or_default().insert(launch.release);

@@ -275,6 +275,11 @@ impl Hosts {
         self.errands(host, nexts)
     }
 
+    /// Makes the folder of a machine's agent read-only, or writable again. Nothing can be started while it is.
+    pub fn set_read_only(&mut self, host: HostNo, is_read_only: bool) {
+        self.machine(host).is_read_only = is_read_only;
+    }
+
     /// Returns the machine of an instance: the named one, or a random one among those alive when it is new.
     fn place(&mut self, id: &InstanceId, named: Option<HostNo>, rng: &mut Rng) -> Option<HostNo> {
         if let Some(host) = named {
@@ -326,7 +331,7 @@ impl Hosts {
                     | Next::Die(..)
                     | Next::Stopped(_) => false,
                 };
-                if nexts.iter().any(is_refused) {
+                if lacks_value && nexts.iter().any(is_refused) {
                     self.without_values.push(id.clone());
                 }
                 let after = self.machine(host).processes.contains_key(&id);

@@ -15,6 +15,8 @@ use model::{
 };
 use rollout::{App, Fact, Instance, RolloutKind};
 
+use crate::bounds;
+use crate::budget::{self, Budgets};
 use crate::counts::Counts;
 use crate::disk::Disk;
 use crate::hosts::Hosts;
@@ -42,6 +44,8 @@ pub struct Checker {
     history: BTreeMap<AppName, App>,
     pending: Vec<Record>,
     works: Works,
+    /// The failure budgets of rollouts.
+    pub budgets: Budgets,
     /// Counts of the requests that proxies have really forwarded.
     pub counts: Counts,
 }
@@ -63,6 +67,7 @@ impl Checker {
             history: BTreeMap::new(),
             pending: Vec::new(),
             works: Works::default(),
+            budgets: Budgets::default(),
             counts: Counts::default(),
         }
     }
@@ -195,7 +200,7 @@ impl Checker {
         if commands.iter().any(|command| starts(&command)) {
             self.fail("I7", at, "a rollback to a warm standby started an instance".into());
         }
-        self.bounds(engine, &apps, at);
+        self.found(bounds::check(engine, &apps), at);
         let wrong = self.works.check(engine.apps());
         self.found(wrong, at);
     }
@@ -343,7 +348,8 @@ impl Checker {
             let during = after.rollout.as_ref().is_some_and(|r| {
                 !matches!(r.phase, rollout::Phase::Reverting { .. } | rollout::Phase::Settling)
             });
-            if drains && during && left < had && left < usize::from(floor) {
+            let floor = usize::from(floor).saturating_sub(budget::excused(&after, engine));
+            if drains && during && left < had && left < floor {
                 let name = &app.name;
                 let what = format!("{name} was left with {left} of {before}, its floor is {floor}");
                 self.fail("I3", at, what);
@@ -369,33 +375,6 @@ impl Checker {
         let Some(release) = new.filter(|_| recreates).map(|i| i.release) else { return };
         if app.instances.values().any(|i| i.release != release) {
             self.fail("recreate", at, format!("{id} is started beside another release"));
-        }
-    }
-
-    /// I9: the data kept for an app is bounded, and so is the number of apps, including removed ones.
-    fn bounds(&mut self, engine: &Engine, apps: &BTreeMap<&AppName, &App>, at: u64) {
-        let resting = engine.resting_ports();
-        if resting.iter().collect::<BTreeSet<_>>().len() < resting.len() {
-            self.fail("I9", at, "a port rests twice".into());
-        }
-        if apps.len() > 2 * Engine::APPS + Engine::CHECKPOINT as usize {
-            self.fail("I9", at, format!("{} apps are kept", apps.len()));
-        }
-        for app in apps.values() {
-            let surplus = app.releases.len().saturating_sub(2 * usize::from(App::KEPT) + 5);
-            let replicas = app.releases.keys().map(|no| usize::from(app.replicas(*no))).max();
-            // Live, candidate, standby, and draining instances: a few times a whole release.
-            let instances = 100 + 4 * replicas.unwrap_or(0);
-            let told = engine.told_count(&app.name);
-            let is_told_of_gone = told > app.instances.len() + app.works.len();
-            if is_told_of_gone
-                || surplus > 0
-                || app.receipts.len() > App::RECEIPTS
-                || app.instances.len() > instances
-            {
-                let name = &app.name;
-                self.fail("I9", at, format!("{name} keeps more than it may"));
-            }
         }
     }
 

@@ -8,6 +8,8 @@
 
 mod ambush;
 mod apps;
+mod bounds;
+mod budget;
 mod chaos;
 mod counts;
 mod coverage;

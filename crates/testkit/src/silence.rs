@@ -103,6 +103,7 @@ fn acts_blindly(engine: &Engine, record: &Record, app: &App) -> Option<Wrong> {
         let is_act = match fact {
             Fact::Stepped { .. } | Fact::Doomed { .. } | Fact::Draining { .. } => true,
             Fact::Reverting { cause, .. } => !cause.is_asked_for(),
+            Fact::HostAside { aside, .. } => aside.why.counts(),
             Fact::Minted { release, .. } => app.live != Some(*release),
             _ => false,
         };

@@ -239,6 +239,7 @@ fn an_engine_that_is_wrong_stops_before_it_writes_what_it_could_not_read() {
         to: ReleaseNo(1),
         release: None,
         strategy: None,
+        hosts: Vec::new(),
         at: NOW,
     };
     rollout::apply(&mut app, &Fact::Started(Box::new(started))).expect("it follows");

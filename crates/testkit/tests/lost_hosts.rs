@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    AppSpec, FromHost, Health, HostId, HostReport, InstanceId, Millis, OnFailure, Order, Outcome,
-    Readiness, Standby, StrategyKind, Switch,
+    AppSpec, FailureBudget, FromHost, Health, HostId, HostReport, InstanceId, Millis, OnFailure,
+    Order, Outcome, Readiness, Standby, StrategyKind, Switch,
 };
 use rollout::{Ask, FleetAsk, Promote};
 use testkit::{Behaviour, HostNo, Pace, Script};
@@ -24,6 +24,7 @@ fn large_fleet() -> Script {
 
 fn three(spec: &mut AppSpec) {
     spec.run.replicas = 3;
+    spec.strategy.failure_budget = FailureBudget::Count(1);
     spec.strategy.watch = Millis::from_secs(2);
 }
 
@@ -254,6 +255,7 @@ fn a_host_that_was_removed_is_waited_for_no_longer() {
     let mut script = fleet();
     let alone = |spec: &mut AppSpec| {
         spec.run.replicas = 1;
+        spec.strategy.failure_budget = FailureBudget::Count(1);
         spec.strategy.kind = StrategyKind::Recreate { page: model::Page::default() };
     };
     script.deploy_with("v1", Behaviour::Good(200), false, alone).wait(15);

@@ -44,6 +44,11 @@ fn every_planted_bug_is_caught_by_the_invariant_that_it_breaks() {
             Sabotage::Core(Bug::TakesLostForGone | Bug::LeavesProcesses) => "gone",
             Sabotage::Core(Bug::ForgetsOwed) => "owed",
             Sabotage::Core(Bug::TrustsOwnNetwork) => "blind",
+            Sabotage::Core(Bug::NeverSpendsBudget | Bug::ForgetsLostHosts) => "budget",
+            Sabotage::Core(Bug::CountsHostTwice | Bug::SpendsForLostBefore) => "budget",
+            Sabotage::Core(Bug::PlacesOnHostsAside) => "budget",
+            // The fact cannot follow.
+            Sabotage::Core(Bug::SpendsOnTheWayBack) => "defect",
             Sabotage::Core(Bug::WatchesForever | Bug::ForgetsProxies | Bug::ReplacesOnlyOne) => {
                 "end"
             }

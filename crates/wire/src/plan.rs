@@ -102,7 +102,7 @@ pub enum Planned {
 /// Returns the steps of a rollout of `replicas` instances beside `live`, one sentence each. The first release
 /// of an app comes in by one switch, whatever the strategy.
 pub fn steps(strategy: &Strategy, replicas: u16, live: Option<&Label>) -> Vec<String> {
-    let Strategy { kind, standby, watch: _ } = strategy;
+    let Strategy { kind, standby, watch: _, failure_budget: _ } = strategy;
     if live.is_none() {
         let by_hand = matches!(kind, StrategyKind::BlueGreen { switch: Switch::Manual });
         let on = if by_hand { " on `segue promote`" } else { "" };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{AppName, HostId, Label, Outcome, RolloutView, Waiting};
+use model::{AppName, BudgetSpent, HostAside, HostId, Label, Outcome, RolloutView, Waiting};
 use serde::{Deserialize, Serialize};
 
 /// A receipt, exactly as `receipt --json` prints it. A number that was not measured is `null`. The receipt of
@@ -57,6 +57,13 @@ pub struct RolloutReceipt<O = Outcome> {
     /// The lost hosts on which instances were still to be stopped at the rollout's end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub owed: Vec<HostId>,
+    /// What the rollout spent of its failure budget; `None` if it had a single host to place instances on, or
+    /// none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<BudgetSpent>,
+    /// The hosts that the rollout went on without.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aside: Vec<HostAside>,
 }
 
 /// A receipt, and the reason why the rollout did not complete. This is the API's answer. The cause is text
@@ -139,6 +146,8 @@ impl<O> RolloutReceipt<O> {
             switch_ms,
             duration_ms,
             owed,
+            budget,
+            aside,
         } = receipt.clone();
         Self {
             rollout: rollout.0,
@@ -162,6 +171,8 @@ impl<O> RolloutReceipt<O> {
             switch_ms,
             duration_ms,
             owed,
+            budget,
+            aside,
         }
     }
 }

@@ -2,8 +2,8 @@
 //! Reads no file: the client reads the page that is named here.
 
 use model::{
-    Batch, Capacity, Gate, Millis, OnFailure, Order, Page as Shown, Share, Standby, Step, Strategy,
-    StrategyKind, Switch, nearest,
+    Batch, Capacity, FailureBudget, Gate, Millis, OnFailure, Order, Page as Shown, Share, Standby,
+    Step, Strategy, StrategyKind, Switch, nearest,
 };
 
 use crate::cohort;
@@ -19,7 +19,7 @@ const MOST_STEPS: usize = 50;
 const MOST_MESSAGE: usize = 1_000;
 
 /// The keys of every kind. docs/segue.schema.json lists the same keys, and those below.
-pub(crate) const COMMON: &[&str] = &["kind", "standby", "watch"];
+pub(crate) const COMMON: &[&str] = &["kind", "standby", "watch", "failure_budget"];
 /// The kinds with their own keys; the first kind is the default.
 pub(crate) const KINDS: &[(&str, &[&str])] = &[
     ("blue-green", &["switch"]),
@@ -62,7 +62,8 @@ pub(crate) fn read(
     };
     let standby = read_standby(&strategy, standby)?;
     let watch = strategy.duration("watch", Millis::from_secs(10), Millis(0)..=DAY)?;
-    Ok((Strategy { kind, standby, watch }, path))
+    let failure_budget = read_failure_budget(&strategy)?;
+    Ok((Strategy { kind, standby, watch, failure_budget }, path))
 }
 
 /// Returns the kind and its keys. A key of another kind gets a better error than "unknown key".
@@ -162,6 +163,22 @@ fn read_batch(strategy: &Section<'_>) -> Result<Batch> {
         Some(_) | None => {
             let why = format!("{text:?} is neither a number nor a part from \"1%\" to \"100%\"");
             Err(strategy.wrong("batch", why).hint("write batch = 1 or batch = \"25%\""))
+        }
+    }
+}
+
+fn read_failure_budget(strategy: &Section<'_>) -> Result<FailureBudget> {
+    let Some(Node { value: TreeValue::Text(text), .. }) = strategy.get("failure_budget") else {
+        return Ok(FailureBudget::Count(strategy.count("failure_budget", 0, 0..=1_000)?));
+    };
+    let percent = text.trim().strip_suffix('%').and_then(|number| number.trim_end().parse().ok());
+    match percent {
+        Some(percent @ 0..=100) => Ok(FailureBudget::Percent(percent)),
+        Some(_) | None => {
+            let why =
+                format!("{text:?} is neither a number of hosts nor a part from \"0%\" to \"100%\"");
+            let hint = "write failure_budget = 1 or failure_budget = \"3%\"";
+            Err(strategy.wrong("failure_budget", why).hint(hint))
         }
     }
 }

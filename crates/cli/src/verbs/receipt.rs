@@ -1,6 +1,6 @@
 //! `segue receipt`: shows the measured effects of a rollout.
 
-use model::Millis;
+use model::{BudgetSpent, Millis};
 use wire::{ReceiptWithCause, RolloutReceipt};
 
 use crate::args::{ConnectionOptions, ReceiptOptions};
@@ -58,6 +58,8 @@ fn lines(account: &ReceiptWithCause) -> Vec<String> {
         switch_ms,
         duration_ms,
         owed,
+        budget,
+        aside,
     } = receipt;
     let way = from.as_ref().map_or_else(|| to.to_string(), |from| format!("{from} → {to}"));
     let mut lines = vec![format!(
@@ -95,6 +97,10 @@ fn lines(account: &ReceiptWithCause) -> Vec<String> {
         let hosts = hosts.join(", ");
         lines.push(format!("  Instances are still to be stopped on {hosts}, once heard again."));
     }
+    if let Some(BudgetSpent { spent, of }) = budget {
+        lines.push(format!("  {spent} of {of} hosts of its failure budget were spent."));
+    }
+    lines.extend(aside.iter().map(|aside| format!("  It went on without {aside}.")));
     if !complete {
         lines.push("  Some counts were lost in a crash; the true ones are higher.".into());
     }

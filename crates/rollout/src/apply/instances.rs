@@ -1,6 +1,6 @@
 //! Folds events of instances: minted, draining, gone, and how they died. Moves no traffic.
 
-use model::{ReleaseNo, Stage, Timestamp};
+use model::{Listeners, ReleaseNo, Stage, Timestamp};
 
 use super::Folded;
 use super::stored::forget_if_removed;
@@ -21,6 +21,17 @@ pub(super) fn mint(app: &mut App, release: ReleaseNo, minted: &[Minted], at: Tim
     app.last_instance = expected;
     let new = minted.iter().map(|it| (it.number, Instance::joining(release, it, at)));
     app.instances.extend(new);
+    Ok(())
+}
+
+/// Lets an instance serve. Its host can run the app.
+pub(super) fn serve(app: &mut App, number: u64, listeners: &Listeners, at: Timestamp) -> Folded {
+    let instance = stage(app, number, Stage::Joining)?;
+    (instance.stage, instance.since) = (Stage::Serving, at);
+    instance.listeners.clone_from(listeners);
+    let (took, host) = (at.since(instance.minted), instance.host.clone());
+    app.pace.start = Some(took);
+    app.avoided.retain(|avoided| avoided.host != host);
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::ToString;
+use alloc::vec::Vec;
 
 use model::{NotReady, Readiness, ReleaseNo, Share, StrategyKind};
 
@@ -108,7 +109,7 @@ fn check_way_back(desk: &Desk) -> Result<ReleaseNo, Refusal> {
 fn switch_back(desk: &Desk, to: ReleaseNo) -> Answer {
     let mut batch = FactBatch::new(desk.app);
     batch.end_rollout(Cause::RolledBack, desk.seen, desk.now)?;
-    let rollout = batch.start(RolloutKind::Rollback, to, None, None, desk.now)?;
+    let rollout = batch.start(RolloutKind::Rollback, to, None, None, Vec::new(), desk.now)?;
     let ready = ready(desk.app, desk.seen, to);
     if !Bug::RollsBackInTwo.is_planted() {
         batch.push(Fact::Shifted { rollout, share: Share::ALL, ready, at: desk.now })?;
@@ -155,7 +156,7 @@ fn rollback_to(desk: &Desk, to: ReleaseNo) -> Answer {
     checks::can_run(desk, &release.spec)?;
     let mut batch = FactBatch::new(app);
     batch.end_rollout(Cause::RolledBack, desk.seen, desk.now)?;
-    let rollout = batch.start(RolloutKind::Deploy, to, None, None, desk.now)?;
+    let rollout = batch.start(RolloutKind::Deploy, to, None, None, Vec::new(), desk.now)?;
     checks::check_floor(desk, &batch)?;
     let note = format!("{label} is not warm: it is started again, then switched to");
     Ok(batch.accepted(Some(rollout), Some(to), note))

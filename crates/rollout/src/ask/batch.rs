@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use model::{Release, ReleaseNo, RolloutId, Share, Strategy, Timestamp};
+use model::{HostId, Release, ReleaseNo, RolloutId, Share, Strategy, Timestamp};
 
 use super::{Accepted, Course, Refusal, RefusalCode};
 use crate::decide::ended;
@@ -30,19 +30,20 @@ impl FactBatch {
     }
 
     /// Begins a rollout. `strategy` is the strategy of the command, if the release is stored already.
-    /// `None` keeps the strategy stored with the release.
+    /// `None` keeps the strategy stored with the release. `hosts` are those that the failure budget is about.
     pub fn start(
         &mut self,
         kind: RolloutKind,
         to: ReleaseNo,
         release: Option<Release>,
         strategy: Option<Strategy>,
+        hosts: Vec<HostId>,
         at: Timestamp,
     ) -> Result<RolloutId, Refusal> {
         let rollout = RolloutId(self.app.last_rollout + 1);
         let from = self.app.live;
         let strategy = strategy.map(Box::new);
-        let started = Started { rollout, kind, from, to, release, strategy, at };
+        let started = Started { rollout, kind, from, to, release, strategy, hosts, at };
         self.push(Fact::Started(Box::new(started)))?;
         Ok(rollout)
     }

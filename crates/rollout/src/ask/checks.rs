@@ -2,13 +2,14 @@
 //! release, and enough instances must carry the app meanwhile. Changes nothing.
 
 use alloc::format;
+use alloc::vec::Vec;
 
-use model::{AppSpec, HostId, Obstacle, Order, Reach, ReleaseNo, Share, StrategyKind};
+use model::{AppSpec, HostDuty, HostId, Obstacle, Order, Reach, ReleaseNo, Share, StrategyKind};
 
 use super::batch::FactBatch;
 use super::{Desk, Refusal};
 use crate::readiness::{can_take_over, ready};
-use crate::{Fact, Instance, Phase};
+use crate::{Fact, HostSeen, Instance, Phase};
 
 /// Refuses a release that none of the hosts that take instances can run, before anything is begun.
 pub(super) fn can_run(desk: &Desk, spec: &AppSpec) -> Result<(), Refusal> {
@@ -23,6 +24,34 @@ pub(super) fn can_run(desk: &Desk, spec: &AppSpec) -> Result<(), Refusal> {
         Some(Obstacle { why, hint }) => Err(desk.refused(&why, &hint)),
         None => Ok(()),
     }
+}
+
+/// Returns the hosts that a release can be placed on. Refuses it if these are less than half of the hosts that
+/// it is meant for: what is left could not carry the app.
+pub(super) fn hosts_for(desk: &Desk, spec: &AppSpec) -> Result<Vec<HostId>, Refusal> {
+    let meant = || desk.seen.hosts.iter().filter(|(_, host)| host.is_meant(spec));
+    let left_out = |host: &HostSeen| match (host.reach, host.duty) {
+        (Reach::Silent { .. } | Reach::Lost { .. }, _) => Some("it is not heard".into()),
+        (Reach::Here, HostDuty::Cordoned) => Some("it is cordoned".into()),
+        (Reach::Here, HostDuty::Draining) => Some("it is drained".into()),
+        (Reach::Here, HostDuty::Active) => host.obstacle(spec).map(|obstacle| obstacle.why),
+    };
+    let (mut hosts, mut others) = (Vec::new(), Vec::new());
+    for (id, host) in meant() {
+        match left_out(host) {
+            None => hosts.push(id.clone()),
+            Some(why) => others.push(format!("{id} ({why})")),
+        }
+    }
+    if hosts.len() * 2 < hosts.len() + others.len() {
+        let (left, all) = (hosts.len(), hosts.len() + others.len());
+        let why =
+            format!("only {left} of the {all} hosts meant for it take it: {}", others.join(", "));
+        let hint = "`segue fleet uncordon NAME` lets a host take instances again, `segue fleet remove NAME` \
+                    takes one out of the fleet; `on` in [placement] says which hosts are meant";
+        return Err(desk.refused(&why, hint));
+    }
+    Ok(hosts)
 }
 
 /// Refuses to start instances of a stored release that no host can run.

@@ -1,6 +1,7 @@
 //! `deploy`: begins a rollout, follows the rollout in progress, or refuses with a reason.
 
 use alloc::format;
+use alloc::string::String;
 
 use model::{
     Conventions, Digest, Label, Release, ReleaseNo, Service, Share, Strategy, StrategyKind,
@@ -66,13 +67,28 @@ pub(super) fn deploy(desk: &Desk, new: &NewRelease, replace: bool) -> Answer {
         service: Service::Unknown,
     });
     let strategy = stored.is_some().then(|| new.spec.strategy.clone());
-    let rollout = batch.start(RolloutKind::Deploy, to, release, strategy, desk.now)?;
+    let hosts = checks::hosts_for(desk, &new.spec)?;
+    let rollout = batch.start(RolloutKind::Deploy, to, release, strategy, hosts, desk.now)?;
     checks::check_floor(desk, &batch)?;
     if batch.app.rollout.as_ref().is_some_and(|rollout| rollout.closed) {
         checks::check_heard(desk)?;
     }
-    let note = format!("{label} is release {to}");
+    let note = match batch.app.rollout.as_ref().map(|rollout| &rollout.budget) {
+        Some(budget) if budget.hosts.len() > 1 => {
+            format!("{label} is release {to}; {}", may_fail(budget.of))
+        }
+        Some(_) | None => format!("{label} is release {to}"),
+    };
     Ok(batch.accepted(Some(rollout), Some(to), note))
+}
+
+/// Says how many hosts may fail.
+fn may_fail(of: u16) -> String {
+    match of {
+        0 => "no host may fail during the rollout: `failure_budget` is 0".into(),
+        1 => "1 host may fail during the rollout".into(),
+        of => format!("{of} hosts may fail during the rollout"),
+    }
 }
 
 /// Ends the rollout in progress, attaches to it, or refuses the deploy.

@@ -1,6 +1,7 @@
 //! `restart`, and a deploy of the live release: the release stays, and its instances are renewed.
 
 use alloc::format;
+use alloc::vec::Vec;
 
 use model::{Label, ReleaseNo};
 
@@ -24,7 +25,7 @@ pub(super) fn restart(desk: &Desk) -> Answer {
     }
     checks::can_start(desk, live)?;
     let mut batch = FactBatch::new(app);
-    let rollout = batch.start(RolloutKind::Restart, live, None, None, desk.now)?;
+    let rollout = batch.start(RolloutKind::Restart, live, None, None, Vec::new(), desk.now)?;
     if batch.app.rollout.as_ref().is_some_and(|rollout| rollout.closed) {
         checks::check_heard(desk)?;
     }
@@ -48,7 +49,7 @@ pub(super) fn is_live(desk: &Desk, mut batch: FactBatch, live: ReleaseNo, again:
     checks::can_start(desk, live)?;
     // A settling rollout is decided. Its draining instances continue to drain.
     batch.end_rollout(Cause::RolledBack, desk.seen, desk.now)?;
-    let rollout = batch.start(RolloutKind::Start, live, None, None, desk.now)?;
+    let rollout = batch.start(RolloutKind::Start, live, None, None, Vec::new(), desk.now)?;
     let s = if wanted == 1 { "" } else { "s" };
     let note =
         format!("{label} is live with {up} of {wanted} instance{s} up: starting what it lacks");

@@ -4,14 +4,19 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
-use model::{Maintenance, Page, Release, ReleaseNo, Service, StrategyKind};
+use model::{
+    HostAside, HostFault, HostId, Maintenance, Page, Reach, Release, ReleaseNo, Service,
+    StrategyKind,
+};
 
 use super::batch::FactBatch;
 use super::checks;
-use super::{Answer, Desk, Promote};
+use super::{Answer, Desk, Promote, Refusal};
+use crate::decide::budget;
 use crate::ladder::{rung, rungs};
-use crate::reach::{required, suspicion};
+use crate::reach::{required, suspicion, unheard_host};
 use crate::readiness::{ready, whole};
 use crate::{App, Fact, Phase, Rollout, Suspicion};
 
@@ -54,6 +59,7 @@ fn open(desk: &Desk, rollout: &Rollout) -> Answer {
         let hint = "`segue status` shows what it waits for; promote again when it is whole";
         return Err(desk.refused(&why.to_string(), hint));
     }
+    check_hosts(desk, rollout)?;
     let (id, to, at) = (rollout.id, rollout.to, desk.now);
     let share = rung(desk.app, rollout, rollout.rung).share;
     let ready = ready(desk.app, desk.seen, to);
@@ -82,11 +88,20 @@ fn next(desk: &Desk, rollout: &Rollout, promote: Promote) -> Answer {
         let why = format!("only {ready} of {} instances of {label} are healthy", here.to);
         return Err(desk.refused(&why, "`segue status` shows what it waits for"));
     }
+    check_hosts(desk, rollout)?;
     let share = rung(desk.app, rollout, number).share;
     let mut batch = FactBatch::new(desk.app);
     batch.push(Fact::Stepped { rollout: id, rung: number, at: desk.now })?;
     let note = format!("on to {share} of the traffic for {}", desk.app.label(to));
     Ok(batch.accepted(Some(id), Some(to), note))
+}
+
+/// Refuses to go on while a host with the candidate is not heard: the failure budget may not allow that.
+fn check_hosts(desk: &Desk, rollout: &Rollout) -> Result<(), Refusal> {
+    let Some(host) = unheard_host(desk.app, desk.seen, rollout) else { return Ok(()) };
+    let why = format!("{host} has {} and is not heard", desk.app.label(rollout.to));
+    let hint = "promote again when the host is heard; after 10 s it counts as lost";
+    Err(desk.refused(&why, hint))
 }
 
 /// Pauses the rollout.
@@ -115,6 +130,10 @@ pub(super) fn resume(desk: &Desk) -> Answer {
     let mut note = String::from("going on");
     if let Some(Suspicion { silent, .. }) = suspicion(desk.app, desk.seen) {
         batch.push(Fact::LossConfirmed { at: desk.now })?;
+        // Whoever says so goes on without these hosts, whatever the budget.
+        for aside in said_to_be_lost(desk) {
+            batch.push(aside)?;
+        }
         note = format!("going on: {silent} silent hosts count as lost");
     } else if paused.is_none() {
         let hint = "`segue status` shows what it waits for";
@@ -125,6 +144,21 @@ pub(super) fn resume(desk: &Desk) -> Answer {
     }
     let (id, to) = (rollout.map(|r| r.id), rollout.map(|r| r.to));
     Ok(batch.accepted(id, to, note))
+}
+
+/// Returns facts that put the hosts aside that are not heard and have a part in the rollout.
+fn said_to_be_lost(desk: &Desk) -> Vec<Fact> {
+    let Some(rollout) = desk.app.rollout.as_ref().filter(|r| budget::is_in_force(r)) else {
+        return Vec::new();
+    };
+    let silent = desk.seen.hosts.iter().filter(|(_, host)| host.reach != Reach::Here);
+    let hosts = silent.map(|(host, _)| host).filter(|host| !rollout.budget.is_aside(host));
+    let hosts = hosts.filter(|host| rollout.budget.hosts.contains(host));
+    let fact = |host: &HostId| {
+        let aside = HostAside { host: host.clone(), why: HostFault::SaidToBeLost };
+        Fact::HostAside { rollout: rollout.id, aside, at: desk.now }
+    };
+    hosts.map(fact).collect()
 }
 
 /// Sets the number of instances of the live release and the standby.

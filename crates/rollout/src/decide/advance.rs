@@ -8,7 +8,7 @@ use model::{Exit, Gate, ReleaseNo, Share, Stage, Switch, Timestamp};
 use super::{Timer, renew};
 use crate::ladder::rung;
 use crate::planted::Bug;
-use crate::reach::{away, is_left_behind, required};
+use crate::reach::{away, is_left_behind, required, unheard_host};
 use crate::readiness::{at_ease, can_take_over, ready};
 use crate::receipt::receipt;
 use crate::{App, Cause, Fact, Instance, Observed, Phase, Rollout, RolloutKind};
@@ -59,8 +59,14 @@ fn next_rung(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) -
     let Gate::After(time) = here.gate? else { return None };
     let over = timer.due(rollout.since.max(seen.recovered).after(time).after(seen.stood));
     let whole = at_ease(app, seen, rollout.to) >= required(app, seen, rollout.to, here.to);
+    // The batch before may have ended its host.
+    let is_heard = unheard_host(app, seen, rollout).is_none();
     let next = rollout.rung + 1;
-    (over && whole).then_some(Fact::Stepped { rollout: rollout.id, rung: next, at: timer.now })
+    (over && whole && is_heard).then_some(Fact::Stepped {
+        rollout: rollout.id,
+        rung: next,
+        at: timer.now,
+    })
 }
 
 /// Gives the traffic back to the old release during a revert, once the old release is complete on the hosts

@@ -1,6 +1,8 @@
 //! Decides which facts to record next, given the observations, and when to decide again.
 
 mod advance;
+pub(crate) mod budget;
+mod candidate;
 mod guard;
 mod instances;
 mod placement;
@@ -76,6 +78,9 @@ fn next(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
     let goes_back = app.rollout.as_ref().is_some_and(|r| r.kind == RolloutKind::Rollback);
     let mut facts = Vec::new();
     if !is_blind {
+        facts = budget::put_aside(app, seen, timer);
+    }
+    if facts.is_empty() && !is_blind {
         facts = revert::revert(app, seen, timer);
     }
     if facts.is_empty() {

@@ -47,7 +47,9 @@ impl<'a> Placement<'a> {
     pub fn place(&mut self, release: &Release, count: usize) -> Vec<Minted> {
         let mut load = self.load(release);
         load.retain(|host, _| {
-            self.hosts.get(*host).is_some_and(|room| room.host.is_meant(&release.spec))
+            let room = self.hosts.get(*host);
+            room.is_some_and(|room| room.host.is_meant(&release.spec))
+                && !self.is_aside(host, release)
         });
         let can_run = |host: &&HostId| {
             let room = self.hosts.get(*host);
@@ -60,7 +62,7 @@ impl<'a> Placement<'a> {
         while placed.len() < count {
             let next = (load.iter())
                 .filter(|(host, _)| self.hosts.get(*host).is_some_and(|room| room.fits(release)))
-                .min_by_key(|(host, load)| (**load, **host))
+                .min_by_key(|(host, load)| (self.is_avoided(host), **load, **host))
                 .map(|(host, _)| *host);
             let Some(host) = next else { break };
             let Some(minted) = self.mint(host, release) else { break };
@@ -84,6 +86,18 @@ impl<'a> Placement<'a> {
             *of_app += 1;
         }
         load
+    }
+
+    /// Returns whether the last rollout could not start its release on the host.
+    fn is_avoided(&self, host: &HostId) -> bool {
+        self.app.avoided.iter().any(|avoided| avoided.host == *host)
+    }
+
+    /// Returns whether the rollout that brings the release in goes on without the host.
+    fn is_aside(&self, host: &HostId, release: &Release) -> bool {
+        let rollout = self.app.rollout.as_ref().filter(|rollout| rollout.to == release.no);
+        rollout.is_some_and(|rollout| rollout.budget.is_aside(host))
+            && !Bug::PlacesOnHostsAside.is_planted()
     }
 
     fn mint(&mut self, host: &'a HostId, release: &Release) -> Option<Minted> {

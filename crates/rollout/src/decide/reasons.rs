@@ -36,6 +36,12 @@ pub(super) fn reasons(app: &App, seen: &Observed, now: Timestamp) -> Reasons {
         reasons.rollout = rollout.map(|rollout| of_rollout(app, rollout, seen, now));
         reasons.app.extend(of_hosts(app, seen));
     }
+    let aside = rollout.into_iter().flat_map(|rollout| &rollout.budget.aside);
+    let aside = aside.chain(&app.avoided);
+    reasons.app.extend(aside.map(|aside| {
+        let (waiting, since) = (Waiting::HostAside(aside.clone()), now);
+        Reason { waiting, since, until: None }
+    }));
     for no in app.on_offer() {
         reasons.app.extend(of_release(app, seen, now, no));
     }

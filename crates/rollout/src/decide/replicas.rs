@@ -7,15 +7,17 @@ use core::cmp::Reverse;
 use model::{Health, Millis, ReleaseNo, Share, Stage, Timestamp};
 
 use super::Timer;
+use super::budget::carried_by_lost;
 use super::placement::Placement;
 use crate::ladder::{least, wanted};
 use crate::patience::Patience;
 use crate::planted::Bug;
 use crate::reach::{
     back_since, has_to_leave, heard_from, is_here, is_lost, replaced_from, required, runs_alone,
+    unheard_host,
 };
 use crate::readiness::ready;
-use crate::{App, DrainCause, Fact, Instance, InstanceSeen, Observed, ReleasedBy};
+use crate::{App, DrainCause, Fact, Instance, InstanceSeen, Observed, Phase, ReleasedBy};
 
 pub(super) fn upkeep(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
     let mut facts = Vec::new();
@@ -116,7 +118,7 @@ fn spare(app: &App, seen: &Observed, timer: &mut Timer, mut leaving: Vec<u64>) -
     if Bug::ForgetsFloor.is_planted() {
         return leaving;
     }
-    let least = usize::from(least(app));
+    let least = usize::from(least(app)).saturating_sub(carried_by_lost(app, seen));
     let carrying = |number: u64| {
         let instance = app.instances.get(&number)?;
         let carries = instance.stage == Stage::Serving && app.share(instance.release) > Share::NONE;
@@ -285,6 +287,9 @@ fn mint(
         if app.rollout.is_none() && runs_alone(app, no) && is_leaving(app, seen, no) {
             continue;
         }
+        if is_too_early(app, seen, no) {
+            continue;
+        }
         if lacking == 0 || !pause.is_none_or(|until| timer.due(until)) {
             continue;
         }
@@ -294,6 +299,14 @@ fn mint(
         }
     }
     facts
+}
+
+/// Returns whether instances of the release that start now would begin the next batch too early: a host of the
+/// batch before is not heard.
+fn is_too_early(app: &App, seen: &Observed, no: ReleaseNo) -> bool {
+    let rollout = app.rollout.as_ref().filter(|rollout| rollout.to == no);
+    let between = rollout.filter(|rollout| rollout.phase == Phase::Holding);
+    between.is_some_and(|rollout| unheard_host(app, seen, rollout).is_some())
 }
 
 /// Returns the number of instances that the release lacks. Draining and doomed ones do not count as

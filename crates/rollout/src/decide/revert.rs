@@ -2,15 +2,14 @@
 //! they start. After the switch the candidate must not fall below the floor. A rollback is never
 //! reverted: the release it leaves is known to be bad.
 
-use alloc::format;
 use alloc::vec::Vec;
 
 use model::{Exit, Health, OnFailure, ReleaseNo, Share, Stage, StrategyKind};
 
+use super::candidate::failed_candidate;
 use super::replicas::lacking;
-use super::{Timer, guard, instances};
+use super::{Timer, budget, guard, instances};
 use crate::ladder::{floor, needs_room};
-use crate::patience::{Part, Patience};
 use crate::reach::{away, is_here};
 use crate::readiness::ready;
 use crate::{
@@ -25,7 +24,7 @@ pub(super) fn revert(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact>
     let held = |r: &&Rollout| r.paused.as_ref().is_some_and(|pause| pause.because.is_some());
     let Some(rollout) = judged.filter(|r| !held(r)) else { return Vec::new() };
     let back = |cause| (cause, Way::Back);
-    let failure = match rollout.phase {
+    let failure = budget::overspent(app, rollout, seen).map(back).or_else(|| match rollout.phase {
         Phase::Starting | Phase::Ready => before_the_switch(app, rollout, seen, timer)
             .or_else(|| with_traffic(app, rollout, seen))
             .map(back),
@@ -34,7 +33,7 @@ pub(super) fn revert(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact>
             .map(back)
             .or_else(|| never_whole(app, rollout, seen, timer)),
         Phase::Settling | Phase::Reverting { .. } => None,
-    };
+    });
     let Some((cause, way)) = failure else { return Vec::new() };
     let mut facts = instances::ended(app, seen, timer.now);
     let (id, at) = (rollout.id, timer.now);
@@ -79,19 +78,11 @@ fn before_the_switch(
     seen: &Observed,
     timer: &mut Timer,
 ) -> Option<Cause> {
-    // No word of a host is no bad word about the release.
-    let candidates = app.instances_of(rollout.to);
-    let candidates = candidates.filter(|(_, i)| i.stage < Stage::Draining && is_here(app, seen, i));
-    for (number, instance) in candidates {
-        let seen_of_it = seen.instance(number);
-        let cause = of_instance(app, rollout, (number, instance), seen_of_it)
-            .or_else(|| never_healthy(app, rollout, (number, instance), seen, timer));
-        if cause.is_some() {
-            return cause;
-        }
+    if let Some(failed) = failed_candidate(app, rollout, seen, timer) {
+        return Some(budget::cause_with(rollout, failed));
     }
     if rollout.phase == Phase::Starting
-        && seen.hosts.values().all(|host| !host.takes_instances() || host.free_ports.is_empty())
+        && has_no_ports(app, rollout, seen)
         && lacking(app, seen, timer.now, rollout.to) > 0
         && let Some(release) = app.releases.get(&rollout.to)
     {
@@ -107,64 +98,13 @@ fn before_the_switch(
     again_and_again.then_some(Cause::KeptDying { times, exit, tail: Vec::new() })
 }
 
-/// Returns the cause of failure that one candidate's process shows.
-fn of_instance(
-    app: &App,
-    rollout: &Rollout,
-    (number, instance): (u64, &Instance),
-    seen: &InstanceSeen,
-) -> Option<Cause> {
-    match &seen.process {
-        Process::Unseen | Process::Running { .. } => None,
-        Process::Refused(why) => {
-            Some(Cause::NotStarted { instance: app.id(number), why: why.clone() })
-        }
-        Process::AddressInUse | Process::Exited { address_in_use: true, .. } => {
-            let times = rollout.ports_taken + 1;
-            (times >= Rollout::PORT_ATTEMPTS).then_some(Cause::PortsTaken { times })
-        }
-        // Nobody saw the process end because the machine went down. The release is not to blame.
-        Process::Exited { exit: Exit::Unknown, .. } => None,
-        Process::Exited { exit, tail, .. } => {
-            let exit = *exit;
-            let at_start = rollout.phase == Phase::Starting && instance.stage == Stage::Joining;
-            if at_start {
-                let (instance, tail) = (app.id(number), tail.clone());
-                return Some(Cause::DiedAtStart { instance, exit, tail });
-            }
-            let times = rollout.crashes + 1;
-            let exit = Some(exit);
-            let tail = tail.clone();
-            let again_and_again = times >= Rollout::CRASHES_WHILE_WAITING;
-            again_and_again.then_some(Cause::KeptDying { times, exit, tail })
-        }
-    }
-}
-
-fn never_healthy(
-    app: &App,
-    rollout: &Rollout,
-    (number, instance): (u64, &Instance),
-    seen: &Observed,
-    timer: &mut Timer,
-) -> Option<Cause> {
-    let first_start = rollout.phase == Phase::Starting && instance.stage == Stage::Joining;
-    let patience = Patience::with(app, seen, number, instance);
-    let is_up = seen.instance(number).health == Health::Up;
-    let overdue = first_start && !is_up && timer.due(patience.until());
-    let (instance, waited) = (app.id(number), patience.given);
-    overdue.then(|| match patience.of {
-        Part::LayingOut => {
-            let trouble = seen.instance(number).fetch.trouble.as_ref();
-            let mut why = format!("its files were not laid out within {waited}");
-            why.extend(trouble.map(|trouble| format!(": {trouble}")));
-            Cause::NotStarted { instance, why }
-        }
-        Part::Starting => {
-            let note = seen.instance(number).note.clone();
-            Cause::NeverHealthy { instance, waited, note }
-        }
-    })
+/// Returns whether no host that the candidate can be placed on has a free port.
+fn has_no_ports(app: &App, rollout: &Rollout, seen: &Observed) -> bool {
+    let Some(release) = app.releases.get(&rollout.to) else { return false };
+    let mut hosts = seen.hosts.iter().filter(|(id, host)| {
+        host.takes_instances() && host.is_meant(&release.spec) && !rollout.budget.is_aside(id)
+    });
+    hosts.all(|(_, host)| host.free_ports.is_empty())
 }
 
 /// Judges a candidate that has a share of the traffic. Returns a cause if most of its answers are

@@ -26,7 +26,10 @@ pub(super) fn said(world: &mut World, commands: &[Command]) {
         engine.and_then(|it| silence::check(it, commands, &world.hosts, &connections::heard(world)))
     };
     let wrong = named.or_else(told).or_else(acted);
-    world.checker.found(wrong, world.now);
+    let heard = connections::heard(world);
+    let budgets = &mut world.checker.budgets;
+    let overspent = engine.and_then(|it| budgets.check(it, commands, &heard));
+    world.checker.found(wrong.or(overspent), world.now);
 }
 
 /// Checks a commit.
