@@ -1,4 +1,4 @@
-//! The keys that seal users' cookies, newest first: on a server `DIR/affinity.keys`, on a proxy of its fleet
+//! The keys that seal users' cookies: on a server `DIR/affinity.keys`, on a proxy of its fleet
 //! `DIR/keys/affinity.keys`, one per line in hexadecimal. Every start and every proxy uses the same keys. They are
 //! never printed.
 
@@ -10,30 +10,38 @@ use std::time::{Duration, SystemTime};
 use proxy::AffinityKey;
 use wire::Secret;
 
-/// The age after which the next start adds a new key. Cookies expire sooner.
+/// The age after which a new key is made. Cookies expire sooner.
 const RENEW: Duration = Duration::from_secs(90 * 24 * 3_600);
-/// The number of keys that are kept. An older key no longer opens cookies.
-const KEPT: usize = 2;
+/// The time that a new key only opens cookies, before it seals any. By then every proxy that is heard has it.
+const OPENS_FIRST: Duration = Duration::from_secs(3_600);
+/// The number of keys that are kept besides a new one. An older key no longer opens cookies.
+const KEPT: usize = 3;
 
-/// The keys that seal users' cookies.
+/// The keys that seal users' cookies. The first one seals, and all of them open.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct CookieKeys(Vec<[u8; 32]>);
 
 impl CookieKeys {
-    /// Reads the keys from a file. Creates it on the first start, and adds a new key once the newest is older
-    /// than [`RENEW`].
-    pub fn load_or_create(path: &Path) -> io::Result<Self> {
+    /// Reads a server's keys from a file, and creates it on the first start. Once the newest key is older than
+    /// [`RENEW`], a new one is added, which lies in a file beside it until it is old enough to seal cookies.
+    pub fn load_or_renew(path: &Path) -> io::Result<Self> {
+        let next_path = path.with_extension("next");
         let mut keys = Self::load(path)?;
-        let age = fs::symlink_metadata(path)
-            .and_then(|file| file.modified())
-            .map(|made| SystemTime::now().duration_since(made).unwrap_or_default());
-        if keys.0.is_empty() || age.is_ok_and(|age| age > RENEW) {
-            let mut key = [0; 32];
-            getrandom::fill(&mut key).map_err(io::Error::other)?;
-            keys.0.insert(0, key);
-            keys.0.truncate(KEPT);
+        let mut next = Self::load(&next_path)?;
+        if keys.0.is_empty() {
+            keys.0.push(drawn()?);
             keys.save(path)?;
         }
+        if !next.0.is_empty() && is_older(&next_path, OPENS_FIRST) {
+            keys.0.splice(0..0, std::mem::take(&mut next.0));
+            keys.0.truncate(KEPT);
+            keys.save(path)?;
+            fs::remove_file(&next_path)?;
+        } else if next.0.is_empty() && is_older(path, RENEW) {
+            next.0.push(drawn()?);
+            next.save(&next_path)?;
+        }
+        keys.0.append(&mut next.0);
         Ok(keys)
     }
 
@@ -68,6 +76,18 @@ impl CookieKeys {
     }
 }
 
+/// Returns whether a file was written longer ago than this.
+fn is_older(path: &Path, age: Duration) -> bool {
+    let written = fs::symlink_metadata(path).and_then(|file| file.modified());
+    written.is_ok_and(|at| SystemTime::now().duration_since(at).unwrap_or_default() > age)
+}
+
+fn drawn() -> io::Result<[u8; 32]> {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(io::Error::other)?;
+    Ok(key)
+}
+
 fn parse(line: &str) -> io::Result<[u8; 32]> {
     let digest: Result<model::Digest, _> = line.trim().parse();
     digest.map(|digest| *digest.as_bytes()).map_err(|_| {
@@ -81,21 +101,44 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
 
+    /// Makes a file as old as this, and one second more.
+    fn age(path: &Path, age: Duration) {
+        let then = SystemTime::now() - age - Duration::from_secs(1);
+        fs::File::options().append(true).open(path).unwrap().set_modified(then).unwrap();
+    }
+
     #[test]
-    fn keys_are_made_once_renewed_in_time_and_only_their_owner_reads_them() {
+    fn a_new_key_opens_cookies_for_an_hour_before_it_seals_any() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("affinity.keys");
-        assert_eq!(CookieKeys::load_or_create(&path).unwrap().0.len(), 1);
-        let first = fs::read_to_string(&path).unwrap();
-        CookieKeys::load_or_create(&path).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), first);
-        let old = SystemTime::now() - RENEW - Duration::from_secs(1);
-        fs::File::options().append(true).open(&path).unwrap().set_modified(old).unwrap();
-        assert_eq!(CookieKeys::load_or_create(&path).unwrap().0.len(), 2);
-        assert!(fs::read_to_string(&path).unwrap().ends_with(&first));
+        let load = || CookieKeys::load_or_renew(&path).unwrap().0;
+        let first = load();
+        assert_eq!((first.len(), load()), (1, first.clone()));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let mut keys = first;
+        for _ in 0..4 {
+            age(&path, RENEW);
+            let both = load();
+            assert_eq!((&both[..keys.len()], both.len()), (&keys[..], keys.len() + 1));
+            assert_eq!(load(), both, "it is added once");
+            let next = path.with_extension("next");
+            assert_eq!(fs::metadata(&next).unwrap().permissions().mode() & 0o777, 0o600);
+            age(&next, OPENS_FIRST);
+            let renewed = load();
+            assert_eq!(renewed[0], both[keys.len()], "it seals now");
+            assert_eq!(renewed[1], keys[0]);
+            assert_eq!(load(), renewed);
+            keys = renewed;
+        }
+        assert_eq!(keys.len(), KEPT);
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_that_does_not_print_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("affinity.keys");
         fs::write(&path, "secret\n").unwrap();
-        let error = CookieKeys::load_or_create(&path).map(|_| ()).unwrap_err().to_string();
-        assert!(!error.contains("secret"), "{error}");
+        let error = CookieKeys::load_or_renew(&path).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("not a key") && !error.contains("secret"), "{error}");
     }
 }

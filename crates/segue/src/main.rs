@@ -11,6 +11,7 @@ mod fleet;
 mod foreign_listeners;
 mod front;
 mod host_member;
+mod key_renewal;
 mod link_record;
 mod local_host;
 mod membership;

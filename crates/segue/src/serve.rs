@@ -22,6 +22,7 @@ use crate::data_folder::DataFolder;
 use crate::failure::cannot_start;
 use crate::fleet::{FleetConfig, Members};
 use crate::front::Front;
+use crate::key_renewal;
 use crate::local_host::LocalHostTerms;
 use crate::signals;
 
@@ -71,6 +72,8 @@ pub fn run(options: &ServerOptions) -> Result<(), CommandError> {
     if let Some(desk) = &fleet {
         runtime.spawn(crate::fleet::keep_told(desk.clone(), front.proxy().clone()));
     }
+    let own = front.proxy().clone();
+    runtime.spawn(key_renewal::run(data.join("affinity.keys"), keys, own, fleet.clone()));
     let config = ApiConfig { data: data_folder, hosts, token, board, fleet };
     let api = {
         let _on_runtime = runtime.enter();
@@ -160,7 +163,7 @@ fn meet(http: SocketAddr, api: SocketAddr) -> bool {
 
 fn cookie_keys(data: &Path) -> Result<CookieKeys, CommandError> {
     let keys = data.join("affinity.keys");
-    CookieKeys::load_or_create(&keys)
+    CookieKeys::load_or_renew(&keys)
         .map_err(|error| CommandError::new(format!("read {}", keys.display()), &error))
 }
 

@@ -20,7 +20,7 @@ use model::{
 use server::AppViews;
 use store::ReleaseStore;
 use tokio::sync::oneshot;
-use wire::{LogPage, LogRequest};
+use wire::{LogPage, LogRequest, Secret};
 
 use super::content;
 use super::for_proxies::ForProxies;
@@ -131,7 +131,15 @@ impl Desk {
 
     /// Lets the proxies that are connected, and those that connect later, ask these instances.
     pub fn ask_instances(&self, targets: Vec<ReachTarget>) {
-        let message = self.for_proxies.ask_instances(self.by(), targets);
+        self.tell_proxies(&self.for_proxies.ask_instances(self.by(), targets));
+    }
+
+    /// Gives the proxies that are connected, and those that connect later, these keys of users' cookies.
+    pub fn use_keys(&self, keys: Secret) {
+        self.tell_proxies(&self.for_proxies.use_keys(self.by(), keys));
+    }
+
+    fn tell_proxies(&self, message: &ToMember) {
         let Some(to_members) = self.to_members() else { return };
         for presence in self.presences().here() {
             if presence.certificate.identity.role == Role::Proxy {

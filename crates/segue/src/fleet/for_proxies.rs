@@ -11,24 +11,31 @@ use wire::Secret;
 #[derive(Debug)]
 pub struct ForProxies {
     settings: ProxySettings,
-    keys: Secret,
+    keys: Mutex<Secret>,
     targets: Mutex<Arc<Vec<ReachTarget>>>,
 }
 
 impl ForProxies {
     pub fn new(settings: ProxySettings, keys: Secret) -> Self {
-        Self { settings, keys, targets: Mutex::default() }
+        Self { settings, keys: Mutex::new(keys), targets: Mutex::default() }
     }
 
     /// Returns the messages for a proxy that has connected, in their order.
     pub fn greeting(&self, by: ControlRun) -> [ToMember; 3] {
-        let (settings, keys) = (self.settings.clone(), self.keys.clone());
+        let settings = self.settings.clone();
+        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
         [
             ToMember::Settings { by, settings },
             ToMember::CookieKeys { by, keys },
             ToMember::Reach { by, targets: targets.clone() },
         ]
+    }
+
+    /// Replaces the keys of users' cookies. Returns the message for the proxies that are connected.
+    pub fn use_keys(&self, by: ControlRun, keys: Secret) -> ToMember {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&keys);
+        ToMember::CookieKeys { by, keys }
     }
 
     /// Replaces the list of instances. Returns the message for the proxies that are connected.
