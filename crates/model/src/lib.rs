@@ -23,6 +23,7 @@ mod link;
 mod listener;
 mod member;
 mod nearest;
+mod planned_hosts;
 mod proxy_limits;
 mod reachable;
 mod reason;
@@ -57,6 +58,7 @@ pub use link::{HostHello, Link, ProxyCommand, ProxyHello, ProxyLink, Reach, ToPr
 pub use listener::{ListenerRule, Listeners};
 pub use member::{FleetView, HostDuty, HostView, MemberView, ProxyPresence, ProxyView, Role};
 pub use nearest::nearest;
+pub use planned_hosts::{HostLeftOut, PlannedHosts};
 pub use proxy_limits::{
     HeadSizes, LIMIT_TIMES, LONE_APP_LIMITS, LimitField, LimitRow, LoneLimits, PROXY_LIMITS,
     ProxyLimits, ProxySettings,

@@ -154,6 +154,7 @@ pub(crate) async fn plan(
         steps: course.map_or_else(Vec::new, |course| {
             wire::steps(&course.strategy, course.replicas, course.from.as_ref())
         }),
+        hosts: course.and_then(|course| course.hosts.clone()),
         changes: changed,
         rollout: view.and_then(|view| view.rollout.as_ref().map(|rollout| rollout.id.0)),
         differs: taken.map_or_else(Vec::new, |taken| taken.differs),

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use model::{
-    Generation, HostAbilities, HostDuty, HostId, LimitObstacles, Millis, Obstacle, Reach, Resource,
-    ResourceLimits, Stage, Timestamp,
+    FailureBudget, Generation, HostAbilities, HostDuty, HostId, LimitObstacles, Millis, Obstacle,
+    Reach, Resource, ResourceLimits, Stage, Timestamp,
 };
 use proptest::prelude::*;
 use rollout::{App, Ask, Fact, HostSeen, Minted, Observed, apply, ask, decide};
@@ -144,6 +144,39 @@ fn a_host_that_cannot_run_the_release_is_left_out_unless_none_can() {
     hosts.entry(host("h2")).and_modify(|seen| seen.abilities.limits = cannot());
     minted(&mut app, &hosts, 3);
     assert_eq!(counts(&app).into_values().sum::<usize>(), 3);
+}
+
+/// What `plan` foretells is what a rollout does, for hosts that take instances and for those that do not.
+#[test]
+fn a_plan_says_which_hosts_get_what_and_why_others_get_nothing() {
+    let (app, mut hosts) = (web(), hosts(&[50, 50, 50, 50]));
+    hosts.entry(host("h2")).and_modify(|seen| seen.duty = HostDuty::Cordoned);
+    let lost = Reach::Lost { since: NOW };
+    hosts.entry(host("h4")).and_modify(|seen| seen.reach = lost);
+    let (seen, minutes) = (BTreeMap::new(), VecDeque::new());
+    let mut settings = spec(&app.name);
+    settings.run.replicas = 3;
+    settings.strategy.failure_budget = FailureBudget::Percent(50);
+    let deploy = |settings| {
+        let release = Box::new(release(settings, "v1", 1));
+        Ask::Deploy { release, replace: false }
+    };
+    let observed = observed(&hosts, &seen, &minutes);
+    let accepted =
+        ask(&app, &deploy(settings.clone()), None, &observed, NOW).expect("two of four are left");
+    let planned = accepted.begins.expect("it begins").hosts.expect("there are many hosts");
+    assert_eq!(planned.instances, [(host("h1"), 2), (host("h3"), 1)].into());
+    let left_out: Vec<_> =
+        planned.left_out.iter().map(|out| (out.host.as_str(), out.why.as_str())).collect();
+    assert_eq!(left_out, [("h2", "it is cordoned"), ("h4", "it is not heard")]);
+    assert_eq!(planned.may_fail, 1, "half of the two that get something");
+    let mut begun = app.clone();
+    accepted.facts.iter().for_each(|fact| apply(&mut begun, fact).expect("it follows"));
+    let facts = decide(&begun, &observed, NOW).expect("it follows").facts;
+    facts.iter().for_each(|fact| apply(&mut begun, fact).expect("it follows"));
+    let counts = counts(&begun).into_iter().map(|(host, n)| (host.clone(), n));
+    let planned = planned.instances.into_iter().map(|(host, n)| (host, usize::from(n)));
+    assert_eq!(counts.collect::<Vec<_>>(), planned.collect::<Vec<_>>());
 }
 
 proptest! {

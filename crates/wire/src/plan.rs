@@ -1,7 +1,7 @@
 //! The answer to `POST /v1/apps/{app}/plan`: what a deploy would do. The endpoint takes the body of a deploy
 //! and changes nothing.
 
-use model::{AppName, Gate, Label, Standby, Strategy, StrategyKind, Switch};
+use model::{AppName, Gate, Label, PlannedHosts, Standby, Strategy, StrategyKind, Switch};
 use serde::{Deserialize, Serialize};
 
 use crate::{CommandAccepted, Problem};
@@ -27,6 +27,10 @@ pub struct DeployPlan {
     pub strategy: String,
     /// The steps of the rollout, one sentence each, in order; empty if no release would be rolled out.
     pub steps: Vec<String>,
+    /// The hosts that get the release; `None` if the fleet has a single host, or no release would be rolled
+    /// out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<PlannedHosts>,
     /// The names of the settings that differ from the live release's; `None` if this is not known.
     pub changes: Option<Vec<String>>,
     /// The number of the rollout under way.

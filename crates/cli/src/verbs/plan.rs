@@ -1,5 +1,6 @@
 //! `segue plan`: shows the effect of a deploy with the same options. Sends the list of files, but no file.
 
+use model::PlannedHosts;
 use wire::{DeployPlan, DeployRequest, DeployVerdict, Effect, EffectKind, Planned, PlannedRelease};
 
 use super::deploy::{Packed, find, pack, read};
@@ -50,6 +51,7 @@ fn lines(plan: &DeployPlan) -> Vec<String> {
         upload_bytes,
         strategy,
         steps,
+        hosts,
         changes,
         rollout: _,
         differs: _,
@@ -73,6 +75,13 @@ fn lines(plan: &DeployPlan) -> Vec<String> {
     lines.extend(hang("strategy", strategy));
     let steps = steps.iter().enumerate();
     lines.extend(steps.map(|(at, step)| format!("{:11}{DIM}{}.{DIM:#} {step}", "", at + 1)));
+    if let Some(PlannedHosts { instances, left_out, may_fail: _ }) = hosts {
+        let each = instances.iter().map(|(host, count)| format!("{count} on {host}"));
+        lines.extend(hang("hosts", &each.collect::<Vec<_>>().join(", ")));
+        lines.extend(
+            left_out.iter().flat_map(|out| hang("left out", &format!("{}: {}", out.host, out.why))),
+        );
+    }
     lines.extend(hang("deploy", &verdict_words(verdict)));
     let (name, notes) = match verdict {
         DeployVerdict::Accepted(effect) => ("note", &effect.answer.warnings[..]),

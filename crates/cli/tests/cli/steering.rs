@@ -121,6 +121,14 @@ fn a_plan_says_what_a_deploy_would_do() {
         segue(Some(&fake), &[&["plan", "-f", &file, "--release", "v2"], more].concat())
     };
     assert_snapshot!(plan(planned(&[]), &["--strategy", "canary"]));
+    let hosts = json!({
+        "instances": {"web-1": 2, "web-2": 2},
+        "left_out": [{"host": "web-3", "why": "it is not heard"}],
+        "may_fail": 1,
+    });
+    let text = plan(planned(&[("hosts", hosts)]), &[]);
+    assert!(text.contains("\nhosts      2 on web-1, 2 on web-2\n"), "{text}");
+    assert!(text.contains("\nleft out   web-3: it is not heard\n"), "{text}");
     let message =
         "cannot deploy web: the label v1 belongs to release #1, with other content: files (a)";
     let hint = "labels are immutable: choose another with `--release`";

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use model::{HostId, Release, ReleaseNo, RolloutId, Share, Strategy, Timestamp};
+use model::{HostId, PlannedHosts, Release, ReleaseNo, RolloutId, Share, Strategy, Timestamp};
 
 use super::{Accepted, Course, Refusal, RefusalCode};
 use crate::decide::ended;
@@ -16,11 +16,13 @@ pub(super) struct FactBatch {
     pub app: App,
     pub facts: Vec<Fact>,
     pub attached: Option<RolloutId>,
+    /// The hosts that the rollout it begins will place instances on, if that is of interest.
+    pub planned: Option<PlannedHosts>,
 }
 
 impl FactBatch {
     pub fn new(app: &App) -> Self {
-        Self { app: app.clone(), facts: Vec::new(), attached: None }
+        Self { app: app.clone(), facts: Vec::new(), attached: None, planned: None }
     }
 
     pub fn push(&mut self, fact: Fact) -> Result<(), Refusal> {
@@ -74,6 +76,7 @@ impl FactBatch {
             from: from.map(|from| from.label.clone()),
             strategy: release.spec.strategy.clone(),
             replicas: self.app.replicas(rollout.to),
+            hosts: self.planned.clone(),
         })
     }
 

@@ -2,9 +2,12 @@
 //! release, and enough instances must carry the app meanwhile. Changes nothing.
 
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
-use model::{AppSpec, HostDuty, HostId, Obstacle, Order, Reach, ReleaseNo, Share, StrategyKind};
+use model::{
+    AppSpec, HostDuty, HostId, HostLeftOut, Obstacle, Order, Reach, ReleaseNo, Share, StrategyKind,
+};
 
 use super::batch::FactBatch;
 use super::{Desk, Refusal};
@@ -26,9 +29,17 @@ pub(super) fn can_run(desk: &Desk, spec: &AppSpec) -> Result<(), Refusal> {
     }
 }
 
-/// Returns the hosts that a release can be placed on. Refuses it if these are less than half of the hosts that
+/// The hosts that a release is meant for.
+pub(super) struct MeantHosts {
+    /// The hosts that it can be placed on.
+    pub taking: Vec<HostId>,
+    /// All others.
+    pub left_out: Vec<HostLeftOut>,
+}
+
+/// Returns the hosts that a release is meant for. Refuses it if these are less than half of the hosts that
 /// it is meant for: what is left could not carry the app.
-pub(super) fn hosts_for(desk: &Desk, spec: &AppSpec) -> Result<Vec<HostId>, Refusal> {
+pub(super) fn hosts_for(desk: &Desk, spec: &AppSpec) -> Result<MeantHosts, Refusal> {
     let meant = || desk.seen.hosts.iter().filter(|(_, host)| host.is_meant(spec));
     let left_out = |host: &HostSeen| match (host.reach, host.duty) {
         (Reach::Silent { .. } | Reach::Lost { .. }, _) => Some("it is not heard".into()),
@@ -36,15 +47,17 @@ pub(super) fn hosts_for(desk: &Desk, spec: &AppSpec) -> Result<Vec<HostId>, Refu
         (Reach::Here, HostDuty::Draining) => Some("it is drained".into()),
         (Reach::Here, HostDuty::Active) => host.obstacle(spec).map(|obstacle| obstacle.why),
     };
-    let (mut hosts, mut others) = (Vec::new(), Vec::new());
+    let mut hosts = MeantHosts { taking: Vec::new(), left_out: Vec::new() };
     for (id, host) in meant() {
         match left_out(host) {
-            None => hosts.push(id.clone()),
-            Some(why) => others.push(format!("{id} ({why})")),
+            None => hosts.taking.push(id.clone()),
+            Some(why) => hosts.left_out.push(HostLeftOut { host: id.clone(), why }),
         }
     }
-    if hosts.len() * 2 < hosts.len() + others.len() {
-        let (left, all) = (hosts.len(), hosts.len() + others.len());
+    let (left, all) = (hosts.taking.len(), hosts.taking.len() + hosts.left_out.len());
+    if left * 2 < all {
+        let named = |out: &HostLeftOut| format!("{} ({})", out.host, out.why);
+        let others: Vec<String> = hosts.left_out.iter().map(named).collect();
         let why =
             format!("only {left} of the {all} hosts meant for it take it: {}", others.join(", "));
         let hint = "`segue fleet uncordon NAME` lets a host take instances again, `segue fleet remove NAME` \

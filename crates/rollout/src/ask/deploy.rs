@@ -1,17 +1,20 @@
 //! `deploy`: begins a rollout, follows the rollout in progress, or refuses with a reason.
 
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use model::{
-    Conventions, Digest, Label, Release, ReleaseNo, Service, Share, Strategy, StrategyKind,
+    Conventions, Digest, HostLeftOut, Label, PlannedHosts, Release, ReleaseNo, Service, Share,
+    Strategy, StrategyKind,
 };
 
 use super::batch::FactBatch;
-use super::checks;
+use super::checks::{self, MeantHosts};
 use super::renew::{self, Again};
 use super::{Answer, Desk, NewRelease, Refusal};
-use crate::decide::ended;
+use crate::decide::{Placement, ended};
 use crate::readiness::whole;
 use crate::{Cause, Phase, Rollout, RolloutKind};
 
@@ -67,8 +70,9 @@ pub(super) fn deploy(desk: &Desk, new: &NewRelease, replace: bool) -> Answer {
         service: Service::Unknown,
     });
     let strategy = stored.is_some().then(|| new.spec.strategy.clone());
-    let hosts = checks::hosts_for(desk, &new.spec)?;
-    let rollout = batch.start(RolloutKind::Deploy, to, release, strategy, hosts, desk.now)?;
+    let MeantHosts { taking, left_out } = checks::hosts_for(desk, &new.spec)?;
+    let rollout = batch.start(RolloutKind::Deploy, to, release, strategy, taking, desk.now)?;
+    batch.planned = planned(desk, &batch, left_out);
     checks::check_floor(desk, &batch)?;
     if batch.app.rollout.as_ref().is_some_and(|rollout| rollout.closed) {
         checks::check_heard(desk)?;
@@ -80,6 +84,18 @@ pub(super) fn deploy(desk: &Desk, new: &NewRelease, replace: bool) -> Answer {
         Some(_) | None => format!("{label} is release {to}"),
     };
     Ok(batch.accepted(Some(rollout), Some(to), note))
+}
+
+/// Returns the hosts that the rollout will place its release on, if the fleet has more than one.
+fn planned(desk: &Desk, batch: &FactBatch, left_out: Vec<HostLeftOut>) -> Option<PlannedHosts> {
+    let rollout = batch.app.rollout.as_ref().filter(|_| desk.seen.hosts.len() > 1)?;
+    let release = batch.app.releases.get(&rollout.to)?;
+    let replicas = usize::from(batch.app.replicas(rollout.to));
+    let mut instances = BTreeMap::new();
+    for minted in Placement::new(&batch.app, desk.seen).place(release, replicas) {
+        *instances.entry(minted.host).or_default() += 1;
+    }
+    Some(PlannedHosts { instances, left_out, may_fail: rollout.budget.of })
 }
 
 /// Says how many hosts may fail.

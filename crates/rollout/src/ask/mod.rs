@@ -18,7 +18,9 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use model::{AppSpec, Digest, Label, Maintenance, ReleaseNo, RolloutId, Strategy, Timestamp};
+use model::{
+    AppSpec, Digest, Label, Maintenance, PlannedHosts, ReleaseNo, RolloutId, Strategy, Timestamp,
+};
 
 use crate::{App, Cause, Fact, Observed, Rollout, RolloutKind, Task};
 use batch::FactBatch;
@@ -154,6 +156,8 @@ pub struct Course {
     pub strategy: Strategy,
     /// Number of instances that the release has at the end.
     pub replicas: u16,
+    /// The hosts that get them; `None` if the fleet has a single host, or the rollout brings no release in.
+    pub hosts: Option<PlannedHosts>,
 }
 
 /// A refused command.

@@ -21,7 +21,7 @@ use crate::reach::suspicion;
 use crate::{App, Fact, Illegal, Observed, RolloutKind, apply};
 
 pub(crate) use advance::ended;
-pub(crate) use placement::host_for_work;
+pub(crate) use placement::{Placement, host_for_work};
 pub use reasons::Reasons;
 
 /// The result of [`decide`].

@@ -10,7 +10,7 @@ use crate::planted::Bug;
 use crate::{App, HostSeen, Instance, Minted, Observed};
 
 /// Places new instances of one app, one release after the other, until addresses run out.
-pub(super) struct Placement<'a> {
+pub(crate) struct Placement<'a> {
     app: &'a App,
     hosts: BTreeMap<&'a HostId, Room<'a>>,
     /// The last number given to an instance.

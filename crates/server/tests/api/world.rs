@@ -74,7 +74,7 @@ pub fn v2_begins() -> Answer {
     let strategy = AppFile::from_toml("app = \"web\"\n[run]\ncommand = [\"./x\"]\n").unwrap();
     let strategy = strategy.with_strategy("recreate").unwrap().spec.strategy;
     let from = Some("v1".parse().unwrap());
-    let course = Course { kind: RolloutKind::Deploy, from, strategy, replicas: 4 };
+    let course = Course { kind: RolloutKind::Deploy, from, strategy, replicas: 4, hosts: None };
     Answer {
         rollout: Some(RolloutId(3)),
         already: false,
