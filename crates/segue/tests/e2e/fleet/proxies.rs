@@ -170,6 +170,27 @@ fn a_proxy_on_a_machine_that_was_booted_waits_for_the_server_before_it_uses_its_
     assert!(started.elapsed() >= Duration::from_secs(9), "{:?}", started.elapsed());
 }
 
+/// At a loopback address they would be out of reach for other machines.
+#[test]
+fn instances_on_the_server_s_own_machine_need_an_address_that_proxies_reach() {
+    let mut world = FleetWorld::start_with_proxies(0, 1, &app::watch("300ms"));
+    let fleet = world.segue(&["fleet"]);
+    assert!(
+        fleet.stdout.contains("local: the server's own host gets no new instance"),
+        "{fleet:?}"
+    );
+    let said = world.segue(&["deploy", "--release", "v1", "--env", "VERSION=v1"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.stderr.contains("segue server --address IP"), "{said:?}");
+    world.kill_server();
+    world.serve_with(&["--address", &Machine::Server.address()]);
+    world.proxy_is_here(1);
+    world.deploy("v1");
+    world.all_serve(&[LB1, Machine::Server], "v1");
+    let address = world.status()["live"]["instances"][0]["address"].to_string();
+    assert!(address.contains(&Machine::Server.address()), "{address}");
+}
+
 #[test]
 fn proxies_serve_users_while_there_is_no_server() {
     let mut world = FleetWorld::start_with_proxies(2, 2, &app::watch("1s"));

@@ -103,12 +103,17 @@ impl FleetWorld {
 
     /// Starts the server, and waits until it answers.
     pub fn serve(&mut self) {
+        self.serve_with(&[]);
+    }
+
+    /// Starts the server with more options.
+    pub fn serve_with(&mut self, more: &[&str]) {
         let mut command = self.network.on(Machine::Server, SEGUE);
         let door = format!("{}:7443", Machine::Server.address());
         let http = front_door(Machine::Server);
         command.args(["server", "--workers", "2", "--http", &http, "--fleet", &door]);
         let log = self.log("server");
-        command.arg("--data").arg(self.data()).stderr(log).stdout(Stdio::null());
+        command.args(more).arg("--data").arg(self.data()).stderr(log).stdout(Stdio::null());
         self.server = Some(command.spawn().unwrap());
         self.eventually("the server answers", || self.segue(&["fleet"]).code == Some(0));
     }
