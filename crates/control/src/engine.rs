@@ -413,9 +413,10 @@ impl Engine {
     }
 
     fn take_acknowledgements(&mut self, now: Timestamp) {
+        let spread = self.routing.proxies.spread();
         for (app, version) in self.routing.newly_acknowledged() {
             self.hosts.acknowledged(&app, version);
-            self.apps.change(&app, |managed| managed.acknowledge(version, now));
+            self.apps.change(&app, |managed| managed.acknowledge(version, spread, now));
         }
     }
 

@@ -8,7 +8,7 @@ use model::{
 };
 use rollout::{
     Accepted, App, Ask, Bug, Decision, Fact, FetchProgress, FetchSeen, InstanceSeen, Observed,
-    Process, Reasons, Refusal, WorkStage,
+    Process, Reasons, Refusal, Spread, WorkStage,
 };
 
 use crate::busy::{BusyTerms, InstanceLoad, Standstill, Weighed};
@@ -32,8 +32,7 @@ pub(crate) struct Managed {
     loads: BTreeMap<u64, InstanceLoad>,
     /// Time for which the candidate was busy in the current phase.
     stood: Standstill,
-    acknowledged: u64,
-    acknowledged_at: Timestamp,
+    acknowledged: AcknowledgedVersion,
     /// The counters at the beginning of the rollout in progress; lost in a crash.
     baseline: Option<AppCounters>,
     minutes: Minutes,
@@ -46,6 +45,17 @@ pub(crate) struct Managed {
     /// The last keep command that each host has carried out.
     kept: BTreeMap<HostId, Box<Keep>>,
     reasons: Reasons,
+}
+
+/// The app's state that the proxies hold.
+#[derive(Clone, Copy, Debug, Default)]
+struct AcknowledgedVersion {
+    /// The version of the state.
+    version: u64,
+    /// How far apart the proxies have acknowledged it.
+    spread: Option<Spread>,
+    /// Time of the last acknowledgement.
+    at: Timestamp,
 }
 
 /// Data shared by all apps.
@@ -72,8 +82,7 @@ impl Managed {
             seen: BTreeMap::new(),
             loads: BTreeMap::new(),
             stood: Standstill::default(),
-            acknowledged: 0,
-            acknowledged_at: Timestamp(0),
+            acknowledged: AcknowledgedVersion::default(),
             baseline: None,
             minutes: Minutes::default(),
             heard: BTreeMap::new(),
@@ -143,9 +152,10 @@ impl Managed {
     }
 
     /// Records that every worker holds the app's state of `version`.
-    pub fn acknowledge(&mut self, version: u64, at: Timestamp) {
-        if version > self.acknowledged {
-            (self.acknowledged, self.acknowledged_at, self.dirty) = (version, at, true);
+    pub fn acknowledge(&mut self, version: u64, spread: Option<Spread>, at: Timestamp) {
+        if version > self.acknowledged.version {
+            self.acknowledged = AcknowledgedVersion { version, spread, at };
+            self.dirty = true;
         }
     }
 
@@ -393,9 +403,10 @@ impl Managed {
         let generation: Generation = routing.generation();
         Observed {
             instances: &self.seen,
-            acknowledged: self.acknowledged,
+            acknowledged: self.acknowledged.version,
             generation,
-            acknowledged_at: self.acknowledged_at,
+            acknowledged_at: self.acknowledged.at,
+            spread: self.acknowledged.spread,
             hosts: hosts.seen(),
             suspicion: hosts.suspicion(),
             recovered,

@@ -10,7 +10,7 @@ use model::{
     ProxyCommand, ProxyHello, ProxyId, ProxyLink, ProxyView, Reach, Timestamp, ToProxy,
     TrafficReport,
 };
-use rollout::{Absence, Bug, ProxiesSeen, ProxySeen, SentTables};
+use rollout::{Absence, Bug, ProxiesSeen, ProxySeen, SentTables, Spread};
 
 use crate::counts::{Counters, add, differing, plus};
 use crate::message::Command;
@@ -224,6 +224,15 @@ impl Proxies {
         waited_for.map(ProxyMember::acknowledged).min().unwrap_or_default()
     }
 
+    /// Returns how far apart the proxies have acknowledged the last snapshot, if there are several.
+    pub fn spread(&self) -> Option<Spread> {
+        let waited_for = self.members.values().filter(|member| member.is_waited_for(self.looked));
+        let times: Vec<Timestamp> = waited_for.map(|member| member.acknowledged_at.1).collect();
+        let (first, last) = (times.iter().min()?, times.iter().max()?);
+        let proxies = u16::try_from(times.len()).unwrap_or(u16::MAX);
+        (proxies > 1).then(|| Spread { proxies, skew: last.since(*first) })
+    }
+
     /// Returns the number of requests in flight on one instance over all proxies. Also returns whether
     /// there may be more because some proxy cannot tell.
     pub fn in_flight(&self, id: &InstanceId) -> (u32, bool) {
@@ -284,6 +293,10 @@ impl Proxies {
         self.looked = now;
         let newest = publishing.newest().map(|snapshot| snapshot.generation).unwrap_or_default();
         for member in self.members.values_mut() {
+            let acknowledged = member.acknowledged();
+            if acknowledged != member.acknowledged_at.0 {
+                member.acknowledged_at = (acknowledged, now);
+            }
             let is_behind = member.is_lost(now) || member.deadline(publishing).any(|at| now >= at);
             if is_behind {
                 member.late.get_or_insert(now);

@@ -22,6 +22,8 @@ pub(crate) struct ProxyMember {
     pub before: Option<TrafficReport>,
     /// Counts of all its processes since control began.
     pub counted: Counters,
+    /// The snapshot that it has acknowledged last, and when that was heard.
+    pub acknowledged_at: (Generation, Timestamp),
     pub tables: SentTables,
     pub told: ToldTables,
     /// Time since which it is late: it did not answer in time, or was lost, and has not acknowledged the newest

@@ -6,7 +6,9 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Exit, Generation, HostAside, HostId, InstanceId, Label, ReleaseNo, Share, Timestamp};
+use crate::{
+    Exit, Generation, HostAside, HostId, InstanceId, Label, ProxyId, ReleaseNo, Share, Timestamp,
+};
 
 /// Why something has not happened yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +100,14 @@ pub enum Waiting {
     },
     /// A host that a rollout went on without, to be tried again.
     HostAside(HostAside),
+    /// A proxy that is late or lost to be heard again, because it may send users to instances that are to be
+    /// stopped.
+    LostProxy {
+        /// The proxy.
+        proxy: ProxyId,
+        /// Number of these instances.
+        instances: u16,
+    },
     /// Hosts to be heard again after so many fell silent at once that the network of the server itself may be
     /// at fault.
     SuspectsItself {
@@ -144,6 +154,7 @@ impl Waiting {
             | Self::Resume { .. }
             | Self::Acknowledgement { .. }
             | Self::HostAside(_)
+            | Self::LostProxy { .. }
             | Self::SuspectsItself { .. } => "it is asked again",
             Self::Step { .. } => "the next step begins",
             Self::Watch => "the release is settled",
@@ -202,6 +213,11 @@ impl fmt::Display for Waiting {
             }
             Self::HostAside(HostAside { host, why }) => {
                 write!(f, "{host} to be tried again by the next deploy or restart: {why}")
+            }
+            Self::LostProxy { proxy, instances } => {
+                let these = if *instances == 1 { "instance" } else { "instances" };
+                write!(f, "{proxy} to be heard again (it may send users to {instances} {these} ")?;
+                f.write_str("that are to be stopped)")
             }
             Self::SuspectsItself { silent, of } => {
                 write!(

@@ -1,13 +1,14 @@
 //! The receipt of one rollout: its measured cost.
 
 use alloc::collections::BTreeMap;
-use alloc::string::String;
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AppName, BudgetSpent, HostAside, HostId, Label, RolloutId};
+use crate::{AppName, BudgetSpent, HostAside, HostId, Label, ProxyId, RolloutId};
 
 /// The outcome of a rollout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,4 +92,27 @@ pub struct Receipt {
     /// The hosts that it went on without.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aside: Vec<HostAside>,
+    /// The number of proxies that acknowledged the switch, if there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxies: Option<u16>,
+    /// The time between the first and the last of these acknowledgements, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skew_ms: Option<u64>,
+    /// The proxies that were late or lost at its end, with the release that their users got when they were last
+    /// heard, if that is known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lost: BTreeMap<ProxyId, Option<Label>>,
+}
+
+impl Receipt {
+    /// Returns a sentence for each proxy whose users get another release than the live one.
+    pub fn elsewhere(&self) -> impl Iterator<Item = String> {
+        let other =
+            |(_, label): &(&ProxyId, &Option<Label>)| label.is_none() || **label != self.live;
+        self.lost.iter().filter(other).map(|(proxy, label)| {
+            let what =
+                label.as_ref().map_or_else(|| "what they got before".into(), Label::to_string);
+            format!("{proxy} is not heard: users who come through it still get {what}")
+        })
+    }
 }

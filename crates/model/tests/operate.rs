@@ -36,6 +36,7 @@ fn waitings() -> Vec<Waiting> {
             host: "h7".parse().expect("it is valid"),
             why: HostFault::Lost,
         }),
+        Waiting::LostProxy { proxy: "lb-2".parse().expect("it is valid"), instances: 2 },
         Waiting::SuspectsItself { silent: 4, of: 5 },
         Waiting::Busy {
             instance: "web-3".parse().expect("it is valid"),
@@ -61,6 +62,7 @@ fn page_of_waiting(waiting: &Waiting) -> &'static str {
         Waiting::Recovery { .. } => "waiting-recovery",
         Waiting::Host { .. } => "waiting-host",
         Waiting::HostAside(_) => "waiting-host-aside",
+        Waiting::LostProxy { .. } => "waiting-lost-proxy",
         Waiting::SuspectsItself { .. } => "waiting-suspects-itself",
         Waiting::Busy { .. } => "waiting-busy",
     }

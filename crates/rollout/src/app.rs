@@ -11,7 +11,7 @@ use model::{
 use serde::{Deserialize, Serialize};
 
 use crate::planted::Bug;
-use crate::{Budget, Cause, Minted, RolloutKind, Work};
+use crate::{Budget, Cause, Minted, RolloutKind, Spread, Work};
 
 /// One app.
 ///
@@ -487,4 +487,7 @@ pub struct Switched {
     pub version: u64,
     /// Time from the decision to the last worker's acknowledgement.
     pub took: Option<Millis>,
+    /// How far apart the proxies were, if there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spread: Option<Spread>,
 }

@@ -77,10 +77,10 @@ fn fold(app: &mut App, fact: &Fact, version: u64) -> Folded {
             Ok(())
         }
         Fact::Shifted { rollout, share, at, .. } => shift(app, *rollout, *share, *at, version),
-        Fact::Acknowledged { rollout, took, at, .. } => {
+        Fact::Acknowledged { rollout, took, spread, at, .. } => {
             let rollout = in_phase(app, *rollout, is_switching)?;
             let switched = rollout.switched.as_mut().ok_or("nothing was switched")?;
-            switched.took = Some(*took);
+            (switched.took, switched.spread) = (Some(*took), *spread);
             if rollout.phase == Phase::Switching {
                 let all = rollout.share == Share::ALL;
                 enter(rollout, if all { Phase::Watching } else { Phase::Holding }, *at);
@@ -275,7 +275,7 @@ fn shift(app: &mut App, id: RolloutId, share: Share, at: Timestamp, version: u64
         take_back(app, at, version);
         return Ok(());
     }
-    rollout.switched = Some(Switched { at, version, took: None });
+    rollout.switched = Some(Switched { at, version, took: None, spread: None });
     rollout.share = share;
     (rollout.went_live, rollout.closed, rollout.crashes) = (true, false, 0);
     enter(rollout, Phase::Switching, at);
@@ -327,7 +327,7 @@ fn keep(app: &mut App, id: RolloutId, cause: &Cause, at: Timestamp) -> Folded {
 /// Gives all of the traffic back to the old release.
 fn take_back(app: &mut App, at: Timestamp, version: u64) {
     let Some(rollout) = app.rollout.as_mut() else { return };
-    rollout.switched = Some(Switched { at, version, took: None });
+    rollout.switched = Some(Switched { at, version, took: None, spread: None });
     (rollout.share, rollout.closed) = (Share::NONE, false);
     app.live = rollout.from;
 }
@@ -348,7 +348,7 @@ fn stay(
     };
     let rollout = in_phase(app, id, back)?;
     if rollout.share < Share::ALL {
-        rollout.switched = Some(Switched { at, version, took: None });
+        rollout.switched = Some(Switched { at, version, took: None, spread: None });
         rollout.share = Share::ALL;
     }
     enter(rollout, Phase::Watching, at);

@@ -8,7 +8,7 @@ use model::{BudgetSpent, HostId, Millis, Outcome, ReleaseNo, RolloutEvent, Share
 
 use crate::ladder::{rung, rungs};
 use crate::reach::hosts;
-use crate::{App, DrainCause, EndCause, Fact, ReleasedBy, RolloutKind};
+use crate::{App, DrainCause, EndCause, Fact, ReleasedBy, RolloutKind, Spread};
 
 /// Returns the event for `fact`, once the fact is applied to `app`.
 pub fn event(app: &App, fact: &Fact) -> RolloutEvent {
@@ -116,7 +116,12 @@ fn sentence(app: &App, fact: &Fact) -> String {
             let to = name(app, app.rollout.as_ref().map(|rollout| rollout.to));
             format!("switching {share} of the traffic to {to}")
         }
-        Fact::Acknowledged { took, .. } => format!("switched in {took}, on every worker"),
+        Fact::Acknowledged { took, spread: None, .. } => {
+            format!("switched in {took}, on every worker")
+        }
+        Fact::Acknowledged { took, spread: Some(Spread { proxies, skew }), .. } => {
+            format!("switched in {took}, on every worker of {proxies} proxies, {skew} apart")
+        }
         Fact::Stepped { rung: number, .. } => match &app.rollout {
             Some(rollout) => {
                 let (next, all) = (rung(app, rollout, *number).share, rungs(app, rollout));
@@ -176,11 +181,13 @@ fn sentence(app: &App, fact: &Fact) -> String {
                 (Some(cause), _) => format!("{outcome}: {cause}"),
                 (None, _) => outcome.to_string(),
             };
-            if receipt.owed.is_empty() {
-                return ended;
-            }
-            let hosts = listed(&receipt.owed);
-            format!("{ended}; on {hosts}, instances are stopped when the host is heard again")
+            let owed = (!receipt.owed.is_empty()).then(|| {
+                let hosts = listed(&receipt.owed);
+                format!("on {hosts}, instances are stopped when the host is heard again")
+            });
+            let parts: Vec<String> =
+                [ended].into_iter().chain(owed).chain(receipt.elsewhere()).collect();
+            parts.join("; ")
         }
         Fact::StandbyRetired { release, .. } => {
             format!("the time of the standby {} is up", app.label(*release))

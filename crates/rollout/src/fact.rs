@@ -11,7 +11,7 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Cause, EndCause, RolloutKind, WorkBegun, WorkEnded};
+use crate::{Cause, EndCause, RolloutKind, Spread, WorkBegun, WorkEnded};
 
 /// An event in the life of an app.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -199,6 +199,9 @@ pub enum Fact {
         generation: Generation,
         /// Time from the decision to the last acknowledgement.
         took: Millis,
+        /// How far apart the proxies were, if there are several.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        spread: Option<Spread>,
         /// Time of the event.
         at: Timestamp,
     },

@@ -50,7 +50,7 @@ pub use kind::RolloutKind;
 pub use ladder::{Rung, rung, rungs, wanted};
 pub use observed::{
     Absence, Busy, FetchProgress, FetchSeen, HostSeen, InstanceSeen, Minute, Observed, Process,
-    ProxiesSeen, ProxySeen, Suspicion, Tally,
+    ProxiesSeen, ProxySeen, Spread, Suspicion, Tally,
 };
 pub use plan::{Plan, plan};
 pub use planted::Bug;

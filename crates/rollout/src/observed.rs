@@ -10,6 +10,7 @@ use model::{
     AppCounters, AppSpec, Askers, Exit, Generation, Health, HostAbilities, HostDuty, HostId,
     InstanceId, Listeners, Millis, Obstacle, ProxyId, Reach, ReleaseNo, Timestamp,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::SentTables;
 use crate::planted::Bug;
@@ -25,6 +26,8 @@ pub struct Observed<'a> {
     pub generation: Generation,
     /// Time of the last acknowledgement.
     pub acknowledged_at: Timestamp,
+    /// How far apart the proxies have acknowledged that snapshot, if there are several.
+    pub spread: Option<Spread>,
     /// The hosts of the fleet. New instances are placed on those that are here.
     pub hosts: &'a BTreeMap<HostId, HostSeen>,
     /// Set while the server suspects its own network.
@@ -43,6 +46,15 @@ pub struct Observed<'a> {
     pub minutes: &'a VecDeque<Minute>,
     /// The proxies.
     pub proxies: &'a ProxiesSeen,
+}
+
+/// How far apart several proxies have acknowledged one switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spread {
+    /// Number of proxies that the switch waited for.
+    pub proxies: u16,
+    /// Time from the first acknowledgement to the last, as control has heard them.
+    pub skew: Millis,
 }
 
 /// Observations of the proxies.

@@ -36,6 +36,10 @@ pub(crate) fn receipt(app: &App, rollout: &Rollout, seen: &Observed, now: Timest
     let counted = seen.counted;
     let app_5xx = counted.into_iter().flat_map(|c| &c.app_5xx);
     let cause = rollout.cause().map(Cause::to_string);
+    let spread = rollout.switched.and_then(|switched| switched.spread);
+    let lost = seen.proxies.remote.iter().filter(|proxy| proxy.absence.is_some());
+    let lost =
+        lost.map(|proxy| (proxy.name.clone(), proxy.tables.serves(&app.name).and_then(label)));
     Receipt {
         rollout: rollout.id,
         app: app.name.clone(),
@@ -60,6 +64,9 @@ pub(crate) fn receipt(app: &App, rollout: &Rollout, seen: &Observed, now: Timest
         owed: if Bug::ForgetsOwed.is_planted() { Vec::new() } else { owed(app) },
         budget: (rollout.budget.hosts.len() > 1).then(|| rollout.budget.account()),
         aside: rollout.budget.aside.clone(),
+        proxies: spread.map(|spread| spread.proxies),
+        skew_ms: spread.map(|spread| spread.skew.0),
+        lost: lost.collect(),
     }
 }
 

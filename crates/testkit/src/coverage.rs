@@ -22,7 +22,7 @@ pub struct Coverage {
 
 impl Coverage {
     /// All reasons.
-    pub const REASONS: [&str; 20] = [
+    pub const REASONS: [&str; 21] = [
         "step",
         "resume",
         "instances",
@@ -36,6 +36,7 @@ impl Coverage {
         "back-off",
         "recovery",
         "host",
+        "lost-proxy",
         "suspects-itself",
         "host-aside",
         "no-previous",
@@ -240,6 +241,7 @@ fn name_of(waiting: &Waiting) -> &'static str {
         Waiting::Recovery { .. } => "recovery",
         Waiting::Host { .. } => "host",
         Waiting::HostAside(_) => "host-aside",
+        Waiting::LostProxy { .. } => "lost-proxy",
         Waiting::SuspectsItself { .. } => "suspects-itself",
         Waiting::Busy { .. } => "busy",
     }

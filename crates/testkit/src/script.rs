@@ -254,6 +254,20 @@ impl Script {
         self
     }
 
+    /// Adds a proxy on a machine of its own, `lb-1`.
+    pub fn add_proxy(&mut self) -> &mut Self {
+        self.say("! lb-1 joins");
+        self.world.add_proxy();
+        self
+    }
+
+    /// Cuts the connection to `lb-1` for this many seconds. Its users reach it all the same.
+    pub fn cut_proxy(&mut self, seconds: u64) -> &mut Self {
+        self.say(&format!("! the connection to lb-1 is cut for {seconds} s"));
+        self.world.cut_proxy(1, seconds * 1_000);
+        self
+    }
+
     /// Cuts the connections to all other hosts for `seconds`.
     pub fn cut_all(&mut self, seconds: u64) -> &mut Self {
         self.say(&format!("! the server is cut off for {seconds} s"));

@@ -40,6 +40,7 @@ impl World {
             acknowledged: self.app.version,
             generation: Generation { term: 1, counter: self.app.version },
             acknowledged_at: NOW,
+            spread: None,
             hosts: &self.hosts,
             suspicion: None,
             stood: Millis(0),

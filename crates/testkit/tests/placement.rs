@@ -41,6 +41,7 @@ fn observed<'a>(
         acknowledged: 0,
         generation: Generation { term: 1, counter: 0 },
         acknowledged_at: NOW,
+        spread: None,
         hosts,
         suspicion: None,
         stood: Millis(0),

@@ -25,6 +25,7 @@ fn observed(instances: &BTreeMap<u64, InstanceSeen>, acknowledged: u64) -> Obser
         acknowledged,
         generation: Generation { term: 1, counter: acknowledged },
         acknowledged_at: NOW,
+        spread: None,
         hosts: &HOSTS,
         suspicion: None,
         stood: Millis(0),

@@ -18,6 +18,7 @@ fn minted(listen: Listen, abilities: &HostAbilities) -> Result<Vec<String>, Refu
         acknowledged: 0,
         generation: Generation { term: 1, counter: 0 },
         acknowledged_at: NOW,
+        spread: None,
         hosts: &local_host(abilities.clone()),
         suspicion: None,
         stood: model::Millis(0),

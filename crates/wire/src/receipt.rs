@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use model::{AppName, BudgetSpent, HostAside, HostId, Label, Outcome, RolloutView, Waiting};
+use model::{
+    AppName, BudgetSpent, HostAside, HostId, Label, Outcome, ProxyId, RolloutView, Waiting,
+};
 use serde::{Deserialize, Serialize};
 
 /// A receipt, exactly as `receipt --json` prints it. A number that was not measured is `null`. The receipt of
@@ -64,6 +66,18 @@ pub struct RolloutReceipt<O = Outcome> {
     /// The hosts that the rollout went on without.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aside: Vec<HostAside>,
+    /// The number of proxies that acknowledged the switch, if there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxies: Option<u16>,
+    /// The time between the first and the last of these acknowledgements, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skew_ms: Option<u64>,
+    /// The proxies that were late or lost at the rollout's end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<ProxyId>,
+    /// A sentence for each of them whose users get another release than the live one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<String>,
 }
 
 /// A receipt, and the reason why the rollout did not complete. This is the API's answer. The cause is text
@@ -148,6 +162,9 @@ impl<O> RolloutReceipt<O> {
             owed,
             budget,
             aside,
+            proxies,
+            skew_ms,
+            lost,
         } = receipt.clone();
         Self {
             rollout: rollout.0,
@@ -173,6 +190,10 @@ impl<O> RolloutReceipt<O> {
             owed,
             budget,
             aside,
+            proxies,
+            skew_ms,
+            lost: lost.into_keys().collect(),
+            elsewhere: receipt.elsewhere().collect(),
         }
     }
 }

@@ -161,6 +161,9 @@ fn end(
     };
     if wished {
         io.say(summary(receipt));
+        for sentence in &receipt.elsewhere {
+            io.say(format!("{WARN}{sentence}{WARN:#}"));
+        }
         return Ok(ExitStatus::Done);
     }
     let exit = match receipt.outcome {

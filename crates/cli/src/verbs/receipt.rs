@@ -60,6 +60,10 @@ fn lines(account: &ReceiptWithCause) -> Vec<String> {
         owed,
         budget,
         aside,
+        proxies,
+        skew_ms,
+        lost,
+        elsewhere,
     } = receipt;
     let way = from.as_ref().map_or_else(|| to.to_string(), |from| format!("{from} → {to}"));
     let mut lines = vec![format!(
@@ -92,6 +96,14 @@ fn lines(account: &ReceiptWithCause) -> Vec<String> {
     if let Some(live) = live {
         lines.push(format!("  {live} was live at its end."));
     }
+    if let (Some(proxies), Some(skew)) = (proxies, skew_ms) {
+        lines.push(format!("  {proxies} proxies switched, {} apart.", Millis(*skew)));
+    }
+    if !lost.is_empty() {
+        let names: Vec<String> = lost.iter().map(ToString::to_string).collect();
+        lines.push(format!("  Not heard at its end: {}.", names.join(", ")));
+    }
+    lines.extend(elsewhere.iter().map(|sentence| format!("  {sentence}.")));
     if !owed.is_empty() {
         let hosts: Vec<String> = owed.iter().map(ToString::to_string).collect();
         let hosts = hosts.join(", ");

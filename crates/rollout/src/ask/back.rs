@@ -158,6 +158,7 @@ fn rollback_to(desk: &Desk, to: ReleaseNo) -> Answer {
     batch.end_rollout(Cause::RolledBack, desk.seen, desk.now)?;
     let rollout = batch.start(RolloutKind::Deploy, to, None, None, Vec::new(), desk.now)?;
     checks::check_floor(desk, &batch)?;
+    checks::check_proxies(desk, &batch)?;
     let note = format!("{label} is not warm: it is started again, then switched to");
     Ok(batch.accepted(Some(rollout), Some(to), note))
 }

@@ -1,8 +1,9 @@
 //! Checks of commands that do not concern the phase of a rollout: a host must be able to run the
 //! release, and enough instances must carry the app meanwhile. Changes nothing.
 
+use alloc::collections::BTreeSet;
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use model::{
@@ -13,6 +14,9 @@ use super::batch::FactBatch;
 use super::{Desk, Refusal};
 use crate::readiness::{can_take_over, ready};
 use crate::{Fact, HostSeen, Instance, Phase};
+
+/// The number of releases of an app, besides those on offer, that are kept for proxies that are late or lost.
+const KEPT_FOR_PROXIES: usize = 2;
 
 /// Refuses a release that none of the hosts that take instances can run, before anything is begun.
 pub(super) fn can_run(desk: &Desk, spec: &AppSpec) -> Result<(), Refusal> {
@@ -109,6 +113,56 @@ pub(super) fn check_heard(desk: &Desk) -> Result<(), Refusal> {
     let why = format!("{id} is on {host}, which is not heard: it may run and cannot be stopped");
     let hint =
         format!("wait until the host is heard; if it never will be, `segue fleet remove {host}`");
+    Err(desk.refused(&why, &hint))
+}
+
+/// Refuses a rollout that has to stop instances which a proxy that is late or lost may use, and one after which
+/// too many releases would have to be kept for such proxies.
+pub(super) fn check_proxies(desk: &Desk, batch: &FactBatch) -> Result<(), Refusal> {
+    let app = &batch.app;
+    let Some(rollout) = &app.rollout else { return Ok(()) };
+    let users = app.instances.iter().filter_map(|(number, instance)| {
+        let id = app.id(*number);
+        let user = desk.seen.absent_user(&id)?;
+        Some((id, instance, user))
+    });
+    let users: Vec<_> = users.collect();
+    let Some((_, _, first)) = users.first() else { return Ok(()) };
+    let proxies: BTreeSet<&str> = users.iter().map(|(_, _, proxy)| proxy.name.as_str()).collect();
+    let proxies = proxies.into_iter().collect::<Vec<_>>().join(", ");
+    let hint = format!(
+        "wait until it is heard again; if it never will be, `segue fleet remove {}`",
+        first.name
+    );
+    let kind = app.releases.get(&rollout.to).map(|release| &release.spec.strategy.kind);
+    let stops_first = match kind {
+        Some(StrategyKind::Recreate { .. }) => true,
+        Some(StrategyKind::Rolling { order, .. }) => *order == Order::InPlace,
+        Some(StrategyKind::BlueGreen { .. } | StrategyKind::Canary { .. }) | None => false,
+    };
+    let is_replaced = |i: &Instance| i.release == rollout.from.unwrap_or(rollout.to);
+    let is_first = rollout.from.is_none() && !rollout.kind.renews();
+    if let Some((id, _, proxy)) = users.iter().find(|(_, i, _)| is_replaced(i))
+        && stops_first
+        && !is_first
+    {
+        let why = format!(
+            "{} is not heard and may send users to {id}, which would have to stop first",
+            proxy.name
+        );
+        return Err(desk.refused(&why, &hint));
+    }
+    let stays = |release: &ReleaseNo| *release == rollout.to || rollout.from == Some(*release);
+    let kept: BTreeSet<ReleaseNo> = users.iter().map(|(_, i, _)| i.release).collect();
+    let kept: Vec<ReleaseNo> = kept.into_iter().filter(|release| !stays(release)).collect();
+    if kept.len() <= KEPT_FOR_PROXIES {
+        return Ok(());
+    }
+    let labels: Vec<String> = kept.iter().map(|release| app.label(*release).to_string()).collect();
+    let why = format!(
+        "{proxies} is not heard and may send users to {}; at most {KEPT_FOR_PROXIES} releases are kept for that",
+        labels.join(", ")
+    );
     Err(desk.refused(&why, &hint))
 }
 

@@ -74,6 +74,7 @@ pub(super) fn deploy(desk: &Desk, new: &NewRelease, replace: bool) -> Answer {
     let rollout = batch.start(RolloutKind::Deploy, to, release, strategy, taking, desk.now)?;
     batch.planned = planned(desk, &batch, left_out);
     checks::check_floor(desk, &batch)?;
+    checks::check_proxies(desk, &batch)?;
     if batch.app.rollout.as_ref().is_some_and(|rollout| rollout.closed) {
         checks::check_heard(desk)?;
     }

@@ -28,6 +28,7 @@ pub(super) fn restart(desk: &Desk) -> Answer {
     let rollout = batch.start(RolloutKind::Restart, live, None, None, Vec::new(), desk.now)?;
     if batch.app.rollout.as_ref().is_some_and(|rollout| rollout.closed) {
         checks::check_heard(desk)?;
+        checks::check_proxies(desk, &batch)?;
     }
     let note = format!("restarting {}", app.label(live));
     Ok(batch.accepted(Some(rollout), Some(live), note))

@@ -127,7 +127,8 @@ fn acknowledged(rollout: &Rollout, seen: &Observed) -> Option<Fact> {
         rollout.switched.filter(|s| s.took.is_none() && seen.acknowledged >= s.version)?;
     let at = seen.acknowledged_at.max(switched.at);
     let took = at.since(switched.at);
-    Some(Fact::Acknowledged { rollout: rollout.id, generation: seen.generation, took, at })
+    let (generation, spread) = (seen.generation, seen.spread);
+    Some(Fact::Acknowledged { rollout: rollout.id, generation, took, spread, at })
 }
 
 /// Ends the watch once its time is over and the release is complete; a rollback needs no watch. After

@@ -4,14 +4,14 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use model::{Gate, Health, Reach, Reason, ReleaseNo, Share, Stage, Timestamp, Waiting};
+use model::{Gate, Health, ProxyId, Reach, Reason, ReleaseNo, Share, Stage, Timestamp, Waiting};
 
 use super::replicas::lacking;
 use crate::ladder::{rung, wanted};
 use crate::patience::{Part, Patience};
 use crate::reach::{replaced_from, suspicion};
 use crate::readiness::ready;
-use crate::{App, FetchProgress, Instance, Observed, Phase, Rollout, Suspicion};
+use crate::{Absence, App, FetchProgress, Instance, Observed, Phase, Rollout, Suspicion};
 
 /// The reasons why one app waits.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -239,6 +239,10 @@ fn back_off(app: &App, no: ReleaseNo, since: Timestamp, until: Timestamp) -> Rea
 
 /// Returns the drain as the reason while requests are in flight, otherwise the end of processes.
 fn drain_or_stop(app: &App, seen: &Observed, since: Timestamp) -> Reason {
+    if let Some((proxy, absence, instances)) = kept_for(app, seen) {
+        let (since, waiting) = (absence.since, Waiting::LostProxy { proxy, instances });
+        return Reason { waiting, since, until: None };
+    }
     let draining = app.instances.iter().filter(|(_, i)| i.stage == Stage::Draining && !i.owed);
     let (stopping, waiting): (Vec<_>, Vec<_>) = draining.partition(|(_, i)| i.released);
     let count = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
@@ -266,4 +270,15 @@ fn drain_or_stop(app: &App, seen: &Observed, since: Timestamp) -> Reason {
     };
     let until = waiting.iter().filter_map(deadline).max();
     Reason { waiting: Waiting::Drain { instances: count(waiting.len()), in_flight }, since, until }
+}
+
+/// Returns a proxy that is late or lost, and the number of draining instances that are kept for it.
+fn kept_for(app: &App, seen: &Observed) -> Option<(ProxyId, Absence, u16)> {
+    let draining = app.instances.iter().filter(|(_, i)| i.stage == Stage::Draining && !i.released);
+    let user = |(number, _): (&u64, &Instance)| seen.absent_user(&app.id(*number));
+    let mut users = draining.filter_map(user);
+    let first = users.next()?;
+    let more = users.filter(|user| user.name == first.name).count();
+    let instances = u16::try_from(more + 1).unwrap_or(u16::MAX);
+    Some((first.name.clone(), first.absence?, instances))
 }

@@ -1,0 +1,131 @@
+//! Proxies that are not heard: switches do not wait for them, their users go on being answered, and what they
+//! may use is neither stopped nor given away.
+
+use std::collections::BTreeSet;
+
+use model::{AppSpec, InstanceId, Millis, Order, Outcome, ReleaseNo, StrategyKind, Waiting};
+use rollout::{Ask, FleetAsk};
+use testkit::{Behaviour, Script};
+
+fn two(spec: &mut AppSpec) {
+    spec.run.replicas = 2;
+    spec.strategy.watch = Millis::from_secs(2);
+}
+
+fn recreate(spec: &mut AppSpec) {
+    two(spec);
+    spec.strategy.kind = StrategyKind::Recreate { page: model::Page::default() };
+}
+
+fn in_place(spec: &mut AppSpec) {
+    two(spec);
+    spec.strategy.kind = StrategyKind::Rolling {
+        batch: model::Batch::Count(1),
+        order: Order::InPlace,
+        pause: Millis(0),
+        on_failure: model::OnFailure::Revert,
+    };
+}
+
+/// A server with one more proxy, and v1 live on both.
+fn two_proxies() -> Script {
+    let mut script = Script::new();
+    script.add_proxy();
+    script.deploy_with("v1", Behaviour::Good(200), false, two).wait(10);
+    script
+}
+
+fn alive(script: &Script) -> BTreeSet<InstanceId> {
+    script.world.hosts.alive().cloned().collect()
+}
+
+fn view(script: &Script) -> std::sync::Arc<model::AppView> {
+    script.world.views[&"web".parse().expect("it is a name")].clone()
+}
+
+fn last_receipt(script: &Script) -> model::Receipt {
+    view(script).receipts.last().cloned().expect("a rollout has ended")
+}
+
+/// The releases that `lb-1` sends its users to.
+fn served_by_lb(script: &Script) -> BTreeSet<ReleaseNo> {
+    let workers = &script.world.proxies[1].workers;
+    let sections = workers.iter().flat_map(|worker| &worker.snapshot.apps);
+    let arms = sections.flat_map(|section| &section.arms);
+    arms.filter(|arm| arm.share > model::Share::NONE).map(|arm| arm.release).collect()
+}
+
+#[test]
+fn a_switch_is_measured_over_both_proxies() {
+    let mut script = two_proxies();
+    script.deploy_with("v2", Behaviour::Good(200), false, two).wait(10).look();
+    let receipt = last_receipt(&script);
+    assert_eq!((receipt.outcome, receipt.proxies), (Outcome::Completed, Some(2)));
+    assert!(receipt.skew_ms.is_some_and(|skew| skew < 20), "{receipt:?}");
+    assert_eq!(served_by_lb(&script), [ReleaseNo(2)].into());
+}
+
+#[test]
+fn users_of_a_proxy_that_is_cut_off_are_answered_through_two_deploys_and_a_rollback() {
+    let mut script = two_proxies();
+    let first = alive(&script);
+    script.cut_proxy(120).wait(12);
+    script.deploy_with("v2", Behaviour::Good(200), false, two).wait(10);
+    let receipt = last_receipt(&script);
+    assert_eq!((receipt.outcome, receipt.proxies), (Outcome::Completed, None));
+    let told = "lb-1 is not heard: users who come through it still get v1";
+    assert_eq!(receipt.elsewhere().collect::<Vec<_>>(), [told]);
+    script.deploy_with("v3", Behaviour::Good(200), false, two).wait(10);
+    assert_eq!(last_receipt(&script).outcome, Outcome::Completed);
+    let waiting = view(&script).waiting.iter().map(|it| it.waiting.clone()).collect::<Vec<_>>();
+    let lb: model::ProxyId = "lb-1".parse().expect("it is a name");
+    assert_eq!(waiting, [Waiting::LostProxy { proxy: lb, instances: 2 }]);
+    // Control forgets what it has seen, not what may be in use.
+    script.crash().wait(20);
+    script.ask(Ask::Rollback { to: None }).wait(10).look();
+    assert_eq!(view(&script).live.as_ref().map(|arm| arm.release), Some(ReleaseNo(2)));
+    assert_eq!(served_by_lb(&script), [ReleaseNo(1)].into(), "nobody could tell it");
+    assert!(first.is_subset(&alive(&script)), "its users' instances run");
+    script.wait(70).look();
+    assert_eq!(served_by_lb(&script), [ReleaseNo(2)].into(), "it follows once it is heard");
+    assert!(first.is_disjoint(&alive(&script)), "nobody needs them any more");
+    assert_eq!(script.world.violation(), None);
+}
+
+#[test]
+fn a_rollout_that_has_to_stop_what_a_lost_proxy_uses_is_refused_before_it_begins() {
+    for strategy in [recreate, in_place] {
+        let mut script = two_proxies();
+        let before = alive(&script);
+        script.cut_proxy(60).wait(12);
+        script.deploy_with("v2", Behaviour::Good(200), false, strategy).wait(5);
+        let refused = script.transcript();
+        let why = "cannot deploy web: lb-1 is not heard and may send users to web-1, which would \
+                   have to stop first";
+        assert!(refused.contains(why), "{refused}");
+        assert_eq!(alive(&script), before);
+        script.wait(60);
+        script.deploy_with("v3", Behaviour::Good(200), false, strategy).wait(30).look();
+        assert_eq!(view(&script).live.as_ref().map(|arm| arm.label.to_string()), Some("v3".into()));
+        assert_eq!(served_by_lb(&script).len(), 1);
+    }
+}
+
+#[test]
+fn nothing_is_kept_for_a_proxy_that_was_removed() {
+    let mut script = two_proxies();
+    let first = alive(&script);
+    script.cut_proxy(600).wait(12);
+    for label in ["v2", "v3"] {
+        script.deploy_with(label, Behaviour::Good(200), false, two).wait(10);
+    }
+    assert!(first.is_subset(&alive(&script)));
+    let name = "lb-1".parse().expect("it is a name");
+    // Whoever removes it says that its machine is gone.
+    let gone = &mut script.world.proxies[1];
+    gone.is_dead = true;
+    (gone.workers, gone.saved) = (Vec::new(), std::sync::Arc::default());
+    script.ask_fleet(FleetAsk::Remove { name }).wait(15).look();
+    assert!(first.is_disjoint(&alive(&script)));
+    assert_eq!(view(&script).waiting, []);
+}
