@@ -54,14 +54,13 @@ impl Reachability {
                 let is_waited_for = !known.reached.contains(id)
                     && (known.held.contains_key(id) || *health == Health::Up);
                 if is_waited_for {
-                    let (host, report) = (host.clone(), report.clone());
                     let told = known.held.remove(id).and_then(|held| held.told);
-                    known.held.insert(id.clone(), HeldReport { host, report, told });
-                }
-                drop(known);
-                if is_waited_for {
+                    // What control knows of the proxies does not change by a word of the host.
+                    let passed = held_back(report.clone(), told.as_deref());
+                    let held = HeldReport { host: host.clone(), report: report.clone(), told };
+                    known.held.insert(id.clone(), held);
                     self.holds.notify_one();
-                    held_back(report, None)
+                    passed
                 } else {
                     report
                 }
