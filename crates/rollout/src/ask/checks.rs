@@ -44,7 +44,9 @@ pub(super) struct MeantHosts {
 /// Returns the hosts that a release is meant for. Refuses it if these are less than half of the hosts that
 /// it is meant for: what is left could not carry the app.
 pub(super) fn hosts_for(desk: &Desk, spec: &AppSpec) -> Result<MeantHosts, Refusal> {
-    let meant = || desk.seen.hosts.iter().filter(|(_, host)| host.is_meant(spec));
+    // A host that gets nothing at all by its settings is not one of them.
+    let is_meant = |host: &HostSeen| host.is_meant(spec) && host.abilities.closed.is_none();
+    let meant = || desk.seen.hosts.iter().filter(|(_, host)| is_meant(host));
     let left_out = |host: &HostSeen| match (host.reach, host.duty) {
         (Reach::Silent { .. } | Reach::Lost { .. }, _) => Some("it is not heard".into()),
         (Reach::Here, HostDuty::Cordoned) => Some("it is cordoned".into()),
