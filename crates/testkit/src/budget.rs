@@ -118,7 +118,9 @@ impl Budgets {
         if rollout.budget.is_aside(host) {
             return Some(format!("{host} is put aside twice"));
         }
-        let has_candidate = app.instances_of(rollout.to).any(|(_, i)| i.host == *host);
+        let mut candidates =
+            app.instances_of(rollout.to).filter(|(_, i)| i.stage < Stage::Draining);
+        let has_candidate = candidates.any(|(_, i)| i.host == *host);
         let before = self
             .unheard
             .get(&(app.name.clone(), rollout.id))
@@ -156,7 +158,8 @@ fn goes_on(engine: &Engine, app: &App, rollout: &Rollout) -> Option<String> {
     };
     let stands = |since| app.loss_confirmed.is_none_or(|at| at < since);
     let is_blind = engine.suspicion().is_some_and(|suspicion| stands(suspicion.since));
-    let there = app.instances_of(rollout.to).map(|(_, i)| &i.host);
+    let there = app.instances_of(rollout.to).filter(|(_, i)| i.stage < Stage::Draining);
+    let there = there.map(|(_, i)| &i.host);
     let mut forgotten = there.filter(|host| is_lost(host) && !budget.is_aside(host));
     if let Some(host) = forgotten.next().filter(|_| !is_blind) {
         return Some(format!("the rollout goes on, and {host} is lost"));

@@ -244,3 +244,21 @@ fn a_way_back_has_no_budget() {
     assert_eq!((receipt.outcome, receipt.aside), (Outcome::Aborted, vec![]));
     assert_eq!(script.world.violation(), None);
 }
+
+/// What ends there of the release's first try is not its candidate.
+#[test]
+fn a_release_that_comes_again_owes_nothing_for_a_host_that_was_lost_before() {
+    let budget = FailureBudget::Count(0);
+    let mut script = fleet();
+    let deploy = |spec: &mut AppSpec| settings(spec, blue_green(), budget);
+    script.deploy_with("v1", Behaviour::Good(200), false, deploy).wait(30);
+    script.deploy_with("v2", Behaviour::Good(200), false, deploy).wait(2);
+    script.kill_host(H1, 300_000).wait(30);
+    assert_eq!(last_receipt(&script).outcome, Outcome::Reverted);
+    script.deploy_again("v2", 2, false, deploy).wait(60);
+    assert_eq!(script.world.violation(), None);
+    let receipt = last_receipt(&script);
+    assert_eq!((receipt.outcome, receipt.cause), (Outcome::Completed, None));
+    assert_eq!(receipt.budget, Some(BudgetSpent { spent: 0, of: 0 }));
+    assert_eq!(script.world.violation(), None);
+}

@@ -68,11 +68,15 @@ pub(crate) fn is_in_force(rollout: &Rollout) -> bool {
 /// Returns the hosts that were lost and have a part in the rollout. A host that was lost before it began has
 /// none, unless it has returned and got the candidate.
 fn lost(app: &App, rollout: &Rollout, seen: &Observed) -> Vec<HostId> {
-    let has = |host: &HostId, release| app.instances_of(release).any(|(_, i)| i.host == *host);
+    let is_meant = |host: &HostId| {
+        rollout.budget.hosts.contains(host) || Bug::SpendsForLostBefore.is_planted()
+    };
     let takes_part = |host: &HostId| {
-        let is_meant = rollout.budget.hosts.contains(host) || Bug::SpendsForLostBefore.is_planted();
-        let had_old = is_meant && rollout.from.is_some_and(|from| has(host, from));
-        had_old || has(host, rollout.to)
+        app.instances.values().filter(|i| i.host == *host).any(|i| {
+            // What still ends of an earlier rollout of the release is no candidate.
+            let is_candidate = i.release == rollout.to && i.stage < Stage::Draining;
+            is_candidate || (Some(i.release) == rollout.from && is_meant(host))
+        })
     };
     let is_lost = |host: &&HostId| host_reach(app, seen, host).lost_since().is_some();
     if Bug::ForgetsLostHosts.is_planted() {

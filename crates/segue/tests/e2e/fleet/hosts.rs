@@ -1,6 +1,7 @@
 //! Hosts on machines of their own: they run what the server places on them, and go on without it.
 
 use std::collections::BTreeMap;
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -209,6 +210,28 @@ fn a_host_that_is_switched_off_costs_what_it_was_serving_and_no_more() {
     world.network.heal(Machine::Host(1));
     world.run_agent(1, &[]);
     world.until("all is settled", |status| is_up(status, "live") && status["rollout"].is_null());
+}
+
+/// No host may fail unless the app file says so.
+#[test]
+fn a_rollout_in_which_a_host_is_switched_off_is_taken_back_with_the_host_named() {
+    let mut world = FleetWorld::start(3, &app::watch("14s"));
+    world.deploy("v1");
+    let users = world.users(4);
+    let args = ["deploy", "--json", "--release", "v2", "--env", "VERSION=v2"];
+    let mut deploy = world.command(&args);
+    let rollout = deploy.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    world.until("v2 is watched", |status| status["rollout"]["phase"] == "watching");
+    world.network.switch_off(Machine::Host(1));
+    world.kill_agent(1);
+    let said = rollout.wait_with_output().unwrap();
+    let why = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert_eq!(said.status.code(), Some(3), "{why}");
+    assert!(why.contains("`failure_budget` allows 0: h1 (it was lost)"), "{why}");
+    assert_eq!(world.status()["live"]["label"], "v1");
+    let seen = users.stop();
+    let failures: Vec<_> = seen.iter().flat_map(|seen| &seen.failures).collect();
+    assert!(failures.len() <= 4, "one request of each user was on its way at most: {failures:?}");
 }
 
 /// For maintenance of the machine: what it runs is replaced on the others first, and nobody notices.
