@@ -147,6 +147,7 @@ fn a_proxy_that_is_killed_starts_from_its_table_without_a_server() {
     world.all_serve(&[LB1], "v1");
     world.serve();
     world.proxy_is_here(1);
+    (1..=2).for_each(|host| world.is_here(host));
     world.deploy("v2");
     world.all_serve(&[LB1], "v2");
 }
@@ -200,6 +201,7 @@ fn proxies_serve_users_while_there_is_no_server() {
     world.serve();
     world.proxy_is_here(1);
     world.proxy_is_here(2);
+    (1..=2).for_each(|host| world.is_here(host));
     world.deploy("v2");
     world.all_serve(&[LB1, LB2], "v2");
     for users in users {
