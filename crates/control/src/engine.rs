@@ -175,7 +175,8 @@ impl Engine {
     /// Returns the first commands after [`Engine::recover`]: they repeat the whole desired state.
     pub fn begin(&mut self, now: Timestamp) -> Vec<Command> {
         (self.recovered, self.remind_at) = (now, now.after(Self::REMIND));
-        self.hosts.begin(now);
+        let unheard: Vec<ProxyId> = self.routing.proxies.silent().cloned().collect();
+        self.hosts.begin(&unheard, now);
         self.routing.proxies.begin(now);
         let mut commands = Vec::new();
         let all = self.apps.iter().map(|(name, _)| name.clone()).collect();
@@ -309,7 +310,9 @@ impl Engine {
     ) {
         let is_up = matches!(link, ProxyLink::Up(_));
         if self.routing.proxies.link(proxy, link, now) {
-            self.hosts.show_again();
+            if self.hosts.proxy_link(proxy, is_up, now) {
+                self.apps.dirty_all();
+            }
             if is_up {
                 commands.push(Proxies::health_to(proxy, Arc::new(self.health.clone())));
             }

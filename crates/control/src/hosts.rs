@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    Address, AppName, HostAbilities, HostDuty, HostHello, HostId, HostView, Link, Reach, Timestamp,
+    Address, AppName, HostAbilities, HostDuty, HostHello, HostId, HostView, Link, MemberName,
+    ProxyId, Reach, Timestamp,
 };
 use rollout::{App, Fact, Fleet, FleetFact, HostSeen, Instance, Minted, Suspicion};
 
@@ -48,10 +49,11 @@ impl Hosts {
         Self { fleet, ..Self::default() }
     }
 
-    /// Starts at `now`: hosts whose agents have not connected are silent from now on.
-    pub fn begin(&mut self, now: Timestamp) {
+    /// Starts at `now`: hosts whose agents have not connected are silent from now on, and so are these proxies.
+    pub fn begin(&mut self, unheard_proxies: &[ProxyId], now: Timestamp) {
         let unheard = self.fleet.hosts.keys().filter(|host| !self.said.contains_key(*host));
-        self.links.begin(unheard.cloned(), now);
+        let proxies = unheard_proxies.iter().map(MemberName::from);
+        self.links.begin(unheard.map(MemberName::from).chain(proxies), now);
         self.look(now);
     }
 
@@ -97,21 +99,32 @@ impl Hosts {
         }
         let news = match link {
             Link::Up(hello) => {
-                let was_lost = self.links.reach(host, now).lost_since().is_some();
+                let was_lost = self.links.reach(&host.into(), now).lost_since().is_some();
                 self.has_numbers = true;
                 let before = self.said.insert(host.clone(), hello.clone());
                 let has_rebooted = before.is_some_and(|before| before.boot != hello.boot);
-                self.links.up(host, now);
+                self.links.up(&host.into(), now);
                 LinkNews::Up { is_stale: was_lost || has_rebooted }
             }
             Link::Silent if self.said.contains_key(host) => {
-                self.links.silent(host, now);
+                self.links.silent(&host.into(), now);
                 LinkNews::Silent
             }
             Link::Silent => return None,
         };
         self.look(now);
         Some(news)
+    }
+
+    /// Takes whether a proxy on another machine is heard. Returns whether the suspicion has changed.
+    pub fn proxy_link(&mut self, proxy: &ProxyId, is_heard: bool, now: Timestamp) -> bool {
+        let before = self.links.suspicion();
+        match is_heard {
+            true => self.links.up(&proxy.into(), now),
+            false => self.links.silent(&proxy.into(), now),
+        }
+        self.look(now);
+        self.links.suspicion() != before
     }
 
     /// Lets time pass. Returns whether a host was lost, or the suspicion has changed.
@@ -157,7 +170,10 @@ impl Hosts {
             self.seen.remove(host);
             self.said.remove(host);
             self.ports.remove(host);
-            self.links.forget(host);
+            self.links.forget(&host.into());
+        }
+        if let FleetFact::MemberRemoved { name, .. } = fact {
+            self.links.forget(name);
         }
         self.look(now);
     }
@@ -262,11 +278,12 @@ impl Hosts {
         self.has_changed = true;
         let local = HostId::local();
         let remote = self.fleet.hosts.keys().filter(|host| **host != local).count();
-        self.links.suspect(remote, now);
+        self.links.suspect(remote + self.fleet.proxies().count(), now);
         for (id, host) in &self.fleet.hosts {
             let said = self.said.get(id);
             let abilities = said.map(|said| said.abilities.clone()).unwrap_or_default();
-            let (reach, back_since) = (self.links.reach(id, now), self.links.back_since(id));
+            let (reach, back_since) =
+                (self.links.reach(&id.into(), now), self.links.back_since(&id.into()));
             let seen = self.seen.entry(id.clone()).or_insert_with(|| HostSeen {
                 address: host.address,
                 free_ports: Vec::new(),

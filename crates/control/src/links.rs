@@ -1,70 +1,70 @@
-//! The connections to the agents of other hosts: which are heard, since when others are not, and whether the
-//! server has to suspect its own network.
+//! The connections to members, agents of other hosts and proxies: which are heard, since when others are not, and
+//! whether the server has to suspect its own network.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{HostId, Reach, Timestamp};
+use model::{MemberName, Reach, Timestamp};
 use rollout::Suspicion;
 
-/// The connections to the agents of all hosts but the server's own.
+/// The connections to all members.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Links {
-    /// Time since which hosts are not heard.
-    silent: BTreeMap<HostId, Timestamp>,
-    /// Hosts not heard since control started. They are not known to have fallen silent at once.
-    never_heard: BTreeSet<HostId>,
-    /// Time at which hosts were heard again.
-    back: BTreeMap<HostId, Timestamp>,
+    /// Time since which members are not heard.
+    silent: BTreeMap<MemberName, Timestamp>,
+    /// Members not heard since control started. They are not known to have fallen silent at once.
+    never_heard: BTreeSet<MemberName>,
+    /// Time at which members were heard again.
+    back: BTreeMap<MemberName, Timestamp>,
     suspicion: Option<Suspicion>,
     /// Time of the last look at the clock.
     looked: Timestamp,
 }
 
 impl Links {
-    /// Starts at `now` with hosts whose agents have not connected yet.
-    pub fn begin(&mut self, unheard: impl Iterator<Item = HostId>, now: Timestamp) {
-        for host in unheard {
-            self.silent.insert(host.clone(), now);
-            self.never_heard.insert(host);
+    /// Starts at `now` with members that have not connected yet.
+    pub fn begin(&mut self, unheard: impl Iterator<Item = MemberName>, now: Timestamp) {
+        for member in unheard {
+            self.silent.insert(member.clone(), now);
+            self.never_heard.insert(member);
         }
     }
 
-    /// Records that a host's agent has connected.
-    pub fn up(&mut self, host: &HostId, now: Timestamp) {
-        self.never_heard.remove(host);
-        if self.silent.remove(host).is_some() {
-            self.back.insert(host.clone(), now);
+    /// Records that a member has connected.
+    pub fn up(&mut self, member: &MemberName, now: Timestamp) {
+        self.never_heard.remove(member);
+        if self.silent.remove(member).is_some() {
+            self.back.insert(member.clone(), now);
         }
     }
 
-    /// Records that a host is not heard any more.
-    pub fn silent(&mut self, host: &HostId, now: Timestamp) {
-        self.silent.entry(host.clone()).or_insert(now);
+    /// Records that a member is not heard any more.
+    pub fn silent(&mut self, member: &MemberName, now: Timestamp) {
+        self.silent.entry(member.clone()).or_insert(now);
     }
 
-    /// Forgets a host that was removed.
-    pub fn forget(&mut self, host: &HostId) {
-        self.never_heard.remove(host);
-        self.silent.remove(host);
-        self.back.remove(host);
+    /// Forgets a member that was removed.
+    pub fn forget(&mut self, member: &MemberName) {
+        self.never_heard.remove(member);
+        self.silent.remove(member);
+        self.back.remove(member);
     }
 
-    /// Returns whether a host is heard.
-    pub fn reach(&self, host: &HostId, now: Timestamp) -> Reach {
-        self.silent.get(host).map_or(Reach::Here, |since| Reach::of_silent(*since, now))
+    /// Returns whether a member is heard.
+    pub fn reach(&self, member: &MemberName, now: Timestamp) -> Reach {
+        self.silent.get(member).map_or(Reach::Here, |since| Reach::of_silent(*since, now))
     }
 
-    /// Returns the time at which a host was last heard again.
-    pub fn back_since(&self, host: &HostId) -> Option<Timestamp> {
-        self.back.get(host).copied()
+    /// Returns the time at which a member was last heard again.
+    pub fn back_since(&self, member: &MemberName) -> Option<Timestamp> {
+        self.back.get(member).copied()
     }
 
-    /// Returns whether a host was lost since the last look.
+    /// Returns whether a member was lost since the last look.
     pub fn is_due(&self, now: Timestamp) -> bool {
         self.wake_at().is_some_and(|at| now >= at)
     }
 
-    /// Returns the time at which the next host is lost.
+    /// Returns the time at which the next member is lost.
     pub fn wake_at(&self) -> Option<Timestamp> {
         let lost = self.silent.values().map(|since| since.after(Reach::LOST_AFTER));
         lost.filter(|lost| *lost > self.looked).min()
@@ -75,31 +75,31 @@ impl Links {
         self.suspicion
     }
 
-    /// Decides at `now` whether the server has to suspect its own network, with so many hosts besides its
-    /// own. It does when more than half of them, and at least two, have fallen silent within
+    /// Decides at `now` whether the server has to suspect its own network, with so many members.
+    /// It does when more than half of them, and at least two, have fallen silent within
     /// [`Reach::LOST_AFTER`], until half of them are heard again.
-    pub fn suspect(&mut self, hosts: usize, now: Timestamp) {
+    pub fn suspect(&mut self, members: usize, now: Timestamp) {
         self.looked = now;
         let silent = self.silent.len();
-        let count = |hosts: usize| u16::try_from(hosts).unwrap_or(u16::MAX);
+        let count = |number: usize| u16::try_from(number).unwrap_or(u16::MAX);
         let since = match self.suspicion {
-            Some(_) if silent * 2 <= hosts => {
+            Some(_) if silent * 2 <= members => {
                 // Until now their silence was not held against them.
                 self.silent.values_mut().for_each(|since| *since = now);
                 None
             }
             Some(suspicion) => Some(suspicion.since),
-            None => self.have_fallen_silent(hosts, now).then_some(now),
+            None => self.have_fallen_silent(members, now).then_some(now),
         };
         self.suspicion =
-            since.map(|since| Suspicion { since, silent: count(silent), of: count(hosts) });
+            since.map(|since| Suspicion { since, silent: count(silent), of: count(members) });
     }
 
-    fn have_fallen_silent(&self, hosts: usize, now: Timestamp) -> bool {
-        // A host that was never heard may have been lost before control started. It counts once its time to
+    fn have_fallen_silent(&self, members: usize, now: Timestamp) -> bool {
+        // A member that was never heard may have been lost before control started. It counts once its time to
         // connect is over.
-        let counts = |(host, since): &(&HostId, &Timestamp)| {
-            !self.never_heard.contains(*host) || now >= since.after(Reach::LOST_AFTER)
+        let counts = |(member, since): &(&MemberName, &Timestamp)| {
+            !self.never_heard.contains(*member) || now >= since.after(Reach::LOST_AFTER)
         };
         let mut times: Vec<Timestamp> =
             self.silent.iter().filter(counts).map(|(_, since)| *since).collect();
@@ -109,7 +109,7 @@ impl Links {
                 times.iter().skip(first).take_while(|t| **t <= at.after(Reach::LOST_AFTER));
             within.count()
         });
-        most.max().is_some_and(|most| most >= 2 && most * 2 > hosts)
+        most.max().is_some_and(|most| most >= 2 && most * 2 > members)
     }
 }
 
@@ -117,7 +117,7 @@ impl Links {
 mod tests {
     use super::*;
 
-    fn host(number: usize) -> HostId {
+    fn host(number: usize) -> MemberName {
         format!("h{number}").parse().expect("it is a name")
     }
 

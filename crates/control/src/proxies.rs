@@ -72,6 +72,11 @@ impl Proxies {
         self.look(&Publishing::default(), now);
     }
 
+    /// Returns the proxies that are not heard.
+    pub fn silent(&self) -> impl Iterator<Item = &ProxyId> {
+        self.members.iter().filter(|(_, member)| !member.is_heard()).map(|(id, _)| id)
+    }
+
     /// Takes the names of all proxies on other machines. A new one is waited for only once it has the newest
     /// table.
     pub fn set_members(&mut self, names: &BTreeSet<ProxyId>, now: Timestamp) {

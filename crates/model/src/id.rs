@@ -172,6 +172,18 @@ impl MemberName {
     }
 }
 
+impl From<&HostId> for MemberName {
+    fn from(host: &HostId) -> Self {
+        Self(host.0.clone())
+    }
+}
+
+impl From<&ProxyId> for MemberName {
+    fn from(proxy: &ProxyId) -> Self {
+        Self(proxy.0.clone())
+    }
+}
+
 impl FromStr for MemberName {
     type Err = Invalid;
 

@@ -108,12 +108,12 @@ pub enum Waiting {
         /// Number of these instances.
         instances: u16,
     },
-    /// Hosts to be heard again after so many fell silent at once that the network of the server itself may be
+    /// Members to be heard again after so many fell silent at once that the network of the server itself may be
     /// at fault.
     SuspectsItself {
-        /// Number of hosts that are not heard.
+        /// Number of hosts and proxies that are not heard.
         silent: u16,
-        /// Number of hosts besides the server's own.
+        /// Number of hosts and proxies on other machines.
         of: u16,
     },
     /// An instance that is busy with requests to answer its probes again.
@@ -222,7 +222,7 @@ impl fmt::Display for Waiting {
             Self::SuspectsItself { silent, of } => {
                 write!(
                     f,
-                    "hosts to be heard again, or somebody to say `segue resume`: {silent} of {of} "
+                    "members to be heard again, or somebody to say `segue resume`: {silent} of {of} "
                 )?;
                 f.write_str("fell silent at once, so the server suspects its own network")
             }

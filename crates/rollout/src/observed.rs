@@ -105,14 +105,14 @@ pub struct HostSeen {
     pub back_since: Option<Timestamp>,
 }
 
-/// The server's suspicion that its own network is at fault, since so many hosts fell silent at once.
+/// The server's suspicion that its own network is at fault, since so many members fell silent at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Suspicion {
     /// Time at which it arose.
     pub since: Timestamp,
-    /// Number of hosts that are not heard.
+    /// Number of members that are not heard.
     pub silent: u16,
-    /// Number of hosts besides the server's own.
+    /// Number of hosts and proxies on other machines.
     pub of: u16,
 }
 

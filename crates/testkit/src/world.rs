@@ -267,6 +267,7 @@ impl World {
     /// Cuts the connections to all other machines at once.
     pub fn cut_all_links(&mut self, lasts: u64) {
         connections::cut_all(self, lasts);
+        proxies::cut_all(self, lasts);
     }
 
     /// Heals all connections that were cut. Machines that are dead stay dead.

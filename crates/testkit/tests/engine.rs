@@ -314,14 +314,14 @@ fn a_command_that_needs_what_a_proxy_cannot_do_is_refused_with_its_name() {
     let all = Abilities::default();
     let whole = Abilities { shares: Shares::Whole, ..all };
     assert_eq!(said(all, by(canary.clone())), "yes");
-    assert_eq!(said(whole, by(canary)), "cannot deploy web: proxy 0 cannot divide traffic");
+    assert_eq!(said(whole, by(canary)), "cannot deploy web: proxy local cannot divide traffic");
     let blue_green = StrategyKind::BlueGreen { switch: model::Switch::Auto };
     assert_eq!(said(whole, by(blue_green)), "yes");
     let open = Abilities { maintenance: false, ..all };
     let recreate = StrategyKind::Recreate { page: Page::default() };
-    assert_eq!(said(open, by(recreate)), "cannot deploy web: proxy 0 cannot close an app");
+    assert_eq!(said(open, by(recreate)), "cannot deploy web: proxy local cannot close an app");
     let hasty = Abilities { hold: false, ..all };
     assert_eq!(said(hasty, closed(0)), "yes");
-    let wanted = "cannot change the maintenance of web: proxy 0 cannot keep requests waiting";
+    let wanted = "cannot change the maintenance of web: proxy local cannot keep requests waiting";
     assert_eq!(said(hasty, closed(1_000)), wanted);
 }

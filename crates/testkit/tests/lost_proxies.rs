@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use model::{AppSpec, InstanceId, Millis, Order, Outcome, ReleaseNo, StrategyKind, Waiting};
 use rollout::{Ask, FleetAsk};
-use testkit::{Behaviour, Script};
+use testkit::{Behaviour, Pace, Script};
 
 fn two(spec: &mut AppSpec) {
     spec.run.replicas = 2;
@@ -128,4 +128,19 @@ fn nothing_is_kept_for_a_proxy_that_was_removed() {
     script.ask_fleet(FleetAsk::Remove { name }).wait(15).look();
     assert!(first.is_disjoint(&alive(&script)));
     assert_eq!(view(&script).waiting, []);
+}
+
+#[test]
+fn a_server_that_hears_neither_its_host_nor_its_proxy_suspects_itself() {
+    let mut script = Script::with_fleet(&[Pace::default(); 2]);
+    script.add_proxy();
+    script.deploy_with("v1", Behaviour::Good(200), false, two).wait(10);
+    let before = alive(&script);
+    script.cut_all(100).wait(90);
+    let waiting: Vec<Waiting> = view(&script).waiting.iter().map(|it| it.waiting.clone()).collect();
+    assert!(waiting.contains(&Waiting::SuspectsItself { silent: 2, of: 2 }), "{waiting:?}");
+    assert_eq!(alive(&script), before, "its host is not replaced, however long it lasts");
+    script.wait(40).look();
+    assert_eq!(view(&script).waiting, []);
+    assert_eq!(alive(&script), before);
 }

@@ -31,7 +31,7 @@ pub(super) fn promote(desk: &Desk, promote: Promote) -> Answer {
         return Err(desk.refused("the rollout is held", "`segue resume` goes on"));
     }
     if let Some(Suspicion { silent, of, .. }) = suspicion(desk.app, desk.seen) {
-        let why = format!("{silent} of {of} hosts fell silent at once");
+        let why = format!("{silent} of {of} members fell silent at once");
         let hint = "if the server's network is in order, `segue resume` takes them for lost";
         return Err(desk.refused(&why, hint));
     }

@@ -47,6 +47,12 @@ pub(super) fn cut_link(world: &mut World, number: usize, lasts: u64) {
     }
 }
 
+pub(super) fn cut_all(world: &mut World, lasts: u64) {
+    for number in 1..world.proxies.len() {
+        cut(world, number, lasts);
+    }
+}
+
 pub(super) fn heal_all(world: &mut World) {
     for number in 0..world.proxies.len() {
         if let Some(cut) = world.proxies[number].connection.cut {
