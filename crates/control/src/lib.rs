@@ -20,6 +20,8 @@ mod minutes;
 mod places;
 mod ports;
 mod proxies;
+#[cfg(test)]
+mod proxies_tests;
 mod proxy_member;
 mod publishing;
 mod record;

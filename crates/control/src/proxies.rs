@@ -109,6 +109,10 @@ impl Proxies {
             (ProxyLink::Up(ProxyHello { abilities, epoch }), _) => {
                 member.abilities = abilities;
                 member.link = MemberLink::Up { epoch };
+                // Another process, whatever its number: the clock that it comes from may have been set back.
+                if member.newest.as_ref().is_some_and(|newest| newest.epoch != epoch) {
+                    member.before = member.newest.take();
+                }
                 if !Bug::ForgetsProxies.is_planted() {
                     member.told = ToldTables::default();
                 }
@@ -168,8 +172,10 @@ impl Proxies {
     pub fn report(&mut self, report: TrafficReport) -> ReportNews {
         let Some(member) = self.members.get_mut(&report.proxy) else { return ReportNews::None };
         let newest_epoch = member.newest.as_ref().map(|newest| newest.epoch);
+        let before_epoch = member.before.as_ref().map(|before| before.epoch);
         let believes_all = Bug::BelievesLateReports.is_planted();
-        let of_before = newest_epoch.is_some_and(|newest| report.epoch < newest) && !believes_all;
+        let is_earlier = newest_epoch.is_some_and(|newest| report.epoch < newest);
+        let of_before = (is_earlier || before_epoch == Some(report.epoch)) && !believes_all;
         let known = if of_before { &member.before } else { &member.newest };
         let known = known.as_ref().filter(|known| known.epoch == report.epoch);
         // Processes before the last two are no longer known. Their counts may have been added already.
@@ -203,7 +209,9 @@ impl Proxies {
         if !has_begun {
             return ReportNews::State;
         }
-        member.before = newest;
+        if newest.is_some() {
+            member.before = newest;
+        }
         if member.before.is_none() {
             return ReportNews::State;
         }
@@ -243,7 +251,7 @@ impl Proxies {
     pub fn in_flight(&self, id: &InstanceId) -> (u32, bool) {
         let on = |report: &TrafficReport| report.in_flight.on(id);
         self.reports().map(on).fold((0, false), |(sum, uncounted), on| match on {
-            Some(count) => (sum + count, uncounted),
+            Some(count) => (sum.saturating_add(count), uncounted),
             None => (sum, true),
         })
     }
@@ -305,8 +313,11 @@ impl Proxies {
             let is_behind = member.is_lost(now) || member.deadline(publishing).any(|at| now >= at);
             if is_behind {
                 member.late.get_or_insert(now);
-            } else if member.is_up() && member.acknowledged() >= newest {
-                member.late = None;
+            } else if member.is_up()
+                && member.acknowledged() >= newest
+                && member.late.take().is_some()
+            {
+                member.followed_at = now;
             }
         }
         let here = self.members.values().filter(|member| member.is_waited_for(now)).count();
@@ -314,6 +325,8 @@ impl Proxies {
         let remote = remote.map(|(id, member)| ProxySeen {
             name: id.clone(),
             absence: member.absence(now),
+            is_heard: member.is_heard(),
+            followed_at: member.followed_at,
             tables: member.tables.clone(),
         });
         let here = u16::try_from(here).unwrap_or(u16::MAX);
@@ -393,107 +406,4 @@ fn absent(
 
 fn to(proxy: &ProxyId, command: ProxyCommand) -> Command {
     Command::Proxy(ToProxy { proxy: proxy.clone(), command })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use model::{Gap, ReleaseNo};
-
-    fn web() -> AppName {
-        "web".parse().unwrap()
-    }
-
-    fn id(number: u32) -> ProxyId {
-        format!("p{number}").parse().unwrap()
-    }
-
-    /// Returns a report with this many requests since the process began. Each gap comes with the number
-    /// of the report that told it.
-    fn report(
-        proxy: u32,
-        epoch: u64,
-        seq: u64,
-        requests: u64,
-        gaps: &[(u64, u64)],
-    ) -> TrafficReport {
-        let answers = [(ReleaseNo(1), requests)].into();
-        let counters = AppCounters { requests, answers, ..AppCounters::default() };
-        let generation = Generation { term: 1, counter: seq };
-        let gaps: Vec<_> = gaps.iter().map(|(seq, ms)| Gap { seq: *seq, ms: *ms }).collect();
-        TrafficReport {
-            proxy: id(proxy),
-            epoch,
-            seq,
-            prepared: generation,
-            acknowledged: generation,
-            in_flight: InFlight::Counted(BTreeMap::new()),
-            quiet: BTreeMap::new(),
-            counters: Some([(web(), counters)].into()),
-            gaps: [(web(), gaps)].into(),
-            reached: BTreeMap::new(),
-        }
-    }
-
-    fn counted(proxies: &Proxies) -> (u64, Option<u64>, Option<u64>) {
-        let sum = proxies.counters(&web()).unwrap_or_default();
-        (sum.requests, sum.answers.get(&ReleaseNo(1)).copied(), sum.max_gap_ms)
-    }
-
-    #[test]
-    fn reports_that_are_lost_doubled_or_late_change_no_sum() {
-        let mut proxies = Proxies::new(&[id(0)]);
-        assert_eq!(proxies.report(report(0, 7, 1, 10, &[])), ReportNews::State);
-        assert_eq!(proxies.report(report(0, 7, 5, 50, &[(2, 900), (5, 1)])), ReportNews::State);
-        assert_eq!(
-            counted(&proxies),
-            (50, Some(50), Some(900)),
-            "the second was lost, its gap was not"
-        );
-        proxies.forget_gap(&web());
-        for late in [2, 4, 5] {
-            assert_eq!(
-                proxies.report(report(0, 7, late, late * 10, &[(2, 900)])),
-                ReportNews::None
-            );
-        }
-        assert_eq!(proxies.report(report(0, 7, 6, 60, &[(2, 900), (6, 3)])), ReportNews::State);
-        assert_eq!(counted(&proxies), (60, Some(60), Some(3)), "each gap is told once");
-    }
-
-    #[test]
-    fn what_a_process_has_counted_stays_when_another_takes_its_place() {
-        let mut proxies = Proxies::new(&[id(0), id(1)]);
-        proxies.report(report(1, 1, 1, 1_000, &[]));
-        proxies.report(report(0, 7, 90, 100, &[]));
-        assert_eq!(proxies.report(report(0, 8, 1, 2, &[(1, 40)])), ReportNews::BegunAnew);
-        assert_eq!(counted(&proxies), (1_102, Some(1_102), Some(40)));
-        // The last report of the previous process arrives late.
-        let late = report(0, 7, 91, 105, &[(91, 70)]);
-        assert_eq!(proxies.report(late.clone()), ReportNews::None);
-        assert_eq!(proxies.report(late), ReportNews::None);
-        assert_eq!(counted(&proxies), (1_107, Some(1_107), Some(70)));
-        assert_eq!(proxies.acknowledged(), Generation { term: 1, counter: 1 }, "it holds less");
-        assert_eq!(
-            proxies.report(report(0, 6, 400, 999, &[])),
-            ReportNews::None,
-            "nobody knows it"
-        );
-        assert_eq!(proxies.report(report(9, 1, 1, 999, &[])), ReportNews::None, "it is no member");
-        assert_eq!(counted(&proxies), (1_107, Some(1_107), Some(70)));
-    }
-
-    #[test]
-    fn a_proxy_that_cannot_say_what_is_in_flight_is_not_one_that_has_nothing() {
-        let mut proxies = Proxies::new(&[id(0), id(1)]);
-        let instance = InstanceId { app: web(), number: 3 };
-        let in_flight = InFlight::Counted([(instance.clone(), 2)].into());
-        proxies.report(TrafficReport { in_flight, ..report(0, 1, 1, 0, &[]) });
-        assert_eq!(proxies.in_flight(&instance), (2, false));
-        let unknown = || TrafficReport { in_flight: InFlight::Unknown, ..report(1, 1, 1, 0, &[]) };
-        proxies.report(unknown());
-        assert_eq!(proxies.in_flight(&instance), (2, true));
-        let without = TrafficReport { counters: None, seq: 2, ..unknown() };
-        assert_eq!(proxies.report(without), ReportNews::State);
-    }
 }

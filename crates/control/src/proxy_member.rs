@@ -29,6 +29,8 @@ pub(crate) struct ProxyMember {
     /// Time since which it is late: it did not answer in time, or was lost, and has not acknowledged the newest
     /// table since.
     pub late: Option<Timestamp>,
+    /// Time at which it was last no longer late.
+    pub followed_at: Timestamp,
 }
 
 /// The connection to a proxy.
@@ -65,7 +67,7 @@ impl ProxyMember {
     pub fn is_up(&self) -> bool {
         match self.link {
             MemberLink::Own => true,
-            MemberLink::Up { epoch } => self.newest.as_ref().is_some_and(|it| it.epoch >= epoch),
+            MemberLink::Up { epoch } => self.newest.as_ref().is_some_and(|it| it.epoch == epoch),
             MemberLink::Silent { .. } => false,
         }
     }
@@ -117,7 +119,7 @@ impl ProxyMember {
     fn reported(&self, of: impl Fn(&TrafficReport) -> Generation) -> Generation {
         // A proxy whose process has not reported may hold any snapshot.
         let of_process = |report: &&TrafficReport| match self.link {
-            MemberLink::Up { epoch } => report.epoch >= epoch,
+            MemberLink::Up { epoch } => report.epoch == epoch,
             MemberLink::Own | MemberLink::Silent { .. } => true,
         };
         self.newest.as_ref().filter(of_process).map(of).unwrap_or_default()
@@ -146,7 +148,7 @@ impl ProxyMember {
         if let Some(committed) = publishing.committed() {
             let generation = committed.snapshot.generation;
             if self.acknowledged() < generation && self.told.commit < generation {
-                if self.told.prepare < generation {
+                if self.told.prepare < generation && self.prepared() != generation {
                     self.prepare(&committed.snapshot, say);
                 }
                 self.told.commit = generation;
@@ -155,6 +157,7 @@ impl ProxyMember {
         }
         if let Some(preparing) = publishing.preparing()
             && self.told.prepare < preparing.snapshot.generation
+            && self.prepared() < preparing.snapshot.generation
         {
             self.prepare(&preparing.snapshot, say);
         }

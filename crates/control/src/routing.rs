@@ -112,7 +112,12 @@ impl Routing {
     }
 
     /// Takes a proxy's report. Returns whether the proxy has restarted: it then knows nothing.
-    pub fn report(&mut self, report: TrafficReport) -> bool {
+    pub fn report(&mut self, mut report: TrafficReport) -> bool {
+        // Nothing is kept of apps that nobody knows, whatever a proxy says.
+        report.gaps.retain(|app, _| self.sections.contains_key(app));
+        if let Some(counters) = &mut report.counters {
+            counters.retain(|app, _| self.sections.contains_key(app));
+        }
         self.proxies.report(report) == ReportNews::BegunAnew
     }
 

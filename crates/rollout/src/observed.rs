@@ -73,6 +73,10 @@ pub struct ProxySeen {
     pub name: ProxyId,
     /// Set while switches do not wait for it. It may serve users all the same.
     pub absence: Option<Absence>,
+    /// True if it is connected.
+    pub is_heard: bool,
+    /// Time at which it was last no longer late or lost. What it has in flight is known since then.
+    pub followed_at: Timestamp,
     /// The tables that it may use.
     pub tables: SentTables,
 }
@@ -279,6 +283,13 @@ impl<'a> Observed<'a> {
     pub fn absent_user(&self, id: &InstanceId) -> Option<&'a ProxySeen> {
         let mut absent = self.proxies.remote.iter().filter(|proxy| proxy.absence.is_some());
         absent.find(|proxy| proxy.tables.may_use(id))
+    }
+
+    /// Returns a proxy that is late, lost or not heard just now and may send requests to this instance.
+    pub fn unheard_user(&self, id: &InstanceId) -> Option<&'a ProxySeen> {
+        let is_unheard = |proxy: &&ProxySeen| proxy.absence.is_some() || !proxy.is_heard;
+        let mut unheard = self.proxies.remote.iter().filter(is_unheard);
+        unheard.find(|proxy| proxy.tables.may_use(id))
     }
 
     /// Returns the observations of the instance with this number.

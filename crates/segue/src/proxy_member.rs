@@ -139,17 +139,24 @@ impl Serving {
     /// used is an error only if there is nothing to serve.
     async fn be_a_member(&self, options: &ProxyOptions) -> Result<MemberEnded, CommandError> {
         let (join, servers) = (options.member.join.as_deref(), &options.member.servers);
-        let membership =
-            match Membership::open_or_join(&self.data, Role::Proxy, join, servers).await {
-                Ok(membership) => membership,
-                Err(error) if self.has_saved => {
-                    let CommandError { act, cause, .. } = error;
-                    tracing::error!("users are served by the saved table alone: {act}: {cause}");
-                    let _ = sd_notify::notify(&[NotifyState::Ready]);
-                    return std::future::pending().await;
+        let membership = match Membership::open_or_join(&self.data, Role::Proxy, join, servers)
+            .await
+        {
+            Ok(membership) => membership,
+            Err(error) if self.has_saved => {
+                let CommandError { act, cause, .. } = error;
+                tracing::error!("users are served by the saved table alone: {act}: {cause}");
+                let _ = sd_notify::notify(&[NotifyState::Ready]);
+                if let Some(saved) = &self.before_boot {
+                    tokio::time::sleep(AFTER_BOOT).await;
+                    if let Err(error) = self.proxy.publish(saved) {
+                        tracing::error!(error = in_full(&error), "the table of before the boot");
+                    }
                 }
-                Err(error) => return Err(error),
-            };
+                return std::future::pending().await;
+            }
+            Err(error) => return Err(error),
+        };
         let name = membership.credentials.own().identity.name.clone();
         let (member, record) = LinkRecord::begin(membership, "users are served by the last table");
         let end = ProxyEnd::new(self, &member, record);

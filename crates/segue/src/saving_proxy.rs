@@ -37,14 +37,20 @@ impl SavingProxy {
         }
     }
 
-    /// Saves the prepared snapshot of this generation, and uses it. If it cannot be saved, it is used all the
-    /// same.
+    /// Saves the prepared snapshot of this generation, and uses it. If it cannot be saved, the server's own proxy
+    /// uses it all the same: after a crash, control tells it anew. One on another machine may have to start without
+    /// control, with instances that are long gone in its table; it stays with the table that it has, and is late.
     pub fn commit(&mut self, generation: Generation) {
         let prepared = self.prepared.take_if(|snapshot| snapshot.generation == generation);
         if let Some(snapshot) = prepared
             && let Err(error) =
                 proxy::snapshot_file::save(&self.saved, &snapshot, self.boot.as_deref())
         {
+            if self.boot.is_some() {
+                tracing::error!(%error, "the routing table cannot be saved, so it is not used");
+                self.prepared = Some(snapshot);
+                return;
+            }
             tracing::warn!(%error, "the snapshot is not saved; traffic is not affected");
         }
         self.proxy.commit(generation);

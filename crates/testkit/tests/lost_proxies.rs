@@ -111,6 +111,55 @@ fn a_rollout_that_has_to_stop_what_a_lost_proxy_uses_is_refused_before_it_begins
     }
 }
 
+/// What is kept for a lost proxy belongs to no release on offer any more, and would have to end all the same.
+#[test]
+fn a_recreate_is_refused_while_anything_is_kept_for_a_lost_proxy() {
+    let mut script = two_proxies();
+    script.cut_proxy(60).wait(12);
+    script.deploy_with("v2", Behaviour::Good(200), false, two).wait(10);
+    script.deploy_with("v3", Behaviour::Good(200), false, recreate).wait(5);
+    let refused = script.transcript();
+    assert!(refused.contains("lb-1 is not heard and may send users to web-1"), "{refused}");
+    assert_eq!(view(&script).live.as_ref().map(|arm| arm.release), Some(ReleaseNo(2)));
+    assert!(!view(&script).maintenance, "the app is open");
+}
+
+/// A proxy that has just fallen silent is neither late nor lost yet.
+#[test]
+fn a_recreate_is_refused_from_the_first_moment_of_a_proxy_s_silence() {
+    let mut script = two_proxies();
+    script.cut_proxy(60).wait(4);
+    script.deploy_with("v2", Behaviour::Good(200), false, recreate).wait(5);
+    let refused = script.transcript();
+    assert!(refused.contains("lb-1 is not heard and may send users to web-1"), "{refused}");
+    assert!(!view(&script).maintenance, "the app is open");
+}
+
+/// Its users are in the middle of something when the proxy is heard again.
+#[test]
+fn requests_of_a_proxy_that_returns_are_let_finish() {
+    let mut script = two_proxies();
+    let first = alive(&script);
+    script.cut_proxy(60).wait(12);
+    for label in ["v2", "v3"] {
+        script.deploy_with(label, Behaviour::Good(200), false, two).wait(10);
+    }
+    let app = "web".parse().expect("it is a name");
+    let lasts = 60_000 - 32_000 + 8_000;
+    (0..20).for_each(|_| script.world.request(&app, lasts));
+    let on_first =
+        |script: &Script| first.iter().map(|id| script.world.proxies[1].in_flight(id)).sum::<u32>();
+    let before = on_first(&script);
+    assert!(before > 0, "some came through the lost proxy");
+    script.wait(33);
+    assert_eq!(served_by_lb(&script), [ReleaseNo(3)].into(), "it is back");
+    assert_eq!(on_first(&script), before);
+    assert!(first.is_subset(&alive(&script)), "they are let finish");
+    script.wait(20).look();
+    assert!(first.is_disjoint(&alive(&script)));
+    assert_eq!(script.world.violation(), None);
+}
+
 #[test]
 fn nothing_is_kept_for_a_proxy_that_was_removed() {
     let mut script = two_proxies();

@@ -118,14 +118,14 @@ pub(super) fn check_heard(desk: &Desk) -> Result<(), Refusal> {
     Err(desk.refused(&why, &hint))
 }
 
-/// Refuses a rollout that has to stop instances which a proxy that is late or lost may use, and one after which
-/// too many releases would have to be kept for such proxies.
+/// Refuses a rollout that has to stop instances which a proxy that is late, lost or not heard just now may use,
+/// and one after which too many releases would have to be kept for such proxies. A recreate stops everything.
 pub(super) fn check_proxies(desk: &Desk, batch: &FactBatch) -> Result<(), Refusal> {
     let app = &batch.app;
     let Some(rollout) = &app.rollout else { return Ok(()) };
     let users = app.instances.iter().filter_map(|(number, instance)| {
         let id = app.id(*number);
-        let user = desk.seen.absent_user(&id)?;
+        let user = desk.seen.unheard_user(&id)?;
         Some((id, instance, user))
     });
     let users: Vec<_> = users.collect();
@@ -137,17 +137,19 @@ pub(super) fn check_proxies(desk: &Desk, batch: &FactBatch) -> Result<(), Refusa
         first.name
     );
     let kind = app.releases.get(&rollout.to).map(|release| &release.spec.strategy.kind);
-    let stops_first = match kind {
-        Some(StrategyKind::Recreate { .. }) => true,
-        Some(StrategyKind::Rolling { order, .. }) => *order == Order::InPlace,
-        Some(StrategyKind::BlueGreen { .. } | StrategyKind::Canary { .. }) | None => false,
+    let is_stopped = |i: &Instance| match kind {
+        Some(StrategyKind::Recreate { .. }) => rollout.kind.renews() || i.release != rollout.to,
+        Some(StrategyKind::Rolling { order: Order::InPlace, .. }) => {
+            Some(i.release) == rollout.from
+        }
+        Some(
+            StrategyKind::Rolling { .. }
+            | StrategyKind::BlueGreen { .. }
+            | StrategyKind::Canary { .. },
+        )
+        | None => false,
     };
-    let is_replaced = |i: &Instance| i.release == rollout.from.unwrap_or(rollout.to);
-    let is_first = rollout.from.is_none() && !rollout.kind.renews();
-    if let Some((id, _, proxy)) = users.iter().find(|(_, i, _)| is_replaced(i))
-        && stops_first
-        && !is_first
-    {
+    if let Some((id, _, proxy)) = users.iter().find(|(_, i, _)| is_stopped(i)) {
         let why = format!(
             "{} is not heard and may send users to {id}, which would have to stop first",
             proxy.name

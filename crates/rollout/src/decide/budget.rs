@@ -72,10 +72,14 @@ fn lost(app: &App, rollout: &Rollout, seen: &Observed) -> Vec<HostId> {
         rollout.budget.hosts.contains(host) || Bug::SpendsForLostBefore.is_planted()
     };
     let takes_part = |host: &HostId| {
+        // A host that is drained has none, once nothing but what ends is left there.
+        let is_active = seen.hosts.get(host).is_some_and(|host| host.duty.is_active());
         app.instances.values().filter(|i| i.host == *host).any(|i| {
+            let stays = i.stage < Stage::Draining;
             // What still ends of an earlier rollout of the release is no candidate.
-            let is_candidate = i.release == rollout.to && i.stage < Stage::Draining;
-            is_candidate || (Some(i.release) == rollout.from && is_meant(host))
+            let is_candidate = i.release == rollout.to && stays;
+            let is_old = Some(i.release) == rollout.from && (stays || is_active);
+            is_candidate || (is_old && is_meant(host))
         })
     };
     let is_lost = |host: &&HostId| host_reach(app, seen, host).lost_since().is_some();

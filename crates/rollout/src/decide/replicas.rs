@@ -155,6 +155,8 @@ fn is_up(app: &App, seen: &Observed, number: u64) -> bool {
 /// (I2).
 fn release(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
     let mut facts = Vec::new();
+    // A proxy that was absent may have users on it whose requests nobody could let finish until now.
+    let followed_at = seen.proxies.remote.iter().map(|proxy| proxy.followed_at).max();
     for (number, instance) in &app.instances {
         if instance.stage != Stage::Draining || instance.released {
             continue;
@@ -166,7 +168,8 @@ fn release(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
         let InstanceSeen { in_flight, uncounted, .. } = *seen.instance(*number);
         let absent = instance.left.is_some_and(|left| seen.acknowledged >= left);
         let drain = app.releases.get(&instance.release).map(|r| r.spec.drain.deadline);
-        let until = instance.since.max(seen.recovered).after(drain.unwrap_or_default());
+        let since = instance.since.max(seen.recovered).max(followed_at.unwrap_or_default());
+        let until = since.after(drain.unwrap_or_default());
         let uncounted = uncounted && !Bug::TakesUnknownForIdle.is_planted();
         let is_idle = (in_flight == 0 && !uncounted) || Bug::IgnoresInFlight.is_planted();
         let by = if absent && is_idle {
