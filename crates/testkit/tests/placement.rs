@@ -130,6 +130,25 @@ fn a_release_runs_only_on_hosts_with_its_label_and_is_refused_where_there_is_non
     assert_eq!(counts(&app), BTreeMap::from([(&host("h2"), 2)]));
 }
 
+/// Right after a start of the server nobody else is heard. Its own host's obstacle is beside the point.
+#[test]
+fn a_deploy_that_finds_nobody_heard_is_refused_by_that_reason() {
+    let (app, mut hosts) = (web(), hosts(&[50, 50]));
+    let obstacle = Obstacle { why: "it has only a loopback address".into(), hint: "join".into() };
+    hosts.entry(host("h1")).and_modify(|seen| seen.abilities.closed = Some(Box::new(obstacle)));
+    let deploy =
+        Ask::Deploy { release: Box::new(release(spec(&app.name), "v1", 1)), replace: false };
+    let (seen, minutes) = (BTreeMap::new(), VecDeque::new());
+    let mut refused = |reach| {
+        hosts.entry(host("h2")).and_modify(|seen| seen.reach = reach);
+        let observed = observed(&hosts, &seen, &minutes);
+        ask(&app, &deploy, None, &observed, NOW).err().map(|refusal| refusal.message)
+    };
+    let message = refused(Reach::Silent { since: NOW }).expect("nobody could run it");
+    assert_eq!(message, "cannot deploy web: no host that could run it is heard: h2");
+    assert_eq!(refused(Reach::Here), None);
+}
+
 #[test]
 fn a_host_that_cannot_run_the_release_is_left_out_unless_none_can() {
     let cannot = || {

@@ -27,10 +27,21 @@ pub(super) fn can_run(desk: &Desk, spec: &AppSpec) -> Result<(), Refusal> {
     }
     let mut obstacles = taking.map(|host| host.obstacle(spec));
     let first = obstacles.next().flatten();
-    match first.filter(|_| obstacles.all(|obstacle| obstacle.is_some())) {
-        Some(Obstacle { why, hint }) => Err(desk.refused(&why, &hint)),
-        None => Ok(()),
+    let Some(first) = first.filter(|_| obstacles.all(|obstacle| obstacle.is_some())) else {
+        return Ok(());
+    };
+    let could = |host: &HostSeen| host.duty.is_active() && host.obstacle(spec).is_none();
+    let unheard = desk.seen.hosts.iter().filter(|(_, host)| host.reach != Reach::Here);
+    let unheard: Vec<&str> =
+        unheard.filter(|(_, host)| could(host)).map(|(id, _)| id.as_str()).collect();
+    if unheard.is_empty() {
+        let Obstacle { why, hint } = first;
+        return Err(desk.refused(&why, &hint));
     }
+    let why = format!("no host that could run it is heard: {}", unheard.join(", "));
+    let hint =
+        "`segue fleet` shows since when; after a start of the server, hosts connect within seconds";
+    Err(desk.refused(&why, hint))
 }
 
 /// The hosts that a release is meant for.
