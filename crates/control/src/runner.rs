@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use journal::{Log, Lost, NewRecord, Room, Seq};
 use model::{
-    AppName, AppView, FleetView, InstanceId, Millis, ProxyCommand, Timestamp, ToHost, ToProxy,
-    TrafficReport,
+    AppName, AppView, FleetView, InstanceId, Millis, ProxyCommand, ProxyId, Timestamp, ToHost,
+    ToProxy, TrafficReport,
 };
 use rollout::{Ask, Refusal, RefusalCode};
 
@@ -251,6 +251,7 @@ impl Runner {
     }
 
     fn carry_out(&mut self, commands: Vec<Command>) {
+        let mut own_waits = false;
         for command in commands {
             match command {
                 Command::Append(records) => self.append(&records),
@@ -260,7 +261,16 @@ impl Runner {
                     self.config.hosts.send(command);
                     self.cross("effect sent");
                 }
-                Command::Proxy(to) => self.tell_proxy(to),
+                Command::Proxy(to) => {
+                    if to.proxy == ProxyId::local() {
+                        own_waits = match to.command {
+                            ProxyCommand::Prepare(_) => true,
+                            ProxyCommand::Commit(_) => false,
+                            ProxyCommand::Health(_) => own_waits,
+                        };
+                    }
+                    self.tell_proxy(to);
+                }
                 Command::Answer(ticket, answer) => {
                     if let Some(reply) = self.replies.remove(&ticket) {
                         reply(answer);
@@ -271,6 +281,11 @@ impl Runner {
                 Command::Hide(app) => self.config.outbox.hide(&app),
                 Command::ShowFleet(view) => self.config.outbox.show_fleet(view),
             }
+        }
+        // The server's own proxy has made its table by now, and would say so within a second. The others wait for
+        // that word.
+        if own_waits && let Some(report) = self.config.proxies.sample() {
+            self.inbox.traffic(report);
         }
     }
 

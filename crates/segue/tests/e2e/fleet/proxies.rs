@@ -49,6 +49,7 @@ fn every_strategy_goes_over_all_proxies_and_back_and_loses_no_request() {
         let receipt = world.deploy(version);
         let (outcome, failed) = (&receipt["outcome"], &receipt["failed"]);
         assert_eq!((outcome, failed), (&"completed".into(), &0.into()), "{version}: {receipt:#}");
+        assert_eq!(receipt["proxies"], 3, "{receipt:#}");
         world.all_serve(&[LB1, LB2, Machine::Server], version);
         let back = world.segue(&["rollback", "web", "--to", "v0", "--json"]);
         assert_eq!(back.code, Some(0), "{version}: {back:?}");
