@@ -31,26 +31,28 @@ pub(crate) fn add(counted: &mut Counters, before: Option<&Counters>, now: &Count
     }
 }
 
+/// Adds counts. A proxy may lie: a sum that is too large stays at the end of its range.
 pub(crate) fn plus(a: AppCounters, b: AppCounters) -> AppCounters {
     let both = |mut a: BTreeMap<ReleaseNo, u64>, b: BTreeMap<ReleaseNo, u64>| {
         for (release, n) in b {
-            *a.entry(release).or_default() += n;
+            let sum = a.entry(release).or_default();
+            *sum = sum.saturating_add(n);
         }
         a
     };
     AppCounters {
-        requests: a.requests + b.requests,
-        failed: a.failed + b.failed,
+        requests: a.requests.saturating_add(b.requests),
+        failed: a.failed.saturating_add(b.failed),
         answers: both(a.answers, b.answers),
         faults: both(a.faults, b.faults),
         broken_off: both(a.broken_off, b.broken_off),
         app_5xx: both(a.app_5xx, b.app_5xx),
         bad: both(a.bad, b.bad),
         askers: together(a.askers, b.askers),
-        client_aborted: a.client_aborted + b.client_aborted,
-        retried: a.retried + b.retried,
-        held: a.held + b.held,
-        diverted: a.diverted + b.diverted,
+        client_aborted: a.client_aborted.saturating_add(b.client_aborted),
+        retried: a.retried.saturating_add(b.retried),
+        held: a.held.saturating_add(b.held),
+        diverted: a.diverted.saturating_add(b.diverted),
         max_gap_ms: a.max_gap_ms.max(b.max_gap_ms),
     }
 }

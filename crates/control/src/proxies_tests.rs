@@ -107,3 +107,15 @@ fn a_proxy_that_cannot_say_what_is_in_flight_is_not_one_that_has_nothing() {
     let without = TrafficReport { counters: None, seq: 2, ..unknown() };
     assert_eq!(proxies.report(without), ReportNews::State);
 }
+
+#[test]
+fn a_proxy_that_claims_more_than_there_can_be_makes_no_sum_small() {
+    let mut proxies = Proxies::new(&[id(0), id(1)]);
+    let instance = InstanceId { app: web(), number: 3 };
+    for (proxy, requests, busy) in [(0, u64::MAX, u32::MAX), (1, 7, 1)] {
+        let in_flight = InFlight::Counted([(instance.clone(), busy)].into());
+        proxies.report(TrafficReport { in_flight, ..report(proxy, 1, 1, requests, &[]) });
+    }
+    assert_eq!(counted(&proxies), (u64::MAX, Some(u64::MAX), None));
+    assert_eq!(proxies.in_flight(&instance), (u32::MAX, false), "it is not idle");
+}
