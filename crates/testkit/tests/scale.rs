@@ -92,18 +92,22 @@ fn fastest(mut run: impl FnMut()) -> Duration {
     times.min().unwrap_or_default()
 }
 
+/// Compares with a copy of the same app in the same run, since machines differ and an app's instances
+/// have to be visited at least once.
 #[test]
-fn a_decision_and_a_plan_for_a_thousand_instances_take_under_a_millisecond_and_stay_linear() {
+fn a_decision_and_a_plan_for_a_thousand_instances_cost_a_few_copies_of_the_app_and_stay_linear() {
     let time = |replicas| {
         let (app, seen) = fleet(replicas);
-        fastest(|| {
+        let step = fastest(|| {
             let seen = observed(&seen, app.version);
             assert!(decide(&app, &seen, NOW).expect("it is sound").facts.is_empty());
             assert!(plan(&app).section.is_some());
-        })
+        });
+        let copy = fastest(|| assert!(app.clone().rollout.is_none()));
+        (step, copy)
     };
-    let (tenth, whole) = (time(50), time(500));
-    assert!(whole < Duration::from_millis(1), "a thousand instances take {whole:?}");
+    let ((tenth, _), (whole, copy)) = (time(50), time(500));
+    assert!(whole < copy * 60, "a thousand instances take {whole:?}, and {copy:?} to copy");
     assert!(whole < tenth * 40, "{tenth:?} for a hundred, {whole:?} for a thousand");
 }
 
