@@ -1,9 +1,11 @@
-//! Passive ejection: an instance that fails again and again gets no requests for a while. Never ejects
-//! the last instance, and never counts failures by clients or on the proxy's side.
+//! Passive ejection: an instance that fails again and again gets no requests for a while, and so do all
+//! instances of a host to which connections time out. Never ejects the last instance, and never counts
+//! failures by clients or on the proxy's side.
 
 /// The part of an arm's instances that may be ejected at the same time.
 pub const MAX_EJECTED_PERCENT: usize = 34;
 const FAILURES: u32 = 5;
+const TIMEOUTS_OF_HOST: u32 = 2;
 const BASE_MS: u64 = 2_000;
 const LONGEST_MS: u64 = 60_000;
 
@@ -12,13 +14,13 @@ pub const fn failures_to_eject() -> u32 {
     FAILURES
 }
 
-/// Returns the number of failures that count at the end of an ejection. Until the instance has answered,
-/// one more failure is enough.
-pub const fn failures_after_rest() -> u32 {
-    FAILURES - 1
+/// Returns the number of connections that time out in a row after which a host is ejected with all its
+/// instances. A host that is switched off sends no word to anybody, so few are enough.
+pub const fn timeouts_to_eject_host() -> u32 {
+    TIMEOUTS_OF_HOST
 }
 
-/// The history of ejections of an instance.
+/// The history of ejections of an instance or a host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ejection {
     /// The time when the ejection ends.

@@ -22,7 +22,7 @@ mod weight;
 pub use arm::{Bucket, choose_arm};
 pub use budget::RetryBudget;
 pub use eject::{
-    Ejection, MAX_EJECTED_PERCENT, failures_after_rest, failures_to_eject, may_eject, time_out,
+    Ejection, MAX_EJECTED_PERCENT, failures_to_eject, may_eject, time_out, timeouts_to_eject_host,
 };
 pub use latency::Latency;
 pub use pace::ReleasePace;

@@ -4,12 +4,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-use balance::{Candidate, Ejection, Latency};
+use balance::{Candidate, Latency};
 use model::{Address, Health, InstanceId, Millis, Target, Weight};
 
 use crate::acknowledged::InFlightCount;
+use crate::failures::Failures;
 use crate::room::ConnectionRoom;
 use crate::signal::Signal;
+use crate::upstream_host::UpstreamHost;
 
 /// One instance. Lives as long as a worker may still send to it or a report count it.
 #[derive(Debug)]
@@ -19,7 +21,10 @@ pub(crate) struct InstanceState {
     probed: Probed,
     /// True if the instance is in no arm of the newest snapshot.
     left: AtomicBool,
+    /// The attempts that failed by the instance's own fault.
     failures: Failures,
+    /// The machine that the instance runs on, if that may be another one.
+    host: Option<Arc<UpstreamHost>>,
     /// The time when a request in flight on the instance last made progress.
     moved_at_ms: AtomicU64,
     /// [`Latency::bits`]. Kept only if instances are picked by latency.
@@ -46,17 +51,14 @@ struct Probed {
     once_up: AtomicBool,
 }
 
-/// The results of attempts at an instance: how often in a row they failed by its own fault, and its
-/// ejection for that.
-#[derive(Debug, Default)]
-struct Failures {
-    in_a_row: AtomicU32,
-    rests_until_ms: AtomicU64,
-    rests: AtomicU32,
-}
-
 impl InstanceState {
-    pub(crate) fn new(key: u64, target: &Target, drained: Arc<Signal>, since_ms: u64) -> Self {
+    pub(crate) fn new(
+        key: u64,
+        target: &Target,
+        host: Option<Arc<UpstreamHost>>,
+        drained: Arc<Signal>,
+        since_ms: u64,
+    ) -> Self {
         Self {
             in_flight: InFlightCount::default(),
             probed: Probed {
@@ -64,7 +66,8 @@ impl InstanceState {
                 once_up: AtomicBool::new(false),
             },
             left: AtomicBool::new(false),
-            failures: Failures::default(),
+            failures: Failures::new(balance::failures_to_eject()),
+            host,
             moved_at_ms: AtomicU64::new(since_ms),
             latency: AtomicU64::new(Latency::default().bits()),
             idle: AtomicU32::new(0),
@@ -108,8 +111,7 @@ impl InstanceState {
         self.probed.health.store(code(health), Ordering::Relaxed);
         if health == Health::Up {
             self.probed.once_up.store(true, Ordering::Relaxed);
-            self.failures.in_a_row.store(0, Ordering::Relaxed);
-            self.failures.rests_until_ms.store(0, Ordering::Relaxed);
+            self.failures.end();
         }
     }
 
@@ -137,7 +139,7 @@ impl InstanceState {
             health: self.health(),
             once_up: self.probed.once_up.load(Ordering::Relaxed),
             ejected: self.is_ejected(now_ms),
-            tried: self.is_foreign() || tried.contains(&self.key),
+            tried: self.is_foreign() || self.is_ruled_out(tried),
             load: balance::weighted(self.in_flight.estimate().into(), self.weight),
             warmth: balance::warmth(age, slow_start),
         }
@@ -161,32 +163,36 @@ impl InstanceState {
         let _ = self.latency.fetch_update(Ordering::Relaxed, Ordering::Relaxed, seen);
     }
 
+    /// Returns whether the instance, or its host, is among what is not tried again.
+    fn is_ruled_out(&self, tried: &[u64]) -> bool {
+        let is_in = |key: u64| tried.contains(&key);
+        !tried.is_empty() && (is_in(self.key) || self.host.as_ref().is_some_and(|it| is_in(it.key)))
+    }
+
+    /// Returns the machine that the instance runs on, if that may be another one.
+    pub(crate) fn host(&self) -> Option<&UpstreamHost> {
+        self.host.as_deref()
+    }
+
+    /// Returns whether the instance gets no requests for a while, for its own failures or for its host's.
     pub(crate) fn is_ejected(&self, now_ms: u64) -> bool {
-        self.failures.rests_until_ms.load(Ordering::Relaxed) > now_ms
+        self.failures.is_ejected(now_ms)
+            || self.host.as_ref().is_some_and(|host| host.is_ejected(now_ms))
     }
 
     /// Notes that the instance answered an attempt, to the end if the answer has one.
     pub(crate) fn answered(&self) {
-        if self.failures.in_a_row.load(Ordering::Relaxed) != 0 {
-            self.failures.in_a_row.store(0, Ordering::Relaxed);
-        }
+        self.failures.succeeded();
     }
 
     /// Counts an attempt that failed by the instance's own fault. Returns whether it has now failed too
     /// often.
     pub(crate) fn failed(&self) -> bool {
-        self.failures.in_a_row.fetch_add(1, Ordering::Relaxed) + 1 >= balance::failures_to_eject()
+        self.failures.failed()
     }
 
     pub(crate) fn eject(&self, now_ms: u64) {
-        let before = Ejection {
-            until_ms: self.failures.rests_until_ms.load(Ordering::Relaxed),
-            times: self.failures.rests.load(Ordering::Relaxed),
-        };
-        let next = balance::time_out(before, now_ms);
-        self.failures.rests_until_ms.store(next.until_ms, Ordering::Relaxed);
-        self.failures.rests.store(next.times, Ordering::Relaxed);
-        self.failures.in_a_row.store(balance::failures_after_rest(), Ordering::Relaxed);
+        self.failures.eject(now_ms);
     }
 }
 
@@ -237,7 +243,7 @@ mod tests {
         let id = InstanceId { app: "web".parse().expect("a name"), number: 1 };
         let address = Address::Tcp(([127, 0, 0, 1], 9).into());
         let instance =
-            InstanceState::new(1, &Target::new(id, address), Arc::new(Signal::default()), 0);
+            InstanceState::new(1, &Target::new(id, address), None, Arc::new(Signal::default()), 0);
         let fails = || (1..10).find(|_| instance.failed());
         assert_eq!(fails(), Some(5));
         instance.eject(1_000);

@@ -36,6 +36,7 @@ mod dropped;
 mod error;
 mod eviction;
 mod exchange;
+mod failures;
 mod forwarded;
 mod front;
 mod handle;
@@ -78,6 +79,7 @@ mod tunnel;
 mod turn;
 mod unanswered;
 mod upstream;
+mod upstream_host;
 mod whence;
 mod worker;
 

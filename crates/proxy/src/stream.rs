@@ -11,11 +11,17 @@ use std::time::Duration;
 use datadir::FoundSocket;
 use model::Address;
 use rustix::net::RecvFlags;
-use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::buffer::Source;
+use crate::upstream_host::UpstreamHost;
+
+/// Time in which another machine has to acknowledge what it is sent, data or probes. As long as it has to
+/// make a connection, so that no request waits over three seconds for a machine that is switched off.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
+const ONCE_A_MINUTE: Duration = Duration::from_secs(60);
 
 /// A connection to an instance.
 #[derive(Debug)]
@@ -33,6 +39,7 @@ impl InstanceStream {
     /// [`InstanceStream::NoRoom`] never connects: to wait for room, the caller has to begin again.
     pub(crate) fn connect(address: &Address) -> io::Result<Self> {
         let found;
+        let is_elsewhere = UpstreamHost::of(address).is_some();
         let (domain, protocol, address) = match address {
             Address::Tcp(address) => {
                 (Domain::for_address(*address), Some(Protocol::TCP), SockAddr::from(*address))
@@ -46,8 +53,10 @@ impl InstanceStream {
         let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), protocol)?;
         if protocol.is_some() {
             socket.set_tcp_nodelay(true)?;
-            let every = Duration::from_secs(60);
-            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(every).with_interval(every))?;
+            match is_elsewhere {
+                true => watch_for_silence(&SockRef::from(&socket))?,
+                false => probe_every(ONCE_A_MINUTE, &SockRef::from(&socket))?,
+            }
         }
         match socket.connect(&address) {
             Ok(()) => {}
@@ -59,6 +68,24 @@ impl InstanceStream {
             Some(_) => Self::Tcp(TcpStream::from_std(socket.into())?),
             None => Self::Unix(UnixStream::from_std(socket.into())?),
         })
+    }
+
+    /// Lets the instance on another machine leave unread what is sent to it for as long as it likes. Linux
+    /// counts that, too, as not acknowledged.
+    pub(crate) fn wait_for_reader(&self) {
+        if let Self::Tcp(stream) = self {
+            // If that fails, a slow reader loses the connection. Nothing can be done about it here.
+            let _ = SockRef::from(stream).set_tcp_user_timeout(None);
+        }
+    }
+
+    /// Lets the connection to another machine be without a word for long, as many tunnels are.
+    pub(crate) fn rests(&self) {
+        self.wait_for_reader();
+        if let Self::Tcp(stream) = self {
+            // If that fails, the other machine is asked more often than it has to be.
+            let _ = probe_every(ONCE_A_MINUTE, &SockRef::from(stream));
+        }
     }
 
     /// Returns the proxy's own address on the connection, over IP and once one is chosen.
@@ -118,6 +145,23 @@ pub(crate) fn is_local(error: &io::Error) -> bool {
     let local = [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOBUFS, Errno::NOMEM];
     let code = error.raw_os_error();
     local.iter().any(|errno| Some(errno.raw_os_error()) == code)
+}
+
+/// Returns whether a connection failed because no word came from the other machine.
+pub(crate) fn says_nothing(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{HostUnreachable, NetworkUnreachable, TimedOut};
+    [TimedOut, HostUnreachable, NetworkUnreachable].contains(&error.kind())
+}
+
+/// Lets the kernel give the connection up once the other machine has been silent for [`SIGN_OF_LIFE`],
+/// whether something was sent meanwhile or an answer is awaited.
+fn watch_for_silence(socket: &Socket) -> io::Result<()> {
+    socket.set_tcp_user_timeout(Some(SIGN_OF_LIFE))?;
+    probe_every(Duration::from_secs(1), socket)
+}
+
+fn probe_every(pause: Duration, socket: &Socket) -> io::Result<()> {
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(pause).with_interval(pause))
 }
 
 impl Source for InstanceStream {

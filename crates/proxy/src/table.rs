@@ -2,6 +2,7 @@
 //! other threads than the workers'. After that only the turns of round-robin change.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -19,6 +20,7 @@ use crate::router::Router;
 use crate::signal::Signal;
 use crate::stats::{AppStats, ReleaseStats};
 use crate::traffic_split::SplitEntry;
+use crate::upstream_host::UpstreamHost;
 
 /// One snapshot, prepared for use.
 #[derive(Debug)]
@@ -177,10 +179,12 @@ fn anywhere() -> usize {
 #[derive(Debug)]
 pub(crate) struct Directory {
     workers: usize,
-    next_instance: u64,
+    /// The next key of an instance or a host.
+    next_key: u64,
     next_app: u32,
     drained: Arc<Signal>,
     pub(crate) instances: BTreeMap<InstanceId, Arc<InstanceState>>,
+    hosts: BTreeMap<IpAddr, Arc<UpstreamHost>>,
     pub(crate) apps: BTreeMap<AppName, Arc<AppStats>>,
     pub(crate) releases: BTreeMap<(AppName, ReleaseNo), Arc<ReleaseStats>>,
 }
@@ -189,10 +193,11 @@ impl Directory {
     pub(crate) fn new(workers: usize, drained: Arc<Signal>) -> Self {
         Self {
             workers,
-            next_instance: 1,
+            next_key: 1,
             next_app: 1,
             drained,
             instances: BTreeMap::new(),
+            hosts: BTreeMap::new(),
             apps: BTreeMap::new(),
             releases: BTreeMap::new(),
         }
@@ -253,11 +258,22 @@ impl Directory {
         if let Some(instance) = self.instances.get(&target.id) {
             return Arc::clone(instance);
         }
-        let key = self.next_instance;
-        self.next_instance += 1;
-        let instance = Arc::new(InstanceState::new(key, target, Arc::clone(&self.drained), now_ms));
+        let host = UpstreamHost::of(&target.address).map(|ip| self.host(ip));
+        let (key, drained) = (self.key(), Arc::clone(&self.drained));
+        let instance = Arc::new(InstanceState::new(key, target, host, drained, now_ms));
         self.instances.insert(target.id.clone(), Arc::clone(&instance));
         instance
+    }
+
+    fn host(&mut self, ip: IpAddr) -> Arc<UpstreamHost> {
+        let key = self.key();
+        let new = || Arc::new(UpstreamHost::new(key));
+        Arc::clone(self.hosts.entry(ip).or_insert_with(new))
+    }
+
+    fn key(&mut self) -> u64 {
+        self.next_key += 1;
+        self.next_key
     }
 
     /// Removes instances that have left once no one can send to them or count them any more, and later
@@ -268,6 +284,7 @@ impl Directory {
         self.instances.retain(|_, instance| {
             !instance.has_left() || instance.in_flight() > 0 || Arc::strong_count(instance) > 1
         });
+        self.hosts.retain(|_, host| Arc::strong_count(host) > 1);
     }
 }
 

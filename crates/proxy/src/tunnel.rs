@@ -65,6 +65,9 @@ impl Tunnel {
         terms: TunnelTerms,
         turn: &Turn<'_, '_>,
     ) -> Self {
+        if flight.instance().host().is_some() {
+            upstream.rests();
+        }
         Self {
             upstream,
             flight,

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use model::Address;
+use model::{Address, Millis};
 use tokio::time::{Sleep, sleep};
 
 use crate::back::side::InstanceSide;
@@ -15,7 +15,7 @@ use crate::pool::Used;
 use crate::reuse::Kept;
 use crate::room::{Served, Waits};
 use crate::stopwatch::Stopwatch;
-use crate::stream::InstanceStream;
+use crate::stream::{InstanceStream, says_nothing};
 use crate::timer_id::TimerId;
 use crate::turn::Turn;
 use crate::worker::Worker;
@@ -41,6 +41,8 @@ pub(crate) struct UpstreamConnection {
     /// [`UpstreamConnection::poll_connected`].
     redial: Option<Pin<Box<Sleep>>>,
     dials: u32,
+    /// True if the instance's machine has made or refused the connection.
+    is_answered: bool,
     /// Set if the connection has carried an answer.
     served: Option<Served>,
     /// True if the connection has carried a body of this client.
@@ -52,13 +54,17 @@ pub(crate) struct UpstreamConnection {
 }
 
 impl UpstreamConnection {
-    /// Begins to connect.
+    /// Begins to connect, which may take `within`.
     pub(crate) fn dial(
         flight: InFlightGuard,
         stopwatch: Option<Stopwatch>,
+        within: Millis,
         now_ms: u64,
     ) -> std::io::Result<Self> {
         let stream = InstanceStream::connect(&flight.instance().address)?;
+        if let Some(host) = flight.instance().host() {
+            host.tries(within, now_ms);
+        }
         Ok(Self::on(stream, flight, stopwatch, now_ms))
     }
 
@@ -70,7 +76,12 @@ impl UpstreamConnection {
         now_ms: u64,
     ) -> Self {
         let Used { stream, served, own } = used;
-        Self { served: Some(served), own, ..Self::on(stream, flight, stopwatch, now_ms) }
+        Self {
+            served: Some(served),
+            own,
+            is_answered: true,
+            ..Self::on(stream, flight, stopwatch, now_ms)
+        }
     }
 
     fn on(
@@ -85,6 +96,7 @@ impl UpstreamConnection {
             since_ms,
             redial: None,
             dials: 0,
+            is_answered: false,
             served: None,
             own: false,
             waits: None,
@@ -114,6 +126,10 @@ impl UpstreamConnection {
     pub(crate) fn poll_connected(&mut self, turn: &mut Turn<'_, '_>) -> Poll<std::io::Result<()>> {
         loop {
             if let Poll::Ready(connected) = self.side.stream().poll_connected(turn.cx) {
+                self.is_answered = !connected.as_ref().is_err_and(says_nothing);
+                if let Some(host) = self.flight.instance().host().filter(|_| self.is_answered) {
+                    host.answered();
+                }
                 return Poll::Ready(connected);
             }
             if !self.is_here() {
@@ -159,6 +175,19 @@ impl UpstreamConnection {
         if self.served.is_none() {
             self.served = Some(Served::first(&self.flight.instance().room, waited, now_ms));
         }
+    }
+
+    /// Lets the instance leave unread what is sent to it for as long as it likes.
+    pub(crate) fn wait_for_reader(&self) {
+        if self.flight.instance().host().is_some() {
+            self.side.stream().wait_for_reader();
+        }
+    }
+
+    /// Returns whether the instance's machine has given no sign of life: it neither made nor refused the
+    /// connection, if `connecting` took too long, or has not acknowledged what was sent.
+    pub(crate) fn hears_nothing(&self, connecting: bool) -> bool {
+        (connecting && !self.is_answered) || self.side.is_lost()
     }
 
     /// Returns whether a body that the connection carried before was this client's.

@@ -9,7 +9,7 @@ use http1::{AnswerTo, Body, BodyStep, Encoder, Fault, ResponseHead};
 use crate::back::broken::Broken;
 use crate::back::replay::Replay;
 use crate::buffer::{AfterWrite, Buffer, Stock};
-use crate::stream::InstanceStream;
+use crate::stream::{InstanceStream, says_nothing};
 
 /// The instance's side of an HTTP/1 connection.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub(crate) struct Backend {
     input: Buffer,
     /// True if nothing more comes.
     ended: bool,
+    /// True if the connection ended because the other machine did not acknowledge what was sent.
+    lost: bool,
     /// The part of the answer's body that is still to be read.
     body: Body,
 }
@@ -41,6 +43,7 @@ impl Backend {
             write_failed: false,
             input: Buffer::default(),
             ended: false,
+            lost: false,
             body: Body::length(0),
         }
     }
@@ -101,6 +104,7 @@ impl Backend {
                 Ok(count)
             }
             Err(error) => {
+                self.lost |= says_nothing(&error);
                 let certainly_unprocessed = !self.sent;
                 if self.sent {
                     self.write_failed = true;
@@ -126,10 +130,19 @@ impl Backend {
         let read = self.input.fill(cx, &mut self.stream);
         match &read {
             Poll::Pending if self.input.is_empty() => self.release_input(stock),
-            Poll::Ready(Ok(0) | Err(_)) => self.ended = true,
+            Poll::Ready(Ok(0)) => self.ended = true,
+            Poll::Ready(Err(error)) => {
+                self.ended = true;
+                self.lost |= says_nothing(error);
+            }
             Poll::Pending | Poll::Ready(Ok(_)) => {}
         }
         read
+    }
+
+    /// Returns whether the connection ended because the other machine did not acknowledge what was sent.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost
     }
 
     /// Returns whether nothing more comes.

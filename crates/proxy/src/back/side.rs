@@ -94,6 +94,13 @@ impl InstanceSide {
         }
     }
 
+    /// Returns whether the connection ended because the other machine did not acknowledge what was sent.
+    pub(crate) fn is_lost(&self) -> bool {
+        match self {
+            Self::H1(backend) => backend.is_lost(),
+        }
+    }
+
     /// Returns whether nothing more comes.
     pub(crate) fn has_ended(&self) -> bool {
         match self {

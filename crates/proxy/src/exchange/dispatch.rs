@@ -252,7 +252,8 @@ impl Dispatch {
                 InstanceLink::Open(UpstreamConnection::again(used, flight, stopwatch, turn.now_ms));
             return info.account.connected(turn.now_ms, turn.now_ms);
         }
-        match UpstreamConnection::dial(flight, stopwatch, turn.now_ms) {
+        let within = turn.worker.settings().limits.connect;
+        match UpstreamConnection::dial(flight, stopwatch, within, turn.now_ms) {
             Ok(upstream) => self.link = InstanceLink::Connecting(upstream),
             Err(error) => {
                 self.tries.rule_out(instance.key);
@@ -352,17 +353,6 @@ impl Dispatch {
         }
     }
 
-    /// Returns the failure of an attempt whose time is over.
-    pub(super) fn late(&self) -> AttemptFailure {
-        match &self.link {
-            InstanceLink::Connecting(upstream) if upstream.is_here() => AttemptFailure::NoRoom,
-            InstanceLink::Connecting(_) => AttemptFailure::Connect,
-            InstanceLink::None | InstanceLink::Unchosen | InstanceLink::Open(_) => {
-                AttemptFailure::Timeout
-            }
-        }
-    }
-
     /// Handles a failed attempt. Retries if I10 allows it.
     pub(super) fn failed(
         &mut self,
@@ -379,12 +369,18 @@ impl Dispatch {
             upstream.note_time(turn.now_ms);
         }
         upstream.side.release_input(&turn.worker.stock);
-        drop(upstream);
         info.account.attempt_failed(failure);
         self.cut_at = Deadline::never();
         // An idle connection closed by its owner is nobody's fault, unless that costs the request. Nor is
         // a connection with the rest of an earlier answer on it.
+        let is_silent = upstream.hears_nothing(failure == AttemptFailure::Connect);
+        if let Some(host) = instance.host().filter(|_| is_silent) {
+            host.timed_out(turn.now_ms);
+            self.tries.rule_out(host.key);
+        }
+        drop(upstream);
         let stale = used
+            && !is_silent
             && matches!(failure, AttemptFailure::Broken | AttemptFailure::Stale)
             && seen != SeenOfAnswer::Head;
         if !failure.is_ours() && !stale {

@@ -1,5 +1,6 @@
 //! The connection of a request to an instance, by its stage. Makes no step itself.
 
+use crate::exchange::failure::AttemptFailure;
 use crate::upstream::UpstreamConnection;
 
 /// The stage of the connection between a request and an instance.
@@ -27,6 +28,15 @@ impl InstanceLink {
         match self {
             Self::Open(upstream) => Some(upstream),
             Self::None | Self::Unchosen | Self::Connecting(_) => None,
+        }
+    }
+
+    /// Returns the failure of an attempt whose time is over.
+    pub(super) fn late(&self) -> AttemptFailure {
+        match self {
+            Self::Connecting(upstream) if upstream.is_here() => AttemptFailure::NoRoom,
+            Self::Connecting(_) => AttemptFailure::Connect,
+            Self::None | Self::Unchosen | Self::Open(_) => AttemptFailure::Timeout,
         }
     }
 

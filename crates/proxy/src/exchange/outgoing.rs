@@ -27,6 +27,9 @@ pub(super) enum Continue {
     Upstream { until_ms: u64 },
 }
 
+/// Bytes of a request that the kernel of an instance's machine takes at once, even if the instance reads none.
+const ALWAYS_TAKEN: usize = 8 << 10;
+
 /// A request on its way to an instance.
 #[derive(Debug)]
 pub(super) struct Outgoing {
@@ -167,6 +170,9 @@ impl Outgoing {
             return Ok(0);
         }
         let unsent = upstream.side.is_unsent();
+        if unsent && (!self.request.is_whole() || self.request.len() > ALWAYS_TAKEN) {
+            upstream.wait_for_reader();
+        }
         match upstream.side.poll_send(turn.cx, &mut self.request, &turn.worker.stock) {
             Poll::Pending => Ok(0),
             Poll::Ready(Ok(count)) => {

@@ -326,7 +326,7 @@ impl Relay {
             | WaitsFor::Room { .. }
             | WaitsFor::Answer
             | WaitsFor::More
-            | WaitsFor::Event => self.failed(self.dispatch.late(), info, turn).map(drop),
+            | WaitsFor::Event => self.failed(self.dispatch.link().late(), info, turn).map(drop),
             WaitsFor::End => Err(Stop::End(ExchangeEnd::Reset)),
         }
     }

@@ -6,7 +6,7 @@ const MOST_ATTEMPTS: u32 = 8;
 /// The attempts at a request.
 #[derive(Debug, Default)]
 pub(super) struct Tries {
-    /// The keys of the instances that are not tried again.
+    /// The keys of the instances and hosts that are not tried again.
     tried: Vec<u64>,
     attempts: u32,
     /// True after a reused connection broke: further attempts open new ones.
@@ -37,12 +37,12 @@ impl Tries {
         self.attempts >= MOST_ATTEMPTS
     }
 
-    /// Returns the keys of the instances that are not tried again.
+    /// Returns the keys of the instances and hosts that are not tried again.
     pub(super) fn tried(&self) -> &[u64] {
         &self.tried
     }
 
-    /// Excludes an instance from further attempts.
+    /// Excludes an instance, or all instances of a host, from further attempts.
     pub(super) fn rule_out(&mut self, key: u64) {
         self.tried.push(key);
     }

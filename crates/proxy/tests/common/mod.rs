@@ -311,7 +311,12 @@ pub struct Played {
 
 impl Played {
     pub fn new() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Self::at("127.0.0.1:0".parse().expect("an address"))
+    }
+
+    /// One that listens at this address.
+    pub fn at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).expect("a free port");
         listener.set_nonblocking(true).expect("non-blocking");
         let at = listener.local_addr().expect("an address");
         Self { listener, at }

@@ -71,6 +71,58 @@ fn an_instance_of_another_machine_has_to_take_the_connection_within_two_seconds(
     assert_eq!((world.counted(2).failed, faults(&world)), (0, 1));
 }
 
+/// A machine that is switched off sends no word. Whoever waits for one of its instances goes to none of the
+/// others there, and nobody waits any more once two have waited in vain.
+#[test]
+fn all_instances_of_a_machine_that_is_off_are_left_alone_and_one_request_at_a_time_looks_again() {
+    let gone = lost();
+    let there = |port| std::net::SocketAddr::new(gone.ip(), port);
+    let (first, second, well) = (there(81), there(82), saying("ok"));
+    let mut table = snapshot(1, &[(1, 10_000, &[(1, first), (2, second), (3, well)])]);
+    table.apps[0].route.balance = Balance::RoundRobin;
+    let world = World::still(&table);
+    let asked = |count: usize| (0..count).map(|_| sending(&world, POST)).collect::<Vec<Client>>();
+    let mut clients = waiting(&world, asked(3));
+    assert_eq!(clients.len(), 2);
+    world.advance(Millis(2_000));
+    clients.iter_mut().for_each(|client| assert_eq!(client.receive().text(), "ok"));
+    assert_eq!(faults(&world), 2);
+    asked(6).iter_mut().for_each(|client| assert_eq!(client.receive().text(), "ok"));
+    // The ejection is over: of many requests one finds out whether the machine is still off.
+    world.advance(Millis(2_001));
+    let mut clients = waiting(&world, asked(6));
+    assert_eq!(clients.len(), 1);
+    world.advance(Millis(2_000));
+    assert_eq!(clients.remove(0).receive().text(), "ok");
+    assert_eq!(faults(&world), 3);
+    // Now for twice as long.
+    world.advance(Millis(2_001));
+    asked(6).iter_mut().for_each(|client| assert_eq!(client.receive().text(), "ok"));
+}
+
+/// A machine that is there may take its time to read. Only one that acknowledges nothing is given up.
+#[test]
+fn an_upload_to_another_machine_may_wait_for_its_reader() {
+    let _elsewhere = lost();
+    let played = Played::at("192.0.2.1:0".parse().expect("an address"));
+    let world = World::new(&one(1, 1, played.at));
+    let length = 8 << 20;
+    let mut client =
+        sending(&world, &format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"));
+    let mut writer = client.stream.get_ref().try_clone().expect("a second handle");
+    let sends = std::thread::spawn(move || {
+        std::io::Write::write_all(&mut writer, &vec![b'x'; length]).expect("it is read at last");
+    });
+    let mut instance = played.asked();
+    // it waits: the kernel has to count it as not acknowledged for longer than two seconds
+    std::thread::sleep(std::time::Duration::from_millis(4_500));
+    let mut body = vec![0; length];
+    std::io::Read::read_exact(&mut instance.stream, &mut body).expect("the whole body");
+    instance.send(OK);
+    assert_eq!(client.receive().text(), "ok");
+    sends.join().expect("all is sent");
+}
+
 #[test]
 fn once_there_is_room_the_request_goes_out() {
     let full = Full::new();

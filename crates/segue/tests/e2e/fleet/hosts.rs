@@ -202,10 +202,10 @@ fn a_host_that_is_switched_off_costs_what_it_was_serving_and_no_more() {
     assert!(!hosts.contains_key("h1") && hosts.len() == 2, "{hosts:?}");
     let seen = users.stop();
     let failures: Vec<_> = seen.iter().flat_map(|seen| &seen.failures).collect();
-    assert!(failures.len() <= 4, "one request of each user was on its way at most: {failures:?}");
+    assert!(failures.is_empty(), "a GET may be sent again: {failures:?}");
     let longest = seen.iter().flat_map(|seen| seen.answers.windows(2));
     let longest = longest.map(|two| two[1].0 - two[0].0).max().unwrap_or_default();
-    assert!(longest < Duration::from_secs(5), "{longest:?}");
+    assert!(longest < Duration::from_secs(3), "{longest:?}");
     // It comes back with nothing running, and takes part again.
     world.network.heal(Machine::Host(1));
     world.run_agent(1, &[]);
@@ -231,7 +231,7 @@ fn a_rollout_in_which_a_host_is_switched_off_is_taken_back_with_the_host_named()
     assert_eq!(world.status()["live"]["label"], "v1");
     let seen = users.stop();
     let failures: Vec<_> = seen.iter().flat_map(|seen| &seen.failures).collect();
-    assert!(failures.len() <= 4, "one request of each user was on its way at most: {failures:?}");
+    assert!(failures.is_empty(), "a GET may be sent again: {failures:?}");
 }
 
 /// For maintenance of the machine: what it runs is replaced on the others first, and nobody notices.
