@@ -15,7 +15,8 @@ use crate::limit::Limit;
 
 pub use fleet::{AgentOptions, DoorOptions, ProxyMemberOptions};
 pub(crate) use fleet::{
-    FleetOptions, FleetVerb, HostOptions, InviteOptions, InvitedRole, RemoveMemberOptions,
+    DrainOptions, FleetOptions, FleetVerb, HostOptions, InviteOptions, InvitedRole, MemberOptions,
+    RemoveMemberOptions,
 };
 pub(crate) use rollout::{
     DeployOptions, FollowOptions, Following, PromoteOptions, ReleaseOptions, RollbackOptions,

@@ -160,6 +160,7 @@ impl Member {
                     | ToMember::Health { .. }
                     | ToMember::Settings { .. }
                     | ToMember::CookieKeys { .. }
+                    | ToMember::Duty { .. }
                     | ToMember::Reach { .. }
                     | ToMember::ReadLogs { .. }) => {
                         if self.may_command(&command) {
@@ -225,6 +226,7 @@ impl Member {
             | ToMember::Health { by, .. }
             | ToMember::Settings { by, .. }
             | ToMember::CookieKeys { by, .. }
+            | ToMember::Duty { by, .. }
             | ToMember::Reach { by, .. } => *by,
             ToMember::ReadLogs { .. } => return true,
             ToMember::Welcome(_) | ToMember::Heartbeat | ToMember::Removed | ToMember::Unknown => {

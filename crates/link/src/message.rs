@@ -8,11 +8,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use model::{
-    Abilities, AppName, Generation, HealthTable, HostAbilities, HostCommand, HostReport,
+    Abilities, AppName, Generation, HealthTable, HostAbilities, HostCommand, HostReport, ProxyDuty,
     ProxySettings, ReachTarget, Snapshot, TrafficReport,
 };
 use serde::{Deserialize, Serialize};
-use wire::{LogPage, LogRequest, Secret};
+use wire::{LogPage, LogRequest, ProxyDrain, Secret};
 
 /// The version of the messages that this program speaks.
 pub const VERSION: u32 = 1;
@@ -94,6 +94,13 @@ pub enum ToMember {
         /// The instances.
         targets: Arc<Vec<ReachTarget>>,
     },
+    /// Be used for this. Answered by [`FromMember::Drain`] if the proxy is drained, until it is.
+    Duty {
+        /// The control that sends it.
+        by: ControlRun,
+        /// What the proxy is used for.
+        duty: ProxyDuty,
+    },
     /// Read output of instances. Answered by [`FromMember::Logs`].
     ReadLogs {
         /// The number of the question, for its answer.
@@ -132,6 +139,11 @@ pub enum FromMember {
     Traffic {
         /// The report.
         report: Box<TrafficReport>,
+    },
+    /// How far a proxy is that is drained.
+    Drain {
+        /// How far it is; `None` if it is not drained.
+        progress: Option<ProxyDrain>,
     },
     /// A message of a kind that this program does not know.
     #[serde(other)]
@@ -205,6 +217,7 @@ pub(crate) enum Slot {
     Health,
     Reach,
     Traffic,
+    Drain,
     Heartbeat,
 }
 
@@ -220,6 +233,7 @@ impl Replaces for ToMember {
             | Self::Host { .. }
             | Self::Settings { .. }
             | Self::CookieKeys { .. }
+            | Self::Duty { .. }
             | Self::ReadLogs { .. }
             | Self::Removed
             | Self::Unknown => None,
@@ -246,6 +260,7 @@ impl Replaces for FromMember {
         match self {
             Self::Traffic { .. } => Some(Slot::Traffic),
             Self::Heartbeat => Some(Slot::Heartbeat),
+            Self::Drain { .. } => Some(Slot::Drain),
             Self::Hello(_) | Self::Report { .. } | Self::Logs { .. } | Self::Unknown => None,
         }
     }

@@ -56,7 +56,9 @@ pub use id::{
 pub use limits::AppLimits;
 pub use link::{HostHello, Link, ProxyCommand, ProxyHello, ProxyLink, Reach, ToProxy};
 pub use listener::{ListenerRule, Listeners};
-pub use member::{FleetView, HostDuty, HostView, MemberView, ProxyPresence, ProxyView, Role};
+pub use member::{
+    FleetView, HostDuty, HostView, MemberView, ProxyDuty, ProxyPresence, ProxyView, Role,
+};
 pub use nearest::nearest;
 pub use planned_hosts::{HostLeftOut, PlannedHosts};
 pub use proxy_limits::{

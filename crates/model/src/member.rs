@@ -9,7 +9,7 @@ use core::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Generation, HostId, MemberName, ProxyId, Reach, Timestamp};
+use crate::{Digest, Generation, HostId, MemberName, Millis, ProxyId, Reach, Timestamp};
 
 /// The role of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -64,6 +64,27 @@ pub enum HostDuty {
 
 impl HostDuty {
     /// Returns whether the host gets new instances.
+    pub fn is_active(&self) -> bool {
+        *self == Self::Active
+    }
+}
+
+/// What a proxy is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProxyDuty {
+    /// The proxy takes users' requests.
+    #[default]
+    Active,
+    /// The proxy closes each client's connection after its next answer. It is drained once all are closed.
+    Draining {
+        /// Time after which the connections that are left are cut.
+        within: Millis,
+    },
+}
+
+impl ProxyDuty {
+    /// Returns whether the proxy takes users' requests.
     pub fn is_active(&self) -> bool {
         *self == Self::Active
     }
@@ -138,6 +159,8 @@ pub struct MemberView {
     pub address: Option<IpAddr>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// What a proxy is used for; active for members of other roles.
+    pub proxy_duty: ProxyDuty,
     /// Time at which it joined.
     pub joined: Timestamp,
 }

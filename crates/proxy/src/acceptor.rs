@@ -1,13 +1,17 @@
 //! A worker's listening socket. Accepted connections are not registered with the event loop here: that is
 //! left to the connection, and to the worker that gets it.
 
+use std::cell::Cell;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::task::{Context, Poll, ready};
 
 use rustix::net::SocketFlags;
+use socket2::SockRef;
 use tokio::io::Interest;
+
+use crate::service;
 
 /// A listening socket on the event loop.
 #[derive(Debug)]
@@ -15,13 +19,25 @@ pub(crate) struct Acceptor {
     /// tokio's own listener would register every connection at once, whether it has to wait or not. Any
     /// type of socket can receive readiness events.
     socket: tokio::net::TcpStream,
+    /// True while new connections get no answer.
+    ignores_new: Cell<bool>,
 }
 
 impl Acceptor {
     /// Registers `listener`, which must be non-blocking.
     pub(crate) fn new(listener: TcpListener) -> io::Result<Self> {
         let socket = TcpStream::from(OwnedFd::from(listener));
-        Ok(Self { socket: tokio::net::TcpStream::from_std(socket)? })
+        let socket = tokio::net::TcpStream::from_std(socket)?;
+        Ok(Self { socket, ignores_new: Cell::new(false) })
+    }
+
+    /// Lets new connections get no answer, or takes them again.
+    pub(crate) fn ignore_new(&self, ignore: bool) {
+        if self.ignores_new.replace(ignore) != ignore
+            && let Err(error) = service::ignore_new(SockRef::from(&self.socket), ignore)
+        {
+            tracing::warn!(%error, ignore, "the kernel does not filter new connections");
+        }
     }
 
     /// Accepts one connection. Returns it as non-blocking, with its peer's address.

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use http1::{Progress, RequestParser};
@@ -22,7 +23,7 @@ use crate::lingering_close::LingeringClose;
 use crate::pages::{ErrorPage, Form};
 use crate::socket::Socket;
 use crate::timer_id::TimerId;
-use crate::timers::Watch;
+use crate::timers::{Departure, Watch};
 use crate::tunnel::Tunnel;
 use crate::turn::{Turn, Wakeup};
 use crate::worker::Worker;
@@ -111,10 +112,15 @@ impl Future for Connection {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Self { stage, client, caller, seat } = self.get_mut();
         seat.visit(cx, |seat, cx, news| {
-            let News { now_ms, snapshot_changed, evicted } = news;
+            let News { now_ms, snapshot_changed, departure } = news;
             let (worker, timer) = (seat.worker(), seat.timer());
             let mut turn = Turn { cx, worker, client, caller, timer, now_ms, snapshot_changed };
-            if evicted && stage.leave(&mut turn, seat) {
+            let leaves = match departure {
+                Some(Departure::MakesRoom) => stage.leave(&mut turn, seat),
+                Some(Departure::Cut) => stage.cut(&mut turn),
+                None => false,
+            };
+            if leaves {
                 return None;
             }
             let wakeup = stage.advance(&mut turn, seat)?;
@@ -169,6 +175,24 @@ impl Stage {
             Doing::Fresh | Doing::Busy | Doing::Closing => seat.cancel_eviction(),
         }
         false
+    }
+
+    /// Cuts the connection. One with a request or a stream is counted. Returns true: the connection is over.
+    fn cut(&self, turn: &mut Turn<'_, '_>) -> bool {
+        match self.doing(turn.client) {
+            Doing::Idle(_) | Doing::Closing => {}
+            Doing::Head(_)
+            | Doing::Fresh
+            | Doing::Body(_)
+            | Doing::Answer(_)
+            | Doing::Tunnel(_)
+            | Doing::Busy => {
+                turn.worker.shared.service.cut.fetch_add(1, Ordering::Relaxed);
+                // The client must not take the bytes sent so far for a complete answer.
+                turn.client.cut();
+            }
+        }
+        true
     }
 
     /// Advances until it has to wait. Returns when to wake it up, or `None` if the connection is over.

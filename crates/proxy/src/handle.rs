@@ -20,6 +20,7 @@ use crate::deadline::Deadline;
 use crate::error::{Error, Stale};
 use crate::metrics;
 use crate::reporter::{self, OnReport};
+use crate::service::ServiceMode;
 use crate::shared::ProxyState;
 use crate::signing::{AffinityKey, Keyring};
 use crate::worker::event_loop;
@@ -168,12 +169,47 @@ impl Proxy {
         !self.shared.is_draining()
     }
 
+    /// Changes how the proxy takes part in service. Returns at once; the workers follow in the next moments.
+    pub fn set_service(&self, service: ServiceMode) {
+        self.shared.service.set(service, self.shared.now_ms());
+        self.shared.wake_workers();
+    }
+
+    /// Returns the number of connections that have been open for longer than half a second. `None` until every
+    /// worker has counted them since the service changed.
+    pub fn left_over(&self) -> Option<usize> {
+        self.shared.left_over()
+    }
+
+    /// Returns the number of open connections.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::Acquire)
+    }
+
+    /// Cuts all connections. Returns at once.
+    pub fn cut_connections(&self) {
+        self.shared.service.cut_all();
+        self.shared.wake_workers();
+    }
+
+    /// Returns how many connections were cut by [`Proxy::cut_connections`] while they had a request or a stream,
+    /// since the proxy was started.
+    pub fn cut(&self) -> u64 {
+        self.shared.service.cut.load(Ordering::Relaxed)
+    }
+
+    /// Returns the time since each worker last looked at its deadlines, for the one that has been silent longest. A
+    /// worker does so every 50 ms unless it hangs.
+    pub fn silent_for(&self) -> Duration {
+        Duration::from_millis(self.shared.silent_ms())
+    }
+
     /// Stops accepting, says `Connection: close` on answers, lets requests in flight finish until the
     /// deadline, and then cuts off the rest. Returns at once; see [`Proxy::join`].
     pub fn drain(&self, deadline: Duration) {
         let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
         let until = Deadline::at(self.shared.now_ms().saturating_add(deadline_ms));
-        self.shared.drain_until.set(until);
+        self.shared.service.ends_at.set(until);
         self.shared.live.reach.end();
         self.shared.wake_workers();
     }

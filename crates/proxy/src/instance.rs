@@ -31,8 +31,6 @@ pub(crate) struct InstanceState {
     latency: AtomicU64,
     pub(crate) idle: AtomicU32,
     pub(crate) room: Arc<ConnectionRoom>,
-    /// The time when this process first saw the instance in a snapshot.
-    since_ms: u64,
     /// Never reused in this process.
     pub(crate) key: u64,
     pub(crate) id: InstanceId,
@@ -43,12 +41,14 @@ pub(crate) struct InstanceState {
     drained: Arc<Signal>,
 }
 
-/// The results of probes of an instance.
+/// The results of probes of an instance since this process knows it.
 #[derive(Debug)]
 struct Probed {
     /// [`code`], or [`FOREIGN`].
     health: AtomicU8,
     once_up: AtomicBool,
+    /// The time when this process first saw the instance in a snapshot.
+    since_ms: u64,
 }
 
 impl InstanceState {
@@ -64,6 +64,7 @@ impl InstanceState {
             probed: Probed {
                 health: AtomicU8::new(code(Health::Unknown)),
                 once_up: AtomicBool::new(false),
+                since_ms,
             },
             left: AtomicBool::new(false),
             failures: Failures::new(balance::failures_to_eject()),
@@ -72,7 +73,6 @@ impl InstanceState {
             latency: AtomicU64::new(Latency::default().bits()),
             idle: AtomicU32::new(0),
             room: Arc::default(),
-            since_ms,
             key,
             id: target.id.clone(),
             name: target.id.to_string(),
@@ -134,7 +134,7 @@ impl InstanceState {
     }
 
     pub(crate) fn candidate(&self, now_ms: u64, slow_start: Millis, tried: &[u64]) -> Candidate {
-        let age = Millis(now_ms.saturating_sub(self.since_ms));
+        let age = Millis(now_ms.saturating_sub(self.probed.since_ms));
         Candidate {
             health: self.health(),
             once_up: self.probed.once_up.load(Ordering::Relaxed),

@@ -15,10 +15,10 @@ use crate::acknowledged::{Acknowledged, in_order};
 use crate::availability_gap::RecentGaps;
 use crate::config::{Config, Settings};
 use crate::counted::Counted;
-use crate::deadline::SharedDeadline;
 use crate::error::Stale;
 use crate::reach::ReachList;
 use crate::rebalance::ArrivalQueue;
+use crate::service::{ServiceState, Swept};
 use crate::signal::Signal;
 use crate::signing::Keyring;
 use crate::table::{Directory, Table};
@@ -33,6 +33,8 @@ pub(crate) struct WorkerHandle {
     pub(crate) arrivals: ArrivalQueue,
     /// The sequence of the newest snapshot that the worker has acknowledged.
     pub(crate) acknowledged: Acknowledged,
+    /// What the worker said of itself at its last sweep.
+    pub(crate) swept: Swept,
     /// True once the worker's thread has ended and sends nothing any more.
     pub(crate) ended: AtomicBool,
 }
@@ -94,8 +96,7 @@ pub(crate) struct ProxyState {
     pub(crate) evicted: AtomicU64,
     /// Number of health tables so far. Tells workers when to look again.
     pub(crate) health_epoch: AtomicU64,
-    /// The time when all remaining connections are cut. Never, unless the proxy drains.
-    pub(crate) drain_until: SharedDeadline,
+    pub(crate) service: ServiceState,
     pub(crate) access_log: Option<RequestLog>,
     pub(crate) live: LiveSettings,
     /// The newest snapshot, prepared for use. Workers read it without waiting for the thread that makes
@@ -138,7 +139,7 @@ impl ProxyState {
             handed_over: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
             health_epoch: AtomicU64::new(0),
-            drain_until: SharedDeadline::never(),
+            service: ServiceState::new(),
             access_log,
             current,
             ledger: Mutex::new(ledger),
@@ -161,7 +162,25 @@ impl ProxyState {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        !self.drain_until.get().is_never()
+        !self.service.ends_at.get().is_never()
+    }
+
+    /// Returns the workers that have not ended.
+    fn running(&self) -> impl Iterator<Item = &WorkerHandle> {
+        self.workers.iter().filter(|worker| !worker.ended.load(Ordering::Acquire))
+    }
+
+    /// Returns the number of connections that are left over, once every worker has counted them since the service
+    /// changed.
+    pub(crate) fn left_over(&self) -> Option<usize> {
+        let since_ms = self.service.counted_from_ms();
+        self.running().map(|worker| worker.swept.settled_after(since_ms)).sum()
+    }
+
+    /// Returns the milliseconds since the last sweep of the worker that has been silent longest.
+    pub(crate) fn silent_ms(&self) -> u64 {
+        let heard_ms = self.running().map(|worker| worker.swept.at_ms()).min();
+        heard_ms.map_or(0, |heard_ms| self.now_ms().saturating_sub(heard_ms))
     }
 
     pub(crate) fn wake_workers(&self) {
@@ -227,9 +246,7 @@ impl ProxyState {
     /// Returns the sequence that every worker has acknowledged. `None` if no worker runs: then there is
     /// none to wait for.
     fn acknowledged_sequence(&self) -> Option<u64> {
-        let running = self.workers.iter().filter(|worker| !worker.ended.load(Ordering::Acquire));
-        let acknowledged = running.map(|worker| worker.acknowledged.get());
-        acknowledged.min()
+        self.running().map(|worker| worker.acknowledged.get()).min()
     }
 
     /// Returns the newest generation that every worker has acknowledged.

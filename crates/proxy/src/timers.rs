@@ -31,12 +31,21 @@ enum Keeper {
     IdleSet(Box<IdleConnection>),
 }
 
+/// The reason why a connection has to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Departure {
+    /// There are too many connections. One that waits for its instance by now may stay.
+    MakesRoom,
+    /// The connection is cut, whatever it does.
+    Cut,
+}
+
 /// The state of a connection's eviction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leaving {
     Stays,
     /// The connection is to leave, and has not been told.
-    Asked,
+    Asked(Departure),
     /// The connection has been told and is leaving.
     Leaves,
 }
@@ -55,6 +64,7 @@ struct Timer {
     origin: Option<IpAddr>,
     doing: Doing,
     leaving: Leaving,
+    opened_ms: u64,
 }
 
 /// The timers of one worker.
@@ -73,7 +83,7 @@ struct Inner {
 }
 
 impl Timers {
-    pub(crate) fn open(&self, seen: u64, origin: Option<IpAddr>) -> TimerId {
+    pub(crate) fn open(&self, seen: u64, origin: Option<IpAddr>, opened_ms: u64) -> TimerId {
         let mut inner = self.inner.borrow_mut();
         let timer = Timer {
             used: true,
@@ -85,6 +95,7 @@ impl Timers {
             origin,
             doing: Doing::Busy,
             leaving: Leaving::Stays,
+            opened_ms,
         };
         if let Some(at) = inner.free.pop() {
             inner.timers[at] = timer;
@@ -145,14 +156,29 @@ impl Timers {
         self.inner.borrow_mut().timers[id.0].doing = doing;
     }
 
-    /// Returns whether the connection has to leave. True only once per eviction.
-    pub(crate) fn is_evicted(&self, id: TimerId) -> bool {
+    /// Returns why the connection has to leave, if it has to. It is told only once.
+    pub(crate) fn departure(&self, id: TimerId) -> Option<Departure> {
         let timer = &mut self.inner.borrow_mut().timers[id.0];
-        let asked = timer.leaving == Leaving::Asked;
-        if asked {
-            timer.leaving = Leaving::Leaves;
+        let Leaving::Asked(departure) = timer.leaving else { return None };
+        timer.leaving = Leaving::Leaves;
+        Some(departure)
+    }
+
+    /// Cuts every connection.
+    pub(crate) fn cut_all(&self) {
+        let mut inner = self.inner.borrow_mut();
+        for at in 0..inner.timers.len() {
+            if inner.timers[at].used {
+                inner.timers[at].leaving = Leaving::Asked(Departure::Cut);
+                inner.wake(at);
+            }
         }
-        asked
+    }
+
+    /// Returns the number of connections that were opened before that time.
+    pub(crate) fn opened_before(&self, before_ms: u64) -> usize {
+        let inner = self.inner.borrow();
+        inner.timers.iter().filter(|timer| timer.used && timer.opened_ms < before_ms).count()
     }
 
     /// Cancels an eviction: the connection has a request by now and stays.
@@ -199,7 +225,7 @@ impl Timers {
         let count = surplus.count.saturating_sub(already);
         let leaving = eviction::leave(staying, Surplus { count, ..surplus });
         for id in &leaving {
-            inner.timers[*id].leaving = Leaving::Asked;
+            inner.timers[*id].leaving = Leaving::Asked(Departure::MakesRoom);
             inner.wake(*id);
         }
         leaving.len()

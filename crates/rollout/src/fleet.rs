@@ -7,7 +7,8 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use model::{
-    Digest, FleetView, HostDuty, HostId, MemberName, MemberView, Millis, ProxyId, Role, Timestamp,
+    Digest, FleetView, HostDuty, HostId, MemberName, MemberView, Millis, ProxyDuty, ProxyId, Role,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +53,9 @@ pub struct FleetMember {
     /// Its labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// What it is used for, if it is a proxy. The duty of a host is kept with the [`Host`].
+    #[serde(default, skip_serializing_if = "ProxyDuty::is_active")]
+    pub proxy_duty: ProxyDuty,
     /// Time at which it joined.
     pub joined: Timestamp,
 }
@@ -121,6 +125,15 @@ pub enum FleetFact {
         /// Time of the event.
         at: Timestamp,
     },
+    /// A person said what a proxy is used for.
+    ProxyDutySet {
+        /// The proxy's name.
+        proxy: MemberName,
+        /// What it is used for.
+        duty: ProxyDuty,
+        /// Time of the event.
+        at: Timestamp,
+    },
     /// A member was invited. An earlier invite of that name ends.
     Invited {
         /// The member's name.
@@ -160,6 +173,9 @@ impl Fleet {
             FleetFact::DutySet { host, duty, .. } => {
                 self.hosts.entry(host.clone()).and_modify(|host| host.duty = *duty);
             }
+            FleetFact::ProxyDutySet { proxy, duty, .. } => {
+                self.members.entry(proxy.clone()).and_modify(|member| member.proxy_duty = *duty);
+            }
             FleetFact::Invited { name, invitation, at } => {
                 self.invites.retain(|_, invite| invite.until > *at);
                 self.invites.insert(name.clone(), invitation.clone());
@@ -178,7 +194,8 @@ impl Fleet {
             let key = before.key;
             self.removed.push(RemovedMember { name: name.clone(), key, at });
         }
-        let member = FleetMember { role, key, address, labels, joined: at };
+        let proxy_duty = ProxyDuty::Active;
+        let member = FleetMember { role, key, address, labels, proxy_duty, joined: at };
         self.members.insert(name.clone(), member);
     }
 
@@ -205,6 +222,7 @@ impl Fleet {
             key: member.key,
             address: self.hosts.get(&name.as_host()).map(|host| host.address).or(member.address),
             labels: member.labels.clone(),
+            proxy_duty: member.proxy_duty,
             joined: member.joined,
         });
         let removed = self.removed.iter().map(|removed| removed.key);
@@ -223,6 +241,7 @@ impl FleetFact {
         match self {
             Self::HostJoined { at, .. }
             | Self::DutySet { at, .. }
+            | Self::ProxyDutySet { at, .. }
             | Self::Invited { at, .. }
             | Self::MemberJoined { at, .. }
             | Self::MemberRemoved { at, .. } => *at,
@@ -234,6 +253,7 @@ impl FleetFact {
         match self {
             Self::HostJoined { .. } => "host-joined",
             Self::DutySet { .. } => "duty-set",
+            Self::ProxyDutySet { .. } => "proxy-duty-set",
             Self::Invited { .. } => "invited",
             Self::MemberJoined { .. } => "member-joined",
             Self::MemberRemoved { .. } => "member-removed",

@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use model::{Digest, HostDuty, HostId, HostSelector, MemberName, Role, Timestamp};
+use model::{Digest, HostDuty, HostId, HostSelector, MemberName, ProxyDuty, Role, Timestamp};
 
 use crate::ask::{Refusal, RefusalCode};
 use crate::fleet::{Fleet, FleetFact, Invitation};
@@ -42,6 +42,13 @@ pub enum FleetAsk {
         host: HostId,
         /// What it is to be used for.
         duty: HostDuty,
+    },
+    /// Say what a proxy is used for.
+    SetProxyDuty {
+        /// The proxy's name.
+        proxy: MemberName,
+        /// What it is to be used for.
+        duty: ProxyDuty,
     },
     /// Remove a member, or take back its invite.
     Remove {
@@ -80,6 +87,7 @@ pub fn fleet_ask(fleet: &Fleet, ask: &FleetAsk, now: Timestamp) -> Result<FleetA
         }
         FleetAsk::Join { secret, key } => join(fleet, *secret, *key, now),
         FleetAsk::SetDuty { host, duty } => set_duty(fleet, host, *duty, now),
+        FleetAsk::SetProxyDuty { proxy, duty } => set_proxy_duty(fleet, proxy, *duty, now),
         FleetAsk::Remove { name } => remove(fleet, name, now),
     }
 }
@@ -182,6 +190,11 @@ fn set_duty(
     now: Timestamp,
 ) -> Result<FleetAccepted, Refusal> {
     let Some(known) = fleet.hosts.get(host) else {
+        let proxies = fleet.proxies().find(|proxy| proxy.as_str() == host.as_str());
+        if let Some(proxy) = proxies {
+            let hint = format!("`segue fleet drain {proxy}` takes it out of service");
+            return Err(refuse(&format!("change {proxy}"), "it is a proxy, not a host", &hint));
+        }
         let message = format!("there is no host {host}");
         let hint = Some("`segue fleet` lists them".into());
         return Err(Refusal { code: RefusalCode::NotFound, message, hint });
@@ -200,6 +213,31 @@ fn set_duty(
         return Err(refuse(&format!("drain {host}"), "no other host takes its instances", hint));
     }
     let facts = Vec::from([FleetFact::DutySet { host: host.clone(), duty, at: now }]);
+    Ok(FleetAccepted { facts, note })
+}
+
+fn set_proxy_duty(
+    fleet: &Fleet,
+    proxy: &MemberName,
+    duty: ProxyDuty,
+    now: Timestamp,
+) -> Result<FleetAccepted, Refusal> {
+    let Some(known) = fleet.members.get(proxy).filter(|member| member.role == Role::Proxy) else {
+        let message = format!("there is no proxy {proxy}");
+        let hint = Some("`segue fleet` lists them".into());
+        return Err(Refusal { code: RefusalCode::NotFound, message, hint });
+    };
+    let note = match duty {
+        ProxyDuty::Active => format!("{proxy} takes users' requests"),
+        ProxyDuty::Draining { .. } => {
+            format!("{proxy} is drained: it closes each connection after its next answer")
+        }
+    };
+    let facts = if known.proxy_duty == duty {
+        Vec::new()
+    } else {
+        Vec::from([FleetFact::ProxyDutySet { proxy: proxy.clone(), duty, at: now }])
+    };
     Ok(FleetAccepted { facts, note })
 }
 
@@ -310,6 +348,42 @@ mod tests {
             assert!(give(&mut fleet, &placed, NOW).contains("runs no instances"));
         }
         assert!(give(&mut fleet, &ask(None, labels), NOW).contains("proxy lb-1 is invited"));
+    }
+
+    #[test]
+    fn a_proxy_stays_drained_until_a_person_says_otherwise_or_another_machine_takes_its_place() {
+        let mut fleet = Fleet::default();
+        let proxy: MemberName = "web-1".parse().expect("a name");
+        let draining = ProxyDuty::Draining { within: Millis::from_secs(10) };
+        let set = |duty| FleetAsk::SetProxyDuty { proxy: proxy.clone(), duty };
+        let duty = |fleet: &Fleet| fleet.view().members[0].proxy_duty;
+        give(&mut fleet, &invite_of("web-1", 1), NOW);
+        give(&mut fleet, &FleetAsk::Join { secret: digest(1), key: digest(50) }, NOW);
+        assert_eq!(
+            give(&mut fleet, &set(draining), NOW),
+            "there is no proxy web-1",
+            "it is a host"
+        );
+        let invite_proxy = |secret: u8| FleetAsk::Invite {
+            role: Role::Proxy,
+            name: proxy.clone(),
+            secret: digest(secret),
+            address: None,
+            labels: BTreeMap::new(),
+            replace: true,
+        };
+        give(&mut fleet, &invite_proxy(2), NOW);
+        give(&mut fleet, &FleetAsk::Join { secret: digest(2), key: digest(51) }, NOW);
+        assert!(give(&mut fleet, &set(draining), NOW).contains("is drained"));
+        assert_eq!(duty(&fleet), draining);
+        let again = fleet_ask(&fleet, &set(draining), NOW).map(|it| it.facts);
+        assert_eq!(again, Ok(Vec::new()), "nothing is new");
+        assert!(give(&mut fleet, &set(ProxyDuty::Active), NOW).contains("takes users' requests"));
+        assert_eq!(duty(&fleet), ProxyDuty::Active);
+        give(&mut fleet, &set(draining), NOW);
+        give(&mut fleet, &invite_proxy(3), NOW);
+        give(&mut fleet, &FleetAsk::Join { secret: digest(3), key: digest(52) }, NOW);
+        assert_eq!(duty(&fleet), ProxyDuty::Active);
     }
 
     #[test]

@@ -150,6 +150,7 @@ impl MemberEnd for HostEnd {
             | ToMember::Health { .. }
             | ToMember::Settings { .. }
             | ToMember::CookieKeys { .. }
+            | ToMember::Duty { .. }
             | ToMember::Reach { .. }
             | ToMember::Removed
             | ToMember::Unknown => {}

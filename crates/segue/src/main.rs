@@ -19,6 +19,7 @@ mod proxy_files;
 mod proxy_member;
 mod saving_proxy;
 mod serve;
+mod service_duty;
 mod signals;
 mod sys;
 mod test_hooks;

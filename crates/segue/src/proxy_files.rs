@@ -5,8 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use cli::CommandError;
-use model::{ProxySettings, in_full};
+use model::{ProxyDuty, ProxySettings, in_full};
 use proxy::snapshot_file::{self, SavedSnapshot};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::cookie_keys::CookieKeys;
 
@@ -16,6 +18,7 @@ pub struct ProxyFiles {
     /// The table in use.
     pub table: PathBuf,
     settings: PathBuf,
+    duty: PathBuf,
     keys: PathBuf,
 }
 
@@ -25,6 +28,7 @@ impl ProxyFiles {
         Self {
             table: data.join("snapshot"),
             settings: data.join("settings.json"),
+            duty: data.join("duty.json"),
             keys: data.join("keys").join("affinity.keys"),
         }
     }
@@ -39,23 +43,22 @@ impl ProxyFiles {
 
     /// Returns the settings; the defaults if none are known or can be read.
     pub fn settings(&self) -> ProxySettings {
-        let read = match datadir::read(&self.settings) {
-            Ok(text) => serde_json::from_slice(&text).map_err(io::Error::from),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Default::default(),
-            Err(error) => Err(error),
-        };
-        read.unwrap_or_else(|error| {
-            tracing::warn!(%error, "the settings in settings.json come from the server");
-            ProxySettings::default()
-        })
+        known(&self.settings)
     }
 
     /// Keeps the settings.
     pub fn keep_settings(&self, settings: &ProxySettings) {
-        let text = serde_json::to_vec_pretty(settings).unwrap_or_default();
-        if let Err(error) = datadir::write(&self.settings, &text) {
-            tracing::warn!(%error, "the settings are not saved");
-        }
+        keep(&self.settings, settings);
+    }
+
+    /// Returns what the proxy is used for; active if it is not known or cannot be read.
+    pub fn duty(&self) -> ProxyDuty {
+        known(&self.duty)
+    }
+
+    /// Keeps what the proxy is used for: one that a person drained stays so when it is started anew.
+    pub fn keep_duty(&self, duty: ProxyDuty) {
+        keep(&self.duty, &duty);
     }
 
     /// Returns the keys of users' cookies; none if none are known or can be read.
@@ -75,7 +78,7 @@ impl ProxyFiles {
 
     /// Deletes everything.
     pub fn delete(&self) -> Result<(), CommandError> {
-        for file in [&self.table, &self.settings, &self.keys] {
+        for file in [&self.table, &self.settings, &self.duty, &self.keys] {
             match std::fs::remove_file(file) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(CommandError::new(format!("delete {}", file.display()), &error));
@@ -84,5 +87,26 @@ impl ProxyFiles {
             }
         }
         Ok(())
+    }
+}
+
+/// Returns what a file says; the default if there is none, or it cannot be read.
+fn known<T: Default + DeserializeOwned>(file: &Path) -> T {
+    let read = match datadir::read(file) {
+        Ok(text) => serde_json::from_slice(&text).map_err(io::Error::from),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return T::default(),
+        Err(error) => Err(error),
+    };
+    read.unwrap_or_else(|error| {
+        tracing::warn!(%error, file = %file.display(), "what it says is asked of the server");
+        T::default()
+    })
+}
+
+/// Keeps something the server has said in a file.
+fn keep(file: &Path, what: &impl Serialize) {
+    let text = serde_json::to_vec_pretty(what).unwrap_or_default();
+    if let Err(error) = datadir::write(file, &text) {
+        tracing::warn!(%error, file = %file.display(), "what the server says is not saved");
     }
 }

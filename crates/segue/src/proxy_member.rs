@@ -24,6 +24,7 @@ use crate::link_record::LinkRecord;
 use crate::membership::Membership;
 use crate::proxy_files::ProxyFiles;
 use crate::saving_proxy::SavingProxy;
+use crate::service_duty::ServiceDuty;
 use crate::test_hooks;
 
 /// The time that a proxy waits for control after a boot of its machine, before it uses the table that it saved
@@ -45,6 +46,7 @@ pub fn run(options: &ProxyOptions, data: &Path) -> Result<(), CommandError> {
         tokio::select! {
             ended = serving.be_a_member(options) => ended.map(Some),
             () = asked_to_end(signals, serving.proxy.clone()) => Ok(None),
+            never = serving.duty.follow() => match never {},
         }
     });
     tracing::info!("ending: requests in flight get {} s", DRAIN.as_secs());
@@ -79,6 +81,7 @@ struct Serving {
     data: PathBuf,
     files: ProxyFiles,
     proxy: Proxy,
+    duty: Arc<ServiceDuty>,
     /// The table that was saved before the machine was booted.
     before_boot: Option<Snapshot>,
     /// Whether any table was saved.
@@ -122,17 +125,22 @@ impl Serving {
             }
         });
         let proxy = proxy.map_err(|error| failed(&error))?;
+        let duty = ServiceDuty::new(proxy.clone(), files.duty(), to_server.clone());
+        let duty = Arc::new(duty);
         if let Some(listener) = admin {
             let observed = proxy.clone();
-            let has_table = move || observed.observe().acknowledged > Generation::default();
-            proxy::admin::start(listener, proxy.clone(), has_table)
+            let duty = duty.watch();
+            let is_ready = move || {
+                duty.borrow().is_active() && observed.observe().acknowledged > Generation::default()
+            };
+            proxy::admin::start(listener, proxy.clone(), is_ready)
                 .map_err(|error| failed(&error))?;
         }
         for http in proxy.local_addrs() {
             tracing::info!("apps are served on http://{http}");
         }
         let data = data.to_owned();
-        Ok(Self { data, files, proxy, before_boot, has_saved, to_server })
+        Ok(Self { data, files, proxy, duty, before_boot, has_saved, to_server })
     }
 
     /// Keeps a session with the server until the proxy is removed from its fleet. An identity that cannot be
@@ -173,6 +181,7 @@ impl Serving {
 /// The proxy's end of the link.
 struct ProxyEnd {
     table: Mutex<SavingProxy>,
+    duty: Arc<ServiceDuty>,
     files: ProxyFiles,
     to_server: ToServer,
     record: LinkRecord,
@@ -184,7 +193,8 @@ impl ProxyEnd {
         let (proxy, saved) = (serving.proxy.clone(), files.table.clone());
         let table = SavingProxy::new(proxy, saved, Some(test_hooks::boot_id()));
         let to_server = serving.to_server.get_or_init(|| member.to_server()).clone();
-        Self { table: Mutex::new(table), files, to_server, record }
+        let duty = serving.duty.clone();
+        Self { table: Mutex::new(table), duty, files, to_server, record }
     }
 
     /// Uses a table that was saved before the machine was booted, if control gives none in time. Instances may
@@ -261,6 +271,11 @@ impl MemberEnd for ProxyEnd {
                 self.record.obeyed(by);
                 self.use_keys(&keys);
             }
+            ToMember::Duty { by, duty } => {
+                self.record.obeyed(by);
+                self.files.keep_duty(duty);
+                self.duty.set(duty);
+            }
             ToMember::Reach { by, targets } => {
                 self.record.obeyed(by);
                 if let Err(error) = self.table().proxy().ask_instances(&targets) {
@@ -279,6 +294,7 @@ impl MemberEnd for ProxyEnd {
     fn connected(&self, welcome: &Welcome) {
         self.record.connected(welcome);
         self.report();
+        self.duty.tell();
     }
 
     fn disconnected(&self, why: &LinkError) {

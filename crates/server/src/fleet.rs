@@ -2,7 +2,7 @@
 
 use control::{Refusal, RefusalCode};
 use model::{HostDuty, HostId, MemberName};
-use wire::{FleetStatus, InviteRequest, Invited, MemberChanged};
+use wire::{FleetStatus, InviteRequest, Invited, MemberChanged, ProxyDutyRequest};
 
 use crate::engine::Pending;
 
@@ -17,6 +17,13 @@ pub trait ApiFleet: Send + Sync + 'static {
     /// Says what a host is used for.
     fn set_duty(&self, host: HostId, duty: HostDuty)
     -> Pending<'_, Result<MemberChanged, Refusal>>;
+
+    /// Says what a proxy is used for.
+    fn set_proxy_duty(
+        &self,
+        proxy: MemberName,
+        duty: ProxyDutyRequest,
+    ) -> Pending<'_, Result<MemberChanged, Refusal>>;
 
     /// Removes a member, or takes back its invite. One that is here and runs instances is removed only if `now`
     /// is set.
@@ -51,6 +58,15 @@ impl ApiFleet for NoFleet {
         _duty: HostDuty,
     ) -> Pending<'_, Result<MemberChanged, Refusal>> {
         let refusal = Self::refusal(&format!("change {host}"));
+        Box::pin(async move { Err(refusal) })
+    }
+
+    fn set_proxy_duty(
+        &self,
+        proxy: MemberName,
+        _duty: ProxyDutyRequest,
+    ) -> Pending<'_, Result<MemberChanged, Refusal>> {
+        let refusal = Self::refusal(&format!("change {proxy}"));
         Box::pin(async move { Err(refusal) })
     }
 

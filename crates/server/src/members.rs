@@ -5,7 +5,10 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use model::{HostId, MemberName};
 use serde::Deserialize;
-use wire::{Code, DutyRequest, FleetStatus, InviteRequest, Invited, MemberChanged, Problem};
+use wire::{
+    Code, DutyRequest, FleetStatus, InviteRequest, Invited, MemberChanged, Problem,
+    ProxyDutyRequest,
+};
 
 use crate::answer::{ApiResult, No, Sent};
 use crate::api_state::ApiState;
@@ -31,6 +34,16 @@ pub(crate) async fn set_duty(
 ) -> ApiResult<Json<MemberChanged>> {
     let host = host.parse::<HostId>().map_err(|error| invalid(&error))?;
     Ok(Json(api.fleet.set_duty(host, duty).await?))
+}
+
+/// Says what a proxy is used for.
+pub(crate) async fn set_proxy_duty(
+    State(api): State<ApiState>,
+    Path(proxy): Path<String>,
+    Sent(duty): Sent<ProxyDutyRequest>,
+) -> ApiResult<Json<MemberChanged>> {
+    let proxy = proxy.parse::<MemberName>().map_err(|error| invalid(&error))?;
+    Ok(Json(api.fleet.set_proxy_duty(proxy, duty).await?))
 }
 
 /// Removes a member.

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use model::{AppName, Digest, HostId, InstanceId, MemberName};
+use model::{AppName, Digest, InstanceId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::Response;
@@ -17,13 +17,12 @@ use crate::client_error::ClientError;
 use crate::connector::{Dialer, ServerAddress};
 use crate::{
     AppInfo, BareRequest, Blob, Code, CommandAccepted, DeployPlan, DeployRequest, Distrust, Down,
-    DutyRequest, ErrorBody, FleetStatus, InviteRequest, Invited, JsonLines, LeftState, Line,
-    LogLine, MaintenanceRequest, MemberChanged, Missing, Problem, PromoteRequest, ReceiptWithCause,
-    RollbackRequest, RolloutReceipt, RolloutStanding, SOCKET, ScaleRequest, Secret, StoredRelease,
-    Trusted, Wanted,
+    ErrorBody, JsonLines, LeftState, Line, LogLine, MaintenanceRequest, Missing, Problem,
+    PromoteRequest, ReceiptWithCause, RollbackRequest, RolloutReceipt, RolloutStanding, SOCKET,
+    ScaleRequest, Secret, StoredRelease, Trusted, Wanted,
 };
 
-type Result<T> = std::result::Result<T, ClientError>;
+pub(crate) type Result<T> = std::result::Result<T, ClientError>;
 
 /// A client of one segue server.
 #[derive(Clone, Debug)]
@@ -271,44 +270,7 @@ impl ApiClient {
     /// Those of every call.
     pub fn remove(&self, app: &AppName, with_state: bool) -> Result<CommandAccepted> {
         let query = if with_state { "?with_state=true" } else { "" };
-        let url = self.at(&format!("/v1/apps/{app}{query}"));
-        let answer = self.authorized(self.agent.delete(&url)).call();
-        self.json(answer)
-    }
-
-    /// Returns the members of the fleet.
-    ///
-    /// # Errors
-    /// Those of every call.
-    pub fn fleet(&self) -> Result<FleetStatus> {
-        self.get("/v1/fleet")
-    }
-
-    /// Invites a member into the fleet.
-    ///
-    /// # Errors
-    /// Those of every call.
-    pub fn invite(&self, request: &InviteRequest) -> Result<Invited> {
-        self.post("/v1/fleet/invites", request)
-    }
-
-    /// Says what a host is used for.
-    ///
-    /// # Errors
-    /// Those of every call.
-    pub fn set_duty(&self, host: &HostId, request: &DutyRequest) -> Result<MemberChanged> {
-        self.post(&format!("/v1/fleet/hosts/{host}/duty"), request)
-    }
-
-    /// Removes a member from the fleet, even one that runs instances if `now` is set.
-    ///
-    /// # Errors
-    /// Those of every call.
-    pub fn remove_member(&self, name: &MemberName, now: bool) -> Result<MemberChanged> {
-        let query = if now { "?now=true" } else { "" };
-        let url = self.at(&format!("/v1/fleet/members/{name}{query}"));
-        let answer = self.authorized(self.agent.delete(&url)).call();
-        self.json(answer)
+        self.delete(&format!("/v1/apps/{app}{query}"))
     }
 
     /// Stops every instance and then the server.
@@ -392,12 +354,16 @@ impl ApiClient {
         }
     }
 
-    fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         self.json(self.authorized(self.agent.get(self.at(path))).call())
     }
 
-    fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
+    pub(crate) fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
         self.json(self.authorized(self.agent.post(self.at(path))).send_json(body))
+    }
+
+    pub(crate) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        self.json(self.authorized(self.agent.delete(self.at(path))).call())
     }
 
     fn stream<T: DeserializeOwned>(&self, path: &str) -> Result<JsonLines<T>> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use model::{HostDuty, MemberName, Role};
+use model::{HostDuty, MemberName, Millis, Role};
 use serde::{Deserialize, Serialize};
 
 use crate::Secret;
@@ -42,6 +42,32 @@ pub struct Invited {
 pub struct DutyRequest {
     /// What the host is used for from now on.
     pub duty: HostDuty,
+}
+
+/// `POST /v1/fleet/proxies/{name}/duty`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ProxyDutyRequest {
+    /// The proxy takes users' requests.
+    Active,
+    /// The proxy leaves service.
+    Draining {
+        /// Time after which the connections that are left are cut. The default is a little more than a client's
+        /// connection may be idle.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        within: Option<Millis>,
+    },
+}
+
+/// How far a proxy is that is drained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ProxyDrain {
+    /// Number of connections that are left.
+    pub open: usize,
+    /// Number of connections that were cut while they had a request or a stream, because the time was over.
+    pub cut: u64,
+    /// True once the proxy is drained.
+    pub done: bool,
 }
 
 /// The answer to a command about a member.
@@ -120,6 +146,12 @@ pub struct ProxyStatus {
     /// The table that it uses, as TERM.N; `None` until it has reported.
     #[serde(default)]
     pub acknowledged: Option<String>,
+    /// True if a person has drained it.
+    #[serde(default)]
+    pub draining: bool,
+    /// How far that is; `None` if it is not drained, or has not said so yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<ProxyDrain>,
     /// Its process. A larger number means a later start; `None` until it has reported.
     #[serde(default)]
     pub epoch: Option<u64>,

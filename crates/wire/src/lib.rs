@@ -13,6 +13,7 @@ mod connector;
 mod duration;
 mod event;
 mod fleet;
+mod fleet_client;
 mod health;
 mod json_lines;
 mod limits;
@@ -45,7 +46,7 @@ pub use duration::parse_duration;
 pub use event::{Line, Now, StreamEvent};
 pub use fleet::{
     DutyRequest, FleetStatus, HostStatus, InviteRequest, Invited, MemberChanged, MemberState,
-    ProxyStatus,
+    ProxyDrain, ProxyDutyRequest, ProxyStatus,
 };
 pub use json_lines::JsonLines;
 pub use listener_owner::{

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use model::{HostId, MemberName};
+use model::{HostId, MemberName, Millis};
 
 #[derive(Clone, Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -22,10 +22,11 @@ pub(crate) enum FleetVerb {
     Invite(InviteOptions),
     /// Let a host keep what it runs and get nothing new.
     Cordon(HostOptions),
-    /// Let a host get new instances again.
-    Uncordon(HostOptions),
-    /// Replace a host's instances on other hosts, and wait until it has none.
-    Drain(HostOptions),
+    /// Let a host get new instances again, or a proxy take users' requests again.
+    Uncordon(MemberOptions),
+    /// Take a member out of service and wait until it is: a host's instances are replaced on other hosts; a proxy
+    /// closes each of its clients' connections after the next answer.
+    Drain(DrainOptions),
     /// Remove a member, or take back its invite.
     Remove(RemoveMemberOptions),
 }
@@ -61,6 +62,21 @@ pub(crate) enum InvitedRole {
 pub(crate) struct HostOptions {
     /// The host.
     pub(crate) host: HostId,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct MemberOptions {
+    /// The member.
+    pub(crate) name: MemberName,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DrainOptions {
+    /// The member.
+    pub(crate) name: MemberName,
+    /// Time after which a proxy cuts the connections that are left [default: 30 s more than one may be idle].
+    #[arg(long, value_name = "DURATION", value_parser = wire::parse_duration)]
+    pub(crate) within: Option<Millis>,
 }
 
 #[derive(Clone, Debug, Args)]

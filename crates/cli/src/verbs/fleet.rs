@@ -1,22 +1,14 @@
 //! `segue fleet`: shows the members of the fleet, invites and removes them.
 
-use std::time::Duration;
+use wire::{FleetStatus, HostStatus, InviteRequest, MemberState, ProxyStatus};
 
-use model::HostDuty;
-use wire::{
-    ApiClient, DutyRequest, FleetStatus, HostStatus, InviteRequest, MemberState, ProxyStatus,
-};
-
+use super::member_duty;
 use crate::args::{
-    ConnectionOptions, FleetOptions, FleetVerb, HostOptions, InviteOptions, InvitedRole,
-    RemoveMemberOptions,
+    ConnectionOptions, FleetOptions, FleetVerb, InviteOptions, InvitedRole, RemoveMemberOptions,
 };
 use crate::style::{BAD, BOLD, DIM, GOOD, Style, WARN};
 use crate::text::{TableCell, table};
 use crate::{CommandError, ExitStatus, Io};
-
-/// The time between two looks at a host that drains.
-const LOOK: Duration = Duration::from_millis(200);
 
 pub(crate) fn run(
     connection: &ConnectionOptions,
@@ -26,13 +18,9 @@ pub(crate) fn run(
     match &options.verb {
         None => show(connection, options.json, io),
         Some(FleetVerb::Invite(options)) => invite(connection, options, io),
-        Some(FleetVerb::Cordon(options)) => {
-            set_duty(connection, options, HostDuty::Cordoned, io).map(|_| ExitStatus::Done)
-        }
-        Some(FleetVerb::Uncordon(options)) => {
-            set_duty(connection, options, HostDuty::Active, io).map(|_| ExitStatus::Done)
-        }
-        Some(FleetVerb::Drain(options)) => drain(connection, options, io),
+        Some(FleetVerb::Cordon(options)) => member_duty::cordon(connection, options, io),
+        Some(FleetVerb::Uncordon(options)) => member_duty::uncordon(connection, options, io),
+        Some(FleetVerb::Drain(options)) => member_duty::drain(connection, options, io),
         Some(FleetVerb::Remove(options)) => remove(connection, options, io),
     }
 }
@@ -79,13 +67,19 @@ fn lines(fleet: &FleetStatus, io: &Io<'_>) -> Vec<String> {
         ]);
     }
     for proxy in &fleet.proxies {
-        let ProxyStatus { name, state, ready, version, since, .. } = proxy;
+        let ProxyStatus { name, state, ready, draining, drain, version, since, .. } = proxy;
         rows.push(vec![
             TableCell::new(name).style(BOLD),
             TableCell::new("proxy"),
-            match (state, ready) {
-                (MemberState::Here, false) => TableCell::new("here, without a table").style(WARN),
-                (state, _) => cell(*state, date(*since)),
+            match (state, draining, ready) {
+                (MemberState::Here, true, _) if drain.is_some_and(|drain| drain.done) => {
+                    TableCell::new("here, drained").style(WARN)
+                }
+                (MemberState::Here, true, _) => TableCell::new("here, draining").style(WARN),
+                (MemberState::Here, false, false) => {
+                    TableCell::new("here, without a table").style(WARN)
+                }
+                (state, _, _) => cell(*state, date(*since)),
             },
             TableCell::new("-"),
             TableCell::new(""),
@@ -145,56 +139,6 @@ fn invite(
     io.say(&invited.note);
     io.say(format!("on that machine: {next}"));
     Ok(ExitStatus::Done)
-}
-
-/// Says what a host is used for from now on.
-fn set_duty(
-    connection: &ConnectionOptions,
-    HostOptions { host }: &HostOptions,
-    duty: HostDuty,
-    io: &mut Io<'_>,
-) -> Result<ApiClient, CommandError> {
-    let verb = match duty {
-        HostDuty::Active => "uncordon",
-        HostDuty::Cordoned => "cordon",
-        HostDuty::Draining => "drain",
-    };
-    let act = format!("{verb} {host}");
-    let client = connection.client(&act)?;
-    let changed = client.set_duty(host, &DutyRequest { duty });
-    io.say(&changed.map_err(|error| CommandError::client(act, &error))?.note);
-    Ok(client)
-}
-
-/// Drains a host, and waits until it has no instance.
-fn drain(
-    connection: &ConnectionOptions,
-    options: &HostOptions,
-    io: &mut Io<'_>,
-) -> Result<ExitStatus, CommandError> {
-    let HostOptions { host } = options;
-    let act = format!("drain {host}");
-    let client = set_duty(connection, options, HostDuty::Draining, io)?;
-    let mut told = None;
-    loop {
-        let fleet = client.fleet().map_err(|error| CommandError::client(&*act, &error))?;
-        let state = fleet.hosts.iter().find(|state| state.name == host.as_str());
-        let Some(state) = state.filter(|state| state.draining) else {
-            return Err(CommandError::because(act, "somebody has changed what it is used for"));
-        };
-        let left = state.instances;
-        if left == 0 {
-            io.say(format!("{host} has no instance"));
-            return Ok(ExitStatus::Done);
-        }
-        if told != Some(left) {
-            let noun = if left == 1 { "instance" } else { "instances" };
-            io.say(format!("{left} {noun} left; `segue status` says what each app waits for"));
-            told = Some(left);
-        }
-        // It waits: for other hosts to take over.
-        std::thread::sleep(LOOK);
-    }
 }
 
 fn remove(

@@ -1,5 +1,7 @@
 //! The members of a fleet: what is shown of them, and what is printed of an invite.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
@@ -118,4 +120,30 @@ fn words_about_members_are_checked_before_anything_is_sent() {
         let said = segue(None, words);
         assert!(said.ends_with("--- exit 2"), "{words:?}: {said}");
     }
+}
+
+#[test]
+fn a_proxy_that_is_drained_is_waited_for_and_what_was_cut_is_said() {
+    let looks = AtomicUsize::new(0);
+    let fake = Fake::new(move |request, body| {
+        let drain = match request {
+            "POST /v1/fleet/proxies/lb-1/duty" => {
+                let asked: Value = serde_json::from_slice(body).unwrap();
+                assert_eq!(asked, json!({"draining": {"within": 10_000}}));
+                return Reply::Json(200, json!({"note": "lb-1 is drained"}));
+            }
+            _ => match looks.fetch_add(1, Ordering::Relaxed) {
+                0 | 1 => Value::Null,
+                2 => json!({"open": 12, "cut": 0, "done": false}),
+                _ => json!({"open": 0, "cut": 2, "done": true}),
+            },
+        };
+        assert!(request.starts_with("POST") || request == "GET /v1/fleet");
+        let proxy = json!({"name": "lb-1", "state": "here", "ready": true, "draining": true,
+            "drain": drain, "version": "0.1.0", "certificate_until": THEN, "since": THEN,
+            "reason": null});
+        let hosts = [host("local", &json!({"address": "127.0.0.1"}))];
+        Reply::Json(200, json!({"hosts": hosts, "proxies": [proxy], "unknown": []}))
+    });
+    assert_snapshot!(segue(Some(&fake), &["fleet", "drain", "lb-1", "--within", "10s"]));
 }

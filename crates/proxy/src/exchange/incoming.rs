@@ -299,7 +299,7 @@ impl Incoming {
         let AnswerState::Awaited(parser) = &mut self.answer else { return 0 };
         let (head, to) = (parser.head(), info.terms.to());
         let (_, persistence) = head.encoding(to);
-        if persistence == Persistence::Close || turn.worker.is_draining() {
+        if persistence == Persistence::Close || turn.worker.closes_connections() {
             info.terms.close();
         }
         let mut cookies = match info.known.user() {

@@ -55,7 +55,7 @@ impl Exchange {
     pub(crate) fn begin(head: &RequestHead, since_ms: u64, turn: &mut Turn<'_, '_>) -> Box<Self> {
         let place = Place::of(head, turn);
         let bytes = rewritten(head, place.strip, turn);
-        let terms = Terms::of(head, turn.client.head_bytes(), turn.worker.is_draining());
+        let terms = Terms::of(head, turn.client.head_bytes(), turn.worker.closes_connections());
         // In one expression: these are hundreds of bytes, which are not to be moved once they are there.
         let mut exchange = Box::new(Self {
             info: RequestInfo::of(head, terms, since_ms, turn),

@@ -19,14 +19,14 @@ pub(crate) struct Terms {
 impl Terms {
     /// Returns the terms of a request.
     #[inline]
-    pub(crate) fn of(head: &RequestHead, input: &[u8], is_draining: bool) -> Self {
+    pub(crate) fn of(head: &RequestHead, input: &[u8], closes: bool) -> Self {
         let to = AnswerTo {
             head: head.is_head(input),
             upgrade: head.asks_upgrade(),
             version: head.version(),
         };
         let asked = head.persistence();
-        let keep = asked == Persistence::KeepAlive && !is_draining;
+        let keep = asked == Persistence::KeepAlive && !closes;
         let after = if keep { After::KeepAlive } else { After::Close };
         let short = head.content_length().is_none_or(|length| length <= REPLAY as u64);
         let resendable =

@@ -62,9 +62,18 @@ impl Worker {
             self.close_idle(&self.table.borrow(), self.shared.now_ms());
             self.timers.wake_waiting();
         }
+        let service = self.shared.service.get();
+        if self.noticed.service.replace(service) != service {
+            self.acceptors.wake();
+        }
+        let cuts = self.shared.service.cuts();
+        if self.noticed.cuts.replace(cuts) != cuts {
+            self.timers.cut_all();
+            self.resume_woken();
+        }
         if self.shared.is_draining() && !self.is_draining() {
             let now_ms = self.shared.now_ms();
-            let end = self.shared.drain_until.get();
+            let end = self.shared.service.ends_at.get();
             self.pressure.closes_idle_at.set(end.min(Deadline::at(now_ms + LINGER_MS)));
             self.acceptors.wake();
             self.timers.wake_all();
@@ -212,6 +221,10 @@ async fn sweep(worker: Rc<Worker>, mut beat: Beat) {
         worker.pool.bring_back(now_ms);
         worker.make_room(now_ms);
         burst.note(worker.timers.sweep(now_ms));
+        worker.handle().swept.note(now_ms, |before_ms| match worker.closes_connections() {
+            true => worker.timers.opened_before(before_ms),
+            false => 0,
+        });
         worker.resume_woken();
         worker.give_log();
         if now_ms >= tidy_ms {
@@ -233,6 +246,7 @@ async fn sweep(worker: Rc<Worker>, mut beat: Beat) {
 /// next sweep or the end of a connection. Connections in the kernel's queue are not lost.
 async fn accept(worker: Rc<Worker>, acceptor: Acceptor, at: usize) {
     std::future::poll_fn(move |cx| {
+        acceptor.ignore_new(worker.ignores_new());
         for _ in 0..ACCEPTS {
             let full = worker.shared.connections.load(Ordering::Acquire)
                 >= worker.settings().limits.connections;

@@ -22,6 +22,7 @@ use crate::hold_queue::HoldQueues;
 use crate::idle::{IdleConnection, IdleSet};
 use crate::load::Load;
 use crate::pool::Pool;
+use crate::service::ServiceMode;
 use crate::shared::{ProxyState, WorkerHandle};
 use crate::stats::{AppCells, AppStats, ReleaseCells, ReleaseStats};
 use crate::table::Table;
@@ -58,6 +59,9 @@ struct Noticed {
     /// acknowledged.
     unresolved: Cell<usize>,
     health_epoch: Cell<u64>,
+    service: Cell<ServiceMode>,
+    /// The number of times that all connections were to be cut.
+    cuts: Cell<u64>,
     settings: RefCell<Arc<Settings>>,
 }
 
@@ -93,6 +97,8 @@ impl Worker {
             noticed: Noticed {
                 unresolved: Cell::default(),
                 health_epoch: Cell::default(),
+                service: Cell::new(ServiceMode::Full),
+                cuts: Cell::default(),
                 settings: RefCell::new(settings),
             },
             random: Cell::new(seed | 1),
@@ -156,6 +162,16 @@ impl Worker {
 
     pub(crate) fn is_draining(&self) -> bool {
         !self.pressure.closes_idle_at.get().is_never()
+    }
+
+    /// Returns whether a client's connection is closed after its next answer.
+    pub(crate) fn closes_connections(&self) -> bool {
+        self.is_draining() || self.noticed.service.get() >= ServiceMode::ClosesConnections
+    }
+
+    /// Returns whether new connections get no answer.
+    fn ignores_new(&self) -> bool {
+        self.noticed.service.get() == ServiceMode::TakesNoMore
     }
 
     /// Returns when idle connections are closed because the proxy shuts down.
@@ -229,7 +245,7 @@ impl Worker {
     }
 
     fn is_done(&self) -> bool {
-        let end = self.shared.drain_until.get();
+        let end = self.shared.service.ends_at.get();
         self.is_draining()
             && (self.handle().arrivals.open() == 0 || end.is_over(self.shared.now_ms()))
     }

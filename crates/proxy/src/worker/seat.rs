@@ -11,7 +11,7 @@ use crate::deadline::Deadline;
 use crate::eviction::Doing;
 use crate::idle::IdleConnection;
 use crate::timer_id::TimerId;
-use crate::timers::Watch;
+use crate::timers::{Departure, Watch};
 use crate::turn::Wakeup;
 use crate::worker::Worker;
 
@@ -31,15 +31,15 @@ pub(crate) struct News {
     pub(crate) now_ms: u64,
     /// True if the snapshot has changed.
     pub(crate) snapshot_changed: bool,
-    /// True if there are too many connections, and this one has to make room.
-    pub(crate) evicted: bool,
+    /// Why the connection has to leave, if it has to.
+    pub(crate) departure: Option<Departure>,
 }
 
 impl Seat {
     /// Opens a seat. If an origin has too many connections, they are evicted first. A connection without
     /// an origin is never evicted.
     pub(crate) fn open(worker: Rc<Worker>, origin: Option<IpAddr>) -> Self {
-        let timer = worker.timers.open(worker.sequence(), origin);
+        let timer = worker.timers.open(worker.sequence(), origin, worker.shared.now_ms());
         Self::at(worker, timer)
     }
 
@@ -78,7 +78,7 @@ impl Seat {
         let news = News {
             now_ms: self.worker.shared.now_ms(),
             snapshot_changed: self.worker.timers.notice(self.timer, self.worker.sequence()),
-            evicted: self.worker.timers.is_evicted(self.timer),
+            departure: self.worker.timers.departure(self.timer),
         };
         let waited = self.watch == Watch::Waiting;
         let next = poll(self, cx, news);

@@ -9,6 +9,7 @@ mod clients;
 mod crowding;
 mod holding;
 mod instances;
+mod out_of_service;
 mod overload;
 mod resting;
 mod scarce;

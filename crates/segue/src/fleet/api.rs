@@ -6,13 +6,13 @@ use std::time::UNIX_EPOCH;
 use control::{FleetAsk, Refusal, RefusalCode};
 use identity::{Invite, InviteSecret};
 use model::{
-    Generation, HostDuty, HostId, MemberName, MemberView, ProxyId, ProxyPresence, ProxyView, Role,
-    Timestamp,
+    Generation, HostDuty, HostId, MemberName, MemberView, ProxyDuty, ProxyId, ProxyPresence,
+    ProxyView, Role, Timestamp,
 };
 use server::{ApiFleet, Pending};
 use wire::{
-    FleetStatus, HostStatus, InviteRequest, Invited, MemberChanged, MemberState, ProxyStatus,
-    Secret,
+    FleetStatus, HostStatus, InviteRequest, Invited, MemberChanged, MemberState, ProxyDrain,
+    ProxyDutyRequest, ProxyStatus, Secret,
 };
 
 use super::desk::Desk;
@@ -45,7 +45,8 @@ impl ApiFleet for Desk {
             reason: self.local.closed.as_ref().map(|closed| closed.why.clone()),
         });
         let own = fleet.proxies.iter().find(|known| known.name == ProxyId::local());
-        status.proxies.push(Seen::own().proxy(local.to_string(), own));
+        let none = (ProxyDuty::Active, None);
+        status.proxies.push(Seen::own().proxy(local.to_string(), own, none));
         let presences = self.presences();
         for member in &fleet.members {
             let presence = presences.of(&member.name);
@@ -58,7 +59,9 @@ impl ApiFleet for Desk {
                 }
                 Role::Proxy => {
                     let known = fleet.proxies.iter().find(|it| it.name == member.name.as_proxy());
-                    status.proxies.push(seen.proxy(member.name.to_string(), known));
+                    let drain = presence.and_then(|presence| presence.drain);
+                    let duty = (member.proxy_duty, drain);
+                    status.proxies.push(seen.proxy(member.name.to_string(), known, duty));
                 }
                 Role::Server => {}
             }
@@ -102,6 +105,28 @@ impl ApiFleet for Desk {
     ) -> Pending<'_, Result<MemberChanged, Refusal>> {
         Box::pin(async move {
             let note = self.ask(FleetAsk::SetDuty { host, duty }).await?.note;
+            Ok(MemberChanged { note })
+        })
+    }
+
+    fn set_proxy_duty(
+        &self,
+        proxy: MemberName,
+        duty: ProxyDutyRequest,
+    ) -> Pending<'_, Result<MemberChanged, Refusal>> {
+        Box::pin(async move {
+            let duty = match duty {
+                ProxyDutyRequest::Active => ProxyDuty::Active,
+                ProxyDutyRequest::Draining { within } => ProxyDuty::Draining {
+                    within: within.unwrap_or_else(|| self.for_proxies.time_to_drain()),
+                },
+            };
+            let ask = FleetAsk::SetProxyDuty { proxy: proxy.clone(), duty };
+            let control::Answer { note, already, .. } = self.ask(ask).await?;
+            if !already {
+                self.presences().drain(&proxy, None);
+                self.tell_duty(&proxy, duty);
+            }
             Ok(MemberChanged { note })
         })
     }
@@ -187,7 +212,12 @@ impl Seen {
         }
     }
 
-    fn proxy(self, name: String, known: Option<&ProxyView>) -> ProxyStatus {
+    fn proxy(
+        self,
+        name: String,
+        known: Option<&ProxyView>,
+        (duty, drain): (ProxyDuty, Option<ProxyDrain>),
+    ) -> ProxyStatus {
         let Self { state, version, certificate_until, since, reason } = self;
         // Control has another opinion only of one that is heard.
         let (state, since) = match known.map(|known| known.state) {
@@ -204,6 +234,8 @@ impl Seen {
             ready: acknowledged.is_some_and(|table| table > Generation::default()),
             acknowledged: acknowledged
                 .map(|Generation { term, counter }| format!("{term}.{counter}")),
+            draining: !duty.is_active(),
+            drain,
             epoch: known.and_then(|known| known.epoch),
             version,
             certificate_until,

@@ -14,8 +14,8 @@ use link::{
     ServedContent, ToMember, ToMembers, VERSION, Welcome,
 };
 use model::{
-    AppName, FleetView, HostAbilities, HostHello, HostId, Link, MemberName, ProxyHello, ProxyLink,
-    ReachTarget, Role, SocketFolders, TrafficReport,
+    AppName, FleetView, HostAbilities, HostHello, HostId, Link, MemberName, ProxyDuty, ProxyHello,
+    ProxyLink, ReachTarget, Role, SocketFolders, TrafficReport,
 };
 use server::AppViews;
 use store::ReleaseStore;
@@ -72,7 +72,7 @@ pub struct Desk {
     pub(super) reachability: Reachability,
     logs: LogQuestions,
     obeyed: Mutex<Obeyed>,
-    for_proxies: ForProxies,
+    pub(super) for_proxies: ForProxies,
     /// The control that commands now.
     by: Mutex<ControlRun>,
 }
@@ -137,6 +137,12 @@ impl Desk {
     /// Gives the proxies that are connected, and those that connect later, these keys of users' cookies.
     pub fn use_keys(&self, keys: Secret) {
         self.tell_proxies(&self.for_proxies.use_keys(self.by(), keys));
+    }
+
+    /// Tells a proxy what it is used for.
+    pub(super) fn tell_duty(&self, proxy: &MemberName, duty: ProxyDuty) {
+        let message = ToMember::Duty { by: self.by(), duty };
+        self.to_members().into_iter().for_each(|it| it.send(proxy, message.clone()));
     }
 
     fn tell_proxies(&self, message: &ToMember) {
@@ -217,6 +223,9 @@ impl Desk {
                 for message in self.for_proxies.greeting(by) {
                     self.to_members().into_iter().for_each(|it| it.send(member, message.clone()));
                 }
+                let fleet = self.board.fleet();
+                let known = fleet.members.iter().find(|known| known.name == *member);
+                self.tell_duty(member, known.map(|known| known.proxy_duty).unwrap_or_default());
                 let hello = ProxyHello { abilities: *abilities, epoch: *epoch };
                 self.inbox.proxy_link(member.as_proxy(), ProxyLink::Up(hello));
             }
@@ -323,6 +332,7 @@ impl DoorEnd for Desk {
                 self.reachability.proxy_found(&member.name.as_proxy(), &report.reached);
                 self.inbox.traffic(TrafficReport { proxy: member.name.as_proxy(), ..*report });
             }
+            FromMember::Drain { progress } => self.presences().drain(&member.name, progress),
             FromMember::Hello(_) | FromMember::Heartbeat | FromMember::Unknown => {}
         }
     }

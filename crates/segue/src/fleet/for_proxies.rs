@@ -4,8 +4,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use link::{ControlRun, ToMember};
-use model::{ProxySettings, ReachTarget};
+use model::{Millis, ProxySettings, ReachTarget};
 use wire::Secret;
+
+/// Time for the last answer of a connection of a proxy that is drained.
+const LAST_ANSWER: Millis = Millis::from_secs(30);
 
 /// What every proxy of the fleet has from the server.
 #[derive(Debug)]
@@ -18,6 +21,12 @@ pub struct ForProxies {
 impl ForProxies {
     pub fn new(settings: ProxySettings, keys: Secret) -> Self {
         Self { settings, keys: Mutex::new(keys), targets: Mutex::default() }
+    }
+
+    /// Returns the time that a proxy has for its clients' connections when it is drained: as long as one may be
+    /// idle, and then some for its last answer.
+    pub fn time_to_drain(&self) -> Millis {
+        Millis(self.settings.limits.idle.0.saturating_add(LAST_ANSWER.0))
     }
 
     /// Returns the messages for a proxy that has connected, in their order.

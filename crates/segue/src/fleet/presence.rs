@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use identity::PeerCertificate;
 use link::Hello;
 use model::{MemberName, Reach, Timestamp};
-use wire::MemberState;
+use wire::{MemberState, ProxyDrain};
 
 /// The presence of all members.
 #[derive(Debug, Default)]
@@ -25,6 +25,8 @@ pub struct MemberPresence {
     pub since: Timestamp,
     /// Why it is silent; `None` while it is heard.
     pub silent: Option<String>,
+    /// How far it is, if it is a proxy that is drained and has said so.
+    pub drain: Option<ProxyDrain>,
 }
 
 impl MemberPresence {
@@ -50,7 +52,8 @@ impl Presences {
     ) {
         let (hello, certificate) = (hello.clone(), certificate.clone());
         let name = certificate.identity.name.clone();
-        let presence = MemberPresence { from, hello, certificate, since: at, silent: None };
+        let (silent, drain) = (None, None);
+        let presence = MemberPresence { from, hello, certificate, since: at, silent, drain };
         self.0.insert(name, presence);
     }
 
@@ -61,6 +64,13 @@ impl Presences {
                 presence.since = at;
             }
             presence.silent = Some(why.to_owned());
+        }
+    }
+
+    /// Records how far a proxy is that is drained.
+    pub fn drain(&mut self, member: &MemberName, progress: Option<ProxyDrain>) {
+        if let Some(presence) = self.0.get_mut(member) {
+            presence.drain = progress;
         }
     }
 

@@ -1,6 +1,7 @@
 //! Proxies on machines of their own: users who come through any of them are served all the time, whatever is
 //! deployed, taken back or cut off meanwhile.
 
+use std::io::Read as _;
 use std::time::{Duration, Instant};
 
 use super::network::Machine;
@@ -225,4 +226,44 @@ fn a_proxy_that_was_removed_ends_in_order_and_cannot_come_back() {
     // With its keys it is told so again, and it has no table to serve.
     world.start_proxy(1, &[]);
     assert_eq!(world.proxy_ends(1), Some(0));
+}
+
+/// For maintenance of its machine: its users notice nothing, and go elsewhere as soon as somebody sends them there.
+#[test]
+fn a_proxy_leaves_service_under_load_without_a_loss_and_stays_out_until_it_is_called_back() {
+    let mut world = FleetWorld::start_with_proxies(1, 1, &app::watch("1s"));
+    world.deploy("v1");
+    world.kill_proxy(1);
+    let admin = ["--admin", "127.0.0.1:7071"];
+    world.run_proxy(1, &admin);
+    let ready = |world: &FleetWorld| world.asks(LB1, "127.0.0.1:7071", "/readyz");
+    let users = world.users_of(LB1, 4);
+    assert_eq!(ready(&world).as_deref(), Ok("ready"));
+    let drained = world.segue(&["fleet", "drain", "lb1"]);
+    assert_eq!(drained.code, Some(0), "{drained:?}");
+    assert!(drained.stderr.contains("lb1 is drained; nothing was cut"), "{drained:?}");
+    assert!(ready(&world).is_err_and(|why| why.contains("503")));
+    let fleet = world.segue(&["fleet"]);
+    assert!(fleet.stdout.contains("here, drained"), "{fleet:?}");
+    served(users);
+    // It knows that without the server.
+    world.kill_server();
+    world.kill_proxy(1);
+    world.start_proxy(1, &admin);
+    world.eventually("it serves", || world.answer_of(LB1).as_deref() == Ok("v1"));
+    assert!(ready(&world).is_err_and(|why| why.contains("503")));
+    world.serve();
+    world.proxy_is_here(1);
+    let back = world.segue(&["fleet", "uncordon", "lb1"]);
+    assert_eq!(back.code, Some(0), "{back:?}");
+    world.eventually("it is ready", || ready(&world).is_ok());
+    // A connection on which nobody asks is closed when the time is over.
+    let mut idle = world.idle_user(LB1);
+    let begun = Instant::now();
+    let drained = world.segue(&["fleet", "drain", "lb1", "--within", "2s"]);
+    assert!(drained.stderr.contains("nothing was cut"), "{drained:?}");
+    assert!(begun.elapsed() >= Duration::from_secs(2));
+    assert_eq!(idle.read(&mut [0]).unwrap(), 0, "it was closed");
+    let host = world.segue(&["fleet", "drain", "h1", "--within", "2s"]);
+    assert_eq!(host.code, Some(1), "{host:?}");
 }

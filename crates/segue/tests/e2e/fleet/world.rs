@@ -1,6 +1,7 @@
 //! A server and agents on their machines, and what people say to the server.
 
 use std::collections::BTreeMap;
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -254,6 +255,30 @@ impl FleetWorld {
     pub fn answer_of(&self, proxy: Machine) -> Result<String, String> {
         let address = front_door(proxy).parse().unwrap();
         Load::one_from(self.network.door(Machine::Client), address)
+    }
+
+    /// Returns the answer to a request for a path from a machine to an address, or what went wrong.
+    pub fn asks(&self, from: Machine, address: &str, path: &str) -> Result<String, String> {
+        let (door, address) = (self.network.door(from), address.parse().unwrap());
+        std::thread::scope(|scope| {
+            let asked = scope.spawn(|| {
+                super::enter(&door);
+                crate::load::ask(&mut None, address, path)
+            });
+            asked.join().unwrap()
+        })
+    }
+
+    /// Opens a connection of a user to the proxy on a machine, and asks nothing yet.
+    pub fn idle_user(&self, proxy: Machine) -> TcpStream {
+        let (door, address) = (self.network.door(Machine::Client), front_door(proxy));
+        std::thread::scope(|scope| {
+            let connected = scope.spawn(|| {
+                super::enter(&door);
+                TcpStream::connect(address).unwrap()
+            });
+            connected.join().unwrap()
+        })
     }
 
     /// Lets each of these users visit the app once through a proxy. Returns the versions that answered.
