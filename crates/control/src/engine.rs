@@ -146,7 +146,9 @@ impl Engine {
         let mut routing = Routing::new(term, proxies);
         for proxy in fleet.proxies() {
             let instances = apps.values().flat_map(|app| {
-                app.instances.keys().chain(app.abandoned.keys()).map(|number| app.id(*number))
+                let running = app.instances.iter().filter(|(_, i)| !rollout::is_out_of_use(app, i));
+                let numbers = running.map(|(number, _)| number).chain(app.abandoned.keys());
+                numbers.map(|number| app.id(*number))
             });
             routing.proxies.recover(proxy, instances.collect(), term);
         }

@@ -154,8 +154,8 @@ impl Waiting {
             | Self::Resume { .. }
             | Self::Acknowledgement { .. }
             | Self::HostAside(_)
-            | Self::LostProxy { .. }
             | Self::SuspectsItself { .. } => "it is asked again",
+            Self::LostProxy { .. } => "the app is opened again with what still runs",
             Self::Step { .. } => "the next step begins",
             Self::Watch => "the release is settled",
             Self::Drain { .. } => "what is still in flight is cut off",

@@ -287,9 +287,9 @@ fn shift(app: &mut App, id: RolloutId, share: Share, at: Timestamp, version: u64
     Ok(())
 }
 
-/// Turns the rollout back. The old release gets the traffic at once if it is complete. Otherwise the
-/// candidate keeps its share until the old release is complete. If both releases must not run at the
-/// same time, the app is closed instead until then.
+/// Turns the rollout back. The old release gets the traffic at once if it is complete, or if the app was closed
+/// and nothing of it was stopped yet. Otherwise the candidate keeps its share until the old release is complete.
+/// If both releases must not run at the same time, the app is closed instead until then.
 fn revert(app: &mut App, id: RolloutId, cause: &Cause, at: Timestamp, version: u64) -> Folded {
     let running = in_phase(app, id, |p| !matches!(p, Phase::Reverting { .. } | Phase::Settling))?;
     enter(running, Phase::Reverting { cause: cause.clone() }, at);
@@ -301,8 +301,10 @@ fn revert(app: &mut App, id: RolloutId, cause: &Cause, at: Timestamp, version: u
     let serving =
         |no: ReleaseNo| app.instances_of(no).filter(|(_, i)| i.stage == Stage::Serving).count();
     let whole = from.is_none_or(|from| serving(from) >= usize::from(app.replicas(from)));
+    // A rollout that has closed the app stops all of it at once.
+    let untouched = closed && from.is_some_and(|from| serving(from) > 0);
     let alone = app.rollout.as_ref().is_some_and(|rollout| needs_room(app, rollout));
-    if whole && (share > Share::NONE || closed) {
+    if (whole || untouched) && (share > Share::NONE || closed) {
         take_back(app, at, version);
     } else if let Some(rollout) = app.rollout.as_mut().filter(|_| alone && !whole) {
         rollout.closed = true;
@@ -332,7 +334,7 @@ fn take_back(app: &mut App, at: Timestamp, version: u64) {
     app.live = rollout.from;
 }
 
-/// Ends a revert whose old release cannot run: the candidate gets all of the traffic, and then settles like
+/// Ends a revert whose old release cannot run, or cannot be started: the candidate gets all of the traffic, and then settles like
 /// a rollout that has been watched.
 fn stay(
     app: &mut App,
@@ -347,14 +349,14 @@ fn stay(
         return Ok(());
     };
     let rollout = in_phase(app, id, back)?;
-    if rollout.share < Share::ALL {
+    if rollout.share < Share::ALL || rollout.closed {
         rollout.switched = Some(Switched { at, version, took: None, spread: None });
-        rollout.share = Share::ALL;
+        (rollout.share, rollout.closed) = (Share::ALL, false);
     }
     enter(rollout, Phase::Watching, at);
     let (from, to) = (rollout.from, rollout.to);
     app.live = Some(to);
-    if let Some(from) = from {
+    if let Some(from) = from.filter(|_| cause.blames_release()) {
         mark_bad(app, from, cause);
     }
     Ok(())

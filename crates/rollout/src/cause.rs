@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use model::{Exit, HostAside, HostFault, InstanceId, Label, Millis};
+use model::{Exit, HostAside, HostFault, InstanceId, Label, Millis, ProxyId};
 use serde::{Deserialize, Serialize};
 
 /// Why a rollout is reverted or has failed. People read its text in the error of `deploy`.
@@ -88,6 +88,11 @@ pub enum Cause {
         /// The hosts that failed.
         hosts: Vec<HostAside>,
     },
+    /// The app was closed for too long, because a proxy may use what had to stop first.
+    LostProxy {
+        /// The proxy.
+        proxy: ProxyId,
+    },
     /// A person ran `segue abort`.
     Aborted,
     /// A person ran `segue rollback`.
@@ -115,6 +120,7 @@ impl Cause {
             | Self::OldKeptDying { .. }
             | Self::MostlyErrors { .. }
             | Self::BudgetSpent { .. }
+            | Self::LostProxy { .. }
             | Self::Aborted
             | Self::RolledBack
             | Self::Replaced { .. }
@@ -122,29 +128,25 @@ impl Cause {
         }
     }
 
-    /// Returns whether a person asked for the end of the rollout, as opposed to a fault of the release.
+    /// Returns whether a person asked for the end of the rollout, as opposed to a fault of anything.
     pub fn is_asked_for(&self) -> bool {
-        match self {
-            Self::Aborted | Self::RolledBack | Self::Replaced { .. } | Self::Removed => true,
-            Self::DiedAtStart { .. }
-            | Self::NeverHealthy { .. }
-            | Self::NotStarted { .. }
-            | Self::PortsTaken { .. }
-            | Self::NoPorts { .. }
-            | Self::KeptDying { .. }
-            | Self::OldKeptDying { .. }
-            | Self::BelowFloor { .. }
-            | Self::BudgetSpent { .. }
-            | Self::MostlyErrors { .. } => false,
-        }
+        self.blame() == Blame::Nothing
     }
 
-    /// Returns whether the release is at fault: it goes back to nobody by itself.
+    /// Returns whether the release is at fault: it goes back to nobody by itself. So is one that a person has left.
     pub fn blames_release(&self) -> bool {
+        self.blame() == Blame::Release || *self == Self::RolledBack
+    }
+
+    fn blame(&self) -> Blame {
         match self {
-            Self::RolledBack => true,
+            Self::Aborted | Self::RolledBack | Self::Replaced { .. } | Self::Removed => {
+                Blame::Nothing
+            }
+            Self::LostProxy { .. } => Blame::Machine,
             Self::BudgetSpent { hosts, .. } => {
-                hosts.iter().any(|aside| matches!(aside.why, HostFault::CannotRun(_)))
+                let cannot_run = |aside: &HostAside| matches!(aside.why, HostFault::CannotRun(_));
+                if hosts.iter().any(cannot_run) { Blame::Release } else { Blame::Machine }
             }
             Self::DiedAtStart { .. }
             | Self::NeverHealthy { .. }
@@ -154,12 +156,20 @@ impl Cause {
             | Self::KeptDying { .. }
             | Self::OldKeptDying { .. }
             | Self::BelowFloor { .. }
-            | Self::MostlyErrors { .. }
-            | Self::Aborted
-            | Self::Replaced { .. }
-            | Self::Removed => !self.is_asked_for(),
+            | Self::MostlyErrors { .. } => Blame::Release,
         }
     }
+}
+
+/// What is to blame for the end of a rollout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blame {
+    /// The release.
+    Release,
+    /// A machine of the fleet.
+    Machine,
+    /// Nothing: a person asked for it.
+    Nothing,
 }
 
 impl fmt::Display for Cause {
@@ -206,6 +216,12 @@ impl fmt::Display for Cause {
                     f.write_str(if number == 0 { "" } else { "; " })?;
                     write!(f, "{aside}")
                 })
+            }
+            Self::LostProxy { proxy } => {
+                write!(
+                    f,
+                    "{proxy} did not follow in time, and may send users to what had to stop first"
+                )
             }
             Self::Aborted => f.write_str("somebody said `segue abort`"),
             Self::RolledBack => f.write_str("somebody said `segue rollback`"),

@@ -119,13 +119,16 @@ fn keep(app: &App) -> Keep {
 
 fn section(app: &App) -> Option<AppSection> {
     let live = app.releases.get(&app.live?)?;
+    // What a rollout is about to stop is in no table any more, although it still serves.
+    let is_closed = app.rollout.as_ref().is_some_and(|rollout| rollout.closed);
+    let emptied = |arm: Arm| if is_closed { Arm { instances: Vec::new(), ..arm } } else { arm };
     Some(AppSection {
         app: app.name.clone(),
         route: live.spec.route.clone(),
         drain_deadline: live.spec.drain.deadline,
         split: split(app),
         maintenance: maintenance(app, live),
-        arms: app.on_offer().filter_map(|release| arm(app, release)).collect(),
+        arms: app.on_offer().filter_map(|release| arm(app, release)).map(emptied).collect(),
     })
 }
 

@@ -79,6 +79,8 @@ pub enum Bug {
     TrustsOwnNetwork,
     /// Proxies that are late or lost count as if they could use nothing.
     ForgetsAbsent,
+    /// A recreate stops instances that a proxy on another machine may use.
+    StopsUnderProxies,
     /// A rollout goes on, however many hosts have failed.
     NeverSpendsBudget,
     /// One host can be put aside again and again.
@@ -95,7 +97,7 @@ pub enum Bug {
 
 impl Bug {
     /// All bugs.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::RoutesToDraining,
         Self::IgnoresInFlight,
         Self::TakesUnknownForIdle,
@@ -132,6 +134,7 @@ impl Bug {
         Self::ForgetsOwed,
         Self::TrustsOwnNetwork,
         Self::ForgetsAbsent,
+        Self::StopsUnderProxies,
         Self::NeverSpendsBudget,
         Self::CountsHostTwice,
         Self::SpendsOnTheWayBack,

@@ -26,6 +26,8 @@ pub struct Ambush {
 const PATIENCE: u64 = 40_000;
 /// Duration of a watch in these scenarios.
 const WATCH: Millis = Millis(400);
+/// Duration of a watch in which the candidate is to die.
+const LONG_WATCH: Millis = Millis(4_000);
 
 impl Ambush {
     /// Plays the scenario, with releases numbered from `serial` on. Returns the next free number.
@@ -56,6 +58,11 @@ impl Ambush {
         } else if strategy == "restart" {
             world.ask(app, Ask::Restart, None);
         } else if let Some(kind) = self.kind() {
+            let is_closing = self.place == ("recreate", "starting");
+            if is_closing && matches!(self.what, "dead-proxy" | "cut-proxy") {
+                // The proxy does not hear that the app is closed, and control does not know that yet.
+                world.cut_proxy(1, 20_000);
+            }
             let behaviour = match phase {
                 "reverting" if strategy == "recreate" => Behaviour::Exits(300),
                 "reverting" => Behaviour::DiesLater(1_500),
@@ -121,7 +128,7 @@ impl Ambush {
         }
         settings.strategy.kind = kind;
         settings.strategy.standby = Standby::Keep;
-        settings.strategy.watch = WATCH;
+        settings.strategy.watch = if self.place.1 == "reverting" { LONG_WATCH } else { WATCH };
         let release = release(settings, &format!("v{serial}"), *serial);
         world.hosts.behaviours.extend(release.content.map(|content| (content, behaviour)));
         world.ask(app, Ask::Deploy { release: Box::new(release), replace: true }, None);

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use control::{Command, Engine, Record};
+use control::Engine;
 use model::{AppName, HostFault, HostId, Reach, RolloutId, Share, Stage};
 use rollout::{App, Fact, Instance, Phase, Rollout, RolloutKind};
 
@@ -22,47 +22,22 @@ pub struct Budgets {
 }
 
 impl Budgets {
-    /// Checks the records of a step. `heard` are the hosts that control was told to be connected.
+    /// Checks a fact of `app`, which is as it was before. `heard` are the hosts that control was told to be
+    /// connected.
     pub fn check(
         &mut self,
         engine: &Engine,
-        commands: &[Command],
+        (app, fact): (&App, &Fact),
         heard: &BTreeSet<HostId>,
     ) -> Option<Wrong> {
-        let records = commands.iter().filter_map(|command| match command {
-            Command::Append(records) => Some(records),
-            _ => None,
-        });
-        records.flatten().find_map(|record| {
-            let name = record.app()?;
-            let app = engine.apps().find(|app| app.name == *name).cloned();
-            let app = app.unwrap_or_else(|| App::new(name.clone()));
-            self.check_record(engine, record, app, heard)
-        })
-    }
-
-    fn check_record(
-        &mut self,
-        engine: &Engine,
-        record: &Record,
-        mut app: App,
-        heard: &BTreeSet<HostId>,
-    ) -> Option<Wrong> {
-        for fact in record.facts() {
-            if let Fact::Started(started) = fact {
-                let unheard = engine.hosts().keys().filter(|host| !heard.contains(*host));
-                // A record that the journal refuses leaves what is known of the rollout under way.
-                let rollout = (app.name.clone(), started.rollout);
-                self.unheard.insert(rollout, unheard.cloned().collect());
-            }
-            let wrong = self.check_fact(engine, fact, &app, heard);
-            if let Some(what) = wrong {
-                return Some(("budget", format!("{}: {what}", app.name)));
-            }
-            // An illegal fact is found elsewhere.
-            let _ = rollout::apply(&mut app, fact);
+        if let Fact::Started(started) = fact {
+            let unheard = engine.hosts().keys().filter(|host| !heard.contains(*host));
+            // A record that the journal refuses leaves what is known of the rollout under way.
+            let rollout = (app.name.clone(), started.rollout);
+            self.unheard.insert(rollout, unheard.cloned().collect());
         }
-        None
+        let what = self.check_fact(engine, fact, app, heard)?;
+        Some(("budget", format!("{}: {what}", app.name)))
     }
 
     fn check_fact(

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use model::{AppView, NotReady, Readiness, Waiting};
-use rollout::{Ask, Phase, Promote};
+use rollout::{Ask, Cause, Fact, Phase, Promote};
 
 /// The strategy of an app's rollout, and its phase.
 pub type Place = (&'static str, &'static str);
@@ -12,7 +12,7 @@ pub type Place = (&'static str, &'static str);
 /// Counts of everything that was reached.
 #[derive(Clone, Debug, Default)]
 pub struct Coverage {
-    /// By reason.
+    /// By reason of a wait, a refusal or a failure.
     pub reasons: BTreeMap<&'static str, u64>,
     /// By place, and by fault or command.
     pub crossings: BTreeMap<(Place, &'static str), u64>,
@@ -22,7 +22,7 @@ pub struct Coverage {
 
 impl Coverage {
     /// All reasons.
-    pub const REASONS: [&str; 21] = [
+    pub const REASONS: [&str; 22] = [
         "step",
         "resume",
         "instances",
@@ -37,6 +37,7 @@ impl Coverage {
         "recovery",
         "host",
         "lost-proxy",
+        "closed-in-vain",
         "suspects-itself",
         "host-aside",
         "no-previous",
@@ -97,6 +98,17 @@ impl Coverage {
                 NotReady::NothingServed => "nothing-served",
             };
             *self.reasons.entry(name).or_default() += 1;
+        }
+    }
+
+    /// Records a decided fact.
+    pub fn decided(&mut self, fact: &Fact) {
+        if let Fact::Reverting { cause, .. }
+        | Fact::Kept { cause, .. }
+        | Fact::Settled { cause: Some(cause), .. } = fact
+            && matches!(cause, Cause::LostProxy { .. })
+        {
+            *self.reasons.entry("closed-in-vain").or_default() += 1;
         }
     }
 

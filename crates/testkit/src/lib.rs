@@ -20,6 +20,7 @@ mod hosts;
 mod invariants;
 mod names;
 mod proxy;
+mod records;
 mod rng;
 mod sabotage;
 mod script;

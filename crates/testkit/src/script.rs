@@ -118,6 +118,16 @@ impl Script {
         self
     }
 
+    /// Lets time pass until the transcript contains this text, for a minute at most.
+    pub fn wait_for(&mut self, text: &str) -> &mut Self {
+        let is_said = |script: &Self| script.world.transcript.iter().any(|it| it.contains(text));
+        let until = self.world.now + 60_000;
+        while self.world.now < until && !is_said(self) {
+            self.world.run_for(1);
+        }
+        self
+    }
+
     /// Writes the view of the app as a line of the transcript.
     pub fn look(&mut self) -> &mut Self {
         let Some(view) = self.world.views.get(&self.app).cloned() else {

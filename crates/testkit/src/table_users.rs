@@ -69,6 +69,19 @@ pub fn stopping(
     is_early.then(|| ("I2", what()))
 }
 
+/// Recreate: nothing is stopped while a proxy on another machine uses it, so that the app can be opened again with
+/// what it had.
+pub fn let_go(app: &App, fact: &Fact, proxies: &[Proxy]) -> Option<Wrong> {
+    let Fact::Draining { instances, .. } = fact else { return None };
+    app.rollout.as_ref().filter(|rollout| rollout.closed)?;
+    let mut remote = proxies.iter().skip(1);
+    let is_drained = |used: &Target| used.id.app == app.name && instances.contains(&used.id.number);
+    let used = remote.find_map(|proxy| Some((proxy, proxy.uses().find(|it| is_drained(it))?)));
+    let (proxy, used) = used?;
+    let (id, proxy) = (&used.id, &proxy.id);
+    Some(("recreate", format!("{id} is let go by a rollout, and {proxy} uses it")))
+}
+
 /// Returns the time at which a draining instance may be stopped regardless of requests in flight.
 pub fn overdue(app: &App, instance: &Instance) -> Timestamp {
     let drain = app.releases.get(&instance.release).map(|r| r.spec.drain.deadline);

@@ -193,3 +193,141 @@ fn a_server_that_hears_neither_its_host_nor_its_proxy_suspects_itself() {
     assert_eq!(view(&script).waiting, []);
     assert_eq!(alive(&script), before);
 }
+
+/// The app was closed for a recreate that `lb-1`, cut off a moment before, did not hear of.
+fn closed_without_lb(seconds: u64) -> (Script, BTreeSet<InstanceId>) {
+    let mut script = two_proxies();
+    let first = alive(&script);
+    script.cut_proxy(seconds).deploy_with("v2", Behaviour::Good(200), false, recreate).wait(4);
+    assert!(view(&script).maintenance, "{}", script.transcript());
+    assert_eq!(alive(&script), first, "its users are answered by them");
+    (script, first)
+}
+
+fn is_open_with(script: &Script, label: &str, instances: &BTreeSet<InstanceId>) -> bool {
+    let view = view(script);
+    let live = view.live.as_ref().map(|arm| arm.label.to_string());
+    let of_server = &script.world.proxies[0].workers[0].snapshot.apps[0];
+    let arms = of_server.arms.iter().filter(|arm| arm.share > model::Share::NONE);
+    let used: BTreeSet<_> = arms.flat_map(|arm| &arm.instances).map(|it| it.id.clone()).collect();
+    !view.maintenance
+        && of_server.maintenance.is_none()
+        && live.as_deref() == Some(label)
+        && used == *instances
+        && instances.is_subset(&alive(script))
+}
+
+#[test]
+fn a_recreate_that_loses_a_proxy_opens_the_old_release_again_after_the_time_of_a_start() {
+    let (mut script, first) = closed_without_lb(60);
+    let waiting = view(&script).rollout.as_ref().and_then(|rollout| rollout.waiting.clone());
+    let waiting = waiting.expect("it says why").sentence(model::Timestamp(0));
+    let why = "waiting for lb-1 to be heard again (it may send users to 2 instances";
+    assert!(waiting.starts_with(why), "{waiting}");
+    script.wait(7).look();
+    assert!(is_open_with(&script, "v1", &first), "{}", script.transcript());
+    let receipt = last_receipt(&script);
+    assert_eq!(receipt.outcome, Outcome::Failed);
+    let cause = "lb-1 did not follow in time, and may send users to what had to stop first";
+    assert_eq!(receipt.cause.as_deref(), Some(cause));
+    // The release is not to blame.
+    script.wait(60).deploy_again("v2", 2, false, recreate).wait(30).look();
+    assert_eq!(last_receipt(&script).outcome, Outcome::Completed, "{}", script.transcript());
+    assert_eq!(served_by_lb(&script), [ReleaseNo(2)].into());
+}
+
+#[test]
+fn abort_opens_an_app_at_once_that_a_recreate_has_closed_in_vain() {
+    let (mut script, first) = closed_without_lb(60);
+    script.ask(Ask::Abort).wait(1).look();
+    assert!(is_open_with(&script, "v1", &first), "{}", script.transcript());
+    assert_eq!(last_receipt(&script).outcome, Outcome::Aborted);
+}
+
+/// One of the old instances has died meanwhile: the others are opened, and a new one joins them.
+#[test]
+fn abort_opens_a_closed_app_with_what_is_left_of_it() {
+    let (mut script, first) = closed_without_lb(60);
+    script.kill_live().wait(1).ask(Ask::Abort);
+    script.world.run_for(100);
+    let left: BTreeSet<_> = first.intersection(&alive(&script)).cloned().collect();
+    assert_eq!(left.len(), 1);
+    assert!(is_open_with(&script, "v1", &left), "{}", script.transcript());
+    script.wait(20).look();
+    assert!(is_open_with(&script, "v1", &alive(&script)));
+    assert_eq!(alive(&script).len(), 2);
+}
+
+#[test]
+fn a_recreate_goes_on_when_the_proxy_is_heard_in_time_also_after_a_crash_of_the_server() {
+    for crashes in [false, true] {
+        let (mut script, first) = closed_without_lb(6);
+        if crashes {
+            script.crash();
+        }
+        script.wait(40).look();
+        assert_eq!(last_receipt(&script).outcome, Outcome::Completed, "{}", script.transcript());
+        assert!(first.is_disjoint(&alive(&script)));
+        assert!(is_open_with(&script, "v2", &alive(&script)));
+    }
+}
+
+/// All proxies have taken the closed table, and the old instances drain. What control then forgets is in the journal.
+#[test]
+fn a_proxy_that_is_lost_after_the_app_was_closed_everywhere_holds_nothing_up() {
+    for crashes in [false, true] {
+        let mut script = two_proxies();
+        script.requests(4, 3);
+        script.deploy_with("v2", Behaviour::Good(200), false, recreate);
+        script.world.run_for(500);
+        assert!(view(&script).maintenance);
+        script.cut_proxy(60);
+        if crashes {
+            script.crash();
+        }
+        script.wait(40).look();
+        assert_eq!(last_receipt(&script).outcome, Outcome::Completed, "{}", script.transcript());
+        assert!(is_open_with(&script, "v2", &alive(&script)));
+    }
+}
+
+#[test]
+fn a_restart_of_what_must_not_run_twice_opens_the_app_again_if_a_proxy_is_lost() {
+    for aborts in [false, true] {
+        let mut script = Script::new();
+        script.add_proxy();
+        script.deploy_with("v1", Behaviour::Good(200), false, recreate).wait(20);
+        let first = alive(&script);
+        script.cut_proxy(60).ask(Ask::Restart).wait(4);
+        assert!(view(&script).maintenance, "{}", script.transcript());
+        assert_eq!(alive(&script), first);
+        if aborts {
+            script.ask(Ask::Abort).wait(1);
+        } else {
+            script.wait(8);
+        }
+        assert!(is_open_with(&script, "v1", &first), "{}", script.transcript());
+        script.wait(60).ask(Ask::Restart).wait(30).look();
+        assert!(first.is_disjoint(&alive(&script)), "{}", script.transcript());
+        assert!(is_open_with(&script, "v1", &alive(&script)));
+    }
+}
+
+/// The release that comes back must not run beside the candidate, which a lost proxy uses.
+#[test]
+fn a_way_back_that_cannot_stop_the_candidate_opens_it_again() {
+    let mut script = two_proxies();
+    let slow = |spec: &mut AppSpec| {
+        recreate(spec);
+        spec.strategy.watch = Millis::from_secs(60);
+    };
+    script.deploy_with("v2", Behaviour::Good(200), false, slow).wait(20);
+    let second = alive(&script);
+    script.cut_proxy(60).ask(Ask::Abort).wait(4);
+    assert!(view(&script).maintenance, "{}", script.transcript());
+    script.wait(8).look();
+    assert!(is_open_with(&script, "v2", &second), "{}", script.transcript());
+    assert_eq!(last_receipt(&script).outcome, Outcome::Failed);
+    let v1 = view(&script).releases.iter().find(|it| it.no == ReleaseNo(1)).cloned();
+    assert_eq!(v1.and_then(|v1| v1.bad), None, "it is not to blame");
+}

@@ -353,8 +353,8 @@ fn a_recreate_that_is_rolled_back_after_its_switch_closes_the_app_until_the_old_
 fn a_recreate_that_keeps_dying_after_its_switch_closes_the_app_and_survives_a_crash_meanwhile() {
     let mut script = Script::new();
     script.deploy_with("v1", GOOD, false, recreate).wait(15);
-    script.deploy_with("v2", Behaviour::DiesLater(1_500), false, recreate).wait(4).look();
-    assert!(is_closed(&script));
+    script.deploy_with("v2", Behaviour::DiesLater(1_500), false, recreate).wait_for("6 is idle");
+    assert!(is_closed(script.look()));
     script.crash().wait(5);
     assert!(!is_closed(&script), "v1 is whole again");
     script.wait(5).look();

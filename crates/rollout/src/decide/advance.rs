@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use model::{Exit, Gate, ReleaseNo, Share, Stage, Switch, Timestamp};
 
 use super::{Timer, renew};
+use crate::closing;
 use crate::ladder::rung;
 use crate::planted::Bug;
 use crate::reach::{away, is_left_behind, required, unheard_host};
@@ -74,7 +75,8 @@ fn next_rung(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) -
 /// old instances have had the time of a start, if the app is closed or some hosts are not heard.
 ///
 /// An old release that keeps dying is never complete. The candidate then stays if it is live and has
-/// healthy instances, or if the old release has none.
+/// healthy instances, or if the old release has none. It also stays if the app is closed and the candidate cannot
+/// be stopped, because a proxy on another machine may use it.
 fn give_back(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) -> Option<Fact> {
     let from = rollout.from.filter(|_| rollout.share > Share::NONE || rollout.closed)?;
     let (id, at) = (rollout.id, timer.now);
@@ -82,6 +84,11 @@ fn give_back(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) -
     let back = Fact::Shifted { rollout: id, share: Share::NONE, ready: ready_from, at };
     if can_take_over(app, seen, rollout.to, from).is_ok() {
         return Some(back);
+    }
+    if let Some(user) = closing::user(app, rollout, seen) {
+        let stays = Fact::Settled { rollout: id, cause: Some(closing::cause(user)), at };
+        let is_over = ready_to > 0 && timer.due(closing::until(app, rollout, seen));
+        return is_over.then_some(stays);
     }
     let hopeless = keeps_dying(app, rollout, from, seen, timer);
     if let Some(cause) = hopeless.clone().filter(|_| ready_to > 0) {

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use model::{Gate, Health, ProxyId, Reach, Reason, ReleaseNo, Share, Stage, Timestamp, Waiting};
 
 use super::replicas::lacking;
+use crate::closing;
 use crate::ladder::{rung, wanted};
 use crate::patience::{Part, Patience};
 use crate::reach::{replaced_from, suspicion};
@@ -134,6 +135,9 @@ fn holding(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Rea
 /// candidate has to end.
 fn way_back(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Reason {
     let since = rollout.since;
+    if let Some(reason) = before_the_stop(app, rollout, seen) {
+        return reason;
+    }
     let open = rollout.share > Share::NONE || rollout.closed;
     let from = rollout
         .from
@@ -144,8 +148,25 @@ fn way_back(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Re
     }
 }
 
+/// Returns the reason while the app is closed and nothing of it is stopped yet.
+fn before_the_stop(app: &App, rollout: &Rollout, seen: &Observed) -> Option<Reason> {
+    let user = closing::user(app, rollout, seen)?;
+    let Some(absence) = user.absence else {
+        let waiting = Waiting::Acknowledgement { generation: seen.generation };
+        return Some(Reason { waiting, since: rollout.since, until: None });
+    };
+    let uses = |(number, _): &(&u64, &Instance)| user.tables.may_use(&app.id(**number));
+    let instances = u16::try_from(app.instances.iter().filter(uses).count()).unwrap_or(u16::MAX);
+    let waiting = Waiting::LostProxy { proxy: user.name.clone(), instances };
+    let until = Some(closing::until(app, rollout, seen));
+    Some(Reason { waiting, since: absence.since, until })
+}
+
 fn starting(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Reason {
     let since = rollout.since;
+    if let Some(reason) = before_the_stop(app, rollout, seen) {
+        return reason;
+    }
     let short = ready(app, seen, rollout.to) < rung(app, rollout, rollout.rung).to;
     if short && lacking(app, seen, now, rollout.to) == 0 && !joins(app, rollout.to) {
         return drain_or_stop(app, seen, since);

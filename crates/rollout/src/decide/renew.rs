@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use model::{Health, Stage, Timestamp};
 
+use crate::closing;
 use crate::ladder::runs_alone;
 use crate::reach::is_lost;
 use crate::readiness::whole;
@@ -12,6 +13,9 @@ use crate::{App, DrainCause, Fact, Instance, Observed, Rollout, RolloutKind};
 
 /// Returns the next fact: another instance is to be replaced, or all have been.
 pub(super) fn step(app: &App, rollout: &Rollout, seen: &Observed, at: Timestamp) -> Option<Fact> {
+    if closing::user(app, rollout, seen).is_some() {
+        return None;
+    }
     // An instance on a lost host is not waited for. A release that must not run twice waits for it.
     let is_asked = |i: &Instance| runs_alone(app, rollout) || !is_lost(app, seen, i);
     let there = app.instances_of(rollout.to);

@@ -9,6 +9,7 @@ use model::{Health, Millis, ReleaseNo, Share, Stage, Timestamp};
 use super::Timer;
 use super::budget::carried_by_lost;
 use super::placement::Placement;
+use crate::closing;
 use crate::ladder::{least, wanted};
 use crate::patience::Patience;
 use crate::planted::Bug;
@@ -22,11 +23,14 @@ use crate::{App, DrainCause, Fact, Instance, InstanceSeen, Observed, Phase, Rele
 pub(super) fn upkeep(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
     let mut facts = Vec::new();
     facts.extend(retire_standby(app, timer));
-    facts.extend(let_go(app, seen, timer));
+    let is_held = closing::is_held(app, seen);
+    if !is_held {
+        facts.extend(let_go(app, seen, timer));
+    }
     facts.extend(release(app, seen, timer));
     facts.extend(owe(app, seen, timer));
     facts.extend(free_addresses(app, seen, timer));
-    if !facts.is_empty() {
+    if !facts.is_empty() || is_held {
         return facts;
     }
     for no in app.on_offer() {

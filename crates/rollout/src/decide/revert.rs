@@ -9,6 +9,7 @@ use model::{Exit, Health, OnFailure, ReleaseNo, Share, Stage, StrategyKind};
 use super::candidate::failed_candidate;
 use super::replicas::lacking;
 use super::{Timer, budget, guard, instances};
+use crate::closing;
 use crate::ladder::{floor, needs_room};
 use crate::reach::{away, is_here};
 use crate::readiness::ready;
@@ -78,6 +79,9 @@ fn before_the_switch(
     seen: &Observed,
     timer: &mut Timer,
 ) -> Option<Cause> {
+    if let Some(user) = closing::user(app, rollout, seen) {
+        return timer.due(closing::until(app, rollout, seen)).then(|| closing::cause(user));
+    }
     if let Some(failed) = failed_candidate(app, rollout, seen, timer) {
         return Some(budget::cause_with(rollout, failed));
     }

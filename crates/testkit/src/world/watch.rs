@@ -5,7 +5,8 @@ use model::{AppName, Generation};
 use rollout::Ask;
 
 use super::{World, connections};
-use crate::{names, silence, table_users, values};
+use crate::violation::Wrong;
+use crate::{names, records, silence, table_users, values};
 
 /// Records the values that a deploy brings. While the server is down, the deploy reaches nobody.
 pub(super) fn asked(world: &mut World, ticket: Ticket, app: &AppName, ask: &Ask) {
@@ -20,16 +21,23 @@ pub(super) fn said(world: &mut World, commands: &[Command]) {
     let named = world.engine.as_ref().and_then(|it| names::check(it, commands, world.most_apps));
     let has_values = !world.hosts.values.is_empty();
     let told = || if has_values { values::check_told(commands) } else { None };
+    let wrong = named.or_else(told).or_else(|| decided(world, commands));
+    world.checker.found(wrong, world.now);
+}
+
+/// Checks the facts that were decided, one after the other.
+fn decided(world: &mut World, commands: &[Command]) -> Option<Wrong> {
     let decided = commands.iter().any(|command| matches!(command, Command::Append(_)));
-    let engine = world.engine.as_ref().filter(|_| decided);
-    let acted = || {
-        engine.and_then(|it| silence::check(it, commands, &world.hosts, &connections::heard(world)))
-    };
-    let wrong = named.or_else(told).or_else(acted);
-    let heard = connections::heard(world);
-    let budgets = &mut world.checker.budgets;
-    let overspent = engine.and_then(|it| budgets.check(it, commands, &heard));
-    world.checker.found(wrong.or(overspent), world.now);
+    let heard = decided.then(|| connections::heard(world))?;
+    let World { engine, hosts, proxies, checker, coverage, .. } = world;
+    let alive = hosts.alive().collect();
+    let engine = engine.as_ref()?;
+    records::find_wrong(engine, commands, |app, fact| {
+        coverage.decided(fact);
+        silence::check(engine, (app, fact), &alive, &heard)
+            .or_else(|| checker.budgets.check(engine, (app, fact), &heard))
+            .or_else(|| table_users::let_go(app, fact, proxies))
+    })
 }
 
 /// Checks a commit.
