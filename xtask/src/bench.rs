@@ -8,6 +8,7 @@ mod capacity;
 mod case;
 mod child;
 mod contender;
+mod fleet;
 mod idle;
 mod load;
 mod log;
@@ -82,12 +83,17 @@ struct Cores {
 
 /// Runs the bench.
 pub(crate) fn bench(words: &[String]) -> Done {
+    if let Some((first, rest)) = words.split_first()
+        && first == "fleet"
+    {
+        return fleet::fleet(rest);
+    }
     let options = Options::parse(words)?;
     let cores = Cores::of(&allowed()?)?;
     tools::install_for_bench()?;
     let words = ["--release", "--locked", "-p", "segue", "--bin", "segue", "--example", "table"];
     run("cargo", [&["build"], &words[..]].concat())?;
-    let (segue, example) = built()?;
+    let (segue, example) = built("table")?;
     let machine = report::machine()?;
     let folder = tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?;
     let folder = folder.path();
@@ -299,14 +305,14 @@ fn ranges(list: &str) -> Option<Vec<usize>> {
     Some(cores)
 }
 
-/// Returns the paths of our binary and of the example with a large table, as built by cargo.
-fn built() -> Result<(String, String), String> {
+/// Returns the paths of our binary and of an example, as built by cargo.
+fn built(example: &str) -> Result<(String, String), String> {
     let metadata = cargo_metadata::MetadataCommand::new().current_dir(root()).no_deps().exec();
     let metadata = metadata.map_err(|error| format!("cannot read the workspace: {error}"))?;
     let release = metadata.target_directory.join("release");
     let segue = release.join("segue").to_string();
     output(&segue, &["--version"])?;
-    Ok((segue, release.join("examples/table").to_string()))
+    Ok((segue, release.join("examples").join(example).to_string()))
 }
 
 #[cfg(test)]

@@ -33,7 +33,9 @@ usage: cargo xtask TASK
                    --case NAME (more than one may be named; idle, slow, rate and table measure
                    memory, slow clients, latency at a fixed rate and a large routing table);
                    a full run writes docs/benchmarks.md;
-                   --against BINARY compares with an earlier build of segue instead";
+                   --against BINARY compares with an earlier build of segue instead
+  bench fleet      switches of many proxies and hosts, and what they cost their server, in a network
+                   namespace (root): --hosts N --proxies N --instances N --rounds N";
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);

@@ -5,11 +5,10 @@ use crate::run::{Done, run, there};
 
 /// Programs used by the tests, and their Debian packages. The servers are the origins of the proxy's
 /// differential test.
-const PROGRAMS: [(&str, &str); 14] = [
+const PROGRAMS: [(&str, &str); 13] = [
     ("wrk", "wrk"),
     ("ip", "iproute2"),
     ("nft", "nftables"),
-    ("keepalived", "keepalived"),
     ("python3", "python3"),
     ("node", "nodejs"),
     ("nginx", "nginx-light"),
@@ -27,13 +26,14 @@ const HTTPTOOLS: &str = "python3-httptools";
 
 /// Programs used by the bench, and their packages. strace is not among them: it is used only if it is
 /// installed.
-const BENCH: [(&str, &str); 6] = [
+const BENCH: [(&str, &str); 7] = [
     ("wrk", "wrk"),
     ("nginx", "nginx-light"),
     ("haproxy", "haproxy"),
     ("slowhttptest", "slowhttptest"),
     ("taskset", "util-linux"),
     ("setpriv", "util-linux"),
+    ("ip", "iproute2"),
 ];
 
 /// Cargo's subcommands used by the tests.

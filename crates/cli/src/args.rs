@@ -13,10 +13,10 @@ use model::{AppName, InstanceId, Invalid, Network, Upstream};
 pub(crate) use crate::connect::ConnectionOptions;
 use crate::limit::Limit;
 
-pub use fleet::{AgentOptions, DoorOptions, FloatingOptions, ProxyMemberOptions};
+pub use fleet::{AgentOptions, DoorOptions, ProxyMemberOptions};
 pub(crate) use fleet::{
-    DrainOptions, FleetOptions, FleetVerb, HostOptions, InviteOptions, InvitedRole,
-    KeepalivedOptions, MemberOptions, NamedProxy, RemoveMemberOptions,
+    DrainOptions, FleetOptions, FleetVerb, HostOptions, InviteOptions, InvitedRole, MemberOptions,
+    RemoveMemberOptions,
 };
 pub(crate) use rollout::{
     DeployOptions, FollowOptions, Following, PromoteOptions, ReleaseOptions, RollbackOptions,
@@ -96,11 +96,6 @@ pub(crate) enum Verb {
     Completions(CompletionsOptions),
     #[command(name = "__shim", hide = true, disable_help_flag = true)]
     Shim {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<OsString>,
-    },
-    #[command(name = "__watch", hide = true, disable_help_flag = true)]
-    Watch {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
@@ -188,8 +183,6 @@ pub struct ProxyOptions {
     pub alone: LoneProxyOptions,
     #[command(flatten)]
     pub member: ProxyMemberOptions,
-    #[command(flatten)]
-    pub floating: FloatingOptions,
 }
 
 /// The options of a proxy in front of fixed upstreams.

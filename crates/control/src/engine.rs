@@ -5,6 +5,7 @@
 
 mod builder;
 mod fleet;
+mod health;
 mod history;
 mod hosts;
 mod lost;
@@ -15,16 +16,16 @@ use std::sync::Arc;
 
 use journal::{Lost, Recovered};
 use model::{
-    AppName, AppView, FleetView, Generation, HealthTable, HostCommand, HostId, InstanceId, Millis,
-    ProxyId, ProxyLink, Receipt, Snapshot, Timestamp, ToHost, TrafficReport,
+    AppName, AppView, FleetView, HostCommand, HostId, InstanceId, Millis, ProxyId, ProxyLink,
+    Receipt, Snapshot, Timestamp, ToHost, TrafficReport,
 };
 use rollout::{App, Ask, Fleet, FleetAsk, HostSeen, ProxiesSeen, Suspicion};
 
+use self::health::HealthNews;
 use crate::apps::Apps;
 use crate::hosts::{Hosts, in_use};
 use crate::managed::{Managed, Shared};
 use crate::message::{Answer, Command, Event, Mode, Ticket};
-use crate::proxies::Proxies;
 use crate::record::{CheckpointBody, Record, RecoverError, parse};
 use crate::routing::Routing;
 
@@ -70,7 +71,7 @@ pub struct Engine {
     apps: Apps,
     routing: Routing,
     hosts: Hosts,
-    health: HealthTable,
+    health: HealthNews,
     questions: VecDeque<Question>,
     fleet_questions: VecDeque<(Ticket, FleetAsk)>,
     writing: Writing,
@@ -145,19 +146,18 @@ impl Engine {
         }
         let mut routing = Routing::new(term, proxies);
         for proxy in fleet.proxies() {
-            let instances = apps
-                .values()
-                .flat_map(|app| rollout::assumed_in_use(app).map(|number| app.id(number)));
+            let instances = apps.values().flat_map(|app| {
+                let running = app.instances.iter().filter(|(_, i)| !rollout::is_out_of_use(app, i));
+                let numbers = running.map(|(number, _)| number).chain(app.abandoned.keys());
+                numbers.map(|number| app.id(*number))
+            });
             routing.proxies.recover(proxy, instances.collect(), term);
         }
         Ok(Self {
             apps: Apps::new(apps.into_values()),
             routing,
             hosts: Hosts::new(fleet),
-            health: HealthTable {
-                version: Generation { term, counter: 0 },
-                ..HealthTable::default()
-            },
+            health: HealthNews::new(term),
             questions: VecDeque::new(),
             fleet_questions: VecDeque::new(),
             writing: Writing::default(),
@@ -190,20 +190,19 @@ impl Engine {
 
     /// Takes one event and returns the commands that follow.
     pub fn step(&mut self, event: Event, now: Timestamp) -> Vec<Command> {
+        self.step_all([event], now)
+    }
+
+    /// Takes several events in their order and returns the commands that follow from all of them. A decision
+    /// looks at every instance of an app, so that many reports at once are worth one decision.
+    pub fn step_all(
+        &mut self,
+        events: impl IntoIterator<Item = Event>,
+        now: Timestamp,
+    ) -> Vec<Command> {
         let mut commands = Vec::new();
-        match event {
-            Event::Host(report) => hosts::report(self, report, now, &mut commands),
-            Event::Link { host, link } => hosts::link(self, &host, link, now, &mut commands),
-            Event::ProxyLink { proxy, link } => self.proxy_link(&proxy, link, now, &mut commands),
-            Event::Traffic(report) => self.traffic(report, now, &mut commands),
-            Event::Ask { ticket, app, ask, version, mode } => {
-                let question = Question { ticket, app, ask, version, mode };
-                questions::queue(self, question, &mut commands);
-            }
-            Event::Fleet { ticket, ask } => fleet::queue(self, (ticket, ask), &mut commands),
-            Event::Appended(result) => history::appended(self, result, now, &mut commands),
-            Event::Cut(lost) => lost::step_down(self, lost, &mut commands),
-            Event::Tick => {}
+        for event in events {
+            self.take(event, now, &mut commands);
         }
         if self.lost.is_none() {
             self.go_on(now, &mut commands);
@@ -211,6 +210,23 @@ impl Engine {
         // Answers come last, so that a client that has its answer can see the effect.
         commands.sort_by_key(|command| matches!(command, Command::Answer(..)));
         commands
+    }
+
+    fn take(&mut self, event: Event, now: Timestamp, commands: &mut Vec<Command>) {
+        match event {
+            Event::Host(report) => hosts::report(self, report, now, commands),
+            Event::Link { host, link } => hosts::link(self, &host, link, now, commands),
+            Event::ProxyLink { proxy, link } => self.proxy_link(&proxy, link, now, commands),
+            Event::Traffic(report) => self.traffic(report, now, commands),
+            Event::Ask { ticket, app, ask, version, mode } => {
+                let question = Question { ticket, app, ask, version, mode };
+                questions::queue(self, question, commands);
+            }
+            Event::Fleet { ticket, ask } => fleet::queue(self, (ticket, ask), commands),
+            Event::Appended(result) => history::appended(self, result, now, commands),
+            Event::Cut(lost) => lost::step_down(self, lost, commands),
+            Event::Tick => {}
+        }
     }
 
     /// Returns the time at which to call [`Engine::step`] with [`Event::Tick`] at the latest.
@@ -288,7 +304,7 @@ impl Engine {
 
     /// Returns the instances at whose address another program listens, for [`Engine::with_strangers`].
     pub fn foreign(&self) -> &BTreeSet<InstanceId> {
-        &self.health.foreign
+        self.health.foreign()
     }
 
     /// Returns why this engine has stepped down, if it has. It then decides and answers nothing more.
@@ -311,10 +327,10 @@ impl Engine {
         let is_up = matches!(link, ProxyLink::Up(_));
         if self.routing.proxies.link(proxy, link, now) {
             if self.hosts.proxy_link(proxy, is_up, now) {
-                self.apps.dirty_all();
+                self.all_changed();
             }
             if is_up {
-                commands.push(Proxies::health_to(proxy, Arc::new(self.health.clone())));
+                commands.push(self.health.tell(proxy));
             }
             self.look_at_proxies(now, commands);
         }
@@ -324,7 +340,7 @@ impl Engine {
         let moved = self.routing.proxies.moved(&report);
         let proxy = report.proxy.clone();
         if self.routing.report(report) {
-            commands.push(Proxies::health_to(&proxy, Arc::new(self.health.clone())));
+            commands.push(self.health.tell(&proxy));
         }
         self.look_at_proxies(now, commands);
         self.take_acknowledgements(now);
@@ -332,29 +348,11 @@ impl Engine {
         let mut moved: BTreeSet<AppName> = moved.unwrap_or_else(all);
         moved.extend(self.apps.restless().iter().cloned());
         let routing = &self.routing;
-        moved.retain(|name| {
-            let counted = self.apps.change(name, |managed| managed.count_in_flight(routing, now));
-            counted == Some(true)
-        });
-        self.publish_health(&moved, commands);
-    }
-
-    /// Publishes the health table if it has changed for these apps.
-    fn publish_health<'a>(
-        &mut self,
-        changed: impl IntoIterator<Item = &'a AppName>,
-        commands: &mut Vec<Command>,
-    ) {
-        let mut differs = false;
-        for name in changed {
-            let managed = self.apps.get(name);
-            let health = managed.into_iter().flat_map(Managed::health).collect();
-            let foreign = managed.into_iter().flat_map(Managed::foreign).collect();
-            differs |= self.health.replace(name, health, foreign);
-        }
-        if differs {
-            self.health.version = self.health.version.next();
-            self.routing.proxies.health(&Arc::new(self.health.clone()), commands);
+        for name in moved {
+            let counted = self.apps.change(&name, |managed| managed.count_in_flight(routing, now));
+            if counted == Some(true) {
+                self.health.changed(name);
+            }
         }
     }
 
@@ -372,7 +370,7 @@ impl Engine {
         // Versions without a new snapshot belong to one that may be acknowledged already.
         self.take_acknowledgements(now);
         if self.hosts.pass(now) {
-            self.apps.dirty_all();
+            self.all_changed();
         }
         if self.writing.append.is_none() && self.defect.is_none() {
             let mut append = Append::default();
@@ -412,7 +410,15 @@ impl Engine {
                 self.apps.iter().flat_map(|(_, managed)| managed.unheard(&self.hosts, now));
             commands.extend(unheard.map(|told| self.to_host(told)));
         }
+        self.health.publish(&self.apps, &self.hosts, &self.routing.proxies, now, commands);
         self.show(now, commands);
+    }
+
+    /// Looks at every app again: which hosts are heard has changed.
+    fn all_changed(&mut self) {
+        self.apps.dirty_all();
+        let names: Vec<AppName> = self.apps.iter().map(|(name, _)| name.clone()).collect();
+        names.into_iter().for_each(|name| self.health.changed(name));
     }
 
     fn take_acknowledgements(&mut self, now: Timestamp) {

@@ -127,12 +127,20 @@ impl Hosts {
         self.links.suspicion() != before
     }
 
-    /// Lets time pass. Returns whether a host was lost, or the suspicion has changed.
+    /// Lets time pass. Returns whether a host is doubted or lost since the last look, or the suspicion has
+    /// changed.
     pub fn pass(&mut self, now: Timestamp) -> bool {
         self.links.is_due(now) && {
             self.look(now);
             true
         }
+    }
+
+    /// Returns whether proxies should prefer the instances of other hosts to those of this one. While the server
+    /// suspects its own network, it says nothing about others.
+    pub fn is_doubted(&self, host: &HostId, now: Timestamp) -> bool {
+        let seen = self.seen.get(host).filter(|_| self.links.suspicion().is_none());
+        seen.is_some_and(|seen| seen.reach.is_doubted(now))
     }
 
     /// Returns the time of the next call of [`Hosts::pass`] that changes anything.

@@ -1,5 +1,7 @@
 //! The inbox through which agents, proxies and the API reach control, whichever engine is running.
 
+use std::cell::RefCell;
+use std::fmt;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -57,13 +59,18 @@ pub struct Inbox {
 
 /// Maximum number of waiting messages. Beyond it, agents and proxies wait and commands are refused.
 const QUEUE: usize = 4_096;
+/// Maximum number of agents' reports that are read together.
+const REPORTS: usize = 256;
 
 impl Inbox {
     /// Returns an inbox and the end that a `Runner` reads.
     pub fn new() -> (Self, Mail) {
         let (sender, receiver) = sync_channel(QUEUE);
         let (fault, reports) = (Arc::<Mutex<_>>::default(), Arc::default());
-        (Self { sender, fault: fault.clone(), reports }, Mail { receiver, fault })
+        (
+            Self { sender, fault: fault.clone(), reports },
+            Mail { receiver, next: RefCell::default(), fault },
+        )
     }
 
     /// Returns why nothing can be changed, if so: control has ended, in order or by a panic, or cannot
@@ -186,19 +193,40 @@ impl Message {
 }
 
 /// The receiving end of an [`Inbox`].
-#[derive(Debug)]
 pub struct Mail {
     receiver: Receiver<Message>,
+    /// The message behind the reports that were read together.
+    next: RefCell<Option<Message>>,
     fault: Arc<Mutex<Option<String>>>,
+}
+
+impl fmt::Debug for Mail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mail").finish_non_exhaustive()
+    }
 }
 
 impl Mail {
     /// Returns the next message, or a timeout after `wait`.
     pub(crate) fn next(&self, wait: Duration) -> Result<Message, RecvTimeoutError> {
-        match self.receiver.try_recv() {
+        let next = self.next.borrow_mut().take();
+        match next.map_or_else(|| self.receiver.try_recv(), Ok) {
             Ok(message) => Ok(message),
             Err(_) => self.receiver.recv_timeout(wait.max(Duration::from_millis(1))),
         }
+    }
+
+    /// Returns the agents' reports that follow at once, up to a bound.
+    pub(crate) fn more_reports(&self) -> impl Iterator<Item = FromHost> {
+        let report = || match self.receiver.try_recv() {
+            Ok(Message::Host(report)) => Some(report),
+            Ok(other) => {
+                *self.next.borrow_mut() = Some(other);
+                None
+            }
+            Err(_) => None,
+        };
+        std::iter::from_fn(report).take(REPORTS)
     }
 
     /// Refuses every command with `why` for the time of `wait`. Returns whether to go on afterwards.

@@ -59,15 +59,17 @@ impl Links {
         self.back.get(member).copied()
     }
 
-    /// Returns whether a member was lost since the last look.
+    /// Returns whether a member is doubted or lost since the last look.
     pub fn is_due(&self, now: Timestamp) -> bool {
         self.wake_at().is_some_and(|at| now >= at)
     }
 
-    /// Returns the time at which the next member is lost.
+    /// Returns the time at which the next member is doubted or lost.
     pub fn wake_at(&self) -> Option<Timestamp> {
-        let lost = self.silent.values().map(|since| since.after(Reach::LOST_AFTER));
-        lost.filter(|lost| *lost > self.looked).min()
+        let silent = self.silent.values();
+        let times = silent
+            .flat_map(|since| [Reach::DOUBTED_AFTER, Reach::LOST_AFTER].map(|it| since.after(it)));
+        times.filter(|at| *at > self.looked).min()
     }
 
     /// Returns the suspicion, if there is one.
@@ -171,6 +173,8 @@ mod tests {
         links.suspect(2, at(0));
         assert_eq!(links.suspicion(), None);
         assert_eq!(links.reach(&host(1), at(9)), Reach::Silent { since: at(0) });
+        assert_eq!(links.wake_at(), Some(at(1)), "then they are doubted");
+        links.suspect(2, at(1));
         assert_eq!(links.wake_at(), Some(at(10)));
         assert!(!links.is_due(at(9)) && links.is_due(at(10)));
         links.suspect(2, at(10));

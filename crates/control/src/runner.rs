@@ -169,7 +169,11 @@ impl Runner {
                 self.sample(now);
             }
             let event = self.event(message, now);
-            let commands = self.engine.step(event, now);
+            // What follows from many reports follows from all of them together.
+            let more =
+                matches!(event, Event::Host(_)).then(|| mail.more_reports().map(Event::Host));
+            let events = std::iter::once(event).chain(more.into_iter().flatten());
+            let commands = self.engine.step_all(events, now);
             self.carry_out(commands);
         }
     }

@@ -89,6 +89,9 @@ pub enum Reach {
 }
 
 impl Reach {
+    /// Time after which proxies prefer the instances of other hosts to those of a silent one. An agent that is
+    /// restarted is back before.
+    pub const DOUBTED_AFTER: Millis = Millis::from_secs(1);
     /// Time after which a silent host is lost.
     pub const LOST_AFTER: Millis = Millis::from_secs(10);
     /// Time after which the instances of a lost host are started elsewhere.
@@ -98,6 +101,15 @@ impl Reach {
     pub fn of_silent(silent_since: Timestamp, now: Timestamp) -> Self {
         let lost = silent_since.after(Self::LOST_AFTER);
         if now >= lost { Self::Lost { since: lost } } else { Self::Silent { since: silent_since } }
+    }
+
+    /// Returns whether proxies should prefer the instances of other hosts.
+    pub fn is_doubted(self, now: Timestamp) -> bool {
+        match self {
+            Self::Here => false,
+            Self::Silent { since } => now >= since.after(Self::DOUBTED_AFTER),
+            Self::Lost { .. } => true,
+        }
     }
 
     /// Returns the time at which the host was lost, if it is.

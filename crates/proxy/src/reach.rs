@@ -22,8 +22,11 @@ use crate::stream::InstanceStream;
 
 /// The time from one attempt to the next at an instance that is not reached.
 const AGAIN: Duration = Duration::from_millis(500);
-/// The time from one attempt to the next at an instance that is reached.
+/// The least time from one attempt to the next at an instance that is reached.
 const STILL: Duration = Duration::from_secs(2);
+/// Attempts in a second at all instances that are reached. With more instances than can be asked at that rate in
+/// [`STILL`], each is asked less often.
+const PER_SECOND: u32 = 100;
 /// The time for one connection.
 const CONNECT: Duration = Duration::from_secs(2);
 /// Attempts at the same time.
@@ -89,6 +92,12 @@ impl ReachList {
     fn wanted(&self) -> Option<BTreeMap<InstanceId, ReachTarget>> {
         let known = self.known();
         (!known.ends).then(|| known.targets.clone())
+    }
+
+    /// Returns the time from one attempt to the next at an instance that is reached.
+    fn pause(&self) -> Duration {
+        let many = u32::try_from(self.known().targets.len()).unwrap_or(u32::MAX);
+        STILL.max(Duration::from_secs(1) * (many / PER_SECOND))
     }
 
     /// Asks nothing any more.
@@ -172,7 +181,7 @@ async fn ask_again_and_again(list: Arc<ReachList>, places: Rc<Semaphore>, target
             Attempt::Bad(why) | Attempt::NoConnection(why) => Reached::No(why),
         };
         list.found(&target, reached);
-        sleep(if is_reached && failed == 0 { STILL } else { AGAIN }).await;
+        sleep(if is_reached && failed == 0 { list.pause() } else { AGAIN }).await;
     }
 }
 

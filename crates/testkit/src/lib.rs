@@ -8,7 +8,6 @@
 
 mod ambush;
 mod apps;
-mod beginnings;
 mod bounds;
 mod budget;
 mod chaos;

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use control::{Answer, CheckpointBody, Command, Engine, Event, Mode, Refusal, Ticket, VERSION};
 use journal::{Checkpoint, CheckpointPart, Lost, Recovered, Seq};
 use model::{
-    Abilities, AppName, InstanceId, Maintenance, Millis, Page, ProxyCommand, ProxyId, ReleaseNo,
-    RolloutId, Share, Shares, Step, StrategyKind, Timestamp,
+    Abilities, AppName, FromHost, Health, HostId, HostReport, InstanceId, Listeners, Maintenance,
+    Millis, Page, ProxyCommand, ProxyId, ReleaseNo, RolloutId, Share, Shares, Step, StrategyKind,
+    Timestamp,
 };
 use rollout::{App, Ask, Fact, Fleet, Phase, RolloutKind, Started};
 use testkit::{Behaviour, Script, release, spec};
@@ -277,6 +278,37 @@ fn all_to_whom_nothing_may_be_sent_stand_in_the_first_health_table() {
         .collect();
     assert_eq!(tables.len(), 1);
     assert_eq!(tables[0].foreign, all);
+}
+
+/// With many instances each table is large, and each decision looks at all of them.
+#[test]
+fn reports_that_come_together_make_one_health_table() {
+    let mut script = Script::new();
+    script.deploy("v1", Behaviour::Good(300)).wait(15);
+    let apps: Vec<App> = script.world.engine().expect("it lives").apps().cloned().collect();
+    let ids: Vec<InstanceId> =
+        apps.iter().flat_map(|app| app.instances.keys().map(|number| app.id(*number))).collect();
+    assert!(ids.len() > 1);
+    let report = |id: &InstanceId| {
+        let report = HostReport::Health {
+            id: id.clone(),
+            health: Health::Up,
+            streak: 2,
+            note: None,
+            unanswered: false,
+            listeners: Listeners::default(),
+        };
+        Event::Host(FromHost { host: HostId::local(), report })
+    };
+    let tables = |commands: Vec<Command>| {
+        let is_table = |command: &&Command| matches!(command, Command::Proxy(to) if matches!(to.command, ProxyCommand::Health(_)));
+        commands.iter().filter(is_table).count()
+    };
+    let one_by_one = |engine: &mut Engine| -> usize {
+        ids.iter().map(|id| tables(engine.step(report(id), NOW))).sum()
+    };
+    assert_eq!(one_by_one(&mut engine(apps.clone())), ids.len());
+    assert_eq!(tables(engine(apps).step_all(ids.iter().map(report), NOW)), 1);
 }
 
 /// What the first proxy would have to do for a command, and cannot.

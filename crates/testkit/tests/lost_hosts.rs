@@ -274,3 +274,32 @@ fn a_host_that_was_removed_is_waited_for_no_longer() {
     assert_eq!(view(&script).live.as_ref().expect("it serves").label.as_str(), "v2");
     insta::assert_snapshot!(script.transcript());
 }
+
+/// What the server's own proxy holds of the health of v1's instances, by host.
+fn health(script: &Script) -> BTreeMap<HostId, Health> {
+    let proxy = script.world.proxies.first().expect("the server has one");
+    let of = |(host, instances): (HostId, BTreeSet<InstanceId>)| {
+        let one = instances.first().expect("one on each host").clone();
+        (host, proxy.health.get(&one))
+    };
+    alive(script).into_iter().map(of).collect()
+}
+
+/// A host that is switched off cannot say so. Its instances may be well all the same: they are the last to be
+/// picked, and none of them is taken for broken.
+#[test]
+fn proxies_prefer_other_hosts_to_one_that_has_been_silent_for_a_while() {
+    let mut script = fleet();
+    script.deploy_with("v1", Behaviour::Good(200), false, three).wait(15);
+    let all_up = health(&script);
+    assert!(all_up.len() == 3 && all_up.values().all(|health| *health == Health::Up), "{all_up:?}");
+    script.cut(H1, 20).wait(6);
+    let expected = |id: &HostId| if *id == host("h1") { Health::Unknown } else { Health::Up };
+    let silent: BTreeMap<_, _> = all_up.keys().map(|id| (id.clone(), expected(id))).collect();
+    assert_eq!(health(&script), silent);
+    script.wait(30);
+    assert_eq!(health(&script), all_up);
+    // A server that hears nobody knows nothing about any of them.
+    script.cut_all(20).wait(15);
+    assert_eq!(health(&script), all_up);
+}

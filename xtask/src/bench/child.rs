@@ -1,7 +1,7 @@
 //! A program started by the bench, on one core. Measures the cost of the program and its children. Ends them
 //! by their ids, however the bench ends. Never touches a process it did not start.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -45,11 +45,24 @@ impl Child {
         args: impl IntoIterator<Item = S>,
         folder: &Path,
     ) -> Result<Self, String> {
+        let core = core.to_string();
+        let args = args.into_iter().map(|arg| arg.as_ref().to_owned());
+        let words = ["-c", &core, program].map(OsString::from).into_iter().chain(args);
+        Self::start_anywhere(name, "taskset", words, folder)
+    }
+
+    /// Like [`Child::start`], on any core.
+    pub(super) fn start_anywhere<S: AsRef<OsStr>>(
+        name: &str,
+        program: &str,
+        args: impl IntoIterator<Item = S>,
+        folder: &Path,
+    ) -> Result<Self, String> {
         let wrong = |error| format!("cannot start {name}: {error}");
         let said = folder.join(format!("{name}.said"));
         let out = File::create(&said).map_err(wrong)?;
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "TERM", "taskset", "-c", &core.to_string(), program]);
+        command.args(["--pdeathsig", "TERM", program]);
         command.args(args).stdin(Stdio::null());
         command.stderr(out.try_clone().map_err(wrong)?).stdout(out);
         let process = command.spawn().map_err(wrong)?;

@@ -103,10 +103,6 @@ impl Local for Nobody {
         ExitCode::SUCCESS
     }
 
-    fn watch(&self, _: Vec<OsString>) -> ExitCode {
-        ExitCode::SUCCESS
-    }
-
     fn exec(&self, _: Vec<OsString>) -> ExitCode {
         ExitCode::SUCCESS
     }

@@ -133,5 +133,5 @@ pub(super) fn make_so(
         engine.routing.publish(snapshot, takes_back, now, commands);
     }
     commands.extend(effects.into_iter().map(|effect| engine.to_host(effect)));
-    engine.publish_health(changed, commands);
+    changed.iter().for_each(|name| engine.health.changed(name.clone()));
 }

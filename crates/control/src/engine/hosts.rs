@@ -47,7 +47,7 @@ pub(super) fn report(
     }
     let (app, number) = (id.app, id.number);
     if engine.apps.change(&app, |managed| managed.report(number, report, now)) == Some(true) {
-        engine.publish_health([&app], commands);
+        engine.health.changed(app);
     }
 }
 
@@ -61,7 +61,7 @@ pub(super) fn link(
     commands: &mut Vec<Command>,
 ) {
     let Some(news) = engine.hosts.link(host, link, now) else { return };
-    engine.apps.dirty_all();
+    engine.all_changed();
     let LinkNews::Up { is_stale } = news else { return };
     engine.hosts.forget_question(host);
     let names: Vec<_> = engine.apps.iter().map(|(name, _)| name.clone()).collect();
@@ -73,8 +73,5 @@ pub(super) fn link(
             managed.again(host)
         });
         commands.extend(again.into_iter().flatten().map(|told| engine.to_host(told)));
-    }
-    if is_stale {
-        engine.publish_health(&names, commands);
     }
 }
