@@ -5,10 +5,11 @@ use crate::run::{Done, run, there};
 
 /// Programs used by the tests, and their Debian packages. The servers are the origins of the proxy's
 /// differential test.
-const PROGRAMS: [(&str, &str); 13] = [
+const PROGRAMS: [(&str, &str); 14] = [
     ("wrk", "wrk"),
     ("ip", "iproute2"),
     ("nft", "nftables"),
+    ("keepalived", "keepalived"),
     ("python3", "python3"),
     ("node", "nodejs"),
     ("nginx", "nginx-light"),

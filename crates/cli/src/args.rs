@@ -13,10 +13,10 @@ use model::{AppName, InstanceId, Invalid, Network, Upstream};
 pub(crate) use crate::connect::ConnectionOptions;
 use crate::limit::Limit;
 
-pub use fleet::{AgentOptions, DoorOptions, ProxyMemberOptions};
+pub use fleet::{AgentOptions, DoorOptions, FloatingOptions, ProxyMemberOptions};
 pub(crate) use fleet::{
-    DrainOptions, FleetOptions, FleetVerb, HostOptions, InviteOptions, InvitedRole, MemberOptions,
-    RemoveMemberOptions,
+    DrainOptions, FleetOptions, FleetVerb, HostOptions, InviteOptions, InvitedRole,
+    KeepalivedOptions, MemberOptions, NamedProxy, RemoveMemberOptions,
 };
 pub(crate) use rollout::{
     DeployOptions, FollowOptions, Following, PromoteOptions, ReleaseOptions, RollbackOptions,
@@ -96,6 +96,11 @@ pub(crate) enum Verb {
     Completions(CompletionsOptions),
     #[command(name = "__shim", hide = true, disable_help_flag = true)]
     Shim {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    #[command(name = "__watch", hide = true, disable_help_flag = true)]
+    Watch {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
@@ -183,6 +188,8 @@ pub struct ProxyOptions {
     pub alone: LoneProxyOptions,
     #[command(flatten)]
     pub member: ProxyMemberOptions,
+    #[command(flatten)]
+    pub floating: FloatingOptions,
 }
 
 /// The options of a proxy in front of fixed upstreams.

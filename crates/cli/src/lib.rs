@@ -25,8 +25,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _};
 
 pub use args::{
-    AccessLogTarget, AgentOptions, BalanceOption, Cli, DoorOptions, LoneProxyOptions,
-    ProxyMemberOptions, ProxyOptions, ServerOptions,
+    AccessLogTarget, AgentOptions, BalanceOption, Cli, DoorOptions, FloatingOptions,
+    LoneProxyOptions, ProxyMemberOptions, ProxyOptions, ServerOptions,
 };
 pub use failure::{CommandError, ExitStatus};
 pub use io::Io;
@@ -72,6 +72,7 @@ fn dispatch(cli: Cli, io: &mut Io<'_>, local: &dyn Local) -> Result<ExitCode, Co
         Verb::Proxy(options) => return local.proxy(options).map(|()| ExitStatus::Done.into()),
         Verb::Agent(options) => return local.agent(options).map(|()| ExitStatus::Done.into()),
         Verb::Shim { args } => return Ok(local.shim(args)),
+        Verb::Watch { args } => return Ok(local.watch(args)),
         Verb::Exec { args } => return Ok(local.exec(args)),
         Verb::Sample(options) => return Ok(sample_app::run(&options)),
         Verb::Deploy(options) => verbs::deploy::run(&connection, &options, io)?,

@@ -36,6 +36,9 @@ pub trait Local {
     /// Runs `segue __shim`, which supervises one instance.
     fn shim(&self, args: Vec<OsString>) -> ExitCode;
 
+    /// Runs `segue __watch`, which writes a proxy's priority for the floating address.
+    fn watch(&self, args: Vec<OsString>) -> ExitCode;
+
     /// Runs `segue __exec`, which becomes an instance's program.
     fn exec(&self, args: Vec<OsString>) -> ExitCode;
 }

@@ -146,11 +146,9 @@ impl Engine {
         }
         let mut routing = Routing::new(term, proxies);
         for proxy in fleet.proxies() {
-            let instances = apps.values().flat_map(|app| {
-                let running = app.instances.iter().filter(|(_, i)| !rollout::is_out_of_use(app, i));
-                let numbers = running.map(|(number, _)| number).chain(app.abandoned.keys());
-                numbers.map(|number| app.id(*number))
-            });
+            let instances = apps
+                .values()
+                .flat_map(|app| rollout::assumed_in_use(app).map(|number| app.id(number)));
             routing.proxies.recover(proxy, instances.collect(), term);
         }
         Ok(Self {

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use model::{
-    Abilities, Generation, Millis, ProxyCommand, ProxyPresence, Reach, Snapshot, Timestamp,
-    TrafficReport,
+    Abilities, Generation, Millis, ProxyCommand, ProxyPresence, Reach, Timestamp, TrafficReport,
 };
 
 use rollout::{Absence, SentTables};
 
 use crate::counts::Counters;
-use crate::publishing::Publishing;
+use crate::publishing::{PublishedSnapshot, Publishing};
 
 /// One proxy.
 #[derive(Clone, Debug, Default)]
@@ -129,9 +128,9 @@ impl ProxyMember {
     /// proxy is never late: its threads are of this process.
     pub fn deadline(&self, publishing: &Publishing) -> impl Iterator<Item = Timestamp> + use<> {
         let preparing = publishing.preparing();
-        let preparing = preparing.filter(|it| self.prepared() < it.snapshot.generation);
+        let preparing = preparing.filter(|it| self.prepared() < it.table.generation());
         let committed = publishing.committed();
-        let committed = committed.filter(|it| self.acknowledged() < it.snapshot.generation);
+        let committed = committed.filter(|it| self.acknowledged() < it.table.generation());
         let prepare = preparing.map(|it| it.since.after(Self::PREPARE));
         let commit = committed.map(|it| it.since.after(Self::COMMIT));
         let is_own = self.link == MemberLink::Own;
@@ -146,24 +145,28 @@ impl ProxyMember {
             return;
         }
         if let Some(committed) = publishing.committed() {
-            let generation = committed.snapshot.generation;
+            let generation = committed.table.generation();
             if self.acknowledged() < generation && self.told.commit < generation {
                 if self.told.prepare < generation && self.prepared() != generation {
-                    self.prepare(&committed.snapshot, say);
+                    self.prepare(&committed.table, say);
                 }
                 self.told.commit = generation;
                 say(ProxyCommand::Commit(generation));
             }
         }
         if let Some(preparing) = publishing.preparing()
-            && self.told.prepare < preparing.snapshot.generation
-            && self.prepared() < preparing.snapshot.generation
+            && self.told.prepare < preparing.table.generation()
+            && self.prepared() < preparing.table.generation()
         {
-            self.prepare(&preparing.snapshot, say);
+            self.prepare(&preparing.table, say);
         }
     }
 
-    fn prepare(&mut self, snapshot: &Arc<Snapshot>, say: &mut impl FnMut(ProxyCommand)) {
+    fn prepare(&mut self, table: &PublishedSnapshot, say: &mut impl FnMut(ProxyCommand)) {
+        let snapshot = match self.link {
+            MemberLink::Own => table.own(),
+            MemberLink::Up { .. } | MemberLink::Silent { .. } => table.elsewhere(),
+        };
         self.told.prepare = snapshot.generation;
         self.tables.sent(snapshot);
         say(ProxyCommand::Prepare(Arc::clone(snapshot)));

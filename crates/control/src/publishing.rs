@@ -1,16 +1,47 @@
 //! Gives the proxies each snapshot in two steps: first all of them prepare their tables, then all use
 //! them (I5). One snapshot is in progress at a time. Of the waiting snapshots only the newest is kept.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use model::{Generation, Millis, Snapshot, Timestamp};
 use rollout::Bug;
+
+/// A snapshot, and what proxies on other machines get of it.
+#[derive(Debug)]
+pub(crate) struct PublishedSnapshot {
+    snapshot: Arc<Snapshot>,
+    elsewhere: OnceLock<Arc<Snapshot>>,
+}
+
+impl PublishedSnapshot {
+    fn new(snapshot: Arc<Snapshot>) -> Arc<Self> {
+        Arc::new(Self { snapshot, elsewhere: OnceLock::new() })
+    }
+
+    /// Returns the snapshot's number.
+    pub fn generation(&self) -> Generation {
+        self.snapshot.generation
+    }
+
+    /// Returns the whole snapshot, for the server's own proxy.
+    pub fn own(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// Returns the snapshot for proxies on other machines. It is made once for all of them.
+    pub fn elsewhere(&self) -> &Arc<Snapshot> {
+        if Bug::SendsEverything.is_planted() {
+            return &self.snapshot;
+        }
+        self.elsewhere.get_or_init(|| self.snapshot.for_other_machines())
+    }
+}
 
 /// The snapshots on their way to the proxies.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Publishing {
     /// The newest snapshot, in progress or waiting.
-    newest: Option<Arc<Snapshot>>,
+    newest: Option<Arc<PublishedSnapshot>>,
     /// The snapshot that is prepared and that no proxy may use yet.
     preparing: Option<Preparing>,
     /// The snapshot that all proxies may use.
@@ -20,7 +51,7 @@ pub(crate) struct Publishing {
 /// A snapshot for which proxies prepare their tables.
 #[derive(Clone, Debug)]
 pub(crate) struct Preparing {
-    pub snapshot: Arc<Snapshot>,
+    pub table: Arc<PublishedSnapshot>,
     /// Time since which it is prepared.
     pub since: Timestamp,
     /// True if it takes users back: it does not wait long for slow proxies.
@@ -30,7 +61,7 @@ pub(crate) struct Preparing {
 /// A snapshot that proxies may use.
 #[derive(Clone, Debug)]
 pub(crate) struct Committed {
-    pub snapshot: Arc<Snapshot>,
+    pub table: Arc<PublishedSnapshot>,
     /// Time since which they may.
     pub since: Timestamp,
 }
@@ -49,41 +80,42 @@ impl Publishing {
 
     /// Takes a new snapshot. One that takes users back replaces the one that is being prepared.
     pub fn offer(&mut self, snapshot: Arc<Snapshot>, is_urgent: bool, now: Timestamp) {
-        self.newest = Some(snapshot.clone());
+        let table = PublishedSnapshot::new(snapshot);
+        self.newest = Some(table.clone());
         if is_urgent || self.preparing.is_none() {
-            self.preparing = Some(Preparing { snapshot, since: now, is_urgent });
+            self.preparing = Some(Preparing { table, since: now, is_urgent });
         }
     }
 
     /// Lets the proxies use the newest snapshot without waiting for tables. The only proxy waits for no other.
     pub fn commit_at_once(&mut self, now: Timestamp) {
         self.preparing = None;
-        if let Some(snapshot) = self.newest.clone() {
-            self.committed = Some(Committed { snapshot, since: now });
+        if let Some(table) = self.newest.clone() {
+            self.committed = Some(Committed { table, since: now });
         }
     }
 
     /// Lets the proxies use the snapshot that is being prepared, if they may. Returns whether they may.
     pub fn commit(&mut self, proxies: &impl Prepared, now: Timestamp) -> bool {
         let may_be_used = |preparing: &mut Preparing| {
-            let generation = preparing.snapshot.generation;
+            let generation = preparing.table.generation();
             let is_over = preparing.is_urgent && now >= preparing.since.after(Self::URGENT);
             proxies.all_have(generation)
                 || (is_over && proxies.some_has(generation))
                 || Bug::CommitsEarly.is_planted()
         };
-        let Some(Preparing { snapshot, .. }) = self.preparing.take_if(may_be_used) else {
+        let Some(Preparing { table, .. }) = self.preparing.take_if(may_be_used) else {
             return false;
         };
-        let next = self.newest.clone().filter(|newest| newest.generation > snapshot.generation);
-        self.preparing = next.map(|snapshot| Preparing { snapshot, since: now, is_urgent: false });
-        self.committed = Some(Committed { snapshot, since: now });
+        let next = self.newest.clone().filter(|newest| newest.generation() > table.generation());
+        self.preparing = next.map(|table| Preparing { table, since: now, is_urgent: false });
+        self.committed = Some(Committed { table, since: now });
         true
     }
 
     /// Returns the newest snapshot, in progress or waiting.
     pub fn newest(&self) -> Option<&Arc<Snapshot>> {
-        self.newest.as_ref()
+        self.newest.as_ref().map(|table| table.own())
     }
 
     /// Returns the snapshot that is being prepared.
@@ -128,9 +160,9 @@ mod tests {
     }
 
     fn state(publishing: &Publishing) -> (Option<u64>, Option<u64>) {
-        let number = |snapshot: &Arc<Snapshot>| snapshot.generation.counter;
-        let preparing = publishing.preparing().map(|it| number(&it.snapshot));
-        (preparing, publishing.committed().map(|it| number(&it.snapshot)))
+        let number = |table: &Arc<PublishedSnapshot>| table.generation().counter;
+        let preparing = publishing.preparing().map(|it| number(&it.table));
+        (preparing, publishing.committed().map(|it| number(&it.table)))
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The routing table: complete, numbered, and the only input of a proxy's decisions.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,24 @@ pub struct Snapshot {
     pub generation: Generation,
     /// One section per app, in order of their names.
     pub apps: Vec<AppSection>,
+}
+
+impl Snapshot {
+    /// Returns this snapshot as proxies on other machines than the server get it: without the instances that they
+    /// cannot reach.
+    #[must_use]
+    pub fn for_other_machines(self: &Arc<Self>) -> Arc<Self> {
+        let is_in_reach = |target: &Target| target.address.beyond_its_machine().is_some();
+        let arms = self.apps.iter().flat_map(|app| &app.arms);
+        if arms.flat_map(|arm| &arm.instances).all(is_in_reach) {
+            return self.clone();
+        }
+        let mut made = Self::clone(self);
+        for arm in made.apps.iter_mut().flat_map(|app| &mut app.arms) {
+            arm.instances.retain(is_in_reach);
+        }
+        Arc::new(made)
+    }
 }
 
 /// One app's part of a snapshot.
@@ -83,5 +102,42 @@ impl Target {
     /// Returns a target with the default weight.
     pub const fn new(id: InstanceId, address: Address) -> Self {
         Self { id, address, weight: Weight::ONE, listeners: Listeners::Unknown }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    #[test]
+    fn other_machines_get_the_table_without_what_they_cannot_reach() {
+        let target = |number: u64, address: &str| {
+            let app = "web".parse().expect("it is a name");
+            Target::new(InstanceId { app, number }, address.parse().expect("it is an address"))
+        };
+        let instances = vec![
+            target(1, "127.0.0.1:20001"),
+            target(2, "10.0.0.2:20001"),
+            target(3, "unix:/run/web-3"),
+            target(4, "[::1]:20001"),
+            target(5, "[fd00::5]:20001"),
+        ];
+        let label = "v1".parse().expect("it is a label");
+        let arm = Arm { release: ReleaseNo(1), label, share: Share::ALL, instances };
+        let section = AppSection {
+            app: "web".parse().expect("it is a name"),
+            route: Route::everything(Millis(0)),
+            drain_deadline: Millis(0),
+            split: None,
+            maintenance: None,
+            arms: vec![arm],
+        };
+        let generation = Generation { term: 1, counter: 7 };
+        let snapshot = Arc::new(Snapshot { generation, apps: vec![section] });
+        let made = snapshot.for_other_machines();
+        let kept: Vec<_> = made.apps[0].arms[0].instances.iter().map(|it| it.id.number).collect();
+        assert_eq!((made.generation, kept), (generation, vec![2, 5]));
+        assert!(Arc::ptr_eq(&made.for_other_machines(), &made), "there is nothing to leave out");
     }
 }

@@ -2,7 +2,7 @@
 //! stopped, all at once, only when no proxy on another machine may use any of them: until then nothing is lost,
 //! and the app can be opened again with what it had.
 
-use model::{Millis, Stage, Timestamp};
+use model::{Address, Millis, Stage, Timestamp};
 
 use crate::planted::Bug;
 use crate::{App, Cause, Instance, Observed, Phase, ProxySeen, Rollout, RolloutKind};
@@ -24,9 +24,21 @@ pub(crate) fn is_held(app: &App, seen: &Observed) -> bool {
     app.rollout.as_ref().is_some_and(|rollout| user(app, rollout, seen).is_some())
 }
 
+/// Returns the numbers of the instances, also of ended ones, that a proxy on another machine may use as far as the
+/// journal tells.
+pub fn assumed_in_use(app: &App) -> impl Iterator<Item = u64> {
+    let is_in_reach = |address: &Address| address.beyond_its_machine().is_some();
+    let running = app.instances.iter().filter(move |(_, instance)| {
+        is_in_reach(&instance.address) && !is_out_of_use(app, instance)
+    });
+    let abandoned =
+        app.abandoned.iter().filter(move |(_, it)| it.addresses.iter().any(is_in_reach));
+    running.map(|(number, _)| *number).chain(abandoned.map(|(number, _)| *number))
+}
+
 /// Returns whether the instance was stopped by a rollout that has closed the app. No proxy on another machine
 /// may use it: otherwise it would not have been stopped.
-pub fn is_out_of_use(app: &App, instance: &Instance) -> bool {
+fn is_out_of_use(app: &App, instance: &Instance) -> bool {
     let Some(rollout) = app.rollout.as_ref().filter(|rollout| rollout.closed) else { return false };
     let closed_since = match rollout.phase {
         Phase::Reverting { .. } => rollout.since,

@@ -79,6 +79,8 @@ pub enum Bug {
     TrustsOwnNetwork,
     /// Proxies that are late or lost count as if they could use nothing.
     ForgetsAbsent,
+    /// Proxies on other machines get instances that they cannot reach.
+    SendsEverything,
     /// A recreate stops instances that a proxy on another machine may use.
     StopsUnderProxies,
     /// A rollout goes on, however many hosts have failed.
@@ -97,7 +99,7 @@ pub enum Bug {
 
 impl Bug {
     /// All bugs.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 44] = [
         Self::RoutesToDraining,
         Self::IgnoresInFlight,
         Self::TakesUnknownForIdle,
@@ -134,6 +136,7 @@ impl Bug {
         Self::ForgetsOwed,
         Self::TrustsOwnNetwork,
         Self::ForgetsAbsent,
+        Self::SendsEverything,
         Self::StopsUnderProxies,
         Self::NeverSpendsBudget,
         Self::CountsHostTwice,

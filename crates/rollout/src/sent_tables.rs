@@ -56,10 +56,11 @@ impl SentTables {
         self.others.contains_key(id) || self.tables.iter().any(holds)
     }
 
-    /// Returns the release of the app that most users get by the oldest table.
+    /// Returns the release of the app that most users get by the oldest table, if it has instances there.
     pub fn serves(&self, app: &AppName) -> Option<ReleaseNo> {
         let section = section(self.tables.front()?, app)?;
-        section.arms.iter().max_by_key(|arm| arm.share).map(|arm| arm.release)
+        let most = section.arms.iter().max_by_key(|arm| arm.share)?;
+        (!most.instances.is_empty()).then_some(most.release)
     }
 
     /// Returns the oldest and the newest of the tables, and how many instances are in others.

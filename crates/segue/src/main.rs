@@ -8,6 +8,7 @@ mod cookie_keys;
 mod data_folder;
 mod failure;
 mod fleet;
+mod floating;
 mod foreign_listeners;
 mod front;
 mod host_member;
@@ -54,8 +55,7 @@ impl Local for Program {
             return proxy_member::run(&options, data);
         }
         let act = "run the proxy";
-        let ProxyOptions { listen, workers, admin, access_log, alone: options, member: _ } =
-            options;
+        let ProxyOptions { listen, workers, admin, access_log, alone: options, .. } = options;
         let mut alone = Options::new(vec![listen], options.upstreams);
         let limits = Limit::all(&options.limits);
         alone.limits = limits.proxy.into();
@@ -109,6 +109,11 @@ impl Local for Program {
 
     fn shim(&self, args: Vec<OsString>) -> ExitCode {
         run_folder(&args).map_or(ExitCode::from(2), agent::shim::main)
+    }
+
+    fn watch(&self, args: Vec<OsString>) -> ExitCode {
+        log_to_stderr();
+        floating::watcher::main(&args)
     }
 
     fn exec(&self, args: Vec<OsString>) -> ExitCode {

@@ -19,6 +19,7 @@ use wire::Secret;
 
 use crate::cookie_keys::CookieKeys;
 use crate::data_folder::DataFolder;
+use crate::floating::FloatingAddress;
 use crate::front::DRAIN;
 use crate::link_record::LinkRecord;
 use crate::membership::Membership;
@@ -49,6 +50,7 @@ pub fn run(options: &ProxyOptions, data: &Path) -> Result<(), CommandError> {
             never = serving.duty.follow() => match never {},
         }
     });
+    runtime.block_on(serving.duty.end());
     tracing::info!("ending: requests in flight get {} s", DRAIN.as_secs());
     serving.proxy.drain(DRAIN);
     serving.proxy.join();
@@ -82,6 +84,7 @@ struct Serving {
     files: ProxyFiles,
     proxy: Proxy,
     duty: Arc<ServiceDuty>,
+    floating: Option<Arc<FloatingAddress>>,
     /// The table that was saved before the machine was booted.
     before_boot: Option<Snapshot>,
     /// Whether any table was saved.
@@ -125,7 +128,17 @@ impl Serving {
             }
         });
         let proxy = proxy.map_err(|error| failed(&error))?;
-        let duty = ServiceDuty::new(proxy.clone(), files.duty(), to_server.clone());
+        let floating = options.floating.floating.map(|address| {
+            let file = options.floating.track_file.clone();
+            FloatingAddress::start(address, file, proxy.clone())
+        });
+        let floating = floating.transpose().map_err(|error| {
+            let file = options.floating.track_file.display();
+            CommandError::new(format!("tell keepalived of this proxy in {file}"), &error)
+                .hint("choose another file with --track-file")
+        })?;
+        let to = to_server.clone();
+        let duty = ServiceDuty::new(proxy.clone(), files.duty(), to, floating.clone());
         let duty = Arc::new(duty);
         if let Some(listener) = admin {
             let observed = proxy.clone();
@@ -140,7 +153,7 @@ impl Serving {
             tracing::info!("apps are served on http://{http}");
         }
         let data = data.to_owned();
-        Ok(Self { data, files, proxy, duty, before_boot, has_saved, to_server })
+        Ok(Self { data, files, proxy, duty, floating, before_boot, has_saved, to_server })
     }
 
     /// Keeps a session with the server until the proxy is removed from its fleet. An identity that cannot be
@@ -157,6 +170,7 @@ impl Serving {
                 let _ = sd_notify::notify(&[NotifyState::Ready]);
                 if let Some(saved) = &self.before_boot {
                     tokio::time::sleep(AFTER_BOOT).await;
+                    self.floating.iter().for_each(|it| it.uses_table_of_before_boot(true));
                     if let Err(error) = self.proxy.publish(saved) {
                         tracing::error!(error = in_full(&error), "the table of before the boot");
                     }
@@ -182,6 +196,7 @@ impl Serving {
 struct ProxyEnd {
     table: Mutex<SavingProxy>,
     duty: Arc<ServiceDuty>,
+    floating: Option<Arc<FloatingAddress>>,
     files: ProxyFiles,
     to_server: ToServer,
     record: LinkRecord,
@@ -193,8 +208,8 @@ impl ProxyEnd {
         let (proxy, saved) = (serving.proxy.clone(), files.table.clone());
         let table = SavingProxy::new(proxy, saved, Some(test_hooks::boot_id()));
         let to_server = serving.to_server.get_or_init(|| member.to_server()).clone();
-        let duty = serving.duty.clone();
-        Self { table: Mutex::new(table), duty, files, to_server, record }
+        let (duty, floating) = (serving.duty.clone(), serving.floating.clone());
+        Self { table: Mutex::new(table), duty, floating, files, to_server, record }
     }
 
     /// Uses a table that was saved before the machine was booted, if control gives none in time. Instances may
@@ -206,6 +221,7 @@ impl ProxyEnd {
             if table.proxy().observe().prepared == Generation::default() {
                 tracing::warn!("nothing is heard of control: the table of before the boot is used");
                 let generation = saved.generation;
+                self.floating.iter().for_each(|it| it.uses_table_of_before_boot(true));
                 table.prepare(Arc::new(saved));
                 table.commit(generation);
             }
@@ -257,6 +273,7 @@ impl MemberEnd for ProxyEnd {
             ToMember::Commit { by, generation } => {
                 self.record.obeyed(by);
                 self.table().commit(generation);
+                self.floating.iter().for_each(|it| it.uses_table_of_before_boot(false));
             }
             ToMember::Health { by, table } => {
                 self.record.obeyed(by);
@@ -293,12 +310,14 @@ impl MemberEnd for ProxyEnd {
 
     fn connected(&self, welcome: &Welcome) {
         self.record.connected(welcome);
+        self.floating.iter().for_each(|it| it.control_is_heard(true));
         self.report();
         self.duty.tell();
     }
 
     fn disconnected(&self, why: &LinkError) {
         self.record.disconnected(why);
+        self.floating.iter().for_each(|it| it.control_is_heard(false));
     }
 
     fn renewed(&self, credentials: &Credentials) {

@@ -12,8 +12,18 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use wire::ProxyDrain;
 
+use crate::floating::{FloatingAddress, Leaving};
+
 /// The time between two looks at the connections that are left.
 const LOOK: Duration = Duration::from_millis(100);
+/// The time between two looks at something that happens in the next moments.
+const SOON: Duration = Duration::from_millis(20);
+/// Time for the answers under way when no new clients are taken any more, who wait as long.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+/// Time within which another proxy takes the floating address over.
+const TAKEN_OVER: Duration = Duration::from_secs(3);
+/// Time for the clients' connections if the process ends while it has the floating address.
+const ENDING: Millis = Millis::from_secs(10);
 
 /// The duty of a proxy, and how far it is with it.
 #[derive(Debug)]
@@ -24,13 +34,19 @@ pub struct ServiceDuty {
     progress: Mutex<Option<ProxyDrain>>,
     /// The way to the server, once there is one.
     to_server: Arc<OnceLock<ToServer>>,
+    floating: Option<Arc<FloatingAddress>>,
 }
 
 impl ServiceDuty {
     /// Returns the duty with which a proxy starts.
-    pub fn new(proxy: Proxy, duty: ProxyDuty, to_server: Arc<OnceLock<ToServer>>) -> Self {
+    pub fn new(
+        proxy: Proxy,
+        duty: ProxyDuty,
+        to_server: Arc<OnceLock<ToServer>>,
+        floating: Option<Arc<FloatingAddress>>,
+    ) -> Self {
         let (duty, progress) = (watch::Sender::new(duty), Mutex::default());
-        Self { proxy, duty, progress, to_server }
+        Self { proxy, duty, progress, to_server, floating }
     }
 
     /// Changes the duty.
@@ -68,6 +84,7 @@ impl ServiceDuty {
         match duty {
             ProxyDuty::Active => {
                 self.proxy.set_service(ServiceMode::Full);
+                self.floating.iter().for_each(|it| it.leaves(Leaving::Stays));
                 self.is_at(None);
             }
             ProxyDuty::Draining { within } => self.drain(within).await,
@@ -75,32 +92,75 @@ impl ServiceDuty {
         std::future::pending().await
     }
 
-    /// Closes each connection after its next answer, and cuts those that are left when the time is over. Others may
-    /// come all the while, since somebody may not know yet that the proxy leaves.
     async fn drain(&self, within: Millis) {
         tracing::info!("draining: connections are closed after their next answer");
-        let (cut_before, until) = (self.proxy.cut(), Instant::now() + within.to_duration());
-        let progress = |open, done| {
-            let cut = self.proxy.cut().saturating_sub(cut_before);
-            self.is_at(Some(ProxyDrain { open, cut, done }));
+        let cut_before = self.proxy.cut();
+        let progress = |open| ProxyDrain {
+            open,
+            cut: self.proxy.cut().saturating_sub(cut_before),
+            ..ProxyDrain::default()
         };
+        if let Some(floating) = self.floating.as_ref().filter(|it| !it.is_here()) {
+            // Nobody gives the address to a proxy that is about to leave.
+            floating.leaves(Leaving::Drained);
+        }
+        self.close_connections(within, |open| self.is_at(Some(progress(open)))).await;
+        let holds_address = self.hand_over(Leaving::Drained).await;
+        let drained = ProxyDrain { done: true, holds_address, ..progress(0) };
+        self.is_at(Some(drained));
+        tracing::info!(cut = drained.cut, holds_address, "drained");
+    }
+
+    /// Leaves service because the process ends. If the proxy has the floating address, its clients' connections end
+    /// first, within [`ENDING`].
+    pub async fn end(&self) {
+        if self.floating.as_ref().is_some_and(|it| it.is_here()) {
+            self.close_connections(ENDING, |_| {}).await;
+        }
+        self.hand_over(Leaving::Ends).await;
+    }
+
+    /// Closes each connection after its next answer, and cuts those that are left when the time is over. Others may
+    /// come all the while, since somebody may not know yet that the proxy leaves.
+    async fn close_connections(&self, within: Millis, left: impl Fn(usize)) {
+        let until = Instant::now() + within.to_duration();
         self.proxy.set_service(ServiceMode::ClosesConnections);
         loop {
             match self.proxy.left_over() {
-                Some(0) => break,
-                Some(_) | None if Instant::now() >= until => {
-                    self.proxy.cut_connections();
-                    // The workers need a moment for it.
-                    tokio::time::sleep(LOOK).await;
-                    break;
-                }
-                Some(open) => progress(open, false),
-                None => progress(self.proxy.connections(), false),
+                Some(0) => return,
+                Some(_) | None if Instant::now() >= until => break,
+                Some(open) => left(open),
+                None => left(self.proxy.connections()),
             }
             tokio::time::sleep(LOOK).await;
         }
-        progress(0, true);
-        tracing::info!(cut = self.proxy.cut().saturating_sub(cut_before), "drained");
+        self.proxy.cut_connections();
+        // The workers need a moment for it.
+        tokio::time::sleep(LOOK).await;
+    }
+
+    /// Hands the floating address over, if the proxy has it. New clients get no answer meanwhile: their systems try
+    /// again after a second, and then find the next proxy. Returns whether the address is still here.
+    async fn hand_over(&self, leaving: Leaving) -> bool {
+        let Some(floating) = &self.floating else { return false };
+        if !floating.is_here() {
+            floating.leaves(leaving);
+            return false;
+        }
+        tracing::info!("handing the floating address over");
+        self.proxy.set_service(ServiceMode::TakesNoMore);
+        // Those whose connection was just made send their request now.
+        tokio::time::sleep(LOOK).await;
+        let is_quiet = || self.proxy.connections() == 0;
+        if !happens_within(LAST_ANSWERS, is_quiet).await {
+            self.proxy.cut_connections();
+            tokio::time::sleep(LOOK).await;
+        }
+        floating.leaves(leaving);
+        let is_gone = happens_within(TAKEN_OVER, || !floating.is_here()).await;
+        // Whoever comes now was sent to this proxy by something else than the address.
+        self.proxy.set_service(ServiceMode::ClosesConnections);
+        !is_gone
     }
 
     /// Notes how far the proxy is, and tells the server what is new.
@@ -113,4 +173,16 @@ impl ServiceDuty {
             self.tell();
         }
     }
+}
+
+/// Waits until something is so. Returns false if it is not so within that time.
+async fn happens_within(time: Duration, so: impl Fn() -> bool) -> bool {
+    let until = Instant::now() + time;
+    while !so() {
+        if Instant::now() >= until {
+            return false;
+        }
+        tokio::time::sleep(SOON).await;
+    }
+    true
 }

@@ -9,9 +9,9 @@ use rollout::{Ask, FleetAsk, Promote};
 
 use crate::ambush::Ambush;
 use crate::apps::{Behaviour, random_strategy, release, spec, task};
+use crate::beginnings::{self, Joins};
 use crate::coverage::Coverage;
 use crate::happening::Faults;
-use crate::host::Pace;
 use crate::hosts::HostNo;
 use crate::invariants::Checker;
 use crate::rng::Rng;
@@ -94,15 +94,23 @@ impl Chaos {
         let all = Coverage::crossings();
         let turn = usize::try_from(seed % all.len() as u64).unwrap_or(0);
         let (place, what) = all[turn];
-        let mut world = world(seed, sabotage, matches!(what, "cut-link" | "cut-all"));
         let mut more_proxies = Rng::new(seed ^ PROXIES);
-        if more_proxies.once_in(3) {
+        let joins = Joins::draw(&mut more_proxies, what);
+        let mut world = World::of(seed, beginnings::hosts(seed, what, joins), sabotage);
+        if joins == Joins::First {
             world.add_proxy();
-            // This proxy is a balancer that does not count.
-            world.proxies[1].counts = !more_proxies.once_in(4);
         }
         let app: AppName = "web".parse().expect("it is valid");
         let deployed = Ambush { place, what }.play(&mut world, &app, 0);
+        if joins == Joins::Later {
+            // From one machine to a fleet. What runs has loopback addresses.
+            world.restart_with_address();
+            world.add_proxy();
+        }
+        if matches!(joins, Joins::First | Joins::Later) {
+            // This proxy is a balancer that does not count.
+            world.proxies[1].counts = !more_proxies.once_in(4);
+        }
         let odds = [0, 50, 200];
         let mut draw = || world.rng.pick(&odds).copied().unwrap_or(0);
         let (lose, repeat, late, slow_swap) = (draw(), draw(), draw(), draw());
@@ -466,23 +474,4 @@ impl Chaos {
         }
         self.world.check_quiet(self.world.steps - before);
     }
-}
-
-/// Returns a new world: mostly of one machine without delays, otherwise of three with different paces. Control
-/// sees those as one host, or each as a host of its own: always if `has_links` is set.
-fn world(seed: u64, sabotage: Option<Sabotage>, has_links: bool) -> World {
-    let mut rng = Rng::new(!seed);
-    if !rng.once_in(3) && !has_links {
-        return World::with_hosts(seed, &[Pace::default()], sabotage);
-    }
-    let mut pace = || Pace {
-        work: rng.between(0, 200),
-        start: rng.between(0, 2_000),
-        probe: rng.between(0, 100),
-    };
-    let paces = [pace(), pace(), pace()];
-    if has_links || rng.once_in(2) {
-        return World::with_fleet(seed, &paces, sabotage);
-    }
-    World::with_hosts(seed, &paces, sabotage)
 }

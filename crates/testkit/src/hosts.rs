@@ -56,6 +56,8 @@ pub struct Hosts {
     kept: BTreeMap<AppName, Vec<ReleaseNo>>,
     /// The highest term of a command so far.
     term: u64,
+    /// The address of the server's own host. Proxies on other machines do not reach a loopback address.
+    pub local_address: Ipv4Addr,
 }
 
 type Errands = Vec<(u64, Errand)>;
@@ -86,7 +88,17 @@ impl Hosts {
             tells_values: false,
             kept: BTreeMap::new(),
             term: 0,
+            local_address: Ipv4Addr::LOCALHOST,
         }
+    }
+
+    /// The address that the server's own host has in a fleet.
+    pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
+
+    /// Gives the server's own host an address that other machines reach.
+    #[must_use]
+    pub fn addressed(self) -> Self {
+        Self { local_address: Self::ADDRESS, ..self }
     }
 
     /// Returns the releases of that app whose files are kept.
@@ -114,7 +126,7 @@ impl Hosts {
         let number = u8::try_from(host.0).unwrap_or(u8::MAX);
         let address = match self.is_remote(host) {
             true => Ipv4Addr::new(10, 0, 0, number),
-            false => Ipv4Addr::LOCALHOST,
+            false => self.local_address,
         };
         let machine = self.machines.get(host.0);
         let life = machine.map_or(0, |machine| machine.life);
@@ -123,6 +135,11 @@ impl Hosts {
         let numbers = ids.map(|id| (id.app.clone(), id.number)).collect();
         let (abilities, boot) = (HostAbilities::default(), format!("boot-{life}"));
         HostHello { address: address.into(), abilities, numbers, boot }
+    }
+
+    /// Returns whether each machine is a host of its own.
+    pub fn are_apart(&self) -> bool {
+        self.are_apart
     }
 
     /// Returns whether the machine is a host of its own, and not the server's.

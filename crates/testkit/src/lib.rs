@@ -8,6 +8,7 @@
 
 mod ambush;
 mod apps;
+mod beginnings;
 mod bounds;
 mod budget;
 mod chaos;

@@ -5,7 +5,7 @@ use rollout::{Ask, FleetAsk, NewRelease};
 
 use crate::apps::{Behaviour, release, spec};
 use crate::host::{Pace, Process};
-use crate::hosts::HostNo;
+use crate::hosts::{HostNo, Hosts};
 use crate::world::World;
 
 /// A scenario of one app, `web`.
@@ -31,14 +31,18 @@ impl Script {
 
     /// Returns a world with a machine for each of `paces` and without deployed apps.
     pub fn with_hosts(paces: &[Pace]) -> Self {
-        let app: AppName = "web".parse().expect("it is valid");
-        Self { world: World::with_hosts(1, paces, None), app, deployed: 0 }
+        Self::of(Hosts::new(paces))
     }
 
     /// Returns a world in which each machine is a host of its own, and without deployed apps.
     pub fn with_fleet(paces: &[Pace]) -> Self {
+        Self::of(Hosts::apart(paces))
+    }
+
+    /// Returns a world of these machines without deployed apps.
+    pub fn of(hosts: Hosts) -> Self {
         let app: AppName = "web".parse().expect("it is valid");
-        Self { world: World::with_fleet(1, paces, None), app, deployed: 0 }
+        Self { world: World::of(1, hosts, None), app, deployed: 0 }
     }
 
     /// Deploys a release with this behaviour.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use control::{Engine, Record};
-use model::{Generation, InstanceId, Snapshot, Target, Timestamp};
+use model::{Generation, InstanceId, ProxyId, Snapshot, Target, Timestamp};
 use rollout::{App, Fact, Instance};
 
 use crate::proxy::Proxy;
@@ -37,9 +37,10 @@ pub fn committed(
     engine: &Engine,
     proxies: &[Proxy],
 ) -> Option<Wrong> {
+    // One that is about to join is not known yet.
     let is_absent = |proxy: &Proxy| {
-        let mut remote = engine.proxies().remote.iter();
-        remote.any(|it| it.name == proxy.id && it.absence.is_some())
+        let known = engine.proxies().remote.iter().find(|it| it.name == proxy.id);
+        proxy.id != ProxyId::local() && known.is_none_or(|it| it.absence.is_some())
     };
     let waits = |proxy: &&Proxy| proxy.made < generation && !is_absent(proxy);
     let proxy = proxies.iter().find(waits).filter(|_| !hurried.contains(&generation))?;
@@ -67,6 +68,29 @@ pub fn stopping(
     let is_early = !(absent && in_flight == 0) && now < overdue(app, instance);
     let what = || format!("{id} was told to stop: absent {absent}, {in_flight} in flight");
     is_early.then(|| ("I2", what()))
+}
+
+/// No instance is in the table of a proxy on another machine that cannot reach it.
+pub fn sent(snapshot: &Snapshot, proxy: &Proxy) -> Option<Wrong> {
+    let arms = snapshot.apps.iter().flat_map(|section| &section.arms);
+    let mut targets = arms.flat_map(|arm| &arm.instances);
+    let wrong = targets.find(|target| target.address.beyond_its_machine().is_none())?;
+    let (id, address, proxy) = (&wrong.id, &wrong.address, &proxy.id);
+    Some(("elsewhere", format!("{proxy} gets {id} at {address}")))
+}
+
+/// Control believes of no instance that a proxy on another machine uses it, if that cannot reach it.
+pub fn believed(engine: &Engine) -> Option<Wrong> {
+    let instances = engine.apps().flat_map(|app| {
+        let at_home = |i: &Instance| i.address.beyond_its_machine().is_none();
+        let there = app.instances.iter().filter(move |(_, i)| at_home(i));
+        there.map(|(number, _)| app.id(*number))
+    });
+    let (mut instances, remote) = (instances, &engine.proxies().remote);
+    instances.find_map(|id| {
+        let user = remote.iter().find(|proxy| proxy.tables.may_use(&id))?;
+        Some(("elsewhere", format!("{id} is kept for {}, which never had it", user.name)))
+    })
 }
 
 /// Recreate: nothing is stopped while a proxy on another machine uses it, so that the app can be opened again with

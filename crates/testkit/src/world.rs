@@ -84,22 +84,19 @@ pub struct World {
 impl World {
     /// Returns a new world of one machine, with control running and no app deployed.
     pub fn new(seed: u64, sabotage: Option<Sabotage>) -> Self {
-        Self::with_hosts(seed, &[Pace::default()], sabotage)
+        Self::of(seed, Hosts::new(&[Pace::default()]), sabotage)
     }
 
-    /// Returns a new world with a machine for each of `paces`. For control all of them are one host.
-    pub fn with_hosts(seed: u64, paces: &[Pace], sabotage: Option<Sabotage>) -> Self {
-        Self::of(seed, Hosts::new(paces), sabotage)
-    }
-
-    /// Returns a new world in which each machine is a host of its own. The first one is `local`.
-    pub fn with_fleet(seed: u64, paces: &[Pace], sabotage: Option<Sabotage>) -> Self {
-        let mut world = Self::of(seed, Hosts::apart(paces), sabotage);
-        world.run_for(200); // All hosts join, and name their ports.
+    /// Returns a new world of these machines.
+    pub fn of(seed: u64, hosts: Hosts, sabotage: Option<Sabotage>) -> Self {
+        let mut world = Self::begin(seed, hosts, sabotage);
+        if world.hosts.are_apart() {
+            world.run_for(200); // All hosts join, and name their ports.
+        }
         world
     }
 
-    fn of(seed: u64, hosts: Hosts, sabotage: Option<Sabotage>) -> Self {
+    fn begin(seed: u64, hosts: Hosts, sabotage: Option<Sabotage>) -> Self {
         let wall = 1_700_000_000_000;
         let mut world = Self {
             now: 0,
@@ -175,7 +172,12 @@ impl World {
         ticket
     }
 
-    /// Adds a proxy on a machine of its own. It joins the fleet and connects.
+    /// Restarts the server with an address that other machines reach. What runs stays where it listens.
+    pub fn restart_with_address(&mut self) {
+        start::restart_with_address(self);
+    }
+
+    /// Adds a proxy on a machine of its own.
     pub fn add_proxy(&mut self) {
         proxies::add(self);
     }
@@ -363,9 +365,8 @@ impl World {
             }
             Happening::Scrape(number) => traffic::scrape(self, number),
             Happening::Wake => self.step(Event::Tick),
-            Happening::BeginAgain if self.engine.is_none() => start::start(self),
-            Happening::BeginAgain => {}
-            Happening::Restart => start::start(self),
+            Happening::BeginAgain if self.engine.is_some() => {}
+            Happening::BeginAgain | Happening::Restart => start::start(self),
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use model::{AppName, Millis, ReleaseNo, StrategyKind, Switch};
 use rollout::{Ask, Fact};
-use testkit::{Behaviour, HostNo, Pace, Script, World, release, spec};
+use testkit::{Behaviour, HostNo, Hosts, Pace, Script, World, release, spec};
 
 const HOSTS: u64 = 500;
 const REPLICAS: u16 = 500;
@@ -76,7 +76,7 @@ fn own_times(world: &World, release: ReleaseNo) -> Vec<u64> {
 
 #[test]
 fn a_deploy_to_five_hundred_machines_takes_as_long_as_the_slowest_and_a_rollback_one_snapshot() {
-    let mut world = World::with_hosts(2, &paces(), None);
+    let mut world = World::of(2, Hosts::new(&paces()), None);
     deploy(&mut world, 1);
     until(&mut world, "idle");
     deploy(&mut world, 2);

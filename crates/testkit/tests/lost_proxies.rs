@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use model::{AppSpec, InstanceId, Millis, Order, Outcome, ReleaseNo, StrategyKind, Waiting};
 use rollout::{Ask, FleetAsk};
-use testkit::{Behaviour, Pace, Script};
+use testkit::{Behaviour, Hosts, Pace, Script};
 
 fn two(spec: &mut AppSpec) {
     spec.run.replicas = 2;
@@ -29,7 +29,7 @@ fn in_place(spec: &mut AppSpec) {
 
 /// A server with one more proxy, and v1 live on both.
 fn two_proxies() -> Script {
-    let mut script = Script::new();
+    let mut script = Script::of(Hosts::new(&[Pace::default()]).addressed());
     script.add_proxy();
     script.deploy_with("v1", Behaviour::Good(200), false, two).wait(10);
     script
@@ -181,7 +181,7 @@ fn nothing_is_kept_for_a_proxy_that_was_removed() {
 
 #[test]
 fn a_server_that_hears_neither_its_host_nor_its_proxy_suspects_itself() {
-    let mut script = Script::with_fleet(&[Pace::default(); 2]);
+    let mut script = Script::of(Hosts::apart(&[Pace::default(); 2]).addressed());
     script.add_proxy();
     script.deploy_with("v1", Behaviour::Good(200), false, two).wait(10);
     let before = alive(&script);
@@ -294,7 +294,7 @@ fn a_proxy_that_is_lost_after_the_app_was_closed_everywhere_holds_nothing_up() {
 #[test]
 fn a_restart_of_what_must_not_run_twice_opens_the_app_again_if_a_proxy_is_lost() {
     for aborts in [false, true] {
-        let mut script = Script::new();
+        let mut script = Script::of(Hosts::new(&[Pace::default()]).addressed());
         script.add_proxy();
         script.deploy_with("v1", Behaviour::Good(200), false, recreate).wait(20);
         let first = alive(&script);
@@ -330,4 +330,27 @@ fn a_way_back_that_cannot_stop_the_candidate_opens_it_again() {
     assert_eq!(last_receipt(&script).outcome, Outcome::Failed);
     let v1 = view(&script).releases.iter().find(|it| it.no == ReleaseNo(1)).cloned();
     assert_eq!(v1.and_then(|v1| v1.bad), None, "it is not to blame");
+}
+
+/// The server had a loopback address when v1 was deployed. No other machine was ever told of such instances.
+#[test]
+fn what_a_lost_proxy_cannot_reach_is_not_kept_for_it() {
+    let mut script = Script::new();
+    script.deploy_with("v1", Behaviour::Good(200), false, two).wait(10);
+    let first = alive(&script);
+    script.world.restart_with_address();
+    script.add_proxy().wait(5);
+    assert_eq!(script.world.proxies[1].uses().count(), 0, "lb-1 cannot reach them");
+    script.cut_proxy(120).wait(12);
+    // Also after a restart, when control knows no more than that they run.
+    script.crash().wait(15);
+    script.deploy_with("v2", Behaviour::Good(200), false, recreate).wait(30).look();
+    assert!(first.is_disjoint(&alive(&script)), "{}", script.transcript());
+    assert!(is_open_with(&script, "v2", &alive(&script)));
+    let receipt = last_receipt(&script);
+    let told = "lb-1 is not heard: users who come through it still get what they got before";
+    assert_eq!(receipt.elsewhere().collect::<Vec<_>>(), [told]);
+    script.wait(100).look();
+    assert_eq!(served_by_lb(&script), [ReleaseNo(2)].into());
+    assert_eq!(script.world.proxies[1].workers[0].snapshot.apps[0].arms[0].instances.len(), 2);
 }

@@ -68,6 +68,9 @@ pub struct ProxyDrain {
     pub cut: u64,
     /// True once the proxy is drained.
     pub done: bool,
+    /// True if its machine still has the floating address then, because no other proxy took it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub holds_address: bool,
 }
 
 /// The answer to a command about a member.
@@ -138,6 +141,9 @@ pub struct HostStatus {
 pub struct ProxyStatus {
     /// Its name.
     pub name: String,
+    /// The address that it connects from; `None` until it has connected, and for the server's own proxy.
+    #[serde(default)]
+    pub address: Option<IpAddr>,
     /// Its state.
     pub state: MemberState,
     /// True if the proxy has a table to serve users from.

@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Subcommand, ValueEnum};
-use model::{HostId, MemberName, Millis};
+use model::{HostId, Invalid, MemberName, Millis};
 
 #[derive(Clone, Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -27,6 +28,8 @@ pub(crate) enum FleetVerb {
     /// Take a member out of service and wait until it is: a host's instances are replaced on other hosts; a proxy
     /// closes each of its clients' connections after the next answer.
     Drain(DrainOptions),
+    /// Print the configuration with which keepalived gives a floating address to one of several proxies.
+    Keepalived(KeepalivedOptions),
     /// Remove a member, or take back its invite.
     Remove(RemoveMemberOptions),
 }
@@ -77,6 +80,78 @@ pub(crate) struct DrainOptions {
     /// Time after which a proxy cuts the connections that are left [default: 30 s more than one may be idle].
     #[arg(long, value_name = "DURATION", value_parser = wire::parse_duration)]
     pub(crate) within: Option<Millis>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct KeepalivedOptions {
+    /// The proxies, the one that is to have the address first. With =IP, the others reach it there; without, at the
+    /// address that it connects to the server from.
+    #[arg(required = true, num_args = 2.., value_name = "NAME[=IP]")]
+    pub(crate) proxies: Vec<NamedProxy>,
+    /// The floating address, and the length of its network's prefix: 10.0.0.200/24.
+    #[arg(long, value_name = "IP/LENGTH")]
+    pub(crate) floating: IpInNetwork,
+    /// The interface that gets it.
+    #[arg(long, value_name = "NAME", value_parser = interface)]
+    pub(crate) interface: String,
+    /// Print only the configuration of this proxy, without a heading: for a file on its machine.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) only: Option<MemberName>,
+    /// The number by which keepalived knows the address, which nothing else in that network has.
+    #[arg(long, value_name = "1-255", default_value_t = 51, value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) router_id: u8,
+    /// Where each proxy writes its priority: its own --track-file.
+    #[arg(long, value_name = "FILE", default_value = TRACK_FILE, value_parser = track_file)]
+    pub(crate) track_file: PathBuf,
+}
+
+/// A proxy, and where the other proxies reach it if that is not where it connects from.
+#[derive(Clone, Debug)]
+pub(crate) struct NamedProxy {
+    pub(crate) name: MemberName,
+    pub(crate) address: Option<IpAddr>,
+}
+
+impl FromStr for NamedProxy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, address) = match text.split_once('=') {
+            Some((name, address)) => {
+                let wrong = |_| format!("`{address}` is no IP address");
+                (name, Some(address.parse().map_err(wrong)?))
+            }
+            None => (text, None),
+        };
+        Ok(Self { name: name.parse().map_err(|error: Invalid| error.to_string())?, address })
+    }
+}
+
+/// An address, with the length of its network's prefix.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IpInNetwork {
+    pub(crate) address: IpAddr,
+    pub(crate) prefix: u8,
+}
+
+impl FromStr for IpInNetwork {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = "it is not IP/LENGTH, as in 10.0.0.200/24 or fd00::200/64";
+        let (address, prefix) = text.split_once('/').ok_or(wrong)?;
+        let address: IpAddr = address.parse().map_err(|_| wrong)?;
+        let prefix: u8 = prefix.parse().map_err(|_| wrong)?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        if (1..=most).contains(&prefix) { Ok(Self { address, prefix }) } else { Err(wrong) }
+    }
+}
+
+/// Checks the name of an interface, which is used as it is written.
+fn interface(text: &str) -> Result<String, &'static str> {
+    let is_part = |it: char| it.is_ascii_alphanumeric() || "-_.@".contains(it);
+    let is_name = (1..=15).contains(&text.len()) && text.chars().all(is_part);
+    if is_name { Ok(text.to_owned()) } else { Err("it is no name of an interface") }
 }
 
 #[derive(Clone, Debug, Args)]
@@ -141,6 +216,38 @@ pub struct ProxyMemberOptions {
         conflicts_with = "upstreams"
     )]
     pub servers: Vec<String>,
+}
+
+/// The address that several proxies share, of which one has it at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[command(next_help_heading = "For the server of a fleet")]
+pub struct FloatingOptions {
+    /// The address that users come to, which keepalived gives to one of the proxies: see `segue fleet keepalived`.
+    #[arg(long, value_name = "IP", requires = "data", conflicts_with = "upstreams")]
+    pub floating: Option<IpAddr>,
+    /// Where the priority for that is written for keepalived.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "floating",
+        default_value = TRACK_FILE,
+        value_parser = track_file
+    )]
+    pub track_file: PathBuf,
+}
+
+/// Where a proxy writes its priority for keepalived.
+const TRACK_FILE: &str = "/run/segue-proxy/priority";
+
+/// Checks the path of a file that keepalived reads: its configuration has it as it is written.
+fn track_file(text: &str) -> Result<PathBuf, &'static str> {
+    let is_plain = |it: char| !it.is_control() && !it.is_whitespace() && !"\"\\$".contains(it);
+    match text.starts_with('/') && text.chars().all(is_plain) {
+        true => Ok(text.into()),
+        false => {
+            Err("it is no absolute path, or has spaces, quotes or `$`, which keepalived reads")
+        }
+    }
 }
 
 /// Checks the text of a host and a port, which is used as it is written.

@@ -2,7 +2,7 @@
 
 use wire::{FleetStatus, HostStatus, InviteRequest, MemberState, ProxyStatus};
 
-use super::member_duty;
+use super::{keepalived, member_duty};
 use crate::args::{
     ConnectionOptions, FleetOptions, FleetVerb, InviteOptions, InvitedRole, RemoveMemberOptions,
 };
@@ -21,6 +21,7 @@ pub(crate) fn run(
         Some(FleetVerb::Cordon(options)) => member_duty::cordon(connection, options, io),
         Some(FleetVerb::Uncordon(options)) => member_duty::uncordon(connection, options, io),
         Some(FleetVerb::Drain(options)) => member_duty::drain(connection, options, io),
+        Some(FleetVerb::Keepalived(options)) => keepalived::run(connection, options, io),
         Some(FleetVerb::Remove(options)) => remove(connection, options, io),
     }
 }
@@ -67,7 +68,8 @@ fn lines(fleet: &FleetStatus, io: &Io<'_>) -> Vec<String> {
         ]);
     }
     for proxy in &fleet.proxies {
-        let ProxyStatus { name, state, ready, draining, drain, version, since, .. } = proxy;
+        let ProxyStatus { name, address, state, ready, draining, drain, version, since, .. } =
+            proxy;
         rows.push(vec![
             TableCell::new(name).style(BOLD),
             TableCell::new("proxy"),
@@ -81,7 +83,7 @@ fn lines(fleet: &FleetStatus, io: &Io<'_>) -> Vec<String> {
                 }
                 (state, _, _) => cell(*state, date(*since)),
             },
-            TableCell::new("-"),
+            TableCell::new(address.map_or_else(|| "-".into(), |address| address.to_string())),
             TableCell::new(""),
             TableCell::new(version.as_deref().unwrap_or("-")),
             TableCell::new(""),

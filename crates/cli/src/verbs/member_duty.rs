@@ -144,9 +144,12 @@ fn proxy_drains(
             let hint = "users who come through it are not counted; it drains when it is back";
             return Err(CommandError::because(act, "it is not heard").hint(hint));
         }
-        if let Some(ProxyDrain { open: left, cut, done }) = *drain {
+        if let Some(ProxyDrain { open: left, cut, done, holds_address }) = *drain {
             if done {
                 io.say(drained(proxy, cut));
+                if holds_address {
+                    io.say("it still has the floating address: no other proxy takes it");
+                }
                 return Ok(ExitStatus::Done);
             }
             if told.is_none_or(|(open, at)| open != left && at.elapsed() >= SAY) {

@@ -103,6 +103,10 @@ impl Local for Nobody {
         ExitCode::SUCCESS
     }
 
+    fn watch(&self, _: Vec<OsString>) -> ExitCode {
+        ExitCode::SUCCESS
+    }
+
     fn exec(&self, _: Vec<OsString>) -> ExitCode {
         ExitCode::SUCCESS
     }

@@ -147,3 +147,54 @@ fn a_proxy_that_is_drained_is_waited_for_and_what_was_cut_is_said() {
     });
     assert_snapshot!(segue(Some(&fake), &["fleet", "drain", "lb-1", "--within", "10s"]));
 }
+
+#[test]
+fn keepalived_gets_one_configuration_for_each_proxy() {
+    let fake = Fake::new(|request, _| {
+        assert_eq!(request, "GET /v1/fleet");
+        let proxy = |name: &str, address: Value| {
+            json!({"name": name, "address": address, "state": "here", "ready": true,
+                "version": "0.1.0", "certificate_until": THEN, "since": THEN, "reason": null})
+        };
+        let proxies = [
+            proxy("lb-1", "10.77.0.21".into()),
+            proxy("lb-2", "10.77.0.22".into()),
+            proxy("lb-3", Value::Null),
+        ];
+        Reply::Json(200, json!({"hosts": [], "proxies": proxies, "unknown": []}))
+    });
+    let print = |words: &[&str]| {
+        let words = [&["fleet", "keepalived"], words, &["--interface", "eth0"]].concat();
+        segue(Some(&fake), &words)
+    };
+    let floating = ["--floating", "10.77.0.200/24"];
+    assert_snapshot!(print(&[&["lb-2", "lb-1"][..], &floating].concat()));
+    let only = ["--only", "lb-3", "--router-id", "7", "--track-file", "/run/a"];
+    let moved = print(&[&["lb-1", "lb-3=10.77.0.23"][..], &floating, &only].concat());
+    let has = ["priority 199", "unicast_src_ip 10.77.0.23", "router_id 7", "\"/run/a\""];
+    assert!(has.iter().all(|part| moved.contains(part)), "{moved}");
+    assert!(!moved.contains("# lb-1"), "{moved}");
+    for (words, why) in [
+        (&["lb-1", "lb-3"][..], "the address of lb-3 is not known"),
+        (&["lb-1", "lb-9"], "there is no proxy lb-9"),
+        (&["lb-1", "lb-1"], "the same proxy"),
+        (&["lb-1", "lb-2=10.77.0.21"], "have one address"),
+        (&["lb-1", "lb-2=fd00::2"], "of the other version of IP"),
+        (&["lb-1", "lb-2=10.77.0.200"], "which cannot float"),
+        (&["lb-1"], "--- exit 2"),
+    ] {
+        let said = print(&[words, &floating].concat());
+        assert!(said.contains(why), "{said}");
+    }
+    for odd in [
+        ["--floating", "10.77.0.200"],
+        ["--floating", "10.77.0.200/33"],
+        ["--floating", "lb/24"],
+        ["--interface", "eth0 }"],
+        ["--track-file", "priority"],
+        ["--track-file", "/run/a b"],
+    ] {
+        let words = [&["fleet", "keepalived", "lb-1", "lb-2"][..], &floating, &odd].concat();
+        assert!(segue(None, &words).ends_with("--- exit 2"), "{odd:?}");
+    }
+}

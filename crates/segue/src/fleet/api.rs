@@ -1,6 +1,7 @@
 //! The fleet as the API sees it: invites, removal, and the members as they are.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::UNIX_EPOCH;
 
 use control::{FleetAsk, Refusal, RefusalCode};
@@ -54,7 +55,7 @@ impl ApiFleet for Desk {
             match member.role {
                 Role::Host => {
                     let host = member.name.as_host();
-                    let facts = (presence, count(&host), duty(&host));
+                    let facts = (count(&host), duty(&host));
                     status.hosts.push(seen.host(member, facts));
                 }
                 Role::Proxy => {
@@ -167,6 +168,7 @@ impl Desk {
 
 /// What is seen of a member, as people are shown it.
 struct Seen {
+    from: Option<IpAddr>,
     state: MemberState,
     version: Option<String>,
     certificate_until: Option<u64>,
@@ -179,10 +181,12 @@ impl Seen {
         let Some(presence) = presence else {
             let reason = Some("it has not connected since the server was started".to_owned());
             let state = MemberState::Joined;
-            return Self { state, version: None, certificate_until: None, since: None, reason };
+            let (from, version, certificate_until, since) = (None, None, None, None);
+            return Self { from, state, version, certificate_until, since, reason };
         };
         let until = presence.certificate.validity.until.duration_since(UNIX_EPOCH);
         Self {
+            from: Some(presence.from),
             state: presence.state(now),
             version: Some(presence.hello.segue.clone()),
             certificate_until: until.ok().and_then(|it| u64::try_from(it.as_millis()).ok()),
@@ -191,15 +195,11 @@ impl Seen {
         }
     }
 
-    fn host(
-        self,
-        member: &MemberView,
-        (presence, instances, duty): (Option<&MemberPresence>, usize, HostDuty),
-    ) -> HostStatus {
-        let Self { state, version, certificate_until, since, reason } = self;
+    fn host(self, member: &MemberView, (instances, duty): (usize, HostDuty)) -> HostStatus {
+        let Self { from, state, version, certificate_until, since, reason } = self;
         HostStatus {
             name: member.name.to_string(),
-            address: member.address.or(presence.map(|presence| presence.from)),
+            address: member.address.or(from),
             state,
             cordoned: !duty.is_active(),
             draining: duty == HostDuty::Draining,
@@ -218,7 +218,7 @@ impl Seen {
         known: Option<&ProxyView>,
         (duty, drain): (ProxyDuty, Option<ProxyDrain>),
     ) -> ProxyStatus {
-        let Self { state, version, certificate_until, since, reason } = self;
+        let Self { from, state, version, certificate_until, since, reason } = self;
         // Control has another opinion only of one that is heard.
         let (state, since) = match known.map(|known| known.state) {
             Some(ProxyPresence::Late { since }) if state == MemberState::Here => {
@@ -230,6 +230,7 @@ impl Seen {
         let acknowledged = known.and_then(|known| known.acknowledged);
         ProxyStatus {
             name,
+            address: from,
             state,
             ready: acknowledged.is_some_and(|table| table > Generation::default()),
             acknowledged: acknowledged
@@ -247,7 +248,8 @@ impl Seen {
     /// Returns the server itself, as a member that is here.
     fn own() -> Self {
         let version = Some(env!("CARGO_PKG_VERSION").into());
-        let (certificate_until, since, reason) = (None, None, None);
-        Self { state: MemberState::Here, version, certificate_until, since, reason }
+        let (from, certificate_until, since, reason) = (None, None, None, None);
+        let state = MemberState::Here;
+        Self { from, state, version, certificate_until, since, reason }
     }
 }

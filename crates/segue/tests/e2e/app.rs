@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-/// Answers `/` with its version, `/slow` after a second, `/up` when it is well.
+/// Answers `/` with its version, `/soon` after 200 ms, `/slow` after a second, `/up` when it is well.
 const CODE: &str = r#"
 import os, signal, socket, socketserver, sys, threading, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,9 +16,9 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = "PORT" in os.environ
 
     def do_GET(self):
-        if self.path == "/slow":
+        if self.path in ("/soon", "/slow"):
             # it waits: an answer that takes its time is what is asked for
-            time.sleep(1)
+            time.sleep(1 if self.path == "/slow" else 0.2)
         if mode == "dies" and self.path == "/":
             # The first user is its undoing, a moment later.
             threading.Timer(0.5, lambda: (print("out of luck", flush=True), os._exit(7))).start()

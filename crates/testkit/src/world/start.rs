@@ -5,7 +5,7 @@ use model::{HostId, Millis, ProxyId, Timestamp};
 
 use super::World;
 use crate::happening::Happening;
-use crate::hosts::HostNo;
+use crate::hosts::{HostNo, Hosts};
 
 pub(super) fn start(world: &mut World) {
     let with_server = std::mem::take(&mut world.is_down);
@@ -43,5 +43,14 @@ pub(super) fn start(world: &mut World) {
         }
         super::connections::connect_all(world);
         super::proxies::connect_all(world);
+    }
+}
+
+pub(super) fn restart_with_address(world: &mut World) {
+    world.hosts.local_address = Hosts::ADDRESS;
+    world.crash(true, 1);
+    // It may have been down already, and for longer.
+    while world.is_down && world.violation().is_none() {
+        world.run_for(100);
     }
 }

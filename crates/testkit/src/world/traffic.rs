@@ -12,12 +12,14 @@ use crate::happening::{At, Happening};
 /// Sends a command to a proxy. Those on other machines may be cut off.
 pub(super) fn tell(world: &mut World, to: ToProxy) {
     let Some(number) = world.proxies.iter().position(|proxy| proxy.id == to.proxy) else { return };
-    let is_alone = world.proxies.len() == 1;
+    // What control believes: a proxy may be about to join.
+    let is_alone = world.engine.as_ref().is_none_or(|it| it.proxies().remote.is_empty());
     match to.command {
         ProxyCommand::Prepare(snapshot) if is_alone => {
             world.proxies[0].prepare(&snapshot);
         }
         ProxyCommand::Prepare(snapshot) => {
+            watch::sent(world, number, &snapshot);
             send(world, number, Happening::Prepare(number, snapshot))
         }
         ProxyCommand::Commit(generation) => {

@@ -1,7 +1,7 @@
 //! Checks and counts of a world besides the engine's own invariants.
 
 use control::{Command, Engine, Ticket};
-use model::{AppName, Generation};
+use model::{AppName, Generation, Snapshot};
 use rollout::Ask;
 
 use super::{World, connections};
@@ -32,12 +32,20 @@ fn decided(world: &mut World, commands: &[Command]) -> Option<Wrong> {
     let World { engine, hosts, proxies, checker, coverage, .. } = world;
     let alive = hosts.alive().collect();
     let engine = engine.as_ref()?;
-    records::find_wrong(engine, commands, |app, fact| {
-        coverage.decided(fact);
-        silence::check(engine, (app, fact), &alive, &heard)
-            .or_else(|| checker.budgets.check(engine, (app, fact), &heard))
-            .or_else(|| table_users::let_go(app, fact, proxies))
+    table_users::believed(engine).or_else(|| {
+        records::find_wrong(engine, commands, |app, fact| {
+            coverage.decided(fact);
+            silence::check(engine, (app, fact), &alive, &heard)
+                .or_else(|| checker.budgets.check(engine, (app, fact), &heard))
+                .or_else(|| table_users::let_go(app, fact, proxies))
+        })
     })
+}
+
+/// Checks a table for a proxy on another machine.
+pub(super) fn sent(world: &mut World, number: usize, snapshot: &Snapshot) {
+    let wrong = (number > 0).then(|| table_users::sent(snapshot, &world.proxies[number])).flatten();
+    world.checker.found(wrong, world.now);
 }
 
 /// Checks a commit.

@@ -1,5 +1,6 @@
 //! A fleet on machines of its own: a server, hosts and proxies that join it, with users on yet another machine.
 
+mod floating;
 mod hosts;
 mod network;
 mod proxies;

@@ -78,11 +78,16 @@ impl FleetWorld {
     fn start_proxy_in(&mut self, boot: Option<&str>, number: u8, more: &[&str]) {
         let machine = Machine::Proxy(number);
         let mut command = self.network.on(machine, SEGUE);
-        command.args(["proxy", "--workers", "1", "--listen", &front_door(machine)]).args(more);
+        command.args(["proxy", "--workers", "1", "--listen", "0.0.0.0:8080"]).args(more);
         command.arg("--data").arg(self.dir.path().join(machine.name()));
         command.stderr(self.log(&machine.name())).stdout(Stdio::null());
         command.envs(boot.map(|boot| ("SEGUE_TEST_BOOT_ID", boot)));
         self.proxies.insert(number, command.spawn().unwrap());
+    }
+
+    /// Returns the process of a proxy.
+    pub fn proxy_pid(&self, number: u8) -> u32 {
+        self.proxies[&number].id()
     }
 
     /// Kills a proxy.
@@ -319,6 +324,11 @@ impl FleetWorld {
         std::fs::write(path, text.replace("replicas = 2", &format!("replicas = {count}"))).unwrap();
     }
 
+    /// Returns a file of the world's own.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
     pub fn app_dir(&self) -> PathBuf {
         self.dir.path().join("app")
     }
@@ -331,13 +341,13 @@ impl FleetWorld {
         self.dir.path().join(format!("h{number}"))
     }
 
-    fn log(&self, part: &str) -> std::fs::File {
+    pub fn log(&self, part: &str) -> std::fs::File {
         let path = self.dir.path().join(format!("{part}.log"));
         std::fs::File::options().append(true).create(true).open(path).unwrap()
     }
 
     /// The ends of the logs of all parts.
-    fn logs(&self) -> String {
+    pub fn logs(&self) -> String {
         let mut all = String::new();
         for entry in std::fs::read_dir(self.dir.path()).unwrap().flatten() {
             if entry.path().extension().is_some_and(|it| it == "log") {
