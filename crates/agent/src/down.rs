@@ -52,7 +52,7 @@ pub fn stop_all(data: &Path, grace: Millis) -> io::Result<Vec<StoppedInstance>> 
 /// If the run folders cannot be listed.
 pub fn running(data: &Path) -> io::Result<u32> {
     let layout = InstanceLayout::new(&std::path::absolute(data)?);
-    let held = |id: &InstanceId| matches!(RunFolder::at(&layout.run(id)).try_lock(), Ok(None));
+    let held = |id: &InstanceId| matches!(RunFolder::at(&layout.run(id)).lives(), Ok(true));
     let count = all(&layout)?.iter().filter(|id| held(id)).count();
     Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }

@@ -52,7 +52,7 @@ pub use context::AgentConfig;
 pub use down::{StoppedInstance, numbers, running, stop_all};
 pub use environment::states;
 pub use identity::Access;
-pub use listener_owner::foreign_listeners;
+pub use listener_owner::{foreign_listeners, listening};
 pub use procfs::boot_id;
 pub use protocol::OpenFiles;
 pub use release_files::{ReleaseFiles, ReleaseFilesError};

@@ -84,6 +84,26 @@ pub fn foreign_listeners<'a>(
     noted.filter_map(strange).collect()
 }
 
+/// Returns those of the instances that run here and listen where they are said to. With `any`, something else than
+/// their own processes may listen there. Blocks.
+pub fn listening(
+    data: &Path,
+    said: impl IntoIterator<Item = (InstanceId, SocketAddr, bool)>,
+) -> BTreeSet<InstanceId> {
+    let Ok(data) = std::path::absolute(data) else { return BTreeSet::new() };
+    let layout = InstanceLayout::new(&data);
+    let Ok(table) = SockDiag::default().read_table() else { return BTreeSet::new() };
+    let listens = |(id, address, any): &(InstanceId, SocketAddr, bool)| {
+        // Its shim holds the lock for as long as the instance lives.
+        let lives = matches!(RunFolder::at(&layout.run(id)).lives(), Ok(true));
+        let sockets = table.at(*address);
+        lives
+            && !sockets.is_empty()
+            && (*any || matches!(find_owner(&layout, id, &sockets), ListenerOwner::Own(_)))
+    };
+    said.into_iter().filter(listens).map(|(id, ..)| id).collect()
+}
+
 /// Returns a sentence that says why the sockets could not be read.
 pub(crate) fn unreadable(e: &io::Error) -> String {
     format!(

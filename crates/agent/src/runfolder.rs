@@ -92,6 +92,14 @@ impl RunFolder {
         }
     }
 
+    /// Returns whether a shim holds the lock. Makes no folder: there may be no such instance.
+    pub fn lives(&self) -> io::Result<bool> {
+        if !datadir::is_there(&self.path) {
+            return Ok(false);
+        }
+        Ok(self.try_lock()?.is_none())
+    }
+
     /// Waits for the lock.
     pub fn lock(&self) -> io::Result<Lock> {
         let file = self.lock_file()?;

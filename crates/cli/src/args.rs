@@ -13,7 +13,7 @@ use model::{AppName, InstanceId, Invalid, Network, Upstream};
 pub(crate) use crate::connect::ConnectionOptions;
 use crate::limit::Limit;
 
-pub use fleet::{AgentOptions, DoorOptions, FloatingOptions, ProxyMemberOptions};
+pub use fleet::{AgentOptions, ConfirmPort, DoorOptions, FloatingOptions, ProxyMemberOptions};
 pub(crate) use fleet::{
     DrainOptions, FleetOptions, FleetVerb, HostOptions, InviteOptions, InvitedRole,
     KeepalivedOptions, MemberOptions, NamedProxy, RemoveMemberOptions,

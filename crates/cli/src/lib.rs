@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _};
 
 pub use args::{
-    AccessLogTarget, AgentOptions, BalanceOption, Cli, DoorOptions, FloatingOptions,
+    AccessLogTarget, AgentOptions, BalanceOption, Cli, ConfirmPort, DoorOptions, FloatingOptions,
     LoneProxyOptions, ProxyMemberOptions, ProxyOptions, ServerOptions,
 };
 pub use failure::{CommandError, ExitStatus};

@@ -24,4 +24,4 @@ pub use error::IdentityError;
 pub use fingerprint::Fingerprint;
 pub use invite::{Invite, InviteSecret, InviteText};
 pub use member::{FleetId, MemberIdentity};
-pub use tls::{door, join, member};
+pub use tls::{door, host_for_proxies, join, member, proxy_to_hosts};

@@ -29,14 +29,19 @@ pub(crate) enum TrustedAuthorities {
 #[derive(Debug)]
 pub(crate) struct FleetVerifier {
     pub(crate) trusted: TrustedAuthorities,
+    pub(crate) wanted: PeerRole,
     pub(crate) provider: Arc<CryptoProvider>,
 }
 
 /// Whose certificate it has to be.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wanted {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PeerRole {
+    /// A server's.
     Server,
+    /// A member's. One without a certificate passes, which may only join.
     Member,
+    /// That of a member with this role.
+    Only(Role),
 }
 
 impl FleetVerifier {
@@ -44,7 +49,6 @@ impl FleetVerifier {
         &self,
         certificate: &CertificateDer<'_>,
         shown: &[CertificateDer<'_>],
-        wanted: Wanted,
         now: UnixTime,
     ) -> Result<(), Error> {
         let invited: Vec<CertificateDer<'_>>;
@@ -58,18 +62,18 @@ impl FleetVerifier {
         };
         let anchors = authorities.iter().map(anchor_from_trusted_cert);
         let anchors = anchors.collect::<Result<Vec<_>, _>>().map_err(|_| unknown_issuer())?;
-        let usage = match wanted {
-            Wanted::Server => KeyUsage::server_auth(),
-            Wanted::Member => KeyUsage::client_auth(),
+        let usage = match self.wanted {
+            PeerRole::Server => KeyUsage::server_auth(),
+            PeerRole::Member | PeerRole::Only(_) => KeyUsage::client_auth(),
         };
         let peer = PeerCertificate::of(certificate).map_err(|_| bad_encoding())?;
         let algorithms = self.provider.signature_verification_algorithms.all;
         let parsed = EndEntityCert::try_from(certificate).map_err(|_| bad_encoding())?;
         // The authority's word is asked for, not the date: see the module's comment. A server's must not have
         // run out, since nothing but its date says that it may still command.
-        let at = match wanted {
-            Wanted::Member => now.min(last_second(&peer)),
-            Wanted::Server => now,
+        let at = match self.wanted {
+            PeerRole::Member | PeerRole::Only(_) => now.min(last_second(&peer)),
+            PeerRole::Server => now,
         };
         parsed
             .verify_for_usage(algorithms, &anchors, &[], at, usage, None, None)
@@ -79,7 +83,12 @@ impl FleetVerifier {
             TrustedAuthorities::Known { fleet: own, .. } => fleet == *own,
             TrustedAuthorities::Invited(_) => true,
         };
-        if !of_the_fleet || (role == Role::Server) != (wanted == Wanted::Server) {
+        let is_wanted = match self.wanted {
+            PeerRole::Server => role == Role::Server,
+            PeerRole::Member => role != Role::Server,
+            PeerRole::Only(wanted) => role == wanted,
+        };
+        if !of_the_fleet || !is_wanted {
             return Err(CertificateError::NotValidForName.into());
         }
         Ok(())
@@ -100,7 +109,7 @@ impl FleetVerifier {
     }
 }
 
-/// A member looks at the server.
+/// A member looks at the server, or a proxy at a host.
 impl ServerCertVerifier for FleetVerifier {
     fn verify_server_cert(
         &self,
@@ -111,7 +120,7 @@ impl ServerCertVerifier for FleetVerifier {
         _ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.verify(end_entity, intermediates, Wanted::Server, now)?;
+        self.verify(end_entity, intermediates, now)?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -138,10 +147,10 @@ impl ServerCertVerifier for FleetVerifier {
     }
 }
 
-/// The server's door looks at a member. Without a certificate one can do nothing but join.
+/// The server's door looks at a member, or a host at a proxy. Without a certificate one can do nothing but join.
 impl ClientCertVerifier for FleetVerifier {
     fn client_auth_mandatory(&self) -> bool {
-        false
+        self.wanted != PeerRole::Member
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
@@ -154,7 +163,7 @@ impl ClientCertVerifier for FleetVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.verify(end_entity, intermediates, Wanted::Member, now)?;
+        self.verify(end_entity, intermediates, now)?;
         Ok(ClientCertVerified::assertion())
     }
 

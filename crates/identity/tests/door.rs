@@ -11,7 +11,9 @@ use identity::{
 };
 use model::Role;
 use rustls::pki_types::ServerName;
-use rustls::{CertificateError, ClientConfig, ClientConnection, Error, ServerConnection};
+use rustls::{
+    CertificateError, ClientConfig, ClientConnection, Error, ServerConfig, ServerConnection,
+};
 use tempfile::TempDir;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -63,9 +65,16 @@ impl Fleet {
 
 /// Shakes hands, and tells whom the door sees.
 fn shake(client: ClientConfig, server: &Credentials) -> Result<Option<PeerCertificate>, Error> {
+    shake_with(client, identity::door(server).unwrap())
+}
+
+fn shake_with(
+    client: ClientConfig,
+    server: ServerConfig,
+) -> Result<Option<PeerCertificate>, Error> {
     let name = ServerName::try_from("whatever.invalid").unwrap();
     let mut client = ClientConnection::new(Arc::new(client), name).unwrap();
-    let mut server = ServerConnection::new(Arc::new(identity::door(server).unwrap())).unwrap();
+    let mut server = ServerConnection::new(Arc::new(server)).unwrap();
     while client.is_handshaking() || server.is_handshaking() {
         carry(|bytes| client.write_tls(bytes), |bytes| server.read_tls(bytes));
         server.process_new_packets()?;
@@ -289,5 +298,27 @@ impl rustls::client::danger::ServerCertVerifier for BelievesAll {
         rustls::crypto::ring::default_provider()
             .signature_verification_algorithms
             .supported_schemes()
+    }
+}
+
+#[test]
+fn a_host_answers_proxies_of_its_fleet_alone_and_they_ask_nobody_but_hosts() {
+    let (ours, theirs) = (Fleet::new(), Fleet::new());
+    let now = SystemTime::now();
+    let host = ours.member(Role::Host, "web-1", now);
+    let proxy = ours.member(Role::Proxy, "lb-1", now);
+    let answers = || identity::host_for_proxies(&host).unwrap();
+    let asks = |proxy: &Credentials| identity::proxy_to_hosts(proxy).unwrap();
+    let seen = shake_with(asks(&proxy), answers()).unwrap().unwrap();
+    assert_eq!(seen.identity.name.as_str(), "lb-1");
+    // Another host, a proxy of another fleet, and one without a certificate.
+    let other = ours.member(Role::Host, "web-2", now);
+    refused(shake_with(asks(&other), answers()));
+    refused(shake_with(asks(&theirs.member(Role::Proxy, "lb-1", now)), answers()));
+    let nameless = shake_with(identity::join(&ours.invite()).unwrap(), answers());
+    assert!(nameless.is_err(), "{nameless:?}");
+    // Neither the server nor another proxy can pass as a host.
+    for answerer in [ours.server(), ours.member(Role::Proxy, "lb-2", now)] {
+        refused(shake_with(asks(&proxy), identity::host_for_proxies(&answerer).unwrap()));
     }
 }

@@ -5,6 +5,7 @@
 //! This crate moves messages. What they mean is for control, the agent and the proxy.
 
 mod answers;
+mod confirm;
 mod content;
 mod dial;
 mod door;
@@ -19,6 +20,7 @@ mod newcomers;
 mod queue;
 mod session;
 
+pub use confirm::{Confirmer, Listens, confirm};
 pub use content::{ContentRefusal, ContentRequest, ServedContent};
 pub use door::{DoorConfig, FleetDoor, ToMembers};
 pub use door_state::{DoorEnd, MemberStanding};

@@ -161,6 +161,7 @@ impl Member {
                     | ToMember::Settings { .. }
                     | ToMember::CookieKeys { .. }
                     | ToMember::Duty { .. }
+                    | ToMember::Hosts { .. }
                     | ToMember::Reach { .. }
                     | ToMember::ReadLogs { .. }) => {
                         if self.may_command(&command) {
@@ -227,6 +228,7 @@ impl Member {
             | ToMember::Settings { by, .. }
             | ToMember::CookieKeys { by, .. }
             | ToMember::Duty { by, .. }
+            | ToMember::Hosts { by, .. }
             | ToMember::Reach { by, .. } => *by,
             ToMember::ReadLogs { .. } => return true,
             ToMember::Welcome(_) | ToMember::Heartbeat | ToMember::Removed | ToMember::Unknown => {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use model::{
@@ -101,6 +102,13 @@ pub enum ToMember {
         /// What the proxy is used for.
         duty: ProxyDuty,
     },
+    /// Ask these addresses, if there is no control after a boot, which instances of the saved table still listen.
+    Hosts {
+        /// The control that sends it.
+        by: ControlRun,
+        /// Where the hosts answer, each at the address of its instances.
+        confirm: Vec<SocketAddr>,
+    },
     /// Read output of instances. Answered by [`FromMember::Logs`].
     ReadLogs {
         /// The number of the question, for its answer.
@@ -190,6 +198,9 @@ pub enum Offers {
         /// The highest number of an instance of each app that it has kept anything of.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         numbers: BTreeMap<AppName, u64>,
+        /// The port at which it confirms its instances to proxies, if it does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirm: Option<u16>,
     },
     /// A proxy offers to take requests to instances.
     Proxy {
@@ -234,6 +245,7 @@ impl Replaces for ToMember {
             | Self::Settings { .. }
             | Self::CookieKeys { .. }
             | Self::Duty { .. }
+            | Self::Hosts { .. }
             | Self::ReadLogs { .. }
             | Self::Removed
             | Self::Unknown => None,

@@ -1,8 +1,10 @@
 //! `DIR/snapshot`: the last routing table, for a start without control. Checksummed, replaced by rename.
-//! Not synced: a crash of the machine that loses the file ends the instances, too.
+//!
+//! Beside instances of the same machine it need not be synced: a crash of the machine that loses the file ends the
+//! instances, too. A proxy elsewhere writes and syncs the next table before it may use it, and only renames it then.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use model::Snapshot;
 
@@ -35,11 +37,38 @@ pub struct SavedSnapshot {
 /// # Errors
 /// If it cannot be written. The one before is still there then.
 pub fn save(path: &Path, snapshot: &Snapshot, boot: Option<&str>) -> io::Result<()> {
+    datadir::replace(path, &text(snapshot, boot)?)
+}
+
+/// Writes the snapshot that may be used next beside the saved one, so that a crash of the machine does not lose it.
+/// `boot` is as for [`save`].
+///
+/// # Errors
+/// If it cannot be written.
+pub fn save_next(path: &Path, snapshot: &Snapshot, boot: Option<&str>) -> io::Result<()> {
+    datadir::write(&next(path), &text(snapshot, boot)?)
+}
+
+/// Replaces the saved snapshot with the one that was written by [`save_next`]. Waits for no disk: after a crash of the
+/// machine within a moment, the one before may be there again.
+///
+/// # Errors
+/// If it cannot be renamed.
+pub fn use_next(path: &Path) -> io::Result<()> {
+    std::fs::rename(next(path), path)
+}
+
+/// Returns where the snapshot is that may be used next.
+pub fn next(path: &Path) -> PathBuf {
+    path.with_extension("next")
+}
+
+fn text(snapshot: &Snapshot, boot: Option<&str>) -> io::Result<Vec<u8>> {
     let body = serde_json::to_vec(snapshot).map_err(io::Error::other)?;
     let boot = boot.map(|boot| format!(" {boot}")).unwrap_or_default();
     let mut text = format!("{FORMAT} {}{boot}\n", checksum(&boot, &body)).into_bytes();
     text.extend(body);
-    datadir::replace(path, &text)
+    Ok(text)
 }
 
 /// Returns the saved snapshot, or `None` if none was ever saved.
@@ -76,6 +105,27 @@ fn checksum(boot: &str, body: &[u8]) -> String {
 mod tests {
     use super::*;
     use std::fs;
+
+    #[test]
+    fn the_next_snapshot_is_not_read_before_it_is_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("snapshot");
+        let table = |counter| Snapshot {
+            generation: model::Generation { term: 3, counter },
+            apps: Vec::new(),
+        };
+        let saved = || load(&path).unwrap().map(|saved| saved.snapshot.generation.counter);
+        save_next(&path, &table(1), Some("boot")).unwrap();
+        assert_eq!(saved(), None);
+        use_next(&path).unwrap();
+        save_next(&path, &table(2), Some("boot")).unwrap();
+        save_next(&path, &table(3), Some("boot")).unwrap();
+        assert_eq!(saved(), Some(1));
+        use_next(&path).unwrap();
+        assert_eq!(saved(), Some(3));
+        assert!(use_next(&path).is_err(), "there is no other one");
+        assert_eq!(saved(), Some(3));
+    }
 
     #[test]
     fn a_saved_snapshot_is_read_back_and_a_damaged_one_is_refused() {

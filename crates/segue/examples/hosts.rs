@@ -174,6 +174,7 @@ impl MemberEnd for SimulatedHost {
             offers: Offers::Host {
                 abilities: HostAbilities::default(),
                 numbers: self.with(|state| state.numbers.clone()),
+                confirm: None,
             },
         }
     }

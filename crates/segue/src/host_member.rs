@@ -2,18 +2,20 @@
 //! outlive a server.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use agent::{Agent, ReleaseSource, Request, SourceError, SourceReader};
-use cli::{AgentOptions, CommandError};
+use cli::{AgentOptions, CommandError, ConfirmPort};
 use identity::Credentials;
 use link::{
-    ContentRequest, Fetcher, FromMember, Hello, LinkError, MemberEnd, MemberEnded, Offers,
-    ToMember, ToServer, VERSION, Welcome,
+    Confirmer, ContentRequest, Fetcher, FromMember, Hello, LinkError, Listens, MemberEnd,
+    MemberEnded, Offers, ToMember, ToServer, VERSION, Welcome,
 };
-use model::{AppName, Digest, Role};
+use model::{AppName, Digest, InstanceId, Role};
 use proxy::{SignalAction, Signals};
 use sd_notify::NotifyState;
 use store::ReleaseStore;
@@ -47,6 +49,15 @@ pub fn run(options: &AgentOptions) -> Result<(), CommandError> {
     let name = membership.credentials.own().identity.name.clone();
     let fetcher = Fetcher::new(&membership.credentials, membership.known.servers.clone());
     let fetcher = fetcher.map_err(|error| failed(&error))?;
+    let folder_of_instances = data.to_owned();
+    let confirm = move |said: &BTreeMap<InstanceId, Listens>| {
+        let said = said.iter().map(|(id, Listens { at, any })| (id.clone(), *at, *any));
+        agent::listening(&folder_of_instances, said)
+    };
+    let confirmer = Confirmer::new(&membership.credentials, Box::new(confirm));
+    let confirmer = confirmer.map_err(|error| failed(&error))?;
+    let confirms = listen_for_proxies(options.confirm);
+    let confirms_at = confirms.as_ref().and_then(|it| Some(it.local_addr().ok()?.port()));
     let (member, record) = LinkRecord::begin(membership, "instances go on");
     let to_server = member.to_server();
     let config = agent::AgentConfig {
@@ -66,6 +77,8 @@ pub fn run(options: &AgentOptions) -> Result<(), CommandError> {
         to_server,
         record,
         fetcher,
+        confirmer: confirmer.clone(),
+        confirms_at,
     };
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     tracing::info!(%name, "instances of the fleet run here");
@@ -73,6 +86,7 @@ pub fn run(options: &AgentOptions) -> Result<(), CommandError> {
         tokio::select! {
             ended = member.run(&end) => Some(ended),
             () = asked_to_end(signals) => None,
+            never = answer_proxies(&confirmer, confirms) => match never {},
         }
     });
     // The agent takes no more commands; instances go on.
@@ -81,6 +95,35 @@ pub fn run(options: &AgentOptions) -> Result<(), CommandError> {
         Some(MemberEnded::Removed) => leave(data),
         None => Ok(()),
     }
+}
+
+/// Returns where proxies ask which instances still listen; `None` if nobody is to, or it is not possible. Instances do
+/// not depend on it.
+fn listen_for_proxies(port: ConfirmPort) -> Option<TcpListener> {
+    let ConfirmPort(Some(port)) = port else { return None };
+    let any =
+        [SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), (Ipv4Addr::UNSPECIFIED, port).into()];
+    match TcpListener::bind(&any[..]) {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            tracing::warn!(
+                %error, port,
+                "proxies cannot ask for instances after a power loss; choose another port with --confirm"
+            );
+            None
+        }
+    }
+}
+
+/// Answers proxies, if there is a listener for them. Never returns.
+async fn answer_proxies(confirmer: &Confirmer, listener: Option<TcpListener>) -> Infallible {
+    if let Some(listener) = listener {
+        match confirmer.run(listener).await {
+            Ok(never) => match never {},
+            Err(error) => tracing::error!(%error, "proxies are not answered"),
+        }
+    }
+    std::future::pending().await
 }
 
 async fn asked_to_end(mut signals: Signals) {
@@ -108,6 +151,9 @@ struct HostEnd {
     to_server: ToServer,
     record: LinkRecord,
     fetcher: Fetcher,
+    confirmer: Confirmer,
+    /// The port at which proxies are answered, if they are.
+    confirms_at: Option<u16>,
 }
 
 impl HostEnd {
@@ -132,6 +178,7 @@ impl MemberEnd for HostEnd {
             offers: Offers::Host {
                 abilities: self.agent.abilities().clone(),
                 numbers: agent::numbers(&self.data).unwrap_or_default(),
+                confirm: self.confirms_at,
             },
         }
     }
@@ -151,6 +198,7 @@ impl MemberEnd for HostEnd {
             | ToMember::Settings { .. }
             | ToMember::CookieKeys { .. }
             | ToMember::Duty { .. }
+            | ToMember::Hosts { .. }
             | ToMember::Reach { .. }
             | ToMember::Removed
             | ToMember::Unknown => {}
@@ -172,6 +220,9 @@ impl MemberEnd for HostEnd {
         self.record.renewed(credentials);
         if let Err(error) = self.fetcher.show(credentials) {
             tracing::warn!(%error, "the renewed certificate cannot be used for files");
+        }
+        if let Err(error) = self.confirmer.show(credentials) {
+            tracing::warn!(%error, "the renewed certificate cannot be shown to proxies");
         }
     }
 }

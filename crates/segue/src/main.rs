@@ -23,6 +23,7 @@ mod serve;
 mod service_duty;
 mod signals;
 mod sys;
+mod table_of_before_boot;
 mod test_hooks;
 
 use std::ffi::OsString;

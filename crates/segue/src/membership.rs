@@ -53,7 +53,7 @@ impl Membership {
         let failed = |error: &dyn std::error::Error| CommandError::new(&*act, error);
         datadir::private_folder(&keys).map_err(|error| failed(&error))?;
         let files = MembershipFiles {
-            credentials: keys.join("member.pem"),
+            credentials: credentials_file(data),
             known: data.join("servers.json"),
         };
         let kept = Credentials::open(&files.credentials).map_err(|error| failed(&error))?;
@@ -152,6 +152,11 @@ impl MembershipFiles {
             failed(&error).hint("delete it, and name the server with --servers HOST:PORT")
         })
     }
+}
+
+/// Returns the file with the credentials of a member.
+pub fn credentials_file(data: &Path) -> PathBuf {
+    data.join("keys").join("member.pem")
 }
 
 /// Returns the text of an invite.

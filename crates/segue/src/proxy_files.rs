@@ -2,6 +2,7 @@
 //! starts without a server: the table in use, the settings, and the keys of users' cookies.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use cli::CommandError;
@@ -11,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::cookie_keys::CookieKeys;
+use crate::membership::credentials_file;
 
 /// The files of a proxy.
 #[derive(Clone, Debug)]
@@ -19,7 +21,10 @@ pub struct ProxyFiles {
     pub table: PathBuf,
     settings: PathBuf,
     duty: PathBuf,
+    hosts: PathBuf,
     keys: PathBuf,
+    /// The proxy's identity, which somebody else keeps there.
+    pub credentials: PathBuf,
 }
 
 impl ProxyFiles {
@@ -29,7 +34,9 @@ impl ProxyFiles {
             table: data.join("snapshot"),
             settings: data.join("settings.json"),
             duty: data.join("duty.json"),
+            hosts: data.join("hosts.json"),
             keys: data.join("keys").join("affinity.keys"),
+            credentials: credentials_file(data),
         }
     }
 
@@ -61,6 +68,16 @@ impl ProxyFiles {
         keep(&self.duty, &duty);
     }
 
+    /// Returns the addresses at which hosts confirm their instances; none if none are known or can be read.
+    pub fn hosts(&self) -> Vec<SocketAddr> {
+        known(&self.hosts)
+    }
+
+    /// Keeps the addresses at which hosts confirm their instances.
+    pub fn keep_hosts(&self, hosts: &[SocketAddr]) {
+        keep(&self.hosts, &hosts);
+    }
+
     /// Returns the keys of users' cookies; none if none are known or can be read.
     pub fn keys(&self) -> CookieKeys {
         CookieKeys::load(&self.keys).unwrap_or_else(|error| {
@@ -78,7 +95,9 @@ impl ProxyFiles {
 
     /// Deletes everything.
     pub fn delete(&self) -> Result<(), CommandError> {
-        for file in [&self.table, &self.settings, &self.duty, &self.keys] {
+        let next = snapshot_file::next(&self.table);
+        let own = [&self.table, &next, &self.settings, &self.duty, &self.hosts, &self.keys];
+        for file in own {
             match std::fs::remove_file(file) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(CommandError::new(format!("delete {}", file.display()), &error));

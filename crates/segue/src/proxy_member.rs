@@ -1,9 +1,9 @@
 //! `segue proxy --data`: a load balancer that is a member of a fleet. It serves users from the table that it
 //! saved last, and depends on nothing else; it gets newer ones from the server when that is there.
 
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
 
 use cli::{CommandError, ProxyOptions};
 use identity::Credentials;
@@ -26,11 +26,7 @@ use crate::membership::Membership;
 use crate::proxy_files::ProxyFiles;
 use crate::saving_proxy::SavingProxy;
 use crate::service_duty::ServiceDuty;
-use crate::test_hooks;
-
-/// The time that a proxy waits for control after a boot of its machine, before it uses the table that it saved
-/// before that boot.
-const AFTER_BOOT: Duration = Duration::from_secs(10);
+use crate::{table_of_before_boot, test_hooks};
 
 /// Serves users until a signal comes, or the proxy is removed from its fleet.
 pub fn run(options: &ProxyOptions, data: &Path) -> Result<(), CommandError> {
@@ -160,25 +156,17 @@ impl Serving {
     /// used is an error only if there is nothing to serve.
     async fn be_a_member(&self, options: &ProxyOptions) -> Result<MemberEnded, CommandError> {
         let (join, servers) = (options.member.join.as_deref(), &options.member.servers);
-        let membership = match Membership::open_or_join(&self.data, Role::Proxy, join, servers)
-            .await
-        {
-            Ok(membership) => membership,
-            Err(error) if self.has_saved => {
-                let CommandError { act, cause, .. } = error;
-                tracing::error!("users are served by the saved table alone: {act}: {cause}");
-                let _ = sd_notify::notify(&[NotifyState::Ready]);
-                if let Some(saved) = &self.before_boot {
-                    tokio::time::sleep(AFTER_BOOT).await;
-                    self.floating.iter().for_each(|it| it.uses_table_of_before_boot(true));
-                    if let Err(error) = self.proxy.publish(saved) {
-                        tracing::error!(error = in_full(&error), "the table of before the boot");
-                    }
+        let membership =
+            match Membership::open_or_join(&self.data, Role::Proxy, join, servers).await {
+                Ok(membership) => membership,
+                Err(error) if self.has_saved => {
+                    let CommandError { act, cause, .. } = error;
+                    tracing::error!("users are served by the saved table alone: {act}: {cause}");
+                    let _ = sd_notify::notify(&[NotifyState::Ready]);
+                    match self.use_table_of_before_boot().await {}
                 }
-                return std::future::pending().await;
-            }
-            Err(error) => return Err(error),
-        };
+                Err(error) => return Err(error),
+            };
         let name = membership.credentials.own().identity.name.clone();
         let (member, record) = LinkRecord::begin(membership, "users are served by the last table");
         let end = ProxyEnd::new(self, &member, record);
@@ -186,9 +174,23 @@ impl Serving {
         tracing::info!(%name, "users of the fleet are served here");
         let ended = tokio::select! {
             ended = member.run(&end) => ended,
-            never = end.use_table_of_before_boot(self.before_boot.clone()) => match never {},
+            never = self.use_table_of_before_boot() => match never {},
         };
         Ok(ended)
+    }
+}
+
+impl Serving {
+    /// Uses a table that was saved before the machine was booted, as far as its hosts confirm it, if control gives
+    /// none in time. Never returns.
+    async fn use_table_of_before_boot(&self) -> Infallible {
+        let used = || self.floating.iter().for_each(|it| it.uses_table_of_before_boot(true));
+        match &self.before_boot {
+            Some(saved) => {
+                table_of_before_boot::follow(saved, &self.proxy, &self.files, used).await
+            }
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -210,23 +212,6 @@ impl ProxyEnd {
         let to_server = serving.to_server.get_or_init(|| member.to_server()).clone();
         let (duty, floating) = (serving.duty.clone(), serving.floating.clone());
         Self { table: Mutex::new(table), duty, floating, files, to_server, record }
-    }
-
-    /// Uses a table that was saved before the machine was booted, if control gives none in time. Instances may
-    /// have got other addresses since, which control would know. Never returns.
-    async fn use_table_of_before_boot(&self, saved: Option<Snapshot>) -> std::convert::Infallible {
-        if let Some(saved) = saved {
-            tokio::time::sleep(AFTER_BOOT).await;
-            let mut table = self.table();
-            if table.proxy().observe().prepared == Generation::default() {
-                tracing::warn!("nothing is heard of control: the table of before the boot is used");
-                let generation = saved.generation;
-                self.floating.iter().for_each(|it| it.uses_table_of_before_boot(true));
-                table.prepare(Arc::new(saved));
-                table.commit(generation);
-            }
-        }
-        std::future::pending().await
     }
 
     /// Uses other keys for users' cookies, and keeps them for the next start.
@@ -292,6 +277,10 @@ impl MemberEnd for ProxyEnd {
                 self.record.obeyed(by);
                 self.files.keep_duty(duty);
                 self.duty.set(duty);
+            }
+            ToMember::Hosts { by, confirm } => {
+                self.record.obeyed(by);
+                self.files.keep_hosts(&confirm);
             }
             ToMember::Reach { by, targets } => {
                 self.record.obeyed(by);

@@ -1,11 +1,12 @@
 //! A proxy that saves each routing table before it uses it, so that its next process does not start from an
 //! older one.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use model::{Generation, HealthTable, Snapshot, in_full};
-use proxy::Proxy;
+use proxy::{Proxy, snapshot_file};
 
 /// A proxy, and the file with the table from which its next process starts.
 #[derive(Clone, Debug)]
@@ -29,8 +30,16 @@ impl SavingProxy {
         &self.proxy
     }
 
-    /// Prepares the table of a snapshot without using it. One that is older than the newest is refused.
+    /// Prepares the table of a snapshot without using it. One that is older than the newest is refused. A proxy on
+    /// another machine may have to start without control, so it first makes sure that a crash of the machine does not
+    /// lose the table; if that is not possible, it stays with the table that it has, and is late.
     pub fn prepare(&mut self, snapshot: Arc<Snapshot>) {
+        if let Some(boot) = &self.boot
+            && let Err(error) = snapshot_file::save_next(&self.saved, &snapshot, Some(boot))
+        {
+            tracing::error!(%error, "the routing table cannot be saved, so it is not prepared");
+            return;
+        }
         match self.proxy.prepare(&snapshot) {
             Ok(()) => self.prepared = Some(snapshot),
             Err(error) => tracing::error!(error = in_full(&error), "a snapshot is refused"),
@@ -38,13 +47,11 @@ impl SavingProxy {
     }
 
     /// Saves the prepared snapshot of this generation, and uses it. If it cannot be saved, the server's own proxy
-    /// uses it all the same: after a crash, control tells it anew. One on another machine may have to start without
-    /// control, with instances that are long gone in its table; it stays with the table that it has, and is late.
+    /// uses it all the same: after a crash, control tells it anew.
     pub fn commit(&mut self, generation: Generation) {
         let prepared = self.prepared.take_if(|snapshot| snapshot.generation == generation);
         if let Some(snapshot) = prepared
-            && let Err(error) =
-                proxy::snapshot_file::save(&self.saved, &snapshot, self.boot.as_deref())
+            && let Err(error) = self.save(&snapshot)
         {
             if self.boot.is_some() {
                 tracing::error!(%error, "the routing table cannot be saved, so it is not used");
@@ -54,6 +61,13 @@ impl SavingProxy {
             tracing::warn!(%error, "the snapshot is not saved; traffic is not affected");
         }
         self.proxy.commit(generation);
+    }
+
+    fn save(&self, snapshot: &Snapshot) -> io::Result<()> {
+        match self.boot {
+            Some(_) => snapshot_file::use_next(&self.saved),
+            None => snapshot_file::save(&self.saved, snapshot, None),
+        }
     }
 
     /// Uses a health table.

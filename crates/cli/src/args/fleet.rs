@@ -193,6 +193,26 @@ pub struct AgentOptions {
     /// Where the server is, instead of where it was: HOST:PORT, more than one separated by commas.
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', value_parser = host_port)]
     pub servers: Vec<String>,
+    /// Where proxies of the fleet ask which instances still listen, when they start after a power loss and there is no
+    /// server: a port, or `off`.
+    #[arg(long, value_name = "PORT|off", default_value = "7444")]
+    pub confirm: ConfirmPort,
+}
+
+/// The port at which a host confirms its instances to proxies; `None` is `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConfirmPort(pub Option<u16>);
+
+impl FromStr for ConfirmPort {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match (text, text.parse()) {
+            ("off", _) => Ok(Self(None)),
+            (_, Ok(port)) if port > 0 => Ok(Self(Some(port))),
+            _ => Err("it is neither a port nor `off`"),
+        }
+    }
 }
 
 /// The options of a proxy that is a member of a fleet.

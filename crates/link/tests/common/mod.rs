@@ -456,7 +456,8 @@ impl MemberEnd for Noted {
     fn hello(&self) -> Hello {
         let offers = match self.role {
             Role::Host => {
-                Offers::Host { abilities: HostAbilities::default(), numbers: BTreeMap::new() }
+                let (abilities, numbers) = (HostAbilities::default(), BTreeMap::new());
+                Offers::Host { abilities, numbers, confirm: None }
             }
             Role::Proxy | Role::Server => {
                 Offers::Proxy { abilities: Abilities::default(), epoch: 1 }

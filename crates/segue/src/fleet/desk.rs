@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -145,6 +145,17 @@ impl Desk {
         self.to_members().into_iter().for_each(|it| it.send(proxy, message.clone()));
     }
 
+    /// Returns the message that tells proxies where hosts confirm their instances.
+    fn hosts(&self) -> ToMember {
+        let fleet = self.board.fleet();
+        let address = |name: &MemberName, from: IpAddr| {
+            let known = fleet.members.iter().find(|known| known.name == *name);
+            known.and_then(|known| known.address).unwrap_or(from)
+        };
+        let confirm = self.presences().confirmers(address);
+        ToMember::Hosts { by: self.by(), confirm }
+    }
+
     fn tell_proxies(&self, message: &ToMember) {
         let Some(to_members) = self.to_members() else { return };
         for presence in self.presences().here() {
@@ -213,7 +224,8 @@ impl Desk {
             return;
         }
         match &hello.offers {
-            Offers::Host { abilities, numbers } => {
+            Offers::Host { abilities, numbers, confirm: _ } => {
+                self.tell_proxies(&self.hosts());
                 let (abilities, numbers) = (abilities.clone(), numbers.clone());
                 let hello = self.host_hello(member, from, (abilities, numbers, &hello.boot));
                 self.inbox.link(member.as_host(), Link::Up(hello));
@@ -225,6 +237,8 @@ impl Desk {
                 }
                 let fleet = self.board.fleet();
                 let known = fleet.members.iter().find(|known| known.name == *member);
+                let hosts = self.hosts();
+                self.to_members().into_iter().for_each(|it| it.send(member, hosts.clone()));
                 self.tell_duty(member, known.map(|known| known.proxy_duty).unwrap_or_default());
                 let hello = ProxyHello { abilities: *abilities, epoch: *epoch };
                 self.inbox.proxy_link(member.as_proxy(), ProxyLink::Up(hello));

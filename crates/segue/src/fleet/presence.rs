@@ -1,10 +1,10 @@
 //! The presence of members: which are connected, since when, and with what they came.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use identity::PeerCertificate;
-use link::Hello;
+use link::{Hello, Offers};
 use model::{MemberName, Reach, Timestamp};
 use wire::{MemberState, ProxyDrain};
 
@@ -82,6 +82,16 @@ impl Presences {
     /// Returns what is seen of a member, if it has connected.
     pub fn of(&self, member: &MemberName) -> Option<&MemberPresence> {
         self.0.get(member)
+    }
+
+    /// Returns where hosts confirm their instances. `address` returns the address of a host's instances, given the one
+    /// that it connects from.
+    pub fn confirmers(&self, address: impl Fn(&MemberName, IpAddr) -> IpAddr) -> Vec<SocketAddr> {
+        let hosts = self.0.iter().filter_map(|(name, presence)| match presence.hello.offers {
+            Offers::Host { confirm: Some(port), .. } => Some((name, presence.from, port)),
+            Offers::Host { confirm: None, .. } | Offers::Proxy { .. } => None,
+        });
+        hosts.map(|(name, from, port)| (address(name, from), port).into()).collect()
     }
 
     /// Returns the members that are heard.

@@ -154,6 +154,58 @@ fn a_proxy_that_is_killed_starts_from_its_table_without_a_server() {
     world.all_serve(&[LB1], "v2");
 }
 
+/// After a power loss there is no server, and another program listens where an instance was: its answers are never
+/// given to users of the app.
+#[test]
+fn after_a_boot_without_a_server_only_what_hosts_confirm_is_used() {
+    let mut world = FleetWorld::start_with_proxies(2, 1, &app::watch("300ms"));
+    world.deploy("v1");
+    world.all_serve(&[LB1], "v1");
+    let instances = world.status()["live"]["instances"].as_array().cloned().unwrap();
+    let first = instances.iter().find(|instance| instance["host"] == "h1").unwrap();
+    let address = first["address"].as_str().unwrap().to_owned();
+    world.kill_server();
+    world.kill_proxy(1);
+    world.kill_agent(1);
+    for pid in world.network.processes(Machine::Host(1)) {
+        crate::world::signal(pid, rustix::process::Signal::KILL);
+    }
+    let mut stranger = world.network.on(Machine::Host(1), "python3");
+    stranger.args(["-c", STRANGER, &address]).stderr(world.log("stranger"));
+    let mut stranger = stranger.spawn().unwrap();
+    let listens = || world.asks(Machine::Client, &address, "/").as_deref() == Ok("a stranger");
+    world.eventually("the stranger listens", listens);
+    world.start_agent(1, &[]);
+    world.boot_proxy(1);
+    world.all_serve(&[LB1], "v1");
+    for _ in 0..20 {
+        assert_eq!(world.answer_of(LB1).as_deref(), Ok("v1"));
+    }
+    // What nobody confirms any more is not used any more.
+    world.kill_agent(2);
+    let unavailable = |answer: String| answer.contains("503 Service Unavailable");
+    world.eventually("nothing is left", || world.answer_of(LB1).is_err_and(unavailable));
+    world.start_agent(2, &[]);
+    world.all_serve(&[LB1], "v1");
+    let _ = stranger.kill();
+    let _ = stranger.wait();
+}
+
+/// Answers whatever it is asked at an address.
+const STRANGER: &str = r#"
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "10")
+        self.end_headers()
+        self.wfile.write(b"a stranger")
+host, port = sys.argv[1].rsplit(":", 1)
+ThreadingHTTPServer((host, int(port)), Handler).serve_forever()
+"#;
+
 /// Instances may have got other addresses since the machine was on last, which the server would know.
 #[test]
 fn a_proxy_on_a_machine_that_was_booted_waits_for_the_server_before_it_uses_its_table() {
