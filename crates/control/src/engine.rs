@@ -336,6 +336,9 @@ impl Engine {
 
     fn traffic(&mut self, report: TrafficReport, now: Timestamp, commands: &mut Vec<Command>) {
         let moved = self.routing.proxies.moved(&report);
+        for app in self.routing.proxies.found_anew(&report) {
+            self.apps.change(&app, |managed| managed.dirty = true);
+        }
         let proxy = report.proxy.clone();
         if self.routing.report(report) {
             commands.push(self.health.tell(&proxy));

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use model::{
     Abilities, AppCounters, AppName, Generation, HealthTable, InFlight, InstanceId, Millis,
-    ProxyCommand, ProxyHello, ProxyId, ProxyLink, ProxyView, Reach, Timestamp, ToProxy,
+    ProxyCommand, ProxyDuty, ProxyHello, ProxyId, ProxyLink, ProxyView, Reach, Timestamp, ToProxy,
     TrafficReport,
 };
-use rollout::{Absence, Bug, ProxiesSeen, ProxySeen, SentTables, Spread};
+use rollout::{Absence, AskedProxy, Bug, ProxiesSeen, ProxySeen, SentTables, Spread};
 
 use crate::counts::{Counters, add, differing, plus};
 use crate::message::Command;
@@ -55,11 +55,16 @@ impl Proxies {
 
     /// Adds a proxy on another machine when control starts. Nothing is known of its tables, except that they
     /// contain no other instances than these.
-    pub fn recover(&mut self, id: ProxyId, instances: BTreeSet<InstanceId>, term: u64) {
+    pub fn recover(
+        &mut self,
+        (id, duty): (ProxyId, ProxyDuty),
+        instances: BTreeSet<InstanceId>,
+        term: u64,
+    ) {
         let generation = Generation { term, counter: 0 };
-        let tables = SentTables::assume(instances.into_iter(), generation);
+        let tables = Arc::new(SentTables::assume(instances.into_iter(), generation));
         let link = MemberLink::Silent { since: Timestamp(0) };
-        self.members.insert(id, ProxyMember { tables, link, ..ProxyMember::default() });
+        self.members.insert(id, ProxyMember { tables, link, duty, ..ProxyMember::default() });
     }
 
     /// Starts at `now`: proxies that have not connected are silent from now on.
@@ -77,11 +82,11 @@ impl Proxies {
         self.members.iter().filter(|(_, member)| !member.is_heard()).map(|(id, _)| id)
     }
 
-    /// Takes the names of all proxies on other machines. A new one is waited for only once it has the newest
-    /// table.
-    pub fn set_members(&mut self, names: &BTreeSet<ProxyId>, now: Timestamp) {
+    /// Takes the names of all proxies on other machines, and what they are used for. A new one is waited for only
+    /// once it has the newest table.
+    pub fn set_members(&mut self, names: &BTreeMap<ProxyId, ProxyDuty>, now: Timestamp) {
         let is_gone = |(id, member): &(&ProxyId, &ProxyMember)| {
-            member.link != MemberLink::Own && !names.contains(*id)
+            member.link != MemberLink::Own && !names.contains_key(*id)
         };
         let gone: Vec<ProxyId> =
             self.members.iter().filter(is_gone).map(|(id, _)| id.clone()).collect();
@@ -91,12 +96,13 @@ impl Proxies {
                 *sum = plus(std::mem::take(sum), counters);
             }
         }
-        for name in names {
-            self.members.entry(name.clone()).or_insert_with(|| ProxyMember {
+        for (name, duty) in names {
+            let member = self.members.entry(name.clone()).or_insert_with(|| ProxyMember {
                 link: MemberLink::Silent { since: now },
                 late: Some(now),
                 ..ProxyMember::default()
             });
+            member.duty = *duty;
         }
     }
 
@@ -168,6 +174,13 @@ impl Proxies {
         Some(counters.chain(in_flight).chain(quiet).collect())
     }
 
+    /// Returns the apps of which a proxy has found something else about an instance than before.
+    pub fn found_anew(&self, report: &TrafficReport) -> BTreeSet<AppName> {
+        let before = self.members.get(&report.proxy).map(|member| &*member.reached);
+        let found = before.into_iter().flat_map(|before| differing(before, &report.reached));
+        found.map(|id| id.app.clone()).collect()
+    }
+
     /// Takes a report. Counts of a process are added once, in whatever order its reports arrive.
     pub fn report(&mut self, report: TrafficReport) -> ReportNews {
         let Some(member) = self.members.get_mut(&report.proxy) else { return ReportNews::None };
@@ -204,7 +217,12 @@ impl Proxies {
             return ReportNews::None;
         }
         let has_begun = newest_epoch != Some(report.epoch);
-        member.tables.acknowledged(report.acknowledged);
+        if member.newest.as_ref().is_none_or(|newest| newest.acknowledged != report.acknowledged) {
+            Arc::make_mut(&mut member.tables).acknowledged(report.acknowledged);
+        }
+        if *member.reached != report.reached {
+            member.reached = Arc::new(report.reached.clone());
+        }
         let newest = member.newest.replace(report);
         if !has_begun {
             return ReportNews::State;
@@ -327,11 +345,20 @@ impl Proxies {
             absence: member.absence(now),
             is_heard: member.is_heard(),
             followed_at: member.followed_at,
-            tables: member.tables.clone(),
+            tables: Arc::clone(&member.tables),
+        });
+        let is_asked = |member: &ProxyMember| member.is_waited_for(now) && member.duty.is_active();
+        let asked = self.members.iter().filter(|(_, member)| is_asked(member));
+        let asked = asked.map(|(id, member)| AskedProxy {
+            name: id.clone(),
+            since: member.followed_at,
+            reached: Arc::clone(&member.reached),
         });
         let here = u16::try_from(here).unwrap_or(u16::MAX);
-        let seen = ProxiesSeen { here, remote: remote.collect() };
-        let has_changed = here != self.seen.here || !absent(&seen).eq(absent(&self.seen));
+        let seen = ProxiesSeen { here, asked: asked.collect(), remote: remote.collect() };
+        let has_changed = here != self.seen.here
+            || !names(&seen).eq(names(&self.seen))
+            || !absent(&seen).eq(absent(&self.seen));
         self.seen = seen;
         has_changed
     }
@@ -394,6 +421,11 @@ impl Prepared for Proxies {
     fn some_has(&self, generation: Generation) -> bool {
         self.members.values().any(|member| member.is_heard() && member.prepared() >= generation)
     }
+}
+
+/// Returns the proxies that have to reach instances. What they find is looked at app by app.
+fn names(seen: &ProxiesSeen) -> impl Iterator<Item = (&ProxyId, Timestamp)> {
+    seen.asked.iter().map(|proxy| (&proxy.name, proxy.since))
 }
 
 /// Returns the proxies that are late or lost, with what changes when they can use other instances.

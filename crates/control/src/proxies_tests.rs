@@ -82,7 +82,7 @@ fn what_a_process_has_counted_stays_when_another_takes_its_place() {
 #[test]
 fn a_process_with_an_earlier_clock_is_heard_once_it_has_connected() {
     let mut proxies = Proxies::new(&[]);
-    proxies.set_members(&[id(1)].into(), Timestamp(0));
+    proxies.set_members(&[(id(1), model::ProxyDuty::Active)].into(), Timestamp(0));
     let hello = |epoch| ProxyLink::Up(ProxyHello { abilities: Abilities::default(), epoch });
     proxies.link(&id(1), hello(50), Timestamp(1));
     proxies.report(report(1, 50, 9, 100, &[]));

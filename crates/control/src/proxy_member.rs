@@ -1,9 +1,11 @@
 //! One proxy as control sees it: its connection, the tables that it was told of, and when it is late.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::{
-    Abilities, Generation, Millis, ProxyCommand, ProxyPresence, Reach, Timestamp, TrafficReport,
+    Abilities, Generation, InstanceId, Millis, ProxyCommand, ProxyDuty, ProxyPresence, Reach,
+    Reached, Timestamp, TrafficReport,
 };
 
 use rollout::{Absence, SentTables};
@@ -23,7 +25,11 @@ pub(crate) struct ProxyMember {
     pub counted: Counters,
     /// The snapshot that it has acknowledged last, and when that was heard.
     pub acknowledged_at: (Generation, Timestamp),
-    pub tables: SentTables,
+    pub tables: Arc<SentTables>,
+    /// What it found when it asked instances last.
+    pub reached: Arc<BTreeMap<InstanceId, Reached>>,
+    /// What it is used for.
+    pub duty: ProxyDuty,
     pub told: ToldTables,
     /// Time since which it is late: it did not answer in time, or was lost, and has not acknowledged the newest
     /// table since.
@@ -168,7 +174,7 @@ impl ProxyMember {
             MemberLink::Up { .. } | MemberLink::Silent { .. } => table.elsewhere(),
         };
         self.told.prepare = snapshot.generation;
-        self.tables.sent(snapshot);
+        Arc::make_mut(&mut self.tables).sent(snapshot);
         say(ProxyCommand::Prepare(Arc::clone(snapshot)));
     }
 }

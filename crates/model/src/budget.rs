@@ -73,6 +73,8 @@ pub enum HostFault {
     Lost,
     /// An instance of the release did not become healthy there. The text says why.
     CannotRun(String),
+    /// A proxy that reaches the release on other hosts does not reach it there. The text says why.
+    NotReached(String),
     /// The server suspected its own network, and a person said that the host is lost.
     SaidToBeLost,
 }
@@ -81,7 +83,7 @@ impl HostFault {
     /// Returns whether the host counts against the budget.
     pub fn counts(&self) -> bool {
         match self {
-            Self::Lost | Self::CannotRun(_) => true,
+            Self::Lost | Self::CannotRun(_) | Self::NotReached(_) => true,
             Self::SaidToBeLost => false,
         }
     }
@@ -91,7 +93,7 @@ impl fmt::Display for HostFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Lost => f.write_str("it was lost"),
-            Self::CannotRun(why) => f.write_str(why),
+            Self::CannotRun(why) | Self::NotReached(why) => f.write_str(why),
             Self::SaidToBeLost => f.write_str("somebody said that it is lost"),
         }
     }

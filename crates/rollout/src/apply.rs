@@ -400,7 +400,10 @@ fn settle(app: &mut App, id: RolloutId, failed: Option<&Cause>, at: Timestamp) -
 fn end(app: &mut App, receipt: &model::Receipt, keep: Option<u16>, at: Timestamp) -> Folded {
     in_phase(app, receipt.rollout, |p| matches!(p, Phase::Settling | Phase::Reverting { .. }))?;
     if let Some(rollout) = app.rollout.take().filter(|_| keep.is_some()) {
-        let cannot = |aside: &&HostAside| matches!(aside.why, HostFault::CannotRun(_));
+        let cannot = |aside: &&HostAside| match aside.why {
+            HostFault::CannotRun(_) | HostFault::NotReached(_) => true,
+            HostFault::Lost | HostFault::SaidToBeLost => false,
+        };
         app.avoided.extend(rollout.budget.aside.iter().filter(cannot).cloned());
         tried(app, &rollout, at);
     }

@@ -88,6 +88,22 @@ pub enum Cause {
         /// The hosts that failed.
         hosts: Vec<HostAside>,
     },
+    /// A proxy did not reach a healthy instance in time.
+    NotReached {
+        /// The instance.
+        instance: InstanceId,
+        /// Which proxy, and why.
+        note: String,
+    },
+    /// A proxy reached none of the new instances in time.
+    ReachesNone {
+        /// The proxy.
+        proxy: ProxyId,
+        /// One of the instances.
+        instance: InstanceId,
+        /// Why the proxy does not reach that one.
+        note: String,
+    },
     /// The app was closed for too long, because a proxy may use what had to stop first.
     LostProxy {
         /// The proxy.
@@ -120,6 +136,8 @@ impl Cause {
             | Self::OldKeptDying { .. }
             | Self::MostlyErrors { .. }
             | Self::BudgetSpent { .. }
+            | Self::NotReached { .. }
+            | Self::ReachesNone { .. }
             | Self::LostProxy { .. }
             | Self::Aborted
             | Self::RolledBack
@@ -143,7 +161,9 @@ impl Cause {
             Self::Aborted | Self::RolledBack | Self::Replaced { .. } | Self::Removed => {
                 Blame::Nothing
             }
-            Self::LostProxy { .. } => Blame::Machine,
+            Self::NotReached { .. } | Self::ReachesNone { .. } | Self::LostProxy { .. } => {
+                Blame::Machine
+            }
             Self::BudgetSpent { hosts, .. } => {
                 let cannot_run = |aside: &HostAside| matches!(aside.why, HostFault::CannotRun(_));
                 if hosts.iter().any(cannot_run) { Blame::Release } else { Blame::Machine }
@@ -217,6 +237,17 @@ impl fmt::Display for Cause {
                     write!(f, "{aside}")
                 })
             }
+            Self::NotReached { instance, note } => {
+                write!(f, "instance {instance} could get no users: {note}")
+            }
+            Self::ReachesNone { proxy, instance, note } => {
+                write!(f, "{} reaches none of the new instances; ", name_of(proxy))?;
+                write!(f, "{instance}: {note}")?;
+                if *proxy == ProxyId::local() {
+                    return Ok(());
+                }
+                write!(f, "; `segue fleet drain {proxy}` lets rollouts go on without it")
+            }
             Self::LostProxy { proxy } => {
                 write!(
                     f,
@@ -229,6 +260,11 @@ impl fmt::Display for Cause {
             Self::Removed => f.write_str("the app is being removed"),
         }
     }
+}
+
+/// Returns the name of a proxy in sentences.
+pub(crate) fn name_of(proxy: &ProxyId) -> &str {
+    if *proxy == ProxyId::local() { "the server" } else { proxy.as_str() }
 }
 
 /// Writes an instance's last lines, indented below the sentence that names the instance.

@@ -208,10 +208,10 @@ impl Fleet {
         self.hosts.remove(&name.as_host());
     }
 
-    /// Returns the proxies on other machines.
-    pub fn proxies(&self) -> impl Iterator<Item = ProxyId> {
+    /// Returns the proxies on other machines, with what each is used for.
+    pub fn proxies(&self) -> impl Iterator<Item = (ProxyId, ProxyDuty)> {
         let proxies = self.members.iter().filter(|(_, member)| member.role == Role::Proxy);
-        proxies.map(|(name, _)| name.as_proxy())
+        proxies.map(|(name, member)| (name.as_proxy(), member.proxy_duty))
     }
 
     /// Returns what observers are shown, without what is seen of the hosts.

@@ -190,7 +190,8 @@ fn set_duty(
     now: Timestamp,
 ) -> Result<FleetAccepted, Refusal> {
     let Some(known) = fleet.hosts.get(host) else {
-        let proxies = fleet.proxies().find(|proxy| proxy.as_str() == host.as_str());
+        let proxies =
+            fleet.proxies().map(|(proxy, _)| proxy).find(|proxy| proxy.as_str() == host.as_str());
         if let Some(proxy) = proxies {
             let hint = format!("`segue fleet drain {proxy}` takes it out of service");
             return Err(refuse(&format!("change {proxy}"), "it is a proxy, not a host", &hint));

@@ -29,6 +29,7 @@ mod patience;
 mod plan;
 mod planted;
 mod reach;
+mod reachable;
 mod readiness;
 mod receipt;
 mod sent_tables;
@@ -51,8 +52,8 @@ pub use fleet_ask::{FleetAccepted, FleetAsk, address_fault, fleet_ask};
 pub use kind::RolloutKind;
 pub use ladder::{Rung, rung, rungs, wanted};
 pub use observed::{
-    Absence, Busy, FetchProgress, FetchSeen, HostSeen, InstanceSeen, Minute, Observed, Process,
-    ProxiesSeen, ProxySeen, Spread, Suspicion, Tally,
+    Absence, AskedProxy, Busy, FetchProgress, FetchSeen, HostSeen, InstanceSeen, Minute, Observed,
+    Process, ProxiesSeen, ProxySeen, Spread, Suspicion, Tally,
 };
 pub use plan::{Plan, plan};
 pub use planted::Bug;

@@ -3,12 +3,13 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use model::{
     AppCounters, AppSpec, Askers, Exit, Generation, Health, HostAbilities, HostDuty, HostId,
-    InstanceId, Listeners, Millis, Obstacle, ProxyId, Reach, ReleaseNo, Timestamp,
+    InstanceId, Listeners, Millis, Obstacle, ProxyId, Reach, Reached, ReleaseNo, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -62,8 +63,22 @@ pub struct Spread {
 pub struct ProxiesSeen {
     /// Number of proxies that switches wait for.
     pub here: u16,
+    /// The proxies, the server's own included, that have to reach an instance before it gets users: all that
+    /// switches wait for, except those that are drained.
+    pub asked: Vec<AskedProxy>,
     /// The proxies on other machines.
     pub remote: Vec<ProxySeen>,
+}
+
+/// A proxy that asks instances on other machines whether it reaches them.
+#[derive(Clone, Debug)]
+pub struct AskedProxy {
+    /// The proxy.
+    pub name: ProxyId,
+    /// Time since which it is waited for.
+    pub since: Timestamp,
+    /// What it found last. One that is missing was not asked, or has not answered yet.
+    pub reached: Arc<BTreeMap<InstanceId, Reached>>,
 }
 
 /// Observations of a proxy on another machine.
@@ -78,7 +93,7 @@ pub struct ProxySeen {
     /// Time at which it was last no longer late or lost. What it has in flight is known since then.
     pub followed_at: Timestamp,
     /// The tables that it may use.
-    pub tables: SentTables,
+    pub tables: Arc<SentTables>,
 }
 
 /// The absence of a proxy.

@@ -79,6 +79,8 @@ pub enum Bug {
     TrustsOwnNetwork,
     /// Proxies that are late or lost count as if they could use nothing.
     ForgetsAbsent,
+    /// Instances serve whether proxies reach them or not.
+    ForgetsReach,
     /// Proxies on other machines get instances that they cannot reach.
     SendsEverything,
     /// A recreate stops instances that a proxy on another machine may use.
@@ -99,7 +101,7 @@ pub enum Bug {
 
 impl Bug {
     /// All bugs.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 45] = [
         Self::RoutesToDraining,
         Self::IgnoresInFlight,
         Self::TakesUnknownForIdle,
@@ -136,6 +138,7 @@ impl Bug {
         Self::ForgetsOwed,
         Self::TrustsOwnNetwork,
         Self::ForgetsAbsent,
+        Self::ForgetsReach,
         Self::SendsEverything,
         Self::StopsUnderProxies,
         Self::NeverSpendsBudget,

@@ -3,7 +3,8 @@
 use model::{Health, NotReady, Outcome, Readiness, ReleaseNo, Share, Stage};
 
 use crate::reach::{away, is_here, missing_hosts, required};
-use crate::{App, InstanceSeen, Observed, Phase, RolloutKind};
+use crate::reachable::unreached;
+use crate::{App, Instance, InstanceSeen, Observed, Phase, RolloutKind};
 
 /// Returns whether `rollback` would work at once.
 pub fn readiness(app: &App, seen: &Observed) -> Readiness {
@@ -97,24 +98,32 @@ fn not_whole(app: &App, seen: &Observed, release: ReleaseNo, wanted: u16) -> Not
 
 /// Counts the instances of [`ready`] that are not too busy to answer their probes.
 pub(crate) fn at_ease(app: &App, seen: &Observed, release: ReleaseNo) -> u16 {
-    count(app, seen, release, |seen| seen.busy.is_none())
+    count(app, seen, release, |_, seen| seen.busy.is_none())
+}
+
+/// Counts the instances of [`at_ease`] that every proxy reaches.
+pub(crate) fn in_reach(app: &App, seen: &Observed, release: ReleaseNo) -> u16 {
+    count(app, seen, release, |instance, of_it| {
+        of_it.busy.is_none() && unreached(app, seen, instance).is_none()
+    })
 }
 
 /// Counts the instances of the release that are Serving, Up, have a process, and whose hosts are here.
 pub(crate) fn ready(app: &App, seen: &Observed, release: ReleaseNo) -> u16 {
-    count(app, seen, release, |_| true)
+    count(app, seen, release, |_, _| true)
 }
 
 fn count(
     app: &App,
     seen: &Observed,
     release: ReleaseNo,
-    counts: impl Fn(&InstanceSeen) -> bool,
+    counts: impl Fn((u64, &Instance), &InstanceSeen) -> bool,
 ) -> u16 {
-    let is_ready = |(number, instance): &(u64, &crate::Instance)| {
+    let is_ready = |(number, instance): &(u64, &Instance)| {
         let of_it = seen.instance(*number);
-        let well = of_it.health == Health::Up && !of_it.process.has_ended() && counts(of_it);
-        instance.stage == Stage::Serving && well && is_here(app, seen, instance)
+        let well = of_it.health == Health::Up && !of_it.process.has_ended();
+        let is_meant = instance.stage == Stage::Serving && is_here(app, seen, instance);
+        well && is_meant && counts((*number, instance), of_it)
     };
     u16::try_from(app.instances_of(release).filter(is_ready).count()).unwrap_or(u16::MAX)
 }

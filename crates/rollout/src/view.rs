@@ -2,10 +2,12 @@
 
 use model::{
     AppView, ArmView, Gate, Health, InstanceView, Millis, ReleaseNo, ReleaseView, RolloutView,
+    Stage,
 };
 
 use crate::ladder::{rung, rungs};
 use crate::reach::owed;
+use crate::reachable::unreached;
 use crate::readiness::way_back;
 use crate::{App, Cause, Observed, Process, Reasons, Rollout, readiness};
 
@@ -35,6 +37,7 @@ pub fn view(app: &App, seen: &Observed, reasons: Reasons) -> AppView {
 fn arm(app: &App, seen: &Observed, no: ReleaseNo) -> Option<ArmView> {
     let release = app.releases.get(&no)?;
     let instance = |(number, i): (u64, &crate::Instance)| {
+        let is_held_back = i.stage == Stage::Joining && unreached(app, seen, (number, i)).is_some();
         let seen = seen.instance(number);
         let pid = match seen.process {
             Process::Running { pid } => Some(pid),
@@ -43,7 +46,13 @@ fn arm(app: &App, seen: &Observed, no: ReleaseNo) -> Option<ArmView> {
             | Process::Refused(_)
             | Process::Exited { .. } => None,
         };
-        let health = if seen.process.has_ended() { Health::Down } else { seen.health };
+        let has_ended = seen.process.has_ended();
+        // Healthy on its host is not yet healthy for its users.
+        let health = match (seen.health, has_ended) {
+            (_, true) => Health::Down,
+            (Health::Up, false) if is_held_back => Health::Unknown,
+            (Health::Unknown | Health::Up | Health::Down, false) => seen.health,
+        };
         InstanceView {
             id: app.id(number),
             host: i.host.clone(),

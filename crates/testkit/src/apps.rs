@@ -107,7 +107,7 @@ pub fn task(name: &str, takes: Option<u64>, needs_lease: bool) -> Task {
 }
 
 /// The proxies of a server alone.
-pub static ONE_PROXY: ProxiesSeen = ProxiesSeen { here: 1, remote: Vec::new() };
+pub static ONE_PROXY: ProxiesSeen = ProxiesSeen { here: 1, asked: Vec::new(), remote: Vec::new() };
 
 /// Returns one host with these abilities and without free ports.
 pub fn local_host(abilities: HostAbilities) -> BTreeMap<HostId, HostSeen> {

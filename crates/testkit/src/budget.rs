@@ -107,7 +107,10 @@ impl Budgets {
             HostFault::Lost if before && !has_candidate => {
                 Some(format!("{host} was lost before and is put aside"))
             }
-            HostFault::Lost | HostFault::CannotRun(_) | HostFault::SaidToBeLost => None,
+            HostFault::Lost
+            | HostFault::CannotRun(_)
+            | HostFault::NotReached(_)
+            | HostFault::SaidToBeLost => None,
         }
     }
 }

@@ -310,6 +310,14 @@ impl Chaos {
     }
 
     fn fault(&mut self) {
+        let is_fleet = !self.world.hosts.remote().is_empty() || self.world.proxies.len() > 1;
+        if is_fleet && self.world.rng.once_in(8) {
+            // A firewall between a proxy and a host, or no longer one.
+            let all: Vec<_> = self.world.hosts.machines().map(|(no, _)| no).collect();
+            let host = self.world.rng.pick(&all).copied().unwrap_or(HostNo(0));
+            let proxy = self.world.rng.between(0, self.world.proxies.len() as u64 - 1) as usize;
+            return self.world.block(proxy, host);
+        }
         if !self.world.hosts.remote().is_empty() && self.world.rng.once_in(3) {
             return self.cut();
         }

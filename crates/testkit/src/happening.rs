@@ -43,6 +43,8 @@ pub(crate) enum Happening {
     Done(At, InstanceId),
     /// A dead proxy comes back.
     ProxyComesBack(usize),
+    /// A proxy asks instances on other machines.
+    Asks(usize),
     /// A proxy sends its report of every second.
     Heartbeat(usize),
     /// A scraper reads the metrics of a proxy, and will again.
@@ -80,6 +82,7 @@ impl Happening {
             | Self::ProxyUnheard(..)
             | Self::ProxyHeals(..)
             | Self::ProxyComesBack(_)
+            | Self::Asks(_)
             | Self::Scrape(_)
             | Self::Restart => false,
         }

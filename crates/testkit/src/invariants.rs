@@ -13,7 +13,7 @@ use model::{
     AppName, AppSection, Expect, Generation, Health, HostCommand, InstanceId, Order, ProxyCommand,
     ReleaseNo, RolloutId, Share, Snapshot, Stage, StrategyKind, Timestamp, ToHost, ToProxy,
 };
-use rollout::{App, Fact, Instance, RolloutKind};
+use rollout::{App, Fact, Instance, Phase, Rollout, RolloutKind};
 
 use crate::bounds;
 use crate::budget::{self, Budgets};
@@ -287,7 +287,7 @@ impl Checker {
         let Some(rollout) = &app.rollout else { return };
         let before = share_of(self.sections.get(&section.app), rollout.to);
         let after = share_of(Some(section), rollout.to);
-        let back = matches!(rollout.phase, rollout::Phase::Reverting { .. });
+        let back = matches!(rollout.phase, Phase::Reverting { .. });
         let same = self.rollouts.insert(section.app.clone(), rollout.id) == Some(rollout.id);
         let name = &section.app;
         if same && after < before && !back && rollout.kind == RolloutKind::Deploy {
@@ -345,9 +345,10 @@ impl Checker {
             let drains = matches!(fact, Fact::Draining { .. });
             let (had, _) = (carries(&after), rollout::apply(&mut after, fact));
             let left = carries(&after);
-            let during = after.rollout.as_ref().is_some_and(|r| {
-                !matches!(r.phase, rollout::Phase::Reverting { .. } | rollout::Phase::Settling)
-            });
+            let during = after
+                .rollout
+                .as_ref()
+                .is_some_and(|r| !matches!(r.phase, Phase::Reverting { .. } | Phase::Settling));
             let floor = usize::from(floor).saturating_sub(budget::excused(&after, engine));
             if drains && during && left < had && left < floor {
                 let name = &app.name;
@@ -404,22 +405,28 @@ impl Checker {
                     self.fail("I9", at, format!("the files of {name} {no} are left on a host"));
                 }
             }
-            if let Some(rollout) = &app.rollout {
+            // The way back of a recreate to a release that cannot run waits for a person to deploy a better one.
+            let is_good = |no: ReleaseNo| {
+                let content = app.releases.get(&no).and_then(|release| release.content);
+                let behaviour = content.and_then(|content| hosts.behaviours.get(&content));
+                behaviour.is_some_and(|behaviour| behaviour.is_good())
+            };
+            let waits = |rollout: &&Rollout| {
+                let goes_back = matches!(rollout.phase, Phase::Reverting { .. }) && rollout.closed;
+                goes_back && !rollout.from.is_some_and(is_good)
+            };
+            if let Some(rollout) = app.rollout.as_ref().filter(|rollout| !waits(rollout)) {
                 let (name, phase) = (&app.name, rollout.phase.name());
                 self.fail("end", at, format!("the rollout of {name} is still {phase}"));
             }
             let wanted = |no| rollout::wanted(app, no);
             for no in app.on_offer() {
-                let content = app.releases.get(&no).and_then(|release| release.content);
-                let behaviour = content.and_then(|content| hosts.behaviours.get(&content));
                 let serves = |(number, i): &(u64, &Instance)| {
                     let id = app.id(*number);
                     i.stage == Stage::Serving && alive.contains(&id) && !hosts.hangs(&id)
                 };
                 let serving = app.instances_of(no).filter(serves);
-                if behaviour.is_some_and(|b| b.is_good())
-                    && serving.count() < usize::from(wanted(no))
-                {
+                if is_good(no) && serving.count() < usize::from(wanted(no)) {
                     let name = &app.name;
                     self.fail("end", at, format!("{name} {no} is good and not whole"));
                 }

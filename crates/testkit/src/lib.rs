@@ -27,6 +27,7 @@ mod sabotage;
 mod script;
 mod silence;
 mod table_users;
+mod unreached;
 mod values;
 mod violation;
 mod works;

@@ -1,11 +1,12 @@
 //! The simulated proxy: workers that swap at different times, and requests that take time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use model::{
     Abilities, AppCounters, AppName, AppSection, Arm, Generation, Health, HealthTable, InFlight,
-    InstanceId, ProxyHello, ProxyId, ReleaseNo, Snapshot, Target, TrafficReport,
+    InstanceId, ProxyHello, ProxyId, Reached, ReleaseNo, Snapshot, Target, TrafficReport,
 };
 
 use crate::rng::Rng;
@@ -23,8 +24,6 @@ pub struct Proxy {
     pub counters: BTreeMap<AppName, AppCounters>,
     /// The requests that fail.
     pub errors: Errors,
-    /// The only client, whose requests all fail; `None` lets a dozen clients take turns.
-    pub client: Option<u8>,
     /// The content of `DIR/snapshot`, from which the next process begins.
     pub saved: Arc<Snapshot>,
     /// The snapshot of its prepared table, in use or not.
@@ -41,6 +40,8 @@ pub struct Proxy {
     seq: u64,
     /// True if a scrape resets the counts: a planted bug.
     pub scrape_takes_counts: bool,
+    /// The instances on other machines that it asks, and what it has found.
+    pub reach: Reach,
     /// True if the proxy counts requests in flight. A third-party balancer may not.
     pub counts: bool,
 }
@@ -56,6 +57,36 @@ pub struct ProxyConnection {
     pub arrives: u64,
 }
 
+/// Which instances a proxy reaches.
+#[derive(Clone, Debug, Default)]
+pub struct Reach {
+    /// What it has found.
+    pub found: BTreeMap<InstanceId, Reached>,
+    /// The addresses that it cannot reach, and since when.
+    pub blocked: BTreeMap<IpAddr, u64>,
+}
+
+impl Reach {
+    /// Asks these instances. Returns whether it has found anything else than before.
+    pub fn ask(
+        &mut self,
+        targets: &BTreeMap<InstanceId, IpAddr>,
+        alive: &BTreeSet<&InstanceId>,
+    ) -> bool {
+        let ask = |(id, address): (&InstanceId, &IpAddr)| {
+            let reached = match (self.blocked.contains_key(address), alive.contains(id)) {
+                (true, _) => Reached::No("no connection within 2 s".into()),
+                (false, true) => Reached::Yes,
+                (false, false) => Reached::No("connection refused".into()),
+            };
+            (id.clone(), reached)
+        };
+        let found = targets.iter().map(ask).collect();
+        let before = std::mem::replace(&mut self.found, found);
+        self.found != before
+    }
+}
+
 /// The requests that fail.
 #[derive(Clone, Debug, Default)]
 pub struct Errors {
@@ -63,6 +94,8 @@ pub struct Errors {
     pub once_in: BTreeMap<ReleaseNo, u64>,
     /// The kind of failure.
     pub kind: ErrorKind,
+    /// The only client, whose requests all fail; `None` lets a dozen clients take turns.
+    pub client: Option<u8>,
 }
 
 /// The kind of an instance's failure.
@@ -95,7 +128,6 @@ impl Proxy {
             health: Arc::default(),
             counters: BTreeMap::new(),
             errors: Errors::default(),
-            client: None,
             saved: Arc::default(),
             prepared: Arc::default(),
             made: Generation::default(),
@@ -104,6 +136,7 @@ impl Proxy {
             epoch: 1,
             seq: 0,
             scrape_takes_counts: false,
+            reach: Reach::default(),
             counts: true,
         }
     }
@@ -160,11 +193,11 @@ impl Proxy {
         counters.requests += 1;
         // A dozen clients take turns, unless a single one is set.
         let in_turn = u8::try_from(counters.requests % 12).unwrap_or(0);
-        let client = self.client.unwrap_or(in_turn);
+        let client = self.errors.client.unwrap_or(in_turn);
         let askers = counters.askers.entry(arm.release).or_default();
         askers.asked.insert(client);
         let chance = self.errors.once_in.get(&arm.release).copied().unwrap_or(u64::MAX);
-        let fails = rng.once_in(chance) || self.client.is_some();
+        let fails = rng.once_in(chance) || self.errors.client.is_some();
         if fails {
             askers.failing.insert(client);
         }
@@ -214,6 +247,7 @@ impl Proxy {
         self.workers = vec![fresh; self.workers.len()];
         self.prepared = self.saved.clone();
         self.health = Arc::default();
+        self.reach.found.clear();
         self.counters.clear();
         self.epoch += 1;
         self.seq = 0;
@@ -258,7 +292,7 @@ impl Proxy {
             quiet: BTreeMap::new(),
             counters: Some(self.counters.clone()),
             gaps: BTreeMap::new(),
-            reached: BTreeMap::new(),
+            reached: self.reach.found.clone(),
         }
     }
 }

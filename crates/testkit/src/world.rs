@@ -2,6 +2,7 @@
 
 mod connections;
 mod proxies;
+mod reach;
 mod start;
 mod traffic;
 mod watch;
@@ -172,26 +173,6 @@ impl World {
         ticket
     }
 
-    /// Restarts the server with an address that other machines reach. What runs stays where it listens.
-    pub fn restart_with_address(&mut self) {
-        start::restart_with_address(self);
-    }
-
-    /// Adds a proxy on a machine of its own.
-    pub fn add_proxy(&mut self) {
-        proxies::add(self);
-    }
-
-    /// Cuts the connection to a separate proxy for `lasts` milliseconds. Its users reach it all the same.
-    pub fn cut_proxy(&mut self, number: usize, lasts: u64) {
-        proxies::cut_link(self, number, lasts);
-    }
-
-    /// Kills a separate proxy, and brings it back after `back_in` milliseconds as another process.
-    pub fn kill_proxy(&mut self, number: usize, back_in: u64) {
-        proxies::kill(self, number, back_in);
-    }
-
     /// Begins to scrape that proxy regularly.
     pub fn scrape_from_now(&mut self, number: usize) {
         self.at(2_000, Happening::Scrape(number));
@@ -276,6 +257,7 @@ impl World {
     pub fn heal_links(&mut self) {
         connections::heal_all(self);
         proxies::heal_all(self);
+        reach::unblock_all(self);
     }
 
     /// Kills a process from outside.
@@ -359,7 +341,9 @@ impl World {
             Happening::Swap(at, snapshot) => traffic::swap(self, at, snapshot),
             Happening::Done(at, id) => traffic::done(self, at, &id),
             Happening::ProxyComesBack(proxy) => proxies::come_back(self, proxy),
+            Happening::Asks(number) => reach::asks(self, number),
             Happening::Heartbeat(number) => {
+                reach::ask(self, number);
                 traffic::report_traffic(self, number);
                 self.at(1_000, Happening::Heartbeat(number));
             }
@@ -455,6 +439,7 @@ impl World {
                 Command::Announce(event) => self.announce(&event),
                 Command::Show(view) => {
                     self.coverage.seen(&view);
+                    reach::shown(self, &view);
                     self.views.insert(view.app.clone(), view);
                 }
                 Command::Hide(app) => {

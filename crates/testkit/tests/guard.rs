@@ -87,7 +87,7 @@ fn one_client_alone_takes_nothing_back() {
     let mut script = Script::new();
     script.deploy("v1", GOOD).wait(15).deploy("v2", GOOD).wait(3);
     users(&mut script, 12);
-    script.world.proxies[0].client = Some(3);
+    script.world.proxies[0].errors.client = Some(3);
     users(&mut script, 40);
     script.wait(15);
     assert_eq!(outcome(&script), ("completed".into(), None), "{}", script.transcript());

@@ -7,7 +7,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use model::{
-    HostAside, HostFault, HostId, Maintenance, Page, Reach, Release, ReleaseNo, Service,
+    HostAside, HostFault, HostId, Maintenance, Page, Reach, Release, ReleaseNo, Service, Stage,
     StrategyKind,
 };
 
@@ -18,7 +18,7 @@ use crate::decide::budget;
 use crate::ladder::{rung, rungs};
 use crate::reach::{required, suspicion, unheard_host};
 use crate::readiness::{ready, whole};
-use crate::{App, Fact, Phase, Rollout, Suspicion};
+use crate::{App, Fact, Instance, Phase, Rollout, Suspicion, reachable};
 
 /// Opens the gate at which the rollout waits.
 pub(super) fn promote(desk: &Desk, promote: Promote) -> Answer {
@@ -59,6 +59,7 @@ fn open(desk: &Desk, rollout: &Rollout) -> Answer {
         let hint = "`segue status` shows what it waits for; promote again when it is whole";
         return Err(desk.refused(&why.to_string(), hint));
     }
+    check_reach(desk, rollout)?;
     check_hosts(desk, rollout)?;
     let (id, to, at) = (rollout.id, rollout.to, desk.now);
     let share = rung(desk.app, rollout, rollout.rung).share;
@@ -94,6 +95,21 @@ fn next(desk: &Desk, rollout: &Rollout, promote: Promote) -> Answer {
     batch.push(Fact::Stepped { rollout: id, rung: number, at: desk.now })?;
     let note = format!("on to {share} of the traffic for {}", desk.app.label(to));
     Ok(batch.accepted(Some(id), Some(to), note))
+}
+
+/// Refuses to give a share to a candidate that some proxy does not reach: one that has joined since, for example.
+fn check_reach(desk: &Desk, rollout: &Rollout) -> Result<(), Refusal> {
+    let (app, seen) = (desk.app, desk.seen);
+    let serves = |(_, i): &(u64, &Instance)| i.stage == Stage::Serving;
+    let mut serving = app.instances_of(rollout.to).filter(serves);
+    let Some((number, note)) = serving.find_map(|it| Some((it.0, reachable::note(app, seen, it)?)))
+    else {
+        return Ok(());
+    };
+    let why = format!("{}: {note}", app.id(number));
+    let hint =
+        "promote again when every proxy reaches it; `segue fleet drain NAME` leaves a proxy out";
+    Err(desk.refused(&why, hint))
 }
 
 /// Refuses to go on while a host with the candidate is not heard: the failure budget may not allow that.

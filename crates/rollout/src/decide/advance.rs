@@ -10,7 +10,7 @@ use crate::closing;
 use crate::ladder::rung;
 use crate::planted::Bug;
 use crate::reach::{away, is_left_behind, required, unheard_host};
-use crate::readiness::{at_ease, can_take_over, ready};
+use crate::readiness::{at_ease, can_take_over, in_reach, ready};
 use crate::receipt::receipt;
 use crate::{App, Cause, Fact, Instance, Observed, Phase, Rollout, RolloutKind};
 
@@ -39,8 +39,9 @@ pub(super) fn step(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
 /// Gives the candidate its share once it is complete for its rung, unless a person has to promote it.
 fn climb(app: &App, rollout: &Rollout, seen: &Observed, at: Timestamp) -> Option<Fact> {
     let rung = rung(app, rollout, rollout.rung);
-    // A busy instance may be healthy, but gets no larger share before it answers.
-    let ready = at_ease(app, seen, rollout.to);
+    // A busy instance may be healthy, but gets no larger share before it answers. A proxy that has joined
+    // meanwhile has to reach all that will carry the share, too.
+    let ready = in_reach(app, seen, rollout.to);
     let needed = required(app, seen, rollout.to, rung.to);
     let needed = if Bug::SwitchesShort.is_planted() { 1 } else { needed };
     if ready < needed {

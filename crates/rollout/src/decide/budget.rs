@@ -40,8 +40,8 @@ pub(super) fn overspent(app: &App, rollout: &Rollout, seen: &Observed) -> Option
 
 /// Returns the cause of a failure. Once other hosts have failed, it is that the budget is spent.
 pub(super) fn cause_with(rollout: &Rollout, failed: Failed) -> Cause {
-    let Failed { host, cause, .. } = failed;
-    if rollout.budget.account().spent == 0 || rollout.budget.is_aside(&host) {
+    let Failed { host, cause, is_of_host, instance: _ } = failed;
+    if !is_of_host || rollout.budget.account().spent == 0 || rollout.budget.is_aside(&host) {
         return cause;
     }
     spent(rollout, Some(HostAside { host, why: fault(&cause) }))
@@ -98,7 +98,8 @@ fn cannot_run(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) 
     if !matches!(rollout.phase, Phase::Starting | Phase::Ready) {
         return Vec::new();
     }
-    let Some(failed) = failed_candidate(app, rollout, seen, timer) else { return Vec::new() };
+    let failed = failed_candidate(app, rollout, seen, timer).filter(|failed| failed.is_of_host);
+    let Some(failed) = failed else { return Vec::new() };
     let host = &failed.host;
     let joins = |(_, i): &(u64, &Instance)| i.stage == Stage::Joining && i.host == *host;
     let there = app.instances_of(rollout.to).filter(joins);
@@ -120,7 +121,11 @@ fn cannot_run(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) 
 
 fn fault(cause: &Cause) -> HostFault {
     let text = cause.to_string();
-    HostFault::CannotRun(text.lines().next().unwrap_or_default().trim_end_matches(':').into())
+    let first = text.lines().next().unwrap_or_default().trim_end_matches(':').into();
+    if matches!(cause, Cause::NotReached { .. }) {
+        return HostFault::NotReached(first);
+    }
+    HostFault::CannotRun(first)
 }
 
 fn fact(rollout: &Rollout, (host, why): (HostId, HostFault), timer: &Timer) -> Fact {

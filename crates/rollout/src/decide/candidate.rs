@@ -2,17 +2,20 @@
 
 use alloc::format;
 
-use model::{Exit, Health, HostId, Stage};
+use model::{Exit, Health, HostId, Reached, Stage};
 
 use super::Timer;
 use crate::patience::{Part, Patience};
 use crate::reach::is_here;
+use crate::reachable::unreached;
 use crate::{App, Cause, Instance, InstanceSeen, Observed, Phase, Process, Rollout};
 
 /// An instance of the candidate that failed before the candidate had its share.
 pub(super) struct Failed {
     pub instance: u64,
     pub host: HostId,
+    /// True if the rollout may go on without the host: what failed there may go well on others.
+    pub is_of_host: bool,
     pub cause: Cause,
 }
 
@@ -28,10 +31,15 @@ pub(super) fn failed_candidate(
     let mut candidates =
         candidates.filter(|(_, i)| i.stage < Stage::Draining && is_here(app, seen, i));
     candidates.find_map(|(number, instance)| {
-        let seen_of_it = seen.instance(number);
-        let cause = of_instance(app, rollout, (number, instance), seen_of_it)
-            .or_else(|| never_healthy(app, rollout, (number, instance), seen, timer))?;
-        Some(Failed { instance: number, host: instance.host.clone(), cause })
+        let (host, of_it) = (instance.host.clone(), seen.instance(number));
+        let it = (number, instance);
+        if of_it.health == Health::Up && !of_it.process.has_ended() {
+            let (cause, is_of_host) = not_reached(app, rollout, it, seen, timer)?;
+            return Some(Failed { instance: number, host, is_of_host, cause });
+        }
+        let cause = of_instance(app, rollout, it, of_it)
+            .or_else(|| never_healthy(app, rollout, it, seen, timer))?;
+        Some(Failed { instance: number, host, is_of_host: true, cause })
     })
 }
 
@@ -93,4 +101,40 @@ fn never_healthy(
             Cause::NeverHealthy { instance, waited, note }
         }
     })
+}
+
+/// Returns the cause of failure of a healthy instance that some proxy does not reach in time, and whether its host
+/// is to blame: the proxy reaches the candidate on another host. A proxy that reaches nothing of the candidate is to
+/// blame itself.
+fn not_reached(
+    app: &App,
+    rollout: &Rollout,
+    (number, instance): (u64, &Instance),
+    seen: &Observed,
+    timer: &mut Timer,
+) -> Option<(Cause, bool)> {
+    let unreached = unreached(app, seen, (number, instance))?;
+    let patience = app.releases.get(&rollout.to)?.spec.health.start_deadline;
+    let since = match instance.stage {
+        Stage::Joining => Patience::with(app, seen, number, instance).since,
+        Stage::Serving | Stage::Draining | Stage::Gone => rollout.since.max(seen.recovered),
+    };
+    // A proxy that has just joined has the same time.
+    let until = since.max(unreached.proxy.since).after(patience);
+    if rollout.phase != Phase::Starting || !timer.due(until) {
+        return None;
+    }
+    let proxy = &unreached.proxy;
+    let others = app.instances_of(rollout.to).filter(|(_, i)| i.stage < Stage::Draining);
+    let is_reached =
+        |(number, _): &(u64, &Instance)| proxy.reached.get(&app.id(*number)) == Some(&Reached::Yes);
+    let mut reached = others.filter(is_reached).peekable();
+    let (name, note) = (proxy.name.clone(), unreached.sentence());
+    let instance_id = app.id(number);
+    if reached.peek().is_none() {
+        let cause = Cause::ReachesNone { proxy: name, instance: instance_id, note };
+        return Some((cause, false));
+    }
+    let is_of_host = reached.any(|(_, other)| other.host != instance.host);
+    Some((Cause::NotReached { instance: instance_id, note }, is_of_host))
 }

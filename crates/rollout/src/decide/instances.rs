@@ -5,8 +5,11 @@ use alloc::vec::Vec;
 
 use model::{Exit, Health, Stage, Timestamp};
 
+use super::Timer;
+use crate::patience::Patience;
 use crate::planted::Bug;
 use crate::reach::{is_host_removed, is_lost};
+use crate::reachable::{is_judged, unreached};
 use crate::{App, Fact, Instance, Observed, Process};
 
 /// Records every instance whose process has ended as Gone. So is one whose host was removed from the fleet:
@@ -43,11 +46,18 @@ pub(super) fn ended(app: &App, seen: &Observed, now: Timestamp) -> Vec<Fact> {
     app.instances.keys().filter_map(gone).collect()
 }
 
-/// Lets every joining instance serve that is Up according to its probes.
-pub(super) fn serving(app: &App, seen: &Observed, now: Timestamp) -> Vec<Fact> {
+/// Lets every joining instance serve that is Up according to its probes and that all proxies reach. One that no
+/// rollout is judged by serves after the time of a start, also if some proxy does not reach it.
+pub(super) fn serving(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
+    let now = timer.now;
     let joining = app.instances.iter().filter(|(_, i)| i.stage == Stage::Joining);
-    joining
-        .filter(|(number, _)| seen.instance(**number).health == Health::Up)
+    let up = joining.filter(|(number, _)| seen.instance(**number).health == Health::Up);
+    let mut is_in_reach = |number: u64, instance: &Instance| {
+        unreached(app, seen, (number, instance)).is_none()
+            || (!is_judged(app, instance)
+                && timer.due(Patience::with(app, seen, number, instance).until()))
+    };
+    up.filter(|(number, instance)| is_in_reach(**number, instance))
         .map(|(number, _)| Fact::Serving {
             instance: *number,
             probes: seen.instance(*number).streak,

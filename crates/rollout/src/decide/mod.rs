@@ -87,7 +87,7 @@ fn next(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
         facts = instances::ended(app, seen, timer.now);
     }
     if facts.is_empty() {
-        facts = instances::serving(app, seen, timer.now);
+        facts = instances::serving(app, seen, timer);
     }
     if facts.is_empty() {
         facts = works::follow(app, seen, timer);

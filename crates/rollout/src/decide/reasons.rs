@@ -7,12 +7,12 @@ use alloc::vec::Vec;
 use model::{Gate, Health, ProxyId, Reach, Reason, ReleaseNo, Share, Stage, Timestamp, Waiting};
 
 use super::replicas::lacking;
-use crate::closing;
 use crate::ladder::{rung, wanted};
 use crate::patience::{Part, Patience};
 use crate::reach::{replaced_from, suspicion};
 use crate::readiness::ready;
 use crate::{Absence, App, FetchProgress, Instance, Observed, Phase, Rollout, Suspicion};
+use crate::{closing, reachable};
 
 /// The reasons why one app waits.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -226,7 +226,10 @@ fn joins(app: &App, no: ReleaseNo) -> bool {
 }
 
 fn instances(app: &App, seen: &Observed, no: ReleaseNo) -> Waiting {
-    let note = app.instances_of(no).find_map(|(number, _)| seen.instance(number).note.clone());
+    let note = app.instances_of(no).find_map(|(number, instance)| {
+        let of_probes = seen.instance(number).note.clone();
+        of_probes.or_else(|| reachable::note(app, seen, (number, instance)))
+    });
     let release = app.label(no);
     Waiting::Instances { release, ready: ready(app, seen, no), wanted: wanted(app, no), note }
 }

@@ -208,6 +208,7 @@ fn give_up(app: &App, seen: &Observed, timer: &mut Timer, no: ReleaseNo) -> Opti
     let overdue: Vec<u64> = app
         .instances_of(no)
         .filter(|(_, i)| i.stage == Stage::Joining && is_here(app, seen, i))
+        .filter(|(number, _)| seen.instance(*number).health != Health::Up)
         .filter(|(number, i)| timer.due(Patience::with(app, seen, *number, i).until()))
         .map(|(number, _)| number)
         .collect();

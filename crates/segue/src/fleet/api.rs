@@ -147,7 +147,6 @@ impl ApiFleet for Desk {
                 to_members.dismiss(&name);
             }
             self.presences().forget(&name);
-            self.reachability.proxy_is_gone(&name.as_proxy());
             Ok(MemberChanged { note })
         })
     }

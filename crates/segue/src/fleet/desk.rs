@@ -14,8 +14,8 @@ use link::{
     ServedContent, ToMember, ToMembers, VERSION, Welcome,
 };
 use model::{
-    AppName, FleetView, HostAbilities, HostHello, HostId, Link, MemberName, ProxyDuty, ProxyHello,
-    ProxyLink, ReachTarget, Role, SocketFolders, TrafficReport,
+    AppName, FleetView, FromHost, HostAbilities, HostHello, HostId, Link, MemberName, ProxyDuty,
+    ProxyHello, ProxyLink, ReachTarget, Role, SocketFolders, TrafficReport,
 };
 use server::AppViews;
 use store::ReleaseStore;
@@ -26,7 +26,6 @@ use super::content;
 use super::for_proxies::ForProxies;
 use super::logs::LogQuestions;
 use super::presence::Presences;
-use super::reachability::Reachability;
 use crate::clock::wall_clock;
 use crate::local_host::LocalHostTerms;
 
@@ -69,7 +68,6 @@ pub struct Desk {
     store: Arc<ReleaseStore>,
     to_members: OnceLock<ToMembers>,
     presences: Mutex<Presences>,
-    pub(super) reachability: Reachability,
     logs: LogQuestions,
     obeyed: Mutex<Obeyed>,
     pub(super) for_proxies: ForProxies,
@@ -85,7 +83,6 @@ impl Desk {
     ) -> Self {
         let by = Mutex::new(ControlRun { term: 0, run: 0 });
         let (to_members, presences) = (OnceLock::new(), Mutex::default());
-        let reachability = Reachability::new(inbox.clone());
         let (logs, obeyed) = (LogQuestions::default(), Mutex::default());
         Self {
             authority,
@@ -96,7 +93,6 @@ impl Desk {
             store,
             to_members,
             presences,
-            reachability,
             logs,
             obeyed,
             for_proxies,
@@ -231,7 +227,6 @@ impl Desk {
                 self.inbox.link(member.as_host(), Link::Up(hello));
             }
             Offers::Proxy { abilities, epoch } => {
-                self.reachability.proxy_is_here(member.as_proxy());
                 for message in self.for_proxies.greeting(by) {
                     self.to_members().into_iter().for_each(|it| it.send(member, message.clone()));
                 }
@@ -327,9 +322,7 @@ impl DoorEnd for Desk {
         match member.role {
             Role::Host => self.inbox.link(member.name.as_host(), Link::Silent),
             Role::Proxy => {
-                let proxy = member.name.as_proxy();
-                self.reachability.proxy_is_gone(&proxy);
-                self.inbox.proxy_link(proxy, ProxyLink::Silent);
+                self.inbox.proxy_link(member.name.as_proxy(), ProxyLink::Silent);
             }
             Role::Server => {}
         }
@@ -338,12 +331,11 @@ impl DoorEnd for Desk {
     fn receive(&self, member: &MemberIdentity, message: FromMember) {
         match message {
             FromMember::Report { report } => {
-                self.reachability.pass(member.name.as_host(), report);
+                self.inbox.host(FromHost { host: member.name.as_host(), report });
             }
             FromMember::Logs { question, answer } => self.logs.answer(question, answer),
             // Whose report it is says the certificate, not the report.
             FromMember::Traffic { report } => {
-                self.reachability.proxy_found(&member.name.as_proxy(), &report.reached);
                 self.inbox.traffic(TrafficReport { proxy: member.name.as_proxy(), ..*report });
             }
             FromMember::Drain { progress } => self.presences().drain(&member.name, progress),

@@ -7,7 +7,6 @@ mod for_proxies;
 mod logs;
 mod presence;
 mod reach_targets;
-mod reachability;
 mod remote_proxies;
 
 use std::net::{SocketAddr, TcpListener};

@@ -1,7 +1,6 @@
 //! Tells every proxy which instances to ask whether it reaches them: all that are shown, from before they take
 //! part in traffic until they leave it. Routing tables cannot be the list, since a new instance is in none.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,35 +10,22 @@ use tokio::time::sleep;
 
 use super::desk::Desk;
 
-/// The least time between two lists, and the time between two looks at what was found.
+/// The least time between two lists.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Keeps the lists of the server's own proxy and of those on other machines up to date, and lets instances be up
-/// once all proxies reach them, until the server ends.
+/// Keeps the lists of the server's own proxy and of those on other machines up to date, until the server ends. What
+/// they find is part of their reports.
 pub async fn keep_told(desk: Arc<Desk>, own: Proxy) {
     let mut changes = desk.board.changes();
     changes.mark_changed();
     let mut told = Vec::new();
-    let mut addresses = BTreeMap::new();
-    loop {
-        let is_held = desk.reachability.holds_any();
-        tokio::select! {
-            changed = changes.changed() => {
-                // The views exist for as long as the desk.
-                let Ok(()) = changed else { return };
-                let views = desk.board.views();
-                let targets: Vec<_> = views.iter().flat_map(|view| of_app(view)).collect();
-                if targets != told {
-                    tell(&desk, &own, &targets);
-                    addresses = targets.iter().map(|it| (it.id.clone(), it.address)).collect();
-                    told = targets;
-                }
-            }
-            () = desk.reachability.begins_to_hold() => {}
-            () = sleep(PAUSE), if is_held => {}
-        }
-        if desk.reachability.holds_any() {
-            desk.reachability.judge(&own.observe().reached, &addresses);
+    // The views exist for as long as the desk.
+    while changes.changed().await.is_ok() {
+        let views = desk.board.views();
+        let targets: Vec<_> = views.iter().flat_map(|view| of_app(view)).collect();
+        if targets != told {
+            tell(&desk, &own, &targets);
+            told = targets;
         }
         sleep(PAUSE).await;
     }

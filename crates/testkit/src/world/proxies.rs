@@ -16,7 +16,27 @@ const RETRIED: u64 = 3_000;
 /// Maximum time until a proxy is a member, in milliseconds.
 const JOINED: u64 = 1_000;
 
-pub(super) fn add(world: &mut World) {
+impl World {
+    /// Adds a proxy on a machine of its own. It joins the fleet and connects.
+    pub fn add_proxy(&mut self) {
+        add(self);
+    }
+
+    /// Cuts the connection to a separate proxy for `lasts` milliseconds. Its users reach it all the same.
+    pub fn cut_proxy(&mut self, number: usize, lasts: u64) {
+        if number > 0 && number < self.proxies.len() {
+            self.coverage.fault("cut-proxy", self.views.values().map(|view| &**view));
+            cut(self, number, lasts);
+        }
+    }
+
+    /// Kills a separate proxy, and brings it back after `back_in` milliseconds as another process.
+    pub fn kill_proxy(&mut self, number: usize, back_in: u64) {
+        kill(self, number, back_in);
+    }
+}
+
+fn add(world: &mut World) {
     let number = world.proxies.len();
     let name: MemberName = format!("lb-{number}").parse().expect("it is a name");
     let digest = |salt: usize| -> Digest {
@@ -40,13 +60,6 @@ pub(super) fn add(world: &mut World) {
     world.run_for(JOINED);
 }
 
-pub(super) fn cut_link(world: &mut World, number: usize, lasts: u64) {
-    if number > 0 && number < world.proxies.len() {
-        world.coverage.fault("cut-proxy", world.views.values().map(|view| &**view));
-        cut(world, number, lasts);
-    }
-}
-
 pub(super) fn cut_all(world: &mut World, lasts: u64) {
     for number in 1..world.proxies.len() {
         cut(world, number, lasts);
@@ -61,7 +74,7 @@ pub(super) fn heal_all(world: &mut World) {
     }
 }
 
-pub(super) fn kill(world: &mut World, number: usize, back_in: u64) {
+fn kill(world: &mut World, number: usize, back_in: u64) {
     let alive = world.proxies.get_mut(number).filter(|proxy| number > 0 && !proxy.is_dead);
     let Some(proxy) = alive else { return };
     proxy.is_dead = true;

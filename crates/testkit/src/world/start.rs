@@ -46,11 +46,14 @@ pub(super) fn start(world: &mut World) {
     }
 }
 
-pub(super) fn restart_with_address(world: &mut World) {
-    world.hosts.local_address = Hosts::ADDRESS;
-    world.crash(true, 1);
-    // It may have been down already, and for longer.
-    while world.is_down && world.violation().is_none() {
-        world.run_for(100);
+impl World {
+    /// Restarts the server with an address that other machines reach. What runs stays where it listens.
+    pub fn restart_with_address(&mut self) {
+        self.hosts.local_address = Hosts::ADDRESS;
+        self.crash(true, 1);
+        // It may have been down already, and for longer.
+        while self.is_down && self.violation().is_none() {
+            self.run_for(100);
+        }
     }
 }

@@ -6,7 +6,7 @@ use rollout::Ask;
 
 use super::{World, connections};
 use crate::violation::Wrong;
-use crate::{names, records, silence, table_users, values};
+use crate::{names, records, silence, table_users, unreached, values};
 
 /// Records the values that a deploy brings. While the server is down, the deploy reaches nobody.
 pub(super) fn asked(world: &mut World, ticket: Ticket, app: &AppName, ask: &Ask) {
@@ -29,7 +29,7 @@ pub(super) fn said(world: &mut World, commands: &[Command]) {
 fn decided(world: &mut World, commands: &[Command]) -> Option<Wrong> {
     let decided = commands.iter().any(|command| matches!(command, Command::Append(_)));
     let heard = decided.then(|| connections::heard(world))?;
-    let World { engine, hosts, proxies, checker, coverage, .. } = world;
+    let World { engine, hosts, proxies, checker, coverage, now, .. } = world;
     let alive = hosts.alive().collect();
     let engine = engine.as_ref()?;
     table_users::believed(engine).or_else(|| {
@@ -38,6 +38,7 @@ fn decided(world: &mut World, commands: &[Command]) -> Option<Wrong> {
             silence::check(engine, (app, fact), &alive, &heard)
                 .or_else(|| checker.budgets.check(engine, (app, fact), &heard))
                 .or_else(|| table_users::let_go(app, fact, proxies))
+                .or_else(|| unreached::check((app, fact), (engine, proxies), *now))
         })
     })
 }
