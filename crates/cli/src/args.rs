@@ -13,11 +13,12 @@ use model::{AppName, InstanceId, Invalid, Network, Upstream};
 pub(crate) use crate::connect::ConnectionOptions;
 use crate::limit::Limit;
 
-pub use fleet::{AgentOptions, ConfirmPort, DoorOptions, FloatingOptions, ProxyMemberOptions};
 pub(crate) use fleet::{
-    DrainOptions, FleetOptions, FleetVerb, HostOptions, InviteOptions, InvitedRole,
-    KeepalivedOptions, MemberOptions, NamedProxy, RemoveMemberOptions,
+    AcceptOptions, AddressOptions, DrainOptions, FirewallOptions, FleetOptions, FleetVerb,
+    HostOptions, InviteOptions, InvitedRole, KeepalivedOptions, MemberOptions, NamedProxy,
+    RemoveMemberOptions,
 };
+pub use fleet::{AgentOptions, ConfirmPort, DoorOptions, FloatingOptions, ProxyMemberOptions};
 pub(crate) use rollout::{
     DeployOptions, FollowOptions, Following, PromoteOptions, ReleaseOptions, RollbackOptions,
 };

@@ -126,6 +126,16 @@ impl ToMembers {
         self.0.end_session(member, Some(ToMember::Removed));
     }
 
+    /// Returns the members that are connected with a certificate of the fleet, and that nobody knows.
+    pub fn strangers(&self) -> Vec<PeerCertificate> {
+        self.0.strangers_here()
+    }
+
+    /// Lets a member connect again that was not known so far.
+    pub fn admit(&self, stranger: &PeerCertificate) {
+        self.0.end_stranger(&stranger.key);
+    }
+
     /// Ends the session with a member, which will connect again.
     pub fn reconnect(&self, member: &MemberName) {
         self.0.end_session(member, None);

@@ -61,7 +61,18 @@ pub(crate) struct DoorState {
     pub times: SessionTimes,
     pub end: Arc<dyn DoorEnd>,
     sessions: Mutex<BTreeMap<MemberName, Session>>,
+    /// Members that are connected with a certificate of the fleet, and that nobody knows. By their keys.
+    strangers: Mutex<BTreeMap<Fingerprint, Stranger>>,
 }
+
+/// A member that nobody knows, with the session with it.
+struct Stranger {
+    peer: PeerCertificate,
+    session: Session,
+}
+
+/// Number of members that nobody knows of which is kept that they are connected.
+const STRANGERS: usize = 1_000;
 
 /// The session with a member. Its number tells it from the one after it.
 struct Session {
@@ -71,7 +82,8 @@ struct Session {
 
 impl DoorState {
     pub fn new(authority: Authority, times: SessionTimes, end: Arc<dyn DoorEnd>) -> Self {
-        Self { authority, times, end, sessions: Mutex::default() }
+        let (sessions, strangers) = (Mutex::default(), Mutex::default());
+        Self { authority, times, end, sessions, strangers }
     }
 
     /// Makes a session the one with this member. An earlier one ends. Returns its number.
@@ -112,6 +124,41 @@ impl DoorState {
             self.sessions().remove(member);
         }
         current
+    }
+
+    /// Records that a member is connected that nobody knows. Returns the number of the session.
+    pub fn stranger_begins(&self, peer: &PeerCertificate, queue: &Queue<ToMember>) -> u64 {
+        let mut strangers = self.strangers();
+        let number = strangers.get(&peer.key).map_or(0, |earlier| earlier.session.number + 1);
+        if strangers.len() < STRANGERS {
+            let session = Session { queue: queue.clone(), number };
+            strangers.insert(peer.key, Stranger { peer: peer.clone(), session });
+        }
+        number
+    }
+
+    /// Records that a session has ended with a member that nobody knows.
+    pub fn stranger_ended(&self, peer: &PeerCertificate, number: u64) {
+        let mut strangers = self.strangers();
+        if strangers.get(&peer.key).is_some_and(|it| it.session.number == number) {
+            strangers.remove(&peer.key);
+        }
+    }
+
+    /// Returns the members that are connected and that nobody knows.
+    pub fn strangers_here(&self) -> Vec<PeerCertificate> {
+        self.strangers().values().map(|it| it.peer.clone()).collect()
+    }
+
+    /// Ends the session with whoever has this key and is not known, who will connect again.
+    pub fn end_stranger(&self, key: &Fingerprint) {
+        if let Some(stranger) = self.strangers().remove(key) {
+            stranger.session.queue.close();
+        }
+    }
+
+    fn strangers(&self) -> MutexGuard<'_, BTreeMap<Fingerprint, Stranger>> {
+        self.strangers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn sessions(&self) -> MutexGuard<'_, BTreeMap<MemberName, Session>> {

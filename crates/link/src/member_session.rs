@@ -26,17 +26,20 @@ pub(crate) async fn run(
     let socket = WebSocketStream::from_raw_socket(socket, role, Some(session::limits())).await;
     let queue = Queue::new();
     queue.push(ToMember::Welcome(shared.end.welcome()));
-    let mut session = Session { shared, peer: &peer, from, queue: &queue, hello: None };
+    let who = Who::NotYetKnown;
+    let mut session = Session { shared, peer: &peer, from, queue: &queue, who };
     let heartbeat = || ToMember::Heartbeat;
     let ended = session::run(socket, &queue, heartbeat, shared.times, |heard| session.hear(heard));
     let why = ended.await.to_string();
-    let Session { hello, .. } = session;
+    let Session { who, .. } = session;
     let member = &peer.identity;
-    if let Some((_, number)) = hello
-        && shared.ended(&member.name, number)
-    {
-        tracing::info!(name = %member.name, why, "the session with a member ended");
-        shared.end.silent(member, &why);
+    match who {
+        Who::Member { number, .. } if shared.ended(&member.name, number) => {
+            tracing::info!(name = %member.name, why, "the session with a member ended");
+            shared.end.silent(member, &why);
+        }
+        Who::Stranger { number } => shared.stranger_ended(&peer, number),
+        Who::Member { .. } | Who::NotYetKnown => {}
     }
 }
 
@@ -46,16 +49,29 @@ struct Session<'a> {
     peer: &'a PeerCertificate,
     from: SocketAddr,
     queue: &'a Queue<ToMember>,
-    /// The member's first message, and the number of the session; `None` before it.
-    hello: Option<(Hello, u64)>,
+    who: Who,
+}
+
+/// Whom the session is with.
+enum Who {
+    /// The other end has not said its first message.
+    NotYetKnown,
+    /// Somebody with a certificate of the fleet whom nobody knows. What it says is not heard. The number is that of
+    /// the session.
+    Stranger { number: u64 },
+    /// A member, with its first message and the number of the session.
+    Member { hello: Box<Hello>, number: u64 },
 }
 
 impl Session<'_> {
     fn hear(&mut self, heard: Heard<FromMember>) {
         let member = &self.peer.identity;
         match heard {
-            Heard::Message(FromMember::Hello(hello)) if self.hello.is_none() => self.begin(hello),
+            Heard::Message(FromMember::Hello(hello)) if matches!(self.who, Who::NotYetKnown) => {
+                self.begin(hello);
+            }
             Heard::Message(FromMember::Heartbeat | FromMember::Unknown) => {}
+            Heard::Message(_) if matches!(self.who, Who::Stranger { .. }) => {}
             Heard::Message(message) => {
                 // A member that was removed is not heard any more, and neither is an earlier session.
                 if !self.is_current() || !may_say(member.role, &message) {
@@ -69,7 +85,7 @@ impl Session<'_> {
                 self.shared.end.silent(member, "nothing was heard of it for a while");
             }
             Heard::Again if self.is_current() => {
-                if let Some((hello, _)) = &self.hello {
+                if let Who::Member { hello, .. } = &self.who {
                     self.shared.end.connected(self.peer, self.from, hello);
                 }
             }
@@ -98,19 +114,21 @@ impl Session<'_> {
             MemberStanding::NotKnownYet => self.queue.close(),
             // Its work goes on as it is, until a person takes it in.
             MemberStanding::Unknown => {
-                tracing::warn!(name = %member.name, "a member is connected that nobody knows")
+                tracing::warn!(name = %member.name, "a member is connected that nobody knows");
+                let number = self.shared.stranger_begins(self.peer, self.queue);
+                self.who = Who::Stranger { number };
             }
             MemberStanding::Member => {
                 let number = self.shared.begins(&member.name, self.queue);
                 self.shared.end.connected(self.peer, self.from, &hello);
-                self.hello = Some((hello, number));
+                self.who = Who::Member { hello: Box::new(hello), number };
             }
         }
     }
 
     fn is_current(&self) -> bool {
-        let number = self.hello.as_ref().map(|(_, number)| *number);
-        number.is_some_and(|number| self.shared.is_current(&self.peer.identity.name, number))
+        let Who::Member { number, .. } = &self.who else { return false };
+        self.shared.is_current(&self.peer.identity.name, *number)
     }
 }
 

@@ -152,6 +152,24 @@ pub enum FleetFact {
         /// Time of the event.
         at: Timestamp,
     },
+    /// A person took in a member that the authority had certified and that was not known, as after a restore from a
+    /// backup.
+    MemberAccepted {
+        /// The member's name.
+        name: MemberName,
+        /// The role in its certificate.
+        role: Role,
+        /// The SHA-256 of its public key.
+        key: Digest,
+        /// The address of its instances; `None` takes the one that it connects from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address: Option<IpAddr>,
+        /// Its labels.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        labels: BTreeMap<String, String>,
+        /// Time of the event.
+        at: Timestamp,
+    },
     /// A member was removed, or its invite.
     MemberRemoved {
         /// The member's name.
@@ -181,6 +199,12 @@ impl Fleet {
                 self.invites.insert(name.clone(), invitation.clone());
             }
             FleetFact::MemberJoined { name, key, at } => self.joined(name, *key, *at),
+            FleetFact::MemberAccepted { name, role, key, address, labels, at } => {
+                let (role, key, address, labels) = (*role, *key, *address, labels.clone());
+                let (proxy_duty, joined) = (ProxyDuty::Active, *at);
+                let member = FleetMember { role, key, address, labels, proxy_duty, joined };
+                self.members.insert(name.clone(), member);
+            }
             FleetFact::MemberRemoved { name, at } => self.removed(name, *at),
         }
     }
@@ -244,6 +268,7 @@ impl FleetFact {
             | Self::ProxyDutySet { at, .. }
             | Self::Invited { at, .. }
             | Self::MemberJoined { at, .. }
+            | Self::MemberAccepted { at, .. }
             | Self::MemberRemoved { at, .. } => *at,
         }
     }
@@ -256,6 +281,7 @@ impl FleetFact {
             Self::ProxyDutySet { .. } => "proxy-duty-set",
             Self::Invited { .. } => "invited",
             Self::MemberJoined { .. } => "member-joined",
+            Self::MemberAccepted { .. } => "member-accepted",
             Self::MemberRemoved { .. } => "member-removed",
         }
     }

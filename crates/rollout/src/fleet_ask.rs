@@ -36,6 +36,26 @@ pub enum FleetAsk {
         /// The SHA-256 of the member's public key.
         key: Digest,
     },
+    /// Take in a member that the authority has certified and that is not known.
+    Accept {
+        /// The name in its certificate.
+        name: MemberName,
+        /// The role in its certificate.
+        role: Role,
+        /// The SHA-256 of its public key.
+        key: Digest,
+        /// The address at which its instances listen; `None` takes the one that it connects from.
+        address: Option<IpAddr>,
+        /// Its labels.
+        labels: BTreeMap<String, String>,
+    },
+    /// Say where the instances of a host listen from now on.
+    SetAddress {
+        /// The host's name.
+        host: HostId,
+        /// The address.
+        address: IpAddr,
+    },
     /// Say what a host is used for.
     SetDuty {
         /// The host's name.
@@ -86,6 +106,12 @@ pub fn fleet_ask(fleet: &Fleet, ask: &FleetAsk, now: Timestamp) -> Result<FleetA
             invite(fleet, name, invitation, *replace, now)
         }
         FleetAsk::Join { secret, key } => join(fleet, *secret, *key, now),
+        FleetAsk::Accept { name, role, key, address, labels } => {
+            let (name, role, key) = (name.clone(), *role, *key);
+            let (address, labels, at) = (*address, labels.clone(), now);
+            accept(fleet, FleetFact::MemberAccepted { name, role, key, address, labels, at })
+        }
+        FleetAsk::SetAddress { host, address } => set_address(fleet, host, *address, now),
         FleetAsk::SetDuty { host, duty } => set_duty(fleet, host, *duty, now),
         FleetAsk::SetProxyDuty { proxy, duty } => set_proxy_duty(fleet, proxy, *duty, now),
         FleetAsk::Remove { name } => remove(fleet, name, now),
@@ -107,40 +133,106 @@ fn invite(
         let why = "`local` is the server's own machine";
         return Err(refused(why, "give it another name"));
     }
-    let is_placed = invitation.address.is_some() || !invitation.labels.is_empty();
-    if invitation.role == Role::Proxy && is_placed {
-        let why = "a proxy runs no instances that an address or a label could be for";
-        return Err(refused(why, "leave out --address and --label"));
-    }
     if fleet.members.contains_key(name) && !replace {
         let hint = "give it another name; or, if the machine is gone for good and a new one takes its \
                     place, add `--replace`";
         return Err(refused("there is a member of that name", hint));
     }
-    if fleet.members.len() + fleet.invites.len() >= MOST {
-        let why = format!("there are {MOST} members and invites already");
-        return Err(refused(&why, "remove one that is not needed: `segue fleet remove NAME`"));
-    }
-    if let Some(fault) = invitation.address.and_then(address_fault) {
-        return Err(refused(&fault, "give the address at which the proxies reach it"));
-    }
-    let others = fleet.hosts.iter().filter(|(host, _)| **host != name.as_host());
-    let taken = others.map(|(host, known)| (host, known.address));
-    if let Some((host, address)) =
-        taken.into_iter().find(|(_, address)| Some(*address) == invitation.address)
-    {
-        let why = format!("{address} is the address of {host}");
-        return Err(refused(&why, "each host has an address of its own"));
-    }
-    if let Some(why) = label_fault(&invitation.labels) {
-        return Err(refused(&why, "labels are `KEY=VALUE`, as in `role=web`"));
-    }
+    let Invitation { role, address, labels, .. } = &invitation;
+    let may_be = is_possible(fleet, (name, *role), *address, labels);
+    may_be.map_err(|(why, hint)| refused(&why, hint))?;
     let role = invitation.role;
     let facts = Vec::from([FleetFact::Invited { name: name.clone(), invitation, at: now }]);
     Ok(FleetAccepted {
         facts,
         note: format!("{role} {name} is invited; the invite lasts one hour"),
     })
+}
+
+/// Returns why a member cannot be like this, and a hint, if it cannot.
+fn is_possible(
+    fleet: &Fleet,
+    (name, role): (&MemberName, Role),
+    address: Option<IpAddr>,
+    labels: &BTreeMap<String, String>,
+) -> Result<(), (String, &'static str)> {
+    let is_placed = address.is_some() || !labels.is_empty();
+    if role == Role::Proxy && is_placed {
+        let why = "a proxy runs no instances that an address or a label could be for";
+        return Err((why.into(), "leave out --address and --label"));
+    }
+    if fleet.members.len() + fleet.invites.len() >= MOST {
+        let why = format!("there are {MOST} members and invites already");
+        return Err((why, "remove one that is not needed: `segue fleet remove NAME`"));
+    }
+    if let Some(address) = address {
+        is_free(fleet, &name.as_host(), address)?;
+    }
+    match label_fault(labels) {
+        Some(why) => Err((why, "labels are `KEY=VALUE`, as in `role=web`")),
+        None => Ok(()),
+    }
+}
+
+/// Returns why instances of a host cannot listen at an address, and a hint, if they cannot.
+fn is_free(fleet: &Fleet, host: &HostId, address: IpAddr) -> Result<(), (String, &'static str)> {
+    if let Some(fault) = address_fault(address) {
+        return Err((fault, "give the address at which the proxies reach it"));
+    }
+    let mut others = fleet.hosts.iter().filter(|(other, _)| *other != host);
+    match others.find(|(_, other)| other.address == address) {
+        Some((other, _)) => {
+            let why = format!("{address} is the address of {other}");
+            Err((why, "each host has an address of its own"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn accept(fleet: &Fleet, accepted: FleetFact) -> Result<FleetAccepted, Refusal> {
+    let FleetFact::MemberAccepted { name, role, key, address, labels, .. } = &accepted else {
+        return Err(refuse("accept a member", "no member is named", "`segue fleet` lists them"));
+    };
+    let refused = |why: &str, hint: &str| refuse(&format!("accept {name}"), why, hint);
+    let is_it = |member: &crate::fleet::FleetMember| member.key == *key && member.role == *role;
+    if fleet.members.get(name).is_some_and(is_it) {
+        let note = format!("{name} is a member already");
+        return Ok(FleetAccepted { facts: Vec::new(), note });
+    }
+    if fleet.members.contains_key(name) {
+        let hint = format!("remove that one first: `segue fleet remove {name}`");
+        return Err(refused("there is another member of that name", &hint));
+    }
+    let may_be = is_possible(fleet, (name, *role), *address, labels);
+    may_be.map_err(|(why, hint)| refused(&why, hint))?;
+    let note = format!("{role} {name} is a member again");
+    Ok(FleetAccepted { facts: Vec::from([accepted]), note })
+}
+
+fn set_address(
+    fleet: &Fleet,
+    host: &HostId,
+    address: IpAddr,
+    now: Timestamp,
+) -> Result<FleetAccepted, Refusal> {
+    let refused =
+        |why: &str, hint: &str| refuse(&format!("change the address of {host}"), why, hint);
+    if *host == HostId::local() {
+        let why = "`local` is the server's own machine";
+        return Err(refused(why, "start the server with `--address IP`"));
+    }
+    let Some(known) = fleet.hosts.get(host) else {
+        let message = format!("there is no host {host} that has connected");
+        let hint = Some("`segue fleet` lists them".into());
+        return Err(Refusal { code: RefusalCode::NotFound, message, hint });
+    };
+    is_free(fleet, host, address).map_err(|(why, hint)| refused(&why, hint))?;
+    let note = format!(
+        "new instances on {host} listen at {address}; `segue restart APP` moves those of before"
+    );
+    let joined = FleetFact::HostJoined { host: host.clone(), address, at: now };
+    let facts = if known.address == address { Vec::new() } else { Vec::from([joined]) };
+    Ok(FleetAccepted { facts, note })
 }
 
 fn join(
@@ -280,178 +372,5 @@ fn refuse(act: &str, why: &str, hint: &str) -> Refusal {
 }
 
 #[cfg(test)]
-mod tests {
-    use model::Millis;
-
-    use super::*;
-
-    const NOW: Timestamp = Timestamp(1_000_000);
-
-    fn digest(byte: u8) -> Digest {
-        Digest::from_bytes([byte; 32])
-    }
-
-    fn invite_of(name: &str, secret: u8) -> FleetAsk {
-        FleetAsk::Invite {
-            role: Role::Host,
-            name: name.parse().expect("a name"),
-            secret: digest(secret),
-            address: Some([10, 0, 0, secret].into()),
-            labels: BTreeMap::new(),
-            replace: false,
-        }
-    }
-
-    /// Gives a command at a time, and returns the note or the refusal.
-    fn give(fleet: &mut Fleet, ask: &FleetAsk, now: Timestamp) -> String {
-        match fleet_ask(fleet, ask, now) {
-            Ok(accepted) => {
-                accepted.facts.iter().for_each(|fact| fleet.apply(fact));
-                accepted.note
-            }
-            Err(refusal) => refusal.message,
-        }
-    }
-
-    #[test]
-    fn an_invite_is_used_once_and_again_only_by_the_same_key() {
-        let mut fleet = Fleet::default();
-        let join = |secret, key| FleetAsk::Join { secret: digest(secret), key: digest(key) };
-        assert!(give(&mut fleet, &invite_of("web-1", 1), NOW).contains("is invited"));
-        assert_eq!(give(&mut fleet, &join(1, 50), NOW), "web-1 has joined");
-        assert_eq!(give(&mut fleet, &join(1, 50), NOW), "web-1 has joined");
-        let another = give(&mut fleet, &join(1, 51), NOW);
-        assert!(another.contains("by another key"), "{another}");
-        assert_eq!(fleet.view().by_key(digest(50)).map(|it| it.name.as_str()), Some("web-1"));
-        // Neither does one key have two names.
-        give(&mut fleet, &invite_of("web-2", 2), NOW);
-        let twice = give(&mut fleet, &join(2, 50), NOW);
-        assert!(twice.contains("another member has this key"), "{twice}");
-        let late = give(&mut fleet, &join(2, 52), NOW.after(Invitation::LIFE));
-        assert!(late.contains("has run out"), "{late}");
-        let stolen = give(&mut fleet, &join(9, 52), NOW);
-        assert!(stolen.contains("unknown"), "{stolen}");
-    }
-
-    #[test]
-    fn a_proxy_is_invited_by_its_name_alone() {
-        let mut fleet = Fleet::default();
-        let FleetAsk::Invite { name, secret, address, labels, replace, .. } = invite_of("lb-1", 1)
-        else {
-            unreachable!("it is an invite")
-        };
-        let ask = |address, labels| {
-            let (name, role) = (name.clone(), Role::Proxy);
-            FleetAsk::Invite { role, name, secret, address, labels, replace }
-        };
-        let label = BTreeMap::from([("role".into(), "web".into())]);
-        for placed in [ask(address, labels.clone()), ask(None, label)] {
-            assert!(give(&mut fleet, &placed, NOW).contains("runs no instances"));
-        }
-        assert!(give(&mut fleet, &ask(None, labels), NOW).contains("proxy lb-1 is invited"));
-    }
-
-    #[test]
-    fn a_proxy_stays_drained_until_a_person_says_otherwise_or_another_machine_takes_its_place() {
-        let mut fleet = Fleet::default();
-        let proxy: MemberName = "web-1".parse().expect("a name");
-        let draining = ProxyDuty::Draining { within: Millis::from_secs(10) };
-        let set = |duty| FleetAsk::SetProxyDuty { proxy: proxy.clone(), duty };
-        let duty = |fleet: &Fleet| fleet.view().members[0].proxy_duty;
-        give(&mut fleet, &invite_of("web-1", 1), NOW);
-        give(&mut fleet, &FleetAsk::Join { secret: digest(1), key: digest(50) }, NOW);
-        assert_eq!(
-            give(&mut fleet, &set(draining), NOW),
-            "there is no proxy web-1",
-            "it is a host"
-        );
-        let invite_proxy = |secret: u8| FleetAsk::Invite {
-            role: Role::Proxy,
-            name: proxy.clone(),
-            secret: digest(secret),
-            address: None,
-            labels: BTreeMap::new(),
-            replace: true,
-        };
-        give(&mut fleet, &invite_proxy(2), NOW);
-        give(&mut fleet, &FleetAsk::Join { secret: digest(2), key: digest(51) }, NOW);
-        assert!(give(&mut fleet, &set(draining), NOW).contains("is drained"));
-        assert_eq!(duty(&fleet), draining);
-        let again = fleet_ask(&fleet, &set(draining), NOW).map(|it| it.facts);
-        assert_eq!(again, Ok(Vec::new()), "nothing is new");
-        assert!(give(&mut fleet, &set(ProxyDuty::Active), NOW).contains("takes users' requests"));
-        assert_eq!(duty(&fleet), ProxyDuty::Active);
-        give(&mut fleet, &set(draining), NOW);
-        give(&mut fleet, &invite_proxy(3), NOW);
-        give(&mut fleet, &FleetAsk::Join { secret: digest(3), key: digest(52) }, NOW);
-        assert_eq!(duty(&fleet), ProxyDuty::Active);
-    }
-
-    #[test]
-    fn a_newer_invite_takes_the_place_of_the_older_one() {
-        let mut fleet = Fleet::default();
-        give(&mut fleet, &invite_of("web-1", 1), NOW);
-        give(&mut fleet, &invite_of("web-1", 2), NOW);
-        let old = give(&mut fleet, &FleetAsk::Join { secret: digest(1), key: digest(50) }, NOW);
-        assert!(old.contains("unknown"), "{old}");
-    }
-
-    #[test]
-    fn a_member_that_was_removed_or_replaced_is_known_by_its_key_for_as_long_as_it_may_come() {
-        let mut fleet = Fleet::default();
-        let name: MemberName = "web-1".parse().expect("a name");
-        give(&mut fleet, &invite_of("web-1", 1), NOW);
-        give(&mut fleet, &FleetAsk::Join { secret: digest(1), key: digest(50) }, NOW);
-        let refused = give(&mut fleet, &invite_of("web-1", 2), NOW);
-        assert!(refused.contains("there is a member of that name"), "{refused}");
-        let FleetAsk::Invite { role, name: same, secret, address, labels, .. } =
-            invite_of("web-1", 2)
-        else {
-            unreachable!("it is an invite")
-        };
-        let again = FleetAsk::Invite { role, name: same, secret, address, labels, replace: true };
-        give(&mut fleet, &again, NOW);
-        give(&mut fleet, &FleetAsk::Join { secret: digest(2), key: digest(51) }, NOW);
-        assert_eq!(fleet.view().removed, [digest(50)]);
-        give(&mut fleet, &FleetAsk::Remove { name: name.clone() }, NOW);
-        assert_eq!(fleet.view().removed, [digest(50), digest(51)]);
-        assert!(fleet.view().members.is_empty());
-        let nobody = give(&mut fleet, &FleetAsk::Remove { name }, NOW);
-        assert_eq!(nobody, "there is no member web-1");
-        let much_later = NOW.after(Millis::from_secs(121 * 24 * 3_600));
-        fleet.apply(&FleetFact::MemberRemoved {
-            name: "web-9".parse().expect("a name"),
-            at: much_later,
-        });
-        assert!(fleet.view().removed.is_empty(), "no certificate of theirs can still be renewed");
-    }
-
-    #[test]
-    fn a_host_cannot_be_where_no_proxy_reaches_it() {
-        let mut fleet = Fleet::default();
-        fleet.apply(&FleetFact::HostJoined {
-            host: "web-9".parse().expect("a name"),
-            address: [10, 0, 0, 9].into(),
-            at: NOW,
-        });
-        for (address, why) in [
-            ("127.0.0.1", "a loopback address"),
-            ("::1", "a loopback address"),
-            ("169.254.1.1", "a link-local address"),
-            ("fe80::1", "a link-local address"),
-            ("224.0.0.1", "a multicast address"),
-            ("0.0.0.0", "no address of one machine"),
-            ("10.0.0.9", "the address of web-9"),
-        ] {
-            let FleetAsk::Invite { role, name, secret, labels, replace, .. } =
-                invite_of("web-1", 1)
-            else {
-                unreachable!("it is an invite")
-            };
-            let address = Some(address.parse().expect("an address"));
-            let ask = FleetAsk::Invite { role, name, secret, address, labels, replace };
-            let said = give(&mut fleet, &ask, NOW);
-            assert!(said.contains(why), "{said}");
-        }
-    }
-}
+#[path = "fleet_ask_tests.rs"]
+mod tests;

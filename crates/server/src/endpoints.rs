@@ -25,7 +25,7 @@ pub(crate) struct Endpoint {
 
 type Handler = fn(MethodFilter) -> MethodRouter<ApiState>;
 
-static ENDPOINTS: [Endpoint; 32] = [
+static ENDPOINTS: [Endpoint; 34] = [
     get("/healthz", |method| on(method, health::healthy)).open(),
     get("/metrics", |method| on(method, health::metrics)),
     get("/readyz", |method| on(method, health::ready)),
@@ -52,6 +52,8 @@ static ENDPOINTS: [Endpoint; 32] = [
     get("/v1/fleet", |method| on(method, members::show)),
     post("/v1/fleet/invites", |method| on(method, members::invite)),
     post("/v1/fleet/hosts/{name}/duty", |method| on(method, members::set_duty)),
+    post("/v1/fleet/hosts/{name}/address", |method| on(method, members::set_address)),
+    post("/v1/fleet/members/{name}/accept", |method| on(method, members::accept)),
     post("/v1/fleet/proxies/{name}/duty", |method| on(method, members::set_proxy_duty)),
     delete("/v1/fleet/members/{name}", |method| on(method, members::remove)),
     get("/v1/state", |method| on(method, commands::left_state)),

@@ -1,8 +1,10 @@
 //! The fleet's interface for the API, and the fleet of a server that has no door for members.
 
+use std::net::IpAddr;
+
 use control::{Refusal, RefusalCode};
 use model::{HostDuty, HostId, MemberName};
-use wire::{FleetStatus, InviteRequest, Invited, MemberChanged, ProxyDutyRequest};
+use wire::{AcceptRequest, FleetStatus, InviteRequest, Invited, MemberChanged, ProxyDutyRequest};
 
 use crate::engine::Pending;
 
@@ -13,6 +15,20 @@ pub trait ApiFleet: Send + Sync + 'static {
 
     /// Invites a member.
     fn invite(&self, request: InviteRequest) -> Pending<'_, Result<Invited, Refusal>>;
+
+    /// Takes in a member that is connected with a certificate of the fleet, and that is not known.
+    fn accept(
+        &self,
+        name: MemberName,
+        request: AcceptRequest,
+    ) -> Pending<'_, Result<MemberChanged, Refusal>>;
+
+    /// Says where instances of a host listen from now on.
+    fn set_address(
+        &self,
+        host: HostId,
+        address: IpAddr,
+    ) -> Pending<'_, Result<MemberChanged, Refusal>>;
 
     /// Says what a host is used for.
     fn set_duty(&self, host: HostId, duty: HostDuty)
@@ -49,6 +65,24 @@ impl ApiFleet for NoFleet {
 
     fn invite(&self, request: InviteRequest) -> Pending<'_, Result<Invited, Refusal>> {
         let refusal = Self::refusal(&format!("invite {}", request.name));
+        Box::pin(async move { Err(refusal) })
+    }
+
+    fn accept(
+        &self,
+        name: MemberName,
+        _request: AcceptRequest,
+    ) -> Pending<'_, Result<MemberChanged, Refusal>> {
+        let refusal = Self::refusal(&format!("accept {name}"));
+        Box::pin(async move { Err(refusal) })
+    }
+
+    fn set_address(
+        &self,
+        host: HostId,
+        _address: IpAddr,
+    ) -> Pending<'_, Result<MemberChanged, Refusal>> {
+        let refusal = Self::refusal(&format!("change {host}"));
         Box::pin(async move { Err(refusal) })
     }
 

@@ -6,8 +6,8 @@ use axum::extract::{Path, Query, State};
 use model::{HostId, MemberName};
 use serde::Deserialize;
 use wire::{
-    Code, DutyRequest, FleetStatus, InviteRequest, Invited, MemberChanged, Problem,
-    ProxyDutyRequest,
+    AcceptRequest, AddressRequest, Code, DutyRequest, FleetStatus, InviteRequest, Invited,
+    MemberChanged, Problem, ProxyDutyRequest,
 };
 
 use crate::answer::{ApiResult, No, Sent};
@@ -34,6 +34,26 @@ pub(crate) async fn set_duty(
 ) -> ApiResult<Json<MemberChanged>> {
     let host = host.parse::<HostId>().map_err(|error| invalid(&error))?;
     Ok(Json(api.fleet.set_duty(host, duty).await?))
+}
+
+/// Takes in a member that is not known.
+pub(crate) async fn accept(
+    State(api): State<ApiState>,
+    Path(name): Path<String>,
+    Sent(request): Sent<AcceptRequest>,
+) -> ApiResult<Json<MemberChanged>> {
+    let name = name.parse::<MemberName>().map_err(|error| invalid(&error))?;
+    Ok(Json(api.fleet.accept(name, request).await?))
+}
+
+/// Says where instances of a host listen from now on.
+pub(crate) async fn set_address(
+    State(api): State<ApiState>,
+    Path(host): Path<String>,
+    Sent(AddressRequest { address }): Sent<AddressRequest>,
+) -> ApiResult<Json<MemberChanged>> {
+    let host = host.parse::<HostId>().map_err(|error| invalid(&error))?;
+    Ok(Json(api.fleet.set_address(host, address).await?))
 }
 
 /// Says what a proxy is used for.

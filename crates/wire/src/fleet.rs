@@ -44,6 +44,26 @@ pub struct DutyRequest {
     pub duty: HostDuty,
 }
 
+/// `POST /v1/fleet/members/{name}/accept`.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AcceptRequest {
+    /// The address at which its instances listen. The default is the one that it connects from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// Its labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// `POST /v1/fleet/hosts/{name}/address`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddressRequest {
+    /// The address at which instances of the host listen from now on.
+    pub address: IpAddr,
+}
+
 /// `POST /v1/fleet/proxies/{name}/duty`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -87,8 +107,22 @@ pub struct FleetStatus {
     pub hosts: Vec<HostStatus>,
     /// The proxies, in order of their names.
     pub proxies: Vec<ProxyStatus>,
+    /// The servers.
+    #[serde(default)]
+    pub servers: Vec<ServerStatus>,
     /// Members that are connected with a certificate of this fleet, and that the server does not know.
     pub unknown: Vec<String>,
+}
+
+/// A server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerStatus {
+    /// Its name.
+    pub name: String,
+    /// The addresses at which members reach it, as `HOST:PORT`.
+    pub addresses: Vec<String>,
+    /// The version of its program.
+    pub version: String,
 }
 
 /// State of a member: whether it is heard.
@@ -126,6 +160,9 @@ pub struct HostStatus {
     pub labels: BTreeMap<String, String>,
     /// The number of its instances.
     pub instances: usize,
+    /// The number of apps that have instances there which are stopped as soon as it is heard again.
+    #[serde(default)]
+    pub owed: usize,
     /// The version of its program; `None` until it has connected.
     pub version: Option<String>,
     /// The end of its certificate, in milliseconds since 1970; `None` for the server's own host.

@@ -3,7 +3,10 @@
 use model::{HostId, MemberName};
 
 use crate::client::{ApiClient, Result};
-use crate::{DutyRequest, FleetStatus, InviteRequest, Invited, MemberChanged, ProxyDutyRequest};
+use crate::{
+    AcceptRequest, AddressRequest, DutyRequest, FleetStatus, InviteRequest, Invited, MemberChanged,
+    ProxyDutyRequest,
+};
 
 impl ApiClient {
     /// Returns the members of the fleet.
@@ -28,6 +31,26 @@ impl ApiClient {
     /// Those of every call.
     pub fn set_duty(&self, host: &HostId, request: &DutyRequest) -> Result<MemberChanged> {
         self.post(&format!("/v1/fleet/hosts/{host}/duty"), request)
+    }
+
+    /// Takes in a member that the server does not know.
+    ///
+    /// # Errors
+    /// Those of every call.
+    pub fn accept_member(
+        &self,
+        name: &MemberName,
+        request: &AcceptRequest,
+    ) -> Result<MemberChanged> {
+        self.post(&format!("/v1/fleet/members/{name}/accept"), request)
+    }
+
+    /// Says where instances of a host listen from now on.
+    ///
+    /// # Errors
+    /// Those of every call.
+    pub fn set_address(&self, host: &HostId, request: &AddressRequest) -> Result<MemberChanged> {
+        self.post(&format!("/v1/fleet/hosts/{host}/address"), request)
     }
 
     /// Says what a proxy is used for.

@@ -45,8 +45,8 @@ pub use connector::{Distrust, SOCKET, Trusted, Unseen};
 pub use duration::parse_duration;
 pub use event::{Line, Now, StreamEvent};
 pub use fleet::{
-    DutyRequest, FleetStatus, HostStatus, InviteRequest, Invited, MemberChanged, MemberState,
-    ProxyDrain, ProxyDutyRequest, ProxyStatus,
+    AcceptRequest, AddressRequest, DutyRequest, FleetStatus, HostStatus, InviteRequest, Invited,
+    MemberChanged, MemberState, ProxyDrain, ProxyDutyRequest, ProxyStatus, ServerStatus,
 };
 pub use json_lines::JsonLines;
 pub use listener_owner::{

@@ -21,6 +21,12 @@ pub(crate) struct FleetOptions {
 pub(crate) enum FleetVerb {
     /// Print an invite: the one word with which a machine joins. It works once, for one hour.
     Invite(InviteOptions),
+    /// Take in a member that the server does not know, as after a restore from a backup. `segue fleet` lists them.
+    Accept(AcceptOptions),
+    /// Change the address at which a host's instances listen.
+    Address(AddressOptions),
+    /// Print a firewall for a member's machine, as rules for nftables.
+    Firewall(FirewallOptions),
     /// Let a host keep what it runs and get nothing new.
     Cordon(HostOptions),
     /// Let a host get new instances again, or a proxy take users' requests again.
@@ -65,6 +71,50 @@ pub(crate) enum InvitedRole {
 pub(crate) struct HostOptions {
     /// The host.
     pub(crate) host: HostId,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct AcceptOptions {
+    /// The member.
+    pub(crate) name: MemberName,
+    /// A label, by which apps choose their hosts: role=web. May be given more than once.
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    pub(crate) labels: Vec<(String, String)>,
+    /// The address at which its instances listen [default: the one that it connects from].
+    #[arg(long, value_name = "IP")]
+    pub(crate) address: Option<IpAddr>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct AddressOptions {
+    /// The host.
+    pub(crate) host: HostId,
+    /// The address.
+    #[arg(value_name = "IP")]
+    pub(crate) address: IpAddr,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct FirewallOptions {
+    /// The member, or `server`.
+    pub(crate) name: MemberName,
+    /// An address besides those that the server knows, of a machine that is yet to join. May be given more than once.
+    #[arg(long, value_name = "IP")]
+    pub(crate) also: Vec<IpAddr>,
+    /// The ports of instances.
+    #[arg(long, value_name = "FIRST-LAST", default_value = "20000-29999", value_parser = ports)]
+    pub(crate) ports: String,
+    /// Where the host confirms its instances to proxies: its own --confirm.
+    #[arg(long, value_name = "PORT|off", default_value = "7444")]
+    pub(crate) confirm: ConfirmPort,
+}
+
+/// Checks a range of ports, which is used as it is written.
+fn ports(text: &str) -> Result<String, &'static str> {
+    let wrong = "it is not FIRST-LAST, as in 20000-29999";
+    let (first, last) = text.split_once('-').ok_or(wrong)?;
+    let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0).ok_or(wrong);
+    if port(first)? <= port(last)? { Ok(text.to_owned()) } else { Err(wrong) }
 }
 
 #[derive(Clone, Debug, Args)]

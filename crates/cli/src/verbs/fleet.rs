@@ -1,10 +1,13 @@
 //! `segue fleet`: shows the members of the fleet, invites and removes them.
 
-use wire::{FleetStatus, HostStatus, InviteRequest, MemberState, ProxyStatus};
+use wire::{
+    AcceptRequest, AddressRequest, FleetStatus, HostStatus, InviteRequest, MemberState, ProxyStatus,
+};
 
-use super::{keepalived, member_duty};
+use super::{firewall, keepalived, member_duty};
 use crate::args::{
-    ConnectionOptions, FleetOptions, FleetVerb, InviteOptions, InvitedRole, RemoveMemberOptions,
+    AcceptOptions, AddressOptions, ConnectionOptions, FleetOptions, FleetVerb, InviteOptions,
+    InvitedRole, RemoveMemberOptions,
 };
 use crate::style::{BAD, BOLD, DIM, GOOD, Style, WARN};
 use crate::text::{TableCell, table};
@@ -21,6 +24,9 @@ pub(crate) fn run(
         Some(FleetVerb::Cordon(options)) => member_duty::cordon(connection, options, io),
         Some(FleetVerb::Uncordon(options)) => member_duty::uncordon(connection, options, io),
         Some(FleetVerb::Drain(options)) => member_duty::drain(connection, options, io),
+        Some(FleetVerb::Accept(options)) => accept(connection, options, io),
+        Some(FleetVerb::Address(options)) => set_address(connection, options, io),
+        Some(FleetVerb::Firewall(options)) => firewall::run(connection, options, io),
         Some(FleetVerb::Keepalived(options)) => keepalived::run(connection, options, io),
         Some(FleetVerb::Remove(options)) => remove(connection, options, io),
     }
@@ -95,6 +101,15 @@ fn lines(fleet: &FleetStatus, io: &Io<'_>) -> Vec<String> {
     for (name, reason) in hosts.chain(proxies) {
         lines.extend(reason.as_ref().map(|reason| format!("{name}: {reason}")));
     }
+    let owed = fleet.hosts.iter().filter(|host| host.owed > 0);
+    lines.extend(
+        owed.map(|host| format!("{}: instances are stopped there when it is back", host.name)),
+    );
+    lines.extend(fleet.unknown.iter().map(|name| {
+        format!(
+            "{name}: not known here, with a certificate of this fleet; `segue fleet accept {name}`"
+        )
+    }));
     lines
 }
 
@@ -140,6 +155,31 @@ fn invite(
     io.data(invited.invite.expose());
     io.say(&invited.note);
     io.say(format!("on that machine: {next}"));
+    Ok(ExitStatus::Done)
+}
+
+fn accept(
+    connection: &ConnectionOptions,
+    AcceptOptions { name, labels, address }: &AcceptOptions,
+    io: &mut Io<'_>,
+) -> Result<ExitStatus, CommandError> {
+    let act = format!("accept {name}");
+    let client = connection.client(&act)?;
+    let request = AcceptRequest { address: *address, labels: labels.iter().cloned().collect() };
+    let changed = client.accept_member(name, &request);
+    io.say(&changed.map_err(|error| CommandError::client(act, &error))?.note);
+    Ok(ExitStatus::Done)
+}
+
+fn set_address(
+    connection: &ConnectionOptions,
+    AddressOptions { host, address }: &AddressOptions,
+    io: &mut Io<'_>,
+) -> Result<ExitStatus, CommandError> {
+    let act = format!("change the address of {host}");
+    let client = connection.client(&act)?;
+    let changed = client.set_address(host, &AddressRequest { address: *address });
+    io.say(&changed.map_err(|error| CommandError::client(act, &error))?.note);
     Ok(ExitStatus::Done)
 }
 

@@ -21,6 +21,7 @@ pub(crate) mod status;
 mod command_check;
 mod env;
 mod env_file;
+mod firewall;
 mod keepalived;
 mod member_duty;
 mod outside_paths;

@@ -198,3 +198,55 @@ fn keepalived_gets_one_configuration_for_each_proxy() {
         assert!(segue(None, &words).ends_with("--- exit 2"), "{odd:?}");
     }
 }
+
+#[test]
+fn a_firewall_has_rules_for_what_the_member_is() {
+    let fake = Fake::new(|request, _| {
+        assert_eq!(request, "GET /v1/fleet");
+        let proxy = |name: &str, address: &str| {
+            json!({"name": name, "address": address, "state": "here", "ready": true,
+                "version": "0.1.0", "certificate_until": THEN, "since": THEN, "reason": null})
+        };
+        let proxies = [proxy("lb-1", "10.77.0.21"), proxy("lb-2", "fd00::22")];
+        let hosts = [host("local", &json!({"address": "127.0.0.1"})), host("web-1", &json!({}))];
+        let servers = [json!({"name": "server", "addresses": ["10.77.0.1:7443", "s.test:7443"],
+            "version": "0.1.0"})];
+        let fleet = json!({"hosts": hosts, "proxies": proxies, "servers": servers, "unknown": []});
+        Reply::Json(200, fleet)
+    });
+    let print = |words: &[&str]| segue(Some(&fake), &[&["fleet", "firewall"], words].concat());
+    assert_snapshot!(print(&["web-1", "--also", "10.77.0.23"]));
+    assert_snapshot!(print(&["server"]));
+    assert_snapshot!(print(&["lb-1"]));
+    let closed = print(&["web-1", "--confirm", "off", "--ports", "30000-30099"]);
+    assert!(closed.contains("30000-30099") && !closed.contains("7444"), "{closed}");
+    assert!(print(&["web-9"]).contains("there is no such member"));
+    for odd in [["--ports", "20000"], ["--ports", "2-1"], ["--confirm", "0"], ["--also", "lb-1"]] {
+        let words = [&["fleet", "firewall", "web-1"][..], &odd].concat();
+        assert!(segue(None, &words).ends_with("--- exit 2"), "{odd:?}");
+    }
+}
+
+#[test]
+fn whoever_is_not_known_is_named_with_the_way_in() {
+    let fake = Fake::new(|request, body| match request {
+        "GET /v1/fleet" => {
+            let hosts = [host("web-1", &json!({"owed": 1, "state": "lost"}))];
+            Reply::Json(200, json!({"hosts": hosts, "proxies": [], "unknown": ["web-7"]}))
+        }
+        "POST /v1/fleet/members/web-7/accept" => {
+            let asked: Value = serde_json::from_slice(body).unwrap();
+            assert_eq!(asked, json!({"address": "10.77.0.17", "labels": {"role": "web"}}));
+            Reply::Json(200, json!({"note": "host web-7 is a member again"}))
+        }
+        _ => {
+            assert_eq!(request, "POST /v1/fleet/hosts/web-7/address");
+            Reply::Json(200, json!({"note": "new instances on web-7 listen at 10.77.0.18"}))
+        }
+    });
+    assert_snapshot!(segue(Some(&fake), &["fleet"]));
+    let words = ["fleet", "accept", "web-7", "--label", "role=web", "--address", "10.77.0.17"];
+    assert!(segue(Some(&fake), &words).contains("web-7 is a member again"));
+    let words = ["fleet", "address", "web-7", "10.77.0.18"];
+    assert!(segue(Some(&fake), &words).contains("listen at 10.77.0.18"));
+}

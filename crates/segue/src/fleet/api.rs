@@ -6,14 +6,15 @@ use std::time::UNIX_EPOCH;
 
 use control::{FleetAsk, Refusal, RefusalCode};
 use identity::{Invite, InviteSecret};
+use link::ToMembers;
 use model::{
     Generation, HostDuty, HostId, MemberName, MemberView, ProxyDuty, ProxyId, ProxyPresence,
     ProxyView, Role, Timestamp,
 };
 use server::{ApiFleet, Pending};
 use wire::{
-    FleetStatus, HostStatus, InviteRequest, Invited, MemberChanged, MemberState, ProxyDrain,
-    ProxyDutyRequest, ProxyStatus, Secret,
+    AcceptRequest, FleetStatus, HostStatus, InviteRequest, Invited, MemberChanged, MemberState,
+    ProxyDrain, ProxyDutyRequest, ProxyStatus, Secret, ServerStatus,
 };
 
 use super::desk::Desk;
@@ -25,6 +26,8 @@ impl ApiFleet for Desk {
         let now = wall_clock();
         let instances = self.instances();
         let count = |host: &HostId| instances.get(host).copied().unwrap_or(0);
+        let apps = self.board.views();
+        let owed = |host: &HostId| apps.iter().filter(|app| app.owed.contains(host)).count();
         let mut status = FleetStatus::default();
         let local = HostId::local();
         let fleet = self.board.fleet();
@@ -40,6 +43,7 @@ impl ApiFleet for Desk {
             draining: duty(&local) == HostDuty::Draining,
             labels: BTreeMap::new(),
             instances: count(&local),
+            owed: owed(&local),
             version: Some(env!("CARGO_PKG_VERSION").into()),
             certificate_until: None,
             since: None,
@@ -55,7 +59,7 @@ impl ApiFleet for Desk {
             match member.role {
                 Role::Host => {
                     let host = member.name.as_host();
-                    let facts = (count(&host), duty(&host));
+                    let facts = (count(&host), owed(&host), duty(&host));
                     status.hosts.push(seen.host(member, facts));
                 }
                 Role::Proxy => {
@@ -67,6 +71,13 @@ impl ApiFleet for Desk {
                 Role::Server => {}
             }
         }
+        status.servers.push(ServerStatus {
+            name: Role::Server.to_string(),
+            addresses: self.advertise.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+        });
+        let strangers = self.to_members().map(ToMembers::strangers).unwrap_or_default();
+        status.unknown = strangers.iter().map(|peer| peer.identity.name.to_string()).collect();
         status
     }
 
@@ -96,6 +107,39 @@ impl ApiFleet for Desk {
             let (addresses, authority) = (self.advertise.clone(), self.authority);
             let invite = Invite { addresses, authority, role, name, secret };
             Ok(Invited { invite: Secret::new(invite.to_text().reveal()), note })
+        })
+    }
+
+    fn accept(
+        &self,
+        name: MemberName,
+        request: AcceptRequest,
+    ) -> Pending<'_, Result<MemberChanged, Refusal>> {
+        Box::pin(async move {
+            let strangers = self.to_members().map(ToMembers::strangers).unwrap_or_default();
+            let stranger = strangers.into_iter().find(|peer| peer.identity.name == name);
+            let Some(stranger) = stranger else {
+                let message = format!("cannot accept {name}: no such member is connected unknown");
+                let hint = Some("`segue fleet` lists those that are; others are invited".into());
+                return Err(Refusal { code: RefusalCode::NotFound, message, hint });
+            };
+            let AcceptRequest { address, labels } = request;
+            let (role, key) = (stranger.identity.role, stranger.key.digest());
+            let note = self.ask(FleetAsk::Accept { name, role, key, address, labels }).await?.note;
+            self.to_members().into_iter().for_each(|it| it.admit(&stranger));
+            Ok(MemberChanged { note })
+        })
+    }
+
+    fn set_address(
+        &self,
+        host: HostId,
+        address: IpAddr,
+    ) -> Pending<'_, Result<MemberChanged, Refusal>> {
+        Box::pin(async move {
+            let note = self.ask(FleetAsk::SetAddress { host, address }).await?.note;
+            self.tell_proxies(&self.hosts());
+            Ok(MemberChanged { note })
         })
     }
 
@@ -194,7 +238,11 @@ impl Seen {
         }
     }
 
-    fn host(self, member: &MemberView, (instances, duty): (usize, HostDuty)) -> HostStatus {
+    fn host(
+        self,
+        member: &MemberView,
+        (instances, owed, duty): (usize, usize, HostDuty),
+    ) -> HostStatus {
         let Self { from, state, version, certificate_until, since, reason } = self;
         HostStatus {
             name: member.name.to_string(),
@@ -204,6 +252,7 @@ impl Seen {
             draining: duty == HostDuty::Draining,
             labels: member.labels.clone(),
             instances,
+            owed,
             version,
             certificate_until,
             since,

@@ -142,7 +142,7 @@ impl Desk {
     }
 
     /// Returns the message that tells proxies where hosts confirm their instances.
-    fn hosts(&self) -> ToMember {
+    pub(super) fn hosts(&self) -> ToMember {
         let fleet = self.board.fleet();
         let address = |name: &MemberName, from: IpAddr| {
             let known = fleet.members.iter().find(|known| known.name == *name);
@@ -152,7 +152,7 @@ impl Desk {
         ToMember::Hosts { by: self.by(), confirm }
     }
 
-    fn tell_proxies(&self, message: &ToMember) {
+    pub(super) fn tell_proxies(&self, message: &ToMember) {
         let Some(to_members) = self.to_members() else { return };
         for presence in self.presences().here() {
             if presence.certificate.identity.role == Role::Proxy {

@@ -2,6 +2,7 @@
 
 mod floating;
 mod hosts;
+mod members;
 mod network;
 mod proxies;
 mod world;

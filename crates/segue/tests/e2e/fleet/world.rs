@@ -129,6 +129,31 @@ impl FleetWorld {
         kill(self.server.take());
     }
 
+    /// Lets the server start from a backup that is older than all of its members, and has its keys alone.
+    pub fn restore_without_members(&mut self) {
+        self.kill_server();
+        for entry in std::fs::read_dir(self.data()).unwrap().flatten() {
+            match entry.file_type().unwrap().is_dir() {
+                true if entry.file_name() == "keys" => {}
+                true => std::fs::remove_dir_all(entry.path()).unwrap(),
+                false => std::fs::remove_file(entry.path()).unwrap(),
+            }
+        }
+        self.serve();
+    }
+
+    /// Returns whether somebody on a machine can connect to an address.
+    pub fn reaches(&self, from: Machine, address: &str) -> bool {
+        let (door, address) = (self.network.door(from), address.parse().unwrap());
+        std::thread::scope(|scope| {
+            let connected = scope.spawn(|| {
+                super::enter(&door);
+                TcpStream::connect_timeout(&address, Duration::from_millis(500)).is_ok()
+            });
+            connected.join().unwrap()
+        })
+    }
+
     /// Starts the server again, and the agent of a host that was killed with it.
     pub fn run_server_then_agent(&mut self, number: u8) {
         self.serve();
