@@ -338,7 +338,8 @@ impl Proxies {
                 member.followed_at = now;
             }
         }
-        let here = self.members.values().filter(|member| member.is_waited_for(now)).count();
+        let is_here = |member: &&ProxyMember| member.is_heard() && member.is_waited_for(now);
+        let here = self.members.values().filter(is_here).count();
         let remote = self.members.iter().filter(|(_, member)| member.link != MemberLink::Own);
         let remote = remote.map(|(id, member)| ProxySeen {
             name: id.clone(),

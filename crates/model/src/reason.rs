@@ -108,6 +108,8 @@ pub enum Waiting {
         /// Number of these instances.
         instances: u16,
     },
+    /// A proxy to be heard that could send users to a release.
+    NoProxy,
     /// Members to be heard again after so many fell silent at once that the network of the server itself may be
     /// at fault.
     SuspectsItself {
@@ -154,6 +156,7 @@ impl Waiting {
             | Self::Resume { .. }
             | Self::Acknowledgement { .. }
             | Self::HostAside(_)
+            | Self::NoProxy
             | Self::SuspectsItself { .. } => "it is asked again",
             Self::LostProxy { .. } => "the app is opened again with what still runs",
             Self::Step { .. } => "the next step begins",
@@ -218,6 +221,9 @@ impl fmt::Display for Waiting {
                 let these = if *instances == 1 { "instance" } else { "instances" };
                 write!(f, "{proxy} to be heard again (it may send users to {instances} {these} ")?;
                 f.write_str("that are to be stopped)")
+            }
+            Self::NoProxy => {
+                f.write_str("a proxy to be heard: none is here to send users anywhere")
             }
             Self::SuspectsItself { silent, of } => {
                 write!(

@@ -37,6 +37,7 @@ fn waitings() -> Vec<Waiting> {
             why: HostFault::Lost,
         }),
         Waiting::LostProxy { proxy: "lb-2".parse().expect("it is valid"), instances: 2 },
+        Waiting::NoProxy,
         Waiting::SuspectsItself { silent: 4, of: 5 },
         Waiting::Busy {
             instance: "web-3".parse().expect("it is valid"),
@@ -63,6 +64,7 @@ fn page_of_waiting(waiting: &Waiting) -> &'static str {
         Waiting::Host { .. } => "waiting-host",
         Waiting::HostAside(_) => "waiting-host-aside",
         Waiting::LostProxy { .. } => "waiting-lost-proxy",
+        Waiting::NoProxy => "waiting-no-proxy",
         Waiting::SuspectsItself { .. } => "waiting-suspects-itself",
         Waiting::Busy { .. } => "waiting-busy",
     }

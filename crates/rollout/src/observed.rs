@@ -61,7 +61,7 @@ pub struct Spread {
 /// Observations of the proxies.
 #[derive(Clone, Debug, Default)]
 pub struct ProxiesSeen {
-    /// Number of proxies that switches wait for.
+    /// Number of proxies that are heard and neither late nor lost. Without any, no users can be moved.
     pub here: u16,
     /// The proxies, the server's own included, that have to reach an instance before it gets users: all that
     /// switches wait for, except those that are drained.

@@ -79,6 +79,8 @@ pub enum Bug {
     TrustsOwnNetwork,
     /// Proxies that are late or lost count as if they could use nothing.
     ForgetsAbsent,
+    /// A rollout goes on although no proxy is here that could move the users.
+    ForgetsNoProxy,
     /// Instances serve whether proxies reach them or not.
     ForgetsReach,
     /// Proxies on other machines get instances that they cannot reach.
@@ -101,7 +103,7 @@ pub enum Bug {
 
 impl Bug {
     /// All bugs.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 46] = [
         Self::RoutesToDraining,
         Self::IgnoresInFlight,
         Self::TakesUnknownForIdle,
@@ -138,6 +140,7 @@ impl Bug {
         Self::ForgetsOwed,
         Self::TrustsOwnNetwork,
         Self::ForgetsAbsent,
+        Self::ForgetsNoProxy,
         Self::ForgetsReach,
         Self::SendsEverything,
         Self::StopsUnderProxies,

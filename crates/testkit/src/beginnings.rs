@@ -9,6 +9,8 @@ use crate::rng::Rng;
 pub enum Joins {
     /// Before anything is deployed.
     First,
+    /// Before anything is deployed, and the server has no proxy of its own.
+    Instead,
     /// When apps run at loopback addresses already.
     Later,
     /// When the first scenario needs it.
@@ -22,6 +24,7 @@ impl Joins {
     pub fn draw(rng: &mut Rng, what: &str) -> Self {
         match (rng.once_in(3), matches!(what, "dead-proxy" | "cut-proxy")) {
             (true, false) if rng.once_in(3) => Self::Later,
+            (true, false) if rng.once_in(5) => Self::Instead,
             (true, _) => Self::First,
             (false, true) => Self::ForAmbush,
             (false, false) => Self::Never,
@@ -34,7 +37,7 @@ impl Joins {
 pub fn hosts(seed: u64, what: &str, joins: Joins) -> Hosts {
     let hosts = machines(seed, matches!(what, "cut-link" | "cut-all"));
     match joins {
-        Joins::First | Joins::ForAmbush => hosts.addressed(),
+        Joins::First | Joins::Instead | Joins::ForAmbush => hosts.addressed(),
         Joins::Later | Joins::Never => hosts,
     }
 }

@@ -96,8 +96,14 @@ impl Chaos {
         let (place, what) = all[turn];
         let mut more_proxies = Rng::new(seed ^ PROXIES);
         let joins = Joins::draw(&mut more_proxies, what);
-        let mut world = World::of(seed, beginnings::hosts(seed, what, joins), sabotage);
-        if joins == Joins::First {
+        let hosts = beginnings::hosts(seed, what, joins);
+        let mut world = match joins {
+            Joins::Instead => World::without_own_proxy(seed, hosts, sabotage),
+            Joins::First | Joins::Later | Joins::ForAmbush | Joins::Never => {
+                World::of(seed, hosts, sabotage)
+            }
+        };
+        if matches!(joins, Joins::First | Joins::Instead) {
             world.add_proxy();
         }
         let app: AppName = "web".parse().expect("it is valid");
@@ -107,7 +113,7 @@ impl Chaos {
             world.restart_with_address();
             world.add_proxy();
         }
-        if matches!(joins, Joins::First | Joins::Later) {
+        if matches!(joins, Joins::First | Joins::Instead | Joins::Later) {
             // This proxy is a balancer that does not count.
             world.proxies[1].counts = !more_proxies.once_in(4);
         }

@@ -22,7 +22,7 @@ pub struct Coverage {
 
 impl Coverage {
     /// All reasons.
-    pub const REASONS: [&str; 22] = [
+    pub const REASONS: [&str; 23] = [
         "step",
         "resume",
         "instances",
@@ -38,6 +38,7 @@ impl Coverage {
         "host",
         "lost-proxy",
         "closed-in-vain",
+        "no-proxy",
         "suspects-itself",
         "host-aside",
         "no-previous",
@@ -254,6 +255,7 @@ fn name_of(waiting: &Waiting) -> &'static str {
         Waiting::Host { .. } => "host",
         Waiting::HostAside(_) => "host-aside",
         Waiting::LostProxy { .. } => "lost-proxy",
+        Waiting::NoProxy => "no-proxy",
         Waiting::SuspectsItself { .. } => "suspects-itself",
         Waiting::Busy { .. } => "busy",
     }

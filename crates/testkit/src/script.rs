@@ -41,8 +41,13 @@ impl Script {
 
     /// Returns a world of these machines without deployed apps.
     pub fn of(hosts: Hosts) -> Self {
+        Self::in_world(World::of(1, hosts, None))
+    }
+
+    /// Returns a scenario in this world.
+    pub fn in_world(world: World) -> Self {
         let app: AppName = "web".parse().expect("it is valid");
-        Self { world: World::of(1, hosts, None), app, deployed: 0 }
+        Self { world, app, deployed: 0 }
     }
 
     /// Deploys a release with this behaviour.

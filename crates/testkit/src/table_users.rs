@@ -40,7 +40,11 @@ pub fn committed(
     // One that is about to join is not known yet.
     let is_absent = |proxy: &Proxy| {
         let known = engine.proxies().remote.iter().find(|it| it.name == proxy.id);
-        proxy.id != ProxyId::local() && known.is_none_or(|it| it.absence.is_some())
+        let is_waited_for = match proxy.id == ProxyId::local() {
+            true => !proxy.is_dead,
+            false => known.is_some_and(|it| it.absence.is_none()),
+        };
+        !is_waited_for
     };
     let waits = |proxy: &&Proxy| proxy.made < generation && !is_absent(proxy);
     let proxy = proxies.iter().find(waits).filter(|_| !hurried.contains(&generation))?;
@@ -119,6 +123,6 @@ pub fn behind(engine: &Engine, proxies: &[Proxy]) -> Option<Wrong> {
         let uses = proxy.acknowledged();
         uses.term != newest.term || uses.counter + 1 < newest.counter
     };
-    let behind = proxies.iter().find(is_behind)?;
+    let behind = proxies.iter().filter(|proxy| !proxy.is_dead).find(is_behind)?;
     Some(("end", format!("{} uses {}, not {newest}", behind.id, behind.acknowledged())))
 }

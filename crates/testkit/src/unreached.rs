@@ -1,7 +1,9 @@
-//! Invariant of instances that proxies do not reach: none of a candidate serves.
+//! Invariants of proxies that cannot send users to a release: no instance of a candidate serves that one does not
+//! reach, and no share grows while none is here.
 
 use control::Engine;
-use rollout::{App, Fact, Phase};
+use model::ProxyId;
+use rollout::{App, Fact, Phase, RolloutKind};
 
 use crate::proxy::Proxy;
 use crate::violation::Wrong;
@@ -9,6 +11,19 @@ use crate::violation::Wrong;
 /// Time within which control knows that a proxy does not reach an instance any more, in milliseconds. Reports may be
 /// late or lost.
 const KNOWN: u64 = 15_000;
+
+/// Checks that nobody is moved forward while control hears no proxy.
+pub fn moved((app, fact): (&App, &Fact), proxies: &[Proxy]) -> Option<Wrong> {
+    let Fact::Shifted { .. } = fact else { return None };
+    let rollout = app.rollout.as_ref().filter(|rollout| rollout.kind == RolloutKind::Deploy)?;
+    let is_here = |proxy: &Proxy| match proxy.id == ProxyId::local() {
+        true => !proxy.is_dead,
+        false => proxy.connection.is_up,
+    };
+    let goes_back = matches!(rollout.phase, Phase::Reverting { .. });
+    let is_wrong = !goes_back && !proxies.iter().any(is_here);
+    is_wrong.then(|| ("no-proxy", format!("{} moves users, and no proxy is here", app.name)))
+}
 
 /// Checks that no instance of a candidate serves that a proxy, which has to reach it, has not reached for long.
 pub fn check(

@@ -97,6 +97,15 @@ impl World {
         world
     }
 
+    /// Returns a new world of these machines, in which the server has no proxy of its own.
+    pub fn without_own_proxy(seed: u64, hosts: Hosts, sabotage: Option<Sabotage>) -> Self {
+        let mut world = Self::of(seed, hosts, sabotage);
+        world.proxies[0].is_dead = true;
+        world.crash(true, 1);
+        world.run_for(200);
+        world
+    }
+
     fn begin(seed: u64, hosts: Hosts, sabotage: Option<Sabotage>) -> Self {
         let wall = 1_700_000_000_000;
         let mut world = Self {

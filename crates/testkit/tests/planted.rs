@@ -28,6 +28,7 @@ fn every_planted_bug_is_caught_by_the_invariant_that_it_breaks() {
             Sabotage::Core(Bug::LeavesFiles | Bug::EndsWorkEarly) => "I9",
             Sabotage::Core(Bug::NeverRepeatsKeep | Bug::RemembersTold) => "I9",
             Sabotage::Core(Bug::RestsTwice | Bug::AsksAtOnce) => "I9",
+            Sabotage::Core(Bug::ForgetsNoProxy) => "no-proxy",
             Sabotage::Core(Bug::ForgetsReach) => "unreached",
             Sabotage::Core(Bug::SendsEverything) => "elsewhere",
             Sabotage::Core(Bug::RunsBeside | Bug::StopsUnderProxies) => "recreate",

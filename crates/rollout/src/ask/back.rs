@@ -114,7 +114,7 @@ fn switch_back(desk: &Desk, to: ReleaseNo) -> Answer {
     if !Bug::RollsBackInTwo.is_planted() {
         batch.push(Fact::Shifted { rollout, share: Share::ALL, ready, at: desk.now })?;
     }
-    let note = format!("switching back to {}", desk.app.label(to));
+    let note = desk.with_proxies(format!("switching back to {}", desk.app.label(to)));
     Ok(batch.accepted(Some(rollout), Some(to), note))
 }
 

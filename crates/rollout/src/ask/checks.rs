@@ -129,6 +129,15 @@ pub(super) fn check_heard(desk: &Desk) -> Result<(), Refusal> {
     Err(desk.refused(&why, &hint))
 }
 
+/// Refuses to move users forward while no proxy is here that could do so.
+pub(super) fn check_proxy_here(desk: &Desk) -> Result<(), Refusal> {
+    if desk.seen.proxies.here > 0 {
+        return Ok(());
+    }
+    let hint = "`segue fleet` shows why none is heard; after a start of the server, proxies connect within seconds";
+    Err(desk.refused("no proxy is here to send users to it", hint))
+}
+
 /// Refuses a rollout that has to stop instances which a proxy that is late, lost or not heard just now may use,
 /// and one after which too many releases would have to be kept for such proxies. A recreate stops everything.
 pub(super) fn check_proxies(desk: &Desk, batch: &FactBatch) -> Result<(), Refusal> {

@@ -56,6 +56,7 @@ pub(super) fn deploy(desk: &Desk, new: &NewRelease, replace: bool) -> Answer {
     if let Some(live) = stored.filter(|no| batch.app.live == Some(*no)) {
         return renew::is_live(desk, batch, live, Again::Back);
     }
+    checks::check_proxy_here(desk)?;
     // The labels of a removed app are free again: its releases are forgotten when it starts anew.
     let to = stored.unwrap_or(ReleaseNo(app.last_release + 1));
     let release = stored.is_none().then(|| Release {

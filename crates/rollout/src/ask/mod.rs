@@ -233,10 +233,18 @@ impl Desk<'_> {
     }
 
     fn revert(&self, rollout: &Rollout, cause: Cause) -> Answer {
-        let note = format!("taking {} back", self.app.label(rollout.to));
+        let note = self.with_proxies(format!("taking {} back", self.app.label(rollout.to)));
         let mut batch = FactBatch::new(self.app);
         batch.push(Fact::Reverting { rollout: rollout.id, cause, at: self.now })?;
         Ok(batch.accepted(Some(rollout.id), rollout.from, note))
+    }
+
+    /// Returns what a command that takes users back says, also if no proxy is here that could do so yet.
+    fn with_proxies(&self, note: String) -> String {
+        if self.seen.proxies.here > 0 {
+            return note;
+        }
+        format!("{note}; no proxy has it yet, the first that is heard again gets it")
     }
 
     /// Accepts a command that requires no change.

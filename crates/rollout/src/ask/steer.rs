@@ -61,6 +61,7 @@ fn open(desk: &Desk, rollout: &Rollout) -> Answer {
     }
     check_reach(desk, rollout)?;
     check_hosts(desk, rollout)?;
+    checks::check_proxy_here(desk)?;
     let (id, to, at) = (rollout.id, rollout.to, desk.now);
     let share = rung(desk.app, rollout, rollout.rung).share;
     let ready = ready(desk.app, desk.seen, to);
@@ -90,6 +91,7 @@ fn next(desk: &Desk, rollout: &Rollout, promote: Promote) -> Answer {
         return Err(desk.refused(&why, "`segue status` shows what it waits for"));
     }
     check_hosts(desk, rollout)?;
+    checks::check_proxy_here(desk)?;
     let share = rung(desk.app, rollout, number).share;
     let mut batch = FactBatch::new(desk.app);
     batch.push(Fact::Stepped { rollout: id, rung: number, at: desk.now })?;

@@ -17,9 +17,12 @@ use crate::{App, Cause, Fact, Instance, Observed, Phase, Rollout, RolloutKind};
 pub(super) fn step(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
     let Some(rollout) = &app.rollout else { return Vec::new() };
     let (id, now) = (rollout.id, timer.now);
+    // Nobody could move the users.
+    let is_stuck = seen.proxies.here == 0 && !Bug::ForgetsNoProxy.is_planted();
     let fact = match &rollout.phase {
         Phase::Starting | Phase::Ready | Phase::Holding if rollout.paused.is_some() => None,
         Phase::Starting if rollout.kind.renews() => renew::step(app, rollout, seen, now),
+        Phase::Starting | Phase::Holding if is_stuck => None,
         Phase::Starting => climb(app, rollout, seen, now),
         Phase::Ready => None,
         Phase::Switching => acknowledged(rollout, seen),

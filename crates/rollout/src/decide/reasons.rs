@@ -80,8 +80,11 @@ fn of_hosts(app: &App, seen: &Observed) -> Vec<Reason> {
 fn of_rollout(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Reason {
     let since = rollout.since;
     let spec = app.releases.get(&rollout.to).map(|release| &release.spec);
+    let is_stuck = seen.proxies.here == 0;
     let acknowledgement = |switched: crate::Switched| {
-        let waiting = Waiting::Acknowledgement { generation: seen.generation };
+        let generation = seen.generation;
+        let waiting =
+            if is_stuck { Waiting::NoProxy } else { Waiting::Acknowledgement { generation } };
         Reason { waiting, since: switched.at, until: None }
     };
     if let Some(pause) = &rollout.paused {
@@ -123,7 +126,10 @@ fn holding(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Rea
                 return Reason { waiting, since, until: Some(until) };
             }
             let short = [rollout.from, Some(rollout.to)].into_iter().flatten();
-            let mut short = short.filter(|no| ready(app, seen, *no) < wanted(app, *no));
+            let mut short = short.filter(|no| ready(app, seen, *no) < wanted(app, *no)).peekable();
+            if seen.proxies.here == 0 && short.peek().is_none() {
+                return Reason { waiting: Waiting::NoProxy, since, until: None };
+            }
             let waiting = instances(app, seen, short.next().unwrap_or(rollout.to));
             Reason { waiting, since, until: None }
         }
@@ -168,6 +174,9 @@ fn starting(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Re
         return reason;
     }
     let short = ready(app, seen, rollout.to) < rung(app, rollout, rollout.rung).to;
+    if !short && seen.proxies.here == 0 && !rollout.kind.renews() {
+        return Reason { waiting: Waiting::NoProxy, since, until: None };
+    }
     if short && lacking(app, seen, now, rollout.to) == 0 && !joins(app, rollout.to) {
         return drain_or_stop(app, seen, since);
     }

@@ -9,6 +9,7 @@ use model::{AppView, InstanceId, Stage};
 use super::{World, traffic};
 use crate::happening::Happening;
 use crate::hosts::HostNo;
+use crate::proxy::{Proxy, Reach};
 
 /// Maximum time until a proxy has asked an instance, in milliseconds.
 const ASKED: u64 = 50;
@@ -28,8 +29,8 @@ impl World {
 pub(super) fn shown(world: &mut World, view: &AppView) {
     let targets = of_app(view);
     for number in 0..world.proxies.len() {
-        let found = &world.proxies[number].reach.found;
-        if targets.iter().any(|(id, _)| !found.contains_key(id)) {
+        let Proxy { reach: Reach { found, .. }, is_dead, .. } = &world.proxies[number];
+        if !is_dead && targets.iter().any(|(id, _)| !found.contains_key(id)) {
             let takes = world.rng.between(5, ASKED);
             world.at(takes, Happening::Asks(number));
         }

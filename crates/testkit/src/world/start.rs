@@ -13,7 +13,10 @@ pub(super) fn start(world: &mut World) {
     world.checker.restarting(&mut world.disk);
     let recovered = world.disk.open();
     let term = world.checker.term(recovered.term);
-    let engine = match Engine::recover(term, &[ProxyId::local()], &recovered) {
+    // A server whose proxy is dead was started without one.
+    let own = [ProxyId::local()];
+    let own = if world.proxies[0].is_dead { &[][..] } else { &own[..] };
+    let engine = match Engine::recover(term, own, &recovered) {
         Ok(engine) => engine,
         Err(error) => return world.checker.unreadable(&error, world.now),
     };

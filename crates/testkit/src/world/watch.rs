@@ -38,6 +38,7 @@ fn decided(world: &mut World, commands: &[Command]) -> Option<Wrong> {
             silence::check(engine, (app, fact), &alive, &heard)
                 .or_else(|| checker.budgets.check(engine, (app, fact), &heard))
                 .or_else(|| table_users::let_go(app, fact, proxies))
+                .or_else(|| unreached::moved((app, fact), proxies))
                 .or_else(|| unreached::check((app, fact), (engine, proxies), *now))
         })
     })
