@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use model::{
-    Abilities, AppName, Generation, HealthTable, HostAbilities, HostCommand, HostReport, ProxyDuty,
-    ProxySettings, ReachTarget, Snapshot, TrafficReport,
+    Abilities, AppName, Digest, Generation, HealthTable, HostAbilities, HostCommand, HostReport,
+    ProxyDuty, ProxySettings, ReachTarget, Snapshot, TrafficReport,
 };
 use serde::{Deserialize, Serialize};
 use wire::{LogPage, LogRequest, ProxyDrain, Secret};
@@ -148,6 +148,11 @@ pub enum FromMember {
         /// The report.
         report: Box<TrafficReport>,
     },
+    /// The proxy uses the keys of users' cookies that it was given, also if it is started anew.
+    CookieKeys {
+        /// The SHA-256 of the keys as they were given.
+        keys: Digest,
+    },
     /// How far a proxy is that is drained.
     Drain {
         /// How far it is; `None` if it is not drained.
@@ -273,7 +278,11 @@ impl Replaces for FromMember {
             Self::Traffic { .. } => Some(Slot::Traffic),
             Self::Heartbeat => Some(Slot::Heartbeat),
             Self::Drain { .. } => Some(Slot::Drain),
-            Self::Hello(_) | Self::Report { .. } | Self::Logs { .. } | Self::Unknown => None,
+            Self::Hello(_)
+            | Self::Report { .. }
+            | Self::Logs { .. }
+            | Self::CookieKeys { .. }
+            | Self::Unknown => None,
         }
     }
 }

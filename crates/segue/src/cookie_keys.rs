@@ -12,10 +12,17 @@ use wire::Secret;
 
 /// The age after which a new key is made. Cookies expire sooner.
 const RENEW: Duration = Duration::from_secs(90 * 24 * 3_600);
-/// The time that a new key only opens cookies, before it seals any. By then every proxy that is heard has it.
-const OPENS_FIRST: Duration = Duration::from_secs(3_600);
 /// The number of keys that are kept besides a new one. An older key no longer opens cookies.
 const KEPT: usize = 3;
+
+/// The use of a new key, besides opening cookies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextKey {
+    /// The key seals nothing: a proxy may not have it yet.
+    OnlyOpens,
+    /// The key seals cookies from now on.
+    MaySeal,
+}
 
 /// The keys that seal users' cookies. The first one seals, and all of them open.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -23,8 +30,8 @@ pub struct CookieKeys(Vec<[u8; 32]>);
 
 impl CookieKeys {
     /// Reads a server's keys from a file, and creates it on the first start. Once the newest key is older than
-    /// [`RENEW`], a new one is added, which lies in a file beside it until it is old enough to seal cookies.
-    pub fn load_or_renew(path: &Path) -> io::Result<Self> {
+    /// [`RENEW`], a new one is added, which lies in a file beside it and only opens cookies until it may seal them.
+    pub fn load_or_renew(path: &Path, next_key: NextKey) -> io::Result<Self> {
         let next_path = path.with_extension("next");
         let mut keys = Self::load(path)?;
         let mut next = Self::load(&next_path)?;
@@ -32,7 +39,7 @@ impl CookieKeys {
             keys.0.push(drawn()?);
             keys.save(path)?;
         }
-        if !next.0.is_empty() && is_older(&next_path, OPENS_FIRST) {
+        if !next.0.is_empty() && next_key == NextKey::MaySeal {
             keys.0.splice(0..0, std::mem::take(&mut next.0));
             keys.0.truncate(KEPT);
             keys.save(path)?;
@@ -63,6 +70,11 @@ impl CookieKeys {
     pub fn to_text(&self) -> Secret {
         let line = |key: &[u8; 32]| format!("{}\n", model::Digest::from_bytes(*key));
         Secret::new(self.0.iter().map(line).collect::<String>())
+    }
+
+    /// Returns the fingerprint of the keys, by which a proxy says that it uses them.
+    pub fn fingerprint(&self) -> model::Digest {
+        identity::Fingerprint::of(self.to_text().expose().as_bytes()).digest()
     }
 
     /// Writes the keys to a file that only its owner can read. The file is replaced as a whole.
@@ -108,10 +120,11 @@ mod tests {
     }
 
     #[test]
-    fn a_new_key_opens_cookies_for_an_hour_before_it_seals_any() {
+    fn a_new_key_only_opens_cookies_until_it_may_seal_them_however_old_its_file_is() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("affinity.keys");
-        let load = || CookieKeys::load_or_renew(&path).unwrap().0;
+        let load = || CookieKeys::load_or_renew(&path, NextKey::OnlyOpens).unwrap().0;
+        let seal = || CookieKeys::load_or_renew(&path, NextKey::MaySeal).unwrap().0;
         let first = load();
         assert_eq!((first.len(), load()), (1, first.clone()));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
@@ -123,11 +136,12 @@ mod tests {
             assert_eq!(load(), both, "it is added once");
             let next = path.with_extension("next");
             assert_eq!(fs::metadata(&next).unwrap().permissions().mode() & 0o777, 0o600);
-            age(&next, OPENS_FIRST);
-            let renewed = load();
+            age(&next, RENEW);
+            assert_eq!(load(), both, "the server may have been off all the time");
+            let renewed = seal();
             assert_eq!(renewed[0], both[keys.len()], "it seals now");
             assert_eq!(renewed[1], keys[0]);
-            assert_eq!(load(), renewed);
+            assert_eq!((load(), seal()), (renewed.clone(), renewed.clone()));
             keys = renewed;
         }
         assert_eq!(keys.len(), KEPT);
@@ -138,7 +152,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("affinity.keys");
         fs::write(&path, "secret\n").unwrap();
-        let error = CookieKeys::load_or_renew(&path).map(|_| ()).unwrap_err().to_string();
+        let loaded = CookieKeys::load_or_renew(&path, NextKey::MaySeal);
+        let error = loaded.map(|_| ()).unwrap_err().to_string();
         assert!(error.contains("not a key") && !error.contains("secret"), "{error}");
     }
 }

@@ -87,10 +87,8 @@ impl ProxyFiles {
     }
 
     /// Keeps the keys of users' cookies.
-    pub fn keep_keys(&self, keys: &CookieKeys) {
-        if let Err(error) = keys.save(&self.keys) {
-            tracing::warn!(%error, "the keys of users' cookies are not saved");
-        }
+    pub fn keep_keys(&self, keys: &CookieKeys) -> io::Result<()> {
+        keys.save(&self.keys)
     }
 
     /// Deletes everything.

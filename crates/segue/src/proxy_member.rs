@@ -219,7 +219,15 @@ impl ProxyEnd {
         match CookieKeys::parse(keys.expose()) {
             Ok(keys) => {
                 self.table().proxy().set_affinity_keys(&keys.to_proxy());
-                self.files.keep_keys(&keys);
+                match self.files.keep_keys(&keys) {
+                    Ok(()) => {
+                        let keys = keys.fingerprint();
+                        self.to_server.send(FromMember::CookieKeys { keys });
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "the keys of users' cookies are not saved");
+                    }
+                }
             }
             Err(error) => tracing::error!(%error, "the server's keys cannot be used"),
         }

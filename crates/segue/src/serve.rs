@@ -17,7 +17,7 @@ use wire::Secret;
 
 use crate::api::{Api, ApiConfig, ApiListeners};
 use crate::brain::{Brain, BrainConfig};
-use crate::cookie_keys::CookieKeys;
+use crate::cookie_keys::{CookieKeys, NextKey};
 use crate::data_folder::DataFolder;
 use crate::failure::cannot_start;
 use crate::fleet::{FleetConfig, Members};
@@ -163,7 +163,7 @@ fn meet(http: SocketAddr, api: SocketAddr) -> bool {
 
 fn cookie_keys(data: &Path) -> Result<CookieKeys, CommandError> {
     let keys = data.join("affinity.keys");
-    CookieKeys::load_or_renew(&keys)
+    CookieKeys::load_or_renew(&keys, NextKey::OnlyOpens)
         .map_err(|error| CommandError::new(format!("read {}", keys.display()), &error))
 }
 

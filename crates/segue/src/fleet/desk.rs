@@ -14,8 +14,8 @@ use link::{
     ServedContent, ToMember, ToMembers, VERSION, Welcome,
 };
 use model::{
-    AppName, FleetView, FromHost, HostAbilities, HostHello, HostId, Link, MemberName, ProxyDuty,
-    ProxyHello, ProxyLink, ReachTarget, Role, SocketFolders, TrafficReport,
+    AppName, Digest, FleetView, FromHost, HostAbilities, HostHello, HostId, Link, MemberName,
+    ProxyDuty, ProxyHello, ProxyLink, ReachTarget, Role, SocketFolders, TrafficReport,
 };
 use server::AppViews;
 use store::ReleaseStore;
@@ -128,6 +128,14 @@ impl Desk {
     /// Lets the proxies that are connected, and those that connect later, ask these instances.
     pub fn ask_instances(&self, targets: Vec<ReachTarget>) {
         self.tell_proxies(&self.for_proxies.ask_instances(self.by(), targets));
+    }
+
+    /// Returns whether every proxy that is not lost uses the keys with this fingerprint.
+    pub fn all_use(&self, keys: Digest) -> bool {
+        let fleet = self.board.fleet();
+        let proxies = fleet.members.iter().filter(|member| member.role == Role::Proxy);
+        let names = proxies.map(|member| &member.name);
+        self.presences().all_use(names, keys, wall_clock())
     }
 
     /// Gives the proxies that are connected, and those that connect later, these keys of users' cookies.
@@ -337,6 +345,10 @@ impl DoorEnd for Desk {
             // Whose report it is says the certificate, not the report.
             FromMember::Traffic { report } => {
                 self.inbox.traffic(TrafficReport { proxy: member.name.as_proxy(), ..*report });
+            }
+            FromMember::CookieKeys { keys } => {
+                tracing::debug!(name = %member.name, %keys, "a proxy has taken over keys");
+                self.presences().uses_keys(&member.name, keys);
             }
             FromMember::Drain { progress } => self.presences().drain(&member.name, progress),
             FromMember::Hello(_) | FromMember::Heartbeat | FromMember::Unknown => {}
