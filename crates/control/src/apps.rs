@@ -18,6 +18,8 @@ pub(crate) struct Apps {
     wakes: BTreeSet<(Timestamp, AppName)>,
     /// Apps whose state depends on the clock and the counts: with a rollout, or with a busy instance.
     restless: BTreeSet<AppName>,
+    /// Apps whose requests in flight may have changed since they were last taken.
+    moved: BTreeSet<AppName>,
     /// Apps changed since they were last taken.
     touched: BTreeSet<AppName>,
 }
@@ -42,7 +44,7 @@ impl Apps {
         if let Some(wake) = self.managed.remove(name).and_then(|managed| managed.wake_at) {
             self.wakes.remove(&(wake, name.clone()));
         }
-        for set in [&mut self.dirty, &mut self.restless, &mut self.touched] {
+        for set in [&mut self.dirty, &mut self.restless, &mut self.moved, &mut self.touched] {
             set.remove(name);
         }
     }
@@ -99,9 +101,19 @@ impl Apps {
         self.wakes.first().map(|(wake, _)| *wake)
     }
 
-    /// Returns the apps that may change with every report of a proxy, whatever its content.
-    pub fn restless(&self) -> &BTreeSet<AppName> {
-        &self.restless
+    /// Notes that a proxy has reported other requests in flight on these apps; `None` stands for all. Those that
+    /// change with the clock may have changed with any report.
+    pub fn moved(&mut self, apps: Option<BTreeSet<AppName>>) {
+        match apps {
+            Some(apps) => self.moved.extend(apps),
+            None => self.moved.extend(self.managed.keys().cloned()),
+        }
+        self.moved.extend(self.restless.iter().cloned());
+    }
+
+    /// Takes the apps whose requests in flight may have changed since the last call.
+    pub fn take_moved(&mut self) -> BTreeSet<AppName> {
+        std::mem::take(&mut self.moved)
     }
 
     /// Takes the apps changed since the last call.

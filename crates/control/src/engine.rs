@@ -202,6 +202,7 @@ impl Engine {
         for event in events {
             self.take(event, now, &mut commands);
         }
+        self.count_in_flight(now);
         if self.lost.is_none() {
             self.go_on(now, &mut commands);
         }
@@ -345,11 +346,13 @@ impl Engine {
         }
         self.look_at_proxies(now, commands);
         self.take_acknowledgements(now);
-        let all = || self.apps.iter().map(|(name, _)| name.clone()).collect();
-        let mut moved: BTreeSet<AppName> = moved.unwrap_or_else(all);
-        moved.extend(self.apps.restless().iter().cloned());
+        self.apps.moved(moved);
+    }
+
+    /// Counts requests in flight on the apps that reports have moved.
+    fn count_in_flight(&mut self, now: Timestamp) {
         let routing = &self.routing;
-        for name in moved {
+        for name in self.apps.take_moved() {
             let counted = self.apps.change(&name, |managed| managed.count_in_flight(routing, now));
             if counted == Some(true) {
                 self.health.changed(name);
@@ -423,7 +426,7 @@ impl Engine {
     }
 
     fn take_acknowledgements(&mut self, now: Timestamp) {
-        let spread = self.routing.proxies.spread();
+        let spread = self.routing.spread();
         for (app, version) in self.routing.newly_acknowledged() {
             self.hosts.acknowledged(&app, version);
             self.apps.change(&app, |managed| managed.acknowledge(version, spread, now));

@@ -255,13 +255,15 @@ impl Proxies {
         waited_for.map(ProxyMember::acknowledged).min().unwrap_or_default()
     }
 
-    /// Returns how far apart the proxies have acknowledged the last snapshot, if there are several.
-    pub fn spread(&self) -> Option<Spread> {
+    /// Returns how far apart the proxies have acknowledged the last snapshot, if there are several. They had
+    /// `prepare` for their tables.
+    pub fn spread(&self, prepare: Millis) -> Option<Spread> {
         let waited_for = self.members.values().filter(|member| member.is_waited_for(self.looked));
         let times: Vec<Timestamp> = waited_for.map(|member| member.acknowledged_at.1).collect();
         let (first, last) = (times.iter().min()?, times.iter().max()?);
         let proxies = u16::try_from(times.len()).unwrap_or(u16::MAX);
-        (proxies > 1).then(|| Spread { proxies, skew: last.since(*first) })
+        let (skew, prepare) = (last.since(*first), prepare);
+        (proxies > 1).then_some(Spread { proxies, skew, prepare })
     }
 
     /// Returns the number of requests in flight on one instance over all proxies. Also returns whether

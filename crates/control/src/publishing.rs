@@ -64,6 +64,8 @@ pub(crate) struct Committed {
     pub table: Arc<PublishedSnapshot>,
     /// Time since which they may.
     pub since: Timestamp,
+    /// Time that they had to prepare.
+    pub prepare: Millis,
 }
 
 /// What the proxies have prepared, as far as it concerns a commit.
@@ -91,7 +93,7 @@ impl Publishing {
     pub fn commit_at_once(&mut self, now: Timestamp) {
         self.preparing = None;
         if let Some(table) = self.newest.clone() {
-            self.committed = Some(Committed { table, since: now });
+            self.committed = Some(Committed { table, since: now, prepare: Millis(0) });
         }
     }
 
@@ -104,12 +106,12 @@ impl Publishing {
                 || (is_over && proxies.some_has(generation))
                 || Bug::CommitsEarly.is_planted()
         };
-        let Some(Preparing { table, .. }) = self.preparing.take_if(may_be_used) else {
+        let Some(Preparing { table, since, .. }) = self.preparing.take_if(may_be_used) else {
             return false;
         };
         let next = self.newest.clone().filter(|newest| newest.generation() > table.generation());
         self.preparing = next.map(|table| Preparing { table, since: now, is_urgent: false });
-        self.committed = Some(Committed { table, since: now });
+        self.committed = Some(Committed { table, since: now, prepare: now.since(since) });
         true
     }
 

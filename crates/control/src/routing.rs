@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use model::{AppName, AppSection, Generation, ProxyId, Snapshot, Timestamp, TrafficReport};
+use rollout::Spread;
 
 use crate::message::Command;
 use crate::proxies::{Proxies, ReportNews};
@@ -92,6 +93,12 @@ impl Routing {
             versions.extend(of_it);
         }
         versions
+    }
+
+    /// Returns how the proxies have taken the last snapshot, if there are several.
+    pub fn spread(&self) -> Option<Spread> {
+        let committed = self.publishing.committed();
+        self.proxies.spread(committed.map(|committed| committed.prepare).unwrap_or_default())
     }
 
     /// Returns the newest snapshot.

@@ -153,8 +153,9 @@ impl Runner {
                 Err(RecvTimeoutError::Timeout) => None,
             };
             let now = self.now();
-            for report in self.inbox.reports() {
-                let commands = self.engine.step(Event::Traffic(report), now);
+            let reports: Vec<_> = self.inbox.reports().map(Event::Traffic).collect();
+            if !reports.is_empty() {
+                let commands = self.engine.step_all(reports, now);
                 self.carry_out(commands);
             }
             if matches!(message, Some(Message::Traffic)) {

@@ -19,6 +19,7 @@ mod message;
 mod newcomers;
 mod queue;
 mod session;
+mod shared_json;
 
 pub use confirm::{Confirmer, Listens, confirm};
 pub use content::{ContentRefusal, ContentRequest, ServedContent};
@@ -30,3 +31,4 @@ pub use join::join;
 pub use member::{Member, MemberEnd, MemberEnded, ToServer};
 pub use message::{ControlRun, FromMember, Hello, Offers, ToMember, VERSION, Welcome, is_spoken};
 pub use session::{SessionEnd, SessionTimes};
+pub use shared_json::SharedJson;

@@ -136,9 +136,10 @@ impl Session<'_> {
 fn may_say(role: Role, message: &FromMember) -> bool {
     match message {
         FromMember::Report { .. } | FromMember::Logs { .. } => role == Role::Host,
-        FromMember::Traffic { .. } | FromMember::CookieKeys { .. } | FromMember::Drain { .. } => {
-            role == Role::Proxy
-        }
+        FromMember::Reached { .. }
+        | FromMember::Traffic { .. }
+        | FromMember::CookieKeys { .. }
+        | FromMember::Drain { .. } => role == Role::Proxy,
         FromMember::Hello(_) => false,
         FromMember::Heartbeat | FromMember::Unknown => true,
     }

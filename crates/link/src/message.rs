@@ -6,14 +6,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use model::{
     Abilities, AppName, Digest, Generation, HealthTable, HostAbilities, HostCommand, HostReport,
-    ProxyDuty, ProxySettings, ReachTarget, Snapshot, TrafficReport,
+    InstanceId, ProxyDuty, ProxySettings, ReachTarget, Reached, Snapshot, TrafficReport,
 };
 use serde::{Deserialize, Serialize};
 use wire::{LogPage, LogRequest, ProxyDrain, Secret};
+
+use crate::shared_json::SharedJson;
 
 /// The version of the messages that this program speaks.
 pub const VERSION: u32 = 1;
@@ -58,7 +59,7 @@ pub enum ToMember {
         /// The control that sends it.
         by: ControlRun,
         /// The snapshot.
-        snapshot: Arc<Snapshot>,
+        snapshot: SharedJson<Snapshot>,
     },
     /// Use the prepared snapshot of this generation.
     Commit {
@@ -72,7 +73,7 @@ pub enum ToMember {
         /// The control that sends it.
         by: ControlRun,
         /// The table.
-        table: Arc<HealthTable>,
+        table: SharedJson<HealthTable>,
     },
     /// Use these settings.
     Settings {
@@ -93,7 +94,7 @@ pub enum ToMember {
         /// The control that sends it.
         by: ControlRun,
         /// The instances.
-        targets: Arc<Vec<ReachTarget>>,
+        targets: SharedJson<Vec<ReachTarget>>,
     },
     /// Be used for this. Answered by [`FromMember::Drain`] if the proxy is drained, until it is.
     Duty {
@@ -142,6 +143,14 @@ pub enum FromMember {
         question: u64,
         /// The lines, or why there are none.
         answer: Result<LogPage, String>,
+    },
+    /// What a proxy has found of the instances that it asks, and did not say before in this session. Completes
+    /// its reports, which come without.
+    Reached {
+        /// True if the server is to forget what it was told before.
+        anew: bool,
+        /// What it has found; `None` of an instance that it asks no more.
+        news: BTreeMap<InstanceId, Option<Reached>>,
     },
     /// A report of a proxy.
     Traffic {
@@ -278,6 +287,8 @@ impl Replaces for FromMember {
             Self::Traffic { .. } => Some(Slot::Traffic),
             Self::Heartbeat => Some(Slot::Heartbeat),
             Self::Drain { .. } => Some(Slot::Drain),
+            // Each says only what is new.
+            Self::Reached { .. } => None,
             Self::Hello(_)
             | Self::Report { .. }
             | Self::Logs { .. }

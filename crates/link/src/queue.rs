@@ -113,7 +113,9 @@ mod tests {
     use std::sync::Arc;
 
     use futures_util::FutureExt as _;
-    use model::{Generation, HealthTable, HostCommand, Snapshot};
+    use model::{Generation, HostCommand, Snapshot};
+
+    use crate::shared_json::SharedJson;
 
     use super::*;
     use crate::message::{ControlRun, ToMember};
@@ -123,11 +125,11 @@ mod tests {
     fn prepare(number: u64) -> ToMember {
         let generation = Generation { term: 1, counter: number };
         let snapshot = Arc::new(Snapshot { generation, ..Snapshot::default() });
-        ToMember::Prepare { by: BY, snapshot }
+        ToMember::Prepare { by: BY, snapshot: snapshot.into() }
     }
 
     fn health() -> ToMember {
-        ToMember::Health { by: BY, table: Arc::new(HealthTable::default()) }
+        ToMember::Health { by: BY, table: SharedJson::default() }
     }
 
     fn commit(number: u64) -> ToMember {

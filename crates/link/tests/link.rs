@@ -114,7 +114,7 @@ fn a_message_that_does_not_get_through_ends_the_session_and_says_so() {
     fleet.wait(|said| matches!(said, Said::Connected(_)));
     // What the member says still comes, small as it is. What is sent to it stays on the way.
     relay.cut_to_member();
-    let except = vec![20_000; 4 << 20];
+    let except = vec![20_000; 2 << 20];
     let command = model::HostCommand::OfferPorts { except };
     fleet.to_members().send(&"web-1".parse().unwrap(), ToMember::Host { by: FIRST, command });
     fleet.wait(|said| matches!(said, Said::Silent(_, why) if why.contains("did not get through")));

@@ -98,6 +98,10 @@ pub struct Receipt {
     /// The time between the first and the last of these acknowledgements, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skew_ms: Option<u64>,
+    /// The time that these proxies were given to prepare before any of them switched, in milliseconds. A part of
+    /// `switch_ms`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepare_ms: Option<u64>,
     /// The proxies that were late or lost at its end, with the release that their users got when they were last
     /// heard, if that is known.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -119,7 +119,7 @@ fn sentence(app: &App, fact: &Fact) -> String {
         Fact::Acknowledged { took, spread: None, .. } => {
             format!("switched in {took}, on every worker")
         }
-        Fact::Acknowledged { took, spread: Some(Spread { proxies, skew }), .. } => {
+        Fact::Acknowledged { took, spread: Some(Spread { proxies, skew, .. }), .. } => {
             format!("switched in {took}, on every worker of {proxies} proxies, {skew} apart")
         }
         Fact::Stepped { rung: number, .. } => match &app.rollout {

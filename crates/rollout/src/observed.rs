@@ -56,6 +56,9 @@ pub struct Spread {
     pub proxies: u16,
     /// Time from the first acknowledgement to the last, as control has heard them.
     pub skew: Millis,
+    /// Time that they were given to prepare their tables before.
+    #[serde(default)]
+    pub prepare: Millis,
 }
 
 /// Observations of the proxies.

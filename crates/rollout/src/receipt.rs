@@ -66,6 +66,7 @@ pub(crate) fn receipt(app: &App, rollout: &Rollout, seen: &Observed, now: Timest
         aside: rollout.budget.aside.clone(),
         proxies: spread.map(|spread| spread.proxies),
         skew_ms: spread.map(|spread| spread.skew.0),
+        prepare_ms: spread.map(|spread| spread.prepare.0),
         lost: lost.collect(),
     }
 }

@@ -18,6 +18,7 @@ mod local_host;
 mod membership;
 mod proxy_files;
 mod proxy_member;
+mod reach_news;
 mod saving_proxy;
 mod serve;
 mod service_duty;

@@ -24,6 +24,7 @@ use crate::front::DRAIN;
 use crate::link_record::LinkRecord;
 use crate::membership::Membership;
 use crate::proxy_files::ProxyFiles;
+use crate::reach_news::ProxyReports;
 use crate::saving_proxy::SavingProxy;
 use crate::service_duty::ServiceDuty;
 use crate::{table_of_before_boot, test_hooks};
@@ -87,6 +88,7 @@ struct Serving {
     has_saved: bool,
     /// The way to the server, once there is one.
     to_server: Arc<OnceLock<ToServer>>,
+    reports: Arc<ProxyReports>,
 }
 
 impl Serving {
@@ -117,12 +119,9 @@ impl Serving {
             false => (Snapshot::default(), Some(snapshot)),
         };
         let to_server = Arc::new(OnceLock::<ToServer>::new());
-        let reports = Arc::clone(&to_server);
-        let proxy = bound.start(&initial, move |report| {
-            if let Some(to_server) = reports.get() {
-                to_server.send(FromMember::Traffic { report: Box::new(report) });
-            }
-        });
+        let reports = Arc::new(ProxyReports::new(Arc::clone(&to_server)));
+        let own = Arc::clone(&reports);
+        let proxy = bound.start(&initial, move |report| own.send(report));
         let proxy = proxy.map_err(|error| failed(&error))?;
         let floating = options.floating.floating.map(|address| {
             let file = options.floating.track_file.clone();
@@ -149,7 +148,7 @@ impl Serving {
             tracing::info!("apps are served on http://{http}");
         }
         let data = data.to_owned();
-        Ok(Self { data, files, proxy, duty, floating, before_boot, has_saved, to_server })
+        Ok(Self { data, files, proxy, duty, floating, before_boot, has_saved, to_server, reports })
     }
 
     /// Keeps a session with the server until the proxy is removed from its fleet. An identity that cannot be
@@ -201,6 +200,7 @@ struct ProxyEnd {
     floating: Option<Arc<FloatingAddress>>,
     files: ProxyFiles,
     to_server: ToServer,
+    reports: Arc<ProxyReports>,
     record: LinkRecord,
 }
 
@@ -210,8 +210,9 @@ impl ProxyEnd {
         let (proxy, saved) = (serving.proxy.clone(), files.table.clone());
         let table = SavingProxy::new(proxy, saved, Some(test_hooks::boot_id()));
         let to_server = serving.to_server.get_or_init(|| member.to_server()).clone();
+        let reports = Arc::clone(&serving.reports);
         let (duty, floating) = (serving.duty.clone(), serving.floating.clone());
-        Self { table: Mutex::new(table), duty, floating, files, to_server, record }
+        Self { table: Mutex::new(table), duty, floating, files, to_server, reports, record }
     }
 
     /// Uses other keys for users' cookies, and keeps them for the next start.
@@ -235,8 +236,8 @@ impl ProxyEnd {
 
     /// Sends a report at once, for an event that the proxy does not report by itself.
     fn report(&self) {
-        let report = Box::new(self.table().proxy().report());
-        self.to_server.send(FromMember::Traffic { report });
+        let report = self.table().proxy().report();
+        self.reports.send(report);
     }
 
     fn table(&self) -> MutexGuard<'_, SavingProxy> {
@@ -260,7 +261,7 @@ impl MemberEnd for ProxyEnd {
         match message {
             ToMember::Prepare { by, snapshot } => {
                 self.record.obeyed(by);
-                self.table().prepare(snapshot);
+                self.table().prepare(snapshot.value().clone());
                 self.report();
             }
             ToMember::Commit { by, generation } => {
@@ -270,7 +271,7 @@ impl MemberEnd for ProxyEnd {
             }
             ToMember::Health { by, table } => {
                 self.record.obeyed(by);
-                self.table().set_health(table);
+                self.table().set_health(table.value().clone());
             }
             ToMember::Settings { by, settings } => {
                 self.record.obeyed(by);
@@ -308,6 +309,7 @@ impl MemberEnd for ProxyEnd {
     fn connected(&self, welcome: &Welcome) {
         self.record.connected(welcome);
         self.floating.iter().for_each(|it| it.control_is_heard(true));
+        self.reports.begin_anew();
         self.report();
         self.duty.tell();
     }

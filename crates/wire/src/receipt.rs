@@ -72,6 +72,10 @@ pub struct RolloutReceipt<O = Outcome> {
     /// The time between the first and the last of these acknowledgements, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skew_ms: Option<u64>,
+    /// The time that these proxies were given to prepare before any of them switched, in milliseconds. A part of
+    /// `switch_ms`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepare_ms: Option<u64>,
     /// The proxies that were late or lost at the rollout's end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lost: Vec<ProxyId>,
@@ -164,6 +168,7 @@ impl<O> RolloutReceipt<O> {
             aside,
             proxies,
             skew_ms,
+            prepare_ms,
             lost,
         } = receipt.clone();
         Self {
@@ -192,6 +197,7 @@ impl<O> RolloutReceipt<O> {
             aside,
             proxies,
             skew_ms,
+            prepare_ms,
             lost: lost.into_keys().collect(),
             elsewhere: receipt.elsewhere().collect(),
         }

@@ -62,6 +62,7 @@ fn lines(account: &ReceiptWithCause) -> Vec<String> {
         aside,
         proxies,
         skew_ms,
+        prepare_ms,
         lost,
         elsewhere,
     } = receipt;
@@ -97,7 +98,9 @@ fn lines(account: &ReceiptWithCause) -> Vec<String> {
         lines.push(format!("  {live} was live at its end."));
     }
     if let (Some(proxies), Some(skew)) = (proxies, skew_ms) {
-        lines.push(format!("  {proxies} proxies switched, {} apart.", Millis(*skew)));
+        let prepared = prepare_ms.map(|prepare| format!(", after {} to prepare", Millis(prepare)));
+        let prepared = prepared.unwrap_or_default();
+        lines.push(format!("  {proxies} proxies switched, {} apart{prepared}.", Millis(*skew)));
     }
     if !lost.is_empty() {
         let names: Vec<String> = lost.iter().map(ToString::to_string).collect();

@@ -191,6 +191,7 @@ impl ApiFleet for Desk {
                 to_members.dismiss(&name);
             }
             self.presences().forget(&name);
+            self.for_proxies.forget(&name.as_proxy());
             Ok(MemberChanged { note })
         })
     }

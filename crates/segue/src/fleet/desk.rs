@@ -343,8 +343,13 @@ impl DoorEnd for Desk {
             }
             FromMember::Logs { question, answer } => self.logs.answer(question, answer),
             // Whose report it is says the certificate, not the report.
+            FromMember::Reached { anew, news } => {
+                self.for_proxies.learn(member.name.as_proxy(), anew, news);
+            }
             FromMember::Traffic { report } => {
-                self.inbox.traffic(TrafficReport { proxy: member.name.as_proxy(), ..*report });
+                let proxy = member.name.as_proxy();
+                let reached = self.for_proxies.reached(&proxy);
+                self.inbox.traffic(TrafficReport { proxy, reached, ..*report });
             }
             FromMember::CookieKeys { keys } => {
                 tracing::debug!(name = %member.name, %keys, "a proxy has taken over keys");
