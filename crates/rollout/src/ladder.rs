@@ -147,7 +147,11 @@ fn wanted_to(app: &App, rollout: &Rollout) -> u16 {
         Phase::Starting | Phase::Ready => {
             // An instance that is owed takes up no room on a host that is here.
             let old = rollout.from.into_iter().flat_map(|from| app.instances_of(from));
-            let old = old.filter(|(_, i)| !i.owed || needs_room(app, rollout)).count();
+            let counts = |i: &Instance| match needs_room(app, rollout) {
+                true => !is_left_alone(app, i),
+                false => !i.owed,
+            };
+            let old = old.filter(|(_, i)| counts(i)).count();
             let is_full = old > usize::from(here.before) && !Bug::RunsBeside.is_planted();
             if here.makes_room && is_full { reached } else { here.to }
         }
@@ -241,7 +245,15 @@ fn staying(app: &App, release: ReleaseNo) -> u16 {
 /// Returns whether an instance runs that has to end before this release starts: one of another release,
 /// or a draining one of this release.
 fn is_crowded(app: &App, release: Option<ReleaseNo>) -> bool {
-    app.instances.values().any(|i| Some(i.release) != release || i.stage == Stage::Draining)
+    let has_to_end = |i: &Instance| Some(i.release) != release || i.stage == Stage::Draining;
+    app.instances.values().any(|i| has_to_end(i) && !is_left_alone(app, i))
+}
+
+/// Returns whether nothing waits for the end of the instance, also where two must not run: its host was lost, and the
+/// rollout goes on without that host.
+fn is_left_alone(app: &App, instance: &Instance) -> bool {
+    let rollout = app.rollout.as_ref().filter(|_| instance.owed);
+    rollout.is_some_and(|rollout| rollout.budget.is_aside(&instance.host))
 }
 
 /// Returns `of` × `part` / `whole`, rounded up.

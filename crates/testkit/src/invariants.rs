@@ -374,7 +374,8 @@ impl Checker {
             self.fail("recreate", at, format!("{id} is started beside one that it replaces"));
         }
         let Some(release) = new.filter(|_| recreates).map(|i| i.release) else { return };
-        if app.instances.values().any(|i| i.release != release) {
+        let is_left_alone = |i: &Instance| i.owed && rollout.budget.is_aside(&i.host);
+        if app.instances.values().any(|i| i.release != release && !is_left_alone(i)) {
             self.fail("recreate", at, format!("{id} is started beside another release"));
         }
     }

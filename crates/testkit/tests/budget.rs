@@ -264,3 +264,28 @@ fn a_release_that_comes_again_owes_nothing_for_a_host_that_was_lost_before() {
     assert_eq!(receipt.budget, Some(BudgetSpent { spent: 0, of: 0 }));
     assert_eq!(script.world.violation(), None);
 }
+
+/// The old instance on the host may run on, which is what the budget allows. It ends when the host is heard.
+#[test]
+fn a_recreate_goes_on_without_a_lost_host_within_its_budget() {
+    let recreate = || StrategyKind::Recreate { page: model::Page::default() };
+    for seconds in [0, 1, 3, 8] {
+        let mut script = fleet();
+        let before = |spec: &mut AppSpec| settings(spec, blue_green(), FailureBudget::default());
+        script.deploy_with("v1", Behaviour::Good(200), false, before).wait(30);
+        script.cut(H1, 120);
+        let deploy = |spec: &mut AppSpec| settings(spec, recreate(), FailureBudget::Count(1));
+        script.deploy_with("v2", Behaviour::Good(1_000), false, deploy).wait(seconds);
+        script.wait(60).look();
+        let receipt = last_receipt(&script);
+        assert_eq!(receipt.outcome, Outcome::Completed, "{}", script.transcript());
+        assert_eq!(aside(&receipt), [("h1", HostFault::Lost)], "after {seconds} s");
+        assert_eq!(receipt.owed, [host("h1")], "after {seconds} s");
+        assert!(!view(&script).maintenance);
+        assert_eq!(serving(&script).1.len(), 3, "the others carry it");
+        script.wait(120).look();
+        let (live, hosts) = serving(&script);
+        assert_eq!((live.as_str(), hosts.len()), ("v2", 3), "{}", script.transcript());
+        assert_eq!(script.world.hosts.alive().count(), 4, "nothing old is left on the host");
+    }
+}
