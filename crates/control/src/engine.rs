@@ -149,7 +149,9 @@ impl Engine {
             let instances = apps
                 .values()
                 .flat_map(|app| rollout::assumed_in_use(app).map(|number| app.id(number)));
-            routing.proxies.recover(proxy, instances.collect(), term);
+            let left = apps.values().flat_map(|app| rollout::out_of_use(app).map(|it| app.id(it)));
+            let (instances, left) = (instances.collect(), left.collect());
+            routing.proxies.recover(proxy, (instances, left), term);
         }
         Ok(Self {
             apps: Apps::new(apps.into_values()),

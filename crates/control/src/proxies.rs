@@ -54,17 +54,17 @@ impl Proxies {
     }
 
     /// Adds a proxy on another machine when control starts. Nothing is known of its tables, except that they
-    /// contain no other instances than these.
+    /// contain no other instances than the first of these. It may have requests in flight on the others.
     pub fn recover(
         &mut self,
         (id, duty): (ProxyId, ProxyDuty),
-        instances: BTreeSet<InstanceId>,
+        (instances, left): (BTreeSet<InstanceId>, BTreeSet<InstanceId>),
         term: u64,
     ) {
         let generation = Generation { term, counter: 0 };
         let tables = Arc::new(SentTables::assume(instances.into_iter(), generation));
         let link = MemberLink::Silent { since: Timestamp(0) };
-        self.members.insert(id, ProxyMember { tables, link, duty, ..ProxyMember::default() });
+        self.members.insert(id, ProxyMember { tables, left, link, duty, ..ProxyMember::default() });
     }
 
     /// Starts at `now`: proxies that have not connected are silent from now on.
@@ -270,7 +270,10 @@ impl Proxies {
     /// there may be more because some proxy cannot tell.
     pub fn in_flight(&self, id: &InstanceId) -> (u32, bool) {
         let on = |report: &TrafficReport| report.in_flight.on(id);
-        self.reports().map(on).fold((0, false), |(sum, uncounted), on| match on {
+        // A proxy that has not reported since control began may still have some.
+        let is_unknown = |member: &ProxyMember| member.newest.is_none() && member.left.contains(id);
+        let unknown = self.members.values().any(is_unknown);
+        self.reports().map(on).fold((0, unknown), |(sum, uncounted), on| match on {
             Some(count) => (sum.saturating_add(count), uncounted),
             None => (sum, true),
         })

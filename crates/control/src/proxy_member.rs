@@ -1,6 +1,6 @@
 //! One proxy as control sees it: its connection, the tables that it was told of, and when it is late.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{
@@ -26,6 +26,8 @@ pub(crate) struct ProxyMember {
     /// The snapshot that it has acknowledged last, and when that was heard.
     pub acknowledged_at: (Generation, Timestamp),
     pub tables: Arc<SentTables>,
+    /// Instances that had left its tables when control began, and on which it may have had requests in flight.
+    pub left: BTreeSet<InstanceId>,
     /// What it found when it asked instances last.
     pub reached: Arc<BTreeMap<InstanceId, Reached>>,
     /// What it is used for.

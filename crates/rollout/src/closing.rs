@@ -36,6 +36,13 @@ pub fn assumed_in_use(app: &App) -> impl Iterator<Item = u64> {
     running.map(|(number, _)| *number).chain(abandoned.map(|(number, _)| *number))
 }
 
+/// Returns the numbers of the instances that no proxy on another machine uses any more, as the journal tells, and on
+/// which it may have requests in flight.
+pub fn out_of_use(app: &App) -> impl Iterator<Item = u64> {
+    let out_of_use = app.instances.iter().filter(move |(_, instance)| is_out_of_use(app, instance));
+    out_of_use.map(|(number, _)| *number)
+}
+
 /// Returns whether the instance was stopped by a rollout that has closed the app. No proxy on another machine
 /// may use it: otherwise it would not have been stopped.
 fn is_out_of_use(app: &App, instance: &Instance) -> bool {

@@ -43,7 +43,7 @@ pub use apply::{Illegal, apply};
 pub use ask::{Accepted, Ask, Course, NewRelease, Promote, Refusal, RefusalCode, ask};
 pub use budget::Budget;
 pub use cause::Cause;
-pub use closing::assumed_in_use;
+pub use closing::{assumed_in_use, out_of_use};
 pub use decide::{Decision, Reasons, decide};
 pub use event_text::event;
 pub use fact::{DrainCause, Fact, Minted, ReleasedBy, Started};

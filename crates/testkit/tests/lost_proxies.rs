@@ -354,3 +354,21 @@ fn what_a_lost_proxy_cannot_reach_is_not_kept_for_it() {
     assert_eq!(served_by_lb(&script), [ReleaseNo(2)].into());
     assert_eq!(script.world.proxies[1].workers[0].snapshot.apps[0].arms[0].instances.len(), 2);
 }
+
+/// Control forgets in a crash what the proxy had in flight on instances that have left its table.
+#[test]
+fn requests_of_a_silent_proxy_are_let_finish_in_a_recreate_after_a_crash_of_the_server() {
+    let mut script = two_proxies();
+    let first = alive(&script);
+    script.requests(20, 7).deploy_with("v2", Behaviour::Good(200), false, recreate);
+    script.world.run_for(500);
+    let on_lb =
+        |script: &Script| first.iter().map(|id| script.world.proxies[1].in_flight(id)).sum::<u32>();
+    assert!(on_lb(&script) > 0 && script.world.proxies[1].uses().count() == 0);
+    script.cut_proxy(60).crash().wait(6);
+    assert!(on_lb(&script) > 0);
+    assert!(first.is_subset(&alive(&script)), "{}", script.transcript());
+    script.wait(40).look();
+    assert_eq!(last_receipt(&script).outcome, Outcome::Completed, "{}", script.transcript());
+    assert!(first.is_disjoint(&alive(&script)));
+}
