@@ -34,6 +34,12 @@ impl SavingProxy {
     /// another machine may have to start without control, so it first makes sure that a crash of the machine does not
     /// lose the table; if that is not possible, it stays with the table that it has, and is late.
     pub fn prepare(&mut self, snapshot: Arc<Snapshot>) {
+        // The file with the next table has the newest one, which may be committed later.
+        let newest = self.proxy.observe().prepared;
+        if snapshot.generation < newest {
+            tracing::error!(offered = %snapshot.generation, %newest, "a snapshot is refused: it is older");
+            return;
+        }
         if let Some(boot) = &self.boot
             && let Err(error) = snapshot_file::save_next(&self.saved, &snapshot, Some(boot))
         {
@@ -73,5 +79,32 @@ impl SavingProxy {
     /// Uses a health table.
     pub fn set_health(&self, table: Arc<HealthTable>) {
         self.proxy.set_health(table);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_message_with_an_older_table_does_not_replace_the_one_that_is_committed_next() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let saved = dir.path().join("snapshot");
+        let listen = "127.0.0.1:0".parse().expect("an address");
+        let bound = Proxy::bind(proxy::Config::new(vec![listen])).expect("a free port");
+        let proxy = bound.start(&Snapshot::default(), |_| {}).expect("started");
+        let table = |counter| {
+            let generation = Generation { term: 3, counter };
+            Arc::new(Snapshot { generation, ..Snapshot::default() })
+        };
+        let mut saving = SavingProxy::new(proxy.clone(), saved.clone(), Some("boot".to_owned()));
+        saving.prepare(table(2));
+        saving.prepare(table(1));
+        saving.commit(table(2).generation);
+        let loaded = snapshot_file::load(&saved).expect("readable").expect("saved");
+        assert_eq!(loaded.snapshot.generation, table(2).generation);
+        assert_eq!(proxy.observe().prepared, table(2).generation);
+        proxy.drain(std::time::Duration::ZERO);
+        proxy.join();
     }
 }

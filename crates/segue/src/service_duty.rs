@@ -2,7 +2,7 @@
 //! goes on running.
 
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use link::{FromMember, ToServer};
@@ -49,9 +49,15 @@ impl ServiceDuty {
         Self { proxy, duty, progress, to_server, floating }
     }
 
-    /// Changes the duty.
+    /// Changes the duty, and tells the server how far the proxy is with it: one that has not heard the proxy for a
+    /// while has forgotten that, even if the duty is not new.
     pub fn set(&self, duty: ProxyDuty) {
-        self.duty.send_if_modified(|now| std::mem::replace(now, duty) != duty);
+        let is_new = self.duty.send_if_modified(|now| std::mem::replace(now, duty) != duty);
+        if is_new {
+            // What was done for the duty before says nothing about this one.
+            *self.progress() = None;
+        }
+        self.tell();
     }
 
     /// Returns the duty, for those who look at it by themselves.
@@ -61,7 +67,7 @@ impl ServiceDuty {
 
     /// Tells the server how far the proxy is. A server that has just begun to listen does not know it.
     pub fn tell(&self) {
-        let progress = *self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let progress = *self.progress();
         if let Some(to_server) = self.to_server.get() {
             to_server.send(FromMember::Drain { progress });
         }
@@ -73,9 +79,10 @@ impl ServiceDuty {
         loop {
             let now = *duty.borrow_and_update();
             tokio::select! {
-                never = self.do_as(now) => match never {},
-                // The sender lives as long as this.
+                // A new duty first: the one before must say nothing more. The sender lives as long as this.
+                biased;
                 _ = duty.changed() => {}
+                never = self.do_as(now) => match never {},
             }
         }
     }
@@ -165,13 +172,14 @@ impl ServiceDuty {
 
     /// Notes how far the proxy is, and tells the server what is new.
     fn is_at(&self, progress: Option<ProxyDrain>) {
-        let before = {
-            let mut known = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *known, progress)
-        };
+        let before = std::mem::replace(&mut *self.progress(), progress);
         if before != progress {
             self.tell();
         }
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Option<ProxyDrain>> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
