@@ -46,6 +46,8 @@ pub(crate) struct Used {
     pub(crate) served: Served,
     /// True if the connection has carried a body. It then belongs to the client that sent the body.
     pub(crate) own: bool,
+    /// True if the instance was allowed to leave unread what was sent to it.
+    pub(crate) patient: bool,
 }
 
 #[derive(Debug)]

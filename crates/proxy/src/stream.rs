@@ -79,6 +79,14 @@ impl InstanceStream {
         }
     }
 
+    /// Ends what [`InstanceStream::wait_for_reader`] allows: all that was sent was read.
+    pub(crate) fn watch_for_silence(&self) {
+        if let Self::Tcp(stream) = self {
+            // If that fails, a machine that is switched off is noticed later.
+            let _ = watch_for_silence(&SockRef::from(stream));
+        }
+    }
+
     /// Lets the connection to another machine be without a word for long, as many tunnels are.
     pub(crate) fn rests(&self) {
         self.wait_for_reader();

@@ -43,6 +43,8 @@ pub(crate) struct UpstreamConnection {
     dials: u32,
     /// True if the instance's machine has made or refused the connection.
     is_answered: bool,
+    /// True while the instance may leave unread what is sent to it.
+    patient: bool,
     /// Set if the connection has carried an answer.
     served: Option<Served>,
     /// True if the connection has carried a body of this client.
@@ -75,7 +77,10 @@ impl UpstreamConnection {
         stopwatch: Option<Stopwatch>,
         now_ms: u64,
     ) -> Self {
-        let Used { stream, served, own } = used;
+        let Used { stream, served, own, patient } = used;
+        if patient {
+            stream.watch_for_silence();
+        }
         Self {
             served: Some(served),
             own,
@@ -97,6 +102,7 @@ impl UpstreamConnection {
             redial: None,
             dials: 0,
             is_answered: false,
+            patient: false,
             served: None,
             own: false,
             waits: None,
@@ -171,6 +177,9 @@ impl UpstreamConnection {
 
     /// Notes that the answer on this connection has begun.
     pub(crate) fn answered(&mut self, now_ms: u64) {
+        if let Some(host) = self.flight.instance().host() {
+            host.answered();
+        }
         let waited = self.waits.take().is_some();
         if self.served.is_none() {
             self.served = Some(Served::first(&self.flight.instance().room, waited, now_ms));
@@ -178,9 +187,10 @@ impl UpstreamConnection {
     }
 
     /// Lets the instance leave unread what is sent to it for as long as it likes.
-    pub(crate) fn wait_for_reader(&self) {
+    pub(crate) fn wait_for_reader(&mut self) {
         if self.flight.instance().host().is_some() {
             self.side.stream().wait_for_reader();
+            self.patient = true;
         }
     }
 
@@ -209,12 +219,13 @@ impl UpstreamConnection {
         // One second less than the instance declares: the instance may count from a different moment.
         let said = |s: u64| s.saturating_sub(1).saturating_mul(1000).min(MOST_IDLE_MS);
         let idle_ms = kept.idle_s.map_or(limits.upstream_idle.0, said);
-        let Self { side, flight, served: Some(served), .. } = self else { return };
+        let Self { side, flight, served: Some(served), patient, .. } = self else { return };
         if idle_ms == 0 || worker.is_draining() {
             return;
         }
         let until_ms = now_ms.saturating_add(idle_ms);
-        let used = Used { stream: side.into_parts().0, served, own: kept.own };
+        let stream = side.into_parts().0;
+        let used = Used { stream, served, own: kept.own, patient };
         let most = limits.upstream_idle_max;
         worker.pool.put((client, used), flight.instance(), kept, most, (now_ms, until_ms));
     }

@@ -9,6 +9,8 @@ use model::{InstanceId, Reached, TrafficReport};
 
 /// The largest number of instances of which a server remembers what one proxy has found.
 const MOST: usize = 16_384;
+/// The most characters of a reason that a server remembers.
+const LONGEST_REASON: usize = 200;
 
 /// A proxy's reports on their way to the server.
 #[derive(Debug)]
@@ -72,13 +74,23 @@ pub fn learn(
     for (id, found) in news {
         match found {
             Some(found) if known.len() < MOST || known.contains_key(&id) => {
-                known.insert(id, found);
+                known.insert(id, shortened(found));
             }
             Some(_) => {}
             None => {
                 known.remove(&id);
             }
         }
+    }
+}
+
+/// Returns what was found without the end of a reason that is too long.
+fn shortened(found: Reached) -> Reached {
+    match found {
+        Reached::No(why) if why.len() > LONGEST_REASON => {
+            Reached::No(why.chars().take(LONGEST_REASON).collect())
+        }
+        Reached::No(_) | Reached::Yes => found,
     }
 }
 
@@ -116,9 +128,12 @@ mod tests {
     fn a_proxy_cannot_fill_the_memory_of_the_server() {
         let mut known = BTreeMap::new();
         let id = |number: usize| -> InstanceId { format!("web-{number}").parse().unwrap() };
-        let news = (1..=2 * MOST).map(|number| (id(number), Some(Reached::Yes)));
+        let why = "x".repeat(10_000);
+        let news = (1..=2 * MOST).map(|number| (id(number), Some(Reached::No(why.clone()))));
         learn(&mut known, false, news.collect());
         assert_eq!(known.len(), MOST);
+        let is_short = |found: &Reached| matches!(found, Reached::No(why) if why.len() == 200);
+        assert!(known.values().all(is_short));
         learn(&mut known, true, BTreeMap::new());
         assert_eq!(known.len(), 0);
     }

@@ -105,7 +105,9 @@ fn all_instances_of_a_machine_that_is_off_are_left_alone_and_one_request_at_a_ti
 fn an_upload_to_another_machine_may_wait_for_its_reader() {
     let _elsewhere = lost();
     let played = Played::at("192.0.2.1:0".parse().expect("an address"));
-    let world = World::new(&one(1, 1, played.at));
+    let mut table = one(1, 1, played.at);
+    table.apps[0].route.hold = Millis(0);
+    let world = World::new(&table);
     let length = 8 << 20;
     let mut client =
         sending(&world, &format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"));
@@ -121,6 +123,20 @@ fn an_upload_to_another_machine_may_wait_for_its_reader() {
     instance.send(OK);
     assert_eq!(client.receive().text(), "ok");
     sends.join().expect("all is sent");
+    // What is sent next on this connection is small. If nobody acknowledges it, the machine is off.
+    for words in [
+        "add table inet off",
+        "add chain inet off output { type filter hook output priority 0; }",
+        "add rule inet off output ip daddr 192.0.2.1 drop",
+    ] {
+        let done = std::process::Command::new("nft").arg(words).status();
+        assert!(done.is_ok_and(|status| status.success()), "nft {words}");
+    }
+    let asked = std::time::Instant::now();
+    client.send(GET);
+    assert_eq!(client.receive().status, 503, "there is no other instance");
+    let took = asked.elapsed().as_secs();
+    assert!((1..10).contains(&took), "{took} s");
 }
 
 #[test]
