@@ -68,11 +68,9 @@ impl Proxy {
     /// and the report that says so follows. Publishing the same generation again changes nothing.
     ///
     /// # Errors
-    /// If the snapshot is older than the one in use, which stays.
+    /// If the snapshot is older than the one in use, which stays. A newer one that was only prepared is dropped.
     pub fn publish(&self, snapshot: &Snapshot) -> Result<(), Stale> {
-        self.prepare(snapshot)?;
-        self.commit(snapshot.generation);
-        Ok(())
+        self.shared.publish(snapshot)
     }
 
     /// Returns the proxy's id in reports.

@@ -187,6 +187,19 @@ impl ProxyState {
         self.workers.iter().for_each(|worker| worker.wake.notify_one());
     }
 
+    /// Uses the table of `snapshot`, unless a newer one is in use. A newer one that was prepared and may never be
+    /// committed is dropped for it.
+    pub(crate) fn publish(&self, snapshot: &Snapshot) -> Result<(), Stale> {
+        if snapshot.generation > self.current.load().generation {
+            let is_newer = |table: &mut Arc<Table>| table.generation > snapshot.generation;
+            let dropped = self.ledger().prepared.take_if(is_newer);
+            drop(dropped);
+        }
+        self.prepare(snapshot)?;
+        self.commit(snapshot.generation);
+        Ok(())
+    }
+
     /// Builds the table of `snapshot` without using it: see [`ProxyState::commit`]. Replaces a prepared
     /// table that was never used.
     pub(crate) fn prepare(&self, snapshot: &Snapshot) -> Result<(), Stale> {

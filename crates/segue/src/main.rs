@@ -26,6 +26,7 @@ mod signals;
 mod sys;
 mod table_of_before_boot;
 mod test_hooks;
+mod usable_table;
 
 use std::ffi::OsString;
 use std::path::Path;

@@ -11,7 +11,7 @@ use link::{
     FromMember, Hello, LinkError, Member, MemberEnd, MemberEnded, Offers, ToMember, ToServer,
     VERSION, Welcome,
 };
-use model::{Abilities, Generation, ProxySettings, Role, Snapshot, in_full};
+use model::{Abilities, ProxySettings, Role, Snapshot, in_full};
 use proxy::snapshot_file::SavedSnapshot;
 use proxy::{Proxy, SignalAction, Signals};
 use sd_notify::NotifyState;
@@ -27,6 +27,7 @@ use crate::proxy_files::ProxyFiles;
 use crate::reach_news::ProxyReports;
 use crate::saving_proxy::SavingProxy;
 use crate::service_duty::ServiceDuty;
+use crate::usable_table::UsableTable;
 use crate::{table_of_before_boot, test_hooks};
 
 /// Serves users until a signal comes, or the proxy is removed from its fleet.
@@ -80,6 +81,7 @@ struct Serving {
     data: PathBuf,
     files: ProxyFiles,
     proxy: Proxy,
+    usable: UsableTable,
     duty: Arc<ServiceDuty>,
     floating: Option<Arc<FloatingAddress>>,
     /// The table that was saved before the machine was booted.
@@ -123,9 +125,10 @@ impl Serving {
         let own = Arc::clone(&reports);
         let proxy = bound.start(&initial, move |report| own.send(report));
         let proxy = proxy.map_err(|error| failed(&error))?;
+        let usable = UsableTable::of(proxy.clone());
         let floating = options.floating.floating.map(|address| {
             let file = options.floating.track_file.clone();
-            FloatingAddress::start(address, file, proxy.clone())
+            FloatingAddress::start(address, file, proxy.clone(), usable.clone())
         });
         let floating = floating.transpose().map_err(|error| {
             let file = options.floating.track_file.display();
@@ -136,11 +139,8 @@ impl Serving {
         let duty = ServiceDuty::new(proxy.clone(), files.duty(), to, floating.clone());
         let duty = Arc::new(duty);
         if let Some(listener) = admin {
-            let observed = proxy.clone();
-            let duty = duty.watch();
-            let is_ready = move || {
-                duty.borrow().is_active() && observed.observe().acknowledged > Generation::default()
-            };
+            let (duty, usable) = (duty.watch(), usable.clone());
+            let is_ready = move || duty.borrow().is_active() && usable.is_there();
             proxy::admin::start(listener, proxy.clone(), is_ready)
                 .map_err(|error| failed(&error))?;
         }
@@ -148,7 +148,18 @@ impl Serving {
             tracing::info!("apps are served on http://{http}");
         }
         let data = data.to_owned();
-        Ok(Self { data, files, proxy, duty, floating, before_boot, has_saved, to_server, reports })
+        Ok(Self {
+            data,
+            files,
+            proxy,
+            usable,
+            duty,
+            floating,
+            before_boot,
+            has_saved,
+            to_server,
+            reports,
+        })
     }
 
     /// Keeps a session with the server until the proxy is removed from its fleet. An identity that cannot be
@@ -183,7 +194,10 @@ impl Serving {
     /// Uses a table that was saved before the machine was booted, as far as its hosts confirm it, if control gives
     /// none in time. Never returns.
     async fn use_table_of_before_boot(&self) -> Infallible {
-        let used = || self.floating.iter().for_each(|it| it.uses_table_of_before_boot(true));
+        let used = |is_useful: bool| {
+            self.usable.is_unconfirmed(!is_useful);
+            self.floating.iter().for_each(|it| it.uses_table_of_before_boot(true));
+        };
         match &self.before_boot {
             Some(saved) => {
                 table_of_before_boot::follow(saved, &self.proxy, &self.files, used).await

@@ -56,9 +56,8 @@ impl SavingProxy {
     /// uses it all the same: after a crash, control tells it anew.
     pub fn commit(&mut self, generation: Generation) {
         let prepared = self.prepared.take_if(|snapshot| snapshot.generation == generation);
-        if let Some(snapshot) = prepared
-            && let Err(error) = self.save(&snapshot)
-        {
+        let Some(snapshot) = prepared else { return self.proxy.commit(generation) };
+        if let Err(error) = self.save(&snapshot) {
             if self.boot.is_some() {
                 tracing::error!(%error, "the routing table cannot be saved, so it is not used");
                 self.prepared = Some(snapshot);
@@ -66,7 +65,10 @@ impl SavingProxy {
             }
             tracing::warn!(%error, "the snapshot is not saved; traffic is not affected");
         }
-        self.proxy.commit(generation);
+        // The proxy has it prepared, unless the table of before a boot was used meanwhile.
+        if let Err(error) = self.proxy.publish(&snapshot) {
+            tracing::error!(error = in_full(&error), "a snapshot is refused");
+        }
     }
 
     fn save(&self, snapshot: &Snapshot) -> io::Result<()> {
@@ -84,27 +86,48 @@ impl SavingProxy {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
     use super::*;
 
-    #[test]
-    fn a_late_message_with_an_older_table_does_not_replace_the_one_that_is_committed_next() {
+    fn table(term: u64, counter: u64) -> Arc<Snapshot> {
+        Arc::new(Snapshot { generation: Generation { term, counter }, ..Snapshot::default() })
+    }
+
+    fn with_saving_proxy(story: impl FnOnce(&Path, &mut SavingProxy)) {
         let dir = tempfile::tempdir().expect("a folder");
         let saved = dir.path().join("snapshot");
         let listen = "127.0.0.1:0".parse().expect("an address");
         let bound = Proxy::bind(proxy::Config::new(vec![listen])).expect("a free port");
         let proxy = bound.start(&Snapshot::default(), |_| {}).expect("started");
-        let table = |counter| {
-            let generation = Generation { term: 3, counter };
-            Arc::new(Snapshot { generation, ..Snapshot::default() })
-        };
-        let mut saving = SavingProxy::new(proxy.clone(), saved.clone(), Some("boot".to_owned()));
-        saving.prepare(table(2));
-        saving.prepare(table(1));
-        saving.commit(table(2).generation);
-        let loaded = snapshot_file::load(&saved).expect("readable").expect("saved");
-        assert_eq!(loaded.snapshot.generation, table(2).generation);
-        assert_eq!(proxy.observe().prepared, table(2).generation);
-        proxy.drain(std::time::Duration::ZERO);
+        story(&saved, &mut SavingProxy::new(proxy.clone(), saved.clone(), Some("boot".to_owned())));
+        proxy.drain(Duration::ZERO);
         proxy.join();
+    }
+
+    #[test]
+    fn a_late_message_with_an_older_table_does_not_replace_the_one_that_is_committed_next() {
+        with_saving_proxy(|saved, saving| {
+            saving.prepare(table(3, 2));
+            saving.prepare(table(3, 1));
+            saving.commit(table(3, 2).generation);
+            let loaded = snapshot_file::load(saved).expect("readable").expect("saved");
+            assert_eq!(loaded.snapshot.generation, table(3, 2).generation);
+            assert_eq!(saving.proxy().observe().prepared, table(3, 2).generation);
+        });
+    }
+
+    #[test]
+    fn a_table_that_is_never_committed_keeps_the_one_of_before_the_boot_from_nobody() {
+        with_saving_proxy(|_, saving| {
+            saving.prepare(table(3, 2));
+            saving.proxy().publish(&table(0, 1)).expect("nothing newer is in use");
+            assert_eq!(saving.proxy().observe().prepared, table(0, 1).generation);
+            // Control is back: what it had prepared is used all the same, and stays.
+            saving.commit(table(3, 2).generation);
+            assert_eq!(saving.proxy().observe().prepared, table(3, 2).generation);
+            assert!(saving.proxy().publish(&table(0, 2)).is_err());
+        });
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use identity::Credentials;
 use link::Listens;
-use model::{Address, Generation, InstanceId, Listeners, Snapshot, in_full};
+use model::{Address, Generation, InstanceId, Listeners, Snapshot, Target, in_full};
 use proxy::Proxy;
 use tokio::task::JoinSet;
 
@@ -19,62 +19,76 @@ const AFTER_BOOT: Duration = Duration::from_secs(10);
 /// The time between two questions to the hosts.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// Waits for control, and then uses what the hosts confirm of the table until control gives another one. Never
-/// returns. `used` is called when it is used for the first time.
+/// Waits for control, and then uses what the hosts confirm of the table until control gives another one. Nothing is
+/// used before something is confirmed. Never returns. `used` is called each time it is used, with whether users can be
+/// served with it.
 pub async fn follow(
     saved: &Snapshot,
     proxy: &Proxy,
     files: &ProxyFiles,
-    used: impl Fn(),
+    used: impl Fn(bool),
 ) -> Infallible {
     tokio::time::sleep(AFTER_BOOT).await;
-    let mut before: Option<BTreeSet<InstanceId>> = None;
+    let is_empty = instances(saved).next().is_none();
+    let mut in_use: Option<BTreeSet<InstanceId>> = None;
+    let mut answers = Answers::new();
     for counter in 1.. {
-        // Tables of control have its term, which is never 0.
-        if proxy.observe().prepared.term > 0 {
+        // Tables of control have its term, which is never 0. One that was only prepared may never be committed.
+        if proxy.observe().acknowledged.term > 0 {
             break;
         }
-        let confirmed = confirmed(saved, files).await;
-        if before.as_ref() != Some(&confirmed) {
+        ask(saved, files, &mut answers).await;
+        let confirmed: BTreeSet<_> = answers.values().flatten().cloned().collect();
+        let is_useful = is_empty || !confirmed.is_empty();
+        if in_use.as_ref() != Some(&confirmed) && (is_useful || in_use.is_some()) {
             let generation = Generation { term: 0, counter };
-            let table = only(saved, &confirmed, generation);
             tracing::warn!(
                 instances = confirmed.len(),
                 "nothing is heard of control: the table of before the boot is used for the instances that their \
                  hosts confirm"
             );
-            match proxy.publish(&table) {
-                Ok(()) => used(),
+            match proxy.publish(&only(saved, &confirmed, generation)) {
+                Ok(()) => {
+                    used(is_useful);
+                    in_use = Some(confirmed);
+                }
                 // Control has just given one.
                 Err(error) => tracing::debug!(error = in_full(&error), "it is not used"),
             }
-            before = Some(confirmed);
         }
         tokio::time::sleep(AGAIN).await;
     }
     std::future::pending().await
 }
 
-/// Asks the hosts which of the instances of a table still listen where the table has them.
-async fn confirmed(saved: &Snapshot, files: &ProxyFiles) -> BTreeSet<InstanceId> {
+/// What each host confirmed when it answered last.
+type Answers = BTreeMap<SocketAddr, BTreeSet<InstanceId>>;
+
+/// Asks the hosts which of the instances of a table still listen where the table has them. A host that does not answer
+/// may be restarting its agent: what it confirmed last stays.
+async fn ask(saved: &Snapshot, files: &ProxyFiles, answers: &mut Answers) {
+    let questions = questions(saved, &files.hosts());
+    answers.retain(|host, _| questions.contains_key(host));
     let mut asked = JoinSet::new();
-    for (host, instances) in questions(saved, &files.hosts()) {
+    for (host, instances) in questions {
         let credentials = Credentials::open(&files.credentials);
         asked.spawn(async move {
-            let credentials = credentials.map_err(|error| error.to_string())?;
-            let credentials = credentials.ok_or("there are no credentials")?;
+            let credentials = credentials.map_err(|error| (host, error.to_string()))?;
+            let credentials = credentials.ok_or((host, "there are no credentials".to_owned()))?;
             let answer = link::confirm(host, &credentials, instances).await;
-            answer.map_err(|error| in_full(&error))
+            answer.map(|confirmed| (host, confirmed)).map_err(|error| (host, in_full(&error)))
         });
     }
-    let mut confirmed = BTreeSet::new();
     for answer in asked.join_all().await {
         match answer {
-            Ok(instances) => confirmed.extend(instances),
-            Err(why) => tracing::warn!("a host does not confirm its instances: {why}"),
+            Ok((host, confirmed)) => {
+                answers.insert(host, confirmed);
+            }
+            Err((host, why)) => {
+                tracing::warn!(%host, "a host does not confirm its instances: {why}")
+            }
         }
     }
-    confirmed
 }
 
 /// Returns whom to ask for which instances. Nobody can be asked for one on a host that is not known to answer.
@@ -83,8 +97,7 @@ fn questions(
     hosts: &[SocketAddr],
 ) -> BTreeMap<SocketAddr, BTreeMap<InstanceId, Listens>> {
     let mut questions = BTreeMap::<_, BTreeMap<_, _>>::new();
-    let arms = saved.apps.iter().flat_map(|app| &app.arms);
-    for target in arms.flat_map(|arm| &arm.instances) {
+    for target in instances(saved) {
         let Address::Tcp(at) = target.address else { continue };
         if let Some(host) = hosts.iter().find(|host| host.ip() == at.ip()) {
             let listens = Listens { at, any: target.listeners == Listeners::Any };
@@ -92,6 +105,10 @@ fn questions(
         }
     }
     questions
+}
+
+fn instances(table: &Snapshot) -> impl Iterator<Item = &Target> {
+    table.apps.iter().flat_map(|app| &app.arms).flat_map(|arm| &arm.instances)
 }
 
 /// Returns the table with these instances only.

@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use model::Generation;
 use nix::ifaddrs::getifaddrs;
 use proxy::Proxy;
 
+use crate::usable_table::UsableTable;
 use priority::{ControlWord, ProxyStanding};
 use track_file::TrackFile;
 
@@ -29,6 +29,8 @@ const HANGS: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub struct FloatingAddress {
     address: IpAddr,
+    /// Whether the proxy has a table with which it can serve users.
+    table: UsableTable,
     known: Mutex<Known>,
 }
 
@@ -45,11 +47,17 @@ impl FloatingAddress {
     ///
     /// # Errors
     /// If the folder of the file cannot be made, or the process that writes it cannot be started.
-    pub fn start(address: IpAddr, file: PathBuf, proxy: Proxy) -> std::io::Result<Arc<Self>> {
+    pub fn start(
+        address: IpAddr,
+        file: PathBuf,
+        proxy: Proxy,
+        table: UsableTable,
+    ) -> std::io::Result<Arc<Self>> {
         let mut file = TrackFile::open(file)?;
         let control = ControlWord::none_since(Instant::now());
         let known = Known { leaving: Leaving::Stays, is_of_before_boot: false, control };
-        let floating = Arc::new(Self { address: address.to_canonical(), known: Mutex::new(known) });
+        let floating =
+            Arc::new(Self { address: address.to_canonical(), table, known: Mutex::new(known) });
         let told = Arc::clone(&floating);
         let tell = move || {
             loop {
@@ -87,11 +95,10 @@ impl FloatingAddress {
     }
 
     fn standing(&self, proxy: &Proxy) -> ProxyStanding {
-        let has_table = proxy.observe().acknowledged > Generation::default();
         let holds = self.is_here();
         let mut known = self.known();
         ProxyStanding {
-            serves: has_table && proxy.silent_for() < HANGS,
+            serves: self.table.is_there() && proxy.silent_for() < HANGS,
             holds,
             leaving: known.leaving,
             is_of_before_boot: known.is_of_before_boot,

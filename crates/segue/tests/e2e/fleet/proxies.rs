@@ -2,6 +2,7 @@
 //! deployed, taken back or cut off meanwhile.
 
 use std::io::Read as _;
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use super::network::Machine;
@@ -162,33 +163,50 @@ fn after_a_boot_without_a_server_only_what_hosts_confirm_is_used() {
     world.deploy("v1");
     world.all_serve(&[LB1], "v1");
     let instances = world.status()["live"]["instances"].as_array().cloned().unwrap();
-    let first = instances.iter().find(|instance| instance["host"] == "h1").unwrap();
-    let address = first["address"].as_str().unwrap().to_owned();
+    let address = |host: &str| {
+        let instance = instances.iter().find(|instance| instance["host"] == host).unwrap();
+        instance["address"].as_str().unwrap().to_owned()
+    };
     world.kill_server();
     world.kill_proxy(1);
-    world.kill_agent(1);
-    for pid in world.network.processes(Machine::Host(1)) {
-        crate::world::signal(pid, rustix::process::Signal::KILL);
-    }
-    let mut stranger = world.network.on(Machine::Host(1), "python3");
-    stranger.args(["-c", STRANGER, &address]).stderr(world.log("stranger"));
-    let mut stranger = stranger.spawn().unwrap();
-    let listens = || world.asks(Machine::Client, &address, "/").as_deref() == Ok("a stranger");
-    world.eventually("the stranger listens", listens);
-    world.start_agent(1, &[]);
-    world.boot_proxy(1);
+    let mut strangers = vec![stranger_takes(&mut world, 1, &address("h1"))];
+    world.boot_proxy(1, &["--admin", "127.0.0.1:7071"]);
     world.all_serve(&[LB1], "v1");
     for _ in 0..20 {
         assert_eq!(world.answer_of(LB1).as_deref(), Ok("v1"));
     }
-    // What nobody confirms any more is not used any more.
+    let ready = |world: &FleetWorld| world.asks(LB1, "127.0.0.1:7071", "/readyz");
+    assert!(ready(&world).is_ok(), "{:?}", ready(&world));
+    // An agent that does not answer for a while has not said that its instances are gone.
     world.kill_agent(2);
-    let unavailable = |answer: String| answer.contains("503 Service Unavailable");
-    world.eventually("nothing is left", || world.answer_of(LB1).is_err_and(unavailable));
-    world.start_agent(2, &[]);
-    world.all_serve(&[LB1], "v1");
-    let _ = stranger.kill();
-    let _ = stranger.wait();
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(7) {
+        assert_eq!(world.answer_of(LB1).as_deref(), Ok("v1"));
+    }
+    // What its host denies is not used any more, and a proxy that has nothing else is not ready.
+    strangers.push(stranger_takes(&mut world, 2, &address("h2")));
+    world.eventually("nothing is left", || ready(&world).is_err_and(|it| it.contains("503")));
+    assert!(world.answer_of(LB1).is_err_and(|it| it.contains("503 Service Unavailable")));
+    for mut stranger in strangers {
+        let _ = stranger.kill();
+        let _ = stranger.wait();
+    }
+}
+
+/// Ends the instance on a host while its agent is away. Another program listens at its address by the time the agent
+/// is back.
+fn stranger_takes(world: &mut FleetWorld, host: u8, address: &str) -> Child {
+    world.kill_agent(host);
+    for pid in world.network.processes(Machine::Host(host)) {
+        crate::world::signal(pid, rustix::process::Signal::KILL);
+    }
+    let mut stranger = world.network.on(Machine::Host(host), "python3");
+    stranger.args(["-c", STRANGER, address]).stderr(world.log("stranger"));
+    let stranger = stranger.spawn().unwrap();
+    let listens = || world.asks(Machine::Client, address, "/").as_deref() == Ok("a stranger");
+    world.eventually("the stranger listens", listens);
+    world.start_agent(host, &[]);
+    stranger
 }
 
 /// Answers whatever it is asked at an address.
@@ -213,7 +231,7 @@ fn a_proxy_on_a_machine_that_was_booted_waits_for_the_server_before_it_uses_its_
     world.deploy("v1");
     world.all_serve(&[LB1], "v1");
     world.kill_proxy(1);
-    world.boot_proxy(1);
+    world.boot_proxy(1, &[]);
     world.all_serve(&[LB1], "v1");
     world.kill_proxy(1);
     world.kill_server();

@@ -71,8 +71,8 @@ impl FleetWorld {
     }
 
     /// Starts a proxy after its machine was booted anew.
-    pub fn boot_proxy(&mut self, number: u8) {
-        self.start_proxy_in(Some("another-boot"), number, &[]);
+    pub fn boot_proxy(&mut self, number: u8, more: &[&str]) {
+        self.start_proxy_in(Some("another-boot"), number, more);
     }
 
     fn start_proxy_in(&mut self, boot: Option<&str>, number: u8, more: &[&str]) {
