@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::answers::{self, AnswerBody};
-use crate::door_state::{DoorCaller, DoorEnd, DoorState};
+use crate::door_state::{DoorCaller, DoorEnd, DoorState, StrangerSeen};
 use crate::message::ToMember;
 use crate::newcomers::Newcomers;
 use crate::session::SessionTimes;
@@ -127,7 +127,7 @@ impl ToMembers {
     }
 
     /// Returns the members that are connected with a certificate of the fleet, and that nobody knows.
-    pub fn strangers(&self) -> Vec<PeerCertificate> {
+    pub fn strangers(&self) -> Vec<StrangerSeen> {
         self.0.strangers_here()
     }
 

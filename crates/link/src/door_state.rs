@@ -2,7 +2,7 @@
 //! hears them.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -67,8 +67,17 @@ pub(crate) struct DoorState {
 
 /// A member that nobody knows, with the session with it.
 struct Stranger {
-    peer: PeerCertificate,
+    seen: StrangerSeen,
     session: Session,
+}
+
+/// A member that is connected with a certificate of the fleet, and that nobody knows.
+#[derive(Clone, Debug)]
+pub struct StrangerSeen {
+    /// The certificate that it showed.
+    pub certificate: PeerCertificate,
+    /// Where it connected from.
+    pub from: IpAddr,
 }
 
 /// Number of members that nobody knows of which is kept that they are connected.
@@ -127,12 +136,13 @@ impl DoorState {
     }
 
     /// Records that a member is connected that nobody knows. Returns the number of the session.
-    pub fn stranger_begins(&self, peer: &PeerCertificate, queue: &Queue<ToMember>) -> u64 {
+    pub fn stranger_begins(&self, seen: StrangerSeen, queue: &Queue<ToMember>) -> u64 {
         let mut strangers = self.strangers();
-        let number = strangers.get(&peer.key).map_or(0, |earlier| earlier.session.number + 1);
+        let key = seen.certificate.key;
+        let number = strangers.get(&key).map_or(0, |earlier| earlier.session.number + 1);
         if strangers.len() < STRANGERS {
             let session = Session { queue: queue.clone(), number };
-            strangers.insert(peer.key, Stranger { peer: peer.clone(), session });
+            strangers.insert(key, Stranger { seen, session });
         }
         number
     }
@@ -146,8 +156,8 @@ impl DoorState {
     }
 
     /// Returns the members that are connected and that nobody knows.
-    pub fn strangers_here(&self) -> Vec<PeerCertificate> {
-        self.strangers().values().map(|it| it.peer.clone()).collect()
+    pub fn strangers_here(&self) -> Vec<StrangerSeen> {
+        self.strangers().values().map(|it| it.seen.clone()).collect()
     }
 
     /// Ends the session with whoever has this key and is not known, who will connect again.

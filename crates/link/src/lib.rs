@@ -24,7 +24,7 @@ mod shared_json;
 pub use confirm::{Confirmer, Listens, confirm};
 pub use content::{ContentRefusal, ContentRequest, ServedContent};
 pub use door::{DoorConfig, FleetDoor, ToMembers};
-pub use door_state::{DoorEnd, MemberStanding};
+pub use door_state::{DoorEnd, MemberStanding, StrangerSeen};
 pub use error::LinkError;
 pub use fetch::Fetcher;
 pub use join::join;

@@ -9,7 +9,7 @@ use model::Role;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role as WebSocketRole;
 
-use crate::door_state::{DoorState, MemberStanding};
+use crate::door_state::{DoorState, MemberStanding, StrangerSeen};
 use crate::message::{FromMember, Hello, Offers, ToMember, is_spoken};
 use crate::queue::Queue;
 use crate::session::{self, Heard};
@@ -115,7 +115,9 @@ impl Session<'_> {
             // Its work goes on as it is, until a person takes it in.
             MemberStanding::Unknown => {
                 tracing::warn!(name = %member.name, "a member is connected that nobody knows");
-                let number = self.shared.stranger_begins(self.peer, self.queue);
+                let (certificate, from) = (self.peer.clone(), self.from.ip().to_canonical());
+                let seen = StrangerSeen { certificate, from };
+                let number = self.shared.stranger_begins(seen, self.queue);
                 self.who = Who::Stranger { number };
             }
             MemberStanding::Member => {

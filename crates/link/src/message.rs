@@ -109,6 +109,10 @@ pub enum ToMember {
         by: ControlRun,
         /// Where the hosts answer, each at the address of its instances.
         confirm: Vec<SocketAddr>,
+        /// Whether these are all hosts of the fleet. A server that has just started does not know those that have not
+        /// connected since.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        complete: bool,
     },
     /// Read output of instances. Answered by [`FromMember::Logs`].
     ReadLogs {

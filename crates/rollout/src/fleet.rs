@@ -153,7 +153,7 @@ pub enum FleetFact {
         at: Timestamp,
     },
     /// A person took in a member that the authority had certified and that was not known, as after a restore from a
-    /// backup.
+    /// backup. An unused invite of that name ends.
     MemberAccepted {
         /// The member's name.
         name: MemberName,
@@ -204,6 +204,8 @@ impl Fleet {
                 let (proxy_duty, joined) = (ProxyDuty::Active, *at);
                 let member = FleetMember { role, key, address, labels, proxy_duty, joined };
                 self.members.insert(name.clone(), member);
+                // Whoever found an invite of that name would take its place.
+                self.invites.retain(|invited, invite| invited != name || invite.used_by.is_some());
             }
             FleetFact::MemberRemoved { name, at } => self.removed(name, *at),
         }

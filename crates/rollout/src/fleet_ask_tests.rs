@@ -121,6 +121,11 @@ fn a_member_that_a_backup_did_not_know_is_taken_in_as_its_certificate_says() {
     assert_eq!(again, "web-1 is a member already");
     let other = give(&mut fleet, &accept("web-1", Role::Host, 51, None), NOW);
     assert!(other.contains("there is another member of that name"), "{other}");
+    give(&mut fleet, &invite_of("web-3", 3), NOW);
+    give(&mut fleet, &accept("web-3", Role::Host, 53, None), NOW);
+    let late = give(&mut fleet, &FleetAsk::Join { secret: digest(3), key: digest(54) }, NOW);
+    assert!(late.contains("unknown"), "an invite of that name has ended: {late}");
+    assert!(fleet.view().by_key(digest(53)).is_some(), "the member stays");
     let placed = give(&mut fleet, &accept("lb-1", Role::Proxy, 52, Some("web")), NOW);
     assert!(placed.contains("runs no instances"), "{placed}");
 }

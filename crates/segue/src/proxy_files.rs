@@ -73,9 +73,15 @@ impl ProxyFiles {
         known(&self.hosts)
     }
 
-    /// Keeps the addresses at which hosts confirm their instances.
-    pub fn keep_hosts(&self, hosts: &[SocketAddr]) {
-        keep(&self.hosts, &hosts);
+    /// Keeps the addresses at which hosts confirm their instances. Unless these are all, those known before stay, but
+    /// for other ports of the same addresses.
+    pub fn keep_hosts(&self, hosts: &[SocketAddr], complete: bool) {
+        let mut all = hosts.to_vec();
+        if !complete {
+            let is_other = |known: &SocketAddr| hosts.iter().all(|host| host.ip() != known.ip());
+            all.extend(self.hosts().into_iter().filter(is_other));
+        }
+        keep(&self.hosts, &all);
     }
 
     /// Returns the keys of users' cookies; none if none are known or can be read.
@@ -125,5 +131,24 @@ fn keep(file: &Path, what: &impl Serialize) {
     let text = serde_json::to_vec_pretty(what).unwrap_or_default();
     if let Err(error) = datadir::write(file, &text) {
         tracing::warn!(%error, file = %file.display(), "what the server says is not saved");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_does_not_know_all_hosts_yet_takes_none_of_them_away() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let files = ProxyFiles::of(dir.path());
+        let at = |last: u8, port: u16| SocketAddr::from(([10, 0, 0, last], port));
+        files.keep_hosts(&[at(1, 7444), at(2, 7444)], true);
+        files.keep_hosts(&[], false);
+        assert_eq!(files.hosts(), [at(1, 7444), at(2, 7444)]);
+        files.keep_hosts(&[at(2, 7555), at(3, 7444)], false);
+        assert_eq!(files.hosts(), [at(2, 7555), at(3, 7444), at(1, 7444)]);
+        files.keep_hosts(&[at(3, 7444)], true);
+        assert_eq!(files.hosts(), [at(3, 7444)], "the others were removed");
     }
 }

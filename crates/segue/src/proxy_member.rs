@@ -301,9 +301,9 @@ impl MemberEnd for ProxyEnd {
                 self.files.keep_duty(duty);
                 self.duty.set(duty);
             }
-            ToMember::Hosts { by, confirm } => {
+            ToMember::Hosts { by, confirm, complete } => {
                 self.record.obeyed(by);
-                self.files.keep_hosts(&confirm);
+                self.files.keep_hosts(&confirm, complete);
             }
             ToMember::Reach { by, targets } => {
                 self.record.obeyed(by);

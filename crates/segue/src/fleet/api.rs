@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::time::UNIX_EPOCH;
 
 use control::{FleetAsk, Refusal, RefusalCode};
-use identity::{Invite, InviteSecret};
-use link::ToMembers;
+use identity::{Invite, InviteSecret, PeerCertificate};
+use link::{StrangerSeen, ToMembers};
 use model::{
     Generation, HostDuty, HostId, MemberName, MemberView, ProxyDuty, ProxyId, ProxyPresence,
     ProxyView, Role, Timestamp,
@@ -77,7 +77,8 @@ impl ApiFleet for Desk {
             version: env!("CARGO_PKG_VERSION").into(),
         });
         let strangers = self.to_members().map(ToMembers::strangers).unwrap_or_default();
-        status.unknown = strangers.iter().map(|peer| peer.identity.name.to_string()).collect();
+        status.unknown =
+            strangers.iter().map(|it| it.certificate.identity.name.to_string()).collect();
         status
     }
 
@@ -117,12 +118,7 @@ impl ApiFleet for Desk {
     ) -> Pending<'_, Result<MemberChanged, Refusal>> {
         Box::pin(async move {
             let strangers = self.to_members().map(ToMembers::strangers).unwrap_or_default();
-            let stranger = strangers.into_iter().find(|peer| peer.identity.name == name);
-            let Some(stranger) = stranger else {
-                let message = format!("cannot accept {name}: no such member is connected unknown");
-                let hint = Some("`segue fleet` lists those that are; others are invited".into());
-                return Err(Refusal { code: RefusalCode::NotFound, message, hint });
-            };
+            let stranger = only_one(&name, strangers)?;
             let AcceptRequest { address, labels } = request;
             let (role, key) = (stranger.identity.role, stranger.key.digest());
             let note = self.ask(FleetAsk::Accept { name, role, key, address, labels }).await?.note;
@@ -192,6 +188,7 @@ impl ApiFleet for Desk {
             }
             self.presences().forget(&name);
             self.for_proxies.forget(&name.as_proxy());
+            self.tell_proxies(&self.hosts());
             Ok(MemberChanged { note })
         })
     }
@@ -300,5 +297,52 @@ impl Seen {
         let (from, certificate_until, since, reason) = (None, None, None, None);
         let state = MemberState::Here;
         Self { from, state, version, certificate_until, since, reason }
+    }
+}
+
+/// Returns the member of that name that is connected and not known, if there is only one.
+fn only_one(name: &MemberName, strangers: Vec<StrangerSeen>) -> Result<PeerCertificate, Refusal> {
+    let mut of_name: Vec<StrangerSeen> =
+        strangers.into_iter().filter(|it| it.certificate.identity.name == *name).collect();
+    if of_name.len() > 1 {
+        let addresses = of_name.iter().map(|it| it.from.to_string()).collect::<Vec<_>>();
+        let addresses = addresses.join(" and ");
+        let message =
+            format!("cannot accept {name}: several have that name, connected from {addresses}");
+        let hint = Some("end the one that is not to be a member, on its machine".into());
+        return Err(Refusal { code: RefusalCode::Refused, message, hint });
+    }
+    let one = of_name.pop().map(|it| it.certificate);
+    one.ok_or_else(|| Refusal {
+        code: RefusalCode::NotFound,
+        message: format!("cannot accept {name}: no such member is connected unknown"),
+        hint: Some("`segue fleet` lists those that are; others are invited".into()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use identity::{Fingerprint, FleetId, MemberIdentity, Validity};
+
+    use super::*;
+
+    #[test]
+    fn of_two_members_of_one_name_none_is_accepted_by_chance() {
+        let fleet = FleetId::draw().expect("random numbers");
+        let stranger = |name: &str, last: u8| {
+            let name = name.parse().expect("a name");
+            let identity = MemberIdentity { fleet, role: Role::Host, name };
+            let validity = Validity { from: SystemTime::UNIX_EPOCH, until: SystemTime::now() };
+            let certificate = PeerCertificate { identity, key: Fingerprint::of(&[last]), validity };
+            StrangerSeen { certificate, from: [10, 0, 0, last].into() }
+        };
+        let here = [stranger("web-1", 1), stranger("web-2", 2), stranger("web-1", 3)];
+        let one = |name: &str| only_one(&name.parse().expect("a name"), here.to_vec());
+        assert_eq!(one("web-2").map(|it| it.key), Ok(Fingerprint::of(&[2])));
+        let two = one("web-1").expect_err("it may be either").message;
+        assert!(two.contains("10.0.0.1 and 10.0.0.3"), "{two}");
+        assert!(one("web-9").is_err());
     }
 }

@@ -151,13 +151,19 @@ impl Desk {
 
     /// Returns the message that tells proxies where hosts confirm their instances.
     pub(super) fn hosts(&self) -> ToMember {
-        let fleet = self.board.fleet();
+        let fleet = self.board.known_fleet();
+        let is_known = fleet.is_some();
+        let fleet = fleet.unwrap_or_default();
         let address = |name: &MemberName, from: IpAddr| {
             let known = fleet.members.iter().find(|known| known.name == *name);
             known.and_then(|known| known.address).unwrap_or(from)
         };
-        let confirm = self.presences().confirmers(address);
-        ToMember::Hosts { by: self.by(), confirm }
+        let presences = self.presences();
+        let confirm = presences.confirmers(address);
+        let mut hosts = fleet.members.iter().filter(|member| member.role == Role::Host);
+        let complete = is_known && hosts.all(|host| presences.of(&host.name).is_some());
+        drop(presences);
+        ToMember::Hosts { by: self.by(), confirm, complete }
     }
 
     pub(super) fn tell_proxies(&self, message: &ToMember) {
