@@ -158,7 +158,7 @@ impl Waiting {
             | Self::HostAside(_)
             | Self::NoProxy
             | Self::SuspectsItself { .. } => "it is asked again",
-            Self::LostProxy { .. } => "the app is opened again with what still runs",
+            Self::LostProxy { .. } => "the app is opened again",
             Self::Step { .. } => "the next step begins",
             Self::Watch => "the release is settled",
             Self::Drain { .. } => "what is still in flight is cut off",

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use control::{Engine, Record};
 use model::{Generation, InstanceId, ProxyId, Snapshot, Target, Timestamp};
-use rollout::{App, Fact, Instance};
+use rollout::{App, Fact, Instance, Phase};
 
 use crate::proxy::Proxy;
 use crate::violation::Wrong;
@@ -62,7 +62,7 @@ pub fn stopping(
         let arms = snapshot.apps.iter().flat_map(|section| &section.arms);
         arms.flat_map(|arm| &arm.instances).any(|target| target.id == *id)
     };
-    let mut remote = proxies.iter().skip(1);
+    let mut remote = proxies.iter().skip(1).filter(|_| !is_given_up(app, instance, instance.since));
     if let Some(proxy) = remote.find(|proxy| proxy.uses().any(|used| used.id == *id)) {
         return Some(("I2", format!("{id} was told to stop, and {} uses it", proxy.id)));
     }
@@ -100,14 +100,29 @@ pub fn believed(engine: &Engine) -> Option<Wrong> {
 /// Recreate: nothing is stopped while a proxy on another machine uses it, so that the app can be opened again with
 /// what it had.
 pub fn let_go(app: &App, fact: &Fact, proxies: &[Proxy]) -> Option<Wrong> {
-    let Fact::Draining { instances, .. } = fact else { return None };
+    let Fact::Draining { instances, at, .. } = fact else { return None };
     app.rollout.as_ref().filter(|rollout| rollout.closed)?;
     let mut remote = proxies.iter().skip(1);
-    let is_drained = |used: &Target| used.id.app == app.name && instances.contains(&used.id.number);
+    let is_kept = |number: &u64| {
+        let instance = app.instances.get(number);
+        instance.is_some_and(|instance| !is_given_up(app, instance, *at))
+    };
+    let kept: Vec<&u64> = instances.iter().filter(|number| is_kept(number)).collect();
+    let is_drained = |used: &Target| used.id.app == app.name && kept.contains(&&used.id.number);
     let used = remote.find_map(|proxy| Some((proxy, proxy.uses().find(|it| is_drained(it))?)));
     let (proxy, used) = used?;
     let (id, proxy) = (&used.id, &proxy.id);
     Some(("recreate", format!("{id} is let go by a rollout, and {proxy} uses it")))
+}
+
+/// Returns whether the instance may be let go by then although a proxy uses it: it is of a candidate that is taken
+/// back, and the app has been closed for the time of a start. Control does that only if nothing of it is healthy.
+fn is_given_up(app: &App, instance: &Instance, at: Timestamp) -> bool {
+    let Some(rollout) = app.rollout.as_ref().filter(|rollout| rollout.closed) else { return false };
+    let patience = app.releases.get(&rollout.to).map(|r| r.spec.health.start_deadline);
+    matches!(rollout.phase, Phase::Reverting { .. })
+        && rollout.to == instance.release
+        && at >= rollout.since.after(patience.unwrap_or_default())
 }
 
 /// Returns the time at which a draining instance may be stopped regardless of requests in flight.

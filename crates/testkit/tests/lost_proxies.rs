@@ -372,3 +372,118 @@ fn requests_of_a_silent_proxy_are_let_finish_in_a_recreate_after_a_crash_of_the_
     assert_eq!(last_receipt(&script).outcome, Outcome::Completed, "{}", script.transcript());
     assert!(first.is_disjoint(&alive(&script)));
 }
+
+fn watched(spec: &mut AppSpec) {
+    recreate(spec);
+    spec.strategy.watch = Millis::from_secs(300);
+}
+
+/// A recreate to v2 is watched, and `lb-1`, which sends its users there, is lost for `seconds`.
+fn watched_without_lb(seconds: u64) -> (Script, BTreeSet<InstanceId>) {
+    let mut script = two_proxies();
+    script.deploy_with("v2", Behaviour::Good(200), false, watched).wait(20);
+    let second = alive(&script);
+    assert!(is_open_with(&script, "v2", &second), "{}", script.transcript());
+    script.cut_proxy(seconds).wait(12);
+    (script, second)
+}
+
+fn rollout_waits_for(script: &Script) -> Option<Waiting> {
+    let rollout = view(script).rollout.clone()?;
+    rollout.waiting.map(|reason| reason.waiting)
+}
+
+/// The app would be closed for the time of a start, and the candidate opened again.
+#[test]
+fn a_recreate_that_fails_goes_back_only_when_the_lost_proxy_is_heard() {
+    let (mut script, second) = watched_without_lb(90);
+    script.world.proxies[0].errors.once_in.insert(ReleaseNo(2), 1);
+    let app = "web".parse().expect("it is a name");
+    for _ in 0..600 {
+        script.world.request(&app, 20);
+        script.world.run_for(100);
+        assert!(!view(&script).maintenance, "{}", script.transcript());
+    }
+    assert!(is_open_with(&script, "v2", &second), "{}", script.transcript());
+    let lb: model::ProxyId = "lb-1".parse().expect("it is a name");
+    let waiting = Waiting::LostProxy { proxy: lb, instances: 2 };
+    assert_eq!(rollout_waits_for(&script), Some(waiting));
+    script.wait(50).look();
+    let receipt = last_receipt(&script);
+    assert_eq!(receipt.outcome, Outcome::Reverted, "{}", script.transcript());
+    assert!(is_open_with(&script, "v1", &alive(&script)), "{}", script.transcript());
+    assert!(second.is_disjoint(&alive(&script)));
+    assert_eq!(served_by_lb(&script), [ReleaseNo(1)].into());
+}
+
+#[test]
+fn a_recreate_that_fails_is_not_settled_while_its_way_back_waits_for_a_proxy() {
+    let mut script = two_proxies();
+    let short = |spec: &mut AppSpec| {
+        recreate(spec);
+        spec.strategy.watch = Millis::from_secs(40);
+    };
+    script.deploy_with("v2", Behaviour::Good(200), false, short).wait(8).cut_proxy(120).wait(12);
+    script.world.proxies[0].errors.once_in.insert(ReleaseNo(2), 1);
+    let app = "web".parse().expect("it is a name");
+    for _ in 0..100 {
+        script.world.request(&app, 20);
+        script.world.run_for(100);
+    }
+    script.wait(60);
+    assert!(matches!(rollout_waits_for(&script), Some(Waiting::LostProxy { .. })));
+    script.wait(70).look();
+    assert_eq!(last_receipt(&script).outcome, Outcome::Reverted, "{}", script.transcript());
+    assert!(is_open_with(&script, "v1", &alive(&script)));
+}
+
+#[test]
+fn abort_and_rollback_of_a_recreate_close_nothing_for_a_lost_proxy() {
+    for ask in [Ask::Abort, Ask::Rollback { to: None }] {
+        let (mut script, second) = watched_without_lb(60);
+        script.ask(ask.clone()).wait(1);
+        let refused = script.transcript();
+        let why = "lb-1 is not heard and may send users to web-3, which would have to stop first";
+        assert!(refused.contains(why) && refused.contains("segue fleet remove lb-1"), "{refused}");
+        assert!(is_open_with(&script, "v2", &second), "{refused}");
+        script.wait(60).ask(ask).wait(20).look();
+        assert!(is_open_with(&script, "v1", &alive(&script)), "{}", script.transcript());
+        assert!(second.is_disjoint(&alive(&script)));
+    }
+}
+
+/// Nobody gets a good answer from the candidate, through whichever proxy.
+#[test]
+fn a_candidate_that_hangs_is_stopped_on_the_way_back_also_if_a_lost_proxy_may_use_it() {
+    for crashes in [false, true] {
+        let (mut script, second) = watched_without_lb(200);
+        script.hang_live().wait(5).ask(Ask::Abort).wait(2);
+        assert!(view(&script).maintenance, "{}", script.transcript());
+        assert_eq!(alive(&script), second, "it may recover within the time of a start");
+        if crashes {
+            // Once before it is given up, and once while it drains.
+            script.crash().wait(15).crash();
+        }
+        script.wait(50).look();
+        assert!(is_open_with(&script, "v1", &alive(&script)), "{}", script.transcript());
+        assert!(second.is_disjoint(&alive(&script)));
+        assert_eq!(last_receipt(&script).outcome, Outcome::Reverted);
+        // What lb-1 believes there gets no other's address, also in a later deploy.
+        script.deploy_with("v3", Behaviour::Good(200), false, two).wait(20);
+        script.wait(120).look();
+        assert_eq!(served_by_lb(&script), [ReleaseNo(3)].into(), "{}", script.transcript());
+        assert_eq!(script.world.violation(), None);
+    }
+}
+
+/// The proxy fell silent after the way back had closed the app.
+#[test]
+fn a_way_back_whose_candidate_hangs_meanwhile_goes_on_without_the_proxy() {
+    let mut script = two_proxies();
+    script.deploy_with("v2", Behaviour::Good(200), false, watched).wait(20);
+    let second = alive(&script);
+    script.cut_proxy(120).ask(Ask::Abort).wait(2);
+    script.hang_live().wait(50).look();
+    assert!(second.is_disjoint(&alive(&script)), "{}", script.transcript());
+    assert!(is_open_with(&script, "v1", &alive(&script)), "{}", script.transcript());
+}

@@ -13,7 +13,7 @@ use super::{Answer, Desk, Refusal, RefusalCode};
 use crate::planted::Bug;
 use crate::reach::suspicion;
 use crate::readiness::{can_take_over, is_up_where_heard, ready};
-use crate::{Cause, Fact, Phase, Rollout, RolloutKind, readiness};
+use crate::{Cause, Fact, Phase, Rollout, RolloutKind, closing, readiness};
 
 pub(super) fn rollback(desk: &Desk, to: Option<ReleaseNo>) -> Answer {
     let app = desk.app;
@@ -71,7 +71,22 @@ fn turn(desk: &Desk, rollout: &Rollout, cause: Cause) -> Answer {
     if has_users && (one_switch || rollout.from.is_none()) {
         check_way_back(desk)?;
     }
+    check_room(desk, rollout)?;
     desk.revert(rollout, cause)
+}
+
+/// Refuses a way back that has to stop what a proxy that is not heard may use before it can start anything: the app
+/// would be closed in vain.
+fn check_room(desk: &Desk, rollout: &Rollout) -> Result<(), Refusal> {
+    let Some((id, proxy)) = closing::in_the_way(desk.app, rollout, desk.seen, desk.now) else {
+        return Ok(());
+    };
+    let name = &proxy.name;
+    let why =
+        format!("{name} is not heard and may send users to {id}, which would have to stop first");
+    let hint =
+        format!("wait until it is heard again; if it never will be, `segue fleet remove {name}`");
+    Err(desk.refused(&why, &hint))
 }
 
 /// Returns the release that a rollback without `--to` goes to, or refuses with the reason. Hosts that are

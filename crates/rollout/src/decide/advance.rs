@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use model::{Exit, Gate, ReleaseNo, Share, Stage, Switch, Timestamp};
 
-use super::{Timer, renew};
+use super::{Timer, renew, revert};
 use crate::closing;
 use crate::ladder::rung;
 use crate::planted::Bug;
@@ -27,6 +27,8 @@ pub(super) fn step(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
         Phase::Ready => None,
         Phase::Switching => acknowledged(rollout, seen),
         Phase::Holding => next_rung(app, rollout, seen, timer),
+        // It has failed, and goes back as soon as that proxy allows it.
+        Phase::Watching if revert::waits_for(app, seen, timer).is_some() => None,
         Phase::Watching => {
             let settled = Fact::Settled { rollout: id, cause: None, at: now };
             watched(app, rollout, seen, timer).then_some(settled)
@@ -79,8 +81,8 @@ fn next_rung(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) -
 /// old instances have had the time of a start, if the app is closed or some hosts are not heard.
 ///
 /// An old release that keeps dying is never complete. The candidate then stays if it is live and has
-/// healthy instances, or if the old release has none. It also stays if the app is closed and the candidate cannot
-/// be stopped, because a proxy on another machine may use it.
+/// healthy instances, or if the old release has none. It also stays if the app is closed and the candidate, which
+/// has healthy instances, cannot be stopped because a proxy on another machine may use it.
 fn give_back(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) -> Option<Fact> {
     let from = rollout.from.filter(|_| rollout.share > Share::NONE || rollout.closed)?;
     let (id, at) = (rollout.id, timer.now);
@@ -89,10 +91,12 @@ fn give_back(app: &App, rollout: &Rollout, seen: &Observed, timer: &mut Timer) -
     if can_take_over(app, seen, rollout.to, from).is_ok() {
         return Some(back);
     }
-    if let Some(user) = closing::user(app, rollout, seen) {
+    if let Some(user) = closing::user(app, rollout, seen, at) {
         let stays = Fact::Settled { rollout: id, cause: Some(closing::cause(user)), at };
-        let is_over = ready_to > 0 && timer.due(closing::until(app, rollout, seen));
-        return is_over.then_some(stays);
+        let is_over = timer.due(closing::until(app, rollout, seen));
+        // A candidate of which nothing is healthy by then is given up.
+        timer.due(closing::all_known_from(app, rollout, seen));
+        return (is_over && ready_to > 0).then_some(stays);
     }
     let hopeless = keeps_dying(app, rollout, from, seen, timer);
     if let Some(cause) = hopeless.clone().filter(|_| ready_to > 0) {

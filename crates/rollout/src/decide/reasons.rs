@@ -7,11 +7,14 @@ use alloc::vec::Vec;
 use model::{Gate, Health, ProxyId, Reach, Reason, ReleaseNo, Share, Stage, Timestamp, Waiting};
 
 use super::replicas::lacking;
+use super::{Timer, revert};
 use crate::ladder::{rung, wanted};
 use crate::patience::{Part, Patience};
 use crate::reach::{replaced_from, suspicion};
 use crate::readiness::ready;
-use crate::{Absence, App, FetchProgress, Instance, Observed, Phase, Rollout, Suspicion};
+use crate::{
+    Absence, App, FetchProgress, Instance, Observed, Phase, ProxySeen, Rollout, Suspicion,
+};
 use crate::{closing, reachable};
 
 /// The reasons why one app waits.
@@ -92,6 +95,9 @@ fn of_rollout(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> 
         let waiting = Waiting::Resume { because: pause.because.as_ref().map(first) };
         return Reason { waiting, since: pause.since, until: None };
     }
+    if let Some(user) = revert::waits_for(app, seen, &mut Timer { now, wake: None }) {
+        return of_user(app, rollout, user);
+    }
     match rollout.phase {
         Phase::Starting => starting(app, rollout, seen, now),
         Phase::Holding => holding(app, rollout, seen, now),
@@ -141,7 +147,7 @@ fn holding(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Rea
 /// candidate has to end.
 fn way_back(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Reason {
     let since = rollout.since;
-    if let Some(reason) = before_the_stop(app, rollout, seen) {
+    if let Some(reason) = before_the_stop(app, rollout, seen, now) {
         return reason;
     }
     let open = rollout.share > Share::NONE || rollout.closed;
@@ -155,22 +161,33 @@ fn way_back(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Re
 }
 
 /// Returns the reason while the app is closed and nothing of it is stopped yet.
-fn before_the_stop(app: &App, rollout: &Rollout, seen: &Observed) -> Option<Reason> {
-    let user = closing::user(app, rollout, seen)?;
-    let Some(absence) = user.absence else {
+fn before_the_stop(
+    app: &App,
+    rollout: &Rollout,
+    seen: &Observed,
+    now: Timestamp,
+) -> Option<Reason> {
+    let user = closing::user(app, rollout, seen, now)?;
+    if user.absence.is_none() {
         let waiting = Waiting::Acknowledgement { generation: seen.generation };
         return Some(Reason { waiting, since: rollout.since, until: None });
-    };
+    }
+    let until = Some(closing::until(app, rollout, seen));
+    Some(Reason { until, ..of_user(app, rollout, user) })
+}
+
+/// Returns the wait for a proxy that may use instances of the app which are to be stopped.
+fn of_user(app: &App, rollout: &Rollout, user: &ProxySeen) -> Reason {
     let uses = |(number, _): &(&u64, &Instance)| user.tables.may_use(&app.id(**number));
     let instances = u16::try_from(app.instances.iter().filter(uses).count()).unwrap_or(u16::MAX);
     let waiting = Waiting::LostProxy { proxy: user.name.clone(), instances };
-    let until = Some(closing::until(app, rollout, seen));
-    Some(Reason { waiting, since: absence.since, until })
+    let since = user.absence.map_or(rollout.since, |absence| absence.since);
+    Reason { waiting, since, until: None }
 }
 
 fn starting(app: &App, rollout: &Rollout, seen: &Observed, now: Timestamp) -> Reason {
     let since = rollout.since;
-    if let Some(reason) = before_the_stop(app, rollout, seen) {
+    if let Some(reason) = before_the_stop(app, rollout, seen, now) {
         return reason;
     }
     let short = ready(app, seen, rollout.to) < rung(app, rollout, rollout.rung).to;

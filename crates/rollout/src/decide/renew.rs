@@ -13,7 +13,7 @@ use crate::{App, DrainCause, Fact, Instance, Observed, Rollout, RolloutKind};
 
 /// Returns the next fact: another instance is to be replaced, or all have been.
 pub(super) fn step(app: &App, rollout: &Rollout, seen: &Observed, at: Timestamp) -> Option<Fact> {
-    if closing::user(app, rollout, seen).is_some() {
+    if closing::user(app, rollout, seen, at).is_some() {
         return None;
     }
     // An instance on a lost host is not waited for. A release that must not run twice waits for it.

@@ -23,7 +23,7 @@ use crate::{App, DrainCause, Fact, Instance, InstanceSeen, Observed, Phase, Rele
 pub(super) fn upkeep(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
     let mut facts = Vec::new();
     facts.extend(retire_standby(app, timer));
-    let is_held = closing::is_held(app, seen);
+    let is_held = closing::is_held(app, seen, timer.now);
     if !is_held {
         facts.extend(let_go(app, seen, timer));
     }
@@ -165,7 +165,9 @@ fn release(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
         if instance.stage != Stage::Draining || instance.released {
             continue;
         }
-        if seen.remote_user(&app.id(*number)).is_some() {
+        let is_given_up = closing::is_given_up(app, seen, instance, timer.now);
+        let is_used = seen.remote_user(&app.id(*number)).is_some();
+        if is_used && !is_given_up {
             // It is not known what this proxy has in flight, or will have.
             continue;
         }
@@ -176,7 +178,7 @@ fn release(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
         let until = since.after(drain.unwrap_or_default());
         let uncounted = uncounted && !Bug::TakesUnknownForIdle.is_planted();
         let is_idle = (in_flight == 0 && !uncounted) || Bug::IgnoresInFlight.is_planted();
-        let by = if absent && is_idle {
+        let by = if absent && is_idle && !is_used {
             ReleasedBy::Idle
         } else if timer.due(until) {
             ReleasedBy::Deadline { in_flight }

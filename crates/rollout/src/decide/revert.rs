@@ -14,28 +14,16 @@ use crate::ladder::{floor, needs_room};
 use crate::reach::{away, is_here};
 use crate::readiness::ready;
 use crate::{
-    App, Cause, Fact, Instance, InstanceSeen, Observed, Phase, Process, Rollout, RolloutKind,
+    App, Cause, Fact, Instance, InstanceSeen, Observed, Phase, Process, ProxySeen, Rollout,
+    RolloutKind,
 };
 
 /// Returns the facts that revert or pause the rollout, together with the deaths that led to it.
 pub(super) fn revert(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact> {
-    // A rollback is never reverted: the release it leaves is known to be bad.
-    let judged = app.rollout.as_ref().filter(|r| r.kind != RolloutKind::Rollback);
-    // After a failure has paused the rollout, a person has to decide.
-    let held = |r: &&Rollout| r.paused.as_ref().is_some_and(|pause| pause.because.is_some());
-    let Some(rollout) = judged.filter(|r| !held(r)) else { return Vec::new() };
-    let back = |cause| (cause, Way::Back);
-    let failure = budget::overspent(app, rollout, seen).map(back).or_else(|| match rollout.phase {
-        Phase::Starting | Phase::Ready => before_the_switch(app, rollout, seen, timer)
-            .or_else(|| with_traffic(app, rollout, seen))
-            .map(back),
-        Phase::Switching | Phase::Holding => with_traffic(app, rollout, seen).map(back),
-        Phase::Watching => with_traffic(app, rollout, seen)
-            .map(back)
-            .or_else(|| never_whole(app, rollout, seen, timer)),
-        Phase::Settling | Phase::Reverting { .. } => None,
-    });
-    let Some((cause, way)) = failure else { return Vec::new() };
+    let Some((rollout, cause, way)) = failure(app, seen, timer) else { return Vec::new() };
+    if way == Way::Back && closing::in_the_way(app, rollout, seen, timer.now).is_some() {
+        return Vec::new();
+    }
     let mut facts = instances::ended(app, seen, timer.now);
     let (id, at) = (rollout.id, timer.now);
     if holds_on_failure(app, rollout) && rollout.phase.can_pause() {
@@ -53,6 +41,41 @@ pub(super) fn revert(app: &App, seen: &Observed, timer: &mut Timer) -> Vec<Fact>
         });
     }
     facts
+}
+
+/// Returns a proxy for whose sake a rollout that has failed is not taken back yet.
+pub(super) fn waits_for<'a>(
+    app: &App,
+    seen: &Observed<'a>,
+    timer: &mut Timer,
+) -> Option<&'a ProxySeen> {
+    let (_, user) = closing::in_the_way(app, app.rollout.as_ref()?, seen, timer.now)?;
+    failure(app, seen, timer).filter(|(_, _, way)| *way == Way::Back).map(|_| user)
+}
+
+/// Returns the rollout if it has failed, with the cause, and where the traffic is to go.
+fn failure<'a>(
+    app: &'a App,
+    seen: &Observed,
+    timer: &mut Timer,
+) -> Option<(&'a Rollout, Cause, Way)> {
+    // A rollback is never reverted: the release it leaves is known to be bad.
+    let judged = app.rollout.as_ref().filter(|r| r.kind != RolloutKind::Rollback);
+    // After a failure has paused the rollout, a person has to decide.
+    let held = |r: &&Rollout| r.paused.as_ref().is_some_and(|pause| pause.because.is_some());
+    let rollout = judged.filter(|r| !held(r))?;
+    let back = |cause| (cause, Way::Back);
+    let failure = budget::overspent(app, rollout, seen).map(back).or_else(|| match rollout.phase {
+        Phase::Starting | Phase::Ready => before_the_switch(app, rollout, seen, timer)
+            .or_else(|| with_traffic(app, rollout, seen))
+            .map(back),
+        Phase::Switching | Phase::Holding => with_traffic(app, rollout, seen).map(back),
+        Phase::Watching => with_traffic(app, rollout, seen)
+            .map(back)
+            .or_else(|| never_whole(app, rollout, seen, timer)),
+        Phase::Settling | Phase::Reverting { .. } => None,
+    });
+    failure.map(|(cause, way)| (rollout, cause, way))
 }
 
 /// The target of the traffic after a candidate has failed.
@@ -79,7 +102,7 @@ fn before_the_switch(
     seen: &Observed,
     timer: &mut Timer,
 ) -> Option<Cause> {
-    if let Some(user) = closing::user(app, rollout, seen) {
+    if let Some(user) = closing::user(app, rollout, seen, timer.now) {
         return timer.due(closing::until(app, rollout, seen)).then(|| closing::cause(user));
     }
     if let Some(failed) = failed_candidate(app, rollout, seen, timer) {
