@@ -20,7 +20,7 @@ use crate::deadline::Deadline;
 use crate::error::{Error, Stale};
 use crate::metrics;
 use crate::reporter::{self, OnReport};
-use crate::service::ServiceMode;
+use crate::service::{LeavingConnections, ServiceMode};
 use crate::shared::ProxyState;
 use crate::signing::{AffinityKey, Keyring};
 use crate::worker::event_loop;
@@ -173,10 +173,10 @@ impl Proxy {
         self.shared.wake_workers();
     }
 
-    /// Returns the number of connections that have been open for longer than half a second. `None` until every
-    /// worker has counted them since the service changed.
-    pub fn left_over(&self) -> Option<usize> {
-        self.shared.left_over()
+    /// Returns the connections of a proxy that leaves service. `None` until every worker has counted them since the
+    /// service changed.
+    pub fn leaving_connections(&self) -> Option<LeavingConnections> {
+        self.shared.leaving_connections()
     }
 
     /// Returns the number of open connections.
@@ -186,11 +186,19 @@ impl Proxy {
 
     /// Cuts all connections. Returns at once.
     pub fn cut_connections(&self) {
-        self.shared.service.cut_all();
+        self.shared.service.cut(self.shared.now_ms().saturating_add(1));
         self.shared.wake_workers();
     }
 
-    /// Returns how many connections were cut by [`Proxy::cut_connections`] while they had a request or a stream,
+    /// Cuts the connections that were opened while the proxy was in full service. Returns at once.
+    pub fn cut_left_over(&self) {
+        if let Some(before_ms) = self.shared.service.left_over_before_ms() {
+            self.shared.service.cut(before_ms);
+            self.shared.wake_workers();
+        }
+    }
+
+    /// Returns how many connections were cut by the two functions above while they had a request or a stream,
     /// since the proxy was started.
     pub fn cut(&self) -> u64 {
         self.shared.service.cut.load(Ordering::Relaxed)

@@ -89,5 +89,5 @@ pub use config::{Config, Limits};
 pub use error::{Error, Stale};
 pub use handle::{Bound, Proxy};
 pub use process_signals::{SignalAction, Signals};
-pub use service::ServiceMode;
+pub use service::{LeavingConnections, ServiceMode};
 pub use signing::AffinityKey;

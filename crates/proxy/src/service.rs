@@ -7,8 +7,8 @@ use socket2::{SockFilter, SockRef};
 
 use crate::deadline::SharedDeadline;
 
-/// Age in milliseconds from which an open connection counts as left over: an exchange of a new client is usually
-/// over by then.
+/// Age in milliseconds from which an open connection counts as settled: an exchange of a new client is usually over by
+/// then.
 const SETTLED_MS: u64 = 500;
 
 /// How a proxy takes part in service.
@@ -28,10 +28,14 @@ pub enum ServiceMode {
 pub(crate) struct ServiceState {
     mode: AtomicU8,
     changed_ms: AtomicU64,
+    /// The time when the proxy was last in full service.
+    full_until_ms: AtomicU64,
     /// The time when the proxy ends and all remaining connections are cut. Never, unless it drains.
     pub(crate) ends_at: SharedDeadline,
-    /// The number of times that all connections were to be cut.
+    /// The number of times that connections were to be cut.
     cuts: AtomicU64,
+    /// Connections that were opened before this time were to be cut last.
+    cut_before_ms: AtomicU64,
     /// The number of connections with a request or a stream that were cut.
     pub(crate) cut: AtomicU64,
 }
@@ -42,8 +46,10 @@ impl ServiceState {
         Self {
             mode: AtomicU8::new(0),
             changed_ms: AtomicU64::new(0),
+            full_until_ms: AtomicU64::new(0),
             ends_at: SharedDeadline::never(),
             cuts: AtomicU64::new(0),
+            cut_before_ms: AtomicU64::new(0),
             cut: AtomicU64::new(0),
         }
     }
@@ -57,8 +63,18 @@ impl ServiceState {
     }
 
     pub(crate) fn set(&self, mode: ServiceMode, now_ms: u64) {
+        if self.get() == ServiceMode::Full {
+            self.full_until_ms.store(now_ms, Ordering::Relaxed);
+        }
         self.changed_ms.store(now_ms, Ordering::Relaxed);
         self.mode.store(mode as u8, Ordering::Release);
+    }
+
+    /// Returns the time before which the connections that are left over were opened: the proxy was in full service
+    /// until then. `None` while it is.
+    pub(crate) fn left_over_before_ms(&self) -> Option<u64> {
+        let leaves = self.get() != ServiceMode::Full;
+        leaves.then(|| self.full_until_ms.load(Ordering::Acquire).saturating_add(1))
     }
 
     /// Returns the time from which workers have counted the connections that are left over.
@@ -66,30 +82,53 @@ impl ServiceState {
         self.changed_ms.load(Ordering::Acquire).saturating_add(SETTLED_MS)
     }
 
-    /// Asks every worker to cut its connections.
-    pub(crate) fn cut_all(&self) {
+    /// Asks every worker to cut its connections that were opened before a time.
+    pub(crate) fn cut(&self, before_ms: u64) {
+        self.cut_before_ms.store(before_ms, Ordering::Relaxed);
         self.cuts.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Returns the number of times that all connections were to be cut.
-    pub(crate) fn cuts(&self) -> u64 {
-        self.cuts.load(Ordering::Acquire)
+    /// Returns the number of times that connections were to be cut, and before which time those were opened that were
+    /// to be cut last.
+    pub(crate) fn cuts(&self) -> (u64, u64) {
+        let cuts = self.cuts.load(Ordering::Acquire);
+        (cuts, self.cut_before_ms.load(Ordering::Relaxed))
     }
 }
 
 /// What a worker says of itself at each sweep.
 #[derive(Debug, Default)]
 pub(crate) struct Swept {
-    /// The number of connections that are left over.
+    /// The number of connections that are left over from full service.
+    left_over: AtomicUsize,
+    /// The number of connections that are settled, if the proxy leaves service.
     settled: AtomicUsize,
     /// The time of the sweep.
     at_ms: AtomicU64,
 }
 
+/// The connections of a proxy that leaves service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct LeavingConnections {
+    /// Number of those that were opened while the proxy was in full service.
+    pub left_over: usize,
+    /// Number of those that have been open for longer than half a second.
+    pub settled: usize,
+}
+
 impl Swept {
-    /// Notes a sweep. `opened_before` counts the connections that were opened before a time.
-    pub(crate) fn note(&self, now_ms: u64, opened_before: impl FnOnce(u64) -> usize) {
-        self.settled.store(opened_before(now_ms.saturating_sub(SETTLED_MS)), Ordering::Relaxed);
+    /// Notes a sweep. `left_over_before_ms` is as in [`ServiceState`]; `opened_before` counts the connections that were
+    /// opened before a time.
+    pub(crate) fn note(
+        &self,
+        now_ms: u64,
+        left_over_before_ms: Option<u64>,
+        opened_before: impl Fn(u64) -> usize,
+    ) {
+        let left_over = left_over_before_ms.map_or(0, &opened_before);
+        let settled = left_over_before_ms.map(|_| now_ms.saturating_sub(SETTLED_MS));
+        self.left_over.store(left_over, Ordering::Relaxed);
+        self.settled.store(settled.map_or(0, opened_before), Ordering::Relaxed);
         self.at_ms.store(now_ms, Ordering::Release);
     }
 
@@ -98,9 +137,12 @@ impl Swept {
         self.at_ms.load(Ordering::Acquire)
     }
 
-    /// Returns the number of connections that are left over, if they were counted after that time.
-    pub(crate) fn settled_after(&self, since_ms: u64) -> Option<usize> {
-        (self.at_ms() > since_ms).then(|| self.settled.load(Ordering::Relaxed))
+    /// Returns the connections, if they were counted after that time.
+    pub(crate) fn counted_after(&self, since_ms: u64) -> Option<LeavingConnections> {
+        (self.at_ms() > since_ms).then(|| LeavingConnections {
+            left_over: self.left_over.load(Ordering::Relaxed),
+            settled: self.settled.load(Ordering::Relaxed),
+        })
     }
 }
 

@@ -18,7 +18,7 @@ use crate::counted::Counted;
 use crate::error::Stale;
 use crate::reach::ReachList;
 use crate::rebalance::ArrivalQueue;
-use crate::service::{ServiceState, Swept};
+use crate::service::{LeavingConnections, ServiceState, Swept};
 use crate::signal::Signal;
 use crate::signing::Keyring;
 use crate::table::{Directory, Table};
@@ -170,11 +170,16 @@ impl ProxyState {
         self.workers.iter().filter(|worker| !worker.ended.load(Ordering::Acquire))
     }
 
-    /// Returns the number of connections that are left over, once every worker has counted them since the service
+    /// Returns the connections of a proxy that leaves service, once every worker has counted them since the service
     /// changed.
-    pub(crate) fn left_over(&self) -> Option<usize> {
+    pub(crate) fn leaving_connections(&self) -> Option<LeavingConnections> {
         let since_ms = self.service.counted_from_ms();
-        self.running().map(|worker| worker.swept.settled_after(since_ms)).sum()
+        let mut counts = self.running().map(|worker| worker.swept.counted_after(since_ms));
+        counts.try_fold(LeavingConnections::default(), |sum, count| {
+            let LeavingConnections { left_over, settled } = count?;
+            let (left_over, settled) = (sum.left_over + left_over, sum.settled + settled);
+            Some(LeavingConnections { left_over, settled })
+        })
     }
 
     /// Returns the milliseconds since the last sweep of the worker that has been silent longest.

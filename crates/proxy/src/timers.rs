@@ -164,11 +164,11 @@ impl Timers {
         Some(departure)
     }
 
-    /// Cuts every connection.
-    pub(crate) fn cut_all(&self) {
+    /// Cuts the connections that were opened before that time.
+    pub(crate) fn cut(&self, before_ms: u64) {
         let mut inner = self.inner.borrow_mut();
         for at in 0..inner.timers.len() {
-            if inner.timers[at].used {
+            if inner.timers[at].used && inner.timers[at].opened_ms < before_ms {
                 inner.timers[at].leaving = Leaving::Asked(Departure::Cut);
                 inner.wake(at);
             }

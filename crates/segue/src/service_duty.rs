@@ -111,8 +111,9 @@ impl ServiceDuty {
             // Nobody gives the address to a proxy that is about to leave.
             floating.leaves(Leaving::Drained);
         }
-        self.close_connections(within, |open| self.is_at(Some(progress(open)))).await;
-        let holds_address = self.hand_over(Leaving::Drained).await;
+        let until = Instant::now() + within.to_duration();
+        self.close_connections(until, |open| self.is_at(Some(progress(open)))).await;
+        let holds_address = self.hand_over(Leaving::Drained, until).await;
         let drained = ProxyDrain { done: true, holds_address, ..progress(0) };
         self.is_at(Some(drained));
         tracing::info!(cut = drained.cut, holds_address, "drained");
@@ -121,19 +122,19 @@ impl ServiceDuty {
     /// Leaves service because the process ends. If the proxy has the floating address, its clients' connections end
     /// first, within [`ENDING`].
     pub async fn end(&self) {
+        let until = Instant::now() + ENDING.to_duration();
         if self.floating.as_ref().is_some_and(|it| it.is_here()) {
-            self.close_connections(ENDING, |_| {}).await;
+            self.close_connections(until, |_| {}).await;
         }
-        self.hand_over(Leaving::Ends).await;
+        self.hand_over(Leaving::Ends, until).await;
     }
 
-    /// Closes each connection after its next answer, and cuts those that are left when the time is over. Others may
-    /// come all the while, since somebody may not know yet that the proxy leaves.
-    async fn close_connections(&self, within: Millis, left: impl Fn(usize)) {
-        let until = Instant::now() + within.to_duration();
+    /// Closes each connection after its next answer, and cuts those of before that are left when the time is over.
+    /// Others may come all the while, since somebody may not know yet that the proxy leaves.
+    async fn close_connections(&self, until: Instant, left: impl Fn(usize)) {
         self.proxy.set_service(ServiceMode::ClosesConnections);
         loop {
-            match self.proxy.left_over() {
+            match self.proxy.leaving_connections().map(|it| it.left_over) {
                 Some(0) => return,
                 Some(_) | None if Instant::now() >= until => break,
                 Some(open) => left(open),
@@ -141,20 +142,22 @@ impl ServiceDuty {
             }
             tokio::time::sleep(LOOK).await;
         }
-        self.proxy.cut_connections();
+        self.proxy.cut_left_over();
         // The workers need a moment for it.
         tokio::time::sleep(LOOK).await;
     }
 
-    /// Hands the floating address over, if the proxy has it. New clients get no answer meanwhile: their systems try
-    /// again after a second, and then find the next proxy. Returns whether the address is still here.
-    async fn hand_over(&self, leaving: Leaving) -> bool {
+    /// Hands the floating address over, if the proxy has it. Waits until then for a moment without long requests. New
+    /// clients get no answer after that: their systems try again after a second, and then find the next proxy. Returns whether the address is still here.
+    async fn hand_over(&self, leaving: Leaving, until: Instant) -> bool {
         let Some(floating) = &self.floating else { return false };
         if !floating.is_here() {
             floating.leaves(leaving);
             return false;
         }
         tracing::info!("handing the floating address over");
+        let is_settled = || self.proxy.leaving_connections().is_some_and(|it| it.settled == 0);
+        happens_within(until.saturating_duration_since(Instant::now()), is_settled).await;
         self.proxy.set_service(ServiceMode::TakesNoMore);
         // Those whose connection was just made send their request now.
         tokio::time::sleep(LOOK).await;

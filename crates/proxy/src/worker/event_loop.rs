@@ -66,9 +66,9 @@ impl Worker {
         if self.noticed.service.replace(service) != service {
             self.acceptors.wake();
         }
-        let cuts = self.shared.service.cuts();
+        let (cuts, before_ms) = self.shared.service.cuts();
         if self.noticed.cuts.replace(cuts) != cuts {
-            self.timers.cut_all();
+            self.timers.cut(before_ms);
             self.resume_woken();
         }
         if self.shared.is_draining() && !self.is_draining() {
@@ -221,10 +221,9 @@ async fn sweep(worker: Rc<Worker>, mut beat: Beat) {
         worker.pool.bring_back(now_ms);
         worker.make_room(now_ms);
         burst.note(worker.timers.sweep(now_ms));
-        worker.handle().swept.note(now_ms, |before_ms| match worker.closes_connections() {
-            true => worker.timers.opened_before(before_ms),
-            false => 0,
-        });
+        let left_over_before_ms = worker.shared.service.left_over_before_ms();
+        let opened_before = |before_ms| worker.timers.opened_before(before_ms);
+        worker.handle().swept.note(now_ms, left_over_before_ms, opened_before);
         worker.resume_woken();
         worker.give_log();
         if now_ms >= tidy_ms {
