@@ -19,6 +19,14 @@ pub(crate) fn run(
     let act = format!("print a firewall for {name}");
     let client = connection.client(&act)?;
     let fleet = client.fleet().map_err(|error| CommandError::client(&*act, &error))?;
+    let hosts = fleet.hosts.iter().map(|host| (&host.name, host.address));
+    let proxies = fleet.proxies.iter().map(|proxy| (&proxy.name, proxy.address));
+    let mut others = hosts.chain(proxies).filter(|(other, _)| *other != name && *other != "local");
+    if let Some((other, _)) = others.find(|(_, address)| address.is_none()) {
+        let why = format!("the address of {other} is not known: it has not connected");
+        let hint = format!("start it first, or remove it: `segue fleet remove {other}`");
+        return Err(CommandError::because(act, why).hint(hint));
+    }
     let is_server = name == "local" || fleet.servers.iter().any(|server| server.name == name);
     let mut rules = if is_server {
         of_server(&fleet)

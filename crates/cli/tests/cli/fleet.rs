@@ -227,6 +227,21 @@ fn a_firewall_has_rules_for_what_the_member_is() {
     }
 }
 
+/// Rules without it would shut it out.
+#[test]
+fn a_firewall_is_refused_while_the_address_of_a_member_is_not_known() {
+    let fake = Fake::new(|_, _| {
+        let away = json!({"name": "lb-2", "address": null, "state": "joined", "ready": false,
+            "version": null, "certificate_until": null, "since": null, "reason": null});
+        let local = host("local", &json!({"address": null}));
+        let hosts = [local, host("web-1", &json!({}))];
+        Reply::Json(200, json!({"hosts": hosts, "proxies": [away], "unknown": []}))
+    });
+    let said = segue(Some(&fake), &["fleet", "firewall", "web-1"]);
+    assert!(said.contains("the address of lb-2 is not known: it has not connected"), "{said}");
+    assert!(segue(Some(&fake), &["fleet", "firewall", "lb-2"]).ends_with("--- exit 0"));
+}
+
 #[test]
 fn whoever_is_not_known_is_named_with_the_way_in() {
     let fake = Fake::new(|request, body| match request {
