@@ -262,7 +262,7 @@ impl Proxies {
         let times: Vec<Timestamp> = waited_for.map(|member| member.acknowledged_at.1).collect();
         let (first, last) = (times.iter().min()?, times.iter().max()?);
         let proxies = u16::try_from(times.len()).unwrap_or(u16::MAX);
-        let (skew, prepare) = (last.since(*first), prepare);
+        let skew = last.since(*first);
         (proxies > 1).then_some(Spread { proxies, skew, prepare })
     }
 

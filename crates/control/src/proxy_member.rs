@@ -28,9 +28,9 @@ pub(crate) struct ProxyMember {
     pub tables: Arc<SentTables>,
     /// Instances that had left its tables when control began, and on which it may have had requests in flight.
     pub left: BTreeSet<InstanceId>,
-    /// What it found when it asked instances last.
+    /// The instances that it asked, with what it found last.
     pub reached: Arc<BTreeMap<InstanceId, Reached>>,
-    /// What it is used for.
+    /// Its duty: whether it serves or is drained.
     pub duty: ProxyDuty,
     pub told: ToldTables,
     /// Time since which it is late: it did not answer in time, or was lost, and has not acknowledged the newest

@@ -148,12 +148,12 @@ pub enum FromMember {
         /// The lines, or why there are none.
         answer: Result<LogPage, String>,
     },
-    /// What a proxy has found of the instances that it asks, and did not say before in this session. Completes
-    /// its reports, which come without.
+    /// News of the instances that a proxy asks, beyond what it has said in this session. Completes its reports,
+    /// which come without.
     Reached {
         /// True if the server is to forget what it was told before.
         anew: bool,
-        /// What it has found; `None` of an instance that it asks no more.
+        /// The instances with what it has found; `None` of one that it asks no more.
         news: BTreeMap<InstanceId, Option<Reached>>,
     },
     /// A report of a proxy.

@@ -29,15 +29,19 @@ impl Failures {
         self.rests_until_ms.load(Ordering::Relaxed) > now_ms
     }
 
+    /// Returns whether there were failures since the last success.
+    pub(crate) fn are_there(&self) -> bool {
+        self.in_a_row.load(Ordering::Relaxed) != 0
+    }
+
     /// Returns whether it was ejected and nothing has succeeded since.
     pub(crate) fn is_doubted(&self) -> bool {
-        self.rests_until_ms.load(Ordering::Relaxed) != 0
-            && self.in_a_row.load(Ordering::Relaxed) != 0
+        self.rests_until_ms.load(Ordering::Relaxed) != 0 && self.are_there()
     }
 
     /// Notes a success.
     pub(crate) fn succeeded(&self) {
-        if self.in_a_row.load(Ordering::Relaxed) != 0 {
+        if self.are_there() {
             self.in_a_row.store(0, Ordering::Relaxed);
         }
     }

@@ -96,7 +96,7 @@ impl ServiceState {
     }
 }
 
-/// What a worker says of itself at each sweep.
+/// The counts that a worker makes at each sweep.
 #[derive(Debug, Default)]
 pub(crate) struct Swept {
     /// The number of connections that are left over from full service.

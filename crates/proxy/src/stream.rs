@@ -16,7 +16,6 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::buffer::Source;
-use crate::upstream_host::UpstreamHost;
 
 /// Time in which another machine has to acknowledge what it is sent, data or probes. As long as it has to
 /// make a connection, so that no request waits over three seconds for a machine that is switched off.
@@ -39,7 +38,7 @@ impl InstanceStream {
     /// [`InstanceStream::NoRoom`] never connects: to wait for room, the caller has to begin again.
     pub(crate) fn connect(address: &Address) -> io::Result<Self> {
         let found;
-        let is_elsewhere = UpstreamHost::of(address).is_some();
+        let is_elsewhere = address.beyond_its_machine().is_some();
         let (domain, protocol, address) = match address {
             Address::Tcp(address) => {
                 (Domain::for_address(*address), Some(Protocol::TCP), SockAddr::from(*address))

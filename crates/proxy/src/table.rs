@@ -258,7 +258,8 @@ impl Directory {
         if let Some(instance) = self.instances.get(&target.id) {
             return Arc::clone(instance);
         }
-        let host = UpstreamHost::of(&target.address).map(|ip| self.host(ip));
+        let elsewhere = target.address.beyond_its_machine();
+        let host = elsewhere.map(|address| self.host(address.ip()));
         let (key, drained) = (self.key(), Arc::clone(&self.drained));
         let instance = Arc::new(InstanceState::new(key, target, host, drained, now_ms));
         self.instances.insert(target.id.clone(), Arc::clone(&instance));

@@ -1,9 +1,7 @@
 //! Another machine on which instances run: whether connections to it are made at all. A machine that is
 //! switched off sends no word, so each attempt at one of its instances costs the time to connect.
 
-use std::net::IpAddr;
-
-use model::{Address, Millis};
+use model::Millis;
 
 use crate::failures::Failures;
 
@@ -20,14 +18,6 @@ impl UpstreamHost {
         Self { key, timeouts: Failures::new(balance::timeouts_to_eject_host()) }
     }
 
-    /// Returns the address of the machine at `address`; `None` if that is always this machine.
-    pub(crate) fn of(address: &Address) -> Option<IpAddr> {
-        match address {
-            Address::Unix(_) => None,
-            Address::Tcp(address) => Some(address.ip()).filter(|ip| !ip.is_loopback()),
-        }
-    }
-
     pub(crate) fn is_ejected(&self, now_ms: u64) -> bool {
         self.timeouts.is_ejected(now_ms)
     }
@@ -42,10 +32,8 @@ impl UpstreamHost {
 
     /// Notes that the machine has answered: it made a connection, or refused one.
     pub(crate) fn answered(&self) {
-        if self.timeouts.is_doubted() {
+        if self.timeouts.are_there() {
             self.timeouts.end();
-        } else {
-            self.timeouts.succeeded();
         }
     }
 

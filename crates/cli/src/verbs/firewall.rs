@@ -46,7 +46,7 @@ pub(crate) fn run(
 /// Something that listens on the machine, and who may come to it.
 struct Allowed {
     what: &'static str,
-    /// What comes, in the words of nftables.
+    /// Matches of the traffic that comes, in the words of nftables.
     matches: String,
     from: Vec<IpAddr>,
 }

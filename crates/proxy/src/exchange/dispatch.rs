@@ -371,14 +371,14 @@ impl Dispatch {
         upstream.side.release_input(&turn.worker.stock);
         info.account.attempt_failed(failure);
         self.cut_at = Deadline::never();
-        // An idle connection closed by its owner is nobody's fault, unless that costs the request. Nor is
-        // a connection with the rest of an earlier answer on it.
         let is_silent = upstream.hears_nothing(failure == AttemptFailure::Connect);
         if let Some(host) = instance.host().filter(|_| is_silent) {
             host.timed_out(turn.now_ms);
             self.tries.rule_out(host.key);
         }
         drop(upstream);
+        // An idle connection closed by its owner is nobody's fault, unless that costs the request. Nor is
+        // a connection with the rest of an earlier answer on it.
         let stale = used
             && !is_silent
             && matches!(failure, AttemptFailure::Broken | AttemptFailure::Stale)

@@ -348,11 +348,11 @@ impl DoorEnd for Desk {
                 self.inbox.host(FromHost { host: member.name.as_host(), report });
             }
             FromMember::Logs { question, answer } => self.logs.answer(question, answer),
-            // Whose report it is says the certificate, not the report.
             FromMember::Reached { anew, news } => {
                 self.for_proxies.learn(member.name.as_proxy(), anew, news);
             }
             FromMember::Traffic { report } => {
+                // The certificate says whose report it is, not the report.
                 let proxy = member.name.as_proxy();
                 let reached = self.for_proxies.reached(&proxy);
                 self.inbox.traffic(TrafficReport { proxy, reached, ..*report });
